@@ -169,8 +169,7 @@ def play_workflow(
 ) -> tuple[str, str | None, str | None, str | None, str, int]:
     """Play an execution; give status, output, error, cause, history and how many ms it took.
 
-    `call` is given a state's name, its resource and the arguments. It gives the result as JSON text, or None and an error with
-    its cause; and milliseconds until then. `moment` is when it begins, ms since 1970, and a seed for random numbers.
+    `call` takes a state's name, its resource and the arguments; its answer has ms at its end. `moment`: ms since 1970, a seed.
     """
 
 def read_items(form: str, file: bytes, items_max: int | None) -> list[bytes]:

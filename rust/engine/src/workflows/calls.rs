@@ -18,7 +18,7 @@ use crate::workflows::requests::TYPE_NOT_SUPPORTED;
 use crate::workflows::row::{CallKind, OpenCall, Parent, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::WorkflowRoom;
-use crate::workflows::{express, throttle};
+use crate::workflows::{durable, express, outside, throttle, versions};
 
 /// A call's answer; `None`: it comes later.
 type Answered = Result<Option<Value>, ErrorDetails>;
@@ -65,9 +65,9 @@ impl WorkflowRoom<'_> {
                     ("events", _) => self.put_events(arguments, carried).map(Some),
                     ("kinesis", _) => self.put_record(arguments, carried).map(Some),
                     ("states", _) => self.start_execution(id, call, *pattern),
-                    ("forebay", _) => self.begin_durable(id, call).map(|()| None),
+                    ("forebay", _) => durable::begin_durable(self, id, call).map(|()| None),
                     _ => {
-                        self.call_outside(id, call);
+                        outside::call_outside(self, id, call);
                         Ok(None)
                     }
                 }
@@ -219,7 +219,7 @@ impl WorkflowRoom<'_> {
         };
         let arn = text(arguments, "StateMachineArn").ok_or_else(|| missing("StepFunctions", "StateMachineArn"))?;
         let asked = arn.split_once(":stateMachine:").map_or(arn.as_str(), |(_, asked)| asked).to_owned();
-        let machine = self.choose(&asked).map_err(|error| fault(&error))?.machine;
+        let machine = versions::choose(self, &asked).map_err(|error| fault(&error))?.machine;
         let workflow = machine.row.name.as_str();
         let input = match arguments.get("Input") {
             Some(Value::String(text)) => Data::parse(text)

@@ -143,33 +143,31 @@ impl OldRuns {
     }
 }
 
-impl WorkflowParticipant<'_> {
-    /// Look for old executions, a slice further than the last time.
-    pub(super) fn look_for_old(&mut self) {
-        if std::mem::replace(&mut self.workflows.is_looking, true) {
-            return;
-        }
-        let mut old = std::mem::take(&mut self.workflows.old);
-        old.now_ms = self.ctx.now.wall_ms;
-        old.machines = self.workflows.revisions.keys().map(|(machine, _)| *machine).collect();
-        old.reads = 0;
-        self.ctx.commit.reads.push_back(old);
+/// Look for old executions, a slice further than the last time.
+pub(super) fn look_for_old(part: &mut WorkflowParticipant<'_>) {
+    if std::mem::replace(&mut part.workflows.is_looking, true) {
+        return;
     }
+    let mut old = std::mem::take(&mut part.workflows.old);
+    old.now_ms = part.ctx.now.wall_ms;
+    old.machines = part.workflows.revisions.keys().map(|(machine, _)| *machine).collect();
+    old.reads = 0;
+    part.ctx.commit.reads.push_back(old);
+}
 
-    /// A slice has been looked through: what is old goes with the next commit.
-    pub(super) fn found_old(&mut self, job: Box<dyn Any>) {
-        let Ok(mut old) = job.downcast::<OldRuns>() else { return };
-        self.workflows.is_looking = false;
-        if let Some(error) = old.failed.take() {
-            return self.ctx.fail(error);
-        }
-        for (id, table, key) in std::mem::take(&mut old.found) {
-            // One that was redriven meanwhile stays.
-            if !self.workflows.runs.contains_key(&id) {
-                self.ctx.commit.pending.remove(table, key);
-                self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-            }
-        }
-        self.workflows.old = old;
+/// A slice has been looked through: what is old goes with the next commit.
+pub(super) fn found_old(part: &mut WorkflowParticipant<'_>, job: Box<dyn Any>) {
+    let Ok(mut old) = job.downcast::<OldRuns>() else { return };
+    part.workflows.is_looking = false;
+    if let Some(error) = old.failed.take() {
+        return part.ctx.fail(error);
     }
+    for (id, table, key) in std::mem::take(&mut old.found) {
+        // One that was redriven meanwhile stays.
+        if !part.workflows.runs.contains_key(&id) {
+            part.ctx.commit.pending.remove(table, key);
+            part.ctx.commit.pending.begin_lazily(part.ctx.now.mono_ns);
+        }
+    }
+    part.workflows.old = old;
 }

@@ -14,7 +14,7 @@ use crate::api::workflow::DeclareIntegrations;
 use crate::api::Empty;
 use crate::base::trace::Carried;
 use crate::commit::done::Done;
-use crate::workflows::durable::Told;
+use crate::workflows::durable::{self, Told};
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{CallKind, ExecutionRow, OpenCall, RunId};
 use crate::workflows::{Happened, WorkflowRoom, Workflows};
@@ -87,163 +87,157 @@ pub(super) fn integrations_declare(room: &mut WorkflowRoom<'_>, asked: DeclareIn
     Done::at_once(Empty {})
 }
 
-impl WorkflowRoom<'_> {
-    /// Write down that an integration is to be called.
-    pub(super) fn call_outside(&mut self, id: RunId, call: &Call) {
-        let Resource::Service { service, action, pattern } = &call.resource else { return };
-        let run = self.workflows.runs.get(&id);
-        let execution = run.map_or("", |run| run.execution.identity().execution_arn.as_str());
-        let pattern = match pattern {
-            Pattern::RequestResponse => "request",
-            Pattern::Sync => "sync",
-            Pattern::Sync2 => "sync2",
-            Pattern::WaitForTaskToken => "token",
-        };
-        let payload = json!({"call": {
-            "service": service,
-            "action": action.split('.').next().unwrap_or_default(),
-            "pattern": pattern,
-            "parameters": call.arguments.value(),
-            // A call that is made again after a crash has the same one.
-            "id": format!("{execution}/{}", call.task.0),
-            "seconds": call.timeout_seconds,
-        }});
-        let kind = CallKind::Outside { goes_on: call.resource.pattern().is_submitted() };
-        self.call_later(id, call.task, FUNCTION, payload.to_string().into(), kind);
-    }
+/// Write down that an integration is to be called.
+pub(super) fn call_outside(room: &mut WorkflowRoom<'_>, id: RunId, call: &Call) {
+    let Resource::Service { service, action, pattern } = &call.resource else { return };
+    let run = room.workflows.runs.get(&id);
+    let execution = run.map_or("", |run| run.execution.identity().execution_arn.as_str());
+    let pattern = match pattern {
+        Pattern::RequestResponse => "request",
+        Pattern::Sync => "sync",
+        Pattern::Sync2 => "sync2",
+        Pattern::WaitForTaskToken => "token",
+    };
+    let payload = json!({"call": {
+        "service": service,
+        "action": action.split('.').next().unwrap_or_default(),
+        "pattern": pattern,
+        "parameters": call.arguments.value(),
+        // A call that is made again after a crash has the same one.
+        "id": format!("{execution}/{}", call.task.0),
+        "seconds": call.timeout_seconds,
+    }});
+    let kind = CallKind::Outside { goes_on: call.resource.pattern().is_submitted() };
+    room.call_later(id, call.task, FUNCTION, payload.to_string().into(), kind);
+}
 
-    /// Read the first items of a Map's run.
-    pub(super) fn begin_reading(&mut self, id: RunId, frame: FrameId, request: &ReadRequest) {
-        let Some(run) = self.workflows.runs.get_mut(&id) else { return };
-        let request = serde_json::to_value(request).unwrap_or_default();
-        run.readings.insert(frame, Reading { request, next: None });
-        self.read_on(id, frame);
-    }
+/// Read the first items of a Map's run.
+pub(super) fn begin_reading(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId, request: &ReadRequest) {
+    let Some(run) = room.workflows.runs.get_mut(&id) else { return };
+    let request = serde_json::to_value(request).unwrap_or_default();
+    run.readings.insert(frame, Reading { request, next: None });
+    read_on(room, id, frame);
+}
 
-    /// Read the next items.
-    pub(super) fn read_on(&mut self, id: RunId, frame: FrameId) {
-        let Some(reading) = self.workflows.runs.get(&id).and_then(|run| run.readings.get(&frame)) else { return };
-        let payload = json!({"read": reading.request, "from": reading.next}).to_string();
-        self.call_later(id, call_of_frame(frame), FUNCTION, payload.into(), CallKind::Read(frame));
-    }
+/// Read the next items.
+pub(super) fn read_on(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId) {
+    let Some(reading) = room.workflows.runs.get(&id).and_then(|run| run.readings.get(&frame)) else { return };
+    let payload = json!({"read": reading.request, "from": reading.next}).to_string();
+    room.call_later(id, call_of_frame(frame), FUNCTION, payload.into(), CallKind::Read(frame));
+}
 
-    /// Write the results of a Map's run.
-    pub(super) fn write_results(&mut self, id: RunId, frame: FrameId, request: &WriteRequest) {
-        let Some(run) = self.workflows.runs.get(&id) else { return };
-        let number = run.map_runs.get(&frame).map(|(_, number)| *number);
-        let arn = run.map_runs.get(&frame).map(|(arn, _)| arn.as_str());
-        let payload = json!({"write": request, "map_run": number, "map_run_arn": arn}).to_string();
-        self.call_later(id, call_of_frame(frame), FUNCTION, payload.into(), CallKind::Write(frame));
-    }
+/// Write the results of a Map's run.
+pub(super) fn write_results(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId, request: &WriteRequest) {
+    let Some(run) = room.workflows.runs.get(&id) else { return };
+    let number = run.map_runs.get(&frame).map(|(_, number)| *number);
+    let arn = run.map_runs.get(&frame).map(|(arn, _)| arn.as_str());
+    let payload = json!({"write": request, "map_run": number, "map_run_arn": arn}).to_string();
+    room.call_later(id, call_of_frame(frame), FUNCTION, payload.into(), CallKind::Write(frame));
+}
 
-    /// Have the jobs of calls that are given up stopped: an event of the same commit tells the function.
-    pub(super) fn stop_job(&mut self, call: &OpenCall) {
-        if call.kind != CallKind::Job {
+/// Have the jobs of calls that are given up stopped: an event of the same commit tells the function.
+pub(super) fn stop_job(room: &mut WorkflowRoom<'_>, call: &OpenCall) {
+    if call.kind != CallKind::Job {
+        return;
+    }
+    let asked: Value = serde_json::from_str(call.payload.as_str()).unwrap_or_default();
+    let payload = json!({"stop": asked["poll"]}).to_string();
+    if let Err(error) = room.below.invoke(FUNCTION, &payload, Carried { hops: 0, trace: None }) {
+        room.below.ctx.notice(
+            crate::observe::operator_events::OperatorEvent::JobNotStopped,
+            FUNCTION,
+            json!({"job": asked["poll"], "error": error.to_string()}),
+        );
+    }
+}
+
+/// The function has answered for a call.
+pub(super) fn outside_ended(
+    part: &mut WorkflowParticipant<'_>,
+    run: RunId,
+    task: TaskId,
+    call: &OpenCall,
+    answer: Result<Value, ErrorDetails>,
+) {
+    let answer = answer.and_then(|mut answer| match answer.get("error") {
+        None => Ok(answer),
+        Some(_) => {
+            let error = answer["error"].as_str().unwrap_or("States.TaskFailed").to_owned();
+            Err(ErrorDetails::new(error, answer["cause"].take().as_str().map(str::to_owned)))
+        }
+    });
+    let (fact, brings) = match (&call.kind, answer) {
+        (CallKind::Read(frame), Ok(mut answer)) => {
+            let next = Some(answer["next"].take()).filter(|next| !next.is_null());
+            let Value::Array(items) = answer["items"].take() else {
+                let cause = "the reader has given no list of items".to_owned();
+                let details = ErrorDetails::new("States.ItemReaderFailed", Some(cause));
+                return told(part, run, Fact::ReadFailed(*frame, details), None);
+            };
+            (Fact::Items(*frame, items, next.is_none()), Some(Brings::Read(*frame, next)))
+        }
+        (CallKind::Read(frame), Err(details)) => (Fact::ReadFailed(*frame, details), None),
+        (CallKind::Write(frame), Ok(mut answer)) => (Fact::Written(*frame, data(&mut answer)), None),
+        (CallKind::Write(frame), Err(details)) => (Fact::WriteFailed(*frame, details), None),
+        (CallKind::Job, Ok(mut answer)) => match answer["running"].as_u64() {
+            Some(wait_ms) => {
+                let due_ms = part.ctx.now.wall_ms + wait_ms.clamp(1, ASKED_MS_MAX);
+                part.workflows.questions.insert((due_ms, run, task));
+                return part.arm();
+            }
+            None => (Fact::TaskSucceeded(task, data(&mut answer)), None),
+        },
+        (CallKind::Outside { goes_on: true }, Ok(mut answer)) => {
+            let job = answer["job"].take();
+            let next = (!job.is_null()).then(|| Brings::Call(question(call, &job)));
+            (Fact::TaskSubmitted(task, data(&mut answer)), next)
+        }
+        (CallKind::Outside { goes_on: true }, Err(details)) => (Fact::TaskSubmitFailed(task, details), None),
+        (_, Ok(mut answer)) => (Fact::TaskSucceeded(task, data(&mut answer)), None),
+        (_, Err(details)) => (Fact::TaskFailed(task, details), None),
+    };
+    told(part, run, fact, brings);
+}
+
+pub(super) fn told(part: &mut WorkflowParticipant<'_>, run: RunId, fact: Fact, brings: Option<Brings>) {
+    part.workflows.inbox.push_back(Happened { run, fact, is_kept: true, brings });
+}
+
+/// Ask about jobs again whose time has come.
+pub(super) fn ask_about_jobs(part: &mut WorkflowParticipant<'_>) {
+    let now_ms = part.ctx.now.wall_ms;
+    while let Some(&(due_ms, run, task)) = part.workflows.questions.first() {
+        if due_ms > now_ms {
             return;
         }
-        let asked: Value = serde_json::from_str(call.payload.as_str()).unwrap_or_default();
-        let payload = json!({"stop": asked["poll"]}).to_string();
-        if let Err(error) = self.below.invoke(FUNCTION, &payload, Carried { hops: 0, trace: None }) {
-            self.below.ctx.notice(
-                crate::observe::operator_events::OperatorEvent::JobNotStopped,
-                FUNCTION,
-                json!({"job": asked["poll"], "error": error.to_string()}),
-            );
-        }
+        part.workflows.questions.pop_first();
+        part.begin_call(run, task, true);
     }
 }
 
-impl WorkflowParticipant<'_> {
-    /// The function has answered for a call.
-    pub(super) fn outside_ended(
-        &mut self,
-        run: RunId,
-        task: TaskId,
-        call: &OpenCall,
-        answer: Result<Value, ErrorDetails>,
-    ) {
-        let answer = answer.and_then(|mut answer| match answer.get("error") {
-            None => Ok(answer),
-            Some(_) => {
-                let error = answer["error"].as_str().unwrap_or("States.TaskFailed").to_owned();
-                Err(ErrorDetails::new(error, answer["cause"].take().as_str().map(str::to_owned)))
+/// Take what a step changes beside what the machine does.
+pub(super) fn take_brought(workflows: &mut Workflows, id: RunId, fact: &Fact, brings: Brings, now_ms: u64) {
+    match (brings, fact) {
+        (Brings::Durable(told), Fact::Heartbeat(task)) => durable::durable_told(workflows, id, *task, told, now_ms),
+        (Brings::Call(call), Fact::TaskSubmitted(task, _)) => {
+            if let Some(run) = workflows.runs.get_mut(&id) {
+                run.calls.insert(*task, call);
             }
-        });
-        let (fact, brings) = match (&call.kind, answer) {
-            (CallKind::Read(frame), Ok(mut answer)) => {
-                let next = Some(answer["next"].take()).filter(|next| !next.is_null());
-                let Value::Array(items) = answer["items"].take() else {
-                    let cause = "the reader has given no list of items".to_owned();
-                    let details = ErrorDetails::new("States.ItemReaderFailed", Some(cause));
-                    return self.told(run, Fact::ReadFailed(*frame, details), None);
-                };
-                (Fact::Items(*frame, items, next.is_none()), Some(Brings::Read(*frame, next)))
+            if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
+                step.calls.push(*task);
             }
-            (CallKind::Read(frame), Err(details)) => (Fact::ReadFailed(*frame, details), None),
-            (CallKind::Write(frame), Ok(mut answer)) => (Fact::Written(*frame, data(&mut answer)), None),
-            (CallKind::Write(frame), Err(details)) => (Fact::WriteFailed(*frame, details), None),
-            (CallKind::Job, Ok(mut answer)) => match answer["running"].as_u64() {
-                Some(wait_ms) => {
-                    let due_ms = self.ctx.now.wall_ms + wait_ms.clamp(1, ASKED_MS_MAX);
-                    self.workflows.questions.insert((due_ms, run, task));
-                    return self.arm();
-                }
-                None => (Fact::TaskSucceeded(task, data(&mut answer)), None),
-            },
-            (CallKind::Outside { goes_on: true }, Ok(mut answer)) => {
-                let job = answer["job"].take();
-                let next = (!job.is_null()).then(|| Brings::Call(question(call, &job)));
-                (Fact::TaskSubmitted(task, data(&mut answer)), next)
-            }
-            (CallKind::Outside { goes_on: true }, Err(details)) => (Fact::TaskSubmitFailed(task, details), None),
-            (_, Ok(mut answer)) => (Fact::TaskSucceeded(task, data(&mut answer)), None),
-            (_, Err(details)) => (Fact::TaskFailed(task, details), None),
-        };
-        self.told(run, fact, brings);
-    }
-
-    pub(super) fn told(&mut self, run: RunId, fact: Fact, brings: Option<Brings>) {
-        self.workflows.inbox.push_back(Happened { run, fact, is_kept: true, brings });
-    }
-
-    /// Ask about jobs again whose time has come.
-    pub(super) fn ask_about_jobs(&mut self) {
-        let now_ms = self.ctx.now.wall_ms;
-        while let Some(&(due_ms, run, task)) = self.workflows.questions.first() {
-            if due_ms > now_ms {
-                return;
-            }
-            self.workflows.questions.pop_first();
-            self.begin_call(run, task, true);
         }
-    }
-}
-
-impl Workflows {
-    /// Take what a step changes beside what the machine does.
-    pub(super) fn take_brought(&mut self, id: RunId, fact: &Fact, brings: Brings, now_ms: u64) {
-        match (brings, fact) {
-            (Brings::Durable(told), Fact::Heartbeat(task)) => self.durable_told(id, *task, told, now_ms),
-            (Brings::Call(call), Fact::TaskSubmitted(task, _)) => {
-                if let Some(run) = self.runs.get_mut(&id) {
-                    run.calls.insert(*task, call);
-                }
-                if let Some(step) = self.unsaved.by_run.get_mut(&id) {
-                    step.calls.push(*task);
-                }
+        (Brings::Call(_) | Brings::Durable(_), _) => {}
+        (Brings::Read(frame, next), _) => {
+            let Some(run) = workflows.runs.get_mut(&id) else { return };
+            match (next, run.readings.get_mut(&frame)) {
+                (Some(next), Some(reading)) => reading.next = Some(next),
+                _ => drop(run.readings.remove(&frame)),
             }
-            (Brings::Call(_) | Brings::Durable(_), _) => {}
-            (Brings::Read(frame, next), _) => {
-                let Some(run) = self.runs.get_mut(&id) else { return };
-                match (next, run.readings.get_mut(&frame)) {
-                    (Some(next), Some(reading)) => reading.next = Some(next),
-                    _ => drop(run.readings.remove(&frame)),
-                }
-            }
-            (Brings::Child(child, row), _) => {
-                if let Some(step) = self.unsaved.by_run.get_mut(&id) {
-                    step.children.push((child, row));
-                }
+        }
+        (Brings::Child(child, row), _) => {
+            if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
+                step.children.push((child, row));
             }
         }
     }

@@ -29,6 +29,7 @@ use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, ExecutionRow, MachineRow, OpenCall, RunId, StateRef, StateRow};
 use crate::workflows::step::ended_call;
+use crate::workflows::{durable, old, outside};
 use crate::workflows::{Happened, Machine, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
@@ -178,7 +179,7 @@ impl<'a> WorkflowParticipant<'a> {
         match dispatch.address(&function) {
             Ok((slot, qualifier)) => {
                 let event = if kind == CallKind::Durable {
-                    self.durable_event(run, task)
+                    durable::durable_event(self, run, task)
                 } else {
                     Some(payload.as_str().to_owned())
                 };
@@ -203,9 +204,9 @@ impl<'a> WorkflowParticipant<'a> {
     fn call_failed(&mut self, run: RunId, task: TaskId, details: ErrorDetails) {
         let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).cloned();
         match call {
-            Some(call) if call.kind.is_outside() => self.outside_ended(run, task, &call, Err(details)),
+            Some(call) if call.kind.is_outside() => outside::outside_ended(self, run, task, &call, Err(details)),
             Some(OpenCall { kind: CallKind::Chained { task: of, operation }, .. }) => {
-                self.chained_ended(run, task, (of, operation), Err(details));
+                durable::chained_ended(self, run, task, (of, operation), Err(details));
             }
             _ => self.kept(run, Fact::TaskFailed(task, details)),
         }
@@ -246,7 +247,7 @@ impl<'a> WorkflowParticipant<'a> {
                 (3, body) => Err(ErrorDetails::new("Lambda.ServiceException", body)),
                 (_, body) => Err(error_of(body.unwrap_or_default())),
             };
-            return self.outside_ended(run, task, &call, answer);
+            return outside::outside_ended(self, run, task, &call, answer);
         }
         let failed = |status: u8, body: Option<String>| match status {
             3 => ErrorDetails::new("Lambda.ServiceException", body),
@@ -259,12 +260,12 @@ impl<'a> WorkflowParticipant<'a> {
                         .map_err(|error| ErrorDetails::new("States.Runtime", Some(error.to_string()))),
                     _ => Err(failed(status, body)),
                 };
-                return self.durable_ended(run, task, answer);
+                return durable::durable_ended(self, run, task, answer);
             }
             CallKind::Chained { task: of, operation } if status < 4 => {
                 let answer =
                     if status == 0 { Ok(body.unwrap_or_else(|| "null".into())) } else { Err(failed(status, body)) };
-                return self.chained_ended(run, task, (of, operation), answer);
+                return durable::chained_ended(self, run, task, (of, operation), answer);
             }
             _ => {}
         }
@@ -349,7 +350,7 @@ impl Participant for WorkflowParticipant<'_> {
 
     /// The wall clock may have been set.
     fn sweep(&mut self) -> Result<(), EngineError> {
-        self.look_for_old();
+        old::look_for_old(self);
         self.arm();
         Ok(())
     }
@@ -362,7 +363,7 @@ impl Participant for WorkflowParticipant<'_> {
         let held = std::mem::take(&mut self.workflows.held);
         self.workflows.inbox.extend(held);
         self.workflows.throttles.release(&mut self.workflows.inbox, self.ctx.now.mono_ns);
-        self.ask_about_jobs();
+        outside::ask_about_jobs(self);
         let now_ms = self.ctx.now.wall_ms;
         for _ in 0..RUNS_OF_A_TURN {
             let Some(&(_, id)) = self.workflows.by_time.first().filter(|(due_ms, _)| *due_ms <= now_ms) else { break };
@@ -487,7 +488,7 @@ impl Participant for WorkflowParticipant<'_> {
     }
 
     fn read_done(&mut self, job: Box<dyn Any>) {
-        self.found_old(job);
+        old::found_old(self, job);
     }
 
     fn failed(&mut self, error: &StoreError) {

@@ -6,9 +6,10 @@ use forebay_core::workflow::definition::check;
 use forebay_core::workflow::machine::{Data, ErrorDetails, Event, Fact, Refused, TaskId};
 
 use crate::api::workflow::{
-    ActivityNamed, Declare, DeclareIntegrations, Execution, ExecutionNamed, Executions, GetActivityTask, History,
-    HistoryPage, Kind, List, LogLevel, MapResults, Named, Problem, Start, StartMany, Started, Status, Stop, TaskFailed,
-    TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
+    ActivityNamed, Declare, DeclareAlias, DeclareIntegrations, DeleteAlias, DeleteVersion, DurableCallback,
+    DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, GetActivityTask, History, HistoryPage,
+    Kind, List, LogLevel, MapResults, Named, Problem, PublishVersion, Start, StartMany, Started, Status, Stop,
+    TaskFailed, TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
@@ -24,7 +25,7 @@ use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::versions::Chosen;
-use crate::workflows::{activities, children, express, outside, redrive, throttle};
+use crate::workflows::{activities, children, durable, express, outside, redrive, supported, throttle, versions};
 use crate::workflows::{Machine, WorkflowRoom};
 
 /// Most items of a page. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html>
@@ -54,7 +55,7 @@ impl WorkflowRoom<'_> {
                 "workflow {name:?}: log_level and include_execution_data are for EXPRESS workflows; a STANDARD one has its history"
             )));
         }
-        self.check_definition(&definition)?;
+        supported::check_definition(self, &definition)?;
         let now_ms = self.below.ctx.now.wall_ms;
         let row = match self.workflows.machine(&name) {
             Ok(known) if known.row.kind != kind => {
@@ -182,9 +183,9 @@ impl WorkflowRoom<'_> {
             })
             .collect();
         if problems.is_empty() {
-            problems = self.unsupported(&asked.definition, false);
+            problems = supported::unsupported(self, &asked.definition, false);
         }
-        let missing = self.missing(&asked.definition);
+        let missing = supported::missing(self, &asked.definition);
         Ok(Done::at_once(Validated { problems, missing }))
     }
 }
@@ -208,7 +209,7 @@ impl WorkflowRoom<'_> {
     }
 
     fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
-        let chosen = self.choose(&asked.workflow)?;
+        let chosen = versions::choose(self, &asked.workflow)?;
         let input = read_document("Execution Input", &asked.input)?;
         check_trace(asked.trace.as_deref())?;
         self.started_with(&chosen, (asked.name, asked.trace), input, false)
@@ -260,7 +261,7 @@ impl WorkflowRoom<'_> {
     }
 
     fn started_many(&mut self, asked: &StartMany) -> Result<Vec<Started>, EngineError> {
-        let chosen = self.choose(&asked.workflow)?;
+        let chosen = versions::choose(self, &asked.workflow)?;
         check_trace(asked.trace.as_deref())?;
         let machine = &chosen.machine;
         if asked.inputs.is_empty() || asked.inputs.len() > STARTS_MAX {
@@ -284,7 +285,7 @@ impl WorkflowRoom<'_> {
     /// Answer when the execution has ended.
     pub(crate) fn execution_start_sync(&mut self, asked: Start, waiter: Waiter) {
         let prepared = self.below.ctx.check_room().and_then(|()| {
-            let machine = self.choose(&asked.workflow)?.machine;
+            let machine = versions::choose(self, &asked.workflow)?.machine;
             check_trace(asked.trace.as_deref())?;
             if machine.row.kind != Kind::Express {
                 return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
@@ -437,6 +438,42 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn map_run_results(&mut self, asked: MapResults) -> Result<Done, EngineError> {
         children::map_run_results(self, &asked)
+    }
+
+    pub(crate) fn workflow_publish(&mut self, asked: PublishVersion) -> Result<Done, EngineError> {
+        versions::workflow_publish(self, asked)
+    }
+
+    pub(crate) fn workflow_versions(&mut self, asked: Named) -> Result<Done, EngineError> {
+        versions::workflow_versions(self, asked)
+    }
+
+    pub(crate) fn workflow_delete_version(&mut self, asked: DeleteVersion) -> Result<Done, EngineError> {
+        versions::workflow_delete_version(self, asked)
+    }
+
+    pub(crate) fn workflow_alias(&mut self, asked: DeclareAlias) -> Result<Done, EngineError> {
+        versions::workflow_alias(self, asked)
+    }
+
+    pub(crate) fn workflow_delete_alias(&mut self, asked: DeleteAlias) -> Result<Done, EngineError> {
+        versions::workflow_delete_alias(self, asked)
+    }
+
+    pub(crate) fn durable_operations(&mut self, asked: DurableOperations) -> Result<Done, EngineError> {
+        durable::durable_operations(self, asked)
+    }
+
+    pub(crate) fn durable_describe(&mut self, asked: ExecutionNamed) -> Result<Done, EngineError> {
+        durable::durable_describe(self, asked)
+    }
+
+    pub(crate) fn durable_checkpoint(&mut self, asked: DurableCheckpoint, waiter: Waiter) {
+        durable::durable_checkpoint(self, asked, waiter);
+    }
+
+    pub(crate) fn durable_callback(&mut self, asked: DurableCallback, waiter: Waiter) {
+        durable::durable_callback(self, asked, waiter);
     }
 
     /// Let an execution that failed go on from where it failed; what succeeded stays.

@@ -15,7 +15,7 @@ use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
 use crate::workflows::outside::call_of_frame;
 use crate::workflows::row::{check_name, name_key, ExecutionRow, OpenCall, Parent, RunId};
-use crate::workflows::{activities, children, express, throttle};
+use crate::workflows::{activities, children, express, outside, throttle};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
 
 struct Draws<'a>(&'a mut Rng);
@@ -77,7 +77,7 @@ impl WorkflowRoom<'_> {
             workflows.unsaved.by_run.insert(id, Step { before: Some(before), ..Step::default() });
         }
         if let Some(brings) = happened.brings.clone() {
-            workflows.take_brought(id, &happened.fact, brings, now_ms);
+            outside::take_brought(workflows, id, &happened.fact, brings, now_ms);
         }
         if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
             step.given_up.extend(chained);
@@ -127,9 +127,9 @@ impl WorkflowRoom<'_> {
                 self.give_up_calls(id, |one| one == call_of_frame(frame));
                 children::abort_children(self, id, frame);
             }
-            Command::Read(frame, request) => self.begin_reading(id, frame, &request),
-            Command::ReadMore(frame) => self.read_on(id, frame),
-            Command::Write(frame, request) => self.write_results(id, frame, &request),
+            Command::Read(frame, request) => outside::begin_reading(self, id, frame, &request),
+            Command::ReadMore(frame) => outside::read_on(self, id, frame),
+            Command::Write(frame, request) => outside::write_results(self, id, frame, &request),
         }
     }
 
@@ -280,7 +280,7 @@ impl WorkflowRoom<'_> {
         let jobs: Vec<OpenCall> = given_up.iter().filter_map(|task| run.calls.remove(task)).collect();
         given_up.extend(given_up.clone().into_iter().flat_map(|task| run.forget_durable(task)));
         for job in &jobs {
-            self.stop_job(job);
+            outside::stop_job(self, job);
         }
         let Some(run) = self.workflows.runs.get_mut(&id) else { return };
         if run.memory.is_some() {

@@ -15,61 +15,59 @@ const SUPPORTED: &str =
      .waitForTaskToken), states:startExecution with .sync or .sync:2, and what the app's integrations call: `App.integrate`. \
      aws-sdk:* and elasticmapreduce:* need boto3 (`pip install \"forebay[aws]\"`)";
 
-impl WorkflowRoom<'_> {
-    /// Refuse a definition that was found good but names what cannot be called.
-    pub(super) fn check_definition(&self, definition: &str) -> Result<(), EngineError> {
-        match self.unsupported(definition, true).first() {
-            Some(problem) => Err(EngineError::Invalid(format!("{}: {}", problem.location, problem.message))),
-            None => Ok(()),
-        }
+/// Refuse a definition that was found good but names what cannot be called.
+pub(super) fn check_definition(room: &WorkflowRoom<'_>, definition: &str) -> Result<(), EngineError> {
+    match unsupported(room, definition, true).first() {
+        Some(problem) => Err(EngineError::Invalid(format!("{}: {}", problem.location, problem.message))),
+        None => Ok(()),
     }
+}
 
-    /// Everything in a definition that cannot be called. Activities have to be there if `with_activities`.
-    pub(super) fn unsupported(&self, definition: &str, with_activities: bool) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let has_activity = |name: &str| !with_activities || self.workflows.activities.is_declared(name);
-        each_state(definition, &mut |state, place| {
-            let found = of_state(state, &self.workflows.integrations, &has_activity);
-            problems.extend(found.into_iter().map(|(field, message)| Problem {
-                code: "NOT_SUPPORTED".into(),
-                message,
-                location: format!("{place}/{field}"),
-            }));
-        });
-        problems
-    }
+/// Everything in a definition that cannot be called. Activities have to be there if `with_activities`.
+pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &str, with_activities: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let has_activity = |name: &str| !with_activities || room.workflows.activities.is_declared(name);
+    each_state(definition, &mut |state, place| {
+        let found = of_state(state, &room.workflows.integrations, &has_activity);
+        problems.extend(found.into_iter().map(|(field, message)| Problem {
+            code: "NOT_SUPPORTED".into(),
+            message,
+            location: format!("{place}/{field}"),
+        }));
+    });
+    problems
+}
 
-    /// Functions, queues, topics, streams, buses and workflows that a definition names and that are not there. AWS accepts such a definition:
-    /// the task fails.
-    pub(super) fn missing(&self, definition: &str) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        each_state(definition, &mut |state, place| {
-            for (field, what, name) in named(state) {
-                if !self.is_there(what, &name) {
-                    problems.push(Problem {
-                        code: "NOT_FOUND".into(),
-                        message: format!("{what} {name:?} is not there"),
-                        location: format!("{place}/{field}"),
-                    });
-                }
+/// Functions, queues, topics, streams, buses and workflows that a definition names and that are not there. AWS accepts such a definition:
+/// the task fails.
+pub(super) fn missing(room: &WorkflowRoom<'_>, definition: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    each_state(definition, &mut |state, place| {
+        for (field, what, name) in named(state) {
+            if !is_there(room, what, &name) {
+                problems.push(Problem {
+                    code: "NOT_FOUND".into(),
+                    message: format!("{what} {name:?} is not there"),
+                    location: format!("{place}/{field}"),
+                });
             }
-        });
-        problems
-    }
-
-    fn is_there(&self, what: &str, name: &str) -> bool {
-        let below = &self.below;
-        match what {
-            "function" => {
-                let function = crate::dispatch::versions::split(name).0;
-                below.dispatch.function_names.contains_key(function)
-            }
-            "queue" => below.queues.queue_id(name).is_ok(),
-            "topic" => below.topics.is_declared(name),
-            "stream" => below.streams.by_name.contains_key(name),
-            "bus" => below.buses.check_bus(name).is_ok(),
-            _ => self.workflows.machine(name).is_ok(),
         }
+    });
+    problems
+}
+
+fn is_there(room: &WorkflowRoom<'_>, what: &str, name: &str) -> bool {
+    let below = &room.below;
+    match what {
+        "function" => {
+            let function = crate::dispatch::versions::split(name).0;
+            below.dispatch.function_names.contains_key(function)
+        }
+        "queue" => below.queues.queue_id(name).is_ok(),
+        "topic" => below.topics.is_declared(name),
+        "stream" => below.streams.by_name.contains_key(name),
+        "bus" => below.buses.check_bus(name).is_ok(),
+        _ => room.workflows.machine(name).is_ok(),
     }
 }
 
