@@ -44,7 +44,9 @@ class Emr:
     """
 
     def __init__(self, client: Any = None, *, poll_seconds: float = 5.0) -> None:
-        self._client = boto3_client()("emr") if client is None else client
+        # boto3 wants a region as soon as a client is made: a definition may be looked at without one.
+        self._make = boto3_client() if client is None else None
+        self._client = client
         self._poll_seconds = poll_seconds
         self._actions = {
             "createCluster": self._create_cluster,
@@ -158,6 +160,8 @@ class Emr:
             more = {"Marker": page["Marker"]}
 
     async def _ask(self, method: str, **given: Any) -> Any:
+        if self._client is None and self._make is not None:
+            self._client = await asyncio.to_thread(self._make, "emr")
         if hasattr(self._client, "meta"):
             return await asyncio.to_thread(answer_of, self._client, _SERVICE, method, given)
         return from_wire(await asyncio.to_thread(getattr(self._client, method), **given))
