@@ -1,7 +1,5 @@
 //! `workflow.*`, `execution.*` and `task.*`
 
-use std::sync::Arc;
-
 use forebay_core::workflow::definition::check;
 use forebay_core::workflow::machine::{Data, ErrorDetails, Event, Fact, Refused, TaskId};
 

@@ -153,6 +153,8 @@ fn can_be_called(resource: &Resource, integrations: &Integrations) -> bool {
                 }
                 ("states", "startExecution") => true,
                 ("forebay", "durable") => *pattern == Pattern::RequestResponse,
+                // Files are for Maps: a task has `aws-sdk:s3`.
+                ("s3", _) => false,
                 _ => resource_name(resource).is_some_and(|name| integrations.has(&name)),
             }
         }

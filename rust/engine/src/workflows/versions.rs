@@ -141,12 +141,13 @@ pub(crate) fn workflow_alias(room: &mut WorkflowRoom<'_>, asked: DeclareAlias) -
     }
     check_routes(&row, &routes)?;
     let now_ms = room.below.ctx.now.wall_ms;
+    let count = row.aliases.len();
     match row.aliases.iter_mut().find(|one| one.name == name) {
         Some(known) => {
             (known.routes, known.updated_ms) = (routes, now_ms);
             known.description = description.unwrap_or_else(|| known.description.clone());
         }
-        None if row.aliases.len() >= ALIASES_MAX => {
+        None if count >= ALIASES_MAX => {
             return Err(EngineError::Conflict(format!("a workflow has at most {ALIASES_MAX} aliases")));
         }
         None => row.aliases.push(AliasRow {
