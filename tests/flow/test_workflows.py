@@ -6,6 +6,7 @@ import json
 import pytest
 
 from forebay import (
+    App,
     ExecutionAlreadyExists,
     ExecutionFailed,
     InvalidParameterValue,
@@ -109,9 +110,9 @@ async def test_retry_waits_catch_compensates_and_what_is_left_is_raised(app, clo
     assert (failed.value.status, failed.value.error) == ("FAILED", "Busy")
 
 
-async def test_versions_are_kept_and_aliases_lead_to_them(make, tmp_path):
+async def test_versions_are_kept_and_aliases_lead_to_them(clock, tmp_path):
     def made(result):
-        app = make(store=tmp_path / "store")
+        app = App("t", store=tmp_path / "store", clock=clock)
         return app, app.workflow("w", machine(Done={"Type": "Pass", "Result": result, "End": True}))
 
     app, flow = made("first")

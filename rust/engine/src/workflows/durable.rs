@@ -132,11 +132,8 @@ fn checkpoint(room: &mut WorkflowRoom<'_>, asked: &DurableCheckpoint) -> Result<
 
 fn invoke_chained(room: &mut WorkflowRoom<'_>, id: RunId, task: TaskId, invoke: forebay_core::durable::Invoke) {
     let forebay_core::durable::Invoke { id: operation, function, payload } = invoke;
-    let taken = room.workflows.runs.get(&id).map_or(0, |run| run.calls.range(TaskId(CHAINED)..).count() as u64);
-    let mut child = TaskId(CHAINED | (room.below.ctx.rng.next() >> 8 << 4 & (CHAINED - 1)) | taken & 0xf);
-    while room.workflows.runs.get(&id).is_some_and(|run| run.calls.contains_key(&child)) {
-        child = TaskId(child.0 + 1);
-    }
+    // Numbers of tasks count from one, those of frames have the highest bit.
+    let child = TaskId(CHAINED | (room.below.ctx.rng.next() & (CHAINED - 1)));
     room.call_later(id, child, &function, payload.into(), CallKind::Chained { task, operation });
 }
 
