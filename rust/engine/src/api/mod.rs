@@ -224,16 +224,16 @@ macro_rules! operations {
         "workflow.validate" WorkflowValidate(workflow::Validate) -> workflow::Validated:
             state_machines.workflow_validate always;
         /// Keep the definition of a workflow as a version. The same definition again is the same version.
-        "workflow.publish" WorkflowPublish(workflow::PublishVersion) -> Option<workflow::Version>: state_machines.workflow_publish now;
+        "workflow.publish" WorkflowPublish(workflow::PublishWorkflow) -> Option<workflow::WorkflowVersion>: state_machines.workflow_publish now;
         /// List the versions and aliases of a workflow.
         "workflow.versions" WorkflowVersions(workflow::Named) -> workflow::WorkflowVersions: state_machines.workflow_versions now;
         /// Delete a version of a workflow. Refused (`Conflict`) while an alias leads to it.
-        "workflow.delete_version" WorkflowDeleteVersion(workflow::DeleteVersion) -> Empty:
+        "workflow.delete_version" WorkflowDeleteVersion(workflow::DeleteWorkflowVersion) -> Empty:
             state_machines.workflow_delete_version now;
         /// Create an alias of a workflow, or let it lead elsewhere.
-        "workflow.alias" WorkflowAlias(workflow::DeclareAlias) -> Option<workflow::Alias>: state_machines.workflow_alias now;
+        "workflow.alias" WorkflowAlias(workflow::DeclareWorkflowAlias) -> Option<workflow::WorkflowAlias>: state_machines.workflow_alias now;
         /// Delete an alias of a workflow.
-        "workflow.delete_alias" WorkflowDeleteAlias(workflow::DeleteAlias) -> Empty: state_machines.workflow_delete_alias now;
+        "workflow.delete_alias" WorkflowDeleteAlias(workflow::DeleteWorkflowAlias) -> Empty: state_machines.workflow_delete_alias now;
         /// Take what a durable function has done. The token is good once.
         "durable.checkpoint" DurableCheckpoint(workflow::DurableCheckpoint) -> workflow::DurableCheckpointed:
             state_machines.durable_checkpoint later;

@@ -171,7 +171,7 @@ pub struct MapResultsPage {
 /// Keep the definition of a workflow as a version.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PublishVersion {
+pub struct PublishWorkflow {
     /// The workflow's name.
     pub name: String,
     /// What it is for.
@@ -185,7 +185,7 @@ pub struct PublishVersion {
 /// A version of a workflow.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Version {
+pub struct WorkflowVersion {
     /// Its number.
     pub version: u32,
     /// ARN.
@@ -201,7 +201,7 @@ pub struct Version {
 /// Delete a version.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct DeleteVersion {
+pub struct DeleteWorkflowVersion {
     /// The workflow's name.
     pub name: String,
     /// The version's number.
@@ -211,7 +211,7 @@ pub struct DeleteVersion {
 /// Where an alias leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Route {
+pub struct AliasRoute {
     /// A version's number.
     pub version: u32,
     /// So many of a hundred executions.
@@ -221,7 +221,7 @@ pub struct Route {
 /// Create an alias of a workflow, or let it lead elsewhere.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct DeclareAlias {
+pub struct DeclareWorkflowAlias {
     /// The workflow's name.
     pub workflow: String,
     /// The alias's name, 1 to 80 characters, and no number.
@@ -230,13 +230,13 @@ pub struct DeclareAlias {
     #[serde(default)]
     pub description: Option<String>,
     /// One or two versions; their weights add up to 100.
-    pub routes: Vec<Route>,
+    pub routes: Vec<AliasRoute>,
 }
 
 /// Delete an alias.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct DeleteAlias {
+pub struct DeleteWorkflowAlias {
     /// The workflow's name.
     pub workflow: String,
     /// The alias's name.
@@ -246,7 +246,7 @@ pub struct DeleteAlias {
 /// An alias of a workflow.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Alias {
+pub struct WorkflowAlias {
     /// Its name.
     pub name: String,
     /// ARN.
@@ -258,7 +258,7 @@ pub struct Alias {
     /// When it was changed last, milliseconds since 1970.
     pub updated_ms: u64,
     /// Where it leads.
-    pub routes: Vec<Route>,
+    pub routes: Vec<AliasRoute>,
 }
 
 /// The versions and aliases of a workflow.
@@ -266,9 +266,9 @@ pub struct Alias {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkflowVersions {
     /// The versions, the latest first.
-    pub versions: Vec<Version>,
+    pub versions: Vec<WorkflowVersion>,
     /// The aliases.
-    pub aliases: Vec<Alias>,
+    pub aliases: Vec<WorkflowAlias>,
 }
 
 /// What a durable function has done.

@@ -4,10 +4,10 @@ use forebay_core::workflow::definition::check;
 use forebay_core::workflow::machine::{Data, ErrorDetails, Event, Fact, Refused, TaskId};
 
 use crate::api::workflow::{
-    ActivityNamed, Declare, DeclareAlias, DeclareIntegrations, DeleteAlias, DeleteVersion, DurableCallback,
-    DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, GetActivityTask, History, HistoryPage,
-    Kind, List, LogLevel, MapResults, Named, Problem, PublishVersion, Start, StartMany, Started, Status, Stop,
-    TaskFailed, TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
+    ActivityNamed, Declare, DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion,
+    DurableCallback, DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, GetActivityTask,
+    History, HistoryPage, Kind, List, LogLevel, MapResults, Named, Problem, PublishWorkflow, Start, StartMany, Started,
+    Status, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
@@ -438,7 +438,7 @@ impl WorkflowRoom<'_> {
         children::map_run_results(self, &asked)
     }
 
-    pub(crate) fn workflow_publish(&mut self, asked: PublishVersion) -> Result<Done, EngineError> {
+    pub(crate) fn workflow_publish(&mut self, asked: PublishWorkflow) -> Result<Done, EngineError> {
         versions::workflow_publish(self, asked)
     }
 
@@ -446,15 +446,15 @@ impl WorkflowRoom<'_> {
         versions::workflow_versions(self, asked)
     }
 
-    pub(crate) fn workflow_delete_version(&mut self, asked: DeleteVersion) -> Result<Done, EngineError> {
+    pub(crate) fn workflow_delete_version(&mut self, asked: DeleteWorkflowVersion) -> Result<Done, EngineError> {
         versions::workflow_delete_version(self, asked)
     }
 
-    pub(crate) fn workflow_alias(&mut self, asked: DeclareAlias) -> Result<Done, EngineError> {
+    pub(crate) fn workflow_alias(&mut self, asked: DeclareWorkflowAlias) -> Result<Done, EngineError> {
         versions::workflow_alias(self, asked)
     }
 
-    pub(crate) fn workflow_delete_alias(&mut self, asked: DeleteAlias) -> Result<Done, EngineError> {
+    pub(crate) fn workflow_delete_alias(&mut self, asked: DeleteWorkflowAlias) -> Result<Done, EngineError> {
         versions::workflow_delete_alias(self, asked)
     }
 

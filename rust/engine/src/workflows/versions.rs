@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::api::workflow::{
-    Alias, DeclareAlias, DeleteAlias, DeleteVersion, Named, PublishVersion, Route, Version, WorkflowVersions,
+    AliasRoute, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion, Named, PublishWorkflow,
+    WorkflowAlias, WorkflowVersion, WorkflowVersions,
 };
 use crate::api::Empty;
 use crate::base::error::EngineError;
@@ -39,7 +40,7 @@ pub(crate) struct AliasRow {
     pub(crate) description: String,
     pub(crate) created_ms: u64,
     pub(crate) updated_ms: u64,
-    pub(crate) routes: Vec<Route>,
+    pub(crate) routes: Vec<AliasRoute>,
 }
 
 /// What a start is of: the machine's revision, and the version and the alias that it was asked by.
@@ -78,7 +79,7 @@ pub(super) fn choose(room: &mut WorkflowRoom<'_>, asked: &str) -> Result<Chosen,
 }
 
 /// Keep the definition as a version. The same revision again is the same version.
-pub(crate) fn workflow_publish(room: &mut WorkflowRoom<'_>, asked: PublishVersion) -> Result<Done, EngineError> {
+pub(crate) fn workflow_publish(room: &mut WorkflowRoom<'_>, asked: PublishWorkflow) -> Result<Done, EngineError> {
     let mut row = room.workflows.machine(&asked.name)?.row.clone();
     let expected = asked.revision.filter(|expected| *expected != row.revision);
     if let Some(expected) = expected {
@@ -117,7 +118,10 @@ pub(crate) fn workflow_versions(room: &mut WorkflowRoom<'_>, named: Named) -> Re
 }
 
 /// Delete a version that no alias leads to. Executions that run go on.
-pub(crate) fn workflow_delete_version(room: &mut WorkflowRoom<'_>, asked: DeleteVersion) -> Result<Done, EngineError> {
+pub(crate) fn workflow_delete_version(
+    room: &mut WorkflowRoom<'_>,
+    asked: DeleteWorkflowVersion,
+) -> Result<Done, EngineError> {
     let mut row = room.workflows.machine(&asked.name)?.row.clone();
     let routes = |alias: &&AliasRow| alias.routes.iter().any(|route| route.version == asked.version);
     if let Some(alias) = row.aliases.iter().find(routes) {
@@ -132,8 +136,8 @@ pub(crate) fn workflow_delete_version(room: &mut WorkflowRoom<'_>, asked: Delete
 }
 
 /// Create an alias, or let it lead elsewhere.
-pub(crate) fn workflow_alias(room: &mut WorkflowRoom<'_>, asked: DeclareAlias) -> Result<Done, EngineError> {
-    let DeclareAlias { workflow, name, description, routes } = asked;
+pub(crate) fn workflow_alias(room: &mut WorkflowRoom<'_>, asked: DeclareWorkflowAlias) -> Result<Done, EngineError> {
+    let DeclareWorkflowAlias { workflow, name, description, routes } = asked;
     check_name(&name)?;
     let mut row = room.workflows.machine(&workflow)?.row.clone();
     if name.parse::<u32>().is_ok() {
@@ -165,7 +169,10 @@ pub(crate) fn workflow_alias(room: &mut WorkflowRoom<'_>, asked: DeclareAlias) -
 }
 
 /// Delete an alias.
-pub(crate) fn workflow_delete_alias(room: &mut WorkflowRoom<'_>, asked: DeleteAlias) -> Result<Done, EngineError> {
+pub(crate) fn workflow_delete_alias(
+    room: &mut WorkflowRoom<'_>,
+    asked: DeleteWorkflowAlias,
+) -> Result<Done, EngineError> {
     let mut row = room.workflows.machine(&asked.workflow)?.row.clone();
     let before = row.aliases.len();
     row.aliases.retain(|one| one.name != asked.name);
@@ -186,8 +193,8 @@ fn keep(room: &mut WorkflowRoom<'_>, row: MachineRow) -> Result<(), EngineError>
     Ok(())
 }
 
-fn shown(room: &WorkflowRoom<'_>, row: &MachineRow, version: &VersionRow) -> Version {
-    Version {
+fn shown(room: &WorkflowRoom<'_>, row: &MachineRow, version: &VersionRow) -> WorkflowVersion {
+    WorkflowVersion {
         arn: format!("{}:{}", room.below.ctx.workflow_arn(&row.name), version.number),
         version: version.number,
         revision: version.revision,
@@ -196,8 +203,8 @@ fn shown(room: &WorkflowRoom<'_>, row: &MachineRow, version: &VersionRow) -> Ver
     }
 }
 
-fn shown_alias(room: &WorkflowRoom<'_>, row: &MachineRow, alias: &AliasRow) -> Alias {
-    Alias {
+fn shown_alias(room: &WorkflowRoom<'_>, row: &MachineRow, alias: &AliasRow) -> WorkflowAlias {
+    WorkflowAlias {
         arn: format!("{}:{}", room.below.ctx.workflow_arn(&row.name), alias.name),
         name: alias.name.clone(),
         description: alias.description.clone(),
@@ -207,7 +214,7 @@ fn shown_alias(room: &WorkflowRoom<'_>, row: &MachineRow, alias: &AliasRow) -> A
     }
 }
 
-fn check_routes(row: &MachineRow, routes: &[Route]) -> Result<(), EngineError> {
+fn check_routes(row: &MachineRow, routes: &[AliasRoute]) -> Result<(), EngineError> {
     let invalid = |text: String| Err(EngineError::Invalid(text));
     if !(1..=2).contains(&routes.len()) {
         return invalid(format!("an alias leads to one or two versions, not to {}", routes.len()));

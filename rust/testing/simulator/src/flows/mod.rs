@@ -126,7 +126,11 @@ impl Flows {
         engine.register(&registration).map_err(|error| format!("the function cannot be registered: {error}"))?;
         self.engine = Some(engine);
         for queue in [SENT, ASKED] {
-            self.ask("queue.declare", &json!({"name": queue, "retention_ms": 1_209_600_000}))?;
+            let body = json!({
+                "name": queue, "visibility_timeout_ms": 30_000, "delay_ms": 0, "retention_ms": 1_209_600_000,
+                "content_based_deduplication": false, "deduplication_scope": "queue", "maximum_receive_count": 1_000,
+            });
+            self.ask("queue.declare", &body)?;
         }
         for (name, definition) in machines::all() {
             self.ask("workflow.declare", &json!({"name": name, "definition": definition.to_string()}))?;
