@@ -335,14 +335,16 @@ impl Flows {
         self.store.mend();
         self.is_full = false;
         self.crash(Fault::Kill)?;
-        for round in 0.. {
+        for round in 0_usize.. {
             for _ in 0..4 {
                 self.work(false)?;
                 self.turn()?;
             }
             self.answer(false);
-            self.now.mono_ns += 1_000 * NS_PER_MS * if round % 4 == 0 { 700 } else { 5 };
-            self.now.wall_ms += 1_000 * if round % 4 == 0 { 700 } else { 5 };
+            // Past every wait now and then, and else within it.
+            let ms = if round.is_multiple_of(4) { 700_000 } else { 5_000 };
+            self.now.mono_ns += ms * NS_PER_MS;
+            self.now.wall_ms += ms;
             self.turn()?;
             let listed = self.ask("workflow.list", &json!({}))?.unwrap_or_default();
             let running =
