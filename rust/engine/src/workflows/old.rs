@@ -100,7 +100,7 @@ impl OldRuns {
                 if self.after.is_none() {
                     self.reads = READS;
                 }
-                for (key, value) in rows.iter() {
+                for (key, value) in &rows {
                     self.see(key, value)?;
                 }
             }

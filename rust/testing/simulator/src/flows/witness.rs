@@ -99,7 +99,7 @@ impl Witness {
             let rows = reader.scan(Table::History, &[], after.as_deref(), ROWS)?;
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
-            for (key, value) in rows.iter() {
+            for (key, value) in &rows {
                 self.recorded(key, value);
             }
         }
