@@ -145,6 +145,14 @@ PARTS = [
         500,
         [*SIMULATOR, "--seeds", "{seed}..{end}", "--json"],
     ),
+    Part(
+        "workflows",
+        "lives of executions of workflows: kills, power cuts, full and broken disks",
+        "seeds",
+        2_000,
+        250,
+        [*SIMULATOR, "--room", "workflows", "--steps", "600", "--seeds", "{seed}..{end}", "--json"],
+    ),
     # Two kinds of FIFO sequences and four of a shard's: ten million.
     Part(
         "fifo",

@@ -21,6 +21,7 @@ from forebay_bench import (
     startup,
     stream,
     token_bucket,
+    workflow,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ FAMILIES = (
     invoke.SCENARIOS,
     bus.SCENARIOS,
     schedule.SCENARIOS,
+    workflow.SCENARIOS,
     destinations.SCENARIOS,
     startup.SCENARIOS,
     histogram.SCENARIOS,

@@ -10,6 +10,7 @@ from forebay._model.concurrency import Scaling
 from forebay._model.environments import Environments
 from forebay._model.gateway import Cors, FunctionUrl
 from forebay._model.mapping import Backoff
+from forebay._model.workflow import WorkflowLimits
 from forebay._runtime.context import Context
 from forebay.activity import Activity, ActivityTask
 from forebay.alias import Alias
@@ -134,6 +135,7 @@ __all__ = [
     "Topic",
     "WebSocketApi",
     "Workflow",
+    "WorkflowLimits",
     "__version__",
 ]
 

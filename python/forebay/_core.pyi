@@ -44,6 +44,7 @@ __all__ = [
     "non_finite",
     "play_workflow",
     "rates",
+    "read_items",
     "salvage_store",
     "split_statements",
     "test_event_pattern",
@@ -168,9 +169,11 @@ def play_workflow(
 ) -> tuple[str, str | None, str | None, str | None, str, int]:
     """Play an execution; give status, output, error, cause, history and how many ms it took.
 
-    `call` is given a state's name, its resource and the arguments. It gives the result as JSON text, or None and an error with
-    its cause; and milliseconds until then. `moment` is when it begins, ms since 1970, and a seed for random numbers.
+    `call` takes a state's name, its resource and the arguments; its answer has ms at its end. `moment`: ms since 1970, a seed.
     """
+
+def read_items(form: str, file: bytes, items_max: int | None) -> list[bytes]:
+    """Read the items of a distributed Map out of a file, each as JSON; `form` is the JSON of how it is read."""
 
 def test_state(request: str, result: str | None, error: str | None, cause: str | None, now_ms: int) -> tuple[str, bool]:
     """Answer AWS's TestState; or give what the state calls, and False, where nothing was given. Refuse as AWS does."""

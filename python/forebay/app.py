@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from forebay._model.checks import Seconds
     from forebay._model.concurrency import Scaling
     from forebay._model.settings import Durability, Serve
+    from forebay._model.workflow import WorkflowLimits
     from forebay.clock import Clock
     from forebay.mapping import Mapping
 
@@ -61,6 +62,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             for all functions 1,000 at once, then 500 a minute. Or a `forebay.Scaling`.
         requests_per_second: synchronous invocations that may start in a second, all at once at most; None: no limit. AWS
             allows ten times the concurrency.
+        workflow_limits: how often executions of workflows may begin and go on. None: no limit. "aws-2019" or "aws": AWS's token
+            buckets, then or now. Or a `forebay.WorkflowLimits`.
         durability: what an acknowledged put survives: "power-loss", "process-crash", or "memory" (nothing).
         clock: None, or a `forebay.testing.VirtualClock`.
         serve: "elect": own the store, or be a client of its owner and take over when the owner is gone. True: own the store
@@ -84,6 +87,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         unreserved_minimum: int = limits.UNRESERVED_MINIMUM,
         scaling: str | Scaling = "2023",
         requests_per_second: float | None = None,
+        workflow_limits: str | WorkflowLimits | None = None,
         durability: Durability = "power-loss",
         clock: Clock | None = None,
         serve: Serve = "elect",
@@ -98,6 +102,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             unreserved_minimum=unreserved_minimum,
             scaling=cast("Scaling", scaling),
             requests_per_second=requests_per_second,
+            workflow_limits=cast("WorkflowLimits", workflow_limits),
             durability=durability,
             serve=serve,
             store_app=store_app,

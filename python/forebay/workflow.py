@@ -15,7 +15,7 @@ from forebay._wire import payload
 from forebay.errors import ExecutionAlreadyExists, ExecutionFailed, ResourceConflict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from forebay._runtime.caller import Caller
 
@@ -37,6 +37,8 @@ class ExecutionDescription:
         error: the error with which it failed or was stopped.
         cause: the error's cause.
         redrive_count: how often it was redriven.
+        version: the version that it was started by; None: what was declared.
+        alias: the alias that it was started by.
 
     """
 
@@ -50,12 +52,14 @@ class ExecutionDescription:
     error: str | None
     cause: str | None
     redrive_count: int
+    version: int | None
+    alias: str | None
 
 
 class Workflow(StoreResource[WorkflowSettings]):
     """A workflow. Made by `App.workflow`, never by hand."""
 
-    async def start(self, input: Any = None, name: str | None = None) -> Execution:  # noqa: A002 - AWS's name
+    async def start(self, input: Any = None, name: str | None = None, *, qualifier: str | None = None) -> Execution:  # noqa: A002 - AWS's name
         """Start an execution; when this returns, it is durable.
 
         After a crash a Standard execution goes on from its last step. An Express execution that had not ended begins anew, and
@@ -65,6 +69,7 @@ class Workflow(StoreResource[WorkflowSettings]):
             input: any JSON value, at most 262,144 bytes; None: {}.
             name: 1 to 80 characters; None: a new UUID. The same name and input again, while it runs, gives the same execution.
                 Names of Express executions need not differ: each start is a new one.
+            qualifier: the number of a version, or an alias; None: what is declared.
 
         Raises:
             InvalidParameterValue: a name or an input that cannot be, with AWS's text.
@@ -81,7 +86,9 @@ class Workflow(StoreResource[WorkflowSettings]):
         await self._declared()
         text = payload.dumps({} if input is None else input).decode()
         try:
-            started = await self._caller.ask("execution.start", workflow=self.name, name=name, input=text)
+            asked = self.name if qualifier is None else f"{self.name}:{qualifier}"
+            fields = {"workflow": asked, "name": name, "input": text}
+            started = payload.loads(await self._caller.start_execution("execution.start", fields))
         except ResourceConflict as error:
             raise ExecutionAlreadyExists(str(error)) from error
         return Execution(self.name, started["name"], started["arn"], self._caller)
@@ -105,7 +112,8 @@ class Workflow(StoreResource[WorkflowSettings]):
         """
         await self._declared()
         texts = [payload.dumps(one).decode() for one in inputs]
-        started = await self._caller.ask("execution.start_many", workflow=self.name, inputs=texts)
+        fields = {"workflow": self.name, "inputs": texts}
+        started = payload.loads(await self._caller.start_execution("execution.start_many", fields))
         return [Execution(self.name, one["name"], one["arn"], self._caller) for one in started]
 
     start_many_sync = sync_twin(start_many)
@@ -130,10 +138,113 @@ class Workflow(StoreResource[WorkflowSettings]):
         """
         await self._declared()
         text = payload.dumps({} if input is None else input).decode()
-        told = await self._caller.ask("execution.start_sync", workflow=self.name, name=name, input=text)
-        return _output(told)
+        fields = {"workflow": self.name, "name": name, "input": text}
+        return _output(payload.loads(await self._caller.start_execution("execution.start_sync", fields)))
 
     start_sync_execution_sync = sync_twin(start_sync_execution)
+
+    async def publish_version(self, description: str = "") -> int:
+        """Keep what is declared as a version, and give its number. The same definition again is the same version.
+
+        Args:
+            description: what the version is for.
+
+        Raises:
+            ResourceNotFound: the engine has refused the workflow.
+            ResourceConflict: the workflow has 1,000 versions.
+            StoreFailed: a write failed; whether it was published is unknown.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_PublishStateMachineVersion.html
+
+        """
+        await self._declared()
+        version = await self._caller.ask("workflow.publish", name=self.name, description=description)
+        return int(version["version"])
+
+    publish_version_sync = sync_twin(publish_version)
+
+    async def versions(self) -> dict[int, str]:
+        """Give the versions by their numbers, the latest first, with their descriptions.
+
+        Raises:
+            ResourceNotFound: the engine has refused the workflow.
+            AppClosed: the app is not running.
+
+        """
+        await self._declared()
+        told = await self._caller.ask("workflow.versions", name=self.name)
+        return {one["version"]: one["description"] for one in told["versions"]}
+
+    versions_sync = sync_twin(versions)
+
+    async def delete_version(self, version: int) -> None:
+        """Delete a version. Executions of it that run go on.
+
+        Raises:
+            ResourceConflict: an alias leads to it.
+            ResourceNotFound: the engine has refused the workflow.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachineVersion.html
+
+        """
+        await self._declared()
+        await self._caller.ask("workflow.delete_version", name=self.name, version=version)
+
+    delete_version_sync = sync_twin(delete_version)
+
+    async def set_alias(self, name: str, routes: Mapping[int, int] | int) -> None:
+        """Create an alias, or let it lead elsewhere. `start(qualifier=name)` takes the version that it leads to.
+
+        Args:
+            name: 1 to 80 characters, and no number.
+            routes: a version; or two of them with their weights, which add up to 100, as `{1: 90, 2: 10}`.
+
+        Raises:
+            InvalidParameterValue: a name or weights that cannot be.
+            ResourceNotFound: there is no such version.
+            ResourceConflict: the workflow has 100 aliases.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachineAlias.html
+
+        """
+        await self._declared()
+        weights = {routes: 100} if isinstance(routes, int) else routes
+        given = [{"version": version, "weight": weight} for version, weight in weights.items()]
+        await self._caller.ask("workflow.alias", workflow=self.name, name=name, routes=given)
+
+    set_alias_sync = sync_twin(set_alias)
+
+    async def aliases(self) -> dict[str, dict[int, int]]:
+        """Give the aliases by their names, each with the weights of its versions.
+
+        Raises:
+            ResourceNotFound: the engine has refused the workflow.
+            AppClosed: the app is not running.
+
+        """
+        await self._declared()
+        told = await self._caller.ask("workflow.versions", name=self.name)
+        return {one["name"]: {route["version"]: route["weight"] for route in one["routes"]} for one in told["aliases"]}
+
+    aliases_sync = sync_twin(aliases)
+
+    async def delete_alias(self, name: str) -> None:
+        """Delete an alias.
+
+        Raises:
+            ResourceNotFound: there is no such alias.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachineAlias.html
+
+        """
+        await self._declared()
+        await self._caller.ask("workflow.delete_alias", workflow=self.name, name=name)
+
+    delete_alias_sync = sync_twin(delete_alias)
 
     def starter(self) -> Callable[[dict[str, Any], Any], Awaitable[None]]:
         """Give a handler for `App.on_queue` and `App.on_stream` that starts an execution for each message or record.
@@ -238,6 +349,21 @@ class Execution:
             if after is None:
                 return
 
+    async def operations(self) -> list[dict[str, Any]]:
+        """Give what the durable function of the execution has done so far; of one that is over, nothing.
+
+        They are as AWS's GetDurableExecutionState has them; times are in milliseconds since 1970.
+
+        Raises:
+            ResourceNotFound: there is no such execution.
+            AppClosed: the app is not running.
+
+        """
+        told = await self._caller.ask("durable.describe", workflow=self.workflow, name=self.name)
+        return list(told["operations"])
+
+    operations_sync = sync_twin(operations)
+
     async def stop(self, error: str | None = None, cause: str | None = None) -> None:
         """Stop the execution; one that is over stays as it is.
 
@@ -297,4 +423,6 @@ def _description(told: dict[str, Any]) -> ExecutionDescription:
         error=told["error"],
         cause=told["cause"],
         redrive_count=told["redrive_count"],
+        version=told.get("version"),
+        alias=told.get("alias"),
     )

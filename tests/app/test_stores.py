@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import shutil
 import socket
@@ -225,6 +226,72 @@ async def test_buses_schedules_archives_and_schemas_of_a_store_go_on(tmp_path):
         assert (await discovered.get("shop@Placed")).versions == (1, 2, 3)
         bodies = sorted(message.body for message in await inbox.receive(maximum=10))
         assert bodies == ['{"id":1}', '{"id":1}', '{"id":2,"note":"x"}', '{"tick":1}']
+
+
+async def test_executions_activities_and_express_starts_of_a_store_go_on(tmp_path):
+    """The golden file is what app "shop" left when it was killed, before workflows had versions and integrations.
+
+    An execution waited for its token, one had failed, one waited for a worker, an Express one and two children of a distributed
+    Map ran in a function.
+    """
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(GOLDEN / "app-v4-workflows.db", data / "forebay.db")
+    clock = VirtualClock(start=1_796_000_100)
+    app = App("shop", store=data, clock=clock)
+    shipped, charged = [], []
+
+    @app.function(timeout=900)
+    async def ship(event, context):
+        shipped.append(event)
+        return "shipped"
+
+    @app.function()
+    async def charge(event, context):
+        charged.append(event)
+
+    def machine(**states):
+        return {"StartAt": next(iter(states)), "States": states}
+
+    asked, paint = app.queue("asked"), app.activity("paint")
+    task, calls = {"Type": "Task"}, {"Type": "Task", "Resource": "${ship}", "End": True}
+    token = {"QueueUrl": asked.arn, "MessageBody": {"token.$": "$$.Task.Token"}}
+    order = app.workflow(
+        "order",
+        machine(
+            Ask={
+                **task,
+                "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+                "ResultPath": "$.asked",
+                "Parameters": token,
+                "Next": "Rest",
+            },
+            Rest={"Type": "Wait", "Seconds": 60, "Next": "Ship"},
+            Ship={**calls, "ResultPath": "$.shipped"},
+        ),
+    )
+    pay = app.workflow("pay", machine(Charge={**calls, "Resource": "${charge}"}))
+    house = app.workflow("house", machine(Paint={**task, "Resource": paint.arn, "End": True}))
+    quote = app.workflow("quote", machine(Ship=calls), "EXPRESS", log_level="ALL")
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **machine(One=calls)}
+    pages = app.workflow("pages", machine(Each={"Type": "Map", "End": True, "ItemProcessor": processor}))
+    async with app:
+        [message] = await asked.receive()
+        await app.task_success(json.loads(message.body)["token"], "yes")
+        await clock.advance(61)
+        assert await order.execution("one").result() == {"id": 7, "asked": "yes", "shipped": "shipped"}
+        failed = pay.execution("two")
+        assert (await failed.describe()).error == "ValueError"
+        await failed.redrive()
+        await clock.settle()
+        assert (await failed.result(), charged) == (None, [{"id": 7}])
+        worker = paint.tasks(worker="ann")
+        await (await anext(worker)).success("white wall")
+        await worker.aclose()
+        assert await house.execution("three").result() == "white wall"
+        assert await pages.execution("five").result() == ["shipped", "shipped"]
+        assert (await quote.execution("four").describe()).output == "shipped"
+    assert {json.dumps(one) for one in shipped} >= {"1", "2", '{"id": 8}'}
 
 
 async def test_the_way_back_to_earlier_releases_is_as_the_page_says(tmp_path, monkeypatch):

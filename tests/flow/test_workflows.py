@@ -5,7 +5,16 @@ import json
 
 import pytest
 
-from forebay import ExecutionAlreadyExists, ExecutionFailed, InvalidParameterValue, ResourceConflict, ResourceNotFound
+from forebay import (
+    App,
+    ExecutionAlreadyExists,
+    ExecutionFailed,
+    InvalidParameterValue,
+    ResourceConflict,
+    ResourceNotFound,
+    TooManyRequests,
+    WorkflowLimits,
+)
 
 RETRY = [{"ErrorEquals": ["Busy"], "IntervalSeconds": 10, "MaxAttempts": 2, "BackoffRate": 2}]
 
@@ -99,6 +108,67 @@ async def test_retry_waits_catch_compensates_and_what_is_left_is_raised(app, clo
         with pytest.raises(ExecutionFailed, match="FAILED with Busy") as failed:
             await execution.result()
     assert (failed.value.status, failed.value.error) == ("FAILED", "Busy")
+
+
+async def test_versions_are_kept_and_aliases_lead_to_them(clock, tmp_path):
+    def made(result):
+        app = App("t", store=tmp_path / "store", clock=clock)
+        return app, app.workflow("w", machine(Done={"Type": "Pass", "Result": result, "End": True}))
+
+    app, flow = made("first")
+    async with app:
+        assert await flow.publish_version("the first") == 1
+        assert await flow.publish_version("again") == 1, "the same definition is the same version"
+        await flow.set_alias("live", 1)
+    app, flow = made("second")
+    async with app:
+        assert await (await flow.start()).result() == "second"
+        execution = await flow.start(qualifier="live")
+        assert (await execution.result(), (await execution.describe()).alias) == ("first", "live")
+        assert await flow.publish_version() == 2
+        assert await flow.versions() == {2: "", 1: "the first"}
+        await flow.set_alias("live", {1: 50, 2: 50})
+        assert await flow.aliases() == {"live": {1: 50, 2: 50}}
+        executions = [await flow.start(qualifier="live") for _ in range(60)]
+        results = [await one.result() for one in executions]
+        assert 10 < results.count("first") < 50
+        with pytest.raises(ResourceConflict, match="must not be referenced by an alias"):
+            await flow.delete_version(1)
+        with pytest.raises(InvalidParameterValue, match="add up to 100"):
+            await flow.set_alias("live", {1: 50, 2: 40})
+        await flow.delete_alias("live")
+        await flow.delete_version(1)
+        with pytest.raises(ResourceNotFound, match="State Machine Does Not Exist"):
+            await flow.start(qualifier="1")
+        assert await (await flow.start(qualifier="2")).result() == "second"
+
+
+async def test_starts_beyond_the_bucket_are_refused_and_transitions_wait(make, clock):
+    limits = WorkflowLimits(standard_starts=(3, 1), express_starts=(1, 1), transitions=(4, 2))
+    app = make(workflow_limits=limits)
+    flow = app.workflow("w", machine(A={"Type": "Pass", "Next": "B"}, B={"Type": "Pass", "End": True}))
+    quick = app.workflow("x", machine(A={"Type": "Pass", "End": True}), "EXPRESS")
+    async with app:
+        executions = [await flow.start() for _ in range(3)]
+        with pytest.raises(TooManyRequests, match="Rate exceeded"):
+            await flow.start()
+        await quick.start_sync_execution()
+        with pytest.raises(TooManyRequests, match="Rate exceeded"):
+            await quick.start_sync_execution()
+        await clock.settle()
+        statuses = [(await one.describe()).status for one in executions]
+        assert statuses == ["SUCCEEDED", "SUCCEEDED", "RUNNING"], "two states each: four tokens"
+        await clock.advance(2)
+        assert await executions[2].result() == {}
+        await flow.start()
+        await app.update(workflow_limits=None)
+        for _ in range(10):
+            await flow.start()
+        name = 'forebay_workflow_execution_throttled_total{workflow="w"}'
+        [line] = [line for line in app.metrics.page().splitlines() if line.startswith(name)]
+        assert float(line.split()[-1]) >= 1
+    with pytest.raises(InvalidParameterValue, match="workflow_limits"):
+        make(workflow_limits="aws-1999")
 
 
 async def test_a_task_waits_for_its_token(app, clock):

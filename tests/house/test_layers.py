@@ -24,7 +24,13 @@ FLOORS: list[dict[str, set[str]]] = [
     {"ground": {"errors", "clock", "_core"}},
     {"model": {"_model"}, "schema": {"_schema"}},
     {"wire": {"_wire"}},
-    {"runtime": {"_runtime"}, "destinations": {"destinations"}, "dbproxy": {"dbproxy"}, "metrics": {"metrics"}},
+    {
+        "runtime": {"_runtime"},
+        "destinations": {"destinations"},
+        "integrations": {"integrations"},
+        "dbproxy": {"dbproxy"},
+        "metrics": {"metrics"},
+    },
     {
         "nouns": {
             "function",

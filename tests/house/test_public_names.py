@@ -76,6 +76,7 @@ NAMES = [
     "Topic",
     "WebSocketApi",
     "Workflow",
+    "WorkflowLimits",
     "__version__",
 ]
 # A module without an underscore may be imported; what is not in these stands in a room whose name begins with one.
@@ -95,6 +96,7 @@ MODULES = [
     "errors",
     "function",
     "http_api",
+    "integrations",
     "logs",
     "mapping",
     "metrics",

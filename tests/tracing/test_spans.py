@@ -68,6 +68,42 @@ async def test_a_record_put_in_a_span_is_handled_in_its_trace(app, spans):
     assert process.status.status_code is StatusCode.UNSET
 
 
+async def test_the_tasks_of_an_execution_are_in_the_trace_of_its_start(app, spans):
+    inbox = app.queue("inbox")
+
+    @app.function()
+    async def charge(event, context):
+        return event
+
+    @app.on_queue(inbox)
+    async def told(event, context):
+        pass
+
+    send = {"QueueUrl": inbox.arn, "MessageBody": {"order": 1}}
+    states = {
+        "Charge": {"Type": "Task", "Resource": "${charge}", "Next": "Tell"},
+        "Tell": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "Parameters": send, "End": True},
+    }
+    flow = app.workflow("order", {"StartAt": "Charge", "States": states})
+    quick = app.workflow(
+        "quick",
+        {"StartAt": "Charge", "States": {"Charge": {**states["Charge"], "Next": "End"}, "End": {"Type": "Succeed"}}},
+        "EXPRESS",
+    )
+    async with app:
+        with spans.tracer.start_as_current_span("request"):
+            execution = await flow.start({"id": 1})
+        await execution.result()
+        with spans.tracer.start_as_current_span("other"):
+            await quick.start_sync_execution()
+        await until(lambda: spans.named("process inbox") and len(spans.named("charge")) == 2)
+    start, process = spans.one("start order"), spans.one("process inbox")
+    charged, quickly = spans.named("charge")
+    assert is_child(start, spans.one("request")) and start.kind is SpanKind.PRODUCER
+    assert is_child(charged, start) and trace_of(process) == trace_of(start)
+    assert trace_of(quickly) == trace_of(spans.one("other"))
+
+
 async def test_the_span_of_a_published_version_tells_it_and_names_the_function(app, spans):
     @app.function()
     async def ship(event, context):

@@ -37,7 +37,8 @@ class ChangesLimits:
         What the app declares applies again when it starts next, or another process takes over.
 
         Args:
-            limits: any of `concurrency`, `unreserved_minimum`, `scaling` and `requests_per_second`, as `App` has them.
+            limits: any of `concurrency`, `unreserved_minimum`, `scaling`, `requests_per_second` and `workflow_limits`, as `App`
+                has them.
 
         Raises:
             InvalidParameterValue: an unknown limit, a value outside its range, or less than functions have reserved.

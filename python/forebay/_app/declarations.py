@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+import re
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from forebay._app.declared_apis import DeclaredApis
 from forebay._core import check_limits
 from forebay._model import checks, limits, names
 from forebay._model.alias import AliasSettings
-from forebay._model.asynchronous import DESTINATIONS
+from forebay._model.asynchronous import DESTINATIONS, AsynchronousSettings
 from forebay._model.bus import BusSettings, RuleSettings, ScheduleSettings
 from forebay._model.queue import QueueMappingSettings, QueueSettings
 from forebay._model.registry import RegistrySettings
@@ -24,6 +26,7 @@ from forebay.archive import Archive
 from forebay.bus import Bus
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.function import Function
+from forebay.integrations.serve import FUNCTION, Integrations
 from forebay.mapping import Mapping, check_destination
 from forebay.queue import Queue
 from forebay.registry import Registry
@@ -40,13 +43,13 @@ if TYPE_CHECKING:
     from forebay._api import DeclaredApi
     from forebay._model.api_destination import ApiDestinationSettings
     from forebay._model.archive import ArchiveSettings
-    from forebay._model.asynchronous import AsynchronousSettings
     from forebay._model.checks import Seconds
     from forebay._model.gateway import UrlOf
     from forebay._model.mapping import MappingSettings
     from forebay._model.settings import AppSettings
     from forebay._model.workflow import WorkflowType
     from forebay._runtime.caller import Caller
+    from forebay.integrations import Integration, Objects
 
     Declarable = (
         Function[..., Any]
@@ -64,6 +67,13 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+PLUGINS: Final = "forebay.workflow.integrations"
+"""The entry point group in which packages offer integrations."""
+IN_STORE: Final = {"lambda", "sqs", "sns", "kinesis", "events", "states"}
+"""Services whose calls the engine makes itself."""
+_SERVICES: Final = re.compile(r"arn:aws[a-z-]*:states:::([A-Za-z0-9-]+):")
+_RESULTS: Final = 100
 
 
 class Declarations(DeclaredApis):
@@ -86,6 +96,7 @@ class Declarations(DeclaredApis):
         self.registries: dict[str, Registry] = {}
         self.workflows: dict[str, Workflow] = {}
         self.activities: dict[str, Activity] = {}
+        self.integrations = Integrations(self._map_results)
         self.rules: dict[tuple[str, str], RuleSettings] = {}
         self.emit_events = False
         self.api_destinations: dict[str, ApiDestination] = {}
@@ -383,6 +394,7 @@ class Declarations(DeclaredApis):
         region, account = self.settings.region, self.settings.account
         text = definition_text(definition, substitutions, names.function_arn(region, account, ""))
         settings = WorkflowSettings(name=name, definition=text, type=type_, **more)
+        self.integrate_plugins(text)
         known = self.workflows.get(name)
         if known is None:
             arn = names.workflow_arn(region, account, name)
@@ -391,6 +403,25 @@ class Declarations(DeclaredApis):
         if known.settings != settings:
             raise ResourceConflict(f"workflow {name!r} is declared already, otherwise: give one of them another name")
         return known, False
+
+    def integrate(self, integration: Integration | Objects) -> None:
+        """Take an integration, and declare the function that makes its calls."""
+        self.integrations.add(integration)
+        if FUNCTION not in self.functions:
+            handle = self.integrations.handle
+            self.function(handle, FUNCTION, 900, "task", AsynchronousSettings())
+
+    def integrate_plugins(self, text: str) -> None:
+        """Take what packages offer for the services that a definition names, and that nothing calls yet."""
+        named = set(_SERVICES.findall(text)) - IN_STORE
+        for service in sorted(named):
+            if not self.integrations.has(service):
+                for offered in entry_points(group=PLUGINS, name=service):
+                    self.integrate(offered.load()())
+
+    async def _map_results(self, number: int, after: int | None) -> dict[str, Any]:
+        page = await self._caller.ask("map_run.results", map_run=number, limit=_RESULTS, after=after)
+        return dict(page)
 
     def activity(self, name: str) -> tuple[Activity, bool]:
         """Declare an activity; tell whether it is new."""

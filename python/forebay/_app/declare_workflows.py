@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from forebay._app import durable
+from forebay._model import checks, limits
+from forebay._model.asynchronous import AsynchronousSettings
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
+from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from forebay._app.declarations import Declarations
     from forebay._app.run import AppRun
+    from forebay._model.checks import Seconds
     from forebay._model.workflow import LogLevel, WorkflowType
     from forebay._runtime.caller import Caller
     from forebay.activity import Activity
+    from forebay.integrations import Integration, Objects
     from forebay.workflow import Workflow
 
 
@@ -68,6 +74,122 @@ class DeclaresWorkflows:
         if new and self._running is not None:
             self._running.declare_source(workflow)
         return workflow
+
+    def integrate(self, integration: Integration | Objects) -> None:
+        """Let tasks of workflows call services outside of the store, or let distributed Maps read and write files.
+
+        Declare it before the workflows that name it. Integrations that packages offer are taken by themselves; `http`, `aws-sdk`
+        and `elasticmapreduce` come with forebay. Give one of those to set it up. The app's function `forebay-integrations` makes
+        the calls: it has metrics and logs as any function.
+
+        Args:
+            integration: a `forebay.integrations.Http`, `AwsSdk` or `Emr`, an `ObjectStore`, or one of your own.
+
+        Raises:
+            InvalidParameterValue: it is none, or another one calls the same.
+            ForebayError: the app is running.
+
+        """
+        if self._running is not None:
+            raise ForebayError("integrate: declare integrations before the app starts; this one is running")
+        self._declared.integrate(integration)
+
+    def durable_function(
+        self,
+        name: str | None = None,
+        *,
+        timeout: Seconds = 900,
+        execution_timeout: Seconds | None = None,
+    ) -> Callable[[Callable[..., Any]], Workflow]:
+        """Declare a durable function of AWS's SDK, a handler under its `@durable_execution`, and give the workflow that runs it.
+
+        Each start is an execution. The handler is run again from its beginning after a wait, a callback or a crash, and takes
+        from the store what it has done. It runs in a thread of this process, and holds no thread while it waits. Code that has
+        changed so that an operation is not what it was ends the execution with a `NonDeterministic` error.
+
+        Args:
+            name: 1 to 64 letters, digits, '-' and '_'; None: the handler's own name.
+            timeout: seconds that one run of the handler may take, 0.001 to 1,800.
+            execution_timeout: seconds that an execution may take with its waits, 1 to 31,622,400; None: a year.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be, or the SDK is not installed.
+            ResourceConflict: a function or a workflow of that name is declared already.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html
+
+        """
+        longest = None
+        if execution_timeout is not None:
+            longest = checks.seconds("execution_timeout", execution_timeout, low=1, high=limits.DURABLE_SECONDS_MAX)
+
+        def declare(handler: Callable[..., Any]) -> Workflow:
+            hosted = durable.hosted(handler, self._caller)
+            function = self._declared.function(hosted, name, timeout, "thread", AsynchronousSettings())
+            return self.workflow(function.name, durable.definition(function.arn, longest))
+
+        return declare
+
+    async def durable_callback_success(self, callback_id: str, result: Any = None) -> None:
+        """Tell a callback of a durable function its result.
+
+        Args:
+            callback_id: the callback's id, as the function gave it away.
+            result: a text, or any JSON value, which is given as its JSON.
+
+        Raises:
+            InvalidParameterValue: no id of a callback.
+            ResourceNotFound: the callback is over.
+            StoreFull: the disk is full; the callback was not told.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/api/API_SendDurableExecutionCallbackSuccess.html
+
+        """
+        text = result if isinstance(result, str) else payload.dumps(result).decode()
+        await self._caller.ask("durable.callback", callback_id=callback_id, result=text)
+
+    durable_callback_success_sync = sync_twin(durable_callback_success)
+
+    async def durable_callback_failure(self, callback_id: str, error: str, message: str = "") -> None:
+        """Tell a callback of a durable function that it has failed.
+
+        Args:
+            callback_id: the callback's id, as the function gave it away.
+            error: the error's type.
+            message: what went wrong.
+
+        Raises:
+            InvalidParameterValue: no id of a callback.
+            ResourceNotFound: the callback is over.
+            StoreFull: the disk is full; the callback was not told.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/api/API_SendDurableExecutionCallbackFailure.html
+
+        """
+        told = {"ErrorType": error, "ErrorMessage": message}
+        await self._caller.ask("durable.callback", callback_id=callback_id, error=told)
+
+    durable_callback_failure_sync = sync_twin(durable_callback_failure)
+
+    async def durable_callback_heartbeat(self, callback_id: str) -> None:
+        """Tell a callback of a durable function that it goes on: its heartbeat timeout begins anew.
+
+        Args:
+            callback_id: the callback's id, as the function gave it away.
+
+        Raises:
+            InvalidParameterValue: no id of a callback.
+            ResourceNotFound: the callback is over.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/lambda/latest/api/API_SendDurableExecutionCallbackHeartbeat.html
+
+        """
+        await self._caller.ask("durable.callback", callback_id=callback_id, is_heartbeat=True)
+
+    durable_callback_heartbeat_sync = sync_twin(durable_callback_heartbeat)
 
     def activity(self, name: str) -> Activity:
         """Declare an activity, or give the one that was declared: tasks that workers ask for, in this process or another.

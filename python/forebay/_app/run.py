@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from forebay._model.wire import WireAddress
     from forebay._runtime.caller import Caller
     from forebay.clock import Clock
+    from forebay.integrations.serve import Integrations
     from forebay.stream import Stream
 
     Source = Stream | Queue | Topic | Registry | Bus | Activity | Workflow
@@ -318,6 +319,8 @@ class AppRun:
     def declare_source(self, source: Source) -> None:
         """Declare a stream, a queue, a topic, a registry, a bus or a workflow while the app runs; from a thread, wait for it."""
         verb, fields = _declaration(source)
+        if isinstance(source, Workflow) and self._declared.integrations and self._runs:
+            self._add_integrations(self._declared.integrations)
         if threading.get_ident() == self._thread:
             answer = self._caller.request(verb, **fields)
             self._check_answer(source, answer)
@@ -343,11 +346,16 @@ class AppRun:
             *declared.rules.values(),
             *declared.schedules.values(),
         ]
+        integrations = declared.integrations
         return [
+            *((one, self._add_integrations(one)) for one in (integrations,) if one and self._runs),
             *((source, self._add_source(source)) for source in sources),
             *((one, self._add_events_of(one)) for one in events),
             *self._add_subscriptions("queue"),
         ]
+
+    def _add_integrations(self, integrations: Integrations) -> asyncio.Future[bytes]:
+        return self._caller.request("integration.declare", resources=integrations.resources)
 
     def _add_source(self, source: Source) -> asyncio.Future[bytes]:
         declared, (verb, fields) = self._declared, _declaration(source)

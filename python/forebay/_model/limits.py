@@ -22,6 +22,7 @@ VERSION_MAX: Final = 2**32 - 1
 FUNCTION_NAME_CHARACTERS_MAX: Final = 64
 TIMEOUT_SECONDS_DEFAULT: Final = 3.0
 TIMEOUT_SECONDS_MAX: Final = 1800
+DURABLE_SECONDS_MAX: Final = 31_622_400
 MEMORY_MEBIBYTES_DEFAULT: Final = 128
 
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html

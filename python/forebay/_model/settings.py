@@ -9,6 +9,7 @@ from forebay._model import checks, limits, names
 from forebay._model.asynchronous import AsynchronousSettings
 from forebay._model.concurrency import PROFILES, Scaling, rate, scaling
 from forebay._model.environments import Environments
+from forebay._model.workflow import NO_LIMITS, WorkflowLimits, workflow_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,7 @@ class AppSettings:
     unreserved_minimum: int = limits.UNRESERVED_MINIMUM
     scaling: Scaling = PROFILES["2023"]
     requests_per_second: float | None = None
+    workflow_limits: WorkflowLimits = NO_LIMITS
     store_app: str | None = None
     """The app whose store it is; None: this one."""
     metrics: bool = True
@@ -50,6 +52,7 @@ class AppSettings:
         checks.integer("unreserved_minimum", self.unreserved_minimum, low=0, high=limits.CONCURRENCY_MAX)
         object.__setattr__(self, "scaling", scaling(self.scaling))
         rate("requests_per_second", self.requests_per_second)
+        object.__setattr__(self, "workflow_limits", workflow_limits(self.workflow_limits))
         checks.one_of("durability", self.durability, ("power-loss", "process-crash", "memory"))
         if self.serve is not True and self.serve is not False and self.serve != "elect":
             checks.refuse("serve", self.serve, "allowed are 'elect', True and False")

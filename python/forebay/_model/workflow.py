@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from forebay._model import checks, names
+from forebay._model import checks, limits, names
+from forebay._model.concurrency import rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +44,63 @@ class WorkflowSettings:
             checks.refuse(
                 given, getattr(self, given), 'only an "EXPRESS" workflow has it; a "STANDARD" one has its history'
             )
+
+
+Bucket = tuple[int, float]
+"""A token bucket: most tokens that it holds, and tokens that flow in each second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowLimits:
+    """How often executions of workflows may begin, and Standard ones enter states.
+
+    Each is a token bucket, `(burst, per_second)`, or None for no limit.
+
+    A start without a token is refused (`TooManyRequests`). A state without one waits; the metric ExecutionThrottled counts it.
+
+    Args:
+        standard_starts: starts of Standard executions, those by tasks and redrives too.
+        express_starts: starts of Express executions.
+        transitions: states that Standard executions enter.
+
+    Raises:
+        InvalidParameterValue: a bucket that is none.
+
+    """
+
+    standard_starts: Bucket | None = None
+    express_starts: Bucket | None = None
+    transitions: Bucket | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("standard_starts", "express_starts", "transitions"):
+            bucket = getattr(self, name)
+            if bucket is None:
+                continue
+            if not (isinstance(bucket, tuple) and len(bucket) == 2):  # noqa: PLR2004 - a pair
+                checks.refuse(name, bucket, "allowed are (burst, per_second) and None")
+            checks.integer(f"{name}[0]", bucket[0], low=1, high=limits.SCALING_BURST_MAX)
+            rate(f"{name}[1]", bucket[1])
+
+
+NO_LIMITS: Final = WorkflowLimits()
+
+PROFILES: Final = {
+    "aws-2019": WorkflowLimits(standard_starts=(800, 150), express_starts=(6000, 6000), transitions=(800, 500)),
+    "aws": WorkflowLimits(standard_starts=(1300, 300), express_starts=(6000, 6000), transitions=(5000, 1500)),
+}
+"""AWS's quotas: those of most Regions in 2019, and of the largest Regions now.
+
+Source: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+"""
+
+
+def workflow_limits(value: str | WorkflowLimits | None) -> WorkflowLimits:
+    """Check how often executions may begin and go on: a profile's name, `WorkflowLimits`, or None for no limit."""
+    if value is None or isinstance(value, WorkflowLimits):
+        return value or NO_LIMITS
+    checks.one_of("workflow_limits", value, tuple(PROFILES))
+    return PROFILES[value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

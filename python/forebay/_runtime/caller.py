@@ -124,6 +124,11 @@ class Caller:
         access, span = self._from_here("put"), self._sending("put", events["bus"], len(events["entries"]))
         return _ask(access, span, lambda engine, trace: engine.request(PUT_EVENTS, _traced(events, trace)))
 
+    def start_execution(self, verb: str, fields: dict[str, Any]) -> asyncio.Future[bytes]:
+        """Start executions of a workflow; the answer is the verb's, JSON. The fields are those of the verb, but for the trace."""
+        access, span = self._from_here("start"), self._sending("start", fields["workflow"])
+        return _ask(access, span, lambda engine, trace: engine.request(verb, _traced(fields, trace)))
+
     async def ask(self, /, verb: str, **fields: Any) -> Any:
         """Ask for anything else; the fields are those of `docs/requests.md`."""
         return payload.loads(await self.request(verb, **fields))

@@ -210,6 +210,11 @@ def _not_emitted(event: dict[str, Any]) -> str:
     return f"emit_events: something that happened was not put on the bus 'default': {event['text']}"
 
 
+def _job_not_stopped(event: dict[str, Any]) -> str:
+    job = event["job"]
+    return f"{job['service']}:{job['action']}: its task was given up, and the job {job['job']} may run on: {event['error']}"
+
+
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "timed out": _timed_out,
     "gave up": _gave_up,
@@ -227,4 +232,5 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "metrics": _metrics,
     "api": _api,
     "not emitted": _not_emitted,
+    "job not stopped": _job_not_stopped,
 }

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from forebay._model.settings import AppSettings, FunctionSettings
 
-ACCOUNT: Final = ("concurrency", "unreserved_minimum", "scaling", "requests_per_second")
+ACCOUNT: Final = ("concurrency", "unreserved_minimum", "scaling", "requests_per_second", "workflow_limits")
 """Limits of an app."""
 FUNCTION: Final = ("reserved_concurrency", "provisioned_concurrency", "rate_limit")
 """Limits of a function."""
@@ -23,6 +23,11 @@ def account(settings: AppSettings, names: Iterable[str] = ACCOUNT) -> dict[str, 
     given = {name: getattr(settings, name) for name in names}
     if "scaling" in given:
         given["scaling"] = asdict(settings.scaling)
+    if "workflow_limits" in given:
+        buckets = asdict(given.pop("workflow_limits")).items()
+        given["workflows"] = {
+            name: None if bucket is None else {"burst": bucket[0], "per_second": bucket[1]} for name, bucket in buckets
+        }
     return given
 
 

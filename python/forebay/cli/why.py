@@ -11,6 +11,7 @@ from forebay._model.plural import counted
 from forebay._wire import payload
 from forebay.cli.connect import StoreConnection, connect, store_option
 from forebay.cli.show import moment, output_option, show, unpacked
+from forebay.cli.why_execution import find_execution, tell_execution
 from forebay.errors import ResourceNotFound
 
 if TYPE_CHECKING:
@@ -27,14 +28,20 @@ _PLACE: Final = re.compile(r'File "(.+)", line (\d+)')
 @store_option
 @output_option
 def why(id_: str, store: Path, output: str) -> None:
-    """Tell the life of one request, message or record: when it came, its lane or group, attempts, errors, destinations.
+    """Tell the life of one request, message, record or execution: when it came, attempts, errors, destinations.
 
     Of a publication: which subscriptions were told, and which filtered it out. ID is what `invoke_async`, `send` or `publish`
     gave, a sequence number, which `put` gave, or an id of `forebay dlq list`: of that event, or the first record of that batch.
-    Where several streams or queues have a number, all are told. What has not ended, or was given up, is found in the store; what
+    Of an execution of a workflow (its ARN or its name): the states that it has entered, what failed, and what it waits for. Where
+    several streams or queues have a number, all are told. What has not ended, or was given up, is found in the store; what
     happened lately is remembered by the running app.
     """
     with connect(store) as connection:
+        execution = None if LISTED.fullmatch(id_) or id_.isdecimal() else find_execution(connection, id_)
+        if execution is not None:
+            known, told = tell_execution(connection, execution)
+            show(unpacked(known), output, text="\n".join(told))
+            return
         subject = listed_subject(connection, id_) if LISTED.fullmatch(id_) else id_
         life = ask_all(connection, subject)
         if not (life["facts"] or life["kept"] or life["running"]):

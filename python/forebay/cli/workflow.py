@@ -145,14 +145,14 @@ def delete(*, name: str, yes: bool, store: Path, output: str) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["mermaid", "dot"]),
+    type=click.Choice(["mermaid", "dot", "svg"]),
     default="mermaid",
     show_default=True,
     help="What it is to be drawn by.",
 )
 @store_option
 def graph(*, name: str, form: str, store: Path) -> None:
-    """Draw workflow NAME, or the definition in a file NAME, as text for Mermaid or Graphviz."""
+    """Draw workflow NAME, or the definition in a file NAME: as text for Mermaid or Graphviz, or as SVG."""
     file = Path(name)
     if file.is_file():
         definition = file.read_text(encoding="utf-8")
@@ -181,13 +181,14 @@ def graph(*, name: str, form: str, store: Path) -> None:
 def validate(*, definition: Path, kind: str, store: Path, output: str) -> None:
     """Say everything that is wrong with the file DEFINITION, each problem with its place.
 
-    Exit status 1: something is.
+    What it names and the store does not have is told, too: a task would fail. Exit status 1: something is wrong.
     """
     text = sys.stdin.read() if str(definition) == "-" else definition.read_text(encoding="utf-8")
     with connect(store) as connection:
-        problems = connection.ask("workflow.validate", definition=text, type=kind)["problems"]
-    lines = [f"{one['location'] or '/'}: {one['code']}: {one['message']}" for one in problems]
-    show(unpacked({"problems": problems}), output, text="\n".join(lines) or "nothing is wrong")
+        found = connection.ask("workflow.validate", definition=text, type=kind)
+    problems, missing = found["problems"], found.get("missing", [])
+    lines = [f"{one['location'] or '/'}: {one['code']}: {one['message']}" for one in [*problems, *missing]]
+    show(unpacked({"problems": problems, "missing": missing}), output, text="\n".join(lines) or "nothing is wrong")
     if problems:
         raise SystemExit(1)
 

@@ -1,9 +1,11 @@
-"""A state machine as text that Mermaid or Graphviz draws."""
+"""A state machine as text that Mermaid or Graphviz draws, or as a picture."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Final
+
+from forebay.cli.workflow_svg import svg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -92,4 +94,9 @@ def dot(machine: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "}"])
 
 
-GRAPHS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {"mermaid": mermaid, "dot": dot}
+def picture(machine: Mapping[str, Any]) -> str:
+    """Draw as SVG."""
+    return svg(machine, _ways, _flows)
+
+
+GRAPHS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {"mermaid": mermaid, "dot": dot, "svg": picture}

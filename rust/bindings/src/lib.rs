@@ -62,7 +62,7 @@ mod _core {
     #[pymodule_export]
     use crate::token_bucket::TokenBucket;
     #[pymodule_export]
-    use crate::workflow::{play_workflow, test_state};
+    use crate::workflow::{play_workflow, read_items, test_state};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

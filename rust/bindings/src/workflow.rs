@@ -1,7 +1,8 @@
 //! Executions that are played in a test: on a clock of their own, with what their tasks answer given.
 
-use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType};
+use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType, ReaderFormat};
 use forebay_core::workflow::machine::driver::{Answer, Driver, Stuck, World};
+use forebay_core::workflow::machine::reader;
 use forebay_core::workflow::machine::test_state::{Surroundings, Tested};
 use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Identity, Outcome, ReadRequest, WriteRequest};
 use pyo3::prelude::*;
@@ -101,6 +102,15 @@ pub(crate) fn play_workflow(
     };
     let took_ms = played.ended_ms.saturating_sub(started_ms);
     Ok((status, output, details.error, details.cause, Value::Array(events).to_string(), took_ms))
+}
+
+/// See the stub.
+#[pyfunction]
+pub(crate) fn read_items(py: Python<'_>, form: &str, file: &[u8], items_max: Option<u64>) -> PyResult<Vec<Vec<u8>>> {
+    let form: ReaderFormat = serde_json::from_str(form).map_err(invalid)?;
+    let read = py.detach(|| reader::items(&form, file, items_max));
+    let items = read.map_err(|details| invalid(details.cause.unwrap_or_default()))?;
+    items.iter().map(|item| serde_json::to_vec(item).map_err(invalid)).collect()
 }
 
 /// See the stub.

@@ -6,6 +6,7 @@
 
 pub mod alias;
 pub mod concurrency;
+pub mod durable;
 pub mod environment;
 pub mod gateway;
 pub mod histogram;

@@ -305,6 +305,8 @@ catalogue! {
         "Executions that took too long.";
     ExecutionsAborted: "forebay_workflow_executions_aborted_total", Some(states("ExecutionsAborted", "Count")), Counter, Count, ["workflow"], NONE,
         "Executions that were stopped.";
+    ExecutionThrottled: "forebay_workflow_execution_throttled_total", Some(states("ExecutionThrottled", "Count")), Counter, Count, ["workflow"], NONE,
+        "Steps of executions that waited for the rate of transitions.";
 
     ApiRequests: "forebay_api_requests_total", Some(gateway("Count", "Count", 1.0)), Counter, Count, ["api", "stage", "route"], NONE,
         "Requests of an API, those without a route and those refused included.";

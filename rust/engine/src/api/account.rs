@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-pub use crate::base::limits::{AccountSettings, ScalingSettings};
+pub use crate::base::limits::{AccountSettings, BucketSettings, ScalingSettings, WorkflowLimits};
 
 /// The account's limits, and what is in use.
 #[derive(Clone, Debug, Serialize)]

@@ -227,6 +227,31 @@ macro_rules! operations {
         /// Find everything that is wrong with a definition.
         "workflow.validate" WorkflowValidate(workflow::Validate) -> workflow::Validated:
             state_machines.workflow_validate always;
+        /// Keep the definition of a workflow as a version. The same definition again is the same version.
+        "workflow.publish" WorkflowPublish(workflow::PublishWorkflow) -> Option<workflow::WorkflowVersion>: state_machines.workflow_publish now;
+        /// List the versions and aliases of a workflow.
+        "workflow.versions" WorkflowVersions(workflow::Named) -> workflow::WorkflowVersions: state_machines.workflow_versions now;
+        /// Delete a version of a workflow. Refused (`Conflict`) while an alias leads to it.
+        "workflow.delete_version" WorkflowDeleteVersion(workflow::DeleteWorkflowVersion) -> Empty:
+            state_machines.workflow_delete_version now;
+        /// Create an alias of a workflow, or let it lead elsewhere.
+        "workflow.alias" WorkflowAlias(workflow::DeclareWorkflowAlias) -> Option<workflow::WorkflowAlias>: state_machines.workflow_alias now;
+        /// Delete an alias of a workflow.
+        "workflow.delete_alias" WorkflowDeleteAlias(workflow::DeleteWorkflowAlias) -> Empty: state_machines.workflow_delete_alias now;
+        /// Take what a durable function has done. The token is good once.
+        "durable.checkpoint" DurableCheckpoint(workflow::DurableCheckpoint) -> workflow::DurableCheckpointed:
+            state_machines.durable_checkpoint later;
+        /// Give operations of a durable execution to its function.
+        "durable.operations" DurableOperations(workflow::DurableOperations) -> workflow::DurablePage:
+            state_machines.durable_operations now;
+        /// Give what the durable function of an execution has done, while that runs.
+        "durable.describe" DurableDescribe(workflow::ExecutionNamed) -> workflow::DurablePage: state_machines.durable_describe now;
+        /// Tell a callback of a durable execution its end.
+        "durable.callback" DurableCallback(workflow::DurableCallback) -> Empty: state_machines.durable_callback later;
+        /// Say what the app's integrations call.
+        "integration.declare" IntegrationDeclare(workflow::DeclareIntegrations) -> Empty: state_machines.integration_declare now;
+        /// Give the results of a distributed Map's run.
+        "map_run.results" MapRunResults(workflow::MapResults) -> workflow::MapResultsPage: state_machines.map_run_results now;
         /// Start an execution. The same name and input again, while it runs, gives the same one.
         "execution.start" ExecutionStart(workflow::Start) -> workflow::Started: state_machines.execution_start later;
         /// Start several executions, each with a new UUID as its name.

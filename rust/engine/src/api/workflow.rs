@@ -120,13 +120,15 @@ pub struct Validate {
 pub struct Validated {
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
+    /// Functions, queues, topics, streams, buses and workflows that it names and that are not there. Their tasks would fail.
+    pub missing: Vec<Problem>,
 }
 
 /// Something that is wrong with a definition.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem {
-    /// AWS's code, or `NOT_SUPPORTED`.
+    /// AWS's code, or `NOT_SUPPORTED`, or `NOT_FOUND`.
     pub code: String,
     /// What is wrong.
     pub message: String,
@@ -134,27 +136,228 @@ pub struct Problem {
     pub location: String,
 }
 
+/// Say what the app's integrations call, with their files.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeclareIntegrations {
+    /// `SERVICE:ACTION` with the action's pattern, as `elasticmapreduce:addStep.sync`; a `*` at the end stands for the rest. Readers and
+    /// writers of files as `s3:getObject`.
+    pub resources: Vec<String>,
+}
+
+/// Give the results of a distributed Map's run.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MapResults {
+    /// The run's number, as its writer is given it.
+    pub map_run: u64,
+    /// Most children of the answer, 1 to 1,000. It may have fewer although there are more: see `next`.
+    pub limit: usize,
+    /// The `next` of the answer before.
+    #[serde(default)]
+    pub after: Option<u64>,
+}
+
+/// A page of results.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MapResultsPage {
+    /// The children, the first first.
+    pub children: Vec<Execution>,
+    /// Gives the next page; `null`: there is none.
+    pub next: Option<u64>,
+}
+
+/// Keep the definition of a workflow as a version.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PublishWorkflow {
+    /// The workflow's name.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// The revision that it is to be; refused (`Conflict`) if it is another one.
+    #[serde(default)]
+    pub revision: Option<u32>,
+}
+
+/// A version of a workflow.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WorkflowVersion {
+    /// Its number.
+    pub version: u32,
+    /// ARN.
+    pub arn: String,
+    /// The revision that it is.
+    pub revision: u32,
+    /// When it was published, milliseconds since 1970.
+    pub created_ms: u64,
+    /// What it is for.
+    pub description: String,
+}
+
+/// Delete a version.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeleteWorkflowVersion {
+    /// The workflow's name.
+    pub name: String,
+    /// The version's number.
+    pub version: u32,
+}
+
+/// Where an alias leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AliasRoute {
+    /// A version's number.
+    pub version: u32,
+    /// So many of a hundred executions.
+    pub weight: u32,
+}
+
+/// Create an alias of a workflow, or let it lead elsewhere.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeclareWorkflowAlias {
+    /// The workflow's name.
+    pub workflow: String,
+    /// The alias's name, 1 to 80 characters, and no number.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// One or two versions; their weights add up to 100.
+    pub routes: Vec<AliasRoute>,
+}
+
+/// Delete an alias.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeleteWorkflowAlias {
+    /// The workflow's name.
+    pub workflow: String,
+    /// The alias's name.
+    pub name: String,
+}
+
+/// An alias of a workflow.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WorkflowAlias {
+    /// Its name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// What it is for.
+    pub description: String,
+    /// When it was created, milliseconds since 1970.
+    pub created_ms: u64,
+    /// When it was changed last, milliseconds since 1970.
+    pub updated_ms: u64,
+    /// Where it leads.
+    pub routes: Vec<AliasRoute>,
+}
+
+/// The versions and aliases of a workflow.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WorkflowVersions {
+    /// The versions, the latest first.
+    pub versions: Vec<WorkflowVersion>,
+    /// The aliases.
+    pub aliases: Vec<WorkflowAlias>,
+}
+
+/// What a durable function has done.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurableCheckpoint {
+    /// The token of the function's invocation, or of the checkpoint before.
+    pub token: String,
+    /// The same checkpoint again has the same one.
+    #[serde(default)]
+    pub client_token: Option<String>,
+    /// Updates as `CheckpointDurableExecution` has them.
+    pub updates: Vec<Value>,
+}
+
+/// A checkpoint is durable.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurableCheckpointed {
+    /// The token of the next checkpoint.
+    pub token: String,
+    /// Operations that have changed, with times in milliseconds since 1970.
+    pub operations: Vec<Value>,
+}
+
+/// Give operations of a durable execution to its function.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurableOperations {
+    /// The token of the function's invocation, or of a checkpoint.
+    pub token: String,
+    /// How many to leave out.
+    pub from: usize,
+}
+
+/// A page of operations.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurablePage {
+    /// The operations, with times in milliseconds since 1970.
+    pub operations: Vec<Value>,
+    /// Gives the next page; `null`: there is none.
+    pub next: Option<usize>,
+}
+
+/// Tell a callback of a durable execution its end.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DurableCallback {
+    /// Names it.
+    pub callback_id: String,
+    /// Its result, a text.
+    #[serde(default)]
+    pub result: Option<String>,
+    /// Its error, as `ErrorObject`; without one it has succeeded.
+    #[serde(default)]
+    pub error: Option<Value>,
+    /// It has not ended: it is on its way.
+    #[serde(default)]
+    pub is_heartbeat: bool,
+}
+
 /// Start an execution.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Start {
-    /// The workflow's name.
+    /// The workflow's name; with `:VERSION` or `:ALIAS` behind it, one of its versions.
     pub workflow: String,
     /// The execution's name, 1 to 80 characters; without it, a new UUID.
     #[serde(default)]
     pub name: Option<String>,
     /// Its input, a JSON text of at most 262,144 bytes.
     pub input: String,
+    /// W3C trace context: the `traceparent`, and the `tracestate` on a second line.
+    #[serde(default)]
+    pub trace: Option<String>,
 }
 
 /// Start several executions: all of them or, where an input is refused, none.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StartMany {
-    /// The workflow's name.
+    /// The workflow's name; with `:VERSION` or `:ALIAS` behind it, one of its versions.
     pub workflow: String,
     /// Their inputs, 1 to 10,000 JSON texts of at most 262,144 bytes each.
     pub inputs: Vec<String>,
+    /// W3C trace context: the `traceparent`, and the `tracestate` on a second line.
+    #[serde(default)]
+    pub trace: Option<String>,
 }
 
 /// An execution that has begun.
@@ -195,6 +398,10 @@ pub struct Execution {
     pub started_ms: u64,
     /// When it ended, milliseconds since 1970.
     pub stopped_ms: Option<u64>,
+    /// The version and the alias that it was started by.
+    pub version: Option<u32>,
+    /// See `version`.
+    pub alias: Option<String>,
     /// How often it was redriven, and when it was last, milliseconds since 1970.
     pub redrive_count: u32,
     /// See `redrive_count`.

@@ -187,13 +187,66 @@ pub struct AccountSettings {
     pub scaling: ScalingSettings,
     /// Synchronous invocations a second.
     pub requests_per_second: Option<f64>,
+    /// How often executions of workflows begin and go on.
+    pub workflows: WorkflowLimits,
+}
+
+/// How often executions of workflows may begin, and Standard ones enter states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkflowLimits {
+    /// Starts of Standard executions; none: no limit.
+    pub standard_starts: Option<BucketSettings>,
+    /// Starts of Express executions.
+    pub express_starts: Option<BucketSettings>,
+    /// States that Standard executions enter.
+    pub transitions: Option<BucketSettings>,
+}
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BucketSettings {
+    /// Most tokens that it holds.
+    pub burst: u64,
+    /// Tokens that flow in.
+    pub per_second: f64,
+}
+
+impl WorkflowLimits {
+    fn check(&self) -> Result<(), EngineError> {
+        let named = [
+            ("standard_starts", self.standard_starts),
+            ("express_starts", self.express_starts),
+            ("transitions", self.transitions),
+        ];
+        for (name, bucket) in named {
+            let Some(BucketSettings { burst, per_second }) = bucket else { continue };
+            rate(&format!("workflows.{name}.per_second"), Some(per_second))?;
+            if !(1..=token_bucket::BURST_MAX).contains(&burst) {
+                return Err(EngineError::Invalid(format!(
+                    "workflows.{name}.burst={burst}: allowed are 1 to {}",
+                    token_bucket::BURST_MAX
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for AccountSettings {
     /// As AWS has it: <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>.
     fn default() -> Self {
         let scaling = ScalingSettings { per_account: false, burst: 1_000, per_minute: 6_000 };
-        Self { concurrency: 1_000, unreserved_minimum: 100, scaling, requests_per_second: None }
+        Self {
+            concurrency: 1_000,
+            unreserved_minimum: 100,
+            scaling,
+            requests_per_second: None,
+            workflows: WorkflowLimits::default(),
+        }
     }
 }
 
@@ -214,6 +267,7 @@ impl AccountSettings {
             return refused(format!("scaling: burst={burst}, per_minute={per_minute}: both must be at least 1"));
         };
         let account = Account { concurrency: self.concurrency, unreserved_minimum: self.unreserved_minimum };
+        self.workflows.check()?;
         let requests = rate("requests_per_second", self.requests_per_second)?;
         Ok(AccountLimits { account, scaling, requests })
     }

@@ -116,7 +116,7 @@ impl BusRoom<'_> {
     }
 
     /// Invoke a function asynchronously.
-    fn invoke(&mut self, function: &str, payload: &str, carried: Carried<'_>) -> Result<Fate, EngineError> {
+    pub(crate) fn invoke(&mut self, function: &str, payload: &str, carried: Carried<'_>) -> Result<Fate, EngineError> {
         check_hops(carried)?;
         check_payload(payload.as_bytes())?;
         let (queue, qualifier) = self.events().event_queue(function)?;

@@ -44,6 +44,8 @@ pub(crate) enum OperatorEvent {
     NotEmitted,
     /// An API was not served as its author will have wanted.
     Api,
+    /// A job outside runs on although its task was given up.
+    JobNotStopped,
 }
 
 impl OperatorEvent {
@@ -65,6 +67,7 @@ impl OperatorEvent {
             Self::Metrics => "metrics",
             Self::NotEmitted => "not emitted",
             Self::Api => "api",
+            Self::JobNotStopped => "job not stopped",
         }
     }
 }

@@ -60,6 +60,12 @@ pub(crate) struct Topics {
     entries: BTreeMap<String, Topic>,
 }
 
+impl Topics {
+    pub(crate) fn is_declared(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+}
+
 pub(crate) struct Topic {
     row: TopicRow,
     /// Of each subscription, in the row's order; `None`: it takes everything.

@@ -226,7 +226,7 @@ fn next_match(room: &mut WorkflowRoom<'_>, name: &str) -> Option<((RunId, TaskId
 
 fn give_task(room: &mut WorkflowRoom<'_>, (run, task): (RunId, TaskId), poll: Poll) {
     // A task that waits for a worker takes that one has it.
-    let _taken = room.bring(run, Fact::TaskStarted(task, poll.worker), false);
+    let _taken = room.bring(run, Fact::TaskStarted(task, poll.worker));
     let call = room.workflows.runs.get_mut(&run).and_then(|run| run.calls.get_mut(&task));
     let given = call.and_then(|call| match &mut call.kind {
         CallKind::Activity { token, is_taken } => {

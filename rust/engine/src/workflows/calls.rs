@@ -3,7 +3,7 @@
 
 use forebay_core::sequence;
 use forebay_core::workflow::definition::{Pattern, Resource};
-use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, Text};
+use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, TaskId, Text};
 use serde_json::{json, Map, Value};
 
 use crate::api::bus::{Entry, EntryResult};
@@ -14,11 +14,11 @@ use crate::base::ids::uuid_text;
 use crate::base::trace::Carried;
 use crate::payload::message::{Attribute, NewMessage};
 use crate::sources::stream::shards::check_record;
-use crate::workflows::express;
 use crate::workflows::requests::TYPE_NOT_SUPPORTED;
 use crate::workflows::row::{CallKind, OpenCall, Parent, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::WorkflowRoom;
+use crate::workflows::{durable, express, outside, throttle, versions};
 
 /// A call's answer; `None`: it comes later.
 type Answered = Result<Option<Value>, ErrorDetails>;
@@ -48,20 +48,28 @@ impl WorkflowRoom<'_> {
 
     fn answered(&mut self, id: RunId, call: &Call) -> Answered {
         let arguments = call.arguments.value();
+        let trace = self.workflows.runs.get(&id).and_then(|run| run.row.trace.clone());
+        let hops = self.workflows.runs.get(&id).map_or(0, |run| run.row.depth);
+        // What an execution sends knows how long its chain is.
+        let carried = Carried { hops, trace: trace.as_deref() };
         match &call.resource {
             Resource::Function(arn) => {
-                self.call_later(id, call, arn, call.arguments.text().clone(), CallKind::Plain);
+                self.call_later(id, call.task, arn, call.arguments.text().clone(), CallKind::Plain);
                 Ok(None)
             }
             Resource::Service { service, action, pattern } => {
                 match (service.as_str(), action.split('.').next().unwrap_or_default()) {
                     ("lambda", _) => self.invoke(id, call, arguments),
-                    ("sqs", _) => self.send_message(arguments, self.carried(id)).map(Some),
-                    ("sns", _) => self.publish(arguments, self.carried(id)).map(Some),
-                    ("events", _) => self.put_events(arguments, self.carried(id)).map(Some),
-                    ("kinesis", _) => self.put_record(arguments).map(Some),
+                    ("sqs", _) => self.send_message(arguments, carried).map(Some),
+                    ("sns", _) => self.publish(arguments, carried).map(Some),
+                    ("events", _) => self.put_events(arguments, carried).map(Some),
+                    ("kinesis", _) => self.put_record(arguments, carried).map(Some),
                     ("states", _) => self.start_execution(id, call, *pattern),
-                    _ => Err(not_called(&call.resource)),
+                    ("forebay", _) => durable::begin_durable(self, id, call).map(|()| None),
+                    _ => {
+                        outside::call_outside(self, id, call);
+                        Ok(None)
+                    }
                 }
             }
             Resource::Activity(arn) => {
@@ -71,31 +79,26 @@ impl WorkflowRoom<'_> {
                     return Err(ErrorDetails::new("States.Runtime", Some(text)));
                 }
                 let kind = CallKind::Activity { token: call.token.clone().unwrap_or_default(), is_taken: false };
-                self.call_later(id, call, name, call.arguments.text().clone(), kind);
+                self.call_later(id, call.task, name, call.arguments.text().clone(), kind);
                 Ok(None)
             }
         }
     }
 
-    /// What an execution sends knows how long its chain is.
-    fn carried(&self, id: RunId) -> Carried<'static> {
-        Carried { hops: self.workflows.runs.get(&id).map_or(0, |run| run.row.depth), trace: None }
-    }
-
     /// Write down that a function is to be called.
-    fn call_later(&mut self, id: RunId, call: &Call, function: &str, payload: Text, kind: CallKind) {
+    pub(super) fn call_later(&mut self, id: RunId, task: TaskId, function: &str, payload: Text, kind: CallKind) {
         let open = OpenCall { function: function_name(function).to_owned(), payload, kind };
         if let Some(run) = self.workflows.runs.get_mut(&id) {
-            run.calls.insert(call.task, open);
+            run.calls.insert(task, open);
         }
         let memory = self.workflows.runs.get(&id).and_then(|run| run.memory.as_ref());
         if let Some(is_again) = memory.map(|memory| memory.is_again) {
             // Those of an app that has not started wait for its start.
             if self.below.ctx.started {
-                self.participant().begin_call(id, call.task, !is_again);
+                self.participant().begin_call(id, task, !is_again);
             }
         } else if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {
-            step.calls.push(call.task);
+            step.calls.push(task);
         }
     }
 
@@ -114,7 +117,7 @@ impl WorkflowRoom<'_> {
         let payload = arguments.get("Payload").map_or_else(|| "{}".into(), ToString::to_string);
         let goes_on = call.resource.pattern().is_submitted();
         let kind = if goes_on { CallKind::Submitted } else { CallKind::Wrapped };
-        self.call_later(id, call, &function, payload.into(), kind);
+        self.call_later(id, call.task, &function, payload.into(), kind);
         Ok(None)
     }
 
@@ -154,7 +157,7 @@ impl WorkflowRoom<'_> {
     }
 
     /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html>
-    fn put_record(&mut self, arguments: &Value) -> Result<Value, ErrorDetails> {
+    fn put_record(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
         let stream = text(arguments, "StreamName").or_else(|| text(arguments, "StreamARN"));
         let stream = stream.ok_or_else(|| missing("Kinesis", "StreamName"))?;
         let stream = stream.rsplit('/').next().unwrap_or_default();
@@ -163,7 +166,7 @@ impl WorkflowRoom<'_> {
         let fault = |error: EngineError| failure("Kinesis", "ResourceNotFoundException", &error);
         check_record(&key, data.as_bytes()).map_err(fault)?;
         let record = [(key.as_str(), data.as_bytes())];
-        let numbers = self.below.streams().accept_all(stream, record.into_iter(), None).map_err(fault)?;
+        let numbers = self.below.streams().accept_all(stream, record.into_iter(), carried.trace).map_err(fault)?;
         let number = numbers.first().copied().unwrap_or_default().to_string();
         let shard = sequence::parse(&number).map_or_else(String::new, |(index, _)| sequence::shard_id(index));
         Ok(json!({"SequenceNumber": number, "ShardId": shard}))
@@ -209,13 +212,15 @@ impl WorkflowRoom<'_> {
             let name = match error {
                 EngineError::Conflict(_) => "ExecutionAlreadyExistsException",
                 EngineError::NotFound(_) => "StateMachineDoesNotExistException",
+                EngineError::TooMany { .. } => "ThrottlingException",
                 _ => "ValidationException",
             };
             ErrorDetails::new(format!("StepFunctions.{name}"), Some(error.to_string()))
         };
         let arn = text(arguments, "StateMachineArn").ok_or_else(|| missing("StepFunctions", "StateMachineArn"))?;
-        let workflow = arn.rsplit(':').next().unwrap_or_default();
-        let machine = self.workflows.machine(workflow).cloned().map_err(|error| fault(&error))?;
+        let asked = arn.split_once(":stateMachine:").map_or(arn.as_str(), |(_, asked)| asked).to_owned();
+        let machine = versions::choose(self, &asked).map_err(|error| fault(&error))?.machine;
+        let workflow = machine.row.name.as_str();
         let input = match arguments.get("Input") {
             Some(Value::String(text)) => Data::parse(text)
                 .map_err(|error| fault(&EngineError::Invalid(format!("Input is no JSON: {error:?}"))))?,
@@ -225,6 +230,7 @@ impl WorkflowRoom<'_> {
         let name = text(arguments, "Name");
         let waits = matches!(pattern, Pattern::Sync | Pattern::Sync2);
         let depth = self.workflows.runs.get(&id).map_or(0, |run| run.row.depth) + 1;
+        let trace = self.workflows.runs.get(&id).and_then(|run| run.row.trace.clone());
         if machine.row.kind == Kind::Express {
             if waits {
                 return Err(ErrorDetails::new(
@@ -232,7 +238,8 @@ impl WorkflowRoom<'_> {
                     Some(TYPE_NOT_SUPPORTED.to_owned()),
                 ));
             }
-            let accepted = express::accept(self, &machine, Begin { name, input, parent: None, depth });
+            throttle::take_start(self, Kind::Express).map_err(|error| fault(&error))?;
+            let accepted = express::accept(self, &machine, Begin { name, input, parent: None, depth, trace });
             let (id, name) = accepted.map_err(|error| fault(&error))?;
             let arn = self.below.ctx.run_arn(&machine.row, id, &name);
             return Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})));
@@ -243,8 +250,9 @@ impl WorkflowRoom<'_> {
                 return Err(fault(&EngineError::Conflict(format!("Execution Already Exists: '{arn}'"))));
             }
         }
+        throttle::take_start(self, machine.row.kind).map_err(|error| fault(&error))?;
         let parent = waits.then_some(Parent { run: id, task: call.task, as_json: pattern == Pattern::Sync2 });
-        let child = self.begin(&machine, Begin { name, input, parent, depth }).map_err(|error| fault(&error))?;
+        let child = self.begin(&machine, Begin { name, input, parent, depth, trace }).map_err(|error| fault(&error))?;
         let name = self.workflows.runs.get(&child).map(|run| run.row.name.clone()).unwrap_or_default();
         let arn = self.below.ctx.execution_arn(workflow, &name);
         Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})))
@@ -292,8 +300,4 @@ fn failure(service: &str, not_found: &str, error: &EngineError) -> ErrorDetails 
 
 fn missing(service: &str, argument: &str) -> ErrorDetails {
     ErrorDetails::new(format!("{service}.SdkClientException"), Some(format!("{argument} is missing")))
-}
-
-fn not_called(resource: &Resource) -> ErrorDetails {
-    ErrorDetails::new("States.Runtime", Some(format!("{} cannot be called here", resource.short_name())))
 }

@@ -6,7 +6,14 @@
 use forebay_core::workflow::definition::MachineType;
 use forebay_core::workflow::machine::{Child, ErrorDetails, Fact, FrameId, Outcome};
 
+use crate::api::workflow::{MapResults, MapResultsPage};
+use crate::base::error::EngineError;
+use crate::commit::done::Done;
+use crate::commit::rows::damaged;
+use crate::store::port::Table;
 use crate::workflows::express::InMemory;
+use crate::workflows::outside::Brings;
+use crate::workflows::requests::{check_limit, described, BYTES_MAX};
 use crate::workflows::row::{ChildOf, ExecutionRow, RunId};
 use crate::workflows::{Happened, Run, Step, WorkflowRoom};
 
@@ -45,11 +52,16 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, frame: FrameId, numbe
         ..run.row.clone()
     };
     let (machine, memory) = (run.machine.clone(), is_in_memory.then(|| InMemory::of_child(is_again)));
-    let (calls, map_runs) = Default::default();
-    let began = Run { machine, row, execution, due_ms: None, calls, map_runs, memory };
+    let (calls, map_runs, readings, durables) = Default::default();
+    let began = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, memory };
     room.workflows.insert_run(id, began);
     if is_in_memory {
         room.workflows.express.one_more();
+        // What has not begun durably must not run: its parent's step may be taken back.
+        if let Some(step) = room.workflows.unsaved.by_run.get_mut(&parent).filter(|_| !is_again) {
+            step.begun.push(id);
+            return;
+        }
     } else {
         room.workflows.unsaved.by_run.insert(id, Step::default());
     }
@@ -74,8 +86,10 @@ pub(super) fn tell_parent(room: &mut WorkflowRoom<'_>, id: RunId, child: ChildOf
     let map_run = parent.and_then(|run| run.map_runs.get(&child.frame));
     if map_run.is_some_and(|(_, number)| *number == id.machine) {
         let is_kept = room.workflows.is_in_memory(id);
+        let ended = room.workflows.runs.get(&id).filter(|run| is_kept && run.machine.writes_results);
+        let brings = ended.map(|run| Brings::Child(id, Box::new(run.row.clone())));
         let fact = Fact::ChildEnded(child.frame, child.index, outcome);
-        room.workflows.inbox.push_back(Happened { run: child.run, fact, is_kept });
+        room.workflows.inbox.push_back(Happened { run: child.run, fact, is_kept, brings });
     }
 }
 
@@ -94,4 +108,26 @@ pub(super) fn begin_children_anew(room: &mut WorkflowRoom<'_>) {
             }
         }
     }
+}
+
+/// Give the results of a Map's run, for whoever writes them.
+pub(super) fn map_run_results(room: &mut WorkflowRoom<'_>, asked: &MapResults) -> Result<Done, EngineError> {
+    check_limit(asked.limit)?;
+    let first = asked.after.map_or(0, |after| after + 1);
+    let (mut children, mut next, mut bytes) = (Vec::new(), None, 0);
+    for number in first.. {
+        if children.len() >= asked.limit || bytes >= BYTES_MAX {
+            next = number.checked_sub(1);
+            break;
+        }
+        let id = RunId { machine: asked.map_run, number };
+        let Some(row) = room.below.ctx.row(Table::Execution, &id.bytes())? else { break };
+        bytes += row.len();
+        let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
+        let of = row.machine(id);
+        let machine = room.workflows.revisions.range((of, 0)..=(of, u32::MAX)).next_back();
+        let Some((_, machine)) = machine else { break };
+        children.push(described(room.below.ctx, &machine.row, id, row));
+    }
+    Ok(Done::at_once(MapResultsPage { children, next }))
 }

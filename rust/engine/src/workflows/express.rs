@@ -41,6 +41,8 @@ pub(crate) struct Accepted {
     input: Data,
     depth: u32,
     started_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 /// What an execution in memory has beside the others.
@@ -167,6 +169,11 @@ impl Express {
         self.open += 1;
     }
 
+    /// It does not, for its parent's step was taken back.
+    pub(crate) fn one_less(&mut self) {
+        self.open -= 1;
+    }
+
     fn keep(&mut self, ended: EndedRun) {
         if ended.row.child.is_some() {
             return;
@@ -249,7 +256,7 @@ fn number_in_memory(room: &mut WorkflowRoom<'_>, machine: &Machine, asked: Begin
     room.workflows.last_number = number;
     room.workflows.express.open += 1;
     let id = RunId { machine: machine.row.id, number };
-    Ok(Accepted { id, name, input: asked.input, depth: asked.depth, started_ms })
+    Ok(Accepted { id, name, input: asked.input, depth: asked.depth, started_ms, trace: asked.trace })
 }
 
 /// Accept a start; its execution begins when that is durable.
@@ -295,8 +302,8 @@ pub(super) fn begin_ready(room: &mut WorkflowRoom<'_>) {
 }
 
 fn prepare_in_memory(room: &mut WorkflowRoom<'_>, machine: &Arc<Machine>, accepted: Accepted, row: Option<u64>) {
-    let Accepted { id, name, input, depth, started_ms } = accepted;
-    let begin = Begin { name: Some(name), input, parent: None, depth };
+    let Accepted { id, name, input, depth, started_ms, trace } = accepted;
+    let begin = Begin { name: Some(name), input, parent: None, depth, trace };
     let mut run = room.new_run(machine, id, begin);
     run.row.started_ms = started_ms;
     let is_again = row.is_some_and(|row| row <= room.workflows.express.restored_row);
@@ -307,7 +314,7 @@ fn prepare_in_memory(room: &mut WorkflowRoom<'_>, machine: &Arc<Machine>, accept
 
 pub(super) fn begin_in_memory(room: &mut WorkflowRoom<'_>, id: RunId) {
     // A new execution takes its start.
-    let _started = room.bring(id, Fact::Start, false);
+    let _started = room.bring(id, Fact::Start);
 }
 
 /// A page of the executions that run in memory or have ended there, the latest first.

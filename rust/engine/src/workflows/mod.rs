@@ -7,7 +7,10 @@
 pub(crate) mod activities;
 mod calls;
 mod children;
+mod durable;
 mod express;
+mod old;
+mod outside;
 pub(crate) mod participant;
 mod redrive;
 pub(crate) mod requests;
@@ -16,12 +19,15 @@ mod step;
 mod supported;
 #[cfg(test)]
 mod tests;
+mod throttle;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use forebay_core::durable::Durable;
 use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType};
-use forebay_core::workflow::machine::{Event, Execution, Fact, TaskId};
+use forebay_core::workflow::machine::{Event, Execution, Fact, FrameId, TaskId};
 
 use crate::api::workflow::{Kind, Status};
 use crate::base::error::{EngineError, Waiter};
@@ -32,8 +38,11 @@ use crate::dispatch::attempts::Token;
 use crate::metrics::{Counter, Metric, Registry};
 use crate::workflows::activities::Activities;
 use crate::workflows::express::{Express, InMemory};
+use crate::workflows::old::OldRuns;
+use crate::workflows::outside::{Brings, Integrations, Reading};
 use crate::workflows::row::{ExecutionRow, MachineRow, MapRuns, OpenCall, RunId};
-use crate::workflows::supported::check_supported;
+use crate::workflows::supported::writes_results;
+use crate::workflows::throttle::Throttles;
 
 /// Workflows, with what lies below them.
 pub(crate) struct WorkflowRoom<'a> {
@@ -73,14 +82,23 @@ pub(crate) struct Workflows {
     last_number: u64,
     /// When the timer rings.
     armed: Option<u64>,
-    /// How far the search for old executions has come.
-    swept: Option<Vec<u8>>,
+    /// How far the search for old executions has come, and whether it is under way.
+    old: Box<OldRuns>,
+    is_looking: bool,
+    integrations: Integrations,
+    /// When jobs are asked about again.
+    questions: BTreeSet<(u64, RunId, TaskId)>,
+    throttles: Throttles,
+    /// How many executions of a machine, or children of a Map's run, run.
+    running: BTreeMap<u64, usize>,
 }
 
 /// A revision of a machine.
-struct Machine {
+pub(crate) struct Machine {
     row: MachineRow,
     definition: Definition,
+    /// Results of a Map of its are written by an integration.
+    writes_results: bool,
     meters: Meters,
 }
 
@@ -93,16 +111,22 @@ struct Run {
     due_ms: Option<u64>,
     calls: BTreeMap<TaskId, OpenCall>,
     map_runs: MapRuns,
+    readings: BTreeMap<FrameId, Reading>,
+    /// What durable functions have done, by their tasks.
+    durables: BTreeMap<TaskId, Durable>,
     /// It runs in memory alone.
     memory: Option<InMemory>,
 }
 
 /// Something that an execution is to be told.
+#[derive(Clone)]
 pub(crate) struct Happened {
     run: RunId,
     fact: Fact,
     /// It happened outside, once: it is brought again if the step is taken back.
     is_kept: bool,
+    /// What its step changes beside.
+    brings: Option<Brings>,
 }
 
 /// Steps that are written together.
@@ -110,7 +134,7 @@ pub(crate) struct Happened {
 struct Steps {
     by_run: BTreeMap<RunId, Step>,
     /// What they came of and what does not happen again, in its order.
-    kept: Vec<(RunId, Fact)>,
+    kept: Vec<Happened>,
 }
 
 /// What is written of one execution.
@@ -124,6 +148,9 @@ struct Step {
     /// Functions to be called when it is durable, and those whose calls are given up then.
     calls: Vec<TaskId>,
     given_up: Vec<TaskId>,
+    /// Children in memory that begin when it is durable, and those that have ended and that are kept for the writer of results.
+    begun: Vec<RunId>,
+    children: Vec<(RunId, Box<ExecutionRow>)>,
 }
 
 struct Meters {
@@ -132,6 +159,7 @@ struct Meters {
     failed: Counter,
     timed_out: Counter,
     aborted: Counter,
+    throttled: Counter,
 }
 
 impl Meters {
@@ -143,6 +171,7 @@ impl Meters {
             failed: counter(Metric::ExecutionsFailed),
             timed_out: counter(Metric::ExecutionsTimedOut),
             aborted: counter(Metric::ExecutionsAborted),
+            throttled: counter(Metric::ExecutionThrottled),
         }
     }
 
@@ -162,8 +191,8 @@ impl Machine {
     fn new(row: MachineRow, registry: &Registry) -> Result<Self, EngineError> {
         let definition = Definition::parse(&row.definition, row.kind.into())
             .map_err(|problems| EngineError::Invalid(invalid_definition(&problems).unwrap_or_default()))?;
-        check_supported(&row.definition, &|_| true)?;
-        Ok(Self { definition, meters: Meters::new(registry, &row.name), row })
+        let writes_results = writes_results(&row.definition);
+        Ok(Self { writes_results, definition, meters: Meters::new(registry, &row.name), row })
     }
 }
 
@@ -184,7 +213,7 @@ impl Workflows {
     }
 
     fn happened(&mut self, run: RunId, fact: Fact) {
-        self.inbox.push_back(Happened { run, fact, is_kept: false });
+        self.inbox.push_back(Happened { run, fact, is_kept: false, brings: None });
     }
 
     /// Executions as they were before steps that are not durable.
@@ -197,6 +226,11 @@ impl Workflows {
         let steps = [&self.committing, &self.unsaved];
         let before = steps.into_iter().find_map(|steps| steps.by_run.get(&id)).and_then(|step| step.before.as_ref());
         before.or_else(|| self.runs.get(&id)).map(|run| run.row.clone())
+    }
+
+    /// How many executions of a machine run.
+    fn running(&self, machine: u64) -> usize {
+        self.running.get(&machine).copied().unwrap_or(0)
     }
 
     /// Whether something is to be brought to executions, or may begin.
@@ -221,12 +255,19 @@ impl Workflows {
 
     fn insert_run(&mut self, id: RunId, run: Run) {
         self.names.insert((id.machine, run.row.name.clone()), id);
+        *self.running.entry(id.machine).or_default() += 1;
         self.by_time.extend(run.due_ms.map(|due_ms| (due_ms, id)));
         self.runs.insert(id, run);
     }
 
     fn remove_run(&mut self, id: RunId) -> Option<Run> {
         let run = self.runs.remove(&id)?;
+        if let Some(running) = self.running.get_mut(&id.machine) {
+            *running -= 1;
+            if *running == 0 {
+                self.running.remove(&id.machine);
+            }
+        }
         // Names of Express executions need not differ.
         let name = (id.machine, run.row.name.clone());
         if self.names.get(&name) == Some(&id) {

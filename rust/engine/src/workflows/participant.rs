@@ -1,5 +1,6 @@
 //! What the runtime brings workflows: their rows, their timer, ends of functions, and their part of each commit.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,10 +25,11 @@ use crate::failures::Failures;
 use crate::payload::event::Qualifier;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::activities::POLLS;
-use crate::workflows::redrive::{is_past_redrive, ClosedRef};
+use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, ExecutionRow, MachineRow, OpenCall, RunId, StateRef, StateRow};
 use crate::workflows::step::ended_call;
+use crate::workflows::{durable, old, outside};
 use crate::workflows::{Happened, Machine, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
@@ -35,10 +37,6 @@ pub(crate) const ROOM: RoomId = RoomId(7);
 const TIMER: Timer = Timer { room: ROOM, kind: 0, id: 0 };
 /// Most executions that go on in one turn, so that the engine's lock is let go between.
 const RUNS_OF_A_TURN: usize = 256;
-/// How long an execution that has ended is kept. <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
-const KEPT_MS: u64 = 90 * 86_400_000;
-/// Rows that are looked at in one sweep.
-const SWEPT_ROWS: usize = 1_000;
 
 /// How often the process may die while a call runs alone, before the call has failed.
 const CRASHES_MAX: u32 = 2;
@@ -51,6 +49,8 @@ struct TaskJob {
     qualifier: Qualifier,
     /// How often the process has died while this call ran alone.
     crashes: u32,
+    /// Of whoever started the execution.
+    trace: Option<Arc<str>>,
 }
 
 impl Job for TaskJob {
@@ -63,7 +63,7 @@ impl Job for TaskJob {
     }
 
     fn asked_with(&self) -> (Qualifier, Option<Arc<str>>) {
-        (self.qualifier.clone(), None)
+        (self.qualifier.clone(), self.trace.clone())
     }
 }
 
@@ -90,7 +90,7 @@ impl<'a> WorkflowParticipant<'a> {
         let row = &machine.row;
         self.workflows.revisions.insert((row.id, row.revision), machine.clone());
         let latest = self.workflows.machines.get(&row.name);
-        if latest.is_none_or(|latest| latest.row.revision < row.revision) {
+        if latest.is_none_or(|latest| latest.row.revision <= row.revision) {
             self.ctx.starts.declared(&row.name);
             self.workflows.machines.insert(row.name.clone(), machine.clone());
         }
@@ -101,6 +101,10 @@ impl<'a> WorkflowParticipant<'a> {
         for (_, value) in self.ctx.commit.reader.scan(Table::Machine, &[], None, usize::MAX)? {
             let row: MachineRow = serde_json::from_slice(&value).map_err(|_| damaged("a state machine's row"))?;
             self.ctx.mapping_id_found(&row.id.to_be_bytes(), "a state machine's id")?;
+            // Numbers stand the highest first.
+            let latest = self.ctx.commit.reader.scan(Table::Execution, &row.id.to_be_bytes(), None, 1)?;
+            let number = latest.first().and_then(|(key, _)| RunId::parse(key)).map_or(0, |id| id.number);
+            self.workflows.last_number = self.workflows.last_number.max(number);
             self.take_machine(row)?;
         }
         for (key, value) in self.ctx.commit.reader.scan(Table::ExecutionState, &[], None, usize::MAX)? {
@@ -111,7 +115,7 @@ impl<'a> WorkflowParticipant<'a> {
             let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
             let machine = self.workflows.revisions.get(&(row.machine(id), row.revision));
             let machine = machine.cloned().ok_or_else(|| damaged("the revision of an execution"))?;
-            let StateRow { due_ms, calls, map_runs, execution } = state;
+            let StateRow { due_ms, calls, map_runs, readings, durables, execution } = state;
             for (_, run) in map_runs.values() {
                 self.ctx.mapping_id_found(&run.to_be_bytes(), "the number of a Map's run")?;
             }
@@ -119,7 +123,12 @@ impl<'a> WorkflowParticipant<'a> {
                 self.workflows.childless.push(id);
             }
             self.workflows.last_number = self.workflows.last_number.max(id.number);
-            self.workflows.insert_run(id, Run { machine, row, execution, due_ms, calls, map_runs, memory: None });
+            // Its start waited for the rate of transitions.
+            if execution.event_count() == 0 {
+                self.workflows.happened(id, Fact::Start);
+            }
+            let run = Run { machine, row, execution, due_ms, calls, map_runs, readings, durables, memory: None };
+            self.workflows.insert_run(id, run);
         }
         self.read_activities()?;
         for (key, value) in self.ctx.commit.reader.scan(Table::ExpressStart, &[], None, usize::MAX)? {
@@ -141,7 +150,9 @@ impl<'a> WorkflowParticipant<'a> {
         // On a full disk a step would be refused at once, again and again.
         let due = due.map(|wait_ns| if is_full { wait_ns.max(FULL_NS) } else { wait_ns });
         let again = (!self.workflows.held.is_empty()).then_some(FULL_NS);
-        if let Some(wait_ns) = due.into_iter().chain(again).min() {
+        let question = self.workflows.questions.first().map(|(due_ms, ..)| in_ms(*due_ms));
+        let rate = self.workflows.throttles.wait_ns(now.mono_ns);
+        if let Some(wait_ns) = due.into_iter().chain(again).chain(question).chain(rate).min() {
             self.ctx.timers.arm(&mut self.workflows.armed, now.mono_ns.saturating_add(wait_ns), TIMER);
         }
     }
@@ -162,13 +173,21 @@ impl<'a> WorkflowParticipant<'a> {
             self.release_slots(run, task);
             let cause =
                 format!("The process has died each time that the function ran ({function}); it is not called again.");
-            return self.kept(run, Fact::TaskFailed(task, ErrorDetails::new("Lambda.Unknown", Some(cause))));
+            return self.call_failed(run, task, ErrorDetails::new("Lambda.Unknown", Some(cause)));
         }
         let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
         match dispatch.address(&function) {
             Ok((slot, qualifier)) => {
-                let payload: Arc<[u8]> = payload.as_str().as_bytes().into();
-                let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0) };
+                let event = if kind == CallKind::Durable {
+                    durable::durable_event(self, run, task)
+                } else {
+                    Some(payload.as_str().to_owned())
+                };
+                let Some(event) = event else { return };
+                let payload: Arc<[u8]> = event.into_bytes().into();
+                let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
+                let trace = self.workflows.runs.get(&run).and_then(|run| run.row.trace.as_deref()).map(Arc::from);
+                let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0), trace };
                 // What ran when the process died runs alone, so that it is seen which call it was.
                 let token = dispatch.ready(Attempt::new(slot, job, 1), suspect.is_some());
                 self.workflows.attempts.insert((run, task), token);
@@ -176,8 +195,20 @@ impl<'a> WorkflowParticipant<'a> {
             Err(_) if !is_new => self.workflows.unregistered.push((run, task)),
             Err(error) => {
                 let details = ErrorDetails::new("Lambda.ResourceNotFoundException", Some(error.to_string()));
-                self.kept(run, Fact::TaskFailed(task, details));
+                self.call_failed(run, task, details);
             }
+        }
+    }
+
+    /// A call has failed for good: say so to what has made it.
+    fn call_failed(&mut self, run: RunId, task: TaskId, details: ErrorDetails) {
+        let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).cloned();
+        match call {
+            Some(call) if call.kind.is_outside() => outside::outside_ended(self, run, task, &call, Err(details)),
+            Some(OpenCall { kind: CallKind::Chained { task: of, operation }, .. }) => {
+                durable::chained_ended(self, run, task, (of, operation), Err(details));
+            }
+            _ => self.kept(run, Fact::TaskFailed(task, details)),
         }
     }
 
@@ -199,15 +230,45 @@ impl<'a> WorkflowParticipant<'a> {
 
     /// Something that happens once: it is told again if the step that comes of it is taken back.
     fn kept(&mut self, run: RunId, fact: Fact) {
-        self.workflows.inbox.push_back(Happened { run, fact, is_kept: true });
+        self.workflows.inbox.push_back(Happened { run, fact, is_kept: true, brings: None });
     }
 
     /// A function's call has ended.
     fn call_ended(&mut self, job: &TaskJob, version: &str, (status, body): (u8, Option<Vec<u8>>), request: u128) {
         let TaskJob { run, task, .. } = *job;
-        let kind = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).map(|call| call.kind.clone());
-        let Some(kind) = kind else { return };
+        let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).cloned();
+        let Some(call) = call else { return };
+        let kind = call.kind.clone();
         let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
+        if kind.is_outside() && status < 4 {
+            let answer = match (status, body) {
+                (0, body) => serde_json::from_str(body.as_deref().unwrap_or("null"))
+                    .map_err(|error| ErrorDetails::new("States.Runtime", Some(error.to_string()))),
+                (3, body) => Err(ErrorDetails::new("Lambda.ServiceException", body)),
+                (_, body) => Err(error_of(body.unwrap_or_default())),
+            };
+            return outside::outside_ended(self, run, task, &call, answer);
+        }
+        let failed = |status: u8, body: Option<String>| match status {
+            3 => ErrorDetails::new("Lambda.ServiceException", body),
+            _ => error_of(body.unwrap_or_default()),
+        };
+        match kind {
+            CallKind::Durable if status < 4 => {
+                let answer = match status {
+                    0 => serde_json::from_str(body.as_deref().unwrap_or("null"))
+                        .map_err(|error| ErrorDetails::new("States.Runtime", Some(error.to_string()))),
+                    _ => Err(failed(status, body)),
+                };
+                return durable::durable_ended(self, run, task, answer);
+            }
+            CallKind::Chained { task: of, operation } if status < 4 => {
+                let answer =
+                    if status == 0 { Ok(body.unwrap_or_else(|| "null".into())) } else { Err(failed(status, body)) };
+                return durable::chained_ended(self, run, task, (of, operation), answer);
+            }
+            _ => {}
+        }
         let fact = match (status, body) {
             (0, body) => match Data::parse(body.as_deref().unwrap_or("null")) {
                 Ok(response) => succeeded(task, &kind, &response, version, request),
@@ -223,34 +284,6 @@ impl<'a> WorkflowParticipant<'a> {
             _ => return self.begin_call(run, task, true),
         };
         self.kept(run, fact);
-    }
-
-    /// Remove executions that ended long ago, some of them at a time.
-    fn remove_old(&mut self) -> Result<(), EngineError> {
-        let now_ms = self.ctx.now.wall_ms;
-        let before_ms = now_ms.saturating_sub(KEPT_MS);
-        let after = self.workflows.swept.take();
-        let (rows, all) = self.ctx.rows_after(Table::Execution, &[], after.as_deref(), SWEPT_ROWS)?;
-        self.workflows.swept = rows.last().filter(|_| !all).map(|(key, _)| key.clone());
-        for (key, value) in rows {
-            let Some(id) = RunId::parse(&key).filter(|id| !self.workflows.runs.contains_key(id)) else { continue };
-            let row: ExecutionRow = serde_json::from_slice(&value).map_err(|_| damaged("an execution's row"))?;
-            let mut revisions = self.workflows.revisions.range((row.machine(id), 0)..=(row.machine(id), u32::MAX));
-            let is_deleted = revisions.next().is_none();
-            let is_old = row.stopped_ms.is_some_and(|stopped_ms| stopped_ms < before_ms);
-            if is_deleted || is_old {
-                self.ctx.remove_rows(Table::History, &key)?;
-                self.ctx.commit.pending.remove(Table::ExecutionName, name_key(id.machine, &row.name));
-                self.ctx.commit.pending.remove(Table::ExecutionClosed, key.clone());
-                self.ctx.commit.pending.remove(Table::Execution, key);
-            } else if is_past_redrive(&row, now_ms) && self.ctx.row(Table::ExecutionClosed, &key)?.is_some() {
-                self.ctx.commit.pending.remove(Table::ExecutionClosed, key);
-            } else {
-                continue;
-            }
-            self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-        }
-        Ok(())
     }
 }
 
@@ -317,7 +350,7 @@ impl Participant for WorkflowParticipant<'_> {
 
     /// The wall clock may have been set.
     fn sweep(&mut self) -> Result<(), EngineError> {
-        self.remove_old()?;
+        old::look_for_old(self);
         self.arm();
         Ok(())
     }
@@ -329,6 +362,8 @@ impl Participant for WorkflowParticipant<'_> {
         self.workflows.armed = None;
         let held = std::mem::take(&mut self.workflows.held);
         self.workflows.inbox.extend(held);
+        self.workflows.throttles.release(&mut self.workflows.inbox, self.ctx.now.mono_ns);
+        outside::ask_about_jobs(self);
         let now_ms = self.ctx.now.wall_ms;
         for _ in 0..RUNS_OF_A_TURN {
             let Some(&(_, id)) = self.workflows.by_time.first().filter(|(due_ms, _)| *due_ms <= now_ms) else { break };
@@ -353,7 +388,11 @@ impl Participant for WorkflowParticipant<'_> {
         let (slot, request) = (attempt.slot, attempt.request);
         let Some(&TaskJob { run, task, .. }) = attempt.job.get::<TaskJob>() else { return };
         let (_, body) = self.dispatch.timeout_error(slot, request);
-        self.kept(run, Fact::TaskFailed(task, error_of(body)));
+        let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task));
+        // A durable function is tried again, when it has really ended: two of them must not run at once.
+        if call.is_none_or(|call| call.kind != CallKind::Durable) {
+            self.call_failed(run, task, error_of(body));
+        }
     }
 
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
@@ -392,6 +431,9 @@ impl Participant for WorkflowParticipant<'_> {
                 run.machine.meters.started.increment();
             }
             self.stop_attempts(id, &step.given_up);
+            for child in step.begun {
+                self.workflows.happened(child, Fact::Start);
+            }
             let Some(run) = self.workflows.runs.get(&id) else { continue };
             if run.row.status == Status::Running {
                 // Those of an app that has not started wait for its start.
@@ -410,7 +452,12 @@ impl Participant for WorkflowParticipant<'_> {
         let later = std::mem::take(&mut self.workflows.unsaved);
         let first = std::mem::take(&mut self.workflows.committing);
         let kept = first.kept.into_iter().chain(later.kept);
-        let kept: Vec<Happened> = kept.map(|(run, fact)| Happened { run, fact, is_kept: true }).collect();
+        let kept: Vec<Happened> = kept.collect();
+        for child in first.by_run.values().chain(later.by_run.values()).flat_map(|step| &step.begun) {
+            if self.workflows.remove_run(*child).is_some() {
+                self.workflows.express.one_less();
+            }
+        }
         // What was under way came first, so its state is the one to go back to.
         let before: BTreeMap<RunId, Option<Run>> =
             later.by_run.into_iter().chain(first.by_run).map(|(id, step)| (id, step.before)).collect();
@@ -438,6 +485,10 @@ impl Participant for WorkflowParticipant<'_> {
         let held = std::mem::take(&mut self.workflows.held);
         self.workflows.held = kept.into_iter().chain(held).collect();
         self.arm();
+    }
+
+    fn read_done(&mut self, job: Box<dyn Any>) {
+        old::found_old(self, job);
     }
 
     fn failed(&mut self, error: &StoreError) {
@@ -488,10 +539,20 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
             writes.push(Write::Set { table: Table::ExecutionClosed, key: id.bytes(), value });
         }
     } else {
-        let state =
-            StateRef { due_ms: run.due_ms, calls: &run.calls, map_runs: &run.map_runs, execution: &run.execution };
+        let state = StateRef {
+            due_ms: run.due_ms,
+            calls: &run.calls,
+            map_runs: &run.map_runs,
+            readings: &run.readings,
+            durables: &run.durables,
+            execution: &run.execution,
+        };
         let value = serde_json::to_vec(&state).unwrap_or_default();
         writes.push(Write::Set { table: Table::ExecutionState, key: id.bytes(), value });
+    }
+    for (child, row) in &step.children {
+        let value = serde_json::to_vec(row).unwrap_or_default();
+        writes.push(Write::Set { table: Table::Execution, key: child.bytes(), value });
     }
     if let Some(first) = step.events.first() {
         let value = serde_json::to_vec(&step.events).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Executions that failed, and go on from where they failed.
 
-use forebay_core::workflow::machine::{Execution, Fact, REDRIVE_MS_MAX};
+use forebay_core::workflow::machine::{Execution, Fact};
 use serde::{Deserialize, Serialize};
 
 use crate::api::workflow::{ExecutionNamed, Kind, Status};
@@ -9,8 +9,8 @@ use crate::commit::done::json;
 use crate::commit::rows::damaged;
 use crate::store::port::Table;
 use crate::workflows::requests::{described, TYPE_NOT_SUPPORTED};
-use crate::workflows::row::{ExecutionRow, MachineRow, MapRuns, RunId};
-use crate::workflows::{Run, Step, WorkflowRoom};
+use crate::workflows::row::{ExecutionRow, MachineRow, RunId};
+use crate::workflows::{throttle, Run, Step, WorkflowRoom};
 
 /// [`ClosedRow`], as it is written.
 #[derive(Serialize)]
@@ -24,11 +24,6 @@ pub(crate) struct ClosedRef<'a> {
 struct ClosedRow {
     machine: MachineRow,
     execution: Execution,
-}
-
-/// Whether what is kept of an execution that failed is too old to be of use.
-pub(crate) fn is_past_redrive(row: &ExecutionRow, now_ms: u64) -> bool {
-    row.stopped_ms.is_some_and(|stopped_ms| now_ms.saturating_sub(stopped_ms) > REDRIVE_MS_MAX)
 }
 
 /// Let an execution that failed go on from where it failed; what succeeded stays.
@@ -50,8 +45,9 @@ fn redriven(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed) -> Result<Vec<u
     let closed = room.below.ctx.row(Table::ExecutionClosed, &id.bytes())?;
     let closed = closed.ok_or_else(|| refused("has succeeded, or ended more than 14 days ago"))?;
     let closed: ClosedRow = serde_json::from_slice(&closed).map_err(|_| damaged("what an execution left"))?;
+    throttle::take_start(room, Kind::Standard)?;
     take_back(room, id, row, closed)?;
-    let Ok(()) = room.bring(id, Fact::Redrive, false) else {
+    let Ok(()) = room.bring(id, Fact::Redrive) else {
         room.workflows.remove_run(id);
         room.workflows.unsaved.by_run.remove(&id);
         return Err(refused("ended more than 14 days ago, was redriven 1,000 times, or has 24,999 events"));
@@ -76,9 +72,9 @@ fn take_back(room: &mut WorkflowRoom<'_>, id: RunId, row: ExecutionRow, closed: 
     let machine = room.workflows.revisions.get(&revision).cloned();
     let machine = machine.ok_or_else(|| damaged("the revision of an execution"))?;
     let row = ExecutionRow { status: Status::Running, stopped_ms: None, error: None, cause: None, ..row };
-    let calls = std::collections::BTreeMap::new();
-    room.workflows
-        .insert_run(id, Run { machine, row, execution, due_ms: None, calls, map_runs: MapRuns::new(), memory: None });
+    let (calls, map_runs, readings, durables) = Default::default();
+    let run = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, memory: None };
+    room.workflows.insert_run(id, run);
     room.workflows.unsaved.by_run.insert(id, Step { is_redriven: true, ..Step::default() });
     Ok(())
 }

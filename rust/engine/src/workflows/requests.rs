@@ -1,18 +1,18 @@
 //! `workflow.*`, `execution.*` and `task.*`
 
-use std::sync::Arc;
-
 use forebay_core::workflow::definition::check;
 use forebay_core::workflow::machine::{Data, ErrorDetails, Event, Fact, Refused, TaskId};
 
 use crate::api::workflow::{
-    ActivityNamed, Declare, Execution, ExecutionNamed, Executions, GetActivityTask, History, HistoryPage, Kind, List,
-    LogLevel, Named, Problem, Start, StartMany, Started, Status, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded,
-    Validate, Validated, Workflow,
+    ActivityNamed, Declare, DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion,
+    DurableCallback, DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, GetActivityTask,
+    History, HistoryPage, Kind, List, LogLevel, MapResults, Named, Problem, PublishWorkflow, Start, StartMany, Started,
+    Status, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
 use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::trace::check_trace;
 use crate::commit::done::{json, Done};
 use crate::commit::pending::PUT_BYTES_MAX;
 use crate::commit::rows::damaged;
@@ -22,15 +22,15 @@ use crate::store::port::Table;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
-use crate::workflows::supported::check_supported;
-use crate::workflows::{activities, express, redrive};
+use crate::workflows::versions::Chosen;
+use crate::workflows::{activities, children, durable, express, outside, redrive, supported, throttle, versions};
 use crate::workflows::{Machine, WorkflowRoom};
 
 /// Most items of a page. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html>
 const PAGE_MAX: usize = 1_000;
 /// Rows that are read at once, and about how many bytes of them for one answer.
 const ROWS: usize = 64;
-const BYTES_MAX: usize = 4 << 20;
+pub(crate) const BYTES_MAX: usize = 4 << 20;
 /// Most executions that one call starts.
 const STARTS_MAX: usize = 10_000;
 /// What AWS says of a call that is for the other type of workflows.
@@ -53,7 +53,7 @@ impl WorkflowRoom<'_> {
                 "workflow {name:?}: log_level and include_execution_data are for EXPRESS workflows; a STANDARD one has its history"
             )));
         }
-        check_supported(&definition, &|activity| self.workflows.activities.is_declared(activity))?;
+        supported::check_definition(self, &definition)?;
         let now_ms = self.below.ctx.now.wall_ms;
         let row = match self.workflows.machine(&name) {
             Ok(known) if known.row.kind != kind => {
@@ -87,6 +87,9 @@ impl WorkflowRoom<'_> {
                     kind,
                     log_level,
                     include_execution_data,
+                    versions: Vec::new(),
+                    last_version: 0,
+                    aliases: Vec::new(),
                     created_ms: now_ms,
                     updated_ms: now_ms,
                 };
@@ -103,13 +106,16 @@ impl WorkflowRoom<'_> {
     }
 
     /// Remove revisions that no execution runs with.
-    fn forget_revisions(&mut self, latest: &MachineRow) {
+    pub(super) fn forget_revisions(&mut self, latest: &MachineRow) {
         let runs = self.workflows.runs.values().chain(self.workflows.steps_before());
         let used: std::collections::BTreeSet<u32> =
             runs.filter(|run| run.machine.row.id == latest.id).map(|run| run.row.revision).collect();
+        let is_kept = |revision: u32| latest.versions.iter().any(|version| version.revision == revision);
         let old = self.workflows.revisions.range((latest.id, 0)..(latest.id, latest.revision));
-        let unused: Vec<MachineRow> =
-            old.filter(|((_, revision), _)| !used.contains(revision)).map(|(_, machine)| machine.row.clone()).collect();
+        let unused: Vec<MachineRow> = old
+            .filter(|((_, revision), _)| !used.contains(revision) && !is_kept(*revision))
+            .map(|(_, machine)| machine.row.clone())
+            .collect();
         for row in unused {
             self.workflows.revisions.remove(&(row.id, row.revision));
             self.below.ctx.commit.pending.remove(Table::Machine, row.key());
@@ -119,8 +125,7 @@ impl WorkflowRoom<'_> {
     /// Delete a workflow; what its executions have left is removed little by little.
     pub(crate) fn workflow_delete(&mut self, named: Named) -> Result<Done, EngineError> {
         let machine = self.workflows.machine(&named.name)?.row.id;
-        let of = |number| RunId { machine, number };
-        let running = self.workflows.runs.range(of(0)..=of(u64::MAX)).count();
+        let running = self.workflows.running(machine);
         if running > 0 {
             return Err(EngineError::Conflict(format!(
                 "workflow {:?} has {running} executions that run: stop them, or wait for their ends",
@@ -152,7 +157,6 @@ impl WorkflowRoom<'_> {
 
     fn describe_workflow(&self, machine: &Machine, is_whole: bool) -> Workflow {
         let row = machine.row.clone();
-        let of = |number| RunId { machine: row.id, number };
         Workflow {
             arn: self.below.ctx.workflow_arn(&row.name),
             kind: row.kind,
@@ -162,12 +166,11 @@ impl WorkflowRoom<'_> {
             revision: row.revision,
             created_ms: row.created_ms,
             updated_ms: row.updated_ms,
-            running: self.workflows.runs.range(of(0)..=of(u64::MAX)).count(),
+            running: self.workflows.running(row.id),
             name: row.name,
         }
     }
 
-    #[expect(clippy::unused_self, reason = "every operation is a method of its room")]
     pub(crate) fn workflow_validate(&mut self, asked: Validate) -> Result<Done, EngineError> {
         let found = check(&asked.definition, asked.kind.into()).into_iter();
         let mut problems: Vec<Problem> = found
@@ -177,16 +180,11 @@ impl WorkflowRoom<'_> {
                 location: one.location,
             })
             .collect();
-        if let (true, Err(error)) = (problems.is_empty(), check_supported(&asked.definition, &|_| true)) {
-            let text = error.to_string();
-            let (location, message) = text.split_once(": ").unwrap_or(("", &text));
-            problems.push(Problem {
-                code: "NOT_SUPPORTED".into(),
-                message: message.to_owned(),
-                location: location.to_owned(),
-            });
+        if problems.is_empty() {
+            problems = supported::unsupported(self, &asked.definition, false);
         }
-        Ok(Done::at_once(Validated { problems }))
+        let missing = supported::missing(self, &asked.definition);
+        Ok(Done::at_once(Validated { problems, missing }))
     }
 }
 
@@ -209,20 +207,26 @@ impl WorkflowRoom<'_> {
     }
 
     fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
-        let machine = self.workflows.machine(&asked.workflow)?.clone();
+        let chosen = versions::choose(self, &asked.workflow)?;
         let input = read_document("Execution Input", &asked.input)?;
-        self.started_with(&machine, asked.name, input)
+        check_trace(asked.trace.as_deref())?;
+        self.started_with(&chosen, (asked.name, asked.trace), input, false)
     }
 
     fn started_with(
         &mut self,
-        machine: &Arc<Machine>,
-        name: Option<String>,
+        chosen: &Chosen,
+        (name, trace): (Option<String>, Option<String>),
         input: Data,
+        is_paid: bool,
     ) -> Result<Started, EngineError> {
+        let machine = &chosen.machine;
         let workflow = &machine.row.name;
         if machine.row.kind == Kind::Express {
-            let (id, name) = express::accept(self, machine, Begin { name, input, parent: None, depth: 0 })?;
+            if !is_paid {
+                throttle::take_start(self, Kind::Express)?;
+            }
+            let (id, name) = express::accept(self, machine, Begin { name, input, parent: None, depth: 0, trace })?;
             let arn = self.below.ctx.run_arn(&machine.row, id, &name);
             return Ok(Started { name, arn, started_ms: self.below.ctx.now.wall_ms });
         }
@@ -236,8 +240,14 @@ impl WorkflowRoom<'_> {
                 return Ok(Started { name: known.name, arn, started_ms: known.started_ms });
             }
         }
-        let id = self.begin(machine, Begin { name, input, parent: None, depth: 0 })?;
-        let row = self.workflows.runs.get(&id).map(|run| run.row.clone());
+        if !is_paid {
+            throttle::take_start(self, Kind::Standard)?;
+        }
+        let id = self.begin(machine, Begin { name, input, parent: None, depth: 0, trace })?;
+        let row = self.workflows.runs.get_mut(&id).map(|run| {
+            (run.row.version, run.row.alias) = (chosen.version, chosen.alias.clone());
+            run.row.clone()
+        });
         let ExecutionRow { name, started_ms, .. } = row.ok_or_else(|| damaged("an execution that has just begun"))?;
         let arn = self.below.ctx.execution_arn(workflow, &name);
         Ok(Started { name, arn, started_ms })
@@ -249,7 +259,9 @@ impl WorkflowRoom<'_> {
     }
 
     fn started_many(&mut self, asked: &StartMany) -> Result<Vec<Started>, EngineError> {
-        let machine = self.workflows.machine(&asked.workflow)?.clone();
+        let chosen = versions::choose(self, &asked.workflow)?;
+        check_trace(asked.trace.as_deref())?;
+        let machine = &chosen.machine;
         if asked.inputs.is_empty() || asked.inputs.len() > STARTS_MAX {
             return Err(EngineError::Invalid(format!(
                 "inputs has {} items: allowed are 1 to {STARTS_MAX}",
@@ -264,18 +276,25 @@ impl WorkflowRoom<'_> {
                 "the inputs have more than {PUT_BYTES_MAX} bytes together: start them in several calls"
             )));
         }
-        inputs.into_iter().map(|input| self.started_with(&machine, None, input)).collect()
+        throttle::take_starts(self, machine.row.kind, inputs.len())?;
+        inputs.into_iter().map(|input| self.started_with(&chosen, (None, asked.trace.clone()), input, true)).collect()
     }
 
     /// Answer when the execution has ended.
     pub(crate) fn execution_start_sync(&mut self, asked: Start, waiter: Waiter) {
         let prepared = self.below.ctx.check_room().and_then(|()| {
-            let machine = self.workflows.machine(&asked.workflow)?.clone();
+            let machine = versions::choose(self, &asked.workflow)?.machine;
+            check_trace(asked.trace.as_deref())?;
             if machine.row.kind != Kind::Express {
                 return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
             }
             let input = read_document("Execution Input", &asked.input)?;
-            express::prepare_unwritten(self, &machine, Begin { name: asked.name, input, parent: None, depth: 0 })
+            throttle::take_start(self, Kind::Express)?;
+            express::prepare_unwritten(
+                self,
+                &machine,
+                Begin { name: asked.name, input, parent: None, depth: 0, trace: asked.trace },
+            )
         });
         match prepared {
             Ok(id) => {
@@ -400,7 +419,7 @@ impl WorkflowRoom<'_> {
         let Stop { workflow, name, error, cause } = asked;
         let stopped = self.below.ctx.check_room().and_then(|()| self.found(&workflow, &name)).and_then(|(id, row)| {
             // One that is over stays as it is.
-            let _is_over = self.bring(id, Fact::Stop(ErrorDetails { error, cause }), false);
+            let _is_over = self.bring(id, Fact::Stop(ErrorDetails { error, cause }));
             let ended = self.workflows.express.ended_of(id.machine).find(|ended| ended.id == id);
             let row = ended.map_or(row, |ended| ended.row.clone());
             let row = self.workflows.runs.get(&id).map_or(row, |run| run.row.clone());
@@ -411,6 +430,50 @@ impl WorkflowRoom<'_> {
 }
 
 impl WorkflowRoom<'_> {
+    pub(crate) fn integration_declare(&mut self, asked: DeclareIntegrations) -> Result<Done, EngineError> {
+        Ok(outside::integrations_declare(self, asked))
+    }
+
+    pub(crate) fn map_run_results(&mut self, asked: MapResults) -> Result<Done, EngineError> {
+        children::map_run_results(self, &asked)
+    }
+
+    pub(crate) fn workflow_publish(&mut self, asked: PublishWorkflow) -> Result<Done, EngineError> {
+        versions::workflow_publish(self, asked)
+    }
+
+    pub(crate) fn workflow_versions(&mut self, asked: Named) -> Result<Done, EngineError> {
+        versions::workflow_versions(self, asked)
+    }
+
+    pub(crate) fn workflow_delete_version(&mut self, asked: DeleteWorkflowVersion) -> Result<Done, EngineError> {
+        versions::workflow_delete_version(self, asked)
+    }
+
+    pub(crate) fn workflow_alias(&mut self, asked: DeclareWorkflowAlias) -> Result<Done, EngineError> {
+        versions::workflow_alias(self, asked)
+    }
+
+    pub(crate) fn workflow_delete_alias(&mut self, asked: DeleteWorkflowAlias) -> Result<Done, EngineError> {
+        versions::workflow_delete_alias(self, asked)
+    }
+
+    pub(crate) fn durable_operations(&mut self, asked: DurableOperations) -> Result<Done, EngineError> {
+        durable::durable_operations(self, asked)
+    }
+
+    pub(crate) fn durable_describe(&mut self, asked: ExecutionNamed) -> Result<Done, EngineError> {
+        durable::durable_describe(self, asked)
+    }
+
+    pub(crate) fn durable_checkpoint(&mut self, asked: DurableCheckpoint, waiter: Waiter) {
+        durable::durable_checkpoint(self, asked, waiter);
+    }
+
+    pub(crate) fn durable_callback(&mut self, asked: DurableCallback, waiter: Waiter) {
+        durable::durable_callback(self, asked, waiter);
+    }
+
     /// Let an execution that failed go on from where it failed; what succeeded stays.
     pub(crate) fn execution_redrive(&mut self, asked: ExecutionNamed, waiter: Waiter) {
         redrive::execution_redrive(self, &asked, waiter);
@@ -462,7 +525,7 @@ impl WorkflowRoom<'_> {
         let gone = || EngineError::NotFound("Task Timed Out: 'Provided task does not exist anymore'".into());
         let run = self.workflows.runs.get(&id).ok_or_else(gone)?;
         let task = run.execution.task_of_token(token).ok_or_else(gone)?;
-        self.bring(id, fact(task), false).map_err(|_: Refused| gone())?;
+        self.bring(id, fact(task)).map_err(|_: Refused| gone())?;
         Ok(json(Empty {}))
     }
 }
@@ -485,6 +548,8 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
         stopped_ms: row.stopped_ms,
         redrive_count: row.redrive_count,
         redriven_ms: row.redriven_ms,
+        version: row.version,
+        alias: row.alias,
         input: Some(row.input.as_str().to_owned()),
         output: row.output.map(|output| output.as_str().to_owned()),
         error: row.error,
@@ -492,7 +557,7 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
     }
 }
 
-fn check_limit(limit: usize) -> Result<(), EngineError> {
+pub(crate) fn check_limit(limit: usize) -> Result<(), EngineError> {
     if (1..=PAGE_MAX).contains(&limit) {
         return Ok(());
     }

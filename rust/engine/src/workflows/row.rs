@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use forebay_core::durable::Durable;
 use forebay_core::workflow::machine::{Execution, FrameId, TaskId, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::api::workflow::{Kind, LogLevel, Status};
 use crate::base::error::EngineError;
 use crate::base::limits::WORKFLOW_NAME_CHARACTERS_MAX;
+use crate::workflows::outside::Reading;
+use crate::workflows::versions::{AliasRow, VersionRow};
 
 /// Names an execution: its machine's number, and its own among those of the machine. Later ones have greater numbers, and stand first in
 /// the store, for the latest are asked for.
@@ -52,6 +55,13 @@ pub(crate) struct MachineRow {
     pub(crate) log_level: LogLevel,
     #[serde(default)]
     pub(crate) include_execution_data: bool,
+    /// Revisions that are kept, and names that lead to them: those of the latest revision's row count.
+    #[serde(default)]
+    pub(crate) versions: Vec<VersionRow>,
+    #[serde(default)]
+    pub(crate) last_version: u32,
+    #[serde(default)]
+    pub(crate) aliases: Vec<AliasRow>,
     /// When the machine was declared, and when this revision of it.
     pub(crate) created_ms: u64,
     pub(crate) updated_ms: u64,
@@ -82,6 +92,14 @@ pub(crate) struct ExecutionRow {
     /// It is a child of a distributed Map.
     #[serde(default)]
     pub(crate) child: Option<ChildOf>,
+    /// The version and the alias that it was started by.
+    #[serde(default)]
+    pub(crate) version: Option<u32>,
+    #[serde(default)]
+    pub(crate) alias: Option<String>,
+    /// W3C trace context of whoever started it: what it calls and sends is part of that trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<String>,
     #[serde(default)]
     pub(crate) redrive_count: u32,
     #[serde(default)]
@@ -134,6 +152,25 @@ pub(crate) enum CallKind {
     Submitted,
     /// No function is called: a worker asks for the task, and tells its end with the token.
     Activity { token: String, is_taken: bool },
+    /// An integration of the app calls a service; `goes_on`: its answer is not the result.
+    Outside { goes_on: bool },
+    /// A durable function runs, or waits for something.
+    Durable,
+    /// A function that a durable one has invoked.
+    Chained { task: TaskId, operation: String },
+    /// An integration asks whether a job has ended.
+    Job,
+    /// Items of a Map are read.
+    Read(FrameId),
+    /// Results of a Map are written.
+    Write(FrameId),
+}
+
+impl CallKind {
+    /// Whether the app's integrations answer.
+    pub(crate) fn is_outside(&self) -> bool {
+        matches!(self, Self::Outside { .. } | Self::Job | Self::Read(_) | Self::Write(_))
+    }
 }
 
 /// [`StateRow`], as it is written.
@@ -142,6 +179,8 @@ pub(crate) struct StateRef<'a> {
     pub(crate) due_ms: Option<u64>,
     pub(crate) calls: &'a BTreeMap<TaskId, OpenCall>,
     pub(crate) map_runs: &'a MapRuns,
+    pub(crate) readings: &'a BTreeMap<FrameId, Reading>,
+    pub(crate) durables: &'a BTreeMap<TaskId, Durable>,
     pub(crate) execution: &'a Execution,
 }
 
@@ -152,6 +191,10 @@ pub(crate) struct StateRow {
     pub(crate) calls: BTreeMap<TaskId, OpenCall>,
     #[serde(default)]
     pub(crate) map_runs: MapRuns,
+    #[serde(default)]
+    pub(crate) readings: BTreeMap<FrameId, Reading>,
+    #[serde(default)]
+    pub(crate) durables: BTreeMap<TaskId, Durable>,
     pub(crate) execution: Execution,
 }
 

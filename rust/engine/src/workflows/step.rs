@@ -13,8 +13,9 @@ use crate::base::ids::uuid_text;
 use crate::base::rng::Rng;
 use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
-use crate::workflows::row::{check_name, name_key, ExecutionRow, Parent, RunId};
-use crate::workflows::{activities, children, express};
+use crate::workflows::outside::call_of_frame;
+use crate::workflows::row::{check_name, name_key, ExecutionRow, OpenCall, Parent, RunId};
+use crate::workflows::{activities, children, express, outside, throttle};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
 
 struct Draws<'a>(&'a mut Rng);
@@ -31,6 +32,7 @@ pub(crate) struct Begin {
     pub(crate) input: Data,
     pub(crate) parent: Option<Parent>,
     pub(crate) depth: u32,
+    pub(crate) trace: Option<String>,
 }
 
 impl WorkflowRoom<'_> {
@@ -41,33 +43,52 @@ impl WorkflowRoom<'_> {
             children::begin_children_anew(self);
         }
         activities::serve_activities(self);
-        while let Some(Happened { run, fact, is_kept }) = self.workflows.inbox.pop_front() {
-            // What is refused came too late: its task has ended, or the execution.
-            let _too_late = self.bring(run, fact, is_kept);
+        while let Some(happened) = self.workflows.inbox.pop_front() {
+            if let Some(happened) = throttle::admit(self, happened) {
+                // What is refused came too late: its task has ended, or the execution.
+                let _too_late = self.bring_all(happened);
+            }
         }
         self.participant().arm();
     }
 
     /// Bring an execution a fact.
-    pub(crate) fn bring(&mut self, id: RunId, fact: Fact, is_kept: bool) -> Result<(), Refused> {
+    pub(crate) fn bring(&mut self, run: RunId, fact: Fact) -> Result<(), Refused> {
+        self.bring_all(Happened { run, fact, is_kept: false, brings: None })
+    }
+
+    /// Bring an execution a fact, with what it changes beside.
+    pub(super) fn bring_all(&mut self, happened: Happened) -> Result<(), Refused> {
+        let id = happened.run;
         let now_ms = self.below.ctx.now.wall_ms;
         let workflows = &mut *self.workflows;
         let run = workflows.runs.get_mut(&id).ok_or(Refused::Closed)?;
         let is_written = run.memory.is_none();
         let before = (is_written && !workflows.unsaved.by_run.contains_key(&id)).then(|| run.clone());
         let machine = run.machine.clone();
+        let mut chained = Vec::new();
         let mut draws = Draws(&mut self.below.ctx.rng);
-        let commands = run.execution.apply(&machine.definition, fact.clone(), now_ms, &mut draws)?;
-        if let Some(task) = ended_call(&fact) {
+        let commands = run.execution.apply(&machine.definition, happened.fact.clone(), now_ms, &mut draws)?;
+        if let Some(task) = ended_call(&happened.fact) {
             run.calls.remove(&task);
+            chained = run.forget_durable(task);
         }
         if let Some(before) = before {
             workflows.unsaved.by_run.insert(id, Step { before: Some(before), ..Step::default() });
         }
-        if is_kept && is_written {
-            workflows.unsaved.kept.push((id, fact));
+        if let Some(brings) = happened.brings.clone() {
+            outside::take_brought(workflows, id, &happened.fact, brings, now_ms);
+        }
+        if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
+            step.given_up.extend(chained);
+        }
+        if happened.is_kept && is_written {
+            workflows.unsaved.kept.push(happened);
         }
         self.below.ctx.commit.pending.urgent |= is_written;
+        if is_written {
+            throttle::spend(self, &commands);
+        }
         for command in commands {
             self.carry_out(id, command);
         }
@@ -102,9 +123,13 @@ impl WorkflowRoom<'_> {
             }
             Command::End(outcome) => self.end(id, outcome),
             Command::Spawn { frame, run, children } => children::spawn(self, id, frame, &run, &children),
-            Command::AbortRun(frame) => children::abort_children(self, id, frame),
-            // No machine is declared that reads items or writes results.
-            Command::Read(..) | Command::ReadMore(_) | Command::Write(..) => {}
+            Command::AbortRun(frame) => {
+                self.give_up_calls(id, |one| one == call_of_frame(frame));
+                children::abort_children(self, id, frame);
+            }
+            Command::Read(frame, request) => outside::begin_reading(self, id, frame, &request),
+            Command::ReadMore(frame) => outside::read_on(self, id, frame),
+            Command::Write(frame, request) => outside::write_results(self, id, frame, &request),
         }
     }
 
@@ -112,7 +137,7 @@ impl WorkflowRoom<'_> {
     pub(crate) fn begin_wanted(&mut self) {
         while let Some(WantedStart { workflow, name, input, depth }) = self.below.ctx.starts.next() {
             let begun = self.workflows.machine(&workflow).cloned().and_then(|machine| {
-                let begin = Begin { name: Some(name), input, parent: None, depth };
+                let begin = Begin { name: Some(name), input, parent: None, depth, trace: None };
                 match machine.row.kind {
                     Kind::Standard => self.begin(&machine, begin).map(drop),
                     Kind::Express => express::accept(self, &machine, begin).map(drop),
@@ -128,25 +153,28 @@ impl WorkflowRoom<'_> {
 
     /// Begin an execution; its rows and everything that it does at once join the next commit.
     pub(super) fn begin(&mut self, machine: &Arc<Machine>, asked: Begin) -> Result<RunId, EngineError> {
-        let Begin { name, input, parent, depth } = asked;
+        let Begin { name, input, parent, depth, trace } = asked;
         if depth > CHAIN_MAX {
             return Err(chain_too_long());
         }
         let name = name.unwrap_or_else(|| uuid_text(self.below.ctx.rng.uuid()));
         check_name(&name)?;
-        let id = self.new_number(machine.row.id)?;
+        let id = self.new_number(machine.row.id);
         self.below.ctx.commit.pending.bytes += input.size();
-        let run = self.new_run(machine, id, Begin { name: Some(name), input, parent, depth });
+        let run = self.new_run(machine, id, Begin { name: Some(name), input, parent, depth, trace });
         self.workflows.insert_run(id, run);
         self.workflows.unsaved.by_run.insert(id, Step::default());
         // A new execution takes its start.
-        let _started = self.bring(id, Fact::Start, false);
+        let start = Happened { run: id, fact: Fact::Start, is_kept: false, brings: None };
+        if let Some(start) = throttle::admit(self, start) {
+            let _started = self.bring_all(start);
+        }
         Ok(id)
     }
 
     /// An execution that has not begun.
     pub(super) fn new_run(&self, machine: &Arc<Machine>, id: RunId, asked: Begin) -> Run {
-        let Begin { name, input, parent, depth } = asked;
+        let Begin { name, input, parent, depth, trace } = asked;
         let name = name.unwrap_or_default();
         let ctx = &*self.below.ctx;
         let (now_ms, workflow) = (ctx.now.wall_ms, &machine.row.name);
@@ -174,6 +202,9 @@ impl WorkflowRoom<'_> {
             parent,
             depth,
             child: None,
+            version: None,
+            alias: None,
+            trace,
             redrive_count: 0,
             redriven_ms: None,
         };
@@ -185,18 +216,17 @@ impl WorkflowRoom<'_> {
             due_ms: None,
             calls: BTreeMap::new(),
             map_runs: BTreeMap::new(),
+            readings: BTreeMap::new(),
+            durables: BTreeMap::new(),
             memory: None,
         }
     }
 
-    /// A number that is greater than those before it, and that no execution has although the clock may have been set back.
-    fn new_number(&mut self, machine: u64) -> Result<RunId, EngineError> {
-        let mut number = (self.below.ctx.now.wall_ms << 16).max(self.workflows.last_number + 1);
-        while self.below.ctx.row(Table::Execution, &RunId { machine, number }.bytes())?.is_some() {
-            number += 1;
-        }
+    /// A number that is greater than those before it: the highest of each machine is known, for the clock may have been set back.
+    fn new_number(&mut self, machine: u64) -> RunId {
+        let number = (self.below.ctx.now.wall_ms << 16).max(self.workflows.last_number + 1);
         self.workflows.last_number = number;
-        Ok(RunId { machine, number })
+        RunId { machine, number }
     }
 
     /// The execution of a name, running or over.
@@ -246,10 +276,13 @@ impl WorkflowRoom<'_> {
     /// Give calls of an execution up: functions that run are stopped when that is durable.
     fn give_up_calls(&mut self, id: RunId, is_it: impl Fn(TaskId) -> bool) {
         let Some(run) = self.workflows.runs.get_mut(&id) else { return };
-        let given_up: Vec<TaskId> = run.calls.keys().copied().filter(|&task| is_it(task)).collect();
-        for task in &given_up {
-            run.calls.remove(task);
+        let mut given_up: Vec<TaskId> = run.calls.keys().copied().filter(|&task| is_it(task)).collect();
+        let jobs: Vec<OpenCall> = given_up.iter().filter_map(|task| run.calls.remove(task)).collect();
+        given_up.extend(given_up.clone().into_iter().flat_map(|task| run.forget_durable(task)));
+        for job in &jobs {
+            outside::stop_job(self, job);
         }
+        let Some(run) = self.workflows.runs.get_mut(&id) else { return };
         if run.memory.is_some() {
             self.participant().stop_attempts(id, &given_up);
         } else if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {
@@ -293,6 +326,9 @@ pub(super) fn ended_call(fact: &Fact) -> Option<TaskId> {
         | Fact::TaskFailed(task, _)
         | Fact::TaskSubmitFailed(task, _)
         | Fact::TaskStartFailed(task, _) => Some(*task),
+        Fact::Items(frame, ..) | Fact::ReadFailed(frame, _) | Fact::Written(frame, _) | Fact::WriteFailed(frame, _) => {
+            Some(call_of_frame(*frame))
+        }
         _ => None,
     }
 }

@@ -1,74 +1,149 @@
-//! What a definition may name that is good in AWS's language and not built here: refused when a machine is declared, never ignored.
+//! What a definition names beside AWS's language: what cannot be called here is refused when a machine is declared, never ignored; a queue,
+//! a topic or a function that is not there is told of, since it may come before its task does.
 
 use forebay_core::workflow::definition::{Pattern, Resource};
 use serde_json::{Map, Value};
 
+use crate::api::workflow::Problem;
 use crate::base::error::EngineError;
-use crate::workflows::calls::activity_name;
+use crate::workflows::calls::{activity_name, function_name};
+use crate::workflows::outside::{object_action, resource_name, Integrations};
+use crate::workflows::WorkflowRoom;
 
 const SUPPORTED: &str =
     "functions and activities by ARN, lambda:invoke, sqs:sendMessage, sns:publish, kinesis:putRecord, events:putEvents (each also with \
-                         .waitForTaskToken), and states:startExecution with .sync or .sync:2";
+     .waitForTaskToken), states:startExecution with .sync or .sync:2, and what the app's integrations call: `App.integrate`. \
+     aws-sdk:* and elasticmapreduce:* need boto3 (`pip install \"forebay[aws]\"`)";
 
-/// Refuse a definition that was found good but names what is not built.
-/// `has_activity` says whether an activity is declared.
-pub(crate) fn check_supported(definition: &str, has_activity: &dyn Fn(&str) -> bool) -> Result<(), EngineError> {
-    let machine: Value = serde_json::from_str(definition).unwrap_or_default();
-    match find_unsupported(&machine, "", has_activity) {
-        Some(text) => Err(EngineError::Invalid(text)),
+/// Refuse a definition that was found good but names what cannot be called.
+pub(super) fn check_definition(room: &WorkflowRoom<'_>, definition: &str) -> Result<(), EngineError> {
+    match unsupported(room, definition, true).first() {
+        Some(problem) => Err(EngineError::Invalid(format!("{}: {}", problem.location, problem.message))),
         None => Ok(()),
     }
 }
 
-/// What is the matter with a machine, a branch or a processor, and its place.
-fn find_unsupported(flow: &Value, place: &str, has_activity: &dyn Fn(&str) -> bool) -> Option<String> {
-    let states = flow.get("States")?.as_object()?;
-    states.iter().find_map(|(name, state)| {
-        let place = format!("{place}/States/{name}");
-        let state = state.as_object()?;
-        of_state(state, &place, has_activity).or_else(|| {
-            let branches = state.get("Branches").and_then(Value::as_array).into_iter().flatten().enumerate();
-            let branches = branches.map(|(at, branch)| (branch, format!("{place}/Branches[{at}]")));
-            let processors = ["ItemProcessor", "Iterator"].into_iter();
-            let processors = processors.filter_map(|field| Some((state.get(field)?, format!("{place}/{field}"))));
-            branches.chain(processors).find_map(|(flow, place)| find_unsupported(flow, &place, has_activity))
-        })
-    })
+/// Everything in a definition that cannot be called. Activities have to be there if `with_activities`.
+pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &str, with_activities: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let has_activity = |name: &str| !with_activities || room.workflows.activities.is_declared(name);
+    each_state(definition, &mut |state, place| {
+        let found = of_state(state, &room.workflows.integrations, &has_activity);
+        problems.extend(found.into_iter().map(|(field, message)| Problem {
+            code: "NOT_SUPPORTED".into(),
+            message,
+            location: format!("{place}/{field}"),
+        }));
+    });
+    problems
 }
 
-fn of_state(state: &Map<String, Value>, place: &str, has_activity: &dyn Fn(&str) -> bool) -> Option<String> {
-    if state.contains_key("ItemReader") {
-        return Some(format!("{place}/ItemReader: no files are read here; give the items in the state's input"));
+/// Functions, queues, topics, streams, buses and workflows that a definition names and that are not there. AWS accepts such a definition:
+/// the task fails.
+pub(super) fn missing(room: &WorkflowRoom<'_>, definition: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    each_state(definition, &mut |state, place| {
+        for (field, what, name) in named(state) {
+            if !is_there(room, what, &name) {
+                problems.push(Problem {
+                    code: "NOT_FOUND".into(),
+                    message: format!("{what} {name:?} is not there"),
+                    location: format!("{place}/{field}"),
+                });
+            }
+        }
+    });
+    problems
+}
+
+fn is_there(room: &WorkflowRoom<'_>, what: &str, name: &str) -> bool {
+    let below = &room.below;
+    match what {
+        "function" => {
+            let function = crate::dispatch::versions::split(name).0;
+            below.dispatch.function_names.contains_key(function)
+        }
+        "queue" => below.queues.queue_id(name).is_ok(),
+        "topic" => below.topics.is_declared(name),
+        "stream" => below.streams.by_name.contains_key(name),
+        "bus" => below.buses.check_bus(name).is_ok(),
+        _ => room.workflows.machine(name).is_ok(),
     }
-    if state.get("ResultWriter").is_some_and(|writer| writer.get("Resource").is_some()) {
-        return Some(format!(
-            "{place}/ResultWriter/Resource: no files are written here; the results are the state's output"
-        ));
+}
+
+/// Whether results of a distributed Map are written by an integration.
+pub(super) fn writes_results(definition: &str) -> bool {
+    let mut writes = false;
+    each_state(definition, &mut |state, _| {
+        writes |= state.get("ResultWriter").is_some_and(|writer| writer.get("Resource").is_some());
+    });
+    writes
+}
+
+fn each_state(definition: &str, visit: &mut dyn FnMut(&Map<String, Value>, &str)) {
+    let machine: Value = serde_json::from_str(definition).unwrap_or_default();
+    each_state_of(&machine, "", visit);
+}
+
+/// Visit the states of a machine, a branch or a processor, each with its place.
+fn each_state_of(flow: &Value, place: &str, visit: &mut dyn FnMut(&Map<String, Value>, &str)) {
+    for (name, state) in flow.get("States").and_then(Value::as_object).into_iter().flatten() {
+        let Some(state) = state.as_object() else { continue };
+        let place = format!("{place}/States/{name}");
+        visit(state, &place);
+        let branches = state.get("Branches").and_then(Value::as_array).into_iter().flatten().enumerate();
+        for (at, branch) in branches {
+            each_state_of(branch, &format!("{place}/Branches[{at}]"), visit);
+        }
+        for field in ["ItemProcessor", "Iterator"] {
+            if let Some(processor) = state.get(field) {
+                each_state_of(processor, &format!("{place}/{field}"), visit);
+            }
+        }
+    }
+}
+
+/// What of a state cannot be called: the field, and why.
+fn of_state(
+    state: &Map<String, Value>,
+    integrations: &Integrations,
+    has_activity: &dyn Fn(&str) -> bool,
+) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    for (field, verb) in [("ItemReader", "read"), ("ResultWriter", "written")] {
+        let resource = state.get(field).and_then(|of| of.get("Resource")).and_then(Value::as_str);
+        if let Some(resource) = resource.filter(|resource| !integrations.has(object_action(resource))) {
+            problems.push((
+                format!("{field}/Resource"),
+                format!("{resource:?}: no object store is declared from which files are {verb}: `App.integrate(ObjectStore(…))`"),
+            ));
+        }
     }
     if state.contains_key("Credentials") {
-        return Some(format!(
-            "{place}/Credentials: there are no roles here, so a task cannot take one; remove the field"
-        ));
+        let text = "there are no roles here, so a task cannot take one; remove the field";
+        problems.push(("Credentials".into(), text.into()));
     }
-    let resource = state.get("Resource").filter(|_| state.get("Type").is_some_and(|kind| kind == "Task"))?.as_str()?;
-    if let Some(Resource::Activity(arn)) = Resource::parse(resource) {
-        let name = activity_name(&arn);
-        return (!has_activity(name)).then(|| {
-            format!(
-                "{place}/Resource: activity {name:?} is not declared: declare it before the workflow (`app.activity`)"
-            )
-        });
+    let resource = state.get("Resource").filter(|_| state.get("Type").is_some_and(|kind| kind == "Task"));
+    let Some(resource) = resource.and_then(Value::as_str) else { return problems };
+    let parsed = Resource::parse(resource);
+    if let Some(Resource::Activity(arn)) = &parsed {
+        let name = activity_name(arn);
+        if !has_activity(name) {
+            let text = format!("activity {name:?} is not declared: declare it before the workflow (`app.activity`)");
+            problems.push(("Resource".into(), text));
+        }
+    } else if !parsed.is_some_and(|resource| can_be_called(&resource, integrations)) {
+        problems.push(("Resource".into(), format!("{resource:?} cannot be called here; supported are {SUPPORTED}")));
     }
-    let is_supported = Resource::parse(resource).is_some_and(|resource| can_be_called(&resource));
-    (!is_supported).then(|| format!("{place}/Resource: {resource:?} cannot be called here; supported are {SUPPORTED}"))
+    problems
 }
 
-fn can_be_called(resource: &Resource) -> bool {
+fn can_be_called(resource: &Resource, integrations: &Integrations) -> bool {
     match resource {
         Resource::Function(_) | Resource::Activity(_) => true,
         Resource::Service { service, action, pattern } => {
-            let action = action.split('.').next().unwrap_or_default();
-            match (service.as_str(), action) {
+            let name = action.split('.').next().unwrap_or_default();
+            match (service.as_str(), name) {
                 ("lambda", "invoke")
                 | ("sqs", "sendMessage")
                 | ("sns", "publish")
@@ -77,8 +152,47 @@ fn can_be_called(resource: &Resource) -> bool {
                     matches!(pattern, Pattern::RequestResponse | Pattern::WaitForTaskToken)
                 }
                 ("states", "startExecution") => true,
-                _ => false,
+                ("forebay", "durable") => *pattern == Pattern::RequestResponse,
+                // Files are for Maps: a task has `aws-sdk:s3`.
+                ("s3", _) => false,
+                _ => resource_name(resource).is_some_and(|name| integrations.has(&name)),
             }
         }
     }
+}
+
+/// What of this store a state names outright: the field, what it is, and its name.
+fn named(state: &Map<String, Value>) -> Vec<(&'static str, &'static str, String)> {
+    let Some(resource) = state.get("Resource").and_then(Value::as_str) else { return Vec::new() };
+    let (field, given) = match (state.get("Parameters"), state.get("Arguments")) {
+        (Some(given), _) => ("Parameters", given),
+        (None, Some(given)) => ("Arguments", given),
+        (None, None) => ("Resource", &Value::Null),
+    };
+    let text = |of: &Value, name: &str| {
+        let text = of.get(name).and_then(Value::as_str).filter(|text| !text.starts_with("{%"))?;
+        Some(text.to_owned())
+    };
+    let last = |text: String, of: &[char]| text.rsplit(of).next().unwrap_or_default().to_owned();
+    let found = match Resource::parse(resource) {
+        Some(Resource::Function(arn)) => return vec![("Resource", "function", function_name(&arn).to_owned())],
+        Some(Resource::Service { service, .. }) => match service.as_str() {
+            "lambda" => text(given, "FunctionName").map(|arn| ("function", function_name(&arn).to_owned())),
+            "sqs" => text(given, "QueueUrl").map(|url| ("queue", last(url, &['/', ':']))),
+            "sns" => text(given, "TopicArn").map(|arn| ("topic", last(arn, &[':']))),
+            "kinesis" => {
+                let stream = text(given, "StreamName").or_else(|| text(given, "StreamARN"));
+                stream.map(|stream| ("stream", last(stream, &['/'])))
+            }
+            "states" => text(given, "StateMachineArn").map(|arn| ("workflow", last(arn, &[':']))),
+            "events" => {
+                let entries = given.get("Entries").and_then(Value::as_array).into_iter().flatten();
+                let buses = entries.filter_map(|entry| text(entry, "EventBusName"));
+                return buses.map(|bus| (field, "bus", last(bus, &['/']))).collect();
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    found.map(|(what, name)| (field, what, name)).into_iter().collect()
 }

@@ -276,7 +276,10 @@ fn what_is_not_built_is_refused_when_it_is_declared_with_its_place() {
         "Parameters": {"Bucket": "b", "Key": "k"}});
     let map = json!({"StartAt": "A", "States": {"A": {"Type": "Map", "ItemReader": reader, "ItemProcessor": inner, "End": true}}});
     let text = declare(map, "STANDARD");
-    assert!(text.starts_with("/States/A/ItemReader: no files are read here"), "{text}");
+    assert!(
+        text.starts_with("/States/A/ItemReader/Resource: \"arn:aws:states:::s3:getObject\": no object store"),
+        "{text}"
+    );
     assert_eq!(engine.json("workflow.list", &json!({})), json!([]));
 }
 

@@ -7,6 +7,7 @@
 
 pub mod chance;
 pub mod events;
+pub mod flows;
 pub mod ledger;
 pub mod plan;
 pub mod queues;

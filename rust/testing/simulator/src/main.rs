@@ -66,7 +66,7 @@ fn parse() -> Result<Arguments, String> {
             "--room" => {
                 let room = Room::named(&value);
                 found.room = Some(room.ok_or_else(|| {
-                    format!("--room is {value:?}: allowed are streams, queues, events, all")
+                    format!("--room is {value:?}: allowed are streams, queues, events, all, workflows")
                 })?);
             }
             "--without" => {

@@ -179,12 +179,16 @@ pub enum Room {
     Events,
     /// All of them, in one engine.
     All,
+    /// Executions of workflows, in a world of their own: never drawn, only asked for.
+    Workflows,
 }
 
 impl Room {
     /// The room of a name as it is printed.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Streams, Self::Queues, Self::Events, Self::All].into_iter().find(|room| room.to_string() == name)
+        [Self::Streams, Self::Queues, Self::Events, Self::All, Self::Workflows]
+            .into_iter()
+            .find(|room| room.to_string() == name)
     }
 }
 

@@ -2,16 +2,21 @@
 
 use std::panic::AssertUnwindSafe;
 
+use crate::flows;
 use crate::ledger::Counts;
 use crate::ledger::Promise;
 use crate::ledger::Violation;
 use crate::plan::Plan;
+use crate::plan::Room;
 use crate::world::World;
 
 /// Run a plan. A panic breaks a promise, too.
 pub fn run(plan: &Plan) -> Result<Counts, Violation> {
-    let world = World::new(plan.clone());
-    std::panic::catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
+    let run = || match plan.room {
+        Some(Room::Workflows) => flows::run(plan),
+        _ => World::new(plan.clone()).run(),
+    };
+    std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default();
         Err(Violation { promise: Promise::Liveness, story: format!("panicked: {text}") })

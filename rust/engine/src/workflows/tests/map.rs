@@ -4,6 +4,7 @@ use serde_json::{json, Value};
 
 use crate::dispatch::attempts::Work;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+use crate::store::fault::{Fault, Repeat};
 use crate::workflows::tests::{arn, function, payload};
 
 fn machine(kind: &str, more: Value) -> Value {
@@ -89,6 +90,25 @@ fn the_children_of_a_stopped_execution_stop() {
         assert!(engine.calls().is_empty(), "{kind}");
         engine.json("workflow.delete", &json!({"name": "w"}));
     }
+}
+
+/// They ran on without a parent: the step that had begun them was taken back, and began others.
+#[test]
+fn express_children_begin_when_the_step_that_begins_them_is_on_the_disk() {
+    let mut engine = with(&machine("EXPRESS", json!({})));
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    assert!(engine.start("one", &json!([0, 1])).is_err());
+    assert!(engine.calls().is_empty());
+    engine.store.mend();
+    engine.advance(SECOND);
+    engine.start("one", &json!([0, 1])).unwrap();
+    let calls = engine.calls();
+    assert_eq!(calls.len(), 2);
+    for call in &calls {
+        engine.end_call(call, 0, &number(call).to_string());
+    }
+    assert_eq!(engine.execution("one")["output"], "[0,1]");
+    engine.json("workflow.delete", &json!({"name": "w"}));
 }
 
 #[test]

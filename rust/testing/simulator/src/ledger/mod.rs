@@ -66,6 +66,8 @@ pub enum Promise {
     Topics,
     /// A schedule fires once for each due time, and a replay gives each event to each target once.
     Buses,
+    /// A step of an execution happens once, with everything that it sends.
+    Workflows,
     /// Nothing that could run waits for ever while others do.
     Turns,
 }

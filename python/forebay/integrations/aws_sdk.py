@@ -1,0 +1,147 @@
+"""`aws-sdk:*`: every operation of every service that boto3 knows."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from forebay.errors import InvalidParameterValue
+from forebay.integrations.port import ServiceCall, TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+MISSING = 'boto3 is not installed: pip install "forebay[aws]"'
+_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+
+
+def boto3_client() -> Callable[[str], Any]:
+    """Give what makes clients of boto3, as its environment variables say.
+
+    Raises:
+        InvalidParameterValue: boto3 is not installed.
+
+    """
+    try:
+        import boto3  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise InvalidParameterValue(MISSING) from error
+    made: Callable[[str], Any] = boto3.session.Session().client
+    return made
+
+
+class AwsSdk:
+    """Calls AWS's services through boto3, in a thread each.
+
+    Args:
+        client: makes the client of a service; None: `boto3.client`, which reads AWS's environment variables and files.
+
+    Raises:
+        InvalidParameterValue: boto3 is not installed.
+
+    """
+
+    def __init__(self, client: Callable[[str], Any] | None = None) -> None:
+        self._client = functools.lru_cache(maxsize=64)(client or boto3_client())
+
+    @property
+    def resources(self) -> Sequence[str]:
+        """Name what can be called."""
+        return ("aws-sdk:*",)
+
+    async def call(self, call: ServiceCall) -> Any:
+        """Make a call.
+
+        Raises:
+            TaskError: the service has refused it, or there is no such operation.
+
+        """
+        return await asyncio.to_thread(self._call, call)
+
+    def _call(self, call: ServiceCall) -> Any:
+        sdk = call.service.partition(":")[2]
+        client = self._client(_service(sdk))
+        operation = call.action[:1].upper() + call.action[1:]
+        methods = {name: method for method, name in client.meta.method_to_api_mapping.items()}
+        if operation not in methods:
+            raise TaskError("States.Runtime", f"aws-sdk:{sdk} has no operation {call.action!r}")
+        model = client.meta.service_model
+        given = _to_wire(call.parameters, model.operation_model(operation).input_shape)
+        return answer_of(client, model.service_id, methods[operation], given)
+
+
+def answer_of(client: Any, service_id: str, method: str, given: dict[str, Any]) -> Any:
+    """Call a method of a client, and give its answer as Step Functions has it: keys with a capital letter, no metadata.
+
+    Raises:
+        TaskError: the service has refused it: `Service.ExceptionName`.
+
+    """
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+    service = "".join(word.capitalize() for word in _WORDS.findall(service_id))
+    try:
+        answer = getattr(client, method)(**given)
+    except ClientError as error:
+        told, about = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+        code = str(told.get("Code", "Unknown")).rpartition(".")[2]
+        name = code if code.endswith("Exception") else f"{code}Exception"
+        status, request = about.get("HTTPStatusCode", 0), about.get("RequestId", "")
+        cause = f"{told.get('Message', '')} (Service: {service}, Status Code: {status}, Request ID: {request})"
+        raise TaskError(f"{service}.{name}", cause) from error
+    except BotoCoreError as error:
+        raise TaskError(f"{service}.SdkClientException", str(error)) from error
+    answer.pop("ResponseMetadata", None)
+    return from_wire(answer)
+
+
+def from_wire(value: Any) -> Any:
+    """Write a value of boto3's as JSON."""
+    if isinstance(value, dict):
+        return {name[:1].upper() + name[1:]: from_wire(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [from_wire(one) for one in value]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if hasattr(value, "read"):
+        return value.read().decode("utf-8", "replace")
+    return value
+
+
+def _to_wire(value: Any, shape: Any) -> Any:
+    """Give members the names that boto3 has: SDKs for Java begin them with a capital letter."""
+    kind = getattr(shape, "type_name", None)
+    if kind == "structure" and isinstance(value, dict):
+        names = {name.lower(): name for name in shape.members}
+        known = {names.get(name.lower(), name): one for name, one in value.items()}
+        return {name: _to_wire(one, shape.members.get(name)) for name, one in known.items()}
+    if kind == "list" and isinstance(value, list):
+        return [_to_wire(one, shape.member) for one in value]
+    if kind == "map" and isinstance(value, dict):
+        return {name: _to_wire(one, shape.value) for name, one in value.items()}
+    if kind == "blob" and not isinstance(value, str | bytes):
+        import json  # noqa: PLC0415 - seldom
+
+        return json.dumps(value).encode()
+    return value
+
+
+@functools.cache
+def _service(sdk: str) -> str:
+    """Find boto3's name of a service by that of the SDK for Java: `sfn` is `stepfunctions`."""
+    from botocore.loaders import Loader  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+
+    loader = Loader()
+    names = loader.list_available_services("service-2")
+    # Most have one name; for the others all models are looked through, once.
+    for name in [sdk] * (sdk in names) + names:
+        about = loader.load_service_model(name, "service-2")["metadata"]
+        if re.sub(r"[^a-z0-9]", "", about.get("serviceId", "").lower()) == sdk.lower():
+            return str(name)
+    raise TaskError("States.Runtime", f"there is no service {sdk!r}")

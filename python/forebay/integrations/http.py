@@ -1,0 +1,232 @@
+"""`http:invoke`: calls of HTTPS endpoints, with the authorization of a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import ssl
+import time
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay.errors import InvalidParameterValue
+from forebay.integrations.port import ServiceCall, TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SECONDS: Final = 60.0
+"""How long an endpoint may take, as on AWS."""
+_RESPONSE_BYTES: Final = 262_144
+_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+# Nobody may set these in a definition; AWS refuses them, too.
+_REFUSED: Final = (
+    "x-amz",
+    "x-amzn",
+    "x-forwarded",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "authorization",
+    "via",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """A connection that authorizes by name and password."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A connection that authorizes by a header of its own."""
+
+    name: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """A connection that authorizes by OAuth's client credentials.
+
+    Attributes:
+        endpoint: where tokens are had, an https URL.
+        client_id: the client's id.
+        client_secret: its secret.
+        body: what the request for a token has beside, as `{"scope": "write"}`.
+
+    """
+
+    endpoint: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    body: Mapping[str, str] = field(default_factory=dict)
+
+
+Connection = BasicAuth | ApiKey | ClientCredentials
+
+
+class Http:
+    """Calls HTTPS endpoints for tasks. Endpoints of this machine may be called by HTTP, too.
+
+    Args:
+        connections: how to authorize, by the connection's name: `Authentication.ConnectionArn` of a task names one.
+
+    Source: https://docs.aws.amazon.com/step-functions/latest/dg/call-https-apis.html
+
+    """
+
+    def __init__(self, connections: Mapping[str, Connection] | None = None) -> None:
+        self._connections = dict(connections or {})
+        self._tokens: dict[str, tuple[str, float]] = {}
+        for name, connection in self._connections.items():
+            if not isinstance(connection, BasicAuth | ApiKey | ClientCredentials):
+                raise InvalidParameterValue(
+                    f"connections[{name!r}]={connection!r}: allowed are BasicAuth, ApiKey and ClientCredentials"
+                )
+
+    @property
+    def resources(self) -> Sequence[str]:
+        """Name what can be called."""
+        return ("http:invoke",)
+
+    async def call(self, call: ServiceCall) -> Any:
+        """Make a call.
+
+        Raises:
+            TaskError: the endpoint cannot be reached, or has answered with a status that is no success.
+
+        """
+        return await asyncio.to_thread(self._invoke, call.parameters)
+
+    def _invoke(self, given: dict[str, Any]) -> Any:
+        endpoint, method = given.get("ApiEndpoint"), str(given.get("Method", "")).upper()
+        if not isinstance(endpoint, str) or not method:
+            raise TaskError("States.Runtime", "ApiEndpoint or Method is missing")
+        headers = _headers(given.get("Headers") or {})
+        headers |= self._authorized(given.get("Authentication"))
+        body = _body(given, headers)
+        query = urllib.parse.urlencode(given.get("QueryParameters") or {}, doseq=True)
+        if query:
+            endpoint += ("&" if "?" in endpoint else "?") + query
+        status, reason, told, data = _request(endpoint, method, headers, body)
+        text = data.decode("utf-8", "replace")
+        if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's successes
+            raise TaskError(f"States.Http.StatusCode.{status}", text or reason)
+        kind = told.get("content-type", [""])[0].partition(";")[0].strip()
+        is_json = kind == "application/json" or kind.endswith("+json")
+        answer: Any = text
+        if is_json and text:
+            try:
+                answer = json.loads(text)
+            except ValueError as error:
+                raise TaskError("States.Runtime", f"the response is no JSON: {error}") from error
+        return {"Headers": told, "ResponseBody": answer, "StatusCode": status, "StatusText": reason}
+
+    def _authorized(self, given: Any) -> dict[str, str]:
+        if given is None:
+            return {}
+        arn = given.get("ConnectionArn", "") if isinstance(given, dict) else ""
+        name = arn.partition(":connection/")[2].partition("/")[0] or arn
+        connection = self._connections.get(name)
+        match connection:
+            case BasicAuth(username, password):
+                pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+                return {"Authorization": f"Basic {pair}"}
+            case ApiKey(header, value):
+                return {header: value}
+            case ClientCredentials():
+                return {"Authorization": f"Bearer {self._token(name, connection)}"}
+        cause = f"connection {name!r} is not known: forebay.integrations.Http(connections={{{name!r}: …}})"
+        raise TaskError("Events.ConnectionResource.InvalidConnectionState", cause)
+
+    def _token(self, name: str, connection: ClientCredentials) -> str:
+        token, until = self._tokens.get(name, ("", 0.0))
+        if time.monotonic() < until:
+            return token
+        form = {"grant_type": "client_credentials", "client_id": connection.client_id, **connection.body}
+        body = urllib.parse.urlencode({**form, "client_secret": connection.client_secret}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        status, reason, _, data = _request(connection.endpoint, "POST", headers, body)
+        try:
+            answer = json.loads(data) if status == http.HTTPStatus.OK else {}
+            token, seconds = answer["access_token"], float(answer.get("expires_in", 300))
+        except (ValueError, KeyError, TypeError) as error:
+            cause = f"connection {name!r} has no token: its endpoint has answered {status} {reason}"
+            raise TaskError("Events.ConnectionResource.InvalidConnectionState", cause) from error
+        self._tokens[name] = (token, time.monotonic() + max(0.0, seconds - 30))
+        return str(token)
+
+
+def _headers(given: dict[str, Any]) -> dict[str, str]:
+    headers = {"User-Agent": "forebay", "Accept": "*/*"}
+    for name, value in given.items():
+        if name.lower().startswith(_REFUSED):
+            raise TaskError("States.Runtime", f"Headers: {name!r} cannot be set")
+        headers[name] = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if any(ord(character) < ord(" ") for text in (*headers, *headers.values()) for character in text):
+        raise TaskError("States.Runtime", "Headers: a name or a value has a control character")
+    return headers
+
+
+def _body(given: dict[str, Any], headers: dict[str, str]) -> bytes | None:
+    if "RequestBody" not in given:
+        return None
+    body, shape = given["RequestBody"], given.get("Transform") or {}
+    if shape.get("RequestBodyEncoding") == "URL_ENCODED":
+        form = (shape.get("RequestEncodingOptions") or {}).get("ArrayFormat", "INDICES")
+        headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        return urllib.parse.urlencode(list(_pairs(body, "", form))).encode()
+    headers.setdefault("Content-Type", "application/json")
+    return body.encode() if isinstance(body, str) else json.dumps(body).encode()
+
+
+def _pairs(value: Any, name: str, form: str) -> list[tuple[str, str]]:
+    """Write a document as pairs of a form, as AWS does: members in brackets."""
+    if isinstance(value, dict):
+        members = ((f"{name}[{key}]" if name else key, one) for key, one in value.items())
+        return [pair for member, one in members for pair in _pairs(one, member, form)]
+    if isinstance(value, list):
+        if form == "COMMAS":
+            return [(name, ",".join(map(str, value)))]
+        shown = {"INDICES": "{0}[{1}]", "BRACKETS": "{0}[]", "REPEAT": "{0}", "NONE": "{0}"}.get(form, "{0}[{1}]")
+        return [pair for at, one in enumerate(value) for pair in _pairs(one, shown.format(name, at), form)]
+    return [(name, json.dumps(value) if isinstance(value, bool) or value is None else str(value))]
+
+
+def _request(
+    url: str, method: str, headers: dict[str, str], body: bytes | None
+) -> tuple[int, str, dict[str, list[str]], bytes]:
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https":
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            host, parts.port, timeout=_SECONDS, context=ssl.create_default_context()
+        )
+    elif parts.scheme == "http" and host in _LOOPBACK:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=_SECONDS)
+    else:
+        raise TaskError("States.Runtime", f"ApiEndpoint {url!r}: an endpoint begins with https://")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.request(method, path, body=body, headers=headers)
+        answer = connection.getresponse()
+        data = answer.read(_RESPONSE_BYTES + 1)
+    except TimeoutError as error:
+        raise TaskError("States.Http.Socket", f"{host} has not answered within {_SECONDS:.0f} s") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise TaskError("States.Http.Socket", f"{host}: {error}") from error
+    finally:
+        connection.close()
+    if len(data) > _RESPONSE_BYTES:
+        raise TaskError("States.DataLimitExceeded", f"the response has more than {_RESPONSE_BYTES} bytes")
+    told: dict[str, list[str]] = {}
+    for name, value in answer.getheaders():
+        told.setdefault(name.lower(), []).append(value)
+    return answer.status, answer.reason, told, data

@@ -1,0 +1,247 @@
+"""Reads the items of distributed Maps from files, and writes their results to files.
+
+A page of items is read at a time, and where the next one begins is kept with the execution: a crash loses and repeats no item.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+import zlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from forebay import _core
+from forebay.errors import InvalidParameterValue
+from forebay.integrations.port import TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from forebay.integrations.port import Objects
+
+    Results = Callable[[int, int | None], Awaitable[dict[str, Any]]]
+
+READS: Final = ("s3:getObject", "s3:listObjectsV2")
+WRITES: Final = ("s3:putObject",)
+_PAGE_ITEMS: Final = 1_000
+_PAGE_BYTES: Final = 1 << 20
+"""What a page has at most together, unless one item is larger."""
+_FILE_BYTES: Final = 64 << 20
+_FILES: Final = 2
+"""Files whose items are kept between two pages."""
+_WRITTEN_BYTES: Final = 5 << 30
+"""What a file of results has at most. AWS begins another one at 5 GB."""
+_PAGE_RESULTS: Final = 100
+
+
+class MapFiles:
+    """Reads and writes the files of distributed Maps in an object store."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._files: OrderedDict[str, list[bytes]] = OrderedDict()
+
+    # --- items
+
+    async def read(self, request: dict[str, Any], at: Any) -> dict[str, Any]:
+        """Give a page of items, and where the next one begins.
+
+        Raises:
+            TaskError: the file cannot be read.
+
+        """
+        given = request["arguments"] or {}
+        action = request["resource"].partition(":::")[2]
+        bucket = _text(given, "Bucket")
+        try:
+            if action == "s3:listObjectsV2":
+                return await self._list(bucket, given, request["items_max"], at)
+            if request["format"]["input_type"] == "Manifest":
+                return await self._read_manifest(bucket, given, request, at)
+            place = at or {"item": 0}
+            return await self._page(bucket, _text(given, "Key"), request["format"], request["items_max"], place)
+        except FileNotFoundError as error:
+            cause = f"The specified key does not exist: {bucket}/{given.get('Key', given.get('Prefix', ''))}"
+            raise TaskError("States.ItemReaderFailed", cause) from error
+        except (OSError, InvalidParameterValue) as error:
+            raise TaskError("States.ItemReaderFailed", str(error)) from error
+
+    async def _list(self, bucket: str, given: dict[str, Any], most: int | None, at: Any) -> dict[str, Any]:
+        after, seen = (at["after"], at["seen"]) if at else (given.get("StartAfter", ""), 0)
+        limit = _PAGE_ITEMS if most is None else min(_PAGE_ITEMS, most - seen)
+        found = await self._objects.list(bucket, given.get("Prefix", ""), after, limit)
+        is_all = len(found) < limit or (most is not None and seen + len(found) >= most)
+        items = [
+            {
+                "Etag": one["Etag"],
+                "Key": one["Key"],
+                "LastModified": one["LastModified"],
+                "Size": one["Size"],
+                "StorageClass": "STANDARD",
+            }
+            for one in found
+        ]
+        return {"items": items, "next": None if is_all else {"after": found[-1]["Key"], "seen": seen + len(found)}}
+
+    async def _page(
+        self, bucket: str, key: str, form: dict[str, Any], most: int | None, at: dict[str, Any]
+    ) -> dict[str, Any]:
+        items = await self._items(bucket, key, form, most)
+        first = at["item"]
+        size, last = 0, first
+        while (
+            last < len(items)
+            and last - first < _PAGE_ITEMS
+            and (size + len(items[last]) <= _PAGE_BYTES or last == first)
+        ):
+            size += len(items[last])
+            last += 1
+        page = [orjson.Fragment(item) for item in items[first:last]]
+        return {"items": page, "next": None if last >= len(items) else {**at, "item": last}}
+
+    async def _items(self, bucket: str, key: str, form: dict[str, Any], most: int | None) -> list[bytes]:
+        name = json.dumps([bucket, key, form, most], sort_keys=True)
+        known = self._files.pop(name, None)
+        if known is None:
+            data = await self._objects.get(bucket, key)
+            if key.endswith(".gz"):
+                data = _unpacked(key, data)
+            try:
+                known = _core.read_items(json.dumps(form), data, most)
+            except InvalidParameterValue as error:
+                raise TaskError("States.ItemReaderFailed", str(error)) from error
+        self._files[name] = known
+        while len(self._files) > _FILES:
+            self._files.popitem(last=False)
+        return known
+
+    async def _read_manifest(
+        self, bucket: str, given: dict[str, Any], request: dict[str, Any], at: Any
+    ) -> dict[str, Any]:
+        """Read the files that an S3 inventory's manifest lists: rows of CSV, of which each is an item."""
+        listed = json.loads(await self._objects.get(bucket, _text(given, "Key")))
+        if "fileSchema" not in listed or "files" not in listed:
+            raise TaskError("States.ItemReaderFailed", "The manifest has no fileSchema or no files")
+        columns = [name.strip() for name in listed["fileSchema"].split(",")]
+        form = {"input_type": "Csv", "headers": columns, "delimiter": "Comma", "pointer": None}
+        place = at or {"file": 0, "item": 0, "seen": 0}
+        files = [file["key"] for file in listed["files"]]
+        if place["file"] >= len(files):
+            return {"items": [], "next": None}
+        source = listed.get("destinationBucket", bucket).rpartition(":")[2]
+        page = await self._page(source, files[place["file"]], form, None, place)
+        seen, most = place["seen"] + len(page["items"]), request["items_max"]
+        if most is not None and seen >= most:
+            return {"items": page["items"][: most - place["seen"]], "next": None}
+        place = page["next"] or {"file": place["file"] + 1, "item": 0}
+        is_all = place["file"] >= len(files)
+        return {"items": page["items"], "next": None if is_all else {**place, "seen": seen}}
+
+    # --- results
+
+    async def write(self, request: dict[str, Any], run: dict[str, Any], results: Results) -> dict[str, Any]:
+        """Write what the children of a Map's run have left, and give where it is.
+
+        Raises:
+            TaskError: nothing can be written there.
+
+        """
+        given, form = request["arguments"] or {}, request["format"]
+        bucket, prefix = _text(given, "Bucket"), str(given.get("Prefix", "")).strip("/")
+        run_id = (run["arn"] or f":{uuid.uuid4()}").rpartition(":")[2]
+        folder = f"{prefix}/{run_id}" if prefix else run_id
+        files: dict[str, list[dict[str, Any]]] = {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
+        try:
+            if run["number"] is not None:
+                await self._write_results(bucket, folder, form, files, _children(run["number"], results, run["arn"]))
+            manifest = {"DestinationBucket": bucket, "MapRunArn": run["arn"], "ResultFiles": files}
+            await self._objects.put(bucket, f"{folder}/manifest.json", json.dumps(manifest).encode())
+        except (OSError, InvalidParameterValue) as error:
+            raise TaskError("States.ResultWriterFailed", str(error)) from error
+        return {"MapRunArn": run["arn"], "ResultWriterDetails": {"Bucket": bucket, "Key": f"{folder}/manifest.json"}}
+
+    async def _write_results(
+        self,
+        bucket: str,
+        folder: str,
+        form: dict[str, Any],
+        files: dict[str, list[dict[str, Any]]],
+        children: AsyncIterator[dict[str, Any]],
+    ) -> None:
+        lines, ending = form["is_lines"], "jsonl" if form["is_lines"] else "json"
+        parts: dict[str, list[bytes]] = {"SUCCEEDED": [], "FAILED": []}
+        sizes = dict.fromkeys(parts, 0)
+
+        async def flush(kind: str) -> None:
+            if parts[kind]:
+                data = b"\n".join(parts[kind]) if lines else b"[" + b",".join(parts[kind]) + b"]"
+                key = f"{folder}/{kind}_{len(files[kind])}.{ending}"
+                await self._objects.put(bucket, key, data)
+                files[kind].append({"Key": key, "Size": len(data)})
+                parts[kind].clear()
+                sizes[kind] = 0
+
+        async for child in children:
+            kind = "SUCCEEDED" if child["Status"] == "SUCCEEDED" else "FAILED"
+            for part in _shaped(child, form["transformation"], kind):
+                parts[kind].append(part)
+                sizes[kind] += len(part)
+            if sizes[kind] > _WRITTEN_BYTES // 80:
+                await flush(kind)
+        for kind in parts:
+            await flush(kind)
+
+
+def _shaped(child: dict[str, Any], transformation: str, kind: str) -> list[bytes]:
+    if transformation == "None" or kind == "FAILED":
+        return [orjson.dumps(child)]
+    if transformation == "Flatten":
+        output = orjson.loads(child["Output"])
+        return [orjson.dumps(one) for one in output] if isinstance(output, list) else [child["Output"].encode()]
+    return [child["Output"].encode()]
+
+
+async def _children(number: int, results: Results, arn: str) -> AsyncIterator[dict[str, Any]]:
+    after = None
+    while True:
+        page = await results(number, after)
+        for one in page["children"]:
+            told = {
+                "ExecutionArn": f"{arn.replace(':mapRun:', ':execution:', 1)}:{one['name']}",
+                "Input": one["input"],
+                "InputDetails": {"Included": True},
+                "Name": one["name"],
+                "RedriveCount": one["redrive_count"],
+                "StartDate": one["started_ms"] / 1000,
+                "Status": one["status"],
+                "StopDate": one["stopped_ms"] / 1000,
+            }
+            if one["status"] == "SUCCEEDED":
+                told |= {"Output": one["output"], "OutputDetails": {"Included": True}}
+            else:
+                told |= {"Error": one["error"], "Cause": one["cause"]}
+            yield told
+        after = page["next"]
+        if after is None:
+            return
+
+
+def _unpacked(key: str, data: bytes) -> bytes:
+    unpacked = zlib.decompressobj(wbits=31)
+    try:
+        found = unpacked.decompress(data, _FILE_BYTES)
+    except zlib.error as error:
+        raise TaskError("States.ItemReaderFailed", f"{key}: {error}") from error
+    if not unpacked.eof:
+        raise TaskError("States.ItemReaderFailed", f"{key} is cut off, or holds more than {_FILE_BYTES} bytes")
+    return found
+
+
+def _text(given: dict[str, Any], name: str) -> str:
+    value = given.get(name)
+    if not isinstance(value, str) or not value:
+        raise TaskError("States.Runtime", f"{name} is missing")
+    return value

@@ -1,0 +1,125 @@
+"""Serves the calls of the engine for tasks: the handler of the function that makes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay.errors import InvalidParameterValue
+from forebay.integrations.maps import READS, WRITES, MapFiles
+from forebay.integrations.port import Integration, Objects, RunsJobs, ServiceCall, StillRunning, Submitted, TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+FUNCTION: Final = "forebay-integrations"
+"""The function's name; the engine knows it, too."""
+_WAIT_MS: Final = (1, 60_000)
+
+
+class Integrations:
+    """The integrations of an app, and what the engine asks of them.
+
+    `results` gives a page of the results of a Map's run: by its number, and where the page before ended.
+    """
+
+    def __init__(self, results: Callable[[int, int | None], Awaitable[dict[str, Any]]]) -> None:
+        self._results = results
+        self._all: list[Integration] = []
+        self._files: MapFiles | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._all) or self._files is not None
+
+    def add(self, integration: Integration | Objects) -> None:
+        """Take one.
+
+        Raises:
+            InvalidParameterValue: what can be called so is called by another one already, or it is none.
+
+        """
+        if isinstance(integration, Objects):
+            if self._files is not None:
+                raise InvalidParameterValue(f"{integration!r}: the app has an object store already")
+            self._files = MapFiles(integration)
+            return
+        resources = getattr(integration, "resources", None)
+        if resources is None or not callable(getattr(integration, "call", None)):
+            raise InvalidParameterValue(
+                f"{integration!r}: an integration has `resources` and `call`: see forebay.integrations"
+            )
+        taken = sorted(set(resources) & set(self.resources))
+        if taken:
+            raise InvalidParameterValue(f"{integration!r}: {', '.join(taken)} is called by another integration already")
+        self._all.append(integration)
+
+    @property
+    def resources(self) -> list[str]:
+        """Name all that can be called."""
+        files = [*READS, *WRITES] if self._files is not None else []
+        return [name for one in self._all for name in one.resources] + files
+
+    def has(self, service: str) -> bool:
+        """Tell whether a service is called by one of them."""
+        return any(name.partition(":")[0] == service for name in self.resources)
+
+    async def handle(self, event: dict[str, Any], _context: Any) -> dict[str, Any]:
+        """Make one of the engine's calls."""
+        try:
+            return await self._answer(event)
+        except TaskError as error:
+            return {"error": error.error, "cause": error.cause}
+
+    async def _answer(self, event: dict[str, Any]) -> dict[str, Any]:
+        if "call" in event:
+            return await self._call(_call_of(event["call"]))
+        if "poll" in event:
+            return await self._poll(_call_of(event["poll"]), event["poll"]["job"])
+        if "stop" in event:
+            call = _call_of(event["stop"])
+            await self._jobs_of(call).stop(call, event["stop"]["job"])
+            return {}
+        if self._files is None:
+            raise TaskError("States.Runtime", "the app has no object store any more")
+        if "read" in event:
+            return await self._files.read(event["read"], event.get("from"))
+        run = {"number": event.get("map_run"), "arn": event.get("map_run_arn")}
+        return {"output": await self._files.write(event["write"], run, self._results)}
+
+    async def _call(self, call: ServiceCall) -> dict[str, Any]:
+        result = await self._of(call).call(call)
+        if isinstance(result, Submitted):
+            return {"output": result.output, "job": result.job}
+        if call.pattern in {"sync", "sync2"}:
+            raise TaskError("States.Runtime", f"{call.service}:{call.action}: the integration has started no job")
+        return {"output": result}
+
+    async def _poll(self, call: ServiceCall, job: Any) -> dict[str, Any]:
+        result = await self._jobs_of(call).poll(call, job)
+        if isinstance(result, StillRunning):
+            least, most = _WAIT_MS
+            return {"running": min(most, max(least, round(result.after * 1000)))}
+        return {"output": result}
+
+    def _of(self, call: ServiceCall) -> Integration:
+        patterns = {"request": "", "sync": ".sync", "sync2": ".sync:2", "token": ".waitForTaskToken"}
+        wanted = f"{call.service}:{call.action}{patterns[call.pattern]}"
+        for one in self._all:
+            if any(name == wanted or (name.endswith("*") and wanted.startswith(name[:-1])) for name in one.resources):
+                return one
+        raise TaskError("States.Runtime", f"{wanted} is called by no integration of this app any more")
+
+    def _jobs_of(self, call: ServiceCall) -> RunsJobs:
+        one = self._of(call)
+        if not isinstance(one, RunsJobs):
+            raise TaskError("States.Runtime", f"{call.service}:{call.action}: the integration runs no jobs")
+        return one
+
+
+def _call_of(given: dict[str, Any]) -> ServiceCall:
+    return ServiceCall(
+        service=given["service"],
+        action=given["action"],
+        pattern=given["pattern"],
+        parameters=given.get("parameters") or {},
+        id=given["id"],
+    )

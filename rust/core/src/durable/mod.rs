@@ -1,0 +1,230 @@
+//! Durable functions: what a function has done so far, so that it can be run again from the beginning and takes what it did from here.
+//!
+//! AWS's SDK for them writes operations (steps, waits, callbacks, invocations of other functions, contexts around those) and reads them when
+//! the function runs again. This is the other side: updates in, answers out; `now` is an argument.
+
+mod operation;
+#[cfg(test)]
+mod tests;
+mod update;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+
+pub use operation::{Kind, Operation, Status};
+pub use update::{Action, Refused, Update};
+
+/// Most operations of an execution. Ours: its state is written at each checkpoint.
+pub const OPERATIONS_MAX: usize = 3_000;
+/// Most bytes of what its operations hold together. Ours, for the same reason.
+pub const BYTES_MAX: usize = 6 << 20;
+/// Most updates of one checkpoint.
+pub const UPDATES_MAX: usize = 1_000;
+
+/// The operations of one execution.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Durable {
+    /// The id of the execution itself, as its ARN ends in.
+    id: String,
+    input: String,
+    started_ms: u64,
+    /// In the order in which they began.
+    operations: Vec<Operation>,
+    /// Operations that have changed since the function was invoked last, or was last told.
+    changed: BTreeSet<usize>,
+    /// The number in the token of the next checkpoint.
+    generation: u64,
+    /// The last checkpoint: the client's token, and which operations it was answered with.
+    last: Option<(String, Vec<usize>)>,
+    /// A result that was too large for the function's answer.
+    result: Option<Result<String, Value>>,
+    /// Invocations that failed one after the other.
+    failures: u32,
+    bytes: usize,
+    /// Why its last checkpoint was refused, if the code has changed.
+    #[serde(default)]
+    misfit: Option<String>,
+}
+
+/// Another function that is to be invoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invoke {
+    /// The operation that it is.
+    pub id: String,
+    /// The function's name.
+    pub function: String,
+    /// Its event, JSON.
+    pub payload: String,
+}
+
+/// What a checkpoint brings about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checkpointed {
+    /// Operations that have changed, as `NewExecutionState` has them.
+    pub operations: Vec<Value>,
+    /// Functions to invoke when it is durable.
+    pub invokes: Vec<Invoke>,
+}
+
+impl Durable {
+    /// An execution that has not run yet.
+    pub fn new(id: String, input: String, now_ms: u64) -> Self {
+        Self { id, input, started_ms: now_ms, ..Self::default() }
+    }
+
+    /// The number that the token of the next checkpoint has.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The function is about to be invoked: give the event's operations, the first `most` of them, and the ids of those that have
+    /// changed since it ran last. Tokens from before mean nothing any more.
+    pub fn invoked(&mut self, now_ms: u64, most: usize) -> (Vec<Value>, Vec<String>) {
+        self.pass_time(now_ms);
+        self.generation += 1;
+        self.last = None;
+        let changed = std::mem::take(&mut self.changed);
+        let ids = changed.into_iter().map(|at| self.operations[at].id.clone()).collect();
+        (self.page(0, most), ids)
+    }
+
+    /// Operations from a place on: the first one is the execution itself.
+    pub fn page(&self, from: usize, most: usize) -> Vec<Value> {
+        let execution = json!({
+            "Id": self.id, "Type": "EXECUTION", "Status": "STARTED", "StartTimestamp": self.started_ms,
+            "ExecutionDetails": {"InputPayload": self.input},
+        });
+        let all = std::iter::once(execution).chain(self.operations.iter().map(Operation::to_json));
+        all.skip(from).take(most).collect()
+    }
+
+    /// How many operations [`Self::page`] has in all.
+    pub fn len(&self) -> usize {
+        self.operations.len() + 1
+    }
+
+    /// Never: the execution itself is one.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Take the updates of a checkpoint: all of them or none. The same `client_token` again is answered again.
+    pub fn checkpoint(
+        &mut self,
+        generation: u64,
+        client_token: Option<&str>,
+        updates: &[Update],
+        now_ms: u64,
+        callback_id: &mut dyn FnMut(&str) -> String,
+    ) -> Result<Checkpointed, Refused> {
+        if let (Some(given), Some((known, told))) = (client_token, &self.last) {
+            if given == known && generation + 1 == self.generation {
+                let operations = told.iter().map(|at| self.operations[*at].to_json()).collect();
+                return Ok(Checkpointed { operations, invokes: Vec::new() });
+            }
+        }
+        if generation != self.generation {
+            return Err(Refused::OldToken);
+        }
+        if updates.len() > UPDATES_MAX {
+            return Err(Refused::Invalid(format!("{} updates: allowed are {UPDATES_MAX}", updates.len())));
+        }
+        let mut next = self.clone();
+        let mut invokes = Vec::new();
+        for update in updates {
+            match next.update(update, now_ms, callback_id) {
+                Ok(invoke) => invokes.extend(invoke),
+                Err(refused) => {
+                    if let Refused::NonDeterministic(text) = &refused {
+                        self.misfit = Some(text.clone());
+                    }
+                    return Err(refused);
+                }
+            }
+        }
+        next.pass_time(now_ms);
+        next.generation += 1;
+        let told: Vec<usize> = std::mem::take(&mut next.changed).into_iter().collect();
+        let operations = told.iter().map(|at| next.operations[*at].to_json()).collect();
+        next.last = client_token.map(|token| (token.to_owned(), told));
+        (next.failures, next.misfit) = (0, None);
+        *self = next;
+        Ok(Checkpointed { operations, invokes })
+    }
+
+    /// When something becomes due by itself.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.operations.iter().filter_map(Operation::due_ms).min()
+    }
+
+    /// Whether something has changed that the function was not told of.
+    pub fn has_changed(&mut self, now_ms: u64) -> bool {
+        self.pass_time(now_ms);
+        !self.changed.is_empty()
+    }
+
+    /// Let time pass: waits end, steps may be tried again, callbacks are too late.
+    fn pass_time(&mut self, now_ms: u64) {
+        for (at, operation) in self.operations.iter_mut().enumerate() {
+            if operation.pass_time(now_ms) {
+                self.changed.insert(at);
+            }
+        }
+    }
+
+    /// Somebody tells the end of a callback; false: it is over, or never was.
+    pub fn callback_told(&mut self, callback_id: &str, result: Result<String, Value>, now_ms: u64) -> bool {
+        self.pass_time(now_ms);
+        let is_it = |one: &Operation| one.callback_id.as_deref() == Some(callback_id) && !one.is_over();
+        let Some(at) = self.operations.iter().position(is_it) else { return false };
+        self.operations[at].end(result, now_ms);
+        self.changed.insert(at);
+        true
+    }
+
+    /// Somebody tells that a callback is on its way; false: it is over, or never was.
+    pub fn callback_heartbeat(&mut self, callback_id: &str, now_ms: u64) -> bool {
+        self.pass_time(now_ms);
+        let is_it = |one: &&mut Operation| one.callback_id.as_deref() == Some(callback_id) && !one.is_over();
+        let Some(operation) = self.operations.iter_mut().find(is_it) else { return false };
+        operation.heartbeat_due_ms = operation.heartbeat_ms.map(|ms| now_ms.saturating_add(ms));
+        true
+    }
+
+    /// A function that was invoked has ended; false: nobody waits for it.
+    pub fn invoke_ended(&mut self, id: &str, result: Result<String, Value>, now_ms: u64) -> bool {
+        let is_it = |one: &Operation| one.id == id && one.kind == Kind::ChainedInvoke && !one.is_over();
+        let Some(at) = self.operations.iter().position(is_it) else { return false };
+        self.operations[at].end(result, now_ms);
+        self.changed.insert(at);
+        true
+    }
+
+    /// Invocations of other functions that have not ended: after a restart they are made again.
+    pub fn open_invokes(&self) -> impl Iterator<Item = &str> {
+        let open = self.operations.iter().filter(|one| one.kind == Kind::ChainedInvoke && !one.is_over());
+        open.map(|one| one.id.as_str())
+    }
+
+    /// An invocation of the function has failed; how often that was so without a checkpoint between.
+    pub fn failed(&mut self) -> u32 {
+        self.failures += 1;
+        self.failures
+    }
+
+    /// Why its last checkpoint was refused, if the code has changed since it ran before.
+    pub fn misfit(&self) -> Option<&str> {
+        self.misfit.as_deref()
+    }
+
+    /// The result that was written because it is too large for an answer.
+    pub fn result(&self) -> Option<&Result<String, Value>> {
+        self.result.as_ref()
+    }
+
+    fn index(&self) -> BTreeMap<&str, usize> {
+        self.operations.iter().enumerate().map(|(at, one)| (one.id.as_str(), at)).collect()
+    }
+}

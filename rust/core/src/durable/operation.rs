@@ -1,0 +1,171 @@
+//! One operation of a durable execution.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Map, Value};
+
+/// What an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Kind {
+    /// The execution itself.
+    Execution,
+    /// Operations that belong together.
+    Context,
+    /// A piece of work.
+    Step,
+    /// Time that passes.
+    Wait,
+    /// An answer from outside.
+    Callback,
+    /// Another function's invocation.
+    ChainedInvoke,
+}
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// It has begun.
+    Started,
+    /// It is tried again later.
+    Pending,
+    /// It may be tried again.
+    Ready,
+    /// It ended with a result.
+    Succeeded,
+    /// It ended with an error.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// It took too long.
+    TimedOut,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its id, which the SDK makes from its place.
+    pub id: String,
+    /// The context that it is in.
+    pub parent_id: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: Kind,
+    /// What it is for the SDK.
+    pub sub_type: Option<String>,
+    /// Where it stands.
+    pub status: Status,
+    pub(super) started_ms: u64,
+    pub(super) ended_ms: Option<u64>,
+    pub(super) attempt: u32,
+    /// When it is tried again, when a wait ends, or when a callback is too late.
+    pub(super) next_ms: Option<u64>,
+    pub(super) heartbeat_ms: Option<u64>,
+    pub(super) heartbeat_due_ms: Option<u64>,
+    pub(super) result: Option<String>,
+    pub(super) error: Option<Value>,
+    pub(super) callback_id: Option<String>,
+    pub(super) replay_children: bool,
+}
+
+impl Operation {
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        !matches!(self.status, Status::Started | Status::Pending | Status::Ready)
+    }
+
+    /// When it changes by itself.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        let waits = matches!(
+            (self.kind, self.status),
+            (Kind::Wait | Kind::Callback, Status::Started) | (Kind::Step, Status::Pending)
+        );
+        self.next_ms.into_iter().chain(self.heartbeat_due_ms).min().filter(|_| waits)
+    }
+
+    /// Let time pass; whether it has changed.
+    pub(super) fn pass_time(&mut self, now_ms: u64) -> bool {
+        if self.due_ms().is_none_or(|due_ms| due_ms > now_ms) {
+            return false;
+        }
+        match self.kind {
+            Kind::Wait => self.over(Status::Succeeded, now_ms),
+            Kind::Callback => {
+                let is_heartbeat = self.next_ms.is_none_or(|at_ms| at_ms > now_ms);
+                let kind = if is_heartbeat { "Callback.Heartbeat" } else { "Callback.Timeout" };
+                self.error = Some(json!({"ErrorType": kind, "ErrorMessage": "the callback was not told in time"}));
+                self.over(Status::TimedOut, now_ms);
+            }
+            _ => self.status = Status::Ready,
+        }
+        true
+    }
+
+    pub(super) fn end(&mut self, result: Result<String, Value>, now_ms: u64) {
+        match result {
+            Ok(result) => {
+                self.result = Some(result);
+                self.over(Status::Succeeded, now_ms);
+            }
+            Err(error) => {
+                self.error = Some(error);
+                self.over(Status::Failed, now_ms);
+            }
+        }
+    }
+
+    pub(super) fn over(&mut self, status: Status, now_ms: u64) {
+        (self.status, self.ended_ms) = (status, Some(now_ms));
+    }
+
+    /// As `GetDurableExecutionState` has it, with times in ms since 1970.
+    pub fn to_json(&self) -> Value {
+        let mut told = Map::new();
+        told.insert("Id".into(), self.id.as_str().into());
+        told.insert("Type".into(), json!(self.kind));
+        told.insert("Status".into(), json!(self.status));
+        told.insert("StartTimestamp".into(), self.started_ms.into());
+        for (name, text) in [("ParentId", &self.parent_id), ("Name", &self.name), ("SubType", &self.sub_type)] {
+            if let Some(text) = text {
+                told.insert(name.into(), text.as_str().into());
+            }
+        }
+        if let Some(ended_ms) = self.ended_ms {
+            told.insert("EndTimestamp".into(), ended_ms.into());
+        }
+        let mut details = Map::new();
+        let name = match self.kind {
+            Kind::Execution | Kind::Context => {
+                details.insert("ReplayChildren".into(), self.replay_children.into());
+                "ContextDetails"
+            }
+            Kind::Step => {
+                details.insert("Attempt".into(), self.attempt.into());
+                if let Some(next_ms) = self.next_ms.filter(|_| self.status == Status::Pending) {
+                    details.insert("NextAttemptTimestamp".into(), next_ms.into());
+                }
+                "StepDetails"
+            }
+            Kind::Wait => {
+                details.insert("ScheduledEndTimestamp".into(), json!(self.next_ms));
+                "WaitDetails"
+            }
+            Kind::Callback => {
+                details.insert("CallbackId".into(), json!(self.callback_id));
+                "CallbackDetails"
+            }
+            Kind::ChainedInvoke => "ChainedInvokeDetails",
+        };
+        if self.kind != Kind::Wait {
+            if let Some(result) = &self.result {
+                details.insert("Result".into(), result.as_str().into());
+            }
+            if let Some(error) = &self.error {
+                details.insert("Error".into(), error.clone());
+            }
+        }
+        told.insert(name.into(), Value::Object(details));
+        Value::Object(told)
+    }
+}

@@ -1,0 +1,317 @@
+//! Durable functions: tasks whose function is run again from the beginning, and takes what it did before from its operations.
+//!
+//! The function is invoked with what it has done, writes what it does by checkpoints, and answers that it has ended or that it waits. Each
+//! checkpoint is a step of the task's execution. A function that waits holds no place: it is invoked again when something is due, when a
+//! callback is told, or when a function that it has invoked has ended.
+
+use forebay_core::durable::{Durable, Refused, Update};
+use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, TaskId};
+use serde_json::{json, Value};
+
+use crate::api::workflow::{
+    DurableCallback, DurableCheckpoint, DurableCheckpointed, DurableOperations, DurablePage, ExecutionNamed,
+};
+use crate::api::Empty;
+use crate::base::error::{EngineError, Waiter};
+use crate::commit::done::{json, Done};
+use crate::workflows::outside::{self, Brings};
+use crate::workflows::participant::WorkflowParticipant;
+use crate::workflows::row::{CallKind, OpenCall, RunId};
+use crate::workflows::{Happened, Run, WorkflowRoom, Workflows};
+
+/// Operations of one page.
+const PAGE: usize = 1_000;
+/// Invocations that fail one after the other before the task has failed.
+const FAILURES_MAX: u32 = 3;
+/// Invocations of other functions have numbers that no task has.
+const CHAINED: u64 = 1 << 62;
+
+/// What has happened to a durable execution.
+#[derive(Clone)]
+pub(crate) enum Told {
+    /// A callback has ended.
+    Callback(String, Result<String, Value>),
+    /// A function that it invoked has ended: its call, and the operation.
+    Invoked(TaskId, String, Result<String, Value>),
+}
+
+/// A checkpoint's token: which execution and task it is of, and its number.
+struct CheckpointToken {
+    run: RunId,
+    task: TaskId,
+    generation: u64,
+}
+
+impl CheckpointToken {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.').map(|part| u64::from_str_radix(part, 16).ok());
+        let mut next = || parts.next().flatten();
+        let run = RunId { machine: next()?, number: next()? };
+        Some(Self { run, task: TaskId(next()?), generation: next()? })
+    }
+
+    fn text(&self) -> String {
+        let Self { run, task, generation } = self;
+        format!("{:x}.{:x}.{:x}.{generation:x}", run.machine, run.number, task.0)
+    }
+}
+
+impl Run {
+    /// A durable task has ended: so have the functions that it invoked.
+    pub(super) fn forget_durable(&mut self, task: TaskId) -> Vec<TaskId> {
+        if self.durables.remove(&task).is_none() {
+            return Vec::new();
+        }
+        let is_its = |call: &OpenCall| matches!(call.kind, CallKind::Chained { task: of, .. } if of == task);
+        let chained: Vec<TaskId> = self.calls.iter().filter(|(_, call)| is_its(call)).map(|(id, _)| *id).collect();
+        for id in &chained {
+            self.calls.remove(id);
+        }
+        chained
+    }
+}
+
+/// Write down that a durable function is to run.
+pub(super) fn begin_durable(room: &mut WorkflowRoom<'_>, id: RunId, call: &Call) -> Result<(), ErrorDetails> {
+    let arguments = call.arguments.value();
+    let function = arguments["FunctionName"].as_str().unwrap_or_default().to_owned();
+    if room.workflows.is_in_memory(id) {
+        let text = "a durable function is run by STANDARD workflows: the state of an EXPRESS one is not kept";
+        return Err(ErrorDetails::new("States.Runtime", Some(text.into())));
+    }
+    let now_ms = room.below.ctx.now.wall_ms;
+    if let Some(run) = room.workflows.runs.get_mut(&id) {
+        run.durables.insert(call.task, Durable::new(call.task.0.to_string(), arguments["Payload"].to_string(), now_ms));
+    }
+    room.call_later(id, call.task, &function, "".into(), CallKind::Durable);
+    Ok(())
+}
+
+/// Take what a durable function has done.
+pub(crate) fn durable_checkpoint(room: &mut WorkflowRoom<'_>, asked: DurableCheckpoint, waiter: Waiter) {
+    let taken = room.below.ctx.check_room().and_then(|()| checkpoint(room, &asked)).map(json);
+    room.answer_with_commit(waiter, taken);
+}
+
+fn checkpoint(room: &mut WorkflowRoom<'_>, asked: &DurableCheckpoint) -> Result<DurableCheckpointed, EngineError> {
+    let token = token_of(room, &asked.token)?;
+    let (id, task) = (token.run, token.task);
+    let read = |update: &Value| serde_json::from_value::<Update>(update.clone());
+    let updates: Vec<Update> = asked
+        .updates
+        .iter()
+        .map(read)
+        .collect::<Result<_, _>>()
+        .map_err(|error| EngineError::Invalid(format!("an update cannot be read: {error}")))?;
+    // A sign of life, which is a step of its own: what follows is taken back with it.
+    room.bring(id, Fact::Heartbeat(task)).map_err(|_| gone())?;
+    let now_ms = room.below.ctx.now.wall_ms;
+    let number = |rng: &mut crate::base::rng::Rng| crate::base::bytes::hex(&rng.uuid().to_be_bytes());
+    let secrets: Vec<String> = updates.iter().map(|_| number(&mut room.below.ctx.rng)).collect();
+    let mut secrets = secrets.into_iter();
+    let prefix = CheckpointToken { generation: 0, ..token }.text();
+    let mut callback = |_: &str| format!("{prefix}.{}", secrets.next().unwrap_or_default());
+    let Some(durable) = room.workflows.runs.get_mut(&id).and_then(|run| run.durables.get_mut(&task)) else {
+        return Err(gone());
+    };
+    let client_token = asked.client_token.as_deref();
+    let made = durable.checkpoint(token.generation, client_token, &updates, now_ms, &mut callback);
+    let made = made.map_err(|refused| {
+        EngineError::Invalid(match refused {
+            Refused::OldToken => "Invalid checkpoint token: it was used, or the function was invoked again".into(),
+            Refused::NonDeterministic(text) => format!("NonDeterministic: {text}"),
+            Refused::Invalid(text) => text,
+        })
+    })?;
+    let next = CheckpointToken { generation: durable.generation(), ..token };
+    for invoke in made.invokes {
+        invoke_chained(room, id, task, invoke);
+    }
+    Ok(DurableCheckpointed { token: next.text(), operations: made.operations })
+}
+
+fn invoke_chained(room: &mut WorkflowRoom<'_>, id: RunId, task: TaskId, invoke: forebay_core::durable::Invoke) {
+    let forebay_core::durable::Invoke { id: operation, function, payload } = invoke;
+    // Numbers of tasks count from one, those of frames have the highest bit.
+    let child = TaskId(CHAINED | (room.below.ctx.rng.next() & (CHAINED - 1)));
+    room.call_later(id, child, &function, payload.into(), CallKind::Chained { task, operation });
+}
+
+/// A page of a durable execution's operations, for its function.
+pub(crate) fn durable_operations(room: &mut WorkflowRoom<'_>, asked: DurableOperations) -> Result<Done, EngineError> {
+    let token = token_of(room, &asked.token)?;
+    let durable = room.workflows.runs.get(&token.run).and_then(|run| run.durables.get(&token.task)).ok_or_else(gone)?;
+    let operations = durable.page(asked.from, PAGE);
+    let next = Some(asked.from + operations.len()).filter(|next| *next < durable.len());
+    Ok(Done::at_once(DurablePage { operations, next }))
+}
+
+/// What the durable function of an execution has done.
+pub(crate) fn durable_describe(room: &mut WorkflowRoom<'_>, asked: ExecutionNamed) -> Result<Done, EngineError> {
+    let (id, _) = room.found(&asked.workflow, &asked.name)?;
+    let durables = room.workflows.runs.get(&id).map(|run| &run.durables);
+    let operations = durables.into_iter().flat_map(|all| all.values()).flat_map(|one| one.page(1, one.len()));
+    Ok(Done::at_once(DurablePage { operations: operations.collect(), next: None }))
+}
+
+/// Tell a callback its end, or that it is on its way.
+pub(crate) fn durable_callback(room: &mut WorkflowRoom<'_>, asked: DurableCallback, waiter: Waiter) {
+    let told = room.below.ctx.check_room().and_then(|()| tell_callback(room, asked)).map(json);
+    room.answer_with_commit(waiter, told);
+}
+
+fn tell_callback(room: &mut WorkflowRoom<'_>, asked: DurableCallback) -> Result<Empty, EngineError> {
+    let DurableCallback { callback_id, result, error, is_heartbeat } = asked;
+    let invalid = || EngineError::Invalid("Invalid callback id".into());
+    let token = CheckpointToken::parse(&callback_id).ok_or_else(invalid)?;
+    let (run, task) = (token.run, token.task);
+    let now_ms = room.below.ctx.now.wall_ms;
+    let over = || EngineError::NotFound("CallbackTimeoutException: the callback is over, or never was".into());
+    let mut known = room.workflows.runs.get(&run).and_then(|run| run.durables.get(&task)).cloned().ok_or_else(over)?;
+    if is_heartbeat {
+        if !known.callback_heartbeat(&callback_id, now_ms) {
+            return Err(over());
+        }
+        room.bring(run, Fact::Heartbeat(task)).map_err(|_| over())?;
+        if let Some(durable) = room.workflows.runs.get_mut(&run).and_then(|run| run.durables.get_mut(&task)) {
+            *durable = known;
+        }
+        return Ok(Empty {});
+    }
+    let end = match error {
+        Some(error) => Err(error),
+        None => Ok(result.unwrap_or_else(|| "null".into())),
+    };
+    if !known.callback_told(&callback_id, end.clone(), now_ms) {
+        return Err(over());
+    }
+    let brings = Some(Brings::Durable(Told::Callback(callback_id, end)));
+    room.bring_all(Happened { run, fact: Fact::Heartbeat(task), is_kept: false, brings }).map_err(|_| over())?;
+    Ok(Empty {})
+}
+
+fn token_of(room: &WorkflowRoom<'_>, text: &str) -> Result<CheckpointToken, EngineError> {
+    let token = CheckpointToken::parse(text).ok_or_else(|| EngineError::Invalid("Invalid checkpoint token".into()))?;
+    let durable = room.workflows.runs.get(&token.run).and_then(|run| run.durables.get(&token.task));
+    durable.map(|_| token).ok_or_else(gone)
+}
+
+fn gone() -> EngineError {
+    EngineError::NotFound("the durable execution has ended".into())
+}
+
+/// Take what has happened to a durable execution; its function is invoked again when that is durable.
+pub(super) fn durable_told(workflows: &mut Workflows, id: RunId, task: TaskId, told: Told, now_ms: u64) {
+    let Some(run) = workflows.runs.get_mut(&id) else { return };
+    let Some(durable) = run.durables.get_mut(&task) else { return };
+    match told {
+        Told::Callback(callback, result) => {
+            durable.callback_told(&callback, result, now_ms);
+        }
+        Told::Invoked(child, operation, result) => {
+            durable.invoke_ended(&operation, result, now_ms);
+            run.calls.remove(&child);
+        }
+    }
+    if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
+        step.calls.push(task);
+    }
+}
+
+/// The event of a durable function's next invocation; `None`: it runs already, or there is nothing to tell it.
+pub(super) fn durable_event(part: &mut WorkflowParticipant<'_>, run: RunId, task: TaskId) -> Option<String> {
+    if part.workflows.attempts.contains_key(&(run, task)) {
+        return None;
+    }
+    let now_ms = part.ctx.now.wall_ms;
+    let of = part.workflows.runs.get_mut(&run)?;
+    let arn = format!("{}/{}", of.execution.identity().execution_arn, task.0);
+    let durable = of.durables.get_mut(&task)?;
+    let (operations, updated) = durable.invoked(now_ms, PAGE);
+    let next = if operations.len() < durable.len() { operations.len().to_string() } else { String::new() };
+    let token = CheckpointToken { run, task, generation: durable.generation() };
+    let event = json!({
+        "DurableExecutionArn": arn,
+        "CheckpointToken": token.text(),
+        "InitialExecutionState": {"Operations": operations, "NextMarker": next},
+        "UpdatedOperationIds": updated,
+    });
+    Some(event.to_string())
+}
+
+/// A durable function has answered.
+pub(super) fn durable_ended(
+    part: &mut WorkflowParticipant<'_>,
+    run: RunId,
+    task: TaskId,
+    answer: Result<Value, ErrorDetails>,
+) {
+    let now_ms = part.ctx.now.wall_ms;
+    let Some(durable) = part.workflows.runs.get_mut(&run).and_then(|run| run.durables.get_mut(&task)) else {
+        return;
+    };
+    let written = durable.result().cloned();
+    let status = answer.as_ref().ok().and_then(|answer| answer["Status"].as_str()).unwrap_or_default();
+    match (status, answer.as_ref()) {
+        ("SUCCEEDED", Ok(answer)) => {
+            let given = answer["Result"].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+            let text = given.or(written.and_then(Result::ok)).unwrap_or_else(|| "null".into());
+            let fact = match Data::parse(&text) {
+                Ok(result) => Fact::TaskSucceeded(task, result),
+                Err(error) => {
+                    let cause = format!("the result of the durable function cannot be read: {error:?}");
+                    Fact::TaskFailed(task, ErrorDetails::new("States.Runtime", Some(cause)))
+                }
+            };
+            outside::told(part, run, fact, None);
+        }
+        ("FAILED", Ok(answer)) => {
+            let details = match durable.misfit() {
+                Some(text) => ErrorDetails::new("NonDeterministic", Some(text.to_owned())),
+                None => {
+                    let error = written.and_then(Result::err).unwrap_or_else(|| answer["Error"].clone());
+                    let name = error["ErrorType"].as_str().unwrap_or("States.TaskFailed").to_owned();
+                    ErrorDetails::new(name, Some(error.to_string()))
+                }
+            };
+            outside::told(part, run, Fact::TaskFailed(task, details), None);
+        }
+        ("PENDING", Ok(_)) if durable.has_changed(now_ms) => part.begin_call(run, task, true),
+        ("PENDING", Ok(_)) => {
+            if let Some(due_ms) = durable.due_ms() {
+                part.workflows.questions.insert((due_ms, run, task));
+                part.arm();
+            }
+        }
+        (_, answer) => {
+            let failures = durable.failed();
+            if failures < FAILURES_MAX {
+                part.workflows.questions.insert((now_ms + (500 << failures), run, task));
+                return part.arm();
+            }
+            let details = answer.err().cloned().unwrap_or_else(|| {
+                let cause = "the function has answered with no Status: is its handler a durable one?";
+                ErrorDetails::new("States.Runtime", Some(cause.into()))
+            });
+            outside::told(part, run, Fact::TaskFailed(task, details), None);
+        }
+    }
+}
+
+/// A function that a durable one has invoked has ended.
+pub(super) fn chained_ended(
+    part: &mut WorkflowParticipant<'_>,
+    run: RunId,
+    child: TaskId,
+    (task, operation): (TaskId, String),
+    answer: Result<String, ErrorDetails>,
+) {
+    let result = answer.map_err(|details| {
+        let cause: Value =
+            details.cause.as_deref().and_then(|cause| serde_json::from_str(cause).ok()).unwrap_or_default();
+        let message = cause["errorMessage"].as_str().map(str::to_owned).or(details.cause);
+        json!({"ErrorType": details.error, "ErrorMessage": message})
+    });
+    let brings = Some(Brings::Durable(Told::Invoked(child, operation, result)));
+    part.workflows.inbox.push_back(Happened { run, fact: Fact::Heartbeat(task), is_kept: true, brings });
+}

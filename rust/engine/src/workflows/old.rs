@@ -1,0 +1,173 @@
+//! Executions that ended long ago are removed with what they left. The reader looks for them, a slice of rows at each sweep: rows have inputs
+//! and outputs, which is more than may be read under the engine's lock.
+
+use std::any::Any;
+use std::collections::{BTreeSet, VecDeque};
+
+use forebay_core::workflow::machine::REDRIVE_MS_MAX;
+use serde::Deserialize;
+
+use crate::api::workflow::Status;
+use crate::base::ids::RoomId;
+use crate::commit::read_jobs::ReadJob;
+use crate::commit::rows::damaged;
+use crate::store::port::{Found, Read, StoreError, Table};
+use crate::workflows::participant::{WorkflowParticipant, ROOM};
+use crate::workflows::row::{name_key, ChildOf, RunId};
+
+/// How long an execution that has ended is kept. <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
+const KEPT_MS: u64 = 90 * 86_400_000;
+/// Rows of one read, and reads of a slice.
+const ROWS: usize = 64;
+const READS: usize = 16;
+
+/// The search for old executions, as far as it has come.
+#[derive(Default)]
+pub(crate) struct OldRuns {
+    now_ms: u64,
+    /// Machines that there are: what is left of others goes.
+    machines: BTreeSet<u64>,
+    after: Option<Vec<u8>>,
+    /// What is looked up next, before more rows.
+    looks: VecDeque<Look>,
+    looking: Option<Look>,
+    reads: usize,
+    found: Vec<(RunId, Table, Vec<u8>)>,
+    /// What went wrong.
+    failed: Option<StoreError>,
+}
+
+/// A read, and what it is for.
+#[derive(Clone)]
+enum Look {
+    /// The next rows of executions.
+    Rows,
+    /// Whether an execution has left something to be redriven.
+    Closed(RunId),
+    /// What there is of a history; then the execution itself goes.
+    History { id: RunId, name: Vec<u8>, after: Option<Vec<u8>> },
+}
+
+/// As much of an execution's row as is looked at.
+#[derive(Deserialize)]
+struct EndedRow {
+    name: String,
+    status: Status,
+    stopped_ms: Option<u64>,
+    #[serde(default)]
+    child: Option<ChildOf>,
+}
+
+impl ReadJob for OldRuns {
+    fn room(&self) -> RoomId {
+        ROOM
+    }
+
+    fn next(&mut self) -> Option<Read> {
+        if self.reads == READS || self.failed.is_some() {
+            return None;
+        }
+        self.reads += 1;
+        let look = self.looks.pop_front().unwrap_or(Look::Rows);
+        let read = match &look {
+            Look::Rows => {
+                Read::Rows { table: Table::Execution, prefix: Vec::new(), after: self.after.clone(), limit: ROWS }
+            }
+            Look::Closed(id) => Read::Row { table: Table::ExecutionClosed, key: id.bytes() },
+            Look::History { id, after, .. } => {
+                Read::Rows { table: Table::History, prefix: id.bytes(), after: after.clone(), limit: ROWS }
+            }
+        };
+        self.looking = Some(look);
+        Some(read)
+    }
+
+    fn found(&mut self, found: Result<Found, StoreError>) {
+        let Some(look) = self.looking.take() else { return };
+        if let Err(error) = self.look_at(look, found) {
+            self.failed = Some(error);
+        }
+    }
+}
+
+impl OldRuns {
+    fn look_at(&mut self, look: Look, found: Result<Found, StoreError>) -> Result<(), StoreError> {
+        match look {
+            Look::Rows => {
+                let rows = found?.rows()?;
+                // From the beginning again, at the next sweep.
+                self.after = rows.last().map(|(key, _)| key.clone());
+                if self.after.is_none() {
+                    self.reads = READS;
+                }
+                for (key, value) in &rows {
+                    self.see(key, value)?;
+                }
+            }
+            Look::Closed(id) => {
+                if let Found::Row(Some(_)) = found? {
+                    self.found.push((id, Table::ExecutionClosed, id.bytes()));
+                }
+            }
+            Look::History { id, name, .. } => {
+                let rows = found?.rows()?;
+                self.found.extend(rows.iter().map(|(key, _)| (id, Table::History, key.clone())));
+                match rows.last() {
+                    Some((last, _)) => {
+                        let after = Some(last.clone());
+                        self.looks.push_front(Look::History { id, name, after });
+                    }
+                    None => self.found.extend([
+                        (id, Table::ExecutionName, name),
+                        (id, Table::ExecutionClosed, id.bytes()),
+                        (id, Table::Execution, id.bytes()),
+                    ]),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let Some(id) = RunId::parse(key) else { return Ok(()) };
+        let row: EndedRow = serde_json::from_slice(value).map_err(|_| damaged("an execution's row"))?;
+        let machine = row.child.map_or(id.machine, |child| child.run.machine);
+        let is_deleted = !self.machines.contains(&machine);
+        let age_ms = row.stopped_ms.map(|stopped_ms| self.now_ms.saturating_sub(stopped_ms));
+        if is_deleted || age_ms.is_some_and(|age_ms| age_ms > KEPT_MS) {
+            self.looks.push_back(Look::History { id, name: name_key(id.machine, &row.name), after: None });
+        } else if row.status != Status::Succeeded && age_ms.is_some_and(|age_ms| age_ms > REDRIVE_MS_MAX) {
+            self.looks.push_back(Look::Closed(id));
+        }
+        Ok(())
+    }
+}
+
+/// Look for old executions, a slice further than the last time.
+pub(super) fn look_for_old(part: &mut WorkflowParticipant<'_>) {
+    if std::mem::replace(&mut part.workflows.is_looking, true) {
+        return;
+    }
+    let mut old = std::mem::take(&mut part.workflows.old);
+    old.now_ms = part.ctx.now.wall_ms;
+    old.machines = part.workflows.revisions.keys().map(|(machine, _)| *machine).collect();
+    old.reads = 0;
+    part.ctx.commit.reads.push_back(old);
+}
+
+/// A slice has been looked through: what is old goes with the next commit.
+pub(super) fn found_old(part: &mut WorkflowParticipant<'_>, job: Box<dyn Any>) {
+    let Ok(mut old) = job.downcast::<OldRuns>() else { return };
+    part.workflows.is_looking = false;
+    if let Some(error) = old.failed.take() {
+        return part.ctx.fail(error);
+    }
+    for (id, table, key) in std::mem::take(&mut old.found) {
+        // One that was redriven meanwhile stays.
+        if !part.workflows.runs.contains_key(&id) {
+            part.ctx.commit.pending.remove(table, key);
+            part.ctx.commit.pending.begin_lazily(part.ctx.now.mono_ns);
+        }
+    }
+    part.workflows.old = old;
+}

@@ -1,0 +1,261 @@
+//! What tasks call outside of the store: services by the app's integrations, and files by its object stores.
+//!
+//! One function of the app makes these calls, so each is counted, timed, and made again after a crash as the call of any function is. A job
+//! that goes on (`.sync`) is asked about now and then until it has ended.
+
+use std::collections::BTreeSet;
+
+use forebay_core::workflow::definition::{Pattern, Resource};
+use forebay_core::workflow::machine::{Call, ErrorDetails, Fact, FrameId, ReadRequest, TaskId, Text, WriteRequest};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+
+use crate::api::workflow::DeclareIntegrations;
+use crate::api::Empty;
+use crate::base::trace::Carried;
+use crate::commit::done::Done;
+use crate::workflows::durable::{self, Told};
+use crate::workflows::participant::WorkflowParticipant;
+use crate::workflows::row::{CallKind, ExecutionRow, OpenCall, RunId};
+use crate::workflows::{Happened, WorkflowRoom, Workflows};
+
+/// The function that makes the calls.
+pub(crate) const FUNCTION: &str = "forebay-integrations";
+/// Longest time between two questions about a job.
+const ASKED_MS_MAX: u64 = 60_000;
+/// Calls for a Map's run have numbers that no task has.
+const OF_FRAME: u64 = 1 << 63;
+
+/// What the app can call beside the store. A name may end in `*`, which stands for the rest.
+#[derive(Default)]
+pub(crate) struct Integrations {
+    resources: BTreeSet<String>,
+}
+
+impl Integrations {
+    /// Whether it can call a resource: `SERVICE:ACTION`, with the action's pattern.
+    pub(crate) fn has(&self, resource: &str) -> bool {
+        self.resources.iter().any(|known| match known.strip_suffix('*') {
+            Some(beginning) => resource.starts_with(beginning),
+            None => known == resource,
+        })
+    }
+}
+
+/// What a step changes of an execution beside what the machine does.
+#[derive(Clone)]
+pub(crate) enum Brings {
+    /// The task's next call: the question whether its job has ended.
+    Call(OpenCall),
+    /// How far items are read; `None`: to the end.
+    Read(FrameId, Option<Value>),
+    /// What has happened to a durable execution.
+    Durable(Told),
+    /// A child that ran in memory, for whoever writes the results.
+    Child(RunId, Box<ExecutionRow>),
+}
+
+/// Items that are being read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    request: Value,
+    /// Where the next page begins.
+    next: Option<Value>,
+}
+
+/// The number of the call that reads a Map's items, or writes its results.
+pub(crate) fn call_of_frame(frame: FrameId) -> TaskId {
+    TaskId(OF_FRAME | u64::from(frame.0))
+}
+
+/// The name of a resource as integrations are declared: `elasticmapreduce:addStep.sync`.
+pub(crate) fn resource_name(resource: &Resource) -> Option<String> {
+    match resource {
+        Resource::Service { service, action, .. } => Some(format!("{service}:{action}")),
+        Resource::Function(_) | Resource::Activity(_) => None,
+    }
+}
+
+/// The name of what reads items or writes results, out of its ARN: `s3:getObject`.
+pub(crate) fn object_action(arn: &str) -> &str {
+    arn.split_once(":::").map_or(arn, |(_, name)| name)
+}
+
+/// Say what this process can call.
+pub(super) fn integrations_declare(room: &mut WorkflowRoom<'_>, asked: DeclareIntegrations) -> Done {
+    room.workflows.integrations.resources = asked.resources.into_iter().collect();
+    Done::at_once(Empty {})
+}
+
+/// Write down that an integration is to be called.
+pub(super) fn call_outside(room: &mut WorkflowRoom<'_>, id: RunId, call: &Call) {
+    let Resource::Service { service, action, pattern } = &call.resource else { return };
+    let run = room.workflows.runs.get(&id);
+    let execution = run.map_or("", |run| run.execution.identity().execution_arn.as_str());
+    let pattern = match pattern {
+        Pattern::RequestResponse => "request",
+        Pattern::Sync => "sync",
+        Pattern::Sync2 => "sync2",
+        Pattern::WaitForTaskToken => "token",
+    };
+    let payload = json!({"call": {
+        "service": service,
+        "action": action.split('.').next().unwrap_or_default(),
+        "pattern": pattern,
+        "parameters": call.arguments.value(),
+        // A call that is made again after a crash has the same one.
+        "id": format!("{execution}/{}", call.task.0),
+        "seconds": call.timeout_seconds,
+    }});
+    let kind = CallKind::Outside { goes_on: call.resource.pattern().is_submitted() };
+    room.call_later(id, call.task, FUNCTION, payload.to_string().into(), kind);
+}
+
+/// Read the first items of a Map's run.
+pub(super) fn begin_reading(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId, request: &ReadRequest) {
+    let Some(run) = room.workflows.runs.get_mut(&id) else { return };
+    let request = serde_json::to_value(request).unwrap_or_default();
+    run.readings.insert(frame, Reading { request, next: None });
+    read_on(room, id, frame);
+}
+
+/// Read the next items.
+pub(super) fn read_on(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId) {
+    let Some(reading) = room.workflows.runs.get(&id).and_then(|run| run.readings.get(&frame)) else { return };
+    let payload = json!({"read": reading.request, "from": reading.next}).to_string();
+    room.call_later(id, call_of_frame(frame), FUNCTION, payload.into(), CallKind::Read(frame));
+}
+
+/// Write the results of a Map's run.
+pub(super) fn write_results(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId, request: &WriteRequest) {
+    let Some(run) = room.workflows.runs.get(&id) else { return };
+    let number = run.map_runs.get(&frame).map(|(_, number)| *number);
+    let arn = run.map_runs.get(&frame).map(|(arn, _)| arn.as_str());
+    let payload = json!({"write": request, "map_run": number, "map_run_arn": arn}).to_string();
+    room.call_later(id, call_of_frame(frame), FUNCTION, payload.into(), CallKind::Write(frame));
+}
+
+/// Have the jobs of calls that are given up stopped: an event of the same commit tells the function.
+pub(super) fn stop_job(room: &mut WorkflowRoom<'_>, call: &OpenCall) {
+    if call.kind != CallKind::Job {
+        return;
+    }
+    let asked: Value = serde_json::from_str(call.payload.as_str()).unwrap_or_default();
+    let payload = json!({"stop": asked["poll"]}).to_string();
+    if let Err(error) = room.below.invoke(FUNCTION, &payload, Carried { hops: 0, trace: None }) {
+        room.below.ctx.notice(
+            crate::observe::operator_events::OperatorEvent::JobNotStopped,
+            FUNCTION,
+            json!({"job": asked["poll"], "error": error.to_string()}),
+        );
+    }
+}
+
+/// The function has answered for a call.
+pub(super) fn outside_ended(
+    part: &mut WorkflowParticipant<'_>,
+    run: RunId,
+    task: TaskId,
+    call: &OpenCall,
+    answer: Result<Value, ErrorDetails>,
+) {
+    let answer = answer.and_then(|mut answer| match answer.get("error") {
+        None => Ok(answer),
+        Some(_) => {
+            let error = answer["error"].as_str().unwrap_or("States.TaskFailed").to_owned();
+            Err(ErrorDetails::new(error, answer["cause"].take().as_str().map(str::to_owned)))
+        }
+    });
+    let (fact, brings) = match (&call.kind, answer) {
+        (CallKind::Read(frame), Ok(mut answer)) => {
+            let next = Some(answer["next"].take()).filter(|next| !next.is_null());
+            let Value::Array(items) = answer["items"].take() else {
+                let cause = "the reader has given no list of items".to_owned();
+                let details = ErrorDetails::new("States.ItemReaderFailed", Some(cause));
+                return told(part, run, Fact::ReadFailed(*frame, details), None);
+            };
+            (Fact::Items(*frame, items, next.is_none()), Some(Brings::Read(*frame, next)))
+        }
+        (CallKind::Read(frame), Err(details)) => (Fact::ReadFailed(*frame, details), None),
+        (CallKind::Write(frame), Ok(mut answer)) => (Fact::Written(*frame, data(&mut answer)), None),
+        (CallKind::Write(frame), Err(details)) => (Fact::WriteFailed(*frame, details), None),
+        (CallKind::Job, Ok(mut answer)) => match answer["running"].as_u64() {
+            Some(wait_ms) => {
+                let due_ms = part.ctx.now.wall_ms + wait_ms.clamp(1, ASKED_MS_MAX);
+                part.workflows.questions.insert((due_ms, run, task));
+                return part.arm();
+            }
+            None => (Fact::TaskSucceeded(task, data(&mut answer)), None),
+        },
+        (CallKind::Outside { goes_on: true }, Ok(mut answer)) => {
+            let job = answer["job"].take();
+            let next = (!job.is_null()).then(|| Brings::Call(question(call, &job)));
+            (Fact::TaskSubmitted(task, data(&mut answer)), next)
+        }
+        (CallKind::Outside { goes_on: true }, Err(details)) => (Fact::TaskSubmitFailed(task, details), None),
+        (_, Ok(mut answer)) => (Fact::TaskSucceeded(task, data(&mut answer)), None),
+        (_, Err(details)) => (Fact::TaskFailed(task, details), None),
+    };
+    told(part, run, fact, brings);
+}
+
+pub(super) fn told(part: &mut WorkflowParticipant<'_>, run: RunId, fact: Fact, brings: Option<Brings>) {
+    part.workflows.inbox.push_back(Happened { run, fact, is_kept: true, brings });
+}
+
+/// Ask about jobs again whose time has come.
+pub(super) fn ask_about_jobs(part: &mut WorkflowParticipant<'_>) {
+    let now_ms = part.ctx.now.wall_ms;
+    while let Some(&(due_ms, run, task)) = part.workflows.questions.first() {
+        if due_ms > now_ms {
+            return;
+        }
+        part.workflows.questions.pop_first();
+        part.begin_call(run, task, true);
+    }
+}
+
+/// Take what a step changes beside what the machine does.
+pub(super) fn take_brought(workflows: &mut Workflows, id: RunId, fact: &Fact, brings: Brings, now_ms: u64) {
+    match (brings, fact) {
+        (Brings::Durable(told), Fact::Heartbeat(task)) => durable::durable_told(workflows, id, *task, told, now_ms),
+        (Brings::Call(call), Fact::TaskSubmitted(task, _)) => {
+            if let Some(run) = workflows.runs.get_mut(&id) {
+                run.calls.insert(*task, call);
+            }
+            if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
+                step.calls.push(*task);
+            }
+        }
+        (Brings::Call(_) | Brings::Durable(_), _) => {}
+        (Brings::Read(frame, next), _) => {
+            let Some(run) = workflows.runs.get_mut(&id) else { return };
+            match (next, run.readings.get_mut(&frame)) {
+                (Some(next), Some(reading)) => reading.next = Some(next),
+                _ => drop(run.readings.remove(&frame)),
+            }
+        }
+        (Brings::Child(child, row), _) => {
+            if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
+                step.children.push((child, row));
+            }
+        }
+    }
+}
+
+/// The question whether a job has ended, that its submission leaves.
+fn question(call: &OpenCall, job: &Value) -> OpenCall {
+    let mut asked: Value = serde_json::from_str(call.payload.as_str()).unwrap_or_default();
+    let mut about = asked["call"].take();
+    // They may be large, and the job has what is needed of them.
+    if let Some(about) = about.as_object_mut() {
+        about.remove("parameters");
+        about.insert("job".into(), job.clone());
+    }
+    let payload: Text = json!({ "poll": about }).to_string().into();
+    OpenCall { function: FUNCTION.to_owned(), payload, kind: CallKind::Job }
+}
+
+fn data(answer: &mut Value) -> forebay_core::workflow::machine::Data {
+    forebay_core::workflow::machine::Data::new(answer["output"].take())
+}

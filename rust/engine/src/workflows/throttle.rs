@@ -1,0 +1,145 @@
+//! How often executions may begin, and Standard ones enter states: AWS's token buckets, where the app asks for them.
+//!
+//! A start without a token is refused, as on AWS. A state without one waits: what would let its execution go on is held back. A turn may
+//! enter more states than there are tokens; the rest is paid before the next turn.
+
+use std::collections::VecDeque;
+
+use forebay_core::token_bucket::{Rate, TokenBucket};
+use forebay_core::workflow::machine::{Command, EventKind, Fact};
+
+use crate::api::workflow::Kind;
+use crate::base::error::EngineError;
+use crate::base::limits::{BucketSettings, WorkflowLimits};
+use crate::workflows::{Happened, WorkflowRoom};
+
+/// The buckets, and what waits for tokens.
+#[derive(Default)]
+pub(crate) struct Throttles {
+    /// What the buckets are made of.
+    limits: WorkflowLimits,
+    standard: Option<TokenBucket>,
+    express: Option<TokenBucket>,
+    transitions: Option<TokenBucket>,
+    /// States that were entered without a token.
+    debt: u64,
+    waiting: VecDeque<Happened>,
+    /// How many of what waited may go on now.
+    let_go: usize,
+}
+
+impl Throttles {
+    /// Take over limits that have changed; the new buckets are full.
+    fn follow(&mut self, limits: WorkflowLimits, now_ns: u64) {
+        if self.limits == limits {
+            return;
+        }
+        let bucket = |of: Option<BucketSettings>| {
+            of.and_then(|of| TokenBucket::new(Rate::per_second(of.per_second)?, of.burst, now_ns))
+        };
+        self.standard = bucket(limits.standard_starts);
+        self.express = bucket(limits.express_starts);
+        self.transitions = bucket(limits.transitions);
+        (self.limits, self.debt) = (limits, 0);
+    }
+
+    /// Pay for states that were entered without a token. Whether there is one for the next.
+    fn has_token(&mut self, now_ns: u64) -> bool {
+        let Some(bucket) = &mut self.transitions else { return true };
+        let paid = self.debt.min(bucket.tokens(now_ns) as u64);
+        // So many are there.
+        let _taken = bucket.try_acquire(paid, now_ns);
+        self.debt -= paid;
+        self.debt == 0 && bucket.time_until(1, now_ns) == Some(0)
+    }
+
+    /// How long until what waits may go on; `None`: nothing waits.
+    pub(crate) fn wait_ns(&mut self, now_ns: u64) -> Option<u64> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let Some(bucket) = &mut self.transitions else { return Some(0) };
+        bucket.time_until((self.debt + 1).min(bucket.burst()), now_ns)
+    }
+
+    /// Let go on as much of what waits as there are tokens for.
+    pub(crate) fn release(&mut self, inbox: &mut VecDeque<Happened>, now_ns: u64) {
+        if !self.has_token(now_ns) {
+            return;
+        }
+        let tokens = self.transitions.as_mut().map_or(usize::MAX, |bucket| bucket.tokens(now_ns) as usize);
+        let freed = self.waiting.drain(..tokens.min(self.waiting.len()));
+        self.let_go += freed.len();
+        inbox.extend(freed);
+    }
+}
+
+/// Take a token for a start.
+pub(super) fn take_start(room: &mut WorkflowRoom<'_>, kind: Kind) -> Result<(), EngineError> {
+    take_starts(room, kind, 1)
+}
+
+/// Take tokens for several starts: all of them or none.
+pub(super) fn take_starts(room: &mut WorkflowRoom<'_>, kind: Kind, count: usize) -> Result<(), EngineError> {
+    let ctx = &*room.below.ctx;
+    let (limits, now_ns) = (ctx.config.limits.workflows, ctx.now.mono_ns);
+    let throttles = &mut room.workflows.throttles;
+    throttles.follow(limits, now_ns);
+    let bucket = match kind {
+        Kind::Standard => &mut throttles.standard,
+        Kind::Express => &mut throttles.express,
+    };
+    let Some(bucket) = bucket else { return Ok(()) };
+    if bucket.try_acquire(count as u64, now_ns) {
+        return Ok(());
+    }
+    let Some(wait_ns) = bucket.time_until(count as u64, now_ns) else {
+        return Err(EngineError::Invalid(format!(
+            "{count} executions are to begin at once: the bucket of starts holds {}; start them in several calls",
+            bucket.burst()
+        )));
+    };
+    let retry_after_ms = wait_ns.div_ceil(1_000_000).max(1);
+    Err(EngineError::TooMany { message: "Rate exceeded".into(), reason: "StartExecution".into(), retry_after_ms })
+}
+
+/// Give back what may go on now. What may not is held until there are tokens: only what a restart would bring again.
+pub(super) fn admit(room: &mut WorkflowRoom<'_>, happened: Happened) -> Option<Happened> {
+    let ctx = &*room.below.ctx;
+    let (limits, now_ns) = (ctx.config.limits.workflows, ctx.now.mono_ns);
+    if limits.transitions.is_none() && room.workflows.throttles.waiting.is_empty() {
+        return Some(happened);
+    }
+    let is_again = happened.is_kept && !matches!(happened.fact, Fact::ChildEnded(..));
+    let is_held_back = is_again || matches!(happened.fact, Fact::Start | Fact::Due);
+    let Some(run) = room.workflows.runs.get(&happened.run).filter(|run| is_held_back && run.memory.is_none()) else {
+        return Some(happened);
+    };
+    let throttled = run.machine.meters.throttled.clone();
+    let throttles = &mut room.workflows.throttles;
+    throttles.follow(limits, now_ns);
+    if throttles.let_go > 0 || throttles.waiting.is_empty() {
+        throttles.let_go = throttles.let_go.saturating_sub(1);
+        if throttles.has_token(now_ns) {
+            return Some(happened);
+        }
+    }
+    throttled.increment();
+    throttles.waiting.push_back(happened);
+    None
+}
+
+/// Take tokens for the states that a turn has entered.
+pub(super) fn spend(room: &mut WorkflowRoom<'_>, commands: &[Command]) {
+    let throttles = &mut room.workflows.throttles;
+    let Some(bucket) = &mut throttles.transitions else { return };
+    let events = commands.iter().filter_map(|command| match command {
+        Command::Record(events) => Some(events),
+        _ => None,
+    });
+    let entered = events.flatten().filter(|event| matches!(event.kind, EventKind::StateEntered(..))).count() as u64;
+    let now_ns = room.below.ctx.now.mono_ns;
+    let paid = entered.min(bucket.tokens(now_ns) as u64);
+    let _taken = bucket.try_acquire(paid, now_ns);
+    throttles.debt += entered - paid;
+}
