@@ -188,6 +188,7 @@ impl Ctx {
                 self.ring = true;
             }
             Waiter::Call(call) => call(answer),
+            Waiter::Client(client) => client.answer(answer),
         }
     }
 }

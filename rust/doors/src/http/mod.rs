@@ -2,6 +2,7 @@
 //! On it the server of metrics and health, which never reads a body and never keeps a connection open.
 
 mod late;
+pub(crate) mod pieces;
 pub mod listener;
 mod operations;
 mod server;

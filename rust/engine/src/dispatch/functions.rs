@@ -61,6 +61,8 @@ pub(crate) struct Function {
     pub(crate) as_event: bool,
     pub(crate) isolation: String,
     pub(crate) asynchronous: Asynchronous,
+    /// The same, as it was declared.
+    pub(crate) declared_asynchronous: Asynchronous,
     /// When the timer of its deadlines rings.
     pub(crate) armed: Option<u64>,
     /// `(deadline, attempt)` in the order of handing out, which is the order of deadlines.
@@ -89,6 +91,7 @@ impl Function {
             as_event: registration.wants.as_deref() != Some("batch"),
             isolation: registration.isolation.clone().unwrap_or_default(),
             asynchronous: registration.asynchronous.clone().unwrap_or_default(),
+            declared_asynchronous: registration.asynchronous.clone().unwrap_or_default(),
             armed: None,
             deadlines: VecDeque::new(),
             meters: FunctionMeters::new(registry, name, version),
@@ -110,6 +113,7 @@ impl Function {
         self.as_event = other.as_event;
         self.isolation = other.isolation;
         self.asynchronous = other.asynchronous;
+        self.declared_asynchronous = other.declared_asynchronous;
         self.at_once = other.at_once;
     }
 }

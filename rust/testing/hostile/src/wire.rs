@@ -63,7 +63,7 @@ pub(crate) fn signatures(bytes: &[u8]) -> bool {
     let body = lines.collect::<Vec<_>>().join("\n");
     let _form = Form::read(body.as_bytes());
     if let Ok(pairs) = pairs(query) {
-        for service in &SERVICES {
+        for service in SERVICES {
             if let Some((operation, labels)) = route(service.model(), "POST", path, &pairs) {
                 let request = Request { labels: &labels, query: &pairs, headers: &headers, body: body.as_bytes() };
                 let _read = read(Protocol::Rest, service.model(), operation, request);

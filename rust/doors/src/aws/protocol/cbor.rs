@@ -303,11 +303,13 @@ pub fn write_error(
         .filter(|member| !member.name.eq_ignore_ascii_case("message"))
         .filter_map(|member| Some((member, value.get(member.name)?)))
         .collect();
-    writer.head(5, 2 + others.len() as u64);
+    writer.head(5, 1 + u64::from(!message.is_empty()) + others.len() as u64);
     writer.text("__type");
     writer.text(name);
-    writer.text(members.iter().map(|one| one.name).find(|name| *name == "Message").unwrap_or("message"));
-    writer.text(message);
+    if !message.is_empty() {
+        writer.text(members.iter().map(|one| one.name).find(|name| *name == "Message").unwrap_or("message"));
+        writer.text(message);
+    }
     for (member, value) in others {
         writer.text(member.name);
         writer.value(model.shape(member.shape), value);

@@ -30,6 +30,9 @@ pub fn read(model: &Model, shape: &Shape, names: Names, body: &[u8]) -> Result<V
         return Ok(Value::structure());
     }
     let json: Json = serde_json::from_slice(body).map_err(|_| Malformed::new("the body is not JSON"))?;
+    if json.is_null() && matches!(shape.kind, Kind::Structure { .. }) {
+        return Err(Malformed::new("the body is null"));
+    }
     Decoder { model, names }.value(shape, None, json, 0)
 }
 

@@ -1,19 +1,27 @@
 //! The services, and the operations of each.
 
+mod cloudwatch;
 mod events;
 mod events_archives;
 mod kinesis;
+mod kinesis_consumers;
 mod kinesis_iterator;
 mod kinesis_streams;
+pub mod kinesis_subscription;
 mod lambda;
 mod lambda_aliases;
 mod lambda_mappings;
+mod lambda_settings;
+mod logs;
+mod logs_filter;
 mod page;
 mod scheduler;
+mod schemas;
 mod sns;
 mod sqs;
 mod sqs_attributes;
 mod sqs_messages;
+mod sqs_permissions;
 mod states;
 mod sts;
 
@@ -77,7 +85,7 @@ macro_rules! operations {
 use operations;
 
 /// All services. The first one answers what is for none.
-pub static SERVICES: [Service; 8] = [
+pub static SERVICES: &[Service] = &[
     Service::new(include_str!("../models/sqs.json"), sqs::OPERATIONS, sqs::call),
     Service::new(include_str!("../models/kinesis.json"), kinesis::OPERATIONS, kinesis::call),
     Service::new(include_str!("../models/sns.json"), sns::OPERATIONS, sns::call),
@@ -86,6 +94,9 @@ pub static SERVICES: [Service; 8] = [
     Service::new(include_str!("../models/events.json"), events::OPERATIONS, events::call),
     Service::new(include_str!("../models/scheduler.json"), scheduler::OPERATIONS, scheduler::call),
     Service::new(include_str!("../models/stepfunctions.json"), states::OPERATIONS, states::call),
+    Service::new(include_str!("../models/cloudwatch.json"), cloudwatch::OPERATIONS, cloudwatch::call),
+    Service::new(include_str!("../models/schemas.json"), schemas::OPERATIONS, schemas::call),
+    Service::new(include_str!("../models/logs.json"), logs::OPERATIONS, logs::call),
 ];
 
 #[cfg(test)]
@@ -106,7 +117,7 @@ An operation that is not served is answered with status 501 and the code `NotImp
     #[test]
     fn the_page_lists_what_is_served() {
         let mut page = HEAD.to_owned();
-        for service in &SERVICES {
+        for service in SERVICES {
             let model = service.model();
             let mut served = service.operations.to_vec();
             served.sort_unstable();
@@ -127,7 +138,7 @@ An operation that is not served is answered with status 501 and the code `NotImp
 
     #[test]
     fn every_table_is_read_and_has_the_operations_that_are_carried_out() {
-        for service in &SERVICES {
+        for service in SERVICES {
             let model = service.model();
             let mut tabled: Vec<&str> = model.operations.iter().map(|operation| operation.name).collect();
             let mut carried_out = service.operations.to_vec();
