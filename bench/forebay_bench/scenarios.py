@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forebay_bench import (
+    aws,
     bus,
     concurrency,
     dbproxy,
@@ -34,6 +35,7 @@ FAMILIES = (
     queue.SCENARIOS,
     invoke.SCENARIOS,
     bus.SCENARIOS,
+    aws.SCENARIOS,
     destinations.SCENARIOS,
     startup.SCENARIOS,
     histogram.SCENARIOS,

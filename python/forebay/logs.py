@@ -6,13 +6,14 @@ adds a `RequestFilter` to handlers of its own.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 import time
 import traceback
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TextIO
 
 import orjson
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
     from datetime import tzinfo
+
+    from forebay._runtime.caller import Caller
 
 Form = Literal["auto", "text", "json"]
 BELOW: Final = "  | "
@@ -163,3 +166,101 @@ def _encoded(fields: dict[str, Any]) -> str:
 def _escaped(found: re.Match[str]) -> str:
     """Escape what JSON may have as it is, and a terminal or a reader of lines takes for more than text."""
     return f"\\u{ord(found[0]):04x}"
+
+
+class _App(Protocol):
+    _caller: Caller
+
+    @property
+    def name(self) -> str: ...
+
+
+class FunctionLogs(logging.Handler):
+    """Keeps what functions log, for `FilterLogEvents` and `GetLogEvents` of AWS's wire API: `app.attach(FunctionLogs(app))`.
+
+    Each function has a group of its own, `/aws/lambda/NAME`, and in it a stream for each day. What is logged in processes of
+    functions is kept as well. What a handler prints is not.
+
+    Args:
+        app: whose functions.
+        retention: for how long lines are kept, 1 to 3,653 days; of one group at most 256 MiB are kept.
+        level: the least important lines that are kept.
+
+    Raises:
+        InvalidParameterValue: an option outside its range.
+
+    """
+
+    def __init__(self, app: _App, *, retention: int = 7, level: str = "INFO") -> None:
+        checks.integer("retention", retention, low=1, high=3_653)
+        checks.one_of("level", level, LEVELS)
+        super().__init__(level)
+        self._app = app
+        self._retention_ms = retention * 86_400_000
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lines: list[tuple[str, int, str]] = []
+        self._known: set[tuple[str, str]] = set()
+        self.addFilter(RequestFilter())
+        self.setFormatter(_LambdaFormatter())
+
+    async def __aenter__(self) -> Self:
+        """Begin to keep what is logged."""
+        self._loop = asyncio.get_running_loop()
+        self._known.clear()
+        logging.getLogger().addHandler(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Keep nothing more."""
+        logging.getLogger().removeHandler(self)
+        self._loop = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put a line on its way. What is logged outside of a handler is passed over."""
+        function, loop = getattr(record, "function_name", None), self._loop
+        if function is None or loop is None:
+            return
+        # Whoever calls this holds the handler's lock.
+        self._lines.append((function, int(record.created * 1000), self.format(record)))
+        if len(self._lines) == 1:
+            loop.call_soon_threadsafe(self._send)
+
+    def _send(self) -> None:
+        """Give the engine what was logged since the last turn of the event loop."""
+        self.acquire()
+        lines, self._lines = self._lines, []
+        self.release()
+        caller = self._app._caller  # noqa: SLF001  the app's own verbs would declare the group as a stream of the user's
+        if not caller.is_open:
+            return
+        for function in dict.fromkeys(line[0] for line in lines):
+            group = f"log:/aws/lambda/{function}"
+            stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[$LATEST]{self._app.name}"
+            if (group, stream) not in self._known:
+                self._known.add((group, stream))
+                declared = {"shards": 1, "retention_ms": self._retention_ms, "retention_bytes": _GROUP_BYTES}
+                notes = {f"log-stream:{stream}": str(int(time.time() * 1000))}
+                _unheard(caller.request("stream.declare", name=group, **declared))
+                _unheard(caller.request("stream.annotate", name=group, notes=notes))
+            texts = [(at, text) for name, at, text in lines if name == function]
+            ours = [(at.to_bytes(8, "big") + text.encode(errors="replace"), stream) for at, text in texts]
+            for first in range(0, len(ours), _PUT_MAX):
+                _unheard(caller.put_many(group, ours[first : first + _PUT_MAX]))
+
+
+_GROUP_BYTES: Final = 256 << 20
+_PUT_MAX: Final = 500
+
+
+def _unheard(answer: asyncio.Future[Any]) -> None:
+    """Let a refusal pass: an app that stops, or a full disk, is told elsewhere, and no handler is to suffer for its log."""
+    answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+class _LambdaFormatter(logging.Formatter):
+    """A line as AWS Lambda's Python runtime writes it: level, time, request, message, between tabs; a traceback below it."""
+
+    def __init__(self) -> None:
+        line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
+        super().__init__(line, "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime

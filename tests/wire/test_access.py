@@ -48,7 +48,7 @@ def ask(guarded, operation, *, key=None, secret=None, at=None, headers=()):
     )
     if key is not None:
         moment = (at or datetime.now(UTC)).replace(tzinfo=None)
-        with mock.patch("botocore.auth.get_current_datetime", lambda: moment):
+        with mock.patch("botocore.auth.get_current_datetime", return_value=moment):
             SigV4Auth(Credentials(key, secret), operation.service, REGION).add_auth(request)
     sent = {**dict(request.headers), **dict(headers)}
     connection.putrequest(operation.method, operation.path, skip_host="Host" in sent, skip_accept_encoding=True)
@@ -155,7 +155,11 @@ def test_what_another_account_owns_is_not_there(make_app):
     app.function(lambda event, context: event, name="f")
     with served(app) as wire:
         url = wire.client("sqs").get_queue_url(QueueName="q")["QueueUrl"].replace("123456789012", FOREIGN)
-        calls = [*ABROAD, ("sqs", "send_message", {"QueueUrl": url, "MessageBody": "m"}), ("sqs", "purge_queue", {"QueueUrl": url})]
+        calls = [
+            *ABROAD,
+            ("sqs", "send_message", {"QueueUrl": url, "MessageBody": "m"}),
+            ("sqs", "purge_queue", {"QueueUrl": url}),
+        ]
         for service, method, arguments in calls:
             if method == "delete_topic":  # deleting what is not there is no mistake, and must delete nothing
                 wire.client("sns").delete_topic(**arguments)

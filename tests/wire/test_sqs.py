@@ -1,5 +1,6 @@
 """A day's work with SQS by boto3, which speaks JSON, and what other clients say in the query protocol."""
 
+import socket
 import threading
 import time
 
@@ -185,3 +186,40 @@ def test_limits_are_told_in_aws_s_words(sqs, queue):
         sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=11)
     with pytest.raises(ClientError, match="Message must be shorter than 1048576 bytes"):
         sqs.send_message(QueueUrl=queue, MessageBody="x" * 1_048_577)
+
+
+def test_permissions_are_statements_of_the_policy(sqs, queue):
+    import json
+
+    sqs.add_permission(QueueUrl=queue, Label="send", AWSAccountIds=["111122223333"], Actions=["SendMessage"])
+    assert code(
+        sqs.add_permission, QueueUrl=queue, Label="send", AWSAccountIds=["111122223333"], Actions=["SendMessage"]
+    ) == ("InvalidParameterValue", "InvalidParameterValueException")
+    policy = json.loads(sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["Policy"])["Attributes"]["Policy"])
+    (statement,) = policy["Statement"]
+    assert (statement["Sid"], statement["Action"], statement["Principal"]) == (
+        "send",
+        ["SQS:SendMessage"],
+        {"AWS": ["arn:aws:iam::111122223333:root"]},
+    )
+    sqs.remove_permission(QueueUrl=queue, Label="send")
+    assert code(sqs.remove_permission, QueueUrl=queue, Label="send")[0] == "InvalidParameterValue"
+    assert "Attributes" not in sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["Policy"])
+
+
+def test_who_leaves_a_long_poll_takes_no_message_with_him(sqs, queue, wire):
+    """A message went to a client that had hung up, and came back only when its visibility timeout was over."""
+    from test_door import signed
+
+    body = b'{"QueueUrl": "%s", "WaitTimeSeconds": 20, "VisibilityTimeout": 600}' % queue.encode()
+    headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.ReceiveMessage"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in signed(wire, headers, body).items())
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", wire.port)) as client:
+            request = f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{wire.port}\r\n{head}Content-Length: {len(body)}\r\n\r\n"
+            client.sendall(request.encode() + body)
+            time.sleep(0.05)
+    time.sleep(0.5)
+    sqs.send_message(QueueUrl=queue, MessageBody="whole")
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2)["Messages"]
+    assert message["Body"] == "whole"

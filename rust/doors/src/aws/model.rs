@@ -137,6 +137,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// Whether it stands in the body of an answer: there are no paths and query strings there.
+    pub fn is_in_answer(&self) -> bool {
+        matches!(self.location, Location::Body | Location::Query | Location::Uri)
+    }
+
     /// Its name on the wire.
     pub fn wire_name(&self) -> &'static str {
         self.wire.unwrap_or(self.name)

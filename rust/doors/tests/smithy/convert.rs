@@ -144,6 +144,9 @@ impl<'a> Converter<'a> {
             "intEnum" => json!({"type": "integer"}),
             other => json!({"type": other}),
         };
+        for mixin in given["mixins"].as_array().into_iter().flatten() {
+            self.traits(&self.ast[mixin["target"].as_str().unwrap()]["traits"], &mut converted);
+        }
         self.traits(&given["traits"], &mut converted);
         self.shapes.insert(name.clone(), converted);
         name
@@ -216,6 +219,15 @@ impl<'a> Converter<'a> {
             converted["locationName"] = name.into();
         }
         self.traits(traits, &mut converted);
+        // botocore's models give items of a flattened list their name on the list, Smithy gives it by the member alone.
+        let target = converted["shape"].as_str().unwrap().to_owned();
+        if converted["flattened"] == true && self.shapes[&target]["type"] == "list" {
+            let mut own = self.shapes[&target].clone();
+            own["member"].as_object_mut().map(|item| item.remove("locationName"));
+            let name = format!("{target}Flattened{}", self.shapes.len());
+            self.shapes.insert(name.clone(), own);
+            converted["shape"] = name.into();
+        }
         // What limits a member limits its shape's values there.
         let limits = ["min", "max", "pattern", "uniqueItems"];
         if limits.iter().any(|limit| !converted[*limit].is_null()) {

@@ -1,6 +1,6 @@
 //! CBOR bodies, in two dialects: rpc-v2's, and the older one that Kinesis speaks with Java.
 
-use crate::aws::model::{Kind, Location, Member, Model, Shape};
+use crate::aws::model::{Kind, Member, Model, Shape};
 use crate::aws::protocol::{integer, time, Malformed};
 use crate::aws::value::{Fields, Key, Value};
 
@@ -365,7 +365,7 @@ impl Writer<'_> {
     fn value(&mut self, shape: &Shape, value: &Value) {
         match (&shape.kind, value) {
             (Kind::Structure { members, .. }, Value::Map(_)) => {
-                let given = members.iter().filter(|member| member.location == Location::Body);
+                let given = members.iter().filter(|member| member.is_in_answer());
                 let given: Vec<_> = given.filter_map(|member| Some((member, value.get(member.name)?))).collect();
                 self.head(5, given.len() as u64);
                 for (member, value) in given {

@@ -194,7 +194,7 @@ impl Encoder<'_> {
         match (&shape.kind, value) {
             (Kind::Structure { members, .. }, Value::Map(_)) => {
                 let mut fields = Map::new();
-                for member in members.iter().filter(|member| member.location == Location::Body) {
+                for member in members.iter().filter(|member| member.is_in_answer()) {
                     if let Some(value) = value.get(member.name) {
                         let json = self.value(self.model.shape(member.shape), member.time, value);
                         fields.insert(self.names.of(member).to_owned(), json);

@@ -84,8 +84,15 @@ macro_rules! operations {
 }
 use operations;
 
-/// All services. The first one answers what is for none.
-pub static SERVICES: &[Service] = &[
+/// An array of so many services as there are lines.
+macro_rules! services {
+    ($($service:expr,)*) => {
+        /// All services. The first one answers what is for none.
+        pub static SERVICES: [Service; [$(stringify!($service)),*].len()] = [$($service),*];
+    };
+}
+
+services! {
     Service::new(include_str!("../models/sqs.json"), sqs::OPERATIONS, sqs::call),
     Service::new(include_str!("../models/kinesis.json"), kinesis::OPERATIONS, kinesis::call),
     Service::new(include_str!("../models/sns.json"), sns::OPERATIONS, sns::call),
@@ -97,7 +104,7 @@ pub static SERVICES: &[Service] = &[
     Service::new(include_str!("../models/cloudwatch.json"), cloudwatch::OPERATIONS, cloudwatch::call),
     Service::new(include_str!("../models/schemas.json"), schemas::OPERATIONS, schemas::call),
     Service::new(include_str!("../models/logs.json"), logs::OPERATIONS, logs::call),
-];
+}
 
 #[cfg(test)]
 mod tests {
@@ -117,7 +124,7 @@ An operation that is not served is answered with status 501 and the code `NotImp
     #[test]
     fn the_page_lists_what_is_served() {
         let mut page = HEAD.to_owned();
-        for service in SERVICES {
+        for service in &SERVICES {
             let model = service.model();
             let mut served = service.operations.to_vec();
             served.sort_unstable();
@@ -138,7 +145,7 @@ An operation that is not served is answered with status 501 and the code `NotImp
 
     #[test]
     fn every_table_is_read_and_has_the_operations_that_are_carried_out() {
-        for service in SERVICES {
+        for service in &SERVICES {
             let model = service.model();
             let mut tabled: Vec<&str> = model.operations.iter().map(|operation| operation.name).collect();
             let mut carried_out = service.operations.to_vec();
