@@ -158,7 +158,7 @@ async def invoke(stage: Stage) -> Mapping[str, float]:
     store = stage.directory / "store"
     app = forebay.App("bench", store=store, region=REGION, account=ACCOUNT)
 
-    @app.function
+    @app.function()
     async def echo(event: Any, context: forebay.Context) -> Any:
         return event
 

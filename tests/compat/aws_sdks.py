@@ -22,7 +22,7 @@ def environment():
     """Serve an app with a function, and give what the SDKs read."""
     app = App("sdks", store=":memory:", region=REGION, account=ACCOUNT)
 
-    @app.function
+    @app.function()
     async def echo(event, context):
         return {"got": event}
 

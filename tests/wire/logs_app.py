@@ -10,7 +10,7 @@ app = App("shop", store=":memory:", region="eu-central-1", account="123456789012
 app.attach(FunctionLogs(app))
 
 
-@app.function
+@app.function()
 def pack(event, context):
     """Log a line in the app's process."""
     log.warning("packed %s", event)

@@ -23,16 +23,15 @@ KEYS = {
 READING = ("Get", "List", "Describe", "TestEventPattern", "Validate", "Filter", "Search", "Export", "SubscribeTo")
 
 
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
+@pytest.fixture
+def guarded(tmp_path):
     """Serve an app that has access keys."""
     from forebay import App
 
-    store = tmp_path_factory.mktemp("guarded")
-    keys = store / "aws-keys.json"
+    keys = tmp_path / "aws-keys.json"
     keys.write_text(json.dumps({"keys": list(KEYS.values())}))
     keys.chmod(0o600)
-    with served(App("guarded", store=str(store), region=REGION, account="123456789012")) as running:
+    with served(App("guarded", store=str(tmp_path), region=REGION, account="123456789012")) as running:
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
         try:
             yield running, connection
@@ -43,6 +42,8 @@ def guarded(tmp_path_factory):
 def ask(guarded, operation, *, key=None, secret=None, at=None, headers=()):
     """Send an operation; give the status and the code of its error."""
     running, connection = guarded
+    if headers:  # what is refused at once is not read, and its connection is closed
+        connection.close()
     request = AWSRequest(
         operation.method, running.url + operation.path, headers=dict(operation.headers), data=operation.body
     )
@@ -152,7 +153,11 @@ ABROAD = [
 def test_what_another_account_owns_is_not_there(make_app):
     app = make_app()
     app.queue("q"), app.stream("s"), app.topic("t")
-    app.function(lambda event, context: event, name="f")
+
+    @app.function()
+    async def f(event, context):
+        return event
+
     with served(app) as wire:
         url = wire.client("sqs").get_queue_url(QueueName="q")["QueueUrl"].replace("123456789012", FOREIGN)
         calls = [
@@ -161,10 +166,6 @@ def test_what_another_account_owns_is_not_there(make_app):
             ("sqs", "purge_queue", {"QueueUrl": url}),
         ]
         for service, method, arguments in calls:
-            if method == "delete_topic":  # deleting what is not there is no mistake, and must delete nothing
-                wire.client("sns").delete_topic(**arguments)
-                assert len(wire.client("sns").list_topics()["Topics"]) == 1
-                continue
             with pytest.raises(ClientError) as raised:
                 getattr(wire.client(service), method)(**arguments)
             code = raised.value.response["Error"]["Code"]

@@ -13,7 +13,7 @@ from wire_app import served
 def wire(make_app):
     app = make_app()
 
-    @app.function
+    @app.function()
     async def work(event, context):
         return event
 

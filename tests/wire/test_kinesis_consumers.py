@@ -60,14 +60,14 @@ def test_consumers_are_registered_described_and_gone(kinesis, stream):
         kinesis.describe_stream_consumer(StreamARN=STREAM, ConsumerName="one")
 
 
-def test_a_subscription_is_pushed_what_comes_and_ends_with_its_shard(kinesis, stream, wire):
+def test_a_subscription_is_pushed_what_comes_and_ends_with_its_shard(kinesis, stream):
     consumer = kinesis.register_stream_consumer(StreamARN=STREAM, ConsumerName="pushed")["Consumer"]["ConsumerARN"]
     shard = open_shards(kinesis)[0]["ShardId"]
     kinesis.put_record(StreamName=stream, Data=b"before", PartitionKey="k")
     begin = {"Type": "TRIM_HORIZON"}
     events = kinesis.subscribe_to_shard(ConsumerARN=consumer, ShardId=shard, StartingPosition=begin)["EventStream"]
     with pytest.raises(kinesis.exceptions.ResourceInUseException):
-        wire.client("kinesis").subscribe_to_shard(ConsumerARN=consumer, ShardId=shard, StartingPosition=begin)
+        kinesis.subscribe_to_shard(ConsumerARN=consumer, ShardId=shard, StartingPosition=begin)
     seen, times, last = [], [], {}
 
     def read():

@@ -65,7 +65,7 @@ def test_what_cannot_be_invoked_is_told_as_aws_does(functions):
     with pytest.raises(functions.exceptions.InvalidParameterValueException, match="LogType"):
         functions.invoke(FunctionName="echo", LogType="Tail")
     with pytest.raises(ClientError) as raised:
-        functions.get_policy(FunctionName="echo")
+        functions.publish_version(FunctionName="echo")
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 

@@ -1,11 +1,19 @@
 """A day's work with SQS by boto3, which speaks JSON, and what other clients say in the query protocol."""
 
+import json
+import shutil
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from wire_app import served
+
+from forebay import App
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -189,8 +197,6 @@ def test_limits_are_told_in_aws_s_words(sqs, queue):
 
 
 def test_permissions_are_statements_of_the_policy(sqs, queue):
-    import json
-
     sqs.add_permission(QueueUrl=queue, Label="send", AWSAccountIds=["111122223333"], Actions=["SendMessage"])
     assert code(
         sqs.add_permission, QueueUrl=queue, Label="send", AWSAccountIds=["111122223333"], Actions=["SendMessage"]
@@ -223,3 +229,35 @@ def test_who_leaves_a_long_poll_takes_no_message_with_him(sqs, queue, wire):
     sqs.send_message(QueueUrl=queue, MessageBody="whole")
     (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2)["Messages"]
     assert message["Body"] == "whole"
+
+
+def test_tags_and_policies_of_a_store_go_on(tmp_path):
+    """The golden file is what app "shop" left whose queue, stream and topic had notes: tags, a policy, a consumer."""
+    shutil.copy(GOLDEN / "app-v4-notes.db", tmp_path / "forebay.db")
+    app = App("shop", store=str(tmp_path), region="eu-central-1", account="123456789012")
+    with served(app) as wire:
+        sqs, kinesis, sns = wire.client("sqs"), wire.client("kinesis"), wire.client("sns")
+        url = sqs.get_queue_url(QueueName="orders")["QueueUrl"]
+        assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"team": "a"}
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        assert attributes["ReceiveMessageWaitTimeSeconds"] == "7"
+        assert "111122223333" in attributes["Policy"]
+        assert kinesis.list_tags_for_stream(StreamName="clicks")["Tags"] == [{"Key": "team", "Value": "b"}]
+        arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"
+        assert [one["ConsumerName"] for one in kinesis.list_stream_consumers(StreamARN=arn)["Consumers"]] == ["one"]
+        (topic,) = sns.list_topics()["Topics"]
+        assert sns.list_tags_for_resource(ResourceArn=topic["TopicArn"])["Tags"] == [{"Key": "team", "Value": "c"}]
+        sqs.tag_queue(QueueUrl=url, Tags={"more": "x"})
+        assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"team": "a", "more": "x"}
+
+
+def test_a_store_from_before_there_were_tags_takes_them(tmp_path):
+    """The golden file is what app "shop" left before there were notes."""
+    shutil.copy(GOLDEN / "app-v4-buses.db", tmp_path / "forebay.db")
+    app = App("shop", store=str(tmp_path), region="eu-central-1", account="123456789012")
+    with served(app) as wire:
+        sqs = wire.client("sqs")
+        url = sqs.get_queue_url(QueueName="inbox")["QueueUrl"]
+        assert "Tags" not in sqs.list_queue_tags(QueueUrl=url)
+        sqs.tag_queue(QueueUrl=url, Tags={"team": "a"})
+        assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"team": "a"}

@@ -77,7 +77,8 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
     if !settings.address.ip().is_loopback() && !keys.any() {
         return Err(StartError::NoKeys(settings.address.ip()));
     }
-    let ledger = Ledger::begin(engine.registry().clone(), engine.calls(), settings.access_log).map_err(StartError::AccessLog)?;
+    let ledger =
+        Ledger::begin(engine.registry().clone(), engine.calls(), settings.access_log).map_err(StartError::AccessLog)?;
     let door = Door {
         engine: Arc::clone(engine),
         ledger,
@@ -346,7 +347,8 @@ fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fa
 
 /// Whether an operation changes nothing. What gives a worker its task, or runs something for a test, is none of those.
 pub fn is_reading(operation: &str) -> bool {
-    let begins = ["Get", "List", "Describe", "TestEventPattern", "Validate", "Filter", "Search", "Export", "SubscribeTo"];
+    let begins =
+        ["Get", "List", "Describe", "TestEventPattern", "Validate", "Filter", "Search", "Export", "SubscribeTo"];
     begins.iter().any(|word| operation.starts_with(word)) && operation != "GetActivityTask"
 }
 

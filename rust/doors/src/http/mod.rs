@@ -2,9 +2,9 @@
 //! On it the server of metrics and health, which never reads a body and never keeps a connection open.
 
 mod late;
-pub(crate) mod pieces;
 pub mod listener;
 mod operations;
+pub(crate) mod pieces;
 mod server;
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,8 @@ const CASES: &str = "../shared/cases/wire/smithy-protocol-tests-1.73.0.ast.json.
 const NO_DEFAULTS: &str = "botocore's models, out of which the tables are, have no default values";
 const NO_BODY: &str = "the case has no body: how a client compresses one is left to it";
 const CLIENTS: &str = "it says what a client puts up with, or sends, and no server answers so";
-const WHOLE_QUERY: &str = "the suite's case for servers, RestXmlServersPutAllQueryParamsInMap, has the map of a query string hold all of it";
+const WHOLE_QUERY: &str =
+    "the suite's case for servers, RestXmlServersPutAllQueryParamsInMap, has the map of a query string hold all of it";
 const S3_HOSTS: &str = "it says how a client puts a bucket's name into a host; the door's routing sees to what comes";
 
 /// Cases that are passed over, and why.

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::error::EngineError;
 use crate::base::limits::{
-    EVENT_AGE_MS_MAX, EVENT_AGE_MS_MIN, EVENT_FIRST_RETRY_DELAY_MS, EVENT_RETRY_ATTEMPTS_MAX, EVENT_SECOND_RETRY_DELAY_MS,
+    EVENT_AGE_MS_MAX, EVENT_AGE_MS_MIN, EVENT_FIRST_RETRY_DELAY_MS, EVENT_RETRY_ATTEMPTS_MAX,
+    EVENT_SECOND_RETRY_DELAY_MS,
 };
 
 /// Most waiting events of one function in memory.

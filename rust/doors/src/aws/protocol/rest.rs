@@ -309,8 +309,7 @@ pub fn write(model: &Model, shape: Option<&Shape>, status: u16, value: &Value) -
     match payload.map(|at| &members[at]) {
         Some(member) => write_payload(model, member, value.get(member.name), &mut written),
         // XML has a body where there is something to be put into it, JSON always.
-        None if has_body(written.status)
-            && (!model.is_rest_xml || members.iter().any(Member::is_in_answer))
+        None if has_body(written.status) && (!model.is_rest_xml || members.iter().any(Member::is_in_answer))
             || shape.error.is_some() =>
         {
             let (body, kind) = write_body(model, shape, shape.element.unwrap_or(shape.name), value);

@@ -76,7 +76,9 @@ struct Datum {
 async fn put_metric_data(call: &Call<'_>) -> Result<Value, Fault> {
     let namespace = call.input.needed("Namespace");
     if namespace.starts_with("AWS/") || namespace == "Forebay" {
-        return Err(invalid(format!("The value {namespace} for parameter Namespace is invalid: it is the runtime's own.")));
+        return Err(invalid(format!(
+            "The value {namespace} for parameter Namespace is invalid: it is the runtime's own."
+        )));
     }
     if !call.input.list("EntityMetricData").is_empty() {
         return Err(invalid("EntityMetricData: forebay knows no entities; put the data as MetricData"));
@@ -117,7 +119,11 @@ fn datum(namespace: &str, given: &Value, now_ms: i64) -> Result<Datum, Fault> {
     }
     let mut values = Histogram::new();
     let mut record = |value: f64, times: f64| {
-        let text = || invalid(format!("MetricData {name}: the value {value} cannot be kept, as only finite ones of 0 or more can."));
+        let text = || {
+            invalid(format!(
+                "MetricData {name}: the value {value} cannot be kept, as only finite ones of 0 or more can."
+            ))
+        };
         if !(0.0..1e15).contains(&times) || times.fract() != 0.0 {
             return Err(invalid(format!("MetricData {name}: {times} is no number of values.")));
         }
@@ -180,7 +186,8 @@ struct Asked {
 
 /// The metric of a name and of dimensions; `None` if there is none of them.
 fn asked(namespace: &str, name: &str, dimensions: &[Value], unit: Option<&str>) -> Option<Asked> {
-    let own = |described: &&Description| described.aws.is_some_and(|aws| aws.namespace == namespace && aws.name == name);
+    let own =
+        |described: &&Description| described.aws.is_some_and(|aws| aws.namespace == namespace && aws.name == name);
     let Some(described) = CATALOGUE.iter().find(own) else {
         let text = dimensions_text(dimensions);
         let labels = [("namespace", namespace), ("name", name), ("dimensions", &text)].into_iter();
@@ -328,10 +335,8 @@ async fn get_metric_data(call: &Call<'_>) -> Result<Value, Fault> {
         if input.text("ScanBy") != Some("TimestampAscending") {
             found.reverse();
         }
-        let (times, values): (Vec<Value>, Vec<Value>) = found
-            .into_iter()
-            .map(|(start, value)| (Value::Time(start as i64 * 1000), Value::Double(value)))
-            .unzip();
+        let (times, values): (Vec<Value>, Vec<Value>) =
+            found.into_iter().map(|(start, value)| (Value::Time(start as i64 * 1000), Value::Double(value))).unzip();
         results.push(
             Value::structure()
                 .with("Id", id)
@@ -407,12 +412,10 @@ async fn list_metrics(call: &Call<'_>) -> Result<Value, Fault> {
     let from = Token::read(input.text("NextToken")).ok_or_else(|| invalid("NextToken is invalid."))?;
     let (listed, next) = page(listed, PAGE, from, |one| &one.key);
     let metric = |one: Listed| {
-        let dimension = |(name, value)| Value::structure().with("Name", Value::Text(name)).with("Value", Value::Text(value));
+        let dimension =
+            |(name, value)| Value::structure().with("Name", Value::Text(name)).with("Value", Value::Text(value));
         let dimensions: Vec<Value> = one.dimensions.into_iter().map(dimension).collect();
-        Value::structure()
-            .with("Namespace", one.namespace)
-            .with("MetricName", one.name)
-            .with("Dimensions", dimensions)
+        Value::structure().with("Namespace", one.namespace).with("MetricName", one.name).with("Dimensions", dimensions)
     };
     Ok(Value::structure()
         .with("Metrics", listed.into_iter().map(metric).collect::<Vec<Value>>())

@@ -98,8 +98,9 @@ pub(super) async fn describe_stream(call: &Call<'_>) -> Result<Value, Fault> {
 
 pub(super) async fn describe_stream_summary(call: &Call<'_>) -> Result<Value, Fault> {
     let stream = call.described_stream(&call.stream()?).await?;
-    let summary =
-        described(&stream).with("OpenShardCount", stream["open_shards"].as_i64()).with("ConsumerCount", consumers_of(&stream).len());
+    let summary = described(&stream)
+        .with("OpenShardCount", stream["open_shards"].as_i64())
+        .with("ConsumerCount", consumers_of(&stream).len());
     Ok(Value::structure().with("StreamDescriptionSummary", summary))
 }
 

@@ -77,7 +77,8 @@ pub(super) async fn subscribe_to_shard(call: &Call<'_>) -> Result<Output, Fault>
     let (arn, shard) = (call.input.needed("ConsumerARN"), call.input.needed("ShardId"));
     let (stream, consumer) = by_arn(call, arn).await?;
     let place = call.input.get("StartingPosition").ok_or_else(|| fault(EngineError::Invalid(String::new())))?;
-    let at = start_of(call, &stream, shard, (place.needed("Type"), place.text("SequenceNumber"), place.time("Timestamp")));
+    let at =
+        start_of(call, &stream, shard, (place.needed("Type"), place.text("SequenceNumber"), place.time("Timestamp")));
     let at = at.await?;
     let begun = call.subscriptions.begin(arn, shard).ok_or_else(|| {
         let text = format!("Another active subscription exists for this consumer: {arn}, and this shard: {shard}");

@@ -33,7 +33,8 @@ async fn asynchronous(call: &Call<'_>, target: &Target, changes: Map<String, Jso
 /// A destination of this store by its ARN, as the engine names it.
 async fn destination(call: &Call<'_>, arn: &str) -> Result<String, Fault> {
     let wrong = || {
-        let text = format!("The destination ARN {arn} is invalid: a queue, a topic or a function of this app can be one.");
+        let text =
+            format!("The destination ARN {arn} is invalid: a queue, a topic or a function of this app can be one.");
         fault(EngineError::Invalid(text))
     };
     let parts: Vec<&str> = arn.splitn(6, ':').collect();

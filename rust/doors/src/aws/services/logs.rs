@@ -121,7 +121,9 @@ fn streams_of(group: &Json) -> BTreeMap<String, i64> {
 async fn create_log_group(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
     if input.text("kmsKeyId").is_some() || input.flag("deletionProtectionEnabled") == Some(true) {
-        return Err(invalid("kmsKeyId and deletionProtectionEnabled: forebay's log groups have neither; leave them out"));
+        return Err(invalid(
+            "kmsKeyId and deletionProtectionEnabled: forebay's log groups have neither; leave them out",
+        ));
     }
     if input.text("logGroupClass").is_some_and(|class| class != "STANDARD") {
         return Err(invalid("logGroupClass: there are groups of the class STANDARD alone"));
@@ -211,7 +213,9 @@ async fn note(call: &Call<'_>, group: &Json, name: &str, created_ms: Option<i64>
     }
     let annotate = Annotate { name: group["name"].as_str().unwrap_or_default().to_owned(), notes };
     call.ask(Request::StreamAnnotate(annotate)).await.map_err(|error| match error {
-        EngineError::TooLarge(_) => Fault::new("LimitExceededException", "Resource limit exceeded: the group has too many streams."),
+        EngineError::TooLarge(_) => {
+            Fault::new("LimitExceededException", "Resource limit exceeded: the group has too many streams.")
+        }
         error => fault(error),
     })?;
     Ok(())
@@ -260,7 +264,8 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
     let (streams, next) = if input.flag("descending") == Some(true) {
         streams.reverse();
         let from = from.name().map(str::to_owned);
-        let mut rest: Vec<_> = streams.into_iter().filter(|one| from.as_ref().is_none_or(|from| one.0 < *from)).collect();
+        let mut rest: Vec<_> =
+            streams.into_iter().filter(|one| from.as_ref().is_none_or(|from| one.0 < *from)).collect();
         let next = (rest.len() > limit).then(|| Token::after(&rest[limit - 1].0));
         rest.truncate(limit);
         (rest, next)
@@ -307,7 +312,8 @@ async fn put_log_events(call: &Call<'_>) -> Result<Value, Fault> {
     }
     let now_ms = call.now_ms();
     let kept_ms = group["retention_ms"].as_i64().unwrap_or_default().min(OLD_MS);
-    let (too_old, too_new) = (times.partition_point(|at| *at < now_ms - kept_ms), times.partition_point(|at| *at <= now_ms + AHEAD_MS));
+    let (too_old, too_new) =
+        (times.partition_point(|at| *at < now_ms - kept_ms), times.partition_point(|at| *at <= now_ms + AHEAD_MS));
     let records: Vec<Vec<u8>> = given[too_old..too_new.max(too_old)]
         .iter()
         .zip(&times[too_old..])
@@ -401,7 +407,13 @@ impl Wanted {
     }
 
     /// Read on from a place; the events, where the next call goes on, and whether the end was reached.
-    async fn forward(&self, call: &Call<'_>, group: &str, start: Start, limit: usize) -> Result<(Vec<Event>, u64, bool), Fault> {
+    async fn forward(
+        &self,
+        call: &Call<'_>,
+        group: &str,
+        start: Start,
+        limit: usize,
+    ) -> Result<(Vec<Event>, u64, bool), Fault> {
         let (mut found, mut bytes, mut scanned, mut at) = (Vec::new(), 0, 0, start);
         loop {
             let (events, next, is_end) = block(call, group, at, BLOCK).await?;
@@ -424,7 +436,13 @@ impl Wanted {
     }
 
     /// The last events before a position, oldest first.
-    async fn backward(&self, call: &Call<'_>, group: &Json, end: u64, limit: usize) -> Result<(Vec<Event>, u64), Fault> {
+    async fn backward(
+        &self,
+        call: &Call<'_>,
+        group: &Json,
+        end: u64,
+        limit: usize,
+    ) -> Result<(Vec<Event>, u64), Fault> {
         let shard = &group["shards"][0];
         let first = shard["first_sequence_number"].as_str().and_then(sequence::parse).map_or(end, |(_, at)| at);
         let (mut found, mut scanned, mut high, mut step) = (Vec::new(), 0, end, 1_000);

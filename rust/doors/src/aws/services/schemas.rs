@@ -109,7 +109,11 @@ async fn put_registry(call: &Call<'_>) -> Result<Value, Fault> {
 async fn create_registry(call: &Call<'_>) -> Result<Value, Fault> {
     refuse_tags(call)?;
     if described_registry(call).await.is_ok() {
-        return Err(named("ConflictException", 409, format!("Registry with name {} already exists.", registry_name(call))));
+        return Err(named(
+            "ConflictException",
+            409,
+            format!("Registry with name {} already exists.", registry_name(call)),
+        ));
     }
     put_registry(call).await
 }
@@ -133,8 +137,7 @@ async fn list_registries(call: &Call<'_>) -> Result<Value, Fault> {
     let is_aws = |name: &str| name.starts_with("aws.");
     let listed = call.ask(Request::RegistryList(Empty {})).await.map_err(fault)?;
     let name = |one: &Json| one["name"].as_str().unwrap_or_default().to_owned();
-    let mut found: Vec<(String, &Json)> =
-        listed.as_array().into_iter().flatten().map(|one| (name(one), one)).collect();
+    let mut found: Vec<(String, &Json)> = listed.as_array().into_iter().flatten().map(|one| (name(one), one)).collect();
     found.retain(|(name, _)| {
         name.starts_with(prefix)
             && match call.input.text("Scope") {
@@ -297,10 +300,8 @@ async fn get_discovered_schema(call: &Call<'_>) -> Result<Value, Fault> {
     };
     let (mut merged, mut envelope): (Option<Node>, _) = (None, None);
     for event in call.input.texts("Events") {
-        let found = envelope_of(event);
-        let detail = found.as_ref().and_then(|_| detail_of(event));
-        let node = Node::infer(detail.as_deref().unwrap_or(event)).map_err(|error| bad(error.to_string()))?;
-        envelope = envelope.or(found);
+        let node = Node::infer(event).map_err(|error| bad(error.to_string()))?;
+        envelope = envelope.or(envelope_of(event));
         match &mut merged {
             Some(merged) => merged.merge(node),
             None => merged = Some(node),
@@ -309,15 +310,6 @@ async fn get_discovered_schema(call: &Call<'_>) -> Result<Value, Fault> {
     let merged = merged.ok_or_else(|| bad("Events: at least one is needed."))?;
     let named = envelope.as_ref().map(|(source, detail_type)| (source.as_str(), detail_type.as_str()));
     Ok(Value::structure().with("Content", render(&merged, named, format)))
-}
-
-fn detail_of(event: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Event<'e> {
-        #[serde(borrow)]
-        detail: &'e serde_json::value::RawValue,
-    }
-    serde_json::from_str::<Event<'_>>(event).ok().map(|event| event.detail.get().to_owned())
 }
 
 // ---- discoverers: each bus has one, which learns from its events or does not
@@ -353,8 +345,12 @@ async fn discover(call: &Call<'_>, given: &Json, discovery: bool) -> Result<Json
 
 async fn create_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
     refuse_tags(call)?;
-    if call.input.flag("CrossAccount") == Some(true) || call.input.text("Description").is_some_and(|text| !text.is_empty()) {
-        return Err(bad("a discoverer here has no Description, and one account; leave Description and CrossAccount out"));
+    if call.input.flag("CrossAccount") == Some(true)
+        || call.input.text("Description").is_some_and(|text| !text.is_empty())
+    {
+        return Err(bad(
+            "a discoverer here has no Description, and one account; leave Description and CrossAccount out",
+        ));
     }
     let arn = call.input.needed("SourceArn");
     let prefix = format!("arn:aws:events:{}:{}:event-bus/", call.region, call.account);

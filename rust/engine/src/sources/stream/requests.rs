@@ -363,9 +363,9 @@ impl StreamRoom<'_> {
             .parse()
             .map_err(|_| EngineError::Invalid(format!("cursor {:?} of {} is none of ours", wait.cursor, wait.shard)))?;
         let mut shards = stream.shards.iter().filter_map(|&id| self.streams.shards[id as usize].as_ref());
-        let shard = shards.find(|shard| sequence::shard_id(shard.row.index) == wait.shard).ok_or_else(|| {
-            EngineError::NotFound(format!("stream {:?} has no shard {:?}", wait.name, wait.shard))
-        })?;
+        let shard = shards
+            .find(|shard| sequence::shard_id(shard.row.index) == wait.shard)
+            .ok_or_else(|| EngineError::NotFound(format!("stream {:?} has no shard {:?}", wait.name, wait.shard)))?;
         Ok((shard.durable <= at && shard.row.closed_at.is_none()).then_some(shard.row.id))
     }
 
