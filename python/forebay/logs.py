@@ -24,7 +24,7 @@ from forebay._model.one_line import UNSAFE, one_line
 from forebay._runtime.context import current
 from forebay._runtime.sync_twins import sync_twin
 from forebay._runtime.tracing import current_ids
-from forebay.errors import ForebayError
+from forebay.errors import ForebayError, ResourceNotFound
 
 if TYPE_CHECKING:
     import re
@@ -245,7 +245,11 @@ class FunctionLogs(logging.Handler):
             self.release()
             # An app that stops, or a full disk, is told elsewhere, and no handler is to suffer for its log.
             with contextlib.suppress(ForebayError):
-                self._put_sync(lines)
+                try:
+                    self._put_sync(lines)
+                except ResourceNotFound:  # somebody has deleted a group: it is made again
+                    self._known.clear()
+                    self._put_sync(lines)
 
     async def _put(self, lines: list[tuple[str, int, str]]) -> None:
         caller = self._caller
