@@ -50,7 +50,7 @@ pub struct Call<'d> {
     /// The key that signed.
     pub key_id: String,
     /// The id of what the engine accepted, where that has one of its own: the answer bears it.
-    pub own_id: &'d OnceLock<u128>,
+    pub own_id: OnceLock<u128>,
 }
 
 impl Call<'_> {

@@ -157,7 +157,13 @@ impl Door {
         };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
         entry.invocation = invocation.unwrap_or_default().chars().take(INVOCATION_MAX).collect();
-        self.carry_out(given, entry).await
+        let ready = self.prepare(given, entry);
+        // A long poll keeps nothing of its request but what was read out of it.
+        drop((head, body, authority));
+        match ready {
+            Ok((routed, call)) => carry_out(routed, call, entry).await,
+            Err(written) => Answered::Whole(written),
+        }
     }
 
     /// A UUID of version 4.
@@ -210,7 +216,8 @@ impl Door {
         }
     }
 
-    async fn carry_out(&self, given: Given<'_>, entry: &mut Entry<'_>) -> Answered {
+    /// Find the operation, see to who asks, and read the input.
+    fn prepare(&self, given: Given<'_>, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
         let signature = sigv4::read(given);
         let signed_for = signature.as_ref().ok().map(|signature| signature.service.as_str());
         let query = rest::pairs(given.query).unwrap_or_default();
@@ -223,39 +230,30 @@ impl Door {
             signed_for,
             form: form.as_ref(),
         };
-        let routed = match asked.route() {
-            Ok(routed) => routed,
-            Err(unrouted) => {
-                // Whoever is not let in learns nothing of what is served.
-                let Unrouted { model, protocol, fault } = *unrouted;
-                let fault = self.admit(&signature, given, None).err().unwrap_or(fault);
-                entry.error = Some(fault.name.clone());
-                return Answered::Whole(codec::write_error(protocol, model, &fault, &uuid_text(entry.id)));
-            }
-        };
+        let routed = asked.route().map_err(|unrouted| {
+            // Whoever is not let in learns nothing of what is served.
+            let Unrouted { model, protocol, fault } = *unrouted;
+            let fault = self.admit(&signature, given, None).err().unwrap_or(fault);
+            refused(protocol, model, &fault, entry)
+        })?;
         entry.operation = (routed.model.signing_name, routed.operation.name);
-        let own_id = OnceLock::new();
-        let done = match self.admit(&signature, given, Some(&routed)) {
-            Ok(key_id) => {
-                entry.key_id.clone_from(&key_id);
-                self.operate(&routed, given, (&query, form), key_id, &own_id).await
-            }
-            Err(fault) => Err(fault),
+        let admitted = self.admit(&signature, given, Some(&routed));
+        let read = admitted.and_then(|key_id| {
+            entry.key_id.clone_from(&key_id);
+            Ok((key_id, input_of(&routed, given, &query, form)?))
+        });
+        let (key_id, input) = read.map_err(|fault| refused(routed.protocol, routed.model, &fault, entry))?;
+        let call = Call {
+            engine: &self.engine,
+            subscriptions: &self.subscriptions,
+            region: &self.region,
+            account: &self.account,
+            input,
+            origin: format!("http://{}", given.authority),
+            key_id,
+            own_id: OnceLock::new(),
         };
-        entry.id = own_id.get().copied().unwrap_or(entry.id);
-        let request_id = uuid_text(entry.id);
-        let Routed { model, protocol, operation, .. } = routed;
-        match done {
-            Ok(Output::Value(value)) => {
-                entry.made = made(&value);
-                Answered::Whole(codec::write(protocol, model, operation, &value, &request_id))
-            }
-            Ok(Output::Stream(stream)) => Answered::Stream(stream),
-            Err(fault) => {
-                entry.error = Some(fault.name.clone());
-                Answered::Whole(codec::write_error(protocol, model, &fault, &request_id))
-            }
-        }
+        Ok((routed, call))
     }
 
     /// Whose request it is, if it is let in.
@@ -288,41 +286,46 @@ impl Door {
         }
         Ok(key.id)
     }
+}
 
-    async fn operate(
-        &self,
-        routed: &Routed,
-        given: Given<'_>,
-        (query, form): (&rest::Pairs, Option<Form>),
-        key_id: String,
-        own_id: &OnceLock<u128>,
-    ) -> Result<Output, Fault> {
-        let Routed { service, model, protocol, operation, labels } = routed;
-        let body = inflated(given)?;
-        let request = rest::Request { labels, query, headers: given.headers, body: &body };
-        let input = match (protocol, form, operation.input) {
-            (Protocol::Query, Some(mut form), Some(shape)) => {
-                if let Some(url) = queue_url(given) {
-                    form.add("QueueUrl", url);
-                }
-                crate::aws::protocol::query::read(model, model.shape(shape), &form)
-            }
-            _ => codec::read(*protocol, model, operation, request),
-        };
-        let input = input.map_err(|malformed| Fault::malformed(malformed.0))?;
-        validate(model, operation.input, &input)?;
-        let call = Call {
-            engine: &self.engine,
-            subscriptions: &self.subscriptions,
-            region: &self.region,
-            account: &self.account,
-            input,
-            origin: format!("http://{}", given.authority),
-            key_id,
-            own_id,
-        };
-        (service.call)(&call, operation.name).await
+/// Carry an operation out, and write what comes of it.
+async fn carry_out(routed: Routed, call: Call<'_>, entry: &mut Entry<'_>) -> Answered {
+    let Routed { service, model, protocol, operation, .. } = routed;
+    let done = (service.call)(&call, operation.name).await;
+    entry.id = call.own_id.get().copied().unwrap_or(entry.id);
+    match done {
+        Ok(Output::Value(value)) => {
+            entry.made = made(&value);
+            Answered::Whole(codec::write(protocol, model, operation, &value, &uuid_text(entry.id)))
+        }
+        Ok(Output::Stream(stream)) => Answered::Stream(stream),
+        Err(fault) => Answered::Whole(refused(protocol, model, &fault, entry)),
     }
+}
+
+/// Write a fault, and keep its name.
+fn refused(protocol: Protocol, model: &Model, fault: &Fault, entry: &mut Entry<'_>) -> Written {
+    entry.error = Some(fault.name.clone());
+    codec::write_error(protocol, model, fault, &uuid_text(entry.id))
+}
+
+/// The input of an operation, as its model allows it.
+fn input_of(routed: &Routed, given: Given<'_>, query: &rest::Pairs, form: Option<Form>) -> Result<Value, Fault> {
+    let Routed { model, protocol, operation, labels, .. } = routed;
+    let body = inflated(given)?;
+    let request = rest::Request { labels, query, headers: given.headers, body: &body };
+    let input = match (protocol, form, operation.input) {
+        (Protocol::Query, Some(mut form), Some(shape)) => {
+            if let Some(url) = queue_url(given) {
+                form.add("QueueUrl", url);
+            }
+            crate::aws::protocol::query::read(model, model.shape(shape), &form)
+        }
+        _ => codec::read(*protocol, model, operation, request),
+    };
+    let input = input.map_err(|malformed| Fault::malformed(malformed.0))?;
+    validate(model, operation.input, &input)?;
+    Ok(input)
 }
 
 /// What the model demands. SQS has words of its own for what is missing, and sees to the rest itself.

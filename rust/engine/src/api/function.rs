@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::changes::Changes;
+pub use crate::base::asynchronous::Asynchronous;
 pub use crate::base::limits::FunctionLimits;
-pub use crate::dispatch::asynchronous::Asynchronous;
 
 /// Names a function, a version (`name:number`) or an alias (`name:alias`).
 #[derive(Clone, Debug, Deserialize)]

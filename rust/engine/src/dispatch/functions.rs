@@ -6,9 +6,9 @@ use forebay_core::alias::Version;
 use forebay_core::concurrency::{FunctionId, UnitId};
 use serde::Deserialize;
 
+use crate::base::asynchronous::Asynchronous;
 use crate::base::error::EngineError;
 use crate::base::limits::FunctionLimits;
-use crate::dispatch::asynchronous::Asynchronous;
 use crate::dispatch::attempts::{HandlerId, Token};
 use crate::dispatch::program::Declared;
 use crate::dispatch::versions::{qualified, version_of};

@@ -79,27 +79,25 @@ fn fault(error: EngineError) -> Fault {
     }
 }
 
-impl Call<'_> {
-    /// The stream of the group that the input names, by its name or its ARN.
-    fn group(&self) -> Result<String, Fault> {
-        let given = self.input.text("logGroupName").or(self.input.text("logGroupIdentifier"));
-        let given = given.ok_or_else(|| invalid("logGroupName or logGroupIdentifier must be given."))?;
-        let prefix = format!("arn:aws:logs:{}:{}:log-group:", self.region, self.account);
-        let name = given.strip_prefix(&prefix).map_or(given, |name| name.trim_end_matches(":*"));
-        if name.starts_with("arn:") {
-            return Err(missing("group"));
-        }
-        Ok(format!("{GROUP}{name}"))
+/// The stream of the group that the input names, by its name or its ARN.
+fn group(call: &Call<'_>) -> Result<String, Fault> {
+    let given = call.input.text("logGroupName").or(call.input.text("logGroupIdentifier"));
+    let given = given.ok_or_else(|| invalid("logGroupName or logGroupIdentifier must be given."))?;
+    let prefix = group_arn(call, "");
+    let name = given.strip_prefix(&prefix).map_or(given, |name| name.trim_end_matches(":*"));
+    if name.starts_with("arn:") {
+        return Err(missing("group"));
     }
+    Ok(format!("{GROUP}{name}"))
+}
 
-    fn group_arn(&self, name: &str) -> String {
-        format!("arn:aws:logs:{}:{}:log-group:{name}", self.region, self.account)
-    }
+fn group_arn(call: &Call<'_>, name: &str) -> String {
+    format!("arn:aws:logs:{}:{}:log-group:{name}", call.region, call.account)
+}
 
-    async fn described_group(&self) -> Result<Json, Fault> {
-        let name = self.group()?;
-        self.ask(Request::StreamDescribe(Named { name })).await.map_err(fault)
-    }
+async fn described_group(call: &Call<'_>) -> Result<Json, Fault> {
+    let name = group(call)?;
+    call.ask(Request::StreamDescribe(Named { name })).await.map_err(fault)
 }
 
 fn name_of(group: &Json) -> &str {
@@ -131,11 +129,11 @@ async fn create_log_group(call: &Call<'_>) -> Result<Value, Fault> {
     if !input.entries("tags").is_empty() {
         return Err(invalid("tags: forebay's log groups have no tags; leave them out"));
     }
-    if call.described_group().await.is_ok() {
+    if described_group(call).await.is_ok() {
         return Err(Fault::new("ResourceAlreadyExistsException", "The specified log group already exists"));
     }
     let declare = Declare {
-        name: call.group()?,
+        name: group(call)?,
         shards: 1,
         retention_ms: RETENTION_DAYS * DAY_MS,
         retention_bytes: Some(GROUP_BYTES),
@@ -145,7 +143,7 @@ async fn create_log_group(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn delete_log_group(call: &Call<'_>) -> Result<Value, Fault> {
-    call.ask(Request::StreamDelete(Named { name: call.group()? })).await.map_err(fault)?;
+    call.ask(Request::StreamDelete(Named { name: group(call)? })).await.map_err(fault)?;
     Ok(Value::structure())
 }
 
@@ -167,7 +165,7 @@ async fn describe_log_groups(call: &Call<'_>) -> Result<Value, Fault> {
     let limit = input.int("limit").unwrap_or(50).clamp(1, 50) as usize;
     let (groups, next) = page(groups, limit, from, |group| name_of(group));
     let group = |group: &&Json| {
-        let arn = call.group_arn(name_of(group));
+        let arn = group_arn(call, name_of(group));
         Value::structure()
             .with("logGroupName", name_of(group))
             .with("creationTime", group["created_ms"].as_i64())
@@ -183,7 +181,7 @@ async fn describe_log_groups(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn keep_for(call: &Call<'_>, days: u64) -> Result<Value, Fault> {
-    let alter = Alter { name: call.group()?, retention_ms: Some(days * DAY_MS), retention_bytes: None };
+    let alter = Alter { name: group(call)?, retention_ms: Some(days * DAY_MS), retention_bytes: None };
     call.ask(Request::StreamAlter(alter)).await.map_err(fault)?;
     Ok(Value::structure())
 }
@@ -222,7 +220,7 @@ async fn note(call: &Call<'_>, group: &Json, name: &str, created_ms: Option<i64>
 }
 
 async fn create_log_stream(call: &Call<'_>) -> Result<Value, Fault> {
-    let group = call.described_group().await?;
+    let group = described_group(call).await?;
     let name = call.input.needed("logStreamName");
     if name.chars().count() > 256 {
         return Err(invalid("logStreamName: forebay's log streams have names of at most 256 characters"));
@@ -236,7 +234,7 @@ async fn create_log_stream(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// The stream is not listed any more. Its events go with the group's retention.
 async fn delete_log_stream(call: &Call<'_>) -> Result<Value, Fault> {
-    let group = call.described_group().await?;
+    let group = described_group(call).await?;
     let name = call.input.needed("logStreamName");
     if !streams_of(&group).contains_key(name) {
         return Err(missing("stream"));
@@ -247,7 +245,7 @@ async fn delete_log_stream(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
-    let group = call.described_group().await?;
+    let group = described_group(call).await?;
     let prefix = input.text("logStreamNamePrefix").unwrap_or_default();
     let by_time = input.text("orderBy") == Some("LastEventTime");
     if by_time && !prefix.is_empty() {
@@ -272,7 +270,7 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
     } else {
         page(streams, limit, from, |one| &one.0)
     };
-    let arn = call.group_arn(name_of(&group));
+    let arn = group_arn(call, name_of(&group));
     let stream = |(_, name, created): &(String, String, i64)| {
         Value::structure()
             .with("logStreamName", name.as_str())
@@ -296,7 +294,7 @@ struct Event {
 }
 
 async fn put_log_events(call: &Call<'_>) -> Result<Value, Fault> {
-    let (group, stream) = (call.described_group().await?, call.input.needed("logStreamName"));
+    let (group, stream) = (described_group(call).await?, call.input.needed("logStreamName"));
     if !streams_of(&group).contains_key(stream) {
         return Err(missing("stream"));
     }
@@ -489,7 +487,7 @@ fn place(token: &str) -> Result<(bool, u64), Fault> {
 }
 
 async fn get_log_events(call: &Call<'_>) -> Result<Value, Fault> {
-    let group = call.described_group().await?;
+    let group = described_group(call).await?;
     let stream = call.input.needed("logStreamName");
     if !streams_of(&group).contains_key(stream) {
         return Err(missing("stream"));
@@ -532,7 +530,7 @@ async fn get_log_events(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn filter_log_events(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
-    let group = call.described_group().await?;
+    let group = described_group(call).await?;
     let streams: Vec<String> = input.texts("logStreamNames").map(str::to_owned).collect();
     if !streams.is_empty() && input.text("logStreamNamePrefix").is_some() {
         return Err(invalid("logStreamNames and logStreamNamePrefix cannot be given together."));
