@@ -421,12 +421,12 @@ catalogue! {
     ProxyBorrowTimeouts: "forebay_dbproxy_borrow_timeouts_total", Some(own("BorrowTimeouts")), Counter, Count, ["proxy"], NONE,
         "Clients that waited in vain for a database connection.";
     AwsRequests: "forebay_aws_requests_total", Some(own("AwsRequests")), Counter, Count, ["service", "operation", "outcome"], NONE,
-        "Requests to AWS's wire API that were let in; outcome is success, client_error or server_error.";
+        "Requests to AWS's wire API that were let in, by outcome: a success, an error of the client, or one of the server.";
     AwsDuration: "forebay_aws_request_duration_seconds",
         Some(Aws { namespace: "Forebay", name: "AwsRequestDuration", unit: "Milliseconds", scale: 1000.0 }),
         Distribution, Seconds, ["service", "operation"], CALL, "Time of a request to AWS's wire API, the wait of a long poll included.";
     UserMetric: "forebay_user_metric", None, Distribution, Count, ["namespace", "name", "dimensions", "unit"], USER,
-        "Values that were put by PutMetricData of AWS's wire API.";
+        "Values that clients of AWS's wire API put as metrics of their own.";
 }
 
 impl Metric {
