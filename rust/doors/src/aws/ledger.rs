@@ -21,6 +21,9 @@ use crate::aws::protocol::time;
 /// Most lines that wait to be written; beyond them lines are left out, and one says how many.
 const LINES_MAX: usize = 16_384;
 
+/// About how many bytes are written at once.
+const WRITE_BYTES: usize = 1 << 16;
+
 /// Where the access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTo {
@@ -182,12 +185,14 @@ impl AccessLog {
 fn write_lines(waiting: &Receiver<String>, mut out: Box<dyn Write + Send>, left_out: &std::sync::atomic::AtomicU64) {
     while let Ok(first) = waiting.recv() {
         let mut text = first;
-        while let Some(next) = waiting.try_recv().ok().filter(|_| text.len() < 1 << 16) {
+        while text.len() < WRITE_BYTES {
+            let Ok(next) = waiting.try_recv() else { break };
             text.push_str(&next);
         }
         let lost = left_out.swap(0, std::sync::atomic::Ordering::Relaxed);
         if lost > 0 {
-            text.push_str(&format!("{}\n", json!({"left_out": lost})));
+            text.push_str(&json!({"left_out": lost}).to_string());
+            text.push('\n');
         }
         // A log that cannot be written is no reason to refuse requests. What is lost is counted as left out.
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
