@@ -1,3 +1,0 @@
-module forebay/aws
-
-go 1.24
