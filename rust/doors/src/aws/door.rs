@@ -161,7 +161,7 @@ impl Door {
         // A long poll keeps nothing of its request but what was read out of it.
         drop((head, body, authority));
         match ready {
-            Ok((routed, call)) => carry_out(routed, call, entry).await,
+            Ok((routed, call)) => carry_out(routed, &call, entry).await,
             Err(written) => Answered::Whole(written),
         }
     }
@@ -289,9 +289,9 @@ impl Door {
 }
 
 /// Carry an operation out, and write what comes of it.
-async fn carry_out(routed: Routed, call: Call<'_>, entry: &mut Entry<'_>) -> Answered {
+async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> Answered {
     let Routed { service, model, protocol, operation, .. } = routed;
-    let done = (service.call)(&call, operation.name).await;
+    let done = (service.call)(call, operation.name).await;
     entry.id = call.own_id.get().copied().unwrap_or(entry.id);
     match done {
         Ok(Output::Value(value)) => {

@@ -353,6 +353,8 @@ async fn block(call: &Call<'_>, group: &str, at: Start, limit: u64) -> Result<(V
     Ok((events, next, given["behind"].as_u64() == Some(0)))
 }
 
+/// Where events are looked for.
+#[derive(Clone, Copy)]
 enum Start {
     At(u64),
     Since(i64),
