@@ -180,7 +180,9 @@ async fn put_events(call: &Call<'_>) -> Result<Value, Fault> {
             Err(error) => {
                 let refused = no_bus(&bus, error);
                 let told = Value::structure().with("ErrorCode", refused.name).with("ErrorMessage", refused.message);
-                places.into_iter().for_each(|place| results[place] = told.clone());
+                for place in places {
+                    results[place] = told.clone();
+                }
                 continue;
             }
         };
