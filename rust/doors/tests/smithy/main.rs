@@ -224,7 +224,7 @@ impl Suite {
                 let output = shape.map_or_else(Value::structure, |shape| value(self.model, shape, &case["params"]));
                 let output = if output == Value::Null { Value::structure() } else { output };
                 let written = write(self.protocol, self.model, operation, &output, request_id(case));
-                tally.note(case["id"].as_str().unwrap(), self.compare(case, &written));
+                tally.note(case["id"].as_str().unwrap(), Self::compare(case, &written));
             }
             for &error in &operation.errors {
                 let shape = self.model.shape(error);
@@ -237,7 +237,7 @@ impl Suite {
                 };
                 for case in self.cases("httpResponseTests", given) {
                     let written = self.error(shape, case);
-                    tally.note(case["id"].as_str().unwrap(), self.compare(case, &written));
+                    tally.note(case["id"].as_str().unwrap(), Self::compare(case, &written));
                 }
             }
         }
@@ -254,7 +254,7 @@ impl Suite {
         write_error(self.protocol, self.model, &fault, request_id(case))
     }
 
-    fn compare(&self, case: &Json, written: &Written) -> Result<(), String> {
+    fn compare(case: &Json, written: &Written) -> Result<(), String> {
         if case["code"] != written.status {
             return Err(format!("status {} in place of {}", written.status, case["code"]));
         }
