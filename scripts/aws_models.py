@@ -45,11 +45,12 @@ SERVED = {
         CreateQueue GetQueueUrl ListQueues GetQueueAttributes SetQueueAttributes DeleteQueue PurgeQueue SendMessage
         SendMessageBatch ReceiveMessage DeleteMessage DeleteMessageBatch ChangeMessageVisibility
         ChangeMessageVisibilityBatch TagQueue UntagQueue ListQueueTags ListDeadLetterSourceQueues StartMessageMoveTask
-        ListMessageMoveTasks CancelMessageMoveTask""",
+        ListMessageMoveTasks CancelMessageMoveTask AddPermission RemovePermission""",
     "kinesis/2013-12-02": """
         CreateStream DeleteStream DescribeStream DescribeStreamSummary ListStreams ListShards PutRecord PutRecords
         GetShardIterator GetRecords UpdateShardCount IncreaseStreamRetentionPeriod DecreaseStreamRetentionPeriod AddTagsToStream
-        RemoveTagsFromStream ListTagsForStream TagResource UntagResource ListTagsForResource DescribeLimits""",
+        RemoveTagsFromStream ListTagsForStream TagResource UntagResource ListTagsForResource DescribeLimits SplitShard MergeShards
+        RegisterStreamConsumer DeregisterStreamConsumer DescribeStreamConsumer ListStreamConsumers SubscribeToShard""",
     "sns/2010-03-31": """
         CreateTopic DeleteTopic ListTopics GetTopicAttributes SetTopicAttributes Subscribe Unsubscribe ListSubscriptions
         ListSubscriptionsByTopic GetSubscriptionAttributes SetSubscriptionAttributes Publish PublishBatch TagResource
@@ -57,7 +58,12 @@ SERVED = {
     "lambda/2015-03-31": """
         Invoke GetFunction GetFunctionConfiguration ListFunctions ListVersionsByFunction CreateEventSourceMapping
         GetEventSourceMapping ListEventSourceMappings UpdateEventSourceMapping DeleteEventSourceMapping PutFunctionConcurrency
-        GetFunctionConcurrency DeleteFunctionConcurrency CreateAlias GetAlias ListAliases UpdateAlias GetAccountSettings""",
+        GetFunctionConcurrency DeleteFunctionConcurrency CreateAlias GetAlias ListAliases UpdateAlias GetAccountSettings
+        InvokeAsync InvokeWithResponseStream PutFunctionEventInvokeConfig UpdateFunctionEventInvokeConfig
+        GetFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig ListFunctionEventInvokeConfigs
+        PutProvisionedConcurrencyConfig GetProvisionedConcurrencyConfig DeleteProvisionedConcurrencyConfig
+        ListProvisionedConcurrencyConfigs GetFunctionCodeSigningConfig GetFunctionRecursionConfig GetRuntimeManagementConfig
+        GetPolicy""",
     "sts/2011-06-15": "GetCallerIdentity",
     "events/2015-10-07": """
         PutEvents PutRule DescribeRule ListRules EnableRule DisableRule DeleteRule PutTargets RemoveTargets ListTargetsByRule
@@ -67,6 +73,14 @@ SERVED = {
     "stepfunctions/2016-11-23": """
         CreateStateMachine UpdateStateMachine DescribeStateMachine ListStateMachines ValidateStateMachineDefinition StartExecution
         DescribeExecution ListExecutions GetExecutionHistory StopExecution SendTaskSuccess SendTaskFailure SendTaskHeartbeat""",
+    "schemas/2019-12-02": """
+        CreateRegistry DescribeRegistry UpdateRegistry DeleteRegistry ListRegistries CreateSchema UpdateSchema DescribeSchema
+        DeleteSchema DeleteSchemaVersion ListSchemas ListSchemaVersions SearchSchemas ExportSchema GetDiscoveredSchema
+        CreateDiscoverer DescribeDiscoverer ListDiscoverers StartDiscoverer StopDiscoverer DeleteDiscoverer""",
+    "logs/2014-03-28": """
+        CreateLogGroup DeleteLogGroup DescribeLogGroups PutRetentionPolicy DeleteRetentionPolicy CreateLogStream DeleteLogStream
+        DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents""",
+    "cloudwatch/2010-08-01": "PutMetricData GetMetricData GetMetricStatistics ListMetrics",
 }
 
 # SQS's model says no more how the query protocol names things: these are the names of API version 2012-11-05.
@@ -163,6 +177,7 @@ def table(service: str, served: list[str]) -> str:
     metadata = {key: model["metadata"][key] for key in METADATA if key in model["metadata"]}
     if service.startswith("sqs/"):
         metadata["xmlNamespace"] = "http://queue.amazonaws.com/doc/2012-11-05/"
+        metadata["errorNamespace"] = "com.amazonaws.sqs"
     others = sorted(set(model["operations"]) - set(served))
     routes = [[model["operations"][name]["http"][part] for part in ("method", "requestUri")] for name in others]
     is_rest = model["metadata"]["protocol"].startswith("rest")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forebay_bench import (
+    aws,
     bus,
     concurrency,
     dbproxy,
@@ -38,6 +39,7 @@ FAMILIES = (
     bus.SCENARIOS,
     schedule.SCENARIOS,
     workflow.SCENARIOS,
+    aws.SCENARIOS,
     destinations.SCENARIOS,
     startup.SCENARIOS,
     histogram.SCENARIOS,

@@ -168,6 +168,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         http_tls: bool | None = None,
         aws_host: str = "127.0.0.1",
         aws_port: int = 0,
+        aws_access_log: str | os.PathLike[str] | None = None,
     ) -> None:
         """Open the store, open what is attached, and let the mappings run.
 
@@ -185,6 +186,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
                 `forebay aws keys create` makes.
             aws_port: 0: nowhere. AWS's SDKs and command line use it as their endpoint: `endpoint_url="http://127.0.0.1:4566"`.
                 The process that owns the store serves it.
+            aws_access_log: a file that gets one line of JSON for each request to that API: its time, its id, the key, the
+                operation, the status and how long it took. `"-"`: standard error. None: no log.
 
         Raises:
             InvalidParameterValue: the owner cannot listen on the address, or other machines reach it and there is no token.
@@ -204,7 +207,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             )
         metrics = MetricsAddress(host=metrics_host, port=metrics_port, token=metrics_token)
         http = HttpAddress(host=http_host, port=http_port, tls=http_tls)
-        wire = WireAddress(host=aws_host, port=aws_port)
+        access_log = None if aws_access_log is None else os.fspath(aws_access_log)
+        wire = WireAddress(host=aws_host, port=aws_port, access_log=access_log)
         self._guard_forks()
         from forebay._app.run import AppRun  # noqa: PLC0415  a process that runs one function starts no app
 

@@ -6,25 +6,32 @@ adds a `RequestFilter` to handlers of its own.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import sys
+import threading
 import time
 import traceback
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TextIO
 
 import orjson
 
 from forebay._model import checks
 from forebay._model.one_line import UNSAFE, one_line
 from forebay._runtime.context import current
+from forebay._runtime.sync_twins import sync_twin
 from forebay._runtime.tracing import current_ids
+from forebay.errors import ForebayError, ResourceNotFound
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
     from datetime import tzinfo
+
+    from forebay._runtime.caller import Caller
 
 Form = Literal["auto", "text", "json"]
 BELOW: Final = "  | "
@@ -163,3 +170,115 @@ def _encoded(fields: dict[str, Any]) -> str:
 def _escaped(found: re.Match[str]) -> str:
     """Escape what JSON may have as it is, and a terminal or a reader of lines takes for more than text."""
     return f"\\u{ord(found[0]):04x}"
+
+
+class _App(Protocol):
+    _caller: Caller
+
+    @property
+    def name(self) -> str: ...
+
+
+class FunctionLogs(logging.Handler):
+    """Keeps what functions log, for `FilterLogEvents` and `GetLogEvents` of AWS's wire API: `app.attach(FunctionLogs(app))`.
+
+    Each function has a group of its own, `/aws/lambda/NAME`, and in it a stream for each day. What is logged in processes of
+    functions is kept as well. What a handler prints is not. A thread puts the lines, so that no handler waits for them; of
+    10,000 lines that wait the later ones are left out.
+
+    Args:
+        app: whose functions.
+        retention: days for which lines are kept, 1 to 3,653; of one group at most 256 MiB are kept.
+        level: the least important lines that are kept.
+
+    Raises:
+        InvalidParameterValue: an option outside its range.
+
+    """
+
+    def __init__(self, app: _App, *, retention: int = 7, level: str = "INFO") -> None:
+        checks.integer("retention", retention, low=1, high=3_653)
+        checks.one_of("level", level, LEVELS)
+        super().__init__(level)
+        self._app = app
+        self._caller = app._caller  # noqa: SLF001  the app's own verbs would declare a group as a stream of the user's
+        self._retention_ms = retention * 86_400_000
+        self._lines: list[tuple[str, int, str]] = []
+        self._known: set[tuple[str, str]] = set()
+        self._awake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._ends = False
+        self.addFilter(RequestFilter())
+        self.setFormatter(_LambdaFormatter())
+
+    async def __aenter__(self) -> Self:
+        """Begin to keep what is logged."""
+        self._known.clear()
+        self._ends = False
+        self._thread = threading.Thread(target=self._run, name="forebay-logs", daemon=True)
+        self._thread.start()
+        logging.getLogger().addHandler(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Keep nothing more."""
+        logging.getLogger().removeHandler(self)
+        self._ends = True
+        self._awake.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 10)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put a line on its way. What is logged outside of a handler is passed over."""
+        function = getattr(record, "function_name", None)
+        # Whoever calls this holds the handler's lock.
+        if function is not None and len(self._lines) < _WAITING_MAX:
+            self._lines.append((function, int(record.created * 1000), self.format(record)))
+            self._awake.set()
+
+    def _run(self) -> None:
+        while not self._ends:
+            self._awake.wait()
+            self._awake.clear()
+            self.acquire()
+            lines, self._lines = self._lines, []
+            self.release()
+            # An app that stops, or a full disk, is told elsewhere, and no handler is to suffer for its log.
+            with contextlib.suppress(ForebayError):
+                try:
+                    self._put_sync(lines)
+                except ResourceNotFound:  # somebody has deleted a group: it is made again
+                    self._known.clear()
+                    self._put_sync(lines)
+
+    async def _put(self, lines: list[tuple[str, int, str]]) -> None:
+        caller = self._caller
+        for function in dict.fromkeys(line[0] for line in lines):
+            group = f"log:/aws/lambda/{function}"
+            stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[$LATEST]{self._app.name}"
+            if (group, stream) not in self._known:
+                declared = {"shards": 1, "retention_ms": self._retention_ms, "retention_bytes": _GROUP_BYTES}
+                await caller.ask("stream.declare", name=group, **declared)
+                notes = {f"log-stream:{stream}": str(int(time.time() * 1000))}
+                await caller.ask("stream.annotate", name=group, notes=notes)
+                self._known.add((group, stream))
+            texts = [(at, text) for name, at, text in lines if name == function]
+            ours = [(at.to_bytes(8, "big") + text.encode(errors="replace"), stream) for at, text in texts]
+            for first in range(0, len(ours), _PUT_MAX):
+                await caller.put_many(group, ours[first : first + _PUT_MAX])
+
+    _put_sync = sync_twin(_put)
+
+
+_GROUP_BYTES: Final = 256 << 20
+_PUT_MAX: Final = 500
+_WAITING_MAX: Final = 10_000
+
+
+class _LambdaFormatter(logging.Formatter):
+    """A line as AWS Lambda's Python runtime writes it: level, time, request, message, between tabs; a traceback below it."""
+
+    def __init__(self) -> None:
+        line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
+        super().__init__(line, "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime

@@ -361,13 +361,13 @@ async def test_eleven_entries_and_more_than_a_mebibyte_are_refused(app):
 async def test_more_receives_than_may_wait_for_a_queue_are_refused(app, clock):
     queue = app.queue("q")
     async with app:
-        waiting = [asyncio.create_task(queue.receive(wait=20)) for _ in range(4_096)]
+        waiting = [asyncio.create_task(queue.receive(wait=20)) for _ in range(10_240)]
         await clock.settle()
-        with pytest.raises(TooManyRequests, match='4096 receives wait for queue "q" already') as refused:
+        with pytest.raises(TooManyRequests, match='10240 receives wait for queue "q" already') as refused:
             await queue.receive(wait=1)
         assert (refused.value.reason, refused.value.retry_after) == ("WaitingReceives", 1.0)
         await clock.advance(20)
-        assert await asyncio.gather(*waiting) == [[]] * 4_096
+        assert await asyncio.gather(*waiting) == [[]] * 10_240
 
 
 async def test_receives_out_of_range_are_refused(app):

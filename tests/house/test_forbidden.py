@@ -41,6 +41,7 @@ HOSTS = {
     "mariadb.com",
     "opentelemetry.io",
     "prometheus.io",
+    "monitoring.amazonaws.com",
     "queue.amazonaws.com",  # the names of XML namespaces: nothing is fetched
     "sns.amazonaws.com",
     "sts.amazonaws.com",

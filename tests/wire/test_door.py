@@ -4,13 +4,16 @@ import http.client
 import json
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from wire_app import REGION, served
+from wire_app import REGION, free_port, served
 
 JSON = "application/x-amz-json-1.0"
 LIST = {"Content-Type": JSON, "X-Amz-Target": "AmazonSQS.ListQueues"}
@@ -149,8 +152,6 @@ def test_what_no_sdk_sends_is_refused_and_harms_nothing(wire):
     assert kind(post(LIST, b"[" * 100_000)) == "SerializationException"
     assert kind(post(LIST, b'{"MaxResults": "ten"}')) == "SerializationException"
     assert kind(post({**LIST, "X-Amz-Target": "AmazonSQS.Nothing"}, b"{}")) == "UnknownOperationException"
-    answer = post({**LIST, "X-Amz-Target": "AmazonSQS.AddPermission"}, b"{}")
-    assert (answer[0], kind(answer)) == (501, "NotImplemented")
     assert kind(post({"Content-Type": JSON}, b"{}")) == "UnknownOperationException"
     assert kind(post({**LIST, "Content-Encoding": "gzip"}, b"no gzip")) == "SerializationException"
     headers = {**signed(wire, LIST), "Content-Length": str(1 << 40)}
@@ -172,3 +173,70 @@ def test_java_s_cbor_is_spoken_for_kinesis(wire):
     status, _, told = ask(wire.port, signed(wire, headers, body, service="kinesis"), body)
     assert status == 400 and b"ResourceInUseException" in told
     assert wire.client("kinesis").list_streams()["StreamNames"] == ["s"]
+
+
+def test_each_request_is_a_line_of_the_access_log_without_its_secrets(make_app, tmp_path):
+    path = tmp_path / "access.jsonl"
+    with served(make_app(), aws_access_log=path) as wire:
+        sqs = wire.client("sqs")
+        url = sqs.create_queue(QueueName="q")["QueueUrl"]
+        sent = sqs.send_message(QueueUrl=url, MessageBody="a body that nobody logs")
+        with pytest.raises(ClientError):
+            sqs.get_queue_url(QueueName="none")
+        ask(wire.port, LIST)
+        headers = {**LIST, "X-Amz-Target": "AmazonSQS.ReceiveMessage"}
+        body = b'{"QueueUrl": "%s", "WaitTimeSeconds": 20}' % url.replace("/q", "/empty").encode()
+        sqs.create_queue(QueueName="empty")
+        connection = http.client.HTTPConnection("127.0.0.1", wire.port, timeout=20)
+        connection.request("POST", "/", body, signed(wire, headers, body))
+        time.sleep(0.3)
+        connection.close()
+        time.sleep(0.3)
+    text = path.read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    told = [(line["operation"], line["status"], line.get("error"), line["key_id"]) for line in lines]
+    assert told == [
+        ("CreateQueue", 200, None, "forebay"),
+        ("SendMessage", 200, None, "forebay"),
+        ("GetQueueUrl", 400, "QueueDoesNotExist", "forebay"),
+        ("ListQueues", 403, "MissingAuthenticationTokenException", ""),
+        ("CreateQueue", 200, None, "forebay"),
+        ("ReceiveMessage", 499, None, "k"),
+    ]
+    assert lines[1]["request_id"] == sent["ResponseMetadata"]["RequestId"]
+    assert lines[1]["service"] == "sqs" and lines[1]["took_ms"] > 0 and lines[1]["invocation_id"]
+    assert "a body" not in text and "Signature" not in text
+
+
+def test_an_access_log_that_cannot_be_written_is_refused(make_app, tmp_path):
+    import asyncio
+
+    from forebay.errors import InvalidParameterValue
+
+    with pytest.raises(InvalidParameterValue, match="aws_access_log"):
+        asyncio.run(make_app().start(aws_port=free_port(), aws_access_log=tmp_path / "none" / "log"))
+    with pytest.raises(InvalidParameterValue, match="aws_access_log"):
+        asyncio.run(make_app().start(aws_access_log=""))
+
+
+def test_an_idle_long_poll_costs_no_thread_and_a_send_wakes_it(wire):
+    sqs = wire.client("sqs")
+    url = sqs.create_queue(QueueName="idle")["QueueUrl"]
+    body = b'{"QueueUrl": "%s", "WaitTimeSeconds": 20}' % url.encode()
+    headers = signed(wire, {**LIST, "X-Amz-Target": "AmazonSQS.ReceiveMessage"}, body)
+    threads = threading.active_count(), len(list(Path("/proc/self/task").iterdir()))
+    connections = [http.client.HTTPConnection("127.0.0.1", wire.port, timeout=30) for _ in range(200)]
+    try:
+        for connection in connections:
+            connection.request("POST", "/", body, headers)
+        time.sleep(0.3)
+        assert (threading.active_count(), len(list(Path("/proc/self/task").iterdir()))) == threads
+        began = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - began < 0.1, "they wait without a look at anything"
+        sqs.send_message(QueueUrl=url, MessageBody="one")
+        answer = connections[0].getresponse()
+        assert b'"Body":"one"' in answer.read(), "who has waited longest is served first"
+    finally:
+        for connection in connections:
+            connection.close()

@@ -65,7 +65,7 @@ def test_what_cannot_be_invoked_is_told_as_aws_does(functions):
     with pytest.raises(functions.exceptions.InvalidParameterValueException, match="LogType"):
         functions.invoke(FunctionName="echo", LogType="Tail")
     with pytest.raises(ClientError) as raised:
-        functions.get_policy(FunctionName="echo")
+        functions.publish_version(FunctionName="echo")
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
 
 
@@ -125,3 +125,71 @@ def test_a_stream_is_mapped_to_a_function(functions, wire):
         100,
     )
     assert given["FilterCriteria"] == {"Filters": [{"Pattern": '{"data": {"a": [1]}}'}]}
+
+
+def test_asynchronous_invocation_is_configured_and_set_back(functions, wire):
+    queue = wire.client("sqs").create_queue(QueueName="failed")["QueueUrl"]
+    arn = "arn:aws:sqs:eu-central-1:123456789012:failed"
+    declared = functions.get_function_event_invoke_config(FunctionName="echo")
+    assert (declared["MaximumRetryAttempts"], declared["MaximumEventAgeInSeconds"]) == (2, 21_600)
+    put = functions.put_function_event_invoke_config(
+        FunctionName="echo", MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": arn}}
+    )
+    assert (put["MaximumRetryAttempts"], put["MaximumEventAgeInSeconds"]) == (0, 21_600)
+    assert put["DestinationConfig"]["OnFailure"]["Destination"] == arn
+    functions.invoke(FunctionName="echo", InvocationType="Event", Payload=b'"fail"')
+    answer = wire.client("sqs").receive_message(QueueUrl=queue, WaitTimeSeconds=10)
+    record = json.loads(answer["Messages"][0]["Body"])
+    assert (record["requestContext"]["condition"], record["requestPayload"]) == ("RetriesExhausted", "fail")
+    assert record["requestContext"]["approximateInvokeCount"] == 1
+    updated = functions.update_function_event_invoke_config(FunctionName="echo", MaximumEventAgeInSeconds=60)
+    assert (updated["MaximumRetryAttempts"], updated["MaximumEventAgeInSeconds"]) == (0, 60)
+    (listed,) = functions.list_function_event_invoke_configs(FunctionName="echo")["FunctionEventInvokeConfigs"]
+    assert listed["MaximumEventAgeInSeconds"] == 60
+    functions.delete_function_event_invoke_config(FunctionName="echo")
+    assert functions.get_function_event_invoke_config(FunctionName="echo")["MaximumRetryAttempts"] == 2
+    with pytest.raises(functions.exceptions.InvalidParameterValueException, match="destination ARN"):
+        functions.put_function_event_invoke_config(
+            FunctionName="echo", DestinationConfig={"OnFailure": {"Destination": arn + "-none"}}
+        )
+    with pytest.raises(functions.exceptions.ResourceNotFoundException):
+        functions.get_function_event_invoke_config(FunctionName="none")
+
+
+def test_what_is_the_same_of_every_function_is_told(functions):
+    assert functions.get_function_recursion_config(FunctionName="echo")["RecursiveLoop"] == "Terminate"
+    assert functions.get_runtime_management_config(FunctionName="echo")["UpdateRuntimeOn"] == "Auto"
+    assert functions.get_function_code_signing_config(FunctionName="echo")["FunctionName"] == "echo"
+    with pytest.raises(functions.exceptions.ResourceNotFoundException):
+        functions.get_policy(FunctionName="echo")
+    with pytest.raises(functions.exceptions.ProvisionedConcurrencyConfigNotFoundException):
+        functions.get_provisioned_concurrency_config(FunctionName="echo", Qualifier="$LATEST")
+    with pytest.raises(functions.exceptions.InvalidParameterValueException, match="unpublished"):
+        functions.put_provisioned_concurrency_config(
+            FunctionName="echo", Qualifier="$LATEST", ProvisionedConcurrentExecutions=1
+        )
+
+
+def test_a_streamed_response_is_one_piece_and_its_end(functions):
+    stream = functions.invoke_with_response_stream(FunctionName="echo", Payload=b"1")["EventStream"]
+    events = list(stream)
+    assert json.loads(events[0]["PayloadChunk"]["Payload"]) == {"got": 1}
+    assert events[1] == {"InvokeComplete": {}}
+    (failed,) = functions.invoke_with_response_stream(FunctionName="echo", Payload=b'"fail"')["EventStream"]
+    assert failed["InvokeComplete"]["ErrorCode"] == "Unhandled"
+
+
+def test_why_knows_requests_by_the_ids_of_aws(functions, wire):
+    accepted = functions.invoke(FunctionName="echo", InvocationType="Event", Payload=b'"by id"')
+    wait_for(lambda: "by id" in wire.app.seen)
+    queue = wire.client("sqs").create_queue(QueueName="told")["QueueUrl"]
+    sent = wire.client("sqs").send_message(QueueUrl=queue, MessageBody="m")
+
+    def life(id_):
+        return wire.ask("why", id=id_)["facts"]
+
+    facts = life(accepted["ResponseMetadata"]["RequestId"])
+    assert {"accepted", "ended"} <= {fact["what"] for fact in facts}, "it is the event's own id"
+    (fact,) = life(sent["ResponseMetadata"]["RequestId"])
+    assert (fact["operation"], fact["made"], fact["key"]) == ("sqs:SendMessage", sent["MessageId"], "forebay")
+    assert any(fact.get("operation") == "sqs:SendMessage" for fact in life(sent["MessageId"]))

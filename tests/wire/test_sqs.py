@@ -1,10 +1,19 @@
 """A day's work with SQS by boto3, which speaks JSON, and what other clients say in the query protocol."""
 
+import json
+import shutil
+import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from wire_app import served
+
+from forebay import App
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture
@@ -185,3 +194,70 @@ def test_limits_are_told_in_aws_s_words(sqs, queue):
         sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=11)
     with pytest.raises(ClientError, match="Message must be shorter than 1048576 bytes"):
         sqs.send_message(QueueUrl=queue, MessageBody="x" * 1_048_577)
+
+
+def test_permissions_are_statements_of_the_policy(sqs, queue):
+    sqs.add_permission(QueueUrl=queue, Label="send", AWSAccountIds=["111122223333"], Actions=["SendMessage"])
+    assert code(
+        sqs.add_permission, QueueUrl=queue, Label="send", AWSAccountIds=["111122223333"], Actions=["SendMessage"]
+    ) == ("InvalidParameterValue", "InvalidParameterValueException")
+    policy = json.loads(sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["Policy"])["Attributes"]["Policy"])
+    (statement,) = policy["Statement"]
+    assert (statement["Sid"], statement["Action"], statement["Principal"]) == (
+        "send",
+        ["SQS:SendMessage"],
+        {"AWS": ["arn:aws:iam::111122223333:root"]},
+    )
+    sqs.remove_permission(QueueUrl=queue, Label="send")
+    assert code(sqs.remove_permission, QueueUrl=queue, Label="send")[0] == "InvalidParameterValue"
+    assert "Attributes" not in sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["Policy"])
+
+
+def test_who_leaves_a_long_poll_takes_no_message_with_him(sqs, queue, wire):
+    """A message went to a client that had hung up, and came back only when its visibility timeout was over."""
+    from test_door import signed
+
+    body = b'{"QueueUrl": "%s", "WaitTimeSeconds": 20, "VisibilityTimeout": 600}' % queue.encode()
+    headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.ReceiveMessage"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in signed(wire, headers, body).items())
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", wire.port)) as client:
+            request = f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{wire.port}\r\n{head}Content-Length: {len(body)}\r\n\r\n"
+            client.sendall(request.encode() + body)
+            time.sleep(0.05)
+    time.sleep(0.5)
+    sqs.send_message(QueueUrl=queue, MessageBody="whole")
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2)["Messages"]
+    assert message["Body"] == "whole"
+
+
+def test_tags_and_policies_of_a_store_go_on(tmp_path):
+    """The golden file is what app "shop" left whose queue, stream and topic had notes: tags, a policy, a consumer."""
+    shutil.copy(GOLDEN / "app-v4-notes.db", tmp_path / "forebay.db")
+    app = App("shop", store=str(tmp_path), region="eu-central-1", account="123456789012")
+    with served(app) as wire:
+        sqs, kinesis, sns = wire.client("sqs"), wire.client("kinesis"), wire.client("sns")
+        url = sqs.get_queue_url(QueueName="orders")["QueueUrl"]
+        assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"team": "a"}
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        assert attributes["ReceiveMessageWaitTimeSeconds"] == "7"
+        assert "111122223333" in attributes["Policy"]
+        assert kinesis.list_tags_for_stream(StreamName="clicks")["Tags"] == [{"Key": "team", "Value": "b"}]
+        arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"
+        assert [one["ConsumerName"] for one in kinesis.list_stream_consumers(StreamARN=arn)["Consumers"]] == ["one"]
+        (topic,) = sns.list_topics()["Topics"]
+        assert sns.list_tags_for_resource(ResourceArn=topic["TopicArn"])["Tags"] == [{"Key": "team", "Value": "c"}]
+        sqs.tag_queue(QueueUrl=url, Tags={"more": "x"})
+        assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"team": "a", "more": "x"}
+
+
+def test_a_store_from_before_there_were_tags_takes_them(tmp_path):
+    """The golden file is what app "shop" left before there were notes."""
+    shutil.copy(GOLDEN / "app-v4-buses.db", tmp_path / "forebay.db")
+    app = App("shop", store=str(tmp_path), region="eu-central-1", account="123456789012")
+    with served(app) as wire:
+        sqs = wire.client("sqs")
+        url = sqs.get_queue_url(QueueName="inbox")["QueueUrl"]
+        assert "Tags" not in sqs.list_queue_tags(QueueUrl=url)
+        sqs.tag_queue(QueueUrl=url, Tags={"team": "a"})
+        assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"team": "a"}

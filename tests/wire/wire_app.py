@@ -28,6 +28,7 @@ class Served:
 
     app: App
     port: int
+    loop: asyncio.AbstractEventLoop
     open: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -35,13 +36,17 @@ class Served:
         """The endpoint."""
         return f"http://127.0.0.1:{self.port}"
 
-    def client(self, service, *, key="forebay", secret="forebay", **options):
+    def ask(self, verb, **fields):
+        """Ask the engine, as commands do."""
+        return asyncio.run_coroutine_threadsafe(self.app._caller.ask(verb, **fields), self.loop).result(20)
+
+    def client(self, service, *, key="forebay", secret="forebay", region=REGION, **options):
         """Make a client of a service; the fixture closes it."""
         config = Config(retries={"total_max_attempts": 1}, read_timeout=30, **options)
         made = boto3.session.Session().client(
             service,
             endpoint_url=self.url,
-            region_name=REGION,
+            region_name=region,
             aws_access_key_id=key,
             aws_secret_access_key=secret,
             config=config,
@@ -51,13 +56,13 @@ class Served:
 
 
 @contextmanager
-def served(app):
+def served(app, **options):
     """Run an app in a thread until the block ends."""
     port, begun, state = free_port(), threading.Event(), {}
 
     async def life():
         try:
-            await app.start(aws_port=port)
+            await app.start(aws_port=port, **options)
             state["stop"] = asyncio.Event()
             state["loop"] = asyncio.get_running_loop()
         except BaseException as error:
@@ -74,7 +79,7 @@ def served(app):
         assert begun.wait(30)
         if "error" in state:
             raise state["error"]
-        running = Served(app, port)
+        running = Served(app, port, state["loop"])
         with running.open:
             yield running
     finally:

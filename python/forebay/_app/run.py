@@ -147,6 +147,7 @@ class AppRun:
             "http_plain": self._http.tls is False,
             "aws_host": self._wire.host,
             "aws_port": self._wire.port,
+            "aws_access_log": self._wire.access_log,
         }
 
     async def begin(self, resources: Iterable[object] = ()) -> None:

@@ -17,9 +17,13 @@ class WireAddress:
 
     host: str = "127.0.0.1"
     port: int = 0
+    access_log: str | None = None
+    """The file that gets a line of each request; `-`: standard error."""
 
     def __post_init__(self) -> None:
         checks.integer("aws_port", self.port, low=0, high=65_535)
+        if self.access_log == "":
+            checks.refuse("aws_access_log", self.access_log, 'a file, or "-" for standard error')
 
     @property
     def url(self) -> str | None:

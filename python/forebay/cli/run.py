@@ -88,6 +88,11 @@ log = logging.getLogger("forebay")
     show_envvar=True,
     help="Port of AWS's wire API, the endpoint of AWS's SDKs: 4566, for example. 0: nowhere.",
 )
+@click.option(
+    "--aws-access-log",
+    metavar="FILE",
+    help="Add a line of JSON for each request to that API to a file; -: to standard error.",
+)
 @click.option("--grace", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to drain within.")
 @click.option(
     "--log-format",
@@ -119,6 +124,7 @@ def run(
     http_no_tls: bool,
     aws_host: str,
     aws_port: int,
+    aws_access_log: str | None,
     grace: float,
     log_format: str,
     log_level: str,
@@ -135,7 +141,7 @@ def run(
         token = metrics_token_file.read_text().strip()
     address = MetricsAddress(host=metrics_host, port=metrics_port, token=token)
     http = HttpAddress(host=http_host, port=http_port, tls=False if http_no_tls else None)
-    wire_address = WireAddress(host=aws_host, port=aws_port)
+    wire_address = WireAddress(host=aws_host, port=aws_port, access_log=aws_access_log)
     app = load(target)
     if store is not None:
         app.settings = dataclasses.replace(app.settings, store=str(store))
@@ -178,6 +184,7 @@ async def serve(app: App, grace: float, *, metrics: MetricsAddress, http: HttpAd
         http_tls=http.tls,
         aws_host=aws.host,
         aws_port=aws.port,
+        aws_access_log=aws.access_log,
     )
     if aws.url:
         log.info("AWS's wire API is on %s", aws.url)

@@ -1,7 +1,7 @@
 //! Ask the engine from a door's thread, and await the answer.
 
 use forebay_engine::api::Request;
-use forebay_engine::base::error::{Answer, EngineError, Waiter};
+use forebay_engine::base::error::{Answer, Client, EngineError, Waiter};
 use forebay_engine::runtime::engine::Engine;
 use tokio::sync::oneshot;
 
@@ -19,9 +19,20 @@ pub async fn answer(ask: impl FnOnce(Waiter)) -> Answer {
 /// Ask now, and await the answer later.
 pub fn begin(ask: impl FnOnce(Waiter)) -> oneshot::Receiver<Answer> {
     let (sender, receiver) = oneshot::channel();
-    ask(Waiter::Call(Box::new(move |answer| {
-        // A client that went away hears nothing.
-        let _unheard = sender.send(answer);
-    })));
+    ask(Waiter::Client(Box::new(Asker(sender))));
     receiver
+}
+
+/// A request of a door. Its future is dropped when the client hangs up, and with it the receiver.
+struct Asker(oneshot::Sender<Answer>);
+
+impl Client for Asker {
+    fn answer(self: Box<Self>, answer: Answer) {
+        // A client that went away hears nothing.
+        let _unheard = self.0.send(answer);
+    }
+
+    fn has_left(&self) -> bool {
+        self.0.is_closed()
+    }
 }

@@ -17,6 +17,7 @@ use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
 
 use crate::aws::door;
+use crate::aws::ledger::LogTo;
 use crate::gateway::{self, LateListener};
 use crate::http::listener::Listener as HttpListener;
 use crate::http::{Address, Answer, LateServer, Operations, Request, Routes, Server, StartError};
@@ -252,7 +253,16 @@ impl Opening {
         let host = self.0.aws_host.as_deref().unwrap_or("127.0.0.1");
         let address = door::resolve(host, port).map_err(|error| refused_door(&error))?;
         let keys = ownership.map(|owned| owned.directory().file(door::KEYS));
-        Ok(Some(door::Settings { address, region: self.0.region.clone(), account: self.0.account.clone(), keys }))
+        Ok(Some(door::Settings {
+            address,
+            region: self.0.region.clone(),
+            account: self.0.account.clone(),
+            keys,
+            access_log: self.0.aws_access_log.as_deref().map(|path| match path {
+                "-" => LogTo::Stderr,
+                path => LogTo::File(path.into()),
+            }),
+        }))
     }
 
     fn serve_metrics(&self, engine: &Arc<Engine>, address: Address) -> Result<Box<dyn Send>, EngineError> {
@@ -306,6 +316,7 @@ fn serve_metrics(engine: &Arc<Engine>, address: &Address) -> Result<Server, Star
 fn refused_door(error: &StartError) -> EngineError {
     match error {
         StartError::Listen(..) => EngineError::Invalid(format!("aws_port: {error}; choose another port")),
+        StartError::AccessLog(_) => EngineError::Invalid(format!("aws_access_log: {error}")),
         _ => EngineError::Invalid(format!("aws_host: {error}")),
     }
 }

@@ -193,6 +193,7 @@ impl Ctx {
                 self.ring = true;
             }
             Waiter::Call(call) => call(answer),
+            Waiter::Client(client) => client.answer(answer),
         }
     }
 }

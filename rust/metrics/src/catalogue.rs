@@ -74,6 +74,8 @@ const AGE: &[f64] = &[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 900.0, 
 const SIZE: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0];
 /// Sizes of messages, in bytes.
 const BYTES: &[f64] = &[256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0];
+/// Values of users' own metrics, whatever they measure.
+const USER: &[f64] = &[0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0, 1e9];
 const NONE: &[f64] = &[];
 
 const fn events(name: &'static str, unit: &'static str) -> Aws {
@@ -420,6 +422,13 @@ catalogue! {
         "Connections lost while a client held them.";
     ProxyBorrowTimeouts: "forebay_dbproxy_borrow_timeouts_total", Some(own("BorrowTimeouts")), Counter, Count, ["proxy"], NONE,
         "Clients that waited in vain for a database connection.";
+    AwsRequests: "forebay_aws_requests_total", Some(own("AwsRequests")), Counter, Count, ["service", "operation", "outcome"], NONE,
+        "Requests to AWS's wire API that were let in, by outcome: a success, an error of the client, or one of the server.";
+    AwsDuration: "forebay_aws_request_duration_seconds",
+        Some(Aws { namespace: "Forebay", name: "AwsRequestDuration", unit: "Milliseconds", scale: 1000.0 }),
+        Distribution, Seconds, ["service", "operation"], CALL, "Time of a request to AWS's wire API, the wait of a long poll included.";
+    UserMetric: "forebay_user_metric", None, Distribution, Count, ["namespace", "name", "dimensions", "unit"], USER,
+        "Values that clients of AWS's wire API put as metrics of their own.";
 }
 
 impl Metric {

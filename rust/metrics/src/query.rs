@@ -32,6 +32,9 @@ pub struct Question {
     /// For [`series`]: how many seconds to look back.
     #[serde(default)]
     pub since: Option<u64>,
+    /// For [`series`]: the second before which it ends, since 1970; without it, now. `since` counts from there.
+    #[serde(default)]
+    pub until: Option<u64>,
 }
 
 /// A question that makes sense.
@@ -55,9 +58,11 @@ pub fn statistic(points: &mut Points, registry: &Registry, question: &Question) 
 pub fn series(points: &mut Points, registry: &Registry, question: &Question) -> Result<Value, String> {
     points.settle(registry);
     let understood = question.understand(points)?;
-    let (period, now) = (question.period, points.now());
-    let first = now.saturating_sub(question.since.unwrap_or(HOUR)) / period;
-    let last = now / period;
+    let period = question.period;
+    let end = question.until.map_or(points.now(), |until| until.saturating_sub(1).min(points.now()));
+    let asked = question.until.unwrap_or_else(|| points.now());
+    let first = asked.saturating_sub(question.since.unwrap_or(HOUR)) / period;
+    let last = (end / period).max(first);
     if last - first > DATAPOINTS_MAX {
         return Err(format!(
             "You have requested up to {} datapoints, which exceeds the limit of 1,440. You may reduce the datapoints requested by \
@@ -74,6 +79,17 @@ pub fn series(points: &mut Points, registry: &Registry, question: &Question) -> 
         })
         .collect();
     Ok(json!({"points": points, "unit": understood.unit}))
+}
+
+/// The series of a metric: the label values of each, by their names.
+pub fn labels(points: &mut Points, registry: &Registry, name: &str) -> Result<Value, String> {
+    points.settle(registry);
+    let (metric, _) = find(name)?;
+    let names = metric.describe().labels;
+    let row = |values: &[Box<str>]| -> Value {
+        names.iter().zip(values).map(|(name, value)| ((*name).to_owned(), Value::from(&**value))).collect()
+    };
+    Ok(points.series(metric).map(|(_, values)| row(values)).collect())
 }
 
 /// The catalogue, with the number of series that each metric has.

@@ -194,6 +194,13 @@ impl Registry {
         }
     }
 
+    /// Whether a series is there, or has room beside the others.
+    pub fn takes(&self, metric: Metric, labels: &[&str]) -> bool {
+        let most = if metric.describe().kind == Kind::Distribution { DISTRIBUTIONS_MAX } else { SERIES_MAX };
+        let family = lock(&self.families[metric as usize]);
+        family.len() < most || family.contains_key(&boxed(labels))
+    }
+
     /// Whether it counts.
     pub fn is_on(&self) -> bool {
         self.on

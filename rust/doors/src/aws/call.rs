@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 
 use forebay_engine::api::Request;
 use forebay_engine::base::error::{Answer, EngineError, Reply};
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::ask::{ask, begin};
 use crate::aws::fault::Fault;
+use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::value::Value;
 use crate::http::listener::Body;
 
@@ -34,7 +36,9 @@ pub type Outcome<'c> = Pin<Box<dyn Future<Output = Result<Output, Fault>> + Send
 /// One call.
 pub struct Call<'d> {
     /// What is asked.
-    pub engine: &'d Engine,
+    pub engine: &'d Arc<Engine>,
+    /// The subscriptions to shards.
+    pub subscriptions: &'d Arc<Subscriptions>,
     /// Region of every ARN.
     pub region: &'d str,
     /// Account of every ARN.
@@ -45,8 +49,8 @@ pub struct Call<'d> {
     pub origin: String,
     /// The key that signed.
     pub key_id: String,
-    /// The request's id.
-    pub request_id: String,
+    /// The id of what the engine accepted, where that has one of its own: the answer bears it.
+    pub own_id: OnceLock<u128>,
 }
 
 impl Call<'_> {

@@ -1,5 +1,7 @@
 //! What a model demands of a value: presence, lengths, ranges, patterns, enumerations. In AWS's words, all violations at once.
 
+use std::collections::BTreeSet;
+
 use crate::aws::model::{Kind, Member, Model, Shape, ShapeId};
 use crate::aws::protocol::xml::plain;
 use crate::aws::value::Value;
@@ -69,6 +71,10 @@ impl Checker<'_> {
             }
             (Kind::List(item), Value::List(values)) => {
                 self.size(shape, path, value, values.len());
+                let mut seen = BTreeSet::new();
+                if shape.is_unique && !values.iter().all(|value| seen.insert(format!("{value:?}"))) {
+                    self.refuse(path, value, "Member must have unique values".into());
+                }
                 let inner = self.model.shape(item.shape);
                 for (at, value) in values.iter().enumerate() {
                     self.value(inner, &format!("{path}.{}.member", at + 1), value);

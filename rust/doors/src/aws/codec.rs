@@ -50,6 +50,7 @@ pub fn read(
 pub fn write(protocol: Protocol, model: &Model, operation: &Operation, value: &Value, request_id: &str) -> Written {
     let shape = operation.output.map(|id| model.shape(id));
     let (kind, body) = match protocol {
+        Protocol::Rest if operation.is_unwrapped => return rest::write_unwrapped(model, operation, value),
         Protocol::Rest => return rest::write(model, shape, operation.status, value),
         Protocol::Query => ("text/xml", query::write(model, operation, value, request_id)),
         // What gives nothing has no body in JSON 1.1 and a body without members in JSON 1.0 and CBOR.
@@ -94,10 +95,10 @@ struct Named<'f> {
 fn named<'f>(model: &'f Model, fault: &'f Fault) -> Named<'f> {
     let shape = model.named(&fault.name).filter(|shape| shape.error.is_some());
     let traits = shape.and_then(|shape| shape.error);
-    let space = match (model.signing_name, shape) {
-        ("sqs", Some(_)) => "com.amazonaws.sqs#",
-        ("sqs", None) => "com.amazon.coral.service#",
-        _ => "",
+    let space = match (model.error_namespace, shape) {
+        ("", _) => String::new(),
+        (own, Some(_)) => format!("{own}#"),
+        (_, None) => "com.amazon.coral.service#".into(),
     };
     let given = Some(fault.status).filter(|status| *status != 400);
     let status = given.or(traits.map(|traits| traits.status)).unwrap_or(fault.status);
@@ -130,7 +131,9 @@ pub fn write_error(protocol: Protocol, model: &Model, fault: &Fault, request_id:
         Protocol::RpcV2Cbor => {
             let told = (named.shape, named.kind.as_str());
             let body = cbor::write_error(model, told, Dialect::RpcV2, &fault.message, &fault.members);
-            let mut written = with_body(named.status, CBOR, body);
+            // The statuses of the older query protocol are its own.
+            let status = if model.is_query_compatible && named.status < 500 { 400 } else { named.status };
+            let mut written = with_body(status, CBOR, body);
             written.headers.push(("smithy-protocol".into(), "rpc-v2-cbor".into()));
             written
         }

@@ -5,10 +5,11 @@ use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use forebay_engine::base::host::names_loopback;
+use forebay_engine::base::ids::uuid_text;
 use forebay_engine::runtime::engine::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -21,10 +22,12 @@ use crate::aws::check;
 use crate::aws::codec::{self, Protocol};
 use crate::aws::fault::Fault;
 use crate::aws::keys::{Found, Keys};
+use crate::aws::ledger::{Entry, Ledger, LogTo};
 use crate::aws::model::Model;
 use crate::aws::protocol::query::Form;
 use crate::aws::protocol::rest::{self, Written};
 use crate::aws::routing::{Asked, Routed, Unrouted};
+use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
 use crate::aws::value::Value;
 use crate::http::listener::{whole, Body, Limits, Listener, Service};
@@ -36,6 +39,10 @@ pub const KEYS: &str = "aws-keys.json";
 const BODY_MAX: usize = 16 << 20;
 /// Most bytes of all bodies that are read at once, in KiB.
 const BODIES_KIB: usize = 256 << 10;
+/// Most characters of a client's name for its request in the log.
+const INVOCATION_MAX: usize = 64;
+/// Most ids of what one request made that are remembered: as many as a batch of messages has.
+const MADE_MAX: usize = 10;
 /// The longest pause inside a body.
 const BODY_PAUSE: Duration = Duration::from_secs(60);
 /// What a connection may take: clients keep theirs, and a long poll waits for 20 s.
@@ -60,6 +67,8 @@ pub struct Settings {
     pub account: String,
     /// The file of the access keys.
     pub keys: Option<PathBuf>,
+    /// Where a line of each request goes.
+    pub access_log: Option<LogTo>,
 }
 
 /// Listen; the door closes when what is given back is dropped.
@@ -68,8 +77,12 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
     if !settings.address.ip().is_loopback() && !keys.any() {
         return Err(StartError::NoKeys(settings.address.ip()));
     }
+    let ledger =
+        Ledger::begin(engine.registry().clone(), engine.calls(), settings.access_log).map_err(StartError::AccessLog)?;
     let door = Door {
         engine: Arc::clone(engine),
+        ledger,
+        subscriptions: Arc::default(),
         region: settings.region,
         account: settings.account,
         keys,
@@ -84,6 +97,8 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
 
 struct Door {
     engine: Arc<Engine>,
+    ledger: Ledger,
+    subscriptions: Arc<Subscriptions>,
     region: String,
     account: String,
     keys: Keys,
@@ -96,15 +111,40 @@ struct Door {
 
 impl Service for Door {
     async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
-        let request_id = self.request_id();
+        let mut entry = self.ledger.enter(self.request_id());
+        let answer = self.answer_entered(request, &mut entry).await;
+        let mut response = match answer {
+            Answered::Whole(written) => respond(written),
+            Answered::Stream(stream) => {
+                let mut response = Response::new(stream);
+                let kind = HeaderValue::from_static("application/vnd.amazon.eventstream");
+                response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+                response
+            }
+        };
+        entry.status = response.status().as_u16();
+        if let Ok(value) = HeaderValue::from_str(&uuid_text(entry.id)) {
+            response.headers_mut().insert("x-amzn-requestid", value);
+        }
+        response
+    }
+}
+
+enum Answered {
+    Whole(Written),
+    Stream(Body),
+}
+
+impl Door {
+    async fn answer_entered(&self, request: Request<Incoming>, entry: &mut Entry<'_>) -> Answered {
         let (head, body) = request.into_parts();
         let authority = authority(&head.headers, &head.uri);
         if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
-            return respond(plain(StatusCode::FORBIDDEN, why), &request_id);
+            return Answered::Whole(plain(StatusCode::FORBIDDEN, why));
         }
         let body = match self.read(&head.headers, body).await {
             Ok(body) => body,
-            Err(status) => return respond(plain(status, "the body is too long, or did not come"), &request_id),
+            Err(status) => return Answered::Whole(plain(status, "the body is too long, or did not come")),
         };
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         let given = Given {
@@ -115,31 +155,23 @@ impl Service for Door {
             authority: &authority,
             body: &body,
         };
-        match self.carry_out(given, &request_id).await {
-            Answered::Whole(written) => respond(written, &request_id),
-            Answered::Stream(stream) => {
-                let mut response = Response::new(stream);
-                let kind = HeaderValue::from_static("application/vnd.amazon.eventstream");
-                response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-                identify(response.headers_mut(), &request_id);
-                response
-            }
+        let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
+        entry.invocation = invocation.unwrap_or_default().chars().take(INVOCATION_MAX).collect();
+        let ready = self.prepare(given, entry);
+        // A long poll keeps nothing of its request but what was read out of it.
+        drop((head, body, authority));
+        match ready {
+            Ok((routed, call)) => carry_out(routed, &call, entry).await,
+            Err(written) => Answered::Whole(written),
         }
     }
-}
 
-enum Answered {
-    Whole(Written),
-    Stream(Body),
-}
-
-impl Door {
     /// A UUID of version 4.
-    fn request_id(&self) -> String {
+    fn request_id(&self) -> u128 {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let half = |seed: &std::hash::RandomState| u128::from(seed.hash_one(number));
         let bits = half(&self.seeds[0]) << 64 | half(&self.seeds[1]);
-        forebay_engine::base::ids::uuid_text(bits & !(0xF << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62))
+        bits & !(0xF << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62)
     }
 
     /// What no client of AWS sends: a web page's request, or one under a name that is not this machine's.
@@ -184,7 +216,8 @@ impl Door {
         }
     }
 
-    async fn carry_out(&self, given: Given<'_>, request_id: &str) -> Answered {
+    /// Find the operation, see to who asks, and read the input.
+    fn prepare(&self, given: Given<'_>, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
         let signature = sigv4::read(given);
         let signed_for = signature.as_ref().ok().map(|signature| signature.service.as_str());
         let query = rest::pairs(given.query).unwrap_or_default();
@@ -197,25 +230,30 @@ impl Door {
             signed_for,
             form: form.as_ref(),
         };
-        let routed = match asked.route() {
-            Ok(routed) => routed,
-            Err(unrouted) => {
-                // Whoever is not let in learns nothing of what is served.
-                let Unrouted { model, protocol, fault } = *unrouted;
-                let fault = self.admit(&signature, given, None).err().unwrap_or(fault);
-                return Answered::Whole(codec::write_error(protocol, model, &fault, request_id));
-            }
+        let routed = asked.route().map_err(|unrouted| {
+            // Whoever is not let in learns nothing of what is served.
+            let Unrouted { model, protocol, fault } = *unrouted;
+            let fault = self.admit(&signature, given, None).err().unwrap_or(fault);
+            refused(protocol, model, &fault, entry)
+        })?;
+        entry.operation = (routed.model.signing_name, routed.operation.name);
+        let admitted = self.admit(&signature, given, Some(&routed));
+        let read = admitted.and_then(|key_id| {
+            entry.key_id.clone_from(&key_id);
+            Ok((key_id, input_of(&routed, given, &query, form)?))
+        });
+        let (key_id, input) = read.map_err(|fault| refused(routed.protocol, routed.model, &fault, entry))?;
+        let call = Call {
+            engine: &self.engine,
+            subscriptions: &self.subscriptions,
+            region: &self.region,
+            account: &self.account,
+            input,
+            origin: format!("http://{}", given.authority),
+            key_id,
+            own_id: OnceLock::new(),
         };
-        let done = match self.admit(&signature, given, Some(&routed)) {
-            Ok(key_id) => self.operate(&routed, given, (&query, form), key_id, request_id).await,
-            Err(fault) => Err(fault),
-        };
-        let Routed { model, protocol, operation, .. } = routed;
-        match done {
-            Ok(Output::Value(value)) => Answered::Whole(codec::write(protocol, model, operation, &value, request_id)),
-            Ok(Output::Stream(stream)) => Answered::Stream(stream),
-            Err(fault) => Answered::Whole(codec::write_error(protocol, model, &fault, request_id)),
-        }
+        Ok((routed, call))
     }
 
     /// Whose request it is, if it is let in.
@@ -248,40 +286,46 @@ impl Door {
         }
         Ok(key.id)
     }
+}
 
-    async fn operate(
-        &self,
-        routed: &Routed,
-        given: Given<'_>,
-        (query, form): (&rest::Pairs, Option<Form>),
-        key_id: String,
-        request_id: &str,
-    ) -> Result<Output, Fault> {
-        let Routed { service, model, protocol, operation, labels } = routed;
-        let body = inflated(given)?;
-        let request = rest::Request { labels, query, headers: given.headers, body: &body };
-        let input = match (protocol, form, operation.input) {
-            (Protocol::Query, Some(mut form), Some(shape)) => {
-                if let Some(url) = queue_url(given) {
-                    form.add("QueueUrl", url);
-                }
-                crate::aws::protocol::query::read(model, model.shape(shape), &form)
-            }
-            _ => codec::read(*protocol, model, operation, request),
-        };
-        let input = input.map_err(|malformed| Fault::malformed(malformed.0))?;
-        validate(model, operation.input, &input)?;
-        let call = Call {
-            engine: &self.engine,
-            region: &self.region,
-            account: &self.account,
-            input,
-            origin: format!("http://{}", given.authority),
-            key_id,
-            request_id: request_id.to_owned(),
-        };
-        (service.call)(&call, operation.name).await
+/// Carry an operation out, and write what comes of it.
+async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> Answered {
+    let Routed { service, model, protocol, operation, .. } = routed;
+    let done = (service.call)(call, operation.name).await;
+    entry.id = call.own_id.get().copied().unwrap_or(entry.id);
+    match done {
+        Ok(Output::Value(value)) => {
+            entry.made = made(&value);
+            Answered::Whole(codec::write(protocol, model, operation, &value, &uuid_text(entry.id)))
+        }
+        Ok(Output::Stream(stream)) => Answered::Stream(stream),
+        Err(fault) => Answered::Whole(refused(protocol, model, &fault, entry)),
     }
+}
+
+/// Write a fault, and keep its name.
+fn refused(protocol: Protocol, model: &Model, fault: &Fault, entry: &mut Entry<'_>) -> Written {
+    entry.error = Some(fault.name.clone());
+    codec::write_error(protocol, model, fault, &uuid_text(entry.id))
+}
+
+/// The input of an operation, as its model allows it.
+fn input_of(routed: &Routed, given: Given<'_>, query: &rest::Pairs, form: Option<Form>) -> Result<Value, Fault> {
+    let Routed { model, protocol, operation, labels, .. } = routed;
+    let body = inflated(given)?;
+    let request = rest::Request { labels, query, headers: given.headers, body: &body };
+    let input = match (protocol, form, operation.input) {
+        (Protocol::Query, Some(mut form), Some(shape)) => {
+            if let Some(url) = queue_url(given) {
+                form.add("QueueUrl", url);
+            }
+            crate::aws::protocol::query::read(model, model.shape(shape), &form)
+        }
+        _ => codec::read(*protocol, model, operation, request),
+    };
+    let input = input.map_err(|malformed| Fault::malformed(malformed.0))?;
+    validate(model, operation.input, &input)?;
+    Ok(input)
 }
 
 /// What the model demands. SQS has words of its own for what is missing, and sees to the rest itself.
@@ -304,10 +348,18 @@ fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fa
     Err(Fault::validation(check::message(&violations)))
 }
 
-/// Whether an operation changes nothing.
-fn is_reading(operation: &str) -> bool {
-    let begins = ["Get", "List", "Describe", "Test", "Validate", "Filter", "SubscribeTo"];
-    begins.iter().any(|word| operation.starts_with(word))
+/// Whether an operation changes nothing. What gives a worker its task, or runs something for a test, is none of those.
+pub fn is_reading(operation: &str) -> bool {
+    let begins =
+        ["Get", "List", "Describe", "TestEventPattern", "Validate", "Filter", "Search", "Export", "SubscribeTo"];
+    begins.iter().any(|word| operation.starts_with(word)) && operation != "GetActivityTask"
+}
+
+/// The ids of what an operation made that `why` knows.
+fn made(value: &Value) -> Vec<String> {
+    let id = |one: &Value| one.text("MessageId").or(one.text("SequenceNumber")).map(str::to_owned);
+    let batch = value.list("Successful").iter().take(MADE_MAX);
+    id(value).into_iter().chain(batch.filter_map(id)).collect()
 }
 
 /// A queue's URL out of the path on which some clients post.
@@ -375,7 +427,7 @@ fn plain(status: StatusCode, why: &str) -> Written {
     Written { status: status.as_u16(), headers, body }
 }
 
-fn respond(written: Written, request_id: &str) -> Response<Body> {
+fn respond(written: Written) -> Response<Body> {
     let mut response = Response::new(whole(written.body));
     *response.status_mut() = StatusCode::from_u16(written.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -385,14 +437,7 @@ fn respond(written: Written, request_id: &str) -> Response<Body> {
             headers.append(name, value);
         }
     }
-    identify(headers, request_id);
     response
-}
-
-fn identify(headers: &mut HeaderMap, request_id: &str) {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        headers.insert("x-amzn-requestid", value);
-    }
 }
 
 /// Where a host and a port are.

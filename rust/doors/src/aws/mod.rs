@@ -6,6 +6,7 @@ pub mod codec;
 pub mod door;
 pub mod fault;
 pub mod keys;
+pub mod ledger;
 pub mod model;
 pub mod protocol;
 pub mod routing;

@@ -24,6 +24,8 @@ pub struct Model {
     pub namespace: &'static str,
     /// Whether errors also have a code of the older query protocol.
     pub is_query_compatible: bool,
+    /// What stands before the name of an error in JSON and CBOR; empty without it.
+    pub error_namespace: &'static str,
     /// Whether its requests are REST with bodies of XML.
     pub is_rest_xml: bool,
     /// The operations.
@@ -59,6 +61,8 @@ pub struct Operation {
     pub output: Option<ShapeId>,
     /// The element around an answer of the query protocol.
     pub result_wrapper: Option<&'static str>,
+    /// XML: the one member of what it gives is the whole body, without an element around it.
+    pub is_unwrapped: bool,
     /// Errors that it may answer.
     pub errors: Vec<ShapeId>,
 }
@@ -133,6 +137,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// Whether it stands in the body of an answer: there are no paths and query strings there.
+    pub fn is_in_answer(&self) -> bool {
+        matches!(self.location, Location::Body | Location::Query | Location::Uri)
+    }
+
     /// Its name on the wire.
     pub fn wire_name(&self) -> &'static str {
         self.wire.unwrap_or(self.name)
@@ -307,6 +316,7 @@ impl Reader {
             json_version: text("jsonVersion"),
             namespace: text("xmlNamespace"),
             is_query_compatible: metadata["awsQueryCompatible"].is_object(),
+            error_namespace: text("errorNamespace"),
             is_rest_xml: metadata["protocol"] == "rest-xml",
             operations,
             others: table["others"].as_array().into_iter().flatten().filter_map(Json::as_str).map(kept).collect(),
@@ -339,6 +349,7 @@ impl Reader {
             input_namespace: given["input"]["xmlNamespace"]["uri"].as_str().map(kept),
             output: shape("output")?,
             result_wrapper: given["output"]["resultWrapper"].as_str().map(kept),
+            is_unwrapped: given["unwrappedOutput"].as_bool().unwrap_or(false),
             errors,
         })
     }

@@ -4,6 +4,7 @@
 mod late;
 pub mod listener;
 mod operations;
+pub(crate) mod pieces;
 mod server;
 #[cfg(test)]
 mod tests;

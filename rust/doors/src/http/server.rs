@@ -74,6 +74,9 @@ pub enum StartError {
     /// The port is taken, the address is not this machine's, and so on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The file of the access log cannot be opened.
+    #[error("the access log cannot be opened: {0}")]
+    AccessLog(#[source] io::Error),
     /// The operating system gave no thread or event queue.
     #[error("cannot start the HTTP thread: {0}")]
     Thread(#[from] io::Error),

@@ -181,6 +181,7 @@ impl Shared {
                 self.bell.ring();
             }
             Waiter::Call(call) => call(answer),
+            Waiter::Client(client) => client.answer(answer),
         }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::changes::Changes;
+pub use crate::base::asynchronous::Asynchronous;
 pub use crate::base::limits::FunctionLimits;
 
 /// Names a function, a version (`name:number`) or an alias (`name:alias`).
@@ -23,6 +24,27 @@ pub struct Update {
     /// Limits.
     #[serde(flatten)]
     pub changes: Changes<FunctionLimits>,
+}
+
+/// Change how a function is invoked asynchronously until the app starts next. What is absent stays; without changes it is only told.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ChangeAsynchronous {
+    /// A function, or a version: `name:number`.
+    pub name: String,
+    /// How it is invoked.
+    #[serde(flatten)]
+    pub changes: Changes<Asynchronous>,
+}
+
+/// How a function is invoked asynchronously.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AsynchronousSettings {
+    /// Now.
+    pub now: Asynchronous,
+    /// As the app declares it.
+    pub declared: Asynchronous,
 }
 
 /// Declare an alias until the app ends.

@@ -24,12 +24,24 @@ pub struct Statistic {
     /// For a series: how many seconds to look back; without it, an hour.
     #[serde(default)]
     pub since: Option<u64>,
+    /// For a series: the second before which it ends, since 1970; without it, now. `since` counts from there.
+    #[serde(default)]
+    pub until: Option<u64>,
+}
+
+/// Names a metric.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// A metric's name in CloudWatch or in Prometheus.
+    pub name: String,
 }
 
 impl From<Statistic> for Question {
     fn from(asked: Statistic) -> Self {
-        let Statistic { name, statistic, period, labels, since } = asked;
-        Self { name, statistic, period, labels, since }
+        let Statistic { name, statistic, period, labels, since, until } = asked;
+        Self { name, statistic, period, labels, since, until }
     }
 }
 

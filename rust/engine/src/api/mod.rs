@@ -48,6 +48,8 @@ macro_rules! operations {
         "stream.declare" StreamDeclare(stream::Declare) -> stream::Stream: streams.stream_declare now;
         /// List the streams, without their shards.
         "stream.list" StreamList(Empty) -> Vec<stream::Stream>: streams.stream_list now;
+        /// List the streams that hold logs, without their shards: those whose names begin with `log:`, which `stream.list` leaves out.
+        "stream.list_logs" StreamListLogs(Empty) -> Vec<stream::Stream>: streams.stream_list_logs now;
         /// Describe a stream and its shards.
         "stream.describe" StreamDescribe(stream::Named) -> stream::Stream: streams.stream_describe now;
         /// Change the retention of a stream.
@@ -56,10 +58,16 @@ macro_rules! operations {
         "stream.delete" StreamDelete(stream::Named) -> Empty: streams.stream_delete now;
         /// Close the open shards of a stream and open others.
         "stream.reshard" StreamReshard(stream::Reshard) -> stream::Stream: streams.stream_reshard now;
+        /// Close an open shard and open two, which share its keys.
+        "stream.split" StreamSplit(stream::Split) -> stream::Stream: streams.stream_split now;
+        /// Close two adjacent open shards and open one for the keys of both.
+        "stream.merge" StreamMerge(stream::Merge) -> stream::Stream: streams.stream_merge now;
         /// Keep notes beside a stream.
         "stream.annotate" StreamAnnotate(notes::Annotate) -> stream::Stream: streams.stream_annotate now;
         /// Read records without a function.
         "stream.read" StreamRead(stream::Read) -> stream::Records: streams.stream_read now;
+        /// Wait until a shard has a record at a cursor, or is closed.
+        "stream.wait" StreamWait(stream::Wait) -> Empty: streams.stream_wait later;
 
         /// Create a mapping, or change the settings of one that exists. A mapping that an operator paused stays paused until its
         /// declaration changes.
@@ -328,6 +336,9 @@ macro_rules! operations {
         "function.describe" FunctionDescribe(function::Named) -> function::Described: dispatch.function_describe now;
         /// Change the limits of a function or a version.
         "function.update" FunctionUpdate(function::Update) -> function::Described: dispatch.function_update now;
+        /// Change how a function or a version is invoked asynchronously, or tell it.
+        "function.asynchronous" FunctionAsynchronous(function::ChangeAsynchronous) -> function::AsynchronousSettings:
+            dispatch.function_asynchronous now;
         /// Declare an alias.
         "alias.declare" AliasDeclare(function::DeclareAlias) -> function::Alias: dispatch.alias_declare now;
         /// Change an alias.
@@ -354,6 +365,8 @@ macro_rules! operations {
         /// List the metrics: `{name, aws_namespace?, aws_name?, kind, unit, aws_unit?, aws_scale?, labels, help, buckets,
         /// series}` each.
         "metrics.list" MetricsList(Empty) -> Value: metrics.list beside;
+        /// List the series of a metric: the values of each one's labels, by name.
+        "metrics.labels" MetricsLabels(metrics::Named) -> Value: metrics.labels beside;
         /// Work out a statistic of the last `period` seconds: `{value, unit}`.
         "metrics.statistic" MetricsStatistic(metrics::Statistic) -> Value: metrics.statistic beside;
         /// Work out a statistic for each period: `{points: [[start in seconds since 1970, value]], unit}`.

@@ -72,6 +72,9 @@ pub struct Settings {
     /// Port that AWS's wire API is served at; 0 or absent: not.
     #[serde(default)]
     pub aws_port: Option<u16>,
+    /// The file that gets a line of each request to AWS's wire API; `-`: standard error.
+    #[serde(default)]
+    pub aws_access_log: Option<String>,
     /// Whether anything is counted; false to measure what counting costs.
     #[serde(default = "yes")]
     pub metrics: bool,

@@ -53,6 +53,30 @@ pub struct Reshard {
     pub shards: u32,
 }
 
+/// Close an open shard and open two, which share its keys.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Split {
+    /// The stream's name.
+    pub name: String,
+    /// The shard's id.
+    pub shard: String,
+    /// First hash of the second one's keys, as `hash_low` has it.
+    pub at: String,
+}
+
+/// Close two open shards whose keys adjoin, and open one for all of them.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Merge {
+    /// The stream's name.
+    pub name: String,
+    /// A shard's id.
+    pub shard: String,
+    /// The other shard's id.
+    pub adjacent: String,
+}
+
 /// A place in a stream that needs no sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -86,6 +110,18 @@ pub struct Read {
     pub shard: Option<String>,
     /// Most records of the answer. It has fewer when they are over 8 MiB.
     pub limit: usize,
+}
+
+/// Wait until a shard has a record at a cursor, or is closed. There is no timeout: whoever waits gives up by itself.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Wait {
+    /// The stream's name.
+    pub name: String,
+    /// The shard's id.
+    pub shard: String,
+    /// Where the reader is, as `stream.read` gave it.
+    pub cursor: String,
 }
 
 /// A stream and what it holds.
@@ -172,6 +208,8 @@ pub struct Records {
     pub cursors: BTreeMap<String, String>,
     /// Records that are left to be read.
     pub behind: u64,
+    /// When the stream was declared, milliseconds since 1970: a later one of the same name has other records.
+    pub created_ms: u64,
 }
 
 /// One record.

@@ -91,6 +91,24 @@ pub enum Waiter {
     Bell(Ticket),
     /// Anybody else. Called with the engine's lock held: hand the answer on, do nothing more.
     Call(Box<dyn FnOnce(Answer) + Send>),
+    /// The same, of somebody who may leave while it waits.
+    Client(Box<dyn Client>),
+}
+
+/// Somebody who waits for an answer, and may leave meanwhile.
+pub trait Client: Send {
+    /// Hand the answer on, and do nothing more: the engine's lock is held.
+    fn answer(self: Box<Self>, answer: Answer);
+
+    /// Whether nobody hears the answer any more.
+    fn has_left(&self) -> bool;
+}
+
+impl Waiter {
+    /// Whether nobody hears the answer any more, as far as is known.
+    pub(crate) fn has_left(&self) -> bool {
+        matches!(self, Self::Client(client) if client.has_left())
+    }
 }
 
 /// The ticket of what nobody asked for: that the store has failed, and what is to be told to the log.

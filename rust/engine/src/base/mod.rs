@@ -1,5 +1,6 @@
 //! What every room stands on: names, times, random numbers, timers, errors.
 
+pub mod asynchronous;
 pub mod bell;
 pub mod bytes;
 pub mod config;

@@ -6,9 +6,9 @@ use forebay_core::alias::Version;
 use forebay_core::concurrency::{FunctionId, UnitId};
 use serde::Deserialize;
 
+use crate::base::asynchronous::Asynchronous;
 use crate::base::error::EngineError;
 use crate::base::limits::FunctionLimits;
-use crate::dispatch::asynchronous::Asynchronous;
 use crate::dispatch::attempts::{HandlerId, Token};
 use crate::dispatch::program::Declared;
 use crate::dispatch::versions::{qualified, version_of};
@@ -64,6 +64,8 @@ pub(crate) struct Function {
     pub(crate) as_event: bool,
     pub(crate) isolation: String,
     pub(crate) asynchronous: Asynchronous,
+    /// The same, as it was declared.
+    pub(crate) declared_asynchronous: Asynchronous,
     /// When the timer of its deadlines rings.
     pub(crate) armed: Option<u64>,
     /// `(deadline, attempt)` in the order of handing out, which is the order of deadlines.
@@ -94,6 +96,7 @@ impl Function {
             as_event: registration.wants.as_deref() != Some("batch"),
             isolation: registration.isolation.clone().unwrap_or_default(),
             asynchronous: registration.asynchronous.clone().unwrap_or_default(),
+            declared_asynchronous: registration.asynchronous.clone().unwrap_or_default(),
             armed: None,
             deadlines: VecDeque::new(),
             meters: FunctionMeters::new(registry, name, version),
@@ -116,6 +119,7 @@ impl Function {
         self.as_event = other.as_event;
         self.isolation = other.isolation;
         self.asynchronous = other.asynchronous;
+        self.declared_asynchronous = other.declared_asynchronous;
         self.at_once = other.at_once;
         self.invocation_rate = other.invocation_rate;
     }

@@ -1,7 +1,6 @@
 //! Who may run what, and what runs: functions, permits, attempts.
 
 pub(crate) mod answers;
-pub mod asynchronous;
 pub mod attempts;
 pub mod functions;
 pub(crate) mod invoke;

@@ -4,12 +4,15 @@ use forebay_core::alias::Version;
 
 use crate::api::account::AccountSettings;
 use crate::api::changes::Changes;
-use crate::api::function::{self, DeclareAlias, Described, Function, Named, Update, UpdateAlias};
+use crate::api::function::{
+    self, AsynchronousSettings, ChangeAsynchronous, DeclareAlias, Described, Function, Named, Update, UpdateAlias,
+};
 use crate::api::Empty;
 use crate::base::error::EngineError;
 use crate::commit::done::Done;
 use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::versions::{split, split_version};
+use crate::dispatch::Change;
 use crate::dispatch::Dispatch;
 use crate::dispatch::DispatchRoom;
 
@@ -106,6 +109,22 @@ impl DispatchRoom<'_> {
         } else {
             Described::Version(self.dispatch.describe_version(slot))
         }))
+    }
+
+    /// Change how a function, or a version, is invoked asynchronously. On an error nothing has changed.
+    pub(crate) fn function_asynchronous(&mut self, asked: ChangeAsynchronous) -> Result<Done, EngineError> {
+        let (name, version) = split_version(&asked.name);
+        let slot = version.and_then(|version| self.dispatch.version_slot(name, version));
+        let slot = slot.ok_or_else(|| self.no_version(&asked.name))?;
+        let before = self.dispatch.functions[slot].asynchronous.clone();
+        let now = asked.changes.apply(&before, "an asynchronous invocation")?;
+        now.check()?;
+        if now != before {
+            self.dispatch.functions[slot].asynchronous = now.clone();
+            self.dispatch.changes.push(Change::Limits(slot));
+        }
+        let declared = self.dispatch.functions[slot].declared_asynchronous.clone();
+        Ok(Done::at_once(AsynchronousSettings { now, declared }))
     }
 
     pub(crate) fn account_update(&mut self, changes: Changes<AccountSettings>) -> Result<(), EngineError> {

@@ -2,6 +2,7 @@
 //!
 //! A door reads them beside the engine's lock: each change is another snapshot, and a request ends by the one that it began with.
 
+pub mod calls;
 pub mod connections;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,6 +19,7 @@ use crate::commit::done::Done;
 use crate::ctx::Ctx;
 use crate::dispatch::versions::split;
 use crate::dispatch::Dispatch;
+use crate::gateways::calls::Calls;
 use crate::gateways::connections::{Connections, Outgoing};
 
 /// Most APIs of an app.
@@ -44,6 +46,7 @@ impl Served {
 pub(crate) struct Gateways {
     pub(crate) served: Arc<Served>,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) calls: Arc<Calls>,
 }
 
 /// The room, with what it needs.

@@ -13,6 +13,7 @@ use crate::base::trace::Origin;
 use crate::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use crate::dispatch::attempts::{HandlerId, Settled, Work};
 use crate::dispatch::functions::Registration;
+use crate::gateways::calls::Calls;
 use crate::gateways::connections::Connections;
 use crate::gateways::Served;
 use crate::metrics::points::Points;
@@ -163,6 +164,11 @@ impl Engine {
         self.shared.lock().state.gateways.connections.clone()
     }
 
+    /// The newest requests of AWS's wire API.
+    pub fn calls(&self) -> Arc<Calls> {
+        self.shared.lock().state.gateways.calls.clone()
+    }
+
     /// The descriptor to watch for the bell.
     pub fn fileno(&self) -> std::os::fd::RawFd {
         self.shared.bell.fileno()
@@ -224,6 +230,7 @@ impl Engine {
         inner.state.abandon_reads();
         inner.state.dispatch().answer_open_invokes();
         inner.state.queues().answer_open_receives();
+        inner.state.streams().answer_followers();
         let stopped = EngineError::OwnerLost("the app stopped before the event ended".into());
         inner.state.events().answer_open_results(&stopped);
         let stopped = EngineError::OwnerLost(

@@ -4,7 +4,7 @@
 use forebay_core::Now;
 use serde_json::Value;
 
-use crate::api::metrics::{Statistic, Text};
+use crate::api::metrics::{Named, Statistic, Text};
 use crate::api::Empty;
 use crate::base::error::{Answer, EngineError, Reply};
 use crate::commit::done::json;
@@ -74,6 +74,10 @@ impl Metrics<'_> {
 
     pub(crate) fn list(&self, _: Empty) -> Answer {
         self.ask(|points, registry| Ok(query::list(points, registry)))
+    }
+
+    pub(crate) fn labels(&self, asked: Named) -> Answer {
+        self.ask(|points, registry| query::labels(points, registry, &asked.name))
     }
 
     pub(crate) fn statistic(&self, asked: Statistic) -> Answer {

@@ -110,6 +110,7 @@ impl Rooms {
                 let known = self.ctx.observe.history.of(id);
                 let name = |queue: u64| self.events.queues.get(&queue).map(Events::name).unwrap_or_default();
                 life.facts = self.ctx.observe.history.routes.of(id);
+                life.facts.extend(self.gateways.calls.of(id));
                 life.facts.extend(self.ctx.observe.history.publications.of(id));
                 life.facts.extend(known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)));
                 life.is_running = self.dispatch.hops_running.contains_key(&id);

@@ -19,7 +19,7 @@ fn world() -> (Registry, Points) {
 
 fn question(name: &str, statistic: &str, labels: &[(&str, &str)]) -> Question {
     let labels = labels.iter().map(|&(name, value)| (name.into(), value.into())).collect();
-    Question { name: name.into(), statistic: statistic.into(), period: 60, labels, since: None }
+    Question { name: name.into(), statistic: statistic.into(), period: 60, labels, since: None, until: None }
 }
 
 #[test]

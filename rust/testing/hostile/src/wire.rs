@@ -1,6 +1,7 @@
 //! Bodies, forms, paths and signatures as AWS's wire API takes them.
 
 use forebay_doors::aws::codec::{read, Protocol};
+use forebay_doors::aws::protocol::event_stream::{event, exception};
 use forebay_doors::aws::protocol::query::Form;
 use forebay_doors::aws::protocol::rest::{pairs, route, Request};
 use forebay_doors::aws::protocol::{cbor, xml_reader};
@@ -45,6 +46,36 @@ pub(crate) fn bodies_seeds() -> Vec<Vec<u8>> {
         [&[6], &b"\xbf\x6aStreamName\x61s\x64Data\x5f\x41\x00\xff\x69Timestamp\xc1\xfb\x41\xd6\x00\x00\x00\x00\x00\x00\xff"[..]].concat(),
         [&[7], &b"\xa2\x6aStreamName\x61s\x69Timestamp\xc1\x1b\x00\x00\x01\x8c\x00\x00\x00\x00"[..]].concat(),
     ]
+}
+
+/// A frame of an event stream around any payload: it tells its lengths and both sums, whatever it holds.
+pub(crate) fn frames(bytes: &[u8]) -> bool {
+    let (kind, payload) = bytes.split_at(bytes.len().min(bytes.first().map_or(0, |&first| usize::from(first))));
+    let kind = String::from_utf8_lossy(kind);
+    for frame in [event(&kind, "application/json", payload), exception(&kind, "application/json", payload)] {
+        let number = |at: usize| u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
+        let end = frame.len() - 4;
+        assert_eq!(number(0) as usize, frame.len());
+        assert_eq!(number(8), crc32fast::hash(&frame[..8]));
+        assert_eq!(number(end), crc32fast::hash(&frame[..end]));
+        assert_eq!(&frame[12 + number(4) as usize..end], payload);
+        let mut headers = &frame[12..12 + number(4) as usize];
+        let mut found = Vec::new();
+        while let Some((&length, rest)) = headers.split_first() {
+            let (name, rest) = rest.split_at(usize::from(length));
+            assert_eq!(rest[0], 7, "a header is text");
+            let value = usize::from(u16::from_be_bytes([rest[1], rest[2]]));
+            found.push((name.to_vec(), rest[3..3 + value].to_vec()));
+            headers = &rest[3 + value..];
+        }
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[1].1, kind.as_bytes());
+    }
+    !payload.is_empty()
+}
+
+pub(crate) fn frames_seeds() -> Vec<Vec<u8>> {
+    vec![b"\x15SubscribeToShardEvent{}".to_vec(), b"\x00{\"Records\": []}".to_vec(), vec![255; 700]]
 }
 
 /// A whole request: its path, its query string, its headers, its signature. It is let in only where it was signed with the secret.

@@ -1,6 +1,6 @@
 //! CBOR bodies, in two dialects: rpc-v2's, and the older one that Kinesis speaks with Java.
 
-use crate::aws::model::{Kind, Location, Member, Model, Shape};
+use crate::aws::model::{Kind, Member, Model, Shape};
 use crate::aws::protocol::{integer, time, Malformed};
 use crate::aws::value::{Fields, Key, Value};
 
@@ -303,11 +303,13 @@ pub fn write_error(
         .filter(|member| !member.name.eq_ignore_ascii_case("message"))
         .filter_map(|member| Some((member, value.get(member.name)?)))
         .collect();
-    writer.head(5, 2 + others.len() as u64);
+    writer.head(5, 1 + u64::from(!message.is_empty()) + others.len() as u64);
     writer.text("__type");
     writer.text(name);
-    writer.text(members.iter().map(|one| one.name).find(|name| *name == "Message").unwrap_or("message"));
-    writer.text(message);
+    if !message.is_empty() {
+        writer.text(members.iter().map(|one| one.name).find(|name| *name == "Message").unwrap_or("message"));
+        writer.text(message);
+    }
     for (member, value) in others {
         writer.text(member.name);
         writer.value(model.shape(member.shape), value);
@@ -363,7 +365,7 @@ impl Writer<'_> {
     fn value(&mut self, shape: &Shape, value: &Value) {
         match (&shape.kind, value) {
             (Kind::Structure { members, .. }, Value::Map(_)) => {
-                let given = members.iter().filter(|member| member.location == Location::Body);
+                let given = members.iter().filter(|member| member.is_in_answer());
                 let given: Vec<_> = given.filter_map(|member| Some((member, value.get(member.name)?))).collect();
                 self.head(5, given.len() as u64);
                 for (member, value) in given {

@@ -30,6 +30,9 @@ pub fn read(model: &Model, shape: &Shape, names: Names, body: &[u8]) -> Result<V
         return Ok(Value::structure());
     }
     let json: Json = serde_json::from_slice(body).map_err(|_| Malformed::new("the body is not JSON"))?;
+    if json.is_null() && matches!(shape.kind, Kind::Structure { .. }) {
+        return Err(Malformed::new("the body is null"));
+    }
     Decoder { model, names }.value(shape, None, json, 0)
 }
 
@@ -191,7 +194,7 @@ impl Encoder<'_> {
         match (&shape.kind, value) {
             (Kind::Structure { members, .. }, Value::Map(_)) => {
                 let mut fields = Map::new();
-                for member in members.iter().filter(|member| member.location == Location::Body) {
+                for member in members.iter().filter(|member| member.is_in_answer()) {
                     if let Some(value) = value.get(member.name) {
                         let json = self.value(self.model.shape(member.shape), member.time, value);
                         fields.insert(self.names.of(member).to_owned(), json);

@@ -193,15 +193,26 @@ pub fn write_error(
     request_id: &str,
 ) -> Vec<u8> {
     let mut writer = Writer { model, text: String::new() };
-    let _ = write!(writer.text, "<ErrorResponse xmlns=\"{}\"><Error>", model.namespace);
+    // S3 has no element around it.
+    let is_s3 = model.signing_name == "s3";
+    let space = if model.namespace.is_empty() { String::new() } else { format!(" xmlns=\"{}\"", model.namespace) };
+    let around = if is_s3 { String::new() } else { format!("<ErrorResponse{space}>") };
+    let _ = write!(writer.text, "{around}<Error>");
     element("Type", if failure.is_senders { "Sender" } else { "Receiver" }, &mut writer.text);
     element("Code", failure.code, &mut writer.text);
-    element("Message", failure.message, &mut writer.text);
+    if !failure.message.is_empty() {
+        element("Message", failure.message, &mut writer.text);
+    }
     if let Some(Kind::Structure { members, .. }) = shape.map(|shape| &shape.kind) {
         let others = members.iter().filter(|one| one.location == Location::Body);
         for member in others.filter(|one| !one.name.eq_ignore_ascii_case("message")) {
             writer.members(std::slice::from_ref(member), value);
         }
+    }
+    if is_s3 {
+        element("RequestId", request_id, &mut writer.text);
+        writer.text.push_str("</Error>");
+        return writer.text.into_bytes();
     }
     writer.text.push_str("</Error>");
     element("RequestId", request_id, &mut writer.text);

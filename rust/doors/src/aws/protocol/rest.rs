@@ -104,7 +104,7 @@ pub fn read(model: &Model, operation: &Operation, request: Request<'_>) -> Resul
                 let label = request.labels.iter().find(|(name, _)| *name == member.wire_name());
                 label.map_or(Ok(Value::Null), |(_, text)| plain(shape, member.time, text))?
             }
-            Location::Query => from_query(model, members, member, request.query)?,
+            Location::Query => from_query(model, member, request.query)?,
             Location::Header => from_header(model, member, request.headers)?,
             Location::Headers => prefixed(member.wire_name(), request.headers),
         };
@@ -125,25 +125,15 @@ pub fn read(model: &Model, operation: &Operation, request: Request<'_>) -> Resul
     Ok(Value::Map(fields))
 }
 
-fn from_query(
-    model: &Model,
-    members: &[Member],
-    member: &Member,
-    query: &[(String, String)],
-) -> Result<Value, Malformed> {
+fn from_query(model: &Model, member: &Member, query: &[(String, String)]) -> Result<Value, Malformed> {
     let shape = model.shape(member.shape);
     let mut given = query.iter().filter(|(name, _)| name == member.wire_name()).map(|(_, value)| value.as_str());
     match &shape.kind {
         Kind::Map(_, held) => {
-            let is_bound = |name: &str| {
-                members.iter().any(|other| {
-                    let is_map = matches!(model.shape(other.shape).kind, Kind::Map(..));
-                    other.location == Location::Query && !is_map && other.wire_name() == name
-                })
-            };
             let is_list = matches!(model.shape(held.shape).kind, Kind::List(_));
             let mut entries = Fields::new();
-            for (name, value) in query.iter().filter(|(name, _)| !is_bound(name)) {
+            // All of the query string, with what other members have, too.
+            for (name, value) in query {
                 let text = Value::Text(value.clone());
                 match entries.iter_mut().find(|(key, _)| key == name) {
                     Some((_, Value::List(values))) => values.push(text),
@@ -305,10 +295,7 @@ pub fn write(model: &Model, shape: Option<&Shape>, status: u16, value: &Value) -
             (Location::Status, Value::Int(status)) => written.status = *status as u16,
             (Location::Header, value) => {
                 let text = header_text(model, member, value);
-                // An empty list or text is no header.
-                if !text.is_empty() {
-                    written.headers.push((member.wire_name().to_ascii_lowercase(), text));
-                }
+                written.headers.push((member.wire_name().to_ascii_lowercase(), text));
             }
             (Location::Headers, Value::Map(entries)) => {
                 let named = |(key, value): &(Key, Value)| {
@@ -321,7 +308,10 @@ pub fn write(model: &Model, shape: Option<&Shape>, status: u16, value: &Value) -
     }
     match payload.map(|at| &members[at]) {
         Some(member) => write_payload(model, member, value.get(member.name), &mut written),
-        None if members.iter().any(|member| member.location == Location::Body) || shape.error.is_some() => {
+        // XML has a body where there is something to be put into it, JSON always.
+        None if has_body(written.status) && (!model.is_rest_xml || members.iter().any(Member::is_in_answer))
+            || shape.error.is_some() =>
+        {
             let (body, kind) = write_body(model, shape, shape.element.unwrap_or(shape.name), value);
             written.body = body;
             written.headers.push(("content-type".into(), kind.into()));
@@ -331,13 +321,25 @@ pub fn write(model: &Model, shape: Option<&Shape>, status: u16, value: &Value) -
     written
 }
 
+/// Write an answer whose one member is the whole body, as S3 writes where a bucket is.
+pub fn write_unwrapped(model: &Model, operation: &Operation, value: &Value) -> Written {
+    let mut writer = xml::Writer { model, text: String::new() };
+    let own = Some(("", model.namespace)).filter(|(_, uri)| !uri.is_empty());
+    for member in model.members(operation.output) {
+        let given = value.get(member.name).unwrap_or(&Value::Null);
+        writer.value(model.shape(member.shape), member.wire_name(), own, given);
+    }
+    let headers = vec![("content-type".into(), "application/xml".into())];
+    Written { status: operation.status, headers, body: writer.text.into_bytes() }
+}
+
+fn has_body(status: u16) -> bool {
+    ![204, 205, 304].contains(&status)
+}
+
 fn write_payload(model: &Model, member: &Member, value: Option<&Value>, written: &mut Written) {
     let shape = model.shape(member.shape);
     let kind = match (&shape.kind, value) {
-        (_, None) if matches!(shape.kind, Kind::Structure { .. }) && !model.is_rest_xml => {
-            written.body = b"{}".to_vec();
-            "application/json"
-        }
         (Kind::Blob, Some(Value::Blob(bytes))) => {
             written.body.clone_from(bytes);
             shape.media_type.unwrap_or("application/octet-stream")

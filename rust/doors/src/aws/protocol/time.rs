@@ -28,13 +28,13 @@ pub fn from_seconds(seconds: f64) -> Result<i64, Malformed> {
     Ok(millis as i64)
 }
 
-/// As RFC 3339 has it: upper case, with an offset or `Z`.
+/// As RFC 3339 has it, upper case, in UTC.
 fn read_iso(text: &str) -> Result<i64, Malformed> {
     let refused = || Malformed::new("a date-time as in RFC 3339 is expected");
     let bytes = text.as_bytes();
     let is_framed = bytes.len() >= 20 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[10] == b'T' && bytes[13] == b':';
-    let is_whole = is_framed && bytes[16] == b':' && bytes.iter().all(|byte| b"0123456789-+:.TZ".contains(byte));
-    if !is_whole {
+    let is_whole = is_framed && bytes[16] == b':' && bytes[10..].iter().all(|byte| b"0123456789:.TZ".contains(byte));
+    if !is_whole || !text.ends_with('Z') {
         return Err(refused());
     }
     text.parse::<Timestamp>().map(Timestamp::as_millisecond).map_err(|_| refused())
@@ -96,7 +96,17 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_refused() {
-        for text in ["", "yesterday", "2014-04-29", "1985-04-12t23:20:50z", "Infinity", "0x42", "1e300"] {
+        for text in [
+            "",
+            "yesterday",
+            "2014-04-29",
+            "1996-12-19T16:39:57-08:00",
+            "1996-12-19T16:39:57+00",
+            "1985-04-12t23:20:50z",
+            "Infinity",
+            "0x42",
+            "1e300",
+        ] {
             for format in [TimeFormat::Epoch, TimeFormat::Iso, TimeFormat::Http] {
                 assert!(read(text, format).is_err(), "{text} as {format:?}");
             }

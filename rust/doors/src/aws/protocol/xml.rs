@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::aws::model::{Kind, Location, Member, Model, Shape, TimeFormat};
+use crate::aws::model::{Kind, Member, Model, Shape, TimeFormat};
 use crate::aws::protocol::{text_of_bytes, text_of_double, time};
 use crate::aws::value::Value;
 
@@ -41,7 +41,7 @@ pub struct Writer<'m> {
 impl Writer<'_> {
     /// The members of a structure that are elements.
     pub fn members(&mut self, members: &[Member], value: &Value) {
-        for member in members.iter().filter(|member| member.location == Location::Body && !member.is_attribute) {
+        for member in members.iter().filter(|member| member.is_in_answer() && !member.is_attribute) {
             if let Some(value) = value.get(member.name) {
                 self.member(member, member.wire_name(), value);
             }
@@ -81,12 +81,13 @@ impl Writer<'_> {
     fn member(&mut self, member: &Member, name: &str, value: &Value) {
         let shape = self.model.shape(member.shape);
         let is_flattened = member.is_flattened || shape.is_flattened;
-        let namespace = member.namespace.or(shape.namespace);
+        // A shape's own namespace is that of a whole document.
+        let namespace = member.namespace;
         match (&shape.kind, value) {
             (Kind::List(item), Value::List(values)) if is_flattened => {
                 let name = if member.wire.is_some() { name } else { item.wire.unwrap_or(name) };
                 for value in values {
-                    self.wrapped(item, name, item.namespace.or(namespace), value);
+                    self.wrapped(item, name, item.namespace, value);
                 }
             }
             (Kind::Map(key, held), Value::Map(entries)) if is_flattened => {

@@ -49,6 +49,9 @@ const PAGE: usize = 100;
 pub(super) fn fault(error: EngineError) -> Fault {
     match error {
         EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text),
+        EngineError::Invalid(text) if text.starts_with("The requested resource exceeds") => {
+            Fault::new("LimitExceededException", text)
+        }
         EngineError::Invalid(text) if text.contains("vent pattern") => Fault::new("InvalidEventPatternException", text),
         EngineError::Invalid(text) | EngineError::TooLarge(text) | EngineError::Conflict(text) => {
             Fault::validation(text)
@@ -169,9 +172,22 @@ async fn put_events(call: &Call<'_>) -> Result<Value, Fault> {
         }
     }
     let mut results = vec![Value::Null; given.len()];
+    let is_one = by_bus.len() == 1;
     for (bus, places, entries) in by_bus {
-        let answered =
-            call.ask(Request::BusPut(Put { bus, entries, parent: None, trace: None })).await.map_err(fault)?;
+        let put = Put { bus: bus.clone(), entries, parent: None, trace: None };
+        let answered = match call.ask(Request::BusPut(put)).await {
+            Ok(answered) => answered,
+            Err(error) if is_one && !matches!(error, EngineError::NotFound(_)) => return Err(fault(error)),
+            // What other buses were given stays: each entry of this one is told.
+            Err(error) => {
+                let refused = no_bus(&bus, error);
+                let told = Value::structure().with("ErrorCode", refused.name).with("ErrorMessage", refused.message);
+                for place in places {
+                    results[place] = told.clone();
+                }
+                continue;
+            }
+        };
         for (place, one) in places.into_iter().zip(answered.as_array().into_iter().flatten()) {
             results[place] = Value::structure()
                 .with("EventId", one["event_id"].as_str())
@@ -369,8 +385,11 @@ async fn remove_targets(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn list_targets_by_rule(call: &Call<'_>) -> Result<Value, Fault> {
     let (_, rule) = call.described_rule("Rule").await?;
-    let targets = rule["targets"].as_array().into_iter().flatten();
-    Ok(Value::structure().with("Targets", targets.map(|one| target(call, one)).collect::<Vec<Value>>()))
+    let mut targets: Vec<&Json> = rule["targets"].as_array().into_iter().flatten().collect();
+    targets.sort_by_key(|one| one["id"].as_str().unwrap_or_default().to_owned());
+    let (targets, next) = paged(call, targets, |one| one["id"].as_str().unwrap_or_default())?;
+    let targets: Vec<Value> = targets.into_iter().map(|one| target(call, one)).collect();
+    Ok(Value::structure().with("Targets", targets).with("NextToken", next))
 }
 
 async fn list_rule_names_by_target(call: &Call<'_>) -> Result<Value, Fault> {
@@ -396,6 +415,14 @@ async fn create_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
     if call.ask(Request::BusDescribe(Named { name: name.clone() })).await.is_ok() {
         return Err(Fault::new("ResourceAlreadyExistsException", format!("Event bus {name} already exists.")));
     }
+    for member in ["Description", "KmsKeyIdentifier", "EventSourceName"] {
+        if call.input.text(member).is_some_and(|text| !text.is_empty()) {
+            return refuse(format!("{member}: forebay's buses do not have it; leave it out"));
+        }
+    }
+    if call.input.get("DeadLetterConfig").is_some() || !call.input.list("Tags").is_empty() {
+        return refuse("DeadLetterConfig and Tags: forebay's buses do not have them; leave them out");
+    }
     let bus = call.ask(Request::BusDeclare(settings(json!({"name": name}))?)).await.map_err(fault)?;
     Ok(Value::structure().with("EventBusArn", bus["arn"].as_str()))
 }
@@ -405,18 +432,23 @@ fn bus(given: &Json) -> Value {
         .with("Name", given["name"].as_str())
         .with("Arn", given["arn"].as_str())
         .with("CreationTime", given["created_ms"].as_i64().map_or(Value::Null, Value::Time))
+        .with("LastModifiedTime", given["created_ms"].as_i64().map_or(Value::Null, Value::Time))
+}
+
+/// A refusal, in AWS's words where it is that there is no such bus.
+pub(super) fn no_bus(name: &str, error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(_) => {
+            Fault::new("ResourceNotFoundException", format!("Event bus {name} does not exist."))
+        }
+        error => fault(error),
+    }
 }
 
 async fn describe_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.bus_of(call.input.text("Name"))?;
-    let described =
-        call.ask(Request::BusDescribe(Named { name: name.clone() })).await.map_err(|error| match error {
-            EngineError::NotFound(_) => {
-                Fault::new("ResourceNotFoundException", format!("Event bus {name} does not exist."))
-            }
-            error => fault(error),
-        })?;
-    Ok(bus(&described))
+    let described = call.ask(Request::BusDescribe(Named { name: name.clone() })).await;
+    Ok(bus(&described.map_err(|error| no_bus(&name, error))?))
 }
 
 async fn list_event_buses(call: &Call<'_>) -> Result<Value, Fault> {

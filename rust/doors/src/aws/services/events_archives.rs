@@ -1,13 +1,13 @@
 //! EventBridge: archives and replays.
 
 use forebay_engine::api::archive::{ArchiveNamed, PutArchive, ReplayNamed, StartReplay};
-use forebay_engine::api::{Empty, Request};
+use forebay_engine::api::{bus, Empty, Request};
 use forebay_engine::base::error::EngineError;
 use serde_json::{json, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::events::{fault, paged, settings};
+use crate::aws::services::events::{fault, no_bus, paged, settings};
 use crate::aws::value::Value;
 
 const DAY_MS: i64 = 86_400_000;
@@ -104,10 +104,14 @@ pub(super) async fn describe_archive(call: &Call<'_>) -> Result<Value, Fault> {
 pub(super) async fn list_archives(call: &Call<'_>) -> Result<Value, Fault> {
     let listed = call.ask(Request::ArchiveList(Empty {})).await.map_err(fault)?;
     let prefix = call.input.text("NamePrefix").unwrap_or_default();
-    let bus = call.input.text("EventSourceArn").map(|arn| call.bus_of(Some(arn))).transpose()?;
+    let source = call.input.text("EventSourceArn").map(|arn| call.bus_of(Some(arn))).transpose()?;
+    if let Some(name) = &source {
+        let described = call.ask(Request::BusDescribe(bus::Named { name: name.clone() })).await;
+        described.map_err(|error| no_bus(name, error))?;
+    }
     let mut archives: Vec<&Json> = listed.as_array().into_iter().flatten().collect();
     archives.retain(|one| one["name"].as_str().is_some_and(|name| name.starts_with(prefix)));
-    archives.retain(|one| bus.as_ref().is_none_or(|bus| one["bus"] == bus.as_str()));
+    archives.retain(|one| source.as_ref().is_none_or(|bus| one["bus"] == bus.as_str()));
     archives.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
     let (archives, next) = paged(call, archives, |one| one["name"].as_str().unwrap_or_default())?;
     let archives: Vec<Value> = archives.into_iter().map(|one| shown(call, one)).collect();

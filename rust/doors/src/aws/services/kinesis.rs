@@ -9,16 +9,20 @@ use forebay_engine::base::error::EngineError;
 use serde_json::Value as Json;
 
 use crate::ask::answer;
-use crate::aws::call::{json_of, unavailable, Call};
+use crate::aws::call::{json_of, now_ms, unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::base64_text;
+use crate::aws::services::kinesis_consumers::{
+    deregister_stream_consumer, describe_stream_consumer, list_stream_consumers, register_stream_consumer,
+};
 use crate::aws::services::kinesis_iterator::ShardIterator;
 use crate::aws::services::kinesis_streams::{
     add_tags_to_stream, create_stream, decrease_stream_retention_period, delete_stream, describe_limits,
     describe_stream, describe_stream_summary, increase_stream_retention_period, list_shards, list_streams,
-    list_tags_for_resource, list_tags_for_stream, remove_tags_from_stream, tag_resource, untag_resource,
-    update_shard_count,
+    list_tags_for_resource, list_tags_for_stream, merge_shards, remove_tags_from_stream, split_shard, tag_resource,
+    untag_resource, update_shard_count,
 };
+use crate::aws::services::kinesis_subscription::subscribe_to_shard;
 use crate::aws::value::Value;
 
 super::operations! {
@@ -42,10 +46,19 @@ super::operations! {
     UntagResource => untag_resource,
     ListTagsForResource => list_tags_for_resource,
     DescribeLimits => describe_limits,
+    SplitShard => split_shard,
+    MergeShards => merge_shards,
+    RegisterStreamConsumer => register_stream_consumer,
+    DeregisterStreamConsumer => deregister_stream_consumer,
+    DescribeStreamConsumer => describe_stream_consumer,
+    ListStreamConsumers => list_stream_consumers,
+    SubscribeToShard => subscribe_to_shard,
 }
 
 /// Most records of an answer.
 const RECORDS_MAX: i64 = 10_000;
+/// What stands for the number before the first one of a shard, where a subscription has seen no record yet.
+const BEFORE_ALL: &str = "0";
 /// Most bytes of the records of one put.
 const PUT_BYTES_MAX: usize = 10 << 20;
 
@@ -146,51 +159,67 @@ async fn get_shard_iterator(call: &Call<'_>) -> Result<Value, Fault> {
     let (name, input) = (call.stream()?, &call.input);
     let shard = input.needed("ShardId").to_owned();
     let described = call.described_stream(&name).await?;
-    let mut shards = described["shards"].as_array().into_iter().flatten();
-    let Some(own) = shards.find(|one| one["shard_id"] == shard.as_str()) else {
+    let place = (input.needed("ShardIteratorType"), input.text("StartingSequenceNumber"), input.time("Timestamp"));
+    let at = start_of(call, &described, &shard, place).await?;
+    let stream_ms = described["created_ms"].as_u64().unwrap_or_default();
+    let iterator = ShardIterator { stream: name, stream_ms, shard, at, issued_ms: call.now_ms() as u64 };
+    Ok(Value::structure().with("ShardIterator", iterator.write()))
+}
+
+/// The position in a shard of a described stream that a kind of iterator means.
+pub(super) async fn start_of(
+    call: &Call<'_>,
+    stream: &Json,
+    shard: &str,
+    (kind, number, timestamp): (&str, Option<&str>, Option<i64>),
+) -> Result<u64, Fault> {
+    let name = stream["name"].as_str().unwrap_or_default();
+    let mut shards = stream["shards"].as_array().into_iter().flatten();
+    let Some(own) = shards.find(|one| one["shard_id"] == shard) else {
         let text = format!("Shard {shard} in stream {name} under account {} does not exist", call.account);
         return Err(Fault::new("ResourceNotFoundException", text));
     };
-    let kind = input.needed("ShardIteratorType");
-    let at = match kind {
+    let (position, timestamp_ms) = match kind {
         "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER" => {
-            let number = input.text("StartingSequenceNumber").unwrap_or_default();
-            let position = position_in(&shard, number).ok_or_else(|| {
+            let number = number.unwrap_or_default();
+            if number == BEFORE_ALL {
+                return Ok(0);
+            }
+            let position = position_in(shard, number).ok_or_else(|| {
                 let text = format!(
                     "Invalid StartingSequenceNumber {number:?} of {shard} in stream {name}: it is none of this shard's"
                 );
                 Fault::new("InvalidArgumentException", text)
             })?;
-            position + u64::from(kind == "AFTER_SEQUENCE_NUMBER")
+            return Ok(position + u64::from(kind == "AFTER_SEQUENCE_NUMBER"));
         }
-        _ => {
-            let (position, timestamp_ms) = match kind {
-                "LATEST" => (StartingPosition::Latest, None),
-                "AT_TIMESTAMP" => {
-                    let Some(time) = input.time("Timestamp") else {
-                        let text = "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.";
-                        return Err(Fault::new("InvalidArgumentException", text));
-                    };
-                    (StartingPosition::AtTimestamp, Some(time.max(0) as u64))
-                }
-                _ => (StartingPosition::TrimHorizon, None),
+        "LATEST" => (StartingPosition::Latest, None),
+        "AT_TIMESTAMP" => {
+            let Some(time) = timestamp else {
+                let text = "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.";
+                return Err(Fault::new("InvalidArgumentException", text));
             };
-            let asked = Read {
-                name: name.clone(),
-                cursors: None,
-                position: Some(position),
-                timestamp_ms,
-                shard: Some(shard.clone()),
-                limit: 0,
-            };
-            let given = read(call, asked).await?;
-            let cursor = given["cursors"][&shard].as_str().and_then(|text| text.parse().ok());
-            cursor.unwrap_or_else(|| end_of(&shard, own))
+            (StartingPosition::AtTimestamp, Some(time.max(0) as u64))
         }
+        _ => (StartingPosition::TrimHorizon, None),
     };
-    let stream_ms = described["created_ms"].as_u64().unwrap_or_default();
-    let iterator = ShardIterator { stream: name, stream_ms, shard, at, issued_ms: call.now_ms() as u64 };
-    Ok(Value::structure().with("ShardIterator", iterator.write()))
+    let asked = Read {
+        name: name.to_owned(),
+        cursors: None,
+        position: Some(position),
+        timestamp_ms,
+        shard: Some(shard.to_owned()),
+        limit: 0,
+    };
+    let given = read(call, asked).await?;
+    let cursor = given["cursors"][shard].as_str().and_then(|text| text.parse().ok());
+    Ok(cursor.unwrap_or_else(|| end_of(shard, own)))
+}
+
+/// The number of the last record before a position, whether it was one of this shard's or not.
+pub(super) fn continuation(shard: &str, at: u64) -> String {
+    let index = sequence::parse_shard_id(shard).unwrap_or_default();
+    at.checked_sub(1).map_or_else(|| BEFORE_ALL.to_owned(), |before| sequence::number(index, before).to_string())
 }
 
 /// Behind the last record of a closed shard.
@@ -208,10 +237,6 @@ fn position_in(shard: &str, number: &str) -> Option<u64> {
 async fn get_records(call: &Call<'_>) -> Result<Value, Fault> {
     let now_ms = call.now_ms() as u64;
     let iterator = ShardIterator::read(call.input.needed("ShardIterator"), now_ms)?;
-    let described = call.described_stream(&iterator.stream).await?;
-    if described["created_ms"].as_u64() != Some(iterator.stream_ms) {
-        return Err(call.no_stream(&iterator.stream));
-    }
     let limit = call.input.int("Limit").unwrap_or(RECORDS_MAX).clamp(1, RECORDS_MAX) as usize;
     let asked = Read {
         name: iterator.stream.clone(),
@@ -222,24 +247,34 @@ async fn get_records(call: &Call<'_>) -> Result<Value, Fault> {
         limit,
     };
     let given = read(call, asked).await?;
+    if given["created_ms"].as_u64() != Some(iterator.stream_ms) {
+        return Err(call.no_stream(&iterator.stream));
+    }
     let listed = given["records"].as_array().map(Vec::as_slice).unwrap_or_default();
     let records: Vec<Value> = listed.iter().map(record).collect();
-    let behind_ms = match (given["behind"].as_u64(), listed.last()) {
-        (Some(0) | None, _) | (_, None) => 0,
-        (_, Some(last)) => {
-            let arrived = last["approximate_arrival_timestamp"].as_f64().unwrap_or_default() * 1000.0;
-            now_ms.saturating_sub(arrived as u64)
-        }
-    };
     let cursor = given["cursors"][&iterator.shard].as_str().and_then(|text| text.parse().ok());
-    let answer = Value::structure().with("Records", records).with("MillisBehindLatest", behind_ms);
+    let answer = Value::structure().with("Records", records).with("MillisBehindLatest", behind_ms(&given));
     Ok(match cursor {
         Some(at) => {
             let next = ShardIterator { at, issued_ms: now_ms, ..iterator };
             answer.with("NextShardIterator", next.write())
         }
-        None => answer.with("ChildShards", children(&described, &iterator.shard)),
+        None => {
+            let described = call.described_stream(&iterator.stream).await?;
+            answer.with("ChildShards", children(&described, &iterator.shard))
+        }
     })
+}
+
+/// How far behind the newest record what was read is.
+pub(super) fn behind_ms(given: &Json) -> u64 {
+    match (given["behind"].as_u64(), given["records"].as_array().and_then(|records| records.last())) {
+        (Some(0) | None, _) | (_, None) => 0,
+        (_, Some(last)) => {
+            let arrived = last["approximate_arrival_timestamp"].as_f64().unwrap_or_default() * 1000.0;
+            (now_ms() as u64).saturating_sub(arrived as u64)
+        }
+    }
 }
 
 fn record(given: &Json) -> Value {
@@ -252,7 +287,7 @@ fn record(given: &Json) -> Value {
 }
 
 /// The shards that go on where a closed one ended.
-fn children(stream: &Json, parent: &str) -> Vec<Value> {
+pub(super) fn children(stream: &Json, parent: &str) -> Vec<Value> {
     let shards = stream["shards"].as_array().into_iter().flatten();
     let has_parent =
         |shard: &&Json| shard["parents"].as_array().is_some_and(|parents| parents.iter().any(|one| one == parent));

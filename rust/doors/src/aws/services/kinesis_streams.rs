@@ -1,13 +1,15 @@
 //! Kinesis: streams, their shards and tags.
 
 use forebay_engine::api::notes::Annotate;
-use forebay_engine::api::stream::{Alter, Declare, Named, Reshard};
+use forebay_engine::api::stream::{Alter, Declare, Merge, Named, Reshard, Split};
 use forebay_engine::api::{Empty, Request};
+use forebay_engine::base::error::EngineError;
 use serde_json::Value as Json;
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
 use crate::aws::services::kinesis::fault;
+use crate::aws::services::kinesis_consumers::consumers_of;
 use crate::aws::services::page::{page, Token};
 use crate::aws::value::Value;
 
@@ -96,8 +98,9 @@ pub(super) async fn describe_stream(call: &Call<'_>) -> Result<Value, Fault> {
 
 pub(super) async fn describe_stream_summary(call: &Call<'_>) -> Result<Value, Fault> {
     let stream = call.described_stream(&call.stream()?).await?;
-    let summary =
-        described(&stream).with("OpenShardCount", stream["open_shards"].as_i64()).with("ConsumerCount", 0_i64);
+    let summary = described(&stream)
+        .with("OpenShardCount", stream["open_shards"].as_i64())
+        .with("ConsumerCount", consumers_of(&stream).len());
     Ok(Value::structure().with("StreamDescriptionSummary", summary))
 }
 
@@ -210,6 +213,47 @@ pub(super) async fn update_shard_count(call: &Call<'_>) -> Result<Value, Fault> 
         .with("CurrentShardCount", before["open_shards"].as_i64())
         .with("TargetShardCount", target)
         .with("StreamARN", before["arn"].as_str()))
+}
+
+/// Hashes have 128 bits, and the engine knows the upper 64 of them: a shard is split at the next one that it can tell apart.
+pub(super) async fn split_shard(call: &Call<'_>) -> Result<Value, Fault> {
+    let (name, shard) = (call.stream()?, call.input.needed("ShardToSplit").to_owned());
+    let hash = call.input.needed("NewStartingHashKey").parse::<u128>();
+    let hash = hash.map_err(|_| invalid("NewStartingHashKey is greater than 2^128 - 1."))?;
+    let at = (hash >> 64) + u128::from(hash & u128::from(u64::MAX) != 0);
+    let split = Split { name: name.clone(), shard: shard.clone(), at: at.to_string() };
+    call.ask(Request::StreamSplit(split)).await.map_err(|error| match error {
+        EngineError::Invalid(text) if text.starts_with("at is") => invalid(format!(
+            "NewStartingHashKey {hash} used in SplitShard() on shard {shard} in stream {name} under account {} is not both greater than one plus the shard's StartingHashKey and less than the shard's EndingHashKey - 1.",
+            call.account
+        )),
+        error => changed_shard(call, &name, &shard, error),
+    })?;
+    Ok(Value::structure())
+}
+
+pub(super) async fn merge_shards(call: &Call<'_>) -> Result<Value, Fault> {
+    let (name, shard) = (call.stream()?, call.input.needed("ShardToMerge").to_owned());
+    let adjacent = call.input.needed("AdjacentShardToMerge").to_owned();
+    let merge = Merge { name: name.clone(), shard: shard.clone(), adjacent: adjacent.clone() };
+    call.ask(Request::StreamMerge(merge)).await.map_err(|error| match error {
+        EngineError::Invalid(text) if text.ends_with("are not adjacent") => invalid(format!(
+            "Shards {shard} and {adjacent} in stream {name} under account {} are not an adjacent pair of shards eligible for merging",
+            call.account
+        )),
+        error => changed_shard(call, &name, &shard, error),
+    })?;
+    Ok(Value::structure())
+}
+
+fn changed_shard(call: &Call<'_>, name: &str, shard: &str, error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(text) if text.contains("has no shard") => Fault::new(
+            "ResourceNotFoundException",
+            format!("Could not find shard {shard} in stream {name} under account {}.", call.account),
+        ),
+        error => call.stream_fault(name, error),
+    }
 }
 
 pub(super) async fn increase_stream_retention_period(call: &Call<'_>) -> Result<Value, Fault> {

@@ -9,15 +9,23 @@ use forebay_engine::base::trace::Origin;
 use serde_json::{json, Map, Value as Json};
 
 use crate::ask::answer;
-use crate::aws::call::{unavailable, Call};
+use crate::aws::call::{unavailable, Call, Output};
 use crate::aws::fault::Fault;
+use crate::aws::protocol::event_stream;
 use crate::aws::services::lambda_aliases::{create_alias, get_alias, list_aliases, update_alias};
 use crate::aws::services::lambda_mappings::{
     create_event_source_mapping, delete_event_source_mapping, get_event_source_mapping, list_event_source_mappings,
     update_event_source_mapping,
 };
+use crate::aws::services::lambda_settings::{
+    delete_function_event_invoke_config, delete_provisioned_concurrency_config, get_function_code_signing_config,
+    get_function_event_invoke_config, get_function_recursion_config, get_policy, get_provisioned_concurrency_config,
+    get_runtime_management_config, list_function_event_invoke_configs, list_provisioned_concurrency_configs,
+    put_function_event_invoke_config, put_provisioned_concurrency_config, update_function_event_invoke_config,
+};
 use crate::aws::services::page::{page, Token};
 use crate::aws::value::Value;
+use crate::http::listener::whole;
 
 super::operations! {
     Invoke => invoke,
@@ -38,6 +46,21 @@ super::operations! {
     ListAliases => list_aliases,
     UpdateAlias => update_alias,
     GetAccountSettings => get_account_settings,
+    InvokeAsync => invoke_async,
+    InvokeWithResponseStream => invoke_with_response_stream,
+    PutFunctionEventInvokeConfig => put_function_event_invoke_config,
+    UpdateFunctionEventInvokeConfig => update_function_event_invoke_config,
+    GetFunctionEventInvokeConfig => get_function_event_invoke_config,
+    DeleteFunctionEventInvokeConfig => delete_function_event_invoke_config,
+    ListFunctionEventInvokeConfigs => list_function_event_invoke_configs,
+    PutProvisionedConcurrencyConfig => put_provisioned_concurrency_config,
+    GetProvisionedConcurrencyConfig => get_provisioned_concurrency_config,
+    DeleteProvisionedConcurrencyConfig => delete_provisioned_concurrency_config,
+    ListProvisionedConcurrencyConfigs => list_provisioned_concurrency_configs,
+    GetFunctionCodeSigningConfig => get_function_code_signing_config,
+    GetFunctionRecursionConfig => get_function_recursion_config,
+    GetRuntimeManagementConfig => get_runtime_management_config,
+    GetPolicy => get_policy,
 }
 
 /// Items of a page.
@@ -129,6 +152,23 @@ impl Call<'_> {
 async fn invoke(call: &Call<'_>) -> Result<Value, Fault> {
     let target = call.function()?;
     let input = &call.input;
+    refuse_options(input)?;
+    let payload = payload_of(input.blob("Payload"))?;
+    match input.text("InvocationType").unwrap_or("RequestResponse") {
+        "DryRun" => {
+            call.described_function(&target).await?;
+            Ok(Value::structure().with("StatusCode", 204_i64))
+        }
+        "Event" => {
+            accept(call, &target, payload).await?;
+            Ok(Value::structure().with("StatusCode", 202_i64))
+        }
+        _ => invoke_now(call, &target, payload).await,
+    }
+}
+
+/// What an invocation cannot have here.
+fn refuse_options(input: &Value) -> Result<(), Fault> {
     for (member, what) in [
         ("ClientContext", "handlers have no client context"),
         ("DurableExecutionName", "there are no durable functions"),
@@ -142,7 +182,12 @@ async fn invoke(call: &Call<'_>) -> Result<Value, Fault> {
         let text = "LogType: what handlers write goes to the app's own log, and is not given back here";
         return Err(fault(EngineError::Invalid(text.into())));
     }
-    let payload = match input.blob("Payload") {
+    Ok(())
+}
+
+/// A payload that is JSON; an empty one is an empty object.
+fn payload_of(given: Option<&[u8]>) -> Result<&[u8], Fault> {
+    let payload = match given {
         None | Some([]) => &b"{}"[..],
         Some(payload) => payload,
     };
@@ -150,19 +195,46 @@ async fn invoke(call: &Call<'_>) -> Result<Value, Fault> {
         let text = format!("Could not parse request body into json: Could not parse payload into json: {error}");
         return Err(Fault::new("InvalidRequestContentException", text).with("Type", "User"));
     }
-    match input.text("InvocationType").unwrap_or("RequestResponse") {
-        "DryRun" => {
-            call.described_function(&target).await?;
-            Ok(Value::structure().with("StatusCode", 204_i64))
-        }
-        "Event" => {
-            let name = target.qualified();
-            let done = answer(|waiter| call.engine.invoke_async(&name, payload, Origin::default(), waiter)).await;
-            done.map_err(|error| call.function_fault(&target, error))?;
-            Ok(Value::structure().with("StatusCode", 202_i64))
-        }
-        _ => invoke_now(call, &target, payload).await,
+    Ok(payload)
+}
+
+/// Have a function run later. The answer bears the event's own id.
+async fn accept(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<(), Fault> {
+    let name = target.qualified();
+    let done = answer(|waiter| call.engine.invoke_async(&name, payload, Origin::default(), waiter)).await;
+    if let Reply::Request(id) = done.map_err(|error| call.function_fault(target, error))? {
+        // It is set once.
+        let _ = call.own_id.set(id);
     }
+    Ok(())
+}
+
+async fn invoke_async(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = call.function()?;
+    accept(call, &target, payload_of(call.input.blob("InvokeArgs"))?).await?;
+    Ok(Value::structure().with("Status", 202_i64))
+}
+
+/// What a handler gives, as a stream of one piece and its end: handlers do not stream.
+async fn invoke_with_response_stream(call: &Call<'_>) -> Result<Output, Fault> {
+    let target = call.function()?;
+    refuse_options(&call.input)?;
+    let payload = payload_of(call.input.blob("Payload"))?;
+    if call.input.text("InvocationType") == Some("DryRun") {
+        call.described_function(&target).await?;
+        return Ok(Value::structure().with("StatusCode", 204_i64).into());
+    }
+    let given = invoke_now(call, &target, payload).await?;
+    let json = given.blob("Payload").unwrap_or_default();
+    let (mut frames, end) = match given.text("FunctionError") {
+        None => (event_stream::event("PayloadChunk", "application/octet-stream", json), json!({})),
+        Some(error) => {
+            let details = String::from_utf8_lossy(json);
+            (Vec::new(), json!({"ErrorCode": error, "ErrorDetails": details}))
+        }
+    };
+    frames.extend(event_stream::event("InvokeComplete", "application/json", end.to_string().as_bytes()));
+    Ok(Output::Stream(whole(frames)))
 }
 
 async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<Value, Fault> {

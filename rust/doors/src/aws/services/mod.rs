@@ -1,19 +1,27 @@
 //! The services, and the operations of each.
 
+mod cloudwatch;
 mod events;
 mod events_archives;
 mod kinesis;
+mod kinesis_consumers;
 mod kinesis_iterator;
 mod kinesis_streams;
+pub mod kinesis_subscription;
 mod lambda;
 mod lambda_aliases;
 mod lambda_mappings;
+mod lambda_settings;
+mod logs;
+mod logs_filter;
 mod page;
 mod scheduler;
+mod schemas;
 mod sns;
 mod sqs;
 mod sqs_attributes;
 mod sqs_messages;
+mod sqs_permissions;
 mod states;
 mod sts;
 
@@ -76,8 +84,15 @@ macro_rules! operations {
 }
 use operations;
 
-/// All services. The first one answers what is for none.
-pub static SERVICES: [Service; 8] = [
+/// An array of so many services as there are lines.
+macro_rules! services {
+    ($($service:expr,)*) => {
+        /// All services. The first one answers what is for none.
+        pub static SERVICES: [Service; [$(stringify!($service)),*].len()] = [$($service),*];
+    };
+}
+
+services! {
     Service::new(include_str!("../models/sqs.json"), sqs::OPERATIONS, sqs::call),
     Service::new(include_str!("../models/kinesis.json"), kinesis::OPERATIONS, kinesis::call),
     Service::new(include_str!("../models/sns.json"), sns::OPERATIONS, sns::call),
@@ -86,7 +101,10 @@ pub static SERVICES: [Service; 8] = [
     Service::new(include_str!("../models/events.json"), events::OPERATIONS, events::call),
     Service::new(include_str!("../models/scheduler.json"), scheduler::OPERATIONS, scheduler::call),
     Service::new(include_str!("../models/stepfunctions.json"), states::OPERATIONS, states::call),
-];
+    Service::new(include_str!("../models/cloudwatch.json"), cloudwatch::OPERATIONS, cloudwatch::call),
+    Service::new(include_str!("../models/schemas.json"), schemas::OPERATIONS, schemas::call),
+    Service::new(include_str!("../models/logs.json"), logs::OPERATIONS, logs::call),
+}
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,11 @@ const GROUP: &str = "default";
 fn fault(error: EngineError) -> Fault {
     match error {
         EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text).status(404),
+        EngineError::Invalid(text) if text.starts_with("Invalid Schedule Expression") => {
+            // AWS does not say what is wrong.
+            let end = text.find(").").map_or(text.len(), |end| end + 2);
+            Fault::validation(&text[..end])
+        }
         EngineError::Invalid(text) | EngineError::TooLarge(text) => Fault::validation(text),
         EngineError::Conflict(text) => Fault::new("ConflictException", text).status(409),
         EngineError::TooMany { message, retry_after_ms, .. } => {

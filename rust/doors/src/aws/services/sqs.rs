@@ -14,6 +14,7 @@ use crate::aws::services::sqs_messages::{
     change_message_visibility, change_message_visibility_batch, delete_message, delete_message_batch, receive_message,
     send_message, send_message_batch,
 };
+use crate::aws::services::sqs_permissions::{add_permission, remove_permission};
 use crate::aws::value::{Fields, Key, Value};
 
 super::operations! {
@@ -38,6 +39,8 @@ super::operations! {
     StartMessageMoveTask => start_message_move_task,
     ListMessageMoveTasks => list_message_move_tasks,
     CancelMessageMoveTask => cancel_message_move_task,
+    AddPermission => add_permission,
+    RemovePermission => remove_permission,
 }
 
 /// Most tags of a queue.

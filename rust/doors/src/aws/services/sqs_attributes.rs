@@ -13,6 +13,8 @@ use crate::aws::value::{Key, Value};
 
 /// Begins the notes that are tags.
 pub(super) const NOTE_TAG: &str = "tag:";
+/// The note that is the policy.
+pub(super) const NOTE_POLICY: &str = "sqs:Policy";
 /// Begins the notes that are attributes.
 const NOTE_ATTRIBUTE: &str = "sqs:";
 /// Attributes that are kept and on which the engine does not act: the door waits for `ReceiveMessageWaitTimeSeconds`.

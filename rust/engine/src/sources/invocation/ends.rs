@@ -7,10 +7,10 @@ use forebay_core::invocation::protocol::{Condition, Key};
 use serde_json::json;
 use std::collections::VecDeque;
 
+use crate::base::asynchronous::Asynchronous;
 use crate::base::ids::{parse_uuid, uuid_text};
 use crate::base::trace::kept;
 use crate::commit::target::Target;
-use crate::dispatch::asynchronous::Asynchronous;
 use crate::failures::invocation_record::Ended;
 use crate::failures::log::FailureRow;
 use crate::observe::history::RequestEvent;

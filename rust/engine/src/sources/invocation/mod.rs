@@ -16,7 +16,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-use crate::dispatch::asynchronous::Asynchronous;
+use crate::base::asynchronous::Asynchronous;
 use crate::sources::invocation::ends::EndedEvent;
 use crate::sources::invocation::expiry::KeptForTime;
 use crate::sources::invocation::results::Results;

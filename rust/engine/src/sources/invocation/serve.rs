@@ -158,7 +158,7 @@ impl EventQueues {
         let weight = event.weight();
         let Some(events) = self.queues.get_mut(&id) else { return };
         if self.at_hand_bytes + weight <= AT_HAND_MAX
-            && events.at_hand.len() < 2 * crate::dispatch::asynchronous::WAITING_MAX
+            && events.at_hand.len() < 2 * crate::base::asynchronous::WAITING_MAX
         {
             self.at_hand_bytes += weight;
             if let Some(before) = events.at_hand.insert(key, event) {
@@ -215,7 +215,7 @@ impl EventQueues {
     /// Forget payloads of events that the machine left in the store after all, while there are many.
     fn let_go_of_held(&mut self, id: u64) {
         let Some(events) = self.queues.get_mut(&id) else { return };
-        while events.at_hand.len() > crate::dispatch::asynchronous::WAITING_MAX {
+        while events.at_hand.len() > crate::base::asynchronous::WAITING_MAX {
             let Some((_, event)) = events.at_hand.pop_last() else { break };
             self.at_hand_bytes -= event.weight();
         }

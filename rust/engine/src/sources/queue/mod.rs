@@ -23,6 +23,7 @@ mod meters;
 pub(crate) mod outgoing;
 pub(crate) mod participant;
 mod peek;
+mod polls;
 mod receive;
 mod recovery;
 mod recursion;
@@ -60,7 +61,7 @@ use crate::sources::queue::body_fetch::BodyFetch;
 use crate::sources::queue::chunk_cache::ChunkCache;
 use crate::sources::queue::deletion_bitmap::DeletionBitmap;
 use crate::sources::queue::meters::QueueMeters;
-use crate::sources::queue::receive::Poll;
+use crate::sources::queue::polls::Polls;
 use crate::sources::queue::redrive::Task;
 use crate::sources::queue::row::QueueRow;
 use crate::sources::queue::size_estimate::SizeEstimate;
@@ -183,7 +184,7 @@ pub(crate) struct Queue {
     wants: VecDeque<BodyFetch>,
     /// Where the read under way begins.
     reading: Option<u64>,
-    polls: VecDeque<Poll>,
+    polls: Polls,
     /// Mappings that read it.
     readers: Vec<u64>,
     weight: SizeEstimate,
@@ -221,7 +222,7 @@ impl Queue {
             transferring: 0,
             wants: VecDeque::new(),
             reading: None,
-            polls: VecDeque::new(),
+            polls: Polls::default(),
             readers: Vec::new(),
             weight: SizeEstimate::NEW,
             armed: None,
@@ -279,7 +280,7 @@ impl QueueRoom<'_> {
     /// Answer everybody who waits for a queue with an error.
     fn refuse_waiting(&mut self, id: QueueId, error: &crate::base::error::EngineError) {
         let queue = &mut self.queues.entries[id];
-        let polls = std::mem::take(&mut queue.polls).into_iter().map(|poll| poll.waiter);
+        let polls = std::mem::take(&mut queue.polls).into_waiters();
         let (answers, others) = std::mem::take(&mut queue.wants).into_iter().partition(BodyFetch::is_answer);
         queue.wants = others;
         let waiters: Vec<_> = polls.chain(VecDeque::into_iter(answers).filter_map(BodyFetch::into_waiter)).collect();

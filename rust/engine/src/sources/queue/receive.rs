@@ -7,20 +7,14 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::limits::{MESSAGES_OF_A_CALL_MAX, RECEIVE_WAIT_MS_MAX, VISIBILITY_MS_MAX};
 use crate::payload::message::handle_of;
 use crate::sources::queue::body_fetch::Purpose;
+use crate::sources::queue::polls::Poll;
 use crate::sources::queue::QueueId;
 use crate::sources::queue::QueueRoom;
 
 const ATTEMPT_CHARS_MAX: usize = 128;
 /// Most receives that wait for messages of one queue.
-const POLLS_MAX: usize = 4_096;
+const POLLS_MAX: usize = 10_240;
 const NS_PER_MS: u64 = 1_000_000;
-
-/// A receive that waits for messages.
-pub(crate) struct Poll {
-    request: queue::Receive,
-    pub(crate) until_ns: u64,
-    pub(crate) waiter: Waiter,
-}
 
 impl QueueRoom<'_> {
     pub(crate) fn begin_receive(&mut self, id: QueueId, request: queue::Receive, waiter: Waiter) {
@@ -32,6 +26,10 @@ impl QueueRoom<'_> {
             return self.ctx.answer(waiter, Err(error));
         }
         if queue.polls.len() >= POLLS_MAX {
+            self.queues.entries[id].polls.sweep();
+        }
+        let queue = &self.queues.entries[id];
+        if queue.polls.len() >= POLLS_MAX {
             let error = EngineError::TooMany {
                 message: format!("{POLLS_MAX} receives wait for queue {:?} already", queue.row.name),
                 reason: "WaitingReceives".into(),
@@ -40,55 +38,69 @@ impl QueueRoom<'_> {
             return self.ctx.answer(waiter, Err(error));
         }
         let until_ns = self.ctx.now.mono_ns + request.wait_ms * NS_PER_MS;
-        self.queues.entries[id].polls.push_back(Poll { request, until_ns, waiter });
+        self.queues.entries[id].polls.push(Poll { request, until_ns, waiter });
         self.serve_queue(id);
     }
 
-    /// Answer receives in turn, those first that can have something, and those whose wait is over.
+    /// Answer receives in turn as long as there is something to be received, and those whose wait is over.
     pub(crate) fn answer_polls(&mut self, id: QueueId) {
         let now = self.ctx.now;
-        let mut waiting = std::mem::take(&mut self.queues.entries[id].polls);
-        let mut still = std::collections::VecDeque::with_capacity(waiting.len());
-        while let Some(poll) = waiting.pop_front() {
-            let queue = &mut self.queues.entries[id];
-            let is_over = poll.until_ns <= now.mono_ns;
-            // A lost answer is given again even when nothing else can be received.
-            if !is_over && !queue.machine.is_ready(&now) && poll.request.attempt_id.is_none() {
-                still.push_back(poll);
-                continue;
-            }
-            let visibility_ms = poll.request.visibility_timeout_ms.unwrap_or(queue.row.settings.visibility_timeout_ms);
-            let receive = Receive {
-                maximum: poll.request.maximum,
-                hold: Hold::For { visibility_ms },
-                attempt: poll.request.attempt_id.as_deref(),
-            };
-            match queue.machine.receive(&receive, &now) {
-                Ok(deliveries) if deliveries.is_empty() && !is_over => still.push_back(poll),
-                Ok(deliveries) => {
-                    queue.meters.received.add(deliveries.len() as u64);
-                    queue.meters.empty_receives.add(u64::from(deliveries.is_empty()));
-                    let durable = !deliveries.is_empty();
-                    self.carry_out_queue(id);
-                    self.fetch(id, deliveries, Purpose::Answer { waiter: poll.waiter, durable });
-                }
-                Err(over) => {
-                    let error = EngineError::TooMany {
-                        message: format!(
-                            "OverLimit: queue {:?} has {} messages in flight; delete what is done",
-                            queue.row.name, over.in_flight_max
-                        ),
-                        reason: "OverLimit".into(),
-                        retry_after_ms: 1_000,
-                    };
-                    self.ctx.answer(poll.waiter, Err(error));
-                }
+        for number in self.queues.entries[id].polls.again() {
+            if let Some(poll) = self.queues.entries[id].polls.take(number) {
+                self.answer_poll(id, (number, poll));
             }
         }
-        // What came meanwhile stands behind.
-        still.append(&mut self.queues.entries[id].polls);
-        self.queues.entries[id].polls = still;
+        while self.queues.entries[id].machine.is_ready(&now) {
+            let Some(first) = self.queues.entries[id].polls.take_first() else { break };
+            if !self.answer_poll(id, first) {
+                break;
+            }
+        }
+        while let Some(poll) = self.queues.entries[id].polls.take_over(now.mono_ns) {
+            self.answer_poll(id, (0, poll));
+        }
         self.carry_out_queue(id);
+    }
+
+    /// Answer a receive, or let it wait on where there is nothing for it; false if it waits on.
+    fn answer_poll(&mut self, id: QueueId, (number, poll): (u64, Poll)) -> bool {
+        // Whoever has left takes nothing: what it would be given is for the next one.
+        if poll.waiter.has_left() {
+            return true;
+        }
+        let now = self.ctx.now;
+        let queue = &mut self.queues.entries[id];
+        let visibility_ms = poll.request.visibility_timeout_ms.unwrap_or(queue.row.settings.visibility_timeout_ms);
+        let receive = Receive {
+            maximum: poll.request.maximum,
+            hold: Hold::For { visibility_ms },
+            attempt: poll.request.attempt_id.as_deref(),
+        };
+        match queue.machine.receive(&receive, &now) {
+            Ok(deliveries) if deliveries.is_empty() && poll.until_ns > now.mono_ns => {
+                queue.polls.insert(number, poll);
+                return false;
+            }
+            Ok(deliveries) => {
+                queue.meters.received.add(deliveries.len() as u64);
+                queue.meters.empty_receives.add(u64::from(deliveries.is_empty()));
+                let durable = !deliveries.is_empty();
+                self.carry_out_queue(id);
+                self.fetch(id, deliveries, Purpose::Answer { waiter: poll.waiter, durable });
+            }
+            Err(over) => {
+                let error = EngineError::TooMany {
+                    message: format!(
+                        "OverLimit: queue {:?} has {} messages in flight; delete what is done",
+                        queue.row.name, over.in_flight_max
+                    ),
+                    reason: "OverLimit".into(),
+                    retry_after_ms: 1_000,
+                };
+                self.ctx.answer(poll.waiter, Err(error));
+            }
+        }
+        true
     }
 
     /// Answer now, or when what was written for it is durable.

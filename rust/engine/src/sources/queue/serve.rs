@@ -37,8 +37,7 @@ impl QueueRoom<'_> {
         }
         let queue = &mut self.queues.entries[id];
         queue.meters.show(depth, queue.machine.oldest_age_ms(&now));
-        let polls = queue.polls.iter().map(|poll| poll.until_ns).min();
-        if let Some(due) = [queue.machine.next_due(), polls].into_iter().flatten().min() {
+        if let Some(due) = [queue.machine.next_due(), queue.polls.due()].into_iter().flatten().min() {
             self.ctx.timers.arm(
                 &mut queue.armed,
                 due.max(now.mono_ns),

@@ -1,5 +1,6 @@
 //! Streams: shards, the mappings that read them, and what an operator asks of them.
 
+pub(crate) mod followers;
 pub(crate) mod given_up;
 pub(crate) mod lag;
 pub mod lost_records;
@@ -29,6 +30,7 @@ use crate::ctx::Ctx;
 use crate::dispatch::attempt_journal::{InFlight, JournalSlot};
 use crate::dispatch::{Dispatch, DispatchRoom};
 use crate::failures::{FailureRoom, Failures};
+use crate::sources::stream::followers::Followers;
 use crate::sources::stream::mapping::Mapping;
 use crate::sources::stream::poller::Poller;
 use crate::sources::stream::redrive::Redrive;
@@ -46,6 +48,8 @@ pub(crate) struct Streams {
     /// What was in flight when the last process died and has not been taken by a poller yet.
     pub(crate) suspects: Vec<(InFlight, JournalSlot)>,
     pub(crate) redrives: BTreeMap<u64, Redrive>,
+    /// Whoever waits for the next record of a shard.
+    pub(crate) followers: Followers,
     pub(crate) tail_bytes: usize,
     /// Shard and first position of the chunks in memory, oldest first.
     pub(crate) tail_order: VecDeque<(ShardId, u64)>,

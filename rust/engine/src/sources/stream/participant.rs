@@ -227,6 +227,7 @@ impl Participant for StreamRoom<'_> {
                 }
             }
             self.announce(id);
+            self.wake_followers(id);
         }
         self.streams.shorten_tails();
     }

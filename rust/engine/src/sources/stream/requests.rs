@@ -8,10 +8,11 @@ use forebay_core::sequence;
 
 use crate::api::notes::{Annotate, Notes};
 use crate::api::stream::{
-    Alter, Declare, Named, Read, Record, Records, Reshard, Shard as ShardAnswer, StartingPosition, Stream as Answer,
+    Alter, Declare, Merge, Named, Read, Record, Records, Reshard, Shard as ShardAnswer, Split, StartingPosition,
+    Stream as Answer, Wait,
 };
 use crate::api::Empty;
-use crate::base::error::EngineError;
+use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::limits::{ANSWER_BYTES_MAX, SHARDS_MAX};
 use crate::commit::done::{self, Done};
 use crate::observe::meters::StreamMeters;
@@ -23,6 +24,8 @@ use crate::store::format::keys::NEXT_SHARD;
 use crate::store::format::FIRST_QUEUE_LOG;
 use crate::store::port::{ShardId, Table};
 
+/// Begins the names of streams that hold logs. They are a door's, and are not listed with the others.
+const LOGS: &str = "log:";
 /// Bytes of one record of an answer without its key and data, about.
 const RECORD_BYTES: usize = 200;
 
@@ -108,8 +111,18 @@ impl StreamRoom<'_> {
     }
 
     pub(crate) fn stream_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let shards = self.streams.by_name.values().flat_map(|stream| stream.shards.iter().copied()).collect();
-        let then = SizesFor::Streams { shards, bytes: BTreeMap::new(), described: Described::All };
+        self.list_streams(false)
+    }
+
+    pub(crate) fn stream_list_logs(&mut self, _: Empty) -> Result<Done, EngineError> {
+        self.list_streams(true)
+    }
+
+    fn list_streams(&mut self, logs: bool) -> Result<Done, EngineError> {
+        let names = self.streams.names(logs);
+        let streams = names.iter().filter_map(|name| self.streams.by_name.get(name));
+        let shards = streams.flat_map(|stream| stream.shards.iter().copied()).collect();
+        let then = SizesFor::Streams { shards, bytes: BTreeMap::new(), described: Described::All { logs } };
         Ok(Done::WhenRead(SizesRead::job(then)))
     }
 
@@ -139,9 +152,8 @@ impl StreamRoom<'_> {
     ) -> Result<Vec<u8>, EngineError> {
         match described {
             Described::One(name) => Ok(done::json(self.describe(name, true, bytes)?)),
-            Described::All => {
-                let names: Vec<String> = self.streams.by_name.keys().cloned().collect();
-                let list = names.iter().map(|name| self.describe(name, false, bytes));
+            Described::All { logs } => {
+                let list = self.streams.names(*logs).into_iter().map(|name| self.describe(&name, false, bytes));
                 Ok(done::json(list.collect::<Result<Vec<_>, _>>()?))
             }
         }
@@ -186,6 +198,11 @@ impl StreamRoom<'_> {
 }
 
 impl Streams {
+    /// The names of the logs of functions, or those of all other streams.
+    fn names(&self, logs: bool) -> Vec<String> {
+        self.by_name.keys().filter(|name| name.starts_with(LOGS) == logs).cloned().collect()
+    }
+
     fn describe_shard(&self, shard: &Shard, kept: u64, bytes: u64) -> ShardAnswer {
         let parents = shard.row.parents.iter();
         let parents = parents
@@ -245,6 +262,7 @@ impl StreamRoom<'_> {
             self.streams.tail_bytes -= shard.tail.iter().map(|chunk| chunk.body().len()).sum::<usize>();
             // Wholly: what is left of a log is looked at whenever the store is opened, and its number is never given out again.
             self.ctx.commit.pending.trim(id, u64::MAX);
+            self.wake_followers(id);
             self.ctx.commit.pending.remove(Table::Shard, id.to_be_bytes().to_vec());
         }
         self.streams.by_name.remove(&named.name);
@@ -265,27 +283,90 @@ impl StreamRoom<'_> {
         if open.len() == reshard.shards as usize {
             return Ok(Done::at_once(self.describe_now(&reshard.name)?));
         }
-        self.streams.check_numbers(reshard.shards)?;
-        let mut ends = Vec::with_capacity(open.len());
-        for id in open {
+        self.replace_shards(&reshard.name, open, even_ranges(reshard.shards))
+    }
+
+    /// Close an open shard and open two, which share its keys.
+    pub(crate) fn stream_split(&mut self, split: Split) -> Result<Done, EngineError> {
+        let (id, low, high) = self.open_shard(&split.name, &split.shard)?;
+        let at = split.at.parse::<u64>().ok().filter(|at| *at > low && *at <= high).ok_or_else(|| {
+            EngineError::Invalid(format!(
+                "at is {:?}: the second half of {} can begin from {} to {high}",
+                split.at,
+                split.shard,
+                u128::from(low) + 1
+            ))
+        })?;
+        self.replace_shards(&split.name, vec![id], vec![(low, at - 1), (at, high)])
+    }
+
+    /// Close two open shards whose keys adjoin, and open one for all of them.
+    pub(crate) fn stream_merge(&mut self, merge: Merge) -> Result<Done, EngineError> {
+        let one = self.open_shard(&merge.name, &merge.shard)?;
+        let other = self.open_shard(&merge.name, &merge.adjacent)?;
+        let (first, second) = if one.1 < other.1 { (one, other) } else { (other, one) };
+        if first.2.checked_add(1) != Some(second.1) {
+            return Err(EngineError::Invalid(format!(
+                "shards {} and {} of stream {:?} are not adjacent",
+                merge.shard, merge.adjacent, merge.name
+            )));
+        }
+        // The first parent is the one that was named first.
+        self.replace_shards(&merge.name, vec![one.0, other.0], vec![(first.1, second.2)])
+    }
+
+    /// A shard that takes records, by its id: its number and the hashes of its keys.
+    fn open_shard(&self, stream: &str, shard_id: &str) -> Result<(ShardId, u64, u64), EngineError> {
+        let entry = self.streams.by_name.get(stream).ok_or_else(|| self.streams.no_stream(stream))?;
+        let mut rows = entry.shards.iter().filter_map(|&id| Some(&self.streams.shards[id as usize].as_ref()?.row));
+        let row = rows
+            .find(|row| sequence::shard_id(row.index) == shard_id)
+            .ok_or_else(|| EngineError::NotFound(format!("stream {stream:?} has no shard {shard_id:?}")))?;
+        if row.closed_at.is_some() {
+            return Err(EngineError::Invalid(format!("shard {shard_id} of stream {stream:?} is closed")));
+        }
+        Ok((row.id, row.hash_low, row.hash_high))
+    }
+
+    /// Close open shards and open others for the same keys.
+    fn replace_shards(
+        &mut self,
+        name: &str,
+        closing: Vec<ShardId>,
+        ranges: Vec<(u64, u64)>,
+    ) -> Result<Done, EngineError> {
+        self.streams.check_numbers(ranges.len() as u32)?;
+        let mut ends = Vec::with_capacity(closing.len());
+        for id in closing {
             let Some(shard) = self.streams.shards[id as usize].as_mut() else { continue };
             shard.row.closed_at = Some(shard.next);
             let row = shard.row.clone();
             ends.push((row.hash_low, row.hash_high, id, shard.next));
             self.save_shard(&row);
-            if let Some(stream) = self.streams.by_name.get_mut(&reshard.name) {
+            if let Some(stream) = self.streams.by_name.get_mut(name) {
                 stream.close(id);
             }
+            self.wake_followers(id);
         }
-        for (low, high) in even_ranges(reshard.shards) {
+        for (low, high) in ranges {
             let overlapping = || ends.iter().filter(|(first, last, _, _)| *first <= high && low <= *last);
             let parents = overlapping().map(|(_, _, id, _)| *id).collect();
             let start = overlapping().map(|(_, _, _, end)| *end).max().unwrap_or(0);
-            self.add_shard(&reshard.name, (low, high), parents, start);
+            self.add_shard(name, (low, high), parents, start);
         }
-        self.save_stream(&reshard.name);
-        self.close_for_mappings(&reshard.name, &ends.iter().map(|(_, _, id, end)| (*id, *end)).collect::<Vec<_>>())?;
-        Ok(Done::when_durable(self.describe_now(&reshard.name)?))
+        self.list_streams(false)
+    }
+
+    pub(crate) fn stream_list_logs(&mut self, _: Empty) -> Result<Done, EngineError> {
+        self.list_streams(true)
+    }
+
+    fn list_streams(&mut self, logs: bool) -> Result<Done, EngineError> {
+        let names = self.streams.names(logs);
+        let streams = names.iter().filter_map(|name| self.streams.by_name.get(name));
+        let shards = streams.flat_map(|stream| stream.shards.iter().copied()).collect();
+        let then = SizesFor::Streams { shards, bytes: BTreeMap::new(), described: Described::All { logs } };
+        Ok(Done::WhenRead(SizesRead::job(then)))
     }
 
     fn close_for_mappings(&mut self, stream: &str, closed: &[(ShardId, u64)]) -> Result<(), EngineError> {
@@ -312,9 +393,52 @@ impl StreamRoom<'_> {
         Ok(())
     }
 
+    /// Answer once a shard has a record at a cursor, or is closed.
+    pub(crate) fn stream_wait(&mut self, wait: Wait, waiter: Waiter) {
+        let found = self.ctx.commit.failed.clone().map_or(Ok(()), |error| Err(error.into()));
+        match found.and_then(|()| self.awaited(&wait)) {
+            Err(error) => self.ctx.answer(waiter, Err(error)),
+            Ok(None) => self.ctx.answer(waiter, Ok(Reply::Json(b"{}".to_vec()))),
+            Ok(Some(id)) => {
+                if let Err((waiter, error)) = self.streams.followers.add(id, waiter) {
+                    self.ctx.answer(waiter, Err(error));
+                }
+            }
+        }
+    }
+
+    /// The shard that is to be waited for; `None`: there is nothing to wait for.
+    fn awaited(&self, wait: &Wait) -> Result<Option<ShardId>, EngineError> {
+        let stream = self.streams.by_name.get(&wait.name).ok_or_else(|| self.streams.no_stream(&wait.name))?;
+        let at: u64 = wait
+            .cursor
+            .parse()
+            .map_err(|_| EngineError::Invalid(format!("cursor {:?} of {} is none of ours", wait.cursor, wait.shard)))?;
+        let mut shards = stream.shards.iter().filter_map(|&id| self.streams.shards[id as usize].as_ref());
+        let shard = shards
+            .find(|shard| sequence::shard_id(shard.row.index) == wait.shard)
+            .ok_or_else(|| EngineError::NotFound(format!("stream {:?} has no shard {:?}", wait.name, wait.shard)))?;
+        Ok((shard.durable <= at && shard.row.closed_at.is_none()).then_some(shard.row.id))
+    }
+
+    /// Tell those who wait for a shard that they may look again.
+    pub(crate) fn wake_followers(&mut self, id: ShardId) {
+        for waiter in self.streams.followers.take(id) {
+            self.ctx.answer(waiter, Ok(Reply::Json(b"{}".to_vec())));
+        }
+    }
+
+    /// The app has stopped: whoever waits for records is told so.
+    pub(crate) fn answer_followers(&mut self) {
+        let error = EngineError::OwnerLost("the app stopped before a record came".into());
+        for waiter in self.streams.followers.take_all() {
+            self.ctx.answer(waiter, Err(error.clone()));
+        }
+    }
+
     pub(crate) fn stream_read(&mut self, read: Read) -> Result<Done, EngineError> {
         let stream = self.streams.by_name.get(&read.name).ok_or_else(|| self.streams.no_stream(&read.name))?;
-        let ids = stream.shards.clone();
+        let (ids, created_ms) = (stream.shards.clone(), stream.row.created_ms);
         let (mut records, mut cursors, mut behind, mut room) = (Vec::new(), BTreeMap::new(), 0, ANSWER_BYTES_MAX);
         for id in ids {
             let Some(shard) = self.streams.shards[id as usize].as_ref() else { continue };
@@ -357,6 +481,6 @@ impl StreamRoom<'_> {
                 cursors.insert(shard_id, at.to_string());
             }
         }
-        Ok(Done::at_once(Records { records, cursors, behind }))
+        Ok(Done::at_once(Records { records, cursors, behind, created_ms }))
     }
 }

@@ -1,10 +1,12 @@
 //! How a function's asynchronous invocations are handled, as it is declared.
 
 use forebay_core::invocation::protocol::Settings;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::base::error::EngineError;
 use crate::base::limits::{
-    EVENT_AGE_MS_MAX, EVENT_FIRST_RETRY_DELAY_MS, EVENT_RETRY_ATTEMPTS_MAX, EVENT_SECOND_RETRY_DELAY_MS,
+    EVENT_AGE_MS_MAX, EVENT_AGE_MS_MIN, EVENT_FIRST_RETRY_DELAY_MS, EVENT_RETRY_ATTEMPTS_MAX,
+    EVENT_SECOND_RETRY_DELAY_MS,
 };
 
 /// Most waiting events of one function in memory.
@@ -12,7 +14,7 @@ pub(crate) const WAITING_MAX: usize = 2_048;
 
 /// How a function is invoked asynchronously. A destination is named as it is registered; `function:NAME`, `queue:NAME` and `topic:NAME` are
 /// of this store, and told in the same commit.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Asynchronous {
     /// How often an event is tried again.
@@ -47,6 +49,23 @@ impl Default for Asynchronous {
 }
 
 impl Asynchronous {
+    /// Refuse what a declaration could not have.
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
+        if self.maximum_retry_attempts > EVENT_RETRY_ATTEMPTS_MAX {
+            let given = self.maximum_retry_attempts;
+            return Err(EngineError::Invalid(format!(
+                "maximum_retry_attempts={given}: allowed are 0 to {EVENT_RETRY_ATTEMPTS_MAX}"
+            )));
+        }
+        if !(EVENT_AGE_MS_MIN..=EVENT_AGE_MS_MAX).contains(&self.maximum_event_age_ms) {
+            let given = self.maximum_event_age_ms;
+            return Err(EngineError::Invalid(format!(
+                "maximum_event_age_ms={given}: allowed are {EVENT_AGE_MS_MIN} to {EVENT_AGE_MS_MAX}"
+            )));
+        }
+        Ok(())
+    }
+
     /// The names of everything that may be told.
     pub(crate) fn destinations(&self) -> impl Iterator<Item = &str> {
         [&self.on_success, &self.on_failure, &self.dead_letter].into_iter().filter_map(Option::as_deref)

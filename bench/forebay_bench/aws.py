@@ -1,0 +1,190 @@
+"""What AWS's wire API costs: verified requests of 64 connections, made without an SDK, which would be the bottleneck."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import socket
+import sys
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+import forebay
+from forebay_bench.harness import Figure, Scenario, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+
+CONNECTIONS = 64
+REGION = "eu-central-1"
+ACCOUNT = "123456789012"
+KEY = {"id": "FBKBENCH", "secret": "a-secret-of-the-bench"}
+BODY = "x" * 200
+TOGETHER = 10
+RECORDS = 500
+
+
+@dataclass
+class Served:
+    """An app that runs, and how requests of it are made."""
+
+    app: forebay.App
+    port: int
+
+    def queue_url(self, name: str) -> str:
+        """Give a queue's URL."""
+        return f"http://127.0.0.1:{self.port}/{ACCOUNT}/{name}"
+
+    def signed(
+        self, service: str, target: str, body: dict[str, Any] | bytes, path: str = "/", *, whole: bool = True
+    ) -> bytes:
+        """Give a request as it goes over the wire; without `whole`, its head, whose body is not signed."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": target} if target else {}
+        if not whole:
+            headers["X-Amz-Content-SHA256"] = "UNSIGNED-PAYLOAD"
+        request = AWSRequest("POST", f"http://127.0.0.1:{self.port}{path}", headers=headers, data=data)
+        SigV4Auth(Credentials(KEY["id"], KEY["secret"]), service, REGION).add_auth(request)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        length = str(len(data)) if whole else "LENGTH"
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{lines}Content-Length: {length}\r\n\r\n"
+        return head.encode() + (data if whole else b"")
+
+    async def load(self, count: int, requests: list[bytes], **more: Any) -> tuple[float, float]:
+        """Send so many requests; give the seconds and this process's processor time."""
+        work = {
+            "port": self.port,
+            "connections": CONNECTIONS,
+            "count": count,
+            "requests": [one.hex() for one in requests],
+            **more,
+        }
+        command = [sys.executable, "-m", "forebay_bench.aws_load"]
+        pipe = asyncio.subprocess.PIPE
+        began = time.process_time()
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        told, _ = await process.communicate(json.dumps(work).encode())
+        if process.returncode:
+            raise RuntimeError("the load failed")
+        return float(told), time.process_time() - began
+
+
+@asynccontextmanager
+async def served(stage: Stage, app: forebay.App | None = None) -> AsyncIterator[Served]:
+    """Serve an app that has a key, so that every request is verified."""
+    store = stage.directory / "store"
+    store.mkdir(parents=True, exist_ok=True)
+    (store / "aws-keys.json").write_text(json.dumps({"keys": [KEY]}))
+    app = app or forebay.App("bench", store=store, region=REGION, account=ACCOUNT)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    await app.start(aws_port=port)
+    try:
+        yield Served(app, port)
+    finally:
+        await app.stop()
+
+
+def figures(count: int, each: int, seconds: float, processor: float) -> dict[str, float]:
+    """Give the rate of what a request holds, and the processor time of one request."""
+    return {"rate": count * each / seconds, "us": processor / count * 1e6}
+
+
+async def send(stage: Stage) -> Mapping[str, float]:
+    """Send messages one by one, each acknowledged after its commit."""
+    count = stage.share(40_000)
+    async with served(stage) as wire:
+        wire.app.queue("q")
+        body = {"QueueUrl": wire.queue_url("q"), "MessageBody": BODY}
+        with stage.meter:
+            took = await wire.load(count, [wire.signed("sqs", "AmazonSQS.SendMessage", body)])
+    return figures(count, 1, *took)
+
+
+async def send_batch(stage: Stage) -> Mapping[str, float]:
+    """Send messages ten a call."""
+    count = stage.share(15_000)
+    async with served(stage) as wire:
+        wire.app.queue("q")
+        entries = [{"Id": str(number), "MessageBody": BODY} for number in range(TOGETHER)]
+        body = {"QueueUrl": wire.queue_url("q"), "Entries": entries}
+        with stage.meter:
+            took = await wire.load(count, [wire.signed("sqs", "AmazonSQS.SendMessageBatch", body)])
+    return figures(count, TOGETHER, *took)
+
+
+async def receive(stage: Stage) -> Mapping[str, float]:
+    """Receive a backlog ten messages a call, and delete them."""
+    calls = stage.share(10_000)
+    async with served(stage) as wire:
+        queue = wire.app.queue("q")
+        for _ in range(calls):
+            await queue.send_many([BODY] * TOGETHER)
+        url = wire.queue_url("q")
+        # The target is signed, too: a head for each.
+        heads = {
+            name: wire.signed("sqs", f"AmazonSQS.{name}", {}, whole=False).decode()
+            for name in ("ReceiveMessage", "DeleteMessageBatch")
+        }
+        with stage.meter:
+            seconds, processor = await wire.load(calls * TOGETHER, [], heads=heads, url=url)
+    return {"rate": calls * TOGETHER / seconds, "us": processor / (2 * calls) * 1e6}
+
+
+async def put_records(stage: Stage) -> Mapping[str, float]:
+    """Put records of 200 bytes, 500 a call."""
+    count = stage.share(1_000)
+    async with served(stage) as wire:
+        await wire.app.stream("s", shards=4).put(b"first", "k")
+        data = base64.b64encode(BODY.encode()).decode()
+        records = [{"Data": data, "PartitionKey": f"k{number}"} for number in range(RECORDS)]
+        request = wire.signed("kinesis", "Kinesis_20131202.PutRecords", {"StreamName": "s", "Records": records})
+        with stage.meter:
+            took = await wire.load(count, [request])
+    return figures(count, RECORDS, *took)
+
+
+async def invoke(stage: Stage) -> Mapping[str, float]:
+    """Invoke an async handler."""
+    count = stage.share(30_000)
+    store = stage.directory / "store"
+    app = forebay.App("bench", store=store, region=REGION, account=ACCOUNT)
+
+    @app.function()
+    async def echo(event: Any, context: forebay.Context) -> Any:
+        return event
+
+    async with served(stage, app) as wire:
+        request = wire.signed("lambda", "", b'{"a": 1}', path="/2015-03-31/functions/echo/invocations")
+        with stage.meter:
+            took = await wire.load(count, [request])
+    return figures(count, 1, *took)
+
+
+NOTE = "AWS's wire API with an access key: every request is verified; the client runs on the same machine"
+
+
+def scenario(
+    name: str, run: Callable[[Stage], Coroutine[Any, Any, Mapping[str, float]]], title: str, unit: str
+) -> Scenario:
+    """Give a scenario with both figures."""
+    titled = f"{title}, 64 connections"
+    processor = f"{titled}: processor time of a request in the app's process"
+    return Scenario(name, run, (Figure("rate", titled, unit), Figure("us", processor, "µs")), note=NOTE, seconds=6)
+
+
+SCENARIOS = (
+    scenario("aws.send", send, "SendMessage of 200 B", "messages/s"),
+    scenario("aws.send_batch", send_batch, "SendMessageBatch of 10", "messages/s"),
+    scenario("aws.receive", receive, "ReceiveMessage of 10 and DeleteMessageBatch", "messages/s"),
+    scenario("aws.put_records", put_records, "PutRecords of 500 of 200 B", "records/s"),
+    scenario("aws.invoke", invoke, "Invoke of an async handler", "invocations/s"),
+)

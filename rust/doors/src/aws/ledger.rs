@@ -1,0 +1,212 @@
+//! What is kept of each request: numbers for each operation, the facts of `forebay why`, and lines of the access log.
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use forebay_engine::base::ids::uuid_text;
+use forebay_engine::gateways::calls::{Called, Calls};
+use forebay_engine::metrics::{Counter, Distribution, Metric, Registry};
+use serde_json::json;
+
+use crate::aws::call::now_ms;
+use crate::aws::model::TimeFormat;
+use crate::aws::protocol::time;
+
+/// Most lines that wait to be written; beyond them lines are left out, and one says how many.
+const LINES_MAX: usize = 16_384;
+
+/// About how many bytes are written at once.
+const WRITE_BYTES: usize = 1 << 16;
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// To standard error.
+    Stderr,
+    /// To the end of a file.
+    File(PathBuf),
+}
+
+/// Status in the log of a request whose client hung up before its answer, as other servers write it.
+const HUNG_UP: u16 = 499;
+
+/// A request under way. It is kept when this is dropped, which is also what happens when the client hangs up.
+pub struct Entry<'d> {
+    ledger: &'d Ledger,
+    begun: Instant,
+    /// Its id.
+    pub id: u128,
+    /// Service and operation; empty where none was found.
+    pub operation: (&'static str, &'static str),
+    /// The key that signed; empty if the request was not let in.
+    pub key_id: String,
+    /// Status of the answer.
+    pub status: u16,
+    /// The name of an error.
+    pub error: Option<String>,
+    /// What it made.
+    pub made: Vec<String>,
+    /// What a client calls its request, retries included.
+    pub invocation: String,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.ledger.keep(self, now_ms());
+    }
+}
+
+#[derive(Clone)]
+struct Meters {
+    outcomes: [Counter; 3],
+    duration: Distribution,
+}
+
+/// Keeps what is kept.
+pub struct Ledger {
+    calls: Arc<Calls>,
+    registry: Arc<Registry>,
+    meters: Mutex<HashMap<(&'static str, &'static str), Meters>>,
+    log: Option<AccessLog>,
+}
+
+impl Ledger {
+    /// Begin; a log that cannot be opened is refused.
+    pub fn begin(registry: Arc<Registry>, calls: Arc<Calls>, log: Option<LogTo>) -> io::Result<Self> {
+        let log = log.map(AccessLog::begin).transpose()?;
+        Ok(Self { calls, registry, meters: Mutex::default(), log })
+    }
+
+    /// A request has come.
+    pub fn enter(&self, id: u128) -> Entry<'_> {
+        Entry {
+            ledger: self,
+            begun: Instant::now(),
+            id,
+            operation: ("", ""),
+            key_id: String::new(),
+            status: HUNG_UP,
+            error: None,
+            made: Vec::new(),
+            invocation: String::new(),
+        }
+    }
+
+    fn keep(&self, entry: &mut Entry<'_>, now_ms: i64) {
+        let took = entry.begun.elapsed();
+        // Whoever was not let in makes no series and pushes nothing out.
+        if !entry.key_id.is_empty() && !entry.operation.1.is_empty() {
+            let meters = self.meters(entry.operation);
+            meters.outcomes[usize::from(entry.status >= 400) + usize::from(entry.status >= 500)].increment();
+            meters.duration.record(took.as_secs_f64());
+            self.calls.note(Called {
+                at_ms: now_ms as u64,
+                id: entry.id,
+                service: entry.operation.0,
+                operation: entry.operation.1,
+                key_id: entry.key_id.as_str().into(),
+                status: entry.status,
+                took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+                made: std::mem::take(&mut entry.made),
+            });
+        }
+        if let Some(log) = &self.log {
+            log.write(line(entry, took, now_ms));
+        }
+    }
+
+    fn meters(&self, operation: (&'static str, &'static str)) -> Meters {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || {
+            let (service, name) = operation;
+            let counted = |outcome| self.registry.counter(Metric::AwsRequests, &[service, name, outcome]);
+            Meters {
+                outcomes: ["success", "client_error", "server_error"].map(counted),
+                duration: self.registry.distribution(Metric::AwsDuration, &[service, name]),
+            }
+        };
+        meters.entry(operation).or_insert_with(made).clone()
+    }
+}
+
+/// No body, no signature and no token is in it.
+fn line(entry: &Entry<'_>, took: Duration, now_ms: i64) -> String {
+    let (service, operation) = entry.operation;
+    let mut line = json!({
+        "time": time::write(now_ms, TimeFormat::Iso), "request_id": uuid_text(entry.id), "key_id": &entry.key_id,
+        "service": service, "operation": operation, "status": entry.status,
+        "took_ms": took.as_micros() as f64 / 1000.0,
+    });
+    if let Some(error) = &entry.error {
+        line["error"] = error.as_str().into();
+    }
+    if !entry.invocation.is_empty() {
+        line["invocation_id"] = entry.invocation.as_str().into();
+    }
+    format!("{line}\n")
+}
+
+/// Lines are written by a thread of their own, so that a slow disk holds up no answer.
+struct AccessLog {
+    lines: Option<SyncSender<String>>,
+    left_out: Arc<std::sync::atomic::AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AccessLog {
+    fn begin(to: LogTo) -> io::Result<Self> {
+        let out: Box<dyn Write + Send> = match to {
+            LogTo::Stderr => Box::new(io::stderr()),
+            LogTo::File(path) => Box::new(OpenOptions::new().append(true).create(true).open(path)?),
+        };
+        let (lines, waiting) = sync_channel(LINES_MAX);
+        let left_out = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counted = Arc::clone(&left_out);
+        let thread = std::thread::Builder::new()
+            .name("forebay-access".into())
+            .spawn(move || write_lines(&waiting, out, &counted))?;
+        Ok(Self { lines: Some(lines), left_out, thread: Some(thread) })
+    }
+
+    fn write(&self, line: String) {
+        let sent = self.lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
+        if !sent {
+            self.left_out.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_lines(waiting: &Receiver<String>, mut out: Box<dyn Write + Send>, left_out: &std::sync::atomic::AtomicU64) {
+    while let Ok(first) = waiting.recv() {
+        let mut text = first;
+        while text.len() < WRITE_BYTES {
+            let Ok(next) = waiting.try_recv() else { break };
+            text.push_str(&next);
+        }
+        let lost = left_out.swap(0, std::sync::atomic::Ordering::Relaxed);
+        if lost > 0 {
+            text.push_str(&json!({"left_out": lost}).to_string());
+            text.push('\n');
+        }
+        // A log that cannot be written is no reason to refuse requests. What is lost is counted as left out.
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            left_out.fetch_add(text.lines().count() as u64, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.lines = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported on standard error.
+            let _ended = thread.join();
+        }
+    }
+}

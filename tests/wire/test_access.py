@@ -1,0 +1,172 @@
+"""Who is let in at which operation: every one of them with every kind of request that ought to be turned away."""
+
+import http.client
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from unittest import mock
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+from operations import operations
+from wire_app import REGION, served
+
+OPERATIONS = operations()
+KEYS = {
+    "every": {"id": "FBKEVERY", "secret": "every-secret"},
+    "reader": {"id": "FBKREADER", "secret": "reader-secret", "read_only": True},
+    "kinesis": {"id": "FBKKINESIS", "secret": "kinesis-secret", "services": ["kinesis"]},
+}
+READING = ("Get", "List", "Describe", "TestEventPattern", "Validate", "Filter", "Search", "Export", "SubscribeTo")
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """Serve an app that has access keys."""
+    from forebay import App
+
+    keys = tmp_path / "aws-keys.json"
+    keys.write_text(json.dumps({"keys": list(KEYS.values())}))
+    keys.chmod(0o600)
+    with served(App("guarded", store=str(tmp_path), region=REGION, account="123456789012")) as running:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+        try:
+            yield running, connection
+        finally:
+            connection.close()
+
+
+def ask(guarded, operation, *, key=None, secret=None, at=None, headers=()):
+    """Send an operation; give the status and the code of its error."""
+    running, connection = guarded
+    if headers:  # what is refused at once is not read, and its connection is closed
+        connection.close()
+    request = AWSRequest(
+        operation.method, running.url + operation.path, headers=dict(operation.headers), data=operation.body
+    )
+    if key is not None:
+        moment = (at or datetime.now(UTC)).replace(tzinfo=None)
+        with mock.patch("botocore.auth.get_current_datetime", return_value=moment):
+            SigV4Auth(Credentials(key, secret), operation.service, REGION).add_auth(request)
+    sent = {**dict(request.headers), **dict(headers)}
+    connection.putrequest(operation.method, operation.path, skip_host="Host" in sent, skip_accept_encoding=True)
+    for name, value in {**sent, "Content-Length": str(len(operation.body))}.items():
+        connection.putheader(name, value)
+    connection.endheaders(operation.body)
+    answer = connection.getresponse()
+    if operation.name == "SubscribeToShard" and answer.status == 200:
+        pytest.fail("a subscription began")
+    body = answer.read()
+    told = answer.headers.get("x-amzn-errortype")
+    if told is None and body.startswith(b"{"):
+        told = json.loads(body).get("__type")
+    if told is None:
+        found = re.search(rb"<Code>(.*?)</Code>", body)
+        told = found[1].decode() if found else ""
+    return answer.status, told.rpartition("#")[2]
+
+
+def refused(operation, name, code, status=403):
+    """Say how an operation is refused: by the name in JSON, by the code in XML, and with 400 in JSON but for SQS."""
+    if operation.protocol == "query":
+        return status, code
+    if operation.protocol == "json" and operation.service != "sqs":
+        return 400, name
+    return status, name
+
+
+def test_without_a_signature_nobody_is_let_in(guarded):
+    for one in OPERATIONS:
+        wanted = refused(one, "MissingAuthenticationTokenException", "MissingAuthenticationToken")
+        assert ask(guarded, one) == wanted, str(one)
+
+
+def test_a_key_that_nobody_made_is_refused(guarded):
+    for one in OPERATIONS:
+        wanted = refused(one, "UnrecognizedClientException", "InvalidClientTokenId")
+        assert ask(guarded, one, key="FBKNOBODY", secret="any") == wanted, str(one)
+
+
+def test_a_wrong_signature_and_an_old_one_are_refused(guarded):
+    key = KEYS["every"]
+    for one in OPERATIONS:
+        wanted = refused(one, "InvalidSignatureException", "SignatureDoesNotMatch")
+        assert ask(guarded, one, key=key["id"], secret="wrong") == wanted, str(one)
+        early = datetime.now(UTC) - timedelta(minutes=16)
+        assert ask(guarded, one, key=key["id"], secret=key["secret"], at=early) == wanted, str(one)
+
+
+def test_a_key_that_only_reads_changes_nothing(guarded):
+    key = KEYS["reader"]
+    for one in OPERATIONS:
+        status, code = ask(guarded, one, key=key["id"], secret=key["secret"])
+        if one.name.startswith(READING) and one.name != "GetActivityTask":
+            assert not code.startswith("AccessDenied"), str(one)
+        else:
+            assert (status, code) == refused(one, "AccessDeniedException", "AccessDenied"), str(one)
+
+
+def test_a_key_of_one_service_is_let_in_there_alone(guarded):
+    key = KEYS["kinesis"]
+    for one in OPERATIONS:
+        answer = ask(guarded, one, key=key["id"], secret=key["secret"])
+        if one.service == "kinesis":
+            assert not answer[1].startswith("AccessDenied"), str(one)
+        else:
+            assert answer == refused(one, "AccessDeniedException", "AccessDenied"), str(one)
+
+
+def test_a_web_page_and_another_host_are_refused_with_a_good_key_as_well(guarded):
+    key = KEYS["every"]
+    for one in OPERATIONS:
+        for headers in ({"Origin": "http://evil.example.com"}, {"Host": "evil.example.com"}):
+            status, code = ask(guarded, one, key=key["id"], secret=key["secret"], headers=headers.items())
+            assert (status, code) == (403, "AccessDeniedException"), f"{one} {headers}"
+
+
+FOREIGN = "999999999999"
+
+
+def arn(service, name):
+    return f"arn:aws:{service}:{REGION}:{FOREIGN}:{name}"
+
+
+ABROAD = [
+    ("sqs", "get_queue_url", {"QueueName": "q", "QueueOwnerAWSAccountId": FOREIGN}),
+    ("sqs", "start_message_move_task", {"SourceArn": arn("sqs", "q")}),
+    ("kinesis", "describe_stream", {"StreamARN": arn("kinesis", "stream/s")}),
+    ("kinesis", "put_record", {"StreamARN": arn("kinesis", "stream/s"), "Data": b"d", "PartitionKey": "k"}),
+    ("kinesis", "register_stream_consumer", {"StreamARN": arn("kinesis", "stream/s"), "ConsumerName": "c"}),
+    ("sns", "publish", {"TopicArn": arn("sns", "t"), "Message": "m"}),
+    ("sns", "delete_topic", {"TopicArn": arn("sns", "t")}),
+    ("lambda", "invoke", {"FunctionName": arn("lambda", "function:f")}),
+    ("lambda", "get_function", {"FunctionName": arn("lambda", "function:f")}),
+    ("events", "describe_event_bus", {"Name": arn("events", "event-bus/default")}),
+    ("stepfunctions", "start_execution", {"stateMachineArn": arn("states", "stateMachine:m")}),
+    ("stepfunctions", "describe_execution", {"executionArn": arn("states", "execution:m:e")}),
+]
+
+
+def test_what_another_account_owns_is_not_there(make_app):
+    app = make_app()
+    app.queue("q"), app.stream("s"), app.topic("t")
+
+    @app.function()
+    async def f(event, context):
+        return event
+
+    with served(app) as wire:
+        url = wire.client("sqs").get_queue_url(QueueName="q")["QueueUrl"].replace("123456789012", FOREIGN)
+        calls = [
+            *ABROAD,
+            ("sqs", "send_message", {"QueueUrl": url, "MessageBody": "m"}),
+            ("sqs", "purge_queue", {"QueueUrl": url}),
+        ]
+        for service, method, arguments in calls:
+            with pytest.raises(ClientError) as raised:
+                getattr(wire.client(service), method)(**arguments)
+            code = raised.value.response["Error"]["Code"]
+            assert re.search("NotFound|NonExistent|DoesNotExist|InvalidArn", code), f"{service}.{method}: {code}"

@@ -1,0 +1,147 @@
+"""CloudWatch Logs by boto3."""
+
+import dataclasses
+import time
+
+import pytest
+from botocore.exceptions import ClientError
+
+GROUP, STREAM = "/aws/lambda/pack", "2026/11/28/one"
+
+
+@pytest.fixture
+def logs(wire):
+    return wire.client("logs")
+
+
+@pytest.fixture
+def group(logs):
+    logs.create_log_group(logGroupName=GROUP)
+    logs.create_log_stream(logGroupName=GROUP, logStreamName=STREAM)
+    return GROUP
+
+
+def now_ms():
+    return int(time.time() * 1000)
+
+
+def put(logs, messages, stream=STREAM, at=None):
+    begun = at or now_ms()
+    events = [{"timestamp": begun + number, "message": message} for number, message in enumerate(messages)]
+    return logs.put_log_events(logGroupName=GROUP, logStreamName=stream, logEvents=events)
+
+
+def test_groups_and_streams_are_made_listed_and_gone(logs, group, wire):
+    with pytest.raises(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=GROUP)
+    logs.create_log_group(logGroupName="other")
+    listed = logs.describe_log_groups()["logGroups"]
+    assert [one["logGroupName"] for one in listed] == [GROUP, "other"]
+    assert listed[0]["arn"] == f"arn:aws:logs:eu-central-1:123456789012:log-group:{GROUP}:*"
+    assert listed[0]["retentionInDays"] == 7
+    logs.put_retention_policy(logGroupName=GROUP, retentionInDays=30)
+    (found,) = logs.describe_log_groups(logGroupNamePrefix="/aws/")["logGroups"]
+    assert found["retentionInDays"] == 30
+    logs.create_log_stream(logGroupName=GROUP, logStreamName="two")
+    names = [one["logStreamName"] for one in logs.describe_log_streams(logGroupName=GROUP)["logStreams"]]
+    assert names == [STREAM, "two"]
+    logs.delete_log_stream(logGroupName=GROUP, logStreamName="two")
+    pages = logs.get_paginator("describe_log_streams").paginate(
+        logGroupName=GROUP, orderBy="LastEventTime", descending=True
+    )
+    assert [one["logStreamName"] for page in pages for one in page["logStreams"]] == [STREAM]
+    assert wire.client("kinesis").list_streams()["StreamNames"] == [], "a group is no stream for users"
+    logs.delete_log_group(logGroupName=GROUP)
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):
+        logs.describe_log_streams(logGroupName=GROUP)
+
+
+def test_events_are_read_forward_and_backward_page_by_page(logs, group):
+    put(logs, [f"line {number}" for number in range(25)])
+    asked = {"logGroupName": GROUP, "logStreamName": STREAM, "limit": 10}
+
+    def read(**more):
+        answer = logs.get_log_events(**asked, **more)
+        return [int(event["message"].split()[1]) for event in answer["events"]], answer
+
+    numbers, answer = read(startFromHead=True)
+    assert numbers == list(range(10))
+    seen = list(numbers)
+    while numbers:
+        numbers, answer = read(startFromHead=True, nextToken=answer["nextForwardToken"])
+        seen += numbers
+    assert seen == list(range(25))
+    assert read(nextToken=answer["nextForwardToken"])[1]["nextForwardToken"] == answer["nextForwardToken"]
+    numbers, answer = read()
+    assert numbers == list(range(15, 25)), "without startFromHead the latest come"
+    assert read(nextToken=answer["nextBackwardToken"])[0] == list(range(5, 15))
+
+
+def test_events_are_found_by_words_times_and_streams(logs, group):
+    logs.create_log_stream(logGroupName=GROUP, logStreamName="two")
+    begun = now_ms() - 60_000
+    put(logs, ["START", "ERROR no disk", "ERROR no room", "END"], at=begun)
+    put(logs, ["ERROR elsewhere"], stream="two", at=begun + 10)
+
+    def found(**more):
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=GROUP, **more)
+        return [event["message"] for page in pages for event in page["events"]]
+
+    assert found() == ["START", "ERROR no disk", "ERROR no room", "END", "ERROR elsewhere"]
+    assert found(filterPattern="ERROR -room") == ["ERROR no disk", "ERROR elsewhere"]
+    assert found(filterPattern='"no room"') == ["ERROR no room"]
+    assert found(logStreamNames=["two"]) == ["ERROR elsewhere"]
+    assert found(startTime=begun + 2, endTime=begun + 3) == ["ERROR no room", "END"]
+    assert found(filterPattern="ERROR", PaginationConfig={"PageSize": 1}) == [
+        "ERROR no disk",
+        "ERROR no room",
+        "ERROR elsewhere",
+    ]
+    with pytest.raises(ClientError, match="words and phrases"):
+        found(filterPattern="{ $.level = ERROR }")
+
+
+def test_events_out_of_time_are_rejected_by_their_places(logs, group):
+    day = 86_400_000
+    events = [
+        {"timestamp": now_ms() - 15 * day, "message": "old"},
+        {"timestamp": now_ms(), "message": "now"},
+        {"timestamp": now_ms() + 3 * 3_600_000, "message": "new"},
+    ]
+    answer = logs.put_log_events(logGroupName=GROUP, logStreamName=STREAM, logEvents=events)
+    assert answer["rejectedLogEventsInfo"] == {"tooOldLogEventEndIndex": 1, "tooNewLogEventStartIndex": 2}
+    events = logs.get_log_events(logGroupName=GROUP, logStreamName=STREAM)["events"]
+    assert [event["message"] for event in events] == ["now"]
+    with pytest.raises(ClientError, match="chronological"):
+        logs.put_log_events(
+            logGroupName=GROUP,
+            logStreamName=STREAM,
+            logEvents=[{"timestamp": now_ms(), "message": "b"}, {"timestamp": now_ms() - 10, "message": "a"}],
+        )
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):
+        put(logs, ["x"], stream="none")
+
+
+def test_what_functions_log_is_kept_in_processes_as_well(tmp_path):
+    import logs_app
+    from wire_app import served
+
+    logs_app.app.settings = dataclasses.replace(logs_app.app.settings, store=str(tmp_path))
+    with served(logs_app.app) as wire:
+        for function, said in (("pack", "packed a book"), ("wrap", "wrapped a book")):
+            wire.client("lambda").invoke(FunctionName=function, Payload=b'"a book"')
+            logs, group = wire.client("logs"), f"/aws/lambda/{function}"
+            ends = time.monotonic() + 20
+            while True:
+                groups = [one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]]
+                events = logs.filter_log_events(logGroupName=group)["events"] if group in groups else []
+                if events:
+                    break
+                assert time.monotonic() < ends, function
+                time.sleep(0.05)
+            (event,) = events
+            level, _, request, message = event["message"].split("\t")
+            assert (level, message, len(request)) == ("[WARNING]", said, 36)
+            (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
+            assert stream["logStreamName"] == event["logStreamName"]
+            assert abs(event["timestamp"] - now_ms()) < 60_000

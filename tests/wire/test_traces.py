@@ -1,0 +1,167 @@
+"""Recorded scenarios of EventBridge and its Scheduler, carried out by boto3: what AWS answered is answered over the wire."""
+
+import datetime as dt
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+from wire_app import served
+
+from forebay import App
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "flow"))
+from event_calls import ACCOUNT, REGION, fits
+from test_event_traces import MISSED, left_out, named, part
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+SHARE = 0.95
+OTHERWISE = {
+    **MISSED,
+    "test_create_list_describe_delete_custom_event_buses": "a bus has no description here, and one is refused",
+    "test_put_events_nonexistent_event_bus": "AWS drops an event for a bus that is not there; here its entry fails",
+}
+"""Scenarios that are answered otherwise, and why."""
+PAST = ("start_replay", "describe_replay", "cancel_replay", "list_replays")
+"""A replay is of times that lie behind whoever plays the scenario, and before a new archive."""
+UNSERVED = {
+    "events_scheduler_create_schedule_group": "there is one group of schedules",
+    "create_role": "an app has no roles",
+}
+
+
+def plain(value):
+    """Give an answer as recordings have it."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items() if key != "ResponseMetadata"}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return value.isoformat() if isinstance(value, dt.datetime) else value
+
+
+class Player:
+    """Carries out the calls of one scenario."""
+
+    def __init__(self, wire):
+        self.wire = wire
+        self.queues = 0
+        self.wanted = 1
+
+    def client(self, service):
+        return self.wire.client(service, region=REGION, parameter_validation=False)
+
+    def play(self, step, answers):
+        """Give what a step is answered."""
+        params = named(step["params"], answers)
+        self.wanted = step.get("answer", 1)
+        fixture = getattr(self, step["operation"], None)
+        try:
+            return plain(
+                fixture(params) if fixture else getattr(self.client(step["service"]), step["operation"])(**params)
+            )
+        except ClientError as error:
+            told = error.response["Error"]
+            return {"Error": {"Code": told["Code"], "Message": told["Message"]}}
+
+    def create_queue(self, params):
+        self.queues += 1
+        name = params.get("QueueName") or f"queue-{self.queues}"
+        return self.client("sqs").create_queue(**{**params, "QueueName": name})
+
+    def sqs_get_queue_arn(self, params):
+        [url] = params["args"]
+        asked = {"QueueUrl": url if isinstance(url, str) else url["QueueUrl"], "AttributeNames": ["QueueArn"]}
+        return self.client("sqs").get_queue_attributes(**asked)["Attributes"]["QueueArn"]
+
+    def sqs_as_events_target(self, params):
+        url = self.create_queue({})["QueueUrl"]
+        return [url, self.sqs_get_queue_arn({"args": [url]})]
+
+    def receive_message(self, params):
+        url = params["QueueUrl"]
+        url = url if isinstance(url, str) else url["QueueUrl"]
+        wanted = len(self.wanted.get("Messages", [])) if isinstance(self.wanted, dict) else 1
+        ends, found = time.monotonic() + 5, []
+        most = params.get("MaxNumberOfMessages", 1)
+        time.sleep(0.2)  # for what should not come
+        while len(found) < min(most, wanted) and time.monotonic() < ends:
+            asked = {"QueueUrl": url, "MaxNumberOfMessages": most - len(found), "WaitTimeSeconds": 0}
+            found += self.client("sqs").receive_message(**asked).get("Messages", [])
+            time.sleep(0.02)
+        return {"Messages": found}
+
+    def delete_queue(self, params):
+        url = params["QueueUrl"]
+        return self.client("sqs").delete_queue(QueueUrl=url if isinstance(url, str) else url[0])
+
+    def create_schedule(self, params):
+        target = params["Target"]
+        if not str(target["RoleArn"]).startswith("arn:"):  # the recording has the fixture that made it
+            target = {**target, "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/schedules"}
+        return self.client("scheduler").create_schedule(**{**params, "Target": target})
+
+    def delete_message(self, params):
+        """What was received stays hidden: no scenario looks at it again."""
+        return {}
+
+
+def differs(trace, wire):
+    """Carry out a scenario; the first step that is answered otherwise."""
+    player, answers = Player(wire), []
+    for number, step in enumerate(trace["steps"]):
+        answer = player.play(step, answers)
+        if not is_wanted(step, answer):
+            return f"step {number} {step['operation']}: {json.dumps(answer)[:500]}"
+        answers.append(answer)
+    return None
+
+
+def is_wanted(step, answer):
+    """Tell whether a step was answered as AWS answered it."""
+    is_error = isinstance(answer, dict) and set(answer) == {"Error"}
+    if "error" in step:
+        return is_error and fits(step["error"]["Error"], answer["Error"])
+    if is_error:
+        return bool(step.get("raises"))
+    parts = step.get("parts", {}).items()
+    return ("answer" not in step or fits(step["answer"], answer)) and all(
+        fits(one, part(answer, path)) for path, one in parts
+    )
+
+
+def unplayed(trace):
+    """Say why a scenario is left out; None: it is played."""
+    operations = {step["operation"] for step in trace["steps"]}
+    if operations & set(PAST):
+        return "a replay is of times before the archive was made"
+    return next((UNSERVED[one] for one in operations if one in UNSERVED), None) or left_out(trace)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("service", "least"), [("events", 40), ("scheduler", 13)])
+def test_scenarios_are_answered_by_boto3_as_aws_answered_them(service, least):
+    path = CASES / service / "traces.jsonl"
+    if not path.exists():
+        pytest.skip("the recorded cases are not beside the repository")
+    ran, wrong = 0, {}
+    for line in path.read_text().splitlines():
+        trace = json.loads(line)
+        if (service == "events" and unplayed(trace)) or (service == "scheduler" and unplayed_schedule(trace)):
+            continue
+        ran += 1
+        app = App("traces", store=":memory:", region=REGION, account=ACCOUNT)
+        with served(app) as wire:
+            difference = differs(trace, wire)
+        if difference is not None:
+            wrong[trace["id"]] = difference
+    unexplained = {id_: told for id_, told in wrong.items() if not any(name in id_ for name in OTHERWISE)}
+    assert not unexplained, "\n".join(f"{id_}: {told}" for id_, told in unexplained.items())
+    assert ran >= least
+    assert len(wrong) <= (1 - SHARE) * ran
+
+
+def unplayed_schedule(trace):
+    operations = {step["operation"] for step in trace["steps"]}
+    return next((UNSERVED[one] for one in operations if one in UNSERVED), None)
