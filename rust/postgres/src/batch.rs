@@ -55,7 +55,7 @@ impl Batch {
                 Write::Trim { shard, before: u64::MAX } => batch.step(*shard, 0, FORGET, [0; 4], None),
                 Write::Trim { shard, before } => {
                     batch.step(*shard, *before.min(&POSITION_LIMIT), TRIM, [0; 4], None);
-                },
+                }
                 Write::Add { table, key, value } | Write::Set { table, key, value } => {
                     rows.insert((*table as u8, key), Some(value));
                 }

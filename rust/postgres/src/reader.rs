@@ -44,7 +44,9 @@ impl Reader for PostgresReader {
         self.last += 1;
         if let Err(error) = self.asks.try_send((self.last, read)) {
             let error = match error {
-                mpsc::error::TrySendError::Full(_) => StoreError::Unavailable(format!("{READS_MAX} reads wait already")),
+                mpsc::error::TrySendError::Full(_) => {
+                    StoreError::Unavailable(format!("{READS_MAX} reads wait already"))
+                }
                 mpsc::error::TrySendError::Closed(_) => StoreError::Failed("the store was closed".into()),
             };
             self.answers.done(self.last, Err(error));
@@ -135,9 +137,7 @@ impl Reading {
 
     async fn read(&self, read: &Read) -> Answered {
         match read {
-            Read::Chunks { shard, from, bytes_max } => {
-                self.chunks(*shard, *from, *bytes_max).await.map(Found::Chunks)
-            }
+            Read::Chunks { shard, from, bytes_max } => self.chunks(*shard, *from, *bytes_max).await.map(Found::Chunks),
             Read::Bounds { shard } => self.bounds(*shard).await.map(Found::Bounds),
             Read::Sizes { shard, limit } => self.sizes(*shard, *limit).await.map(Found::Sizes),
             Read::Row { table, key } => self.row(*table, key).await.map(Found::Row),
@@ -230,10 +230,8 @@ impl Reading {
         };
         let mut found = Rows::new();
         for row in rows.map_err(|error| ended(&error))? {
-            let (key, value): (Vec<u8>, Vec<u8>) = (
-                row.try_get(0).map_err(|error| ended(&error))?,
-                row.try_get(1).map_err(|error| ended(&error))?,
-            );
+            let (key, value): (Vec<u8>, Vec<u8>) =
+                (row.try_get(0).map_err(|error| ended(&error))?, row.try_get(1).map_err(|error| ended(&error))?);
             verify_row(tab, &key, &value, crc(&row, 2, || row_name(tab, &key))?)?;
             if key.starts_with(prefix) {
                 found.push((key, value));

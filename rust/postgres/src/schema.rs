@@ -31,8 +31,7 @@ pub(crate) const RELEASE: &str = "UPDATE @.unit SET owner = NULL WHERE id = $1 A
 /// The rows there are.
 pub(crate) const CENSUS: &str = "SELECT count(*), coalesce(sum(crc), 0)::int8 FROM @.entry";
 /// The span of each log, and where its first chunk begins and its last one ends.
-pub(crate) const ENDS: &str =
-    "SELECT l.id, l.kept, l.next, l.guard, \
+pub(crate) const ENDS: &str = "SELECT l.id, l.kept, l.next, l.guard, \
      (SELECT c.first FROM @.chunk c WHERE c.log = l.id AND c.first >= l.kept ORDER BY c.first LIMIT 1), \
      (SELECT c.first + c.count FROM @.chunk c WHERE c.log = l.id AND c.first >= l.kept ORDER BY c.first DESC LIMIT 1) \
      FROM @.log l ORDER BY l.id";

@@ -33,7 +33,11 @@ pub struct Settings {
 impl std::fmt::Debug for Settings {
     /// Without the password.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Settings").field("place", &self.place).field("schema", &self.schema).finish_non_exhaustive()
+        formatter
+            .debug_struct("Settings")
+            .field("place", &self.place)
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,8 +126,8 @@ fn take_tls(url: &str) -> Result<(String, Trust), StoreError> {
         ("verify-full", roots) => Trust::Full(roots),
         (other, _) => {
             return refused(&format!(
-                "sslmode is {other:?} in the store's URL: allowed are disable, prefer, require, verify-ca and verify-full"
-            ))
+            "sslmode is {other:?} in the store's URL: allowed are disable, prefer, require, verify-ca and verify-full"
+        ))
         }
     };
     let query = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
@@ -215,7 +219,9 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_used_is_refused_in_words_without_the_password() {
-        for url in ["./data", "postgresql:///db", "postgresql://me:secret@one:port/db", "postgresql://me:secret@one/db?x=1"] {
+        for url in
+            ["./data", "postgresql:///db", "postgresql://me:secret@one:port/db", "postgresql://me:secret@one/db?x=1"]
+        {
             let refused = settings(url).unwrap_err();
             assert!(!refused.contains("secret") && refused.len() > 40, "{url}: {refused}");
         }

@@ -30,9 +30,7 @@ pub(crate) enum Trust {
 pub(crate) fn connector(trust: &Trust) -> Result<MakeRustlsConnect, StoreError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::Disable | Trust::Prefer | Trust::Require => {
-            Arc::new(Loose { provider: provider.clone(), issuer: None })
-        }
+        Trust::Disable | Trust::Prefer | Trust::Require => Arc::new(Loose { provider: provider.clone(), issuer: None }),
         Trust::Issuer(roots) => {
             let issuer = Some(verifier(roots.as_deref(), &provider)?);
             Arc::new(Loose { provider: provider.clone(), issuer })
@@ -52,7 +50,8 @@ fn verifier(file: Option<&str>, provider: &Arc<CryptoProvider>) -> Result<Arc<We
     let mut roots = RootCertStore::empty();
     match file {
         Some(file) => {
-            let unread = |error: &dyn std::fmt::Display| refused(&format!("sslrootcert={file:?} cannot be read: {error}"));
+            let unread =
+                |error: &dyn std::fmt::Display| refused(&format!("sslrootcert={file:?} cannot be read: {error}"));
             for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unread(&error))? {
                 roots.add(certificate.map_err(|error| unread(&error))?).map_err(|error| unread(&error))?;
             }
@@ -63,7 +62,9 @@ fn verifier(file: Option<&str>, provider: &Arc<CryptoProvider>) -> Result<Arc<We
         }
     }
     if roots.is_empty() {
-        return Err(refused("there is no certificate to trust. Next: name a file of them, sslrootcert=/path/to/root.pem"));
+        return Err(refused(
+            "there is no certificate to trust. Next: name a file of them, sslrootcert=/path/to/root.pem",
+        ));
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()

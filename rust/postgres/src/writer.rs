@@ -142,25 +142,25 @@ impl Writer {
         let (epoch, n) = (batch.token.epoch as i64, batch.token.commits as i64);
         let (set, removed, bodies) = (&batch.set, &batch.removed, batch.bodies());
         let parameters: [&(dyn ToSql + Sync); 18] = [
-                &ALL,
-                &epoch,
-                &n,
-                &stamp,
-                &batch.logs,
-                &batch.firsts,
-                &batch.counts,
-                &batch.bytes,
-                &batch.arrivals,
-                &batch.body_crcs,
-                &batch.crcs,
-                &bodies,
-                &set.tables,
-                &set.keys,
-                &set.crcs,
-                &set.values,
-                &removed.tables,
-                &removed.keys,
-            ];
+            &ALL,
+            &epoch,
+            &n,
+            &stamp,
+            &batch.logs,
+            &batch.firsts,
+            &batch.counts,
+            &batch.bytes,
+            &batch.arrivals,
+            &batch.body_crcs,
+            &batch.crcs,
+            &bodies,
+            &set.tables,
+            &set.keys,
+            &set.crcs,
+            &set.values,
+            &removed.tables,
+            &removed.keys,
+        ];
         let asked = writing.session.client.query_one(&writing.commit, &parameters);
         let told = match timeout(ANSWER_WITHIN, asked).await {
             Ok(Ok(row)) => row.try_get::<_, i32>(0).map_err(|error| ended(&error))?,
@@ -224,10 +224,8 @@ fn check_format(settings: &Settings, found: Option<&Row>) -> Result<(), StoreErr
 fn check_ends(row: &Row) -> Result<(), StoreError> {
     let id: i32 = row.try_get(0).map_err(|error| ended(&error))?;
     let span = span(row, 1, id as u32)?.unwrap_or(Span { first: 0, next: 0 });
-    let ends: [Option<i64>; 2] = [
-        row.try_get(4).map_err(|error| ended(&error))?,
-        row.try_get(5).map_err(|error| ended(&error))?,
-    ];
+    let ends: [Option<i64>; 2] =
+        [row.try_get(4).map_err(|error| ended(&error))?, row.try_get(5).map_err(|error| ended(&error))?];
     let is_whole = match ends {
         [Some(first), Some(end)] => span.first < span.next && (first as u64, end as u64) == (span.first, span.next),
         [None, None] => span.first == span.next,

@@ -42,27 +42,30 @@ fn insist(store: &mut PostgresStore, token: Token, writes: &[Write]) -> (Token, 
     }
 }
 
-/// Commit chunks while `harm` does its worst in turns; then each must be there once.
-fn ledger(server: &Server, app: &str, rounds: u64, harm: impl Fn() + Sync) -> u32 {
+/// Commit chunks until `harm` has done its worst so many times; then each must be there once.
+fn ledger(server: &Server, app: &str, harms: u64, harm: impl Fn() + Sync) {
     let mut store = open(server, app);
     let mut token = store.take_now(Unit::All).unwrap();
     let over = AtomicBool::new(false);
-    let mut doubts = 0;
+    let (mut rounds, mut doubts) = (0, 0);
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
+            for _ in 0..harms {
                 thread::sleep(Duration::from_millis(150));
                 harm();
             }
+            over.store(true, Ordering::Relaxed);
         });
-        for round in 0..rounds {
-            let key = round.to_be_bytes();
-            let (next, doubted) = insist(&mut store, token, &[append(1, round * 3, 3), set(Table::Meta, &key, b"done")]);
+        while !over.load(Ordering::Relaxed) {
+            let key = u64::to_be_bytes(rounds);
+            let (next, doubted) =
+                insist(&mut store, token, &[append(1, rounds * 3, 3), set(Table::Meta, &key, b"done")]);
             assert_eq!(next.commits, token.commits + 1);
-            (token, doubts) = (next, doubts + doubted);
+            (token, doubts, rounds) = (next, doubts + doubted, rounds + 1);
         }
-        over.store(true, Ordering::Relaxed);
     });
+    println!("figures {{\"commits\": {rounds}, \"harms\": {harms}, \"unknown\": {doubts}}}");
+    assert!(rounds > harms, "{rounds} commits");
     drop(store);
     // Another process opens it: the census and the ends of the log are looked at.
     let mut store = open(server, app);
@@ -71,21 +74,21 @@ fn ledger(server: &Server, app: &str, rounds: u64, harm: impl Fn() + Sync) -> u3
     let expected: Vec<_> = (0..rounds).map(|round| (round * 3, round * 3 + 3)).collect();
     assert_eq!(spans(reader.as_mut(), 1, 0, usize::MAX), expected);
     assert_eq!(reader.scan(Table::Meta, b"", None, usize::MAX).unwrap().len() as u64, rounds);
-    doubts
 }
 
 #[test]
 fn sessions_that_are_ended_by_the_server_lose_nothing_and_write_nothing_twice() {
     let Some(server) = SERVER.as_ref() else { return };
-    ledger(server, "sessions", 1_500, || {
-        server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'forebay sessions'");
+    ledger(server, "sessions", common::count(15), || {
+        server
+            .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'forebay sessions'");
     });
 }
 
 #[test]
 fn a_server_that_crashes_again_and_again_loses_nothing_and_writes_nothing_twice() {
     let Some(server) = Server::start("rust/postgres/tests/faults.rs") else { return };
-    ledger(&server, "crashes", 1_500, || {
+    ledger(&server, "crashes", common::count(6), || {
         server.crash();
         server.begin();
     });
@@ -118,11 +121,16 @@ fn a_commit_whose_answer_was_lost_is_written_once() {
     let proxy = Proxy::to(server.port);
     let mut store = open_at(&proxy.url(), "lost").unwrap();
     let token = store.take_now(Unit::All).unwrap();
+    // Answers come in order: after this one nothing else is on its way.
+    let (token, _) = insist(&mut store, token, &[]);
     proxy.lose_answers(true);
     let writes = [append(1, 0, 2), set(Table::Meta, b"k", b"v")];
     let outcome = store.submit_now(Unit::All, token, &writes).unwrap();
     assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
-    assert_eq!(server.sql("SELECT n FROM forebay_lost.unit"), "1", "it was written");
+    let written = || server.sql("SELECT n FROM forebay_lost.unit");
+    while written() != (token.commits + 1).to_string() {
+        thread::sleep(Duration::from_millis(5));
+    }
     let outcome = store.submit_now(Unit::All, token, &writes).unwrap();
     assert!(matches!(outcome, Outcome::Unavailable(_)), "it cannot be asked yet: {outcome:?}");
     proxy.lose_answers(false);
@@ -139,6 +147,8 @@ fn a_late_copy_of_a_commit_changes_nothing() {
     let proxy = Proxy::to(server.port);
     let mut store = open_at(&proxy.url(), "late").unwrap();
     let token = store.take_now(Unit::All).unwrap();
+    // Requests go out in order: after this one nothing but the next commit is held.
+    let (token, _) = insist(&mut store, token, &[]);
     proxy.hold(true);
     let writes = [append(1, 0, 2), trim(2, u64::MAX)];
     let outcome = store.submit_now(Unit::All, token, &writes).unwrap();
@@ -181,7 +191,11 @@ fn damage_is_never_handed_out() {
                 INSERT INTO forebay_damage.entry TABLE forebay_damage.e; COMMIT";
     // What is changed, and whether a read, or the next start, must see it.
     let harms = [
-        ("UPDATE @.chunk SET body = set_byte(body, 30, get_byte(body, 30) # 1) WHERE log = 1 AND first = 3", true, false),
+        (
+            "UPDATE @.chunk SET body = set_byte(body, 30, get_byte(body, 30) # 1) WHERE log = 1 AND first = 3",
+            true,
+            false,
+        ),
         ("UPDATE @.chunk SET last_arrival_ms = last_arrival_ms + 1 WHERE log = 1 AND first = 3", true, false),
         ("UPDATE @.chunk SET first = 4 WHERE log = 1 AND first = 3", true, false),
         ("DELETE FROM @.chunk WHERE log = 1 AND first = 3", true, false),
@@ -222,7 +236,10 @@ fn a_server_that_has_lost_commits_is_not_written_to() {
     let (token, _) = insist(&mut store, token, &[set(Table::Meta, b"k", b"v")]);
     server.sql("UPDATE forebay_back.unit SET n = n - 1");
     let refused = store.submit_now(Unit::All, token, &[set(Table::Meta, b"k", b"w")]);
-    assert!(matches!(&refused, Err(StoreError::Corrupt(text)) if text.contains("acknowledged and is missing")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(StoreError::Corrupt(text)) if text.contains("acknowledged and is missing")),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -3,10 +3,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Accepts connections until it is dropped.
 pub struct Proxy {
@@ -21,6 +21,8 @@ struct Ways {
     is_over: AtomicBool,
     /// What is held, and the connection that it goes on by.
     held: Mutex<Vec<(Vec<u8>, TcpStream)>>,
+    /// Answers to what was held.
+    late_answers: AtomicUsize,
 }
 
 impl Proxy {
@@ -36,8 +38,10 @@ impl Proxy {
                 let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
                 let (there, back) = (of_thread.clone(), of_thread.clone());
                 let (client_2, server_2) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                thread::spawn(move || there.send(client, server));
-                thread::spawn(move || back.answer(server_2, client_2));
+                let is_held = Arc::new(AtomicBool::new(false));
+                let of_answers = is_held.clone();
+                thread::spawn(move || there.send(client, server, &is_held));
+                thread::spawn(move || back.answer(server_2, client_2, &of_answers));
             }
         });
         Self { port, ways }
@@ -57,16 +61,19 @@ impl Proxy {
         self.ways.holds.store(on, Ordering::SeqCst);
     }
 
-    /// Give the server what was held, and wait for its answers; gives how many connections were held.
+    /// Give the server what was held, and wait until it has answered; gives how many connections were held.
     pub fn let_go(&self) -> usize {
         let held = std::mem::take(&mut *self.ways.held.lock().unwrap());
-        let many = held.len();
-        for (bytes, mut server) in held {
-            server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            server.write_all(&bytes).unwrap();
-            assert!(server.read(&mut [0; 4096]).unwrap() > 0, "the server answers");
+        for (bytes, server) in &held {
+            let mut server: &TcpStream = server;
+            server.write_all(bytes).unwrap();
         }
-        many
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.ways.late_answers.load(Ordering::SeqCst) < held.len() {
+            assert!(Instant::now() < until, "the server answers");
+            thread::sleep(Duration::from_millis(5));
+        }
+        held.len()
     }
 }
 
@@ -78,10 +85,11 @@ impl Drop for Proxy {
 }
 
 impl Ways {
-    fn send(&self, mut client: TcpStream, mut server: TcpStream) {
+    fn send(&self, mut client: TcpStream, mut server: TcpStream, is_held: &AtomicBool) {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(many @ 1..) = client.read(&mut bytes) {
             if self.holds.load(Ordering::SeqCst) {
+                is_held.store(true, Ordering::SeqCst);
                 self.held.lock().unwrap().push((bytes[..many].to_vec(), server));
                 drop(client.shutdown(Shutdown::Both));
                 return;
@@ -93,16 +101,16 @@ impl Ways {
         drop(server.shutdown(Shutdown::Both));
     }
 
-    fn answer(&self, mut server: TcpStream, mut client: TcpStream) {
+    fn answer(&self, mut server: TcpStream, mut client: TcpStream, is_held: &AtomicBool) {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(many @ 1..) = server.read(&mut bytes) {
-            if self.loses_answers.load(Ordering::SeqCst) || client.write_all(&bytes[..many]).is_err() {
+            if is_held.load(Ordering::SeqCst) {
+                self.late_answers.fetch_add(1, Ordering::SeqCst);
+            } else if self.loses_answers.load(Ordering::SeqCst) || client.write_all(&bytes[..many]).is_err() {
                 break;
             }
         }
         drop(client.shutdown(Shutdown::Both));
-        if !self.holds.load(Ordering::SeqCst) && self.held.lock().unwrap().is_empty() {
-            drop(server.shutdown(Shutdown::Both));
-        }
+        drop(server.shutdown(Shutdown::Both));
     }
 }

@@ -41,7 +41,8 @@ impl Server {
         }
         let data = folder.join("data");
         let mut initdb = unprivileged(&programs.join("initdb"), &folder);
-        let made = initdb.arg("-D").arg(&data).args(["-U", "forebay", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]);
+        let made =
+            initdb.arg("-D").arg(&data).args(["-U", "forebay", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]);
         succeed(&made.output().unwrap());
         let script = r#"read -r line; "$0" stop -m immediate -D "$1/data"; rm -rf "$1""#;
         let mut watchdog = unprivileged(Path::new("sh"), Path::new("/"));
@@ -59,7 +60,9 @@ impl Server {
             "-c port={} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c shared_buffers=64MB -c max_connections=200",
             self.port
         );
-        succeed(&self.ctl().args(["-w", "-o", &options, "-l"]).arg(self.folder.join("log")).arg("start").output().unwrap());
+        succeed(
+            &self.ctl().args(["-w", "-o", &options, "-l"]).arg(self.folder.join("log")).arg("start").output().unwrap(),
+        );
     }
 
     /// End the server as a crash does: the next start recovers from its log.
