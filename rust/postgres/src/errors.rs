@@ -30,8 +30,9 @@ pub(crate) enum Fate {
 /// What an error means for the statement that it ended.
 pub(crate) fn fate(error: &Error) -> Fate {
     let Some(told) = error.as_db_error() else {
-        // Of the errors without a word of the server, these alone are of our own making.
-        let is_ours = error.to_string().starts_with("error serializing") || error.to_string().starts_with("expected ");
+        // Of the errors without a word of the server, these alone are of our own making: nothing was sent.
+        let ours = ["error serializing", "error encoding", "expected "];
+        let is_ours = ours.iter().any(|begins| error.to_string().starts_with(begins));
         return if is_ours { Fate::Never } else { Fate::Unknown };
     };
     let code = told.code().code();

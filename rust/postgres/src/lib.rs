@@ -8,6 +8,7 @@
 mod answers;
 mod batch;
 mod errors;
+mod membership;
 mod promises;
 mod reader;
 mod schema;
@@ -17,6 +18,7 @@ mod store;
 mod tls;
 mod writer;
 
+pub use membership::{Event, Membership};
 pub use promises::{Promises, SynchronousCommit};
 pub use settings::Settings;
 pub use store::PostgresStore;

@@ -27,7 +27,23 @@ pub(crate) const COMMIT: &str =
     "SELECT @.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
 pub(crate) const TAKE: &str = "UPDATE @.unit SET epoch = epoch + 1, owner = $2, stamp = 0 WHERE id = $1 \
                                RETURNING epoch, n, row_count, row_sum";
-pub(crate) const RELEASE: &str = "UPDATE @.unit SET owner = NULL WHERE id = $1 AND epoch = $2 AND n = $3";
+/// Goes on with a unit that this process has taken as a member.
+pub(crate) const TAKEN: &str = "UPDATE @.unit SET stamp = 0 WHERE id = $1 AND owner = $2 AND epoch = $3 \
+                                RETURNING epoch, n, row_count, row_sum";
+/// Takes a unit, if nobody else has done so since its epoch was read.
+pub(crate) const CLAIM_UNIT: &str = "UPDATE @.unit SET epoch = epoch + 1, owner = $2, deaths = $4, stamp = 0 \
+                                     WHERE id = $1 AND epoch = $3 RETURNING epoch";
+/// Members and heads, of one moment.
+pub(crate) const ASK: &str = "SELECT NULL::int4, name, beat, 0 FROM @.member \
+                              UNION ALL SELECT id, owner, epoch, deaths FROM @.unit";
+/// The same, and a beat of one's own. The rows of members that have not beaten for an hour go.
+pub(crate) const BEAT: &str =
+    "WITH own AS (INSERT INTO @.member AS m (name, beat, version) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
+     SET beat = greatest(m.beat, excluded.beat), seen = clock_timestamp()), \
+     old AS (DELETE FROM @.member WHERE seen < clock_timestamp() - interval '1 hour' AND name <> $1) \
+     SELECT NULL::int4, name, beat, 0 FROM @.member UNION ALL SELECT id, owner, epoch, deaths FROM @.unit";
+pub(crate) const LEAVE: &str = "DELETE FROM @.member WHERE name = $1";
+pub(crate) const RELEASE: &str = "UPDATE @.unit SET owner = NULL, deaths = 0 WHERE id = $1 AND epoch = $2 AND n = $3";
 /// The rows there are.
 pub(crate) const CENSUS: &str = "SELECT count(*), coalesce(sum(crc), 0)::int8 FROM @.entry";
 /// The span of each log, and where its first chunk begins and its last one ends.

@@ -59,6 +59,14 @@ CREATE TABLE IF NOT EXISTS @.entry (
     PRIMARY KEY (tab, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01);
 
+-- Processes, each under a name that no other process ever has. A beat never goes back.
+CREATE TABLE IF NOT EXISTS @.member (
+    name text PRIMARY KEY,
+    beat bigint NOT NULL,
+    version text NOT NULL,
+    seen timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
+
 CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS 'SELECT p_kept # (p_next * 5) # p_log';
 

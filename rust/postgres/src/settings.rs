@@ -27,6 +27,10 @@ pub struct Settings {
     pub(crate) app: String,
     pub(crate) schema: String,
     pub(crate) durability: Durability,
+    /// This process among those that share the store.
+    member: String,
+    /// The epoch with which it has taken the store as a member.
+    pub(crate) epoch: Option<u64>,
     place: String,
 }
 
@@ -83,7 +87,17 @@ impl Settings {
         let options = config.get_options().map_or_else(|| OPTIONS.to_owned(), |own| format!("{OPTIONS} {own}"));
         config.options(options);
         let place = place(&config);
-        Ok(Self { tls: tls::connector(&trust)?, config, app: app.into(), schema, durability, place })
+        let member = format!("process {}", std::process::id());
+        Ok(Self {
+            tls: tls::connector(&trust)?,
+            config,
+            app: app.into(),
+            schema,
+            durability,
+            member,
+            epoch: None,
+            place,
+        })
     }
 
     /// Where it is, in words for people: hosts and database, without user and password.
@@ -91,9 +105,22 @@ impl Settings {
         &self.place
     }
 
+    /// Give this process a name, which no other process may ever have.
+    #[must_use]
+    pub fn named(self, member: &str) -> Self {
+        Self { member: member.into(), ..self }
+    }
+
+    /// Open the store as the member that has taken it with this epoch ([`Event::Taken`](crate::Event)). Else it is taken when it is
+    /// opened, from whoever has it.
+    #[must_use]
+    pub fn taken(self, epoch: u64) -> Self {
+        Self { epoch: Some(epoch), ..self }
+    }
+
     /// What the head of the store calls this process.
-    pub(crate) fn member(&self) -> String {
-        format!("process {}", std::process::id())
+    pub(crate) fn member(&self) -> &str {
+        &self.member
     }
 
     /// The schema's name as SQL has it.

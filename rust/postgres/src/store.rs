@@ -52,7 +52,7 @@ impl PostgresStore {
         let of_thread = answers.clone();
         std::thread::Builder::new()
             .name("forebay-postgres".into())
-            .spawn(move || run(settings, called, &of_thread, &tell))
+            .spawn(move || run(&settings, called, &of_thread, &tell))
             .map_err(|error| StoreError::Unreachable(format!("no thread can be started: {error}")))?;
         let opened = told.recv().map_err(|_| StoreError::Failed("the thread of the store has ended".into()))?;
         let promises = opened?;
@@ -138,7 +138,7 @@ impl Drop for PostgresStore {
 
 /// The thread: connects, says how that went, and answers calls until the store and its readers are gone.
 fn run(
-    settings: Settings,
+    settings: &Settings,
     mut calls: mpsc::Receiver<Call>,
     answers: &Answers<Done>,
     tell: &std_mpsc::SyncSender<Result<Promises, StoreError>>,

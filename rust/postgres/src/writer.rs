@@ -15,12 +15,12 @@ use crate::batch::Batch;
 use crate::errors;
 use crate::promises::{Promises, QUESTION};
 use crate::reader::{missing_ends, span};
-use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, ENDS, EXISTS, FORMAT, FOUND, RELEASE, TAKE};
+use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, ENDS, EXISTS, FORMAT, FOUND, RELEASE, TAKE, TAKEN};
 use crate::session::{answer, ended, silent, Session, AGAIN, ANSWER_WITHIN};
 use crate::settings::Settings;
 
 /// The one unit there is.
-const ALL: i32 = 0;
+pub(crate) const ALL: i32 = 0;
 /// How long giving a unit up may take. Without it the next owner only waits a little longer.
 const RELEASE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -93,10 +93,18 @@ impl Writer {
 
     async fn try_take(&mut self) -> Result<Token, StoreError> {
         let name = self.settings.quoted_schema();
-        let owner = self.settings.member();
+        let (owner, epoch) = (self.settings.member().to_owned(), self.settings.epoch);
         let client = &self.writing().await?.session.client;
-        let taken = answer(client.query_opt(&sql(&name, TAKE), &[&ALL, &owner])).await?;
-        let taken = taken.ok_or_else(|| StoreError::Corrupt("the head of the store is missing".into()))?;
+        let taken = match epoch {
+            Some(epoch) => {
+                let taken = answer(client.query_opt(&sql(&name, TAKEN), &[&ALL, &owner, &(epoch as i64)])).await?;
+                taken.ok_or_else(|| StoreError::Refused("another process has taken the store meanwhile".into()))?
+            }
+            None => {
+                let taken = answer(client.query_opt(&sql(&name, TAKE), &[&ALL, &owner])).await?;
+                taken.ok_or_else(|| StoreError::Corrupt("the head of the store is missing".into()))?
+            }
+        };
         let head: [i64; 4] = columns(&taken)?;
         // From here on nobody else writes: what is counted is what the head tells of.
         let counted = answer(client.query_one(&sql(&name, CENSUS), &[])).await?;

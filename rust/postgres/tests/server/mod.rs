@@ -25,6 +25,11 @@ pub struct Server {
 impl Server {
     /// Start one; `None` where PostgreSQL is not installed, which is said at the end of `make test`, and an error under CI.
     pub fn start(file: &str) -> Option<Self> {
+        Self::start_in(&std::env::temp_dir(), file)
+    }
+
+    /// Start one in a directory of another disk.
+    pub fn start_in(place: &Path, file: &str) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var("CI").map_or(true, |ci| ["", "false"].contains(&ci.as_str())), "{MISSING}");
             println!("not run: {MISSING}");
@@ -34,7 +39,6 @@ impl Server {
             }
             return None;
         };
-        let place = if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("forebay-postgres-").tempdir_in(place).unwrap().keep();
         if is_root() {
             std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
@@ -48,21 +52,30 @@ impl Server {
         let mut watchdog = unprivileged(Path::new("sh"), Path::new("/"));
         watchdog.args(["-c", script]).arg(programs.join("pg_ctl")).arg(&folder).stdin(Stdio::piped());
         let watchdog = watchdog.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { port, folder, programs, watchdog };
-        server.begin();
-        Some(server)
+        let mut server = Self { port: 0, folder, programs, watchdog };
+        for _ in 0..3 {
+            server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            // Another program may have been given the same port meanwhile.
+            if server.try_begin() {
+                return Some(server);
+            }
+        }
+        panic!("the server does not start: {}", std::fs::read_to_string(server.folder.join("log")).unwrap_or_default());
     }
 
     /// Start the server that was stopped.
     pub fn begin(&self) {
+        assert!(self.try_begin(), "the server does not start again");
+    }
+
+    fn try_begin(&self) -> bool {
         let options = format!(
             "-c port={} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c shared_buffers=64MB -c max_connections=200",
             self.port
         );
-        succeed(
-            &self.ctl().args(["-w", "-o", &options, "-l"]).arg(self.folder.join("log")).arg("start").output().unwrap(),
-        );
+        let mut start = self.ctl();
+        start.args(["-w", "-o", &options, "-l"]).arg(self.folder.join("log")).arg("start");
+        start.status().unwrap().success()
     }
 
     /// End the server as a crash does: the next start recovers from its log.
