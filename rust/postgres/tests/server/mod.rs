@@ -31,12 +31,7 @@ impl Server {
     /// Start one in a directory of another disk.
     pub fn start_in(place: &Path, file: &str) -> Option<Self> {
         let Some(programs) = programs() else {
-            assert!(std::env::var("CI").map_or(true, |ci| ["", "false"].contains(&ci.as_str())), "{MISSING}");
-            println!("not run: {MISSING}");
-            if let Some(path) = std::env::var_os("FOREBAY_NOT_RUN") {
-                let mut told = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-                writeln!(told, "{MISSING}\t{file}").unwrap();
-            }
+            tell_at_the_end(MISSING, file);
             return None;
         };
         let folder = tempfile::Builder::new().prefix("forebay-postgres-").tempdir_in(place).unwrap().keep();
@@ -91,6 +86,16 @@ impl Server {
         command
     }
 
+    /// Give the server a file of its own.
+    pub fn give(&self, file: &Path, name: &str) {
+        let path = self.folder.join("data").join(name);
+        std::fs::copy(file, &path).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        if is_root() {
+            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+
     /// The store's URL, with parameters.
     pub fn url(&self, query: &str) -> String {
         url(self.port, query)
@@ -121,6 +126,16 @@ impl Drop for Server {
         self.signal(Signal::CONT);
         drop(self.watchdog.stdin.take());
         self.watchdog.wait().unwrap();
+    }
+}
+
+/// Have the end of `make test` name what was not run; under CI every test is.
+pub fn tell_at_the_end(why: &str, file: &str) {
+    assert!(std::env::var("CI").map_or(true, |ci| ["", "false"].contains(&ci.as_str())), "{why}");
+    println!("not run: {why}");
+    if let Some(path) = std::env::var_os("FOREBAY_NOT_RUN") {
+        let mut told = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(told, "{why}\t{file}").unwrap();
     }
 }
 

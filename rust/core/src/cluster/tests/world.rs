@@ -39,7 +39,7 @@ pub(super) enum Mistake {
     Replica,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Request {
     Ask {
         number: u64,
