@@ -35,11 +35,28 @@ fn certificates(folder: &Path) -> Option<()> {
     openssl(folder, signed)
 }
 
+/// Give the server its certificate, and wait until it uses it.
+fn encrypt(server: &Server, folder: &Path) {
+    for name in ["server.key", "server.pem"] {
+        server.give(&folder.join(name), name);
+    }
+    server.sql("ALTER SYSTEM SET ssl_cert_file = 'server.pem'");
+    server.sql("ALTER SYSTEM SET ssl_key_file = 'server.key'");
+    server.sql("ALTER SYSTEM SET ssl = on");
+    server.sql("SELECT pg_reload_conf()");
+    let until = Instant::now() + Duration::from_secs(20);
+    while server.sql("SHOW ssl") != "on" {
+        assert!(Instant::now() < until, "the server encrypts");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn the_connection_is_as_safe_as_the_url_asks_for() {
     let folder = tempfile::tempdir().unwrap();
     if certificates(folder.path()).is_none() {
-        return server::tell_at_the_end("openssl is not installed: sudo apt-get install -y openssl", FILE);
+        server::tell_at_the_end("openssl is not installed: sudo apt-get install -y openssl", FILE);
+        return;
     }
     let Some(server) = Server::start(FILE) else { return };
     let open = |host: &str, query: &str| {
@@ -56,19 +73,7 @@ fn the_connection_is_as_safe_as_the_url_asks_for() {
     assert_eq!(encrypted(), "0");
     drop(store);
 
-    for name in ["server.key", "server.pem"] {
-        server.give(&folder.path().join(name), name);
-    }
-    server.sql("ALTER SYSTEM SET ssl_cert_file = 'server.pem'");
-    server.sql("ALTER SYSTEM SET ssl_key_file = 'server.key'");
-    server.sql("ALTER SYSTEM SET ssl = on");
-    server.sql("SELECT pg_reload_conf()");
-    let until = Instant::now() + Duration::from_secs(20);
-    while server.sql("SHOW ssl") != "on" {
-        assert!(Instant::now() < until, "the server encrypts");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-
+    encrypt(&server, folder.path());
     let roots = |name: &str| format!("sslrootcert={}", folder.path().join(name).display());
     let (ca, other) = (roots("ca.pem"), roots("other.pem"));
     let accepted = [

@@ -40,8 +40,8 @@ impl Proxy {
                 let (client_2, server_2) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let is_held = Arc::new(AtomicBool::new(false));
                 let of_answers = is_held.clone();
-                thread::spawn(move || there.send(client, server, &is_held));
-                thread::spawn(move || back.answer(server_2, client_2, &of_answers));
+                thread::spawn(move || there.send(&client, server, &is_held));
+                thread::spawn(move || back.answer(&server_2, &client_2, &of_answers));
             }
         });
         Self { port, ways }
@@ -85,7 +85,7 @@ impl Drop for Proxy {
 }
 
 impl Ways {
-    fn send(&self, mut client: TcpStream, mut server: TcpStream, is_held: &AtomicBool) {
+    fn send(&self, mut client: &TcpStream, server: TcpStream, is_held: &AtomicBool) {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(many @ 1..) = client.read(&mut bytes) {
             if self.holds.load(Ordering::SeqCst) {
@@ -94,14 +94,14 @@ impl Ways {
                 drop(client.shutdown(Shutdown::Both));
                 return;
             }
-            if server.write_all(&bytes[..many]).is_err() {
+            if (&server).write_all(&bytes[..many]).is_err() {
                 break;
             }
         }
         drop(server.shutdown(Shutdown::Both));
     }
 
-    fn answer(&self, mut server: TcpStream, mut client: TcpStream, is_held: &AtomicBool) {
+    fn answer(&self, mut server: &TcpStream, mut client: &TcpStream, is_held: &AtomicBool) {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(many @ 1..) = server.read(&mut bytes) {
             if is_held.load(Ordering::SeqCst) {
