@@ -22,7 +22,7 @@ fn harms() -> impl Strategy<Value = Vec<Harm>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     /// Whatever happens to members and to the network between them and the store.
     #[test]
