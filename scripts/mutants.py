@@ -39,7 +39,7 @@ TESTS = {
     "pattern": ["filters", "filter_policies", "bus_patterns"],
     "workflow": ["workflow_machine"],
 }
-SLOW = ["concurrency", "histogram", "pattern", "workflow"]  # their modules' tests take a second or more
+SLOW = ["cluster", "concurrency", "histogram", "pattern", "workflow"]  # their modules' tests take a second or more
 SETTINGS = {"CARGO_INCREMENTAL": "1", "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_TARGET_DIR": str(WORK / "build")}
 # The shortest time that a test run gets. A fault that makes a loop endless takes this long to be found.
 SECONDS_MIN = 40

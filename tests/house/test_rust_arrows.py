@@ -113,7 +113,7 @@ def test_an_arrow_that_runs_down_is_none(importer, text):
 
 
 def test_the_crates_know_only_those_below_them():
-    order = ["core", "metrics", "store", "salvage", "engine", "doors", "bindings"]
+    order = ["core", "metrics", "store", "postgres", "salvage", "engine", "doors", "bindings"]
     below = {
         path.parent.name: set(re.findall(r"^forebay-(\w+)\.workspace", path.read_text(), re.MULTILINE))
         for path in RUST.glob("*/Cargo.toml")

@@ -18,7 +18,7 @@ impl Span {
     ///
     /// A chunk that does not follow, or lies outside the format, means that whoever writes has lost count: the store must
     /// stop rather than keep a log with a gap.
-    pub(crate) fn appended(before: Option<Self>, shard: ShardId, chunk: &Chunk) -> Result<Self, StoreError> {
+    pub fn appended(before: Option<Self>, shard: ShardId, chunk: &Chunk) -> Result<Self, StoreError> {
         let (first, end) = (chunk.first(), chunk.end());
         if shard >= SHARD_LIMIT || end > POSITION_LIMIT || chunk.body().len() > CHUNK_BYTES_MAX || chunk.is_empty() {
             return Err(StoreError::Failed(format!(

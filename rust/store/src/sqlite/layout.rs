@@ -58,7 +58,7 @@ pub const OWN: u8 = 0;
 pub const CENSUS_KEY: &[u8] = b"";
 
 /// `rowid` of the chunk of `shard` that begins at `position`; `u64::MAX` gives the last one the shard can have.
-pub(crate) fn chunk_id(shard: ShardId, position: u64) -> i64 {
+pub fn chunk_id(shard: ShardId, position: u64) -> i64 {
     ((u64::from(shard) << 43) | position.min((1 << 43) - 1)) as i64
 }
 
@@ -76,7 +76,8 @@ pub struct Head {
 }
 
 impl Head {
-    pub(crate) fn of(shard: ShardId, chunk: &Chunk) -> Self {
+    /// What describes a chunk of a log.
+    pub fn of(shard: ShardId, chunk: &Chunk) -> Self {
         Self {
             id: chunk_id(shard, chunk.first()),
             count: chunk.len() as u32,
@@ -95,13 +96,33 @@ impl Head {
             Ok((Self { id, count: row.get(1)?, bytes, last_arrival_ms, body_crc: row.get(4)? }, row.get(5)?))
         };
         match read() {
-            Ok((head, crc)) if head.crc() == crc && head.is_in_format() => Ok(head),
-            Ok((head, crc)) if head.crc() == crc => {
-                Err(StoreError::Corrupt(format!("{} lies outside the format", head.name())))
-            }
-            Ok(_) => Err(StoreError::Corrupt(format!("{} fails its checksum", chunk_name(id)))),
+            Ok((head, crc)) => head.verified(crc),
             Err(error) => Err(StoreError::Corrupt(format!("{}: {error}", chunk_name(id)))),
         }
+    }
+
+    /// Verify a head that another store keeps: `(records, bytes, arrival of the last one in ms, checksum of the body)`, and its checksum.
+    pub fn of_facts(id: i64, facts: (u32, u64, u64, u32), crc: u32) -> Result<Self, StoreError> {
+        let (count, bytes, last_arrival_ms, body_crc) = facts;
+        Self { id, count, bytes, last_arrival_ms, body_crc }.verified(crc)
+    }
+
+    fn verified(self, crc: u32) -> Result<Self, StoreError> {
+        if self.crc() != crc {
+            return Err(StoreError::Corrupt(format!("{} fails its checksum", self.name())));
+        }
+        if !self.is_in_format() {
+            return Err(StoreError::Corrupt(format!("{} lies outside the format", self.name())));
+        }
+        Ok(self)
+    }
+
+    /// Insist that a chunk stands where the one before it ended, and inside its log.
+    pub fn follow(self, next: u64, span: Span) -> Result<Self, StoreError> {
+        if self.first() == next && self.end() <= span.next {
+            return Ok(self);
+        }
+        Err(missing(self.shard(), next))
     }
 
     /// Open the body that belongs to this head.
@@ -115,8 +136,14 @@ impl Head {
         }
     }
 
-    pub(crate) fn crc(&self) -> u32 {
+    /// Checksum of all of it.
+    pub fn crc(&self) -> u32 {
         head_crc(self.id, self.count, self.bytes, self.last_arrival_ms, self.body_crc)
+    }
+
+    /// Checksum of its body.
+    pub fn body_crc(&self) -> u32 {
+        self.body_crc
     }
 
     /// The number under which the file keeps it.
@@ -167,6 +194,11 @@ pub fn chunk_name(id: i64) -> String {
     format!("the chunk at position {} of shard {}", id as u64 & ((1 << 43) - 1), id as u64 >> 43)
 }
 
+/// A log lacks the chunk that holds a position.
+pub fn missing(shard: ShardId, position: u64) -> StoreError {
+    StoreError::Corrupt(format!("the chunk that holds position {position} of shard {shard} is missing"))
+}
+
 /// Checksum of a row.
 pub fn row_crc(tab: u8, key: &[u8], value: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
@@ -178,7 +210,7 @@ pub fn row_crc(tab: u8, key: &[u8], value: &[u8]) -> u32 {
 }
 
 /// Refuse a row that is not what was written.
-pub(crate) fn verify_row(tab: u8, key: &[u8], value: &[u8], crc: u32) -> Result<(), StoreError> {
+pub fn verify_row(tab: u8, key: &[u8], value: &[u8], crc: u32) -> Result<(), StoreError> {
     if row_crc(tab, key, value) == crc {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use crate::chunk::Chunk;
 use crate::port::at_once::Reads;
 use crate::port::{Rows, ShardId, StoreError, Table};
 use crate::sqlite::connection::Handle;
-use crate::sqlite::layout::{chunk_id, decode_span, row_name, span_key, verify_row, Head, OWN};
+use crate::sqlite::layout::{chunk_id, decode_span, missing, row_name, span_key, verify_row, Head, OWN};
 use crate::Span;
 
 /// Reads from the file, on a connection of its own.
@@ -115,7 +115,7 @@ pub(super) fn chunks(
     let mut rows = statement.query(params![start.id(), chunk_id(shard, u64::MAX)])?;
     while next < span.next && (found.is_empty() || bytes < bytes_max) {
         let row = rows.next()?.ok_or_else(|| missing(shard, next))?;
-        let head = follow(Head::read(row)?, next, span)?;
+        let head = Head::read(row)?.follow(next, span)?;
         found.push(Arc::new(head.open(row.get_ref(6)?.as_blob()?)?));
         bytes += head.bytes as usize;
         next = head.end();
@@ -136,23 +136,11 @@ pub(super) fn sizes(
     )?;
     let mut rows = statement.query(params![chunk_id(shard, 0), chunk_id(shard, u64::MAX)])?;
     while next < span.next && found.len() < limit {
-        let head = follow(Head::read(rows.next()?.ok_or_else(|| missing(shard, next))?)?, next, span)?;
+        let head = Head::read(rows.next()?.ok_or_else(|| missing(shard, next))?)?.follow(next, span)?;
         found.push((head.first(), head.count, head.bytes, head.last_arrival_ms));
         next = head.end();
     }
     Ok(found)
-}
-
-/// Insist that a chunk stands where the one before it ended, and inside its log.
-fn follow(head: Head, next: u64, span: Span) -> Result<Head, StoreError> {
-    if head.first() == next && head.end() <= span.next {
-        return Ok(head);
-    }
-    Err(missing(head.shard(), next))
-}
-
-pub(super) fn missing(shard: ShardId, position: u64) -> StoreError {
-    StoreError::Corrupt(format!("the chunk that holds position {position} of shard {shard} is missing"))
 }
 
 /// One row of any table, the store's own included.

@@ -1,0 +1,325 @@
+//! One member's part: it beats, watches the others, takes units whose owner has died, and stops itself when its own beats go unanswered.
+//!
+//! Two rules keep a unit from running in two processes. An observer counts only time in which the server answered it and took its own
+//! beats, so that a member that was cut off, or stood still, does not hold the others for dead. And after it has stopped itself, a member
+//! goes on with a unit only by taking it anew, even where the head still names it.
+//!
+//! `now_ns` is a clock that goes on while the machine sleeps (`CLOCK_BOOTTIME`): else a member that slept would not know that it did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::{placed, Member, UnitId};
+
+/// The times of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// A beat is written so often, ns.
+    pub beat_ns: u64,
+    /// The others are looked at so often, ns.
+    pub watch_ns: u64,
+    /// A member stops itself so long after it has *sent* the last beat that was acknowledged, ns.
+    pub self_ns: u64,
+    /// A member is dead when it has not beaten for so long in good observation, ns. Longer than `self_ns`, and a second more for handlers
+    /// that must be stopped.
+    pub dead_ns: u64,
+    /// A question that is not answered by then is given up, and its answer is not heard any more, ns.
+    pub answer_ns: u64,
+    /// Longest time between an answer and the next question that counts as observation, ns.
+    pub gap_ns: u64,
+    /// Whether a unit moves from a living member to the one that it belongs to.
+    pub moves: bool,
+}
+
+const MS: u64 = 1_000_000;
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            beat_ns: 1_000 * MS,
+            watch_ns: 250 * MS,
+            self_ns: 3_500 * MS,
+            dead_ns: 5_000 * MS,
+            answer_ns: 1_500 * MS,
+            gap_ns: 1_000 * MS,
+            moves: false,
+        }
+    }
+}
+
+/// The head of a unit, as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Which unit.
+    pub unit: UnitId,
+    /// Who has taken it; `None`: it was given up.
+    pub owner: Option<Member>,
+    /// Grows whenever it is taken.
+    pub epoch: u64,
+    /// How often it was taken from a member that had died, since it was last given up.
+    pub deaths: u32,
+}
+
+/// What the primary answered: one moment of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Each member's last beat.
+    pub beats: BTreeMap<Member, u64>,
+    /// The heads of all units.
+    pub heads: Vec<Head>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Write the beat, if there is one, and read a [`View`] from the primary in the same transaction.
+    Ask {
+        /// For [`Lease::answered`].
+        number: u64,
+        /// The own beat.
+        beat: Option<u64>,
+    },
+    /// Take a unit, if its head still has this epoch.
+    Take {
+        /// Which unit.
+        unit: UnitId,
+        /// The epoch that its head must have.
+        epoch: u64,
+        /// What its head is to say of deaths.
+        deaths: u32,
+    },
+    /// Finish or interrupt what runs of a unit, commit, and give it up.
+    HandOver {
+        /// Which unit.
+        unit: UnitId,
+    },
+    /// Hand out nothing more, stop what runs, and drop every unit, within a second.
+    StandDown,
+}
+
+/// How a [`Command::Take`] has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The head names this member, with this epoch.
+    Yes(u64),
+    /// Another was first, or nobody knows.
+    No,
+}
+
+/// The question on its way: there is one at a time.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    number: u64,
+    sent_ns: u64,
+    beats: bool,
+}
+
+/// Another member, as it was seen.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    beat: Option<u64>,
+    /// For how long it has not beaten, in good observation.
+    silent_ns: u64,
+}
+
+/// One member's part in a cluster.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    name: Member,
+    rules: Rules,
+    last_number: u64,
+    last_beat: u64,
+    asked: Option<Asked>,
+    beat_due_ns: u64,
+    watch_due_ns: u64,
+    /// When the last beat that was acknowledged was sent; `None`: there was none since it started or stopped itself.
+    acknowledged_ns: Option<u64>,
+    /// When the last question was answered.
+    observed_ns: Option<u64>,
+    others: BTreeMap<Member, Watched>,
+    /// When the living ones changed last.
+    settled_ns: u64,
+    held: BTreeMap<UnitId, u64>,
+    taking: BTreeSet<UnitId>,
+    handing_over: BTreeSet<UnitId>,
+}
+
+impl Lease {
+    /// A member that has not beaten yet.
+    pub fn new(name: Member, rules: Rules) -> Self {
+        Self {
+            name,
+            rules,
+            last_number: 0,
+            last_beat: 0,
+            asked: None,
+            beat_due_ns: 0,
+            watch_due_ns: 0,
+            acknowledged_ns: None,
+            observed_ns: None,
+            others: BTreeMap::new(),
+            settled_ns: 0,
+            held: BTreeMap::new(),
+            taking: BTreeSet::new(),
+            handing_over: BTreeSet::new(),
+        }
+    }
+
+    /// The epoch of a unit that may be worked on now: it is the handler's fencing token. Asked before each hand-out.
+    pub fn may_run(&self, unit: UnitId, now_ns: u64) -> Option<u64> {
+        self.held.get(&unit).copied().filter(|_| self.is_alive(now_ns))
+    }
+
+    /// Whether its last beat that was acknowledged is young enough.
+    pub fn is_alive(&self, now_ns: u64) -> bool {
+        self.acknowledged_ns.is_some_and(|sent| now_ns < sent.saturating_add(self.rules.self_ns))
+    }
+
+    /// When [`Self::time`] is to be called at the latest.
+    pub fn next_due(&self) -> u64 {
+        let asks = match self.asked {
+            Some(asked) => asked.sent_ns.saturating_add(self.rules.answer_ns),
+            None => self.beat_due_ns.min(self.watch_due_ns),
+        };
+        let stops = self.acknowledged_ns.map_or(u64::MAX, |sent| sent.saturating_add(self.rules.self_ns));
+        asks.min(stops)
+    }
+
+    /// The members that live, as far as this one knows.
+    pub fn living(&self, now_ns: u64) -> Vec<&Member> {
+        let own = self.is_alive(now_ns).then_some(&self.name);
+        let others = self.others.iter().filter(|(_, watched)| self.lives(watched)).map(|(name, _)| name);
+        own.into_iter().chain(others).collect()
+    }
+
+    /// Time has passed. A member that woke up learns here, before anything else, that it slept.
+    pub fn time(&mut self, now_ns: u64) -> Vec<Command> {
+        let mut commands = Vec::new();
+        if self.acknowledged_ns.is_some() && !self.is_alive(now_ns) {
+            self.acknowledged_ns = None;
+            self.held.clear();
+            self.handing_over.clear();
+            commands.push(Command::StandDown);
+        }
+        self.asked = self.asked.filter(|asked| now_ns < asked.sent_ns.saturating_add(self.rules.answer_ns));
+        let beats = now_ns >= self.beat_due_ns;
+        if self.asked.is_none() && (beats || now_ns >= self.watch_due_ns) {
+            self.last_number += 1;
+            let beat = beats.then(|| {
+                self.last_beat += 1;
+                self.beat_due_ns = now_ns + self.rules.beat_ns;
+                self.last_beat
+            });
+            self.watch_due_ns = now_ns + self.rules.watch_ns;
+            self.asked = Some(Asked { number: self.last_number, sent_ns: now_ns, beats });
+            commands.push(Command::Ask { number: self.last_number, beat });
+        }
+        commands
+    }
+
+    /// A question has no answer, and will have none.
+    pub fn unanswered(&mut self, number: u64) {
+        self.asked = self.asked.filter(|asked| asked.number != number);
+    }
+
+    /// The primary has answered a question.
+    pub fn answered(&mut self, number: u64, view: &View, now_ns: u64) -> Vec<Command> {
+        // It may have slept since: what it holds, and whether it still waits for this answer, is looked at first.
+        let mut commands = self.time(now_ns);
+        let Some(asked) = self.asked.filter(|asked| asked.number == number) else { return commands };
+        self.asked = None;
+        if asked.beats {
+            self.acknowledged_ns = Some(asked.sent_ns);
+        }
+        self.observe(view, asked.sent_ns, now_ns);
+        self.observed_ns = Some(now_ns);
+        if self.is_alive(now_ns) {
+            self.decide(view, now_ns, &mut commands);
+        }
+        commands
+    }
+
+    /// Count how long the others have been silent. Between two looks at the primary passed at least the time from the answer of the first
+    /// to the sending of the second.
+    fn observe(&mut self, view: &View, sent_ns: u64, now_ns: u64) {
+        let since = self.observed_ns.map(|answered| sent_ns.saturating_sub(answered));
+        let counts = |gap: &u64| *gap <= self.rules.gap_ns && self.is_alive(now_ns);
+        let passed = since.filter(counts).unwrap_or(0);
+        let before = self.living(now_ns).len();
+        let owners = view.heads.iter().filter_map(|head| head.owner.as_ref());
+        let seen: BTreeSet<&Member> = view.beats.keys().chain(owners).filter(|name| **name != self.name).collect();
+        self.others.retain(|name, _| seen.contains(name));
+        let mut came = false;
+        for name in seen {
+            let beat = view.beats.get(name).copied();
+            match self.others.get_mut(name) {
+                Some(watched) if watched.beat == beat => watched.silent_ns = watched.silent_ns.saturating_add(passed),
+                Some(watched) => *watched = Watched { beat, silent_ns: 0 },
+                None => {
+                    came = true;
+                    self.others.insert(name.clone(), Watched { beat, silent_ns: 0 });
+                }
+            }
+        }
+        if came || self.living(now_ns).len() != before {
+            self.settled_ns = now_ns;
+        }
+    }
+
+    fn decide(&mut self, view: &View, now_ns: u64, commands: &mut Vec<Command>) {
+        for head in &view.heads {
+            let unit = head.unit;
+            let is_own = head.owner.as_ref() == Some(&self.name);
+            if let Some(&epoch) = self.held.get(&unit) {
+                // A view that is older than the take says nothing of it; one that is newer, that the unit is lost.
+                if head.epoch > epoch {
+                    self.held.remove(&unit);
+                    self.handing_over.remove(&unit);
+                } else {
+                    let belongs_here = placed(unit, self.living(now_ns)) == Some(&self.name);
+                    let settled = now_ns.saturating_sub(self.settled_ns) >= self.rules.dead_ns;
+                    if self.rules.moves && settled && !belongs_here && self.handing_over.insert(unit) {
+                        commands.push(Command::HandOver { unit });
+                    }
+                    continue;
+                }
+            }
+            let is_takeable = match &head.owner {
+                // Nobody else takes what names a living member, wherever it belongs.
+                Some(_) if is_own => true,
+                Some(owner) if self.others.get(owner).is_none_or(|watched| self.lives(watched)) => false,
+                _ => placed(unit, self.living(now_ns)) == Some(&self.name),
+            };
+            if !is_takeable || !self.taking.insert(unit) {
+                continue;
+            }
+            let deaths = match &head.owner {
+                None => 0,
+                Some(_) if is_own => head.deaths,
+                Some(_) => head.deaths.saturating_add(1),
+            };
+            commands.push(Command::Take { unit, epoch: head.epoch, deaths });
+        }
+    }
+
+    /// A [`Command::Take`] has ended. The unit is held, if this member is still alive.
+    pub fn taken(&mut self, unit: UnitId, taken: Taken, now_ns: u64) -> Vec<Command> {
+        let commands = self.time(now_ns);
+        self.taking.remove(&unit);
+        if let Taken::Yes(epoch) = taken {
+            if self.is_alive(now_ns) {
+                self.held.insert(unit, epoch);
+            }
+        }
+        commands
+    }
+
+    /// A commit of a unit was fenced, or the unit was given up.
+    pub fn lost(&mut self, unit: UnitId) {
+        self.held.remove(&unit);
+        self.handing_over.remove(&unit);
+    }
+
+    fn lives(&self, watched: &Watched) -> bool {
+        watched.silent_ns < self.rules.dead_ns
+    }
+}

@@ -1,0 +1,20 @@
+//! Which member a unit belongs to: rendezvous hashing, so that all who know the same members agree, and a member that comes or goes moves
+//! its own units alone.
+
+use crate::cluster::{Member, UnitId};
+
+/// The member of these that a unit belongs to; `None` where there is none.
+pub fn placed<'a>(unit: UnitId, members: impl IntoIterator<Item = &'a Member>) -> Option<&'a Member> {
+    members.into_iter().max_by_key(|name| (weight(unit, name), *name))
+}
+
+/// FNV-1a over the name, then mixed with the unit until each bit depends on all of them.
+fn weight(unit: UnitId, name: &str) -> u64 {
+    let named = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let mut bits = named ^ u64::from(unit).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}

@@ -1,0 +1,24 @@
+//! The store on a PostgreSQL server (15 or newer): the port of `forebay-store`, for several processes of which one owns the store at a
+//! time. The server's transaction is the commit, and its fsync is the durability.
+//!
+//! One thread of this crate talks to the server. A commit is one call of one function on the server, so that a process that is paused in
+//! its midst holds no lock there. Reads have a connection of their own for each reader.
+#![forbid(unsafe_code)]
+
+mod answers;
+mod batch;
+mod errors;
+mod membership;
+mod promises;
+mod reader;
+mod schema;
+mod session;
+mod settings;
+mod store;
+mod tls;
+mod writer;
+
+pub use membership::{Event, Membership};
+pub use promises::{Promises, SynchronousCommit};
+pub use settings::Settings;
+pub use store::PostgresStore;

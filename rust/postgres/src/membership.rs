@@ -1,0 +1,308 @@
+//! One process among those that share a store: it beats, watches the others, and takes the store when its owner has died.
+//!
+//! [`forebay_core::cluster::Lease`] decides; a thread of this module asks the server, with a connection of its own, so that a long commit
+//! holds no beat up.
+
+use std::collections::BTreeMap;
+use std::sync::{mpsc as std_mpsc, Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use forebay_core::cluster::{Command, Head, Lease, Member, Rules, Taken, View};
+use forebay_store::port::StoreError;
+use tokio::sync::{mpsc, Mutex as Turn};
+use tokio::time::timeout;
+use tokio_postgres::{Row, Statement};
+
+use crate::schema::{ASK, BEAT, CLAIM_UNIT, LEAVE};
+use crate::session::{answer, ended, Session};
+use crate::settings::Settings;
+use crate::writer::{Writer, ALL};
+
+/// Most results that wait to be heard: each question and each take has one.
+const RESULTS_MAX: usize = 64;
+/// How long a take may take: a commit of the former owner that is under way holds the head for a moment.
+const TAKE_WITHIN: Duration = Duration::from_secs(3);
+/// How long leaving may take. Without it the others find out by themselves.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a process is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It owns the store: [`Settings::taken`] opens it with this epoch, which is the fencing token of all that it runs.
+    Taken(u64),
+    /// Hand out nothing more, stop what runs, and close the store within a second: another process may take it soon.
+    StandDown,
+}
+
+/// A process that shares a store, until it is dropped.
+pub struct Membership {
+    lease: Arc<Mutex<Lease>>,
+    results: mpsc::Sender<Heard>,
+    events: std_mpsc::Receiver<Event>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the thread hears.
+enum Heard {
+    Answered(u64, Result<View, StoreError>),
+    Taken(Result<Option<u64>, StoreError>),
+    Lost,
+    Leave,
+}
+
+impl Membership {
+    /// Join the processes that share the store, under the name of the settings, and make the store where there is none. Waits for the
+    /// server, and has the errors of [`PostgresStore::open`](crate::PostgresStore::open).
+    pub fn join(settings: Settings) -> Result<Self, StoreError> {
+        let rules = Rules::default();
+        let lease = Arc::new(Mutex::new(Lease::new(settings.member().into(), rules)));
+        let (results, heard) = mpsc::channel(RESULTS_MAX);
+        let (tell, events) = std_mpsc::channel();
+        let (opened, joined) = std_mpsc::sync_channel(1);
+        let thread = Watch { settings, rules, lease: lease.clone(), results: results.clone(), tell };
+        let thread = std::thread::Builder::new()
+            .name("forebay-member".into())
+            .spawn(move || thread.run(heard, &opened))
+            .map_err(|error| StoreError::Unreachable(format!("no thread can be started: {error}")))?;
+        joined.recv().map_err(|_| StoreError::Failed("the thread of the member has ended".into()))??;
+        Ok(Self { lease, results, events, thread: Some(thread) })
+    }
+
+    /// The fencing token of what may be handed out now; `None`: nothing may.
+    pub fn may_run(&self) -> Option<u64> {
+        lock(&self.lease).may_run(ALL as u32, now_ns())
+    }
+
+    /// The processes that live, as far as this one knows.
+    pub fn living(&self) -> Vec<Member> {
+        lock(&self.lease).living(now_ns()).into_iter().cloned().collect()
+    }
+
+    /// The next thing that this process is told, if it comes in time.
+    pub fn event(&self, within: Duration) -> Option<Event> {
+        self.events.recv_timeout(within).ok()
+    }
+
+    /// A commit was fenced, or the store was given up.
+    pub fn lost(&self) {
+        lock(&self.lease).lost(ALL as u32);
+        // The thread looks at once whether it belongs here; if it is busy, it looks soon anyway.
+        drop(self.results.try_send(Heard::Lost));
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        if self.results.blocking_send(Heard::Leave).is_ok() {
+            if let Some(thread) = self.thread.take() {
+                // A thread that panicked has said so.
+                drop(thread.join());
+            }
+        }
+    }
+}
+
+/// The thread's part.
+struct Watch {
+    settings: Settings,
+    rules: Rules,
+    lease: Arc<Mutex<Lease>>,
+    results: mpsc::Sender<Heard>,
+    tell: std_mpsc::Sender<Event>,
+}
+
+/// The connection, made anew when it was lost.
+type Link = Arc<Turn<Option<Asking>>>;
+
+struct Asking {
+    session: Session,
+    ask: Statement,
+    beat: Statement,
+    take: Statement,
+}
+
+impl Watch {
+    fn run(self, heard: mpsc::Receiver<Heard>, opened: &std_mpsc::SyncSender<Result<(), StoreError>>) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                drop(opened.send(Err(StoreError::Unreachable(format!("no event loop can be made: {error}")))));
+                return;
+            }
+        };
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            // It looks at what the server promises, and makes the store.
+            let made = Writer::open(self.settings.clone(), Arc::default()).await;
+            let joined = made.map(drop);
+            let has_joined = joined.is_ok();
+            drop(opened.send(joined));
+            if has_joined {
+                self.watch(heard).await;
+            }
+        });
+    }
+
+    async fn watch(&self, mut heard: mpsc::Receiver<Heard>) {
+        let link = Link::default();
+        loop {
+            let now = now_ns();
+            let commands = lock(&self.lease).time(now);
+            self.obey(&link, commands);
+            let wait = Duration::from_nanos(lock(&self.lease).next_due().saturating_sub(now_ns()));
+            let commands = match timeout(wait, heard.recv()).await {
+                Err(_) | Ok(Some(Heard::Lost)) => continue,
+                Ok(Some(Heard::Answered(number, Ok(view)))) => lock(&self.lease).answered(number, &view, now_ns()),
+                Ok(Some(Heard::Answered(number, Err(_)))) => {
+                    lock(&self.lease).unanswered(number);
+                    // It asks again soon; until then nothing is due.
+                    tokio::time::sleep(Duration::from_nanos(self.rules.watch_ns)).await;
+                    continue;
+                }
+                Ok(Some(Heard::Taken(taken))) => self.taken(taken),
+                Ok(Some(Heard::Leave) | None) => break,
+            };
+            self.obey(&link, commands);
+        }
+        drop(timeout(LEAVE_WITHIN, leave(&self.settings, &link)).await);
+    }
+
+    /// A take has ended. The store is told of only if this process may still run it.
+    fn taken(&self, taken: Result<Option<u64>, StoreError>) -> Vec<Command> {
+        let told = taken.ok().flatten().map_or(Taken::No, Taken::Yes);
+        let mut lease = lock(&self.lease);
+        let commands = lease.taken(ALL as u32, told, now_ns());
+        if let Some(epoch) = lease.may_run(ALL as u32, now_ns()) {
+            self.say(Event::Taken(epoch));
+        }
+        commands
+    }
+
+    fn obey(&self, link: &Link, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Ask { number, beat } => {
+                    let (settings, link, results) = (self.settings.clone(), link.clone(), self.results.clone());
+                    let wait = Duration::from_nanos(self.rules.answer_ns);
+                    tokio::task::spawn_local(async move {
+                        let view = within(wait, &link, async |turn| ask(&settings, turn, beat).await).await;
+                        drop(results.send(Heard::Answered(number, view)).await);
+                    });
+                }
+                Command::Take { epoch, deaths, .. } => {
+                    let (settings, link, results) = (self.settings.clone(), link.clone(), self.results.clone());
+                    tokio::task::spawn_local(async move {
+                        let asked = async |turn: &mut Option<Asking>| take(&settings, turn, epoch, deaths).await;
+                        let taken = within(TAKE_WITHIN, &link, asked).await;
+                        drop(results.send(Heard::Taken(taken)).await);
+                    });
+                }
+                // By the default rules a unit stays where it is.
+                Command::HandOver { .. } => {}
+                Command::StandDown => self.say(Event::StandDown),
+            }
+        }
+    }
+
+    fn say(&self, event: Event) {
+        // Whoever listened is being dropped, and leaves.
+        drop(self.tell.send(event));
+    }
+}
+
+/// Use the connection for a bounded time. One that fails, or does not answer in time, is given up.
+async fn within<T>(
+    wait: Duration,
+    link: &Link,
+    asked: impl AsyncFnOnce(&mut Option<Asking>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let answered = timeout(wait, async { asked(&mut *link.lock().await).await }).await;
+    let answered = answered.unwrap_or_else(|_| Err(StoreError::Unavailable("the server does not answer".into())));
+    if answered.is_err() {
+        *link.lock().await = None;
+    }
+    answered
+}
+
+/// Write the beat, if there is one, and look at members and heads.
+async fn ask(settings: &Settings, turn: &mut Option<Asking>, beat: Option<u64>) -> Result<View, StoreError> {
+    let asking = asking(settings, turn).await?;
+    let client = &asking.session.client;
+    let rows = match beat {
+        Some(beat) => {
+            let beat = beat as i64;
+            client.query(&asking.beat, &[&settings.member(), &beat, &env!("CARGO_PKG_VERSION")]).await
+        }
+        None => client.query(&asking.ask, &[]).await,
+    };
+    view(&rows.map_err(|error| ended(&error))?)
+}
+
+/// Take the unit, if its head has this epoch.
+async fn take(
+    settings: &Settings,
+    turn: &mut Option<Asking>,
+    epoch: u64,
+    deaths: u32,
+) -> Result<Option<u64>, StoreError> {
+    let asking = asking(settings, turn).await?;
+    let (epoch, deaths) = (epoch as i64, deaths as i32);
+    let taken = asking.session.client.query_opt(&asking.take, &[&ALL, &settings.member(), &epoch, &deaths]).await;
+    let epoch =
+        taken.and_then(|row| row.map(|row| row.try_get::<_, i64>(0)).transpose()).map_err(|error| ended(&error))?;
+    Ok(epoch.map(|epoch| epoch as u64))
+}
+
+async fn leave(settings: &Settings, link: &Link) -> Result<u64, StoreError> {
+    let mut turn = link.lock().await;
+    let asking = asking(settings, &mut turn).await?;
+    let text = crate::schema::sql(&settings.quoted_schema(), LEAVE);
+    answer(asking.session.client.execute(&text, &[&settings.member()])).await
+}
+
+async fn asking<'a>(settings: &Settings, turn: &'a mut Option<Asking>) -> Result<&'a Asking, StoreError> {
+    if turn.as_ref().is_none_or(|asking| asking.session.is_over()) {
+        let session = Session::open(settings).await?;
+        let (ask, beat) = (session.prepare(ASK).await?, session.prepare(BEAT).await?);
+        let take = session.prepare(CLAIM_UNIT).await?;
+        *turn = Some(Asking { session, ask, beat, take });
+    }
+    turn.as_ref().ok_or_else(|| StoreError::Unavailable("there is no connection".into()))
+}
+
+/// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, deaths)`.
+fn view(rows: &[Row]) -> Result<View, StoreError> {
+    let mut seen = View { beats: BTreeMap::new(), heads: Vec::new() };
+    for row in rows {
+        let mut read = || -> Result<(), tokio_postgres::Error> {
+            let (unit, name): (Option<i32>, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+            let (number, deaths): (i64, i32) = (row.try_get(2)?, row.try_get(3)?);
+            match (unit, name) {
+                (Some(unit), owner) => {
+                    let head = Head { unit: unit as u32, owner, epoch: number as u64, deaths: deaths as u32 };
+                    seen.heads.push(head);
+                }
+                (None, Some(name)) => {
+                    seen.beats.insert(name, number as u64);
+                }
+                (None, None) => {}
+            }
+            Ok(())
+        };
+        read().map_err(|error| ended(&error))?;
+    }
+    Ok(seen)
+}
+
+fn lock(lease: &Mutex<Lease>) -> MutexGuard<'_, Lease> {
+    lease.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A clock that goes on while the machine sleeps, ns.
+fn now_ns() -> u64 {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let now = rustix::time::clock_gettime(clock);
+    (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
+}

@@ -1,0 +1,68 @@
+//! The SQL of a store: what makes it, and the statements that read and write it.
+
+/// Newest format understood.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Makes a store of format 1 in the schema that `@` stands for, if it is not there.
+const MAKE: &str = include_str!("schema.sql");
+
+/// SQL of this store.
+pub(crate) fn sql(schema: &str, text: &str) -> String {
+    text.replace('@', schema)
+}
+
+/// What makes a store.
+pub(crate) fn make(schema: &str) -> String {
+    sql(schema, MAKE)
+}
+
+/// Whether there is a store.
+pub(crate) const EXISTS: &str = "SELECT to_regclass('@.format') IS NOT NULL";
+/// Whose it is.
+pub(crate) const FOUND: &str = "SELECT version, app FROM @.format";
+/// Makes it this app's, of the newest format, where it is new.
+pub(crate) const CLAIM: &str = "INSERT INTO @.format (version, app) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+
+pub(crate) const COMMIT: &str =
+    "SELECT @.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+pub(crate) const TAKE: &str = "UPDATE @.unit SET epoch = epoch + 1, owner = $2, stamp = 0 WHERE id = $1 \
+                               RETURNING epoch, n, row_count, row_sum";
+/// Goes on with a unit that this process has taken as a member.
+pub(crate) const TAKEN: &str = "UPDATE @.unit SET stamp = 0 WHERE id = $1 AND owner = $2 AND epoch = $3 \
+                                RETURNING epoch, n, row_count, row_sum";
+/// Takes a unit, if nobody else has done so since its epoch was read.
+pub(crate) const CLAIM_UNIT: &str = "UPDATE @.unit SET epoch = epoch + 1, owner = $2, deaths = $4, stamp = 0 \
+                                     WHERE id = $1 AND epoch = $3 RETURNING epoch";
+/// Members and heads, of one moment.
+pub(crate) const ASK: &str = "SELECT NULL::int4, name, beat, 0 FROM @.member \
+                              UNION ALL SELECT id, owner, epoch, deaths FROM @.unit";
+/// The same, and a beat of one's own. The rows of members that have not beaten for an hour go.
+pub(crate) const BEAT: &str =
+    "WITH own AS (INSERT INTO @.member AS m (name, beat, version) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
+     SET beat = greatest(m.beat, excluded.beat), seen = clock_timestamp()), \
+     old AS (DELETE FROM @.member WHERE seen < clock_timestamp() - interval '1 hour' AND name <> $1) \
+     SELECT NULL::int4, name, beat, 0 FROM @.member UNION ALL SELECT id, owner, epoch, deaths FROM @.unit";
+pub(crate) const LEAVE: &str = "DELETE FROM @.member WHERE name = $1";
+pub(crate) const RELEASE: &str = "UPDATE @.unit SET owner = NULL, deaths = 0 WHERE id = $1 AND epoch = $2 AND n = $3";
+/// The rows there are.
+pub(crate) const CENSUS: &str = "SELECT count(*), coalesce(sum(crc), 0)::int8 FROM @.entry";
+/// The span of each log, and where its first chunk begins and its last one ends.
+pub(crate) const ENDS: &str = "SELECT l.id, l.kept, l.next, l.guard, \
+     (SELECT c.first FROM @.chunk c WHERE c.log = l.id AND c.first >= l.kept ORDER BY c.first LIMIT 1), \
+     (SELECT c.first + c.count FROM @.chunk c WHERE c.log = l.id AND c.first >= l.kept ORDER BY c.first DESC LIMIT 1) \
+     FROM @.log l ORDER BY l.id";
+
+pub(crate) const CHUNKS: &str = "SELECT * FROM @.chunks_1($1, $2, $3)";
+pub(crate) const BOUNDS: &str =
+    "SELECT l.kept, l.next, l.guard, (SELECT max(c.first) FROM @.chunk c WHERE c.log = $1) \
+     FROM (SELECT 1) AS one LEFT JOIN @.log l ON l.id = $1";
+pub(crate) const SIZES: &str =
+    "SELECT l.kept, l.next, l.guard, c.first, c.count, c.bytes, c.last_arrival_ms, c.body_crc, c.crc FROM @.log l \
+     LEFT JOIN LATERAL (SELECT * FROM @.chunk c WHERE c.log = $1 AND c.first >= l.kept ORDER BY c.first LIMIT $2) c ON true \
+     WHERE l.id = $1 ORDER BY c.first";
+pub(crate) const ROW: &str = "SELECT value, crc FROM @.entry WHERE tab = $1 AND key = $2";
+/// Rows from a key on.
+pub(crate) const ROWS: &str = "SELECT key, value, crc FROM @.entry WHERE tab = $1 AND key >= $2 ORDER BY key LIMIT $3";
+/// The same, and before another key.
+pub(crate) const ROWS_BEFORE: &str =
+    "SELECT key, value, crc FROM @.entry WHERE tab = $1 AND key >= $2 AND key < $4 ORDER BY key LIMIT $3";

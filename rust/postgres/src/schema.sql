@@ -1,0 +1,200 @@
+-- The tables and functions of format 1. `@` stands for the app's schema. Nothing here changes once it is released: a later format adds to
+-- it, and processes of both releases go on working beside each other.
+BEGIN;
+SELECT pg_advisory_xact_lock(hashtext('forebay'), hashtext('@'));
+DO $forebay$
+BEGIN
+    -- The right to make schemas is asked for only where one must be made.
+    IF to_regnamespace('@') IS NULL THEN
+        CREATE SCHEMA @;
+    END IF;
+END
+$forebay$;
+
+CREATE TABLE IF NOT EXISTS @.format (
+    one integer PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+    version integer NOT NULL,
+    app text NOT NULL
+);
+
+-- The head of each unit. `epoch` grows with each owner, `n` with each commit, and `stamp` tells the last commit from every other.
+-- `row_count` and `row_sum` (of the rows' checksums) say which rows there must be.
+CREATE TABLE IF NOT EXISTS @.unit (
+    id integer PRIMARY KEY,
+    owner text,
+    epoch bigint NOT NULL,
+    n bigint NOT NULL,
+    stamp bigint NOT NULL,
+    deaths integer NOT NULL,
+    row_count bigint NOT NULL,
+    row_sum bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
+
+-- Which positions each log holds. `guard` is made of the other three, so that a changed bit shows.
+CREATE TABLE IF NOT EXISTS @.log (
+    id integer PRIMARY KEY,
+    kept bigint NOT NULL,
+    next bigint NOT NULL,
+    guard bigint NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
+
+CREATE TABLE IF NOT EXISTS @.chunk (
+    log integer NOT NULL,
+    first bigint NOT NULL,
+    count integer NOT NULL,
+    bytes bigint NOT NULL,
+    last_arrival_ms bigint NOT NULL,
+    body_crc bigint NOT NULL,
+    crc bigint NOT NULL,
+    body bytea NOT NULL,
+    PRIMARY KEY (log, first)
+) WITH (autovacuum_vacuum_scale_factor = 0.01);
+ALTER TABLE @.chunk ALTER COLUMN body SET STORAGE EXTERNAL;
+
+CREATE TABLE IF NOT EXISTS @.entry (
+    tab smallint NOT NULL,
+    key bytea NOT NULL,
+    crc bigint NOT NULL,
+    value bytea NOT NULL,
+    PRIMARY KEY (tab, key)
+) WITH (autovacuum_vacuum_scale_factor = 0.01);
+
+-- Processes, each under a name that no other process ever has. A beat never goes back.
+CREATE TABLE IF NOT EXISTS @.member (
+    name text PRIMARY KEY,
+    beat bigint NOT NULL,
+    version text NOT NULL,
+    seen timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
+
+CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS 'SELECT p_kept # (p_next * 5) # p_log';
+
+-- One commit. 0: written. 1: it was written before. 2: fenced, and nothing is written. 3: the commit before it is not there any more.
+-- Of a log's step, a count above 0 appends a chunk, 0 trims before `first`, and -1 forgets the log.
+CREATE OR REPLACE FUNCTION @.commit_1(
+    p_unit integer, p_epoch bigint, p_n bigint, p_stamp bigint,
+    s_log integer[], s_first bigint[], s_count integer[], s_bytes bigint[], s_arrival bigint[],
+    s_body_crc bigint[], s_crc bigint[], s_body bytea[],
+    w_tab smallint[], w_key bytea[], w_crc bigint[], w_value bytea[],
+    g_tab smallint[], g_key bytea[]
+) RETURNS integer LANGUAGE plpgsql AS $forebay$
+#variable_conflict use_column
+DECLARE
+    v_head record;
+    v_step record;
+    v_span record;
+    v_chunk record;
+    v_kept bigint;
+    v_many bigint;
+    v_sum bigint;
+    v_count bigint := 0;
+    v_total bigint := 0;
+BEGIN
+    -- The lock lasts to the end of the transaction: commits of a unit follow each other.
+    SELECT u.epoch, u.n, u.stamp INTO v_head FROM @.unit u WHERE u.id = p_unit FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'FB002', MESSAGE = format('the head of unit %s is missing', p_unit);
+    END IF;
+    IF v_head.epoch <> p_epoch OR v_head.n <> p_n THEN
+        IF v_head.epoch = p_epoch AND v_head.n = p_n + 1 AND v_head.stamp = p_stamp THEN
+            RETURN 1;
+        END IF;
+        IF v_head.epoch < p_epoch OR (v_head.epoch = p_epoch AND v_head.n < p_n) THEN
+            RETURN 3;
+        END IF;
+        RETURN 2;
+    END IF;
+
+    FOR v_step IN
+        SELECT * FROM unnest(s_log, s_first, s_count, s_bytes, s_arrival, s_body_crc, s_crc, s_body)
+            AS t(log, first, count, bytes, arrival, body_crc, crc, body)
+    LOOP
+        SELECT l.kept, l.next INTO v_span FROM @.log l WHERE l.id = v_step.log;
+        IF v_step.count > 0 THEN
+            v_many := v_step.first + v_step.count;
+            IF v_span.next IS NULL THEN
+                INSERT INTO @.log (id, kept, next, guard)
+                VALUES (v_step.log, v_step.first, v_many, @.guard_1(v_step.log, v_step.first, v_many));
+            ELSIF v_span.next <> v_step.first THEN
+                RAISE EXCEPTION USING ERRCODE = 'FB001', MESSAGE = format(
+                    'a chunk at %s of shard %s does not follow the log, which ends at %s',
+                    v_step.first, v_step.log, v_span.next);
+            ELSE
+                UPDATE @.log l SET next = v_many, guard = @.guard_1(l.id, l.kept, v_many) WHERE l.id = v_step.log;
+            END IF;
+            INSERT INTO @.chunk (log, first, count, bytes, last_arrival_ms, body_crc, crc, body)
+            VALUES (v_step.log, v_step.first, v_step.count, v_step.bytes, v_step.arrival, v_step.body_crc, v_step.crc,
+                v_step.body);
+        ELSIF v_step.count < 0 THEN
+            DELETE FROM @.chunk c WHERE c.log = v_step.log;
+            DELETE FROM @.log l WHERE l.id = v_step.log;
+        ELSIF v_span.kept < v_step.first AND v_span.kept < v_span.next THEN
+            SELECT c.first, c.first + c.count AS after INTO v_chunk FROM @.chunk c
+            WHERE c.log = v_step.log AND c.first < v_step.first AND c.first >= v_span.kept
+            ORDER BY c.first DESC LIMIT 1;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION USING ERRCODE = 'FB002', MESSAGE = format(
+                    'the chunk that holds position %s of shard %s is missing', v_span.kept, v_step.log);
+            END IF;
+            -- A chunk that holds positions to keep as well stays whole.
+            v_kept := CASE WHEN v_chunk.after > v_step.first THEN v_chunk.first ELSE v_chunk.after END;
+            UPDATE @.log l SET kept = v_kept, guard = @.guard_1(l.id, v_kept, l.next) WHERE l.id = v_step.log;
+            -- At most so many at a time, or the statement would take too long. Later trims remove the others; nobody reads them.
+            DELETE FROM @.chunk c WHERE c.log = v_step.log AND c.first < v_kept AND c.first < coalesce(
+                (SELECT o.first FROM @.chunk o WHERE o.log = v_step.log ORDER BY o.first OFFSET 1000 LIMIT 1), v_kept);
+        END IF;
+    END LOOP;
+
+    IF cardinality(g_tab) > 0 THEN
+        WITH gone AS (
+            DELETE FROM @.entry e USING unnest(g_tab, g_key) AS t(tab, key) WHERE e.tab = t.tab AND e.key = t.key
+            RETURNING e.crc
+        )
+        SELECT count(*), coalesce(sum(g.crc), 0) INTO v_many, v_sum FROM gone g;
+        v_count := v_count - v_many;
+        v_total := v_total - v_sum;
+    END IF;
+    IF cardinality(w_tab) > 0 THEN
+        SELECT count(*), coalesce(sum(e.crc), 0) INTO v_many, v_sum
+        FROM @.entry e JOIN unnest(w_tab, w_key) AS t(tab, key) ON e.tab = t.tab AND e.key = t.key;
+        v_count := v_count - v_many + cardinality(w_tab);
+        v_total := v_total - v_sum + (SELECT sum(t.crc) FROM unnest(w_crc) AS t(crc));
+        INSERT INTO @.entry (tab, key, crc, value)
+        SELECT t.tab, t.key, t.crc, t.value FROM unnest(w_tab, w_key, w_crc, w_value) AS t(tab, key, crc, value)
+        ON CONFLICT (tab, key) DO UPDATE SET crc = excluded.crc, value = excluded.value;
+    END IF;
+    UPDATE @.unit u SET n = u.n + 1, stamp = p_stamp, row_count = u.row_count + v_count, row_sum = u.row_sum + v_total
+    WHERE u.id = p_unit;
+    RETURN 0;
+END
+$forebay$;
+
+-- The chunks of a log from the one that holds a position on, each with the log's span. A span without such a chunk is one row.
+CREATE OR REPLACE FUNCTION @.chunks_1(p_log integer, p_from bigint, p_bytes bigint)
+RETURNS TABLE (o_kept bigint, o_next bigint, o_guard bigint, o_first bigint, o_count integer, o_bytes bigint,
+    o_arrival bigint, o_body_crc bigint, o_crc bigint, o_body bytea)
+LANGUAGE plpgsql STABLE AS $forebay$
+DECLARE
+    v_start bigint;
+    v_seen bigint := 0;
+BEGIN
+    SELECT l.kept, l.next, l.guard INTO o_kept, o_next, o_guard FROM @.log l WHERE l.id = p_log;
+    SELECT max(c.first) INTO v_start FROM @.chunk c WHERE c.log = p_log AND c.first <= greatest(p_from, o_kept);
+    FOR o_first, o_count, o_bytes, o_arrival, o_body_crc, o_crc, o_body IN
+        SELECT c.first, c.count, c.bytes, c.last_arrival_ms, c.body_crc, c.crc, c.body FROM @.chunk c
+        WHERE c.log = p_log AND c.first >= coalesce(v_start, 0) AND c.first + c.count > p_from ORDER BY c.first
+    LOOP
+        RETURN NEXT;
+        v_seen := v_seen + o_bytes;
+        EXIT WHEN v_seen >= p_bytes;
+    END LOOP;
+    IF v_seen = 0 AND o_kept IS NOT NULL THEN
+        o_first := NULL;
+        RETURN NEXT;
+    END IF;
+END
+$forebay$;
+
+INSERT INTO @.unit (id, epoch, n, stamp, deaths, row_count, row_sum) VALUES (0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
+COMMIT;

@@ -1,0 +1,79 @@
+//! One connection to the server that takes writes.
+
+use std::time::Duration;
+
+use forebay_store::port::StoreError;
+use tokio::time::timeout;
+use tokio_postgres::{Client, Statement};
+
+use crate::errors::{fate, say, Fate};
+use crate::schema::sql;
+use crate::settings::Settings;
+
+/// How long a server is waited for that says nothing: longer than a statement may take there, so that a slow one is not sent again and
+/// again.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(35);
+/// How long all of the hosts together may take to give a connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// How long a server that could not be reached is left alone.
+pub(crate) const AGAIN: Duration = Duration::from_millis(100);
+
+/// A connection, and the statements of this store's schema.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    schema: String,
+}
+
+impl Session {
+    /// Connect. [`StoreError::Refused`]: the server does not let us in. [`StoreError::Unavailable`]: it cannot be reached.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, StoreError> {
+        let unavailable = |text: String| StoreError::Unavailable(format!("{}: {text}", settings.place()));
+        let connected = timeout(CONNECT_WITHIN, settings.config.connect(settings.tls.clone())).await;
+        let connected = connected.map_err(|_| unavailable("it does not answer".into()))?;
+        let (client, connection) = connected.map_err(|error| {
+            let code = error.code().map_or("", |code| code.code());
+            // No such database, and whatever is wrong with the user or the password.
+            match code {
+                "3D000" => StoreError::Refused(format!("{}: {}", settings.place(), say(&error))),
+                _ if code.starts_with("28") => StoreError::Refused(format!("{}: {}", settings.place(), say(&error))),
+                _ => unavailable(say(&error)),
+            }
+        })?;
+        // How it ends is told to those who wait for an answer.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(Self { client, schema: settings.quoted_schema() })
+    }
+
+    /// Prepare a statement of this store.
+    pub(crate) async fn prepare(&self, text: &str) -> Result<Statement, StoreError> {
+        self.client.prepare(&sql(&self.schema, text)).await.map_err(|error| ended(&error))
+    }
+
+    /// Whether nothing can be asked any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.client.is_closed()
+    }
+}
+
+/// What an error is for those who may ask again: [`StoreError::Unavailable`] says that it is worth it.
+pub(crate) fn ended(error: &tokio_postgres::Error) -> StoreError {
+    match fate(error) {
+        Fate::Unknown | Fate::Later | Fate::Elsewhere | Fate::Full => StoreError::Unavailable(say(error)),
+        Fate::Damaged => StoreError::Corrupt(say(error)),
+        Fate::Never => StoreError::Failed(say(error)),
+    }
+}
+
+/// Wait for an answer of the server, for a bounded time.
+pub(crate) async fn answer<T>(
+    asked: impl std::future::Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, StoreError> {
+    match timeout(ANSWER_WITHIN, asked).await {
+        Ok(answered) => answered.map_err(|error| ended(&error)),
+        Err(_) => Err(silent()),
+    }
+}
+
+pub(crate) fn silent() -> StoreError {
+    StoreError::Unavailable(format!("the server has not answered for {} s", ANSWER_WITHIN.as_secs()))
+}

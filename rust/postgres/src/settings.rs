@@ -1,0 +1,258 @@
+//! Where the server is, whose store it holds, and what a commit must survive.
+
+use std::time::Duration;
+
+use forebay_store::port::{Durability, StoreError};
+use tokio_postgres::config::{Config, Host, SslMode, TargetSessionAttrs};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::tls::{self, Trust};
+
+/// PostgreSQL cuts longer names silently.
+const NAME_BYTES_MAX: usize = 63;
+/// How long one address may take to accept a connection, where the URL does not say otherwise.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long bytes may wait for the other end's kernel before the connection is taken for dead.
+const UNHEARD: Duration = Duration::from_secs(5);
+/// Options of each session, which the URL's own options override. A statement ends by itself before `session::ANSWER_WITHIN`; one that
+/// waits for another's lock ends soon, and is sent again; the server notices within a second that we are gone.
+const OPTIONS: &str = "-c statement_timeout=30s -c lock_timeout=2s -c idle_in_transaction_session_timeout=5s \
+                       -c client_connection_check_interval=1s";
+
+/// A server, the app whose store it holds, and how much a commit must survive.
+#[derive(Clone)]
+pub struct Settings {
+    pub(crate) config: Config,
+    pub(crate) tls: MakeRustlsConnect,
+    pub(crate) app: String,
+    pub(crate) schema: String,
+    pub(crate) durability: Durability,
+    /// This process among those that share the store.
+    member: String,
+    /// The epoch with which it has taken the store as a member.
+    pub(crate) epoch: Option<u64>,
+    place: String,
+}
+
+impl std::fmt::Debug for Settings {
+    /// Without the password.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Settings")
+            .field("place", &self.place)
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// Read a URL such as `postgresql://user:password@host1,host2/database?sslmode=verify-full`.
+    ///
+    /// Of several hosts the one that takes writes is used. `sslmode` may be `disable`, `prefer`, `require`, `verify-ca` or
+    /// `verify-full`, and `sslrootcert` names a file of certificates in PEM. [`StoreError::Refused`] says what is wrong with the URL.
+    pub fn new(url: &str, app: &str, durability: Durability) -> Result<Self, StoreError> {
+        let schema = format!("forebay_{app}");
+        if app.is_empty() || schema.len() > NAME_BYTES_MAX || app.contains(['\0', '$', '\'', '"', '\\']) {
+            return refused(&format!(
+                "the app's name {app:?} cannot name its schema on PostgreSQL: it must have 1 to {} bytes, and no quote, $ or backslash. \
+                 Next: give another store_app=",
+                NAME_BYTES_MAX - "forebay_".len()
+            ));
+        }
+        if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
+            return refused("a store on PostgreSQL is given as a URL: postgresql://user:password@host:port/database");
+        }
+        let (url, trust) = take_tls(url)?;
+        let mut config: Config = url.parse().map_err(|error| {
+            StoreError::Refused(format!("the URL of the store is not understood: {}", crate::errors::say(&error)))
+        })?;
+        if config.get_hosts().is_empty() {
+            return refused("the URL of the store names no host: postgresql://user:password@host:port/database");
+        }
+        config.ssl_mode(trust.mode());
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(UNHEARD);
+        }
+        if config.get_keepalives_interval().is_none() {
+            let second = Duration::from_secs(1);
+            config.keepalives(true).keepalives_idle(3 * second).keepalives_interval(second).keepalives_retries(3);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name(format!("forebay {app}"));
+        }
+        let options = config.get_options().map_or_else(|| OPTIONS.to_owned(), |own| format!("{OPTIONS} {own}"));
+        config.options(options);
+        let place = place(&config);
+        let member = format!("process {}", std::process::id());
+        Ok(Self {
+            tls: tls::connector(&trust)?,
+            config,
+            app: app.into(),
+            schema,
+            durability,
+            member,
+            epoch: None,
+            place,
+        })
+    }
+
+    /// Where it is, in words for people: hosts and database, without user and password.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Give this process a name, which no other process may ever have.
+    #[must_use]
+    pub fn named(self, member: &str) -> Self {
+        Self { member: member.into(), ..self }
+    }
+
+    /// Open the store as the member that has taken it with this epoch ([`Event::Taken`](crate::Event)). Else it is taken when it is
+    /// opened, from whoever has it.
+    #[must_use]
+    pub fn taken(self, epoch: u64) -> Self {
+        Self { epoch: Some(epoch), ..self }
+    }
+
+    /// What the head of the store calls this process.
+    pub(crate) fn member(&self) -> &str {
+        &self.member
+    }
+
+    /// The schema's name as SQL has it.
+    pub(crate) fn quoted_schema(&self) -> String {
+        format!("\"{}\"", self.schema)
+    }
+}
+
+fn refused<T>(text: &str) -> Result<T, StoreError> {
+    Err(StoreError::Refused(text.into()))
+}
+
+/// Take `sslmode` and `sslrootcert` out of the URL: the client knows less of them than libpq does.
+fn take_tls(url: &str) -> Result<(String, Trust), StoreError> {
+    let Some((before, query)) = url.split_once('?') else { return Ok((url.into(), Trust::Prefer)) };
+    let (mut mode, mut roots, mut rest) = ("prefer", None, Vec::new());
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            Some(("sslmode", value)) => mode = value,
+            Some(("sslrootcert", value)) => roots = Some(decoded(value)?),
+            _ => rest.push(pair),
+        }
+    }
+    let trust = match (mode, roots) {
+        ("disable", _) => Trust::Disable,
+        ("prefer", None) => Trust::Prefer,
+        ("require", None) => Trust::Require,
+        // As libpq does: whoever names certificates wants them to be looked at.
+        ("prefer" | "require" | "verify-ca", roots) => Trust::Issuer(roots),
+        ("verify-full", roots) => Trust::Full(roots),
+        (other, _) => {
+            return refused(&format!(
+            "sslmode is {other:?} in the store's URL: allowed are disable, prefer, require, verify-ca and verify-full"
+        ))
+        }
+    };
+    let query = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
+    Ok((format!("{before}{query}"), trust))
+}
+
+/// A value of a URL without its percent signs.
+fn decoded(value: &str) -> Result<String, StoreError> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = rest.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        match digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(byte) => bytes.push(byte),
+            None => return refused("sslrootcert in the store's URL has a % without two hexadecimal digits"),
+        }
+        rest = &rest[2..];
+    }
+    String::from_utf8(bytes).or_else(|_| refused("sslrootcert in the store's URL is no text in UTF-8"))
+}
+
+fn place(config: &Config) -> String {
+    let ports = config.get_ports();
+    let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| {
+        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(path) => format!("{}:{port}", path.display()),
+        }
+    });
+    let hosts: Vec<_> = hosts.collect();
+    format!("postgresql://{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
+}
+
+impl Trust {
+    /// What the client is to do about TLS; the certificates are looked at in `tls.rs`.
+    fn mode(&self) -> SslMode {
+        match self {
+            Self::Disable => SslMode::Disable,
+            Self::Prefer => SslMode::Prefer,
+            Self::Require | Self::Issuer(_) | Self::Full(_) => SslMode::Require,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> Result<Settings, String> {
+        Settings::new(url, "shop", Durability::PowerLoss).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_primary_of_several_hosts_is_asked_for_and_a_dead_connection_is_noticed() {
+        let settings = settings("postgresql://me:secret@one:5433,two:5434/db?options=-clock_timeout%3D9s").unwrap();
+        let config = &settings.config;
+        assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        assert_eq!(config.get_tcp_user_timeout(), Some(&UNHEARD));
+        assert_eq!(config.get_keepalives_idle(), Duration::from_secs(3));
+        assert_eq!(config.get_options(), Some(format!("{OPTIONS} -clock_timeout=9s").as_str()), "the later one holds");
+        assert_eq!(settings.place(), "postgresql://one:5433,two:5434/db");
+        assert!(!format!("{settings:?}").contains("secret"));
+        assert_eq!(settings.quoted_schema(), "\"forebay_shop\"");
+    }
+
+    #[test]
+    fn the_url_says_what_is_to_be_trusted() {
+        let modes = [
+            ("", SslMode::Prefer),
+            ("?sslmode=disable", SslMode::Disable),
+            ("?sslmode=require&application_name=x", SslMode::Require),
+            ("?sslmode=verify-full", SslMode::Require),
+        ];
+        for (query, mode) in modes {
+            let settings = settings(&format!("postgresql://one/db{query}")).unwrap();
+            assert_eq!(settings.config.get_ssl_mode(), mode, "{query}");
+        }
+        let refused = settings("postgresql://one/db?sslmode=verify").unwrap_err();
+        assert!(refused.contains("allowed are disable, prefer, require, verify-ca and verify-full"), "{refused}");
+        let refused = settings("postgresql://one/db?sslmode=verify-full&sslrootcert=%2Fno%2Fsuch.pem").unwrap_err();
+        assert!(refused.contains("/no/such.pem"), "{refused}");
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_is_refused_in_words_without_the_password() {
+        for url in
+            ["./data", "postgresql:///db", "postgresql://me:secret@one:port/db", "postgresql://me:secret@one/db?x=1"]
+        {
+            let refused = settings(url).unwrap_err();
+            assert!(!refused.contains("secret") && refused.len() > 40, "{url}: {refused}");
+        }
+        let long = Settings::new("postgresql://one/db", &"a".repeat(56), Durability::PowerLoss).unwrap_err();
+        assert!(long.to_string().contains("1 to 55 bytes"), "{long}");
+    }
+}

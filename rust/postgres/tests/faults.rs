@@ -1,0 +1,304 @@
+//! What a store on a server owes when the server, the way to it, or what it holds fails.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../store/tests/common/mod.rs"]
+mod common;
+mod proxy;
+mod server;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{append, chunk, set, spans, trim};
+use forebay_postgres::{PostgresStore, Settings};
+use forebay_store::port::{BlockingStore as _, Durability, Outcome, Store as _, StoreError, Table, Token, Unit, Write};
+use proxy::Proxy;
+use rustix::process::Signal;
+use server::Server;
+
+static SERVER: LazyLock<Option<Server>> = LazyLock::new(|| Server::start("rust/postgres/tests/faults.rs"));
+
+fn open_at(url: &str, app: &str) -> Result<PostgresStore, StoreError> {
+    PostgresStore::open(Settings::new(url, app, Durability::PowerLoss).unwrap())
+}
+
+fn open(server: &Server, app: &str) -> PostgresStore {
+    open_at(&server.url(""), app).unwrap()
+}
+
+/// Carry a commit out as an engine does: the same again until it is known.
+fn insist(store: &mut PostgresStore, token: Token, writes: &[Write]) -> (Token, u32) {
+    let mut doubts = 0;
+    loop {
+        match store.submit_now(Unit::All, token, writes) {
+            Ok(Outcome::Committed { token, .. }) => return (token, doubts),
+            Ok(Outcome::Unknown(_)) => doubts += 1,
+            Ok(Outcome::Unavailable(_)) => {}
+            other => panic!("{other:?}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Commit chunks until `harm` has done its worst so many times; then each must be there once.
+fn ledger(server: &Server, app: &str, harms: u64, harm: impl Fn() + Sync) {
+    let mut store = open(server, app);
+    let mut token = store.take_now(Unit::All).unwrap();
+    let over = AtomicBool::new(false);
+    let (mut rounds, mut doubts) = (0, 0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..harms {
+                thread::sleep(Duration::from_millis(150));
+                harm();
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        while !over.load(Ordering::Relaxed) {
+            let key = u64::to_be_bytes(rounds);
+            let (next, doubted) =
+                insist(&mut store, token, &[append(1, rounds * 3, 3), set(Table::Meta, &key, b"done")]);
+            assert_eq!(next.commits, token.commits + 1);
+            (token, doubts, rounds) = (next, doubts + doubted, rounds + 1);
+        }
+    });
+    println!("figures {{\"commits\": {rounds}, \"harms\": {harms}, \"unknown\": {doubts}}}");
+    assert!(rounds > harms, "{rounds} commits");
+    drop(store);
+    // Another process opens it: the census and the ends of the log are looked at.
+    let mut store = open(server, app);
+    assert_eq!(store.take_now(Unit::All).unwrap().commits, token.commits);
+    let mut reader = store.reader().unwrap();
+    let expected: Vec<_> = (0..rounds).map(|round| (round * 3, round * 3 + 3)).collect();
+    assert_eq!(spans(reader.as_mut(), 1, 0, usize::MAX), expected);
+    assert_eq!(reader.scan(Table::Meta, b"", None, usize::MAX).unwrap().len() as u64, rounds);
+}
+
+#[test]
+fn sessions_that_are_ended_by_the_server_lose_nothing_and_write_nothing_twice() {
+    let Some(server) = SERVER.as_ref() else { return };
+    ledger(server, "sessions", common::count(15), || {
+        server
+            .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'forebay sessions'");
+    });
+}
+
+#[test]
+fn a_server_that_crashes_again_and_again_loses_nothing_and_writes_nothing_twice() {
+    let Some(server) = Server::start("rust/postgres/tests/faults.rs") else { return };
+    ledger(&server, "crashes", common::count(6), || {
+        server.crash();
+        server.begin();
+    });
+}
+
+#[test]
+fn a_server_that_stands_still_is_waited_for() {
+    let Some(server) = Server::start("rust/postgres/tests/faults.rs") else { return };
+    let mut store = open(&server, "stopped");
+    let token = store.take_now(Unit::All).unwrap();
+    server.signal(Signal::STOP);
+    let begun = Instant::now();
+    let stopped = &server;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            thread::sleep(Duration::from_millis(1_500));
+            stopped.signal(Signal::CONT);
+        });
+        let (token, _) = insist(&mut store, token, &[append(1, 0, 2)]);
+        assert!(begun.elapsed() >= Duration::from_millis(1_400));
+        insist(&mut store, token, &[append(1, 2, 2)]);
+    });
+    assert_eq!(store.reader().unwrap().bounds(1).unwrap(), Some((0, 4)));
+}
+
+/// The answer to a commit is lost: it was written, and its writer does not know. The same again is written once.
+#[test]
+fn a_commit_whose_answer_was_lost_is_written_once() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let proxy = Proxy::to(server.port);
+    let mut store = open_at(&proxy.url(), "lost").unwrap();
+    let token = store.take_now(Unit::All).unwrap();
+    // Answers come in order: after this one nothing else is on its way.
+    let (token, _) = insist(&mut store, token, &[]);
+    proxy.lose_answers(true);
+    let writes = [append(1, 0, 2), set(Table::Meta, b"k", b"v")];
+    let outcome = store.submit_now(Unit::All, token, &writes).unwrap();
+    assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+    let written = || server.sql("SELECT n FROM forebay_lost.unit");
+    while written() != (token.commits + 1).to_string() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let outcome = store.submit_now(Unit::All, token, &writes).unwrap();
+    assert!(matches!(outcome, Outcome::Unavailable(_)), "it cannot be asked yet: {outcome:?}");
+    proxy.lose_answers(false);
+    let (next, _) = insist(&mut store, token, &writes);
+    assert_eq!(next.commits, token.commits + 1);
+    insist(&mut store, next, &[append(1, 2, 2)]);
+    assert_eq!(spans(store.reader().unwrap().as_mut(), 1, 0, usize::MAX), [(0, 2), (2, 4)]);
+}
+
+/// A commit is held up on the way, and given up; its retry is written; then it arrives. An epoch alone would let it through.
+#[test]
+fn a_late_copy_of_a_commit_changes_nothing() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let proxy = Proxy::to(server.port);
+    let mut store = open_at(&proxy.url(), "late").unwrap();
+    let token = store.take_now(Unit::All).unwrap();
+    // Requests go out in order: after this one nothing but the next commit is held.
+    let (token, _) = insist(&mut store, token, &[]);
+    proxy.hold(true);
+    let writes = [append(1, 0, 2), trim(2, u64::MAX)];
+    let outcome = store.submit_now(Unit::All, token, &writes).unwrap();
+    assert!(matches!(outcome, Outcome::Unknown(_)), "{outcome:?}");
+    proxy.hold(false);
+    let (next, _) = insist(&mut store, token, &writes);
+    let (last, _) = insist(&mut store, next, &[append(1, 2, 2), set(Table::Meta, b"k", b"new")]);
+    assert_eq!(proxy.let_go(), 1, "the first copy arrives, and is answered");
+    assert_eq!(server.sql("SELECT n FROM forebay_late.unit"), last.commits.to_string());
+    insist(&mut store, last, &[append(1, 4, 1)]);
+    assert_eq!(spans(store.reader().unwrap().as_mut(), 1, 0, usize::MAX), [(0, 2), (2, 4), (4, 5)]);
+}
+
+#[test]
+fn a_former_owner_writes_nothing_more() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let (mut former, mut owner) = (open(server, "fence"), open(server, "fence"));
+    let old = former.take_now(Unit::All).unwrap();
+    let (old, _) = insist(&mut former, old, &[append(1, 0, 1)]);
+    let new = owner.take_now(Unit::All).unwrap();
+    assert!(new.epoch > old.epoch && new.commits == old.commits);
+    assert_eq!(former.submit_now(Unit::All, old, &[append(1, 1, 1)]), Ok(Outcome::Fenced));
+    insist(&mut owner, new, &[append(1, 1, 2)]);
+    assert_eq!(former.reader().unwrap().bounds(1).unwrap(), Some((0, 3)));
+}
+
+#[test]
+fn damage_is_never_handed_out() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "damage");
+    let token = store.take_now(Unit::All).unwrap();
+    let writes = [append(1, 0, 3), append(1, 3, 3), append(1, 6, 3), append(2, 0, 1), set(Table::Meta, b"k", b"value")];
+    insist(&mut store, token, &writes);
+    let mut reader = store.reader().unwrap();
+    let whole = "BEGIN; CREATE TABLE forebay_damage.c AS TABLE forebay_damage.chunk; CREATE TABLE forebay_damage.l AS TABLE forebay_damage.log; \
+                 CREATE TABLE forebay_damage.e AS TABLE forebay_damage.entry; COMMIT";
+    server.sql(whole);
+    let mend = "BEGIN; TRUNCATE forebay_damage.chunk, forebay_damage.log, forebay_damage.entry; \
+                INSERT INTO forebay_damage.chunk TABLE forebay_damage.c; INSERT INTO forebay_damage.log TABLE forebay_damage.l; \
+                INSERT INTO forebay_damage.entry TABLE forebay_damage.e; COMMIT";
+    // What is changed, and whether a read, or the next start, must see it.
+    let harms = [
+        (
+            "UPDATE @.chunk SET body = set_byte(body, 30, get_byte(body, 30) # 1) WHERE log = 1 AND first = 3",
+            true,
+            false,
+        ),
+        ("UPDATE @.chunk SET last_arrival_ms = last_arrival_ms + 1 WHERE log = 1 AND first = 3", true, false),
+        ("UPDATE @.chunk SET first = 4 WHERE log = 1 AND first = 3", true, false),
+        ("DELETE FROM @.chunk WHERE log = 1 AND first = 3", true, false),
+        ("DELETE FROM @.chunk WHERE log = 1 AND first = 0", true, true),
+        ("DELETE FROM @.chunk WHERE log = 1 AND first = 6", true, true),
+        ("UPDATE @.log SET next = 8 WHERE id = 1", true, true),
+        ("UPDATE @.log SET kept = 3 WHERE id = 1", true, true),
+        ("DELETE FROM @.log WHERE id = 1", true, false),
+        ("UPDATE @.entry SET value = 'walue'", true, false),
+        ("UPDATE @.entry SET key = 'l'", false, false),
+        ("DELETE FROM @.entry", false, true),
+    ];
+    for (harm, is_read, is_found) in harms {
+        server.sql(&harm.replace('@', "forebay_damage"));
+        let found = [
+            reader.chunks(1, 0, usize::MAX).err(),
+            reader.sizes(1, usize::MAX).err(),
+            reader.bounds(1).err(),
+            reader.scan(Table::Meta, b"", None, 10).err(),
+        ];
+        let found: Vec<_> = found.into_iter().flatten().collect();
+        assert!(found.iter().all(|error| matches!(error, StoreError::Corrupt(_))), "{harm}: {found:?}");
+        let moved = harm.contains("SET key");
+        assert_eq!(!found.is_empty(), is_read || moved, "{harm}: {found:?}");
+        let taken = open(server, "damage").take_now(Unit::All);
+        assert_eq!(matches!(taken, Err(StoreError::Corrupt(_))), is_found, "{harm}: {taken:?}");
+        server.sql(mend);
+    }
+    assert_eq!(reader.chunks(1, 3, 1).unwrap(), [chunk(3, 3)], "it was mended");
+}
+
+/// A failover to a standby that lagged takes commits away that were acknowledged. Nothing is written on top of that.
+#[test]
+fn a_server_that_has_lost_commits_is_not_written_to() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "back");
+    let token = store.take_now(Unit::All).unwrap();
+    let (token, _) = insist(&mut store, token, &[set(Table::Meta, b"k", b"v")]);
+    server.sql("UPDATE forebay_back.unit SET n = n - 1");
+    let refused = store.submit_now(Unit::All, token, &[set(Table::Meta, b"k", b"w")]);
+    assert!(
+        matches!(&refused, Err(StoreError::Corrupt(text)) if text.contains("acknowledged and is missing")),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_server_that_cannot_be_used_is_refused_with_the_next_step() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let said = |url: &str, app: &str| open_at(url, app).err().unwrap().to_string();
+    let less = said(&server.url("&options=-csynchronous_commit%3Doff"), "less");
+    assert!(less.contains("synchronous_commit is off") && less.contains("process-crash"), "{less}");
+    let none = said(&server.url("").replace("/postgres?", "/nothing?"), "none");
+    assert!(none.contains("\"nothing\" does not exist"), "{none}");
+    let closed = said("postgresql://forebay@127.0.0.1:1/postgres", "closed");
+    assert!(closed.contains("127.0.0.1:1") && closed.contains("refused"), "{closed}");
+
+    server.sql("CREATE ROLE poor LOGIN");
+    let poor = said(&server.url("").replace("forebay@", "poor@"), "poor");
+    assert!(poor.contains("GRANT CREATE ON DATABASE"), "{poor}");
+    server.sql("CREATE SCHEMA forebay_poor AUTHORIZATION poor");
+    open_at(&server.url("").replace("forebay@", "poor@"), "poor").unwrap();
+
+    drop(open(server, "newer"));
+    server.sql("UPDATE forebay_newer.format SET version = 2");
+    let newer = open_at(&server.url(""), "newer").err();
+    assert_eq!(newer, Some(StoreError::NewerFormat { found: 2, known: 1 }));
+}
+
+#[test]
+fn the_server_says_what_it_promises() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let store = open(server, "promises");
+    let promises = store.promises();
+    assert!(promises.version >= 150_000 && promises.fsync && promises.full_page_writes && !promises.in_recovery);
+    assert!(!promises.survives_failover());
+}
+
+/// A log is trimmed in one commit of bounded work, however long it is; the others remove the rest.
+#[test]
+fn a_long_log_is_trimmed_in_slices_and_reads_as_trimmed_at_once() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "slices");
+    let mut token = store.take_now(Unit::All).unwrap();
+    let many: Vec<_> = (0..2_500).map(|at| append(1, at, 1)).collect();
+    (token, _) = insist(&mut store, token, &many);
+    (token, _) = insist(&mut store, token, &[trim(1, 2_400)]);
+    let left = || server.sql("SELECT count(*) FROM forebay_slices.chunk");
+    let mut reader = store.reader().unwrap();
+    assert_eq!((left().as_str(), reader.bounds(1).unwrap()), ("1500", Some((2_400, 2_500))));
+    assert_eq!(reader.sizes(1, 1).unwrap()[0].0, 2_400);
+    assert_eq!(spans(reader.as_mut(), 1, 0, 1), [(2_400, 2_401)]);
+    for before in [2_401, 2_402] {
+        (token, _) = insist(&mut store, token, &[trim(1, before)]);
+    }
+    assert_eq!(left(), "98");
+    drop(store);
+    open(server, "slices").take_now(Unit::All).unwrap();
+    let (token, mut store) = (Token { epoch: token.epoch + 1, ..token }, open(server, "slices"));
+    assert_eq!(store.submit_now(Unit::All, token, &[trim(1, u64::MAX)]).unwrap(), committed(token));
+    assert_eq!(left(), "0");
+}
+
+fn committed(token: Token) -> Outcome {
+    Outcome::Committed { token: Token { commits: token.commits + 1, ..token }, positions: vec![] }
+}

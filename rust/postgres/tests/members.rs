@@ -1,0 +1,292 @@
+//! Processes that share a store on a real server: killed, stopped, cut off from it. What was acknowledged is there, once.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../store/tests/common/mod.rs"]
+mod common;
+mod proxy;
+mod server;
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_postgres::{Event, Membership, PostgresStore, Settings};
+use forebay_store::chunk::Chunk;
+use forebay_store::port::{BlockingStore as _, Durability, Outcome, Store as _, StoreError, Table, Token, Unit, Write};
+use rustix::process::{kill_process, Pid, Signal};
+use server::Server;
+
+/// What a member is told by its environment: its name, the store's URL and where to write down what it did.
+const NAME: &str = "FOREBAY_TEST_MEMBER";
+const URL: &str = "FOREBAY_TEST_URL";
+const NOTES: &str = "FOREBAY_TEST_NOTES";
+
+/// One process, which runs until it is killed: whenever it owns the store it works, and writes down when, and what was acknowledged.
+#[test]
+#[ignore = "a process of the other tests"]
+fn a_member() {
+    let Ok(name) = std::env::var(NAME) else { return };
+    let url = std::env::var(URL).unwrap();
+    let settings = Settings::new(&url, "members", Durability::PowerLoss).unwrap().named(&name);
+    let mut notes = OpenOptions::new().create(true).append(true).open(std::env::var(NOTES).unwrap()).unwrap();
+    let membership = Membership::join(settings.clone()).unwrap();
+    let mut done = 0;
+    loop {
+        if let Some(Event::Taken(epoch)) = membership.event(Duration::from_secs(60)) {
+            // Whatever ends it, the next event says how it goes on.
+            if let Err(error) = own(&settings, &membership, epoch, &name, &mut notes, &mut done) {
+                println!("{name}: {error}");
+            }
+            membership.lost();
+        }
+    }
+}
+
+fn own(
+    settings: &Settings,
+    membership: &Membership,
+    epoch: u64,
+    name: &str,
+    notes: &mut File,
+    done: &mut u64,
+) -> Result<(), StoreError> {
+    let mut store = PostgresStore::open(settings.clone().taken(epoch))?;
+    let mut token = store.take_now(Unit::All)?;
+    let mut next = store.reader()?.bounds(1)?.map_or(0, |(_, next)| next);
+    while membership.may_run() == Some(epoch) {
+        *done += 1;
+        let id = format!("{name}-{done}");
+        let begun = now();
+        std::thread::sleep(Duration::from_millis(2));
+        writeln!(notes, "ran {epoch} {begun} {} {id}", now())?;
+        let mut chunk = Chunk::starting_at(next);
+        chunk.push("key", id.as_bytes(), 0, 1);
+        let writes = [
+            Write::Append { shard: 1, chunk: Arc::new(chunk) },
+            Write::Set { table: Table::Meta, key: id.clone().into(), value: epoch.to_be_bytes().into() },
+        ];
+        token = insist(&mut store, membership, token, &writes)?;
+        writeln!(notes, "acknowledged {epoch} {} {id}", now())?;
+        next += 1;
+    }
+    Ok(())
+}
+
+/// The same again until it is known, or until this process must stop.
+fn insist(
+    store: &mut PostgresStore,
+    membership: &Membership,
+    token: Token,
+    writes: &[Write],
+) -> Result<Token, StoreError> {
+    loop {
+        match store.submit_now(Unit::All, token, writes)? {
+            Outcome::Committed { token, .. } => return Ok(token),
+            Outcome::Fenced => return Err(StoreError::Refused("fenced".into())),
+            Outcome::Busy(error) => return Err(error),
+            Outcome::Unknown(error) | Outcome::Unavailable(error) => {
+                if membership.may_run() != Some(token.epoch) {
+                    return Err(error);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
+
+/// A clock that all processes of the machine share, ms.
+fn now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
+}
+
+struct Process {
+    child: Child,
+    notes: PathBuf,
+}
+
+impl Process {
+    fn start(folder: &Path, url: &str, name: &str) -> Self {
+        let notes = folder.join(name);
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--ignored", "--exact", "a_member", "--nocapture"]);
+        command.env(NAME, name).env(URL, url).env(NOTES, &notes).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child: command.spawn().unwrap(), notes }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn notes(&self) -> Vec<Vec<String>> {
+        let text = std::fs::read_to_string(&self.notes).unwrap_or_default();
+        text.lines().map(|line| line.split(' ').map(Into::into).collect()).collect()
+    }
+
+    /// When it was told last that it had written something.
+    fn acknowledged(&self) -> Option<u64> {
+        self.notes().iter().rev().find(|note| note[0] == "acknowledged").map(|note| note[2].parse().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Wait until one of these is told that it has written something after `since`; gives it and when.
+fn works(processes: &[Process], since: u64) -> (usize, u64) {
+    let until = Instant::now() + Duration::from_secs(40);
+    loop {
+        for (at, process) in processes.iter().enumerate() {
+            if let Some(when) = process.acknowledged().filter(|when| *when > since) {
+                return (at, when);
+            }
+        }
+        assert!(Instant::now() < until, "nobody works");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What was acknowledged is stored, nothing is stored twice, and nothing ran in two processes at once but what a stopped one began.
+fn check(server: &Server, processes: &[Process], stopped: Option<usize>) -> usize {
+    let mut store =
+        PostgresStore::open(Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap()).unwrap();
+    store.take_now(Unit::All).unwrap();
+    let mut reader = store.reader().unwrap();
+    let chunks = reader.chunks(1, 0, usize::MAX).unwrap();
+    let stored: Vec<String> = chunks
+        .iter()
+        .flat_map(|chunk| {
+            (chunk.first()..chunk.end()).map(|at| String::from_utf8(chunk.record(at).data.into()).unwrap())
+        })
+        .collect();
+    let once: BTreeSet<_> = stored.iter().cloned().collect();
+    assert_eq!(once.len(), stored.len(), "nothing is stored twice");
+    let rows: BTreeSet<_> =
+        reader.scan(Table::Meta, b"", None, usize::MAX).unwrap().into_iter().map(|row| row.0).collect();
+    assert_eq!(rows, once.iter().map(|id| id.clone().into_bytes()).collect(), "a commit is whole");
+    let mut runs = Vec::new();
+    let mut acknowledged = 0;
+    for (at, process) in processes.iter().enumerate() {
+        for note in process.notes() {
+            if note[0] == "acknowledged" {
+                acknowledged += 1;
+                assert!(once.contains(&note[3]), "{note:?} was lost");
+            } else {
+                let time = |at: usize| note[at].parse::<u64>().unwrap();
+                runs.push((time(2), time(3), at));
+            }
+        }
+    }
+    runs.sort_unstable();
+    for pair in runs.windows(2).filter(|pair| pair[0].2 != pair[1].2) {
+        let apart = pair[0].1 <= pair[1].0 || stopped == Some(pair[0].2);
+        assert!(apart, "it ran in two processes at once: {pair:?}");
+    }
+    acknowledged
+}
+
+fn folder() -> tempfile::TempDir {
+    common::quick_dir()
+}
+
+#[test]
+fn an_owner_that_is_killed_or_stopped_is_replaced_and_nothing_is_lost_or_written_twice() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let folder = folder();
+    let mut processes: Vec<_> =
+        ["one", "two", "three"].iter().map(|name| Process::start(folder.path(), &server.url(""), name)).collect();
+    let (owner, _) = works(&processes, 0);
+    assert_eq!(works(&processes, now()).0, owner, "the others stand by");
+
+    let killed = now();
+    processes[owner].child.kill().unwrap();
+    let (second, when) = works(&processes, killed + 100);
+    assert_ne!(second, owner);
+    println!("figures {{\"killed_until_next_commit_ms\": {}}}", when - killed);
+    // Six seconds, and what a busy machine adds.
+    assert!(when - killed < 15_000, "{} ms", when - killed);
+    assert_eq!(server.sql("SELECT deaths FROM forebay_members.unit"), "1", "its successor knows that it died");
+
+    let stopped = now();
+    processes[second].signal(Signal::STOP);
+    let (third, when) = works(&processes, stopped + 100);
+    assert_ne!(third, second);
+    println!("figures {{\"stopped_until_next_commit_ms\": {}}}", when - stopped);
+    processes[second].signal(Signal::CONT);
+    let since = now();
+    assert_eq!(works(&processes, since + 1_500).0, third, "whoever wakes up stands by");
+
+    // Sessions that end, and a server that crashes, move nothing.
+    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'forebay members'");
+    let since = now();
+    assert_eq!(works(&processes, since + 500).0, third);
+    server.crash();
+    server.begin();
+    let since = now();
+    assert_eq!(works(&processes, since + 500).0, third);
+
+    for process in &mut processes {
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+    }
+    let acknowledged = check(&server, &processes, Some(second));
+    println!("figures {{\"acknowledged\": {acknowledged}}}");
+    assert!(acknowledged > 100);
+}
+
+/// It is alive, and nobody can tell: it stops itself before another process begins, and stands by when it can be reached again.
+#[test]
+fn an_owner_that_is_cut_off_stops_before_its_successor_begins() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let (folder, way) = (folder(), proxy::Proxy::to(server.port));
+    let cut_off = [Process::start(folder.path(), &way.url(), "cut")];
+    works(&cut_off, 0);
+    let other = [Process::start(folder.path(), &server.url(""), "other")];
+    works(&cut_off, now() + 1_000);
+    way.lose_answers(true);
+    let cut = now();
+    let (_, when) = works(&other, cut);
+    println!("figures {{\"cut_until_next_commit_ms\": {}}}", when - cut);
+    way.lose_answers(false);
+    works(&other, now() + 2_000);
+    let mut processes: Vec<_> = cut_off.into_iter().chain(other).collect();
+    assert_eq!(works(&processes, now()).0, 1, "it stands by");
+    for process in &mut processes {
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+    }
+    check(&server, &processes, None);
+}
+
+/// A process that ends in good order leaves nothing to wait for.
+#[test]
+fn a_store_that_was_given_up_is_taken_at_once() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    let first = Membership::join(settings("first")).unwrap();
+    let Some(Event::Taken(epoch)) = first.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let mut store = PostgresStore::open(settings("first").taken(epoch)).unwrap();
+    let token = store.take_now(Unit::All).unwrap();
+    let second = Membership::join(settings("second")).unwrap();
+    assert_eq!(second.event(Duration::from_secs(1)), None);
+    assert_eq!((first.may_run(), second.may_run()), (Some(epoch), None));
+    let until = Instant::now() + Duration::from_secs(20);
+    while second.living() != ["second", "first"] {
+        assert!(Instant::now() < until, "it sees {:?}", second.living());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    store.release(Unit::All, token);
+    drop(store);
+    drop(first);
+    let Some(Event::Taken(next)) = second.event(Duration::from_secs(10)) else { panic!("it was given up") };
+    assert_eq!(next, epoch + 1);
+    assert_eq!(server.sql("SELECT deaths FROM forebay_members.unit"), "0", "nobody has died");
+}
