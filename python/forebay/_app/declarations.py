@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forebay._api import DeclaredApi
+    from forebay._app.deployed import Stacks
     from forebay._model.archive import ArchiveSettings
     from forebay._model.asynchronous import AsynchronousSettings
     from forebay._model.checks import Seconds
@@ -89,6 +90,7 @@ class Declarations(DeclaredApis):
         self.subscriptions: dict[tuple[str, str, str], Subscription] = {}
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
         self.attached: list[AbstractAsyncContextManager[Any]] = []
+        self.stacks: Stacks | None = None
         self._default_settings: set[Function[..., Any]] = set()
         self._new: list[Declarable] = []
 

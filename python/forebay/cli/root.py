@@ -13,11 +13,14 @@ from forebay.cli import (
     archive,
     aws,
     backup,
+    build as build_,
     bus,
     completion,
+    deploy,
     dlq,
     doctor,
     function,
+    init,
     lag,
     mapping,
     metrics,
@@ -25,6 +28,7 @@ from forebay.cli import (
     run,
     schedule,
     schema,
+    stack,
     stream,
     top,
     topic,
@@ -115,4 +119,8 @@ main.add_command(top.top)
 main.add_command(doctor.doctor)
 main.add_command(backup.backup)
 main.add_command(aws.aws)
+main.add_command(init.init)
+main.add_command(build_.build)
+main.add_command(deploy.deploy)
+main.add_command(stack.stack)
 main.add_command(completion.completion)

@@ -1,10 +1,15 @@
 //! What rooms must be asked about each other before something is deleted.
 
 use crate::api::bus::Recipient;
+use crate::api::function::{FunctionLimits, Named};
+use crate::api::Empty;
 use crate::base::error::EngineError;
+use crate::commit::done::Done;
 use crate::commit::target::Target;
+use crate::dispatch::versions::split_version;
 use crate::runtime::rooms::Rooms;
 use crate::sources::queue::QueueId;
+use forebay_core::alias::Version;
 
 impl Rooms {
     /// Refuse to delete a queue that something that runs depends on.
@@ -41,11 +46,55 @@ impl Rooms {
     /// A function that runs and has this destination, itself or by a mapping.
     pub(crate) fn told_by(&self, target: Target<'_>) -> Option<&str> {
         let is_it = |name: &str| Target::of(name) == target;
-        let function = self.dispatch.functions.iter().find(|function| function.asynchronous.destinations().any(is_it));
+        let mut declared = self.dispatch.function_names.values().map(|&slot| &self.dispatch.functions[slot]);
+        let function = declared.find(|function| function.asynchronous.destinations().any(is_it));
         let by_mapping = || {
             let mut mappings = self.streams.mappings.values().filter(|mapping| mapping.slot.is_some());
             mappings.find(|mapping| mapping.row.settings.on_failure.as_deref().is_some_and(is_it))
         };
         function.map(|function| function.name.as_str()).or_else(|| by_mapping().map(|one| one.row.function.as_str()))
+    }
+}
+
+impl Rooms {
+    /// Take the names of a function away, or that of one version or alias. Slots stay for what was accepted.
+    pub(crate) fn function_delete(&mut self, named: Named) -> Result<Done, EngineError> {
+        let (function, version) = split_version(&named.name);
+        let slots = match version {
+            None => {
+                self.dispatch().alias_delete(&named.name)?;
+                vec![]
+            }
+            Some(version) => {
+                let slot = self.dispatch.version_slot(function, version);
+                let slot = slot.ok_or_else(|| self.dispatch().no_version(&named.name))?;
+                if version == Version::Latest {
+                    self.check_function_unread(function)?;
+                    self.dispatch.forget_aliases(function);
+                    self.dispatch.slots_of(function)
+                } else {
+                    self.dispatch.check_no_alias(slot)?;
+                    vec![slot]
+                }
+            }
+        };
+        for slot in slots {
+            self.dispatch().limit_function(slot, FunctionLimits::default())?;
+            let qualified = self.dispatch.functions[slot].qualified();
+            self.dispatch.function_names.remove(&qualified);
+        }
+        self.conduct();
+        Ok(Done::at_once(Empty {}))
+    }
+
+    fn check_function_unread(&self, name: &str) -> Result<(), EngineError> {
+        let of_streams = self.streams.mappings.values().map(|mapping| (&mapping.row.stream, &mapping.row.function));
+        let of_queues = self.queues.mappings.values().map(|mapping| (&mapping.row.queue, &mapping.row.function));
+        match of_streams.chain(of_queues).find(|(_, function)| *function == name) {
+            Some((source, _)) => {
+                Err(EngineError::Conflict(format!("function {name:?} reads {source:?}: delete that mapping first")))
+            }
+            None => Ok(()),
+        }
     }
 }
