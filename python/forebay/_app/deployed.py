@@ -51,6 +51,7 @@ class DeployedFunction:
         memory: MiB that are told to it and enforced.
         limits: its concurrency, as `Engine.function` takes it.
         asynchronous: how it is invoked asynchronously, as `Engine.function` takes it.
+
     """
 
     name: str
@@ -203,11 +204,12 @@ def _start_once(environment: dict[str, Any], seconds: float) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(seconds)
+        command: list[str] = environment["command"]
         process = subprocess.Popen(
-            environment["command"],
+            command,
             cwd=environment["directory"],
             env={**os.environ, **dict(environment["variables"])},
-            stdin=theirs,
+            stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,

@@ -16,6 +16,7 @@ class TemplateRefused(InvalidParameterValue):
     Attributes:
         reasons: one text for each thing that is wrong.
         code: AWS's name of the error.
+
     """
 
     def __init__(self, reasons: Iterable[str], code: str = "ValidationError") -> None:

@@ -45,7 +45,9 @@ def _check_resources(body: dict[str, Any]) -> None:
         raise TemplateRefused(["Template format error: At least one Resources member must be defined."])
     if len(resources) > RESOURCES_MAX:
         raise TemplateRefused([f"Resources: there are {len(resources)}, at most {RESOURCES_MAX} are allowed"])
-    wrong = [name for name, one in resources.items() if not isinstance(one, dict) or not isinstance(one.get("Type"), str)]
+    wrong = [
+        name for name, one in resources.items() if not isinstance(one, dict) or not isinstance(one.get("Type"), str)
+    ]
     if wrong:
         raise TemplateRefused([f"Template format error: [/Resources/{name}] needs a Type" for name in wrong])
 
@@ -62,7 +64,9 @@ def _translate(body: dict[str, Any], parameters: dict[str, Any]) -> dict[str, An
             check=False,
         )
     except OSError as error:
-        raise TemplateRefused([f"{python}: {error.strerror}: set {PYTHON} to a Python that has aws-sam-translator"]) from None
+        raise TemplateRefused(
+            [f"{python}: {error.strerror}: set {PYTHON} to a Python that has aws-sam-translator"]
+        ) from None
     except subprocess.TimeoutExpired:
         raise TemplateRefused([f"the template was not expanded within {TIMEOUT_SECONDS:g} s"]) from None
     answer = _answer(done)
@@ -71,8 +75,8 @@ def _translate(body: dict[str, Any], parameters: dict[str, Any]) -> dict[str, An
     if "missing" in answer:
         raise TemplateRefused(
             [
-                f"{answer['missing']}: SAM templates need aws-sam-translator: pip install 'forebay[sam]'. An app whose own "
-                f"pydantic is another one has it in another environment, whose Python {PYTHON} names"
+                f"{answer['missing']}: SAM templates need aws-sam-translator: pip install 'forebay[sam]'",
+                f"An app whose own pydantic is another one has it in another environment, whose Python {PYTHON} names",
             ]
         )
     expanded: dict[str, Any] = answer["template"]

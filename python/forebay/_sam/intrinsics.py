@@ -33,6 +33,7 @@ class Scope:
         exports: outputs of other stacks, by their export names.
         resource: gives a resource's `Ref`; None where there is no such resource.
         attribute: gives an attribute of a resource.
+
     """
 
     values: Mapping[str, Any]
@@ -104,7 +105,9 @@ class Scope:
     def _get_att(self, given: Any) -> Any:
         names = given.split(".", 1) if isinstance(given, str) else given
         if not isinstance(names, list) or len(names) != _PAIR or not isinstance(names[0], str):
-            raise _error("every Fn::GetAtt object requires two non-empty parameters, the resource name and the resource attribute")
+            raise _error(
+                "every Fn::GetAtt object requires two non-empty parameters, the resource name and the resource attribute"
+            )
         attribute = self.resolve(names[1])
         found = self.attribute(names[0], str(attribute))
         if found is None:
@@ -159,7 +162,9 @@ class Scope:
             default = given[3]
             given = given[:3]
         if not isinstance(given, list) or len(given) != _SELECT_SPLIT_IF:
-            raise _error("every Fn::FindInMap object requires three parameters: the map name, map key and the attribute")
+            raise _error(
+                "every Fn::FindInMap object requires three parameters: the map name, map key and the attribute"
+            )
         found: Any = self.mappings
         for name in given:
             key = str(self.resolve(name))

@@ -26,6 +26,7 @@ class Parameters:
         values: by name, as templates use them; a secret is its mark.
         given: by name, the texts that are kept for the next deploy; a secret is its mark.
         secrets: the values of those with NoEcho.
+
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -95,8 +96,10 @@ def _text_of(name: str, one: Any, given: Mapping[str, str], before: Parameters |
     if name in given:
         return given[name]
     if before is not None and name in before.given:
-        return before.secrets.get(name) if is_secret(one) and name in before.secrets else secret.revealed(
-            before.given[name], before.secrets
+        return (
+            before.secrets.get(name)
+            if is_secret(one) and name in before.secrets
+            else secret.revealed(before.given[name], before.secrets)
         )
     default = one.get("Default")
     if default is None:

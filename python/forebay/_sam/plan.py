@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from forebay._sam import intrinsics
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 REFUSED_SECTIONS: Final = {"Hooks": "hooks are not served", "Rules": "rules of parameters are not served"}
 _ATTRIBUTES: Final = frozenset(
-    "Type Properties Condition DependsOn DeletionPolicy UpdateReplacePolicy CreationPolicy UpdatePolicy Metadata Connectors "
-    "IgnoreGlobals".split()
+    {
+        *("Type", "Properties", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy"),
+        *("CreationPolicy", "UpdatePolicy", "Metadata", "Connectors", "IgnoreGlobals"),
+    }
 )
 
 
@@ -31,17 +34,16 @@ class World:
         app: name of the app whose store it is.
         region: region of its ARNs.
         account: account of its ARNs.
-        http: where the app's APIs are served.
         suffix: gives the end of a new resource's name; another one each time.
         version: gives the next number of a function that publishes a version.
         taken: names of other stacks' resources: type and physical id, and the stack.
         exports: outputs of other stacks, by their export names.
+
     """
 
     app: str
     region: str
     account: str
-    http: str
     suffix: Callable[[], str]
     version: Callable[[str], int]
     taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
@@ -78,6 +80,12 @@ class Step:
         return "Add" if self.before is None else "Remove" if self.after is None else "Modify"
 
     @property
+    def type(self) -> str:
+        """The type of its resource."""
+        one = self.after if self.after is not None else self.before
+        return one.type if one is not None else ""
+
+    @property
     def replaces(self) -> bool:
         """Whether the resource gets another physical id."""
         if self.before is None or self.after is None:
@@ -104,6 +112,7 @@ class Plan:
         resources: as they are afterwards, each behind those that it refers to.
         outputs: as they are afterwards.
         notes: what has no effect here, for people.
+
     """
 
     steps: tuple[Step, ...]
@@ -115,10 +124,13 @@ class Plan:
 class ResourceType(Protocol):
     """How resources of a type are named and referred to. What becomes of them is told elsewhere."""
 
-    fixed: frozenset[str]
-    """Properties that cannot be changed: another value is another resource."""
-    is_snapshot: bool
-    """Whether its attributes stay as they were when it was made."""
+    @property
+    def fixed(self) -> frozenset[str]:
+        """Properties that cannot be changed: another value is another resource."""
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether its attributes stay as they were when it was made."""
 
     def refusals(self, properties: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """Yield each property that is not honoured, and why."""
@@ -142,6 +154,7 @@ def evaluate(
     stack: str,
     stack_id: str,
     body: Mapping[str, Any],
+    *,
     parameters: Parameters,
     before: Mapping[str, Resource],
     world: World,
@@ -162,7 +175,7 @@ def evaluate(
         TemplateRefused: it cannot be deployed; every reason.
 
     """
-    planner = _Planner(stack, stack_id, body, parameters, before, world, types)
+    planner = _Planner(stack, stack_id, body, parameters=parameters, before=before, world=world, types=types)
     return planner.plan()
 
 
@@ -172,6 +185,7 @@ class _Planner:
         stack: str,
         stack_id: str,
         body: Mapping[str, Any],
+        *,
         parameters: Parameters,
         before: Mapping[str, Resource],
         world: World,
@@ -208,7 +222,7 @@ class _Planner:
             for name, one in self._done.items()
             if self._before.get(name) != one
         ]
-        gone = [one for name, one in reversed(self._before.items()) if name not in self._done]
+        gone = [one for name, one in reversed(list(self._before.items())) if name not in self._done]
         steps += [Step(logical=one.logical, before=one, after=None) for one in gone]
         return Plan(steps=tuple(steps), resources=self._done, outputs=outputs, notes=tuple(self._notes))
 
@@ -217,14 +231,14 @@ class _Planner:
         for section, why in REFUSED_SECTIONS.items():
             if self._body.get(section):
                 self._reasons.append(f"{section}: {why}")
-        wanted = {}
-        for name, one in _section(self._body, "Resources").items():
-            if "Condition" not in one or self._try(lambda one=one: self._scope.condition(one["Condition"])):
-                wanted[name] = one
+        resources = _section(self._body, "Resources")
+        wanted = {name: one for name, one in resources.items() if self._holds(one)}
         for name, one in wanted.items():
             kind = self._types.get(one["Type"])
             if kind is None:
-                self._reasons.append(f"{name}: {one['Type']} is not served: leave it out, or deploy with --skip-unsupported")
+                self._reasons.append(
+                    f"{name}: {one['Type']} is not served: leave it out, or deploy with --skip-unsupported"
+                )
                 continue
             unknown = sorted(set(one) - _ATTRIBUTES)
             self._reasons += [f"{name}: Invalid template resource property '{key}'" for key in unknown]
@@ -237,13 +251,18 @@ class _Planner:
         self._refuse()
         return wanted
 
+    def _holds(self, one: Mapping[str, Any]) -> bool:
+        return "Condition" not in one or bool(self._try(partial(self._scope.condition, one["Condition"])))
+
     def _references(self, wanted: Mapping[str, dict[str, Any]]) -> dict[str, list[str]]:
         found = {}
         for name, one in wanted.items():
             depends = one.get("DependsOn", [])
             named = list(intrinsics.references(one.get("Properties") or {}, self._scope))
             asked = [*(depends if isinstance(depends, list) else [depends]), *named]
-            unknown = sorted({each for each in asked if each not in wanted and each not in self._scope.values} - {"AWS::NoValue"})
+            unknown = sorted(
+                {each for each in asked if each not in wanted and each not in self._scope.values} - {"AWS::NoValue"}
+            )
             if unknown:
                 text = f"Template format error: Unresolved resource dependencies [{', '.join(unknown)}] in the Resources block"
                 self._reasons.append(f"{text} of the template")
@@ -303,7 +322,7 @@ class _Planner:
     def _outputs(self) -> tuple[Output, ...]:
         outputs = []
         for key, one in _section(self._body, "Outputs").items():
-            output = self._try(lambda key=key, one=one: self._output(key, one), f"Outputs.{key}")
+            output = self._try(partial(self._output, key, one), f"Outputs.{key}")
             if output is not None:
                 outputs.append(output)
         return tuple(outputs)

@@ -1,4 +1,4 @@
-"""`samconfig.toml`: what commands are given where the command line says nothing. It is edited; what is not ours stays as it is."""
+"""`samconfig.toml`: what commands are given where the command line says nothing. It is edited, not rewritten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 NAME: Final = "samconfig.toml"
 ENVIRONMENT: Final = "default"
-_OVERRIDE: Final = re.compile(r"""\s*(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=("(?:\\.|[^"\\])*"|'[^']*'|[^\s]*)""")
+_OVERRIDE: Final = re.compile(
+    r"""\s*(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=("(?:\\.|[^"\\])*"|'[^']*'|[^\s]*)"""
+)
 
 
 def read(path: Path, command: str, environment: str = ENVIRONMENT) -> dict[str, Any]:
@@ -63,9 +65,7 @@ def write(path: Path, command: str, options: Mapping[str, Any], environment: str
             table.append(key, tomlkit.table(is_super_table=key != "parameters"))
         table = table[key]
     for key, value in options.items():
-        if key in shared and shared[key] == value:
-            table.pop(key, None)
-        elif value is None:
+        if (key in shared and shared[key] == value) or value is None:
             table.pop(key, None)
         else:
             table[key] = value

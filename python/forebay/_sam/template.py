@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BYTES_MAX: Final = 1_000_000
-"""Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html (of a template in a bucket)"""
+"""Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
 DEPTH_MAX: Final = 100
 VALUES_MAX: Final = 100_000
 """Most values of a template once its aliases stand for what they name."""
@@ -28,6 +28,7 @@ class Template:
     Attributes:
         body: the template itself.
         lines: the line of each resource, from 1.
+
     """
 
     body: dict[str, Any]
@@ -71,7 +72,9 @@ def read(data: bytes, name: str = "template") -> Template:
 def _json(text: str, name: str) -> tuple[Any, dict[str, int]]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
-        twice = next((key for at, key in enumerate(keys) if key in keys[:at]), None) if len(set(keys)) < len(keys) else None
+        twice = (
+            next((key for at, key in enumerate(keys) if key in keys[:at]), None) if len(set(keys)) < len(keys) else None
+        )
         if twice is not None:
             raise TemplateRefused([f"{name}: the key {twice!r} stands twice in one object"])
         return dict(pairs)

@@ -9,9 +9,9 @@ import yaml
 from forebay._sam.template import MERGED_KEYS_MAX, SHORT
 
 TAGS = (
-    "Base64 Cidr FindInMap GetAtt GetAZs If ImportValue Join Select Split Sub Transform And Equals Not Or "
-    "ToJsonString Length ForEach Ref Condition"
-).split()
+    *("Base64", "Cidr", "FindInMap", "GetAtt", "GetAZs", "If", "ImportValue", "Join", "Select", "Split", "Sub"),
+    *("Transform", "And", "Equals", "Not", "Or", "ToJsonString", "Length", "ForEach", "Ref", "Condition"),
+)
 
 
 class Loader(yaml.SafeLoader):
@@ -27,7 +27,9 @@ class Loader(yaml.SafeLoader):
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(None, None, "a key is a text", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
             seen.add(key)
         return {str(key): value for key, value in super().construct_mapping(node, deep=deep).items()}
 
@@ -43,7 +45,9 @@ def _plain(loader: Loader, node: yaml.Node) -> Any:
         return loader.construct_scalar(node)
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True)
-    return loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]  the third kind of node
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    raise yaml.constructor.ConstructorError(None, None, "a node of no kind", node.start_mark)
 
 
 def _tag(name: str) -> Any:

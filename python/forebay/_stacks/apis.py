@@ -44,7 +44,9 @@ def _target(kind: Any, uri: Any) -> dict[str, str]:
         return function
     if str(kind).upper() == "HTTP_PROXY" and str(uri).startswith(("http://", "https://")):
         return {"url": str(uri)}
-    raise InvalidParameterValue(f"an integration of type {kind} with {str(uri)[:200]!r} is not served: AWS_PROXY and HTTP_PROXY are")
+    raise InvalidParameterValue(
+        f"an integration of type {kind} with {str(uri)[:200]!r} is not served: AWS_PROXY and HTTP_PROXY are"
+    )
 
 
 # --- an API's body, OpenAPI
@@ -205,8 +207,8 @@ def _api_given(name: str, properties: Properties, world: World, _others: Mapping
     id_ = _core.check_api(world.app, payload.dumps({"name": name, "kind": kind}))
     routes_of_body(properties.get("Body") or {})
     authorizers_of_body(properties.get("Body") or {})
-    scheme = "ws" if kind == "websocket" else "http"
-    endpoint = f"{scheme}{world.http.removeprefix('http')}/_apis/{id_}"
+    scheme = "wss" if kind == "websocket" else "https"
+    endpoint = f"{scheme}://{id_}.execute-api.{world.region}.localhost"
     return {"Ref": id_, "ApiId": id_, "ApiEndpoint": endpoint, "$name": name}
 
 
@@ -249,7 +251,9 @@ def _stage_name(_stack: str, _logical: str, properties: Properties, _world: Worl
     return f"{properties.get('ApiId')}/{properties.get('StageName')}"
 
 
-def _stage_given(_physical: str, properties: Properties, _world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
+def _stage_given(
+    _physical: str, properties: Properties, _world: World, _others: Mapping[str, Resource]
+) -> dict[str, Any]:
     return {"Ref": str(properties.get("StageName"))}
 
 
@@ -281,7 +285,9 @@ INTEGRATION: Final = Kind(
 ROUTE: Final = Kind(
     type="AWS::ApiGatewayV2::Route",
     becomes="a route of an API",
-    honoured=words("ApiId RouteKey Target AuthorizationType AuthorizerId AuthorizationScopes RouteResponseSelectionExpression"),
+    honoured=words(
+        "ApiId RouteKey Target AuthorizationType AuthorizerId AuthorizationScopes RouteResponseSelectionExpression"
+    ),
     inert={"OperationName": "", "ApiKeyRequired": "there are no API keys"},
     fixed=words("ApiId"),
     naming=_part_name,

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model.names import LATEST
 from forebay._stacks import apis, functions, messaging
-from forebay._stacks.functions import Deployed
 from forebay._stacks.kind import Request, function_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from forebay._sam.plan import Resource
+    from forebay._stacks.functions import Deployed
 
 WHOLE: Final[Mapping[str, Any]] = {}
 
@@ -26,6 +26,7 @@ class Declaration:
         trigger: the last resource that it is made of, by its logical id.
         what: a function, which this side registers, or a request.
         undo: the request that takes it back.
+
     """
 
     trigger: str
@@ -40,17 +41,12 @@ def assemble(resources: Mapping[str, Resource]) -> dict[str, Declaration]:
         InvalidParameterValue: something cannot be declared so.
 
     """
-    found: dict[str, Declaration] = {}
     order = {name: at for at, name in enumerate(resources)}
-    for name, one in (*_functions(resources, order), *_of_functions(resources), *_apis(resources, order)):
-        found[name] = one
-    return found
+    return dict((*_functions(resources, order), *_of_functions(resources), *_apis(resources, order)))
 
 
 def _functions(resources: Mapping[str, Resource], order: Mapping[str, int]) -> Iterator[tuple[str, Declaration]]:
-    layers = {
-        str(one.attributes["Ref"]): str(one.attributes["$code"]) for one in _of(resources, functions.LAYER.type)
-    }
+    layers = {str(one.attributes["Ref"]): str(one.attributes["$code"]) for one in _of(resources, functions.LAYER.type)}
     configs = list(_of(resources, functions.INVOKE_CONFIG.type))
     for kind in (functions.FUNCTION.type, functions.VERSION.type):
         for one in _of(resources, kind):
@@ -60,7 +56,9 @@ def _functions(resources: Mapping[str, Resource], order: Mapping[str, int]) -> I
             is_version = kind == functions.VERSION.type
             properties = one.attributes["$published"] if is_version else one.properties
             provisioned = functions.provisioned(one.properties) if is_version else 0
-            what = functions.deployed(one, number or LATEST, properties, invoke, layers, provisioned)
+            what = functions.deployed(
+                one, number or LATEST, properties, invoke=invoke, layers=layers, provisioned=provisioned
+            )
             trigger = _last([one.logical, *(each.logical for each in mine)], order)
             undo = Request("function.delete", {"name": one.physical})
             yield f"function {one.physical}", Declaration(trigger=trigger, what=what, undo=undo)

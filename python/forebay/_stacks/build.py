@@ -51,7 +51,9 @@ def build(body: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> 
         if not isinstance(properties, dict):
             continue
         if resource.get("Type") in _TYPES:
-            _build_function(name, resource["Type"], properties, (folder, into), (shared, runtime), say)
+            _build_function(
+                name, resource["Type"], properties, folders=(folder, into), shared=(shared, runtime), say=say
+            )
         _move_paths(resource["Type"], properties, folder, into)
     path = into / TEMPLATE
     path.write_text(yaml.safe_dump(_without_aliases(built), sort_keys=False))
@@ -62,6 +64,7 @@ def _build_function(
     name: str,
     type_: str,
     properties: dict[str, Any],
+    *,
     folders: tuple[Path, Path],
     shared: tuple[str | None, Any],
     say: Callable[[str], None],

@@ -42,12 +42,18 @@ BUS: Final = Kind(
     type="AWS::Events::EventBus",
     becomes="an event bus",
     honoured=words("Name"),
-    inert={**TAGS, "Description": "", "Policy": POLICY, "KmsKeyIdentifier": NOT_ENCRYPTED, "LogConfig": "buses log where the app logs"},
+    inert={
+        **TAGS,
+        "Description": "",
+        "Policy": POLICY,
+        "KmsKeyIdentifier": NOT_ENCRYPTED,
+        "LogConfig": "buses log where the app logs",
+    },
     refused={"EventSourceName": "there are no partners", "DeadLetterConfig": "give a target its dead-letter queue"},
     fixed=words("Name"),
     name="Name",
     longest=256,
-    describe=lambda name: Request("bus.describe", {"name": name}),
+    describe=lambda one: Request("bus.describe", {"name": one.physical}),
     given=_bus_given,
     put=lambda resource, _before, _world: [Request("bus.declare", {"name": resource.physical})],
     gone=lambda resource: [Request("bus.delete", {"name": resource.physical})],
@@ -70,7 +76,7 @@ def _rule_target(given: Properties) -> RuleTarget:
     dead_letter = (given.get("DeadLetterConfig") or {}).get("Arn")
     return RuleTarget(
         id=str(given.get("Id")),
-        to=Recipient(kind=kind, name=name, group_id=group),  # type: ignore[arg-type]  one of the kinds
+        to=Recipient(kind=kind, name=name, group_id=group),
         partition_key_path=(given.get("KinesisParameters") or {}).get("PartitionKeyPath"),
         input=given.get("Input"),
         input_path=given.get("InputPath"),
@@ -142,6 +148,14 @@ def _rule_gone(resource: Resource) -> list[Request]:
     return [Request("rule.delete", {"bus": bus, "name": resource.physical})]
 
 
+def _rule_described(resource: Resource) -> Request:
+    if "ScheduleExpression" in resource.properties:
+        return Request("schedule.describe", {"name": resource.physical})
+    return Request(
+        "rule.describe", {"bus": _bus_name(resource.properties.get("EventBusName")), "name": resource.physical}
+    )
+
+
 def _rule_check(properties: Properties) -> Iterable[tuple[str, str]]:
     if ("EventPattern" in properties) == ("ScheduleExpression" in properties):
         yield "EventPattern", "a rule has a pattern or a schedule, and not both"
@@ -154,6 +168,7 @@ RULE: Final = Kind(
     inert={**TAGS, "RoleArn": _ROLE},
     fixed=words("Name EventBusName"),
     name="Name",
+    describe=_rule_described,
     check=_rule_check,
     given=_rule_given,
     put=_rule_put,
@@ -186,7 +201,7 @@ ARCHIVE: Final = Kind(
     fixed=words("ArchiveName SourceArn"),
     name="ArchiveName",
     longest=48,
-    describe=lambda name: Request("archive.describe", {"name": name}),
+    describe=lambda one: Request("archive.describe", {"name": one.physical}),
     given=_archive_given,
     put=lambda one, _before, _world: [Request("archive.put", wire_bus.archive(_archive(one.physical, one.properties)))],
     gone=lambda resource: [Request("archive.delete", {"name": resource.physical})],
@@ -212,7 +227,7 @@ def _schedule(name: str, properties: Properties) -> ScheduleSettings:
     return ScheduleSettings(
         name=name,
         expression=str(properties.get("ScheduleExpression")),
-        to=Recipient(kind=kind, name=to, group_id=group),  # type: ignore[arg-type]  one of the kinds
+        to=Recipient(kind=kind, name=to, group_id=group),
         timezone=str(properties.get("ScheduleExpressionTimezone", "UTC")),
         flexible_minutes=flexible,
         start_ms=_moment("StartDate", properties.get("StartDate")),
@@ -242,10 +257,12 @@ SCHEDULE: Final = Kind(
     inert={"Description": "", "KmsKeyArn": NOT_ENCRYPTED},
     fixed=words("Name"),
     name="Name",
-    describe=lambda name: Request("schedule.describe", {"name": name}),
+    describe=lambda one: Request("schedule.describe", {"name": one.physical}),
     check=_schedule_check,
     given=_schedule_given,
-    put=lambda one, _before, _world: [Request("schedule.put", wire_bus.schedule(_schedule(one.physical, one.properties)))],
+    put=lambda one, _before, _world: [
+        Request("schedule.put", wire_bus.schedule(_schedule(one.physical, one.properties)))
+    ],
     gone=lambda resource: [Request("schedule.delete", {"name": resource.physical})],
 )
 
@@ -263,7 +280,7 @@ REGISTRY: Final = Kind(
     inert=TAGS,
     fixed=words("RegistryName"),
     name="RegistryName",
-    describe=lambda name: Request("registry.describe", {"name": name}),
+    describe=lambda one: Request("registry.describe", {"name": one.physical}),
     given=_registry_given,
     put=lambda one, _before, _world: [
         Request("registry.put", {"name": one.physical, "description": one.properties.get("Description")})
@@ -309,6 +326,7 @@ SCHEMA: Final = Kind(
     fixed=words("RegistryName SchemaName Type"),
     name="SchemaName",
     longest=385,
+    describe=lambda one: Request("schema.describe", dict(zip(("registry", "name"), _in_registry(one), strict=True))),
     given=_schema_given,
     put=_schema_put,
     gone=_schema_gone,
@@ -378,14 +396,16 @@ WORKFLOW: Final = Kind(
     fixed=words("StateMachineName StateMachineType"),
     name="StateMachineName",
     longest=80,
-    describe=lambda name: Request("workflow.describe", {"name": name}),
+    describe=lambda one: Request("workflow.describe", {"name": one.physical}),
     given=_workflow_given,
     put=lambda one, _before, _world: [Request("workflow.declare", asdict(_workflow(one.physical, one.properties)))],
     gone=lambda resource: [Request("workflow.delete", {"name": resource.physical})],
 )
 
 
-def _activity_given(name: str, _properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
+def _activity_given(
+    name: str, _properties: Properties, world: World, _others: Mapping[str, Resource]
+) -> dict[str, Any]:
     arn = names.activity_arn(world.region, world.account, name)
     return {"Ref": arn, "Arn": arn, "Name": name}
 
@@ -398,7 +418,7 @@ ACTIVITY: Final = Kind(
     fixed=words("Name"),
     name="Name",
     longest=80,
-    describe=lambda name: Request("activity.describe", {"name": name}),
+    describe=lambda one: Request("activity.describe", {"name": one.physical}),
     given=_activity_given,
     put=lambda one, _before, _world: [Request("activity.declare", {"name": one.physical})],
     gone=lambda resource: [Request("activity.delete", {"name": resource.physical})],

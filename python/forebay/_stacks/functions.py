@@ -60,7 +60,13 @@ class Deployed:
 
 
 def deployed(
-    resource: Resource, version: str, properties: Properties, invoke: Properties, layers: Mapping[str, str], provisioned: int
+    resource: Resource,
+    version: str,
+    properties: Properties,
+    *,
+    invoke: Properties,
+    layers: Mapping[str, str],
+    provisioned: int,
 ) -> Deployed:
     """Read a function.
 
@@ -144,9 +150,7 @@ def _function_check(properties: Properties) -> Iterable[tuple[str, str]]:
         yield "Handler", "it is needed"
 
 
-def _function_given(
-    name: str, properties: Properties, world: World, _others: Mapping[str, Resource]
-) -> dict[str, Any]:
+def _function_given(name: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
     names.function_name(name)
     low, high = limits.MEMORY_MEBIBYTES_MIN, limits.MEMORY_MEBIBYTES_MAX
     if not low <= number(properties, "MemorySize", limits.MEMORY_MEBIBYTES_DEFAULT) <= high:
@@ -197,7 +201,7 @@ FUNCTION: Final = Kind(
     },
     fixed=words("FunctionName PackageType"),
     name="FunctionName",
-    describe=lambda name: Request("function.describe", {"name": name}),
+    describe=lambda one: Request("function.describe", {"name": one.physical}),
     check=_function_check,
     given=_function_given,
 )
@@ -208,7 +212,9 @@ def _version_name(_stack: str, _logical: str, properties: Properties, world: Wor
     return f"{function}:{world.version(function)}"
 
 
-def _version_given(physical: str, properties: Properties, world: World, others: Mapping[str, Resource]) -> dict[str, Any]:
+def _version_given(
+    physical: str, properties: Properties, world: World, others: Mapping[str, Resource]
+) -> dict[str, Any]:
     function, _, version = physical.partition(":")
     of = next((one for one in others.values() if one.type == FUNCTION.type and one.physical == function), None)
     if of is None:
@@ -233,7 +239,9 @@ def _alias_name(_stack: str, _logical: str, properties: Properties, _world: Worl
     return f"{function_of(properties.get('FunctionName'))}:{properties.get('Name')}"
 
 
-def _alias_given(physical: str, _properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
+def _alias_given(
+    physical: str, _properties: Properties, world: World, _others: Mapping[str, Resource]
+) -> dict[str, Any]:
     function, _, name = physical.partition(":")
     arn = f"{names.function_arn(world.region, world.account, function)}:{name}"
     return {"Ref": arn, "AliasArn": arn}
@@ -278,7 +286,9 @@ def _layer_name(stack: str, logical: str, properties: Properties, world: World) 
     return f"{name}:{world.version(f'layer:{name}')}"
 
 
-def _layer_given(physical: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
+def _layer_given(
+    physical: str, properties: Properties, world: World, _others: Mapping[str, Resource]
+) -> dict[str, Any]:
     key = code(properties.get("Content") or {}).key
     arn = f"arn:aws:lambda:{world.region}:{world.account}:layer:{physical}"
     return {"Ref": arn, "LayerVersionArn": arn, "$code": key}
@@ -326,9 +336,9 @@ def _url_name(_stack: str, _logical: str, properties: Properties, _world: World)
 
 
 def _url_given(physical: str, _properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
-    function = physical.split(":")[0]
+    function = physical.split(":", maxsplit=1)[0]
     arn = names.function_arn(world.region, world.account, function)
-    return {"Ref": arn, "FunctionArn": arn, "FunctionUrl": f"{world.http}/_apis/{function}/"}
+    return {"Ref": arn, "FunctionArn": arn, "FunctionUrl": f"https://{function}.lambda-url.{world.region}.localhost/"}
 
 
 def _url_check(properties: Properties) -> Iterable[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Deploys into a running app: declares what is deployed when its engine starts, and answers on a socket in the store's directory."""
+"""Deploys into a running app: declares what is deployed when its engine starts, and answers on a socket of the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import contextlib
 import json
 import logging
 import os
-from dataclasses import asdict
+import socket
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,10 +18,9 @@ from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
 from forebay._stacks import service as stacks
 from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.functions import Deployed
-from forebay._stacks.kind import Request
 from forebay._stacks.operation import revealed
 from forebay._stacks.service import Asked, Service
-from forebay._stacks.store import FILE, StackStore
+from forebay._stacks.store import StackStore
 from forebay._wire import payload
 from forebay.errors import ForebayError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from forebay._app.deployed import Registers
+    from forebay._stacks.kind import Request
     from forebay._stacks.service import Place
 
 log = logging.getLogger("forebay.stacks")
@@ -53,7 +54,11 @@ def socket_path(store: Path) -> Iterator[str]:
 def runnable(function: Deployed, artifacts: Artifacts) -> DeployedFunction:
     """Give a function as an app runs it: its code in directories."""
     key = function.code.key or artifacts.add_text(function.code.text or "")
-    limits = {"reserved_concurrency": function.reserved, "provisioned_concurrency": function.provisioned, "rate_limit": None}
+    limits = {
+        "reserved_concurrency": function.reserved,
+        "provisioned_concurrency": function.provisioned,
+        "rate_limit": None,
+    }
     return DeployedFunction(
         name=function.name,
         version=function.version,
@@ -73,10 +78,11 @@ class AppTarget:
 
     is_live = True
 
-    def __init__(self, app: Registers, artifacts: Artifacts, more: dict[str, str]) -> None:
+    def __init__(self, app: Registers, artifacts: Artifacts, place: Place, more: dict[str, str]) -> None:
         """Deploy into an app; `more` are variables that each function gets unless it has them."""
         self._app = app
         self._artifacts = artifacts
+        self._place = place
         self._more = more
 
     async def request(self, request: Request) -> Any:
@@ -91,9 +97,8 @@ class AppTarget:
 
     def ready(self, function: Deployed) -> DeployedFunction:
         """Give a function as the app runs it."""
-        ready = runnable(function, self._artifacts)
-        ready.variables.update({name: value for name, value in self._more.items() if name not in ready.variables})
-        return ready
+        variables = {name: stacks.address(self._place, value) for name, value in function.variables.items()}
+        return replace(runnable(function, self._artifacts), variables={**self._more, **variables})
 
 
 class Host:
@@ -117,7 +122,7 @@ class Host:
         """Declare what is deployed, go on with what was interrupted, and answer from now on."""
         if self._service is None:
             self._service = Service(StackStore(self._directory), self._place)
-        self._target = target = AppTarget(app, Artifacts(self._directory), self._more)
+        self._target = target = AppTarget(app, Artifacts(self._directory), self._place, self._more)
         answers = list(self._declare(app, target, self._service))
         self._start(self._open(target))
         return answers
@@ -142,10 +147,8 @@ class Host:
             for name, status in await service.resume(target):
                 log.info("stack %s: the operation that was interrupted has ended: %s", name, status)
         if self._server is None:
-            with socket_path(self._directory) as path:
-                Path(path).unlink(missing_ok=True)
-                self._server = await asyncio.start_unix_server(self._answer, path, limit=LINE_BYTES_MAX)
-                Path(path).chmod(0o600)
+            listener = _listener(self._directory)
+            self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=LINE_BYTES_MAX)
 
     def close(self) -> None:
         """Answer nothing more. An operation that is under way goes on at the next start."""
@@ -222,7 +225,7 @@ def _preview(service: Service, asked: dict[str, Any], _begun: Callable[[str], No
         {
             "action": step.action,
             "logical": step.logical,
-            "type": (step.after or step.before).type,  # type: ignore[union-attr]  one of them is there
+            "type": step.type,
             "replacement": None if step.action != "Modify" else step.replaces,
         }
         for step in preview.plan.steps
@@ -276,9 +279,17 @@ _OPERATIONS: Final[dict[str, Callable[[Service, dict[str, Any], Callable[[str], 
 }
 
 
-def has_stacks(store: Path) -> bool:
-    """Whether stacks were ever deployed to a store."""
-    return (store / FILE).exists()
+def _listener(store: Path) -> socket.socket:
+    """Listen; only the owner of the store may connect."""
+    listener = socket.socket(socket.AF_UNIX)
+    with socket_path(store) as path:
+        Path(path).unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+    return listener
 
 
 def _endpoint(url: str, region: str) -> dict[str, str]:

@@ -36,9 +36,17 @@ def _arn(text: str) -> Callable[[str, Properties, World, Mapping[str, Resource]]
     return given
 
 
-def _inert(type_: str, name: str | None = None, arn: str = "arn:aws:forebay:{region}:{account}:{name}", longest: int = 64) -> Kind:
+def _inert(
+    type_: str, name: str | None = None, arn: str = "arn:aws:forebay:{region}:{account}:{name}", longest: int = 64
+) -> Kind:
     return Kind(
-        type=type_, becomes=NO_EFFECT, honoured=ANYTHING, fixed=words(name or ""), name=name, longest=longest, given=_arn(arn)
+        type=type_,
+        becomes=NO_EFFECT,
+        honoured=ANYTHING,
+        fixed=words(name or ""),
+        name=name,
+        longest=longest,
+        given=_arn(arn),
     )
 
 
@@ -51,7 +59,14 @@ PARAMETER: Final = Kind(
     type="AWS::SSM::Parameter",
     becomes="a parameter, which templates read",
     honoured=words("Name Type Value"),
-    inert={"Tags": "", "Description": "", "Tier": "", "AllowedPattern": "", "DataType": "", "Policies": "parameters do not expire"},
+    inert={
+        "Tags": "",
+        "Description": "",
+        "Tier": "",
+        "AllowedPattern": "",
+        "DataType": "",
+        "Policies": "parameters do not expire",
+    },
     fixed=words("Name"),
     name="Name",
     longest=1011,
@@ -76,5 +91,9 @@ KINDS: Final = (
     _inert("AWS::CloudWatch::Alarm", "AlarmName", "arn:aws:cloudwatch:{region}:{account}:alarm:{name}", 255),
     _inert("AWS::CloudWatch::Dashboard", "DashboardName", longest=255),
 )
-CAPABILITY_TYPES: Final = {"AWS::IAM::Role": "RoleName", "AWS::IAM::Policy": None, "AWS::IAM::ManagedPolicy": "ManagedPolicyName"}
+CAPABILITY_TYPES: Final = {
+    "AWS::IAM::Role": "RoleName",
+    "AWS::IAM::Policy": None,
+    "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
+}
 """Types that CloudFormation wants an acknowledgement for, and the property that makes it CAPABILITY_NAMED_IAM."""

@@ -12,6 +12,7 @@ from forebay.errors import InvalidParameterValue
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from forebay._model.bus import Kind as RecipientKind
     from forebay._sam.plan import Resource, World
 
 Properties = Mapping[str, Any]
@@ -53,12 +54,13 @@ class Kind:
         longest: most characters of its name.
         joint: what stands between the parts of a name that is made here.
         end: what a name must end in, given the properties.
-        describe: the request that tells whether it exists, given the name.
+        describe: the request that tells whether it exists already.
         is_snapshot: whether its attributes stay as they were.
         check: yields what is wrong with values of properties.
         given: what the template can ask of it.
         put: the requests that make it, or bring it up to date.
         gone: the requests that remove it.
+
     """
 
     type: str
@@ -71,7 +73,7 @@ class Kind:
     longest: int = 64
     joint: str = "-"
     end: Callable[[Properties], str] = lambda _: ""
-    describe: Callable[[str], Request] | None = None
+    describe: Callable[[Resource], Request] | None = None
     is_snapshot: bool = False
     check: Callable[[Properties], Iterable[tuple[str, str]]] = lambda _: ()
     given: Callable[[str, Properties, World, Mapping[str, Resource]], dict[str, Any]] = _ref
@@ -131,7 +133,7 @@ def arn_name(arn: Any, service: str, what: str) -> str:
     return re.split(r"[:/]", found[2], maxsplit=1)[-1] if service in {"lambda", "kinesis", "events"} else found[2]
 
 
-def recipient(arn: Any) -> tuple[str, str]:
+def recipient(arn: Any) -> tuple[RecipientKind, str]:
     """Give the kind and the name of what an ARN names, of what can be given events.
 
     Raises:
@@ -158,7 +160,7 @@ def recipient(arn: Any) -> tuple[str, str]:
 def function_of(value: Any) -> str:
     """Give a function's name: of a name, a name with a qualifier, or an ARN."""
     text = str(value)
-    return recipient(text)[1] if text.startswith("arn:") else text.split(":")[0]
+    return recipient(text)[1] if text.startswith("arn:") else text.split(":", maxsplit=1)[0]
 
 
 def flag(value: Any) -> bool:

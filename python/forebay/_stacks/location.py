@@ -1,4 +1,4 @@
-"""Makes a project from a directory or a zip file in sam's form: names and texts with placeholders, and simple conditions. Runs nothing."""
+"""Makes a project from a directory or a zip file in sam's form: names and texts with placeholders."""
 
 from __future__ import annotations
 

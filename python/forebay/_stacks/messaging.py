@@ -43,14 +43,18 @@ def _queue_settings(name: str, properties: Properties) -> QueueSettings:
     redrive = properties.get("RedrivePolicy")
     if redrive is not None:
         policy = json.loads(redrive) if isinstance(redrive, str) else redrive
-        given["dead_letter_queue"] = arn_name(policy.get("deadLetterTargetArn"), "sqs", "RedrivePolicy.deadLetterTargetArn")
+        given["dead_letter_queue"] = arn_name(
+            policy.get("deadLetterTargetArn"), "sqs", "RedrivePolicy.deadLetterTargetArn"
+        )
         given["maximum_receive_count"] = number(policy, "maxReceiveCount", 10)
     return QueueSettings(name=name, **given)
 
 
 def _queue_given(name: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
     if flag(properties.get("FifoQueue", False)) != names.is_fifo(name):
-        raise InvalidParameterValue(f"QueueName: {name!r}: a FIFO queue's name ends in '.fifo', and no other one's does")
+        raise InvalidParameterValue(
+            f"QueueName: {name!r}: a FIFO queue's name ends in '.fifo', and no other one's does"
+        )
     _queue_settings(name, properties)
     url = f"http://127.0.0.1:4566/{world.account}/{name}"
     return {"Ref": url, "Arn": names.queue_arn(world.region, world.account, name), "QueueName": name, "QueueUrl": url}
@@ -82,7 +86,7 @@ QUEUE: Final = Kind(
     name="QueueName",
     longest=80,
     end=lambda properties: names.FIFO if flag(properties.get("FifoQueue", False)) else "",
-    describe=lambda name: Request("queue.describe", {"name": name}),
+    describe=lambda one: Request("queue.describe", {"name": one.physical}),
     given=_queue_given,
     put=_queue_put,
     gone=lambda resource: [Request("queue.delete", {"name": resource.physical})],
@@ -106,11 +110,14 @@ TOPIC: Final = Kind(
         "SignatureVersion": "messages are not signed",
         "TracingConfig": "traces go where the app sends them",
     },
-    refused={"FifoTopic": "there are no FIFO topics", "DeliveryPolicy": "it is HTTP's, and topics send to queues and functions"},
+    refused={
+        "FifoTopic": "there are no FIFO topics",
+        "DeliveryPolicy": "it is HTTP's, and topics send to queues and functions",
+    },
     fixed=words("TopicName"),
     name="TopicName",
     longest=256,
-    describe=lambda name: Request("topic.describe", {"name": name}),
+    describe=lambda one: Request("topic.describe", {"name": one.physical}),
     given=_topic_given,
     put=lambda resource, _before, _world: [Request("topic.declare", {"name": resource.physical})],
     gone=lambda resource: [Request("topic.delete", {"name": resource.physical})],
@@ -196,7 +203,7 @@ STREAM: Final = Kind(
     fixed=words("Name"),
     name="Name",
     longest=128,
-    describe=lambda name: Request("stream.describe", {"name": name}),
+    describe=lambda one: Request("stream.describe", {"name": one.physical}),
     given=_stream_given,
     put=_stream_put,
     gone=lambda resource: [Request("stream.delete", {"name": resource.physical})],
@@ -248,7 +255,9 @@ def _mapping_name(_stack: str, _logical: str, properties: Properties, _world: Wo
     return f"{source}/{function_of(properties.get('FunctionName'))}"
 
 
-def _mapping_given(physical: str, properties: Properties, _world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
+def _mapping_given(
+    physical: str, properties: Properties, _world: World, _others: Mapping[str, Resource]
+) -> dict[str, Any]:
     mapping(properties)
     return {"Ref": physical, "Id": physical}
 

@@ -1,4 +1,4 @@
-"""Carries out an operation on a stack: forward, then cleanup; or back to what was there. Killed anywhere it goes on from there."""
+"""Carries out an operation on a stack: forward, then cleanup; or back to what was there. Killed anywhere it goes on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,14 @@ class Runs:
     """One operation that is carried out."""
 
     def __init__(
-        self, store: StackStore, target: Target, stack: Stack, operation: Operation, world: World, passed: Callable[[str], None]
+        self,
+        store: StackStore,
+        target: Target,
+        *,
+        stack: Stack,
+        operation: Operation,
+        world: World,
+        passed: Callable[[str], None],
     ) -> None:
         """Take an operation up.
 
@@ -64,6 +71,7 @@ class Runs:
         self._world = world
         self._passed = passed
         self._old, self._new = assemble(operation.before.resources), assemble(operation.after.resources)
+        self._begun = operation.begun
         self._steps = _steps(operation.before.resources, operation.after.resources)
 
     async def run(self, *, resumed: bool = False) -> str:
@@ -101,17 +109,20 @@ class Runs:
             if after is None:
                 continue
             verb = "CREATE" if step.before is None or step.replaces else "UPDATE"
-            self._store.say(self._stack, f"{verb}_IN_PROGRESS", after)
-            self._passed(f"step {at}")
             try:
-                if verb == "CREATE" and not (resumed and at == self._operation.position):
+                if verb == "CREATE" and at >= self._begun:
                     await self._refuse_taken(after)
+                self._begun = at + 1
+                self._store.begun(self._stack, f"{verb}_IN_PROGRESS", after, self._begun)
+                self._passed(f"step {at}")
                 await self._put(after, step.before if not step.replaces else None, self._operation.after)
                 self._passed(f"put {at}")
                 await self._declare(pending, lambda one, logical=after.logical: one.trigger == logical)  # type: ignore[misc]
             except ForebayError as error:
                 self._store.say(self._stack, f"{verb}_FAILED", after, str(secret.shown(str(error))))
-                raise ForebayError(f"The following resource(s) failed to {verb.lower()}: [{after.logical}]. {error}") from error
+                raise ForebayError(
+                    f"The following resource(s) failed to {verb.lower()}: [{after.logical}]. {error}"
+                ) from error
             place = list(self._operation.after.resources).index(after.logical)
             self._store.done(self._stack, f"{verb}_COMPLETE", after, at + 1, place)
             self._passed(f"done {at}")
@@ -123,7 +134,7 @@ class Runs:
         if describe is None:
             return
         try:
-            await self._target.request(describe(resource.physical))
+            await self._target.request(describe(resource))
         except ResourceNotFound:
             return
         raise ResourceConflict(f"{resource.physical} already exists")
@@ -206,10 +217,12 @@ class Runs:
     async def _roll_back(self, reason: str | None) -> str:
         """Bring back what was there: what is new goes, what was changed is as it was."""
         failed: list[str] = []
+        begun = self._steps[: self._begun]  # what is behind them is not this stack's: it may be there, and must stay
+        ours = {step.logical for step in begun}
         for name in reversed(self._new):
-            if name not in self._old:
+            if name not in self._old and self._new[name].trigger in ours:
                 failed += filter(None, [await self._undo(self._new[name])])
-        for step in reversed(self._steps):
+        for step in reversed(begun):
             if step.after is None:
                 continue
             self._passed(f"back {step.logical}")

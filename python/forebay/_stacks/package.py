@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._sam import template as sam_template
@@ -12,6 +11,7 @@ from forebay._stacks.functions import ARTIFACTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from forebay._stacks.artifacts import Artifacts
 
@@ -84,9 +84,7 @@ def has_no_code(properties: Mapping[str, Any]) -> bool:
     return not properties.keys() & {"CodeUri", "InlineCode", "ImageUri"} and properties.get("PackageType") != "Image"
 
 
-def _take_code(
-    type_: Any, properties: dict[str, Any], folder: Path, artifacts: Artifacts, shared: str | None
-) -> None:
+def _take_code(type_: Any, properties: dict[str, Any], folder: Path, artifacts: Artifacts, shared: str | None) -> None:
     key = CODE.get(str(type_))
     if key is None:
         return

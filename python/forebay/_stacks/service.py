@@ -1,15 +1,15 @@
-"""What can be asked of stacks: what a deploy would do, deploy, delete, list. Each deploy is one operation that outlives the process."""
+"""What can be asked of stacks: what a deploy would do, deploy, delete, list. Each is an operation."""
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import string
 import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from forebay._model import names
 from forebay._sam import parameters as sam_parameters
 from forebay._sam import plan as sam_plan
 from forebay._sam import secret
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SUFFIX_LETTERS: Final = 8
 NAME_LETTERS_MAX: Final = 128
 _LETTERS: Final = string.ascii_uppercase + string.digits
+_API: Final = re.compile(r"(?:https|(wss))://([A-Za-z0-9_-]+)\.(?:execute-api|lambda-url)\.[a-z0-9-]+\.localhost")
 _NOTHING: Final = State(template="", description=None, given={}, secrets={}, resources={}, outputs=())
 Kind = Literal["CREATE", "UPDATE"]
 
@@ -58,6 +59,7 @@ class Asked:
         capabilities: what is acknowledged.
         skip_unsupported: leave out resources whose types are not served.
         disable_rollback: leave everything as it is where a step fails.
+
     """
 
     stack: str
@@ -77,6 +79,7 @@ class Preview:
         kind: whether the stack is new.
         plan: the steps.
         left_out: resources that are not deployed.
+
     """
 
     kind: Kind
@@ -132,6 +135,7 @@ class Service:
             kind=preview.kind,
             phase=FORWARD,
             position=0,
+            begun=0,
             keeps=asked.disable_rollback,
             reason=None,
             before=before,
@@ -160,6 +164,7 @@ class Service:
             kind="DELETE",
             phase=CLEANUP,
             position=0,
+            begun=0,
             keeps=False,
             reason=None,
             before=self._state(stack),
@@ -173,7 +178,9 @@ class Service:
         """Carry out the operation that has begun on a stack; give the status that it ends in."""
         stack = self.store.stack(name)
         operation = next(one for one in self.store.operations() if one.stack == stack.name)
-        runs = Runs(self.store, target, stack, operation, self._world(stack.name), self._passed)
+        runs = Runs(
+            self.store, target, stack=stack, operation=operation, world=self._world(stack.name), passed=self._passed
+        )
         return await runs.run(resumed=resumed)
 
     async def resume(self, target: Target) -> list[tuple[str, str]]:
@@ -182,7 +189,7 @@ class Service:
 
     def declarations(self) -> list[tuple[Stack, Declaration, Mapping[str, str]]]:
         """Give what is to be declared to an engine that starts, of every stack as it is deployed, with the stack's secrets."""
-        found = []
+        found: list[tuple[Stack, Declaration, Mapping[str, str]]] = []
         for stack in self.store.stacks():
             resources = self.store.resources(stack.name)
             for one in assemble(resources).values():
@@ -193,7 +200,12 @@ class Service:
 
     def _work_out(self, asked: Asked) -> tuple[Preview, Stack, Parameters]:
         name = asked.stack
-        if not name[:1].isalpha() or len(name) > NAME_LETTERS_MAX or not name.replace("-", "").isalnum() or not name.isascii():
+        if (
+            not name[:1].isalpha()
+            or len(name) > NAME_LETTERS_MAX
+            or not name.replace("-", "").isalnum()
+            or not name.isascii()
+        ):
             text = (
                 f"1 validation error detected: Value '{name}' at 'stackName' failed to satisfy constraint: Member must "
                 "satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]*"
@@ -203,7 +215,9 @@ class Service:
         is_new = known is None or not self.store.statuses(name)
         stack = known if known is not None else self._new_stack(name)
         if known is not None and (known.region, known.account) != (self.place.region, self.place.account):
-            text = f"stack {name} was deployed for {known.account} in {known.region}, the app is {self.place.account} in"
+            text = (
+                f"stack {name} was deployed for {known.account} in {known.region}, the app is {self.place.account} in"
+            )
             raise TemplateRefused([f"{text} {self.place.region}: delete it first"])
         body, left_out = asked.body, ()
         if asked.skip_unsupported:
@@ -212,9 +226,16 @@ class Service:
         before = None if is_new else stack.parameters
         parameters = sam_parameters.read(body.get("Parameters"), asked.parameters, before, stored)
         resources = {} if is_new else self.store.resources(name)
-        plan = sam_plan.evaluate(name, stack.id, body, parameters, resources, self._world(name), KINDS)
+        plan = sam_plan.evaluate(
+            name, stack.id, body, parameters=parameters, before=resources, world=self._world(name), types=KINDS
+        )
         kind: Kind = "CREATE" if is_new else "UPDATE"
-        if kind == "UPDATE" and not plan.steps and plan.outputs == stack.outputs and not stack.status.endswith("FAILED"):
+        if (
+            kind == "UPDATE"
+            and not plan.steps
+            and plan.outputs == stack.outputs
+            and not stack.status.endswith("FAILED")
+        ):
             raise NoChanges(f"No changes to deploy. Stack {name} is up to date")
         return Preview(kind=kind, plan=plan, left_out=left_out), replace(stack, template=asked.template), parameters
 
@@ -270,7 +291,6 @@ class Service:
             app=self.place.app,
             region=self.place.region,
             account=self.place.account,
-            http=self.place.http,
             suffix=lambda: "".join(secrets.choice(_LETTERS) for _ in range(SUFFIX_LETTERS)),
             version=version,
             taken=taken,
@@ -295,7 +315,12 @@ def described(service: Service, name: str) -> dict[str, Any]:
         "updated_ms": stack.updated_ms,
         "parameters": secret.shown(stack.parameters.given),
         "outputs": [
-            {"key": one.key, "value": address(service.place, secret.shown(one.value)), "description": one.description, "export": one.export}
+            {
+                "key": one.key,
+                "value": address(service.place, str(secret.shown(one.value))),
+                "description": one.description,
+                "export": one.export,
+            }
             for one in stack.outputs
         ],
     }
@@ -312,26 +337,11 @@ def resources(service: Service, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def address(place: Place, value: Any) -> Any:
-    """Give an output with the address that APIs are served at, where the template writes AWS's form of it."""
-    if not isinstance(value, str):
-        return value
-    end = f".execute-api.{place.region}.localhost"
-    for scheme, ours in (("https://", place.http), ("wss://", place.http.replace("http", "ws", 1))):
-        if value.startswith(scheme) and end in value:
-            id_, _, path = value.removeprefix(scheme).partition(end)
-            return f"{ours}/_apis/{id_}{path}"
-    return value
-
-
-def function_names(service: Service) -> list[str]:
-    """Give the names of the functions that stacks have."""
-    found = []
-    for stack in service.store.stacks():
-        for one in service.store.resources(stack.name).values():
-            if one.type == "AWS::Lambda::Function":
-                found.append(one.physical)  # noqa: PERF401  the same
-    return found
+def address(place: Place, text: str) -> str:
+    """Put the address that APIs are served at where a text has AWS's form of it."""
+    return _API.sub(
+        lambda found: f"{(found[1] and place.http.replace('http', 'ws', 1)) or place.http}/_apis/{found[2]}", text
+    )
 
 
 def template_json(text: str) -> str:
@@ -340,6 +350,3 @@ def template_json(text: str) -> str:
         return json.dumps(json.loads(text), indent=2)
     except ValueError:
         return text
-
-
-__all__ = ["Asked", "Place", "Preview", "Service", "address", "described", "names", "resources"]

@@ -1,4 +1,4 @@
-"""What is kept of stacks: `stacks.db` in the store's directory, which only its owner can read. Each change is durable when it returns."""
+"""What is kept of stacks: `stacks.db` in the store's directory, readable for its owner alone. Changes are durable."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from forebay._sam.errors import StackNotFound
 from forebay._sam.parameters import Parameters
@@ -18,12 +17,14 @@ from forebay.errors import InvalidParameterValue, StoreNewerFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 FILE: Final = "stacks.db"
 FORMAT: Final = 1
 NOW: Final = "now"
 NEXT: Final = "next"
 """Sides of secrets: those that a stack has, and those that an operation gives it."""
+STACK: Final = "AWS::CloudFormation::Stack"
 EVENTS_MAX: Final = 10_000
 """Events that are kept of a stack; older ones go."""
 _TABLES: Final = """
@@ -40,8 +41,8 @@ CREATE TABLE resources (
     updated_ms INTEGER NOT NULL, PRIMARY KEY (stack, logical)
 ) STRICT;
 CREATE TABLE operations (
-    stack TEXT PRIMARY KEY, kind TEXT NOT NULL, phase TEXT NOT NULL, position INTEGER NOT NULL, keeps INTEGER NOT NULL,
-    reason TEXT, before TEXT NOT NULL, after TEXT NOT NULL
+    stack TEXT PRIMARY KEY, kind TEXT NOT NULL, phase TEXT NOT NULL, position INTEGER NOT NULL, begun INTEGER NOT NULL,
+    keeps INTEGER NOT NULL, reason TEXT, before TEXT NOT NULL, after TEXT NOT NULL
 ) STRICT;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT, stack_id TEXT NOT NULL, ms INTEGER NOT NULL, status TEXT NOT NULL, type TEXT NOT NULL,
@@ -91,16 +92,19 @@ class Operation:
         kind: CREATE, UPDATE or DELETE.
         phase: forward, cleanup or rollback.
         position: steps that are done.
+        begun: steps that have begun: what they make is this stack's.
         keeps: whether a failure leaves everything as it is.
         reason: why it is rolled back.
         before: what was there.
         after: what is to be there.
+
     """
 
     stack: str
     kind: str
     phase: str
     position: int
+    begun: int
     keeps: bool
     reason: str | None
     before: State
@@ -129,7 +133,9 @@ class StackStore:
             path = directory / FILE
             # Before SQLite makes it readable for others.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._db = sqlite3.connect(":memory:" if directory is None else path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(
+            ":memory:" if directory is None else path, isolation_level=None, check_same_thread=False
+        )
         self._db.row_factory = sqlite3.Row
         if directory is not None:
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -212,7 +218,8 @@ class StackStore:
     def events(self, stack_id: str, after: int = 0, limit: int = 1000) -> list[Event]:
         """Give events of a stack that came after one, oldest first."""
         rows = self._db.execute(
-            "SELECT id, ms, status, type, logical, physical, reason FROM events WHERE stack_id = ? AND id > ? ORDER BY id LIMIT ?",
+            "SELECT id, ms, status, type, logical, physical, reason FROM events "
+            "WHERE stack_id = ? AND id > ? ORDER BY id LIMIT ?",
             (stack_id, after, limit),
         )
         return [Event(**dict(row)) for row in rows]
@@ -250,7 +257,7 @@ class StackStore:
             self._put_stack(stack, status, None)
             self._put_secrets(stack.name, NEXT, operation.after.secrets)
             self._db.execute(
-                "INSERT INTO operations VALUES (?, ?, ?, 0, ?, NULL, ?, ?)",
+                "INSERT INTO operations VALUES (?, ?, ?, 0, 0, ?, NULL, ?, ?)",
                 (
                     stack.name,
                     operation.kind,
@@ -268,19 +275,25 @@ class StackStore:
                         "INSERT INTO numbers VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET last = max(last, excluded.last)",
                         (name, int(number)),
                     )
-            self._add_event(stack.id, status, "AWS::CloudFormation::Stack", stack.name, stack.id, "User Initiated")
+            self._add_event(stack.id, status, _itself(stack), "User Initiated")
+
+    def begun(self, stack: Stack, status: str, resource: Resource, begun: int) -> None:
+        """Record that a step begins: what it makes is the stack's from now on."""
+        with self._commit():
+            self._db.execute("UPDATE operations SET begun = ? WHERE stack = ?", (begun, stack.name))
+            self._add_event(stack.id, status, _named(resource), None)
 
     def say(self, stack: Stack, status: str, resource: Resource, reason: str | None = None) -> None:
         """Record that something happens to a resource."""
         with self._commit():
-            self._add_event(stack.id, status, resource.type, resource.logical, resource.physical, reason)
+            self._add_event(stack.id, status, _named(resource), reason)
 
     def done(self, stack: Stack, status: str, resource: Resource, position: int, place: int) -> None:
         """Record that a step is done."""
         with self._commit():
             self._put_resource(stack.name, resource, place, status)
             self._db.execute("UPDATE operations SET position = ? WHERE stack = ?", (position, stack.name))
-            self._add_event(stack.id, status, resource.type, resource.logical, resource.physical, None)
+            self._add_event(stack.id, status, _named(resource), None)
 
     def gone(self, stack: Stack, resource: Resource, status: str, reason: str | None = None) -> None:
         """Record that a resource was removed, or could not be."""
@@ -290,14 +303,14 @@ class StackStore:
                     "DELETE FROM resources WHERE stack = ? AND logical = ? AND json_extract(resource, '$.physical') = ?",
                     (stack.name, resource.logical, resource.physical),
                 )
-            self._add_event(stack.id, status, resource.type, resource.logical, resource.physical, reason)
+            self._add_event(stack.id, status, _named(resource), reason)
 
     def turn(self, stack: Stack, phase: str, status: str, reason: str | None) -> None:
         """Go on to another phase of an operation."""
         with self._commit():
             self._db.execute("UPDATE operations SET phase = ?, reason = ? WHERE stack = ?", (phase, reason, stack.name))
             self._db.execute("UPDATE stacks SET status = ?, reason = ? WHERE name = ?", (status, reason, stack.name))
-            self._add_event(stack.id, status, "AWS::CloudFormation::Stack", stack.name, stack.id, reason)
+            self._add_event(stack.id, status, _itself(stack), reason)
 
     def end(self, stack: Stack, state: State, status: str, reason: str | None) -> None:
         """End an operation: the stack is as this state says."""
@@ -313,9 +326,10 @@ class StackStore:
                 self._db.execute("DELETE FROM secrets WHERE stack = ?", (stack.name,))
                 self._put_secrets(stack.name, NOW, state.secrets)
                 self._put_stack(_with(stack, state), status, reason)
-            self._add_event(stack.id, status, "AWS::CloudFormation::Stack", stack.name, stack.id, reason)
+            self._add_event(stack.id, status, _itself(stack), reason)
             self._db.execute(
-                "DELETE FROM events WHERE stack_id = ? AND id <= (SELECT max(id) FROM events) - ?", (stack.id, EVENTS_MAX)
+                "DELETE FROM events WHERE stack_id = ? AND id <= (SELECT max(id) FROM events) - ?",
+                (stack.id, EVENTS_MAX),
             )
 
     def keep(self, stack: Stack, status: str, reason: str | None) -> None:
@@ -323,7 +337,7 @@ class StackStore:
         with self._commit():
             self._db.execute("DELETE FROM operations WHERE stack = ?", (stack.name,))
             self._db.execute("UPDATE stacks SET status = ?, reason = ? WHERE name = ?", (status, reason, stack.name))
-            self._add_event(stack.id, status, "AWS::CloudFormation::Stack", stack.name, stack.id, reason)
+            self._add_event(stack.id, status, _itself(stack), reason)
 
     def _put_stack(self, stack: Stack, status: str, reason: str | None) -> None:
         self._db.execute(
@@ -354,11 +368,19 @@ class StackStore:
             (stack, resource.logical, place, json.dumps(asdict(resource)), status, now_ms()),
         )
 
-    def _add_event(self, stack_id: str, status: str, type_: str, logical: str, physical: str, reason: str | None) -> None:
+    def _add_event(self, stack_id: str, status: str, what: tuple[str, str, str], reason: str | None) -> None:
         self._db.execute(
             "INSERT INTO events (stack_id, ms, status, type, logical, physical, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (stack_id, now_ms(), status, type_, logical, physical, reason),
+            (stack_id, now_ms(), status, *what, reason),
         )
+
+
+def _itself(stack: Stack) -> tuple[str, str, str]:
+    return STACK, stack.name, stack.id
+
+
+def _named(resource: Resource) -> tuple[str, str, str]:
+    return resource.type, resource.logical, resource.physical
 
 
 def now_ms() -> int:
@@ -369,7 +391,12 @@ def now_ms() -> int:
 def _with(stack: Stack, state: State) -> Stack:
     fields = {name: getattr(stack, name) for name in stack.__dataclass_fields__}
     parameters = Parameters(given=state.given, secrets=state.secrets)
-    more = {"description": state.description, "template": state.template, "parameters": parameters, "outputs": state.outputs}
+    more = {
+        "description": state.description,
+        "template": state.template,
+        "parameters": parameters,
+        "outputs": state.outputs,
+    }
     return Stack(**{**fields, **more})
 
 

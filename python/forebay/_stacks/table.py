@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from forebay._stacks.kind import Kind
 
 KINDS: Final[Mapping[str, Kind]] = {
-    kind.type: kind
-    for kind in (*functions.KINDS, *messaging.KINDS, *events.KINDS, *apis.KINDS, *inert.KINDS)
+    kind.type: kind for kind in (*functions.KINDS, *messaging.KINDS, *events.KINDS, *apis.KINDS, *inert.KINDS)
 }
 IAM: Final = "CAPABILITY_IAM"
 NAMED_IAM: Final = "CAPABILITY_NAMED_IAM"

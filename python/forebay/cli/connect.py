@@ -91,7 +91,9 @@ def _warn_of_damage(engine: Engine) -> None:
 
 
 @contextmanager
-def connect(store: Path, *, region: str = names.REGION_DEFAULT, new_for: str | None = None) -> Iterator[StoreConnection]:
+def connect(
+    store: Path, *, region: str = names.REGION_DEFAULT, new_for: str | None = None
+) -> Iterator[StoreConnection]:
     """Connect to a store for as long as the block lasts. What is not found there is told with its path.
 
     The region is that of ARNs while no app runs. A store that is not there is made, where an app is named that it is for.

@@ -45,19 +45,32 @@ def template_path(given: Path | None) -> Path:
 
 @click.command()
 @click.option("-g", "--guided", is_flag=True, help="Ask for everything, and save the answers.")
-@click.option("-t", "--template-file", type=click.Path(path_type=Path, dir_okay=False), help="The template; without it, what was built.")
+@click.option(
+    "-t",
+    "--template-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The template; without it, what was built.",
+)
 @click.option("--stack-name", help="The stack's name.")
 @click.option("--region", help="Region of ARNs, where no app runs yet.")
 @click.option("--parameter-overrides", multiple=True, metavar="KEY=VALUE", help="Parameters; may be repeated.")
 @click.option("--capabilities", multiple=True, help="CAPABILITY_IAM or CAPABILITY_NAMED_IAM.")
-@click.option("--confirm-changeset/--no-confirm-changeset", default=None, help="Ask before the changes are carried out.")
-@click.option("--disable-rollback/--no-disable-rollback", default=None, help="Leave everything as it is where a step fails.")
+@click.option(
+    "--confirm-changeset/--no-confirm-changeset", default=None, help="Ask before the changes are carried out."
+)
+@click.option(
+    "--disable-rollback/--no-disable-rollback", default=None, help="Leave everything as it is where a step fails."
+)
 @click.option("--no-fail-on-empty-changeset", is_flag=True, help="Nothing to do is no failure.")
 @click.option("--skip-unsupported", is_flag=True, help="Leave out resources whose types are not served.")
-@click.option("--config-file", type=click.Path(path_type=Path, dir_okay=False), default=Path(samconfig.NAME), show_default=True)
+@click.option(
+    "--config-file", type=click.Path(path_type=Path, dir_okay=False), default=Path(samconfig.NAME), show_default=True
+)
 @click.option("--config-env", default=samconfig.ENVIRONMENT, show_default=True, help="Table of the file.")
 @store_option
-def deploy(*, config_file: Path, config_env: str, store: Path, guided: bool, template_file: Path | None, **given: Any) -> None:
+def deploy(
+    *, config_file: Path, config_env: str, store: Path, guided: bool, template_file: Path | None, **given: Any
+) -> None:
     """Deploy a template into the app that runs on the store, or into the store: `forebay run` then serves it."""
     options = samconfig.read(config_file, COMMAND, config_env)
     options |= {name: value for name, value in given.items() if value not in (None, (), False)}
@@ -69,7 +82,7 @@ def deploy(*, config_file: Path, config_env: str, store: Path, guided: bool, tem
             _ask(template, options, parameters, (config_file, config_env))
         if not options.get("stack_name"):
             raise click.UsageError("Missing option '--stack-name': name the stack, or deploy with --guided")
-        _carry_out(stacks, template, path, options, parameters, store)
+        _carry_out(stacks, template, path, options=options, parameters=parameters, store=store)
 
 
 def _configured(options: Options) -> Path | None:
@@ -103,7 +116,9 @@ def _ask(template: Template, options: Options, parameters: dict[str, str], confi
     for name, one in declared.items():
         before = parameters.get(name, one.get("Default", ""))
         if sam_parameters.is_secret(one):
-            parameters[name] = click.prompt(_said(f"Parameter {name}"), hide_input=True, default=before, show_default=False)
+            parameters[name] = click.prompt(
+                _said(f"Parameter {name}"), hide_input=True, default=before, show_default=False
+            )
         else:
             parameters[name] = click.prompt(_said(f"Parameter {name}"), default=str(before))
     click.secho("\t#Shows you resources changes to be deployed and require a 'Y' to initiate deploy")
@@ -116,12 +131,20 @@ def _ask(template: Template, options: Options, parameters: dict[str, str], confi
     else:
         options["capabilities"] = click.prompt(_said("Capabilities"), default=CAPABILITY)
     click.secho("\t#Preserves the state of previously provisioned resources when an operation fails")
-    options["disable_rollback"] = click.confirm(_said("Disable rollback"), default=bool(options.get("disable_rollback", False)))
+    options["disable_rollback"] = click.confirm(
+        _said("Disable rollback"), default=bool(options.get("disable_rollback", False))
+    )
     _ask_of_open_apis(template)
     if click.confirm(_said("Save arguments to configuration file"), default=True):
         name = click.prompt(_said("SAM configuration file"), default=str(file))
         environment = click.prompt(_said("SAM configuration environment"), default=environment)
-        _save(Path(name), environment, options, {key: value for key, value in parameters.items() if key in declared}, declared)
+        _save(
+            Path(name),
+            environment,
+            options,
+            {key: value for key, value in parameters.items() if key in declared},
+            declared,
+        )
 
 
 def _said(text: str) -> str:
@@ -160,7 +183,7 @@ def _save(path: Path, environment: str, options: Options, parameters: dict[str, 
 
 
 def asked_of(
-    stacks: Stacks, template: Template, path: Path, options: Options, parameters: dict[str, str], store: Path
+    stacks: Stacks, template: Template, path: Path, *, options: Options, parameters: dict[str, str], store: Path
 ) -> Asked:
     """Put the template's files into the store, expand it, and give what is asked for."""
     packaged = package.package(template.body, path.parent, Artifacts(store))
@@ -190,13 +213,13 @@ def _for_transform(body: dict[str, Any], given: dict[str, str], before: dict[str
 
 
 def _carry_out(
-    stacks: Stacks, template: Template, path: Path, options: Options, parameters: dict[str, str], store: Path
+    stacks: Stacks, template: Template, path: Path, *, options: Options, parameters: dict[str, str], store: Path
 ) -> None:
     name = str(options["stack_name"])
     _show_values(template, options, parameters, store)
     click.secho("\nInitiating deployment\n=====================", fg="yellow")
     try:
-        asked = asdict(asked_of(stacks, template, path, options, parameters, store))
+        asked = asdict(asked_of(stacks, template, path, options=options, parameters=parameters, store=store))
         click.echo("\nWaiting for changeset to be created..")
         preview = stacks.ask("preview", deploy=asked)
     except NoChanges as error:
@@ -249,7 +272,9 @@ def _failed(template: Template, path: Path, error: TemplateRefused) -> click.Cli
 
 def _show_values(template: Template, options: Options, parameters: dict[str, str], store: Path) -> None:
     declared = template.body.get("Parameters") or {}
-    shown = {key: "*****" if sam_parameters.is_secret(declared.get(key)) else value for key, value in parameters.items()}
+    shown = {
+        key: "*****" if sam_parameters.is_secret(declared.get(key)) else value for key, value in parameters.items()
+    }
     capabilities = options.get("capabilities", ())
     rows = {
         "Stack name": options["stack_name"],
@@ -270,5 +295,3 @@ def _tell_notes(preview: dict[str, Any]) -> None:
         click.secho(f"Left out: {one}", fg="yellow", err=True)
     for one in preview["notes"]:
         click.secho(f"No effect: {one}", fg="yellow", err=True)
-
-

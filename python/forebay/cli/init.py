@@ -22,9 +22,17 @@ RUNTIME: Final = "python3.11"
     type=click.Path(path_type=Path, exists=True),
     help="A directory or zip file in sam's form (cookiecutter) instead of a starter. Hooks are never run.",
 )
-@click.option("-o", "--output-dir", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where the folder goes.")
+@click.option(
+    "-o",
+    "--output-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Where the folder goes.",
+)
 @click.option("--no-interactive", is_flag=True, help="Ask nothing.")
-def init(*, name: str | None, app_template: str | None, location: Path | None, output_dir: Path, no_interactive: bool) -> None:
+def init(
+    *, name: str | None, app_template: str | None, location: Path | None, output_dir: Path, no_interactive: bool
+) -> None:
     """Make a project: a template, a function, and its tests."""
     if no_interactive and (name is None or (app_template is None) == (location is None)):
         raise click.UsageError("with --no-interactive give --name, and --app-template or --location")
@@ -32,7 +40,9 @@ def init(*, name: str | None, app_template: str | None, location: Path | None, o
         click.echo("Which template would you like to use?")
         for at, one in enumerate(starters.NAMES, 1):
             click.echo(f"\t{at} - {starters.TITLES[one]}")
-        app_template = starters.NAMES[click.prompt("Template", type=click.IntRange(1, len(starters.NAMES)), default=1) - 1]
+        app_template = starters.NAMES[
+            click.prompt("Template", type=click.IntRange(1, len(starters.NAMES)), default=1) - 1
+        ]
     if name is None:
         name = click.prompt("\nProject name", default="sam-app")
     folder = output_dir / name
@@ -49,7 +59,9 @@ def init(*, name: str | None, app_template: str | None, location: Path | None, o
         f"    Next steps can be found in the README file at {folder}/README.md\n",
         fg="yellow",
     )
-    click.echo(f"Commands you can use next\n=========================\n[*] cd {folder}\n[*] forebay build\n[*] forebay deploy --guided")
+    click.echo(
+        f"Commands you can use next\n=========================\n[*] cd {folder}\n[*] forebay build\n[*] forebay deploy --guided"
+    )
 
 
 def _from(source: Path, name: str, output_dir: Path) -> Path:

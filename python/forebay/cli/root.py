@@ -13,7 +13,6 @@ from forebay.cli import (
     archive,
     aws,
     backup,
-    build as build_,
     bus,
     completion,
     deploy,
@@ -34,6 +33,9 @@ from forebay.cli import (
     topic,
     why,
     workflow,
+)
+from forebay.cli import (
+    build as build_,
 )
 from forebay.cli.connect import format_error
 from forebay.cli.show import output_option, show

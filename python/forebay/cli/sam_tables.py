@@ -68,7 +68,9 @@ def events_table() -> Table:
 
 def event_row(table: Table, event: dict[str, Any]) -> None:
     """Print an event."""
-    table.row([event["status"], event["type"], event["logical"], event["reason"] or _RULE], status_colour(event["status"]))
+    table.row(
+        [event["status"], event["type"], event["logical"], event["reason"] or _RULE], status_colour(event["status"])
+    )
 
 
 def status_colour(status: str) -> str:
@@ -90,7 +92,11 @@ def outputs(rows: Sequence[dict[str, Any]], stack: str) -> None:
     click.secho("Outputs", fg="yellow")
     click.secho(_RULE * width)
     for row in rows:
-        for heading, value in (("Key", row["key"]), ("Description", row["description"] or _RULE), ("Value", row["value"])):
+        for heading, value in (
+            ("Key", row["key"]),
+            ("Description", row["description"] or _RULE),
+            ("Value", row["value"]),
+        ):
             click.secho(f"{heading:<20}{value}", fg="green")
         click.echo()
     click.secho(_RULE * width)

@@ -54,7 +54,9 @@ def resources(*, name: str, store: Path, output: str) -> None:
 
 @stack.command()
 @click.argument("name")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many, the newest.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many, the newest."
+)
 @store_option
 @output_option
 def events(*, name: str, limit: int, store: Path, output: str) -> None:
@@ -86,7 +88,12 @@ def outputs(*, name: str, store: Path, output: str) -> None:
 
 @stack.command()
 @click.argument("name")
-@click.option("-t", "--template-file", type=click.Path(path_type=Path, dir_okay=False), help="The template; without it, what was built.")
+@click.option(
+    "-t",
+    "--template-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The template; without it, what was built.",
+)
 @store_option
 @output_option
 def diff(*, name: str, template_file: Path | None, store: Path, output: str) -> None:
@@ -95,7 +102,7 @@ def diff(*, name: str, template_file: Path | None, store: Path, output: str) -> 
     template = sam_template.read_file(path)
     with connect_stacks(store) as stacks:
         before = stacks.ask("template", stack=name)
-        asked = asked_of(stacks, template, path, {"stack_name": name}, {}, store)
+        asked = asked_of(stacks, template, path, options={"stack_name": name}, parameters={}, store=store)
         try:
             preview: dict[str, Any] = stacks.ask("preview", deploy=asdict(asked))
         except NoChanges:
