@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import os
-import re
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
-from forebay._model.settings import AppSettings  # noqa: F401  loaded once, outside of what is measured
 from forebay._sam import expansion, template
 from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.package import package
@@ -100,8 +99,3 @@ def get(url):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
-
-
-def output_url(text, key):
-    """Give an output's URL out of what `forebay deploy` printed."""
-    return re.search(rf"Key +{key}\n.*\nValue +(\S+)", text)[1]

@@ -43,7 +43,7 @@ def test_a_stack_becomes_real_is_changed_and_goes(tmp_path):
         assert made["Orders"].endswith(".fifo")
         queue = connection.ask("queue.describe", name=made["Orders"])
         assert (queue["visibility_timeout_ms"], queue["dead_letter_queue"]) == (30_000, made["Failed"])
-        with pytest.raises(NoChanges, match="No changes to deploy. Stack shop is up to date"):
+        with pytest.raises(NoChanges, match=r"No changes to deploy\. Stack shop is up to date"):
             service.begin(asked(QUEUES, store))
         service.begin(asked(QUEUES, store, parameters={"Seconds": "60"}))
         assert asyncio.run(service.run("shop", target)) == "UPDATE_COMPLETE"

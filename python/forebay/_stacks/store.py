@@ -315,6 +315,7 @@ class StackStore:
     def end(self, stack: Stack, state: State, status: str, reason: str | None) -> None:
         """End an operation: the stack is as this state says."""
         with self._commit():
+            statuses = self.statuses(stack.name)
             self._db.execute("DELETE FROM operations WHERE stack = ?", (stack.name,))
             self._db.execute("DELETE FROM resources WHERE stack = ?", (stack.name,))
             if status == "DELETE_COMPLETE":
@@ -322,7 +323,8 @@ class StackStore:
                 self._db.execute("DELETE FROM stacks WHERE name = ?", (stack.name,))
             else:
                 for place, one in enumerate(state.resources.values()):
-                    self._put_resource(stack.name, one, place, "CREATE_COMPLETE")
+                    known, _ = statuses.get(one.logical, ("CREATE_COMPLETE", 0))
+                    self._put_resource(stack.name, one, place, known)
                 self._db.execute("DELETE FROM secrets WHERE stack = ?", (stack.name,))
                 self._put_secrets(stack.name, NOW, state.secrets)
                 self._put_stack(_with(stack, state), status, reason)

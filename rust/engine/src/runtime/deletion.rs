@@ -98,3 +98,87 @@ impl Rooms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::runtime::test_engine::{queue, TestEngine};
+
+    fn with_versions() -> TestEngine {
+        let engine = TestEngine::new();
+        for name in ["price", "price:1", "price:2", "other"] {
+            engine.register(json!({"kind": "function", "name": name, "isolation": "task"}));
+        }
+        engine.json("alias.declare", &json!({"function": "price", "name": "live", "version": "2"}));
+        engine
+    }
+
+    fn names(engine: &TestEngine) -> Vec<String> {
+        let listed = engine.json("functions.list", &json!({}));
+        listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn refused(engine: &TestEngine, name: &str) -> String {
+        engine.asked("function.delete", &json!({"name": name})).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_function_goes_with_its_versions_and_aliases_and_its_name_is_free() {
+        let engine = with_versions();
+        engine.json("function.delete", &json!({"name": "price"}));
+        assert_eq!(names(&engine), ["other"]);
+        assert!(refused(&engine, "price").contains("there is no function"));
+        engine.register(json!({"kind": "function", "name": "price", "isolation": "task"}));
+        let described = engine.json("function.describe", &json!({"name": "price"}));
+        assert_eq!((&described["versions"], &described["aliases"]), (&json!([]), &json!([])));
+    }
+
+    #[test]
+    fn what_was_set_aside_for_it_is_free_again() {
+        let engine = with_versions();
+        let limited = json!({"kind": "function", "name": "price", "isolation": "task", "reserved_concurrency": 5});
+        engine.register(limited);
+        assert_eq!(engine.json("account.describe", &json!({}))["claimed"], 5);
+        engine.json("function.delete", &json!({"name": "price"}));
+        assert_eq!(engine.json("account.describe", &json!({}))["claimed"], 0);
+    }
+
+    #[test]
+    fn a_version_stays_while_an_alias_points_to_it() {
+        let engine = with_versions();
+        assert!(refused(&engine, "price:2").contains("is pointed to by alias"));
+        engine.json("function.delete", &json!({"name": "price:1"}));
+        engine.json("function.delete", &json!({"name": "price:live"}));
+        engine.json("function.delete", &json!({"name": "price:2"}));
+        assert!(refused(&engine, "price:2").contains("Function not found"));
+        assert_eq!(engine.json("function.describe", &json!({"name": "price"}))["versions"], json!([]));
+    }
+
+    #[test]
+    fn a_function_stays_while_a_mapping_reads_for_it() {
+        let engine = with_versions();
+        let _queue = engine.ask("queue.declare", &queue("orders"));
+        let row = json!({
+            "queue": "orders", "function": "price", "batch_size": 10, "maximum_batching_window_ms": 0,
+            "report_batch_item_failures": false, "filters": [], "strict_lambda": false, "enabled": true,
+        });
+        let _durable = engine.ask("mapping.declare", &row);
+        assert!(refused(&engine, "price").contains("delete that mapping first"));
+        engine.json("function.delete", &json!({"name": "other"}));
+    }
+
+    #[test]
+    fn an_api_is_served_until_it_is_deleted() {
+        let engine = with_versions();
+        let routes = json!([{"key": "GET /", "target": {"function": "price"}}]);
+        engine.json("api.declare", &json!({"definition": {"name": "shop", "routes": routes}}));
+        engine.json("api.delete", &json!({"name": "shop"}));
+        assert_eq!(engine.json("api.list", &json!({})), json!([]));
+        assert!(engine
+            .asked("api.delete", &json!({"name": "shop"}))
+            .unwrap_err()
+            .to_string()
+            .contains("there is no API"));
+    }
+}
