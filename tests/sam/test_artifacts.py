@@ -1,5 +1,6 @@
 """Code that is taken into a store: the same code has the same key, and a zip file is not trusted."""
 
+import os
 import stat
 import zipfile
 
@@ -67,6 +68,19 @@ def test_a_zip_file_with_too_many_entries_is_refused(tmp_path, monkeypatch):
     source = zip_of(tmp_path / "many.zip", *((f"f{n}", "", 0o644) for n in range(11)))
     with pytest.raises(TemplateRefused, match="more than 10 files"):
         Artifacts(tmp_path / "store").add(source)
+
+
+def test_code_that_no_stack_has_goes_after_an_hour(tmp_path):
+    (tmp_path / "a.py").write_text("a")
+    (tmp_path / "b.py").write_text("b")
+    kept = Artifacts(tmp_path / "store")
+    used, unused, inline = kept.add(tmp_path / "a.py"), kept.add(tmp_path / "b.py"), kept.add_text("c")
+    kept.sweep(used)
+    assert all(kept.path(key).exists() for key in (used, unused, inline))
+    for key in (used, unused, inline):
+        os.utime(kept.path(key), (0, 0))
+    kept.sweep(f'{{"S3Key": "{used}"}}')
+    assert [kept.path(key).exists() for key in (used, unused, inline)] == [True, False, True]
 
 
 def test_what_is_not_there_is_named(tmp_path):

@@ -227,7 +227,7 @@ Outputs:
             assert secret not in str(host.carry_out(service, question, lambda _: None))
         told = host.carry_out(service, {"operation": "describe", "stack": "shop"}, lambda _: None)["answer"]
         assert told["outputs"][0]["value"] == "mysql://root:****@db"
-        (declaration,) = (one for _, one, _ in service.declarations())
+        (declaration,) = service.declarations("shop").values()
         assert secret not in str(declaration)
         # Another value is a change, and the deploy that gives none keeps it.
         service.begin(asked(text, store, parameters={"Password": "another-one"}))

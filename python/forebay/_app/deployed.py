@@ -87,7 +87,7 @@ class Registers(Protocol):
 class Stacks(Protocol):
     """What deploys stacks into an app."""
 
-    def declare(self, app: Registers) -> Iterable[tuple[object, asyncio.Future[bytes]]]:
+    def declare(self, app: Registers) -> None:
         """Declare everything that is deployed to an engine that is new, and deploy into it from now on."""
 
     def close(self) -> None:

@@ -205,7 +205,7 @@ class AppRun:
             answers += self._add_subscriptions("function")
             answers += [(api, self._add_api(api)) for api in declared.all_apis()]
             if declared.stacks is not None:
-                answers += declared.stacks.declare(self)
+                declared.stacks.declare(self)
             engine.start()
         return answers
 

@@ -79,6 +79,8 @@ class Scope:
         if isinstance(value, list):
             found = [self.resolve(one) for one in value]
             return [one for one in found if one is not NO_VALUE]
+        if isinstance(value, str) and "{{resolve:" in value:
+            raise _error("{{resolve:…}} is not served: give the value as a parameter, a secret one with NoEcho")
         if not isinstance(value, dict):
             return value
         kind, given = _only(value)

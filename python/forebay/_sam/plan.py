@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
     from forebay._sam.parameters import Parameters
 
+MALFORMED: Final = (AttributeError, KeyError, TypeError, IndexError)
+"""What reading a text as a mapping, or the other way round, ends in."""
 REFUSED_SECTIONS: Final = {"Hooks": "hooks are not served", "Rules": "rules of parameters are not served"}
+_REST: Final = "REST APIs are not deployed: use an HTTP API (events of type HttpApi, AWS::Serverless::HttpApi)"
+UNSERVED: Final = {
+    **dict.fromkeys(("AWS::ApiGateway::RestApi", "AWS::ApiGateway::Stage", "AWS::ApiGateway::Deployment"), _REST),
+    "AWS::CloudFormation::Stack": "nested stacks are not deployed: deploy its template by itself",
+    "AWS::CloudFormation::CustomResource": "custom resources are not served",
+    "AWS::SecretsManager::Secret": "give the value as a parameter with NoEcho",
+}
+"""Why types that users have are not served, and what to do."""
 _ATTRIBUTES: Final = frozenset(
     {
         *("Type", "Properties", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy"),
@@ -236,9 +246,8 @@ class _Planner:
         for name, one in wanted.items():
             kind = self._types.get(one["Type"])
             if kind is None:
-                self._reasons.append(
-                    f"{name}: {one['Type']} is not served: leave it out, or deploy with --skip-unsupported"
-                )
+                why = UNSERVED.get(one["Type"], "leave it out, or deploy with --skip-unsupported")
+                self._reasons.append(f"{name}: {one['Type']} is not served: {why}")
                 continue
             unknown = sorted(set(one) - _ATTRIBUTES)
             self._reasons += [f"{name}: Invalid template resource property '{key}'" for key in unknown]
@@ -246,7 +255,8 @@ class _Planner:
             if not isinstance(properties, dict):
                 self._reasons.append(f"{name}: Properties is a mapping")
                 continue
-            self._reasons += [f"{name}.{key}: {why}" for key, why in kind.refusals(properties)]
+            refused = self._try(lambda kind=kind, properties=properties: list(kind.refusals(properties)), name)  # type: ignore[misc]
+            self._reasons += [f"{name}.{key}: {why}" for key, why in refused or ()]
             self._notes += [f"{name}.{key}: {why}" for key, why in kind.notes(properties)]
         self._refuse()
         return wanted
@@ -255,20 +265,22 @@ class _Planner:
         return "Condition" not in one or bool(self._try(partial(self._scope.condition, one["Condition"])))
 
     def _references(self, wanted: Mapping[str, dict[str, Any]]) -> dict[str, list[str]]:
-        found = {}
-        for name, one in wanted.items():
-            depends = one.get("DependsOn", [])
-            named = list(intrinsics.references(one.get("Properties") or {}, self._scope))
-            asked = [*(depends if isinstance(depends, list) else [depends]), *named]
-            unknown = sorted(
-                {each for each in asked if each not in wanted and each not in self._scope.values} - {"AWS::NoValue"}
-            )
-            if unknown:
-                text = f"Template format error: Unresolved resource dependencies [{', '.join(unknown)}] in the Resources block"
-                self._reasons.append(f"{text} of the template")
-            found[name] = [each for each in asked if each in wanted and each != name]
+        found = {name: self._try(partial(self._asked, name, one, wanted), name) for name, one in wanted.items()}
         self._refuse()
         return found
+
+    def _asked(self, name: str, one: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+        depends = one.get("DependsOn", [])
+        named = list(intrinsics.references(one.get("Properties") or {}, self._scope))
+        asked = [*(depends if isinstance(depends, list) else [depends]), *named]
+        known = {*wanted, *self._scope.values, "AWS::NoValue"}
+        unknown = sorted({str(each) for each in asked if each not in known})
+        if unknown:
+            text = (
+                f"Template format error: Unresolved resource dependencies [{', '.join(unknown)}] in the Resources block"
+            )
+            self._reasons.append(f"{text} of the template")
+        return [each for each in asked if each in wanted and each != name]
 
     def _take(self, name: str, one: Mapping[str, Any]) -> None:
         kind = self._types[one["Type"]]
@@ -347,7 +359,9 @@ class _Planner:
         except (TemplateRefused, ValueError) as error:
             reasons = error.reasons if isinstance(error, TemplateRefused) else (str(error),)
             self._reasons += [f"{where}: {reason}" if where else reason for reason in reasons]
-            return None
+        except MALFORMED as error:
+            self._reasons.append(f"{where}: a property has another form than it should: {error!r}")
+        return None
 
     def _refuse(self) -> None:
         if self._reasons:

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,9 @@ BYTES_MAX: Final = 250 * 1024 * 1024
 ENTRIES_MAX: Final = 100_000
 _LEFT_OUT: Final = frozenset({"__pycache__", ".git", ".aws-sam"})
 _KEY_LETTERS: Final = 32
+_INLINE: Final = "inline-"
+NEW_SECONDS: Final = 3600.0
+"""How long code is kept that no stack has."""
 _COPIED_BYTES: Final = 1 << 20
 
 
@@ -67,10 +71,17 @@ class Artifacts:
             whole = Path(temporary) / "code"
             whole.mkdir()
             (whole / "index.py").write_text(text)
-            return self._take(whole)
+            return self._take(whole, _INLINE)
 
-    def _take(self, whole: Path) -> str:
-        key = _digest(whole)
+    def sweep(self, used: str) -> None:
+        """Remove code that no text of these names. What is new stays: a deploy that has not begun may be about to name it."""
+        oldest = time.time() - NEW_SECONDS
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            if path.stat().st_mtime < oldest and not path.name.startswith(_INLINE) and path.name not in used:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _take(self, whole: Path, prefix: str = "") -> str:
+        key = prefix + _digest(whole)
         try:
             whole.rename(self._folder / key)
         except OSError:

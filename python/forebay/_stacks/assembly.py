@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model.names import LATEST
+from forebay._sam.errors import TemplateRefused
+from forebay._sam.plan import MALFORMED
 from forebay._stacks import apis, functions, messaging
 from forebay._stacks.kind import Request, function_of
+from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -43,6 +46,21 @@ def assemble(resources: Mapping[str, Resource]) -> dict[str, Declaration]:
     """
     order = {name: at for at, name in enumerate(resources)}
     return dict((*_functions(resources, order), *_of_functions(resources), *_apis(resources, order)))
+
+
+def check_assembly(resources: Mapping[str, Resource]) -> None:
+    """Refuse resources that make something which cannot be declared.
+
+    Raises:
+        TemplateRefused: says what.
+
+    """
+    try:
+        assemble(resources)
+    except InvalidParameterValue as error:
+        raise TemplateRefused([str(error)]) from None
+    except MALFORMED as error:
+        raise TemplateRefused([f"a property has another form than it should: {error!r}"]) from None
 
 
 def _functions(resources: Mapping[str, Resource], order: Mapping[str, int]) -> Iterator[tuple[str, Declaration]]:

@@ -25,9 +25,10 @@ from forebay._wire import payload
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from forebay._app.deployed import Registers
+    from forebay._stacks.assembly import Declaration
     from forebay._stacks.kind import Request
     from forebay._stacks.service import Place
 
@@ -118,26 +119,39 @@ class Host:
 
     # --- what an app asks of it
 
-    def declare(self, app: Registers) -> Iterable[tuple[object, asyncio.Future[bytes]]]:
-        """Declare what is deployed, go on with what was interrupted, and answer from now on."""
+    def declare(self, app: Registers) -> None:
+        """Declare what is deployed, go on with what was interrupted, and answer from now on.
+
+        What cannot be declared is logged: the app and its other stacks run on.
+        """
         if self._service is None:
             self._service = Service(StackStore(self._directory), self._place)
         self._target = target = AppTarget(app, Artifacts(self._directory), self._place, self._more)
-        answers = list(self._declare(app, target, self._service))
-        self._start(self._open(target))
-        return answers
-
-    def _declare(
-        self, app: Registers, target: AppTarget, service: Service
-    ) -> Iterator[tuple[object, asyncio.Future[bytes]]]:
-        for stack, one, secrets in service.declarations():
+        for stack in self._service.store.stacks():
             if (stack.region, stack.account) != (self._place.region, self._place.account):
                 text = "stack %s was deployed for %s in %s and is not served: this app is %s in %s"
                 log.error(text, stack.name, stack.account, stack.region, self._place.account, self._place.region)
-            elif isinstance(one.what, Deployed):
+                continue
+            for name, one in self._service.declarations(stack.name).items():
+                self._declare(app, target, one, (f"{stack.name}: {name}", stack.parameters.secrets))
+        self._start(self._open(target))
+
+    def _declare(
+        self, app: Registers, target: AppTarget, one: Declaration, named: tuple[str, Mapping[str, str]]
+    ) -> None:
+        name, secrets = named
+
+        def check(answer: asyncio.Future[bytes]) -> None:
+            if not answer.cancelled() and answer.exception() is not None:
+                log.error("%s is not served: %s", name, secret.shown(str(answer.exception())))
+
+        if isinstance(one.what, Deployed):
+            try:
                 app.register(target.ready(revealed(one.what, secrets)))
-            else:
-                yield one.what, app.request(one.what.verb, secret.revealed(one.what.fields, secrets))
+            except ForebayError as error:
+                log.error("%s is not served: %s", name, secret.shown(str(error)))  # noqa: TRY400  it says all
+        else:
+            app.request(one.what.verb, secret.revealed(one.what.fields, secrets)).add_done_callback(check)
 
     async def _open(self, target: AppTarget) -> None:
         service = self._service
@@ -197,6 +211,7 @@ class Host:
     async def _run(self, service: Service, name: str, target: AppTarget) -> None:
         async with self._busy:
             status = await service.run(name, target)
+        await asyncio.to_thread(Artifacts(self._directory).sweep, service.store.all_resources())
         log.info("stack %s: %s", name, status)
 
 

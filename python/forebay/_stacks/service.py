@@ -16,7 +16,7 @@ from forebay._sam import secret
 from forebay._sam.errors import NoChanges, TemplateRefused
 from forebay._sam.parameters import Parameters
 from forebay._sam.plan import Plan, World
-from forebay._stacks.assembly import assemble
+from forebay._stacks.assembly import assemble, check_assembly
 from forebay._stacks.inert import PARAMETER
 from forebay._stacks.operation import CLEANUP, FORWARD, Runs, Target
 from forebay._stacks.store import Operation, Stack, StackStore, State, now_ms
@@ -128,7 +128,7 @@ class Service:
             resources=preview.plan.resources,
             outputs=preview.plan.outputs,
         )
-        assemble(after.resources)
+        check_assembly(after.resources)
         before = self._state(stack) if preview.kind == "UPDATE" else _NOTHING
         operation = Operation(
             stack=stack.name,
@@ -187,14 +187,9 @@ class Service:
         """Carry on every operation that was interrupted; give the stacks and their status."""
         return [(one.stack, await self.run(one.stack, target, resumed=True)) for one in self.store.operations()]
 
-    def declarations(self) -> list[tuple[Stack, Declaration, Mapping[str, str]]]:
-        """Give what is to be declared to an engine that starts, of every stack as it is deployed, with the stack's secrets."""
-        found: list[tuple[Stack, Declaration, Mapping[str, str]]] = []
-        for stack in self.store.stacks():
-            resources = self.store.resources(stack.name)
-            for one in assemble(resources).values():
-                found.append((stack, one, stack.parameters.secrets))  # noqa: PERF401  a comprehension of two loops hides the pairs
-        return found
+    def declarations(self, name: str) -> dict[str, Declaration]:
+        """Give what of a stack is to be declared to an engine that starts. A secret is its mark."""
+        return assemble(self.store.resources(name))
 
     # --- inside
 

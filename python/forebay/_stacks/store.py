@@ -235,6 +235,12 @@ class StackStore:
         states = {side: _state(fields[side], secrets) for side, secrets in sides.items()}
         return Operation(**{**fields, "keeps": bool(fields["keeps"]), **states})
 
+    def all_resources(self) -> str:
+        """Give what is kept of all resources, and of those that operations bring or take away, as one text."""
+        kept = self._db.execute("SELECT resource FROM resources")
+        under_way = self._db.execute("SELECT before || after FROM operations")
+        return "\n".join(text for (text,) in (*kept, *under_way))
+
     def last_number(self, name: str) -> int:
         """Give the last number that a function's versions had."""
         row = self._db.execute("SELECT last FROM numbers WHERE name = ?", (name,)).fetchone()

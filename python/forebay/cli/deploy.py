@@ -73,7 +73,10 @@ def deploy(
 ) -> None:
     """Deploy a template into the app that runs on the store, or into the store: `forebay run` then serves it."""
     options = samconfig.read(config_file, COMMAND, config_env)
-    options |= {name: value for name, value in given.items() if value not in (None, (), False)}
+    unset = {"no_fail_on_empty_changeset", "skip_unsupported"}
+    options |= {
+        name: value for name, value in given.items() if value not in (None, ()) and (value or name not in unset)
+    }
     path = template_path(template_file if template_file is not None else _configured(options))
     template = sam_template.read_file(path)
     with connect_stacks(store, options.get("region")) as stacks:
@@ -287,6 +290,8 @@ def _show_values(template: Template, options: Options, parameters: dict[str, str
     }
     click.secho("\n\tDeploying with following values\n\t===============================", fg="yellow")
     for name, value in rows.items():
+        if value is None:
+            continue
         click.echo(f"\t{name:<28} : {value}")
 
 
