@@ -17,7 +17,7 @@ CONDITIONS = {
     "Round": {"Condition": "About"},
     "About": {"Condition": "Round"},
 }
-QUEUE = {"Ref": "http://q", "Arn": "arn:q"}
+QUEUE = {"Ref": "http://q.example.com", "Arn": "arn:q"}
 SCOPE = {
     "values": {
         "Stage": "production",
@@ -38,7 +38,7 @@ SCOPE = {
     ("value", "resolved"),
     [
         ({"Ref": "Stage"}, "production"),
-        ({"Ref": "Queue"}, "http://q"),
+        ({"Ref": "Queue"}, "http://q.example.com"),
         ({"Fn::GetAtt": ["Queue", "Arn"]}, "arn:q"),
         ({"Fn::GetAtt": "Queue.Arn"}, "arn:q"),
         ({"Fn::Sub": "${Stage}-${Queue.Arn}-${!Kept}"}, "production-arn:q-${Kept}"),
@@ -114,14 +114,14 @@ DECLARED = {
 
 
 def test_parameters_have_their_defaults_and_types():
-    read = parameters.read(DECLARED, {"Size": "7"}, None, {"/shop/url": "http://shop"})
+    read = parameters.read(DECLARED, {"Size": "7"}, None, {"/shop/url": "http://shop.example.com"})
     assert read.values == {
         "Stage": "test",
         "Size": "7",
         "Names": ["a", "b"],
         "Word": "abc",
         "Password": secret.mark("Password"),
-        "Stored": "http://shop",
+        "Stored": "http://shop.example.com",
     }
     assert read.secrets == {"Password": "12345678"}
     assert "12345678" not in str(read.given)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._sam.errors import TemplateRefused
+from forebay._sam.plan import is_resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,9 +46,7 @@ def _check_resources(body: dict[str, Any]) -> None:
         raise TemplateRefused(["Template format error: At least one Resources member must be defined."])
     if len(resources) > RESOURCES_MAX:
         raise TemplateRefused([f"Resources: there are {len(resources)}, at most {RESOURCES_MAX} are allowed"])
-    wrong = [
-        name for name, one in resources.items() if not isinstance(one, dict) or not isinstance(one.get("Type"), str)
-    ]
+    wrong = [name for name, one in resources.items() if not is_resource(one)]
     if wrong:
         raise TemplateRefused([f"Template format error: [/Resources/{name}] needs a Type" for name in wrong])
 

@@ -222,8 +222,11 @@ class _Planner:
 
     def plan(self) -> Plan:
         wanted = self._wanted()
-        for name in _in_order(wanted, self._references(wanted)):
-            self._take(name, wanted[name])
+        references = self._references(wanted)
+        for name in _in_order(wanted, references):
+            # What refers to something that was refused is not told of: it may be right.
+            if all(each in self._done for each in references[name]):
+                self._take(name, wanted[name])
         self._refuse()
         outputs = self._outputs()
         self._refuse()
@@ -242,6 +245,9 @@ class _Planner:
             if self._body.get(section):
                 self._reasons.append(f"{section}: {why}")
         resources = _section(self._body, "Resources")
+        wrong = [name for name, one in resources.items() if not is_resource(one)]
+        self._reasons += [f"Template format error: [/Resources/{name}] needs a Type" for name in wrong]
+        self._refuse()
         wanted = {name: one for name, one in resources.items() if self._holds(one)}
         for name, one in wanted.items():
             kind = self._types.get(one["Type"])
@@ -310,7 +316,7 @@ class _Planner:
             physical=physical,
             properties=properties,
             attributes=attributes,
-            keep_deleted=deletion in {"Retain", "RetainExceptOnCreate"},
+            keep_deleted=deletion in ("Retain", "RetainExceptOnCreate"),  # noqa: PLR6201  it may be anything
             keep_replaced=one.get("UpdateReplacePolicy") == "Retain",
             secrets=self._digest(properties),
         )
@@ -366,6 +372,11 @@ class _Planner:
     def _refuse(self) -> None:
         if self._reasons:
             raise TemplateRefused(dict.fromkeys(self._reasons))
+
+
+def is_resource(one: Any) -> bool:
+    """Whether something has the form of a resource."""
+    return isinstance(one, dict) and isinstance(one.get("Type"), str)
 
 
 def without(body: Mapping[str, Any], types: Mapping[str, ResourceType]) -> tuple[dict[str, Any], tuple[str, ...]]:

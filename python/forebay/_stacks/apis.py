@@ -204,7 +204,10 @@ def declare(whole: Definition) -> Request:
 
 def _api_given(name: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
     kind = "websocket" if _protocol(properties) == "WEBSOCKET" else "http"
-    id_ = _core.check_api(world.app, payload.dumps({"name": name, "kind": kind}))
+    bare = {"name": name, "kind": kind}
+    if kind == "websocket":
+        bare["selection"] = str(properties.get("RouteSelectionExpression", "$request.body.action"))
+    id_ = _core.check_api(world.app, payload.dumps(bare))
     routes_of_body(properties.get("Body") or {})
     authorizers_of_body(properties.get("Body") or {})
     scheme = "wss" if kind == "websocket" else "https"
