@@ -316,7 +316,7 @@ class _Planner:
             physical=physical,
             properties=properties,
             attributes=attributes,
-            keep_deleted=deletion in ("Retain", "RetainExceptOnCreate"),  # noqa: PLR6201  it may be anything
+            keep_deleted=deletion in ("Retain", "RetainExceptOnCreate"),
             keep_replaced=one.get("UpdateReplacePolicy") == "Retain",
             secrets=self._digest(properties),
         )

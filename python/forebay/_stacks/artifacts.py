@@ -24,7 +24,7 @@ FOLDER: Final = "stacks"
 BYTES_MAX: Final = 250 * 1024 * 1024
 """Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 ENTRIES_MAX: Final = 100_000
-_LEFT_OUT: Final = frozenset({"__pycache__", ".git", ".aws-sam"})
+_LEFT_OUT: Final = frozenset({"__pycache__", ".git", ".aws-sam", ".venv"})
 _KEY_LETTERS: Final = 32
 _INLINE: Final = "inline-"
 NEW_SECONDS: Final = 3600.0
@@ -101,10 +101,15 @@ def _copy(source: Path, into: Path) -> None:
         target.chmod(path.stat().st_mode & 0o755)
 
 
+def is_left_out(path: Path) -> bool:
+    """Whether a directory is no part of code: what tools keep there, and stores."""
+    return path.name in _LEFT_OUT or (path / "forebay.db").exists()
+
+
 def _files(source: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the files of a directory, in order; a link is followed to a file and to no directory."""
     for folder, folders, files in os.walk(source):
-        folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
+        folders[:] = sorted(name for name in folders if not is_left_out(Path(folder) / name))
         for name in sorted(files):
             path = Path(folder) / name
             if path.is_file():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model.names import LATEST
 from forebay._sam.errors import TemplateRefused
 from forebay._sam.plan import MALFORMED
 from forebay._stacks import apis, functions, messaging
+from forebay._stacks.functions import Deployed
 from forebay._stacks.kind import Request, function_of
 from forebay.errors import InvalidParameterValue
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from forebay._sam.plan import Resource
-    from forebay._stacks.functions import Deployed
 
 WHOLE: Final[Mapping[str, Any]] = {}
 
@@ -45,7 +45,24 @@ def assemble(resources: Mapping[str, Resource]) -> dict[str, Declaration]:
 
     """
     order = {name: at for at, name in enumerate(resources)}
-    return dict((*_functions(resources, order), *_of_functions(resources), *_apis(resources, order)))
+    found = dict(_functions(resources, order))
+    # What is declared for a function comes behind all that the function is made of.
+    last = {one.undo.fields["name"].split(":")[0]: one.trigger for one in found.values()}
+    for name, one in (*_of_functions(resources), *_apis(resources, order)):
+        behind = [last[function] for function in _functions_of(one.what) if function in last]
+        found[name] = replace(one, trigger=_last([one.trigger, *behind], order))
+    return found
+
+
+def _functions_of(what: Deployed | Request) -> set[str]:
+    """Give the functions that a declaration names."""
+    if isinstance(what, Deployed):
+        return set()
+    named = [what.fields.get("function")]
+    definition = what.fields.get("definition", WHOLE)
+    named += [route["target"].get("function") for route in definition.get("routes", ())]
+    named += [one["by"]["lambda"]["function"] for one in definition.get("authorizers", ()) if "lambda" in one["by"]]
+    return {name.split(":")[0] for name in named if name is not None}
 
 
 def check_assembly(resources: Mapping[str, Resource]) -> None:
@@ -107,17 +124,8 @@ def _apis(resources: Mapping[str, Resource], order: Mapping[str, int]) -> Iterat
         whole = apis.definition(one, parts)
         mine = [part.logical for part in parts if part.properties.get("ApiId") == one.attributes["Ref"]]
         undo = Request("api.delete", {"name": str(one.attributes["Ref"])})
-        trigger = _last([one.logical, *mine, *_targets(whole, resources)], order)
+        trigger = _last([one.logical, *mine], order)
         yield f"api {one.physical}", Declaration(trigger=trigger, what=apis.declare(whole), undo=undo)
-
-
-def _targets(whole: apis.Definition, resources: Mapping[str, Resource]) -> list[str]:
-    """Give the logical ids of the functions that an API asks: they are declared first."""
-    asked = {route["target"].get("function") for route in whole["routes"]}
-    asked |= {one["by"]["lambda"]["function"] for one in whole["authorizers"] if "lambda" in one["by"]}
-    bare = {name.split(":")[0] for name in asked if name is not None}
-    kinds = {functions.FUNCTION.type, functions.ALIAS.type}
-    return [one.logical for one in resources.values() if one.type in kinds and one.physical.split(":")[0] in bare]
 
 
 def _of(resources: Mapping[str, Resource], type_: str) -> Iterator[Resource]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._sam.errors import TemplateRefused
 from forebay._stacks import package
+from forebay._stacks.artifacts import is_left_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +23,6 @@ CACHE: Final = Path(".aws-sam") / "forebay-cache"
 TEMPLATE: Final = "template.yaml"
 MANIFEST: Final = "requirements.txt"
 PIP_SECONDS: Final = 900.0
-_LEFT_OUT: Final = shutil.ignore_patterns("__pycache__", ".git", ".aws-sam", "*.pyc", ".venv")
 _TYPES: Final = (package.SERVERLESS_FUNCTION, "AWS::Lambda::Function")
 
 
@@ -86,8 +86,12 @@ def _build_function(
     if str(properties.get("Runtime", runtime)).startswith("python"):
         _install(name, source / MANIFEST, target, folder, say)
     say(" Running PythonPipBuilder:CopySource" if (source / MANIFEST).exists() else " Running CopySource")
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=_LEFT_OUT)
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=_left_out)
     properties[key] = name
+
+
+def _left_out(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if is_left_out(Path(folder) / name)]
 
 
 def _install(name: str, manifest: Path, target: Path, folder: Path, say: Callable[[str], None]) -> None:

@@ -150,10 +150,13 @@ class Runs:
         secrets = (state or self._operation.after).secrets
         for name in [name for name, one in pending.items() if which(one)]:
             what = pending[name].what
-            if isinstance(what, Deployed):
-                await self._target.register(revealed(what, secrets))
-            elif self._target.is_live:
-                await self._target.request(Request(what.verb, secret.revealed(what.fields, secrets)))
+            try:
+                if isinstance(what, Deployed):
+                    await self._target.register(revealed(what, secrets))
+                elif self._target.is_live:
+                    await self._target.request(Request(what.verb, secret.revealed(what.fields, secrets)))
+            except ForebayError as error:
+                raise ForebayError(f"{name}: {error}") from error
             del pending[name]
 
     # --- cleanup
