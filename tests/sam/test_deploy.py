@@ -1,17 +1,22 @@
 """Deploys into a store: what comes of templates, and what of those that fail."""
 
 import asyncio
+import shutil
 import sqlite3
 import stat
+from pathlib import Path
 
 import pytest
-from deploying import PLACE, asked, deploy, deployer
+from deploying import PLACE, asked, deploy, deployer, forebay
 
 from forebay._sam.errors import NoChanges, TemplateRefused
 from forebay._stacks import host
 from forebay._stacks.store import FORMAT, StackStore
 from forebay.errors import ResourceNotFound, StoreNewerFormat
 
+pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "stacks-v1.db"
 QUEUES = """
 Parameters:
   Seconds: {Type: Number, Default: 30}
@@ -267,6 +272,37 @@ Resources:
         assert asyncio.run(service.run("shop", target)) == "UPDATE_ROLLBACK_COMPLETE"
         assert "Handler 'handler' missing on module 'index'" in service.store.stack("shop").reason
         assert service.store.resources("shop") == before
+
+
+def test_a_backup_has_the_stacks_and_their_code(tmp_path):
+    store, copy = tmp_path / "store", tmp_path / "copy"
+    text = "Resources: {F: {Type: AWS::Lambda::Function, Properties: {Runtime: python3.11, Handler: app.handler, Role: x, Code: src}}}"
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "app.py").write_text("def handler(event, context): pass\n")
+    assert deploy(text, store, tmp_path) == "CREATE_COMPLETE"
+    forebay("backup", copy, "--store", store)
+    with deployer(copy) as (service, _, _):
+        (function,) = service.store.resources("shop").values()
+        code = copy / "stacks" / function.properties["Code"]["S3Key"] / "app.py"
+        assert code.read_text() == "def handler(event, context): pass\n"
+
+
+def test_the_file_of_the_first_format_is_read(tmp_path):
+    """The golden file is what a stack "shop" of two queues and an export left, with a secret."""
+    shutil.copyfile(GOLDEN, tmp_path / "stacks.db")
+    kept = StackStore(tmp_path)
+    try:
+        stack = kept.stack("shop")
+        assert (stack.status, stack.region, stack.parameters.secrets) == (
+            "CREATE_COMPLETE",
+            "us-east-1",
+            {"Word": "swordfish"},
+        )
+        assert list(kept.resources("shop")) == ["Failed", "Orders"]
+        assert [(one.key, one.export) for one in stack.outputs] == [("Orders", "orders")]
+        assert len(kept.events(stack.id)) == 6
+    finally:
+        kept.close()
 
 
 def test_a_file_of_a_newer_release_is_refused_and_stays_as_it_is(tmp_path):

@@ -1,10 +1,20 @@
 """A deploy that is killed at any of its steps: the next command carries it on, and ends in the old stack or in the new one."""
 
 import asyncio
+import contextlib
 import itertools
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 
 import pytest
-from deploying import Killed, asked, deploy, deployer
+from deploying import ENVIRONMENT, Killed, asked, deploy, deployer, forebay, serving, until
+
+pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
 
 QUEUES, TOPICS = 30, 20
 
@@ -49,7 +59,6 @@ def points_of(store, text):
     return len(passed)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("after", "ends"),
     [
@@ -99,3 +108,42 @@ def prepare(store):
         }
         more = {"content_based_deduplication": False, "deduplication_scope": "queue", "dead_letter_queue": None}
         connection.ask("queue.declare", name="taken", **fields, **more)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.05, 0.2])
+def test_an_app_that_is_killed_while_it_deploys_goes_on_at_its_next_start(tmp_path, after):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "app.py").write_text("def handler(event, context):\n    return 'served'\n")
+    lines = ["Resources:"]
+    lines += [f"  Q{number}: {{Type: AWS::SQS::Queue}}" for number in range(40)]
+    lines += [
+        f"  F{number}: {{Type: AWS::Lambda::Function, Properties: {{FunctionName: f{number}, Runtime: python3.11, Handler: app.handler, Role: x, Code: src}}}}"
+        for number in range(3)
+    ]
+    (tmp_path / "template.yaml").write_text("\n".join(lines))
+    store = tmp_path / "data"
+    store.mkdir()
+    with serving(store, cwd=tmp_path):
+        command = [sys.executable, "-m", "forebay.cli", "deploy", "--stack-name", "shop"]
+        deploying = subprocess.Popen(
+            command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(lambda: begun(store))
+        time.sleep(after)
+        os.kill(int((store / "lock").read_text()), signal.SIGKILL)
+        deploying.wait(60)
+    with serving(store, cwd=tmp_path):
+        until(lambda: "CREATE_COMPLETE" in forebay("stack", "list", cwd=tmp_path).stdout, 60)
+        assert len(json.loads(forebay("queue", "list", "--output", "json", cwd=tmp_path).stdout)) == 40
+        for number in range(3):
+            assert (
+                json.loads(forebay("invoke", f"f{number}", "{}", "--output", "json", cwd=tmp_path).stdout) == "served"
+            )
+
+
+def begun(store):
+    """Whether an operation is under way."""
+    if not (store / "stacks.db").exists():
+        return False
+    with contextlib.closing(sqlite3.connect(store / "stacks.db")) as database:
+        return database.execute("SELECT count(*) FROM operations WHERE position > 1").fetchone()[0] > 0

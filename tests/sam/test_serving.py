@@ -10,6 +10,8 @@ from deploying import ENVIRONMENT, forebay, get, serving, until
 
 from forebay._sam import starters
 
+pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
+
 
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as free:

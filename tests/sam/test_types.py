@@ -3,7 +3,10 @@
 import json
 import socket
 
+import pytest
 from deploying import forebay, get, serving, until
+
+pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
 
 TEMPLATE = """
 Transform: AWS::Serverless-2016-10-31

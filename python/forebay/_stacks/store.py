@@ -154,6 +154,14 @@ class StackStore:
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version={FORMAT}")
 
+    def copy(self, directory: Path) -> None:
+        """Copy everything into another directory, as it is at one moment."""
+        copied = StackStore(directory)
+        try:
+            self._db.backup(copied._db)
+        finally:
+            copied.close()
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
