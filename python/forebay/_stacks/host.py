@@ -20,9 +20,9 @@ from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.functions import Deployed
 from forebay._stacks.operation import revealed
 from forebay._stacks.service import Asked, Service
-from forebay._stacks.store import StackStore
+from forebay._stacks.store import FILE, StackStore
 from forebay._wire import payload
-from forebay.errors import ForebayError
+from forebay.errors import ForebayError, InvalidParameterValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -124,17 +124,29 @@ class Host:
 
         What cannot be declared is logged: the app and its other stacks run on.
         """
-        if self._service is None:
-            self._service = Service(StackStore(self._directory), self._place)
         self._target = target = AppTarget(app, Artifacts(self._directory), self._place, self._more)
-        for stack in self._service.store.stacks():
+        service = self._kept() if (self._directory / FILE).exists() else None
+        for stack in service.store.stacks() if service is not None else ():
             if (stack.region, stack.account) != (self._place.region, self._place.account):
                 text = "stack %s was deployed for %s in %s and is not served: this app is %s in %s"
                 log.error(text, stack.name, stack.account, stack.region, self._place.account, self._place.region)
                 continue
-            for name, one in self._service.declarations(stack.name).items():
+            for name, one in self._declarations(stack.name).items():
                 self._declare(app, target, one, (f"{stack.name}: {name}", stack.parameters.secrets))
         self._start(self._open(target))
+
+    def _kept(self) -> Service:
+        """Open what is kept of stacks; a store without any gets its file with the first question."""
+        if self._service is None:
+            self._service = Service(StackStore(self._directory), self._place)
+        return self._service
+
+    def _declarations(self, stack: str) -> dict[str, Declaration]:
+        try:
+            return self._kept().declarations(stack)
+        except InvalidParameterValue as error:  # as an earlier release took it
+            log.error("stack %s is not served: %s", stack, error)  # noqa: TRY400  it says all
+            return {}
 
     def _declare(
         self, app: Registers, target: AppTarget, one: Declaration, named: tuple[str, Mapping[str, str]]
@@ -154,15 +166,13 @@ class Host:
             app.request(one.what.verb, secret.revealed(one.what.fields, secrets)).add_done_callback(check)
 
     async def _open(self, target: AppTarget) -> None:
-        service = self._service
-        if service is None:
-            return
-        async with self._busy:
-            for name, status in await service.resume(target):
-                log.info("stack %s: the operation that was interrupted has ended: %s", name, status)
         if self._server is None:
             listener = _listener(self._directory)
             self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=LINE_BYTES_MAX)
+        if self._service is not None:
+            async with self._busy:
+                for name, status in await self._service.resume(target):
+                    log.info("stack %s: the operation that was interrupted has ended: %s", name, status)
 
     def close(self) -> None:
         """Answer nothing more. An operation that is under way goes on at the next start."""
@@ -203,9 +213,10 @@ class Host:
             writer.close()
 
     def _carry_out(self, asked: dict[str, Any]) -> dict[str, Any]:
-        service, target = self._service, self._target
-        if service is None or target is None:
+        target = self._target
+        if target is None:
             return {"error": "AppClosed", "reasons": ["the app is not running"]}
+        service = self._kept()
         return carry_out(service, asked, lambda name: self._start(self._run(service, name, target)))
 
     async def _run(self, service: Service, name: str, target: AppTarget) -> None:

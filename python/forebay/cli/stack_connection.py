@@ -19,7 +19,7 @@ from forebay._stacks import host
 from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.service import Place, Service
 from forebay._stacks.store import StackStore
-from forebay.cli.connect import StoreConnection, connect
+from forebay.cli.connect import FILE, StoreConnection, connect
 from forebay.errors import AppClosed
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ HTTP: Final = "http://127.0.0.1:3000"
 REGION: Final = "us-east-1"
 ACCOUNT: Final = "000000000000"
 _ANSWER_SECONDS: Final = 60.0
+_START_SECONDS: Final = 5.0
 _FIRST_POLL_SECONDS: Final = 0.02
 _POLL_SECONDS_MAX: Final = 0.5
 
@@ -119,21 +120,31 @@ class StoreTarget:
 @contextmanager
 def connect_stacks(store: Path, region: str | None = None) -> Iterator[Stacks]:
     """Connect to the stacks of a store for as long as the block lasts."""
-    live = _socket(store)
-    if live is not None:
-        with live, live.makefile("rwb") as channel:
-            yield Stacks(lambda asked: _through(channel, asked), is_live=True)
-        return
-    store.mkdir(parents=True, exist_ok=True)
+    live = _socket(store) or _socket_of_owner(store)
+    if live is None:
+        store.mkdir(parents=True, exist_ok=True)
+        with _alone(store, region) as alone:
+            if alone is not None:
+                yield alone
+                return
+        live = _socket_of_owner(store)  # an app has started meanwhile
+    if live is None:
+        raise AppClosed(f"an app started and ended on {store.absolute()} meanwhile: try again")
+    with live, live.makefile("rwb") as channel:
+        yield Stacks(lambda asked: _through(channel, asked), is_live=True)
+
+
+@contextmanager
+def _alone(store: Path, region: str | None) -> Iterator[Stacks | None]:
+    """Give the stacks of a store that no app runs on; None where one does."""
     kept = StackStore(store)
     try:
         stacks = kept.stacks()
         found = stacks[0].region if stacks else region
         with connect(store, region=found or REGION, new_for=APP) as connection:
             if not connection.owned:
-                raise AppClosed(
-                    f"the app that runs on {store.absolute()} deploys no stacks: `forebay run` does, as of this release"
-                )
+                yield None
+                return
             app = connection.ask("health").get("app")
             # Of a store that an app has used, the app's own region; of a new one, AWS's first.
             default = names.REGION_DEFAULT if app is not None and app != APP else REGION
@@ -157,6 +168,22 @@ async def _resume(service: Service, target: StoreTarget) -> None:
 
 async def _run(service: Service, name: str, target: StoreTarget) -> None:
     await service.run(name, target)
+
+
+def _socket_of_owner(store: Path) -> socket.socket | None:
+    """Wait until the app that runs on a store answers for its stacks: it may have just started. None where no app runs."""
+    if not (store / FILE).exists():
+        return None
+    with connect(store) as connection:
+        if connection.owned:
+            return None
+    ends = time.monotonic() + _START_SECONDS
+    while time.monotonic() < ends:
+        found = _socket(store)
+        if found is not None:
+            return found
+        time.sleep(_FIRST_POLL_SECONDS)
+    raise AppClosed(f"the app that runs on {store.absolute()} deploys no stacks: serve it by `forebay run`")
 
 
 def _socket(store: Path) -> socket.socket | None:
