@@ -72,6 +72,7 @@ def serving(store, http_port=0, *more, cwd=None):
     log = Path(store).parent / "run.log"
     command = [sys.executable, "-m", "forebay.cli", "run", "--store", str(store), "--metrics-port", "0"]
     ports = ["--http-port", str(http_port)]
+    (Path(store) / "stacks.sock").unlink(missing_ok=True)  # of an app that was killed
     with log.open("w") as out:
         app = subprocess.Popen([*command, *ports, *more], stdout=out, stderr=out, cwd=cwd, env=ENVIRONMENT)
         try:

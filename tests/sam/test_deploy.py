@@ -233,12 +233,15 @@ Outputs:
         told = host.carry_out(service, {"operation": "describe", "stack": "shop"}, lambda _: None)["answer"]
         assert told["outputs"][0]["value"] == "mysql://root:****@db"
         (declaration,) = service.declarations("shop").values()
+        before = declaration
         assert secret not in str(declaration)
         # Another value is a change, and the deploy that gives none keeps it.
         service.begin(asked(text, store, parameters={"Password": "another-one"}))
         assert asyncio.run(service.run("shop", target)) == "UPDATE_COMPLETE"
         with pytest.raises(NoChanges):
             service.begin(asked(text, store))
+        (declaration,) = service.declarations("shop").values()
+        assert declaration != before  # so that a running app is given the new value
     with sqlite3.connect(store / "stacks.db") as database:
         rows = [
             str(row)

@@ -35,6 +35,7 @@ class Declaration:
     trigger: str
     what: Deployed | Request
     undo: Request
+    secrets: str = ""
 
 
 def assemble(resources: Mapping[str, Resource]) -> dict[str, Declaration]:
@@ -96,36 +97,49 @@ def _functions(resources: Mapping[str, Resource], order: Mapping[str, int]) -> I
             )
             trigger = _last([one.logical, *(each.logical for each in mine)], order)
             undo = Request("function.delete", {"name": one.physical})
-            yield f"function {one.physical}", Declaration(trigger=trigger, what=what, undo=undo)
+            yield f"function {one.physical}", Declaration(trigger=trigger, what=what, undo=undo, secrets=one.secrets)
 
 
 def _of_functions(resources: Mapping[str, Resource]) -> Iterator[tuple[str, Declaration]]:
     """Give what is declared behind the functions: aliases, mappings, subscriptions of functions, URLs."""
     for one in _of(resources, functions.ALIAS.type):
         undo = Request("function.delete", {"name": one.physical})
-        yield f"alias {one.physical}", Declaration(trigger=one.logical, what=functions.alias(one), undo=undo)
+        yield (
+            f"alias {one.physical}",
+            Declaration(trigger=one.logical, what=functions.alias(one), undo=undo, secrets=one.secrets),
+        )
     for one in _of(resources, messaging.MAPPING.type):
         what = Request("mapping.declare", messaging.mapping(one.properties))
-        yield f"mapping {one.physical}", Declaration(trigger=one.logical, what=what, undo=messaging.mapping_gone(one))
+        yield (
+            f"mapping {one.physical}",
+            Declaration(trigger=one.logical, what=what, undo=messaging.mapping_gone(one), secrets=one.secrets),
+        )
     for kind in (messaging.TOPIC.type, messaging.SUBSCRIPTION.type):
         for one in _of(resources, kind):
             for each in messaging.subscriptions(one):
                 name = f"subscription {each.topic} {each.kind} {each.endpoint}"
                 what = messaging.subscribe(each)
-                yield name, Declaration(trigger=one.logical, what=what, undo=messaging.unsubscribe(each))
+                yield (
+                    name,
+                    Declaration(trigger=one.logical, what=what, undo=messaging.unsubscribe(each), secrets=one.secrets),
+                )
     for one in _of(resources, functions.URL.type):
         undo = Request("api.delete", {"name": one.physical.split(":")[0]})
-        yield f"url {one.physical}", Declaration(trigger=one.logical, what=functions.url(one), undo=undo)
+        yield (
+            f"url {one.physical}",
+            Declaration(trigger=one.logical, what=functions.url(one), undo=undo, secrets=one.secrets),
+        )
 
 
 def _apis(resources: Mapping[str, Resource], order: Mapping[str, int]) -> Iterator[tuple[str, Declaration]]:
     parts = [one for one in resources.values() if one.type in {kind.type for kind in apis.PARTS}]
     for one in _of(resources, apis.API.type):
         whole = apis.definition(one, parts)
-        mine = [part.logical for part in parts if part.properties.get("ApiId") == one.attributes["Ref"]]
+        mine = [part for part in parts if part.properties.get("ApiId") == one.attributes["Ref"]]
         undo = Request("api.delete", {"name": str(one.attributes["Ref"])})
-        trigger = _last([one.logical, *mine], order)
-        yield f"api {one.physical}", Declaration(trigger=trigger, what=apis.declare(whole), undo=undo)
+        trigger = _last([one.logical, *(part.logical for part in mine)], order)
+        secrets = "".join(each.secrets for each in (one, *mine))
+        yield f"api {one.physical}", Declaration(trigger=trigger, what=apis.declare(whole), undo=undo, secrets=secrets)
 
 
 def _of(resources: Mapping[str, Resource], type_: str) -> Iterator[Resource]:
