@@ -36,11 +36,12 @@ def expand(body: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any
     others = [str(one) for one in wanted if one != TRANSFORM]
     if others:
         raise TemplateRefused([f"Transform: {', '.join(others)} is a macro, and only {TRANSFORM} is served"])
-    _check_resources(body)
+    check_resources(body)
     return _translate(body, dict(parameters)) if wanted else body
 
 
-def _check_resources(body: dict[str, Any]) -> None:
+def check_resources(body: dict[str, Any]) -> None:
+    """Refuse a template whose resources are none."""
     resources = body.get("Resources")
     if not isinstance(resources, dict) or not resources:
         raise TemplateRefused(["Template format error: At least one Resources member must be defined."])

@@ -253,6 +253,8 @@ class _Planner:
             kind = self._types.get(one["Type"])
             if kind is None:
                 why = UNSERVED.get(one["Type"], "leave it out, or deploy with --skip-unsupported")
+                if one["Type"].startswith("AWS::Serverless::"):
+                    why = "the template has no `Transform: AWS::Serverless-2016-10-31`"
                 self._reasons.append(f"{name}: {one['Type']} is not served: {why}")
                 continue
             unknown = sorted(set(one) - _ATTRIBUTES)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._sam import expansion
 from forebay._sam.errors import TemplateRefused
 from forebay._stacks import package
 from forebay._stacks.artifacts import is_left_out
@@ -40,14 +41,15 @@ def build(body: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> 
     """
     import yaml  # noqa: PLC0415  an optional dependency, which reading the template has asked for
 
+    expansion.check_resources(dict(body))
     into = folder / BUILD
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
     built: dict[str, Any] = copy.deepcopy(dict(body))
     shared = package.code_of_globals(built)
-    runtime = ((built.get("Globals") or {}).get("Function") or {}).get("Runtime")
-    for name, resource in (built.get("Resources") or {}).items():
-        properties = resource.get("Properties") if isinstance(resource, dict) else None
+    runtime = package.globals_of_functions(built).get("Runtime")
+    for name, resource in built["Resources"].items():
+        properties = resource.setdefault("Properties", {})
         if not isinstance(properties, dict):
             continue
         if resource.get("Type") in _TYPES:

@@ -48,7 +48,8 @@ def package(body: Mapping[str, Any], folder: Path, artifacts: Artifacts) -> dict
     packaged: dict[str, Any] = copy.deepcopy(dict(body))
     shared = code_of_globals(packaged)
     reasons: list[str] = []
-    for name, resource in (packaged.get("Resources") or {}).items():
+    resources = packaged.get("Resources")
+    for name, resource in resources.items() if isinstance(resources, dict) else ():
         if not isinstance(resource, dict):
             continue
         properties = resource.setdefault("Properties", {})
@@ -66,12 +67,19 @@ def package(body: Mapping[str, Any], folder: Path, artifacts: Artifacts) -> dict
 
 def code_of_globals(body: dict[str, Any]) -> str | None:
     """Take the code that all functions share out of a template's Globals."""
-    function = (body.get("Globals") or {}).get("Function") or {}
-    shared = function.get("CodeUri") if isinstance(function, dict) else None
+    function = globals_of_functions(body)
+    shared = function.get("CodeUri")
     if is_local(shared):
         del function["CodeUri"]
         return str(shared)
     return None
+
+
+def globals_of_functions(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a template's Globals say of functions; what is malformed there is refused when the template is expanded."""
+    everywhere = body.get("Globals")
+    function = everywhere.get("Function") if isinstance(everywhere, dict) else None
+    return function if isinstance(function, dict) else {}
 
 
 def is_local(value: Any) -> bool:

@@ -115,9 +115,9 @@ def _ask(template: Template, options: Options, parameters: dict[str, str], confi
     click.echo("\n\tSetting default arguments for 'sam deploy'\n\t=========================================")
     options["stack_name"] = click.prompt(_said("Stack Name"), default=options.get("stack_name", "sam-app"))
     options["region"] = click.prompt(_said("AWS Region"), default=options.get("region", REGION))
-    declared = template.body.get("Parameters") or {}
+    declared = _mapping(template.body.get("Parameters"))
     for name, one in declared.items():
-        before = parameters.get(name, one.get("Default", ""))
+        before = parameters.get(name, _mapping(one).get("Default", ""))
         if sam_parameters.is_secret(one):
             parameters[name] = click.prompt(
                 _said(f"Parameter {name}"), hide_input=True, default=before, show_default=False
@@ -150,17 +150,21 @@ def _ask(template: Template, options: Options, parameters: dict[str, str], confi
         )
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    """Give a mapping of the template; what is none is refused later, with its place."""
+    return value if isinstance(value, dict) else {}
+
+
 def _said(text: str) -> str:
     return click.style(f"\t{text}", bold=True)
 
 
 def _ask_of_open_apis(template: Template) -> None:
     """Ask whether it is meant that everybody can call a function."""
-    for name, resource in template.body["Resources"].items():
-        events = ((resource.get("Properties") or {}).get("Events") or {}) if isinstance(resource, dict) else {}
-        for event in events.values() if isinstance(events, dict) else ():
-            asked = event.get("Properties") or {}
-            if event.get("Type") in {"Api", "HttpApi"} and "Auth" not in asked:
+    for name, resource in _mapping(template.body.get("Resources")).items():
+        events = _mapping(_mapping(_mapping(resource).get("Properties")).get("Events"))
+        for event in map(_mapping, events.values()):
+            if event.get("Type") in ("Api", "HttpApi") and "Auth" not in _mapping(event.get("Properties")):
                 if not click.confirm(_said(f"{name} has no authentication. Is this okay?"), default=False):
                     raise click.ClickException("Security Constraints Not Satisfied!")
                 break
@@ -208,8 +212,8 @@ def asked_of(
 def _for_transform(body: dict[str, Any], given: dict[str, str], before: dict[str, str]) -> dict[str, Any]:
     """Give parameters for the translator; what is secret it does not get."""
     found: dict[str, Any] = {}
-    for name, one in (body.get("Parameters") or {}).items():
-        value = given.get(name, before.get(name, one.get("Default") if isinstance(one, dict) else None))
+    for name, one in _mapping(body.get("Parameters")).items():
+        value = given.get(name, before.get(name, _mapping(one).get("Default")))
         if value is not None:
             found[name] = secret.mark(name) if sam_parameters.is_secret(one) else value
     return found
@@ -274,7 +278,7 @@ def _failed(template: Template, path: Path, error: TemplateRefused) -> click.Cli
 
 
 def _show_values(template: Template, options: Options, parameters: dict[str, str], store: Path) -> None:
-    declared = template.body.get("Parameters") or {}
+    declared = _mapping(template.body.get("Parameters"))
     shown = {
         key: "*****" if sam_parameters.is_secret(declared.get(key)) else value for key, value in parameters.items()
     }
