@@ -135,16 +135,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_aside_for_it_is_free_again() {
-        let engine = with_versions();
-        let limited = json!({"kind": "function", "name": "price", "isolation": "task", "reserved_concurrency": 5});
-        engine.register(limited);
-        assert_eq!(engine.json("account.describe", &json!({}))["claimed"], 5);
-        engine.json("function.delete", &json!({"name": "price"}));
-        assert_eq!(engine.json("account.describe", &json!({}))["claimed"], 0);
-    }
-
-    #[test]
     fn a_version_stays_while_an_alias_points_to_it() {
         let engine = with_versions();
         assert!(refused(&engine, "price:2").contains("is pointed to by alias"));
