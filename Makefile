@@ -69,6 +69,7 @@ docs: $(TEST)/.built ## write the generated pages of docs, and build the site in
 	$(TEST)/bin/python scripts/metrics.py
 	FOREBAY_WRITE_DOCS=1 cargo test $(BUILD) -p forebay-engine --lib --features failpoints api::page
 	FOREBAY_WRITE_DOCS=1 cargo test $(BUILD) -p forebay-doors --lib aws::services
+	FOREBAY_WRITE_DOCS=1 $(TEST)/bin/python -m pytest tests/sam/test_page.py
 	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/python -W ignore -m mkdocs build --strict --quiet
 
 wheel: $(PACKAGING)/.ready ## build wheels for Linux in dist, out of the archive of `make sdist`; audit them, and install one without Rust

@@ -22,7 +22,7 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 # From the ground up, as ARCHITECTURE.md draws it: each floor with its rooms, each room with its folder or files.
 FLOORS: list[dict[str, set[str]]] = [
     {"ground": {"errors", "clock", "_core"}},
-    {"model": {"_model"}, "schema": {"_schema"}},
+    {"model": {"_model"}, "schema": {"_schema"}, "sam": {"_sam"}},
     {"wire": {"_wire"}},
     {
         "runtime": {"_runtime"},
@@ -55,14 +55,14 @@ FLOORS: list[dict[str, set[str]]] = [
         }
     },
     {"composition": {"_app"}, "worker": {"_worker"}},
-    {"app": {"app", "__init__"}},
+    {"app": {"app", "__init__"}, "stacks": {"_stacks"}},
     {"cli": {"cli"}, "powertools": {"powertools"}},
     {"testing": {"testing"}},
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 ROOM = {name: room for rooms in FLOORS for room, names in rooms.items() for name in names}
 # Rooms that know less than their floor allows.
-ONLY = {"dbproxy": {"ground"}, "schema": {"ground"}}
+ONLY = {"dbproxy": {"ground"}, "schema": {"ground"}, "sam": {"ground"}}
 
 
 def room(module: str) -> str | None:

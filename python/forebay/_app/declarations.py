@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from forebay._api import DeclaredApi
     from forebay._model.api_destination import ApiDestinationSettings
+    from forebay._app.deployed import Stacks
     from forebay._model.archive import ArchiveSettings
     from forebay._model.checks import Seconds
     from forebay._model.gateway import UrlOf
@@ -105,6 +106,7 @@ class Declarations(DeclaredApis):
         self.subscriptions: dict[tuple[str, str, str], Subscription] = {}
         self.mappings: dict[tuple[str, Function[..., Any]], Mapping] = {}
         self.attached: list[AbstractAsyncContextManager[Any]] = []
+        self.stacks: Stacks | None = None
         self._default_settings: set[Function[..., Any]] = set()
         self._new: list[Declarable] = []
 

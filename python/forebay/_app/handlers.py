@@ -68,7 +68,7 @@ class Handlers:
             function_name=function.name,
             function_version=function.version,
             function_arn=function.latest.arn,
-            log_stream_name=self._log_stream_of(function),
+            log_stream_name=self.log_stream(function.version),
             wall=self._clock.time,
         )
         wants = function.wants_batch
@@ -86,8 +86,9 @@ class Handlers:
         else:
             runner.serve(handler_id, ThreadEnvironment(served, runner, runner.pool, runner.now_ns))
 
-    def _log_stream_of(self, function: Function[..., Any]) -> str:
-        return self._log_stream.replace(LATEST, function.version)
+    def log_stream(self, version: str) -> str:
+        """Name the log stream of a version."""
+        return self._log_stream.replace(LATEST, version)
 
     def _register(self, engine: Engine, function: Function[..., Any], served: ServedFunction) -> int:
         settings: dict[str, Any] = {
@@ -104,7 +105,7 @@ class Handlers:
         }
         if function.settings.isolation == "process":
             self._runner.listen_to_processes()
-            log_stream = self._log_stream_of(function)
+            log_stream = self.log_stream(function.version)
             settings["environment"] = process_settings(function, self._declared.settings, log_stream)
         return engine.function(payload.dumps(settings))
 

@@ -78,6 +78,7 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
         "path": sys.path,
         "parent": os.getpid(),
         "reference": asdict(handler_reference.reference(function.latest, function.latest.handler)),
+        "handler": None,
         "title": f"forebay: {app.name}.{function.qualified}",
         "logging": log_settings(),
         "name": function.name,

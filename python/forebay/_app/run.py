@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._api import DeclaredApi
 from forebay._app.failover import tell_failovers
+from forebay._app.deployed import registration
 from forebay._app.handlers import Handlers
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
 from forebay._core import Engine
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from forebay._app.declarations import Declarable, Declarations
+    from forebay._app.deployed import DeployedFunction
     from forebay._model.gateway import HttpAddress
     from forebay._model.metrics import MetricsAddress
     from forebay._model.settings import AppSettings, StreamSettings
@@ -210,8 +212,26 @@ class AppRun:
             answers += [(mapping, self._add_mapping(mapping)) for mapping in tuple(declared.mappings.values())]
             answers += self._add_subscriptions("function")
             answers += [(api, self._add_api(api)) for api in declared.all_apis()]
+            if declared.stacks is not None:
+                declared.stacks.declare(self)
             engine.start()
         return answers
+
+    def register(self, function: DeployedFunction) -> None:
+        """Have a function of a stack run from now on; what it runs already it runs by the new code as soon as that is there."""
+        engine = self.runner.engine
+        if engine is None:
+            raise AppClosed(f"app {self._settings.name!r} is not running")
+        self.runner.listen_to_processes()
+        engine.function(payload.dumps(self.registration(function)))
+
+    def registration(self, function: DeployedFunction) -> dict[str, Any]:
+        """Describe a function of a stack to the engine."""
+        return registration(function, self._settings, self._handlers.log_stream(function.version))
+
+    def request(self, verb: str, fields: dict[str, Any]) -> asyncio.Future[bytes]:
+        """Ask the engine, for a stack."""
+        return self._caller.request(verb, **fields)
 
     def _declare_all_again(self) -> None:
         engine = self.runner.engine
@@ -499,6 +519,8 @@ class AppRun:
         if engine is not None:
             engine.close()
         self._handlers.close()
+        if self._declared.stacks is not None:
+            self._declared.stacks.close()
 
     def forked(self) -> None:
         """Refuse everything in the child of a fork: the store, the connection and the loop are its parent's."""

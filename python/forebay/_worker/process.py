@@ -26,7 +26,7 @@ from forebay._runtime.environments import FailureLog, ServedFunction
 from forebay._runtime.handler_reference import IMPORTING, Reference
 from forebay._wire import errors, payload
 from forebay._worker import process_logging
-from forebay._worker.load_handler import CannotStartError, load
+from forebay._worker.load_handler import CannotStartError, load, load_plain
 from forebay._worker.owner_client import OwnerClient
 from forebay._worker.process_title import show_as
 
@@ -71,21 +71,23 @@ def main(given: dict[str, Any]) -> NoReturn:
     os.environ[IMPORTING] = given["name"]
     process_logging.follow(given["logging"])
     try:
-        function = load(Reference(**given["reference"]), given["name"])
+        function = _declared(given)
         process_logging.complete(given["logging"])
-        version = _version(function, given["version"])
-        opened = loop.run_until_complete(_open(function.attached, given["shared"]))
+        version = _version(function, given["version"]) if function is not None else load_plain(given["handler"])
+        attached = function.attached if function is not None else ()
+        opened = loop.run_until_complete(_open(attached, given["shared"]))
     except CannotStartError as error:
         _send(engine, CANNOT_START, error.body)
         sys.exit(1)
     finally:
         del os.environ[IMPORTING]
-    settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
-    function.connect(OwnerClient(settings, loop), given["store"])
+    if function is not None:
+        settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
+        function.connect(OwnerClient(settings, loop), given["store"])
     _warm_up(given, loop)
     handling = Invoker(version.handler, given, loop, wants_batch=version.wants_batch, traced=tracing.found())
     _send(engine, INITIALIZED, b"")
-    exporter = _measured(function.attached, engine)
+    exporter = _measured(attached, engine)
     try:
         handling.serve(engine, _idle(engine, loop if given["shared"] else None, exporter))
     finally:
@@ -94,6 +96,14 @@ def main(given: dict[str, Any]) -> NoReturn:
             with contextlib.suppress(OSError):  # nobody is left to hear it
                 exporter.export(levels=False)
     sys.exit(0)
+
+
+def _declared(given: dict[str, Any]) -> Function[..., Any] | None:
+    """Import the function that the app declares; None for a handler of code that was deployed."""
+    if given["reference"] is None:
+        return None
+    function: Function[..., Any] = load(Reference(**given["reference"]), given["name"])
+    return function
 
 
 def _version(function: Function[..., Any], number: str) -> Function[..., Any]:

@@ -12,6 +12,9 @@ import orjson
 
 from forebay._core import backup_store, examine_store
 from forebay._model.plural import counted
+from forebay._stacks.artifacts import FOLDER as CODE
+from forebay._stacks.store import FILE as STACKS
+from forebay._stacks.store import StackStore
 from forebay.cli.connect import store_option
 from forebay.cli.show import output_option, show
 
@@ -35,6 +38,7 @@ def backup(ctx: click.Context, *, directory: Path, store: Path, check: bool, out
     store, directory = store.absolute(), directory.absolute()
     _check_room(store, directory)
     copied: dict[str, Any] = orjson.loads(backup_store(store, directory, _Progress()))
+    _copy_stacks(store, directory)
     text = f"{directory} has {counted(copied['commits'], 'commit')} of {store} in {counted(copied['bytes'], 'byte')}"
     if not check:
         show({**copied, "whole": None, "damage": []}, output, text=f"{text}; it was not checked")
@@ -46,6 +50,19 @@ def backup(ctx: click.Context, *, directory: Path, store: Path, check: bool, out
     show({**copied, **whole}, output, text="\n".join([f"{text}, {found}", *advice]))
     if not report["whole"]:
         ctx.exit(_DAMAGED)
+
+
+def _copy_stacks(store: Path, directory: Path) -> None:
+    """Copy what was deployed, and its code."""
+    if not (store / STACKS).exists():
+        return
+    kept = StackStore(store)
+    try:
+        kept.copy(directory)
+    finally:
+        kept.close()
+    if (store / CODE).is_dir():
+        shutil.copytree(store / CODE, directory / CODE, dirs_exist_ok=True)
 
 
 def _check_room(store: Path, directory: Path) -> None:

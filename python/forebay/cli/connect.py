@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from forebay._core import Engine
+from forebay._model import names
 from forebay._wire import event
 from forebay._wire import payload as wire
 from forebay.cli.owner_timeout import OwnerNotAnswering, wait_for_owner
 from forebay.errors import AppClosed, ForebayError, ResourceNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Answered = TypeVar("Answered")
+FILE: Final = "forebay.db"
+NOTHING: Final[Mapping[str, Any]] = {}
 
 store_option = click.option(
     "--store",
@@ -89,10 +92,19 @@ def _warn_of_damage(engine: Engine) -> None:
 
 
 @contextmanager
-def connect(store: Path) -> Iterator[StoreConnection]:
-    """Connect to a store for as long as the block lasts. What is not found there is told with its path."""
+def connect(
+    store: Path, *, region: str = names.REGION_DEFAULT, new_for: str | None = None
+) -> Iterator[StoreConnection]:
+    """Connect to a store for as long as the block lasts. What is not found there is told with its path.
+
+    The region is that of ARNs while no app runs. A store that is not there is made, where an app is named that it is for.
+    """
+    is_new = new_for is not None and not (store / FILE).exists()
     try:
-        engine = wait_for_owner(lambda: _open(store), lambda: _ping(store), store)
+        if is_new and new_for is not None:
+            engine = _open(store, region, {"app": new_for, "store_app": new_for, "serve": True})
+        else:
+            engine = wait_for_owner(lambda: _open(store, region), lambda: _ping(store), store)
         try:
             _warn_of_damage(engine)
             yield StoreConnection(engine, store)
@@ -107,14 +119,15 @@ def connect(store: Path) -> Iterator[StoreConnection]:
         raise
 
 
-def _open(store: Path) -> Engine:
+def _open(store: Path, region: str = names.REGION_DEFAULT, more: Mapping[str, Any] = NOTHING) -> Engine:
     settings = {
         "app": "forebay-cli",
         "store": str(store),
-        "region": "local",
+        "region": region,
         "account": "000000000000",
         "durability": "power-loss",
         "serve": False,
+        **more,
     }
     return Engine(wire.dumps(settings))
 

@@ -15,9 +15,11 @@ from forebay.cli import (
     backup,
     bus,
     completion,
+    deploy,
     dlq,
     doctor,
     function,
+    init,
     lag,
     mapping,
     metrics,
@@ -25,11 +27,15 @@ from forebay.cli import (
     run,
     schedule,
     schema,
+    stack,
     stream,
     top,
     topic,
     why,
     workflow,
+)
+from forebay.cli import (
+    build as build_,
 )
 from forebay.cli.connect import format_error
 from forebay.cli.show import output_option, show
@@ -115,4 +121,8 @@ main.add_command(top.top)
 main.add_command(doctor.doctor)
 main.add_command(backup.backup)
 main.add_command(aws.aws)
+main.add_command(init.init)
+main.add_command(build_.build)
+main.add_command(deploy.deploy)
+main.add_command(stack.stack)
 main.add_command(completion.completion)

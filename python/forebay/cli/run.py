@@ -24,6 +24,7 @@ from forebay._wire import payload as wire
 from forebay.app import App
 from forebay.cli import moments
 from forebay.cli.connect import connect, store_option
+from forebay.cli.host_stacks import STACKS_PORT, host_stacks, stacks_app
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.show import output_option, show
 from forebay.errors import FunctionError, InvalidParameterValue
@@ -32,7 +33,7 @@ log = logging.getLogger("forebay")
 
 
 @click.command()
-@click.argument("target", metavar="MODULE:APP")
+@click.argument("target", metavar="[MODULE:APP]", required=False)
 @click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
@@ -67,11 +68,10 @@ log = logging.getLogger("forebay")
 @click.option(
     "--http-port",
     type=click.IntRange(0, 65_535),
-    default=0,
-    show_default=True,
+    default=None,
     envvar="FOREBAY_HTTP_PORT",
     show_envvar=True,
-    help="0: nowhere.",
+    help=f"0: nowhere, as without it; without an app {STACKS_PORT}.",
 )
 @click.option(
     "--http-no-tls",
@@ -114,13 +114,13 @@ log = logging.getLogger("forebay")
 )
 def run(
     *,
-    target: str,
+    target: str | None,
     store: Path | None,
     metrics_host: str,
     metrics_port: int,
     metrics_token_file: Path | None,
     http_host: str,
-    http_port: int,
+    http_port: int | None,
     http_no_tls: bool,
     aws_host: str,
     aws_port: int,
@@ -129,7 +129,9 @@ def run(
     log_format: str,
     log_level: str,
 ) -> None:
-    """Serve the app APP of MODULE until SIGTERM or SIGINT.
+    """Serve the app APP of MODULE, and what was deployed to its store, until SIGTERM or SIGINT.
+
+    Without MODULE:APP serve what was deployed to the store (`forebay deploy`); FOREBAY_STORE names it then, too.
 
     The first signal drains within the grace, a second one stops at once. The status is 0, or 1 when the store failed.
     """
@@ -140,11 +142,16 @@ def run(
     if metrics_token_file is not None:
         token = metrics_token_file.read_text().strip()
     address = MetricsAddress(host=metrics_host, port=metrics_port, token=token)
-    http = HttpAddress(host=http_host, port=http_port, tls=False if http_no_tls else None)
+    port = http_port if http_port is not None else 0 if target is not None else STACKS_PORT
+    http = HttpAddress(host=http_host, port=port, tls=False if http_no_tls else None)
     wire_address = WireAddress(host=aws_host, port=aws_port, access_log=aws_access_log)
-    app = load(target)
-    if store is not None:
-        app.settings = dataclasses.replace(app.settings, store=str(store))
+    if target is None:
+        app = stacks_app(store or Path(os.environ.get("FOREBAY_STORE", "data")))
+    else:
+        app = load(target)
+        if store is not None:
+            app.settings = dataclasses.replace(app.settings, store=str(store))
+    host_stacks(app, http, wire_address)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(serve(app, grace, metrics=address, http=http, aws=wire_address)))
 

@@ -143,6 +143,8 @@ pub struct Environments {
     failures: u32,
     /// No provisioned one starts before.
     hold_until_ns: u64,
+    /// Those with a lower id run an earlier program.
+    current_from: EnvironmentId,
     /// When [`Environments::due`] has something to do, at the latest.
     look_at_ns: Option<u64>,
     stopped: bool,
@@ -161,6 +163,7 @@ impl Environments {
             next: 1,
             failures: 0,
             hold_until_ns: 0,
+            current_from: 1,
             look_at_ns: Some(0),
             stopped: false,
             commands: Vec::new(),
@@ -170,6 +173,13 @@ impl Environments {
     /// Hold them to other settings from the next [`Environments::due`] on, which is due at once.
     pub fn configure(&mut self, settings: Settings) {
         self.settings = settings;
+        self.look_at_ns = Some(0);
+    }
+
+    /// Run another program from now on: those that are there take no further work. One that is busy ends behind its invocation,
+    /// one that is starting takes at most one.
+    pub fn replace(&mut self) {
+        self.current_from = self.next;
         self.look_at_ns = Some(0);
     }
 
@@ -331,7 +341,8 @@ impl Environments {
                 let idle = (!is_provisioned || self.provisioned > self.settings.provisioned)
                     .then(|| (after(environment.since_ns, self.settings.idle_ns), Ending::Idle));
                 let spent = self.settings.recycle_ns.map(|age| (after(environment.started_ns, age), Ending::Recycled));
-                idle.into_iter().chain(spent).min_by_key(|(at, _)| *at)
+                let replaced = (id < self.current_from).then_some((0, Ending::Recycled));
+                idle.into_iter().chain(spent).chain(replaced).min_by_key(|(at, _)| *at)
             }
             Phase::Busy | Phase::Ending => None,
         }
@@ -340,7 +351,8 @@ impl Environments {
     fn is_spent(&self, id: EnvironmentId, now_ns: u64) -> bool {
         let Some(environment) = self.all.get(&id) else { return false };
         let age = now_ns.saturating_sub(environment.started_ns);
-        self.settings.recycle_invocations.is_some_and(|most| environment.served >= most)
+        id < self.current_from
+            || self.settings.recycle_invocations.is_some_and(|most| environment.served >= most)
             || self.settings.recycle_ns.is_some_and(|oldest| age >= oldest)
     }
 

@@ -54,6 +54,7 @@ fn play(machine: &mut Environments, now: &mut u64, step: &str, given: &Value) ->
         }
         "due" => machine.due(*now),
         "configure" => machine.configure(Settings { provisioned: 0, ..settings(given) }),
+        "replace" => machine.replace(),
         "stop" => machine.stop(),
         "counts" => {
             let counts = machine.counts();

@@ -309,6 +309,8 @@ macro_rules! operations {
         "api.list" ApiList(Empty) -> Vec<gateway::Api>: api_gateways.api_list always;
         /// Describe an API.
         "api.describe" ApiDescribe(gateway::Named) -> gateway::Api: api_gateways.api_describe always;
+        /// Serve an API no longer.
+        "api.delete" ApiDelete(gateway::Named) -> Empty: api_gateways.api_delete now;
 
         /// Send something to a client of a WebSocket API. Refused (`NotFound`) if it has gone.
         "connection.post" ConnectionPost(gateway::Post) -> Empty: api_gateways.connection_post always;
@@ -339,6 +341,9 @@ macro_rules! operations {
         /// Change how a function or a version is invoked asynchronously, or tell it.
         "function.asynchronous" FunctionAsynchronous(function::ChangeAsynchronous) -> function::AsynchronousSettings:
             dispatch.function_asynchronous now;
+        /// Forget a function with its versions and aliases, or one version or alias, until it is declared again. What was accepted
+        /// still runs. Refused (`Conflict`) while a mapping reads for the function, or an alias points to the version.
+        "function.delete" FunctionDelete(function::Named) -> Empty: rooms.function_delete now;
         /// Declare an alias.
         "alias.declare" AliasDeclare(function::DeclareAlias) -> function::Alias: dispatch.alias_declare now;
         /// Change an alias.

@@ -2,8 +2,9 @@
 
 use forebay_core::environment::Settings;
 use serde::Deserialize;
+
 /// What an environment runs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Program {
     /// The program and its arguments.

@@ -230,6 +230,37 @@ impl Dispatch {
     }
 }
 
+impl Dispatch {
+    /// Forget the aliases of a function.
+    pub(crate) fn forget_aliases(&mut self, function: &str) {
+        let begins = format!("{function}:");
+        self.aliases.retain(|asked, _| !asked.starts_with(&begins));
+    }
+
+    /// Refuse to take a version away that an alias points to.
+    pub(crate) fn check_no_alias(&self, slot: HandlerId) -> Result<(), EngineError> {
+        let function = &self.functions[slot];
+        let points = |declared: &Declared| declared.alias.versions().any(|version| version == function.version);
+        match self.aliases_of(&function.name).find(|(_, declared)| points(declared)) {
+            Some((alias, _)) => {
+                Err(EngineError::Conflict(format!("version {} is pointed to by alias {alias:?}", function.qualified())))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl DispatchRoom<'_> {
+    /// Take an alias away, and what its versions have of it.
+    pub(crate) fn alias_delete(&mut self, asked: &str) -> Result<(), EngineError> {
+        let (function, name) = split(asked);
+        let settings = self.alias_settings(function, name.unwrap_or_default())?.clone();
+        self.set_alias(function, name.unwrap_or_default(), AliasSettings { provisioned_concurrency: 0, ..settings })?;
+        self.dispatch.aliases.remove(asked);
+        Ok(())
+    }
+}
+
 impl DispatchRoom<'_> {
     /// An alias's settings, of which some may be changed.
     pub(crate) fn alias_settings(&self, function: &str, name: &str) -> Result<&AliasSettings, EngineError> {

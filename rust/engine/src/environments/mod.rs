@@ -155,7 +155,10 @@ impl EnvironmentRoom<'_> {
             armed: None,
             meters,
         });
-        pool.program = program;
+        if pool.program != program {
+            pool.machine.replace();
+            pool.program = program;
+        }
         pool.settings = declared.settings();
         (pool.maximum, pool.provisioned_maximum) = (pool.settings.maximum, declared.provisioned_maximum);
         pool.machine.configure(declared.settings());

@@ -85,15 +85,23 @@ impl GatewayRoom<'_> {
 
     pub(crate) fn api_describe(&mut self, named: Named) -> Result<Done, EngineError> {
         let apis = self.gateways.served.now();
-        match apis.get(&named.name) {
-            Some(api) => Ok(Done::at_once(described(api))),
-            None => {
-                let known: Vec<&str> = apis.list().iter().take(8).map(|api| api.name.as_str()).collect();
-                let text = format!("there is no API {:?}: declared are {}", named.name, known.join(", "));
-                Err(EngineError::NotFound(text))
-            }
-        }
+        Ok(Done::at_once(described(found(&apis, &named.name)?)))
     }
+
+    /// Requests under way end by the definition that they began with.
+    pub(crate) fn api_delete(&mut self, named: Named) -> Result<Done, EngineError> {
+        let apis = self.gateways.served.now();
+        let without = apis.without(&found(&apis, &named.name)?.id);
+        self.gateways.served.replace(without);
+        Ok(Done::at_once(Empty {}))
+    }
+}
+
+fn found<'a>(apis: &'a Apis, name: &str) -> Result<&'a Api, EngineError> {
+    apis.get(name).map(AsRef::as_ref).ok_or_else(|| {
+        let known: Vec<&str> = apis.list().iter().take(8).map(|api| api.name.as_str()).collect();
+        EngineError::NotFound(format!("there is no API {name:?}: declared are {}", known.join(", ")))
+    })
 }
 
 impl GatewayRoom<'_> {

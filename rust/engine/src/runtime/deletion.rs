@@ -1,10 +1,15 @@
 //! What rooms must be asked about each other before something is deleted.
 
 use crate::api::bus::Recipient;
+use crate::api::function::{FunctionLimits, Named};
+use crate::api::Empty;
 use crate::base::error::EngineError;
+use crate::commit::done::Done;
 use crate::commit::target::Target;
+use crate::dispatch::versions::split_version;
 use crate::runtime::rooms::Rooms;
 use crate::sources::queue::QueueId;
+use forebay_core::alias::Version;
 
 impl Rooms {
     /// Refuse to delete a queue that something that runs depends on.
@@ -41,11 +46,129 @@ impl Rooms {
     /// A function that runs and has this destination, itself or by a mapping.
     pub(crate) fn told_by(&self, target: Target<'_>) -> Option<&str> {
         let is_it = |name: &str| Target::of(name) == target;
-        let function = self.dispatch.functions.iter().find(|function| function.asynchronous.destinations().any(is_it));
+        let mut declared = self.dispatch.function_names.values().map(|&slot| &self.dispatch.functions[slot]);
+        let function = declared.find(|function| function.asynchronous.destinations().any(is_it));
         let by_mapping = || {
             let mut mappings = self.streams.mappings.values().filter(|mapping| mapping.slot.is_some());
             mappings.find(|mapping| mapping.row.settings.on_failure.as_deref().is_some_and(is_it))
         };
         function.map(|function| function.name.as_str()).or_else(|| by_mapping().map(|one| one.row.function.as_str()))
+    }
+}
+
+impl Rooms {
+    /// Take the names of a function away, or that of one version or alias. Slots stay for what was accepted.
+    pub(crate) fn function_delete(&mut self, named: Named) -> Result<Done, EngineError> {
+        let (function, version) = split_version(&named.name);
+        let slots = match version {
+            None => {
+                self.dispatch().alias_delete(&named.name)?;
+                vec![]
+            }
+            Some(version) => {
+                let slot = self.dispatch.version_slot(function, version);
+                let slot = slot.ok_or_else(|| self.dispatch().no_version(&named.name))?;
+                if version == Version::Latest {
+                    self.check_function_unread(function)?;
+                    self.dispatch.forget_aliases(function);
+                    self.dispatch.slots_of(function)
+                } else {
+                    self.dispatch.check_no_alias(slot)?;
+                    vec![slot]
+                }
+            }
+        };
+        for slot in slots {
+            self.dispatch().limit_function(slot, FunctionLimits::default())?;
+            let qualified = self.dispatch.functions[slot].qualified();
+            self.dispatch.function_names.remove(&qualified);
+        }
+        self.conduct();
+        Ok(Done::at_once(Empty {}))
+    }
+
+    fn check_function_unread(&self, name: &str) -> Result<(), EngineError> {
+        let of_streams = self.streams.mappings.values().map(|mapping| (&mapping.row.stream, &mapping.row.function));
+        let of_queues = self.queues.mappings.values().map(|mapping| (&mapping.row.queue, &mapping.row.function));
+        match of_streams.chain(of_queues).find(|(_, function)| *function == name) {
+            Some((source, _)) => {
+                Err(EngineError::Conflict(format!("function {name:?} reads {source:?}: delete that mapping first")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::runtime::test_engine::{queue, TestEngine};
+
+    fn with_versions() -> TestEngine {
+        let engine = TestEngine::new();
+        for name in ["price", "price:1", "price:2", "other"] {
+            engine.register(json!({"kind": "function", "name": name, "isolation": "task"}));
+        }
+        engine.json("alias.declare", &json!({"function": "price", "name": "live", "version": "2"}));
+        engine
+    }
+
+    fn names(engine: &TestEngine) -> Vec<String> {
+        let listed = engine.json("functions.list", &json!({}));
+        listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn refused(engine: &TestEngine, name: &str) -> String {
+        engine.asked("function.delete", &json!({"name": name})).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_function_goes_with_its_versions_and_aliases_and_its_name_is_free() {
+        let engine = with_versions();
+        engine.json("function.delete", &json!({"name": "price"}));
+        assert_eq!(names(&engine), ["other"]);
+        assert!(refused(&engine, "price").contains("there is no function"));
+        engine.register(json!({"kind": "function", "name": "price", "isolation": "task"}));
+        let described = engine.json("function.describe", &json!({"name": "price"}));
+        assert_eq!((&described["versions"], &described["aliases"]), (&json!([]), &json!([])));
+    }
+
+    #[test]
+    fn a_version_stays_while_an_alias_points_to_it() {
+        let engine = with_versions();
+        assert!(refused(&engine, "price:2").contains("is pointed to by alias"));
+        engine.json("function.delete", &json!({"name": "price:1"}));
+        engine.json("function.delete", &json!({"name": "price:live"}));
+        engine.json("function.delete", &json!({"name": "price:2"}));
+        assert!(refused(&engine, "price:2").contains("Function not found"));
+        assert_eq!(engine.json("function.describe", &json!({"name": "price"}))["versions"], json!([]));
+    }
+
+    #[test]
+    fn a_function_stays_while_a_mapping_reads_for_it() {
+        let engine = with_versions();
+        let _queue = engine.ask("queue.declare", &queue("orders"));
+        let row = json!({
+            "queue": "orders", "function": "price", "batch_size": 10, "maximum_batching_window_ms": 0,
+            "report_batch_item_failures": false, "filters": [], "strict_lambda": false, "enabled": true,
+        });
+        let _durable = engine.ask("mapping.declare", &row);
+        assert!(refused(&engine, "price").contains("delete that mapping first"));
+        engine.json("function.delete", &json!({"name": "other"}));
+    }
+
+    #[test]
+    fn an_api_is_served_until_it_is_deleted() {
+        let engine = with_versions();
+        let routes = json!([{"key": "GET /", "target": {"function": "price"}}]);
+        engine.json("api.declare", &json!({"definition": {"name": "shop", "routes": routes}}));
+        engine.json("api.delete", &json!({"name": "shop"}));
+        assert_eq!(engine.json("api.list", &json!({})), json!([]));
+        assert!(engine
+            .asked("api.delete", &json!({"name": "shop"}))
+            .unwrap_err()
+            .to_string()
+            .contains("there is no API"));
     }
 }

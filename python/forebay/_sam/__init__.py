@@ -1,0 +1,1 @@
+"""What a SAM template says: read, expanded, resolved, and compared with what is deployed. Deploys nothing itself."""

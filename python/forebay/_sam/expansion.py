@@ -1,0 +1,92 @@
+"""Has a SAM template expanded, by the translator of this interpreter or of the one that FOREBAY_SAM_PYTHON names."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay._sam.errors import TemplateRefused
+from forebay._sam.plan import is_resource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TRANSFORM: Final = "AWS::Serverless-2016-10-31"
+PYTHON: Final = "FOREBAY_SAM_PYTHON"
+TIMEOUT_SECONDS: Final = 60.0
+RESOURCES_MAX: Final = 500
+"""Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+_REGION: Final = "us-east-1"
+"""Where a template is expanded for: the translator knows the partitions of AWS's regions only."""
+
+
+def expand(body: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a template without SAM's own resource types.
+
+    Raises:
+        TemplateRefused: it cannot be expanded; every reason in the translator's words.
+
+    """
+    transforms = body.get("Transform", [])
+    wanted = transforms if isinstance(transforms, list) else [transforms]
+    others = [str(one) for one in wanted if one != TRANSFORM]
+    if others:
+        raise TemplateRefused([f"Transform: {', '.join(others)} is a macro, and only {TRANSFORM} is served"])
+    check_resources(body)
+    return _translate(body, dict(parameters)) if wanted else body
+
+
+def check_resources(body: dict[str, Any]) -> None:
+    """Refuse a template whose resources are none."""
+    resources = body.get("Resources")
+    if not isinstance(resources, dict) or not resources:
+        raise TemplateRefused(["Template format error: At least one Resources member must be defined."])
+    if len(resources) > RESOURCES_MAX:
+        raise TemplateRefused([f"Resources: there are {len(resources)}, at most {RESOURCES_MAX} are allowed"])
+    wrong = [name for name, one in resources.items() if not is_resource(one)]
+    if wrong:
+        raise TemplateRefused([f"Template format error: [/Resources/{name}] needs a Type" for name in wrong])
+
+
+def _translate(body: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    python = os.environ.get(PYTHON) or sys.executable
+    asked = json.dumps({"template": body, "parameters": parameters, "region": _REGION}).encode()
+    try:
+        done = subprocess.run(
+            [python, str(Path(__file__).with_name("expand.py"))],
+            input=asked,
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    except OSError as error:
+        raise TemplateRefused(
+            [f"{python}: {error.strerror}: set {PYTHON} to a Python that has aws-sam-translator"]
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise TemplateRefused([f"the template was not expanded within {TIMEOUT_SECONDS:g} s"]) from None
+    answer = _answer(done)
+    if "errors" in answer:
+        raise TemplateRefused(answer["errors"])
+    if "missing" in answer:
+        raise TemplateRefused(
+            [
+                f"{answer['missing']}: SAM templates need aws-sam-translator: pip install 'forebay[sam]'",
+                f"An app whose own pydantic is another one has it in another environment, whose Python {PYTHON} names",
+            ]
+        )
+    expanded: dict[str, Any] = answer["template"]
+    return expanded
+
+
+def _answer(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        raise TemplateRefused([f"the template could not be expanded: {last[0]}"]) from None
+    return answer

@@ -1,0 +1,432 @@
+"""What a deploy does: the template, its parameters and what is there go in, and a list of steps comes out. It changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from forebay._sam import intrinsics
+from forebay._sam.errors import TemplateRefused
+from forebay._sam.intrinsics import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from forebay._sam.parameters import Parameters
+
+MALFORMED: Final = (AttributeError, KeyError, TypeError, IndexError)
+"""What reading a text as a mapping, or the other way round, ends in."""
+REFUSED_SECTIONS: Final = {"Hooks": "hooks are not served", "Rules": "rules of parameters are not served"}
+_REST: Final = "REST APIs are not deployed: use an HTTP API (events of type HttpApi, AWS::Serverless::HttpApi)"
+UNSERVED: Final = {
+    **dict.fromkeys(("AWS::ApiGateway::RestApi", "AWS::ApiGateway::Stage", "AWS::ApiGateway::Deployment"), _REST),
+    "AWS::CloudFormation::Stack": "nested stacks are not deployed: deploy its template by itself",
+    "AWS::CloudFormation::CustomResource": "custom resources are not served",
+    "AWS::SecretsManager::Secret": "give the value as a parameter with NoEcho",
+}
+"""Why types that users have are not served, and what to do."""
+_ATTRIBUTES: Final = frozenset(
+    {
+        *("Type", "Properties", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy"),
+        *("CreationPolicy", "UpdatePolicy", "Metadata", "Connectors", "IgnoreGlobals"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Where a stack is deployed.
+
+    Attributes:
+        app: name of the app whose store it is.
+        region: region of its ARNs.
+        account: account of its ARNs.
+        suffix: gives the end of a new resource's name; another one each time.
+        version: gives the next number of a function that publishes a version.
+        taken: names of other stacks' resources: type and physical id, and the stack.
+        exports: outputs of other stacks, by their export names.
+
+    """
+
+    app: str
+    region: str
+    account: str
+    suffix: Callable[[], str]
+    version: Callable[[str], int]
+    taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    exports: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A resource as it is deployed. Secrets in it are marks."""
+
+    logical: str
+    type: str
+    physical: str
+    properties: dict[str, Any]
+    attributes: dict[str, Any]
+    """What `Fn::GetAtt` gives; `Ref` under that name."""
+    keep_deleted: bool = False
+    keep_replaced: bool = False
+    secrets: str = ""
+    """A digest of the secrets that it uses: a change of them is a change of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One change: `before` is None of what is added, `after` of what is removed."""
+
+    logical: str
+    before: Resource | None
+    after: Resource | None
+
+    @property
+    def action(self) -> str:
+        """AWS's word for it."""
+        return "Add" if self.before is None else "Remove" if self.after is None else "Modify"
+
+    @property
+    def type(self) -> str:
+        """The type of its resource."""
+        one = self.after if self.after is not None else self.before
+        return one.type if one is not None else ""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the resource gets another physical id."""
+        if self.before is None or self.after is None:
+            return False
+        return (self.before.type, self.before.physical) != (self.after.type, self.after.physical)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """An output of a stack."""
+
+    key: str
+    value: str
+    description: str | None = None
+    export: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A deploy that can be carried out.
+
+    Attributes:
+        steps: in order; what is removed comes last.
+        resources: as they are afterwards, each behind those that it refers to.
+        outputs: as they are afterwards.
+        notes: what has no effect here, for people.
+
+    """
+
+    steps: tuple[Step, ...]
+    resources: dict[str, Resource]
+    outputs: tuple[Output, ...]
+    notes: tuple[str, ...]
+
+
+class ResourceType(Protocol):
+    """How resources of a type are named and referred to. What becomes of them is told elsewhere."""
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """Properties that cannot be changed: another value is another resource."""
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether its attributes stay as they were when it was made."""
+
+    def refusals(self, properties: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Yield each property that is not honoured, and why."""
+
+    def notes(self, properties: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Yield each property that is taken and has no effect, and why."""
+
+    def own_name(self, properties: Mapping[str, Any]) -> str | None:
+        """Give the name that the template gives it, if any."""
+
+    def new_name(self, stack: str, logical: str, properties: Mapping[str, Any], world: World) -> str:
+        """Give a name that no other resource has."""
+
+    def attributes(
+        self, physical: str, properties: Mapping[str, Any], world: World, others: Mapping[str, Resource]
+    ) -> dict[str, Any]:
+        """Give what the template can ask of it; `others` are the resources before it."""
+
+
+def evaluate(
+    stack: str,
+    stack_id: str,
+    body: Mapping[str, Any],
+    *,
+    parameters: Parameters,
+    before: Mapping[str, Resource],
+    world: World,
+    types: Mapping[str, ResourceType],
+) -> Plan:
+    """Work out what a deploy does.
+
+    Args:
+        stack: its name.
+        stack_id: its ARN.
+        body: the template, expanded.
+        parameters: what was read of them.
+        before: the resources that are there, in the order in which they were made.
+        world: where it is deployed.
+        types: the types of resources that can be deployed.
+
+    Raises:
+        TemplateRefused: it cannot be deployed; every reason.
+
+    """
+    planner = _Planner(stack, stack_id, body, parameters=parameters, before=before, world=world, types=types)
+    return planner.plan()
+
+
+class _Planner:
+    def __init__(
+        self,
+        stack: str,
+        stack_id: str,
+        body: Mapping[str, Any],
+        *,
+        parameters: Parameters,
+        before: Mapping[str, Resource],
+        world: World,
+        types: Mapping[str, ResourceType],
+    ) -> None:
+        self._stack = stack
+        self._body = body
+        self._parameters = parameters
+        self._before = before
+        self._world = world
+        self._types = types
+        self._done: dict[str, Resource] = {}
+        self._notes: list[str] = []
+        self._reasons: list[str] = []
+        self._scope = Scope(
+            values={**_pseudo(stack, stack_id, world), **parameters.values},
+            mappings=_section(body, "Mappings"),
+            conditions=_section(body, "Conditions"),
+            secrets=parameters.secrets,
+            exports=world.exports,
+            resource=lambda name: self._done[name].attributes["Ref"] if name in self._done else None,
+            attribute=lambda name, key: self._done[name].attributes.get(key) if name in self._done else None,
+        )
+
+    def plan(self) -> Plan:
+        wanted = self._wanted()
+        references = self._references(wanted)
+        for name in _in_order(wanted, references):
+            # What refers to something that was refused is not told of: it may be right.
+            if all(each in self._done for each in references[name]):
+                self._take(name, wanted[name])
+        self._refuse()
+        outputs = self._outputs()
+        self._refuse()
+        steps = [
+            Step(logical=name, before=self._before.get(name), after=one)
+            for name, one in self._done.items()
+            if self._before.get(name) != one
+        ]
+        gone = [one for name, one in reversed(list(self._before.items())) if name not in self._done]
+        steps += [Step(logical=one.logical, before=one, after=None) for one in gone]
+        return Plan(steps=tuple(steps), resources=self._done, outputs=outputs, notes=tuple(self._notes))
+
+    def _wanted(self) -> dict[str, dict[str, Any]]:
+        """Give the resources whose conditions hold, and refuse what is not honoured: all of it at once."""
+        for section, why in REFUSED_SECTIONS.items():
+            if self._body.get(section):
+                self._reasons.append(f"{section}: {why}")
+        resources = _section(self._body, "Resources")
+        wrong = [name for name, one in resources.items() if not is_resource(one)]
+        self._reasons += [f"Template format error: [/Resources/{name}] needs a Type" for name in wrong]
+        self._refuse()
+        wanted = {name: one for name, one in resources.items() if self._holds(one)}
+        for name, one in wanted.items():
+            kind = self._types.get(one["Type"])
+            if kind is None:
+                why = UNSERVED.get(one["Type"], "leave it out, or deploy with --skip-unsupported")
+                if one["Type"].startswith("AWS::Serverless::"):
+                    why = "the template has no `Transform: AWS::Serverless-2016-10-31`"
+                self._reasons.append(f"{name}: {one['Type']} is not served: {why}")
+                continue
+            unknown = sorted(set(one) - _ATTRIBUTES)
+            self._reasons += [f"{name}: Invalid template resource property '{key}'" for key in unknown]
+            properties = one.get("Properties") or {}
+            if not isinstance(properties, dict):
+                self._reasons.append(f"{name}: Properties is a mapping")
+                continue
+            refused = self._try(lambda kind=kind, properties=properties: list(kind.refusals(properties)), name)  # type: ignore[misc]
+            self._reasons += [f"{name}.{key}: {why}" for key, why in refused or ()]
+            self._notes += [f"{name}.{key}: {why}" for key, why in kind.notes(properties)]
+        self._refuse()
+        return wanted
+
+    def _holds(self, one: Mapping[str, Any]) -> bool:
+        return "Condition" not in one or bool(self._try(partial(self._scope.condition, one["Condition"])))
+
+    def _references(self, wanted: Mapping[str, dict[str, Any]]) -> dict[str, list[str]]:
+        found = {name: self._try(partial(self._asked, name, one, wanted), name) for name, one in wanted.items()}
+        self._refuse()
+        return found
+
+    def _asked(self, name: str, one: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+        depends = one.get("DependsOn", [])
+        named = list(intrinsics.references(one.get("Properties") or {}, self._scope))
+        asked = [*(depends if isinstance(depends, list) else [depends]), *named]
+        known = {*wanted, *self._scope.values, "AWS::NoValue"}
+        unknown = sorted({str(each) for each in asked if each not in known})
+        if unknown:
+            text = (
+                f"Template format error: Unresolved resource dependencies [{', '.join(unknown)}] in the Resources block"
+            )
+            self._reasons.append(f"{text} of the template")
+        return [each for each in asked if each in wanted and each != name]
+
+    def _take(self, name: str, one: Mapping[str, Any]) -> None:
+        kind = self._types[one["Type"]]
+        properties = self._try(lambda: self._scope.resolve(one.get("Properties") or {}), name)
+        if properties is None:
+            return
+        before = self._before.get(name)
+        before = before if before is not None and before.type == one["Type"] else None
+        physical = self._try(lambda: self._name(name, kind, properties, before), name)
+        if physical is None:
+            return
+        holder = self._world.taken.get((one["Type"], physical))
+        if holder is not None:
+            self._reasons.append(f"{name}: {physical} already exists in stack {holder}")
+            return
+        attributes: dict[str, Any] | None
+        if kind.is_snapshot and before is not None and before.physical == physical:
+            attributes = before.attributes
+        else:
+            attributes = self._try(lambda: kind.attributes(physical, properties, self._world, self._done), name)
+        if attributes is None:
+            return
+        deletion = one.get("DeletionPolicy", "Delete")
+        self._done[name] = Resource(
+            logical=name,
+            type=one["Type"],
+            physical=physical,
+            properties=properties,
+            attributes=attributes,
+            keep_deleted=deletion in ("Retain", "RetainExceptOnCreate"),
+            keep_replaced=one.get("UpdateReplacePolicy") == "Retain",
+            secrets=self._digest(properties),
+        )
+
+    def _name(self, name: str, kind: ResourceType, properties: dict[str, Any], before: Resource | None) -> str:
+        own = kind.own_name(properties)
+        if before is not None and not _differs(before.properties, properties, kind.fixed):
+            return before.physical
+        if own is None:
+            return kind.new_name(self._stack, name, properties, self._world)
+        if before is not None and before.physical == own:
+            text = "CloudFormation cannot update a stack when a custom-named resource requires replacing. "
+            raise TemplateRefused([f"{text}Rename {own} and update the stack again."])
+        return own
+
+    def _digest(self, properties: Any) -> str:
+        text = json.dumps(properties, sort_keys=True, ensure_ascii=False)
+        used = {name: value for name, value in self._parameters.secrets.items() if f"\ue000{name}\ue001" in text}
+        return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest() if used else ""
+
+    def _outputs(self) -> tuple[Output, ...]:
+        outputs = []
+        for key, one in _section(self._body, "Outputs").items():
+            output = self._try(partial(self._output, key, one), f"Outputs.{key}")
+            if output is not None:
+                outputs.append(output)
+        return tuple(outputs)
+
+    def _output(self, key: str, one: Mapping[str, Any]) -> Output | None:
+        if "Condition" in one and not self._scope.condition(one["Condition"]):
+            return None
+        value = self._scope.resolve(one.get("Value"))
+        if isinstance(value, list):
+            value = ",".join(map(str, value))
+        if value is None or isinstance(value, dict) or value is intrinsics.NO_VALUE:
+            raise TemplateRefused(["Template format error: Output value is a text"])
+        export = self._scope.resolve((one.get("Export") or {}).get("Name"))
+        if export is not None and export in self._world.exports:
+            raise TemplateRefused([f"Export with name {export} is already exported by another stack"])
+        return Output(key=key, value=str(value), description=one.get("Description"), export=export)
+
+    def _try(self, what: Callable[[], Any], where: str = "") -> Any:
+        """Do something that may be refused; the reason is kept beside the others."""
+        try:
+            return what()
+        except (TemplateRefused, ValueError) as error:
+            reasons = error.reasons if isinstance(error, TemplateRefused) else (str(error),)
+            self._reasons += [f"{where}: {reason}" if where else reason for reason in reasons]
+        except MALFORMED as error:
+            self._reasons.append(f"{where}: a property has another form than it should: {error!r}")
+        return None
+
+    def _refuse(self) -> None:
+        if self._reasons:
+            raise TemplateRefused(dict.fromkeys(self._reasons))
+
+
+def is_resource(one: Any) -> bool:
+    """Whether something has the form of a resource."""
+    return isinstance(one, dict) and isinstance(one.get("Type"), str)
+
+
+def without(body: Mapping[str, Any], types: Mapping[str, ResourceType]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Leave out the resources whose types cannot be deployed; tell which. What refers to them is refused later."""
+    resources = _section(body, "Resources")
+    left_out = tuple(f"{name} ({one['Type']})" for name, one in resources.items() if one["Type"] not in types)
+    kept = {name: one for name, one in resources.items() if one["Type"] in types}
+    return {**body, "Resources": kept}, left_out
+
+
+def _differs(before: Mapping[str, Any], now: Mapping[str, Any], fixed: Iterable[str]) -> bool:
+    return any(before.get(key) != now.get(key) for key in fixed)
+
+
+def _section(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = body.get(name) or {}
+    if not isinstance(section, dict):
+        raise TemplateRefused([f"Template format error: {name} is a mapping"])
+    return section
+
+
+def _pseudo(stack: str, stack_id: str, world: World) -> dict[str, Any]:
+    return {
+        "AWS::Region": world.region,
+        "AWS::AccountId": world.account,
+        "AWS::StackName": stack,
+        "AWS::StackId": stack_id,
+        "AWS::Partition": "aws",
+        "AWS::URLSuffix": "localhost",
+        "AWS::NotificationARNs": [],
+    }
+
+
+def _in_order(wanted: Mapping[str, Any], references: Mapping[str, list[str]]) -> list[str]:
+    """Give the resources so that each comes behind those that it refers to."""
+    order: dict[str, None] = {}
+    for first in wanted:
+        path: list[tuple[str, list[str]]] = [(first, list(references[first]))] if first not in order else []
+        while path:
+            name, left = path[-1]
+            nexts = [each for each in left if each not in order]
+            if not nexts:
+                order[name] = None
+                path.pop()
+                continue
+            on_path = [each for each, _ in path]
+            if nexts[0] in on_path:
+                cycle = on_path[on_path.index(nexts[0]) :]
+                raise TemplateRefused([f"Circular dependency between resources: [{', '.join(sorted(cycle))}]"])
+            path.append((nexts[0], list(references[nexts[0]])))
+    return list(order)

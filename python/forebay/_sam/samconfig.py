@@ -1,0 +1,99 @@
+"""`samconfig.toml`: what commands are given where the command line says nothing. It is edited, not rewritten."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay._sam.errors import TemplateRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+NAME: Final = "samconfig.toml"
+ENVIRONMENT: Final = "default"
+_OVERRIDE: Final = re.compile(
+    r"""\s*(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=("(?:\\.|[^"\\])*"|'[^']*'|[^\s]*)"""
+)
+
+
+def read(path: Path, command: str, environment: str = ENVIRONMENT) -> dict[str, Any]:
+    """Give the options of a command, those of `global` behind its own. Without a file there are none.
+
+    Raises:
+        TemplateRefused: the file is no TOML.
+
+    """
+    import tomllib  # noqa: PLC0415  few commands read it
+
+    if not path.exists():
+        return {}
+    try:
+        whole = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TemplateRefused([f"{path}: {error}"]) from None
+    tables = whole.get(environment, {})
+    found: dict[str, Any] = {}
+    for name in ("global", command):
+        found |= tables.get(name, {}).get("parameters", {})
+    return found
+
+
+def write(path: Path, command: str, options: Mapping[str, Any], environment: str = ENVIRONMENT) -> None:
+    """Set options of a command; a value that `global` has already is not repeated. Comments and other keys stay.
+
+    Raises:
+        TemplateRefused: the file is no TOML, or tomlkit is missing.
+
+    """
+    try:
+        import tomlkit  # noqa: PLC0415  an optional dependency
+        from tomlkit.exceptions import ParseError  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise TemplateRefused([f"to write {NAME} tomlkit is needed: pip install 'forebay[sam]'"]) from None
+    try:
+        document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
+    except ParseError as error:
+        raise TemplateRefused([f"{path}: {error}"]) from None
+    if "version" not in document:
+        document["version"] = 0.1
+    shared = read(path, "global", environment)
+    table: Any = document
+    for key in (environment, command, "parameters"):
+        if key not in table:
+            table.append(key, tomlkit.table(is_super_table=key != "parameters"))
+        table = table[key]
+    for key, value in options.items():
+        if (key in shared and shared[key] == value) or value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
+    path.write_text(tomlkit.dumps(document))
+
+
+def overrides(text: str) -> dict[str, str]:
+    """Read parameters as AWS's command line takes them: `Key=Value Other="two words"`, or its longer form."""
+    found = {}
+    at = 0
+    while text[at:].strip():
+        match = _OVERRIDE.match(text, at)
+        if match is None:
+            raise TemplateRefused([f"parameter overrides: {text[at:][:50]!r} is no Key=Value"])
+        value = match[2]
+        if value[:1] == '"' and value[-1:] == '"' and len(value) > 1:
+            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        elif value[:1] == "'" and value[-1:] == "'" and len(value) > 1:
+            value = value[1:-1]
+        found[match[1]] = value
+        at = match.end()
+    return found
+
+
+def overrides_text(values: Mapping[str, str]) -> str:
+    """Write parameters as AWS's command line takes them."""
+
+    def quoted(value: str) -> str:
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    return " ".join(f"{key}={quoted(value)}" for key, value in values.items())

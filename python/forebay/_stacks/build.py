@@ -1,0 +1,144 @@
+"""`forebay build`: the code of each function with its requirements, as `.aws-sam/build` has it, so that `sam` reads it, too."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay._sam import expansion
+from forebay._sam.errors import TemplateRefused
+from forebay._stacks import package
+from forebay._stacks.artifacts import is_left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+BUILD: Final = Path(".aws-sam") / "build"
+CACHE: Final = Path(".aws-sam") / "forebay-cache"
+TEMPLATE: Final = "template.yaml"
+MANIFEST: Final = "requirements.txt"
+PIP_SECONDS: Final = 900.0
+_TYPES: Final = (package.SERVERLESS_FUNCTION, "AWS::Lambda::Function")
+
+
+def build(body: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> Path:
+    """Build every function of a template; give the built template's path.
+
+    Args:
+        body: the template.
+        folder: where it stands.
+        say: told of each step.
+
+    Raises:
+        TemplateRefused: a function's code or requirements cannot be had.
+
+    """
+    import yaml  # noqa: PLC0415  an optional dependency, which reading the template has asked for
+
+    expansion.check_resources(dict(body))
+    into = folder / BUILD
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    built: dict[str, Any] = copy.deepcopy(dict(body))
+    shared = package.code_of_globals(built)
+    runtime = package.globals_of_functions(built).get("Runtime")
+    for name, resource in built["Resources"].items():
+        properties = resource.setdefault("Properties", {})
+        if not isinstance(properties, dict):
+            continue
+        if resource.get("Type") in _TYPES:
+            _build_function(
+                name, resource["Type"], properties, folders=(folder, into), shared=(shared, runtime), say=say
+            )
+        _move_paths(resource["Type"], properties, folder, into)
+    path = into / TEMPLATE
+    path.write_text(yaml.safe_dump(_without_aliases(built), sort_keys=False))
+    return path
+
+
+def _build_function(
+    name: str,
+    type_: str,
+    properties: dict[str, Any],
+    *,
+    folders: tuple[Path, Path],
+    shared: tuple[str | None, Any],
+    say: Callable[[str], None],
+) -> None:
+    (folder, into), (code, runtime) = folders, shared
+    key = package.CODE[type_]
+    if type_ == package.SERVERLESS_FUNCTION and package.has_no_code(properties):
+        properties[key] = code or "."
+    if not package.is_local(properties.get(key)):
+        return
+    source = folder / properties[key]
+    if not source.is_dir():
+        if not source.exists():
+            raise TemplateRefused([f"{name}: {source}: there is no such directory"])
+        properties[key] = os.path.relpath(source, into)  # a zip file is built already
+        return
+    say(f"Building codeuri: {source.resolve()} runtime: {properties.get('Runtime', runtime)} functions: {name}")
+    target = into / name
+    if str(properties.get("Runtime", runtime)).startswith("python"):
+        _install(name, source / MANIFEST, target, folder, say)
+    say(" Running PythonPipBuilder:CopySource" if (source / MANIFEST).exists() else " Running CopySource")
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=_left_out)
+    properties[key] = name
+
+
+def _left_out(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if is_left_out(Path(folder) / name)]
+
+
+def _install(name: str, manifest: Path, target: Path, folder: Path, say: Callable[[str], None]) -> None:
+    """Install what a function requires; the same requirements are installed once."""
+    wanted = manifest.read_text() if manifest.exists() else ""
+    if not [line for line in wanted.splitlines() if line.strip() and not line.lstrip().startswith("#")]:
+        return
+    release = f"{sys.implementation.cache_tag}-{sys.platform}"
+    kept = folder / CACHE / hashlib.sha256(f"{release}\n{wanted}".encode()).hexdigest()[:32]
+    if not kept.exists():
+        say(" Running PythonPipBuilder:ResolveDependencies")
+        unfinished = kept.with_name(f"{kept.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+        try:
+            done = subprocess.run(
+                [*command, "--requirement", str(manifest), "--target", str(unfinished)],
+                capture_output=True,
+                text=True,
+                timeout=PIP_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise TemplateRefused([f"{name}: {manifest}: pip did not end within {PIP_SECONDS:g} s"]) from None
+        if done.returncode != 0:
+            last = "\n".join(done.stderr.strip().splitlines()[-3:])
+            raise TemplateRefused([f"{name}: {manifest}: pip failed: {last}"])
+        unfinished.mkdir(parents=True, exist_ok=True)
+        unfinished.rename(kept)
+    shutil.copytree(kept, target, dirs_exist_ok=True)
+
+
+def _move_paths(type_: str, properties: dict[str, Any], folder: Path, into: Path) -> None:
+    """Have paths of what is not built lead to where it stands."""
+    keys = [package.DEFINITIONS[type_][0]] if type_ in package.DEFINITIONS else []
+    keys += [package.CODE[type_]] if type_ in package.CODE and type_ not in _TYPES else []
+    for key in keys:
+        if package.is_local(properties.get(key)):
+            properties[key] = os.path.relpath(folder / properties[key], into)
+
+
+def _without_aliases(value: Any) -> Any:
+    """Give a value in which nothing stands twice as one object: YAML would write anchors."""
+    if isinstance(value, dict):
+        return {key: _without_aliases(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_aliases(one) for one in value]
+    return value

@@ -1,0 +1,325 @@
+"""Deploys into a running app: declares what is deployed when its engine starts, and answers on a socket of the store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay._app.deployed import DeployedFunction, check_start
+from forebay._sam import secret
+from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
+from forebay._stacks import service as stacks
+from forebay._stacks.artifacts import Artifacts
+from forebay._stacks.functions import Deployed
+from forebay._stacks.operation import revealed
+from forebay._stacks.service import Asked, Service
+from forebay._stacks.store import FILE, StackStore
+from forebay._wire import payload
+from forebay.errors import ForebayError, InvalidParameterValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from forebay._app.deployed import Registers
+    from forebay._stacks.assembly import Declaration
+    from forebay._stacks.kind import Request
+    from forebay._stacks.service import Place
+
+log = logging.getLogger("forebay.stacks")
+
+SOCKET: Final = "stacks.sock"
+LINE_BYTES_MAX: Final = 8 << 20
+CLIENTS_MAX: Final = 64
+SERVED: Final = ("SQS", "SNS", "KINESIS", "LAMBDA", "EVENTBRIDGE", "SCHEDULER", "SFN", "STS")
+"""Services whose SDKs are sent here; the others go to AWS as before."""
+
+
+@contextlib.contextmanager
+def socket_path(store: Path) -> Iterator[str]:
+    """Give a path of the socket that is short enough, for as long as the block lasts: an address has 108 bytes."""
+    folder = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        short = Path(f"/proc/self/fd/{folder}")
+        yield str((short if short.is_dir() else store) / SOCKET)
+    finally:
+        os.close(folder)
+
+
+def runnable(function: Deployed, artifacts: Artifacts) -> DeployedFunction:
+    """Give a function as an app runs it: its code in directories."""
+    key = function.code.key or artifacts.add_text(function.code.text or "")
+    limits = {
+        "reserved_concurrency": function.reserved,
+        "provisioned_concurrency": function.provisioned,
+        "rate_limit": None,
+    }
+    return DeployedFunction(
+        name=function.name,
+        version=function.version,
+        handler=function.handler if function.runtime.startswith("python") else None,
+        directory=str(artifacts.path(key).absolute()),
+        layers=tuple(str(artifacts.path(layer).absolute()) for layer in function.layers),
+        variables=function.variables,
+        timeout=function.timeout,
+        memory=function.memory,
+        limits=limits,
+        asynchronous=function.asynchronous,
+    )
+
+
+class AppTarget:
+    """An app that runs."""
+
+    is_live = True
+
+    def __init__(self, app: Registers, artifacts: Artifacts, place: Place, more: dict[str, str]) -> None:
+        """Deploy into an app; `more` are variables that each function gets unless it has them."""
+        self._app = app
+        self._artifacts = artifacts
+        self._place = place
+        self._more = more
+
+    async def request(self, request: Request) -> Any:
+        """Ask the engine."""
+        return payload.loads(await self._app.request(request.verb, request.fields))
+
+    async def register(self, function: Deployed) -> None:
+        """Have a function run once its code can be loaded. Until then the code before it serves."""
+        ready = self.ready(function)
+        await check_start(self._app.registration(ready))
+        self._app.register(ready)
+
+    def ready(self, function: Deployed) -> DeployedFunction:
+        """Give a function as the app runs it."""
+        variables = {name: stacks.address(self._place, value) for name, value in function.variables.items()}
+        return replace(runnable(function, self._artifacts), variables={**self._more, **variables})
+
+
+class Host:
+    """The stacks of a running app."""
+
+    def __init__(self, store: Path, place: Place, aws_url: str | None) -> None:
+        """Serve the stacks of a store; `aws_url` is where the app serves AWS's wire API."""
+        self._directory = store
+        self._place = place
+        self._more = {} if aws_url is None else _endpoint(aws_url, place.region)
+        self._service: Service | None = None
+        self._target: AppTarget | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._clients = 0
+        self._busy = asyncio.Lock()
+        self._server: asyncio.Server | None = None
+
+    # --- what an app asks of it
+
+    def declare(self, app: Registers) -> None:
+        """Declare what is deployed, go on with what was interrupted, and answer from now on.
+
+        What cannot be declared is logged: the app and its other stacks run on.
+        """
+        self._target = target = AppTarget(app, Artifacts(self._directory), self._place, self._more)
+        service = self._kept() if (self._directory / FILE).exists() else None
+        for stack in service.store.stacks() if service is not None else ():
+            if (stack.region, stack.account) != (self._place.region, self._place.account):
+                text = "stack %s was deployed for %s in %s and is not served: this app is %s in %s"
+                log.error(text, stack.name, stack.account, stack.region, self._place.account, self._place.region)
+                continue
+            for name, one in self._declarations(stack.name).items():
+                self._declare(app, target, one, (f"{stack.name}: {name}", stack.parameters.secrets))
+        self._start(self._open(target))
+
+    def _kept(self) -> Service:
+        """Open what is kept of stacks; a store without any gets its file with the first question."""
+        if self._service is None:
+            self._service = Service(StackStore(self._directory), self._place)
+        return self._service
+
+    def _declarations(self, stack: str) -> dict[str, Declaration]:
+        try:
+            return self._kept().declarations(stack)
+        except InvalidParameterValue as error:  # as an earlier release took it
+            log.error("stack %s is not served: %s", stack, error)  # noqa: TRY400  it says all
+            return {}
+
+    def _declare(
+        self, app: Registers, target: AppTarget, one: Declaration, named: tuple[str, Mapping[str, str]]
+    ) -> None:
+        name, secrets = named
+
+        def check(answer: asyncio.Future[bytes]) -> None:
+            if not answer.cancelled() and answer.exception() is not None:
+                log.error("%s is not served: %s", name, secret.shown(str(answer.exception())))
+
+        if isinstance(one.what, Deployed):
+            try:
+                app.register(target.ready(revealed(one.what, secrets)))
+            except ForebayError as error:
+                log.error("%s is not served: %s", name, secret.shown(str(error)))  # noqa: TRY400  it says all
+        else:
+            app.request(one.what.verb, secret.revealed(one.what.fields, secrets)).add_done_callback(check)
+
+    async def _open(self, target: AppTarget) -> None:
+        if self._server is None:
+            listener = _listener(self._directory)
+            self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=LINE_BYTES_MAX)
+        if self._service is not None:
+            async with self._busy:
+                for name, status in await self._service.resume(target):
+                    log.info("stack %s: the operation that was interrupted has ended: %s", name, status)
+
+    def close(self) -> None:
+        """Answer nothing more. An operation that is under way goes on at the next start."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            (self._directory / SOCKET).unlink(missing_ok=True)
+        if self._service is not None:
+            self._service.store.close()
+            self._service = None
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("stacks: %s", task.exception())
+
+    # --- what clients ask
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients += 1
+        try:
+            if self._clients > CLIENTS_MAX:
+                return
+            while line := await reader.readline():
+                writer.write(json.dumps(self._carry_out(json.loads(line))).encode() + b"\n")
+                await writer.drain()
+        except (ValueError, ConnectionError):
+            return  # a client that does not speak as ours does is hung up on
+        finally:
+            self._clients -= 1
+            writer.close()
+
+    def _carry_out(self, asked: dict[str, Any]) -> dict[str, Any]:
+        target = self._target
+        if target is None:
+            return {"error": "AppClosed", "reasons": ["the app is not running"]}
+        service = self._kept()
+        return carry_out(service, asked, lambda name: self._start(self._run(service, name, target)))
+
+    async def _run(self, service: Service, name: str, target: AppTarget) -> None:
+        async with self._busy:
+            status = await service.run(name, target)
+        await asyncio.to_thread(Artifacts(self._directory).sweep, service.store.all_resources())
+        log.info("stack %s: %s", name, status)
+
+
+def carry_out(service: Service, asked: dict[str, Any], begun: Callable[[str], None]) -> dict[str, Any]:
+    """Answer one question about stacks; `begun` is told of an operation that is to be carried out."""
+    try:
+        return {"answer": _OPERATIONS[asked["operation"]](service, asked, begun)}
+    except TemplateRefused as error:
+        return {"error": error.code, "reasons": [str(secret.shown(one)) for one in error.reasons]}
+    except NoChanges as error:
+        return {"error": "NoChanges", "reasons": [str(error)]}
+    except StackNotFound as error:
+        return {"error": "StackNotFound", "reasons": [str(error)]}
+    except ForebayError as error:
+        return {"error": "ValidationError", "reasons": [str(secret.shown(str(error)))]}
+
+
+def _asked(asked: dict[str, Any]) -> Asked:
+    given = asked["deploy"]
+    return Asked(**{**given, "capabilities": tuple(given.get("capabilities", ()))})
+
+
+def _preview(service: Service, asked: dict[str, Any], _begun: Callable[[str], None]) -> Any:
+    preview = service.preview(_asked(asked))
+    changes = [
+        {
+            "action": step.action,
+            "logical": step.logical,
+            "type": step.type,
+            "replacement": None if step.action != "Modify" else step.replaces,
+        }
+        for step in preview.plan.steps
+    ]
+    return {"kind": preview.kind, "changes": changes, "notes": preview.plan.notes, "left_out": preview.left_out}
+
+
+def _deploy(service: Service, asked: dict[str, Any], begun: Callable[[str], None]) -> Any:
+    stack = service.begin(_asked(asked))
+    begun(stack.name)
+    return {"id": stack.id}
+
+
+def _delete(service: Service, asked: dict[str, Any], begun: Callable[[str], None]) -> Any:
+    stack = service.begin_deletion(asked["stack"])
+    begun(stack.name)
+    return {"id": stack.id}
+
+
+def _describe(service: Service, asked: dict[str, Any], _begun: Callable[[str], None]) -> Any:
+    return {**stacks.described(service, asked["stack"]), "resources": stacks.resources(service, asked["stack"])}
+
+
+def _events(service: Service, asked: dict[str, Any], _begun: Callable[[str], None]) -> Any:
+    found = service.store.events(asked["id"], asked.get("after", 0), asked.get("limit", 1000))
+    return [asdict(one) for one in found]
+
+
+def _template(service: Service, asked: dict[str, Any], _begun: Callable[[str], None]) -> Any:
+    return service.store.stack(asked["stack"]).template
+
+
+def _list(service: Service, _asked: dict[str, Any], _begun: Callable[[str], None]) -> Any:
+    return [stacks.described(service, one.name) for one in service.store.stacks()]
+
+
+def _parameters(service: Service, asked: dict[str, Any], _begun: Callable[[str], None]) -> Any:
+    known = service.store.find(asked["stack"])
+    return None if known is None else secret.shown(known.parameters.given)
+
+
+_OPERATIONS: Final[dict[str, Callable[[Service, dict[str, Any], Callable[[str], None]], Any]]] = {
+    "preview": _preview,
+    "deploy": _deploy,
+    "delete": _delete,
+    "describe": _describe,
+    "events": _events,
+    "template": _template,
+    "parameters": _parameters,
+    "list": _list,
+}
+
+
+def _listener(store: Path) -> socket.socket:
+    """Listen; only the owner of the store may connect."""
+    listener = socket.socket(socket.AF_UNIX)
+    with socket_path(store) as path:
+        Path(path).unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+    return listener
+
+
+def _endpoint(url: str, region: str) -> dict[str, str]:
+    """Give the variables with which SDKs find what this app serves. While it has no access keys, any will do."""
+    ours = {f"AWS_ENDPOINT_URL_{service}": url for service in SERVED}
+    rest = {"AWS_ACCESS_KEY_ID": "forebay", "AWS_SECRET_ACCESS_KEY": "forebay", "AWS_DEFAULT_REGION": region}
+    return {**ours, **{name: value for name, value in rest.items() if name not in os.environ}}

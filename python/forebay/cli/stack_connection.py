@@ -1,0 +1,213 @@
+"""Connects a command to the stacks of a store: through the app that runs on it, else by deploying into the store alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from forebay._app.deployed import check_start, registration
+from forebay._model import names
+from forebay._model.settings import AppSettings
+from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
+from forebay._stacks import host
+from forebay._stacks.artifacts import Artifacts
+from forebay._stacks.service import Place, Service
+from forebay._stacks.store import StackStore
+from forebay.cli.connect import FILE, StoreConnection, connect
+from forebay.errors import AppClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from forebay._stacks.functions import Deployed
+    from forebay._stacks.kind import Request
+
+APP: Final = "stacks"
+"""The app of a store that no program has used yet."""
+HTTP: Final = "http://127.0.0.1:3000"
+"""Where `forebay run` serves APIs of stacks, unless it is told otherwise."""
+REGION: Final = "us-east-1"
+ACCOUNT: Final = "000000000000"
+_ANSWER_SECONDS: Final = 60.0
+_START_SECONDS: Final = 5.0
+_FIRST_POLL_SECONDS: Final = 0.02
+_POLL_SECONDS_MAX: Final = 0.5
+
+Event = dict[str, Any]
+
+
+class Stacks:
+    """The stacks of a store, through its app or without one."""
+
+    def __init__(self, ask: Callable[[dict[str, Any]], dict[str, Any]], *, is_live: bool) -> None:
+        self._ask = ask
+        self.is_live = is_live
+
+    def ask(self, operation: str, **fields: Any) -> Any:
+        """Ask something.
+
+        Raises:
+            TemplateRefused | NoChanges | StackNotFound: it is refused.
+
+        """
+        answer = self._ask({"operation": operation, **fields})
+        if "error" not in answer:
+            return answer["answer"]
+        code, reasons = answer["error"], answer["reasons"]
+        if code == "NoChanges":
+            raise NoChanges(reasons[0])
+        if code == "StackNotFound":
+            raise StackNotFound(fields.get("stack", ""))
+        raise TemplateRefused(reasons, code)
+
+    def follow(self, stack_id: str, after: int, told: Callable[[Event], None]) -> str:
+        """Tell each event of an operation until it has ended; give the stack's status."""
+        pause = _FIRST_POLL_SECONDS
+        while True:
+            events = self.ask("events", id=stack_id, after=after)
+            for event in events:
+                after = event["id"]
+                told(event)
+                is_stack = event["physical"] == stack_id
+                if is_stack and not event["status"].endswith("_IN_PROGRESS"):
+                    return str(event["status"])
+            pause = _FIRST_POLL_SECONDS if events else min(2 * pause, _POLL_SECONDS_MAX)
+            time.sleep(pause)
+
+    def last_event(self, stack_id: str) -> int:
+        """Give the id of the newest event of a stack, 0 where there is none."""
+        last = 0
+        while events := self.ask("events", id=stack_id, after=last):
+            last = events[-1]["id"]
+        return last
+
+
+class StoreTarget:
+    """A store that no app runs on."""
+
+    is_live = False
+
+    def __init__(self, connection: StoreConnection, place: Place, artifacts: Artifacts, store: Path) -> None:
+        self._connection = connection
+        self._artifacts = artifacts
+        self._settings = AppSettings(
+            name=place.app,
+            store=str(store.absolute()),
+            region=place.region,
+            account=place.account,
+            concurrency=1000,
+            durability="power-loss",
+            serve=False,
+        )
+
+    async def request(self, request: Request) -> Any:
+        """Ask the engine."""
+        return self._connection.ask(request.verb, **request.fields)
+
+    async def register(self, function: Deployed) -> None:
+        """See that a function's code can be loaded; it is served when the app starts."""
+        ready = host.runnable(function, self._artifacts)
+        await check_start(registration(ready, self._settings, names.LATEST))
+
+
+@contextmanager
+def connect_stacks(store: Path, region: str | None = None) -> Iterator[Stacks]:
+    """Connect to the stacks of a store for as long as the block lasts."""
+    live = _socket(store) or _socket_of_owner(store)
+    if live is None:
+        store.mkdir(parents=True, exist_ok=True)
+        with _alone(store, region) as alone:
+            if alone is not None:
+                yield alone
+                return
+        live = _socket_of_owner(store)  # an app has started meanwhile
+    if live is None:
+        raise AppClosed(f"an app started and ended on {store.absolute()} meanwhile: try again")
+    with live, live.makefile("rwb") as channel:
+        yield Stacks(lambda asked: _through(channel, asked), is_live=True)
+
+
+@contextmanager
+def _alone(store: Path, region: str | None) -> Iterator[Stacks | None]:
+    """Give the stacks of a store that no app runs on; None where one does."""
+    kept = StackStore(store)
+    try:
+        stacks = kept.stacks()
+        found = stacks[0].region if stacks else region
+        with connect(store, region=found or REGION, new_for=APP) as connection:
+            if not connection.owned:
+                yield None
+                return
+            app = connection.ask("health").get("app")
+            # Of a store that an app has used, the app's own region; of a new one, AWS's first.
+            default = names.REGION_DEFAULT if app is not None and app != APP else REGION
+            place = Place(app=app or APP, region=found or default, account=ACCOUNT, http=HTTP)
+            service = Service(kept, place)
+            target = StoreTarget(connection, place, Artifacts(store), store)
+            asyncio.run(_resume(service, target))
+
+            def ask(asked: dict[str, Any]) -> dict[str, Any]:
+                return host.carry_out(service, asked, lambda name: asyncio.run(_run(service, name, target)))
+
+            yield Stacks(ask, is_live=False)
+    finally:
+        kept.close()
+
+
+async def _resume(service: Service, target: StoreTarget) -> None:
+    for name, status in await service.resume(target):
+        click.echo(f"stack {name}: the operation that was interrupted has ended: {status}", err=True)
+
+
+async def _run(service: Service, name: str, target: StoreTarget) -> None:
+    await service.run(name, target)
+
+
+def _socket_of_owner(store: Path) -> socket.socket | None:
+    """Wait until the app that runs on a store answers for its stacks: it may have just started. None where no app runs."""
+    if not (store / FILE).exists():
+        return None
+    with connect(store) as connection:
+        if connection.owned:
+            return None
+    ends = time.monotonic() + _START_SECONDS
+    while time.monotonic() < ends:
+        found = _socket(store)
+        if found is not None:
+            return found
+        time.sleep(_FIRST_POLL_SECONDS)
+    raise AppClosed(f"the app that runs on {store.absolute()} deploys no stacks: serve it by `forebay run`")
+
+
+def _socket(store: Path) -> socket.socket | None:
+    if not (store / host.SOCKET).exists():
+        return None
+    found = socket.socket(socket.AF_UNIX)
+    try:
+        found.settimeout(_ANSWER_SECONDS)
+        with host.socket_path(store) as path:
+            found.connect(path)
+    except (ConnectionRefusedError, FileNotFoundError):
+        found.close()
+        return None  # left behind by a program that was killed
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def _through(channel: Any, asked: dict[str, Any]) -> dict[str, Any]:
+    channel.write(json.dumps(asked).encode() + b"\n")
+    channel.flush()
+    line = channel.readline()
+    if not line:
+        raise AppClosed("the app went away before it answered: look with `forebay stack events`")
+    answer: dict[str, Any] = json.loads(line)
+    return answer

@@ -1,0 +1,70 @@
+"""Projects from templates in sam's own form: placeholders and conditions are filled in, and nothing is run."""
+
+import json
+import zipfile
+
+import pytest
+
+from forebay._sam.errors import TemplateRefused
+from forebay._stacks import location
+
+
+def source(folder, files, values):
+    (folder / "cookiecutter.json").write_text(json.dumps(values))
+    root = folder / "{{cookiecutter.project_name}}"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (folder / "hooks").mkdir()
+    (folder / "hooks" / "post_gen_project.py").write_text("raise SystemExit('a hook was run')\n")
+    return folder
+
+
+FILES = {
+    "README.md": "# {{ cookiecutter.project_name }} by {{cookiecutter['runtime']}}\n",
+    "{{cookiecutter.folder}}/app.py": "{%- if cookiecutter.size == 'big' %}big{% else %}small{% endif %}\n",
+    "plain.txt": "{{ not ours }}",
+}
+VALUES = {"project_name": "sam-app", "runtime": ["python3.11", "python3.12"], "folder": "src", "size": "big"}
+
+
+def test_a_directory_becomes_a_project(tmp_path):
+    (tmp_path / "in").mkdir()
+    folder = location.write(source(tmp_path / "in", FILES, VALUES), "shop", tmp_path / "out")
+    there = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert there == {"README.md": "# shop by python3.11\n", "src/app.py": "big\n", "plain.txt": "{{ not ours }}"}
+
+
+def test_a_zip_file_does_too(tmp_path):
+    (tmp_path / "in").mkdir()
+    whole = source(tmp_path / "in", FILES, {**VALUES, "size": "other"})
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for path in whole.rglob("*"):
+            archive.write(path, path.relative_to(whole))
+    folder = location.write(tmp_path / "in.zip", "shop", tmp_path / "out")
+    assert (folder / "src" / "app.py").read_text() == "small\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "values", "text"),
+    [
+        ({"a.txt": "{% for x in y %}{% endfor %}"}, VALUES, "a condition or a filter that is not understood"),
+        (
+            {"a.txt": "{{ cookiecutter.project_name | upper }}"},
+            VALUES,
+            "a condition or a filter that is not understood",
+        ),
+        ({"{{cookiecutter.folder}}/a.txt": "x"}, {**VALUES, "folder": ".."}, "its name leads outside"),
+    ],
+)
+def test_what_is_not_understood_is_refused(tmp_path, files, values, text):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(TemplateRefused) as refused:
+        location.write(source(tmp_path / "in", files, values), "shop", tmp_path / "out")
+    assert text in str(refused.value)
+    assert not (tmp_path / "a.txt").exists()
+
+
+def test_a_directory_that_is_no_template_is_refused(tmp_path):
+    with pytest.raises(TemplateRefused, match=r"there is no cookiecutter\.json"):
+        location.write(tmp_path, "shop", tmp_path / "out")

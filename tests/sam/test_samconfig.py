@@ -1,0 +1,93 @@
+"""`samconfig.toml`: it is edited and not rewritten, and parameters are read as AWS's command line writes them."""
+
+import tomllib
+
+import pytest
+
+from forebay._sam import samconfig
+from forebay._sam.errors import TemplateRefused
+
+BEFORE = """\
+# what the team agreed on
+version = 0.1
+[default.global.parameters]
+stack_name = "common"  # everywhere
+[default.deploy.parameters]
+capabilities = "CAPABILITY_IAM"
+image_repositories = []
+resolve_s3 = true
+[production.deploy.parameters]
+region = "eu-west-1"
+[default.local_start_api.parameters]
+port = 3000
+"""
+
+
+def test_options_of_a_command_stand_before_those_of_all(tmp_path):
+    path = tmp_path / "samconfig.toml"
+    path.write_text(BEFORE)
+    assert samconfig.read(path, "deploy") == {
+        "stack_name": "common",
+        "capabilities": "CAPABILITY_IAM",
+        "image_repositories": [],
+        "resolve_s3": True,
+    }
+    assert samconfig.read(path, "deploy", "production") == {"region": "eu-west-1"}
+    assert samconfig.read(tmp_path / "nothing.toml", "deploy") == {}
+
+
+def test_what_is_not_ours_stays_as_it_is(tmp_path):
+    path = tmp_path / "samconfig.toml"
+    path.write_text(BEFORE)
+    samconfig.write(
+        path, "deploy", {"stack_name": "common", "region": "us-east-1", "confirm_changeset": True, "capabilities": None}
+    )
+    text = path.read_text()
+    assert "# what the team agreed on" in text
+    assert 'stack_name = "common"  # everywhere' in text
+    whole = tomllib.loads(text)
+    assert whole["default"]["deploy"]["parameters"] == {
+        "image_repositories": [],
+        "resolve_s3": True,
+        "region": "us-east-1",
+        "confirm_changeset": True,
+    }
+    assert whole["production"] == {"deploy": {"parameters": {"region": "eu-west-1"}}}
+    assert whole["default"]["local_start_api"] == {"parameters": {"port": 3000}}
+
+
+def test_a_new_file_is_in_sams_form(tmp_path):
+    path = tmp_path / "samconfig.toml"
+    samconfig.write(path, "deploy", {"stack_name": "shop"})
+    assert tomllib.loads(path.read_text()) == {
+        "version": 0.1,
+        "default": {"deploy": {"parameters": {"stack_name": "shop"}}},
+    }
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path):
+    path = tmp_path / "samconfig.toml"
+    path.write_text("[default")
+    for act in (lambda: samconfig.read(path, "deploy"), lambda: samconfig.write(path, "deploy", {})):
+        with pytest.raises(TemplateRefused, match=r"samconfig\.toml"):
+            act()
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("A=1 B=two", {"A": "1", "B": "two"}),
+        ('A="two words" B="with \\"quotes\\""', {"A": "two words", "B": 'with "quotes"'}),
+        ("ParameterKey=A,ParameterValue=x", {"A": "x"}),
+        ("A='single'", {"A": "single"}),
+        ("", {}),
+    ],
+)
+def test_parameters_are_read_as_the_command_line_has_them(text, values):
+    assert samconfig.overrides(text) == values
+    assert samconfig.overrides(samconfig.overrides_text(values)) == values
+
+
+def test_what_is_no_parameter_is_named():
+    with pytest.raises(TemplateRefused, match="is no Key=Value"):
+        samconfig.overrides("A=1 what")
