@@ -1,0 +1,5 @@
+//! REST (v1) APIs: resources, methods and integrations, with models, templates, stages, keys and plans.
+//!
+//! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html>
+
+pub mod model;
