@@ -2,4 +2,5 @@
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html>
 
+pub mod control;
 pub mod model;

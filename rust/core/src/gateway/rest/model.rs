@@ -60,6 +60,12 @@ pub struct RestApi {
     pub authorizers: BTreeMap<String, Authorizer>,
     /// The gateway responses that were set, by type (`DEFAULT_4XX`). Those that are not here have AWS's defaults.
     pub gateway_responses: BTreeMap<String, GatewayResponse>,
+    /// Texts about its parts, by id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub documentation_parts: BTreeMap<String, DocumentationPart>,
+    /// Versions of those texts, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub documentation_versions: BTreeMap<String, DocumentationVersion>,
 }
 
 /// Where a request's API key is looked for.
@@ -659,6 +665,31 @@ pub struct ClientCertificate {
     /// Its tags.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: Texts,
+}
+
+/// A text about a part of an API.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentationPart {
+    /// Unique in its API.
+    pub id: String,
+    /// What it is about: `{type, path?, method?, statusCode?, name?}`.
+    pub location: Value,
+    /// The text, a JSON object.
+    pub properties: String,
+}
+
+/// A version of the texts about an API.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentationVersion {
+    /// Its name.
+    pub version: String,
+    /// When it was made, ms since 1970.
+    pub created_date: u64,
+    /// What is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }
 
 impl RestApi {
