@@ -8,6 +8,7 @@ pub mod api;
 pub mod authorizer;
 pub mod cors;
 pub mod event;
+pub mod function_url;
 mod json;
 pub mod jwt;
 pub mod policy;

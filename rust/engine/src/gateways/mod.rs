@@ -3,6 +3,9 @@
 //! A door reads them beside the engine's lock: each change is another snapshot, and a request ends by the one that it began with.
 
 pub mod connections;
+pub mod rest;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -88,7 +88,7 @@ impl Control<'_> {
         }
         let mut api = match params.filled("cloneFrom")? {
             Some(from) => {
-                let base = self.account.apis.get(&from).cloned().ok_or_else(|| self.no_api(&from))?;
+                let base = RestApi::clone(self.account.apis.get(&from).ok_or_else(|| self.no_api(&from))?);
                 let new = self.new_api(name)?;
                 RestApi { id: new.id, name: new.name, created_date: new.created_date, ..base }
             }
@@ -129,7 +129,7 @@ impl Control<'_> {
     }
 
     pub(super) fn get_rest_apis(&mut self, params: Params) -> Outcome<Value> {
-        let mut apis: Vec<&RestApi> = self.account.apis.values().collect();
+        let mut apis: Vec<&RestApi> = self.account.apis.values().map(|api| &**api).collect();
         apis.sort_by_key(|api| api.created_date);
         page(params, apis.into_iter().map(|api| (api.id.as_str(), api)), shown_api)
     }

@@ -71,7 +71,7 @@ impl Control<'_> {
         // What AWS answers where there is no such API.
         let busy = "Unable to complete operation due to concurrent modification. Please try again later.";
         let api = self.account.apis.get(params.named("restApiId")?).ok_or_else(|| Fault::conflict(busy))?;
-        let mut api = api.clone();
+        let mut api = RestApi::clone(api);
         let kind = params.named("type")?.to_owned();
         let auth_type = if kind == "COGNITO_USER_POOLS" { "cognito_user_pools" } else { "custom" };
         let authorizer = Authorizer {

@@ -1,5 +1,7 @@
 //! Tags of APIs, stages, keys, plans and certificates, by their ARNs.
 
+use std::sync::Arc;
+
 use serde_json::{json, Value};
 
 use crate::gateway::rest::control::fault::{Fault, Outcome};
@@ -19,7 +21,7 @@ impl Control<'_> {
         let (account, wrong) =
             (&mut *self.account, || Fault::missing(format!("Invalid resource ARN specified: {arn}")));
         let found = match parts.as_slice() {
-            ["restapis", id] => account.apis.get_mut(*id).map(|one| (&mut one.tags, Row::Api((*id).into()))),
+            ["restapis", id] => account.apis.get_mut(*id).map(|one| (&mut Arc::make_mut(one).tags, Row::Api((*id).into()))),
             ["restapis", id, "stages", name] => {
                 let key = ((*id).to_owned(), (*name).to_owned());
                 account.stages.get_mut(&key).map(|one| (&mut one.tags, Row::Stage(key.0, key.1)))

@@ -21,7 +21,7 @@ impl Control<'_> {
 
     pub(super) fn create_request_validator(&mut self, params: Params) -> Outcome<Value> {
         let no_api = || Fault::bad("Invalid REST API identifier specified");
-        let mut api = self.account.apis.get(params.named("restApiId")?).ok_or_else(no_api)?.clone();
+        let mut api = self.account.apis.get(params.named("restApiId")?).ok_or_else(no_api)?.as_ref().clone();
         if params.text("name")? == Some("") {
             return Err(Fault::bad("Request Validator name cannot be blank"));
         }
