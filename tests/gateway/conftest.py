@@ -99,3 +99,19 @@ async def serve(app):
     yield start
     if started:
         await app.stop()
+
+
+@pytest.fixture
+async def clients(no_task_is_left):
+    """Start apps with their APIs on free ports; give the client of each."""
+    started = []
+
+    async def start(app):
+        port = free_port()
+        await app.start(http_port=port)
+        started.append(app)
+        return Client(port)
+
+    yield start
+    for app in started:
+        await app.stop()

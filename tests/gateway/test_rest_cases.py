@@ -3,6 +3,7 @@
 A case that cannot be played is named in `SKIPPED` with its reason.
 """
 
+import ast
 import asyncio
 import base64
 import importlib.util
@@ -22,8 +23,16 @@ CASES = Path(__file__).parents[3] / "shared" / "cases" / "gateway"
 ACCOUNT = "111122223333"
 STEP = re.compile(r"\{\{(\d+)\.([^{}]*)\}\}")
 
-CANNOT = {
-    "calls": "control calls of other services that are made with AWS's SDKs, not with forebay's",
+# Calls that forebay does not have: their steps are passed over, and so is what was recorded of them.
+PASSED_OVER = {
+    "lambda.AddPermission": "there are no permissions here: a URL with AuthType NONE is open to everybody",
+    "lambda.CreateFunction": "functions are declared by the app",
+    "lambda.GetFunction": "functions are declared by the app",
+    "lambda.PublishVersion": "versions are published by the app",
+    "lambda.CreateAlias": "aliases are declared by the app",
+    "logs.CreateLogGroup": "there is no CloudWatch Logs here",
+    "logs.DescribeLogGroups": "there is no CloudWatch Logs here",
+    "logs.FilterLogEvents": "there is no CloudWatch Logs here",
 }
 SKIPPED: dict[str, str] = {}
 
@@ -60,10 +69,9 @@ def walk(value, path):
     """The part of a value that `.items[0].name` or `[message]` names."""
     for name in re.findall(r"\[([^\]]*)\]|\.?([^.\[\]]+)", path):
         key = name[0] or name[1]
-        if isinstance(value, list):
-            value = value[int(key)]
-        else:
-            value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, dict | list):
+            return None
+        value = value[int(key)] if isinstance(value, list) else value.get(key)
     return value
 
 
@@ -72,7 +80,7 @@ class Echo(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self):  # noqa: N802 - the base class calls it so
+    def do_GET(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         where = urlsplit(self.path)
         try:
@@ -104,12 +112,23 @@ class Echo(BaseHTTPRequestHandler):
         pass
 
 
+def refused(service, told):
+    """A refusal as boto3 shows it."""
+    code, text = told["error"], told["body"]["message"]
+    answer = {"Error": {"Code": code, "Message": text}}
+    if service != "lambda":
+        return {**answer, "message": text}
+    name = "Message" if code == "ResourceNotFoundException" else "message"
+    return {**answer, name: text, "Type": "User"}
+
+
 class Play:
     """A case under way."""
 
     def __init__(self, app, case, client):
         self.app, self.case, self.client = app, case, client
         self.answers, self.names, self.servers = {}, Names(), []
+        self.functions, self.passed_over = {}, set()
 
     async def call(self, operation, params):
         return await self.app._caller.ask("rest.call", operation=operation, params=params)
@@ -141,18 +160,12 @@ class Play:
     async def step(self, step):
         if "call" in step:
             service, operation = step["call"].split(".")
-            if service == "logs":
-                self.answers[step["n"]] = {"logGroups": [{"arn": "log-group:of-the-case"}]}
+            if step["call"] in PASSED_OVER:
+                await self.pass_over(operation, step)
                 return
-            if service != "apigateway":
-                pytest.skip(CANNOT["calls"])
             told = await self.call(operation, await self.filled(step["params"]))
             meta = {"HTTPStatusCode": told["status"]}
-            if "error" in told:
-                text = told["body"]["message"]
-                answer = {"Error": {"Code": told["error"], "Message": text}, "message": text}
-            else:
-                answer = dict(told["body"])
+            answer = told["body"] if "error" not in told else refused(service, told)
             self.answers[step["n"]] = {**answer, "ResponseMetadata": meta}
             assert ("error" in told) == step.get("refused", "error" in told), f"step {step['n']}: {told}"
         elif "server" in step:
@@ -164,6 +177,17 @@ class Play:
             self.answers[step["n"]] = await self.request(await self.filled(step))
         else:
             self.answers[step["n"]] = {}
+
+    async def pass_over(self, operation, step):
+        """Do what another service's call is needed for, without it."""
+        params = await self.filled(step["params"])
+        self.passed_over.add(step["n"])
+        self.answers[step["n"]] = {"logGroups": [{"arn": "log-group:of-the-case"}], "Version": "1", "events": []}
+        function = self.functions.get(params.get("FunctionName"))
+        if operation == "PublishVersion":
+            function.publish_version()
+        elif operation == "CreateAlias":
+            function.alias(params["Name"], version=str(params["FunctionVersion"]))
 
     async def request(self, step):
         where = urlsplit(step["url"])
@@ -178,7 +202,7 @@ class Play:
         answer = await self.client.ask(step["http"], path, headers, data, host=where.netloc)
         return Answer(answer.status, answer.headers, answer.body)
 
-    def value(self, source):
+    def value(self, source):  # noqa: PLR0911 - one line for each form of the corpus
         """What an expectation's `from` names."""
         if isinstance(source, dict):
             return {key: self.value(one) for key, one in source.items()}
@@ -196,8 +220,13 @@ class Play:
             return walk(self.answers[int(match[1])], match[2])
         return source
 
+    def is_passed_over(self, source):
+        return any(int(step) in self.passed_over for step in re.findall(r"\$(\d+)", json.dumps(source)))
+
     def check(self):
         for expected in self.case["expect"]:
+            if self.is_passed_over(expected["from"]) or expected["from"] == []:
+                continue
             value, wanted = self.value(expected["from"]), expected["recorded"]
             if isinstance(wanted, dict) and "ResponseMetadata" in wanted:
                 meta = {"HTTPStatusCode": wanted["ResponseMetadata"].get("HTTPStatusCode")}
@@ -209,7 +238,8 @@ class Play:
             except Mismatch as wrong:
                 raise Mismatch(f"{expected['key']} ({expected['from']}): {wrong}") from None
         for asserted in self.case["asserted"]:
-            self.check_asserted(asserted)
+            if not self.is_passed_over(asserted["of"]):
+                self.check_asserted(asserted)
 
     def check_asserted(self, asserted):
         of = asserted["of"]
@@ -244,27 +274,26 @@ def declare(app, step, module):
     """Declare the function of a step."""
     code = step["code"]
     if code == "returns":
-        given = eval(step["returns"], {"__builtins__": {}}, {})  # literals of the corpus
+        given = ast.literal_eval(step["returns"])
 
         def handler(event, context):
             return given
     else:
         handler = getattr(module, code, lambda event, context: None)
-    app.function(handler, name=step["function"])
+    return app.function(name=step["function"])(handler)
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is not here")
 @pytest.mark.parametrize("case", list(cases()))
-async def test_aws_answered_the_same(case, tmp_path, clients):
+async def test_aws_answered_the_same(case, clients):
     if case["id"] in SKIPPED:
         pytest.skip(SKIPPED[case["id"]])
-    app = App("cases", store=tmp_path, account_id=ACCOUNT, region="us-east-1")
+    app = App("cases", store=":memory:", account=ACCOUNT, region="us-east-1")
     module = handlers()
-    for step in case["steps"]:
-        if "function" in step:
-            declare(app, step, module)
+    functions = {step["function"]: declare(app, step, module) for step in case["steps"] if "function" in step}
     client = await clients(app)
     play = Play(app, case, client)
+    play.functions = functions
     try:
         for step in case["steps"]:
             await asyncio.wait_for(play.step(step), 60)

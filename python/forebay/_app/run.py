@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from forebay._model.wire import WireAddress
     from forebay._runtime.caller import Caller
     from forebay.clock import Clock
+    from forebay.rest_api import RestApi
     from forebay.stream import Stream
 
     Source = Stream | Queue | Topic | Registry | Bus | Activity | Workflow
@@ -202,6 +203,7 @@ class AppRun:
             answers += [(mapping, self._add_mapping(mapping)) for mapping in tuple(declared.mappings.values())]
             answers += self._add_subscriptions("function")
             answers += [(api, self._add_api(api)) for api in declared.all_apis()]
+            answers += [(rest, self._deploy(rest)) for rest in declared.rest_apis.values() if rest.stage]
             engine.start()
         return answers
 
@@ -225,7 +227,8 @@ class AppRun:
 
     def _tell_of_apis(self, engine: Engine) -> None:
         """Say where the APIs are, or why they are nowhere."""
-        names = [*self._declared.apis, *self._declared.websocket_apis, *self._declared.urls]
+        rest_apis = (f"{rest.name}/{rest.stage}" for rest in self._declared.rest_apis.values() if rest.stage)
+        names = [*self._declared.apis, *self._declared.websocket_apis, *self._declared.urls, *rest_apis]
         if not names or engine.role != "owner":
             return
         if self._http.base is None:
@@ -372,6 +375,15 @@ class AppRun:
             api.definition() if isinstance(api, DeclaredApi) else wire_gateway.function_url(api.function, api.url.cors)
         )
         return self._caller.request("api.declare", definition=definition)
+
+    def _deploy(self, rest: RestApi) -> asyncio.Future[bytes]:
+        """Bring the methods of a REST API's handlers to its stage, where they are not what it serves."""
+
+        async def deploy() -> bytes:
+            await rest.deploy_if_changed()
+            return b"{}"
+
+        return self._loop.create_task(deploy(), name=f"forebay-deploy-{rest.name}")
 
     def _check_answer(self, item: object, answer: asyncio.Future[bytes]) -> None:
         """Log it when the engine refuses a declaration; an alias that it refuses is no longer declared."""

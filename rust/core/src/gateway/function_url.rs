@@ -188,8 +188,9 @@ fn missing(text: &str) -> Fault {
 fn check(operation: &str, params: Params) -> Outcome<()> {
     let mut problems = Vec::new();
     let mut one_of = |member: &str, place: &str, set: &[&str], is_needed: bool| match params.0.get(member) {
-        None | Some(Value::Null) if is_needed => problems
-            .push(format!("Value null at '{place}' failed to satisfy constraint: Member must not be null")),
+        None | Some(Value::Null) if is_needed => {
+            problems.push(format!("Value null at '{place}' failed to satisfy constraint: Member must not be null"))
+        }
         None | Some(Value::Null) => {}
         Some(value) if value.as_str().is_some_and(|text| set.contains(&text)) => {}
         Some(value) => problems.push(format!(
@@ -225,7 +226,8 @@ fn named(params: Params) -> Outcome<(String, Option<String>)> {
         Some((_, rest)) => rest,
         None => whole,
     };
-    let (name, derived) = bare.split_once(':').map_or((bare, None), |(name, qualifier)| (name, Some(qualifier.to_owned())));
+    let (name, derived) =
+        bare.split_once(':').map_or((bare, None), |(name, qualifier)| (name, Some(qualifier.to_owned())));
     let given = params.filled("Qualifier")?;
     match (derived, given) {
         (Some(derived), Some(given)) if derived != given => Err(Fault {
@@ -280,7 +282,8 @@ fn time(ms: u64) -> String {
 fn list(app: &str, urls: &Urls, facts: &Facts, params: Params, function: &str) -> Outcome<Value> {
     let most = usize::try_from(params.number("MaxItems")?.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)).unwrap_or(1);
     let marker = params.filled("Marker")?.unwrap_or_default();
-    let of = urls.iter().filter(|((name, qualifier), _)| name == function && (marker.is_empty() || *qualifier >= marker));
+    let of =
+        urls.iter().filter(|((name, qualifier), _)| name == function && (marker.is_empty() || *qualifier >= marker));
     let mut of = of.peekable();
     let mut items = Vec::new();
     while items.len() < most {
@@ -308,13 +311,17 @@ mod tests {
     #[test]
     fn a_function_and_each_alias_have_one_url() {
         let mut urls = Urls::new();
-        let own = asked(&mut urls, "CreateFunctionUrlConfig", json!({"FunctionName": "f", "AuthType": "NONE"})).unwrap();
+        let own =
+            asked(&mut urls, "CreateFunctionUrlConfig", json!({"FunctionName": "f", "AuthType": "NONE"})).unwrap();
         let of = json!({"FunctionName": "f:live", "AuthType": "AWS_IAM", "Cors": {"AllowOrigins": ["*"]}});
         let live = asked(&mut urls, "CreateFunctionUrlConfig", of.clone()).unwrap();
         assert_ne!(own["FunctionUrl"], live["FunctionUrl"]);
         assert_eq!(live["Cors"], json!({"AllowOrigins": ["*"]}));
         let text = asked(&mut urls, "CreateFunctionUrlConfig", of).unwrap_err();
-        assert!(text.ends_with("function:f:live]. Error message:  FunctionUrlConfig exists for this Lambda function"), "{text}");
+        assert!(
+            text.ends_with("function:f:live]. Error message:  FunctionUrlConfig exists for this Lambda function"),
+            "{text}"
+        );
         let page = asked(&mut urls, "ListFunctionUrlConfigs", json!({"FunctionName": "f", "MaxItems": 1})).unwrap();
         assert_eq!(page["FunctionUrlConfigs"][0]["FunctionUrl"], own["FunctionUrl"]);
         let next = json!({"FunctionName": "f", "Marker": page["NextMarker"]});

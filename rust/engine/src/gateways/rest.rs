@@ -37,7 +37,7 @@ pub struct Kept {
     /// The URLs of functions that were made by AWS's calls.
     pub urls: Urls,
     /// The same, ready to be served: those that need no signature.
-    pub served_urls: Apis,
+    pub served_urls: Arc<Apis>,
 }
 
 /// What is kept of gateways, as a door sees it.
@@ -123,7 +123,7 @@ impl<'a> RestRoom<'a> {
         let (answer, changed) =
             function_url::call((app, &mut kept.urls), facts, &known, &asked.operation, &asked.params)?;
         let Some(key) = changed else { return Ok((answer, Vec::new())) };
-        kept.served_urls = served(app, &kept.urls);
+        kept.served_urls = Arc::new(served(app, &kept.urls));
         let row = bytes(kept.urls.get(&key))?;
         Ok((answer, vec![(Table::FunctionUrl, format!("{}\0{}", key.0, key.1).into_bytes(), row)]))
     }
@@ -157,7 +157,7 @@ impl<'a> RestRoom<'a> {
         for (key, value) in rows(Table::FunctionUrl)? {
             urls.insert(pair(&key)?, parsed(&value)?);
         }
-        let served_urls = served(&self.ctx.config.app, &urls);
+        let served_urls = Arc::new(served(&self.ctx.config.app, &urls));
         Ok(Kept { account, urls, served_urls })
     }
 }

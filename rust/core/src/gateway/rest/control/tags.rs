@@ -21,7 +21,9 @@ impl Control<'_> {
         let (account, wrong) =
             (&mut *self.account, || Fault::missing(format!("Invalid resource ARN specified: {arn}")));
         let found = match parts.as_slice() {
-            ["restapis", id] => account.apis.get_mut(*id).map(|one| (&mut Arc::make_mut(one).tags, Row::Api((*id).into()))),
+            ["restapis", id] => {
+                account.apis.get_mut(*id).map(|one| (&mut Arc::make_mut(one).tags, Row::Api((*id).into())))
+            }
             ["restapis", id, "stages", name] => {
                 let key = ((*id).to_owned(), (*name).to_owned());
                 account.stages.get_mut(&key).map(|one| (&mut one.tags, Row::Stage(key.0, key.1)))
