@@ -12,6 +12,7 @@ mod json;
 pub mod jwt;
 pub mod policy;
 pub mod request;
+pub mod rest;
 pub mod routes;
 pub mod websocket;
 pub mod wire;
