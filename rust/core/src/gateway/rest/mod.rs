@@ -1,5 +1,6 @@
-//! REST APIs: what a request goes through, from its method to its answer.
+//! REST (v1) APIs: resources, methods and integrations, with models, templates, stages, keys and plans.
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html>
 
+pub mod model;
 pub mod vtl;
