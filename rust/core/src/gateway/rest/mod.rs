@@ -2,5 +2,12 @@
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html>
 
+pub mod cache;
+pub mod compiled;
+pub mod failure;
+pub mod mapping;
 pub mod model;
+pub mod plans;
+pub mod uri;
+pub mod validate;
 pub mod vtl;

@@ -59,7 +59,9 @@ impl<'a> Render<'a> {
         let length = self.heap.list(id).items.len();
         let index = |key: &Value<'_>, most: usize| {
             let index = numbers::whole(key).and_then(|index| usize::try_from(index).ok());
-            index.filter(|index| *index < most).ok_or_else(|| Stop::Failed(format!("Index out of range: Size: {length}")))
+            index
+                .filter(|index| *index < most)
+                .ok_or_else(|| Stop::Failed(format!("Index out of range: Size: {length}")))
         };
         Ok(Some(match (name, given) {
             ("size" | "length", []) => Value::Whole(length as i64),

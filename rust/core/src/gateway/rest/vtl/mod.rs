@@ -85,8 +85,8 @@ pub struct Globals<'a> {
 impl Template {
     /// Read a template.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (nodes, macros) = parse::template(text)
-            .map_err(|problem| format!("line {}: {}", line(text, problem.at), problem.reason))?;
+        let (nodes, macros) =
+            parse::template(text).map_err(|problem| format!("line {}: {}", line(text, problem.at), problem.reason))?;
         Ok(Self { text: text.to_owned(), nodes, macros })
     }
 

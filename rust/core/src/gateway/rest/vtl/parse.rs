@@ -98,6 +98,8 @@ impl Parser<'_> {
         }
         let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'-';
         let length = bytes.iter().position(|byte| !is_part(byte)).unwrap_or(bytes.len());
+        // A dash at the end is text: $stage-$name.
+        let length = self.rest()[..length].trim_end_matches('-').len();
         let name = self.rest()[..length].to_owned();
         self.at += length;
         Some(name)
@@ -461,12 +463,15 @@ fn text(nodes: &mut Vec<Node>, text: &str) {
     }
 }
 
-/// Take away the blanks before a `#set` that begins a line.
+/// Take away the blanks before a `#set` that begins a line. The end of a line behind a directive is gone already.
 fn trim_line(nodes: &mut [Node]) {
-    if let Some(Node::Text(text)) = nodes.last_mut() {
-        let length = text.trim_end_matches([' ', '\t']).len();
-        if length == 0 || text[..length].ends_with(['\n', '\r']) {
-            text.truncate(length);
+    let (before, Some(Node::Text(text))) = (nodes.len().checked_sub(2), nodes.last_mut()) else { return };
+    let length = text.trim_end_matches([' ', '\t']).len();
+    if length > 0 && text[..length].ends_with(['\n', '\r']) {
+        text.truncate(length);
+    } else if length == 0 && before.is_none_or(|at| !matches!(nodes[at], Node::Reference(_) | Node::Call { .. })) {
+        if let Some(Node::Text(text)) = nodes.last_mut() {
+            text.clear();
         }
     }
 }

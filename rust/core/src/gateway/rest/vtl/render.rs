@@ -270,7 +270,8 @@ impl<'a> Render<'a> {
             Value::List(id) => {
                 let length = self.heap.list(id).items.len();
                 let index = numbers::index(&key, length).filter(|index| *index < length);
-                let index = index.ok_or_else(|| Stop::Failed(format!("the list has no such place: it has {length}")))?;
+                let index =
+                    index.ok_or_else(|| Stop::Failed(format!("the list has no such place: it has {length}")))?;
                 self.heap.list_mut(id)[index] = value;
             }
             // What is not there takes nothing, as in Velocity.
@@ -375,7 +376,10 @@ impl<'a> Render<'a> {
         let (Value::Whole(first), Value::Whole(last)) = (first, last) else { return Ok(Value::Null) };
         let count = last.abs_diff(*first).saturating_add(1);
         if count > 10 * ROUNDS_MAX as u64 {
-            return Err(Stop::Failed(format!("the range has {count} numbers: at most {} are allowed", 10 * ROUNDS_MAX)));
+            return Err(Stop::Failed(format!(
+                "the range has {count} numbers: at most {} are allowed",
+                10 * ROUNDS_MAX
+            )));
         }
         self.budget.spend(count as usize)?;
         let step = if last >= first { 1 } else { -1 };

@@ -107,7 +107,10 @@ fn foreach_counts_and_gives_its_names_back() {
         ("#foreach($i in [3..1])$foreach.index$foreach.count$velocityCount #end", "011 122 233 "),
         ("#foreach($t in $input.path('$.tags'))$t$foreach.first$foreach.last #end", "atruefalse bfalsetrue "),
         ("#foreach($v in {'a': 1, 'b': 2})$v#end", "12"),
-        ("#foreach($e in $input.path('$.address').entrySet())$e.key=$e.value;$e.getKey() #end", "city=Bern;city zip=;zip "),
+        (
+            "#foreach($e in $input.path('$.address').entrySet())$e.key=$e.value;$e.getKey() #end",
+            "city=Bern;city zip=;zip ",
+        ),
         ("#set($i = 'kept')#foreach($i in [1])#end$i$foreach.index", "kept"),
         ("#foreach($i in [1..5])#if($i == 3)#break#end$i#end!", "12!"),
         ("a#stop b", "a"),
@@ -119,7 +122,10 @@ fn foreach_counts_and_gives_its_names_back() {
 #[test]
 fn macros_and_definitions() {
     check(&[
-        ("#macro(greet $name $mark)Hello $name$mark#end#greet('Ann' '!') #greet(\"Bob\", '?')", "Hello Ann! Hello Bob?"),
+        (
+            "#macro(greet $name $mark)Hello $name$mark#end#greet('Ann' '!') #greet(\"Bob\", '?')",
+            "Hello Ann! Hello Bob?",
+        ),
         ("#define($block)stage $context.stage#end$block $block", "stage dev stage dev"),
         ("#set($name = 1)#macro(m $name)$name#end#m(2)$name", "21"),
     ]);
@@ -172,8 +178,14 @@ fn json_lists_are_json_and_maps_are_javas() {
 #[test]
 fn parameters_of_path_query_and_headers() {
     check(&[
-        ("$input.params('id') $input.params('q') $input.params('x-token') [$input.params('none')]", "42 last secret []"),
-        ("$input.params().path.id $input.params().querystring.q $input.params().header.get('X-Token')", "42 last secret"),
+        (
+            "$input.params('id') $input.params('q') $input.params('x-token') [$input.params('none')]",
+            "42 last secret []",
+        ),
+        (
+            "$input.params().path.id $input.params().querystring.q $input.params().header.get('X-Token')",
+            "42 last secret",
+        ),
         ("#foreach($p in $input.params().keySet())$p #end", "path querystring header "),
     ]);
 }
@@ -197,10 +209,14 @@ fn overrides_are_written_back_and_seen_by_the_next_template() {
         $context.requestOverride.header.put('a', 'b')#set($context['requestOverride'].path['p'] = 1)\
         #set($context.responseOverride.status = 444)#set($context.responseOverride.custom = 'x')#set($context.stage = 'y')";
     assert_eq!(try_render(template, "", &mut context), Ok(String::new()));
-    assert_eq!(context["requestOverride"], json!({"header": {"a": "b"}, "path": {"p": 1}, "querystring": {"foo": "bar"}}));
+    assert_eq!(
+        context["requestOverride"],
+        json!({"header": {"a": "b"}, "path": {"p": 1}, "querystring": {"foo": "bar"}})
+    );
     assert_eq!(context["responseOverride"], json!({"header": {}, "status": 444, "custom": "x"}));
     assert_eq!(context["stage"], "dev");
-    let seen = try_render("$context.responseOverride.status $context.requestOverride.querystring.foo", "", &mut context);
+    let seen =
+        try_render("$context.responseOverride.status $context.requestOverride.querystring.foo", "", &mut context);
     assert_eq!(seen, Ok("444 bar".into()));
 }
 
@@ -254,16 +270,76 @@ fn what_a_template_uses_up_is_bounded() {
     }
 }
 
+const PIECES: &[&str] = &[
+    "#set($a = ",
+    ")",
+    "#if(",
+    "#elseif(",
+    "#else",
+    "#end",
+    "#foreach($a in ",
+    "#macro(m $a)",
+    "#m(",
+    "#define($b)",
+    "#break",
+    "#stop",
+    "$a",
+    "$b",
+    "${a}",
+    "$!a",
+    ".size()",
+    ".length()",
+    "[0]",
+    "['k']",
+    ".put('k', $a)",
+    ".add($a)",
+    ".addAll($a)",
+    "$input.path('$..*')",
+    "$input.json('$')",
+    "$input.params()",
+    "$util.parseJson(",
+    "$context",
+    "\"",
+    "'",
+    "\"$a$a\"",
+    "[1..9]",
+    "{'k': $a}",
+    "[$a, $a]",
+    " == ",
+    " + ",
+    " - ",
+    " * ",
+    " / ",
+    " && ",
+    " || ",
+    "!",
+    "1",
+    "1.5",
+    "true",
+    ",",
+    "\\",
+    "#*",
+    "*#",
+    "##",
+    "\n",
+    " ",
+    "#[[",
+    "]]#",
+    "(",
+    "]",
+    "}",
+    "{",
+    ".split('')",
+    ".replaceAll('a*', '$0$0')",
+    ".substring(1)",
+    ".entrySet()",
+    "é",
+    "\u{1F600}",
+];
+
 /// Pieces that make templates which mean something.
 fn piece() -> impl Strategy<Value = String> {
-    let pieces = [
-        "#set($a = ", ")", "#if(", "#elseif(", "#else", "#end", "#foreach($a in ", "#macro(m $a)", "#m(", "#define($b)", "#break",
-        "#stop", "$a", "$b", "${a}", "$!a", ".size()", ".length()", "[0]", "['k']", ".put('k', $a)", ".add($a)", ".addAll($a)",
-        "$input.path('$..*')", "$input.json('$')", "$input.params()", "$util.parseJson(", "$context", "\"", "'", "\"$a$a\"", "[1..9]",
-        "{'k': $a}", "[$a, $a]", " == ", " + ", " - ", " * ", " / ", " && ", " || ", "!", "1", "1.5", "true", ",", "\\", "#*", "*#", "##",
-        "\n", " ", "#[[", "]]#", "(", "]", "}", "{", ".split('')", ".replaceAll('a*', '$0$0')", ".substring(1)", ".entrySet()", "é", "\u{1F600}",
-    ];
-    prop_oneof![8 => proptest::sample::select(&pieces[..]).prop_map(str::to_owned), 1 => ".{0,6}"]
+    prop_oneof![8 => proptest::sample::select(PIECES).prop_map(str::to_owned), 1 => ".{0,6}"]
 }
 
 proptest! {

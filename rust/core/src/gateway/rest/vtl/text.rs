@@ -55,7 +55,8 @@ impl<'a> Render<'a> {
                 pattern.replacen(text, most, &*to).into()
             }
             ("repeat", [_], [Some(count)]) => {
-                let count = usize::try_from(*count).map_err(|_| Stop::Failed("repeat takes no negative count".into()))?;
+                let count =
+                    usize::try_from(*count).map_err(|_| Stop::Failed("repeat takes no negative count".into()))?;
                 self.budget.spend_bytes(text.len().saturating_mul(count))?;
                 text.repeat(count).into()
             }
