@@ -53,7 +53,12 @@ pub fn params<'a>(request: &Request<'a>, arrival: &Arrival<'a>) -> Params<'a> {
 }
 
 /// `$context`, and `requestContext` of an event but for what only the former has.
-pub(super) fn context(request: &Request<'_>, arrival: &Arrival<'_>, api: &str, route: Option<&Route>) -> Map<String, Value> {
+pub(super) fn context(
+    request: &Request<'_>,
+    arrival: &Arrival<'_>,
+    api: &str,
+    route: Option<&Route>,
+) -> Map<String, Value> {
     let mut context = request_context(request, arrival, api, route);
     let more = json!({
         "isCanaryRequest": arrival.is_canary,
@@ -130,7 +135,9 @@ fn authorizer(authorized: &Authorized) -> Option<Value> {
         Authorized::Lambda { context, principal } => {
             let mut fields = Map::new();
             if let Ok(Value::Object(given)) = serde_json::from_str(context) {
-                fields.extend(given.into_iter().filter_map(|(name, value)| Some((name, super::mapping::plain(&value)?.into()))));
+                fields.extend(
+                    given.into_iter().filter_map(|(name, value)| Some((name, super::mapping::plain(&value)?.into()))),
+                );
             }
             fields.insert("principalId".into(), principal.as_deref().into());
             Some(Value::Object(fields))

@@ -43,7 +43,11 @@ pub fn event(request: &Request<'_>, arrival: &Arrival<'_>, api: &str, route: &Ro
     let (query, all_query) = maps(query_fields(request.query), false);
     let texts = |pairs: &mut dyn Iterator<Item = (&str, &str)>| {
         let fields: Map<String, Value> = pairs.map(|(name, value)| (name.to_owned(), value.into())).collect();
-        if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+        if fields.is_empty() {
+            Value::Null
+        } else {
+            Value::Object(fields)
+        }
     };
     let path = format!("/{}", request.path.trim_start_matches('/'));
     json!({
@@ -143,7 +147,9 @@ fn headers(fields: &Map<String, Value>) -> Result<Vec<(String, String)>, String>
         None | Some(Value::Null) => {}
         Some(Value::Object(lists)) => {
             for (name, values) in lists {
-                let Value::Array(values) = values else { return Err(format!("multiValueHeaders[{name:?}] is no list")) };
+                let Value::Array(values) = values else {
+                    return Err(format!("multiValueHeaders[{name:?}] is no list"));
+                };
                 values.iter().try_for_each(|value| add(name, value))?;
             }
         }
@@ -171,7 +177,9 @@ mod tests {
         assert_eq!((answer.status, answer.header("a"), &answer.body[..]), (201, Some("true"), &b"x"[..]));
         assert_eq!(read(&json!({"headers": {"a": "b"}})).unwrap().status, 200);
         assert_eq!(read(&json!({"statusCode": 200, "headers": null})).unwrap().headers, []);
-        let both = read(&json!({"statusCode": 200, "multiValueHeaders": {"tesT-Multi": ["m"]}, "headers": {"test-multi": "s"}}));
+        let both = read(
+            &json!({"statusCode": 200, "multiValueHeaders": {"tesT-Multi": ["m"]}, "headers": {"test-multi": "s"}}),
+        );
         let expected = [("tesT-Multi".to_owned(), "m".to_owned()), ("tesT-Multi".to_owned(), "s".to_owned())];
         assert_eq!(both.unwrap().headers, expected);
     }

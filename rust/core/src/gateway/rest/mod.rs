@@ -4,10 +4,18 @@
 
 pub mod cache;
 pub mod compiled;
+pub mod context;
+pub mod event;
 pub mod failure;
+pub mod gate;
+pub mod log;
 pub mod mapping;
 pub mod model;
+pub mod pipeline;
 pub mod plans;
 pub mod uri;
 pub mod validate;
 pub mod vtl;
+
+#[cfg(test)]
+mod tests;
