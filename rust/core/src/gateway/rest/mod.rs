@@ -3,4 +3,20 @@
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html>
 
 pub mod control;
+pub mod cache;
+pub mod compiled;
+pub mod context;
+pub mod event;
+pub mod failure;
+pub mod gate;
+pub mod log;
+pub mod mapping;
 pub mod model;
+pub mod pipeline;
+pub mod plans;
+pub mod uri;
+pub mod validate;
+pub mod vtl;
+
+#[cfg(test)]
+mod tests;
