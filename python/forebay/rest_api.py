@@ -31,7 +31,7 @@ _REFUSALS: dict[str, type[ForebayError]] = {
     "ResourceConflictException": ResourceConflict,
 }
 # Calls that are about all APIs of the store.
-_OF_ALL = ("ApiKey", "UsagePlan", "Usage", "ClientCertificate", "Tag", "RestApis", "Account", "VpcLink")
+_OF_ALL = ("ApiKey", "UsagePlan", "Usage", "ClientCertificate", "Tag", "RestApis", "Account", "VpcLink", "FunctionUrl")
 
 
 class RestApi:

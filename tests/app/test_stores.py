@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import re
 import shutil
 import socket
@@ -225,6 +226,32 @@ async def test_buses_schedules_archives_and_schemas_of_a_store_go_on(tmp_path):
         assert (await discovered.get("shop@Placed")).versions == (1, 2, 3)
         bodies = sorted(message.body for message in await inbox.receive(maximum=10))
         assert bodies == ['{"id":1}', '{"id":1}', '{"id":2,"note":"x"}', '{"tick":1}']
+
+
+async def test_rest_apis_of_a_store_go_on(tmp_path):
+    """The golden file is what app "shop" left that had a REST API with a stage, a key in a plan, and the URL of a function."""
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(GOLDEN / "app-v4-rest.db", data / "forebay.db")
+    app = App("shop", store=data)
+    rest = app.rest_api("legacy")
+
+    @app.function()
+    async def told(event, context):
+        return event
+
+    async with app:
+        [plan] = (await rest.call("GetUsagePlans"))["items"]
+        assert plan["quota"] == {"limit": 100, "offset": 0, "period": "WEEK"}
+        [key] = (await rest.call("GetUsagePlanKeys", usagePlanId=plan["id"]))["items"]
+        assert (key["name"], key["value"]) == ("partner", "a-secret-of-forty-characters-in-the-file")
+        stage = await rest.call("GetStage", stageName="dev")
+        assert (stage["variables"], stage["canarySettings"]["percentTraffic"]) == ({"colour": "red"}, 25.0)
+        exported = json.loads(await rest.export("dev"))
+        assert list(exported["paths"]) == ["/pets/{id}"]
+        url = await rest.call("GetFunctionUrlConfig", FunctionName="told")
+        assert (url["AuthType"], url["InvokeMode"]) == ("NONE", "BUFFERED")
+        await rest.deploy("dev")
 
 
 async def test_the_way_back_to_earlier_releases_is_as_the_page_says(tmp_path, monkeypatch):

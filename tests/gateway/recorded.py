@@ -5,6 +5,8 @@ import re
 
 PLACEHOLDER = re.compile(r"<[^<>]*>")
 TIMES = ("date", "datetime", "timestamp")
+# Words that stand for whatever was there, as the recording has them.
+STANDS_FOR_ALL = ("function-url", "lambda-url", "code-sha256")
 ACCOUNT = re.compile(r"\b\d{12}\b")
 # Of edge-optimised APIs, or of this one recording.
 LEFT_OUT = ("cloudfront-", "via", "x-cache", "x-amz-cf-")
@@ -64,7 +66,7 @@ def compare(value, wanted, names, place="answer"):
 
 
 def compare_texts(value, wanted, names, place):
-    if wanted in TIMES:
+    if wanted in TIMES or wanted in STANDS_FOR_ALL:
         return
     if PLACEHOLDER.fullmatch(wanted):
         names.hold(wanted, value, place)
@@ -73,6 +75,7 @@ def compare_texts(value, wanted, names, place):
         raise Mismatch(f"{place}: recorded is {wanted!r}, and there is {value!r}")
     found = PLACEHOLDER.findall(wanted)
     parts = [ACCOUNT.sub(r"\\d{12}", re.escape(part)) for part in PLACEHOLDER.split(wanted)]
+    parts = [part.replace(re.escape("fake-api-id"), r"\S+") for part in parts]
     match = re.fullmatch("(.+?)".join(parts), value, re.DOTALL)
     if match is None:
         raise Mismatch(f"{place}: recorded is {wanted!r}, and there is {value!r}")

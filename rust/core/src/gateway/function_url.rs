@@ -123,18 +123,10 @@ pub fn call(
     let told = |status, body| Answer { status, body };
     match operation {
         "CreateFunctionUrlConfig" => {
-            let url = FunctionUrl {
-                function: name,
-                qualifier,
-                auth_type: params.named("AuthType")?.to_owned(),
-                cors: cors(params)?,
-                invoke_mode: params.filled("InvokeMode")?.unwrap_or_else(|| "BUFFERED".into()),
-                created_ms: facts.now_ms,
-                modified_ms: facts.now_ms,
-            };
             if !is_known {
                 return Err(missing("Function does not exist"));
             }
+            let url = created(params, facts, name, qualifier)?;
             if urls.contains_key(&key) {
                 let message = format!(
                     "Failed to create function url config for [functionArn = {}]. Error message:  FunctionUrlConfig exists for this Lambda function",
@@ -148,17 +140,7 @@ pub fn call(
             Ok((told(201, body), Some(key)))
         }
         "UpdateFunctionUrlConfig" => {
-            let mut url = urls.get(&key).cloned().ok_or_else(no_url)?;
-            if let Some(kind) = params.filled("AuthType")? {
-                url.auth_type = kind;
-            }
-            if let Some(cors) = cors(params)? {
-                url.cors = Some(cors);
-            }
-            if let Some(mode) = params.filled("InvokeMode")? {
-                url.invoke_mode = mode;
-            }
-            url.modified_ms = facts.now_ms;
+            let url = changed(urls.get(&key).cloned().ok_or_else(no_url)?, params, facts)?;
             let names = ["FunctionUrl", "FunctionArn", "AuthType", "Cors", "CreationTime", "LastModifiedTime"];
             let body = with_mode(shown(app, &url, facts, &names)?, params, &url)?;
             urls.insert(key.clone(), url);
@@ -179,6 +161,28 @@ pub fn call(
             Ok((told(200, list(app, urls, facts, params, &key.0)?), None))
         }
     }
+}
+
+fn created(params: Params, facts: &Facts, function: String, qualifier: Option<String>) -> Outcome<FunctionUrl> {
+    Ok(FunctionUrl {
+        function,
+        qualifier,
+        auth_type: params.named("AuthType")?.to_owned(),
+        cors: cors(params)?,
+        invoke_mode: params.filled("InvokeMode")?.unwrap_or_else(|| "BUFFERED".into()),
+        created_ms: facts.now_ms,
+        modified_ms: facts.now_ms,
+    })
+}
+
+fn changed(url: FunctionUrl, params: Params, facts: &Facts) -> Outcome<FunctionUrl> {
+    Ok(FunctionUrl {
+        auth_type: params.filled("AuthType")?.unwrap_or(url.auth_type),
+        cors: cors(params)?.or(url.cors),
+        invoke_mode: params.filled("InvokeMode")?.unwrap_or(url.invoke_mode),
+        modified_ms: facts.now_ms,
+        ..url
+    })
 }
 
 fn missing(text: &str) -> Fault {

@@ -2,10 +2,10 @@
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html>
 
-pub mod control;
 pub mod cache;
 pub mod compiled;
 pub mod context;
+pub mod control;
 pub mod event;
 pub mod failure;
 pub mod gate;

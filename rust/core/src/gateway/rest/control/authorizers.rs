@@ -41,7 +41,7 @@ pub(super) fn check_authorizer(authorizer: &Authorizer) -> Outcome<()> {
         };
     }
     let uri = authorizer.authorizer_uri.as_deref();
-    let is_arn = uri.is_some_and(|uri| uri.starts_with("arn:") && uri.contains(":lambda:path/"));
+    let is_arn = uri.is_some_and(|uri| uri.starts_with("arn:") && uri.contains(":apigateway:"));
     if !is_arn {
         return Err(Fault::bad(format!(
             "Invalid Authorizer URI: {}. Authorizer URI should be a valid API Gateway ARN that represents a Lambda function invocation.",

@@ -103,7 +103,7 @@ impl Control<'_> {
             let properties = part.get("properties").map(Value::to_string).unwrap_or_default();
             check_properties(&properties)?;
             let known = api.documentation_parts.values().find(|known| known.location == location);
-            let id = known.map(|known| known.id.clone()).unwrap_or_else(|| self.id(6));
+            let id = known.map_or_else(|| self.id(6), |known| known.id.clone());
             ids.push(id.clone());
             api.documentation_parts.insert(id.clone(), DocumentationPart { id, location, properties });
         }

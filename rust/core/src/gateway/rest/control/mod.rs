@@ -306,6 +306,8 @@ impl Control<'_> {
         self.account.apis.insert(api.id.clone(), Arc::new(api));
     }
 
+    // Each call is one that may refuse.
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
     fn get_account(&mut self, _: Params) -> Outcome<Value> {
         Ok(json!({
             "throttleSettings": {"burstLimit": 5_000, "rateLimit": 10_000.0},
@@ -314,10 +316,12 @@ impl Control<'_> {
         }))
     }
 
+    #[allow(clippy::unused_self)]
     fn no_vpc_link(&mut self, _: Params) -> Outcome<Value> {
         Err(Fault::missing("Invalid Vpc Link identifier specified"))
     }
 
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
     fn get_vpc_links(&mut self, _: Params) -> Outcome<Value> {
         Ok(json!({"items": []}))
     }

@@ -229,8 +229,10 @@ impl Export<'_> {
         if let Some(name) = &method.operation_name {
             operation["operationId"] = json!(name);
         }
+        let mut declared: Vec<(&String, &bool)> = method.request_parameters.iter().collect();
+        as_javas_map(&mut declared);
         let mut parameters: Vec<Value> =
-            method.request_parameters.iter().filter_map(|(of, needed)| self.parameter(of, *needed)).collect();
+            declared.into_iter().filter_map(|(of, needed)| self.parameter(of, *needed)).collect();
         if !method.request_models.is_empty() {
             if self.is_3 {
                 let content = method
@@ -333,6 +335,19 @@ impl Export<'_> {
         }
         security
     }
+}
+
+/// Put parameters in the order in which Java's hash map has them: AWS lists them so, and two exports of one API are the same text.
+fn as_javas_map(parameters: &mut [(&String, &bool)]) {
+    let mut places: u32 = 16;
+    while parameters.len() as u32 * 4 > places * 3 {
+        places *= 2;
+    }
+    let place = |name: &str| {
+        let hash = name.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
+        (hash ^ (hash >> 16)) & (places - 1)
+    };
+    parameters.sort_by_key(|(name, _)| place(name));
 }
 
 /// An integration as a document has it: what is the default is left out.

@@ -22,7 +22,7 @@ pub(super) struct Import<'i, 'c> {
     control: &'i mut Control<'c>,
     pub(super) api: RestApi,
     pub(super) document: &'i Value,
-    /// Whether it is OpenAPI 3.
+    /// Whether it is `OpenAPI` 3.
     pub(super) is_3: bool,
     pub(super) warnings: Vec<String>,
     pub(super) errors: Vec<String>,
@@ -232,7 +232,7 @@ impl Import<'_, '_> {
             self.errors.push(format!("Unable to create model for '{name}': {}", fault.message));
             return;
         }
-        let id = self.api.models.get(name).map(|known| known.id.clone()).unwrap_or_else(|| self.control.id(6));
+        let id = self.api.models.get(name).map_or_else(|| self.control.id(6), |known| known.id.clone());
         let model = Model {
             id,
             name: name.to_owned(),
@@ -259,7 +259,7 @@ impl Import<'_, '_> {
         for (name, of) in members(self.document, "x-amazon-apigateway-request-validators") {
             let flag = |member: &str| of.get(member).and_then(Value::as_bool).unwrap_or(false);
             let known = self.api.request_validators.values().find(|one| one.name.as_ref() == Some(name));
-            let id = known.map(|one| one.id.clone()).unwrap_or_else(|| self.control.id(6));
+            let id = known.map_or_else(|| self.control.id(6), |one| one.id.clone());
             let validator = RequestValidator {
                 id: id.clone(),
                 name: Some(name.clone()),
@@ -288,7 +288,7 @@ impl Import<'_, '_> {
             let header = scheme.get("name").and_then(text_of).map(|name| format!("method.request.header.{name}"));
             let kind = text("type").unwrap_or_else(|| "token".into()).to_ascii_uppercase();
             let known = self.api.authorizers.values().find(|one| one.name == name);
-            let id = known.map(|one| one.id.clone()).unwrap_or_else(|| self.control.id(6));
+            let id = known.map_or_else(|| self.control.id(6), |one| one.id.clone());
             let authorizer = Authorizer {
                 id: id.clone(),
                 name: name.clone(),

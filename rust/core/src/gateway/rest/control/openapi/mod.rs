@@ -1,4 +1,4 @@
-//! OpenAPI documents, in (2.0 and 3.0) and out, with `x-amazon-apigateway-…`.
+//! `OpenAPI` documents, in (2.0 and 3.0) and out, with `x-amazon-apigateway-…`.
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions.html>
 
