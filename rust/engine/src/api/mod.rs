@@ -275,7 +275,7 @@ macro_rules! operations {
         "api.describe" ApiDescribe(gateway::Named) -> gateway::Api: api_gateways.api_describe always;
 
         /// Carry out a control call of a REST API or of a function's URL, in AWS's own form.
-        "rest.call" RestCall(rest::Call) -> rest::Answer: rest_apis.rest_call now;
+        "rest.call" RestCall(rest::Call) -> rest::RestAnswer: rest_apis.rest_call now;
 
         /// Send something to a client of a WebSocket API. Refused (`NotFound`) if it has gone.
         "connection.post" ConnectionPost(gateway::Post) -> Empty: api_gateways.connection_post always;

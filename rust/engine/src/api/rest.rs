@@ -18,7 +18,7 @@ pub struct Call {
 /// What came of a control call. A refusal is an answer, too: its code is AWS's.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Answer {
+pub struct RestAnswer {
     /// The HTTP status that AWS gives it.
     pub status: u16,
     /// Of a refusal: `BadRequestException`, `NotFoundException`, …

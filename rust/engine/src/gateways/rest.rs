@@ -11,7 +11,7 @@ use forebay_core::gateway::rest::control::{self, Account, Facts, Row};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::rest::{Answer, Call};
+use crate::api::rest::{Call, RestAnswer};
 use crate::base::error::EngineError;
 use crate::base::ids::RoomId;
 use crate::base::timers::Timer;
@@ -95,11 +95,11 @@ impl<'a> RestRoom<'a> {
         let (answer, rows) = match done {
             Ok(done) => done,
             Err(Fault { code, status, message }) => {
-                let told = Answer { status, error: Some(code.into()), body: json!({"message": message}) };
+                let told = RestAnswer { status, error: Some(code.into()), body: json!({"message": message}) };
                 return Ok(Done::at_once(told));
             }
         };
-        let told = Answer { status: answer.status, error: None, body: answer.body };
+        let told = RestAnswer { status: answer.status, error: None, body: answer.body };
         if rows.is_empty() {
             return Ok(Done::at_once(told));
         }
