@@ -120,7 +120,9 @@ pub fn key(integration: &Integration, method: &str, path: &str, principal: &str,
         part(name);
         let values = find_parameter(integration, name, sources);
         part(&values.len().to_string());
-        values.iter().for_each(|value| part(value));
+        for value in &values {
+            part(value);
+        }
     }
     digest.finalize().into()
 }

@@ -5,7 +5,7 @@ use serde_json::{json, Map, Value};
 use super::compiled::Route;
 use super::vtl::Params;
 use crate::gateway::event::request_time;
-use crate::gateway::request::{Authorized, Request};
+use crate::gateway::request::{Authorized, Header, Request};
 use crate::gateway::wire::query_fields;
 
 /// What is known of a request when it has come: where it arrived, and who has sent it.
@@ -43,13 +43,66 @@ pub struct Arrival<'a> {
     pub api_key: Option<(&'a str, &'a str)>,
 }
 
-/// The parameters of a request: those of the path as they were sent, those of the query decoded.
+/// Headers that go no further than the gateway. Source:
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html>
+const DROPPED: [&str; 12] = [
+    "connection",
+    "content-length",
+    "content-md5",
+    "expect",
+    "max-forwards",
+    "proxy-authenticate",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
+];
+/// Names that are handed on in this spelling, however they were sent: handlers read them by it.
+const SPELLED: [&str; 18] = [
+    "Accept",
+    "Accept-Charset",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Authorization",
+    "Cache-Control",
+    "Content-Encoding",
+    "Content-Type",
+    "Cookie",
+    "Host",
+    "Origin",
+    "Referer",
+    "User-Agent",
+    "Via",
+    "X-Amzn-Trace-Id",
+    "X-Forwarded-For",
+    "X-Forwarded-Port",
+    "X-Forwarded-Proto",
+];
+
+/// The parameters of a request: those of the path as they were sent, those of the query decoded, and the headers that go on.
 pub fn params<'a>(request: &Request<'a>, arrival: &Arrival<'a>) -> Params<'a> {
     Params {
         path: arrival.parameters.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         query: query_fields(request.query).collect(),
-        headers: request.headers.to_vec(),
+        headers: headers(request, arrival),
     }
+}
+
+fn headers<'a>(request: &Request<'a>, arrival: &Arrival<'a>) -> Vec<Header<'a>> {
+    let mut found = Vec::with_capacity(request.headers.len() + 1);
+    for (name, value) in request.headers {
+        if DROPPED.iter().any(|dropped| dropped.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        let spelled = SPELLED.iter().find(|spelled| spelled.eq_ignore_ascii_case(name));
+        found.push((spelled.map_or_else(|| name.clone(), |spelled| (*spelled).into()), value.clone()));
+    }
+    if !found.iter().any(|(name, _)| name == "X-Amzn-Trace-Id") {
+        found.push(("X-Amzn-Trace-Id".into(), arrival.trace_id.into()));
+    }
+    found
 }
 
 /// `$context`, and `requestContext` of an event but for what only the former has.
@@ -68,10 +121,6 @@ pub(super) fn context(
     });
     if let Value::Object(more) = more {
         context.extend(more);
-    }
-    if let (Some(Value::Object(identity)), Some((id, value))) = (context.get_mut("identity"), arrival.api_key) {
-        identity.insert("apiKey".into(), value.into());
-        identity.insert("apiKeyId".into(), id.into());
     }
     context
 }
@@ -119,6 +168,10 @@ pub(super) fn request_context(
         "stage": arrival.stage,
     });
     let Value::Object(mut context) = context else { return Map::new() };
+    if let (Some(Value::Object(identity)), Some((id, value))) = (context.get_mut("identity"), arrival.api_key) {
+        identity.insert("apiKey".into(), value.into());
+        identity.insert("apiKeyId".into(), id.into());
+    }
     if let Some(authorizer) = authorizer(arrival.authorized) {
         context.insert("authorizer".into(), authorizer);
     }

@@ -1,4 +1,4 @@
-//! AWS_PROXY: the event that a function gets, and its answer.
+//! `AWS_PROXY`: the event that a function gets, and its answer.
 //!
 //! Source: recorded in `spec/gateway.md`, section 5, and
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html>
@@ -12,9 +12,10 @@ use super::compiled::Route;
 use super::context::{request_context, Arrival};
 use super::failure::Failure;
 use super::mapping::push_header;
+use super::model::RestApi;
+use super::vtl::Params;
 use crate::gateway::answer::{Answer, ANSWER_BYTES_MAX};
 use crate::gateway::request::Request;
-use crate::gateway::wire::query_fields;
 
 /// Keys that an answer may have.
 const KEYS: [&str; 5] = ["statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"];
@@ -31,7 +32,13 @@ pub fn media_type(header: &str) -> String {
 }
 
 /// The event of a request. Its path is without the stage.
-pub fn event(request: &Request<'_>, arrival: &Arrival<'_>, api: &str, route: &Route, binary: &[String]) -> Vec<u8> {
+pub(super) fn event(
+    request: &Request<'_>,
+    (params, arrival): (&Params<'_>, &Arrival<'_>),
+    api: &RestApi,
+    route: &Route,
+) -> Vec<u8> {
+    let binary = &api.binary_media_types;
     let is_bytes = is_binary(binary, &media_type(request.header("content-type")))
         || (binary.iter().any(|known| known == "*/*") && !request.body.is_empty());
     let body = match request.body {
@@ -39,8 +46,8 @@ pub fn event(request: &Request<'_>, arrival: &Arrival<'_>, api: &str, route: &Ro
         bytes if is_bytes => BASE64_STANDARD.encode(bytes).into(),
         bytes => String::from_utf8_lossy(bytes).into(),
     };
-    let (headers, all_headers) = maps(request.headers.iter().map(|(name, value)| (name.clone(), value.clone())), true);
-    let (query, all_query) = maps(query_fields(request.query), false);
+    let (headers, all_headers) = maps(params.headers.iter().cloned(), true);
+    let (query, all_query) = maps(params.query.iter().cloned(), false);
     let texts = |pairs: &mut dyn Iterator<Item = (&str, &str)>| {
         let fields: Map<String, Value> = pairs.map(|(name, value)| (name.to_owned(), value.into())).collect();
         if fields.is_empty() {
@@ -60,7 +67,7 @@ pub fn event(request: &Request<'_>, arrival: &Arrival<'_>, api: &str, route: &Ro
         "multiValueQueryStringParameters": all_query,
         "pathParameters": texts(&mut arrival.parameters.iter().copied()),
         "stageVariables": texts(&mut arrival.stage_variables.iter().map(|(name, value)| (&**name, &**value))),
-        "requestContext": request_context(request, arrival, api, Some(route)),
+        "requestContext": request_context(request, arrival, &api.id, Some(route)),
         "isBase64Encoded": is_bytes && !request.body.is_empty(),
         "body": body,
     })

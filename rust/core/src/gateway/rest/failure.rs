@@ -137,7 +137,7 @@ impl Failure {
         let mut media_type = "application/json".to_owned();
         let template = chosen.and_then(|response| template(response, accept));
         if let Some((kind, text)) = template {
-            media_type = kind.to_owned();
+            kind.clone_into(&mut media_type);
             answer.body = mapping::substituted(text, &sources).into_bytes();
         } else {
             let member = if self.response_type == Type::AccessDenied { "Message" } else { "message" };

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod gate;
 pub mod log;
 pub mod mapping;
+mod mock;
 pub mod model;
 pub mod pipeline;
 pub mod plans;

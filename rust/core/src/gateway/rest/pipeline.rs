@@ -13,6 +13,7 @@ use super::event::{self, is_binary, media_type};
 use super::failure::{Failure, ResponseType};
 use super::log::Log;
 use super::mapping::{self, plain, push_header, set_header, Sources};
+use super::mock;
 use super::model::{ContentHandling, Integration, IntegrationType, Passthrough};
 use super::uri::{self, Service, Target};
 use super::vtl::{Globals, Input, Params, RenderError};
@@ -21,20 +22,23 @@ use crate::gateway::request::Request;
 use crate::gateway::wire;
 
 const JSON: &str = "application/json";
-/// Headers between two neighbours, which go no further.
-const BETWEEN: [&str; 8] = [
+/// Headers of an answer that go no further.
+const DROPPED: [&str; 8] =
+    ["expect", "host", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"];
+/// Headers of an answer that are the gateway's own to say: they go on under another name. Source:
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html>
+const REMAPPED: [&str; 10] = [
+    "authorization",
     "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+    "content-length",
+    "content-md5",
+    "date",
+    "max-forwards",
+    "server",
+    "user-agent",
+    "www-authenticate",
+    "x-amzn-requestid",
 ];
-/// Headers of an answer that are the gateway's own to say: they go on under another name.
-const REMAPPED: [&str; 8] =
-    ["authorization", "connection", "content-length", "content-md5", "date", "host", "server", "www-authenticate"];
 
 /// What is to be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,21 +165,21 @@ impl<'a> Exchange<'a> {
             IntegrationType::HttpProxy => {
                 let body = Body { bytes: self.request.body.to_vec(), media_type: content_type };
                 let call = self.call(integration, body)?;
-                self.send(integration, Command::Http(call))
+                Ok(self.send(integration, Command::Http(call)))
             }
             IntegrationType::Http => {
                 let body = self.mapped_body(integration, content_type)?;
                 let call = self.call(integration, body)?;
-                self.send(integration, Command::Http(call))
+                Ok(self.send(integration, Command::Http(call)))
             }
             IntegrationType::Aws => {
                 let body = self.mapped_body(integration, content_type)?;
                 let command = self.of_service(integration, body)?;
-                self.send(integration, command)
+                Ok(self.send(integration, command))
             }
             IntegrationType::Mock => {
                 let body = self.mapped_body(integration, content_type)?;
-                let status = mock_status(&body.bytes).ok_or_else(|| {
+                let status = mock::status(&body.bytes).ok_or_else(|| {
                     Failure::of_setup(
                         "Unable to parse statusCode. It should be an integer that is defined in the request template.",
                     )
@@ -195,7 +199,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn send(&mut self, integration: &Integration, command: Command) -> Result<Next, Failure> {
+    fn send(&mut self, integration: &Integration, command: Command) -> Next {
         if let Command::Http(call) | Command::Service(_, call) = &command {
             self.log.line(|| format!("Endpoint request URI: {}", call.url));
             self.log.fields("Endpoint request headers", &call.headers);
@@ -205,7 +209,7 @@ impl<'a> Exchange<'a> {
             self.log.line(|| format!("Endpoint request URI: {function}"));
             self.log.body("Endpoint request body after transformations", payload);
         }
-        Ok(Next::Call(command, integration.timeout_in_millis))
+        Next::Call(command, integration.timeout_in_millis)
     }
 
     /// The function that an integration names.
@@ -224,8 +228,8 @@ impl<'a> Exchange<'a> {
             return Err(Failure { status: Some(500), ..Failure::malformed("Lambda is called with POST alone") });
         }
         let api = &self.served.api;
-        let payload = event::event(&self.request, &self.arrival, &api.id, self.route, &api.binary_media_types);
-        self.send(integration, Command::Invoke { function, payload, is_event: false })
+        let payload = event::event(&self.request, (&self.params, &self.arrival), api, self.route);
+        Ok(self.send(integration, Command::Invoke { function, payload, is_event: false }))
     }
 
     /// The body of the request after its template and its handling.
@@ -321,9 +325,8 @@ impl<'a> Exchange<'a> {
     fn headers(&self, integration: &Integration, body: &Body, is_proxy: bool) -> Vec<(String, String)> {
         let mut headers = Vec::new();
         if is_proxy {
-            for (name, value) in self.request.headers {
-                let stays = |known: &&str| name.eq_ignore_ascii_case(known);
-                if !BETWEEN.iter().any(|known| stays(&known)) && !stays(&"host") && !stays(&"content-length") {
+            for (name, value) in &self.params.headers {
+                if !["Host", "Via"].contains(&&**name) && !name.eq_ignore_ascii_case("keep-alive") {
                     push_header(&mut headers, name, value.to_string());
                 }
             }
@@ -534,11 +537,11 @@ fn sign(answer: &mut Answer, arrival: &Arrival<'_>, is_called: bool) {
 fn remap(headers: &mut Vec<(String, String)>) {
     for (name, _) in headers.iter_mut() {
         let lower = name.to_ascii_lowercase();
-        if REMAPPED.contains(&lower.as_str()) || lower == "x-amzn-requestid" {
+        if REMAPPED.contains(&lower.as_str()) {
             *name = format!("x-amzn-Remapped-{name}");
         }
     }
-    headers.retain(|(name, _)| !BETWEEN.contains(&name.to_ascii_lowercase().as_str()));
+    headers.retain(|(name, _)| !DROPPED.contains(&name.to_ascii_lowercase().as_str()));
 }
 
 /// The response's template: by what the client accepts, JSON's, or the first.
@@ -556,50 +559,4 @@ fn error_message(json: &[u8]) -> String {
     let error: Value = serde_json::from_slice(json).unwrap_or_default();
     // An error without a message is an error: it fits no pattern, and not the response of success either.
     error.get("errorMessage").and_then(plain).unwrap_or_else(|| "null".into())
-}
-
-/// `statusCode` of a mock's template. Its names may stand without quotes, as `{statusCode: 200}`.
-fn mock_status(body: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(body).ok()?;
-    let json: Value = serde_json::from_str(text).or_else(|_| serde_json::from_str(&quoted(text))).ok()?;
-    let status = match json.get("statusCode")? {
-        Value::Number(number) => number.as_u64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    };
-    status.filter(|status| (100..=999).contains(status)).map(|status| status as u16)
-}
-
-/// The text with quotes around the names of fields, and with double ones for single ones.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 16);
-    let mut in_text: Option<char> = None;
-    let mut rest = text.chars().peekable();
-    let mut before = ' ';
-    while let Some(found) = rest.next() {
-        match in_text {
-            Some(quote) if found == quote => {
-                out.push('"');
-                in_text = None;
-            }
-            Some(_) => out.push(found),
-            None if found == '"' || found == '\'' => {
-                out.push('"');
-                in_text = Some(found);
-            }
-            None if (found.is_ascii_alphabetic() || found == '_') && (before == '{' || before == ',') => {
-                out.push('"');
-                out.push(found);
-                while let Some(more) = rest.next_if(|more| more.is_ascii_alphanumeric() || *more == '_') {
-                    out.push(more);
-                }
-                out.push('"');
-            }
-            None => out.push(found),
-        }
-        if !found.is_whitespace() {
-            before = found;
-        }
-    }
-    out
 }

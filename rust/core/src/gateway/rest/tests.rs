@@ -143,8 +143,8 @@ fn a_body_without_a_template_goes_on_or_is_unsupported() {
 const FUNCTION: &str =
     "arn:aws:apigateway:local:lambda:path/2015-03-31/functions/arn:aws:lambda:local:1:function:f/invocations";
 
-fn function(json: &str, is_error: bool) -> Option<Outcome> {
-    Some(Outcome::Function { json: json.as_bytes().to_vec(), is_error })
+fn function(json: &str, is_error: bool) -> Outcome {
+    Outcome::Function { json: json.as_bytes().to_vec(), is_error }
 }
 
 #[test]
@@ -156,26 +156,31 @@ fn a_function_with_mappings() {
         "400": {"statusCode": "400", "selectionPattern": ".*four hundred.*", "responseTemplates": {"text/plain": "$input.path('$.errorMessage')"}},
     }});
     let served = served(&integration, &json!({}));
-    let (command, answer) = play(&served, Play { outcome: function("{\"x\": [1]}", false), ..PLAIN });
+    let (command, answer) = play(&served, Play { outcome: Some(function("{\"x\": [1]}", false)), ..PLAIN });
     let payload = b"{\"id\": \"42\", \"env\": \"prod\"}".to_vec();
     assert_eq!(command, Some(Command::Invoke { function: "f".into(), payload, is_event: false }));
     assert_eq!(seen(&answer), (200, "{\"got\": [1]}".into()));
     assert_eq!(answer.header("x-amzn-trace-id"), Some("Root=1-2"));
     let error = "{\"errorMessage\": \"Error: Raising four hundred\", \"errorType\": \"E\"}";
-    let (_, answer) = play(&served, Play { outcome: function(error, true), ..PLAIN });
+    let (_, answer) = play(&served, Play { outcome: Some(function(error, true)), ..PLAIN });
     assert_eq!(
         (seen(&answer), answer.header("content-type")),
         ((400, "Error: Raising four hundred".into()), Some("text/plain"))
     );
-    let (_, answer) = play(&served, Play { outcome: function("{\"errorMessage\": \"other\"}", true), ..PLAIN });
+    let (_, answer) = play(&served, Play { outcome: Some(function("{\"errorMessage\": \"other\"}", true)), ..PLAIN });
     assert_eq!(answer.status, 200, "the default takes an error that no pattern fits, as on AWS");
 }
 
 #[test]
 fn a_function_that_gets_the_request() {
     let served = served(&json!({"type": "AWS_PROXY", "httpMethod": "POST", "uri": FUNCTION}), &json!({}));
-    let request = Play { headers: &[("tEsT-H", "a"), ("test-h", "b")], query: "q=1&q=a%2Bb+c", body: "text", ..PLAIN };
-    let outcome = function("{\"statusCode\": 201, \"headers\": {\"Date\": \"d\"}, \"body\": \"x\"}", false);
+    let request = Play {
+        headers: &[("tEsT-H", "a"), ("test-h", "b"), ("connection", "close"), ("aUThorization", "x")],
+        query: "q=1&q=a%2Bb+c",
+        body: "text",
+        ..PLAIN
+    };
+    let outcome = Some(function("{\"statusCode\": 201, \"headers\": {\"Date\": \"d\"}, \"body\": \"x\"}", false));
     let (command, answer) = play(&served, Play { outcome, ..request });
     let Some(Command::Invoke { payload, .. }) = command else { panic!("the function is called") };
     let event: Value = serde_json::from_slice(&payload).unwrap();
@@ -183,18 +188,16 @@ fn a_function_that_gets_the_request() {
         (&event["resource"], &event["path"], &event["requestContext"]["path"]),
         (&json!("/{id}"), &json!("/42"), &json!("/dev/42"))
     );
-    assert_eq!(
-        (&event["headers"], &event["multiValueHeaders"]),
-        (&json!({"tEsT-H": "b"}), &json!({"tEsT-H": ["a", "b"]}))
-    );
+    let headers = json!({"tEsT-H": "b", "Authorization": "x", "X-Amzn-Trace-Id": "Root=1-2"});
+    assert_eq!((&event["headers"], &event["multiValueHeaders"]["tEsT-H"]), (&headers, &json!(["a", "b"])));
     assert_eq!(event["queryStringParameters"], json!({"q": "a+b c"}));
     assert_eq!(event["multiValueQueryStringParameters"], json!({"q": ["1", "a+b c"]}));
     assert_eq!((&event["pathParameters"], &event["stageVariables"]), (&json!({"id": "42"}), &json!({"env": "prod"})));
     assert_eq!((&event["body"], &event["isBase64Encoded"]), (&json!("text"), &json!(false)));
     assert_eq!((seen(&answer), answer.header("x-amzn-remapped-date")), ((201, "x".into()), Some("d")));
     for (outcome, status) in [
-        (function("{\"nonsense\": 1}", false), 502),
-        (function("{\"errorMessage\": \"x\"}", true), 502),
+        (Some(function("{\"nonsense\": 1}", false)), 502),
+        (Some(function("{\"errorMessage\": \"x\"}", true)), 502),
         (Some(Outcome::TimedOut), 504),
         (Some(Outcome::Refused("no place".into())), 500),
     ] {

@@ -11,10 +11,10 @@ const DEPTH_MAX: usize = 60;
 /// What ended a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    Text,
+    OfText,
     ElseIf,
     Else,
-    End,
+    Closed,
 }
 
 pub(super) struct Parser<'t> {
@@ -42,10 +42,10 @@ impl Parser<'_> {
     pub(super) fn all(&mut self) -> Result<Vec<Node>, Problem> {
         let (nodes, end) = self.block()?;
         match end {
-            End::Text => Ok(nodes),
+            End::OfText => Ok(nodes),
             End::ElseIf => Err(self.wrong("#elseif stands without #if")),
             End::Else => Err(self.wrong("#else stands without #if")),
-            End::End => Err(self.wrong("#end stands without a directive that it ends")),
+            End::Closed => Err(self.wrong("#end stands without a directive that it ends")),
         }
     }
 
@@ -115,7 +115,7 @@ impl Parser<'_> {
             match self.peek() {
                 None => {
                     self.depth -= 1;
-                    return Ok((nodes, End::Text));
+                    return Ok((nodes, End::OfText));
                 }
                 Some(b'\\') => self.backslashes(&mut nodes),
                 Some(b'$') => match self.reference()? {
@@ -219,7 +219,7 @@ impl Parser<'_> {
             }
             "end" => {
                 self.line_end();
-                return Ok(Some(End::End));
+                return Ok(Some(End::Closed));
             }
             "include" | "parse" | "evaluate" => return Err(self.wrong(format!("#{word} is not there in API Gateway"))),
             _ => self.call(word, start, nodes),
@@ -280,19 +280,19 @@ impl Parser<'_> {
             branches.push((condition, body));
             match end {
                 End::ElseIf => {}
-                End::End => return Ok(Node::If(branches, Vec::new())),
+                End::Closed => return Ok(Node::If(branches, Vec::new())),
                 End::Else => {
                     let otherwise = self.until_end("#if")?;
                     return Ok(Node::If(branches, otherwise));
                 }
-                End::Text => return Err(self.wrong("#if has no #end")),
+                End::OfText => return Err(self.wrong("#if has no #end")),
             }
         }
     }
 
     fn until_end(&mut self, of: &str) -> Result<Vec<Node>, Problem> {
         match self.block()? {
-            (body, End::End) => Ok(body),
+            (body, End::Closed) => Ok(body),
             _ => Err(self.wrong(format!("{of} has no #end"))),
         }
     }

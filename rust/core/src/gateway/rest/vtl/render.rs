@@ -294,7 +294,7 @@ impl<'a> Render<'a> {
     fn step(&mut self, value: &Value<'a>, step: &'a Step) -> Result<Value<'a>, Stop> {
         self.budget.spend(1)?;
         match step {
-            Step::Field(name) => self.field(value, name),
+            Step::Field(name) => Ok(self.field(value, name)),
             Step::Index(index) => {
                 let index = self.value(index)?;
                 Ok(match value {
@@ -319,8 +319,8 @@ impl<'a> Render<'a> {
         }
     }
 
-    fn field(&mut self, value: &Value<'a>, name: &str) -> Result<Value<'a>, Stop> {
-        Ok(match (value, name) {
+    fn field(&self, value: &Value<'a>, name: &str) -> Value<'a> {
+        match (value, name) {
             (Value::Map(id), _) => self.heap.map(*id).get(name).cloned().unwrap_or(Value::Null),
             (Value::Entry(entry), "key") => Value::Text(Rc::clone(&entry.0)),
             (Value::Entry(entry), "value") => entry.1.clone(),
@@ -329,7 +329,7 @@ impl<'a> Render<'a> {
             (Value::Text(text), "empty") => Value::Flag(text.is_empty()),
             (Value::Input, "body") => Value::text(self.document.body()),
             _ => Value::Null,
-        })
+        }
     }
 
     fn value(&mut self, expr: &'a Expr) -> Result<Value<'a>, Stop> {

@@ -266,7 +266,7 @@ fn what_a_template_uses_up_is_bounded() {
         ("#set($l = [1])#foreach($a in [1..60])#set($x = $l.addAll($l))#end", "steps"),
     ] {
         let error = render(template);
-        assert!(error.starts_with("error: line") && error.contains(words), "{:.80}: {error:.200}", template);
+        assert!(error.starts_with("error: line") && error.contains(words), "{template:.80}: {error:.200}");
     }
 }
 

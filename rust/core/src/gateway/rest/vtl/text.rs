@@ -1,5 +1,6 @@
 //! The methods of strings.
 
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use regex::{Regex, RegexBuilder};
@@ -234,7 +235,8 @@ pub(super) fn escape_java_script(text: &str, budget: &mut Budget) -> Result<Stri
             ' '..='\u{7f}' => out.push(found),
             _ => {
                 for unit in found.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04X}"));
+                    // Writing to memory does not fail.
+                    let _ = write!(out, "\\u{unit:04X}");
                 }
             }
         }

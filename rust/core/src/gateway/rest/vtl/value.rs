@@ -254,7 +254,7 @@ impl<'t> Heap<'t> {
             }
             (Value::List(_) | Value::Map(_), Value::Null) | (Value::Null, Value::List(_) | Value::Map(_)) => Ok(false),
             _ => match (left.number(), right.number()) {
-                (Some(left), Some(right)) => Ok(left.total_cmp(&right).is_eq() || left == right),
+                (Some(left), Some(right)) => Ok(left.partial_cmp(&right).is_some_and(std::cmp::Ordering::is_eq)),
                 _ => Ok(self.text(left, budget)? == self.text(right, budget)?),
             },
         }
