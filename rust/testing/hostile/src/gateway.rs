@@ -40,7 +40,7 @@ pub(crate) fn jwt(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let Ok(token) = Token::parse(text) else { return false };
     assert!(text.as_bytes().windows(token.signed.len()).any(|part| part == token.signed));
-    let wanted = |audience: &str| Wanted { issuer: "https://i".into(), audiences: vec![audience.into()] };
+    let wanted = |audience: &str| Wanted { issuer: "https://i.example.com".into(), audiences: vec![audience.into()] };
     if let Ok(claims) = token.check(&wanted("a"), 1_000) {
         assert!(claims.until_s >= 1_000);
         assert!(token.check(&wanted("\u{0}nobody"), 1_000).is_err());
@@ -49,8 +49,8 @@ pub(crate) fn jwt(bytes: &[u8]) -> bool {
 }
 
 pub(crate) fn jwt_seeds() -> Vec<Vec<u8>> {
-    // {"alg":"RS256","kid":"k"} and {"iss":"https://i","aud":"a","exp":2000}.
-    let token = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwczovL2kiLCJhdWQiOiJhIiwiZXhwIjoyMDAwfQ.c2ln";
+    // {"alg":"RS256","kid":"k"} and {"iss":"https://i.example.com","aud":"a","exp":2000}.
+    let token = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwczovL2kuZXhhbXBsZS5jb20iLCJhdWQiOiJhIiwiZXhwIjoyMDAwfQ.c2ln";
     vec![token.into(), format!("Bearer {token}").into(), b"bearer a.b.c".to_vec()]
 }
 
