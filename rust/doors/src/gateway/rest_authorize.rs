@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use forebay_core::gateway::authorizer::{Decision, Said};
 use forebay_core::gateway::request::Authorized;
-use forebay_core::gateway::rest::event;
 use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::model::Authorizer;
 use forebay_core::gateway::rest::pipeline::Exchange;
 use forebay_core::gateway::rest::{log::Log, mapping, uri};
 use forebay_engine::base::error::Reply;
 use regex::Regex;
-use serde_json::{json, Value};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
@@ -81,7 +80,8 @@ impl Gateway {
         let payload = if authorizer.kind == "TOKEN" {
             json!({"type": "TOKEN", "methodArn": arn, "authorizationToken": sources.first()}).to_string().into_bytes()
         } else {
-            request_event(reached, arn)
+            let Reached { served, route, request, arrival, .. } = *reached;
+            Exchange::new(served, route, request, arrival, Log::default()).authorizer_event(arn)
         };
         let invoked = ask::answer(|waiter| reached.engine.invoke(&function, payload.into(), None, waiter));
         let told = match timeout(DECISION_TIMEOUT, invoked).await {
@@ -119,18 +119,4 @@ fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String
         }
     }
     Ok(found)
-}
-
-/// The event of an authoriser of the kind REQUEST: that of a proxy, without the body.
-fn request_event(reached: &Reached<'_>, arn: &str) -> Vec<u8> {
-    let request = forebay_core::gateway::request::Request { body: &[], ..reached.request };
-    let event = event::event(&request, &reached.arrival, &reached.served.api.id, reached.route, &[]);
-    let mut event: Value = serde_json::from_slice(&event).unwrap_or_default();
-    if let Some(members) = event.as_object_mut() {
-        members.remove("body");
-        members.remove("isBase64Encoded");
-        members.insert("type".into(), json!("REQUEST"));
-        members.insert("methodArn".into(), json!(arn));
-    }
-    event.to_string().into_bytes()
 }

@@ -134,6 +134,18 @@ impl<'a> Exchange<'a> {
         Sources::of_request(context, arrival.stage_variables, params, request.body)
     }
 
+    /// The event of an authoriser of the kind REQUEST: that of a proxy, without the body.
+    pub fn authorizer_event(&self, method_arn: &str) -> Vec<u8> {
+        let request = Request { body: &[], ..self.request };
+        let event = event::event(&request, (&self.params, &self.arrival), &self.served.api, self.route);
+        let mut event: Map<String, Value> = serde_json::from_slice(&event).unwrap_or_default();
+        event.remove("body");
+        event.remove("isBase64Encoded");
+        event.insert("type".into(), "REQUEST".into());
+        event.insert("methodArn".into(), method_arn.into());
+        Value::Object(event).to_string().into_bytes()
+    }
+
     /// The answer of a failure.
     pub fn failed(&mut self, failure: &Failure) -> Answer {
         if let Some(remark) = &failure.remark {
