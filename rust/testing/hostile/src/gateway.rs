@@ -31,7 +31,8 @@ pub(crate) fn routes(bytes: &[u8]) -> bool {
 pub(crate) fn routes_seeds() -> Vec<Vec<u8>> {
     let table = "GET /pets/dog/1\nGET /pets/{id}\nANY /pets/{proxy+}\nPOST /a/{b}/c/{d}\n$default\n\n\
         GET /pets/dog/1\nGET /pets/a%2Fb\nPUT /pets//x/\nPOST /a/1/c/2\nGET /\nGET \n";
-    let deep = format!("GET /{}\n\nGET /{}", "{a}/".repeat(64), "x/".repeat(100));
+    let variables: Vec<String> = (0..64).map(|number| format!("{{v{number}}}")).collect();
+    let deep = format!("GET /{}\n\nGET /{}", variables.join("/"), "x/".repeat(100));
     vec![table.into(), deep.into(), b"ANY /{proxy+}\n\nGET /%zz//..".to_vec()]
 }
 
