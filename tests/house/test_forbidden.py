@@ -41,6 +41,7 @@ HOSTS = {
     "mariadb.com",
     "opentelemetry.io",
     "prometheus.io",
+    "apigateway.amazonaws.com",  # where models refer to each other: nothing is fetched
     "queue.amazonaws.com",  # the names of XML namespaces: nothing is fetched
     "sns.amazonaws.com",
     "sts.amazonaws.com",

@@ -216,7 +216,7 @@ fn a_server_gets_what_is_mapped_alone_and_a_proxy_everything() {
     let mapped = json!({"integration.request.path.p": "method.request.path.id", "integration.request.querystring.a": "'x y'",
         "integration.request.header.X-B": "method.request.querystring.q"});
     let integration = |kind: &str| {
-        json!({"type": kind, "httpMethod": "POST", "uri": "http://h/${stageVariables.env}/{p}", "requestParameters": mapped,
+        json!({"type": kind, "httpMethod": "POST", "uri": "http://h.example.com/${stageVariables.env}/{p}", "requestParameters": mapped,
             "integrationResponses": responses})
     };
     let request = Play {
@@ -233,7 +233,7 @@ fn a_server_gets_what_is_mapped_alone_and_a_proxy_everything() {
     let outcome = || Some(Outcome::Http(backend.clone()));
     let (command, answer) = play(&served(&integration("HTTP"), &json!({})), Play { outcome: outcome(), ..request });
     let Some(Command::Http(call)) = command else { panic!("the server is called") };
-    assert_eq!(call.url, "http://h/prod/42?a=x%20y");
+    assert_eq!(call.url, "http://h.example.com/prod/42?a=x%20y");
     let names: Vec<&str> = call.headers.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["Accept", "Content-Type", "User-Agent", "X-Amzn-Apigateway-Api-Id", "X-Amzn-Trace-Id", "X-B"]);
     assert_eq!(
@@ -251,7 +251,7 @@ fn a_server_gets_what_is_mapped_alone_and_a_proxy_everything() {
     let (command, answer) =
         play(&served(&integration("HTTP_PROXY"), &json!({})), Play { outcome: outcome(), ..request });
     let Some(Command::Http(call)) = command else { panic!("the server is called") };
-    assert_eq!(call.url, "http://h/prod/42?q=1&a=x%20y");
+    assert_eq!(call.url, "http://h.example.com/prod/42?q=1&a=x%20y");
     let names: Vec<&str> = call.headers.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["X-C", "Accept", "X-Amzn-Apigateway-Api-Id", "X-Amzn-Trace-Id", "X-B"]);
     assert_eq!((answer.header("x-d"), answer.header("x-amzn-remapped-server")), (Some("d"), Some("s")));
@@ -269,20 +269,21 @@ fn a_template_overrides_what_is_sent() {
     let template =
         "#set($context.requestOverride.header.X-A = 'over')#set($context.requestOverride.querystring.q = 'a&b')\
         #set($context.requestOverride.path.p = 'deep')body";
-    let integration = json!({"type": "HTTP", "httpMethod": "PUT", "uri": "http://h/{p}", "requestTemplates": {"application/json": template},
+    let integration = json!({"type": "HTTP", "httpMethod": "PUT", "uri": "http://h.example.com/{p}", "requestTemplates": {"application/json": template},
         "requestParameters": {"integration.request.header.X-A": "'mapped'"}});
     let (command, _) = play(&served(&integration, &json!({})), PLAIN);
     let Some(Command::Http(call)) = command else { panic!("the server is called") };
     assert_eq!(
         (call.method.as_str(), call.url.as_str(), &call.body[..]),
-        ("PUT", "http://h/deep?q=a%26b", &b"body"[..])
+        ("PUT", "http://h.example.com/deep?q=a%26b", &b"body"[..])
     );
     assert!(call.headers.contains(&("X-A".into(), "over".into())));
 }
 
 #[test]
 fn bodies_of_bytes_are_turned_where_it_is_said() {
-    let integration = |handling: &str| json!({"type": "HTTP", "uri": "http://h/", "contentHandling": handling});
+    let integration =
+        |handling: &str| json!({"type": "HTTP", "uri": "http://h.example.com/", "contentHandling": handling});
     let binary = json!({"binaryMediaTypes": ["image/png"]});
     let image = |body| Play { headers: &[("Content-Type", "image/png")], body, ..PLAIN };
     let body = |handling, play_it| match play(&served(&integration(handling), &binary), play_it).0 {
@@ -315,7 +316,7 @@ fn other_services_get_their_command() {
 fn a_request_is_validated_before_it_goes_on() {
     let more = json!({"requestValidators": {"v": {"id": "v", "validateRequestParameters": true}},
         "method": {"requestValidatorId": "v", "requestParameters": {"method.request.header.X": true}}});
-    let (command, answer) = play(&served(&json!({"type": "HTTP", "uri": "http://h/"}), &more), PLAIN);
+    let (command, answer) = play(&served(&json!({"type": "HTTP", "uri": "http://h.example.com/"}), &more), PLAIN);
     assert_eq!(
         (command, seen(&answer)),
         (None, (400, "{\"message\":\"Missing required request parameters: [X]\"}".into()))

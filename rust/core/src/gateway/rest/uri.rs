@@ -93,7 +93,7 @@ mod tests {
         }
         for uri in [
             "",
-            "https://x",
+            "https://x.example.com",
             "arn:aws:apigateway:eu:sqs",
             "arn:aws:apigateway:eu:sqs:nothing/x",
             "arn:aws:lambda:eu:1:function:",
@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn variables_are_put_in_once() {
         let path = [("id".to_owned(), "{id}".to_owned()), ("proxy".to_owned(), "a/b".to_owned())];
-        let variables = [("host".to_owned(), "h".to_owned())];
-        let uri = "http://${stageVariables.host}/{id}/{proxy+}/{none}/$x/${stageVariables.none}";
-        assert_eq!(filled(uri, &path, &variables), "http://h/{id}/a/b/{none}/$x/${stageVariables.none}");
+        let variables = [("tenant".to_owned(), "t".to_owned())];
+        let uri = "http://h.example.com/${stageVariables.tenant}/{id}/{proxy+}/{none}/$x/${stageVariables.none}";
+        assert_eq!(filled(uri, &path, &variables), "http://h.example.com/t/{id}/a/b/{none}/$x/${stageVariables.none}");
     }
 }

@@ -55,103 +55,109 @@ impl<'a> Document<'a> {
     }
 }
 
-impl<'a> Render<'a> {
-    /// Call a method of `$input`.
-    pub(super) fn method_of_input(&mut self, name: &str, given: &[Value<'a>]) -> Result<Option<Value<'a>>, Stop> {
-        let argument = match given {
-            [] => None,
-            [argument] => Some(self.text(argument)?),
-            _ => return Ok(None),
-        };
-        Ok(match (name, argument) {
-            ("path", Some(path)) => Some(match self.selected(&path)? {
-                Some(found) => self.heap.read(&found, &mut self.budget)?,
-                None => Value::Null,
-            }),
-            ("json", Some(path)) => {
-                let found = self.selected(&path)?;
-                // What is missing is the empty text, in quotes.
-                let text = found.map_or_else(|| "\"\"".to_owned(), |found| found.to_string());
-                self.budget.spend_bytes(text.len())?;
-                Some(Value::text(&text))
-            }
-            ("params", Some(name)) => Some(Value::text(self.param(&name).unwrap_or_default())),
-            ("params", None) => Some(self.params()),
-            _ => None,
-        })
-    }
+/// Call a method of `$input`.
+pub(super) fn method_of_input<'a>(
+    render: &mut Render<'a>,
+    name: &str,
+    given: &[Value<'a>],
+) -> Result<Option<Value<'a>>, Stop> {
+    let argument = match given {
+        [] => None,
+        [argument] => Some(render.text(argument)?),
+        _ => return Ok(None),
+    };
+    Ok(match (name, argument) {
+        ("path", Some(path)) => Some(match selected(render, &path)? {
+            Some(found) => render.heap.read(&found, &mut render.budget)?,
+            None => Value::Null,
+        }),
+        ("json", Some(path)) => {
+            let found = selected(render, &path)?;
+            // What is missing is the empty text, in quotes.
+            let text = found.map_or_else(|| "\"\"".to_owned(), |found| found.to_string());
+            render.budget.spend_bytes(text.len())?;
+            Some(Value::text(&text))
+        }
+        ("params", Some(name)) => Some(Value::text(param(render, &name).unwrap_or_default())),
+        ("params", None) => Some(params(render)),
+        _ => None,
+    })
+}
 
-    /// What a path selects of the body.
-    fn selected(&mut self, path: &str) -> Result<Option<Json>, Stop> {
-        let path = Path::parse(path).map_err(|error| Stop::Failed(error.to_string()))?;
-        if path.variable().is_some() || path.is_of_context() {
-            return Err(Stop::Failed(format!("the path {} does not begin with $", path.text())));
-        }
-        if self.document.json.is_none() {
-            let body = self.document.body();
-            self.budget.spend_bytes(body.len())?;
-            self.document.json = Some(serde_json::from_str(body).map_err(|_| Stop::NoJson)?);
-        }
-        let Some(json) = &self.document.json else { return Ok(None) };
-        if !path.is_definite() {
-            // It may look at the whole document.
-            self.budget.spend_bytes(self.document.body().len())?;
-        }
-        let scope = Scope { input: json, context: &Json::Null, variables: &Map::new() };
-        match path.find(&scope) {
-            Ok(found) => {
-                self.budget.spend(1)?;
-                Ok(Some(found.into_owned()))
-            }
-            Err(error) if error.kind == PathErrorKind::Missing => Ok(None),
-            Err(error) => Err(Stop::Failed(error.to_string())),
-        }
+/// What a path selects of the body.
+fn selected(render: &mut Render<'_>, path: &str) -> Result<Option<Json>, Stop> {
+    let path = Path::parse(path).map_err(|error| Stop::Failed(error.to_string()))?;
+    if path.variable().is_some() || path.is_of_context() {
+        return Err(Stop::Failed(format!("the path {} does not begin with $", path.text())));
     }
+    if render.document.json.is_none() {
+        let body = render.document.body();
+        render.budget.spend_bytes(body.len())?;
+        render.document.json = Some(serde_json::from_str(body).map_err(|_| Stop::NoJson)?);
+    }
+    let Some(json) = &render.document.json else { return Ok(None) };
+    if !path.is_definite() {
+        // It may look at the whole document.
+        render.budget.spend_bytes(render.document.body().len())?;
+    }
+    let scope = Scope { input: json, context: &Json::Null, variables: &Map::new() };
+    match path.find(&scope) {
+        Ok(found) => {
+            render.budget.spend(1)?;
+            Ok(Some(found.into_owned()))
+        }
+        Err(error) if error.kind == PathErrorKind::Missing => Ok(None),
+        Err(error) => Err(Stop::Failed(error.to_string())),
+    }
+}
 
-    /// A parameter: of the path, of the query, of the headers, whichever has it first.
-    fn param(&self, name: &str) -> Option<&'a str> {
-        let params = self.document.input.params;
-        let exact = [&params.path, &params.query, &params.headers]
-            .into_iter()
-            .find_map(|part| part.iter().rev().find(|(known, _)| known == name));
-        let header = || params.headers.iter().rev().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        exact.or_else(header).map(|(_, value)| &**value)
-    }
+/// A parameter: of the path, of the query, of the headers, whichever has it first.
+fn param<'a>(render: &Render<'a>, name: &str) -> Option<&'a str> {
+    let params = render.document.input.params;
+    let exact = [&params.path, &params.query, &params.headers]
+        .into_iter()
+        .find_map(|part| part.iter().rev().find(|(known, _)| known == name));
+    let header = || params.headers.iter().rev().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    exact.or_else(header).map(|(_, value)| &**value)
+}
 
-    fn params(&mut self) -> Value<'a> {
-        let params = self.document.input.params;
-        let mut parts = Fields::new();
-        for (name, part) in [("path", &params.path), ("querystring", &params.query), ("header", &params.headers)] {
-            let fields = part.iter().map(|(name, value)| (Rc::from(&**name), Value::text(value))).collect();
-            parts.insert(name.into(), self.heap.new_map(fields));
+fn params<'a>(render: &mut Render<'a>) -> Value<'a> {
+    let params = render.document.input.params;
+    let mut parts = Fields::new();
+    for (name, part) in [("path", &params.path), ("querystring", &params.query), ("header", &params.headers)] {
+        let fields = part.iter().map(|(name, value)| (Rc::from(&**name), Value::text(value))).collect();
+        parts.insert(name.into(), render.heap.new_map(fields));
+    }
+    render.heap.new_map(parts)
+}
+
+/// Call a function of `$util`.
+pub(super) fn method_of_util<'a>(
+    render: &mut Render<'a>,
+    name: &str,
+    given: &[Value<'a>],
+) -> Result<Option<Value<'a>>, Stop> {
+    let [argument] = given else { return Ok(None) };
+    let text = render.text(argument)?;
+    render.budget.spend_bytes(text.len())?;
+    let changed = match name {
+        "escapeJavaScript" => escape_java_script(&text, &mut render.budget)?,
+        "parseJson" => {
+            let json: Json = serde_json::from_str(&text)
+                .map_err(|error| Stop::Failed(format!("$util.parseJson was given no JSON: {error}")))?;
+            return render.heap.read(&json, &mut render.budget).map(Some);
         }
-        self.heap.new_map(parts)
-    }
-
-    /// Call a function of `$util`.
-    pub(super) fn method_of_util(&mut self, name: &str, given: &[Value<'a>]) -> Result<Option<Value<'a>>, Stop> {
-        let [argument] = given else { return Ok(None) };
-        let text = self.text(argument)?;
-        self.budget.spend_bytes(text.len())?;
-        let changed = match name {
-            "escapeJavaScript" => escape_java_script(&text, &mut self.budget)?,
-            "parseJson" => {
-                let json: Json = serde_json::from_str(&text)
-                    .map_err(|error| Stop::Failed(format!("$util.parseJson was given no JSON: {error}")))?;
-                return self.heap.read(&json, &mut self.budget).map(Some);
-            }
-            "urlEncode" => wire::encoded(&text).replace("%20", "+").replace('~', "%7E").replace("%2A", "*"),
-            "urlDecode" => wire::decoded_field(&text).into_owned(),
-            "base64Encode" => BASE64_STANDARD.encode(&*text),
-            "base64Decode" => {
-                let bytes = BASE64_STANDARD
-                    .decode(text.trim())
-                    .map_err(|error| Stop::Failed(format!("$util.base64Decode was given no base64: {error}")))?;
-                String::from_utf8_lossy(&bytes).into_owned()
-            }
-            _ => return Ok(None),
-        };
-        self.budget.spend_bytes(changed.len())?;
-        Ok(Some(Value::text(&changed)))
-    }
+        "urlEncode" => wire::encoded(&text).replace("%20", "+").replace('~', "%7E").replace("%2A", "*"),
+        "urlDecode" => wire::decoded_field(&text).into_owned(),
+        "base64Encode" => BASE64_STANDARD.encode(&*text),
+        "base64Decode" => {
+            let bytes = BASE64_STANDARD
+                .decode(text.trim())
+                .map_err(|error| Stop::Failed(format!("$util.base64Decode was given no base64: {error}")))?;
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        _ => return Ok(None),
+    };
+    render.budget.spend_bytes(changed.len())?;
+    Ok(Some(Value::text(&changed)))
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::budget::Stop;
+use super::input;
 use super::numbers;
 use super::render::Render;
 use super::value::Value;
@@ -22,8 +23,8 @@ impl<'a> Render<'a> {
                 _ => self.method_of_any(value, name, given)?,
             },
             Value::Whole(_) | Value::Float(_) | Value::Flag(_) => self.method_of_number(value, name, given)?,
-            Value::Input => self.method_of_input(name, given)?,
-            Value::Util => self.method_of_util(name, given)?,
+            Value::Input => input::method_of_input(self, name, given)?,
+            Value::Util => input::method_of_util(self, name, given)?,
             Value::Block(_) => None,
         };
         found.ok_or_else(|| {

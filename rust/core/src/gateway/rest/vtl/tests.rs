@@ -5,7 +5,7 @@ use serde_json::{json, Map, Value as Json};
 
 use super::{Globals, Input, Params, RenderError, Template};
 
-const BODY: &str = r#"{"name":"Ann","age":7,"price":1.5,"tags":["a","b"],"address":{"city":"Bern","zip":null},"items":[{"id":1},{"id":2}],"url":"http://x/y"}"#;
+const BODY: &str = r#"{"name":"Ann","age":7,"price":1.5,"tags":["a","b"],"address":{"city":"Bern","zip":null},"items":[{"id":1},{"id":2}],"url":"http://x.example.com/y"}"#;
 
 fn params() -> Params<'static> {
     Params {

@@ -163,7 +163,7 @@ impl Export<'_> {
     fn schemas(&self) -> Map<String, Value> {
         let prefix = if self.is_3 { "#/components/schemas/" } else { "#/definitions/" };
         let local = |link: &str| match link.split_once("/models/") {
-            Some((before, name)) if before.starts_with("https://apigateway.") => format!("{prefix}{name}"),
+            Some((before, name)) if before.starts_with("https://apigateway.amazonaws.com/") => format!("{prefix}{name}"),
             _ => link.to_owned(),
         };
         let of = self.api.models.values().map(|model| {
