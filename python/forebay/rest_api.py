@@ -338,7 +338,7 @@ def _is_as_declared(known: Mapping[str, Any], declared: Mapping[str, Any]) -> bo
     """Tell whether a method is what it would be put as."""
     integration = known.get("methodIntegration", {})
     wanted = declared["integration"]
-    return (
+    return bool(
         known["authorizationType"] == declared["authorizationType"]
         and known.get("authorizerId") == declared["authorizerId"]
         and known["apiKeyRequired"] == declared["apiKeyRequired"]
