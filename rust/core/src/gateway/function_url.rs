@@ -193,7 +193,7 @@ fn check(operation: &str, params: Params) -> Outcome<()> {
     let mut problems = Vec::new();
     let mut one_of = |member: &str, place: &str, set: &[&str], is_needed: bool| match params.0.get(member) {
         None | Some(Value::Null) if is_needed => {
-            problems.push(format!("Value null at '{place}' failed to satisfy constraint: Member must not be null"))
+            problems.push(format!("Value null at '{place}' failed to satisfy constraint: Member must not be null"));
         }
         None | Some(Value::Null) => {}
         Some(value) if value.as_str().is_some_and(|text| set.contains(&text)) => {}
@@ -308,7 +308,8 @@ mod tests {
     fn asked(urls: &mut Urls, operation: &str, members: Value) -> Result<Value, String> {
         let facts = Facts { now_ms: 1_700_000_000_000, account: "123456789012", region: "eu-west-1", seed: [0; 32] };
         let known = |name: &str, alias: Option<&str>| name == "f" && alias.is_none_or(|alias| alias == "live");
-        let told = call(("app", urls), &facts, &known, operation, members.as_object().unwrap());
+        let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
+        let told = call(("app", urls), &facts, &known, operation, &members);
         told.map(|(answer, _)| answer.body).map_err(|fault| format!("{} {}", fault.code, fault.message))
     }
 

@@ -392,7 +392,7 @@ fn change_response(response: &mut IntegrationResponse, patch: &Patch) -> Outcome
         return change_template(&mut response.response_templates, patch, kind);
     }
     match (patch.path.as_deref().unwrap_or_default(), patch.op.as_str()) {
-        ("/selectionPattern", "replace") => response.selection_pattern = patch.value.clone(),
+        ("/selectionPattern", "replace") => response.selection_pattern.clone_from(&patch.value),
         ("/contentHandling", "replace") => response.content_handling = handling_of(patch.text())?,
         _ => return Err(patch.no_such_path()),
     }

@@ -188,7 +188,7 @@ impl Control<'_> {
                             }
                             None if plan.trim().is_empty() => {}
                             None => {
-                                warnings.push(format!("row {}: there is no usage plan {}", number + 2, plan.trim()))
+                                warnings.push(format!("row {}: there is no usage plan {}", number + 2, plan.trim()));
                             }
                         }
                     }

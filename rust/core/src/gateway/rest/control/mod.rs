@@ -278,7 +278,9 @@ impl Control<'_> {
         let parts: usize = account.apis.values().map(|api| api.resources.len() + api.models.len()).sum();
         let lists = [account.apis.len(), account.deployments.len(), account.keys.len(), account.plans.len(), parts];
         let mut digest = Sha256::new().chain_update(self.facts.seed).chain_update(self.drawn.to_be_bytes());
-        lists.iter().for_each(|length| digest.update(length.to_be_bytes()));
+        for length in lists {
+            digest.update(length.to_be_bytes());
+        }
         digest.finalize().into()
     }
 

@@ -373,7 +373,7 @@ fn apply(setting: &mut MethodSetting, name: &str, patch: &Patch, path: &str) -> 
         }
         "caching/dataEncrypted" => setting.cache_data_encrypted = patch.truth(),
         "caching/requireAuthorizationForCacheControl" => {
-            setting.require_authorization_for_cache_control = patch.truth()
+            setting.require_authorization_for_cache_control = patch.truth();
         }
         "caching/unauthorizedCacheControlHeaderStrategy" => {
             setting.unauthorized_cache_control_header_strategy = match patch.text() {

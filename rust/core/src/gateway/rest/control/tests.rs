@@ -1,5 +1,7 @@
 //! What a user notices of the control calls that no recording shows.
 
+use std::fmt::Write as _;
+
 use serde_json::{json, Value};
 
 use super::fault::Fault;
@@ -23,7 +25,7 @@ impl Try {
             region: "eu-west-1",
             seed: [self.calls; 32],
         };
-        let members = members.as_object().unwrap().clone();
+        let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
         call(&mut self.account, &facts, operation, &members).map(|(answer, _)| answer)
     }
 
@@ -126,7 +128,8 @@ fn yaml_that_repeats_itself_without_end_is_refused() {
     for level in 1..12 {
         let below = level - 1;
         let links = vec![format!("*a{below}"); 10].join(", ");
-        bomb.push_str(&format!("a{level}: &a{level} [{links}]\n"));
+        // Writing to memory does not fail.
+        let _ = writeln!(bomb, "a{level}: &a{level} [{links}]");
     }
     assert_eq!(of.refused("ImportRestApi", json!({"body": bomb})), "BadRequestException Invalid OpenAPI input.");
 }

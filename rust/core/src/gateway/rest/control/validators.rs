@@ -57,7 +57,7 @@ impl Control<'_> {
                 ("replace", Some("/name")) => validator.name = patch.filled(),
                 ("replace", Some("/validateRequestBody")) => validator.validate_request_body = patch.truth(),
                 ("replace", Some("/validateRequestParameters")) => {
-                    validator.validate_request_parameters = patch.truth()
+                    validator.validate_request_parameters = patch.truth();
                 }
                 _ => return Err(patch.unsupported(PATHS)),
             }

@@ -208,9 +208,9 @@ impl Export<'_> {
         if self.with_authorizers {
             let mut of = shown(authorizer);
             if let Some(members) = of.as_object_mut() {
-                ["id", "name", "authType"].iter().for_each(|name| {
-                    members.remove(*name);
-                });
+                for name in ["id", "name", "authType"] {
+                    members.remove(name);
+                }
                 members.insert("type".into(), json!(authorizer.kind.to_ascii_lowercase()));
                 if authorizer.kind != "REQUEST" {
                     members.remove("identitySource");

@@ -53,7 +53,7 @@ fn base_path(document: &Value, mode: &str) -> Outcome<String> {
             )))
         }
     };
-    Ok(kept.iter().map(|part| format!("/{part}")).collect())
+    Ok(kept.iter().flat_map(|part| ["/", *part]).collect())
 }
 
 impl Control<'_> {
