@@ -41,13 +41,16 @@ use crate::gateway::{now_ms, Gateway};
 const BUCKETS_MAX: usize = 10_000;
 const BYTES_OF_GB: f64 = 1_073_741_824.0;
 
+/// The cache of a stage.
+type SharedCache = Arc<Mutex<Cache>>;
+
 /// What REST APIs share between requests.
 pub(super) struct RestState {
     served: Arc<ServedRest>,
     /// Deployments that are served, by the API's id and their own.
     compiled: Mutex<HashMap<(String, String), Arc<Served>>>,
     /// The caches of stages, by the API's id, the stage, and whether it is the canary's own.
-    caches: Mutex<HashMap<(String, String, bool), Arc<Mutex<Cache>>>>,
+    caches: Mutex<HashMap<(String, String, bool), SharedCache>>,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
     usage: Mutex<Usage>,
@@ -145,7 +148,7 @@ impl RestState {
         Some(fresh)
     }
 
-    fn cache(&self, api: &str, stage: &Stage, is_canary: bool) -> Arc<Mutex<Cache>> {
+    fn cache(&self, api: &str, stage: &Stage, is_canary: bool) -> SharedCache {
         let gigabytes: f64 = stage.cache_cluster_size.as_deref().and_then(|size| size.parse().ok()).unwrap_or(0.5);
         let mut caches = locked(&self.caches);
         let key = (api.to_owned(), stage.stage_name.clone(), is_canary);
@@ -270,15 +273,15 @@ impl Gateway {
     async fn reached(&self, reached: &Reached<'_>, incoming: Incoming) -> Answer {
         let (authorized, client) = match self.let_in(reached).await {
             Ok(known) => known,
-            Err(failure) => return self.fail(reached, &failure),
+            Err(failure) => return Self::fail(reached, &failure),
         };
         let Ok(_under_way) = self.requests.try_acquire() else {
-            return self.fail(reached, &Failure::new(ResponseType::Throttled));
+            return Self::fail(reached, &Failure::new(ResponseType::Throttled));
         };
         let whole = match body::read(incoming, &self.bodies).await {
             Ok(whole) => whole,
-            Err(Unread::TooLarge) => return self.fail(reached, &Failure::new(ResponseType::RequestTooLarge)),
-            Err(Unread::NoRoom) => return self.fail(reached, &Failure::new(ResponseType::Throttled)),
+            Err(Unread::TooLarge) => return Self::fail(reached, &Failure::new(ResponseType::RequestTooLarge)),
+            Err(Unread::NoRoom) => return Self::fail(reached, &Failure::new(ResponseType::Throttled)),
             Err(Unread::TooSlow) => return Answer::message(408, "Request Timeout"),
             Err(Unread::Broken) => return Answer::message(400, "Bad Request"),
         };
@@ -289,7 +292,7 @@ impl Gateway {
         self.cached(&Reached { engine, kept, served, stage, route, request, arrival }).await
     }
 
-    fn fail(&self, reached: &Reached<'_>, failure: &Failure) -> Answer {
+    fn fail(reached: &Reached<'_>, failure: &Failure) -> Answer {
         if let Some(remark) = &failure.remark {
             let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
             reached.engine.remark_on_api(&reached.served.api.name, &text);
@@ -363,7 +366,7 @@ impl Gateway {
         let wanted =
             match cache::wanted(request.header("cache-control"), &setting, *arrival.authorized != Authorized::Open) {
                 Ok(wanted) => wanted,
-                Err(failure) => return self.fail(reached, &failure),
+                Err(failure) => return Self::fail(reached, &failure),
             };
         let known = locked(&cache).get(&key, arrival.time_ms);
         if let (Some(known), true) = (known, wanted != Wanted::Fresh) {
@@ -480,6 +483,6 @@ fn forbidden(request_id: &str, extended_id: &str) -> Answer {
 fn uuid_of(one: &str, other: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let digest = Sha256::new().chain_update(one).chain_update(other).finalize();
-    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = format!("{:032x}", u128::from_be_bytes(digest[..16].try_into().unwrap_or_default()));
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
 }

@@ -73,9 +73,8 @@ impl Gateway {
         let wrong = |text: String| Failure::new(ResponseType::AuthorizerConfigurationError).remark(text);
         let uri =
             uri::filled(authorizer.authorizer_uri.as_deref().unwrap_or_default(), &[], reached.arrival.stage_variables);
-        let function = match uri::target(&uri) {
-            Ok(uri::Target::Function(function)) => function,
-            _ => return Err(wrong(format!("authorizer {}: {uri:?} names no function", authorizer.name))),
+        let Ok(uri::Target::Function(function)) = uri::target(&uri) else {
+            return Err(wrong(format!("authorizer {}: {uri:?} names no function", authorizer.name)));
         };
         let payload = if authorizer.kind == "TOKEN" {
             json!({"type": "TOKEN", "methodArn": arn, "authorizationToken": sources.first()}).to_string().into_bytes()
