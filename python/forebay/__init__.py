@@ -54,6 +54,7 @@ from forebay.http_api import HttpApi
 from forebay.mapping import Mapping
 from forebay.queue import Depth, Queue
 from forebay.registry import Registry, SchemaVersion
+from forebay.rest_api import RestApi
 from forebay.stream import Stream
 from forebay.token_bucket import TokenBucket
 from forebay.topic import Topic
@@ -119,6 +120,7 @@ __all__ = [
     "RequestTooLarge",
     "ResourceConflict",
     "ResourceNotFound",
+    "RestApi",
     "ResultNotReady",
     "Scaling",
     "SchemaVersion",

@@ -292,6 +292,30 @@ async def test_executions_activities_and_express_starts_of_a_store_go_on(tmp_pat
         assert await pages.execution("five").result() == ["shipped", "shipped"]
         assert (await quote.execution("four").describe()).output == "shipped"
     assert {json.dumps(one) for one in shipped} >= {"1", "2", '{"id": 8}'}
+async def test_rest_apis_of_a_store_go_on(tmp_path):
+    """The golden file is what app "shop" left that had a REST API with a stage, a key in a plan, and the URL of a function."""
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(GOLDEN / "app-v4-rest.db", data / "forebay.db")
+    app = App("shop", store=data)
+    rest = app.rest_api("legacy")
+
+    @app.function()
+    async def told(event, context):
+        return event
+
+    async with app:
+        [plan] = (await rest.call("GetUsagePlans"))["items"]
+        assert plan["quota"] == {"limit": 100, "offset": 0, "period": "WEEK"}
+        [key] = (await rest.call("GetUsagePlanKeys", usagePlanId=plan["id"]))["items"]
+        assert (key["name"], key["value"]) == ("partner", "a-secret-of-forty-characters-in-the-file")
+        stage = await rest.call("GetStage", stageName="dev")
+        assert (stage["variables"], stage["canarySettings"]["percentTraffic"]) == ({"colour": "red"}, 25.0)
+        exported = json.loads(await rest.export("dev"))
+        assert list(exported["paths"]) == ["/pets/{id}"]
+        url = await rest.call("GetFunctionUrlConfig", FunctionName="told")
+        assert (url["AuthType"], url["InvokeMode"]) == ("NONE", "BUFFERED")
+        await rest.deploy("dev")
 
 
 async def test_the_way_back_to_earlier_releases_is_as_the_page_says(tmp_path, monkeypatch):

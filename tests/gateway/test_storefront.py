@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Client, free_port
+from plain_client import Client, free_port
 from sockets import connect
 
 

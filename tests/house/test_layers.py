@@ -48,6 +48,7 @@ FLOORS: list[dict[str, set[str]]] = [
             "activity",
             "_api",
             "http_api",
+            "rest_api",
             "websocket_api",
             "mapping",
             "token_bucket",

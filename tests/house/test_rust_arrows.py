@@ -19,7 +19,8 @@ FLOORS = [
     {"ctx"},
     {"api"},
     {"dispatch"},
-    {"failures", "gateways"},
+    {"failures"},
+    {"gateways"},
     {"environments"},
     {"sources"},  # what all sources share
     {"sources/stream", "sources/queue", "sources/invocation"},

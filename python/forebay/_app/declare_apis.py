@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from forebay._model import checks
 from forebay._model.gateway import Cors, HttpApiSettings, WebSocketApiSettings, texts
 
+# https://docs.aws.amazon.com/apigateway/latest/api/API_CreateRestApi.html
+REST_API_NAME_MAX = 1_024
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forebay._app.declarations import Declarations
     from forebay.http_api import HttpApi
+    from forebay.rest_api import RestApi
     from forebay.websocket_api import WebSocketApi
 
 
@@ -45,6 +49,26 @@ class DeclaresApis:
             checks.refuse("cors", cors, "a forebay.Cors, or None")
         given = texts("hosts", list(hosts) if not isinstance(hosts, str) else hosts)
         return self._declared.http_api(HttpApiSettings(name=name, cors=cors, hosts=given), self._declare_soon)
+
+    def rest_api(self, name: str, *, stage: str | None = None, description: str | None = None) -> RestApi:
+        """Give the REST API of a name. It is kept in the store, and created by the first call that needs it.
+
+        Args:
+            name: its name, 1 to 1,024 characters.
+            stage: the methods of handlers are brought to this stage when the app starts, if it serves something else; None: only
+                `RestApi.deploy` does.
+            description: for people, where it is created.
+
+        Raises:
+            InvalidParameterValue: an argument that cannot be.
+            ResourceConflict: the API is declared already, with another stage.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html
+
+        """
+        if not isinstance(name, str) or not 1 <= len(name) <= REST_API_NAME_MAX:
+            checks.refuse("name", name, "a text of 1 to 1,024 characters")
+        return self._declared.rest_api(name, description, stage)
 
     def websocket_api(
         self, name: str, *, selection: str = "$request.body.action", ordered: bool = False

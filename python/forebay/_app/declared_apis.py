@@ -10,6 +10,7 @@ from forebay._model.settings import FunctionSettings
 from forebay._runtime.asgi import Lifespan, handler_of
 from forebay.errors import ResourceConflict
 from forebay.http_api import HttpApi
+from forebay.rest_api import RestApi
 from forebay.websocket_api import WebSocketApi
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class DeclaredApis(ABC):
     def __init__(self) -> None:
         self.apis: dict[str, HttpApi] = {}
         self.websocket_apis: dict[str, WebSocketApi] = {}
+        self.rest_apis: dict[str, RestApi] = {}
         self.urls: dict[str, UrlOf] = {}
         self.lifespans: list[Lifespan] = []
 
@@ -60,6 +62,15 @@ class DeclaredApis(ABC):
             raise ResourceConflict(
                 f"API {name!r} is declared already, with other settings: give one of them another name"
             )
+        return known
+
+    def rest_api(self, name: str, description: str | None, stage: str | None) -> RestApi:
+        """Give the REST API of a name."""
+        known = self.rest_apis.get(name)
+        if known is None:
+            known = self.rest_apis[name] = RestApi(name, description, stage, self._caller, self)
+        elif stage not in (None, known.stage):
+            raise ResourceConflict(f"REST API {name!r} is declared already, with stage={known.stage!r}")
         return known
 
     def websocket_api(self, settings: WebSocketApiSettings, on_new: Callable[[], None]) -> WebSocketApi:

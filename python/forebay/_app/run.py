@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from forebay._runtime.caller import Caller
     from forebay.clock import Clock
     from forebay.integrations.serve import Integrations
+    from forebay.rest_api import RestApi
     from forebay.stream import Stream
 
     Source = Stream | Queue | Topic | Registry | Bus | Activity | Workflow
@@ -214,6 +215,7 @@ class AppRun:
             answers += [(api, self._add_api(api)) for api in declared.all_apis()]
             if declared.stacks is not None:
                 declared.stacks.declare(self)
+            answers += [(rest, self._deploy(rest)) for rest in declared.rest_apis.values() if rest.stage]
             engine.start()
         return answers
 
@@ -253,7 +255,8 @@ class AppRun:
 
     def _tell_of_apis(self, engine: Engine) -> None:
         """Say where the APIs are, or why they are nowhere."""
-        names = [*self._declared.apis, *self._declared.websocket_apis, *self._declared.urls]
+        rest_apis = (f"{rest.name}/{rest.stage}" for rest in self._declared.rest_apis.values() if rest.stage)
+        names = [*self._declared.apis, *self._declared.websocket_apis, *self._declared.urls, *rest_apis]
         if not names or engine.role != "owner":
             return
         if self._http.base is None:
@@ -415,6 +418,15 @@ class AppRun:
             api.definition() if isinstance(api, DeclaredApi) else wire_gateway.function_url(api.function, api.url.cors)
         )
         return self._caller.request("api.declare", definition=definition)
+
+    def _deploy(self, rest: RestApi) -> asyncio.Future[bytes]:
+        """Bring the methods of a REST API's handlers to its stage, where they are not what it serves."""
+
+        async def deploy() -> bytes:
+            await rest.deploy_if_changed()
+            return b"{}"
+
+        return self._loop.create_task(deploy(), name=f"forebay-deploy-{rest.name}")
 
     def _check_answer(self, item: object, answer: asyncio.Future[bytes]) -> None:
         """Log it when the engine refuses a declaration; an alias that it refuses is no longer declared."""

@@ -420,6 +420,13 @@ impl Apis {
         Self::of(self.list.iter().filter(|known| known.id != id).cloned().collect())
     }
 
+    /// With others; one of the same id stays as it is.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        let more = others.list.iter().filter(|one| self.list.iter().all(|known| known.id != one.id));
+        Self::of(self.list.iter().chain(more).cloned().collect())
+    }
+
     fn of(list: Vec<Arc<Api>>) -> Self {
         let mut by_name = HashMap::new();
         for (at, api) in list.iter().enumerate() {

@@ -236,9 +236,15 @@ pub struct Decision {
     policy: Value,
     context: String,
     principal: Option<String>,
+    usage_key: Option<String>,
 }
 
 impl Decision {
+    /// The API key that it names for the caller: `usageIdentifierKey`.
+    pub fn usage_key(&self) -> Option<&str> {
+        self.usage_key.as_deref()
+    }
+
     /// Read the answer of a function; the error says why it is none.
     pub fn read(json: &[u8], simple: bool) -> Result<Self, String> {
         let value: Value = serde_json::from_slice(json).map_err(|error| format!("the answer is no JSON: {error}"))?;
@@ -256,15 +262,16 @@ impl Decision {
         if context.len() > CONTEXT_BYTES_MAX {
             return Err(format!("the context has {} bytes: at most {CONTEXT_BYTES_MAX} are allowed", context.len()));
         }
-        let principal = value.get("principalId").and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let (principal, usage_key) = (text("principalId"), text("usageIdentifierKey"));
         if simple {
             let is_allowed = value.get("isAuthorized").and_then(Value::as_bool);
             let is_allowed = Some(is_allowed.ok_or("the answer has no isAuthorized that is true or false")?);
-            return Ok(Self { is_allowed, policy: Value::Null, context, principal });
+            return Ok(Self { is_allowed, policy: Value::Null, context, principal, usage_key });
         }
         let policy = value.get("policyDocument").cloned().ok_or("the answer has no policyDocument")?;
         evaluate(&policy, "")?;
-        Ok(Self { is_allowed: None, policy, context, principal })
+        Ok(Self { is_allowed: None, policy, context, principal, usage_key })
     }
 
     /// What it means for a route.

@@ -12,7 +12,11 @@ use forebay_engine::metrics::{Counter, Distribution, Metric, Registry};
 const KEPT_MAX: usize = 10_000;
 
 pub(super) struct Deployment {
+    /// The APIs of the app and the URLs that were made by AWS's calls.
     pub(super) apis: Arc<Apis>,
+    /// What it was made of.
+    pub(super) declared: Arc<Apis>,
+    pub(super) urls: Arc<Apis>,
     stages: Vec<Vec<StageState>>,
     pub(super) decisions: Kept<Decision>,
     pub(super) tokens: Kept<KnownToken>,
@@ -63,9 +67,10 @@ impl RouteState {
 }
 
 impl Deployment {
-    pub(super) fn new(apis: Arc<Apis>, registry: &Registry, now_ns: u64) -> Self {
+    pub(super) fn new(declared: Arc<Apis>, urls: Arc<Apis>, registry: &Registry, now_ns: u64) -> Self {
+        let apis = if urls.list().is_empty() { declared.clone() } else { Arc::new(declared.and(&urls)) };
         let stages = apis.list().iter().map(|api| stages(api, registry, now_ns)).collect();
-        Self { apis, stages, decisions: Kept::default(), tokens: Kept::default() }
+        Self { apis, declared, urls, stages, decisions: Kept::default(), tokens: Kept::default() }
     }
 
     pub(super) fn stage(&self, api: usize, stage: usize) -> &StageState {

@@ -12,6 +12,9 @@ mod late;
 mod pages;
 mod proxy;
 mod reply;
+mod rest;
+mod rest_authorize;
+mod rest_test;
 mod serve;
 mod sockets;
 mod websocket;
@@ -32,6 +35,7 @@ use tokio::sync::{watch, Semaphore};
 use crate::gateway::deployment::Deployment;
 use crate::gateway::issuers::Issuers;
 use crate::gateway::proxy::Outside;
+use crate::gateway::rest::RestState;
 use crate::gateway::sockets::Sockets;
 use crate::http::listener::{Body, Limits, Listener, Service};
 use crate::http::StartError;
@@ -94,6 +98,7 @@ pub(crate) struct Gateway {
     outside: Outside,
     ids: reply::Ids,
     sockets: Sockets,
+    rest: RestState,
     /// Itself, for connections that outlive the request that opened them.
     me: Weak<Gateway>,
     start: Instant,
@@ -109,7 +114,7 @@ fn start(engine: &Arc<Engine>, (account, region): (&str, &str), place: &Where) -
         engine: Arc::downgrade(engine),
         account: account.to_owned(),
         region: region.to_owned(),
-        deployment: RwLock::new(Arc::new(Deployment::new(served.now(), engine.registry(), 0))),
+        deployment: RwLock::new(Arc::new(Deployment::new(served.now(), Arc::default(), engine.registry(), 0))),
         served,
         is_loopback: socket.ip().is_loopback(),
         port: socket.port(),
@@ -119,6 +124,7 @@ fn start(engine: &Arc<Engine>, (account, region): (&str, &str), place: &Where) -
         outside,
         ids: reply::Ids::default(),
         sockets: Sockets::new(called),
+        rest: RestState::new(engine.rest_apis()),
         me: me.clone(),
         start: Instant::now(),
     });
@@ -154,13 +160,13 @@ impl Gateway {
 
     /// What is served now. Requests under way keep what they began with.
     fn deployment(&self, engine: &Engine) -> Arc<Deployment> {
-        let apis = self.served.now();
+        let (apis, urls) = (self.served.now(), self.rest.kept().served_urls.clone());
         // Whoever panicked while it held a pointer has left a whole one.
         let known = self.deployment.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if Arc::ptr_eq(&known.apis, &apis) {
+        if Arc::ptr_eq(&known.declared, &apis) && Arc::ptr_eq(&known.urls, &urls) {
             return known;
         }
-        let fresh = Arc::new(Deployment::new(apis, engine.registry(), self.mono_ns()));
+        let fresh = Arc::new(Deployment::new(apis, urls, engine.registry(), self.mono_ns()));
         self.deployment.write().unwrap_or_else(PoisonError::into_inner).clone_from(&fresh);
         fresh
     }

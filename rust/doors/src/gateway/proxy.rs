@@ -77,6 +77,37 @@ impl Outside {
         Ok(body.to_bytes())
     }
 
+    /// Send a request and give its answer. No redirection is followed.
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+    ) -> Result<Answer, String> {
+        let wrong = |what: &dyn std::fmt::Display| format!("{url}: {what}");
+        let uri: Uri = url.parse().map_err(|error| wrong(&error))?;
+        let is_https = uri.scheme_str() == Some("https");
+        let method = Method::from_bytes(method.as_bytes()).map_err(|error| wrong(&error))?;
+        let mut builder = HttpRequest::builder().method(method);
+        if let Some(authority) = uri.authority() {
+            builder = builder.header(HOST, authority.as_str());
+        }
+        for (name, value) in headers {
+            let lower = name.to_ascii_lowercase();
+            if !BETWEEN.contains(&&*lower) && lower != "content-length" && is_header(&lower, value) {
+                builder = builder.header(&lower, value);
+            }
+        }
+        let sent = builder.uri(uri).body(Full::new(Bytes::from(body))).map_err(|error| wrong(&error))?;
+        let answered = match (&self.https, is_https) {
+            (Ok(https), true) => https.request(sent).await,
+            (Err(text), true) => return Err(wrong(text)),
+            (_, false) => self.http.request(sent).await,
+        };
+        answer_of(answered.map_err(|error| wrong(&error))?).await.map_err(|error| wrong(&error))
+    }
+
     /// Hand a request on to the server behind a route, and give its answer.
     pub(super) async fn hand_on(
         &self,
@@ -105,18 +136,24 @@ impl Outside {
         }
         let body = Full::new(Bytes::copy_from_slice(request.body));
         let sent = builder.uri(uri).body(body).map_err(|error| wrong(&error))?;
-        let (head, body) = self.http.request(sent).await.map_err(|error| wrong(&error))?.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| wrong(&error))?;
-        let mut headers = Vec::new();
-        for (name, value) in &head.headers {
-            let name = name.as_str();
-            let value = String::from_utf8_lossy(value.as_bytes());
-            if !BETWEEN.contains(&name) && name != "content-length" && is_header(name, &value) {
-                headers.push((name.to_owned(), value.into_owned()));
-            }
-        }
-        Ok(Answer { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
+        let answered = self.http.request(sent).await.map_err(|error| wrong(&error))?;
+        answer_of(answered).await.map_err(|error| wrong(&error))
     }
+}
+
+/// What a server answered, without what is between the two of us.
+async fn answer_of(answered: hyper::Response<hyper::body::Incoming>) -> Result<Answer, String> {
+    let (head, body) = answered.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
+    let mut headers = Vec::new();
+    for (name, value) in &head.headers {
+        let name = name.as_str();
+        let value = String::from_utf8_lossy(value.as_bytes());
+        if !BETWEEN.contains(&name) && name != "content-length" && is_header(name, &value) {
+            headers.push((name.to_owned(), value.into_owned()));
+        }
+    }
+    Ok(Answer { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
 }
 
 /// The URL behind a route: variables of the path and of the stage are put in; `$default` hands the whole path on.

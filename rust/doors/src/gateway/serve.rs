@@ -22,7 +22,7 @@ use crate::gateway::body::{self, Unread};
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::Head;
 use crate::gateway::reply::{refusal, response};
-use crate::gateway::{now_ms, pages, Gateway};
+use crate::gateway::{now_ms, pages, rest_test, Gateway};
 use crate::http::listener::Body;
 
 /// Headers of CORS that the gateway answers for, where it is configured.
@@ -51,7 +51,11 @@ impl Gateway {
         };
         let Some(engine) = self.engine.upgrade() else { return refusal(503, "Service Unavailable") };
         let deployment = self.deployment(&engine);
-        if self.is_loopback && !names_loopback(&head.host) && !deployment.apis.has_host(&head.host) {
+        if self.is_loopback
+            && !names_loopback(&head.host)
+            && !deployment.apis.has_host(&head.host)
+            && !self.rest.has_host(&head.host)
+        {
             return refusal(
                 421,
                 "this server answers under 127.0.0.1, [::1], localhost and the hosts of its APIs only",
@@ -61,6 +65,10 @@ impl Gateway {
             let accept = head.headers.iter().find(|(name, _)| name == "accept").map_or("", |(_, value)| value);
             return response(pages::routes(&deployment.apis, accept));
         }
+        let body = match self.other_than_http(&engine, &deployment, &head, peer, body).await {
+            Ok(answer) => return response(answer),
+            Err(body) => body,
+        };
         let Some(place) = deployment.apis.find(&head.host, head.path) else {
             return response(Answer::message(404, "Not Found"));
         };
@@ -99,6 +107,26 @@ impl Gateway {
         state.route(route.map(|(route, _)| route)).count(answer.status);
         state.latency.record(began.elapsed().as_secs_f64());
         response(answer)
+    }
+
+    /// Answer what is asked of a REST API; the body comes back if it is not.
+    async fn other_than_http(
+        &self,
+        engine: &Engine,
+        deployment: &Deployment,
+        head: &Head<'_>,
+        peer: SocketAddr,
+        body: Incoming,
+    ) -> Result<Answer, Incoming> {
+        if head.path == rest_test::PATH && peer.ip().to_canonical().is_loopback() && names_loopback(&head.host) {
+            return Ok(self.test_invoke(engine, head, body).await);
+        }
+        let is_alone = deployment.apis.list().is_empty();
+        let is_taken = |name: &str| deployment.apis.get(name).is_some();
+        match self.rest.find(&head.host, head.path, is_taken, is_alone) {
+            Some(found) => Ok(self.serve_rest(engine, &found, head, body).await),
+            None => Err(body),
+        }
     }
 
     /// The answer to a preflight, which never reaches a handler.

@@ -19,6 +19,7 @@ pub mod notes;
 #[cfg(test)]
 mod page;
 pub mod queue;
+pub mod rest;
 pub mod schema;
 pub mod settings;
 pub mod stream;
@@ -311,6 +312,9 @@ macro_rules! operations {
         "api.describe" ApiDescribe(gateway::Named) -> gateway::Api: api_gateways.api_describe always;
         /// Serve an API no longer.
         "api.delete" ApiDelete(gateway::Named) -> Empty: api_gateways.api_delete now;
+
+        /// Carry out a control call of a REST API or of a function's URL, in AWS's own form.
+        "rest.call" RestCall(rest::Call) -> rest::RestAnswer: rest_apis.rest_call now;
 
         /// Send something to a client of a WebSocket API. Refused (`NotFound`) if it has gone.
         "connection.post" ConnectionPost(gateway::Post) -> Empty: api_gateways.connection_post always;

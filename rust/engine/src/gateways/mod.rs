@@ -4,6 +4,9 @@
 
 pub mod calls;
 pub mod connections;
+pub mod rest;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

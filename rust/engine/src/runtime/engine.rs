@@ -15,6 +15,7 @@ use crate::dispatch::attempts::{HandlerId, Settled, Work};
 use crate::dispatch::functions::Registration;
 use crate::gateways::calls::Calls;
 use crate::gateways::connections::Connections;
+use crate::gateways::rest::ServedRest;
 use crate::gateways::Served;
 use crate::metrics::points::Points;
 use crate::metrics::Registry;
@@ -157,6 +158,11 @@ impl Engine {
     /// The APIs that are served.
     pub fn apis(&self) -> Arc<Served> {
         self.shared.lock().state.gateways.served.clone()
+    }
+
+    /// The REST APIs, as the gateway sees them.
+    pub fn rest_apis(&self) -> Arc<ServedRest> {
+        self.shared.lock().state.rest_apis.served.clone()
     }
 
     /// The open connections of WebSocket APIs.

@@ -11,6 +11,7 @@ use crate::dispatch::participant::Participant;
 use crate::dispatch::{self, Dispatch};
 use crate::environments::Pools;
 use crate::failures::{self, Failures};
+use crate::gateways::rest::{self, RestApis, RestRoom};
 use crate::gateways::Gateways;
 use crate::runtime::wanted::Wanted;
 use crate::schemas::{self, SchemaRoom, Schemas};
@@ -107,6 +108,7 @@ sources! {
     schemas: Schemas => SchemaRoom, schemas::ROOM;
     buses: Buses => BusParticipant, buses::participant::ROOM;
     workflows: Workflows => WorkflowParticipant, workflows::participant::ROOM;
+    rest_apis: RestApis => RestRoom, rest::ROOM;
     #[cfg(test)]
     ticks: Ticks => TickRoom, ticks::ROOM;
 }

@@ -80,11 +80,25 @@ pub enum Table {
     SchemaVersion = 42,
     /// What discovery has learned of each kind of event.
     DiscoveredSchema = 43,
+    /// REST APIs.
+    RestApi = 50,
+    /// Deployments of REST APIs: copies that no longer change.
+    RestDeployment = 51,
+    /// Stages of REST APIs.
+    RestStage = 52,
+    /// API keys.
+    ApiKey = 53,
+    /// Usage plans.
+    UsagePlan = 54,
+    /// Client certificates of gateways.
+    ClientCertificate = 55,
+    /// URLs of functions that were made by AWS's calls.
+    FunctionUrl = 56,
 }
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 45] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -123,6 +137,13 @@ impl Table {
         Self::Schema,
         Self::SchemaVersion,
         Self::DiscoveredSchema,
+        Self::RestApi,
+        Self::RestDeployment,
+        Self::RestStage,
+        Self::ApiKey,
+        Self::UsagePlan,
+        Self::ClientCertificate,
+        Self::FunctionUrl,
     ];
 
     /// The table with a number of the format.

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod filters;
+mod gateway;
 mod http;
 mod requests;
 mod rig;
@@ -40,14 +41,17 @@ pub const TARGETS: &[Target] = &[
     Target { name: "frames", takes: sockets::frames, seeds: sockets::frames_seeds },
     Target { name: "histograms", takes: stores::histograms, seeds: stores::histograms_seeds },
     Target { name: "json", takes: filters::json, seeds: filters::json_seeds },
+    Target { name: "jwt", takes: gateway::jwt, seeds: gateway::jwt_seeds },
     Target { name: "metrics-page", takes: http::metrics_page, seeds: http::metrics_page_seeds },
     Target { name: "output", takes: sockets::output, seeds: sockets::output_seeds },
     Target { name: "policies", takes: filters::policies, seeds: filters::policies_seeds },
     Target { name: "recovery", takes: requests::recovery, seeds: requests::recovery_seeds },
     Target { name: "requests", takes: requests::requests, seeds: requests::requests_seeds },
+    Target { name: "routes", takes: gateway::routes, seeds: gateway::routes_seeds },
     Target { name: "rows", takes: stores::rows, seeds: stores::rows_seeds },
     Target { name: "runtime-api", takes: http::runtime_api, seeds: http::runtime_api_seeds },
     Target { name: "tables", takes: tables::tables, seeds: tables::tables_seeds },
+    Target { name: "templates", takes: gateway::templates, seeds: gateway::templates_seeds },
     Target { name: "texts", takes: sockets::texts, seeds: sockets::texts_seeds },
 ];
 

@@ -1,0 +1,349 @@
+"""A REST API: resources, methods and integrations as AWS's API Gateway (v1) has them, kept in the store."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+
+from forebay._model import checks
+from forebay._runtime.sync_twins import sync_twin
+from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from forebay._api import DeclaringApp
+    from forebay._runtime.caller import Caller
+    from forebay.function import Function
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BasePath = Literal["ignore", "prepend", "split"]
+ExportType = Literal["oas30", "swagger"]
+Mode = Literal["merge", "overwrite"]
+
+_REFUSALS: dict[str, type[ForebayError]] = {
+    "NotFoundException": ResourceNotFound,
+    "ResourceNotFoundException": ResourceNotFound,
+    "ConflictException": ResourceConflict,
+    "ResourceConflictException": ResourceConflict,
+}
+# Calls that are about all APIs of the store.
+_OF_ALL = ("ApiKey", "UsagePlan", "Usage", "ClientCertificate", "Tag", "RestApis", "Account", "VpcLink", "FunctionUrl")
+
+
+class RestApi:
+    """A REST API. Made by `App.rest_api`, never by hand.
+
+    The API lasts in the store until it is deleted, with its deployments, stages, keys and plans. Its stages are served at
+    `/_apis/NAME/STAGE/` on the app's HTTP port.
+    """
+
+    def __init__(
+        self, name: str, description: str | None, stage: str | None, caller: Caller, app: DeclaringApp
+    ) -> None:
+        self.name = name
+        self.stage = stage
+        """The stage to which the methods of handlers are brought when the app starts."""
+        self._description = description
+        self._caller = caller
+        self._app = app
+        self._id: str | None = None
+        self._methods: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<forebay REST API {self.name!r}>"
+
+    # --- what is declared
+
+    def method(
+        self,
+        verb: str,
+        path: str,
+        *,
+        authorization_type: str = "NONE",
+        authorizer_id: str | None = None,
+        api_key_required: bool = False,
+        request_parameters: Mapping[str, bool] | None = None,
+        timeout_ms: int = 29_000,
+    ) -> Callable[[Callable[P, R]], Function[P, R]]:
+        """Bring a method's requests to a handler, as events of AWS_PROXY; the next `deploy` takes it.
+
+        A handler that is no function becomes one with default settings.
+
+        Args:
+            verb: "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" or "ANY".
+            path: "/", "/pets/{id}"; a greedy variable, as in "/files/{proxy+}", is the last one.
+            authorization_type: "NONE" or "CUSTOM".
+            authorizer_id: the authoriser of "CUSTOM": the `id` that `call("CreateAuthorizer", …)` gives.
+            api_key_required: whether a request needs the API key of a usage plan.
+            request_parameters: names such as "method.request.querystring.page", and whether a request must have them.
+            timeout_ms: how long an answer may take, 50 to 29,000 ms.
+
+        Raises:
+            InvalidParameterValue: a path or a handler that cannot be.
+            ResourceConflict: the method is declared already.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
+
+        """
+        if not path.startswith("/"):
+            raise InvalidParameterValue(f'path is {path!r}: a path begins with "/"')
+        key = (path, verb.upper())
+        if key in self._methods:
+            raise ResourceConflict(f"REST API {self.name!r}: {verb.upper()} {path} is declared already")
+        checks.integer("timeout_ms", timeout_ms, low=50, high=29_000)
+
+        def declare(handler: Callable[P, R]) -> Function[P, R]:
+            function = self._app.bound_function(handler)
+            self._methods[key] = {
+                "authorizationType": authorization_type,
+                "authorizerId": authorizer_id,
+                "apiKeyRequired": api_key_required,
+                "requestParameters": dict(request_parameters or {}),
+                "integration": {
+                    "type": "AWS_PROXY",
+                    "integrationHttpMethod": "POST",
+                    "uri": self.uri(function.name),
+                    "timeoutInMillis": timeout_ms,
+                },
+            }
+            return function
+
+        return declare
+
+    def uri(self, function: str) -> str:
+        """Give the `uri` of an integration with a function, by its name or as "name:alias"."""
+        region, account = self._app.settings.region, self._app.settings.account
+        arn = f"arn:aws:lambda:{region}:{account}:function:{function}"
+        return f"arn:aws:apigateway:{region}:lambda:path/2015-03-31/functions/{arn}/invocations"
+
+    # --- calls
+
+    async def call(self, operation: str, /, **params: Any) -> dict[str, Any]:
+        """Make a control call by AWS's name and with AWS's members: `await rest.call("PutMethod", resourceId=…, …)`.
+
+        `restApiId` is this API, which is created by the first call if there is none of its name; calls on keys, plans and tags
+        have none.
+
+        Returns:
+            The members of AWS's answer. Times are seconds since 1970.
+
+        Raises:
+            InvalidParameterValue: AWS refuses it, or forebay does not have it.
+            ResourceNotFound: something that it names is not there.
+            ResourceConflict: something else is in its way.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/api/API_Operations.html
+
+        """
+        if "restApiId" not in params and not any(part in operation for part in _OF_ALL):
+            params["restApiId"] = await self._created()
+        return await self._ask(operation, params)
+
+    call_sync = sync_twin(call)
+
+    async def import_openapi(
+        self,
+        document: Mapping[str, Any] | Path | str,
+        *,
+        mode: Mode = "overwrite",
+        base_path: BasePath = "ignore",
+        fail_on_warnings: bool = False,
+    ) -> list[str]:
+        """Read an OpenAPI document, 2.0 or 3.0, with `x-amazon-apigateway-…`; `deploy` brings it to a stage.
+
+        Args:
+            document: a dict, a JSON or YAML text, or the path of a file.
+            mode: "overwrite": the API becomes what the document says. "merge": what it does not speak of stays.
+            base_path: what becomes of the document's base path: "ignore", "prepend", or "split" (without its first part).
+            fail_on_warnings: whether a warning refuses the document.
+
+        Returns:
+            The warnings.
+
+        Raises:
+            InvalidParameterValue: the document is none, or has something that cannot be; nothing was changed.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-import-api.html
+
+        """
+        if isinstance(document, Path):
+            text = await asyncio.to_thread(document.read_text, encoding="utf-8")
+        elif isinstance(document, str):
+            text = document
+        else:
+            text = checks.json_text("document", document)
+        told = await self.call(
+            "PutRestApi",
+            body=text,
+            mode=checks.one_of("mode", mode, ("merge", "overwrite")),
+            parameters={"basepath": checks.one_of("base_path", base_path, ("ignore", "prepend", "split"))},
+            failOnWarnings=checks.flag("fail_on_warnings", fail_on_warnings),
+        )
+        # The document's title is not the name by which this API is found.
+        patch = [{"op": "replace", "path": "/name", "value": self.name}]
+        await self.call("UpdateRestApi", patchOperations=patch)
+        warnings: list[str] = told.get("warnings", [])
+        return warnings
+
+    import_openapi_sync = sync_twin(import_openapi)
+
+    async def deploy(
+        self, stage: str, *, variables: Mapping[str, str] | None = None, description: str | None = None
+    ) -> str:
+        """Bring the API as it stands to a stage, with the methods of handlers; requests under way end by the old one.
+
+        Args:
+            stage: the first part of the path; it is created if there is none: letters, digits, '-' and '_'.
+            variables: the stage's variables; those that are not named stay.
+            description: what is new.
+
+        Returns:
+            The deployment's id.
+
+        Raises:
+            InvalidParameterValue: the API has no method, or one without an integration.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-deploy-api.html
+
+        """
+        await self._put_methods()
+        return await self._deployed(stage, variables, description)
+
+    deploy_sync = sync_twin(deploy)
+
+    async def deploy_if_changed(self) -> None:
+        """Bring the methods of handlers to the API's own stage, if it has one and serves something else."""
+        if self.stage is None or not self._methods:
+            return
+        has_changed = await self._put_methods()
+        try:
+            await self.call("GetStage", stageName=self.stage)
+        except ResourceNotFound:
+            has_changed = True
+        if has_changed:
+            await self._deployed(self.stage, None, None)
+
+    async def _deployed(self, stage: str, variables: Mapping[str, str] | None, description: str | None) -> str:
+        told = await self.call(
+            "CreateDeployment", stageName=stage, variables=dict(variables or {}), description=description
+        )
+        return str(told["id"])
+
+    async def export(
+        self,
+        stage: str,
+        *,
+        kind: ExportType = "oas30",
+        accepts: str = "application/json",
+        extensions: Sequence[str] = ("apigateway",),
+    ) -> str:
+        """Give a stage's API as an OpenAPI document.
+
+        Args:
+            stage: the stage.
+            kind: "oas30" or "swagger" (2.0).
+            accepts: "application/json" or "application/yaml".
+            extensions: "integrations", "authorizers", or "apigateway" for both; none: without `x-amazon-apigateway-…`.
+
+        Raises:
+            ResourceNotFound: there is no such stage.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-export-api.html
+
+        """
+        told = await self.call(
+            "GetExport",
+            stageName=stage,
+            exportType=checks.one_of("kind", kind, ("oas30", "swagger")),
+            accepts=checks.one_of("accepts", accepts, ("application/json", "application/yaml")),
+            parameters={"extensions": ",".join(extensions)},
+        )
+        return str(told["body"])
+
+    export_sync = sync_twin(export)
+
+    # --- how
+
+    async def _ask(self, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in params.items() if value is not None}
+        told = await self._caller.ask("rest.call", operation=operation, params=given)
+        if "error" in told:
+            raise _REFUSALS.get(told["error"], InvalidParameterValue)(f"{operation}: {told['body']['message']}")
+        body: dict[str, Any] = told["body"]
+        return body
+
+    async def _created(self) -> str:
+        """Give the API's id; create it if there is none of its name."""
+        if self._id is None:
+            position = None
+            while self._id is None:
+                page = await self._ask("GetRestApis", {"limit": 500, "position": position})
+                found = [one["id"] for one in page["items"] if one["name"] == self.name]
+                position = page.get("position")
+                if found:
+                    self._id = found[0]
+                elif position is None:
+                    made = await self._ask("CreateRestApi", {"name": self.name, "description": self._description})
+                    self._id = str(made["id"])
+        return self._id
+
+    async def _put_methods(self) -> bool:
+        """Make the methods of handlers what is declared; tell whether any was something else."""
+        has_changed = False
+        for (path, verb), declared in self._methods.items():
+            place = {"resourceId": await self._resource(path), "httpMethod": verb}
+            method = {name: value for name, value in declared.items() if name != "integration"}
+            try:
+                known = await self.call("GetMethod", **place)
+            except ResourceNotFound:
+                known = None
+            if known is not None and _is_as_declared(known, declared):
+                continue
+            has_changed = True
+            if known is not None:
+                await self.call("DeleteMethod", **place)
+            await self.call("PutMethod", **place, **method)
+            await self.call("PutIntegration", **place, **declared["integration"])
+        return has_changed
+
+    async def _resource(self, path: str) -> str:
+        """Give the id of the resource at a path; create it with those above it if it is not there."""
+        resources: dict[str, str] = {}
+        position = None
+        while True:
+            page = await self.call("GetResources", limit=500, position=position)
+            resources |= {one["path"]: one["id"] for one in page["items"]}
+            position = page.get("position")
+            if position is None:
+                break
+        parent, whole = resources["/"], ""
+        for part in path.strip("/").split("/") if path != "/" else []:
+            whole += "/" + part
+            if whole not in resources:
+                made = await self.call("CreateResource", parentId=parent, pathPart=part)
+                resources[whole] = made["id"]
+            parent = resources[whole]
+        return parent
+
+
+def _is_as_declared(known: Mapping[str, Any], declared: Mapping[str, Any]) -> bool:
+    """Tell whether a method is what it would be put as."""
+    integration = known.get("methodIntegration", {})
+    wanted = declared["integration"]
+    return bool(
+        known["authorizationType"] == declared["authorizationType"]
+        and known.get("authorizerId") == declared["authorizerId"]
+        and known["apiKeyRequired"] == declared["apiKeyRequired"]
+        and known.get("requestParameters", {}) == declared["requestParameters"]
+        and integration.get("type") == wanted["type"]
+        and integration.get("uri") == wanted["uri"]
+        and integration.get("timeoutInMillis") == wanted["timeoutInMillis"]
+    )

@@ -1,0 +1,170 @@
+//! A deployment that is served: routes, templates, models and patterns, compiled once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use regex::{Regex, RegexBuilder};
+
+use super::model::{IntegrationResponse, IntegrationType, Method, RestApi, Templates};
+use super::validate::Validation;
+use super::vtl::Template;
+use crate::gateway::routes::{RouteKey, Router};
+
+/// Bytes that a compiled selection pattern may take.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Templates by media type. One that is `None` hands the body on; one that does not read fails the request.
+pub(super) type Compiled = BTreeMap<String, Option<Result<Template, String>>>;
+
+/// A deployment that is served.
+#[derive(Debug)]
+pub struct Served {
+    /// The API as it was deployed.
+    pub api: Arc<RestApi>,
+    routes: Vec<Route>,
+    router: Router,
+}
+
+/// A method of a resource.
+#[derive(Debug)]
+pub struct Route {
+    /// The resource's id.
+    pub resource_id: String,
+    /// Its path, `/pets/{id}`.
+    pub resource_path: String,
+    /// The method, as it was deployed.
+    pub method: Method,
+    /// The names of the path's variables.
+    pub variables: Vec<String>,
+    pub(super) validation: Validation,
+    pub(super) request_templates: Compiled,
+    pub(super) responses: Vec<Response>,
+}
+
+/// How answers of an integration become one of the method.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) definition: IntegrationResponse,
+    /// `None`: all others.
+    pub(super) pattern: Option<Result<Regex, String>>,
+    pub(super) templates: Compiled,
+}
+
+impl Served {
+    /// Compile an API. What cannot be used fails the requests that need it, as on AWS: the control plane has refused the rest.
+    pub fn compile(api: Arc<RestApi>) -> Self {
+        let mut routes = Vec::new();
+        let mut router = Router::default();
+        for resource in api.resources.values() {
+            for (verb, method) in &resource.methods {
+                let Ok(key) = RouteKey::parse(&format!("{verb} {}", resource.path)) else { continue };
+                router.add(&key, routes.len());
+                routes.push(Route::compile(&api, &resource.id, &resource.path, method, key.variables()));
+            }
+        }
+        Self { api, routes, router }
+    }
+
+    /// The method that a request reaches, and what the variables of its path stand for, as they were sent. The path is without
+    /// the stage; a slash at its end says nothing.
+    pub fn find<'a>(&'a self, verb: &str, path: &'a str) -> Option<(&'a Route, Vec<(&'a str, &'a str)>)> {
+        let path = path.trim_start_matches('/').trim_end_matches('/');
+        let found = self.router.find(verb, path)?;
+        let route = &self.routes[found.route];
+        Some((route, route.variables.iter().map(String::as_str).zip(found.values).collect()))
+    }
+
+    /// The method with a verb of a resource: what `TestInvokeMethod` names.
+    pub fn route(&self, resource_id: &str, verb: &str) -> Option<&Route> {
+        let of = |verb: &str| {
+            self.routes.iter().find(|route| route.resource_id == resource_id && route.method.http_method == verb)
+        };
+        of(verb).or_else(|| of("ANY"))
+    }
+
+    /// All methods.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+}
+
+impl Route {
+    fn compile(api: &RestApi, id: &str, path: &str, method: &Method, variables: Vec<String>) -> Self {
+        let integration = method.integration.as_ref();
+        // The templates and responses of a proxy are not looked at.
+        let mapped = integration.filter(|integration| !integration.kind.is_proxy());
+        let request_templates = mapped.map(|integration| templates(&integration.request_templates)).unwrap_or_default();
+        let responses = mapped.map(|integration| integration.integration_responses.values().map(response).collect());
+        Self {
+            resource_id: id.to_owned(),
+            resource_path: path.to_owned(),
+            method: method.clone(),
+            variables,
+            validation: Validation::compile(api, method),
+            request_templates,
+            responses: responses.unwrap_or_default(),
+        }
+    }
+
+    /// What answers the method.
+    pub fn kind(&self) -> Option<IntegrationType> {
+        self.method.integration.as_ref().map(|integration| integration.kind)
+    }
+
+    /// `pets/{id}/GET`, as a stage's settings name it; `/GET` of the root.
+    pub fn setting_key(&self, verb: &str) -> String {
+        format!("{}/{verb}", self.resource_path.trim_start_matches('/'))
+    }
+}
+
+fn response(definition: &IntegrationResponse) -> Response {
+    let pattern = definition.selection_pattern.as_deref().filter(|pattern| !pattern.is_empty());
+    let compile = |pattern: &str| {
+        // The whole of the status or of the message has to fit, as in Java.
+        let whole = format!("^(?:{pattern})$");
+        let built = RegexBuilder::new(&whole).size_limit(PATTERN_BYTES_MAX).build();
+        built.map_err(|error| format!("the selection pattern {pattern:?} cannot be used: {error}"))
+    };
+    Response {
+        definition: definition.clone(),
+        pattern: pattern.map(compile),
+        templates: templates(&definition.response_templates),
+    }
+}
+
+fn templates(written: &Templates) -> Compiled {
+    let compile = |text: &Option<String>| text.as_deref().filter(|text| !text.is_empty()).map(Template::parse);
+    written.iter().map(|(media_type, text)| (media_type.clone(), compile(text))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn paths_find_their_methods() {
+        let resource = |path: &str, verbs: &[&str]| {
+            let methods: serde_json::Map<_, _> =
+                verbs.iter().map(|verb| ((*verb).to_owned(), json!({"httpMethod": verb}))).collect();
+            json!({"id": path, "path": path, "resourceMethods": methods})
+        };
+        let api = json!({"resources": {"a": resource("/", &["GET"]), "b": resource("/pets", &["GET"]),
+            "c": resource("/pets/{id}", &["ANY", "PUT"]), "d": resource("/{proxy+}", &["GET"])}});
+        let served = Served::compile(Arc::new(serde_json::from_value(api).unwrap()));
+        for (verb, path, expected) in [
+            ("GET", "/", Some(("/", vec![]))),
+            ("GET", "/pets/", Some(("/pets", vec![]))),
+            ("GET", "//pets", Some(("/pets", vec![]))),
+            ("PUT", "/pets/a%2Fb", Some(("/pets/{id}", vec![("id", "a%2Fb")]))),
+            ("GET", "/x//y/", Some(("/{proxy+}", vec![("proxy", "x//y")]))),
+            ("POST", "/pets", None),
+            ("POST", "/nothing", None),
+        ] {
+            let found = served.find(verb, path).map(|(route, values)| (route.resource_path.as_str(), values));
+            assert_eq!(found, expected, "{verb} {path}");
+        }
+        assert_eq!(served.route("/pets/{id}", "GET").map(|route| route.method.http_method.as_str()), Some("ANY"));
+    }
+}

@@ -1,0 +1,327 @@
+//! Usage plans: what clients with a key may do.
+
+use std::collections::BTreeMap;
+
+use serde_json::{json, Value};
+
+use crate::gateway::rest::control::fault::{Fault, Outcome};
+use crate::gateway::rest::control::keys::no_key;
+use crate::gateway::rest::control::params::{Params, Patch};
+use crate::gateway::rest::control::{page, without, Control, Row};
+use crate::gateway::rest::model::{shown, ApiKey, ApiStage, Period, Quota, Throttle, UsagePlan};
+
+/// Most usage plans of an account.
+const PLANS_MAX: usize = 300;
+const PATHS: &[&str] = &[
+    "/name",
+    "/description",
+    "/productCode",
+    "/apiStages",
+    "/throttle/burstLimit",
+    "/throttle/rateLimit",
+    "/quota/limit",
+    "/quota/offset",
+    "/quota/period",
+];
+
+fn no_plan() -> Fault {
+    Fault::missing("Invalid Usage Plan ID specified")
+}
+
+fn no_stage(api: &str, stage: &str) -> Fault {
+    Fault::missing(format!("API Stage not found: {api}:{stage}"))
+}
+
+fn shown_plan(plan: &UsagePlan) -> Value {
+    without(shown(plan), &["keys"])
+}
+
+fn throttle_of(params: Params) -> Outcome<Throttle> {
+    let rate = params.0.get("rateLimit").and_then(Value::as_f64).unwrap_or_default();
+    let burst = params.number("burstLimit")?.unwrap_or_default();
+    match u32::try_from(burst) {
+        Ok(burst_limit) if rate >= 0.0 => Ok(Throttle { burst_limit, rate_limit: rate }),
+        _ => Err(Fault::bad("Usage Plan throttle rate and burst limits must not be negative")),
+    }
+}
+
+fn period_of(text: &str) -> Outcome<Period> {
+    Ok(match text {
+        "DAY" => Period::Day,
+        "WEEK" => Period::Week,
+        "MONTH" => Period::Month,
+        _ => return Err(Fault::bad("Usage Plan quota must specify a period of DAY, WEEK or MONTH")),
+    })
+}
+
+fn check_quota(quota: Quota) -> Outcome<()> {
+    let longest = match quota.period {
+        Period::Day => 1,
+        Period::Week => 7,
+        Period::Month => 28,
+    };
+    if quota.limit == 0 {
+        return Err(Fault::bad("Usage Plan quota limit must be greater than 0"));
+    }
+    if quota.offset >= longest {
+        return Err(Fault::bad(format!("Usage Plan quota offset must be between 0 and {}", longest - 1)));
+    }
+    Ok(())
+}
+
+fn shown_plan_key(key: &ApiKey) -> Value {
+    without(
+        json!({"id": key.id, "type": "API_KEY", "value": key.value, "name": key.name}),
+        if key.name.is_none() { &["name"] } else { &[] },
+    )
+}
+
+impl Control<'_> {
+    fn plan(&self, params: Params) -> Outcome<&UsagePlan> {
+        self.account.plans.get(params.named("usagePlanId")?).ok_or_else(no_plan)
+    }
+
+    fn keep_plan(&mut self, plan: UsagePlan) {
+        self.changed.insert(Row::Plan(plan.id.clone()));
+        self.account.plans.insert(plan.id.clone(), plan);
+    }
+
+    fn check_stage(&self, api: &str, stage: &str) -> Outcome<()> {
+        if self.account.stages.contains_key(&(api.to_owned(), stage.to_owned())) {
+            return Ok(());
+        }
+        Err(no_stage(api, stage))
+    }
+
+    fn api_stages(&self, params: Params) -> Outcome<Vec<ApiStage>> {
+        let list = params.0.get("apiStages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let read = |one: &Value| {
+            let Some(members) = one.as_object() else { return Err(no_stage("null", "null")) };
+            let of = Params(members);
+            let (api, stage) = (of.named("apiId")?, of.named("stage")?);
+            self.check_stage(api, stage)?;
+            let mut throttle = BTreeMap::new();
+            if let Some(limits) = of.inner("throttle")? {
+                for method in limits.0.keys() {
+                    if let Some(limit) = limits.inner(method)? {
+                        throttle.insert(method.clone(), throttle_of(limit)?);
+                    }
+                }
+            }
+            Ok(ApiStage { api_id: api.to_owned(), stage: stage.to_owned(), throttle })
+        };
+        list.iter().map(read).collect()
+    }
+
+    pub(super) fn create_usage_plan(&mut self, params: Params) -> Outcome<Value> {
+        if params.named("name")?.is_empty() {
+            return Err(Fault::bad("Usage Plan name cannot be blank"));
+        }
+        if self.account.plans.len() >= PLANS_MAX {
+            return Err(Fault::limit(format!("Maximum number of usage plans for this account reached: {PLANS_MAX}")));
+        }
+        let throttle = params.inner("throttle")?.map(throttle_of).transpose()?;
+        let quota = match params.inner("quota")? {
+            Some(of) => {
+                let whole = |name| Ok(u32::try_from(of.number(name)?.unwrap_or_default()).unwrap_or_default());
+                let quota =
+                    Quota { limit: whole("limit")?, offset: whole("offset")?, period: period_of(of.named("period")?)? };
+                check_quota(quota)?;
+                Some(quota)
+            }
+            None => None,
+        };
+        let plan = UsagePlan {
+            id: self.id(6),
+            name: params.named("name")?.to_owned(),
+            description: params.filled("description")?,
+            api_stages: self.api_stages(params)?,
+            throttle,
+            quota,
+            tags: params.texts("tags")?,
+            ..UsagePlan::default()
+        };
+        let answer = shown_plan(&plan);
+        self.keep_plan(plan);
+        Ok(answer)
+    }
+
+    pub(super) fn get_usage_plan(&mut self, params: Params) -> Outcome<Value> {
+        Ok(shown_plan(self.plan(params)?))
+    }
+
+    pub(super) fn get_usage_plans(&mut self, params: Params) -> Outcome<Value> {
+        let key = params.filled("keyId")?;
+        let fits = |plan: &&UsagePlan| key.as_ref().is_none_or(|key| plan.keys.contains(key));
+        let list = self.account.plans.values().filter(fits);
+        page(params, list.map(|plan| (plan.id.as_str(), plan)), shown_plan)
+    }
+
+    pub(super) fn update_usage_plan(&mut self, params: Params) -> Outcome<Value> {
+        let mut plan = self.plan(params)?.clone();
+        for patch in params.patches()? {
+            self.change_plan(&mut plan, &patch)?;
+        }
+        if let Some(quota) = plan.quota {
+            check_quota(quota)?;
+        }
+        let answer = shown_plan(&plan);
+        self.keep_plan(plan);
+        Ok(answer)
+    }
+
+    pub(super) fn delete_usage_plan(&mut self, params: Params) -> Outcome<Value> {
+        let plan = self.plan(params)?;
+        if !plan.api_stages.is_empty() {
+            return Err(Fault::bad(format!(
+                "Cannot delete Usage Plan {} because it has associated API stages: remove them first",
+                plan.id
+            )));
+        }
+        let id = plan.id.clone();
+        self.account.plans.remove(&id);
+        self.changed.insert(Row::Plan(id));
+        Ok(json!({}))
+    }
+
+    pub(super) fn create_usage_plan_key(&mut self, params: Params) -> Outcome<Value> {
+        let mut plan = self.plan(params)?.clone();
+        let key = self.account.keys.get(params.named("keyId")?).ok_or_else(no_key)?.clone();
+        if params.named("keyType")? != "API_KEY" {
+            return Err(Fault::bad("Usage plan key type must be API_KEY"));
+        }
+        if !plan.keys.insert(key.id.clone()) {
+            return Err(Fault::conflict(format!("Usage plan {} already has the API key {}", plan.id, key.id)));
+        }
+        // A key may be in several plans, but only in one of them for a stage.
+        let same_stage = |other: &&UsagePlan| {
+            let shares = |stage: &ApiStage| {
+                plan.api_stages.iter().any(|own| own.api_id == stage.api_id && own.stage == stage.stage)
+            };
+            other.id != plan.id && other.keys.contains(&key.id) && other.api_stages.iter().any(shares)
+        };
+        if let Some(other) = self.account.plans.values().find(same_stage) {
+            return Err(Fault::conflict(format!(
+                "API key {} is already in usage plan {}, which has a stage of usage plan {}",
+                key.id, other.id, plan.id
+            )));
+        }
+        self.keep_plan(plan);
+        Ok(shown_plan_key(&key))
+    }
+
+    pub(super) fn get_usage_plan_key(&mut self, params: Params) -> Outcome<Value> {
+        let plan = self.plan(params)?;
+        let id = params.named("keyId")?;
+        let key = self.account.keys.get(id).filter(|_| plan.keys.contains(id));
+        key.map(shown_plan_key).ok_or_else(no_key)
+    }
+
+    pub(super) fn get_usage_plan_keys(&mut self, params: Params) -> Outcome<Value> {
+        let name = params.filled("nameQuery")?;
+        let fits = |key: &&ApiKey| {
+            name.as_ref().is_none_or(|wanted| key.name.iter().any(|name| name.starts_with(wanted.as_str())))
+        };
+        let keys = self.plan(params)?.keys.iter().filter_map(|id| self.account.keys.get(id)).filter(fits);
+        page(params, keys.map(|key| (key.id.as_str(), key)), shown_plan_key)
+    }
+
+    pub(super) fn delete_usage_plan_key(&mut self, params: Params) -> Outcome<Value> {
+        let mut plan = self.plan(params)?.clone();
+        if !plan.keys.remove(params.named("keyId")?) {
+            return Err(no_key());
+        }
+        self.keep_plan(plan);
+        Ok(json!({}))
+    }
+
+    fn change_plan(&self, plan: &mut UsagePlan, patch: &Patch) -> Outcome<()> {
+        let path = patch.path.as_deref().unwrap_or_default();
+        if path == "/apiStages" {
+            let (api, stage) = patch.text().split_once(':').unwrap_or((patch.text(), ""));
+            let known = plan.api_stages.iter().position(|one| one.api_id == api && one.stage == stage);
+            match (patch.op.as_str(), known) {
+                ("add", None) => {
+                    self.check_stage(api, stage)?;
+                    plan.api_stages.push(ApiStage {
+                        api_id: api.into(),
+                        stage: stage.into(),
+                        throttle: BTreeMap::new(),
+                    });
+                }
+                ("add", Some(_)) => {
+                    return Err(Fault::conflict(format!("API Stage {api}:{stage} is already part of the Usage Plan")));
+                }
+                ("remove", Some(place)) => {
+                    plan.api_stages.remove(place);
+                }
+                ("remove", None) => return Err(no_stage(api, stage)),
+                _ => return Err(patch.unsupported(PATHS)),
+            }
+            return Ok(());
+        }
+        if let Some(rest) = path.strip_prefix("/apiStages/") {
+            return change_method(plan, patch, rest);
+        }
+        if patch.op == "remove" {
+            match path {
+                "/throttle" => plan.throttle = None,
+                "/quota" => plan.quota = None,
+                "/description" => plan.description = None,
+                "/productCode" => plan.product_code = None,
+                _ => return Err(patch.unsupported(PATHS)),
+            }
+            return Ok(());
+        }
+        let whole =
+            || patch.text().parse().map_err(|_| Fault::bad(format!("Invalid value '{}' for {path}", patch.text())));
+        match path {
+            "/name" if patch.text().is_empty() => return Err(Fault::bad("Usage Plan name cannot be blank")),
+            "/name" => patch.text().clone_into(&mut plan.name),
+            "/description" => plan.description = patch.filled(),
+            "/productCode" => plan.product_code = patch.filled(),
+            "/throttle/burstLimit" => plan.throttle.get_or_insert_default().burst_limit = whole()?,
+            "/throttle/rateLimit" => plan.throttle.get_or_insert_default().rate_limit = rate(patch)?,
+            "/quota/limit" => plan.quota.get_or_insert_default().limit = whole()?,
+            "/quota/offset" => plan.quota.get_or_insert_default().offset = whole()?,
+            "/quota/period" => plan.quota.get_or_insert_default().period = period_of(patch.text())?,
+            _ => return Err(patch.unsupported(PATHS)),
+        }
+        Ok(())
+    }
+}
+
+fn rate(patch: &Patch) -> Outcome<f64> {
+    let rate = patch.text().parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    rate.ok_or_else(|| Fault::bad(format!("Invalid value '{}' for {}", patch.text(), patch.at())))
+}
+
+/// Change the limit of a method: `{api}:{stage}/throttle/~1pets~1GET/rateLimit`, the last two parts left out where it goes.
+fn change_method(plan: &mut UsagePlan, patch: &Patch, rest: &str) -> Outcome<()> {
+    let mut parts = rest.split('/');
+    let (api, stage) = parts.next().and_then(|of| of.split_once(':')).ok_or_else(|| patch.unsupported(PATHS))?;
+    let place = plan.api_stages.iter_mut().find(|one| one.api_id == api && one.stage == stage);
+    let of = place.ok_or_else(|| no_stage(api, stage))?;
+    if parts.next() != Some("throttle") {
+        return Err(patch.unsupported(PATHS));
+    }
+    let method = parts.next().map(|text| text.replace("~1", "/").replace("~0", "~"));
+    match (patch.op.as_str(), method, parts.next()) {
+        ("remove", None, _) => of.throttle.clear(),
+        ("remove", Some(method), None) => {
+            of.throttle.remove(&method);
+        }
+        ("add" | "replace", Some(method), Some("burstLimit")) => {
+            let limit = patch
+                .text()
+                .parse()
+                .map_err(|_| Fault::bad(format!("Invalid value '{}' for burstLimit", patch.text())))?;
+            of.throttle.entry(method).or_default().burst_limit = limit;
+        }
+        ("add" | "replace", Some(method), Some("rateLimit")) => {
+            of.throttle.entry(method).or_default().rate_limit = rate(patch)?;
+        }
+        _ => return Err(patch.unsupported(PATHS)),
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! What a user notices of the control calls that no recording shows.
+
+use std::fmt::Write as _;
+
+use serde_json::{json, Value};
+
+use super::fault::Fault;
+use super::{call, Account, Answer, Facts, Row};
+
+struct Try {
+    account: Account,
+    calls: u8,
+}
+
+impl Try {
+    fn new() -> Self {
+        Self { account: Account::default(), calls: 0 }
+    }
+
+    fn asked(&mut self, operation: &str, members: Value) -> Result<Answer, Fault> {
+        self.calls += 1;
+        let facts = Facts {
+            now_ms: 1_700_000_000_000 + u64::from(self.calls),
+            account: "123456789012",
+            region: "eu-west-1",
+            seed: [self.calls; 32],
+        };
+        let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
+        call(&mut self.account, &facts, operation, &members).map(|(answer, _)| answer)
+    }
+
+    fn done(&mut self, operation: &str, members: Value) -> Value {
+        self.asked(operation, members).unwrap_or_else(|fault| panic!("{operation}: {fault:?}")).body
+    }
+
+    fn refused(&mut self, operation: &str, members: Value) -> String {
+        let fault = self.asked(operation, members).expect_err(operation);
+        format!("{} {}", fault.code, fault.message)
+    }
+
+    /// An API with a mock at `GET /pets`.
+    fn pets(&mut self) -> (String, String) {
+        let api = self.done("CreateRestApi", json!({"name": "pets"}));
+        let (id, root) = (api["id"].clone(), api["rootResourceId"].clone());
+        let of = json!({"restApiId": id, "parentId": root, "pathPart": "pets"});
+        let resource = self.done("CreateResource", of)["id"].clone();
+        let method = json!({"restApiId": id, "resourceId": resource, "httpMethod": "GET", "authorizationType": "NONE", "type": "MOCK"});
+        self.done("PutMethod", method.clone());
+        self.done("PutIntegration", method);
+        (id.as_str().unwrap().into(), resource.as_str().unwrap().into())
+    }
+}
+
+#[test]
+fn a_call_that_is_refused_half_way_changes_nothing() {
+    let mut of = Try::new();
+    let (id, _) = of.pets();
+    let before = of.account.apis.clone();
+    let patches = json!([
+        {"op": "replace", "path": "/name", "value": "new"},
+        {"op": "replace", "path": "/minimumCompressionSize", "value": "-1"},
+    ]);
+    let text = of.refused("UpdateRestApi", json!({"restApiId": id, "patchOperations": patches}));
+    assert_eq!(text, "BadRequestException Invalid minimum compression size, must be between 0 and 10485760");
+    assert_eq!(of.account.apis, before);
+}
+
+#[test]
+fn a_deployment_does_not_change_with_its_api() {
+    let mut of = Try::new();
+    let (id, resource) = of.pets();
+    of.done("CreateDeployment", json!({"restApiId": id, "stageName": "dev"}));
+    of.done("DeleteResource", json!({"restApiId": id, "resourceId": resource}));
+    let export = of.done("GetExport", json!({"restApiId": id, "stageName": "dev", "exportType": "oas30"}));
+    let document: Value = serde_json::from_str(export["body"].as_str().unwrap()).unwrap();
+    assert!(document["paths"]["/pets"]["get"].is_object());
+    let text = of.refused("CreateDeployment", json!({"restApiId": id}));
+    assert_eq!(text, "BadRequestException The REST API doesn't contain any methods");
+}
+
+#[test]
+fn an_exported_api_comes_back_the_same() {
+    let mut of = Try::new();
+    let (id, _) = of.pets();
+    of.done("CreateDeployment", json!({"restApiId": id, "stageName": "dev"}));
+    for (kind, accepts) in
+        [("oas30", "application/json"), ("oas30", "application/yaml"), ("swagger", "application/json")]
+    {
+        let options = json!({
+            "restApiId": id, "stageName": "dev", "exportType": kind, "accepts": accepts,
+            "parameters": {"extensions": "apigateway"},
+        });
+        let body = of.done("GetExport", options)["body"].clone();
+        let copy = of.done("ImportRestApi", json!({"body": body, "failOnWarnings": true}))["id"].clone();
+        let (old, new) = (&of.account.apis[&id], &of.account.apis[copy.as_str().unwrap()]);
+        let (old, new) = (&old.at("/pets").unwrap().methods["GET"], &new.at("/pets").unwrap().methods["GET"]);
+        let (old, new) = (old.integration.as_ref().unwrap(), new.integration.as_ref().unwrap());
+        assert_eq!((old.kind, old.passthrough_behavior), (new.kind, new.passthrough_behavior), "{kind} {accepts}");
+    }
+}
+
+#[test]
+fn an_import_with_errors_names_each_of_them() {
+    let mut of = Try::new();
+    let body = json!({
+        "openapi": "3.0.1",
+        "info": {"title": "t", "version": "1"},
+        "paths": {
+            "/a": {"get": {"responses": {}, "x-amazon-apigateway-integration": {"type": "http", "httpMethod": "GET", "uri": "x"}}},
+            "/b c": {"get": {"responses": {}}},
+        },
+    });
+    let text = of.refused("ImportRestApi", json!({"body": body.to_string()}));
+    assert!(
+        text.contains(
+            "Unable to put integration on 'GET' for resource at path '/a': Invalid HTTP endpoint specified for URI"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("Unable to create resource at path '/b c'"), "{text}");
+    assert!(of.account.apis.is_empty());
+}
+
+#[test]
+fn yaml_that_repeats_itself_without_end_is_refused() {
+    let mut of = Try::new();
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let below = level - 1;
+        let links = vec![format!("*a{below}"); 10].join(", ");
+        // Writing to memory does not fail.
+        let _ = writeln!(bomb, "a{level}: &a{level} [{links}]");
+    }
+    assert_eq!(of.refused("ImportRestApi", json!({"body": bomb})), "BadRequestException Invalid OpenAPI input.");
+}
+
+#[test]
+fn a_page_ends_where_the_next_begins() {
+    let mut of = Try::new();
+    for name in ["a", "b", "c"] {
+        of.done("CreateApiKey", json!({"name": name}));
+    }
+    let first = of.done("GetApiKeys", json!({"limit": 2}));
+    let second = of.done("GetApiKeys", json!({"limit": 2, "position": first["position"]}));
+    let names =
+        |page: &Value| page["items"].as_array().unwrap().iter().map(|key| key["name"].clone()).collect::<Vec<_>>();
+    assert_eq!((names(&first), names(&second)), (vec![json!("c"), json!("b")], vec![json!("a")]));
+    assert!(second.get("position").is_none());
+    assert!(first["items"][0].get("value").is_none(), "a list tells no secrets");
+}
+
+#[test]
+fn a_key_has_one_plan_for_a_stage() {
+    let mut of = Try::new();
+    let (id, _) = of.pets();
+    of.done("CreateDeployment", json!({"restApiId": id, "stageName": "dev"}));
+    let key = of.done("CreateApiKey", json!({"name": "k"}))["id"].clone();
+    let stages = json!([{"apiId": id, "stage": "dev"}]);
+    let mut plan = |name: &str| of.done("CreateUsagePlan", json!({"name": name, "apiStages": stages}))["id"].clone();
+    let (one, other) = (plan("one"), plan("other"));
+    of.done("CreateUsagePlanKey", json!({"usagePlanId": one, "keyId": key, "keyType": "API_KEY"}));
+    let text = of.refused("CreateUsagePlanKey", json!({"usagePlanId": other, "keyId": key, "keyType": "API_KEY"}));
+    assert!(text.starts_with("ConflictException"), "{text}");
+    let text = of.refused("DeleteStage", json!({"restApiId": id, "stageName": "dev"}));
+    assert!(text.starts_with("BadRequestException"), "{text}");
+}
+
+#[test]
+fn keys_come_from_a_file() {
+    let mut of = Try::new();
+    let body = "Name,key,description,Enabled\nfirst,aaaaaaaaaaaaaaaaaaaaaaaa,\"a, b\",true\nsecond,short,,true\n";
+    let answer = of.done("ImportApiKeys", json!({"body": body, "format": "csv"}));
+    assert_eq!(answer["ids"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["warnings"], json!(["row 3: API Key value should be at least 20 characters"]));
+    let text = of.refused("ImportApiKeys", json!({"body": body, "format": "csv", "failOnWarnings": true}));
+    assert!(text.starts_with("BadRequestException Warnings found"), "{text}");
+    assert_eq!(of.account.keys.len(), 1);
+}
+
+#[test]
+fn deleting_an_api_deletes_what_belongs_to_it() {
+    let mut of = Try::new();
+    let (id, _) = of.pets();
+    of.done("CreateDeployment", json!({"restApiId": id, "stageName": "dev"}));
+    let facts = Facts { now_ms: 1, account: "123456789012", region: "eu-west-1", seed: [9; 32] };
+    let members = json!({"restApiId": id}).as_object().unwrap().clone();
+    let (answer, rows) = call(&mut of.account, &facts, "DeleteRestApi", &members).unwrap();
+    assert_eq!(answer.status, 202);
+    assert!(rows.contains(&Row::Stage(id.clone(), "dev".into())) && rows.contains(&Row::Api(id)));
+    assert_eq!(rows.len(), 3);
+    assert!(of.account.stages.is_empty() && of.account.deployments.is_empty());
+}
+
+#[test]
+fn what_forebay_has_not_is_said() {
+    let text = Try::new().refused("GetSdk", json!({}));
+    assert_eq!(text, "NotImplementedException GetSdk is not supported by forebay");
+}

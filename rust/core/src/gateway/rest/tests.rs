@@ -1,0 +1,333 @@
+//! Requests through whole methods.
+
+use std::sync::Arc;
+
+use serde_json::{json, Value};
+
+use super::compiled::Served;
+use super::context::Arrival;
+use super::failure::{Failure, ResponseType};
+use super::log::Log;
+use super::pipeline::{Command, Exchange, Next, Outcome};
+use crate::gateway::answer::Answer;
+use crate::gateway::request::{Authorized, Header, Request};
+
+/// A method at `/{id}` with an integration and its responses.
+fn served(integration: &Value, more: &Value) -> Served {
+    let mut method = json!({"httpMethod": "POST", "authorizationType": "NONE", "methodIntegration": integration,
+        "methodResponses": {"200": {"statusCode": "200"}, "400": {"statusCode": "400"}}});
+    let mut api = json!({"id": "abcdefghij", "name": "a"});
+    for (name, value) in more.as_object().unwrap() {
+        if name == "method" {
+            method.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+        } else {
+            api[name] = value.clone();
+        }
+    }
+    api["resources"] = json!({"r1": {"id": "r1", "path": "/{id}", "resourceMethods": {"POST": method}}});
+    Served::compile(Arc::new(serde_json::from_value(api).unwrap()))
+}
+
+/// What a request brings and what comes of what is called.
+struct Play<'a> {
+    headers: &'a [(&'static str, &'static str)],
+    query: &'a str,
+    body: &'a str,
+    outcome: Option<Outcome>,
+}
+
+const PLAIN: Play<'static> = Play { headers: &[], query: "", body: "", outcome: None };
+
+fn play(served: &Served, play: Play<'_>) -> (Option<Command>, Answer) {
+    let headers: Vec<Header<'_>> = play.headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let request = Request {
+        method: "POST",
+        path: "/42",
+        query: play.query,
+        protocol: "HTTP/1.1",
+        headers: &headers,
+        source_ip: "127.0.0.1",
+        body: play.body.as_bytes(),
+    };
+    let (route, parameters) = served.find("POST", "/42").unwrap();
+    let variables = [("env".to_owned(), "prod".to_owned())];
+    let arrival = Arrival {
+        account: "111122223333",
+        region: "local",
+        domain: "abcdefghij.example.com",
+        stage: "dev",
+        stage_variables: &variables,
+        deployment: "d1",
+        is_canary: false,
+        full_path: "/dev/42",
+        parameters: &parameters,
+        request_id: "r-1",
+        extended_request_id: "x-1",
+        trace_id: "Root=1-2",
+        time_ms: 1_583_348_638_390,
+        authorized: &Authorized::Open,
+        api_key: None,
+    };
+    let mut exchange = Exchange::new(served, route, request, arrival, Log::kept("r-1", 0));
+    let next = exchange.begin();
+    let (command, answered) = match next {
+        Ok(Next::Answer(answer)) => (None, Ok(answer)),
+        Ok(Next::Call(command, _)) => (Some(command), exchange.end(play.outcome.unwrap_or(Outcome::Accepted))),
+        Err(failure) => (None, Err(failure)),
+    };
+    let answer = answered.unwrap_or_else(|failure| exchange.failed(&failure));
+    assert!(exchange.log.text().contains(&format!("Method completed with status: {}", answer.status)));
+    assert_eq!(answer.header("x-amzn-requestid"), Some("r-1"));
+    (command, answer)
+}
+
+fn seen(answer: &Answer) -> (u16, String) {
+    (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+fn mock(request: &Value, responses: &Value) -> Served {
+    served(&json!({"type": "MOCK", "requestTemplates": request, "integrationResponses": responses}), &json!({}))
+}
+
+#[test]
+fn a_mock_answers_by_its_templates() {
+    let responses = json!({"200": {"statusCode": "200", "responseTemplates": {"application/json": "{\"id\": $input.params().path.id}"}}});
+    for (template, expected) in [
+        ("{\"statusCode\": 200}", (200, "{\"id\": 42}")),
+        ("{statusCode: 200}", (200, "{\"id\": 42}")),
+        ("{'statusCode': '200'}", (200, "{\"id\": 42}")),
+        ("#set($context.responseOverride.status = 444){\"statusCode\": 200}", (444, "{\"id\": 42}")),
+        ("{\"statusCode\": \"x\"}", (500, "{\"message\":\"Internal server error\"}")),
+        ("nothing", (500, "{\"message\":\"Internal server error\"}")),
+        ("$util.nothing()", (500, "{\"message\":\"Internal server error\"}")),
+    ] {
+        let (_, answer) = play(&mock(&json!({"application/json": template}), &responses), PLAIN);
+        assert_eq!(seen(&answer), (expected.0, expected.1.to_owned()), "{template}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("x-amzn-trace-id"), None, "nothing was called");
+    }
+}
+
+#[test]
+fn cors_by_a_mock_and_the_patterns_of_status() {
+    let responses = json!({"200": {"statusCode": "200", "selectionPattern": "2\\d{2}", "responseParameters": {
+        "method.response.header.Access-Control-Allow-Origin": "'*'", "method.response.header.X-Stage": "context.stage"}}});
+    let (_, answer) = play(&mock(&json!({"application/json": "{\"statusCode\": 201}"}), &responses), PLAIN);
+    assert_eq!((answer.header("access-control-allow-origin"), answer.header("x-stage")), (Some("*"), Some("dev")));
+    let (_, answer) = play(&mock(&json!({"application/json": "{\"statusCode\": 301}"}), &responses), PLAIN);
+    assert_eq!(answer.status, 500, "no pattern fits and there is no default");
+}
+
+#[test]
+fn a_body_without_a_template_goes_on_or_is_unsupported() {
+    let xml = || Play {
+        headers: &[("Content-Type", "application/xml; charset=utf-8")],
+        body: "{\"statusCode\": 200}",
+        ..PLAIN
+    };
+    for (passthrough, templates, expected) in [
+        ("WHEN_NO_MATCH", json!({"application/json": "{\"statusCode\": 200}"}), 200),
+        ("WHEN_NO_TEMPLATES", json!({"application/json": "{\"statusCode\": 200}"}), 415),
+        ("WHEN_NO_TEMPLATES", json!({}), 200),
+        ("NEVER", json!({}), 415),
+        ("NEVER", json!({"application/xml": null}), 200),
+        ("NEVER", json!({"application/xml": "{\"statusCode\": 200}"}), 200),
+    ] {
+        let integration = json!({"type": "MOCK", "passthroughBehavior": passthrough, "requestTemplates": templates,
+            "integrationResponses": {"200": {"statusCode": "200"}}});
+        let (_, answer) = play(&served(&integration, &json!({})), xml());
+        assert_eq!(answer.status, expected, "{passthrough} {templates}");
+    }
+}
+
+const FUNCTION: &str =
+    "arn:aws:apigateway:local:lambda:path/2015-03-31/functions/arn:aws:lambda:local:1:function:f/invocations";
+
+fn function(json: &str, is_error: bool) -> Outcome {
+    Outcome::Function { json: json.as_bytes().to_vec(), is_error }
+}
+
+#[test]
+fn a_function_with_mappings() {
+    let integration = json!({"type": "AWS", "httpMethod": "POST", "uri": FUNCTION,
+    "requestTemplates": {"application/json": "{\"id\": \"$input.params('id')\", \"env\": \"$stageVariables.env\"}"},
+    "integrationResponses": {
+        "200": {"statusCode": "200", "responseTemplates": {"application/json": "{\"got\": $input.json('$.x')}"}},
+        "400": {"statusCode": "400", "selectionPattern": ".*four hundred.*", "responseTemplates": {"text/plain": "$input.path('$.errorMessage')"}},
+    }});
+    let served = served(&integration, &json!({}));
+    let (command, answer) = play(&served, Play { outcome: Some(function("{\"x\": [1]}", false)), ..PLAIN });
+    let payload = b"{\"id\": \"42\", \"env\": \"prod\"}".to_vec();
+    assert_eq!(command, Some(Command::Invoke { function: "f".into(), payload, is_event: false }));
+    assert_eq!(seen(&answer), (200, "{\"got\": [1]}".into()));
+    assert_eq!(answer.header("x-amzn-trace-id"), Some("Root=1-2"));
+    let error = "{\"errorMessage\": \"Error: Raising four hundred\", \"errorType\": \"E\"}";
+    let (_, answer) = play(&served, Play { outcome: Some(function(error, true)), ..PLAIN });
+    assert_eq!(
+        (seen(&answer), answer.header("content-type")),
+        ((400, "Error: Raising four hundred".into()), Some("text/plain"))
+    );
+    let (_, answer) = play(&served, Play { outcome: Some(function("{\"errorMessage\": \"other\"}", true)), ..PLAIN });
+    assert_eq!(answer.status, 200, "the default takes an error that no pattern fits, as on AWS");
+}
+
+#[test]
+fn a_function_that_gets_the_request() {
+    let served = served(&json!({"type": "AWS_PROXY", "httpMethod": "POST", "uri": FUNCTION}), &json!({}));
+    let request = Play {
+        headers: &[("tEsT-H", "a"), ("test-h", "b"), ("connection", "close"), ("aUThorization", "x")],
+        query: "q=1&q=a%2Bb+c",
+        body: "text",
+        ..PLAIN
+    };
+    let outcome = Some(function("{\"statusCode\": 201, \"headers\": {\"Date\": \"d\"}, \"body\": \"x\"}", false));
+    let (command, answer) = play(&served, Play { outcome, ..request });
+    let Some(Command::Invoke { payload, .. }) = command else { panic!("the function is called") };
+    let event: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!(
+        (&event["resource"], &event["path"], &event["requestContext"]["path"]),
+        (&json!("/{id}"), &json!("/42"), &json!("/dev/42"))
+    );
+    let headers = json!({"tEsT-H": "b", "Authorization": "x", "X-Amzn-Trace-Id": "Root=1-2"});
+    assert_eq!((&event["headers"], &event["multiValueHeaders"]["tEsT-H"]), (&headers, &json!(["a", "b"])));
+    assert_eq!(event["queryStringParameters"], json!({"q": "a+b c"}));
+    assert_eq!(event["multiValueQueryStringParameters"], json!({"q": ["1", "a+b c"]}));
+    assert_eq!((&event["pathParameters"], &event["stageVariables"]), (&json!({"id": "42"}), &json!({"env": "prod"})));
+    assert_eq!((&event["body"], &event["isBase64Encoded"]), (&json!("text"), &json!(false)));
+    assert_eq!((seen(&answer), answer.header("x-amzn-remapped-date")), ((201, "x".into()), Some("d")));
+    for (outcome, status) in [
+        (Some(function("{\"nonsense\": 1}", false)), 502),
+        (Some(function("{\"errorMessage\": \"x\"}", true)), 502),
+        (Some(Outcome::TimedOut), 504),
+        (Some(Outcome::Refused("no place".into())), 500),
+    ] {
+        let (_, answer) = play(&served, Play { outcome: outcome.clone(), ..PLAIN });
+        assert_eq!(answer.status, status, "{outcome:?}");
+    }
+    let get = self::served(&json!({"type": "AWS_PROXY", "httpMethod": "GET", "uri": FUNCTION}), &json!({}));
+    let (command, answer) = play(&get, PLAIN);
+    assert_eq!((command, seen(&answer)), (None, (500, "{\"message\":\"Internal server error\"}".into())));
+}
+
+#[test]
+fn a_server_gets_what_is_mapped_alone_and_a_proxy_everything() {
+    let responses = json!({"200": {"statusCode": "200", "responseTemplates": {"application/json": "$input.json('$')"}},
+        "400": {"statusCode": "400", "selectionPattern": "4\\d{2}"}});
+    let mapped = json!({"integration.request.path.p": "method.request.path.id", "integration.request.querystring.a": "'x y'",
+        "integration.request.header.X-B": "method.request.querystring.q"});
+    let integration = |kind: &str| {
+        json!({"type": kind, "httpMethod": "POST", "uri": "http://h.example.com/${stageVariables.env}/{p}", "requestParameters": mapped,
+            "integrationResponses": responses})
+    };
+    let request = Play {
+        headers: &[("X-C", "c"), ("Host", "h"), ("Connection", "close"), ("Accept", "a/b")],
+        query: "q=1",
+        body: "{}",
+        ..PLAIN
+    };
+    let backend = Answer {
+        status: 200,
+        headers: vec![("Server".into(), "s".into()), ("X-D".into(), "d".into())],
+        body: b"{\"a\":1}".to_vec(),
+    };
+    let outcome = || Some(Outcome::Http(backend.clone()));
+    let (command, answer) = play(&served(&integration("HTTP"), &json!({})), Play { outcome: outcome(), ..request });
+    let Some(Command::Http(call)) = command else { panic!("the server is called") };
+    assert_eq!(call.url, "http://h.example.com/prod/42?a=x%20y");
+    let names: Vec<&str> = call.headers.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["Accept", "Content-Type", "User-Agent", "X-Amzn-Apigateway-Api-Id", "X-Amzn-Trace-Id", "X-B"]);
+    assert_eq!(
+        (call.headers[0].1.as_str(), call.headers[2].1.as_str()),
+        ("application/json", "AmazonAPIGateway_abcdefghij")
+    );
+    assert_eq!((seen(&answer), answer.header("x-d")), ((200, "{\"a\":1}".into()), None));
+
+    let request = Play {
+        headers: &[("X-C", "c"), ("Host", "h"), ("Connection", "close"), ("Accept", "a/b")],
+        query: "q=1",
+        body: "{}",
+        ..PLAIN
+    };
+    let (command, answer) =
+        play(&served(&integration("HTTP_PROXY"), &json!({})), Play { outcome: outcome(), ..request });
+    let Some(Command::Http(call)) = command else { panic!("the server is called") };
+    assert_eq!(call.url, "http://h.example.com/prod/42?q=1&a=x%20y");
+    let names: Vec<&str> = call.headers.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["X-C", "Accept", "X-Amzn-Apigateway-Api-Id", "X-Amzn-Trace-Id", "X-B"]);
+    assert_eq!((answer.header("x-d"), answer.header("x-amzn-remapped-server")), (Some("d"), Some("s")));
+
+    let gone = Some(Outcome::Unreachable("refused".into()));
+    let (_, answer) = play(&served(&integration("HTTP"), &json!({})), Play { outcome: gone, ..PLAIN });
+    assert_eq!(seen(&answer), (504, "{\"message\":\"Network error communicating with endpoint\"}".into()));
+    let not_found = Some(Outcome::Http(Answer { status: 404, headers: Vec::new(), body: b"gone".to_vec() }));
+    let (_, answer) = play(&served(&integration("HTTP"), &json!({})), Play { outcome: not_found, ..PLAIN });
+    assert_eq!(seen(&answer), (400, "gone".into()));
+}
+
+#[test]
+fn a_template_overrides_what_is_sent() {
+    let template =
+        "#set($context.requestOverride.header.X-A = 'over')#set($context.requestOverride.querystring.q = 'a&b')\
+        #set($context.requestOverride.path.p = 'deep')body";
+    let integration = json!({"type": "HTTP", "httpMethod": "PUT", "uri": "http://h.example.com/{p}", "requestTemplates": {"application/json": template},
+        "requestParameters": {"integration.request.header.X-A": "'mapped'"}});
+    let (command, _) = play(&served(&integration, &json!({})), PLAIN);
+    let Some(Command::Http(call)) = command else { panic!("the server is called") };
+    assert_eq!(
+        (call.method.as_str(), call.url.as_str(), &call.body[..]),
+        ("PUT", "http://h.example.com/deep?q=a%26b", &b"body"[..])
+    );
+    assert!(call.headers.contains(&("X-A".into(), "over".into())));
+}
+
+#[test]
+fn bodies_of_bytes_are_turned_where_it_is_said() {
+    let integration =
+        |handling: &str| json!({"type": "HTTP", "uri": "http://h.example.com/", "contentHandling": handling});
+    let binary = json!({"binaryMediaTypes": ["image/png"]});
+    let image = |body| Play { headers: &[("Content-Type", "image/png")], body, ..PLAIN };
+    let body = |handling, play_it| match play(&served(&integration(handling), &binary), play_it).0 {
+        Some(Command::Http(call)) => String::from_utf8_lossy(&call.body).into_owned(),
+        _ => String::new(),
+    };
+    assert_eq!(body("CONVERT_TO_TEXT", image("abc")), "YWJj");
+    assert_eq!(body("CONVERT_TO_TEXT", Play { body: "abc", ..PLAIN }), "abc");
+    assert_eq!(body("CONVERT_TO_BINARY", Play { body: "YWJj", ..PLAIN }), "abc");
+    assert_eq!(body("CONVERT_TO_BINARY", image("YWJj")), "YWJj");
+}
+
+#[test]
+fn other_services_get_their_command() {
+    let integration = json!({"type": "AWS", "httpMethod": "POST", "uri": "arn:aws:apigateway:local:sqs:path/1/{q}",
+        "requestParameters": {"integration.request.header.Content-Type": "'application/x-www-form-urlencoded'", "integration.request.path.q": "method.request.path.id"},
+        "requestTemplates": {"application/json": "Action=SendMessage&MessageBody=$input.body"}, "passthroughBehavior": "NEVER",
+        "integrationResponses": {"200": {"statusCode": "200", "responseTemplates": {"application/json": "{\"message\": \"great\"}"}}}});
+    let outcome = Some(Outcome::Http(Answer { status: 200, headers: Vec::new(), body: b"{}".to_vec() }));
+    let (command, answer) = play(&served(&integration, &json!({})), Play { body: "{\"a\": 1}", outcome, ..PLAIN });
+    let Some(Command::Service(service, call)) = command else { panic!("the service is called") };
+    assert_eq!(service.operation, super::uri::Operation::Path("/1/42".into()));
+    assert_eq!(&call.body[..], b"Action=SendMessage&MessageBody={\"a\": 1}");
+    let types: Vec<_> = call.headers.iter().filter(|(name, _)| name == "Content-Type").collect();
+    assert_eq!(types, [&("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned())]);
+    assert_eq!(seen(&answer), (200, "{\"message\": \"great\"}".into()));
+}
+
+#[test]
+fn a_request_is_validated_before_it_goes_on() {
+    let more = json!({"requestValidators": {"v": {"id": "v", "validateRequestParameters": true}},
+        "method": {"requestValidatorId": "v", "requestParameters": {"method.request.header.X": true}}});
+    let (command, answer) = play(&served(&json!({"type": "HTTP", "uri": "http://h.example.com/"}), &more), PLAIN);
+    assert_eq!(
+        (command, seen(&answer)),
+        (None, (400, "{\"message\":\"Missing required request parameters: [X]\"}".into()))
+    );
+    assert_eq!(answer.header("x-amzn-errortype"), Some("BadRequestException"));
+}
+
+#[test]
+fn a_path_that_nothing_has_is_told_as_aws_does() {
+    let served = mock(&json!({}), &json!({}));
+    assert!(served.find("GET", "/42").is_none());
+    let answer = Failure::new(ResponseType::MissingAuthenticationToken);
+    assert_eq!((answer.response_type.status(), answer.message.as_deref()), (403, Some("Missing Authentication Token")));
+}

@@ -1,0 +1,488 @@
+//! REST APIs: a request, from its head to its answer. What it means is decided in `forebay_core::gateway::rest`.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use flate2::write::GzEncoder;
+use flate2::Compression;
+use forebay_core::gateway::answer::Answer;
+use forebay_core::gateway::api::PREFIX;
+use forebay_core::gateway::authorizer::Decision;
+use forebay_core::gateway::policy::Verdict;
+use forebay_core::gateway::request::{Authorized, Request};
+use forebay_core::gateway::rest::cache::{self, Cache, Wanted};
+use forebay_core::gateway::rest::compiled::{Route, Served};
+use forebay_core::gateway::rest::context::Arrival;
+use forebay_core::gateway::rest::failure::{Failure, ResponseType};
+use forebay_core::gateway::rest::gate::{self, Caller};
+use forebay_core::gateway::rest::log::Log;
+use forebay_core::gateway::rest::model::{ApiKeySource, MethodSetting, RestApi, Stage};
+use forebay_core::gateway::rest::pipeline::{unrouted, Command, Exchange, Next, Outcome};
+use forebay_core::gateway::rest::plans::{self, Client, Usage};
+use forebay_core::token_bucket::{Rate, TokenBucket};
+use forebay_engine::base::error::{EngineError, Reply};
+use forebay_engine::base::trace::Origin;
+use forebay_engine::gateways::rest::{Kept, ServedRest};
+use forebay_engine::metrics::Metric;
+use forebay_engine::runtime::engine::Engine;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::ask;
+use crate::gateway::body::{self, Unread};
+use crate::gateway::deployment::Kept as KeptFor;
+use crate::gateway::head::Head;
+use crate::gateway::{now_ms, Gateway};
+
+/// Most limits of methods that are counted; beyond, all begin anew.
+const BUCKETS_MAX: usize = 10_000;
+const BYTES_OF_GB: f64 = 1_073_741_824.0;
+
+/// The cache of a stage.
+type SharedCache = Arc<Mutex<Cache>>;
+
+/// What REST APIs share between requests.
+pub(super) struct RestState {
+    served: Arc<ServedRest>,
+    /// Deployments that are served, by the API's id and their own.
+    compiled: Mutex<HashMap<(String, String), Arc<Served>>>,
+    /// The caches of stages, by the API's id, the stage, and whether it is the canary's own.
+    caches: Mutex<HashMap<(String, String, bool), SharedCache>>,
+    /// Limits of stages for methods, by the API's id, the stage and the method.
+    buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
+    usage: Mutex<Usage>,
+    pub(super) decisions: KeptFor<Decision>,
+    random: RandomState,
+}
+
+/// An API that a request has reached, and the path in it.
+pub(super) struct Found<'a> {
+    kept: Arc<Kept>,
+    api: Arc<RestApi>,
+    path: &'a str,
+}
+
+/// One request that has reached a method.
+pub(super) struct Reached<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) kept: &'a Kept,
+    pub(super) served: &'a Served,
+    pub(super) stage: &'a Stage,
+    pub(super) route: &'a Route,
+    pub(super) request: Request<'a>,
+    pub(super) arrival: Arrival<'a>,
+}
+
+fn locked<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is in there is whole after every step.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl RestState {
+    pub(super) fn new(served: Arc<ServedRest>) -> Self {
+        Self {
+            served,
+            compiled: Mutex::default(),
+            caches: Mutex::default(),
+            buckets: Mutex::default(),
+            usage: Mutex::default(),
+            decisions: KeptFor::default(),
+            random: RandomState::new(),
+        }
+    }
+
+    pub(super) fn kept(&self) -> Arc<Kept> {
+        self.served.now()
+    }
+
+    /// The REST API of a request: by its host, by `/_apis/{id or name}/…`, or because there is no other API. `is_taken` says which
+    /// names belong to APIs of other kinds.
+    pub(super) fn find<'a>(
+        &self,
+        host: &str,
+        path: &'a str,
+        is_taken: impl Fn(&str) -> bool,
+        is_alone: bool,
+    ) -> Option<Found<'a>> {
+        let kept = self.served.now();
+        let apis = &kept.account.apis;
+        let (label, rest) = host.split_once('.').unwrap_or((host, ""));
+        let named = |name: &str| {
+            let by_name = || apis.values().filter(|api| api.name == name).min_by_key(|api| api.created_date);
+            apis.get(name).or_else(|| if is_taken(name) { None } else { by_name() }).cloned()
+        };
+        if rest.starts_with("execute-api.") || rest == "localhost" {
+            if let Some(api) = if rest == "localhost" { named(label) } else { apis.get(label).cloned() } {
+                return Some(Found { kept, api, path });
+            }
+        }
+        if let Some(rest) = path.strip_prefix(PREFIX) {
+            let (name, _) = rest.split_once('/').unwrap_or((rest, ""));
+            let api = named(name)?;
+            let path = &rest[name.len()..];
+            return Some(Found { kept, api, path: if path.is_empty() { "/" } else { path } });
+        }
+        let only = (is_alone && apis.len() == 1).then(|| apis.values().next().cloned()).flatten()?;
+        Some(Found { kept, api: only, path })
+    }
+
+    pub(super) fn has_host(&self, host: &str) -> bool {
+        let (label, rest) = host.split_once('.').unwrap_or((host, ""));
+        let kept = self.served.now();
+        (rest.starts_with("execute-api.") && kept.account.apis.contains_key(label)) || kept.served_urls.has_host(host)
+    }
+
+    /// A deployment, compiled once.
+    fn compiled(&self, kept: &Kept, api: &str, deployment: &str) -> Option<Arc<Served>> {
+        let key = (api.to_owned(), deployment.to_owned());
+        if let Some(known) = locked(&self.compiled).get(&key) {
+            return Some(known.clone());
+        }
+        let fresh = Arc::new(Served::compile(kept.account.deployments.get(&key)?.api.clone()));
+        let mut compiled = locked(&self.compiled);
+        compiled.retain(|key, _| kept.account.deployments.contains_key(key));
+        compiled.insert(key, fresh.clone());
+        Some(fresh)
+    }
+
+    fn cache(&self, api: &str, stage: &Stage, is_canary: bool) -> SharedCache {
+        let gigabytes: f64 = stage.cache_cluster_size.as_deref().and_then(|size| size.parse().ok()).unwrap_or(0.5);
+        let mut caches = locked(&self.caches);
+        let key = (api.to_owned(), stage.stage_name.clone(), is_canary);
+        caches
+            .entry(key)
+            .or_insert_with(|| Arc::new(Mutex::new(Cache::new((gigabytes * BYTES_OF_GB) as usize))))
+            .clone()
+    }
+
+    /// Whether one more request of a method may begin in its stage.
+    fn admits(&self, api: &str, stage: &Stage, key: &str, now_ns: u64) -> bool {
+        let (own, of_all) = (stage.method_settings.get(key), stage.method_settings.get("*/*"));
+        let Some(setting) = own.or(of_all) else { return true };
+        if setting.throttling_rate_limit < 0.0 || setting.throttling_burst_limit < 0 {
+            return true;
+        }
+        let burst = u64::try_from(setting.throttling_burst_limit).unwrap_or_default();
+        let Some(rate) = Rate::per_second(setting.throttling_rate_limit) else { return false };
+        let Some(fresh) = TokenBucket::new(rate, burst, now_ns) else { return false };
+        let mut buckets = locked(&self.buckets);
+        if buckets.len() >= BUCKETS_MAX {
+            buckets.clear();
+        }
+        let bucket = buckets.entry((api.to_owned(), stage.stage_name.clone(), key.to_owned())).or_insert(fresh);
+        if bucket.rate() != rate || bucket.burst() != burst {
+            bucket.configure(rate, burst, now_ns);
+        }
+        bucket.try_acquire(1, now_ns)
+    }
+
+    /// A number from 0 to 1.
+    fn draw(&self, of: &str) -> f64 {
+        (self.random.hash_one(of) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+impl Gateway {
+    /// Answer a request of a REST API.
+    pub(super) async fn serve_rest(
+        &self,
+        engine: &Engine,
+        found: &Found<'_>,
+        head: &Head<'_>,
+        incoming: Incoming,
+    ) -> Answer {
+        let began = Instant::now();
+        let (answer, stage, route) = self.serve_stage(engine, found, head, incoming).await;
+        let (registry, api) = (engine.registry(), found.api.name.as_str());
+        // Only what is declared is a label: a client makes none up.
+        let labels = [api, stage.as_str(), route.as_str()];
+        registry.counter(Metric::ApiRequests, &labels).add(1);
+        match answer.status {
+            400..=499 => registry.counter(Metric::ApiClientErrors, &labels).add(1),
+            500..=599 => registry.counter(Metric::ApiServerErrors, &labels).add(1),
+            _ => {}
+        }
+        registry.distribution(Metric::ApiLatency, &labels[..2]).record(began.elapsed().as_secs_f64());
+        compressed(answer, found.api.minimum_compression_size, head)
+    }
+
+    /// The answer, and the stage and the method that the request has reached, empty where there is none.
+    async fn serve_stage(
+        &self,
+        engine: &Engine,
+        found: &Found<'_>,
+        head: &Head<'_>,
+        incoming: Incoming,
+    ) -> (Answer, String, String) {
+        let Found { kept, api, path } = found;
+        let (request_id, extended_id) = (uuid_of(&self.ids.next(), &self.ids.next()), self.ids.next());
+        let (name, rest) = stage_of(path);
+        let Some(stage) = kept.account.stages.get(&(api.id.clone(), name.to_owned())) else {
+            return (forbidden(&request_id, &extended_id), String::new(), String::new());
+        };
+        let reached_stage = stage.stage_name.clone();
+        let canary = gate::canary(stage, self.rest.draw(&request_id));
+        let deployment = canary.and_then(|canary| canary.deployment_id.as_deref()).unwrap_or(&stage.deployment_id);
+        let Some(served) = self.rest.compiled(kept, &api.id, deployment) else {
+            return (forbidden(&request_id, &extended_id), reached_stage, String::new());
+        };
+        let (variables, time_ms) = (gate::variables(stage, canary), now_ms());
+        let trace_id = format!("Root=1-{:08x}-{}", time_ms / 1_000, &request_id.replace('-', "")[..24]);
+        let request = Request {
+            method: head.method,
+            path: rest,
+            query: head.query,
+            protocol: head.protocol,
+            headers: &head.headers,
+            source_ip: &head.source_ip,
+            body: &[],
+        };
+        let open = Authorized::Open;
+        let mut arrival = Arrival {
+            account: &self.account,
+            region: &self.region,
+            domain: &head.host,
+            stage: &stage.stage_name,
+            stage_variables: &variables,
+            deployment,
+            is_canary: canary.is_some(),
+            full_path: path,
+            parameters: &[],
+            request_id: &request_id,
+            extended_request_id: &extended_id,
+            trace_id: &trace_id,
+            time_ms,
+            authorized: &open,
+            api_key: None,
+        };
+        let Some((route, parameters)) = served.find(head.method, rest) else {
+            let failure = Failure::new(ResponseType::MissingAuthenticationToken);
+            return (unrouted(&served, &request, &arrival, &failure), reached_stage, String::new());
+        };
+        let name = format!("{} {}", route.method.http_method, route.resource_path);
+        arrival.parameters = &parameters;
+        let reached = Reached { engine, kept, served: &served, stage, route, request, arrival };
+        let answer = self.reached(&reached, incoming).await;
+        (answer, reached_stage, name)
+    }
+
+    /// Answer a request that has reached a method.
+    async fn reached(&self, reached: &Reached<'_>, incoming: Incoming) -> Answer {
+        let (authorized, client) = match self.let_in(reached).await {
+            Ok(known) => known,
+            Err(failure) => return Self::fail(reached, &failure),
+        };
+        let Ok(_under_way) = self.requests.try_acquire() else {
+            return Self::fail(reached, &Failure::new(ResponseType::Throttled));
+        };
+        let whole = match body::read(incoming, &self.bodies).await {
+            Ok(whole) => whole,
+            Err(Unread::TooLarge) => return Self::fail(reached, &Failure::new(ResponseType::RequestTooLarge)),
+            Err(Unread::NoRoom) => return Self::fail(reached, &Failure::new(ResponseType::Throttled)),
+            Err(Unread::TooSlow) => return Answer::message(408, "Request Timeout"),
+            Err(Unread::Broken) => return Answer::message(400, "Bad Request"),
+        };
+        let request = Request { body: &whole.bytes, ..reached.request };
+        let api_key = client.map(|client| (client.key.id.as_str(), client.key.value.as_str()));
+        let arrival = Arrival { authorized: &authorized, api_key, ..reached.arrival };
+        let Reached { engine, kept, served, stage, route, .. } = *reached;
+        self.cached(&Reached { engine, kept, served, stage, route, request, arrival }).await
+    }
+
+    fn fail(reached: &Reached<'_>, failure: &Failure) -> Answer {
+        if let Some(remark) = &failure.remark {
+            let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
+            reached.engine.remark_on_api(&reached.served.api.name, &text);
+        }
+        Exchange::new(reached.served, reached.route, reached.request, reached.arrival, Log::default()).failed(failure)
+    }
+
+    /// Who has sent a request, and by which key; the failure of one that is not let in.
+    async fn let_in<'a>(&self, reached: &Reached<'a>) -> Result<(Authorized, Option<Client<'a>>), Failure> {
+        let Reached { kept, served, stage, route, request, arrival, .. } = reached;
+        let api = &served.api;
+        let verb = request.method;
+        let place = format!("{}/{verb}/{}", stage.stage_name, request.path.trim_start_matches('/'));
+        let api_arn = format!("arn:aws:execute-api:{}:{}:{}", self.region, self.account, api.id);
+        let kind = route.method.authorization_type.as_str();
+        if let Some(policy) = &api.policy {
+            let caller = Caller { api_arn: &api_arn, place: &place, source_ip: request.source_ip };
+            // An authoriser says who is let in; the policy only says who is not.
+            if kind == "NONE" || gate::judge(policy, caller)? == Verdict::Deny {
+                gate::admit(policy, caller)?;
+            }
+        }
+        let (authorized, usage_key) = match kind {
+            "NONE" => (Authorized::Open, None),
+            "CUSTOM" => self.ask_authorizer(reached, &format!("{api_arn}/{place}")).await?,
+            // Nobody's signature and nobody's token is verified here: nobody is let in.
+            "AWS_IAM" => return Err(Failure::new(ResponseType::MissingAuthenticationToken)),
+            _ => return Err(Failure::new(ResponseType::Unauthorized)),
+        };
+        let client = if route.method.api_key_required {
+            let value = match api.api_key_source {
+                ApiKeySource::Header => request.header("x-api-key").to_owned(),
+                ApiKeySource::Authorizer => usage_key.unwrap_or_default(),
+            };
+            let method = format!("{}/{}", route.resource_path, route.method.http_method);
+            let place = plans::Place { api: &api.id, stage: &stage.stage_name, method: &method };
+            let account = &kept.account;
+            let client = plans::client(account.keys.values(), account.plans.values(), place, &value)?;
+            locked(&self.rest.usage).admit(client, place, self.mono_ns(), arrival.time_ms)?;
+            Some(client)
+        } else {
+            None
+        };
+        let key = route.setting_key(&route.method.http_method);
+        if !self.rest.admits(&api.id, stage, &key, self.mono_ns()) {
+            return Err(Failure::new(ResponseType::Throttled));
+        }
+        Ok((authorized, client))
+    }
+
+    /// Answer from the stage's cache, or run the request and keep its answer.
+    async fn cached(&self, reached: &Reached<'_>) -> Answer {
+        let Reached { stage, route, request, arrival, served, .. } = reached;
+        let setting: MethodSetting = gate::setting(stage, &route.setting_key(&route.method.http_method));
+        let integration = route.method.integration.as_ref();
+        let (true, Some(integration)) =
+            (stage.cache_cluster_enabled && setting.caching_enabled && request.method == "GET", integration)
+        else {
+            return self.run_rest(reached, Log::default()).await.0;
+        };
+        let own = arrival.is_canary && !stage.canary_settings.as_ref().is_some_and(|canary| canary.use_stage_cache);
+        let cache = self.rest.cache(&served.api.id, stage, own);
+        let principal = match arrival.authorized {
+            Authorized::Lambda { principal, .. } => principal.clone().unwrap_or_default(),
+            _ => String::new(),
+        };
+        let key = {
+            let exchange = Exchange::new(served, route, *request, *arrival, Log::default());
+            cache::key(integration, request.method, request.path, &principal, &exchange.sources())
+        };
+        let wanted =
+            match cache::wanted(request.header("cache-control"), &setting, *arrival.authorized != Authorized::Open) {
+                Ok(wanted) => wanted,
+                Err(failure) => return Self::fail(reached, &failure),
+            };
+        let known = locked(&cache).get(&key, arrival.time_ms);
+        if let (Some(known), true) = (known, wanted != Wanted::Fresh) {
+            let mut answer = Answer::clone(&known);
+            if wanted == Wanted::KeptWithWarning {
+                let text = "199 Cache-control headers were ignored because the caller was unauthorized.";
+                answer.headers.push(("Warning".into(), text.into()));
+            }
+            return answer;
+        }
+        let answer = self.run_rest(reached, Log::default()).await.0;
+        if answer.status == 200 {
+            locked(&cache).put(key, &Arc::new(answer.clone()), setting.cache_ttl_in_seconds, arrival.time_ms);
+        }
+        answer
+    }
+
+    /// Run a request through its method; the answer and the log.
+    pub(super) async fn run_rest(&self, reached: &Reached<'_>, log: Log) -> (Answer, Log) {
+        let mut exchange = Exchange::new(reached.served, reached.route, reached.request, reached.arrival, log);
+        let ended = match exchange.begin() {
+            Ok(Next::Answer(answer)) => Ok(answer),
+            Ok(Next::Call(command, within_ms)) => {
+                let outcome = self.carry_out(reached, command, Duration::from_millis(within_ms.into())).await;
+                exchange.end(outcome)
+            }
+            Err(failure) => Err(failure),
+        };
+        let answer = ended.unwrap_or_else(|failure| {
+            if let Some(remark) = &failure.remark {
+                let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
+                reached.engine.remark_on_api(&reached.served.api.name, &text);
+            }
+            exchange.failed(&failure)
+        });
+        (answer, std::mem::take(&mut exchange.log))
+    }
+
+    async fn carry_out(&self, reached: &Reached<'_>, command: Command, within: Duration) -> Outcome {
+        let engine = reached.engine;
+        match command {
+            Command::Invoke { function, payload, is_event: true } => {
+                match ask::answer(|waiter| engine.invoke_async(&function, &payload, Origin::default(), waiter)).await {
+                    Ok(_) => Outcome::Accepted,
+                    Err(error) => Outcome::Refused(error.to_string()),
+                }
+            }
+            Command::Invoke { function, payload, is_event: false } => {
+                let invoked = ask::answer(|waiter| engine.invoke(&function, payload.into(), None, waiter));
+                match timeout(within, invoked).await {
+                    Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => {
+                        Outcome::Function { json, is_error: false }
+                    }
+                    Ok(Err(EngineError::Function { payload, .. })) => {
+                        Outcome::Function { json: payload.into_bytes(), is_error: true }
+                    }
+                    Ok(Ok(_)) => Outcome::Refused(format!("function {function} gave no answer")),
+                    Ok(Err(error)) => Outcome::Refused(format!("function {function}: {error}")),
+                    Err(_) => Outcome::TimedOut,
+                }
+            }
+            Command::Http(call) => {
+                match timeout(within, self.outside.send(&call.method, &call.url, &call.headers, call.body)).await {
+                    Ok(Ok(answer)) => Outcome::Http(answer),
+                    Ok(Err(text)) => Outcome::Unreachable(text),
+                    Err(_) => Outcome::TimedOut,
+                }
+            }
+            Command::Service(service, _) => Outcome::Refused(format!(
+                "integrations with the service {:?} are not supported by forebay",
+                service.name
+            )),
+        }
+    }
+}
+
+/// An answer as the API compresses it: with gzip, from so many bytes on, where the client takes it.
+fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>) -> Answer {
+    let accepts = head.headers.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("accept-encoding") && value.split(',').any(|one| one.trim().starts_with("gzip"))
+    });
+    let is_coded = answer.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
+    let is_large = least.is_some_and(|least| answer.body.len() >= least as usize);
+    if !accepts || is_coded || !is_large || answer.body.is_empty() {
+        return answer;
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory does not fail.
+    if let Ok(body) = encoder.write_all(&answer.body).and_then(|()| encoder.finish()) {
+        answer.body = body;
+        answer.headers.push(("Content-Encoding".into(), "gzip".into()));
+    }
+    answer
+}
+
+/// The stage that a path names, and the path in it.
+fn stage_of(path: &str) -> (&str, &str) {
+    let rest = path.trim_start_matches('/');
+    let name = rest.split('/').next().unwrap_or_default();
+    let behind = &rest[name.len()..];
+    (name, if behind.is_empty() { "/" } else { behind })
+}
+
+/// What AWS says where there is no such stage.
+fn forbidden(request_id: &str, extended_id: &str) -> Answer {
+    let mut answer = Answer::message(403, "Forbidden");
+    answer.headers.push(("x-amzn-ErrorType".into(), "ForbiddenException".into()));
+    answer.headers.push(("x-amzn-RequestId".into(), request_id.to_owned()));
+    answer.headers.push(("x-amz-apigw-id".into(), extended_id.to_owned()));
+    answer
+}
+
+/// A request's id as REST APIs have it, from two of the gateway's own.
+fn uuid_of(one: &str, other: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    let digest = Sha256::new().chain_update(one).chain_update(other).finalize();
+    let hex = format!("{:032x}", u128::from_be_bytes(digest[..16].try_into().unwrap_or_default()));
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
+}

@@ -1,0 +1,121 @@
+//! Authorisers of REST APIs: a function says who is let in. Whatever fails lets nobody in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_core::gateway::authorizer::{Decision, Said};
+use forebay_core::gateway::request::Authorized;
+use forebay_core::gateway::rest::failure::{Failure, ResponseType};
+use forebay_core::gateway::rest::model::Authorizer;
+use forebay_core::gateway::rest::pipeline::Exchange;
+use forebay_core::gateway::rest::{log::Log, mapping, uri};
+use forebay_engine::base::error::Reply;
+use regex::Regex;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use tokio::time::timeout;
+
+use crate::ask;
+use crate::gateway::rest::Reached;
+use crate::gateway::Gateway;
+
+/// How long a function may take to decide.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(29);
+/// How long a verdict is kept unless it is said.
+const TTL_S: u32 = 300;
+
+impl Gateway {
+    /// Who the method's authoriser says has sent a request, and the key it names.
+    pub(super) async fn ask_authorizer(
+        &self,
+        reached: &Reached<'_>,
+        arn: &str,
+    ) -> Result<(Authorized, Option<String>), Failure> {
+        let api = &reached.served.api;
+        let id = reached.route.method.authorizer_id.as_ref();
+        let authorizer = id.and_then(|id| api.authorizers.get(id));
+        let authorizer = authorizer.ok_or_else(|| Failure::new(ResponseType::AuthorizerConfigurationError))?;
+        let sources = identity(reached, authorizer)?;
+        let ttl = authorizer.authorizer_result_ttl_in_seconds.unwrap_or(TTL_S);
+        let decision = if ttl == 0 || sources.is_empty() {
+            Arc::new(self.decide(reached, authorizer, &sources, arn).await?)
+        } else {
+            let mut digest = Sha256::new();
+            let names = [api.id.as_str(), reached.arrival.stage, &authorizer.id];
+            for part in names.into_iter().chain(sources.iter().map(String::as_str)) {
+                digest.update((part.len() as u64).to_le_bytes());
+                digest.update(part);
+            }
+            let entry = self.rest.decisions.entry(digest.finalize().into());
+            let mut entry = entry.lock().await;
+            match entry.as_ref().filter(|(until_ns, _)| *until_ns > self.mono_ns()) {
+                Some((_, known)) => known.clone(),
+                None => {
+                    let fresh = Arc::new(self.decide(reached, authorizer, &sources, arn).await?);
+                    *entry = Some((self.mono_ns() + u64::from(ttl) * 1_000_000_000, fresh.clone()));
+                    fresh
+                }
+            }
+        };
+        match decision.of(arn) {
+            Said::Allowed(authorized) => Ok((authorized, decision.usage_key().map(str::to_owned))),
+            Said::Denied => Err(Failure::new(ResponseType::AccessDenied)),
+        }
+    }
+
+    async fn decide(
+        &self,
+        reached: &Reached<'_>,
+        authorizer: &Authorizer,
+        sources: &[String],
+        arn: &str,
+    ) -> Result<Decision, Failure> {
+        let wrong = |text: String| Failure::new(ResponseType::AuthorizerConfigurationError).remark(text);
+        let uri =
+            uri::filled(authorizer.authorizer_uri.as_deref().unwrap_or_default(), &[], reached.arrival.stage_variables);
+        let Ok(uri::Target::Function(function)) = uri::target(&uri) else {
+            return Err(wrong(format!("authorizer {}: {uri:?} names no function", authorizer.name)));
+        };
+        let payload = if authorizer.kind == "TOKEN" {
+            json!({"type": "TOKEN", "methodArn": arn, "authorizationToken": sources.first()}).to_string().into_bytes()
+        } else {
+            let Reached { served, route, request, arrival, .. } = *reached;
+            Exchange::new(served, route, request, arrival, Log::default()).authorizer_event(arn)
+        };
+        let invoked = ask::answer(|waiter| reached.engine.invoke(&function, payload.into(), None, waiter));
+        let told = match timeout(DECISION_TIMEOUT, invoked).await {
+            Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => Decision::read(&json, false),
+            // A function that raises exactly this says no; anything else is its failure.
+            Ok(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
+                return Err(Failure::new(ResponseType::Unauthorized));
+            }
+            Ok(Ok(_)) => Err("it gave no answer".into()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("it took longer than {} s", DECISION_TIMEOUT.as_secs())),
+        };
+        told.map_err(|text| wrong(format!("authorizer {}, function {function}: {text}", authorizer.name)))
+    }
+}
+
+/// What a caller is known by; one without it is 401, and nobody is asked.
+fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String>, Failure> {
+    let unauthorized = || Failure::new(ResponseType::Unauthorized);
+    let exchange = Exchange::new(reached.served, reached.route, reached.request, reached.arrival, Log::default());
+    let mut found = Vec::new();
+    for source in authorizer.identity_source.as_deref().unwrap_or_default().split(',').map(str::trim) {
+        if source.is_empty() {
+            continue;
+        }
+        let values = mapping::find(source, &exchange.sources()).unwrap_or_default();
+        let value = values.first().filter(|value| !value.is_empty()).ok_or_else(unauthorized)?;
+        found.push(value.clone());
+    }
+    if let (Some(pattern), Some(token)) = (&authorizer.identity_validation_expression, found.first()) {
+        // The whole token has to fit, as in Java. The control plane has refused what is no pattern.
+        let fits = Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(token));
+        if authorizer.kind == "TOKEN" && !fits {
+            return Err(unauthorized());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,235 @@
+//! REST APIs, as the store keeps them, and as a door sees them.
+//!
+//! The core decides what a control call changes; here what has changed is written, and the door's snapshot is replaced.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use forebay_core::gateway::api::Apis;
+use forebay_core::gateway::function_url::{self, FunctionUrl, Urls};
+use forebay_core::gateway::rest::control::fault::{Fault, Outcome};
+use forebay_core::gateway::rest::control::{self, Account, Facts, Row};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::rest::{Call, RestAnswer};
+use crate::base::error::EngineError;
+use crate::base::ids::RoomId;
+use crate::base::timers::Timer;
+use crate::commit::done::Done;
+use crate::commit::rows::damaged;
+use crate::ctx::Ctx;
+use crate::dispatch::attempts::{Attempt, Token};
+use crate::dispatch::job::Handed;
+use crate::dispatch::participant::{Ended, Participant};
+use crate::dispatch::Dispatch;
+use crate::failures::Failures;
+use crate::store::port::{StoreError, Table};
+
+pub(crate) const ROOM: RoomId = RoomId(11);
+/// Most bytes of a row: of an API with all its templates and models, or of a deployment.
+const ROW_BYTES_MAX: usize = 16 << 20;
+
+/// What is kept of gateways.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// The REST APIs with all that belongs to them.
+    pub account: Account,
+    /// The URLs of functions that were made by AWS's calls.
+    pub urls: Urls,
+    /// The same, ready to be served: those that need no signature.
+    pub served_urls: Arc<Apis>,
+}
+
+/// What is kept of gateways, as a door sees it.
+#[derive(Debug, Default)]
+pub struct ServedRest(RwLock<Arc<Kept>>);
+
+impl ServedRest {
+    /// What is kept now.
+    pub fn now(&self) -> Arc<Kept> {
+        // A panic while a pointer was put there has left one of the two there: either may be served.
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The room's state.
+#[derive(Debug, Default)]
+pub(crate) struct RestApis {
+    pub(crate) served: Arc<ServedRest>,
+}
+
+/// The room, with what it needs.
+pub(crate) struct RestRoom<'a> {
+    pub(crate) ctx: &'a mut Ctx,
+    pub(crate) dispatch: &'a mut Dispatch,
+    pub(crate) rest: &'a mut RestApis,
+}
+
+impl<'a> RestRoom<'a> {
+    pub(crate) fn new(
+        ctx: &'a mut Ctx,
+        dispatch: &'a mut Dispatch,
+        _: &'a mut Failures,
+        rest: &'a mut RestApis,
+    ) -> Self {
+        Self { ctx, dispatch, rest }
+    }
+
+    pub(crate) fn rest_call(&mut self, asked: Call) -> Result<Done, EngineError> {
+        let mut seed = [0; 32];
+        for part in seed.chunks_exact_mut(8) {
+            part.copy_from_slice(&self.ctx.rng.next().to_be_bytes());
+        }
+        let config = &self.ctx.config;
+        let facts = Facts { now_ms: self.ctx.now.wall_ms, account: &config.account, region: &config.region, seed };
+        // What a door reads meanwhile stays as it is; nothing is kept of a call that is refused.
+        let mut kept = Kept::clone(&self.rest.served.now());
+        let done = if function_url::OPERATIONS.contains(&asked.operation.as_str()) {
+            self.url_call(&mut kept, &facts, &asked)
+        } else {
+            control::call(&mut kept.account, &facts, &asked.operation, &asked.params).and_then(|(answer, changed)| {
+                let rows = changed.iter().map(|row| written(&kept.account, row)).collect::<Outcome<Vec<_>>>()?;
+                Ok((answer, rows))
+            })
+        };
+        let (answer, rows) = match done {
+            Ok(done) => done,
+            Err(Fault { code, status, message }) => {
+                let told = RestAnswer { status, error: Some(code.into()), body: json!({"message": message}) };
+                return Ok(Done::at_once(told));
+            }
+        };
+        let told = RestAnswer { status: answer.status, error: None, body: answer.body };
+        if rows.is_empty() {
+            return Ok(Done::at_once(told));
+        }
+        for (table, key, value) in rows {
+            match value {
+                Some(value) => self.ctx.commit.pending.set(table, key, value),
+                None => self.ctx.commit.pending.remove(table, key),
+            }
+        }
+        self.ctx.commit.pending.urgent = true;
+        self.replace(kept);
+        Ok(Done::when_durable(told))
+    }
+
+    fn url_call(&self, kept: &mut Kept, facts: &Facts, asked: &Call) -> Outcome<(control::Answer, Vec<Written>)> {
+        let app = self.ctx.config.app.as_str();
+        let known = |name: &str, alias: Option<&str>| match alias {
+            Some(alias) => self.dispatch.aliases.contains_key(&format!("{name}:{alias}")),
+            None => self.dispatch.function_names.contains_key(name),
+        };
+        let (answer, changed) =
+            function_url::call((app, &mut kept.urls), facts, &known, &asked.operation, &asked.params)?;
+        let Some(key) = changed else { return Ok((answer, Vec::new())) };
+        kept.served_urls = Arc::new(served(app, &kept.urls));
+        let row = bytes(kept.urls.get(&key))?;
+        Ok((answer, vec![(Table::FunctionUrl, format!("{}\0{}", key.0, key.1).into_bytes(), row)]))
+    }
+
+    fn replace(&mut self, kept: Kept) {
+        *self.rest.served.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kept);
+    }
+
+    fn read(&mut self) -> Result<Kept, StoreError> {
+        let (mut account, mut urls) = (Account::default(), Urls::new());
+        let reader = &mut self.ctx.commit.reader;
+        let mut rows = |table| reader.scan(table, &[], None, usize::MAX);
+        for (key, value) in rows(Table::RestApi)? {
+            account.apis.insert(text(&key)?, Arc::new(parsed(&value)?));
+        }
+        for (key, value) in rows(Table::RestDeployment)? {
+            account.deployments.insert(pair(&key)?, parsed(&value)?);
+        }
+        for (key, value) in rows(Table::RestStage)? {
+            account.stages.insert(pair(&key)?, parsed(&value)?);
+        }
+        for (key, value) in rows(Table::ApiKey)? {
+            account.keys.insert(text(&key)?, parsed(&value)?);
+        }
+        for (key, value) in rows(Table::UsagePlan)? {
+            account.plans.insert(text(&key)?, parsed(&value)?);
+        }
+        for (key, value) in rows(Table::ClientCertificate)? {
+            account.certificates.insert(text(&key)?, parsed(&value)?);
+        }
+        for (key, value) in rows(Table::FunctionUrl)? {
+            urls.insert(pair(&key)?, parsed(&value)?);
+        }
+        let served_urls = Arc::new(served(&self.ctx.config.app, &urls));
+        Ok(Kept { account, urls, served_urls })
+    }
+}
+
+/// The URLs that are open to everybody. One that needs a signature is served by nobody: there is no door that verifies it yet.
+fn served(app: &str, urls: &Urls) -> Apis {
+    let open = urls.values().filter(|url| url.auth_type == "NONE");
+    // What does not compile was refused when it was made.
+    open.filter_map(|url: &FunctionUrl| url.compile(app).ok()).fold(Apis::default(), |apis, api| apis.with(api))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|_| damaged("a row of a REST API"))
+}
+
+fn text(key: &[u8]) -> Result<String, StoreError> {
+    String::from_utf8(key.to_vec()).map_err(|_| damaged("the key of a row of a REST API"))
+}
+
+/// No id has a zero in it.
+fn pair(key: &[u8]) -> Result<(String, String), StoreError> {
+    let whole = text(key)?;
+    let (one, other) = whole.split_once('\0').ok_or_else(|| damaged("the key of a row of a REST API"))?;
+    Ok((one.to_owned(), other.to_owned()))
+}
+
+/// A row that has changed: its table, its key, and its value unless it is gone.
+type Written = (Table, Vec<u8>, Option<Vec<u8>>);
+
+fn written(account: &Account, row: &Row) -> Result<Written, Fault> {
+    let two = |one: &str, other: &str| format!("{one}\0{other}");
+    let (table, key, value) = match row {
+        Row::Api(id) => (Table::RestApi, id.clone(), bytes(account.apis.get(id).map(|api| &**api))?),
+        Row::Deployment(api, id) => {
+            let found = account.deployments.get(&(api.clone(), id.clone()));
+            (Table::RestDeployment, two(api, id), bytes(found)?)
+        }
+        Row::Stage(api, name) => {
+            let found = account.stages.get(&(api.clone(), name.clone()));
+            (Table::RestStage, two(api, name), bytes(found)?)
+        }
+        Row::Key(id) => (Table::ApiKey, id.clone(), bytes(account.keys.get(id))?),
+        Row::Plan(id) => (Table::UsagePlan, id.clone(), bytes(account.plans.get(id))?),
+        Row::Certificate(id) => (Table::ClientCertificate, id.clone(), bytes(account.certificates.get(id))?),
+    };
+    Ok((table, key.into_bytes(), value))
+}
+
+fn bytes<T: Serialize>(value: Option<&T>) -> Result<Option<Vec<u8>>, Fault> {
+    let Some(value) = value else { return Ok(None) };
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    if bytes.len() > ROW_BYTES_MAX {
+        return Err(Fault::limit(format!(
+            "the API has {} bytes with its models and templates: at most {ROW_BYTES_MAX} are kept",
+            bytes.len()
+        )));
+    }
+    Ok(Some(bytes))
+}
+
+impl Participant for RestRoom<'_> {
+    fn restore(&mut self) -> Result<(), StoreError> {
+        let kept = self.read()?;
+        self.replace(kept);
+        Ok(())
+    }
+
+    fn due(&mut self, _timer: Timer) {}
+
+    fn hand_out(&mut self, _token: Token) -> Option<Handed> {
+        None
+    }
+
+    fn settled(&mut self, _attempt: Attempt, _ended: Ended) {}
+}

@@ -1,0 +1,60 @@
+//! REST APIs, seen from inside: over kills and full disks.
+
+use serde_json::{json, Value};
+
+use crate::runtime::test_engine::TestEngine;
+use crate::store::fault::{Fault, Repeat};
+
+impl TestEngine {
+    fn rest(&self, operation: &str, params: &Value) -> Value {
+        let told = self.json("rest.call", &json!({"operation": operation, "params": params}));
+        assert!(told.get("error").is_none(), "{operation}: {told}");
+        told["body"].clone()
+    }
+}
+
+#[test]
+fn what_a_control_call_answered_outlives_a_kill() {
+    let engine = TestEngine::new();
+    let api = engine.rest("CreateRestApi", &json!({"name": "pets"}));
+    let (id, root) = (&api["id"], &api["rootResourceId"]);
+    let method = json!({
+        "restApiId": id, "resourceId": root, "httpMethod": "GET", "authorizationType": "NONE", "type": "MOCK",
+    });
+    engine.rest("PutMethod", &method);
+    engine.rest("PutIntegration", &method);
+    engine.rest("CreateDeployment", &json!({"restApiId": id, "stageName": "dev"}));
+    let key = engine.rest("CreateApiKey", &json!({"name": "k"}));
+    let plan = engine.rest("CreateUsagePlan", &json!({"name": "p", "apiStages": [{"apiId": id, "stage": "dev"}]}));
+    engine.rest("CreateUsagePlanKey", &json!({"usagePlanId": plan["id"], "keyId": key["id"], "keyType": "API_KEY"}));
+    let engine = engine.crashed();
+    let stage = engine.rest("GetStage", &json!({"restApiId": id, "stageName": "dev"}));
+    let deployment = engine.rest("GetDeployment", &json!({"restApiId": id, "deploymentId": stage["deploymentId"]}));
+    assert_eq!(deployment["id"], stage["deploymentId"]);
+    assert_eq!(engine.rest("GetMethod", &method)["methodIntegration"]["type"], "MOCK");
+    let keys = engine.rest("GetUsagePlanKeys", &json!({"usagePlanId": plan["id"]}));
+    assert_eq!(keys["items"][0]["value"], key["value"]);
+    let other = engine.rest("CreateRestApi", &json!({"name": "others"}));
+    assert_ne!(other["id"], *id, "an id is not given out again");
+    let patch = json!([{"op": "remove", "path": "/apiStages", "value": format!("{}:dev", id.as_str().unwrap())}]);
+    engine.rest("UpdateUsagePlan", &json!({"usagePlanId": plan["id"], "patchOperations": patch}));
+    engine.rest("DeleteRestApi", &json!({"restApiId": id}));
+    let engine = engine.crashed();
+    assert_eq!(engine.rest("GetRestApis", &json!({}))["items"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_refusal_has_the_code_and_the_text_of_aws() {
+    let engine = TestEngine::new();
+    let told = engine.json("rest.call", &json!({"operation": "GetRestApi", "params": {"restApiId": "nope"}}));
+    let text = "Invalid API identifier specified 0:nope";
+    assert_eq!(told, json!({"status": 404, "error": "NotFoundException", "body": {"message": text}}));
+}
+
+#[test]
+fn a_call_on_a_full_disk_is_no_success() {
+    let engine = TestEngine::new();
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    let told = engine.asked("rest.call", &json!({"operation": "CreateRestApi", "params": {"name": "pets"}}));
+    assert!(told.is_err(), "{told:?}");
+}

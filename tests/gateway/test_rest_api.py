@@ -1,0 +1,292 @@
+"""The REST API of an app: its Python face, over restarts, and what is served of it."""
+
+import asyncio
+import gzip
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from forebay import App, InvalidParameterValue, ResourceConflict, ResourceNotFound
+from forebay.cli import main
+
+DOCUMENT = {
+    "openapi": "3.0.1",
+    "info": {"title": "Pets", "version": "1"},
+    "paths": {
+        "/pets/{id}": {
+            "get": {
+                "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "responses": {"200": {"description": "ok"}},
+                "x-amazon-apigateway-integration": {
+                    "type": "mock",
+                    "requestTemplates": {"application/json": '{"statusCode": 200}'},
+                    "responses": {
+                        "default": {
+                            "statusCode": "200",
+                            "responseTemplates": {"application/json": '{"pet": "$input.params(\'id\')"}'},
+                        }
+                    },
+                },
+            }
+        }
+    },
+}
+
+
+async def test_a_document_is_imported_deployed_and_exported(app):
+    rest = app.rest_api("legacy")
+    async with app:
+        assert await rest.import_openapi(DOCUMENT) == []
+        await rest.deploy("dev", variables={"colour": "red"})
+        exported = json.loads(await rest.export("dev"))
+        assert exported["paths"]["/pets/{id}"]["get"]["x-amazon-apigateway-integration"]["type"] == "mock"
+        assert (await rest.call("GetStage", stageName="dev"))["variables"] == {"colour": "red"}
+        assert (await rest.call("GetRestApi"))["name"] == "legacy"
+        plain = await rest.export("dev", kind="swagger", extensions=())
+        assert "x-amazon-apigateway" not in plain
+
+
+async def test_an_api_outlives_its_app(tmp_path):
+    first = App("shop", store=tmp_path)
+    rest = first.rest_api("legacy")
+    async with first:
+        await rest.import_openapi(json.dumps(DOCUMENT))
+        await rest.deploy("dev")
+        made = (await rest.call("GetRestApi"))["id"]
+    second = App("shop", store=tmp_path)
+    rest = second.rest_api("legacy")
+    async with second:
+        assert (await rest.call("GetRestApi"))["id"] == made
+        await rest.import_openapi(DOCUMENT)
+        assert len((await rest.call("GetRestApis"))["items"]) == 1
+
+
+async def test_refusals_are_errors_with_the_text_of_aws(app):
+    rest = app.rest_api("legacy")
+    async with app:
+        with pytest.raises(ResourceNotFound, match="GetStage: Invalid stage identifier specified"):
+            await rest.call("GetStage", stageName="dev")
+        with pytest.raises(InvalidParameterValue, match="doesn't contain any methods"):
+            await rest.deploy("dev")
+        with pytest.raises(ResourceConflict, match="Model name already exists for this REST API"):
+            await rest.call("CreateModel", name="Empty", contentType="application/json", schema='{"type": "object"}')
+        with pytest.raises(InvalidParameterValue, match="GetSdk is not supported by forebay"):
+            await rest.call("GetSdk")
+        with pytest.raises(InvalidParameterValue, match="Invalid OpenAPI input"):
+            await rest.import_openapi("nonsense")
+
+
+async def test_methods_of_handlers_are_put_by_each_deployment(app):
+    rest = app.rest_api("legacy")
+
+    @rest.method("GET", "/pets/{id}")
+    async def pet(event, context):
+        return {"statusCode": 200, "body": event["pathParameters"]["id"]}
+
+    with pytest.raises(ResourceConflict, match="GET /pets"):
+        rest.method("get", "/pets/{id}")
+    with pytest.raises(InvalidParameterValue, match='begins with "/"'):
+        rest.method("GET", "pets")
+    async with app:
+        await rest.deploy("dev")
+        await rest.deploy("dev")
+        resources = (await rest.call("GetResources"))["items"]
+        assert [one["path"] for one in resources] == ["/", "/pets", "/pets/{id}"]
+        assert list(resources[2]["resourceMethods"]) == ["GET"]
+
+
+async def forebay(*words):
+    return await asyncio.to_thread(CliRunner().invoke, main, ["api", *map(str, words)])
+
+
+async def test_the_command_shows_keys_and_exports(tmp_path):
+    app = App("shop", store=tmp_path)
+    rest = app.rest_api("legacy")
+    async with app:
+        await rest.import_openapi(DOCUMENT)
+        await rest.deploy("dev")
+        secret = (await rest.call("CreateApiKey", name="partner", enabled=True))["value"]
+        told = await forebay("keys", "--store", tmp_path)
+        assert "partner" in told.output
+        assert secret not in told.output
+    told = await forebay("keys", "--values", "--store", tmp_path)
+    assert secret in told.output
+    told = await forebay("export", "legacy", "dev", "--yaml", "--store", tmp_path)
+    assert told.exit_code == 0
+    assert "openapi: 3.0.1" in told.output
+    told = await forebay("export", "other", "dev", "--store", tmp_path)
+    assert told.exit_code == 1
+    assert "in the store are legacy" in told.output
+
+
+@pytest.fixture
+def rest(app):
+    return app.rest_api("legacy", stage="dev")
+
+
+async def test_a_handler_is_given_the_event_of_a_rest_api(rest, serve):
+    @rest.method("GET", "/pets/{id}")
+    async def told(event, context):
+        return {"statusCode": 200, "headers": {"x-own": "1"}, "body": json.dumps(event)}
+
+    client = await serve()
+    answer = await client.ask("GET", "/_apis/legacy/dev/pets/7?a=1&a=2", {"x-one": "1"})
+    event = answer.json()
+    assert (answer.status, answer["x-own"], answer["content-type"]) == (200, "1", "application/json")
+    assert answer["x-amzn-requestid"] == event["requestContext"]["requestId"]
+    assert (event["resource"], event["path"], event["httpMethod"]) == ("/pets/{id}", "/pets/7", "GET")
+    assert event["requestContext"]["path"] == "/dev/pets/7"
+    assert event["pathParameters"] == {"id": "7"}
+    assert event["multiValueQueryStringParameters"] == {"a": ["1", "2"]}
+    assert (event["body"], event["isBase64Encoded"]) == (None, False)
+
+
+async def test_what_is_not_there_is_refused_as_by_aws(rest, serve):
+    @rest.method("GET", "/pets")
+    async def pets(event, context):
+        return {"statusCode": 200}
+
+    client = await serve()
+    for method, path, status, text in [
+        ("GET", "/_apis/legacy/dev/cats", 403, "Missing Authentication Token"),
+        ("POST", "/_apis/legacy/dev/pets", 403, "Missing Authentication Token"),
+        ("GET", "/_apis/legacy/prod/pets", 403, "Forbidden"),
+        ("GET", "/_apis/other/dev/pets", 404, "Not Found"),
+    ]:
+        answer = await client.ask(method, path)
+        assert (answer.status, answer.json()["message"]) == (status, text), path
+
+
+async def test_a_client_needs_its_key_and_keeps_to_its_plan(rest, serve):
+    @rest.method("GET", "/pets", api_key_required=True)
+    async def pets(event, context):
+        return {"statusCode": 200, "body": event["requestContext"]["identity"]["userAgent"] or ""}
+
+    client = await serve()
+    api = (await rest.call("GetRestApi"))["id"]
+    key = await rest.call("CreateApiKey", name="partner", enabled=True)
+    quota = {"limit": 2, "period": "DAY"}
+    plan = await rest.call("CreateUsagePlan", name="p", quota=quota, apiStages=[{"apiId": api, "stage": "dev"}])
+    asked = ("GET", "/_apis/legacy/dev/pets", {"x-api-key": key["value"]})
+    assert (await client.ask(*asked)).status == 403
+    await rest.call("CreateUsagePlanKey", usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+    assert (await client.ask(*asked[:2])).json() == {"message": "Forbidden"}
+    assert [(await client.ask(*asked)).status for _ in range(3)] == [200, 200, 429]
+
+
+async def test_a_lambda_authoriser_lets_in_or_not(app, rest, serve):
+    calls = []
+
+    @app.function()
+    async def judge(event, context):
+        calls.append(event)
+        if event["authorizationToken"] == "nobody":
+            raise Exception("Unauthorized")  # noqa: TRY002 - the text that AWS knows
+        effect = "Allow" if event["authorizationToken"] == "friend" else "Deny"
+        statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": event["methodArn"]}
+        return {"principalId": "p", "policyDocument": {"Statement": [statement]}, "context": {"tier": "gold"}}
+
+    client = await serve()
+    made = await rest.call(
+        "CreateAuthorizer",
+        name="judge",
+        type="TOKEN",
+        authorizerUri=rest.uri("judge"),
+        identitySource="method.request.header.Authorization",
+    )
+
+    @rest.method("GET", "/pets", authorization_type="CUSTOM", authorizer_id=made["id"])
+    async def pets(event, context):
+        return {"statusCode": 200, "body": event["requestContext"]["authorizer"]["tier"]}
+
+    await rest.deploy("dev")
+    path = "/_apis/legacy/dev/pets"
+    answer = await client.ask("GET", path, {"authorization": "friend"})
+    assert (answer.status, answer.body) == (200, b"gold")
+    assert (await client.ask("GET", path, {"authorization": "friend"})).status == 200
+    assert len(calls) == 1, "the verdict is kept"
+    assert (await client.ask("GET", path, {"authorization": "enemy"})).status == 403
+    assert (await client.ask("GET", path)).status == 401
+    answer = await client.ask("GET", path, {"authorization": "nobody"})
+    assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})
+
+
+async def test_nobody_is_let_in_where_nobody_can_be_verified(rest, serve):
+    @rest.method("GET", "/pets", authorization_type="AWS_IAM")
+    async def pets(event, context):
+        return {"statusCode": 200}
+
+    client = await serve()
+    answer = await client.ask("GET", "/_apis/legacy/dev/pets", {"authorization": "AWS4-HMAC-SHA256 Credential=x"})
+    assert (answer.status, answer.json()["message"]) == (403, "Missing Authentication Token")
+
+
+async def test_an_answer_is_kept_where_the_stage_has_a_cache(rest, serve):
+    count = 0
+
+    @rest.method("GET", "/pets")
+    async def pets(event, context):
+        nonlocal count
+        count += 1
+        return {"statusCode": 200, "body": str(count)}
+
+    client = await serve()
+    bodies = [(await client.ask("GET", "/_apis/legacy/dev/pets")).body for _ in range(2)]
+    patches = [
+        {"op": "replace", "path": "/cacheClusterEnabled", "value": "true"},
+        {"op": "replace", "path": "/*/*/caching/enabled", "value": "true"},
+    ]
+    await rest.call("UpdateStage", stageName="dev", patchOperations=patches)
+    bodies += [(await client.ask("GET", "/_apis/legacy/dev/pets")).body for _ in range(2)]
+    assert bodies == [b"1", b"2", b"3", b"3"]
+
+
+async def test_large_answers_are_compressed_where_the_api_says_so(rest, serve):
+    @rest.method("GET", "/pets")
+    async def pets(event, context):
+        return {"statusCode": 200, "body": "x" * 1_000}
+
+    client = await serve()
+    patch = [{"op": "replace", "path": "/minimumCompressionSize", "value": "100"}]
+    await rest.call("UpdateRestApi", patchOperations=patch)
+    answer = await client.ask("GET", "/_apis/legacy/dev/pets", {"accept-encoding": "gzip"})
+    assert (answer["content-encoding"], gzip.decompress(answer.body)) == ("gzip", b"x" * 1_000)
+    assert (await client.ask("GET", "/_apis/legacy/dev/pets"))["content-encoding"] is None
+
+
+async def test_a_method_is_tested_with_its_log(rest, serve):
+    client = await serve()
+    await rest.import_openapi(DOCUMENT)
+    resources = (await rest.call("GetResources"))["items"]
+    asked = {
+        "restApiId": (await rest.call("GetRestApi"))["id"],
+        "resourceId": next(one["id"] for one in resources if one["path"] == "/pets/{id}"),
+        "httpMethod": "GET",
+        "pathWithQueryString": "/pets/7",
+    }
+    answer = await client.ask("POST", "/_test/invoke-method", body=json.dumps(asked).encode())
+    told = answer.json()
+    assert (told["status"], json.loads(told["body"])) == (200, {"pet": "7"})
+    assert "Successfully completed execution" in told["log"]
+    answer = await client.ask("POST", "/_test/invoke-method", body=json.dumps({**asked, "restApiId": "x"}).encode())
+    assert answer.status == 404
+    foreign = await client.ask(
+        "POST", "/_test/invoke-method", body=json.dumps(asked).encode(), host="legacy.example.com"
+    )
+    assert foreign.status == 421
+
+
+async def test_the_methods_of_handlers_are_deployed_when_something_has_changed(tmp_path):
+    async def deployments(timeout_ms):
+        app = App("shop", store=tmp_path)
+        rest = app.rest_api("legacy", stage="dev")
+
+        @rest.method("GET", "/pets", timeout_ms=timeout_ms)
+        async def pets(event, context):
+            return {"statusCode": 200}
+
+        async with app:
+            return len((await rest.call("GetDeployments"))["items"])
+
+    assert [await deployments(of) for of in (1_000, 1_000, 2_000)] == [1, 1, 2]
