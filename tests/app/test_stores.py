@@ -292,6 +292,8 @@ async def test_executions_activities_and_express_starts_of_a_store_go_on(tmp_pat
         assert await pages.execution("five").result() == ["shipped", "shipped"]
         assert (await quote.execution("four").describe()).output == "shipped"
     assert {json.dumps(one) for one in shipped} >= {"1", "2", '{"id": 8}'}
+
+
 async def test_rest_apis_of_a_store_go_on(tmp_path):
     """The golden file is what app "shop" left that had a REST API with a stage, a key in a plan, and the URL of a function."""
     data = tmp_path / "data"

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forebay._api import DeclaredApi
-    from forebay._model.api_destination import ApiDestinationSettings
     from forebay._app.deployed import Stacks
+    from forebay._model.api_destination import ApiDestinationSettings
     from forebay._model.archive import ArchiveSettings
     from forebay._model.checks import Seconds
     from forebay._model.gateway import UrlOf

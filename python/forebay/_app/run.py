@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._api import DeclaredApi
-from forebay._app.failover import tell_failovers
 from forebay._app.deployed import registration
+from forebay._app.failover import tell_failovers
 from forebay._app.handlers import Handlers
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
 from forebay._core import Engine

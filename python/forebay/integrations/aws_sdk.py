@@ -81,7 +81,7 @@ def answer_of(client: Any, service_id: str, method: str, given: dict[str, Any]) 
         TaskError: the service has refused it: `Service.ExceptionName`.
 
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
     service = "".join(word.capitalize() for word in _WORDS.findall(service_id))
     try:
@@ -135,7 +135,7 @@ def _to_wire(value: Any, shape: Any) -> Any:
 @functools.cache
 def _service(sdk: str) -> str:
     """Find boto3's name of a service by that of the SDK for Java: `sfn` is `stepfunctions`."""
-    from botocore.loaders import Loader  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+    from botocore.loaders import Loader  # noqa: PLC0415 - an extra
 
     loader = Loader()
     names = loader.list_available_services("service-2")

@@ -354,19 +354,9 @@ impl StreamRoom<'_> {
             let start = overlapping().map(|(_, _, _, end)| *end).max().unwrap_or(0);
             self.add_shard(name, (low, high), parents, start);
         }
-        self.list_streams(false)
-    }
-
-    pub(crate) fn stream_list_logs(&mut self, _: Empty) -> Result<Done, EngineError> {
-        self.list_streams(true)
-    }
-
-    fn list_streams(&mut self, logs: bool) -> Result<Done, EngineError> {
-        let names = self.streams.names(logs);
-        let streams = names.iter().filter_map(|name| self.streams.by_name.get(name));
-        let shards = streams.flat_map(|stream| stream.shards.iter().copied()).collect();
-        let then = SizesFor::Streams { shards, bytes: BTreeMap::new(), described: Described::All { logs } };
-        Ok(Done::WhenRead(SizesRead::job(then)))
+        self.save_stream(name);
+        self.close_for_mappings(name, &ends.iter().map(|&(_, _, id, end)| (id, end)).collect::<Vec<_>>())?;
+        Ok(Done::when_durable(self.describe_now(name)?))
     }
 
     fn close_for_mappings(&mut self, stream: &str, closed: &[(ShardId, u64)]) -> Result<(), EngineError> {

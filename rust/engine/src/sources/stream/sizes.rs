@@ -23,7 +23,10 @@ pub(crate) enum SizesFor {
 
 /// The streams that a caller wants described.
 pub(crate) enum Described {
-    All,
+    /// The logs of functions, or all other streams.
+    All {
+        logs: bool,
+    },
     One(String),
 }
 

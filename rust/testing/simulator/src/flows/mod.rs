@@ -119,6 +119,7 @@ impl Flows {
             wants: None,
             isolation: Some("task".into()),
             asynchronous: None,
+            invocation_rate: None,
             limits: FunctionLimits::default(),
             environment: None,
             at_once: None,
