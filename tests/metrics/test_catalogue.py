@@ -81,6 +81,12 @@ LABELS = {
     "kind": "out of a list",
     "state": "out of a list",
     "initialization": "out of a list",
+    "service": "out of a list",
+    "operation": "out of a list",
+    "namespace": "put by clients: series beyond the most of a metric are refused",
+    "name": "put by clients: series beyond the most of a metric are refused",
+    "dimensions": "put by clients: series beyond the most of a metric are refused",
+    "unit": "put by clients: series beyond the most of a metric are refused",
 }
 
 

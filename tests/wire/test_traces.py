@@ -94,6 +94,7 @@ class Player:
 
     def delete_queue(self, params):
         url = params["QueueUrl"]
+        url = url["QueueUrl"] if isinstance(url, dict) else url
         return self.client("sqs").delete_queue(QueueUrl=url if isinstance(url, str) else url[0])
 
     def create_schedule(self, params):
