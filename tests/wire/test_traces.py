@@ -20,12 +20,13 @@ CASES = Path(__file__).parents[3] / "shared" / "cases"
 SHARE = 0.95
 OTHERWISE = {
     **MISSED,
-    "test_create_list_describe_delete_custom_event_buses": "a bus has no description here, and one is refused",
     "test_put_events_nonexistent_event_bus": "AWS drops an event for a bus that is not there; here its entry fails",
 }
 """Scenarios that are answered otherwise, and why."""
 PAST = ("start_replay", "describe_replay", "cancel_replay", "list_replays")
 """A replay is of times that lie behind whoever plays the scenario, and before a new archive."""
+OUTDATED = {"test_put_event_with_too_big_detail": MISSED["test_put_event_with_too_big_detail"]}
+"""Recordings that AWS itself would answer otherwise today."""
 UNSERVED = {
     "events_scheduler_create_schedule_group": "there is one group of schedules",
     "create_role": "an app has no roles",
@@ -137,7 +138,8 @@ def unplayed(trace):
     operations = {step["operation"] for step in trace["steps"]}
     if operations & set(PAST):
         return "a replay is of times before the archive was made"
-    return next((UNSERVED[one] for one in operations if one in UNSERVED), None) or left_out(trace)
+    outdated = next((why for name, why in OUTDATED.items() if name in trace["id"]), None)
+    return outdated or next((UNSERVED[one] for one in operations if one in UNSERVED), None) or left_out(trace)
 
 
 @pytest.mark.timeout(300)

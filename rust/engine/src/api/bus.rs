@@ -24,6 +24,9 @@ pub struct Declare {
     /// Whose schemas its events must fit; without it, as before, and at first none.
     #[serde(default)]
     pub enforce: Option<Enforce>,
+    /// What it is for; without it, as before, and at first empty. At most 512 characters.
+    #[serde(default)]
+    pub description: Option<String>,
 }
 
 /// Whose schemas the events of a bus must fit.
@@ -59,6 +62,8 @@ pub struct Bus {
     pub discovery: bool,
     /// Whose schemas its events must fit: a registry's name, true for all of them, false for none.
     pub enforce: Enforce,
+    /// What it is for.
+    pub description: String,
 }
 
 /// Names a rule of a bus.

@@ -115,6 +115,8 @@ limits! {
     /// Most characters of the name of a workflow or an execution.
     /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>
     WORKFLOW_NAME_CHARACTERS_MAX: usize = 80;
+    /// Most characters of the description of a bus. <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateEventBus.html>
+    BUS_DESCRIPTION_CHARACTERS_MAX: usize = 512;
     /// Most rules of a store. Ours: they are all in memory.
     RULES_MAX: usize = 100_000;
     /// Most schedules of a store. Ours: they are all in memory.

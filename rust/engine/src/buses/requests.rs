@@ -8,7 +8,7 @@ use crate::api::bus::{
 };
 use crate::api::Empty;
 use crate::base::error::{EngineError, Reply, Waiter};
-use crate::base::limits::{RULES_MAX, SCHEDULES_MAX};
+use crate::base::limits::{BUS_DESCRIPTION_CHARACTERS_MAX, RULES_MAX, SCHEDULES_MAX};
 use crate::buses::participant::BusParticipant;
 use crate::buses::row::{check_bus_name, check_rule_name, parse_pattern, BusRow, RuleRow, ScheduleRow, DEFAULT};
 use crate::buses::{Bus, BusRoom, Rule, RuleMeters, Taker};
@@ -34,8 +34,13 @@ impl BusRoom<'_> {
 
     /// Create a bus, or change one that exists; what is not said of it stays.
     pub(crate) fn bus_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
-        let Declare { name, discovery, enforce } = asked;
+        let Declare { name, discovery, enforce, description } = asked;
         check_bus_name(&name)?;
+        if description.as_ref().is_some_and(|text| text.chars().count() > BUS_DESCRIPTION_CHARACTERS_MAX) {
+            return Err(EngineError::Invalid(format!(
+                "the description of bus {name:?} has more than {BUS_DESCRIPTION_CHARACTERS_MAX} characters"
+            )));
+        }
         if let Some(enforce) = &enforce {
             self.schemas().check_enforced(enforce)?;
         }
@@ -45,6 +50,7 @@ impl BusRoom<'_> {
         let row = BusRow {
             discovery: discovery.unwrap_or(before.discovery),
             enforce: enforce.unwrap_or_else(|| before.enforce.clone()),
+            description: description.unwrap_or_else(|| before.description.clone()),
             ..before.clone()
         };
         if is_new || row != before {
@@ -97,9 +103,9 @@ impl BusRoom<'_> {
     }
 
     fn describe_bus(&self, bus: &Bus) -> BusAnswer {
-        let BusRow { name, created_ms, discovery, enforce } = bus.row.clone();
+        let BusRow { name, created_ms, discovery, enforce, description } = bus.row.clone();
         let arn = self.ctx.bus_arn(&name);
-        BusAnswer { name, arn, created_ms, rules: bus.rules.len(), discovery, enforce }
+        BusAnswer { name, arn, created_ms, rules: bus.rules.len(), discovery, enforce, description }
     }
 }
 

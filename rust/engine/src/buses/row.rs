@@ -28,11 +28,20 @@ pub(crate) struct BusRow {
     /// Whose schemas its events must fit.
     #[serde(default)]
     pub(crate) enforce: Enforce,
+    /// What it is for.
+    #[serde(default)]
+    pub(crate) description: String,
 }
 
 impl BusRow {
     pub(crate) fn new(name: &str, created_ms: u64) -> Self {
-        Self { name: name.into(), created_ms, discovery: false, enforce: Enforce::default() }
+        Self {
+            name: name.into(),
+            created_ms,
+            discovery: false,
+            enforce: Enforce::default(),
+            description: String::new(),
+        }
     }
 }
 

@@ -415,7 +415,7 @@ async fn create_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
     if call.ask(Request::BusDescribe(Named { name: name.clone() })).await.is_ok() {
         return Err(Fault::new("ResourceAlreadyExistsException", format!("Event bus {name} already exists.")));
     }
-    for member in ["Description", "KmsKeyIdentifier", "EventSourceName"] {
+    for member in ["KmsKeyIdentifier", "EventSourceName"] {
         if call.input.text(member).is_some_and(|text| !text.is_empty()) {
             return refuse(format!("{member}: forebay's buses do not have it; leave it out"));
         }
@@ -423,14 +423,17 @@ async fn create_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
     if call.input.get("DeadLetterConfig").is_some() || !call.input.list("Tags").is_empty() {
         return refuse("DeadLetterConfig and Tags: forebay's buses do not have them; leave them out");
     }
-    let bus = call.ask(Request::BusDeclare(settings(json!({"name": name}))?)).await.map_err(fault)?;
-    Ok(Value::structure().with("EventBusArn", bus["arn"].as_str()))
+    let described = call.input.text("Description");
+    let declare = settings(json!({"name": name, "description": described}))?;
+    let bus = call.ask(Request::BusDeclare(declare)).await.map_err(fault)?;
+    Ok(Value::structure().with("EventBusArn", bus["arn"].as_str()).with("Description", described))
 }
 
 fn bus(given: &Json) -> Value {
     Value::structure()
         .with("Name", given["name"].as_str())
         .with("Arn", given["arn"].as_str())
+        .with("Description", given["description"].as_str().filter(|text| !text.is_empty()))
         .with("CreationTime", given["created_ms"].as_i64().map_or(Value::Null, Value::Time))
         .with("LastModifiedTime", given["created_ms"].as_i64().map_or(Value::Null, Value::Time))
 }

@@ -339,7 +339,7 @@ fn discoverer(call: &Call<'_>, given: &Json) -> Value {
 
 async fn discover(call: &Call<'_>, given: &Json, discovery: bool) -> Result<Json, Fault> {
     let name = given["name"].as_str().unwrap_or_default().to_owned();
-    let declare = bus::Declare { name, discovery: Some(discovery), enforce: None };
+    let declare = bus::Declare { name, discovery: Some(discovery), enforce: None, description: None };
     call.ask(Request::BusDeclare(declare)).await.map_err(fault)
 }
 
