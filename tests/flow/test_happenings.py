@@ -96,7 +96,7 @@ async def test_an_alert_is_told_as_an_alarm(app, clock, seen):
         answer = await receive({"body": json.dumps({"version": "4", "alerts": [alert]})}, None)
         assert answer["statusCode"] == 200
         assert (await receive({"body": "{}"}, None))["statusCode"] == 400
-        await clock.settle()
+        await clock.advance(1)
     [event] = seen
     assert (event["source"], event["detail-type"]) == ("aws.cloudwatch", "CloudWatch Alarm State Change")
     assert event["detail"]["state"] == {"value": "ALARM", "reason": "work grows", "timestamp": "2026-01-31T09:00:00Z"}
