@@ -75,7 +75,7 @@ async def test_the_tasks_of_an_execution_are_in_the_trace_of_its_start(app, span
     async def charge(event, context):
         return event
 
-    @app.on_queue(inbox)
+    @app.on_queue("inbox")
     async def told(event, context):
         pass
 

@@ -157,10 +157,17 @@ impl Flows {
         let answer = heard.lock().unwrap_or_else(PoisonError::into_inner).take();
         match answer {
             Some(Ok(Reply::Json(json) | Reply::Added(json))) => Ok(serde_json::from_slice(&json).ok()),
-            Some(Ok(_)) | None => Ok(None),
-            Some(Err(
-                EngineError::Store(_) | EngineError::Conflict(_) | EngineError::NotFound(_) | EngineError::Closed(_),
-            )) => Ok(None),
+            // Whoever asks sees later what has become of it.
+            None
+            | Some(
+                Ok(_)
+                | Err(
+                    EngineError::Store(_)
+                    | EngineError::Conflict(_)
+                    | EngineError::NotFound(_)
+                    | EngineError::Closed(_),
+                ),
+            ) => Ok(None),
             Some(Err(error)) => Err(format!("{verb} {body} was refused: {error}")),
         }
     }
