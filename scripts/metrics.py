@@ -63,7 +63,6 @@ NOT_MEASURED = {
         "ThrottledRules": "rules are not throttled",
     },
     "AWS/States": {
-        "ExecutionThrottled": "executions are not throttled",
         "ExecutionTime": "`forebay workflow list` has the times of each execution",
     },
     "AWS/SQS": {

@@ -39,6 +39,8 @@ FAMILIES: Final = {
     "invoke": ("Asynchronous invocations", "Events accepted, run, and how long each takes to its handler."),
     "events": ("Options of an event", "What a delay and a kept result add to an asynchronous event."),
     "bus": ("Event buses", "Events put on a bus with one matching rule, and an archive replayed."),
+    "workflow": ("Workflows", "Executions started, and what each transition costs."),
+    "aws": ("AWS's wire API", "Requests that AWS's SDKs send, verified and answered over HTTP."),
     "schedule": ("Schedules", "What each schedule of a store adds to its start."),
     "destinations": ("Destinations", "What it costs to tell a queue or a file what became of an event."),
     "environments": ("Handlers in processes", "Two processes for each function; no disk is involved."),

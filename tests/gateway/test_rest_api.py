@@ -140,6 +140,11 @@ async def test_a_handler_is_given_the_event_of_a_rest_api(rest, serve):
     assert event["pathParameters"] == {"id": "7"}
     assert event["multiValueQueryStringParameters"] == {"a": ["1", "2"]}
     assert (event["body"], event["isBase64Encoded"]) == (None, False)
+    [shown] = (await client.ask("GET", "/_routes")).json()
+    assert (shown["kind"], shown["name"], shown["stages"]) == ("REST API", "legacy", ["dev"])
+    assert [route["key"] for route in shown["routes"]] == ["GET /pets/{id}"]
+    page = await client.ask("GET", "/_routes", {"accept": "text/html"})
+    assert b"GET /pets/{id}" in page.body
 
 
 async def test_what_is_not_there_is_refused_as_by_aws(rest, serve):

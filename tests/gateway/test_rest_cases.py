@@ -15,7 +15,7 @@ from threading import Thread
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from recorded import Mismatch, Names, compare
+from recorded_answers import Mismatch, Names, compare
 
 from forebay import App
 
@@ -35,7 +35,19 @@ PASSED_OVER = {
     "logs.FilterLogEvents": "there is no CloudWatch Logs here",
 }
 SERVICES = "an integration with a service of AWS other than a function is refused, which docs/rest-apis.md says"
+SPELLED = "HTTP/1 headers reach forebay in small letters, which docs/rest-apis.md says: a name's own spelling is lost"
+ECHO = "the case asks the echo server that recorded it, and no API of forebay"
 SKIPPED = {
+    "test_lambda.py::TestLambdaURL::test_lambda_url_echo_http_fixture_default": ECHO,
+    "test_lambda.py::TestLambdaURL::test_lambda_url_form_payload": ECHO,
+    "test_apigateway_lambda.py::test_lambda_aws_proxy_integration": SPELLED,
+    "test_apigateway_lambda.py::test_lambda_aws_proxy_integration_request_data_mapping": SPELLED,
+    "test_apigateway_lambda.py::test_lambda_aws_integration_with_request_template": (
+        "its uri was shortened when it was recorded: it is none that AWS takes"
+    ),
+    "test_apigateway_http.py::test_http_integration_invoke_status_code_passthrough[HTTP]": (
+        "the URL of the function is reached by its name, which only AWS's servers of names know"
+    ),
     "test_apigateway_dynamodb.py::test_rest_api_to_dynamodb_integration[PutItem]": SERVICES,
     "test_apigateway_kinesis.py::test_apigateway_to_kinesis[PutRecords]": SERVICES,
     "test_apigateway_s3.py::test_apigateway_s3_method_mapping": SERVICES,
@@ -68,12 +80,13 @@ class Answer:
         if path == "ok":
             return self.status_code < 400
         if path in ("content", "text"):
-            return self.content.decode("utf-8", "replace")
+            # The recordings show bytes that are no text as Python does.
+            return self.content.decode("utf-8", "replace") if self.content or path == "text" else "b''"
         if path.startswith("headers"):
             name = path[len("headers[") : -1].lower()
             values = [value for known, value in self.pairs if known.lower() == name]
             return ", ".join(values) if values else None
-        value = json.loads(self.content or b"null")
+        value = json.loads(self.content) if self.content else ""
         return walk(value, path.removeprefix("json")) if path.startswith("json") else None
 
 
@@ -108,7 +121,6 @@ class Echo(BaseHTTPRequestHandler):
             "method": self.command,
             "origin": self.client_address[0],
             "path": where.path,
-            "json": data,
         }
         text = json.dumps(told).encode()
         self.send_response(int(status[1]) if status else 200)

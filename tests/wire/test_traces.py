@@ -138,6 +138,8 @@ def unplayed(trace):
     operations = {step["operation"] for step in trace["steps"]}
     if operations & set(PAST):
         return "a replay is of times before the archive was made"
+    if any("ScheduleExpression" in step["params"] for step in trace["steps"] if isinstance(step["params"], dict)):
+        return "rules have no schedules here: EventBridge Scheduler has them"
     outdated = next((why for name, why in OUTDATED.items() if name in trace["id"]), None)
     return outdated or next((UNSERVED[one] for one in operations if one in UNSERVED), None) or left_out(trace)
 

@@ -267,7 +267,11 @@ class Declarations(DeclaredApis):
 
     def bound_function(self, handler: Callable[P, R]) -> Function[P, R]:
         """Give a handler's function; make it with default settings if there is none."""
-        return self._known(handler) or self._with_defaults(handler)
+        known = self._known(handler)
+        if known is None:
+            known = self._with_defaults(handler)
+            self._on_new()
+        return known
 
     def _with_defaults(self, handler: Callable[P, R]) -> Function[P, R]:
         isolation = inspection.isolation(handler, None)

@@ -538,8 +538,6 @@ class DBProxy:
                 cluster.check_roles()
         self._housekeeper = self._loop.call_later(seconds_between(settings, alone=alone), self._housekeep)
 
-    # Figures
-
     def _held_counts(self) -> tuple[int, int]:
         clients = self._clients.values()
         return sum(1 for c in clients if c.pins), sum(1 for c in clients if c.in_transaction)

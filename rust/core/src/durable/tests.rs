@@ -22,7 +22,7 @@ fn a_step_is_tried_again_when_its_time_has_come() {
     let mut durable = Durable::new("run".into(), "{}".into(), NOW);
     durable.invoked(NOW, 100);
     let step = json!({"Id": "1", "Type": "STEP", "SubType": "Step", "Name": "charge", "Action": "START"});
-    assert_eq!(told(&mut durable, NOW, &[step.clone()]).unwrap()[0]["StepDetails"]["Attempt"], 1);
+    assert_eq!(told(&mut durable, NOW, std::slice::from_ref(&step)).unwrap()[0]["StepDetails"]["Attempt"], 1);
     let retry = json!({"Id": "1", "Type": "STEP", "SubType": "Step", "Name": "charge", "Action": "RETRY",
         "Error": {"ErrorType": "Busy"}, "StepOptions": {"NextAttemptDelaySeconds": 10}});
     assert_eq!(told(&mut durable, NOW, &[retry]).unwrap()[0]["Status"], "PENDING");

@@ -4,20 +4,25 @@ use std::fmt::Write as _;
 
 use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::api::{Api, Apis, Kind, Target, PREFIX};
+use forebay_core::gateway::rest::control::Account;
+use forebay_core::gateway::rest::model::Stage;
 use serde_json::{json, Value};
 
 /// The path of the page.
 pub(super) const PATH: &str = "/_routes";
 
-pub(super) fn routes(apis: &Apis, accept: &str) -> Answer {
+/// The HTTP and WebSocket APIs, the URLs of functions, and the stages of REST APIs.
+pub(super) fn routes(apis: &Apis, rest: &Account, accept: &str) -> Answer {
+    let stages = rest.stages.iter().filter_map(|((api, _), stage)| described_stage(rest, api, stage));
+    let listed: Vec<Value> = apis.list().iter().map(|api| described(api)).chain(stages).collect();
     if accept.contains("text/html") {
         let headers = vec![
             ("content-type".into(), "text/html; charset=utf-8".into()),
             ("content-security-policy".into(), "default-src 'none'; style-src 'unsafe-inline'".into()),
         ];
-        return Answer { status: 200, headers, body: html(apis).into_bytes() };
+        return Answer { status: 200, headers, body: html(&listed).into_bytes() };
     }
-    Answer::json(200, &Value::from(apis.list().iter().map(|api| described(api)).collect::<Vec<_>>()).to_string())
+    Answer::json(200, &Value::from(listed).to_string())
 }
 
 fn kind(api: &Api) -> &'static str {
@@ -53,35 +58,61 @@ fn described(api: &Api) -> Value {
     })
 }
 
-fn html(apis: &Apis) -> String {
+/// A stage, with the routes of the deployment that it serves.
+fn described_stage(rest: &Account, api: &str, stage: &Stage) -> Option<Value> {
+    let deployed = &rest.deployments.get(&(api.to_owned(), stage.deployment_id.clone()))?.api;
+    let methods = deployed
+        .resources
+        .values()
+        .flat_map(|resource| resource.methods.values().map(move |method| (&resource.path, method)));
+    let routes: Vec<Value> = methods
+        .map(|(path, method)| {
+            let integration = method.integration.as_ref();
+            let authorizer = method.authorizer_id.as_ref().and_then(|id| deployed.authorizers.get(id));
+            json!({
+                "key": format!("{} {path}", method.http_method),
+                "target": integration.map(|one| one.uri.clone().unwrap_or_else(|| "mock".into())),
+                "authorizer": authorizer.map(|one| &one.name),
+                "timeout_ms": integration.map(|one| one.timeout_in_millis),
+            })
+        })
+        .collect();
+    let authorizers: Vec<&String> = deployed.authorizers.values().map(|one| &one.name).collect();
+    Some(json!({
+        "id": api, "name": deployed.name, "kind": "REST API", "path": format!("{PREFIX}{api}/{}/", stage.stage_name),
+        "stages": [stage.stage_name], "authorizers": authorizers, "routes": routes,
+    }))
+}
+
+fn html(listed: &[Value]) -> String {
     let mut page = String::from(
         "<!doctype html><meta charset=utf-8><title>Routes</title>\
          <style>body{font:15px sans-serif;margin:2em}td,th{text-align:left;padding:2px 1.5em 2px 0}</style><h1>Routes</h1>",
     );
-    for api in apis.list() {
-        let stages: Vec<&str> = api.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let text = |of: &Value| escaped(of.as_str().unwrap_or("none"));
+    for api in listed {
+        let stages: Vec<String> = items(&api["stages"]).map(text).collect();
         // Writing to memory does not fail.
         let _ = write!(
             page,
-            "<h2>{} <small>{}, id {}, under {PREFIX}{}/, stages {}</small></h2><table><tr><th>route<th>target<th>authorizer",
-            escaped(&api.name),
-            kind(api),
-            api.id,
-            escaped(&api.name),
-            escaped(&stages.join(", ")),
+            "<h2>{} <small>{}, id {}, under {}, stages {}</small></h2><table><tr><th>route<th>target<th>authorizer",
+            text(&api["name"]),
+            text(&api["kind"]),
+            text(&api["id"]),
+            text(&api["path"]),
+            stages.join(", "),
         );
-        for route in &api.routes {
-            let _ = write!(
-                page,
-                "<tr><td><code>{}</code><td>{}<td>{}",
-                escaped(&route.definition.key),
-                escaped(&target(&route.definition.target)),
-                escaped(route.definition.authorizer.as_deref().unwrap_or("none")),
-            );
+        for route in items(&api["routes"]) {
+            let (key, target, authorizer) = (text(&route["key"]), text(&route["target"]), text(&route["authorizer"]));
+            let _ = write!(page, "<tr><td><code>{key}</code><td>{target}<td>{authorizer}");
         }
         page.push_str("</table>");
     }
     page
+}
+
+fn items(of: &Value) -> impl Iterator<Item = &Value> {
+    of.as_array().into_iter().flatten()
 }
 
 fn escaped(text: &str) -> String {

@@ -63,7 +63,7 @@ impl Gateway {
         }
         if head.path == pages::PATH && peer.ip().to_canonical().is_loopback() && names_loopback(&head.host) {
             let accept = head.headers.iter().find(|(name, _)| name == "accept").map_or("", |(_, value)| value);
-            return response(pages::routes(&deployment.apis, accept));
+            return response(pages::routes(&deployment.apis, &self.rest.kept().account, accept));
         }
         let body = match self.other_than_http(&engine, &deployment, &head, peer, body).await {
             Ok(answer) => return response(answer),
