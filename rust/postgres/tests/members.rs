@@ -62,7 +62,7 @@ fn own(
         let id = format!("{name}-{done}");
         let begun = now();
         std::thread::sleep(Duration::from_millis(2));
-        writeln!(notes, "ran {epoch} {begun} {} {id}", now())?;
+        note(notes, &format!("ran {epoch} {begun} {} {id}", now()))?;
         let mut chunk = Chunk::starting_at(next);
         chunk.push("key", id.as_bytes(), 0, 1);
         let writes = [
@@ -70,10 +70,15 @@ fn own(
             Write::Set { table: Table::Meta, key: id.clone().into(), value: epoch.to_be_bytes().into() },
         ];
         token = insist(&mut store, membership, token, &writes)?;
-        writeln!(notes, "acknowledged {epoch} {} {id}", now())?;
+        note(notes, &format!("acknowledged {epoch} {} {id}", now()))?;
         next += 1;
     }
     Ok(())
+}
+
+/// Write down a line in one piece: the process may be killed at any moment.
+fn note(notes: &mut File, line: &str) -> std::io::Result<()> {
+    notes.write_all(format!("{line}\n").as_bytes())
 }
 
 /// The same again until it is known, or until this process must stop.
@@ -124,7 +129,9 @@ impl Process {
 
     fn notes(&self) -> Vec<Vec<String>> {
         let text = std::fs::read_to_string(&self.notes).unwrap_or_default();
-        text.lines().map(|line| line.split(' ').map(Into::into).collect()).collect()
+        // A process that was killed may have left the beginning of a line.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(|line| line.split(' ').map(Into::into).collect()).collect()
     }
 
     /// When it was told last that it had written something.

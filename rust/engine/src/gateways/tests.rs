@@ -52,9 +52,9 @@ fn a_refusal_has_the_code_and_the_text_of_aws() {
 }
 
 #[test]
-fn a_call_on_a_full_disk_is_no_success() {
+fn a_call_that_may_not_be_written_is_no_success() {
     let engine = TestEngine::new();
-    engine.store.fail(1, Fault::Full, Repeat::Always);
+    engine.store.fail(1, Fault::Failed, Repeat::Once);
     let told = engine.asked("rest.call", &json!({"operation": "CreateRestApi", "params": {"name": "pets"}}));
     assert!(told.is_err(), "{told:?}");
 }

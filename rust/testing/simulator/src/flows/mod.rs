@@ -256,7 +256,7 @@ impl Flows {
             for message in messages {
                 let body =
                     message["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
-                self.asked.insert(message["id"].to_string(), body);
+                self.asked.insert(message["messageId"].to_string(), body);
             }
         }
         let open: Vec<(String, String)> = self
@@ -379,7 +379,7 @@ impl Flows {
                 }
                 for message in messages {
                     let body = message["body"].as_str().and_then(|body| serde_json::from_str(body).ok());
-                    found.insert(message["id"].to_string(), body.unwrap_or_default());
+                    found.insert(message["messageId"].to_string(), body.unwrap_or_default());
                 }
                 self.turn()?;
             }
