@@ -283,23 +283,31 @@ class RestApi:
     async def _created(self) -> str:
         """Give the API's id; create it if there is none of its name."""
         if self._id is None:
-            position = None
-            while self._id is None:
-                page = await self._ask("GetRestApis", {"limit": 500, "position": position})
-                found = [one["id"] for one in page["items"] if one["name"] == self.name]
-                position = page.get("position")
-                if found:
-                    self._id = found[0]
-                elif position is None:
-                    made = await self._ask("CreateRestApi", {"name": self.name, "description": self._description})
-                    self._id = str(made["id"])
+            found = [one["id"] for one in await self._items("GetRestApis") if one["name"] == self.name]
+            if not found:
+                made = await self._ask("CreateRestApi", {"name": self.name, "description": self._description})
+                found = [made["id"]]
+            self._id = str(found[0])
         return self._id
+
+    async def _items(self, operation: str, **params: Any) -> list[dict[str, Any]]:
+        """Give the items of all pages of a list."""
+        items: list[dict[str, Any]] = []
+        position = None
+        while True:
+            page = await self._ask(operation, {**params, "limit": 500, "position": position})
+            items += page["items"]
+            position = page.get("position")
+            if position is None:
+                return items
 
     async def _put_methods(self) -> bool:
         """Make the methods of handlers what is declared; tell whether any was something else."""
         has_changed = False
+        listed = await self._items("GetResources", restApiId=await self._created())
+        resources = {one["path"]: one["id"] for one in listed}
         for (path, verb), declared in self._methods.items():
-            place = {"resourceId": await self._resource(path), "httpMethod": verb}
+            place = {"resourceId": await self._resource(path, resources), "httpMethod": verb}
             method = {name: value for name, value in declared.items() if name != "integration"}
             try:
                 known = await self.call("GetMethod", **place)
@@ -314,16 +322,8 @@ class RestApi:
             await self.call("PutIntegration", **place, **declared["integration"])
         return has_changed
 
-    async def _resource(self, path: str) -> str:
-        """Give the id of the resource at a path; create it with those above it if it is not there."""
-        resources: dict[str, str] = {}
-        position = None
-        while True:
-            page = await self.call("GetResources", limit=500, position=position)
-            resources |= {one["path"]: one["id"] for one in page["items"]}
-            position = page.get("position")
-            if position is None:
-                break
+    async def _resource(self, path: str, resources: dict[str, str]) -> str:
+        """Give the id of the resource at a path; create it with those above it if it is not among these, and add them."""
         parent, whole = resources["/"], ""
         for part in path.strip("/").split("/") if path != "/" else []:
             whole += "/" + part
