@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import http.client
 import json
 import ssl
@@ -200,6 +201,12 @@ def _pairs(value: Any, name: str, form: str) -> list[tuple[str, str]]:
     return [(name, json.dumps(value) if isinstance(value, bool) or value is None else str(value))]
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Give the context of all calls. It reads the certificates that are trusted once."""
+    return ssl.create_default_context()
+
+
 def _request(
     url: str, method: str, headers: dict[str, str], body: bytes | None
 ) -> tuple[int, str, dict[str, list[str]], bytes]:
@@ -207,7 +214,7 @@ def _request(
     host = parts.hostname or ""
     if parts.scheme == "https":
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            host, parts.port, timeout=_SECONDS, context=ssl.create_default_context()
+            host, parts.port, timeout=_SECONDS, context=_tls()
         )
     elif parts.scheme == "http" and host in _LOOPBACK:
         connection = http.client.HTTPConnection(host, parts.port, timeout=_SECONDS)
