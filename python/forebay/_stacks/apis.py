@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay import _core
 from forebay._stacks.functions import cors_of
 from forebay._stacks.kind import Kind, Properties, Request, flag, number, words
-from forebay._stacks.messaging import TAGS
+from forebay._stacks.messaging import ROLE, TAGS
 from forebay._wire import payload
 from forebay.errors import InvalidParameterValue
 
@@ -237,7 +237,7 @@ API: Final = Kind(
     refused={
         "BodyS3Location": INLINE,
         "Target": "give a route and an integration",
-        "CredentialsArn": "roles are not taken on",
+        "CredentialsArn": ROLE,
         "DisableSchemaValidation": "models are not served",
     },
     fixed=words("ProtocolType"),
@@ -302,7 +302,7 @@ AUTHORIZER: Final = Kind(
         "ApiId Name AuthorizerType IdentitySource JwtConfiguration AuthorizerUri AuthorizerPayloadFormatVersion "
         "EnableSimpleResponses AuthorizerResultTtlInSeconds"
     ),
-    inert={"AuthorizerCredentialsArn": "roles are not taken on"},
+    inert={"AuthorizerCredentialsArn": ROLE},
     fixed=words("ApiId"),
     naming=_part_name,
 )

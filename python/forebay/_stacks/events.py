@@ -13,8 +13,8 @@ from forebay._model.archive import ArchiveSettings
 from forebay._model.bus import BusSettings, Recipient, RuleSettings, RuleTarget, ScheduleSettings, moment_ms
 from forebay._model.registry import RegistrySettings
 from forebay._model.workflow import WorkflowSettings
-from forebay._stacks.kind import Kind, Properties, Request, arn_name, flag, number, recipient, words
-from forebay._stacks.messaging import NOT_ENCRYPTED, POLICY, TAGS
+from forebay._stacks.kind import Kind, Properties, Request, arn_name, deleted, described, flag, number, recipient, words
+from forebay._stacks.messaging import NOT_ENCRYPTED, POLICY, ROLE, TAGS
 from forebay._wire import bus as wire_bus
 from forebay.errors import InvalidParameterValue
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _SUBSTITUTION: Final = re.compile(r"\$\{([A-Za-z0-9_-]+)\}")
 _TARGETS_MAX: Final = 5
-_ROLE: Final = "roles are not taken on"
 
 
 def _bus_name(value: Any) -> str:
@@ -53,10 +52,10 @@ BUS: Final = Kind(
     fixed=words("Name"),
     name="Name",
     longest=256,
-    describe=lambda one: Request("bus.describe", {"name": one.physical}),
+    describe=described("bus"),
     given=_bus_given,
     put=lambda resource, _before, _world: [Request("bus.declare", {"name": resource.physical})],
-    gone=lambda resource: [Request("bus.delete", {"name": resource.physical})],
+    gone=deleted("bus"),
 )
 
 
@@ -165,7 +164,7 @@ RULE: Final = Kind(
     type="AWS::Events::Rule",
     becomes="a rule of a bus; with a schedule, a schedule for each target",
     honoured=words("Name EventBusName EventPattern ScheduleExpression State Targets Description"),
-    inert={**TAGS, "RoleArn": _ROLE},
+    inert={**TAGS, "RoleArn": ROLE},
     fixed=words("Name EventBusName"),
     name="Name",
     describe=_rule_described,
@@ -201,10 +200,10 @@ ARCHIVE: Final = Kind(
     fixed=words("ArchiveName SourceArn"),
     name="ArchiveName",
     longest=48,
-    describe=lambda one: Request("archive.describe", {"name": one.physical}),
+    describe=described("archive"),
     given=_archive_given,
     put=lambda one, _before, _world: [Request("archive.put", wire_bus.archive(_archive(one.physical, one.properties)))],
-    gone=lambda resource: [Request("archive.delete", {"name": resource.physical})],
+    gone=deleted("archive"),
 )
 
 
@@ -257,13 +256,13 @@ SCHEDULE: Final = Kind(
     inert={"Description": "", "KmsKeyArn": NOT_ENCRYPTED},
     fixed=words("Name"),
     name="Name",
-    describe=lambda one: Request("schedule.describe", {"name": one.physical}),
+    describe=described("schedule"),
     check=_schedule_check,
     given=_schedule_given,
     put=lambda one, _before, _world: [
         Request("schedule.put", wire_bus.schedule(_schedule(one.physical, one.properties)))
     ],
-    gone=lambda resource: [Request("schedule.delete", {"name": resource.physical})],
+    gone=deleted("schedule"),
 )
 
 
@@ -280,12 +279,12 @@ REGISTRY: Final = Kind(
     inert=TAGS,
     fixed=words("RegistryName"),
     name="RegistryName",
-    describe=lambda one: Request("registry.describe", {"name": one.physical}),
+    describe=described("registry"),
     given=_registry_given,
     put=lambda one, _before, _world: [
         Request("registry.put", {"name": one.physical, "description": one.properties.get("Description")})
     ],
-    gone=lambda resource: [Request("registry.delete", {"name": resource.physical})],
+    gone=deleted("registry"),
 )
 
 
@@ -396,10 +395,10 @@ WORKFLOW: Final = Kind(
     fixed=words("StateMachineName StateMachineType"),
     name="StateMachineName",
     longest=80,
-    describe=lambda one: Request("workflow.describe", {"name": one.physical}),
+    describe=described("workflow"),
     given=_workflow_given,
     put=lambda one, _before, _world: [Request("workflow.declare", asdict(_workflow(one.physical, one.properties)))],
-    gone=lambda resource: [Request("workflow.delete", {"name": resource.physical})],
+    gone=deleted("workflow"),
 )
 
 
@@ -418,9 +417,9 @@ ACTIVITY: Final = Kind(
     fixed=words("Name"),
     name="Name",
     longest=80,
-    describe=lambda one: Request("activity.describe", {"name": one.physical}),
+    describe=described("activity"),
     given=_activity_given,
     put=lambda one, _before, _world: [Request("activity.declare", {"name": one.physical})],
-    gone=lambda resource: [Request("activity.delete", {"name": resource.physical})],
+    gone=deleted("activity"),
 )
 KINDS: Final = (BUS, RULE, ARCHIVE, SCHEDULE, REGISTRY, SCHEMA, DISCOVERER, WORKFLOW, ACTIVITY)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model import limits, names
 from forebay._model.asynchronous import AsynchronousSettings
-from forebay._stacks.kind import Kind, Properties, Request, flag, function_of, number, recipient, words
+from forebay._stacks.kind import Kind, Properties, Request, described, flag, function_of, number, recipient, words
 from forebay._stacks.messaging import NOT_ENCRYPTED, TAGS
 from forebay._wire import asynchronous as wire_asynchronous
 from forebay._wire import gateway as wire_gateway
@@ -201,7 +201,7 @@ FUNCTION: Final = Kind(
     },
     fixed=words("FunctionName PackageType"),
     name="FunctionName",
-    describe=lambda one: Request("function.describe", {"name": one.physical}),
+    describe=described("function"),
     check=_function_check,
     given=_function_given,
 )

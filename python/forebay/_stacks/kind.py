@@ -115,6 +115,16 @@ class Kind:
         return self.given(physical, properties, world, others)
 
 
+def described(noun: str) -> Callable[[Resource], Request]:
+    """Give the request that describes a resource by its name."""
+    return lambda resource: Request(f"{noun}.describe", {"name": resource.physical})
+
+
+def deleted(noun: str) -> Callable[[Resource], list[Request]]:
+    """Give the request that deletes a resource by its name."""
+    return lambda resource: [Request(f"{noun}.delete", {"name": resource.physical})]
+
+
 def words(text: str) -> frozenset[str]:
     """Give the words of a text."""
     return frozenset(text.split())

@@ -10,7 +10,19 @@ from forebay._model.mapping import MappingSettings
 from forebay._model.queue import QueueMappingSettings, QueueSettings
 from forebay._model.settings import StreamSettings
 from forebay._model.topic import Subscription, TopicSettings
-from forebay._stacks.kind import Kind, Properties, Request, arn_name, flag, function_of, number, recipient, words
+from forebay._stacks.kind import (
+    Kind,
+    Properties,
+    Request,
+    arn_name,
+    deleted,
+    described,
+    flag,
+    function_of,
+    number,
+    recipient,
+    words,
+)
 from forebay._wire import mapping as wire_mapping
 from forebay._wire import queue as wire_queue
 from forebay._wire import topic as wire_topic
@@ -22,6 +34,7 @@ if TYPE_CHECKING:
     from forebay._sam.plan import Resource, World
 
 NOT_ENCRYPTED: Final = "the store is not encrypted"
+ROLE: Final = "roles are not taken on"
 TAGS: Final = {"Tags": ""}
 POLICY: Final = "policies are kept and not evaluated"
 
@@ -86,10 +99,10 @@ QUEUE: Final = Kind(
     name="QueueName",
     longest=80,
     end=lambda properties: names.FIFO if flag(properties.get("FifoQueue", False)) else "",
-    describe=lambda one: Request("queue.describe", {"name": one.physical}),
+    describe=described("queue"),
     given=_queue_given,
     put=_queue_put,
-    gone=lambda resource: [Request("queue.delete", {"name": resource.physical})],
+    gone=deleted("queue"),
 )
 
 
@@ -117,10 +130,10 @@ TOPIC: Final = Kind(
     fixed=words("TopicName"),
     name="TopicName",
     longest=256,
-    describe=lambda one: Request("topic.describe", {"name": one.physical}),
+    describe=described("topic"),
     given=_topic_given,
     put=lambda resource, _before, _world: [Request("topic.declare", {"name": resource.physical})],
-    gone=lambda resource: [Request("topic.delete", {"name": resource.physical})],
+    gone=deleted("topic"),
 )
 
 
@@ -203,10 +216,10 @@ STREAM: Final = Kind(
     fixed=words("Name"),
     name="Name",
     longest=128,
-    describe=lambda one: Request("stream.describe", {"name": one.physical}),
+    describe=described("stream"),
     given=_stream_given,
     put=_stream_put,
-    gone=lambda resource: [Request("stream.delete", {"name": resource.physical})],
+    gone=deleted("stream"),
 )
 
 
