@@ -18,9 +18,10 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-# A test is never judged by its speed; a seed that failed is printed with the way to repeat it.
-settings.register_profile("quick", deadline=None, print_blob=True)
-settings.register_profile("deep", settings.get_profile("quick"), max_examples=10_000)
+# A test is never judged by its speed; a seed that failed is printed with the way to repeat it. A commit that passed passes again: new
+# examples are looked for by the deep runs.
+settings.register_profile("quick", deadline=None, print_blob=True, derandomize=True)
+settings.register_profile("deep", settings.get_profile("quick"), derandomize=False, max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # What is opened once and kept: by matplotlib its fonts, by the first loop of libuv a pipe for signals, by whatever starts the

@@ -30,7 +30,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 pub enum Event {
     /// It owns the store: [`Settings::taken`] opens it with this epoch, which is the fencing token of all that it runs.
     Taken(u64),
-    /// Hand out nothing more, stop what runs, and close the store within a second: another process may take it soon.
+    /// Hand out nothing more, stop what runs, close the store within a second, and say so by [`Membership::stopped`]: another process may
+    /// take it soon.
     StandDown,
 }
 
@@ -81,6 +82,11 @@ impl Membership {
     /// The next thing that this process is told, if it comes in time.
     pub fn event(&self, within: Duration) -> Option<Event> {
         self.events.recv_timeout(within).ok()
+    }
+
+    /// All that ran before the last [`Event::StandDown`] has stopped. Until then this process takes nothing.
+    pub fn stopped(&self) {
+        lock(&self.lease).stopped();
     }
 
     /// A commit was fenced, or the store was given up.

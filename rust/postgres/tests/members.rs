@@ -36,12 +36,16 @@ fn a_member() {
     let membership = Membership::join(settings.clone()).unwrap();
     let mut done = 0;
     loop {
-        if let Some(Event::Taken(epoch)) = membership.event(Duration::from_secs(60)) {
-            // Whatever ends it, the next event says how it goes on.
-            if let Err(error) = own(&settings, &membership, epoch, &name, &mut notes, &mut done) {
-                println!("{name}: {error}");
+        match membership.event(Duration::from_secs(60)) {
+            Some(Event::Taken(epoch)) => {
+                // Whatever ends it, the next event says how it goes on.
+                if let Err(error) = own(&settings, &membership, epoch, &name, &mut notes, &mut done) {
+                    println!("{name}: {error}");
+                }
+                membership.lost();
             }
-            membership.lost();
+            Some(Event::StandDown) => membership.stopped(),
+            None => {}
         }
     }
 }

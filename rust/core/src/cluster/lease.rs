@@ -1,8 +1,9 @@
 //! One member's part: it beats, watches the others, takes units whose owner has died, and stops itself when its own beats go unanswered.
 //!
-//! Two rules keep a unit from running in two processes. An observer counts only time in which the server answered it and took its own
-//! beats, so that a member that was cut off, or stood still, does not hold the others for dead. And after it has stopped itself, a member
-//! goes on with a unit only by taking it anew, even where the head still names it.
+//! Three rules keep a unit from running in two processes. An observer counts only time in which the server answered it and took its own
+//! beats, so that a member that was cut off, or stood still, does not hold the others for dead. After it has stopped itself, a member
+//! goes on with a unit only by taking it anew, even where the head still names it. And it takes nothing before all that it ran has
+//! stopped: else it could hand a unit over while the handlers of its former hold still run.
 //!
 //! `now_ns` is a clock that goes on while the machine sleeps (`CLOCK_BOOTTIME`): else a member that slept would not know that it did.
 
@@ -92,7 +93,7 @@ pub enum Command {
         /// Which unit.
         unit: UnitId,
     },
-    /// Hand out nothing more, stop what runs, and drop every unit, within a second.
+    /// Hand out nothing more, stop what runs, drop every unit, within a second, and say so by [`Lease::stopped`].
     StandDown,
 }
 
@@ -133,6 +134,8 @@ pub struct Lease {
     watch_due_ns: u64,
     /// When the last beat that was acknowledged was sent; `None`: there was none since it started or stopped itself.
     acknowledged_ns: Option<u64>,
+    /// It has stopped itself, and what it ran still stops.
+    is_stopping: bool,
     /// When the last question was answered.
     observed_ns: Option<u64>,
     others: BTreeMap<Member, Watched>,
@@ -155,6 +158,7 @@ impl Lease {
             beat_due_ns: 0,
             watch_due_ns: 0,
             acknowledged_ns: None,
+            is_stopping: false,
             observed_ns: None,
             others: BTreeMap::new(),
             settled_ns: 0,
@@ -196,6 +200,7 @@ impl Lease {
         let mut commands = Vec::new();
         if self.acknowledged_ns.is_some() && !self.is_alive(now_ns) {
             self.acknowledged_ns = None;
+            self.is_stopping = true;
             self.held.clear();
             self.handing_over.clear();
             commands.push(Command::StandDown);
@@ -289,7 +294,7 @@ impl Lease {
                 Some(owner) if self.others.get(owner).is_none_or(|watched| self.lives(watched)) => false,
                 _ => placed(unit, self.living(now_ns)) == Some(&self.name),
             };
-            if !is_takeable || !self.taking.insert(unit) {
+            if !is_takeable || self.is_stopping || !self.taking.insert(unit) {
                 continue;
             }
             let deaths = match &head.owner {
@@ -301,16 +306,21 @@ impl Lease {
         }
     }
 
-    /// A [`Command::Take`] has ended. The unit is held, if this member is still alive.
+    /// A [`Command::Take`] has ended. The unit is held, if this member is still alive and has not stopped itself since.
     pub fn taken(&mut self, unit: UnitId, taken: Taken, now_ns: u64) -> Vec<Command> {
         let commands = self.time(now_ns);
         self.taking.remove(&unit);
         if let Taken::Yes(epoch) = taken {
-            if self.is_alive(now_ns) {
+            if self.is_alive(now_ns) && !self.is_stopping {
                 self.held.insert(unit, epoch);
             }
         }
         commands
+    }
+
+    /// All that ran before the last [`Command::StandDown`] has stopped.
+    pub fn stopped(&mut self) {
+        self.is_stopping = false;
     }
 
     /// A commit of a unit was fenced, or the unit was given up.

@@ -33,6 +33,23 @@ proptest! {
     }
 }
 
+/// A member stood down, came back, took its unit anew and handed it over while what had run before still stopped.
+#[test]
+fn a_unit_that_still_stops_is_not_handed_over() {
+    let cut = |at_ms, for_ms| Harm::Cut { at_ms, for_ms, member: 0 };
+    let harms = [
+        cut(30_620, 8_930),
+        cut(64_254, 10_399),
+        Harm::Slow { at_ms: 38_750, for_ms: 10_856, member: 0 },
+        Harm::Slow { at_ms: 21_654, for_ms: 4_938, member: 1 },
+        cut(38_721, 11_303),
+        Harm::Server { at_ms: 8_586, for_ms: 9_466 },
+    ];
+    let mut world = World::new(4_673_695_033_602_375_105, true, None);
+    world.play(120_000, &harms);
+    assert_eq!(world.faults(), Vec::<String>::new());
+}
+
 /// Seeds until a world with this mistake shows a fault.
 fn seen(mistake: Mistake) -> Option<String> {
     let harms = |seed: u64| {
@@ -132,6 +149,7 @@ fn a_member_stops_itself_three_and_a_half_seconds_after_it_sent_what_was_answere
     assert_eq!((lease.may_run(0, 3_499 * MS), lease.may_run(0, 3_500 * MS)), (Some(8), None));
     assert_eq!(lease.time(3_500 * MS)[0], Command::StandDown);
     assert!(!lease.time(3_600 * MS).contains(&Command::StandDown), "it is told once");
+    lease.stopped();
     // Its head still names it: only a new take gives the unit back.
     let Some(Command::Ask { number, beat: Some(_) }) = lease.time(6_000 * MS).pop() else { panic!("it beats") };
     let commands = lease.answered(number, &view(&[("a", 2)], Some("a"), 8), 6_001 * MS);

@@ -24,7 +24,7 @@ pub(super) enum Harm {
     Slow { at_ms: u64, for_ms: u64, member: usize },
     /// A member dies.
     Kill { at_ms: u64, member: usize },
-    /// The store stands still.
+    /// The store stands still, and half of what arrives meanwhile is lost.
     Server { at_ms: u64, for_ms: u64 },
 }
 
@@ -193,6 +193,12 @@ impl World {
                 let due = take_due(&mut self.requests, self.now, None);
                 for (member, request) in due {
                     self.serve(member, request);
+                }
+            } else {
+                for late in take_due(&mut self.requests, self.now, None) {
+                    if self.below(2) == 0 {
+                        self.requests.push((self.server_until, late.0, late.1));
+                    }
                 }
             }
             for at in 0..MEMBERS {
@@ -443,6 +449,9 @@ impl World {
         let now = self.now;
         for actor in &mut self.actors {
             actor.stopping.retain(|(_, until)| now < *until);
+            if actor.stopping.is_empty() {
+                actor.lease.stopped();
+            }
         }
     }
 }
