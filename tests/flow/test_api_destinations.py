@@ -303,7 +303,7 @@ async def test_an_event_waits_for_an_endpoint_that_gives_no_token(tmp_path, endp
 
 
 async def test_rules_with_http_parameters_and_what_they_left_undelivered_go_on(tmp_path, endpoint):
-    """The golden file is what app "shop" left when it was killed, when rules had a retry policy and parameters of requests.
+    """The golden file is what app "shop" left when it was killed, before rules had schedules and notes.
 
     An event waited for an API destination, with its path and its header; another target's failure was listed.
     """
@@ -317,7 +317,7 @@ async def test_rules_with_http_parameters_and_what_they_left_undelivered_go_on(t
         rule = await app._caller.ask("rule.describe", bus="orders", name="to-crm")
         [target] = rule["targets"]
         assert (target["maximum_retry_attempts"], target["maximum_event_age_ms"]) == (3, 3_600_000)
-        assert target["dead_letter_queue"] == "dead"
+        assert (target["dead_letter_queue"], rule["notes"], "schedule_expression" in rule) == ("dead", {}, False)
         [failure] = (await app._caller.ask("failed.list", function="orders/as-text", limit=10))["failures"]
         assert (failure["undelivered_to"], failure["delivery_attempts"]) == ("bus:other", 1)
         await clock.advance(1)

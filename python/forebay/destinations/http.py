@@ -62,12 +62,14 @@ class HttpSender:
         self._free = asyncio.Semaphore(AT_ONCE)
         self._idle: list[HTTPConnection] = []
         self._lock = threading.Lock()
+        self._is_closed = False
         self._tls = ssl.create_default_context() if settings.invocation_endpoint.startswith("https:") else None
         self._tokens = None if settings.oauth is None else Tokens(settings.oauth)
 
-    def close(self) -> None:
-        """Let the threads and the connections go."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def close(self, *, cancel: bool = True) -> None:
+        """Let the threads and the connections go; without `cancel`, what is under way ends first."""
+        self._is_closed = True
+        self._pool.shutdown(wait=False, cancel_futures=cancel)
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -151,7 +153,7 @@ class HttpSender:
             return answer.status, _one_word(answer.reason), _retry_after(answer)
         finally:
             exchange.ends()
-            if is_kept and not exchange.is_aborted:
+            if is_kept and not exchange.is_aborted and not self._is_closed:
                 with self._lock:
                     self._idle.append(connection)
             else:
