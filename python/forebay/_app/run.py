@@ -14,6 +14,7 @@ from forebay._api import DeclaredApi
 from forebay._app.deployed import registration
 from forebay._app.failover import tell_failovers
 from forebay._app.handlers import Handlers
+from forebay._app.made_destinations import MadeDestinations
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
 from forebay._core import Engine
 from forebay._model import limits
@@ -103,6 +104,7 @@ class AppRun:
         self.runner.asks_through_loop |= settings.serve is False
         self.runner.operator_events.metrics_page = metrics.page
         self._handlers = Handlers(declared, clock, self.runner, self._tracing)
+        self._made = MadeDestinations(self._handlers, self.runner, caller)
         self._reconnecting: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
@@ -530,6 +532,7 @@ class AppRun:
         self.runner.pool.close()
         if engine is not None:
             engine.close()
+        self._made.close()
         self._handlers.close()
         if self._declared.stacks is not None:
             self._declared.stacks.close()

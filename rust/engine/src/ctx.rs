@@ -31,6 +31,9 @@ use std::sync::Arc;
 
 use forebay_core::Now;
 
+/// Begins the name of the schedule of a rule.
+pub(crate) const RULE_SCHEDULE: &str = "rule:";
+
 use crate::base::config::Config;
 use crate::base::rng::Rng;
 use crate::base::timers::Timers;
@@ -113,7 +116,11 @@ impl Ctx {
     }
 
     pub(crate) fn schedule_arn(&self, name: &str) -> String {
-        self.arn("scheduler", "schedule/default/", name)
+        match (name.strip_prefix(RULE_SCHEDULE), name.contains('/')) {
+            (Some(rule), _) => self.rule_arn(None, rule),
+            (None, true) => self.arn("scheduler", "schedule/", name),
+            (None, false) => self.arn("scheduler", "schedule/default/", name),
+        }
     }
 
     pub(crate) fn api_destination_arn(&self, name: &str) -> String {
@@ -128,7 +135,7 @@ impl Ctx {
         self.arn("states", "execution:", &format!("{workflow}:{name}"))
     }
 
-    fn arn(&self, service: &str, kind: &str, name: &str) -> String {
+    pub(crate) fn arn(&self, service: &str, kind: &str, name: &str) -> String {
         format!("arn:aws:{service}:{}:{}:{kind}{name}", self.config.region, self.config.account)
     }
 }

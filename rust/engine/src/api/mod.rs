@@ -8,6 +8,7 @@ pub mod account;
 pub mod archive;
 pub mod bus;
 pub mod changes;
+pub mod connection;
 pub mod error;
 pub mod event;
 pub mod failure;
@@ -159,6 +160,8 @@ macro_rules! operations {
         "bus.describe" BusDescribe(bus::Named) -> bus::Bus: event_buses.bus_describe now;
         /// Delete a bus. Refused (`Conflict`) while it has rules or an archive, or a rule or a schedule hands events on to it.
         "bus.delete" BusDelete(bus::Named) -> Empty: event_buses.bus_delete now;
+        /// Keep notes beside a bus.
+        "bus.annotate" BusAnnotate(notes::Annotate) -> bus::Bus: event_buses.bus_annotate now;
         /// Put events on a bus; the answer says of each what became of it, once everything that comes of it is durable.
         "bus.put" BusPut(bus::Put) -> Vec<bus::EntryResult>: event_buses.bus_put later;
         /// Say whether what happens in the engine is put on the default bus as events.
@@ -173,6 +176,8 @@ macro_rules! operations {
         "rule.list" RuleList(bus::Named) -> Vec<bus::Rule>: event_buses.rule_list now;
         /// Describe a rule.
         "rule.describe" RuleDescribe(bus::RuleNamed) -> bus::Rule: event_buses.rule_describe now;
+        /// Keep notes beside a rule.
+        "rule.annotate" RuleAnnotate(bus::AnnotateRule) -> bus::Rule: event_buses.rule_annotate now;
         /// Let a rule route events, or stop it.
         "rule.enable" RuleEnable(bus::EnableRule) -> bus::Rule: event_buses.rule_enable now;
         /// Delete a rule with its listed failures.
@@ -187,6 +192,42 @@ macro_rules! operations {
         "schedule.run" ScheduleRun(bus::ScheduleNamed) -> Empty: event_buses.schedule_run later;
         /// Delete a schedule.
         "schedule.delete" ScheduleDelete(bus::ScheduleNamed) -> Empty: event_buses.schedule_delete now;
+        /// Create a group of schedules. Refused (`Conflict`) where there is one.
+        "schedule_group.create" ScheduleGroupCreate(bus::ScheduleNamed) -> bus::ScheduleGroup: schedule_groups.group_create now;
+        /// List the groups of schedules.
+        "schedule_group.list" ScheduleGroupList(Empty) -> Vec<bus::ScheduleGroup>: schedule_groups.group_list now;
+        /// Describe a group of schedules.
+        "schedule_group.describe" ScheduleGroupDescribe(bus::ScheduleNamed) -> bus::ScheduleGroup: schedule_groups.group_describe now;
+        /// Keep notes beside a group of schedules.
+        "schedule_group.annotate" ScheduleGroupAnnotate(notes::Annotate) -> bus::ScheduleGroup: schedule_groups.group_annotate now;
+        /// Delete a group with its schedules.
+        "schedule_group.delete" ScheduleGroupDelete(bus::ScheduleNamed) -> Empty: schedule_groups.group_delete now;
+        /// Create a connection, or change one that exists. Its secrets are kept until the process ends.
+        "http_connection.put" HttpConnectionPut(connection::PutConnection) -> connection::HttpConnection: connections.connection_put now;
+        /// List the connections.
+        "http_connection.list" HttpConnectionList(Empty) -> Vec<connection::HttpConnection>: connections.connection_list now;
+        /// Describe a connection.
+        "http_connection.describe" HttpConnectionDescribe(connection::ConnectionNamed) -> connection::HttpConnection:
+            connections.connection_describe now;
+        /// Give the parameters of a connection with their secrets. Refused (`NotFound`) where there are none.
+        "http_connection.secret" HttpConnectionSecret(connection::ConnectionNamed) -> Value: connections.connection_secret now;
+        /// Tell whether the first token of a connection was given.
+        "http_connection.authorized" HttpConnectionAuthorized(connection::Authorized) -> Empty: connections.connection_authorized now;
+        /// Forget the secrets of a connection.
+        "http_connection.deauthorize" HttpConnectionDeauthorize(connection::ConnectionNamed) -> connection::HttpConnection:
+            connections.connection_deauthorize now;
+        /// Delete a connection.
+        "http_connection.delete" HttpConnectionDelete(connection::ConnectionNamed) -> connection::HttpConnection:
+            connections.connection_delete now;
+        /// Create an API destination, or change one that exists.
+        "api_destination.put" ApiDestinationPut(connection::PutApiDestination) -> connection::ApiDestination: connections.destination_put now;
+        /// List the API destinations that AWS's calls have made.
+        "api_destination.list" ApiDestinationList(Empty) -> Vec<connection::ApiDestination>: connections.destination_list now;
+        /// Describe an API destination.
+        "api_destination.describe" ApiDestinationDescribe(connection::ConnectionNamed) -> connection::ApiDestination:
+            connections.destination_describe now;
+        /// Delete an API destination. What it is given from then on is given up.
+        "api_destination.delete" ApiDestinationDelete(connection::ConnectionNamed) -> Empty: connections.destination_delete now;
         /// Create an archive, or change one that exists.
         "archive.put" ArchivePut(archive::PutArchive) -> archive::Archive: event_buses.archive_put now;
         /// List the archives of all buses.

@@ -3,6 +3,8 @@
 mod cloudwatch;
 mod events;
 mod events_archives;
+mod events_connections;
+mod events_tags;
 mod kinesis;
 mod kinesis_consumers;
 mod kinesis_iterator;
@@ -16,7 +18,9 @@ mod logs;
 mod logs_filter;
 mod page;
 mod scheduler;
+mod scheduler_groups;
 mod schemas;
+mod secrets;
 mod sns;
 mod sqs;
 mod sqs_attributes;
@@ -104,6 +108,7 @@ services! {
     Service::new(include_str!("../models/cloudwatch.json"), cloudwatch::OPERATIONS, cloudwatch::call),
     Service::new(include_str!("../models/schemas.json"), schemas::OPERATIONS, schemas::call),
     Service::new(include_str!("../models/logs.json"), logs::OPERATIONS, logs::call),
+    Service::new(include_str!("../models/secretsmanager.json"), secrets::OPERATIONS, secrets::call),
 }
 
 #[cfg(test)]
