@@ -1,6 +1,8 @@
 //! The services, and the operations of each.
 
+mod apigateway;
 mod cloudwatch;
+pub(super) mod connections;
 mod events;
 mod events_archives;
 mod kinesis;
@@ -12,8 +14,10 @@ mod lambda;
 mod lambda_aliases;
 mod lambda_mappings;
 mod lambda_settings;
+mod lambda_urls;
 mod logs;
 mod logs_filter;
+mod members;
 mod page;
 mod scheduler;
 mod schemas;
@@ -104,6 +108,12 @@ services! {
     Service::new(include_str!("../models/cloudwatch.json"), cloudwatch::OPERATIONS, cloudwatch::call),
     Service::new(include_str!("../models/schemas.json"), schemas::OPERATIONS, schemas::call),
     Service::new(include_str!("../models/logs.json"), logs::OPERATIONS, logs::call),
+    Service::new(include_str!("../models/apigateway.json"), apigateway::OPERATIONS, apigateway::call),
+    Service::new(
+        include_str!("../models/apigatewaymanagementapi.json"),
+        connections::OPERATIONS,
+        connections::call,
+    ),
 }
 
 #[cfg(test)]
