@@ -63,7 +63,8 @@ SERVED = {
         GetFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig ListFunctionEventInvokeConfigs
         PutProvisionedConcurrencyConfig GetProvisionedConcurrencyConfig DeleteProvisionedConcurrencyConfig
         ListProvisionedConcurrencyConfigs GetFunctionCodeSigningConfig GetFunctionRecursionConfig GetRuntimeManagementConfig
-        GetPolicy""",
+        GetPolicy CreateFunctionUrlConfig GetFunctionUrlConfig UpdateFunctionUrlConfig DeleteFunctionUrlConfig
+        ListFunctionUrlConfigs""",
     "sts/2011-06-15": "GetCallerIdentity",
     "events/2015-10-07": """
         PutEvents PutRule DescribeRule ListRules EnableRule DisableRule DeleteRule PutTargets RemoveTargets ListTargetsByRule
@@ -86,6 +87,25 @@ SERVED = {
     "logs/2014-03-28": """
         CreateLogGroup DeleteLogGroup DescribeLogGroups PutRetentionPolicy DeleteRetentionPolicy CreateLogStream DeleteLogStream
         DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents""",
+    "apigateway/2015-07-09": """
+        CreateRestApi GetRestApi GetRestApis UpdateRestApi DeleteRestApi ImportRestApi PutRestApi GetExport
+        CreateResource GetResource GetResources UpdateResource DeleteResource PutMethod GetMethod UpdateMethod
+        DeleteMethod PutMethodResponse GetMethodResponse UpdateMethodResponse DeleteMethodResponse PutIntegration
+        GetIntegration UpdateIntegration DeleteIntegration PutIntegrationResponse GetIntegrationResponse
+        UpdateIntegrationResponse DeleteIntegrationResponse CreateModel GetModel GetModels UpdateModel DeleteModel
+        CreateRequestValidator GetRequestValidator GetRequestValidators UpdateRequestValidator DeleteRequestValidator
+        PutGatewayResponse GetGatewayResponse GetGatewayResponses UpdateGatewayResponse DeleteGatewayResponse
+        CreateAuthorizer GetAuthorizer GetAuthorizers UpdateAuthorizer DeleteAuthorizer CreateDeployment GetDeployment
+        GetDeployments UpdateDeployment DeleteDeployment CreateStage GetStage GetStages UpdateStage DeleteStage
+        CreateApiKey GetApiKey GetApiKeys UpdateApiKey DeleteApiKey ImportApiKeys CreateUsagePlan GetUsagePlan
+        GetUsagePlans UpdateUsagePlan DeleteUsagePlan CreateUsagePlanKey GetUsagePlanKey GetUsagePlanKeys
+        DeleteUsagePlanKey GetClientCertificate GetClientCertificates UpdateClientCertificate DeleteClientCertificate
+        CreateDocumentationPart GetDocumentationPart GetDocumentationParts UpdateDocumentationPart
+        DeleteDocumentationPart ImportDocumentationParts CreateDocumentationVersion GetDocumentationVersion
+        GetDocumentationVersions DeleteDocumentationVersion GetTags TagResource UntagResource GetAccount GetVpcLink
+        UpdateVpcLink DeleteVpcLink GetVpcLinks TestInvokeMethod
+        TestInvokeAuthorizer""",
+    "apigatewaymanagementapi/2018-11-29": "PostToConnection GetConnection DeleteConnection",
     "cloudwatch/2010-08-01": "PutMetricData GetMetricData GetMetricStatistics ListMetrics",
 }
 

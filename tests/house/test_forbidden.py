@@ -42,6 +42,7 @@ HOSTS = {
     "opentelemetry.io",
     "prometheus.io",
     "monitoring.amazonaws.com",
+    "cognito-idp.",  # of a region: who issues the tokens of a user pool, unless the app names another
     "apigateway.amazonaws.com",  # where models refer to each other: nothing is fetched
     "queue.amazonaws.com",  # the names of XML namespaces: nothing is fetched
     "sns.amazonaws.com",

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,22 +110,11 @@ class AppRun:
         self._exporting: asyncio.Task[None] | None = None
 
     def _open_engine(self, *, ports_late: bool = False) -> Engine:
-        late = {"metrics_late": ports_late, "http_waits": ports_late}
-        return Engine(payload.dumps(self._engine_settings() | late))
+        return Engine(payload.dumps(self._engine_settings() | {"ports_late": ports_late}))
 
     async def _open_again(self) -> Engine:
         """Open an engine that may take the store over, which a program that holds a port must not prevent."""
-        return await asyncio.to_thread(self._open_anyway)
-
-    def _open_anyway(self) -> Engine:
-        try:
-            return self._open_engine(ports_late=True)
-        except InvalidParameterValue as error:
-            if not str(error).startswith("aws_port: "):
-                raise
-            log.warning("%s: this app takes the store over without AWS's wire API, until it starts again", error)
-            self._wire = replace(self._wire, port=0)
-            return self._open_engine(ports_late=True)
+        return await asyncio.to_thread(self._open_engine, ports_late=True)
 
     def _engine_settings(self) -> dict[str, Any]:
         given, clock = self._settings, self._clock
@@ -150,6 +139,12 @@ class AppRun:
             "http_host": self._http.host,
             "http_port": self._http.port,
             "http_plain": self._http.tls is False,
+            "http_user_pools": self._declared.user_pools(),
+            "http_certificate": self._http.tls[0] if self._http.tls else None,
+            "http_key": self._http.tls[1] if self._http.tls else None,
+            "http_trusted_proxies": self._http.trusted_proxies,
+            "http_access_log": self._http.access_log,
+            "http_access_log_format": self._http.access_log_format,
             "aws_host": self._wire.host,
             "aws_port": self._wire.port,
             "aws_access_log": self._wire.access_log,
@@ -417,7 +412,9 @@ class AppRun:
 
     def _add_api(self, api: DeclaredApi[Any] | UrlOf) -> asyncio.Future[bytes]:
         definition = (
-            api.definition() if isinstance(api, DeclaredApi) else wire_gateway.function_url(api.function, api.url.cors)
+            api.definition()
+            if isinstance(api, DeclaredApi)
+            else wire_gateway.function_url(api.function, api.url.cors, api.url.auth)
         )
         return self._caller.request("api.declare", definition=definition)
 

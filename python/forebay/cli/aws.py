@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
 FILE: Final = "aws-keys.json"
 """In the store's directory; the engine reads it once a second."""
-SERVICES: Final = ["events", "kinesis", "lambda", "scheduler", "sns", "sqs", "states", "sts"]
+SERVICES: Final = [
+    "apigateway",
+    "events",
+    "execute-api",
+    "kinesis",
+    "lambda",
+    "scheduler",
+    "sns",
+    "sqs",
+    "states",
+    "sts",
+]
 ID_LETTERS: Final = 16
 SECRET_BYTES: Final = 30
 

@@ -18,9 +18,11 @@ use forebay_engine::store::sqlite::SqliteStore;
 
 use crate::aws::door;
 use crate::aws::ledger::LogTo;
-use crate::gateway::{self, LateListener};
+use crate::gateway;
+use crate::http::late::Late;
 use crate::http::listener::Listener as HttpListener;
-use crate::http::{Address, Answer, LateServer, Operations, Request, Routes, Server, StartError};
+use crate::http::tls::Files;
+use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError};
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
 
@@ -30,20 +32,20 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// One process's end of a store.
 pub enum End {
     /// It owns the store and runs the mappings.
-    Owner(Owner),
+    Owner(Box<Owner>),
     /// It asks the owner.
     Client(Client),
 }
 
 /// An owner: its engine and its doors.
 pub struct Owner {
-    /// Serves metrics until it is dropped, if asked to: a `Server` or a `LateServer`.
-    http: std::sync::Mutex<Option<Box<dyn Send>>>,
+    /// Serves metrics, if asked to.
+    http: Late<Server>,
     /// Serves AWS's wire API, if asked to.
-    aws: std::sync::Mutex<Option<Box<HttpListener>>>,
+    aws: Late<HttpListener>,
     listener: std::sync::Mutex<Option<Listener>>,
     /// Serves APIs, if asked to.
-    apis: LateListener,
+    apis: Late<gateway::Open>,
     /// The engine.
     pub engine: Arc<Engine>,
     ownership: std::sync::Mutex<Option<Ownership>>,
@@ -52,13 +54,13 @@ pub struct Owner {
 impl Owner {
     /// Take no further request of an API, begin nothing new, and refuse the invocations that wait to begin.
     pub fn drain(&self) {
-        self.apis.retire();
+        self.apis.retire(gateway::Open::retire);
         self.engine.drain();
     }
 
     /// Close the doors, commit what is left, give the directory free.
     pub fn close(&self) {
-        self.apis.retire();
+        self.apis.retire(gateway::Open::retire);
         let mut listener = lock(&self.listener).take();
         if let Some(listener) = &mut listener {
             listener.stop_reading();
@@ -67,8 +69,8 @@ impl Owner {
         // Now everything that was read has its answer.
         drop(listener);
         self.apis.close();
-        drop(lock(&self.http).take());
-        drop(lock(&self.aws).take());
+        self.http.close();
+        self.aws.close();
         drop(lock(&self.ownership).take());
     }
 }
@@ -106,7 +108,7 @@ impl Opening {
         if let Some(address) = self.metrics_address() {
             address.resolve().map_err(|error| refused_address(&error))?;
         }
-        if let Some(place) = self.api_address() {
+        if let Some(place) = self.api_address(None) {
             if self.0.manual {
                 let text = "http_port: an app whose time stands still serves no HTTP; leave the port out, or the clock";
                 return Err(EngineError::Invalid(text.into()));
@@ -219,32 +221,56 @@ impl Opening {
     }
 
     fn with_doors(&self, engine: Arc<Engine>, ownership: Option<Ownership>) -> Result<End, EngineError> {
-        let http = self.metrics_address().map(|address| self.serve_metrics(&engine, address)).transpose()?;
-        let aws = self.aws_door(ownership.as_ref())?;
-        let aws = aws.map(|settings| door::start(&engine, settings).map(Box::new));
-        let aws = aws.transpose().map_err(|error| refused_door(&error))?;
+        let http = self.serve_metrics(&engine)?;
+        let aws = self.serve_aws(&engine, ownership.as_ref())?;
         let listener = match &ownership {
             Some(owned) if !self.0.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
             _ => None,
         };
-        let apis = LateListener::default();
-        if let Some(place) = self.api_address() {
-            apis.open(&engine, (&self.0.account, &self.0.region), place, self.0.http_waits)?;
-        }
-        Ok(End::Owner(Owner {
-            http: http.into(),
-            aws: aws.into(),
+        let apis = self.serve_apis(&engine, ownership.as_ref())?;
+        Ok(End::Owner(Box::new(Owner {
+            http,
+            aws,
             listener: listener.into(),
             apis,
             engine,
             ownership: ownership.into(),
-        }))
+        })))
     }
 
-    fn api_address(&self) -> Option<gateway::Where> {
+    fn api_address(&self, ownership: Option<&Ownership>) -> Option<gateway::Where> {
         let port = self.0.http_port.filter(|&port| port != 0)?;
         let host = self.0.http_host.clone().unwrap_or_else(|| "127.0.0.1".into());
-        Some(gateway::Where { host, port, plain: self.0.http_plain })
+        let keys = ownership.map(|owned| owned.directory().file(door::KEYS));
+        let pools = self.0.http_user_pools.clone();
+        let files = self.0.http_certificate.as_ref().zip(self.0.http_key.as_ref());
+        let tls = files.map(|(certificate, key)| Files { certificate: certificate.into(), key: key.into() });
+        let format = self.0.http_access_log_format.clone().unwrap_or_else(|| "common".into());
+        Some(gateway::Where {
+            host,
+            port,
+            plain: self.0.http_plain,
+            keys,
+            pools,
+            tls,
+            trusted: self.0.http_trusted_proxies.clone(),
+            access_log: self.0.http_access_log.clone().map(|path| (path, format)),
+        })
+    }
+
+    fn serve_apis(
+        &self,
+        engine: &Arc<Engine>,
+        ownership: Option<&Ownership>,
+    ) -> Result<Late<gateway::Open>, EngineError> {
+        let Some(place) = self.api_address(ownership) else { return Ok(Late::none()) };
+        let (begun, told) = (Arc::downgrade(engine), Arc::downgrade(engine));
+        let (account, region) = (self.0.account.clone(), self.0.region.clone());
+        Late::open(
+            move || gateway::start(&alive(&begun)?, (&account, &region), &place),
+            self.0.ports_late,
+            move |error| remark(&told, error),
+        )
     }
 
     /// Where AWS's wire API is to be, and who may use it.
@@ -265,17 +291,32 @@ impl Opening {
         }))
     }
 
-    fn serve_metrics(&self, engine: &Arc<Engine>, address: Address) -> Result<Box<dyn Send>, EngineError> {
-        if !self.0.metrics_late {
-            let server = serve_metrics(engine, &address).map_err(|error| refused_address(&error))?;
-            return Ok(Box::new(server));
-        }
-        let (begun, told) = (engine.clone(), engine.clone());
-        let late = LateServer::start(
-            move || serve_metrics(&begun, &address),
-            move |error| told.metrics_served(error.map(ToString::to_string).as_deref()),
-        );
-        Ok(Box::new(late.map_err(|error| refused_address(&error.into()))?))
+    fn serve_aws(
+        &self,
+        engine: &Arc<Engine>,
+        ownership: Option<&Ownership>,
+    ) -> Result<Late<HttpListener>, EngineError> {
+        let Some(settings) = self.aws_door(ownership)? else { return Ok(Late::none()) };
+        let (begun, told) = (Arc::downgrade(engine), Arc::downgrade(engine));
+        Late::open(
+            move || door::start(&alive(&begun)?, settings.clone()).map_err(|error| refused_door(&error)),
+            self.0.ports_late,
+            move |error| remark(&told, error),
+        )
+    }
+
+    fn serve_metrics(&self, engine: &Arc<Engine>) -> Result<Late<Server>, EngineError> {
+        let Some(address) = self.metrics_address() else { return Ok(Late::none()) };
+        let (begun, told) = (Arc::downgrade(engine), Arc::downgrade(engine));
+        Late::open(
+            move || serve_metrics(&alive(&begun)?, &address).map_err(|error| refused_address(&error)),
+            self.0.ports_late,
+            move |error| {
+                if let Some(engine) = told.upgrade() {
+                    engine.metrics_served(error.map(ToString::to_string).as_deref());
+                }
+            },
+        )
     }
 
     fn metrics_address(&self) -> Option<Address> {
@@ -302,6 +343,18 @@ impl Opening {
             }),
             slow_disk: false,
         }
+    }
+}
+
+/// The engine of a listener that comes later.
+fn alive(engine: &Weak<Engine>) -> Result<Arc<Engine>, EngineError> {
+    engine.upgrade().ok_or_else(|| EngineError::Closed("the app is stopped".into()))
+}
+
+/// Tell the operator that a port is held.
+fn remark(engine: &Weak<Engine>, error: Option<&EngineError>) {
+    if let (Some(engine), Some(error)) = (engine.upgrade(), error) {
+        engine.remark_on_api("all", &format!("{error}; it is served as soon as that can be done"));
     }
 }
 

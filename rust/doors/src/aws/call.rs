@@ -14,6 +14,7 @@ use crate::ask::{ask, begin};
 use crate::aws::fault::Fault;
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::value::Value;
+use crate::gateway::Gateway;
 use crate::http::listener::Body;
 
 /// What an operation gives.
@@ -49,6 +50,8 @@ pub struct Call<'d> {
     pub origin: String,
     /// The key that signed.
     pub key_id: String,
+    /// Gives what runs a method for a test; not where the call comes from a method.
+    pub(crate) tester: Option<&'d (dyn Fn() -> Arc<Gateway> + Send + Sync)>,
     /// The id of what the engine accepted, where that has one of its own: the answer bears it.
     pub own_id: OnceLock<u128>,
 }

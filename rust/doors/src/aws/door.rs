@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
 use forebay_engine::base::host::names_loopback;
 use forebay_engine::base::ids::uuid_text;
 use forebay_engine::runtime::engine::Engine;
@@ -30,6 +31,7 @@ use crate::aws::routing::{Asked, Routed, Unrouted};
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
 use crate::aws::value::Value;
+use crate::gateway::Gateway;
 use crate::http::listener::{whole, Body, Limits, Listener, Service};
 use crate::http::StartError;
 
@@ -53,6 +55,7 @@ const LIMITS: Limits = Limits {
     connection: None,
     keep_alive: true,
     http2: true,
+    spelling: false,
     stop_grace: Duration::from_secs(2),
 };
 
@@ -79,7 +82,13 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
     }
     let ledger =
         Ledger::begin(engine.registry().clone(), engine.calls(), settings.access_log).map_err(StartError::AccessLog)?;
+    let tester: Tester = {
+        let (made, engine) = (OnceLock::new(), Arc::clone(engine));
+        let (account, region) = (settings.account.clone(), settings.region.clone());
+        Box::new(move || Arc::clone(made.get_or_init(|| Gateway::tester(&engine, (&account, &region)))))
+    };
     let door = Door {
+        tester,
         engine: Arc::clone(engine),
         ledger,
         subscriptions: Arc::default(),
@@ -107,7 +116,11 @@ struct Door {
     bodies: Semaphore,
     requests: AtomicU64,
     seeds: [std::hash::RandomState; 2],
+    tester: Tester,
 }
+
+/// Gives what runs methods for tests, which is made when it is first needed.
+type Tester = Box<dyn Fn() -> Arc<Gateway> + Send + Sync>;
 
 impl Service for Door {
     async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
@@ -251,6 +264,7 @@ impl Door {
             input,
             origin: format!("http://{}", given.authority),
             key_id,
+            tester: Some(&self.tester),
             own_id: OnceLock::new(),
         };
         Ok((routed, call))
@@ -310,7 +324,12 @@ fn refused(protocol: Protocol, model: &Model, fault: &Fault, entry: &mut Entry<'
 }
 
 /// The input of an operation, as its model allows it.
-fn input_of(routed: &Routed, given: Given<'_>, query: &rest::Pairs, form: Option<Form>) -> Result<Value, Fault> {
+pub(super) fn input_of(
+    routed: &Routed,
+    given: Given<'_>,
+    query: &rest::Pairs,
+    form: Option<Form>,
+) -> Result<Value, Fault> {
     let Routed { model, protocol, operation, labels, .. } = routed;
     let body = inflated(given)?;
     let request = rest::Request { labels, query, headers: given.headers, body: &body };
@@ -318,6 +337,9 @@ fn input_of(routed: &Routed, given: Given<'_>, query: &rest::Pairs, form: Option
         (Protocol::Query, Some(mut form), Some(shape)) => {
             if let Some(url) = queue_url(given) {
                 form.add("QueueUrl", url);
+            }
+            if model.signing_name == "sqs" {
+                form.rename("MessageAttributes.", "MessageAttribute.");
             }
             crate::aws::protocol::query::read(model, model.shape(shape), &form)
         }
@@ -340,6 +362,11 @@ fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fa
             .code("MissingParameter")),
             None => Ok(()),
         };
+    }
+    // The one mistake of this service that has a name of its own.
+    if model.signing_name == "execute-api" && value.blob("Data").is_some_and(|data| data.len() > MESSAGE_BYTES_MAX) {
+        let text = format!("the data has more than {MESSAGE_BYTES_MAX} bytes");
+        return Err(Fault::new("PayloadTooLargeException", text).status(413));
     }
     let violations = check::violations(model, shape, value);
     if violations.is_empty() {

@@ -5,6 +5,7 @@ pub mod check;
 pub mod codec;
 pub mod door;
 pub mod fault;
+pub(crate) mod inside;
 pub mod keys;
 pub mod ledger;
 pub mod model;

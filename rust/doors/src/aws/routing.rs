@@ -7,7 +7,7 @@ use crate::aws::fault::Fault;
 use crate::aws::model::{Model, Operation};
 use crate::aws::protocol::query::Form;
 use crate::aws::protocol::rest::{self, Labels, Pairs};
-use crate::aws::services::{Service, SERVICES};
+use crate::aws::services::{connections, Service, SERVICES};
 
 /// A request's operation.
 #[derive(Debug)]
@@ -127,9 +127,14 @@ impl Asked<'_> {
         if !model.target_prefix.is_empty() || !model.namespace.is_empty() {
             return Err(self.nowhere());
         }
-        let routed = rest::route(model, self.method, self.path, self.query);
+        // The endpoint of a WebSocket API names its stage: what stands before the connections says which they are among.
+        let path = match self.path.find(connections::PATH) {
+            Some(at) if model.signing_name == "execute-api" => &self.path[at..],
+            _ => self.path,
+        };
+        let routed = rest::route(model, self.method, path, self.query);
         let Some((operation, labels)) = routed else {
-            let fault = if rest::is_other(model, self.method, self.path) {
+            let fault = if rest::is_other(model, self.method, path) {
                 not_implemented(model, &format!("{} {}", self.method, self.path))
             } else {
                 Fault::new("UnknownOperationException", "").status(404)

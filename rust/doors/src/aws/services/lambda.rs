@@ -23,6 +23,10 @@ use crate::aws::services::lambda_settings::{
     get_runtime_management_config, list_function_event_invoke_configs, list_provisioned_concurrency_configs,
     put_function_event_invoke_config, put_provisioned_concurrency_config, update_function_event_invoke_config,
 };
+use crate::aws::services::lambda_urls::{
+    create_function_url_config, delete_function_url_config, get_function_url_config, list_function_url_configs,
+    update_function_url_config,
+};
 use crate::aws::services::page::{page, Token};
 use crate::aws::value::Value;
 use crate::http::listener::whole;
@@ -61,6 +65,11 @@ super::operations! {
     GetFunctionRecursionConfig => get_function_recursion_config,
     GetRuntimeManagementConfig => get_runtime_management_config,
     GetPolicy => get_policy,
+    CreateFunctionUrlConfig => create_function_url_config,
+    GetFunctionUrlConfig => get_function_url_config,
+    UpdateFunctionUrlConfig => update_function_url_config,
+    DeleteFunctionUrlConfig => delete_function_url_config,
+    ListFunctionUrlConfigs => list_function_url_configs,
 }
 
 /// Items of a page.

@@ -1,6 +1,8 @@
 //! The services, and the operations of each.
 
+mod apigateway;
 mod cloudwatch;
+pub(super) mod connections;
 mod events;
 mod events_archives;
 mod events_connections;
@@ -14,8 +16,10 @@ mod lambda;
 mod lambda_aliases;
 mod lambda_mappings;
 mod lambda_settings;
+mod lambda_urls;
 mod logs;
 mod logs_filter;
+mod members;
 mod page;
 mod scheduler;
 mod scheduler_groups;
@@ -109,6 +113,12 @@ services! {
     Service::new(include_str!("../models/schemas.json"), schemas::OPERATIONS, schemas::call),
     Service::new(include_str!("../models/logs.json"), logs::OPERATIONS, logs::call),
     Service::new(include_str!("../models/secretsmanager.json"), secrets::OPERATIONS, secrets::call),
+    Service::new(include_str!("../models/apigateway.json"), apigateway::OPERATIONS, apigateway::call),
+    Service::new(
+        include_str!("../models/apigatewaymanagementapi.json"),
+        connections::OPERATIONS,
+        connections::call,
+    ),
 }
 
 #[cfg(test)]
