@@ -71,8 +71,13 @@ SERVED = {
         DescribeArchive ListArchives UpdateArchive DeleteArchive StartReplay DescribeReplay ListReplays CancelReplay""",
     "scheduler/2021-06-30": "CreateSchedule GetSchedule ListSchedules UpdateSchedule DeleteSchedule",
     "stepfunctions/2016-11-23": """
-        CreateStateMachine UpdateStateMachine DescribeStateMachine ListStateMachines ValidateStateMachineDefinition StartExecution
-        DescribeExecution ListExecutions GetExecutionHistory StopExecution SendTaskSuccess SendTaskFailure SendTaskHeartbeat""",
+        CreateStateMachine UpdateStateMachine DescribeStateMachine DescribeStateMachineForExecution ListStateMachines
+        DeleteStateMachine ValidateStateMachineDefinition TestState PublishStateMachineVersion ListStateMachineVersions
+        DeleteStateMachineVersion CreateStateMachineAlias DescribeStateMachineAlias UpdateStateMachineAlias
+        ListStateMachineAliases DeleteStateMachineAlias StartExecution StartSyncExecution DescribeExecution ListExecutions
+        GetExecutionHistory StopExecution RedriveExecution CreateActivity DescribeActivity
+        ListActivities DeleteActivity GetActivityTask SendTaskSuccess SendTaskFailure SendTaskHeartbeat TagResource UntagResource
+        ListTagsForResource""",
     "schemas/2019-12-02": """
         CreateRegistry DescribeRegistry UpdateRegistry DeleteRegistry ListRegistries CreateSchema UpdateSchema DescribeSchema
         DeleteSchema DeleteSchemaVersion ListSchemas ListSchemaVersions SearchSchemas ExportSchema GetDiscoveredSchema
@@ -111,6 +116,13 @@ SQS_MAPS = {
     "MessageSystemAttributeMap": ("Attribute", "Name", "Value"),
     "QueueAttributeMap": ("Attribute", "Name", "Value"),
     "TagMap": ("Tag", "Key", "Value"),
+}
+
+# The order in which the service's own messages list these texts, as recorded; the model has another one.
+ORDERS = {
+    "stepfunctions/2016-11-23": {
+        "ExecutionStatus": ["SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING"],
+    },
 }
 
 
@@ -169,6 +181,9 @@ def table(service: str, served: list[str]) -> str:
         if shape
     ]
     shapes = reached(model["shapes"], names)
+    for name, texts in ORDERS.get(service, {}).items():
+        if name in shapes and set(shapes[name]["enum"]) == set(texts):
+            shapes[name]["enum"] = texts
     if service.startswith("sqs/"):
         named_for_query(shapes)
         for name, one in operations.items():

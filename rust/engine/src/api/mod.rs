@@ -13,6 +13,7 @@ pub mod event;
 pub mod failure;
 pub mod function;
 pub mod gateway;
+pub mod logs;
 pub mod mapping;
 pub mod metrics;
 pub mod notes;
@@ -232,7 +233,9 @@ macro_rules! operations {
         /// List the workflows, without their definitions.
         "workflow.list" WorkflowList(Empty) -> Vec<workflow::Workflow>: state_machines.workflow_list now;
         /// Describe a workflow.
-        "workflow.describe" WorkflowDescribe(workflow::Named) -> workflow::Workflow: state_machines.workflow_describe now;
+        "workflow.describe" WorkflowDescribe(workflow::Revision) -> workflow::Workflow: state_machines.workflow_describe now;
+        /// Keep notes beside a workflow, or remove them.
+        "workflow.annotate" WorkflowAnnotate(notes::Annotate) -> workflow::Workflow: state_machines.workflow_annotate now;
         /// Find everything that is wrong with a definition.
         "workflow.validate" WorkflowValidate(workflow::Validate) -> workflow::Validated:
             state_machines.workflow_validate always;
@@ -292,11 +295,15 @@ macro_rules! operations {
         /// Describe an activity.
         "activity.describe" ActivityDescribe(workflow::ActivityNamed) -> workflow::Activity:
             state_machines.activity_describe now;
+        /// Keep notes beside an activity, or remove them.
+        "activity.annotate" ActivityAnnotate(notes::Annotate) -> workflow::Activity: state_machines.activity_annotate now;
         /// Delete an activity. Tasks that wait for a worker run into their timeouts.
         "activity.delete" ActivityDelete(workflow::ActivityNamed) -> Empty: state_machines.activity_delete now;
         /// Give a worker the oldest task of an activity; `null` when there was none in time.
         "activity.get_task" ActivityGetTask(workflow::GetActivityTask) -> Option<workflow::ActivityTask>:
             state_machines.activity_get_task later;
+        /// Call what a task would call, in an Express execution of its own, and give that one's end: for tests of states.
+        "task.call" TaskCall(workflow::TaskCall) -> workflow::Execution: state_machines.task_call later;
         /// Tell a task that waits for its token that it has succeeded.
         "task.succeed" TaskSucceed(workflow::TaskSucceeded) -> Empty: state_machines.task_succeed later;
         /// Tell a task that waits for its token that it has failed.

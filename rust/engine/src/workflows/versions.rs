@@ -12,7 +12,6 @@ use crate::api::workflow::{
 use crate::api::Empty;
 use crate::base::error::EngineError;
 use crate::commit::done::Done;
-use crate::store::port::Table;
 use crate::workflows::row::{check_name, MachineRow};
 use crate::workflows::{Machine, WorkflowRoom};
 
@@ -187,9 +186,7 @@ pub(crate) fn workflow_delete_alias(
 fn keep(room: &mut WorkflowRoom<'_>, row: MachineRow) -> Result<(), EngineError> {
     room.participant().take_machine(row.clone())?;
     room.forget_revisions(&row);
-    let value = serde_json::to_vec(&row).unwrap_or_default();
-    room.below.ctx.commit.pending.set(Table::Machine, row.key(), value);
-    room.below.ctx.commit.pending.urgent = true;
+    room.save_machine(&row);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod history;
 mod inspection;
 mod map;
 mod mock;
+mod packed;
 pub mod reader;
 mod run;
 mod task;
@@ -31,6 +32,7 @@ pub use context::Identity;
 pub use data::{Data, DataError, Text, DATA_MAX};
 pub use frame::{Child, Counts, FrameId, ReadRequest, TaskId, Tolerated, WriteRequest};
 pub use map::{INLINE_ITEMS_MAX, ITERATIONS_MAX};
+pub use packed::{pack, unpack};
 pub use run::{CHILDREN_DEFAULT, CHILDREN_MAX, ITEMS_MAX, PAGE_MAX, SPAWN_MAX};
 
 pub use history::{
@@ -269,6 +271,15 @@ impl Execution {
     /// Its input.
     pub fn input(&self) -> &Data {
         &self.input
+    }
+
+    /// Share what was written several times: a frame often has the execution's own input.
+    pub fn share_input(&mut self) {
+        for frame in self.frames.values_mut() {
+            if frame.input.text() == self.input.text() {
+                frame.input = self.input.clone();
+            }
+        }
     }
 
     /// How it ended, once it has.
