@@ -75,7 +75,7 @@ SERVED = {
         DeleteStateMachine ValidateStateMachineDefinition TestState PublishStateMachineVersion ListStateMachineVersions
         DeleteStateMachineVersion CreateStateMachineAlias DescribeStateMachineAlias UpdateStateMachineAlias
         ListStateMachineAliases DeleteStateMachineAlias StartExecution StartSyncExecution DescribeExecution ListExecutions
-        GetExecutionHistory StopExecution RedriveExecution CreateActivity DescribeActivity
+        GetExecutionHistory StopExecution RedriveExecution ListMapRuns DescribeMapRun CreateActivity DescribeActivity
         ListActivities DeleteActivity GetActivityTask SendTaskSuccess SendTaskFailure SendTaskHeartbeat TagResource UntagResource
         ListTagsForResource""",
     "schemas/2019-12-02": """

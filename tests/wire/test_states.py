@@ -157,6 +157,21 @@ def test_a_state_is_tested_with_a_mock_and_with_its_call(wire, states):
     assert (told["nextState"], json.loads(told["inspectionData"]["afterParameters"])) == ("Later", {"b": 1})
 
 
+def test_a_run_of_a_distributed_map_is_described(states):
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **json.loads(PASS)}
+    each = {"Type": "Map", "ItemProcessor": processor, "MaxConcurrency": 2, "End": True}
+    definition = json.dumps({"StartAt": "Each", "States": {"Each": each}})
+    machine = states.create_state_machine(name="each", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=machine, input="[1, 2, 3]")["executionArn"]
+    assert ended(states, execution)["output"] == "[1,2,3]"
+    [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
+    told = states.describe_map_run(mapRunArn=run["mapRunArn"])
+    assert (told["status"], told["executionArn"], told["maxConcurrency"]) == ("SUCCEEDED", execution, 2)
+    assert (told["itemCounts"]["succeeded"], told["executionCounts"]["total"]) == (3, 3)
+    with pytest.raises(states.exceptions.ResourceNotFound):
+        states.describe_map_run(mapRunArn=run["mapRunArn"] + "0")
+
+
 def test_an_express_execution_is_waited_for(states):
     machine = states.create_state_machine(name="fast", definition=PASS, roleArn=ROLE, type="EXPRESS")["stateMachineArn"]
     told = states.start_sync_execution(stateMachineArn=machine, input='{"a": 1}', name="one")

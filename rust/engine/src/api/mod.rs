@@ -14,6 +14,7 @@ pub mod failure;
 pub mod function;
 pub mod gateway;
 pub mod logs;
+pub mod map_run;
 pub mod mapping;
 pub mod metrics;
 pub mod notes;
@@ -263,7 +264,11 @@ macro_rules! operations {
         /// Say what the app's integrations call.
         "integration.declare" IntegrationDeclare(workflow::DeclareIntegrations) -> Empty: state_machines.integration_declare now;
         /// Give the results of a distributed Map's run.
-        "map_run.results" MapRunResults(workflow::MapResults) -> workflow::MapResultsPage: state_machines.map_run_results now;
+        "map_run.results" MapRunResults(map_run::MapResults) -> map_run::MapResultsPage: state_machines.map_run_results now;
+        /// List the runs of an execution's distributed Maps.
+        "map_run.list" MapRunList(workflow::ExecutionNamed) -> map_run::MapRuns: state_machines.map_run_list now;
+        /// Describe a run of a distributed Map.
+        "map_run.describe" MapRunDescribe(map_run::MapRunNamed) -> map_run::MapRun: state_machines.map_run_describe now;
         /// Start an execution. The same name and input again, while it runs, gives the same one.
         "execution.start" ExecutionStart(workflow::Start) -> workflow::Started: state_machines.execution_start later;
         /// Start several executions, each with a new UUID as its name.

@@ -175,29 +175,6 @@ pub struct DeclareIntegrations {
     pub resources: Vec<String>,
 }
 
-/// Give the results of a distributed Map's run.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MapResults {
-    /// The run's number, as its writer is given it.
-    pub map_run: u64,
-    /// Most children of the answer, 1 to 1,000. It may have fewer although there are more: see `next`.
-    pub limit: usize,
-    /// The `next` of the answer before.
-    #[serde(default)]
-    pub after: Option<u64>,
-}
-
-/// A page of results.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MapResultsPage {
-    /// The children, the first first.
-    pub children: Vec<Execution>,
-    /// Gives the next page; `null`: there is none.
-    pub next: Option<u64>,
-}
-
 /// Keep the definition of a workflow as a version.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

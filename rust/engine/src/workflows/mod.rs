@@ -11,6 +11,7 @@ mod durable;
 mod express;
 mod logs;
 mod machines;
+mod map_runs;
 mod old;
 mod outside;
 pub(crate) mod participant;

@@ -26,10 +26,10 @@ use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::activities::POLLS;
 use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
-use crate::workflows::row::{name_key, CallKind, OpenCall, RunId, StateRef};
+use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
 use crate::workflows::step::ended_call;
-use crate::workflows::{durable, old, outside};
-use crate::workflows::{Happened, Run, Step, Steps, Workflows};
+use crate::workflows::{durable, old, outside, restore};
+use crate::workflows::{Happened, Machine, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
 /// An execution goes on by itself.
@@ -81,6 +81,19 @@ impl<'a> WorkflowParticipant<'a> {
         workflows: &'a mut Workflows,
     ) -> Self {
         Self { ctx, dispatch, workflows }
+    }
+
+    /// Take a machine's row into memory.
+    pub(crate) fn take_machine(&mut self, row: MachineRow) -> Result<(), EngineError> {
+        let machine = Arc::new(Machine::new(row, &self.ctx.registry)?);
+        let row = &machine.row;
+        self.workflows.revisions.insert((row.id, row.revision), machine.clone());
+        let latest = self.workflows.machines.get(&row.name);
+        if latest.is_none_or(|latest| latest.row.revision <= row.revision) {
+            self.ctx.starts.declared(&row.name);
+            self.workflows.machines.insert(row.name.clone(), machine.clone());
+        }
+        Ok(())
     }
 
     /// Let the timer ring when the next execution wants to go on.
@@ -268,7 +281,7 @@ impl Participant for WorkflowParticipant<'_> {
     }
 
     fn restore(&mut self) -> Result<(), StoreError> {
-        self.read().map_err(|error| match error {
+        restore::read(self).map_err(|error| match error {
             EngineError::Store(error) => error,
             error => StoreError::Corrupt(error.to_string()),
         })

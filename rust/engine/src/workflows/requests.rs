@@ -6,12 +6,13 @@ use forebay_core::workflow::machine::{unpack, Data, ErrorDetails, Fact, Refused,
 
 use serde_json::json as object;
 
+use crate::api::map_run::{MapResults, MapRunNamed};
 use crate::api::notes::Annotate;
 use crate::api::workflow::{
-    ActivityNamed, DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion,
+    ActivityNamed, Declare, DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion,
     DurableCallback, DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, GetActivityTask,
-    History, HistoryPage, Kind, List, MapResults, Named, PublishWorkflow, Start, StartMany, Started, Status, Stop,
-    TaskCall, TaskFailed, TaskHeartbeat, TaskSucceeded,
+    History, HistoryPage, Kind, List, Named, PublishWorkflow, Revision, Start, StartMany, Started, Status, Stop,
+    TaskCall, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
@@ -27,7 +28,9 @@ use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::versions::Chosen;
-use crate::workflows::{activities, children, durable, express, outside, redrive, supported, throttle, versions};
+use crate::workflows::{
+    activities, children, durable, express, machines, map_runs, outside, redrive, supported, throttle, versions,
+};
 use crate::workflows::{Machine, WorkflowRoom};
 
 /// Most items of a page. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html>
@@ -318,6 +321,38 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn map_run_results(&mut self, asked: MapResults) -> Result<Done, EngineError> {
         children::map_run_results(self, &asked)
+    }
+
+    pub(crate) fn workflow_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
+        machines::workflow_declare(self, asked)
+    }
+
+    pub(crate) fn workflow_annotate(&mut self, asked: Annotate) -> Result<Done, EngineError> {
+        machines::workflow_annotate(self, asked)
+    }
+
+    pub(crate) fn workflow_delete(&mut self, asked: Named) -> Result<Done, EngineError> {
+        machines::workflow_delete(self, &asked)
+    }
+
+    pub(crate) fn workflow_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        Ok(machines::workflow_list(self))
+    }
+
+    pub(crate) fn workflow_describe(&mut self, asked: Revision) -> Result<Done, EngineError> {
+        machines::workflow_describe(self, &asked)
+    }
+
+    pub(crate) fn workflow_validate(&mut self, asked: Validate) -> Result<Done, EngineError> {
+        Ok(machines::workflow_validate(self, &asked))
+    }
+
+    pub(crate) fn map_run_list(&mut self, asked: ExecutionNamed) -> Result<Done, EngineError> {
+        map_runs::map_run_list(self, &asked)
+    }
+
+    pub(crate) fn map_run_describe(&mut self, asked: MapRunNamed) -> Result<Done, EngineError> {
+        map_runs::map_run_describe(self, &asked)
     }
 
     pub(crate) fn workflow_publish(&mut self, asked: PublishWorkflow) -> Result<Done, EngineError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_core::durable::Durable;
-use forebay_core::workflow::machine::{Execution, FrameId, TaskId, Text};
+use forebay_core::workflow::machine::{Execution, FrameId, MapRun, TaskId, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::api::notes::Notes;
@@ -113,6 +113,9 @@ pub(crate) struct ExecutionRow {
     pub(crate) redrive_count: u32,
     #[serde(default)]
     pub(crate) redriven_ms: Option<u64>,
+    /// Runs of its distributed Maps, once it is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) map_runs: Vec<MapRun>,
 }
 
 /// The task that waits for an execution's end.

@@ -207,6 +207,7 @@ impl WorkflowRoom<'_> {
             trace,
             redrive_count: 0,
             redriven_ms: None,
+            map_runs: Vec::new(),
         };
         let execution = Execution::new(&machine.definition, identity, input, now_ms);
         Run {
@@ -261,6 +262,7 @@ impl WorkflowRoom<'_> {
         let details = details.unwrap_or_default().shortened();
         (run.row.status, run.row.stopped_ms) = (status, Some(now_ms));
         (run.row.error, run.row.cause) = (details.error, details.cause);
+        run.row.map_runs = run.execution.map_runs();
         if let Some((child, outcome)) = child.zip(told) {
             children::tell_parent(self, id, child, outcome);
             return;

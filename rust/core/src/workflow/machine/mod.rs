@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 
 pub use context::Identity;
 pub use data::{Data, DataError, Text, DATA_MAX};
-pub use frame::{Child, Counts, FrameId, ReadRequest, TaskId, Tolerated, WriteRequest};
+pub use frame::{Child, Counts, FrameId, MapRun, MapRunStatus, ReadRequest, TaskId, Tolerated, WriteRequest};
 pub use map::{INLINE_ITEMS_MAX, ITERATIONS_MAX};
 pub use packed::{pack, unpack};
 pub use run::{CHILDREN_DEFAULT, CHILDREN_MAX, ITEMS_MAX, PAGE_MAX, SPAWN_MAX};
@@ -198,6 +198,9 @@ pub struct Execution {
     stopped_ms: u64,
     redrive_count: u32,
     redriven_ms: u64,
+    /// Runs of distributed Maps that have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ended_runs: Vec<MapRun>,
 }
 
 /// What one fact brings about.
@@ -260,6 +263,7 @@ impl Execution {
             stopped_ms: 0,
             redrive_count: 0,
             redriven_ms: 0,
+            ended_runs: Vec::new(),
         }
     }
 
@@ -271,15 +275,6 @@ impl Execution {
     /// Its input.
     pub fn input(&self) -> &Data {
         &self.input
-    }
-
-    /// Share what was written several times: a frame often has the execution's own input.
-    pub fn share_input(&mut self) {
-        for frame in self.frames.values_mut() {
-            if frame.input.text() == self.input.text() {
-                frame.input = self.input.clone();
-            }
-        }
     }
 
     /// How it ended, once it has.

@@ -7,7 +7,7 @@ use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use serde_json::{json, Value as Json};
 
-use crate::aws::call::{unavailable, Call};
+use crate::aws::call::{ended, unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::services::events::settings;
 use crate::aws::services::page::{page, Token};
@@ -16,8 +16,8 @@ use crate::aws::services::states_activities::{
     notes_of_tags, send_task_failure, send_task_heartbeat, send_task_success, tag_resource, untag_resource,
 };
 use crate::aws::services::states_executions::{
-    describe_execution, describe_state_machine_for_execution, get_execution_history, list_executions,
-    redrive_execution, start_execution, start_sync_execution, stop_execution,
+    describe_execution, describe_map_run, describe_state_machine_for_execution, get_execution_history, list_executions,
+    list_map_runs, redrive_execution, start_execution, start_sync_execution, stop_execution,
 };
 use crate::aws::services::states_logging::{described_logging, Logging};
 use crate::aws::services::states_test::test_state;
@@ -52,6 +52,8 @@ super::operations! {
     GetExecutionHistory => get_execution_history,
     StopExecution => stop_execution,
     RedriveExecution => redrive_execution,
+    ListMapRuns => list_map_runs,
+    DescribeMapRun => describe_map_run,
     CreateActivity => create_activity,
     DescribeActivity => describe_activity,
     ListActivities => list_activities,
@@ -67,8 +69,9 @@ super::operations! {
 
 /// Items of a page, where nothing is said.
 const PAGE: i64 = 100;
-/// Executions that are asked for at once to stop them.
+/// Executions that are stopped at once, and how often more of them are looked for.
 const STOPPED_AT_ONCE: usize = 1_000;
+const PASSES_MAX: usize = 1_000;
 
 /// The engine's refusals begin with AWS's words for them: `Invalid Token: '…'`.
 const WORDS: [(&str, &str); 16] = [
@@ -421,24 +424,35 @@ async fn list_state_machines(call: &Call<'_>) -> Result<Value, Fault> {
 /// Executions that run are stopped. A machine that is not there is gone already.
 async fn delete_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
     let MachineArn { name, .. } = call.machine()?;
-    loop {
+    for _ in 0..PASSES_MAX {
         match call.ask(Request::WorkflowDelete(Named { name: name.clone() })).await {
             Ok(_) | Err(EngineError::NotFound(_)) => return Ok(Value::structure()),
-            Err(EngineError::Conflict(_)) => {}
+            Err(EngineError::Conflict(_)) => stop_some(call, &name).await?,
             Err(error) => return Err(fault(error)),
         }
-        let running = json!({"workflow": name, "status": "RUNNING", "limit": STOPPED_AT_ONCE});
-        let listed = call.ask(Request::ExecutionList(settings(running)?)).await.map_err(fault)?;
-        let executions = listed["executions"].as_array().into_iter().flatten();
-        let stops: Vec<_> = executions
-            .filter_map(|one| settings(json!({"workflow": name, "name": one["name"]})).ok())
-            .map(|stop| call.begin(Request::ExecutionStop(stop)))
-            .collect();
-        for stop in stops {
-            // One that has ended meanwhile need not be stopped.
-            let _ended = crate::aws::call::ended(stop).await;
+    }
+    Err(Fault::new(
+        "StateMachineDeleting",
+        format!("State Machine Deleting: '{}'", call.states_arn("stateMachine", &name)),
+    ))
+}
+
+/// Stop a page of the executions that run.
+async fn stop_some(call: &Call<'_>, name: &str) -> Result<(), Fault> {
+    let running = json!({"workflow": name, "status": "RUNNING", "limit": STOPPED_AT_ONCE});
+    let listed = call.ask(Request::ExecutionList(settings(running)?)).await.map_err(fault)?;
+    let mut stops = Vec::new();
+    for execution in listed["executions"].as_array().into_iter().flatten() {
+        let stop = settings(json!({"workflow": name, "name": execution["name"]}))?;
+        stops.push(call.begin(Request::ExecutionStop(stop)));
+    }
+    for stop in stops {
+        match ended(stop).await {
+            Ok(_) | Err(EngineError::NotFound(_)) => {}
+            Err(error) => return Err(fault(error)),
         }
     }
+    Ok(())
 }
 
 async fn validate_state_machine_definition(call: &Call<'_>) -> Result<Value, Fault> {

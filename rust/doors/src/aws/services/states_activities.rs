@@ -23,13 +23,11 @@ const NOTE_TAG: &str = "tag:";
 /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_TagResource.html>
 const TAGS_MAX: usize = 50;
 
-impl Call<'_> {
-    /// The activity that the input names.
-    fn activity(&self) -> Result<ActivityNamed, Fault> {
-        let arn = self.input.needed("activityArn");
-        let (_, name) = self.states_resource(arn, &["activity"])?.ok_or_else(|| no_activity(arn))?;
-        Ok(ActivityNamed { name: name.to_owned() })
-    }
+/// The activity that the input names.
+fn named_activity(call: &Call<'_>) -> Result<ActivityNamed, Fault> {
+    let arn = call.input.needed("activityArn");
+    let (_, name) = call.states_resource(arn, &["activity"])?.ok_or_else(|| no_activity(arn))?;
+    Ok(ActivityNamed { name: name.to_owned() })
 }
 
 fn no_activity(arn: &str) -> Fault {
@@ -65,7 +63,7 @@ pub(super) async fn create_activity(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 pub(super) async fn describe_activity(call: &Call<'_>) -> Result<Value, Fault> {
-    let activity = call.ask(Request::ActivityDescribe(call.activity()?)).await;
+    let activity = call.ask(Request::ActivityDescribe(named_activity(call)?)).await;
     let activity = activity.map_err(|error| activity_fault(call, error))?;
     let encryption = Value::structure().with("type", "AWS_OWNED_KEY");
     Ok(shown(&activity).with("name", activity["name"].as_str()).with("encryptionConfiguration", encryption))
@@ -83,7 +81,7 @@ pub(super) async fn list_activities(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// An activity that is not there is gone already.
 pub(super) async fn delete_activity(call: &Call<'_>) -> Result<Value, Fault> {
-    match call.ask(Request::ActivityDelete(call.activity()?)).await {
+    match call.ask(Request::ActivityDelete(named_activity(call)?)).await {
         Ok(_) | Err(EngineError::NotFound(_)) => Ok(Value::structure()),
         Err(error) => Err(fault(error)),
     }
@@ -91,7 +89,7 @@ pub(super) async fn delete_activity(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// Without a task in time, the answer has neither a token nor an input.
 pub(super) async fn get_activity_task(call: &Call<'_>) -> Result<Value, Fault> {
-    let ActivityNamed { name } = call.activity()?;
+    let ActivityNamed { name } = named_activity(call)?;
     let worker = call.input.text("workerName").map(str::to_owned);
     let task = call.ask(Request::ActivityGetTask(GetActivityTask { name, worker, wait_ms: WAIT_MS })).await;
     let task = task.map_err(|error| activity_fault(call, error))?;

@@ -1,5 +1,6 @@
 //! Step Functions: executions of state machines.
 
+use forebay_engine::api::map_run::MapRunNamed;
 use forebay_engine::api::workflow::{ExecutionNamed, History, List, Start, Stop};
 use forebay_engine::api::Request;
 use serde_json::{json, Value as Json};
@@ -8,6 +9,7 @@ use crate::aws::call::Call;
 use crate::aws::fault::Fault;
 use crate::aws::model::{Kind, Model, Shape};
 use crate::aws::services::events::settings;
+use crate::aws::services::page::{page, Token};
 use crate::aws::services::states::{
     bad_token, described, fault, machine_fault, no_machine, revision_id, time, without, MachineArn,
 };
@@ -22,25 +24,23 @@ const PAGE_MAX: usize = 1_000;
 const BILLED_MS: u64 = 100;
 const BILLED_MB: i64 = 64;
 
-impl Call<'_> {
-    /// The execution that the input names. Express executions have no history, and are not described.
-    fn execution(&self) -> Result<ExecutionNamed, Fault> {
-        self.execution_of(self.input.needed("executionArn"), &["execution"])
-    }
+/// The execution that the input names. Express executions have no history, and are not described.
+fn named_execution(call: &Call<'_>) -> Result<ExecutionNamed, Fault> {
+    call.execution_of(call.input.needed("executionArn"), &["execution"])
+}
 
-    fn start(&self, machine: &MachineArn) -> Result<Start, Fault> {
-        let trace = self.input.text("traceHeader").and_then(trace_context);
-        settings(json!({
-            "workflow": machine.text(),
-            "name": self.input.text("name"),
-            "input": self.input.text("input").unwrap_or("{}"),
-            "trace": trace,
-        }))
-    }
+fn start(call: &Call<'_>, machine: &MachineArn) -> Result<Start, Fault> {
+    let trace = call.input.text("traceHeader").and_then(trace_context);
+    settings(json!({
+        "workflow": machine.text(),
+        "name": call.input.text("name"),
+        "input": call.input.text("input").unwrap_or("{}"),
+        "trace": trace,
+    }))
+}
 
-    fn included(&self) -> bool {
-        self.input.text("includedData") != Some("METADATA_ONLY")
-    }
+fn is_included(call: &Call<'_>) -> bool {
+    call.input.text("includedData") != Some("METADATA_ONLY")
 }
 
 /// An X-Ray header as W3C's `traceparent`; `None`: it names no trace.
@@ -56,21 +56,21 @@ fn trace_context(header: &str) -> Option<String> {
 }
 
 pub(super) async fn start_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let start = call.start(&call.machine()?)?;
+    let start = start(call, &call.machine()?)?;
     let started = call.ask(Request::ExecutionStart(start)).await;
     let started = started.map_err(|error| machine_fault(call.input.needed("stateMachineArn"), error))?;
     Ok(Value::structure().with("executionArn", started["arn"].as_str()).with("startDate", time(&started["started_ms"])))
 }
 
 pub(super) async fn start_sync_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let start = call.start(&call.machine()?)?;
+    let start = start(call, &call.machine()?)?;
     let ended = call.ask(Request::ExecutionStartSync(start)).await;
     let ended = ended.map_err(|error| machine_fault(call.input.needed("stateMachineArn"), error))?;
     let took_ms = ended["stopped_ms"].as_u64().zip(ended["started_ms"].as_u64()).map_or(0, |(end, start)| end - start);
     let billed = Value::structure()
         .with("billedMemoryUsedInMB", BILLED_MB)
         .with("billedDurationInMilliseconds", (took_ms.div_ceil(BILLED_MS).max(1) * BILLED_MS) as i64);
-    let included = || Value::structure().with("included", call.included());
+    let included = || Value::structure().with("included", is_included(call));
     let status = if ended["status"] == "ABORTED" { "FAILED" } else { ended["status"].as_str().unwrap_or_default() };
     let told = Value::structure()
         .with("executionArn", ended["arn"].as_str())
@@ -108,8 +108,8 @@ fn listed(call: &Call<'_>, given: &Json) -> Value {
 }
 
 pub(super) async fn describe_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = call.ask(Request::ExecutionDescribe(call.execution()?)).await.map_err(fault)?;
-    let included = || Value::structure().with("included", call.included());
+    let given = call.ask(Request::ExecutionDescribe(named_execution(call)?)).await.map_err(fault)?;
+    let included = || Value::structure().with("included", is_included(call));
     let (status, output) = (given["status"].as_str().unwrap_or_default(), given["output"].as_str());
     let is_redrivable = !matches!(status, "RUNNING" | "SUCCEEDED");
     let reason = (!is_redrivable).then(|| format!("Execution is {status} and cannot be redriven"));
@@ -126,7 +126,7 @@ pub(super) async fn describe_execution(call: &Call<'_>) -> Result<Value, Fault> 
 }
 
 pub(super) async fn describe_state_machine_for_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = call.ask(Request::ExecutionDescribe(call.execution()?)).await.map_err(fault)?;
+    let given = call.ask(Request::ExecutionDescribe(named_execution(call)?)).await.map_err(fault)?;
     let workflow = given["workflow"].as_str().unwrap_or_default().to_owned();
     let machine = call.described_machine(workflow, given["revision"].as_u64().map(|revision| revision as u32)).await?;
     let told = described(&machine).with("updateDate", time(&machine["updated_ms"]));
@@ -199,7 +199,7 @@ pub(super) fn shaped(model: &Model, shape: &Shape, given: &Json) -> Value {
 }
 
 pub(super) async fn get_execution_history(call: &Call<'_>) -> Result<Value, Fault> {
-    let ExecutionNamed { workflow, name } = call.execution()?;
+    let ExecutionNamed { workflow, name } = named_execution(call)?;
     let without_data = call.input.flag("includeExecutionData") == Some(false);
     let is_reversed = call.input.flag("reverseOrder").unwrap_or(false);
     let limit = call.most();
@@ -233,6 +233,57 @@ pub(super) async fn get_execution_history(call: &Call<'_>) -> Result<Value, Faul
     Ok(Value::structure().with("events", events).with("nextToken", next))
 }
 
+/// The execution's runs of distributed Maps.
+pub(super) async fn list_map_runs(call: &Call<'_>) -> Result<Value, Fault> {
+    let told = call.ask(Request::MapRunList(named_execution(call)?)).await.map_err(fault)?;
+    let mut runs: Vec<&Json> = told["map_runs"].as_array().into_iter().flatten().collect();
+    runs.sort_by_key(|run| run["arn"].as_str().unwrap_or_default().to_owned());
+    let from = Token::read(call.input.text("nextToken")).ok_or_else(bad_token)?;
+    let (runs, next) = page(runs, call.most(), from, |run| run["arn"].as_str().unwrap_or_default());
+    let shown = |run: &&Json| {
+        Value::structure()
+            .with("executionArn", run["execution_arn"].as_str())
+            .with("mapRunArn", run["arn"].as_str())
+            .with("stateMachineArn", run["workflow_arn"].as_str())
+            .with("startDate", time(&run["started_ms"]))
+            .with("stopDate", time(&run["stopped_ms"]))
+    };
+    Ok(Value::structure().with("mapRuns", runs.iter().map(shown).collect::<Vec<Value>>()).with("nextToken", next))
+}
+
+pub(super) async fn describe_map_run(call: &Call<'_>) -> Result<Value, Fault> {
+    let arn = call.input.needed("mapRunArn");
+    call.states_resource(arn, &["mapRun"])?;
+    let run = call.ask(Request::MapRunDescribe(MapRunNamed { arn: arn.to_owned() })).await.map_err(fault)?;
+    let number = |name: &str| run[name].as_i64().unwrap_or_default();
+    let kinds = ["pending", "running", "succeeded", "failed", "timed_out", "aborted"];
+    let total: i64 = kinds.iter().map(|kind| number(kind)).sum();
+    // A child has one item unless items are put together: then children are counted, here and there.
+    let counts = || {
+        Value::structure()
+            .with("pending", number("pending"))
+            .with("running", number("running"))
+            .with("succeeded", number("succeeded"))
+            .with("failed", number("failed"))
+            .with("timedOut", number("timed_out"))
+            .with("aborted", number("aborted"))
+            .with("total", total)
+            .with("resultsWritten", if run["status"] == "SUCCEEDED" { number("succeeded") } else { 0 })
+    };
+    Ok(Value::structure()
+        .with("mapRunArn", arn)
+        .with("executionArn", run["execution_arn"].as_str())
+        .with("status", run["status"].as_str())
+        .with("startDate", time(&run["started_ms"]))
+        .with("stopDate", time(&run["stopped_ms"]))
+        .with("maxConcurrency", number("max_concurrency"))
+        .with("toleratedFailurePercentage", Value::Double(run["tolerated_failure_percentage"].as_f64().unwrap_or(0.0)))
+        .with("toleratedFailureCount", number("tolerated_failure_count"))
+        .with("itemCounts", counts())
+        .with("executionCounts", counts())
+        .with("redriveCount", number("redrive_count")))
+}
+
 /// A value of one of Step Functions' shapes out of JSON.
 pub(super) fn named(shape: &str, given: &Json) -> Value {
     let service = super::SERVICES.iter().find(|service| service.model().signing_name == "states");
@@ -242,7 +293,7 @@ pub(super) fn named(shape: &str, given: &Json) -> Value {
 }
 
 pub(super) async fn stop_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let ExecutionNamed { workflow, name } = call.execution()?;
+    let ExecutionNamed { workflow, name } = named_execution(call)?;
     let text = |name: &str| call.input.text(name).map(str::to_owned);
     let stop = Stop { workflow, name, error: text("error"), cause: text("cause") };
     let stopped = call.ask(Request::ExecutionStop(stop)).await.map_err(fault)?;
@@ -250,6 +301,6 @@ pub(super) async fn stop_execution(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 pub(super) async fn redrive_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let redriven = call.ask(Request::ExecutionRedrive(call.execution()?)).await.map_err(fault)?;
+    let redriven = call.ask(Request::ExecutionRedrive(named_execution(call)?)).await.map_err(fault)?;
     Ok(Value::structure().with("redriveDate", time(&redriven["redriven_ms"])))
 }
