@@ -15,7 +15,7 @@ from event_calls import ACCOUNT, REGION, fits
 ARN = f"arn:aws:states:{REGION}:{ACCOUNT}"
 GROUP = "log-group"
 ANY = (
-    "snf_role_arn|sfn_role_arn|activity_arn|activity_name|creation-date|datetime|start-date|start-time|stop-date|timestamp|date|"
+    "snf_role_arn|sfn_role_arn|entered-time|activity_arn|activity_name|creation-date|datetime|start-date|start-time|stop-date|timestamp|date|"
     "sqs_queue_url|state_machine_alias_name|sm_nonexistent_arn|invalid_execution_arn|log_group_name|requestId|RequestId|"
     "x-amzn-RequestId|X-Amzn-Trace-Id"
 )
@@ -40,8 +40,13 @@ def wanted(value, name=""):
         return {key: wanted(one, key) for key, one in value.items() if key not in left_out}
     if isinstance(value, list):
         return [wanted(one) for one in value]
+    if isinstance(value, str) and value.startswith('{"errorMessage"'):
+        error = json.loads(value)  # its stack is that of the function that was recorded
+        return {name: error[name] for name in ("errorMessage", "errorType")}
+    if isinstance(value, str) and re.fullmatch(ANY, value):
+        return "timestamp"  # which `fits` takes for anything
     if isinstance(value, str):
-        return re.sub(rf"(?<![\w-])({ANY})(?![\w-])", "<any>", value)
+        return re.sub(rf"(?<![\w<-])({ANY})(?![\w>-])", "<any>", value)
     return value
 
 
@@ -170,6 +175,8 @@ class Player:
         name = params.get("name", "")
         if name.startswith("statemachine_create_and_record_execution"):
             params["name"] = f"{name}_{number}"
+        if params.get("roleArn"):
+            params["roleArn"] = f"arn:aws:iam::{ACCOUNT}:role/recorded"
         if "loggingConfiguration" in params:
             params["loggingConfiguration"] = self.logging(number, step)
         if isinstance(params.get("tags"), list):
@@ -202,7 +209,7 @@ class Player:
         return {"level": level, "includeExecutionData": with_data, "destinations": [destination]}
 
     def tags(self, number, step, given):
-        if "error" in step:
+        if "error" in step and "tags[0].value" in error_of(step)["Message"]:
             return [{"key": "key1", "value": None}]
         later = [one["answer"]["tags"] for one in self.steps[number:] if one["operation"] == "list_tags_for_resource"]
         told = later[0] if later and later[0] else [{"key": "key1", "value": "value1"}]
@@ -214,8 +221,12 @@ class Player:
         version = max(1, sum(1 for one in self.steps[:number] if one["params"].get("publish")))
         items = [{"stateMachineVersionArn": f"{machine}:{version - at}", "weight": 100 // count} for at in range(count)]
         message = error_of(step)["Message"] if "error" in step else ""
-        if count == 3:
-            items = [{"stateMachineVersionArn": f"{machine}:{at}", "weight": 50} for at in (1, 2, 3)]
+        if count > 2:
+            weights = re.findall(r"weight=(\d+)", message)
+            items = [
+                {"stateMachineVersionArn": f"{machine}:{at}", "weight": int(weight)}
+                for at, weight in enumerate(weights, 1)
+            ]
         received = re.search(r"Received: \[(.*)\]", message)
         if received and "Sum" in message:
             for item, weight in zip(items, received[1].split(", "), strict=True):

@@ -1,7 +1,7 @@
 """Recorded scenarios of Step Functions, carried out by boto3: what AWS answered is answered over the wire."""
 
+import asyncio
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,10 +30,10 @@ def make_app(trace):
         options = {"endpoint_url": served_at["url"], "region_name": REGION}
         return boto3.client(service, aws_access_key_id="forebay", aws_secret_access_key="forebay", **options)
 
-    @app.function(name="function-0")
-    def function(event, _context):
+    @app.function(name="function-0", timeout=30)
+    async def function(event, _context):
         if "delegate_timeout" in trace["id"]:
-            time.sleep(6)
+            await asyncio.sleep(6)
         if "retry" in trace["id"].lower():
             message = "Some exception was raised."
             raise Exception(message)  # noqa: TRY002 - as the recorded function did

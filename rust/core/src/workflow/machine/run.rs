@@ -426,22 +426,27 @@ impl Execution {
 
     /// Give up the run of a state that is given up.
     pub(super) fn give_up_run(&mut self, turn: &mut Turn<'_>, id: FrameId) {
-        let is_open = self.run_mut(id).is_some_and(|run| !run.has_failed);
+        let open = self.run_mut(id).filter(|run| !run.has_failed).map(|run| run.arn.clone());
         self.abort_run(turn, id);
-        if is_open {
+        // The last state of a flow keeps its run, which has ended.
+        if open.is_some_and(|arn| !self.has_ended(&arn)) {
             self.run_ended(turn, id, MapRunStatus::Aborted);
         }
+    }
+
+    fn has_ended(&self, arn: &str) -> bool {
+        self.ended_runs.iter().any(|ended| ended.arn == arn)
     }
 
     /// Runs of distributed Maps, those that have ended first.
     pub fn map_runs(&self) -> Vec<MapRun> {
         let open = self.frames.values().filter_map(|frame| match &frame.step {
-            Step::Run(run) if !run.has_failed => Some(run.told(MapRunStatus::Running, None)),
+            Step::Run(run) if !run.has_failed && !self.has_ended(&run.arn) => {
+                Some(run.told(MapRunStatus::Running, None))
+            }
             _ => None,
         });
-        let open: Vec<MapRun> = open.collect();
-        let ended = self.ended_runs.iter().filter(|ended| open.iter().all(|open| open.arn != ended.arn));
-        ended.cloned().chain(open.iter().cloned()).collect()
+        self.ended_runs.iter().cloned().chain(open).collect()
     }
 
     /// Give up the children that run; a redrive starts them once more.
@@ -473,6 +478,7 @@ impl Execution {
         run.counts = Counts { started: run.counts.started, succeeded: run.counts.succeeded, ..Counts::default() };
         run.open.extend(again.iter().cloned());
         let (arn, count) = (run.arn.clone(), run.redrive_count);
+        self.ended_runs.retain(|ended| ended.arn != arn);
         let redriven = self.record(turn, event, || EventKind::MapRunRedriven(arn, count));
         if let Some(run) = self.run_mut(id) {
             run.started = redriven;

@@ -3,6 +3,7 @@
 use forebay_engine::api::map_run::MapRunNamed;
 use forebay_engine::api::workflow::{ExecutionNamed, History, List, Start, Stop};
 use forebay_engine::api::Request;
+use forebay_engine::base::error::EngineError;
 use serde_json::{json, Value as Json};
 
 use crate::aws::call::Call;
@@ -27,6 +28,17 @@ const BILLED_MB: i64 = 64;
 /// The execution that the input names. Express executions have no history, and are not described.
 fn named_execution(call: &Call<'_>) -> Result<ExecutionNamed, Fault> {
     call.execution_of(call.input.needed("executionArn"), &["execution"])
+}
+
+/// The same where the execution, or its machine, is missing: AWS's text has its ARN.
+fn execution_fault(call: &Call<'_>, error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(_) => {
+            let arn = call.input.needed("executionArn");
+            Fault::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"))
+        }
+        error => fault(error),
+    }
 }
 
 fn start(call: &Call<'_>, machine: &MachineArn) -> Result<Start, Fault> {
@@ -108,7 +120,10 @@ fn listed(call: &Call<'_>, given: &Json) -> Value {
 }
 
 pub(super) async fn describe_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = call.ask(Request::ExecutionDescribe(named_execution(call)?)).await.map_err(fault)?;
+    let given = call
+        .ask(Request::ExecutionDescribe(named_execution(call)?))
+        .await
+        .map_err(|error| execution_fault(call, error))?;
     let included = || Value::structure().with("included", is_included(call));
     let (status, output) = (given["status"].as_str().unwrap_or_default(), given["output"].as_str());
     let is_redrivable = !matches!(status, "RUNNING" | "SUCCEEDED");
@@ -126,7 +141,10 @@ pub(super) async fn describe_execution(call: &Call<'_>) -> Result<Value, Fault> 
 }
 
 pub(super) async fn describe_state_machine_for_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = call.ask(Request::ExecutionDescribe(named_execution(call)?)).await.map_err(fault)?;
+    let given = call
+        .ask(Request::ExecutionDescribe(named_execution(call)?))
+        .await
+        .map_err(|error| execution_fault(call, error))?;
     let workflow = given["workflow"].as_str().unwrap_or_default().to_owned();
     let machine = call.described_machine(workflow, given["revision"].as_u64().map(|revision| revision as u32)).await?;
     let told = described(&machine).with("updateDate", time(&machine["updated_ms"]));
@@ -208,7 +226,7 @@ pub(super) async fn get_execution_history(call: &Call<'_>) -> Result<Value, Faul
         let history: Result<History, Fault> = settings(
             json!({"workflow": workflow, "name": name, "limit": limit, "after": after, "without_data": without_data}),
         );
-        async move { call.ask(Request::ExecutionHistory(history?)).await.map_err(fault) }
+        async move { call.ask(Request::ExecutionHistory(history?)).await.map_err(|error| execution_fault(call, error)) }
     };
     let (events, next) = if is_reversed {
         let (mut events, mut next) = (Vec::new(), None);
@@ -235,7 +253,8 @@ pub(super) async fn get_execution_history(call: &Call<'_>) -> Result<Value, Faul
 
 /// The execution's runs of distributed Maps.
 pub(super) async fn list_map_runs(call: &Call<'_>) -> Result<Value, Fault> {
-    let told = call.ask(Request::MapRunList(named_execution(call)?)).await.map_err(fault)?;
+    let told =
+        call.ask(Request::MapRunList(named_execution(call)?)).await.map_err(|error| execution_fault(call, error))?;
     let mut runs: Vec<&Json> = told["map_runs"].as_array().into_iter().flatten().collect();
     runs.sort_by_key(|run| run["arn"].as_str().unwrap_or_default().to_owned());
     let from = Token::read(call.input.text("nextToken")).ok_or_else(bad_token)?;
@@ -296,11 +315,14 @@ pub(super) async fn stop_execution(call: &Call<'_>) -> Result<Value, Fault> {
     let ExecutionNamed { workflow, name } = named_execution(call)?;
     let text = |name: &str| call.input.text(name).map(str::to_owned);
     let stop = Stop { workflow, name, error: text("error"), cause: text("cause") };
-    let stopped = call.ask(Request::ExecutionStop(stop)).await.map_err(fault)?;
+    let stopped = call.ask(Request::ExecutionStop(stop)).await.map_err(|error| execution_fault(call, error))?;
     Ok(Value::structure().with("stopDate", time(&stopped["stopped_ms"])))
 }
 
 pub(super) async fn redrive_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let redriven = call.ask(Request::ExecutionRedrive(named_execution(call)?)).await.map_err(fault)?;
+    let redriven = call
+        .ask(Request::ExecutionRedrive(named_execution(call)?))
+        .await
+        .map_err(|error| execution_fault(call, error))?;
     Ok(Value::structure().with("redriveDate", time(&redriven["redriven_ms"])))
 }
