@@ -21,7 +21,7 @@ ANY = (
 )
 """Words of recordings that stand for any text."""
 READS = ("describe", "list", "get")
-ENDS_S = 30
+ENDS_S = 60
 
 
 def plain(value):

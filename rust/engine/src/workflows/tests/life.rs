@@ -228,3 +228,19 @@ fn events_of_a_standard_workflow_are_logged_to_its_group() {
     engine.start("three", &json!({"n": 1})).unwrap();
     assert_eq!(engine.execution("three")["error"], "Broken");
 }
+
+#[test]
+fn a_child_that_is_over_at_once_is_told_of_after_its_start() {
+    // The end was brought first, and the history had no TaskSubmitted.
+    let mut engine = TestEngine::new();
+    engine.workflow("child", &json!({"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Broken"}}}));
+    let arn = engine.json("workflow.describe", &json!({"name": "child"}))["arn"].clone();
+    let resource = "arn:aws:states:::states:startExecution.sync";
+    let call = json!({"Type": "Task", "Resource": resource, "Parameters": {"StateMachineArn": arn}, "End": true});
+    engine.workflow("w", &json!({"StartAt": "Call", "States": {"Call": call}}));
+    engine.start("one", &json!({})).unwrap();
+    let history = engine.json("execution.history", &json!({"workflow": "w", "name": "one", "limit": 1_000}));
+    let events = history["events"].as_array().unwrap();
+    let kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!(kinds[4..], ["TaskSubmitted", "TaskFailed", "ExecutionFailed"]);
+}
