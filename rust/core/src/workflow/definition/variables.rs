@@ -94,7 +94,6 @@ fn words<'t>(text: &'t str, quotes: &[char]) -> Vec<Word<'t>> {
             Some(_) if skipped => skipped = false,
             Some(_) if character == '\\' => skipped = true,
             Some(begun) if character == begun => quote = None,
-            Some(_) => {}
             None if quotes.contains(&character) => quote = Some(character),
             None if character == '(' => {
                 let head = text[..at].trim_end();
@@ -115,7 +114,7 @@ fn words<'t>(text: &'t str, quotes: &[char]) -> Vec<Word<'t>> {
                     found.push(Word { name: text[begin..end].to_owned(), before, after, is_parameter: parameters });
                 }
             }
-            None => {}
+            _ => {}
         }
         before = Some(character);
     }

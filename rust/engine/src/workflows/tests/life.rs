@@ -207,7 +207,7 @@ fn a_task_that_a_full_disk_kept_from_a_worker_is_given_to_the_next() {
 
 #[test]
 fn events_of_a_standard_workflow_are_logged_to_its_group() {
-    let mut engine = TestEngine::new();
+    let engine = TestEngine::new();
     let machine = json!({"StartAt": "Fail", "States": {"Fail": {"Type": "Fail", "Error": "Broken"}}}).to_string();
     let declare = |level: &str| json!({"name": "w", "definition": machine, "log_level": level, "log_group": "g"});
     let refused = engine.asked("workflow.declare", &declare("ALL")).unwrap_err().to_string();
@@ -232,7 +232,7 @@ fn events_of_a_standard_workflow_are_logged_to_its_group() {
 #[test]
 fn a_child_that_is_over_at_once_is_told_of_after_its_start() {
     // The end was brought first, and the history had no TaskSubmitted.
-    let mut engine = TestEngine::new();
+    let engine = TestEngine::new();
     engine.workflow("child", &json!({"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Broken"}}}));
     let arn = engine.json("workflow.describe", &json!({"name": "child"}))["arn"].clone();
     let resource = "arn:aws:states:::states:startExecution.sync";
