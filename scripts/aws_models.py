@@ -78,8 +78,13 @@ SERVED = {
         ListScheduleGroups DeleteScheduleGroup TagResource UntagResource ListTagsForResource""",
     "secretsmanager/2017-10-17": "DescribeSecret GetSecretValue",
     "stepfunctions/2016-11-23": """
-        CreateStateMachine UpdateStateMachine DescribeStateMachine ListStateMachines ValidateStateMachineDefinition StartExecution
-        DescribeExecution ListExecutions GetExecutionHistory StopExecution SendTaskSuccess SendTaskFailure SendTaskHeartbeat""",
+        CreateStateMachine UpdateStateMachine DescribeStateMachine DescribeStateMachineForExecution ListStateMachines
+        DeleteStateMachine ValidateStateMachineDefinition TestState PublishStateMachineVersion ListStateMachineVersions
+        DeleteStateMachineVersion CreateStateMachineAlias DescribeStateMachineAlias UpdateStateMachineAlias
+        ListStateMachineAliases DeleteStateMachineAlias StartExecution StartSyncExecution DescribeExecution ListExecutions
+        GetExecutionHistory StopExecution RedriveExecution ListMapRuns DescribeMapRun CreateActivity DescribeActivity
+        ListActivities DeleteActivity GetActivityTask SendTaskSuccess SendTaskFailure SendTaskHeartbeat TagResource UntagResource
+        ListTagsForResource""",
     "schemas/2019-12-02": """
         CreateRegistry DescribeRegistry UpdateRegistry DeleteRegistry ListRegistries CreateSchema UpdateSchema DescribeSchema
         DeleteSchema DeleteSchemaVersion ListSchemas ListSchemaVersions SearchSchemas ExportSchema GetDiscoveredSchema
@@ -142,6 +147,13 @@ SQS_MAPS = {
     "TagMap": ("Tag", "Key", "Value"),
 }
 
+# The order in which the service's own messages list these texts, as recorded; the model has another one.
+ORDERS = {
+    "stepfunctions/2016-11-23": {
+        "ExecutionStatus": ["SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING"],
+    },
+}
+
 
 def plain(value: Any) -> Any:
     """Give a part of a model without prose and without what nobody reads."""
@@ -200,6 +212,9 @@ def table(service: str, served: list[str]) -> str:
     shapes = reached(model["shapes"], names)
     for name in LENIENT & set(shapes):
         del shapes[name]["enum"]
+    for name, texts in ORDERS.get(service, {}).items():
+        if name in shapes and set(shapes[name]["enum"]) == set(texts):
+            shapes[name]["enum"] = texts
     if service.startswith("sqs/"):
         named_for_query(shapes)
         for name, one in operations.items():

@@ -14,6 +14,8 @@ pub mod event;
 pub mod failure;
 pub mod function;
 pub mod gateway;
+pub mod logs;
+pub mod map_run;
 pub mod mapping;
 pub mod metrics;
 pub mod notes;
@@ -273,7 +275,9 @@ macro_rules! operations {
         /// List the workflows, without their definitions.
         "workflow.list" WorkflowList(Empty) -> Vec<workflow::Workflow>: state_machines.workflow_list now;
         /// Describe a workflow.
-        "workflow.describe" WorkflowDescribe(workflow::Named) -> workflow::Workflow: state_machines.workflow_describe now;
+        "workflow.describe" WorkflowDescribe(workflow::Revision) -> workflow::Workflow: state_machines.workflow_describe now;
+        /// Keep notes beside a workflow, or remove them.
+        "workflow.annotate" WorkflowAnnotate(notes::Annotate) -> workflow::Workflow: state_machines.workflow_annotate now;
         /// Find everything that is wrong with a definition.
         "workflow.validate" WorkflowValidate(workflow::Validate) -> workflow::Validated:
             state_machines.workflow_validate always;
@@ -301,7 +305,11 @@ macro_rules! operations {
         /// Say what the app's integrations call.
         "integration.declare" IntegrationDeclare(workflow::DeclareIntegrations) -> Empty: state_machines.integration_declare now;
         /// Give the results of a distributed Map's run.
-        "map_run.results" MapRunResults(workflow::MapResults) -> workflow::MapResultsPage: state_machines.map_run_results now;
+        "map_run.results" MapRunResults(map_run::MapResults) -> map_run::MapResultsPage: state_machines.map_run_results now;
+        /// List the runs of an execution's distributed Maps.
+        "map_run.list" MapRunList(workflow::ExecutionNamed) -> map_run::MapRuns: state_machines.map_run_list now;
+        /// Describe a run of a distributed Map.
+        "map_run.describe" MapRunDescribe(map_run::MapRunNamed) -> map_run::MapRun: state_machines.map_run_describe now;
         /// Start an execution. The same name and input again, while it runs, gives the same one.
         "execution.start" ExecutionStart(workflow::Start) -> workflow::Started: state_machines.execution_start later;
         /// Start several executions, each with a new UUID as its name.
@@ -333,11 +341,15 @@ macro_rules! operations {
         /// Describe an activity.
         "activity.describe" ActivityDescribe(workflow::ActivityNamed) -> workflow::Activity:
             state_machines.activity_describe now;
+        /// Keep notes beside an activity, or remove them.
+        "activity.annotate" ActivityAnnotate(notes::Annotate) -> workflow::Activity: state_machines.activity_annotate now;
         /// Delete an activity. Tasks that wait for a worker run into their timeouts.
         "activity.delete" ActivityDelete(workflow::ActivityNamed) -> Empty: state_machines.activity_delete now;
         /// Give a worker the oldest task of an activity; `null` when there was none in time.
         "activity.get_task" ActivityGetTask(workflow::GetActivityTask) -> Option<workflow::ActivityTask>:
             state_machines.activity_get_task later;
+        /// Call what a task would call, in an Express execution of its own, and give that one's end: for tests of states.
+        "task.call" TaskCall(workflow::TaskCall) -> workflow::Execution: state_machines.task_call later;
         /// Tell a task that waits for its token that it has succeeded.
         "task.succeed" TaskSucceed(workflow::TaskSucceeded) -> Empty: state_machines.task_succeed later;
         /// Tell a task that waits for its token that it has failed.

@@ -31,6 +31,11 @@ mod sqs_attributes;
 mod sqs_messages;
 mod sqs_permissions;
 mod states;
+mod states_activities;
+mod states_executions;
+mod states_logging;
+mod states_test;
+mod states_versions;
 mod sts;
 
 use std::sync::OnceLock;
