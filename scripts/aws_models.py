@@ -81,6 +81,15 @@ SERVED = {
         CreateLogGroup DeleteLogGroup DescribeLogGroups PutRetentionPolicy DeleteRetentionPolicy CreateLogStream DeleteLogStream
         DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents""",
     "cloudwatch/2010-08-01": "PutMetricData GetMetricData GetMetricStatistics ListMetrics",
+    "cloudformation/2010-05-15": """
+        CreateChangeSet CreateStack DeleteChangeSet DeleteStack DescribeChangeSet DescribeStackEvents DescribeStackResource
+        DescribeStackResources DescribeStacks ExecuteChangeSet GetTemplate GetTemplateSummary ListExports ListStackResources
+        ListStacks UpdateStack ValidateTemplate""",
+    "s3/2006-03-01": """
+        AbortMultipartUpload CompleteMultipartUpload CreateMultipartUpload DeleteObject GetObject HeadBucket HeadObject PutObject
+        UploadPart""",
+    "ssm/2014-11-06": "GetParameter GetParameters GetParametersByPath",
+    "secretsmanager/2017-10-17": "DescribeSecret GetSecretValue",
 }
 
 # SQS's model says no more how the query protocol names things: these are the names of API version 2012-11-05.

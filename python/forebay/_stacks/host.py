@@ -17,10 +17,13 @@ from forebay._sam import secret
 from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
 from forebay._stacks import service as stacks
 from forebay._stacks.artifacts import Artifacts
+from forebay._stacks.buckets import Buckets
 from forebay._stacks.functions import Deployed
+from forebay._stacks.kind import Request
 from forebay._stacks.operation import revealed
 from forebay._stacks.service import Asked, Service
 from forebay._stacks.store import FILE, StackStore
+from forebay._stacks.wire import Wire
 from forebay._wire import payload
 from forebay.errors import ForebayError, InvalidParameterValue
 
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
     from forebay._app.deployed import Registers
     from forebay._stacks.assembly import Declaration
-    from forebay._stacks.kind import Request
     from forebay._stacks.service import Place
 
 log = logging.getLogger("forebay.stacks")
@@ -79,15 +81,18 @@ class AppTarget:
 
     is_live = True
 
-    def __init__(self, app: Registers, artifacts: Artifacts, place: Place, more: dict[str, str]) -> None:
+    def __init__(self, app: Registers, store: Path, place: Place, more: dict[str, str]) -> None:
         """Deploy into an app; `more` are variables that each function gets unless it has them."""
         self._app = app
-        self._artifacts = artifacts
+        self._artifacts = Artifacts(store)
+        self._buckets = Buckets(store)
         self._place = place
         self._more = more
 
     async def request(self, request: Request) -> Any:
-        """Ask the engine."""
+        """Ask the engine; buckets are directories of the store."""
+        if request.verb.startswith("bucket."):
+            return self._buckets.carry_out(request)
         return payload.loads(await self._app.request(request.verb, request.fields))
 
     async def register(self, function: Deployed) -> None:
@@ -115,6 +120,7 @@ class Host:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clients = 0
         self._busy = asyncio.Lock()
+        self._wire = Wire(self._kept, store, self._begin)
         self._server: asyncio.Server | None = None
 
     # --- what an app asks of it
@@ -124,7 +130,7 @@ class Host:
 
         What cannot be declared is logged: the app and its other stacks run on.
         """
-        self._target = target = AppTarget(app, Artifacts(self._directory), self._place, self._more)
+        self._target = target = AppTarget(app, self._directory, self._place, self._more)
         service = self._kept() if (self._directory / FILE).exists() else None
         for stack in service.store.stacks() if service is not None else ():
             if (stack.region, stack.account) != (self._place.region, self._place.account):
@@ -162,7 +168,7 @@ class Host:
                 app.register(target.ready(revealed(one.what, secrets)))
             except ForebayError as error:
                 log.error("%s is not served: %s", name, secret.shown(str(error)))  # noqa: TRY400  it says all
-        else:
+        elif isinstance(one.what, Request):
             app.request(one.what.verb, secret.revealed(one.what.fields, secrets)).add_done_callback(check)
 
     async def _open(self, target: AppTarget) -> None:
@@ -204,7 +210,7 @@ class Host:
             if self._clients > CLIENTS_MAX:
                 return
             while line := await reader.readline():
-                writer.write(json.dumps(self._carry_out(json.loads(line))).encode() + b"\n")
+                writer.write(json.dumps(await self._carry_out(json.loads(line))).encode() + b"\n")
                 await writer.drain()
         except (ValueError, ConnectionError):
             return  # a client that does not speak as ours does is hung up on
@@ -212,12 +218,17 @@ class Host:
             self._clients -= 1
             writer.close()
 
-    def _carry_out(self, asked: dict[str, Any]) -> dict[str, Any]:
-        target = self._target
-        if target is None:
+    async def _carry_out(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if self._target is None:
             return {"error": "AppClosed", "reasons": ["the app is not running"]}
-        service = self._kept()
-        return carry_out(service, asked, lambda name: self._start(self._run(service, name, target)))
+        if asked["operation"] == "wire":
+            return await self._wire.answer(asked["service"], asked["action"], asked["input"])
+        return carry_out(self._kept(), asked, self._begin)
+
+    def _begin(self, name: str) -> None:
+        """Carry out the operation that has begun on a stack."""
+        if self._target is not None:
+            self._start(self._run(self._kept(), name, self._target))
 
     async def _run(self, service: Service, name: str, target: AppTarget) -> None:
         async with self._busy:

@@ -1,6 +1,7 @@
 //! One call of an operation: its input, and the engine that is asked.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
@@ -43,6 +44,8 @@ pub struct Call<'d> {
     pub region: &'d str,
     /// Account of every ARN.
     pub account: &'d str,
+    /// The store's directory.
+    pub store: Option<&'d Path>,
     /// The input.
     pub input: Value,
     /// How the caller names this server: `http://127.0.0.1:4566`.

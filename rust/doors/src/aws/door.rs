@@ -3,7 +3,7 @@
 use std::hash::BuildHasher as _;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -73,6 +73,7 @@ pub struct Settings {
 
 /// Listen; the door closes when what is given back is dropped.
 pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, StartError> {
+    let store = settings.keys.as_deref().and_then(Path::parent).map(Path::to_owned);
     let keys = Keys::at(settings.keys);
     if !settings.address.ip().is_loopback() && !keys.any() {
         return Err(StartError::NoKeys(settings.address.ip()));
@@ -85,6 +86,7 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
         subscriptions: Arc::default(),
         region: settings.region,
         account: settings.account,
+        store,
         keys,
         verifier: Verifier::default(),
         is_loopback: settings.address.ip().is_loopback(),
@@ -101,6 +103,7 @@ struct Door {
     subscriptions: Arc<Subscriptions>,
     region: String,
     account: String,
+    store: Option<PathBuf>,
     keys: Keys,
     verifier: Verifier,
     is_loopback: bool,
@@ -248,6 +251,7 @@ impl Door {
             subscriptions: &self.subscriptions,
             region: &self.region,
             account: &self.account,
+            store: self.store.as_deref(),
             input,
             origin: format!("http://{}", given.authority),
             key_id,
@@ -350,8 +354,18 @@ fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fa
 
 /// Whether an operation changes nothing. What gives a worker its task, or runs something for a test, is none of those.
 pub fn is_reading(operation: &str) -> bool {
-    let begins =
-        ["Get", "List", "Describe", "TestEventPattern", "Validate", "Filter", "Search", "Export", "SubscribeTo"];
+    let begins = [
+        "Get",
+        "Head",
+        "List",
+        "Describe",
+        "TestEventPattern",
+        "Validate",
+        "Filter",
+        "Search",
+        "Export",
+        "SubscribeTo",
+    ];
     begins.iter().any(|word| operation.starts_with(word)) && operation != "GetActivityTask"
 }
 

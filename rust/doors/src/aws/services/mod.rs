@@ -22,6 +22,7 @@ mod sqs;
 mod sqs_attributes;
 mod sqs_messages;
 mod sqs_permissions;
+mod stacks;
 mod states;
 mod sts;
 
@@ -104,6 +105,10 @@ services! {
     Service::new(include_str!("../models/cloudwatch.json"), cloudwatch::OPERATIONS, cloudwatch::call),
     Service::new(include_str!("../models/schemas.json"), schemas::OPERATIONS, schemas::call),
     Service::new(include_str!("../models/logs.json"), logs::OPERATIONS, logs::call),
+    Service::new(include_str!("../models/cloudformation.json"), stacks::CLOUDFORMATION, stacks::cloudformation),
+    Service::new(include_str!("../models/s3.json"), stacks::S3, stacks::s3),
+    Service::new(include_str!("../models/ssm.json"), stacks::SSM, stacks::ssm),
+    Service::new(include_str!("../models/secretsmanager.json"), stacks::SECRETS, stacks::secrets),
 }
 
 #[cfg(test)]
