@@ -84,7 +84,8 @@ def test_the_hello_world_of_sam_init_is_deployed_in_three_steps_and_answers(tmp_
     port = free_port()
     forebay("build", cwd=tmp_path)
     guided = forebay("deploy", "--guided", cwd=tmp_path, given="sam-app\n\nn\n\n\ny\n\n\n\n")
-    assert "+ Add                    ServerlessRestApi        AWS::ApiGateway::RestApi" in guided.stdout
+    assert "+ Add                    ServerlessRestApi        AWS::ApiGateway::RestAp" in guided.stdout
+    assert "Served at           http://127.0.0.1:3000/_apis/sam-app-ServerlessRestApi-" in guided.stdout
     with serving(tmp_path / "data", port, cwd=tmp_path):
         url = outputs("sam-app", tmp_path)["HelloWorldApi"]
         assert url.endswith("/Prod/hello/")

@@ -6,6 +6,7 @@ from typing import Final
 
 _DOMAIN: Final = "an API is reached by its path on the app's port: leave custom domains out"
 _ALL_INSIDE: Final = "a method reaches what this machine reaches: give the address itself"
+_PROXY: Final = "forebay's proxy is a library of Python code (forebay.DBProxy), and no address: name the database itself"
 UNSERVED: Final = {
     **dict.fromkeys(
         (
@@ -15,6 +16,7 @@ UNSERVED: Final = {
         _DOMAIN,
     ),
     **dict.fromkeys(("AWS::ApiGateway::VpcLink", "AWS::ApiGatewayV2::VpcLink"), _ALL_INSIDE),
+    **dict.fromkeys(("AWS::RDS::DBProxy", "AWS::RDS::DBProxyTargetGroup", "AWS::RDS::DBProxyEndpoint"), _PROXY),
     "AWS::CloudFormation::Stack": "nested stacks are not deployed: deploy its template by itself",
     "AWS::CloudFormation::CustomResource": "custom resources are not served",
     "AWS::SecretsManager::RotationSchedule": "secrets are not rotated: deploy another value",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -24,6 +25,7 @@ UPLOADS_MAX: Final = 100
 PARTS_MAX: Final = 10_000
 OBJECT_BYTES_MAX: Final = 256 * 1024 * 1024
 _NAME_MAX: Final = 63
+_UPLOAD: Final = re.compile(r"[0-9a-f]{32}")
 
 Members = dict[str, Any]
 
@@ -131,8 +133,9 @@ class Buckets:
             upload = secrets.token_hex(16)
             (uploads / upload).mkdir(mode=0o700)
             return {"Bucket": bucket.name, "Key": key, "UploadId": upload}
-        folder = uploads / Path(str(given.get("UploadId", ""))).name
-        if not folder.is_dir() or folder == uploads:
+        upload = str(given.get("UploadId", ""))
+        folder = uploads / upload
+        if not _UPLOAD.fullmatch(upload) or not folder.is_dir():
             raise WireError("NoSuchUpload", "The specified upload does not exist.", 404)
         if action == "UploadPart":
             number = int(given["PartNumber"])

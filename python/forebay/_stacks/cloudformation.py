@@ -166,7 +166,7 @@ class CloudFormation:
             capabilities=tuple(given.get("Capabilities", ())),
             disable_rollback=given.get("DisableRollback", False) or given.get("OnStackFailure") == "DO_NOTHING",
             stack_id=known.id if known is not None else pending or new_id,
-            tags={one["Key"]: one["Value"] for one in given.get("Tags", ())},
+            tags={one["Key"]: one["Value"] for one in given["Tags"]} if "Tags" in given else None,
         )
 
     def _text(self, known: Stack | None, given: Members) -> str:

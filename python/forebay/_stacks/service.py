@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 SUFFIX_LETTERS: Final = 8
 NAME_LETTERS_MAX: Final = 128
 _LETTERS: Final = string.ascii_uppercase + string.digits
-_API: Final = re.compile(r"(?:https|(wss))://([A-Za-z0-9_-]+)\.(?:execute-api|lambda-url)\.[a-z0-9-]+\.localhost")
+_HOST: Final = r"(?:https|(wss))://([A-Za-z0-9_-]+)\.(?:execute-api|lambda-url)\.[a-z0-9-]+"
+_API: Final = re.compile(_HOST + r"\.localhost")
+_AT_AWS: Final = re.compile(_HOST + r"\.amazonaws\.com(?:\.cn)?")
 _NOTHING: Final = State(template="", description=None, given={}, secrets={}, resources={}, outputs=())
 Kind = Literal["CREATE", "UPDATE"]
 
@@ -338,6 +340,7 @@ def _imports(template: str, export: str) -> bool:
 def described(service: Service, name: str) -> dict[str, Any]:
     """Describe a stack as it may be shown: no secret is in it."""
     stack = service.store.stack(name)
+    references = {str(one.attributes.get("Ref")) for one in service.store.resources(stack.name).values()}
     return {
         "name": stack.name,
         "id": stack.id,
@@ -353,10 +356,17 @@ def described(service: Service, name: str) -> dict[str, Any]:
                 "value": address(service.place, str(secret.shown(one.value))),
                 "description": one.description,
                 "export": one.export,
+                "served_at": _served_at(service.place, str(secret.shown(one.value)), references),
             }
             for one in stack.outputs
         ],
     }
+
+
+def _served_at(place: Place, text: str, references: set[str]) -> str | None:
+    """Give where an API of the stack is, of an address whose host is written out as AWS's."""
+    found = _AT_AWS.search(text)
+    return _local(place, found) + text[found.end() :] if found is not None and found[2] in references else None
 
 
 def physical_id(resource: Resource) -> str:
@@ -377,9 +387,11 @@ def resources(service: Service, name: str) -> list[dict[str, Any]]:
 
 def address(place: Place, text: str) -> str:
     """Put the address that APIs are served at where a text has AWS's form of it."""
-    return _API.sub(
-        lambda found: f"{(found[1] and place.http.replace('http', 'ws', 1)) or place.http}/_apis/{found[2]}", text
-    )
+    return _API.sub(lambda found: _local(place, found), text)
+
+
+def _local(place: Place, found: re.Match[str]) -> str:
+    return f"{(found[1] and place.http.replace('http', 'ws', 1)) or place.http}/_apis/{found[2]}"
 
 
 def template_json(text: str) -> str:
