@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "sam"))
-from deploying import get, serving, until  # noqa: E402
+from deploying import forebay, get, serving, until  # noqa: E402
 from test_rest_apis import CODE, HELLO, free_port  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)
@@ -71,7 +71,8 @@ def test_the_life_of_a_stack(tmp_path, sam, record_testsuite_property):
     (tmp_path / "template.yaml").write_text(HELLO)
     code = tmp_path / "hello_world" / "app.py"
     code.parent.mkdir()
-    code.write_text(CODE.replace("import json", "import json\n\nprint('loaded', flush=True)"))
+    logs = "    logging.getLogger().warning('asked for %s', event['requestContext']['stage'])\n    return"
+    code.write_text("import logging\n" + CODE.replace("    return", logs))
     (code.parent / "requirements.txt").write_text("")
     store, http, aws = tmp_path / "data", free_port(), free_port()
     store.mkdir()
@@ -108,7 +109,7 @@ def test_the_life_of_a_stack(tmp_path, sam, record_testsuite_property):
         event = json.dumps({"requestContext": {"stage": "none"}})
         told = run("remote", "invoke", "HelloWorldFunction", "--stack-name", "hello", "--event", event)
         assert "good day" in told
-        until(lambda: "loaded" in run("logs", "-n", "HelloWorldFunction", "--stack-name", "hello"), 60)
+        until(lambda: "asked for none" in run("logs", "-n", "HelloWorldFunction", "--stack-name", "hello"), 60)
         run("delete", "--stack-name", "hello", "--no-prompts")
         assert get(url)[0] == 404
         assert "does not exist" in run("list", "resources", "--stack-name", "hello", code=1)
@@ -136,3 +137,25 @@ def test_code_that_cannot_be_loaded_rolls_back_and_says_why(tmp_path, sam):
         assert "ROLLBACK_COMPLETE" in re.sub(r"\s+", "", said)
         refused = run(*deploy[:-2], "--no-confirm-changeset", "--stack-name", "other", code=1)
         assert "Requires capabilities : [CAPABILITY_IAM]" in refused
+
+
+def test_the_starters_of_sam_init_are_deployed_or_refused_by_their_runtime(tmp_path, sam):
+    """`sam` has its hello-worlds with it; the one for Python answers, the others name what runs them."""
+    folders = sorted(Path(sam).parents[1].glob("lib/python*/site-packages/samcli/lib/init/templates/cookiecutter-*"))
+    assert folders
+    deployed = []
+    for folder in folders:
+        forebay("init", "--name", folder.name, "--location", folder, "--no-interactive", cwd=tmp_path)
+        project = tmp_path / folder.name
+        done = forebay("deploy", "--stack-name", "hello", "--capabilities", "CAPABILITY_IAM", cwd=project, check=False)
+        if done.returncode == 0:
+            deployed.append(folder.name)
+        else:
+            assert re.search(r"HelloWorldFunction\.Runtime: \S+ is not run here", done.stderr), done.stderr
+            assert json.loads(forebay("stack", "list", "--output", "json", cwd=project).stdout) == []
+    assert deployed == ["cookiecutter-aws-sam-hello-python"]
+    project, port = tmp_path / deployed[0], free_port()
+    with serving(project / "data", port, cwd=project):
+        told = json.loads(forebay("stack", "outputs", "hello", "--output", "json", cwd=project).stdout)
+        address = next(one["served_at"] for one in told if one["key"] == "HelloWorldApi")
+        assert json.loads(get(address)[1])["message"] == "hello world"

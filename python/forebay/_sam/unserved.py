@@ -6,7 +6,9 @@ from typing import Final
 
 _DOMAIN: Final = "an API is reached by its path on the app's port: leave custom domains out"
 _ALL_INSIDE: Final = "a method reaches what this machine reaches: give the address itself"
-_PROXY: Final = "forebay's proxy is a library of Python code (forebay.DBProxy), and no address: name the database itself"
+_PROXY: Final = (
+    "forebay's proxy is a library of Python code (forebay.DBProxy), and no address: name the database itself"
+)
 UNSERVED: Final = {
     **dict.fromkeys(
         (

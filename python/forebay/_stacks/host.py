@@ -18,6 +18,7 @@ from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
 from forebay._stacks import service as stacks
 from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.buckets import Buckets
+from forebay._stacks.function_states import FunctionStates
 from forebay._stacks.functions import Deployed
 from forebay._stacks.kind import Request
 from forebay._stacks.operation import revealed
@@ -39,7 +40,7 @@ log = logging.getLogger("forebay.stacks")
 SOCKET: Final = "stacks.sock"
 LINE_BYTES_MAX: Final = 8 << 20
 CLIENTS_MAX: Final = 64
-SERVED: Final = ("SQS", "SNS", "KINESIS", "LAMBDA", "EVENTBRIDGE", "SCHEDULER", "SFN", "STS")
+SERVED: Final = ("SQS", "SNS", "KINESIS", "LAMBDA", "EVENTBRIDGE", "SCHEDULER", "SFN", "STS", "SSM", "SECRETS_MANAGER")
 """Services whose SDKs are sent here; the others go to AWS as before."""
 
 
@@ -86,6 +87,7 @@ class AppTarget:
         self._app = app
         self._artifacts = Artifacts(store)
         self._buckets = Buckets(store)
+        self.states = FunctionStates()
         self._place = place
         self._more = more
 
@@ -93,13 +95,16 @@ class AppTarget:
         """Ask the engine; buckets are directories of the store."""
         if request.verb.startswith("bucket."):
             return self._buckets.carry_out(request)
+        if request.verb == "function.delete":
+            self.states.forget(request.fields["name"])
         return payload.loads(await self._app.request(request.verb, request.fields))
 
     async def register(self, function: Deployed) -> None:
         """Have a function run once its code can be loaded. Until then the code before it serves."""
         ready = self.ready(function)
-        await check_start(self._app.registration(ready))
-        self._app.register(ready)
+        with self.states.changing(function):
+            await check_start(self._app.registration(ready))
+            self._app.register(ready)
 
     def ready(self, function: Deployed) -> DeployedFunction:
         """Give a function as the app runs it."""
@@ -166,6 +171,7 @@ class Host:
         if isinstance(one.what, Deployed):
             try:
                 app.register(target.ready(revealed(one.what, secrets)))
+                target.states.serve(one.what)
             except ForebayError as error:
                 log.error("%s is not served: %s", name, secret.shown(str(error)))  # noqa: TRY400  it says all
         elif isinstance(one.what, Request):
@@ -221,6 +227,8 @@ class Host:
     async def _carry_out(self, asked: dict[str, Any]) -> dict[str, Any]:
         if self._target is None:
             return {"error": "AppClosed", "reasons": ["the app is not running"]}
+        if asked["operation"] == "state":
+            return {"answer": self._target.states.of(asked["function"])}
         if asked["operation"] == "wire":
             return await self._wire.answer(asked["service"], asked["action"], asked["input"])
         return carry_out(self._kept(), asked, self._begin)

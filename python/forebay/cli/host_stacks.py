@@ -12,6 +12,7 @@ from forebay._stacks.store import StackStore
 from forebay.app import App
 from forebay.cli.connect import connect
 from forebay.cli.stack_connection import ACCOUNT, APP, HTTP, REGION
+from forebay.logs import FunctionLogs
 
 if TYPE_CHECKING:
     from forebay._model.gateway import HttpAddress
@@ -34,7 +35,9 @@ def stacks_app(store: Path) -> App:
     region, account = (stacks[0].region, stacks[0].account) if stacks else (REGION, ACCOUNT)
     if not stacks and known not in {None, APP}:
         region = names.REGION_DEFAULT
-    return App(known or APP, store=store, region=region, account=account)
+    app = App(known or APP, store=store, region=region, account=account)
+    app.attach(FunctionLogs(app))
+    return app
 
 
 def host_stacks(app: App, http: HttpAddress, aws: WireAddress) -> None:

@@ -23,6 +23,7 @@ use crate::aws::services::lambda_settings::{
     get_runtime_management_config, list_function_event_invoke_configs, list_provisioned_concurrency_configs,
     put_function_event_invoke_config, put_provisioned_concurrency_config, update_function_event_invoke_config,
 };
+use crate::aws::services::lambda_states;
 use crate::aws::services::page::{page, Token};
 use crate::aws::value::Value;
 use crate::http::listener::whole;
@@ -202,7 +203,11 @@ fn payload_of(given: Option<&[u8]>) -> Result<&[u8], Fault> {
 async fn accept(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<(), Fault> {
     let name = target.qualified();
     let done = answer(|waiter| call.engine.invoke_async(&name, payload, Origin::default(), waiter)).await;
-    if let Reply::Request(id) = done.map_err(|error| call.function_fault(target, error))? {
+    let done = match done {
+        Ok(done) => done,
+        Err(error) => return Err(lambda_states::refused(call, target, error).await),
+    };
+    if let Reply::Request(id) = done {
         // It is set once.
         let _ = call.own_id.set(id);
     }
@@ -250,7 +255,7 @@ async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<
         Ok(Reply::Json(json) | Reply::Added(json)) => (json, "$LATEST".to_owned(), None),
         Ok(Reply::Numbers(_) | Reply::Request(_)) => (b"null".to_vec(), "$LATEST".to_owned(), None),
         Err(EngineError::Function { payload, version, .. }) => (payload.into_bytes(), version, Some("Unhandled")),
-        Err(error) => return Err(call.function_fault(target, error)),
+        Err(error) => return Err(lambda_states::refused(call, target, error).await),
     };
     Ok(Value::structure()
         .with("StatusCode", 200_i64)
@@ -269,14 +274,16 @@ fn configuration(call: &Call<'_>, name: &str, qualifier: Option<&str>, described
         .with("FunctionArn", arn)
         .with("Timeout", timeout)
         .with("Version", described["version"].as_str().unwrap_or("$LATEST"))
-        .with("State", "Active")
-        .with("LastUpdateStatus", "Successful")
 }
 
 async fn configured(call: &Call<'_>) -> Result<Value, Fault> {
     let target = call.function()?;
-    let described = call.described_function(&target).await?;
-    Ok(configuration(call, &target.name, target.qualifier.as_deref(), &described))
+    let state = lambda_states::of(call, &target.name).await;
+    let described = match call.described_function(&target).await {
+        Err(fault) if lambda_states::serves(&state) => return Err(fault),
+        described => described.unwrap_or_default(),
+    };
+    Ok(lambda_states::with(configuration(call, &target.name, target.qualifier.as_deref(), &described), &state))
 }
 
 async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
@@ -285,10 +292,12 @@ async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn get_function(call: &Call<'_>) -> Result<Value, Fault> {
     let target = call.function()?;
-    let described = call.described_function(&Target { name: target.name, qualifier: None }).await?;
+    let configuration = configured(call).await?;
+    // One that is being made has no concurrency yet.
+    let described = call.described_function(&Target { name: target.name, qualifier: None }).await.unwrap_or_default();
     let reserved = described["reserved_concurrency"].as_i64();
     let concurrency = reserved.map(|reserved| Value::structure().with("ReservedConcurrentExecutions", reserved));
-    Ok(Value::structure().with("Configuration", configured(call).await?).with("Concurrency", concurrency))
+    Ok(Value::structure().with("Configuration", configuration).with("Concurrency", concurrency))
 }
 
 async fn list_functions(call: &Call<'_>) -> Result<Value, Fault> {
@@ -300,6 +309,7 @@ async fn list_functions(call: &Call<'_>) -> Result<Value, Fault> {
     let functions: Vec<Value> = functions
         .into_iter()
         .map(|one| configuration(call, one["name"].as_str().unwrap_or_default(), None, one))
+        .map(|one| lambda_states::with(one, &Json::Null))
         .collect();
     Ok(Value::structure().with("Functions", functions).with("NextMarker", next))
 }
@@ -331,8 +341,11 @@ async fn list_versions_by_function(call: &Call<'_>) -> Result<Value, Fault> {
         .collect();
     keyed.sort_by(|one, other| one.0.cmp(&other.0));
     let (keyed, next) = paged(call, keyed, |(key, ..)| key)?;
-    let versions: Vec<Value> =
-        keyed.iter().map(|(_, number, one)| configuration(call, &target.name, Some(number), one)).collect();
+    let versions: Vec<Value> = keyed
+        .iter()
+        .map(|(_, number, one)| configuration(call, &target.name, Some(number), one))
+        .map(|one| lambda_states::with(one, &Json::Null))
+        .collect();
     Ok(Value::structure().with("Versions", versions).with("NextMarker", next))
 }
 

@@ -12,6 +12,7 @@ mod lambda;
 mod lambda_aliases;
 mod lambda_mappings;
 mod lambda_settings;
+mod lambda_states;
 mod logs;
 mod logs_filter;
 mod page;

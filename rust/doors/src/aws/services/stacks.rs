@@ -23,7 +23,8 @@ use crate::aws::model::{Kind, Model, Shape};
 use crate::aws::protocol::text_of_bytes;
 use crate::aws::value::{Key, Value};
 
-const SOCKET: &str = "stacks.sock";
+/// Where what runs the stacks listens, in the store's directory.
+pub(super) const SOCKET: &str = "stacks.sock";
 const FOLDER: &str = "stacks";
 /// Calls that are under way at once; the others wait.
 static CALLS: Semaphore = Semaphore::const_new(32);
@@ -131,7 +132,7 @@ async fn forward<'c>(signing_name: &'static str, call: &'c Call<'c>, name: &'c s
 }
 
 /// Ask what runs the stacks.
-async fn ask(store: &Path, mut line: String) -> Result<Json, Fault> {
+pub(super) async fn ask(store: &Path, mut line: String) -> Result<Json, Fault> {
     // The address of a socket has 108 bytes at most: a path through the open directory is short.
     let folder = File::open(store).map_err(|error| broken(&error))?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
