@@ -1,12 +1,14 @@
 """REST APIs of templates: `Api` events as `sam init` writes them, and APIs written out in resources."""
 
+import asyncio
+import itertools
 import json
 import socket
 import urllib.error
 import urllib.request
 
 import pytest
-from deploying import asked, deploy, deployer, forebay, get, serving
+from deploying import Killed, asked, deploy, deployer, forebay, get, serving
 
 from forebay._sam.errors import TemplateRefused
 
@@ -281,3 +283,91 @@ def test_what_the_engine_refuses_rolls_back_and_leaves_no_api(tmp_path):
         told = connection.ask("rest.call", operation="GetRestApis", params={})
         assert told["body"]["items"] == []
         assert "path part only allow" in service.store.stack("shop").reason
+
+
+def everything(connection):
+    """Give all that the engine keeps of REST APIs, without the ids and times of its own."""
+
+    def call(operation, **params):
+        told = connection.ask("rest.call", operation=operation, params=params)
+        assert "error" not in told, told
+        return told["body"]
+
+    apis = {one["name"].rsplit("-", 1)[0]: one["id"] for one in call("GetRestApis")["items"]}
+    found = {}
+    for name, api in apis.items():
+        stages = call("GetStages", restApiId=api)["item"]
+        exported = {
+            stage["stageName"]: json.loads(
+                call(
+                    "GetExport",
+                    restApiId=api,
+                    stageName=stage["stageName"],
+                    exportType="oas30",
+                    accepts="application/json",
+                    parameters={"extensions": "apigateway"},
+                )["body"]
+            )
+            for stage in stages
+        }
+        for document in exported.values():
+            del document["info"], document["servers"]
+        variables = {stage["stageName"]: stage.get("variables", {}) for stage in stages}
+        deployments = len(call("GetDeployments", restApiId=api)["items"])
+        found[name] = (json.dumps(exported, sort_keys=True).replace(api, "API"), variables, deployments)
+    keys = {one["id"]: one["name"] for one in call("GetApiKeys")["items"]}
+    plans = {
+        one["name"]: (
+            [stage["stage"] for stage in one.get("apiStages", ())],
+            [keys[key["id"]] for key in call("GetUsagePlanKeys", usagePlanId=one["id"])["items"]],
+        )
+        for one in call("GetUsagePlans")["items"]
+    }
+    return found, sorted(keys.values()), plans
+
+
+def changed_to(text, *, is_broken):
+    """Give the API with another stage, another key and one method less; and with what the engine refuses at the end."""
+    text = text.replace("StageName: live", "StageName: later")
+    text = text.replace("Name: partner, Enabled: true, Value: !Ref Secret", "Name: other, Enabled: true")
+    text = text.replace("  Refused:", "  Refused:\n    Condition: Never").replace(
+        "Resources:", "Conditions: {Never: !Equals [a, b]}\nResources:"
+    )
+    if is_broken:
+        last = (
+            "  Last: {Type: AWS::ApiGateway::Resource, DependsOn: [PlanKey], "
+            'Properties: {RestApiId: !Ref Api, ParentId: !Ref Pets, PathPart: "a b"}}\nOutputs:'
+        )
+        text = text.replace("Outputs:", last)
+    return text
+
+
+@pytest.mark.parametrize("is_broken", [False, True], ids=["that would succeed", "that would fail"])
+def test_an_update_of_an_api_killed_at_each_step_ends_in_the_old_or_in_the_new_one(tmp_path, is_broken):
+    parameters = {"Secret": "kept-to-ourselves-0123456789"}
+    after, whole = changed_to(WRITTEN_OUT, is_broken=is_broken), tmp_path / "whole"
+    deploy(WRITTEN_OUT, whole, parameters=parameters)
+    points = []
+    with deployer(whole, points.append) as (service, target, connection):
+        before = everything(connection)
+        service.begin(asked(after, whole, parameters=parameters))
+        status = asyncio.run(service.run("shop", target))
+        wanted = everything(connection)
+    assert status == ("UPDATE_ROLLBACK_COMPLETE" if is_broken else "UPDATE_COMPLETE"), status
+    assert (wanted == before) is is_broken
+    for point in range(0, len(points), 4):
+        store = tmp_path / f"store{point}"
+        deploy(WRITTEN_OUT, store, parameters=parameters)
+        left = itertools.count()
+
+        def passed(_name, left=left, point=point):
+            if next(left) == point:
+                raise Killed
+
+        with deployer(store, passed) as (service, target, _), pytest.raises(Killed):
+            service.begin(asked(after, store, parameters=parameters))
+            asyncio.run(service.run("shop", target))
+        with deployer(store) as (service, target, connection):
+            asyncio.run(service.resume(target))
+            assert service.store.stack("shop").status == status, f"killed at point {point}"
+            assert everything(connection) == wanted, f"killed at point {point}"
