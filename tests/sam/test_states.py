@@ -1,6 +1,8 @@
 """States of functions while a stack deploys them, as SDKs see them; what they invoke meanwhile."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -109,3 +111,17 @@ def test_a_function_that_could_not_be_made_is_gone_with_its_stack(slow):
     deploying, client = slow
     assert deploying("broken")()[0] == 1
     assert told(client) == {}
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("curl"), reason="only root can become another user; with curl"
+)
+def test_another_user_of_the_machine_deploys_nothing_by_the_open_port(slow):
+    """Whoever reached the port could have had code run as the app's user."""
+    _, client = slow
+    url = f"{client.meta.endpoint_url}/?Action=DescribeStacks&Version=2010-05-15"
+    sign = ["--aws-sigv4", "aws:amz:us-east-1:cloudformation", "--user", "x:x"]
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url, *sign]
+    own = subprocess.run(command, capture_output=True, text=True, check=True)
+    other = subprocess.run(command, capture_output=True, text=True, check=True, user="nobody", cwd="/")
+    assert (own.stdout, other.stdout) == ("200", "403")

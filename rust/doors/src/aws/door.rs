@@ -113,9 +113,9 @@ struct Door {
 }
 
 impl Service for Door {
-    async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let mut entry = self.ledger.enter(self.request_id());
-        let answer = self.answer_entered(request, &mut entry).await;
+        let answer = self.answer_entered(request, peer, &mut entry).await;
         let mut response = match answer {
             Answered::Whole(written) => respond(written),
             Answered::Stream(stream) => {
@@ -139,7 +139,7 @@ enum Answered {
 }
 
 impl Door {
-    async fn answer_entered(&self, request: Request<Incoming>, entry: &mut Entry<'_>) -> Answered {
+    async fn answer_entered(&self, request: Request<Incoming>, peer: SocketAddr, entry: &mut Entry<'_>) -> Answered {
         let (head, body) = request.into_parts();
         let authority = authority(&head.headers, &head.uri);
         if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
@@ -160,7 +160,7 @@ impl Door {
         };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
         entry.invocation = invocation.unwrap_or_default().chars().take(INVOCATION_MAX).collect();
-        let ready = self.prepare(given, entry);
+        let ready = self.prepare(given, peer, entry);
         // A long poll keeps nothing of its request but what was read out of it.
         drop((head, body, authority));
         match ready {
@@ -220,7 +220,12 @@ impl Door {
     }
 
     /// Find the operation, see to who asks, and read the input.
-    fn prepare(&self, given: Given<'_>, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
+    fn prepare(
+        &self,
+        given: Given<'_>,
+        peer: SocketAddr,
+        entry: &mut Entry<'_>,
+    ) -> Result<(Routed, Call<'_>), Written> {
         let signature = sigv4::read(given);
         let signed_for = signature.as_ref().ok().map(|signature| signature.service.as_str());
         let query = rest::pairs(given.query).unwrap_or_default();
@@ -252,6 +257,7 @@ impl Door {
             region: &self.region,
             account: &self.account,
             store: self.store.as_deref(),
+            stranger: (!self.keys.any()).then_some(peer),
             input,
             origin: format!("http://{}", given.authority),
             key_id,

@@ -8,6 +8,7 @@ pub mod fault;
 pub mod keys;
 pub mod ledger;
 pub mod model;
+pub mod owner;
 pub mod protocol;
 pub mod routing;
 pub mod services;

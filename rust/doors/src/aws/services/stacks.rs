@@ -20,6 +20,7 @@ use super::SERVICES;
 use crate::aws::call::{Call, Outcome, Output};
 use crate::aws::fault::Fault;
 use crate::aws::model::{Kind, Model, Shape};
+use crate::aws::owner;
 use crate::aws::protocol::text_of_bytes;
 use crate::aws::value::{Key, Value};
 
@@ -95,6 +96,11 @@ async fn forward<'c>(signing_name: &'static str, call: &'c Call<'c>, name: &'c s
     let model = SERVICES.iter().map(super::Service::model).find(|model| model.signing_name == signing_name);
     let (Some(model), Some(store)) = (model, call.store) else { return Err(not_served("this app keeps no store")) };
     let Some(operation) = model.operation(name) else { return Err(not_served(name)) };
+    if call.stranger.is_some_and(|peer| !owner::is_ours(peer)) {
+        // Code that is deployed runs as the app's user.
+        let text = "another user of this machine needs an access key for this: `forebay aws keys create`";
+        return Err(Fault::new("AccessDenied", text).status(403));
+    }
     let body = model.payload(operation.input).map(|member| member.name);
     let mut input = json_of(&call.input, body);
     let sent = match body.and_then(|member| Some((member, call.input.blob(member)?))) {
