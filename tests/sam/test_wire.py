@@ -61,7 +61,9 @@ class Client:
 @pytest.fixture
 def client(tmp_path):
     with deployer(tmp_path) as (service, target, _):
-        yield Client(tmp_path, service, target)
+        made = Client(tmp_path, service, target)
+        yield made
+        vars(made).clear()  # pytest keeps it, and with it the store would stay open
 
 
 def made(client, name, text, kind="CREATE", **more):
@@ -208,6 +210,11 @@ Resources:
     ):
         refused = client("CreateStack", StackName="other", TemplateURL=elsewhere)
         assert refused["error"] in {"ValidationError", "NoSuchKey"}, elsewhere
+    client.put(bucket, "binary", b"\xff\xfe")
+    refused = client("CreateStack", StackName="other", TemplateURL=f"http://127.0.0.1:4566/{bucket}/binary")
+    assert refused["reasons"] == ["Template format error: it is not UTF-8"]
+    refused = client("CreateStack", StackName="other", TemplateBody=text.replace(bucket, "somebody-elses"))
+    assert refused["reasons"][0].startswith("F: what it names in a bucket is not in this store")
     other = client("CreateStack", StackName="other", TemplateBody=BUCKET_STACK)
     assert "AWS::S3::Bucket is not served" in other["reasons"][0]
     client.told("DeleteObject", "s3", Bucket=bucket, Key="shop/code")

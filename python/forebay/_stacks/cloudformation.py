@@ -176,7 +176,10 @@ class CloudFormation:
             path = self._buckets.of_url(given["TemplateURL"])
             if path.stat().st_size > sam_template.BYTES_MAX:
                 raise WireError("ValidationError", f"a template may have {sam_template.BYTES_MAX:,} bytes")
-            return path.read_text()
+            try:
+                return path.read_bytes().decode()
+            except UnicodeDecodeError:
+                raise WireError("ValidationError", "Template format error: it is not UTF-8") from None
         if known is not None and given.get("UsePreviousTemplate"):
             return known.template
         raise WireError("ValidationError", "Either Template URL or Template Body must be specified.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._sam import template as sam_template
 from forebay._sam.errors import TemplateRefused
 from forebay._stacks.functions import ARTIFACTS
+from forebay._stacks.wire_error import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,6 +98,8 @@ def take_objects(body: dict[str, Any], object_of: Callable[[str, str], Path], ar
                 properties[held[1]] = sam_template.read_file(object_of(place["Bucket"], place["Key"])).body
         except TemplateRefused as error:
             reasons += [f"{name}: {reason}" for reason in error.reasons]
+        except WireError as error:
+            reasons.append(f"{name}: what it names in a bucket is not in this store: {error.message}")
     if reasons:
         raise TemplateRefused(reasons)
     return body
