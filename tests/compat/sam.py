@@ -135,7 +135,8 @@ def test_code_that_cannot_be_loaded_rolls_back_and_says_why(tmp_path, sam):
         said = run(*deploy, code=1)
         assert "nothing_of_that_name" in re.sub(r"\s+", "", said)
         assert "ROLLBACK_COMPLETE" in re.sub(r"\s+", "", said)
-        refused = run(*deploy[:-2], "--no-confirm-changeset", "--stack-name", "other", code=1)
+        bare = ["deploy", "--stack-name", "other", "--resolve-s3", "--no-confirm-changeset"]
+        refused = run(*bare, code=1)
         assert "Requires capabilities : [CAPABILITY_IAM]" in refused
 
 

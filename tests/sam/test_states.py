@@ -24,11 +24,12 @@ Resources:
 """
 # Its code waits for a file, so that a test sees what is said until then.
 CODE = """
-import pathlib, time
+import logging, pathlib, time
 while not pathlib.Path({gate!r}).exists():
     time.sleep(0.02)
 
 def handler(event, context):
+    logging.getLogger("shop").warning("answers %s", {answer!r})
     return {answer!r}
 """
 
@@ -105,6 +106,23 @@ def test_a_function_is_pending_then_active_and_its_old_code_serves_during_an_upd
     state = told(client)
     assert (state["State"], state["LastUpdateStatus"], invoked(client)) == ("Active", "Failed", "two")
     assert "nothing_of_that_name" in state["LastUpdateStatusReason"]
+
+
+def test_what_a_deployed_function_logs_is_kept(slow):
+    deploying, client = slow
+    assert deploying("one")()[0] == 0
+    assert invoked(client) == "one"
+    options = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    logs = boto3.client("logs", endpoint_url=client.meta.endpoint_url, **options)
+
+    def kept():
+        groups = [one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]]
+        return groups and logs.filter_log_events(logGroupName=groups[0])["events"]
+
+    until(kept)
+    (line,) = kept()
+    assert line["message"].startswith("[WARNING]")
+    assert line["message"].endswith("answers one")
 
 
 def test_a_function_that_could_not_be_made_is_gone_with_its_stack(slow):

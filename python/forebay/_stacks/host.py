@@ -82,9 +82,12 @@ class AppTarget:
 
     is_live = True
 
-    def __init__(self, app: Registers, store: Path, place: Place, more: dict[str, str]) -> None:
+    def __init__(
+        self, app: Registers, store: Path, place: Place, more: dict[str, str], *, keeps_logs: bool = False
+    ) -> None:
         """Deploy into an app; `more` are variables that each function gets unless it has them."""
         self._app = app
+        self._keeps_logs = keeps_logs
         self._artifacts = Artifacts(store)
         self._buckets = Buckets(store)
         self.states = FunctionStates()
@@ -109,14 +112,24 @@ class AppTarget:
     def ready(self, function: Deployed) -> DeployedFunction:
         """Give a function as the app runs it."""
         variables = {name: stacks.address(self._place, value) for name, value in function.variables.items()}
-        return replace(runnable(function, self._artifacts), variables={**self._more, **variables})
+        ready = runnable(function, self._artifacts)
+        return replace(ready, variables={**self._more, **variables}, keeps_logs=self._keeps_logs)
 
 
 class Host:
     """The stacks of a running app."""
 
-    def __init__(self, store: Path, place: Place, aws_url: str | None) -> None:
-        """Serve the stacks of a store; `aws_url` is where the app serves AWS's wire API."""
+    def __init__(self, store: Path, place: Place, aws_url: str | None, logs: logging.Handler | None = None) -> None:
+        """Serve the stacks of a store.
+
+        Args:
+            store: its directory.
+            place: the app.
+            aws_url: where the app serves AWS's wire API.
+            logs: keeps what functions log.
+
+        """
+        self._logs = logs
         self._directory = store
         self._place = place
         self._more = {} if aws_url is None else _endpoint(aws_url, place.region)
@@ -135,7 +148,8 @@ class Host:
 
         What cannot be declared is logged: the app and its other stacks run on.
         """
-        self._target = target = AppTarget(app, self._directory, self._place, self._more)
+        keeps_logs = self._logs is not None
+        self._target = target = AppTarget(app, self._directory, self._place, self._more, keeps_logs=keeps_logs)
         service = self._kept() if (self._directory / FILE).exists() else None
         for stack in service.store.stacks() if service is not None else ():
             if (stack.region, stack.account) != (self._place.region, self._place.account):
@@ -227,11 +241,23 @@ class Host:
     async def _carry_out(self, asked: dict[str, Any]) -> dict[str, Any]:
         if self._target is None:
             return {"error": "AppClosed", "reasons": ["the app is not running"]}
+        if asked["operation"] == "logged":
+            self._keep(asked["function"], asked["lines"])
+            return {"answer": None}
         if asked["operation"] == "state":
             return {"answer": self._target.states.of(asked["function"])}
         if asked["operation"] == "wire":
             return await self._wire.answer(asked["service"], asked["action"], asked["input"])
         return carry_out(self._kept(), asked, self._begin)
+
+    def _keep(self, function: str, lines: list[tuple[str, float, str, str]]) -> None:
+        """Keep lines that a function logged in a process of its own."""
+        for level, created, request, text in lines:
+            known = logging.getLevelNamesMapping().get(level, logging.INFO)
+            fields = {"levelname": level, "levelno": known, "created": created, "msecs": created % 1 * 1000}
+            named = {"function_name": function, "aws_request_id": request}
+            if self._logs is not None and known >= self._logs.level:
+                self._logs.handle(logging.makeLogRecord({**fields, **named, "msg": text}))
 
     def _begin(self, name: str) -> None:
         """Carry out the operation that has begun on a stack."""

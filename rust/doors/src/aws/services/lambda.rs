@@ -11,7 +11,7 @@ use serde_json::{json, Map, Value as Json};
 use crate::ask::answer;
 use crate::aws::call::{unavailable, Call, Output};
 use crate::aws::fault::Fault;
-use crate::aws::protocol::event_stream;
+use crate::aws::protocol::{event_stream, text_of_bytes};
 use crate::aws::services::lambda_aliases::{create_alias, get_alias, list_aliases, update_alias};
 use crate::aws::services::lambda_mappings::{
     create_event_source_mapping, delete_event_source_mapping, get_event_source_mapping, list_event_source_mappings,
@@ -179,12 +179,15 @@ fn refuse_options(input: &Value) -> Result<(), Fault> {
             return Err(fault(EngineError::Invalid(format!("{member}: {what} here"))));
         }
     }
-    if input.text("LogType") == Some("Tail") {
-        let text = "LogType: what handlers write goes to the app's own log, and is not given back here";
-        return Err(fault(EngineError::Invalid(text.into())));
-    }
     Ok(())
 }
+
+/// What is told of the lines that a handler wrote, in base64, where somebody asks for the last of them: where they are.
+fn log_result(input: &Value) -> Option<String> {
+    (input.text("LogType") == Some("Tail")).then(|| text_of_bytes(LOGS.as_bytes()))
+}
+
+const LOGS: &str = "What this function logs is in the log of `forebay run`, and in CloudWatch Logs of the app.\n";
 
 /// A payload that is JSON; an empty one is an empty object.
 fn payload_of(given: Option<&[u8]>) -> Result<&[u8], Fault> {
@@ -231,13 +234,16 @@ async fn invoke_with_response_stream(call: &Call<'_>) -> Result<Output, Fault> {
     }
     let given = invoke_now(call, &target, payload).await?;
     let json = given.blob("Payload").unwrap_or_default();
-    let (mut frames, end) = match given.text("FunctionError") {
+    let (mut frames, mut end) = match given.text("FunctionError") {
         None => (event_stream::event("PayloadChunk", "application/octet-stream", json), json!({})),
         Some(error) => {
             let details = String::from_utf8_lossy(json);
             (Vec::new(), json!({"ErrorCode": error, "ErrorDetails": details}))
         }
     };
+    if let Some(logs) = given.text("LogResult") {
+        end["LogResult"] = logs.into();
+    }
     frames.extend(event_stream::event("InvokeComplete", "application/json", end.to_string().as_bytes()));
     Ok(Output::Stream(whole(frames)))
 }
@@ -261,6 +267,7 @@ async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<
         .with("StatusCode", 200_i64)
         .with("FunctionError", failure)
         .with("ExecutedVersion", version)
+        .with("LogResult", log_result(&call.input))
         .with("Payload", Value::Blob(json)))
 }
 
