@@ -42,11 +42,11 @@ def slow(tmp_path):
     store, port = tmp_path / "data", free_port()
     store.mkdir()
 
-    def deploying(answer):
+    def deploying(answer, *more):
         gate = tmp_path / f"gate-{answer}"
         code = CODE.format(gate=str(gate), answer=answer) if answer != "broken" else "import nothing_of_that_name\n"
         (tmp_path / "src" / "app.py").write_text(code)
-        command = [sys.executable, "-m", "forebay.cli", "deploy", "--stack-name", "slow"]
+        command = [sys.executable, "-m", "forebay.cli", "deploy", "--stack-name", "slow", *more]
         process = subprocess.Popen(
             command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -71,6 +71,7 @@ def slow(tmp_path):
             config=Config(retries={"total_max_attempts": 1}),
         )
         yield deploying, client
+        client.close()
 
 
 def told(client):
@@ -101,11 +102,13 @@ def test_a_function_is_pending_then_active_and_its_old_code_serves_during_an_upd
     assert ended()[0] == 0
     client.get_waiter("function_updated_v2").wait(FunctionName="slow")
     assert invoked(client) == "two"
-    code, said = deploying("broken")()
+    code, said = deploying("broken", "--disable-rollback")()
     assert (code, "nothing_of_that_name" in said) == (1, True)
     state = told(client)
     assert (state["State"], state["LastUpdateStatus"], invoked(client)) == ("Active", "Failed", "two")
     assert "nothing_of_that_name" in state["LastUpdateStatusReason"]
+    code, _ = deploying("broken")()
+    assert (code, told(client)["LastUpdateStatus"], invoked(client)) == (1, "Successful", "two")  # rolled back
 
 
 def test_what_a_deployed_function_logs_is_kept(slow):
@@ -123,6 +126,7 @@ def test_what_a_deployed_function_logs_is_kept(slow):
     (line,) = kept()
     assert line["message"].startswith("[WARNING]")
     assert line["message"].endswith("answers one")
+    logs.close()
 
 
 def test_a_function_that_could_not_be_made_is_gone_with_its_stack(slow):
