@@ -127,6 +127,28 @@ def test_a_template_that_is_refused_is_a_failed_change_set_with_every_reason(cli
     )
 
 
+def test_what_is_not_honoured_is_refused_and_what_says_nothing_is_not(client):
+    wishes = {
+        "EnableTerminationProtection": True,
+        "TimeoutInMinutes": 5,
+        "StackPolicyBody": "{}",
+        "OnFailure": "DELETE",
+    }
+    for name, value in wishes.items():
+        assert (
+            client("CreateStack", StackName="a", TemplateBody=QUEUE, **{name: value})["error"] == "ValidationError"
+        ), name
+    assert client.told("DescribeStacks")["Stacks"] == []
+    nothing = {
+        "EnableTerminationProtection": False,
+        "NotificationARNs": [],
+        "RollbackConfiguration": {},
+        "OnFailure": "ROLLBACK",
+    }
+    client.told("CreateStack", StackName="a", TemplateBody=QUEUE, **nothing)
+    assert client("DeleteStack", StackName="a", RetainResources=["Jobs"])["error"] == "ValidationError"
+
+
 def test_stacks_without_change_sets_and_lists_of_them(client):
     stack_id = client.told("CreateStack", StackName="one", TemplateBody=QUEUE, Tags=[{"Key": "team", "Value": "a"}])[
         "StackId"

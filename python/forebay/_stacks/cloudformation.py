@@ -27,6 +27,20 @@ if TYPE_CHECKING:
     from forebay._stacks.store import Stack
 
 Members = dict[str, Any]
+REFUSED: Final = {
+    "DeletionMode": "what cannot be deleted is told of",
+    "DeploymentMode": "a stack is what its template says",
+    "EnableTerminationProtection": "stacks are not protected",
+    "ImportExistingResources": "resources are not imported",
+    "NotificationARNs": "events of stacks are not published",
+    "ResourcesToImport": "resources are not imported",
+    "RetainResources": "give DeletionPolicy in the template",
+    "RollbackConfiguration": "alarms are not watched",
+    "StackPolicyBody": "there are no policies of stacks",
+    "StackPolicyURL": "there are no policies of stacks",
+    "TimeoutInMinutes": "a deploy takes as long as it takes",
+}
+"""Members that are not honoured, and why. One that says nothing, as an empty list does, is no wish."""
 NOT_CHANGED: Final = (
     "The submitted information didn't contain changes. Submit different information to create a change set."
 )
@@ -70,6 +84,9 @@ class CloudFormation:
             WireError: it is refused.
 
         """
+        wished = [f"{name}: {why}" for name, why in REFUSED.items() if given.get(name)]
+        if wished:
+            raise WireError("ValidationError", "\n".join(wished))
         try:
             if action in {"CreateChangeSet", "CreateStack", "UpdateStack"}:
                 return await self._deploying(action, given)
@@ -164,7 +181,7 @@ class CloudFormation:
             body=body,
             parameters=given_parameters,
             capabilities=tuple(given.get("Capabilities", ())),
-            disable_rollback=given.get("DisableRollback", False) or given.get("OnStackFailure") == "DO_NOTHING",
+            disable_rollback=given.get("DisableRollback", False) or _on_failure(given) == "DO_NOTHING",
             stack_id=known.id if known is not None else pending or new_id,
             tags={one["Key"]: one["Value"] for one in given["Tags"]} if "Tags" in given else None,
         )
@@ -370,6 +387,13 @@ class CloudFormation:
         body = sam_template.read(self._text(None, given).encode()).body
         expansion.check_resources(body)
         return shapes.template_parameters(body)
+
+
+def _on_failure(given: Members) -> str | None:
+    asked: str | None = given.get("OnFailure", given.get("OnStackFailure"))
+    if asked == "DELETE":
+        raise WireError("ValidationError", "a stack that could not be created is kept, rolled back: delete it")
+    return asked
 
 
 _NAMES: Final = {
