@@ -270,6 +270,21 @@ Resources:
         service.begin(asked(text, tmp_path))
 
 
+def test_a_part_of_an_api_of_another_stack_is_refused(tmp_path):
+    """It was taken, and nothing came of it."""
+    text = """
+Resources:
+  Stage: {Type: AWS::ApiGatewayV2::Stage, Properties: {ApiId: abc, StageName: x}}
+  Model: {Type: AWS::ApiGateway::Model, Properties: {RestApiId: abc, Name: M}}
+"""
+    with deployer(tmp_path) as (service, _, _):
+        with pytest.raises(TemplateRefused) as refused:
+            service.begin(asked(text, tmp_path))
+    told = "\n".join(refused.value.reasons)
+    assert "Stage: ApiId: 'abc' names no API of this stack" in told
+    assert "Model: RestApiId: 'abc' names no REST API of this stack" in told
+
+
 BROKEN = """
 Resources:
   Api: {Type: AWS::ApiGateway::RestApi, Properties: {Name: broken}}
