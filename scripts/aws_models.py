@@ -90,6 +90,9 @@ SERVED = {
         UploadPart""",
     "ssm/2014-11-06": "GetParameter GetParameters GetParametersByPath",
     "secretsmanager/2017-10-17": "DescribeSecret GetSecretValue",
+    "apigateway/2015-07-09": "GetStages",
+    "apigatewayv2/2018-11-29": "GetStages",
+    "cloudcontrol/2021-09-30": "GetResource",
 }
 
 # SQS's model says no more how the query protocol names things: these are the names of API version 2012-11-05.

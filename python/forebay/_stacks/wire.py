@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from forebay._sam import secret
+from forebay._stacks import resource_views
 from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.buckets import Buckets
 from forebay._stacks.cloudformation import CloudFormation
@@ -27,6 +28,7 @@ class Wire:
 
     def __init__(self, service: Callable[[], Service], store: Path, begun: Callable[[str], None]) -> None:
         """Serve the stacks of a store; `begun` is told of an operation that is to be carried out."""
+        self._service = service
         self._buckets = Buckets(store)
         self._stacks = CloudFormation(service, self._buckets, Artifacts(store), begun)
         self._values = Values(service)
@@ -45,4 +47,8 @@ class Wire:
             return await self._stacks.answer(action, given)
         if service == "s3":
             return await asyncio.to_thread(self._buckets.answer, action, given)
+        if service == "apigateway":
+            return resource_views.stages(self._service(), given)
+        if service == "cloudcontrolapi":
+            return resource_views.described(self._service(), given)
         return self._values.answer(action, given)

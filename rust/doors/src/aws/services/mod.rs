@@ -110,6 +110,9 @@ services! {
     Service::new(include_str!("../models/s3.json"), stacks::S3, stacks::s3),
     Service::new(include_str!("../models/ssm.json"), stacks::SSM, stacks::ssm),
     Service::new(include_str!("../models/secretsmanager.json"), stacks::SECRETS, stacks::secrets),
+    Service::new(include_str!("../models/apigateway.json"), stacks::REST_APIS, stacks::rest_apis),
+    Service::new(include_str!("../models/apigatewayv2.json"), stacks::APIS, stacks::apis),
+    Service::new(include_str!("../models/cloudcontrol.json"), stacks::RESOURCES, stacks::resources),
 }
 
 #[cfg(test)]

@@ -38,13 +38,13 @@ static BODIES: AtomicU64 = AtomicU64::new(0);
 
 /// A service whose calls are all carried out there.
 macro_rules! forwarded {
-    ($call:ident, $operations:ident, $service:literal, [$($name:ident),* $(,)?]) => {
+    ($call:ident, $operations:ident, $service:literal, $version:literal, [$($name:ident),* $(,)?]) => {
         /// The operations that are carried out.
         pub(super) const $operations: &[&str] = &[$(stringify!($name)),*];
 
         /// Carry out an operation.
         pub(super) fn $call<'c>(call: &'c Call<'c>, operation: &'c str) -> Outcome<'c> {
-            Box::pin(forward($service, call, operation))
+            Box::pin(forward(($service, $version), call, operation))
         }
     };
 }
@@ -53,6 +53,7 @@ forwarded!(
     cloudformation,
     CLOUDFORMATION,
     "cloudformation",
+    "2010-05-15",
     [
         CreateChangeSet,
         CreateStack,
@@ -77,6 +78,7 @@ forwarded!(
     s3,
     S3,
     "s3",
+    "2006-03-01",
     [
         AbortMultipartUpload,
         CompleteMultipartUpload,
@@ -89,11 +91,18 @@ forwarded!(
         UploadPart,
     ]
 );
-forwarded!(ssm, SSM, "ssm", [GetParameter, GetParameters, GetParametersByPath]);
-forwarded!(secrets, SECRETS, "secretsmanager", [DescribeSecret, GetSecretValue]);
+forwarded!(ssm, SSM, "ssm", "2014-11-06", [GetParameter, GetParameters, GetParametersByPath]);
+forwarded!(secrets, SECRETS, "secretsmanager", "2017-10-17", [DescribeSecret, GetSecretValue]);
 
-async fn forward<'c>(signing_name: &'static str, call: &'c Call<'c>, name: &'c str) -> Result<Output, Fault> {
-    let model = SERVICES.iter().map(super::Service::model).find(|model| model.signing_name == signing_name);
+// What `sam list endpoints` asks of APIs, of the older and of the newer kind, and of the URLs of functions.
+forwarded!(rest_apis, REST_APIS, "apigateway", "2015-07-09", [GetStages]);
+forwarded!(apis, APIS, "apigateway", "2018-11-29", [GetStages]);
+forwarded!(resources, RESOURCES, "cloudcontrolapi", "2021-09-30", [GetResource]);
+
+async fn forward<'c>(of: (&'static str, &'static str), call: &'c Call<'c>, name: &'c str) -> Result<Output, Fault> {
+    let (signing_name, version) = of;
+    let mut models = SERVICES.iter().map(super::Service::model);
+    let model = models.find(|model| (model.signing_name, model.api_version) == of);
     let (Some(model), Some(store)) = (model, call.store) else { return Err(not_served("this app keeps no store")) };
     let Some(operation) = model.operation(name) else { return Err(not_served(name)) };
     if call.stranger.is_some_and(|peer| !owner::is_ours(peer)) {
@@ -111,8 +120,7 @@ async fn forward<'c>(signing_name: &'static str, call: &'c Call<'c>, name: &'c s
         }
         None => None,
     };
-    let line =
-        json!({"operation": "wire", "service": signing_name, "action": name, "input": input, "origin": call.origin});
+    let line = json!({"operation": "wire", "service": signing_name, "version": version, "action": name, "input": input, "origin": call.origin});
     let Ok(_place) = CALLS.acquire().await else { return Err(not_served("the app is stopping")) };
     let asked = timeout(ANSWER, ask(store, line.to_string()));
     let mut told = asked.await.map_err(|_| broken(&io::ErrorKind::TimedOut.into()))??;
