@@ -303,10 +303,11 @@ API: Final = Kind(
     type="AWS::ApiGateway::RestApi",
     becomes="a REST API",
     honoured=words(
-        "ApiKeySourceType BinaryMediaTypes Body Description FailOnWarnings MinimumCompressionSize Name Parameters Policy"
+        "ApiKeySourceType BinaryMediaTypes Body Description FailOnWarnings MinimumCompressionSize Parameters Policy"
     ),
     inert={
         **TAGS,
+        "Name": "",
         "Mode": "the API becomes what the template says",
         "EndpointConfiguration": "an API is where --http-host is",
         "DisableExecuteApiEndpoint": "an API has its path, and no domain",
