@@ -100,7 +100,6 @@ forwarded!(apis, APIS, "apigateway", "2018-11-29", [GetStages]);
 forwarded!(resources, RESOURCES, "cloudcontrolapi", "2021-09-30", [GetResource]);
 
 async fn forward<'c>(of: (&'static str, &'static str), call: &'c Call<'c>, name: &'c str) -> Result<Output, Fault> {
-    let (signing_name, version) = of;
     let mut models = SERVICES.iter().map(super::Service::model);
     let model = models.find(|model| (model.signing_name, model.api_version) == of);
     let (Some(model), Some(store)) = (model, call.store) else { return Err(not_served("this app keeps no store")) };
@@ -120,7 +119,7 @@ async fn forward<'c>(of: (&'static str, &'static str), call: &'c Call<'c>, name:
         }
         None => None,
     };
-    let line = json!({"operation": "wire", "service": signing_name, "version": version, "action": name, "input": input, "origin": call.origin});
+    let line = json!({"operation": "wire", "service": of.0, "action": name, "input": input, "origin": call.origin});
     let Ok(_place) = CALLS.acquire().await else { return Err(not_served("the app is stopping")) };
     let asked = timeout(ANSWER, ask(store, line.to_string()));
     let mut told = asked.await.map_err(|_| broken(&io::ErrorKind::TimedOut.into()))??;
