@@ -106,8 +106,9 @@ def test_the_life_of_a_stack(tmp_path, sam, record_testsuite_property):
         assert {"HelloWorldFunction", "ServerlessRestApi"} <= {one["LogicalResourceId"] for one in listed}
         endpoints = json.loads(run("list", "endpoints", "--stack-name", "hello", "--output", "json"))
         (api,) = [one for one in endpoints if one["LogicalResourceId"] == "ServerlessRestApi"]
-        assert [one.rsplit("/", 1)[1] for one in api["CloudEndpoint"]] == ["Prod"]
-        assert api["Methods"] == ["/hello['GET']"], api
+        # SAM's deployment makes a stage of its own, named Stage.
+        assert [one.rsplit("/", 1)[1] for one in api["CloudEndpoint"]] == ["Prod", "Stage"]
+        assert api["Methods"] == ["/hello['get']"]
         outputs = json.loads(run("list", "stack-outputs", "--stack-name", "hello", "--output", "json"))
         assert url in {one["OutputValue"] for one in outputs}
         event = json.dumps({"requestContext": {"stage": "none"}})

@@ -1,4 +1,4 @@
-//! CloudFormation, with S3 for code and with parameters and secrets. What runs the stacks answers, on `stacks.sock` in the store.
+//! `CloudFormation`, with S3 for code and with parameters and secrets. What runs the stacks answers, on `stacks.sock` in the store.
 //!
 //! A call is one line of JSON there, and so is its answer; times are milliseconds since 1970. The body of an object is a file beside.
 
