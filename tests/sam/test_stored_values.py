@@ -33,7 +33,7 @@ Resources:
           SIZE: "{{resolve:ssm:/shop/size:1}}"
           PASSWORD: !Sub "{{resolve:secretsmanager:${Made}:SecretString:password}}"
           WORD: "{{resolve:secretsmanager:given:SecretString:word}}"
-          URL: !Sub "http://{{resolve:secretsmanager:${Made}:SecretString:username}}@{{resolve:ssm:/shop/size}}"
+          URL: !Sub "tcp://{{resolve:secretsmanager:${Made}:SecretString:username}}@{{resolve:ssm:/shop/size}}"
     DependsOn: [Size, Given]
 Outputs:
   Shown: {Value: !Sub "{{resolve:secretsmanager:${Made}:SecretString:password}}"}
@@ -52,7 +52,7 @@ def test_a_function_gets_parameters_and_secrets_and_nothing_else_shows_them(tmp_
     assert deploy(KEEPS, tmp_path, parameters={"Word": "given-word"}) == "CREATE_COMPLETE"
     with deployer(tmp_path) as (service, target, _):
         found = variables(service)
-        assert (found["SIZE"], found["WORD"], found["URL"]) == ("5", "given-word", "http://admin@5")
+        assert (found["SIZE"], found["WORD"], found["URL"]) == ("5", "given-word", "tcp://admin@5")
         assert len(found["PASSWORD"]) == 20
         assert service.declarations("shop")["function reader"].what.timeout == 5
         wire = Wire(lambda: service, tmp_path, lambda _: None)

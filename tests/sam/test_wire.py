@@ -228,7 +228,7 @@ Resources:
         "http://example.com/a/b",
         "file:///etc/passwd",
         f"http://127.0.0.1/../{bucket}",
-        "http://h/../../x",
+        "http://files.example.com/../../x",
     ):
         refused = client("CreateStack", StackName="other", TemplateURL=elsewhere)
         assert refused["error"] in {"ValidationError", "NoSuchKey"}, elsewhere

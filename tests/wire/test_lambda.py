@@ -65,7 +65,9 @@ def test_what_cannot_be_invoked_is_told_as_aws_does(functions):
         functions.invoke(FunctionName="echo", Payload=b"{")
     told = functions.invoke(FunctionName="echo", LogType="Tail")  # `sam remote invoke` asks so, and was refused
     assert "forebay run" in base64.b64decode(told["LogResult"]).decode()
-    assert "LogResult" not in functions.invoke(FunctionName="echo")
+    bare = functions.invoke(FunctionName="echo")
+    assert "LogResult" not in bare
+    assert told["Payload"].read() == bare["Payload"].read()
     with pytest.raises(ClientError) as raised:
         functions.publish_version(FunctionName="echo")
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
