@@ -112,6 +112,16 @@ SERVED = {
         TestInvokeAuthorizer""",
     "apigatewaymanagementapi/2018-11-29": "PostToConnection GetConnection DeleteConnection",
     "cloudwatch/2010-08-01": "PutMetricData GetMetricData GetMetricStatistics ListMetrics",
+    "cloudformation/2010-05-15": """
+        CreateChangeSet CreateStack DeleteChangeSet DeleteStack DescribeChangeSet DescribeStackEvents DescribeStackResource
+        DescribeStackResources DescribeStacks ExecuteChangeSet GetTemplate GetTemplateSummary ListExports ListStackResources
+        ListStacks UpdateStack ValidateTemplate""",
+    "s3/2006-03-01": """
+        AbortMultipartUpload CompleteMultipartUpload CreateMultipartUpload DeleteObject GetObject HeadBucket HeadObject PutObject
+        UploadPart""",
+    "ssm/2014-11-06": "GetParameter GetParameters GetParametersByPath",
+    "apigatewayv2/2018-11-29": "GetStages",
+    "cloudcontrol/2021-09-30": "GetResource",
 }
 
 # AWS takes these in small letters, too (recorded of CreateConnection): what is served checks them itself.

@@ -1,6 +1,8 @@
 //! One call of an operation: its input, and the engine that is asked.
 
 use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
@@ -44,6 +46,10 @@ pub struct Call<'d> {
     pub region: &'d str,
     /// Account of every ARN.
     pub account: &'d str,
+    /// The store's directory.
+    pub store: Option<&'d Path>,
+    /// Where the request comes from, where nothing else says whose it is: there are no keys.
+    pub stranger: Option<SocketAddr>,
     /// The input.
     pub input: Value,
     /// How the caller names this server: `http://127.0.0.1:4566`.

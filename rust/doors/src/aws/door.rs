@@ -3,7 +3,7 @@
 use std::hash::BuildHasher as _;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -76,6 +76,7 @@ pub struct Settings {
 
 /// Listen; the door closes when what is given back is dropped.
 pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, StartError> {
+    let store = settings.keys.as_deref().and_then(Path::parent).map(Path::to_owned);
     let keys = Keys::at(settings.keys);
     if !settings.address.ip().is_loopback() && !keys.any() {
         return Err(StartError::NoKeys(settings.address.ip()));
@@ -94,6 +95,7 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
         subscriptions: Arc::default(),
         region: settings.region,
         account: settings.account,
+        store,
         keys,
         verifier: Verifier::default(),
         is_loopback: settings.address.ip().is_loopback(),
@@ -110,6 +112,7 @@ struct Door {
     subscriptions: Arc<Subscriptions>,
     region: String,
     account: String,
+    store: Option<PathBuf>,
     keys: Keys,
     verifier: Verifier,
     is_loopback: bool,
@@ -123,9 +126,9 @@ struct Door {
 type Tester = Box<dyn Fn() -> Arc<Gateway> + Send + Sync>;
 
 impl Service for Door {
-    async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let mut entry = self.ledger.enter(self.request_id());
-        let answer = self.answer_entered(request, &mut entry).await;
+        let answer = self.answer_entered(request, peer, &mut entry).await;
         let mut response = match answer {
             Answered::Whole(written) => respond(written),
             Answered::Stream(stream) => {
@@ -149,7 +152,7 @@ enum Answered {
 }
 
 impl Door {
-    async fn answer_entered(&self, request: Request<Incoming>, entry: &mut Entry<'_>) -> Answered {
+    async fn answer_entered(&self, request: Request<Incoming>, peer: SocketAddr, entry: &mut Entry<'_>) -> Answered {
         let (head, body) = request.into_parts();
         let authority = authority(&head.headers, &head.uri);
         if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
@@ -170,7 +173,7 @@ impl Door {
         };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
         entry.invocation = invocation.unwrap_or_default().chars().take(INVOCATION_MAX).collect();
-        let ready = self.prepare(given, entry);
+        let ready = self.prepare(given, peer, entry);
         // A long poll keeps nothing of its request but what was read out of it.
         drop((head, body, authority));
         match ready {
@@ -230,7 +233,12 @@ impl Door {
     }
 
     /// Find the operation, see to who asks, and read the input.
-    fn prepare(&self, given: Given<'_>, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
+    fn prepare(
+        &self,
+        given: Given<'_>,
+        peer: SocketAddr,
+        entry: &mut Entry<'_>,
+    ) -> Result<(Routed, Call<'_>), Written> {
         let signature = sigv4::read(given);
         let signed_for = signature.as_ref().ok().map(|signature| signature.service.as_str());
         let query = rest::pairs(given.query).unwrap_or_default();
@@ -261,6 +269,8 @@ impl Door {
             subscriptions: &self.subscriptions,
             region: &self.region,
             account: &self.account,
+            store: self.store.as_deref(),
+            stranger: (!self.keys.any()).then_some(peer),
             input,
             origin: format!("http://{}", given.authority),
             key_id,
@@ -377,8 +387,18 @@ fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fa
 
 /// Whether an operation changes nothing. What gives a worker its task, or runs something for a test, is none of those.
 pub fn is_reading(operation: &str) -> bool {
-    let begins =
-        ["Get", "List", "Describe", "TestEventPattern", "Validate", "Filter", "Search", "Export", "SubscribeTo"];
+    let begins = [
+        "Get",
+        "Head",
+        "List",
+        "Describe",
+        "TestEventPattern",
+        "Validate",
+        "Filter",
+        "Search",
+        "Export",
+        "SubscribeTo",
+    ];
     begins.iter().any(|word| operation.starts_with(word)) && operation != "GetActivityTask"
 }
 

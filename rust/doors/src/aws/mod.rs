@@ -9,6 +9,7 @@ pub(crate) mod inside;
 pub mod keys;
 pub mod ledger;
 pub mod model;
+pub mod owner;
 pub mod protocol;
 pub mod routing;
 pub mod services;

@@ -120,10 +120,9 @@ impl Asked<'_> {
 
     fn by_path(self) -> Result<Routed, Box<Unrouted>> {
         let signed_for = self.signed_for.unwrap_or_default();
-        let Some(service) = SERVICES.iter().find(|service| service.model().signing_name == signed_for) else {
-            return Err(self.nowhere());
-        };
-        let model = service.model();
+        // Services of API Gateway sign by one name.
+        let ours = || SERVICES.iter().filter(|service| service.model().signing_name == signed_for);
+        let Some(model) = ours().map(Service::model).next() else { return Err(self.nowhere()) };
         if !model.target_prefix.is_empty() || !model.namespace.is_empty() {
             return Err(self.nowhere());
         }
@@ -132,16 +131,19 @@ impl Asked<'_> {
             Some(at) if model.signing_name == "execute-api" => &self.path[at..],
             _ => self.path,
         };
-        let routed = rest::route(model, self.method, path, self.query);
-        let Some((operation, labels)) = routed else {
-            let fault = if rest::is_other(model, self.method, path) {
-                not_implemented(model, &format!("{} {}", self.method, self.path))
-            } else {
-                Fault::new("UnknownOperationException", "").status(404)
-            };
-            return Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault }));
+        for service in ours() {
+            let model = service.model();
+            if let Some((operation, labels)) = rest::route(model, self.method, path, self.query) {
+                return Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels });
+            }
+        }
+        let others = ours().any(|service| rest::is_other(service.model(), self.method, path));
+        let fault = if others {
+            not_implemented(model, &format!("{} {}", self.method, self.path))
+        } else {
+            Fault::new("UnknownOperationException", "").status(404)
         };
-        Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels })
+        Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault }))
     }
 
     /// No operation: in the words of the service that the signature names, if there is one.

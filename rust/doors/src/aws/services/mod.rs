@@ -16,6 +16,7 @@ mod lambda;
 mod lambda_aliases;
 mod lambda_mappings;
 mod lambda_settings;
+mod lambda_states;
 mod lambda_urls;
 mod logs;
 mod logs_filter;
@@ -30,6 +31,7 @@ mod sqs;
 mod sqs_attributes;
 mod sqs_messages;
 mod sqs_permissions;
+mod stacks;
 mod states;
 mod states_activities;
 mod states_executions;
@@ -124,6 +126,11 @@ services! {
         connections::OPERATIONS,
         connections::call,
     ),
+    Service::new(include_str!("../models/cloudformation.json"), stacks::CLOUDFORMATION, stacks::cloudformation),
+    Service::new(include_str!("../models/s3.json"), stacks::S3, stacks::s3),
+    Service::new(include_str!("../models/ssm.json"), stacks::SSM, stacks::ssm),
+    Service::new(include_str!("../models/apigatewayv2.json"), stacks::APIS, stacks::apis),
+    Service::new(include_str!("../models/cloudcontrol.json"), stacks::RESOURCES, stacks::resources),
 }
 
 #[cfg(test)]

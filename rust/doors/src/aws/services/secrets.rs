@@ -1,11 +1,12 @@
-//! Secrets Manager: the secrets of EventBridge's connections, and no others.
+//! Secrets Manager: the secrets of EventBridge's connections, and those of stacks.
 
 use forebay_engine::api::connection::ConnectionNamed;
 use forebay_engine::api::{Empty, Request};
 use serde_json::{json, Value as Json};
 
-use crate::aws::call::{unavailable, Call};
+use crate::aws::call::{unavailable, Call, Output};
 use crate::aws::fault::Fault;
+use crate::aws::services::stacks;
 use crate::aws::value::Value;
 
 super::operations! {
@@ -21,11 +22,18 @@ fn no_secret() -> Fault {
 }
 
 /// The connection that a secret is of, by the secret's ARN or its name.
-async fn connection(call: &Call<'_>) -> Result<Json, Fault> {
+async fn connection(call: &Call<'_>) -> Result<Option<Json>, Fault> {
     let id = call.input.needed("SecretId");
     let listed = call.ask(Request::HttpConnectionList(Empty {})).await.map_err(|error| unavailable(&error))?;
     let mut all = listed.as_array().cloned().unwrap_or_default().into_iter();
-    all.find(|one| one["secret_arn"] == id || name(one) == id).ok_or_else(no_secret)
+    Ok(all.find(|one| one["secret_arn"] == id || name(one) == id))
+}
+
+/// A secret that is no connection's is a stack's, or is not there.
+async fn of_stack(call: &Call<'_>, operation: &str) -> Result<Output, Fault> {
+    stacks::secret(call, operation)
+        .await
+        .map_err(|fault| if fault.code == Some("NotImplemented") { no_secret() } else { fault })
 }
 
 /// A secret's name: its ARN without what stands before it, and without the six letters at its end.
@@ -45,14 +53,15 @@ fn version(connection: &Json) -> String {
     arn.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-async fn describe_secret(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = connection(call).await?;
+async fn describe_secret(call: &Call<'_>) -> Result<Output, Fault> {
+    let Some(given) = connection(call).await? else { return of_stack(call, "DescribeSecret").await };
     Ok(Value::structure()
         .with("ARN", given["secret_arn"].as_str())
         .with("Name", name(&given))
         .with("OwningService", OWNER)
         .with("CreatedDate", time(&given["created_ms"]))
-        .with("LastChangedDate", time(&given["modified_ms"])))
+        .with("LastChangedDate", time(&given["modified_ms"]))
+        .into())
 }
 
 /// What EventBridge writes into the secret of a connection.
@@ -97,8 +106,8 @@ fn written(parameters: &Json) -> Json {
     secret
 }
 
-async fn get_secret_value(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = connection(call).await?;
+async fn get_secret_value(call: &Call<'_>) -> Result<Output, Fault> {
+    let Some(given) = connection(call).await? else { return of_stack(call, "GetSecretValue").await };
     let asked = ConnectionNamed { name: given["name"].as_str().unwrap_or_default().to_owned() };
     let parameters = call.ask(Request::HttpConnectionSecret(asked)).await.map_err(|_| no_secret())?;
     Ok(Value::structure()
@@ -107,5 +116,6 @@ async fn get_secret_value(call: &Call<'_>) -> Result<Value, Fault> {
         .with("VersionId", version(&given))
         .with("SecretString", written(&parameters).to_string())
         .with("VersionStages", vec![Value::from("AWSCURRENT")])
-        .with("CreatedDate", time(&given["created_ms"])))
+        .with("CreatedDate", time(&given["created_ms"]))
+        .into())
 }
