@@ -48,8 +48,8 @@ pub struct Call<'d> {
     pub account: &'d str,
     /// The store's directory.
     pub store: Option<&'d Path>,
-    /// Where the request comes from, where nothing else says whose it is: there are no keys.
-    pub stranger: Option<SocketAddr>,
+    /// Where the request comes from and where it came to, where nothing else says whose it is: there are no keys.
+    pub stranger: Option<(SocketAddr, SocketAddr)>,
     /// The input.
     pub input: Value,
     /// How the caller names this server: `http://127.0.0.1:4566`.

@@ -8,16 +8,17 @@ use std::os::unix::fs::MetadataExt as _;
 const UID: usize = 7;
 
 /// Whether a connection of this machine is this user's or root's. Where the kernel does not say, it is taken to be.
-pub fn is_ours(peer: SocketAddr) -> bool {
+pub fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
     let table = if peer.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
     let (Ok(table), Ok(own)) = (fs::read_to_string(table), fs::metadata("/proc/self")) else { return true };
-    uid_of(&table, peer).is_some_and(|uid| uid == 0 || uid == own.uid())
+    uid_of(&table, peer, here).is_some_and(|uid| uid == 0 || uid == own.uid())
 }
 
-/// The user of the end of a connection whose address this is.
-fn uid_of(table: &str, peer: SocketAddr) -> Option<u32> {
-    let local = written(peer);
-    let row = table.lines().find(|row| row.split_whitespace().nth(1) == Some(local.as_str()))?;
+/// The user who opened the connection from `peer` to `here`. An address may have several connections, to different places.
+fn uid_of(table: &str, peer: SocketAddr, here: SocketAddr) -> Option<u32> {
+    let (from, to) = (written(peer), written(here));
+    let is_it = |row: &&str| row.split_whitespace().skip(1).take(2).eq([from.as_str(), to.as_str()]);
+    let row = table.lines().find(is_it)?;
     row.split_whitespace().nth(UID)?.parse().ok()
 }
 
@@ -51,8 +52,10 @@ mod tests {
     #[test]
     fn the_kernels_table_names_the_user_of_a_connection() {
         if cfg!(target_endian = "little") {
-            assert_eq!(uid_of(TABLE, "127.0.0.1:46242".parse().unwrap()), Some(1000));
-            assert_eq!(uid_of(TABLE, "127.0.0.1:46243".parse().unwrap()), None);
+            let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+            assert_eq!(uid_of(TABLE, at(46_242), at(4566)), Some(1000));
+            assert_eq!(uid_of(TABLE, at(46_242), at(4567)), None);
+            assert_eq!(uid_of(TABLE, at(46_243), at(4566)), None);
             assert_eq!(written("[::1]:80".parse().unwrap()), "00000000000000000000000001000000:0050");
         }
     }
@@ -61,7 +64,8 @@ mod tests {
     fn a_connection_of_this_process_is_ours() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert!(is_ours(client.local_addr().unwrap()));
-        assert!(!cfg!(target_os = "linux") || !is_ours("127.0.0.1:1".parse().unwrap()));
+        let (peer, here) = (client.local_addr().unwrap(), listener.local_addr().unwrap());
+        assert!(is_ours(peer, here));
+        assert!(!cfg!(target_os = "linux") || !is_ours("127.0.0.1:1".parse().unwrap(), here));
     }
 }

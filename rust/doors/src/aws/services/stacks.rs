@@ -107,7 +107,7 @@ async fn forward<'c>(of: (&'static str, &'static str), call: &'c Call<'c>, name:
     let model = models.find(|model| (model.signing_name, model.api_version) == of);
     let (Some(model), Some(store)) = (model, call.store) else { return Err(not_served("this app keeps no store")) };
     let Some(operation) = model.operation(name) else { return Err(not_served(name)) };
-    if call.stranger.is_some_and(|peer| !owner::is_ours(peer)) {
+    if call.stranger.is_some_and(|(peer, here)| !owner::is_ours(peer, here)) {
         // Code that is deployed runs as the app's user.
         let text = "another user of this machine needs an access key for this: `forebay aws keys create`";
         return Err(Fault::new("AccessDenied", text).status(403));
