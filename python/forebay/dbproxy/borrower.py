@@ -160,7 +160,7 @@ class Borrower:
                 attempts += 1
                 db = self.held
                 if db is None:
-                    db = self._queue.take(self._last) or await self._queue.wait()
+                    db = (self._queue.take(self._last) if self._queue.idle else None) or await self._queue.wait()
                     if effect.reads_session or not db.suits(self.number, self.session.tracked):
                         db = await self._made_fit(db, effect)
                 self._using = db
@@ -297,7 +297,7 @@ class Borrower:
 
         """
         began = now()
-        db = self._queue.take(self._last) or await self._queue.wait()
+        db = (self._queue.take(self._last) if self._queue.idle else None) or await self._queue.wait()
         if db.tracked is suits_too:
             self.session.tracked = suits_too
         if self.closed_because or not db.suits(self.number, self.session.tracked):
@@ -330,7 +330,7 @@ class Borrower:
             return result
         finally:
             # A COMMIT that failed, too, has ended its transaction.
-            if self.held is db and not self._note_transaction(db):
+            if self.held is db and not self._note_transaction(db) and (db.local or db.dirty_in_transaction):
                 db.follow(PLAIN, is_open=False)
             self.busy = False
             self._using = None
@@ -346,7 +346,8 @@ class Borrower:
         db, self.held = self.held, None
         if db is not None:
             is_open = db.wire.in_transaction()
-            db.follow(PLAIN, is_open=is_open)
+            if not is_open and (db.local or db.dirty_in_transaction):
+                db.follow(PLAIN, is_open=False)
             (db.pool.clean if reset or is_open else db.pool.give_back)(db)
 
     # The books

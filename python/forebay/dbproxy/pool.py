@@ -121,12 +121,13 @@ class Pool:
             queue is None
             or self.closed
             or self.paused
-            or self._is_owed()
+            or (self._permits is not None and self._is_owed())
             or (self._lowered and self.size > self.maximum)
         ):
             self.discard(db)
         elif queue.hand_over(db):
-            self.want_less()
+            if self._permits is not None:
+                self.want_less()
         else:
             db.idle_since = self._loop.time()
             queue.idle[db] = None

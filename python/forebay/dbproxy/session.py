@@ -6,7 +6,7 @@ Pure: effects in, state out; no connection, no clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -38,14 +38,15 @@ class Pin:
     since: float
 
 
-@dataclass(slots=True)
 class Session:
     """A client's session state. ``tracked`` is never changed in place, so it may be compared by identity first."""
 
-    tracked: Tracked = field(default_factory=lambda: DEFAULTS)
-    pins: dict[str, Pin] = field(default_factory=dict)
-    _before: Tracked | None = None
-    """The settings with which the transaction began that is open."""
+    __slots__ = ("_before", "pins", "tracked")
+
+    def __init__(self, tracked: Tracked = DEFAULTS) -> None:
+        self.tracked = tracked
+        self.pins: dict[str, Pin] = {}
+        self._before: Tracked | None = None  # the settings with which the transaction began that is open
 
     def track(self, effect: Effect) -> None:
         """Take over the settings a successful statement made or unmade."""
