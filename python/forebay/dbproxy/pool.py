@@ -108,7 +108,7 @@ class Pool:
 
     def give_back(self, db: DBConnection) -> None:
         """Take a connection back: to the oldest waiter, else to the idle ones."""
-        if not db.is_usable():
+        if db.retired or db.must_close or db.wire.is_unfit():  # as `is_usable`, with a call less for each statement
             self.discard(db)
             return
         while self._urgent:
