@@ -108,11 +108,9 @@ class Borrower:
         self.engine = settings.target.engine
         self.session = Session()
         self.held: DBConnection | None = None
-        self.is_open = False
+        self.is_open = self.lost = self.busy = False
         self.began = 0.0
-        self.lost = False
         self.lost_because = ""
-        self.busy = False
         self.closed_because = ""
         self._loop = asyncio.get_running_loop()
         self.loop_time = self._loop.time
@@ -178,7 +176,8 @@ class Borrower:
                     continue
                 self._counters.answered(began, started, borrowed=self.held is None)
                 self._last = db
-                if self.held is None and effect.plain and not db.wire.in_transaction():
+                is_plain = effect.plain and (effect.repeatable or not self.session.tracked)
+                if self.held is None and is_plain and not db.wire.in_transaction():
                     db.pool.give_back(db)
                 else:
                     await self._settle(db, sql, effect, result)
@@ -252,8 +251,8 @@ class Borrower:
         """Sort out a stream that did not reach its end; on PostgreSQL a cursor may simply be left."""
         if self.engine == "postgresql" and isinstance(error, GeneratorExit):
             self._half_done(db, sql, effect, "a statement was left half-way")
-            return
-        await self._failed(db, sql, effect, error, may_repeat=False)
+        else:
+            await self._failed(db, sql, effect, error, may_repeat=False)
 
     async def _borrow(self, effect: Effect) -> DBConnection:
         """Take a free connection or wait for one; make it fit for this client."""
@@ -361,7 +360,7 @@ class Borrower:
             return
         is_open = self._note_transaction(db, ended=effect.transaction in ENDS)
         db.note(effect)
-        pins = effect.pins
+        pins = effect.pins + session.hidden_transaction(effect, is_open=is_open)
         if self.engine == "postgresql" and self._follow_transaction(db, effect, result):
             db.mark_dirty(UNDONE_SETTINGS[0])
             pins += UNDONE_SETTINGS

@@ -211,7 +211,8 @@ class PostgresWire:
     def prepared(self, sql: str) -> Shown | None:
         """Give a statement that is prepared already, as asyncpg's ``prepare`` does, and its columns; None when there is none."""
         raw = self.raw
-        return raw._stmt_cache.shown(raw, (sql, raw._protocol.get_record_class(), False))  # type: ignore[no-any-return]  # noqa: SLF001 - asyncpg's own key
+        protocol = raw._protocol  # noqa: SLF001 - it has none any more once it is closed
+        return protocol and raw._stmt_cache.shown(raw, (sql, protocol.get_record_class(), False))  # type: ignore[no-any-return]  # noqa: SLF001 - asyncpg's own key
 
     async def prepare_anew(self) -> None:
         """Drop what was prepared, and what is known of types."""

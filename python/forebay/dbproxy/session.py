@@ -20,6 +20,7 @@ Meaning = tuple[bool | tuple[str, str], ...]
 DEFAULTS: Tracked = MappingProxyType({})
 UNCHANGED: Meaning = (True,)
 PINS_MAX = 1000
+HIDDEN = "transaction:begun with autocommit off"
 
 
 @dataclass(slots=True)
@@ -106,6 +107,16 @@ class Session:
         if self._before is None:
             self._before = self.tracked
         return effect.transaction == "rollback to" and self.tracked is not self._before
+
+    def hidden_transaction(self, effect: Effect, *, is_open: bool) -> tuple[str, ...]:
+        """Give the pin of a transaction that MySQL does not tell of, or end it.
+
+        With autocommit off, `SAVEPOINT` begins one, and perhaps a write to a table without transactions. Neither is a pure read.
+        """
+        if effect.transaction in ENDS:
+            self.pins.pop(HIDDEN, None)
+        is_hidden = effect.plain and not effect.repeatable and not is_open and "autocommit" in self.tracked
+        return (HIDDEN,) if is_hidden else ()
 
     def ended(self, *, committed: bool) -> None:
         """Close the book on a transaction."""

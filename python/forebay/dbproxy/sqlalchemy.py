@@ -218,12 +218,13 @@ class MySQLConnection:
         self._read_only = read_only
         self._user = user
         self._commits_itself = False
+        self._may_be_open = False  # a transaction that the server does not tell of: SAVEPOINT begins one
 
     async def borrow(self) -> None:
         """Borrow a connection, with autocommit on or off: what is needed is set before the first statement."""
         await self._borrowed.begin(read_only=self._read_only, user=self._user)
         self._raw = self._borrowed.wire.raw  # type: ignore[attr-defined]
-        self._commits_itself = False
+        self._commits_itself = self._may_be_open = False
 
     def __getattr__(self, name: str) -> Any:
         """Give what the connection itself has; the proxy does not see what is done with it."""
@@ -236,8 +237,9 @@ class MySQLConnection:
 
     async def execute(self, sql: str, work: Any, *args: Any) -> Any:
         """Run a statement by the driver's own method, in a transaction unless it is to commit by itself."""
-        await self._borrowed.judge(sql, has_arguments=bool(args) and args[0] is not None)
+        effect = await self._borrowed.judge(sql, has_arguments=bool(args) and args[0] is not None)
         commits = self._commits_itself
+        self._may_be_open = self._may_be_open or not (commits or effect.repeatable)
         if bool(self._raw.get_autocommit()) is not commits:
             await self.use(self._raw.query, f"SET autocommit = {int(commits)}")
             self._borrowed.settled(DEFAULTS if commits else AUTOCOMMIT_OFF)
@@ -249,18 +251,20 @@ class MySQLConnection:
 
     async def commit(self) -> None:
         """End the transaction, if there is one."""
-        if self._borrowed.wire.in_transaction():
+        may_be_open, self._may_be_open = self._may_be_open, False
+        if may_be_open or self._borrowed.wire.in_transaction():
             await self._borrowed.commit(self._raw.query, "COMMIT")
 
     async def rollback(self) -> None:
         """Undo the transaction, if there is one and it was not lost. Under rows that still come the connection is dropped."""
         if self._borrowed.is_over:
             return
+        may_be_open, self._may_be_open = self._may_be_open, False
         result = self._raw._result  # noqa: SLF001 - asyncmy shows an unread stream nowhere else
         if result is not None and result.unbuffered_active:
             result.unbuffered_active = False
             self._borrowed.drop()
-        elif self._borrowed.wire.in_transaction():
+        elif may_be_open or self._borrowed.wire.in_transaction():
             await self._borrowed.use(self._raw.query, "ROLLBACK")
 
     def has_more_results(self) -> bool:
