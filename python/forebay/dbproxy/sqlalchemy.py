@@ -149,13 +149,14 @@ class PostgresDBAPICursor(AsyncAdapt_asyncpg_cursor):
     """SQLAlchemy's cursor for asyncpg, with a shorter way for a statement that is prepared already."""
 
     __slots__ = ()
+    _description: Any
 
-    async def _prepare_and_execute(self, operation: str, parameters: Any) -> None:
+    async def _prepare_and_execute(self, operation: str, parameters: Any) -> Any:
         connection: PostgresConnection = self._connection  # type: ignore[assignment]
         adapted: Any = self._adapt_connection
         turn = adapted._execute_mutex  # noqa: SLF001 - what SQLAlchemy's own cursor uses, as all below
         if turn.locked() or self._invalidate_schema_cache_asof > adapted._invalidate_schema_cache_asof:  # noqa: SLF001
-            return await super()._prepare_and_execute(operation, parameters)
+            return await super()._prepare_and_execute(operation, parameters)  # type: ignore[no-untyped-call]
         await turn.acquire()
         try:
             if adapted._transaction is None:  # noqa: SLF001
@@ -168,10 +169,10 @@ class PostgresDBAPICursor(AsyncAdapt_asyncpg_cursor):
                 self._rowcount = int(count[1]) if count else -1
                 return None
         except Exception as error:  # noqa: BLE001 - SQLAlchemy tells each kind apart, and raises
-            self._handle_exception(error)
+            self._handle_exception(error)  # type: ignore[no-untyped-call]
         finally:
             turn.release()
-        return await super()._prepare_and_execute(operation, parameters)
+        return await super()._prepare_and_execute(operation, parameters)  # type: ignore[no-untyped-call]
 
 
 class PostgresContext(PGExecutionContext_asyncpg):
@@ -179,7 +180,8 @@ class PostgresContext(PGExecutionContext_asyncpg):
 
     def create_default_cursor(self) -> Any:
         """Make a cursor without rows that stay at the server."""
-        return PostgresDBAPICursor(self._dbapi_connection.dbapi_connection)
+        adapted: Any = self._dbapi_connection.dbapi_connection
+        return PostgresDBAPICursor(adapted)
 
 
 class PostgresDialect(PGDialect_asyncpg):
