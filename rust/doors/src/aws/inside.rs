@@ -85,6 +85,8 @@ impl Inside {
             subscriptions: &self.subscriptions,
             region: &self.region,
             account: &self.account,
+            store: None,
+            stranger: None,
             input,
             origin: format!("http://{AUTHORITY}"),
             key_id: String::new(),
