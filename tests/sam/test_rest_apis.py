@@ -242,7 +242,7 @@ Resources:
         reasons = "\n".join(refused.value.reasons)
         for part in (
             "AuthorizationType: COGNITO_USER_POOLS",
-            "names no function",
+            "names neither a function nor one of events, kinesis",
             "VPC links",
             "Name: AWS::ApiGateway::DomainName",
         ):
@@ -250,7 +250,7 @@ Resources:
         assert service.store.stacks() == []
 
 
-def test_iam_authorization_of_a_sam_api_is_refused(tmp_path):
+def test_a_sam_api_with_iam_authorization_wants_a_signature(tmp_path):
     text = """
 Transform: AWS::Serverless-2016-10-31
 Resources:
@@ -258,16 +258,54 @@ Resources:
   F:
     Type: AWS::Serverless::Function
     Properties:
-      InlineCode: "def handler(event, context): pass"
+      InlineCode: "def handler(event, context): return {'statusCode': 200, 'body': 'in'}"
       Handler: index.handler
       Runtime: python3.11
       Events: {Get: {Type: Api, Properties: {Path: /, Method: get, RestApiId: !Ref Api}}}
+Outputs:
+  Url: {Value: !Sub "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/prod/"}
 """
-    with (
-        deployer(tmp_path) as (service, _, _),
-        pytest.raises(TemplateRefused, match="IAM authorization lets nobody in"),
-    ):
-        service.begin(asked(text, tmp_path))
+    port = free_port()
+    deploy(text, tmp_path / "data")
+    with serving(tmp_path / "data", port, cwd=tmp_path):
+        url = outputs("shop", tmp_path)["Url"]
+        assert ask(url)[0] == 403
+        assert json.loads(ask(url)[1]) == {"message": "Missing Authentication Token"}
+
+
+def test_a_method_puts_a_message_into_a_queue_of_its_stack(tmp_path):
+    text = """
+Resources:
+  Orders: {Type: AWS::SQS::Queue}
+  Api: {Type: AWS::ApiGateway::RestApi, Properties: {Name: orders}}
+  Send:
+    Type: AWS::ApiGateway::Method
+    Properties:
+      RestApiId: !Ref Api
+      ResourceId: !GetAtt Api.RootResourceId
+      HttpMethod: POST
+      AuthorizationType: NONE
+      Integration:
+        Type: AWS
+        IntegrationHttpMethod: POST
+        Uri: !Sub "arn:aws:apigateway:${AWS::Region}:sqs:path/${AWS::AccountId}/${Orders.QueueName}"
+        RequestParameters: {integration.request.header.Content-Type: "'application/x-www-form-urlencoded'"}
+        RequestTemplates: {application/json: "Action=SendMessage&MessageBody=$util.urlEncode($input.body)"}
+        IntegrationResponses: [{StatusCode: "200"}]
+      MethodResponses: [{StatusCode: "200"}]
+  Deployed: {Type: AWS::ApiGateway::Deployment, DependsOn: Send, Properties: {RestApiId: !Ref Api, StageName: live}}
+Outputs:
+  Url: {Value: !Sub "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live/"}
+  Queue: {Value: !GetAtt Orders.QueueName}
+"""
+    port = free_port()
+    deploy(text, tmp_path / "data")
+    with serving(tmp_path / "data", port, cwd=tmp_path):
+        told = outputs("shop", tmp_path)
+        status, body, _ = ask(told["Url"], "POST", b'{"id": 7}', Content_Type="application/json")
+        assert (status, "MessageId" in body) == (200, True), body
+        received = forebay("queue", "receive", told["Queue"], "--output", "json", cwd=tmp_path).stdout
+        assert '{\\"id\\": 7}' in received
 
 
 def test_a_part_of_an_api_of_another_stack_is_refused(tmp_path):

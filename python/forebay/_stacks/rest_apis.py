@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._sam.errors import TemplateRefused
@@ -24,7 +25,11 @@ _VERBS: Final = frozenset(
 )
 _INTEGRATION: Final = "x-amazon-apigateway-integration"
 _SERVED_TYPES: Final = frozenset({"AWS", "AWS_PROXY", "HTTP", "HTTP_PROXY", "MOCK"})
-_NOBODY: Final = "lets nobody in here: use NONE, or CUSTOM with a Lambda authorizer"
+_SERVED_SERVICES: Final = frozenset(
+    {"events", "kinesis", "lambda", "logs", "monitoring", "schemas", "scheduler", "sns", "sqs", "states", "sts"}
+)
+"""Services of the wire API that a method reaches, as an integration's URI names them."""
+_NOBODY: Final = "lets nobody in here: use NONE, AWS_IAM, or CUSTOM with a Lambda authorizer"
 _WHOLE_API: Final = "a stage serves the API as the template has it, without canaries"
 _MODELS: Final = {
     "Empty": {"type": "object", "title": "Empty Schema"},
@@ -51,9 +56,18 @@ def _integration_refusals(where: str, kind: Any, uri: Any, connection: Any) -> I
     if kind not in _SERVED_TYPES:
         yield where, f"an integration of type {kind} is none of {', '.join(sorted(_SERVED_TYPES))}"
     elif kind in {"AWS", "AWS_PROXY"} and isinstance(uri, str) and function_target(uri) is None:
-        yield where, f"{uri[:200]!r} names no function: other services behind a method are not deployed"
+        if kind == "AWS_PROXY":
+            yield where, f"{uri[:200]!r} names no function"
+        elif _service_of(uri) not in _SERVED_SERVICES:
+            yield where, f"{uri[:200]!r} names neither a function nor one of {', '.join(sorted(_SERVED_SERVICES))}"
     if str(connection).upper() == "VPC_LINK":
         yield where, "there are no VPC links: a method reaches what this machine reaches"
+
+
+def _service_of(uri: str) -> str:
+    """Give the service of arn:aws:apigateway:REGION:SERVICE:action/NAME or …:path/PATH."""
+    named = re.fullmatch(r"arn:[^:]*:apigateway:[^:]*:([^:]*):(?:action|path)/.*", uri)
+    return named[1] if named else ""
 
 
 def body_refusals(body: Any) -> Iterator[tuple[str, str]]:
@@ -70,15 +84,13 @@ def body_refusals(body: Any) -> Iterator[tuple[str, str]]:
     schemes = (body.get("components") or {}).get("securitySchemes") or body.get("securityDefinitions") or {}
     for name, scheme in schemes.items():
         kind = str(scheme.get("x-amazon-apigateway-authtype", "")).lower()
-        if kind == "awssigv4":
-            yield f"Body.{name}", f"IAM authorization {_NOBODY}"
-        elif kind == "cognito_user_pools":
+        if kind == "cognito_user_pools":
             yield f"Body.{name}", f"Cognito {_NOBODY}"
 
 
 def _method_refusals(properties: Properties) -> Iterator[tuple[str, str]]:
     authorization = properties.get("AuthorizationType", "NONE")
-    if isinstance(authorization, str) and authorization.upper() in {"AWS_IAM", "COGNITO_USER_POOLS"}:
+    if isinstance(authorization, str) and authorization.upper() == "COGNITO_USER_POOLS":
         yield "AuthorizationType", f"{authorization} {_NOBODY}"
     integration = properties.get("Integration")
     if not isinstance(integration, dict):
