@@ -105,15 +105,22 @@ class Player:
     def is_early(self, number, answer):
         """Tell whether an execution that a step waits for runs still."""
         step = self.steps[number]
-        if "answer" in step or step["operation"] not in (
-            "get_execution_history",
-            "describe_execution",
-            "receive_message",
+        if (
+            "answer" in step
+            or "error" in step
+            or step["operation"]
+            not in (
+                "get_execution_history",
+                "describe_execution",
+                "receive_message",
+            )
         ):
             return False
         if step["operation"] == "receive_message":
             return not answer.get("Messages")
-        arn = self.params(step["params"])["executionArn"]
+        params = self.params(step["params"])
+        self.fill(number, step, params)
+        arn = params["executionArn"]
         is_stopped = any(
             later["operation"] == "stop_execution" and self.params(later["params"]).get("executionArn") == arn
             for later in self.steps[number:]

@@ -24,13 +24,21 @@ FILE: Final = "aws-keys.json"
 """In the store's directory; the engine reads it once a second."""
 SERVICES: Final = [
     "apigateway",
+    "cloudcontrolapi",
+    "cloudformation",
     "events",
     "execute-api",
     "kinesis",
     "lambda",
+    "logs",
+    "monitoring",
+    "s3",
     "scheduler",
+    "schemas",
+    "secretsmanager",
     "sns",
     "sqs",
+    "ssm",
     "states",
     "sts",
 ]
@@ -56,8 +64,9 @@ def keys() -> None:
     "--service",
     "services",
     multiple=True,
+    metavar="NAME",
     type=click.Choice(SERVICES),
-    help="Allow this service; without it, all. May be repeated.",
+    help=f"Allow this service; without it, all. May be repeated. One of {', '.join(SERVICES)}.",
 )
 @store_option
 @output_option

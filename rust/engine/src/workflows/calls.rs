@@ -226,8 +226,9 @@ impl WorkflowRoom<'_> {
         let input = match arguments.get("Input") {
             Some(Value::String(text)) => Data::parse(text)
                 .map_err(|error| fault(&EngineError::Invalid(format!("Input is no JSON: {error:?}"))))?,
+            // As on AWS, no input is an empty object.
+            Some(Value::Null) | None => Data::new(Value::Object(Map::new())),
             Some(value) => Data::new(value.clone()),
-            None => Data::new(Value::Object(Map::new())),
         };
         let name = text(arguments, "Name");
         let waits = matches!(pattern, Pattern::Sync | Pattern::Sync2);

@@ -316,6 +316,9 @@ impl WorkflowRoom<'_> {
         let as_json = || serde_json::from_str(output).unwrap_or(Value::Null);
         told["Output"] = if parent.as_json { as_json() } else { output.into() };
         told["OutputDetails"] = json!({"Included": true});
+        told["RedriveCount"] = json!(row.redrive_count);
+        told["RedriveStatus"] = json!("NOT_REDRIVABLE");
+        told["RedriveStatusReason"] = json!("Execution is SUCCEEDED and cannot be redriven");
         Fact::TaskSucceeded(parent.task, Data::new(told))
     }
 }

@@ -31,9 +31,7 @@ async fn connection(call: &Call<'_>) -> Result<Option<Json>, Fault> {
 
 /// A secret that is no connection's is a stack's, or is not there.
 async fn of_stack(call: &Call<'_>, operation: &str) -> Result<Output, Fault> {
-    stacks::secret(call, operation)
-        .await
-        .map_err(|fault| if fault.code == Some("NotImplemented") { no_secret() } else { fault })
+    stacks::else_of_stacks(("secretsmanager", "2017-10-17"), call, operation, no_secret()).await
 }
 
 /// A secret's name: its ARN without what stands before it, and without the six letters at its end.

@@ -97,12 +97,18 @@ forwarded!(ssm, SSM, "ssm", "2014-11-06", [GetParameter, GetParameters, GetParam
 forwarded!(apis, APIS, "apigateway", "2018-11-29", [GetStages]);
 forwarded!(resources, RESOURCES, "cloudcontrolapi", "2021-09-30", [GetResource]);
 
-/// Ask for a secret of a stack, or about it.
-pub(super) async fn secret(call: &Call<'_>, name: &str) -> Result<Output, Fault> {
-    forward(("secretsmanager", "2017-10-17"), call, name).await
+/// Ask what runs the stacks for something of theirs, which nobody else here has: `otherwise` is said where nothing runs stacks.
+pub(super) async fn else_of_stacks(
+    of: (&'static str, &'static str),
+    call: &Call<'_>,
+    name: &str,
+    otherwise: Fault,
+) -> Result<Output, Fault> {
+    forward(of, call, name).await.map_err(|fault| if fault.code == Some("NotImplemented") { otherwise } else { fault })
 }
 
-async fn forward<'c>(of: (&'static str, &'static str), call: &'c Call<'c>, name: &'c str) -> Result<Output, Fault> {
+/// `of` is the service: the name that it signs by, and its version.
+async fn forward(of: (&'static str, &'static str), call: &Call<'_>, name: &str) -> Result<Output, Fault> {
     let mut models = SERVICES.iter().map(super::Service::model);
     let model = models.find(|model| (model.signing_name, model.api_version) == of);
     let (Some(model), Some(store)) = (model, call.store) else { return Err(not_served("this app keeps no store")) };
