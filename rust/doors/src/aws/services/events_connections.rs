@@ -83,7 +83,7 @@ fn shown(parameters: &Json) -> Json {
             let is_hidden = fields.get("IsValueSecret").and_then(Json::as_bool) == Some(true);
             let kept = fields
                 .iter()
-                .filter(|(name, _)| !SECRETS.contains(&name.as_str()) && !(is_hidden && name.as_str() == "Value"));
+                .filter(|(name, _)| !(SECRETS.contains(&name.as_str()) || is_hidden && name.as_str() == "Value"));
             kept.map(|(name, one)| (name.clone(), shown(one))).collect::<Map<_, _>>().into()
         }
         Json::Array(values) => values.iter().map(shown).collect::<Vec<_>>().into(),
