@@ -379,6 +379,15 @@ WORDS = ("datetime", "date", "timestamp", "target-id", "target-id-one", "target-
 """They stand for any value."""
 
 
+def plain(value):
+    """Give what boto3 answered as recordings have it."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items() if key != "ResponseMetadata"}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return value.isoformat() if isinstance(value, dt.datetime) else value
+
+
 def fits(expected, got, name=""):
     """Tell whether an answer is the recorded one, whose placeholders stand for any text."""
     if isinstance(expected, dict):

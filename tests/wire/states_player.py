@@ -1,6 +1,5 @@
 """Carries out a recorded scenario of Step Functions by boto3: what the recording left out is put in again."""
 
-import datetime as dt
 import json
 import re
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 from botocore.exceptions import ClientError, ParamValidationError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "flow"))
-from event_calls import ACCOUNT, REGION, fits
+from event_calls import ACCOUNT, REGION, fits, plain
 
 ARN = f"arn:aws:states:{REGION}:{ACCOUNT}"
 GROUP = "log-group"
@@ -22,15 +21,6 @@ ANY = (
 """Words of recordings that stand for any text."""
 READS = ("describe", "list", "get")
 ENDS_S = 60
-
-
-def plain(value):
-    """Give an answer as recordings have it."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items() if key != "ResponseMetadata"}
-    if isinstance(value, list):
-        return [plain(one) for one in value]
-    return value.isoformat() if isinstance(value, dt.datetime) else value
 
 
 def wanted(value, name=""):

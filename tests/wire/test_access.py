@@ -14,6 +14,8 @@ from botocore.exceptions import ClientError
 from operations import operations
 from wire_app import REGION, served
 
+from forebay.cli.aws import SERVICES
+
 OPERATIONS = operations()
 KEYS = {
     "every": {"id": "FBKEVERY", "secret": "every-secret"},
@@ -89,6 +91,10 @@ def refused(operation, name, code, status=403):
     if operation.protocol == "json" and operation.service != "sqs":
         return 400, name
     return status, name
+
+
+def test_a_key_can_be_kept_to_each_service_that_is_served():
+    assert sorted({one.service for one in OPERATIONS}) == SERVICES
 
 
 def test_without_a_signature_nobody_is_let_in(guarded):

@@ -13,7 +13,7 @@ from wire_app import served
 from forebay import App
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "flow"))
-from event_calls import ACCOUNT, REGION, fits
+from event_calls import ACCOUNT, REGION, fits, plain
 from test_event_traces import MISSED, NOW, apart, is_awaited, left_out, named, part
 
 CASES = Path(__file__).parents[3] / "shared" / "cases"
@@ -26,15 +26,6 @@ OTHERWISE = {
 """Scenarios that are answered otherwise, and why."""
 ROLES = ("create_role", "put_role_policy", "create_role_event_bus_source_to_bus_target", "attach_role_policy")
 """Calls that an app does not need: it has no roles."""
-
-
-def plain(value):
-    """Give an answer as recordings have it."""
-    if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items() if key != "ResponseMetadata"}
-    if isinstance(value, list):
-        return [plain(one) for one in value]
-    return value.isoformat() if isinstance(value, dt.datetime) else value
 
 
 class Player:
