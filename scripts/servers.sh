@@ -19,6 +19,7 @@ mariadb-server mariadbd mariadb-install-db mariadb
 postgresql postgres initdb pg_basebackup psql
 prometheus prometheus promtool
 openssl openssl
+wrk wrk
 END
 
 if [[ ${1:-} == --missing ]]; then

@@ -77,11 +77,11 @@ class Meter:
 def _own_seconds() -> float:
     """Add up what this process and those that it has started did, the ended ones too."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + ended.ru_utime + ended.ru_stime + _living_seconds()
+    return time.process_time() + ended.ru_utime + ended.ru_stime + living_seconds(os.getpid(), itself=False)
 
 
-def _living_seconds() -> float:
-    """Add up what the living processes did that come from this one."""
+def living_seconds(process: int, *, itself: bool = True) -> float:
+    """Add up what a process and the living ones that come from it did."""
     if sys.platform != "linux":
         return 0.0
     started: dict[int, list[int]] = {}
@@ -89,10 +89,10 @@ def _living_seconds() -> float:
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             about = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            process = int(path.parent.name)
-            started.setdefault(int(about[1]), []).append(process)
-            ticks[process] = int(about[11]) + int(about[12])
-    total, look = 0, [os.getpid()]
+            number = int(path.parent.name)
+            started.setdefault(int(about[1]), []).append(number)
+            ticks[number] = int(about[11]) + int(about[12])
+    total, look = ticks.get(process, 0) if itself else 0, [process]
     while look:
         children = started.get(look.pop(), [])
         total += sum(ticks[child] for child in children)

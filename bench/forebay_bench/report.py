@@ -41,6 +41,10 @@ FAMILIES: Final = {
     "bus": ("Event buses", "Events put on a bus with one matching rule, and an archive replayed."),
     "workflow": ("Workflows", "Executions started, and what each transition costs."),
     "aws": ("AWS's wire API", "Requests that AWS's SDKs send, verified and answered over HTTP."),
+    "gateway": (
+        "The gateway",
+        "HTTP requests to handlers, beside the fastest servers; routes, tokens, keys; WebSockets and slow clients.",
+    ),
     "schedule": ("Schedules", "What each schedule of a store adds to its start."),
     "destinations": ("Destinations", "What it costs to tell a queue or a file what became of an event."),
     "environments": ("Handlers in processes", "Two processes for each function; no disk is involved."),

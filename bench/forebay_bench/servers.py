@@ -64,13 +64,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int, directory: Path, **options: Any) -> Iterator[None]:
-    """Run a server until the end of the block."""
+def running(command: Sequence[str], port: int, directory: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the end of the block; give its process."""
     with (directory / "server.log").open("ab") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, **options)
     try:
         _wait(server, port, directory / "server.log")
-        yield
+        yield server
     finally:
         stop(server, 10)
 
