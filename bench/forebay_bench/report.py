@@ -41,7 +41,7 @@ FAMILIES: Final = {
     "bus": ("Event buses", "Events put on a bus with one matching rule, and an archive replayed."),
     "workflow": ("Workflows", "Executions started, and what each transition costs."),
     "aws": ("AWS's wire API", "Requests that AWS's SDKs send, verified and answered over HTTP."),
-    "schedule": ("Schedules", "What each schedule of a store adds to its start."),
+    "schedule": ("Schedules", "The start of a store with a million of them, and how late they fire."),
     "destinations": ("Destinations", "What it costs to tell a queue or a file what became of an event."),
     "environments": ("Handlers in processes", "Two processes for each function; no disk is involved."),
     "concurrency": ("Concurrency", "A thousand handlers at once, and nine functions beside one that is stuck."),
