@@ -58,13 +58,13 @@ demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill k
 bench bench-growth bench-peers: export PYTHONPATH := $(CURDIR)/bench
 MEASURE := $(RELEASE)/bin/python -m forebay_bench run --runs 3 --results bench/results
 
-bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 13 minutes; ARGS=stream.put, ARGS=list: bench/README.md says more
+bench: $(RELEASE)/.built ## measure forebay and this machine's limits, in about 18 minutes; ARGS=stream.put, ARGS=list: bench/README.md says more
 	$(if $(filter list compare report --help,$(firstword $(ARGS))),$(RELEASE)/bin/python -m forebay_bench,$(MEASURE)) $(ARGS)
 
 bench-growth: $(RELEASE)/.built ## measure what an event costs as things grow, in about 12 minutes
 	$(MEASURE) growth $(ARGS)
 
-bench-peers: $(PEERS)/.built ## measure forebay beside what else there is, in about 20 minutes; servers that are missing are named
+bench-peers: $(PEERS)/.built ## measure forebay beside what else there is, in about 25 minutes; servers that are missing are named
 	$(PEERS)/bin/python bench/peers/run.py --results bench/results $(ARGS)
 
 docs: $(TEST)/.built ## write the generated pages of docs, and build the site in target/site

@@ -4,3 +4,5 @@ BATCH = "a backlog of records to a handler, 100 a call"
 SINGLE = "a backlog of messages to a handler, one a call"
 BUCKET = "ask a token bucket"
 RECORD = "record a value for percentiles"
+MATCH = {size: f"match events with {size:,} mixed rules, one thread" for size in (1_000, 10_000)}
+ADD = {size: f"add one of {size:,} mixed rules" for size in (1_000, 10_000)}

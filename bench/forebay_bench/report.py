@@ -45,7 +45,7 @@ FAMILIES: Final = {
         "The gateway",
         "HTTP requests to handlers, beside the fastest servers; routes, tokens, keys; WebSockets and slow clients.",
     ),
-    "schedule": ("Schedules", "What each schedule of a store adds to its start."),
+    "schedule": ("Schedules", "The start of a store with a million of them, and how late they fire."),
     "destinations": ("Destinations", "What it costs to tell a queue or a file what became of an event."),
     "environments": ("Handlers in processes", "Two processes for each function; no disk is involved."),
     "concurrency": ("Concurrency", "A thousand handlers at once, and nine functions beside one that is stuck."),

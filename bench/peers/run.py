@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1]))
 
+import matchers
 import primitives
 import queues
 import streams
@@ -22,7 +23,13 @@ from forebay_bench.session import once, run_session
 RUNS = 3
 PEERS = {
     scenario.name: scenario
-    for family in (streams.SCENARIOS, queues.SCENARIOS, primitives.SCENARIOS, dbproxy.PEER_SCENARIOS)
+    for family in (
+        matchers.SCENARIOS,
+        streams.SCENARIOS,
+        queues.SCENARIOS,
+        primitives.SCENARIOS,
+        dbproxy.PEER_SCENARIOS,
+    )
     for scenario in family
 }
 OURS = [name for name, one in scenarios.SCENARIOS.items() if any(figure.question for figure in one.figures)]

@@ -1,5 +1,6 @@
 """The bench measures what it says, refuses where figures would mean nothing, and keeps what it found."""
 
+import asyncio
 import contextlib
 import importlib.util
 import json
@@ -265,11 +266,45 @@ def test_programs_that_were_asked_the_same_stand_in_one_chart(tmp_path):
     assert text.count("<svg") == 1
 
 
-def test_a_peer_that_is_not_installed_is_named_and_skipped(monkeypatch, capfd):
-    spec = importlib.util.spec_from_file_location("peers_run", ROOT / "bench" / "peers" / "run.py")
-    peers = importlib.util.module_from_spec(spec)
+def loaded(monkeypatch, name: str):
+    """A module of bench/peers, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"peers_{name}", ROOT / "bench" / "peers" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    spec.loader.exec_module(peers)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        (
+            "forebay_rules",
+            """
+   rules    mix     events/s   ns/event  matches/event  add p50, us  add p99, us
+    1000  exact      1000000       1000          0.100          3.0         30.0
+    1000  mixed       450000       2222          0.100          4.5         30.0
+   10000  mixed       250000       4000          1.000          5.5         40.0""",
+        ),
+        (
+            "event_ruler",
+            """    1000  exact       150000          0.100         20.0
+    1000  mixed       450000          0.100          4.5
+   10000  mixed       250000          1.000          5.5""",
+        ),
+    ],
+)
+def test_both_matchers_tables_are_read_for_the_mixed_rules(monkeypatch, tmp_path, name, printed):
+    matchers = loaded(monkeypatch, "matchers")
+    monkeypatch.setattr(matchers, "_ran", lambda *_, **__: printed)
+    values = asyncio.run(getattr(matchers, name)(harness.Stage(tmp_path)))
+    assert values == {"rate_1000": 450_000, "add_1000": 4.5, "rate_10000": 250_000, "add_10000": 5.5}
+    [scenario] = [one for one in matchers.SCENARIOS if one.run is getattr(matchers, name)]
+    assert {figure.name for figure in scenario.figures} == values.keys()
+
+
+def test_a_peer_that_is_not_installed_is_named_and_skipped(monkeypatch, capfd):
+    peers = loaded(monkeypatch, "run")
     monkeypatch.setattr(harness, "refuse_debug_build", lambda: None)
     gone = harness.Scenario("peers.gone", None, (), who="gone")
     absent = harness.Scenario("peers.absent", None, (), packages=("no_such_package_at_all",))

@@ -1,7 +1,8 @@
 //! How many events a second a bus's rules judge on one core: `cargo bench -p forebay-core --bench bus_rules`.
 //!
-//! Rates are per second of the thread's processor time where Linux tells it, so that a busy machine does not count; that a
-//! rule is read and added is timed by the clock. `FOREBAY_BENCH_RULES=DIRECTORY` writes the rules and the events there, for another matcher.
+//! Rates are per second of the thread's processor time where Linux tells it, so that a busy machine does not count; how long
+//! it takes to read and add a rule is wall time. With
+//! `FOREBAY_BENCH_RULES=DIRECTORY` it only writes the rules and the events there, for another matcher.
 
 use std::fs;
 use std::hint::black_box;
@@ -29,6 +30,7 @@ fn main() {
         write("events.jsonl", events.clone());
         write("exact.jsonl", (0..RULES_MAX).map(exact).collect());
         write("mixed.jsonl", (0..RULES_MAX).map(mixed).collect());
+        return;
     }
     println!(
         "{:>8} {:>6} {:>12} {:>10} {:>14} {:>12} {:>12}",
