@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,13 @@ from forebay_bench.harness import Figure, Scenario
 from forebay_bench.stream import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from forebay_bench.harness import Stage
 
 TOGETHER = 1_000
+SECONDS = 4
+"""For how long schedules fire."""
 
 
 def _app(store: Path) -> forebay.App:
@@ -62,31 +63,40 @@ async def _started(store: Path) -> dict[str, float]:
         return {"start": time.perf_counter() - began, "memory": machine.memory_bytes() / MIB}
 
 
-async def lag(stage: Stage) -> Mapping[str, float]:
-    """Let schedules fire, so many in each of some seconds; how late each handler begins."""
-    rate, seconds = stage.share(5_000), 4
-    late: list[float] = []
-    done = asyncio.Event()
+async def _late(stage: Stage, per_second: int, due: Callable[[int, int], int]) -> Mapping[str, float]:
+    """Let schedules fire for some seconds, the n-th as late after the first as `due` says (ms); how late each handler begins."""
+    count, late, done = per_second * SECONDS, list[float](), asyncio.Event()
     app = forebay.App("bench", store=stage.directory / "store")
 
     @app.function()
     async def handler(event: int, context: forebay.Context) -> None:
         late.append(time.time() * 1e3 - event)
-        if len(late) == rate * seconds:
+        if len(late) == count:
             done.set()
 
+    async def declare(number: int, due_ms: int) -> None:
+        # A rate is due at its start, to the millisecond.
+        asked = {"expression": "rate(1 day)", "start_ms": due_ms, "function": "handler", "input": str(due_ms)}
+        await app._caller.ask("schedule.put", name=f"s-{number}", **asked)  # noqa: SLF001
+
     async with app:
-        first = int(time.time()) + 2 + rate // 500  # until all are declared
-        for second in range(seconds):
-            due = first + second
-            at = datetime.fromtimestamp(due, UTC).strftime("at(%Y-%m-%dT%H:%M:%S)")
-            asked = {"expression": at, "function": "handler", "input": str(due * 1000)}
-            for begin in range(0, rate, TOGETHER):
-                names = (f"s-{second}-{number}" for number in range(begin, min(begin + TOGETHER, rate)))
-                await asyncio.gather(*(app._caller.ask("schedule.put", name=name, **asked) for name in names))  # noqa: SLF001
+        first_ms = (int(time.time()) + 2 + per_second // 500) * 1000  # until all are declared
+        for begin in range(0, count, TOGETHER):
+            numbers = range(begin, min(begin + TOGETHER, count))
+            await asyncio.gather(*(declare(number, first_ms + due(number, per_second)) for number in numbers))
         with stage.meter:
             await asyncio.wait_for(done.wait(), 60)
     return {f"p{share}": machine.percentile(late, share) for share in (50, 99)}
+
+
+async def lag(stage: Stage) -> Mapping[str, float]:
+    """Let so many schedules fire in a second, evenly."""
+    return await _late(stage, stage.share(5_000), lambda number, per_second: number * 1000 // per_second)
+
+
+async def burst(stage: Stage) -> Mapping[str, float]:
+    """Let so many schedules be due at the same moment of each second."""
+    return await _late(stage, stage.share(5_000), lambda number, per_second: number // per_second * 1000)
 
 
 SCENARIOS = (
@@ -94,8 +104,18 @@ SCENARIOS = (
         "schedule.lag",
         lag,
         (
-            Figure("p50", "how late a handler begins, 5,000 schedules due in one second each, median", "ms"),
-            Figure("p99", "how late a handler begins, 5,000 schedules due in one second each, 99th percentile", "ms"),
+            Figure("p50", "how late a handler begins, 5,000 firings a second, median", "ms"),
+            Figure("p99", "how late a handler begins, 5,000 firings a second, 99th percentile", "ms"),
+        ),
+        warm_up=0,
+        seconds=20,
+    ),
+    Scenario(
+        "schedule.burst",
+        burst,
+        (
+            Figure("p50", "how late a handler begins, 5,000 schedules due at one moment, median", "ms"),
+            Figure("p99", "how late a handler begins, 5,000 schedules due at one moment, 99th percentile", "ms"),
         ),
         warm_up=0,
         seconds=20,
