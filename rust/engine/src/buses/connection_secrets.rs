@@ -71,7 +71,7 @@ impl Connections {
             ctx.notice(OperatorEvent::Damaged, FILE, json!({"text": text}));
             BTreeMap::new()
         });
-        for known in self.connections.values_mut() {
+        for known in self.by_name.values_mut() {
             let Some(kept) = kept.remove(&known.row.id).filter(|kept| kept.kind == known.row.kind) else { continue };
             let has_authorized = known.row.authorized_ms.is_some_and(|at_ms| at_ms >= known.row.modified_ms);
             let is_ready = has_authorized || known.row.kind != AuthorizationKind::OauthClientCredentials;
@@ -89,7 +89,7 @@ impl Connections {
         given: Option<(AuthorizationKind, &Secret)>,
     ) -> Result<(), EngineError> {
         let Some(file) = &self.secrets else { return Ok(()) };
-        let others = self.connections.values().filter(|one| one.row.id != id);
+        let others = self.by_name.values().filter(|one| one.row.id != id);
         let mut connections: BTreeMap<String, Kept<&Value>> = others
             .filter_map(|one| {
                 let Secret(parameters) = one.parameters.as_ref()?;

@@ -73,7 +73,7 @@ pub(super) struct Connection {
 /// All connections and API destinations that AWS's calls have made, by name.
 #[derive(Default)]
 pub(crate) struct Connections {
-    pub(super) connections: BTreeMap<String, Connection>,
+    pub(super) by_name: BTreeMap<String, Connection>,
     /// Where their secrets are kept; `None`: in memory alone.
     pub(super) secrets: Option<SecretFile>,
     destinations: BTreeMap<String, DestinationRow>,
@@ -97,12 +97,12 @@ fn check_description(text: &str) -> Result<(), EngineError> {
 
 impl Connections {
     fn connection(&self, name: &str) -> Result<&Connection, EngineError> {
-        let found = self.connections.get(name);
+        let found = self.by_name.get(name);
         found.ok_or_else(|| EngineError::NotFound(format!("Connection '{name}' does not exist.")))
     }
 
     fn connection_mut(&mut self, name: &str) -> Result<&mut Connection, EngineError> {
-        let found = self.connections.get_mut(name);
+        let found = self.by_name.get_mut(name);
         found.ok_or_else(|| EngineError::NotFound(format!("Connection '{name}' does not exist.")))
     }
 
@@ -114,7 +114,7 @@ impl Connections {
     /// How requests to a destination are made, or why none are.
     fn told(&self, row: &DestinationRow) -> Value {
         let ApiDestinationSettings { connection, endpoint, method, invocations_per_second, .. } = &row.settings;
-        match self.connections.get(connection) {
+        match self.by_name.get(connection) {
             Some(Connection { row: of, parameters: Some(Secret(parameters)), state, .. })
                 if *state == ConnectionState::Authorized =>
             {
@@ -138,7 +138,7 @@ impl Connections {
             let row: ConnectionRow = serde_json::from_slice(&value).map_err(|_| damaged("a connection's row"))?;
             let (state, reason) = (ConnectionState::Deauthorized, Some(NO_SECRET.to_owned()));
             let name = row.name.clone();
-            self.connections.insert(name, Connection { row, parameters: None, state, reason, revision: 0 });
+            self.by_name.insert(name, Connection { row, parameters: None, state, reason, revision: 0 });
         }
         for (_, value) in reader.scan(Table::ApiDestination, &[], None, usize::MAX)? {
             let row: DestinationRow =
@@ -150,7 +150,7 @@ impl Connections {
 
     /// Tell the process around the engine of the API destinations that it serves, and of connections that want their first token.
     pub(crate) fn tell(&self, ctx: &mut Ctx) {
-        for known in self.connections.values().filter(|known| known.state == ConnectionState::Authorizing) {
+        for known in self.by_name.values().filter(|known| known.state == ConnectionState::Authorizing) {
             known.ask_for_token(ctx);
         }
         for row in self.destinations.values() {
@@ -181,7 +181,7 @@ impl ConnectionRoom<'_> {
         if let (Ok(known), Some(given)) = (connections.connection(&name), &authorization) {
             connections.keep_secrets(&known.row.id, Some((given.kind, &given.parameters)))?;
         }
-        match (self.connections().connections.get_mut(&name), authorization) {
+        match (self.connections().by_name.get_mut(&name), authorization) {
             (Some(known), authorization) => {
                 known.row.modified_ms = now_ms;
                 known.row.description = description.unwrap_or_else(|| known.row.description.clone());
@@ -198,7 +198,7 @@ impl ConnectionRoom<'_> {
     }
 
     fn make_connection(&mut self, name: &str, description: String, given: PutAuthorization) -> Result<(), EngineError> {
-        if self.connections().connections.len() >= MOST {
+        if self.connections().by_name.len() >= MOST {
             return refuse(format!("the store has {MOST} connections, which is the most"));
         }
         let ctx = self.ctx();
@@ -219,7 +219,7 @@ impl ConnectionRoom<'_> {
         let state = ConnectionState::Deauthorized;
         let mut made = Connection { row, parameters: None, state, reason: None, revision: 0 };
         made.take(given);
-        self.connections().connections.insert(name.to_owned(), made);
+        self.connections().by_name.insert(name.to_owned(), made);
         Ok(())
     }
 
@@ -284,7 +284,7 @@ impl ConnectionRoom<'_> {
         let described = self.described_connection(&named.name)?;
         let connections = self.connections();
         connections.keep_secrets(&connections.connection(&named.name)?.row.id, None)?;
-        connections.connections.remove(&named.name);
+        connections.by_name.remove(&named.name);
         self.tell_of(&named.name);
         let pending = &mut self.ctx().commit.pending;
         pending.remove(Table::Connection, named.name.into_bytes());
@@ -294,7 +294,7 @@ impl ConnectionRoom<'_> {
 
     pub(crate) fn connection_list(&mut self, _: Empty) -> Result<Done, EngineError> {
         let BusRoom { ctx, buses, .. } = &self.below;
-        let list: Vec<Answer> = buses.connections.connections.values().map(|one| one.described(ctx)).collect();
+        let list: Vec<Answer> = buses.connections.by_name.values().map(|one| one.described(ctx)).collect();
         Ok(Done::at_once(list))
     }
 
@@ -389,7 +389,7 @@ impl ConnectionRoom<'_> {
     fn described_destination(&mut self, name: &str) -> Result<ApiDestination, EngineError> {
         let BusRoom { ctx, buses, .. } = &self.below;
         let row = buses.connections.destination(name)?.clone();
-        let connection = buses.connections.connections.get(&row.settings.connection);
+        let connection = buses.connections.by_name.get(&row.settings.connection);
         Ok(ApiDestination {
             arn: ctx.api_destination_arn(&row.name),
             connection_arn: connection.map(|one| one.arn(ctx)),
