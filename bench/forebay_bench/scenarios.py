@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from forebay_bench import (
     aws,
+    aws_polls,
     bus,
     concurrency,
     dbproxy,
@@ -40,6 +41,7 @@ FAMILIES = (
     schedule.SCENARIOS,
     workflow.SCENARIOS,
     aws.SCENARIOS,
+    aws_polls.SCENARIOS,
     destinations.SCENARIOS,
     startup.SCENARIOS,
     histogram.SCENARIOS,
