@@ -23,7 +23,8 @@ class Cli:
 
     def __init__(self, clients, program, folder):
         self._clients = clients
-        self._words = (program, "--output", "json")
+        # Version 1 sends `aws sqs` to AWS whatever the variables say, unless the command line names the endpoint.
+        self._words = (program, "--output", "json", "--endpoint-url", clients.wire.url)
         self._folder = folder
 
     def __call__(self, *words):

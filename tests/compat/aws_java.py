@@ -9,7 +9,6 @@ import pytest
 
 PROGRAM = Path(__file__).parent / "aws_java"
 FOLDER = Path(__file__).parents[2] / "target" / "compat" / "aws_java"
-POM = "{http://maven.apache.org/POM/4.0.0}"
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def classpath(record_testsuite_property):
     told = subprocess.run(["java", "--version"], check=True, capture_output=True, text=True).stdout
     record_testsuite_property("java", told.split()[1])
     declared = ET.parse(PROGRAM / "pom.xml").getroot()  # noqa: S314  it lies beside this file
-    record_testsuite_property("aws-sdk-java", declared.find(f".//{POM}dependency/{POM}version").text)
+    record_testsuite_property("aws-sdk-java", declared.find(".//dependency/version").text)
     return path
 
 
