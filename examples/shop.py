@@ -6,6 +6,8 @@ The bus discovers the schema of its events. `order_placed.py` beside this file i
 
 The first handler reads the event as a dict, and fails at an order without a note. The fixed handler reads it with the model, in
 which the note is `str | None`: a type checker shows what the first one missed.
+
+Run it with `python examples/shop.py`. The warnings that it logs are the failures of the first handler.
 """
 
 from __future__ import annotations

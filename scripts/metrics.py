@@ -60,7 +60,6 @@ NOT_MEASURED = {
         "IngestionToInvocationStartLatency": "an event and what its targets get are one commit",
         "Invocations": "AWS/Lambda has a metric of that name; this one is `forebay_rule_invocations_total`",
         "InvocationsFailedToBeSentToDlq": "what a dead-letter queue does not take is listed, and counted by `FailedInvocations`",
-        "ThrottledRules": "rules are not throttled",
     },
     "AWS/States": {
         "ExecutionTime": "`forebay workflow list` has the times of each execution",

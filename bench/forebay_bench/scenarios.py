@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from forebay_bench import (
     aws,
+    aws_polls,
     bus,
     concurrency,
     dbproxy,
@@ -42,6 +43,7 @@ FAMILIES = (
     workflow.SCENARIOS,
     aws.SCENARIOS,
     gateway.SCENARIOS,
+    aws_polls.SCENARIOS,
     destinations.SCENARIOS,
     startup.SCENARIOS,
     histogram.SCENARIOS,

@@ -121,13 +121,13 @@ def check_filter_policy(policy: str, body: bool) -> None:
     """Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes."""
 
 def test_event_pattern(pattern: str, event: str) -> tuple[bool, list[tuple[str, str, str, str]]]:
-    """Test an event with its envelope against a bus rule's pattern, both JSON texts.
+    """Test an event, or some of its fields, against a bus rule's pattern, both JSON texts.
 
     Gives whether it matches, and if not, each field that fails: its path, the conditions as the pattern has them, the event's
     values as JSON (empty if the field is absent), and what is wrong, in words.
 
     Raises:
-        InvalidParameterValue: with EventBridge's text: an event without its envelope; a pattern that cannot be, and the place.
+        InvalidParameterValue: with EventBridge's text: an event that is no JSON object; a pattern that cannot be, and the place.
 
     """
 

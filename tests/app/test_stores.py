@@ -254,6 +254,21 @@ async def test_notes_schedules_of_rules_groups_and_connections_of_a_store_go_on(
         assert bodies == ['"aws.events"', '"aws.events"', "tick"]
 
 
+async def test_secrets_of_connections_that_a_store_kept_authorize_again(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(GOLDEN / "app-v4-resources.db", data / "forebay.db")
+    shutil.copy(GOLDEN / "connection-secrets-v1.json", data / "connection-secrets.json")
+    app = App("shop", store=data, clock=VirtualClock(start=1_796_200_010))
+    app.queue("inbox")
+    async with app:
+        connection = await app._caller.ask("http_connection.describe", name="crm")
+        assert (connection["state"], connection["reason"]) == ("AUTHORIZED", None)
+        secret = await app._caller.ask("http_connection.secret", name="crm")
+        assert secret == {"BasicAuthParameters": {"Username": "u", "Password": "p"}}
+        assert (await app._caller.ask("api_destination.describe", name="crm"))["is_active"]
+
+
 async def test_executions_activities_and_express_starts_of_a_store_go_on(tmp_path):
     """The golden file is what app "shop" left when it was killed, before workflows had versions and integrations.
 

@@ -47,11 +47,15 @@ def test_what_is_refused_is_one_line(place):
     assert text == "Error: MalformedDetail: Detail is malformed.\n"
 
 
-def test_a_pattern_is_tested(place):
+def test_a_pattern_is_tested_without_a_store(tmp_path):
+    place = tmp_path
     tested = forebay(place, "bus", "test", '{"source": ["shop"]}', '{"source": "shop"}')
     assert tested.stdout == "matches\n"
     tested = forebay(place, "bus", "test", '{"source": ["shop"]}', stdin='{"source": "bank"}', status=1)
     assert tested.stdout.startswith("does not match\n  source: ")
+    text = refused(place, "bus", "test", '{"source": "shop"}', "{}")
+    assert text.startswith('Error: Event pattern is not valid. Reason: "source" must be an object or an array')
+    assert "it is not JSON" in refused(place, "bus", "test", '{"source": ["shop"]}', "{")
 
 
 def test_a_schedule_is_looked_at_fired_and_deleted(place):

@@ -166,6 +166,33 @@ async def test_what_the_endpoint_will_never_take_is_dead_lettered_without_secret
     assert endpoint.requests[0][2]["X-Api-Key"] == SECRET
 
 
+async def test_a_value_of_the_path_leads_to_no_other_path(tmp_path, endpoint):
+    """An event with the id ".." was sent to the endpoint above, with the secret of this one."""
+    app = forebay.App("shop", store=tmp_path / "store")
+    dead = app.queue("dead")
+    crm = app.api_destination("crm", f"{endpoint.url}/v1/orders/*/lines")
+    path = {"path_parameter_values": ["$.detail.n"]}
+    app.bus("orders").rule("to-crm", PATTERN, crm, dead_letter_queue=dead, **path)
+    async with app:
+        for n in ("..", ".", "a/../b", "..."):
+            await put(app, n=n)
+        await endpoint.wait_for(2)
+        letters = [letter async for letter in received(dead, 2)]
+    assert sorted(request[1] for request in endpoint.requests) == [
+        "/v1/orders/.../lines",
+        "/v1/orders/a%2F..%2Fb/lines",
+    ]
+    assert all("would lead to another path" in json.dumps(letter.attributes, default=str) for letter in letters)
+
+
+async def received(queue, count):
+    """So many messages of a queue."""
+    while count:
+        for message in await queue.receive(maximum=count, wait=10):
+            count -= 1
+            yield message
+
+
 async def test_a_schedule_calls_an_endpoint(tmp_path, endpoint):
     app = forebay.App("shop", store=tmp_path / "store")
     app.schedule("rate(1 day)", name="s", target=app.api_destination("crm", endpoint.url), input={"a": 1})

@@ -4,7 +4,7 @@ import base64
 import json
 from collections import Counter, defaultdict
 
-from victim import TOLD, fact_of, fact_of_event, failures_file
+from victim import ROUTED, TOLD, fact_of, fact_of_event, failures_file
 
 from forebay import App, Function
 from forebay.testing import check
@@ -12,7 +12,7 @@ from forebay.testing import check
 # A stream's batch of ten is split so often, at most, before a record is alone; then it may begin so often.
 SPLITS, ALONE = 4, 1 + 2
 # How often an item of a handler that fails may begin, by what its key begins with.
-ATTEMPTS = {"k": SPLITS + ALONE, "ordered": 3, "plain": 3, "told": 3, "event": 2}
+ATTEMPTS = {"k": SPLITS + ALONE, "ordered": 3, "plain": 3, "told": 3, "routed": 3, "event": 2}
 # The fewest that must have failed before that was the reason.
 EXHAUSTED = {"RetryAttemptsExhausted": 3, "RetriesExhausted": 2}
 DEAD_LETTER = "DeadLetter"
@@ -55,7 +55,9 @@ class GivenUp:
         queue = self._app.queue(name)
         while letters := await queue.receive():
             for letter in letters:
-                fact = (f"{source}.{letter.body}", int(letter.body)) if source in TOLD else fact_of(letter.body)
+                fact = (
+                    (f"{source}.{letter.body}", int(letter.body)) if source in TOLD | ROUTED else fact_of(letter.body)
+                )
                 self.conditions[fact] = DEAD_LETTER
                 await queue.delete(letter)
 

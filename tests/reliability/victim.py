@@ -13,8 +13,10 @@ import random
 import resource
 import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
@@ -28,9 +30,13 @@ from forebay.testing import Ledger
 
 STREAM = "events"
 FIFO, QUEUE = "ordered.fifo", "plain"
-TOPIC = "news"
+TOPIC, BUS = "news", "orders"
 # Subscribed queues, and whether only odd numbers go there.
 TOLD = {"told-all": False, "told-odd": True}
+# Queues that are targets of rules of the bus, in the same way.
+ROUTED = {"routed-all": False, "routed-odd": True}
+# Keys of what one publication or one event on the bus becomes begin so.
+COPIES = ("told-", "event-told", "routed-", "event-routed")
 SHARDS = 2
 KEYS = 20
 CLIENT = 100  # the number of the putter that is a process of its own
@@ -88,6 +94,7 @@ def make(how: dict, ledger: Ledger) -> tuple[App, Function]:
     if how.get("queues"):
         make_queues(app, how, work)
         app.topic(TOPIC).subscribe(on_event)
+        app.bus(BUS).rule("event-routed", {"source": ["victim"]}, on_event)
     return app, on_event
 
 
@@ -138,9 +145,13 @@ def make_queues(app: App, how: dict, work: Work) -> None:
     async def on_plain(batch: Batch, context) -> None:
         await work([fact_of(message.body) for message in batch], batch)
 
-    for name, is_odd in TOLD.items():
-        policy = {"odd": ["yes"]} if is_odd else None
-        app.topic(TOPIC).subscribe(queue(name), filter_policy=policy, raw_message_delivery=True)
+    for name, is_odd in (TOLD | ROUTED).items():
+        odd = {"odd": ["yes"]} if is_odd else {}
+        if name in TOLD:
+            app.topic(TOPIC).subscribe(queue(name), filter_policy=odd or None, raw_message_delivery=True)
+        else:
+            pattern = {"source": ["victim"]} | ({"detail": odd} if odd else {})
+            app.bus(BUS).rule(name, pattern, queue(name), input_path="$.detail.number")
 
         @app.on_queue(name, retry_delay=backoff)
         @app.function(name=name, timeout=timeout)
@@ -149,28 +160,30 @@ def make_queues(app: App, how: dict, work: Work) -> None:
 
 
 def fact_of_event(event: dict) -> tuple[str, int]:
-    """Read which event this is: one that was sent, or a copy of a publication."""
+    """Read which event this is: one that was sent, one that was put on the bus, or a copy of a publication."""
+    if "detail" in event:
+        return f"event-routed.{event['detail']['number']}", event["detail"]["number"]
     if "Records" not in event:
         return event["key"], event["number"]
     number = event["Records"][0]["Sns"]["Message"]
     return f"event-told.{number}", int(number)
 
 
-def copies_of(number: int) -> list[tuple[str, int]]:
-    """Give the facts of a publication: one for each subscription that it goes to."""
-    names = [name for name, is_odd in TOLD.items() if number % 2 or not is_odd]
-    return [(f"{name}.{number}", number) for name in (*names, "event-told")]
+def copies_of(number: int, queues: dict[str, bool], function: str) -> list[tuple[str, int]]:
+    """Give the facts of a publication or of an event on the bus: one for each queue and function that it goes to."""
+    names = [name for name, is_odd in queues.items() if number % 2 or not is_odd]
+    return [(f"{name}.{number}", number) for name in (*names, function)]
 
 
 def halves(facts, *, given_up=frozenset()) -> list[str]:
-    """Name the publications of which some copies are there and others are not: what was asked for in one step is one commit.
+    """Name what was published or put on the bus of which some copies are there and others are not: it is one commit.
 
     Whether its caller heard of it does not matter. Everything had the time to be done.
     """
     together: dict[int, set[tuple[str, int]]] = defaultdict(set)
     ended = set(given_up)
     for fact in facts:
-        if fact.kind == "asked" and ("told-" in fact.key or fact.key.startswith("event-told")):
+        if fact.kind == "asked" and fact.key.startswith(COPIES):
             together[fact.number].add((fact.key, fact.number))
         elif fact.kind == "done":
             ended.add((fact.key, fact.number))
@@ -212,16 +225,18 @@ async def put(app: App, how: dict, ledger: Ledger, putter: int) -> None:
 
 
 async def send(app: App, how: dict, ledger: Ledger, on_event: Function) -> None:
-    """Send to both queues, invoke asynchronously and publish until the app is gone, and say what was acknowledged."""
+    """Send to both queues, invoke, publish, put on the bus and schedule until the app is gone; say what was acknowledged."""
     chance, number = random.Random(-how["life"]), ledger.next_number()
     while True:
-        kind = chance.choice(("ordered", "plain", "event", "publication"))
-        count = 1 if kind in {"event", "publication"} else chance.randint(1, 10)
+        kind = chance.choice(("ordered", "plain", "event", "publication", "routed", "event-due"))
+        count = chance.randint(1, 10) if kind in {"ordered", "plain"} else 1
         key = f"{kind}.{chance.randrange(KEYS)}"
         # Where there is no order, each is a key of its own.
         facts = [(key if kind == "ordered" else f"{kind}.{each}", each) for each in range(number, number + count)]
         if kind == "publication":
-            facts = copies_of(number)
+            facts = copies_of(number, TOLD, "event-told")
+        elif kind == "routed":
+            facts = copies_of(number, ROUTED, "event-routed")
         number += count
         ledger.note("asked", facts)
         bodies = [{"key": key, "number": each} for key, each in facts]
@@ -231,6 +246,12 @@ async def send(app: App, how: dict, ledger: Ledger, on_event: Function) -> None:
             elif kind == "publication":
                 told = facts[0][1]
                 await app.topic(TOPIC).publish(str(told), attributes={"odd": "yes" if told % 2 else "no"})
+            elif kind == "routed":
+                told = facts[0][1]
+                detail = {"number": told, "odd": "yes" if told % 2 else "no"}
+                await app.bus(BUS).put(detail, source="victim", detail_type="Number")
+            elif kind == "event-due":
+                await schedule(app, bodies[0])
             elif kind == "plain":
                 await app.queue(QUEUE).send_many([{"body": body} for body in bodies])
             else:
@@ -245,6 +266,15 @@ async def send(app: App, how: dict, ledger: Ledger, on_event: Function) -> None:
             continue
         ledger.note("acknowledged", facts)
         await asyncio.sleep(how.get("pause", 0.002))
+
+
+async def schedule(app: App, body: dict) -> None:
+    """Let an event be due in a second or two: in this life, or in one of the next."""
+    due = datetime.fromtimestamp(int(time.time()) + 2, UTC).strftime("at(%Y-%m-%dT%H:%M:%S)")
+    name, event = f"due-{body['number']}", json.dumps(body)
+    told = await app._caller.ask("schedule.put", name=name, expression=due, function="on_event", input=event)
+    if told["next_due_ms"] is None:  # frozen until then
+        raise ForebayError("the time was in the past when it was declared")
 
 
 def app_runs(app: App) -> bool:

@@ -10,7 +10,6 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import ClientError
 from operations import operations
 from wire_app import REGION, served
 
@@ -147,48 +146,3 @@ def test_a_web_page_and_another_host_are_refused_with_a_good_key_as_well(guarded
             status, code = ask(guarded, one, key=key["id"], secret=key["secret"], headers=headers.items())
             told = "" if one.method == "HEAD" else "AccessDeniedException"
             assert (status, code) == (403, told), f"{one} {headers}"
-
-
-FOREIGN = "999999999999"
-
-
-def arn(service, name):
-    return f"arn:aws:{service}:{REGION}:{FOREIGN}:{name}"
-
-
-ABROAD = [
-    ("sqs", "get_queue_url", {"QueueName": "q", "QueueOwnerAWSAccountId": FOREIGN}),
-    ("sqs", "start_message_move_task", {"SourceArn": arn("sqs", "q")}),
-    ("kinesis", "describe_stream", {"StreamARN": arn("kinesis", "stream/s")}),
-    ("kinesis", "put_record", {"StreamARN": arn("kinesis", "stream/s"), "Data": b"d", "PartitionKey": "k"}),
-    ("kinesis", "register_stream_consumer", {"StreamARN": arn("kinesis", "stream/s"), "ConsumerName": "c"}),
-    ("sns", "publish", {"TopicArn": arn("sns", "t"), "Message": "m"}),
-    ("sns", "delete_topic", {"TopicArn": arn("sns", "t")}),
-    ("lambda", "invoke", {"FunctionName": arn("lambda", "function:f")}),
-    ("lambda", "get_function", {"FunctionName": arn("lambda", "function:f")}),
-    ("events", "describe_event_bus", {"Name": arn("events", "event-bus/default")}),
-    ("stepfunctions", "start_execution", {"stateMachineArn": arn("states", "stateMachine:m")}),
-    ("stepfunctions", "describe_execution", {"executionArn": arn("states", "execution:m:e")}),
-]
-
-
-def test_what_another_account_owns_is_not_there(make_app):
-    app = make_app()
-    app.queue("q"), app.stream("s"), app.topic("t")
-
-    @app.function()
-    async def f(event, context):
-        return event
-
-    with served(app) as wire:
-        url = wire.client("sqs").get_queue_url(QueueName="q")["QueueUrl"].replace("123456789012", FOREIGN)
-        calls = [
-            *ABROAD,
-            ("sqs", "send_message", {"QueueUrl": url, "MessageBody": "m"}),
-            ("sqs", "purge_queue", {"QueueUrl": url}),
-        ]
-        for service, method, arguments in calls:
-            with pytest.raises(ClientError) as raised:
-                getattr(wire.client(service), method)(**arguments)
-            code = raised.value.response["Error"]["Code"]
-            assert re.search("NotFound|NonExistent|DoesNotExist|InvalidArn", code), f"{service}.{method}: {code}"

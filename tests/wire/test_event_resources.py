@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
@@ -132,6 +133,50 @@ def test_schedules_are_in_groups_that_have_tags(wire):
     assert scheduler.get_schedule_group(Name="night")["Arn"] == arn
     scheduler.delete_schedule_group(Name="night")
     assert [one["GroupName"] for one in scheduler.list_schedules()["Schedules"]] == ["default"]
+
+
+def test_a_schedule_has_a_description_and_retries_and_goes_when_it_has_completed(wire):
+    scheduler, sqs = wire.client("scheduler"), wire.client("sqs")
+    url = sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    target = {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:inbox", "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/r", "Input": "1"}
+    retries = {"MaximumEventAgeInSeconds": 600, "MaximumRetryAttempts": 3}
+    due = datetime.fromtimestamp(int(time.time()) + 2, UTC).strftime("at(%Y-%m-%dT%H:%M:%S)")
+    settings = {"Name": "once", "ScheduleExpression": due, "FlexibleTimeWindow": {"Mode": "OFF"}}
+    once = {"ActionAfterCompletion": "DELETE", "Description": "one alarm"}
+    scheduler.create_schedule(**settings, **once, Target={**target, "RetryPolicy": retries})
+    got = scheduler.get_schedule(Name="once")
+    assert (got["ActionAfterCompletion"], got["Description"]) == ("DELETE", "one alarm")
+    assert got["Target"]["RetryPolicy"] == retries
+    [message] = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
+    assert message["Body"] == "1"
+    until(lambda: scheduler.list_schedules()["Schedules"] == [])
+    with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
+        scheduler.get_schedule(Name="once")
+    scheduler.create_schedule(**{**settings, "ScheduleExpression": "rate(1 hour)"}, Target=target)
+    got = scheduler.get_schedule(Name="once")
+    assert got["ActionAfterCompletion"] == "NONE"
+    assert got["Target"]["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}
+    wrong = {**target, "RetryPolicy": {"MaximumRetryAttempts": 186}}
+    with pytest.raises(ClientError, match="186"):
+        scheduler.create_schedule(**{**settings, "Name": "wrong", "ScheduleExpression": "rate(1 hour)"}, Target=wrong)
+
+
+def test_many_schedules_are_listed_by_the_page(wire):
+    """A page of the engine has a thousand, one of AWS's at most a hundred; those that nobody asked for lie between."""
+    for number in range(1_050):
+        name = f"day-{number:04}" if number % 100 else f"night-{number:04}"
+        wire.ask("schedule.put", name=name, expression="rate(1 hour)", function="f")
+    scheduler = wire.client("scheduler")
+    names, more = [], {}
+    while True:
+        page = scheduler.list_schedules(NamePrefix="night", MaxResults=4, **more)
+        names += [one["Name"] for one in page["Schedules"]]
+        if "NextToken" not in page:
+            break
+        more = {"NextToken": page["NextToken"]}
+    assert names == [f"night-{number:04}" for number in range(0, 1_050, 100)]
+    pages = scheduler.get_paginator("list_schedules").paginate()
+    assert sum(len(page["Schedules"]) for page in pages) == 1_050
 
 
 # --- connections and API destinations
@@ -263,7 +308,7 @@ def test_a_connection_fetches_a_token_and_another_when_one_is_refused(events):
         assert "answered 403" in events.describe_connection(Name="crm")["StateReason"]
 
 
-def test_the_secret_of_a_connection_is_in_no_file_and_is_wanted_again_after_a_start(tmp_path):
+def test_the_secret_of_a_connection_is_in_a_file_of_its_own_and_outlives_the_process(tmp_path):
     store = tmp_path / "store"
     parameters = {"BasicAuthParameters": {"Username": "u", "Password": SECRET}}
     with served(App("shop", store=store, region=REGION, account=ACCOUNT)) as wire:
@@ -280,7 +325,18 @@ def test_the_secret_of_a_connection_is_in_no_file_and_is_wanted_again_after_a_st
         for endpoint in ("http://example.com", "ftp://example.com", "http://localhost.example.com"):
             with pytest.raises(ClientError, match="InvocationEndpoint is not valid"):
                 route(events, endpoint, arn)
-    assert not [file for file in store.iterdir() if file.is_file() and SECRET.encode() in file.read_bytes()]
+    files = [file for file in store.iterdir() if file.is_file() and SECRET.encode() in file.read_bytes()]
+    assert [(file.name, file.stat().st_mode & 0o777) for file in files] == [("connection-secrets.json", 0o600)]
+    with site() as crm, served(App("shop", store=store, region=REGION, account=ACCOUNT)) as wire:
+        events = wire.client("events")
+        described = events.describe_connection(Name="crm")
+        assert (described["ConnectionState"], described["ConnectionArn"]) == ("AUTHORIZED", arn)
+        assert wire.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"] == got["SecretString"]
+        route(events, crm.url, arn)
+        put(events, 1)
+        until(lambda: crm.given)
+    # A copy without the file, as a backup is, waits for its secrets.
+    files[0].unlink()
     with site() as crm, served(App("shop", store=store, region=REGION, account=ACCOUNT)) as wire:
         events = wire.client("events")
         described = events.describe_connection(Name="crm")
@@ -288,8 +344,8 @@ def test_the_secret_of_a_connection_is_in_no_file_and_is_wanted_again_after_a_st
         assert "update the connection" in described["StateReason"]
         with pytest.raises(ClientError, match="can't find the specified secret"):
             wire.client("secretsmanager").get_secret_value(SecretId=secret)
-        route(events, crm.url, arn)
-        put(events, 1)
+        events.update_api_destination(Name="crm", InvocationEndpoint=crm.url)
+        put(events, 2)
         events.update_connection(Name="crm", AuthorizationType="BASIC", AuthParameters=parameters)
         until(lambda: crm.given, within=30)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from forebay._core import test_event_pattern
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table, unpacked
 
@@ -58,19 +59,18 @@ def put(
 @bus.command("test")
 @click.argument("pattern")
 @click.argument("event", default="-")
-@store_option
 @output_option
-def test_(*, pattern: str, event: str, store: Path, output: str) -> None:
-    """Hold EVENT (default: standard input) against PATTERN, and say which conditions it fails.
+def test_(*, pattern: str, event: str, output: str) -> None:
+    """Hold EVENT (default: standard input) against PATTERN, and say which conditions it fails. No store is needed.
 
     Each is a JSON text, or @FILE. Exit status 1: it does not match.
     """
-    with connect(store) as connection:
-        tested = connection.ask("bus.test", pattern=_text(pattern), event=_text(event))
-    verdict = "matches" if tested["matches"] else "does not match"
-    details = [f"  {one['path']}: {one['reason']}" for one in tested["failures"]]
-    show(unpacked(tested), output, text="\n".join([verdict, *details]))
-    if not tested["matches"]:
+    matches, failing = test_event_pattern(_text(pattern), _text(event))
+    failures = [dict(zip(("path", "condition", "value", "reason"), one, strict=True)) for one in failing]
+    verdict = "matches" if matches else "does not match"
+    details = [f"  {one['path']}: {one['reason']}" for one in failures]
+    show({"matches": matches, "failures": failures}, output, text="\n".join([verdict, *details]))
+    if not matches:
         raise SystemExit(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,8 @@ from forebay.cli.show import output_option, show, table, unpacked
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from forebay.cli.connect import StoreConnection
 
 
 @click.group()
@@ -26,7 +28,7 @@ def schedule() -> None:
 def list_(store: Path, output: str) -> None:
     """List the schedules of a store."""
     with connect(store) as connection:
-        schedules = connection.ask("schedule.list")
+        schedules = _all(connection)
     show(unpacked(schedules), output, text=table(schedules, _SCHEDULES))
 
 
@@ -67,6 +69,17 @@ def delete(*, name: str, store: Path, output: str) -> None:
     with connect(store) as connection:
         connection.ask("schedule.delete", name=name)
     show({"schedule": name}, output, text=f"deleted schedule {name}")
+
+
+def _all(connection: StoreConnection) -> list[dict[str, Any]]:
+    """Ask for page after page."""
+    schedules: list[dict[str, Any]] = []
+    while page := connection.ask("schedule.list", after=schedules[-1]["name"] if schedules else None):
+        # An owner of an earlier release knows no pages, and tells all each time.
+        if schedules and page[0]["name"] <= schedules[-1]["name"]:
+            break
+        schedules += page
+    return schedules
 
 
 def _moment(at_ms: int | None) -> str:

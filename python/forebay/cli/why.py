@@ -30,9 +30,10 @@ _PLACE: Final = re.compile(r'File "(.+)", line (\d+)')
 def why(id_: str, store: Path, output: str) -> None:
     """Tell the life of one request, message, record or execution: when it came, attempts, errors, destinations.
 
-    Of a publication: which subscriptions were told, and which filtered it out. ID is what `invoke_async`, `send` or `publish`
-    gave, a sequence number, which `put` gave, or an id of `forebay dlq list`: of that event, or the first record of that batch.
-    Of an execution of a workflow (its ARN or its name): the states that it has entered, what failed, and what it waits for. Where
+    Of a publication: which subscriptions were told, and which filtered it out. Of an event on a bus: what became of it at each
+    target of the rules that it matched. ID is what `invoke_async`, `send`, `publish` or a bus's `put` gave, a sequence number,
+    which a stream's `put` gave, or an id of `forebay dlq list`: of that event, or the first record of that batch. Of an
+    execution of a workflow (its ARN or its name): the states that it has entered, what failed, and what it waits for. Where
     several streams or queues have a number, all are told. What has not ended, or was given up, is found in the store; what
     happened lately is remembered by the running app.
     """

@@ -212,6 +212,9 @@ def _target(settings: ApiDestinationSettings, parameters: dict[str, Any]) -> str
             f"its path has {len(pieces) - 1} wildcards, and the rule gives {len(values)} values"
         )
     path = pieces[0] + "".join(quote(value, safe="") + piece for value, piece in zip(values, pieces[1:], strict=True))
+    # A server would take them for a step up: an event must not choose which endpoint the connection's secret opens.
+    if values and not {".", ".."}.isdisjoint(path.split("/")):
+        raise InvalidParameterValue("a value of its path is '.' or '..', which would lead to another path")
     query: dict[str, str] = {**parameters["query_string_parameters"], **_open(settings.query_string_parameters)}
     own = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in query]
     text = urlencode([*own, *query.items()])

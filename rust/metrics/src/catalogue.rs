@@ -290,6 +290,8 @@ catalogue! {
         ["bus", "rule"], NONE, "Times that a target of the rule did not take an event.";
     RuleInvocationsSentToDlq: "forebay_rule_invocations_dead_lettered_total", Some(events("InvocationsSentToDlq", "Count")), Counter,
         Count, ["bus", "rule"], NONE, "Events that went to the dead-letter queue of a target at once.";
+    ThrottledRules: "forebay_rule_throttled_total", Some(events("ThrottledRules", "Count")), Counter, Count, ["bus", "rule"], NONE,
+        "Times that an event had to wait for a target of the rule, which was full, or had been given as many as it may be in a second.";
     ScheduleFirings: "forebay_schedule_firings_total", Some(scheduler("TargetInvocationCount", "Count")), Counter, Count, [], NONE,
         "Times that the target of a schedule was given an event.";
     FailedScheduleFirings: "forebay_schedule_firings_failed_total", Some(scheduler("TargetErrorCount", "Count")), Counter, Count, [],

@@ -17,6 +17,8 @@ use serde::de::IgnoredAny;
 
 /// Longest fixed input and longest template, characters.
 pub const INPUT_CHARS_MAX: usize = 8192;
+/// What a template makes is cut off behind so many bytes; whoever asked for it refuses what is longer.
+pub const FILLED_BYTES_MAX: usize = 6 << 20;
 /// Most variables of a template.
 pub const VARIABLES_MAX: usize = 100;
 
@@ -152,6 +154,10 @@ impl Template {
         let found: Vec<_> = self.paths.iter().map(|path| path.find(event)).collect();
         let mut text = String::new();
         for piece in &self.pieces {
+            // No target takes it any more: a template may name an event of a megabyte hundreds of times.
+            if text.len() > FILLED_BYTES_MAX {
+                break;
+            }
             let (variable, is_quoted) = match piece {
                 Piece::Text(piece) => {
                     text.push_str(piece);

@@ -7,7 +7,7 @@ mod corpus;
 
 mod recorded;
 
-use forebay_core::template::{Input, InputTexts, Path, Reserved, TransformerTexts};
+use forebay_core::template::{Input, InputTexts, Path, Reserved, TransformerTexts, FILLED_BYTES_MAX};
 use proptest::prelude::*;
 use serde_json::{json, Value as Json};
 
@@ -59,6 +59,15 @@ fn placeholders_become_values() {
     ] {
         assert_eq!(transformer(template).expect(template).of(EVENT, &RESERVED), expected, "{template}");
     }
+}
+
+/// Three hundred events of a megabyte were written into one text, which no target takes.
+#[test]
+fn a_template_that_names_a_large_event_again_and_again_stays_bounded() {
+    let event = format!(r#"{{"detail":{{"text":"{}"}}}}"#, "x".repeat(1 << 20));
+    let template = format!("[{}]", ["<aws.events.event.json>"; 300].join(","));
+    let length = transformer(&template).expect("a template").of(&event, &RESERVED).len();
+    assert!((FILLED_BYTES_MAX + 1..FILLED_BYTES_MAX + (2 << 20)).contains(&length), "{length}");
 }
 
 #[test]

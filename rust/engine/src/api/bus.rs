@@ -429,6 +429,23 @@ pub struct ScheduleSettings {
     /// Queue that is sent what could not be delivered.
     #[serde(default)]
     pub dead_letter_queue: Option<String>,
+    /// How often an event is given again to a target that has no room for it: 0 to 185; null: 185.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_retry_attempts: Option<u32>,
+    /// For how long, milliseconds: 60,000 to 86,400,000; null: a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_event_age_ms: Option<u64>,
+    /// Whether it is deleted when it has fired for the last time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub delete_after_completion: bool,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn utc() -> String {
@@ -447,6 +464,28 @@ pub enum CatchUp {
     One,
     /// All are fired.
     All,
+}
+
+/// Ask for a page of schedules, in the order of their names.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ListSchedules {
+    /// Only those whose names begin so.
+    #[serde(default)]
+    pub prefix: String,
+    /// Only those that come after this name: the last one of the page before.
+    #[serde(default)]
+    pub after: Option<String>,
+    /// At most so many: 1 to 1,000. An empty page is behind the last one.
+    #[serde(default = "listed_max")]
+    pub limit: usize,
+}
+
+/// Most schedules of a page: a store may have a million.
+pub const SCHEDULES_LISTED_MAX: usize = 1_000;
+
+fn listed_max() -> usize {
+    SCHEDULES_LISTED_MAX
 }
 
 /// A schedule.

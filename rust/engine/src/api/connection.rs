@@ -13,7 +13,7 @@ pub struct ConnectionNamed {
     pub name: String,
 }
 
-/// What is kept in memory only, and is in no text.
+/// What is in no row and in no log.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -45,7 +45,7 @@ pub struct PutConnection {
 pub struct PutAuthorization {
     /// In which way.
     pub kind: AuthorizationKind,
-    /// `AuthParameters` of AWS's call, with secrets. They are kept until the process ends.
+    /// `AuthParameters` of AWS's call, with secrets. They are in no row of the store.
     pub parameters: Secret,
     /// The same without secrets.
     pub shown: Value,

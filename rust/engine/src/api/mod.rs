@@ -187,7 +187,7 @@ macro_rules! operations {
         /// Create a schedule, or change one that exists.
         "schedule.put" SchedulePut(bus::PutSchedule) -> bus::Schedule: event_buses.schedule_put now;
         /// List the schedules.
-        "schedule.list" ScheduleList(Empty) -> Vec<bus::Schedule>: event_buses.schedule_list now;
+        "schedule.list" ScheduleList(bus::ListSchedules) -> Vec<bus::Schedule>: event_buses.schedule_list now;
         /// Describe a schedule, with its next due times.
         "schedule.describe" ScheduleDescribe(bus::ScheduleNamed) -> bus::Schedule: event_buses.schedule_describe now;
         /// Give the target of a schedule its event now.
@@ -204,7 +204,7 @@ macro_rules! operations {
         "schedule_group.annotate" ScheduleGroupAnnotate(notes::Annotate) -> bus::ScheduleGroup: schedule_groups.group_annotate now;
         /// Delete a group with its schedules.
         "schedule_group.delete" ScheduleGroupDelete(bus::ScheduleNamed) -> Empty: schedule_groups.group_delete now;
-        /// Create a connection, or change one that exists. Its secrets are kept until the process ends.
+        /// Create a connection, or change one that exists. Its secrets are in no row: they have a file of their own.
         "http_connection.put" HttpConnectionPut(connection::PutConnection) -> connection::HttpConnection: connections.connection_put now;
         /// List the connections.
         "http_connection.list" HttpConnectionList(Empty) -> Vec<connection::HttpConnection>: connections.connection_list now;

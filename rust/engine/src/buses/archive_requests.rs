@@ -116,7 +116,7 @@ impl BusRoom<'_> {
     }
 
     pub(crate) fn replay_start(&mut self, asked: StartReplay) -> Result<Done, EngineError> {
-        let archive_id = self.check_replay(&asked)?;
+        let (archive_id, until) = self.check_replay(&asked)?;
         let StartReplay { name, bus, settings } = asked;
         self.forget_a_replay();
         let row = ReplayRow {
@@ -131,6 +131,7 @@ impl BusRoom<'_> {
             minute: settings.start_ms / 60_000,
             number: 1,
             done: 0,
+            until,
             settings,
         };
         self.ctx.commit.pending.set(Table::Replay, row.key(), row.value());
@@ -141,8 +142,8 @@ impl BusRoom<'_> {
         Ok(Done::when_durable(answer))
     }
 
-    /// Refuse what cannot be replayed, in AWS's words where it has some; gives the archive's id.
-    fn check_replay(&self, asked: &StartReplay) -> Result<u64, EngineError> {
+    /// Refuse what cannot be replayed, in AWS's words where it has some; gives the archive's id and the number of its next segment.
+    fn check_replay(&self, asked: &StartReplay) -> Result<(u64, u64), EngineError> {
         let StartReplay { name, bus, settings } = asked;
         check_rule_name(name, "replay")?;
         if self.buses.replays.row(name).is_ok() {
@@ -170,7 +171,7 @@ impl BusRoom<'_> {
                 "{running} replays run: at most {REPLAYS_RUNNING_MAX} may; wait for one, or cancel one"
             ));
         }
-        Ok(archive.id)
+        Ok((archive.id, archive.next))
     }
 
     /// Make room for one more: forget the one that ended first.

@@ -51,6 +51,18 @@ impl<K: Ord, R> Before<K, R> {
         self.unsaved.contains_key(name)
     }
 
+    /// What there is to go back to changes, too.
+    pub(super) fn change<Q: Ord + ?Sized>(&mut self, name: &Q, change: impl Fn(&mut R))
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        for rows in [&mut self.unsaved, &mut self.committing] {
+            if let Some(row) = rows.get_mut(name) {
+                change(row);
+            }
+        }
+    }
+
     /// It is gone, or was replaced: there is nothing to go back to.
     pub(super) fn forget<Q: Ord + ?Sized>(&mut self, name: &Q)
     where

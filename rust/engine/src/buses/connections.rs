@@ -1,8 +1,8 @@
 //! API destinations that AWS's calls make, and the connections that authorize their requests.
 //!
-//! The rows have everything but the secrets: those stay in memory until the process ends, so that no file has them. A connection is
-//! deauthorized after a start, until it is given its secrets again. The process around the engine sends the requests: each change of an
-//! API destination is told to it as a notice, which is never logged.
+//! The rows have everything but the secrets, which have a file of their own (`connection_secrets`). A connection without secrets is
+//! deauthorized until it is given some. The process around the engine sends the requests: each change of an API destination is told to it
+//! as a notice, which is never logged.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,7 @@ use crate::api::connection::{
 use crate::api::Empty;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
+use crate::buses::connection_secrets::SecretFile;
 use crate::buses::row::check_rule_name;
 use crate::buses::BusRoom;
 use crate::commit::direct_reads::DirectReads;
@@ -33,20 +34,20 @@ const PARAMETERS_BYTES_MAX: usize = 64 << 10;
 const DESCRIPTION_CHARACTERS_MAX: usize = 512;
 /// Letters behind the id of a secret.
 const SUFFIX_CHARACTERS: usize = 6;
-const NO_SECRET: &str = "the secret was kept until the process ended; update the connection with it";
+const NO_SECRET: &str = "the store does not have its secret; update the connection with it";
 
 /// A connection's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct ConnectionRow {
+pub(super) struct ConnectionRow {
     name: String,
     /// Ends its ARN, and stands in that of its secret.
-    id: String,
+    pub(super) id: String,
     secret_id: String,
     created_ms: u64,
-    modified_ms: u64,
-    authorized_ms: Option<u64>,
+    pub(super) modified_ms: u64,
+    pub(super) authorized_ms: Option<u64>,
     description: String,
-    kind: AuthorizationKind,
+    pub(super) kind: AuthorizationKind,
     shown: Value,
 }
 
@@ -60,11 +61,11 @@ struct DestinationRow {
     settings: ApiDestinationSettings,
 }
 
-struct Connection {
-    row: ConnectionRow,
-    parameters: Option<Secret>,
-    state: ConnectionState,
-    reason: Option<String>,
+pub(super) struct Connection {
+    pub(super) row: ConnectionRow,
+    pub(super) parameters: Option<Secret>,
+    pub(super) state: ConnectionState,
+    pub(super) reason: Option<String>,
     /// Counts the changes of its parameters: an answer that an earlier one waited for is of no use.
     revision: u64,
 }
@@ -72,7 +73,9 @@ struct Connection {
 /// All connections and API destinations that AWS's calls have made, by name.
 #[derive(Default)]
 pub(crate) struct Connections {
-    connections: BTreeMap<String, Connection>,
+    pub(super) by_name: BTreeMap<String, Connection>,
+    /// Where their secrets are kept; `None`: in memory alone.
+    pub(super) secrets: Option<SecretFile>,
     destinations: BTreeMap<String, DestinationRow>,
 }
 
@@ -94,12 +97,12 @@ fn check_description(text: &str) -> Result<(), EngineError> {
 
 impl Connections {
     fn connection(&self, name: &str) -> Result<&Connection, EngineError> {
-        let found = self.connections.get(name);
+        let found = self.by_name.get(name);
         found.ok_or_else(|| EngineError::NotFound(format!("Connection '{name}' does not exist.")))
     }
 
     fn connection_mut(&mut self, name: &str) -> Result<&mut Connection, EngineError> {
-        let found = self.connections.get_mut(name);
+        let found = self.by_name.get_mut(name);
         found.ok_or_else(|| EngineError::NotFound(format!("Connection '{name}' does not exist.")))
     }
 
@@ -111,7 +114,7 @@ impl Connections {
     /// How requests to a destination are made, or why none are.
     fn told(&self, row: &DestinationRow) -> Value {
         let ApiDestinationSettings { connection, endpoint, method, invocations_per_second, .. } = &row.settings;
-        match self.connections.get(connection) {
+        match self.by_name.get(connection) {
             Some(Connection { row: of, parameters: Some(Secret(parameters)), state, .. })
                 if *state == ConnectionState::Authorized =>
             {
@@ -129,13 +132,13 @@ impl Connections {
 }
 
 impl Connections {
-    /// Read the connections and API destinations of a store. No connection has its secrets.
+    /// Read the connections and API destinations of a store. No connection has its secrets yet.
     pub(crate) fn read(&mut self, reader: &mut DirectReads) -> Result<(), EngineError> {
         for (_, value) in reader.scan(Table::Connection, &[], None, usize::MAX)? {
             let row: ConnectionRow = serde_json::from_slice(&value).map_err(|_| damaged("a connection's row"))?;
             let (state, reason) = (ConnectionState::Deauthorized, Some(NO_SECRET.to_owned()));
             let name = row.name.clone();
-            self.connections.insert(name, Connection { row, parameters: None, state, reason, revision: 0 });
+            self.by_name.insert(name, Connection { row, parameters: None, state, reason, revision: 0 });
         }
         for (_, value) in reader.scan(Table::ApiDestination, &[], None, usize::MAX)? {
             let row: DestinationRow =
@@ -145,8 +148,11 @@ impl Connections {
         Ok(())
     }
 
-    /// Tell the process around the engine of the API destinations that it serves.
+    /// Tell the process around the engine of the API destinations that it serves, and of connections that want their first token.
     pub(crate) fn tell(&self, ctx: &mut Ctx) {
+        for known in self.by_name.values().filter(|known| known.state == ConnectionState::Authorizing) {
+            known.ask_for_token(ctx);
+        }
         for row in self.destinations.values() {
             ctx.notice(OperatorEvent::ApiDestination, &row.name, self.told(row));
         }
@@ -171,7 +177,11 @@ impl ConnectionRoom<'_> {
             return refuse(format!("AuthParameters has {bytes} bytes: allowed are {PARAMETERS_BYTES_MAX}"));
         }
         let now_ms = self.ctx().now.wall_ms;
-        match (self.connections().connections.get_mut(&name), authorization) {
+        let connections = self.connections();
+        if let (Ok(known), Some(given)) = (connections.connection(&name), &authorization) {
+            connections.keep_secrets(&known.row.id, Some((given.kind, &given.parameters)))?;
+        }
+        match (self.connections().by_name.get_mut(&name), authorization) {
             (Some(known), authorization) => {
                 known.row.modified_ms = now_ms;
                 known.row.description = description.unwrap_or_else(|| known.row.description.clone());
@@ -188,12 +198,13 @@ impl ConnectionRoom<'_> {
     }
 
     fn make_connection(&mut self, name: &str, description: String, given: PutAuthorization) -> Result<(), EngineError> {
-        if self.connections().connections.len() >= MOST {
+        if self.connections().by_name.len() >= MOST {
             return refuse(format!("the store has {MOST} connections, which is the most"));
         }
         let ctx = self.ctx();
         let (id, secret, now_ms) = (uuid_text(ctx.rng.uuid()), ctx.rng.uuid(), ctx.now.wall_ms);
         let suffix: String = uuid_text(ctx.rng.uuid()).chars().take(SUFFIX_CHARACTERS).collect();
+        self.connections().keep_secrets(&id, Some((given.kind, &given.parameters)))?;
         let row = ConnectionRow {
             name: name.to_owned(),
             id,
@@ -208,20 +219,22 @@ impl ConnectionRoom<'_> {
         let state = ConnectionState::Deauthorized;
         let mut made = Connection { row, parameters: None, state, reason: None, revision: 0 };
         made.take(given);
-        self.connections().connections.insert(name.to_owned(), made);
+        self.connections().by_name.insert(name.to_owned(), made);
         Ok(())
     }
 
     /// Let a connection authorize that has its secrets: at once, or when it has its first token.
     fn authorize(&mut self, name: &str) -> Result<(), EngineError> {
         let now_ms = self.ctx().now.wall_ms;
-        let known = self.connections().connection_mut(name)?;
-        let Some(Secret(parameters)) = known.parameters.clone() else { return Ok(()) };
+        let BusRoom { ctx, buses, .. } = &mut self.below;
+        let known = buses.connections.connection_mut(name)?;
+        if known.parameters.is_none() {
+            return Ok(());
+        }
         known.reason = None;
         if known.row.kind == AuthorizationKind::OauthClientCredentials {
             known.state = ConnectionState::Authorizing;
-            let told = json!({"revision": known.revision, "parameters": parameters});
-            self.ctx().notice(OperatorEvent::Connection, name, told);
+            known.ask_for_token(ctx);
         } else {
             known.state = ConnectionState::Authorized;
             known.row.authorized_ms = Some(now_ms);
@@ -253,7 +266,9 @@ impl ConnectionRoom<'_> {
     /// Forget the secrets of a connection.
     pub(crate) fn connection_deauthorize(&mut self, named: ConnectionNamed) -> Result<Done, EngineError> {
         let now_ms = self.ctx().now.wall_ms;
-        let known = self.connections().connection_mut(&named.name)?;
+        let connections = self.connections();
+        connections.keep_secrets(&connections.connection(&named.name)?.row.id, None)?;
+        let known = connections.connection_mut(&named.name)?;
         known.parameters = None;
         known.revision += 1;
         known.state = ConnectionState::Deauthorized;
@@ -267,7 +282,9 @@ impl ConnectionRoom<'_> {
     /// Delete a connection. What it authorized is inactive from then on.
     pub(crate) fn connection_delete(&mut self, named: ConnectionNamed) -> Result<Done, EngineError> {
         let described = self.described_connection(&named.name)?;
-        self.connections().connections.remove(&named.name);
+        let connections = self.connections();
+        connections.keep_secrets(&connections.connection(&named.name)?.row.id, None)?;
+        connections.by_name.remove(&named.name);
         self.tell_of(&named.name);
         let pending = &mut self.ctx().commit.pending;
         pending.remove(Table::Connection, named.name.into_bytes());
@@ -277,7 +294,7 @@ impl ConnectionRoom<'_> {
 
     pub(crate) fn connection_list(&mut self, _: Empty) -> Result<Done, EngineError> {
         let BusRoom { ctx, buses, .. } = &self.below;
-        let list: Vec<Answer> = buses.connections.connections.values().map(|one| one.described(ctx)).collect();
+        let list: Vec<Answer> = buses.connections.by_name.values().map(|one| one.described(ctx)).collect();
         Ok(Done::at_once(list))
     }
 
@@ -286,7 +303,7 @@ impl ConnectionRoom<'_> {
         Ok(Done::at_once(buses.connections.connection(&named.name)?.described(ctx)))
     }
 
-    /// The parameters with their secrets, while the process has them.
+    /// The parameters with their secrets, where there are some.
     pub(crate) fn connection_secret(&mut self, named: ConnectionNamed) -> Result<Done, EngineError> {
         let known = self.connections().connection(&named.name)?;
         let Some(Secret(parameters)) = &known.parameters else {
@@ -372,7 +389,7 @@ impl ConnectionRoom<'_> {
     fn described_destination(&mut self, name: &str) -> Result<ApiDestination, EngineError> {
         let BusRoom { ctx, buses, .. } = &self.below;
         let row = buses.connections.destination(name)?.clone();
-        let connection = buses.connections.connections.get(&row.settings.connection);
+        let connection = buses.connections.by_name.get(&row.settings.connection);
         Ok(ApiDestination {
             arn: ctx.api_destination_arn(&row.name),
             connection_arn: connection.map(|one| one.arn(ctx)),
@@ -386,6 +403,14 @@ impl ConnectionRoom<'_> {
 }
 
 impl Connection {
+    /// Have the process around the engine ask for a token with the parameters as they are now.
+    fn ask_for_token(&self, ctx: &mut Ctx) {
+        if let Some(Secret(parameters)) = &self.parameters {
+            let told = json!({"revision": self.revision, "parameters": parameters});
+            ctx.notice(OperatorEvent::Connection, &self.row.name, told);
+        }
+    }
+
     fn take(&mut self, given: PutAuthorization) {
         self.row.kind = given.kind;
         self.row.shown = given.shown;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use forebay_core::invocation::protocol::HOPS_MAX;
+use forebay_core::template::FILLED_BYTES_MAX;
 use serde_json::json;
 
 use crate::api::bus::Recipient;
@@ -63,6 +64,12 @@ impl BusRoom<'_> {
     pub(super) fn give(&mut self, delivery: Delivery<'_>) -> Result<Fate, EngineError> {
         let Delivery { event, input, .. } = delivery;
         let carried = event.carried;
+        if input.len() > FILLED_BYTES_MAX {
+            return Err(EngineError::TooLarge(format!(
+                "the target's input has more than {} MiB, which no target takes",
+                FILLED_BYTES_MAX >> 20
+            )));
+        }
         let Some(left) = event.left.get().checked_sub(1) else {
             return Err(EngineError::Invalid("the event went to as many targets as one event may".into()));
         };
@@ -143,6 +150,9 @@ impl BusRoom<'_> {
             return true;
         }
         let key = self.new_key(delivery);
+        if let (true, Some(owner)) = (is_busy, self.failures.owners.get(&key.mapping)) {
+            owner.meters.throttled();
+        }
         let row = FailureRow {
             destination: is_busy.then(|| failure.target.clone()),
             undelivered_to: (!is_busy).then(|| failure.target.clone()),

@@ -9,6 +9,7 @@ mod again;
 mod archive;
 mod archive_requests;
 mod before;
+mod connection_secrets;
 pub(crate) mod connections;
 mod deliver;
 mod envelope;
@@ -107,6 +108,8 @@ pub(crate) struct Buses {
     undelivered: Vec<Undelivered>,
     /// Those of the commit under way that are tried again.
     failing: Vec<FailureKey>,
+    /// Rules that were deleted while a commit under way may write failures of theirs.
+    deleted: Vec<u64>,
     /// Failures that targets were given again, whose rows go with what those were given: of the next commit, and of the one under way.
     given_again: Vec<FailureKey>,
     leaving: Vec<FailureKey>,
@@ -167,6 +170,7 @@ struct RuleMeters {
     invocations: Counter,
     failed: Counter,
     dead_lettered: Counter,
+    throttled: Counter,
 }
 
 impl RuleMeters {
@@ -177,6 +181,7 @@ impl RuleMeters {
             Metric::RuleInvocations,
             Metric::FailedRuleInvocations,
             Metric::RuleInvocationsSentToDlq,
+            Metric::ThrottledRules,
         ];
         for metric in all {
             registry.forget(metric, &[bus, rule]);
@@ -190,6 +195,7 @@ impl RuleMeters {
             invocations: counter(Metric::RuleInvocations),
             failed: counter(Metric::FailedRuleInvocations),
             dead_lettered: counter(Metric::RuleInvocationsSentToDlq),
+            throttled: counter(Metric::ThrottledRules),
         }
     }
 
@@ -214,6 +220,10 @@ impl CountDeliveries for RuleMeters {
 
     fn dead_lettered(&self) {
         self.dead_lettered.increment();
+    }
+
+    fn throttled(&self) {
+        self.throttled.increment();
     }
 }
 

@@ -219,6 +219,11 @@ impl Participant for BusParticipant<'_> {
             self.ctx.observe.history.routes.note(routed);
         }
         self.buses.leaving.drain(..).for_each(|key| self.failures.deliveries.left(key));
+        for id in std::mem::take(&mut self.buses.deleted) {
+            if let Err(error) = self.ctx.remove_rows(Table::Failure, &id.to_be_bytes()) {
+                self.ctx.fail(error);
+            }
+        }
         // Failures come after this room: they are sent now.
         self.failures.committing.extend(std::mem::take(&mut self.buses.failing));
         self.buses.schedules.durable();

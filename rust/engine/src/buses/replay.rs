@@ -45,8 +45,17 @@ pub(crate) struct ReplayRow {
     pub(crate) minute: u64,
     pub(crate) number: u64,
     pub(crate) done: usize,
+    /// Segments from this number on were written after it began. Were they replayed, too, a handler that puts an event for each that it is
+    /// given would keep its replay going for ever.
+    #[serde(default = "every_segment")]
+    pub(crate) until: u64,
     #[serde(flatten)]
     pub(crate) settings: ReplaySettings,
+}
+
+/// Of a replay that began before rows said it.
+fn every_segment() -> u64 {
+    u64::MAX
 }
 
 impl ReplayRow {
@@ -267,7 +276,8 @@ impl BusRoom<'_> {
                 (row.minute, row.number, row.done) = (*minute, *number, 0);
             }
             bytes += value.len();
-            for event in read_segment(value)?.iter().skip(row.done) {
+            let events = if *number < row.until { read_segment(value)? } else { Vec::new() };
+            for event in events.iter().skip(row.done) {
                 if left == 0 {
                     return Ok(());
                 }

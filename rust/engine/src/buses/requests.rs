@@ -4,8 +4,9 @@ use forebay_core::pattern::bus::Failure;
 use forebay_core::schedule::CUSTOM_BUS_REFUSAL;
 
 use crate::api::bus::{
-    AnnotateRule, Bus as BusAnswer, CatchUp, Declare, EnableRule, Named, PutRule, PutSchedule, Recipient,
-    Rule as RuleAnswer, RuleNamed, Schedule as Answer, ScheduleNamed, ScheduleSettings, TestPattern, Tested, Unmet,
+    AnnotateRule, Bus as BusAnswer, CatchUp, Declare, EnableRule, ListSchedules, Named, PutRule, PutSchedule,
+    Recipient, Rule as RuleAnswer, RuleNamed, Schedule as Answer, ScheduleNamed, ScheduleSettings, TestPattern, Tested,
+    Unmet, SCHEDULES_LISTED_MAX,
 };
 use crate::api::notes::{Annotate, Notes};
 use crate::api::Empty;
@@ -201,6 +202,9 @@ impl BusRoom<'_> {
             bus.rules.remove(named.name.as_str());
         }
         self.failures.forget(id);
+        self.buses.undelivered.retain(|one| one.key.mapping != id);
+        self.buses.failing.retain(|key| key.mapping != id);
+        self.buses.deleted.push(id);
         RuleMeters::forget(&self.ctx.registry, &named.bus, &named.name);
         self.ctx.remove_rows(Table::Failure, &id.to_be_bytes())?;
         self.ctx.commit.pending.remove(Table::Rule, rule_key(&named.bus, &named.name));
@@ -237,6 +241,10 @@ impl BusRoom<'_> {
             group_id: None,
             input: None,
             dead_letter_queue: None,
+            maximum_retry_attempts: None,
+            maximum_event_age_ms: None,
+            delete_after_completion: false,
+            description: String::new(),
         };
         if known.as_ref().is_none_or(|known| known.settings != settings) {
             self.save_schedule(name, settings, known)?;
@@ -263,10 +271,20 @@ impl Rule {
 }
 
 impl BusRoom<'_> {
-    pub(crate) fn schedule_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let names = self.buses.schedules.names();
-        let rows = names.iter().map(|name| self.schedule_row(name)).collect::<Result<Vec<_>, _>>()?;
-        let list: Vec<Answer> = rows.iter().map(|row| self.describe_schedule(row, 1)).collect();
+    pub(crate) fn schedule_list(&mut self, asked: ListSchedules) -> Result<Done, EngineError> {
+        if !(1..=SCHEDULES_LISTED_MAX).contains(&asked.limit) {
+            return Err(EngineError::Invalid(format!(
+                "limit is {}: allowed are 1 to {SCHEDULES_LISTED_MAX} schedules",
+                asked.limit
+            )));
+        }
+        let mut list: Vec<Answer> = Vec::new();
+        for name in self.buses.schedules.page(&asked) {
+            // One that is completed may be on its way out.
+            if let Some(row) = self.known_schedule(&name)? {
+                list.push(self.describe_schedule(&row, 1));
+            }
+        }
         Ok(Done::at_once(list))
     }
 
@@ -313,7 +331,11 @@ impl BusRoom<'_> {
         let next = settings.compile(now_ms)?.next_after(now_ms);
         let row = match &known {
             // What is due, and overdue, stays so.
-            Some(row) if row.settings.is_due_as(&settings) => ScheduleRow { settings, ..row.clone() },
+            Some(known) if known.settings.is_due_as(&settings) => {
+                let row = ScheduleRow { settings, ..known.clone() };
+                self.buses.schedules.change(&row, known);
+                row
+            }
             known => {
                 let (created_ms, missed) =
                     known.as_ref().map_or((now_ms, 0), |row| (row.created_ms, row.missed_by(now_ms)));
@@ -327,12 +349,12 @@ impl BusRoom<'_> {
                     settings,
                 };
                 row.due_at(next, self.ctx.rng.next());
+                self.buses.schedules.take(&row, known.as_ref());
                 row
             }
         };
         self.ctx.commit.pending.set(Table::Schedule, row.key(), row.value());
         self.ctx.commit.pending.urgent = true;
-        self.buses.schedules.take(&row, known.as_ref());
         self.participant().arm();
         Ok(Done::when_durable(self.describe_schedule(&row, UPCOMING)))
     }

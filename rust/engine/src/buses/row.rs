@@ -190,31 +190,28 @@ impl Target {
             given => given.as_ref().map(|given| given.compile(&self.id)).transpose()?,
         };
         let (name, input) = (format!("{rule}/{}", self.id).into(), self.input.compile(&self.id)?);
-        Ok(CompiledTarget { name, input, partition_key, http, retry: self.retry()? })
+        let of = format!("target {}", self.id);
+        let retry = retry_policy(&of, self.maximum_retry_attempts, self.maximum_event_age_ms)?;
+        Ok(CompiledTarget { name, input, partition_key, http, retry })
     }
 }
 
-impl Target {
-    /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RetryPolicy.html>
-    fn retry(&self) -> Result<RetryPolicy, EngineError> {
-        let most = RetryPolicy::default();
-        let attempts_max = self.maximum_retry_attempts.unwrap_or(most.attempts_max);
-        let age_max_ms = self.maximum_event_age_ms.unwrap_or(most.age_max_ms);
-        if attempts_max > most.attempts_max {
-            return refuse(format!(
-                "maximum_retry_attempts of target {} is {attempts_max}: allowed are 0 to {}",
-                self.id, most.attempts_max
-            ));
-        }
-        if !(RULE_EVENT_AGE_MS_MIN as u64..=most.age_max_ms).contains(&age_max_ms) {
-            return refuse(format!(
-                "maximum_event_age of target {} is {} s: allowed are 60 s to 86400 s",
-                self.id,
-                age_max_ms / 1000
-            ));
-        }
-        Ok(RetryPolicy { attempts_max, age_max_ms })
+/// How often, and for how long (ms), an event is given again to what `of` names.
+/// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RetryPolicy.html>
+pub(crate) fn retry_policy(of: &str, attempts: Option<u32>, age_ms: Option<u64>) -> Result<RetryPolicy, EngineError> {
+    let most = RetryPolicy::default();
+    let attempts_max = attempts.unwrap_or(most.attempts_max);
+    let age_max_ms = age_ms.unwrap_or(most.age_max_ms);
+    if attempts_max > most.attempts_max {
+        return refuse(format!(
+            "maximum_retry_attempts of {of} is {attempts_max}: allowed are 0 to {}",
+            most.attempts_max
+        ));
     }
+    if !(RULE_EVENT_AGE_MS_MIN as u64..=most.age_max_ms).contains(&age_max_ms) {
+        return refuse(format!("maximum_event_age of {of} is {} s: allowed are 60 s to 86400 s", age_max_ms / 1000));
+    }
+    Ok(RetryPolicy { attempts_max, age_max_ms })
 }
 
 /// Refuse a message group where there can be none, and its want where there must be one.

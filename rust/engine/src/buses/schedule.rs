@@ -14,7 +14,7 @@ use serde_json::json;
 
 use forebay_core::schedule::{find_zone, Bounds, Dialect, Expression, FlexibleWindow, Schedule, ScheduleError};
 
-use crate::api::bus::{CatchUp, Recipient, ScheduleSettings};
+use crate::api::bus::{CatchUp, ListSchedules, Recipient, ScheduleSettings};
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::base::time::iso_seconds;
@@ -22,7 +22,7 @@ use crate::base::trace::Carried;
 use crate::buses::before::Before;
 use crate::buses::deliver::{Delivered, Delivery};
 use crate::buses::put::{OnBus, DELIVERIES_MAX};
-use crate::buses::row::{check_dead_letter_queue, check_recipient, ScheduleRow, DEFAULT};
+use crate::buses::row::{check_dead_letter_queue, check_recipient, retry_policy, ScheduleRow, DEFAULT};
 use crate::buses::BusRoom;
 use crate::commit::direct_reads::DirectReads;
 use crate::commit::pending::{Pending, FULL_NS};
@@ -38,6 +38,8 @@ use crate::store::port::Table;
 
 /// Most firings of one schedule at once: those that were missed and are caught up with.
 const FIRINGS_MAX: usize = 100;
+/// Most characters of a description. <https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html>
+const DESCRIPTION_CHARACTERS_MAX: usize = 512;
 /// Most schedules that fire in one turn, so that the engine's lock is let go between.
 const SCHEDULES_OF_A_TURN: usize = 256;
 
@@ -89,6 +91,8 @@ pub(crate) struct Schedules {
     /// Rows of those that have fired and are not in the pending commit yet.
     fired: BTreeMap<Arc<str>, ScheduleRow>,
     before: Before<Arc<str>, ScheduleRow>,
+    /// Those that go with the commit under way: they have fired for the last time.
+    leaving: Vec<ScheduleRow>,
     /// Whom they give something, with how many do and the name of one.
     recipients: BTreeMap<Recipient, (usize, Arc<str>)>,
     /// When their timer rings.
@@ -150,6 +154,12 @@ impl ScheduleSettings {
     pub(crate) fn compile(&self, enabled_ms: u64) -> Result<Schedule, EngineError> {
         check_recipient(&self.to, self.group_id.as_deref())?;
         check_dead_letter_queue(self.dead_letter_queue.as_deref())?;
+        self.retry()?;
+        if self.description.chars().count() > DESCRIPTION_CHARACTERS_MAX {
+            return Err(EngineError::Invalid(format!(
+                "description has more than {DESCRIPTION_CHARACTERS_MAX} characters"
+            )));
+        }
         if let (Recipient::Function(_) | Recipient::Workflow(_), Some(input)) = (&self.to, &self.input) {
             let filled = filled(input, "arn", 0, 0);
             crate::base::json::check(filled.as_bytes()).map_err(|error| {
@@ -165,6 +175,10 @@ impl ScheduleSettings {
         let expression = Expression::parse(Dialect::Scheduler, &self.expression).map_err(|error| refused(&error))?;
         let bounds = Bounds { zone, enabled_ms, start_ms: self.start_ms, end_ms: self.end_ms };
         Schedule::new(expression, bounds).map_err(|error| refused(&error))
+    }
+
+    fn retry(&self) -> Result<RetryPolicy, EngineError> {
+        retry_policy("the schedule", self.maximum_retry_attempts, self.maximum_event_age_ms)
     }
 
     /// Whether both are due at the same times.
@@ -227,8 +241,14 @@ impl Schedules {
         self.fires.len()
     }
 
-    pub(crate) fn names(&self) -> Vec<Arc<str>> {
-        self.fires.keys().cloned().collect()
+    /// A page of names, in their order.
+    pub(crate) fn page(&self, asked: &ListSchedules) -> Vec<Arc<str>> {
+        let first = match &asked.after {
+            Some(after) if *after >= asked.prefix => Bound::Excluded(after.as_str()),
+            _ => Bound::Included(asked.prefix.as_str()),
+        };
+        let names = self.fires.range::<str, _>((first, Bound::Unbounded)).map(|(name, _)| name);
+        names.take_while(|name| name.starts_with(&asked.prefix)).take(asked.limit).cloned().collect()
     }
 
     /// Names that begin so.
@@ -264,8 +284,23 @@ impl Schedules {
         given.0 += 1;
     }
 
+    /// Take in a row that is due when the one of the same name is: a firing whose commit is refused is still taken back.
+    pub(crate) fn change(&mut self, row: &ScheduleRow, known: &ScheduleRow) {
+        self.gives_no_more(known);
+        let name: Arc<str> = row.name.as_str().into();
+        row.recipients().for_each(|recipient| self.gives(recipient, &name));
+        self.before.change(&*name, |before| before.settings = row.settings.clone());
+        if let Some(fired) = self.fired.get_mut(&*name) {
+            fired.settings = row.settings.clone();
+        }
+    }
+
     /// Take a row in, instead of the one of the same name.
     pub(crate) fn take(&mut self, row: &ScheduleRow, known: Option<&ScheduleRow>) {
+        let leaving = self.leaving.iter().position(|one| one.name == row.name);
+        if let Some(before) = leaving.map(|at| self.leaving.swap_remove(at)) {
+            self.remove(&before);
+        }
         if let Some(known) = known {
             self.remove(known);
         }
@@ -274,7 +309,7 @@ impl Schedules {
         self.fires_at(&name, row.fires());
     }
 
-    pub(crate) fn remove(&mut self, row: &ScheduleRow) {
+    fn gives_no_more(&mut self, row: &ScheduleRow) {
         for recipient in row.recipients() {
             let Some(given) = self.recipients.get_mut(&recipient) else { continue };
             given.0 -= 1;
@@ -282,6 +317,10 @@ impl Schedules {
                 self.recipients.remove(&recipient);
             }
         }
+    }
+
+    pub(crate) fn remove(&mut self, row: &ScheduleRow) {
+        self.gives_no_more(row);
         self.before.forget(row.name.as_str());
         self.fired.remove(row.name.as_str());
         if let Some((name, fires_ms)) = self.fires.remove_entry(row.name.as_str()) {
@@ -324,7 +363,11 @@ impl Schedules {
     /// Put rows of schedules that have fired into a commit, instead of what a request has put there before.
     pub(crate) fn write(&mut self, pending: &mut Pending) {
         for name in self.before.commit() {
-            if let Some(row) = self.fired.remove(name) {
+            let Some(row) = self.fired.remove(name) else { continue };
+            if row.settings.delete_after_completion && row.next_due_ms.is_none() {
+                pending.remove(Table::Schedule, row.key());
+                self.leaving.push(row);
+            } else {
                 pending.set(Table::Schedule, row.key(), row.value());
             }
         }
@@ -332,10 +375,14 @@ impl Schedules {
 
     pub(crate) fn durable(&mut self) {
         self.before.durable();
+        for row in std::mem::take(&mut self.leaving) {
+            self.remove(&row);
+        }
     }
 
     /// Nothing was written: they fire again. The next commit must not say that they have fired.
     pub(crate) fn refused(&mut self, pending: &mut Pending) {
+        self.leaving.clear();
         for (name, row) in self.before.refused() {
             self.fired.remove(&name);
             if self.fires.contains_key(&name) {
@@ -426,14 +473,14 @@ impl BusRoom<'_> {
             group_id: row.settings.group_id.as_deref(),
             partition_key: &row.name,
             dead_letter_queue: row.settings.dead_letter_queue.as_deref(),
-            retry: RetryPolicy::default(),
+            retry: row.settings.retry().unwrap_or_default(),
             event: OnBus {
                 id,
                 time_ms: due_ms,
                 text: &text,
                 size: text.len(),
                 carried: Carried::default(),
-                left: &Cell::new(u32::MAX),
+                left: &Cell::new(DELIVERIES_MAX),
                 replay: None,
                 kind: None,
             },

@@ -2,7 +2,9 @@
 
 mod api_destinations;
 mod archives;
+mod connection_secrets;
 mod happenings;
+mod races;
 mod resources;
 mod targets;
 

@@ -382,6 +382,9 @@ impl FailureRoom<'_> {
                 if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
                     queue.parked.entry(slot).or_default().park(key, bucket, now_ns);
                 }
+                if let Some(owner) = self.failures.owners.get(&id) {
+                    owner.meters.throttled();
+                }
                 continue;
             }
             let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();

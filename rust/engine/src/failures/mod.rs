@@ -71,6 +71,9 @@ pub(crate) trait CountDeliveries: Send {
 
     /// A dead-letter queue has what a target did not take.
     fn dead_lettered(&self) {}
+
+    /// A target has no room now, or was given as many as it may be in a second.
+    fn throttled(&self) {}
 }
 
 impl Failures {

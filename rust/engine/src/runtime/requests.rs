@@ -87,6 +87,7 @@ impl Engine {
     /// Say where the store is and whose it is, and report what was found damaged: a file, and the text.
     pub fn opened(&self, directory: &Path, app: Option<String>, damage: &[(&str, Option<String>)]) {
         self.with(|rooms| {
+            rooms.buses.connections.open_secrets(directory, &mut rooms.ctx);
             rooms.ctx.directory = Some(directory.to_owned());
             rooms.ctx.app = app;
             for (file, text) in damage {

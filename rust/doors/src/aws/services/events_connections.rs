@@ -1,6 +1,6 @@
 //! EventBridge: API destinations, the connections that authorize their requests, and what Secrets Manager says of those.
 //!
-//! Secrets stay in the process that has the store, until it ends; no file has them.
+//! The engine keeps their secrets in a file of its own, which only the store's user may read.
 
 use forebay_engine::api::connection::{
     ApiDestinationSettings, AuthorizationKind, ConnectionNamed, PutApiDestination, PutAuthorization, PutConnection,

@@ -1,14 +1,14 @@
 //! EventBridge Scheduler: schedules. Their groups and tags are in `scheduler_groups`.
 
-use forebay_engine::api::bus::{PutSchedule, ScheduleNamed};
-use forebay_engine::api::{Empty, Request};
+use forebay_engine::api::bus::{ListSchedules, PutSchedule, ScheduleNamed, SCHEDULES_LISTED_MAX};
+use forebay_engine::api::Request;
 use forebay_engine::base::error::EngineError;
 use serde_json::{json, Value as Json};
 
 use crate::aws::call::{unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::services::events::settings;
-use crate::aws::services::page::{page, Token};
+use crate::aws::services::page::Token;
 use crate::aws::services::scheduler_groups::{
     create_schedule_group, delete_schedule_group, get_schedule_group, list_schedule_groups, list_tags_for_resource,
     tag_resource, untag_resource,
@@ -32,6 +32,12 @@ super::operations! {
 
 /// Items of a page.
 pub(super) const PAGE: usize = 100;
+/// What holds of retries where nothing is said.
+/// <https://docs.aws.amazon.com/scheduler/latest/APIReference/API_RetryPolicy.html>
+const RETRIES_MAX: i64 = 185;
+const EVENT_AGE_MS_MAX: i64 = 86_400_000;
+/// Most pages of the engine that one call looks through.
+const LOOKED_MAX: usize = 10;
 /// The group of schedules that are in no other. Their names here are without it.
 const GROUP: &str = "default";
 
@@ -78,14 +84,12 @@ impl Call<'_> {
 
 async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
     let input = &call.input;
-    for member in ["KmsKeyArn", "ActionAfterCompletion", "Description"] {
-        if input.text(member).is_some_and(|value| value != "NONE") {
-            return Err(Fault::validation(format!("{member}: forebay's schedules do not have it")));
-        }
+    if input.text("KmsKeyArn").is_some() {
+        return Err(Fault::validation("KmsKeyArn: forebay's schedules do not have it"));
     }
     let empty = Value::structure();
     let target = input.get("Target").unwrap_or(&empty);
-    let known = ["Arn", "RoleArn", "Input", "SqsParameters", "DeadLetterConfig"];
+    let known = ["Arn", "RoleArn", "Input", "SqsParameters", "DeadLetterConfig", "RetryPolicy"];
     if let Value::Map(fields) = target {
         if let Some((other, _)) = fields.iter().find(|(name, _)| !known.contains(&name.as_ref())) {
             return Err(Fault::validation(format!("Target.{other}: forebay's schedules do not have it")));
@@ -95,6 +99,7 @@ async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
     let dead_letters = target.get("DeadLetterConfig").and_then(|config| config.text("Arn"));
     let dead_letters = dead_letters.map(|arn| call.recipient(arn).map(|(_, name)| name)).transpose()?;
     let window = input.get("FlexibleTimeWindow").unwrap_or(&empty);
+    let retry = target.get("RetryPolicy").unwrap_or(&empty);
     let mut given = json!({
         "name": name,
         "expression": input.needed("ScheduleExpression"),
@@ -106,6 +111,10 @@ async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
         "group_id": target.get("SqsParameters").and_then(|one| one.text("MessageGroupId")),
         "input": target.text("Input"),
         "dead_letter_queue": dead_letters,
+        "maximum_retry_attempts": retry.int("MaximumRetryAttempts"),
+        "maximum_event_age_ms": retry.int("MaximumEventAgeInSeconds").map(|seconds| seconds * 1000),
+        "delete_after_completion": input.text("ActionAfterCompletion") == Some("DELETE"),
+        "description": input.text("Description").unwrap_or_default(),
     });
     given[kind] = recipient.into();
     let put: PutSchedule = settings(given)?;
@@ -145,6 +154,14 @@ fn state(given: &Json) -> &'static str {
     }
 }
 
+/// AWS says what holds, said or not.
+fn retry_policy(given: &Json) -> Value {
+    let age_ms = given["maximum_event_age_ms"].as_i64().unwrap_or(EVENT_AGE_MS_MAX);
+    Value::structure()
+        .with("MaximumEventAgeInSeconds", age_ms / 1000)
+        .with("MaximumRetryAttempts", given["maximum_retry_attempts"].as_i64().unwrap_or(RETRIES_MAX))
+}
+
 async fn get_schedule(call: &Call<'_>) -> Result<Value, Fault> {
     let given = call.described_schedule(&call.schedule()).await?;
     let one = |name: &'static str, text: Option<&str>| text.map(|text| Value::structure().with(name, text));
@@ -153,7 +170,8 @@ async fn get_schedule(call: &Call<'_>) -> Result<Value, Fault> {
         .with("RoleArn", format!("arn:aws:iam::{}:role/forebay", call.account))
         .with("Input", given["input"].as_str())
         .with("SqsParameters", one("MessageGroupId", given["group_id"].as_str()))
-        .with("DeadLetterConfig", one("Arn", call.queue_arn(given["dead_letter_queue"].as_str()).as_deref()));
+        .with("DeadLetterConfig", one("Arn", call.queue_arn(given["dead_letter_queue"].as_str()).as_deref()))
+        .with("RetryPolicy", retry_policy(&given));
     let minutes = given["flexible_minutes"].as_i64().filter(|minutes| *minutes > 0);
     let window = Value::structure()
         .with("Mode", if minutes.is_some() { "FLEXIBLE" } else { "OFF" })
@@ -169,25 +187,57 @@ async fn get_schedule(call: &Call<'_>) -> Result<Value, Fault> {
         .with("State", state(&given))
         .with("CreationDate", time(&given["created_ms"]))
         .with("FlexibleTimeWindow", window)
+        .with("ActionAfterCompletion", if given["delete_after_completion"] == true { "DELETE" } else { "NONE" })
+        .with("Description", given["description"].as_str())
         .with("Target", target))
 }
 
+/// Schedules after one, as many as a page of the engine has.
+async fn listed(call: &Call<'_>, prefix: &str, after: Option<String>) -> Result<Vec<Json>, Fault> {
+    let asked = ListSchedules { prefix: prefix.to_owned(), after, limit: SCHEDULES_LISTED_MAX };
+    match call.ask(Request::ScheduleList(asked)).await.map_err(fault)? {
+        Json::Array(schedules) => Ok(schedules),
+        _ => Ok(Vec::new()),
+    }
+}
+
 async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
-    let listed = call.ask(Request::ScheduleList(Empty {})).await.map_err(fault)?;
     let input = &call.input;
     let prefix = input.text("NamePrefix").unwrap_or_default();
-    let wanted = input.text("State");
-    let group = input.text("GroupName");
-    // Those of rules are no schedules of the Scheduler.
-    let mut schedules: Vec<&Json> =
-        listed.as_array().into_iter().flatten().filter(|one| one["rule"].is_null()).collect();
-    schedules.retain(|one| named(one).1.starts_with(prefix) && group.is_none_or(|group| named(one).0 == group));
-    schedules.retain(|one| wanted.is_none_or(|wanted| state(one) == wanted));
-    schedules.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
+    let (wanted, group) = (input.text("State"), input.text("GroupName"));
+    // A schedule of the default group is named without it.
+    let begin = group.filter(|group| *group != GROUP).map(|group| format!("{group}/{prefix}")).unwrap_or_default();
+    let is_wanted = |one: &Json| {
+        // Those of rules are no schedules of the Scheduler.
+        one["rule"].is_null()
+            && named(one).1.starts_with(prefix)
+            && group.is_none_or(|group| named(one).0 == group)
+            && wanted.is_none_or(|wanted| state(one) == wanted)
+    };
     let from = Token::read(input.text("NextToken")).ok_or_else(|| Fault::validation("NextToken is invalid."))?;
     let most = input.int("MaxResults").map_or(PAGE, |most| most.clamp(1, PAGE as i64) as usize);
-    let (schedules, next) = page(schedules, most, from, |one| one["name"].as_str().unwrap_or_default());
-    let shown = |one: &&Json| {
+    let (mut schedules, mut after, mut next) = (Vec::new(), from.name().map(str::to_owned), None);
+    for looked in 1.. {
+        let found = listed(call, &begin, after).await?;
+        let has_more = !found.is_empty();
+        after = found.last().and_then(|one| one["name"].as_str()).map(str::to_owned);
+        for one in found.into_iter().filter(is_wanted) {
+            if schedules.len() == most {
+                next = schedules.last().and_then(|last: &Json| last["name"].as_str()).map(Token::after);
+                break;
+            }
+            schedules.push(one);
+        }
+        if next.is_some() || !has_more {
+            break;
+        }
+        if looked == LOOKED_MAX {
+            // A page may have fewer than were asked for, and another one after it.
+            next = after.as_deref().map(Token::after);
+            break;
+        }
+    }
+    let shown = |one: &Json| {
         Value::structure()
             .with("Arn", one["arn"].as_str())
             .with("Name", named(one).1)

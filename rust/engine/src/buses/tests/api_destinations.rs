@@ -149,6 +149,9 @@ fn a_rate_holds_over_all_rules_and_nothing_is_lost_by_it() {
         engine.advance(SECOND / 2);
     }
     assert_eq!((first, later.iter().max(), first + later.iter().sum::<usize>()), (1, Some(&1), 10), "{later:?}");
+    let page = engine.json("metrics.text", &json!({}))["text"].as_str().unwrap().to_owned();
+    let mut waits = page.lines().filter(|line| line.starts_with("forebay_rule_throttled_total{"));
+    assert!(waits.any(|line| line.contains("\"also\"") && !line.ends_with(" 0")), "{page}");
 }
 
 #[test]

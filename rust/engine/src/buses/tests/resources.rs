@@ -140,26 +140,26 @@ fn a_schedule_of_a_group_is_named_with_it_and_goes_with_it() {
     assert_eq!(engine.events(), ["2"]);
 }
 
-const PASSWORD: &str = "pass-w0rd";
+pub(super) const PASSWORD: &str = "pass-w0rd";
 
-fn connect(engine: &TestEngine, kind: &str, parameters: &Value) -> Value {
+pub(super) fn connect(engine: &TestEngine, kind: &str, parameters: &Value) -> Value {
     let authorization = json!({"kind": kind, "parameters": parameters, "shown": {"Username": "u"}});
     engine.json("http_connection.put", &json!({"name": "c", "authorization": authorization}))
 }
 
-fn destination(engine: &TestEngine) -> Value {
+pub(super) fn destination(engine: &TestEngine) -> Value {
     let asked = json!({"name": "crm", "connection": "c", "endpoint": "https://example.com", "method": "POST",
         "invocations_per_second": 10});
     engine.json("api_destination.put", &asked)
 }
 
 /// What the process around the engine was told of API destinations and connections last.
-fn told(engine: &TestEngine, what: &str) -> Value {
+pub(super) fn told(engine: &TestEngine, what: &str) -> Value {
     engine.notices().into_iter().rfind(|notice| notice["what"] == what).unwrap_or_default()
 }
 
 #[test]
-fn a_secret_is_in_memory_alone_and_a_start_asks_for_it_again() {
+fn a_secret_is_in_no_row_and_a_store_in_memory_asks_for_it_again() {
     let engine = shop(&json!([]));
     let parameters = json!({"BasicAuthParameters": {"Username": "u", "Password": PASSWORD}});
     let made = connect(&engine, "BASIC", &parameters);
