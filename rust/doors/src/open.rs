@@ -239,7 +239,10 @@ impl Opening {
     }
 
     fn api_address(&self, ownership: Option<&Ownership>) -> Option<gateway::Where> {
-        let port = self.0.http_port.filter(|&port| port != 0)?;
+        let (port, ports) = (self.0.http_port.unwrap_or_default(), self.0.http_api_ports.clone());
+        if port == 0 && ports.is_empty() {
+            return None;
+        }
         let host = self.0.http_host.clone().unwrap_or_else(|| "127.0.0.1".into());
         let keys = ownership.map(|owned| owned.directory().file(door::KEYS));
         let pools = self.0.http_user_pools.clone();
@@ -249,6 +252,7 @@ impl Opening {
         Some(gateway::Where {
             host,
             port,
+            ports,
             plain: self.0.http_plain,
             keys,
             pools,
