@@ -45,6 +45,7 @@ __all__ = [
     "play_workflow",
     "rates",
     "read_items",
+    "read_openapi",
     "salvage_store",
     "split_statements",
     "test_event_pattern",
@@ -90,6 +91,9 @@ def check_alias(name: str, version: str, weights: dict[str, float], provisioned:
 
 def check_api(app: str, definition: bytes) -> str:
     """Refuse the definition of an API, JSON, that cannot be served; give the API's id."""
+
+def read_openapi(document: str) -> str:
+    """Read an OpenAPI document as what an HTTP API is declared with, JSON; refuse what cannot be, a line for each thing."""
 
 def check_limits(concurrency: int, unreserved_minimum: int, functions: list[tuple[int | None, int]]) -> None:
     """Refuse functions' (reserved, provisioned) concurrency that an account has not, with AWS's text."""
