@@ -68,6 +68,8 @@ def functions(app):
     async def guard(event, context):
         return {"isAuthorized": event["identitySource"] == ["ali"]}
 
+    return order, guard
+
 
 @pytest.mark.parametrize("written", [dict, json.dumps, yaml.safe_dump], ids=["dict", "json", "yaml"])
 async def test_what_a_document_declares_is_served(app, serve, written):
@@ -88,13 +90,13 @@ async def test_what_a_document_declares_is_served(app, serve, written):
 
 
 async def test_what_is_served_is_written_and_read_again(app, tmp_path):
-    functions(app)
+    order, guard = functions(app)
     api = app.http_api("shop", cors=Cors(allow_origins=("*",), max_age=60))
-    staff = api.lambda_authorizer("staff", app.functions["guard"], ttl=30)
+    staff = api.lambda_authorizer("staff", guard, ttl=30)
     users = api.jwt_authorizer("users", issuer="https://login.example.com", audiences=["a", "b"])
-    api.route("GET", "/orders/{id}", authorizer=users, scopes=["read"], timeout=2)(app.functions["order"])
-    api.route("ANY", "/files/{path+}", authorizer=staff)(app.functions["order"])
-    api.route("POST", "/signed", authorizer=api.iam_authorizer())(app.functions["order"])
+    api.route("GET", "/orders/{id}", authorizer=users, scopes=["read"], timeout=2)(order)
+    api.route("ANY", "/files/{path+}", authorizer=staff)(order)
+    api.route("POST", "/signed", authorizer=api.iam_authorizer())(order)
     api.proxy("$default", "http://127.0.0.1:9000")
     async with app:
         first = await api.export()
