@@ -254,9 +254,6 @@ async fn hold<S: Service>(
     });
     if limits.http2 {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        if is_http2 {
-            builder = builder.http2_only();
-        }
         builder
             .http1()
             .timer(TokioTimer::new())
@@ -265,8 +262,12 @@ async fn hold<S: Service>(
             .keep_alive(limits.keep_alive);
         let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
         builder.http2().timer(TokioTimer::new()).max_header_list_size(head_bytes);
-        let connection = pin!(builder.serve_connection_with_upgrades(stream, answer));
-        converse(connection, &end).await;
+        if is_http2 {
+            let only = builder.http2_only();
+            converse(pin!(only.serve_connection(stream, answer)), &end).await;
+        } else {
+            converse(pin!(builder.serve_connection_with_upgrades(stream, answer)), &end).await;
+        }
     } else {
         let mut builder = http1::Builder::new();
         builder
