@@ -62,8 +62,7 @@ rates: dict[str, tuple[float, float]]
 
 # One piece of work, as `Engine.exchange` gives it: (token, handler_id, kind, event, request_id, deadline_ms, traces, qualifier).
 #   kind 0  invocation: `event` is the payload, JSON bytes
-#   kind 1  batch of a stream or a queue as Lambda's event dict
-#   kind 2  batch of a stream or a queue as a `Batch`
+#   kind 1  batch of a stream or a queue as Lambda's event dict; kind 2: as a `Batch`
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
 #   kind 4  deliver a failure record: `handler_id` names the destination, `event` is the record, JSON bytes
 #   kind 7  asynchronous invocation: `event` is the payload, JSON bytes
@@ -74,9 +73,8 @@ Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None, st
 # How an attempt ended: (token, status, body, duration_ns).
 #   status 0  returned; `body` is the response as JSON bytes, or None for None
 #   status 1  raised; `body` is Lambda's error object, JSON bytes; for kind 4: not confirmed, `body` is the error's text
-#   status 2  stopped after its deadline
+#   status 2  stopped after its deadline; status 4: interrupted, since the app stopped while it ran
 #   status 3  never reached the function (its environment could not take it); no attempt is used
-#   status 4  interrupted: the app stopped while it ran
 Outcome: TypeAlias = tuple[int, int, bytes | None, int]
 
 # What became of a ticket: (ticket, ok, value). `value` is the result, or the exception to raise. Ticket 0 is nobody's: it
