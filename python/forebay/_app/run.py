@@ -481,7 +481,8 @@ class AppRun:
         await self._stop_reconnecting()
         engine, clock = self.runner.engine, self._clock
         if engine is not None:
-            engine.drain()
+            while not engine.drain():  # noqa: ASYNC110  requests of APIs are on their way, and no event tells of their end
+                await asyncio.sleep(POLL_SECONDS)
             if isinstance(clock, ManualClock):
                 drained = await clock.run_until(engine.idle, grace)
             else:

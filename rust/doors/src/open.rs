@@ -52,10 +52,15 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Take no further request of an API, begin nothing new, and refuse the invocations that wait to begin.
-    pub fn drain(&self) {
+    /// Take no further request of an API; when none can be on its way, begin nothing new, and refuse the invocations that wait to begin.
+    /// Tells whether it came to that: if not, it is to be called again.
+    pub fn drain(&self) -> bool {
         self.apis.retire(gateway::Open::retire);
-        self.engine.drain();
+        let is_quiet = self.apis.is_so(gateway::Open::is_quiet);
+        if is_quiet {
+            self.engine.drain();
+        }
+        is_quiet
     }
 
     /// Close the doors, commit what is left, give the directory free.

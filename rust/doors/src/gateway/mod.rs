@@ -45,7 +45,7 @@ use crate::gateway::proxy::Outside;
 use crate::gateway::rest::RestState;
 use crate::gateway::signers::Signers;
 use crate::gateway::sockets::Sockets;
-use crate::http::listener::{Body, Limits, Listener, Service};
+use crate::http::listener::{Body, Limits, Listener, Service, LINGER};
 use crate::http::tls::Files;
 use crate::http::StartError;
 
@@ -157,7 +157,7 @@ pub(crate) fn start(engine: &Arc<Engine>, names: (&str, &str), place: &Where) ->
         let one = Door { gateway: gateway.clone(), port, alone: Some(id.clone()) };
         listeners.push(listen(SocketAddr::new(socket.ip(), port), tls.clone(), one, "port of an API")?);
     }
-    Ok(Open { listeners, closing })
+    Ok(Open { listeners, closing, retired: None })
 }
 
 fn listen(at: SocketAddr, tls: Option<TlsAcceptor>, door: Door, option: &str) -> Result<Listener, EngineError> {
@@ -179,13 +179,20 @@ pub(crate) struct Open {
     listeners: Vec<Listener>,
     /// Says to all connections of WebSocket APIs that the gateway closes.
     closing: watch::Sender<bool>,
+    retired: Option<Instant>,
 }
 
 impl Open {
     /// Take no further request. Returns at once.
     pub(crate) fn retire(&mut self) {
+        self.retired.get_or_insert_with(Instant::now);
         self.closing.send_replace(true);
         self.listeners.iter_mut().for_each(Listener::retire);
+    }
+
+    /// Whether no request can be on its way any more that was sent before its client could know that the gateway has retired.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.retired.is_some_and(|at| at.elapsed() >= LINGER) || self.listeners.iter().all(Listener::is_over)
     }
 }
 

@@ -76,7 +76,7 @@ pub struct Limits {
 }
 
 /// How long after its last answer a connection stays open when the listener retires.
-const LINGER: Duration = Duration::from_millis(100);
+pub(crate) const LINGER: Duration = Duration::from_millis(100);
 /// How long a handshake of TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -128,6 +128,11 @@ impl Listener {
     /// Take no further connection and no further request, and let answers under way end. Returns at once.
     pub fn retire(&mut self) {
         self.stop = None;
+    }
+
+    /// Whether it has retired, and all its connections have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Take no further request, let answers under way end within the limits' grace, and wait for the thread.
