@@ -103,7 +103,7 @@ SERVED = {
         CreateAuthorizer GetAuthorizer GetAuthorizers UpdateAuthorizer DeleteAuthorizer CreateDeployment GetDeployment
         GetDeployments UpdateDeployment DeleteDeployment CreateStage GetStage GetStages UpdateStage DeleteStage
         CreateApiKey GetApiKey GetApiKeys UpdateApiKey DeleteApiKey ImportApiKeys CreateUsagePlan GetUsagePlan
-        GetUsagePlans UpdateUsagePlan DeleteUsagePlan CreateUsagePlanKey GetUsagePlanKey GetUsagePlanKeys
+        GetUsagePlans UpdateUsagePlan DeleteUsagePlan GetUsage CreateUsagePlanKey GetUsagePlanKey GetUsagePlanKeys
         DeleteUsagePlanKey GetClientCertificate GetClientCertificates UpdateClientCertificate DeleteClientCertificate
         CreateDocumentationPart GetDocumentationPart GetDocumentationParts UpdateDocumentationPart
         DeleteDocumentationPart ImportDocumentationParts CreateDocumentationVersion GetDocumentationVersion
@@ -120,7 +120,9 @@ SERVED = {
         AbortMultipartUpload CompleteMultipartUpload CreateMultipartUpload DeleteObject GetObject HeadBucket HeadObject PutObject
         UploadPart""",
     "ssm/2014-11-06": "GetParameter GetParameters GetParametersByPath",
-    "apigatewayv2/2018-11-29": "GetStages",
+    "apigatewayv2/2018-11-29": """
+        GetApis GetApi GetRoutes GetRoute GetIntegrations GetIntegration GetStages GetStage GetAuthorizers GetAuthorizer
+        ExportApi""",
     "cloudcontrol/2021-09-30": "GetResource",
 }
 

@@ -67,7 +67,7 @@ def _middle(rounds: Sequence[Told]) -> Told:
 
 
 async def _load(wrk: str, side: Side, seconds: int) -> Told:
-    command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
+    command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
     for header in side.headers:
         command += ["-H", header]
     began = side.processor()

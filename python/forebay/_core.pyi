@@ -45,6 +45,7 @@ __all__ = [
     "play_workflow",
     "rates",
     "read_items",
+    "read_openapi",
     "salvage_store",
     "split_statements",
     "test_event_pattern",
@@ -61,8 +62,7 @@ rates: dict[str, tuple[float, float]]
 
 # One piece of work, as `Engine.exchange` gives it: (token, handler_id, kind, event, request_id, deadline_ms, traces, qualifier).
 #   kind 0  invocation: `event` is the payload, JSON bytes
-#   kind 1  batch of a stream or a queue as Lambda's event dict
-#   kind 2  batch of a stream or a queue as a `Batch`
+#   kind 1  batch of a stream or a queue as Lambda's event dict; kind 2: as a `Batch`
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
 #   kind 4  deliver a failure record: `handler_id` names the destination, `event` is the record, JSON bytes
 #   kind 7  asynchronous invocation: `event` is the payload, JSON bytes
@@ -73,9 +73,8 @@ Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None, st
 # How an attempt ended: (token, status, body, duration_ns).
 #   status 0  returned; `body` is the response as JSON bytes, or None for None
 #   status 1  raised; `body` is Lambda's error object, JSON bytes; for kind 4: not confirmed, `body` is the error's text
-#   status 2  stopped after its deadline
+#   status 2  stopped after its deadline; status 4: interrupted, since the app stopped while it ran
 #   status 3  never reached the function (its environment could not take it); no attempt is used
-#   status 4  interrupted: the app stopped while it ran
 Outcome: TypeAlias = tuple[int, int, bytes | None, int]
 
 # What became of a ticket: (ticket, ok, value). `value` is the result, or the exception to raise. Ticket 0 is nobody's: it
@@ -90,6 +89,9 @@ def check_alias(name: str, version: str, weights: dict[str, float], provisioned:
 
 def check_api(app: str, definition: bytes) -> str:
     """Refuse the definition of an API, JSON, that cannot be served; give the API's id."""
+
+def read_openapi(document: str) -> str:
+    """Read an OpenAPI document as what an HTTP API is declared with, JSON; refuse what cannot be, a line for each thing."""
 
 def check_limits(concurrency: int, unreserved_minimum: int, functions: list[tuple[int | None, int]]) -> None:
     """Refuse functions' (reserved, provisioned) concurrency that an account has not, with AWS's text."""
@@ -229,7 +231,7 @@ class Engine:
     def fileno(self) -> int: ...
     def quiet(self) -> None: ...
     def start(self) -> None: ...
-    def drain(self) -> None: ...
+    def drain(self) -> bool: ...  # False: requests of APIs are on their way, so it is to be called again
     def idle(self) -> bool: ...
     def close(self) -> None: ...
     def forked(self) -> None: ...

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from forebay._api import DeclaredApi
+from forebay._core import read_openapi
 from forebay._model import checks
 from forebay._model.gateway import (
     TIMEOUT_SECONDS_MAX,
@@ -17,7 +19,9 @@ from forebay._model.gateway import (
     read_throttle,
     texts,
 )
+from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import gateway as wire
+from forebay._wire import payload
 from forebay.errors import InvalidParameterValue, ResourceConflict
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
     def __init__(
         self, settings: HttpApiSettings, caller: Caller, app: DeclaringApp, on_new: Callable[[], None]
     ) -> None:
+        self._cors = settings.cors
         self._routes: list[RouteSettings] = []
         self._stages: list[StageSettings] = []
         super().__init__(settings, caller, app, on_new)
@@ -242,13 +247,75 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
         """
         return self._add_authorizer(IamSettings(name=name))
 
+    # --- OpenAPI documents
+
+    def import_openapi(self, document: Mapping[str, Any] | Path | str) -> None:
+        """Declare what an OpenAPI 3.0 document says: routes with their integrations, authorisers, and CORS.
+
+        An integration is `aws_proxy`, with a function of this app by the name in its `uri`, or `http_proxy`. What is declared
+        already stays.
+
+        Args:
+            document: a dict, a JSON or YAML text, or the path of a file.
+
+        Raises:
+            InvalidParameterValue: it is no such document, or has something that cannot be, a line for each; nothing was declared.
+            ResourceConflict: a route, an authoriser or CORS is declared already.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-open-api.html
+
+        """
+        if isinstance(document, Path):
+            text = document.read_text(encoding="utf-8")
+        else:
+            text = document if isinstance(document, str) else checks.json_text("document", document)
+        given = wire.read_document(payload.loads(read_openapi(text).encode()))
+        if given.cors is not None and self._cors not in (None, given.cors):
+            raise ResourceConflict(f"API {self.name!r}: CORS is declared already, with other settings")
+        for route in given.routes:
+            self._check_new(route.key)
+        known = {one.name for one in self._authorizers}
+        for authorizer in given.authorizers:
+            if authorizer.name in known:
+                raise ResourceConflict(f"API {self.name!r}: authorizer {authorizer.name!r} is declared already")
+        before = self._cors, self._routes, self._authorizers
+        self._cors = given.cors or self._cors
+        self._routes = [*self._routes, *given.routes]
+        self._authorizers = [*self._authorizers, *given.authorizers]
+        try:
+            self._checked()
+        except InvalidParameterValue:
+            self._cors, self._routes, self._authorizers = before
+            raise
+        self._app.api_changed(self)
+        self._on_new()
+
+    async def export(self, *, accepts: str = "application/json") -> str:
+        """Give the API as it is served as an OpenAPI 3.0 document, with `x-amazon-apigateway-…`.
+
+        Args:
+            accepts: "application/json" or "application/yaml".
+
+        Raises:
+            ResourceNotFound: it is not served: this process is a client, and the owner declares no such API.
+            AppClosed: the app is not running.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-export.html
+
+        """
+        kind = checks.one_of("accepts", accepts, ("application/json", "application/yaml"))
+        told = await self._caller.ask("api.export", name=self.id, yaml=kind == "application/yaml")
+        return str(told["body"])
+
+    export_sync = sync_twin(export)
+
     # --- the whole
 
     def definition(self) -> dict[str, Any]:
         """Write it as the engine reads it."""
         return wire.http_api(
             self.name,
-            cors=self.settings.cors,
+            cors=self._cors,
             hosts=self.settings.hosts,
             routes=tuple(self._routes),
             stages=tuple(self._stages),

@@ -28,14 +28,21 @@ TESTS = {
     "CORS": ["test_http_api.test_cors_is_the_gateways_where_it_is_declared", CASES],
     "automatic deployment": ["test_http_api.test_a_route_that_is_added_while_the_app_runs_is_served"],
     "stages with variables": ["test_http_api.test_a_stage_is_the_first_segment_and_has_variables", CASES],
-    "API keys, usage plans": ["test_rest_api.test_a_client_needs_its_key_and_keeps_to_its_plan"],
+    "API keys, usage plans": [
+        "test_rest_api.test_a_client_needs_its_key_and_keeps_to_its_plan",
+        "test_usage.test_a_quota_goes_on_after_a_restart",
+    ],
     "response cache": ["test_rest_api.test_an_answer_is_kept_where_the_stage_has_a_cache"],
     "validation of requests": [CASES],
     "templates (VTL)": [CASES],
     "test of a method": ["test_rest_api.test_a_method_is_tested_with_its_log"],
     "resource policies": ["test_rows.test_a_resource_policy_says_who_is_let_in"],
     "client certificates": ["test_rows.test_what_is_not_there_is_refused_when_it_is_asked_for"],
-    "OpenAPI documents": ["test_rest_api.test_a_document_is_imported_deployed_and_exported"],
+    "OpenAPI documents": [
+        "test_openapi.test_what_a_document_declares_is_served",
+        "test_openapi.test_what_is_served_is_written_and_read_again",
+        "test_rest_api.test_a_document_is_imported_deployed_and_exported",
+    ],
     "WAF, X-Ray": ["test_rows.test_what_is_not_there_is_refused_when_it_is_asked_for"],
 }
 

@@ -38,6 +38,8 @@ def wire(make_app):
     async def echo(event, context):
         return {"statusCode": 200, "headers": {"X-Path": event["path"]}, "body": event["body"] or "nothing"}
 
+    app.http_api("shop").route("GET", "/orders/{id}")(echo)
+
     @app.function()
     async def guard(event, context):
         statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": event["methodArn"]}
@@ -116,6 +118,11 @@ def test_keys_and_plans(apis):
     apis.create_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
     assert apis.get_api_key(apiKey=key["id"], includeValue=True)["value"] == "k" * 24
     assert [one["id"] for one in apis.get_usage_plan_keys(usagePlanId=plan["id"])["items"]] == [key["id"]]
+    usage = apis.get_usage(usagePlanId=plan["id"], startDate="2026-11-27", endDate="2026-11-28", keyId=key["id"])
+    assert (usage["startDate"], usage["endDate"]) == ("2026-11-27", "2026-11-28")
+    assert usage["items"] == {key["id"]: [[0, quota["limit"]]] * 2}
+    with pytest.raises(apis.exceptions.ClientError, match="YYYY-MM-DD"):
+        apis.get_usage(usagePlanId=plan["id"], startDate="27.11.2026", endDate="2026-11-28")
     arn = f"arn:aws:apigateway:{REGION}::/usageplans/{plan['id']}"
     apis.tag_resource(resourceArn=arn, tags={"team": "pets"})
     assert apis.get_tags(resourceArn=arn)["tags"] == {"team": "pets"}
@@ -168,3 +175,22 @@ def test_an_authoriser_is_tried(apis, wire):
     assert apis.test_invoke_authorizer(**place)["clientStatus"] == 401
     with pytest.raises(apis.exceptions.NotFoundException, match="Invalid Authorizer identifier"):
         apis.test_invoke_authorizer(restApiId=api["id"], authorizerId="none")
+
+
+def test_http_apis_are_told_by_the_second_version(wire):
+    apis = wire.client("apigatewayv2")
+    [api] = [one for one in apis.get_apis()["Items"] if one["Name"] == "shop"]
+    assert (api["ProtocolType"], api["ApiEndpoint"].split(".")[1]) == ("HTTP", "execute-api")
+    assert apis.get_api(ApiId=api["ApiId"])["Name"] == "shop"
+    [route] = apis.get_routes(ApiId=api["ApiId"])["Items"]
+    assert (route["RouteKey"], route["AuthorizationType"]) == ("GET /orders/{id}", "NONE")
+    integration = apis.get_integration(ApiId=api["ApiId"], IntegrationId=route["Target"].partition("/")[2])
+    assert (integration["IntegrationType"], integration["PayloadFormatVersion"]) == ("AWS_PROXY", "2.0")
+    assert [stage["StageName"] for stage in apis.get_stages(ApiId=api["ApiId"])["Items"]] == ["$default"]
+    assert apis.get_authorizers(ApiId=api["ApiId"])["Items"] == []
+    exported = apis.export_api(ApiId=api["ApiId"], Specification="OAS30", OutputType="JSON")
+    assert list(json.loads(exported["body"].read())["paths"]) == ["/orders/{id}"]
+    with pytest.raises(apis.exceptions.NotFoundException, match="Invalid API identifier"):
+        apis.get_api(ApiId="none")
+    with pytest.raises(apis.exceptions.ClientError, match="NotImplemented"):
+        apis.create_api(Name="new", ProtocolType="HTTP")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from forebay._model import checks
 from forebay._model.gateway import Cors, HttpApiSettings, WebSocketApiSettings, texts
+from forebay.errors import InvalidParameterValue
 
 # https://docs.aws.amazon.com/apigateway/latest/api/API_CreateRestApi.html
 REST_API_NAME_MAX = 1_024
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from forebay._app.declarations import Declarations
+    from forebay._app.run import AppRun
     from forebay.http_api import HttpApi
     from forebay.rest_api import RestApi
     from forebay.websocket_api import WebSocketApi
@@ -24,23 +26,35 @@ class DeclaresApis:
     """What `App` can do with APIs."""
 
     _declared: Declarations
+    _running: AppRun | None
 
     if TYPE_CHECKING:
 
         def _declare_soon(self) -> None: ...
 
-    def http_api(self, name: str, *, cors: Cors | None = None, hosts: Sequence[str] = ()) -> HttpApi:
+    def _own_port(self, port: int | None, *, is_new: bool) -> int | None:
+        """Check the port behind which an API is alone."""
+        if port is None:
+            return None
+        if self._running is not None and is_new:
+            raise InvalidParameterValue("port: declare an API that has a port of its own before the app starts")
+        return checks.integer("port", port, low=1, high=65_535)
+
+    def http_api(
+        self, name: str, *, cors: Cors | None = None, hosts: Sequence[str] = (), port: int | None = None
+    ) -> HttpApi:
         """Declare an HTTP API, or give the one that was declared so.
 
-        It is served where the app serves HTTP: `forebay run --http-port`, or `start(http_port=…)`.
+        It is served where the app serves HTTP: `forebay run --http-port`, or `start(http_port=…)`; and at a port of its own.
 
         Args:
             name: 1 to 128 letters, digits, '-', '_' and '.'.
             cors: which pages of other origins may use it; None: the gateway says nothing of it, and handlers may.
             hosts: names that it answers under, in small letters and without a port; it has its path under the others.
+            port: a port at which it is alone, its paths at the root. Host, certificate and access log are those of all APIs.
 
         Raises:
-            InvalidParameterValue: an argument that cannot be.
+            InvalidParameterValue: an argument that cannot be, or a port while the app runs.
             ResourceConflict: an API of that name is declared already, with other settings.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api.html
@@ -49,7 +63,9 @@ class DeclaresApis:
         if cors is not None and not isinstance(cors, Cors):
             checks.refuse("cors", cors, "a forebay.Cors, or None")
         given = texts("hosts", list(hosts) if not isinstance(hosts, str) else hosts)
-        return self._declared.http_api(HttpApiSettings(name=name, cors=cors, hosts=given), self._declare_soon)
+        own = self._own_port(port, is_new=name not in self._declared.apis)
+        settings = HttpApiSettings(name=name, cors=cors, hosts=given, port=own)
+        return self._declared.http_api(settings, self._declare_soon)
 
     def rest_api(
         self,
@@ -86,7 +102,7 @@ class DeclaresApis:
         return self._declared.rest_api(name, description, stage, pools)
 
     def websocket_api(
-        self, name: str, *, selection: str = "$request.body.action", ordered: bool = False
+        self, name: str, *, selection: str = "$request.body.action", ordered: bool = False, port: int | None = None
     ) -> WebSocketApi:
         """Declare a WebSocket API, or give the one that was declared so.
 
@@ -94,13 +110,16 @@ class DeclaresApis:
             name: 1 to 128 letters, digits, '-', '_' and '.'.
             selection: how a message tells its route: "$request.body.action", or a text with "${request.body.a}" in it.
             ordered: whether the next message of a connection waits until the last one has been handled; AWS does not wait.
+            port: a port at which it is alone, as in `http_api`.
 
         Raises:
-            InvalidParameterValue: an argument that cannot be.
+            InvalidParameterValue: an argument that cannot be, or a port while the app runs.
             ResourceConflict: an API of that name is declared already, with other settings.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api.html
 
         """
-        settings = WebSocketApiSettings(name=name, selection=selection, ordered=checks.flag("ordered", ordered))
+        own = self._own_port(port, is_new=name not in self._declared.websocket_apis)
+        in_order = checks.flag("ordered", ordered)
+        settings = WebSocketApiSettings(name=name, selection=selection, ordered=in_order, port=own)
         return self._declared.websocket_api(settings, self._declare_soon)

@@ -64,6 +64,11 @@ class DeclaredApis(ABC):
             )
         return known
 
+    def with_own_ports(self) -> list[tuple[DeclaredApi[Any], int]]:
+        """Give the APIs that have a port of their own, with it."""
+        declared: list[DeclaredApi[Any]] = [*self.apis.values(), *self.websocket_apis.values()]
+        return [(api, api.settings.port) for api in declared if api.settings.port is not None]
+
     def user_pools(self) -> dict[str, str]:
         """Give the issuers that stand for user pools, by the pools' ids."""
         return {pool: issuer for rest in self.rest_apis.values() for pool, issuer in rest.user_pools.items()}

@@ -138,6 +138,7 @@ class AppRun:
             "metrics_token": self._metrics.token,
             "http_host": self._http.host,
             "http_port": self._http.port,
+            "http_api_ports": {api.id: port for api, port in self._declared.with_own_ports()},
             "http_plain": self._http.tls is False,
             "http_user_pools": self._declared.user_pools(),
             "http_certificate": self._http.tls[0] if self._http.tls else None,
@@ -256,10 +257,14 @@ class AppRun:
         names = [*self._declared.apis, *self._declared.websocket_apis, *self._declared.urls, *rest_apis]
         if not names or engine.role != "owner":
             return
-        if self._http.base is None:
-            log.info("no API is served (%s): give --http-port, or start(http_port=…)", ", ".join(names))
+        alone = self._declared.with_own_ports()
+        for api, port in alone:
+            log.info("API %s is served at %s/", api.name, self._http.at(port))
         for name in names if self._http.base is not None else ():
             log.info("API %s is served at %s/_apis/%s/", name, self._http.base, name)
+        nowhere = sorted(set(names) - {api.name for api, _ in alone})
+        if self._http.base is None and nowhere:
+            log.info("no API is served (%s): give --http-port, or start(http_port=…)", ", ".join(nowhere))
 
     @property
     def _runs(self) -> bool:
@@ -476,7 +481,8 @@ class AppRun:
         await self._stop_reconnecting()
         engine, clock = self.runner.engine, self._clock
         if engine is not None:
-            engine.drain()
+            while not engine.drain():  # noqa: ASYNC110  requests of APIs are on their way, and no event tells of their end
+                await asyncio.sleep(POLL_SECONDS)
             if isinstance(clock, ManualClock):
                 drained = await clock.run_until(engine.idle, grace)
             else:

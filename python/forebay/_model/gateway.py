@@ -80,6 +80,7 @@ class HttpApiSettings:
     name: str
     cors: Cors | None = None
     hosts: tuple[str, ...] = ()
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,7 @@ class WebSocketApiSettings:
     name: str
     selection: str = "$request.body.action"
     ordered: bool = False
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +178,13 @@ class HttpAddress:
 
     @property
     def base(self) -> str | None:
-        """The address; None when there is none."""
+        """The address of all APIs; None when there is none."""
+        return self.at(self.port) if self.port else None
+
+    def at(self, port: int) -> str:
+        """Give the address with a port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}" if self.port else None
+        return f"{'https' if self.tls else 'http'}://{host}:{port}"
 
 
 def texts(option: str, given: object) -> tuple[str, ...]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from forebay._model.gateway import IamSettings, JwtSettings
+from forebay._model.gateway import (
+    Cors,
+    FunctionAuthorizerSettings,
+    IamSettings,
+    JwtSettings,
+    RouteSettings,
+    texts,
+)
 from forebay._wire.mapping import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from forebay._model.gateway import (
-        AuthorizerSettings,
-        Cors,
-        RouteSettings,
-        StageSettings,
-        Throttle,
-        WebSocketApiSettings,
-    )
+    from forebay._model.gateway import AuthorizerSettings, StageSettings, Throttle, WebSocketApiSettings
 
 
 def http_api(
@@ -68,6 +68,54 @@ def function_url(function: str, cors: Cors | None, auth: str = "NONE") -> dict[s
         route["authorizer"] = auth
         written["authorizers"] = [_authorizer(IamSettings(name=auth))]
     return written
+
+
+class Imported(NamedTuple):
+    """What a document declares."""
+
+    cors: Cors | None
+    routes: list[RouteSettings]
+    authorizers: list[AuthorizerSettings]
+
+
+def read_document(told: dict[str, Any]) -> Imported:
+    """Read what the engine has read of an OpenAPI document."""
+    cors = told["cors"]
+    if cors is not None:
+        lists = ("allow_origins", "allow_methods", "allow_headers", "expose_headers")
+        cors = Cors(
+            **{name: tuple(cors[name]) for name in lists},
+            allow_credentials=cors["allow_credentials"],
+            max_age=cors["max_age"],
+        )
+    return Imported(
+        cors=cors,
+        routes=[_read_route(route) for route in told["routes"]],
+        authorizers=[_read_authorizer(one) for one in told["authorizers"]],
+    )
+
+
+def _read_route(route: dict[str, Any]) -> RouteSettings:
+    return RouteSettings(
+        key=route["key"],
+        **route["target"],
+        payload_format=route["payload_format"],
+        authorizer=route["authorizer"],
+        scopes=texts("scopes", route["scopes"]),
+        timeout=route["timeout_ms"] / 1_000,
+    )
+
+
+def _read_authorizer(authorizer: dict[str, Any]) -> AuthorizerSettings:
+    [(kind, by)] = authorizer["by"].items()
+    name, sources = authorizer["name"], tuple(authorizer["identity_sources"])
+    if kind == "iam":
+        return IamSettings(name=name)
+    if kind == "jwt":
+        audiences = texts(f"audience of {name}", by["audiences"])
+        [source] = sources if len(sources) == 1 else [", ".join(sources)]
+        return JwtSettings(name=name, issuer=str(by["issuer"]), audiences=audiences, identity_source=source)
+    return FunctionAuthorizerSettings(name=name, identity_sources=sources, **by)
 
 
 def _cors(cors: Cors | None) -> dict[str, Any] | None:

@@ -46,13 +46,20 @@ def routes(name: str, store: Path, output: str) -> None:
 
 @api.command()
 @click.argument("name")
-@click.argument("stage")
+@click.argument("stage", required=False)
 @click.option("--type", "kind", type=click.Choice(["oas30", "swagger"]), default="oas30", show_default=True)
 @click.option("--yaml", is_flag=True, help="YAML in place of JSON.")
 @click.option("--plain", is_flag=True, help="Without x-amazon-apigateway-….")
 @store_option
-def export(name: str, stage: str, kind: str, store: Path, *, yaml: bool, plain: bool) -> None:
-    """Write what a stage of a REST API serves as an OpenAPI document."""
+def export(name: str, stage: str | None, kind: str, store: Path, *, yaml: bool, plain: bool) -> None:
+    """Write an API as an OpenAPI document: what a STAGE of a REST API serves, or an HTTP API, which has no stage here."""
+    if stage is None:
+        if kind == "swagger" or plain:
+            raise click.ClickException("--type swagger and --plain are for REST APIs: name a stage")
+        with connect(store) as connection:
+            connection.need_app()
+            click.echo(connection.ask("api.export", name=name, yaml=yaml)["body"])
+        return
     accepts = "application/yaml" if yaml else "application/json"
     with connect(store) as connection:
         params = {"restApiId": _rest_api(connection, name), "stageName": stage, "exportType": kind, "accepts": accepts}

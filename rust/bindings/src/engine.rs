@@ -186,11 +186,11 @@ impl Engine {
         }
     }
 
-    fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        if let End::Owner(owner) = self.end(py)? {
-            py.detach(|| owner.drain());
+    fn drain(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.end(py)? {
+            End::Owner(owner) => Ok(py.detach(|| owner.drain())),
+            End::Client(_) => Ok(true),
         }
-        Ok(())
     }
 
     fn idle(&self, py: Python<'_>) -> bool {

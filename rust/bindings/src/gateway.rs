@@ -1,6 +1,7 @@
 //! APIs, checked where they are declared.
 
 use forebay_core::gateway::api::{Api, Definition};
+use forebay_core::gateway::openapi;
 use forebay_engine::base::error::EngineError;
 use pyo3::prelude::*;
 
@@ -12,4 +13,12 @@ pub(crate) fn check_api(py: Python<'_>, app: &str, definition: &[u8]) -> PyResul
     let read: Result<Definition, _> = serde_json::from_slice(definition).map_err(|error| error.to_string());
     let api = read.and_then(|definition| Api::compile(app, definition));
     api.map(|api| api.id).map_err(|text| exception(py, &EngineError::Invalid(text)))
+}
+
+/// Read an `OpenAPI` document as what an HTTP API is declared with, JSON.
+#[pyfunction]
+pub(crate) fn read_openapi(py: Python<'_>, document: &str) -> PyResult<String> {
+    let imported = openapi::import(document);
+    let written = imported.and_then(|imported| serde_json::to_string(&imported).map_err(|error| error.to_string()));
+    written.map_err(|text| exception(py, &EngineError::Invalid(text)))
 }

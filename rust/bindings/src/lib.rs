@@ -40,7 +40,7 @@ mod _core {
     #[pymodule_export]
     use crate::fifo_batcher::{FifoBatch, FifoBatcher};
     #[pymodule_export]
-    use crate::gateway::check_api;
+    use crate::gateway::{check_api, read_openapi};
     #[pymodule_export]
     use crate::histogram::Histogram;
     #[pymodule_export]

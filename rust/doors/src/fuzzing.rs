@@ -6,7 +6,7 @@ use std::sync::Arc;
 use forebay_engine::fuzzing::hear;
 use forebay_engine::metrics::Registry;
 
-use crate::http::listener::converse;
+use crate::http::listener::converse_alone;
 use crate::http::{Door, Health, Operations, LIMITS};
 
 /// Why the runtime whose metrics [`metrics_page`] shows is not ready.
@@ -18,7 +18,7 @@ pub fn metrics_page(bytes: &[u8], token: Option<&str>) -> Vec<u8> {
     let token = token.map(|token| token.to_owned().into());
     let door = Door { routes: Operations::new(Arc::new(Registry::off()), health), token, loopback: true };
     let (door, peer) = (Arc::new(door), SocketAddr::from(([127, 0, 0, 1], 1)));
-    hear(bytes, |wire| converse(wire, peer, LIMITS, door))
+    hear(bytes, |wire| converse_alone(wire, peer, LIMITS, door))
 }
 
 /// Say these bytes to a port of APIs; give what it answers: the header lines of each head that it has read.

@@ -52,10 +52,15 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Take no further request of an API, begin nothing new, and refuse the invocations that wait to begin.
-    pub fn drain(&self) {
+    /// Take no further request of an API; when none can be on its way, begin nothing new, and refuse the invocations that wait to begin.
+    /// Tells whether it came to that: if not, it is to be called again.
+    pub fn drain(&self) -> bool {
         self.apis.retire(gateway::Open::retire);
-        self.engine.drain();
+        let is_quiet = self.apis.is_so(gateway::Open::is_quiet);
+        if is_quiet {
+            self.engine.drain();
+        }
+        is_quiet
     }
 
     /// Close the doors, commit what is left, give the directory free.
@@ -239,7 +244,10 @@ impl Opening {
     }
 
     fn api_address(&self, ownership: Option<&Ownership>) -> Option<gateway::Where> {
-        let port = self.0.http_port.filter(|&port| port != 0)?;
+        let (port, ports) = (self.0.http_port.unwrap_or_default(), self.0.http_api_ports.clone());
+        if port == 0 && ports.is_empty() {
+            return None;
+        }
         let host = self.0.http_host.clone().unwrap_or_else(|| "127.0.0.1".into());
         let keys = ownership.map(|owned| owned.directory().file(door::KEYS));
         let pools = self.0.http_user_pools.clone();
@@ -249,6 +257,7 @@ impl Opening {
         Some(gateway::Where {
             host,
             port,
+            ports,
             plain: self.0.http_plain,
             keys,
             pools,

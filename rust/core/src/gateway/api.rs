@@ -469,6 +469,12 @@ impl Apis {
         fits.then_some(at)
     }
 
+    /// The API of an id, behind a port of its own: its path begins at the root.
+    pub fn only<'a>(&self, id: &str, path: &'a str) -> Option<Place<'a>> {
+        let &index = self.by_name.get(id)?;
+        Some(Place { api: self.list[index].clone(), index, path })
+    }
+
     /// Who answers a request: by its host, by `/_apis/{id or name}` before its path, or because there is no other.
     pub fn find<'a>(&self, host: &str, path: &'a str) -> Option<Place<'a>> {
         let place = |index: usize, path| Place { api: self.list[index].clone(), index, path };

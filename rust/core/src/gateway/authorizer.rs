@@ -1,5 +1,7 @@
 //! Authorisers: how they are declared, where a caller's identity stands in a request, what their answers mean.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -93,6 +95,14 @@ pub enum ContextField {
     SourceIp,
 }
 
+const CONTEXT_FIELDS: [(&str, ContextField); 5] = [
+    ("$context.routeKey", ContextField::RouteKey),
+    ("$context.stage", ContextField::Stage),
+    ("$context.path", ContextField::Path),
+    ("$context.httpMethod", ContextField::Method),
+    ("$context.identity.sourceIp", ContextField::SourceIp),
+];
+
 impl Source {
     /// Read `$request.header.Authorization` and the like.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -104,15 +114,7 @@ impl Source {
         } else if let Some(rest) = text.strip_prefix("$stageVariables.") {
             named(rest).map(Self::StageVariable)
         } else {
-            let field = match text {
-                "$context.routeKey" => Some(ContextField::RouteKey),
-                "$context.stage" => Some(ContextField::Stage),
-                "$context.path" => Some(ContextField::Path),
-                "$context.httpMethod" => Some(ContextField::Method),
-                "$context.identity.sourceIp" => Some(ContextField::SourceIp),
-                _ => None,
-            };
-            field.map(Self::Context)
+            CONTEXT_FIELDS.iter().find(|(known, _)| *known == text).map(|(_, field)| Self::Context(*field))
         };
         found.ok_or_else(|| {
             format!(
@@ -122,15 +124,27 @@ impl Source {
         })
     }
 
+    /// As it is declared.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Header(name) => format!("$request.header.{name}"),
+            Self::Query(name) => format!("$request.querystring.{name}"),
+            Self::StageVariable(name) => format!("$stageVariables.{name}"),
+            Self::Context(field) => CONTEXT_FIELDS
+                .iter()
+                .find(|(_, known)| known == field)
+                .map(|(text, _)| (*text).to_owned())
+                .unwrap_or_default(),
+        }
+    }
+
     /// What stands there; `None` where nothing does.
-    pub fn find<'a>(&'a self, request: &Request<'a>, arrival: &Arrival<'a>) -> Option<String> {
+    pub fn find<'a>(&'a self, request: &Request<'a>, arrival: &Arrival<'a>) -> Option<Cow<'a, str>> {
         let found = match self {
-            Self::Header(name) => request.values(name).next().map(str::to_owned),
-            Self::Query(name) => {
-                query_fields(request.query).find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
-            }
+            Self::Header(name) => request.values(name).next().map(Cow::from),
+            Self::Query(name) => query_fields(request.query).find(|(known, _)| known == name).map(|(_, value)| value),
             Self::StageVariable(name) => {
-                arrival.stage_variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+                arrival.stage_variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.into())
             }
             Self::Context(field) => Some(
                 match field {
@@ -140,7 +154,7 @@ impl Source {
                     ContextField::Method => request.method,
                     ContextField::SourceIp => request.source_ip,
                 }
-                .to_owned(),
+                .into(),
             ),
         };
         found.filter(|text| !text.is_empty())

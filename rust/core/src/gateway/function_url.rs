@@ -308,9 +308,12 @@ fn list(app: &str, urls: &Urls, facts: &Facts, params: Params, function: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::rest::plans::Usage;
 
     fn asked(urls: &mut Urls, operation: &str, members: Value) -> Result<Value, String> {
-        let facts = Facts { now_ms: 1_700_000_000_000, account: "123456789012", region: "eu-west-1", seed: [0; 32] };
+        let usage = &Usage::default();
+        let facts =
+            Facts { now_ms: 1_700_000_000_000, account: "123456789012", region: "eu-west-1", seed: [0; 32], usage };
         let known = |name: &str, alias: Option<&str>| name == "f" && alias.is_none_or(|alias| alias == "live");
         let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
         let told = call(("app", urls), &facts, &known, operation, &members);

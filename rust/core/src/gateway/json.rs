@@ -30,25 +30,24 @@ impl Json {
 
     /// Characters of a string, without its quotes.
     pub(crate) fn inside(&mut self, text: &str) -> &mut Self {
-        let mut from = 0;
-        for (at, byte) in text.bytes().enumerate() {
+        let mut rest = text.as_bytes();
+        while let Some(at) = first_escaped(rest) {
+            let byte = rest[at];
             let escape = match byte {
-                b'"' => b'"',
-                b'\\' => b'\\',
                 b'\n' => b'n',
                 b'\r' => b'r',
                 b'\t' => b't',
                 0..=0x1f => b'u',
-                _ => continue,
+                other => other,
             };
-            self.bytes.extend_from_slice(&text.as_bytes()[from..at]);
+            self.bytes.extend_from_slice(&rest[..at]);
             self.bytes.extend_from_slice(&[b'\\', escape]);
             if escape == b'u' {
                 self.raw(&format!("{byte:04x}"));
             }
-            from = at + 1;
+            rest = &rest[at + 1..];
         }
-        self.bytes.extend_from_slice(&text.as_bytes()[from..]);
+        self.bytes.extend_from_slice(rest);
         self
     }
 
@@ -81,6 +80,16 @@ impl Json {
     pub(crate) fn done(self) -> Vec<u8> {
         self.bytes
     }
+}
+
+/// Where the first byte stands that JSON writes in another way.
+fn first_escaped(bytes: &[u8]) -> Option<usize> {
+    const AT_ONCE: usize = 16;
+    let is_escaped = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    // Without a branch for each byte: most texts have none, and a token is long.
+    let is_plain = |chunk: &&[u8]| !chunk.iter().fold(false, |found, byte| found | is_escaped(byte));
+    let plain = bytes.chunks_exact(AT_ONCE).take_while(is_plain).count() * AT_ONCE;
+    bytes[plain..].iter().position(is_escaped).map(|at| plain + at)
 }
 
 #[cfg(test)]

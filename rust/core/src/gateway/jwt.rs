@@ -5,6 +5,8 @@
 use base64::prelude::{Engine as _, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
+use crate::gateway::json::Json;
+
 /// Most bytes of a token.
 const TOKEN_BYTES_MAX: usize = 8_192;
 /// Most bytes of a key set.
@@ -178,13 +180,17 @@ impl Claims {
         }
     }
 
-    /// Whether it allows one of what a route wants.
-    pub fn allow(&self, wanted: &[String]) -> Result<(), Refusal> {
-        let scopes = self.scopes();
-        if wanted.is_empty() || wanted.iter().any(|one| scopes.contains(&one.as_str())) {
-            return Ok(());
+    /// The scopes of a route that it has, as an event has them: JSON, null where the route wants none. It needs one of them.
+    pub fn granted(&self, wanted: &[String]) -> Result<String, Refusal> {
+        if wanted.is_empty() {
+            return Ok("null".into());
         }
-        Err(Refusal::Scope)
+        let scopes = self.scopes();
+        let mut granted = wanted.iter().map(String::as_str).filter(|one| scopes.contains(one)).peekable();
+        granted.peek().ok_or(Refusal::Scope)?;
+        let mut json = Json::default();
+        json.list(granted);
+        Ok(String::from_utf8(json.done()).unwrap_or_default())
     }
 
     /// As an event has them: every value a text, a list as `[a b]`.
@@ -192,15 +198,6 @@ impl Claims {
         let texts: Map<String, Value> =
             self.claims.iter().map(|(name, value)| (name.clone(), Value::String(claim_text(value)))).collect();
         Value::Object(texts).to_string()
-    }
-
-    /// The scopes that count for a route, as an event has them: null where it wants none.
-    pub fn scopes_json(&self, wanted: &[String]) -> String {
-        if wanted.is_empty() {
-            return "null".into();
-        }
-        let scopes = self.scopes();
-        Value::from(wanted.iter().filter(|one| scopes.contains(&one.as_str())).cloned().collect::<Vec<_>>()).to_string()
     }
 }
 
@@ -345,10 +342,9 @@ mod tests {
     fn a_scope_of_the_route_must_be_there() {
         let claims = check(&json!({"scope": "read write", "n": 1, "groups": ["a", "b"]})).unwrap();
         let scopes = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-        assert_eq!(claims.allow(&[]), Ok(()));
-        assert_eq!(claims.allow(&scopes(&["admin", "write"])), Ok(()));
-        assert_eq!(claims.allow(&scopes(&["admin"])), Err(Refusal::Scope));
-        assert_eq!(claims.scopes_json(&scopes(&["admin", "write"])), r#"["write"]"#);
+        assert_eq!(claims.granted(&[]), Ok("null".into()));
+        assert_eq!(claims.granted(&scopes(&["admin", "write", "read"])), Ok(r#"["write","read"]"#.into()));
+        assert_eq!(claims.granted(&scopes(&["admin"])), Err(Refusal::Scope));
         let read: Value = serde_json::from_str(&claims.json()).unwrap();
         assert_eq!((&read["n"], &read["groups"]), (&json!("1"), &json!("[a b]")));
     }

@@ -1,6 +1,7 @@
 //! The facts of a request: what was sent, and where it arrived.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 
@@ -91,7 +92,7 @@ pub enum Authorized {
     /// The claims of a token, and its scopes.
     Jwt {
         /// An object.
-        claims: String,
+        claims: Arc<str>,
         /// A list, or null.
         scopes: String,
     },

@@ -2,6 +2,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api.html>
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::gateway::event::{parts_one, request_time};
@@ -30,6 +32,19 @@ enum Piece {
     Text(String),
     /// A path into the body.
     Path(Vec<String>),
+}
+
+/// The expression that it was read from.
+impl fmt::Display for Selection {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0[..] {
+            [Piece::Path(path)] => write!(to, "$request.body.{}", path.join(".")),
+            pieces => pieces.iter().try_for_each(|piece| match piece {
+                Piece::Text(text) => to.write_str(&text.replace('$', "\\$")),
+                Piece::Path(path) => write!(to, "${{request.body.{}}}", path.join(".")),
+            }),
+        }
+    }
 }
 
 impl Selection {
@@ -206,7 +221,9 @@ mod tests {
             ("\\$default", "$default"),
             ("fixed", "fixed"),
         ] {
-            assert_eq!(Selection::parse(expression).unwrap().key(message).as_deref(), Some(expected), "{expression}");
+            let selection = Selection::parse(expression).unwrap();
+            assert_eq!(selection.key(message).as_deref(), Some(expected), "{expression}");
+            assert_eq!(selection.to_string(), expression);
         }
         let action = Selection::parse("$request.body.action").unwrap();
         assert_eq!(action.key("hello"), None);

@@ -1,5 +1,6 @@
 //! Who is let in: by a token, or by what a function says. Whatever fails lets nobody in.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,14 +40,13 @@ impl Gateway {
     pub(super) async fn authorize(&self, asked: Asked<'_>) -> Result<Authorized, Answer> {
         let Some(at) = asked.route.authorizer else { return Ok(Authorized::Open) };
         let authorizer = &asked.api.authorizers[at];
-        let sources: Vec<Option<String>> =
-            authorizer.sources.iter().map(|source| source.find(asked.request, asked.arrival)).collect();
+        let mut sources = authorizer.sources.iter().map(|source| source.find(asked.request, asked.arrival));
         match &authorizer.by {
             By::Jwt { .. } => {
-                let token = sources.first().cloned().flatten().unwrap_or_default();
+                let token = sources.next().flatten().unwrap_or_default();
                 self.by_token(asked, authorizer, &token).await
             }
-            By::Lambda { .. } => match sources.into_iter().collect::<Option<Vec<String>>>() {
+            By::Lambda { .. } => match sources.map(|found| found.map(Cow::into_owned)).collect::<Option<Vec<_>>>() {
                 Some(sources) => self.by_function(asked, authorizer, &sources).await,
                 None => Err(Answer::message(401, "Unauthorized")),
             },
@@ -57,8 +57,8 @@ impl Gateway {
     async fn by_token(&self, asked: Asked<'_>, authorizer: &Authorizer, text: &str) -> Result<Authorized, Answer> {
         let scopes = &asked.route.definition.scopes;
         let known = self.known_token(asked, authorizer, text).await.map_err(refused)?;
-        known.claims.allow(scopes).map_err(refused)?;
-        Ok(Authorized::Jwt { claims: known.json.clone(), scopes: known.claims.scopes_json(scopes) })
+        let scopes = known.claims.granted(scopes).map_err(refused)?;
+        Ok(Authorized::Jwt { claims: known.json.clone(), scopes })
     }
 
     async fn known_token(
@@ -79,7 +79,7 @@ impl Gateway {
         self.check_signature(asked, &token, &wanted).await?;
         let claims = token.check(&wanted, now_s)?;
         let until_s = claims.until_s.min(now_s + TOKEN_KEPT_S);
-        let known = Arc::new(KnownToken { json: claims.json(), claims });
+        let known = Arc::new(KnownToken { json: claims.json().into(), claims });
         *entry = Some((until_s, known.clone()));
         Ok(known)
     }

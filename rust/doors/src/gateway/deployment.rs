@@ -25,7 +25,7 @@ pub(super) struct Deployment {
 /// A token that was found good.
 pub(super) struct KnownToken {
     pub(super) claims: forebay_core::gateway::jwt::Claims,
-    pub(super) json: String,
+    pub(super) json: Arc<str>,
 }
 
 pub(super) struct StageState {

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::gateway::head::{Entrance, Head};
 use crate::gateway::reply::{refusal, response};
 use crate::gateway::{websocket, LIMITS};
-use crate::http::listener::{converse, Body, Service};
+use crate::http::listener::{converse_alone, Body, Service};
 use crate::http::spelling::{names, Heard};
 
 /// Answers each head that is read with its header lines.
@@ -44,7 +44,7 @@ pub(crate) fn heads(bytes: &[u8]) -> Vec<u8> {
     let heard = Heard::default();
     heard.hear(bytes);
     let (service, peer) = (Arc::new(Heads(heard)), SocketAddr::from(([127, 0, 0, 1], 1)));
-    hear(bytes, |wire| converse(wire, peer, LIMITS, service))
+    hear(bytes, |wire| converse_alone(wire, peer, LIMITS, service))
 }
 
 /// A client that has sent these bytes, and takes all that it is sent.

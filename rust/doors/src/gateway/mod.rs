@@ -35,6 +35,7 @@ use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use hyper::{Request as HttpRequest, Response};
 use tokio::sync::{watch, Semaphore};
+use tokio_rustls::TlsAcceptor;
 
 use crate::aws::inside::Inside;
 use crate::gateway::access_log::AccessLog;
@@ -44,7 +45,7 @@ use crate::gateway::proxy::Outside;
 use crate::gateway::rest::RestState;
 use crate::gateway::signers::Signers;
 use crate::gateway::sockets::Sockets;
-use crate::http::listener::{Body, Limits, Listener, Service};
+use crate::http::listener::{Body, Limits, Listener, Service, LINGER};
 use crate::http::tls::Files;
 use crate::http::StartError;
 
@@ -70,8 +71,10 @@ const BODIES_KIB_MAX: usize = 64 * 1024;
 pub struct Where {
     /// Name or IP address; one of this machine's.
     pub host: String,
-    /// Port; 0 picks a free one.
+    /// The port of all APIs; 0: there is none.
     pub port: u16,
+    /// Ports behind which one API is alone, by its id.
+    pub ports: BTreeMap<String, u16>,
     /// Other machines may reach it although nothing on the way is encrypted.
     pub plain: bool,
     /// The file of the app's access keys.
@@ -111,8 +114,7 @@ pub(crate) struct Gateway {
     served: Arc<Served>,
     deployment: RwLock<Arc<Deployment>>,
     is_loopback: bool,
-    port: u16,
-    /// Where it listens, with the port that was picked.
+    /// Where it listens for all APIs.
     address: OnceLock<SocketAddr>,
     is_tls: bool,
     trusted: Trusted,
@@ -144,28 +146,53 @@ pub(crate) fn start(engine: &Arc<Engine>, names: (&str, &str), place: &Where) ->
     let access_log = access_log.transpose().map_err(EngineError::Invalid)?;
     let (closing, called) = watch::channel(false);
     let gateway = Gateway::new(engine, names, (place, socket), called, (trusted, access_log));
-    let known = gateway.clone();
-    let listener =
-        Listener::start_over("forebay-gateway", socket, LIMITS, tls, gateway).map_err(|error| match error {
-            StartError::Listen(..) => EngineError::Invalid(format!("http_port: {error}; choose another port")),
-            _ => EngineError::Invalid(format!("http_host: {error}")),
-        })?;
-    known.address.get_or_init(|| listener.address());
-    Ok(Open { listener, closing })
+    let mut listeners = Vec::with_capacity(1 + place.ports.len());
+    if place.port != 0 {
+        let all = Door { gateway: gateway.clone(), port: place.port, alone: None };
+        let listener = listen(socket, tls.clone(), all, "http_port")?;
+        gateway.address.get_or_init(|| listener.address());
+        listeners.push(listener);
+    }
+    for (id, &port) in &place.ports {
+        let one = Door { gateway: gateway.clone(), port, alone: Some(id.clone()) };
+        listeners.push(listen(SocketAddr::new(socket.ip(), port), tls.clone(), one, "port of an API")?);
+    }
+    Ok(Open { listeners, closing, retired: None })
+}
+
+fn listen(at: SocketAddr, tls: Option<TlsAcceptor>, door: Door, option: &str) -> Result<Listener, EngineError> {
+    Listener::start_over("forebay-gateway", at, LIMITS, tls, Arc::new(door)).map_err(|error| match error {
+        StartError::Listen(..) => EngineError::Invalid(format!("{option}: {error}; choose another port")),
+        _ => EngineError::Invalid(format!("http_host: {error}")),
+    })
+}
+
+/// A port, and who is behind it: all APIs, or one by its id.
+struct Door {
+    gateway: Arc<Gateway>,
+    port: u16,
+    alone: Option<String>,
 }
 
 /// A gateway that listens.
 pub(crate) struct Open {
-    listener: Listener,
+    listeners: Vec<Listener>,
     /// Says to all connections of WebSocket APIs that the gateway closes.
     closing: watch::Sender<bool>,
+    retired: Option<Instant>,
 }
 
 impl Open {
     /// Take no further request. Returns at once.
     pub(crate) fn retire(&mut self) {
+        self.retired.get_or_insert_with(Instant::now);
         self.closing.send_replace(true);
-        self.listener.retire();
+        self.listeners.iter_mut().for_each(Listener::retire);
+    }
+
+    /// Whether no request can be on its way any more that was sent before its client could know that the gateway has retired.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.retired.is_some_and(|at| at.elapsed() >= LINGER) || self.listeners.iter().all(Listener::is_over)
     }
 }
 
@@ -190,7 +217,6 @@ impl Gateway {
             deployment: RwLock::new(Arc::new(Deployment::new(served.now(), Arc::default(), engine.registry(), 0))),
             served,
             is_loopback: socket.ip().is_loopback(),
-            port: socket.port(),
             is_tls: place.tls.is_some(),
             trusted,
             access_log,
@@ -250,12 +276,12 @@ impl Gateway {
     }
 }
 
-impl Service for Gateway {
+impl Service for Door {
     async fn answer(&self, request: HttpRequest<Incoming>, peer: SocketAddr) -> Response<Body> {
-        self.serve(request, peer).await
+        self.gateway.serve(request, peer, self).await
     }
 
     async fn ended(&self) {
-        self.sockets.ended().await;
+        self.gateway.sockets.ended().await;
     }
 }

@@ -21,7 +21,7 @@ use forebay_core::gateway::rest::gate::{self, Caller};
 use forebay_core::gateway::rest::log::Log;
 use forebay_core::gateway::rest::model::{ApiKeySource, MethodSetting, RestApi, Stage};
 use forebay_core::gateway::rest::pipeline::{unrouted, Command, Exchange, Next, Outcome};
-use forebay_core::gateway::rest::plans::{self, Client, Usage};
+use forebay_core::gateway::rest::plans::{self, Client};
 use forebay_core::token_bucket::{Rate, TokenBucket};
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::base::trace::Origin;
@@ -55,7 +55,6 @@ pub(super) struct RestState {
     caches: Mutex<HashMap<(String, String, bool), SharedCache>>,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
-    usage: Mutex<Usage>,
     pub(super) decisions: KeptFor<Decision>,
     /// Tokens of user pools that were found good.
     pub(super) tokens: KeptFor<KnownToken>,
@@ -92,7 +91,6 @@ impl RestState {
             compiled: Mutex::default(),
             caches: Mutex::default(),
             buckets: Mutex::default(),
-            usage: Mutex::default(),
             decisions: KeptFor::default(),
             tokens: KeptFor::default(),
             random: RandomState::new(),
@@ -370,7 +368,7 @@ impl Gateway {
             let place = plans::Place { api: &api.id, stage: &stage.stage_name, method: &method };
             let account = &kept.account;
             let client = plans::client(account.keys.values(), account.plans.values(), place, &value)?;
-            locked(&self.rest.usage).admit(client, place, self.mono_ns(), arrival.time_ms)?;
+            self.rest.served.usage().admit(client, place, self.mono_ns(), arrival.time_ms)?;
             Some(client)
         } else {
             None

@@ -123,7 +123,7 @@ impl Gateway {
         if known.claims.text("token_use") != Some(use_wanted) {
             return Err(unauthorized());
         }
-        known.claims.allow(scopes).map_err(|_| unauthorized())?;
+        let granted = known.claims.granted(scopes).map_err(|_| unauthorized())?;
         if let (Some(pattern), "id") = (&authorizer.identity_validation_expression, use_wanted) {
             // The control plane has refused what is no pattern.
             let audience = known.claims.text("aud").unwrap_or_default();
@@ -131,7 +131,7 @@ impl Gateway {
                 return Err(unauthorized());
             }
         }
-        Ok(Authorized::Jwt { claims: known.json.clone(), scopes: known.claims.scopes_json(scopes) })
+        Ok(Authorized::Jwt { claims: known.json.clone(), scopes: granted })
     }
 
     async fn known_token_of_pool(
@@ -172,7 +172,7 @@ impl Gateway {
         }
         let claims = token.check_issued(&issuer, now_s).map_err(refused)?;
         let until_s = claims.until_s.min(now_s + TOKEN_KEPT_S);
-        let known = Arc::new(KnownToken { json: claims.json(), claims });
+        let known = Arc::new(KnownToken { json: claims.json().into(), claims });
         *entry = Some((until_s, known.clone()));
         Ok(known)
     }

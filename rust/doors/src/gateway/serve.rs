@@ -25,7 +25,7 @@ use crate::gateway::body::{self, Unread};
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::{Entrance, Head};
 use crate::gateway::reply::{refusal, response};
-use crate::gateway::{now_ms, pages, rest_test, signers, Gateway};
+use crate::gateway::{now_ms, pages, rest_test, signers, Door, Gateway};
 use crate::http::listener::Body;
 use crate::http::spelling::{self, Heard};
 
@@ -62,7 +62,12 @@ impl Call<'_> {
 }
 
 impl Gateway {
-    pub(super) async fn serve(&self, mut request: HttpRequest<Incoming>, peer: SocketAddr) -> Response<Body> {
+    pub(super) async fn serve(
+        &self,
+        mut request: HttpRequest<Incoming>,
+        peer: SocketAddr,
+        door: &Door,
+    ) -> Response<Body> {
         let began = Instant::now();
         let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
@@ -70,7 +75,7 @@ impl Gateway {
         if lines.as_deref().is_some_and(spelling::is_framed_twice) {
             return refusal(400, "a body has a length or is chunked");
         }
-        let mut head = match Head::read(&parts, self.entrance(peer)) {
+        let mut head = match Head::read(&parts, self.entrance(peer, door.port)) {
             Ok(head) => head,
             Err((status, text)) => return refusal(status, text),
         };
@@ -86,17 +91,17 @@ impl Gateway {
                 "this server answers under 127.0.0.1, [::1], localhost and the hosts of its APIs only",
             );
         }
-        if head.path == pages::PATH && peer.ip().to_canonical().is_loopback() && names_loopback(&head.host) {
-            let accept = head.headers.iter().find(|(name, _)| name == "accept").map_or("", |(_, value)| value);
-            return response(pages::routes(&deployment.apis, &self.rest.kept().account, accept));
-        }
-        let body = match self.other_than_http(&engine, &deployment, (&mut head, &parts, lines), peer, body).await {
-            Ok(answer) => return response(answer),
-            Err(body) => body,
+        let (found, body) = match &door.alone {
+            Some(id) => (deployment.apis.only(id, head.path), body),
+            None => {
+                let lines = (&mut head, &parts, lines);
+                match self.other_than_http(&engine, &deployment, lines, peer, body).await {
+                    Ok(answer) => return response(answer),
+                    Err(body) => (deployment.apis.find(&head.host, head.path), body),
+                }
+            }
         };
-        let Some(place) = deployment.apis.find(&head.host, head.path) else {
-            return response(Answer::message(404, "Not Found"));
-        };
+        let Some(place) = found else { return response(Answer::message(404, "Not Found")) };
         let Some((stage, path)) = place.api.stage(place.path) else {
             return response(Answer::message(404, "Not Found"));
         };
@@ -142,7 +147,7 @@ impl Gateway {
         answer
     }
 
-    /// Answer what is asked of a REST API; the body comes back if it is not.
+    /// Answer what is asked of a REST API, or for a page of this machine; the body comes back if it is neither.
     async fn other_than_http(
         &self,
         engine: &Engine,
@@ -151,8 +156,14 @@ impl Gateway {
         peer: SocketAddr,
         body: Incoming,
     ) -> Result<Answer, Incoming> {
-        if head.path == rest_test::PATH && peer.ip().to_canonical().is_loopback() && names_loopback(&head.host) {
-            return Ok(self.test_invoke(engine, head, body).await);
+        if peer.ip().to_canonical().is_loopback() && names_loopback(&head.host) {
+            if head.path == pages::PATH {
+                let accept = header(head, "accept").unwrap_or_default();
+                return Ok(pages::routes(&deployment.apis, &self.rest.kept().account, accept));
+            }
+            if head.path == rest_test::PATH {
+                return Ok(self.test_invoke(engine, head, body).await);
+            }
         }
         let is_alone = deployment.apis.list().is_empty();
         let is_taken = |name: &str| deployment.apis.get(name).is_some();
@@ -164,8 +175,8 @@ impl Gateway {
         Ok(self.serve_rest(engine, &found, head, body).await)
     }
 
-    fn entrance(&self, peer: SocketAddr) -> Entrance<'_> {
-        Entrance { peer, port: self.port, is_tls: self.is_tls, trusted: &self.trusted }
+    fn entrance(&self, peer: SocketAddr, port: u16) -> Entrance<'_> {
+        Entrance { peer, port, is_tls: self.is_tls, trusted: &self.trusted }
     }
 
     /// Write the line of a request that was answered.

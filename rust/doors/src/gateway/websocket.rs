@@ -44,7 +44,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// Messages of one connection that are handled at once; beyond it, no further one is read.
 const AT_ONCE: usize = 64;
 /// Memory for each connection: thousands of them are idle.
-const BUFFER_BYTES: usize = 4 * 1024;
+const BUFFER_BYTES: usize = 2 * 1024;
 /// Beyond what the mailbox holds.
 const WRITE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// What a server proves with that it has read a handshake.
@@ -369,7 +369,8 @@ async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: u16) -> En
     let farewell = async {
         if socket.close(Some(frame)).await.is_ok() {
             let stream = socket.get_mut();
-            let mut read = [0; 1_024];
+            // Not an array: each connection would hold it from its beginning.
+            let mut read = vec![0; 1_024];
             let _ = stream.shutdown().await;
             while stream.read(&mut read).await.is_ok_and(|bytes| bytes > 0) {}
         }

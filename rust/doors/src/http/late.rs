@@ -57,6 +57,14 @@ impl<T> Late<T> {
         self.shared.changed.notify_all();
     }
 
+    /// Whether it is so of what listens; it is where nothing does.
+    pub(crate) fn is_so(&self, ask: impl FnOnce(&T) -> bool) -> bool {
+        match &*lock(&self.shared.state) {
+            State::Open(listener) => ask(listener),
+            State::Waiting | State::Closed => true,
+        }
+    }
+
     /// Close, and wait until that is done.
     pub(crate) fn close(&self) {
         let state = std::mem::replace(&mut *lock(&self.shared.state), State::Closed);

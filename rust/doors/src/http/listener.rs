@@ -5,17 +5,19 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::{pin, Pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderValue, CONNECTION};
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
@@ -73,6 +75,8 @@ pub struct Limits {
     pub stop_grace: Duration,
 }
 
+/// How long after its last answer a connection stays open when the listener retires.
+pub(crate) const LINGER: Duration = Duration::from_millis(100);
 /// How long a handshake of TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -126,6 +130,11 @@ impl Listener {
         self.stop = None;
     }
 
+    /// Whether it has retired, and all its connections have ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Take no further request, let answers under way end within the limits' grace, and wait for the thread.
     pub fn stop(&mut self) {
         self.stop = None;
@@ -172,10 +181,11 @@ async fn serve<S: Service>(
                             // A handshake that fails, or takes too long, is the client's.
                             Some(tls) => {
                                 if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
-                                    listened(stream, peer, limits, service, ends).await;
+                                    let is_agreed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                                    listened(stream, peer, limits, service, (ends, is_agreed)).await;
                                 }
                             }
-                            None => listened(stream, peer, limits, service, ends).await,
+                            None => listened(stream, peer, limits, service, (ends, false)).await,
                         }
                     };
                     match limits.connection {
@@ -213,36 +223,40 @@ async fn listened<S: Service>(
     peer: SocketAddr,
     limits: Limits,
     service: Arc<S>,
-    ends: watch::Receiver<()>,
+    (ends, is_http2): (watch::Receiver<()>, bool),
 ) {
-    if limits.spelling {
+    if limits.spelling && !is_http2 {
         let heard = Heard::default();
         let stream = TokioIo::new(Listened::new(stream, heard.clone()));
-        hold(stream, peer, limits, service, (ends, Some(heard))).await;
+        hold(stream, peer, limits, service, (ends, Some(heard), false)).await;
     } else {
-        hold(TokioIo::new(stream), peer, limits, service, (ends, None)).await;
+        hold(TokioIo::new(stream), peer, limits, service, (ends, None, is_http2)).await;
     }
 }
 
-/// Answer what comes over one connection, and end it after the answers under way when `ends` says so.
+/// Answer what comes over one connection, and end it after the answers under way when `ends` says so. A client that has agreed on HTTP/2
+/// speaks nothing else.
 async fn hold<S: Service>(
     stream: impl Read + Write + Unpin + Send + 'static,
     peer: SocketAddr,
     limits: Limits,
     service: Arc<S>,
-    (mut ends, heard): (watch::Receiver<()>, Option<Heard>),
+    (ends, heard, is_http2): (watch::Receiver<()>, Option<Heard>, bool),
 ) {
+    let end = Arc::new(End { ends, begun: Instant::now(), answered_ns: AtomicU64::new(0) });
+    let of_requests = Arc::clone(&end);
     let answer = service_fn(move |mut request: Request<Incoming>| {
-        let service = Arc::clone(&service);
+        let (service, end) = (Arc::clone(&service), Arc::clone(&of_requests));
         if let Some(heard) = &heard {
             request.extensions_mut().insert(heard.clone());
         }
-        async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
+        async move {
+            let is_http1 = request.version() < Version::HTTP_2;
+            let mut response = service.answer(request, peer).await;
+            end.answered(&mut response, is_http1);
+            Ok::<_, Infallible>(response)
+        }
     });
-    let until = async move {
-        // Whoever could say so is gone: that says it, too.
-        let _ = ends.changed().await;
-    };
     if limits.http2 {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -253,8 +267,12 @@ async fn hold<S: Service>(
             .keep_alive(limits.keep_alive);
         let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
         builder.http2().timer(TokioTimer::new()).max_header_list_size(head_bytes);
-        let connection = pin!(builder.serve_connection_with_upgrades(stream, answer));
-        converse_until(connection, until).await;
+        if is_http2 {
+            let only = builder.http2_only();
+            converse(pin!(only.serve_connection(stream, answer)), &end).await;
+        } else {
+            converse(pin!(builder.serve_connection_with_upgrades(stream, answer)), &end).await;
+        }
     } else {
         let mut builder = http1::Builder::new();
         builder
@@ -263,30 +281,60 @@ async fn hold<S: Service>(
             .max_buf_size(limits.head_bytes)
             .keep_alive(limits.keep_alive);
         let connection = pin!(builder.serve_connection(stream, answer));
-        converse_until(connection, until).await;
+        converse(connection, &end).await;
     }
 }
 
-/// Have the conversation of a connection, and end it after the answers under way when `until` says so.
-async fn converse_until<C: GracefulConnection>(mut connection: Pin<&mut C>, until: impl Future<Output = ()>) {
-    // An error here is the client's: it sent no HTTP, or went away.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = until => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+/// What a connection and its requests know of its end.
+struct End {
+    ends: watch::Receiver<()>,
+    begun: Instant,
+    /// When the last request was answered, since the beginning.
+    answered_ns: AtomicU64,
+}
+
+impl End {
+    /// A request has its answer; one that is the last of its connection says so.
+    fn answered(&self, response: &mut Response<Body>, is_http1: bool) {
+        self.answered_ns.store(self.begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        // Whoever could say so is gone: that says it.
+        if is_http1 && self.ends.has_changed().is_err() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
+
+    /// For how long the next request may still be on its way.
+    fn linger(&self) -> Duration {
+        let answered = Duration::from_nanos(self.answered_ns.load(Ordering::Relaxed));
+        LINGER.saturating_sub(self.begun.elapsed().saturating_sub(answered))
+    }
+}
+
+/// Have the conversation of a connection, and end it after the answers under way when its listener retires. What a client has sent before
+/// it could know of that is answered: a connection that is closed in its face would have lost it.
+async fn converse<C: GracefulConnection>(mut connection: Pin<&mut C>, end: &End) {
+    let mut ends = end.ends.clone();
+    // An error here is the client's: it sent no HTTP, or went away.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = ends.changed() => {}
+    }
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = sleep(end.linger()) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }
 
 /// Answer what comes over one connection that nothing ends from outside.
 #[cfg(feature = "failpoints")]
-pub(crate) async fn converse<S: Service>(
+pub(crate) async fn converse_alone<S: Service>(
     stream: impl Read + Write + Unpin + Send + 'static,
     peer: SocketAddr,
     limits: Limits,
     service: Arc<S>,
 ) {
     let (_open, ends) = watch::channel(());
-    hold(stream, peer, limits, service, (ends, None)).await;
+    hold(stream, peer, limits, service, (ends, None, false)).await;
 }

@@ -20,6 +20,25 @@ pub struct Named {
     pub name: String,
 }
 
+/// Asks for an HTTP API as an `OpenAPI` document.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Export {
+    /// Its id or its name.
+    pub name: String,
+    /// YAML in place of JSON.
+    #[serde(default)]
+    pub yaml: bool,
+}
+
+/// A document.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Exported {
+    /// JSON or YAML.
+    pub body: String,
+}
+
 /// An API.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -363,6 +363,8 @@ macro_rules! operations {
         "api.list" ApiList(Empty) -> Vec<gateway::Api>: api_gateways.api_list always;
         /// Describe an API.
         "api.describe" ApiDescribe(gateway::Named) -> gateway::Api: api_gateways.api_describe always;
+        /// Write an HTTP API as an `OpenAPI` document.
+        "api.export" ApiExport(gateway::Export) -> gateway::Exported: api_gateways.api_export always;
         /// Serve an API no longer.
         "api.delete" ApiDelete(gateway::Named) -> Empty: api_gateways.api_delete now;
 

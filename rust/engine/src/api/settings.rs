@@ -57,6 +57,9 @@ pub struct Settings {
     /// Port that APIs are served at; 0 or absent: not.
     #[serde(default)]
     pub http_port: Option<u16>,
+    /// Ports behind which one API is alone, by its id.
+    #[serde(default)]
+    pub http_api_ports: std::collections::BTreeMap<String, u16>,
     /// File of the certificate that the APIs are served with, PEM.
     #[serde(default)]
     pub http_certificate: Option<String>,

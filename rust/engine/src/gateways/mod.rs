@@ -13,9 +13,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 
 use forebay_core::gateway::api::{Api, Apis, Kind, Target};
+use forebay_core::gateway::openapi;
 use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
 
-use crate::api::gateway::{self, Declare, Named, OfConnection, Post, PostMany, Posted};
+use crate::api::gateway::{self, Declare, Export, Exported, Named, OfConnection, Post, PostMany, Posted};
 use crate::api::Empty;
 use crate::base::error::EngineError;
 use crate::commit::done::Done;
@@ -89,6 +90,13 @@ impl GatewayRoom<'_> {
     pub(crate) fn api_describe(&mut self, named: Named) -> Result<Done, EngineError> {
         let apis = self.gateways.served.now();
         Ok(Done::at_once(described(found(&apis, &named.name)?)))
+    }
+
+    pub(crate) fn api_export(&mut self, asked: Export) -> Result<Done, EngineError> {
+        let (apis, config) = (self.gateways.served.now(), &self.ctx.config);
+        let api = found(&apis, &asked.name)?;
+        let document = openapi::export(api, &config.region, &config.account).map_err(EngineError::Invalid)?;
+        Ok(Done::at_once(Exported { body: openapi::written(&document, asked.yaml) }))
     }
 
     /// Requests under way end by the definition that they began with.

@@ -2,12 +2,13 @@
 //!
 //! The core decides what a control call changes; here what has changed is written, and the door's snapshot is replaced.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use forebay_core::gateway::api::Apis;
 use forebay_core::gateway::function_url::{self, FunctionUrl, Urls};
 use forebay_core::gateway::rest::control::fault::{Fault, Outcome};
 use forebay_core::gateway::rest::control::{self, Account, Facts, Row};
+use forebay_core::gateway::rest::plans::{Days, Usage};
 use serde::Serialize;
 use serde_json::json;
 
@@ -26,6 +27,9 @@ use crate::failures::Failures;
 use crate::store::port::{StoreError, Table};
 
 pub(crate) const ROOM: RoomId = RoomId(11);
+const USAGE: Timer = Timer { room: ROOM, kind: 0, id: 0 };
+/// How often what keys have used is written.
+const KEPT_EVERY_NS: u64 = 1_000_000_000;
 /// Most bytes of a row: of an API with all its templates and models, or of a deployment.
 const ROW_BYTES_MAX: usize = 16 << 20;
 
@@ -42,13 +46,22 @@ pub struct Kept {
 
 /// What is kept of gateways, as a door sees it.
 #[derive(Debug, Default)]
-pub struct ServedRest(RwLock<Arc<Kept>>);
+pub struct ServedRest {
+    kept: RwLock<Arc<Kept>>,
+    usage: Mutex<Usage>,
+}
 
 impl ServedRest {
     /// What is kept now.
     pub fn now(&self) -> Arc<Kept> {
         // A panic while a pointer was put there has left one of the two there: either may be served.
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the keys of usage plans have used. A door counts; a second later at most it is on its way to the store.
+    pub fn usage(&self) -> MutexGuard<'_, Usage> {
+        // It is whole after every step.
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,6 +69,7 @@ impl ServedRest {
 #[derive(Debug, Default)]
 pub(crate) struct RestApis {
     pub(crate) served: Arc<ServedRest>,
+    usage_armed: Option<u64>,
 }
 
 /// The room, with what it needs.
@@ -81,7 +95,17 @@ impl<'a> RestRoom<'a> {
             part.copy_from_slice(&self.ctx.rng.next().to_be_bytes());
         }
         let config = &self.ctx.config;
-        let facts = Facts { now_ms: self.ctx.now.wall_ms, account: &config.account, region: &config.region, seed };
+        let usage = match asked.operation.as_str() {
+            "GetUsage" => self.rest.served.usage().clone(),
+            _ => Usage::default(),
+        };
+        let facts = Facts {
+            now_ms: self.ctx.now.wall_ms,
+            account: &config.account,
+            region: &config.region,
+            seed,
+            usage: &usage,
+        };
         // What a door reads meanwhile stays as it is; nothing is kept of a call that is refused.
         let mut kept = Kept::clone(&self.rest.served.now());
         let done = if function_url::OPERATIONS.contains(&asked.operation.as_str()) {
@@ -110,7 +134,9 @@ impl<'a> RestRoom<'a> {
             }
         }
         self.ctx.commit.pending.urgent = true;
+        self.rest.served.usage().keep_only(&kept.account.plans);
         self.replace(kept);
+        self.arm();
         Ok(Done::when_durable(told))
     }
 
@@ -129,7 +155,28 @@ impl<'a> RestRoom<'a> {
     }
 
     fn replace(&mut self, kept: Kept) {
-        *self.rest.served.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kept);
+        *self.rest.served.kept.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kept);
+    }
+
+    /// Look each second for what keys have used, while a plan has a key.
+    fn arm(&mut self) {
+        if self.rest.served.now().account.plans.values().any(|plan| !plan.keys.is_empty()) {
+            self.ctx.timers.arm(&mut self.rest.usage_armed, self.ctx.now.mono_ns + KEPT_EVERY_NS, USAGE);
+        }
+    }
+
+    /// Put what keys have used into the next commit: a row for each key that was used since the last time.
+    pub(crate) fn keep_usage(&mut self) {
+        let changes = self.rest.served.usage().take_changes();
+        let pending = &mut self.ctx.commit.pending;
+        pending.urgent |= !changes.is_empty();
+        for ((plan, key), days) in changes {
+            let key = format!("{plan}\0{key}").into_bytes();
+            match days.and_then(|days| serde_json::to_vec(&days).ok()) {
+                Some(value) => pending.set(Table::KeyUsage, key, value),
+                None => pending.remove(Table::KeyUsage, key),
+            }
+        }
     }
 
     fn read(&mut self) -> Result<Kept, StoreError> {
@@ -157,6 +204,14 @@ impl<'a> RestRoom<'a> {
         for (key, value) in rows(Table::FunctionUrl)? {
             urls.insert(pair(&key)?, parsed(&value)?);
         }
+        let mut used: Vec<((String, String), Days)> = Vec::new();
+        for (key, value) in rows(Table::KeyUsage)? {
+            used.push((pair(&key)?, parsed(&value)?));
+        }
+        let mut usage = self.rest.served.usage();
+        usage.restore(used);
+        usage.keep_only(&account.plans);
+        drop(usage);
         let served_urls = Arc::new(served(&self.ctx.config.app, &urls));
         Ok(Kept { account, urls, served_urls })
     }
@@ -226,7 +281,16 @@ impl Participant for RestRoom<'_> {
         Ok(())
     }
 
-    fn due(&mut self, _timer: Timer) {}
+    fn start(&mut self) -> Result<(), EngineError> {
+        self.arm();
+        Ok(())
+    }
+
+    fn due(&mut self, _timer: Timer) {
+        self.rest.usage_armed = None;
+        self.keep_usage();
+        self.arm();
+    }
 
     fn hand_out(&mut self, _token: Token) -> Option<Handed> {
         None

@@ -1,8 +1,9 @@
 //! REST APIs, seen from inside: over kills and full disks.
 
+use forebay_core::gateway::rest::plans::{Client, Place};
 use serde_json::{json, Value};
 
-use crate::runtime::test_engine::TestEngine;
+use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 
 impl TestEngine {
@@ -57,4 +58,47 @@ fn a_call_that_may_not_be_written_is_no_success() {
     engine.store.fail(1, Fault::Failed, Repeat::Once);
     let told = engine.asked("rest.call", &json!({"operation": "CreateRestApi", "params": {"name": "pets"}}));
     assert!(told.is_err(), "{told:?}");
+}
+
+/// Let a key through so many times, as a door does.
+fn use_key(engine: &TestEngine, key: &Value, plan: &Value, times: usize, now_ms: u64) {
+    let served = engine.engine.rest_apis();
+    let account = &served.now().account;
+    let (key, plan) = (&account.keys[key["id"].as_str().unwrap()], &account.plans[plan["id"].as_str().unwrap()]);
+    let place = Place { api: "a", stage: "dev", method: "/GET" };
+    for _ in 0..times {
+        served.usage().admit(Client { key, plan }, place, 0, now_ms).unwrap();
+    }
+}
+
+/// Counts of quotas began anew after each restart.
+#[test]
+fn what_keys_have_used_outlives_a_kill_but_for_the_last_second() {
+    let mut engine = TestEngine::new();
+    let key = engine.rest("CreateApiKey", &json!({"name": "k", "enabled": true}));
+    let plan = engine.rest("CreateUsagePlan", &json!({"name": "p", "quota": {"limit": 9, "period": "DAY"}}));
+    let (plan_id, key_id) = (&plan["id"], &key["id"]);
+    engine.rest("CreateUsagePlanKey", &json!({"usagePlanId": plan_id, "keyId": key_id, "keyType": "API_KEY"}));
+    let day = jiff::Timestamp::from_millisecond(engine.now.wall_ms as i64).unwrap().strftime("%F").to_string();
+    let used = |engine: &TestEngine| {
+        let asked = json!({"usagePlanId": plan_id, "startDate": day, "endDate": day});
+        engine.rest("GetUsage", &asked)["items"][key_id.as_str().unwrap()].clone()
+    };
+    use_key(&engine, &key, &plan, 3, engine.now.wall_ms);
+    assert_eq!(used(&engine), json!([[3, 6]]));
+    let before = engine.store.commits();
+    engine.advance(SECOND);
+    assert_eq!(engine.store.commits(), before + 1, "one commit for all requests of a second");
+    engine.advance(5 * SECOND);
+    assert_eq!(engine.store.commits(), before + 1, "and none where nothing was used");
+    use_key(&engine, &key, &plan, 2, engine.now.wall_ms);
+    assert_eq!(used(&engine), json!([[5, 4]]));
+    let engine = engine.crashed();
+    assert_eq!(used(&engine), json!([[3, 6]]));
+    use_key(&engine, &key, &plan, 1, engine.now.wall_ms);
+    let engine = engine.reopened();
+    assert_eq!(used(&engine), json!([[4, 5]]), "a stop that is no kill forgets nothing");
+    engine.rest("DeleteUsagePlanKey", &json!({"usagePlanId": plan_id, "keyId": key_id}));
+    engine.rest("CreateUsagePlanKey", &json!({"usagePlanId": plan_id, "keyId": key_id, "keyType": "API_KEY"}));
+    assert_eq!(used(&engine), json!([[0, 9]]));
 }

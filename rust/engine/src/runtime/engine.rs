@@ -215,6 +215,7 @@ impl Engine {
             let mut inner = self.shared.lock();
             inner.state.close_points(&mut points);
             inner.state.schemas().end_discovery();
+            inner.state.rest_apis().keep_usage();
             inner.state.ctx.draining = true;
             inner.state.ctx.closed = true;
             inner.stopping = true;

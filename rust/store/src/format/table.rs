@@ -94,6 +94,8 @@ pub enum Table {
     ClientCertificate = 55,
     /// URLs of functions that were made by AWS's calls.
     FunctionUrl = 56,
+    /// Requests of API keys in their plans, by day.
+    KeyUsage = 57,
     /// Groups of schedules.
     ScheduleGroup = 60,
     /// Connections of API destinations, without their secrets.
@@ -104,7 +106,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -150,6 +152,7 @@ impl Table {
         Self::UsagePlan,
         Self::ClientCertificate,
         Self::FunctionUrl,
+        Self::KeyUsage,
         Self::ScheduleGroup,
         Self::Connection,
         Self::ApiDestination,

@@ -22,8 +22,8 @@ const KEYS: [&str; 5] = ["statusCode", "headers", "multiValueHeaders", "body", "
 
 /// Whether bodies of a media type are bytes.
 pub fn is_binary(binary_media_types: &[String], media_type: &str) -> bool {
-    let fits = |known: &String| known == "*/*" || known.eq_ignore_ascii_case(media_type);
-    !media_type.is_empty() && binary_media_types.iter().any(fits)
+    let fits = |known: &String| known == "*/*" || (!media_type.is_empty() && known.eq_ignore_ascii_case(media_type));
+    binary_media_types.iter().any(fits)
 }
 
 /// The media type of a `Content-Type` or an `Accept`: the first one, without its parameters, in small letters.
@@ -39,8 +39,7 @@ pub(super) fn event(
     route: &Route,
 ) -> Vec<u8> {
     let binary = &api.binary_media_types;
-    let is_bytes = is_binary(binary, &media_type(request.header("content-type")))
-        || (binary.iter().any(|known| known == "*/*") && !request.body.is_empty());
+    let is_bytes = !request.body.is_empty() && is_binary(binary, &media_type(request.header("content-type")));
     let body = match request.body {
         [] => Value::Null,
         bytes if is_bytes => BASE64_STANDARD.encode(bytes).into(),
@@ -68,7 +67,7 @@ pub(super) fn event(
         "pathParameters": texts(&mut arrival.parameters.iter().copied()),
         "stageVariables": texts(&mut arrival.stage_variables.iter().map(|(name, value)| (&**name, &**value))),
         "requestContext": request_context(request, arrival, &api.id, Some(route)),
-        "isBase64Encoded": is_bytes && !request.body.is_empty(),
+        "isBase64Encoded": is_bytes,
         "body": body,
     })
     .to_string()
@@ -217,5 +216,13 @@ mod tests {
         assert_eq!(reply(answer, &binary, "text/html").unwrap().body, b"/wA=");
         assert_eq!(reply(answer, &binary, "image/png, */*").unwrap().body, [0xff, 0]);
         assert_eq!(reply(answer, &["*/*".to_owned()], "text/html").unwrap().body, [0xff, 0]);
+    }
+
+    /// Mangum's answers without a Content-Type came as base64 to clients that send no Accept, although all types are binary.
+    #[test]
+    fn all_types_are_binary_where_none_is_named_too() {
+        let answer = br#"{"isBase64Encoded": true, "body": "/wA="}"#;
+        assert_eq!(reply(answer, &["*/*".to_owned()], "").unwrap().body, [0xff, 0]);
+        assert_eq!(reply(answer, &["image/png".to_owned()], "").unwrap().body, b"/wA=");
     }
 }

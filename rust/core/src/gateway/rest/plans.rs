@@ -3,6 +3,7 @@
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-api-usage-plans.html>
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,8 @@ use crate::token_bucket::{Rate, TokenBucket};
 
 /// Days whose counts are kept: what `GetUsage` shows, and the longest period of a quota.
 pub const DAYS_KEPT: u64 = 90;
-const DAY_MS: u64 = 24 * 3_600 * 1_000;
+/// A day, ms.
+pub const DAY_MS: u64 = 24 * 3_600 * 1_000;
 
 /// What stands behind the value that a client has sent.
 #[derive(Clone, Copy, Debug)]
@@ -59,14 +61,56 @@ fn stage_of<'a>(plan: &'a UsagePlan, place: Place<'_>) -> Option<&'a super::mode
     plan.api_stages.iter().find(|stage| stage.api_id == place.api && stage.stage == place.stage)
 }
 
-/// What keys have used up. It is bounded by the keys and plans that there are: `forget` what is deleted.
-#[derive(Debug, Default)]
+/// What keys have used up. It is bounded by the keys and plans that there are: [`Usage::keep_only`] forgets what is deleted.
+#[derive(Clone, Debug, Default)]
 pub struct Usage {
-    /// By plan, key and method; the method of the plan's own limit is empty.
-    buckets: HashMap<(String, String, String), TokenBucket>,
-    /// By plan and key: requests of each day since 1970.
-    days: BTreeMap<String, BTreeMap<String, Days>>,
+    /// By plan and key.
+    counted: BTreeMap<String, BTreeMap<String, Counted>>,
+    /// Plans and keys that were forgotten, until they are gone where they were kept.
+    forgotten: Vec<(String, String)>,
 }
+
+/// What a key has used up, and whether what is kept of it says less.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    /// By method; that of the plan's own limit is empty.
+    buckets: HashMap<String, TokenBucket>,
+    days: Days,
+    is_changed: bool,
+}
+
+impl Counted {
+    fn take(&mut self, method: &str, limit: Throttle, now_ns: u64) -> bool {
+        // A rate or a burst of nothing lets nothing through.
+        let Some(rate) = Rate::per_second(limit.rate_limit) else { return false };
+        let burst = u64::from(limit.burst_limit);
+        if burst == 0 {
+            return false;
+        }
+        if let Some(bucket) = self.buckets.get_mut(method) {
+            if bucket.rate() != rate || bucket.burst() != burst {
+                bucket.configure(rate, burst, now_ns);
+            }
+            return bucket.try_acquire(1, now_ns);
+        }
+        let Some(mut fresh) = TokenBucket::new(rate, burst, now_ns) else { return false };
+        let is_taken = fresh.try_acquire(1, now_ns);
+        self.buckets.insert(method.to_owned(), fresh);
+        is_taken
+    }
+
+    fn count(&mut self, now_ms: u64) {
+        self.is_changed = true;
+        let (days, today) = (&mut self.days.0, now_ms / DAY_MS);
+        *days.entry(today).or_default() += 1;
+        while days.first_key_value().is_some_and(|(day, _)| day + DAYS_KEPT < today) {
+            days.pop_first();
+        }
+    }
+}
+
+/// What is to be kept of a plan and a key: the days, or that there are none any more.
+pub type Change = ((String, String), Option<Days>);
 
 /// Requests of each day since 1970, the last ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -75,87 +119,82 @@ pub struct Days(BTreeMap<u64, u64>);
 impl Usage {
     /// Let one request through, or say why not. Times are on the monotonic and on the wall clock.
     pub fn admit(&mut self, client: Client<'_>, place: Place<'_>, now_ns: u64, now_ms: u64) -> Result<(), Failure> {
-        let stage = stage_of(client.plan, place);
-        let own = stage.and_then(|stage| stage.throttle.get(place.method));
-        let limits = [own.map(|limit| (place.method, limit)), client.plan.throttle.as_ref().map(|limit| ("", limit))];
-        if let Some(quota) = &client.plan.quota {
-            if self.used(client, quota, now_ms) >= u64::from(quota.limit) {
+        let Client { plan, key } = client;
+        let own = stage_of(plan, place).and_then(|stage| stage.throttle.get(place.method));
+        let limits = [own.map(|limit| (place.method, limit)), plan.throttle.as_ref().map(|limit| ("", limit))];
+        let counted = self.counted.entry(plan.id.clone()).or_default().entry(key.id.clone()).or_default();
+        if let Some(quota) = &plan.quota {
+            if used(Some(&counted.days), quota, key, now_ms) >= u64::from(quota.limit) {
                 return Err(Failure::new(ResponseType::QuotaExceeded));
             }
         }
         for (method, limit) in limits.into_iter().flatten() {
-            if !self.take(client, method, *limit, now_ns) {
+            if !counted.take(method, *limit, now_ns) {
                 return Err(Failure::new(ResponseType::Throttled));
             }
         }
-        let days = self.days.entry(client.plan.id.clone()).or_default().entry(client.key.id.clone()).or_default();
-        let today = now_ms / DAY_MS;
-        *days.0.entry(today).or_default() += 1;
-        while days.0.first_key_value().is_some_and(|(day, _)| day + DAYS_KEPT < today) {
-            days.0.pop_first();
-        }
+        counted.count(now_ms);
         Ok(())
     }
 
-    fn take(&mut self, client: Client<'_>, method: &str, limit: Throttle, now_ns: u64) -> bool {
-        // A rate or a burst of nothing lets nothing through.
-        let Some(rate) = Rate::per_second(limit.rate_limit) else { return false };
-        let key = (client.plan.id.clone(), client.key.id.clone(), method.to_owned());
-        let burst = u64::from(limit.burst_limit);
-        let Some(fresh) = TokenBucket::new(rate, burst, now_ns) else { return false };
-        let bucket = self.buckets.entry(key).or_insert(fresh);
-        if bucket.rate() != rate || bucket.burst() != burst {
-            bucket.configure(rate, burst, now_ns);
-        }
-        bucket.try_acquire(1, now_ns)
-    }
-
-    /// Requests of the current period.
-    fn used(&self, client: Client<'_>, quota: &Quota, now_ms: u64) -> u64 {
-        let (first, is_first_period) = period(quota.period, now_ms, client.key.created_date);
-        let offset = if is_first_period { u64::from(quota.offset) } else { 0 };
-        let days = self.days.get(&client.plan.id).and_then(|keys| keys.get(&client.key.id));
-        offset + days.map_or(0, |days| days.0.range(first..).map(|(_, count)| count).sum())
+    fn days_of(&self, client: Client<'_>) -> Option<&Days> {
+        self.counted.get(&client.plan.id)?.get(&client.key.id).map(|counted| &counted.days)
     }
 
     /// Requests that a key has left in the period of this moment; `None` without a quota.
     pub fn left(&self, client: Client<'_>, now_ms: u64) -> Option<u64> {
         let quota = client.plan.quota.as_ref()?;
-        Some(u64::from(quota.limit).saturating_sub(self.used(client, quota, now_ms)))
+        Some(u64::from(quota.limit).saturating_sub(used(self.days_of(client), quota, client.key, now_ms)))
     }
 
-    /// Requests of each day of a key, from one day to another, both since 1970 and included.
-    pub fn by_day(&self, plan: &str, key: &str, from: u64, to: u64) -> Vec<u64> {
-        let days = self.days.get(plan).and_then(|keys| keys.get(key));
-        (from..=to.min(from + DAYS_KEPT))
-            .map(|day| days.and_then(|days| days.0.get(&day)).copied().unwrap_or(0))
-            .collect()
+    /// Of each of these days since 1970: the requests of a key, and those that its quota had left then, 0 without a quota.
+    pub fn by_day(&self, client: Client<'_>, days: RangeInclusive<u64>) -> Vec<[u64; 2]> {
+        let (known, first) = (self.days_of(client), *days.start());
+        let used = |day: u64| known.and_then(|known| known.0.get(&day)).copied().unwrap_or(0);
+        let left = |day: u64| self.left(client, day * DAY_MS).unwrap_or(0);
+        days.take_while(|day| *day <= first + DAYS_KEPT).map(|day| [used(day), left(day)]).collect()
     }
 
-    /// Take back what a plan, or a key of it, has used: it is deleted.
-    pub fn forget(&mut self, plan: &str, key: Option<&str>) {
-        self.buckets.retain(|known, _| known.0 != plan || key.is_some_and(|key| known.1 != key));
-        match key {
-            None => {
-                self.days.remove(plan);
-            }
-            Some(key) => {
-                if let Some(keys) = self.days.get_mut(plan) {
-                    keys.remove(key);
+    /// Forget what keys have used that are in no plan any more.
+    pub fn keep_only(&mut self, plans: &BTreeMap<String, UsagePlan>) {
+        let is_there = |plan: &str, key: &str| plans.get(plan).is_some_and(|plan| plan.keys.contains(key));
+        for (plan, keys) in &mut self.counted {
+            keys.retain(|key, _| {
+                let stays = is_there(plan, key);
+                if !stays {
+                    self.forgotten.push((plan.clone(), key.clone()));
                 }
+                stays
+            });
+        }
+        self.counted.retain(|_, keys| !keys.is_empty());
+    }
+
+    /// What is to be kept and was not taken yet.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let mut changes: Vec<Change> = self.forgotten.drain(..).map(|gone| (gone, None)).collect();
+        for (plan, keys) in &mut self.counted {
+            for (key, counted) in keys.iter_mut().filter(|(_, counted)| counted.is_changed) {
+                counted.is_changed = false;
+                changes.push(((plan.clone(), key.clone()), Some(counted.days.clone())));
             }
         }
-    }
-
-    /// What is to be kept over a restart: requests by plan, key and day.
-    pub fn kept(&self) -> &BTreeMap<String, BTreeMap<String, Days>> {
-        &self.days
+        changes
     }
 
     /// Go on from what was kept.
-    pub fn restore(&mut self, kept: BTreeMap<String, BTreeMap<String, Days>>) {
-        self.days = kept;
+    pub fn restore(&mut self, kept: impl IntoIterator<Item = ((String, String), Days)>) {
+        for ((plan, key), days) in kept {
+            self.counted.entry(plan).or_default().insert(key, Counted { days, ..Counted::default() });
+        }
     }
+}
+
+/// Requests of the period of a moment, up to its day.
+fn used(days: Option<&Days>, quota: &Quota, key: &ApiKey, at_ms: u64) -> u64 {
+    let (first, is_first_period) = period(quota.period, at_ms, key.created_date);
+    let offset = if is_first_period { u64::from(quota.offset) } else { 0 };
+    offset + days.map_or(0, |days| days.0.range(first..=at_ms / DAY_MS).map(|(_, count)| count).sum())
 }
 
 /// The first day of the period of a moment, and whether a key that was made at `made_ms` is in its first one.
@@ -263,25 +302,47 @@ mod tests {
             let failure = usage.admit(client, PLACE, 0, same.max(NOW)).unwrap_err();
             assert_eq!(failure.response_type, ResponseType::QuotaExceeded, "{period}");
             assert_eq!(usage.left(client, next), Some(2), "{period}");
-            let mut after = Usage::default();
-            after.restore(usage.kept().clone());
-            assert_eq!(after.left(client, same.max(NOW)), Some(0), "a restart forgets nothing that was kept");
             assert_eq!(usage.admit(client, PLACE, 0, next), Ok(()), "{period}");
-            usage.forget("p", Some("k"));
-            assert_eq!(usage.left(client, next), Some(2));
         }
     }
 
     #[test]
+    fn a_restart_forgets_nothing_that_was_kept_and_what_is_deleted_is_forgotten() {
+        let (key, plan) = (key(), plan(&json!({"quota": {"limit": 2, "offset": 0, "period": "DAY"}})));
+        let client = Client { key: &key, plan: &plan };
+        let mut usage = Usage::default();
+        usage.admit(client, PLACE, 0, NOW).unwrap();
+        usage.admit(client, PLACE, 0, NOW).unwrap();
+        let changes = usage.take_changes();
+        assert_eq!(changes.len(), 1, "one row for all requests: {changes:?}");
+        assert!(usage.take_changes().is_empty());
+        let mut after = Usage::default();
+        after.restore(changes.into_iter().map(|(name, days)| (name, days.unwrap())));
+        assert_eq!((after.left(client, NOW), after.take_changes().len()), (Some(0), 0));
+        let mut plans = BTreeMap::from([("p".to_owned(), plan.clone())]);
+        after.keep_only(&plans);
+        assert_eq!(after.left(client, NOW), Some(0));
+        plans.get_mut("p").unwrap().keys.clear();
+        after.keep_only(&plans);
+        assert_eq!(after.left(client, NOW), Some(2));
+        let gone: Change = (("p".to_owned(), "k".to_owned()), None);
+        assert_eq!(after.take_changes(), vec![gone]);
+    }
+
+    #[test]
     fn usage_is_shown_by_day_and_old_days_go() {
-        let (key, plan) = (key(), plan(&json!({})));
+        let (key, plan) = (key(), plan(&json!({"quota": {"limit": 9, "offset": 0, "period": "WEEK"}})));
         let client = Client { key: &key, plan: &plan };
         let mut usage = Usage::default();
         let today = NOW / DAY_MS;
         for days in [200, 1, 1, 0] {
             usage.admit(client, PLACE, 0, NOW - days * DAY_MS).unwrap();
         }
-        assert_eq!(usage.by_day("p", "k", today - 2, today), [0, 2, 1]);
-        assert_eq!(usage.by_day("p", "k", today - 200, today - 200), [0]);
+        // Today is a Saturday: tomorrow begins a week.
+        assert_eq!(usage.by_day(client, today - 2..=today + 1), [[0, 9], [2, 7], [1, 6], [0, 9]]);
+        assert_eq!(usage.by_day(client, today - 200..=today - 200), [[0, 9]]);
+        let free = UsagePlan { quota: None, ..plan.clone() };
+        assert_eq!(usage.by_day(Client { plan: &free, ..client }, today..=today), [[1, 0]]);
+        assert_eq!(usage.by_day(client, 0..=today).len() as u64, DAYS_KEPT + 1);
     }
 }

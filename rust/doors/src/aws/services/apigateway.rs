@@ -77,7 +77,7 @@ pub(super) async fn control_call(call: &Call<'_>, model: &Model, operation: &Ope
 }
 
 /// The input by the members' own names.
-fn params(call: &Call<'_>, model: &Model, operation: &Operation) -> Map<String, Json> {
+pub(super) fn params(call: &Call<'_>, model: &Model, operation: &Operation) -> Map<String, Json> {
     let Some(input) = operation.input else { return Map::new() };
     let Json::Object(mut params) = to_json(model, model.shape(input), &call.input) else { return Map::new() };
     // A map in a query string has all fields of it: those of others are none of its own.

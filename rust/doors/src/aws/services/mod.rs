@@ -1,6 +1,7 @@
 //! The services, and the operations of each.
 
 mod apigateway;
+mod apigatewayv2;
 mod cloudwatch;
 pub(super) mod connections;
 mod events;
@@ -129,7 +130,7 @@ services! {
     Service::new(include_str!("../models/cloudformation.json"), stacks::CLOUDFORMATION, stacks::cloudformation),
     Service::new(include_str!("../models/s3.json"), stacks::S3, stacks::s3),
     Service::new(include_str!("../models/ssm.json"), stacks::SSM, stacks::ssm),
-    Service::new(include_str!("../models/apigatewayv2.json"), stacks::APIS, stacks::apis),
+    Service::new(include_str!("../models/apigatewayv2.json"), apigatewayv2::OPERATIONS, apigatewayv2::call),
     Service::new(include_str!("../models/cloudcontrol.json"), stacks::RESOURCES, stacks::resources),
 }
 

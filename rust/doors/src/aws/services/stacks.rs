@@ -93,8 +93,7 @@ forwarded!(
 );
 forwarded!(ssm, SSM, "ssm", "2014-11-06", [GetParameter, GetParameters, GetParametersByPath]);
 
-// What `sam list endpoints` asks of APIs of the newer kind, and of the URLs of functions.
-forwarded!(apis, APIS, "apigateway", "2018-11-29", [GetStages]);
+// What `sam list endpoints` asks of the URLs of functions.
 forwarded!(resources, RESOURCES, "cloudcontrolapi", "2021-09-30", [GetResource]);
 
 /// Ask what runs the stacks for something of theirs, which nobody else here has: `otherwise` is said where nothing runs stacks.

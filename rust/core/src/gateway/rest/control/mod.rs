@@ -34,6 +34,7 @@ use sha2::{Digest as _, Sha256};
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::params::{check, Params};
 use crate::gateway::rest::model::{ApiKey, ClientCertificate, Deployment, Resource, RestApi, Stage, UsagePlan};
+use crate::gateway::rest::plans::Usage;
 
 /// Most REST APIs of an account.
 pub const APIS_MAX: usize = 600;
@@ -86,6 +87,8 @@ pub struct Facts<'a> {
     pub region: &'a str,
     /// Where ids and keys come from: different for each call.
     pub seed: [u8; 32],
+    /// What the keys of usage plans have used.
+    pub usage: &'a Usage,
 }
 
 /// What a call answers.
@@ -225,6 +228,7 @@ operations! {
     "GetUsagePlan" get_usage_plan;
     "GetUsagePlans" get_usage_plans;
     "UpdateUsagePlan" update_usage_plan;
+    "GetUsage" get_usage;
     "DeleteUsagePlan" delete_usage_plan;
     "CreateUsagePlanKey" create_usage_plan_key;
     "GetUsagePlanKey" get_usage_plan_key;

@@ -9,6 +9,7 @@ use crate::gateway::rest::control::keys::no_key;
 use crate::gateway::rest::control::params::{Params, Patch};
 use crate::gateway::rest::control::{page, without, Control, Row};
 use crate::gateway::rest::model::{shown, ApiKey, ApiStage, Period, Quota, Throttle, UsagePlan};
+use crate::gateway::rest::plans::{Client, DAYS_KEPT, DAY_MS};
 
 /// Most usage plans of an account.
 const PLANS_MAX: usize = 300;
@@ -67,6 +68,16 @@ fn check_quota(quota: Quota) -> Outcome<()> {
         return Err(Fault::bad(format!("Usage Plan quota offset must be between 0 and {}", longest - 1)));
     }
     Ok(())
+}
+
+/// The day of a date, since 1970.
+fn day_of(text: &str) -> Outcome<u64> {
+    let wrong = || Fault::bad(format!("Invalid date: {text}. A date is written as YYYY-MM-DD"));
+    let date: jiff::civil::Date = text.parse().map_err(|_| wrong())?;
+    let start = jiff::tz::Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).map_err(|_| wrong())?;
+    let ms = u64::try_from(start.as_millisecond()).map_err(|_| wrong())?;
+    // Other forms of a date are read, too.
+    (date.to_string() == text).then_some(ms / DAY_MS).ok_or_else(wrong)
 }
 
 fn shown_plan_key(key: &ApiKey) -> Value {
@@ -182,6 +193,30 @@ impl Control<'_> {
         self.account.plans.remove(&id);
         self.changed.insert(Row::Plan(id));
         Ok(json!({}))
+    }
+
+    pub(super) fn get_usage(&mut self, params: Params) -> Outcome<Value> {
+        let plan = self.plan(params)?;
+        let (start, end) = (params.named("startDate")?, params.named("endDate")?);
+        let (from, to) = (day_of(start)?, day_of(end)?);
+        if from > to {
+            return Err(Fault::bad("The start date must not be after the end date"));
+        }
+        if to - from > DAYS_KEPT {
+            return Err(Fault::bad(format!("The interval has {} days: at most {DAYS_KEPT} are shown", to - from)));
+        }
+        let wanted = params.filled("keyId")?;
+        let keys = plan.keys.iter().filter(|id| wanted.as_ref().is_none_or(|wanted| wanted == *id));
+        let keys = keys.filter_map(|id| self.account.keys.get(id));
+        let usage = |key: &ApiKey| json!([key.id, self.facts.usage.by_day(Client { key, plan }, from..=to)]);
+        let mut answer = page(params, keys.map(|key| (key.id.as_str(), key)), usage)?;
+        let items = answer["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        let by_key = items.into_iter().filter_map(|mut one| Some((one[0].as_str()?.to_owned(), one[1].take())));
+        answer["items"] = Value::Object(by_key.collect());
+        for (name, value) in [("usagePlanId", plan.id.as_str()), ("startDate", start), ("endDate", end)] {
+            answer[name] = json!(value);
+        }
+        Ok(answer)
     }
 
     pub(super) fn create_usage_plan_key(&mut self, params: Params) -> Outcome<Value> {

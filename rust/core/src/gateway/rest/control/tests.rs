@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{json, Value};
 
 use super::fault::Fault;
+use super::Usage;
 use super::{call, Account, Answer, Facts, Row};
 
 struct Try {
@@ -24,6 +25,7 @@ impl Try {
             account: "123456789012",
             region: "eu-west-1",
             seed: [self.calls; 32],
+            usage: &Usage::default(),
         };
         let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
         call(&mut self.account, &facts, operation, &members).map(|(answer, _)| answer)
@@ -182,7 +184,8 @@ fn deleting_an_api_deletes_what_belongs_to_it() {
     let mut of = Try::new();
     let (id, _) = of.pets();
     of.done("CreateDeployment", json!({"restApiId": id, "stageName": "dev"}));
-    let facts = Facts { now_ms: 1, account: "123456789012", region: "eu-west-1", seed: [9; 32] };
+    let usage = &Usage::default();
+    let facts = Facts { now_ms: 1, account: "123456789012", region: "eu-west-1", seed: [9; 32], usage };
     let members = json!({"restApiId": id}).as_object().unwrap().clone();
     let (answer, rows) = call(&mut of.account, &facts, "DeleteRestApi", &members).unwrap();
     assert_eq!(answer.status, 202);
@@ -195,4 +198,40 @@ fn deleting_an_api_deletes_what_belongs_to_it() {
 fn what_forebay_has_not_is_said() {
     let text = Try::new().refused("GetSdk", json!({}));
     assert_eq!(text, "NotImplementedException GetSdk is not supported by forebay");
+}
+
+#[test]
+fn usage_is_shown_for_the_keys_of_a_plan() {
+    let mut of = Try::new();
+    let key = of.done("CreateApiKey", json!({"name": "k", "enabled": true}));
+    let other = of.done("CreateApiKey", json!({"name": "other"}));
+    let plan = of.done("CreateUsagePlan", json!({"name": "p", "quota": {"limit": 5, "period": "DAY"}}));
+    for one in [&key, &other] {
+        let members = json!({"usagePlanId": plan["id"], "keyId": one["id"], "keyType": "API_KEY"});
+        of.done("CreateUsagePlanKey", members);
+    }
+    let interval = json!({"usagePlanId": plan["id"], "startDate": "2026-11-27", "endDate": "2026-11-28"});
+    let with = |name: &str, value: Value| {
+        let mut members = interval.clone();
+        members[name] = value;
+        members
+    };
+    let shown = of.done("GetUsage", interval.clone());
+    assert_eq!(shown["items"][key["id"].as_str().unwrap()], json!([[0, 5], [0, 5]]));
+    assert_eq!((&shown["endDate"], shown["items"].as_object().unwrap().len()), (&json!("2026-11-28"), 2));
+    let first = of.done("GetUsage", with("limit", json!(1)));
+    let second = of.done("GetUsage", with("position", first["position"].clone()));
+    assert_eq!((first["items"].as_object().unwrap().len(), second["items"].as_object().unwrap().len()), (1, 1));
+    assert_eq!(of.done("GetUsage", with("keyId", json!("none")))["items"], json!({}));
+    for (name, value, text) in [
+        ("startDate", "2026-11-29", "after the end date"),
+        ("startDate", "2026-08-01", "at most 90"),
+        ("startDate", "28.11.2026", "YYYY-MM-DD"),
+        ("startDate", "20261127", "YYYY-MM-DD"),
+        ("startDate", "1969-12-31", "YYYY-MM-DD"),
+        ("usagePlanId", "none", "Invalid Usage Plan ID"),
+    ] {
+        let refused = of.refused("GetUsage", with(name, json!(value)));
+        assert!(refused.contains(text), "{refused}");
+    }
 }

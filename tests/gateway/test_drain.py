@@ -1,0 +1,54 @@
+"""An app that stops while clients ask it: what they have sent is answered, and told to be the last."""
+
+import asyncio
+
+REQUEST = b"GET /_apis/shop/hello HTTP/1.1\r\nhost: localhost\r\n\r\n"
+CLIENTS = 32
+
+
+async def test_requests_that_are_on_their_way_when_an_app_stops_are_answered(app, serve):
+    """They got 503, or the connection was closed in their face."""
+    api = app.http_api("shop")
+
+    @api.route("GET", "/hello")
+    async def hello(event, context):
+        await asyncio.sleep(0.005)
+        return "hello"
+
+    port, began = (await serve()).port, asyncio.Event()
+
+    async def ask():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        count = 0
+        try:
+            while True:
+                writer.write(REQUEST)
+                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+                assert await reader.readexactly(5) == b"hello"
+                assert head.startswith(b"HTTP/1.1 200"), head
+                count += 1
+                if count == 3:
+                    began.set()
+                if b"connection: close" in head:
+                    assert await reader.read() == b""
+                    return count
+        finally:
+            writer.close()
+
+    asking = [asyncio.create_task(ask()) for _ in range(CLIENTS)]
+    await began.wait()
+    await app.stop()
+    answered = await asyncio.gather(*asking)
+    assert all(count >= 1 for count in answered)
+
+
+async def test_a_client_that_says_nothing_does_not_hold_the_app(app, serve):
+    app.http_api("shop").proxy("$default", "http://127.0.0.1:9")
+    port = (await serve()).port
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    await asyncio.sleep(0.2)
+    began = asyncio.get_running_loop().time()
+    await app.stop()
+    assert asyncio.get_running_loop().time() - began < 5
+    assert await reader.read() == b""
+    writer.close()

@@ -1,0 +1,99 @@
+"""An API with a port of its own: it is alone there, at the root."""
+
+import socket
+
+import pytest
+from plain_client import Client, free_port
+from sockets import TEXT, connect
+
+from forebay import App, InvalidParameterValue
+
+
+async def here(event, context):
+    return {
+        "path": event["rawPath"],
+        "port": event["headers"]["x-forwarded-port"],
+        "api": event["requestContext"]["apiId"],
+    }
+
+
+@pytest.fixture
+async def started(app):
+    """Start the app, and stop it at the end."""
+    begun = []
+
+    async def start(**options):
+        await app.start(**options)
+        begun.append(app)
+
+    yield start
+    for one in begun:
+        await one.stop()
+
+
+async def test_it_is_alone_at_the_root_and_with_the_others_at_theirs(app, started):
+    own, all_ = free_port(), free_port()
+    shop, other = app.http_api("shop", port=own), app.http_api("other")
+    function = app.function(name="here")(here)
+    for api in (shop, other):
+        api.route("GET", "/orders/{id}")(function)
+    await started(http_port=all_)
+    alone, together = Client(own), Client(all_)
+    answer = {"path": "/orders/1", "port": str(own), "api": shop.id}
+    assert (await alone.ask("GET", "/orders/1")).json() == answer
+    assert (await alone.ask("GET", "/orders/1", host=f"127.0.0.1:{own}")).json() == answer
+    # Neither its prefix, nor another API, nor a page leads anywhere else there.
+    for path in (f"/_apis/{shop.id}/orders/1", "/_apis/other/orders/1", "/_routes", "/_test/invoke-method"):
+        assert (await alone.ask("GET", path)).json() == {"message": "Not Found"}
+    assert (await alone.ask("GET", "/orders/1", host="other.localhost")).json() == answer
+    assert (await alone.ask("GET", "/orders/1", host="evil.example.com")).status == 421
+    assert (await together.ask("GET", "/_apis/shop/orders/1")).json() == {**answer, "port": str(all_)}
+    assert (await together.ask("GET", "/_apis/other/orders/1")).json()["api"] == other.id
+
+
+async def test_it_needs_no_port_for_all(app, started):
+    own = free_port()
+    api = app.http_api("shop", port=own)
+    api.stage("dev")
+    api.route("GET", "/orders")(here)
+    await started()
+    assert (await Client(own).ask("GET", "/dev/orders")).json()["path"] == "/dev/orders"
+    assert (await Client(own).ask("GET", "/orders")).status == 404
+
+
+async def test_a_websocket_api_has_one_too(app, started):
+    own = free_port()
+    ws = app.websocket_api("chat", port=own)
+
+    @ws.on_default(responds=True)
+    async def echo(event, context):
+        return event["body"]
+
+    await started()
+    opened = await connect(own, "/")
+    await opened.send("hello")
+    assert await opened.receive() == (TEXT, b"hello")
+    await app.stop()
+    assert await opened.closed() == 1001
+    opened.cut()
+
+
+async def test_a_port_that_is_held_is_refused_at_the_start(app):
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        app.http_api("shop", port=held.getsockname()[1])
+        with pytest.raises(InvalidParameterValue, match=r"port of an API: .*; choose another port"):
+            await app.start()
+
+
+async def test_what_cannot_be_is_refused_where_it_is_declared(app, started):
+    for port in (0, 65_536, "8000", True):
+        with pytest.raises(InvalidParameterValue, match="port"):
+            App("t", store=":memory:").http_api("shop", port=port)
+    own = free_port()
+    api = app.http_api("shop", port=own)
+    api.route("GET", "/")(here)
+    await started()
+    assert app.http_api("shop", port=own) is api
+    for declare in (app.http_api, app.websocket_api):
+        with pytest.raises(InvalidParameterValue, match="before the app starts"):
+            declare("late", port=free_port())
