@@ -22,7 +22,7 @@ from forebay.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from forebay._core import StatementJudge
     from forebay.dbproxy.secrets import Credentials
@@ -112,35 +112,29 @@ class MySQLWire:
             return sql.encode()
         return encode(self.raw, sql, args, self._packet_bytes_max)
 
-    async def fetch_all(self, sql: str, args: Sequence[Any]) -> list[Any]:
+    def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows."""
-        result = await self.raw.ask(self._encoded(sql, args))
-        if not result.rows:
-            return []
-        return list(map(self._row_type(result.description), result.rows))
+        return self.raw.ask(self._encoded(sql, args), self._rows)  # type: ignore[no-any-return]
 
-    async def fetch_one(self, sql: str, args: Sequence[Any]) -> Any:
+    def fetch_one(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
         """Run a statement and give its first row, or None."""
-        result = await self.raw.ask(self._encoded(sql, args))
-        return self._row_type(result.description)(result.rows[0]) if result.rows else None
+        return self.raw.ask(self._encoded(sql, args), self._first_row)  # type: ignore[no-any-return]
 
-    async def fetch_value(self, sql: str, args: Sequence[Any]) -> Any:
+    def fetch_value(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
         """Run a statement and give the first column of its first row, or None."""
-        result = await self.raw.ask(self._encoded(sql, args))
-        return result.rows[0][0] if result.rows else None
+        return self.raw.ask(self._encoded(sql, args), _first_value)  # type: ignore[no-any-return]
 
-    async def execute(self, sql: str, args: Sequence[Any]) -> Result:
+    def execute(self, sql: str, args: Sequence[Any]) -> Awaitable[Result]:
         """Run a statement for its effect."""
-        result = await self.raw.ask(self._encoded(sql, args))
-        return Result(result.affected_rows, result.insert_id)
+        return self.raw.ask(self._encoded(sql, args), _done)  # type: ignore[no-any-return]
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Result:
         """Run a statement once per row of arguments; INSERT rows are joined into few messages."""
         count = last = 0
         for text in encode_rows(self.raw, sql, rows, self._packet_bytes_max):
-            result = await self.raw.ask(text)
-            count += result.affected_rows
-            last = result.insert_id
+            result = await self.raw.ask(text, _done)
+            count += result.row_count
+            last = result.last_insert_id
         return Result(count, last)
 
     async def stream(self, sql: str, args: Sequence[Any], prefetch: int) -> AsyncIterator[Any]:
@@ -154,6 +148,12 @@ class MySQLWire:
                 yield row_type(row)
         if cursor.description:
             raw.server_status = raw.status_of_rows()
+
+    def _rows(self, result: Any) -> list[Any]:
+        return list(map(self._row_type(result.description), result.rows)) if result.rows else []
+
+    def _first_row(self, result: Any) -> Any:
+        return self._row_type(result.description)(result.rows[0]) if result.rows else None
 
     def _row_type(self, description: Sequence[Sequence[Any]]) -> type[Row]:
         names = tuple([column[0] for column in description])
@@ -276,6 +276,14 @@ class MySQLWire:
         transport = self.raw._transport  # noqa: SLF001
         if transport is not None:
             transport.abort()
+
+
+def _first_value(result: Any) -> Any:
+    return result.rows[0][0] if result.rows else None
+
+
+def _done(result: Any) -> Result:
+    return Result(result.affected_rows, result.insert_id)
 
 
 class MySQLDriver:
