@@ -322,6 +322,19 @@ async def test_a_transaction_that_reads_what_is_committed_is_believed(two):
         assert not client.pins
 
 
+@pytest.mark.parametrize("end", ["COMMIT", "COMMIT AND CHAIN", "COMMIT; BEGIN"])
+async def test_what_a_transaction_has_changed_is_looked_up_when_it_ends(end, two):
+    """One that began the next at once was not seen to end: others went on with what they had seen before."""
+    async with two.connect() as client, two.connect() as other:
+        await client.execute(QUIET)
+        await client.execute("BEGIN")
+        await client.execute(LOUD)
+        assert await other.fetch_value("SELECT evil()") == "x"
+        await client.execute(end)
+        assert await other.fetch_value("SELECT evil()") == "7MB"
+        assert other.pins
+
+
 async def test_a_savepoint_takes_a_function_back(two):
     """The books had the function that was undone."""
     async with two.connect() as client:
@@ -374,6 +387,18 @@ async def test_an_adapter_s_change_of_the_schema_is_its_own_until_it_gives_back(
             assert await other.fetch_value("SELECT evil()") == "7MB"
             assert other.pins
             await connection.rollback()
+            await other.close()
+        async with two.connect() as third:
+            for isolation in ("AUTOCOMMIT", "READ COMMITTED"):
+                await third.execute(QUIET)
+                assert await third.fetch_value("SELECT evil()") == "x"
+                async with engine.connect() as connection:
+                    await connection.execution_options(isolation_level=isolation)
+                    await connection.execute(text(LOUD))
+                    await connection.commit()
+                    assert await third.fetch_value("SELECT evil()") == "7MB"
+                assert third.pins
+                await third.execute("DISCARD ALL")
     await engine.dispose()
 
 

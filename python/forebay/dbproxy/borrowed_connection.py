@@ -85,11 +85,10 @@ class BorrowedConnection:
         """Give the connection back. What may hold locks is reset before anybody is offered it."""
         self._borrower.take_back(reset=self._must_reset)
         self._must_reset = False
-        if self._schema_changed:
+        if self._schema_changed:  # perhaps after its names had been looked up by others
             self._schema_changed = False
-            names = self._borrower.names
-            names.schema_changed(is_open=False)
-            names.start_over()
+            self._borrower.names.schema_changed(is_open=False)
+        self._borrower.names.start_over()
 
     def drop(self) -> None:
         """Close the connection: something still runs on it."""
@@ -142,9 +141,9 @@ class BorrowedConnection:
                 db.will_close()
             db.follow(effect, is_open=True)  # whether one is, is asked when it has run
             self._must_reset = self._must_reset or bool(effect.pins)
-            if effect.changes_schema or (self._schema_changed and effect.transaction == "rollback to"):
+            if effect.changes_schema or (names.is_changing and effect.transaction == "rollback to"):
                 self._schema_changed = True
-                borrower.names.schema_changed(is_open=True)  # others may do so until it is given back
+                names.schema_changed(is_open=True)  # whether one is open is seen when it has run
         return effect
 
     def settled(self, tracked: Tracked) -> None:

@@ -340,6 +340,8 @@ class Borrower:
             # A COMMIT that failed, too, has ended its transaction.
             if self.held is db and not self._note_transaction(db) and (db.local or db.dirty_in_transaction):
                 db.follow(PLAIN, is_open=False)
+            if self.names.is_changing and not self.is_open:
+                self.names.start_over()
             self.busy = False
             self._using = None
             self.last_used = now()

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from forebay.dbproxy.catalogue import look_up
-from forebay.dbproxy.effect import OLD_NAMES, UNJUDGED, Effect
+from forebay.dbproxy.effect import ENDS, OLD_NAMES, UNJUDGED, Effect
 from forebay.dbproxy.statistics import now
 
 if TYPE_CHECKING:
@@ -63,16 +63,18 @@ class Names:
     Attributes:
         judged: the judge's own call, by text, context and whether there are arguments.
         context: how the session's texts are read, and whose names they have.
+        is_changing: the transaction that is open has changed the schema.
 
     """
 
-    __slots__ = ("_is_postgres", "_judge", "_own", "_schema", "context", "judged")
+    __slots__ = ("_is_postgres", "_judge", "_own", "_schema", "context", "is_changing", "judged")
 
     def __init__(self, judge: StatementJudge, schema: Schema, engine: str) -> None:
         self._judge = judge
         self._schema = schema
         self._is_postgres = engine == "postgresql"
-        self._own = 0  # the number of the open transaction, if it has changed the schema
+        self._own = 0  # the transaction's number while it is changing the schema
+        self.is_changing = False
         self.judged = judge.judge
         self.context = 0
 
@@ -108,24 +110,27 @@ class Names:
     def schema_changed(self, *, is_open: bool) -> None:
         """Take note that names may mean something else now; for this client alone while its transaction is open."""
         self._schema.changed()
+        self.is_changing = self.is_changing or is_open
         if is_open and self._is_postgres and not self._own:
             self._own = self._schema.take()
             self.context = self._judge.context(None, f"\0{self._own}")
 
     def start_over(self) -> None:
-        """Take note that nothing is left of the session that PostgreSQL read its texts by."""
+        """Take note that the transaction has ended, and that nothing is left of the session that PostgreSQL read its texts by."""
         if self._own:
             self._schema.give_back(self._own)
             self._own = 0
+        if self.is_changing:
+            self.is_changing = False
             self._schema.changed()
         if self._is_postgres:
             self.context = 0
 
     def follow(self, db: DBConnection, session: Session, effect: Effect, *, is_open: bool) -> None:
         """Have the next texts read as the server will, by its names."""
-        if self._own and not is_open:
+        if self.is_changing and (effect.transaction in ENDS or not is_open):  # the next may be open already
             self.start_over()
-        if effect.changes_schema or (self._own and effect.transaction == "rollback to"):
+        if effect.changes_schema or (self.is_changing and (effect.transaction == "rollback to" or effect.pins)):
             self.schema_changed(is_open=is_open)
         if self._is_postgres:
             is_held = is_open or session.pins

@@ -301,7 +301,8 @@ fn transaction(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) ->
         "start" if begins(rest, &["transaction"]) => told(Transaction::Begin),
         "prepare" if begins(rest, &["transaction"]) => told(Transaction::Commit),
         "prepare" => prepare(examined, text, tokens),
-        "commit" | "rollback" if begins(rest, &["prepared"]) => Verdict::default(),
+        // What another session has changed is seen from here on.
+        "commit" | "rollback" if begins(rest, &["prepared"]) => Verdict { changes_schema: true, ..Verdict::default() },
         "commit" | "end" => ended(told(Transaction::Commit), tokens),
         "rollback" if rest.iter().take(2).any(|token| token.is("to")) => told(Transaction::RollbackTo),
         "rollback" | "abort" => ended(told(Transaction::Rollback), tokens),
