@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import sys
 
 import pytest
 from db_servers import View, until
 
+from forebay.dbproxy.server_close import wait_until_closed
 from forebay.errors import CommitUnknown, ConnectionLost, QueryTimeout
 
 QUERIES = int(os.environ.get("FOREBAY_COUNT", "20000"))
@@ -182,6 +184,20 @@ async def test_a_commit_that_does_not_answer_in_time_is_unknown(postgres, proxie
             await client.execute("COMMIT", timeout=0.05)
         assert not client.in_transaction
         assert await client.fetch_value("SELECT count(*) FROM slow") == 0
+
+
+async def test_a_server_that_never_stops_sending_does_not_hold_the_event_loop():
+    """What still comes after a statement was left was read to its end, and nobody else had a turn."""
+
+    class Endless(socket.socket):
+        def recv(self, *_):
+            return b"more"
+
+    near, far = socket.socketpair()
+    endless = Endless(fileno=near.detach())
+    with endless, far:
+        far.send(b"more")
+        assert not await wait_until_closed(endless, 0.05)
 
 
 async def test_tagged_queries_on_the_standard_event_loop(server):

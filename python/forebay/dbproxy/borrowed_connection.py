@@ -85,9 +85,10 @@ class BorrowedConnection:
         """Give the connection back. What may hold locks is reset before anybody is offered it."""
         self._borrower.take_back(reset=self._must_reset)
         self._must_reset = False
-        if self._schema_changed:
+        if self._schema_changed:  # perhaps after its names had been looked up by others
             self._schema_changed = False
-            self._borrower.names.schema_changed()
+            self._borrower.names.schema_changed(is_open=False)
+        self._borrower.names.start_over()
 
     def drop(self) -> None:
         """Close the connection: something still runs on it."""
@@ -130,7 +131,8 @@ class BorrowedConnection:
         effect = names.judged(sql, names.context, has_arguments)
         if effect.needs:
             again = partial(names.judged, sql, names.context, has_arguments)
-            effect = await self.use(names.look_up, self._db, effect, again)
+            began = borrower.began if borrower.is_open else None
+            effect = await self.use(names.look_up, self._db, effect, again, began=began)
         if not effect.plain:
             db = self._db
             if effect.dirty or effect.sets:
@@ -139,9 +141,9 @@ class BorrowedConnection:
                 db.will_close()
             db.follow(effect, is_open=True)  # whether one is, is asked when it has run
             self._must_reset = self._must_reset or bool(effect.pins)
-            if effect.changes_schema:
+            if effect.changes_schema or (names.is_changing and effect.transaction == "rollback to"):
                 self._schema_changed = True
-                borrower.names.schema_changed()
+                names.schema_changed(is_open=True)  # whether one is open is seen when it has run
         return effect
 
     def settled(self, tracked: Tracked) -> None:

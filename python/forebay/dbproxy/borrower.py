@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from forebay.dbproxy.driver import OutOfStep, Result
-from forebay.dbproxy.effect import ENDS, PLAIN, Effect
-from forebay.dbproxy.losses import commit_unknown, loss_of
+from forebay.dbproxy.effect import ENDS, PLAIN, UNJUDGED, Effect
+from forebay.dbproxy.losses import commit_unknown, loss_of, lost_before, refusal
 from forebay.dbproxy.names import Names
 from forebay.dbproxy.session import DEFAULTS, Session
 from forebay.dbproxy.statistics import now
@@ -24,7 +24,6 @@ from forebay.errors import (
     ClientClosed,
     ConnectionLost,
     DatabaseUnavailable,
-    DBProxyError,
     QueryTimeout,
 )
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from forebay._core import StatementJudge
     from forebay.dbproxy.borrow_queue import BorrowQueue
     from forebay.dbproxy.connection import DBConnection
+    from forebay.dbproxy.names import Schema
     from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.session import Tracked
     from forebay.dbproxy.settings import ProxySettings
@@ -74,6 +74,7 @@ class Borrower:
         "_left_stream",
         "_loop",
         "_queue",
+        "_schema",
         "_suspect",
         "_thread",
         "_using",
@@ -100,7 +101,7 @@ class Borrower:
         *,
         settings: ProxySettings,
         judge: StatementJudge,
-        forget_names: Callable[[], None],
+        schema: Schema,
         counters: Counters,
         suspect: Callable[[Pool], None],
     ) -> None:
@@ -117,7 +118,8 @@ class Borrower:
         self._thread = get_ident()
         self.last_used = now()
         self._queue = queue
-        self.names = Names(judge, forget_names)
+        self._schema = schema
+        self.names = Names(judge, schema, self.engine)
         self._judged = judge.judge
         self._counters = counters
         self._suspect = suspect
@@ -133,7 +135,7 @@ class Borrower:
         self.number = number
         self.session = Session()
         self.is_open, self.lost, self.lost_because, self.closed_because = False, False, "", ""
-        self.names.context = 0
+        self.names.start_over()
         self.last_used = now()
 
     def is_at_home(self) -> bool:
@@ -150,6 +152,7 @@ class Borrower:
         began = now()
         try:
             effect = self._judged(sql, self.names.context, bool(args), rows)
+            changes = self._schema.changes
             if self.lost and self._is_skipped(effect):
                 return Result()
             limit = self.query_timeout if limit is None else limit
@@ -159,7 +162,9 @@ class Borrower:
                 db = self.held
                 if db is None:
                     db = (self._queue.take(self._last) if self._queue.idle else None) or await self._queue.wait()
-                    if effect.reads_session or not db.suits(self.number, self.session.tracked):
+                    was_changed = changes != self._schema.changes  # while this client waited
+                    if was_changed or effect.reads_session or not db.suits(self.number, self.session.tracked):
+                        effect = self._judged(sql, self.names.context, bool(args), rows) if was_changed else effect
                         db = await self._made_fit(db, effect)
                 self._using = db
                 if effect.must_close:  # or it is not known yet
@@ -195,9 +200,13 @@ class Borrower:
         began = now()
         try:
             effect = self._judged(sql, self.names.context, bool(args))
+            changes = self._schema.changes
             if self.lost:
                 self._is_skipped(effect)
             db = self.held or await self._borrow(effect)
+            if self.held is None and changes != self._schema.changes:  # while this client waited
+                effect = self._judged(sql, self.names.context, bool(args))
+                db = await self._made_fit(db, effect)
             self._using = db
             limit = self.query_timeout if limit is None else limit
             if effect.must_close:
@@ -232,7 +241,7 @@ class Borrower:
         attempts = 0
         while effect.needs:
             attempts += 1
-            answer = self.names.look_up(db, effect, again)
+            answer = self.names.look_up(db, effect, again, began=self.began if self.is_open else None)
             try:
                 found = await (answer if limit is None else within(limit, answer))
             except BaseException as error:  # noqa: BLE001 - each kind is told apart and raised there
@@ -331,6 +340,8 @@ class Borrower:
             # A COMMIT that failed, too, has ended its transaction.
             if self.held is db and not self._note_transaction(db) and (db.local or db.dirty_in_transaction):
                 db.follow(PLAIN, is_open=False)
+            if self.names.is_changing and not self.is_open:
+                self.names.start_over()
             self.busy = False
             self._using = None
             self.last_used = now()
@@ -418,16 +429,7 @@ class Borrower:
     async def _unpin(self, db: DBConnection, effect: Effect, *, transaction_ended: bool) -> None:
         """Release what this statement, or the end of a transaction, has ended. PostgreSQL and named locks are asked."""
         session = self.session
-        if transaction_ended:
-            session.unpin(("next transaction:",))
-        if self.engine == "postgresql":
-            asks = bool(effect.unpins) or transaction_ended or effect.transaction in ENDS
-            discards = "*" in effect.unsets and effect.must_close
-            ended = tuple(cause for cause in effect.unpins if discards or cause.startswith("setting:"))
-        else:
-            ended, asks = effect.unpins, bool(effect.locks)
-        session.unpin(ended, but=effect.pins)
-        if not session.pins or not asks:
+        if not session.released(effect, is_postgres=self.engine == "postgresql", transaction_ended=transaction_ended):
             return
         try:
             held = await db.wire.held(list(session.pins), effect.locks)
@@ -460,7 +462,8 @@ class Borrower:
         told = db.pool.driver.translate(error, db.wire, db.pool.where)
         if not told.broken:
             # A part of several statements may have run, and a function may raise what error it likes.
-            may_have_run = effect.must_close or SEVERAL in effect.pins or not db.wire.stopped_at_reading(error)
+            was_unread = db.wire.stopped_at_reading(error) and SEVERAL not in effect.pins
+            may_have_run = not was_unread or (effect.must_close and effect is not UNJUDGED)
             await self._refused(db, sql, effect if may_have_run else PLAIN, read_only=told.read_only)
             raise told.error from error
         self._lose(db, in_transaction=was_open and not commits)
@@ -521,37 +524,26 @@ class Borrower:
         self.is_open = False
         self.session.ended(committed=False)
         self.session.pins.clear()
+        self.names.start_over()
         self.lost = self.lost or in_transaction
 
     def _is_skipped(self, effect: Effect) -> bool:
         """In a lost transaction only its end may run: ROLLBACK has nothing to do, COMMIT and the rest are refused."""
-        reason = self._reason()
+        because = self.lost_because
         if effect.transaction == "rollback" and not effect.chains:
             self.lost, self.lost_because = False, ""
             return True
         if effect.transaction == "commit":
             self.lost, self.lost_because = False, ""
-        raise ConnectionLost(
-            f"the connection was lost in this transaction, and with it the transaction{reason}: roll back, then begin again"
-        )
+        raise lost_before(because)
 
     def _refuse(self) -> NoReturn:
         if self.closed_because:
             raise self._closed()
-        if not self.is_at_home():
-            raise DBProxyError(f"client {self.number} belongs to another event loop: connect anew in this one")
-        if not self.busy:
-            raise ConnectionLost(f"client {self.number}: its connection was lost{self._reason()}")
-        raise DBProxyError(
-            f"client {self.number} is in a statement already, or its stream is still open: one task per client connection, "
-            "clients are cheap; end a stream that you do not read to its end with `await rows.aclose()`"
-        )
+        raise refusal(self.number, is_at_home=self.is_at_home(), is_busy=self.busy, because=self.lost_because)
 
     def _closed(self) -> ClientClosed:
         return ClientClosed(f"client {self.number}: {self.closed_because}")
-
-    def _reason(self) -> str:
-        return f" ({self.lost_because})" if self.lost_because else ""
 
     # Streams that nobody reads any more
 
@@ -592,6 +584,7 @@ class Borrower:
         self.closed_because = reason
         db, self.held = self.held, None
         self._last = None
+        self.names.start_over()
         self.session = Session(NOTHING_SUITS)  # if it waits, what comes is looked at once more
         if self._using is not None:
             self._using.pool.discard(self._using, interrupted=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from forebay.dbproxy.effect import Effect
 
 ROUNDS_MAX = 30  # views over views
-BETWEEN = "\0"  # a database and its table
+BETWEEN = "\0"  # a database and its table; alone before the name of a function
 Row = tuple[str, str, str]
 
 # Statements in the session of a client whose search_path may be anything: nothing in them is found by that path.
@@ -28,6 +28,9 @@ _POSTGRES_ANYTHING = """
 SELECT EXISTS (
  SELECT FROM pg_catalog.pg_proc p WHERE p.proname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.name[])
  AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR p.oid OPERATOR(pg_catalog.>=) 16384 AND (p.proargdefaults IS NOT NULL
+  OR p.prorettype OPERATOR(pg_catalog.>=) 16384 OR EXISTS (
+   SELECT FROM pg_catalog.unnest(coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[])) a (type)
+   WHERE a.type OPERATOR(pg_catalog.>=) 16384)
   OR EXISTS (SELECT FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid OPERATOR(pg_catalog.=) p.oid)))),
 EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.name[])
  AND (c.relhastriggers OR c.relrowsecurity OR c.relhassubclass OR c.relchecks OPERATOR(pg_catalog.>) 0
@@ -64,6 +67,11 @@ UNION ALL SELECT proname, 'function of a row', home FROM functions, pg_catalog.p
 UNION ALL SELECT p.proname, 'read', pg_catalog.pg_get_expr(p.proargdefaults, 0) FROM pg_catalog.pg_proc p
  WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names) AND p.proargdefaults IS NOT NULL
   AND p.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT p.proname, 'read', pg_catalog.quote_ident(t.typname) FROM pg_catalog.pg_proc p
+ JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) ANY (
+  coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) OPERATOR(pg_catalog.||) p.prorettype)
+ WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names) AND p.oid OPERATOR(pg_catalog.>=) 16384
+  AND t.oid OPERATOR(pg_catalog.>=) 16384
 """
 _POSTGRES_OTHERS = """
 WITH names AS (SELECT pg_catalog.unnest($1::pg_catalog.text[])::pg_catalog.name AS name),
@@ -75,6 +83,12 @@ WITH names AS (SELECT pg_catalog.unnest($1::pg_catalog.text[])::pg_catalog.name 
 SELECT relname::text, 'read', pg_catalog.pg_get_viewdef(oid) FROM relations
  WHERE relkind OPERATOR(pg_catalog.=) 'v' AND NOT is_of_the_server
 UNION ALL SELECT relname, 'unreadable', 'a foreign table' FROM relations WHERE relkind OPERATOR(pg_catalog.=) 'f'
+UNION ALL SELECT relname, 'unreadable', 'a foreign table below it' FROM relations r WHERE EXISTS (
+ WITH RECURSIVE below (oid) AS (
+  SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent OPERATOR(pg_catalog.=) r.oid
+  UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i, below b WHERE i.inhparent OPERATOR(pg_catalog.=) b.oid)
+ SELECT FROM below b JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) b.oid
+ WHERE c.relkind OPERATOR(pg_catalog.=) 'f')
 UNION ALL SELECT relname, 'read', pg_catalog.pg_get_expr(p.polqual, r.oid) FROM relations r
  JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) r.oid WHERE p.polqual IS NOT NULL
 UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(p.polwithcheck, r.oid) FROM relations r
@@ -82,7 +96,8 @@ UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(p.polwithcheck, r.oi
 UNION ALL SELECT relname, 'unwritable', 'a rule' FROM relations r
  JOIN pg_catalog.pg_rewrite w ON w.ev_class OPERATOR(pg_catalog.=) r.oid WHERE w.ev_type OPERATOR(pg_catalog.<>) '1'
 UNION ALL SELECT relname, 'trigger', n.nspname OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) p.proname FROM relations r
- JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) r.oid AND NOT t.tgisinternal
+ JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) r.oid
+  AND (NOT t.tgisinternal OR t.tgfoid OPERATOR(pg_catalog.>=) 16384)
  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid AND p.provolatile OPERATOR(pg_catalog.=) 'v'
  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
 UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(d.adbin, r.oid) FROM relations r
@@ -133,9 +148,13 @@ UNION ALL SELECT IF(VIEW_DEFINITION = '', 'unreadable', 'read'),
  IF(VIEW_DEFINITION = '', 'a view whose text cannot be seen (grant SHOW VIEW)', VIEW_DEFINITION)
  FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s
 UNION ALL SELECT 'written', COLUMN_DEFAULT FROM information_schema.COLUMNS
- WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND COLUMN_DEFAULT LIKE '%%(%%'
+ WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND COLUMN_DEFAULT REGEXP '[(@]'
  AND (VERSION() LIKE '%%MariaDB%%' OR EXTRA LIKE '%%DEFAULT_GENERATED%%')
+UNION ALL SELECT 'read', GENERATION_EXPRESSION FROM information_schema.COLUMNS
+ WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND GENERATION_EXPRESSION REGEXP '[(@]'
 """
+_MYSQL_CALLED = """SELECT ROUTINE_NAME FROM information_schema.ROUTINES
+ WHERE ROUTINE_SCHEMA = %s AND ROUTINE_TYPE = 'FUNCTION' AND ROUTINE_NAME IN ({})"""
 _UNSEEN = "a trigger, perhaps: this user cannot see any (grant TRIGGER)"
 
 
@@ -179,18 +198,25 @@ async def _ask_mysql(wire: Wire, names: Sequence[str], database: str) -> list[Ro
     homes: dict[
         str, dict[str, list[str]]
     ] = {}  # what a table is written as, by its name in lower case, by its database
+    called: list[str] = []
     for name in names:
         home, between, table = name.partition(BETWEEN)
+        if between and not home:
+            called.append(table)
+            continue
         home, table = (home, table) if between else (database, name)
         homes.setdefault(home, {}).setdefault(table.lower(), []).append(name)
     rows: list[Row] = []
+    if called:
+        own = await wire.fetch_all(_MYSQL_CALLED.format(", ".join("%s" for _ in called)), (database, *called))
+        rows.extend((f"{BETWEEN}{name.lower()}", "function", database) for (name,) in own)
     for home, tables in homes.items():
         listed = _MYSQL_TABLES.format(", ".join("%s" for _ in tables))
         found = await wire.fetch_all(listed, (home, *tables))
         if found and not await wire.fetch_value(_MYSQL_RIGHTS, (home,)):
             rows.extend((name, "unwritable", _UNSEEN) for (table,) in found for name in tables.get(table.lower(), ()))
         for (table,) in found:
-            facts = await wire.fetch_all(_MYSQL_TABLE, (home, table) * 3)
+            facts = await wire.fetch_all(_MYSQL_TABLE, (home, table) * 4)
             rows.extend(
                 (name, str(kind), str(value)) for name in tables.get(table.lower(), ()) for kind, value in facts
             )

@@ -159,6 +159,10 @@ class Wire(Protocol):
         """Drop what was prepared under a change of the session that has ended."""
         ...
 
+    def forget_prepared(self) -> None:
+        """Drop everything that was prepared: the session's next client would be shown it."""
+        ...
+
     async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:
         """Replay tracked settings."""
         ...

@@ -67,4 +67,5 @@ class Effect:
 
 
 PLAIN = Effect()
+OLD_NAMES = Effect(pins=("statement:its transaction sees names as they were",), must_close=True)
 UNJUDGED = Effect(pins=("statement:the catalogue cannot be read",), must_close=True)

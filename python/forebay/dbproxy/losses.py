@@ -1,10 +1,10 @@
-"""What the loss of its connection means for a statement, in the words that its user reads."""
+"""What the loss of its connection means for a statement, and why one is refused, in the words that its user reads."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forebay.errors import CommitUnknown, ConnectionLost
+from forebay.errors import CommitUnknown, ConnectionLost, DBProxyError
 
 if TYPE_CHECKING:
     from forebay.dbproxy.effect import Effect
@@ -35,3 +35,40 @@ def loss_of(reason: Exception, effect: Effect, *, commits: bool, gone: str, beca
     if not (effect.repeatable or effect.transaction == "begin" or effect.sets):
         return CommitUnknown(f"the answer to a write was lost ({reason}): look before you repeat it")
     return None
+
+
+def lost_before(because: str) -> ConnectionLost:
+    """Refuse a statement in a transaction that was lost before.
+
+    Args:
+        because: what took its connection; empty when it was the server or the network.
+
+    """
+    return ConnectionLost(
+        f"the connection was lost in this transaction, and with it the transaction{_in_brackets(because)}: "
+        "roll back, then begin again"
+    )
+
+
+def refusal(client: int, *, is_at_home: bool, is_busy: bool, because: str) -> DBProxyError:
+    """Refuse a statement for which a client is not free.
+
+    Args:
+        client: its number.
+        is_at_home: the event loop that runs is the client's own.
+        is_busy: it is in a statement; if not, it has lost its connection.
+        because: what took its connection; empty when it was the server or the network.
+
+    """
+    if not is_at_home:
+        return DBProxyError(f"client {client} belongs to another event loop: connect anew in this one")
+    if not is_busy:
+        return ConnectionLost(f"client {client}: its connection was lost{_in_brackets(because)}")
+    return DBProxyError(
+        f"client {client} is in a statement already, or its stream is still open: one task per client connection, "
+        "clients are cheap; end a stream that you do not read to its end with `await rows.aclose()`"
+    )
+
+
+def _in_brackets(because: str) -> str:
+    return f" ({because})" if because else ""

@@ -11,6 +11,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from forebay._core import split_statements
 from forebay.dbproxy.driver import Failure, Result, duplicate_socket
 from forebay.errors import (
     AuthenticationFailed,
@@ -22,7 +23,7 @@ from forebay.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from forebay._core import StatementJudge
     from forebay.dbproxy.secrets import Credentials
@@ -50,6 +51,11 @@ _LOST = frozenset((1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2
 _DENIED = frozenset((1044, 1045, 1698, 1862, 3118, 3159))
 _READ_ONLY = frozenset((1290, 1792, 1836))
 _UNKNOWN_THREAD = 1094
+_ROLE = """SELECT @@global.read_only, @@global.innodb_read_only, @@session.max_allowed_packet, @@global.init_connect"""
+# Whose new connections the server does not run `init_connect` on.
+_IS_EXEMPT = """SELECT EXISTS (SELECT 1 FROM information_schema.USER_PRIVILEGES
+ WHERE PRIVILEGE_TYPE IN ('SUPER', 'CONNECTION ADMIN', 'CONNECTION_ADMIN') AND GRANTEE = CONCAT(
+  QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1))))"""
 _SYNTAX = 1064
 
 
@@ -82,12 +88,24 @@ class MySQLWire:
 
     engine = "mysql"
     out_of_step = False  # its connection raises at once
-    __slots__ = ("_database", "_packet_bytes_max", "_row_types", "raw", "server_id", "server_version", "socket")
+    __slots__ = (
+        "_at_first",
+        "_database",
+        "_init_connect",
+        "_packet_bytes_max",
+        "_row_types",
+        "raw",
+        "server_id",
+        "server_version",
+        "socket",
+    )
 
     def __init__(self, raw: Any, database: str) -> None:
         self.raw = raw
         self._packet_bytes_max = PACKET_BYTES_MAX  # until the server has told its own
         self._database = database
+        self._init_connect = ""
+        self._at_first: list[str] = []  # what the server ran on it when it was new
         self._row_types: dict[tuple[str, ...], type[Row]] = {}
         self.server_id: int = raw.thread_id()
         self.server_version: str = raw.get_server_info()
@@ -112,35 +130,29 @@ class MySQLWire:
             return sql.encode()
         return encode(self.raw, sql, args, self._packet_bytes_max)
 
-    async def fetch_all(self, sql: str, args: Sequence[Any]) -> list[Any]:
+    def fetch_all(self, sql: str, args: Sequence[Any]) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows."""
-        result = await self.raw.ask(self._encoded(sql, args))
-        if not result.rows:
-            return []
-        return list(map(self._row_type(result.description), result.rows))
+        return self.raw.ask(self._encoded(sql, args), self._rows)  # type: ignore[no-any-return]
 
-    async def fetch_one(self, sql: str, args: Sequence[Any]) -> Any:
+    def fetch_one(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
         """Run a statement and give its first row, or None."""
-        result = await self.raw.ask(self._encoded(sql, args))
-        return self._row_type(result.description)(result.rows[0]) if result.rows else None
+        return self.raw.ask(self._encoded(sql, args), self._first_row)  # type: ignore[no-any-return]
 
-    async def fetch_value(self, sql: str, args: Sequence[Any]) -> Any:
+    def fetch_value(self, sql: str, args: Sequence[Any]) -> Awaitable[Any]:
         """Run a statement and give the first column of its first row, or None."""
-        result = await self.raw.ask(self._encoded(sql, args))
-        return result.rows[0][0] if result.rows else None
+        return self.raw.ask(self._encoded(sql, args), _first_value)  # type: ignore[no-any-return]
 
-    async def execute(self, sql: str, args: Sequence[Any]) -> Result:
+    def execute(self, sql: str, args: Sequence[Any]) -> Awaitable[Result]:
         """Run a statement for its effect."""
-        result = await self.raw.ask(self._encoded(sql, args))
-        return Result(result.affected_rows, result.insert_id)
+        return self.raw.ask(self._encoded(sql, args), _done)  # type: ignore[no-any-return]
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> Result:
         """Run a statement once per row of arguments; INSERT rows are joined into few messages."""
         count = last = 0
         for text in encode_rows(self.raw, sql, rows, self._packet_bytes_max):
-            result = await self.raw.ask(text)
-            count += result.affected_rows
-            last = result.insert_id
+            result = await self.raw.ask(text, _done)
+            count += result.row_count
+            last = result.last_insert_id
         return Result(count, last)
 
     async def stream(self, sql: str, args: Sequence[Any], prefetch: int) -> AsyncIterator[Any]:
@@ -154,6 +166,12 @@ class MySQLWire:
                 yield row_type(row)
         if cursor.description:
             raw.server_status = raw.status_of_rows()
+
+    def _rows(self, result: Any) -> list[Any]:
+        return list(map(self._row_type(result.description), result.rows)) if result.rows else []
+
+    def _first_row(self, result: Any) -> Any:
+        return self._row_type(result.description)(result.rows[0]) if result.rows else None
 
     def _row_type(self, description: Sequence[Sequence[Any]]) -> type[Row]:
         names = tuple([column[0] for column in description])
@@ -198,6 +216,8 @@ class MySQLWire:
         await raw.query(
             "SET NAMES utf8mb4" if raw.server_status & _STATUS_AUTOCOMMIT else "SET autocommit = 1, NAMES utf8mb4"
         )
+        for statement in self._at_first:
+            await raw.query(statement)
 
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
         """Do nothing: nothing is prepared, the arguments are in the text."""
@@ -206,6 +226,9 @@ class MySQLWire:
         """Do nothing."""
 
     def forget_changed(self) -> None:
+        """Do nothing."""
+
+    def forget_prepared(self) -> None:
         """Do nothing."""
 
     async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:
@@ -232,10 +255,13 @@ class MySQLWire:
 
     async def is_writer(self) -> bool:
         """Ask the server whether it accepts writes, and how long a statement may be."""
-        *read_only, packet_bytes_max = await self.fetch_one(
-            "SELECT @@global.read_only, @@global.innodb_read_only, @@session.max_allowed_packet", ()
-        )
+        *read_only, packet_bytes_max, init_connect = await self.fetch_one(_ROLE, ())
         self._packet_bytes_max = int(packet_bytes_max)
+        if init_connect != self._init_connect:
+            self._init_connect = init_connect
+            self._at_first = []
+            if init_connect and not await self.fetch_value(_IS_EXEMPT, ()):
+                self._at_first = split_statements(self.engine, init_connect) or [init_connect]
         return all(str(value).upper() in {"0", "OFF"} for value in read_only)
 
     async def replica_lag(self) -> float | None:
@@ -276,6 +302,14 @@ class MySQLWire:
         transport = self.raw._transport  # noqa: SLF001
         if transport is not None:
             transport.abort()
+
+
+def _first_value(result: Any) -> Any:
+    return result.rows[0][0] if result.rows else None
+
+
+def _done(result: Any) -> Result:
+    return Result(result.affected_rows, result.insert_id)
 
 
 class MySQLDriver:

@@ -17,7 +17,7 @@ from asyncmy.constants.CR import CR_COMMANDS_OUT_OF_SYNC
 from asyncmy.constants.SERVER_STATUS import SERVER_STATUS_AUTOCOMMIT, SERVER_STATUS_IN_TRANS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 _driver: Any = Connection  # asyncmy's types show none of these, and it has no public place for any
 _read_greeting = _driver._get_server_information  # noqa: SLF001
@@ -45,8 +45,14 @@ class GuardedConnection(Connection):
         await _read_greeting(self)
         self.server_capabilities &= ~DEPRECATE_EOF
 
-    async def ask(self, text: bytes) -> Any:
-        """Run a statement to its very last answer and give its first result, with fewer calls on the way than ``query``."""
+    async def ask(self, text: bytes, given: Callable[[Any], Any]) -> Any:
+        """Run a statement to its very last answer, with fewer calls on the way than ``query``.
+
+        Args:
+            text: the statement.
+            given: makes what the caller is given of the first result. Called here, because another coroutine would cost more.
+
+        """
         received = self._proto
         if received is not None and received.pos != received.length:
             self._see_that_it_is_read()
@@ -64,7 +70,7 @@ class GuardedConnection(Connection):
             result = self._result
             if not first.description and result.description:
                 first = result
-        return first
+        return given(first)
 
     def _execute_command(self, command: int, text: str | bytes) -> Awaitable[None]:
         """Send a command, if nothing unread lies before its answer."""

@@ -135,6 +135,8 @@ class Pool:
     async def prepare(self, db: DBConnection, client: int, want: Tracked, *, exclusive: bool) -> None:
         """Make a borrowed connection fit for a client: reset what others left, replay what is the client's own."""
         if db.used_by not in (NOBODY, client) and (db.dirty or exclusive or self.settings.hygiene_always):
+            if exclusive:
+                db.wire.forget_prepared()
             await self.reset(db)
         if db.tracked is not want:
             steps = COMMITS_AGAIN if db.tracked is AUTOCOMMIT_OFF and not want else replay(db.tracked, want)

@@ -239,6 +239,10 @@ class PostgresWire:
         """Drop what was prepared under a change of the session that has ended."""
         self.raw._stmt_cache.forget_changed()  # noqa: SLF001 - it is ours
 
+    def forget_prepared(self) -> None:
+        """Drop everything that was prepared: ``pg_prepared_statements`` has its texts."""
+        self.raw._stmt_cache.clear()  # noqa: SLF001 - it is ours
+
     async def held(self, pins: Sequence[str], _locks: Sequence[tuple[str, str]]) -> set[str]:
         """Ask the server which pin causes still exist."""
         row = await self.raw.fetchrow(_HELD)

@@ -15,6 +15,7 @@ from forebay.dbproxy.client import Client
 from forebay.dbproxy.cluster import Cluster
 from forebay.dbproxy.effect import Effect
 from forebay.dbproxy.housekeeping import look_after_clients, seconds_between, tidy
+from forebay.dbproxy.names import NAMES_SECONDS_MAX, Schema
 from forebay.dbproxy.permit_client import PermitClient, connected
 from forebay.dbproxy.permit_server import PermitServer
 from forebay.dbproxy.settings import ProxySettings, Target
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 CLOSED = "the proxy was closed"
 PAUSE_LOOK_SECONDS = 0.01
 CLOSE_SECONDS_MAX = 10.0
-NAMES_SECONDS_MAX = 60.0  # until a change of the schema that somebody else made is seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +168,14 @@ class DBProxy:
         """Called with the address of the writer that was and of the one that is. An app that the proxy is attached to sets it."""
         self._cluster: Cluster | None = None
         self._users: dict[str, Cluster] = {}
-        self._paused = False
+        self._schema = Schema(self._forget_names)
+        self._paused = self._closed = False
         self._tasks = Tasks()
         self._permits: PermitClient | None = None
         self._permits_of_users: list[PermitClient] = []
         self._permit_server: PermitServer | None = None
         self._joined = ""
         self._housekeeper: asyncio.TimerHandle | None = None
-        self._closed = False
 
     def __repr__(self) -> str:
         target = self.settings.target
@@ -400,7 +400,7 @@ class DBProxy:
             cluster.reader_queue if read_only else cluster.writer_queue,
             settings=self.settings,
             judge=cluster.driver.judge,
-            forget_names=self._forget_names,
+            schema=self._schema,
             counters=self.counters,
             suspect=cluster.suspect,
         )

@@ -11,6 +11,7 @@ import socket
 
 UNANSWERED_MILLISECONDS_MAX = 10_000  # a host that does not even acknowledge our close is gone
 _CHUNK_BYTES = 65_536
+_CHUNKS_MAX = 16  # at a time
 
 
 def shut_down(sock: socket.socket) -> None:
@@ -30,8 +31,11 @@ async def wait_until_closed(sock: socket.socket, limit: float) -> bool:
 
     def drain() -> None:
         try:
-            while sock.recv(_CHUNK_BYTES):
-                pass
+            for _ in range(_CHUNKS_MAX):
+                if not sock.recv(_CHUNK_BYTES):
+                    break
+            else:
+                return  # the rest later: others have their turn
         except BlockingIOError:
             return
         except OSError:

@@ -20,6 +20,8 @@ Meaning = tuple[bool | tuple[str, str], ...]
 DEFAULTS: Tracked = MappingProxyType({})
 UNCHANGED: Meaning = (True,)
 PINS_MAX = 1000
+MORE_PINS = "statement:more causes than are kept"
+AUTOCOMMITS = frozenset(("1", "on", "true"))
 HIDDEN = "transaction:begun with autocommit off"
 
 
@@ -62,10 +64,13 @@ class Session:
 
     def pin(self, causes: tuple[str, ...], digest: str, now: float) -> list[Pin]:
         """Add the causes of a statement; give the new ones."""
-        new = [Pin(cause, digest, now) for cause in causes if cause not in self.pins]
-        for pin in new[: PINS_MAX - len(self.pins)]:
+        new = [cause for cause in causes if cause not in self.pins]
+        if len(self.pins) + len(new) > PINS_MAX:  # what is not kept is never seen to end
+            new = [] if MORE_PINS in self.pins else [MORE_PINS]
+        made = [Pin(cause, digest, now) for cause in new]
+        for pin in made:
             self.pins[pin.cause] = pin
-        return new
+        return made
 
     def unpin(self, causes: tuple[str, ...], *, but: tuple[str, ...] = ()) -> None:
         """Drop causes; one that ends in a colon stands for its whole kind.
@@ -80,6 +85,19 @@ class Session:
             for pin in known:
                 if pin not in but:
                     self.pins.pop(pin, None)
+
+    def released(self, effect: Effect, *, is_postgres: bool, transaction_ended: bool) -> bool:
+        """Drop the causes that a statement has ended; tell whether the server must be asked for those that are left."""
+        if transaction_ended:
+            self.unpin(("next transaction:",))
+        if is_postgres:
+            asks = bool(effect.unpins) or transaction_ended or effect.transaction in ENDS
+            discards = "*" in effect.unsets and effect.must_close
+            ended = tuple(cause for cause in effect.unpins if discards or cause.startswith("setting:"))
+        else:
+            ended, asks = effect.unpins, bool(effect.locks)
+        self.unpin(ended, but=effect.pins)
+        return asks and bool(self.pins)
 
     def fix(self, kinds: tuple[str, ...]) -> None:
         """Let causes of some kinds not end any more: they may have another name by now."""
@@ -115,8 +133,10 @@ class Session:
         """
         if effect.transaction in ENDS:
             self.pins.pop(HIDDEN, None)
-        is_hidden = effect.plain and not effect.repeatable and not is_open and "autocommit" in self.tracked
-        return (HIDDEN,) if is_hidden else ()
+        if not effect.plain or effect.repeatable or is_open or "autocommit" not in self.tracked:
+            return ()
+        value = self.tracked["autocommit"].partition("= ")[2].strip("'").lower()
+        return () if value in AUTOCOMMITS else (HIDDEN,)
 
     def ended(self, *, committed: bool) -> None:
         """Close the book on a transaction."""

@@ -34,8 +34,7 @@ pub(crate) struct StatementJudge {
 struct State {
     catalogue: Catalogue,
     /// How a text is read and whose names it has, by number; a client's session is in one of them.
-    contexts: Vec<(String, String)>,
-    dialects: Vec<Dialect>,
+    contexts: Vec<(Dialect, String)>,
     young: Remembered,
     old: Remembered,
 }
@@ -147,8 +146,8 @@ impl StatementJudge {
             return Ok(found.clone_ref(py));
         }
         let known = state.old.get(key, text).map(|found| found.clone_ref(py));
-        let judged = match (&known, state.dialects.get(usize::from(context))) {
-            (None, Some(&dialect)) => {
+        let judged = match (&known, state.contexts.get(usize::from(context))) {
+            (None, Some(&(dialect, _))) => {
                 core::Judge { dialect, context, catalogue: &state.catalogue, clean: &self.clean }.judge(text, beside)
             }
             _ => Judged::Verdict(Verdict::unknown()),
@@ -177,16 +176,15 @@ impl StatementJudge {
     #[pyo3(signature = (mode=None, database=None, /))]
     fn context(&self, mode: Option<&str>, database: Option<&str>) -> u16 {
         let mut state = self.state();
-        let own =
-            (mode.unwrap_or(&state.contexts[0].0).to_owned(), database.unwrap_or(&state.contexts[0].1).to_owned());
+        let (dialect, base) = &state.contexts[0];
+        let dialect = mode.map_or(*dialect, |mode| self.dialect(mode));
+        let own = (dialect, database.unwrap_or(base).to_owned());
         if let Some(known) = state.contexts.iter().position(|known| *known == own) {
             return u16::try_from(known).unwrap_or(UNKNOWN);
         }
         if state.contexts.len() >= CONTEXTS_MAX {
             return UNKNOWN;
         }
-        let dialect = self.dialect(&own.0);
-        state.dialects.push(dialect);
         state.contexts.push(own);
         u16::try_from(state.contexts.len() - 1).unwrap_or(UNKNOWN)
     }
@@ -198,17 +196,12 @@ impl StatementJudge {
 
     /// Take note how a new connection reads its texts, and of its database. Both are what context 0 is.
     fn rebase(&self, mode: &str, database: &str) {
-        let own = (mode.to_owned(), database.to_owned());
+        let own = (self.dialect(mode), database.to_owned());
         let mut state = self.state();
-        if state.contexts.first() == Some(&own) {
-            return;
-        }
-        let dialect = self.dialect(mode);
-        if state.contexts.is_empty() {
-            state.contexts.push(own);
-            state.dialects.push(dialect);
-        } else {
-            (state.contexts[0], state.dialects[0]) = (own, dialect);
+        match state.contexts.first_mut() {
+            Some(base) if *base == own => return,
+            Some(base) => *base = own,
+            None => state.contexts.push(own),
         }
         forget(&mut state);
     }
@@ -233,10 +226,11 @@ impl StatementJudge {
         forget(&mut self.state());
     }
 
-    /// A statement for people, without its literals.
-    fn digest(&self, sql: &str) -> String {
-        let dialect = self.state().dialects[0];
-        core::digest(sql, dialect)
+    /// A statement for people, without its literals: how long these are, its context says.
+    #[pyo3(signature = (sql, context=0, /))]
+    fn digest(&self, sql: &str, context: u16) -> String {
+        let dialect = self.state().contexts.get(usize::from(context)).map(|known| known.0);
+        dialect.map_or_else(|| "a text that cannot be read".to_owned(), |dialect| core::digest(sql, dialect))
     }
 }
 

@@ -21,18 +21,20 @@ const OF_THE_SESSION: &[&str] = &[
 ];
 /// Tokens of a list of columns that is looked through.
 const COLUMNS_MAX: usize = 1_000;
-/// Between a database and its table, where both are looked up.
+/// Between a database and its table, where both are looked up; alone before the name of a function.
 pub(super) const BETWEEN: char = '\0';
 
 pub(super) struct Examined<'j> {
     judge: &'j Judge<'j>,
     missing: BTreeSet<String>,
     visited: HashSet<String>,
+    /// It calls what somebody vouches for, which may write.
+    pub(super) acts: bool,
 }
 
 impl<'j> Examined<'j> {
     pub(super) fn new(judge: &'j Judge<'j>) -> Self {
-        Self { judge, missing: BTreeSet::new(), visited: HashSet::new() }
+        Self { judge, missing: BTreeSet::new(), visited: HashSet::new(), acts: false }
     }
 
     pub(super) fn into_missing(self) -> BTreeSet<String> {
@@ -55,7 +57,7 @@ impl<'j> Examined<'j> {
                 || (pair[0].is("lock") && pair[1].is("in"))
         });
         let acts = tokens.iter().any(|token| token.is("nextval") || token.is("setval") || token.is("next"));
-        verdict.repeatable = !(writes || locks || acts) && verdict.is_clean();
+        verdict.repeatable = !(writes || locks || acts || self.acts) && verdict.is_clean();
         verdict
     }
 
@@ -82,10 +84,7 @@ impl<'j> Examined<'j> {
         for (at, token) in tokens.iter().enumerate() {
             match token.kind {
                 Kind::UserVariable => verdict.pin("user variable:"),
-                Kind::SystemVariable if !settings::is_told(&token.value) => {
-                    verdict.reads_session = true;
-                    verdict.pin("session memory:a variable");
-                }
+                Kind::SystemVariable => variable(verdict, &token.value),
                 Kind::Sign if token.value == ":=" => verdict.pin("user variable:"),
                 Kind::Word | Kind::Quoted => {
                     let is_target = target.map_or(writes, |range| (range.0..range.1).contains(&at));
@@ -111,8 +110,12 @@ impl<'j> Examined<'j> {
             self.called(verdict, tokens, at);
         }
         let is_part = before.is_some_and(|point| point.is_sign("."));
-        if token.kind == Kind::Word && functions::is_word(&token.value) && !is_part {
+        if token.kind == Kind::Word && functions::is_reserved(&token.value) && !is_part {
             return;
+        }
+        if is_part && token.value.eq_ignore_ascii_case("currval") {
+            verdict.reads_session = true; // of a sequence, under sql_mode=ORACLE
+            verdict.pin("session memory:CURRVAL");
         }
         self.relation(verdict, token.name(), is_target);
         if let (Some(point), Some(schema)) = (before, at.checked_sub(2).map(|at| &tokens[at])) {
@@ -165,6 +168,7 @@ impl<'j> Examined<'j> {
                     for (at, token) in tokens.iter().enumerate() {
                         match token.kind {
                             Kind::UserVariable => verdict.pin("user variable:"),
+                            Kind::SystemVariable => variable(verdict, &token.value),
                             Kind::Word | Kind::Quoted => self.name(verdict, &tokens, at, writes),
                             _ => {}
                         }
@@ -175,6 +179,19 @@ impl<'j> Examined<'j> {
         }
     }
 
+    /// A function that another version of the server has may be the database's own in this one.
+    fn shadowed(&mut self, verdict: &mut Verdict, name: &str) {
+        let asked = format!("{BETWEEN}{name}");
+        match self.judge.catalogue.facts(self.judge.context, &asked) {
+            None => {
+                self.missing.insert(asked);
+            }
+            Some(facts) if facts.functions.is_empty() => {}
+            Some(_) if self.judge.clean.has("", name) => self.acts = true,
+            Some(_) => verdict.close(format!("function:{name}")),
+        }
+    }
+
     fn called(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>], at: usize) {
         let token = &tokens[at];
         let name = token.value.to_ascii_lowercase();
@@ -182,10 +199,17 @@ impl<'j> Examined<'j> {
         let schema = if is_part && at > 1 { tokens[at - 2].value.to_ascii_lowercase() } else { String::new() };
         let is_at_once = token.end == tokens[at + 1].start;
         let is_builtin = token.kind == Kind::Word && !is_part;
-        if is_builtin && (functions::is_word(&name) || functions::is_clean(&name, is_at_once)) {
+        if is_builtin && functions::is_reserved(&name) {
             return;
         }
-        if self.judge.clean.has(&schema, &name) || is_list(tokens, at) {
+        if is_builtin && (functions::is_word(&name) || functions::is_clean(&name, is_at_once)) {
+            return self.shadowed(verdict, &name);
+        }
+        if self.judge.clean.has(&schema, &name) {
+            self.acts = true;
+            return;
+        }
+        if is_list(tokens, at) {
             return;
         }
         match &*name {
@@ -198,6 +222,14 @@ impl<'j> Examined<'j> {
             "release_all_locks" if is_builtin => verdict.unpins.push("lock:".to_owned()),
             _ => verdict.close(format!("function:{name}")),
         }
+    }
+}
+
+/// A variable of the server that tells what the session remembers.
+fn variable(verdict: &mut Verdict, name: &str) {
+    if !settings::is_told(name) {
+        verdict.reads_session = true;
+        verdict.pin("session memory:a variable");
     }
 }
 
@@ -234,6 +266,7 @@ fn insert_target(tokens: &[Token<'_>]) -> Option<(usize, usize)> {
     }
     let words = ["low_priority", "delayed", "high_priority", "ignore", "into"];
     let start = 1 + tokens[1..].iter().take_while(|token| words.iter().any(|word| token.is(word))).count();
+    let start = start + usize::from(tokens.get(start).is_some_and(|token| token.is_sign("."))); // `.t` is `t`
     let is_qualified = tokens.get(start + 1).is_some_and(|token| token.is_sign("."));
     Some((start, start + if is_qualified { 3 } else { 1 }))
 }

@@ -64,6 +64,18 @@ const WORDS: &[&str] = &[
     "timestamp", "tinyblob", "tinyint", "tinytext", "true", "union", "unique", "unsigned", "update", "using", "uuid",
     "value", "values", "varbinary", "varchar", "vector", "when", "where", "with", "within", "xor", "year",
 ];
+/// Those keywords that every server has reserved: without quotes they are no name. Sorted.
+#[rustfmt::skip]
+const RESERVED: &[&str] = &[
+    "all", "alter", "and", "as", "asc", "between", "bigint", "binary", "blob", "by", "case", "char", "character", "check",
+    "create", "cross", "current_date", "current_time", "current_timestamp", "current_user", "dec", "decimal", "default",
+    "delete", "desc", "distinct", "div", "double", "drop", "else", "exists", "false", "float", "for", "from", "fulltext",
+    "group", "having", "if", "ignore", "in", "index", "inner", "insert", "int", "integer", "interval", "into", "is", "join",
+    "key", "left", "like", "limit", "longblob", "longtext", "mediumblob", "mediumint", "mediumtext", "natural", "not", "null",
+    "numeric", "on", "or", "order", "outer", "primary", "range", "real", "regexp", "replace", "right", "rlike", "select", "set",
+    "smallint", "spatial", "straight_join", "table", "then", "tinyblob", "tinyint", "tinytext", "true", "union", "unique",
+    "unsigned", "update", "using", "values", "varbinary", "varchar", "when", "where", "with", "xor",
+];
 /// What stands before a name with a list of columns: no call.
 const BEFORE_LISTS: &[&str] =
     &["constraint", "exists", "index", "into", "key", "recursive", "references", "table", "with"];
@@ -76,6 +88,11 @@ pub(super) fn is_clean(name: &str, is_at_once: bool) -> bool {
 /// Whether a word before a parenthesis is no name.
 pub(super) fn is_word(name: &str) -> bool {
     WORDS.binary_search(&name).is_ok()
+}
+
+/// Whether a word is no name unless it is quoted or follows a point.
+pub(super) fn is_reserved(name: &str) -> bool {
+    RESERVED.binary_search(&name).is_ok()
 }
 
 /// Whether a word stands before a name whose parenthesis holds columns.

@@ -218,14 +218,14 @@ fn show(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
     let is_clean = match kind {
         "status" | "variables" if is_global => true,
         "variables" => {
-            matches!(rest, [_, like, name] if like.is("like") && name.plain && settings::is_told(&name.value))
+            matches!(rest, [_, like, name] if like.is("like") && name.plain && settings::finds_told(&name.value))
         }
         _ => SHOWN.contains(&kind),
     };
     if is_clean {
         let mut verdict = Verdict::default();
         examined.add(&mut verdict, after_where(rest), false);
-        verdict.repeatable = verdict.is_clean();
+        verdict.repeatable = verdict.is_clean() && !examined.acts;
         return verdict;
     }
     Verdict { reads_session: true, ..Verdict::pinned(format!("session memory:SHOW {}", kind.to_uppercase())) }

@@ -13,6 +13,8 @@ const CARRIED: &[&str] = &[
     "net_write_timeout", "sort_buffer_size", "sql_mode", "sql_safe_updates", "sql_select_limit", "time_zone", "tmp_table_size",
     "transaction_isolation", "transaction_read_only", "tx_isolation", "tx_read_only", "unique_checks", "wait_timeout",
 ];
+/// Words for the scope of a setting, and of those that follow without one.
+const SCOPES: &[&str] = &["session", "local", "global", "persist", "persist_only"];
 /// What the session remembers of its statements, under the name of a variable.
 const MEMORY: &[&str] = &[
     "error_count",
@@ -48,6 +50,16 @@ pub(super) fn is_told(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !MEMORY.contains(&name)
 }
 
+/// Whether none of the variables that `SHOW VARIABLES LIKE` finds by this pattern tells what a session remembers: a `_` is any
+/// character.
+pub(super) fn finds_told(pattern: &str) -> bool {
+    let pattern = pattern.to_ascii_lowercase();
+    let finds = |name: &&str| {
+        name.len() == pattern.len() && name.bytes().zip(pattern.bytes()).all(|(is, asked)| asked == b'_' || asked == is)
+    };
+    is_told(&pattern) && !MEMORY.iter().any(finds)
+}
+
 pub(super) fn set(tokens: &[Token<'_>]) -> Result<Verdict, String> {
     let rest = &tokens[1..];
     if begins(rest, &["session", "transaction"]) || begins(rest, &["local", "transaction"]) {
@@ -73,8 +85,9 @@ pub(super) fn set(tokens: &[Token<'_>]) -> Result<Verdict, String> {
         }
     }
     let mut all = Verdict::default();
+    let mut scope = "";
     for part in split_at_commas(rest) {
-        let verdict = assignment(tokens, part)?;
+        let verdict = assignment(tokens, part, &mut scope)?;
         all.pins.extend(verdict.pins);
         all.must_close |= verdict.must_close;
         for key in verdict.unsets {
@@ -92,16 +105,16 @@ pub(super) fn set(tokens: &[Token<'_>]) -> Result<Verdict, String> {
     Ok(all)
 }
 
-fn assignment(tokens: &[Token<'_>], part: &[Token<'_>]) -> Result<Verdict, String> {
+/// A part of a `SET`. One without a word for its scope has that of the part before.
+fn assignment(tokens: &[Token<'_>], part: &[Token<'_>], last: &mut &'static str) -> Result<Verdict, String> {
     let mut part = part;
-    let mut scope = "";
-    if let Some(first) = part.first().filter(|first| first.kind == Kind::Word) {
-        if ["session", "local", "global", "persist", "persist_only"].iter().any(|word| first.is(word)) && part.len() > 1
-        {
-            scope = &first.value;
+    if let Some(first) = part.first().filter(|first| first.kind == Kind::Word && part.len() > 1) {
+        if let Some(&word) = SCOPES.iter().find(|word| first.is(word)) {
+            *last = word;
             part = &part[1..];
         }
     }
+    let mut scope = *last;
     let [name, sign, value @ ..] = part else { return Ok(Verdict::closed(statement(tokens))) };
     if !(sign.is_sign("=") || sign.is_sign(":=")) || value.is_empty() {
         return Ok(Verdict::closed(statement(tokens)));
@@ -111,8 +124,14 @@ fn assignment(tokens: &[Token<'_>], part: &[Token<'_>]) -> Result<Verdict, Strin
         Kind::UserVariable => return Ok(Verdict::pinned("user variable:")),
         Kind::Word | Kind::Quoted => name.value.to_ascii_lowercase(),
         Kind::SystemVariable => match name.value.split_once('.') {
-            None => name.value.to_string(),
-            Some(("session" | "local", key)) => key.to_owned(),
+            None => {
+                scope = ""; // whatever the part before has
+                name.value.to_string()
+            }
+            Some(("session" | "local", key)) => {
+                scope = "";
+                key.to_owned()
+            }
             Some((of, _)) => {
                 scope = if of == "global" || of.starts_with("persist") { "global" } else { "?" };
                 String::new()

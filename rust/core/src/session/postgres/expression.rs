@@ -89,6 +89,13 @@ const RESERVED: &[&str] = &[
     "with",
 ]; // sorted
 
+/// Words that stand for an operator: `a IN (b)` is `a = b`, `NULLIF`, `USING` and `NATURAL` are, too.
+const IMPLY_OPERATORS: &[&str] =
+    &["between", "case", "distinct", "ilike", "in", "like", "natural", "nullif", "similar", "using"]; // sorted
+/// The operators of all of them.
+const IMPLIED: &[&str] = &["=", "<>", "<", "<=", ">", ">=", "~", "!~", "~~", "!~~", "~~*", "!~~*"];
+/// Tables and functions of the server that tell of the session: the texts that the driver has prepared in it, whoever asked.
+const OF_THE_SESSION: &[&str] = &["pg_prepared_statement", "pg_prepared_statements"];
 /// Signs that stand for no operator.
 const PUNCTUATION: &[&str] = &["(", ")", "[", "]", ",", ".", ":"];
 /// Tokens of a call's arguments that are looked through.
@@ -148,6 +155,17 @@ impl<'j> Examined<'j> {
         verdict
     }
 
+    /// Add what a change of a table or a domain does: it may run the checks and defaults that were there before.
+    pub(super) fn rewritten(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>]) {
+        self.add(verdict, tokens);
+        for token in tokens.iter().filter(|token| token.is_name()) {
+            let Some(facts) = self.facts(&token.value) else { continue };
+            for text in &facts.written {
+                self.text(verdict, text);
+            }
+        }
+    }
+
     /// Judge what follows `COPY`.
     pub(super) fn copied(&mut self, tokens: &[Token<'_>]) -> Verdict {
         let mut verdict = Verdict::default();
@@ -177,6 +195,7 @@ impl<'j> Examined<'j> {
         for (at, token) in tokens.iter().enumerate() {
             if token.is_name() {
                 self.name(verdict, tokens, at);
+                self.implied(verdict, token);
             } else if token.kind == Kind::Sign && !PUNCTUATION.contains(&&*token.value) {
                 self.needs_any();
                 if self.judge.catalogue.has_volatile(&token.value) {
@@ -186,6 +205,17 @@ impl<'j> Examined<'j> {
         }
         if self.judge.catalogue.has_volatile_cast() {
             verdict.close("function:a cast");
+        }
+    }
+
+    /// A keyword may run an operator that is not written.
+    fn implied(&mut self, verdict: &mut Verdict, token: &Token<'_>) {
+        if token.kind != Kind::Word || IMPLY_OPERATORS.binary_search(&&*token.value).is_err() {
+            return;
+        }
+        self.needs_any();
+        if IMPLIED.iter().any(|operator| self.judge.catalogue.has_volatile(operator)) {
+            verdict.close("function:an operator");
         }
     }
 
@@ -199,11 +229,30 @@ impl<'j> Examined<'j> {
                 return;
             }
         }
+        if OF_THE_SESSION.contains(&name) {
+            verdict.reads_session = true;
+            verdict.pin(format!("session memory:{name}"));
+        }
+        self.named(verdict, name, tokens, at);
+        if token.kind == Kind::Word && !name.is_ascii() {
+            // A server whose encoding has one byte for each character makes all of them small.
+            let small = name.to_lowercase();
+            if small != name {
+                self.named(verdict, &small, tokens, at);
+            }
+        }
+    }
+
+    /// What a name does where it stands: it is called, or it is the attribute of a row, or it is read.
+    fn named(&mut self, verdict: &mut Verdict, name: &str, tokens: &[Token<'_>], at: usize) {
+        let is_part = at > 0 && tokens[at - 1].is_sign(".");
         let Some(facts) = self.facts(name) else { return };
         if tokens.get(at + 1).is_some_and(|next| next.is_sign("(")) {
-            self.called(verdict, facts, tokens, at);
+            self.called(verdict, facts, name, tokens, at);
         } else if is_part && facts.of_rows.iter().any(|schema| !self.is_clean(schema, name)) {
             verdict.close(format!("function:{name}"));
+        } else if is_part && !facts.of_rows.is_empty() {
+            self.acts = true;
         }
         self.read(verdict, facts, name);
     }
@@ -216,6 +265,9 @@ impl<'j> Examined<'j> {
                 self.writes = true;
                 verdict.pin(TEMPORARY);
                 verdict.changes_schema = true;
+                if self.has_event_trigger() {
+                    verdict.close("function:an event trigger");
+                }
             }
             "into" => self.target_at(verdict, tokens, at + 1),
             "from" if before("delete") => self.target_at(verdict, tokens, at + 1),
@@ -296,14 +348,14 @@ impl<'j> Examined<'j> {
         functions::is_clean(schema, name) || self.judge.clean.has(schema, name)
     }
 
-    fn called(&mut self, verdict: &mut Verdict, facts: &Facts, tokens: &[Token<'_>], at: usize) {
-        let name = &*tokens[at].value;
+    fn called(&mut self, verdict: &mut Verdict, facts: &Facts, name: &str, tokens: &[Token<'_>], at: usize) {
         self.acts |= functions::acts(name);
         if functions::runs_text(name) && !self.judge.clean.has(functions::SERVER_SCHEMA, name) {
             verdict.close(format!("function:{name}"));
         }
         for schema in &facts.functions {
             if self.is_clean(schema, name) {
+                self.acts |= !functions::is_clean(schema, name); // it leaves the session alone: its rows are another matter
                 continue;
             }
             match name {

@@ -66,8 +66,9 @@ const EXTENSIONS: &[&str] = &[
 ]; // sorted
 /// Of those, the ones that do something: twice is not once.
 const ACTS: &[&str] = &["nextval", "pg_cancel_backend", "pg_notify", "pg_terminate_backend", "setval"];
-/// What the catalogue calls stable, though it runs a text or a view that may be anything.
-const RUNS_TEXT: &str = "_to_xml";
+/// Parts of names that the catalogue calls stable, though the functions run a text or a view that may be anything: of the server,
+/// of `tablefunc` and of `xml2`.
+const RUNS_TEXT: &[&str] = &["_to_xml", "connectby", "crosstab", "xpath_table"];
 
 /// The schema under which the catalogue tells of the server's own functions.
 pub(super) const SERVER_SCHEMA: &str = "pg_catalog";
@@ -86,7 +87,7 @@ pub(super) fn is_clean(schema: &str, name: &str) -> bool {
 
 /// Whether a function may be anything, whatever the catalogue calls it.
 pub(super) fn runs_text(name: &str) -> bool {
-    name.contains(RUNS_TEXT)
+    RUNS_TEXT.iter().any(|part| name.contains(part))
 }
 
 /// Whether a statement that calls it must not be run a second time.

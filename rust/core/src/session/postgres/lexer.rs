@@ -43,13 +43,16 @@ fn continues_name(byte: u8) -> bool {
     begins_name(byte) || byte.is_ascii_digit() || byte == b'$'
 }
 
-/// Cut a name where the server does.
-fn clipped(name: Cow<'_, str>) -> Cow<'_, str> {
+/// Cut a name where the server does. Where that is depends on the server's encoding if the name is more than ASCII.
+fn clipped(name: Cow<'_, str>) -> Result<Cow<'_, str>, Unreadable> {
     if name.len() <= NAME_BYTES_MAX {
-        return name;
+        return Ok(name);
     }
-    let end = (0..=NAME_BYTES_MAX).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
-    Cow::Owned(name[..end].to_owned())
+    if name.is_ascii() {
+        Ok(Cow::Owned(name[..NAME_BYTES_MAX].to_owned()))
+    } else {
+        Err(Unreadable)
+    }
 }
 
 impl<'t> Lexer<'t> {
@@ -136,7 +139,7 @@ impl<'t> Lexer<'t> {
             while self.at < self.bytes.len() && continues_name(self.peek(0)) {
                 self.at += 1;
             }
-            let value = clipped(lower(&self.text[start..self.at]));
+            let value = clipped(lower(&self.text[start..self.at]))?;
             return Ok(Token::of(Kind::Word, value, self.text, start, self.at));
         }
         if first.is_ascii_digit() || (first == b'.' && second.is_ascii_digit()) {
@@ -274,7 +277,7 @@ impl<'t> Lexer<'t> {
             let escape = self.escape_character()?;
             value = Cow::Owned(unescaped(&value, escape)?);
         }
-        Ok(Token::of(Kind::Quoted, clipped(value), self.text, start, self.at))
+        Ok(Token::of(Kind::Quoted, clipped(value)?, self.text, start, self.at))
     }
 
     /// The character that escapes in the `U&` before: a backslash, or what `UESCAPE` names.

@@ -143,6 +143,9 @@ fn joined(mut verdicts: Vec<Verdict>) -> Verdict {
         all.pin("setting:several statements");
         all.local.push(("*".to_owned(), String::new()));
     }
+    if uses_what_it_changes(&verdicts) {
+        all.close("statement:a change of the schema and more in one text");
+    }
     let keeps_sets = all.pins.is_empty();
     for verdict in verdicts {
         for pin in verdict.pins {
@@ -162,6 +165,13 @@ fn joined(mut verdicts: Vec<Verdict>) -> Verdict {
         all.changes_schema |= verdict.changes_schema;
     }
     all
+}
+
+/// Whether a text changes the schema and goes on: its names were looked up before any of it ran.
+fn uses_what_it_changes(verdicts: &[Verdict]) -> bool {
+    let changed = verdicts.iter().position(|verdict| verdict.changes_schema).unwrap_or(verdicts.len());
+    let only_ends = |verdict: &Verdict| matches!(verdict.transaction, Transaction::Commit | Transaction::Rollback);
+    verdicts.iter().skip(changed + 1).any(|verdict| !only_ends(verdict))
 }
 
 /// Judge one statement.
@@ -202,6 +212,7 @@ fn form(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Verdic
         }
         "set" => settings::set(text, tokens),
         "reset" => settings::reset(tokens),
+        "execute" if names_driver(tokens) => Verdict::closed("prepared statement:"),
         "execute" => Verdict::pinned("prepared statement:"),
         "deallocate" => deallocate(tokens),
         "declare" => declare(examined, tokens),
@@ -276,7 +287,7 @@ fn change(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
     let mut verdict = schema(examined);
     verdict.unpins.push(TEMPORARY.to_owned());
     if tokens[0].is("alter") && RUNS_EXPRESSIONS.contains(&kind) {
-        examined.add(&mut verdict, &tokens[2..]);
+        examined.rewritten(&mut verdict, &tokens[2..]);
     }
     verdict
 }
@@ -290,7 +301,8 @@ fn transaction(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) ->
         "start" if begins(rest, &["transaction"]) => told(Transaction::Begin),
         "prepare" if begins(rest, &["transaction"]) => told(Transaction::Commit),
         "prepare" => prepare(examined, text, tokens),
-        "commit" | "rollback" if begins(rest, &["prepared"]) => Verdict::default(),
+        // What another session has changed is seen from here on.
+        "commit" | "rollback" if begins(rest, &["prepared"]) => Verdict { changes_schema: true, ..Verdict::default() },
         "commit" | "end" => ended(told(Transaction::Commit), tokens),
         "rollback" if rest.iter().take(2).any(|token| token.is("to")) => told(Transaction::RollbackTo),
         "rollback" | "abort" => ended(told(Transaction::Rollback), tokens),
@@ -331,10 +343,16 @@ fn prepare(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Ver
     verdict
 }
 
-/// `DEALLOCATE ALL` takes the driver's own statements along, which it would go on using.
+/// `DEALLOCATE ALL` takes the driver's own statements along, which it would go on using; so does one that names them.
 fn deallocate(tokens: &[Token<'_>]) -> Verdict {
     let unpins = vec!["prepared statement:".to_owned()];
-    Verdict { unpins, must_close: tokens.iter().any(|token| token.is("all")), ..Verdict::default() }
+    let must_close = names_driver(tokens) || tokens.iter().any(|token| token.is("all"));
+    Verdict { unpins, must_close, ..Verdict::default() }
+}
+
+/// Whether a name is one that the driver gives to its statements.
+fn names_driver(tokens: &[Token<'_>]) -> bool {
+    tokens.iter().any(|token| token.is_name() && token.value.starts_with("__asyncpg_"))
 }
 
 fn declare(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {

@@ -100,7 +100,10 @@ fn valued(text: &str, rest: &[Token<'_>], key: String, value: &[Token<'_>]) -> V
     if OF_THE_TRANSACTION.contains(&&*key) {
         return Verdict { local: unknown_local(), ..Verdict::default() };
     }
-    if key == "search_path" && value.iter().any(|token| token.value.to_ascii_lowercase().contains("pg_temp")) {
+    let may_be_temporary = |token: &Token<'_>| {
+        token.value.to_ascii_lowercase().contains("pg_temp") || (token.kind == Kind::Text && !token.plain)
+    };
+    if key == "search_path" && value.iter().any(may_be_temporary) {
         return Verdict::closed("setting:search_path"); // a table without a word of it may be temporary from now on
     }
     if are(value, &["default"]) || (key == "timezone" && are(value, &["local"])) {
