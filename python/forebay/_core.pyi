@@ -220,12 +220,28 @@ _Records: TypeAlias = Iterable[tuple[bytes | str, str]]
 _Asked: TypeAlias = Any
 
 @final
+class Member:
+    """One process among those that share a store on a server. The settings are those of an engine."""
+
+    def __new__(cls, settings: bytes) -> Member: ...
+    def stopped(self) -> None:
+        """Say that nothing runs any more of the time before the store was lost: until then this process takes nothing."""
+    def leave(self) -> None: ...
+
+def look_at_server(url: str, app: str | None = None) -> bytes:
+    """Look at a store on a server without sharing it: its promises, its owner, its members; JSON."""
+
+@final
 class Engine:
     """One process's end of a store: its owner, or a client of the owner."""
 
-    def __new__(cls, settings: bytes) -> Engine: ...
+    def __new__(cls, settings: bytes, member: Member | None = None) -> Engine: ...
     @property
-    def role(self) -> str: ...
+    def role(self) -> str:
+        """`owner`, `client`, or `standby`: a client of an owner on another machine, which refuses what it is asked."""
+    @property
+    def fencing_token(self) -> int | None:
+        """Grows whenever another process takes the store; None: none can, or this is no owner."""
     def fileno(self) -> int: ...
     def quiet(self) -> None: ...
     def start(self) -> None: ...

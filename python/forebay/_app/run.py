@@ -15,7 +15,7 @@ from forebay._app.deployed import registration
 from forebay._app.failover import tell_failovers
 from forebay._app.handlers import Handlers
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
-from forebay._core import Engine
+from forebay._core import Engine, Member
 from forebay._model import limits
 from forebay._model.archive import ArchiveSettings
 from forebay._model.bus import RuleSettings, ScheduleSettings
@@ -74,6 +74,7 @@ log = logging.getLogger("forebay.app")
 
 POLL_SECONDS: Final = 0.005
 INTERRUPT_SECONDS: Final = 1.0
+LOST: Final = "this process lost the store before it had the answer: the request may or may not have been accepted"
 
 
 class AppRun:
@@ -106,10 +107,11 @@ class AppRun:
         self._reconnecting: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
+        self._member: Member | None = None
 
     def _open_engine(self, *, ports_late: bool = False) -> Engine:
         late = {"metrics_late": ports_late, "http_waits": ports_late}
-        return Engine(payload.dumps(self._engine_settings() | late))
+        return Engine(payload.dumps(self._engine_settings() | late), self._member)
 
     async def _open_again(self) -> Engine:
         """Open an engine that may take the store over, which a program that holds a port must not prevent."""
@@ -156,22 +158,24 @@ class AppRun:
     async def begin(self, resources: Iterable[object] = ()) -> None:
         """Open the engine, declare everything to it, let it run, and show what the resources measure."""
         manual = isinstance(self._clock, ManualClock)
-        engine = self._open_engine() if manual else await asyncio.to_thread(self._open_engine)
+        if self._settings.is_on_server and self._settings.serve is not False:
+            self._member = await asyncio.to_thread(Member, payload.dumps(self._engine_settings()))
+        engine = self._open_engine() if manual else await self._open_first()
         self.runner.attach(engine)
         self._caller.connect(self.runner, self._tracing)
         log.info(
             "app %r is the %s of store %s%s",
             self._settings.name,
             engine.role,
-            self._settings.store,
+            self._settings.place,
             self._metrics_text(engine),
         )
         self._tell_of_apis(engine)
         answers = self._declare_all()
         serve = self._settings.serve
-        if serve is False or engine.role == "client":
+        if serve is False or engine.role != "owner" or self._member is not None:
             reconnector = Reconnector(
-                self.runner, self._open_again, self._declare_all_again, client_only=serve is False
+                self.runner, self._open_again, self._let_go, self._declare_all_again, client_only=serve is False
             )
             self._reconnecting = self._loop.create_task(reconnector.run(), name="forebay-reconnector")
             self._reconnecting.add_done_callback(partial(_log_if_failed, reconnector))
@@ -181,6 +185,50 @@ class AppRun:
         if measured:
             self._exporter = Exporter(self._caller, measured)
             self._exporting = self._loop.create_task(self._exporter.run(), name="forebay-exporter")
+
+    async def _open_first(self) -> Engine:
+        """Open the engine. The owner of a store on a server may have died just before: then it has the next one soon."""
+        gives_up_at = self._loop.time() + GIVE_UP_SECONDS
+        while True:
+            try:
+                return await asyncio.to_thread(self._open_engine)
+            except OwnerLost:
+                if self._member is None or self._loop.time() > gives_up_at:
+                    raise
+
+    async def _let_go(self, engine: Engine | None) -> None:
+        """Close an engine whose store has another owner by now."""
+        runner, member = self.runner, self._member
+        owned = member is not None and engine is not None and engine.role == "owner"
+        if owned:
+            log.warning("app %r has lost the store %s: what runs is stopped", self._settings.name, self._settings.place)
+            await self._stop_handlers()
+        else:
+            log.info("the process that owned the store is gone")
+        runner.flush()
+        runner.detach(OwnerLost(LOST) if owned else None)
+        if engine is not None:
+            await asyncio.to_thread(engine.close)
+        if owned and member is not None:
+            await asyncio.to_thread(member.stopped)
+
+    async def _stop_handlers(self) -> None:
+        """Stop all that runs, and wait until it has ended: only then may this process take the store again."""
+        runner = self.runner
+        runner.lease.lost = True
+        runner.interrupt()
+        warns_at = self._loop.time() + INTERRUPT_SECONDS
+        while attempts := list(runner.attempts()):
+            if warns_at is not None and self._loop.time() > warns_at:
+                left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in attempts)
+                log.warning(
+                    "this process takes the store again when these have ended (context.lease_lost is set): %s", left
+                )
+                warns_at = float("inf")
+            if warns_at == float("inf"):
+                # What a handler's thread asks waits for the next engine, and that one for the thread.
+                runner.refuse_deferred(OwnerLost(LOST))
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _wait_until_declared(self, answers: list[tuple[object, asyncio.Future[bytes]]]) -> None:
         """Wait until the engine has taken the declarations. The owner may leave just then: they go to its successor, too."""
@@ -200,6 +248,8 @@ class AppRun:
         """Declare everything to an engine that is new. A client runs nothing, so it declares its sources only."""
         declared, engine = self._declared, self.runner.engine
         declared.take_new()
+        if engine is not None and engine.role == "standby":
+            return []  # declared when this process owns the store, or is a client of an owner
         answers = self._add_sources()
         self._declare_wanted()
         self.emit_events()
@@ -251,6 +301,8 @@ class AppRun:
             return ""
         if engine.role == "owner":
             return f", metrics on {where}"
+        if self._settings.is_on_server:
+            return f": the owner serves the metrics; this one will on {where} once it owns it"
         return f": another process owns it and serves its metrics, if any; this one will on {where} once it owns it"
 
     def _tell_of_apis(self, engine: Engine) -> None:
@@ -279,6 +331,8 @@ class AppRun:
         engine = self.runner.engine
         refused: list[ForebayError] = []
         items = self._declared.take_new() if engine is not None else []
+        if engine is not None and engine.role == "standby":
+            return
         if any(isinstance(item, Mapping) for item in items):
             self._declare_wanted()
         for item in items:
@@ -311,7 +365,7 @@ class AppRun:
                 "that owns it (app %r) does not declare the mapping. Declare it there too, or give this app a store of its own",
                 source,
                 wanted["function"],
-                self._settings.store,
+                self._settings.place,
                 answered["app"],
             )
 
@@ -456,7 +510,7 @@ class AppRun:
             return
         source, function = mapping.source, mapping.function.name
         queue = " --queue" if mapping.kind == "queue" else ""
-        command = f"forebay mapping resume {source} {function}{queue} --store {self._settings.store}"
+        command = f"forebay mapping resume {source} {function}{queue} --store {self._settings.place}"
         log.warning("mapping %s/%s is still paused; to go on: %s", source, function, command)
 
     def prepare(self, mapping: Mapping) -> str | None:
@@ -530,6 +584,8 @@ class AppRun:
         self.runner.pool.close()
         if engine is not None:
             engine.close()
+        if self._member is not None:
+            self._member.leave()
         self._handlers.close()
         if self._declared.stacks is not None:
             self._declared.stacks.close()

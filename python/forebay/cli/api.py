@@ -10,9 +10,8 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from forebay.cli.connect import StoreConnection
+    from forebay.cli.store_place import StorePlace
 
 
 @click.group()
@@ -23,7 +22,7 @@ def api() -> None:
 @api.command("list")
 @store_option
 @output_option
-def list_(store: Path, output: str) -> None:
+def list_(store: StorePlace, output: str) -> None:
     """List the APIs of the running app, and the URLs of its functions."""
     with connect(store) as connection:
         connection.need_app()
@@ -35,7 +34,7 @@ def list_(store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def routes(name: str, store: Path, output: str) -> None:
+def routes(name: str, store: StorePlace, output: str) -> None:
     """Show the routes of an API: where each goes, and who is let in."""
     with connect(store) as connection:
         connection.need_app()
@@ -50,7 +49,7 @@ def routes(name: str, store: Path, output: str) -> None:
 @click.option("--yaml", is_flag=True, help="YAML in place of JSON.")
 @click.option("--plain", is_flag=True, help="Without x-amazon-apigateway-….")
 @store_option
-def export(name: str, stage: str, kind: str, store: Path, *, yaml: bool, plain: bool) -> None:
+def export(name: str, stage: str, kind: str, store: StorePlace, *, yaml: bool, plain: bool) -> None:
     """Write what a stage of a REST API serves as an OpenAPI document."""
     accepts = "application/yaml" if yaml else "application/json"
     with connect(store) as connection:
@@ -64,7 +63,7 @@ def export(name: str, stage: str, kind: str, store: Path, *, yaml: bool, plain: 
 @click.option("--values", is_flag=True, help="Show the secrets, too.")
 @store_option
 @output_option
-def keys(store: Path, output: str, *, values: bool) -> None:
+def keys(store: StorePlace, output: str, *, values: bool) -> None:
     """List the API keys of REST APIs, the latest first."""
     with connect(store) as connection:
         found = _pages(connection, "GetApiKeys", includeValues=values)

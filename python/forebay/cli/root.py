@@ -14,6 +14,7 @@ from forebay.cli import (
     aws,
     backup,
     bus,
+    cluster,
     completion,
     deploy,
     dlq,
@@ -120,6 +121,7 @@ main.add_command(metrics.metrics)
 main.add_command(top.top)
 main.add_command(doctor.doctor)
 main.add_command(backup.backup)
+main.add_command(cluster.cluster)
 main.add_command(aws.aws)
 main.add_command(init.init)
 main.add_command(build_.build)

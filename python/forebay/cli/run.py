@@ -27,6 +27,7 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.host_stacks import STACKS_PORT, host_stacks, stacks_app
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.show import output_option, show
+from forebay.cli.store_place import STORE, StorePlace, directory
 from forebay.errors import FunctionError, InvalidParameterValue
 
 log = logging.getLogger("forebay")
@@ -36,8 +37,8 @@ log = logging.getLogger("forebay")
 @click.argument("target", metavar="[MODULE:APP]", required=False)
 @click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Directory of the store, instead of the one that the app names. FOREBAY_STORE does not set it.",
+    type=STORE,
+    help="Directory or URL of the store, instead of the one that the app names. FOREBAY_STORE does not set it.",
 )
 @click.option(
     "--metrics-host", default="127.0.0.1", show_default=True, help="Where /metrics, /healthz and /readyz are served."
@@ -115,7 +116,7 @@ log = logging.getLogger("forebay")
 def run(
     *,
     target: str | None,
-    store: Path | None,
+    store: StorePlace | None,
     metrics_host: str,
     metrics_port: int,
     metrics_token_file: Path | None,
@@ -146,11 +147,11 @@ def run(
     http = HttpAddress(host=http_host, port=port, tls=False if http_no_tls else None)
     wire_address = WireAddress(host=aws_host, port=aws_port, access_log=aws_access_log)
     if target is None:
-        app = stacks_app(store or Path(os.environ.get("FOREBAY_STORE", "data")))
+        app = stacks_app(directory(store or STORE.convert(os.environ.get("FOREBAY_STORE", "data"), None, None)))
     else:
         app = load(target)
         if store is not None:
-            app.settings = dataclasses.replace(app.settings, store=str(store))
+            app.settings = dataclasses.replace(app.settings, store=address(store))
     host_stacks(app, http, wire_address)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(serve(app, grace, metrics=address, http=http, aws=wire_address)))
@@ -195,7 +196,7 @@ async def serve(app: App, grace: float, *, metrics: MetricsAddress, http: HttpAd
     )
     if aws.url:
         log.info("AWS's wire API is on %s", aws.url)
-    log.info("app %r runs on %s", app.name, app.settings.store)
+    log.info("app %r runs on %s", app.name, app.settings.place)
     failure = loop.create_task(app.store_failure())
     called = loop.create_task(signals.get())
     try:

@@ -8,6 +8,7 @@ use forebay_core::Now;
 use forebay_engine::api::settings::{Serve, Settings};
 use forebay_engine::base::config::Config;
 use forebay_engine::base::error::{EngineError, Reply, Waiter};
+use forebay_engine::base::lease::Lease;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
 use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::store::damage;
@@ -15,17 +16,29 @@ use forebay_engine::store::directory::{Directory, Ownership};
 use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
+use forebay_postgres::is_url;
 
 use crate::aws::door;
 use crate::aws::ledger::LogTo;
 use crate::gateway::{self, LateListener};
 use crate::http::listener::Listener as HttpListener;
 use crate::http::{Address, Answer, LateServer, Operations, Request, Routes, Server, StartError};
+use crate::member::{socket_of, Member};
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
 
 /// How long an owner may take to begin to listen, or to end: a busy disk takes its time to sync and to close.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where a store is that an engine runs.
+pub(crate) enum Home {
+    /// In a directory of this process's.
+    Directory(Ownership),
+    /// On a server, which several processes share.
+    Server(Arc<Member>),
+    /// In memory.
+    Nowhere,
+}
 
 /// One process's end of a store.
 pub enum End {
@@ -47,6 +60,8 @@ pub struct Owner {
     /// The engine.
     pub engine: Arc<Engine>,
     ownership: std::sync::Mutex<Option<Ownership>>,
+    /// The process among those that share a store on a server.
+    member: Option<Arc<Member>>,
 }
 
 impl Owner {
@@ -56,7 +71,12 @@ impl Owner {
         self.engine.drain();
     }
 
-    /// Close the doors, commit what is left, give the directory free.
+    /// Grows whenever another process takes the store; `None`: none can.
+    pub fn fencing_token(&self) -> Option<u64> {
+        self.member.as_ref().map(|_| self.engine.epoch())
+    }
+
+    /// Close the doors, commit what is left, give the store free.
     pub fn close(&self) {
         self.apis.retire();
         let mut listener = lock(&self.listener).take();
@@ -70,6 +90,9 @@ impl Owner {
         drop(lock(&self.http).take());
         drop(lock(&self.aws).take());
         drop(lock(&self.ownership).take());
+        if let Some(member) = &self.member {
+            member.forget_attempts(self.engine.epoch());
+        }
     }
 }
 
@@ -92,16 +115,21 @@ impl Routes for Pages {
     }
 }
 
-/// Open this process's end.
-pub fn open(settings: Settings) -> Result<End, EngineError> {
-    Opening(settings).open()
+/// Open this process's end. `member` is this process among those that share a store on a server; a command needs none.
+pub fn open(settings: Settings, member: Option<Arc<Member>>) -> Result<End, EngineError> {
+    Opening(settings).open(member)
+}
+
+/// Join the processes that share the store of these settings, which is on a server.
+pub fn join(settings: Settings) -> Result<Arc<Member>, EngineError> {
+    Opening(settings).join_members()
 }
 
 /// Settings that are being opened.
-struct Opening(Settings);
+pub(crate) struct Opening(pub(crate) Settings);
 
 impl Opening {
-    fn open(self) -> Result<End, EngineError> {
+    fn open(self, member: Option<Arc<Member>>) -> Result<End, EngineError> {
         // Checked here, too, because a client serves no metrics until it takes over.
         if let Some(address) = self.metrics_address() {
             address.resolve().map_err(|error| refused_address(&error))?;
@@ -113,16 +141,10 @@ impl Opening {
             }
             place.resolve()?;
         }
-        let durability = match self.0.durability.as_str() {
-            "power-loss" => Durability::PowerLoss,
-            "process-crash" => Durability::ProcessCrash,
-            "memory" => return self.open_memory(),
-            other => {
-                return Err(EngineError::Invalid(format!(
-                    "durability is {other:?}: allowed are \"power-loss\", \"process-crash\", \"memory\""
-                )))
-            }
-        };
+        if is_url(&self.0.store) {
+            return self.open_on_server(member);
+        }
+        let Some(durability) = self.durability()? else { return self.open_memory() };
         if self.0.store == ":memory:" {
             return self.open_memory();
         }
@@ -135,6 +157,18 @@ impl Opening {
             return self.own_or_join(&path, durability);
         }
         self.own(Directory::own(&path)?, durability)
+    }
+
+    /// What a commit must survive; `None`: nothing.
+    pub(crate) fn durability(&self) -> Result<Option<Durability>, EngineError> {
+        match self.0.durability.as_str() {
+            "power-loss" => Ok(Some(Durability::PowerLoss)),
+            "process-crash" => Ok(Some(Durability::ProcessCrash)),
+            "memory" => Ok(None),
+            other => Err(EngineError::Invalid(format!(
+                "durability is {other:?}: allowed are \"power-loss\", \"process-crash\", \"memory\""
+            ))),
+        }
     }
 
     /// Own the directory, or be a client of its owner. An owner that begins or ends holds the directory while it does not
@@ -197,8 +231,8 @@ impl Opening {
 
     fn open_memory(&self) -> Result<End, EngineError> {
         let store: Box<dyn Store> = Box::new(MemoryStore::new());
-        let engine = Arc::new(Engine::open(self.parts(store, AttemptJournal::memory()))?);
-        self.with_doors(engine, None)
+        let engine = Arc::new(Engine::open(self.parts(store, AttemptJournal::memory(), Lease::default()))?);
+        self.with_doors(engine, Home::Nowhere)
     }
 
     fn own(&self, ownership: Ownership, durability: Durability) -> Result<End, EngineError> {
@@ -209,24 +243,27 @@ impl Opening {
         self.check_app(directory.path(), app.as_deref())?;
         let (slots, found) = AttemptJournal::open(&directory.file("attempts")).map_err(advised)?;
         let damage = [("acknowledged", store.remark().map(str::to_owned)), ("attempts", found.remark())];
-        let engine = Engine::open(self.parts(Box::new(store), slots)).map_err(|error| match error {
-            EngineError::Store(error) => EngineError::Store(advised(error)),
-            error => error,
-        })?;
+        let engine =
+            Engine::open(self.parts(Box::new(store), slots, Lease::default())).map_err(|error| match error {
+                EngineError::Store(error) => EngineError::Store(advised(error)),
+                error => error,
+            })?;
         let engine = Arc::new(engine);
-        engine.opened(directory.path(), app, &damage);
-        self.with_doors(engine, Some(ownership))
+        engine.opened(Some(directory.path()), app, &damage);
+        self.with_doors(engine, Home::Directory(ownership))
     }
 
-    fn with_doors(&self, engine: Arc<Engine>, ownership: Option<Ownership>) -> Result<End, EngineError> {
+    pub(crate) fn with_doors(&self, engine: Arc<Engine>, home: Home) -> Result<End, EngineError> {
         let http = self.metrics_address().map(|address| self.serve_metrics(&engine, address)).transpose()?;
-        let aws = self.aws_door(ownership.as_ref())?;
+        let aws = self.aws_door(&home)?;
         let aws = aws.map(|settings| door::start(&engine, settings).map(Box::new));
         let aws = aws.transpose().map_err(|error| refused_door(&error))?;
-        let listener = match &ownership {
-            Some(owned) if !self.0.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
-            _ => None,
+        let socket = match &home {
+            Home::Directory(owned) if !self.0.manual => Some(owned.directory().socket_path()?),
+            Home::Server(member) => Some(socket_of(member.settings().member())?),
+            Home::Directory(_) | Home::Nowhere => None,
         };
+        let listener = socket.map(|path| Listener::start(&path, engine.clone())).transpose()?;
         let apis = LateListener::default();
         if let Some(place) = self.api_address() {
             apis.open(&engine, (&self.0.account, &self.0.region), place, self.0.http_waits)?;
@@ -237,7 +274,14 @@ impl Opening {
             listener: listener.into(),
             apis,
             engine,
-            ownership: ownership.into(),
+            member: match &home {
+                Home::Server(member) => Some(member.clone()),
+                Home::Directory(_) | Home::Nowhere => None,
+            },
+            ownership: std::sync::Mutex::new(match home {
+                Home::Directory(owned) => Some(owned),
+                Home::Server(_) | Home::Nowhere => None,
+            }),
         }))
     }
 
@@ -248,11 +292,14 @@ impl Opening {
     }
 
     /// Where AWS's wire API is to be, and who may use it.
-    fn aws_door(&self, ownership: Option<&Ownership>) -> Result<Option<door::Settings>, EngineError> {
+    fn aws_door(&self, home: &Home) -> Result<Option<door::Settings>, EngineError> {
         let Some(port) = self.0.aws_port.filter(|&port| port != 0) else { return Ok(None) };
         let host = self.0.aws_host.as_deref().unwrap_or("127.0.0.1");
         let address = door::resolve(host, port).map_err(|error| refused_door(&error))?;
-        let keys = ownership.map(|owned| owned.directory().file(door::KEYS));
+        let keys = match home {
+            Home::Directory(owned) => Some(owned.directory().file(door::KEYS)),
+            Home::Server(_) | Home::Nowhere => None,
+        };
         Ok(Some(door::Settings {
             address,
             region: self.0.region.clone(),
@@ -284,7 +331,7 @@ impl Opening {
         Some(Address { host, port, token: self.0.metrics_token.clone() })
     }
 
-    fn parts(&self, store: Box<dyn Store>, slots: AttemptJournal) -> Parts {
+    pub(crate) fn parts(&self, store: Box<dyn Store>, slots: AttemptJournal, lease: Lease) -> Parts {
         Parts {
             store,
             slots,
@@ -300,6 +347,7 @@ impl Opening {
                 wall_ms: self.0.wall_ms,
                 entropy: self.0.entropy,
             }),
+            lease,
             slow_disk: false,
         }
     }

@@ -20,6 +20,17 @@ pub(crate) fn make(schema: &str) -> String {
 pub(crate) const EXISTS: &str = "SELECT to_regclass('@.format') IS NOT NULL";
 /// Whose it is.
 pub(crate) const FOUND: &str = "SELECT version, app FROM @.format";
+/// Whose it is, alone.
+pub(crate) const APP: &str = "SELECT app FROM @.format";
+/// Schemas that hold a store, but for those that were given another name.
+pub(crate) const SCHEMAS: &str =
+    "SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                                  WHERE c.relname = 'format' AND n.nspname LIKE 'forebay\\_%' ORDER BY 1";
+/// The head of a unit.
+pub(crate) const HEAD: &str = "SELECT owner, epoch, n, deaths FROM @.unit WHERE id = $1";
+/// Members, and how long ago each has beaten, ms.
+pub(crate) const MEMBERS: &str = "SELECT name, version, (extract(epoch FROM clock_timestamp() - seen) * 1000)::int8 \
+                                  FROM @.member ORDER BY name";
 /// Makes it this app's, of the newest format, where it is new.
 pub(crate) const CLAIM: &str = "INSERT INTO @.format (version, app) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::base::bell::Bell;
 use crate::base::config::Config;
 use crate::base::error::{Answer, EngineError, Ticket, Waiter};
+use crate::base::lease::Lease;
 use crate::base::trace::Origin;
 use crate::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use crate::dispatch::attempts::{HandlerId, Settled, Work};
@@ -38,6 +39,8 @@ pub struct Parts {
     pub config: Config,
     /// `Some`: time moves only by [`Engine::turn`], and nothing runs on threads of its own.
     pub manual: Option<Now>,
+    /// Whether this process may run the store.
+    pub lease: Lease,
     /// Manual time only: what the disk is given waits for [`Engine::disk_done`], so that a test sees what happens meanwhile.
     pub slow_disk: bool,
 }
@@ -92,7 +95,7 @@ impl Engine {
         let limits = parts.config.limits.check()?;
         let mut store = parts.store;
         let token = store.take_now(Unit::All)?;
-        let direct = (store.reader()?, token);
+        let direct = (store.reader()?, parts.lease, token);
         let mut state = Rooms::new(parts.config, limits, now, seed, direct, parts.slots, registry.clone());
         state.ctx.place = store.place();
         let points = Mutex::new(state.restore()?);
@@ -248,6 +251,18 @@ impl Engine {
             store.release(Unit::All, token);
         }
         inner.reader = None;
+    }
+
+    /// The epoch with which the store was taken: it grows whenever another process takes it.
+    pub fn epoch(&self) -> u64 {
+        self.shared.lock().state.ctx.commit.token.epoch
+    }
+
+    /// Run the store no more, because another process has taken it or may take it soon: hand out nothing, accept nothing, and end what
+    /// runs in processes. What runs in tasks and threads must be stopped by whoever runs it.
+    pub fn stand_down(&self, why: &str) {
+        self.with(|state| state.ctx.fail(StoreError::Lost(why.into())));
+        self.end_environments();
     }
 
     /// Register a function or a destination; the same name again replaces its settings and keeps its slot.

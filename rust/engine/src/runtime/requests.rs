@@ -84,10 +84,10 @@ impl Engine {
         self.with(|rooms| rooms.wanted.forget(client));
     }
 
-    /// Say where the store is and whose it is, and report what was found damaged: a file, and the text.
-    pub fn opened(&self, directory: &Path, app: Option<String>, damage: &[(&str, Option<String>)]) {
+    /// Say where the store is, if it is in a directory, and whose it is, and report what was found damaged: a file, and the text.
+    pub fn opened(&self, directory: Option<&Path>, app: Option<String>, damage: &[(&str, Option<String>)]) {
         self.with(|rooms| {
-            rooms.ctx.directory = Some(directory.to_owned());
+            rooms.ctx.directory = directory.map(ToOwned::to_owned);
             rooms.ctx.app = app;
             for (file, text) in damage {
                 if let Some(text) = text {

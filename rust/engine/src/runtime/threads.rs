@@ -74,7 +74,7 @@ fn drive_until_stopped(shared: &Arc<Shared>, store: &mut dyn Store) {
             }
             continue;
         }
-        if inner.stopping && !inner.is_committing() {
+        if inner.stopping && (!inner.is_committing() || inner.state.ctx.commit.is_lost()) {
             return;
         }
         if inner.state.ctx.ring {

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::base::config::Config;
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::base::lease::Lease;
 use crate::base::limits::AccountSettings;
 use crate::dispatch::attempt_journal::AttemptJournal;
 use crate::runtime::engine::{Engine, Parts};
@@ -136,7 +137,7 @@ fn an_engine_whose_store_another_process_has_taken_acknowledges_nothing_more() {
     positions(&[put(&engine.engine)]);
     engine.store.clone().take_now(Unit::All).unwrap();
     let refused = put(&engine.engine).try_recv().unwrap();
-    let Err(EngineError::Store(StoreError::Failed(text))) = refused else { panic!("{refused:?}") };
+    let Err(EngineError::Store(StoreError::Lost(text))) = refused else { panic!("{refused:?}") };
     assert!(text.contains("another process"), "{text}");
     assert_eq!(records(&engine), Some((0, 1)));
     assert!(put(&engine.engine).try_recv().unwrap().is_err());
@@ -277,8 +278,15 @@ fn an_engine_goes_on_while_its_store_has_not_answered() {
     let limits = AccountSettings::of(10);
     let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
     let slots = AttemptJournal::memory();
-    let engine =
-        Engine::open(Parts { store: Box::new(distant), slots, config, manual: None, slow_disk: false }).unwrap();
+    let engine = Engine::open(Parts {
+        store: Box::new(distant),
+        slots,
+        config,
+        manual: None,
+        lease: Lease::default(),
+        slow_disk: false,
+    })
+    .unwrap();
     engine.start().unwrap();
     let ask = |verb: &str, body: serde_json::Value| {
         let (waiter, answers) = asking();

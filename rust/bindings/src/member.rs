@@ -1,0 +1,47 @@
+//! `Member`: this process among those that share a store on a server.
+
+use std::sync::Arc;
+
+use forebay_doors::member::Member as Joined;
+use forebay_doors::on_server as server;
+use forebay_doors::open::join;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::engine::parse;
+use crate::errors::exception;
+
+/// One process among those that share a store, until it leaves.
+#[pyclass(frozen, module = "forebay._core")]
+pub(crate) struct Member(Arc<Joined>);
+
+impl Member {
+    pub(crate) fn share(&self) -> Arc<Joined> {
+        self.0.clone()
+    }
+}
+
+#[pymethods]
+impl Member {
+    #[new]
+    fn new(py: Python<'_>, settings: &[u8]) -> PyResult<Self> {
+        let settings = parse(py, settings)?;
+        py.detach(|| join(settings)).map(Self).map_err(|error| exception(py, &error))
+    }
+
+    fn stopped(&self, py: Python<'_>) {
+        py.detach(|| self.0.stopped());
+    }
+
+    fn leave(&self, py: Python<'_>) {
+        py.detach(|| self.0.leave());
+    }
+}
+
+/// Look at a store on a server without sharing it: what the server promises, who owns the store, which processes share it. JSON.
+#[pyfunction]
+#[pyo3(signature = (url, app = None))]
+pub(crate) fn look_at_server<'py>(py: Python<'py>, url: &str, app: Option<&str>) -> PyResult<Bound<'py, PyBytes>> {
+    let seen = py.detach(|| server::look(url, app)).map_err(|error| exception(py, &error))?;
+    Ok(PyBytes::new(py, seen.to_string().as_bytes()))
+}
