@@ -110,8 +110,8 @@ class Context:
     def lease_lost(self) -> bool:
         """Whether this process must not run the handler any more, because another one may run it.
 
-        A task is cancelled then, and a process killed. A thread cannot be stopped: its handler looks here between its steps. What it
-        returns does not count any more.
+        A task is cancelled then, and a process killed. A thread cannot be stopped: its handler looks here between its steps.
+        What it returns does not count any more.
         """
         return self._facts.lease.lost
 

@@ -14,7 +14,7 @@ from forebay._model import names
 from forebay._wire import event
 from forebay._wire import payload as wire
 from forebay.cli.owner_timeout import OwnerNotAnswering, wait_for_owner
-from forebay.cli.store_place import DIRECTORY, STORE, ServerStore, StorePlace, address, directory
+from forebay.cli.store_place import ServerStore, StorePlace, as_text, directory, read, read_directory
 from forebay.errors import AppClosed, ForebayError, ResourceNotFound
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ NOTHING: Final[Mapping[str, Any]] = {}
 
 store_option = click.option(
     "--store",
-    type=STORE,
+    type=read,
+    metavar="DIRECTORY|URL",
     default=Path("data"),
     show_default=True,
     envvar="FOREBAY_STORE",
@@ -39,7 +40,8 @@ store_option = click.option(
 
 directory_option = click.option(
     "--store",
-    type=DIRECTORY,
+    type=read_directory,
+    metavar="DIRECTORY",
     default=Path("data"),
     show_default=True,
     envvar="FOREBAY_STORE",
@@ -143,7 +145,7 @@ def connect(
 def _open(store: StorePlace, region: str = names.REGION_DEFAULT, more: Mapping[str, Any] = NOTHING) -> Engine:
     settings = {
         "app": "forebay-cli",
-        "store": address(store),
+        "store": as_text(store),
         "region": region,
         "account": "000000000000",
         "durability": "power-loss",

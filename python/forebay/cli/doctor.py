@@ -13,7 +13,7 @@ from forebay._model.plural import counted
 from forebay.cli.cluster import owner_text
 from forebay.cli.connect import store_option
 from forebay.cli.show import RANGES_MAX, output_option, show, table
-from forebay.cli.store_place import STORE, ServerStore, StorePlace
+from forebay.cli.store_place import ServerStore, StorePlace, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ _NEXT = (
 
 
 @click.command()
-@click.argument("named", metavar="[STORE]", type=STORE, required=False)
+@click.argument("named", metavar="[STORE]", type=read, required=False)
 @store_option
 @click.option(
     "--salvage",

@@ -27,7 +27,7 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.host_stacks import STACKS_PORT, host_stacks, stacks_app
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.show import output_option, show
-from forebay.cli.store_place import STORE, StorePlace, directory
+from forebay.cli.store_place import StorePlace, as_text, directory, read
 from forebay.errors import FunctionError, InvalidParameterValue
 
 log = logging.getLogger("forebay")
@@ -37,7 +37,8 @@ log = logging.getLogger("forebay")
 @click.argument("target", metavar="[MODULE:APP]", required=False)
 @click.option(
     "--store",
-    type=STORE,
+    type=read,
+    metavar="DIRECTORY|URL",
     help="Directory or URL of the store, instead of the one that the app names. FOREBAY_STORE does not set it.",
 )
 @click.option(
@@ -147,11 +148,11 @@ def run(
     http = HttpAddress(host=http_host, port=port, tls=False if http_no_tls else None)
     wire_address = WireAddress(host=aws_host, port=aws_port, access_log=aws_access_log)
     if target is None:
-        app = stacks_app(directory(store or STORE.convert(os.environ.get("FOREBAY_STORE", "data"), None, None)))
+        app = stacks_app(directory(store or read(os.environ.get("FOREBAY_STORE", "data"))))
     else:
         app = load(target)
         if store is not None:
-            app.settings = dataclasses.replace(app.settings, store=address(store))
+            app.settings = dataclasses.replace(app.settings, store=as_text(store))
     host_stacks(app, http, wire_address)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(serve(app, grace, metrics=address, http=http, aws=wire_address)))

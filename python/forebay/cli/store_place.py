@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -28,40 +27,31 @@ class ServerStore:
 StorePlace = Path | ServerStore
 
 
-class _Store(click.ParamType):
-    """A directory or a URL."""
+def read(given: object) -> StorePlace:
+    """Read what a command was given.
 
-    name = "directory or url"
+    Raises:
+        click.BadParameter: it is neither a directory nor a URL that a store can have.
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> StorePlace:
-        """Read what was given."""
-        if isinstance(value, ServerStore | Path):
-            return value
-        text = str(value)
-        if store_place.is_on_server(text):
-            return ServerStore(text)
-        if store_place.is_misspelt(text):
-            self.fail("a store is a directory, or a URL: postgresql://user@host/database", param, ctx)
-        if Path(text).is_file():
-            self.fail(f"Directory {text!r} is a file.", param, ctx)
-        return Path(text)
-
-
-class _Directory(_Store):
-    """A directory, where only one will do."""
-
-    name = "directory"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Read what was given, and refuse a URL."""
-        return directory(super().convert(value, param, ctx))
+    """
+    if isinstance(given, ServerStore | Path):
+        return given
+    text = str(given)
+    if store_place.is_on_server(text):
+        return ServerStore(text)
+    if store_place.is_misspelt(text):
+        raise click.BadParameter("a store is a directory, or a URL: postgresql://user@host/database")
+    if Path(text).is_file():
+        raise click.BadParameter(f"Directory '{text}' is a file.")
+    return Path(text)
 
 
-STORE: Final = _Store()
-DIRECTORY: Final = _Directory()
+def read_directory(given: object) -> Path:
+    """Read what a command was given that needs a store in a directory."""
+    return directory(read(given))
 
 
-def address(store: StorePlace) -> str:
+def as_text(store: StorePlace) -> str:
     """Give a store as an app and the engine are told it."""
     return store.url if isinstance(store, ServerStore) else str(store)
 
