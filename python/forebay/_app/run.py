@@ -15,7 +15,8 @@ from forebay._app.deployed import registration
 from forebay._app.failover import tell_failovers
 from forebay._app.handlers import Handlers
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
-from forebay._core import Engine, Member
+from forebay._app.shared_store import SharedStore
+from forebay._core import Engine
 from forebay._model import limits
 from forebay._model.archive import ArchiveSettings
 from forebay._model.bus import RuleSettings, ScheduleSettings
@@ -74,7 +75,6 @@ log = logging.getLogger("forebay.app")
 
 POLL_SECONDS: Final = 0.005
 INTERRUPT_SECONDS: Final = 1.0
-LOST: Final = "this process lost the store before it had the answer: the request may or may not have been accepted"
 
 
 class AppRun:
@@ -107,11 +107,11 @@ class AppRun:
         self._reconnecting: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
-        self._member: Member | None = None
+        self._shared = SharedStore(self.runner, settings)
 
     def _open_engine(self, *, ports_late: bool = False) -> Engine:
         late = {"metrics_late": ports_late, "http_waits": ports_late}
-        return Engine(payload.dumps(self._engine_settings() | late), self._member)
+        return Engine(payload.dumps(self._engine_settings() | late), self._shared.member)
 
     async def _open_again(self) -> Engine:
         """Open an engine that may take the store over, which a program that holds a port must not prevent."""
@@ -158,9 +158,8 @@ class AppRun:
     async def begin(self, resources: Iterable[object] = ()) -> None:
         """Open the engine, declare everything to it, let it run, and show what the resources measure."""
         manual = isinstance(self._clock, ManualClock)
-        if self._settings.is_on_server and self._settings.serve is not False:
-            self._member = await asyncio.to_thread(Member, payload.dumps(self._engine_settings()))
-        engine = self._open_engine() if manual else await self._open_first()
+        await self._shared.join(payload.dumps(self._engine_settings()))
+        engine = self._open_engine() if manual else await self._shared.open_first(self._open_engine)
         self.runner.attach(engine)
         self._caller.connect(self.runner, self._tracing)
         log.info(
@@ -173,9 +172,9 @@ class AppRun:
         self._tell_of_apis(engine)
         answers = self._declare_all()
         serve = self._settings.serve
-        if serve is False or engine.role != "owner" or self._member is not None:
+        if serve is False or engine.role != "owner" or self._shared.member is not None:
             reconnector = Reconnector(
-                self.runner, self._open_again, self._let_go, self._declare_all_again, client_only=serve is False
+                self.runner, self._open_again, self._shared.let_go, self._declare_all_again, client_only=serve is False
             )
             self._reconnecting = self._loop.create_task(reconnector.run(), name="forebay-reconnector")
             self._reconnecting.add_done_callback(partial(_log_if_failed, reconnector))
@@ -185,50 +184,6 @@ class AppRun:
         if measured:
             self._exporter = Exporter(self._caller, measured)
             self._exporting = self._loop.create_task(self._exporter.run(), name="forebay-exporter")
-
-    async def _open_first(self) -> Engine:
-        """Open the engine. The owner of a store on a server may have died just before: then it has the next one soon."""
-        gives_up_at = self._loop.time() + GIVE_UP_SECONDS
-        while True:
-            try:
-                return await asyncio.to_thread(self._open_engine)
-            except OwnerLost:
-                if self._member is None or self._loop.time() > gives_up_at:
-                    raise
-
-    async def _let_go(self, engine: Engine | None) -> None:
-        """Close an engine whose store has another owner by now."""
-        runner, member = self.runner, self._member
-        owned = member is not None and engine is not None and engine.role == "owner"
-        if owned:
-            log.warning("app %r has lost the store %s: what runs is stopped", self._settings.name, self._settings.place)
-            await self._stop_handlers()
-        else:
-            log.info("the process that owned the store is gone")
-        runner.flush()
-        runner.detach(OwnerLost(LOST) if owned else None)
-        if engine is not None:
-            await asyncio.to_thread(engine.close)
-        if owned and member is not None:
-            await asyncio.to_thread(member.stopped)
-
-    async def _stop_handlers(self) -> None:
-        """Stop all that runs, and wait until it has ended: only then may this process take the store again."""
-        runner = self.runner
-        runner.lease.lost = True
-        runner.interrupt()
-        warns_at = self._loop.time() + INTERRUPT_SECONDS
-        while attempts := list(runner.attempts()):
-            if warns_at is not None and self._loop.time() > warns_at:
-                left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in attempts)
-                log.warning(
-                    "this process takes the store again when these have ended (context.lease_lost is set): %s", left
-                )
-                warns_at = float("inf")
-            if warns_at == float("inf"):
-                # What a handler's thread asks waits for the next engine, and that one for the thread.
-                runner.refuse_deferred(OwnerLost(LOST))
-            await asyncio.sleep(POLL_SECONDS)
 
     async def _wait_until_declared(self, answers: list[tuple[object, asyncio.Future[bytes]]]) -> None:
         """Wait until the engine has taken the declarations. The owner may leave just then: they go to its successor, too."""
@@ -584,8 +539,7 @@ class AppRun:
         self.runner.pool.close()
         if engine is not None:
             engine.close()
-        if self._member is not None:
-            self._member.leave()
+        self._shared.leave()
         self._handlers.close()
         if self._declared.stacks is not None:
             self._declared.stacks.close()

@@ -35,6 +35,8 @@ pub(crate) enum Owner {
 pub struct Member {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The thread does not live on in a process that this one forks.
+    process: u32,
 }
 
 struct Shared {
@@ -70,7 +72,7 @@ impl Member {
         let watched = shared.clone();
         let thread = std::thread::Builder::new().name("forebay-lease".into()).spawn(move || watched.watch());
         let thread = thread.map_err(|error| StoreError::Unreachable(format!("no thread can be started: {error}")))?;
-        Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
+        Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)), process: std::process::id() }))
     }
 
     /// The store.
@@ -128,7 +130,11 @@ impl Member {
     pub fn leave(&self) {
         self.shared.leaves.store(true, Ordering::Relaxed);
         self.shared.membership.leave();
-        if let Some(thread) = lock(&self.thread).take() {
+        let thread = lock(&self.thread).take();
+        if self.process != std::process::id() {
+            // Its handle is of no use here.
+            std::mem::forget(thread);
+        } else if let Some(thread) = thread {
             // A thread that panicked has said so.
             drop(thread.join());
         }

@@ -13,6 +13,7 @@ use crate::base::config::Config;
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
 use crate::base::lease::Lease;
 use crate::base::limits::AccountSettings;
+use crate::commit::direct_reads::DirectReads;
 use crate::dispatch::attempt_journal::AttemptJournal;
 use crate::runtime::engine::{Engine, Parts};
 use crate::runtime::test_engine::{TestEngine, SECOND};
@@ -141,6 +142,44 @@ fn an_engine_whose_store_another_process_has_taken_acknowledges_nothing_more() {
     assert!(text.contains("another process"), "{text}");
     assert_eq!(records(&engine), Some((0, 1)));
     assert!(put(&engine.engine).try_recv().unwrap().is_err());
+}
+
+#[test]
+fn an_engine_that_must_stand_down_hands_out_and_accepts_nothing_more() {
+    let engine = engine();
+    engine.engine.invoke("f", b"1"[..].into(), None, Waiter::Call(Box::new(drop)));
+    engine.engine.stand_down("lost");
+    let refused = put(&engine.engine).try_recv().unwrap();
+    assert!(matches!(refused, Err(EngineError::Store(StoreError::Lost(_)))), "{refused:?}");
+    let (works, answers) = engine.engine.exchange(Vec::new(), 10);
+    assert_eq!(works.len(), 0);
+    assert!(answers.contains(&(0, Err(EngineError::Store(StoreError::Lost("lost".into()))))), "{answers:?}");
+    assert_eq!(records(&engine), None);
+}
+
+/// Its process was stopped as a whole: it goes on before the thread that looks after the lease does.
+#[test]
+fn an_engine_without_its_lease_hands_out_nothing() {
+    let mut engine = engine();
+    let may_run = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asked = may_run.clone();
+    engine.engine.with(|state| state.ctx.lease = Lease::new(move || asked.load(Relaxed)));
+    engine.engine.invoke("f", b"1"[..].into(), None, Waiter::Call(Box::new(drop)));
+    assert_eq!(engine.engine.exchange(Vec::new(), 10).0.len(), 0);
+    may_run.store(true, Relaxed);
+    engine.advance(1);
+    assert_eq!(engine.engine.exchange(Vec::new(), 10).0.len(), 1);
+}
+
+/// The lock is held meanwhile, and whoever stops what runs needs it.
+#[test]
+fn a_read_that_somebody_waits_for_ends_with_the_lease() {
+    let reads = Wire::new();
+    let store = FaultStore::new(1, Durability::PowerLoss);
+    let asked = reads.clone();
+    let lease = Lease::new(move || asked.lock().unwrap().waits.is_empty());
+    let mut direct = DirectReads::over(Box::new(DistantReader(store.reader().unwrap(), reads)), lease);
+    assert!(matches!(direct.bounds(0), Err(StoreError::Lost(_))));
 }
 
 #[test]
