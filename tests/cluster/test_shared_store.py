@@ -90,20 +90,21 @@ async def test_what_could_not_be_handled_is_handled_after_a_restart(url: str, ca
 
     def declare(*, fails: bool) -> tuple[forebay.App, forebay.Function[..., Any]]:
         app = forebay.App("shop", store=url)
-        stream, queue = app.stream("stream"), app.queue("queue")
+        app.stream("stream")
+        app.queue("queue")
 
         def take(found: list[str]) -> None:
             if fails:
                 raise ValueError("not yet")
             handled.extend(found)
 
-        @app.on_stream(stream, batch_size=1)
+        @app.on_stream("stream", batch_size=1)
         async def of_stream(batch: forebay.Batch[forebay.Record], context: forebay.Context) -> None:
             assert not context.lease_lost
             tokens.append(context.fencing_token)
             take([record.data.decode() for record in batch])
 
-        @app.on_queue(queue, batch_size=1, retry_delay=forebay.Backoff(base=0.05, cap=0.1))
+        @app.on_queue("queue", batch_size=1, retry_delay=forebay.Backoff(base=0.05, cap=0.1))
         async def of_queue(batch: forebay.Batch[forebay.Message], context: forebay.Context) -> None:
             take([message.body for message in batch])
 
@@ -156,7 +157,7 @@ async def test_a_thread_is_told_that_the_lease_is_lost(url: str, own_server: Pos
     told = threading.Event()
     began = threading.Event()
 
-    @app.function()
+    @app.function(isolation="thread")
     def work(event: str, context: forebay.Context) -> None:
         began.set()
         while not context.lease_lost:
@@ -181,7 +182,7 @@ async def test_commands_work_with_and_without_an_app(url: str) -> None:
     async with forebay.App("shop", store=url) as app:
         app.stream("orders")
         await app.stream("orders").put("1", "key")
-        put = await asyncio.to_thread(command, "stream", "put", "orders", "two", "--key", "k", url=url)
+        put = await asyncio.to_thread(command, "stream", "describe", "orders", url=url)
         assert put.returncode == 0, put.stderr
         status = await asyncio.to_thread(command, "cluster", "status", "-o", "json", url=url)
         assert status.returncode == 0, status.stderr
@@ -207,7 +208,7 @@ async def test_commands_work_with_and_without_an_app(url: str) -> None:
 async def test_a_store_of_another_app_is_refused(url: str) -> None:
     async with forebay.App("shop", store=url):
         pass
-    with pytest.raises(forebay.InvalidParameterValue, match="holds the store of app 'shop'"):
+    with pytest.raises(forebay.InvalidParameterValue, match="holds the store of app "shop""):
         await forebay.App("other", store=url).start()
     async with forebay.App("other", store=url, store_app="shop"):
         pass
