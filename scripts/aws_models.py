@@ -63,16 +63,28 @@ SERVED = {
         GetFunctionEventInvokeConfig DeleteFunctionEventInvokeConfig ListFunctionEventInvokeConfigs
         PutProvisionedConcurrencyConfig GetProvisionedConcurrencyConfig DeleteProvisionedConcurrencyConfig
         ListProvisionedConcurrencyConfigs GetFunctionCodeSigningConfig GetFunctionRecursionConfig GetRuntimeManagementConfig
-        GetPolicy""",
+        GetPolicy CreateFunctionUrlConfig GetFunctionUrlConfig UpdateFunctionUrlConfig DeleteFunctionUrlConfig
+        ListFunctionUrlConfigs""",
     "sts/2011-06-15": "GetCallerIdentity",
     "events/2015-10-07": """
         PutEvents PutRule DescribeRule ListRules EnableRule DisableRule DeleteRule PutTargets RemoveTargets ListTargetsByRule
         ListRuleNamesByTarget TestEventPattern CreateEventBus DescribeEventBus ListEventBuses DeleteEventBus CreateArchive
-        DescribeArchive ListArchives UpdateArchive DeleteArchive StartReplay DescribeReplay ListReplays CancelReplay""",
-    "scheduler/2021-06-30": "CreateSchedule GetSchedule ListSchedules UpdateSchedule DeleteSchedule",
+        DescribeArchive ListArchives UpdateArchive DeleteArchive StartReplay DescribeReplay ListReplays CancelReplay
+        UpdateEventBus TagResource UntagResource ListTagsForResource PutPermission RemovePermission CreateConnection
+        UpdateConnection DescribeConnection ListConnections DeauthorizeConnection DeleteConnection CreateApiDestination
+        UpdateApiDestination DescribeApiDestination ListApiDestinations DeleteApiDestination""",
+    "scheduler/2021-06-30": """
+        CreateSchedule GetSchedule ListSchedules UpdateSchedule DeleteSchedule CreateScheduleGroup GetScheduleGroup
+        ListScheduleGroups DeleteScheduleGroup TagResource UntagResource ListTagsForResource""",
+    "secretsmanager/2017-10-17": "DescribeSecret GetSecretValue",
     "stepfunctions/2016-11-23": """
-        CreateStateMachine UpdateStateMachine DescribeStateMachine ListStateMachines ValidateStateMachineDefinition StartExecution
-        DescribeExecution ListExecutions GetExecutionHistory StopExecution SendTaskSuccess SendTaskFailure SendTaskHeartbeat""",
+        CreateStateMachine UpdateStateMachine DescribeStateMachine DescribeStateMachineForExecution ListStateMachines
+        DeleteStateMachine ValidateStateMachineDefinition TestState PublishStateMachineVersion ListStateMachineVersions
+        DeleteStateMachineVersion CreateStateMachineAlias DescribeStateMachineAlias UpdateStateMachineAlias
+        ListStateMachineAliases DeleteStateMachineAlias StartExecution StartSyncExecution DescribeExecution ListExecutions
+        GetExecutionHistory StopExecution RedriveExecution ListMapRuns DescribeMapRun CreateActivity DescribeActivity
+        ListActivities DeleteActivity GetActivityTask SendTaskSuccess SendTaskFailure SendTaskHeartbeat TagResource UntagResource
+        ListTagsForResource""",
     "schemas/2019-12-02": """
         CreateRegistry DescribeRegistry UpdateRegistry DeleteRegistry ListRegistries CreateSchema UpdateSchema DescribeSchema
         DeleteSchema DeleteSchemaVersion ListSchemas ListSchemaVersions SearchSchemas ExportSchema GetDiscoveredSchema
@@ -80,8 +92,40 @@ SERVED = {
     "logs/2014-03-28": """
         CreateLogGroup DeleteLogGroup DescribeLogGroups PutRetentionPolicy DeleteRetentionPolicy CreateLogStream DeleteLogStream
         DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents""",
+    "apigateway/2015-07-09": """
+        CreateRestApi GetRestApi GetRestApis UpdateRestApi DeleteRestApi ImportRestApi PutRestApi GetExport
+        CreateResource GetResource GetResources UpdateResource DeleteResource PutMethod GetMethod UpdateMethod
+        DeleteMethod PutMethodResponse GetMethodResponse UpdateMethodResponse DeleteMethodResponse PutIntegration
+        GetIntegration UpdateIntegration DeleteIntegration PutIntegrationResponse GetIntegrationResponse
+        UpdateIntegrationResponse DeleteIntegrationResponse CreateModel GetModel GetModels UpdateModel DeleteModel
+        CreateRequestValidator GetRequestValidator GetRequestValidators UpdateRequestValidator DeleteRequestValidator
+        PutGatewayResponse GetGatewayResponse GetGatewayResponses UpdateGatewayResponse DeleteGatewayResponse
+        CreateAuthorizer GetAuthorizer GetAuthorizers UpdateAuthorizer DeleteAuthorizer CreateDeployment GetDeployment
+        GetDeployments UpdateDeployment DeleteDeployment CreateStage GetStage GetStages UpdateStage DeleteStage
+        CreateApiKey GetApiKey GetApiKeys UpdateApiKey DeleteApiKey ImportApiKeys CreateUsagePlan GetUsagePlan
+        GetUsagePlans UpdateUsagePlan DeleteUsagePlan CreateUsagePlanKey GetUsagePlanKey GetUsagePlanKeys
+        DeleteUsagePlanKey GetClientCertificate GetClientCertificates UpdateClientCertificate DeleteClientCertificate
+        CreateDocumentationPart GetDocumentationPart GetDocumentationParts UpdateDocumentationPart
+        DeleteDocumentationPart ImportDocumentationParts CreateDocumentationVersion GetDocumentationVersion
+        GetDocumentationVersions DeleteDocumentationVersion GetTags TagResource UntagResource GetAccount GetVpcLink
+        UpdateVpcLink DeleteVpcLink GetVpcLinks TestInvokeMethod
+        TestInvokeAuthorizer""",
+    "apigatewaymanagementapi/2018-11-29": "PostToConnection GetConnection DeleteConnection",
     "cloudwatch/2010-08-01": "PutMetricData GetMetricData GetMetricStatistics ListMetrics",
+    "cloudformation/2010-05-15": """
+        CreateChangeSet CreateStack DeleteChangeSet DeleteStack DescribeChangeSet DescribeStackEvents DescribeStackResource
+        DescribeStackResources DescribeStacks ExecuteChangeSet GetTemplate GetTemplateSummary ListExports ListStackResources
+        ListStacks UpdateStack ValidateTemplate""",
+    "s3/2006-03-01": """
+        AbortMultipartUpload CompleteMultipartUpload CreateMultipartUpload DeleteObject GetObject HeadBucket HeadObject PutObject
+        UploadPart""",
+    "ssm/2014-11-06": "GetParameter GetParameters GetParametersByPath",
+    "apigatewayv2/2018-11-29": "GetStages",
+    "cloudcontrol/2021-09-30": "GetResource",
 }
+
+# AWS takes these in small letters, too (recorded of CreateConnection): what is served checks them itself.
+LENIENT = {"ConnectionOAuthHttpMethod"}
 
 # SQS's model says no more how the query protocol names things: these are the names of API version 2012-11-05.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/ (each operation's query parameters)
@@ -111,6 +155,13 @@ SQS_MAPS = {
     "MessageSystemAttributeMap": ("Attribute", "Name", "Value"),
     "QueueAttributeMap": ("Attribute", "Name", "Value"),
     "TagMap": ("Tag", "Key", "Value"),
+}
+
+# The order in which the service's own messages list these texts, as recorded; the model has another one.
+ORDERS = {
+    "stepfunctions/2016-11-23": {
+        "ExecutionStatus": ["SUCCEEDED", "TIMED_OUT", "PENDING_REDRIVE", "ABORTED", "FAILED", "RUNNING"],
+    },
 }
 
 
@@ -169,6 +220,11 @@ def table(service: str, served: list[str]) -> str:
         if shape
     ]
     shapes = reached(model["shapes"], names)
+    for name in LENIENT & set(shapes):
+        del shapes[name]["enum"]
+    for name, texts in ORDERS.get(service, {}).items():
+        if name in shapes and set(shapes[name]["enum"]) == set(texts):
+            shapes[name]["enum"] = texts
     if service.startswith("sqs/"):
         named_for_query(shapes)
         for name, one in operations.items():

@@ -237,7 +237,7 @@ PARTS = [
             f"programs of two clients that change their sessions on one connection of {title}, against bare connections",
             "programs",
             100_000,
-            2_000,
+            5_000,
             pytest("dbproxy/test_session_programs.py", "-k", engine),
         )
         for name, title, engine in (("postgresql", "PostgreSQL", "postgresql"), ("mariadb", "MariaDB", "mysql"))

@@ -18,8 +18,8 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-# A test is never judged by its speed; a seed that failed is printed with the way to repeat it. A commit that passed passes again: new
-# examples are looked for by the deep runs.
+# A test is never judged by its speed; a seed that failed is printed with the way to repeat it. A commit that passed passes
+# again: new examples are looked for by the deep runs.
 settings.register_profile("quick", deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("deep", settings.get_profile("quick"), derandomize=False, max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import forebay
+from forebay_bench import machine
 from forebay_bench.harness import Figure, Scenario
 from forebay_bench.stream import part
 
@@ -84,7 +85,76 @@ async def replay(stage: Stage) -> Mapping[str, float]:
     return {"rate": count / stage.meter.seconds}
 
 
+async def latency(stage: Stage) -> Mapping[str, float]:
+    """Put an event 200 times a second; time each put to the start of its handler, and beside it a put that is a commit alone."""
+    waits: list[float] = []
+    commits: list[float] = []
+    interval, count, done = 1 / 200, max(2, stage.share(1_000)), asyncio.Event()
+    app = forebay.App("bench", store=stage.directory / "store")
+    bus, plain = app.bus("orders"), app.bus("plain")
+
+    @app.on_event(bus, pattern={"source": ["shop"]})
+    async def handler(event: Any, context: forebay.Context) -> None:
+        waits.append((time.perf_counter_ns() - event["detail"]["at"]) / 1e6)
+        if len(waits) == (count + 1) // 2:
+            done.set()
+
+    async with app:
+        plain.archive("all")
+        await plain.put({"at": 0}, source="shop", detail_type="Tick")
+        with stage.meter:
+            start = time.perf_counter()
+            for number in range(count):
+                await asyncio.sleep(max(0.0, start + number * interval - time.perf_counter()))
+                began = time.perf_counter_ns()
+                if number % 2:
+                    await plain.put({"at": began}, source="shop", detail_type="Tick")
+                    commits.append((time.perf_counter_ns() - began) / 1e6)
+                else:
+                    await bus.put({"at": began}, source="shop", detail_type="Tick")
+        await done.wait()
+    percentiles = {f"p{share}": machine.percentile(waits, share) for share in (50, 99)}
+    return percentiles | {f"commit_p{share}": machine.percentile(commits, share) for share in (50, 99)}
+
+
+async def discovery(stage: Stage) -> Mapping[str, float]:
+    """Put events of a known shape with discovery off and on, in turns."""
+    count, took = stage.share(100_000), {"off": 0.0, "on": 0.0}
+    app = forebay.App("bench", store=stage.directory / "store")
+    buses = {"off": app.bus("off"), "on": app.bus("on", discovery=True)}
+    turns = 10
+    async with app:
+        await buses["on"].put_many(_events())
+        with stage.meter:
+            for _ in range(turns):
+                for name, bus in buses.items():
+                    start = time.perf_counter()
+                    await _put_all(bus, count // turns)
+                    took[name] += time.perf_counter() - start
+    return {"rate": count / took["on"], "share": took["off"] / took["on"]}
+
+
 SCENARIOS = (
+    Scenario(
+        "bus.latency",
+        latency,
+        (
+            Figure("p50", "put to the start of its handler, at 200/s, median", "ms"),
+            Figure("p99", "put to the start of its handler, at 200/s, 99th percentile", "ms"),
+            Figure("commit_p50", "a put that is one commit and no more, in turns, median", "ms"),
+            Figure("commit_p99", "a put that is one commit and no more, in turns, 99th percentile", "ms"),
+        ),
+        seconds=6,
+    ),
+    Scenario(
+        "bus.discovery",
+        discovery,
+        (
+            Figure("rate", "put_many of 100 events by 16 callers, discovery on", "events/s"),
+            Figure("share", "throughput with discovery on, of that with it off", "times"),
+        ),
+        seconds=8,
+    ),
     Scenario(
         "bus.put",
         put,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import forebay
+from forebay_bench import machine
 from forebay_bench.harness import Figure, Scenario
 
 if TYPE_CHECKING:
@@ -46,7 +48,44 @@ async def start(stage: Stage) -> Mapping[str, float]:
     return {"start": took / count * 1e6}
 
 
+async def lag(stage: Stage) -> Mapping[str, float]:
+    """Let schedules fire, so many in each of some seconds; how late each handler begins."""
+    rate, seconds = stage.share(5_000), 4
+    late: list[float] = []
+    done = asyncio.Event()
+    app = forebay.App("bench", store=stage.directory / "store")
+
+    @app.function()
+    async def handler(event: int, context: forebay.Context) -> None:
+        late.append(time.time() * 1e3 - event)
+        if len(late) == rate * seconds:
+            done.set()
+
+    async with app:
+        first = int(time.time()) + 2 + rate // 500  # until all are declared
+        for second in range(seconds):
+            due = first + second
+            at = datetime.fromtimestamp(due, UTC).strftime("at(%Y-%m-%dT%H:%M:%S)")
+            asked = {"expression": at, "function": "handler", "input": str(due * 1000)}
+            for begin in range(0, rate, TOGETHER):
+                names = (f"s-{second}-{number}" for number in range(begin, min(begin + TOGETHER, rate)))
+                await asyncio.gather(*(app._caller.ask("schedule.put", name=name, **asked) for name in names))  # noqa: SLF001
+        with stage.meter:
+            await asyncio.wait_for(done.wait(), 60)
+    return {f"p{share}": machine.percentile(late, share) for share in (50, 99)}
+
+
 SCENARIOS = (
+    Scenario(
+        "schedule.lag",
+        lag,
+        (
+            Figure("p50", "how late a handler begins, 5,000 schedules due in one second each, median", "ms"),
+            Figure("p99", "how late a handler begins, 5,000 schedules due in one second each, 99th percentile", "ms"),
+        ),
+        warm_up=0,
+        seconds=20,
+    ),
     Scenario(
         "schedule.start",
         start,

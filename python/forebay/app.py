@@ -8,7 +8,7 @@ import os
 import weakref
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, cast
 
 from forebay._app.account_limits import ChangesLimits
 from forebay._app.declarations import Declarations
@@ -32,6 +32,7 @@ from forebay.errors import AppClosed, ForebayError
 from forebay.metrics import Metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -173,7 +174,10 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         metrics_token: str | None = None,
         http_host: str = "127.0.0.1",
         http_port: int = 0,
-        http_tls: bool | None = None,
+        http_tls: tuple[str, str] | Literal[False] | None = None,
+        http_trusted_proxies: Sequence[str] = (),
+        http_access_log: str | None = None,
+        http_access_log_format: str = "common",
         aws_host: str = "127.0.0.1",
         aws_port: int = 0,
         aws_access_log: str | os.PathLike[str] | None = None,
@@ -188,8 +192,13 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
                 reach the host. `/healthz` and `/readyz` answer anybody.
             http_host: where the app's APIs and the URLs of its functions are served.
             http_port: 0: nowhere. The process that owns the store serves them, also one that takes it over.
-            http_tls: False: other machines may reach `http_host` although nothing here is encrypted, since something before it
-                does that. Without it only this machine may.
+            http_tls: the files of a certificate and of its key, PEM, which are read anew when they change. False: other machines
+                may reach `http_host` although nothing here is encrypted, since something before it does that. None: only this
+                machine may.
+            http_trusted_proxies: addresses, and networks such as "10.0.0.0/8", that are believed what `X-Forwarded-For`,
+                `-Proto` and `-Port` say.
+            http_access_log: a file to which a line is added for each request of an HTTP API or a URL; "-": standard output.
+            http_access_log_format: "common", "json", or a template such as "$context.requestId $context.status".
             aws_host: where AWS's wire API is served. A host that other machines reach needs an access key, which
                 `forebay aws keys create` makes.
             aws_port: 0: nowhere. AWS's SDKs and command line use it as their endpoint: `endpoint_url="http://127.0.0.1:4566"`.
@@ -215,7 +224,14 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
                 '`if __name__ == "__main__":`'
             )
         metrics = MetricsAddress(host=metrics_host, port=metrics_port, token=metrics_token)
-        http = HttpAddress(host=http_host, port=http_port, tls=http_tls)
+        http = HttpAddress(
+            host=http_host,
+            port=http_port,
+            tls=http_tls,
+            trusted_proxies=tuple(http_trusted_proxies),
+            access_log=http_access_log,
+            access_log_format=http_access_log_format,
+        )
         access_log = None if aws_access_log is None else os.fspath(aws_access_log)
         wire = WireAddress(host=aws_host, port=aws_port, access_log=access_log)
         self._guard_forks()

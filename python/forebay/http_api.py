@@ -10,6 +10,7 @@ from forebay._model.gateway import (
     TIMEOUT_SECONDS_MAX,
     TOKEN_SOURCE,
     HttpApiSettings,
+    IamSettings,
     JwtSettings,
     RouteSettings,
     StageSettings,
@@ -223,6 +224,23 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
             identity_source=identity_source,
         )
         return self._add_authorizer(settings)
+
+    def iam_authorizer(self, name: str = "AWS_IAM") -> str:
+        """Declare an authoriser that lets callers in by the signature of their request; give its name.
+
+        A request is signed (Signature Version 4, service `execute-api`) with an access key that `forebay aws keys` has made.
+        Without keys nobody is let in. A key that may only read gets GET, HEAD and OPTIONS.
+
+        Args:
+            name: for `route(authorizer=…)`.
+
+        Raises:
+            ResourceConflict: an authoriser of that name is declared already.
+
+        Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-access-control-iam.html
+
+        """
+        return self._add_authorizer(IamSettings(name=name))
 
     # --- the whole
 

@@ -47,6 +47,8 @@ class RestApi:
         self.name = name
         self.stage = stage
         """The stage to which the methods of handlers are brought when the app starts."""
+        self.user_pools: dict[str, str] = {}
+        """The issuers that stand for user pools, by the pools' ids."""
         self._description = description
         self._caller = caller
         self._app = app
@@ -65,6 +67,7 @@ class RestApi:
         *,
         authorization_type: str = "NONE",
         authorizer_id: str | None = None,
+        authorization_scopes: Sequence[str] = (),
         api_key_required: bool = False,
         request_parameters: Mapping[str, bool] | None = None,
         timeout_ms: int = 29_000,
@@ -76,8 +79,10 @@ class RestApi:
         Args:
             verb: "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" or "ANY".
             path: "/", "/pets/{id}"; a greedy variable, as in "/files/{proxy+}", is the last one.
-            authorization_type: "NONE" or "CUSTOM".
-            authorizer_id: the authoriser of "CUSTOM": the `id` that `call("CreateAuthorizer", …)` gives.
+            authorization_type: "NONE", "CUSTOM" (a function says who is let in), "AWS_IAM" (a request is signed with an access
+                key that `forebay aws keys` has made) or "COGNITO_USER_POOLS" (a token of a user pool).
+            authorizer_id: the authoriser of "CUSTOM" and "COGNITO_USER_POOLS": the `id` that `call("CreateAuthorizer", …)` gives.
+            authorization_scopes: of "COGNITO_USER_POOLS": an access token has one of these; without any, it is an identity token.
             api_key_required: whether a request needs the API key of a usage plan.
             request_parameters: names such as "method.request.querystring.page", and whether a request must have them.
             timeout_ms: how long an answer may take, 50 to 29,000 ms.
@@ -101,6 +106,7 @@ class RestApi:
             self._methods[key] = {
                 "authorizationType": authorization_type,
                 "authorizerId": authorizer_id,
+                "authorizationScopes": list(authorization_scopes),
                 "apiKeyRequired": api_key_required,
                 "requestParameters": dict(request_parameters or {}),
                 "integration": {
@@ -341,6 +347,7 @@ def _is_as_declared(known: Mapping[str, Any], declared: Mapping[str, Any]) -> bo
     return bool(
         known["authorizationType"] == declared["authorizationType"]
         and known.get("authorizerId") == declared["authorizerId"]
+        and known.get("authorizationScopes", []) == declared["authorizationScopes"]
         and known["apiKeyRequired"] == declared["apiKeyRequired"]
         and known.get("requestParameters", {}) == declared["requestParameters"]
         and integration.get("type") == wanted["type"]

@@ -228,6 +228,32 @@ async def test_buses_schedules_archives_and_schemas_of_a_store_go_on(tmp_path):
         assert bodies == ['{"id":1}', '{"id":1}', '{"id":2,"note":"x"}', '{"tick":1}']
 
 
+async def test_notes_schedules_of_rules_groups_and_connections_of_a_store_go_on(tmp_path):
+    """The golden file is what app "shop" left when it was killed, when these rows were new."""
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(GOLDEN / "app-v4-resources.db", data / "forebay.db")
+    clock = VirtualClock(start=1_796_200_010)
+    app = App("shop", store=data, clock=clock)
+    inbox = app.queue("inbox")
+    async with app:
+        ask = app._caller.ask
+        bus = await ask("bus.describe", name="orders")
+        assert bus["notes"] == {"tag:team": "a", "policy": '{"Statement":[]}'}
+        rule = await ask("rule.describe", bus="default", name="every")
+        assert (rule["schedule_expression"], rule["pattern"], rule["notes"]) == ("rate(5 minutes)", "", {"tag:x": "y"})
+        assert [one["notes"] for one in await ask("schedule_group.list")] == [{}, {"tag:a": "b"}]
+        connection = await ask("http_connection.describe", name="crm")
+        assert (connection["kind"], connection["state"], connection["description"]) == ("BASIC", "DEAUTHORIZED", "d")
+        assert connection["shown"] == {"BasicAuthParameters": {"Username": "u"}}
+        destination = await ask("api_destination.describe", name="crm")
+        assert (destination["method"], destination["invocations_per_second"]) == ("PUT", 7)
+        assert (destination["connection_arn"], destination["is_active"]) == (connection["arn"], False)
+        await clock.advance(600)
+        bodies = sorted(message.body for message in await inbox.receive(maximum=10))
+        assert bodies == ['"aws.events"', '"aws.events"', "tick"]
+
+
 async def test_executions_activities_and_express_starts_of_a_store_go_on(tmp_path):
     """The golden file is what app "shop" left when it was killed, before workflows had versions and integrations.
 

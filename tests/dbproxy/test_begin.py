@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -56,7 +58,8 @@ def test_the_answer_to_begin_is_left_out_wherever_it_is_cut(name):
             guard.connection_made(driver)
             guard.data_received(message(b"Z", b"I"))
             driver.seen = b""
-            guard.begin()
+            owed = []
+            guard.begin(partial(owed.append, True))
             driver.outlet.write(b"question")
             for piece in (sent[:cut], sent[cut:second], sent[second:]):
                 if piece:
@@ -67,7 +70,8 @@ def test_the_answer_to_begin_is_left_out_wherever_it_is_cut(name):
             assert driver.sent == BEGIN + b"question"
             driver.outlet.write(b"more")
             assert driver.sent == BEGIN + b"questionmore"
-            assert not guard.owes_begin()
+            guard.take_back()
+            assert not owed
 
 
 def test_a_begin_whose_question_is_not_sent_is_not_sent_either():
@@ -75,8 +79,10 @@ def test_a_begin_whose_question_is_not_sent_is_not_sent_either():
     guard = StepGuard(driver)
     guard.connection_made(driver)
     guard.data_received(message(b"Z", b"I"))
-    guard.begin()
-    assert guard.owes_begin()
+    owed = []
+    guard.begin(partial(owed.append, True))
+    guard.take_back()
+    assert owed
     driver.outlet.write(b"question")
     assert driver.sent == b"question"
     guard.data_received(ANSWER)
@@ -199,3 +205,21 @@ async def test_a_statement_of_the_session_s_own_transaction_mode_begins_with_it(
         async with engine.connect() as connection:
             await connection.execute(mode)
             assert await connection.scalar(sa.text("SHOW transaction_isolation")) == "serializable"
+
+
+async def test_a_begin_that_was_not_sent_goes_with_nobody_else_s_statement(engine):
+    async with engine.connect() as connection:
+        with pytest.raises(sa.exc.DBAPIError):
+            await connection.execute(INSERT, {"a": "no number"})
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(INSERT, {"a": 1})
+    async with engine.connect() as connection:
+        assert await connection.scalar(COUNT) == 1
+
+
+async def test_statements_that_are_asked_at_once_on_one_connection_run_in_turn(engine):
+    async with engine.connect() as connection:
+        await connection.execute(INSERT, {"a": 1})
+        counts = await asyncio.gather(*(connection.scalar(COUNT) for _ in range(5)))
+    assert counts == [1] * 5

@@ -322,12 +322,17 @@ async def test_a_commit_whose_answer_is_lost_is_unknown(own_server, proxies):
             assert committing.exception() is None
 
 
-async def test_a_lost_connection_is_replaced(own_server, proxies):
+@pytest.mark.parametrize("seconds", [0, 0.1], ids=["at once", "noticed"])
+async def test_a_lost_connection_is_replaced(own_server, proxies, seconds):
     proxy = proxies(own_server, maximum_connections=1)
     engine = create_async_engine(proxy)
+    for _ in range(2):  # from now on it is prepared
+        async with engine.connect() as connection:
+            await connection.execute(sa.text("SELECT 1"))
     async with engine.connect() as connection:
         await connection.execute(sa.text("SELECT 1"))
         own_server.kill()
+        await asyncio.sleep(seconds)
         with pytest.raises(sa.exc.DBAPIError) as caught:
             await connection.execute(sa.text("SELECT 1"))
         assert caught.value.connection_invalidated

@@ -3,19 +3,25 @@
 import asyncio
 import base64
 import json
+import shutil
 import socket
 import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 import forebay
 from forebay.errors import InvalidParameterValue, ResourceConflict
+from forebay.integrations import ClientCredentials
+from forebay.testing import VirtualClock
 
 PATTERN = {"source": ["shop"]}
 SECRET = "s3cr3t-value"  # noqa: S105 - no real one
+CREDENTIALS = ClientCredentials("https://example.com/token", "id", "word")
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 class Endpoint:
@@ -54,9 +60,10 @@ def served():
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", "2")
+            answer = json.dumps({"access_token": f"token-{len(endpoint.requests)}"}).encode()
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(b"ok")
+            self.wfile.write(answer)
 
         do_POST = do_PUT = answer  # noqa: N815 - the server's names
 
@@ -228,6 +235,11 @@ def unused_port():
         ({"invocation_endpoint": "https://example.com/a b"}, "allowed is a URL"),
         ({"invocation_endpoint": "http://example.com", "basic": ("u", "p")}, "must be https"),
         ({"basic": ("u", "p"), "api_key": ("k", "v")}, "one way of authorization"),
+        ({"basic": ("u", "p"), "oauth": CREDENTIALS}, "one way of authorization"),
+        ({"oauth": ("u", "p")}, "allowed is forebay.integrations.ClientCredentials"),
+        ({"oauth": ClientCredentials("http://example.com/token", "id", "word")}, "its endpoint is an https URL"),
+        ({"oauth": ClientCredentials("https://example.com", "id", "word", method="DELETE")}, "allowed are"),
+        ({"invocation_endpoint": "http://example.com", "oauth": CREDENTIALS}, "must be https"),
         ({"api_key": ("host", "v")}, "forebay says this header itself"),
         ({"header_parameters": {"X-A": "a\nb"}}, "printable ASCII"),
         ({"http_method": "TRACE"}, "allowed are"),
@@ -255,3 +267,60 @@ def test_a_rule_gives_a_value_for_each_wildcard(tmp_path):
         app.schedule("rate(1 minute)", name="s", target=crm)
     with pytest.raises(ResourceConflict, match="declared already"):
         app.api_destination("crm", "https://example.com/other")
+
+
+async def test_a_token_is_fetched_once_and_again_when_it_is_refused(tmp_path, endpoint, caplog):
+    with served() as tokens:
+        oauth = ClientCredentials(f"{tokens.url}/token?tenant=a", "id", SECRET, body={"scope": "write"})
+        app = shop(tmp_path, endpoint.url, oauth=oauth)
+        async with app:
+            await put(app, n=1)
+            await endpoint.wait_for(1)
+            await put(app, n=2)
+            await endpoint.wait_for(2)
+            endpoint.answers.append((401, {}, 0))
+            await put(app, n=3)
+            await endpoint.wait_for(4)
+        [(_, path, _, form), _] = tokens.requests
+        assert path == "/token?tenant=a"
+        assert form == f"grant_type=client_credentials&client_id=id&scope=write&client_secret={SECRET}"
+    given = [headers["Authorization"] for _, _, headers, _ in endpoint.requests]
+    assert given == ["Bearer token-1", "Bearer token-1", "Bearer token-1", "Bearer token-2"]
+    assert not [
+        file for file in (tmp_path / "store").iterdir() if file.is_file() and SECRET.encode() in file.read_bytes()
+    ]
+    assert SECRET not in caplog.text + repr(oauth)
+
+
+async def test_an_event_waits_for_an_endpoint_that_gives_no_token(tmp_path, endpoint):
+    with served() as tokens:
+        tokens.answers.append((503, {}, 0))
+        app = shop(tmp_path, endpoint.url, oauth=ClientCredentials(f"{tokens.url}/token", "id", SECRET))
+        async with app:
+            await put(app, n=1)
+            await endpoint.wait_for(1)
+        assert len(tokens.requests) == 2
+
+
+async def test_rules_with_http_parameters_and_what_they_left_undelivered_go_on(tmp_path, endpoint):
+    """The golden file is what app "shop" left when it was killed, before rules had schedules and notes.
+
+    An event waited for an API destination, with its path and its header; another target's failure was listed.
+    """
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(GOLDEN / "app-v4-rules.db", data / "forebay.db")
+    clock = VirtualClock(start=1_796_100_010)
+    app = forebay.App("shop", store=data, clock=clock)
+    app.api_destination("crm", f"{endpoint.url}/orders/*", invocation_rate_limit=None)
+    async with app:
+        rule = await app._caller.ask("rule.describe", bus="orders", name="to-crm")
+        [target] = rule["targets"]
+        assert (target["maximum_retry_attempts"], target["maximum_event_age_ms"]) == (3, 3_600_000)
+        assert (target["dead_letter_queue"], rule["notes"], "schedule_expression" in rule) == ("dead", {}, False)
+        [failure] = (await app._caller.ask("failed.list", function="orders/as-text", limit=10))["failures"]
+        assert (failure["undelivered_to"], failure["delivery_attempts"]) == ("bus:other", 1)
+        await clock.advance(1)
+        [(method, path, headers, body)] = await endpoint.wait_for(1)
+        assert (method, path, headers["X-From"]) == ("POST", "/orders/1", "shop")
+        assert json.loads(body)["detail"] == {"id": 1}

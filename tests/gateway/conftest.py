@@ -38,9 +38,9 @@ async def clients(no_task_is_left):
     """Start apps with their APIs on free ports; give the client of each."""
     started = []
 
-    async def start(app):
+    async def start(app, **options):
         port = free_port()
-        await app.start(http_port=port)
+        await app.start(http_port=port, **options)
         started.append(app)
         return Client(port)
 

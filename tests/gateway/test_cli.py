@@ -34,3 +34,33 @@ async def test_apis_and_routes_are_listed_while_the_app_runs(tmp_path, no_task_i
         assert status == 1 and "there is no API 'other'" in output.replace('"', "'")
     status, output = await forebay("list", *store)
     assert status == 1 and "no app runs" in output
+
+
+async def test_a_route_is_tried(tmp_path, clients):
+    app = App("shop", store=tmp_path / "data")
+    api, rest = app.http_api("shop"), app.rest_api("pets", stage="prod")
+
+    @api.route("POST", "/orders/{id}")
+    async def order(event, context):
+        return {"statusCode": 201, "body": f"{event['pathParameters']['id']} {event['body']} {event['headers']['x-a']}"}
+
+    @rest.method("GET", "/pets/{id}", api_key_required=True)
+    async def pet(event, context):
+        return {"statusCode": 200, "body": event["pathParameters"]["id"]}
+
+    client = await clients(app)
+    where = ("--store", tmp_path / "data", "--url", f"http://127.0.0.1:{client.port}")
+    status, output = await forebay("test", "shop", "POST /orders/7", "--data", "two", "-H", "x-a: b", *where)
+    assert status == 0 and output.startswith("201\n") and output.endswith("7 two b\n")
+    status, output = await forebay("test", "pets", "GET /pets/7?a=1", *where)
+    assert status == 0 and output.startswith("200\n") and "Method completed with status: 200" in output
+    [told] = [json.loads((await forebay("test", "pets", "GET /pets/8", *where, "--output", "json"))[1])]
+    assert (told["status"], told["body"]) == (200, "8")
+    for words, part in [
+        (("pets", "GET /cats"), "no resource has the path '/cats'"),
+        (("cats", "GET /"), "there is no REST API 'cats'"),
+        (("shop", "orders"), "a request is a method and a path"),
+        (("shop", "GET /", "--url", "http://127.0.0.1:9"), "start the app with --http-port"),
+    ]:
+        status, output = await forebay("test", *words, *(where[:2] if "--url" in words else where))
+        assert status != 0 and part in output, output

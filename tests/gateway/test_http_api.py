@@ -399,36 +399,3 @@ async def test_requests_under_way_are_answered_when_the_app_stops(app, api, serv
     assert (answer.status, answer.body) == (200, b"whole")
     with pytest.raises(OSError, match="Connect call failed"):
         await client.ask("GET", "/")
-
-
-SMUGGLING = {
-    "two hosts": b"GET /a HTTP/1.1\r\nhost: localhost\r\nhost: other\r\n\r\n",
-    "no host": b"GET /a HTTP/1.1\r\nx: y\r\n\r\n",
-    "another absolute host": b"GET http://other.example.com/a HTTP/1.1\r\nhost: localhost\r\n\r\n",
-    "two lengths": b"POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
-    "a signed length": b"POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: +1\r\n\r\na",
-    "a length that is no number": b"POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0x1\r\n\r\na",
-    "another encoding": b"POST /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n",
-    "an encoding in front": b"POST /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "chunked twice": b"POST /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-    "a name with a blank": b"GET /a HTTP/1.1\r\nhost: localhost\r\nx : y\r\n\r\n",
-    "a folded line": b"GET /a HTTP/1.1\r\nhost: localhost\r\nx: y\r\n z\r\n\r\n",
-    "a control character": b"GET /a HTTP/1.1\r\nhost: localhost\r\nx: \x01\r\n\r\n",
-    "nul": b"GET /a HTTP/1.1\r\nhost: localhost\r\nx: a\x00b\r\n\r\n",
-    "no HTTP": b"hello\r\n\r\n",
-    "a user in the host": b"GET http://a@localhost/a HTTP/1.1\r\nhost: a@localhost\r\n\r\n",
-}
-
-
-@pytest.mark.parametrize("data", SMUGGLING.values(), ids=SMUGGLING.keys())
-async def test_what_two_readers_could_read_differently_is_refused_and_runs_nothing(api, serve, data):
-    runs = []
-
-    @api.route("ANY", "/{proxy+}")
-    async def handler(event, context):
-        runs.append(event)
-
-    client = await serve()
-    got = await client.raw(data + b"GET /smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n")
-    assert got.startswith(b"HTTP/1.1 400 "), got
-    assert got.count(b"HTTP/1.1 ") == 1 and runs == []

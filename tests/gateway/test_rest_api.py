@@ -224,6 +224,8 @@ async def test_nobody_is_let_in_where_nobody_can_be_verified(rest, serve):
 
     client = await serve()
     answer = await client.ask("GET", "/_apis/legacy/dev/pets", {"authorization": "AWS4-HMAC-SHA256 Credential=x"})
+    assert (answer.status, answer["x-amzn-errortype"]) == (403, "InvalidSignatureException")
+    answer = await client.ask("GET", "/_apis/legacy/dev/pets")
     assert (answer.status, answer.json()["message"]) == (403, "Missing Authentication Token")
 
 

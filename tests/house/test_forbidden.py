@@ -42,8 +42,12 @@ HOSTS = {
     "opentelemetry.io",
     "prometheus.io",
     "monitoring.amazonaws.com",
+    "cognito-idp.",  # of a region: who issues the tokens of a user pool, unless the app names another
     "apigateway.amazonaws.com",  # where models refer to each other: nothing is fetched
     "queue.amazonaws.com",  # the names of XML namespaces: nothing is fetched
+    "cloudformation.amazonaws.com",
+    "s3.amazonaws.com",
+    "s3.us-east-1.amazonaws.com",  # where `sam` says that a template is: it is read from the store
     "sns.amazonaws.com",
     "sts.amazonaws.com",
     "rustup.rs",

@@ -16,7 +16,7 @@ from forebay.errors import ResourceNotFound, StoreNewerFormat
 
 pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "stacks-v1.db"
+GOLDEN = Path(__file__).parents[1] / "golden"
 QUEUES = """
 Parameters:
   Seconds: {Type: Number, Default: 30}
@@ -290,9 +290,10 @@ def test_a_backup_has_the_stacks_and_their_code(tmp_path):
         assert code.read_text() == "def handler(event, context): pass\n"
 
 
-def test_the_file_of_the_first_format_is_read(tmp_path):
-    """The golden file is what a stack "shop" of two queues and an export left, with a secret."""
-    shutil.copyfile(GOLDEN, tmp_path / "stacks.db")
+@pytest.mark.parametrize(("version", "tags"), [(1, {}), (2, {"team": "shop"})])
+def test_the_file_of_an_earlier_format_is_read(tmp_path, version, tags):
+    """The golden files are what a stack "shop" of two queues and an export left, with a secret; since format 2 it has a tag."""
+    shutil.copyfile(GOLDEN / f"stacks-v{version}.db", tmp_path / "stacks.db")
     kept = StackStore(tmp_path)
     try:
         stack = kept.stack("shop")
@@ -301,6 +302,7 @@ def test_the_file_of_the_first_format_is_read(tmp_path):
             "us-east-1",
             {"Word": "swordfish"},
         )
+        assert stack.tags == tags
         assert list(kept.resources("shop")) == ["Failed", "Orders"]
         assert [(one.key, one.export) for one in stack.outputs] == [("Orders", "orders")]
         assert len(kept.events(stack.id)) == 6

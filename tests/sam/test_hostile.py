@@ -4,6 +4,7 @@ import copy
 import random
 
 import pytest
+from test_rest_apis import WRITTEN_OUT
 from test_types import TEMPLATE
 
 from forebay._sam import expansion, parameters, plan, template
@@ -60,15 +61,15 @@ def damaged(body, chance):
     return changed
 
 
-@pytest.fixture(scope="module")
-def expanded(tmp_path_factory):
+@pytest.fixture(scope="module", params=[TEMPLATE, WRITTEN_OUT], ids=["every type", "a REST API"])
+def expanded(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     for name in ("src", "layer"):
         (folder / name).mkdir()
         (folder / name / "app.py").write_text("x = 1\n")
     from forebay._stacks.artifacts import Artifacts
 
-    body = package(template.read(TEMPLATE.encode()).body, folder, Artifacts(folder / "store"))
+    body = package(template.read(request.param.encode()).body, folder, Artifacts(folder / "store"))
     return expansion.expand(body, {})
 
 
@@ -78,7 +79,8 @@ def test_a_damaged_template_is_refused_or_planned(expanded):
     for seed in range(600):
         body = damaged(expanded, random.Random(seed))
         try:
-            read = parameters.read(body.get("Parameters"), {})
+            given = {"Secret": "x" * 30} if "Secret" in (body.get("Parameters") or {}) else {}
+            read = parameters.read(body.get("Parameters"), given)
             found = plan.evaluate("s", "arn:s", body, parameters=read, before={}, world=world(), types=KINDS)
             check_assembly(found.resources)
             outcomes["planned"] += 1

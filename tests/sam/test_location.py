@@ -35,6 +35,39 @@ def test_a_directory_becomes_a_project(tmp_path):
     assert there == {"README.md": "# shop by python3.11\n", "src/app.py": "big\n", "plain.txt": "{{ not ours }}"}
 
 
+def test_lists_are_written_out_as_in_the_templates_of_sam(tmp_path):
+    """`sam init`'s own hello-world lists its architectures so, and was refused."""
+    text = (
+        "Runtime: {{ cookiecutter.runtime }}\n"
+        "      Architectures:\n"
+        "      {%- for arch in cookiecutter.architectures.value %}\n"
+        "        - {{arch}}\n"
+        "      {%- endfor %}\n"
+        "      Events: {}\n"
+    )
+    values = {"project_name": "x", "runtime": "python3.11", "architectures": {"value": ["x86_64", "arm64"]}}
+    (tmp_path / "in").mkdir()
+    folder = location.write(source(tmp_path / "in", {"template.yaml": text}, values), "shop", tmp_path / "out")
+    assert (folder / "template.yaml").read_text() == (
+        "Runtime: python3.11\n      Architectures:\n        - x86_64\n        - arm64\n      Events: {}\n"
+    )
+
+
+def test_a_list_that_repeats_itself_does_not_grow_without_end(tmp_path):
+    text = "{% for a in cookiecutter.many %}{% for b in cookiecutter.many %}" + "x" * 200 + "{% endfor %}{% endfor %}"
+    (tmp_path / "in").mkdir()
+    with pytest.raises(TemplateRefused, match="filled in it has more than"):
+        location.write(source(tmp_path / "in", {"a.txt": text}, {"many": ["y"] * 5000}), "shop", tmp_path / "out")
+
+
+def test_nothing_is_written_of_a_template_that_is_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    files = {"a.txt": "fine", "b.txt": "{% for x in y %}{% endfor %}"}
+    with pytest.raises(TemplateRefused):
+        location.write(source(tmp_path / "in", files, VALUES), "shop", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_zip_file_does_too(tmp_path):
     (tmp_path / "in").mkdir()
     whole = source(tmp_path / "in", FILES, {**VALUES, "size": "other"})

@@ -82,8 +82,6 @@ def test_rules_are_listed_page_by_page_and_patterns_are_tested(events):
     assert events.test_event_pattern(EventPattern='{"detail": {"a": [2]}}', Event=text)["Result"] is False
     with pytest.raises(events.exceptions.InvalidEventPatternException):
         events.put_rule(Name="bad", EventPattern='{"source": "x"}')
-    with pytest.raises(ClientError, match="ScheduleExpression"):
-        events.put_rule(Name="timed", ScheduleExpression="rate(1 minute)")
 
 
 def test_an_archive_is_replayed(events, inbox):

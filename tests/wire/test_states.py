@@ -4,7 +4,6 @@ import json
 import time
 
 import pytest
-from botocore.exceptions import ClientError
 
 PASS = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}})
 WAIT = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}})
@@ -13,7 +12,7 @@ ROLE = "arn:aws:iam::123456789012:role/r"
 
 @pytest.fixture
 def states(wire):
-    return wire.client("stepfunctions")
+    return wire.client("stepfunctions", inject_host_prefix=False)
 
 
 def ended(states, execution):
@@ -65,5 +64,120 @@ def test_errors_are_those_of_aws(states):
         states.send_task_success(taskToken="none", output="{}")
     found = states.validate_state_machine_definition(definition='{"StartAt": "A", "States": {}}')
     assert found["result"] == "FAIL" and found["diagnostics"]
-    with pytest.raises(ClientError, match="loggingConfiguration"):
+    with pytest.raises(states.exceptions.InvalidLoggingConfiguration, match="exactly one Log Destination"):
         states.create_state_machine(name="l", definition=PASS, roleArn=ROLE, loggingConfiguration={"level": "ALL"})
+    with pytest.raises(states.exceptions.InvalidEncryptionConfiguration):
+        key = {"type": "CUSTOMER_MANAGED_KMS_KEY", "kmsKeyId": "k"}
+        states.create_state_machine(name="l", definition=PASS, roleArn=ROLE, encryptionConfiguration=key)
+
+
+def test_a_version_and_an_alias_start_what_they_lead_to(states):
+    made = states.create_state_machine(
+        name="copy", definition=PASS, roleArn=ROLE, publish=True, versionDescription="first"
+    )
+    machine, first = made["stateMachineArn"], made["stateMachineVersionArn"]
+    states.update_state_machine(stateMachineArn=machine, definition=WAIT)
+    described = states.describe_state_machine(stateMachineArn=first)
+    assert (described["definition"], described["description"]) == (PASS, "first")
+    route = [{"stateMachineVersionArn": first, "weight": 100}]
+    alias = states.create_state_machine_alias(name="live", routingConfiguration=route)["stateMachineAliasArn"]
+    execution = states.start_execution(stateMachineArn=alias)["executionArn"]
+    ran = ended(states, execution)
+    assert (ran["stateMachineVersionArn"], ran["stateMachineAliasArn"]) == (first, alias)
+    assert states.describe_state_machine_for_execution(executionArn=execution)["definition"] == PASS
+    other = states.start_execution(stateMachineArn=machine)["executionArn"]
+    listed = [states.list_executions(stateMachineArn=one)["executions"] for one in (machine, first, alias)]
+    assert [[one["executionArn"] for one in page] for page in listed] == [[other, execution], [execution], [execution]]
+    states.delete_state_machine(stateMachineArn=machine)
+    with pytest.raises(states.exceptions.StateMachineDoesNotExist):
+        states.list_executions(stateMachineArn=machine)
+
+
+def test_a_worker_asks_for_tasks_of_an_activity(states):
+    activity = states.create_activity(name="paint", tags=[{"key": "team", "value": "a"}])["activityArn"]
+    states.tag_resource(resourceArn=activity, tags=[{"key": "team", "value": "b"}, {"key": "since", "value": "1"}])
+    states.untag_resource(resourceArn=activity, tagKeys=["since"])
+    assert states.list_tags_for_resource(resourceArn=activity)["tags"] == [{"key": "team", "value": "b"}]
+    definition = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": activity, "End": True}}})
+    machine = states.create_state_machine(name="house", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=machine, input='{"wall": 1}')["executionArn"]
+    task = states.get_activity_task(activityArn=activity, workerName="bob")
+    assert json.loads(task["input"]) == {"wall": 1}
+    states.send_task_failure(taskToken=task["taskToken"], error="Wet", cause="rain")
+    failed = ended(states, execution)
+    assert (failed["error"], failed["redriveStatus"]) == ("Wet", "REDRIVABLE")
+    states.redrive_execution(executionArn=execution)
+    task = states.get_activity_task(activityArn=activity)
+    states.send_task_success(taskToken=task["taskToken"], output='"dry"')
+    assert (ended(states, execution)["output"], ended(states, execution)["redriveCount"]) == ('"dry"', 1)
+    assert [one["name"] for one in states.list_activities()["activities"]] == ["paint"]
+
+
+def test_what_happens_is_logged_to_a_group(wire, states):
+    logs = wire.client("logs")
+    logs.create_log_group(logGroupName="flows")
+    [group] = logs.describe_log_groups()["logGroups"]
+    destination = [{"cloudWatchLogsLogGroup": {"logGroupArn": group["arn"]}}]
+    for kind in ("STANDARD", "EXPRESS"):
+        logging = {"level": "ALL", "includeExecutionData": kind == "EXPRESS", "destinations": destination}
+        made = states.create_state_machine(
+            name=kind.lower(), definition=PASS, roleArn=ROLE, type=kind, loggingConfiguration=logging
+        )
+        assert states.describe_state_machine(stateMachineArn=made["stateMachineArn"])["loggingConfiguration"] == logging
+        states.start_execution(stateMachineArn=made["stateMachineArn"], input='{"a": 1}')
+    ends = time.monotonic() + 20
+    while len(told := logs.filter_log_events(logGroupName="flows")["events"]) < 8:
+        assert time.monotonic() < ends, told
+        time.sleep(0.02)
+    streams = [one["logStreamName"] for one in logs.describe_log_streams(logGroupName="flows")["logStreams"]]
+    assert sorted(streams) == ["states/express", "states/standard"]
+    events = {name: [] for name in streams}
+    for one in told:
+        events[one["logStreamName"]].append(json.loads(one["message"]))
+    kinds = ["ExecutionStarted", "PassStateEntered", "PassStateExited", "ExecutionSucceeded"]
+    assert [event["type"] for event in events["states/express"]] == kinds
+    assert [event["type"] for event in events["states/standard"]] == kinds
+    assert events["states/express"][0]["details"]["input"] == '{"a": 1}'
+    assert "input" not in events["states/standard"][0]["details"]
+
+
+def test_a_state_is_tested_with_a_mock_and_with_its_call(wire, states):
+    queue = wire.client("sqs").create_queue(QueueName="out")["QueueUrl"]
+    parameters = {"QueueUrl": queue, "MessageBody.$": "$.text"}
+    state = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "Parameters": parameters, "End": True}
+    told = states.test_state(definition=json.dumps(state), roleArn=ROLE, input='{"text": "hello"}')
+    assert told["status"] == "SUCCEEDED" and "MessageId" in told["output"]
+    [message] = wire.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+    assert message["Body"] == "hello"
+    mock = {"errorOutput": {"error": "Sqs.Gone", "cause": "it is"}}
+    told = states.test_state(definition=json.dumps(state), roleArn=ROLE, input='{"text": "hello"}', mock=mock)
+    assert (told["status"], told["error"]) == ("FAILED", "Sqs.Gone")
+    passing = json.dumps({"Type": "Pass", "Parameters": {"b.$": "$.a"}, "Next": "Later"})
+    told = states.test_state(definition=passing, roleArn=ROLE, input='{"a": 1}', inspectionLevel="DEBUG")
+    assert (told["nextState"], json.loads(told["inspectionData"]["afterParameters"])) == ("Later", {"b": 1})
+
+
+def test_a_run_of_a_distributed_map_is_described(states):
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **json.loads(PASS)}
+    each = {"Type": "Map", "ItemProcessor": processor, "MaxConcurrency": 2, "End": True}
+    definition = json.dumps({"StartAt": "Each", "States": {"Each": each}})
+    machine = states.create_state_machine(name="each", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=machine, input="[1, 2, 3]")["executionArn"]
+    assert ended(states, execution)["output"] == "[1,2,3]"
+    [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
+    told = states.describe_map_run(mapRunArn=run["mapRunArn"])
+    assert (told["status"], told["executionArn"], told["maxConcurrency"]) == ("SUCCEEDED", execution, 2)
+    assert (told["itemCounts"]["succeeded"], told["executionCounts"]["total"]) == (3, 3)
+    with pytest.raises(states.exceptions.ResourceNotFound):
+        states.describe_map_run(mapRunArn=run["mapRunArn"] + "0")
+
+
+def test_an_express_execution_is_waited_for(states):
+    machine = states.create_state_machine(name="fast", definition=PASS, roleArn=ROLE, type="EXPRESS")["stateMachineArn"]
+    told = states.start_sync_execution(stateMachineArn=machine, input='{"a": 1}', name="one")
+    assert (told["status"], json.loads(told["output"]), told["name"]) == ("SUCCEEDED", {"a": 1}, "one")
+    assert told["billingDetails"]["billedMemoryUsedInMB"] == 64
+    with pytest.raises(states.exceptions.StateMachineTypeNotSupported):
+        states.list_executions(stateMachineArn=machine)
+    with pytest.raises(states.exceptions.InvalidArn, match="Resource type not valid in this context: express"):
+        states.describe_execution(executionArn=told["executionArn"])

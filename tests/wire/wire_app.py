@@ -40,12 +40,12 @@ class Served:
         """Ask the engine, as commands do."""
         return asyncio.run_coroutine_threadsafe(self.app._caller.ask(verb, **fields), self.loop).result(20)
 
-    def client(self, service, *, key="forebay", secret="forebay", region=REGION, **options):
+    def client(self, service, *, key="forebay", secret="forebay", region=REGION, path="", **options):
         """Make a client of a service; the fixture closes it."""
         config = Config(retries={"total_max_attempts": 1}, read_timeout=30, **options)
         made = boto3.session.Session().client(
             service,
-            endpoint_url=self.url,
+            endpoint_url=self.url + path,
             region_name=region,
             aws_access_key_id=key,
             aws_secret_access_key=secret,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from forebay._model import checks
 from forebay._model.gateway import Cors, HttpApiSettings, WebSocketApiSettings, texts
@@ -11,7 +12,7 @@ from forebay._model.gateway import Cors, HttpApiSettings, WebSocketApiSettings, 
 REST_API_NAME_MAX = 1_024
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from forebay._app.declarations import Declarations
     from forebay.http_api import HttpApi
@@ -50,7 +51,14 @@ class DeclaresApis:
         given = texts("hosts", list(hosts) if not isinstance(hosts, str) else hosts)
         return self._declared.http_api(HttpApiSettings(name=name, cors=cors, hosts=given), self._declare_soon)
 
-    def rest_api(self, name: str, *, stage: str | None = None, description: str | None = None) -> RestApi:
+    def rest_api(
+        self,
+        name: str,
+        *,
+        stage: str | None = None,
+        description: str | None = None,
+        user_pools: Mapping[str, str] | None = None,
+    ) -> RestApi:
         """Give the REST API of a name. It is kept in the store, and created by the first call that needs it.
 
         Args:
@@ -58,17 +66,24 @@ class DeclaresApis:
             stage: the methods of handlers are brought to this stage when the app starts, if it serves something else; None: only
                 `RestApi.deploy` does.
             description: for people, where it is created.
+            user_pools: who issues the tokens of user pools, by the pools' ids: `{"eu-west-1_abc": "https://login.example.com"}`;
+                http on this machine only. A pool that is not named has Cognito's own issuer. It takes effect at the next start.
 
         Raises:
             InvalidParameterValue: an argument that cannot be.
-            ResourceConflict: the API is declared already, with another stage.
+            ResourceConflict: the API is declared already, with another stage; or a pool, with another issuer.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html
 
         """
         if not isinstance(name, str) or not 1 <= len(name) <= REST_API_NAME_MAX:
             checks.refuse("name", name, "a text of 1 to 1,024 characters")
-        return self._declared.rest_api(name, description, stage)
+        pools = dict(user_pools or {})
+        for issuer in pools.values():
+            is_local = urlsplit(issuer).hostname in ("localhost", "127.0.0.1", "::1")
+            if not issuer.startswith("https://") and not (issuer.startswith("http://") and is_local):
+                checks.refuse("user_pools", issuer, "an https:// URL, and http:// for this machine only")
+        return self._declared.rest_api(name, description, stage, pools)
 
     def websocket_api(
         self, name: str, *, selection: str = "$request.body.action", ordered: bool = False

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from forebay._model.api_destination import Secret
     from forebay._model.bus import CatchUp
     from forebay._model.checks import Seconds
+    from forebay._model.connection import ClientCredentials
     from forebay.bus import Bus, EventTarget
     from forebay.function import Function
     from forebay.queue import Queue
@@ -71,6 +72,7 @@ class DeclaresEvents:
         http_method: str = "POST",
         basic: tuple[str, Secret] | None = None,
         api_key: tuple[str, Secret] | None = None,
+        oauth: ClientCredentials | None = None,
         header_parameters: Mapping[str, Secret] | None = None,
         query_string_parameters: Mapping[str, Secret] | None = None,
         body_parameters: Mapping[str, Any] | None = None,
@@ -95,6 +97,8 @@ class DeclaresEvents:
             basic: user and password of HTTP's basic authorization. Each secret may be a function that returns it, and is then
                 asked for at each request.
             api_key: name and value of the header that has a key.
+            oauth: `forebay.integrations.ClientCredentials`. Its token is asked for when the first request is sent, kept while
+                it lasts, and asked for again when the endpoint answers 401.
             header_parameters: further headers.
             query_string_parameters: what stands behind the `?`.
             body_parameters: further fields of the body, which is then an object.
@@ -117,6 +121,7 @@ class DeclaresEvents:
             http_method=http_method,
             basic=basic,
             api_key=api_key,
+            oauth=oauth,
             header_parameters=header_parameters or {},
             query_string_parameters=query_string_parameters or {},
             body_parameters=body_parameters or {},

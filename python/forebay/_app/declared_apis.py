@@ -14,7 +14,7 @@ from forebay.rest_api import RestApi
 from forebay.websocket_api import WebSocketApi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from forebay._api import DeclaredApi
     from forebay._model.checks import Seconds
@@ -64,13 +64,22 @@ class DeclaredApis(ABC):
             )
         return known
 
-    def rest_api(self, name: str, description: str | None, stage: str | None) -> RestApi:
+    def user_pools(self) -> dict[str, str]:
+        """Give the issuers that stand for user pools, by the pools' ids."""
+        return {pool: issuer for rest in self.rest_apis.values() for pool, issuer in rest.user_pools.items()}
+
+    def rest_api(self, name: str, description: str | None, stage: str | None, user_pools: Mapping[str, str]) -> RestApi:
         """Give the REST API of a name."""
+        others = self.user_pools()
+        for pool, issuer in user_pools.items():
+            if others.get(pool, issuer) != issuer:
+                raise ResourceConflict(f"the user pool {pool!r} has another issuer already: {others[pool]!r}")
         known = self.rest_apis.get(name)
         if known is None:
             known = self.rest_apis[name] = RestApi(name, description, stage, self._caller, self)
         elif stage not in (None, known.stage):
             raise ResourceConflict(f"REST API {name!r} is declared already, with stage={known.stage!r}")
+        known.user_pools |= user_pools
         return known
 
     def websocket_api(self, settings: WebSocketApiSettings, on_new: Callable[[], None]) -> WebSocketApi:

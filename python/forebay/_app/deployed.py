@@ -51,6 +51,7 @@ class DeployedFunction:
         memory: MiB that are told to it and enforced.
         limits: its concurrency, as `Engine.function` takes it.
         asynchronous: how it is invoked asynchronously, as `Engine.function` takes it.
+        keeps_logs: whether the app keeps what it logs.
 
     """
 
@@ -64,6 +65,7 @@ class DeployedFunction:
     memory: int
     limits: dict[str, Any]
     asynchronous: dict[str, Any]
+    keeps_logs: bool = False
 
     @property
     def qualified(self) -> str:
@@ -149,6 +151,7 @@ def _command(function: DeployedFunction, app: AppSettings, arn: str, log_stream:
         "memory": function.memory,
         "shared": [],
         "store": app.store,
+        "keeps_logs": function.keeps_logs,
         "engine": None,
     }
     return [sys.executable, "-c", BOOT, json.dumps(given)]

@@ -27,6 +27,7 @@ from forebay.topic import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from forebay._app.declarations import Declarations
     from forebay._core import Engine
@@ -36,6 +37,15 @@ if TYPE_CHECKING:
     from forebay.clock import Clock
     from forebay.destinations import Destination
     from forebay.mapping import Mapping
+
+    class Sender(Protocol):
+        """Sends the requests of an API destination."""
+
+        def close(self, *, cancel: bool = True) -> None:
+            """Let go of what it holds; without `cancel`, what is under way ends first."""
+
+        async def send(self, given: dict[str, Any]) -> http.Refusal | None:
+            """Send a request; None: the endpoint has confirmed it."""
 
 
 class Handlers:
@@ -49,7 +59,7 @@ class Handlers:
         self._log_stream = f"{time.strftime('%Y/%m/%d', time.gmtime(clock.time()))}/[{LATEST}]{uuid.uuid4().hex}"
         self._served: dict[str, ServedFunction] = {}
         self._files: list[JSONLines] = []
-        self._senders: dict[str, HttpSender] = {}
+        self._senders: dict[str, Sender] = {}
         self._variables = SharedVariables()
 
     def close(self) -> None:
@@ -180,17 +190,27 @@ class Handlers:
 
     def add_api_destination(self, engine: Engine, destination: ApiDestination) -> None:
         """Serve an HTTP endpoint. What it answers in vain says whether and when it is tried again."""
-        settings, name = destination.settings, f"api_destination:{destination.name}"
-        sender = self._senders.get(name)
-        if sender is None:
-            sender = self._senders[name] = HttpSender(settings)
-        rate = settings.invocation_rate_limit
+        name, rate = destination.name, destination.settings.invocation_rate_limit
+        sender = self._senders.get(f"api_destination:{name}") or HttpSender(destination.settings)
+        self.serve_sender(engine, name, repr(destination), sender, rate)
+
+    def declares(self, named: str) -> bool:
+        """Tell whether the app itself declares an API destination."""
+        return named in self._declared.api_destinations
+
+    def serve_sender(self, engine: Engine, named: str, shown: str, sender: Sender, rate: int | None) -> None:
+        """Serve an API destination by what sends its requests, from now on; what is under way ends as it began."""
+        name = f"api_destination:{named}"
+        before = self._senders.get(name)
+        self._senders[name] = sender
+        if before is not None and before is not sender:
+            before.close(cancel=False)
         fields = {"kind": "destination", "name": name, "at_once": http.AT_ONCE, "invocation_rate": rate}
 
         async def deliver(request: bytes, _context: object) -> http.Refusal | None:
             return await sender.send(payload.loads(request))
 
-        self._serve_destination(engine, fields, repr(destination), deliver, reads=True)
+        self._serve_destination(engine, fields, shown, deliver, reads=True)
 
     def _serve_destination(
         self,

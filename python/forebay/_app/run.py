@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ from forebay._api import DeclaredApi
 from forebay._app.deployed import registration
 from forebay._app.failover import tell_failovers
 from forebay._app.handlers import Handlers
+from forebay._app.made_destinations import MadeDestinations
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
 from forebay._app.shared_store import SharedStore
 from forebay._core import Engine
@@ -104,28 +105,19 @@ class AppRun:
         self.runner.asks_through_loop |= settings.serve is False
         self.runner.operator_events.metrics_page = metrics.page
         self._handlers = Handlers(declared, clock, self.runner, self._tracing)
+        self._made = MadeDestinations(self._handlers, self.runner, caller)
         self._reconnecting: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
         self._shared = SharedStore(self.runner, settings)
 
     def _open_engine(self, *, ports_late: bool = False) -> Engine:
-        late = {"metrics_late": ports_late, "http_waits": ports_late}
-        return Engine(payload.dumps(self._engine_settings() | late), self._shared.member)
+        settings = self._engine_settings() | {"ports_late": ports_late}
+        return Engine(payload.dumps(settings), self._shared.member)
 
     async def _open_again(self) -> Engine:
         """Open an engine that may take the store over, which a program that holds a port must not prevent."""
-        return await asyncio.to_thread(self._open_anyway)
-
-    def _open_anyway(self) -> Engine:
-        try:
-            return self._open_engine(ports_late=True)
-        except InvalidParameterValue as error:
-            if not str(error).startswith("aws_port: "):
-                raise
-            log.warning("%s: this app takes the store over without AWS's wire API, until it starts again", error)
-            self._wire = replace(self._wire, port=0)
-            return self._open_engine(ports_late=True)
+        return await asyncio.to_thread(self._open_engine, ports_late=True)
 
     def _engine_settings(self) -> dict[str, Any]:
         given, clock = self._settings, self._clock
@@ -150,6 +142,12 @@ class AppRun:
             "http_host": self._http.host,
             "http_port": self._http.port,
             "http_plain": self._http.tls is False,
+            "http_user_pools": self._declared.user_pools(),
+            "http_certificate": self._http.tls[0] if self._http.tls else None,
+            "http_key": self._http.tls[1] if self._http.tls else None,
+            "http_trusted_proxies": self._http.trusted_proxies,
+            "http_access_log": self._http.access_log,
+            "http_access_log_format": self._http.access_log_format,
             "aws_host": self._wire.host,
             "aws_port": self._wire.port,
             "aws_access_log": self._wire.access_log,
@@ -424,7 +422,9 @@ class AppRun:
 
     def _add_api(self, api: DeclaredApi[Any] | UrlOf) -> asyncio.Future[bytes]:
         definition = (
-            api.definition() if isinstance(api, DeclaredApi) else wire_gateway.function_url(api.function, api.url.cors)
+            api.definition()
+            if isinstance(api, DeclaredApi)
+            else wire_gateway.function_url(api.function, api.url.cors, api.url.auth)
         )
         return self._caller.request("api.declare", definition=definition)
 
@@ -540,6 +540,7 @@ class AppRun:
         if engine is not None:
             engine.close()
         self._shared.leave()
+        self._made.close()
         self._handlers.close()
         if self._declared.stacks is not None:
             self._declared.stacks.close()

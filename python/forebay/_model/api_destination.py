@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from forebay._model import checks, names
+from forebay._model.connection import ClientCredentials
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ApiDestinationSettings:
     http_method: str = "POST"
     basic: tuple[str, Secret] | None = field(default=None, repr=False)
     api_key: tuple[str, Secret] | None = field(default=None, repr=False)
+    oauth: ClientCredentials | None = field(default=None, repr=False)
     header_parameters: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     query_string_parameters: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     body_parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -114,15 +116,17 @@ class ApiDestinationSettings:
             checks.refuse_content(
                 "invocation_endpoint", endpoint, "a user, a fragment, and a * outside of the path are not allowed"
             )
-        has_secrets = bool(self.basic or self.api_key)
+        has_secrets = bool(self.basic or self.api_key or self.oauth)
         if has_secrets and parts.scheme == "http" and not _LOOPBACK.fullmatch(parts.hostname):
             checks.refuse_content(
-                "invocation_endpoint", endpoint, "with basic or api_key it must be https, except on this machine"
+                "invocation_endpoint", endpoint, "with basic, api_key or oauth it must be https, except on this machine"
             )
 
     def _check_secrets(self) -> None:
-        if self.basic is not None and self.api_key is not None:
+        if sum(way is not None for way in (self.basic, self.api_key, self.oauth)) > 1:
             raise_both()
+        if self.oauth is not None:
+            client_credentials(self.oauth)
         for option, pair in (("basic", self.basic), ("api_key", self.api_key)):
             if pair is None:
                 continue
@@ -140,7 +144,22 @@ class ApiDestinationSettings:
 
 def raise_both() -> None:
     """Refuse two ways of authorization."""
-    checks.refuse_content("basic", (), "give basic or api_key: a connection has one way of authorization")
+    checks.refuse_content("basic", (), "give basic, api_key or oauth: a connection has one way of authorization")
+
+
+def client_credentials(given: object) -> None:
+    """Refuse what asks for no token."""
+    if not isinstance(given, ClientCredentials):
+        checks.refuse_content("oauth", given, "allowed is forebay.integrations.ClientCredentials")
+    checks.one_of("oauth.method", given.method, ("POST", "PUT", "GET"))
+    texts = [given.endpoint, given.client_id, given.client_secret]
+    texts += [text for part in (given.body, given.headers, given.query) for pair in part.items() for text in pair]
+    if not all(isinstance(text, str) for text in texts):
+        checks.refuse_content("oauth", given, "its endpoint, id, secret and further parameters are texts")
+    parts = urlsplit(given.endpoint)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _LOOPBACK.fullmatch(parts.hostname or "")):
+        checks.refuse_content("oauth", given, "its endpoint is an https URL; on this machine it may be http")
+    header_names("oauth.headers", given.headers)
 
 
 def secret(option: str, value: object) -> None:

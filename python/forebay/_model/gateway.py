@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -47,16 +48,22 @@ class Cors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionUrl:
-    """A URL of a function's own, open to everybody who reaches the port.
+    """A URL of a function's own.
 
     Attributes:
         cors: which pages of other origins may use it; None: none may.
+        auth: "NONE": it is open to everybody who reaches the port. "AWS_IAM": a request is signed (Signature Version 4, service
+            `lambda`) with an access key that `forebay aws keys` has made; without keys nobody is let in.
 
     Source: https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
 
     """
 
     cors: Cors | None = None
+    auth: Literal["NONE", "AWS_IAM"] = "NONE"
+
+    def __post_init__(self) -> None:
+        checks.one_of("auth", self.auth, ("NONE", "AWS_IAM"))
 
 
 class UrlOf(NamedTuple):
@@ -138,27 +145,40 @@ class FunctionAuthorizerSettings:
     ttl: int = 300
 
 
-AuthorizerSettings = JwtSettings | FunctionAuthorizerSettings
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IamSettings:
+    """An authoriser that looks at the signature of a request."""
+
+    name: str
+
+
+AuthorizerSettings = JwtSettings | FunctionAuthorizerSettings | IamSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAddress:
-    """Where an app serves its APIs."""
+    """Where an app serves its APIs, and how."""
 
     host: str = "127.0.0.1"
     port: int = 0
-    tls: bool | None = None
+    tls: tuple[str, str] | Literal[False] | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    access_log: str | None = None
+    access_log_format: str = "common"
 
     def __post_init__(self) -> None:
         checks.integer("http_port", self.port, low=0, high=65_535)
+        object.__setattr__(self, "trusted_proxies", texts("http_trusted_proxies", self.trusted_proxies))
         if self.tls is not None and self.tls is not False:
-            checks.refuse("http_tls", self.tls, "allowed are None and False: what listens here speaks no TLS itself")
+            if not isinstance(self.tls, tuple) or len(self.tls) != 2:  # noqa: PLR2004  a certificate and a key
+                checks.refuse("http_tls", self.tls, "the files of a certificate and its key, or False, or None")
+            object.__setattr__(self, "tls", tuple(os.fspath(path) for path in self.tls))
 
     @property
     def base(self) -> str | None:
         """The address; None when there is none."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}" if self.port else None
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}" if self.port else None
 
 
 def texts(option: str, given: object) -> tuple[str, ...]:

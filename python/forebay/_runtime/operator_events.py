@@ -23,6 +23,8 @@ log = logging.getLogger("forebay.runtime")
 
 TIMEOUTS_ADVISED: Final = 3
 """From this timeout of a function on, the line says which option to change."""
+_NOT_LOGGED: Final = frozenset(("api destination", "connection"))
+"""They have secrets."""
 KEPT_MAX: Final = 10_000
 """Kinds of lines, each of a function or a queue, whose last second is known."""
 
@@ -35,6 +37,8 @@ class OperatorEvents:
         """Where the app shows its metrics."""
         self.destinations: dict[str, str] = {}
         """How those destinations are shown that have a name for the engine alone."""
+        self.listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
+        """Who is told of kinds that are for no log."""
         self._loop = loop
         self._now_ns = now_ns
         self._throttles: dict[tuple[str, str], LogThrottle] = {}
@@ -44,6 +48,10 @@ class OperatorEvents:
     def write(self, events: bytes) -> None:
         """Write events: a JSON array, as the engine gives it."""
         for event in orjson.loads(events):
+            if event["what"] in _NOT_LOGGED:
+                if (listener := self.listeners.get(event["what"])) is not None:
+                    listener(event)
+                continue
             at = event["what"], event["of"]
             throttle = self._throttles.get(at)
             if throttle is None:
@@ -103,6 +111,14 @@ def _gave_up(event: dict[str, Any]) -> str:
     return (
         f"function {event['of']}: gave up {what} after {attempts} ({event['condition']}), {where}: "
         f"`forebay why {id_}` tells its life"
+    )
+
+
+def _no_bus(event: dict[str, Any]) -> str:
+    dropped = counted(event["sums"]["events"], "event")
+    return (
+        f"bus {event['of']}: AWS's API was given {dropped} for it, and dropped them as AWS does: there is no such bus. Declare "
+        "it with app.bus(…) or CreateEventBus"
     )
 
 
@@ -232,5 +248,6 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "metrics": _metrics,
     "api": _api,
     "not emitted": _not_emitted,
+    "no bus": _no_bus,
     "job not stopped": _job_not_stopped,
 }

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._sam import secret
 from forebay._sam.errors import TemplateRefused
+from forebay._sam.parameters import is_secret
 from forebay._sam.plan import is_resource
 
 if TYPE_CHECKING:
@@ -38,6 +40,18 @@ def expand(body: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any
         raise TemplateRefused([f"Transform: {', '.join(others)} is a macro, and only {TRANSFORM} is served"])
     check_resources(body)
     return _translate(body, dict(parameters)) if wanted else body
+
+
+def parameters_for(body: Mapping[str, Any], given: Mapping[str, str], before: Mapping[str, str]) -> dict[str, Any]:
+    """Give parameters for the translator; what is secret it does not get."""
+    found: dict[str, Any] = {}
+    declared = body.get("Parameters")
+    for name, one in declared.items() if isinstance(declared, dict) else ():
+        default = one.get("Default") if isinstance(one, dict) else None
+        value = given.get(name, before.get(name, default))
+        if value is not None:
+            found[name] = secret.mark(name) if is_secret(one) else value
+    return found
 
 
 def check_resources(body: dict[str, Any]) -> None:

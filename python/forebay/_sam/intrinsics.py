@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NO_VALUE: Final = object()
 """What `AWS::NoValue` stands for: the property is left out."""
 _VARIABLE: Final = re.compile(r"\$\{([^${}]*)\}")
+_DYNAMIC: Final = re.compile(r"\{\{resolve:([a-z-]+):([^{}]+)\}\}")
 _PAIR: Final = 2
 _SELECT_SPLIT_IF: Final = 3
 
@@ -33,6 +34,7 @@ class Scope:
         exports: outputs of other stacks, by their export names.
         resource: gives a resource's `Ref`; None where there is no such resource.
         attribute: gives an attribute of a resource.
+        stored: gives what a parameter or a secret holds, by its service and the reference.
 
     """
 
@@ -43,6 +45,7 @@ class Scope:
     exports: Mapping[str, str] = field(default_factory=dict)
     resource: Callable[[str], Any] = lambda _: None
     attribute: Callable[[str, str], Any] = lambda _, __: None
+    stored: Callable[[str, str], str] = lambda _, __: ""
     _known: dict[str, bool] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
@@ -79,10 +82,8 @@ class Scope:
         if isinstance(value, list):
             found = [self.resolve(one) for one in value]
             return [one for one in found if one is not NO_VALUE]
-        if isinstance(value, str) and "{{resolve:" in value:
-            raise _error("{{resolve:…}} is not served: give the value as a parameter, a secret one with NoEcho")
         if not isinstance(value, dict):
-            return value
+            return self._filled(value)
         kind, given = _only(value)
         if kind == "Ref":
             return self._ref(given)
@@ -90,9 +91,15 @@ class Scope:
             function = _FUNCTIONS.get(kind)
             if function is None:
                 raise _error(f"{kind} is not served")
-            return function(self, given)
+            return self._filled(function(self, given))
         found_by_key = {key: self.resolve(one) for key, one in value.items()}
         return {key: one for key, one in found_by_key.items() if one is not NO_VALUE}
+
+    def _filled(self, value: Any) -> Any:
+        """Give a text with what its dynamic references stand for."""
+        if not isinstance(value, str) or "{{resolve:" not in value:
+            return value
+        return _DYNAMIC.sub(lambda found: self.stored(found[1], found[2]), value)
 
     def _ref(self, name: Any) -> Any:
         if name == "AWS::NoValue":

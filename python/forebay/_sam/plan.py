@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from forebay._sam import intrinsics
 from forebay._sam.errors import TemplateRefused
 from forebay._sam.intrinsics import Scope
+from forebay._sam.stored import Stored
+from forebay._sam.unserved import UNSERVED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,14 +22,6 @@ if TYPE_CHECKING:
 MALFORMED: Final = (AttributeError, KeyError, TypeError, IndexError)
 """What reading a text as a mapping, or the other way round, ends in."""
 REFUSED_SECTIONS: Final = {"Hooks": "hooks are not served", "Rules": "rules of parameters are not served"}
-_REST: Final = "REST APIs are not deployed: use an HTTP API (events of type HttpApi, AWS::Serverless::HttpApi)"
-UNSERVED: Final = {
-    **dict.fromkeys(("AWS::ApiGateway::RestApi", "AWS::ApiGateway::Stage", "AWS::ApiGateway::Deployment"), _REST),
-    "AWS::CloudFormation::Stack": "nested stacks are not deployed: deploy its template by itself",
-    "AWS::CloudFormation::CustomResource": "custom resources are not served",
-    "AWS::SecretsManager::Secret": "give the value as a parameter with NoEcho",
-}
-"""Why types that users have are not served, and what to do."""
 _ATTRIBUTES: Final = frozenset(
     {
         *("Type", "Properties", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy"),
@@ -48,6 +42,8 @@ class World:
         version: gives the next number of a function that publishes a version.
         taken: names of other stacks' resources: type and physical id, and the stack.
         exports: outputs of other stacks, by their export names.
+        parameters: values of other stacks' parameters (AWS::SSM::Parameter), by name.
+        secrets: values of other stacks' secrets (AWS::SecretsManager::Secret), by name and by ARN.
 
     """
 
@@ -58,6 +54,8 @@ class World:
     version: Callable[[str], int]
     taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
     exports: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +120,7 @@ class Plan:
         resources: as they are afterwards, each behind those that it refers to.
         outputs: as they are afterwards.
         notes: what has no effect here, for people.
+        secrets: values of the marks that were made of secrets which the template refers to.
 
     """
 
@@ -129,6 +128,7 @@ class Plan:
     resources: dict[str, Resource]
     outputs: tuple[Output, ...]
     notes: tuple[str, ...]
+    secrets: dict[str, str] = field(default_factory=dict)
 
 
 class ResourceType(Protocol):
@@ -210,6 +210,7 @@ class _Planner:
         self._done: dict[str, Resource] = {}
         self._notes: list[str] = []
         self._reasons: list[str] = []
+        self._secrets: dict[str, str] = {}
         self._scope = Scope(
             values={**_pseudo(stack, stack_id, world), **parameters.values},
             mappings=_section(body, "Mappings"),
@@ -218,6 +219,7 @@ class _Planner:
             exports=world.exports,
             resource=lambda name: self._done[name].attributes["Ref"] if name in self._done else None,
             attribute=lambda name, key: self._done[name].attributes.get(key) if name in self._done else None,
+            stored=Stored(self._done, world, parameters.secrets, self._secrets).get,
         )
 
     def plan(self) -> Plan:
@@ -237,7 +239,13 @@ class _Planner:
         ]
         gone = [one for name, one in reversed(list(self._before.items())) if name not in self._done]
         steps += [Step(logical=one.logical, before=one, after=None) for one in gone]
-        return Plan(steps=tuple(steps), resources=self._done, outputs=outputs, notes=tuple(self._notes))
+        return Plan(
+            steps=tuple(steps),
+            resources=self._done,
+            outputs=outputs,
+            notes=tuple(self._notes),
+            secrets=self._secrets,
+        )
 
     def _wanted(self) -> dict[str, dict[str, Any]]:
         """Give the resources whose conditions hold, and refuse what is not honoured: all of it at once."""
@@ -336,7 +344,8 @@ class _Planner:
 
     def _digest(self, properties: Any) -> str:
         text = json.dumps(properties, sort_keys=True, ensure_ascii=False)
-        used = {name: value for name, value in self._parameters.secrets.items() if f"\ue000{name}\ue001" in text}
+        secrets = {**self._parameters.secrets, **self._secrets}
+        used = {name: value for name, value in secrets.items() if f"\ue000{name}\ue001" in text}
         return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest() if used else ""
 
     def _outputs(self) -> tuple[Output, ...]:

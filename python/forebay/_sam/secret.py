@@ -29,7 +29,7 @@ def shown(value: Any) -> Any:
 
 def revealed(value: Any, secrets: Mapping[str, str]) -> Any:
     """Give a value with its secrets, for what runs."""
-    return _each(value, lambda text: _MARK.sub(lambda found: secrets[found[1]], text))
+    return _each(value, lambda text: _MARK.sub(lambda found: secrets.get(found[1], found[0]), text))
 
 
 def _each(value: Any, change: Any) -> Any:

@@ -254,10 +254,15 @@ def _stage_name(_stack: str, _logical: str, properties: Properties, _world: Worl
     return f"{properties.get('ApiId')}/{properties.get('StageName')}"
 
 
-def _stage_given(
-    _physical: str, properties: Properties, _world: World, _others: Mapping[str, Resource]
-) -> dict[str, Any]:
-    return {"Ref": str(properties.get("StageName"))}
+def _part_given(name: str, properties: Properties, _world: World, others: Mapping[str, Resource]) -> dict[str, Any]:
+    api = properties.get("ApiId")
+    if not any(one.type == API.type and one.attributes["Ref"] == api for one in others.values()):
+        raise InvalidParameterValue(f"ApiId: {str(api)[:200]!r} names no API of this stack")
+    return {"Ref": name}
+
+
+def _stage_given(physical: str, properties: Properties, world: World, others: Mapping[str, Resource]) -> dict[str, Any]:
+    return {**_part_given(physical, properties, world, others), "Ref": str(properties.get("StageName"))}
 
 
 STAGE: Final = Kind(
@@ -284,6 +289,7 @@ INTEGRATION: Final = Kind(
     inert={"IntegrationMethod": "", "Description": "", "ConnectionType": ""},
     fixed=words("ApiId"),
     naming=_part_name,
+    given=_part_given,
 )
 ROUTE: Final = Kind(
     type="AWS::ApiGatewayV2::Route",
@@ -294,6 +300,7 @@ ROUTE: Final = Kind(
     inert={"OperationName": "", "ApiKeyRequired": "there are no API keys"},
     fixed=words("ApiId"),
     naming=_part_name,
+    given=_part_given,
 )
 AUTHORIZER: Final = Kind(
     type="AWS::ApiGatewayV2::Authorizer",
@@ -305,6 +312,7 @@ AUTHORIZER: Final = Kind(
     inert={"AuthorizerCredentialsArn": ROLE},
     fixed=words("ApiId"),
     naming=_part_name,
+    given=_part_given,
 )
 DEPLOYMENT: Final = Kind(
     type="AWS::ApiGatewayV2::Deployment",
@@ -313,6 +321,7 @@ DEPLOYMENT: Final = Kind(
     inert={"Description": ""},
     fixed=words("ApiId"),
     naming=_part_name,
+    given=_part_given,
 )
 PARTS: Final = (STAGE, INTEGRATION, ROUTE, AUTHORIZER, DEPLOYMENT)
 KINDS: Final = (API, *PARTS)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._model.names import LATEST
 from forebay._sam.errors import TemplateRefused
 from forebay._sam.plan import MALFORMED
-from forebay._stacks import apis, functions, messaging
+from forebay._stacks import apis, functions, messaging, rest_apis
 from forebay._stacks.functions import Deployed
-from forebay._stacks.kind import Request, function_of
+from forebay._stacks.kind import Procedure, Request, function_of
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -23,19 +23,22 @@ WHOLE: Final[Mapping[str, Any]] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """Something that is declared while an app runs.
+    """Something that is declared while an app runs, or that lasts in the store and is made of several resources.
 
     Attributes:
         trigger: the last resource that it is made of, by its logical id.
-        what: a function, which this side registers, or a request.
-        undo: the request that takes it back.
+        what: a function, which this side registers, a request, or what lasts.
+        undo: the request that takes it back; what lasts says itself how it goes.
+        secrets: a digest of the secrets that it uses.
+        keep_deleted: whether it stays when its stack goes.
 
     """
 
     trigger: str
-    what: Deployed | Request
-    undo: Request
+    what: Deployed | Request | Procedure
+    undo: Request | None = None
     secrets: str = ""
+    keep_deleted: bool = False
 
 
 def assemble(resources: Mapping[str, Resource]) -> dict[str, Declaration]:
@@ -48,16 +51,16 @@ def assemble(resources: Mapping[str, Resource]) -> dict[str, Declaration]:
     order = {name: at for at, name in enumerate(resources)}
     found = dict(_functions(resources, order))
     # What is declared for a function comes behind all that the function is made of.
-    last = {one.undo.fields["name"].split(":")[0]: one.trigger for one in found.values()}
-    for name, one in (*_of_functions(resources), *_apis(resources, order)):
+    last = {one.what.name: one.trigger for one in found.values() if isinstance(one.what, Deployed)}
+    for name, one in (*_of_functions(resources), *_apis(resources, order), *_rest_apis(resources, order)):
         behind = [last[function] for function in _functions_of(one.what) if function in last]
         found[name] = replace(one, trigger=_last([one.trigger, *behind], order))
     return found
 
 
-def _functions_of(what: Deployed | Request) -> set[str]:
-    """Give the functions that a declaration names."""
-    if isinstance(what, Deployed):
+def _functions_of(what: Deployed | Request | Procedure) -> set[str]:
+    """Give the functions that must be there before a declaration."""
+    if not isinstance(what, Request):
         return set()
     named = [what.fields.get("function")]
     definition = what.fields.get("definition", WHOLE)
@@ -140,6 +143,27 @@ def _apis(resources: Mapping[str, Resource], order: Mapping[str, int]) -> Iterat
         trigger = _last([one.logical, *(part.logical for part in mine)], order)
         secrets = "".join(each.secrets for each in (one, *mine))
         yield f"api {one.physical}", Declaration(trigger=trigger, what=apis.declare(whole), undo=undo, secrets=secrets)
+
+
+def _rest_apis(resources: Mapping[str, Resource], order: Mapping[str, int]) -> Iterator[tuple[str, Declaration]]:
+    """Give the REST APIs, then the keys, then the plans, which name both. They go in the opposite order."""
+    parts = [one for one in resources.values() if one.type in {kind.type for kind in rest_apis.PARTS}]
+    for one in _of(resources, rest_apis.API.type):
+        mine = [part for part in parts if part.properties.get("RestApiId") == one.physical]
+        yield _lasting("REST API", rest_apis.definition(one, mine), [one, *mine], order)
+    for one in _of(resources, rest_apis.KEY.type):
+        yield _lasting("API key", rest_apis.key(one), [one], order)
+    keys = list(_of(resources, rest_apis.PLAN_KEY.type))
+    for one in _of(resources, rest_apis.PLAN.type):
+        mine = [each for each in keys if each.properties.get("UsagePlanId") == one.physical]
+        yield _lasting("usage plan", rest_apis.plan(one, mine), [one, *mine], order)
+
+
+def _lasting(noun: str, what: Procedure, made_of: list[Resource], order: Mapping[str, int]) -> tuple[str, Declaration]:
+    first, trigger = made_of[0], _last((one.logical for one in made_of), order)
+    secrets = "".join(one.secrets for one in made_of)
+    keep = first.keep_deleted
+    return f"{noun} {first.physical}", Declaration(trigger=trigger, what=what, secrets=secrets, keep_deleted=keep)
 
 
 def _of(resources: Mapping[str, Resource], type_: str) -> Iterator[Resource]:

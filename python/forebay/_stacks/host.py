@@ -17,10 +17,14 @@ from forebay._sam import secret
 from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
 from forebay._stacks import service as stacks
 from forebay._stacks.artifacts import Artifacts
+from forebay._stacks.buckets import Buckets
+from forebay._stacks.function_states import FunctionStates
 from forebay._stacks.functions import Deployed
+from forebay._stacks.kind import Request
 from forebay._stacks.operation import revealed
 from forebay._stacks.service import Asked, Service
 from forebay._stacks.store import FILE, StackStore
+from forebay._stacks.wire import Wire
 from forebay._wire import payload
 from forebay.errors import ForebayError, InvalidParameterValue
 
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 
     from forebay._app.deployed import Registers
     from forebay._stacks.assembly import Declaration
-    from forebay._stacks.kind import Request
     from forebay._stacks.service import Place
 
 log = logging.getLogger("forebay.stacks")
@@ -37,7 +40,7 @@ log = logging.getLogger("forebay.stacks")
 SOCKET: Final = "stacks.sock"
 LINE_BYTES_MAX: Final = 8 << 20
 CLIENTS_MAX: Final = 64
-SERVED: Final = ("SQS", "SNS", "KINESIS", "LAMBDA", "EVENTBRIDGE", "SCHEDULER", "SFN", "STS")
+SERVED: Final = ("SQS", "SNS", "KINESIS", "LAMBDA", "EVENTBRIDGE", "SCHEDULER", "SFN", "STS", "SSM", "SECRETS_MANAGER")
 """Services whose SDKs are sent here; the others go to AWS as before."""
 
 
@@ -79,34 +82,54 @@ class AppTarget:
 
     is_live = True
 
-    def __init__(self, app: Registers, artifacts: Artifacts, place: Place, more: dict[str, str]) -> None:
+    def __init__(
+        self, app: Registers, store: Path, place: Place, more: dict[str, str], *, keeps_logs: bool = False
+    ) -> None:
         """Deploy into an app; `more` are variables that each function gets unless it has them."""
         self._app = app
-        self._artifacts = artifacts
+        self._keeps_logs = keeps_logs
+        self._artifacts = Artifacts(store)
+        self._buckets = Buckets(store)
+        self.states = FunctionStates()
         self._place = place
         self._more = more
 
     async def request(self, request: Request) -> Any:
-        """Ask the engine."""
+        """Ask the engine; buckets are directories of the store."""
+        if request.verb.startswith("bucket."):
+            return self._buckets.carry_out(request)
+        if request.verb == "function.delete":
+            self.states.forget(request.fields["name"])
         return payload.loads(await self._app.request(request.verb, request.fields))
 
     async def register(self, function: Deployed) -> None:
         """Have a function run once its code can be loaded. Until then the code before it serves."""
         ready = self.ready(function)
-        await check_start(self._app.registration(ready))
-        self._app.register(ready)
+        with self.states.changing(function):
+            await check_start(self._app.registration(ready))
+            self._app.register(ready)
 
     def ready(self, function: Deployed) -> DeployedFunction:
         """Give a function as the app runs it."""
         variables = {name: stacks.address(self._place, value) for name, value in function.variables.items()}
-        return replace(runnable(function, self._artifacts), variables={**self._more, **variables})
+        ready = runnable(function, self._artifacts)
+        return replace(ready, variables={**self._more, **variables}, keeps_logs=self._keeps_logs)
 
 
 class Host:
     """The stacks of a running app."""
 
-    def __init__(self, store: Path, place: Place, aws_url: str | None) -> None:
-        """Serve the stacks of a store; `aws_url` is where the app serves AWS's wire API."""
+    def __init__(self, store: Path, place: Place, aws_url: str | None, logs: logging.Handler | None = None) -> None:
+        """Serve the stacks of a store.
+
+        Args:
+            store: its directory.
+            place: the app.
+            aws_url: where the app serves AWS's wire API.
+            logs: keeps what functions log.
+
+        """
+        self._logs = logs
         self._directory = store
         self._place = place
         self._more = {} if aws_url is None else _endpoint(aws_url, place.region)
@@ -115,6 +138,7 @@ class Host:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._clients = 0
         self._busy = asyncio.Lock()
+        self._wire = Wire(self._kept, store, self._begin)
         self._server: asyncio.Server | None = None
 
     # --- what an app asks of it
@@ -124,7 +148,8 @@ class Host:
 
         What cannot be declared is logged: the app and its other stacks run on.
         """
-        self._target = target = AppTarget(app, Artifacts(self._directory), self._place, self._more)
+        keeps_logs = self._logs is not None
+        self._target = target = AppTarget(app, self._directory, self._place, self._more, keeps_logs=keeps_logs)
         service = self._kept() if (self._directory / FILE).exists() else None
         for stack in service.store.stacks() if service is not None else ():
             if (stack.region, stack.account) != (self._place.region, self._place.account):
@@ -160,9 +185,10 @@ class Host:
         if isinstance(one.what, Deployed):
             try:
                 app.register(target.ready(revealed(one.what, secrets)))
+                target.states.serve(one.what)
             except ForebayError as error:
                 log.error("%s is not served: %s", name, secret.shown(str(error)))  # noqa: TRY400  it says all
-        else:
+        elif isinstance(one.what, Request):
             app.request(one.what.verb, secret.revealed(one.what.fields, secrets)).add_done_callback(check)
 
     async def _open(self, target: AppTarget) -> None:
@@ -204,7 +230,7 @@ class Host:
             if self._clients > CLIENTS_MAX:
                 return
             while line := await reader.readline():
-                writer.write(json.dumps(self._carry_out(json.loads(line))).encode() + b"\n")
+                writer.write(json.dumps(await self._carry_out(json.loads(line))).encode() + b"\n")
                 await writer.drain()
         except (ValueError, ConnectionError):
             return  # a client that does not speak as ours does is hung up on
@@ -212,12 +238,31 @@ class Host:
             self._clients -= 1
             writer.close()
 
-    def _carry_out(self, asked: dict[str, Any]) -> dict[str, Any]:
-        target = self._target
-        if target is None:
+    async def _carry_out(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if self._target is None:
             return {"error": "AppClosed", "reasons": ["the app is not running"]}
-        service = self._kept()
-        return carry_out(service, asked, lambda name: self._start(self._run(service, name, target)))
+        if asked["operation"] == "logged":
+            self._keep(asked["function"], asked["lines"])
+            return {"answer": None}
+        if asked["operation"] == "state":
+            return {"answer": self._target.states.of(asked["function"])}
+        if asked["operation"] == "wire":
+            return await self._wire.answer(asked["service"], asked["action"], asked["input"])
+        return carry_out(self._kept(), asked, self._begin)
+
+    def _keep(self, function: str, lines: list[tuple[str, float, str, str]]) -> None:
+        """Keep lines that a function logged in a process of its own."""
+        for level, created, request, text in lines:
+            known = logging.getLevelNamesMapping().get(level, logging.INFO)
+            fields = {"levelname": level, "levelno": known, "created": created, "msecs": created % 1 * 1000}
+            named = {"function_name": function, "aws_request_id": request}
+            if self._logs is not None and known >= self._logs.level:
+                self._logs.handle(logging.makeLogRecord({**fields, **named, "msg": text}))
+
+    def _begin(self, name: str) -> None:
+        """Carry out the operation that has begun on a stack."""
+        if self._target is not None:
+            self._start(self._run(self._kept(), name, self._target))
 
     async def _run(self, service: Service, name: str, target: AppTarget) -> None:
         async with self._busy:

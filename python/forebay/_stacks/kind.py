@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -25,6 +25,25 @@ class Request(NamedTuple):
 
     verb: str
     fields: dict[str, Any]
+
+
+Ask = Callable[[Request], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Procedure:
+    """What several requests make, each by the answer to the one before it. What it makes lasts in the store.
+
+    Attributes:
+        fields: what it is to be; secrets are marks.
+        put: makes it what it is to be, whatever is there.
+        remove: removes it, if it is there.
+
+    """
+
+    fields: dict[str, Any]
+    put: Callable[[Ask, dict[str, Any]], Awaitable[None]]
+    remove: Callable[[Ask, dict[str, Any]], Awaitable[None]]
 
 
 def _nothing(_resource: Resource, _before: Resource | None, _world: World) -> list[Request]:

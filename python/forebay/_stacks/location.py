@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from forebay._sam.errors import TemplateRefused
 from forebay._stacks.artifacts import unpack
@@ -15,10 +15,15 @@ VALUES: Final = "cookiecutter.json"
 TEXT_BYTES_MAX: Final = 1 << 20
 _PLACE: Final = re.compile(r"\{\{\s*cookiecutter(?:\.(\w+)|\[['\"](\w+)['\"]\])\s*\}\}")
 _IF: Final = re.compile(
-    r"\{%-?\s*if\s+cookiecutter(?:\.(\w+)|\[['\"](\w+)['\"]\])\s*(==|!=)\s*['\"]([^'\"]*)['\"]\s*-?%\}"
-    r"((?:(?!\{%).)*?)(?:\{%-?\s*else\s*-?%\}((?:(?!\{%).)*?))?\{%-?\s*endif\s*-?%\}",
+    r"\{%\s*if\s+cookiecutter(?:\.(\w+)|\[['\"](\w+)['\"]\])\s*(==|!=)\s*['\"]([^'\"]*)['\"]\s*%\}"
+    r"((?:(?!\{%).)*?)(?:\{%\s*else\s*%\}((?:(?!\{%).)*?))?\{%\s*endif\s*%\}",
     re.DOTALL,
 )
+_FOR: Final = re.compile(
+    r"\{%\s*for\s+(\w+)\s+in\s+cookiecutter((?:\.\w+)+)\s*%\}((?:(?!\{%).)*?)\{%\s*endfor\s*%\}", re.DOTALL
+)
+_SPACE: Final = re.compile(r"\s*(\{%)-|-(%\})\s*")
+"""A dash takes the white space beside it away."""
 _OTHER: Final = re.compile(r"\{%|\{\{\s*cookiecutter")
 
 
@@ -44,44 +49,65 @@ def _write(source: Path, name: str, output: Path) -> Path:
         values = json.loads(found[0].read_text())
     except ValueError as error:
         raise TemplateRefused([f"{found[0]}: {error}"]) from None
-    plain = {key: str(value[0] if isinstance(value, list) and value else value) for key, value in values.items()}
-    plain["project_name"] = name
+    if not isinstance(values, dict):
+        raise TemplateRefused([f"{found[0]}: it is a mapping of names to values"])
+    values["project_name"] = name
     roots = [path for path in found[0].parent.iterdir() if path.is_dir() and _PLACE.search(path.name)]
     if len(roots) != 1:
         raise TemplateRefused([f"{source}: beside {VALUES} stands one folder whose name has a placeholder"])
     folder = output / name
-    for path in sorted(roots[0].rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            relative = Path(*(_filled(part, plain, str(path)) for part in path.relative_to(roots[0]).parts))
-            if ".." in relative.parts or relative.is_absolute():
-                raise TemplateRefused([f"{path}: its name leads outside"])
-            _put(path, folder / relative, plain)
+    filled = [_of_file(path, roots[0], values) for path in sorted(roots[0].rglob("*")) if _is_part(path)]
+    for relative, data in filled:  # nothing is written of a template that is refused
+        target = folder / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
     return folder
 
 
-def _put(path: Path, target: Path, values: dict[str, str]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _is_part(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and "__pycache__" not in path.parts
+
+
+def _of_file(path: Path, root: Path, values: dict[str, Any]) -> tuple[Path, bytes]:
+    """Give where a file goes, and what it holds."""
+    relative = Path(*(_filled(part, values, str(path)) for part in path.relative_to(root).parts))
+    if ".." in relative.parts or relative.is_absolute():
+        raise TemplateRefused([f"{path}: its name leads outside"])
     data = path.read_bytes()
     try:
         text = data.decode() if len(data) <= TEXT_BYTES_MAX else None
     except UnicodeDecodeError:
         text = None
-    if text is None:
-        target.write_bytes(data)
-    else:
-        target.write_text(_filled(text, values, str(path)))
+    return relative, data if text is None else _filled(text, values, str(path)).encode()
 
 
-def _filled(text: str, values: dict[str, str], where: str) -> str:
+def _value(values: dict[str, Any], name: str) -> str:
+    """Give a value as a text; of a list the first, which is the default."""
+    value = values.get(name, "")
+    return str(value[0] if isinstance(value, list) and value else value)
+
+
+def _filled(text: str, values: dict[str, Any], where: str) -> str:
     def chosen(found: re.Match[str]) -> str:
-        value = values.get(found[1] or found[2], "")
+        value = _value(values, found[1] or found[2])
         holds = (value == found[4]) == (found[3] == "==")
         return found[5] if holds else found[6] or ""
 
+    def repeated(found: re.Match[str]) -> str:
+        items: Any = values
+        for name in found[2].strip(".").split("."):
+            items = items.get(name) if isinstance(items, dict) else None
+        item = re.compile(r"\{\{\s*" + found[1] + r"\s*\}\}")
+        each = items if isinstance(items, list) else []
+        return "".join(item.sub(lambda _, one=one: str(one), found[3]) for one in each)
+
+    text = _SPACE.sub(lambda found: found[1] or found[2], text)
     before = None
     while before != text:
-        before, text = text, _IF.sub(chosen, text)
-    text = _PLACE.sub(lambda found: values.get(found[1] or found[2], ""), text)
+        before, text = text, _FOR.sub(repeated, _IF.sub(chosen, text))
+        if len(text) > TEXT_BYTES_MAX:
+            raise TemplateRefused([f"{where}: filled in it has more than {TEXT_BYTES_MAX:,} characters"])
+    text = _PLACE.sub(lambda found: _value(values, found[1] or found[2]), text)
     if _OTHER.search(text):
         raise TemplateRefused([f"{where}: it has a condition or a filter that is not understood"])
     return text

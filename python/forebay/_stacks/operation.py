@@ -9,8 +9,8 @@ from forebay._sam import secret
 from forebay._sam.plan import Resource, Step
 from forebay._stacks.assembly import Declaration, assemble
 from forebay._stacks.functions import Deployed
-from forebay._stacks.kind import Request
-from forebay._stacks.table import KINDS
+from forebay._stacks.kind import Procedure, Request
+from forebay._stacks.table import ALL
 from forebay.errors import ForebayError, ResourceConflict, ResourceNotFound
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Runs:
 
     async def _refuse_taken(self, resource: Resource) -> None:
         """Refuse what the app has already, and no stack made."""
-        describe = KINDS[resource.type].describe
+        describe = ALL[resource.type].describe
         if describe is None:
             return
         try:
@@ -140,7 +140,7 @@ class Runs:
         raise ResourceConflict(f"{resource.physical} already exists")
 
     async def _put(self, resource: Resource, before: Resource | None, state: State) -> None:
-        for request in KINDS[resource.type].put(resource, before, self._world):
+        for request in ALL[resource.type].put(resource, before, self._world):
             await self._target.request(Request(request.verb, secret.revealed(request.fields, state.secrets)))
 
     async def _declare(
@@ -153,6 +153,8 @@ class Runs:
             try:
                 if isinstance(what, Deployed):
                     await self._target.register(revealed(what, secrets))
+                elif isinstance(what, Procedure):
+                    await what.put(self._target.request, secret.revealed(what.fields, secrets))
                 elif self._target.is_live:
                     await self._target.request(Request(what.verb, secret.revealed(what.fields, secrets)))
             except ForebayError as error:
@@ -165,7 +167,7 @@ class Runs:
         """Remove what is not there any more. What cannot be removed is told of, and stops a deletion alone."""
         failed = []
         for name in reversed(self._old):
-            if name not in self._new:
+            if name not in self._new and not self._old[name].keep_deleted:
                 reason = await self._undo(self._old[name])
                 if reason is not None:
                     failed.append(reason)
@@ -188,10 +190,12 @@ class Runs:
         return status
 
     async def _undo(self, declaration: Declaration) -> str | None:
-        if not self._target.is_live and declaration.undo.verb != "mapping.delete":
-            return None
+        what, undo = declaration.what, declaration.undo
         try:
-            await self._target.request(declaration.undo)
+            if isinstance(what, Procedure):
+                await what.remove(self._target.request, what.fields)
+            elif undo is not None and (self._target.is_live or undo.verb == "mapping.delete"):
+                await self._target.request(undo)
         except ResourceNotFound:
             return None
         except ForebayError as error:
@@ -204,7 +208,7 @@ class Runs:
             return None
         self._store.say(self._stack, "DELETE_IN_PROGRESS", resource)
         try:
-            for request in KINDS[resource.type].gone(resource):
+            for request in ALL[resource.type].gone(resource):
                 try:
                     await self._target.request(request)
                 except ResourceNotFound:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._sam import template as sam_template
 from forebay._sam.errors import TemplateRefused
 from forebay._stacks.functions import ARTIFACTS
+from forebay._stacks.wire_error import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from forebay._stacks.artifacts import Artifacts
@@ -29,6 +30,7 @@ DEFINITIONS: Final = {
     "AWS::Serverless::HttpApi": ("DefinitionUri", "DefinitionBody"),
     "AWS::StepFunctions::StateMachine": ("DefinitionS3Location", "Definition"),
     "AWS::ApiGatewayV2::Api": ("BodyS3Location", "Body"),
+    "AWS::ApiGateway::RestApi": ("BodyS3Location", "Body"),
 }
 """Properties that name a definition, and those that hold one."""
 
@@ -63,6 +65,49 @@ def package(body: Mapping[str, Any], folder: Path, artifacts: Artifacts) -> dict
     if reasons:
         raise TemplateRefused(reasons)
     return packaged
+
+
+def take_objects(body: dict[str, Any], object_of: Callable[[str, str], Path], artifacts: Artifacts) -> dict[str, Any]:
+    """Give an expanded template with what it names in buckets: code in the store, definitions in the template.
+
+    Args:
+        body: the template.
+        object_of: gives the file of an object, by its bucket and its key.
+        artifacts: where code goes.
+
+    Raises:
+        TemplateRefused: code that cannot be taken; all of it.
+
+    """
+    reasons: list[str] = []
+    resources = body.get("Resources")
+    for name, resource in resources.items() if isinstance(resources, dict) else ():
+        properties = resource.get("Properties") if isinstance(resource, dict) else None
+        if not isinstance(properties, dict):
+            continue
+        key = CODE.get(str(resource.get("Type")))
+        held = DEFINITIONS.get(str(resource.get("Type")))
+        try:
+            if key is not None and _is_object(properties.get(key), "S3"):
+                code = properties[key]
+                if code["S3Bucket"] != ARTIFACTS:
+                    added = artifacts.add(object_of(code["S3Bucket"], code["S3Key"]))
+                    properties[key] = {"S3Bucket": ARTIFACTS, "S3Key": added}
+            if held is not None and _is_object(properties.get(held[0]), ""):
+                place = properties.pop(held[0])
+                properties[held[1]] = sam_template.read_file(object_of(place["Bucket"], place["Key"])).body
+        except TemplateRefused as error:
+            reasons += [f"{name}: {reason}" for reason in error.reasons]
+        except WireError as error:
+            reasons.append(f"{name}: what it names in a bucket is not in this store: {error.message}")
+    if reasons:
+        raise TemplateRefused(reasons)
+    return body
+
+
+def _is_object(value: Any, prefix: str) -> bool:
+    """Whether a property names an object of a bucket by texts."""
+    return isinstance(value, dict) and all(isinstance(value.get(f"{prefix}{key}"), str) for key in ("Bucket", "Key"))
 
 
 def code_of_globals(body: dict[str, Any]) -> str | None:

@@ -16,11 +16,12 @@ from forebay._sam import secret
 from forebay._sam.errors import NoChanges, TemplateRefused
 from forebay._sam.parameters import Parameters
 from forebay._sam.plan import Plan, World
+from forebay._sam.stored import VALUE
 from forebay._stacks.assembly import assemble, check_assembly
-from forebay._stacks.inert import PARAMETER
+from forebay._stacks.inert import PARAMETER, SECRET, generated, generated_name
 from forebay._stacks.operation import CLEANUP, FORWARD, Runs, Target
 from forebay._stacks.store import Operation, Stack, StackStore, State, now_ms
-from forebay._stacks.table import KINDS, capabilities_needed
+from forebay._stacks.table import capabilities_needed, kinds_of
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 SUFFIX_LETTERS: Final = 8
 NAME_LETTERS_MAX: Final = 128
 _LETTERS: Final = string.ascii_uppercase + string.digits
-_API: Final = re.compile(r"(?:https|(wss))://([A-Za-z0-9_-]+)\.(?:execute-api|lambda-url)\.[a-z0-9-]+\.localhost")
+_HOST: Final = r"(?:https|(wss))://([A-Za-z0-9_-]+)\.(?:execute-api|lambda-url)\.[a-z0-9-]+"
+_API: Final = re.compile(_HOST + r"\.localhost")
+_AT_AWS: Final = re.compile(_HOST + r"\.amazonaws\.com(?:\.cn)?")
 _NOTHING: Final = State(template="", description=None, given={}, secrets={}, resources={}, outputs=())
 Kind = Literal["CREATE", "UPDATE"]
 
@@ -59,6 +62,8 @@ class Asked:
         capabilities: what is acknowledged.
         skip_unsupported: leave out resources whose types are not served.
         disable_rollback: leave everything as it is where a step fails.
+        stack_id: the id of a stack that is new, where it has been told already.
+        tags: of the stack; None: those that it has.
 
     """
 
@@ -69,6 +74,8 @@ class Asked:
     capabilities: tuple[str, ...] = ()
     skip_unsupported: bool = False
     disable_rollback: bool = False
+    stack_id: str | None = None
+    tags: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +215,7 @@ class Service:
             raise TemplateRefused([text])
         known = self.store.find(name)
         is_new = known is None or not self.store.statuses(name)
-        stack = known if known is not None else self._new_stack(name)
+        stack = known if known is not None else self._new_stack(name, asked.stack_id)
         if known is not None and (known.region, known.account) != (self.place.region, self.place.account):
             text = (
                 f"stack {name} was deployed for {known.account} in {known.region}, the app is {self.place.account} in"
@@ -216,14 +223,16 @@ class Service:
             raise TemplateRefused([f"{text} {self.place.region}: delete it first"])
         body, left_out = asked.body, ()
         if asked.skip_unsupported:
-            body, left_out = sam_plan.without(asked.body, KINDS)  # type: ignore[assignment]
-        stored = self._stored_parameters()
+            body, left_out = sam_plan.without(asked.body, kinds_of(name))  # type: ignore[assignment]
         before = None if is_new else stack.parameters
-        parameters = sam_parameters.read(body.get("Parameters"), asked.parameters, before, stored)
+        world = self._world(name)
+        parameters = sam_parameters.read(body.get("Parameters"), asked.parameters, before, self._stored_parameters())
         resources = {} if is_new else self.store.resources(name)
         plan = sam_plan.evaluate(
-            name, stack.id, body, parameters=parameters, before=resources, world=self._world(name), types=KINDS
+            name, stack.id, body, parameters=parameters, before=resources, world=world, types=kinds_of(name)
         )
+        made = _generated(plan.resources, stack.parameters.secrets)
+        parameters = replace(parameters, secrets={**parameters.secrets, **plan.secrets, **made})
         kind: Kind = "CREATE" if is_new else "UPDATE"
         if (
             kind == "UPDATE"
@@ -232,13 +241,15 @@ class Service:
             and not stack.status.endswith("FAILED")
         ):
             raise NoChanges(f"No changes to deploy. Stack {name} is up to date")
-        return Preview(kind=kind, plan=plan, left_out=left_out), replace(stack, template=asked.template), parameters
+        tags = stack.tags if asked.tags is None else asked.tags
+        stack = replace(stack, template=asked.template, tags=tags)
+        return Preview(kind=kind, plan=plan, left_out=left_out), stack, parameters
 
-    def _new_stack(self, name: str) -> Stack:
+    def _new_stack(self, name: str, id_: str | None) -> Stack:
         place = self.place
         return Stack(
             name=name,
-            id=f"arn:aws:cloudformation:{place.region}:{place.account}:stack/{name}/{uuid.uuid4()}",
+            id=id_ or f"arn:aws:cloudformation:{place.region}:{place.account}:stack/{name}/{uuid.uuid4()}",
             status="REVIEW_IN_PROGRESS",
             reason=None,
             description=None,
@@ -262,19 +273,23 @@ class Service:
         )
 
     def _stored_parameters(self) -> dict[str, str]:
-        found = {}
+        found: dict[str, str] = {}
         for stack in self.store.stacks():
-            for one in self.store.resources(stack.name).values():
-                if one.type == PARAMETER.type:
-                    found[one.physical] = str(secret.revealed(one.attributes["Value"], stack.parameters.secrets))
+            found |= _values(stack, self.store.resources(stack.name))[0]
         return found
 
     def _world(self, stack: str) -> World:
         taken: dict[tuple[str, str], str] = {}
         exports: dict[str, str] = {}
+        parameters: dict[str, str] = {}
+        secret_values: dict[str, str] = {}
         for other in self.store.stacks():
             if other.name != stack:
-                taken |= {(one.type, one.physical): other.name for one in self.store.resources(other.name).values()}
+                resources = self.store.resources(other.name)
+                taken |= {(one.type, one.physical): other.name for one in resources.values()}
+                values, hidden = _values(other, resources)
+                parameters |= values
+                secret_values |= hidden
                 exports |= {one.export: one.value for one in other.outputs if one.export is not None}
         given: dict[str, int] = {}
 
@@ -290,7 +305,32 @@ class Service:
             version=version,
             taken=taken,
             exports=exports,
+            parameters=parameters,
+            secrets=secret_values,
         )
+
+
+def _values(stack: Stack, resources: Mapping[str, Resource]) -> tuple[dict[str, str], dict[str, str]]:
+    """Give what a stack keeps for others to read: parameters by name, secrets by name and by ARN."""
+    known = stack.parameters.secrets
+    parameters, hidden = {}, {}
+    for one in resources.values():
+        if one.type == PARAMETER.type:
+            parameters[one.physical] = str(secret.revealed(one.attributes["Value"], known))
+        elif one.type == SECRET.type:
+            hidden[one.physical] = hidden[one.attributes["Ref"]] = str(secret.revealed(one.attributes[VALUE], known))
+    return parameters, hidden
+
+
+def _generated(resources: Mapping[str, Resource], known: Mapping[str, str]) -> dict[str, str]:
+    """Give the secrets that are generated: each is made once."""
+    found = {}
+    for one in resources.values():
+        asked = one.properties.get("GenerateSecretString") if one.type == SECRET.type else None
+        if asked is not None:
+            name = generated_name(one.physical)
+            found[name] = known.get(name) or generated(asked)
+    return found
 
 
 def _imports(template: str, export: str) -> bool:
@@ -300,6 +340,7 @@ def _imports(template: str, export: str) -> bool:
 def described(service: Service, name: str) -> dict[str, Any]:
     """Describe a stack as it may be shown: no secret is in it."""
     stack = service.store.stack(name)
+    references = {str(one.attributes.get("Ref")) for one in service.store.resources(stack.name).values()}
     return {
         "name": stack.name,
         "id": stack.id,
@@ -315,10 +356,22 @@ def described(service: Service, name: str) -> dict[str, Any]:
                 "value": address(service.place, str(secret.shown(one.value))),
                 "description": one.description,
                 "export": one.export,
+                "served_at": _served_at(service.place, str(secret.shown(one.value)), references),
             }
             for one in stack.outputs
         ],
     }
+
+
+def _served_at(place: Place, text: str, references: set[str]) -> str | None:
+    """Give where an API of the stack is, of an address whose host is written out as AWS's."""
+    found = _AT_AWS.search(text)
+    return _local(place, found) + text[found.end() :] if found is not None and found[2] in references else None
+
+
+def physical_id(resource: Resource) -> str:
+    """Give a resource's id as AWS shows it: what `Ref` gives."""
+    return str(secret.shown(resource.attributes.get("Ref", resource.physical)))
 
 
 def resources(service: Service, name: str) -> list[dict[str, Any]]:
@@ -334,9 +387,11 @@ def resources(service: Service, name: str) -> list[dict[str, Any]]:
 
 def address(place: Place, text: str) -> str:
     """Put the address that APIs are served at where a text has AWS's form of it."""
-    return _API.sub(
-        lambda found: f"{(found[1] and place.http.replace('http', 'ws', 1)) or place.http}/_apis/{found[2]}", text
-    )
+    return _API.sub(lambda found: _local(place, found), text)
+
+
+def _local(place: Place, found: re.Match[str]) -> str:
+    return f"{(found[1] and place.http.replace('http', 'ws', 1)) or place.http}/_apis/{found[2]}"
 
 
 def template_json(text: str) -> str:

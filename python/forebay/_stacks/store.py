@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from forebay._sam.errors import StackNotFound
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE: Final = "stacks.db"
-FORMAT: Final = 1
+FORMAT: Final = 2
 NOW: Final = "now"
 NEXT: Final = "next"
 """Sides of secrets: those that a stack has, and those that an operation gives it."""
@@ -50,7 +50,10 @@ CREATE TABLE events (
 ) STRICT;
 CREATE TABLE numbers (name TEXT PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 CREATE INDEX events_of_stack ON events (stack_id, id);
+ALTER TABLE stacks ADD COLUMN tags TEXT NOT NULL DEFAULT '{}';
 """
+_UPGRADES: Final = {1: "ALTER TABLE stacks ADD COLUMN tags TEXT NOT NULL DEFAULT '{}'"}
+"""What brings a file of a format to the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,7 @@ class Stack:
     template: str
     parameters: Parameters
     outputs: tuple[Output, ...]
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +156,9 @@ class StackStore:
             if version == 0:
                 for statement in filter(str.strip, _TABLES.split(";")):
                     self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={FORMAT}")
+            for older in range(version or FORMAT, FORMAT):
+                self._db.execute(_UPGRADES[older])
+            self._db.execute(f"PRAGMA user_version={FORMAT}")
 
     def copy(self, directory: Path) -> None:
         """Copy everything into another directory, as it is at one moment."""
@@ -205,8 +211,9 @@ class StackStore:
         fields = dict(row)
         given = json.loads(fields.pop("given"))
         outputs = tuple(Output(**one) for one in json.loads(fields.pop("outputs")))
+        tags = json.loads(fields.pop("tags"))
         secrets = self._secrets(fields["name"])
-        return Stack(**fields, parameters=Parameters(given=given, secrets=secrets), outputs=outputs)
+        return Stack(**fields, parameters=Parameters(given=given, secrets=secrets), outputs=outputs, tags=tags)
 
     def _secrets(self, stack: str, side: str = NOW) -> dict[str, str]:
         rows = self._db.execute("SELECT name, value FROM secrets WHERE stack = ? AND side = ?", (stack, side))
@@ -229,6 +236,15 @@ class StackStore:
             "SELECT id, ms, status, type, logical, physical, reason FROM events "
             "WHERE stack_id = ? AND id > ? ORDER BY id LIMIT ?",
             (stack_id, after, limit),
+        )
+        return [Event(**dict(row)) for row in rows]
+
+    def latest_events(self, stack_id: str, limit: int, before: int | None = None) -> list[Event]:
+        """Give events of a stack that came before one, newest first."""
+        rows = self._db.execute(
+            "SELECT id, ms, status, type, logical, physical, reason FROM events "
+            "WHERE stack_id = ? AND (? IS NULL OR id < ?) ORDER BY id DESC LIMIT ?",
+            (stack_id, before, before, limit),
         )
         return [Event(**dict(row)) for row in rows]
 
@@ -357,7 +373,7 @@ class StackStore:
 
     def _put_stack(self, stack: Stack, status: str, reason: str | None) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO stacks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO stacks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 stack.name,
                 stack.id,
@@ -371,6 +387,7 @@ class StackStore:
                 stack.template,
                 json.dumps(stack.parameters.given),
                 json.dumps([asdict(one) for one in stack.outputs]),
+                json.dumps(stack.tags),
             ),
         )
 

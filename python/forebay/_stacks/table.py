@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from forebay._stacks import apis, events, functions, inert, messaging
+from forebay._stacks import apis, buckets, events, functions, inert, messaging, rest_apis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,10 +13,19 @@ if TYPE_CHECKING:
     from forebay._stacks.kind import Kind
 
 KINDS: Final[Mapping[str, Kind]] = {
-    kind.type: kind for kind in (*functions.KINDS, *messaging.KINDS, *events.KINDS, *apis.KINDS, *inert.KINDS)
+    kind.type: kind
+    for kind in (*functions.KINDS, *messaging.KINDS, *events.KINDS, *apis.KINDS, *rest_apis.KINDS, *inert.KINDS)
 }
+BUCKET_STACK: Final = "aws-sam-cli-managed-default"
+"""The stack that AWS's `sam` makes for the bucket of its code. Buckets are served there alone."""
+ALL: Final[Mapping[str, Kind]] = {**KINDS, **{kind.type: kind for kind in buckets.KINDS}}
 IAM: Final = "CAPABILITY_IAM"
 NAMED_IAM: Final = "CAPABILITY_NAMED_IAM"
+
+
+def kinds_of(stack: str) -> Mapping[str, Kind]:
+    """Give the types of resources that a stack may have."""
+    return ALL if stack == BUCKET_STACK else KINDS
 
 
 def table() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from forebay._model.gateway import JwtSettings
+from forebay._model.gateway import IamSettings, JwtSettings
 from forebay._wire.mapping import milliseconds
 
 if TYPE_CHECKING:
@@ -60,10 +60,14 @@ def websocket_api(
     }
 
 
-def function_url(function: str, cors: Cors | None) -> dict[str, Any]:
+def function_url(function: str, cors: Cors | None, auth: str = "NONE") -> dict[str, Any]:
     """Write the URL of a function."""
-    route = {"key": "$default", "target": {"function": function}}
-    return {"kind": "url", "name": function, "cors": _cors(cors), "routes": [route]}
+    route: dict[str, Any] = {"key": "$default", "target": {"function": function}}
+    written: dict[str, Any] = {"kind": "url", "name": function, "cors": _cors(cors), "routes": [route]}
+    if auth != "NONE":
+        route["authorizer"] = auth
+        written["authorizers"] = [_authorizer(IamSettings(name=auth))]
+    return written
 
 
 def _cors(cors: Cors | None) -> dict[str, Any] | None:
@@ -101,6 +105,8 @@ def _throttle(throttle: Throttle | None) -> dict[str, Any] | None:
 
 
 def _authorizer(authorizer: AuthorizerSettings) -> dict[str, Any]:
+    if isinstance(authorizer, IamSettings):
+        return {"name": authorizer.name, "by": {"iam": {}}, "identity_sources": []}
     if isinstance(authorizer, JwtSettings):
         by: dict[str, Any] = {"jwt": {"issuer": authorizer.issuer, "audiences": list(authorizer.audiences)}}
         return {"name": authorizer.name, "by": by, "identity_sources": [authorizer.identity_source]}

@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import gc
 import inspect
+import logging
 import os
 import socket
 import struct
@@ -28,6 +29,7 @@ from forebay._runtime.handler_reference import IMPORTING, Reference
 from forebay._wire import errors, payload
 from forebay._worker import process_logging
 from forebay._worker.load_handler import CannotStartError, load, load_plain
+from forebay._worker.log_lines import LogLines
 from forebay._worker.owner_client import OwnerClient
 from forebay._worker.process_title import show_as
 
@@ -74,6 +76,8 @@ def main(given: dict[str, Any]) -> NoReturn:
     try:
         function = _declared(given)
         process_logging.complete(given["logging"])
+        if given.get("keeps_logs"):
+            logging.getLogger().addHandler(LogLines(given["store"], given["name"]))
         version = _version(function, given["version"]) if function is not None else load_plain(given["handler"])
         attached = function.attached if function is not None else ()
         opened = loop.run_until_complete(_open(attached, given["shared"]))

@@ -1,4 +1,4 @@
-"""`forebay api`: look at the APIs that a running app serves, and at their routes."""
+"""`forebay api`: look at the APIs that a running app serves, at their routes, and try them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from forebay.cli.api_request import Request, read_request, run_method, send, text_of
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table
 
@@ -69,6 +70,64 @@ def keys(store: StorePlace, output: str, *, values: bool) -> None:
         found = _pages(connection, "GetApiKeys", includeValues=values)
     columns = _KEYS if values else _KEYS[:-1]
     show(found, output, text=table(found, columns))
+
+
+@api.command()
+@click.argument("name")
+@click.argument("request")
+@click.option("--data", help="The body.")
+@click.option("--header", "-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header; repeatable.")
+@click.option("--stage", help="The stage of an HTTP API, if it is not $default.")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Where the app serves HTTP.")
+@store_option
+@output_option
+def test(
+    name: str,
+    request: str,
+    *,
+    data: str | None,
+    headers: tuple[str, ...],
+    stage: str | None,
+    url: str,
+    store: StorePlace,
+    output: str,
+) -> None:
+    """Send the API NAME a REQUEST such as "GET /orders/7", and show the answer.
+
+    A method of a REST API is run as it stands now, without a stage, authorisation and keys, and its log is shown.
+    """
+    asked = read_request(request, headers, data)
+    with connect(store) as connection:
+        connection.need_app()
+        is_rest = all(one["name"] != name and one["id"] != name for one in connection.ask("api.list"))
+        place = _method(connection, _rest_api(connection, name), asked) if is_rest else None
+    if place is not None:
+        answer = run_method(url, place, asked)
+    else:
+        path = f"/_apis/{name}{f'/{stage}' if stage else ''}{asked.path}"
+        answer = send(url, asked._replace(path=path))
+    show(answer, output, text=text_of(answer))
+
+
+def _method(connection: StoreConnection, rest_api: str, asked: Request) -> dict[str, str]:
+    """Give the ids of the resource that a path of a REST API reaches."""
+    parts = asked.path.partition("?")[0].strip("/").split("/")
+    resources = _pages(connection, "GetResources", restApiId=rest_api)
+    fitting = [one for one in resources if _fits(one["path"].strip("/").split("/"), parts)]
+    if not fitting:
+        known = ", ".join(sorted(one["path"] for one in resources))
+        raise click.ClickException(f"no resource has the path {asked.path!r}: there are {known}")
+    # As on AWS, a part that is written out goes before a variable, and a variable before a greedy one.
+    best = min(fitting, key=lambda one: [part.count("{") + part.count("+}") for part in one["path"].split("/")])
+    return {"restApiId": rest_api, "resourceId": best["id"]}
+
+
+def _fits(pattern: list[str], parts: list[str]) -> bool:
+    if pattern[-1].endswith("+}") and len(parts) >= len(pattern):
+        pattern, parts = pattern[:-1], parts[: len(pattern) - 1]
+    if len(pattern) != len(parts):
+        return False
+    return all(one.startswith("{") or one == part for one, part in zip(pattern, parts, strict=True))
 
 
 def _call(connection: StoreConnection, operation: str, **params: Any) -> dict[str, Any]:

@@ -22,7 +22,26 @@ if TYPE_CHECKING:
 
 FILE: Final = "aws-keys.json"
 """In the store's directory; the engine reads it once a second."""
-SERVICES: Final = ["events", "kinesis", "lambda", "scheduler", "sns", "sqs", "states", "sts"]
+SERVICES: Final = [
+    "apigateway",
+    "cloudcontrolapi",
+    "cloudformation",
+    "events",
+    "execute-api",
+    "kinesis",
+    "lambda",
+    "logs",
+    "monitoring",
+    "s3",
+    "scheduler",
+    "schemas",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "states",
+    "sts",
+]
 ID_LETTERS: Final = 16
 SECRET_BYTES: Final = 30
 
@@ -45,8 +64,9 @@ def keys() -> None:
     "--service",
     "services",
     multiple=True,
+    metavar="NAME",
     type=click.Choice(SERVICES),
-    help="Allow this service; without it, all. May be repeated.",
+    help=f"Allow this service; without it, all. May be repeated. One of {', '.join(SERVICES)}.",
 )
 @directory_option
 @output_option

@@ -13,6 +13,7 @@ import orjson
 from forebay._core import backup_store, examine_store
 from forebay._model.plural import counted
 from forebay._stacks.artifacts import FOLDER as CODE
+from forebay._stacks.buckets import FOLDER as BUCKETS
 from forebay._stacks.store import FILE as STACKS
 from forebay._stacks.store import StackStore
 from forebay.cli.connect import directory_option
@@ -61,8 +62,10 @@ def _copy_stacks(store: Path, directory: Path) -> None:
         kept.copy(directory)
     finally:
         kept.close()
-    if (store / CODE).is_dir():
-        shutil.copytree(store / CODE, directory / CODE, dirs_exist_ok=True)
+    for folder in (CODE, BUCKETS):
+        if (store / folder).is_dir():
+            under_way = shutil.ignore_patterns(".*")  # what is being written, and has no name yet
+            shutil.copytree(store / folder, directory / folder, dirs_exist_ok=True, ignore=under_way)
 
 
 def _check_room(store: Path, directory: Path) -> None:

@@ -111,7 +111,10 @@ def describe(*, name: str, bus: str, store: StorePlace, output: str) -> None:
     """Show a rule's pattern and targets."""
     with connect(store) as connection:
         described = connection.ask("rule.describe", bus=bus, name=name)
-    head = f"arn: {described['arn']}\npattern: {described['pattern']}\nenabled: {described['enabled']}"
+    lines = [f"arn: {described['arn']}", f"pattern: {described['pattern']}", f"enabled: {described['enabled']}"]
+    if "schedule_expression" in described:
+        lines.insert(2, f"schedule: {described['schedule_expression']}")
+    head = "\n".join(lines)
     show(unpacked(described), output, text=f"{head}\n\n{table(described['targets'], _TARGETS)}")
 
 
@@ -163,7 +166,7 @@ def _text(given: str) -> str:
     return Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given
 
 
-KINDS = ("function", "queue", "topic", "stream", "bus", "workflow", "api_destination")
+KINDS = ("function", "queue", "topic", "stream", "bus", "rule", "workflow", "api_destination")
 
 
 def target(row: dict[str, Any]) -> str:
@@ -176,7 +179,7 @@ _RULES = [
     ("RULE", lambda row: row["name"]),
     ("STATE", lambda row: "ENABLED" if row["enabled"] else "DISABLED"),
     ("TARGETS", lambda row: [target(one) for one in row["targets"]]),
-    ("PATTERN", lambda row: row["pattern"]),
+    ("PATTERN", lambda row: row["pattern"] or row["schedule_expression"]),
 ]
 _TARGETS = [
     ("ID", lambda row: row["id"]),

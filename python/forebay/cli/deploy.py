@@ -196,7 +196,7 @@ def asked_of(
     packaged = package.package(template.body, path.parent, Artifacts(store))
     name = str(options["stack_name"])
     before = stacks.ask("parameters", stack=name) or {}
-    body = expansion.expand(packaged, _for_transform(packaged, parameters, before))
+    body = expansion.expand(packaged, expansion.parameters_for(packaged, parameters, before))
     capabilities = options.get("capabilities", ())
     return Asked(
         stack=name,
@@ -207,16 +207,6 @@ def asked_of(
         skip_unsupported=bool(options.get("skip_unsupported", False)),
         disable_rollback=bool(options.get("disable_rollback", False)),
     )
-
-
-def _for_transform(body: dict[str, Any], given: dict[str, str], before: dict[str, str]) -> dict[str, Any]:
-    """Give parameters for the translator; what is secret it does not get."""
-    found: dict[str, Any] = {}
-    for name, one in _mapping(body.get("Parameters")).items():
-        value = given.get(name, before.get(name, _mapping(one).get("Default")))
-        if value is not None:
-            found[name] = secret.mark(name) if sam_parameters.is_secret(one) else value
-    return found
 
 
 def _carry_out(

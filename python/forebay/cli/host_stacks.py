@@ -13,6 +13,7 @@ from forebay._stacks.store import StackStore
 from forebay.app import App
 from forebay.cli.connect import connect
 from forebay.cli.stack_connection import ACCOUNT, APP, HTTP, REGION
+from forebay.logs import FunctionLogs
 
 if TYPE_CHECKING:
     from forebay._model.gateway import HttpAddress
@@ -35,7 +36,9 @@ def stacks_app(store: Path) -> App:
     region, account = (stacks[0].region, stacks[0].account) if stacks else (REGION, ACCOUNT)
     if not stacks and known not in {None, APP}:
         region = names.REGION_DEFAULT
-    return App(known or APP, store=store, region=region, account=account)
+    app = App(known or APP, store=store, region=region, account=account)
+    app.attach(FunctionLogs(app))
+    return app
 
 
 def host_stacks(app: App, http: HttpAddress, aws: WireAddress) -> None:
@@ -44,4 +47,6 @@ def host_stacks(app: App, http: HttpAddress, aws: WireAddress) -> None:
     if settings.store == MEMORY or settings.is_on_server:
         return
     place = Place(app=settings.name, region=settings.region, account=settings.account, http=http.base or HTTP)
-    app._declared.stacks = Host(Path(settings.store).absolute(), place, aws.url)  # noqa: SLF001  an app without `forebay run` has none
+    declared = app._declared  # noqa: SLF001  an app without `forebay run` has no stacks
+    logs = next((one for one in declared.attached if isinstance(one, FunctionLogs)), None)
+    declared.stacks = Host(Path(settings.store).absolute(), place, aws.url, logs)

@@ -76,6 +76,29 @@ log = logging.getLogger("forebay")
     help=f"0: nowhere, as without it; without an app {STACKS_PORT}.",
 )
 @click.option(
+    "--http-certificate",
+    type=click.Path(exists=True, dir_okay=False),
+    help="PEM file of the certificate with which APIs are served; read anew when it changes.",
+)
+@click.option("--http-key", type=click.Path(exists=True, dir_okay=False), help="PEM file of the certificate's key.")
+@click.option(
+    "--http-trusted-proxy",
+    "http_trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Who is believed what X-Forwarded-For says: an address, or a network as 10.0.0.0/8; repeatable.",
+)
+@click.option(
+    "--http-access-log", metavar="FILE", help="Where a line is added for each request of an API; -: standard output."
+)
+@click.option(
+    "--http-access-log-format",
+    default="common",
+    show_default=True,
+    metavar="FORMAT",
+    help="common, json, or a template such as '$context.requestId $context.status'.",
+)
+@click.option(
     "--http-no-tls",
     is_flag=True,
     help="Other machines may reach --http-host although nothing here is encrypted: something before it does that.",
@@ -123,6 +146,11 @@ def run(
     metrics_token_file: Path | None,
     http_host: str,
     http_port: int | None,
+    http_certificate: str | None,
+    http_key: str | None,
+    http_trusted_proxies: tuple[str, ...],
+    http_access_log: str | None,
+    http_access_log_format: str,
     http_no_tls: bool,
     aws_host: str,
     aws_port: int,
@@ -144,8 +172,18 @@ def run(
     if metrics_token_file is not None:
         token = metrics_token_file.read_text().strip()
     address = MetricsAddress(host=metrics_host, port=metrics_port, token=token)
+    if (http_certificate is None) != (http_key is None):
+        raise click.UsageError("give both --http-certificate and --http-key")
+    files = None if http_certificate is None or http_key is None else (http_certificate, http_key)
     port = http_port if http_port is not None else 0 if target is not None else STACKS_PORT
-    http = HttpAddress(host=http_host, port=port, tls=False if http_no_tls else None)
+    http = HttpAddress(
+        host=http_host,
+        port=port,
+        tls=False if http_no_tls else files,
+        trusted_proxies=http_trusted_proxies,
+        access_log=http_access_log,
+        access_log_format=http_access_log_format,
+    )
     wire_address = WireAddress(host=aws_host, port=aws_port, access_log=aws_access_log)
     if target is None:
         app = stacks_app(directory(store or read(os.environ.get("FOREBAY_STORE", "data"))))
@@ -191,6 +229,9 @@ async def serve(app: App, grace: float, *, metrics: MetricsAddress, http: HttpAd
         http_host=http.host,
         http_port=http.port,
         http_tls=http.tls,
+        http_trusted_proxies=http.trusted_proxies,
+        http_access_log=http.access_log,
+        http_access_log_format=http.access_log_format,
         aws_host=aws.host,
         aws_port=aws.port,
         aws_access_log=aws.access_log,

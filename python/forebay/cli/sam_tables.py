@@ -96,6 +96,7 @@ def outputs(rows: Sequence[dict[str, Any]], stack: str) -> None:
             ("Key", row["key"]),
             ("Description", row["description"] or _RULE),
             ("Value", row["value"]),
+            *([("Served at", row["served_at"])] if row["served_at"] is not None else []),
         ):
             click.secho(f"{heading:<20}{value}", fg="green")
         click.echo()

@@ -17,6 +17,7 @@ from forebay._model.settings import AppSettings
 from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
 from forebay._stacks import host
 from forebay._stacks.artifacts import Artifacts
+from forebay._stacks.buckets import Buckets
 from forebay._stacks.service import Place, Service
 from forebay._stacks.store import StackStore
 from forebay.cli.connect import FILE, StoreConnection, connect
@@ -97,6 +98,7 @@ class StoreTarget:
     def __init__(self, connection: StoreConnection, place: Place, artifacts: Artifacts, store: Path) -> None:
         self._connection = connection
         self._artifacts = artifacts
+        self._buckets = Buckets(store)
         self._settings = AppSettings(
             name=place.app,
             store=str(store.absolute()),
@@ -108,7 +110,9 @@ class StoreTarget:
         )
 
     async def request(self, request: Request) -> Any:
-        """Ask the engine."""
+        """Ask the engine; buckets are directories of the store."""
+        if request.verb.startswith("bucket."):
+            return self._buckets.carry_out(request)
         return self._connection.ask(request.verb, **request.fields)
 
     async def register(self, function: Deployed) -> None:

@@ -26,10 +26,18 @@ if TYPE_CHECKING:
 class BorrowedConnection:
     """A client of the proxy that holds one DB connection from beginning to end, then perhaps another one, as another client."""
 
-    __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "_schema_changed", "_suits_too", "opened_at")
+    __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "_schema_changed", "_suits_too", "opened_at", "use")
 
     _borrower: Borrower
     _db: DBConnection
+    use: Callable[..., Awaitable[Any]]
+    """Does something over the connection; it is ``Borrower.use`` itself, which saves a call for everything that is done.
+
+    Raises:
+        ClientClosed: the client was idle or open for too long, or the proxy was closed.
+        ConnectionLost: the connection was lost before.
+
+    """
 
     def __init__(self, proxy: DBProxy, *, suits_too: Tracked = DEFAULTS) -> None:
         self._proxy = proxy
@@ -59,6 +67,7 @@ class BorrowedConnection:
     async def admitted(self, *, read_only: bool = False, user: str | None = None) -> Self:
         """Become a client of the proxy, without a connection yet."""
         self._borrower, self.opened_at = await self._proxy.admit(self, read_only=read_only, user=user)
+        self.use = self._borrower.use
         return self
 
     def _admitted_again(self) -> bool:
@@ -109,6 +118,11 @@ class BorrowedConnection:
         """What ties it to its connection beside the borrowing itself: nothing."""
         return ()
 
+    def is_plain(self, sql: str) -> bool:
+        """Tell whether a statement is known to leave nothing in the session; if not, ``judge`` it."""
+        names = self._borrower.names
+        return names.judged(sql, names.context, False).plain
+
     async def judge(self, sql: str, *, has_arguments: bool = False) -> Effect:
         """Tell what a statement does to the session, and take note of it: one that fails may have done half of its work."""
         borrower = self._borrower
@@ -138,16 +152,6 @@ class BorrowedConnection:
         """Have the session reset whatever was done to it: the proxy has not seen it."""
         self._db.mark_dirty(reason)
         self._must_reset = True
-
-    def use(self, work: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Awaitable[Any]:
-        """Do something over the connection. The driver's own errors go through.
-
-        Raises:
-            ClientClosed: the client was idle or open for too long, or the proxy was closed.
-            ConnectionLost: the connection was lost before.
-
-        """
-        return self._borrower.use(work, *args, **options)
 
     async def commit(self, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Commit.

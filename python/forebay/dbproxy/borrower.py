@@ -108,11 +108,9 @@ class Borrower:
         self.engine = settings.target.engine
         self.session = Session()
         self.held: DBConnection | None = None
-        self.is_open = False
+        self.is_open = self.lost = self.busy = False
         self.began = 0.0
-        self.lost = False
         self.lost_because = ""
-        self.busy = False
         self.closed_because = ""
         self._loop = asyncio.get_running_loop()
         self.loop_time = self._loop.time
@@ -160,7 +158,7 @@ class Borrower:
                 attempts += 1
                 db = self.held
                 if db is None:
-                    db = self._queue.take(self._last) or await self._queue.wait()
+                    db = (self._queue.take(self._last) if self._queue.idle else None) or await self._queue.wait()
                     if effect.reads_session or not db.suits(self.number, self.session.tracked):
                         db = await self._made_fit(db, effect)
                 self._using = db
@@ -178,7 +176,8 @@ class Borrower:
                     continue
                 self._counters.answered(began, started, borrowed=self.held is None)
                 self._last = db
-                if self.held is None and effect.plain and not db.wire.in_transaction():
+                is_plain = effect.plain and (effect.repeatable or not self.session.tracked)
+                if self.held is None and is_plain and not db.wire.in_transaction():
                     db.pool.give_back(db)
                 else:
                     await self._settle(db, sql, effect, result)
@@ -252,8 +251,8 @@ class Borrower:
         """Sort out a stream that did not reach its end; on PostgreSQL a cursor may simply be left."""
         if self.engine == "postgresql" and isinstance(error, GeneratorExit):
             self._half_done(db, sql, effect, "a statement was left half-way")
-            return
-        await self._failed(db, sql, effect, error, may_repeat=False)
+        else:
+            await self._failed(db, sql, effect, error, may_repeat=False)
 
     async def _borrow(self, effect: Effect) -> DBConnection:
         """Take a free connection or wait for one; make it fit for this client."""
@@ -297,7 +296,7 @@ class Borrower:
 
         """
         began = now()
-        db = self._queue.take(self._last) or await self._queue.wait()
+        db = (self._queue.take(self._last) if self._queue.idle else None) or await self._queue.wait()
         if db.tracked is suits_too:
             self.session.tracked = suits_too
         if self.closed_because or not db.suits(self.number, self.session.tracked):
@@ -330,7 +329,7 @@ class Borrower:
             return result
         finally:
             # A COMMIT that failed, too, has ended its transaction.
-            if self.held is db and not self._note_transaction(db):
+            if self.held is db and not self._note_transaction(db) and (db.local or db.dirty_in_transaction):
                 db.follow(PLAIN, is_open=False)
             self.busy = False
             self._using = None
@@ -346,7 +345,8 @@ class Borrower:
         db, self.held = self.held, None
         if db is not None:
             is_open = db.wire.in_transaction()
-            db.follow(PLAIN, is_open=is_open)
+            if not is_open and (db.local or db.dirty_in_transaction):
+                db.follow(PLAIN, is_open=False)
             (db.pool.clean if reset or is_open else db.pool.give_back)(db)
 
     # The books
@@ -360,7 +360,7 @@ class Borrower:
             return
         is_open = self._note_transaction(db, ended=effect.transaction in ENDS)
         db.note(effect)
-        pins = effect.pins
+        pins = effect.pins + session.hidden_transaction(effect, is_open=is_open)
         if self.engine == "postgresql" and self._follow_transaction(db, effect, result):
             db.mark_dirty(UNDONE_SETTINGS[0])
             pins += UNDONE_SETTINGS

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from forebay.dbproxy.effect import ENDS
-from forebay.dbproxy.session import DEFAULTS, Meaning, Tracked, local_after, meaning
+from forebay.dbproxy.session import DEFAULTS, UNCHANGED, Meaning, Tracked, local_after, meaning
 
 if TYPE_CHECKING:
     from forebay.dbproxy.driver import Wire
@@ -30,6 +30,7 @@ class DBConnection:
         tracked: settings in force on it.
         local: settings in force that end with the transaction.
         dirty: why it must be reset before another client gets it; empty when it need not.
+        dirty_in_transaction: it was made so in the transaction that is open.
         used_by: number of the only client since the last reset; ``NOBODY``, or ``SEVERAL``.
         permit: the number under which the app's processes count it; None: they do not share their connections.
         must_close: a reset cannot undo what happened on it.
@@ -39,8 +40,8 @@ class DBConnection:
     """
 
     __slots__ = (
-        "_dirty_in_transaction",
         "dirty",
+        "dirty_in_transaction",
         "idle_since",
         "leaving",
         "local",
@@ -72,10 +73,12 @@ class DBConnection:
         self.local: Tracked = DEFAULTS
         self.dirty = ""
         self.used_by = NOBODY
-        self._dirty_in_transaction = False  # in the transaction that is open
+        self.dirty_in_transaction = False
 
     def meaning(self) -> Meaning:
         """Tell what the meaning of a text may hang on in the session as it is now."""
+        if not (self.dirty or self.local or self.tracked):
+            return UNCHANGED
         return meaning(self.tracked, self.local, dirty=bool(self.dirty))
 
     def will_close(self) -> None:
@@ -93,7 +96,7 @@ class DBConnection:
         """Have it reset before another client gets it. A text may mean something else from now on, and nobody knows what."""
         self.wire.forget_changed()
         self.dirty = self.dirty or why
-        self._dirty_in_transaction = True
+        self.dirty_in_transaction = True
 
     def follow(self, effect: Effect, *, is_open: bool) -> None:
         """Take note of what ends with the transaction, of what undoes a part of it, and of the transaction's end.
@@ -106,9 +109,9 @@ class DBConnection:
         ends = effect.transaction in ENDS or not is_open
         undoes = ends or effect.transaction == "rollback to"
         drops = "temporary table:" in effect.unpins
-        if (self._dirty_in_transaction and undoes) or ("*" in self.local and (undoes or effect.local)) or drops:
+        if (self.dirty_in_transaction and undoes) or ("*" in self.local and (undoes or effect.local)) or drops:
             self.wire.forget_changed()
-        self._dirty_in_transaction = (self._dirty_in_transaction or drops) and not ends
+        self.dirty_in_transaction = (self.dirty_in_transaction or drops) and not ends
         self.local = local_after(self.local, effect, is_open=is_open)
 
     def suits(self, client: int, want: Tracked) -> bool:

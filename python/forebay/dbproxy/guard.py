@@ -71,6 +71,7 @@ class StepGuard(asyncio.Protocol):
         self._header = bytearray()
         self._left = 0
         self._outlet: Outlet | None = None
+        self._taken_back: Callable[[], None] = _nobody_listens
         self._begun = b""  # what is still to come of the answer to BEGIN
         self._early = b""
 
@@ -123,23 +124,29 @@ class StepGuard(asyncio.Protocol):
             self._is_loose = is_loose
             self.loosened(is_loose)
 
-    def begin(self) -> None:
-        """Have a BEGIN go in one piece with the question that is sent next; asyncpg is not shown its answer."""
+    def begin(self, taken_back: Callable[[], None]) -> None:
+        """Have a BEGIN go in one piece with the question that is sent next; asyncpg is not shown its answer.
+
+        Args:
+            taken_back: called when nothing was sent, and BEGIN is still owed.
+
+        """
         if self._outlet is not None:
+            self._taken_back = taken_back
             self._outlet.write = self._write_begin
 
     def _write_begin(self, question: Any) -> None:
-        self.owes_begin()
+        transport: Any = self._transport
+        self._outlet.write = transport.write  # type: ignore[union-attr]  # asyncpg has just written to it
         self._begun = BEGUN_KINDS
-        self._transport.write(BEGIN + bytes(question))  # type: ignore[union-attr]  # asyncpg has just written to it
+        transport.write(BEGIN + bytes(question))
 
-    def owes_begin(self) -> bool:
-        """Take BEGIN back if nothing was sent; tell whether nothing was."""
+    def take_back(self) -> None:
+        """Take BEGIN back if nothing was sent."""
         outlet, transport = self._outlet, self._transport
-        if outlet is None or transport is None or outlet.write != self._write_begin:
-            return False
-        outlet.write = transport.write
-        return True
+        if outlet is not None and transport is not None and outlet.write == self._write_begin:
+            outlet.write = transport.write
+            self._taken_back()
 
     def _after_begin(self, data: bytes) -> bytes:
         """Leave the answer to BEGIN out. An error is the answer to the whole question."""

@@ -105,7 +105,7 @@ class MySQLWire:
 
     def in_transaction(self) -> bool:
         """Tell what the server's last answer said."""
-        return bool(self.raw.server_status & _STATUS_IN_TRANSACTION)
+        return self.raw.server_status & _STATUS_IN_TRANSACTION != 0  # type: ignore[no-any-return]
 
     def _encoded(self, sql: str, args: Sequence[Any]) -> bytes:
         if not args and len(sql) < SHORT_MAX and sql.isascii():

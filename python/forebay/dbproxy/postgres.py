@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from forebay._core import StatementJudge
+    from forebay.dbproxy.prepared import Shown
     from forebay.dbproxy.secrets import Credentials
     from forebay.dbproxy.session import Meaning
     from forebay.dbproxy.settings import Address, ProxySettings
@@ -198,17 +199,20 @@ class PostgresWire:
         return bool(was_read or state == _IGNORED_STATE) and not error.context
 
     def note_error(self, error: Exception) -> None:
-        """Prepare anew what asyncpg refused an argument of."""
+        """Prepare anew what asyncpg refused an argument of, and take back a BEGIN that was not sent."""
+        if self.guard is not None:
+            self.guard.take_back()
         if refuses_argument(error):
             self.forget_refused()
 
     async def after_error(self) -> None:
         """Do nothing: every answer, an error too, ends with the transaction's status."""
 
-    def prepared(self, sql: str) -> tuple[Any, Any] | None:
+    def prepared(self, sql: str) -> Shown | None:
         """Give a statement that is prepared already, as asyncpg's ``prepare`` does, and its columns; None when there is none."""
         raw = self.raw
-        return raw._stmt_cache.shown(raw, (sql, raw._protocol.get_record_class(), False))  # type: ignore[no-any-return]  # noqa: SLF001 - asyncpg's own key
+        protocol = raw._protocol  # noqa: SLF001 - it has none any more once it is closed
+        return protocol and raw._stmt_cache.shown(raw, (sql, protocol.get_record_class(), False))  # type: ignore[no-any-return]  # noqa: SLF001 - asyncpg's own key
 
     async def prepare_anew(self) -> None:
         """Drop what was prepared, and what is known of types."""

@@ -6,7 +6,7 @@ asyncpg keeps them by their text alone, and takes one that it must close for the
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     Key = tuple[Meaning, Text | None]
 
 
+NOT_TOLD = (None,) * 5  # of a column: its sizes, precision, scale, and whether it may be NULL
 DROPPED_MAX = 20  # open at the server at a time
+
+
+class Shown(NamedTuple):
+    """A statement as asyncpg's ``prepare`` gives it, its columns, and these as the DB-API describes them, if there are any."""
+
+    statement: PreparedStatement
+    attributes: tuple[Any, ...]
+    description: list[tuple[Any, ...]] | None
 
 
 class StatementCache:
@@ -32,7 +41,7 @@ class StatementCache:
         self._on_remove = on_remove
         self._statements: OrderedDict[Key, Any] = OrderedDict()
         self._held: set[Any] = set()
-        self._shown: dict[Any, tuple[PreparedStatement, Any]] = {}
+        self._shown: dict[Any, Shown] = {}
         self._used_last: Key = (UNCHANGED, None)
 
     def __contains__(self, statement: Any) -> bool:
@@ -61,7 +70,7 @@ class StatementCache:
         if len(self._statements) > self._size_max:
             self._drop(next(iter(self._statements)))
 
-    def shown(self, connection: Any, text: Text) -> tuple[PreparedStatement, Any] | None:
+    def shown(self, connection: Any, text: Text) -> Shown | None:
         """Give the statement of a text as ``prepare`` gives it, with its columns; None when it is not here."""
         statement = self.get(text)
         if statement is None:
@@ -69,7 +78,9 @@ class StatementCache:
         shown = self._shown.get(statement)
         if shown is None:
             prepared = PreparedStatement(connection, text[0], statement)
-            shown = self._shown[statement] = (prepared, prepared.get_attributes())
+            attributes = prepared.get_attributes()
+            description = [(attribute.name, attribute.type.oid, *NOT_TOLD) for attribute in attributes] or None
+            shown = self._shown[statement] = Shown(prepared, attributes, description)
         return shown
 
     def iter_statements(self) -> Iterator[Any]:
@@ -113,6 +124,34 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
         self._stmt_cache = StatementCache(own.get_max_size(), own._on_remove)  # noqa: SLF001 - it closes what nobody uses
         self._names_it = False  # what is being prepared, though it may be too long to be kept
         self.closes_nothing = False
+
+    async def _execute(
+        self,
+        query: str,
+        args: Any,
+        limit: int,
+        timeout: float | None,  # noqa: ASYNC109 - the driver's own signature
+        *,
+        record_class: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Run a statement; one that is prepared already without the four coroutines that asyncpg has between."""
+        protocol = self._protocol
+        statement = None
+        if timeout is None and record_class is None and not options and not self._query_loggers:
+            statement = self._stmt_cache.get((query, protocol.get_record_class(), False))
+        if statement is not None:
+            try:
+                with self._stmt_exclusive_section:
+                    return await protocol.bind_execute(statement, args, "", limit, False, None)
+            except asyncpg.exceptions.OutdatedSchemaCacheError:  # as asyncpg does, here and below
+                await self.reload_schema_state()
+                raise
+            except asyncpg.InvalidCachedStatementError:
+                self._drop_global_statement_cache()
+                if protocol.is_in_transaction():
+                    raise
+        return await super()._execute(query, args, limit, timeout, record_class=record_class, **options)
 
     async def _get_statement(self, query: str, *args: Any, named: str | bool | None = False, **options: Any) -> Any:
         """Take note whether what is prepared has a name; the driver may prepare a question of its own meanwhile."""

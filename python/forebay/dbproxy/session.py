@@ -6,7 +6,7 @@ Pure: effects in, state out; no connection, no clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ Meaning = tuple[bool | tuple[str, str], ...]
 DEFAULTS: Tracked = MappingProxyType({})
 UNCHANGED: Meaning = (True,)
 PINS_MAX = 1000
+HIDDEN = "transaction:begun with autocommit off"
 
 
 @dataclass(slots=True)
@@ -38,14 +39,15 @@ class Pin:
     since: float
 
 
-@dataclass(slots=True)
 class Session:
     """A client's session state. ``tracked`` is never changed in place, so it may be compared by identity first."""
 
-    tracked: Tracked = field(default_factory=lambda: DEFAULTS)
-    pins: dict[str, Pin] = field(default_factory=dict)
-    _before: Tracked | None = None
-    """The settings with which the transaction began that is open."""
+    __slots__ = ("_before", "pins", "tracked")
+
+    def __init__(self, tracked: Tracked = DEFAULTS) -> None:
+        self.tracked = tracked
+        self.pins: dict[str, Pin] = {}
+        self._before: Tracked | None = None  # the settings with which the transaction began that is open
 
     def track(self, effect: Effect) -> None:
         """Take over the settings a successful statement made or unmade."""
@@ -105,6 +107,16 @@ class Session:
         if self._before is None:
             self._before = self.tracked
         return effect.transaction == "rollback to" and self.tracked is not self._before
+
+    def hidden_transaction(self, effect: Effect, *, is_open: bool) -> tuple[str, ...]:
+        """Give the pin of a transaction that MySQL does not tell of, or end it.
+
+        With autocommit off, `SAVEPOINT` begins one, and perhaps a write to a table without transactions. Neither is a pure read.
+        """
+        if effect.transaction in ENDS:
+            self.pins.pop(HIDDEN, None)
+        is_hidden = effect.plain and not effect.repeatable and not is_open and "autocommit" in self.tracked
+        return (HIDDEN,) if is_hidden else ()
 
     def ended(self, *, committed: bool) -> None:
         """Close the book on a transaction."""

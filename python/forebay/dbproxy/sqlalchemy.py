@@ -6,6 +6,8 @@ its commit, rollback or close. Nothing is set on a driver's connection that the 
 
 from __future__ import annotations
 
+import re
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +19,11 @@ from forebay.errors import DBProxyError, InvalidParameterValue
 try:
     from sqlalchemy.dialects import registry
     from sqlalchemy.dialects.mysql.asyncmy import MySQLDialect_asyncmy
-    from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+    from sqlalchemy.dialects.postgresql.asyncpg import (
+        AsyncAdapt_asyncpg_cursor,
+        PGDialect_asyncpg,
+        PGExecutionContext_asyncpg,
+    )
     from sqlalchemy.ext import asyncio as sqlalchemy_asyncio
     from sqlalchemy.pool import NullPool
     from sqlalchemy.util import await_only
@@ -31,10 +37,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from forebay.dbproxy.guard import StepGuard
     from forebay.dbproxy.postgres import PostgresWire
+    from forebay.dbproxy.prepared import Shown
     from forebay.dbproxy.proxy import DBProxy
 
+_COUNT = re.compile(r"(?:SELECT|UPDATE|DELETE|INSERT \d+) (\d+)")
 KEPT_MAX = 100  # as many loans at a time as are usual
 _OF_THE_PROXY = (
     "creator", "async_creator", "connect_args", "max_overflow", "native_inet_types", "pool", "pool_logging_name", "pool_pre_ping",
@@ -138,12 +145,52 @@ class MySQLDialect(MySQLDialect_asyncmy):
         dbapi_connection._connection.close()  # noqa: SLF001 - what SQLAlchemy's own methods use
 
 
+class PostgresDBAPICursor(AsyncAdapt_asyncpg_cursor):
+    """SQLAlchemy's cursor for asyncpg, with a shorter way for a statement that is prepared already."""
+
+    __slots__ = ()
+    _description: Any
+
+    async def _prepare_and_execute(self, operation: str, parameters: Any) -> Any:
+        connection: PostgresConnection = self._connection  # type: ignore[assignment]
+        adapted: Any = self._adapt_connection
+        turn = adapted._execute_mutex  # noqa: SLF001 - what SQLAlchemy's own cursor uses, as all below
+        if turn.locked() or self._invalidate_schema_cache_asof > adapted._invalidate_schema_cache_asof:  # noqa: SLF001
+            return await super()._prepare_and_execute(operation, parameters)  # type: ignore[no-untyped-call]
+        await turn.acquire()
+        try:
+            if adapted._transaction is None:  # noqa: SLF001
+                await adapted._start_transaction()  # noqa: SLF001
+            known = connection.prepared(operation)
+            if known is not None:
+                statement, _, self._description = known
+                self._rows = deque(await connection.run_prepared(statement, *(parameters or ())))
+                count = _COUNT.match(statement.get_statusmsg() or "")
+                self._rowcount = int(count[1]) if count else -1
+                return None
+        except Exception as error:  # noqa: BLE001 - SQLAlchemy tells each kind apart, and raises
+            self._handle_exception(error)  # type: ignore[no-untyped-call]
+        finally:
+            turn.release()
+        return await super()._prepare_and_execute(operation, parameters)  # type: ignore[no-untyped-call]
+
+
+class PostgresContext(PGExecutionContext_asyncpg):
+    """SQLAlchemy's context of a statement, with that cursor."""
+
+    def create_default_cursor(self) -> Any:
+        """Make a cursor without rows that stay at the server."""
+        adapted: Any = self._dbapi_connection.dbapi_connection
+        return PostgresDBAPICursor(adapted)
+
+
 class PostgresDialect(PGDialect_asyncpg):
     """SQLAlchemy's dialect for asyncpg, without its type codecs: JSON is read by SQLAlchemy, not by the shared connection."""
 
     driver = "forebay"
     supports_statement_cache = True
     supports_native_json_deserialization = False
+    execution_ctx_cls = PostgresContext
 
     def on_connect(self) -> Callable[[Any], None]:
         """Set no codecs when a connection is borrowed. What is prepared is the DB connection's, and may be older than that."""
@@ -173,12 +220,13 @@ class MySQLConnection:
         self._read_only = read_only
         self._user = user
         self._commits_itself = False
+        self._may_be_open = False  # a transaction that the server does not tell of: SAVEPOINT begins one
 
     async def borrow(self) -> None:
         """Borrow a connection, with autocommit on or off: what is needed is set before the first statement."""
         await self._borrowed.begin(read_only=self._read_only, user=self._user)
         self._raw = self._borrowed.wire.raw  # type: ignore[attr-defined]
-        self._commits_itself = False
+        self._commits_itself = self._may_be_open = False
 
     def __getattr__(self, name: str) -> Any:
         """Give what the connection itself has; the proxy does not see what is done with it."""
@@ -191,8 +239,9 @@ class MySQLConnection:
 
     async def execute(self, sql: str, work: Any, *args: Any) -> Any:
         """Run a statement by the driver's own method, in a transaction unless it is to commit by itself."""
-        await self._borrowed.judge(sql, has_arguments=bool(args) and args[0] is not None)
+        effect = await self._borrowed.judge(sql, has_arguments=bool(args) and args[0] is not None)
         commits = self._commits_itself
+        self._may_be_open = self._may_be_open or not (commits or effect.repeatable)
         if bool(self._raw.get_autocommit()) is not commits:
             await self.use(self._raw.query, f"SET autocommit = {int(commits)}")
             self._borrowed.settled(DEFAULTS if commits else AUTOCOMMIT_OFF)
@@ -204,18 +253,20 @@ class MySQLConnection:
 
     async def commit(self) -> None:
         """End the transaction, if there is one."""
-        if self._borrowed.wire.in_transaction():
+        may_be_open, self._may_be_open = self._may_be_open, False
+        if may_be_open or self._borrowed.wire.in_transaction():
             await self._borrowed.commit(self._raw.query, "COMMIT")
 
     async def rollback(self) -> None:
         """Undo the transaction, if there is one and it was not lost. Under rows that still come the connection is dropped."""
         if self._borrowed.is_over:
             return
+        may_be_open, self._may_be_open = self._may_be_open, False
         result = self._raw._result  # noqa: SLF001 - asyncmy shows an unread stream nowhere else
         if result is not None and result.unbuffered_active:
             result.unbuffered_active = False
             self._borrowed.drop()
-        elif self._borrowed.wire.in_transaction():
+        elif may_be_open or self._borrowed.wire.in_transaction():
             await self._borrowed.use(self._raw.query, "ROLLBACK")
 
     def has_more_results(self) -> bool:
@@ -372,7 +423,7 @@ class PostgresConnection:
         elif word == "COMMIT":
             await self._borrowed.commit(self._raw._protocol.query, word, None)  # noqa: SLF001 - as in `query`
         elif not self._borrowed.is_over:
-            await self.query(word)
+            await self._borrowed.use(self._raw._protocol.query, word, None)  # noqa: SLF001 - as in `query`
 
     def query(self, sql: str) -> Awaitable[Any]:
         """Run a statement that the proxy has no need to judge."""
@@ -384,24 +435,27 @@ class PostgresConnection:
             return self._borrowed.use(statement.fetch, *args, **options)
         if self._wire.guard is None or not statement.get_name():  # over TLS, or with no name, it cannot
             return self._run_begun(statement, *args, **options)
-        return self._borrowed.use(self._begin_with, self._wire.guard, statement, *args, **options)
+        return self._borrowed.use(self._begin_with, statement, *args, **options)
 
     async def _run_begun(self, statement: Any, *args: Any, **options: Any) -> Any:
         await self.begun()
         return await self._borrowed.use(statement.fetch, *args, **options)
 
-    async def _begin_with(self, guard: StepGuard, statement: Any, *args: Any, **options: Any) -> Any:
-        guard.begin()
-        try:
-            return await statement.fetch(*args, **options)
-        finally:
-            self._must_begin = guard.owes_begin()  # the driver refused an argument before it sent anything
+    def _begin_with(self, statement: Any, *args: Any, **options: Any) -> Awaitable[Any]:
+        self._must_begin = False
+        self._wire.guard.begin(self.begin)  # type: ignore[union-attr]  # if the driver refuses an argument, it is owed again
+        return statement.fetch(*args, **options)  # type: ignore[no-any-return]
+
+    def prepared(self, sql: str) -> Shown | None:
+        """Give a statement that is prepared already, and that leaves nothing in the session; None for any other."""
+        return self._wire.prepared(sql) if self._borrowed.is_plain(sql) else None
 
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:
         """Prepare a statement. Without a name, an earlier client's is used and kept for the next."""
-        await self._borrowed.judge(sql)
+        if not self._borrowed.is_plain(sql):
+            await self._borrowed.judge(sql)
         if not name and (known := self._wire.prepared(sql)) is not None:
-            return PostgresStatement(self, *known)
+            return PostgresStatement(self, known.statement, known.attributes)
         await self.begun()
         prepare = self._raw._prepare  # noqa: SLF001 - asyncpg's own methods use its cache, its public `prepare` does not
         prepared = await self.use(prepare, sql, name=name or None, use_cache=not name)
@@ -454,6 +508,8 @@ class PostgresConnection:
 
 class PostgresStatement:
     """A prepared statement of asyncpg that runs through the borrowed connection."""
+
+    __slots__ = ("_attributes", "_borrowed", "_statement", "get_statusmsg")
 
     def __init__(self, borrowed: PostgresConnection, statement: Any, attributes: Any) -> None:
         self._borrowed = borrowed

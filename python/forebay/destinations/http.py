@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from forebay._model.api_destination import WILDCARD, header_names
 from forebay._wire import cloudevents, payload
+from forebay._wire.tokens import NoToken, Tokens
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _CODES: Final = {
     429: "THROTTLING",
 }
 _CLIENT_ERROR: Final = "SDK_CLIENT_ERROR"
+_UNAUTHORIZED: Final = 401
 
 Refusal = dict[str, Any]
 """Why an event was not taken, as the engine reads it."""
@@ -60,11 +62,14 @@ class HttpSender:
         self._free = asyncio.Semaphore(AT_ONCE)
         self._idle: list[HTTPConnection] = []
         self._lock = threading.Lock()
+        self._is_closed = False
         self._tls = ssl.create_default_context() if settings.invocation_endpoint.startswith("https:") else None
+        self._tokens = None if settings.oauth is None else Tokens(settings.oauth)
 
-    def close(self) -> None:
-        """Let the threads and the connections go."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def close(self, *, cancel: bool = True) -> None:
+        """Let the threads and the connections go; without `cancel`, what is under way ends first."""
+        self._is_closed = True
+        self._pool.shutdown(wait=False, cancel_futures=cancel)
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -92,7 +97,9 @@ class HttpSender:
         except Exception as error:  # noqa: BLE001  a function of the user's that gives a secret
             return refusal(_CLIENT_ERROR, f"a secret of {where} was not given: {type(error).__name__}")
         try:
-            status, reason, retry_after = self._ask(request, exchange)
+            status, reason, retry_after = self._authorized(request, exchange)
+        except NoToken as error:
+            return refusal(_CLIENT_ERROR, f"{where}: {error}")
         except (OSError, HTTPException) as error:
             if exchange.is_aborted or isinstance(error, TimeoutError):
                 return refusal("TIMEOUT", f"{where} did not answer within {self._settings.timeout:g} s")
@@ -100,6 +107,19 @@ class HttpSender:
         message = f"{where} answered {status} {reason}".rstrip()
         code, is_final = _CODES.get(status, _CLIENT_ERROR), status not in _RETRIED
         return None if status in _OK else refusal(code, message, retry_after=retry_after, is_final=is_final)
+
+    def _authorized(self, request: _Request, exchange: _Exchange) -> tuple[int, str, float]:
+        """Send a request with a token, if the connection has tokens. One that is refused is asked for again, once."""
+        if self._tokens is None:
+            return self._ask(request, exchange)
+        token = self._tokens.token(self._settings.timeout)
+        request.headers["Authorization"] = f"Bearer {token}"
+        answer = self._ask(request, exchange)
+        if answer[0] != _UNAUTHORIZED:
+            return answer
+        token = self._tokens.token(self._settings.timeout, refused=token)
+        request.headers["Authorization"] = f"Bearer {token}"
+        return self._ask(request, exchange)
 
     def _ask(self, request: _Request, exchange: _Exchange) -> tuple[int, str, float]:
         with self._lock:
@@ -133,7 +153,7 @@ class HttpSender:
             return answer.status, _one_word(answer.reason), _retry_after(answer)
         finally:
             exchange.ends()
-            if is_kept and not exchange.is_aborted:
+            if is_kept and not exchange.is_aborted and not self._is_closed:
                 with self._lock:
                     self._idle.append(connection)
             else:

@@ -4,9 +4,10 @@
 itself when a definition names its service.
 """
 
+from forebay._model.connection import ApiKey, BasicAuth, ClientCredentials
 from forebay.integrations.aws_sdk import AwsSdk
 from forebay.integrations.emr import Emr
-from forebay.integrations.http import ApiKey, BasicAuth, ClientCredentials, Http
+from forebay.integrations.http import Http
 from forebay.integrations.objects import ObjectStore
 from forebay.integrations.port import (
     Integration,

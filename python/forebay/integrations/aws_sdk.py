@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MISSING = 'boto3 is not installed: pip install "forebay[aws]"'
+NAMES = {
+    "cloudwatchlogs": "logs",
+    "cognitoidentityprovider": "cognito-idp",
+    "eventbridge": "events",
+    "sfn": "stepfunctions",
+}
+"""Services that tasks often call and that boto3 names otherwise than the SDK for Java."""
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
@@ -139,8 +146,9 @@ def _service(sdk: str) -> str:
 
     loader = Loader()
     names = loader.list_available_services("service-2")
-    # Most have one name; for the others all models are looked through, once.
-    for name in [sdk] * (sdk in names) + names:
+    # Most have one name. Reading all models takes seconds, so that it is done for what is seldom called alone.
+    known = [sdk, NAMES.get(sdk, sdk), *(name for name in names if name.replace("-", "") == sdk.lower())]
+    for name in [one for one in known if one in names] + names:
         about = loader.load_service_model(name, "service-2")["metadata"]
         if re.sub(r"[^a-z0-9]", "", about.get("serviceId", "").lower()) == sdk.lower():
             return str(name)

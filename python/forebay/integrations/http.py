@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import http.client
 import json
-import ssl
-import time
 import urllib.parse
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._model.connection import ApiKey, BasicAuth, ClientCredentials, Connection
+from forebay._wire.tokens import LOOPBACK, NoToken, Tokens, tls
 from forebay.errors import InvalidParameterValue
 from forebay.integrations.port import ServiceCall, TaskError
 
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 _SECONDS: Final = 60.0
 """How long an endpoint may take, as on AWS."""
 _RESPONSE_BYTES: Final = 262_144
-_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+_BEARER: Final = "Bearer "
 # Nobody may set these in a definition; AWS refuses them, too.
 _REFUSED: Final = (
     "x-amz",
@@ -34,43 +32,6 @@ _REFUSED: Final = (
     "authorization",
     "via",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class BasicAuth:
-    """A connection that authorizes by name and password."""
-
-    username: str
-    password: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A connection that authorizes by a header of its own."""
-
-    name: str
-    value: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ClientCredentials:
-    """A connection that authorizes by OAuth's client credentials.
-
-    Attributes:
-        endpoint: where tokens are had, an https URL.
-        client_id: the client's id.
-        client_secret: its secret.
-        body: what the request for a token has beside, as `{"scope": "write"}`.
-
-    """
-
-    endpoint: str
-    client_id: str
-    client_secret: str = field(repr=False)
-    body: Mapping[str, str] = field(default_factory=dict)
-
-
-Connection = BasicAuth | ApiKey | ClientCredentials
 
 
 class Http:
@@ -85,7 +46,7 @@ class Http:
 
     def __init__(self, connections: Mapping[str, Connection] | None = None) -> None:
         self._connections = dict(connections or {})
-        self._tokens: dict[str, tuple[str, float]] = {}
+        self._tokens: dict[str, Tokens] = {}
         for name, connection in self._connections.items():
             if not isinstance(connection, BasicAuth | ApiKey | ClientCredentials):
                 raise InvalidParameterValue(
@@ -111,12 +72,17 @@ class Http:
         if not isinstance(endpoint, str) or not method:
             raise TaskError("States.Runtime", "ApiEndpoint or Method is missing")
         headers = _headers(given.get("Headers") or {})
-        headers |= self._authorized(given.get("Authentication"))
+        authorization = self._authorized(given.get("Authentication"))
         body = _body(given, headers)
         query = urllib.parse.urlencode(given.get("QueryParameters") or {}, doseq=True)
         if query:
             endpoint += ("&" if "?" in endpoint else "?") + query
-        status, reason, told, data = _request(endpoint, method, headers, body)
+        status, reason, told, data = _request(endpoint, method, headers | authorization, body)
+        if status == http.HTTPStatus.UNAUTHORIZED and authorization.get("Authorization", "").startswith(_BEARER):
+            # The token may have been taken back before its time.
+            refused = authorization["Authorization"].removeprefix(_BEARER)
+            authorization = self._authorized(given.get("Authentication"), refused)
+            status, reason, told, data = _request(endpoint, method, headers | authorization, body)
         text = data.decode("utf-8", "replace")
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's successes
             raise TaskError(f"States.Http.StatusCode.{status}", text or reason)
@@ -130,7 +96,7 @@ class Http:
                 raise TaskError("States.Runtime", f"the response is no JSON: {error}") from error
         return {"Headers": told, "ResponseBody": answer, "StatusCode": status, "StatusText": reason}
 
-    def _authorized(self, given: Any) -> dict[str, str]:
+    def _authorized(self, given: Any, refused: str | None = None) -> dict[str, str]:
         if given is None:
             return {}
         arn = given.get("ConnectionArn", "") if isinstance(given, dict) else ""
@@ -143,26 +109,17 @@ class Http:
             case ApiKey(header, value):
                 return {header: value}
             case ClientCredentials():
-                return {"Authorization": f"Bearer {self._token(name, connection)}"}
+                return {"Authorization": f"{_BEARER}{self._token(name, connection, refused)}"}
         cause = f"connection {name!r} is not known: forebay.integrations.Http(connections={{{name!r}: …}})"
         raise TaskError("Events.ConnectionResource.InvalidConnectionState", cause)
 
-    def _token(self, name: str, connection: ClientCredentials) -> str:
-        token, until = self._tokens.get(name, ("", 0.0))
-        if time.monotonic() < until:
-            return token
-        form = {"grant_type": "client_credentials", "client_id": connection.client_id, **connection.body}
-        body = urllib.parse.urlencode({**form, "client_secret": connection.client_secret}).encode()
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        status, reason, _, data = _request(connection.endpoint, "POST", headers, body)
+    def _token(self, name: str, connection: ClientCredentials, refused: str | None) -> str:
+        tokens = self._tokens.setdefault(name, Tokens(connection))
         try:
-            answer = json.loads(data) if status == http.HTTPStatus.OK else {}
-            token, seconds = answer["access_token"], float(answer.get("expires_in", 300))
-        except (ValueError, KeyError, TypeError) as error:
-            cause = f"connection {name!r} has no token: its endpoint has answered {status} {reason}"
+            return tokens.token(_SECONDS, refused=refused)
+        except NoToken as error:
+            cause = f"connection {name!r} has no token: {error}"
             raise TaskError("Events.ConnectionResource.InvalidConnectionState", cause) from error
-        self._tokens[name] = (token, time.monotonic() + max(0.0, seconds - 30))
-        return str(token)
 
 
 def _headers(given: dict[str, Any]) -> dict[str, str]:
@@ -201,12 +158,6 @@ def _pairs(value: Any, name: str, form: str) -> list[tuple[str, str]]:
     return [(name, json.dumps(value) if isinstance(value, bool) or value is None else str(value))]
 
 
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """Give the context of all calls. It reads the certificates that are trusted once."""
-    return ssl.create_default_context()
-
-
 def _request(
     url: str, method: str, headers: dict[str, str], body: bytes | None
 ) -> tuple[int, str, dict[str, list[str]], bytes]:
@@ -214,9 +165,9 @@ def _request(
     host = parts.hostname or ""
     if parts.scheme == "https":
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            host, parts.port, timeout=_SECONDS, context=_tls()
+            host, parts.port, timeout=_SECONDS, context=tls()
         )
-    elif parts.scheme == "http" and host in _LOOPBACK:
+    elif parts.scheme == "http" and host in LOOPBACK:
         connection = http.client.HTTPConnection(host, parts.port, timeout=_SECONDS)
     else:
         raise TaskError("States.Runtime", f"ApiEndpoint {url!r}: an endpoint begins with https://")

@@ -81,7 +81,8 @@ pub(crate) fn play_workflow(
     let machine_type = if machine_type == "EXPRESS" { MachineType::Express } else { MachineType::Standard };
     let definition = Definition::parse(definition, machine_type)
         .map_err(|problems| invalid(invalid_definition(&problems).unwrap_or_default()))?;
-    let input = Data::parse(given).map_err(|error| invalid(format!("Invalid Execution Input: '{error:?}'")))?;
+    let input =
+        Data::parse(given).map_err(|error| invalid(format!("Invalid State Machine Execution Input: '{error:?}'")))?;
     let items = items.map(|items| serde_json::from_str(items).map_err(invalid)).transpose()?;
     let mut world = PythonWorld { call, items, raised: None };
     let identity = identity(machine_type);

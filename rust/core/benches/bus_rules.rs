@@ -1,10 +1,11 @@
 //! How many events a second a bus's rules judge on one core: `cargo bench -p forebay-core --bench bus_rules`.
 //!
 //! Rates are per second of the thread's processor time where Linux tells it, so that a busy machine does not count; that a
-//! rule is read and added is timed by the clock.
+//! rule is read and added is timed by the clock. `FOREBAY_BENCH_RULES=DIRECTORY` writes the rules and the events there, for another matcher.
 
 use std::fs;
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use forebay_core::pattern::index::{Index, Rules, Scratch};
 
 const EVENTS: u64 = 5_000;
 const EVENT_BYTES: usize = 568;
+const RULES_MAX: u64 = 10_000;
 const ROUNDS: usize = 3;
 /// Times that all events are matched in a round: the processor's time is told in steps of 4 ms.
 const TIMES: usize = 80;
@@ -21,12 +23,19 @@ const VALUES: u64 = 10_000;
 
 fn main() {
     let events: Vec<String> = (0..EVENTS).map(event).collect();
+    if let Some(place) = std::env::var_os("FOREBAY_BENCH_RULES").map(PathBuf::from) {
+        let write =
+            |name: &str, lines: Vec<String>| fs::write(place.join(name), lines.join("\n")).expect("a directory");
+        write("events.jsonl", events.clone());
+        write("exact.jsonl", (0..RULES_MAX).map(exact).collect());
+        write("mixed.jsonl", (0..RULES_MAX).map(mixed).collect());
+    }
     println!(
         "{:>8} {:>6} {:>12} {:>10} {:>14} {:>12} {:>12}",
         "rules", "mix", "events/s", "ns/event", "matches/event", "add p50, us", "add p99, us"
     );
     for (name, pattern) in [("exact", exact as fn(u64) -> String), ("mixed", mixed)] {
-        for count in [1, 100, 1_000, 10_000] {
+        for count in [1, 100, 1_000, RULES_MAX] {
             let (rules, mut added) = add(count, pattern);
             added.sort_unstable();
             let index = rules.index();

@@ -20,3 +20,13 @@ pub fn metrics_page(bytes: &[u8], token: Option<&str>) -> Vec<u8> {
     let (door, peer) = (Arc::new(door), SocketAddr::from(([127, 0, 0, 1], 1)));
     hear(bytes, |wire| converse(wire, peer, LIMITS, door))
 }
+
+/// Say these bytes to a port of APIs; give what it answers: the header lines of each head that it has read.
+pub fn gateway_heads(bytes: &[u8]) -> Vec<u8> {
+    crate::gateway::fuzzing::heads(bytes)
+}
+
+/// The sizes of the messages that these bytes are to a connection of a WebSocket API.
+pub fn gateway_messages(bytes: &[u8]) -> Vec<usize> {
+    crate::gateway::fuzzing::messages(bytes)
+}

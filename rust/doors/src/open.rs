@@ -1,6 +1,6 @@
 //! From settings to a running end of a store: who owns the directory, which store, which doors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{mpsc, Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,11 @@ use forebay_postgres::is_url;
 
 use crate::aws::door;
 use crate::aws::ledger::LogTo;
-use crate::gateway::{self, LateListener};
+use crate::gateway;
+use crate::http::late::Late;
 use crate::http::listener::Listener as HttpListener;
-use crate::http::{Address, Answer, LateServer, Operations, Request, Routes, Server, StartError};
+use crate::http::tls::Files;
+use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError};
 use crate::member::{socket_of, Member};
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
@@ -40,23 +42,33 @@ pub(crate) enum Home {
     Nowhere,
 }
 
+impl Home {
+    /// The file of access keys, which is beside a store in a directory.
+    fn keys(&self) -> Option<PathBuf> {
+        match self {
+            Self::Directory(owned) => Some(owned.directory().file(door::KEYS)),
+            Self::Server(_) | Self::Nowhere => None,
+        }
+    }
+}
+
 /// One process's end of a store.
 pub enum End {
     /// It owns the store and runs the mappings.
-    Owner(Owner),
+    Owner(Box<Owner>),
     /// It asks the owner.
     Client(Client),
 }
 
 /// An owner: its engine and its doors.
 pub struct Owner {
-    /// Serves metrics until it is dropped, if asked to: a `Server` or a `LateServer`.
-    http: std::sync::Mutex<Option<Box<dyn Send>>>,
+    /// Serves metrics, if asked to.
+    http: Late<Server>,
     /// Serves AWS's wire API, if asked to.
-    aws: std::sync::Mutex<Option<Box<HttpListener>>>,
+    aws: Late<HttpListener>,
     listener: std::sync::Mutex<Option<Listener>>,
     /// Serves APIs, if asked to.
-    apis: LateListener,
+    apis: Late<gateway::Open>,
     /// The engine.
     pub engine: Arc<Engine>,
     ownership: std::sync::Mutex<Option<Ownership>>,
@@ -67,7 +79,7 @@ pub struct Owner {
 impl Owner {
     /// Take no further request of an API, begin nothing new, and refuse the invocations that wait to begin.
     pub fn drain(&self) {
-        self.apis.retire();
+        self.apis.retire(gateway::Open::retire);
         self.engine.drain();
     }
 
@@ -78,7 +90,7 @@ impl Owner {
 
     /// Close the doors, commit what is left, give the store free.
     pub fn close(&self) {
-        self.apis.retire();
+        self.apis.retire(gateway::Open::retire);
         let mut listener = lock(&self.listener).take();
         if let Some(listener) = &mut listener {
             listener.stop_reading();
@@ -87,8 +99,8 @@ impl Owner {
         // Now everything that was read has its answer.
         drop(listener);
         self.apis.close();
-        drop(lock(&self.http).take());
-        drop(lock(&self.aws).take());
+        self.http.close();
+        self.aws.close();
         drop(lock(&self.ownership).take());
         if let Some(member) = &self.member {
             member.forget_attempts(self.engine.epoch());
@@ -134,7 +146,7 @@ impl Opening {
         if let Some(address) = self.metrics_address() {
             address.resolve().map_err(|error| refused_address(&error))?;
         }
-        if let Some(place) = self.api_address() {
+        if let Some(place) = self.api_address(&Home::Nowhere) {
             if self.0.manual {
                 let text = "http_port: an app whose time stands still serves no HTTP; leave the port out, or the clock";
                 return Err(EngineError::Invalid(text.into()));
@@ -254,41 +266,60 @@ impl Opening {
     }
 
     pub(crate) fn with_doors(&self, engine: Arc<Engine>, home: Home) -> Result<End, EngineError> {
-        let http = self.metrics_address().map(|address| self.serve_metrics(&engine, address)).transpose()?;
-        let aws = self.aws_door(&home)?;
-        let aws = aws.map(|settings| door::start(&engine, settings).map(Box::new));
-        let aws = aws.transpose().map_err(|error| refused_door(&error))?;
+        let http = self.serve_metrics(&engine)?;
+        let aws = self.serve_aws(&engine, &home)?;
         let socket = match &home {
             Home::Directory(owned) if !self.0.manual => Some(owned.directory().socket_path()?),
             Home::Server(member) => Some(socket_of(member.settings().member())?),
             Home::Directory(_) | Home::Nowhere => None,
         };
         let listener = socket.map(|path| Listener::start(&path, engine.clone())).transpose()?;
-        let apis = LateListener::default();
-        if let Some(place) = self.api_address() {
-            apis.open(&engine, (&self.0.account, &self.0.region), place, self.0.http_waits)?;
-        }
-        Ok(End::Owner(Owner {
-            http: http.into(),
-            aws: aws.into(),
+        let apis = self.serve_apis(&engine, &home)?;
+        let (ownership, member) = match home {
+            Home::Directory(owned) => (Some(owned), None),
+            Home::Server(member) => (None, Some(member)),
+            Home::Nowhere => (None, None),
+        };
+        Ok(End::Owner(Box::new(Owner {
+            http,
+            aws,
             listener: listener.into(),
             apis,
             engine,
-            member: match &home {
-                Home::Server(member) => Some(member.clone()),
-                Home::Directory(_) | Home::Nowhere => None,
-            },
-            ownership: std::sync::Mutex::new(match home {
-                Home::Directory(owned) => Some(owned),
-                Home::Server(_) | Home::Nowhere => None,
-            }),
-        }))
+            ownership: ownership.into(),
+            member,
+        })))
     }
 
-    fn api_address(&self) -> Option<gateway::Where> {
+    fn api_address(&self, home: &Home) -> Option<gateway::Where> {
         let port = self.0.http_port.filter(|&port| port != 0)?;
         let host = self.0.http_host.clone().unwrap_or_else(|| "127.0.0.1".into());
-        Some(gateway::Where { host, port, plain: self.0.http_plain })
+        let keys = home.keys();
+        let pools = self.0.http_user_pools.clone();
+        let files = self.0.http_certificate.as_ref().zip(self.0.http_key.as_ref());
+        let tls = files.map(|(certificate, key)| Files { certificate: certificate.into(), key: key.into() });
+        let format = self.0.http_access_log_format.clone().unwrap_or_else(|| "common".into());
+        Some(gateway::Where {
+            host,
+            port,
+            plain: self.0.http_plain,
+            keys,
+            pools,
+            tls,
+            trusted: self.0.http_trusted_proxies.clone(),
+            access_log: self.0.http_access_log.clone().map(|path| (path, format)),
+        })
+    }
+
+    fn serve_apis(&self, engine: &Arc<Engine>, home: &Home) -> Result<Late<gateway::Open>, EngineError> {
+        let Some(place) = self.api_address(home) else { return Ok(Late::none()) };
+        let (begun, told) = (Arc::downgrade(engine), Arc::downgrade(engine));
+        let (account, region) = (self.0.account.clone(), self.0.region.clone());
+        Late::open(
+            move || gateway::start(&alive(&begun)?, (&account, &region), &place),
+            self.0.ports_late,
+            move |error| remark(&told, error),
+        )
     }
 
     /// Where AWS's wire API is to be, and who may use it.
@@ -296,15 +327,11 @@ impl Opening {
         let Some(port) = self.0.aws_port.filter(|&port| port != 0) else { return Ok(None) };
         let host = self.0.aws_host.as_deref().unwrap_or("127.0.0.1");
         let address = door::resolve(host, port).map_err(|error| refused_door(&error))?;
-        let keys = match home {
-            Home::Directory(owned) => Some(owned.directory().file(door::KEYS)),
-            Home::Server(_) | Home::Nowhere => None,
-        };
         Ok(Some(door::Settings {
             address,
             region: self.0.region.clone(),
             account: self.0.account.clone(),
-            keys,
+            keys: home.keys(),
             access_log: self.0.aws_access_log.as_deref().map(|path| match path {
                 "-" => LogTo::Stderr,
                 path => LogTo::File(path.into()),
@@ -312,17 +339,28 @@ impl Opening {
         }))
     }
 
-    fn serve_metrics(&self, engine: &Arc<Engine>, address: Address) -> Result<Box<dyn Send>, EngineError> {
-        if !self.0.metrics_late {
-            let server = serve_metrics(engine, &address).map_err(|error| refused_address(&error))?;
-            return Ok(Box::new(server));
-        }
-        let (begun, told) = (engine.clone(), engine.clone());
-        let late = LateServer::start(
-            move || serve_metrics(&begun, &address),
-            move |error| told.metrics_served(error.map(ToString::to_string).as_deref()),
-        );
-        Ok(Box::new(late.map_err(|error| refused_address(&error.into()))?))
+    fn serve_aws(&self, engine: &Arc<Engine>, home: &Home) -> Result<Late<HttpListener>, EngineError> {
+        let Some(settings) = self.aws_door(home)? else { return Ok(Late::none()) };
+        let (begun, told) = (Arc::downgrade(engine), Arc::downgrade(engine));
+        Late::open(
+            move || door::start(&alive(&begun)?, settings.clone()).map_err(|error| refused_door(&error)),
+            self.0.ports_late,
+            move |error| remark(&told, error),
+        )
+    }
+
+    fn serve_metrics(&self, engine: &Arc<Engine>) -> Result<Late<Server>, EngineError> {
+        let Some(address) = self.metrics_address() else { return Ok(Late::none()) };
+        let (begun, told) = (Arc::downgrade(engine), Arc::downgrade(engine));
+        Late::open(
+            move || serve_metrics(&alive(&begun)?, &address).map_err(|error| refused_address(&error)),
+            self.0.ports_late,
+            move |error| {
+                if let Some(engine) = told.upgrade() {
+                    engine.metrics_served(error.map(ToString::to_string).as_deref());
+                }
+            },
+        )
     }
 
     fn metrics_address(&self) -> Option<Address> {
@@ -350,6 +388,18 @@ impl Opening {
             lease,
             slow_disk: false,
         }
+    }
+}
+
+/// The engine of a listener that comes later.
+fn alive(engine: &Weak<Engine>) -> Result<Arc<Engine>, EngineError> {
+    engine.upgrade().ok_or_else(|| EngineError::Closed("the app is stopped".into()))
+}
+
+/// Tell the operator that a port is held.
+fn remark(engine: &Weak<Engine>, error: Option<&EngineError>) {
+    if let (Some(engine), Some(error)) = (engine.upgrade(), error) {
+        engine.remark_on_api("all", &format!("{error}; it is served as soon as that can be done"));
     }
 }
 

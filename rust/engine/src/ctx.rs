@@ -31,6 +31,9 @@ use std::sync::Arc;
 
 use forebay_core::Now;
 
+/// Begins the name of the schedule of a rule.
+pub(crate) const RULE_SCHEDULE: &str = "rule:";
+
 use crate::base::config::Config;
 use crate::base::lease::Lease;
 use crate::base::rng::Rng;
@@ -116,7 +119,11 @@ impl Ctx {
     }
 
     pub(crate) fn schedule_arn(&self, name: &str) -> String {
-        self.arn("scheduler", "schedule/default/", name)
+        match (name.strip_prefix(RULE_SCHEDULE), name.contains('/')) {
+            (Some(rule), _) => self.rule_arn(None, rule),
+            (None, true) => self.arn("scheduler", "schedule/", name),
+            (None, false) => self.arn("scheduler", "schedule/default/", name),
+        }
     }
 
     pub(crate) fn api_destination_arn(&self, name: &str) -> String {
@@ -131,7 +138,7 @@ impl Ctx {
         self.arn("states", "execution:", &format!("{workflow}:{name}"))
     }
 
-    fn arn(&self, service: &str, kind: &str, name: &str) -> String {
+    pub(crate) fn arn(&self, service: &str, kind: &str, name: &str) -> String {
         format!("arn:aws:{service}:{}:{}:{kind}{name}", self.config.region, self.config.account)
     }
 }
@@ -324,7 +331,7 @@ impl Ctx {
         if hops >= CHAIN_MAX {
             return Err(chain_too_long());
         }
-        let input = read_document("Execution Input", input)?;
+        let input = read_document("State Machine Execution Input", input)?;
         let id = self.rng.uuid();
         self.starts.want(WantedStart { workflow: workflow.to_owned(), name: uuid_text(id), input, depth: hops + 1 });
         Ok(id)

@@ -327,6 +327,9 @@ catalogue! {
     ApiMessages: "forebay_api_messages_total", Some(gateway("MessageCount", "Count", 1.0)), Counter, Count, ["api", "stage"], NONE,
         "Messages that clients of a WebSocket API sent.";
 
+    AccessLogDropped: "forebay_api_access_log_lines_dropped_total", None, Counter, Count, [], NONE,
+        "Lines of the access log of APIs that were not written, since too many waited.";
+
     StoreCommits: "forebay_store_commits_total", None, Counter, Count, [], NONE,
         "Durable commits of the store.";
     StoreCommitDuration: "forebay_store_commit_duration_seconds", None, Distribution, Seconds, [], DISK,

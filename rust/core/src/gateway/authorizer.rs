@@ -245,6 +245,16 @@ impl Decision {
         self.usage_key.as_deref()
     }
 
+    /// Who the function says that the caller is.
+    pub fn principal(&self) -> Option<&str> {
+        self.principal.as_deref()
+    }
+
+    /// The policy that it has given.
+    pub fn policy(&self) -> &Value {
+        &self.policy
+    }
+
     /// Read the answer of a function; the error says why it is none.
     pub fn read(json: &[u8], simple: bool) -> Result<Self, String> {
         let value: Value = serde_json::from_slice(json).map_err(|error| format!("the answer is no JSON: {error}"))?;

@@ -85,6 +85,10 @@ impl FunctionUrl {
             "kind": "url",
             "routes": [{"key": "$default", "target": {"function": self.target()}}],
         });
+        if self.auth_type == "AWS_IAM" {
+            definition["authorizers"] = json!([{"name": "AWS_IAM", "by": {"iam": {}}, "identity_sources": []}]);
+            definition["routes"][0]["authorizer"] = "AWS_IAM".into();
+        }
         if let Some(cors) = &self.cors {
             definition["cors"] = json!({
                 "allow_origins": cors.allow_origins.clone().unwrap_or_default(),

@@ -43,6 +43,9 @@ pub enum Refusal {
     Scope,
 }
 
+/// Why a token lets nobody in whose time is over.
+pub const EXPIRED: Refusal = Refusal::Invalid("the token has expired");
+
 /// A token that was taken apart. Nothing of it is to be believed before its signature is checked.
 #[derive(Clone, Debug)]
 pub struct Token<'a> {
@@ -89,10 +92,7 @@ impl<'a> Token<'a> {
 
     /// Hold the claims against what is wanted; `now_s` is the wall clock in seconds.
     pub fn check(&self, wanted: &Wanted, now_s: u64) -> Result<Claims, Refusal> {
-        let text = |name: &str| self.claims.get(name).and_then(Value::as_str);
-        if text("iss") != Some(wanted.issuer.as_str()) {
-            return Err(Refusal::Invalid("the token does not have a valid issuer"));
-        }
+        self.check_issuer(&wanted.issuer)?;
         let audience = self.claims.get("aud").or_else(|| self.claims.get("client_id"));
         let is_wanted = |value: &Value| value.as_str().is_some_and(|one| wanted.audiences.iter().any(|it| it == one));
         let has_audience = match audience {
@@ -103,6 +103,28 @@ impl<'a> Token<'a> {
         if !has_audience {
             return Err(Refusal::Invalid("the token does not have a valid audience"));
         }
+        self.check_times(now_s)
+    }
+
+    /// Who says that it has issued the token.
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    /// Hold the issuer and the times against what is wanted, for whomever the token is.
+    pub fn check_issued(&self, issuer: &str, now_s: u64) -> Result<Claims, Refusal> {
+        self.check_issuer(issuer)?;
+        self.check_times(now_s)
+    }
+
+    fn check_issuer(&self, issuer: &str) -> Result<(), Refusal> {
+        if self.issuer() == Some(issuer) {
+            return Ok(());
+        }
+        Err(Refusal::Invalid("the token does not have a valid issuer"))
+    }
+
+    fn check_times(&self, now_s: u64) -> Result<Claims, Refusal> {
         let now = now_s as f64;
         let moment = |name: &str| match self.claims.get(name) {
             None => Ok(None),
@@ -110,7 +132,7 @@ impl<'a> Token<'a> {
         };
         match moment("exp")? {
             Some(end) if end > now => {}
-            Some(_) => return Err(Refusal::Invalid("the token has expired")),
+            Some(_) => return Err(EXPIRED),
             None => return Err(Refusal::Invalid("the token does not expire")),
         }
         if moment("nbf")?.is_some_and(|start| start > now) || moment("iat")?.is_some_and(|made| made > now) {
@@ -142,6 +164,11 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// A claim that is a text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.claims.get(name).and_then(Value::as_str)
+    }
+
     /// The scopes that the token has.
     fn scopes(&self) -> Vec<&str> {
         match self.claims.get("scope").or_else(|| self.claims.get("scp")) {
@@ -175,6 +202,16 @@ impl Claims {
         let scopes = self.scopes();
         Value::from(wanted.iter().filter(|one| scopes.contains(&one.as_str())).cloned().collect::<Vec<_>>()).to_string()
     }
+}
+
+/// The issuer of the tokens of a user pool, by the pool's ARN: Cognito's own, unless another one stands for the pool.
+pub fn pool_issuer(arn: &str, others: &std::collections::BTreeMap<String, String>) -> Option<String> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", partition, "cognito-idp", region, _, resource] = parts[..] else { return None };
+    let pool = resource.strip_prefix("userpool/").filter(|pool| !pool.is_empty())?;
+    let domain = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let own = || format!("https://cognito-idp.{region}.{domain}/{pool}");
+    Some(others.get(pool).cloned().unwrap_or_else(own))
 }
 
 fn claim_text(value: &Value) -> String {

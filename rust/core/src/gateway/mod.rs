@@ -3,11 +3,13 @@
 //! A door gives the facts of a request and carries out what is decided here. Source:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api.html>
 
+pub mod access_log;
 pub mod answer;
 pub mod api;
 pub mod authorizer;
 pub mod cors;
 pub mod event;
+pub mod forwarded;
 pub mod function_url;
 mod json;
 pub mod jwt;

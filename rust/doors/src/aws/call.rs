@@ -1,6 +1,8 @@
 //! One call of an operation: its input, and the engine that is asked.
 
 use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
@@ -14,6 +16,7 @@ use crate::ask::{ask, begin};
 use crate::aws::fault::Fault;
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::value::Value;
+use crate::gateway::Gateway;
 use crate::http::listener::Body;
 
 /// What an operation gives.
@@ -43,12 +46,18 @@ pub struct Call<'d> {
     pub region: &'d str,
     /// Account of every ARN.
     pub account: &'d str,
+    /// The store's directory.
+    pub store: Option<&'d Path>,
+    /// Where the request comes from and where it came to, where nothing else says whose it is: there are no keys.
+    pub stranger: Option<(SocketAddr, SocketAddr)>,
     /// The input.
     pub input: Value,
     /// How the caller names this server: `http://127.0.0.1:4566`.
     pub origin: String,
     /// The key that signed.
     pub key_id: String,
+    /// Gives what runs a method for a test; not where the call comes from a method.
+    pub(crate) tester: Option<&'d (dyn Fn() -> Arc<Gateway> + Send + Sync)>,
     /// The id of what the engine accepted, where that has one of its own: the answer bears it.
     pub own_id: OnceLock<u128>,
 }

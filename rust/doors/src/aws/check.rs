@@ -63,7 +63,7 @@ impl Checker<'_> {
                     match value.get(member.name) {
                         Some(value) => self.value(self.model.shape(member.shape), &path, value),
                         None if member.is_required => {
-                            self.refuse(&path, &Value::Null, "Member must not be null".into());
+                            self.refuse(shape, &path, &Value::Null, "Member must not be null".into());
                         }
                         None => {}
                     }
@@ -73,7 +73,7 @@ impl Checker<'_> {
                 self.size(shape, path, value, values.len());
                 let mut seen = BTreeSet::new();
                 if shape.is_unique && !values.iter().all(|value| seen.insert(format!("{value:?}"))) {
-                    self.refuse(path, value, "Member must have unique values".into());
+                    self.refuse(shape, path, value, "Member must have unique values".into());
                 }
                 let inner = self.model.shape(item.shape);
                 for (at, value) in values.iter().enumerate() {
@@ -98,53 +98,73 @@ impl Checker<'_> {
         let value = Value::Text(text.to_owned());
         self.size(shape, path, &value, text.chars().count());
         if let Some(pattern) = shape.pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
-            self.refuse(path, &value, format!("Member must satisfy regular expression pattern: {}", pattern.text));
+            self.refuse(
+                shape,
+                path,
+                &value,
+                format!("Member must satisfy regular expression pattern: {}", pattern.text),
+            );
         }
         if !shape.values.is_empty() && !shape.values.contains(&text) {
-            self.refuse(path, &value, format!("Member must satisfy enum value set: [{}]", shape.values.join(", ")));
+            self.refuse(
+                shape,
+                path,
+                &value,
+                format!("Member must satisfy enum value set: [{}]", shape.values.join(", ")),
+            );
         }
     }
 
     fn size(&mut self, shape: &Shape, path: &str, value: &Value, size: usize) {
         if let Some(min) = shape.min.filter(|min| (size as f64) < *min) {
-            self.refuse(path, value, format!("Member must have length greater than or equal to {min}"));
+            self.refuse(shape, path, value, format!("Member must have length greater than or equal to {min}"));
         }
         if let Some(max) = shape.max.filter(|max| size as f64 > *max) {
-            self.refuse(path, value, format!("Member must have length less than or equal to {max}"));
+            self.refuse(shape, path, value, format!("Member must have length less than or equal to {max}"));
         }
     }
 
     fn range(&mut self, shape: &Shape, path: &str, value: &Value) {
         let number = value.as_double().unwrap_or_default();
         if let Some(min) = shape.min.filter(|min| number < *min) {
-            self.refuse(path, value, format!("Member must have value greater than or equal to {min}"));
+            self.refuse(shape, path, value, format!("Member must have value greater than or equal to {min}"));
         }
         if let Some(max) = shape.max.filter(|max| number > *max) {
-            self.refuse(path, value, format!("Member must have value less than or equal to {max}"));
+            self.refuse(shape, path, value, format!("Member must have value less than or equal to {max}"));
         }
     }
 
-    fn refuse(&mut self, path: &str, value: &Value, constraint: String) {
+    /// A value as Java writes it: a structure has its shape's name.
+    fn shown(&self, shape: &Shape, value: &Value) -> String {
+        let joined = |inside: Vec<String>| inside.join(", ");
+        match (&shape.kind, value) {
+            (Kind::List(item), Value::List(values)) => {
+                let inner = self.model.shape(item.shape);
+                format!("[{}]", joined(values.iter().take(10).map(|value| self.shown(inner, value)).collect()))
+            }
+            (Kind::Structure { members, .. }, Value::Map(_)) => {
+                let set = members.iter().filter_map(|member| {
+                    let value = value.get(member.name)?;
+                    Some(format!("{}={}", lower_camel(member.name), self.shown(self.model.shape(member.shape), value)))
+                });
+                format!("{}({})", shape.name, joined(set.take(10).collect()))
+            }
+            (Kind::Map(_, held), Value::Map(entries)) => {
+                let inner = self.model.shape(held.shape);
+                let inside = entries.iter().take(10).map(|(key, value)| format!("{key}={}", self.shown(inner, value)));
+                format!("{{{}}}", joined(inside.collect()))
+            }
+            (_, Value::Blob(bytes)) => format!("java.nio.HeapByteBuffer[pos=0 lim={0} cap={0}]", bytes.len()),
+            (_, value) => plain(value),
+        }
+    }
+
+    fn refuse(&mut self, shape: &Shape, path: &str, value: &Value, constraint: String) {
         let value = match value {
             Value::Null => "null".to_owned(),
-            value => format!("'{}'", shown(value).chars().take(SHOWN_MAX).collect::<String>()),
+            value => format!("'{}'", self.shown(shape, value).chars().take(SHOWN_MAX).collect::<String>()),
         };
         self.found.push(Violation { path: path.to_owned(), value, constraint });
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::List(values) => {
-            let inside: Vec<String> = values.iter().take(10).map(shown).collect();
-            format!("[{}]", inside.join(", "))
-        }
-        Value::Map(entries) => {
-            let inside: Vec<String> = entries.iter().take(10).map(|(k, v)| format!("{k}={}", shown(v))).collect();
-            format!("{{{}}}", inside.join(", "))
-        }
-        Value::Blob(bytes) => format!("java.nio.HeapByteBuffer[pos=0 lim={0} cap={0}]", bytes.len()),
-        value => plain(value),
     }
 }
 

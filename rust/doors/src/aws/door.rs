@@ -3,11 +3,12 @@
 use std::hash::BuildHasher as _;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
 use forebay_engine::base::host::names_loopback;
 use forebay_engine::base::ids::uuid_text;
 use forebay_engine::runtime::engine::Engine;
@@ -30,6 +31,7 @@ use crate::aws::routing::{Asked, Routed, Unrouted};
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
 use crate::aws::value::Value;
+use crate::gateway::Gateway;
 use crate::http::listener::{whole, Body, Limits, Listener, Service};
 use crate::http::StartError;
 
@@ -53,6 +55,7 @@ const LIMITS: Limits = Limits {
     connection: None,
     keep_alive: true,
     http2: true,
+    spelling: false,
     stop_grace: Duration::from_secs(2),
 };
 
@@ -73,18 +76,27 @@ pub struct Settings {
 
 /// Listen; the door closes when what is given back is dropped.
 pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, StartError> {
+    let store = settings.keys.as_deref().and_then(Path::parent).map(Path::to_owned);
     let keys = Keys::at(settings.keys);
     if !settings.address.ip().is_loopback() && !keys.any() {
         return Err(StartError::NoKeys(settings.address.ip()));
     }
     let ledger =
         Ledger::begin(engine.registry().clone(), engine.calls(), settings.access_log).map_err(StartError::AccessLog)?;
+    let tester: Tester = {
+        let (made, engine) = (OnceLock::new(), Arc::clone(engine));
+        let (account, region) = (settings.account.clone(), settings.region.clone());
+        Box::new(move || Arc::clone(made.get_or_init(|| Gateway::tester(&engine, (&account, &region)))))
+    };
     let door = Door {
+        tester,
         engine: Arc::clone(engine),
         ledger,
         subscriptions: Arc::default(),
+        address: settings.address,
         region: settings.region,
         account: settings.account,
+        store,
         keys,
         verifier: Verifier::default(),
         is_loopback: settings.address.ip().is_loopback(),
@@ -99,20 +111,26 @@ struct Door {
     engine: Arc<Engine>,
     ledger: Ledger,
     subscriptions: Arc<Subscriptions>,
+    address: SocketAddr,
     region: String,
     account: String,
+    store: Option<PathBuf>,
     keys: Keys,
     verifier: Verifier,
     is_loopback: bool,
     bodies: Semaphore,
     requests: AtomicU64,
     seeds: [std::hash::RandomState; 2],
+    tester: Tester,
 }
 
+/// Gives what runs methods for tests, which is made when it is first needed.
+type Tester = Box<dyn Fn() -> Arc<Gateway> + Send + Sync>;
+
 impl Service for Door {
-    async fn answer(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let mut entry = self.ledger.enter(self.request_id());
-        let answer = self.answer_entered(request, &mut entry).await;
+        let answer = self.answer_entered(request, peer, &mut entry).await;
         let mut response = match answer {
             Answered::Whole(written) => respond(written),
             Answered::Stream(stream) => {
@@ -136,7 +154,7 @@ enum Answered {
 }
 
 impl Door {
-    async fn answer_entered(&self, request: Request<Incoming>, entry: &mut Entry<'_>) -> Answered {
+    async fn answer_entered(&self, request: Request<Incoming>, peer: SocketAddr, entry: &mut Entry<'_>) -> Answered {
         let (head, body) = request.into_parts();
         let authority = authority(&head.headers, &head.uri);
         if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
@@ -157,7 +175,7 @@ impl Door {
         };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
         entry.invocation = invocation.unwrap_or_default().chars().take(INVOCATION_MAX).collect();
-        let ready = self.prepare(given, entry);
+        let ready = self.prepare(given, peer, entry);
         // A long poll keeps nothing of its request but what was read out of it.
         drop((head, body, authority));
         match ready {
@@ -217,7 +235,12 @@ impl Door {
     }
 
     /// Find the operation, see to who asks, and read the input.
-    fn prepare(&self, given: Given<'_>, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
+    fn prepare(
+        &self,
+        given: Given<'_>,
+        peer: SocketAddr,
+        entry: &mut Entry<'_>,
+    ) -> Result<(Routed, Call<'_>), Written> {
         let signature = sigv4::read(given);
         let signed_for = signature.as_ref().ok().map(|signature| signature.service.as_str());
         let query = rest::pairs(given.query).unwrap_or_default();
@@ -248,9 +271,12 @@ impl Door {
             subscriptions: &self.subscriptions,
             region: &self.region,
             account: &self.account,
+            store: self.store.as_deref(),
+            stranger: (!self.keys.any()).then_some((peer, self.address)),
             input,
             origin: format!("http://{}", given.authority),
             key_id,
+            tester: Some(&self.tester),
             own_id: OnceLock::new(),
         };
         Ok((routed, call))
@@ -310,7 +336,12 @@ fn refused(protocol: Protocol, model: &Model, fault: &Fault, entry: &mut Entry<'
 }
 
 /// The input of an operation, as its model allows it.
-fn input_of(routed: &Routed, given: Given<'_>, query: &rest::Pairs, form: Option<Form>) -> Result<Value, Fault> {
+pub(super) fn input_of(
+    routed: &Routed,
+    given: Given<'_>,
+    query: &rest::Pairs,
+    form: Option<Form>,
+) -> Result<Value, Fault> {
     let Routed { model, protocol, operation, labels, .. } = routed;
     let body = inflated(given)?;
     let request = rest::Request { labels, query, headers: given.headers, body: &body };
@@ -318,6 +349,9 @@ fn input_of(routed: &Routed, given: Given<'_>, query: &rest::Pairs, form: Option
         (Protocol::Query, Some(mut form), Some(shape)) => {
             if let Some(url) = queue_url(given) {
                 form.add("QueueUrl", url);
+            }
+            if model.signing_name == "sqs" {
+                form.rename("MessageAttributes.", "MessageAttribute.");
             }
             crate::aws::protocol::query::read(model, model.shape(shape), &form)
         }
@@ -341,6 +375,11 @@ fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fa
             None => Ok(()),
         };
     }
+    // The one mistake of this service that has a name of its own.
+    if model.signing_name == "execute-api" && value.blob("Data").is_some_and(|data| data.len() > MESSAGE_BYTES_MAX) {
+        let text = format!("the data has more than {MESSAGE_BYTES_MAX} bytes");
+        return Err(Fault::new("PayloadTooLargeException", text).status(413));
+    }
     let violations = check::violations(model, shape, value);
     if violations.is_empty() {
         return Ok(());
@@ -350,8 +389,18 @@ fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fa
 
 /// Whether an operation changes nothing. What gives a worker its task, or runs something for a test, is none of those.
 pub fn is_reading(operation: &str) -> bool {
-    let begins =
-        ["Get", "List", "Describe", "TestEventPattern", "Validate", "Filter", "Search", "Export", "SubscribeTo"];
+    let begins = [
+        "Get",
+        "Head",
+        "List",
+        "Describe",
+        "TestEventPattern",
+        "Validate",
+        "Filter",
+        "Search",
+        "Export",
+        "SubscribeTo",
+    ];
     begins.iter().any(|word| operation.starts_with(word)) && operation != "GetActivityTask"
 }
 

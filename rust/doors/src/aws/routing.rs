@@ -7,7 +7,7 @@ use crate::aws::fault::Fault;
 use crate::aws::model::{Model, Operation};
 use crate::aws::protocol::query::Form;
 use crate::aws::protocol::rest::{self, Labels, Pairs};
-use crate::aws::services::{Service, SERVICES};
+use crate::aws::services::{connections, Service, SERVICES};
 
 /// A request's operation.
 #[derive(Debug)]
@@ -120,23 +120,30 @@ impl Asked<'_> {
 
     fn by_path(self) -> Result<Routed, Box<Unrouted>> {
         let signed_for = self.signed_for.unwrap_or_default();
-        let Some(service) = SERVICES.iter().find(|service| service.model().signing_name == signed_for) else {
-            return Err(self.nowhere());
-        };
-        let model = service.model();
+        // Services of API Gateway sign by one name.
+        let ours = || SERVICES.iter().filter(|service| service.model().signing_name == signed_for);
+        let Some(model) = ours().map(Service::model).next() else { return Err(self.nowhere()) };
         if !model.target_prefix.is_empty() || !model.namespace.is_empty() {
             return Err(self.nowhere());
         }
-        let routed = rest::route(model, self.method, self.path, self.query);
-        let Some((operation, labels)) = routed else {
-            let fault = if rest::is_other(model, self.method, self.path) {
-                not_implemented(model, &format!("{} {}", self.method, self.path))
-            } else {
-                Fault::new("UnknownOperationException", "").status(404)
-            };
-            return Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault }));
+        // The endpoint of a WebSocket API names its stage: what stands before the connections says which they are among.
+        let path = match self.path.find(connections::PATH) {
+            Some(at) if model.signing_name == "execute-api" => &self.path[at..],
+            _ => self.path,
         };
-        Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels })
+        for service in ours() {
+            let model = service.model();
+            if let Some((operation, labels)) = rest::route(model, self.method, path, self.query) {
+                return Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels });
+            }
+        }
+        let others = ours().any(|service| rest::is_other(service.model(), self.method, path));
+        let fault = if others {
+            not_implemented(model, &format!("{} {}", self.method, self.path))
+        } else {
+            Fault::new("UnknownOperationException", "").status(404)
+        };
+        Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault }))
     }
 
     /// No operation: in the words of the service that the signature names, if there is one.

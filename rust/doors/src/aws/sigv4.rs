@@ -519,4 +519,78 @@ mod tests {
         assert!(matches!(refused(Some("AWS4-HMAC-SHA256 Credential=a"), ""), Refused::Incomplete(_)));
         assert!(matches!(refused(None, "X-Amz-Algorithm=AWS4-HMAC-SHA256"), Refused::Incomplete(_)));
     }
+
+    const MUTATIONS: usize = 100_000;
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, most: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % most.max(1)
+        }
+
+        /// A text with one letter changed, left out or put in.
+        fn changed(&mut self, text: &str) -> String {
+            let mut letters: Vec<char> = text.chars().collect();
+            let at = self.below(letters.len());
+            let letter = char::from(b"aZ0 /%=&;,:~\x7e+\"A4"[self.below(17)]);
+            match self.below(3) {
+                0 if !letters.is_empty() => letters[at] = letter,
+                1 if !letters.is_empty() => drop(letters.remove(at)),
+                _ => letters.insert(at, letter),
+            }
+            letters.into_iter().collect()
+        }
+
+        fn mutate(&mut self, request: &mut Case) {
+            match self.below(6) {
+                0 => request.method = ["GET", "POST", "PUT", "get", ""][self.below(5)].into(),
+                1 => request.path = self.changed(&request.path),
+                2 => request.query = self.changed(&request.query),
+                3 => request.body = self.changed(&request.body),
+                4 => request.authority = self.changed(&request.authority),
+                _ => {
+                    let names: Vec<http::HeaderName> = request.headers.keys().cloned().collect();
+                    let name = names[self.below(names.len())].clone();
+                    let value = self.changed(&String::from_utf8_lossy(request.headers[&name].as_bytes()));
+                    if let Ok(value) = http::HeaderValue::from_str(&value) {
+                        request.headers.insert(name, value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a signature is made over, and the signature. The key's id only says whose secret is looked up.
+    fn signed(request: &Case) -> Option<(String, String)> {
+        let signature = read(request.given()).ok()?;
+        let content = payload_hash(&signature, request.given()).ok()?;
+        let canonical = canonical_request(&signature, request.given(), &content);
+        let text = string_to_sign(&signature, &canonical);
+        Some((text, signature.digits.to_ascii_lowercase()))
+    }
+
+    #[test]
+    fn of_a_hundred_thousand_changed_requests_only_those_that_say_the_same_are_let_in() {
+        let suite: serde_json::Value = serde_json::from_str(SUITE).unwrap();
+        let cases: Vec<&serde_json::Value> = suite["cases"].as_object().unwrap().values().collect();
+        let (mut random, verifier, mut refused) = (Random(11), Verifier::default(), 0);
+        let now = stamp_ms("20150830T123600Z").unwrap();
+        for round in 0..MUTATIONS {
+            let case = cases[random.below(cases.len())];
+            let mut request = Case::of(case["sreq"].as_str().unwrap());
+            request.headers.insert("authorization", case["authz"].as_str().unwrap().parse().unwrap());
+            let before = signed(&request);
+            random.mutate(&mut request);
+            let verdict =
+                read(request.given()).and_then(|signature| verifier.verify(&signature, request.given(), SECRET, now));
+            if verdict.is_ok() {
+                assert_eq!(signed(&request), before, "{round}: {:?}", request.given());
+            } else {
+                refused += 1;
+            }
+        }
+        assert!(refused > MUTATIONS / 2, "{refused}");
+    }
 }

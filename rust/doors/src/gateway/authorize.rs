@@ -21,7 +21,7 @@ use crate::gateway::Gateway;
 /// How long a function may take to decide.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a token that was found good is not looked at again.
-const TOKEN_KEPT_S: u64 = 300;
+pub(super) const TOKEN_KEPT_S: u64 = 300;
 
 /// What an authoriser is asked about.
 #[derive(Clone, Copy)]
@@ -178,7 +178,7 @@ impl Gateway {
     }
 }
 
-fn digest(parts: &[&str]) -> Key {
+pub(super) fn digest(parts: &[&str]) -> Key {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());

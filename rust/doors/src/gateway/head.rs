@@ -3,15 +3,27 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use forebay_core::gateway::forwarded::Trusted;
 use forebay_core::gateway::request::Header;
-use hyper::header::{HeaderMap, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use hyper::header::{HeaderMap, HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::Version;
 
+use crate::aws::sigv4::Given;
+
 /// Most bytes of header lines.
 const HEADER_BYTES_MAX: usize = 10_240;
-/// What the gateway says itself of a request; a client's own word for it is not handed on.
+/// What the gateway says itself of a request; the word of a client that is not believed is not handed on.
 const SAID_HERE: [&str; 2] = ["x-forwarded-port", "x-forwarded-proto"];
+
+/// What is known of where a request arrived.
+#[derive(Clone, Copy)]
+pub(super) struct Entrance<'a> {
+    pub(super) peer: SocketAddr,
+    pub(super) port: u16,
+    pub(super) is_tls: bool,
+    pub(super) trusted: &'a Trusted,
+}
 
 /// A head that was read.
 pub(super) struct Head<'a> {
@@ -25,29 +37,60 @@ pub(super) struct Head<'a> {
     pub(super) source_ip: String,
     /// What a tracer says of the request.
     pub(super) trace: Option<String>,
+    /// The host as it was sent.
+    authority: String,
+    parts: &'a Parts,
+}
+
+impl Head<'_> {
+    /// The request as its signature is made over it.
+    pub(super) fn given<'r>(&'r self, body: &'r [u8]) -> Given<'r> {
+        Given {
+            method: self.method,
+            path: self.path,
+            query: self.query,
+            headers: &self.parts.headers,
+            authority: &self.authority,
+            body,
+        }
+    }
+
+    /// The headers with their names as they were sent.
+    pub(super) fn spell(&mut self, names: &[(String, String)]) {
+        for (name, _) in &mut self.headers {
+            if let Some((_, spelled)) = names.iter().find(|(lower, _)| *lower == **name) {
+                *name = Cow::Owned(spelled.clone());
+            }
+        }
+    }
 }
 
 /// Why a head is refused: the status, and what is said.
 pub(super) type Refused = (u16, &'static str);
 
 impl<'a> Head<'a> {
-    pub(super) fn read(parts: &'a Parts, peer: SocketAddr, port: u16) -> Result<Self, Refused> {
+    pub(super) fn read(parts: &'a Parts, entrance: Entrance<'_>) -> Result<Self, Refused> {
         let host = host(parts)?;
         check_framing(&parts.headers)?;
         let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if bytes > HEADER_BYTES_MAX {
             return Err((431, "Request header fields are too large"));
         }
-        let source_ip = peer.ip().to_canonical().to_string();
+        let peer = entrance.peer.ip().to_canonical();
+        let said = parts.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let said: Vec<&str> = said.flat_map(|value| value.split(',')).collect();
+        let source_ip = entrance.trusted.source(peer, said.into_iter()).to_string();
         Ok(Self {
             method: parts.method.as_str(),
             path: parts.uri.path(),
             query: parts.uri.query().unwrap_or_default(),
             protocol: if parts.version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
-            headers: headers(parts, &host, (&source_ip, port)),
+            headers: headers(parts, &host, &entrance),
             host: without_port(&host).to_ascii_lowercase(),
             source_ip,
             trace: trace(&parts.headers),
+            authority: host,
+            parts,
         })
     }
 }
@@ -77,26 +120,29 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Refused> {
         if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") || encodings.next().is_some() {
             return Err((400, "the only transfer encoding is chunked"));
         }
-        if headers.contains_key(CONTENT_LENGTH) {
-            return Err((400, "a body has a length or is chunked"));
-        }
     }
     Ok(())
 }
 
-fn headers<'a>(parts: &'a Parts, host: &str, (source_ip, port): (&str, u16)) -> Vec<Header<'a>> {
+fn headers<'a>(parts: &'a Parts, host: &str, entrance: &Entrance<'_>) -> Vec<Header<'a>> {
+    let peer = entrance.peer.ip().to_canonical();
+    let is_believed = entrance.trusted.has(peer);
     let mut found: Vec<Header<'a>> = Vec::with_capacity(parts.headers.len() + 4);
     for (name, value) in &parts.headers {
-        if !SAID_HERE.contains(&name.as_str()) {
+        if is_believed || !SAID_HERE.contains(&name.as_str()) {
             found.push((name.as_str().into(), String::from_utf8_lossy(value.as_bytes())));
         }
     }
     if !parts.headers.contains_key(HOST) {
         found.push(("host".into(), Cow::Owned(host.to_owned())));
     }
-    found.push(("x-forwarded-for".into(), Cow::Owned(source_ip.to_owned())));
-    found.push(("x-forwarded-port".into(), Cow::Owned(port.to_string())));
-    found.push(("x-forwarded-proto".into(), "http".into()));
+    found.push(("x-forwarded-for".into(), Cow::Owned(peer.to_string())));
+    let scheme = if entrance.is_tls { "https" } else { "http" };
+    for (name, value) in [("x-forwarded-port", entrance.port.to_string()), ("x-forwarded-proto", scheme.to_owned())] {
+        if !found.iter().any(|(known, _)| known == name) {
+            found.push((name.into(), value.into()));
+        }
+    }
     found
 }
 

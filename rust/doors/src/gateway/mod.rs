@@ -3,12 +3,14 @@
 //! What a request means is decided in `forebay_core::gateway`. Here it is read within limits, brought to its function or to another
 //! server, and answered.
 
+mod access_log;
 mod authorize;
 mod body;
 mod deployment;
+#[cfg(feature = "failpoints")]
+pub(crate) mod fuzzing;
 mod head;
 mod issuers;
-mod late;
 mod pages;
 mod proxy;
 mod reply;
@@ -16,15 +18,17 @@ mod rest;
 mod rest_authorize;
 mod rest_test;
 mod serve;
+mod signers;
 mod sockets;
 mod websocket;
 
-pub use late::LateListener;
-
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use forebay_core::gateway::forwarded::Trusted;
 use forebay_engine::base::error::EngineError;
 use forebay_engine::gateways::Served;
 use forebay_engine::runtime::engine::Engine;
@@ -32,12 +36,16 @@ use hyper::body::Incoming;
 use hyper::{Request as HttpRequest, Response};
 use tokio::sync::{watch, Semaphore};
 
+use crate::aws::inside::Inside;
+use crate::gateway::access_log::AccessLog;
 use crate::gateway::deployment::Deployment;
 use crate::gateway::issuers::Issuers;
 use crate::gateway::proxy::Outside;
 use crate::gateway::rest::RestState;
+use crate::gateway::signers::Signers;
 use crate::gateway::sockets::Sockets;
 use crate::http::listener::{Body, Limits, Listener, Service};
+use crate::http::tls::Files;
 use crate::http::StartError;
 
 /// What a client of an API may take.
@@ -49,6 +57,7 @@ const LIMITS: Limits = Limits {
     connection: None,
     keep_alive: true,
     http2: true,
+    spelling: true,
     stop_grace: Duration::from_secs(2),
 };
 /// Requests under way at once.
@@ -57,7 +66,7 @@ const REQUESTS_MAX: usize = 4_096;
 const BODIES_KIB_MAX: usize = 64 * 1024;
 
 /// Where the gateway listens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Where {
     /// Name or IP address; one of this machine's.
     pub host: String,
@@ -65,6 +74,16 @@ pub struct Where {
     pub port: u16,
     /// Other machines may reach it although nothing on the way is encrypted.
     pub plain: bool,
+    /// The file of the app's access keys.
+    pub keys: Option<PathBuf>,
+    /// The issuers of user pools' tokens, by the pools' ids, where they are not Cognito's own.
+    pub pools: BTreeMap<String, String>,
+    /// What it speaks TLS with.
+    pub tls: Option<Files>,
+    /// Who is believed where a request comes from.
+    pub trusted: Vec<String>,
+    /// The access log's file and format.
+    pub access_log: Option<(String, String)>,
 }
 
 impl Where {
@@ -72,10 +91,11 @@ impl Where {
     pub fn resolve(&self) -> Result<SocketAddr, EngineError> {
         let found = (self.host.as_str(), self.port).to_socket_addrs().ok().and_then(|mut found| found.next());
         let socket = found.ok_or_else(|| EngineError::Invalid(format!("http_host: {:?} has no address", self.host)))?;
-        if !self.plain && !socket.ip().is_loopback() {
+        if self.tls.is_none() && !self.plain && !socket.ip().is_loopback() {
             return Err(EngineError::Invalid(format!(
-                "http_host: {} is not a loopback address, and what goes over the network is not encrypted: say http_tls=False \
-                 (`--http-no-tls`) if something before it does that, or use 127.0.0.1",
+                "http_host: {} is not a loopback address, and what goes over the network is not encrypted: give a certificate \
+                 (http_tls=(certificate, key), `--http-certificate`), say http_tls=False (`--http-no-tls`) if something before it \
+                 encrypts, or use 127.0.0.1",
                 socket.ip()
             )));
         }
@@ -92,6 +112,11 @@ pub(crate) struct Gateway {
     deployment: RwLock<Arc<Deployment>>,
     is_loopback: bool,
     port: u16,
+    /// Where it listens, with the port that was picked.
+    address: OnceLock<SocketAddr>,
+    is_tls: bool,
+    trusted: Trusted,
+    access_log: Option<AccessLog>,
     requests: Semaphore,
     bodies: Arc<Semaphore>,
     issuers: Issuers,
@@ -99,51 +124,46 @@ pub(crate) struct Gateway {
     ids: reply::Ids,
     sockets: Sockets,
     rest: RestState,
+    /// Who asks the services of this process for methods.
+    inside: Inside,
+    signers: Signers,
+    /// The issuers of user pools' tokens, by the pools' ids, where they are not Cognito's own.
+    pools: BTreeMap<String, String>,
     /// Itself, for connections that outlive the request that opened them.
     me: Weak<Gateway>,
     start: Instant,
 }
 
 /// Listen, and serve the APIs of an engine.
-fn start(engine: &Arc<Engine>, (account, region): (&str, &str), place: &Where) -> Result<Open, EngineError> {
+pub(crate) fn start(engine: &Arc<Engine>, names: (&str, &str), place: &Where) -> Result<Open, EngineError> {
     let socket = place.resolve()?;
-    let served = engine.apis();
-    let outside = Outside::new();
+    let tls = place.tls.clone().map(Files::acceptor).transpose();
+    let tls = tls.map_err(|error| EngineError::Invalid(format!("http_certificate: {error}")))?;
+    let trusted = Trusted::parse(&place.trusted).map_err(EngineError::Invalid)?;
+    let access_log = place.access_log.as_ref().map(|(path, format)| AccessLog::open(path, format, engine.registry()));
+    let access_log = access_log.transpose().map_err(EngineError::Invalid)?;
     let (closing, called) = watch::channel(false);
-    let gateway = Arc::new_cyclic(|me| Gateway {
-        engine: Arc::downgrade(engine),
-        account: account.to_owned(),
-        region: region.to_owned(),
-        deployment: RwLock::new(Arc::new(Deployment::new(served.now(), Arc::default(), engine.registry(), 0))),
-        served,
-        is_loopback: socket.ip().is_loopback(),
-        port: socket.port(),
-        requests: Semaphore::new(REQUESTS_MAX),
-        bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
-        issuers: Issuers::new(outside.clone()),
-        outside,
-        ids: reply::Ids::default(),
-        sockets: Sockets::new(called),
-        rest: RestState::new(engine.rest_apis()),
-        me: me.clone(),
-        start: Instant::now(),
-    });
-    let listener = Listener::start("forebay-gateway", socket, LIMITS, gateway).map_err(|error| match error {
-        StartError::Listen(..) => EngineError::Invalid(format!("http_port: {error}; choose another port")),
-        _ => EngineError::Invalid(format!("http_host: {error}")),
-    })?;
+    let gateway = Gateway::new(engine, names, (place, socket), called, (trusted, access_log));
+    let known = gateway.clone();
+    let listener =
+        Listener::start_over("forebay-gateway", socket, LIMITS, tls, gateway).map_err(|error| match error {
+            StartError::Listen(..) => EngineError::Invalid(format!("http_port: {error}; choose another port")),
+            _ => EngineError::Invalid(format!("http_host: {error}")),
+        })?;
+    known.address.get_or_init(|| listener.address());
     Ok(Open { listener, closing })
 }
 
 /// A gateway that listens.
-struct Open {
+pub(crate) struct Open {
     listener: Listener,
     /// Says to all connections of WebSocket APIs that the gateway closes.
     closing: watch::Sender<bool>,
 }
 
 impl Open {
-    fn retire(&mut self) {
+    /// Take no further request. Returns at once.
+    pub(crate) fn retire(&mut self) {
         self.closing.send_replace(true);
         self.listener.retire();
     }
@@ -154,8 +174,66 @@ fn now_ms() -> u64 {
 }
 
 impl Gateway {
+    fn new(
+        engine: &Arc<Engine>,
+        (account, region): (&str, &str),
+        (place, socket): (&Where, SocketAddr),
+        called: watch::Receiver<bool>,
+        (trusted, access_log): (Trusted, Option<AccessLog>),
+    ) -> Arc<Self> {
+        let served = engine.apis();
+        let outside = Outside::new();
+        Arc::new_cyclic(|me| Self {
+            engine: Arc::downgrade(engine),
+            account: account.to_owned(),
+            region: region.to_owned(),
+            deployment: RwLock::new(Arc::new(Deployment::new(served.now(), Arc::default(), engine.registry(), 0))),
+            served,
+            is_loopback: socket.ip().is_loopback(),
+            port: socket.port(),
+            is_tls: place.tls.is_some(),
+            trusted,
+            access_log,
+            address: OnceLock::new(),
+            requests: Semaphore::new(REQUESTS_MAX),
+            bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
+            issuers: Issuers::new(outside.clone()),
+            outside,
+            ids: reply::Ids::default(),
+            sockets: Sockets::new(called),
+            rest: RestState::new(engine.rest_apis()),
+            inside: Inside::new(account, region),
+            signers: Signers::new(place.keys.clone()),
+            pools: place.pools.clone(),
+            me: me.clone(),
+            start: Instant::now(),
+        })
+    }
+
+    /// A gateway that listens nowhere: it runs methods for tests.
+    pub(crate) fn tester(engine: &Arc<Engine>, names: (&str, &str)) -> Arc<Self> {
+        let place = Where { host: "127.0.0.1".into(), ..Where::default() };
+        let (_, called) = watch::channel(true);
+        Self::new(engine, names, (&place, SocketAddr::from(([127, 0, 0, 1], 0))), called, (Trusted::default(), None))
+    }
+
     fn mono_ns(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
+    }
+
+    /// Where this gateway listens, if a URL names an API or a function of its own: only AWS's servers of names know such a host.
+    fn home(&self, engine: &Engine, url: &str) -> Option<SocketAddr> {
+        let uri: hyper::Uri = url.parse().ok()?;
+        let host = uri.host()?.to_ascii_lowercase();
+        if self.is_tls {
+            return None;
+        }
+        let is_own = self.deployment(engine).apis.has_host(&host) || self.rest.has_host(&host);
+        let mut address = self.address.get().copied().filter(|_| is_own)?;
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        Some(address)
     }
 
     /// What is served now. Requests under way keep what they began with.

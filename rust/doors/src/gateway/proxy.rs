@@ -1,5 +1,6 @@
 //! Other servers: those behind a route, and those of an issuer of tokens. One client with a bounded pool.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use forebay_core::gateway::answer::Answer;
@@ -77,20 +78,28 @@ impl Outside {
         Ok(body.to_bytes())
     }
 
-    /// Send a request and give its answer. No redirection is followed.
+    /// Send a request and give its answer. No redirection is followed. One for a host of this gateway's own goes to `home`, where it
+    /// listens, whatever the host's name stands for elsewhere.
     pub(super) async fn send(
         &self,
         method: &str,
-        url: &str,
+        (url, home): (&str, Option<SocketAddr>),
         headers: &[(String, String)],
         body: Vec<u8>,
     ) -> Result<Answer, String> {
         let wrong = |what: &dyn std::fmt::Display| format!("{url}: {what}");
-        let uri: Uri = url.parse().map_err(|error| wrong(&error))?;
+        let asked: Uri = url.parse().map_err(|error| wrong(&error))?;
+        let uri = match home {
+            None => asked.clone(),
+            Some(home) => {
+                let target = asked.path_and_query().map_or("/", |target| target.as_str());
+                format!("http://{home}{target}").parse().map_err(|error| wrong(&error))?
+            }
+        };
         let is_https = uri.scheme_str() == Some("https");
         let method = Method::from_bytes(method.as_bytes()).map_err(|error| wrong(&error))?;
         let mut builder = HttpRequest::builder().method(method);
-        if let Some(authority) = uri.authority() {
+        if let Some(authority) = asked.authority() {
             builder = builder.header(HOST, authority.as_str());
         }
         for (name, value) in headers {

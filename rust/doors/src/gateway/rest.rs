@@ -29,13 +29,15 @@ use forebay_engine::gateways::rest::{Kept, ServedRest};
 use forebay_engine::metrics::Metric;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use crate::ask;
 use crate::gateway::body::{self, Unread};
-use crate::gateway::deployment::Kept as KeptFor;
+use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
-use crate::gateway::{now_ms, Gateway};
+use crate::gateway::serve::Told;
+use crate::gateway::{now_ms, signers, Gateway};
 
 /// Most limits of methods that are counted; beyond, all begin anew.
 const BUCKETS_MAX: usize = 10_000;
@@ -55,6 +57,8 @@ pub(super) struct RestState {
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
     usage: Mutex<Usage>,
     pub(super) decisions: KeptFor<Decision>,
+    /// Tokens of user pools that were found good.
+    pub(super) tokens: KeptFor<KnownToken>,
     random: RandomState,
 }
 
@@ -90,6 +94,7 @@ impl RestState {
             buckets: Mutex::default(),
             usage: Mutex::default(),
             decisions: KeptFor::default(),
+            tokens: KeptFor::default(),
             random: RandomState::new(),
         }
     }
@@ -206,7 +211,11 @@ impl Gateway {
             _ => {}
         }
         registry.distribution(Metric::ApiLatency, &labels[..2]).record(began.elapsed().as_secs_f64());
-        compressed(answer, found.api.minimum_compression_size, head)
+        let answer = compressed(answer, found.api.minimum_compression_size, head);
+        let request_id = answer.header("x-amzn-requestid").unwrap_or_default();
+        let told = Told { api: &found.api.id, stage: &stage, route: &route, path: found.path, request_id };
+        self.log(head, told, &answer, began);
+        answer
     }
 
     /// The answer, and the stage and the method that the request has reached, empty where there is none.
@@ -265,31 +274,57 @@ impl Gateway {
         let name = format!("{} {}", route.method.http_method, route.resource_path);
         arrival.parameters = &parameters;
         let reached = Reached { engine, kept, served: &served, stage, route, request, arrival };
-        let answer = self.reached(&reached, incoming).await;
+        let answer = self.reached(&reached, head, incoming).await.unwrap_or_else(|answer| answer);
         (answer, reached_stage, name)
     }
 
     /// Answer a request that has reached a method.
-    async fn reached(&self, reached: &Reached<'_>, incoming: Incoming) -> Answer {
-        let (authorized, client) = match self.let_in(reached).await {
-            Ok(known) => known,
-            Err(failure) => return Self::fail(reached, &failure),
+    async fn reached(&self, reached: &Reached<'_>, head: &Head<'_>, incoming: Incoming) -> Result<Answer, Answer> {
+        let fail = |failure: Failure| Self::fail(reached, &failure);
+        let ((authorized, client), whole) = if reached.route.method.authorization_type == "AWS_IAM" {
+            // A signature is made over the body: it is read before anybody is let in, if there is a signature at all.
+            let arn = self.arn(reached);
+            signers::is_signed(head.given(&[])).map_err(|unsigned| fail(unsigned.failure(&arn)))?;
+            let whole = self.take_rest(reached, incoming).await?;
+            let signed = self.signers.signer(head.given(&whole.1.bytes), signers::OF_APIS);
+            let signer = signed.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
+            (self.let_in(reached, Some(signer)).await.map_err(fail)?, whole)
+        } else {
+            (self.let_in(reached, None).await.map_err(fail)?, self.take_rest(reached, incoming).await?)
         };
-        let Ok(_under_way) = self.requests.try_acquire() else {
-            return Self::fail(reached, &Failure::new(ResponseType::Throttled));
-        };
-        let whole = match body::read(incoming, &self.bodies).await {
-            Ok(whole) => whole,
-            Err(Unread::TooLarge) => return Self::fail(reached, &Failure::new(ResponseType::RequestTooLarge)),
-            Err(Unread::NoRoom) => return Self::fail(reached, &Failure::new(ResponseType::Throttled)),
-            Err(Unread::TooSlow) => return Answer::message(408, "Request Timeout"),
-            Err(Unread::Broken) => return Answer::message(400, "Bad Request"),
-        };
+        let (_under_way, whole) = whole;
         let request = Request { body: &whole.bytes, ..reached.request };
         let api_key = client.map(|client| (client.key.id.as_str(), client.key.value.as_str()));
         let arrival = Arrival { authorized: &authorized, api_key, ..reached.arrival };
         let Reached { engine, kept, served, stage, route, .. } = *reached;
-        self.cached(&Reached { engine, kept, served, stage, route, request, arrival }).await
+        Ok(self.cached(&Reached { engine, kept, served, stage, route, request, arrival }).await)
+    }
+
+    /// Read a body, with a place among the requests under way.
+    async fn take_rest(
+        &self,
+        reached: &Reached<'_>,
+        incoming: Incoming,
+    ) -> Result<(SemaphorePermit<'_>, body::Whole), Answer> {
+        let fail = |kind| Self::fail(reached, &Failure::new(kind));
+        let place = self.requests.try_acquire().map_err(|_| fail(ResponseType::Throttled))?;
+        let whole = body::read(incoming, &self.bodies).await.map_err(|unread| match unread {
+            Unread::TooLarge => fail(ResponseType::RequestTooLarge),
+            Unread::NoRoom => fail(ResponseType::Throttled),
+            Unread::TooSlow => Answer::message(408, "Request Timeout"),
+            Unread::Broken => Answer::message(400, "Bad Request"),
+        })?;
+        Ok((place, whole))
+    }
+
+    /// The ARN of an API.
+    fn api_arn(&self, api: &str) -> String {
+        format!("arn:aws:execute-api:{}:{}:{api}", self.region, self.account)
+    }
+
+    /// The ARN of what a request asks for.
+    pub(super) fn arn(&self, reached: &Reached<'_>) -> String {
+        format!("{}/{}", self.api_arn(&reached.served.api.id), place_of(reached))
     }
 
     fn fail(reached: &Reached<'_>, failure: &Failure) -> Answer {
@@ -300,26 +335,30 @@ impl Gateway {
         Exchange::new(reached.served, reached.route, reached.request, reached.arrival, Log::default()).failed(failure)
     }
 
-    /// Who has sent a request, and by which key; the failure of one that is not let in.
-    async fn let_in<'a>(&self, reached: &Reached<'a>) -> Result<(Authorized, Option<Client<'a>>), Failure> {
+    /// Who has sent a request, and by which key; the failure of one that is not let in. Of one that needs a signature it is known who
+    /// has signed.
+    async fn let_in<'a>(
+        &self,
+        reached: &Reached<'a>,
+        signer: Option<Authorized>,
+    ) -> Result<(Authorized, Option<Client<'a>>), Failure> {
         let Reached { kept, served, stage, route, request, arrival, .. } = reached;
         let api = &served.api;
-        let verb = request.method;
-        let place = format!("{}/{verb}/{}", stage.stage_name, request.path.trim_start_matches('/'));
-        let api_arn = format!("arn:aws:execute-api:{}:{}:{}", self.region, self.account, api.id);
+        let (place, api_arn) = (place_of(reached), self.api_arn(&api.id));
         let kind = route.method.authorization_type.as_str();
         if let Some(policy) = &api.policy {
             let caller = Caller { api_arn: &api_arn, place: &place, source_ip: request.source_ip };
             // An authoriser says who is let in; the policy only says who is not.
-            if kind == "NONE" || gate::judge(policy, caller)? == Verdict::Deny {
+            let needs_allow = kind == "NONE" || kind == "COGNITO_USER_POOLS";
+            if needs_allow || gate::judge(policy, caller)? == Verdict::Deny {
                 gate::admit(policy, caller)?;
             }
         }
         let (authorized, usage_key) = match kind {
             "NONE" => (Authorized::Open, None),
             "CUSTOM" => self.ask_authorizer(reached, &format!("{api_arn}/{place}")).await?,
-            // Nobody's signature and nobody's token is verified here: nobody is let in.
-            "AWS_IAM" => return Err(Failure::new(ResponseType::MissingAuthenticationToken)),
+            "AWS_IAM" => (signer.ok_or_else(|| Failure::new(ResponseType::MissingAuthenticationToken))?, None),
+            "COGNITO_USER_POOLS" => (self.ask_user_pool(reached).await?, None),
             _ => return Err(Failure::new(ResponseType::Unauthorized)),
         };
         let client = if route.method.api_key_required {
@@ -429,16 +468,22 @@ impl Gateway {
                 }
             }
             Command::Http(call) => {
-                match timeout(within, self.outside.send(&call.method, &call.url, &call.headers, call.body)).await {
+                let target = (call.url.as_str(), self.home(engine, &call.url));
+                match timeout(within, self.outside.send(&call.method, target, &call.headers, call.body)).await {
                     Ok(Ok(answer)) => Outcome::Http(answer),
                     Ok(Err(text)) => Outcome::Unreachable(text),
                     Err(_) => Outcome::TimedOut,
                 }
             }
-            Command::Service(service, _) => Outcome::Refused(format!(
-                "integrations with the service {:?} are not supported by forebay",
-                service.name
-            )),
+            Command::Service(service, call) => {
+                let Some(engine) = self.engine.upgrade() else { return Outcome::Refused("the app has stopped".into()) };
+                let id = reached.arrival.request_id;
+                match timeout(within, self.inside.ask(&engine, id, &service, &call)).await {
+                    Ok(Ok(answer)) => Outcome::Http(answer),
+                    Ok(Err(text)) => Outcome::Refused(text),
+                    Err(_) => Outcome::TimedOut,
+                }
+            }
         }
     }
 }
@@ -460,6 +505,12 @@ fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>) -> Answer
         answer.headers.push(("Content-Encoding".into(), "gzip".into()));
     }
     answer
+}
+
+/// What a request asks for, as the end of an ARN: `prod/GET/pets`.
+fn place_of(reached: &Reached<'_>) -> String {
+    let Reached { stage, request, .. } = reached;
+    format!("{}/{}/{}", stage.stage_name, request.method, request.path.trim_start_matches('/'))
 }
 
 /// The stage that a path names, and the path in it.

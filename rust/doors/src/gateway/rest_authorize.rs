@@ -1,9 +1,10 @@
-//! Authorisers of REST APIs: a function says who is let in. Whatever fails lets nobody in.
+//! Authorisers of REST APIs: a function, or a token of a user pool, says who is let in. Whatever fails lets nobody in.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_core::gateway::authorizer::{Decision, Said};
+use forebay_core::gateway::authorizer::{is_issuer, Decision, Said};
+use forebay_core::gateway::jwt::{pool_issuer, Refusal, Token, EXPIRED};
 use forebay_core::gateway::request::Authorized;
 use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::model::Authorizer;
@@ -16,6 +17,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use crate::ask;
+use crate::gateway::authorize::{digest, TOKEN_KEPT_S};
+use crate::gateway::deployment::KnownToken;
 use crate::gateway::rest::Reached;
 use crate::gateway::Gateway;
 
@@ -63,6 +66,15 @@ impl Gateway {
         }
     }
 
+    /// What the authoriser's function says, asked now.
+    pub(super) async fn ask_now(&self, reached: &Reached<'_>, arn: &str) -> Result<Decision, Failure> {
+        let id = reached.route.method.authorizer_id.as_ref();
+        let authorizer = id.and_then(|id| reached.served.api.authorizers.get(id));
+        let authorizer = authorizer.ok_or_else(|| Failure::new(ResponseType::AuthorizerConfigurationError))?;
+        let sources = identity(reached, authorizer)?;
+        self.decide(reached, authorizer, &sources, arn).await
+    }
+
     async fn decide(
         &self,
         reached: &Reached<'_>,
@@ -94,6 +106,75 @@ impl Gateway {
             Err(_) => Err(format!("it took longer than {} s", DECISION_TIMEOUT.as_secs())),
         };
         told.map_err(|text| wrong(format!("authorizer {}, function {function}: {text}", authorizer.name)))
+    }
+
+    /// Who the token of a request is about.
+    pub(super) async fn ask_user_pool(&self, reached: &Reached<'_>) -> Result<Authorized, Failure> {
+        let (api, method) = (&reached.served.api, &reached.route.method);
+        let authorizer = method.authorizer_id.as_ref().and_then(|id| api.authorizers.get(id));
+        let authorizer = authorizer.ok_or_else(|| Failure::new(ResponseType::AuthorizerConfigurationError))?;
+        let sources = identity(reached, authorizer)?;
+        let text = sources.first().map(String::as_str).unwrap_or_default();
+        let known = self.known_token_of_pool(reached, authorizer, text).await?;
+        let scopes = &method.authorization_scopes;
+        // Without scopes a method wants the token that says who somebody is, with scopes the one that says what it may do.
+        let use_wanted = if scopes.is_empty() { "id" } else { "access" };
+        let unauthorized = || Failure::new(ResponseType::Unauthorized);
+        if known.claims.text("token_use") != Some(use_wanted) {
+            return Err(unauthorized());
+        }
+        known.claims.allow(scopes).map_err(|_| unauthorized())?;
+        if let (Some(pattern), "id") = (&authorizer.identity_validation_expression, use_wanted) {
+            // The control plane has refused what is no pattern.
+            let audience = known.claims.text("aud").unwrap_or_default();
+            if !Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(audience)) {
+                return Err(unauthorized());
+            }
+        }
+        Ok(Authorized::Jwt { claims: known.json.clone(), scopes: known.claims.scopes_json(scopes) })
+    }
+
+    async fn known_token_of_pool(
+        &self,
+        reached: &Reached<'_>,
+        authorizer: &Authorizer,
+        text: &str,
+    ) -> Result<Arc<KnownToken>, Failure> {
+        let now_s = reached.arrival.time_ms / 1000;
+        let api = &reached.served.api;
+        // A token is good for the pools that the authoriser names now.
+        let mut parts = vec![api.id.as_str(), authorizer.id.as_str(), text];
+        parts.extend(authorizer.provider_arns.iter().map(String::as_str));
+        let entry = self.rest.tokens.entry(digest(&parts));
+        let mut entry = entry.lock().await;
+        if let Some((_, known)) = entry.as_ref().filter(|(until_s, _)| *until_s > now_s) {
+            return Ok(known.clone());
+        }
+        let refused = |refusal: Refusal| {
+            let failure = Failure::new(ResponseType::Unauthorized);
+            if refusal == EXPIRED {
+                failure.message("The incoming token has expired")
+            } else {
+                failure
+            }
+        };
+        let token = Token::parse(text).map_err(refused)?;
+        let issuers = authorizer.provider_arns.iter().filter_map(|arn| pool_issuer(arn, &self.pools));
+        let issuer = issuers.filter(|issuer| is_issuer(issuer)).find(|issuer| token.issuer() == Some(issuer));
+        let issuer = issuer.ok_or_else(|| Failure::new(ResponseType::Unauthorized))?;
+        match self.issuers.verify(&issuer, &token, self.mono_ns()).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Failure::new(ResponseType::Unauthorized)),
+            Err(text) => {
+                reached.engine.remark_on_api(&api.name, &format!("the keys of {issuer} are not there: {text}"));
+                return Err(Failure::new(ResponseType::Unauthorized));
+            }
+        }
+        let claims = token.check_issued(&issuer, now_s).map_err(refused)?;
+        let until_s = claims.until_s.min(now_s + TOKEN_KEPT_S);
+        let known = Arc::new(KnownToken { json: claims.json(), claims });
+        *entry = Some((until_s, known.clone()));
+        Ok(known)
     }
 }
 

@@ -1,4 +1,5 @@
 //! `TestInvokeMethod`: a method is run as it stands now, without a stage, authorisation and keys, and its log is shown.
+//! `TestInvokeAuthorizer`: an authoriser is asked as it stands now, and what it says is shown.
 //!
 //! `POST /_test/invoke-method`, from this machine alone; the body has AWS's members.
 
@@ -7,13 +8,14 @@ use forebay_core::gateway::request::{Authorized, Header, Request};
 use forebay_core::gateway::rest::compiled::Served;
 use forebay_core::gateway::rest::context::Arrival;
 use forebay_core::gateway::rest::log::Log;
-use forebay_core::gateway::rest::model::Stage;
+use forebay_core::gateway::rest::model::{Method, RestApi, Stage};
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{json, Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::gateway::body;
@@ -29,8 +31,13 @@ const STAGE: &str = "test-invoke-stage";
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Asked {
     rest_api_id: String,
+    #[serde(default)]
     resource_id: String,
+    #[serde(default)]
     http_method: String,
+    /// The authoriser that is asked, in place of a method.
+    #[serde(default)]
+    authorizer_id: Option<String>,
     #[serde(default)]
     path_with_query_string: Option<String>,
     #[serde(default)]
@@ -43,6 +50,29 @@ struct Asked {
     stage_variables: BTreeMap<String, String>,
 }
 
+/// An API, and a method of it by the id of its resource and its verb.
+type Place = (Arc<RestApi>, (String, String));
+
+impl Asked {
+    /// What is run; what AWS says where it is not there.
+    fn place(&self, api: &Arc<RestApi>) -> Result<Place, &'static str> {
+        if let Some(id) = &self.authorizer_id {
+            return guarded(api, id).ok_or("Invalid Authorizer identifier specified");
+        }
+        if !api.resources.contains_key(&self.resource_id) {
+            return Err("Invalid Resource identifier specified");
+        }
+        Ok((api.clone(), (self.resource_id.clone(), self.http_method.clone())))
+    }
+
+    fn sent_headers(&self) -> Vec<Header<'_>> {
+        let several = self.multi_value_headers.iter();
+        let several = several.flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+        let all = self.headers.iter().chain(several);
+        all.map(|(name, value)| (Cow::Borrowed(name.as_str()), Cow::Borrowed(value.as_str()))).collect()
+    }
+}
+
 fn refused(status: u16, code: &str, message: &str) -> Answer {
     let mut answer = Answer::message(status, message);
     answer.headers.push(("x-amzn-ErrorType".into(), code.into()));
@@ -50,49 +80,45 @@ fn refused(status: u16, code: &str, message: &str) -> Answer {
 }
 
 impl Gateway {
-    /// The body of a test.
-    async fn asked(&self, incoming: Incoming) -> Result<Asked, String> {
-        let whole = body::read(incoming, &self.bodies).await.map_err(|_| "the body was not read")?;
-        serde_json::from_slice(&whole.bytes).map_err(|error| error.to_string())
-    }
-
     pub(super) async fn test_invoke(&self, engine: &Engine, head: &Head<'_>, incoming: Incoming) -> Answer {
         if head.method != "POST" {
             return refused(405, "MethodNotAllowed", "a test is a POST");
         }
-        let asked = match self.asked(incoming).await {
+        match body::read(incoming, &self.bodies).await {
+            Ok(whole) => self.test_method(engine, &whole.bytes).await,
+            Err(_) => refused(400, "BadRequestException", "the body was not read"),
+        }
+    }
+
+    /// Run a test; the request is JSON with AWS's members, and so is the answer.
+    pub(crate) async fn test_method(&self, engine: &Engine, request: &[u8]) -> Answer {
+        let asked: Asked = match serde_json::from_slice(request) {
             Ok(asked) => asked,
-            Err(text) => return refused(400, "BadRequestException", &text),
+            Err(error) => return refused(400, "BadRequestException", &error.to_string()),
         };
         let kept = self.rest.kept();
         let Some(api) = kept.account.apis.get(&asked.rest_api_id) else {
             let text = format!("Invalid API identifier specified {}:{}", self.account, asked.rest_api_id);
             return refused(404, "NotFoundException", &text);
         };
-        if !api.resources.contains_key(&asked.resource_id) {
-            return refused(404, "NotFoundException", "Invalid Resource identifier specified");
-        }
-        let served = Served::compile(api.clone());
-        let Some(route) = served.route(&asked.resource_id, &asked.http_method) else {
+        let (api, place) = match asked.place(api) {
+            Ok(found) => found,
+            Err(text) => return refused(404, "NotFoundException", text),
+        };
+        let served = Served::compile(api);
+        let Some(route) = served.route(&place.0, &place.1) else {
             return refused(404, "NotFoundException", "Invalid Method identifier specified");
         };
         let began = Instant::now();
         let whole_path = asked.path_with_query_string.clone().unwrap_or_else(|| route.resource_path.clone());
         let (path, query) = whole_path.split_once('?').unwrap_or((&whole_path, ""));
         // A test names its method; the path only says what its variables are.
-        let found = served.find(&asked.http_method, path).filter(|(found, _)| found.resource_id == asked.resource_id);
+        let found = served.find(&place.1, path).filter(|(found, _)| found.resource_id == place.0);
         let parameters = found.map(|(_, parameters)| parameters).unwrap_or_default();
-        let several =
-            asked.multi_value_headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
-        let headers: Vec<Header<'_>> = asked
-            .headers
-            .iter()
-            .chain(several)
-            .map(|(name, value)| (Cow::Borrowed(name.as_str()), Cow::Borrowed(value.as_str())))
-            .collect();
+        let headers = asked.sent_headers();
         let variables: Vec<(String, String)> = asked.stage_variables.clone().into_iter().collect();
         let request = Request {
-            method: &asked.http_method,
+            method: &place.1,
             path,
             query,
             protocol: "HTTP/1.1",
@@ -121,9 +147,63 @@ impl Gateway {
         };
         let stage = Stage { stage_name: STAGE.into(), ..Stage::default() };
         let reached = Reached { engine, kept: &kept, served: &served, stage: &stage, route, request, arrival };
+        if asked.authorizer_id.is_some() {
+            return self.test_authorizer(&reached, began).await;
+        }
         let (answer, log) = self.run_rest(&reached, Log::kept(&request_id, time_ms)).await;
         told(&answer, log.text(), began)
     }
+}
+
+/// An API whose root has a method of one verb with an authoriser in front, and where that is.
+fn guarded(api: &RestApi, authorizer: &str) -> Option<Place> {
+    let kind = &api.authorizers.get(authorizer)?.kind;
+    let mut api = api.clone();
+    let root = api.resources.values_mut().find(|resource| resource.path == "/")?;
+    let kind = if kind == "COGNITO_USER_POOLS" { "COGNITO_USER_POOLS" } else { "CUSTOM" };
+    let method = Method {
+        http_method: "GET".into(),
+        authorization_type: kind.into(),
+        authorizer_id: Some(authorizer.to_owned()),
+        ..Method::default()
+    };
+    root.methods = [("GET".to_owned(), method)].into();
+    let place = (root.id.clone(), "GET".to_owned());
+    Some((Arc::new(api), place))
+}
+
+impl Gateway {
+    async fn test_authorizer(&self, reached: &Reached<'_>, began: Instant) -> Answer {
+        let arn = self.arn(reached);
+        let told = if reached.route.method.authorization_type == "COGNITO_USER_POOLS" {
+            self.ask_user_pool(reached).await.map(|authorized| match authorized {
+                Authorized::Jwt { claims, .. } => json!({"claims": parsed(&claims)}),
+                _ => json!({}),
+            })
+        } else {
+            self.ask_now(reached, &arn)
+                .await
+                .map(|decision| json!({"principalId": decision.principal(), "policy": decision.policy().to_string()}))
+        };
+        let mut told = match told {
+            Ok(mut told) => {
+                told["clientStatus"] = 0.into();
+                told["log"] = "the authorizer has answered".into();
+                told
+            }
+            Err(failure) => {
+                let log = failure.remark.or(failure.message).unwrap_or_default();
+                json!({"clientStatus": failure.response_type.status(), "log": log})
+            }
+        };
+        told["latency"] = (began.elapsed().as_millis() as u64).into();
+        let headers = vec![("content-type".into(), "application/json".into())];
+        Answer { status: 200, headers, body: told.to_string().into_bytes() }
+    }
+}
+
+fn parsed(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
 }
 
 /// The answer of a test: what the method answered, and its log.

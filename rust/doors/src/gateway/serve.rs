@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use forebay_core::gateway::access_log::Facts;
 use forebay_core::gateway::answer::{self, Answer, Reader};
 use forebay_core::gateway::api::{Kind, Place, Route, Target};
+use forebay_core::gateway::authorizer::By;
 use forebay_core::gateway::event::{self, For};
 use forebay_core::gateway::request::{Arrival, Authorized, Request};
 use forebay_engine::base::error::{EngineError, Reply};
@@ -13,6 +15,7 @@ use forebay_engine::base::host::names_loopback;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use hyper::header::UPGRADE;
+use hyper::http::request::Parts;
 use hyper::{Request as HttpRequest, Response};
 use tokio::time::timeout;
 
@@ -20,10 +23,11 @@ use crate::ask;
 use crate::gateway::authorize::Asked;
 use crate::gateway::body::{self, Unread};
 use crate::gateway::deployment::{Deployment, StageState};
-use crate::gateway::head::Head;
+use crate::gateway::head::{Entrance, Head};
 use crate::gateway::reply::{refusal, response};
-use crate::gateway::{now_ms, pages, rest_test, Gateway};
+use crate::gateway::{now_ms, pages, rest_test, signers, Gateway};
 use crate::http::listener::Body;
+use crate::http::spelling::{self, Heard};
 
 /// Headers of CORS that the gateway answers for, where it is configured.
 const CORS_HEADERS: &str = "access-control-";
@@ -40,12 +44,33 @@ struct Call<'a> {
     request_id: &'a str,
 }
 
+/// What the access log tells of a request besides its head.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) api: &'a str,
+    pub(super) stage: &'a str,
+    pub(super) route: &'a str,
+    pub(super) path: &'a str,
+    pub(super) request_id: &'a str,
+}
+
+impl Call<'_> {
+    fn needs_signature(&self) -> bool {
+        let authorizer = self.route.authorizer.map(|at| &self.place.api.authorizers[at]);
+        authorizer.is_some_and(|authorizer| authorizer.by == By::Iam {})
+    }
+}
+
 impl Gateway {
     pub(super) async fn serve(&self, mut request: HttpRequest<Incoming>, peer: SocketAddr) -> Response<Body> {
         let began = Instant::now();
         let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
-        let (parts, body) = request.into_parts();
-        let head = match Head::read(&parts, peer, self.port) {
+        let (mut parts, body) = request.into_parts();
+        let lines = lines_of(&mut parts, upgrade.is_some());
+        if lines.as_deref().is_some_and(spelling::is_framed_twice) {
+            return refusal(400, "a body has a length or is chunked");
+        }
+        let mut head = match Head::read(&parts, self.entrance(peer)) {
             Ok(head) => head,
             Err((status, text)) => return refusal(status, text),
         };
@@ -65,7 +90,7 @@ impl Gateway {
             let accept = head.headers.iter().find(|(name, _)| name == "accept").map_or("", |(_, value)| value);
             return response(pages::routes(&deployment.apis, &self.rest.kept().account, accept));
         }
-        let body = match self.other_than_http(&engine, &deployment, &head, peer, body).await {
+        let body = match self.other_than_http(&engine, &deployment, (&mut head, &parts, lines), peer, body).await {
             Ok(answer) => return response(answer),
             Err(body) => body,
         };
@@ -75,38 +100,46 @@ impl Gateway {
         let Some((stage, path)) = place.api.stage(place.path) else {
             return response(Answer::message(404, "Not Found"));
         };
-        let state = deployment.stage(place.index, stage);
         if place.api.kind == Kind::Websocket {
             let answer = self.handshake(&engine, (&deployment, &place, stage), &head, upgrade).await;
             return response(answer);
         }
+        response(self.routed((&engine, &deployment), (&place, stage, path), &head, body, began).await)
+    }
+
+    /// Answer a request of an HTTP API or of a URL.
+    async fn routed(
+        &self,
+        (engine, deployment): (&Engine, &Deployment),
+        (place, stage, path): (&Place<'_>, usize, &str),
+        head: &Head<'_>,
+        body: Incoming,
+        began: Instant,
+    ) -> Answer {
+        let state = deployment.stage(place.index, stage);
         let request_id = self.ids.next();
         let route = place.api.route(head.method, path);
-        let mut answer = match Self::preflight(&place, &head) {
+        let mut answer = match Self::preflight(place, head) {
             Some(answer) => answer,
             None => match &route {
                 None => Answer::message(404, "Not Found"),
                 Some((route, parameters)) => {
                     let (index, route) = (*route, &place.api.routes[*route]);
-                    let (deployment, head, place) = (&*deployment, &head, &place);
-                    let call = Call {
-                        engine: &engine,
-                        deployment,
-                        head,
-                        place,
-                        stage,
-                        route,
-                        parameters,
-                        request_id: &request_id,
-                    };
-                    self.run(&call, (state, index), body).await
+                    let request_id = &request_id;
+                    let call = Call { engine, deployment, head, place, stage, route, parameters, request_id };
+                    self.run(&call, (state, index), body).await.unwrap_or_else(|answer| answer)
                 }
             },
         };
-        Self::finish(&mut answer, &place, &head, request_id);
-        state.route(route.map(|(route, _)| route)).count(answer.status);
+        Self::finish(&mut answer, place, head, &request_id);
+        let route = route.map(|(route, _)| route);
+        state.route(route).count(answer.status);
         state.latency.record(began.elapsed().as_secs_f64());
-        response(answer)
+        let route = route.map_or("", |route| &place.api.routes[route].definition.key);
+        let (api, stage) = (place.api.id.as_str(), place.api.stages[stage].name.as_str());
+        let told = Told { api, stage, route, path: place.path, request_id: &request_id };
+        self.log(head, told, &answer, began);
+        answer
     }
 
     /// Answer what is asked of a REST API; the body comes back if it is not.
@@ -114,7 +147,7 @@ impl Gateway {
         &self,
         engine: &Engine,
         deployment: &Deployment,
-        head: &Head<'_>,
+        (head, parts, lines): (&mut Head<'_>, &Parts, Option<Vec<u8>>),
         peer: SocketAddr,
         body: Incoming,
     ) -> Result<Answer, Incoming> {
@@ -123,10 +156,38 @@ impl Gateway {
         }
         let is_alone = deployment.apis.list().is_empty();
         let is_taken = |name: &str| deployment.apis.get(name).is_some();
-        match self.rest.find(&head.host, head.path, is_taken, is_alone) {
-            Some(found) => Ok(self.serve_rest(engine, &found, head, body).await),
-            None => Err(body),
+        let host = head.host.clone();
+        let Some(found) = self.rest.find(&host, head.path, is_taken, is_alone) else { return Err(body) };
+        if let Some(lines) = lines {
+            head.spell(&spelling::names(&lines, parts));
         }
+        Ok(self.serve_rest(engine, &found, head, body).await)
+    }
+
+    fn entrance(&self, peer: SocketAddr) -> Entrance<'_> {
+        Entrance { peer, port: self.port, is_tls: self.is_tls, trusted: &self.trusted }
+    }
+
+    /// Write the line of a request that was answered.
+    pub(super) fn log(&self, head: &Head<'_>, told: Told<'_>, answer: &Answer, began: Instant) {
+        let Some(log) = &self.access_log else { return };
+        log.write(&Facts {
+            account: &self.account,
+            api: told.api,
+            domain: &head.host,
+            method: head.method,
+            path: told.path,
+            protocol: head.protocol,
+            route_key: told.route,
+            stage: told.stage,
+            request_id: told.request_id,
+            source_ip: &head.source_ip,
+            user_agent: header(head, "user-agent").unwrap_or_default(),
+            status: answer.status,
+            length: answer.body.len(),
+            latency_ms: began.elapsed().as_millis() as u64,
+            time_ms: now_ms(),
+        });
     }
 
     /// The answer to a preflight, which never reaches a handler.
@@ -137,7 +198,7 @@ impl Gateway {
     }
 
     /// Add what the gateway says itself.
-    fn finish(answer: &mut Answer, place: &Place<'_>, head: &Head<'_>, request_id: String) {
+    fn finish(answer: &mut Answer, place: &Place<'_>, head: &Head<'_>, request_id: &str) {
         if let Some(cors) = place.api.cors.as_ref() {
             if answer.status != 204 || head.method != "OPTIONS" {
                 answer.headers.retain(|(name, _)| !name.starts_with(CORS_HEADERS));
@@ -147,15 +208,20 @@ impl Gateway {
             }
         }
         let name = if place.api.kind == Kind::Url { "x-amzn-requestid" } else { "apigw-requestid" };
-        answer.headers.push((name.into(), request_id));
+        answer.headers.push((name.into(), request_id.to_owned()));
     }
 
-    async fn run(&self, call: &Call<'_>, (state, index): (&StageState, usize), body: Incoming) -> Answer {
+    async fn run(
+        &self,
+        call: &Call<'_>,
+        (state, index): (&StageState, usize),
+        body: Incoming,
+    ) -> Result<Answer, Answer> {
         let is_url = call.place.api.kind == Kind::Url;
         if !state.admits(index, self.mono_ns()) {
-            return Answer::message(429, "Too Many Requests");
+            return Err(Answer::message(429, "Too Many Requests"));
         }
-        let Ok(_under_way) = self.requests.try_acquire() else { return busy(is_url) };
+        let Ok(_under_way) = self.requests.try_acquire() else { return Err(busy(is_url)) };
         let head = call.head;
         let request = Request {
             method: head.method,
@@ -176,23 +242,31 @@ impl Gateway {
             request: &request,
             arrival: &arrival,
         };
-        let authorized = match self.authorize(asked).await {
-            Ok(authorized) => authorized,
-            Err(answer) => return answer,
-        };
-        let whole = match body::read(body, &self.bodies).await {
-            Ok(whole) => whole,
-            Err(Unread::TooLarge) => return Answer::message(413, "Request Entity Too Large"),
-            Err(Unread::NoRoom) => return busy(is_url),
-            Err(Unread::TooSlow) => return Answer::message(408, "Request Timeout"),
-            Err(Unread::Broken) => return Answer::message(400, "Bad Request"),
+        let (authorized, whole) = if call.needs_signature() {
+            let refused = |_| if is_url { signers::forbidden_url() } else { signers::forbidden() };
+            // A signature is made over the body: it is read before anybody is let in, if there is a signature at all.
+            signers::is_signed(head.given(&[])).map_err(refused)?;
+            let whole = self.take(body, is_url).await?;
+            let service = if is_url { signers::OF_URLS } else { signers::OF_APIS };
+            (self.signers.signer(head.given(&whole.bytes), service).map_err(refused)?, whole)
+        } else {
+            (self.authorize(asked).await?, self.take(body, is_url).await?)
         };
         let request = Request { body: &whole.bytes, ..request };
         let arrival = self.arrival(call, &authorized);
         let began = Instant::now();
         let answer = self.integrate(call, &request, &arrival).await;
         state.integration_latency.record(began.elapsed().as_secs_f64());
-        answer
+        Ok(answer)
+    }
+
+    async fn take(&self, body: Incoming, is_url: bool) -> Result<body::Whole, Answer> {
+        body::read(body, &self.bodies).await.map_err(|unread| match unread {
+            Unread::TooLarge => Answer::message(413, "Request Entity Too Large"),
+            Unread::NoRoom => busy(is_url),
+            Unread::TooSlow => Answer::message(408, "Request Timeout"),
+            Unread::Broken => Answer::message(400, "Bad Request"),
+        })
     }
 
     fn arrival<'a>(&'a self, call: &'a Call<'a>, authorized: &'a Authorized) -> Arrival<'a> {
@@ -260,8 +334,18 @@ impl Gateway {
     }
 }
 
+/// The header lines as they came; what follows an upgrade is not listened to.
+fn lines_of(parts: &mut Parts, is_upgrade: bool) -> Option<Vec<u8>> {
+    let heard = parts.extensions.remove::<Heard>()?;
+    let lines = heard.lines(parts);
+    if is_upgrade {
+        heard.stop();
+    }
+    lines
+}
+
 fn header<'a>(head: &'a Head<'_>, name: &str) -> Option<&'a str> {
-    head.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    head.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
 }
 
 /// What a handler that raises, or answers nonsense, is to the client.

@@ -265,13 +265,7 @@ impl Session {
         mailbox: &mut Mailbox,
         ends: &mut super::sockets::Place,
     ) -> End {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER_BYTES)
-            .write_buffer_size(BUFFER_BYTES)
-            .max_write_buffer_size(WRITE_BYTES_MAX)
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(FRAME_BYTES_MAX));
-        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config())).await;
         let most = if self.api.ordered { 1 } else { AT_ONCE };
         let at_once = Arc::new(Semaphore::new(most));
         let dies = Instant::now() + LIFE;
@@ -383,4 +377,14 @@ async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: u16) -> En
     // A client that does not end it is cut off.
     let _ = timeout(FAREWELL, farewell).await;
     (code, String::new())
+}
+
+/// What a connection may take.
+pub(super) fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BYTES_MAX)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(FRAME_BYTES_MAX))
 }

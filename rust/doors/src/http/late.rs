@@ -1,56 +1,163 @@
-//! A server whose port another program may hold: it listens as soon as the port is free.
+//! A listener of an owner whose port another program may hold. Whoever takes a store over owns it nevertheless, and listens when the port
+//! is free.
 
-use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::http::server::{Server, StartError};
+use forebay_engine::base::error::EngineError;
 
-const RETRY: Duration = Duration::from_secs(2);
+/// How long until a port is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
 
-/// A server that listens, or tries to. It stops when this is dropped.
-#[derive(Debug)]
-pub struct LateServer {
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+enum State<T> {
+    Waiting,
+    Open(T),
+    Closed,
 }
 
-impl LateServer {
-    /// Begin to listen, again and again until it succeeds. `report` is given the first error, and `None` once the server listens.
-    pub fn start(
-        begin: impl Fn() -> Result<Server, StartError> + Send + 'static,
-        report: impl Fn(Option<&StartError>) + Send + 'static,
-    ) -> io::Result<Self> {
-        let (stop, stopped) = mpsc::channel::<()>();
-        let thread = thread::Builder::new().name("forebay-http-late".into()).spawn(move || {
-            let mut refused = false;
-            let server = loop {
-                match begin() {
-                    Ok(server) => break server,
-                    Err(error) if !refused => report(Some(&error)),
-                    Err(_) => {}
-                }
-                refused = true;
-                if stopped.recv_timeout(RETRY) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
-            };
-            report(None);
-            // Nothing is ever sent: this ends when the other end is dropped.
-            let _ = stopped.recv();
-            drop(server);
-        })?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+}
+
+/// A listener that may come later. It closes when this is dropped.
+pub(crate) struct Late<T> {
+    shared: Arc<Shared<T>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A state is put there whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T> Late<T> {
+    fn with(state: State<T>) -> Self {
+        Self {
+            shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }),
+            thread: Mutex::default(),
+        }
+    }
+
+    /// Nothing listens.
+    pub(crate) fn none() -> Self {
+        Self::with(State::Closed)
+    }
+
+    /// Have what listens retire; what does not listen yet never will.
+    pub(crate) fn retire(&self, retire: impl FnOnce(&mut T)) {
+        let mut state = lock(&self.shared.state);
+        match &mut *state {
+            State::Open(listener) => retire(listener),
+            State::Waiting => *state = State::Closed,
+            State::Closed => {}
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Close, and wait until that is done.
+    pub(crate) fn close(&self) {
+        let state = std::mem::replace(&mut *lock(&self.shared.state), State::Closed);
+        self.shared.changed.notify_all();
+        drop(state);
+        if let Some(thread) = lock(&self.thread).take() {
+            // A panic of the thread has been reported on standard error; closing goes on.
+            let _ = thread.join();
+        }
     }
 }
 
-impl Drop for LateServer {
+impl<T: Send + 'static> Late<T> {
+    /// Listen now; where that fails and `waits`, as soon as it succeeds. Of one that waits `report` is given the first error, and
+    /// `None` once something listens.
+    pub(crate) fn open(
+        begin: impl Fn() -> Result<T, EngineError> + Send + 'static,
+        waits: bool,
+        report: impl Fn(Option<&EngineError>) + Send + 'static,
+    ) -> Result<Self, EngineError> {
+        let error = match begin() {
+            Ok(listener) => {
+                if waits {
+                    report(None);
+                }
+                return Ok(Self::with(State::Open(listener)));
+            }
+            Err(error) if !waits => return Err(error),
+            Err(error) => error,
+        };
+        report(Some(&error));
+        let late = Self::with(State::Waiting);
+        let shared = Arc::clone(&late.shared);
+        let again = move || loop {
+            let state = lock(&shared.state);
+            let (state, _) = shared.changed.wait_timeout(state, AGAIN).unwrap_or_else(PoisonError::into_inner);
+            if !matches!(*state, State::Waiting) {
+                return;
+            }
+            // Whoever closes meanwhile does not wait for it to begin.
+            drop(state);
+            if let Ok(listener) = begin() {
+                let mut state = lock(&shared.state);
+                if matches!(*state, State::Waiting) {
+                    *state = State::Open(listener);
+                    drop(state);
+                    report(None);
+                }
+                return;
+            }
+        };
+        let thread = thread::Builder::new().name("forebay-late".into()).spawn(again);
+        let thread = thread.map_err(|error| EngineError::Closed(format!("no thread can be started: {error}")))?;
+        *lock(&late.thread) = Some(thread);
+        Ok(late)
+    }
+}
+
+impl<T> Drop for Late<T> {
     fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported on standard error; stopping goes on.
-            let _ = thread.join();
-        }
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn begin_at(port: u16) -> impl Fn() -> Result<TcpListener, EngineError> {
+        move || TcpListener::bind(("127.0.0.1", port)).map_err(|error| EngineError::Invalid(error.to_string()))
+    }
+
+    #[test]
+    fn a_port_that_is_held_is_waited_for() {
+        let held = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
+        assert!(Late::open(begin_at(port), false, |_| {}).is_err());
+        let (told, reports) = mpsc::channel();
+        let report = move |error: Option<&EngineError>| told.send(error.is_some()).unwrap();
+        let late = Late::open(begin_at(port), true, report).unwrap();
+        assert_eq!(reports.recv(), Ok(true));
+        drop(held);
+        assert_eq!(reports.recv(), Ok(false));
+        let mut listens = false;
+        late.retire(|_| listens = true);
+        assert!(listens);
+        late.close();
+        assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
+    }
+
+    #[test]
+    fn what_is_closed_before_it_listens_never_does() {
+        let held = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
+        let late = Late::open(begin_at(port), true, |_| {}).unwrap();
+        late.close();
+        drop(held);
+        assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
+        Late::<TcpListener>::none().close();
     }
 }

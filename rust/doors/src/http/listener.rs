@@ -19,11 +19,14 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::http::server::StartError;
+use crate::http::spelling::{Heard, Listened};
 
 /// The body of an answer: whole, or piece by piece.
 pub type Body = BoxBody<Bytes, io::Error>;
@@ -64,9 +67,14 @@ pub struct Limits {
     pub keep_alive: bool,
     /// Whether HTTP/2 is spoken, too, by clients that know it beforehand; without it, no connection can be upgraded either.
     pub http2: bool,
+    /// Whether it is kept how the names of headers were spelled: [`Heard`] stands in each request's extensions then.
+    pub spelling: bool,
     /// How long answers under way may take when the listener stops, and not only retires.
     pub stop_grace: Duration,
 }
+
+/// How long a handshake of TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A running listener. It stops when this is dropped.
 #[derive(Debug)]
@@ -85,6 +93,17 @@ impl Listener {
         limits: Limits,
         service: Arc<impl Service>,
     ) -> Result<Self, StartError> {
+        Self::start_over(name, address, limits, None, service)
+    }
+
+    /// The same over TLS, where what accepts its connections is given.
+    pub fn start_over(
+        name: &str,
+        address: SocketAddr,
+        limits: Limits,
+        tls: Option<TlsAcceptor>,
+        service: Arc<impl Service>,
+    ) -> Result<Self, StartError> {
         let listener = StdListener::bind(address).map_err(|error| StartError::Listen(address, error))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -93,7 +112,7 @@ impl Listener {
         let (cut, cuts) = oneshot::channel();
         let thread = thread::Builder::new()
             .name(name.into())
-            .spawn(move || runtime.block_on(serve(listener, limits, service, (stopped, cuts))))?;
+            .spawn(move || runtime.block_on(serve(listener, limits, (tls, service), (stopped, cuts))))?;
         Ok(Self { address, stop: Some(stop), cut: Some(cut), thread: Some(thread) })
     }
 
@@ -127,7 +146,7 @@ impl Drop for Listener {
 async fn serve<S: Service>(
     listener: StdListener,
     limits: Limits,
-    service: Arc<S>,
+    (tls, service): (Option<TlsAcceptor>, Arc<S>),
     (mut stopped, cuts): (oneshot::Receiver<()>, oneshot::Receiver<()>),
 ) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
@@ -146,9 +165,19 @@ async fn serve<S: Service>(
             Ok((stream, peer)) => {
                 // An answer in many small pieces must not wait for the client's acknowledgements; where that cannot be set, it is slower.
                 let _ = stream.set_nodelay(true);
-                let (service, ends) = (Arc::clone(&service), ends.clone());
+                let (service, ends, tls) = (Arc::clone(&service), ends.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let conversation = hold(TokioIo::new(stream), peer, limits, service, ends);
+                    let conversation = async {
+                        match tls {
+                            // A handshake that fails, or takes too long, is the client's.
+                            Some(tls) => {
+                                if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
+                                    listened(stream, peer, limits, service, ends).await;
+                                }
+                            }
+                            None => listened(stream, peer, limits, service, ends).await,
+                        }
+                    };
                     match limits.connection {
                         // Past the deadline the connection is cut; the client sees that itself.
                         Some(within) => drop(timeout(within, conversation).await),
@@ -178,16 +207,36 @@ async fn serve<S: Service>(
     }
 }
 
+/// Hold a connection; where that is wanted, hear how the names of headers are spelled.
+async fn listened<S: Service>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    limits: Limits,
+    service: Arc<S>,
+    ends: watch::Receiver<()>,
+) {
+    if limits.spelling {
+        let heard = Heard::default();
+        let stream = TokioIo::new(Listened::new(stream, heard.clone()));
+        hold(stream, peer, limits, service, (ends, Some(heard))).await;
+    } else {
+        hold(TokioIo::new(stream), peer, limits, service, (ends, None)).await;
+    }
+}
+
 /// Answer what comes over one connection, and end it after the answers under way when `ends` says so.
 async fn hold<S: Service>(
     stream: impl Read + Write + Unpin + Send + 'static,
     peer: SocketAddr,
     limits: Limits,
     service: Arc<S>,
-    mut ends: watch::Receiver<()>,
+    (mut ends, heard): (watch::Receiver<()>, Option<Heard>),
 ) {
-    let answer = service_fn(move |request| {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
         let service = Arc::clone(&service);
+        if let Some(heard) = &heard {
+            request.extensions_mut().insert(heard.clone());
+        }
         async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
     });
     let until = async move {
@@ -239,5 +288,5 @@ pub(crate) async fn converse<S: Service>(
     service: Arc<S>,
 ) {
     let (_open, ends) = watch::channel(());
-    hold(stream, peer, limits, service, ends).await;
+    hold(stream, peer, limits, service, (ends, None)).await;
 }

@@ -1,15 +1,16 @@
 //! HTTP: the listener that every door uses, with a thread of its own, so that nothing it serves holds up the event loop or the engine.
 //! On it the server of metrics and health, which never reads a body and never keeps a connection open.
 
-mod late;
+pub(crate) mod late;
 pub mod listener;
 mod operations;
 pub(crate) mod pieces;
 mod server;
+pub(crate) mod spelling;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 
-pub use late::LateServer;
 pub use operations::{Health, Operations};
 pub use server::{Address, Server, StartError};
 #[cfg(feature = "failpoints")]

@@ -26,6 +26,7 @@ pub(crate) const LIMITS: Limits = Limits {
     connection: Some(Duration::from_secs(30)),
     keep_alive: false,
     http2: false,
+    spelling: false,
     stop_grace: Duration::from_secs(1),
 };
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::notes::Notes;
+
 /// Names a bus.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -64,6 +66,8 @@ pub struct Bus {
     pub enforce: Enforce,
     /// What it is for.
     pub description: String,
+    /// Texts that are kept beside it.
+    pub notes: Notes,
 }
 
 /// Names a rule of a bus.
@@ -84,9 +88,24 @@ pub struct PutRule {
     pub bus: String,
     /// The rule's name.
     pub name: String,
+    /// What its settings are to be before; refused (`Conflict`) where they are others. Without it, whatever they are.
+    #[serde(default)]
+    pub instead_of: Option<RuleSettings>,
     /// Its settings.
     #[serde(flatten)]
     pub settings: RuleSettings,
+}
+
+/// Keep notes beside a rule, or remove them. Those that are not named stay.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AnnotateRule {
+    /// The bus's name.
+    pub bus: String,
+    /// The rule's name.
+    pub name: String,
+    /// Texts by name; null removes one.
+    pub notes: BTreeMap<String, Option<String>>,
 }
 
 /// Enable or disable a rule.
@@ -105,8 +124,12 @@ pub struct EnableRule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RuleSettings {
-    /// Which events, a JSON text.
+    /// Which events, a JSON text; empty: none, the rule has a schedule.
+    #[serde(default)]
     pub pattern: String,
+    /// When the rule gives its targets an event of its own: `rate(…)` or `cron(…)`; on the default bus alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_expression: Option<String>,
     /// For people.
     #[serde(default)]
     pub description: String,
@@ -168,6 +191,8 @@ pub enum Recipient {
     Stream(String),
     /// Another bus.
     Bus(String),
+    /// A rule of the default bus, whose targets are given the event: of the schedule of that rule alone.
+    Rule(String),
     /// A workflow, of which an execution is started.
     Workflow(String),
     /// An HTTP endpoint, to which a request is sent.
@@ -227,6 +252,8 @@ pub struct Rule {
     pub arn: String,
     /// When it was declared, milliseconds since 1970.
     pub created_ms: u64,
+    /// Texts that are kept beside it.
+    pub notes: Notes,
     /// Its settings.
     #[serde(flatten)]
     pub settings: RuleSettings,
@@ -240,6 +267,9 @@ pub struct Put {
     pub bus: String,
     /// The events.
     pub entries: Vec<Entry>,
+    /// Whether events for a bus that does not exist are accepted and dropped, as AWS does; without it the call is refused.
+    #[serde(default)]
+    pub may_be_dropped: bool,
     /// Id of the request whose handler puts them.
     #[serde(default)]
     pub parent: Option<String>,
@@ -338,11 +368,25 @@ pub struct ScheduleNamed {
     pub name: String,
 }
 
+/// A group of schedules.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ScheduleGroup {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// When it was made, milliseconds since 1970.
+    pub created_ms: u64,
+    /// Texts that are kept beside it.
+    pub notes: Notes,
+}
+
 /// Create a schedule, or change one that exists.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PutSchedule {
-    /// The schedule's name.
+    /// The schedule's name; that of one in a group other than `default` has the group and a slash before it.
     pub name: String,
     /// Its settings.
     #[serde(flatten)]

@@ -8,11 +8,14 @@ pub mod account;
 pub mod archive;
 pub mod bus;
 pub mod changes;
+pub mod connection;
 pub mod error;
 pub mod event;
 pub mod failure;
 pub mod function;
 pub mod gateway;
+pub mod logs;
+pub mod map_run;
 pub mod mapping;
 pub mod metrics;
 pub mod notes;
@@ -159,6 +162,8 @@ macro_rules! operations {
         "bus.describe" BusDescribe(bus::Named) -> bus::Bus: event_buses.bus_describe now;
         /// Delete a bus. Refused (`Conflict`) while it has rules or an archive, or a rule or a schedule hands events on to it.
         "bus.delete" BusDelete(bus::Named) -> Empty: event_buses.bus_delete now;
+        /// Keep notes beside a bus.
+        "bus.annotate" BusAnnotate(notes::Annotate) -> bus::Bus: event_buses.bus_annotate now;
         /// Put events on a bus; the answer says of each what became of it, once everything that comes of it is durable.
         "bus.put" BusPut(bus::Put) -> Vec<bus::EntryResult>: event_buses.bus_put later;
         /// Say whether what happens in the engine is put on the default bus as events.
@@ -173,6 +178,8 @@ macro_rules! operations {
         "rule.list" RuleList(bus::Named) -> Vec<bus::Rule>: event_buses.rule_list now;
         /// Describe a rule.
         "rule.describe" RuleDescribe(bus::RuleNamed) -> bus::Rule: event_buses.rule_describe now;
+        /// Keep notes beside a rule.
+        "rule.annotate" RuleAnnotate(bus::AnnotateRule) -> bus::Rule: event_buses.rule_annotate now;
         /// Let a rule route events, or stop it.
         "rule.enable" RuleEnable(bus::EnableRule) -> bus::Rule: event_buses.rule_enable now;
         /// Delete a rule with its listed failures.
@@ -187,6 +194,42 @@ macro_rules! operations {
         "schedule.run" ScheduleRun(bus::ScheduleNamed) -> Empty: event_buses.schedule_run later;
         /// Delete a schedule.
         "schedule.delete" ScheduleDelete(bus::ScheduleNamed) -> Empty: event_buses.schedule_delete now;
+        /// Create a group of schedules. Refused (`Conflict`) where there is one.
+        "schedule_group.create" ScheduleGroupCreate(bus::ScheduleNamed) -> bus::ScheduleGroup: schedule_groups.group_create now;
+        /// List the groups of schedules.
+        "schedule_group.list" ScheduleGroupList(Empty) -> Vec<bus::ScheduleGroup>: schedule_groups.group_list now;
+        /// Describe a group of schedules.
+        "schedule_group.describe" ScheduleGroupDescribe(bus::ScheduleNamed) -> bus::ScheduleGroup: schedule_groups.group_describe now;
+        /// Keep notes beside a group of schedules.
+        "schedule_group.annotate" ScheduleGroupAnnotate(notes::Annotate) -> bus::ScheduleGroup: schedule_groups.group_annotate now;
+        /// Delete a group with its schedules.
+        "schedule_group.delete" ScheduleGroupDelete(bus::ScheduleNamed) -> Empty: schedule_groups.group_delete now;
+        /// Create a connection, or change one that exists. Its secrets are kept until the process ends.
+        "http_connection.put" HttpConnectionPut(connection::PutConnection) -> connection::HttpConnection: connections.connection_put now;
+        /// List the connections.
+        "http_connection.list" HttpConnectionList(Empty) -> Vec<connection::HttpConnection>: connections.connection_list now;
+        /// Describe a connection.
+        "http_connection.describe" HttpConnectionDescribe(connection::ConnectionNamed) -> connection::HttpConnection:
+            connections.connection_describe now;
+        /// Give the parameters of a connection with their secrets. Refused (`NotFound`) where there are none.
+        "http_connection.secret" HttpConnectionSecret(connection::ConnectionNamed) -> Value: connections.connection_secret now;
+        /// Tell whether the first token of a connection was given.
+        "http_connection.authorized" HttpConnectionAuthorized(connection::Authorized) -> Empty: connections.connection_authorized now;
+        /// Forget the secrets of a connection.
+        "http_connection.deauthorize" HttpConnectionDeauthorize(connection::ConnectionNamed) -> connection::HttpConnection:
+            connections.connection_deauthorize now;
+        /// Delete a connection.
+        "http_connection.delete" HttpConnectionDelete(connection::ConnectionNamed) -> connection::HttpConnection:
+            connections.connection_delete now;
+        /// Create an API destination, or change one that exists.
+        "api_destination.put" ApiDestinationPut(connection::PutApiDestination) -> connection::ApiDestination: connections.destination_put now;
+        /// List the API destinations that AWS's calls have made.
+        "api_destination.list" ApiDestinationList(Empty) -> Vec<connection::ApiDestination>: connections.destination_list now;
+        /// Describe an API destination.
+        "api_destination.describe" ApiDestinationDescribe(connection::ConnectionNamed) -> connection::ApiDestination:
+            connections.destination_describe now;
+        /// Delete an API destination. What it is given from then on is given up.
+        "api_destination.delete" ApiDestinationDelete(connection::ConnectionNamed) -> Empty: connections.destination_delete now;
         /// Create an archive, or change one that exists.
         "archive.put" ArchivePut(archive::PutArchive) -> archive::Archive: event_buses.archive_put now;
         /// List the archives of all buses.
@@ -232,7 +275,9 @@ macro_rules! operations {
         /// List the workflows, without their definitions.
         "workflow.list" WorkflowList(Empty) -> Vec<workflow::Workflow>: state_machines.workflow_list now;
         /// Describe a workflow.
-        "workflow.describe" WorkflowDescribe(workflow::Named) -> workflow::Workflow: state_machines.workflow_describe now;
+        "workflow.describe" WorkflowDescribe(workflow::Revision) -> workflow::Workflow: state_machines.workflow_describe now;
+        /// Keep notes beside a workflow, or remove them.
+        "workflow.annotate" WorkflowAnnotate(notes::Annotate) -> workflow::Workflow: state_machines.workflow_annotate now;
         /// Find everything that is wrong with a definition.
         "workflow.validate" WorkflowValidate(workflow::Validate) -> workflow::Validated:
             state_machines.workflow_validate always;
@@ -260,7 +305,11 @@ macro_rules! operations {
         /// Say what the app's integrations call.
         "integration.declare" IntegrationDeclare(workflow::DeclareIntegrations) -> Empty: state_machines.integration_declare now;
         /// Give the results of a distributed Map's run.
-        "map_run.results" MapRunResults(workflow::MapResults) -> workflow::MapResultsPage: state_machines.map_run_results now;
+        "map_run.results" MapRunResults(map_run::MapResults) -> map_run::MapResultsPage: state_machines.map_run_results now;
+        /// List the runs of an execution's distributed Maps.
+        "map_run.list" MapRunList(workflow::ExecutionNamed) -> map_run::MapRuns: state_machines.map_run_list now;
+        /// Describe a run of a distributed Map.
+        "map_run.describe" MapRunDescribe(map_run::MapRunNamed) -> map_run::MapRun: state_machines.map_run_describe now;
         /// Start an execution. The same name and input again, while it runs, gives the same one.
         "execution.start" ExecutionStart(workflow::Start) -> workflow::Started: state_machines.execution_start later;
         /// Start several executions, each with a new UUID as its name.
@@ -292,11 +341,15 @@ macro_rules! operations {
         /// Describe an activity.
         "activity.describe" ActivityDescribe(workflow::ActivityNamed) -> workflow::Activity:
             state_machines.activity_describe now;
+        /// Keep notes beside an activity, or remove them.
+        "activity.annotate" ActivityAnnotate(notes::Annotate) -> workflow::Activity: state_machines.activity_annotate now;
         /// Delete an activity. Tasks that wait for a worker run into their timeouts.
         "activity.delete" ActivityDelete(workflow::ActivityNamed) -> Empty: state_machines.activity_delete now;
         /// Give a worker the oldest task of an activity; `null` when there was none in time.
         "activity.get_task" ActivityGetTask(workflow::GetActivityTask) -> Option<workflow::ActivityTask>:
             state_machines.activity_get_task later;
+        /// Call what a task would call, in an Express execution of its own, and give that one's end: for tests of states.
+        "task.call" TaskCall(workflow::TaskCall) -> workflow::Execution: state_machines.task_call later;
         /// Tell a task that waits for its token that it has succeeded.
         "task.succeed" TaskSucceed(workflow::TaskSucceeded) -> Empty: state_machines.task_succeed later;
         /// Tell a task that waits for its token that it has failed.

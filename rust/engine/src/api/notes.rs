@@ -1,4 +1,4 @@
-//! Notes: texts that are kept beside a queue, a stream or a topic, such as tags and policies. The engine does not act on them.
+//! Notes: texts that are kept beside a queue, a stream, a topic, a workflow or an activity, such as tags and policies. The engine does not act on them.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub type Notes = BTreeMap<String, String>;
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Annotate {
-    /// The name of the queue, stream or topic.
+    /// The name of the queue, stream, topic, workflow or activity.
     pub name: String,
     /// Texts by name; null removes one. All together have at most 128 KiB.
     pub notes: BTreeMap<String, Option<String>>,

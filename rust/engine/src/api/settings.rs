@@ -47,9 +47,6 @@ pub struct Settings {
     /// Port that metrics are served at; 0 or absent: not.
     #[serde(default)]
     pub metrics_port: Option<u16>,
-    /// Own the store though another program holds that port, and serve metrics there once it is free.
-    #[serde(default)]
-    pub metrics_late: bool,
     /// What a scraper must give; without it only this machine may scrape.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
@@ -60,12 +57,30 @@ pub struct Settings {
     /// Port that APIs are served at; 0 or absent: not.
     #[serde(default)]
     pub http_port: Option<u16>,
+    /// File of the certificate that the APIs are served with, PEM.
+    #[serde(default)]
+    pub http_certificate: Option<String>,
+    /// File of its key, PEM.
+    #[serde(default)]
+    pub http_key: Option<String>,
+    /// Addresses that are believed what they say of where a request comes from.
+    #[serde(default)]
+    pub http_trusted_proxies: Vec<String>,
+    /// File that requests of APIs are logged to; `-`: standard output.
+    #[serde(default)]
+    pub http_access_log: Option<String>,
+    /// `common`, `json`, or a template of AWS's.
+    #[serde(default)]
+    pub http_access_log_format: Option<String>,
     /// Whether other machines may reach the APIs without TLS.
     #[serde(default)]
     pub http_plain: bool,
-    /// Whether a port that another program holds is waited for.
+    /// The issuers of user pools' tokens, by the pools' ids, where they are not Cognito's own.
     #[serde(default)]
-    pub http_waits: bool,
+    pub http_user_pools: std::collections::BTreeMap<String, String>,
+    /// Own the store though another program holds one of these ports, and listen there once it is free.
+    #[serde(default)]
+    pub ports_late: bool,
     /// Address that AWS's wire API is served at.
     #[serde(default)]
     pub aws_host: Option<String>,

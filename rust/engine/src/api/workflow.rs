@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::api::notes::Notes;
+
 /// Create a workflow, or change one that exists.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -20,9 +22,18 @@ pub struct Declare {
     /// Whether those have inputs and outputs.
     #[serde(default)]
     pub include_execution_data: bool,
+    /// The log group that is given those events, too. Standard workflows have a level only with one.
+    #[serde(default)]
+    pub log_group: Option<String>,
+    /// The ARN of its role, which the context object has. Without it, the role stays that it is.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// What `tracingConfiguration` says; the app's own tracing decides whether there are spans.
+    #[serde(default)]
+    pub tracing: bool,
 }
 
-/// Which events of an Express execution are kept, for as long as it is one of the last 1,000 that ended.
+/// Which events of an Express execution are kept, for as long as it is one of the last 1,000 that ended; and which a log group is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
@@ -75,6 +86,17 @@ pub struct Named {
     pub name: String,
 }
 
+/// Names a workflow, and which revision of it.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Revision {
+    /// The workflow's name; with `:VERSION` behind it, one of its versions.
+    pub name: String,
+    /// The number of the revision; without it, the latest.
+    #[serde(default)]
+    pub revision: Option<u32>,
+}
+
 /// A workflow.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -90,6 +112,14 @@ pub struct Workflow {
     pub log_level: LogLevel,
     /// Whether those have inputs and outputs.
     pub include_execution_data: bool,
+    /// The log group that is given them, too.
+    pub log_group: Option<String>,
+    /// The ARN of its role.
+    pub role: String,
+    /// What `tracingConfiguration` says.
+    pub tracing: bool,
+    /// Texts that are kept beside it, as tags.
+    pub notes: Notes,
     /// Its definition; lists leave it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub definition: Option<String>,
@@ -120,7 +150,7 @@ pub struct Validate {
 pub struct Validated {
     /// Everything that is wrong.
     pub problems: Vec<Problem>,
-    /// Functions, queues, topics, streams, buses and workflows that it names and that are not there. Their tasks would fail.
+    /// Functions, activities, queues, topics, streams, buses and workflows that it names and that are not there. Their tasks would fail.
     pub missing: Vec<Problem>,
 }
 
@@ -143,29 +173,6 @@ pub struct DeclareIntegrations {
     /// `SERVICE:ACTION` with the action's pattern, as `elasticmapreduce:addStep.sync`; a `*` at the end stands for the rest. Readers and
     /// writers of files as `s3:getObject`.
     pub resources: Vec<String>,
-}
-
-/// Give the results of a distributed Map's run.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MapResults {
-    /// The run's number, as its writer is given it.
-    pub map_run: u64,
-    /// Most children of the answer, 1 to 1,000. It may have fewer although there are more: see `next`.
-    pub limit: usize,
-    /// The `next` of the answer before.
-    #[serde(default)]
-    pub after: Option<u64>,
-}
-
-/// A page of results.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MapResultsPage {
-    /// The children, the first first.
-    pub children: Vec<Execution>,
-    /// Gives the next page; `null`: there is none.
-    pub next: Option<u64>,
 }
 
 /// Keep the definition of a workflow as a version.
@@ -398,6 +405,8 @@ pub struct Execution {
     pub started_ms: u64,
     /// When it ended, milliseconds since 1970.
     pub stopped_ms: Option<u64>,
+    /// The revision of the workflow that it began with.
+    pub revision: u32,
     /// The version and the alias that it was started by.
     pub version: Option<u32>,
     /// See `version`.
@@ -427,6 +436,15 @@ pub struct List {
     /// Only those that stand there.
     #[serde(default)]
     pub status: Option<Status>,
+    /// Only those that were started by this version.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// Only those that were started by this alias.
+    #[serde(default)]
+    pub alias: Option<String>,
+    /// Only those that were redriven, or that were not.
+    #[serde(default)]
+    pub is_redriven: Option<bool>,
     /// Most executions of the answer, 1 to 1,000. It may have fewer although there are more: see `next`.
     pub limit: usize,
     /// The `next` of the answer before.
@@ -457,6 +475,9 @@ pub struct History {
     /// The `next` of the answer before.
     #[serde(default)]
     pub after: Option<u32>,
+    /// Leave inputs and outputs out.
+    #[serde(default)]
+    pub without_data: bool,
 }
 
 /// A page of events.
@@ -503,6 +524,8 @@ pub struct Activity {
     pub arn: String,
     /// When it was declared, milliseconds since 1970.
     pub created_ms: u64,
+    /// Texts that are kept beside it, as tags.
+    pub notes: Notes,
 }
 
 /// Ask for a task.
@@ -526,6 +549,16 @@ pub struct ActivityTask {
     pub token: String,
     /// Its input, a JSON text.
     pub input: String,
+}
+
+/// Call what a task would call.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TaskCall {
+    /// The task's `Resource`.
+    pub resource: String,
+    /// What it is given, a JSON text.
+    pub arguments: String,
 }
 
 /// A task has succeeded.

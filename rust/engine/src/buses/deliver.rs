@@ -107,6 +107,7 @@ impl BusRoom<'_> {
                 self.route(name, OnBus { carried, text: input, size: input.len(), kind: None, ..event }, None);
                 Ok(Fate::HandedOn(name.clone()))
             }
+            Recipient::Rule(name) => Err(EngineError::Invalid(format!("rule {name:?} is no target"))),
             Recipient::Workflow(name) => self.ctx.start_execution(name, input, carried.hops).map(Fate::Became),
             Recipient::ApiDestination(_) => {
                 self.send_later(delivery);
@@ -222,6 +223,7 @@ impl BusRoom<'_> {
             Recipient::Topic(name) => self.ctx.topic_arn(name),
             Recipient::Stream(name) => self.ctx.stream_arn(name),
             Recipient::Bus(name) => self.ctx.bus_arn(name),
+            Recipient::Rule(name) => self.ctx.rule_arn(None, name),
             Recipient::Workflow(name) => self.ctx.workflow_arn(name),
             Recipient::ApiDestination(name) => self.ctx.api_destination_arn(name),
         }
@@ -237,6 +239,7 @@ impl Recipient {
             Self::Topic(name) => format!("topic:{name}"),
             Self::Stream(name) => format!("stream:{name}"),
             Self::Bus(name) => format!("bus:{name}"),
+            Self::Rule(name) => format!("rule:{name}"),
             Self::Workflow(name) => format!("workflow:{name}"),
             Self::ApiDestination(name) => format!("api_destination:{name}"),
         }

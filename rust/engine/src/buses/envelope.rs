@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/aws-events.html>
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::api::bus::{Entry, EntryResult};
 use crate::base::json;
@@ -11,6 +11,8 @@ use crate::base::time::iso_seconds;
 
 /// Begins the sources that are AWS's own.
 const AWS: &str = "aws.";
+/// The last moment of the year 9999, ms since 1970: later times are written otherwise.
+const TIME_MS_MAX: u64 = 253_402_300_799_999;
 /// What a time of an entry counts as.
 const TIME_BYTES: usize = 14;
 /// Of `2026-01-31T23:59:59Z`.
@@ -47,6 +49,12 @@ impl Entry {
                 ),
             );
         }
+        if let Some(time_ms) = self.time_ms.filter(|time_ms| *time_ms > TIME_MS_MAX) {
+            return refuse(
+                "InvalidArgument",
+                format!("Parameter Time is not valid. Reason: {time_ms} ms is after the year 9999."),
+            );
+        }
         let size = self.size();
         if size > BUS_EVENT_BYTES_MAX {
             return refuse(
@@ -77,21 +85,60 @@ impl Entry {
 
     /// The event. Its detail stands in it as it was given.
     pub(crate) fn envelope(&self, accepted: &Accepted<'_>) -> String {
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let mut text = String::with_capacity(256 + self.detail.len());
         let _infallible = write!(
             text,
             "{{\"version\":\"0\",\"id\":\"{}\",\"detail-type\":{},\"source\":{},\"account\":{},\"time\":\"{}\",\"region\":{},\
              \"resources\":{},\"detail\":{}}}",
             accepted.id,
-            quoted(&self.detail_type),
-            quoted(&self.source),
-            quoted(accepted.account),
+            Quoted(&self.detail_type),
+            Quoted(&self.source),
+            Quoted(accepted.account),
             iso_seconds(self.time_ms.unwrap_or(accepted.now_ms)),
-            quoted(accepted.region),
-            serde_json::json!(self.resources),
+            Quoted(accepted.region),
+            serde_json::to_string(&self.resources).unwrap_or_default(),
             self.detail.trim(),
         );
         text
+    }
+}
+
+/// A text as JSON writes it.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = self.0.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+        if is_plain {
+            return write!(f, "\"{}\"", self.0);
+        }
+        serde_json::Value::from(self.0).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_text_needs_in_json_is_escaped() {
+        for text in ["", "plain", "with \" and \\", "line\nbreak", "ü\u{7f}"] {
+            assert_eq!(Quoted(text).to_string(), serde_json::Value::from(text).to_string());
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_envelope_can_write_is_refused() {
+        let entry = |time_ms| Entry {
+            source: "a".into(),
+            detail_type: "b".into(),
+            detail: "{}".into(),
+            time_ms: Some(time_ms),
+            ..Entry::default()
+        };
+        assert!(entry(TIME_MS_MAX).check().is_ok());
+        let accepted = Accepted { id: "i", now_ms: 0, account: "1", region: "r" };
+        assert!(entry(TIME_MS_MAX).envelope(&accepted).contains("\"time\":\"9999-12-31T23:59:59Z\""));
+        assert!(matches!(entry(TIME_MS_MAX + 1).check(), Err(EntryResult::Refused { .. })));
     }
 }

@@ -9,8 +9,10 @@ mod again;
 mod archive;
 mod archive_requests;
 mod before;
+pub(crate) mod connections;
 mod deliver;
 mod envelope;
+pub(crate) mod groups;
 mod http_parameters;
 pub(crate) mod participant;
 mod put;
@@ -31,8 +33,11 @@ use forebay_core::pattern::index::{Rules, Scratch};
 
 use crate::api::bus::Recipient;
 use crate::base::error::EngineError;
+use crate::base::time::iso_seconds;
 use crate::buses::archive::Archives;
+use crate::buses::connections::Connections;
 use crate::buses::deliver::Delivered;
+use crate::buses::groups::Groups;
 use crate::buses::participant::Undelivered;
 use crate::buses::replay::Replays;
 use crate::buses::row::{gives_to, BusRow, Compiled, RuleRow};
@@ -92,6 +97,8 @@ impl BusRoom<'_> {
 pub(crate) struct Buses {
     entries: BTreeMap<String, Bus>,
     pub(crate) schedules: Schedules,
+    groups: Groups,
+    pub(crate) connections: Connections,
     archives: Archives,
     pub(crate) replays: Replays,
     /// Memory that matching needs.
@@ -106,6 +113,8 @@ pub(crate) struct Buses {
     /// Where events went that are not durable yet, and those of the commit under way.
     routed: Vec<Routed>,
     committing: Vec<Routed>,
+    /// A second, and how it is written.
+    ingested: Option<(u64, Arc<str>)>,
 }
 
 struct Bus {
@@ -209,6 +218,18 @@ impl CountDeliveries for RuleMeters {
 }
 
 impl Buses {
+    /// The time of ingestion, as it is written. It is the same for all events of a second.
+    fn ingested(&mut self, now_ms: u64) -> Arc<str> {
+        match &self.ingested {
+            Some((second, text)) if *second == now_ms / 1000 => text.clone(),
+            _ => {
+                let text: Arc<str> = iso_seconds(now_ms).into();
+                self.ingested = Some((now_ms / 1000, text.clone()));
+                text
+            }
+        }
+    }
+
     /// Refuse the name of a bus that is not declared.
     pub(crate) fn check_bus(&self, name: &str) -> Result<(), EngineError> {
         self.bus(name).map(|_| ())

@@ -85,10 +85,9 @@ impl<'a> BusParticipant<'a> {
         if let Some(bus) = self.buses.entries.get_mut(&rule.row.bus) {
             let name: Arc<str> = rule.row.name.as_str().into();
             let taker = Taker::Rule(name.clone());
-            if rule.row.settings.enabled {
-                bus.patterns.add(taker, rule.compiled.pattern.clone());
-            } else {
-                bus.patterns.remove(&taker);
+            match rule.compiled.pattern.clone().filter(|_| rule.row.settings.enabled) {
+                Some(pattern) => bus.patterns.add(taker, pattern),
+                None => drop(bus.patterns.remove(&taker)),
             }
             bus.rules.insert(name, Arc::new(rule));
         }
@@ -108,6 +107,8 @@ impl<'a> BusParticipant<'a> {
             self.ctx.mapping_id_found(&row.id.to_be_bytes(), "a rule's id")?;
             self.take_rule(row)?;
         }
+        self.buses.groups.read(&mut self.ctx.commit.reader, self.ctx.now.wall_ms)?;
+        self.buses.connections.read(&mut self.ctx.commit.reader)?;
         self.buses.schedules.read(&mut self.ctx.commit.reader)?;
         self.read_archives()?;
         self.read_replays()
@@ -143,6 +144,7 @@ impl Participant for BusParticipant<'_> {
     }
 
     fn start(&mut self) -> Result<(), EngineError> {
+        self.buses.connections.tell(self.ctx);
         self.arm();
         self.arm_replays(0);
         self.trim_archives()

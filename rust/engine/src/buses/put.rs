@@ -3,12 +3,11 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use crate::api::bus::{Emit, Entry, EntryResult, Happened, HappenedKind, Put};
+use crate::api::bus::{Emit, Entry, EntryResult, Happened, HappenedKind, Put, Recipient};
 use crate::api::Empty;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::ids::{parse_uuid, uuid_text};
-use crate::base::json;
-use crate::base::time::iso_seconds;
+use crate::base::json::check as check_json;
 use crate::base::trace::{check_trace, Carried, Origin};
 use crate::buses::deliver::Delivery;
 use crate::buses::envelope::Accepted;
@@ -18,9 +17,11 @@ use crate::commit::done::{json as answered, Done};
 use crate::commit::pending::PUT_BYTES_MAX;
 use crate::observe::happenings::{Happening, HappeningKind};
 use crate::observe::history::routes::Routed;
+use crate::observe::operator_events::OperatorEvent;
 use crate::schemas::SchemaRoom;
 
 use forebay_core::template::{Path, Reserved};
+use serde_json::json;
 
 /// Most events of a call.
 const ENTRIES_MAX: usize = 10_000;
@@ -49,7 +50,10 @@ impl BusRoom<'_> {
     pub(crate) fn bus_put(&mut self, asked: Put, waiter: Waiter) {
         let accepted = self.ctx.check_room().and_then(|()| {
             check_trace(asked.trace.as_deref())?;
-            self.buses.bus(&asked.bus)?;
+            self.buses
+                .bus(&asked.bus)
+                .map(drop)
+                .or_else(|error| if asked.may_be_dropped { Ok(()) } else { Err(error) })?;
             check_entries(&asked.entries)
         });
         match accepted {
@@ -72,12 +76,25 @@ impl BusRoom<'_> {
                 error_code: "ThrottlingException",
                 error_message: error.to_string(),
             });
+            if self.buses.bus(&asked.bus).is_err() {
+                results.push(self.dropped(&asked.bus, entry));
+                continue;
+            }
             results.push(match has_room.and_then(|()| self.check_event(&asked.bus, entry)) {
                 Ok(()) => EntryResult::Accepted { event_id: self.accept_event(&asked.bus, entry, carried) },
                 Err(refused) => refused,
             });
         }
         results
+    }
+
+    /// Answer an event for a bus that does not exist as AWS does, which takes it and drops it.
+    fn dropped(&mut self, bus: &str, entry: &Entry) -> EntryResult {
+        if let Err(refused) = entry.check() {
+            return refused;
+        }
+        self.ctx.notice(OperatorEvent::NoBus, bus, json!({"sums": {"events": 1}}));
+        EntryResult::Accepted { event_id: uuid_text(self.ctx.rng.uuid()) }
     }
 
     /// Accept an event that was checked; gives its id.
@@ -128,9 +145,14 @@ impl BusRoom<'_> {
         if !matched.is_empty() {
             entry.meters.matched.increment();
         }
-        let ingested = iso_seconds(self.ctx.now.wall_ms);
+        self.give_targets(name, matched, event);
+    }
+
+    /// Give an event to all targets of rules.
+    pub(super) fn give_targets(&mut self, bus: Arc<str>, rules: Vec<Arc<Rule>>, event: OnBus<'_>) {
+        let ingested = self.buses.ingested(self.ctx.now.wall_ms);
         let mut fates = Vec::new();
-        for rule in matched {
+        for rule in rules {
             rule.meters.triggered.increment();
             let reserved = Reserved { rule_arn: &rule.arn, rule_name: &rule.row.name, ingestion_time: &ingested };
             for (at, (target, compiled)) in rule.row.settings.targets.iter().zip(&rule.compiled.targets).enumerate() {
@@ -139,7 +161,7 @@ impl BusRoom<'_> {
                     owner_arn: &rule.arn,
                     to: &target.to,
                     group_id: target.group_id.as_deref(),
-                    partition_key: &partition_key(compiled.partition_key.as_ref(), event),
+                    partition_key: &partition_key(&target.to, compiled.partition_key.as_ref(), event),
                     dead_letter_queue: target.dead_letter_queue.as_deref(),
                     retry: compiled.retry,
                     event,
@@ -150,7 +172,7 @@ impl BusRoom<'_> {
                 fates.push((compiled.name.clone(), delivered.fate));
             }
         }
-        self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id: event.id, bus: name, fates });
+        self.buses.routed.push(Routed { at_ms: self.ctx.now.wall_ms, id: event.id, bus, fates });
     }
 }
 
@@ -163,7 +185,7 @@ impl BusRoom<'_> {
 
     pub(crate) fn bus_happened(&mut self, asked: Happened) -> Result<Done, EngineError> {
         let Happened { kind, resources, detail } = asked;
-        if !detail.trim_start().starts_with('{') || json::check(detail.as_bytes()).is_err() {
+        if !detail.trim_start().starts_with('{') || check_json(detail.as_bytes()).is_err() {
             return Err(EngineError::Invalid("detail is no text of a JSON object".into()));
         }
         let kind = match kind {
@@ -193,8 +215,11 @@ impl BusRoom<'_> {
     }
 }
 
-/// The partition key of a record: what stands at the path, or the event's id.
-fn partition_key(path: Option<&Path>, event: OnBus<'_>) -> String {
+/// The partition key of a record: what stands at the path, or the event's id. Only a stream has records.
+fn partition_key(to: &Recipient, path: Option<&Path>, event: OnBus<'_>) -> String {
+    if !matches!(to, Recipient::Stream(_)) {
+        return String::new();
+    }
     let found = path.and_then(|path| path.find(event.text));
     let text = found.map(|value| serde_json::from_str(&value).unwrap_or_else(|_| value.into_owned()));
     text.filter(|key: &String| !key.is_empty()).unwrap_or_else(|| uuid_text(event.id))

@@ -4,7 +4,7 @@
 //! batch of a replay at most; the next batch is gathered while that one is on its way to the disk.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +20,11 @@ use crate::commit::pending::Pending;
 use crate::commit::rows::damaged;
 use crate::store::port::Table;
 
-/// Most events of a batch, and most bytes of the segments that it reads.
-const BATCH_EVENTS: u32 = 1_000;
+/// Most events of a batch, and most bytes of its segments.
+const BATCH_EVENTS: u32 = 2_000;
 const BATCH_BYTES: usize = 1 << 20;
+/// Most segments that are read at once. They wait in memory for their turn.
+const SEGMENTS: usize = 64;
 /// With a rate, a batch has what is due in this time.
 const PACE_MS: u32 = 100;
 /// How long a replay waits when too much waits for the disk.
@@ -76,8 +78,13 @@ impl ReplayRow {
     }
 }
 
+/// A segment that was read: its minute, its number, and its events.
+type Segment = (u64, u64, Vec<u8>);
+
 struct Entry {
     row: ReplayRow,
+    /// Segments that come next.
+    ahead: VecDeque<Segment>,
     /// Its next batch begins no earlier, mono ns.
     not_before: u64,
 }
@@ -103,7 +110,7 @@ impl Replays {
     }
 
     pub(crate) fn take(&mut self, row: ReplayRow) {
-        self.entries.insert(row.name.clone(), Entry { row, not_before: 0 });
+        self.entries.insert(row.name.clone(), Entry { row, ahead: VecDeque::new(), not_before: 0 });
     }
 
     pub(crate) fn remove(&mut self, name: &str) {
@@ -152,7 +159,13 @@ impl Replays {
             }
             pending.set(Table::Replay, row.key(), row.value());
             entry.row = row;
+            entry.ahead.clear();
         }
+    }
+
+    /// Take the segments that come next, or bring back what is left of them.
+    fn ahead(&mut self, name: &str) -> Option<&mut VecDeque<Segment>> {
+        self.entries.get_mut(name).map(|entry| &mut entry.ahead)
     }
 
     fn advanced(&mut self, row: ReplayRow, not_before: u64) {
@@ -216,6 +229,9 @@ impl BusRoom<'_> {
         let before = row.events;
         if row.state == ReplayState::Cancelling {
             row.end(ReplayState::Cancelled, self.ctx.now.wall_ms);
+            if let Some(ahead) = self.buses.replays.ahead(name) {
+                ahead.clear();
+            }
         } else {
             row.state = ReplayState::Running;
             self.replay_segments(&mut row)?;
@@ -228,57 +244,88 @@ impl BusRoom<'_> {
 
     /// Replay a batch of events, from where the row says.
     fn replay_segments(&mut self, row: &mut ReplayRow) -> Result<(), EngineError> {
+        let mut ahead = self.buses.replays.ahead(&row.name).map(std::mem::take).unwrap_or_default();
+        let given = self.replay_ahead(row, &mut ahead);
+        if let Some(left) = self.buses.replays.ahead(&row.name) {
+            *left = ahead;
+        }
+        given
+    }
+
+    fn replay_ahead(&mut self, row: &mut ReplayRow, ahead: &mut VecDeque<Segment>) -> Result<(), EngineError> {
+        let mark = format!("\"replay-name\":\"{}\",", row.name);
         let (mut left, mut bytes) = (row.batch(), 0);
         while left > 0 && bytes < BATCH_BYTES {
-            let after = segment_key(row.archive_id, row.minute, row.number.saturating_sub(1));
-            let prefix = row.archive_id.to_be_bytes();
-            let segments = self.ctx.commit.reader.scan(Table::Archived, &prefix, Some(&after), 1)?;
-            let next = segments.first().map(|(key, _)| read_segment_key(key)).transpose()?;
-            let Some((minute, number)) = next.filter(|(minute, _)| minute * 60_000 < row.settings.end_ms) else {
+            if ahead.is_empty() {
+                *ahead = self.read_ahead(row)?;
+            }
+            let Some((minute, number, value)) = ahead.front() else {
                 row.end(ReplayState::Completed, self.ctx.now.wall_ms);
                 return Ok(());
             };
-            if (minute, number) != (row.minute, row.number) {
-                (row.minute, row.number, row.done) = (minute, number, 0);
+            if (*minute, *number) != (row.minute, row.number) {
+                (row.minute, row.number, row.done) = (*minute, *number, 0);
             }
-            let value = &segments[0].1;
             bytes += value.len();
-            let events = read_segment(value)?;
-            for event in events.iter().skip(row.done) {
+            for event in read_segment(value)?.iter().skip(row.done) {
                 if left == 0 {
                     return Ok(());
                 }
                 row.done += 1;
-                if !(row.settings.start_ms..row.settings.end_ms).contains(&event.time_ms) {
-                    continue;
+                if (row.settings.start_ms..row.settings.end_ms).contains(&event.time_ms) {
+                    (left, row.events, row.last_event_ms) = (left - 1, row.events + 1, Some(event.time_ms));
+                    self.replay_event(row, event, &mark);
                 }
-                (left, row.events, row.last_event_ms) = (left - 1, row.events + 1, Some(event.time_ms));
-                let text = marked(event.text, &row.name);
-                let (carried, counted) = (Carried::default(), Cell::new(DELIVERIES_MAX));
-                let replay = Some(row.name.as_str());
-                let Archived { id, time_ms, text: unmarked } = *event;
-                if self.buses.bus(&row.bus).is_ok_and(|bus| bus.row.discovery) {
-                    self.schemas().observe(None, unmarked);
-                }
-                let event =
-                    OnBus { id, time_ms, text: &text, size: text.len(), carried, left: &counted, replay, kind: None };
-                self.route(&row.bus, event, row.settings.rules.as_deref());
             }
             (row.number, row.done) = (number + 1, 0);
+            ahead.pop_front();
         }
         Ok(())
+    }
+
+    /// Read segments from where the row says up to the end of its time.
+    fn read_ahead(&mut self, row: &ReplayRow) -> Result<VecDeque<Segment>, EngineError> {
+        let after = segment_key(row.archive_id, row.minute, row.number.saturating_sub(1));
+        let prefix = row.archive_id.to_be_bytes();
+        let mut ahead = VecDeque::new();
+        for (key, value) in self.ctx.commit.reader.scan(Table::Archived, &prefix, Some(&after), SEGMENTS)? {
+            let (minute, number) = read_segment_key(&key)?;
+            if minute * 60_000 >= row.settings.end_ms {
+                break;
+            }
+            ahead.push_back((minute, number, value));
+        }
+        Ok(ahead)
+    }
+
+    fn replay_event(&mut self, row: &ReplayRow, event: &Archived<'_>, mark: &str) {
+        let Archived { id, time_ms, text: unmarked } = *event;
+        if self.buses.bus(&row.bus).is_ok_and(|bus| bus.row.discovery) {
+            self.schemas().observe(None, unmarked);
+        }
+        let text = marked(unmarked, mark);
+        let event = OnBus {
+            id,
+            time_ms,
+            text: &text,
+            size: text.len(),
+            carried: Carried::default(),
+            left: &Cell::new(DELIVERIES_MAX),
+            replay: Some(&row.name),
+            kind: None,
+        };
+        self.route(&row.bus, event, row.settings.rules.as_deref());
     }
 }
 
 /// The event with `replay-name` before its resources, or first of all where it has none.
-fn marked(event: &str, replay: &str) -> String {
-    let mark = format!("\"replay-name\":\"{replay}\",");
+fn marked(event: &str, mark: &str) -> String {
     let start = event.len() - event.trim_start().len() + 1;
     let at = resources_at(event).unwrap_or(start);
     let mut text = String::with_capacity(event.len() + mark.len());
     text.push_str(&event[..at]);
     let is_empty = event[at..].trim_start().starts_with('}');
-    text.push_str(if is_empty { mark.trim_end_matches(',') } else { &mark });
+    text.push_str(if is_empty { mark.trim_end_matches(',') } else { mark });
     text.push_str(&event[at..]);
     text
 }
@@ -317,7 +364,7 @@ mod tests {
             ("{\"a\":\"\\\"resources\\\":\"}", "{\"replay-name\":\"r\",\"a\":\"\\\"resources\\\":\"}"),
             (" {} ", " {\"replay-name\":\"r\"} "),
         ] {
-            assert_eq!(marked(event, "r"), expected);
+            assert_eq!(marked(event, "\"replay-name\":\"r\","), expected);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! `bus.*`, `rule.*` and `schedule.*`
 
 use forebay_core::pattern::bus::Failure;
+use forebay_core::schedule::CUSTOM_BUS_REFUSAL;
 
 use crate::api::bus::{
-    Bus as BusAnswer, Declare, EnableRule, Named, PutRule, PutSchedule, Recipient, Rule as RuleAnswer, RuleNamed,
-    Schedule as Answer, ScheduleNamed, ScheduleSettings, TestPattern, Tested, Unmet,
+    AnnotateRule, Bus as BusAnswer, CatchUp, Declare, EnableRule, Named, PutRule, PutSchedule, Recipient,
+    Rule as RuleAnswer, RuleNamed, Schedule as Answer, ScheduleNamed, ScheduleSettings, TestPattern, Tested, Unmet,
 };
+use crate::api::notes::{Annotate, Notes};
 use crate::api::Empty;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::limits::{BUS_DESCRIPTION_CHARACTERS_MAX, RULES_MAX, SCHEDULES_MAX};
@@ -13,6 +15,7 @@ use crate::buses::participant::BusParticipant;
 use crate::buses::row::{check_bus_name, check_rule_name, parse_pattern, BusRow, RuleRow, ScheduleRow, DEFAULT};
 use crate::buses::{Bus, BusRoom, Rule, RuleMeters, Taker};
 use crate::commit::done::{json, Done};
+use crate::ctx::RULE_SCHEDULE;
 use crate::store::port::Table;
 
 /// Due times that a description of a schedule gives.
@@ -65,6 +68,22 @@ impl BusRoom<'_> {
         Ok(Done::when_durable(self.describe_bus(self.buses.bus(&name)?)))
     }
 
+    pub(crate) fn bus_annotate(&mut self, asked: Annotate) -> Result<Done, EngineError> {
+        let name = asked.name.clone();
+        let mut row = self.buses.bus(&name)?.row.clone();
+        row.notes = asked.applied(&row.notes)?;
+        self.ctx.commit.pending.set(
+            Table::Bus,
+            name.clone().into_bytes(),
+            serde_json::to_vec(&row).unwrap_or_default(),
+        );
+        self.ctx.commit.pending.urgent = true;
+        if let Some(bus) = self.buses.entries.get_mut(&name) {
+            bus.row = row;
+        }
+        Ok(Done::when_durable(self.describe_bus(self.buses.bus(&name)?)))
+    }
+
     /// Remove a bus that has no rules.
     pub(crate) fn bus_delete(&mut self, Named { name }: Named) -> Result<Done, EngineError> {
         let bus = self.buses.bus(&name)?;
@@ -103,9 +122,9 @@ impl BusRoom<'_> {
     }
 
     fn describe_bus(&self, bus: &Bus) -> BusAnswer {
-        let BusRow { name, created_ms, discovery, enforce, description } = bus.row.clone();
+        let BusRow { name, created_ms, discovery, enforce, description, notes } = bus.row.clone();
         let arn = self.ctx.bus_arn(&name);
-        BusAnswer { name, arn, created_ms, rules: bus.rules.len(), discovery, enforce, description }
+        BusAnswer { name, arn, created_ms, rules: bus.rules.len(), discovery, enforce, description, notes }
     }
 }
 
@@ -121,12 +140,20 @@ impl BusRoom<'_> {
 
     /// Create a rule, or change one that exists: it keeps its failures.
     pub(crate) fn rule_put(&mut self, asked: PutRule) -> Result<Done, EngineError> {
-        let PutRule { bus, name, settings } = asked;
+        let PutRule { bus, name, instead_of, settings } = asked;
         check_rule_name(&name, "rule")?;
         self.buses.bus(&bus)?;
+        if bus != DEFAULT && settings.schedule_expression.is_some() {
+            return Err(EngineError::Invalid(CUSTOM_BUS_REFUSAL.into()));
+        }
         settings.compile(&name)?;
         for queue in settings.targets.iter().filter_map(|target| target.dead_letter_queue.as_ref()) {
             self.queues.queue_id(queue)?;
+        }
+        if instead_of
+            .is_some_and(|wanted| self.buses.rule(&bus, &name).map_or(true, |rule| rule.row.settings != wanted))
+        {
+            return Err(EngineError::Conflict(format!("Rule {name} on EventBus {bus} was changed meanwhile.")));
         }
         let rules: usize = self.buses.entries.values().map(|bus| bus.rules.len()).sum();
         let row = match self.buses.rule(&bus, &name) {
@@ -137,7 +164,8 @@ impl BusRoom<'_> {
             }
             Err(_) => {
                 let id = self.ctx.new_mapping_id();
-                RuleRow { id, bus: bus.clone(), name: name.clone(), created_ms: self.ctx.now.wall_ms, settings }
+                let (bus, created_ms) = (bus.clone(), self.ctx.now.wall_ms);
+                RuleRow { id, bus, name: name.clone(), created_ms, notes: Notes::new(), settings }
             }
         };
         self.save_rule(row)?;
@@ -153,9 +181,21 @@ impl BusRoom<'_> {
         Ok(Done::when_durable(self.buses.rule(&asked.bus, &asked.name)?.described()))
     }
 
+    pub(crate) fn rule_annotate(&mut self, asked: AnnotateRule) -> Result<Done, EngineError> {
+        let AnnotateRule { bus, name, notes } = asked;
+        let mut row = self.buses.rule(&bus, &name)?.row.clone();
+        row.notes = Annotate { name: name.clone(), notes }.applied(&row.notes)?;
+        self.save_rule(row)?;
+        Ok(Done::when_durable(self.buses.rule(&bus, &name)?.described()))
+    }
+
     /// Remove a rule with its failures.
     pub(crate) fn rule_delete(&mut self, named: RuleNamed) -> Result<Done, EngineError> {
-        let id = self.buses.rule(&named.bus, &named.name)?.row.id;
+        let rule = self.buses.rule(&named.bus, &named.name)?;
+        let (id, has_schedule) = (rule.row.id, rule.row.settings.schedule_expression.is_some());
+        if has_schedule {
+            self.forget_schedule(&schedule_of_rule(&named.name))?;
+        }
         if let Some(bus) = self.buses.entries.get_mut(&named.bus) {
             bus.patterns.remove(&Taker::Rule(named.name.as_str().into()));
             bus.rules.remove(named.name.as_str());
@@ -172,8 +212,42 @@ impl BusRoom<'_> {
         let value = serde_json::to_vec(&row).unwrap_or_default();
         self.ctx.commit.pending.set(Table::Rule, rule_key(&row.bus, &row.name), value);
         self.ctx.commit.pending.urgent = true;
+        let had_one =
+            self.buses.rule(&row.bus, &row.name).is_ok_and(|known| known.row.settings.schedule_expression.is_some());
+        if had_one || row.settings.schedule_expression.is_some() {
+            self.schedule_rule(&row)?;
+        }
         self.participant().take_rule(row)
     }
+
+    /// Keep the schedule of a rule as the rule says.
+    fn schedule_rule(&mut self, row: &RuleRow) -> Result<(), EngineError> {
+        let name = schedule_of_rule(&row.name);
+        let Some(expression) = row.settings.schedule_expression.clone() else { return self.forget_schedule(&name) };
+        let known = self.known_schedule(&name)?;
+        let settings = ScheduleSettings {
+            expression,
+            timezone: "UTC".into(),
+            start_ms: None,
+            end_ms: None,
+            flexible_minutes: 0,
+            catch_up: CatchUp::None,
+            enabled: row.settings.enabled,
+            to: Recipient::Rule(row.name.clone()),
+            group_id: None,
+            input: None,
+            dead_letter_queue: None,
+        };
+        if known.as_ref().is_none_or(|known| known.settings != settings) {
+            self.save_schedule(name, settings, known)?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of the schedule of a rule. No other schedule has a colon in its name.
+fn schedule_of_rule(name: &str) -> String {
+    format!("{RULE_SCHEDULE}{name}")
 }
 
 /// No name has a zero in it.
@@ -183,8 +257,8 @@ fn rule_key(bus: &str, name: &str) -> Vec<u8> {
 
 impl Rule {
     fn described(&self) -> RuleAnswer {
-        let RuleRow { bus, name, created_ms, settings, .. } = self.row.clone();
-        RuleAnswer { bus, name, arn: self.arn.clone(), created_ms, settings }
+        let RuleRow { bus, name, created_ms, notes, settings, .. } = self.row.clone();
+        RuleAnswer { bus, name, arn: self.arn.clone(), created_ms, notes, settings }
     }
 }
 
@@ -204,12 +278,11 @@ impl BusRoom<'_> {
     /// Create a schedule, or change one that exists. Rates begin anew when something is changed, and go on when nothing is.
     pub(crate) fn schedule_put(&mut self, asked: PutSchedule) -> Result<Done, EngineError> {
         let PutSchedule { name, settings } = asked;
-        check_rule_name(&name, "schedule")?;
-        let known = match self.schedule_row(&name) {
-            Ok(row) => Some(row),
-            Err(EngineError::NotFound(_)) => None,
-            Err(error) => return Err(error),
-        };
+        self.buses.groups.check_schedule_name(&name)?;
+        if matches!(settings.to, Recipient::Rule(_)) {
+            return Err(EngineError::Invalid("a rule is no target of a schedule: give the rule its own".into()));
+        }
+        let known = self.known_schedule(&name)?;
         if let Some(row) = known.as_ref().filter(|row| row.settings == settings) {
             return Ok(Done::when_durable(self.describe_schedule(row, UPCOMING)));
         }
@@ -220,6 +293,14 @@ impl BusRoom<'_> {
             self.queues.queue_id(queue)?;
         }
         self.save_schedule(name, settings, known)
+    }
+
+    fn known_schedule(&mut self, name: &str) -> Result<Option<ScheduleRow>, EngineError> {
+        match self.schedule_row(name) {
+            Ok(row) => Ok(Some(row)),
+            Err(EngineError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn save_schedule(
@@ -270,11 +351,19 @@ impl BusRoom<'_> {
     }
 
     pub(crate) fn schedule_delete(&mut self, named: ScheduleNamed) -> Result<Done, EngineError> {
-        let row = self.schedule_row(&named.name)?;
-        self.buses.schedules.remove(&row);
-        self.ctx.commit.pending.remove(Table::Schedule, named.name.into_bytes());
-        self.ctx.commit.pending.urgent = true;
+        if let Some(rule) = named.name.strip_prefix(RULE_SCHEDULE) {
+            return Err(EngineError::Conflict(format!("the schedule goes with rule {rule:?}: delete that instead")));
+        }
+        self.forget_schedule(&named.name)?;
         Ok(Done::when_durable(Empty {}))
+    }
+
+    pub(crate) fn forget_schedule(&mut self, name: &str) -> Result<(), EngineError> {
+        let row = self.schedule_row(name)?;
+        self.buses.schedules.remove(&row);
+        self.ctx.commit.pending.remove(Table::Schedule, name.as_bytes().to_vec());
+        self.ctx.commit.pending.urgent = true;
+        Ok(())
     }
 
     fn describe_schedule(&self, row: &ScheduleRow, upcoming: usize) -> Answer {

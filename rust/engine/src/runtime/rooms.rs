@@ -18,6 +18,8 @@ use crate::base::error::EngineError;
 use crate::base::lease::Lease;
 use crate::base::rng::Rng;
 use crate::base::timers::{Timer, Timers};
+use crate::buses::connections::ConnectionRoom;
+use crate::buses::groups::GroupRoom;
 use crate::buses::BusRoom;
 use crate::commit::starts::Starts;
 use crate::commit::target::Target;
@@ -104,6 +106,14 @@ impl Rooms {
 
     pub(crate) fn event_buses(&mut self) -> BusRoom<'_> {
         self.state_machines().below
+    }
+
+    pub(crate) fn connections(&mut self) -> ConnectionRoom<'_> {
+        ConnectionRoom { below: self.event_buses() }
+    }
+
+    pub(crate) fn schedule_groups(&mut self) -> GroupRoom<'_> {
+        GroupRoom { below: self.event_buses() }
     }
 
     pub(crate) fn state_machines(&mut self) -> WorkflowRoom<'_> {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use forebay_core::workflow::machine::{Fact, TaskId};
 use serde::{Deserialize, Serialize};
 
+use crate::api::notes::{Annotate, Notes};
 use crate::api::workflow::{Activity, ActivityNamed, ActivityTask, GetActivityTask};
 use crate::api::Empty;
 use crate::base::error::{EngineError, Reply, Waiter};
@@ -31,6 +32,8 @@ const WORKER_CHARACTERS_MAX: usize = 80;
 pub(crate) struct ActivityRow {
     name: String,
     created_ms: u64,
+    #[serde(default, skip_serializing_if = "Notes::is_empty")]
+    notes: Notes,
 }
 
 /// All activities, by name.
@@ -138,21 +141,35 @@ impl WorkflowParticipant<'_> {
 fn activity(room: &WorkflowRoom<'_>, row: &ActivityRow) -> Activity {
     let config = &room.below.ctx.config;
     let arn = format!("arn:aws:states:{}:{}:activity:{}", config.region, config.account, row.name);
-    Activity { name: row.name.clone(), arn, created_ms: row.created_ms }
+    Activity { name: row.name.clone(), arn, created_ms: row.created_ms, notes: row.notes.clone() }
 }
 
 /// Create an activity, unless it exists.
 pub(super) fn activity_declare(room: &mut WorkflowRoom<'_>, asked: ActivityNamed) -> Result<Done, EngineError> {
     check_name(&asked.name)?;
     if !room.workflows.activities.is_declared(&asked.name) {
-        let row = ActivityRow { name: asked.name.clone(), created_ms: room.below.ctx.now.wall_ms };
-        let value = serde_json::to_vec(&row).unwrap_or_default();
-        room.below.ctx.commit.pending.set(Table::Activity, asked.name.clone().into_bytes(), value);
-        room.below.ctx.commit.pending.urgent = true;
+        let created_ms = room.below.ctx.now.wall_ms;
+        let row = ActivityRow { name: asked.name.clone(), created_ms, notes: Notes::default() };
+        keep(room, &row);
         room.participant().take_activity(row);
     }
     let row = room.workflows.activities.entry(&asked.name)?.row.clone();
     Ok(Done::when_durable(activity(room, &row)))
+}
+
+/// Keep notes beside an activity, or remove them.
+pub(super) fn activity_annotate(room: &mut WorkflowRoom<'_>, asked: Annotate) -> Result<Done, EngineError> {
+    let entry = room.workflows.activities.entry(&asked.name)?;
+    entry.row.notes = asked.applied(&entry.row.notes)?;
+    let row = entry.row.clone();
+    keep(room, &row);
+    Ok(Done::when_durable(activity(room, &row)))
+}
+
+fn keep(room: &mut WorkflowRoom<'_>, row: &ActivityRow) {
+    let value = serde_json::to_vec(row).unwrap_or_default();
+    room.below.ctx.commit.pending.set(Table::Activity, row.name.clone().into_bytes(), value);
+    room.below.ctx.commit.pending.urgent = true;
 }
 
 pub(super) fn activity_list(room: &WorkflowRoom<'_>) -> Done {

@@ -17,8 +17,8 @@ use crate::sources::stream::shards::check_record;
 use crate::workflows::requests::TYPE_NOT_SUPPORTED;
 use crate::workflows::row::{CallKind, OpenCall, Parent, RunId};
 use crate::workflows::step::Begin;
-use crate::workflows::WorkflowRoom;
 use crate::workflows::{durable, express, outside, throttle, versions};
+use crate::workflows::{Happened, WorkflowRoom};
 
 /// A call's answer; `None`: it comes later.
 type Answered = Result<Option<Value>, ErrorDetails>;
@@ -28,6 +28,7 @@ impl WorkflowRoom<'_> {
     pub(crate) fn call(&mut self, id: RunId, call: &Call) {
         let task = call.task;
         let goes_on = call.resource.pattern().is_submitted();
+        let before = self.workflows.inbox.len();
         let answered = self.answered(id, call);
         let waits = answered.is_ok() && self.workflows.is_in_memory(id);
         let fact = match answered {
@@ -42,7 +43,8 @@ impl WorkflowRoom<'_> {
             self.below.ctx.commit.pending.urgent = true;
             self.workflows.express.tell_when_durable(id, fact);
         } else {
-            self.workflows.happened(id, fact);
+            // An execution that it has begun may be over already: that it was begun comes first.
+            self.workflows.inbox.insert(before, Happened { run: id, fact, is_kept: false, brings: None });
         }
     }
 
@@ -224,8 +226,9 @@ impl WorkflowRoom<'_> {
         let input = match arguments.get("Input") {
             Some(Value::String(text)) => Data::parse(text)
                 .map_err(|error| fault(&EngineError::Invalid(format!("Input is no JSON: {error:?}"))))?,
+            // As on AWS, no input is an empty object.
+            Some(Value::Null) | None => Data::new(Value::Object(Map::new())),
             Some(value) => Data::new(value.clone()),
-            None => Data::new(Value::Object(Map::new())),
         };
         let name = text(arguments, "Name");
         let waits = matches!(pattern, Pattern::Sync | Pattern::Sync2);

@@ -6,7 +6,7 @@
 use forebay_core::workflow::definition::MachineType;
 use forebay_core::workflow::machine::{Child, ErrorDetails, Fact, FrameId, Outcome};
 
-use crate::api::workflow::{MapResults, MapResultsPage};
+use crate::api::map_run::{MapResults, MapResultsPage};
 use crate::base::error::EngineError;
 use crate::commit::done::Done;
 use crate::commit::rows::damaged;
@@ -49,6 +49,7 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, frame: FrameId, numbe
         child: Some(ChildOf { run: parent, frame, index: child.index }),
         redrive_count: 0,
         redriven_ms: None,
+        map_runs: Vec::new(),
         ..run.row.clone()
     };
     let (machine, memory) = (run.machine.clone(), is_in_memory.then(|| InMemory::of_child(is_again)));

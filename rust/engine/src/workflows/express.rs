@@ -15,14 +15,13 @@ use serde::{Deserialize, Serialize};
 use crate::api::workflow::{Execution, Executions, History, HistoryPage, List, LogLevel};
 use crate::base::bytes::hex;
 use crate::base::error::EngineError;
-use crate::base::ids::uuid_text;
 use crate::commit::pending::Pending;
 use crate::commit::rows::damaged;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::participant::WorkflowParticipant;
-use crate::workflows::requests::described;
-use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
-use crate::workflows::step::Begin;
+use crate::workflows::requests::{described, is_asked};
+use crate::workflows::row::{ExecutionRow, MachineRow, RunId};
+use crate::workflows::step::{name_of, Begin};
 use crate::workflows::{Machine, WorkflowRoom};
 
 /// Most executions that have been accepted and have not ended.
@@ -123,12 +122,13 @@ impl Express {
     }
 
     pub(crate) fn write(&mut self, writes: &mut Vec<Write>) {
-        let accepted = std::mem::take(&mut self.accepted);
-        for starts in accepted.chunks(ROW_STARTS) {
+        let mut accepted = std::mem::take(&mut self.accepted);
+        while !accepted.is_empty() {
+            let later = accepted.split_off(accepted.len().min(ROW_STARTS));
             self.last_row += 1;
-            let value = serde_json::to_vec(starts).unwrap_or_default();
+            let value = serde_json::to_vec(&accepted).unwrap_or_default();
             writes.push(Write::Set { table: Table::ExpressStart, key: row_key(self.last_row), value });
-            self.committing.push((self.last_row, starts.to_vec()));
+            self.committing.push((self.last_row, std::mem::replace(&mut accepted, later)));
         }
         self.sending = std::mem::take(&mut self.sent);
     }
@@ -206,7 +206,7 @@ impl InMemory {
 
 impl LogLevel {
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/cloudwatch-log-level.html>
-    fn has(self, kind: &EventKind) -> bool {
+    pub(super) fn has(self, kind: &EventKind) -> bool {
         let is_fatal = matches!(
             kind,
             EventKind::ExecutionFailed(_) | EventKind::ExecutionAborted(_) | EventKind::ExecutionTimedOut(_)
@@ -250,8 +250,7 @@ pub(super) fn check_open(room: &WorkflowRoom<'_>, more: usize) -> Result<(), Eng
 fn number_in_memory(room: &mut WorkflowRoom<'_>, machine: &Machine, asked: Begin) -> Result<Accepted, EngineError> {
     check_open(room, 1)?;
     let started_ms = room.below.ctx.now.wall_ms;
-    let name = asked.name.unwrap_or_else(|| uuid_text(room.below.ctx.rng.uuid()));
-    check_name(&name)?;
+    let name = name_of(room, asked.name)?;
     let number = (started_ms << 16).max(room.workflows.last_number + 1);
     room.workflows.last_number = number;
     room.workflows.express.open += 1;
@@ -328,10 +327,9 @@ pub(super) fn list_in_memory(
     let running = room.workflows.runs.range(of(0)..=of(u64::MAX)).map(|(id, run)| (*id, &run.row));
     let ended = room.workflows.express.ended_of(machine.id).map(|ended| (ended.id, &ended.row));
     let after = after.and_then(RunId::parse);
-    let is_asked = |(id, row): &(RunId, &ExecutionRow)| {
-        after.is_none_or(|after| id.number < after.number) && asked.status.is_none_or(|status| status == row.status)
-    };
-    let mut rows: Vec<(RunId, &ExecutionRow)> = running.chain(ended).filter(is_asked).collect();
+    let is_wanted =
+        |(id, row): &(RunId, &ExecutionRow)| after.is_none_or(|after| id.number < after.number) && is_asked(asked, row);
+    let mut rows: Vec<(RunId, &ExecutionRow)> = running.chain(ended).filter(is_wanted).collect();
     rows.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
     let next = rows.get(asked.limit - 1).filter(|_| rows.len() > asked.limit).map(|(id, _)| hex(&id.bytes()));
     rows.truncate(asked.limit);
@@ -352,7 +350,7 @@ pub(super) fn history_in_memory(room: &WorkflowRoom<'_>, id: RunId, asked: &Hist
         None => ended().map_or(&[][..], |ended| ended.events.as_slice()),
     };
     let machine = room.workflows.revisions.range((id.machine, 0)..=(id.machine, u32::MAX)).next_back();
-    let with_data = machine.is_some_and(|(_, machine)| machine.row.include_execution_data);
+    let with_data = !asked.without_data && machine.is_some_and(|(_, machine)| machine.row.include_execution_data);
     let rest: Vec<&Event> = events.iter().filter(|event| asked.after.is_none_or(|after| event.id > after)).collect();
     let page = &rest[..rest.len().min(asked.limit)];
     let next = page.last().filter(|_| rest.len() > page.len()).map(|event| event.id);

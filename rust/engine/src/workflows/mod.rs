@@ -9,11 +9,15 @@ mod calls;
 mod children;
 mod durable;
 mod express;
+mod logs;
+mod machines;
+mod map_runs;
 mod old;
 mod outside;
 pub(crate) mod participant;
 mod redrive;
 pub(crate) mod requests;
+mod restore;
 pub(crate) mod row;
 mod step;
 mod supported;
@@ -281,6 +285,11 @@ impl Workflows {
 }
 
 impl Ctx {
+    /// The ARN of a machine's role.
+    fn role_of(&self, machine: &MachineRow) -> String {
+        machine.role.clone().unwrap_or_else(|| format!("arn:aws:iam::{}:role/forebay", self.config.account))
+    }
+
     /// The ARN of an execution of a machine. One of an Express workflow has its number, since names need not differ.
     fn run_arn(&self, machine: &MachineRow, id: RunId, name: &str) -> String {
         let (region, account, workflow) = (&self.config.region, &self.config.account, &machine.name);

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forebay_core::workflow::machine::{Data, ErrorDetails, Fact, TaskId};
+use forebay_core::workflow::machine::{pack, Data, ErrorDetails, Fact, TaskId};
 use serde_json::{json, Value};
 
 use crate::api::workflow::Status;
@@ -13,7 +13,6 @@ use crate::base::ids::{uuid_text, RoomId};
 use crate::base::timers::Timer;
 use crate::commit::done::json;
 use crate::commit::pending::{Pending, FULL_NS};
-use crate::commit::rows::damaged;
 use crate::ctx::Ctx;
 use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
 use crate::dispatch::attempts::{Attempt, HandlerId, Task, Token};
@@ -27,9 +26,9 @@ use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::activities::POLLS;
 use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
-use crate::workflows::row::{name_key, CallKind, ExecutionRow, MachineRow, OpenCall, RunId, StateRef, StateRow};
+use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
 use crate::workflows::step::ended_call;
-use crate::workflows::{durable, old, outside};
+use crate::workflows::{durable, old, outside, restore};
 use crate::workflows::{Happened, Machine, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
@@ -93,47 +92,6 @@ impl<'a> WorkflowParticipant<'a> {
         if latest.is_none_or(|latest| latest.row.revision <= row.revision) {
             self.ctx.starts.declared(&row.name);
             self.workflows.machines.insert(row.name.clone(), machine.clone());
-        }
-        Ok(())
-    }
-
-    fn read(&mut self) -> Result<(), EngineError> {
-        for (_, value) in self.ctx.commit.reader.scan(Table::Machine, &[], None, usize::MAX)? {
-            let row: MachineRow = serde_json::from_slice(&value).map_err(|_| damaged("a state machine's row"))?;
-            self.ctx.mapping_id_found(&row.id.to_be_bytes(), "a state machine's id")?;
-            // Numbers stand the highest first.
-            let latest = self.ctx.commit.reader.scan(Table::Execution, &row.id.to_be_bytes(), None, 1)?;
-            let number = latest.first().and_then(|(key, _)| RunId::parse(key)).map_or(0, |id| id.number);
-            self.workflows.last_number = self.workflows.last_number.max(number);
-            self.take_machine(row)?;
-        }
-        for (key, value) in self.ctx.commit.reader.scan(Table::ExecutionState, &[], None, usize::MAX)? {
-            let id = RunId::parse(&key).ok_or_else(|| damaged("an execution's key"))?;
-            let state: StateRow = serde_json::from_slice(&value).map_err(|_| damaged("an execution's state"))?;
-            let row =
-                self.ctx.commit.reader.get(Table::Execution, &key)?.ok_or_else(|| damaged("an execution's row"))?;
-            let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
-            let machine = self.workflows.revisions.get(&(row.machine(id), row.revision));
-            let machine = machine.cloned().ok_or_else(|| damaged("the revision of an execution"))?;
-            let StateRow { due_ms, calls, map_runs, readings, durables, execution } = state;
-            for (_, run) in map_runs.values() {
-                self.ctx.mapping_id_found(&run.to_be_bytes(), "the number of a Map's run")?;
-            }
-            if !map_runs.is_empty() {
-                self.workflows.childless.push(id);
-            }
-            self.workflows.last_number = self.workflows.last_number.max(id.number);
-            // Its start waited for the rate of transitions.
-            if execution.event_count() == 0 {
-                self.workflows.happened(id, Fact::Start);
-            }
-            let run = Run { machine, row, execution, due_ms, calls, map_runs, readings, durables, memory: None };
-            self.workflows.insert_run(id, run);
-        }
-        self.read_activities()?;
-        for (key, value) in self.ctx.commit.reader.scan(Table::ExpressStart, &[], None, usize::MAX)? {
-            let last = self.workflows.express.restore(&key, &value)?;
-            self.workflows.last_number = self.workflows.last_number.max(last);
         }
         Ok(())
     }
@@ -323,7 +281,7 @@ impl Participant for WorkflowParticipant<'_> {
     }
 
     fn restore(&mut self) -> Result<(), StoreError> {
-        self.read().map_err(|error| match error {
+        restore::read(self).map_err(|error| match error {
             EngineError::Store(error) => error,
             error => StoreError::Corrupt(error.to_string()),
         })
@@ -503,8 +461,9 @@ impl WorkflowParticipant<'_> {
     pub(crate) fn ended(&mut self, id: RunId) {
         let Some(run) = self.workflows.remove_run(id) else { return };
         run.machine.meters.ended(run.row.status);
+        let Some(waiters) = self.workflows.waiting.remove(&id) else { return };
         let answer = json(described(self.ctx, &run.machine.row, id, run.row));
-        for waiter in self.workflows.waiting.remove(&id).unwrap_or_default() {
+        for waiter in waiters {
             self.ctx.answer(waiter, Ok(Reply::Json(answer.clone())));
         }
     }
@@ -555,8 +514,8 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
         writes.push(Write::Set { table: Table::Execution, key: child.bytes(), value });
     }
     if let Some(first) = step.events.first() {
-        let value = serde_json::to_vec(&step.events).unwrap_or_default();
-        writes.push(Write::Add { table: Table::History, key: id.history_key(first.id), value });
+        let (key, value) = (id.history_key(first.id), pack(&step.events));
+        writes.push(Write::Add { table: Table::History, key, value });
     }
 }
 

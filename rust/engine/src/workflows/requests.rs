@@ -1,13 +1,18 @@
-//! `workflow.*`, `execution.*` and `task.*`
+//! `execution.*` and `task.*`
 
-use forebay_core::workflow::definition::check;
-use forebay_core::workflow::machine::{Data, ErrorDetails, Event, Fact, Refused, TaskId};
+use std::sync::Arc;
 
+use forebay_core::workflow::machine::{unpack, Data, ErrorDetails, Fact, Refused, TaskId};
+
+use serde_json::json as object;
+
+use crate::api::map_run::{MapResults, MapRunNamed};
+use crate::api::notes::Annotate;
 use crate::api::workflow::{
     ActivityNamed, Declare, DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion,
     DurableCallback, DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, GetActivityTask,
-    History, HistoryPage, Kind, List, LogLevel, MapResults, Named, Problem, PublishWorkflow, Start, StartMany, Started,
-    Status, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate, Validated, Workflow,
+    History, HistoryPage, Kind, List, Named, PublishWorkflow, Revision, Start, StartMany, Started, Status, Stop,
+    TaskCall, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
@@ -23,7 +28,9 @@ use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::versions::Chosen;
-use crate::workflows::{activities, children, durable, express, outside, redrive, supported, throttle, versions};
+use crate::workflows::{
+    activities, children, durable, express, machines, map_runs, outside, redrive, supported, throttle, versions,
+};
 use crate::workflows::{Machine, WorkflowRoom};
 
 /// Most items of a page. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html>
@@ -44,151 +51,6 @@ impl WorkflowRoom<'_> {
         WorkflowParticipant { ctx: self.below.ctx, dispatch: self.below.dispatch, workflows: self.workflows }
     }
 
-    /// Create a workflow, or give one that exists another definition.
-    pub(crate) fn workflow_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
-        let Declare { name, definition, kind, log_level, include_execution_data } = asked;
-        check_name(&name)?;
-        if kind == Kind::Standard && (log_level != LogLevel::Off || include_execution_data) {
-            return Err(EngineError::Invalid(format!(
-                "workflow {name:?}: log_level and include_execution_data are for EXPRESS workflows; a STANDARD one has its history"
-            )));
-        }
-        supported::check_definition(self, &definition)?;
-        let now_ms = self.below.ctx.now.wall_ms;
-        let row = match self.workflows.machine(&name) {
-            Ok(known) if known.row.kind != kind => {
-                return Err(EngineError::Conflict(format!(
-                    "State Machine Already Exists: '{}': its type cannot be changed",
-                    self.below.ctx.workflow_arn(&name)
-                )));
-            }
-            Ok(known)
-                if known.row.definition == definition
-                    && known.row.log_level == log_level
-                    && known.row.include_execution_data == include_execution_data =>
-            {
-                return Ok(Done::when_durable(self.describe_workflow(known, true)));
-            }
-            Ok(known) => MachineRow {
-                definition,
-                log_level,
-                include_execution_data,
-                revision: known.row.revision + 1,
-                updated_ms: now_ms,
-                ..known.row.clone()
-            },
-            Err(_) => {
-                // Refused before it takes a number.
-                let row = MachineRow {
-                    id: 0,
-                    revision: 1,
-                    name,
-                    definition,
-                    kind,
-                    log_level,
-                    include_execution_data,
-                    versions: Vec::new(),
-                    last_version: 0,
-                    aliases: Vec::new(),
-                    created_ms: now_ms,
-                    updated_ms: now_ms,
-                };
-                Machine::new(row.clone(), &self.below.ctx.registry)?;
-                MachineRow { id: self.below.ctx.new_mapping_id(), ..row }
-            }
-        };
-        self.participant().take_machine(row.clone())?;
-        self.forget_revisions(&row);
-        let value = serde_json::to_vec(&row).unwrap_or_default();
-        self.below.ctx.commit.pending.set(Table::Machine, row.key(), value);
-        self.below.ctx.commit.pending.urgent = true;
-        Ok(Done::when_durable(self.describe_workflow(self.workflows.machine(&row.name)?, true)))
-    }
-
-    /// Remove revisions that no execution runs with.
-    pub(super) fn forget_revisions(&mut self, latest: &MachineRow) {
-        let runs = self.workflows.runs.values().chain(self.workflows.steps_before());
-        let used: std::collections::BTreeSet<u32> =
-            runs.filter(|run| run.machine.row.id == latest.id).map(|run| run.row.revision).collect();
-        let is_kept = |revision: u32| latest.versions.iter().any(|version| version.revision == revision);
-        let old = self.workflows.revisions.range((latest.id, 0)..(latest.id, latest.revision));
-        let unused: Vec<MachineRow> = old
-            .filter(|((_, revision), _)| !used.contains(revision) && !is_kept(*revision))
-            .map(|(_, machine)| machine.row.clone())
-            .collect();
-        for row in unused {
-            self.workflows.revisions.remove(&(row.id, row.revision));
-            self.below.ctx.commit.pending.remove(Table::Machine, row.key());
-        }
-    }
-
-    /// Delete a workflow; what its executions have left is removed little by little.
-    pub(crate) fn workflow_delete(&mut self, named: Named) -> Result<Done, EngineError> {
-        let machine = self.workflows.machine(&named.name)?.row.id;
-        let running = self.workflows.running(machine);
-        if running > 0 {
-            return Err(EngineError::Conflict(format!(
-                "workflow {:?} has {running} executions that run: stop them, or wait for their ends",
-                named.name
-            )));
-        }
-        let revisions = self.workflows.revisions.range((machine, 0)..=(machine, u32::MAX));
-        let rows: Vec<MachineRow> = revisions.map(|(_, machine)| machine.row.clone()).collect();
-        for row in rows {
-            self.workflows.revisions.remove(&(row.id, row.revision));
-            self.below.ctx.commit.pending.remove(Table::Machine, row.key());
-        }
-        self.workflows.machines.remove(&named.name);
-        self.below.ctx.starts.deleted(&named.name);
-        self.below.ctx.registry.forget_all("workflow", &named.name);
-        self.below.ctx.commit.pending.urgent = true;
-        Ok(Done::when_durable(Empty {}))
-    }
-
-    pub(crate) fn workflow_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let machines = self.workflows.machines.values();
-        let list: Vec<Workflow> = machines.map(|machine| self.describe_workflow(machine, false)).collect();
-        Ok(Done::at_once(list))
-    }
-
-    pub(crate) fn workflow_describe(&mut self, named: Named) -> Result<Done, EngineError> {
-        Ok(Done::at_once(self.describe_workflow(self.workflows.machine(&named.name)?, true)))
-    }
-
-    fn describe_workflow(&self, machine: &Machine, is_whole: bool) -> Workflow {
-        let row = machine.row.clone();
-        Workflow {
-            arn: self.below.ctx.workflow_arn(&row.name),
-            kind: row.kind,
-            log_level: row.log_level,
-            include_execution_data: row.include_execution_data,
-            definition: is_whole.then_some(row.definition),
-            revision: row.revision,
-            created_ms: row.created_ms,
-            updated_ms: row.updated_ms,
-            running: self.workflows.running(row.id),
-            name: row.name,
-        }
-    }
-
-    pub(crate) fn workflow_validate(&mut self, asked: Validate) -> Result<Done, EngineError> {
-        let found = check(&asked.definition, asked.kind.into()).into_iter();
-        let mut problems: Vec<Problem> = found
-            .map(|one| Problem {
-                code: one.fault.code().to_owned(),
-                message: one.fault.message(),
-                location: one.location,
-            })
-            .collect();
-        if problems.is_empty() {
-            problems = supported::unsupported(self, &asked.definition, false);
-        }
-        let missing = supported::missing(self, &asked.definition);
-        Ok(Done::at_once(Validated { problems, missing }))
-    }
-}
-
-impl WorkflowRoom<'_> {
     /// Answer when the next commit is durable. What was asked is refused with it on a full disk.
     pub(crate) fn answer_with_commit(&mut self, waiter: Waiter, answer: Result<Vec<u8>, EngineError>) {
         match answer {
@@ -208,7 +70,7 @@ impl WorkflowRoom<'_> {
 
     fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
         let chosen = versions::choose(self, &asked.workflow)?;
-        let input = read_document("Execution Input", &asked.input)?;
+        let input = read_document("State Machine Execution Input", &asked.input)?;
         check_trace(asked.trace.as_deref())?;
         self.started_with(&chosen, (asked.name, asked.trace), input, false)
     }
@@ -269,7 +131,7 @@ impl WorkflowRoom<'_> {
             )));
         }
         express::check_open(self, if machine.row.kind == Kind::Express { asked.inputs.len() } else { 0 })?;
-        let read = |input: &String| read_document("Execution Input", input);
+        let read = |input: &String| read_document("State Machine Execution Input", input);
         let inputs = asked.inputs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         if inputs.iter().map(Data::size).sum::<usize>() > PUT_BYTES_MAX {
             return Err(EngineError::TooLarge(format!(
@@ -288,7 +150,7 @@ impl WorkflowRoom<'_> {
             if machine.row.kind != Kind::Express {
                 return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
             }
-            let input = read_document("Execution Input", &asked.input)?;
+            let input = read_document("State Machine Execution Input", &asked.input)?;
             throttle::take_start(self, Kind::Express)?;
             express::prepare_unwritten(
                 self,
@@ -304,6 +166,29 @@ impl WorkflowRoom<'_> {
             }
             Err(error) => self.below.ctx.answer(waiter, Err(error)),
         }
+    }
+
+    /// Call what a task would call: a machine of that task alone does it, which nobody else sees.
+    pub(crate) fn task_call(&mut self, asked: TaskCall, waiter: Waiter) {
+        match self.below.ctx.check_room().and_then(|()| self.prepare_task_call(&asked)) {
+            Ok(id) => {
+                self.workflows.waiting.entry(id).or_default().push(waiter);
+                express::begin_in_memory(self, id);
+                self.advance();
+            }
+            Err(error) => self.below.ctx.answer(waiter, Err(error)),
+        }
+    }
+
+    fn prepare_task_call(&mut self, asked: &TaskCall) -> Result<RunId, EngineError> {
+        let state = object!({"Type": "Task", "Resource": asked.resource, "End": true});
+        let definition = object!({"StartAt": "Task", "States": {"Task": state}}).to_string();
+        supported::check_definition(self, &definition)?;
+        let now_ms = self.below.ctx.now.wall_ms;
+        let row = MachineRow { definition, ..MachineRow::new("TestState".into(), Kind::Express, now_ms) };
+        let machine = Arc::new(Machine::new(row, &self.below.ctx.registry)?);
+        let input = read_document("State Machine Execution Input", &asked.arguments)?;
+        express::prepare_unwritten(self, &machine, Begin { name: None, input, parent: None, depth: 0, trace: None })
     }
 
     /// An execution by its name, as the store has it.
@@ -378,7 +263,7 @@ impl WorkflowRoom<'_> {
                 bytes += value.len();
                 let row: ExecutionRow = serde_json::from_slice(&value).map_err(|_| damaged("an execution's row"))?;
                 after = Some(key);
-                if asked.status.is_none_or(|status| status == row.status) {
+                if is_asked(&asked, &row) {
                     let id = after.as_deref().and_then(RunId::parse).ok_or_else(|| damaged("an execution's key"))?;
                     let one = described(self.below.ctx, &of.row, id, row);
                     executions.push(Execution { input: None, output: None, ..one });
@@ -406,9 +291,9 @@ impl WorkflowRoom<'_> {
                     break;
                 }
                 bytes += value.len();
-                let chunk: Vec<Event> = serde_json::from_slice(&value).map_err(|_| damaged("a history"))?;
+                let chunk = unpack(&value).ok_or_else(|| damaged("a history"))?;
                 next = chunk.first().map(|event| event.id);
-                events.extend(chunk.iter().map(|event| event.to_json(true)));
+                events.extend(chunk.iter().map(|event| event.to_json(!asked.without_data)));
                 after = Some(key);
             }
         }
@@ -436,6 +321,38 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn map_run_results(&mut self, asked: MapResults) -> Result<Done, EngineError> {
         children::map_run_results(self, &asked)
+    }
+
+    pub(crate) fn workflow_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
+        machines::workflow_declare(self, asked)
+    }
+
+    pub(crate) fn workflow_annotate(&mut self, asked: Annotate) -> Result<Done, EngineError> {
+        machines::workflow_annotate(self, asked)
+    }
+
+    pub(crate) fn workflow_delete(&mut self, asked: Named) -> Result<Done, EngineError> {
+        machines::workflow_delete(self, &asked)
+    }
+
+    pub(crate) fn workflow_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        Ok(machines::workflow_list(self))
+    }
+
+    pub(crate) fn workflow_describe(&mut self, asked: Revision) -> Result<Done, EngineError> {
+        machines::workflow_describe(self, &asked)
+    }
+
+    pub(crate) fn workflow_validate(&mut self, asked: Validate) -> Result<Done, EngineError> {
+        Ok(machines::workflow_validate(self, &asked))
+    }
+
+    pub(crate) fn map_run_list(&mut self, asked: ExecutionNamed) -> Result<Done, EngineError> {
+        map_runs::map_run_list(self, &asked)
+    }
+
+    pub(crate) fn map_run_describe(&mut self, asked: MapRunNamed) -> Result<Done, EngineError> {
+        map_runs::map_run_describe(self, &asked)
     }
 
     pub(crate) fn workflow_publish(&mut self, asked: PublishWorkflow) -> Result<Done, EngineError> {
@@ -495,6 +412,10 @@ impl WorkflowRoom<'_> {
         activities::activity_delete(self, asked)
     }
 
+    pub(crate) fn activity_annotate(&mut self, asked: Annotate) -> Result<Done, EngineError> {
+        activities::activity_annotate(self, asked)
+    }
+
     pub(crate) fn activity_get_task(&mut self, asked: GetActivityTask, waiter: Waiter) {
         activities::activity_get_task(self, asked, waiter);
     }
@@ -548,6 +469,7 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
         stopped_ms: row.stopped_ms,
         redrive_count: row.redrive_count,
         redriven_ms: row.redriven_ms,
+        revision: row.revision,
         version: row.version,
         alias: row.alias,
         input: Some(row.input.as_str().to_owned()),
@@ -555,6 +477,14 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
         error: row.error,
         cause: row.cause,
     }
+}
+
+/// Whether an execution is one of those that a list asks for.
+pub(super) fn is_asked(asked: &List, row: &ExecutionRow) -> bool {
+    asked.status.is_none_or(|status| status == row.status)
+        && asked.version.is_none_or(|version| Some(version) == row.version)
+        && asked.alias.as_ref().is_none_or(|alias| Some(alias) == row.alias.as_ref())
+        && asked.is_redriven.is_none_or(|is_redriven| is_redriven == (row.redrive_count > 0))
 }
 
 pub(crate) fn check_limit(limit: usize) -> Result<(), EngineError> {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use forebay_core::durable::Durable;
-use forebay_core::workflow::machine::{Execution, FrameId, TaskId, Text};
+use forebay_core::workflow::machine::{Execution, FrameId, MapRun, TaskId, Text};
 use serde::{Deserialize, Serialize};
 
+use crate::api::notes::Notes;
 use crate::api::workflow::{Kind, LogLevel, Status};
 use crate::base::error::EngineError;
 use crate::base::limits::WORKFLOW_NAME_CHARACTERS_MAX;
@@ -55,6 +56,14 @@ pub(crate) struct MachineRow {
     pub(crate) log_level: LogLevel,
     #[serde(default)]
     pub(crate) include_execution_data: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log_group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<String>,
+    #[serde(default)]
+    pub(crate) tracing: bool,
+    #[serde(default, skip_serializing_if = "Notes::is_empty")]
+    pub(crate) notes: Notes,
     /// Revisions that are kept, and names that lead to them: those of the latest revision's row count.
     #[serde(default)]
     pub(crate) versions: Vec<VersionRow>,
@@ -104,6 +113,9 @@ pub(crate) struct ExecutionRow {
     pub(crate) redrive_count: u32,
     #[serde(default)]
     pub(crate) redriven_ms: Option<u64>,
+    /// Runs of its distributed Maps, once it is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) map_runs: Vec<MapRun>,
 }
 
 /// The task that waits for an execution's end.

@@ -15,7 +15,7 @@ use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
 use crate::workflows::outside::call_of_frame;
 use crate::workflows::row::{check_name, name_key, ExecutionRow, OpenCall, Parent, RunId};
-use crate::workflows::{activities, children, express, outside, throttle};
+use crate::workflows::{activities, children, express, logs, outside, throttle};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
 
 struct Draws<'a>(&'a mut Rng);
@@ -101,6 +101,7 @@ impl WorkflowRoom<'_> {
     fn carry_out(&mut self, id: RunId, command: Command) {
         match command {
             Command::Record(events) => {
+                logs::log_events(self, id, &events);
                 if let Some(run) = self.workflows.runs.get_mut(&id) {
                     if let Some(memory) = &mut run.memory {
                         return memory.record(run.machine.row.log_level, events);
@@ -157,8 +158,7 @@ impl WorkflowRoom<'_> {
         if depth > CHAIN_MAX {
             return Err(chain_too_long());
         }
-        let name = name.unwrap_or_else(|| uuid_text(self.below.ctx.rng.uuid()));
-        check_name(&name)?;
+        let name = name_of(self, name)?;
         let id = self.new_number(machine.row.id);
         self.below.ctx.commit.pending.bytes += input.size();
         let run = self.new_run(machine, id, Begin { name: Some(name), input, parent, depth, trace });
@@ -183,7 +183,7 @@ impl WorkflowRoom<'_> {
             execution_name: name.clone(),
             machine_arn: ctx.workflow_arn(workflow),
             machine_name: workflow.clone(),
-            role_arn: format!("arn:aws:iam::{}:role/forebay", ctx.config.account),
+            role_arn: ctx.role_of(&machine.row),
             region: ctx.config.region.clone(),
             machine_type: machine.row.kind.into(),
             is_recorded: machine.row.kind == Kind::Standard || machine.row.log_level != LogLevel::Off,
@@ -207,6 +207,7 @@ impl WorkflowRoom<'_> {
             trace,
             redrive_count: 0,
             redriven_ms: None,
+            map_runs: Vec::new(),
         };
         let execution = Execution::new(&machine.definition, identity, input, now_ms);
         Run {
@@ -261,6 +262,7 @@ impl WorkflowRoom<'_> {
         let details = details.unwrap_or_default().shortened();
         (run.row.status, run.row.stopped_ms) = (status, Some(now_ms));
         (run.row.error, run.row.cause) = (details.error, details.cause);
+        run.row.map_runs = run.execution.map_runs();
         if let Some((child, outcome)) = child.zip(told) {
             children::tell_parent(self, id, child, outcome);
             return;
@@ -314,7 +316,18 @@ impl WorkflowRoom<'_> {
         let as_json = || serde_json::from_str(output).unwrap_or(Value::Null);
         told["Output"] = if parent.as_json { as_json() } else { output.into() };
         told["OutputDetails"] = json!({"Included": true});
+        told["RedriveCount"] = json!(row.redrive_count);
+        told["RedriveStatus"] = json!("NOT_REDRIVABLE");
+        told["RedriveStatusReason"] = json!("Execution is SUCCEEDED and cannot be redriven");
         Fact::TaskSucceeded(parent.task, Data::new(told))
+    }
+}
+
+/// The name that an execution is given, or a new UUID.
+pub(super) fn name_of(room: &mut WorkflowRoom<'_>, given: Option<String>) -> Result<String, EngineError> {
+    match given {
+        Some(name) => check_name(&name).map(|()| name),
+        None => Ok(uuid_text(room.below.ctx.rng.uuid())),
     }
 }
 

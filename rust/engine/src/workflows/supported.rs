@@ -1,5 +1,5 @@
-//! What a definition names beside AWS's language: what cannot be called here is refused when a machine is declared, never ignored; a queue,
-//! a topic or a function that is not there is told of, since it may come before its task does.
+//! What a definition names beside AWS's language. What cannot be called here is refused when a machine is declared, never ignored. What is
+//! not there, as a queue, an activity or a function, may come before its task does: it is told of, and as on AWS no reason to refuse.
 
 use forebay_core::workflow::definition::{Pattern, Resource};
 use serde_json::{Map, Value};
@@ -17,18 +17,17 @@ const SUPPORTED: &str =
 
 /// Refuse a definition that was found good but names what cannot be called.
 pub(super) fn check_definition(room: &WorkflowRoom<'_>, definition: &str) -> Result<(), EngineError> {
-    match unsupported(room, definition, true).first() {
+    match unsupported(room, definition).first() {
         Some(problem) => Err(EngineError::Invalid(format!("{}: {}", problem.location, problem.message))),
         None => Ok(()),
     }
 }
 
-/// Everything in a definition that cannot be called. Activities have to be there if `with_activities`.
-pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &str, with_activities: bool) -> Vec<Problem> {
+/// Everything in a definition that cannot be called.
+pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let has_activity = |name: &str| !with_activities || room.workflows.activities.is_declared(name);
     each_state(definition, &mut |state, place| {
-        let found = of_state(state, &room.workflows.integrations, &has_activity);
+        let found = of_state(state, &room.workflows.integrations);
         problems.extend(found.into_iter().map(|(field, message)| Problem {
             code: "NOT_SUPPORTED".into(),
             message,
@@ -38,7 +37,7 @@ pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &str, with_activi
     problems
 }
 
-/// Functions, queues, topics, streams, buses and workflows that a definition names and that are not there. AWS accepts such a definition:
+/// Functions, activities, queues, topics, streams, buses and workflows that a definition names and that are not there. AWS accepts such a definition:
 /// the task fails.
 pub(super) fn missing(room: &WorkflowRoom<'_>, definition: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -63,6 +62,7 @@ fn is_there(room: &WorkflowRoom<'_>, what: &str, name: &str) -> bool {
             let function = crate::dispatch::versions::split(name).0;
             below.dispatch.function_names.contains_key(function)
         }
+        "activity" => room.workflows.activities.is_declared(name),
         "queue" => below.queues.queue_id(name).is_ok(),
         "topic" => below.topics.is_declared(name),
         "stream" => below.streams.by_name.contains_key(name),
@@ -104,11 +104,7 @@ fn each_state_of(flow: &Value, place: &str, visit: &mut dyn FnMut(&Map<String, V
 }
 
 /// What of a state cannot be called: the field, and why.
-fn of_state(
-    state: &Map<String, Value>,
-    integrations: &Integrations,
-    has_activity: &dyn Fn(&str) -> bool,
-) -> Vec<(String, String)> {
+fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     for (field, verb) in [("ItemReader", "read"), ("ResultWriter", "written")] {
         let resource = state.get(field).and_then(|of| of.get("Resource")).and_then(Value::as_str);
@@ -125,14 +121,7 @@ fn of_state(
     }
     let resource = state.get("Resource").filter(|_| state.get("Type").is_some_and(|kind| kind == "Task"));
     let Some(resource) = resource.and_then(Value::as_str) else { return problems };
-    let parsed = Resource::parse(resource);
-    if let Some(Resource::Activity(arn)) = &parsed {
-        let name = activity_name(arn);
-        if !has_activity(name) {
-            let text = format!("activity {name:?} is not declared: declare it before the workflow (`app.activity`)");
-            problems.push(("Resource".into(), text));
-        }
-    } else if !parsed.is_some_and(|resource| can_be_called(&resource, integrations)) {
+    if !Resource::parse(resource).is_some_and(|resource| can_be_called(&resource, integrations)) {
         problems.push(("Resource".into(), format!("{resource:?} cannot be called here; supported are {SUPPORTED}")));
     }
     problems
@@ -175,6 +164,7 @@ fn named(state: &Map<String, Value>) -> Vec<(&'static str, &'static str, String)
     };
     let last = |text: String, of: &[char]| text.rsplit(of).next().unwrap_or_default().to_owned();
     let found = match Resource::parse(resource) {
+        Some(Resource::Activity(arn)) => return vec![("Resource", "activity", activity_name(&arn).to_owned())],
         Some(Resource::Function(arn)) => return vec![("Resource", "function", function_name(&arn).to_owned())],
         Some(Resource::Service { service, .. }) => match service.as_str() {
             "lambda" => text(given, "FunctionName").map(|arn| ("function", function_name(&arn).to_owned())),

@@ -319,7 +319,7 @@ fn another_room_begins_an_execution_in_the_commit_under_way() {
         start("none", "{}", 0),
         EngineError::NotFound("State Machine Does Not Exist: 'arn:aws:states:r:0:stateMachine:none'".into())
     );
-    assert!(start("w", "{", 0).to_string().starts_with("Invalid Execution Input: '"));
+    assert!(start("w", "{", 0).to_string().starts_with("Invalid State Machine Execution Input: '"));
     assert!(start("w", "{}", 16).to_string().contains("16 executions have started one another"));
     engine_killed.advance(SECOND);
     // What a full disk refuses does not begin later.

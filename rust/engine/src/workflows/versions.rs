@@ -12,9 +12,8 @@ use crate::api::workflow::{
 use crate::api::Empty;
 use crate::base::error::EngineError;
 use crate::commit::done::Done;
-use crate::store::port::Table;
 use crate::workflows::row::{check_name, MachineRow};
-use crate::workflows::{Machine, WorkflowRoom};
+use crate::workflows::{machines, Machine, WorkflowRoom};
 
 /// Most versions of a machine. <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
 const VERSIONS_MAX: usize = 1_000;
@@ -186,10 +185,8 @@ pub(crate) fn workflow_delete_alias(
 /// Write the row of the latest revision anew.
 fn keep(room: &mut WorkflowRoom<'_>, row: MachineRow) -> Result<(), EngineError> {
     room.participant().take_machine(row.clone())?;
-    room.forget_revisions(&row);
-    let value = serde_json::to_vec(&row).unwrap_or_default();
-    room.below.ctx.commit.pending.set(Table::Machine, row.key(), value);
-    room.below.ctx.commit.pending.urgent = true;
+    machines::forget_revisions(room, &row);
+    machines::save_machine(room, &row);
     Ok(())
 }
 

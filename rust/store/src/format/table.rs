@@ -94,11 +94,17 @@ pub enum Table {
     ClientCertificate = 55,
     /// URLs of functions that were made by AWS's calls.
     FunctionUrl = 56,
+    /// Groups of schedules.
+    ScheduleGroup = 60,
+    /// Connections of API destinations, without their secrets.
+    Connection = 61,
+    /// API destinations that were made by AWS's calls.
+    ApiDestination = 62,
 }
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 48] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -144,6 +150,9 @@ impl Table {
         Self::UsagePlan,
         Self::ClientCertificate,
         Self::FunctionUrl,
+        Self::ScheduleGroup,
+        Self::Connection,
+        Self::ApiDestination,
     ];
 
     /// The table with a number of the format.

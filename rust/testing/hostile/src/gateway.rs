@@ -85,3 +85,49 @@ pub(crate) fn templates_seeds() -> Vec<Vec<u8>> {
     ];
     pieces.iter().map(|piece| format!("{piece}{body}").into_bytes()).collect()
 }
+
+/// What a client says to a port of APIs: a name of a header is spelled as it was sent, and no header becomes two.
+pub(crate) fn heads(bytes: &[u8]) -> bool {
+    let said = forebay_doors::fuzzing::gateway_heads(bytes);
+    let tells = String::from_utf8_lossy(&said);
+    let mut is_read = false;
+    for answer in tells.split("HTTP/1.1 ").filter(|answer| answer.starts_with("200 ")) {
+        is_read = true;
+        for line in answer.split("\r\n\r\n").skip(1).flat_map(str::lines) {
+            let name = line.split(": ").next().unwrap_or_default();
+            let is_own = name.starts_with("x-forwarded-") || name == "host";
+            let is_sent = bytes.windows(name.len().max(1)).any(|part| part.eq_ignore_ascii_case(name.as_bytes()));
+            assert!(is_own || is_sent, "{line}");
+        }
+    }
+    is_read
+}
+
+pub(crate) fn heads_seeds() -> Vec<Vec<u8>> {
+    [
+        "GET /a?b=c HTTP/1.1\r\nHost: localhost\r\ntEsT: 1\r\n\r\nGET /b HTTP/1.1\r\nhost: x\r\n\r\n",
+        "POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nhello",
+        "POST /a HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        "GET http://a.example.com/x HTTP/1.1\r\nhost: a.example.com\r\ntraceparent: 00-0-0-01\r\n\r\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
+}
+
+/// Frames of a WebSocket: a message is no longer than it may be, and than what came.
+pub(crate) fn messages(bytes: &[u8]) -> bool {
+    let sizes = forebay_doors::fuzzing::gateway_messages(bytes);
+    assert!(sizes.iter().all(|size| *size <= 128 * 1024));
+    assert!(sizes.iter().sum::<usize>() <= bytes.len());
+    !sizes.is_empty()
+}
+
+pub(crate) fn messages_seeds() -> Vec<Vec<u8>> {
+    let frame = |first: u8, data: &[u8]| [&[first, 128 | data.len() as u8, 0, 0, 0, 0], data].concat();
+    vec![
+        frame(0x81, b"hello"),
+        [frame(0x01, b"hel"), frame(0x89, b"ping"), frame(0x80, b"lo")].concat(),
+        frame(0x82, &[0, 255]),
+        frame(0x88, &[3, 232]),
+    ]
+}

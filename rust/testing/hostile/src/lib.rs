@@ -39,6 +39,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "environments", takes: sockets::environments, seeds: sockets::environments_seeds },
     Target { name: "filters", takes: filters::filters, seeds: filters::filters_seeds },
     Target { name: "frames", takes: sockets::frames, seeds: sockets::frames_seeds },
+    Target { name: "gateway-heads", takes: gateway::heads, seeds: gateway::heads_seeds },
+    Target { name: "gateway-messages", takes: gateway::messages, seeds: gateway::messages_seeds },
     Target { name: "histograms", takes: stores::histograms, seeds: stores::histograms_seeds },
     Target { name: "json", takes: filters::json, seeds: filters::json_seeds },
     Target { name: "jwt", takes: gateway::jwt, seeds: gateway::jwt_seeds },

@@ -96,6 +96,8 @@ struct Actor {
     paused_until: u64,
     cut_until: u64,
     slow_until: u64,
+    /// When a question or an answer of it was lost by chance.
+    lost_at: u64,
 }
 
 pub(super) struct World {
@@ -138,6 +140,7 @@ impl World {
                 paused_until: 0,
                 cut_until: 0,
                 slow_until: 0,
+                lost_at: 0,
             }
         };
         let head = |unit| (Head { unit, owner: None, epoch: 0, deaths: 0 }, 0, 0);
@@ -239,6 +242,9 @@ impl World {
         if self.now < healed {
             return (self.below(2) == 0).then(|| healed + late);
         }
+        if lost {
+            self.actors[member].lost_at = self.now;
+        }
         (!lost).then(|| self.now + 1 + late)
     }
 
@@ -323,7 +329,9 @@ impl World {
         let Some(actor) = self.actors.iter().find(|actor| Some(&actor.name) == owner) else { return };
         let since = self.now.saturating_sub(8_000);
         let was_harmed = actor.is_killed
-            || [actor.paused_until, actor.cut_until, actor.slow_until].iter().any(|&until| until > since);
+            || [actor.paused_until, actor.cut_until, actor.slow_until, actor.lost_at]
+                .iter()
+                .any(|&until| until > since);
         if !was_harmed {
             self.faults.push(format!("{} ms: {} lives, and was held for dead", self.now, actor.name));
         }

@@ -136,6 +136,8 @@ pub(super) fn request_context(
         Authorized::Iam { access_key } => Some(access_key.as_str()),
         _ => None,
     };
+    // A key stands for itself here: nobody has users and roles.
+    let user_arn = access_key.map(|key| format!("arn:aws:iam::{}:user/{key}", arrival.account));
     let context = json!({
         "accountId": arrival.account,
         "apiId": api,
@@ -146,17 +148,17 @@ pub(super) fn request_context(
         "httpMethod": request.method,
         "identity": {
             "accessKey": access_key,
-            "accountId": null,
-            "caller": null,
+            "accountId": access_key.map(|_| arrival.account),
+            "caller": access_key,
             "cognitoAuthenticationProvider": null,
             "cognitoAuthenticationType": null,
             "cognitoIdentityId": null,
             "cognitoIdentityPoolId": null,
             "principalOrgId": null,
             "sourceIp": request.source_ip,
-            "user": null,
+            "user": access_key,
             "userAgent": request.header("user-agent"),
-            "userArn": null,
+            "userArn": user_arn,
         },
         "path": arrival.full_path,
         "protocol": request.protocol,

@@ -10,6 +10,7 @@ pub mod problem;
 pub mod resource;
 mod schema;
 mod syntax;
+mod variables;
 
 use core::fmt;
 
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 pub use check::{NESTING_MAX, PROBLEMS_MAX, STATE_NAME_MAX};
 pub use problem::{invalid_definition, Fault, Problem};
 pub use resource::{Pattern, Resource};
+pub use variables::variable_references;
 
 use super::path::{Path, ReferencePath};
 use super::query::{Choices, Operand, Payload};

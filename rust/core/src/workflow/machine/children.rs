@@ -226,7 +226,7 @@ impl Execution {
         let Some(frame) = self.frames.get_mut(&id) else { return };
         match &frame.step {
             Step::Task(task) => turn.commands.push(Command::Cancel(task.id)),
-            Step::Run(_) => return self.abort_run(turn, id),
+            Step::Run(_) => return self.give_up_run(turn, id),
             Step::Failed => return,
             _ => {}
         }

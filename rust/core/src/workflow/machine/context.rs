@@ -55,6 +55,15 @@ impl Identity {
 }
 
 impl Execution {
+    /// Share what was written several times: a frame often has the execution's own input.
+    pub fn share_input(&mut self) {
+        for frame in self.frames.values_mut() {
+            if frame.input.text() == self.input.text() {
+                frame.input = self.input.clone();
+            }
+        }
+    }
+
     /// The context object of a frame, or `null` where its state cannot ask for it.
     pub(super) fn context(&self, turn: &Turn<'_>, frame: &Frame, token: Option<&str>) -> Value {
         self.context_of_item(turn, frame, token, frame.item.as_ref())

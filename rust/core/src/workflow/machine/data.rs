@@ -1,8 +1,9 @@
 //! A document that passes through a machine: its value and its text, made once and shared.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-use serde::de::Error as _;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use crate::workflow::value::{is_deeper_than, NESTING_MAX};
 pub const DATA_MAX: usize = 262_144;
 
 /// JSON text that is shared, not copied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Text(Arc<str>);
 
 impl Text {
@@ -42,15 +43,33 @@ impl Serialize for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
+        struct Reader;
+
+        impl Visitor<'_> for Reader {
+            type Value = Text;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                Ok(text.into())
+            }
+        }
+
+        deserializer.deserialize_str(Reader)
     }
 }
 
 /// A JSON document.
 #[derive(Clone, Debug)]
-pub struct Data {
-    value: Arc<Value>,
+pub struct Data(Arc<Document>);
+
+#[derive(Debug)]
+struct Document {
     text: Text,
+    /// What was written and is read again is parsed when it is needed: most of a hundred thousand executions wait.
+    value: OnceLock<Value>,
 }
 
 /// Why a text is no document.
@@ -69,28 +88,32 @@ impl Data {
         if is_deeper_than(&value, NESTING_MAX) {
             return Err(DataError::TooDeep);
         }
-        Ok(Self { value: Arc::new(value), text: text.into() })
+        Ok(Self::of(text.into(), value))
+    }
+
+    fn of(text: Text, value: Value) -> Self {
+        Self(Arc::new(Document { text, value: value.into() }))
     }
 
     /// Take a value.
     pub fn new(value: Value) -> Self {
-        let text = value.to_string().into();
-        Self { value: Arc::new(value), text }
+        Self::of(value.to_string().into(), value)
     }
 
     /// The value.
     pub fn value(&self) -> &Value {
-        &self.value
+        // Only documents are written, so that what is read is one.
+        self.0.value.get_or_init(|| serde_json::from_str(self.text().as_str()).unwrap_or_default())
     }
 
     /// The text.
     pub fn text(&self) -> &Text {
-        &self.text
+        &self.0.text
     }
 
     /// Bytes of the text.
     pub fn size(&self) -> usize {
-        self.text.0.len()
+        self.text().0.len()
     }
 
     /// Whether it is larger than AWS lets a document be.
@@ -100,26 +123,25 @@ impl Data {
 
     /// Whether it is too large, or nests deeper than a text of it could be read again.
     pub fn is_over_limit(&self) -> bool {
-        self.is_too_large() || is_deeper_than(&self.value, NESTING_MAX)
+        self.is_too_large() || is_deeper_than(self.value(), NESTING_MAX)
     }
 }
 
 impl PartialEq for Data {
     fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
+        Arc::ptr_eq(&self.0, &other.0) || self.value() == other.value()
     }
 }
 
 impl Serialize for Data {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.text.serialize(serializer)
+        self.text().serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::deserialize(deserializer)?;
-        let value = serde_json::from_str(text.as_str()).map_err(D::Error::custom)?;
-        Ok(Self { value: Arc::new(value), text })
+        Ok(Self(Arc::new(Document { text, value: OnceLock::new() })))
     }
 }

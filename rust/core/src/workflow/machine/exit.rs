@@ -54,6 +54,9 @@ impl Execution {
                 turn.inspect("result", result);
                 result.clone()
             }
+            None if turn.inspection.is_none() && passes_on(turn.definition.state(frame.state)) => {
+                return self.exit(turn, id, Exit::passing_on());
+            }
             None => self.arguments(turn, id, None)?,
         };
         self.exit(turn, id, Exit::with(result))
@@ -158,14 +161,14 @@ impl Execution {
     }
 
     /// End a state: its output, what it assigns, and where the flow goes on.
-    pub(super) fn exit(&mut self, turn: &mut Turn<'_>, id: FrameId, exit: Exit<'_>) -> Result<(), Failure> {
+    pub(super) fn exit(&mut self, turn: &mut Turn<'_>, id: FrameId, mut exit: Exit<'_>) -> Result<(), Failure> {
         let Some(frame) = self.frames.get(&id) else { return Ok(()) };
         let state = turn.definition.state(frame.state);
         let context = self.context(turn, frame, None);
         let (output, assigned) = match &state.io {
             Io::JsonPath(io) => {
                 let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms);
-                path_exit(turn, state, io, &documents, &exit)?
+                path_exit(turn, state, io, &documents, exit.result.take(), exit.choice.as_ref())?
             }
             Io::Jsonata(io) => {
                 let documents = Documents {
@@ -229,6 +232,19 @@ impl Execution {
     }
 }
 
+/// Whether a Pass state without a result ends with its input as it is.
+fn passes_on(state: &State) -> bool {
+    match &state.io {
+        Io::JsonPath(io) => {
+            io.parameters.is_none()
+                && io.selector.is_none()
+                && matches!((&io.input, &io.output), (PathField::Whole, PathField::Whole))
+                && matches!(io.result, ResultPath::Replace | ResultPath::Discard)
+        }
+        Io::Jsonata(_) => false,
+    }
+}
+
 /// A state's output: its input as it is, or a value of its own.
 enum Exited {
     Input,
@@ -250,50 +266,45 @@ fn path_exit(
     state: &State,
     io: &PathIo,
     documents: &Documents<'_>,
-    exit: &Exit<'_>,
+    result: Option<Value>,
+    choice: Option<&ChoiceExit<'_>>,
 ) -> Result<(Exited, Value), Failure> {
-    let selected = match &exit.result {
+    let passes_on = result.is_none();
+    let selected = match result {
         None => effective_input(state, documents.input, documents.context, documents.variables)?,
         Some(result) => {
             let selected = select(turn, io, documents, result)?;
             turn.inspect("afterResultSelector", &selected);
-            selected
+            Cow::Owned(selected)
         }
     };
-    let assign = exit.choice.as_ref().map_or(state.assign.as_ref(), |choice| choice.assign);
+    let assign = choice.map_or(state.assign.as_ref(), |choice| choice.assign);
     let assigned = match assign {
         Some(assign) => assign.evaluate(&Documents { root: &selected, ..*documents }, turn.entropy)?,
         None => Value::Null,
     };
-    let whole = match &exit.result {
-        None => selected,
-        Some(_) => {
-            let whole = place(io, documents.input, selected)?;
-            turn.inspect("afterResultPath", &whole);
-            whole
-        }
+    let whole = if passes_on {
+        selected
+    } else {
+        let whole = place(io, documents.input, selected)?;
+        turn.inspect("afterResultPath", &whole);
+        whole
     };
-    let is_input = exit.result.is_none() && matches!((&io.input, &io.output), (PathField::Whole, PathField::Whole));
-    if is_input {
+    if passes_on && matches!((&io.input, &io.output), (PathField::Whole, PathField::Whole)) {
         return Ok((Exited::Input, assigned));
+    }
+    if matches!(io.output, PathField::Whole) {
+        return Ok((Exited::Value(whole.into_owned()), assigned));
     }
     let output = at_path(&io.output, &whole, documents.context, documents.variables)?;
     Ok((Exited::Value(output.into_owned()), assigned))
 }
 
 /// A result behind `ResultSelector`.
-fn select<'v>(
-    turn: &mut Turn<'_>,
-    io: &PathIo,
-    documents: &Documents<'_>,
-    result: &'v Value,
-) -> Result<Cow<'v, Value>, Failure> {
+fn select(turn: &mut Turn<'_>, io: &PathIo, documents: &Documents<'_>, result: Value) -> Result<Value, Failure> {
     match &io.selector {
-        None => Ok(Cow::Borrowed(result)),
-        Some(selector) => {
-            let documents = Documents { root: result, ..*documents };
-            Ok(Cow::Owned(selector.evaluate(&documents, turn.entropy)?))
-        }
+        None => Ok(result),
+        Some(selector) => Ok(selector.evaluate(&Documents { root: &result, ..*documents }, turn.entropy)?),
     }
 }
 

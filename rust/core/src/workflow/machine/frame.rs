@@ -116,6 +116,8 @@ pub(super) struct Group {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) arn: String,
+    #[serde(default)]
+    pub(super) started_ms: u64,
     /// The event that began it.
     pub(super) started: EventId,
     /// Items that no child has yet.
@@ -192,6 +194,62 @@ pub struct Counts {
     pub timed_out: u64,
     /// Given up.
     pub aborted: u64,
+}
+
+/// Where a run of a distributed Map stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum MapRunStatus {
+    /// Children run, or items are read, or results are written.
+    Running,
+    /// The state went on with its result.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It was given up.
+    Aborted,
+}
+
+/// A run of a distributed Map, as `DescribeMapRun` tells of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MapRun {
+    /// Its ARN.
+    pub arn: String,
+    /// Where it stands.
+    pub status: MapRunStatus,
+    /// When it began, milliseconds since 1970.
+    pub started_ms: u64,
+    /// When it ended, milliseconds since 1970.
+    pub stopped_ms: Option<u64>,
+    /// How many children run at once.
+    pub concurrency: u32,
+    /// The failures that it bears.
+    pub tolerated: Tolerated,
+    /// What became of its children.
+    pub counts: Counts,
+    /// Items that no child has yet.
+    pub pending: u64,
+    /// Children that run.
+    pub running: u64,
+    /// How often it was redriven.
+    pub redrive_count: u32,
+}
+
+impl Run {
+    pub(super) fn told(&self, status: MapRunStatus, stopped_ms: Option<u64>) -> MapRun {
+        MapRun {
+            arn: self.arn.clone(),
+            status,
+            started_ms: self.started_ms,
+            stopped_ms,
+            concurrency: self.concurrency,
+            tolerated: self.tolerated,
+            counts: self.counts,
+            pending: self.pending.len() as u64,
+            running: self.open.len() as u64,
+            redrive_count: self.redrive_count,
+        }
+    }
 }
 
 /// What a reader is asked for.

@@ -14,6 +14,7 @@ mod history;
 mod inspection;
 mod map;
 mod mock;
+mod packed;
 pub mod reader;
 mod run;
 mod task;
@@ -29,8 +30,9 @@ use serde_json::{Map, Value};
 
 pub use context::Identity;
 pub use data::{Data, DataError, Text, DATA_MAX};
-pub use frame::{Child, Counts, FrameId, ReadRequest, TaskId, Tolerated, WriteRequest};
+pub use frame::{Child, Counts, FrameId, MapRun, MapRunStatus, ReadRequest, TaskId, Tolerated, WriteRequest};
 pub use map::{INLINE_ITEMS_MAX, ITERATIONS_MAX};
+pub use packed::{pack, unpack};
 pub use run::{CHILDREN_DEFAULT, CHILDREN_MAX, ITEMS_MAX, PAGE_MAX, SPAWN_MAX};
 
 pub use history::{
@@ -196,6 +198,9 @@ pub struct Execution {
     stopped_ms: u64,
     redrive_count: u32,
     redriven_ms: u64,
+    /// Runs of distributed Maps that have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ended_runs: Vec<MapRun>,
 }
 
 /// What one fact brings about.
@@ -258,6 +263,7 @@ impl Execution {
             stopped_ms: 0,
             redrive_count: 0,
             redriven_ms: 0,
+            ended_runs: Vec::new(),
         }
     }
 

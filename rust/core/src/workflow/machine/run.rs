@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::data::{Data, DATA_MAX};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::frame::{Batch, Child, Counts, FrameId, Item, ReadRequest, Run, Step, WriteRequest};
+use super::frame::{Batch, Child, Counts, FrameId, Item, MapRun, MapRunStatus, ReadRequest, Run, Step, WriteRequest};
 use super::history::{ErrorDetails, EventId, EventKind};
 use super::map::Limits;
 use super::{Command, Execution, Outcome, Refused, Turn};
@@ -25,6 +25,9 @@ pub const SPAWN_MAX: usize = 100;
 pub const ITEMS_MAX: i64 = 100_000_000;
 /// Most items of a page that a reader brings.
 pub const PAGE_MAX: usize = 10_000;
+
+/// Runs that have ended and of which an execution tells.
+const RUNS_KEPT: usize = 1_000;
 
 pub(super) const ITEM_READER_FAILED: &str = "States.ItemReaderFailed";
 pub(super) const THRESHOLD_EXCEEDED: &str = "States.ExceedToleratedFailureThreshold";
@@ -52,6 +55,7 @@ impl Execution {
         let concurrency = if limits.concurrency == 0 { CHILDREN_DEFAULT } else { limits.concurrency.min(CHILDREN_MAX) };
         let run = Run {
             arn,
+            started_ms: turn.now_ms,
             started,
             pending: items.unwrap_or_default().into_iter().map(Data::new).collect(),
             next_item: 0,
@@ -387,6 +391,7 @@ impl Execution {
     fn end_run(&mut self, turn: &mut Turn<'_>, id: FrameId, result: Value) -> Result<(), Failure> {
         let Some(run) = self.run_mut(id) else { return Ok(()) };
         let started = run.started;
+        self.run_ended(turn, id, MapRunStatus::Succeeded);
         let succeeded = self.record(turn, started, || EventKind::MapRunSucceeded);
         self.record(turn, succeeded, || EventKind::StateSucceeded(StateKind::Map));
         // AWS lets the state's exit point to the run's start.
@@ -401,10 +406,47 @@ impl Execution {
         if has_open {
             self.abort_run(turn, id);
         }
+        self.run_ended(turn, id, MapRunStatus::Failed);
         let shown = details.clone();
         let failed = self.record(turn, started, || EventKind::MapRunFailed(shown));
         self.set_last(id, failed);
         self.fail(turn, id, Failure::of_state(details));
+    }
+
+    /// Keep what is to be told of a run that has ended.
+    fn run_ended(&mut self, turn: &Turn<'_>, id: FrameId, status: MapRunStatus) {
+        let Some(run) = self.run_mut(id) else { return };
+        let told = run.told(status, Some(turn.now_ms));
+        self.ended_runs.retain(|known| known.arn != told.arn);
+        if self.ended_runs.len() == RUNS_KEPT {
+            self.ended_runs.remove(0);
+        }
+        self.ended_runs.push(told);
+    }
+
+    /// Give up the run of a state that is given up.
+    pub(super) fn give_up_run(&mut self, turn: &mut Turn<'_>, id: FrameId) {
+        let open = self.run_mut(id).filter(|run| !run.has_failed).map(|run| run.arn.clone());
+        self.abort_run(turn, id);
+        // The last state of a flow keeps its run, which has ended.
+        if open.is_some_and(|arn| !self.has_ended(&arn)) {
+            self.run_ended(turn, id, MapRunStatus::Aborted);
+        }
+    }
+
+    fn has_ended(&self, arn: &str) -> bool {
+        self.ended_runs.iter().any(|ended| ended.arn == arn)
+    }
+
+    /// Runs of distributed Maps, those that have ended first.
+    pub fn map_runs(&self) -> Vec<MapRun> {
+        let open = self.frames.values().filter_map(|frame| match &frame.step {
+            Step::Run(run) if !run.has_failed && !self.has_ended(&run.arn) => {
+                Some(run.told(MapRunStatus::Running, None))
+            }
+            _ => None,
+        });
+        self.ended_runs.iter().cloned().chain(open).collect()
     }
 
     /// Give up the children that run; a redrive starts them once more.
@@ -436,6 +478,7 @@ impl Execution {
         run.counts = Counts { started: run.counts.started, succeeded: run.counts.succeeded, ..Counts::default() };
         run.open.extend(again.iter().cloned());
         let (arn, count) = (run.arn.clone(), run.redrive_count);
+        self.ended_runs.retain(|ended| ended.arn != arn);
         let redriven = self.record(turn, event, || EventKind::MapRunRedriven(arn, count));
         if let Some(run) = self.run_mut(id) {
             run.started = redriven;

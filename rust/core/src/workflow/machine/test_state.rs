@@ -75,6 +75,12 @@ pub fn resource(request: &Value) -> Option<Resource> {
     Resource::parse(tested.state.get("Resource")?.as_str()?)
 }
 
+/// The resource of that state, as it is written.
+pub fn resource_text(request: &Value) -> Option<String> {
+    let tested = find(request.as_object()?).ok()?;
+    tested.state.get("Resource")?.as_str().map(str::to_owned)
+}
+
 /// Test a state.
 pub fn test_state(request: &Value, surroundings: &Surroundings) -> Result<Tested, TestRefused> {
     let Some(request) = request.as_object() else { return Err(invalid("The request must be an object")) };

@@ -42,6 +42,16 @@ impl Form {
         self.fields.entry(name.to_owned()).or_insert(value);
     }
 
+    /// Put the fields whose names begin so under names that begin otherwise, unless these are there.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let named = self.fields.range(from.to_owned()..).take_while(|(name, _)| name.starts_with(from));
+        let renamed: Vec<(String, String)> =
+            named.map(|(name, value)| (format!("{to}{}", &name[from.len()..]), value.clone())).collect();
+        for (name, value) in renamed {
+            self.fields.entry(name).or_insert(value);
+        }
+    }
+
     /// Whether there is a field of a name, or one whose name goes on from it after a point.
     fn has(&self, name: &str) -> bool {
         let below = format!("{name}.");

@@ -26,7 +26,8 @@ pub fn pairs(query: &str) -> Result<Pairs, Malformed> {
     split.map(|(name, value)| Ok((decode(name)?, decode(value)?))).collect()
 }
 
-/// The operation of a method and a path, and its labels. The one with more literal text goes first.
+/// The operation of a method and a path, and its labels. The one with more literal text goes first, then the one that finds in the
+/// query string all that it needs: `PUT` of a part of an object differs from `PUT` of an object by nothing else.
 pub fn route<'m>(
     model: &'m Model,
     method: &str,
@@ -39,7 +40,15 @@ pub fn route<'m>(
             |(name, value): &(&str, &str)| query.iter().any(|(k, v)| k == name && (value.is_empty() || v == value));
         let labels = operation.query.iter().all(has).then(|| labels(&operation.path, &parts)).flatten()?;
         let literals = operation.path.iter().filter(|segment| matches!(segment, Segment::Literal(_))).count();
-        Some(((literals, operation.query.len()), operation, labels))
+        let needed =
+            model.members(operation.input).iter().filter(|one| one.is_required && one.location == Location::Query);
+        let (mut found, mut missing) = (operation.query.len(), false);
+        for member in needed {
+            let is_there = query.iter().any(|(name, _)| name == member.wire_name());
+            found += usize::from(is_there);
+            missing |= !is_there;
+        }
+        Some(((literals, !missing, found), operation, labels))
     });
     fitting.max_by_key(|(rank, ..)| *rank).map(|(_, operation, labels)| (operation, labels))
 }

@@ -1,6 +1,12 @@
 //! EventBridge: events are put, rules route them.
 
-use forebay_engine::api::bus::{EnableRule, Entry, Named, Put, PutRule, RuleNamed, RuleSettings, Target, TestPattern};
+use std::collections::BTreeMap;
+
+use forebay_core::schedule::RULE_REFUSAL;
+use forebay_engine::api::bus::{
+    AnnotateRule, EnableRule, Entry, Named, Put, PutRule, RuleNamed, RuleSettings, Target, TestPattern,
+};
+use forebay_engine::api::notes::Annotate;
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use serde_json::{json, Value as Json};
@@ -10,6 +16,15 @@ use crate::aws::fault::Fault;
 use crate::aws::services::events_archives::{
     cancel_replay, create_archive, delete_archive, describe_archive, describe_replay, list_archives, list_replays,
     start_replay, update_archive,
+};
+use crate::aws::services::events_connections::{
+    create_api_destination, create_connection, deauthorize_connection, delete_api_destination, delete_connection,
+    describe_api_destination, describe_connection, list_api_destinations, list_connections, update_api_destination,
+    update_connection,
+};
+use crate::aws::services::events_tags::{
+    check_tags, list_tags_for_resource, policy_of, put_permission, remove_permission, tag_notes, tag_resource,
+    untag_resource,
 };
 use crate::aws::services::page::{page, Token};
 use crate::aws::value::{Fields, Key, Value};
@@ -30,12 +45,29 @@ super::operations! {
     CreateEventBus => create_event_bus,
     DescribeEventBus => describe_event_bus,
     ListEventBuses => list_event_buses,
+    UpdateEventBus => update_event_bus,
     DeleteEventBus => delete_event_bus,
     CreateArchive => create_archive,
     DescribeArchive => describe_archive,
     ListArchives => list_archives,
     UpdateArchive => update_archive,
     DeleteArchive => delete_archive,
+    TagResource => tag_resource,
+    UntagResource => untag_resource,
+    ListTagsForResource => list_tags_for_resource,
+    PutPermission => put_permission,
+    RemovePermission => remove_permission,
+    CreateConnection => create_connection,
+    UpdateConnection => update_connection,
+    DescribeConnection => describe_connection,
+    ListConnections => list_connections,
+    DeauthorizeConnection => deauthorize_connection,
+    DeleteConnection => delete_connection,
+    CreateApiDestination => create_api_destination,
+    UpdateApiDestination => update_api_destination,
+    DescribeApiDestination => describe_api_destination,
+    ListApiDestinations => list_api_destinations,
+    DeleteApiDestination => delete_api_destination,
     StartReplay => start_replay,
     DescribeReplay => describe_replay,
     ListReplays => list_replays,
@@ -109,6 +141,8 @@ impl Call<'_> {
             ("events", "api-destination/", "api_destination"),
         ] {
             if let Some(name) = arn.strip_prefix(&format!("arn:aws:{service}:{place}:{kind}")) {
+                // On AWS the ARN of an API destination ends in an id.
+                let name = if key == "api_destination" { name.split('/').next().unwrap_or(name) } else { name };
                 return Ok((key, name.to_owned()));
             }
         }
@@ -139,7 +173,7 @@ impl Call<'_> {
     }
 }
 
-fn rule_fault(named: &RuleNamed, error: EngineError) -> Fault {
+pub(super) fn rule_fault(named: &RuleNamed, error: EngineError) -> Fault {
     match error {
         EngineError::NotFound(_) => Fault::new(
             "ResourceNotFoundException",
@@ -174,13 +208,13 @@ async fn put_events(call: &Call<'_>) -> Result<Value, Fault> {
     let mut results = vec![Value::Null; given.len()];
     let is_one = by_bus.len() == 1;
     for (bus, places, entries) in by_bus {
-        let put = Put { bus: bus.clone(), entries, parent: None, trace: None };
+        let put = Put { bus, entries, may_be_dropped: true, parent: None, trace: None };
         let answered = match call.ask(Request::BusPut(put)).await {
             Ok(answered) => answered,
-            Err(error) if is_one && !matches!(error, EngineError::NotFound(_)) => return Err(fault(error)),
+            Err(error) if is_one => return Err(fault(error)),
             // What other buses were given stays: each entry of this one is told.
             Err(error) => {
-                let refused = no_bus(&bus, error);
+                let refused = fault(error);
                 let told = Value::structure().with("ErrorCode", refused.name).with("ErrorMessage", refused.message);
                 for place in places {
                     results[place] = told.clone();
@@ -201,23 +235,36 @@ async fn put_events(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn put_rule(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
-    if input.text("ScheduleExpression").is_some() {
-        return refuse("ScheduleExpression: make a schedule with EventBridge Scheduler's CreateSchedule instead");
-    }
-    let Some(pattern) = input.text("EventPattern") else {
-        return refuse("Parameter(s) EventPattern must be specified.");
-    };
     let (bus, name) = (call.bus()?, input.needed("Name").to_owned());
     let existing = call.ask(Request::RuleDescribe(RuleNamed { bus: bus.clone(), name: name.clone() })).await;
     let targets = existing.as_ref().map_or_else(|_| json!([]), |rule| rule["targets"].clone());
     let rule: RuleSettings = settings(json!({
-        "pattern": pattern,
+        "pattern": input.text("EventPattern").unwrap_or_default(),
+        "schedule_expression": input.text("ScheduleExpression"),
         "description": input.text("Description").unwrap_or_default(),
         "enabled": input.text("State") != Some("DISABLED"),
         "targets": targets,
     }))?;
-    let put = call.ask(Request::RulePut(PutRule { bus, name, settings: rule })).await.map_err(fault)?;
+    // Those of a rule that exists stay, as on AWS.
+    let tags = if existing.is_ok() { BTreeMap::new() } else { tag_notes(input.list("Tags")) };
+    check_tags(&Json::Null, &tags)?;
+    let instead_of = existing.ok().map(settings).transpose()?;
+    let put = PutRule { bus: bus.clone(), name: name.clone(), instead_of, settings: rule };
+    let put = call.ask(Request::RulePut(put)).await.map_err(rule_refused)?;
+    if !tags.is_empty() {
+        let annotate = AnnotateRule { bus, name, notes: tags };
+        call.ask(Request::RuleAnnotate(annotate)).await.map_err(fault)?;
+    }
     Ok(Value::structure().with("RuleArn", put["arn"].as_str()))
+}
+
+/// AWS does not say what is wrong with a schedule.
+fn rule_refused(error: EngineError) -> Fault {
+    match error {
+        EngineError::Conflict(text) => Fault::new("ConcurrentModificationException", text),
+        EngineError::Invalid(text) if text.starts_with(RULE_REFUSAL) => Fault::validation(RULE_REFUSAL),
+        error => fault(error),
+    }
 }
 
 fn rule(given: &Json) -> Value {
@@ -225,7 +272,8 @@ fn rule(given: &Json) -> Value {
     Value::structure()
         .with("Name", given["name"].as_str())
         .with("Arn", given["arn"].as_str())
-        .with("EventPattern", given["pattern"].as_str())
+        .with("EventPattern", given["pattern"].as_str().filter(|text| !text.is_empty()))
+        .with("ScheduleExpression", given["schedule_expression"].as_str())
         .with("State", if given["enabled"] == true { "ENABLED" } else { "DISABLED" })
         .with("Description", description)
         .with("EventBusName", given["bus"].as_str())
@@ -300,6 +348,8 @@ fn target_of(call: &Call<'_>, given: &Value) -> Result<Target, Fault> {
         "KinesisParameters",
         "SqsParameters",
         "DeadLetterConfig",
+        "RetryPolicy",
+        "HttpParameters",
     ];
     if let Value::Map(fields) = given {
         if let Some((other, _)) = fields.iter().find(|(name, _)| !known.contains(&name.as_ref())) {
@@ -325,6 +375,21 @@ fn target_of(call: &Call<'_>, given: &Value) -> Result<Target, Fault> {
         "input_transformer": transformer,
         "dead_letter_queue": dead_letters,
     });
+    if let Some(policy) = given.get("RetryPolicy") {
+        json["maximum_retry_attempts"] = policy.int("MaximumRetryAttempts").into();
+        json["maximum_event_age_ms"] = policy.int("MaximumEventAgeInSeconds").map(|seconds| seconds * 1000).into();
+    }
+    if let Some(http) = given.get("HttpParameters") {
+        let texts = |member: &str| -> serde_json::Map<String, Json> {
+            let entries = http.entries(member).iter();
+            entries.filter_map(|(name, text)| Some((name.to_string(), text.as_text()?.into()))).collect()
+        };
+        json["http_parameters"] = json!({
+            "path_parameter_values": http.texts("PathParameterValues").collect::<Vec<_>>(),
+            "header_parameters": texts("HeaderParameters"),
+            "query_string_parameters": texts("QueryStringParameters"),
+        });
+    }
     json[kind] = name.into();
     settings(json)
 }
@@ -342,7 +407,17 @@ fn target(call: &Call<'_>, given: &Json) -> Value {
         Value::structure().with("InputPathsMap", Value::Map(paths)).with("InputTemplate", template)
     });
     let one = |name: &'static str, text: Option<&str>| text.map(|text| Value::structure().with(name, text));
+    let (attempts, age_ms) = (given["maximum_retry_attempts"].as_i64(), given["maximum_event_age_ms"].as_i64());
+    let retry = (attempts.is_some() || age_ms.is_some()).then(|| {
+        let retry = Value::structure().with("MaximumRetryAttempts", attempts);
+        retry.with("MaximumEventAgeInSeconds", age_ms.map(|age_ms| age_ms / 1000))
+    });
     Value::structure()
+        .with("RetryPolicy", retry)
+        .with(
+            "HttpParameters",
+            given["http_parameters"].as_object().map(|_| http_parameters(&given["http_parameters"])),
+        )
         .with("Id", given["id"].as_str())
         .with("Arn", call.recipient_arn(given))
         .with("Input", given["input"].as_str())
@@ -353,10 +428,28 @@ fn target(call: &Call<'_>, given: &Json) -> Value {
         .with("DeadLetterConfig", one("Arn", call.queue_arn(given["dead_letter_queue"].as_str()).as_deref()))
 }
 
+fn http_parameters(given: &Json) -> Value {
+    let values = given["path_parameter_values"].as_array().into_iter().flatten();
+    let values: Vec<Value> = values.filter_map(|one| one.as_str().map(Value::from)).collect();
+    let entries = |member: &str| {
+        let entries = given[member].as_object().into_iter().flatten();
+        let fields: Fields =
+            entries.map(|(name, text)| (Key::Owned(name.clone()), text.as_str().unwrap_or_default().into())).collect();
+        (!fields.is_empty()).then_some(Value::Map(fields))
+    };
+    Value::structure()
+        .with("PathParameterValues", (!values.is_empty()).then_some(values))
+        .with("HeaderParameters", entries("header_parameters"))
+        .with("QueryStringParameters", entries("query_string_parameters"))
+}
+
 async fn put_rule_again(call: &Call<'_>, named: RuleNamed, mut rule: Json, targets: Json) -> Result<(), Fault> {
+    // Somebody else may have changed the rule since it was described: that change must not be lost.
+    let instead_of = Some(settings(rule.clone())?);
     rule["targets"] = targets;
     let RuleNamed { bus, name } = named;
-    call.ask(Request::RulePut(PutRule { bus, name, settings: settings(rule)? })).await.map_err(fault)?;
+    let put = PutRule { bus, name, instead_of, settings: settings(rule)? };
+    call.ask(Request::RulePut(put)).await.map_err(rule_refused)?;
     Ok(())
 }
 
@@ -415,18 +508,43 @@ async fn create_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
     if call.ask(Request::BusDescribe(Named { name: name.clone() })).await.is_ok() {
         return Err(Fault::new("ResourceAlreadyExistsException", format!("Event bus {name} already exists.")));
     }
+    refuse_unknown(call)?;
+    let tags = tag_notes(call.input.list("Tags"));
+    check_tags(&Json::Null, &tags)?;
+    let described = call.input.text("Description");
+    let declare = settings(json!({"name": name, "description": described}))?;
+    let bus = call.ask(Request::BusDeclare(declare)).await.map_err(fault)?;
+    if !tags.is_empty() {
+        call.ask(Request::BusAnnotate(Annotate { name, notes: tags })).await.map_err(fault)?;
+    }
+    Ok(Value::structure().with("EventBusArn", bus["arn"].as_str()).with("Description", described))
+}
+
+fn refuse_unknown(call: &Call<'_>) -> Result<(), Fault> {
     for member in ["KmsKeyIdentifier", "EventSourceName"] {
         if call.input.text(member).is_some_and(|text| !text.is_empty()) {
             return refuse(format!("{member}: forebay's buses do not have it; leave it out"));
         }
     }
-    if call.input.get("DeadLetterConfig").is_some() || !call.input.list("Tags").is_empty() {
-        return refuse("DeadLetterConfig and Tags: forebay's buses do not have them; leave them out");
+    for member in ["DeadLetterConfig", "LogConfig"] {
+        if call.input.get(member).is_some() {
+            return refuse(format!("{member}: forebay's buses do not have it; leave it out"));
+        }
     }
-    let described = call.input.text("Description");
-    let declare = settings(json!({"name": name, "description": described}))?;
+    Ok(())
+}
+
+async fn update_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
+    refuse_unknown(call)?;
+    let name = call.bus_of(call.input.text("Name"))?;
+    let described = call.ask(Request::BusDescribe(Named { name: name.clone() })).await;
+    described.map_err(|error| no_bus(&name, error))?;
+    let declare = settings(json!({"name": name, "description": call.input.text("Description")}))?;
     let bus = call.ask(Request::BusDeclare(declare)).await.map_err(fault)?;
-    Ok(Value::structure().with("EventBusArn", bus["arn"].as_str()).with("Description", described))
+    Ok(Value::structure()
+        .with("Arn", bus["arn"].as_str())
+        .with("Name", bus["name"].as_str())
+        .with("Description", bus["description"].as_str().filter(|text| !text.is_empty())))
 }
 
 fn bus(given: &Json) -> Value {
@@ -434,6 +552,7 @@ fn bus(given: &Json) -> Value {
         .with("Name", given["name"].as_str())
         .with("Arn", given["arn"].as_str())
         .with("Description", given["description"].as_str().filter(|text| !text.is_empty()))
+        .with("Policy", policy_of(given))
         .with("CreationTime", given["created_ms"].as_i64().map_or(Value::Null, Value::Time))
         .with("LastModifiedTime", given["created_ms"].as_i64().map_or(Value::Null, Value::Time))
 }

@@ -153,7 +153,10 @@ pub(super) async fn start_replay(call: &Call<'_>) -> Result<Value, Fault> {
         "rules": rules_of(destination),
         "description": input.text("Description").unwrap_or_default(),
     }))?;
-    let started = call.ask(Request::ReplayStart(start)).await.map_err(fault)?;
+    let started = call.ask(Request::ReplayStart(start)).await.map_err(|error| match error {
+        EngineError::NotFound(text) if text.starts_with("Parameter ") => Fault::validation(text),
+        error => fault(error),
+    })?;
     Ok(Value::structure()
         .with("ReplayArn", started["arn"].as_str())
         .with("State", started["state"].as_str())
@@ -209,7 +212,7 @@ pub(super) async fn cancel_replay(call: &Call<'_>) -> Result<Value, Fault> {
     call.described_replay(name).await?;
     let cancelled =
         call.ask(Request::ReplayCancel(ReplayNamed { name: name.to_owned() })).await.map_err(|error| match error {
-            EngineError::Conflict(text) => Fault::new("IllegalStatusException", text),
+            EngineError::Invalid(text) => Fault::new("IllegalStatusException", text),
             error => fault(error),
         })?;
     Ok(Value::structure().with("ReplayArn", cancelled["arn"].as_str()).with("State", cancelled["state"].as_str()))

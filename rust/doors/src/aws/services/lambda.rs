@@ -11,7 +11,7 @@ use serde_json::{json, Map, Value as Json};
 use crate::ask::answer;
 use crate::aws::call::{unavailable, Call, Output};
 use crate::aws::fault::Fault;
-use crate::aws::protocol::event_stream;
+use crate::aws::protocol::{event_stream, text_of_bytes};
 use crate::aws::services::lambda_aliases::{create_alias, get_alias, list_aliases, update_alias};
 use crate::aws::services::lambda_mappings::{
     create_event_source_mapping, delete_event_source_mapping, get_event_source_mapping, list_event_source_mappings,
@@ -22,6 +22,11 @@ use crate::aws::services::lambda_settings::{
     get_function_event_invoke_config, get_function_recursion_config, get_policy, get_provisioned_concurrency_config,
     get_runtime_management_config, list_function_event_invoke_configs, list_provisioned_concurrency_configs,
     put_function_event_invoke_config, put_provisioned_concurrency_config, update_function_event_invoke_config,
+};
+use crate::aws::services::lambda_states;
+use crate::aws::services::lambda_urls::{
+    create_function_url_config, delete_function_url_config, get_function_url_config, list_function_url_configs,
+    update_function_url_config,
 };
 use crate::aws::services::page::{page, Token};
 use crate::aws::value::Value;
@@ -61,6 +66,11 @@ super::operations! {
     GetFunctionRecursionConfig => get_function_recursion_config,
     GetRuntimeManagementConfig => get_runtime_management_config,
     GetPolicy => get_policy,
+    CreateFunctionUrlConfig => create_function_url_config,
+    GetFunctionUrlConfig => get_function_url_config,
+    UpdateFunctionUrlConfig => update_function_url_config,
+    DeleteFunctionUrlConfig => delete_function_url_config,
+    ListFunctionUrlConfigs => list_function_url_configs,
 }
 
 /// Items of a page.
@@ -178,12 +188,15 @@ fn refuse_options(input: &Value) -> Result<(), Fault> {
             return Err(fault(EngineError::Invalid(format!("{member}: {what} here"))));
         }
     }
-    if input.text("LogType") == Some("Tail") {
-        let text = "LogType: what handlers write goes to the app's own log, and is not given back here";
-        return Err(fault(EngineError::Invalid(text.into())));
-    }
     Ok(())
 }
+
+/// What is told of the lines that a handler wrote, in base64, where somebody asks for the last of them: where they are.
+fn log_result(input: &Value) -> Option<String> {
+    (input.text("LogType") == Some("Tail")).then(|| text_of_bytes(LOGS.as_bytes()))
+}
+
+const LOGS: &str = "What this function logs is in the log of `forebay run`, and in CloudWatch Logs of the app.\n";
 
 /// A payload that is JSON; an empty one is an empty object.
 fn payload_of(given: Option<&[u8]>) -> Result<&[u8], Fault> {
@@ -202,7 +215,11 @@ fn payload_of(given: Option<&[u8]>) -> Result<&[u8], Fault> {
 async fn accept(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<(), Fault> {
     let name = target.qualified();
     let done = answer(|waiter| call.engine.invoke_async(&name, payload, Origin::default(), waiter)).await;
-    if let Reply::Request(id) = done.map_err(|error| call.function_fault(target, error))? {
+    let done = match done {
+        Ok(done) => done,
+        Err(error) => return Err(lambda_states::refused(call, target, error).await),
+    };
+    if let Reply::Request(id) = done {
         // It is set once.
         let _ = call.own_id.set(id);
     }
@@ -226,13 +243,16 @@ async fn invoke_with_response_stream(call: &Call<'_>) -> Result<Output, Fault> {
     }
     let given = invoke_now(call, &target, payload).await?;
     let json = given.blob("Payload").unwrap_or_default();
-    let (mut frames, end) = match given.text("FunctionError") {
+    let (mut frames, mut end) = match given.text("FunctionError") {
         None => (event_stream::event("PayloadChunk", "application/octet-stream", json), json!({})),
         Some(error) => {
             let details = String::from_utf8_lossy(json);
             (Vec::new(), json!({"ErrorCode": error, "ErrorDetails": details}))
         }
     };
+    if let Some(logs) = given.text("LogResult") {
+        end["LogResult"] = logs.into();
+    }
     frames.extend(event_stream::event("InvokeComplete", "application/json", end.to_string().as_bytes()));
     Ok(Output::Stream(whole(frames)))
 }
@@ -250,12 +270,13 @@ async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<
         Ok(Reply::Json(json) | Reply::Added(json)) => (json, "$LATEST".to_owned(), None),
         Ok(Reply::Numbers(_) | Reply::Request(_)) => (b"null".to_vec(), "$LATEST".to_owned(), None),
         Err(EngineError::Function { payload, version, .. }) => (payload.into_bytes(), version, Some("Unhandled")),
-        Err(error) => return Err(call.function_fault(target, error)),
+        Err(error) => return Err(lambda_states::refused(call, target, error).await),
     };
     Ok(Value::structure()
         .with("StatusCode", 200_i64)
         .with("FunctionError", failure)
         .with("ExecutedVersion", version)
+        .with("LogResult", log_result(&call.input))
         .with("Payload", Value::Blob(json)))
 }
 
@@ -269,14 +290,16 @@ fn configuration(call: &Call<'_>, name: &str, qualifier: Option<&str>, described
         .with("FunctionArn", arn)
         .with("Timeout", timeout)
         .with("Version", described["version"].as_str().unwrap_or("$LATEST"))
-        .with("State", "Active")
-        .with("LastUpdateStatus", "Successful")
 }
 
 async fn configured(call: &Call<'_>) -> Result<Value, Fault> {
     let target = call.function()?;
-    let described = call.described_function(&target).await?;
-    Ok(configuration(call, &target.name, target.qualifier.as_deref(), &described))
+    let state = lambda_states::of(call, &target.name).await;
+    let described = match call.described_function(&target).await {
+        Err(fault) if lambda_states::serves(&state) => return Err(fault),
+        described => described.unwrap_or_default(),
+    };
+    Ok(lambda_states::with(configuration(call, &target.name, target.qualifier.as_deref(), &described), &state))
 }
 
 async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
@@ -285,10 +308,12 @@ async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn get_function(call: &Call<'_>) -> Result<Value, Fault> {
     let target = call.function()?;
-    let described = call.described_function(&Target { name: target.name, qualifier: None }).await?;
+    let configuration = configured(call).await?;
+    // One that is being made has no concurrency yet.
+    let described = call.described_function(&Target { name: target.name, qualifier: None }).await.unwrap_or_default();
     let reserved = described["reserved_concurrency"].as_i64();
     let concurrency = reserved.map(|reserved| Value::structure().with("ReservedConcurrentExecutions", reserved));
-    Ok(Value::structure().with("Configuration", configured(call).await?).with("Concurrency", concurrency))
+    Ok(Value::structure().with("Configuration", configuration).with("Concurrency", concurrency))
 }
 
 async fn list_functions(call: &Call<'_>) -> Result<Value, Fault> {
@@ -300,6 +325,7 @@ async fn list_functions(call: &Call<'_>) -> Result<Value, Fault> {
     let functions: Vec<Value> = functions
         .into_iter()
         .map(|one| configuration(call, one["name"].as_str().unwrap_or_default(), None, one))
+        .map(|one| lambda_states::with(one, &Json::Null))
         .collect();
     Ok(Value::structure().with("Functions", functions).with("NextMarker", next))
 }
@@ -331,8 +357,11 @@ async fn list_versions_by_function(call: &Call<'_>) -> Result<Value, Fault> {
         .collect();
     keyed.sort_by(|one, other| one.0.cmp(&other.0));
     let (keyed, next) = paged(call, keyed, |(key, ..)| key)?;
-    let versions: Vec<Value> =
-        keyed.iter().map(|(_, number, one)| configuration(call, &target.name, Some(number), one)).collect();
+    let versions: Vec<Value> = keyed
+        .iter()
+        .map(|(_, number, one)| configuration(call, &target.name, Some(number), one))
+        .map(|one| lambda_states::with(one, &Json::Null))
+        .collect();
     Ok(Value::structure().with("Versions", versions).with("NextMarker", next))
 }
 

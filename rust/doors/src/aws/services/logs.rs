@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use forebay_core::sequence;
+use forebay_engine::api::logs::{group_stream, record, stream_note, GROUP, STREAM_NOTE};
 use forebay_engine::api::notes::Annotate;
 use forebay_engine::api::stream::{Alter, Declare, Named, Read, StartingPosition};
 use forebay_engine::api::{Empty, Request};
@@ -32,10 +33,6 @@ super::operations! {
     FilterLogEvents => filter_log_events,
 }
 
-/// Begins the names of the streams that hold groups.
-const GROUP: &str = "log:";
-/// Begins the notes that are log streams: the name follows, and the note is when it was created, milliseconds since 1970.
-const NOTE: &str = "log-stream:";
 /// The one shard of a group.
 const SHARD: &str = "shardId-000000000000";
 const DAY_MS: u64 = 86_400_000;
@@ -88,7 +85,7 @@ fn group(call: &Call<'_>) -> Result<String, Fault> {
     if name.starts_with("arn:") {
         return Err(missing("group"));
     }
-    Ok(format!("{GROUP}{name}"))
+    Ok(group_stream(name))
 }
 
 fn group_arn(call: &Call<'_>, name: &str) -> String {
@@ -109,7 +106,7 @@ fn name_of(group: &Json) -> &str {
 fn streams_of(group: &Json) -> BTreeMap<String, i64> {
     let notes = group["notes"].as_object().into_iter().flatten();
     let stream = |(note, text): (&String, &Json)| {
-        Some((note.strip_prefix(NOTE)?.to_owned(), text.as_str()?.parse::<i64>().ok()?))
+        Some((note.strip_prefix(STREAM_NOTE)?.to_owned(), text.as_str()?.parse::<i64>().ok()?))
     };
     notes.filter_map(stream).collect()
 }
@@ -202,12 +199,12 @@ async fn delete_retention_policy(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// Change the notes of a group that are its streams.
 async fn note(call: &Call<'_>, group: &Json, name: &str, created_ms: Option<i64>) -> Result<(), Fault> {
-    let mut notes = BTreeMap::from([(format!("{NOTE}{name}"), created_ms.map(|at| at.to_string()))]);
+    let mut notes = BTreeMap::from([(stream_note(name), created_ms.map(|at| at.to_string()))]);
     if let Some(now_ms) = created_ms {
         // Streams whose events are all gone go with them, unless they were made lately.
         let kept_ms = group["retention_ms"].as_i64().unwrap_or_default();
         let old = streams_of(group).into_iter().filter(|(_, created)| created + kept_ms + OLD_MS < now_ms);
-        notes.extend(old.map(|(name, _)| (format!("{NOTE}{name}"), None)));
+        notes.extend(old.map(|(name, _)| (stream_note(&name), None)));
     }
     let annotate = Annotate { name: group["name"].as_str().unwrap_or_default().to_owned(), notes };
     call.ask(Request::StreamAnnotate(annotate)).await.map_err(|error| match error {
@@ -315,7 +312,7 @@ async fn put_log_events(call: &Call<'_>) -> Result<Value, Fault> {
     let records: Vec<Vec<u8>> = given[too_old..too_new.max(too_old)]
         .iter()
         .zip(&times[too_old..])
-        .map(|(event, at)| [&at.to_be_bytes()[..], event.needed("message").as_bytes()].concat())
+        .map(|(event, at)| record(*at as u64, event.needed("message")))
         .collect();
     if !records.is_empty() {
         let name = group["name"].as_str().unwrap_or_default();

@@ -1,8 +1,12 @@
 //! The services, and the operations of each.
 
+mod apigateway;
 mod cloudwatch;
+pub(super) mod connections;
 mod events;
 mod events_archives;
+mod events_connections;
+mod events_tags;
 mod kinesis;
 mod kinesis_consumers;
 mod kinesis_iterator;
@@ -12,17 +16,28 @@ mod lambda;
 mod lambda_aliases;
 mod lambda_mappings;
 mod lambda_settings;
+mod lambda_states;
+mod lambda_urls;
 mod logs;
 mod logs_filter;
+mod members;
 mod page;
 mod scheduler;
+mod scheduler_groups;
 mod schemas;
+mod secrets;
 mod sns;
 mod sqs;
 mod sqs_attributes;
 mod sqs_messages;
 mod sqs_permissions;
+mod stacks;
 mod states;
+mod states_activities;
+mod states_executions;
+mod states_logging;
+mod states_test;
+mod states_versions;
 mod sts;
 
 use std::sync::OnceLock;
@@ -104,6 +119,18 @@ services! {
     Service::new(include_str!("../models/cloudwatch.json"), cloudwatch::OPERATIONS, cloudwatch::call),
     Service::new(include_str!("../models/schemas.json"), schemas::OPERATIONS, schemas::call),
     Service::new(include_str!("../models/logs.json"), logs::OPERATIONS, logs::call),
+    Service::new(include_str!("../models/secretsmanager.json"), secrets::OPERATIONS, secrets::call),
+    Service::new(include_str!("../models/apigateway.json"), apigateway::OPERATIONS, apigateway::call),
+    Service::new(
+        include_str!("../models/apigatewaymanagementapi.json"),
+        connections::OPERATIONS,
+        connections::call,
+    ),
+    Service::new(include_str!("../models/cloudformation.json"), stacks::CLOUDFORMATION, stacks::cloudformation),
+    Service::new(include_str!("../models/s3.json"), stacks::S3, stacks::s3),
+    Service::new(include_str!("../models/ssm.json"), stacks::SSM, stacks::ssm),
+    Service::new(include_str!("../models/apigatewayv2.json"), stacks::APIS, stacks::apis),
+    Service::new(include_str!("../models/cloudcontrol.json"), stacks::RESOURCES, stacks::resources),
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! EventBridge Scheduler: schedules of the default group.
+//! EventBridge Scheduler: schedules. Their groups and tags are in `scheduler_groups`.
 
 use forebay_engine::api::bus::{PutSchedule, ScheduleNamed};
 use forebay_engine::api::{Empty, Request};
@@ -9,6 +9,10 @@ use crate::aws::call::{unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::services::events::settings;
 use crate::aws::services::page::{page, Token};
+use crate::aws::services::scheduler_groups::{
+    create_schedule_group, delete_schedule_group, get_schedule_group, list_schedule_groups, list_tags_for_resource,
+    tag_resource, untag_resource,
+};
 use crate::aws::value::Value;
 
 super::operations! {
@@ -17,14 +21,21 @@ super::operations! {
     ListSchedules => list_schedules,
     UpdateSchedule => update_schedule,
     DeleteSchedule => delete_schedule,
+    CreateScheduleGroup => create_schedule_group,
+    GetScheduleGroup => get_schedule_group,
+    ListScheduleGroups => list_schedule_groups,
+    DeleteScheduleGroup => delete_schedule_group,
+    TagResource => tag_resource,
+    UntagResource => untag_resource,
+    ListTagsForResource => list_tags_for_resource,
 }
 
 /// Items of a page.
-const PAGE: usize = 100;
-/// The one group that there is.
+pub(super) const PAGE: usize = 100;
+/// The group of schedules that are in no other. Their names here are without it.
 const GROUP: &str = "default";
 
-fn fault(error: EngineError) -> Fault {
+pub(super) fn fault(error: EngineError) -> Fault {
     match error {
         EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text).status(404),
         EngineError::Invalid(text) if text.starts_with("Invalid Schedule Expression") => {
@@ -46,15 +57,12 @@ fn no_schedule(name: &str) -> Fault {
 }
 
 impl Call<'_> {
-    /// The schedule's name; it is in the default group.
-    fn schedule(&self) -> Result<String, Fault> {
+    /// The schedule's name, as the engine has it.
+    fn schedule(&self) -> String {
         let name = self.input.needed("Name");
         match self.input.text("GroupName") {
-            None | Some(GROUP) => Ok(name.to_owned()),
-            Some(group) => {
-                let text = format!("Schedule group {group} does not exist. forebay has the group {GROUP} alone.");
-                Err(Fault::new("ResourceNotFoundException", text).status(404))
-            }
+            None | Some(GROUP) => name.to_owned(),
+            Some(group) => format!("{group}/{name}"),
         }
     }
 
@@ -106,7 +114,7 @@ async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
 }
 
 async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.schedule()?;
+    let name = call.schedule();
     if call.described_schedule(&name).await.is_ok() {
         return Err(Fault::new("ConflictException", format!("Schedule {name} already exists.")).status(409));
     }
@@ -114,13 +122,19 @@ async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn update_schedule(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.schedule()?;
+    let name = call.schedule();
     call.described_schedule(&name).await?;
     put(call, &name).await
 }
 
-fn time(ms: &Json) -> Value {
+pub(super) fn time(ms: &Json) -> Value {
     ms.as_i64().map_or(Value::Null, Value::Time)
+}
+
+/// Group and name of a schedule.
+fn named(given: &Json) -> (&str, &str) {
+    let name = given["name"].as_str().unwrap_or_default();
+    name.split_once('/').unwrap_or((GROUP, name))
 }
 
 fn state(given: &Json) -> &'static str {
@@ -132,7 +146,7 @@ fn state(given: &Json) -> &'static str {
 }
 
 async fn get_schedule(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = call.described_schedule(&call.schedule()?).await?;
+    let given = call.described_schedule(&call.schedule()).await?;
     let one = |name: &'static str, text: Option<&str>| text.map(|text| Value::structure().with(name, text));
     let target = Value::structure()
         .with("Arn", call.recipient_arn(&given))
@@ -146,8 +160,8 @@ async fn get_schedule(call: &Call<'_>) -> Result<Value, Fault> {
         .with("MaximumWindowInMinutes", minutes);
     Ok(Value::structure()
         .with("Arn", given["arn"].as_str())
-        .with("Name", given["name"].as_str())
-        .with("GroupName", GROUP)
+        .with("Name", named(&given).1)
+        .with("GroupName", named(&given).0)
         .with("ScheduleExpression", given["expression"].as_str())
         .with("ScheduleExpressionTimezone", given["timezone"].as_str())
         .with("StartDate", time(&given["start_ms"]))
@@ -163,9 +177,11 @@ async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
     let prefix = input.text("NamePrefix").unwrap_or_default();
     let wanted = input.text("State");
-    let is_here = input.text("GroupName").is_none_or(|group| group == GROUP);
-    let mut schedules: Vec<&Json> = listed.as_array().into_iter().flatten().filter(|_| is_here).collect();
-    schedules.retain(|one| one["name"].as_str().is_some_and(|name| name.starts_with(prefix)));
+    let group = input.text("GroupName");
+    // Those of rules are no schedules of the Scheduler.
+    let mut schedules: Vec<&Json> =
+        listed.as_array().into_iter().flatten().filter(|one| one["rule"].is_null()).collect();
+    schedules.retain(|one| named(one).1.starts_with(prefix) && group.is_none_or(|group| named(one).0 == group));
     schedules.retain(|one| wanted.is_none_or(|wanted| state(one) == wanted));
     schedules.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
     let from = Token::read(input.text("NextToken")).ok_or_else(|| Fault::validation("NextToken is invalid."))?;
@@ -174,8 +190,8 @@ async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
     let shown = |one: &&Json| {
         Value::structure()
             .with("Arn", one["arn"].as_str())
-            .with("Name", one["name"].as_str())
-            .with("GroupName", GROUP)
+            .with("Name", named(one).1)
+            .with("GroupName", named(one).0)
             .with("State", state(one))
             .with("CreationDate", time(&one["created_ms"]))
             .with("Target", Value::structure().with("Arn", call.recipient_arn(one)))
@@ -185,7 +201,7 @@ async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn delete_schedule(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.schedule()?;
+    let name = call.schedule();
     call.described_schedule(&name).await?;
     call.ask(Request::ScheduleDelete(ScheduleNamed { name })).await.map_err(fault)?;
     Ok(Value::structure())

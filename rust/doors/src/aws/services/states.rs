@@ -1,133 +1,232 @@
-//! Step Functions: state machines, executions, tokens of tasks.
+//! Step Functions: its operations, ARNs and errors, and state machines.
 
-use forebay_engine::api::workflow::{
-    Declare, ExecutionNamed, History, List, Named, Start, Stop, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate,
-};
+use forebay_core::workflow::definition::variable_references;
+use forebay_engine::api::notes::Annotate;
+use forebay_engine::api::workflow::{Declare, ExecutionNamed, Named, PublishWorkflow, Revision, Validate};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use serde_json::{json, Value as Json};
 
-use crate::aws::call::{unavailable, Call};
+use crate::aws::call::{ended, unavailable, Call};
 use crate::aws::fault::Fault;
-use crate::aws::model::{Kind, Model, Shape};
 use crate::aws::services::events::settings;
 use crate::aws::services::page::{page, Token};
-use crate::aws::value::{Fields, Key, Value};
+use crate::aws::services::states_activities::{
+    create_activity, delete_activity, describe_activity, get_activity_task, list_activities, list_tags_for_resource,
+    notes_of_tags, send_task_failure, send_task_heartbeat, send_task_success, tag_resource, untag_resource,
+};
+use crate::aws::services::states_executions::{
+    describe_execution, describe_map_run, describe_state_machine_for_execution, get_execution_history, list_executions,
+    list_map_runs, redrive_execution, start_execution, start_sync_execution, stop_execution,
+};
+use crate::aws::services::states_logging::{described_logging, Logging};
+use crate::aws::services::states_test::test_state;
+use crate::aws::services::states_versions::{
+    create_state_machine_alias, delete_state_machine_alias, delete_state_machine_version, describe_state_machine_alias,
+    list_state_machine_aliases, list_state_machine_versions, publish_state_machine_version, update_state_machine_alias,
+    version_named,
+};
+use crate::aws::value::{Key, Value};
 
 super::operations! {
     CreateStateMachine => create_state_machine,
     UpdateStateMachine => update_state_machine,
     DescribeStateMachine => describe_state_machine,
+    DescribeStateMachineForExecution => describe_state_machine_for_execution,
     ListStateMachines => list_state_machines,
+    DeleteStateMachine => delete_state_machine,
     ValidateStateMachineDefinition => validate_state_machine_definition,
+    TestState => test_state,
+    PublishStateMachineVersion => publish_state_machine_version,
+    ListStateMachineVersions => list_state_machine_versions,
+    DeleteStateMachineVersion => delete_state_machine_version,
+    CreateStateMachineAlias => create_state_machine_alias,
+    DescribeStateMachineAlias => describe_state_machine_alias,
+    UpdateStateMachineAlias => update_state_machine_alias,
+    ListStateMachineAliases => list_state_machine_aliases,
+    DeleteStateMachineAlias => delete_state_machine_alias,
     StartExecution => start_execution,
+    StartSyncExecution => start_sync_execution,
     DescribeExecution => describe_execution,
     ListExecutions => list_executions,
     GetExecutionHistory => get_execution_history,
     StopExecution => stop_execution,
+    RedriveExecution => redrive_execution,
+    ListMapRuns => list_map_runs,
+    DescribeMapRun => describe_map_run,
+    CreateActivity => create_activity,
+    DescribeActivity => describe_activity,
+    ListActivities => list_activities,
+    DeleteActivity => delete_activity,
+    GetActivityTask => get_activity_task,
     SendTaskSuccess => send_task_success,
     SendTaskFailure => send_task_failure,
     SendTaskHeartbeat => send_task_heartbeat,
+    TagResource => tag_resource,
+    UntagResource => untag_resource,
+    ListTagsForResource => list_tags_for_resource,
 }
 
 /// Items of a page, where nothing is said.
 const PAGE: i64 = 100;
-/// Most items of a page.
-const PAGE_MAX: i64 = 1_000;
-/// Most events of a history that is turned round.
-const REVERSED_MAX: usize = 25_000;
+/// Executions that are stopped at once, and how often more of them are looked for.
+const STOPPED_AT_ONCE: usize = 1_000;
+const PASSES_MAX: usize = 1_000;
 
 /// The engine's refusals begin with AWS's words for them: `Invalid Token: '…'`.
-fn fault(error: EngineError) -> Fault {
-    let by_words = |text: &str| {
-        let kinds = [
-            ("Execution Already Exists", "ExecutionAlreadyExists"),
-            ("Execution Does Not Exist", "ExecutionDoesNotExist"),
-            ("State Machine Does Not Exist", "StateMachineDoesNotExist"),
-            ("Task Timed Out", "TaskTimedOut"),
-            ("Task Does Not Exist", "TaskDoesNotExist"),
-            ("Invalid Token", "InvalidToken"),
-            ("Invalid Output", "InvalidOutput"),
-            ("Invalid Execution Input", "InvalidExecutionInput"),
-            ("Invalid Input", "InvalidExecutionInput"),
-            ("Invalid Name", "InvalidName"),
-            ("Invalid State Machine Definition", "InvalidDefinition"),
-        ];
-        kinds
-            .iter()
-            .find(|(words, _)| text.to_ascii_lowercase().starts_with(&words.to_ascii_lowercase()))
-            .map(|(_, name)| *name)
+const WORDS: [(&str, &str); 16] = [
+    ("Execution Already Exists", "ExecutionAlreadyExists"),
+    ("Execution Does Not Exist", "ExecutionDoesNotExist"),
+    ("Execution Not Redrivable", "ExecutionNotRedrivable"),
+    ("State Machine Already Exists", "StateMachineAlreadyExists"),
+    ("State Machine Does Not Exist", "StateMachineDoesNotExist"),
+    ("State Machine Type Not Supported", "StateMachineTypeNotSupported"),
+    ("Activity Does Not Exist", "ActivityDoesNotExist"),
+    ("Task Timed Out", "TaskTimedOut"),
+    ("Task Does Not Exist", "TaskDoesNotExist"),
+    ("Invalid Token", "InvalidToken"),
+    ("Invalid Output", "InvalidOutput"),
+    ("Invalid State Machine Execution Input", "InvalidExecutionInput"),
+    ("Invalid Logging Configuration", "InvalidLoggingConfiguration"),
+    ("Invalid Name", "InvalidName"),
+    ("Invalid State Machine Definition", "InvalidDefinition"),
+    ("State Machine Execution Input has", "InvalidExecutionInput"),
+];
+
+/// An error of the engine under the name that Step Functions have for it.
+pub(super) fn fault(error: EngineError) -> Fault {
+    let named = |text: String, otherwise: &str| {
+        let name = WORDS.iter().find(|(words, _)| text.starts_with(words)).map_or(otherwise, |(_, name)| name);
+        // AWS does not say which characters a name may have.
+        let text = match text.find("' (allowed are").filter(|_| name == "InvalidName") {
+            Some(end) => text[..=end].to_owned(),
+            None => text,
+        };
+        Fault::new(name, text)
     };
     match error {
-        EngineError::NotFound(text) => Fault::new(by_words(&text).unwrap_or("ResourceNotFound"), text),
-        EngineError::Invalid(text) | EngineError::TooLarge(text) => {
-            Fault::new(by_words(&text).unwrap_or("ValidationException"), text)
-        }
-        EngineError::Conflict(text) => Fault::new(by_words(&text).unwrap_or("ConflictException"), text),
-        EngineError::TooMany { message, retry_after_ms, .. } => {
-            Fault { retry_after_ms: Some(retry_after_ms), ..Fault::new("ThrottlingException", message) }
+        EngineError::NotFound(text) => named(text, "ResourceNotFound"),
+        EngineError::Invalid(text) | EngineError::TooLarge(text) => named(text, "ValidationException"),
+        EngineError::Conflict(text) => named(text, "ConflictException"),
+        EngineError::TooMany { message, retry_after_ms, reason } => {
+            let name = if reason == "ActivityWorkerLimitExceeded" { reason.as_str() } else { "ThrottlingException" };
+            Fault { retry_after_ms: Some(retry_after_ms), ..Fault::new(name, message) }
         }
         error => unavailable(&error),
     }
 }
 
-impl Call<'_> {
-    fn workflow_of(&self, arn: &str) -> Result<String, Fault> {
-        let prefix = format!("arn:aws:states:{}:{}:stateMachine:", self.region, self.account);
-        match arn.strip_prefix(&prefix) {
-            Some(name) => Ok(name.to_owned()),
-            None if arn.starts_with("arn:aws:states:") => Err(no_machine(arn)),
-            None => Err(Fault::new("InvalidArn", format!("Invalid Arn: '{arn}'"))),
+fn invalid_arn(why: &str) -> Fault {
+    Fault::new("InvalidArn", format!("Invalid Arn: '{why}'"))
+}
+
+/// A state machine as an ARN names it.
+pub(super) struct MachineArn {
+    pub(super) name: String,
+    /// A version's number or an alias's name.
+    pub(super) qualifier: Option<String>,
+}
+
+impl MachineArn {
+    /// `NAME` or `NAME:QUALIFIER`.
+    pub(super) fn text(&self) -> String {
+        match &self.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", self.name),
+            None => self.name.clone(),
         }
     }
 
-    fn workflow(&self) -> Result<String, Fault> {
-        self.workflow_of(self.input.needed("stateMachineArn"))
+    pub(super) fn version(&self) -> Option<u32> {
+        self.qualifier.as_ref()?.parse().ok()
+    }
+}
+
+impl Call<'_> {
+    /// What stands behind `arn:aws:states:REGION:ACCOUNT:KIND:`. `None`: it is of another region or account, where nothing is.
+    pub(super) fn states_resource<'a>(
+        &self,
+        arn: &'a str,
+        kinds: &[&str],
+    ) -> Result<Option<(&'a str, &'a str)>, Fault> {
+        let Some(rest) = arn.strip_prefix("arn:aws:states:") else {
+            return Err(invalid_arn(&format!("Invalid ARN prefix: {arn}")));
+        };
+        let mut parts = rest.splitn(4, ':');
+        let mut next = || parts.next().unwrap_or_default();
+        let (region, account, kind, resource) = (next(), next(), next(), next());
+        if !kinds.contains(&kind) {
+            return Err(invalid_arn(&format!("Resource type not valid in this context: {kind}")));
+        }
+        Ok((region == self.region && account == self.account).then_some((kind, resource)))
     }
 
-    fn execution(&self) -> Result<ExecutionNamed, Fault> {
-        let arn = self.input.needed("executionArn");
-        let prefix = format!("arn:aws:states:{}:{}:execution:", self.region, self.account);
-        let named = arn.strip_prefix(&prefix).and_then(|rest| rest.split_once(':'));
-        let Some((workflow, name)) = named else {
-            return Err(if arn.starts_with("arn:aws:states:") {
-                Fault::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"))
-            } else {
-                Fault::new("InvalidArn", format!("Invalid Arn: '{arn}'"))
-            });
-        };
+    pub(super) fn states_arn(&self, kind: &str, resource: &str) -> String {
+        format!("arn:aws:states:{}:{}:{kind}:{resource}", self.region, self.account)
+    }
+
+    /// The state machine of an ARN, which may name a version or an alias.
+    pub(super) fn machine_of(&self, arn: &str) -> Result<MachineArn, Fault> {
+        let (_, resource) = self.states_resource(arn, &["stateMachine"])?.ok_or_else(|| no_machine(arn))?;
+        let (name, qualifier) = resource.split_once(':').map_or((resource, None), |(name, of)| (name, Some(of)));
+        Ok(MachineArn { name: name.to_owned(), qualifier: qualifier.map(str::to_owned) })
+    }
+
+    pub(super) fn machine(&self) -> Result<MachineArn, Fault> {
+        self.machine_of(self.input.needed("stateMachineArn"))
+    }
+
+    /// The execution of an ARN of one of these kinds.
+    pub(super) fn execution_of(&self, arn: &str, kinds: &[&str]) -> Result<ExecutionNamed, Fault> {
+        let missing = || Fault::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"));
+        let (_, resource) = self.states_resource(arn, kinds)?.ok_or_else(missing)?;
+        let (workflow, name) = resource.split_once(':').ok_or_else(missing)?;
         Ok(ExecutionNamed { workflow: workflow.to_owned(), name: name.to_owned() })
     }
 
-    async fn described_workflow(&self, name: &str) -> Result<Json, Fault> {
-        let described = self.ask(Request::WorkflowDescribe(Named { name: name.to_owned() })).await;
-        described.map_err(|error| self.machine_fault(name, error))
+    /// A machine as the engine describes it.
+    pub(super) async fn described_machine(&self, name: String, revision: Option<u32>) -> Result<Json, Fault> {
+        let arn = self.states_arn("stateMachine", &name);
+        let described = self.ask(Request::WorkflowDescribe(Revision { name, revision })).await;
+        described.map_err(|error| machine_fault(&arn, error))
     }
 
-    fn machine_fault(&self, name: &str, error: EngineError) -> Fault {
-        match error {
-            EngineError::NotFound(_) => {
-                no_machine(&format!("arn:aws:states:{}:{}:stateMachine:{name}", self.region, self.account))
-            }
-            error => fault(error),
-        }
+    /// How many items a page has.
+    pub(super) fn most(&self) -> usize {
+        self.input.int("maxResults").filter(|most| *most > 0).unwrap_or(PAGE) as usize
     }
 }
 
-fn no_machine(arn: &str) -> Fault {
+/// The same where a machine is missing: AWS's text has its ARN.
+pub(super) fn machine_fault(arn: &str, error: EngineError) -> Fault {
+    match fault(error) {
+        missing if missing.name == "StateMachineDoesNotExist" => no_machine(arn),
+        other => other,
+    }
+}
+
+pub(super) fn no_machine(arn: &str) -> Fault {
     Fault::new("StateMachineDoesNotExist", format!("State Machine Does Not Exist: '{arn}'"))
 }
 
-fn time(ms: &Json) -> Value {
+pub(super) fn bad_token() -> Fault {
+    Fault::new("InvalidToken", "Invalid Token: 'Invalid token'")
+}
+
+pub(super) fn time(ms: &Json) -> Value {
     ms.as_i64().map_or(Value::Null, Value::Time)
+}
+
+/// The id of a revision: AWS's are UUIDs, and the first revision has none.
+pub(super) fn revision_id(machine: &Json) -> Option<String> {
+    let (revision, created_ms) = (machine["revision"].as_u64()?, machine["created_ms"].as_u64()?);
+    (revision > 1).then(|| format!("{revision:08x}-0000-4000-8000-{:012x}", created_ms & 0xffff_ffff_ffff))
 }
 
 /// What is wrong with a definition, as an error.
 async fn check_definition(call: &Call<'_>, definition: &str, kind: &str) -> Result<(), Fault> {
-    let asked: Validate = settings(json!({"definition": definition, "type": kind}))?;
-    let validated = call.ask(Request::WorkflowValidate(asked)).await.map_err(fault)?;
-    let problems = validated["problems"].as_array().into_iter().flatten();
-    let told: Vec<String> = problems
+    let told: Vec<String> = problems(call, definition, kind)
+        .await?
+        .iter()
         .map(|one| {
             let text = |name: &str| one[name].as_str().unwrap_or_default();
             format!("{}: {} at {}", text("code"), text("message"), text("location"))
@@ -139,75 +238,170 @@ async fn check_definition(call: &Call<'_>, definition: &str, kind: &str) -> Resu
     Err(Fault::new("InvalidDefinition", format!("Invalid State Machine Definition: '{}'", told.join(", "))))
 }
 
-async fn declare(call: &Call<'_>, name: &str, definition: &str, kind: &str) -> Result<Json, Fault> {
-    check_definition(call, definition, kind).await?;
-    let declare: Declare = settings(json!({"name": name, "definition": definition, "type": kind}))?;
+async fn problems(call: &Call<'_>, definition: &str, kind: &str) -> Result<Vec<Json>, Fault> {
+    let asked: Validate = settings(json!({"definition": definition, "type": kind}))?;
+    let validated = call.ask(Request::WorkflowValidate(asked)).await.map_err(fault)?;
+    Ok(validated["problems"].as_array().cloned().unwrap_or_default())
+}
+
+/// What a machine has besides its definition, as it is asked for. What is not said stays as it was.
+fn declared(call: &Call<'_>, before: &Json) -> Result<Json, Fault> {
+    let input = &call.input;
+    let is_custom = |value: &Value| value.text("type").is_some_and(|kind| kind != "AWS_OWNED_KEY");
+    if input.get("encryptionConfiguration").is_some_and(is_custom) {
+        return Err(Fault::new(
+            "InvalidEncryptionConfiguration",
+            "Invalid Encryption Configuration: the store has no keys of customers; leave encryptionConfiguration out",
+        ));
+    }
+    let logging = match input.get("loggingConfiguration") {
+        Some(given) => Logging::read(call, given)?,
+        None => Logging::of(before),
+    };
+    let tracing = match input.get("tracingConfiguration") {
+        Some(given) => given.flag("enabled").unwrap_or(false),
+        None => before["tracing"].as_bool().unwrap_or(false),
+    };
+    Ok(json!({
+        "log_level": logging.level,
+        "include_execution_data": logging.with_data,
+        "log_group": logging.group,
+        "role": input.text("roleArn"),
+        "tracing": tracing,
+    }))
+}
+
+/// What of a machine must be alike for a creation to be the same once more.
+fn is_same(existing: &Json, asked: &Json) -> bool {
+    let fields = ["definition", "type", "log_level", "include_execution_data", "log_group", "tracing"];
+    fields.iter().all(|field| existing[*field] == asked[*field])
+}
+
+fn check_version_description(call: &Call<'_>) -> Result<bool, Fault> {
+    let publishes = call.input.flag("publish").unwrap_or(false);
+    if !publishes && call.input.text("versionDescription").is_some() {
+        return Err(Fault::validation("Version description can only be set when publish is true"));
+    }
+    Ok(publishes)
+}
+
+/// Publish what was declared, if that is asked for; gives the version's ARN.
+async fn published(call: &Call<'_>, name: &str, publishes: bool) -> Result<Option<String>, Fault> {
+    if !publishes {
+        return Ok(None);
+    }
+    let description = call.input.text("versionDescription").unwrap_or_default().to_owned();
+    let publish = PublishWorkflow { name: name.to_owned(), description, revision: None };
+    let version = call.ask(Request::WorkflowPublish(publish)).await.map_err(fault)?;
+    Ok(version["arn"].as_str().map(str::to_owned))
+}
+
+async fn declare(call: &Call<'_>, asked: Json) -> Result<Json, Fault> {
+    let text = |name: &str| asked[name].as_str().unwrap_or_default();
+    check_definition(call, text("definition"), text("type")).await?;
+    let declare: Declare = settings(asked)?;
     call.ask(Request::WorkflowDeclare(declare)).await.map_err(fault)
 }
 
-/// Members that state machines here do not have are refused when they are set.
-fn refuse_others(call: &Call<'_>, known: &[&str]) -> Result<(), Fault> {
-    let Value::Map(fields) = &call.input else { return Ok(()) };
-    let is_set =
-        |value: &Value| !matches!(value, Value::Null | Value::Bool(false)) && *value != Value::List(Vec::new());
-    match fields.iter().find(|(name, value)| !known.contains(&name.as_ref()) && is_set(value)) {
-        Some((name, _)) => Err(Fault::validation(format!("{name}: forebay's state machines do not have it"))),
-        None => Ok(()),
-    }
-}
-
 async fn create_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
-    // The role is a matter of AWS: whoever may ask here may do it.
-    refuse_others(call, &["name", "definition", "type", "roleArn"])?;
-    let (name, definition) = (call.input.needed("name"), call.input.needed("definition"));
-    let kind = call.input.text("type").unwrap_or("STANDARD");
-    if let Ok(existing) = call.described_workflow(name).await {
-        if existing["definition"] != definition {
+    let input = &call.input;
+    let publishes = check_version_description(call)?;
+    let name = input.needed("name");
+    let mut asked = declared(call, &Json::Null)?;
+    asked["name"] = name.into();
+    asked["definition"] = input.needed("definition").into();
+    asked["type"] = input.text("type").unwrap_or("STANDARD").into();
+    let tags = notes_of_tags(call, &Json::Null)?;
+    let existing = call.described_machine(name.to_owned(), None).await.ok();
+    let machine = match existing {
+        Some(existing) if is_same(&existing, &asked) => existing,
+        Some(existing) => {
             let text = format!("State Machine Already Exists: '{}'", existing["arn"].as_str().unwrap_or_default());
             return Err(Fault::new("StateMachineAlreadyExists", text));
         }
-        return Ok(created(&existing));
-    }
-    Ok(created(&declare(call, name, definition, kind).await?))
-}
-
-fn created(given: &Json) -> Value {
-    Value::structure().with("stateMachineArn", given["arn"].as_str()).with("creationDate", time(&given["created_ms"]))
+        None => {
+            let machine = declare(call, asked).await?;
+            if !tags.is_empty() {
+                let annotate = Annotate { name: name.to_owned(), notes: tags };
+                call.ask(Request::WorkflowAnnotate(annotate)).await.map_err(fault)?;
+            }
+            machine
+        }
+    };
+    Ok(Value::structure()
+        .with("stateMachineArn", machine["arn"].as_str())
+        .with("creationDate", time(&machine["created_ms"]))
+        .with("stateMachineVersionArn", published(call, name, publishes).await?))
 }
 
 async fn update_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
-    refuse_others(call, &["stateMachineArn", "definition", "roleArn"])?;
-    let name = call.workflow()?;
-    let existing = call.described_workflow(&name).await?;
-    let given = match call.input.text("definition") {
-        Some(definition) => declare(call, &name, definition, existing["type"].as_str().unwrap_or("STANDARD")).await?,
-        None => existing,
-    };
-    let revision = given["revision"].as_u64().map(|revision| revision.to_string());
-    Ok(Value::structure().with("updateDate", time(&given["updated_ms"])).with("revisionId", revision))
+    let input = &call.input;
+    let publishes = check_version_description(call)?;
+    let MachineArn { name, .. } = call.machine()?;
+    let existing = call.described_machine(name.clone(), None).await?;
+    let changes = ["definition", "roleArn", "loggingConfiguration", "tracingConfiguration", "encryptionConfiguration"];
+    if changes.iter().all(|change| input.get(change).is_none()) {
+        let text = "Either the definition, the role ARN, the LoggingConfiguration, or the TracingConfiguration must be specified";
+        return Err(Fault::new("MissingRequiredParameter", text));
+    }
+    let mut asked = declared(call, &existing)?;
+    asked["name"] = name.as_str().into();
+    asked["definition"] = input.text("definition").or(existing["definition"].as_str()).into();
+    asked["type"] = existing["type"].clone();
+    let given = declare(call, asked).await?;
+    let version = published(call, &name, publishes).await?;
+    Ok(Value::structure()
+        .with("updateDate", time(&given["updated_ms"]))
+        .with("revisionId", revision_id(&given))
+        .with("stateMachineVersionArn", version))
+}
+
+/// What a machine and the machine of an execution have alike.
+pub(super) fn described(given: &Json) -> Value {
+    let definition = given["definition"].as_str().unwrap_or_default();
+    let variables = variable_references(definition)
+        .into_iter()
+        .map(|(state, names)| (Key::Owned(state), Value::List(names.into_iter().map(Value::Text).collect())));
+    let variables: Vec<(Key, Value)> = variables.collect();
+    Value::structure()
+        .with("stateMachineArn", given["arn"].as_str())
+        .with("name", given["name"].as_str())
+        .with("definition", definition)
+        .with("roleArn", given["role"].as_str())
+        .with("loggingConfiguration", described_logging(given))
+        .with("tracingConfiguration", Value::structure().with("enabled", given["tracing"].as_bool()))
+        .with("encryptionConfiguration", Value::structure().with("type", "AWS_OWNED_KEY"))
+        .with("revisionId", revision_id(given))
+        .with("variableReferences", if variables.is_empty() { Value::Null } else { Value::Map(variables) })
+}
+
+/// The same without what may be secret.
+pub(super) fn without(value: Value, call: &Call<'_>, names: &[&str]) -> Value {
+    match value {
+        Value::Map(fields) if call.input.text("includedData") == Some("METADATA_ONLY") => {
+            Value::Map(fields.into_iter().filter(|(name, _)| !names.contains(&name.as_ref())).collect())
+        }
+        value => value,
+    }
 }
 
 async fn describe_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = call.described_workflow(&call.workflow()?).await?;
-    let revision = given["revision"].as_u64().map(|revision| revision.to_string());
-    Ok(Value::structure()
-        .with("stateMachineArn", given["arn"].as_str())
-        .with("name", given["name"].as_str())
+    let asked = call.machine()?;
+    let arn = call.input.needed("stateMachineArn").to_owned();
+    let mut given = call.described_machine(asked.text(), None).await?;
+    let version = match asked.version() {
+        Some(version) => Some(version_named(call, &asked.name, version).await?.ok_or_else(|| no_machine(&arn))?),
+        None => None,
+    };
+    let created_ms = version.as_ref().map_or(&given["created_ms"], |version| &version["created_ms"]).clone();
+    given["arn"] = arn.into();
+    let description = version.as_ref().and_then(|version| version["description"].as_str());
+    let told = described(&given)
         .with("status", "ACTIVE")
-        .with("definition", given["definition"].as_str())
-        .with("roleArn", format!("arn:aws:iam::{}:role/forebay", call.account))
         .with("type", given["type"].as_str())
-        .with("creationDate", time(&given["created_ms"]))
-        .with("revisionId", revision))
-}
-
-fn most(call: &Call<'_>) -> usize {
-    let most = call.input.int("maxResults").filter(|most| *most > 0);
-    most.unwrap_or(PAGE).min(PAGE_MAX) as usize
-}
-
-fn bad_token() -> Fault {
-    Fault::new("InvalidToken", "Invalid Token: 'Invalid token'")
+        .with("creationDate", time(&created_ms))
+        .with("description", description.filter(|text| !text.is_empty()));
+    Ok(without(told, call, &["definition"]))
 }
 
 async fn list_state_machines(call: &Call<'_>) -> Result<Value, Fault> {
@@ -215,7 +409,7 @@ async fn list_state_machines(call: &Call<'_>) -> Result<Value, Fault> {
     let mut machines: Vec<&Json> = listed.as_array().into_iter().flatten().collect();
     machines.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
     let from = Token::read(call.input.text("nextToken")).ok_or_else(bad_token)?;
-    let (machines, next) = page(machines, most(call), from, |one| one["name"].as_str().unwrap_or_default());
+    let (machines, next) = page(machines, call.most(), from, |one| one["name"].as_str().unwrap_or_default());
     let shown = |one: &&Json| {
         Value::structure()
             .with("stateMachineArn", one["arn"].as_str())
@@ -227,12 +421,47 @@ async fn list_state_machines(call: &Call<'_>) -> Result<Value, Fault> {
     Ok(Value::structure().with("stateMachines", machines).with("nextToken", next))
 }
 
+/// Executions that run are stopped. A machine that is not there is gone already.
+async fn delete_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
+    let MachineArn { name, .. } = call.machine()?;
+    for _ in 0..PASSES_MAX {
+        match call.ask(Request::WorkflowDelete(Named { name: name.clone() })).await {
+            Ok(_) | Err(EngineError::NotFound(_)) => return Ok(Value::structure()),
+            Err(EngineError::Conflict(_)) => stop_some(call, &name).await?,
+            Err(error) => return Err(fault(error)),
+        }
+    }
+    Err(Fault::new(
+        "StateMachineDeleting",
+        format!("State Machine Deleting: '{}'", call.states_arn("stateMachine", &name)),
+    ))
+}
+
+/// Stop a page of the executions that run.
+async fn stop_some(call: &Call<'_>, name: &str) -> Result<(), Fault> {
+    let running = json!({"workflow": name, "status": "RUNNING", "limit": STOPPED_AT_ONCE});
+    let listed = call.ask(Request::ExecutionList(settings(running)?)).await.map_err(fault)?;
+    let mut stops = Vec::new();
+    for execution in listed["executions"].as_array().into_iter().flatten() {
+        let stop = settings(json!({"workflow": name, "name": execution["name"]}))?;
+        stops.push(call.begin(Request::ExecutionStop(stop)));
+    }
+    for stop in stops {
+        match ended(stop).await {
+            Ok(_) | Err(EngineError::NotFound(_)) => {}
+            Err(error) => return Err(fault(error)),
+        }
+    }
+    Ok(())
+}
+
 async fn validate_state_machine_definition(call: &Call<'_>) -> Result<Value, Fault> {
     let kind = call.input.text("type").unwrap_or("STANDARD");
-    let asked: Validate = settings(json!({"definition": call.input.needed("definition"), "type": kind}))?;
-    let validated = call.ask(Request::WorkflowValidate(asked)).await.map_err(fault)?;
-    let problems = validated["problems"].as_array().into_iter().flatten();
+    let problems = problems(call, call.input.needed("definition"), kind).await?;
+    let most = call.most();
     let diagnostics: Vec<Value> = problems
+        .iter()
+        .take(most)
         .map(|one| {
             Value::structure()
                 .with("severity", "ERROR")
@@ -242,150 +471,6 @@ async fn validate_state_machine_definition(call: &Call<'_>) -> Result<Value, Fau
         })
         .collect();
     let result = if diagnostics.is_empty() { "OK" } else { "FAIL" };
-    Ok(Value::structure().with("result", result).with("diagnostics", diagnostics).with("truncated", false))
-}
-
-async fn start_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let workflow = call.workflow()?;
-    call.described_workflow(&workflow).await?;
-    let start: Start = settings(json!({
-        "workflow": workflow,
-        "name": call.input.text("name"),
-        "input": call.input.text("input").unwrap_or("{}"),
-    }))?;
-    let started = call.ask(Request::ExecutionStart(start)).await.map_err(fault)?;
-    Ok(Value::structure().with("executionArn", started["arn"].as_str()).with("startDate", time(&started["started_ms"])))
-}
-
-fn execution(call: &Call<'_>, given: &Json) -> Value {
-    let workflow = given["workflow"].as_str().unwrap_or_default();
-    Value::structure()
-        .with("executionArn", given["arn"].as_str())
-        .with("stateMachineArn", format!("arn:aws:states:{}:{}:stateMachine:{workflow}", call.region, call.account))
-        .with("name", given["name"].as_str())
-        .with("status", given["status"].as_str())
-        .with("startDate", time(&given["started_ms"]))
-        .with("stopDate", time(&given["stopped_ms"]))
-}
-
-async fn describe_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let given = call.ask(Request::ExecutionDescribe(call.execution()?)).await.map_err(fault)?;
-    let included = || Value::structure().with("included", true);
-    let output = given["output"].as_str();
-    Ok(execution(call, &given)
-        .with("input", given["input"].as_str())
-        .with("inputDetails", included())
-        .with("output", output)
-        .with("outputDetails", output.map(|_| included()))
-        .with("error", given["error"].as_str())
-        .with("cause", given["cause"].as_str()))
-}
-
-async fn list_executions(call: &Call<'_>) -> Result<Value, Fault> {
-    let workflow = call.workflow()?;
-    call.described_workflow(&workflow).await?;
-    let list: List = settings(json!({
-        "workflow": workflow,
-        "status": call.input.text("statusFilter"),
-        "limit": most(call),
-        "after": call.input.text("nextToken"),
-    }))?;
-    let listed = call.ask(Request::ExecutionList(list)).await.map_err(fault)?;
-    let executions = listed["executions"].as_array().into_iter().flatten();
-    let executions: Vec<Value> = executions.map(|one| execution(call, one)).collect();
-    Ok(Value::structure().with("executions", executions).with("nextToken", listed["next"].as_str()))
-}
-
-/// An event of a history out of the engine's JSON, by the model: it has AWS's names already.
-fn event_of(model: &Model, shape: &Shape, given: &Json) -> Value {
-    match (&shape.kind, given) {
-        (_, Json::Null) => Value::Null,
-        (Kind::Structure { members, .. }, Json::Object(fields)) => {
-            let known = members.iter().filter_map(|member| {
-                let value = event_of(model, model.shape(member.shape), fields.get(member.name)?);
-                Some((Key::Borrowed(member.name), value))
-            });
-            Value::Map(known.filter(|(_, value)| *value != Value::Null).collect())
-        }
-        (Kind::Map(..), Json::Object(fields)) => {
-            let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            Value::Map(
-                fields.iter().map(|(key, value)| (Key::Owned(key.clone()), text(value).into())).collect::<Fields>(),
-            )
-        }
-        (Kind::Time, Json::Number(seconds)) => {
-            Value::Time((seconds.as_f64().unwrap_or_default() * 1000.0).round() as i64)
-        }
-        (Kind::Integer(_), Json::Number(number)) => number.as_i64().into(),
-        (Kind::Boolean, Json::Bool(flag)) => Value::Bool(*flag),
-        (Kind::Text, Json::String(text)) => text.as_str().into(),
-        (Kind::Text, other) => other.to_string().into(),
-        _ => Value::Null,
-    }
-}
-
-async fn get_execution_history(call: &Call<'_>) -> Result<Value, Fault> {
-    let ExecutionNamed { workflow, name } = call.execution()?;
-    let is_reversed = call.input.flag("reverseOrder").unwrap_or(false);
-    let limit = most(call);
-    let after = call.input.text("nextToken").map(str::parse::<usize>).transpose().map_err(|_| bad_token())?;
-    let ask = |after: Option<u32>, limit: usize| {
-        let history: Result<History, Fault> =
-            settings(json!({"workflow": workflow, "name": name, "limit": limit, "after": after}));
-        async move { call.ask(Request::ExecutionHistory(history?)).await.map_err(fault) }
-    };
-    let (events, next) = if is_reversed {
-        let (mut events, mut next) = (Vec::new(), None);
-        loop {
-            let page = ask(next, PAGE_MAX as usize).await?;
-            events.extend(page["events"].as_array().into_iter().flatten().cloned());
-            next = page["next"].as_u64().map(|next| next as u32);
-            if next.is_none() || events.len() > REVERSED_MAX {
-                break;
-            }
-        }
-        let from = after.unwrap_or(0);
-        let shown: Vec<Json> = events.iter().rev().skip(from).take(limit).cloned().collect();
-        let end = from + shown.len();
-        (shown, (end < events.len()).then(|| end.to_string()))
-    } else {
-        let page = ask(after.map(|after| after as u32), limit).await?;
-        let events = page["events"].as_array().cloned().unwrap_or_default();
-        (events, page["next"].as_u64().map(|next| next.to_string()))
-    };
-    let service = super::SERVICES.iter().find(|service| service.model().signing_name == "states");
-    let model = service.map(super::Service::model);
-    let shape = model.and_then(|model| Some((model, model.named("HistoryEvent")?)));
-    let events: Vec<Value> =
-        events.iter().filter_map(|one| shape.map(|(model, shape)| event_of(model, shape, one))).collect();
-    Ok(Value::structure().with("events", events).with("nextToken", next))
-}
-
-async fn stop_execution(call: &Call<'_>) -> Result<Value, Fault> {
-    let ExecutionNamed { workflow, name } = call.execution()?;
-    let text = |name: &str| call.input.text(name).map(str::to_owned);
-    let stop = Stop { workflow, name, error: text("error"), cause: text("cause") };
-    let stopped = call.ask(Request::ExecutionStop(stop)).await.map_err(fault)?;
-    Ok(Value::structure().with("stopDate", time(&stopped["stopped_ms"])))
-}
-
-async fn send_task_success(call: &Call<'_>) -> Result<Value, Fault> {
-    let text = |name: &str| call.input.needed(name).to_owned();
-    let told = TaskSucceeded { token: text("taskToken"), output: text("output") };
-    call.ask(Request::TaskSucceed(told)).await.map_err(fault)?;
-    Ok(Value::structure())
-}
-
-async fn send_task_failure(call: &Call<'_>) -> Result<Value, Fault> {
-    let text = |name: &str| call.input.text(name).map(str::to_owned);
-    let told =
-        TaskFailed { token: call.input.needed("taskToken").to_owned(), error: text("error"), cause: text("cause") };
-    call.ask(Request::TaskFail(told)).await.map_err(fault)?;
-    Ok(Value::structure())
-}
-
-async fn send_task_heartbeat(call: &Call<'_>) -> Result<Value, Fault> {
-    let told = TaskHeartbeat { token: call.input.needed("taskToken").to_owned() };
-    call.ask(Request::TaskHeartbeat(told)).await.map_err(fault)?;
-    Ok(Value::structure())
+    let told = Value::structure().with("result", result).with("diagnostics", diagnostics);
+    Ok(told.with("truncated", problems.len() > most))
 }

@@ -92,6 +92,32 @@ fn a_replay_gives_each_event_once_and_in_order_over_kills_and_full_disks() {
     assert_eq!(given, (1_000..2_400).collect::<Vec<u64>>());
 }
 
+/// Segments are read in steps of 64, and one may stand in the middle of a batch.
+#[test]
+fn a_replay_gives_all_of_many_segments_over_a_kill_and_a_full_disk() {
+    let mut engine = shop(&json!([]));
+    engine.archive(&json!({}));
+    let detail = |n: u64| format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(3_000));
+    let entry = |n: u64| json!({"source": "shop", "detail_type": "n", "detail": detail(n), "time_ms": n});
+    let entries: Vec<Value> = (0..900).map(entry).collect();
+    engine.asked("bus.put", &json!({"bus": "shop", "entries": entries})).unwrap();
+    engine.rule("shop", "again", EVERYTHING, &json!([{"id": "1", "function": "f"}]));
+    engine.replay(&json!({"rate": 1_000})).unwrap();
+    for step in 0..60 {
+        match step {
+            3 => engine.fill(),
+            6 => engine.store.mend(),
+            9 => engine = with_function(engine.crashed()),
+            _ => {}
+        }
+        engine.advance(SECOND / 20);
+    }
+    assert_eq!(engine.replayed(), (json!("COMPLETED"), json!(900)));
+    let mut given = numbers(&engine.events());
+    given.sort_unstable();
+    assert_eq!(given, (0..900).collect::<Vec<u64>>());
+}
+
 #[test]
 fn a_replay_that_is_cancelled_ends_and_lets_its_archive_go() {
     let mut engine = shop(&json!([]));

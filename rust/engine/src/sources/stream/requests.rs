@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 use forebay_core::sequence;
 
+use crate::api::logs::GROUP;
 use crate::api::notes::{Annotate, Notes};
 use crate::api::stream::{
     Alter, Declare, Merge, Named, Read, Record, Records, Reshard, Shard as ShardAnswer, Split, StartingPosition,
@@ -24,8 +25,6 @@ use crate::store::format::keys::NEXT_SHARD;
 use crate::store::format::FIRST_QUEUE_LOG;
 use crate::store::port::{ShardId, Table};
 
-/// Begins the names of streams that hold logs. They are a door's, and are not listed with the others.
-const LOGS: &str = "log:";
 /// Bytes of one record of an answer without its key and data, about.
 const RECORD_BYTES: usize = 200;
 
@@ -200,7 +199,7 @@ impl StreamRoom<'_> {
 impl Streams {
     /// The names of the logs of functions, or those of all other streams.
     fn names(&self, logs: bool) -> Vec<String> {
-        self.by_name.keys().filter(|name| name.starts_with(LOGS) == logs).cloned().collect()
+        self.by_name.keys().filter(|name| name.starts_with(GROUP) == logs).cloned().collect()
     }
 
     fn describe_shard(&self, shard: &Shard, kept: u64, bytes: u64) -> ShardAnswer {

@@ -72,7 +72,11 @@ fn what_is_started_and_had_not_ended_begins_anew_after_a_kill_and_is_gone_from_t
 fn many_starts_cross_at_once_and_one_bad_input_refuses_all() {
     let engine = with(&call(), json!({}));
     let bad = json!({"workflow": "w", "inputs": ["{}", "{"]});
-    assert!(engine.asked("execution.start_many", &bad).unwrap_err().to_string().starts_with("Invalid Execution Input"));
+    assert!(engine
+        .asked("execution.start_many", &bad)
+        .unwrap_err()
+        .to_string()
+        .starts_with("Invalid State Machine Execution Input"));
     assert!(engine.calls().is_empty());
     let inputs: Vec<String> = (0..5).map(|n| format!("{{\"n\": {n}}}")).collect();
     let started = engine.json("execution.start_many", &json!({"workflow": "w", "inputs": inputs}));

@@ -158,11 +158,15 @@ fn value(told: &Arc<Mutex<Option<Answer>>>) -> Value {
 #[test]
 fn a_worker_takes_a_task_over_a_kill_and_tells_its_end() {
     let mut engine = TestEngine::new();
-    let early =
-        engine.asked("workflow.declare", &json!({"name": "w", "definition": activity().to_string()})).unwrap_err();
-    assert!(early.to_string().starts_with("/States/Work/Resource: activity \"a\" is not declared"), "{early}");
-    engine.json("activity.declare", &json!({"name": "a"}));
     engine.workflow("w", &activity());
+    let told = engine.json("workflow.validate", &json!({"definition": activity().to_string()}));
+    assert_eq!((&told["problems"], &told["missing"][0]["code"]), (&json!([]), &json!("NOT_FOUND")), "{told}");
+    engine.start("early", &json!({})).unwrap();
+    assert_eq!(
+        engine.execution("early")["cause"].as_str().map(|cause| cause.starts_with("Activity Does Not Exist")),
+        Some(true)
+    );
+    engine.json("activity.declare", &json!({"name": "a"}));
     let waits = ask(&engine, 10_000);
     engine.start("one", &json!({"n": 1})).unwrap();
     let first = value(&waits);
@@ -199,4 +203,44 @@ fn a_task_that_a_full_disk_kept_from_a_worker_is_given_to_the_next() {
     engine.store.mend();
     engine.advance(SECOND);
     assert_eq!(value(&ask(&engine, 0))["input"], "{\"n\":1}");
+}
+
+#[test]
+fn events_of_a_standard_workflow_are_logged_to_its_group() {
+    let engine = TestEngine::new();
+    let machine = json!({"StartAt": "Fail", "States": {"Fail": {"Type": "Fail", "Error": "Broken"}}}).to_string();
+    let declare = |level: &str| json!({"name": "w", "definition": machine, "log_level": level, "log_group": "g"});
+    let refused = engine.asked("workflow.declare", &declare("ALL")).unwrap_err().to_string();
+    assert_eq!(refused, "Invalid Logging Configuration: there is no log group \"g\"");
+    engine.json("stream.declare", &json!({"name": "log:g", "shards": 1, "retention_ms": 86_400_000}));
+    engine.json("workflow.declare", &declare("FATAL"));
+    engine.start("one", &json!({"n": 1})).unwrap();
+    engine.json("workflow.declare", &declare("OFF"));
+    engine.start("two", &json!({"n": 1})).unwrap();
+    let read = json!({"name": "log:g", "position": "TRIM_HORIZON", "limit": 100});
+    let read = engine.json("stream.read", &read);
+    let records = read["records"].as_array().unwrap();
+    assert_eq!(records.len(), 1, "{read}");
+    assert_eq!(records[0]["partition_key"], "states/w");
+    // A group that is gone is no reason to fail.
+    engine.json("workflow.declare", &declare("ALL"));
+    engine.json("stream.delete", &json!({"name": "log:g"}));
+    engine.start("three", &json!({"n": 1})).unwrap();
+    assert_eq!(engine.execution("three")["error"], "Broken");
+}
+
+#[test]
+fn a_child_that_is_over_at_once_is_told_of_after_its_start() {
+    // The end was brought first, and the history had no TaskSubmitted.
+    let engine = TestEngine::new();
+    engine.workflow("child", &json!({"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Broken"}}}));
+    let arn = engine.json("workflow.describe", &json!({"name": "child"}))["arn"].clone();
+    let resource = "arn:aws:states:::states:startExecution.sync";
+    let call = json!({"Type": "Task", "Resource": resource, "Parameters": {"StateMachineArn": arn}, "End": true});
+    engine.workflow("w", &json!({"StartAt": "Call", "States": {"Call": call}}));
+    engine.start("one", &json!({})).unwrap();
+    let history = engine.json("execution.history", &json!({"workflow": "w", "name": "one", "limit": 1_000}));
+    let events = history["events"].as_array().unwrap();
+    let kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!(kinds[4..], ["TaskSubmitted", "TaskFailed", "ExecutionFailed"]);
 }

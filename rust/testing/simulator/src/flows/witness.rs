@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use forebay_core::workflow::machine::Event;
+use forebay_core::workflow::machine::unpack;
 use forebay_engine::store::fault::FaultStore;
 use forebay_engine::store::port::{Done, Outcome, Reader, Store, StoreError, Table, Ticket, Token, Unit, Write};
 use serde_json::Value;
@@ -57,7 +57,7 @@ impl Witness {
 
     /// Events of a step are durable: they go on where the ones before have ended.
     fn recorded(&mut self, key: &[u8], value: &[u8]) {
-        let (Some(run), Ok(events)) = (run_of(key), serde_json::from_slice::<Vec<Event>>(value)) else {
+        let (Some(run), Some(events)) = (run_of(key), unpack(value)) else {
             return self.breaks(format!("a history that cannot be read, at {key:?}"));
         };
         let history = self.histories.entry(run).or_default();

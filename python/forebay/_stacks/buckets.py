@@ -1,0 +1,217 @@
+"""The little S3 that `sam deploy` needs for code: a bucket is a directory of the store, an object a file in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+from forebay._stacks.kind import Kind, Properties, Request, words
+from forebay._stacks.wire_error import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forebay._sam.plan import Resource, World
+
+FOLDER: Final = "buckets"
+UPLOADS: Final = ".uploads"
+UPLOADS_MAX: Final = 100
+PARTS_MAX: Final = 10_000
+OBJECT_BYTES_MAX: Final = 256 * 1024 * 1024
+_NAME_MAX: Final = 63
+_UPLOAD: Final = re.compile(r"[0-9a-f]{32}")
+
+Members = dict[str, Any]
+
+
+class Buckets:
+    """The buckets of a store."""
+
+    def __init__(self, store: Path) -> None:
+        self._folder = store / FOLDER
+
+    def carry_out(self, request: Request) -> dict[str, Any]:
+        """Make or remove a bucket: `bucket.declare`, `bucket.delete`."""
+        folder = self._folder / request.fields["name"]
+        if request.verb == "bucket.declare":
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        return {}
+
+    def object(self, bucket: str, key: str) -> Path:
+        """Give the file of an object.
+
+        Raises:
+            WireError: there is no such bucket or no such object.
+
+        """
+        path = self._bucket(bucket) / _file_name(key)
+        if not path.is_file():
+            raise WireError("NoSuchKey", "The specified key does not exist.", 404)
+        return path
+
+    def of_url(self, url: str) -> Path:
+        """Give the object that a URL names, of this store: no address is ever fetched.
+
+        Raises:
+            WireError: it names none.
+
+        """
+        parts = urlsplit(url)
+        host = (parts.hostname or "").split(".s3", 1)[0]
+        path = unquote(parts.path).lstrip("/")
+        if ".s3" in (parts.hostname or "") and self._has(host):
+            return self.object(host, path)
+        bucket, _, key = path.partition("/")
+        if not self._has(bucket):
+            raise WireError("ValidationError", "TemplateURL must be the address of an object in a bucket of this store")
+        return self.object(bucket, key)
+
+    def _has(self, bucket: str) -> bool:
+        return bucket not in {"", ".", ".."} and "/" not in bucket and (self._folder / bucket).is_dir()
+
+    def _bucket(self, bucket: str) -> Path:
+        if not self._has(bucket):
+            raise WireError("NoSuchBucket", "The specified bucket does not exist", 404)
+        return self._folder / bucket
+
+    # --- S3's operations
+
+    def answer(self, action: str, given: Members) -> Members:
+        """Carry out an operation of S3.
+
+        Raises:
+            WireError: it is refused.
+
+        """
+        bucket, key = given["Bucket"], given.get("Key", "")
+        if action == "HeadBucket":
+            self._bucket(bucket)
+            return {}
+        if action == "DeleteObject":
+            (self._bucket(bucket) / _file_name(key)).unlink(missing_ok=True)
+            return {}
+        if action in {"HeadObject", "GetObject"}:
+            return self._get(action, bucket, key, given)
+        if action == "PutObject":
+            return {"ETag": self._put(self._bucket(bucket) / _file_name(key), given.get("Body"))}
+        return self._multipart(action, self._bucket(bucket), key, given)
+
+    def _get(self, action: str, bucket: str, key: str, given: Members) -> Members:
+        path = self.object(bucket, key)
+        if "Range" in given:
+            raise WireError("NotImplemented", "parts of objects are not served: ask for the whole object", 501)
+        status = path.stat()
+        told = {"ContentLength": status.st_size, "ETag": _etag(path), "LastModified": int(status.st_mtime * 1000)}
+        return told if action == "HeadObject" else {**told, "Body": str(path.absolute())}
+
+    def _put(self, target: Path, body: str | None) -> str:
+        """Keep what was sent; it is durable when this returns."""
+        temporary = target.with_name(f".new-{secrets.token_hex(8)}")
+        if body is None:
+            temporary.write_bytes(b"")
+        else:
+            Path(body).rename(temporary)
+        _sync(temporary)
+        temporary.rename(target)
+        _sync(target.parent)
+        return _etag(target)
+
+    def _multipart(self, action: str, bucket: Path, key: str, given: Members) -> Members:
+        uploads = bucket / UPLOADS
+        if action == "CreateMultipartUpload":
+            uploads.mkdir(mode=0o700, exist_ok=True)
+            if len(list(uploads.iterdir())) >= UPLOADS_MAX:
+                raise WireError("SlowDown", f"{UPLOADS_MAX} uploads are under way: end or abort some", 503)
+            upload = secrets.token_hex(16)
+            (uploads / upload).mkdir(mode=0o700)
+            return {"Bucket": bucket.name, "Key": key, "UploadId": upload}
+        upload = str(given.get("UploadId", ""))
+        folder = uploads / upload
+        if not _UPLOAD.fullmatch(upload) or not folder.is_dir():
+            raise WireError("NoSuchUpload", "The specified upload does not exist.", 404)
+        if action == "UploadPart":
+            number = int(given["PartNumber"])
+            if not 1 <= number <= PARTS_MAX:
+                raise WireError(
+                    "InvalidArgument", f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive"
+                )
+            return {"ETag": self._put(folder / str(number), given.get("Body"))}
+        if action == "CompleteMultipartUpload":
+            parts = [folder / str(part["PartNumber"]) for part in (given.get("MultipartUpload") or {}).get("Parts", [])]
+            etag = self._join(parts, bucket / _file_name(key))
+            shutil.rmtree(folder, ignore_errors=True)
+            return {"Bucket": bucket.name, "Key": key, "ETag": etag}
+        shutil.rmtree(folder, ignore_errors=True)
+        return {}
+
+    def _join(self, parts: list[Path], target: Path) -> str:
+        if not parts or not all(part.is_file() for part in parts):
+            raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
+        if sum(part.stat().st_size for part in parts) > OBJECT_BYTES_MAX:
+            raise WireError("EntityTooLarge", f"an object may have {OBJECT_BYTES_MAX:,} bytes")
+        whole = target.with_name(f".new-{secrets.token_hex(8)}")
+        with whole.open("wb") as writer:
+            for part in parts:
+                with part.open("rb") as reader:
+                    shutil.copyfileobj(reader, writer)
+        return self._put(target, str(whole))
+
+
+def _file_name(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _etag(path: Path) -> str:
+    with path.open("rb") as file:
+        return f'"{hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()}"'
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- the types that the stack of `sam` for its bucket has
+
+
+def _bucket_name(stack: str, logical: str, properties: Properties, world: World) -> str:
+    if "BucketName" in properties:
+        return str(properties["BucketName"])
+    end = f"-{world.suffix().lower()}"
+    return f"{stack}-{logical}".lower()[: _NAME_MAX - len(end)] + end
+
+
+def _bucket_given(name: str, _properties: Properties, _world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
+    return {"Ref": name, "Arn": f"arn:aws:s3:::{name}"}
+
+
+BUCKET: Final = Kind(
+    type="AWS::S3::Bucket",
+    becomes="a directory of the store",
+    honoured=words("BucketName"),
+    inert={"Tags": "", "VersioningConfiguration": "", "BucketEncryption": "", "PublicAccessBlockConfiguration": ""},
+    fixed=words("BucketName"),
+    naming=_bucket_name,
+    given=_bucket_given,
+    put=lambda resource, _before, _world: [Request("bucket.declare", {"name": resource.physical})],
+    gone=lambda resource: [Request("bucket.delete", {"name": resource.physical})],
+)
+POLICY: Final = Kind(
+    type="AWS::S3::BucketPolicy",
+    becomes="no effect here",
+    honoured=words("Bucket PolicyDocument"),
+    fixed=words("Bucket"),
+    naming=lambda _stack, _logical, properties, _world: f"{properties.get('Bucket')}-policy",
+)
+KINDS: Final = (BUCKET, POLICY)

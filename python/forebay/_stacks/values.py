@@ -1,0 +1,88 @@
+"""Parameters (SSM) and secrets (Secrets Manager) of stacks, as functions read them over the wire API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from forebay._sam import secret
+from forebay._stacks.inert import PARAMETER, SECRET
+from forebay._stacks.wire_error import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from forebay._sam.plan import Resource
+    from forebay._stacks.service import Service
+    from forebay._stacks.store import Stack
+
+Members = dict[str, Any]
+_PARAMETER_ARN = ":parameter"
+
+
+class Values:
+    """What stacks keep for functions to read."""
+
+    def __init__(self, service: Callable[[], Service]) -> None:
+        self._service = service
+
+    def answer(self, action: str, given: Members) -> Members:
+        """Carry out an operation of SSM or of Secrets Manager.
+
+        Raises:
+            WireError: it is refused.
+
+        """
+        if action == "GetParameter":
+            found = self._parameters([given["Name"]])
+            if not found:
+                raise WireError("ParameterNotFound", f"Parameter {given['Name']} not found.")
+            return {"Parameter": found[0]}
+        if action == "GetParameters":
+            found = self._parameters(given["Names"])
+            names = {one["Name"] for one in found} | {one["ARN"] for one in found}
+            return {"Parameters": found, "InvalidParameters": [name for name in given["Names"] if name not in names]}
+        if action == "GetParametersByPath":
+            return {"Parameters": self._below(given["Path"], is_recursive=given.get("Recursive", False))}
+        return self._secret(action, given["SecretId"])
+
+    def _all(self, type_: str) -> Iterator[tuple[Stack, Resource, int]]:
+        store = self._service().store
+        for stack in store.stacks():
+            statuses = store.statuses(stack.name)
+            for one in store.resources(stack.name).values():
+                if one.type == type_:
+                    yield stack, one, statuses[one.logical][1]
+
+    def _shown(self) -> Iterator[Members]:
+        place = self._service().place
+        for stack, one, since in self._all(PARAMETER.type):
+            name = one.physical
+            slash = "" if name.startswith("/") else "/"
+            yield {
+                "Name": name,
+                "Type": one.attributes["Type"],
+                "Value": str(secret.revealed(one.attributes["Value"], stack.parameters.secrets)),
+                "Version": 1,
+                "LastModifiedDate": since,
+                "ARN": f"arn:aws:ssm:{place.region}:{place.account}{_PARAMETER_ARN}{slash}{name}",
+                "DataType": "text",
+            }
+
+    def _parameters(self, names: list[str]) -> list[Members]:
+        return [one for one in self._shown() if one["Name"] in names or one["ARN"] in names]
+
+    def _below(self, path: str, *, is_recursive: bool) -> list[Members]:
+        prefix = path.rstrip("/") + "/"
+        below = [one for one in self._shown() if one["Name"].startswith(prefix)]
+        return [one for one in below if is_recursive or "/" not in one["Name"].removeprefix(prefix)]
+
+    def _secret(self, action: str, asked: str) -> Members:
+        for stack, one, since in self._all(SECRET.type):
+            if asked in {one.physical, one.attributes["Ref"]}:
+                told = {"ARN": one.attributes["Ref"], "Name": one.physical}
+                if action == "DescribeSecret":
+                    return {**told, "LastChangedDate": since, "CreatedDate": since}
+                value = str(secret.revealed(one.attributes["$value"], stack.parameters.secrets))
+                version = {"VersionId": f"{since:032d}", "VersionStages": ["AWSCURRENT"], "CreatedDate": since}
+                return {**told, **version, "SecretString": value}
+        raise WireError("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")

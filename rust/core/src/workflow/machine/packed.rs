@@ -1,0 +1,146 @@
+//! Events as they are kept: documents that several of them have stand there once, and all of it is compressed.
+//!
+//! What a state ends with is what the next one begins with, and arguments repeat from step to step: written out, a history
+//! has each document several times.
+
+use std::collections::HashMap;
+
+use super::data::Text;
+use super::history::{CallPhase, Event, EventKind};
+
+/// Begins what is packed. Histories of earlier releases are JSON, which begins with a bracket.
+const PACKED: u8 = 1;
+/// Most bytes of packed events once they are unpacked. More than that is kept as JSON.
+const BODY_MAX: usize = 512 << 20;
+
+impl EventKind {
+    /// The documents of an event.
+    fn texts_mut(&mut self) -> Vec<&mut Text> {
+        match self {
+            Self::ExecutionStarted { input: text, .. }
+            | Self::ExecutionSucceeded(text)
+            | Self::StateEntered(_, _, text)
+            | Self::Call(_, CallPhase::Submitted(text) | CallPhase::Succeeded(text)) => vec![text],
+            Self::Call(_, CallPhase::Scheduled(scheduled)) => vec![&mut scheduled.parameters],
+            Self::StateExited { output, assigned, .. } => {
+                std::iter::once(output).chain(assigned.iter_mut().map(|(_, text)| text)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Pack events; each of their documents is replaced by its number.
+pub fn pack(events: &[Event]) -> Vec<u8> {
+    let mut events = events.to_vec();
+    let mut texts: Vec<Text> = Vec::new();
+    let mut numbers: HashMap<Text, usize> = HashMap::new();
+    for text in events.iter_mut().flat_map(|event| event.kind.texts_mut()) {
+        let number = *numbers.entry(text.clone()).or_insert_with(|| {
+            texts.push(text.clone());
+            texts.len() - 1
+        });
+        *text = number.to_string().into();
+    }
+    let json = serde_json::to_vec(&events).unwrap_or_default();
+    let bytes = texts.iter().map(|text| text.as_str().len() + 4).sum::<usize>();
+    let mut body = Vec::with_capacity(json.len() + bytes + 4);
+    for part in std::iter::once(json.as_slice()).chain(texts.iter().map(|text| text.as_str().as_bytes())) {
+        body.extend((part.len() as u32).to_le_bytes());
+        body.extend(part);
+    }
+    if body.len() > BODY_MAX {
+        for text in events.iter_mut().flat_map(|event| event.kind.texts_mut()) {
+            *text = text.as_str().parse().ok().and_then(|number: usize| texts.get(number).cloned()).unwrap_or_default();
+        }
+        return serde_json::to_vec(&events).unwrap_or_default();
+    }
+    let mut packed = vec![PACKED];
+    packed.extend(lz4_flex::compress_prepend_size(&body));
+    packed
+}
+
+/// Read what was packed, also by earlier releases. `None`: it is damaged.
+pub fn unpack(bytes: &[u8]) -> Option<Vec<Event>> {
+    let Some((&PACKED, packed)) = bytes.split_first() else { return serde_json::from_slice(bytes).ok() };
+    let size = u32::from_le_bytes(*packed.first_chunk()?) as usize;
+    if size > BODY_MAX {
+        return None;
+    }
+    let body = lz4_flex::decompress_size_prepended(packed).ok()?;
+    let mut rest = body.as_slice();
+    let mut next = || {
+        let (size, more) = rest.split_first_chunk::<4>()?;
+        let (part, more) = more.split_at_checked(u32::from_le_bytes(*size) as usize)?;
+        rest = more;
+        Some(part)
+    };
+    let mut events: Vec<Event> = serde_json::from_slice(next()?).ok()?;
+    let mut texts = Vec::new();
+    while let Some(part) = next() {
+        texts.push(Text::from(std::str::from_utf8(part).ok()?));
+    }
+    for text in events.iter_mut().flat_map(|event| event.kind.texts_mut()) {
+        *text = texts.get(text.as_str().parse::<usize>().ok()?)?.clone();
+    }
+    Some(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::history::{CallKind, ErrorDetails, Scheduled};
+    use super::*;
+    use crate::workflow::definition::StateKind;
+
+    fn events() -> Vec<Event> {
+        let order: Text = format!("{{\"order\":\"{}\"}}", "o-1 ".repeat(200)).into();
+        let call = CallKind::Service { service: "sqs".into(), action: "sendMessage".into() };
+        let scheduled = Scheduled {
+            parameters: order.clone(),
+            region: "local".into(),
+            timeout_seconds: None,
+            heartbeat_seconds: Some(3),
+            role_arn: None,
+        };
+        let assigned = vec![("a".to_owned(), Text::from("1")), ("b".to_owned(), order.clone())];
+        let kinds = [
+            EventKind::ExecutionStarted { input: order.clone(), role_arn: "r".into() },
+            EventKind::StateEntered(StateKind::Task, "One".into(), order.clone()),
+            EventKind::Call(call.clone(), CallPhase::Scheduled(Box::new(scheduled))),
+            EventKind::Call(call, CallPhase::Succeeded("2".into())),
+            EventKind::StateExited { kind: StateKind::Task, name: "One".into(), output: order.clone(), assigned },
+            EventKind::ExecutionFailed(ErrorDetails::new("E", None)),
+            EventKind::ExecutionSucceeded(order),
+        ];
+        let event = |(at, kind)| Event { id: at + 1, previous: at, at_ms: 7, kind };
+        (0..).zip(kinds).map(event).collect()
+    }
+
+    #[test]
+    fn what_is_packed_is_read_again_and_takes_less_room() {
+        let packed = pack(&events());
+        assert_eq!(unpack(&packed), Some(events()));
+        assert!(packed.len() * 5 < serde_json::to_vec(&events()).unwrap().len());
+        assert_eq!(unpack(&pack(&[])), Some(Vec::new()));
+    }
+
+    #[test]
+    fn histories_of_earlier_releases_are_read() {
+        assert_eq!(unpack(&serde_json::to_vec(&events()).unwrap()), Some(events()));
+    }
+
+    #[test]
+    fn damage_is_told_whatever_it_is() {
+        let packed = pack(&events());
+        for end in 0..packed.len() {
+            assert_eq!(unpack(&packed[..end]), None, "cut at {end}");
+        }
+        assert_eq!(unpack(&[PACKED, 255, 255, 255, 255, 0]), None);
+        for at in 0..packed.len() {
+            let mut damaged = packed.clone();
+            damaged[at] ^= 0x55;
+            // It may still be something, but never a panic.
+            let _something = unpack(&damaged);
+        }
+    }
+}

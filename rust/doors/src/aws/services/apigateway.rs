@@ -1,0 +1,122 @@
+//! API Gateway's control plane (v1): the calls on REST APIs, their deployments, stages, keys and plans, and the test of a method.
+
+use forebay_core::gateway::rest::control;
+use forebay_engine::api::rest::Call as RestCall;
+use forebay_engine::api::Request;
+use forebay_engine::base::error::EngineError;
+use serde_json::{json, Map, Value as Json};
+
+use crate::aws::call::{unavailable, Call, Outcome, Output};
+use crate::aws::fault::Fault;
+use crate::aws::model::{Location, Member, Model, Operation};
+use crate::aws::services::members::{from_json, to_json};
+use crate::aws::services::{stacks, SERVICES};
+use crate::aws::value::Value;
+
+/// What the core does not carry out: they run a method, and ask an authoriser.
+const TESTS: [&str; 2] = ["TestInvokeMethod", "TestInvokeAuthorizer"];
+const COUNT: usize = control::OPERATIONS.len() + TESTS.len();
+const ALL: [&str; COUNT] = {
+    let mut all = [TESTS[0]; COUNT];
+    all[COUNT - 1] = TESTS[1];
+    let mut at = 0;
+    while at < control::OPERATIONS.len() {
+        all[at] = control::OPERATIONS[at];
+        at += 1;
+    }
+    all
+};
+
+/// The operations that are carried out.
+pub(super) const OPERATIONS: &[&str] = &ALL;
+
+/// Carry out an operation.
+pub(super) fn call<'c>(call: &'c Call<'c>, operation: &'c str) -> Outcome<'c> {
+    Box::pin(async move {
+        let (model, operation) = found("apigateway", operation)?;
+        if TESTS.contains(&operation.name) {
+            return test(call, model, operation).await.map(Output::from);
+        }
+        match control_call(call, model, operation).await {
+            Ok(value) => Ok(value.into()),
+            // An API of a stack is known there by the name that the stack gave it.
+            Err(refused @ Refused::Said(_, 404, _)) if operation.name == "GetStages" => {
+                stacks::else_of_stacks(("apigateway", "2015-07-09"), call, operation.name, fault(refused)).await
+            }
+            Err(refused) => Err(fault(refused)),
+        }
+    })
+}
+
+/// The tables of an operation.
+pub(super) fn found(service: &str, operation: &str) -> Result<(&'static Model, &'static Operation), Fault> {
+    let model = SERVICES.iter().map(super::Service::model).find(|model| model.signing_name == service);
+    let found = model.and_then(|model| Some((model, model.operation(operation)?)));
+    found.ok_or_else(|| Fault::new("NotImplemented", operation).status(501))
+}
+
+/// Why a control call was refused: what AWS says, or what the engine says.
+pub(super) enum Refused {
+    /// The code, the status and the text.
+    Said(String, u16, String),
+    /// It was not reached.
+    Engine(EngineError),
+}
+
+/// Make a control call of the core in AWS's own form.
+pub(super) async fn control_call(call: &Call<'_>, model: &Model, operation: &Operation) -> Result<Value, Refused> {
+    let asked = RestCall { operation: operation.name.to_owned(), params: params(call, model, operation) };
+    let told = call.ask(Request::RestCall(asked)).await.map_err(Refused::Engine)?;
+    let status = told["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+    if let Some(code) = told["error"].as_str() {
+        let text = told["body"]["message"].as_str().unwrap_or_default();
+        return Err(Refused::Said(code.to_owned(), status, text.to_owned()));
+    }
+    let output = operation.output.map(|shape| from_json(model, model.shape(shape), &told["body"]));
+    Ok(output.unwrap_or_else(Value::structure))
+}
+
+/// The input by the members' own names.
+fn params(call: &Call<'_>, model: &Model, operation: &Operation) -> Map<String, Json> {
+    let Some(input) = operation.input else { return Map::new() };
+    let Json::Object(mut params) = to_json(model, model.shape(input), &call.input) else { return Map::new() };
+    // A map in a query string has all fields of it: those of others are none of its own.
+    if let Some(Json::Object(fields)) = params.get_mut("parameters") {
+        let others = model.members(Some(input)).iter().filter(|member| member.location == Location::Query);
+        for name in others.map(Member::wire_name).chain(operation.query.iter().map(|(name, _)| *name)) {
+            fields.remove(name);
+        }
+    }
+    params
+}
+
+fn fault(refused: Refused) -> Fault {
+    match refused {
+        Refused::Said(code, status, text) => Fault::new(code, text).status(status),
+        Refused::Engine(error) => unavailable(&error),
+    }
+}
+
+/// Run a method, or ask an authoriser, as it stands now.
+async fn test(call: &Call<'_>, model: &Model, operation: &Operation) -> Result<Value, Fault> {
+    let Some(tester) = call.tester else {
+        return Err(Fault::new("BadRequestException", "a method is not tested from within an integration"));
+    };
+    let mut params = params(call, model, operation);
+    if params.remove("additionalContext").is_some_and(|context| context.as_object().is_some_and(|map| !map.is_empty()))
+    {
+        return Err(Fault::new("BadRequestException", "additionalContext: there is none here; leave it out"));
+    }
+    if params.remove("clientCertificateId").is_some_and(|id| id != "") {
+        return Err(Fault::new("BadRequestException", "Invalid client certificate identifier specified"));
+    }
+    let answer = tester().test_method(call.engine, &json!(params).to_string().into_bytes()).await;
+    let told: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status != 200 {
+        let code = answer.header("x-amzn-errortype").unwrap_or("InternalServerErrorException");
+        let text = told["message"].as_str().unwrap_or_default();
+        return Err(Fault::new(code, text).status(answer.status));
+    }
+    let output = operation.output.map(|shape| from_json(model, model.shape(shape), &told));
+    Ok(output.unwrap_or_else(Value::structure))
+}

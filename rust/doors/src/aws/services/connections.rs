@@ -1,0 +1,62 @@
+//! The API Gateway Management API: what is sent to clients of WebSocket APIs.
+
+use base64::prelude::{Engine as _, BASE64_STANDARD};
+use forebay_engine::api::gateway::{OfConnection, Post};
+use forebay_engine::api::Request;
+use forebay_engine::base::error::EngineError;
+
+use crate::aws::call::{unavailable, Call};
+use crate::aws::fault::Fault;
+use crate::aws::value::Value;
+
+super::operations! {
+    PostToConnection => post_to_connection,
+    GetConnection => get_connection,
+    DeleteConnection => delete_connection,
+}
+
+/// Begins the path of each call; an API and its stage may stand before it.
+pub(in crate::aws) const PATH: &str = "/@connections/";
+
+fn fault(error: EngineError) -> Fault {
+    match error {
+        EngineError::NotFound(text) => Fault::new("GoneException", text).status(410),
+        EngineError::Invalid(text) | EngineError::TooLarge(text) => {
+            Fault::new("PayloadTooLargeException", text).status(413)
+        }
+        error => unavailable(&error),
+    }
+}
+
+fn named(call: &Call<'_>) -> OfConnection {
+    OfConnection { connection_id: call.input.needed("ConnectionId").to_owned() }
+}
+
+async fn post_to_connection(call: &Call<'_>) -> Result<Value, Fault> {
+    let bytes = call.input.blob("Data").unwrap_or_default();
+    // What is text goes as text: browsers tell the two apart.
+    let (data, base64) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), false),
+        Err(_) => (BASE64_STANDARD.encode(bytes), true),
+    };
+    let post = Post { connection_id: named(call).connection_id, data, base64 };
+    call.ask(Request::ConnectionPost(post)).await.map_err(fault)?;
+    Ok(Value::structure())
+}
+
+async fn get_connection(call: &Call<'_>) -> Result<Value, Fault> {
+    let found = call.ask(Request::ConnectionDescribe(named(call))).await.map_err(fault)?;
+    let time = |name: &str| found[name].as_i64().map_or(Value::Null, Value::Time);
+    let identity = Value::structure()
+        .with("SourceIp", found["source_ip"].as_str())
+        .with("UserAgent", found["user_agent"].as_str());
+    Ok(Value::structure()
+        .with("ConnectedAt", time("connected_ms"))
+        .with("Identity", identity)
+        .with("LastActiveAt", time("last_active_ms")))
+}
+
+async fn delete_connection(call: &Call<'_>) -> Result<Value, Fault> {
+    call.ask(Request::ConnectionClose(named(call))).await.map_err(fault)?;
+    Ok(Value::structure())
+}

@@ -1,0 +1,252 @@
+//! `CloudFormation`, with S3 for code and with parameters and secrets. What runs the stacks answers, on `stacks.sock` in the store.
+//!
+//! A call is one line of JSON there, and so is its answer; times are milliseconds since 1970. The body of an object is a file beside.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde_json::{json, Map, Value as Json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::SERVICES;
+use crate::aws::call::{Call, Outcome, Output};
+use crate::aws::fault::Fault;
+use crate::aws::model::{Kind, Model, Shape};
+use crate::aws::owner;
+use crate::aws::protocol::text_of_bytes;
+use crate::aws::value::{Key, Value};
+
+/// Where what runs the stacks listens, in the store's directory.
+pub(super) const SOCKET: &str = "stacks.sock";
+const FOLDER: &str = "stacks";
+/// Calls that are under way at once; the others wait.
+static CALLS: Semaphore = Semaphore::const_new(32);
+/// A template is expanded and previewed within this time.
+const ANSWER: Duration = Duration::from_secs(120);
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// Levels of an answer's values.
+const DEPTH_MAX: usize = 32;
+static BODIES: AtomicU64 = AtomicU64::new(0);
+
+/// A service whose calls are all carried out there.
+macro_rules! forwarded {
+    ($call:ident, $operations:ident, $service:literal, $version:literal, [$($name:ident),* $(,)?]) => {
+        /// The operations that are carried out.
+        pub(super) const $operations: &[&str] = &[$(stringify!($name)),*];
+
+        /// Carry out an operation.
+        pub(super) fn $call<'c>(call: &'c Call<'c>, operation: &'c str) -> Outcome<'c> {
+            Box::pin(forward(($service, $version), call, operation))
+        }
+    };
+}
+
+forwarded!(
+    cloudformation,
+    CLOUDFORMATION,
+    "cloudformation",
+    "2010-05-15",
+    [
+        CreateChangeSet,
+        CreateStack,
+        DeleteChangeSet,
+        DeleteStack,
+        DescribeChangeSet,
+        DescribeStackEvents,
+        DescribeStackResource,
+        DescribeStackResources,
+        DescribeStacks,
+        ExecuteChangeSet,
+        GetTemplate,
+        GetTemplateSummary,
+        ListExports,
+        ListStackResources,
+        ListStacks,
+        UpdateStack,
+        ValidateTemplate,
+    ]
+);
+forwarded!(
+    s3,
+    S3,
+    "s3",
+    "2006-03-01",
+    [
+        AbortMultipartUpload,
+        CompleteMultipartUpload,
+        CreateMultipartUpload,
+        DeleteObject,
+        GetObject,
+        HeadBucket,
+        HeadObject,
+        PutObject,
+        UploadPart,
+    ]
+);
+forwarded!(ssm, SSM, "ssm", "2014-11-06", [GetParameter, GetParameters, GetParametersByPath]);
+
+// What `sam list endpoints` asks of APIs of the newer kind, and of the URLs of functions.
+forwarded!(apis, APIS, "apigateway", "2018-11-29", [GetStages]);
+forwarded!(resources, RESOURCES, "cloudcontrolapi", "2021-09-30", [GetResource]);
+
+/// Ask what runs the stacks for something of theirs, which nobody else here has: `otherwise` is said where nothing runs stacks.
+pub(super) async fn else_of_stacks(
+    of: (&'static str, &'static str),
+    call: &Call<'_>,
+    name: &str,
+    otherwise: Fault,
+) -> Result<Output, Fault> {
+    forward(of, call, name).await.map_err(|fault| if fault.code == Some("NotImplemented") { otherwise } else { fault })
+}
+
+/// `of` is the service: the name that it signs by, and its version.
+async fn forward(of: (&'static str, &'static str), call: &Call<'_>, name: &str) -> Result<Output, Fault> {
+    let mut models = SERVICES.iter().map(super::Service::model);
+    let model = models.find(|model| (model.signing_name, model.api_version) == of);
+    let (Some(model), Some(store)) = (model, call.store) else { return Err(not_served("this app keeps no store")) };
+    let Some(operation) = model.operation(name) else { return Err(not_served(name)) };
+    if call.stranger.is_some_and(|(peer, here)| !owner::is_ours(peer, here)) {
+        // Code that is deployed runs as the app's user.
+        let text = "another user of this machine needs an access key for this: `forebay aws keys create`";
+        return Err(Fault::new("AccessDenied", text).status(403));
+    }
+    let body = model.payload(operation.input).map(|member| member.name);
+    let mut input = json_of(&call.input, body);
+    let sent = match body.and_then(|member| Some((member, call.input.blob(member)?))) {
+        Some((member, bytes)) => {
+            let sent = Sent::write(store.to_owned(), bytes.to_vec()).await.map_err(|error| broken(&error))?;
+            input[member] = json!(sent.0);
+            Some(sent)
+        }
+        None => None,
+    };
+    let line = json!({"operation": "wire", "service": of.0, "action": name, "input": input, "origin": call.origin});
+    let Ok(_place) = CALLS.acquire().await else { return Err(not_served("the app is stopping")) };
+    let asked = timeout(ANSWER, ask(store, line.to_string()));
+    let mut told = asked.await.map_err(|_| broken(&io::ErrorKind::TimedOut.into()))??;
+    drop(sent);
+    if let Some(code) = told["error"].as_str() {
+        let status = told["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(400);
+        let message = told["reasons"].as_array().into_iter().flatten().filter_map(Json::as_str).collect::<Vec<_>>();
+        return Err(Fault::new(code, message.join("\n")).status(status));
+    }
+    let answer = told["answer"].take();
+    let Some(output) = operation.output.map(|shape| model.shape(shape)) else {
+        return Ok(Value::structure().into());
+    };
+    let payload = model.payload(operation.output).filter(|member| matches!(model.shape(member.shape).kind, Kind::Blob));
+    let file = payload.and_then(|member| Some((member.name, PathBuf::from(answer[member.name].as_str()?))));
+    let mut value = value_of(model, output, answer, 0);
+    if let (Some((member, path)), Value::Map(fields)) = (file, &mut value) {
+        let read = tokio::task::spawn_blocking(move || fs::read(path)).await.map_err(io::Error::other).flatten();
+        fields.retain(|(key, _)| key != member);
+        fields.push((Key::Borrowed(member), Value::Blob(read.map_err(|error| broken(&error))?)));
+    }
+    Ok(value.into())
+}
+
+/// Ask what runs the stacks.
+pub(super) async fn ask(store: &Path, mut line: String) -> Result<Json, Fault> {
+    // The address of a socket has 108 bytes at most: a path through the open directory is short.
+    let folder = File::open(store).map_err(|error| broken(&error))?;
+    let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    let path = if short.is_dir() { short } else { store.to_owned() }.join(SOCKET);
+    let stream = UnixStream::connect(path).await.map_err(|_| not_served("serve the app by `forebay run`"))?;
+    let (reader, mut writer) = stream.into_split();
+    line.push('\n');
+    writer.write_all(line.as_bytes()).await.map_err(|error| broken(&error))?;
+    let mut answer = Vec::new();
+    let mut reader = BufReader::new(reader.take(ANSWER_BYTES_MAX));
+    reader.read_until(b'\n', &mut answer).await.map_err(|error| broken(&error))?;
+    serde_json::from_slice(&answer).map_err(|_| broken(&io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// The body of a request as a file of the store, which goes unless the other side has taken it.
+struct Sent(PathBuf);
+
+impl Sent {
+    async fn write(store: PathBuf, bytes: Vec<u8>) -> io::Result<Self> {
+        let write = move || {
+            let folder = std::path::absolute(store.join(FOLDER))?;
+            fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
+            let number = BODIES.fetch_add(1, Ordering::Relaxed);
+            let sent = Self(folder.join(format!(".body-{}-{number}", std::process::id())));
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&sent.0)?;
+            file.write_all(&bytes)?;
+            Ok(sent)
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn not_served(why: &str) -> Fault {
+    Fault::new("NotImplemented", format!("this app deploys no stacks: {why}")).status(501)
+}
+
+fn broken(error: &io::Error) -> Fault {
+    Fault::new("ServiceUnavailable", format!("the app did not answer for its stacks: {error}")).status(503)
+}
+
+/// An input as it is asked with; the member that is a body is left out.
+fn json_of(value: &Value, body: Option<&str>) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(flag) => (*flag).into(),
+        Value::Int(number) | Value::Time(number) => (*number).into(),
+        Value::Double(number) => (*number).into(),
+        Value::Text(text) => text.as_str().into(),
+        Value::Blob(bytes) => text_of_bytes(bytes).into(),
+        Value::List(values) => values.iter().map(|one| json_of(one, None)).collect(),
+        Value::Map(fields) => {
+            let fields = fields.iter().filter(|(key, value)| !(body == Some(key) && matches!(value, Value::Blob(_))));
+            Json::Object(fields.map(|(key, one)| (key.clone().into_owned(), json_of(one, None))).collect())
+        }
+        Value::Document(json) => (**json).clone(),
+    }
+}
+
+/// An answer by its shape. What the shape does not have is passed over.
+fn value_of(model: &Model, shape: &Shape, json: Json, depth: usize) -> Value {
+    if depth > DEPTH_MAX {
+        return Value::Null;
+    }
+    match (&shape.kind, json) {
+        (Kind::Structure { members, .. }, Json::Object(mut given)) => {
+            let mut value = |member: &crate::aws::model::Member| {
+                let json = given.remove(member.name)?;
+                Some((Key::Borrowed(member.name), value_of(model, model.shape(member.shape), json, depth + 1)))
+            };
+            Value::Map(members.iter().filter_map(&mut value).filter(|(_, value)| *value != Value::Null).collect())
+        }
+        (Kind::Map(_, held), Json::Object(given)) => entries(model, model.shape(held.shape), given, depth),
+        (Kind::List(item), Json::Array(items)) => {
+            let inner = model.shape(item.shape);
+            Value::List(items.into_iter().map(|one| value_of(model, inner, one, depth + 1)).collect())
+        }
+        (Kind::Time, Json::Number(millis)) => millis.as_i64().map_or(Value::Null, Value::Time),
+        (Kind::Integer(_), Json::Number(number)) => number.as_i64().map_or(Value::Null, Value::Int),
+        (Kind::Double(_), Json::Number(number)) => number.as_f64().map_or(Value::Null, Value::Double),
+        (Kind::Boolean, Json::Bool(flag)) => Value::Bool(flag),
+        (Kind::Text, Json::String(text)) => Value::Text(text),
+        (Kind::Document, json) => Value::Document(Box::new(json)),
+        _ => Value::Null,
+    }
+}
+
+fn entries(model: &Model, held: &Shape, given: Map<String, Json>, depth: usize) -> Value {
+    Value::Map(given.into_iter().map(|(key, one)| (Key::Owned(key), value_of(model, held, one, depth + 1))).collect())
+}

@@ -1,0 +1,111 @@
+//! Who has signed a request: Signature Version 4, with an access key of the app. Where there are no keys, nobody is let in.
+
+use std::path::PathBuf;
+
+use forebay_core::gateway::answer::Answer;
+use forebay_core::gateway::request::Authorized;
+use forebay_core::gateway::rest::failure::{Failure, ResponseType};
+
+use crate::aws::keys::{Found, Keys};
+use crate::aws::sigv4::{self, Given, Refused, Verifier};
+use crate::gateway::now_ms;
+
+/// The service for which requests of APIs are signed.
+pub(super) const OF_APIS: &str = "execute-api";
+/// The service for which requests of functions' URLs are signed.
+pub(super) const OF_URLS: &str = "lambda";
+/// Methods that only read.
+const READING: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
+
+/// The access keys of the app.
+#[derive(Debug)]
+pub(super) struct Signers {
+    keys: Keys,
+    verifier: Verifier,
+}
+
+/// Why a request is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unsigned {
+    /// Its signature is none, or a wrong one.
+    Refused(Refused),
+    /// It is signed for another service.
+    Scope(&'static str),
+    /// The key that signed may not do this.
+    Forbidden(String),
+}
+
+impl Signers {
+    pub(super) fn new(keys: Option<PathBuf>) -> Self {
+        Self { keys: Keys::at(keys), verifier: Verifier::default() }
+    }
+
+    /// Who has signed a request for a service.
+    pub(super) fn signer(&self, given: Given<'_>, service: &'static str) -> Result<Authorized, Unsigned> {
+        let signature = sigv4::read(given).map_err(Unsigned::Refused)?;
+        if signature.service != service {
+            return Err(Unsigned::Scope(service));
+        }
+        let Found::Key(key) = self.keys.find(&signature.key_id) else {
+            return Err(Unsigned::Refused(Refused::UnknownKey));
+        };
+        // Keys here are lasting ones: a token of a session is nobody's. The chunks of a streamed body are signed one by one, which
+        // nobody would verify.
+        if given.headers.contains_key("x-amz-security-token") {
+            return Err(Unsigned::Refused(Refused::UnknownKey));
+        }
+        if given.headers.get("x-amz-content-sha256").is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-")) {
+            return Err(Unsigned::Refused(Refused::Wrong));
+        }
+        self.verifier.verify(&signature, given, &key.secret, now_ms() as i64).map_err(Unsigned::Refused)?;
+        let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
+        if !is_of_service || key.read_only && !READING.contains(&given.method) {
+            return Err(Unsigned::Forbidden(key.id));
+        }
+        Ok(Authorized::Iam { access_key: key.id })
+    }
+}
+
+/// Whether a request is signed at all: a body that nobody signed is not worth reading.
+pub(super) fn is_signed(given: Given<'_>) -> Result<(), Unsigned> {
+    sigv4::read(given).map(drop).map_err(Unsigned::Refused)
+}
+
+impl Unsigned {
+    /// What a REST API says; `arn` names the method.
+    pub(super) fn failure(&self, arn: &str) -> Failure {
+        let invalid = |text: &str| Failure::new(ResponseType::InvalidSignature).message(text);
+        match self {
+            Self::Refused(Refused::Missing) => Failure::new(ResponseType::MissingAuthenticationToken),
+            Self::Refused(Refused::Incomplete(text) | Refused::Expired(text)) => invalid(text),
+            Self::Refused(Refused::Unsupported(text)) => invalid(text),
+            Self::Refused(Refused::Both) => {
+                invalid("a request is signed in its header or in its query string, not in both")
+            }
+            Self::Refused(Refused::UnknownKey) => invalid("The security token included in the request is invalid."),
+            Self::Refused(Refused::Wrong) => Failure::new(ResponseType::InvalidSignature),
+            Self::Scope(service) => invalid(&format!("Credential should be scoped to correct service: '{service}'.")),
+            Self::Forbidden(key) => Failure::new(ResponseType::AccessDenied)
+                .message(format!("User: {key} is not authorized to perform: execute-api:Invoke on resource: {arn}")),
+        }
+    }
+}
+
+/// What an HTTP API says to a caller that is not let in.
+pub(super) fn forbidden() -> Answer {
+    Answer::message(403, "Forbidden")
+}
+
+/// What the URL of a function says to it.
+pub(super) fn forbidden_url() -> Answer {
+    let text = "Forbidden. For troubleshooting Function URL authorization issues, see: \
+                https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html";
+    Answer {
+        status: 403,
+        headers: vec![
+            ("content-type".into(), "application/json".into()),
+            ("x-amzn-ErrorType".into(), "AccessDeniedException".into()),
+        ],
+        body: serde_json::json!({ "Message": text }).to_string().into_bytes(),
+    }
+}

@@ -1,0 +1,70 @@
+//! What a start reads: machines, executions that run, activities, and starts of Express executions.
+
+use forebay_core::workflow::machine::Fact;
+
+use crate::base::error::EngineError;
+use crate::commit::rows::damaged;
+use crate::store::port::Table;
+use crate::workflows::participant::WorkflowParticipant;
+use crate::workflows::row::{ExecutionRow, MachineRow, RunId, StateRow};
+use crate::workflows::Run;
+
+/// Rows of executions that are read at once.
+const ROWS: usize = 1_000;
+
+/// Read everything that the store has of workflows.
+pub(super) fn read(part: &mut WorkflowParticipant<'_>) -> Result<(), EngineError> {
+    for (_, value) in part.ctx.commit.reader.scan(Table::Machine, &[], None, usize::MAX)? {
+        let row: MachineRow = serde_json::from_slice(&value).map_err(|_| damaged("a state machine's row"))?;
+        part.ctx.mapping_id_found(&row.id.to_be_bytes(), "a state machine's id")?;
+        // Numbers stand the highest first.
+        let latest = part.ctx.commit.reader.scan(Table::Execution, &row.id.to_be_bytes(), None, 1)?;
+        let number = latest.first().and_then(|(key, _)| RunId::parse(key)).map_or(0, |id| id.number);
+        part.workflows.last_number = part.workflows.last_number.max(number);
+        part.take_machine(row)?;
+    }
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let rows = part.ctx.commit.reader.scan(Table::ExecutionState, &[], after.as_deref(), ROWS)?;
+        let Some((last, _)) = rows.last() else { break };
+        after = Some(last.clone());
+        for (key, value) in rows {
+            take_run(part, &key, &value)?;
+        }
+    }
+    part.read_activities()?;
+    for (key, value) in part.ctx.commit.reader.scan(Table::ExpressStart, &[], None, usize::MAX)? {
+        let last = part.workflows.express.restore(&key, &value)?;
+        part.workflows.last_number = part.workflows.last_number.max(last);
+    }
+    Ok(())
+}
+
+/// Take an execution that runs into memory, as its rows have it.
+fn take_run(part: &mut WorkflowParticipant<'_>, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
+    let id = RunId::parse(key).ok_or_else(|| damaged("an execution's key"))?;
+    let state: StateRow = serde_json::from_slice(value).map_err(|_| damaged("an execution's state"))?;
+    let row = part.ctx.commit.reader.get(Table::Execution, key)?.ok_or_else(|| damaged("an execution's row"))?;
+    let mut row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
+    let machine = part.workflows.revisions.get(&(row.machine(id), row.revision));
+    let machine = machine.cloned().ok_or_else(|| damaged("the revision of an execution"))?;
+    let StateRow { due_ms, calls, map_runs, readings, durables, mut execution } = state;
+    execution.share_input();
+    if row.input == *execution.input().text() {
+        row.input = execution.input().text().clone();
+    }
+    for (_, run) in map_runs.values() {
+        part.ctx.mapping_id_found(&run.to_be_bytes(), "the number of a Map's run")?;
+    }
+    if !map_runs.is_empty() {
+        part.workflows.childless.push(id);
+    }
+    part.workflows.last_number = part.workflows.last_number.max(id.number);
+    // Its start waited for the rate of transitions.
+    if execution.event_count() == 0 {
+        part.workflows.happened(id, Fact::Start);
+    }
+    let run = Run { machine, row, execution, due_ms, calls, map_runs, readings, durables, memory: None };
+    part.workflows.insert_run(id, run);
+    Ok(())
+}

@@ -1,0 +1,120 @@
+"""Where APIs are served: over TLS, behind a proxy, and with an access log."""
+
+import asyncio
+import json
+import ssl
+
+import certificates
+import pytest
+from plain_client import Client, free_port
+
+from forebay import App, InvalidParameterValue
+
+
+@pytest.fixture
+def api(app):
+    api = app.http_api("shop")
+
+    @api.route("GET", "/a")
+    async def told(event, context):
+        return {"ip": event["requestContext"]["http"]["sourceIp"], **event["headers"]}
+
+    return api
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(certificate, key):
+        (tmp_path / "certificate").write_text(certificate)
+        (tmp_path / "key").write_text(key)
+        return str(tmp_path / "certificate"), str(tmp_path / "key")
+
+    return write
+
+
+async def over_tls(port, certificate, protocols=("http/1.1",)):
+    trusts = ssl.create_default_context(cadata=certificate)
+    trusts.set_alpn_protocols(list(protocols))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusts, server_hostname="localhost")
+    try:
+        chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+        if chosen == "h2":
+            return chosen, b""
+        writer.write(b"GET /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        return chosen, await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_apis_are_served_over_tls_and_the_certificate_is_read_anew(app, api, files):
+    port = free_port()
+    await app.start(http_port=port, http_tls=files(certificates.ONE, certificates.ONE_KEY))
+    try:
+        _, answer = await over_tls(port, certificates.ONE)
+        assert b'"x-forwarded-proto":"https"' in answer
+        assert (await over_tls(port, certificates.ONE, ("h2", "http/1.1")))[0] == "h2"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await over_tls(port, certificates.TWO)
+        files(certificates.TWO, certificates.ONE_KEY)  # half of a change: the old one is good
+        await asyncio.sleep(1.1)
+        await over_tls(port, certificates.ONE)
+        files(certificates.TWO, certificates.TWO_KEY)
+        await asyncio.sleep(1.1)
+        await over_tls(port, certificates.TWO)
+    finally:
+        await app.stop()
+
+
+async def test_files_that_are_no_certificate_are_named(app, files, tmp_path):
+    for tls, part in [
+        (lambda: files("", ""), "there is no certificate in it"),
+        (lambda: files(certificates.ONE, certificates.TWO_KEY), "key"),
+        (lambda: (str(tmp_path / "nothing"), str(tmp_path / "key")), "nothing"),
+    ]:
+        with pytest.raises(InvalidParameterValue, match=part):
+            await app.start(http_port=free_port(), http_tls=tls())
+    with pytest.raises(InvalidParameterValue, match="http_tls"):
+        await app.start(http_port=1, http_tls=True)
+
+
+async def test_only_a_trusted_proxy_says_where_a_request_comes_from(app, api):
+    said = {"x-forwarded-for": "9.9.9.9, 192.0.2.7", "x-forwarded-proto": "https", "x-forwarded-port": "443"}
+    for trusted, expected in [((), ("127.0.0.1", "http")), (("127.0.0.0/8",), ("192.0.2.7", "https"))]:
+        port = free_port()
+        await app.start(http_port=port, http_trusted_proxies=trusted)
+        try:
+            told = (await Client(port).ask("GET", "/a", said)).json()
+        finally:
+            await app.stop()
+        assert (told["ip"], told["x-forwarded-proto"]) == expected
+        assert told["x-forwarded-for"] == "9.9.9.9, 192.0.2.7,127.0.0.1"
+    with pytest.raises(InvalidParameterValue, match="is no address"):
+        await app.start(http_port=1, http_trusted_proxies=("proxy",))
+
+
+@pytest.mark.parametrize("format_", ["common", "json", "$context.routeKey $context.status $context.identity.userAgent"])
+async def test_each_request_has_a_line_in_the_access_log(app, api, tmp_path, format_):
+    port, log = free_port(), tmp_path / "access.log"
+    await app.start(http_port=port, http_access_log=str(log), http_access_log_format=format_)
+    try:
+        await Client(port).ask("GET", "/a", {"user-agent": 'x" 200'})
+        await Client(port).ask("GET", "/b", {"user-agent": "y"})
+    finally:
+        await app.stop()
+    lines = log.read_text().splitlines()
+    assert len(lines) == 2
+    if format_ == "common":
+        assert '"GET /a HTTP/1.1" 200 ' in lines[0] and '"GET /b HTTP/1.1" 404 23' in lines[1]
+    elif format_ == "json":
+        assert [json.loads(line)["status"] for line in lines] == ["200", "404"]
+    else:
+        assert lines == ['GET /a 200 x\\" 200', "- 404 y"]
+
+
+async def test_a_log_that_cannot_be_written_is_refused_at_the_start(tmp_path):
+    for options, part in [
+        ({"http_access_log": str(tmp_path / "no" / "log")}, "http_access_log: "),
+        ({"http_access_log": str(tmp_path / "log"), "http_access_log_format": "$context.nothing"}, "is not known"),
+    ]:
+        with pytest.raises(InvalidParameterValue, match=part):
+            await App("t", store=":memory:").start(http_port=free_port(), **options)

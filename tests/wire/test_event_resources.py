@@ -1,0 +1,308 @@
+"""Tags, policies, schedules of rules, groups of schedules, connections and API destinations by boto3."""
+
+import base64
+import json
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+
+import pytest
+from botocore.exceptions import ClientError
+from wire_app import ACCOUNT, REGION, served
+
+from forebay import App
+
+SECRET = "s3cr3t-value"
+BUS = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus"
+
+
+@pytest.fixture
+def events(wire):
+    return wire.client("events")
+
+
+def until(condition, within=20):
+    ends = time.monotonic() + within
+    while not (found := condition()):
+        assert time.monotonic() < ends, "it did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+def test_buses_and_rules_have_tags(events):
+    tags = [{"Key": "team", "Value": "a"}, {"Key": "x", "Value": "y"}]
+    bus = events.create_event_bus(Name="shop", Tags=tags)["EventBusArn"]
+    rule = events.put_rule(Name="r", EventBusName="shop", EventPattern='{"source": ["a"]}', Tags=tags[:1])["RuleArn"]
+    events.put_rule(Name="r", EventBusName="shop", EventPattern='{"source": ["b"]}', Tags=tags[1:])
+    assert events.list_tags_for_resource(ResourceARN=rule)["Tags"] == tags[:1], "those of a rule that exists stay"
+    events.untag_resource(ResourceARN=bus, TagKeys=["x", "none"])
+    events.tag_resource(ResourceARN=bus, Tags=[{"Key": "team", "Value": "b"}])
+    assert events.list_tags_for_resource(ResourceARN=bus)["Tags"] == [{"Key": "team", "Value": "b"}]
+    with pytest.raises(ClientError, match="at most 50 tags"):
+        events.tag_resource(ResourceARN=bus, Tags=[{"Key": f"k{n}", "Value": "v"} for n in range(50)])
+    with pytest.raises(events.exceptions.ResourceNotFoundException, match="Event bus none does not exist"):
+        events.list_tags_for_resource(ResourceARN=f"{BUS}/none")
+    with pytest.raises(events.exceptions.ResourceNotFoundException):
+        events.list_tags_for_resource(ResourceARN="arn:aws:events:eu-west-9:1:event-bus/shop")
+
+
+def test_a_bus_has_a_policy(events):
+    given = {"Action": "events:PutEvents", "Principal": "123456789012", "StatementId": "one"}
+    events.put_permission(EventBusName="default", **given)
+    condition = {"Type": "StringEquals", "Key": "aws:PrincipalOrgID", "Value": "o-1"}
+    events.put_permission(**{**given, "Principal": "*", "StatementId": "two", "Condition": condition})
+    policy = json.loads(events.describe_event_bus()["Policy"])
+    one, two = policy["Statement"]
+    assert (one["Principal"], two["Principal"]) == ({"AWS": "arn:aws:iam::123456789012:root"}, "*")
+    assert two["Condition"] == {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}
+    events.remove_permission(StatementId="one")
+    with pytest.raises(events.exceptions.ResourceNotFoundException, match="Statement with the provided id"):
+        events.remove_permission(StatementId="one")
+    events.remove_permission(StatementId="two")
+    assert "Policy" not in events.describe_event_bus()
+    with pytest.raises(ClientError, match="must be specified"):
+        events.put_permission(Action="events:PutEvents")
+    with pytest.raises(ClientError, match="a policy is a JSON object"):
+        events.put_permission(Policy="[]")
+    with pytest.raises(events.exceptions.PolicyLengthExceededException):
+        events.put_permission(Policy=json.dumps({"Statement": [], "Id": "x" * 10_300}))
+
+
+def test_an_event_for_a_bus_that_is_not_there_is_dropped_and_told(events, caplog):
+    entry = {"Source": "a", "DetailType": "b", "Detail": "{}", "EventBusName": "none"}
+    with caplog.at_level(logging.WARNING, "forebay.runtime"):
+        answer = events.put_events(Entries=[entry, {**entry, "EventBusName": "default"}, {**entry, "Detail": "no"}])
+        assert [sorted(one) for one in answer["Entries"]] == [["EventId"], ["EventId"], ["ErrorCode", "ErrorMessage"]]
+        until(lambda: "bus none: AWS's API was given 1 event for it" in caplog.text)
+
+
+def test_a_rule_has_a_schedule_with_targets_and_no_pattern(events, wire):
+    wire.client("sqs").create_queue(QueueName="inbox")
+    arn = events.put_rule(Name="every", ScheduleExpression="rate(5 minutes)")["RuleArn"]
+    targets = [{"Id": "1", "Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:inbox", "InputPath": "$.source"}]
+    events.put_targets(Rule="every", Targets=targets)
+    described = events.describe_rule(Name="every")
+    assert (described["ScheduleExpression"], described["Arn"], "EventPattern" in described) == (
+        "rate(5 minutes)",
+        arn,
+        False,
+    )
+    assert events.list_targets_by_rule(Rule="every")["Targets"] == targets
+    assert wire.client("scheduler").list_schedules()["Schedules"] == []
+    wire.ask("schedule.run", name="rule:every")
+    asked = {"QueueUrl": wire.client("sqs").get_queue_url(QueueName="inbox")["QueueUrl"], "WaitTimeSeconds": 5}
+    [message] = wire.client("sqs").receive_message(**asked)["Messages"]
+    assert message["Body"] == '"aws.events"'
+    for wrong in ("rate(1 minutes)", "cron(0 1 * * * *)", "at(2026-01-01T00:00:00)"):
+        with pytest.raises(ClientError, match=r"Parameter ScheduleExpression is not valid\.$"):
+            events.put_rule(Name="wrong", ScheduleExpression=wrong)
+    with pytest.raises(ClientError, match="EventPattern or ScheduleExpression must be specified"):
+        events.put_rule(Name="wrong")
+    events.remove_targets(Rule="every", Ids=["1"])
+    events.delete_rule(Name="every")
+    assert wire.ask("schedule.list") == []
+
+
+def test_schedules_are_in_groups_that_have_tags(wire):
+    scheduler = wire.client("scheduler")
+    wire.client("sqs").create_queue(QueueName="inbox")
+    target = {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:inbox", "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/r"}
+    settings = {"ScheduleExpression": "rate(1 hour)", "FlexibleTimeWindow": {"Mode": "OFF"}, "Target": target}
+    with pytest.raises(scheduler.exceptions.ResourceNotFoundException, match="Schedule group night does not exist"):
+        scheduler.create_schedule(Name="tick", GroupName="night", **settings)
+    arn = scheduler.create_schedule_group(Name="night", Tags=[{"Key": "a", "Value": "b"}])["ScheduleGroupArn"]
+    with pytest.raises(scheduler.exceptions.ConflictException):
+        scheduler.create_schedule_group(Name="night")
+    made = scheduler.create_schedule(Name="tick", GroupName="night", **settings)["ScheduleArn"]
+    scheduler.create_schedule(Name="tick", **settings)
+    assert made.endswith(":schedule/night/tick")
+    got = scheduler.get_schedule(Name="tick", GroupName="night")
+    assert (got["Name"], got["GroupName"]) == ("tick", "night")
+    listed = scheduler.list_schedules()["Schedules"]
+    assert sorted((one["GroupName"], one["Name"]) for one in listed) == [("default", "tick"), ("night", "tick")]
+    assert [one["Arn"] for one in scheduler.list_schedules(GroupName="night", NamePrefix="t")["Schedules"]] == [made]
+    scheduler.tag_resource(ResourceArn=arn, Tags=[{"Key": "c", "Value": "d"}])
+    scheduler.untag_resource(ResourceArn=arn, TagKeys=["a"])
+    assert scheduler.list_tags_for_resource(ResourceArn=arn)["Tags"] == [{"Key": "c", "Value": "d"}]
+    groups = scheduler.list_schedule_groups()["ScheduleGroups"]
+    assert [(one["Name"], one["State"]) for one in groups] == [("default", "ACTIVE"), ("night", "ACTIVE")]
+    assert scheduler.get_schedule_group(Name="night")["Arn"] == arn
+    scheduler.delete_schedule_group(Name="night")
+    assert [one["GroupName"] for one in scheduler.list_schedules()["Schedules"]] == ["default"]
+
+
+# --- connections and API destinations
+
+
+class Site:
+    """An endpoint that gives tokens and takes events; `refused` holds tokens that it takes no more."""
+
+    def __init__(self):
+        self.asked = []
+        self.given = []
+        self.refused = set()
+
+
+@contextmanager
+def site():
+    one = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            status, answer = 200, b"{}"
+            if self.path.startswith("/token"):
+                one.asked.append((parse_qs(body), self.path, dict(self.headers)))
+                is_client = parse_qs(body).get("client_secret") == [SECRET]
+                status = 200 if is_client else 403
+                answer = json.dumps({"access_token": f"token-{len(one.asked)}", "expires_in": 3600}).encode()
+            else:
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                status = 401 if token in one.refused else 200
+                one.given.append((self.path, dict(self.headers), body, status))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    one.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield one
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def connect(events, kind, parameters, name="crm"):
+    given = {"Name": name, "AuthorizationType": kind, "AuthParameters": parameters}
+    return events.create_connection(**given)["ConnectionArn"]
+
+
+def route(events, url, connection, **more):
+    given = {"ConnectionArn": connection, "InvocationEndpoint": url, "HttpMethod": "POST", "Name": "crm"}
+    arn = events.create_api_destination(**given)["ApiDestinationArn"]
+    events.put_rule(Name="to-crm", EventPattern='{"source": ["shop"]}')
+    events.put_targets(Rule="to-crm", Targets=[{"Id": "1", "Arn": arn, **more}])
+
+
+def put(events, number):
+    detail = json.dumps({"n": number})
+    events.put_events(Entries=[{"Source": "shop", "DetailType": "Placed", "Detail": detail}])
+
+
+def test_an_event_goes_to_an_api_destination_that_boto3_made(events, caplog):
+    with site() as crm, caplog.at_level(logging.DEBUG, "forebay"):
+        beside = {"HeaderParameters": [{"Key": "X-Tenant", "Value": "hidden", "IsValueSecret": True}]}
+        key = {"ApiKeyName": "X-Key", "ApiKeyValue": SECRET}
+        arn = connect(events, "API_KEY", {"ApiKeyAuthParameters": key, "InvocationHttpParameters": beside})
+        more = {"HttpParameters": {"PathParameterValues": ["$.detail.n"]}, "RetryPolicy": {"MaximumRetryAttempts": 2}}
+        route(events, f"{crm.url}/orders/*", arn, **more)
+        assert events.list_targets_by_rule(Rule="to-crm")["Targets"][0]["HttpParameters"] == more["HttpParameters"]
+        assert events.list_targets_by_rule(Rule="to-crm")["Targets"][0]["RetryPolicy"] == more["RetryPolicy"]
+        put(events, 7)
+        path, headers, body, _ = until(lambda: crm.given)[0]
+        assert (path, headers["X-Key"], headers["X-Tenant"]) == ("/orders/7", SECRET, "hidden")
+        assert json.loads(body)["detail"] == {"n": 7}
+        shown = events.describe_connection(Name="crm")
+        assert shown["AuthParameters"]["ApiKeyAuthParameters"] == {"ApiKeyName": "X-Key"}
+        hidden = {"HeaderParameters": [{"Key": "X-Tenant", "IsValueSecret": True}]}
+        assert shown["AuthParameters"]["InvocationHttpParameters"] == hidden
+        other = {"BasicAuthParameters": {"Username": "u", "Password": SECRET}}
+        events.update_connection(Name="crm", AuthorizationType="BASIC", AuthParameters=other)
+        put(events, 8)
+        _, headers, _, _ = until(lambda: crm.given[1:])[0]
+        assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode() == f"u:{SECRET}"
+        events.deauthorize_connection(Name="crm")
+        assert events.describe_api_destination(Name="crm")["ApiDestinationState"] == "INACTIVE"
+        put(events, 9)
+        events.update_connection(Name="crm", AuthorizationType="BASIC", AuthParameters=other)
+        until(lambda: len(crm.given) > 2, within=30)
+        [one] = events.list_connections(ConnectionState="AUTHORIZED")["Connections"]
+        assert one["Name"] == "crm"
+    assert not [
+        record for record in caplog.records if record.name.startswith("forebay") and SECRET in record.getMessage()
+    ]
+
+
+def test_a_connection_fetches_a_token_and_another_when_one_is_refused(events):
+    with site() as crm:
+        client = {"ClientID": "id", "ClientSecret": SECRET}
+        beside = {
+            "BodyParameters": [{"Key": "scope", "Value": "write"}],
+            "HeaderParameters": [{"Key": "X-A", "Value": "b"}],
+        }
+        oauth = {"AuthorizationEndpoint": f"{crm.url}/token", "HttpMethod": "POST", "ClientParameters": client}
+        arn = connect(events, "OAUTH_CLIENT_CREDENTIALS", {"OAuthParameters": {**oauth, "OAuthHttpParameters": beside}})
+        until(lambda: events.describe_connection(Name="crm")["ConnectionState"] == "AUTHORIZED")
+        form, _, headers = crm.asked[0]
+        assert (form["grant_type"], form["scope"], headers["X-A"]) == (["client_credentials"], ["write"], "b")
+        route(events, crm.url, arn)
+        assert events.describe_api_destination(Name="crm")["ApiDestinationState"] == "ACTIVE"
+        for number in range(3):
+            put(events, number)
+        until(lambda: len(crm.given) == 3)
+        tokens = {headers["Authorization"] for _, headers, _, _ in crm.given}
+        assert len(tokens) == 1, "one token serves all"
+        crm.refused.add(tokens.pop().removeprefix("Bearer "))
+        put(events, 3)
+        until(lambda: len(crm.given) == 5)
+        assert [status for *_, status in crm.given] == [200, 200, 200, 401, 200]
+        wrong = {**oauth, "ClientParameters": {**client, "ClientSecret": "wrong"}}
+        events.update_connection(
+            Name="crm", AuthorizationType="OAUTH_CLIENT_CREDENTIALS", AuthParameters={"OAuthParameters": wrong}
+        )
+        until(lambda: events.describe_connection(Name="crm")["ConnectionState"] == "DEAUTHORIZED")
+        assert "answered 403" in events.describe_connection(Name="crm")["StateReason"]
+
+
+def test_the_secret_of_a_connection_is_in_no_file_and_is_wanted_again_after_a_start(tmp_path):
+    store = tmp_path / "store"
+    parameters = {"BasicAuthParameters": {"Username": "u", "Password": SECRET}}
+    with served(App("shop", store=store, region=REGION, account=ACCOUNT)) as wire:
+        events = wire.client("events")
+        arn = connect(events, "BASIC", parameters)
+        secret = events.describe_connection(Name="crm")["SecretArn"]
+        got = wire.client("secretsmanager").get_secret_value(SecretId=secret)
+        assert json.loads(got["SecretString"]) == {"username": "u", "password": SECRET}
+        assert wire.client("secretsmanager").describe_secret(SecretId=got["Name"])["ARN"] == secret
+        with pytest.raises(events.exceptions.ResourceAlreadyExistsException):
+            connect(events, "BASIC", parameters)
+        with pytest.raises(ClientError, match=r"AuthParameters\.BasicAuthParameters must be given"):
+            connect(events, "BASIC", {"ApiKeyAuthParameters": {"ApiKeyName": "a", "ApiKeyValue": "b"}}, name="d")
+        for endpoint in ("http://example.com", "ftp://example.com", "http://localhost.example.com"):
+            with pytest.raises(ClientError, match="InvocationEndpoint is not valid"):
+                route(events, endpoint, arn)
+    assert not [file for file in store.iterdir() if file.is_file() and SECRET.encode() in file.read_bytes()]
+    with site() as crm, served(App("shop", store=store, region=REGION, account=ACCOUNT)) as wire:
+        events = wire.client("events")
+        described = events.describe_connection(Name="crm")
+        assert (described["ConnectionState"], described["ConnectionArn"]) == ("DEAUTHORIZED", arn)
+        assert "update the connection" in described["StateReason"]
+        with pytest.raises(ClientError, match="can't find the specified secret"):
+            wire.client("secretsmanager").get_secret_value(SecretId=secret)
+        route(events, crm.url, arn)
+        put(events, 1)
+        events.update_connection(Name="crm", AuthorizationType="BASIC", AuthParameters=parameters)
+        until(lambda: crm.given, within=30)
+
+
+def test_what_a_deleted_destination_is_given_goes_to_the_dead_letter_queue(events, wire):
+    sqs = wire.client("sqs")
+    url = sqs.create_queue(QueueName="dead")["QueueUrl"]
+    with site() as crm:
+        arn = connect(events, "BASIC", {"BasicAuthParameters": {"Username": "u", "Password": SECRET}})
+        route(events, crm.url, arn, DeadLetterConfig={"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead"})
+        events.delete_api_destination(Name="crm")
+        put(events, 1)
+        asked = {"QueueUrl": url, "WaitTimeSeconds": 10, "MessageAttributeNames": ["All"]}
+        [message] = sqs.receive_message(**asked)["Messages"]
+        assert message["MessageAttributes"]["ERROR_CODE"]["StringValue"] == "NO_RESOURCE"
+        assert crm.given == []
