@@ -242,7 +242,7 @@ async def handle(
 
     await app.start(metrics_port=port)
     try:
-        while any(shard["records"] for shard in (await app.mappings[0].describe())["shards"]):  # noqa: ASYNC110
+        while await is_left(app.mappings[0]):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         if not progress.done:
             return  # another process has handled them
@@ -254,6 +254,14 @@ async def handle(
     say("duration", "  ".join(shown))
     say("retries", f"{counted['forebay_retries']:,.0f}")
     say("bisects", f"{counted['forebay_bisects']:,.0f}")
+
+
+async def is_left(mapping: forebay.Mapping) -> bool:
+    """Whether flights are left to handle, as far as is known: the process that could tell may just have died."""
+    try:
+        return any(shard["records"] for shard in (await mapping.describe())["shards"])
+    except forebay.OwnerLost:
+        return True
 
 
 def die(directory: Path, recent: int, deaths: int) -> None:

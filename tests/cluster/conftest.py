@@ -12,13 +12,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "dbproxy"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from db_servers import Postgres, new_postgres
-from members import Members
+from members import DURABLE, Members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-# What a server that keeps data has, and the tests of the database proxy do without.
-DURABLE = ("-cfsync=on", "-cfull_page_writes=on", "-csynchronous_commit=on")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(__file__).parent / "shared_app.py"
 PATIENCE_SECONDS = 40.0
+# What a server that keeps data has, and the tests of the database proxy do without.
+DURABLE = ("-cfsync=on", "-cfull_page_writes=on", "-csynchronous_commit=on")
 
 
 @dataclass
@@ -41,6 +44,19 @@ class Process:
     def lives(self) -> bool:
         """Whether it runs."""
         return self.child.poll() is None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One batch that a process has handled."""
+
+    token: int
+    begun: float
+    ended: float
+    records: tuple[tuple[str, int], ...]
+    """Their names and sequence numbers."""
+    stopped: float
+    """When its process was stopped first."""
 
 
 class Members:
@@ -83,13 +99,15 @@ class Members:
         """Give the numbers whose puts were acknowledged."""
         return [words[0] for process in self.all for words in process.lines("acked")]
 
-    def runs(self) -> list[tuple[int, float, float, list[str]]]:
-        """Give what ran: the fencing token, from when to when, and the numbers."""
-        return [
-            (int(words[0]), float(words[1]), float(words[2]), words[3:])
-            for process in self.all
-            for words in process.lines("ran")
-        ]
+    def runs(self) -> list[Run]:
+        """Give what ran, in the order in which it began under each owner."""
+        found = []
+        for process in self.all:
+            stopped = min((low for low, _ in process.paused), default=math.inf)
+            for token, begun, ended, *ids in process.lines("ran"):
+                pairs = tuple((name, int(number)) for name, number in (word.split("@") for word in ids))
+                found.append(Run(int(token), float(begun), float(ended), pairs, stopped))
+        return sorted(found, key=lambda run: (run.token, run.begun))
 
     def end(self) -> None:
         """End them all."""

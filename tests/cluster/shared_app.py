@@ -6,12 +6,16 @@ python shared_app.py NOTES NAME [quiet]
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
+import signal
 import sys
 import time
 
 import forebay
+
+PUTTERS = 2
 
 app = forebay.App("shared", store=os.environ["STORE_URL"])
 numbers = app.stream("numbers", shards=2)
@@ -33,17 +37,16 @@ async def handle(batch: forebay.Batch[forebay.Record], context: forebay.Context)
     """Take a while over a batch."""
     begun = now()
     await asyncio.sleep(0.01)
-    note("ran", context.fencing_token, begun, now(), *(record.data.decode() for record in batch))
+    ran = (f"{record.data.decode()}@{record.sequence_number}" for record in batch)
+    note("ran", context.fencing_token, begun, now(), *ran)
 
 
-async def put() -> None:
-    """Put numbers until the process ends, and write down which of them were acknowledged."""
-    count = 0
-    while True:
-        count += 1
-        name = f"{sys.argv[2]}-{count}"
+async def put(key: str) -> None:
+    """Put numbers with one key until the process ends, and write down which of them were acknowledged."""
+    for count in itertools.count(1):
+        name = f"{key}:{count}"
         try:
-            await numbers.put(name, name)
+            await numbers.put(name, key)
         except forebay.StoreError as error:
             note("refused", name, type(error).__name__)
         else:
@@ -52,12 +55,17 @@ async def put() -> None:
 
 
 async def main() -> None:
-    """Run until the process is ended."""
+    """Run until the process is told to end."""
+    ends = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ends.set)
     async with app:
         note("started")
-        if "quiet" not in sys.argv:
-            await put()
-        await asyncio.Event().wait()
+        keys = [] if "quiet" in sys.argv else [f"{sys.argv[2]}-{putter}" for putter in range(PUTTERS)]
+        putting = [asyncio.create_task(put(key)) for key in keys]
+        await ends.wait()
+        for task in putting:
+            task.cancel()
+        await asyncio.gather(*putting, return_exceptions=True)
 
 
 logging.basicConfig(level="INFO", format="%(asctime)s %(name)s %(message)s")

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from members import Members, Process, now, until
+from members import DURABLE, Members, Process, Run, now, until
 
 if TYPE_CHECKING:
     from db_servers import Postgres
@@ -21,26 +21,66 @@ log = logging.getLogger("figures")
 TAKEN_WITHIN = 12.0
 
 
+# How long before an owner's end it may have handled what it did not commit any more.
+UNCOMMITTED = 2.0
+
+
 def check_ledger(members: Members) -> None:
-    """Nothing that was acknowledged is lost; who has lost the store runs nothing beside the next owner."""
+    """Nothing acknowledged is lost, nothing is stored or committed twice, and every key keeps its order."""
     acknowledged = members.acknowledged()
     assert len(acknowledged) > 20
     assert len(acknowledged) == len(set(acknowledged))
 
     def handled() -> set[str]:
-        return {number for _, _, _, ids in members.runs() for number in ids}
+        return {name for run in members.runs() for name, _ in run.records}
 
     until(lambda: set(acknowledged) <= handled(), members.logs)
+    runs = members.runs()
+    check_owners_follow_each_other(members, runs)
+    check_order(runs)
+    check_repeats(runs)
+
+
+def check_owners_follow_each_other(members: Members, runs: list[Run]) -> None:
+    """Who has lost the store runs nothing beside the next owner, unless it was stopped in its midst."""
     pauses = [pause for process in members.all for pause in process.paused]
-    runs = sorted(members.runs())
     ends: dict[int, float] = {}
-    for token, _, ended, _ in runs:
-        ends[token] = max(ends.get(token, 0.0), ended)
-    for token, begun, ended, _ in runs:
-        older = max((end for other, end in ends.items() if other < token), default=0.0)
-        if begun < older:
-            # Only a process that was stopped in its midst may end after another has begun.
-            assert any(low < older and begun < high + 1 for low, high in pauses), (token, begun, ended, older)
+    for run in runs:
+        ends[run.token] = max(ends.get(run.token, 0.0), run.ended)
+    for run in runs:
+        older = max((end for other, end in ends.items() if other < run.token), default=0.0)
+        if run.begun < older:
+            assert any(low < older and run.begun < high + 1 for low, high in pauses), (run, older)
+
+
+def check_order(runs: list[Run]) -> None:
+    """A record is stored once, and no record of a key begins before one that was put before it."""
+    stored: dict[str, int] = {}
+    newest: dict[str, int] = {}
+    for name, number in ((name, number) for run in runs for name, number in run.records):
+        if name in stored:
+            assert stored[name] == number, f"{name} is stored twice"
+            continue
+        stored[name] = number
+        key = name.partition(":")[0]
+        assert number > newest.get(key, 0), f"{name} began after one that was put later"
+        newest[key] = number
+
+
+def check_repeats(runs: list[Run]) -> None:
+    """A record runs once under one owner, and again under the next only if the first had no time to commit it."""
+    last: dict[int, float] = {}
+    for run in runs:
+        if run.begun < run.stopped:
+            last[run.token] = max(last.get(run.token, 0.0), run.begun)
+    seen: dict[int, Run] = {}
+    for run in runs:
+        for name, number in run.records:
+            before = seen.get(number)
+            if before is not None:
+                assert before.token < run.token, f"{name} ran twice under one owner"
+                assert before.ended > last[before.token] - UNCOMMITTED, f"{name} was committed, and ran again"
+            seen[number] = run
 
 
 @pytest.mark.timeout(150)
@@ -68,7 +108,7 @@ def test_an_owner_that_is_killed_or_stopped_is_followed_by_another(members: Memb
     # The one that was stopped is a client of the new owner by now: its puts are acknowledged again.
     before = len(successor.lines("acked"))
     until(lambda: len(successor.lines("acked")) > before + 5, members.logs)
-    tokens = [token for token, *_ in members.runs()]
+    tokens = [run.token for run in members.runs()]
     assert len(set(tokens)) == 3
     assert all(int(words[0]) == max(tokens) for words in third.lines("ran"))
     check_ledger(members)
@@ -81,7 +121,7 @@ def test_an_owner_that_leaves_is_followed_at_once(members: Members, url: str) ->
     other = members.start(url)
     until(lambda: len(other.lines("acked")) > 5, members.logs)
     left = now()
-    owner.signal(signal.SIGINT)
+    owner.signal(signal.SIGTERM)
     _, moment = members.working(left, [other])
     log.info("%s: %.1f s until the next handler began", "left", moment - left)
     assert moment - left < 5
@@ -95,7 +135,7 @@ def test_a_server_that_crashes_or_stands_still_loses_nothing(members: Members, o
         members.start(url)
     members.working(0.0)
     own_server.kill()
-    own_server.start("-cfsync=on")
+    own_server.start(*DURABLE)
     began = now()
     members.working(began)
     # Longer than an owner may run without having reached the server.

@@ -1,6 +1,7 @@
 //! The engine: its lock, its clock, its threads, and the calls that come in from outside.
 
 use crate::base::error::UNSOLICITED;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;
@@ -66,9 +67,9 @@ pub(crate) struct Inner {
     /// The commit under way.
     begun: Option<UnderWay>,
     /// The store has a result for it.
-    pub(crate) store_woke: bool,
+    pub(crate) store_woke: Arc<AtomicBool>,
     /// The reader has a result for one of the reads under way, and how many those are.
-    pub(crate) reads_woke: bool,
+    pub(crate) reads_woke: Arc<AtomicBool>,
     pub(crate) reads_under_way: usize,
     next_ticket: Ticket,
     pub(crate) stopping: bool,
@@ -106,8 +107,8 @@ impl Engine {
             store: Some(store),
             reader,
             begun: None,
-            store_woke: false,
-            reads_woke: false,
+            store_woke: Arc::default(),
+            reads_woke: Arc::default(),
             reads_under_way: 0,
             next_ticket: 1,
             stopping: false,
@@ -448,7 +449,7 @@ impl Inner {
     /// The commit under way, if it is to be submitted or the store has a result for it.
     pub(crate) fn commit_to_go_on(&mut self) -> Option<UnderWay> {
         let now = self.state.ctx.now.mono_ns;
-        let woke = std::mem::take(&mut self.store_woke);
+        let woke = self.store_woke.swap(false, Ordering::AcqRel);
         self.begun.take_if(|under_way| under_way.is_due(now, woke))
     }
 
@@ -507,7 +508,7 @@ impl Inner {
             }
         }
         // There is no thread to wake: the store is asked each time.
-        self.store_woke = true;
+        self.store_woke.store(true, Ordering::Release);
         let (Some(mut under_way), Some(store)) = (self.commit_to_go_on(), self.store.as_mut()) else { return has_read };
         let outcome = under_way.go_on(store.as_mut(), Waker::noop());
         let has_ended = outcome.is_some();
@@ -519,7 +520,7 @@ impl Wanted for Inner {
     /// A commit that is under way makes the next one wait.
     fn next_due(&self) -> Option<u64> {
         match &self.begun {
-            _ if self.store_woke => Some(0),
+            _ if self.store_woke.load(Ordering::Acquire) => Some(0),
             Some(under_way) => [self.state.ctx.timers.next_due(), under_way.again_at()].into_iter().flatten().min(),
             None => self.state.next_due(),
         }
@@ -530,7 +531,8 @@ impl Wanted for Inner {
     }
 
     fn has_reads(&self) -> bool {
-        self.reads_woke || (self.reads_under_way < READS && !self.state.ctx.commit.reads.is_empty())
+        self.reads_woke.load(Ordering::Acquire)
+            || (self.reads_under_way < READS && !self.state.ctx.commit.reads.is_empty())
     }
 
     fn has_second(&self) -> bool {

@@ -6,6 +6,7 @@ mod engine_wakes;
 use std::sync::Arc;
 use std::time::Duration;
 
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Condvar, Mutex, MutexGuard};
 use loom::thread;
 
@@ -25,6 +26,8 @@ struct Inner {
     stopped: bool,
     stopping: bool,
     done: usize,
+    /// Results of the store that the driver has taken.
+    results: usize,
 }
 
 impl Wanted for Inner {
@@ -59,6 +62,11 @@ struct Engine {
     wakes: Wakes,
     /// For whoever waits for what it left to be done.
     done: Condvar,
+    /// What the store has for the driver.
+    stored: AtomicUsize,
+    /// What the store has for whoever reads with the lock held.
+    read: Mutex<bool>,
+    was_read: Condvar,
 }
 
 impl Engine {
@@ -93,6 +101,25 @@ impl Engine {
         });
     }
 
+    /// The store's thread: it wakes the driver, and after that answers a read.
+    fn store(&self) {
+        self.stored.fetch_add(1, Ordering::Release);
+        self.wakes.wake_driver();
+        *self.read.lock().unwrap() = true;
+        self.was_read.notify_one();
+    }
+
+    /// As the driver, of what the store has.
+    fn drive_store(&self) {
+        self.drive_with(|inner| {
+            inner.results += self.stored.swap(0, Ordering::AcqRel);
+            if inner.results > 0 {
+                inner.done = inner.results;
+                self.done.notify_one();
+            }
+        });
+    }
+
     fn drive(&self) {
         self.drive_with(|inner| inner.reads += std::mem::take(&mut inner.work));
     }
@@ -107,12 +134,13 @@ impl Engine {
                 return;
             }
             self.wakes.rouse(&*inner);
-            inner = self.wakes.sleep(inner, 1, Duration::from_secs(1));
+            self.wakes.sleep(inner, 1, Duration::from_secs(1));
+            inner = self.lock();
         }
     }
 
     fn read(&self) {
-        while let Some(mut inner) = self.wakes.reads(self.lock()) {
+        while let Some(mut inner) = self.wakes.reads(|| self.lock()) {
             let many = std::mem::take(&mut inner.reads);
             drop(inner);
             self.with(|inner| inner.done += many);
@@ -168,6 +196,22 @@ fn what_is_left_for_the_driver_and_by_it_for_the_reader_is_done() {
         engine.wait_for(1);
         engine.with(|inner| inner.work += 1);
         engine.wait_for(2);
+        engine.stop();
+    });
+}
+
+/// A store has one thread for commits and reads. It waited for the lock to wake the driver, while the holder of the lock waited for its
+/// read.
+#[test]
+fn the_store_wakes_the_driver_while_whoever_holds_the_lock_waits_for_the_store() {
+    run(&[Engine::drive_store, Engine::store], |engine| {
+        let inner = engine.lock();
+        let mut read = engine.read.lock().unwrap();
+        while !*read {
+            read = engine.was_read.wait(read).unwrap();
+        }
+        drop((read, inner));
+        engine.wait_for(1);
         engine.stop();
     });
 }

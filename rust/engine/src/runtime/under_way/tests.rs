@@ -253,9 +253,11 @@ struct Distant {
     store: FaultStore,
     is_open: bool,
     commits: Arc<Mutex<Wire<Done>>>,
-    reads: Arc<Mutex<Wire<Result<Found, StoreError>>>>,
+    reads: Reads,
     readers: AtomicUsize,
 }
+
+type Reads = Arc<Mutex<Wire<Result<Found, StoreError>>>>;
 
 impl Store for Distant {
     fn take(&mut self, unit: Unit) -> Ticket {
@@ -290,7 +292,7 @@ impl Store for Distant {
     }
 }
 
-struct DistantReader(Box<dyn Reader>, Arc<Mutex<Wire<Result<Found, StoreError>>>>);
+struct DistantReader(Box<dyn Reader>, Reads);
 
 impl Reader for DistantReader {
     fn submit(&mut self, read: Read) -> Ticket {
@@ -303,10 +305,8 @@ impl Reader for DistantReader {
     }
 }
 
-#[test]
-fn an_engine_goes_on_while_its_store_has_not_answered() {
-    let (commits, reads) = (Wire::new(), Wire::new());
-    let store = FaultStore::new(1, Durability::PowerLoss);
+/// An engine with threads, on a store that answers when the test says so.
+fn distant(store: &FaultStore, commits: &Arc<Mutex<Wire<Done>>>, reads: &Reads) -> Engine {
     let distant = Distant {
         store: store.clone(),
         is_open: false,
@@ -327,6 +327,36 @@ fn an_engine_goes_on_while_its_store_has_not_answered() {
     })
     .unwrap();
     engine.start().unwrap();
+    engine
+}
+
+/// The thread of a store told the engine of a commit while a request held the engine's lock and waited for a read: the thread waited for
+/// the lock, the request for the thread, and the process stood still.
+#[test]
+fn a_store_tells_of_a_commit_though_the_lock_is_held() {
+    let (commits, reads) = (Wire::new(), Wire::new());
+    let engine = distant(&FaultStore::new(1, Durability::PowerLoss), &commits, &reads);
+    let (waiter, declared) = asking();
+    let stream = json!({"name": "s", "shards": 1, "retention_ms": 86_400_000});
+    engine.request("stream.declare", stream.to_string().as_bytes(), waiter);
+    drop(asked(&commits, 1));
+    let has_told = engine.with(|_| {
+        let (told, has_told) = channel();
+        std::thread::spawn(move || {
+            answer(&commits, 1);
+            told.send(()).unwrap();
+        });
+        has_told.recv_timeout(Duration::from_secs(10)).is_ok()
+    });
+    assert!(has_told);
+    assert!(declared.recv_timeout(Duration::from_secs(30)).unwrap().is_ok());
+}
+
+#[test]
+fn an_engine_goes_on_while_its_store_has_not_answered() {
+    let (commits, reads) = (Wire::new(), Wire::new());
+    let store = FaultStore::new(1, Durability::PowerLoss);
+    let engine = distant(&store, &commits, &reads);
     let ask = |verb: &str, body: serde_json::Value| {
         let (waiter, answers) = asking();
         engine.request(verb, body.to_string().as_bytes(), waiter);
