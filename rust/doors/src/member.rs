@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use forebay_engine::base::lease::Lease;
+use forebay_engine::base::lease::{Held, Lease};
 use forebay_engine::runtime::engine::Engine;
 use forebay_engine::store::attempt_journal::{AttemptJournal, Found};
 use forebay_engine::store::directory::private_directory;
@@ -45,6 +45,23 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     leaves: AtomicBool,
+}
+
+/// The store, as this process has taken it.
+struct HeldLease {
+    shared: Arc<Shared>,
+    epoch: u64,
+}
+
+impl Held for HeldLease {
+    fn may_run(&self) -> bool {
+        self.shared.membership.may_run() == Some(self.epoch)
+    }
+
+    fn standbys(&self) -> usize {
+        let own = self.shared.settings.member();
+        self.shared.membership.living().iter().filter(|name| *name != own).count()
+    }
 }
 
 #[derive(Default)]
@@ -99,8 +116,7 @@ impl Member {
 
     /// What the engine asks before each hand-out.
     pub(crate) fn lease(&self, epoch: u64) -> Lease {
-        let shared = self.shared.clone();
-        Lease::new(move || shared.membership.may_run() == Some(epoch))
+        Lease::new(HeldLease { shared: self.shared.clone(), epoch })
     }
 
     /// The engine of the store that this process owns.

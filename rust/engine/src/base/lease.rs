@@ -5,16 +5,40 @@ use std::sync::Arc;
 
 /// Asked before each hand-out. A store that nobody else can take has no lease, and may always be run.
 #[derive(Clone, Default)]
-pub struct Lease(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+pub struct Lease(Option<Arc<dyn Held>>);
+
+/// What is known of the lease of a store that others may take. Neither call may wait.
+pub trait Held: Send + Sync {
+    /// Whether this process may run the store now.
+    fn may_run(&self) -> bool;
+    /// How many others could take it over.
+    fn standbys(&self) -> usize;
+}
 
 impl Lease {
-    /// A lease that `may_run` tells of; it must not wait.
-    pub fn new(may_run: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(may_run)))
+    /// The lease of a store that others may take.
+    pub fn new(held: impl Held + 'static) -> Self {
+        Self(Some(Arc::new(held)))
     }
 
     pub(crate) fn may_run(&self) -> bool {
-        self.0.as_ref().is_none_or(|may_run| may_run())
+        self.0.as_ref().is_none_or(|held| held.may_run())
+    }
+
+    /// How many others could take the store over; `None`: nobody can.
+    pub(crate) fn standbys(&self) -> Option<usize> {
+        self.0.as_ref().map(|held| held.standbys())
+    }
+}
+
+/// A lease of which no more is known than whether this process may run the store.
+impl<F: Fn() -> bool + Send + Sync> Held for F {
+    fn may_run(&self) -> bool {
+        self()
+    }
+
+    fn standbys(&self) -> usize {
+        0
     }
 }
 

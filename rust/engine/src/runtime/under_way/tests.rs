@@ -166,8 +166,10 @@ fn an_engine_without_its_lease_hands_out_nothing() {
     engine.engine.with(|state| state.ctx.lease = Lease::new(move || asked.load(Relaxed)));
     engine.engine.invoke("f", b"1"[..].into(), None, Waiter::Call(Box::new(drop)));
     assert_eq!(engine.engine.exchange(Vec::new(), 10).0.len(), 0);
+    assert!(engine.engine.not_ready()[0].starts_with("this process may not run the store"));
     may_run.store(true, Relaxed);
     engine.advance(1);
+    assert_eq!(engine.engine.not_ready(), Vec::<String>::new());
     assert_eq!(engine.engine.exchange(Vec::new(), 10).0.len(), 1);
 }
 
