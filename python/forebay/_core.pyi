@@ -32,6 +32,7 @@ __all__ = [
     "check_schema",
     "compare_schemas",
     "debug_build",
+    "drain_on_server",
     "end_with_parent",
     "examine_store",
     "failpoints",
@@ -41,6 +42,7 @@ __all__ = [
     "messages",
     "metrics_catalogue",
     "misfit",
+    "move_on_server",
     "non_finite",
     "play_workflow",
     "rates",
@@ -226,7 +228,16 @@ class Member:
     def __new__(cls, settings: bytes) -> Member: ...
     def stopped(self) -> None:
         """Say that nothing runs any more of the time before the store was lost: until then this process takes nothing."""
+    @property
+    def hands_over(self) -> bool:
+        """Whether an operator wants another process to own the store that this one owns, and may run."""
     def leave(self) -> None: ...
+
+def drain_on_server(url: str, member: str, drained: bool) -> bool:
+    """Have the process of this name own nothing, or let it own the store again; False: no such process shares the store."""
+
+def move_on_server(url: str, member: str) -> bool:
+    """Have the process of this name own the store; False: no such process shares it, or it is drained."""
 
 def look_at_server(url: str, app: str | None = None) -> bytes:
     """Look at a store on a server without sharing it: its promises, its owner, its members; JSON."""

@@ -21,6 +21,9 @@ log = logging.getLogger("forebay.app")
 FIRST_SECONDS: Final = 10.0
 """How long a start waits for an owner: one that has just died is followed by another within 6 s."""
 WARNS_SECONDS: Final = 1.0
+FINISH_SECONDS: Final = 10.0
+"""How long what runs may take to end when the store is handed over."""
+ANSWERS_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.005
 LOST: Final = "this process lost the store before it had the answer: the request may or may not have been accepted"
 
@@ -49,20 +52,47 @@ class SharedStore:
                     raise
 
     async def let_go(self, engine: Engine | None) -> None:
-        """Close an engine whose store has another owner by now, or may have soon."""
+        """Close an engine whose store has another owner by now, may have soon, or is to have."""
         runner, member = self._runner, self.member
         has_owned = member is not None and engine is not None and engine.role == "owner"
-        if has_owned:
+        if not has_owned:
+            log.info("the process that owned the store is gone")
+        elif member is None or engine is None or not await self._finished(member, engine):
             log.warning("app %r has lost the store %s: what runs is stopped", self._settings.name, self._settings.place)
             await self._stop_handlers()
-        else:
-            log.info("the process that owned the store is gone")
         runner.flush()
         runner.detach(OwnerLost(LOST) if has_owned else None)
         if engine is not None:
             await asyncio.to_thread(engine.close)
         if has_owned and member is not None:
             await asyncio.to_thread(member.stopped)
+
+    async def _finished(self, member: Member, engine: Engine) -> bool:
+        """Finish what runs, for another process to own the store; False: the store was lost before.
+
+        What does not end in time is interrupted, and runs again there.
+        """
+        if not member.hands_over:
+            return False
+        runner = self._runner
+        log.info("app %r hands the store %s over to another process", self._settings.name, self._settings.place)
+        # Handlers go on asking this engine until they have ended.
+        runner.lost.clear()
+        engine.drain()
+        interrupts_at = runner.loop.time() + FINISH_SECONDS
+        while not engine.idle():
+            if not member.hands_over:
+                return False
+            if runner.loop.time() > interrupts_at:
+                runner.interrupt()
+                interrupts_at = float("inf")
+            await asyncio.sleep(LOOK_SECONDS)
+        # What is asked from now on waits for the next owner; what was asked before has its answer soon.
+        runner.lost.set()
+        detaches_at = runner.loop.time() + ANSWERS_SECONDS
+        while runner.is_asked and runner.loop.time() < detaches_at:  # noqa: ASYNC110  the answers come in the same loop
+            await asyncio.sleep(LOOK_SECONDS)
+        return True
 
     async def _stop_handlers(self) -> None:
         """Stop all that runs, and wait until it has ended: only then may this process take the store again."""

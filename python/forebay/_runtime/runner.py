@@ -271,6 +271,11 @@ class Runner:
         """Whether somebody waits for an answer."""
         return bool(self._tickets or self._deferred)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether the engine owes somebody an answer."""
+        return bool(self._tickets)
+
     def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
         """Begin something that gives a ticket; the future gets its answer."""
         waiter = self.loop.create_future() if self.manual is None else Parked(loop=self.loop)

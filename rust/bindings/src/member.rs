@@ -33,6 +33,11 @@ impl Member {
         py.detach(|| self.0.stopped());
     }
 
+    #[getter]
+    fn hands_over(&self) -> bool {
+        self.0.hands_over()
+    }
+
     fn leave(&self, py: Python<'_>) {
         py.detach(|| self.0.leave());
     }
@@ -44,4 +49,16 @@ impl Member {
 pub(crate) fn look_at_server<'py>(py: Python<'py>, url: &str, app: Option<&str>) -> PyResult<Bound<'py, PyBytes>> {
     let seen = py.detach(|| server::look(url, app)).map_err(|error| exception(py, &error))?;
     Ok(PyBytes::new(py, seen.to_string().as_bytes()))
+}
+
+/// Have the process with this name own a store on a server. False: no such process shares the store, or it is drained.
+#[pyfunction]
+pub(crate) fn move_on_server(py: Python<'_>, url: &str, member: &str) -> PyResult<bool> {
+    py.detach(|| server::want(url, member)).map_err(|error| exception(py, &error))
+}
+
+/// Have the process with this name own nothing, or let it own the store again. False: no such process shares the store.
+#[pyfunction]
+pub(crate) fn drain_on_server(py: Python<'_>, url: &str, member: &str, drained: bool) -> PyResult<bool> {
+    py.detach(|| server::drain(url, member, drained)).map_err(|error| exception(py, &error))
 }

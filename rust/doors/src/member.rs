@@ -22,6 +22,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Why an engine must stop whose process may not run the store any more.
 const SILENT: &str = "this process has not reached the store's server for too long, and another one may take the store";
 
+/// Why an engine is to be closed that could go on.
+const WANTED_ELSEWHERE: &str = "another process is to own the store";
+
 /// Who owns the store, as this process sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
@@ -70,6 +73,8 @@ struct State {
     taken: Option<u64>,
     /// Something may run here that began before the store was lost.
     runs: bool,
+    /// An operator wants another process to own the store that this one owns.
+    hands_over: bool,
     engine: Weak<Engine>,
     /// The owner of whom this process is a client, and what tells the client that there is another one.
     follows: Option<(Option<String>, Box<dyn Fn() + Send>)>,
@@ -125,6 +130,16 @@ impl Member {
         state.engine = Arc::downgrade(engine);
         state.runs = true;
         state.follows = None;
+        let hands_over = state.hands_over;
+        drop(state);
+        if hands_over {
+            engine.hand_over(WANTED_ELSEWHERE);
+        }
+    }
+
+    /// Whether an operator wants another process to own the store that this one owns, and may run.
+    pub fn hands_over(&self) -> bool {
+        lock(&self.shared.state).hands_over && self.shared.membership.may_run().is_some()
     }
 
     /// `tell` is called once when the store has another owner than this one.
@@ -137,6 +152,7 @@ impl Member {
         let mut state = lock(&self.shared.state);
         state.taken = None;
         state.runs = false;
+        state.hands_over = false;
         drop(state);
         self.shared.membership.lost();
         self.shared.membership.stopped();
@@ -198,6 +214,7 @@ impl Shared {
                         tell();
                     }
                 }
+                Some(Event::HandOver) => self.hand_over(),
                 Some(Event::StandDown) => self.stand_down(),
                 None => self.look(),
             }
@@ -205,9 +222,20 @@ impl Shared {
         }
     }
 
+    fn hand_over(&self) {
+        let mut state = lock(&self.state);
+        state.hands_over = true;
+        let engine = state.engine.upgrade().filter(|_| state.runs);
+        drop(state);
+        if let Some(engine) = engine {
+            engine.hand_over(WANTED_ELSEWHERE);
+        }
+    }
+
     fn stand_down(&self) {
         let mut state = lock(&self.state);
         state.taken = None;
+        state.hands_over = false;
         let (engine, runs) = (state.engine.upgrade(), state.runs);
         drop(state);
         if let Some(engine) = engine.filter(|_| runs) {

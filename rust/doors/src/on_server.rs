@@ -166,6 +166,7 @@ pub fn look(url: &str, app: Option<&str>) -> Result<Value, EngineError> {
                 "version": member.version,
                 "silent_ms": member.silent_ms,
                 "owns": seen.owner.as_ref() == Some(&member.name),
+                "drained": member.is_drained,
             })
         });
         json!({
@@ -186,4 +187,14 @@ pub fn look(url: &str, app: Option<&str>) -> Result<Value, EngineError> {
         "refused": refused,
         "store": store,
     }))
+}
+
+/// Have the process with this name own a store on a server. False: no such process shares the store, or it is drained.
+pub fn want(url: &str, member: &str) -> Result<bool, EngineError> {
+    Ok(forebay_postgres::want(&find(url, None, Durability::PowerLoss)?, member)?)
+}
+
+/// Have the process with this name own nothing, or let it own the store again. False: no such process shares the store.
+pub fn drain(url: &str, member: &str, is_drained: bool) -> Result<bool, EngineError> {
+    Ok(forebay_postgres::drain(&find(url, None, Durability::PowerLoss)?, member, is_drained)?)
 }

@@ -19,7 +19,7 @@ mod store;
 mod tls;
 mod writer;
 
-pub use look::{find, look, Look, MemberSeen};
+pub use look::{drain, find, look, want, Look, MemberSeen};
 pub use membership::{Event, Membership};
 pub use promises::{Promises, SynchronousCommit};
 pub use settings::{is_url, Settings};

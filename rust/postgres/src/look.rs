@@ -1,10 +1,11 @@
 //! A look at a store from outside: whose it is, who owns it, which processes share it, and what its server promises.
 
 use forebay_store::port::{Durability, StoreError};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::Row;
 
 use crate::promises::{Promises, QUESTION};
-use crate::schema::{sql, APP, EXISTS, HEAD, MEMBERS, SCHEMAS};
+use crate::schema::{sql, APP, DRAIN, EXISTS, HEAD, MEMBERS, SCHEMAS, WANT};
 use crate::session::{answer, ended, Session};
 use crate::settings::Settings;
 use crate::writer::ALL;
@@ -33,6 +34,8 @@ pub struct MemberSeen {
     pub version: String,
     /// How long ago its last beat was, by the server's clock, ms.
     pub silent_ms: u64,
+    /// It is to own nothing, because an operator has said so.
+    pub is_drained: bool,
 }
 
 impl Look {
@@ -98,13 +101,33 @@ pub fn look(settings: &Settings) -> Result<(Promises, Option<Look>), StoreError>
         let mut members = Vec::new();
         for row in answer(client.query(&sql(&schema, MEMBERS), &[])).await? {
             let silent_ms: i64 = column(&row, 2)?;
-            let (name, version) = (column(&row, 0)?, column(&row, 1)?);
-            members.push(MemberSeen { name, version, silent_ms: silent_ms.max(0) as u64 });
+            let (name, version, is_drained) = (column(&row, 0)?, column(&row, 1)?, column(&row, 3)?);
+            members.push(MemberSeen { name, version, silent_ms: silent_ms.max(0) as u64, is_drained });
         }
         let (epoch, commits, deaths): (i64, i64, i32) = (column(&head, 1)?, column(&head, 2)?, column(&head, 3)?);
         let owner = column(&head, 0)?;
         let look = Look { owner, epoch: epoch as u64, commits: commits as u64, deaths: deaths as u32, members };
         Ok((promises, Some(look)))
+    })
+}
+
+/// Have the process with this name own the store: its owner finishes what runs, and gives the store up. False: no such process shares the
+/// store, or it is drained. Waits for the server.
+pub fn want(settings: &Settings, member: &str) -> Result<bool, StoreError> {
+    change(settings, WANT, &[&ALL, &member])
+}
+
+/// Have the process with this name own nothing, or let it own the store again. False: no such process shares the store. Waits for the
+/// server.
+pub fn drain(settings: &Settings, member: &str, is_drained: bool) -> Result<bool, StoreError> {
+    change(settings, DRAIN, &[&member, &is_drained])
+}
+
+fn change(settings: &Settings, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<bool, StoreError> {
+    blocking(async {
+        let session = Session::open(settings).await?;
+        let changed = answer(session.client.execute(&sql(&settings.quoted_schema(), text), parameters)).await?;
+        Ok(changed > 0)
     })
 }
 

@@ -3,7 +3,6 @@
 //! [`forebay_core::cluster::Lease`] decides; a thread of this module asks the server, with a connection of its own, so that a long commit
 //! holds no beat up.
 
-use std::collections::BTreeMap;
 use std::sync::{mpsc as std_mpsc, Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +29,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 pub enum Event {
     /// It owns the store: [`Settings::taken`] opens it with this epoch, which is the fencing token of all that it runs.
     Taken(u64),
+    /// Hand out nothing more, finish what runs, and give the store up: an operator wants another process to own it.
+    HandOver,
     /// Hand out nothing more, stop what runs, close the store within a second, and say so by [`Membership::stopped`]: another process may
     /// take it soon.
     StandDown,
@@ -248,8 +249,7 @@ impl Watch {
                         drop(results.send(Heard::Taken(taken)).await);
                     });
                 }
-                // By the default rules a unit stays where it is.
-                Command::HandOver { .. } => {}
+                Command::HandOver { .. } => self.say(Event::HandOver),
                 Command::StandDown => self.say(Event::StandDown),
             }
         }
@@ -321,19 +321,22 @@ async fn asking<'a>(settings: &Settings, turn: &'a mut Option<Asking>) -> Result
     turn.as_ref().ok_or_else(|| StoreError::Unavailable("there is no connection".into()))
 }
 
-/// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, deaths)`.
+/// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, drained or deaths, wanted or null)`.
 fn view(rows: &[Row]) -> Result<View, StoreError> {
-    let mut seen = View { beats: BTreeMap::new(), heads: Vec::new() };
+    let mut seen = View::default();
     for row in rows {
         let mut read = || -> Result<(), tokio_postgres::Error> {
             let (unit, name): (Option<i32>, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
             let (number, deaths): (i64, i32) = (row.try_get(2)?, row.try_get(3)?);
             match (unit, name) {
                 (Some(unit), owner) => {
-                    let head = Head { unit: unit as u32, owner, epoch: number as u64, deaths: deaths as u32 };
-                    seen.heads.push(head);
+                    let (epoch, deaths, wanted) = (number as u64, deaths as u32, row.try_get(4)?);
+                    seen.heads.push(Head { unit: unit as u32, owner, epoch, deaths, wanted });
                 }
                 (None, Some(name)) => {
+                    if deaths != 0 {
+                        seen.drained.insert(name.clone());
+                    }
                     seen.beats.insert(name, number as u64);
                 }
                 (None, None) => {}

@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS @.format (
 );
 
 -- The head of each unit. `epoch` grows with each owner, `n` with each commit, and `stamp` tells the last commit from every other.
--- `row_count` and `row_sum` (of the rows' checksums) say which rows there must be.
+-- `row_count` and `row_sum` (of the rows' checksums) say which rows there must be. `wanted` is the process that is to have the unit, where
+-- an operator has said so.
 CREATE TABLE IF NOT EXISTS @.unit (
     id integer PRIMARY KEY,
     owner text,
@@ -27,7 +28,8 @@ CREATE TABLE IF NOT EXISTS @.unit (
     stamp bigint NOT NULL,
     deaths integer NOT NULL,
     row_count bigint NOT NULL,
-    row_sum bigint NOT NULL
+    row_sum bigint NOT NULL,
+    wanted text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
 
 -- Which positions each log holds. `guard` is made of the other three, so that a changed bit shows.
@@ -59,12 +61,13 @@ CREATE TABLE IF NOT EXISTS @.entry (
     PRIMARY KEY (tab, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01);
 
--- Processes, each under a name that no other process ever has. A beat never goes back.
+-- Processes, each under a name that no other process ever has. A beat never goes back. One that is drained is to own nothing.
 CREATE TABLE IF NOT EXISTS @.member (
     name text PRIMARY KEY,
     beat bigint NOT NULL,
     version text NOT NULL,
-    seen timestamptz NOT NULL DEFAULT clock_timestamp()
+    seen timestamptz NOT NULL DEFAULT clock_timestamp(),
+    drained boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
 
 CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint

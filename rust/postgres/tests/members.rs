@@ -45,6 +45,8 @@ fn a_member() {
                 membership.lost();
             }
             Some(Event::StandDown) => membership.stopped(),
+            // Nobody asks for it here.
+            Some(Event::HandOver) => {}
             None => {}
         }
     }

@@ -266,6 +266,11 @@ impl Engine {
         self.end_environments();
     }
 
+    /// Tell whoever runs the app that another process is to own the store: everything goes on until they drain and close this engine.
+    pub fn hand_over(&self, why: &str) {
+        self.with(|state| state.ctx.answer(Waiter::Bell(UNSOLICITED), Err(EngineError::OwnerLeft(why.into()))));
+    }
+
     /// Register a function or a destination; the same name again replaces its settings and keeps its slot.
     pub fn register(&self, registration: &Registration) -> Result<HandlerId, EngineError> {
         self.prepare_to_launch(registration)?;
