@@ -41,6 +41,7 @@ __all__ = [
     "loads",
     "messages",
     "metrics_catalogue",
+    "migrate_store",
     "misfit",
     "move_on_server",
     "non_finite",
@@ -235,6 +236,14 @@ class Member:
 
 def drain_on_server(url: str, member: str, drained: bool) -> bool:
     """Have the process of this name own nothing, or let it own the store again; False: no such process shares the store."""
+
+def migrate_store(
+    source: str, target: str, app: str | None, progress: Callable[[int, int], object]
+) -> tuple[str, int, int] | None:
+    """Copy a store from a directory to a server or back; give its app, and the records and rows that were copied this time.
+
+    `progress` is called with these numbers. Its exception stops the copy, which can be continued.
+    """
 
 def move_on_server(url: str, member: str) -> bool:
     """Have the process of this name own the store; False: no such process shares it, or it is drained."""

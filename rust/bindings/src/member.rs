@@ -1,10 +1,12 @@
-//! `Member`: this process among those that share a store on a server.
+//! `Member`: this process among those that share a store on a server; and what an operator does to such stores.
 
 use std::sync::Arc;
 
 use forebay_doors::member::Member as Joined;
+use forebay_doors::migrate;
 use forebay_doors::on_server as server;
 use forebay_doors::open::join;
+use forebay_engine::store::migrate::Copied;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -61,4 +63,31 @@ pub(crate) fn move_on_server(py: Python<'_>, url: &str, member: &str) -> PyResul
 #[pyfunction]
 pub(crate) fn drain_on_server(py: Python<'_>, url: &str, member: &str, drained: bool) -> PyResult<bool> {
     py.detach(|| server::drain(url, member, drained)).map_err(|error| exception(py, &error))
+}
+
+/// Copy a store from a directory to a server or back; gives the app whose it is, and how many records and rows were copied this time.
+/// `progress` is called with these numbers; an exception of it, or of a signal's handler, stops the copy, which can be continued.
+#[pyfunction]
+#[pyo3(signature = (source, target, app, progress))]
+#[allow(clippy::needless_pass_by_value, reason = "what crosses is made anew, so it is handed over")]
+pub(crate) fn migrate_store(
+    py: Python<'_>,
+    source: &str,
+    target: &str,
+    app: Option<&str>,
+    progress: Py<PyAny>,
+) -> PyResult<Option<(String, u64, u64)>> {
+    let mut ended = None;
+    let mut goes_on = |copied: Copied| {
+        Python::attach(|py| {
+            let told = py.check_signals().and_then(|()| progress.call1(py, (copied.records, copied.rows)));
+            told.map_err(|error| ended = Some(error)).is_ok()
+        })
+    };
+    let copied = py.detach(|| migrate::run(source, target, app, &mut goes_on));
+    if let Some(error) = ended {
+        return Err(error);
+    }
+    let copied = copied.map_err(|error| exception(py, &error))?;
+    Ok(copied.map(|(app, copied)| (app, copied.records, copied.rows)))
 }

@@ -137,6 +137,11 @@ impl Member {
         }
     }
 
+    /// Whether it is certain that this process owns the store, with this epoch.
+    pub(crate) fn holds(&self, epoch: u64) -> bool {
+        self.shared.membership.may_run() == Some(epoch)
+    }
+
     /// Whether an operator wants another process to own the store that this one owns, and may run.
     pub fn hands_over(&self) -> bool {
         lock(&self.shared.state).hands_over && self.shared.membership.may_run().is_some()
