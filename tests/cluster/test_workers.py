@@ -48,12 +48,14 @@ class Workers:
             int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         ]
 
-    def standing_by(self) -> int:
-        """Count those that could take the store over."""
-        command = self._command("cluster", "status", "-o", "json", "--store", self._url)
+    def are_ready(self, *, without: int | None = None) -> bool:
+        """Whether one of them owns the store, but for the process `without`, and all the others stand by."""
+        command = self._command("cluster", "members", "-o", "json", "--store", self._url)
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
-        seen = json.loads(done.stdout)["store"] if done.returncode == 0 else {"members": []}
-        return sum(not member["owns"] and member["silent_ms"] < 3_000 for member in seen["members"])
+        seen = json.loads(done.stdout) if done.returncode == 0 else []
+        living = [member for member in seen if member["silent_ms"] < 3_000]
+        owners = [int(member["name"].split("/")[1]) for member in living if member["owns"]]
+        return len(living) == WORKERS and len(owners) == 1 and owners[0] != without
 
     def handled_by(self, number: int) -> int:
         """Put a number; give the process that has handled it."""
@@ -89,12 +91,12 @@ def workers(url: str, tmp_path: Path) -> Iterator[Workers]:
 
 @pytest.mark.timeout(120)
 def test_a_worker_that_is_killed_is_replaced_and_all_end_together(workers: Workers) -> None:
-    until(lambda: workers.standing_by() == WORKERS - 1, workers.log)
+    until(workers.are_ready, workers.log)
     owner = workers.handled_by(1)
     before = workers.pids()
     assert owner in before
     os.kill(owner, signal.SIGKILL)
-    until(lambda: workers.standing_by() == WORKERS - 1, workers.log)
+    until(lambda: workers.are_ready(without=owner), workers.log)
     assert len(workers.pids()) == WORKERS
     next_owner = workers.handled_by(2)
     # The one that was started anew found a living owner, and stands by.
@@ -116,7 +118,7 @@ def test_workers_that_cannot_start_end_with_their_status() -> None:
 
 @pytest.mark.timeout(120)
 def test_workers_end_when_who_started_them_is_killed(workers: Workers) -> None:
-    until(lambda: workers.standing_by() == WORKERS - 1, workers.log)
+    until(workers.are_ready, workers.log)
     pids = workers.pids()
     workers.process.kill()
     until(lambda: not any(map(lives, pids)), workers.log)

@@ -18,6 +18,8 @@ use crate::socket::client::Client;
 const OWNER_WITHIN: Duration = Duration::from_secs(1);
 /// How long a command waits until it may own a store whose owner has died.
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
+/// How long until an owner that does not listen is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// An owner that has not beaten for so long is not asked any more.
 const SILENT_MS: u64 = 5_000;
 
@@ -61,22 +63,21 @@ impl Opening {
     }
 
     /// Be a client of an owner on this machine. Where nobody owns the store it is owned for the life of this end, so that a command works
-    /// without an app.
+    /// without an app. An owner that has just died does not listen: it is followed by another soon.
     fn ask_owner(&self) -> Result<End, EngineError> {
         let settings = self.server_settings()?;
-        let (_, seen) = forebay_postgres::look(&settings)?;
-        let Some(seen) = seen else {
-            return Err(EngineError::NotFound(format!(
-                "there is no store of app {:?} in {}: the app that makes it has not started yet, or keeps it elsewhere (commands take \
-                 --store)",
-                settings.app(),
-                settings.place()
-            )));
-        };
-        let silent_ms = seen.owner_silent_ms();
-        match seen.owner {
-            Some(owner) if silent_ms.is_some_and(|ms| ms < SILENT_MS) => Self::client_of(&owner, settings.place()),
-            _ => self.own_or_stand_by(&Member::join(settings)?, COMMAND_WITHIN, true),
+        let until = Instant::now() + COMMAND_WITHIN;
+        loop {
+            let (_, seen) = forebay_postgres::look(&settings)?;
+            let seen = seen.ok_or_else(|| no_store(&settings))?;
+            let is_living = seen.owner_silent_ms().is_some_and(|ms| ms < SILENT_MS);
+            let Some(owner) = seen.owner.filter(|_| is_living) else {
+                return self.own_or_stand_by(&Member::join(settings)?, COMMAND_WITHIN, true);
+            };
+            match Self::client_of(&owner, settings.place()) {
+                Err(EngineError::OwnerLost(_)) if Instant::now() < until => std::thread::sleep(AGAIN),
+                answered => return answered,
+            }
         }
     }
 
@@ -134,6 +135,14 @@ impl Opening {
         member.runs(&engine);
         self.with_doors(engine, Home::Server(member.clone()))
     }
+}
+
+fn no_store(settings: &Settings) -> EngineError {
+    EngineError::NotFound(format!(
+        "there is no store of app {:?} in {}: the app that makes it has not started yet, or keeps it elsewhere (commands take --store)",
+        settings.app(),
+        settings.place()
+    ))
 }
 
 /// An error of an opening: one that passes is that there is no owner yet.
