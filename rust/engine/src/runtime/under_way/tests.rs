@@ -332,6 +332,18 @@ fn distant(store: &FaultStore, commits: &Arc<Mutex<Wire<Done>>>, reads: &Reads) 
     engine
 }
 
+/// Close an engine whose store has not answered everything.
+fn close(engine: Engine, commits: &Mutex<Wire<Done>>) {
+    let closing = std::thread::spawn(move || engine.close());
+    while !closing.is_finished() {
+        if commits.lock().unwrap().waits.is_empty() {
+            std::thread::yield_now();
+        } else {
+            answer(commits, 1);
+        }
+    }
+}
+
 /// The thread of a store told the engine of a commit while a request held the engine's lock and waited for a read: the thread waited for
 /// the lock, the request for the thread, and the process stood still.
 #[test]
@@ -342,16 +354,18 @@ fn a_store_tells_of_a_commit_though_the_lock_is_held() {
     let stream = json!({"name": "s", "shards": 1, "retention_ms": 86_400_000});
     engine.request("stream.declare", stream.to_string().as_bytes(), waiter);
     drop(asked(&commits, 1));
+    let answering = commits.clone();
     let has_told = engine.with(|_| {
         let (told, has_told) = channel();
         std::thread::spawn(move || {
-            answer(&commits, 1);
+            answer(&answering, 1);
             told.send(()).unwrap();
         });
         has_told.recv_timeout(Duration::from_secs(10)).is_ok()
     });
     assert!(has_told);
     assert!(declared.recv_timeout(Duration::from_secs(30)).unwrap().is_ok());
+    close(engine, &commits);
 }
 
 #[test]
@@ -398,14 +412,7 @@ fn an_engine_goes_on_while_its_store_has_not_answered() {
     // What the store has not answered when the engine stops.
     let unanswered = ask("failed.list", json!({"function": "f", "limit": 10}));
     drop(asked(&reads, 1));
-    let closing = std::thread::spawn(move || engine.close());
-    while !closing.is_finished() {
-        if commits.lock().unwrap().waits.is_empty() {
-            std::thread::yield_now();
-        } else {
-            answer(&commits, 1);
-        }
-    }
+    close(engine, &commits);
     let answer = heard(&unanswered);
     assert!(matches!(answer, Err(EngineError::Closed(_))), "{answer:?}");
     assert_eq!(store.reader().unwrap().bounds(0).unwrap(), Some((0, 3)));
