@@ -6,15 +6,18 @@ import asyncio
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
-from db_servers import PASSWORD
+from db_servers import PASSWORD, free_port
 
 import forebay
 from forebay.testing import VirtualClock
@@ -176,6 +179,45 @@ async def test_a_thread_is_told_that_the_lease_is_lost(url: str, own_server: Pos
         own_server.pause()
         assert await asyncio.to_thread(told.wait, 20)
         own_server.resume()
+
+
+def page(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+@pytest.mark.timeout(90)
+async def test_the_owner_shows_whether_it_may_run_the_store_and_who_could_be_next(own_server: Postgres) -> None:
+    app = forebay.App("shop", store=f"{own_server.url}?sslmode=disable")
+    port = free_port()
+    await app.start(metrics_port=port)
+
+    async def shows(path: str, is_it: Callable[[int, str], bool]) -> None:
+        async with asyncio.timeout(40):
+            while not is_it(*await asyncio.to_thread(page, port, path)):
+                await asyncio.sleep(0.2)
+
+    def gauges(epoch: int) -> Callable[[int, str], bool]:
+        texts = [rf"^forebay_store_epoch {epoch}(\.0)?$", r"^forebay_store_standbys 0(\.0)?$"]
+        return lambda status, text: status == 200 and all(re.search(one, text, re.MULTILINE) for one in texts)
+
+    try:
+        await shows("/metrics", gauges(1))
+        await shows("/readyz", lambda status, _: status == 200)
+        own_server.pause()
+        # Red for a moment, then not served: the process stands by.
+        await shows("/readyz", lambda status, _: status != 200)
+        own_server.resume()
+        await shows("/readyz", lambda status, _: status == 200)
+        await shows("/metrics", gauges(2))
+    finally:
+        own_server.resume()
+        await app.stop()
 
 
 async def test_commands_work_with_and_without_an_app(url: str) -> None:
