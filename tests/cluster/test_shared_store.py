@@ -199,7 +199,7 @@ async def test_the_owner_shows_whether_it_may_run_the_store_and_who_could_be_nex
 
     async def shows(path: str, is_it: Callable[[int, str], bool]) -> None:
         async with asyncio.timeout(40):
-            while not is_it(*await asyncio.to_thread(page, port, path)):
+            while not is_it(*await asyncio.to_thread(page, port, path)):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
     def gauges(epoch: int) -> Callable[[int, str], bool]:
