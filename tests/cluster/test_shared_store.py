@@ -160,7 +160,7 @@ async def test_a_thread_is_told_that_the_lease_is_lost(url: str, own_server: Pos
     told = threading.Event()
     began = threading.Event()
 
-    @app.function(isolation="thread")
+    @app.function(isolation="thread", timeout=60)
     def work(event: str, context: forebay.Context) -> None:
         began.set()
         while not context.lease_lost:
@@ -226,7 +226,7 @@ async def test_commands_work_with_and_without_an_app(url: str) -> None:
         await app.stream("orders").put("1", "key")
         put = await asyncio.to_thread(command, "stream", "describe", "orders", url=url)
         assert put.returncode == 0, put.stderr
-        status = await asyncio.to_thread(command, "cluster", "status", "-o", "json", url=url)
+        status = await asyncio.to_thread(command, "cluster", "status", "--output", "json", url=url)
         assert status.returncode == 0, status.stderr
         held = json.loads(status.stdout)["store"]
         assert held["owner_process"].startswith(f"process {os.getpid()} on ")
@@ -239,7 +239,7 @@ async def test_commands_work_with_and_without_an_app(url: str) -> None:
     without = await asyncio.to_thread(command, "cluster", "status", url=url)
     assert without.returncode == 1
     assert "nobody owns it" in without.stdout
-    described = await asyncio.to_thread(command, "stream", "describe", "orders", "-o", "json", url=url)
+    described = await asyncio.to_thread(command, "stream", "describe", "orders", "--output", "json", url=url)
     assert described.returncode == 0, described.stderr
     for refused in ("backup", "deploy"):
         said = await asyncio.to_thread(command, refused, "somewhere", url=url)

@@ -50,7 +50,7 @@ class Workers:
 
     def are_ready(self, *, without: int | None = None) -> bool:
         """Whether one of them owns the store, but for the process `without`, and all the others stand by."""
-        command = self._command("cluster", "members", "-o", "json", "--store", self._url)
+        command = self._command("cluster", "members", "--output", "json", "--store", self._url)
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
         seen = json.loads(done.stdout) if done.returncode == 0 else []
         living = [member for member in seen if member["silent_ms"] < 3_000]
