@@ -103,10 +103,15 @@ impl Copy<'_> {
             self.mark = found;
             return Ok(());
         }
+        let mut is_empty = true;
         for table in Table::ALL {
-            if !page(self.into.as_mut(), table, None, 1)?.is_empty() {
-                return refused("the target is not empty: name a directory or a schema that no app has used");
-            }
+            is_empty &= page(self.into.as_mut(), table, None, 1)?.is_empty();
+        }
+        for log in self.logs()? {
+            is_empty &= self.into.bounds(log)?.is_none();
+        }
+        if !is_empty {
+            return refused("the target is not empty: name a directory or a schema that no app has used");
         }
         let mark = self.mark.write();
         self.commit(&[mark])
@@ -114,9 +119,8 @@ impl Copy<'_> {
 
     /// False: it was stopped.
     fn all(&mut self) -> Result<bool, StoreError> {
-        let streams = 0..self.number(NEXT_SHARD)?;
-        let queues = FIRST_QUEUE_LOG..self.number(NEXT_LOG)?;
-        for log in streams.clone().chain(queues.clone()) {
+        let logs = self.logs()?;
+        for log in logs.clone() {
             if !self.log(log)? {
                 return Ok(false);
             }
@@ -126,7 +130,7 @@ impl Copy<'_> {
                 return Ok(false);
             }
         }
-        for log in streams.chain(queues) {
+        for log in logs {
             if self.from.bounds(log)? != self.into.bounds(log)? {
                 return Err(StoreError::Corrupt(format!("log {log} of the target is not that of the source")));
             }
@@ -139,6 +143,11 @@ impl Copy<'_> {
         }
         self.commit(&[Write::Remove { table: Table::Meta, key: MIGRATING.into() }])?;
         Ok(true)
+    }
+
+    /// The numbers of logs that the source has given out.
+    fn logs(&mut self) -> Result<impl Iterator<Item = ShardId> + Clone + use<>, StoreError> {
+        Ok((0..self.number(NEXT_SHARD)?).chain(FIRST_QUEUE_LOG..self.number(NEXT_LOG)?))
     }
 
     /// A number that the source keeps of its logs; 0 where it has none.
