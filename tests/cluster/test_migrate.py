@@ -28,13 +28,13 @@ def migrate(source: str, target: str) -> subprocess.CompletedProcess[str]:
 
 
 def app_on(store: str, handled: list[str]) -> forebay.App:
-    """Give an app that notes what it handles, and whose messages fail."""
+    """Give an app that notes what it handles."""
     app = forebay.App("shop", store=store)
     app.stream("orders", shards=2)
     app.queue("jobs")
 
     @app.on_stream("orders")
-    async def ship(batch: forebay.Batch[forebay.Record]) -> None:
+    async def ship(batch: forebay.Batch[forebay.Record], _: forebay.Context) -> None:
         handled.extend(record.data.decode() for record in batch)
 
     return app

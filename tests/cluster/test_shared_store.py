@@ -157,28 +157,27 @@ async def test_a_function_in_a_process_reaches_the_store_and_knows_the_fencing_t
 
 async def test_a_thread_is_told_that_the_lease_is_lost(url: str, own_server: Postgres) -> None:
     app = forebay.App("shop", store=f"{own_server.url}?sslmode=disable")
-    told = threading.Event()
-    began = threading.Event()
+    began, told, ends = threading.Event(), threading.Event(), threading.Event()
 
     @app.function(isolation="thread", timeout=60)
     def work(event: str, context: forebay.Context) -> None:
         began.set()
-        while not context.lease_lost:
+        while not context.lease_lost and not ends.is_set():
             time.sleep(0.01)
-        told.set()
+        if context.lease_lost:
+            told.set()
 
     async with app:
         await work.invoke_async("once")
-        assert await asyncio.to_thread(began.wait, 20)
-        own_server.pause()
-        assert await asyncio.to_thread(told.wait, 20)
-        began.clear()
-        own_server.resume()
-        # It stands by, takes the store again, and runs what had not ended.
-        assert await asyncio.to_thread(began.wait, 30)
-        own_server.pause()
-        assert await asyncio.to_thread(told.wait, 20)
-        own_server.resume()
+        for _ in range(2):
+            # The second time it has stood by, taken the store again, and runs what had not ended.
+            assert await asyncio.to_thread(began.wait, 30)
+            told.clear()
+            own_server.pause()
+            assert await asyncio.to_thread(told.wait, 20)
+            began.clear()
+            own_server.resume()
+        ends.set()
 
 
 def page(port: int, path: str) -> tuple[int, str]:

@@ -1,5 +1,5 @@
 -- The tables and functions of format 1. `@` stands for the app's schema. Nothing here changes once it is released: a later format adds to
--- it, and processes of both releases go on working beside each other.
+-- it, and processes of both releases go on working beside each other. Whoever makes it says whose it is, and commits.
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('forebay'), hashtext('@'));
 DO $forebay$
@@ -200,4 +200,3 @@ END
 $forebay$;
 
 INSERT INTO @.unit (id, epoch, n, stamp, deaths, row_count, row_sum) VALUES (0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
-COMMIT;

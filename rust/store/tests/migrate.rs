@@ -9,7 +9,7 @@ use forebay_store::format::keys::{MIGRATING, NEXT_LOG, NEXT_SHARD};
 use forebay_store::format::FIRST_QUEUE_LOG;
 use forebay_store::memory::MemoryStore;
 use forebay_store::migrate::{migrate, Copied};
-use forebay_store::port::{BlockingStore as _, Durability, Store, StoreError, Table, Write};
+use forebay_store::port::{BlockingStore as _, Durability, Rows, Store, StoreError, Table, Write};
 use forebay_store::sqlite::SqliteStore;
 
 const QUEUE: u32 = FIRST_QUEUE_LOG + 1;
@@ -33,7 +33,10 @@ fn source() -> FaultStore {
     store
 }
 
-fn contents(store: &dyn Store) -> (Vec<Option<(u64, u64)>>, Vec<Vec<(Vec<u8>, Vec<u8>)>>, Vec<Vec<u8>>) {
+/// The bounds of logs, the rows of tables, and the data of records.
+type Contents = (Vec<Option<(u64, u64)>>, Vec<Rows>, Vec<Vec<u8>>);
+
+fn contents(store: &dyn Store) -> Contents {
     let mut reader = store.reader().unwrap();
     let logs = [0, 1, 2, 3, 4, QUEUE];
     let bounds = logs.map(|log| reader.bounds(log).unwrap()).to_vec();
