@@ -77,7 +77,12 @@ struct State {
     hands_over: bool,
     engine: Weak<Engine>,
     /// The owner of whom this process is a client, and what tells the client that there is another one.
-    follows: Option<(Option<String>, Box<dyn Fn() + Send>)>,
+    follows: Option<Follows>,
+}
+
+struct Follows {
+    owner: Option<String>,
+    tell: Box<dyn Fn() + Send>,
 }
 
 impl Member {
@@ -149,7 +154,7 @@ impl Member {
 
     /// `tell` is called once when the store has another owner than this one.
     pub(crate) fn follows(&self, owner: Option<String>, tell: impl Fn() + Send + 'static) {
-        lock(&self.shared.state).follows = Some((owner, Box::new(tell)));
+        lock(&self.shared.state).follows = Some(Follows { owner, tell: Box::new(tell) });
     }
 
     /// Nothing runs here any more of the time before the store was lost or given up. Until then this process takes nothing.
@@ -215,8 +220,8 @@ impl Shared {
                 Some(Event::Taken(epoch)) => {
                     let mut state = lock(&self.state);
                     state.taken = Some(epoch);
-                    if let Some((_, tell)) = state.follows.take() {
-                        tell();
+                    if let Some(client) = state.follows.take() {
+                        (client.tell)();
                     }
                 }
                 Some(Event::HandOver) => self.hand_over(),
@@ -254,11 +259,9 @@ impl Shared {
     /// Whether the client that this process is has the wrong owner by now.
     fn look(&self) {
         let mut state = lock(&self.state);
-        let Some((owner, _)) = &state.follows else { return };
-        if *owner != self.living_owner() {
-            if let Some((_, tell)) = state.follows.take() {
-                tell();
-            }
+        let owner = self.living_owner();
+        if let Some(client) = state.follows.take_if(|client| client.owner != owner) {
+            (client.tell)();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_engine::base::error::EngineError;
 use forebay_engine::store::directory::{Directory, Ownership};
@@ -14,7 +14,8 @@ use forebay_postgres::{find, is_url, PostgresStore};
 use crate::member::{described, Member, Owner};
 
 /// How long a store on a server may take to become free: its owner may just have died.
-const FREE_WITHIN: Duration = Duration::from_secs(10);
+const FREE_WITHIN: Duration = Duration::from_secs(8);
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// One end of a migration, which nobody else runs meanwhile.
 struct End {
@@ -57,16 +58,24 @@ impl End {
         let settings = find(url, app, Durability::PowerLoss)?;
         let (app, place) = (settings.app().to_owned(), settings.place().to_owned());
         let member = Member::join(settings)?;
-        match member.owner(FREE_WITHIN) {
-            Some(Owner::This(epoch)) => {
-                let store = PostgresStore::open(member.settings().clone().taken(epoch))?;
-                Ok(Self { store: Box::new(store), app, holds: Holds::Server(member, epoch) })
+        let until = Instant::now() + FREE_WITHIN;
+        loop {
+            match member.owner(AGAIN) {
+                Some(Owner::This(epoch)) => {
+                    let store = PostgresStore::open(member.settings().clone().taken(epoch))?;
+                    return Ok(Self { store: Box::new(store), app, holds: Holds::Server(member, epoch) });
+                }
+                _ if Instant::now() < until => std::thread::sleep(AGAIN),
+                Some(Owner::Other(owner)) => {
+                    return Err(EngineError::Store(StoreError::Locked(format!(
+                        "the store {place} is owned by {}: stop the processes of its app first",
+                        described(&owner)
+                    ))));
+                }
+                None => {
+                    return Err(EngineError::OwnerLost(format!("the store {place} does not become free: ask again")))
+                }
             }
-            Some(Owner::Other(owner)) => Err(EngineError::Store(StoreError::Locked(format!(
-                "the store {place} is owned by {}: stop the processes of its app first",
-                described(&owner)
-            )))),
-            None => Err(EngineError::OwnerLost(format!("the store {place} does not become free: ask again"))),
         }
     }
 

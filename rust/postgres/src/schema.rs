@@ -61,7 +61,9 @@ pub(crate) const WANT: &str = "UPDATE @.unit SET wanted = $2 WHERE id = $1 \
                                AND EXISTS (SELECT 1 FROM @.member WHERE name = $2 AND NOT drained)";
 /// Says whether a process is to own nothing.
 pub(crate) const DRAIN: &str = "UPDATE @.member SET drained = $2 WHERE name = $1";
-pub(crate) const LEAVE: &str = "DELETE FROM @.member WHERE name = $1";
+/// Shares the store no more. A unit that this process took and could not open is free at once.
+pub(crate) const LEAVE: &str = "WITH own AS (UPDATE @.unit SET owner = NULL WHERE owner = $1) \
+                                DELETE FROM @.member WHERE name = $1";
 pub(crate) const RELEASE: &str = "UPDATE @.unit SET owner = NULL, deaths = 0 WHERE id = $1 AND epoch = $2 AND n = $3";
 /// The rows there are.
 pub(crate) const CENSUS: &str = "SELECT count(*), coalesce(sum(crc), 0)::int8 FROM @.entry";
