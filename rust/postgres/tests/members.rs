@@ -45,9 +45,8 @@ fn a_member() {
                 membership.lost();
             }
             Some(Event::StandDown) => membership.stopped(),
-            // Nobody asks for it here.
-            Some(Event::HandOver) => {}
-            None => {}
+            // Nobody asks for a hand-over here.
+            Some(Event::HandOver) | None => {}
         }
     }
 }
