@@ -51,7 +51,7 @@ compat: $(TEST)/.built ## the clients and suites of others that need more than D
 models: $(TEST)/.ready ## write the tables of AWS's operations out of the installed botocore
 	$(TEST)/bin/python scripts/aws_models.py
 
-demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway
+demo: $(RELEASE)/.flights ## the main job on 336,776 real flights; ARGS=--kill kills it halfway, ARGS="--store postgresql://…" shares it among four processes
 	$(RELEASE)/bin/python examples/flights.py $(ARGS)
 
 # The bench is no part of the wheel: it stands on the path beside it, in the processes that it starts, too.

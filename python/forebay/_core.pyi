@@ -16,6 +16,7 @@ __all__ = [
     "FifoBatch",
     "FifoBatcher",
     "Histogram",
+    "Member",
     "Message",
     "Record",
     "StatementJudge",
@@ -32,15 +33,19 @@ __all__ = [
     "check_schema",
     "compare_schemas",
     "debug_build",
+    "drain_on_server",
     "end_with_parent",
     "examine_store",
     "failpoints",
     "infer_schema",
     "limits",
     "loads",
+    "look_at_server",
     "messages",
     "metrics_catalogue",
+    "migrate_store",
     "misfit",
+    "move_on_server",
     "non_finite",
     "play_workflow",
     "rates",
@@ -96,15 +101,15 @@ def read_openapi(document: str) -> str:
 def check_limits(concurrency: int, unreserved_minimum: int, functions: list[tuple[int | None, int]]) -> None:
     """Refuse functions' (reserved, provisioned) concurrency that an account has not, with AWS's text."""
 
-def check_filters(patterns: list[str]) -> None:
-    """Refuse filter patterns, each a JSON text, that no mapping on a stream can have."""
-
+# Refuse filter patterns, each a JSON text, that no mapping on a stream or a queue can have; and the settings of a bus's
+# rule, JSON as `rule.put` takes them, that no rule can have, with AWS's text.
+def check_filters(patterns: list[str]) -> None: ...
+def check_queue_filters(patterns: list[str]) -> None: ...
+def check_event_rule(settings: bytes) -> None: ...
 def examine_store(store: str | PathLike[str]) -> bytes:
     """Check every byte of the store in a directory, also while its owner runs; gives `Report` of the engine's doctor, JSON."""
 
-def backup_store(
-    store: str | PathLike[str], into: str | PathLike[str], progress: Callable[[int, int], object]
-) -> bytes:
+def backup_store(store: str | PathLike[str], into: str | PathLike[str], progress: _Progress) -> bytes:
     """Copy a store into a new or empty directory, also while its owner runs, and give `Copied` of the engine's backup, JSON.
 
     `progress` is called with the bytes that are copied and all bytes. An exception of it or of a signal's handler ends the copy.
@@ -113,12 +118,6 @@ def backup_store(
 def salvage_store(store: str | PathLike[str], into: str | PathLike[str]) -> bytes:
     """Copy what is whole into a new store, as JSON tells (`Salvage` of the engine's doctor)."""
 
-def check_queue_filters(patterns: list[str]) -> None:
-    """Refuse filter patterns, each a JSON text, that no mapping on a queue can have."""
-
-def check_event_rule(settings: bytes) -> None:
-    """Refuse the settings of a bus's rule, JSON as `rule.put` takes them, that no rule can have; with AWS's text."""
-
 def check_filter_policy(policy: str, body: bool) -> None:
     """Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes."""
 
@@ -126,11 +125,8 @@ def test_event_pattern(pattern: str, event: str) -> tuple[bool, list[tuple[str, 
     """Test an event, or some of its fields, against a bus rule's pattern, both JSON texts.
 
     Gives whether it matches, and if not, each field that fails: its path, the conditions as the pattern has them, the event's
-    values as JSON (empty if the field is absent), and what is wrong, in words.
-
-    Raises:
-        InvalidParameterValue: with EventBridge's text: an event that is no JSON object; a pattern that cannot be, and the place.
-
+    values as JSON (empty if the field is absent), and what is wrong, in words. An event without its envelope and a pattern that
+    cannot be are refused with EventBridge's text.
     """
 
 def upcoming(
@@ -144,21 +140,10 @@ def upcoming(
     start_ms: int | None = None,
     end_ms: int | None = None,
 ) -> list[int]:
-    """Check a schedule and give its next due times, milliseconds since 1970.
+    """Check a schedule and give its next due times after `after_ms`, at most `count`, in milliseconds since 1970.
 
-    Args:
-        expression: `rate(…)` or `cron(…)`, and `at(…)` unless `rule`.
-        rule: whether it is read as AWS's rules read it, and not as its Scheduler does.
-        count: how many at most; 0 only checks.
-        after_ms: due times after this one.
-        zone: the IANA zone of `cron` and `at`.
-        enabled_ms: when the schedule was made, where a rate counts from; `after_ms` by default.
-        start_ms: not due before. A rate counts from here.
-        end_ms: not due after.
-
-    Raises:
-        InvalidParameterValue: with AWS's text, and what is wrong.
-
+    `rule`: it is read as AWS's rules read it, and not as its Scheduler does. A rate counts from `start_ms`, else `enabled_ms`,
+    else `after_ms`. Nothing is due before `start_ms` or after `end_ms`. A mistake is refused with AWS's text.
     """
 
 def play_workflow(
@@ -181,10 +166,7 @@ def test_state(request: str, result: str | None, error: str | None, cause: str |
     """Answer AWS's TestState; or give what the state calls, and False, where nothing was given. Refuse as AWS does."""
 
 def infer_schema(samples: list[str], schema_format: str) -> str:
-    """Infer one schema from samples, JSON texts of objects, as AWS's discovery does: "OpenApi3" or "JSONSchemaDraft4".
-
-    Samples that are events must have one source and detail-type, from which the schema has its title.
-    """
+    """Infer a schema from samples, JSON texts of objects, as AWS does. Those that are events need one source and detail-type."""
 
 def check_schema(content: str, schema_format: str) -> list[str]:
     """Refuse a schema that no registry can have; give the places of its keywords that `misfit` cannot check, as `pattern`."""
@@ -198,23 +180,19 @@ def misfit(event: str, content: str, schema_format: str) -> tuple[str, str] | No
 def loads(text: bytes | str, /) -> Any:
     """Read JSON: by orjson, and whole numbers over 64 bits by the standard library, with all their digits.
 
-    Raises:
-        ValueError: what is no JSON, `orjson.JSONDecodeError`; a whole number of more digits than Python is set to read (4,300).
-
+    ValueError: it is no JSON, or a whole number has more digits than Python is set to read (4,300).
     """
 
 def non_finite(value: object, text: bytes | None = None, /) -> str | None:
-    """Find the first NaN or infinity in what is to be written as JSON, such as "NaN at $.a[3]".
+    """Find the first NaN or infinity in a value that is to be written as JSON, such as "NaN at $.a[3]".
 
-    Args:
-        value: what is to be written.
-        text: what orjson made of it, with null for such numbers: where it has no null, nothing is looked for.
-
+    `text` is what orjson made of it, with null for such numbers: where it has no null, nothing is looked for.
     """
 
 def messages(answer: bytes) -> list[Message]: ...
 def metrics_catalogue() -> bytes: ...
 
+_Progress: TypeAlias = Callable[[int, int], object]
 # Messages to be sent: body, group, deduplication id, delay in milliseconds, attributes (name, type, value).
 _NewMessages: TypeAlias = list[tuple[str, str | None, str | None, int | None, list[tuple[str, str, str]]]]
 _Records: TypeAlias = Iterable[tuple[bytes | str, str]]
@@ -222,12 +200,33 @@ _Records: TypeAlias = Iterable[tuple[bytes | str, str]]
 _Asked: TypeAlias = Any
 
 @final
+class Member:
+    """One process among those that share a store on a server. The settings are those of an engine."""
+
+    def __new__(cls, settings: bytes) -> Member: ...
+    def stopped(self) -> None: ...  # nothing runs any more of the time before the store was lost: it may be taken again
+    @property
+    def hands_over(self) -> bool: ...  # another process is wanted as the owner of the store that this one owns
+    def leave(self) -> None: ...
+
+# Of a store on a server, from outside: its promises, owner and members, JSON; and what an operator wants of a member, False
+# where no such process shares the store.
+def look_at_server(url: str, app: str | None = None) -> bytes: ...
+def move_on_server(url: str, member: str) -> bool: ...
+def drain_on_server(url: str, member: str, drained: bool) -> bool: ...
+
+# Gives the app, and the records and rows copied this time. An exception of `progress` stops the copy, which can be continued.
+def migrate_store(source: str, target: str, app: str | None, progress: _Progress) -> tuple[str, int, int] | None: ...
+
+@final
 class Engine:
     """One process's end of a store: its owner, or a client of the owner."""
 
-    def __new__(cls, settings: bytes) -> Engine: ...
+    def __new__(cls, settings: bytes, member: Member | None = None) -> Engine: ...
     @property
-    def role(self) -> str: ...
+    def role(self) -> str: ...  # owner, client, or standby: a client of an owner on another machine, which refuses all
+    @property
+    def fencing_token(self) -> int | None: ...  # None: no other process can take the store, or this is no owner
     def fileno(self) -> int: ...
     def quiet(self) -> None: ...
     def start(self) -> None: ...

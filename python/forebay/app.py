@@ -22,6 +22,7 @@ from forebay._model import checks, limits, names
 from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
+from forebay._model.store_place import MEMORY
 from forebay._model.wire import WireAddress
 from forebay._runtime.caller import Caller
 from forebay._runtime.context import current, parent
@@ -52,8 +53,9 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
 
     Args:
         name: 1 to 128 letters, digits, '.', '-' and '_'.
-        store: a directory, or ":memory:", which keeps nothing over a restart. A relative path is resolved at the first start;
-            a later `os.chdir` does not change it.
+        store: a directory; or ":memory:", which keeps nothing over a restart; or the URL of a PostgreSQL server (15 or newer),
+            `postgresql://user:password@host/database`, which several processes share: one of them owns it and runs the app, the
+            others stand by. A relative path is resolved at the first start; a later `os.chdir` does not change it.
         region: the region in ARNs, events and `AWS_REGION`.
         account: the account in ARNs and events, 12 digits.
         concurrency: attempts of all functions that run at once, 1 to 60,000. A synchronous invocation beyond it is refused
@@ -110,6 +112,12 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         )
         if clock is not None and not isinstance(clock, SystemClock | ManualClock):
             checks.refuse("clock", clock, "allowed are None and a forebay.testing.VirtualClock")
+        if isinstance(clock, ManualClock) and settings.is_on_server:
+            checks.refuse(
+                "clock",
+                clock,
+                "a store on a server is shared with processes whose time does not stand still; allowed is None",
+            )
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._caller = Caller(name)
         self._declared = Declarations(settings, self._caller, self._declare_soon)
@@ -201,7 +209,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         Raises:
             InvalidParameterValue: the owner cannot listen on the address, or other machines reach it and there is no token.
             ResourceConflict: the store belongs to another app.
-            StoreLocked: another process owns the directory, and `serve=True`.
+            StoreLocked: another process owns the store, and `serve=True`; or it is on another machine, and `serve=False`.
+            StoreFailed: the server of the store cannot be reached.
             StoreCorrupt | StoreNewerFormat: what is in the directory cannot be used.
             ResourceNotFound: a mapping's stream is not declared.
             ForebayError: the app is running already.
@@ -249,7 +258,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
 
     def _fix_store(self) -> None:
         """Make the store's path absolute: a start or a takeover after `os.chdir` finds the same directory."""
-        if self.settings.store != ":memory:":
+        if self.settings.store != MEMORY and not self.settings.is_on_server:
             self.settings = replace(self.settings, store=str(Path(self.settings.store).absolute()))
 
     async def stop(self, grace: Seconds = 30) -> None:

@@ -98,6 +98,11 @@ class IdempotencyStore(BasePersistenceLayer):
             raise InvalidParameterValue(
                 f"app: app {app.name!r} keeps nothing (store=':memory:', or durability='memory'): give it a directory"
             )
+        if app.settings.is_on_server:
+            raise InvalidParameterValue(
+                f"app: the store of app {app.name!r} is on a server, and these records are kept in a directory, which the "
+                "process that takes the store over does not see: use a persistence layer of Powertools that all of them reach"
+            )
         self.maximum_bytes = checks.integer("maximum_bytes", maximum_bytes, low=BYTES_MIN, high=1 << 40)
         self._app = app
         self._lock = threading.Lock()

@@ -184,7 +184,7 @@ async def test_the_dashboard_and_the_alerts_are_understood(demo):
     assert shown > len(EXPRESSIONS) / 2
     groups = prometheus.ask("rules")["groups"]
     await until(lambda: all(rule["health"] == "ok" for rule in prometheus.ask("rules")["groups"][0]["rules"]))
-    assert len(groups[0]["rules"]) == 13
+    assert len(groups[0]["rules"]) == 15
     assert "err=" not in prometheus.log.read_text()
 
 

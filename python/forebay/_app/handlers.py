@@ -80,6 +80,7 @@ class Handlers:
             function_arn=function.latest.arn,
             log_stream_name=self.log_stream(function.version),
             wall=self._clock.time,
+            lease=self._runner.lease,
         )
         wants = function.wants_batch
         served = ServedFunction(handler=function.handler, facts=facts, wants_batch=wants, tracing=self._tracing)
@@ -116,7 +117,9 @@ class Handlers:
         if function.settings.isolation == "process":
             self._runner.listen_to_processes()
             log_stream = self.log_stream(function.version)
-            settings["environment"] = process_settings(function, self._declared.settings, log_stream)
+            settings["environment"] = process_settings(
+                function, self._declared.settings, log_stream, self._runner.lease.token
+            )
         return engine.function(payload.dumps(settings))
 
     def _in_tasks(self, served: ServedFunction) -> TaskEnvironment:

@@ -12,6 +12,7 @@ from forebay._app import lambda_variables
 from forebay._app.process_logging import log_settings
 from forebay._app.shared import shared
 from forebay._model import limits
+from forebay._model.store_place import URL_VARIABLE
 from forebay._runtime import handler_reference
 from forebay._wire import mapping as wire_mapping
 
@@ -28,7 +29,9 @@ BOOT: Final = (
 imported several times meanwhile, and find nothing."""
 
 
-def process_settings(function: Function[..., Any], app: AppSettings, log_stream: str) -> dict[str, Any]:
+def process_settings(
+    function: Function[..., Any], app: AppSettings, log_stream: str, fencing_token: int | None
+) -> dict[str, Any]:
     """Describe a function's environments to the engine.
 
     Raises:
@@ -43,7 +46,9 @@ def process_settings(function: Function[..., Any], app: AppSettings, log_stream:
     recycle = lifetime.recycle_seconds
     closes = bool(function.attached) and settings.command is None
     return {
-        "command": list(settings.command) if settings.command is not None else _command(function, app, log_stream),
+        "command": list(settings.command)
+        if settings.command is not None
+        else _command(function, app, log_stream, fencing_token),
         "runtime_api": settings.command is not None,
         "variables": list(_variables(function, app, log_stream).items()),
         "function_arn": function.latest.arn,
@@ -64,15 +69,16 @@ def process_settings(function: Function[..., Any], app: AppSettings, log_stream:
     }
 
 
-def _command(function: Function[..., Any], app: AppSettings, log_stream: str) -> list[str]:
+def _command(function: Function[..., Any], app: AppSettings, log_stream: str, fencing_token: int | None) -> list[str]:
     has_door = app.store != ":memory:" and app.durability != "memory"
     client = {
         "app": app.name,
-        "store": app.store,
+        "store": app.place,
         "region": app.region,
         "account": app.account,
         "durability": app.durability,
         "serve": False,
+        **({"store_app": app.store_app or app.name} if app.is_on_server else {}),
     }
     given = {
         "path": sys.path,
@@ -87,7 +93,8 @@ def _command(function: Function[..., Any], app: AppSettings, log_stream: str) ->
         "log_stream": log_stream,
         "memory": function.settings.memory,
         "shared": shared(function.attached),
-        "store": app.store,
+        "fencing_token": fencing_token,
+        "store": app.place,
         "engine": client if has_door else None,
     }
     return [sys.executable, "-c", BOOT, json.dumps(given)]
@@ -106,6 +113,10 @@ def _variables(function: Function[..., Any], app: AppSettings, log_stream: str) 
         "_HANDLER": settings.command[-1] if settings.command is not None else _dotted(function),
         "TZ": os.environ.get("TZ", ":UTC"),
     }
+    if app.is_on_server and settings.command is None:
+        variables[URL_VARIABLE] = (
+            app.store
+        )  # it may hold a password, which everybody on the machine could read among the arguments
     if settings.command is not None:
         variables.pop("AWS_EXECUTION_ENV", None)  # it names the runtime, and a program brings its own
     return variables

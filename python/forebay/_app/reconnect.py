@@ -1,6 +1,7 @@
 """Keeps an app that does not own its store in touch with it: connects again, takes over, lets go.
 
-serve="elect"   the owner is gone -> open again at once: own the store, or be the next owner's client
+serve="elect"   the owner is gone -> open again at once: own the store, or be the next owner's client. The owner of a
+                store on a server does the same when it has lost the store
 serve=False     somebody asks     -> open; where nobody owns the store, own it until nobody waits any more
 """
 
@@ -32,12 +33,14 @@ class Reconnector:
         self,
         runner: Runner,
         open_engine: Callable[[], Awaitable[Engine]],
+        let_go: Callable[[Engine | None], Awaitable[None]],
         declare_all: Callable[[], None],
         *,
         client_only: bool,
     ) -> None:
         self._runner = runner
         self._open_engine = open_engine
+        self._let_go = let_go
         self._declare_all = declare_all
         self._client_only = client_only
 
@@ -49,11 +52,7 @@ class Reconnector:
         runner = self._runner
         while True:
             await self._until_disconnected()
-            engine = runner.engine
-            runner.flush()
-            runner.detach()
-            if engine is not None:
-                await asyncio.to_thread(engine.close)
+            await self._let_go(runner.engine)
             if self._client_only:
                 await runner.needed.wait()
             runner.attach(await self._open())
@@ -64,7 +63,6 @@ class Reconnector:
         runner = self._runner
         if not self._client_only or runner.engine is None or runner.engine.role != "owner":
             await runner.lost.wait()
-            log.info("the process that owned the store is gone")
             return
         while True:
             await asyncio.sleep(LINGER_SECONDS)

@@ -16,6 +16,7 @@ from forebay._app.failover import tell_failovers
 from forebay._app.handlers import Handlers
 from forebay._app.made_destinations import MadeDestinations
 from forebay._app.reconnect import GIVE_UP_SECONDS, Reconnector
+from forebay._app.shared_store import SharedStore
 from forebay._core import Engine
 from forebay._model import limits
 from forebay._model.archive import ArchiveSettings
@@ -108,9 +109,11 @@ class AppRun:
         self._reconnecting: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
+        self._shared = SharedStore(self.runner, settings)
 
     def _open_engine(self, *, ports_late: bool = False) -> Engine:
-        return Engine(payload.dumps(self._engine_settings() | {"ports_late": ports_late}))
+        settings = self._engine_settings() | {"ports_late": ports_late}
+        return Engine(payload.dumps(settings), self._shared.member)
 
     async def _open_again(self) -> Engine:
         """Open an engine that may take the store over, which a program that holds a port must not prevent."""
@@ -154,22 +157,23 @@ class AppRun:
     async def begin(self, resources: Iterable[object] = ()) -> None:
         """Open the engine, declare everything to it, let it run, and show what the resources measure."""
         manual = isinstance(self._clock, ManualClock)
-        engine = self._open_engine() if manual else await asyncio.to_thread(self._open_engine)
+        await self._shared.join(payload.dumps(self._engine_settings()))
+        engine = self._open_engine() if manual else await self._shared.open_first(self._open_engine)
         self.runner.attach(engine)
         self._caller.connect(self.runner, self._tracing)
         log.info(
             "app %r is the %s of store %s%s",
             self._settings.name,
             engine.role,
-            self._settings.store,
+            self._settings.place,
             self._metrics_text(engine),
         )
         self._tell_of_apis(engine)
         answers = self._declare_all()
         serve = self._settings.serve
-        if serve is False or engine.role == "client":
+        if serve is False or engine.role != "owner" or self._shared.member is not None:
             reconnector = Reconnector(
-                self.runner, self._open_again, self._declare_all_again, client_only=serve is False
+                self.runner, self._open_again, self._shared.let_go, self._declare_all_again, client_only=serve is False
             )
             self._reconnecting = self._loop.create_task(reconnector.run(), name="forebay-reconnector")
             self._reconnecting.add_done_callback(partial(_log_if_failed, reconnector))
@@ -198,6 +202,8 @@ class AppRun:
         """Declare everything to an engine that is new. A client runs nothing, so it declares its sources only."""
         declared, engine = self._declared, self.runner.engine
         declared.take_new()
+        if engine is not None and engine.role == "standby":
+            return []  # declared when this process owns the store, or is a client of an owner
         answers = self._add_sources()
         self._declare_wanted()
         self.emit_events()
@@ -249,6 +255,8 @@ class AppRun:
             return ""
         if engine.role == "owner":
             return f", metrics on {where}"
+        if self._settings.is_on_server:
+            return f": the owner serves the metrics; this one will on {where} once it owns it"
         return f": another process owns it and serves its metrics, if any; this one will on {where} once it owns it"
 
     def _tell_of_apis(self, engine: Engine) -> None:
@@ -281,6 +289,8 @@ class AppRun:
         engine = self.runner.engine
         refused: list[ForebayError] = []
         items = self._declared.take_new() if engine is not None else []
+        if engine is not None and engine.role == "standby":
+            return
         if any(isinstance(item, Mapping) for item in items):
             self._declare_wanted()
         for item in items:
@@ -313,7 +323,7 @@ class AppRun:
                 "that owns it (app %r) does not declare the mapping. Declare it there too, or give this app a store of its own",
                 source,
                 wanted["function"],
-                self._settings.store,
+                self._settings.place,
                 answered["app"],
             )
 
@@ -460,7 +470,7 @@ class AppRun:
             return
         source, function = mapping.source, mapping.function.name
         queue = " --queue" if mapping.kind == "queue" else ""
-        command = f"forebay mapping resume {source} {function}{queue} --store {self._settings.store}"
+        command = f"forebay mapping resume {source} {function}{queue} --store {self._settings.place}"
         log.warning("mapping %s/%s is still paused; to go on: %s", source, function, command)
 
     def prepare(self, mapping: Mapping) -> str | None:
@@ -535,6 +545,7 @@ class AppRun:
         self.runner.pool.close()
         if engine is not None:
             engine.close()
+        self._shared.leave()
         self._made.close()
         self._handlers.close()
         if self._declared.stacks is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from forebay._model import checks, limits, names
+from forebay._model import checks, limits, names, store_place
 from forebay._model.asynchronous import AsynchronousSettings
 from forebay._model.concurrency import PROFILES, Scaling, rate, scaling
 from forebay._model.environments import Environments
@@ -56,8 +56,23 @@ class AppSettings:
         checks.one_of("durability", self.durability, ("power-loss", "process-crash", "memory"))
         if self.serve is not True and self.serve is not False and self.serve != "elect":
             checks.refuse("serve", self.serve, "allowed are 'elect', True and False")
+        allowed = "a directory, ':memory:', or a URL as text: postgresql://user@host/database"
         if not isinstance(self.store, str) or not self.store:
-            checks.refuse("store", self.store, "a directory, or ':memory:'")
+            checks.refuse("store", self.store, allowed)
+        if store_place.is_misspelt(self.store):
+            checks.refuse("store", self.place, allowed)
+        if store_place.is_on_server(self.store) and self.durability == "memory":
+            checks.refuse("durability", self.durability, "of a store on a server: 'power-loss' or 'process-crash'")
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether the store is on a PostgreSQL server."""
+        return store_place.is_on_server(self.store)
+
+    @property
+    def place(self) -> str:
+        """Where the store is, for logs and errors: without the password."""
+        return store_place.shown(self.store)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from forebay._model import limits
@@ -21,6 +21,15 @@ class CognitoIdentity:
     cognito_identity_pool_id: str | None = None
 
 
+@dataclass(slots=True)
+class Lease:
+    """The hold that this process has of a store which others may take."""
+
+    token: int | None = None
+    """Grows whenever another process takes the store."""
+    lost: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionFacts:
     """What every context of one function shares."""
@@ -31,6 +40,7 @@ class FunctionFacts:
     wall: Callable[[], float]
     function_version: str = LATEST
     memory_limit_in_mb: str = str(limits.MEMORY_MEBIBYTES_DEFAULT)
+    lease: Lease = field(default_factory=Lease)
 
     @property
     def qualified(self) -> str:
@@ -87,6 +97,23 @@ class Context:
     def log_stream_name(self) -> str:
         """The log stream that Lambda would use: one per start of the app."""
         return self._facts.log_stream_name
+
+    @property
+    def fencing_token(self) -> int | None:
+        """A number that grows whenever another process takes the store; None if no other can (a directory, ":memory:").
+
+        Send it with what you write to another system, and let that refuse a number lower than one it has seen.
+        """
+        return self._facts.lease.token
+
+    @property
+    def lease_lost(self) -> bool:
+        """Whether this process must not run the handler any more, because another one may run it.
+
+        A task is cancelled then, and a process killed. A thread cannot be stopped: its handler looks here between its steps.
+        What it returns does not count any more.
+        """
+        return self._facts.lease.lost
 
     def get_remaining_time_in_millis(self) -> int:
         """Give the milliseconds that are left before the attempt times out; never negative."""

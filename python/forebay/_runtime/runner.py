@@ -13,6 +13,7 @@ from concurrent.futures import Future as Handed
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._runtime import answer
+from forebay._runtime.context import Lease
 from forebay._runtime.operator_events import OperatorEvents
 from forebay.clock import Attempt, ManualClock, Parked
 from forebay.errors import AppClosed, ForebayError, OwnerLeft, OwnerLost
@@ -56,6 +57,8 @@ class Runner:
         """The owner of the store is gone."""
         self.asks_through_loop = self.manual is not None
         """Threads do not ask the engine themselves."""
+        self.lease = Lease()
+        """The hold of the store that the engine has, if others may take it."""
         self._engine: Engine | None = None
         self._waiting: Engine | None = None
         """The same engine, for threads that wait."""
@@ -84,6 +87,7 @@ class Runner:
         """Listen to an engine's bell, or turn it as the manual clock says. Questions still wait for `ask_deferred`."""
         self._engine, self._waiting = engine, engine.waiting()
         self._environments.clear()
+        self.lease = Lease(engine.fencing_token)
         self.lost.clear()
         if self.manual is not None:
             self.manual.drive(self, self.loop)
@@ -109,8 +113,9 @@ class Runner:
         for _, waiter in deferred:
             _set(waiter, ok=False, value=error)
 
-    def detach(self) -> None:
+    def detach(self, error: ForebayError | None = None) -> None:
         """Listen to the engine no more; whoever still waits for it is told so."""
+        error = error or AppClosed("the app was stopped before it had the answer")
         engine, self._engine, self._waiting = self._engine, None, None
         if engine is None:
             return
@@ -120,7 +125,7 @@ class Runner:
             self._listens_to_processes = False
             self.loop.remove_reader(engine.fileno())
         for ticket in list(self._tickets):
-            self._resolve(ticket, ok=False, value=AppClosed("the app was stopped before it had the answer"))
+            self._resolve(ticket, ok=False, value=error)
 
     def forget(self) -> None:
         """Touch neither the engine nor the loop again: they are those of the process that was forked."""
@@ -265,6 +270,11 @@ class Runner:
     def waits(self) -> bool:
         """Whether somebody waits for an answer."""
         return bool(self._tickets or self._deferred)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the engine owes somebody an answer."""
+        return bool(self._tickets)
 
     def ask(self, begin: Callable[[Engine], int]) -> asyncio.Future[Any]:
         """Begin something that gives a ticket; the future gets its answer."""

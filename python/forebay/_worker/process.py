@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 from forebay._core import Batch, end_with_parent
 from forebay._model import limits, names
+from forebay._model.store_place import URL_VARIABLE
 from forebay._runtime import answer, tracing
-from forebay._runtime.context import Context, FunctionFacts
+from forebay._runtime.context import Context, FunctionFacts, Lease
 from forebay._runtime.environments import FailureLog, ServedFunction
 from forebay._runtime.handler_reference import IMPORTING, Reference
 from forebay._wire import errors, payload
@@ -86,6 +87,9 @@ def main(given: dict[str, Any]) -> NoReturn:
     finally:
         del os.environ[IMPORTING]
     if function is not None:
+        url = os.environ.pop(URL_VARIABLE, None)
+        if given["engine"] is not None and url is not None:
+            given["engine"]["store"] = url
         settings = payload.dumps(given["engine"]) if given["engine"] is not None else None
         function.connect(OwnerClient(settings, loop), given["store"])
     _warm_up(given, loop)
@@ -215,6 +219,7 @@ class Invoker:
             log_stream_name=given["log_stream"],
             wall=time.time,
             memory_limit_in_mb=str(given["memory"] or limits.MEMORY_MEBIBYTES_DEFAULT),
+            lease=Lease(given.get("fencing_token")),
         )
         self._served = ServedFunction(handler=handler, facts=facts, wants_batch=wants_batch, tracing=traced)
         self._loop = loop

@@ -11,9 +11,8 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from forebay.cli.connect import StoreConnection
+    from forebay.cli.store_place import StorePlace
 
 
 @click.group()
@@ -24,7 +23,7 @@ def api() -> None:
 @api.command("list")
 @store_option
 @output_option
-def list_(store: Path, output: str) -> None:
+def list_(store: StorePlace, output: str) -> None:
     """List the APIs of the running app, and the URLs of its functions."""
     with connect(store) as connection:
         connection.need_app()
@@ -36,7 +35,7 @@ def list_(store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def routes(name: str, store: Path, output: str) -> None:
+def routes(name: str, store: StorePlace, output: str) -> None:
     """Show the routes of an API: where each goes, and who is let in."""
     with connect(store) as connection:
         connection.need_app()
@@ -51,7 +50,7 @@ def routes(name: str, store: Path, output: str) -> None:
 @click.option("--yaml", is_flag=True, help="YAML in place of JSON.")
 @click.option("--plain", is_flag=True, help="Without x-amazon-apigateway-….")
 @store_option
-def export(name: str, stage: str | None, kind: str, store: Path, *, yaml: bool, plain: bool) -> None:
+def export(name: str, stage: str | None, kind: str, store: StorePlace, *, yaml: bool, plain: bool) -> None:
     """Write an API as an OpenAPI document: what a STAGE of a REST API serves, or an HTTP API, which has no stage here."""
     if stage is None:
         if kind == "swagger" or plain:
@@ -72,7 +71,7 @@ def export(name: str, stage: str | None, kind: str, store: Path, *, yaml: bool, 
 @click.option("--values", is_flag=True, help="Show the secrets, too.")
 @store_option
 @output_option
-def keys(store: Path, output: str, *, values: bool) -> None:
+def keys(store: StorePlace, output: str, *, values: bool) -> None:
     """List the API keys of REST APIs, the latest first."""
     with connect(store) as connection:
         found = _pages(connection, "GetApiKeys", includeValues=values)
@@ -97,7 +96,7 @@ def test(
     headers: tuple[str, ...],
     stage: str | None,
     url: str,
-    store: Path,
+    store: StorePlace,
     output: str,
 ) -> None:
     """Send the API NAME a REQUEST such as "GET /orders/7", and show the answer.

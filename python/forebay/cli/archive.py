@@ -15,7 +15,7 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from forebay.cli.store_place import StorePlace
 
 POLL_SECONDS: Final = 0.2
 """How often `replay start` looks how far it is."""
@@ -30,7 +30,7 @@ def archive() -> None:
 @archive.command("list")
 @store_option
 @output_option
-def list_(*, store: Path, output: str) -> None:
+def list_(*, store: StorePlace, output: str) -> None:
     """List the archives of a store."""
     with connect(store) as connection:
         archives = connection.ask("archive.list")
@@ -41,7 +41,7 @@ def list_(*, store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def describe(*, name: str, store: Path, output: str) -> None:
+def describe(*, name: str, store: StorePlace, output: str) -> None:
     """Show what an archive keeps, and how much it holds."""
     with connect(store) as connection:
         described = connection.ask("archive.describe", name=name)
@@ -55,7 +55,7 @@ def describe(*, name: str, store: Path, output: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
-def delete(*, name: str, yes: bool, store: Path, output: str) -> None:
+def delete(*, name: str, yes: bool, store: StorePlace, output: str) -> None:
     """Delete an archive with its events."""
     with connect(store) as connection:
         described = connection.ask("archive.describe", name=name)
@@ -91,7 +91,7 @@ def start(
     rate: int | None,
     name: str | None,
     wait: bool,
-    store: Path,
+    store: StorePlace,
     output: str,
 ) -> None:
     """Replay the events of ARCHIVE; Ctrl-C stops the waiting, not the replay."""
@@ -133,7 +133,7 @@ def _follow(connection: Any, status: dict[str, Any], most: int, output: str) -> 
 @replay.command("list")
 @store_option
 @output_option
-def list_replays(*, store: Path, output: str) -> None:
+def list_replays(*, store: StorePlace, output: str) -> None:
     """List the replays that the store remembers."""
     with connect(store) as connection:
         replays = connection.ask("replay.list")
@@ -144,7 +144,7 @@ def list_replays(*, store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def describe_replay(*, name: str, store: Path, output: str) -> None:
+def describe_replay(*, name: str, store: StorePlace, output: str) -> None:
     """Show how far a replay is."""
     with connect(store) as connection:
         described = connection.ask("replay.describe", name=name)
@@ -156,7 +156,7 @@ def describe_replay(*, name: str, store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def cancel(*, name: str, store: Path, output: str) -> None:
+def cancel(*, name: str, store: StorePlace, output: str) -> None:
     """End a replay before it is complete; without a running app, it ends when one begins to run."""
     with connect(store) as connection:
         described = connection.ask("replay.cancel", name=name)

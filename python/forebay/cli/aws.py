@@ -14,7 +14,7 @@ import orjson
 
 from forebay._model import names
 from forebay._model.wire import PORT, WireAddress
-from forebay.cli.connect import store_option
+from forebay.cli.connect import directory_option
 from forebay.cli.show import output_option, show
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def keys() -> None:
     type=click.Choice(SERVICES),
     help=f"Allow this service; without it, all. May be repeated. One of {', '.join(SERVICES)}.",
 )
-@store_option
+@directory_option
 @output_option
 def create(*, read_only: bool, services: tuple[str, ...], store: Path, output: str) -> None:
     """Make an access key. Its secret is shown once, here."""
@@ -85,7 +85,7 @@ def create(*, read_only: bool, services: tuple[str, ...], store: Path, output: s
 
 
 @keys.command("list")
-@store_option
+@directory_option
 @output_option
 def list_keys(*, store: Path, output: str) -> None:
     """List the access keys, without their secrets."""
@@ -99,7 +99,7 @@ def list_keys(*, store: Path, output: str) -> None:
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
-@store_option
+@directory_option
 @output_option
 def revoke(*, key_id: str, store: Path, output: str) -> None:
     """Revoke the access key ID: within a second it is let in no more.
@@ -126,7 +126,7 @@ def revoke(*, key_id: str, store: Path, output: str) -> None:
     "--port", type=click.IntRange(1, 65_535), default=PORT, show_default=True, help="As in `forebay run --aws-port`."
 )
 @click.option("--region", default=names.REGION_DEFAULT, show_default=True, help="The region of the app.")
-@store_option
+@directory_option
 def env(*, host: str, port: int, region: str, store: Path) -> None:
     """Print what to export that SDKs and the AWS CLI use this app: `eval "$(forebay aws env)"`."""
     lines = [f"export AWS_ENDPOINT_URL={WireAddress(host=host, port=port).url}", f"export AWS_REGION={region}"]

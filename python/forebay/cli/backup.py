@@ -16,7 +16,7 @@ from forebay._stacks.artifacts import FOLDER as CODE
 from forebay._stacks.buckets import FOLDER as BUCKETS
 from forebay._stacks.store import FILE as STACKS
 from forebay._stacks.store import StackStore
-from forebay.cli.connect import store_option
+from forebay.cli.connect import directory_option
 from forebay.cli.show import output_option, show
 
 _DAMAGED = 1
@@ -26,7 +26,7 @@ _MIB = 1024 * 1024
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@store_option
+@directory_option
 @click.option("--check/--no-check", default=True, show_default=True, help="Read the whole copy, as the doctor does.")
 @output_option
 @click.pass_context

@@ -11,6 +11,7 @@ import click
 from forebay._core import test_event_pattern
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table, unpacked
+from forebay.cli.store_place import StorePlace  # noqa: TC001
 
 bus_option = click.option("--bus", default="default", show_default=True, metavar="NAME", help="The bus.")
 
@@ -23,7 +24,7 @@ def bus() -> None:
 @bus.command("list")
 @store_option
 @output_option
-def list_(store: Path, output: str) -> None:
+def list_(store: StorePlace, output: str) -> None:
     """List the buses of a store."""
     with connect(store) as connection:
         buses = connection.ask("bus.list")
@@ -39,7 +40,7 @@ def list_(store: Path, output: str) -> None:
 @store_option
 @output_option
 def put(
-    *, name: str, detail: str, source: str, detail_type: str, resources: tuple[str, ...], store: Path, output: str
+    *, name: str, detail: str, source: str, detail_type: str, resources: tuple[str, ...], store: StorePlace, output: str
 ) -> None:
     """Put an event on bus NAME, whose DETAIL is a JSON object (default: standard input)."""
     entry = {
@@ -78,7 +79,7 @@ def test_(*, pattern: str, event: str, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def delete(*, name: str, store: Path, output: str) -> None:
+def delete(*, name: str, store: StorePlace, output: str) -> None:
     """Delete a bus that has no rules."""
     with connect(store) as connection:
         connection.ask("bus.delete", name=name)
@@ -94,7 +95,7 @@ def rule() -> None:
 @bus_option
 @store_option
 @output_option
-def list_rules(*, bus: str, store: Path, output: str) -> None:
+def list_rules(*, bus: str, store: StorePlace, output: str) -> None:
     """List the rules of a bus."""
     with connect(store) as connection:
         rules = connection.ask("rule.list", name=bus)
@@ -106,7 +107,7 @@ def list_rules(*, bus: str, store: Path, output: str) -> None:
 @bus_option
 @store_option
 @output_option
-def describe(*, name: str, bus: str, store: Path, output: str) -> None:
+def describe(*, name: str, bus: str, store: StorePlace, output: str) -> None:
     """Show a rule's pattern and targets."""
     with connect(store) as connection:
         described = connection.ask("rule.describe", bus=bus, name=name)
@@ -122,7 +123,7 @@ def describe(*, name: str, bus: str, store: Path, output: str) -> None:
 @bus_option
 @store_option
 @output_option
-def enable(*, name: str, bus: str, store: Path, output: str) -> None:
+def enable(*, name: str, bus: str, store: StorePlace, output: str) -> None:
     """Let a rule route events."""
     _enable(name, bus, store, output, enabled=True)
 
@@ -132,12 +133,12 @@ def enable(*, name: str, bus: str, store: Path, output: str) -> None:
 @bus_option
 @store_option
 @output_option
-def disable(*, name: str, bus: str, store: Path, output: str) -> None:
+def disable(*, name: str, bus: str, store: StorePlace, output: str) -> None:
     """Stop a rule; a program that declares it as enabled starts it again when it starts."""
     _enable(name, bus, store, output, enabled=False)
 
 
-def _enable(name: str, bus: str, store: Path, output: str, *, enabled: bool) -> None:
+def _enable(name: str, bus: str, store: StorePlace, output: str, *, enabled: bool) -> None:
     with connect(store) as connection:
         described = connection.ask("rule.enable", bus=bus, name=name, enabled=enabled)
     show(unpacked(described), output, text=f"{'enabled' if enabled else 'disabled'} rule {name} of bus {bus}")
@@ -149,7 +150,7 @@ def _enable(name: str, bus: str, store: Path, output: str, *, enabled: bool) -> 
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
-def delete_rule(*, name: str, bus: str, yes: bool, store: Path, output: str) -> None:
+def delete_rule(*, name: str, bus: str, yes: bool, store: StorePlace, output: str) -> None:
     """Delete a rule with its listed failures."""
     with connect(store) as connection:
         connection.ask("rule.describe", bus=bus, name=name)

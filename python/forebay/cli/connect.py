@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from forebay._core import Engine
+from forebay._core import Engine, look_at_server
 from forebay._model import names
 from forebay._wire import event
 from forebay._wire import payload as wire
 from forebay.cli.owner_timeout import OwnerNotAnswering, wait_for_owner
+from forebay.cli.store_place import ServerStore, StorePlace, as_text, directory, read, read_directory
 from forebay.errors import AppClosed, ForebayError, ResourceNotFound
 
 if TYPE_CHECKING:
@@ -20,11 +22,26 @@ if TYPE_CHECKING:
 
 Answered = TypeVar("Answered")
 FILE: Final = "forebay.db"
+FRESH_MS: Final = 3_000
+"""An owner whose last beat is no older lives."""
 NOTHING: Final[Mapping[str, Any]] = {}
 
 store_option = click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=read,
+    metavar="DIRECTORY|URL",
+    default=Path("data"),
+    show_default=True,
+    envvar="FOREBAY_STORE",
+    show_envvar=True,
+    help="Directory of the store, or its URL.",
+)
+
+
+directory_option = click.option(
+    "--store",
+    type=read_directory,
+    metavar="DIRECTORY",
     default=Path("data"),
     show_default=True,
     envvar="FOREBAY_STORE",
@@ -36,7 +53,7 @@ store_option = click.option(
 class StoreConnection:
     """A connection to a store."""
 
-    def __init__(self, engine: Engine, store: Path) -> None:
+    def __init__(self, engine: Engine, store: StorePlace) -> None:
         self._engine = engine.waiting()
         self._store = store
 
@@ -93,18 +110,24 @@ def _warn_of_damage(engine: Engine) -> None:
 
 @contextmanager
 def connect(
-    store: Path, *, region: str = names.REGION_DEFAULT, new_for: str | None = None
+    store: StorePlace, *, region: str = names.REGION_DEFAULT, new_for: str | None = None
 ) -> Iterator[StoreConnection]:
     """Connect to a store for as long as the block lasts. What is not found there is told with its path.
 
     The region is that of ARNs while no app runs. A store that is not there is made, where an app is named that it is for.
     """
-    is_new = new_for is not None and not (store / FILE).exists()
+    is_new = new_for is not None and not (directory(store) / FILE).exists()
     try:
         if is_new and new_for is not None:
             engine = _open(store, region, {"app": new_for, "store_app": new_for, "serve": True})
         else:
-            engine = wait_for_owner(lambda: _open(store, region), lambda: _ping(store), store)
+            # Of a store on a server it takes as long as it takes until somebody owns it, which has a limit of its own.
+            on_server = isinstance(store, ServerStore)
+            engine = (
+                _open(store, region)
+                if on_server
+                else wait_for_owner(lambda: _open(store, region), lambda: _ping(store), store)
+            )
         try:
             _warn_of_damage(engine)
             yield StoreConnection(engine, store)
@@ -119,10 +142,10 @@ def connect(
         raise
 
 
-def _open(store: Path, region: str = names.REGION_DEFAULT, more: Mapping[str, Any] = NOTHING) -> Engine:
+def _open(store: StorePlace, region: str = names.REGION_DEFAULT, more: Mapping[str, Any] = NOTHING) -> Engine:
     settings = {
         "app": "forebay-cli",
-        "store": str(store),
+        "store": as_text(store),
         "region": region,
         "account": "000000000000",
         "durability": "power-loss",
@@ -132,9 +155,20 @@ def _open(store: Path, region: str = names.REGION_DEFAULT, more: Mapping[str, An
     return Engine(wire.dumps(settings))
 
 
-def _ping(store: Path) -> None:
+def _ping(store: StorePlace) -> None:
+    """Return when the owner of a store has given a sign of life."""
+    if isinstance(store, ServerStore):
+        return _see_beat(store)
     engine = _open(store)
     try:
         engine.waiting().request("health", b"{}")
     finally:
         engine.close()
+
+
+def _see_beat(store: ServerStore) -> None:
+    while True:
+        seen = wire.loads(look_at_server(store.url))["store"]
+        if seen is None or seen["owner_silent_ms"] is None or seen["owner_silent_ms"] < FRESH_MS:
+            return
+        time.sleep(1.0)

@@ -18,7 +18,7 @@ from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.build import BUILD, TEMPLATE
 from forebay._stacks.service import Asked
 from forebay.cli import sam_tables
-from forebay.cli.connect import store_option
+from forebay.cli.connect import directory_option
 from forebay.cli.stack_connection import REGION, Stacks, connect_stacks
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def template_path(given: Path | None) -> Path:
     "--config-file", type=click.Path(path_type=Path, dir_okay=False), default=Path(samconfig.NAME), show_default=True
 )
 @click.option("--config-env", default=samconfig.ENVIRONMENT, show_default=True, help="Table of the file.")
-@store_option
+@directory_option
 def deploy(
     *, config_file: Path, config_env: str, store: Path, guided: bool, template_file: Path | None, **given: Any
 ) -> None:

@@ -16,9 +16,9 @@ from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from forebay.cli.connect import StoreConnection
+    from forebay.cli.store_place import StorePlace
 
 SHOWN_MAX = 1_000
 
@@ -41,7 +41,9 @@ def dlq() -> None:
 @click.option("--after", metavar="NEXT", help="Continue a list: the value that it gave as `next`.")
 @store_option
 @output_option
-def list_(*, function: str | None, stream: str | None, limit: int, after: str | None, store: Path, output: str) -> None:
+def list_(
+    *, function: str | None, stream: str | None, limit: int, after: str | None, store: StorePlace, output: str
+) -> None:
     """List dead-letter queues, and the listed failures of functions, oldest first."""
     with connect(store) as connection:
         page = connection.ask("failed.list", function=function, stream=stream, limit=limit, after=after)
@@ -62,7 +64,7 @@ def list_(*, function: str | None, stream: str | None, limit: int, after: str | 
 )
 @store_option
 @output_option
-def show_(*, id_: str | None, queue: str | None, limit: int, store: Path, output: str) -> None:
+def show_(*, id_: str | None, queue: str | None, limit: int, store: StorePlace, output: str) -> None:
     """Show one listed failure: its record, its last error, and the payload of an event, ready to edit.
 
     With --queue show the oldest messages of a dead-letter queue. This does not count as receiving them.
@@ -100,7 +102,7 @@ def redrive(
     dry_run: bool,
     edit: Any,
     no_wait: bool,
-    store: Path,
+    store: StorePlace,
     output: str,
 ) -> None:
     """Run failures again: those with the IDS, all of a function, or the messages of a dead-letter queue.
@@ -170,7 +172,7 @@ def _redrive_all(
 @click.argument("queue")
 @store_option
 @output_option
-def cancel(queue: str, store: Path, output: str) -> None:
+def cancel(queue: str, store: StorePlace, output: str) -> None:
     """Stop the redrive of a dead-letter queue. Messages on their way arrive."""
     with connect(store) as connection:
         answer = connection.ask("queue.cancel_redrive", name=queue)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from forebay._core import examine_store, salvage_store
+from forebay._core import examine_store, look_at_server, salvage_store
 from forebay._model.plural import counted
+from forebay.cli.cluster import owner_text
 from forebay.cli.connect import store_option
 from forebay.cli.show import RANGES_MAX, output_option, show, table
+from forebay.cli.store_place import ServerStore, StorePlace, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +31,7 @@ _NEXT = (
 
 
 @click.command()
-@click.argument("directory", metavar="[STORE]", type=click.Path(path_type=Path, file_okay=False), required=False)
+@click.argument("named", metavar="[STORE]", type=read, required=False)
 @store_option
 @click.option(
     "--salvage",
@@ -39,13 +41,22 @@ _NEXT = (
 )
 @output_option
 @click.pass_context
-def doctor(ctx: click.Context, directory: Path | None, store: Path, salvage: Path | None, output: str) -> None:
+def doctor(ctx: click.Context, named: StorePlace | None, store: StorePlace, salvage: Path | None, output: str) -> None:
     """Check every record, row and page of a store: the directory STORE, or that of --store. Nothing in it is changed.
 
     The app may run meanwhile. The exit status is 0 when the store is intact and 1 when it is damaged, salvaged or not. The last
     line says how `memory=` of functions would be enforced if the app were started from here.
+
+    Of a store on a PostgreSQL server it says what the server promises, and who owns the store. The status is 1 when the server
+    promises less than durability="power-loss".
     """
-    store = (directory or store).absolute()
+    store = named or store
+    if isinstance(store, ServerStore):
+        if salvage is not None:
+            raise click.UsageError("--salvage copies a store in a directory; a server is restored from its own backup")
+        _examine_server(ctx, store, output)
+        return
+    store = store.absolute()
     if not store.is_dir():
         raise click.UsageError(f"the directory {store} does not exist")
     if salvage is None:
@@ -59,6 +70,21 @@ def doctor(ctx: click.Context, directory: Path | None, store: Path, salvage: Pat
         report = saved["report"]
         show(saved, output, text=f"{_whole_or_damaged(store, report)}\n\n{_salvage_text(salvage, saved)}")
     if not report["whole"]:
+        ctx.exit(_DAMAGED)
+
+
+def _examine_server(ctx: click.Context, store: ServerStore, output: str) -> None:
+    seen = orjson.loads(look_at_server(store.url))
+    held = seen["store"]
+    lines = [f"{seen['place']}, app {seen['app']}", *seen["promises"]]
+    if held is None:
+        lines.append("there is no store yet: the first start of the app makes it")
+    else:
+        lines.append(f"{counted(held['commits'], 'commit')}; {owner_text(held)}")
+    if seen["refused"] is not None:
+        lines.append(seen["refused"])
+    show(seen, output, text="\n".join(lines))
+    if seen["refused"] is not None:
         ctx.exit(_DAMAGED)
 
 

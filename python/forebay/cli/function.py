@@ -15,7 +15,7 @@ from forebay.cli.show import output_option, show, table
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from forebay.cli.store_place import StorePlace
 
 
 @click.group()
@@ -26,7 +26,7 @@ def function() -> None:
 @function.command("list")
 @store_option
 @output_option
-def list_(store: Path, output: str) -> None:
+def list_(store: StorePlace, output: str) -> None:
     """List the functions of the running app with their limits and work, and the permits in use."""
     with connect(store) as connection:
         functions = connection.ask("functions.list")
@@ -40,7 +40,7 @@ def list_(store: Path, output: str) -> None:
 @qualifier_option
 @store_option
 @output_option
-def describe(name: str, qualifier: str | None, store: Path, output: str) -> None:
+def describe(name: str, qualifier: str | None, store: StorePlace, output: str) -> None:
     """Show limits and work of a function, its versions and aliases; or of one of them."""
     with connect(store) as connection:
         described = connection.ask("function.describe", name=qualified(name, qualifier))
@@ -53,7 +53,7 @@ def describe(name: str, qualifier: str | None, store: Path, output: str) -> None
 @qualifier_option
 @store_option
 @output_option
-def update(name: str, limits: tuple[str, ...], qualifier: str | None, store: Path, output: str) -> None:
+def update(name: str, limits: tuple[str, ...], qualifier: str | None, store: StorePlace, output: str) -> None:
     """Change limits while the function runs.
 
     LIMIT is reserved_concurrency, provisioned_concurrency or rate_limit, VALUE a number, or null to take the limit away; a
@@ -84,7 +84,7 @@ def alias(
     weight: str | None,
     whole: bool,
     provisioned_concurrency: int | None,
-    store: Path,
+    store: StorePlace,
     output: str,
 ) -> None:
     """Point an alias to another version while the function runs.

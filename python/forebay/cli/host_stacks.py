@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from forebay._model import names
+from forebay._model.store_place import MEMORY
 from forebay._stacks.host import Host
 from forebay._stacks.service import Place
 from forebay._stacks.store import StackStore
@@ -43,7 +44,7 @@ def stacks_app(store: Path) -> App:
 def host_stacks(app: App, http: HttpAddress, aws: WireAddress) -> None:
     """Have an app serve the stacks of its store."""
     settings = app.settings
-    if settings.store == ":memory:":
+    if settings.store == MEMORY or settings.is_on_server:
         return
     place = Place(app=settings.name, region=settings.region, account=settings.account, http=http.base or HTTP)
     declared = app._declared  # noqa: SLF001  an app without `forebay run` has no stacks

@@ -11,7 +11,7 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from forebay.cli.store_place import StorePlace
 
 
 @click.command()
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--function", help="Only what waits for this function.")
 @store_option
 @output_option
-def lag(*, stream: str | None, queue: str | None, function: str | None, store: Path, output: str) -> None:
+def lag(*, stream: str | None, queue: str | None, function: str | None, store: StorePlace, output: str) -> None:
     """Show how far the running app is behind: each shard of each mapping, queues, topics, events, and its processes.
 
     AGE is the age of the oldest record that the function has not finished, also while the mapping is paused.

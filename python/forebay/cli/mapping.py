@@ -18,7 +18,8 @@ from forebay.errors import InvalidParameterValue, ResourceNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
+
+    from forebay.cli.store_place import StorePlace
 
 
 def bound(command: Callable[..., None]) -> Callable[..., None]:
@@ -52,7 +53,7 @@ def mapping() -> None:
 @mapping.command("list")
 @store_option
 @output_option
-def list_(store: Path, output: str) -> None:
+def list_(store: StorePlace, output: str) -> None:
     """List every mapping, also those whose function no app declares any more."""
     with connect(store) as connection:
         mappings = connection.ask("mapping.list")
@@ -61,7 +62,7 @@ def list_(store: Path, output: str) -> None:
 
 @mapping.command()
 @bound
-def describe(bound_to: dict[str, str], function: str, store: Path, output: str) -> None:
+def describe(bound_to: dict[str, str], function: str, store: StorePlace, output: str) -> None:
     """Show a mapping's settings and, lane by lane, its progress."""
     with connect(store) as connection:
         described = connection.ask("mapping.describe", **bound_to, function=function)
@@ -75,14 +76,14 @@ def describe(bound_to: dict[str, str], function: str, store: Path, output: str) 
 
 @mapping.command()
 @bound
-def pause(bound_to: dict[str, str], function: str, store: Path, output: str) -> None:
+def pause(bound_to: dict[str, str], function: str, store: StorePlace, output: str) -> None:
     """Let what runs end, and begin nothing new."""
     _change("mapping.pause", store, output, **bound_to, function=function)
 
 
 @mapping.command()
 @bound
-def resume(bound_to: dict[str, str], function: str, store: Path, output: str) -> None:
+def resume(bound_to: dict[str, str], function: str, store: StorePlace, output: str) -> None:
     """Go on where the mapping was paused."""
     _change("mapping.resume", store, output, **bound_to, function=function)
 
@@ -90,7 +91,7 @@ def resume(bound_to: dict[str, str], function: str, store: Path, output: str) ->
 @mapping.command()
 @bound
 @click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
-def update(bound_to: dict[str, str], function: str, settings: tuple[str, ...], store: Path, output: str) -> None:
+def update(bound_to: dict[str, str], function: str, settings: tuple[str, ...], store: StorePlace, output: str) -> None:
     """Change settings while the mapping runs.
 
     NAME is a setting of `App.on_stream` or `App.on_queue`, VALUE its JSON text: batch_size=50 maximum_retry_attempts=-1
@@ -121,7 +122,7 @@ def seek(
     position: str | None,
     timestamp: str | None,
     sequence_number: str | None,
-    store: Path,
+    store: StorePlace,
     output: str,
 ) -> None:
     """Go on from another place."""
@@ -137,7 +138,7 @@ def seek(
 @mapping.command()
 @bound
 @click.argument("batch")
-def skip(bound_to: dict[str, str], function: str, batch: str, store: Path, output: str) -> None:
+def skip(bound_to: dict[str, str], function: str, batch: str, store: StorePlace, output: str) -> None:
     """Give a waiting batch up without further retries; `mapping describe` names it."""
     _change("mapping.skip", store, output, **bound_to, function=function, batch=batch)
 
@@ -145,7 +146,7 @@ def skip(bound_to: dict[str, str], function: str, batch: str, store: Path, outpu
 @mapping.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @bound
-def delete(bound_to: dict[str, str], function: str, yes: bool, store: Path, output: str) -> None:
+def delete(bound_to: dict[str, str], function: str, yes: bool, store: StorePlace, output: str) -> None:
     """Remove a mapping with its checkpoint."""
     if not yes:
         [(kind, name)] = bound_to.items()
@@ -164,7 +165,7 @@ def _bound_to(mapping: dict[str, Any]) -> dict[str, str]:
     return {field: mapping[field] for field in ("stream", "queue", "function") if field in mapping}
 
 
-def _change(verb: str, store: Path, output: str, **fields: Any) -> None:
+def _change(verb: str, store: StorePlace, output: str, **fields: Any) -> None:
     with connect(store) as connection:
         described = connection.ask(verb, **fields)
     show(unpacked(described), output, text=table([described], _COLUMNS))

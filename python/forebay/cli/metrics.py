@@ -16,7 +16,8 @@ from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
+
+    from forebay.cli.store_place import StorePlace
 
 output_option = click.option(
     "--output",
@@ -36,7 +37,7 @@ def metrics() -> None:
 @click.option("--all", "every", is_flag=True, help="Also those of which nothing is known yet.")
 @store_option
 @output_option
-def list_(every: bool, store: Path, output: str) -> None:
+def list_(every: bool, store: StorePlace, output: str) -> None:
     """List metrics by their names in Prometheus and in CloudWatch."""
     with connect(store) as connection:
         listed = connection.ask("metrics.list")
@@ -73,7 +74,7 @@ def list_(every: bool, store: Path, output: str) -> None:
 @store_option
 @output_option
 def get(
-    *, name: str, statistic: str, period: str, since: str, labels: tuple[str, ...], store: Path, output: str
+    *, name: str, statistic: str, period: str, since: str, labels: tuple[str, ...], store: StorePlace, output: str
 ) -> None:
     """Show a statistic of the metric NAME over time.
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from forebay.cli.store_place import ServerStore, StorePlace
 from forebay.errors import OwnerLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 CHECK_SECONDS: Final = 5.0
 """After so long without an answer the owner is asked whether it lives."""
@@ -29,7 +29,7 @@ class OwnerNotAnswering(OwnerLost):
     """The owner of the store does not answer: it is stopped, or hangs."""
 
 
-def wait_for_owner(ask: Callable[[], Answered], alive: Callable[[], object], store: Path) -> Answered:
+def wait_for_owner(ask: Callable[[], Answered], alive: Callable[[], object], store: StorePlace) -> Answered:
     """Ask, and wait for the answer for as long as the owner of the store says at least that it lives.
 
     An answer may take its time: a function runs, or millions of rows are looked through. If this process owns the store
@@ -74,21 +74,25 @@ def _begun(call: Callable[[], Answered]) -> Future[Answered]:
     return answer
 
 
-def _is_ours(store: Path) -> bool:
+def _is_ours(store: StorePlace) -> bool:
     """Whether this process owns the store: the lock names it, and nobody listens, as one of the same number elsewhere would."""
+    if isinstance(store, ServerStore):
+        return False
     try:
         return int((store / "lock").read_text()) == os.getpid() and _pid(store) is None
     except (OSError, ValueError):  # there is none, or its owner has no room to sign it
         return False
 
 
-def _owner(store: Path) -> str:
+def _owner(store: StorePlace) -> str:
     pid = _pid(store)
     return f"the process{'' if pid is None else f' {pid}'} that owns {store.absolute()}"
 
 
-def _pid(store: Path) -> int | None:
+def _pid(store: StorePlace) -> int | None:
     """Ask the kernel who listens on the owner's socket: that needs no answer of the owner."""
+    if isinstance(store, ServerStore):
+        return None
     try:
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(1.0)

@@ -21,6 +21,8 @@ from forebay.errors import ForebayError, OwnerLeft, OwnerLost, StoreFailed, TooM
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from forebay.cli.store_place import StorePlace
+
 BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 4 * 1024 * 1024
 BAD_LINES_SHOWN: Final = 20
@@ -51,7 +53,7 @@ def put(
     form: str | None,
     skip: int,
     check: bool,
-    store: Path,
+    store: StorePlace,
     output: str,
 ) -> None:
     """Put every line of FILE (default: standard input), JSON Lines or CSV, into a stream as a record.

@@ -15,7 +15,7 @@ from forebay.cli.dlq import MESSAGES, redrive_of
 from forebay.cli.show import attribute, duration, output_option, show, table
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from forebay.cli.store_place import StorePlace
 
 
 @click.group()
@@ -29,7 +29,7 @@ def queue() -> None:
 @queue.command("list")
 @store_option
 @output_option
-def list_(store: Path, output: str) -> None:
+def list_(store: StorePlace, output: str) -> None:
     """List the queues of a store."""
     with connect(store) as connection:
         queues = connection.ask("queue.list")
@@ -40,7 +40,7 @@ def list_(store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def describe(name: str, store: Path, output: str) -> None:
+def describe(name: str, store: StorePlace, output: str) -> None:
     """Show a queue's settings and how many messages are in which state."""
     with connect(store) as connection:
         described = connection.ask("queue.describe", name=name)
@@ -65,7 +65,7 @@ def send(
     deduplication_id: str | None,
     delay: float | None,
     attributes: tuple[str, ...],
-    store: Path,
+    store: StorePlace,
     output: str,
 ) -> None:
     """Send BODY (default: standard input, as it is) as one message."""
@@ -98,7 +98,7 @@ def receive(
     wait: float,
     visibility_timeout: float | None,
     deletes: bool,
-    store: Path,
+    store: StorePlace,
     output: str,
 ) -> None:
     """Receive messages. Without --delete they are visible again when their visibility timeout is over.
@@ -120,7 +120,7 @@ def receive(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
-def purge(name: str, yes: bool, store: Path, output: str) -> None:
+def purge(name: str, yes: bool, store: StorePlace, output: str) -> None:
     """Remove every message of a queue, received or not."""
     with connect(store) as connection:
         depth = connection.ask("queue.depth", name=name)
@@ -137,7 +137,7 @@ def purge(name: str, yes: bool, store: Path, output: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
-def delete(name: str, yes: bool, store: Path, output: str) -> None:
+def delete(name: str, yes: bool, store: StorePlace, output: str) -> None:
     """Delete a queue with everything in it. Refused while a function that runs, or another queue, depends on it.
 
     If the app's code still declares the queue, its next start makes an empty one.

@@ -14,6 +14,7 @@ from forebay.cli import (
     aws,
     backup,
     bus,
+    cluster,
     completion,
     deploy,
     dlq,
@@ -23,6 +24,7 @@ from forebay.cli import (
     lag,
     mapping,
     metrics,
+    migrate,
     queue,
     run,
     schedule,
@@ -120,6 +122,8 @@ main.add_command(metrics.metrics)
 main.add_command(top.top)
 main.add_command(doctor.doctor)
 main.add_command(backup.backup)
+main.add_command(cluster.cluster)
+main.add_command(migrate.migrate)
 main.add_command(aws.aws)
 main.add_command(init.init)
 main.add_command(build_.build)

@@ -16,6 +16,7 @@ import click
 import uvloop
 
 from forebay import logs
+from forebay._core import end_with_parent
 from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.wire import WireAddress
@@ -27,6 +28,8 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.host_stacks import STACKS_PORT, host_stacks, stacks_app
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.show import output_option, show
+from forebay.cli.store_place import StorePlace, as_text, directory, read
+from forebay.cli.workers import PARENT_OPTION, WORKERS_MAX, Workers, worker_command
 from forebay.errors import FunctionError, InvalidParameterValue
 
 log = logging.getLogger("forebay")
@@ -36,8 +39,9 @@ log = logging.getLogger("forebay")
 @click.argument("target", metavar="[MODULE:APP]", required=False)
 @click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Directory of the store, instead of the one that the app names. FOREBAY_STORE does not set it.",
+    type=read,
+    metavar="DIRECTORY|URL",
+    help="Directory or URL of the store, instead of the one that the app names. FOREBAY_STORE does not set it.",
 )
 @click.option(
     "--metrics-host", default="127.0.0.1", show_default=True, help="Where /metrics, /healthz and /readyz are served."
@@ -116,6 +120,14 @@ log = logging.getLogger("forebay")
     metavar="FILE",
     help="Add a line of JSON for each request to that API to a file; -: to standard error.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, WORKERS_MAX),
+    default=1,
+    show_default=True,
+    help="Processes of the app on this machine: one owns the store and runs the app, the others stand by.",
+)
+@click.option(PARENT_OPTION, "parent", type=int, hidden=True)
 @click.option("--grace", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to drain within.")
 @click.option(
     "--log-format",
@@ -138,7 +150,7 @@ log = logging.getLogger("forebay")
 def run(
     *,
     target: str | None,
-    store: Path | None,
+    store: StorePlace | None,
     metrics_host: str,
     metrics_port: int,
     metrics_token_file: Path | None,
@@ -153,6 +165,8 @@ def run(
     aws_host: str,
     aws_port: int,
     aws_access_log: str | None,
+    workers: int,
+    parent: int | None,
     grace: float,
     log_format: str,
     log_level: str,
@@ -165,6 +179,11 @@ def run(
     """
     if log_format != "none" and not logging.getLogger().hasHandlers():
         logs.install(form=cast("logs.Form", log_format), level=log_level)
+    if workers > 1:
+        sys.exit(_run_workers(target, workers, grace))
+    if parent is not None:
+        # Nobody would end it any more, and what is started instead would stand by for it.
+        end_with_parent(parent)
     # Taken out: what the app starts has no use for it.
     token = os.environ.pop("FOREBAY_METRICS_TOKEN", None)
     if metrics_token_file is not None:
@@ -184,14 +203,22 @@ def run(
     )
     wire_address = WireAddress(host=aws_host, port=aws_port, access_log=aws_access_log)
     if target is None:
-        app = stacks_app(store or Path(os.environ.get("FOREBAY_STORE", "data")))
+        app = stacks_app(directory(store or read(os.environ.get("FOREBAY_STORE", "data"))))
     else:
         app = load(target)
         if store is not None:
-            app.settings = dataclasses.replace(app.settings, store=str(store))
+            app.settings = dataclasses.replace(app.settings, store=as_text(store))
     host_stacks(app, http, wire_address)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         sys.exit(runner.run(serve(app, grace, metrics=address, http=http, aws=wire_address)))
+
+
+def _run_workers(target: str | None, workers: int, grace: float) -> int:
+    if target is None:
+        raise click.UsageError("--workers needs MODULE:APP: what was deployed to a store is served by one process")
+    command = worker_command(sys.argv[1:], os.getpid())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Workers(command, workers, grace).run())
 
 
 def load(target: str) -> App:
@@ -236,7 +263,7 @@ async def serve(app: App, grace: float, *, metrics: MetricsAddress, http: HttpAd
     )
     if aws.url:
         log.info("AWS's wire API is on %s", aws.url)
-    log.info("app %r runs on %s", app.name, app.settings.store)
+    log.info("app %r runs on %s", app.name, app.settings.place)
     failure = loop.create_task(app.store_failure())
     called = loop.create_task(signals.get())
     try:

@@ -12,7 +12,7 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table, unpacked
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from forebay.cli.store_place import StorePlace
 
     from forebay.cli.connect import StoreConnection
 
@@ -25,7 +25,7 @@ def schedule() -> None:
 @schedule.command("list")
 @store_option
 @output_option
-def list_(store: Path, output: str) -> None:
+def list_(store: StorePlace, output: str) -> None:
     """List the schedules of a store."""
     with connect(store) as connection:
         schedules = _all(connection)
@@ -36,7 +36,7 @@ def list_(store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def describe(*, name: str, store: Path, output: str) -> None:
+def describe(*, name: str, store: StorePlace, output: str) -> None:
     """Show a schedule and its next due times."""
     with connect(store) as connection:
         described = connection.ask("schedule.describe", name=name)
@@ -53,7 +53,7 @@ def describe(*, name: str, store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def run_now(*, name: str, store: Path, output: str) -> None:
+def run_now(*, name: str, store: StorePlace, output: str) -> None:
     """Give the target of a schedule its event now, beside its due times."""
     with connect(store) as connection:
         connection.ask("schedule.run", name=name)
@@ -64,7 +64,7 @@ def run_now(*, name: str, store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def delete(*, name: str, store: Path, output: str) -> None:
+def delete(*, name: str, store: StorePlace, output: str) -> None:
     """Delete a schedule; a program that still declares it makes it again when it starts."""
     with connect(store) as connection:
         connection.ask("schedule.delete", name=name)

@@ -19,6 +19,8 @@ from forebay.errors import InvalidParameterValue
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from forebay.cli.store_place import StorePlace
+
 FORMATS: Final = ("OpenApi3", "JSONSchemaDraft4")
 LANGUAGES: Final = sorted({language for language, _ in STYLES})
 DISCOVERED: Final = "discovered-schemas"
@@ -57,7 +59,7 @@ def infer(*, file: Any, schema_format: str) -> None:
 @of_option
 @store_option
 @output_option
-def validate(*, schema_name: str, file: Any, registry: str | None, store: Path, output: str) -> None:
+def validate(*, schema_name: str, file: Any, registry: str | None, store: StorePlace, output: str) -> None:
     """Hold the events of FILE, one on each line, against SCHEMA, and tell where they do not fit.
 
     Exit status 1: one does not fit.
@@ -88,7 +90,7 @@ def validate(*, schema_name: str, file: Any, registry: str | None, store: Path, 
 @of_option
 @store_option
 @output_option
-def diff(*, old: str, new: str, registry: str | None, store: Path, output: str) -> None:
+def diff(*, old: str, new: str, registry: str | None, store: StorePlace, output: str) -> None:
     """Tell what changed from schema OLD to schema NEW.
 
     Exit status 1: code that was written for OLD may fail on an event of NEW.
@@ -120,7 +122,7 @@ def bind(
     *,
     schema_name: str,
     registry: str | None,
-    store: Path,
+    store: StorePlace,
     language: str,
     style: str | None,
     name: str | None,
@@ -147,7 +149,7 @@ def bind(
 @click.option("--prefix", default="", metavar="TEXT", help="Only names that begin so.")
 @store_option
 @output_option
-def list_(*, registry: str, prefix: str, store: Path, output: str) -> None:
+def list_(*, registry: str, prefix: str, store: StorePlace, output: str) -> None:
     """List the schemas of a registry."""
     rows = list(_found(store, registry, prefix=prefix))
     show(rows, output, text=table(rows, _SCHEMAS))
@@ -158,7 +160,7 @@ def list_(*, registry: str, prefix: str, store: Path, output: str) -> None:
 @click.option("--registry", metavar="NAME", help="Only in this registry; default: in all.")
 @store_option
 @output_option
-def search(*, words: tuple[str, ...], registry: str | None, store: Path, output: str) -> None:
+def search(*, words: tuple[str, ...], registry: str | None, store: StorePlace, output: str) -> None:
     """Find schemas that have all WORDS in their name, their description or their latest content."""
     rows = list(_found(store, registry, keywords=" ".join(words)))
     show(rows, output, text=table(rows, [("REGISTRY", lambda row: row["registry"]), *_SCHEMAS]))
@@ -170,7 +172,7 @@ def search(*, words: tuple[str, ...], registry: str | None, store: Path, output:
 @version_option
 @store_option
 @output_option
-def describe(*, name: str, registry: str, version: int | None, store: Path, output: str) -> None:
+def describe(*, name: str, registry: str, version: int | None, store: StorePlace, output: str) -> None:
     """Show a schema's versions, and the content of one."""
     with connect(store) as connection:
         described = connection.ask("schema.describe", registry=registry, name=name, version=version)
@@ -184,7 +186,7 @@ def describe(*, name: str, registry: str, version: int | None, store: Path, outp
 @version_option
 @click.option("--format", "schema_format", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
 @store_option
-def export(*, name: str, registry: str, version: int | None, schema_format: str, store: Path) -> None:
+def export(*, name: str, registry: str, version: int | None, schema_format: str, store: StorePlace) -> None:
     """Print a schema as OpenAPI 3 or JSON Schema Draft 4."""
     fields = {"registry": registry, "name": name, "version": version, "schema_type": schema_format}
     with connect(store) as connection:
@@ -198,7 +200,7 @@ def export(*, name: str, registry: str, version: int | None, schema_format: str,
 @click.option("--description", metavar="TEXT", help="For people.")
 @store_option
 @output_option
-def put(*, name: str, file: Any, registry: str, description: str | None, store: Path, output: str) -> None:
+def put(*, name: str, file: Any, registry: str, description: str | None, store: StorePlace, output: str) -> None:
     """Create schema NAME from FILE, or add a version to it."""
     content, schema_format = _checked(file.read(), file.name)
     fields = {"registry": registry, "name": name, "schema_type": schema_format, "content": content}
@@ -215,7 +217,7 @@ def put(*, name: str, file: Any, registry: str, description: str | None, store: 
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
-def delete(*, name: str, registry: str, version: int | None, yes: bool, store: Path, output: str) -> None:
+def delete(*, name: str, registry: str, version: int | None, yes: bool, store: StorePlace, output: str) -> None:
     """Delete a schema, or one version; a schema that was discovered is learned anew."""
     what = f"schema {name} of registry {registry}" if version is None else f"version {version} of schema {name}"
     with connect(store) as connection:
@@ -234,7 +236,7 @@ def delete(*, name: str, registry: str, version: int | None, yes: bool, store: P
 @click.option("--on/--off", default=None, help="Let it learn, or stop; default: only tell.")
 @store_option
 @output_option
-def discovery(*, bus: str, on: bool | None, store: Path, output: str) -> None:
+def discovery(*, bus: str, on: bool | None, store: StorePlace, output: str) -> None:
     """Let the registry "discovered-schemas" learn from the events of a bus, or tell whether it does.
 
     A program that declares the bus with discovery= sets it again when it starts.
@@ -256,7 +258,7 @@ def registry() -> None:
 @registry.command("list")
 @store_option
 @output_option
-def list_registries(*, store: Path, output: str) -> None:
+def list_registries(*, store: StorePlace, output: str) -> None:
     """List the registries of a store."""
     with connect(store) as connection:
         rows = connection.ask("registry.list")
@@ -268,7 +270,7 @@ def list_registries(*, store: Path, output: str) -> None:
 @click.option("--description", metavar="TEXT", help="For people.")
 @store_option
 @output_option
-def create(*, name: str, description: str | None, store: Path, output: str) -> None:
+def create(*, name: str, description: str | None, store: StorePlace, output: str) -> None:
     """Create a registry, or change the description of one."""
     with connect(store) as connection:
         answer = connection.ask("registry.put", name=name, description=description)
@@ -279,14 +281,14 @@ def create(*, name: str, description: str | None, store: Path, output: str) -> N
 @click.argument("name")
 @store_option
 @output_option
-def delete_registry(*, name: str, store: Path, output: str) -> None:
+def delete_registry(*, name: str, store: StorePlace, output: str) -> None:
     """Delete a registry that has no schemas."""
     with connect(store) as connection:
         connection.ask("registry.delete", name=name)
     show({"registry": name}, output, text=f"deleted registry {name}")
 
 
-def _found(store: Path, registry: str | None, **fields: str) -> Iterator[dict[str, Any]]:
+def _found(store: StorePlace, registry: str | None, **fields: str) -> Iterator[dict[str, Any]]:
     """Give the schemas of a registry, or of all, page by page."""
     with connect(store) as connection:
         names = [one["name"] for one in connection.ask("registry.list")] if registry is None else [registry]
@@ -300,7 +302,7 @@ def _found(store: Path, registry: str | None, **fields: str) -> Iterator[dict[st
                     break
 
 
-def _read(name: str, registry: str | None, store: Path) -> tuple[str, str, str]:
+def _read(name: str, registry: str | None, store: StorePlace) -> tuple[str, str, str]:
     """Read a schema of a file or of a registry: its content, its format and its version."""
     if registry is not None:
         of, _, number = name.partition(":")

@@ -14,10 +14,10 @@ from forebay.cli.connect import format_error
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from textual.app import ComposeResult
     from textual.binding import BindingType
+
+    from forebay.cli.store_place import StorePlace
 
 
 class Screen(App[None]):
@@ -30,7 +30,7 @@ class Screen(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [("q", "quit", "Quit"), ("p", "hold", "Hold or go on")]
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, store: Path, interval: float) -> None:
+    def __init__(self, store: StorePlace, interval: float) -> None:
         super().__init__()
         self._store = store
         self._interval = interval

@@ -12,10 +12,9 @@ from forebay.cli.connect import connect
 from forebay.cli.show import cell, duration, table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from forebay.cli.backlog import Columns, Row
     from forebay.cli.connect import StoreConnection
+    from forebay.cli.store_place import StorePlace
 
 WINDOW_SECONDS = 10
 """Rates are those of so many seconds: the app answers at once, and yet a number can be read."""
@@ -68,7 +67,7 @@ class Snapshot:
         return "\n\n".join([self.headline, *tables])
 
 
-def take_snapshot(store: Path) -> Snapshot:
+def take_snapshot(store: StorePlace) -> Snapshot:
     """Look at the app that runs on a store. Never holds the store.
 
     Raises:

@@ -13,7 +13,7 @@ from forebay._sam import template as sam_template
 from forebay._sam.errors import NoChanges
 from forebay._stacks.service import template_json
 from forebay.cli import sam_tables
-from forebay.cli.connect import store_option
+from forebay.cli.connect import directory_option
 from forebay.cli.deploy import asked_of, template_path
 from forebay.cli.show import moment, output_option, show, table
 from forebay.cli.stack_connection import connect_stacks
@@ -25,7 +25,7 @@ def stack() -> None:
 
 
 @stack.command("list")
-@store_option
+@directory_option
 @output_option
 def list_(*, store: Path, output: str) -> None:
     """List the stacks."""
@@ -42,7 +42,7 @@ def list_(*, store: Path, output: str) -> None:
 
 @stack.command()
 @click.argument("name")
-@store_option
+@directory_option
 @output_option
 def resources(*, name: str, store: Path, output: str) -> None:
     """List the resources of a stack."""
@@ -57,7 +57,7 @@ def resources(*, name: str, store: Path, output: str) -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many, the newest."
 )
-@store_option
+@directory_option
 @output_option
 def events(*, name: str, limit: int, store: Path, output: str) -> None:
     """List what has happened to a stack, newest first."""
@@ -76,7 +76,7 @@ def events(*, name: str, limit: int, store: Path, output: str) -> None:
 
 @stack.command()
 @click.argument("name")
-@store_option
+@directory_option
 @output_option
 def outputs(*, name: str, store: Path, output: str) -> None:
     """Show the outputs of a stack."""
@@ -94,7 +94,7 @@ def outputs(*, name: str, store: Path, output: str) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="The template; without it, what was built.",
 )
-@store_option
+@directory_option
 @output_option
 def diff(*, name: str, template_file: Path | None, store: Path, output: str) -> None:
     """Show what a deploy of the template would change. Nothing is deployed."""
@@ -120,7 +120,7 @@ def diff(*, name: str, template_file: Path | None, store: Path, output: str) -> 
 @stack.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@store_option
+@directory_option
 def delete(*, name: str, yes: bool, store: Path) -> None:
     """Delete a stack with everything in it."""
     with connect_stacks(store) as stacks:

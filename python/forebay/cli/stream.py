@@ -16,7 +16,8 @@ from forebay.cli.show import RANGES_MAX, duration, moment, output_option, show, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from forebay.cli.store_place import StorePlace
 
 TAIL_RECORDS: Final = 1000
 TAIL_SECONDS: Final = 0.2
@@ -30,7 +31,7 @@ def stream() -> None:
 @stream.command("list")
 @store_option
 @output_option
-def list_(store: Path, output: str) -> None:
+def list_(store: StorePlace, output: str) -> None:
     """List the streams of a store."""
     with connect(store) as connection:
         streams = connection.ask("stream.list")
@@ -61,7 +62,7 @@ def _lost(stream: dict[str, Any]) -> str:
 @click.argument("name")
 @store_option
 @output_option
-def describe(name: str, store: Path, output: str) -> None:
+def describe(name: str, store: StorePlace, output: str) -> None:
     """Show a stream with its shards."""
     with connect(store) as connection:
         described = connection.ask("stream.describe", name=name)
@@ -96,7 +97,7 @@ stream.add_command(put)
 @click.option("--limit", type=click.IntRange(1), help="Stop after this number of records.")
 @store_option
 @output_option
-def tail(*, name: str, position: str, follow: bool, limit: int | None, store: Path, output: str) -> None:
+def tail(*, name: str, position: str, follow: bool, limit: int | None, store: StorePlace, output: str) -> None:
     """Print the records of a stream; with --follow also new ones."""
     for at, record in enumerate(_follow(name, position, store, wait=follow), 1):
         raw = base64.b64decode(record.pop("data"))
@@ -114,7 +115,7 @@ def tail(*, name: str, position: str, follow: bool, limit: int | None, store: Pa
             return
 
 
-def _follow(name: str, position: str, store: Path, *, wait: bool) -> Iterator[dict[str, Any]]:
+def _follow(name: str, position: str, store: StorePlace, *, wait: bool) -> Iterator[dict[str, Any]]:
     cursors = None
     while True:
         # StoreConnection anew each time: while no app runs, the store is then free for one that starts.
@@ -146,7 +147,7 @@ def alter(
     shards: int | None,
     retention: str | None,
     retention_bytes: int | None,
-    store: Path,
+    store: StorePlace,
     output: str,
 ) -> None:
     """Change a stream while it is in use."""
@@ -172,7 +173,7 @@ def alter(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
-def delete(name: str, yes: bool, store: Path, output: str) -> None:
+def delete(name: str, yes: bool, store: StorePlace, output: str) -> None:
     """Delete a stream with all its records."""
     if not yes:
         click.confirm(f"Delete stream {name} with all its records?", abort=True, err=True)

@@ -12,7 +12,7 @@ from forebay.cli.connect import store_option
 from forebay.cli.snapshot import take_snapshot
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from forebay.cli.store_place import StorePlace
 
 
 @click.command()
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     "--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds between updates."
 )
 @store_option
-def top(interval: float, store: Path) -> None:
+def top(interval: float, store: StorePlace) -> None:
     """Watch what waits, lanes, rates, percentiles, processes and dead letters of the app that runs on a store.
 
     Press q to end, p to pause. If standard output is no terminal, one look is printed as plain text.

@@ -12,7 +12,7 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.show import attribute, output_option, show, table, unpacked
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from forebay.cli.store_place import StorePlace
 
 
 @click.group()
@@ -23,7 +23,7 @@ def topic() -> None:
 @topic.command("list")
 @store_option
 @output_option
-def list_(store: Path, output: str) -> None:
+def list_(store: StorePlace, output: str) -> None:
     """List the topics of a store."""
     with connect(store) as connection:
         topics = connection.ask("topic.list")
@@ -34,7 +34,7 @@ def list_(store: Path, output: str) -> None:
 @click.argument("name")
 @store_option
 @output_option
-def describe(name: str, store: Path, output: str) -> None:
+def describe(name: str, store: StorePlace, output: str) -> None:
     """Show a topic's subscriptions."""
     with connect(store) as connection:
         described = connection.ask("topic.describe", name=name)
@@ -53,7 +53,7 @@ def describe(name: str, store: Path, output: str) -> None:
 @store_option
 @output_option
 def publish(
-    *, name: str, message: str, subject: str | None, attributes: tuple[str, ...], store: Path, output: str
+    *, name: str, message: str, subject: str | None, attributes: tuple[str, ...], store: StorePlace, output: str
 ) -> None:
     """Publish MESSAGE (default: standard input, as it is) to everything that is subscribed."""
     fields: dict[str, Any] = {
@@ -72,7 +72,7 @@ def publish(
 @click.option("--function", metavar="NAME", help="The function that is subscribed.")
 @store_option
 @output_option
-def unsubscribe(name: str, queue: str | None, function: str | None, store: Path, output: str) -> None:
+def unsubscribe(name: str, queue: str | None, function: str | None, store: StorePlace, output: str) -> None:
     """End a subscription. If the app's code still declares it, its next start makes it again."""
     endpoint = {kind: given for kind, given in (("queue", queue), ("function", function)) if given is not None}
     if len(endpoint) != 1:
@@ -91,7 +91,7 @@ def unsubscribe(name: str, queue: str | None, function: str | None, store: Path,
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
-def delete(name: str, yes: bool, store: Path, output: str) -> None:
+def delete(name: str, yes: bool, store: StorePlace, output: str) -> None:
     """Delete a topic with its subscriptions. Queues and functions keep what they were given.
 
     If the app's code still declares the topic, its next start makes it again.

@@ -15,7 +15,7 @@ from forebay.cli.why_execution import find_execution, tell_execution
 from forebay.errors import ResourceNotFound
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from forebay.cli.store_place import StorePlace
 
 GONE: Final = "its records are past the stream's retention, and cannot be run again"
 LISTED: Final = re.compile(r"\d+-\d+-\d+(:unread|:dead-letter)?")
@@ -27,7 +27,7 @@ _PLACE: Final = re.compile(r'File "(.+)", line (\d+)')
 @click.argument("id_", metavar="ID")
 @store_option
 @output_option
-def why(id_: str, store: Path, output: str) -> None:
+def why(id_: str, store: StorePlace, output: str) -> None:
     """Tell the life of one request, message, record or execution: when it came, attempts, errors, destinations.
 
     Of a publication: which subscriptions were told, and which filtered it out. Of an event on a bus: what became of it at each

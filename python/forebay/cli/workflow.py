@@ -11,6 +11,7 @@ import click
 
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
+from forebay.cli.store_place import StorePlace  # noqa: TC001
 from forebay.cli.workflow_graph import GRAPHS
 
 _PAGE = 1000
@@ -28,7 +29,7 @@ def workflow() -> None:
 @click.option("--limit", type=click.IntRange(1, _PAGE), default=100, show_default=True, help="Most executions.")
 @store_option
 @output_option
-def list_(*, name: str | None, status: str | None, limit: int, store: Path, output: str) -> None:
+def list_(*, name: str | None, status: str | None, limit: int, store: StorePlace, output: str) -> None:
     """List the workflows of a store, or the executions of workflow NAME, the latest first."""
     with connect(store) as connection:
         if name is None:
@@ -52,7 +53,7 @@ def list_(*, name: str | None, status: str | None, limit: int, store: Path, outp
 @click.option("--name", "execution", metavar="TEXT", help="The execution's name; without it, a new UUID.")
 @store_option
 @output_option
-def start(*, name: str, input: str, execution: str | None, store: Path, output: str) -> None:  # noqa: A002
+def start(*, name: str, input: str, execution: str | None, store: StorePlace, output: str) -> None:  # noqa: A002
     """Start an execution of workflow NAME with INPUT, a JSON text ("-": standard input)."""
     text = sys.stdin.read() if input == "-" else input
     with connect(store) as connection:
@@ -65,7 +66,7 @@ def start(*, name: str, input: str, execution: str | None, store: Path, output: 
 @click.argument("execution", required=False)
 @store_option
 @output_option
-def describe(*, name: str, execution: str | None, store: Path, output: str) -> None:
+def describe(*, name: str, execution: str | None, store: StorePlace, output: str) -> None:
     """Show workflow NAME and its definition, or one EXECUTION of it."""
     with connect(store) as connection:
         if execution is None:
@@ -86,7 +87,7 @@ def describe(*, name: str, execution: str | None, store: Path, output: str) -> N
 @click.argument("execution")
 @store_option
 @output_option
-def history(*, name: str, execution: str, store: Path, output: str) -> None:
+def history(*, name: str, execution: str, store: StorePlace, output: str) -> None:
     """List the events of an EXECUTION of workflow NAME."""
     events: list[dict[str, Any]] = []
     with connect(store) as connection:
@@ -107,7 +108,7 @@ def history(*, name: str, execution: str, store: Path, output: str) -> None:
 @click.option("--cause", metavar="TEXT", help="The error's cause.")
 @store_option
 @output_option
-def stop(*, name: str, execution: str, error: str | None, cause: str | None, store: Path, output: str) -> None:
+def stop(*, name: str, execution: str, error: str | None, cause: str | None, store: StorePlace, output: str) -> None:
     """Stop an EXECUTION of workflow NAME; one that is over stays as it is."""
     with connect(store) as connection:
         told = connection.ask("execution.stop", workflow=name, name=execution, error=error, cause=cause)
@@ -119,7 +120,7 @@ def stop(*, name: str, execution: str, error: str | None, cause: str | None, sto
 @click.argument("execution")
 @store_option
 @output_option
-def redrive(*, name: str, execution: str, store: Path, output: str) -> None:
+def redrive(*, name: str, execution: str, store: StorePlace, output: str) -> None:
     """Let an EXECUTION of workflow NAME that failed go on from where it failed."""
     with connect(store) as connection:
         told = connection.ask("execution.redrive", workflow=name, name=execution)
@@ -131,7 +132,7 @@ def redrive(*, name: str, execution: str, store: Path, output: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
-def delete(*, name: str, yes: bool, store: Path, output: str) -> None:
+def delete(*, name: str, yes: bool, store: StorePlace, output: str) -> None:
     """Delete workflow NAME with its executions. Refused while any of them runs."""
     if not yes:
         click.confirm(f"delete workflow {name} with the history of its executions?", abort=True, err=True)
@@ -151,7 +152,7 @@ def delete(*, name: str, yes: bool, store: Path, output: str) -> None:
     help="What it is to be drawn by.",
 )
 @store_option
-def graph(*, name: str, form: str, store: Path) -> None:
+def graph(*, name: str, form: str, store: StorePlace) -> None:
     """Draw workflow NAME, or the definition in a file NAME: as text for Mermaid or Graphviz, or as SVG."""
     file = Path(name)
     if file.is_file():
@@ -178,7 +179,7 @@ def graph(*, name: str, form: str, store: Path) -> None:
 )
 @store_option
 @output_option
-def validate(*, definition: Path, kind: str, store: Path, output: str) -> None:
+def validate(*, definition: Path, kind: str, store: StorePlace, output: str) -> None:
     """Say everything that is wrong with the file DEFINITION, each problem with its place.
 
     What it names and the store does not have is told, too: a task would fail. Exit status 1: something is wrong.

@@ -22,6 +22,7 @@ use crate::arguments::Pairs;
 use crate::batch::Batch;
 use crate::errors::exception;
 use crate::event::kinesis_event;
+use crate::member::Member;
 use crate::messages::sqs_event;
 
 /// `(token, status, body, duration_ns)`
@@ -36,7 +37,7 @@ pub struct Engine {
     waits: bool,
 }
 
-fn parse<T: serde::de::DeserializeOwned>(py: Python<'_>, settings: &[u8]) -> PyResult<T> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(py: Python<'_>, settings: &[u8]) -> PyResult<T> {
     serde_json::from_slice(settings).map_err(|error| exception(py, &EngineError::Invalid(error.to_string())))
 }
 
@@ -151,17 +152,28 @@ const ONE: u64 = 1 << 63;
 #[pymethods]
 impl Engine {
     #[new]
-    fn new(py: Python<'_>, settings: &[u8]) -> PyResult<Self> {
+    #[pyo3(signature = (settings, member = None))]
+    fn new(py: Python<'_>, settings: &[u8], member: Option<&Member>) -> PyResult<Self> {
         let settings: Settings = parse(py, settings)?;
-        let end = py.detach(|| open(settings)).map_err(|error| exception(py, &error))?;
+        let member = member.map(Member::share);
+        let end = py.detach(|| open(settings, member)).map_err(|error| exception(py, &error))?;
         Ok(Self { end: Arc::new(end), forked: Arc::default(), waits: false })
     }
 
     #[getter]
     fn role(&self) -> &'static str {
-        match *self.end {
+        match &*self.end {
             End::Owner(_) => "owner",
+            End::Client(client) if client.is_away() => "standby",
             End::Client(_) => "client",
+        }
+    }
+
+    #[getter]
+    fn fencing_token(&self) -> Option<u64> {
+        match &*self.end {
+            End::Owner(owner) => owner.fencing_token(),
+            End::Client(_) => None,
         }
     }
 

@@ -40,6 +40,7 @@ fn build<'py>(py: Python<'py>, error: &EngineError) -> PyResult<Bound<'py, PyAny
             StoreError::NewerFormat { .. } => "StoreNewerFormat",
             StoreError::Locked(_) => "StoreLocked",
             StoreError::Refused(_) => "InvalidParameterValue",
+            StoreError::Lost(_) => "OwnerLeft",
             _ => "StoreFailed",
         },
     };

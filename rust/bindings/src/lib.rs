@@ -13,6 +13,7 @@ mod gateway;
 mod histogram;
 mod json;
 mod limits;
+mod member;
 mod messages;
 mod pattern;
 mod schedule;
@@ -47,6 +48,8 @@ mod _core {
     use crate::json::{loads_text, non_finite};
     #[pymodule_export]
     use crate::limits::check_limits;
+    #[pymodule_export]
+    use crate::member::{drain_on_server, look_at_server, migrate_store, move_on_server, Member};
     #[pymodule_export]
     use crate::messages::{messages, Message};
     #[pymodule_export]

@@ -7,6 +7,9 @@ pub mod aws;
 pub mod fuzzing;
 pub mod gateway;
 pub mod http;
+pub mod member;
+pub mod migrate;
+pub mod on_server;
 pub mod open;
 pub mod socket;
 

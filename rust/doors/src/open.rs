@@ -1,6 +1,6 @@
 //! From settings to a running end of a store: who owns the directory, which store, which doors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{mpsc, Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use forebay_core::Now;
 use forebay_engine::api::settings::{Serve, Settings};
 use forebay_engine::base::config::Config;
 use forebay_engine::base::error::{EngineError, Reply, Waiter};
+use forebay_engine::base::lease::Lease;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
 use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::store::damage;
@@ -15,6 +16,7 @@ use forebay_engine::store::directory::{Directory, Ownership};
 use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
+use forebay_postgres::is_url;
 
 use crate::aws::door;
 use crate::aws::ledger::LogTo;
@@ -23,11 +25,32 @@ use crate::http::late::Late;
 use crate::http::listener::Listener as HttpListener;
 use crate::http::tls::Files;
 use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError};
+use crate::member::{socket_of, Member};
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
 
 /// How long an owner may take to begin to listen, or to end: a busy disk takes its time to sync and to close.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// Where a store is that an engine runs.
+pub(crate) enum Home {
+    /// In a directory of this process's.
+    Directory(Ownership),
+    /// On a server, which several processes share.
+    Server(Arc<Member>),
+    /// In memory.
+    Nowhere,
+}
+
+impl Home {
+    /// The file of access keys, which is beside a store in a directory.
+    fn keys(&self) -> Option<PathBuf> {
+        match self {
+            Self::Directory(owned) => Some(owned.directory().file(door::KEYS)),
+            Self::Server(_) | Self::Nowhere => None,
+        }
+    }
+}
 
 /// One process's end of a store.
 pub enum End {
@@ -49,6 +72,8 @@ pub struct Owner {
     /// The engine.
     pub engine: Arc<Engine>,
     ownership: std::sync::Mutex<Option<Ownership>>,
+    /// The process among those that share a store on a server.
+    member: Option<Arc<Member>>,
 }
 
 impl Owner {
@@ -63,7 +88,12 @@ impl Owner {
         is_quiet
     }
 
-    /// Close the doors, commit what is left, give the directory free.
+    /// Grows whenever another process takes the store; `None`: none can.
+    pub fn fencing_token(&self) -> Option<u64> {
+        self.member.as_ref().map(|_| self.engine.epoch())
+    }
+
+    /// Close the doors, commit what is left, give the store free.
     pub fn close(&self) {
         self.apis.retire(gateway::Open::retire);
         let mut listener = lock(&self.listener).take();
@@ -77,6 +107,9 @@ impl Owner {
         self.http.close();
         self.aws.close();
         drop(lock(&self.ownership).take());
+        if let Some(member) = &self.member {
+            member.forget_attempts(self.engine.epoch());
+        }
     }
 }
 
@@ -99,37 +132,36 @@ impl Routes for Pages {
     }
 }
 
-/// Open this process's end.
-pub fn open(settings: Settings) -> Result<End, EngineError> {
-    Opening(settings).open()
+/// Open this process's end. `member` is this process among those that share a store on a server; a command needs none.
+pub fn open(settings: Settings, member: Option<Arc<Member>>) -> Result<End, EngineError> {
+    Opening(settings).open(member)
+}
+
+/// Join the processes that share the store of these settings, which is on a server.
+pub fn join(settings: Settings) -> Result<Arc<Member>, EngineError> {
+    Opening(settings).join_members()
 }
 
 /// Settings that are being opened.
-struct Opening(Settings);
+pub(crate) struct Opening(pub(crate) Settings);
 
 impl Opening {
-    fn open(self) -> Result<End, EngineError> {
+    fn open(self, member: Option<Arc<Member>>) -> Result<End, EngineError> {
         // Checked here, too, because a client serves no metrics until it takes over.
         if let Some(address) = self.metrics_address() {
             address.resolve().map_err(|error| refused_address(&error))?;
         }
-        if let Some(place) = self.api_address(None) {
+        if let Some(place) = self.api_address(&Home::Nowhere) {
             if self.0.manual {
                 let text = "http_port: an app whose time stands still serves no HTTP; leave the port out, or the clock";
                 return Err(EngineError::Invalid(text.into()));
             }
             place.resolve()?;
         }
-        let durability = match self.0.durability.as_str() {
-            "power-loss" => Durability::PowerLoss,
-            "process-crash" => Durability::ProcessCrash,
-            "memory" => return self.open_memory(),
-            other => {
-                return Err(EngineError::Invalid(format!(
-                    "durability is {other:?}: allowed are \"power-loss\", \"process-crash\", \"memory\""
-                )))
-            }
-        };
+        if is_url(&self.0.store) {
+            return self.open_on_server(member);
+        }
+        let Some(durability) = self.durability()? else { return self.open_memory() };
         if self.0.store == ":memory:" {
             return self.open_memory();
         }
@@ -142,6 +174,18 @@ impl Opening {
             return self.own_or_join(&path, durability);
         }
         self.own(Directory::own(&path)?, durability)
+    }
+
+    /// What a commit must survive; `None`: nothing.
+    pub(crate) fn durability(&self) -> Result<Option<Durability>, EngineError> {
+        match self.0.durability.as_str() {
+            "power-loss" => Ok(Some(Durability::PowerLoss)),
+            "process-crash" => Ok(Some(Durability::ProcessCrash)),
+            "memory" => Ok(None),
+            other => Err(EngineError::Invalid(format!(
+                "durability is {other:?}: allowed are \"power-loss\", \"process-crash\", \"memory\""
+            ))),
+        }
     }
 
     /// Own the directory, or be a client of its owner. An owner that begins or ends holds the directory while it does not
@@ -204,8 +248,8 @@ impl Opening {
 
     fn open_memory(&self) -> Result<End, EngineError> {
         let store: Box<dyn Store> = Box::new(MemoryStore::new());
-        let engine = Arc::new(Engine::open(self.parts(store, AttemptJournal::memory()))?);
-        self.with_doors(engine, None)
+        let engine = Arc::new(Engine::open(self.parts(store, AttemptJournal::memory(), Lease::default()))?);
+        self.with_doors(engine, Home::Nowhere)
     }
 
     fn own(&self, ownership: Ownership, durability: Durability) -> Result<End, EngineError> {
@@ -216,23 +260,31 @@ impl Opening {
         self.check_app(directory.path(), app.as_deref())?;
         let (slots, found) = AttemptJournal::open(&directory.file("attempts")).map_err(advised)?;
         let damage = [("acknowledged", store.remark().map(str::to_owned)), ("attempts", found.remark())];
-        let engine = Engine::open(self.parts(Box::new(store), slots)).map_err(|error| match error {
-            EngineError::Store(error) => EngineError::Store(advised(error)),
-            error => error,
-        })?;
+        let engine =
+            Engine::open(self.parts(Box::new(store), slots, Lease::default())).map_err(|error| match error {
+                EngineError::Store(error) => EngineError::Store(advised(error)),
+                error => error,
+            })?;
         let engine = Arc::new(engine);
-        engine.opened(directory.path(), app, &damage);
-        self.with_doors(engine, Some(ownership))
+        engine.opened(Some(directory.path()), app, &damage);
+        self.with_doors(engine, Home::Directory(ownership))
     }
 
-    fn with_doors(&self, engine: Arc<Engine>, ownership: Option<Ownership>) -> Result<End, EngineError> {
+    pub(crate) fn with_doors(&self, engine: Arc<Engine>, home: Home) -> Result<End, EngineError> {
         let http = self.serve_metrics(&engine)?;
-        let aws = self.serve_aws(&engine, ownership.as_ref())?;
-        let listener = match &ownership {
-            Some(owned) if !self.0.manual => Some(Listener::start(&owned.directory().socket_path()?, engine.clone())?),
-            _ => None,
+        let aws = self.serve_aws(&engine, &home)?;
+        let socket = match &home {
+            Home::Directory(owned) if !self.0.manual => Some(owned.directory().socket_path()?),
+            Home::Server(member) => Some(socket_of(member.settings().member())?),
+            Home::Directory(_) | Home::Nowhere => None,
         };
-        let apis = self.serve_apis(&engine, ownership.as_ref())?;
+        let listener = socket.map(|path| Listener::start(&path, engine.clone())).transpose()?;
+        let apis = self.serve_apis(&engine, &home)?;
+        let (ownership, member) = match home {
+            Home::Directory(owned) => (Some(owned), None),
+            Home::Server(member) => (None, Some(member)),
+            Home::Nowhere => (None, None),
+        };
         Ok(End::Owner(Box::new(Owner {
             http,
             aws,
@@ -240,16 +292,17 @@ impl Opening {
             apis,
             engine,
             ownership: ownership.into(),
+            member,
         })))
     }
 
-    fn api_address(&self, ownership: Option<&Ownership>) -> Option<gateway::Where> {
+    fn api_address(&self, home: &Home) -> Option<gateway::Where> {
         let (port, ports) = (self.0.http_port.unwrap_or_default(), self.0.http_api_ports.clone());
         if port == 0 && ports.is_empty() {
             return None;
         }
         let host = self.0.http_host.clone().unwrap_or_else(|| "127.0.0.1".into());
-        let keys = ownership.map(|owned| owned.directory().file(door::KEYS));
+        let keys = home.keys();
         let pools = self.0.http_user_pools.clone();
         let files = self.0.http_certificate.as_ref().zip(self.0.http_key.as_ref());
         let tls = files.map(|(certificate, key)| Files { certificate: certificate.into(), key: key.into() });
@@ -267,12 +320,8 @@ impl Opening {
         })
     }
 
-    fn serve_apis(
-        &self,
-        engine: &Arc<Engine>,
-        ownership: Option<&Ownership>,
-    ) -> Result<Late<gateway::Open>, EngineError> {
-        let Some(place) = self.api_address(ownership) else { return Ok(Late::none()) };
+    fn serve_apis(&self, engine: &Arc<Engine>, home: &Home) -> Result<Late<gateway::Open>, EngineError> {
+        let Some(place) = self.api_address(home) else { return Ok(Late::none()) };
         let (begun, told) = (Arc::downgrade(engine), Arc::downgrade(engine));
         let (account, region) = (self.0.account.clone(), self.0.region.clone());
         Late::open(
@@ -283,16 +332,15 @@ impl Opening {
     }
 
     /// Where AWS's wire API is to be, and who may use it.
-    fn aws_door(&self, ownership: Option<&Ownership>) -> Result<Option<door::Settings>, EngineError> {
+    fn aws_door(&self, home: &Home) -> Result<Option<door::Settings>, EngineError> {
         let Some(port) = self.0.aws_port.filter(|&port| port != 0) else { return Ok(None) };
         let host = self.0.aws_host.as_deref().unwrap_or("127.0.0.1");
         let address = door::resolve(host, port).map_err(|error| refused_door(&error))?;
-        let keys = ownership.map(|owned| owned.directory().file(door::KEYS));
         Ok(Some(door::Settings {
             address,
             region: self.0.region.clone(),
             account: self.0.account.clone(),
-            keys,
+            keys: home.keys(),
             access_log: self.0.aws_access_log.as_deref().map(|path| match path {
                 "-" => LogTo::Stderr,
                 path => LogTo::File(path.into()),
@@ -300,12 +348,8 @@ impl Opening {
         }))
     }
 
-    fn serve_aws(
-        &self,
-        engine: &Arc<Engine>,
-        ownership: Option<&Ownership>,
-    ) -> Result<Late<HttpListener>, EngineError> {
-        let Some(settings) = self.aws_door(ownership)? else { return Ok(Late::none()) };
+    fn serve_aws(&self, engine: &Arc<Engine>, home: &Home) -> Result<Late<HttpListener>, EngineError> {
+        let Some(settings) = self.aws_door(home)? else { return Ok(Late::none()) };
         let (begun, told) = (Arc::downgrade(engine), Arc::downgrade(engine));
         Late::open(
             move || door::start(&alive(&begun)?, settings.clone()).map_err(|error| refused_door(&error)),
@@ -334,7 +378,7 @@ impl Opening {
         Some(Address { host, port, token: self.0.metrics_token.clone() })
     }
 
-    fn parts(&self, store: Box<dyn Store>, slots: AttemptJournal) -> Parts {
+    pub(crate) fn parts(&self, store: Box<dyn Store>, slots: AttemptJournal, lease: Lease) -> Parts {
         Parts {
             store,
             slots,
@@ -350,6 +394,7 @@ impl Opening {
                 wall_ms: self.0.wall_ms,
                 entropy: self.0.entropy,
             }),
+            lease,
             slow_disk: false,
         }
     }

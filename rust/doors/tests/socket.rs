@@ -14,6 +14,7 @@ use forebay_doors::socket::frame;
 use forebay_doors::socket::server::Listener;
 use forebay_engine::base::config::Config;
 use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::base::lease::Lease;
 use forebay_engine::base::limits::AccountSettings;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
 use forebay_engine::runtime::engine::{Engine, Parts};
@@ -29,7 +30,15 @@ fn engine() -> Arc<Engine> {
     };
     let store = Box::new(MemoryStore::new());
     Arc::new(
-        Engine::open(Parts { store, slots: AttemptJournal::memory(), config, manual: None, slow_disk: false }).unwrap(),
+        Engine::open(Parts {
+            store,
+            slots: AttemptJournal::memory(),
+            config,
+            manual: None,
+            lease: Lease::default(),
+            slow_disk: false,
+        })
+        .unwrap(),
     )
 }
 

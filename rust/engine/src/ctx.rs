@@ -35,6 +35,7 @@ use forebay_core::Now;
 pub(crate) const RULE_SCHEDULE: &str = "rule:";
 
 use crate::base::config::Config;
+use crate::base::lease::Lease;
 use crate::base::rng::Rng;
 use crate::base::timers::Timers;
 use crate::commit::Commits;
@@ -60,6 +61,8 @@ pub(crate) struct Ctx {
     pub(crate) started: bool,
     pub(crate) draining: bool,
     pub(crate) closed: bool,
+    /// Whether this process may run the store.
+    pub(crate) lease: Lease,
     /// Where the store is, if it is in a directory.
     pub(crate) directory: Option<PathBuf>,
     /// Where its file was when it was opened.
@@ -163,9 +166,9 @@ impl Ctx {
 }
 
 impl Ctx {
-    /// Whether nothing is handed out: the app stops, or outcomes cannot be written for now.
+    /// Whether nothing is handed out: the app stops, outcomes cannot be written for now, or another process may take the store.
     pub(crate) fn is_paused(&self) -> bool {
-        self.draining || self.commit.unavailable.is_some()
+        self.draining || self.commit.unavailable.is_some() || !self.lease.may_run()
     }
 }
 

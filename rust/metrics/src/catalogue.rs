@@ -340,6 +340,10 @@ catalogue! {
         "Bytes of records and rows handed to the store.";
     StoreErrors: "forebay_store_errors_total", None, Counter, Count, ["kind"], NONE,
         "Commits the store refused or failed.";
+    StoreEpoch: "forebay_store_epoch", None, Gauge, Count, [], NONE,
+        "Fencing token of this process, which owns a store on a server. It grows whenever a process takes the store.";
+    StoreStandbys: "forebay_store_standbys", None, Gauge, Count, [], NONE,
+        "Other living processes that share the store on a server, and could take it over.";
     MetricValuesRefused: "forebay_metric_values_refused_total", None, Counter, Count, [], NONE,
         "Values no distribution takes (NaN, infinite, below 0): a mistake in the code that measured them.";
 

@@ -8,6 +8,7 @@
 mod answers;
 mod batch;
 mod errors;
+mod look;
 mod membership;
 mod promises;
 mod reader;
@@ -18,7 +19,8 @@ mod store;
 mod tls;
 mod writer;
 
+pub use look::{drain, find, look, want, Look, MemberSeen};
 pub use membership::{Event, Membership};
 pub use promises::{Promises, SynchronousCommit};
-pub use settings::Settings;
+pub use settings::{is_url, Settings};
 pub use store::PostgresStore;

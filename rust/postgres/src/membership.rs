@@ -3,7 +3,6 @@
 //! [`forebay_core::cluster::Lease`] decides; a thread of this module asks the server, with a connection of its own, so that a long commit
 //! holds no beat up.
 
-use std::collections::BTreeMap;
 use std::sync::{mpsc as std_mpsc, Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +29,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 pub enum Event {
     /// It owns the store: [`Settings::taken`] opens it with this epoch, which is the fencing token of all that it runs.
     Taken(u64),
+    /// Hand out nothing more, finish what runs, and give the store up: an operator wants another process to own it.
+    HandOver,
     /// Hand out nothing more, stop what runs, close the store within a second, and say so by [`Membership::stopped`]: another process may
     /// take it soon.
     StandDown,
@@ -38,9 +39,20 @@ pub enum Event {
 /// A process that shares a store, until it is dropped.
 pub struct Membership {
     lease: Arc<Mutex<Lease>>,
+    seen: Arc<Mutex<Seen>>,
     results: mpsc::Sender<Heard>,
-    events: std_mpsc::Receiver<Event>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    events: Mutex<std_mpsc::Receiver<Event>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// The thread does not live on in a process that this one forks.
+    process: u32,
+}
+
+/// What the thread has seen of the store's head.
+#[derive(Default)]
+struct Seen {
+    head: Option<Head>,
+    /// Who owned the store before this process took it, if it was not given up.
+    former: Option<Member>,
 }
 
 /// What the thread hears.
@@ -57,16 +69,25 @@ impl Membership {
     pub fn join(settings: Settings) -> Result<Self, StoreError> {
         let rules = Rules::default();
         let lease = Arc::new(Mutex::new(Lease::new(settings.member().into(), rules)));
+        let seen = Arc::new(Mutex::new(Seen::default()));
         let (results, heard) = mpsc::channel(RESULTS_MAX);
         let (tell, events) = std_mpsc::channel();
         let (opened, joined) = std_mpsc::sync_channel(1);
-        let thread = Watch { settings, rules, lease: lease.clone(), results: results.clone(), tell };
+        let thread =
+            Watch { settings, rules, lease: lease.clone(), seen: seen.clone(), results: results.clone(), tell };
         let thread = std::thread::Builder::new()
             .name("forebay-member".into())
             .spawn(move || thread.run(heard, &opened))
             .map_err(|error| StoreError::Unreachable(format!("no thread can be started: {error}")))?;
         joined.recv().map_err(|_| StoreError::Failed("the thread of the member has ended".into()))??;
-        Ok(Self { lease, results, events, thread: Some(thread) })
+        Ok(Self {
+            lease,
+            seen,
+            results,
+            events: Mutex::new(events),
+            thread: Mutex::new(Some(thread)),
+            process: std::process::id(),
+        })
     }
 
     /// The fencing token of what may be handed out now; `None`: nothing may.
@@ -81,7 +102,17 @@ impl Membership {
 
     /// The next thing that this process is told, if it comes in time.
     pub fn event(&self, within: Duration) -> Option<Event> {
-        self.events.recv_timeout(within).ok()
+        lock(&self.events).recv_timeout(within).ok()
+    }
+
+    /// The head of the store as it was seen last.
+    pub fn head(&self) -> Option<Head> {
+        lock(&self.seen).head.clone()
+    }
+
+    /// Who owned the store before this process took it, if it was not given up.
+    pub fn former(&self) -> Option<Member> {
+        lock(&self.seen).former.clone()
     }
 
     /// All that ran before the last [`Event::StandDown`] has stopped. Until then this process takes nothing.
@@ -95,16 +126,25 @@ impl Membership {
         // The thread looks at once whether it belongs here; if it is busy, it looks soon anyway.
         drop(self.results.try_send(Heard::Lost));
     }
+
+    /// Share the store no more. What this process owned it must have given up before.
+    pub fn leave(&self) {
+        let thread = lock(&self.thread).take();
+        if self.process != std::process::id() || self.results.blocking_send(Heard::Leave).is_err() {
+            // Its handle is of no use in a process that was forked.
+            std::mem::forget(thread);
+            return;
+        }
+        if let Some(thread) = thread {
+            // A thread that panicked has said so.
+            drop(thread.join());
+        }
+    }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        if self.results.blocking_send(Heard::Leave).is_ok() {
-            if let Some(thread) = self.thread.take() {
-                // A thread that panicked has said so.
-                drop(thread.join());
-            }
-        }
+        self.leave();
     }
 }
 
@@ -113,6 +153,7 @@ struct Watch {
     settings: Settings,
     rules: Rules,
     lease: Arc<Mutex<Lease>>,
+    seen: Arc<Mutex<Seen>>,
     results: mpsc::Sender<Heard>,
     tell: std_mpsc::Sender<Event>,
 }
@@ -157,7 +198,10 @@ impl Watch {
             let wait = Duration::from_nanos(lock(&self.lease).next_due().saturating_sub(now_ns()));
             let commands = match timeout(wait, heard.recv()).await {
                 Err(_) | Ok(Some(Heard::Lost)) => continue,
-                Ok(Some(Heard::Answered(number, Ok(view)))) => lock(&self.lease).answered(number, &view, now_ns()),
+                Ok(Some(Heard::Answered(number, Ok(view)))) => {
+                    lock(&self.seen).head = view.heads.iter().find(|head| head.unit == ALL as u32).cloned();
+                    lock(&self.lease).answered(number, &view, now_ns())
+                }
                 Ok(Some(Heard::Answered(number, Err(_)))) => {
                     lock(&self.lease).unanswered(number);
                     // It asks again soon; until then nothing is due.
@@ -195,6 +239,9 @@ impl Watch {
                     });
                 }
                 Command::Take { epoch, deaths, .. } => {
+                    let mut seen = lock(&self.seen);
+                    seen.former = seen.head.as_ref().and_then(|head| head.owner.clone());
+                    drop(seen);
                     let (settings, link, results) = (self.settings.clone(), link.clone(), self.results.clone());
                     tokio::task::spawn_local(async move {
                         let asked = async |turn: &mut Option<Asking>| take(&settings, turn, epoch, deaths).await;
@@ -202,8 +249,7 @@ impl Watch {
                         drop(results.send(Heard::Taken(taken)).await);
                     });
                 }
-                // By the default rules a unit stays where it is.
-                Command::HandOver { .. } => {}
+                Command::HandOver { .. } => self.say(Event::HandOver),
                 Command::StandDown => self.say(Event::StandDown),
             }
         }
@@ -275,19 +321,22 @@ async fn asking<'a>(settings: &Settings, turn: &'a mut Option<Asking>) -> Result
     turn.as_ref().ok_or_else(|| StoreError::Unavailable("there is no connection".into()))
 }
 
-/// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, deaths)`.
+/// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, drained or deaths, wanted or null)`.
 fn view(rows: &[Row]) -> Result<View, StoreError> {
-    let mut seen = View { beats: BTreeMap::new(), heads: Vec::new() };
+    let mut seen = View::default();
     for row in rows {
         let mut read = || -> Result<(), tokio_postgres::Error> {
             let (unit, name): (Option<i32>, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
             let (number, deaths): (i64, i32) = (row.try_get(2)?, row.try_get(3)?);
             match (unit, name) {
                 (Some(unit), owner) => {
-                    let head = Head { unit: unit as u32, owner, epoch: number as u64, deaths: deaths as u32 };
-                    seen.heads.push(head);
+                    let (epoch, deaths, wanted) = (number as u64, deaths as u32, row.try_get(4)?);
+                    seen.heads.push(Head { unit: unit as u32, owner, epoch, deaths, wanted });
                 }
                 (None, Some(name)) => {
+                    if deaths != 0 {
+                        seen.drained.insert(name.clone());
+                    }
                     seen.beats.insert(name, number as u64);
                 }
                 (None, None) => {}
@@ -299,8 +348,8 @@ fn view(rows: &[Row]) -> Result<View, StoreError> {
     Ok(seen)
 }
 
-fn lock(lease: &Mutex<Lease>) -> MutexGuard<'_, Lease> {
-    lease.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A clock that goes on while the machine sleeps, ns.

@@ -20,29 +20,50 @@ pub(crate) fn make(schema: &str) -> String {
 pub(crate) const EXISTS: &str = "SELECT to_regclass('@.format') IS NOT NULL";
 /// Whose it is.
 pub(crate) const FOUND: &str = "SELECT version, app FROM @.format";
+/// Whose it is, alone.
+pub(crate) const APP: &str = "SELECT app FROM @.format";
+/// Schemas that hold a store, but for those that were given another name.
+pub(crate) const SCHEMAS: &str =
+    "SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                                  WHERE c.relname = 'format' AND n.nspname LIKE 'forebay\\_%' ORDER BY 1";
+/// The head of a unit.
+pub(crate) const HEAD: &str = "SELECT owner, epoch, n, deaths FROM @.unit WHERE id = $1";
+/// Members, and how long ago each has beaten, ms.
+pub(crate) const MEMBERS: &str = "SELECT name, version, (extract(epoch FROM clock_timestamp() - seen) * 1000)::int8, \
+                                  drained FROM @.member ORDER BY name";
 /// Makes it this app's, of the newest format, where it is new.
 pub(crate) const CLAIM: &str = "INSERT INTO @.format (version, app) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
 pub(crate) const COMMIT: &str =
     "SELECT @.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
-pub(crate) const TAKE: &str = "UPDATE @.unit SET epoch = epoch + 1, owner = $2, stamp = 0 WHERE id = $1 \
+pub(crate) const TAKE: &str =
+    "UPDATE @.unit SET epoch = epoch + 1, owner = $2, stamp = 0, wanted = NULL WHERE id = $1 \
                                RETURNING epoch, n, row_count, row_sum";
 /// Goes on with a unit that this process has taken as a member.
 pub(crate) const TAKEN: &str = "UPDATE @.unit SET stamp = 0 WHERE id = $1 AND owner = $2 AND epoch = $3 \
                                 RETURNING epoch, n, row_count, row_sum";
 /// Takes a unit, if nobody else has done so since its epoch was read.
-pub(crate) const CLAIM_UNIT: &str = "UPDATE @.unit SET epoch = epoch + 1, owner = $2, deaths = $4, stamp = 0 \
+pub(crate) const CLAIM_UNIT: &str =
+    "UPDATE @.unit SET epoch = epoch + 1, owner = $2, deaths = $4, stamp = 0, wanted = NULL \
                                      WHERE id = $1 AND epoch = $3 RETURNING epoch";
 /// Members and heads, of one moment.
-pub(crate) const ASK: &str = "SELECT NULL::int4, name, beat, 0 FROM @.member \
-                              UNION ALL SELECT id, owner, epoch, deaths FROM @.unit";
+pub(crate) const ASK: &str = "SELECT NULL::int4, name, beat, drained::int4, NULL FROM @.member \
+                              UNION ALL SELECT id, owner, epoch, deaths, wanted FROM @.unit";
 /// The same, and a beat of one's own. The rows of members that have not beaten for an hour go.
 pub(crate) const BEAT: &str =
     "WITH own AS (INSERT INTO @.member AS m (name, beat, version) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
      SET beat = greatest(m.beat, excluded.beat), seen = clock_timestamp()), \
      old AS (DELETE FROM @.member WHERE seen < clock_timestamp() - interval '1 hour' AND name <> $1) \
-     SELECT NULL::int4, name, beat, 0 FROM @.member UNION ALL SELECT id, owner, epoch, deaths FROM @.unit";
-pub(crate) const LEAVE: &str = "DELETE FROM @.member WHERE name = $1";
+     SELECT NULL::int4, name, beat, drained::int4, NULL FROM @.member \
+     UNION ALL SELECT id, owner, epoch, deaths, wanted FROM @.unit";
+/// Says who is to have a unit: a process that shares the store and is not drained.
+pub(crate) const WANT: &str = "UPDATE @.unit SET wanted = $2 WHERE id = $1 \
+                               AND EXISTS (SELECT 1 FROM @.member WHERE name = $2 AND NOT drained)";
+/// Says whether a process is to own nothing.
+pub(crate) const DRAIN: &str = "UPDATE @.member SET drained = $2 WHERE name = $1";
+/// Shares the store no more. A unit that this process took and could not open is free at once.
+pub(crate) const LEAVE: &str = "WITH own AS (UPDATE @.unit SET owner = NULL WHERE owner = $1) \
+                                DELETE FROM @.member WHERE name = $1";
 pub(crate) const RELEASE: &str = "UPDATE @.unit SET owner = NULL, deaths = 0 WHERE id = $1 AND epoch = $2 AND n = $3";
 /// The rows there are.
 pub(crate) const CENSUS: &str = "SELECT count(*), coalesce(sum(crc), 0)::int8 FROM @.entry";

@@ -1,5 +1,5 @@
 -- The tables and functions of format 1. `@` stands for the app's schema. Nothing here changes once it is released: a later format adds to
--- it, and processes of both releases go on working beside each other.
+-- it, and processes of both releases go on working beside each other. Whoever makes it says whose it is, and commits.
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('forebay'), hashtext('@'));
 DO $forebay$
@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS @.format (
 );
 
 -- The head of each unit. `epoch` grows with each owner, `n` with each commit, and `stamp` tells the last commit from every other.
--- `row_count` and `row_sum` (of the rows' checksums) say which rows there must be.
+-- `row_count` and `row_sum` (of the rows' checksums) say which rows there must be. `wanted` is the process that is to have the unit, where
+-- an operator has said so.
 CREATE TABLE IF NOT EXISTS @.unit (
     id integer PRIMARY KEY,
     owner text,
@@ -27,7 +28,8 @@ CREATE TABLE IF NOT EXISTS @.unit (
     stamp bigint NOT NULL,
     deaths integer NOT NULL,
     row_count bigint NOT NULL,
-    row_sum bigint NOT NULL
+    row_sum bigint NOT NULL,
+    wanted text
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
 
 -- Which positions each log holds. `guard` is made of the other three, so that a changed bit shows.
@@ -59,12 +61,13 @@ CREATE TABLE IF NOT EXISTS @.entry (
     PRIMARY KEY (tab, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01);
 
--- Processes, each under a name that no other process ever has. A beat never goes back.
+-- Processes, each under a name that no other process ever has. A beat never goes back. One that is drained is to own nothing.
 CREATE TABLE IF NOT EXISTS @.member (
     name text PRIMARY KEY,
     beat bigint NOT NULL,
     version text NOT NULL,
-    seen timestamptz NOT NULL DEFAULT clock_timestamp()
+    seen timestamptz NOT NULL DEFAULT clock_timestamp(),
+    drained boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
 
 CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint
@@ -197,4 +200,3 @@ END
 $forebay$;
 
 INSERT INTO @.unit (id, epoch, n, stamp, deaths, row_count, row_sum) VALUES (0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
-COMMIT;

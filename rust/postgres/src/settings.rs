@@ -10,6 +10,10 @@ use crate::tls::{self, Trust};
 
 /// PostgreSQL cuts longer names silently.
 const NAME_BYTES_MAX: usize = 63;
+/// What is in the name of no schema of ours.
+const NO_NAME: [char; 5] = ['\0', '$', '\'', '"', '\\'];
+/// What the name of a schema begins with that the URL does not name.
+pub(crate) const SCHEMA_BEGINS: &str = "forebay_";
 /// How long one address may take to accept a connection, where the URL does not say otherwise.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long bytes may wait for the other end's kernel before the connection is taken for dead.
@@ -48,21 +52,21 @@ impl std::fmt::Debug for Settings {
 impl Settings {
     /// Read a URL such as `postgresql://user:password@host1,host2/database?sslmode=verify-full`.
     ///
-    /// Of several hosts the one that takes writes is used. `sslmode` may be `disable`, `prefer`, `require`, `verify-ca` or
+    /// `schema` names the schema of the store; without it that is `forebay_` and the app. Of several hosts the one that takes writes is used. `sslmode` may be `disable`, `prefer`, `require`, `verify-ca` or
     /// `verify-full`, and `sslrootcert` names a file of certificates in PEM. [`StoreError::Refused`] says what is wrong with the URL.
     pub fn new(url: &str, app: &str, durability: Durability) -> Result<Self, StoreError> {
-        let schema = format!("forebay_{app}");
-        if app.is_empty() || schema.len() > NAME_BYTES_MAX || app.contains(['\0', '$', '\'', '"', '\\']) {
-            return refused(&format!(
-                "the app's name {app:?} cannot name its schema on PostgreSQL: it must have 1 to {} bytes, and no quote, $ or backslash. \
-                 Next: give another store_app=",
-                NAME_BYTES_MAX - "forebay_".len()
-            ));
-        }
-        if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
+        if !is_url(url) {
             return refused("a store on PostgreSQL is given as a URL: postgresql://user:password@host:port/database");
         }
-        let (url, trust) = take_tls(url)?;
+        let Own { url, trust, schema: named } = take_own(url)?;
+        let schema = named.unwrap_or_else(|| format!("{SCHEMA_BEGINS}{app}"));
+        if app.is_empty() || schema.is_empty() || schema.len() > NAME_BYTES_MAX || schema.contains(NO_NAME) {
+            return refused(&format!(
+                "the schema of app {app:?} on PostgreSQL would be {schema:?}: the app's name must have 1 to {} bytes, and no quote, $ or \
+                 backslash. Next: give another store_app=, or name the schema in the store's URL (?schema=)",
+                NAME_BYTES_MAX - SCHEMA_BEGINS.len()
+            ));
+        }
         let mut config: Config = url.parse().map_err(|error| {
             StoreError::Refused(format!("the URL of the store is not understood: {}", crate::errors::say(&error)))
         })?;
@@ -105,6 +109,22 @@ impl Settings {
         &self.place
     }
 
+    /// The app whose store it is.
+    pub fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// Whether the URL names no schema.
+    pub(crate) fn has_schema_of_app(&self) -> bool {
+        self.schema == format!("{SCHEMA_BEGINS}{}", self.app)
+    }
+
+    /// The store of another app, or in another schema.
+    #[must_use]
+    pub(crate) fn of(self, app: &str, schema: &str) -> Self {
+        Self { app: app.into(), schema: schema.into(), ..self }
+    }
+
     /// Give this process a name, which no other process may ever have.
     #[must_use]
     pub fn named(self, member: &str) -> Self {
@@ -119,7 +139,7 @@ impl Settings {
     }
 
     /// What the head of the store calls this process.
-    pub(crate) fn member(&self) -> &str {
+    pub fn member(&self) -> &str {
         &self.member
     }
 
@@ -133,14 +153,29 @@ fn refused<T>(text: &str) -> Result<T, StoreError> {
     Err(StoreError::Refused(text.into()))
 }
 
-/// Take `sslmode` and `sslrootcert` out of the URL: the client knows less of them than libpq does.
-fn take_tls(url: &str) -> Result<(String, Trust), StoreError> {
-    let Some((before, query)) = url.split_once('?') else { return Ok((url.into(), Trust::Prefer)) };
-    let (mut mode, mut roots, mut rest) = ("prefer", None, Vec::new());
+/// Whether a store is given as a URL of this crate, and not as a directory.
+pub fn is_url(store: &str) -> bool {
+    store.starts_with("postgresql://") || store.starts_with("postgres://")
+}
+
+/// What of a URL is for us, and the rest of it.
+struct Own {
+    url: String,
+    trust: Trust,
+    schema: Option<String>,
+}
+
+/// Take `schema` out of the URL, and `sslmode` and `sslrootcert`: the client knows less of them than libpq does.
+fn take_own(url: &str) -> Result<Own, StoreError> {
+    let Some((before, query)) = url.split_once('?') else {
+        return Ok(Own { url: url.into(), trust: Trust::Prefer, schema: None });
+    };
+    let (mut mode, mut roots, mut schema, mut rest) = ("prefer", None, None, Vec::new());
     for pair in query.split('&') {
         match pair.split_once('=') {
             Some(("sslmode", value)) => mode = value,
             Some(("sslrootcert", value)) => roots = Some(decoded(value)?),
+            Some(("schema", value)) => schema = Some(decoded(value)?),
             _ => rest.push(pair),
         }
     }
@@ -158,7 +193,7 @@ fn take_tls(url: &str) -> Result<(String, Trust), StoreError> {
         }
     };
     let query = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
-    Ok((format!("{before}{query}"), trust))
+    Ok(Own { url: format!("{before}{query}"), trust, schema })
 }
 
 /// A value of a URL without its percent signs.
@@ -174,11 +209,11 @@ fn decoded(value: &str) -> Result<String, StoreError> {
         let digits = rest.get(..2).and_then(|two| std::str::from_utf8(two).ok());
         match digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
             Some(byte) => bytes.push(byte),
-            None => return refused("sslrootcert in the store's URL has a % without two hexadecimal digits"),
+            None => return refused("the store's URL has a % without two hexadecimal digits"),
         }
         rest = &rest[2..];
     }
-    String::from_utf8(bytes).or_else(|_| refused("sslrootcert in the store's URL is no text in UTF-8"))
+    String::from_utf8(bytes).or_else(|_| refused("a value in the store's URL is no text in UTF-8"))
 }
 
 fn place(config: &Config) -> String {
@@ -224,6 +259,9 @@ mod tests {
         assert_eq!(settings.place(), "postgresql://one:5433,two:5434/db");
         assert!(!format!("{settings:?}").contains("secret"));
         assert_eq!(settings.quoted_schema(), "\"forebay_shop\"");
+        let named =
+            super::Settings::new("postgresql://one/db?schema=my%20shop&sslmode=disable", "shop", Durability::PowerLoss);
+        assert_eq!(named.unwrap().quoted_schema(), "\"my shop\"");
     }
 
     #[test]

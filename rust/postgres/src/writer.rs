@@ -51,10 +51,12 @@ impl Writer {
         let name = settings.quoted_schema();
         let exists = answer(session.client.query_one(&sql(&name, EXISTS), &[])).await?;
         if !exists.try_get::<_, bool>(0).map_err(|error| ended(&error))? {
+            // In one transaction: another process that starts just now finds a store that says whose it is, or none.
             let made = answer(session.client.batch_execute(&schema::make(&name))).await;
             made.map_err(|error| not_made(&settings, &error))?;
             let version = FORMAT as i32;
             answer(session.client.execute(&sql(&name, CLAIM), &[&version, &settings.app])).await?;
+            answer(session.client.batch_execute("COMMIT")).await?;
         }
         let found = answer(session.client.query_opt(&sql(&name, FOUND), &[])).await?;
         check_format(&settings, found.as_ref())?;

@@ -45,7 +45,8 @@ fn a_member() {
                 membership.lost();
             }
             Some(Event::StandDown) => membership.stopped(),
-            None => {}
+            // Nobody asks for a hand-over here.
+            Some(Event::HandOver) | None => {}
         }
     }
 }

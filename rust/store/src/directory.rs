@@ -82,20 +82,7 @@ impl Directory {
 
     fn short_socket_path(&self, base: &Path) -> io::Result<PathBuf> {
         let store = fs::metadata(&self.path)?;
-        let private = base.join(format!("forebay-{}", store.uid()));
-        match DirBuilder::new().mode(0o700).create(&private) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        // Whoever could put a socket here could pose as the owner: insist that only the store's user can.
-        let found = fs::symlink_metadata(&private)?;
-        if !found.is_dir() || found.uid() != store.uid() || found.mode() & 0o077 != 0 {
-            return Err(io::Error::other(format!(
-                "{} must be a directory of mode 0700 that belongs to user {}; remove it, or put the store at a shorter path",
-                private.display(),
-                store.uid()
-            )));
-        }
+        let private = private_directory(&base.join(format!("forebay-{}", store.uid())), store.uid())?;
         Ok(private.join(format!("{:x}-{:x}.sock", store.dev(), store.ino())))
     }
 
@@ -128,6 +115,24 @@ impl Directory {
     fn failed(&self, what: &str, error: &io::Error) -> StoreError {
         StoreError::Unreachable(format!("the directory {} {what}: {error}", self.path.display()))
     }
+}
+
+/// A directory that only one user can put files into; it is made if it is missing. Whoever could put a socket there could pose as a store's
+/// owner.
+pub fn private_directory(path: &Path, user: u32) -> io::Result<PathBuf> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_dir() || found.uid() != user || found.mode() & 0o077 != 0 {
+        return Err(io::Error::other(format!(
+            "{} must be a directory of mode 0700 that belongs to user {user}; remove it, or name another place (a shorter path of the \
+             store; FOREBAY_RUN_DIR for a store on a server)",
+            path.display(),
+        )));
+    }
+    Ok(path.to_owned())
 }
 
 /// Proof that this process owns a directory; given up when dropped or when the process ends.

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod format;
 mod image;
 pub mod memory;
+pub mod migrate;
 pub mod port;
 mod span;
 pub mod sqlite;

@@ -48,7 +48,7 @@ impl Default for Rules {
 }
 
 /// The head of a unit, as the store has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// Which unit.
     pub unit: UnitId,
@@ -58,6 +58,8 @@ pub struct Head {
     pub epoch: u64,
     /// How often it was taken from a member that had died, since it was last given up.
     pub deaths: u32,
+    /// Who is to have it, where an operator has said so.
+    pub wanted: Option<Member>,
 }
 
 /// What the primary answered: one moment of it.
@@ -65,6 +67,8 @@ pub struct Head {
 pub struct View {
     /// Each member's last beat.
     pub beats: BTreeMap<Member, u64>,
+    /// Members that are to own nothing, because an operator has said so.
+    pub drained: BTreeSet<Member>,
     /// The heads of all units.
     pub heads: Vec<Head>,
 }
@@ -280,9 +284,7 @@ impl Lease {
                     self.held.remove(&unit);
                     self.handing_over.remove(&unit);
                 } else {
-                    let belongs_here = placed(unit, self.living(now_ns)) == Some(&self.name);
-                    let settled = now_ns.saturating_sub(self.settled_ns) >= self.rules.dead_ns;
-                    if self.rules.moves && settled && !belongs_here && self.handing_over.insert(unit) {
+                    if self.must_hand_over(head, view, now_ns) && self.handing_over.insert(unit) {
                         commands.push(Command::HandOver { unit });
                     }
                     continue;
@@ -292,7 +294,7 @@ impl Lease {
                 // Nobody else takes what names a living member, wherever it belongs.
                 Some(_) if is_own => true,
                 Some(owner) if self.others.get(owner).is_none_or(|watched| self.lives(watched)) => false,
-                _ => placed(unit, self.living(now_ns)) == Some(&self.name),
+                _ => self.belongs_to(head, view, now_ns) == Some(&self.name),
             };
             if !is_takeable || self.is_stopping || !self.taking.insert(unit) {
                 continue;
@@ -304,6 +306,24 @@ impl Lease {
             };
             commands.push(Command::Take { unit, epoch: head.epoch, deaths });
         }
+    }
+
+    /// The member that a unit belongs to: the one that is wanted, if it lives; else the one where it is placed. None of those that are
+    /// drained.
+    fn belongs_to<'a>(&'a self, head: &Head, view: &View, now_ns: u64) -> Option<&'a Member> {
+        let mut free = self.living(now_ns);
+        free.retain(|name| !view.drained.contains(*name));
+        let wanted = free.iter().copied().find(|name| head.wanted.as_ref() == Some(*name));
+        wanted.or_else(|| placed(head.unit, free))
+    }
+
+    /// Whether a unit that this member holds is to go to another: an operator wants it, or it belongs there and the living ones have
+    /// not changed for a while.
+    fn must_hand_over(&self, head: &Head, view: &View, now_ns: u64) -> bool {
+        let Some(other) = self.belongs_to(head, view, now_ns).filter(|name| **name != self.name) else { return false };
+        let is_told = view.drained.contains(&self.name) || head.wanted.as_ref() == Some(other);
+        let is_settled = now_ns.saturating_sub(self.settled_ns) >= self.rules.dead_ns;
+        is_told || (self.rules.moves && is_settled)
     }
 
     /// A [`Command::Take`] has ended. The unit is held, if this member is still alive and has not stopped itself since.

@@ -11,11 +11,13 @@ const MS: u64 = 1_000_000;
 
 fn harms() -> impl Strategy<Value = Vec<Harm>> {
     let harm =
-        (1_000..110_000u64, 500..14_000u64, 0..4usize, 0..5u8).prop_map(|(at_ms, for_ms, member, kind)| match kind {
+        (1_000..110_000u64, 500..14_000u64, 0..4usize, 0..7u8).prop_map(|(at_ms, for_ms, member, kind)| match kind {
             0 => Harm::Pause { at_ms, for_ms, member },
             1 => Harm::Cut { at_ms, for_ms, member },
             2 => Harm::Slow { at_ms, for_ms, member },
             3 => Harm::Server { at_ms, for_ms },
+            4 => Harm::Move { at_ms, member },
+            5 => Harm::Drain { at_ms, member },
             _ => Harm::Kill { at_ms, member },
         });
     proptest::collection::vec(harm, 0..12)
@@ -122,7 +124,8 @@ fn a_member_that_is_killed_is_replaced_within_six_seconds() {
 
 fn view(beats: &[(&str, u64)], owner: Option<&str>, epoch: u64) -> View {
     let beats = beats.iter().map(|(name, beat)| ((*name).into(), *beat)).collect();
-    View { beats, heads: vec![Head { unit: 0, owner: owner.map(Into::into), epoch, deaths: 3 }] }
+    let head = Head { owner: owner.map(Into::into), epoch, deaths: 3, ..Head::default() };
+    View { beats, heads: vec![head], ..View::default() }
 }
 
 /// A member that has beaten and been answered, at 0.
@@ -166,6 +169,57 @@ fn an_answer_that_is_too_old_keeps_nobody_alive() {
     let commands = lease.answered(number, &view(&[("a", 2)], Some("a"), 8), 9_000 * MS);
     assert_eq!(commands[0], Command::StandDown);
     assert!(!lease.is_alive(9_000 * MS));
+}
+
+#[test]
+fn a_unit_goes_where_an_operator_wants_it() {
+    let mut world = World::new(1, false, None);
+    world.quiet();
+    world.play(12_000, &[]);
+    for (at, member) in [2, 0, 3].into_iter().enumerate() {
+        let at_ms = 12_000 + at as u64 * 4_000;
+        world.play(at_ms + 4_000, &[Harm::Move { at_ms, member }]);
+        assert_eq!(world.owner(0), Some(member));
+        assert!(world.taken_at(0).unwrap() < at_ms + 1_500, "at once");
+        assert_eq!(world.deaths(0), 0);
+    }
+    // One that has died is wanted in vain: the unit stays.
+    world.play(40_000, &[Harm::Kill { at_ms: 24_000, member: 1 }, Harm::Move { at_ms: 32_000, member: 1 }]);
+    assert_eq!(world.owner(0), Some(3));
+    assert_eq!(world.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn a_member_that_is_drained_gives_up_what_it_owns_and_takes_nothing() {
+    let mut world = World::new(2, false, None);
+    world.quiet();
+    world.play(12_000, &[]);
+    let owner = world.owner(0).unwrap();
+    world.play(16_000, &[Harm::Drain { at_ms: 12_000, member: owner }]);
+    let second = world.owner(0).unwrap();
+    assert_ne!(second, owner);
+    // Whoever dies now, the drained one is not its successor; it is again when it is not drained any more.
+    let others = (0..4).filter(|at| *at != owner);
+    let kills: Vec<_> = others.map(|member| Harm::Kill { at_ms: 16_000, member }).collect();
+    world.play(30_000, &kills);
+    assert_eq!(world.owner(0), None);
+    world.play(32_000, &[Harm::Drain { at_ms: 30_000, member: owner }]);
+    assert_eq!(world.owner(0), Some(owner));
+    assert_eq!(world.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn the_last_member_keeps_what_it_owns_though_it_is_drained() {
+    let mut alone = view(&[("a", 1)], None, 7);
+    let (mut lease, _) = joined(&alone);
+    lease.taken(0, Taken::Yes(8), 2 * MS);
+    alone.heads[0] = Head { owner: Some("a".into()), epoch: 8, ..Head::default() };
+    alone.drained.insert("a".into());
+    let Some(Command::Ask { number, .. }) = lease.time(1_000 * MS).pop() else { panic!("it beats") };
+    assert_eq!(lease.answered(number, &alone, 1_001 * MS), []);
+    alone.beats.insert("b".into(), 1);
+    let Some(Command::Ask { number, .. }) = lease.time(2_000 * MS).pop() else { panic!("it beats") };
+    assert_eq!(lease.answered(number, &alone, 2_001 * MS), [Command::HandOver { unit: 0 }]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::socket::pipe::Pipe;
 use forebay_engine::base::bell::Bell;
 use forebay_engine::base::error::{Answer, EngineError, Ticket, Waiter};
 use forebay_engine::base::trace::Origin;
+use forebay_engine::store::port::StoreError;
 
 /// A connection to the owner of a store.
 pub struct Client {
@@ -33,6 +34,8 @@ struct State {
     lost: bool,
     /// The owner has said that it leaves.
     left: bool,
+    /// Why the owner cannot be asked from here.
+    away: Option<String>,
 }
 
 impl Client {
@@ -57,6 +60,31 @@ impl Client {
         client.spawn("forebay-client", move || theirs.read(reading)).map_err(failed)?;
         client.spawn("forebay-outgoing", move || shared.write()).map_err(failed)?;
         Ok(client)
+    }
+
+    /// A client of an owner on another machine, which refuses whatever it is asked.
+    pub fn away(why: String) -> Result<Self, EngineError> {
+        let failed = |error: std::io::Error| EngineError::OwnerLost(format!("nothing can be waited for: {error}"));
+        let (ours, _) = UnixStream::pair().map_err(failed)?;
+        let state = State { next: 1, away: Some(why), ..State::default() };
+        let bell = Bell::new().map_err(failed)?;
+        let shared = Shared { state: Mutex::new(state), outgoing: Outgoing::new(Pipe::new(ours)), bell };
+        Ok(Self { shared: Arc::new(shared), threads: Mutex::default() })
+    }
+
+    /// Whether the owner is on another machine.
+    pub fn is_away(&self) -> bool {
+        lock(&self.shared.state).away.is_some()
+    }
+
+    /// What tells this client that the store has another owner by now.
+    pub fn changes(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.end();
+            }
+        }
     }
 
     fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
@@ -142,6 +170,12 @@ impl Shared {
             self.answer(waiter, Err(left()));
             return;
         }
+        if let Some(why) = &state.away {
+            let error = EngineError::Store(StoreError::Locked(why.clone()));
+            drop(state);
+            self.answer(waiter, Err(error));
+            return;
+        }
         state.next += 1;
         let id = state.next;
         state.waiting.insert(id, waiter);
@@ -205,8 +239,15 @@ impl Shared {
                 self.answer(waiter, answer);
             }
         }
+        self.end();
+    }
+
+    /// Nothing is asked any more, and whoever waits is told.
+    fn end(&self) {
         let mut state = lock(&self.state);
-        state.lost = true;
+        if std::mem::replace(&mut state.lost, true) {
+            return;
+        }
         let waiting: Vec<Waiter> = state.waiting.drain().map(|(_, waiter)| waiter).collect();
         drop(state);
         let error = self.gone();

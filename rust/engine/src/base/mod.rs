@@ -8,6 +8,7 @@ pub mod error;
 pub mod host;
 pub mod ids;
 pub mod json;
+pub mod lease;
 pub mod limits;
 pub(crate) mod one_line;
 pub mod rng;

@@ -13,21 +13,24 @@
 //! time), of which there is one for each commit that took in records of it; all rows of a mapping, a rule or an execution that is deleted; and what
 //! salvages have noted of a shard.
 //!
-//! A store on another machine must answer such a read from memory, for the units that it has taken. A read that it does not answer at
-//! once fails.
+//! The embedded store answers each at once. For a store on another machine the holder of the lock waits, one round trip for each read,
+//! until the process may not run the store any more.
 
 use std::sync::Arc;
-use std::task::Waker;
 
+use crate::base::lease::Lease;
 use crate::store::chunk::Chunk;
 use crate::store::port::{Found, Read, Reader, Rows, ShardId, StoreError, Table};
 
-/// A reader for reads that are answered at once.
-pub(crate) struct DirectReads(Box<dyn Reader>);
+/// A reader for reads that somebody waits for.
+pub(crate) struct DirectReads {
+    reader: Box<dyn Reader>,
+    lease: Lease,
+}
 
 impl DirectReads {
-    pub(crate) fn over(reader: Box<dyn Reader>) -> Self {
-        Self(reader)
+    pub(crate) fn over(reader: Box<dyn Reader>, lease: Lease) -> Self {
+        Self { reader, lease }
     }
 
     /// As [`Read::Chunks`].
@@ -67,10 +70,7 @@ impl DirectReads {
     }
 
     fn read(&mut self, read: Read) -> Result<Found, StoreError> {
-        let ticket = self.0.submit(read);
-        match self.0.poll(Waker::noop()) {
-            Some((of, found)) if of == ticket => found,
-            _ => Err(StoreError::Failed("a read that the engine waits for was not answered at once".into())),
-        }
+        let found = self.reader.read_while(read, || self.lease.may_run());
+        found.unwrap_or_else(|| Err(StoreError::Lost("this process may not run the store any more".into())))
     }
 }

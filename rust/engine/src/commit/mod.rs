@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::error::{Answer, Ticket};
+use crate::base::lease::Lease;
 use crate::commit::direct_reads::DirectReads;
 use crate::commit::pending::{Pending, Rows};
 use crate::commit::read_jobs::ReadJob;
@@ -45,9 +46,9 @@ pub(crate) struct Commits {
 }
 
 impl Commits {
-    pub(crate) fn new(reader: Box<dyn Reader>, token: Token) -> Self {
+    pub(crate) fn new(reader: Box<dyn Reader>, lease: Lease, token: Token) -> Self {
         Self {
-            reader: DirectReads::over(reader),
+            reader: DirectReads::over(reader, lease),
             token,
             pending: Pending::default(),
             committing_bytes: 0,
@@ -62,5 +63,10 @@ impl Commits {
             failed: None,
             has_just_failed: false,
         }
+    }
+
+    /// Whether another process has taken the store, or may have: it does not take what this one writes.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.failed, Some(StoreError::Lost(_)))
     }
 }

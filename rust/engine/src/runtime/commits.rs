@@ -11,7 +11,7 @@ use crate::commit::read_jobs::ReadJob;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::failure_key::FailureKey;
 use crate::runtime::rooms::Rooms;
-use crate::runtime::under_way::End;
+use crate::runtime::under_way::{End, TAKEN};
 use crate::store::port::{StoreError, Table, Write};
 
 impl Rooms {
@@ -74,13 +74,15 @@ impl Rooms {
             }
             End::Durable { .. } => {
                 let error = "it gave records other positions than those they were put with";
-                self.commit_failed(commit, StoreError::Failed(error.into()));
+                let error = StoreError::Failed(error.into());
+                self.commit_failed(commit, &error.clone(), error);
             }
             End::Refused(error) => {
                 self.ctx.observe.meters.refused.increment();
                 self.commit_refused(commit, &error);
             }
-            End::Again(error) | End::Failed(error) => self.commit_failed(commit, error),
+            End::Fenced(error) => self.commit_failed(commit, &error, StoreError::Lost(TAKEN.into())),
+            End::Again(error) | End::Failed(error) => self.commit_failed(commit, &error.clone(), error),
         }
         self.conduct();
     }
@@ -91,11 +93,12 @@ impl Rooms {
         self.ctx.commit.unavailable = Some(error);
     }
 
-    fn commit_failed(&mut self, commit: Commit, error: StoreError) {
+    /// `told` is for those who wait for it, and `error` for whoever asks later.
+    fn commit_failed(&mut self, commit: Commit, told: &StoreError, error: StoreError) {
         self.ctx.commit.committing = Arc::default();
         self.ctx.observe.meters.failed.increment();
         for (waiter, _) in commit.waiters {
-            self.ctx.answer(waiter, Err(error.clone().into()));
+            self.ctx.answer(waiter, Err(told.clone().into()));
         }
         self.ctx.fail(error);
     }

@@ -1,6 +1,7 @@
 //! The engine: its lock, its clock, its threads, and the calls that come in from outside.
 
 use crate::base::error::UNSOLICITED;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::JoinHandle;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use crate::base::bell::Bell;
 use crate::base::config::Config;
 use crate::base::error::{Answer, EngineError, Ticket, Waiter};
+use crate::base::lease::Lease;
 use crate::base::trace::Origin;
 use crate::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use crate::dispatch::attempts::{HandlerId, Settled, Work};
@@ -38,6 +40,8 @@ pub struct Parts {
     pub config: Config,
     /// `Some`: time moves only by [`Engine::turn`], and nothing runs on threads of its own.
     pub manual: Option<Now>,
+    /// Whether this process may run the store.
+    pub lease: Lease,
     /// Manual time only: what the disk is given waits for [`Engine::disk_done`], so that a test sees what happens meanwhile.
     pub slow_disk: bool,
 }
@@ -63,9 +67,9 @@ pub(crate) struct Inner {
     /// The commit under way.
     begun: Option<UnderWay>,
     /// The store has a result for it.
-    pub(crate) store_woke: bool,
+    pub(crate) store_woke: Arc<AtomicBool>,
     /// The reader has a result for one of the reads under way, and how many those are.
-    pub(crate) reads_woke: bool,
+    pub(crate) reads_woke: Arc<AtomicBool>,
     pub(crate) reads_under_way: usize,
     next_ticket: Ticket,
     pub(crate) stopping: bool,
@@ -92,7 +96,7 @@ impl Engine {
         let limits = parts.config.limits.check()?;
         let mut store = parts.store;
         let token = store.take_now(Unit::All)?;
-        let direct = (store.reader()?, token);
+        let direct = (store.reader()?, parts.lease, token);
         let mut state = Rooms::new(parts.config, limits, now, seed, direct, parts.slots, registry.clone());
         state.ctx.place = store.place();
         let points = Mutex::new(state.restore()?);
@@ -103,8 +107,8 @@ impl Engine {
             store: Some(store),
             reader,
             begun: None,
-            store_woke: false,
-            reads_woke: false,
+            store_woke: Arc::default(),
+            reads_woke: Arc::default(),
             reads_under_way: 0,
             next_ticket: 1,
             stopping: false,
@@ -249,6 +253,23 @@ impl Engine {
             store.release(Unit::All, token);
         }
         inner.reader = None;
+    }
+
+    /// The epoch with which the store was taken: it grows whenever another process takes it.
+    pub fn epoch(&self) -> u64 {
+        self.shared.lock().state.ctx.commit.token.epoch
+    }
+
+    /// Run the store no more, because another process has taken it or may take it soon: hand out nothing, accept nothing, and end what
+    /// runs in processes. What runs in tasks and threads must be stopped by whoever runs it.
+    pub fn stand_down(&self, why: &str) {
+        self.with(|state| state.ctx.fail(StoreError::Lost(why.into())));
+        self.end_environments();
+    }
+
+    /// Tell whoever runs the app that another process is to own the store: everything goes on until they drain and close this engine.
+    pub fn hand_over(&self, why: &str) {
+        self.with(|state| state.ctx.answer(Waiter::Bell(UNSOLICITED), Err(EngineError::OwnerLeft(why.into()))));
     }
 
     /// Register a function or a destination; the same name again replaces its settings and keeps its slot.
@@ -434,7 +455,7 @@ impl Inner {
     /// The commit under way, if it is to be submitted or the store has a result for it.
     pub(crate) fn commit_to_go_on(&mut self) -> Option<UnderWay> {
         let now = self.state.ctx.now.mono_ns;
-        let woke = std::mem::take(&mut self.store_woke);
+        let woke = self.store_woke.swap(false, Ordering::AcqRel);
         self.begun.take_if(|under_way| under_way.is_due(now, woke))
     }
 
@@ -493,7 +514,7 @@ impl Inner {
             }
         }
         // There is no thread to wake: the store is asked each time.
-        self.store_woke = true;
+        self.store_woke.store(true, Ordering::Release);
         let (Some(mut under_way), Some(store)) = (self.commit_to_go_on(), self.store.as_mut()) else { return has_read };
         let outcome = under_way.go_on(store.as_mut(), Waker::noop());
         let has_ended = outcome.is_some();
@@ -505,7 +526,7 @@ impl Wanted for Inner {
     /// A commit that is under way makes the next one wait.
     fn next_due(&self) -> Option<u64> {
         match &self.begun {
-            _ if self.store_woke => Some(0),
+            _ if self.store_woke.load(Ordering::Acquire) => Some(0),
             Some(under_way) => [self.state.ctx.timers.next_due(), under_way.again_at()].into_iter().flatten().min(),
             None => self.state.next_due(),
         }
@@ -516,7 +537,8 @@ impl Wanted for Inner {
     }
 
     fn has_reads(&self) -> bool {
-        self.reads_woke || (self.reads_under_way < READS && !self.state.ctx.commit.reads.is_empty())
+        self.reads_woke.load(Ordering::Acquire)
+            || (self.reads_under_way < READS && !self.state.ctx.commit.reads.is_empty())
     }
 
     fn has_second(&self) -> bool {

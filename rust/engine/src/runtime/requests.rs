@@ -17,6 +17,7 @@ use crate::api::{operations, queue, topic, Empty, Request};
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::done::Done;
 use crate::environments::memory_kept_by;
+use crate::metrics::Metric;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::Engine;
 use crate::runtime::measuring::Metrics;
@@ -71,7 +72,10 @@ impl Engine {
 
     /// Bring gauges that are worked out on demand up to date.
     pub fn show_lag(&self) {
-        self.with(|state| state.streams().show_lag());
+        self.with(|state| {
+            state.streams().show_lag();
+            state.show_lease();
+        });
     }
 
     /// Say which of the store's mappings a client wants to be handled; the answer are those that are not.
@@ -84,11 +88,14 @@ impl Engine {
         self.with(|rooms| rooms.wanted.forget(client));
     }
 
-    /// Say where the store is and whose it is, and report what was found damaged: a file, and the text.
-    pub fn opened(&self, directory: &Path, app: Option<String>, damage: &[(&str, Option<String>)]) {
+    /// Say where the store is, if it is in a directory, and whose it is, and report what was found damaged: a file, and the text.
+    pub fn opened(&self, directory: Option<&Path>, app: Option<String>, damage: &[(&str, Option<String>)]) {
         self.with(|rooms| {
-            rooms.buses.connections.open_secrets(directory, &mut rooms.ctx);
-            rooms.ctx.directory = Some(directory.to_owned());
+            // Without a directory they live as long as this process.
+            if let Some(directory) = directory {
+                rooms.buses.connections.open_secrets(directory, &mut rooms.ctx);
+            }
+            rooms.ctx.directory = directory.map(ToOwned::to_owned);
             rooms.ctx.app = app;
             for (file, text) in damage {
                 if let Some(text) = text {
@@ -252,6 +259,14 @@ impl Rooms {
         }))
     }
 
+    /// Of a store that others may take: which owner this is, and how many could be the next.
+    fn show_lease(&self) {
+        if let Some(standbys) = self.ctx.lease.standbys() {
+            self.ctx.registry.gauge(Metric::StoreEpoch, &[]).set(self.ctx.commit.token.epoch as f64);
+            self.ctx.registry.gauge(Metric::StoreStandbys, &[]).set(standbys as f64);
+        }
+    }
+
     /// Why the owner is not ready, if it is not.
     pub(crate) fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -260,6 +275,10 @@ impl Rooms {
         }
         if let Some(error) = &self.ctx.commit.unavailable {
             reasons.push(error.to_string());
+        }
+        if self.ctx.commit.failed.is_none() && !self.ctx.lease.may_run() {
+            reasons
+                .push("this process may not run the store: it has not reached the store's server for too long".into());
         }
         match &self.ctx.commit.refused {
             Some(StoreError::Locked(why)) => reasons.push(format!("puts are refused: {why}")),

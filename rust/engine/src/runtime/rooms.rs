@@ -15,6 +15,7 @@ use forebay_core::Now;
 
 use crate::base::config::Config;
 use crate::base::error::EngineError;
+use crate::base::lease::Lease;
 use crate::base::rng::Rng;
 use crate::base::timers::{Timer, Timers};
 use crate::buses::connections::ConnectionRoom;
@@ -47,7 +48,7 @@ impl Rooms {
         limits: AccountLimits,
         now: Now,
         seed: u64,
-        (reader, token): (Box<dyn Reader>, Token),
+        (reader, lease, token): (Box<dyn Reader>, Lease, Token),
         journal: AttemptJournal,
         registry: Arc<Registry>,
     ) -> Self {
@@ -57,7 +58,8 @@ impl Rooms {
             now,
             rng: Rng::new(seed),
             timers: Timers::default(),
-            commit: Commits::new(reader, token),
+            commit: Commits::new(reader, lease.clone(), token),
+            lease,
             observe: Observe::new(&registry, now.wall_ms),
             registry,
             sweep_armed: None,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::base::config::Config;
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::base::lease::Lease;
 use crate::base::limits::AccountSettings;
 use crate::dispatch::attempt_journal::AttemptJournal;
 use crate::runtime::engine::{Engine, Parts};
@@ -41,7 +42,14 @@ impl TestEngine {
     ) -> Result<Self, EngineError> {
         let limits = AccountSettings::of(10);
         let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
-        let parts = Parts { store: Box::new(store.clone()), slots, config, manual: manual.then_some(now), slow_disk };
+        let parts = Parts {
+            store: Box::new(store.clone()),
+            slots,
+            config,
+            manual: manual.then_some(now),
+            lease: Lease::default(),
+            slow_disk,
+        };
         Ok(Self { engine: Engine::open(parts)?, store, now })
     }
 

@@ -1,5 +1,6 @@
 //! The engine's two threads: the driver, who carries commits to the store, and the reader, who fetches chunks.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use forebay_core::Now;
 
 use crate::commit::read_jobs::ReadJob;
-use crate::runtime::engine::{Inner, Shared};
-use crate::runtime::wakes::Wanted;
+use crate::runtime::engine::Shared;
+use crate::runtime::wakes::{Wakes, Wanted};
 use crate::store::port::{Found, Reader, Store, StoreError, Ticket, Unit};
 
 /// Longest sleep of a thread that has nothing to do.
@@ -24,23 +25,18 @@ const STEP: Duration = Duration::from_millis(1);
 /// Most reads under way at a time.
 pub(crate) const READS: usize = 16;
 
-/// Wakes a thread when the store has a result.
+/// Wakes a thread when the store has a result. It takes no lock of the engine, as [`Wakes`] says.
 struct StoreWakes {
     shared: Arc<Shared>,
-    note: fn(&mut Inner),
-}
-
-impl StoreWakes {
-    fn waker(shared: &Arc<Shared>, note: fn(&mut Inner)) -> Waker {
-        Waker::from(Arc::new(Self { shared: shared.clone(), note }))
-    }
+    /// Tells the thread that it is the store that has woken it.
+    woke: Arc<AtomicBool>,
+    wake: fn(&Wakes),
 }
 
 impl Wake for StoreWakes {
     fn wake(self: Arc<Self>) {
-        let mut inner = self.shared.lock();
-        (self.note)(&mut inner);
-        self.shared.wakes.leave(inner, || {});
+        self.woke.store(true, Ordering::Release);
+        (self.wake)(&self.shared.wakes);
     }
 }
 
@@ -55,8 +51,9 @@ pub(crate) fn drive(shared: &Arc<Shared>, mut store: Box<dyn Store>) {
 }
 
 fn drive_until_stopped(shared: &Arc<Shared>, store: &mut dyn Store) {
-    let waker = StoreWakes::waker(shared, |inner| inner.store_woke = true);
     let mut inner = shared.enter();
+    let woke = inner.store_woke.clone();
+    let waker = Waker::from(Arc::new(StoreWakes { shared: shared.clone(), woke, wake: Wakes::wake_driver }));
     let mut more_to_give = true;
     let mut given_at = Instant::now();
     loop {
@@ -74,7 +71,7 @@ fn drive_until_stopped(shared: &Arc<Shared>, store: &mut dyn Store) {
             }
             continue;
         }
-        if inner.stopping && !inner.is_committing() {
+        if inner.stopping && (!inner.is_committing() || inner.state.ctx.commit.is_lost()) {
             return;
         }
         if inner.state.ctx.ring {
@@ -100,7 +97,8 @@ fn drive_until_stopped(shared: &Arc<Shared>, store: &mut dyn Store) {
             continue;
         }
         if wait > Duration::ZERO {
-            inner = shared.wakes.sleep(inner, now, wait);
+            shared.wakes.sleep(inner, now, wait);
+            inner = shared.lock();
         }
         shared.tell_time(&mut inner.state);
     }
@@ -113,10 +111,12 @@ fn may_give_back(wait: Duration, since: Duration) -> bool {
 
 /// The reader: makes the reads that take longer than the lock may be held.
 pub(crate) fn read(shared: &Arc<Shared>, mut reader: Box<dyn Reader>) {
-    let waker = StoreWakes::waker(shared, |inner| inner.reads_woke = true);
+    let woke = shared.lock().reads_woke.clone();
+    let waker = StoreWakes { shared: shared.clone(), woke: woke.clone(), wake: Wakes::wake_reader };
+    let waker = Waker::from(Arc::new(waker));
     let mut reads = Reads { under_way: Vec::with_capacity(READS), ended: Vec::with_capacity(READS) };
-    while let Some(mut inner) = shared.wakes.reads(shared.lock()) {
-        inner.reads_woke = false;
+    while let Some(mut inner) = shared.wakes.reads(|| shared.lock()) {
+        woke.store(false, Ordering::Release);
         let many = inner.state.ctx.commit.reads.len().min(READS - reads.under_way.len());
         let jobs: Vec<_> = inner.state.ctx.commit.reads.drain(..many).collect();
         drop(inner);

@@ -9,8 +9,8 @@ use crate::store::port::{Done, Outcome, Store, StoreError, Ticket, Token, Unit};
 /// How long a store that could not be reached is left alone.
 const AGAIN_NS: u64 = 100_000_000;
 
-/// Why an engine, which has one unit, stops when a commit is fenced.
-const TAKEN: &str = "another process has taken it, and goes on with what is in it";
+/// Why an engine, which has one unit, runs nothing more when a commit is fenced.
+pub(crate) const TAKEN: &str = "another process has taken the store, and goes on with what is in it";
 
 /// How a commit has ended, as far as the engine is concerned.
 pub(crate) enum End {
@@ -24,6 +24,8 @@ pub(crate) enum End {
     Refused(StoreError),
     /// It is to be submitted again, as it is.
     Again(StoreError),
+    /// Another process has taken the store. The error is for those who wait for the commit.
+    Fenced(StoreError),
     /// The engine writes nothing more.
     Failed(StoreError),
 }
@@ -83,8 +85,8 @@ impl UnderWay {
                 self.is_doubtful = true;
                 End::Again(error)
             }
-            Ok(Outcome::Fenced) if self.is_doubtful => End::Failed(StoreError::Unknown(TAKEN.into())),
-            Ok(Outcome::Fenced) => End::Failed(StoreError::Failed(TAKEN.into())),
+            Ok(Outcome::Fenced) if self.is_doubtful => End::Fenced(StoreError::Unknown(TAKEN.into())),
+            Ok(Outcome::Fenced) => End::Fenced(StoreError::Lost(TAKEN.into())),
             Err(error) => End::Failed(error),
         }
     }

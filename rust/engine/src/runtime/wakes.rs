@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::sync::{Condvar, MutexGuard, PoisonError};
+use crate::base::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What the threads wait for, as it stands under the lock.
 pub(crate) trait Wanted {
@@ -23,13 +23,61 @@ pub(crate) trait Wanted {
 /// What each thread sleeps on.
 #[derive(Default)]
 pub(crate) struct Wakes {
-    driver: Condvar,
-    reader: Condvar,
+    driver: Alarm,
+    reader: Alarm,
     measurer: Condvar,
     launcher: Condvar,
 }
 
+/// What a thread sleeps on that a store wakes, too. A store's thread must never wait for the engine's lock: whoever holds that lock may
+/// wait for a read which the same thread of the store is to answer. So the alarm has a lock of its own, which nobody holds while he waits,
+/// and it stays rung until the thread has heard it.
+#[derive(Default)]
+struct Alarm {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Alarm {
+    fn ring(&self) {
+        *self.lock() = true;
+        self.changed.notify_one();
+    }
+
+    /// Wait until it is rung.
+    fn wait(&self) {
+        let mut rung = self.lock();
+        while !*rung {
+            rung = self.changed.wait(rung).unwrap_or_else(PoisonError::into_inner);
+        }
+        *rung = false;
+    }
+
+    /// The same, for so long at most.
+    fn wait_for(&self, time: Duration) {
+        let mut rung = self.lock();
+        if !*rung {
+            rung = self.changed.wait_timeout(rung, time).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *rung = false;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.rung.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Wakes {
+    /// Wake the driver. Never waits for the engine's lock.
+    pub(crate) fn wake_driver(&self) {
+        self.driver.ring();
+    }
+
+    /// Wake the reader. Never waits for the engine's lock.
+    pub(crate) fn wake_reader(&self) {
+        self.reader.ring();
+    }
+
     /// Unlock, and wake whoever has something to do now. In this order: a thread that is woken by the holder of the lock runs
     /// into it and sleeps again. `ring` comes behind the driver.
     pub(crate) fn leave<T: Wanted>(&self, mut inner: MutexGuard<'_, T>, ring: impl FnOnce()) {
@@ -41,7 +89,7 @@ impl Wakes {
         let (reads, second, launches) = (inner.has_reads(), inner.has_second(), inner.has_launches());
         drop(inner);
         if drives {
-            self.driver.notify_one();
+            self.driver.ring();
         }
         ring();
         self.notify(reads, second, launches);
@@ -53,28 +101,36 @@ impl Wakes {
     }
 
     fn notify(&self, reads: bool, second: bool, launches: bool) {
-        for (sleeps_on, is_wanted) in [(&self.reader, reads), (&self.measurer, second), (&self.launcher, launches)] {
+        if reads {
+            self.reader.ring();
+        }
+        for (sleeps_on, is_wanted) in [(&self.measurer, second), (&self.launcher, launches)] {
             if is_wanted {
                 sleeps_on.notify_one();
             }
         }
     }
 
-    /// The driver sleeps until it is woken, or so long.
-    pub(crate) fn sleep<'a, T: Wanted>(
-        &self,
-        mut inner: MutexGuard<'a, T>,
-        now_ns: u64,
-        wait: Duration,
-    ) -> MutexGuard<'a, T> {
+    /// The driver sleeps until it is woken, or so long. The lock is free when it wakes.
+    pub(crate) fn sleep<T: Wanted>(&self, mut inner: MutexGuard<'_, T>, now_ns: u64, wait: Duration) {
         *inner.driver_wakes() = now_ns.saturating_add(wait.as_nanos() as u64);
-        self.driver.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner).0
+        drop(inner);
+        self.driver.wait_for(wait);
     }
 
     /// Wait for something to be read; `None` when the engine stops.
-    pub(crate) fn reads<'a, T: Wanted>(&self, inner: MutexGuard<'a, T>) -> Option<MutexGuard<'a, T>> {
-        let inner = sleep_until(&self.reader, inner, |inner| inner.has_reads() || inner.is_stopping());
-        (!inner.is_stopping()).then_some(inner)
+    pub(crate) fn reads<'a, T: Wanted>(&self, lock: impl Fn() -> MutexGuard<'a, T>) -> Option<MutexGuard<'a, T>> {
+        loop {
+            let inner = lock();
+            if inner.is_stopping() {
+                return None;
+            }
+            if inner.has_reads() {
+                return Some(inner);
+            }
+            drop(inner);
+            self.reader.wait();
+        }
     }
 
     /// Wait for the end of a second; `None` when the engine stops.
@@ -90,9 +146,9 @@ impl Wakes {
 
     /// The engine stops: with the lock held, so that none of its threads is on the way into its sleep.
     pub(crate) fn stop(&self, _inner: &impl Wanted) {
-        for sleeps_on in [&self.driver, &self.reader, &self.measurer] {
-            sleeps_on.notify_all();
-        }
+        self.driver.ring();
+        self.reader.ring();
+        self.measurer.notify_all();
     }
 }
 

@@ -10,6 +10,8 @@ pub const NEXT_SHARD: &[u8] = b"next_shard";
 pub const NEXT_LOG: &[u8] = b"next_log";
 /// In `Table::Meta`: the number of the next mapping.
 pub const NEXT_MAPPING: &[u8] = b"next_mapping";
+/// In `Table::Meta`: how far a migration into this store is. No engine opens a store with this row.
+pub const MIGRATING: &[u8] = b"migrating";
 /// In `Table::Meta`: begins the key of the row that names the log of a deleted queue while that log is being removed.
 pub const DROPPED_LOG: &[u8] = b"dropped_log:";
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
 
 use crate::port::{Done, Outcome, Store, StoreError, Ticket, Token, Unit, Write};
 
@@ -43,6 +44,9 @@ fn another(ticket: Ticket) -> StoreError {
     StoreError::Failed(format!("the store has answered another call than the one with ticket {ticket}"))
 }
 
+/// How often it is looked whether to go on waiting.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Call `poll` until it gives something; sleep between, until the waker is woken.
 pub(super) fn wait<T>(mut poll: impl FnMut(&Waker) -> Option<T>) -> T {
     if let Some(found) = poll(Waker::noop()) {
@@ -55,6 +59,21 @@ pub(super) fn wait<T>(mut poll: impl FnMut(&Waker) -> Option<T>) -> T {
         }
         std::thread::park();
     }
+}
+
+/// The same, until `goes_on` says no.
+pub(super) fn wait_while<T>(mut poll: impl FnMut(&Waker) -> Option<T>, goes_on: impl Fn() -> bool) -> Option<T> {
+    if let Some(found) = poll(Waker::noop()) {
+        return Some(found);
+    }
+    let waker = Waker::from(Arc::new(Sleeper(std::thread::current())));
+    while goes_on() {
+        if let Some(found) = poll(&waker) {
+            return Some(found);
+        }
+        std::thread::park_timeout(LOOK);
+    }
+    None
 }
 
 struct Sleeper(Thread);

@@ -37,6 +37,9 @@ pub enum StoreError {
     /// The store is on another machine, which does not answer. What was asked for is tried again.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
+    /// Another process has taken the store, or may take it soon. Nothing was written, and this process hands out nothing more.
+    #[error("{0}")]
+    Lost(String),
     /// The store has not answered whether it wrote a commit, and is not asked again. All of it may be there, or nothing.
     #[error("nobody knows whether the store has written it: {0}; look for it in the store before you send it again")]
     Unknown(String),

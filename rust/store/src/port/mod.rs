@@ -95,7 +95,8 @@ pub trait Store: Send {
     /// when it is closed has nothing to do.
     fn release(&mut self, _unit: Unit, _token: Token) {}
     /// Return one result that was not returned before. `None`: there is none; the `waker` of the newest such call is woken when there
-    /// is. Never waits. Each call has a result within a bounded time; a commit that the store hears nothing of has [`Outcome::Unknown`].
+    /// is. Wakers never wait: the store may call them on the thread that answers its readers. Never waits. Each call has a result within a
+    /// bounded time; a commit that the store hears nothing of has [`Outcome::Unknown`].
     fn poll(&mut self, waker: &Waker) -> Option<(Ticket, Done)>;
     /// Open a reader, for any thread. Each of its reads sees every commit whose result was returned before the read was submitted.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;

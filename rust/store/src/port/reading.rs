@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use crate::chunk::Chunk;
 use crate::format::{ShardId, Table};
-use crate::port::blocking::wait;
+use crate::port::blocking::{wait, wait_while};
 use crate::port::{StoreError, Ticket};
 
 /// Rows as `(key, value)`, ascending by key.
@@ -158,6 +158,12 @@ impl dyn Reader + '_ {
         limit: usize,
     ) -> Result<Rows, StoreError> {
         self.read(Read::Rows { table, prefix: prefix.into(), after: after.map(Into::into), limit })?.rows()
+    }
+
+    /// Any read, while `goes_on` does; `None`: it was given up, and its result may still come.
+    pub fn read_while(&mut self, read: Read, goes_on: impl Fn() -> bool) -> Option<Result<Found, StoreError>> {
+        let ticket = self.submit(read);
+        wait_while(|waker| self.poll(waker).filter(|(of, _)| *of == ticket), goes_on).map(|(_, found)| found)
     }
 
     /// Any read.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use forebay_core::Now;
 use forebay_engine::base::config::Config;
 use forebay_engine::base::error::{Answer, EngineError, Waiter};
+use forebay_engine::base::lease::Lease;
 use forebay_engine::base::limits::AccountSettings;
 use forebay_engine::base::trace::Origin;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
@@ -40,7 +41,14 @@ impl Rig {
     ) -> Result<Self, EngineError> {
         let limits = AccountSettings::of(1_000);
         let config = Config { app: "a".into(), region: "local".into(), account: "0".into(), limits, metrics: measures };
-        let parts = Parts { store: Box::new(store.clone()), slots, config, manual: Some(now), slow_disk: false };
+        let parts = Parts {
+            store: Box::new(store.clone()),
+            slots,
+            config,
+            manual: Some(now),
+            lease: Lease::default(),
+            slow_disk: false,
+        };
         let (engine, found) = (Engine::open(parts)?, store.commits());
         for settings in registrations() {
             engine.register(settings)?;

@@ -1,6 +1,6 @@
 //! Plays with loom the orders of the steps of up to three threads that share one of the engine's structures: the orders that mutexes and
-//! condition variables allow, and the values that a relaxed load may give. Of two threads it plays every order, of three those in
-//! which no thread is stopped more often than [`PREEMPTIONS_MAX`] where it could go on.
+//! condition variables allow, and the values that a relaxed load may give. Of two threads it plays every order, of three and of
+//! models with many steps those in which no thread is stopped more often than [`PREEMPTIONS_MAX`] where it could go on.
 //!
 //! Not played: wake-ups that nobody asked for, and waits that end by time. The loops around the structures, of the driver, the reader
 //! and the others, are short copies written here, so that a fault in the engine's own loops (`threads.rs`, `socket/`) is not found.
@@ -26,7 +26,7 @@ fn play(model: impl Fn() + Sync + Send + 'static) {
     loom::model::Builder::new().check(model);
 }
 
-/// Play the orders of a model's steps with [`PREEMPTIONS_MAX`]. For three threads.
+/// Play the orders of a model's steps with [`PREEMPTIONS_MAX`]. For three threads, and for two with many steps.
 fn play_bounded(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(PREEMPTIONS_MAX);

@@ -1,6 +1,6 @@
 //! Four members and a store, in steps of 10 ms: what is sent takes its time, arrives late, twice, or never.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::*;
 
@@ -24,6 +24,10 @@ pub(super) enum Harm {
     Slow { at_ms: u64, for_ms: u64, member: usize },
     /// A member dies.
     Kill { at_ms: u64, member: usize },
+    /// An operator wants the first unit at a member.
+    Move { at_ms: u64, member: usize },
+    /// An operator wants a member to own nothing, or lets it own again.
+    Drain { at_ms: u64, member: usize },
     /// The store stands still, and half of what arrives meanwhile is lost.
     Server { at_ms: u64, for_ms: u64 },
 }
@@ -108,6 +112,7 @@ pub(super) struct World {
     requests: Vec<(u64, usize, Request)>,
     answers: Vec<(u64, usize, Answer)>,
     beats: BTreeMap<Member, u64>,
+    drained: BTreeSet<Member>,
     heads: Vec<(Head, u64, u64)>,
     replica: View,
     server_until: u64,
@@ -143,7 +148,7 @@ impl World {
                 lost_at: 0,
             }
         };
-        let head = |unit| (Head { unit, owner: None, epoch: 0, deaths: 0 }, 0, 0);
+        let head = |unit| (Head { unit, ..Head::default() }, 0, 0);
         Self {
             now: 0,
             random: seed,
@@ -151,6 +156,7 @@ impl World {
             requests: Vec::new(),
             answers: Vec::new(),
             beats: BTreeMap::new(),
+            drained: BTreeSet::new(),
             heads: (0..UNITS).map(head).collect(),
             replica: View::default(),
             server_until: 0,
@@ -222,6 +228,15 @@ impl World {
             Harm::Slow { at_ms, for_ms, member } if begins(at_ms) => self.actors[member].slow_until = at_ms + for_ms,
             Harm::Kill { at_ms, member } if begins(at_ms) => self.actors[member].is_killed = true,
             Harm::Server { at_ms, for_ms } if begins(at_ms) => self.server_until = at_ms + for_ms,
+            Harm::Move { at_ms, member } if begins(at_ms) => {
+                self.heads[0].0.wanted = Some(self.actors[member].name.clone());
+            }
+            Harm::Drain { at_ms, member } if begins(at_ms) => {
+                let name = self.actors[member].name.clone();
+                if !self.drained.remove(&name) {
+                    self.drained.insert(name);
+                }
+            }
             _ => {}
         }
     }
@@ -255,7 +270,8 @@ impl World {
     }
 
     fn view(&self) -> View {
-        View { beats: self.beats.clone(), heads: self.heads.iter().map(|(head, ..)| head.clone()).collect() }
+        let heads = self.heads.iter().map(|(head, ..)| head.clone()).collect();
+        View { beats: self.beats.clone(), drained: self.drained.clone(), heads }
     }
 
     fn serve(&mut self, member: usize, request: Request) {
@@ -278,7 +294,7 @@ impl World {
                 let is_free = head.epoch == epoch;
                 if is_free {
                     let lived = head.owner.clone().filter(|_| deaths > head.deaths);
-                    *head = Head { unit, owner: Some(name), epoch: epoch + 1, deaths };
+                    *head = Head { unit, owner: Some(name), epoch: epoch + 1, deaths, wanted: None };
                     let taken = (head.epoch, *n);
                     self.look_for_life(lived.as_ref());
                     Answer::Taken(unit, Some(taken))

@@ -11,7 +11,9 @@ use serde_json::json;
 
 use crate::base::config::Config;
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::base::lease::Lease;
 use crate::base::limits::AccountSettings;
+use crate::commit::direct_reads::DirectReads;
 use crate::dispatch::attempt_journal::AttemptJournal;
 use crate::runtime::engine::{Engine, Parts};
 use crate::runtime::test_engine::{TestEngine, SECOND};
@@ -136,10 +138,50 @@ fn an_engine_whose_store_another_process_has_taken_acknowledges_nothing_more() {
     positions(&[put(&engine.engine)]);
     engine.store.clone().take_now(Unit::All).unwrap();
     let refused = put(&engine.engine).try_recv().unwrap();
-    let Err(EngineError::Store(StoreError::Failed(text))) = refused else { panic!("{refused:?}") };
+    let Err(EngineError::Store(StoreError::Lost(text))) = refused else { panic!("{refused:?}") };
     assert!(text.contains("another process"), "{text}");
     assert_eq!(records(&engine), Some((0, 1)));
     assert!(put(&engine.engine).try_recv().unwrap().is_err());
+}
+
+#[test]
+fn an_engine_that_must_stand_down_hands_out_and_accepts_nothing_more() {
+    let engine = engine();
+    engine.engine.invoke("f", b"1"[..].into(), None, Waiter::Call(Box::new(drop)));
+    engine.engine.stand_down("lost");
+    let refused = put(&engine.engine).try_recv().unwrap();
+    assert!(matches!(refused, Err(EngineError::Store(StoreError::Lost(_)))), "{refused:?}");
+    let (works, answers) = engine.engine.exchange(Vec::new(), 10);
+    assert_eq!(works.len(), 0);
+    assert!(answers.contains(&(0, Err(EngineError::Store(StoreError::Lost("lost".into()))))), "{answers:?}");
+    assert_eq!(records(&engine), None);
+}
+
+/// Its process was stopped as a whole: it goes on before the thread that looks after the lease does.
+#[test]
+fn an_engine_without_its_lease_hands_out_nothing() {
+    let mut engine = engine();
+    let may_run = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asked = may_run.clone();
+    engine.engine.with(|state| state.ctx.lease = Lease::new(move || asked.load(Relaxed)));
+    engine.engine.invoke("f", b"1"[..].into(), None, Waiter::Call(Box::new(drop)));
+    assert_eq!(engine.engine.exchange(Vec::new(), 10).0.len(), 0);
+    assert!(engine.engine.not_ready()[0].starts_with("this process may not run the store"));
+    may_run.store(true, Relaxed);
+    engine.advance(1);
+    assert_eq!(engine.engine.not_ready(), Vec::<String>::new());
+    assert_eq!(engine.engine.exchange(Vec::new(), 10).0.len(), 1);
+}
+
+/// The lock is held meanwhile, and whoever stops what runs needs it.
+#[test]
+fn a_read_that_somebody_waits_for_ends_with_the_lease() {
+    let reads = Wire::new();
+    let store = FaultStore::new(1, Durability::PowerLoss);
+    let asked = reads.clone();
+    let lease = Lease::new(move || asked.lock().unwrap().waits.is_empty());
+    let mut direct = DirectReads::over(Box::new(DistantReader(store.reader().unwrap(), reads)), lease);
+    assert!(matches!(direct.bounds(0), Err(StoreError::Lost(_))));
 }
 
 #[test]
@@ -213,9 +255,11 @@ struct Distant {
     store: FaultStore,
     is_open: bool,
     commits: Arc<Mutex<Wire<Done>>>,
-    reads: Arc<Mutex<Wire<Result<Found, StoreError>>>>,
+    reads: Reads,
     readers: AtomicUsize,
 }
+
+type Reads = Arc<Mutex<Wire<Result<Found, StoreError>>>>;
 
 impl Store for Distant {
     fn take(&mut self, unit: Unit) -> Ticket {
@@ -250,7 +294,7 @@ impl Store for Distant {
     }
 }
 
-struct DistantReader(Box<dyn Reader>, Arc<Mutex<Wire<Result<Found, StoreError>>>>);
+struct DistantReader(Box<dyn Reader>, Reads);
 
 impl Reader for DistantReader {
     fn submit(&mut self, read: Read) -> Ticket {
@@ -263,10 +307,8 @@ impl Reader for DistantReader {
     }
 }
 
-#[test]
-fn an_engine_goes_on_while_its_store_has_not_answered() {
-    let (commits, reads) = (Wire::new(), Wire::new());
-    let store = FaultStore::new(1, Durability::PowerLoss);
+/// An engine with threads, on a store that answers when the test says so.
+fn distant(store: &FaultStore, commits: &Arc<Mutex<Wire<Done>>>, reads: &Reads) -> Engine {
     let distant = Distant {
         store: store.clone(),
         is_open: false,
@@ -277,9 +319,60 @@ fn an_engine_goes_on_while_its_store_has_not_answered() {
     let limits = AccountSettings::of(10);
     let config = Config { app: "t".into(), region: "r".into(), account: "0".into(), limits, metrics: true };
     let slots = AttemptJournal::memory();
-    let engine =
-        Engine::open(Parts { store: Box::new(distant), slots, config, manual: None, slow_disk: false }).unwrap();
+    let engine = Engine::open(Parts {
+        store: Box::new(distant),
+        slots,
+        config,
+        manual: None,
+        lease: Lease::default(),
+        slow_disk: false,
+    })
+    .unwrap();
     engine.start().unwrap();
+    engine
+}
+
+/// Close an engine whose store has not answered everything.
+fn close(engine: Engine, commits: &Mutex<Wire<Done>>) {
+    let closing = std::thread::spawn(move || engine.close());
+    while !closing.is_finished() {
+        if commits.lock().unwrap().waits.is_empty() {
+            std::thread::yield_now();
+        } else {
+            answer(commits, 1);
+        }
+    }
+}
+
+/// The thread of a store told the engine of a commit while a request held the engine's lock and waited for a read: the thread waited for
+/// the lock, the request for the thread, and the process stood still.
+#[test]
+fn a_store_tells_of_a_commit_though_the_lock_is_held() {
+    let (commits, reads) = (Wire::new(), Wire::new());
+    let engine = distant(&FaultStore::new(1, Durability::PowerLoss), &commits, &reads);
+    let (waiter, declared) = asking();
+    let stream = json!({"name": "s", "shards": 1, "retention_ms": 86_400_000});
+    engine.request("stream.declare", stream.to_string().as_bytes(), waiter);
+    drop(asked(&commits, 1));
+    let answering = commits.clone();
+    let has_told = engine.with(|_| {
+        let (told, has_told) = channel();
+        std::thread::spawn(move || {
+            answer(&answering, 1);
+            told.send(()).unwrap();
+        });
+        has_told.recv_timeout(Duration::from_secs(10)).is_ok()
+    });
+    assert!(has_told);
+    assert!(declared.recv_timeout(Duration::from_secs(30)).unwrap().is_ok());
+    close(engine, &commits);
+}
+
+#[test]
+fn an_engine_goes_on_while_its_store_has_not_answered() {
+    let (commits, reads) = (Wire::new(), Wire::new());
+    let store = FaultStore::new(1, Durability::PowerLoss);
+    let engine = distant(&store, &commits, &reads);
     let ask = |verb: &str, body: serde_json::Value| {
         let (waiter, answers) = asking();
         engine.request(verb, body.to_string().as_bytes(), waiter);
@@ -319,14 +412,7 @@ fn an_engine_goes_on_while_its_store_has_not_answered() {
     // What the store has not answered when the engine stops.
     let unanswered = ask("failed.list", json!({"function": "f", "limit": 10}));
     drop(asked(&reads, 1));
-    let closing = std::thread::spawn(move || engine.close());
-    while !closing.is_finished() {
-        if commits.lock().unwrap().waits.is_empty() {
-            std::thread::yield_now();
-        } else {
-            answer(&commits, 1);
-        }
-    }
+    close(engine, &commits);
     let answer = heard(&unanswered);
     assert!(matches!(answer, Err(EngineError::Closed(_))), "{answer:?}");
     assert_eq!(store.reader().unwrap().bounds(0).unwrap(), Some((0, 3)));

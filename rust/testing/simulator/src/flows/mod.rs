@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use forebay_core::Now;
 use forebay_engine::base::config::Config;
 use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::base::lease::Lease;
 use forebay_engine::base::limits::{AccountSettings, FunctionLimits};
 use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use forebay_engine::dispatch::attempts::{Settled, Task, Token};
@@ -109,6 +110,7 @@ impl Flows {
                 metrics: false,
             },
             manual: Some(self.now),
+            lease: Lease::default(),
             slow_disk: self.chance.one_in(2),
         };
         let engine = Engine::open(parts).map_err(|error| format!("the store does not open: {error}"))?;

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use forebay_engine::base::config::Config;
+use forebay_engine::base::lease::Lease;
 use forebay_engine::base::limits::{AccountSettings, FunctionLimits};
 use forebay_engine::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use forebay_engine::dispatch::functions::Registration;
@@ -57,6 +58,7 @@ impl World {
                 metrics: self.shape.metrics,
             },
             manual: Some(now),
+            lease: Lease::default(),
             slow_disk: self.shape.slow_disk,
         };
         match Engine::open(parts) {

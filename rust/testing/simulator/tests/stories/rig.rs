@@ -6,6 +6,7 @@ use forebay_core::sequence;
 use forebay_core::Now;
 use forebay_engine::base::config::Config;
 use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
+use forebay_engine::base::lease::Lease;
 use forebay_engine::base::limits::{AccountSettings, FunctionLimits};
 use forebay_engine::base::trace::Origin;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
@@ -77,7 +78,8 @@ impl Rig {
             metrics: true,
         };
         let (store, slow_disk, manual) = (Box::new(self.store.clone()), self.slow_disk, Some(self.now()));
-        self.engine = Some(Engine::open(Parts { store, slots, config, manual, slow_disk }).unwrap());
+        self.engine =
+            Some(Engine::open(Parts { store, slots, config, manual, lease: Lease::default(), slow_disk }).unwrap());
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use serde_json::json;
 
+use crate::base::lease::Lease;
 use crate::commit::direct_reads::DirectReads;
 use crate::runtime::test_engine::TestEngine;
 use crate::store::port::{Found, Read, Reader, Store as _, StoreError, Ticket};
@@ -36,7 +37,7 @@ fn a_look_through_a_queue_reads_many_messages_at_once() {
     assert_eq!(engine.log_chunks("q"), 1_000);
     let reads = Arc::new(AtomicUsize::new(0));
     let reader = Counting(engine.store.reader().unwrap(), Arc::clone(&reads));
-    engine.engine.with(|state| state.ctx.commit.reader = DirectReads::over(Box::new(reader)));
+    engine.engine.with(|state| state.ctx.commit.reader = DirectReads::over(Box::new(reader), Lease::default()));
     let page = engine.json("queue.peek", &json!({"name": "q", "limit": 1_000}));
     assert_eq!((page["messages"].as_array().unwrap().len(), reads.load(Relaxed)), (1_000, 1));
 }

@@ -1,0 +1,199 @@
+"""`forebay cluster`: the processes that share a store on a server, and which of them owns it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from forebay._core import drain_on_server, look_at_server, move_on_server
+from forebay._model.plural import counted
+from forebay._wire import payload
+from forebay.cli.connect import store_option
+from forebay.cli.show import output_option, show, table
+from forebay.cli.store_place import ServerStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forebay.cli.store_place import StorePlace
+
+_NOT_WELL = 1
+_DEAD_MS = 5_000
+_LOOK_SECONDS = 0.2
+
+
+@click.group()
+def cluster() -> None:
+    """Show the processes that share a store on a PostgreSQL server, and choose its owner.
+
+    They are seen on the server, so no owner must answer. PROCESS is the number of a process, or HOST/NUMBER where two have the
+    same.
+    """
+
+
+@cluster.command()
+@store_option
+@output_option
+@click.pass_context
+def status(ctx: click.Context, store: StorePlace, output: str) -> None:
+    """Show who owns the store, and how many others could take it over.
+
+    The exit status is 1 when nobody owns the store, or its owner is silent.
+    """
+    seen = _look(store)
+    held = seen["store"]
+    standing_by = [one for one in held["members"] if _role(one) == "stands by"]
+    lines = [
+        f"app {seen['app']} on {seen['place']}",
+        owner_text(held),
+        f"{counted(len(standing_by), 'process', 'processes')} could take it over",
+    ]
+    show(seen, output, text="\n".join(lines))
+    if held["owner_silent_ms"] is None or held["owner_silent_ms"] >= _DEAD_MS:
+        ctx.exit(_NOT_WELL)
+
+
+@cluster.command()
+@store_option
+@output_option
+def members(store: StorePlace, output: str) -> None:
+    """List the processes that share the store. One that was killed stays in the list for an hour."""
+    found = _look(store)["store"]["members"]
+    columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+        ("PROCESS", lambda member: member["process"]),
+        ("ROLE", _role),
+        ("LAST BEAT", lambda member: f"{member['silent_ms'] / 1000:.1f} s ago"),
+        ("VERSION", lambda member: member["version"]),
+    ]
+    show(found, output, text=table(found, columns))
+
+
+@cluster.command()
+@store_option
+@output_option
+def units(store: StorePlace, output: str) -> None:
+    """List what has one owner at a time. At present that is the whole store, the unit "all"."""
+    held = _look(store)["store"]
+    listed = [
+        {"unit": "all", **{name: held[name] for name in ("owner", "owner_process", "epoch", "commits", "deaths")}}
+    ]
+    columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+        ("UNIT", lambda unit: unit["unit"]),
+        ("OWNER", lambda unit: unit["owner_process"] or "-"),
+        ("EPOCH", lambda unit: unit["epoch"]),
+        ("COMMITS", lambda unit: unit["commits"]),
+        ("DEATHS", lambda unit: unit["deaths"]),
+    ]
+    show(listed, output, text=table(listed, columns))
+
+
+process_argument = click.argument("process", metavar="PROCESS")
+timeout_option = click.option(
+    "--timeout", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to wait for another owner."
+)
+
+
+@cluster.command()
+@process_argument
+@store_option
+@timeout_option
+def move(process: str, store: StorePlace, timeout: float) -> None:
+    """Have PROCESS own the store.
+
+    The owner begins nothing more, lets what runs end within 10 s, interrupts the rest, and gives the store up.
+    """
+    url, held = _server(store).url, _look(store)["store"]
+    member = _member(held, process)
+    if member["owns"]:
+        click.echo(f"{member['process']} owns it already")
+        return
+    if not move_on_server(url, member["name"]):
+        raise click.ClickException(f"{member['process']} is drained: forebay cluster drain {process} --undo")
+    _wait_for_owner(store, lambda one: bool(one["name"] == member["name"]), timeout)
+
+
+@cluster.command()
+@process_argument
+@click.option("--undo", is_flag=True, help="Let it own the store again.")
+@store_option
+@timeout_option
+def drain(process: str, store: StorePlace, timeout: float, *, undo: bool) -> None:
+    """Have PROCESS own nothing until it ends, before its machine is shut down.
+
+    Where it owns the store, another process takes it, as by `move`. It stays a client of the owner.
+    """
+    url, held = _server(store).url, _look(store)["store"]
+    member = _member(held, process)
+    if undo:
+        drain_on_server(url, member["name"], False)
+        click.echo(f"{member['process']} may own the store again")
+        return
+    others = [one for one in held["members"] if one["name"] != member["name"]]
+    if member["owns"] and not any(one["silent_ms"] < _DEAD_MS and not one["drained"] for one in others):
+        raise click.ClickException(f"no other process could take the store from {member['process']}: start one first")
+    drain_on_server(url, member["name"], True)
+    click.echo(f"{member['process']} owns nothing from now on")
+    if member["owns"]:
+        _wait_for_owner(store, lambda one: bool(one["name"] != member["name"]), timeout)
+
+
+def _member(held: dict[str, Any], process: str) -> dict[str, Any]:
+    """Find a process that lives."""
+    living = [member for member in held["members"] if member["silent_ms"] < _DEAD_MS]
+    found = [one for one in living if process in {one["name"].split("/")[1], "/".join(one["name"].split("/")[:2])}]
+    if len(found) == 1:
+        return dict(found[0])
+    if found:
+        several = ", ".join("/".join(one["name"].split("/")[:2]) for one in found)
+        raise click.UsageError(f"there are several processes {process}: name one of {several}")
+    raise click.ClickException(f"no living process {process!r} shares the store: `forebay cluster members` lists them")
+
+
+def _wait_for_owner(store: StorePlace, is_it: Callable[[dict[str, Any]], bool], timeout: float) -> None:
+    gives_up_at = time.monotonic() + timeout
+    while True:
+        held = _look(store)["store"]
+        if any(member["owns"] and is_it(member) for member in held["members"]):
+            click.echo(owner_text(held))
+            return
+        if time.monotonic() > gives_up_at:
+            raise click.ClickException(f"that is asked for, and not done after {timeout:g} s: {owner_text(held)}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def owner_text(held: dict[str, Any]) -> str:
+    """Say who owns a store."""
+    if held["owner"] is None:
+        return f"nobody owns it (epoch {held['epoch']})"
+    silent = held["owner_silent_ms"]
+    beat = (
+        "it has left without giving the store up" if silent is None else f"its last beat was {silent / 1000:.1f} s ago"
+    )
+    deaths = f"; {counted(held['deaths'], 'owner')} died before it in a row" if held["deaths"] else ""
+    return f"owned by {held['owner_process']} (epoch {held['epoch']}); {beat}{deaths}"
+
+
+def _role(member: dict[str, Any]) -> str:
+    if member["owns"]:
+        return "owner"
+    if member["drained"]:
+        return "drained"
+    return "stands by" if member["silent_ms"] < _DEAD_MS else "silent"
+
+
+def _server(store: StorePlace) -> ServerStore:
+    if not isinstance(store, ServerStore):
+        raise click.UsageError(
+            f"{store} is a directory, which one process owns; --store takes the URL of a store that several share: "
+            "postgresql://user@host/database"
+        )
+    return store
+
+
+def _look(store: StorePlace) -> dict[str, Any]:
+    seen: dict[str, Any] = payload.loads(look_at_server(_server(store).url))
+    if seen["store"] is None:
+        raise click.ClickException(f"there is no store in {store}: the first start of the app makes it")
+    return seen

@@ -1,0 +1,70 @@
+"""The store that a command is about: a directory, or a URL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from forebay._model import store_place
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStore:
+    """A store on a PostgreSQL server."""
+
+    url: str
+
+    def absolute(self) -> ServerStore:
+        """Give the store itself, as a path gives the path from the root."""
+        return self
+
+    def __str__(self) -> str:
+        return store_place.shown(self.url)
+
+
+StorePlace = Path | ServerStore
+
+
+def read(given: object) -> StorePlace:
+    """Read what a command was given.
+
+    Raises:
+        click.BadParameter: it is neither a directory nor a URL that a store can have.
+
+    """
+    if isinstance(given, ServerStore | Path):
+        return given
+    text = str(given)
+    if store_place.is_on_server(text):
+        return ServerStore(text)
+    if store_place.is_misspelt(text):
+        raise click.BadParameter("a store is a directory, or a URL: postgresql://user@host/database")
+    if Path(text).is_file():
+        raise click.BadParameter(f"Directory '{text}' is a file.")
+    return Path(text)
+
+
+def read_directory(given: object) -> Path:
+    """Read what a command was given that needs a store in a directory."""
+    return directory(read(given))
+
+
+def as_text(store: StorePlace) -> str:
+    """Give a store as an app and the engine are told it."""
+    return store.url if isinstance(store, ServerStore) else str(store)
+
+
+def directory(store: StorePlace) -> Path:
+    """Give the directory of a store, where only one will do.
+
+    Raises:
+        click.UsageError: the store is on a server.
+
+    """
+    if isinstance(store, ServerStore):
+        raise click.UsageError(
+            f"{store} is a server, and this command needs a store in a directory: what it keeps stands beside it"
+        )
+    return store

@@ -1,0 +1,327 @@
+//! One process among those that share a store on a server: it stands by, runs the store while it owns it, and stops when it must.
+
+use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use forebay_engine::base::lease::{Held, Lease};
+use forebay_engine::runtime::engine::Engine;
+use forebay_engine::store::attempt_journal::{AttemptJournal, Found};
+use forebay_engine::store::directory::private_directory;
+use forebay_engine::store::port::StoreError;
+use forebay_postgres::{Event, Membership, Settings};
+
+/// Where sockets and attempts files are, if not in `/tmp`.
+const RUN_DIR: &str = "FOREBAY_RUN_DIR";
+/// How often it is looked whether the store has another owner.
+const LOOK: Duration = Duration::from_millis(100);
+/// Why an engine must stop whose process may not run the store any more.
+const SILENT: &str = "this process has not reached the store's server for too long, and another one may take the store";
+
+/// Why an engine is to be closed that could go on.
+const WANTED_ELSEWHERE: &str = "another process is to own the store";
+
+/// Who owns the store, as this process sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// This process, with this epoch.
+    This(u64),
+    /// Another one, by its name.
+    Other(String),
+}
+
+/// A process that shares a store, until it leaves.
+pub struct Member {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The thread does not live on in a process that this one forks.
+    process: u32,
+}
+
+struct Shared {
+    settings: Settings,
+    membership: Membership,
+    state: Mutex<State>,
+    changed: Condvar,
+    leaves: AtomicBool,
+}
+
+/// The store, as this process has taken it.
+struct HeldLease {
+    shared: Arc<Shared>,
+    epoch: u64,
+}
+
+impl Held for HeldLease {
+    fn may_run(&self) -> bool {
+        self.shared.membership.may_run() == Some(self.epoch)
+    }
+
+    fn standbys(&self) -> usize {
+        let own = self.shared.settings.member();
+        self.shared.membership.living().iter().filter(|name| *name != own).count()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// The epoch with which this process has taken the store, and has not run it yet.
+    taken: Option<u64>,
+    /// Something may run here that began before the store was lost.
+    runs: bool,
+    /// An operator wants another process to own the store that this one owns.
+    hands_over: bool,
+    engine: Weak<Engine>,
+    /// The owner of whom this process is a client, and what tells the client that there is another one.
+    follows: Option<Follows>,
+}
+
+struct Follows {
+    owner: Option<String>,
+    tell: Box<dyn Fn() + Send>,
+}
+
+impl Member {
+    /// Join the processes that share a store, and make the store where there is none. Waits for the server.
+    pub fn join(settings: Settings) -> Result<Arc<Self>, StoreError> {
+        let settings = settings.named(&new_name());
+        let shared = Arc::new(Shared {
+            membership: Membership::join(settings.clone())?,
+            settings,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            leaves: AtomicBool::new(false),
+        });
+        let watched = shared.clone();
+        let thread = std::thread::Builder::new().name("forebay-lease".into()).spawn(move || watched.watch());
+        let thread = thread.map_err(|error| StoreError::Unreachable(format!("no thread can be started: {error}")))?;
+        Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)), process: std::process::id() }))
+    }
+
+    /// The store.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Who owns the store; waits for somebody who lives, for a bounded time. `None`: nobody does yet.
+    pub(crate) fn owner(&self, within: Duration) -> Option<Owner> {
+        let until = Instant::now() + within;
+        let mut state = lock(&self.shared.state);
+        loop {
+            if let Some(epoch) = state.taken.filter(|epoch| self.shared.membership.may_run() == Some(*epoch)) {
+                return Some(Owner::This(epoch));
+            }
+            if let Some(other) = self.shared.living_owner() {
+                return Some(Owner::Other(other));
+            }
+            let left = until.checked_duration_since(Instant::now())?;
+            let waited = self.shared.changed.wait_timeout(state, left.min(LOOK));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// What the engine asks before each hand-out.
+    pub(crate) fn lease(&self, epoch: u64) -> Lease {
+        Lease::new(HeldLease { shared: self.shared.clone(), epoch })
+    }
+
+    /// The engine of the store that this process owns.
+    pub(crate) fn runs(&self, engine: &Arc<Engine>) {
+        let mut state = lock(&self.shared.state);
+        state.engine = Arc::downgrade(engine);
+        state.runs = true;
+        state.follows = None;
+        let hands_over = state.hands_over;
+        drop(state);
+        if hands_over {
+            engine.hand_over(WANTED_ELSEWHERE);
+        }
+    }
+
+    /// Whether it is certain that this process owns the store, with this epoch.
+    pub(crate) fn holds(&self, epoch: u64) -> bool {
+        self.shared.membership.may_run() == Some(epoch)
+    }
+
+    /// Whether an operator wants another process to own the store that this one owns, and may run.
+    pub fn hands_over(&self) -> bool {
+        lock(&self.shared.state).hands_over && self.shared.membership.may_run().is_some()
+    }
+
+    /// `tell` is called once when the store has another owner than this one.
+    pub(crate) fn follows(&self, owner: Option<String>, tell: impl Fn() + Send + 'static) {
+        lock(&self.shared.state).follows = Some(Follows { owner, tell: Box::new(tell) });
+    }
+
+    /// Nothing runs here any more of the time before the store was lost or given up. Until then this process takes nothing.
+    pub fn stopped(&self) {
+        let mut state = lock(&self.shared.state);
+        state.taken = None;
+        state.runs = false;
+        state.hands_over = false;
+        drop(state);
+        self.shared.membership.lost();
+        self.shared.membership.stopped();
+    }
+
+    /// Share the store no more. What this process owned it must have given up before.
+    pub fn leave(&self) {
+        self.shared.leaves.store(true, Ordering::Relaxed);
+        self.shared.membership.leave();
+        let thread = lock(&self.thread).take();
+        if self.process != std::process::id() {
+            // Its handle is of no use here.
+            std::mem::forget(thread);
+        } else if let Some(thread) = thread {
+            // A thread that panicked has said so.
+            drop(thread.join());
+        }
+    }
+
+    /// The attempts file of this process while it owns the store. What the owner before it left is in it, if that process ran on this
+    /// machine: nobody can read what is on another one.
+    pub(crate) fn journal(&self, epoch: u64) -> Result<(AttemptJournal, Found), StoreError> {
+        let own = attempts_of(self.settings().member(), epoch)?;
+        let former = self.shared.membership.former().filter(|former| former != self.settings().member());
+        if let Some(left) =
+            former.map(|former| attempts_of(&former, epoch - 1)).transpose()?.filter(|left| left.exists())
+        {
+            // Copied, since its owner may go on writing after a pause.
+            let unreadable = |error| StoreError::Failed(format!("the file {} cannot be read: {error}", left.display()));
+            fs::copy(&left, &own).map_err(unreadable)?;
+            drop(fs::remove_file(&left));
+        }
+        AttemptJournal::open(&own)
+    }
+
+    /// The attempts of this process have ended, or were interrupted by it: they are no trace of its death.
+    pub(crate) fn forget_attempts(&self, epoch: u64) {
+        if let Ok(own) = attempts_of(self.settings().member(), epoch) {
+            // One that stays costs the next owner on this machine a look.
+            drop(fs::remove_file(own));
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Shared {
+    fn watch(&self) {
+        while !self.leaves.load(Ordering::Relaxed) {
+            match self.membership.event(LOOK) {
+                Some(Event::Taken(epoch)) => {
+                    let mut state = lock(&self.state);
+                    state.taken = Some(epoch);
+                    if let Some(client) = state.follows.take() {
+                        (client.tell)();
+                    }
+                }
+                Some(Event::HandOver) => self.hand_over(),
+                Some(Event::StandDown) => self.stand_down(),
+                None => self.look(),
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn hand_over(&self) {
+        let mut state = lock(&self.state);
+        state.hands_over = true;
+        let engine = state.engine.upgrade().filter(|_| state.runs);
+        drop(state);
+        if let Some(engine) = engine {
+            engine.hand_over(WANTED_ELSEWHERE);
+        }
+    }
+
+    fn stand_down(&self) {
+        let mut state = lock(&self.state);
+        state.taken = None;
+        state.hands_over = false;
+        let (engine, runs) = (state.engine.upgrade(), state.runs);
+        drop(state);
+        if let Some(engine) = engine.filter(|_| runs) {
+            engine.stand_down(SILENT);
+        }
+        if !runs {
+            self.membership.stopped();
+        }
+    }
+
+    /// Whether the client that this process is has the wrong owner by now.
+    fn look(&self) {
+        let mut state = lock(&self.state);
+        let owner = self.living_owner();
+        if let Some(client) = state.follows.take_if(|client| client.owner != owner) {
+            (client.tell)();
+        }
+    }
+
+    /// The process that owns the store, if it lives and is not this one.
+    fn living_owner(&self) -> Option<String> {
+        let owner = self.membership.head()?.owner?;
+        let lives = owner != self.settings.member() && self.membership.living().contains(&owner);
+        lives.then_some(owner)
+    }
+}
+
+/// A name that no other process has: the machine's name, the process's number, and a number by chance.
+fn new_name() -> String {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let chance = RandomState::new().hash_one(Instant::now().elapsed());
+    format!("{machine}/{}/{chance:016x}", std::process::id())
+}
+
+/// A member's name in words.
+pub(crate) fn described(name: &str) -> String {
+    match name.split('/').collect::<Vec<_>>()[..] {
+        [machine, process, _] => format!("process {process} on {machine}"),
+        _ => format!("process {name}"),
+    }
+}
+
+/// Whether the member of this name runs on this machine.
+pub(crate) fn is_here(name: &str) -> bool {
+    let machine = rustix::system::uname();
+    name.split('/').next() == machine.nodename().to_str().ok()
+}
+
+/// Where the member of this name listens while it owns the store.
+pub(crate) fn socket_of(name: &str) -> Result<PathBuf, StoreError> {
+    file_of(name, "sock")
+}
+
+fn attempts_of(name: &str, epoch: u64) -> Result<PathBuf, StoreError> {
+    file_of(name, &format!("{epoch}.attempts"))
+}
+
+fn file_of(name: &str, kind: &str) -> Result<PathBuf, StoreError> {
+    // The last part is hexadecimal in every name that we have made.
+    let number = name.rsplit('/').next().filter(|number| number.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let number =
+        number.ok_or_else(|| StoreError::Corrupt(format!("the head of the store names {name:?} as its owner")))?;
+    Ok(run_dir()?.join(format!("{number}.{kind}")))
+}
+
+/// The private directory of sockets and attempts files of this machine's members.
+fn run_dir() -> Result<PathBuf, StoreError> {
+    let user = rustix::process::geteuid().as_raw();
+    let path = match std::env::var_os(RUN_DIR) {
+        Some(given) if !given.is_empty() => PathBuf::from(given),
+        _ => Path::new("/tmp").join(format!("forebay-{user}")),
+    };
+    private_directory(&path, user)
+        .map_err(|error| StoreError::Unreachable(format!("the directory {} of sockets: {error}", path.display())))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,125 @@
+//! `forebay migrate`: all that a store keeps, from a directory to a server or back, while no app runs on either.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_engine::base::error::EngineError;
+use forebay_engine::store::directory::{Directory, Ownership};
+use forebay_engine::store::migrate::{migrate, Copied};
+use forebay_engine::store::port::{Durability, Store, StoreError};
+use forebay_engine::store::sqlite::SqliteStore;
+use forebay_postgres::{find, is_url, PostgresStore};
+
+use crate::member::{described, Member, Owner};
+
+/// How long a store on a server may take to become free: its owner may just have died.
+const FREE_WITHIN: Duration = Duration::from_secs(8);
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// One end of a migration, which nobody else runs meanwhile.
+struct End {
+    store: Box<dyn Store>,
+    app: String,
+    holds: Holds,
+}
+
+enum Holds {
+    Directory { _ownership: Ownership },
+    Server(Arc<Member>, u64),
+}
+
+impl End {
+    /// A store in a directory. `app`: whose it is to be; a source says itself whose it is.
+    fn in_directory(path: &Path, app: Option<&str>) -> Result<Self, EngineError> {
+        let path = std::path::absolute(path).map_err(|error| EngineError::Invalid(error.to_string()))?;
+        if app.is_none() && !path.join("forebay.db").exists() {
+            return Err(EngineError::NotFound(format!("there is no store in {}", path.display())));
+        }
+        let ownership = Directory::own(&path)?;
+        let mut store = SqliteStore::open(&path, Durability::PowerLoss)?;
+        let found = store.app(app)?;
+        match (app, found) {
+            (Some(app), Some(found)) if found != app => {
+                Err(refused(format!("the directory {} holds the store of app {found:?}", path.display())))
+            }
+            (_, Some(app)) => {
+                Ok(Self { store: Box::new(store), app, holds: Holds::Directory { _ownership: ownership } })
+            }
+            (_, None) => Err(refused(format!(
+                "the store in {} does not say whose it is: start its app once with this release",
+                path.display()
+            ))),
+        }
+    }
+
+    /// A store on a server.
+    fn on_server(url: &str, app: Option<&str>) -> Result<Self, EngineError> {
+        let settings = find(url, app, Durability::PowerLoss)?;
+        let (app, place) = (settings.app().to_owned(), settings.place().to_owned());
+        let member = Member::join(settings)?;
+        let until = Instant::now() + FREE_WITHIN;
+        loop {
+            match member.owner(AGAIN) {
+                Some(Owner::This(epoch)) => {
+                    let store = PostgresStore::open(member.settings().clone().taken(epoch))?;
+                    return Ok(Self { store: Box::new(store), app, holds: Holds::Server(member, epoch) });
+                }
+                _ if Instant::now() < until => std::thread::sleep(AGAIN),
+                Some(Owner::Other(owner)) => {
+                    return Err(EngineError::Store(StoreError::Locked(format!(
+                        "the store {place} is owned by {}: stop the processes of its app first",
+                        described(&owner)
+                    ))));
+                }
+                None => {
+                    return Err(EngineError::OwnerLost(format!("the store {place} does not become free: ask again")))
+                }
+            }
+        }
+    }
+
+    fn open(place: &str, app: Option<&str>) -> Result<Self, EngineError> {
+        if is_url(place) {
+            return Self::on_server(place, app);
+        }
+        Self::in_directory(Path::new(place), app)
+    }
+}
+
+impl Holds {
+    /// Whether it is certain that nobody else runs it.
+    fn is_held(&self) -> bool {
+        match self {
+            Self::Directory { .. } => true,
+            Self::Server(member, epoch) => member.holds(*epoch),
+        }
+    }
+}
+
+fn refused(text: String) -> EngineError {
+    EngineError::Store(StoreError::Refused(text))
+}
+
+/// Copy the store in `from` into `to`, each a directory or a URL; gives the app whose it is, and how much was copied this time. `goes_on` is
+/// asked after each commit; `None`: it said no. A migration that was stopped goes on where it was.
+pub fn run(
+    from: &str,
+    to: &str,
+    app: Option<&str>,
+    goes_on: &mut dyn FnMut(Copied) -> bool,
+) -> Result<Option<(String, Copied)>, EngineError> {
+    let End { store: mut source, app, holds } = End::open(from, app.filter(|_| is_url(from)))?;
+    let mut target = End::open(to, Some(&app))?;
+    let mut is_lost = false;
+    let copied = migrate(source.as_mut(), target.store.as_mut(), &mut |copied| {
+        is_lost |= !holds.is_held();
+        !is_lost && goes_on(copied)
+    })?;
+    if is_lost {
+        let text =
+            "another process may have taken the source meanwhile: stop the processes of its app, and run this again";
+        return Err(refused(text.into()));
+    }
+    Ok(copied.map(|copied| (app, copied)))
+}

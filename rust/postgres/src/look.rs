@@ -1,0 +1,149 @@
+//! A look at a store from outside: whose it is, who owns it, which processes share it, and what its server promises.
+
+use forebay_store::port::{Durability, StoreError};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::Row;
+
+use crate::promises::{Promises, QUESTION};
+use crate::schema::{sql, APP, DRAIN, EXISTS, HEAD, MEMBERS, SCHEMAS, WANT};
+use crate::session::{answer, ended, Session};
+use crate::settings::Settings;
+use crate::writer::ALL;
+
+/// What is seen of a store at one moment.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The name of the process that owns it; `None`: it was given up.
+    pub owner: Option<String>,
+    /// Grows whenever the store is taken.
+    pub epoch: u64,
+    /// Commits so far.
+    pub commits: u64,
+    /// How often it was taken from a process that had died, since it was last given up.
+    pub deaths: u32,
+    /// The processes that share it, by name.
+    pub members: Vec<MemberSeen>,
+}
+
+/// A process that shares a store.
+#[derive(Clone, Debug)]
+pub struct MemberSeen {
+    /// Its name.
+    pub name: String,
+    /// Its release of forebay.
+    pub version: String,
+    /// How long ago its last beat was, by the server's clock, ms.
+    pub silent_ms: u64,
+    /// It is to own nothing, because an operator has said so.
+    pub is_drained: bool,
+}
+
+impl Look {
+    /// How long ago the owner's last beat was, ms; `None`: nobody owns the store, or its owner has no row.
+    pub fn owner_silent_ms(&self) -> Option<u64> {
+        let owner = self.owner.as_ref()?;
+        self.members.iter().find(|member| member.name == *owner).map(|member| member.silent_ms)
+    }
+}
+
+/// The settings of a store: those of an app, or of the one store that the URL leads to. Waits for the server in the latter case.
+pub fn find(url: &str, app: Option<&str>, durability: Durability) -> Result<Settings, StoreError> {
+    if let Some(app) = app {
+        return Settings::new(url, app, durability);
+    }
+    let settings = Settings::new(url, "?", durability)?;
+    let is_named = !settings.has_schema_of_app();
+    blocking(async {
+        let session = Session::open(&settings).await?;
+        let rows = answer(session.client.query(SCHEMAS, &[])).await?;
+        let schemas: Vec<String> = rows.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?;
+        let schema = match schemas.as_slice() {
+            _ if is_named => settings.schema.clone(),
+            [one] => one.clone(),
+            [] => return Err(missing(&settings)),
+            several => {
+                return Err(StoreError::Refused(format!(
+                    "{} holds several stores, in the schemas {}. Next: name one in the store's URL (?schema={})",
+                    settings.place(),
+                    several.join(", "),
+                    several[0]
+                )))
+            }
+        };
+        let settings = settings.of("?", &schema);
+        let quoted = settings.quoted_schema();
+        let exists = answer(session.client.query_one(&sql(&quoted, EXISTS), &[])).await?;
+        if !column::<bool>(&exists, 0)? {
+            return Err(missing(&settings));
+        }
+        let app: String = column(&answer(session.client.query_one(&sql(&quoted, APP), &[])).await?, 0)?;
+        Ok(settings.of(&app, &schema))
+    })
+}
+
+/// Look at a store and its server; the store is `None` where there is none yet. Waits for the server.
+pub fn look(settings: &Settings) -> Result<(Promises, Option<Look>), StoreError> {
+    blocking(async {
+        let session = Session::open(settings).await?;
+        let client = &session.client;
+        let promises = answer(client.query_one(QUESTION, &[])).await?;
+        let promises = Promises::read(&promises).map_err(|error| ended(&error))?;
+        let schema = settings.quoted_schema();
+        let exists = answer(client.query_one(&sql(&schema, EXISTS), &[])).await?;
+        if !column::<bool>(&exists, 0)? {
+            return Ok((promises, None));
+        }
+        let app: String = column(&answer(client.query_one(&sql(&schema, APP), &[])).await?, 0)?;
+        if app != settings.app() {
+            return Err(StoreError::Refused(format!("the schema {} holds the store of app {app:?}", settings.schema)));
+        }
+        let head = answer(client.query_one(&sql(&schema, HEAD), &[&ALL])).await?;
+        let mut members = Vec::new();
+        for row in answer(client.query(&sql(&schema, MEMBERS), &[])).await? {
+            let silent_ms: i64 = column(&row, 2)?;
+            let (name, version, is_drained) = (column(&row, 0)?, column(&row, 1)?, column(&row, 3)?);
+            members.push(MemberSeen { name, version, silent_ms: silent_ms.max(0) as u64, is_drained });
+        }
+        let (epoch, commits, deaths): (i64, i64, i32) = (column(&head, 1)?, column(&head, 2)?, column(&head, 3)?);
+        let owner = column(&head, 0)?;
+        let look = Look { owner, epoch: epoch as u64, commits: commits as u64, deaths: deaths as u32, members };
+        Ok((promises, Some(look)))
+    })
+}
+
+/// Have the process with this name own the store: its owner finishes what runs, and gives the store up. False: no such process shares the
+/// store, or it is drained. Waits for the server.
+pub fn want(settings: &Settings, member: &str) -> Result<bool, StoreError> {
+    change(settings, WANT, &[&ALL, &member])
+}
+
+/// Have the process with this name own nothing, or let it own the store again. False: no such process shares the store. Waits for the
+/// server.
+pub fn drain(settings: &Settings, member: &str, is_drained: bool) -> Result<bool, StoreError> {
+    change(settings, DRAIN, &[&member, &is_drained])
+}
+
+fn change(settings: &Settings, text: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<bool, StoreError> {
+    blocking(async {
+        let session = Session::open(settings).await?;
+        let changed = answer(session.client.execute(&sql(&settings.quoted_schema(), text), parameters)).await?;
+        Ok(changed > 0)
+    })
+}
+
+fn missing(settings: &Settings) -> StoreError {
+    StoreError::Refused(format!(
+        "there is no store of forebay in {}: the app that makes it has not started yet, or keeps it elsewhere (commands take --store)",
+        settings.place()
+    ))
+}
+
+fn column<T: for<'a> tokio_postgres::types::FromSql<'a>>(row: &Row, at: usize) -> Result<T, StoreError> {
+    row.try_get(at).map_err(|error| ended(&error))
+}
+
+fn blocking<T>(asked: impl std::future::Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| StoreError::Unreachable(format!("no event loop can be made: {error}")))?;
+    runtime.block_on(asked)
+}

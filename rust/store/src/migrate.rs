@@ -1,0 +1,275 @@
+//! Copies all that one store keeps into another, for an app that moves from a directory to a server, or back. Nobody may run either store
+//! meanwhile. A copy that was stopped goes on where it was.
+
+use std::time::{Duration, Instant};
+
+use crate::chunk::Chunk;
+use crate::format::keys::{APP, MIGRATING, NEXT_LOG, NEXT_SHARD};
+use crate::format::{ShardId, Table, FIRST_QUEUE_LOG};
+use crate::port::{BlockingStore as _, Outcome, Reader, Rows, Store, StoreError, Token, Unit, Write};
+
+/// Most bytes of chunks in one commit, unless one chunk has more.
+const BYTES: usize = 4 << 20;
+/// Most rows in one commit; rows may be of a few hundred KiB, so that pages of such rows are shorter.
+const ROWS: (usize, usize) = (64, 1_000);
+/// A page of rows with less than that many bytes may have more rows.
+const SMALL: usize = 256 << 10;
+/// How long a target that cannot be reached is tried.
+const TRIES: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How much was copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Records and messages.
+    pub records: u64,
+    /// Rows of everything else.
+    pub rows: u64,
+}
+
+/// Copy a store into one that is empty, or that holds what a copy of the same source left. `goes_on` is asked after each commit, and once
+/// more before the target is declared whole; `None`: it said no, and the copy can be continued.
+///
+/// [`StoreError::Refused`]: the target holds something else, or the source has changed since the copy began.
+pub fn migrate(
+    source: &mut dyn Store,
+    target: &mut dyn Store,
+    goes_on: &mut dyn FnMut(Copied) -> bool,
+) -> Result<Option<Copied>, StoreError> {
+    let taken = source.take_now(Unit::All)?;
+    let mut from = source.reader()?;
+    if from.get(Table::Meta, MIGRATING)?.is_some() {
+        return refused("the source is the target of a migration that has not ended: continue that one first");
+    }
+    let token = target.take_now(Unit::All)?;
+    let into = target.reader()?;
+    let mut copy =
+        Copy { from, into, target, token, mark: Mark::of(taken.commits), copied: Copied::default(), goes_on };
+    copy.begin()?;
+    let is_whole = copy.all()?;
+    let (copied, token) = (copy.copied, copy.token);
+    target.release(Unit::All, token);
+    source.release(Unit::All, taken);
+    Ok(is_whole.then_some(copied))
+}
+
+/// How far a copy is, in a row of its target. An engine does not open a store with such a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    /// Of the source, when the copy began.
+    commits: u64,
+    /// The last row that was copied.
+    table: u8,
+    key: Vec<u8>,
+}
+
+impl Mark {
+    fn of(commits: u64) -> Self {
+        Self { commits, table: 0, key: Vec::new() }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (commits, rest) = bytes.split_first_chunk()?;
+        let (table, key) = rest.split_first()?;
+        Some(Self { commits: u64::from_be_bytes(*commits), table: *table, key: key.into() })
+    }
+
+    fn write(&self) -> Write {
+        let value = [&self.commits.to_be_bytes()[..], &[self.table], &self.key].concat();
+        Write::Set { table: Table::Meta, key: MIGRATING.into(), value }
+    }
+}
+
+struct Copy<'a> {
+    from: Box<dyn Reader>,
+    into: Box<dyn Reader>,
+    target: &'a mut dyn Store,
+    token: Token,
+    mark: Mark,
+    copied: Copied,
+    goes_on: &'a mut dyn FnMut(Copied) -> bool,
+}
+
+impl Copy<'_> {
+    /// Mark the target as one that is being filled, or find how far it is.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        if let Some(found) = self.into.get(Table::Meta, MIGRATING)? {
+            let found = Mark::read(&found).ok_or_else(|| StoreError::Corrupt("the mark of a migration".into()))?;
+            if found.commits != self.mark.commits {
+                return refused(
+                    "the source has changed since this migration began: delete what is in the target, and begin again",
+                );
+            }
+            self.mark = found;
+            return Ok(());
+        }
+        let mut is_empty = true;
+        for table in Table::ALL {
+            is_empty &= page(self.into.as_mut(), table, None, 1)?.is_empty();
+        }
+        for log in self.logs()? {
+            is_empty &= self.into.bounds(log)?.is_none();
+        }
+        if !is_empty {
+            return refused("the target is not empty: name a directory or a schema that no app has used");
+        }
+        let mark = self.mark.write();
+        self.commit(&[mark])
+    }
+
+    /// False: it was stopped.
+    fn all(&mut self) -> Result<bool, StoreError> {
+        let logs = self.logs()?;
+        for log in logs.clone() {
+            if !self.log(log)? {
+                return Ok(false);
+            }
+        }
+        for table in Table::ALL {
+            if !self.table(table)? {
+                return Ok(false);
+            }
+        }
+        for log in logs {
+            if self.from.bounds(log)? != self.into.bounds(log)? {
+                return Err(StoreError::Corrupt(format!("log {log} of the target is not that of the source")));
+            }
+        }
+        for table in Table::ALL {
+            self.compare(table)?;
+        }
+        if !(self.goes_on)(self.copied) {
+            return Ok(false);
+        }
+        self.commit(&[Write::Remove { table: Table::Meta, key: MIGRATING.into() }])?;
+        Ok(true)
+    }
+
+    /// The numbers of logs that the source has given out.
+    fn logs(&mut self) -> Result<impl Iterator<Item = ShardId> + Clone + use<>, StoreError> {
+        Ok((0..self.number(NEXT_SHARD)?).chain(FIRST_QUEUE_LOG..self.number(NEXT_LOG)?))
+    }
+
+    /// A number that the source keeps of its logs; 0 where it has none.
+    fn number(&mut self, key: &[u8]) -> Result<ShardId, StoreError> {
+        let Some(bytes) = self.from.get(Table::Meta, key)? else { return Ok(0) };
+        let number = bytes.try_into().map(ShardId::from_be_bytes);
+        number.map_err(|_| StoreError::Corrupt(format!("the row {:?} is no number", String::from_utf8_lossy(key))))
+    }
+
+    fn log(&mut self, log: ShardId) -> Result<bool, StoreError> {
+        let Some((first, end)) = self.from.bounds(log)? else { return Ok(true) };
+        let mut next = match self.into.bounds(log)? {
+            Some((_, next)) => next,
+            None if first == end => {
+                self.empty_log(log, end)?;
+                end
+            }
+            None => first,
+        };
+        while next < end {
+            let chunks = self.from.chunks(log, next, BYTES)?;
+            let writes: Vec<_> =
+                chunks.iter().map(|chunk| Write::Append { shard: log, chunk: chunk.clone() }).collect();
+            let Some(last) = chunks.last() else {
+                return Err(StoreError::Corrupt(format!("log {log} has nothing at {next} and ends at {end}")));
+            };
+            self.commit(&writes)?;
+            self.copied.records += last.end() - next;
+            next = last.end();
+            if !(self.goes_on)(self.copied) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A log whose records are all gone goes on with the number after the last one.
+    fn empty_log(&mut self, log: ShardId, end: u64) -> Result<(), StoreError> {
+        let Some(last) = end.checked_sub(1) else { return Ok(()) };
+        let mut chunk = Chunk::starting_at(last);
+        chunk.push_lost(0);
+        let append = Write::Append { shard: log, chunk: chunk.into() };
+        self.commit(&[append, Write::Trim { shard: log, before: end }])
+    }
+
+    fn table(&mut self, table: Table) -> Result<bool, StoreError> {
+        if (table as u8) < self.mark.table {
+            return Ok(true);
+        }
+        let mut after = (table as u8 == self.mark.table).then(|| self.mark.key.clone());
+        let mut limit = ROWS.0;
+        loop {
+            let rows = self.from.scan(table, &[], after.as_deref(), limit)?;
+            let Some((last, _)) = rows.last() else { return Ok(true) };
+            let bytes: usize = rows.iter().map(|(_, value)| value.len()).sum();
+            limit = if bytes < SMALL { ROWS.1.min(2 * limit) } else { ROWS.0 };
+            (self.mark.table, self.mark.key) = (table as u8, last.clone());
+            after = Some(last.clone());
+            let many = rows.len() as u64;
+            let rows = rows.into_iter().filter(|(key, _)| !is_own(table, key));
+            let mut writes: Vec<_> = rows.map(|(key, value)| Write::Set { table, key, value }).collect();
+            writes.push(self.mark.write());
+            self.commit(&writes)?;
+            self.copied.rows += many;
+            if !(self.goes_on)(self.copied) {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn compare(&mut self, table: Table) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let expected = page(self.from.as_mut(), table, after.as_deref(), ROWS.0)?;
+            let found = page(self.into.as_mut(), table, after.as_deref(), ROWS.0)?;
+            if expected != found {
+                return Err(StoreError::Corrupt(format!(
+                    "table {} of the target is not that of the source",
+                    table as u8
+                )));
+            }
+            let Some((last, _)) = expected.last() else { return Ok(()) };
+            after = Some(last.clone());
+        }
+    }
+
+    /// The same again while the target cannot be reached.
+    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let until = Instant::now() + TRIES;
+        loop {
+            match self.target.submit_now(Unit::All, self.token, writes)? {
+                Outcome::Committed { token, .. } => {
+                    self.token = token;
+                    return Ok(());
+                }
+                Outcome::Fenced => return refused("another process has taken the target meanwhile"),
+                Outcome::Busy(error) => return Err(error),
+                Outcome::Unknown(error) | Outcome::Unavailable(error) if Instant::now() > until => return Err(error),
+                Outcome::Unknown(_) | Outcome::Unavailable(_) => std::thread::sleep(AGAIN),
+            }
+        }
+    }
+}
+
+/// What each store keeps of itself.
+fn is_own(table: Table, key: &[u8]) -> bool {
+    table == Table::Meta && (key == APP || key == MIGRATING)
+}
+
+/// Rows, without those that each store keeps of itself.
+fn page(reader: &mut dyn Reader, table: Table, after: Option<&[u8]>, limit: usize) -> Result<Rows, StoreError> {
+    let mut found = Rows::new();
+    let mut after = after.map(<[u8]>::to_vec);
+    while found.len() < limit {
+        let rows = reader.scan(table, &[], after.as_deref(), limit)?;
+        let Some((last, _)) = rows.last() else { break };
+        after = Some(last.clone());
+        found.extend(rows.into_iter().filter(|(key, _)| !is_own(table, key)).take(limit - found.len()));
+    }
+    Ok(found)
+}
+
+fn refused<T>(text: &str) -> Result<T, StoreError> {
+    Err(StoreError::Refused(text.into()))
+}

@@ -1,0 +1,112 @@
+//! A store that is copied into another: whole, also when the copy was stopped after any of its commits.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{append, quick_dir, set, trim};
+use forebay_store::fault::FaultStore;
+use forebay_store::format::keys::{MIGRATING, NEXT_LOG, NEXT_SHARD};
+use forebay_store::format::FIRST_QUEUE_LOG;
+use forebay_store::memory::MemoryStore;
+use forebay_store::migrate::{migrate, Copied};
+use forebay_store::port::{BlockingStore as _, Durability, Rows, Store, StoreError, Table, Write};
+use forebay_store::sqlite::SqliteStore;
+
+const QUEUE: u32 = FIRST_QUEUE_LOG + 1;
+
+/// A store with logs that are whole, trimmed, trimmed to their end and forgotten, and with rows.
+fn source() -> FaultStore {
+    let mut store = FaultStore::new(1, Durability::PowerLoss);
+    for first in (0..50).map(|chunk| chunk * 10) {
+        store
+            .commit(&[append(0, first, 10), append(1, first, 10), append(2, first, 10), append(3, first, 10)])
+            .unwrap();
+    }
+    store.commit(&[append(QUEUE, 0, 5), trim(1, 123), trim(2, 500), trim(3, u64::MAX)]).unwrap();
+    let numbers =
+        [set(Table::Meta, NEXT_SHARD, &5_u32.to_be_bytes()), set(Table::Meta, NEXT_LOG, &(QUEUE + 1).to_be_bytes())];
+    store.commit(&numbers).unwrap();
+    for row in 0..3_000_u32 {
+        let table = if row % 2 == 0 { Table::Stream } else { Table::ApiDestination };
+        store.commit(&[set(table, &row.to_be_bytes(), &vec![7; row as usize])]).unwrap();
+    }
+    store
+}
+
+/// The bounds of logs, the rows of tables, and the data of records.
+type Contents = (Vec<Option<(u64, u64)>>, Vec<Rows>, Vec<Vec<u8>>);
+
+fn contents(store: &dyn Store) -> Contents {
+    let mut reader = store.reader().unwrap();
+    let logs = [0, 1, 2, 3, 4, QUEUE];
+    let bounds = logs.map(|log| reader.bounds(log).unwrap()).to_vec();
+    let rows = Table::ALL.map(|table| reader.scan(table, &[], None, usize::MAX).unwrap()).to_vec();
+    let chunks = logs.map(|log| reader.chunks(log, 0, usize::MAX).unwrap());
+    let records = chunks
+        .iter()
+        .flatten()
+        .flat_map(|chunk| (chunk.first()..chunk.end()).map(|position| chunk.record(position).data.to_vec()));
+    (bounds, rows, records.collect())
+}
+
+#[test]
+fn all_of_a_store_is_in_the_other_one_afterwards() {
+    let mut source = source();
+    let dir = quick_dir();
+    let mut middle = SqliteStore::open(dir.path(), Durability::PowerLoss).unwrap();
+    let copied = migrate(&mut source, &mut middle, &mut |_| true).unwrap();
+    assert_eq!(copied, Some(Copied { records: 500 + 380 + 5, rows: 3_002 }));
+    assert_eq!(contents(&middle), contents(&source));
+    let mut back = MemoryStore::new();
+    migrate(&mut middle, &mut back, &mut |_| true).unwrap().unwrap();
+    assert_eq!(contents(&back), contents(&source));
+    // It goes on with the numbers that the source would have given.
+    back.commit(&[append(2, 500, 1), append(0, 500, 1)]).unwrap();
+}
+
+#[test]
+fn a_copy_that_is_stopped_goes_on_where_it_was() {
+    let mut source = source();
+    let mut target = MemoryStore::new();
+    let mut stops = 0;
+    let mut most = Copied::default();
+    let mut records = 0;
+    loop {
+        let mut commits = 0;
+        let ended = migrate(&mut source, &mut target, &mut |copied| {
+            (commits, most) = (commits + 1, copied);
+            commits < 3
+        });
+        if let Some(copied) = ended.unwrap() {
+            assert_eq!(records + copied.records, 885, "no record was copied twice");
+            break;
+        }
+        stops += 1;
+        records += most.records;
+        assert!(target.reader().unwrap().get(Table::Meta, MIGRATING).unwrap().is_some(), "no engine opens it");
+    }
+    assert!(stops > 5, "{stops}");
+    assert_eq!(contents(&target), contents(&source));
+}
+
+fn refusal(source: &mut dyn Store, target: &mut dyn Store) -> String {
+    match migrate(source, target, &mut |_| true) {
+        Err(StoreError::Refused(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_would_mix_two_stores_is_refused() {
+    let (mut one, mut target) = (source(), MemoryStore::new());
+    target.commit(&[set(Table::Queue, b"q", b"1")]).unwrap();
+    assert!(refusal(&mut one, &mut target).contains("not empty"));
+
+    let mut target = MemoryStore::new();
+    assert_eq!(migrate(&mut one, &mut target, &mut |_| false), Ok(None));
+    assert!(refusal(&mut target, &mut MemoryStore::new()).contains("has not ended"));
+    one.commit(&[set(Table::Meta, b"x", b"1")]).unwrap();
+    assert!(refusal(&mut one, &mut target).contains("has changed since"));
+    target.commit(&[Write::Remove { table: Table::Meta, key: MIGRATING.into() }]).unwrap();
+    assert!(refusal(&mut one, &mut target).contains("not empty"));
+}

@@ -1,0 +1,71 @@
+"""What a user would notice of a takeover, read from what the processes wrote down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from members import until
+
+if TYPE_CHECKING:
+    from members import Members, Run
+
+# How long before an owner's end it may have handled what it did not commit any more: it runs 3.5 s without the server at most.
+UNCOMMITTED = 4.5
+
+
+def check_ledger(members: Members) -> None:
+    """Nothing acknowledged is lost, nothing is stored or committed twice, and every key keeps its order."""
+    until(lambda: len(members.acknowledged()) > 20, members.logs)
+    acknowledged = members.acknowledged()
+    assert len(acknowledged) == len(set(acknowledged))
+
+    def handled() -> set[str]:
+        return {name for run in members.runs() for name, _ in run.records}
+
+    until(lambda: set(acknowledged) <= handled(), members.logs)
+    runs = members.runs()
+    check_owners_follow_each_other(members, runs)
+    check_order(runs)
+    check_repeats(runs)
+
+
+def check_owners_follow_each_other(members: Members, runs: list[Run]) -> None:
+    """Who has lost the store runs nothing beside the next owner, unless it was stopped in its midst."""
+    pauses = [pause for process in members.all for pause in process.paused]
+    ends: dict[int, float] = {}
+    for run in runs:
+        ends[run.token] = max(ends.get(run.token, 0.0), run.ended)
+    for run in runs:
+        older = max((end for other, end in ends.items() if other < run.token), default=0.0)
+        if run.begun < older:
+            assert any(low < older and run.begun < high + 1 for low, high in pauses), (run, older)
+
+
+def check_order(runs: list[Run]) -> None:
+    """A record is stored once, and no record of a key begins before one that was put before it."""
+    stored: dict[str, int] = {}
+    newest: dict[str, int] = {}
+    for name, number in ((name, number) for run in runs for name, number in run.records):
+        if name in stored:
+            assert stored[name] == number, f"{name} is stored twice"
+            continue
+        stored[name] = number
+        key = name.partition(":")[0]
+        assert number > newest.get(key, 0), f"{name} began after one that was put later"
+        newest[key] = number
+
+
+def check_repeats(runs: list[Run]) -> None:
+    """A record runs once under one owner, and again under the next only if the first had no time to commit it."""
+    last: dict[int, float] = {}
+    for run in runs:
+        if run.begun < run.stopped:
+            last[run.token] = max(last.get(run.token, 0.0), run.begun)
+    seen: dict[int, Run] = {}
+    for run in runs:
+        for name, number in run.records:
+            before = seen.get(number)
+            if before is not None:
+                assert before.token < run.token, f"{name} ran twice under one owner"
+                assert before.ended > last[before.token] - UNCOMMITTED, f"{name} was committed, and ran again"
+            seen[number] = run

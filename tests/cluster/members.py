@@ -1,0 +1,132 @@
+"""Processes of one app, and what each of them wrote down: the truth about them from outside forebay."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROGRAM = Path(__file__).parent / "shared_app.py"
+PATIENCE_SECONDS = 40.0
+# What a server that keeps data has, and the tests of the database proxy do without.
+DURABLE = ("-cfsync=on", "-cfull_page_writes=on", "-csynchronous_commit=on")
+
+
+@dataclass
+class Process:
+    """One process of the app."""
+
+    child: subprocess.Popen[bytes]
+    notes: Path
+    paused: list[tuple[float, float]] = field(default_factory=list)
+
+    def lines(self, what: str) -> list[list[str]]:
+        """Give what it has written down of one kind; a line that was cut off by a kill is left out."""
+        text = self.notes.read_text() if self.notes.exists() else ""
+        whole = text[: text.rfind("\n") + 1]
+        return [words[1:] for words in map(str.split, whole.splitlines()) if words and words[0] == what]
+
+    def signal(self, number: int) -> None:
+        """Give it a signal."""
+        self.child.send_signal(number)
+
+    @property
+    def lives(self) -> bool:
+        """Whether it runs."""
+        return self.child.poll() is None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One batch that a process has handled."""
+
+    token: int
+    begun: float
+    ended: float
+    records: tuple[tuple[str, int], ...]
+    """Their names and sequence numbers."""
+    stopped: float
+    """When its process was stopped first."""
+
+
+class Members:
+    """The processes of a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.all: list[Process] = []
+
+    def start(self, url: str, *arguments: str, prefix: tuple[str, ...] = ()) -> Process:
+        """Start one more; its notes begin with the numbers that it puts."""
+        notes = self._folder / f"notes-{len(self.all)}"
+        command = [*prefix, sys.executable, str(PROGRAM), str(notes), str(len(self.all)), *arguments]
+        log = (self._folder / f"log-{len(self.all)}").open("wb")
+        environment = {**os.environ, "STORE_URL": url, "FOREBAY_RUN_DIR": str(self._folder / "run")}
+        child = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        log.close()
+        self.all.append(Process(child, notes))
+        return self.all[-1]
+
+    def working(self, since: float, among: list[Process] | None = None) -> tuple[Process, float]:
+        """Wait until one of them has handled something that it began after a moment; give it and when."""
+        found: list[tuple[float, Process]] = []
+
+        def look() -> bool:
+            for process in self.all if among is None else among:
+                begun = [float(words[1]) for words in process.lines("ran")]
+                found.extend((moment, process) for moment in begun if moment > since)
+            return bool(found)
+
+        until(look, self.logs)
+        moment, process = min(found, key=lambda one: one[0])
+        return process, moment
+
+    def logs(self) -> str:
+        """Give the ends of what they said."""
+        return "\n".join(path.read_text()[-2_000:] for path in sorted(self._folder.glob("log-*")))
+
+    def acknowledged(self) -> list[str]:
+        """Give the numbers whose puts were acknowledged."""
+        return [words[0] for process in self.all for words in process.lines("acked")]
+
+    def runs(self) -> list[Run]:
+        """Give what ran, in the order in which it began under each owner."""
+        found = []
+        for process in self.all:
+            stopped = min((low for low, _ in process.paused), default=math.inf)
+            for token, begun, ended, *ids in process.lines("ran"):
+                pairs = tuple((name, int(number)) for name, number in (word.split("@") for word in ids))
+                found.append(Run(int(token), float(begun), float(ended), pairs, stopped))
+        return sorted(found, key=lambda run: (run.token, run.begun))
+
+    def end(self) -> None:
+        """End them all."""
+        for process in self.all:
+            if process.lives:
+                with contextlib.suppress(ProcessLookupError):
+                    process.signal(signal.SIGCONT)
+                    process.signal(signal.SIGKILL)
+            process.child.wait()
+
+
+def now() -> float:
+    """A clock that all processes of the machine share."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def until(done: Callable[[], bool], said: Callable[[], str] = str) -> None:
+    """Wait for something that other processes do."""
+    ends = now() + PATIENCE_SECONDS
+    while not done():
+        assert now() < ends, said()
+        time.sleep(0.05)

@@ -1,0 +1,72 @@
+"""An app that several processes run on one store: it puts numbers, handles them, and writes down what it did.
+
+python shared_app.py NOTES NAME [quiet]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import signal
+import sys
+import time
+
+import forebay
+
+PUTTERS = 2
+
+app = forebay.App("shared", store=os.environ["STORE_URL"])
+numbers = app.stream("numbers", shards=2)
+notes = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def note(*words: object) -> None:
+    """Write down a line in one piece: the process may be killed at any moment."""
+    os.write(notes, (" ".join(map(str, words)) + "\n").encode())
+
+
+def now() -> float:
+    """A clock that all processes of the machine share."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@app.on_stream("numbers", batch_size=10, parallelization_factor=2)
+async def handle(batch: forebay.Batch[forebay.Record], context: forebay.Context) -> None:
+    """Take a while over a batch."""
+    begun = now()
+    await asyncio.sleep(0.01)
+    ran = (f"{record.data.decode()}@{record.sequence_number}" for record in batch)
+    note("ran", context.fencing_token, begun, now(), *ran)
+
+
+async def put(key: str) -> None:
+    """Put numbers with one key until the process ends, and write down which of them were acknowledged."""
+    for count in itertools.count(1):
+        name = f"{key}:{count}"
+        try:
+            await numbers.put(name, key)
+        except forebay.StoreError as error:
+            note("refused", name, type(error).__name__)
+        else:
+            note("acked", name)
+        await asyncio.sleep(0.02)
+
+
+async def main() -> None:
+    """Run until the process is told to end."""
+    ends = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ends.set)
+    async with app:
+        note("started")
+        keys = [] if "quiet" in sys.argv else [f"{sys.argv[2]}-{putter}" for putter in range(PUTTERS)]
+        putting = [asyncio.create_task(put(key)) for key in keys]
+        await ends.wait()
+        for task in putting:
+            task.cancel()
+        await asyncio.gather(*putting, return_exceptions=True)
+
+
+logging.basicConfig(level="INFO", format="%(asctime)s %(name)s %(message)s")
+asyncio.run(main())

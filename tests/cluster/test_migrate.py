@@ -1,0 +1,137 @@
+"""`forebay migrate`: an app goes on where it was, from a directory to a server and back."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from db_servers import PASSWORD
+
+import forebay
+from forebay._core import migrate_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def own_run_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FOREBAY_RUN_DIR", str(tmp_path / "run"))
+
+
+def migrate(source: str, target: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "forebay.cli", "migrate", source, target]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def app_on(store: str, handled: list[str]) -> forebay.App:
+    """Give an app that notes what it handles."""
+    app = forebay.App("shop", store=store)
+    app.stream("orders", shards=2)
+    app.queue("jobs")
+
+    @app.on_stream("orders")
+    async def ship(batch: forebay.Batch[forebay.Record], _: forebay.Context) -> None:
+        handled.extend(record.data.decode() for record in batch)
+
+    return app
+
+
+async def handle_all(app: forebay.App) -> None:
+    async with asyncio.timeout(30):
+        while any(shard["records"] for shard in (await app.mappings[0].describe())["shards"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def put(app: forebay.App, *names: str) -> list[str]:
+    return [await app.stream("orders").put(name, name) for name in names]
+
+
+@pytest.mark.timeout(120)
+async def test_an_app_goes_on_where_it_was_there_and_back(url: str, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    handled: list[str] = []
+    async with app_on(str(first), handled) as app:
+        before = await put(app, *(f"a{n}" for n in range(200)))
+        await handle_all(app)
+        await app.queue("jobs").send("message")
+        await app.mappings[0].pause()
+        await put(app, "while paused")
+    assert sorted(handled) == sorted(f"a{n}" for n in range(200))
+
+    moved = await asyncio.to_thread(migrate, str(first), url)
+    assert moved.returncode == 0, moved.stderr
+    assert "app 'shop'" in moved.stdout
+    assert PASSWORD.partition("!")[0] not in moved.stdout + moved.stderr
+    again = await asyncio.to_thread(migrate, str(first), url)
+    assert again.returncode == 1
+    assert "not empty" in again.stderr
+
+    handled.clear()
+    async with app_on(url, handled) as app:
+        assert (await app.mappings[0].describe())["state"] == "Disabled"
+        await app.mappings[0].resume()
+        after = await put(app, "b0", "b1")
+        await handle_all(app)
+        assert sorted(handled) == ["b0", "b1", "while paused"]
+        assert set(before).isdisjoint(after)
+        refused = await asyncio.to_thread(migrate, url, str(second))
+        assert refused.returncode == 1
+        assert "stop the processes of its app first" in refused.stderr
+
+    moved = await asyncio.to_thread(migrate, url, str(second))
+    assert moved.returncode == 0, moved.stderr
+    handled.clear()
+    async with app_on(str(second), handled) as app:
+        await put(app, "c0")
+        await handle_all(app)
+        messages = await app.queue("jobs").receive()
+        assert [message.body for message in messages] == ["message"]
+    assert handled == ["c0"]
+
+
+class Stopped(Exception):
+    """An operator has pressed Ctrl-C."""
+
+
+@pytest.mark.timeout(120)
+async def test_no_app_opens_what_is_half_copied_and_the_copy_goes_on(url: str, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    handled: list[str] = []
+    async with app_on(str(store), handled) as app:
+        await put(app, "one", "two")
+        await handle_all(app)
+    calls = 0
+
+    def stop(_records: int, _rows: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        await asyncio.to_thread(migrate_store, str(store), url, None, stop)
+    with pytest.raises(forebay.InvalidParameterValue, match="has not ended"):
+        await app_on(url, handled).start()
+    ended = await asyncio.to_thread(migrate, str(store), url)
+    assert ended.returncode == 0, ended.stderr
+    async with app_on(url, handled) as app:
+        await put(app, "three")
+        await handle_all(app)
+    assert sorted(handled) == ["one", "three", "two"]
+
+
+def test_what_cannot_be_migrated_is_refused(url: str, tmp_path: Path) -> None:
+    both = migrate(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert both.returncode == 2
+    assert "forebay backup" in both.stderr
+    nothing = migrate(str(tmp_path / "a"), url)
+    assert nothing.returncode == 1
+    assert "there is no store" in nothing.stderr
+    (tmp_path / "stacks.db").touch()
+    stacks = migrate(str(tmp_path), url)
+    assert stacks.returncode == 2
+    assert "forebay stack delete" in stacks.stderr

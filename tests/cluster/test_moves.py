@@ -1,0 +1,83 @@
+"""`forebay cluster move` and `drain` under load: another process owns the store soon, and nothing is refused or run twice."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from ledger import check_ledger
+from members import Process, now, until
+
+if TYPE_CHECKING:
+    from members import Members
+
+log = logging.getLogger("figures")
+
+# It takes a moment of what runs, a look of the next owner and the opening; a busy machine takes longer for all of it.
+MOVED_WITHIN = 6.0
+
+
+def cluster(*words: str, url: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "forebay.cli", "cluster", *words, "--store", url]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def others(members: Members, owner: Process) -> list[Process]:
+    return [process for process in members.all if process is not owner]
+
+
+@pytest.mark.timeout(150)
+def test_a_store_is_moved_and_a_process_drained_under_load(members: Members, url: str) -> None:
+    for _ in range(3):
+        members.start(url)
+    first, _ = members.working(0.0)
+    until(lambda: all(len(process.lines("acked")) > 5 for process in members.all), members.logs)
+
+    wanted = others(members, first)[0]
+    begun = now()
+    moved = cluster("move", str(wanted.child.pid), url=url)
+    assert moved.returncode == 0, moved.stderr + members.logs()
+    assert f"owned by process {wanted.child.pid} on " in moved.stdout
+    _, moment = members.working(begun, [wanted])
+    log.info("%s: %.1f s until the next handler began", "moved", moment - begun)
+    assert moment - begun < MOVED_WITHIN
+    again = cluster("move", f"{os.uname().nodename}/{wanted.child.pid}", url=url)
+    assert "owns it already" in again.stdout
+
+    begun = now()
+    drained = cluster("drain", str(wanted.child.pid), url=url)
+    assert drained.returncode == 0, drained.stderr + members.logs()
+    _, moment = members.working(begun, others(members, wanted))
+    assert moment - begun < MOVED_WITHIN
+    assert "drained" in cluster("members", url=url).stdout
+    refused = cluster("move", str(wanted.child.pid), url=url)
+    assert refused.returncode == 1
+    assert "--undo" in refused.stderr
+    assert cluster("drain", str(wanted.child.pid), "--undo", url=url).returncode == 0
+    assert cluster("move", str(wanted.child.pid), url=url).returncode == 0
+
+    before = [len(process.lines("acked")) for process in members.all]
+    until(
+        lambda: all(len(one.lines("acked")) > n + 5 for one, n in zip(members.all, before, strict=True)), members.logs
+    )
+    check_ledger(members)
+    assert [words for process in members.all for words in process.lines("refused")] == []
+    times = collections.Counter(name for run in members.runs() for name, _ in run.records)
+    assert [name for name, count in times.items() if count > 1] == []
+
+
+@pytest.mark.timeout(60)
+def test_the_only_process_is_not_drained(members: Members, url: str) -> None:
+    alone = members.start(url)
+    members.working(0.0)
+    refused = cluster("drain", str(alone.child.pid), url=url)
+    assert refused.returncode == 1
+    assert "start one first" in refused.stderr
+    nobody = cluster("move", "999999999", url=url)
+    assert nobody.returncode == 1
+    assert "no living process '999999999'" in nobody.stderr

@@ -1,0 +1,111 @@
+"""Several processes on one store of a PostgreSQL server: whichever of them dies, stops or leaves, the others go on."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from ledger import check_ledger
+from members import DURABLE, Members, Process, now, until
+
+if TYPE_CHECKING:
+    from db_servers import Postgres
+
+log = logging.getLogger("figures")
+
+# An owner is dead after 5 s, and what it left is opened; a busy machine takes longer for all of it.
+TAKEN_WITHIN = 12.0
+
+
+@pytest.mark.timeout(150)
+def test_an_owner_that_is_killed_or_stopped_is_followed_by_another(members: Members, url: str) -> None:
+    for _ in range(3):
+        members.start(url)
+    owner, _ = members.working(0.0)
+    until(lambda: all(len(process.lines("acked")) > 5 for process in members.all), members.logs)
+
+    killed = now()
+    owner.signal(signal.SIGKILL)
+    left = [process for process in members.all if process is not owner]
+    successor, moment = members.working(killed, left)
+    log.info("%s: %.1f s until the next handler began", "killed", moment - killed)
+    assert moment - killed < TAKEN_WITHIN
+
+    stopped = now()
+    successor.signal(signal.SIGSTOP)
+    third, moment = members.working(stopped, [process for process in left if process is not successor])
+    log.info("%s: %.1f s until the next handler began", "stopped", moment - stopped)
+    assert moment - stopped < TAKEN_WITHIN
+    successor.paused.append((stopped, now()))
+    successor.signal(signal.SIGCONT)
+
+    # The one that was stopped is a client of the new owner by now: its puts are acknowledged again.
+    before = len(successor.lines("acked"))
+    until(lambda: len(successor.lines("acked")) > before + 5, members.logs)
+    tokens = [run.token for run in members.runs()]
+    assert len(set(tokens)) == 3
+    assert all(int(words[0]) == max(tokens) for words in third.lines("ran"))
+    check_ledger(members)
+
+
+@pytest.mark.timeout(120)
+def test_an_owner_that_leaves_is_followed_at_once(members: Members, url: str) -> None:
+    members.start(url)
+    owner, _ = members.working(0.0)
+    other = members.start(url)
+    until(lambda: len(other.lines("acked")) > 5, members.logs)
+    left = now()
+    owner.signal(signal.SIGTERM)
+    _, moment = members.working(left, [other])
+    log.info("%s: %.1f s until the next handler began", "left", moment - left)
+    assert moment - left < 5
+    check_ledger(members)
+
+
+@pytest.mark.timeout(150)
+def test_a_server_that_crashes_or_stands_still_loses_nothing(members: Members, own_server: Postgres) -> None:
+    url = f"{own_server.url}?sslmode=disable"
+    for _ in range(2):
+        members.start(url)
+    members.working(0.0)
+    own_server.kill()
+    own_server.start(*DURABLE)
+    began = now()
+    members.working(began)
+    # Longer than an owner may run without having reached the server.
+    own_server.pause()
+    time.sleep(6)
+    went_on = now()
+    own_server.resume()
+    _, moment = members.working(went_on)
+    log.info("%s: %.1f s until the next handler began", "the server went on", moment - went_on)
+    check_ledger(members)
+
+
+@pytest.mark.timeout(90)
+def test_a_process_on_another_machine_stands_by_and_says_who_owns_the_store(members: Members, url: str) -> None:
+    elsewhere = ("unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh")
+    if subprocess.run([*elsewhere, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no machine can be made up here: unshare --uts needs root")
+    owner = members.start(url)
+    members.working(0.0)
+    other: Process = members.start(url, prefix=elsewhere)
+    until(lambda: len(other.lines("refused")) > 3, members.logs)
+    assert {words[1] for words in other.lines("refused")} == {"StoreLocked"}
+    asked = [*elsewhere, sys.executable, "-m", "forebay.cli", "lag", "--store", url]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    assert f"process {owner.child.pid} on " in said.stderr
+    assert "app-S3cret" not in said.stderr + said.stdout
+
+    killed = now()
+    owner.signal(signal.SIGKILL)
+    _, moment = members.working(killed, [other])
+    assert moment - killed < TAKEN_WITHIN
+    until(lambda: len(other.lines("acked")) > 20, members.logs)
+    check_ledger(members)
