@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from operations import operations
 from wire_app import REGION, served
 
-from forebay.cli.aws import SERVICES
+from forebay._model.wire import SERVICES
 
 OPERATIONS = operations()
 KEYS = {
