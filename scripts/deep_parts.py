@@ -113,6 +113,15 @@ PARTS = [
         {},
     ),
     Part(
+        "stacks",
+        "stacks of 50 resources that are made, changed, rolled back and deleted: killed at each step, then carried on",
+        "runs",
+        1,
+        1,
+        pytest("sam/test_killed.py", "-k", "killed_at_each_step"),
+        {"FOREBAY_STEPS": "all"},
+    ),
+    Part(
         "poison",
         "handlers that break their process, 14 ways",
         "times each",

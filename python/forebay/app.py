@@ -151,7 +151,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         `forebay.DBProxy` keeps its `maximum_connections` over this process and all of those.
 
         Args:
-            resource: anything for `async with`, such as a `forebay.DBProxy`. Several are closed in reverse order.
+            resource: anything for `async with`, such as a `forebay.DBProxy`. Several are closed in reverse order; one that is
+                attached twice is opened once.
 
         Raises:
             InvalidParameterValue: it is not an async context manager.
@@ -162,7 +163,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             checks.refuse("resource", resource, "anything for `async with`")
         if self._running is not None:
             raise ForebayError("attach: attach resources before the app starts; this one is running")
-        self._declared.attached.append(resource)
+        if not any(one is resource for one in self._declared.attached):
+            self._declared.attached.append(resource)
 
     # --- life
 
@@ -253,6 +255,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         except BaseException:
             running.close()
             self._running = None
+            if self._declared.stacks is not None:
+                await self._declared.stacks.end()
             await self._opened.aclose()
             raise
 

@@ -131,8 +131,10 @@ async def test_attached_resources_open_first_and_close_last(tmp_path):
     async def handler(event, context):
         events.append("event")
 
-    app.attach(Resource("a"))
+    first = Resource("a")
+    app.attach(first)
     app.attach(Resource("b"))
+    app.attach(first)
     with pytest.raises(InvalidParameterValue, match="async with"):
         app.attach(object())
     async with app:

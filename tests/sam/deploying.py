@@ -34,7 +34,7 @@ def deployer(store, passed=lambda _: None):
     try:
         with connect(store, region=PLACE.region, new_for=PLACE.app) as connection:
             service = Service(kept, PLACE, passed=passed)
-            yield service, StoreTarget(connection, PLACE, Artifacts(store), store), connection
+            yield service, StoreTarget(connection, service, Artifacts(store), store), connection
     finally:
         kept.close()
 

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from deploying import ENVIRONMENT, Killed, asked, deploy, deployer, forebay, ser
 pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
 
 QUEUES, TOPICS = 30, 20
+EVERY = 1 if os.environ.get("FOREBAY_STEPS") == "all" else 20
 
 
 def template(seconds, *, queues, fifo=False, broken=False):
@@ -50,51 +52,61 @@ def expected(service):
     return queues, {one.physical for one in resources if one.type == "AWS::SNS::Topic"}
 
 
-def points_of(store, text):
-    """Tell how many points a deploy passes, by doing it once."""
-    passed = []
-    with deployer(store, passed.append) as (service, target, _):
-        service.begin(asked(text, store))
+BEFORE, AFTER = template(30, queues=QUEUES), template(60, queues=25, fifo=True)
+# What is there, what is deployed (None: it is deleted), how it ends, and how many queues there are then.
+OPERATIONS = {
+    "creation": (None, BEFORE, "CREATE_COMPLETE", QUEUES),
+    "creation that fails": (None, template(60, queues=QUEUES, broken=True), "ROLLBACK_COMPLETE", 0),
+    "update": (BEFORE, AFTER, "UPDATE_COMPLETE", 25),
+    "update that fails": (BEFORE, template(60, queues=25, broken=True), "UPDATE_ROLLBACK_COMPLETE", QUEUES),
+    "deletion": (BEFORE, None, "DELETE_COMPLETE", 0),
+}
+
+
+def operate(store, after, passed):
+    """Deploy a template, or delete the stack."""
+    with deployer(store, passed) as (service, target, _):
+        if after is None:
+            service.begin_deletion("shop")
+        else:
+            service.begin(asked(after, store))
         asyncio.run(service.run("shop", target))
-    return len(passed)
 
 
-@pytest.mark.parametrize(
-    ("after", "ends"),
-    [
-        (template(60, queues=25, fifo=True), "UPDATE_COMPLETE"),
-        (template(60, queues=25, broken=True), "UPDATE_ROLLBACK_COMPLETE"),
-    ],
-    ids=["that would succeed", "that would fail"],
-)
-def test_an_update_killed_at_each_step_ends_in_the_old_or_in_the_new_stack(tmp_path, after, ends):
-    before = template(30, queues=QUEUES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_an_operation_killed_at_each_step_ends_in_the_old_or_in_the_new_stack(tmp_path, operation):
+    """Each twentieth step in the ordinary run; `make deep ARGS=stacks` kills at each."""
+    before, after, ends, queues = OPERATIONS[operation]
     whole = tmp_path / "whole"
-    deploy(before, whole)
+    if before is not None:
+        deploy(before, whole)
     prepare(whole)
-    points = points_of(whole, after)
-    assert points > 50
-    for point in range(0, points, 7):
+    shutil.copytree(whole, tmp_path / "counted")
+    points = []
+    operate(tmp_path / "counted", after, points.append)
+    assert len(points) > 50
+    kills = range(0, len(points), EVERY)
+    for point in kills:
         store = tmp_path / f"store{point}"
-        deploy(before, store)
-        prepare(store)
+        shutil.copytree(whole, store)
         left = itertools.count()
 
         def passed(_name, left=left, point=point):
             if next(left) == point:
                 raise Killed
 
-        with deployer(store, passed) as (service, target, _):
-            with pytest.raises(Killed):
-                service.begin(asked(after, store))
-                asyncio.run(service.run("shop", target))
+        with pytest.raises(Killed):
+            operate(store, after, passed)
         with deployer(store) as (service, target, connection):
             asyncio.run(service.resume(target))
-            assert service.store.stack("shop").status == ends, f"killed at point {point}"
+            stack = service.store.find("shop")
+            assert (stack.status if stack is not None else "DELETE_COMPLETE") == ends, f"killed at {points[point]}"
             assert service.store.operations() == []
-            assert what_is_there(connection) == expected(service), f"killed at point {point}"
-            assert len(what_is_there(connection)[0]) == (25 if ends == "UPDATE_COMPLETE" else QUEUES)
+            assert what_is_there(connection) == expected(service), f"killed at {points[point]}"
+            assert len(what_is_there(connection)[0]) == queues
             assert "taken" in {one["name"] for one in connection.ask("queue.list")}
+        shutil.rmtree(store)
+    print(f"figures {json.dumps({'operations': 1, 'kills': len(kills)})}")  # noqa: T201  `make deep` reads it
 
 
 def prepare(store):

@@ -1,13 +1,17 @@
 """Deploys into an app that runs, by the commands as they are typed."""
 
+import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from deploying import ENVIRONMENT, forebay, get, serving, until
 
+from forebay import App
 from forebay._sam import starters
 
 pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
@@ -133,7 +137,44 @@ def test_a_starter_is_deployed_and_its_own_tests_pass(tmp_path, name):
     assert done.returncode == 0, done.stdout
 
 
-def test_a_running_app_that_takes_no_stacks_is_named(tmp_path):
+async def test_an_app_that_takes_no_stacks_is_told_of(tmp_path):
+    async with App("other", store=tmp_path / "data"):
+        told = await asyncio.to_thread(forebay, "stack", "list", cwd=tmp_path, check=False)
+    assert told.returncode == 1
+    assert "another program has" in told.stderr
+    assert "deploys no stacks" in told.stderr
+
+
+def test_of_two_deploys_at_once_each_ends_or_says_who_is_at_work(tmp_path):
+    queues = "".join(f"  Q{at}: {{Type: AWS::SQS::Queue}}\n" for at in range(40))
+    (tmp_path / "template.yaml").write_text(f"Resources:\n{queues}")
+    command = [sys.executable, "-m", "forebay.cli", "deploy", "--stack-name", "shop", "--no-fail-on-empty-changeset"]
+    deploys = [
+        subprocess.Popen(
+            command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(3)
+    ]
+    said = [(deploying.communicate(timeout=100)[0], deploying.returncode) for deploying in deploys]
+    assert any("Successfully created stack" in text for text, _ in said), said
+    for text, code in said:
+        assert code == 0 or "another program has" in text, text
+    assert "CREATE_COMPLETE" in forebay("stack", "list", cwd=tmp_path).stdout
+    assert len(json.loads(forebay("queue", "list", "--output", "json", cwd=tmp_path).stdout)) == 40
+
+
+def test_a_template_that_was_changed_and_not_built_is_told_of(tmp_path):
+    text = "Resources: {Q: {Type: AWS::SQS::Queue}}\n"
+    (tmp_path / "template.yaml").write_text(text)
+    forebay("build", cwd=tmp_path)
+    assert "is newer" not in forebay("deploy", "--stack-name", "shop", cwd=tmp_path).stderr
+    later = time.time() + 60
+    os.utime(tmp_path / "template.yaml", (later, later))
+    told = forebay("stack", "diff", "shop", cwd=tmp_path)
+    assert "template.yaml is newer than what was built: `forebay build` takes it over" in told.stderr
+
+
+def test_a_store_without_stacks_has_none(tmp_path):
     answer = forebay("stack", "list", cwd=tmp_path)
     assert answer.stdout == "(none)\n"
     missing = forebay("stack", "outputs", "nothing", cwd=tmp_path, check=False)

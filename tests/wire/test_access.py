@@ -13,7 +13,7 @@ from botocore.credentials import Credentials
 from operations import operations
 from wire_app import REGION, served
 
-from forebay.cli.aws import SERVICES
+from forebay._model.wire import SERVICES
 
 OPERATIONS = operations()
 KEYS = {

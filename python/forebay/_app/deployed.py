@@ -52,6 +52,7 @@ class DeployedFunction:
         limits: its concurrency, as `Engine.function` takes it.
         asynchronous: how it is invoked asynchronously, as `Engine.function` takes it.
         keeps_logs: whether the app keeps what it logs.
+        attachments: what it needs from outside, as its process is told of it (`forebay._worker.attachments`).
 
     """
 
@@ -66,6 +67,7 @@ class DeployedFunction:
     limits: dict[str, Any]
     asynchronous: dict[str, Any]
     keeps_logs: bool = False
+    attachments: tuple[dict[str, Any], ...] = ()
 
     @property
     def qualified(self) -> str:
@@ -95,6 +97,9 @@ class Stacks(Protocol):
     def close(self) -> None:
         """Deploy nothing more."""
 
+    async def end(self) -> None:
+        """Close what functions of stacks were attached to. The app has run the last of them."""
+
 
 def registration(function: DeployedFunction, app: AppSettings, log_stream: str) -> dict[str, Any]:
     """Describe a function to the engine."""
@@ -118,7 +123,7 @@ def registration(function: DeployedFunction, app: AppSettings, log_stream: str) 
             "version": function.version,
             "memory_mebibytes": function.memory,
             "report_lines": lifetime.report_lines,
-            "closing_ms": 0,
+            "closing_ms": wire_mapping.milliseconds(limits.CLOSING_SECONDS) if function.attachments else 0,
             "memory_bytes": function.memory * 1024 * 1024,
             "provisioned": provisioned,
             "maximum": max(4 * (os.cpu_count() or 1), provisioned),
@@ -182,6 +187,8 @@ def _variables(function: DeployedFunction, app: AppSettings, log_stream: str) ->
         "TZ": os.environ.get("TZ", ":UTC"),
         **function.variables,
     }
+    if function.attachments:
+        variables[names.ATTACHMENTS] = json.dumps(function.attachments)
     if function.handler is None:
         variables.pop("AWS_EXECUTION_ENV", None)  # it names the runtime, and a program brings its own
     return variables
@@ -208,15 +215,18 @@ def _start_once(environment: dict[str, Any], seconds: float) -> None:
     with ours, theirs:
         ours.settimeout(seconds)
         command: list[str] = environment["command"]
-        process = subprocess.Popen(
-            command,
-            cwd=environment["directory"],
-            env={**os.environ, **dict(environment["variables"])},
-            stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=environment["directory"],
+                env={**os.environ, **dict(environment["variables"])},
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as failed:  # its code is gone, or a variable is none that a process can have
+            raise CannotStart(f"Runtime.InvalidEntrypoint: it cannot be started: {failed}") from None
         try:
             theirs.close()
             kind, body = _first_frame(ours)

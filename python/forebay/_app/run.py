@@ -502,6 +502,8 @@ class AppRun:
                 await self._interrupt()
         await self._stop_exporting()
         self.close()
+        if self._declared.stacks is not None:
+            await self._declared.stacks.end()
 
     async def _stop_exporting(self) -> None:
         if self._exporting is not None and self._exporter is not None:

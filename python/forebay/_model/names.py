@@ -13,6 +13,8 @@ REGION_DEFAULT: Final = "local"
 """Of an app that names none; no region of AWS."""
 LATEST: Final = "$LATEST"
 """The version of a function that is declared and not published."""
+ATTACHMENTS: Final = "FOREBAY_ATTACHMENTS"
+"""The variable that tells a process what is attached to its function. No password is in it."""
 
 _WORD = re.compile(r"[a-zA-Z0-9_-]+")
 _QUALIFIER = re.compile(r"[a-zA-Z0-9$_-]+")

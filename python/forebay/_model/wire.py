@@ -10,6 +10,32 @@ from forebay._model import checks
 PORT: Final = 4566
 """The port that the other servers of AWS's APIs have as well, so that settings for them do."""
 
+SERVICES: Final = [
+    "apigateway",
+    "cloudcontrolapi",
+    "cloudformation",
+    "events",
+    "execute-api",
+    "kinesis",
+    "lambda",
+    "logs",
+    "monitoring",
+    "s3",
+    "scheduler",
+    "schemas",
+    "secretsmanager",
+    "sns",
+    "sqs",
+    "ssm",
+    "states",
+    "sts",
+]
+"""What is served, by the names that requests are signed for."""
+OF_STACKS: Final = frozenset({"cloudcontrolapi", "cloudformation", "s3", "secretsmanager", "ssm"})
+"""Those that answer for the stacks of a store."""
+OF_APIS: Final = frozenset({"apigateway", "execute-api"})
+"""Those that answer for APIs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireAddress:

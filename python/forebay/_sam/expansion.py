@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._sam import secret
 from forebay._sam.errors import TemplateRefused
 from forebay._sam.parameters import is_secret
-from forebay._sam.plan import is_resource
+from forebay._sam.plan import is_resource, wrong_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,9 @@ def check_resources(body: dict[str, Any]) -> None:
     wrong = [name for name, one in resources.items() if not is_resource(one)]
     if wrong:
         raise TemplateRefused([f"Template format error: [/Resources/{name}] needs a Type" for name in wrong])
+    misnamed = wrong_names(resources)
+    if misnamed:
+        raise TemplateRefused(misnamed)
 
 
 def _translate(body: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ NO_VALUE: Final = object()
 """What `AWS::NoValue` stands for: the property is left out."""
 _VARIABLE: Final = re.compile(r"\$\{([^${}]*)\}")
 _DYNAMIC: Final = re.compile(r"\{\{resolve:([a-z-]+):([^{}]+)\}\}")
+VALUES_CHARACTERS_MAX: Final = 16_000_000
+"""Characters of everything that a template's functions and references give. Resources that repeat each other could double."""
 _PAIR: Final = 2
 _SELECT_SPLIT_IF: Final = 3
 
@@ -48,6 +50,7 @@ class Scope:
     stored: Callable[[str, str], str] = lambda _, __: ""
     _known: dict[str, bool] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
+    _left: int = VALUES_CHARACTERS_MAX
 
     def condition(self, name: Any) -> bool:
         """Tell whether a named condition holds."""
@@ -86,14 +89,22 @@ class Scope:
             return self._filled(value)
         kind, given = _only(value)
         if kind == "Ref":
-            return self._ref(given)
+            return self._counted(self._ref(given))
         if kind is not None and kind.startswith("Fn::"):
             function = _FUNCTIONS.get(kind)
             if function is None:
                 raise _error(f"{kind} is not served")
-            return self._filled(function(self, given))
+            return self._counted(self._filled(function(self, given)))
         found_by_key = {key: self.resolve(one) for key, one in value.items()}
         return {key: one for key, one in found_by_key.items() if one is not NO_VALUE}
+
+    def _counted(self, value: Any) -> Any:
+        """Give a value, unless all of them together are too long."""
+        parts = value if isinstance(value, list) else [value]
+        self._left -= sum(len(one) if isinstance(one, str) else 1 for one in parts)
+        if self._left < 0:
+            raise _error(f"its values have more than {VALUES_CHARACTERS_MAX:,} characters")
+        return value
 
     def _filled(self, value: Any) -> Any:
         """Give a text with what its dynamic references stand for."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay._sam import secret
+from forebay._sam import patterns, secret
 from forebay._sam.errors import TemplateRefused
 
 if TYPE_CHECKING:
@@ -112,7 +112,10 @@ def _text_of(name: str, one: Any, given: Mapping[str, str], before: Parameters |
 def _refusal(name: str, one: dict[str, Any], value: str) -> str | None:
     what = f"Parameter '{name}'"
     described = one.get("ConstraintDescription")
-    reason = _broken_limit(one, value)
+    try:
+        reason = _broken_limit(one, value)
+    except (TypeError, ValueError):
+        return f"Template format error: {what} has a limit that is no number"
     if reason is None:
         return None
     return f"{what} failed to satisfy constraint: {described}" if described else f"{what} {reason}"
@@ -126,11 +129,9 @@ def _broken_limit(one: dict[str, Any], value: str) -> str | None:
         return "must be one of AllowedValues"
     pattern = one.get("AllowedPattern")
     if isinstance(pattern, str):
-        try:
-            if re.fullmatch(pattern, value) is None:
-                return f"must match pattern {pattern}"
-        except re.error as error:
-            return f"has an AllowedPattern that is no regular expression: {error}"
+        broken = patterns.broken(pattern, value)
+        if broken is not None:
+            return broken
     lengths = (("MinLength", "at least", -1), ("MaxLength", "at most", 1))
     for limit, words, sign in lengths:
         if limit in one and (len(value) - int(one[limit])) * sign > 0:

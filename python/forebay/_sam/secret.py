@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 SHOWN: Final = "****"
+CONCEALED_MIN: Final = 3
 _MARK: Final = re.compile("\ue000([^\ue000\ue001]+)\ue001")
 
 
@@ -25,6 +26,14 @@ def has_mark(text: str) -> bool:
 def shown(value: Any) -> Any:
     """Give a value as it may be shown."""
     return _each(value, lambda text: _MARK.sub(SHOWN, text))
+
+
+def concealed(text: str, values: Iterable[str]) -> str:
+    """Give a text, such as an error of a function's code, without the values of secrets; one of a letter or two is none."""
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) >= CONCEALED_MIN:
+            text = text.replace(value, SHOWN)
+    return str(shown(text))
 
 
 def revealed(value: Any, secrets: Mapping[str, str]) -> Any:

@@ -6,9 +6,7 @@ from typing import Final
 
 _DOMAIN: Final = "an API is reached by its path on the app's port: leave custom domains out"
 _ALL_INSIDE: Final = "a method reaches what this machine reaches: give the address itself"
-_PROXY: Final = (
-    "forebay's proxy is a library of Python code (forebay.DBProxy), and no address: name the database itself"
-)
+_DATABASE: Final = "databases are not made: run your own, and give its host, port and dbname in the proxy's secret"
 UNSERVED: Final = {
     **dict.fromkeys(
         (
@@ -18,7 +16,8 @@ UNSERVED: Final = {
         _DOMAIN,
     ),
     **dict.fromkeys(("AWS::ApiGateway::VpcLink", "AWS::ApiGatewayV2::VpcLink"), _ALL_INSIDE),
-    **dict.fromkeys(("AWS::RDS::DBProxy", "AWS::RDS::DBProxyTargetGroup", "AWS::RDS::DBProxyEndpoint"), _PROXY),
+    **dict.fromkeys(("AWS::RDS::DBInstance", "AWS::RDS::DBCluster", "AWS::RDS::DBSubnetGroup"), _DATABASE),
+    "AWS::RDS::DBProxyEndpoint": "a proxy has one endpoint: AWS::RDS::DBProxy's",
     "AWS::CloudFormation::Stack": "nested stacks are not deployed: deploy its template by itself",
     "AWS::CloudFormation::CustomResource": "custom resources are not served",
     "AWS::SecretsManager::RotationSchedule": "secrets are not rotated: deploy another value",

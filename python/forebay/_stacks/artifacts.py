@@ -77,17 +77,38 @@ class Artifacts:
         """Remove code that no text of these names. What is new stays: a deploy that has not begun may be about to name it."""
         oldest = time.time() - NEW_SECONDS
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
-            if path.stat().st_mtime < oldest and not path.name.startswith(_INLINE) and path.name not in used:
+            if path.stat().st_mtime >= oldest or path.name.startswith(_INLINE) or path.name in used:
+                continue
+            if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)  # a body that was being sent when the program was killed
 
     def _take(self, whole: Path, prefix: str = "") -> str:
+        """Keep code under its key; it is durable when this returns."""
         key = prefix + _digest(whole)
+        if (self._folder / key).is_dir():
+            return key
+        for folder, _, files in os.walk(whole):
+            for name in files:
+                sync(Path(folder) / name)
+            sync(Path(folder))
         try:
             whole.rename(self._folder / key)
         except OSError:
-            if not (self._folder / key).is_dir():  # the same code is there already, as a rule
+            if not (self._folder / key).is_dir():  # somebody else has put the same code there just now
                 raise
+        sync(self._folder)
         return key
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a directory's names, are durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _copy(source: Path, into: Path) -> None:
@@ -144,6 +165,8 @@ def unpack(source: Path, into: Path) -> None:
         raise TemplateRefused([f"{source}: it is no zip file that can be read: {error}"]) from None
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise TemplateRefused([f"{source}: {error.filename}: a file and a directory have one name"]) from None
+    except OSError as error:  # a name is too long, or the disk is full
+        raise TemplateRefused([f"{source}: it cannot be unpacked: {error.strerror}"]) from None
 
 
 def _inside(source: Path, entry: zipfile.ZipInfo) -> PurePosixPath:

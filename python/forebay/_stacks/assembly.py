@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._model.names import LATEST
 from forebay._sam.errors import TemplateRefused
 from forebay._sam.plan import MALFORMED
-from forebay._stacks import apis, functions, messaging, rest_apis
+from forebay._stacks import apis, functions, messaging, proxies, rest_apis
 from forebay._stacks.functions import Deployed
 from forebay._stacks.kind import Procedure, Request, function_of
 from forebay.errors import InvalidParameterValue
@@ -95,10 +95,23 @@ def _functions(resources: Mapping[str, Resource], order: Mapping[str, int]) -> I
             is_version = kind == functions.VERSION.type
             properties = one.attributes["$published"] if is_version else one.properties
             provisioned = functions.provisioned(one.properties) if is_version else 0
+            attached = proxies.of_function(functions.variables(properties), resources)
             what = functions.deployed(
-                one, number or LATEST, properties, invoke=invoke, layers=layers, provisioned=provisioned
+                one,
+                number or LATEST,
+                properties,
+                invoke=invoke,
+                layers=layers,
+                provisioned=provisioned,
+                attachments=tuple(attachment for attachment, _ in attached),
             )
-            trigger = _last([one.logical, *(each.logical for each in mine)], order)
+            if attached and not what.runtime.startswith("python"):
+                raise InvalidParameterValue(
+                    f"{one.logical}: a variable names a database proxy, which is an object of Python, and {what.runtime} "
+                    "cannot use it"
+                )
+            made_of = [*mine, *(part for _, parts in attached for part in parts)]
+            trigger = _last([one.logical, *(each.logical for each in made_of)], order)
             undo = Request("function.delete", {"name": one.physical})
             yield f"function {one.physical}", Declaration(trigger=trigger, what=what, undo=undo, secrets=one.secrets)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 import shutil
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from forebay._stacks.artifacts import sync
 from forebay._stacks.kind import Kind, Properties, Request, words
 from forebay._stacks.wire_error import WireError
+from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,8 @@ PARTS_MAX: Final = 10_000
 OBJECT_BYTES_MAX: Final = 256 * 1024 * 1024
 _NAME_MAX: Final = 63
 _UPLOAD: Final = re.compile(r"[0-9a-f]{32}")
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
+"""Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
 Members = dict[str, Any]
 
@@ -119,9 +122,9 @@ class Buckets:
             temporary.write_bytes(b"")
         else:
             Path(body).rename(temporary)
-        _sync(temporary)
+        sync(temporary)
         temporary.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
         return _etag(target)
 
     def _multipart(self, action: str, bucket: Path, key: str, given: Members) -> Members:
@@ -174,25 +177,20 @@ def _etag(path: Path) -> str:
         return f'"{hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()}"'
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 # --- the types that the stack of `sam` for its bucket has
 
 
 def _bucket_name(stack: str, logical: str, properties: Properties, world: World) -> str:
     if "BucketName" in properties:
-        return str(properties["BucketName"])
+        return str(properties["BucketName"])  # checked by `_bucket_given`
     end = f"-{world.suffix().lower()}"
-    return f"{stack}-{logical}".lower()[: _NAME_MAX - len(end)] + end
+    return f"{stack}-{logical}".lower()[: _NAME_MAX - len(end)].rstrip("-") + end
 
 
 def _bucket_given(name: str, _properties: Properties, _world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
+    if not _NAME.fullmatch(name):
+        text = f"BucketName: {name[:100]!r}: a bucket's name has 3 to {_NAME_MAX} small letters, digits, '.' and '-'"
+        raise InvalidParameterValue(text)
     return {"Ref": name, "Arn": f"arn:aws:s3:::{name}"}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from forebay._model.names import LATEST
 from forebay._sam import secret
+from forebay._stacks.attachments import CannotAttach
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ _CODES: Final = {
     "Runtime.InitError": "FunctionError.InitTimeout",
 }
 _CODE: Final = "FunctionError"
+_NOT_ATTACHED: Final = "InvalidConfiguration"
+IDLE: Final = {"State": "Inactive", "StateReason": "The function is idle.", "StateReasonCode": "Idle"}
+"""What is said of a function whose attachments nobody has used for long. It serves: its next invocation makes it active."""
 
 
 class FunctionStates:
@@ -58,7 +62,8 @@ class FunctionStates:
         try:
             yield
         except ForebayError as error:
-            self._tell(name, _failed(str(secret.shown(str(error))), is_new=is_new))
+            code = _NOT_ATTACHED if isinstance(error, CannotAttach) else None
+            self._tell(name, _failed(secret.concealed(str(error), function.conceals), code, is_new=is_new))
             raise
         self.serve(function)
 
@@ -80,8 +85,8 @@ def _under_way(*, is_new: bool) -> dict[str, str]:
     return {"LastUpdateStatus": "InProgress", "LastUpdateStatusReason": "The function is being updated."}
 
 
-def _failed(reason: str, *, is_new: bool) -> dict[str, str]:
-    code = _CODES.get(reason.split(":", 1)[0], _CODE)
+def _failed(reason: str, code: str | None, *, is_new: bool) -> dict[str, str]:
+    code = code or _CODES.get(reason.split(":", 1)[0], _CODE)
     if is_new:
         return {"State": "Failed", "StateReason": reason, "StateReasonCode": code, "LastUpdateStatus": "Failed"}
     return {"LastUpdateStatus": "Failed", "LastUpdateStatusReason": reason, "LastUpdateStatusReasonCode": code}

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from forebay._sam.plan import Resource, World
+    from forebay._stacks.proxies import Attachment
 
 ARTIFACTS: Final = "forebay-artifacts"
 """The bucket that stands for the store's own directory of code."""
 _PYTHON: Final = re.compile(r"python3\.\d+")
 _PROVIDED: Final = re.compile(r"provided(\.al2|\.al2023)?")
 _LAYER: Final = re.compile(r"arn:[a-z-]+:lambda:[^:]*:[^:]*:layer:(.+)")
+_KEY: Final = re.compile(r"(?:inline-)?[0-9a-f]{32}")
+"""Keys of code, as `Artifacts` makes them: each is the name of a directory."""
 _TIMEOUT_SECONDS: Final = 3
 _HANDLED_BY_REST: Final = "roles and policies are kept and not evaluated"
 
@@ -52,6 +55,9 @@ class Deployed:
     reserved: int | None
     provisioned: int
     asynchronous: dict[str, Any] = field(hash=False)
+    attachments: tuple[Attachment, ...] = ()
+    conceals: tuple[str, ...] = ()
+    """Values of secrets that it gets, where they are revealed."""
 
     @property
     def qualified(self) -> str:
@@ -67,6 +73,7 @@ def deployed(
     invoke: Properties,
     layers: Mapping[str, str],
     provisioned: int,
+    attachments: tuple[Attachment, ...] = (),
 ) -> Deployed:
     """Read a function.
 
@@ -77,6 +84,7 @@ def deployed(
         invoke: how it is invoked asynchronously (AWS::Lambda::EventInvokeConfig).
         layers: keys of the code of layers, by their ARNs.
         provisioned: places that are ready at once.
+        attachments: what it needs from outside.
 
     """
     is_latest = version == names.LATEST
@@ -87,13 +95,20 @@ def deployed(
         runtime=str(properties.get("Runtime")),
         code=code(properties.get("Code") or {}),
         layers=tuple(layers[arn] for arn in properties.get("Layers", []) if arn in layers),
-        variables={str(k): str(v) for k, v in ((properties.get("Environment") or {}).get("Variables") or {}).items()},
+        variables=variables(properties),
         timeout=number(properties, "Timeout", _TIMEOUT_SECONDS),
         memory=number(properties, "MemorySize", limits.MEMORY_MEBIBYTES_DEFAULT),
         reserved=number(properties, "ReservedConcurrentExecutions") if is_latest else None,
         provisioned=provisioned,
         asynchronous=asynchronous(properties, invoke),
+        attachments=attachments,
     )
+
+
+def variables(properties: Properties) -> dict[str, str]:
+    """Read a function's environment."""
+    given = (properties.get("Environment") or {}).get("Variables") or {}
+    return {str(name): str(value) for name, value in given.items()}
 
 
 def code(given: Properties) -> Code:
@@ -105,7 +120,7 @@ def code(given: Properties) -> Code:
     """
     if "ZipFile" in given:
         return Code(text=str(given["ZipFile"]))
-    if given.get("S3Bucket") != ARTIFACTS or not given.get("S3Key"):
+    if given.get("S3Bucket") != ARTIFACTS or not _KEY.fullmatch(str(given.get("S3Key"))):
         raise InvalidParameterValue(
             f"Code: {given.get('S3Bucket')}/{given.get('S3Key')} is no code of this store: give a directory or a zip file beside "
             "the template, and deploy with `forebay deploy`"

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import socket
+import sqlite3
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +18,9 @@ from forebay._sam import secret
 from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
 from forebay._stacks import service as stacks
 from forebay._stacks.artifacts import Artifacts
+from forebay._stacks.attachments import Attachments
 from forebay._stacks.buckets import Buckets
-from forebay._stacks.function_states import FunctionStates
+from forebay._stacks.function_states import IDLE, FunctionStates
 from forebay._stacks.functions import Deployed
 from forebay._stacks.kind import Request
 from forebay._stacks.operation import revealed
@@ -26,6 +28,7 @@ from forebay._stacks.service import Asked, Service
 from forebay._stacks.store import FILE, StackStore
 from forebay._stacks.wire import Wire
 from forebay._wire import payload
+from forebay._worker.stack_socket import SOCKET
 from forebay.errors import ForebayError, InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -34,12 +37,14 @@ if TYPE_CHECKING:
     from forebay._app.deployed import Registers
     from forebay._stacks.assembly import Declaration
     from forebay._stacks.service import Place
+    from forebay.clock import Clock
 
 log = logging.getLogger("forebay.stacks")
 
-SOCKET: Final = "stacks.sock"
 LINE_BYTES_MAX: Final = 8 << 20
 CLIENTS_MAX: Final = 64
+AGAIN_SECONDS: Final = 5.0
+"""Until an operation that the disk has stopped is tried again."""
 SERVED: Final = ("SQS", "SNS", "KINESIS", "LAMBDA", "EVENTBRIDGE", "SCHEDULER", "SFN", "STS", "SSM", "SECRETS_MANAGER")
 """Services whose SDKs are sent here; the others go to AWS as before."""
 
@@ -55,8 +60,8 @@ def socket_path(store: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def runnable(function: Deployed, artifacts: Artifacts) -> DeployedFunction:
-    """Give a function as an app runs it: its code in directories."""
+def runnable(function: Deployed, artifacts: Artifacts, attachments: tuple[dict[str, Any], ...]) -> DeployedFunction:
+    """Give a function as an app runs it: its code in directories, and what its process is told of its attachments."""
     key = function.code.key or artifacts.add_text(function.code.text or "")
     limits = {
         "reserved_concurrency": function.reserved,
@@ -74,6 +79,7 @@ def runnable(function: Deployed, artifacts: Artifacts) -> DeployedFunction:
         memory=function.memory,
         limits=limits,
         asynchronous=function.asynchronous,
+        attachments=attachments,
     )
 
 
@@ -83,10 +89,18 @@ class AppTarget:
     is_live = True
 
     def __init__(
-        self, app: Registers, store: Path, place: Place, more: dict[str, str], *, keeps_logs: bool = False
+        self,
+        app: Registers,
+        store: Path,
+        place: Place,
+        more: dict[str, str],
+        attachments: Attachments,
+        *,
+        keeps_logs: bool = False,
     ) -> None:
         """Deploy into an app; `more` are variables that each function gets unless it has them."""
         self._app = app
+        self._attachments = attachments
         self._keeps_logs = keeps_logs
         self._artifacts = Artifacts(store)
         self._buckets = Buckets(store)
@@ -100,35 +114,53 @@ class AppTarget:
             return self._buckets.carry_out(request)
         if request.verb == "function.delete":
             self.states.forget(request.fields["name"])
+            self._attachments.forget(request.fields["name"])
         return payload.loads(await self._app.request(request.verb, request.fields))
 
     async def register(self, function: Deployed) -> None:
-        """Have a function run once its code can be loaded. Until then the code before it serves."""
-        ready = self.ready(function)
+        """Have a function run once what it needs is open and its code can be loaded. Until then the code before it serves."""
         with self.states.changing(function):
-            await check_start(self._app.registration(ready))
-            self._app.register(ready)
+            try:
+                await self._attachments.open(function)
+                await check_start(self._app.registration(self.ready(function)))
+                self.serve(function)
+            finally:
+                self._attachments.let_go()  # what was opened in vain
+
+    def serve(self, function: Deployed) -> None:
+        """Have a function run from now on."""
+        self._app.register(self.ready(function))
+        self._attachments.use(function)
+
+    def state(self, function: str) -> dict[str, str] | None:
+        """Give the states of a function; None: it serves as it was deployed, or it is not a stack's."""
+        told = self.states.of(function)
+        return IDLE if told is None and self._attachments.is_idle(function) else told
 
     def ready(self, function: Deployed) -> DeployedFunction:
         """Give a function as the app runs it."""
         variables = {name: stacks.address(self._place, value) for name, value in function.variables.items()}
-        ready = runnable(function, self._artifacts)
+        ready = runnable(function, self._artifacts, self._attachments.share(function))
         return replace(ready, variables={**self._more, **variables}, keeps_logs=self._keeps_logs)
 
 
 class Host:
     """The stacks of a running app."""
 
-    def __init__(self, store: Path, place: Place, aws_url: str | None, logs: logging.Handler | None = None) -> None:
+    def __init__(
+        self, store: Path, place: Place, aws_url: str | None, clock: Clock, logs: logging.Handler | None = None
+    ) -> None:
         """Serve the stacks of a store.
 
         Args:
             store: its directory.
             place: the app.
             aws_url: where the app serves AWS's wire API.
+            clock: the app's.
             logs: keeps what functions log.
 
         """
+        self._attachments = Attachments(lambda arn: self._kept().secret_value(arn), clock)
         self._logs = logs
         self._directory = store
         self._place = place
@@ -139,6 +171,7 @@ class Host:
         self._clients = 0
         self._busy = asyncio.Lock()
         self._wire = Wire(self._kept, store, self._begin)
+        self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
 
     # --- what an app asks of it
@@ -148,8 +181,12 @@ class Host:
 
         What cannot be declared is logged: the app and its other stacks run on.
         """
+        if self._listener is None:
+            self._listener = _listener(self._directory)  # functions may ask as soon as they run
         keeps_logs = self._logs is not None
-        self._target = target = AppTarget(app, self._directory, self._place, self._more, keeps_logs=keeps_logs)
+        self._target = target = AppTarget(
+            app, self._directory, self._place, self._more, self._attachments, keeps_logs=keeps_logs
+        )
         service = self._kept() if (self._directory / FILE).exists() else None
         for stack in service.store.stacks() if service is not None else ():
             if (stack.region, stack.account) != (self._place.region, self._place.account):
@@ -157,7 +194,7 @@ class Host:
                 log.error(text, stack.name, stack.account, stack.region, self._place.account, self._place.region)
                 continue
             for name, one in self._declarations(stack.name).items():
-                self._declare(app, target, one, (f"{stack.name}: {name}", stack.parameters.secrets))
+                self._declare(app, target, one, (f"{stack.name}: {name}", self._kept().store.secrets(stack.name)))
         self._start(self._open(target))
 
     def _kept(self) -> Service:
@@ -180,25 +217,25 @@ class Host:
 
         def check(answer: asyncio.Future[bytes]) -> None:
             if not answer.cancelled() and answer.exception() is not None:
-                log.error("%s is not served: %s", name, secret.shown(str(answer.exception())))
+                log.error("%s is not served: %s", name, secret.concealed(str(answer.exception()), secrets.values()))
 
         if isinstance(one.what, Deployed):
             try:
-                app.register(target.ready(revealed(one.what, secrets)))
+                target.serve(revealed(one.what, secrets))
                 target.states.serve(one.what)
             except ForebayError as error:
-                log.error("%s is not served: %s", name, secret.shown(str(error)))  # noqa: TRY400  it says all
+                text = secret.concealed(str(error), secrets.values())
+                log.error("%s is not served: %s", name, text)  # noqa: TRY400  it says all
         elif isinstance(one.what, Request):
             app.request(one.what.verb, secret.revealed(one.what.fields, secrets)).add_done_callback(check)
 
     async def _open(self, target: AppTarget) -> None:
-        if self._server is None:
-            listener = _listener(self._directory)
-            self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=LINE_BYTES_MAX)
+        if self._server is None and self._listener is not None:
+            self._server = await asyncio.start_unix_server(self._answer, sock=self._listener, limit=LINE_BYTES_MAX)
         if self._service is not None:
-            async with self._busy:
-                for name, status in await self._service.resume(target):
-                    log.info("stack %s: the operation that was interrupted has ended: %s", name, status)
+            for operation in self._service.store.operations():
+                log.info("stack %s: the operation that was interrupted goes on", operation.stack)
+                await self._run(self._service, operation.stack, target, resumed=True)
 
     def close(self) -> None:
         """Answer nothing more. An operation that is under way goes on at the next start."""
@@ -206,11 +243,18 @@ class Host:
             task.cancel()
         if self._server is not None:
             self._server.close()
-            self._server = None
+        elif self._listener is not None:
+            self._listener.close()
+        if self._listener is not None:
             (self._directory / SOCKET).unlink(missing_ok=True)
+        self._server = self._listener = None
         if self._service is not None:
             self._service.store.close()
             self._service = None
+
+    async def end(self) -> None:
+        """Close what functions were attached to, behind the last of them."""
+        await self._attachments.close()
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -245,7 +289,7 @@ class Host:
             self._keep(asked["function"], asked["lines"])
             return {"answer": None}
         if asked["operation"] == "state":
-            return {"answer": self._target.states.of(asked["function"])}
+            return {"answer": self._target.state(asked["function"])}
         if asked["operation"] == "wire":
             return await self._wire.answer(asked["service"], asked["action"], asked["input"])
         return carry_out(self._kept(), asked, self._begin)
@@ -264,9 +308,17 @@ class Host:
         if self._target is not None:
             self._start(self._run(self._kept(), name, self._target))
 
-    async def _run(self, service: Service, name: str, target: AppTarget) -> None:
-        async with self._busy:
-            status = await service.run(name, target)
+    async def _run(self, service: Service, name: str, target: AppTarget, *, resumed: bool = False) -> None:
+        """Carry an operation out. Where the disk is full or broken, it goes on when that has passed."""
+        while True:
+            try:
+                async with self._busy:
+                    status = await service.run(name, target, resumed=resumed)
+                break
+            except (OSError, sqlite3.Error) as error:
+                log.error("stack %s: %s: its operation goes on in %g s", name, str(error), AGAIN_SECONDS)  # noqa: TRY400  it says all
+            await asyncio.sleep(AGAIN_SECONDS)
+            resumed = True
         await asyncio.to_thread(Artifacts(self._directory).sweep, service.store.all_resources())
         log.info("stack %s: %s", name, status)
 
@@ -358,6 +410,7 @@ def _listener(store: Path) -> socket.socket:
         before = os.umask(0o177)
         try:
             listener.bind(path)
+            listener.listen()
         finally:
             os.umask(before)
     return listener

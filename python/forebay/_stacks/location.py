@@ -22,7 +22,7 @@ _IF: Final = re.compile(
 _FOR: Final = re.compile(
     r"\{%\s*for\s+(\w+)\s+in\s+cookiecutter((?:\.\w+)+)\s*%\}((?:(?!\{%).)*?)\{%\s*endfor\s*%\}", re.DOTALL
 )
-_SPACE: Final = re.compile(r"\s*(\{%)-|-(%\})\s*")
+_SPACE: Final = re.compile(r"(?<!\s)\s*(\{%)-|-(%\})\s*")
 """A dash takes the white space beside it away."""
 _OTHER: Final = re.compile(r"\{%|\{\{\s*cookiecutter")
 

@@ -10,6 +10,7 @@ from forebay._sam.plan import Resource, Step
 from forebay._stacks.assembly import Declaration, assemble
 from forebay._stacks.functions import Deployed
 from forebay._stacks.kind import Procedure, Request
+from forebay._stacks.store import ROLLBACK
 from forebay._stacks.table import ALL
 from forebay.errors import ForebayError, ResourceConflict, ResourceNotFound
 
@@ -23,7 +24,6 @@ log = logging.getLogger("forebay.stacks")
 
 FORWARD: Final = "forward"
 CLEANUP: Final = "cleanup"
-ROLLBACK: Final = "rollback"
 _DONE: Final = {"CREATE": "CREATE_COMPLETE", "UPDATE": "UPDATE_COMPLETE", "DELETE": "DELETE_COMPLETE"}
 
 
@@ -141,7 +141,10 @@ class Runs:
 
     async def _put(self, resource: Resource, before: Resource | None, state: State) -> None:
         for request in ALL[resource.type].put(resource, before, self._world):
-            await self._target.request(Request(request.verb, secret.revealed(request.fields, state.secrets)))
+            try:
+                await self._target.request(Request(request.verb, secret.revealed(request.fields, state.secrets)))
+            except ForebayError as error:
+                raise ForebayError(secret.concealed(str(error), state.secrets.values())) from error
 
     async def _declare(
         self, pending: dict[str, Declaration], which: Callable[[Declaration], bool], state: State | None = None
@@ -158,7 +161,7 @@ class Runs:
                 elif self._target.is_live:
                     await self._target.request(Request(what.verb, secret.revealed(what.fields, secrets)))
             except ForebayError as error:
-                raise ForebayError(f"{name}: {error}") from error
+                raise ForebayError(f"{name}: {secret.concealed(str(error), secrets.values())}") from error
             del pending[name]
 
     # --- cleanup
@@ -224,6 +227,7 @@ class Runs:
     async def _roll_back(self, reason: str | None) -> str:
         """Bring back what was there: what is new goes, what was changed is as it was."""
         failed: list[str] = []
+        places = list(self._operation.before.resources)
         begun = self._steps[: self._begun]  # what is behind them is not this stack's: it may be there, and must stay
         ours = {step.logical for step in begun}
         for name in reversed(self._new):
@@ -237,6 +241,8 @@ class Runs:
                 failed += filter(None, [await self._put_back(step.before, step.after)])
             else:
                 failed += filter(None, [await self._remove(step.after, keep=False)])
+            if step.before is not None:  # what functions are attached to is looked up there
+                self._store.back(self._stack, step.before, places.index(step.logical))
         changed = {name: one for name, one in self._old.items() if self._new.get(name) != one}
         try:
             await self._declare(changed, lambda _: True, self._operation.before)
@@ -263,7 +269,8 @@ class Runs:
 def revealed(function: Deployed, secrets: Mapping[str, str]) -> Deployed:
     """Give a function with its secrets."""
     fields = {name: getattr(function, name) for name in function.__dataclass_fields__}
-    return Deployed(**{**fields, "variables": secret.revealed(function.variables, secrets)})
+    variables = secret.revealed(function.variables, secrets)
+    return Deployed(**{**fields, "variables": variables, "conceals": tuple(secrets.values())})
 
 
 def _steps(before: Mapping[str, Resource], after: Mapping[str, Resource]) -> list[Step]:

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._model.wire import OF_APIS, OF_STACKS, SERVICES
 from forebay._sam.errors import TemplateRefused
 from forebay._stacks import rest_calls
 from forebay._stacks.apis import INLINE, function_target
@@ -25,9 +26,7 @@ _VERBS: Final = frozenset(
 )
 _INTEGRATION: Final = "x-amazon-apigateway-integration"
 _SERVED_TYPES: Final = frozenset({"AWS", "AWS_PROXY", "HTTP", "HTTP_PROXY", "MOCK"})
-_SERVED_SERVICES: Final = frozenset(
-    {"events", "kinesis", "lambda", "logs", "monitoring", "schemas", "scheduler", "sns", "sqs", "states", "sts"}
-)
+_SERVED_SERVICES: Final = frozenset(SERVICES) - OF_STACKS - OF_APIS
 """Services of the wire API that a method reaches, as an integration's URI names them."""
 _NOBODY: Final = "lets nobody in here: use NONE, AWS_IAM, or CUSTOM with a Lambda authorizer"
 _WHOLE_API: Final = "a stage serves the API as the template has it, without canaries"

@@ -198,6 +198,19 @@ class Service:
         """Give what of a stack is to be declared to an engine that starts. A secret is its mark."""
         return assemble(self.store.resources(name))
 
+    def secret_value(self, asked: str) -> str:
+        """Give a secret's value, by its name or its ARN.
+
+        Raises:
+            InvalidParameterValue: no stack has it.
+
+        """
+        for stack in self.store.stacks():
+            for one in self.store.resources(stack.name).values():
+                if one.type == SECRET.type and asked in {one.physical, one.attributes["Ref"]}:
+                    return str(secret.revealed(one.attributes[VALUE], self.store.secrets(stack.name)))
+        raise InvalidParameterValue(f"no stack of this store has the secret {asked[:200]!r}")
+
     # --- inside
 
     def _work_out(self, asked: Asked) -> tuple[Preview, Stack, Parameters]:
@@ -275,7 +288,7 @@ class Service:
     def _stored_parameters(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for stack in self.store.stacks():
-            found |= _values(stack, self.store.resources(stack.name))[0]
+            found |= _values(self.store.resources(stack.name), self.store.secrets(stack.name))[0]
         return found
 
     def _world(self, stack: str) -> World:
@@ -287,7 +300,7 @@ class Service:
             if other.name != stack:
                 resources = self.store.resources(other.name)
                 taken |= {(one.type, one.physical): other.name for one in resources.values()}
-                values, hidden = _values(other, resources)
+                values, hidden = _values(resources, self.store.secrets(other.name))
                 parameters |= values
                 secret_values |= hidden
                 exports |= {one.export: one.value for one in other.outputs if one.export is not None}
@@ -310,9 +323,8 @@ class Service:
         )
 
 
-def _values(stack: Stack, resources: Mapping[str, Resource]) -> tuple[dict[str, str], dict[str, str]]:
+def _values(resources: Mapping[str, Resource], known: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Give what a stack keeps for others to read: parameters by name, secrets by name and by ARN."""
-    known = stack.parameters.secrets
     parameters, hidden = {}, {}
     for one in resources.values():
         if one.type == PARAMETER.type:

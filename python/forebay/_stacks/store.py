@@ -24,6 +24,8 @@ FORMAT: Final = 2
 NOW: Final = "now"
 NEXT: Final = "next"
 """Sides of secrets: those that a stack has, and those that an operation gives it."""
+ROLLBACK: Final = "rollback"
+"""The phase in which an operation brings back what was there."""
 STACK: Final = "AWS::CloudFormation::Stack"
 EVENTS_MAX: Final = 10_000
 """Events that are kept of a stack; older ones go."""
@@ -178,7 +180,8 @@ class StackStore:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite has rolled back itself where the disk is full
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
@@ -218,6 +221,12 @@ class StackStore:
     def _secrets(self, stack: str, side: str = NOW) -> dict[str, str]:
         rows = self._db.execute("SELECT name, value FROM secrets WHERE stack = ? AND side = ?", (stack, side))
         return {name: value for name, value in rows}  # noqa: C416  rows are no pairs
+
+    def secrets(self, stack: str) -> dict[str, str]:
+        """Give the secrets that a stack's resources have as they are now: an operation that goes forward brings its own."""
+        row = self._db.execute("SELECT phase FROM operations WHERE stack = ?", (stack,)).fetchone()
+        sides = (NEXT, NOW) if row is None or row["phase"] == ROLLBACK else (NOW, NEXT)
+        return self._secrets(stack, sides[0]) | self._secrets(stack, sides[1])
 
     def resources(self, stack: str) -> dict[str, Resource]:
         """Give the resources of a stack, in the order in which they were made."""
@@ -325,6 +334,11 @@ class StackStore:
             self._db.execute("UPDATE operations SET position = ? WHERE stack = ?", (position, stack.name))
             self._add_event(stack.id, status, _named(resource), None)
 
+    def back(self, stack: Stack, resource: Resource, place: int) -> None:
+        """Record that a resource is as it was before the operation."""
+        with self._commit():
+            self._put_resource(stack.name, resource, place, "UPDATE_COMPLETE")
+
     def gone(self, stack: Stack, resource: Resource, status: str, reason: str | None = None) -> None:
         """Record that a resource was removed, or could not be."""
         with self._commit():
@@ -365,8 +379,10 @@ class StackStore:
             )
 
     def keep(self, stack: Stack, status: str, reason: str | None) -> None:
-        """End an operation and leave everything as it is."""
+        """End an operation and leave everything as it is: what it has made keeps its secrets."""
         with self._commit():
+            self._put_secrets(stack.name, NOW, self._secrets(stack.name, NEXT))
+            self._db.execute("DELETE FROM secrets WHERE stack = ? AND side = ?", (stack.name, NEXT))
             self._db.execute("DELETE FROM operations WHERE stack = ?", (stack.name,))
             self._db.execute("UPDATE stacks SET status = ?, reason = ? WHERE name = ?", (status, reason, stack.name))
             self._add_event(stack.id, status, _itself(stack), reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from forebay._stacks import apis, buckets, events, functions, inert, messaging, rest_apis
+from forebay._stacks import apis, buckets, events, functions, inert, messaging, proxies, rest_apis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 KINDS: Final[Mapping[str, Kind]] = {
     kind.type: kind
-    for kind in (*functions.KINDS, *messaging.KINDS, *events.KINDS, *apis.KINDS, *rest_apis.KINDS, *inert.KINDS)
+    for kind in (
+        *functions.KINDS,
+        *messaging.KINDS,
+        *events.KINDS,
+        *apis.KINDS,
+        *rest_apis.KINDS,
+        *proxies.KINDS,
+        *inert.KINDS,
+    )
 }
 BUCKET_STACK: Final = "aws-sam-cli-managed-default"
 """The stack that AWS's `sam` makes for the bucket of its code. Buckets are served there alone."""

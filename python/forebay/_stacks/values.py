@@ -61,7 +61,7 @@ class Values:
             yield {
                 "Name": name,
                 "Type": one.attributes["Type"],
-                "Value": str(secret.revealed(one.attributes["Value"], stack.parameters.secrets)),
+                "Value": str(secret.revealed(one.attributes["Value"], self._service().store.secrets(stack.name))),
                 "Version": 1,
                 "LastModifiedDate": since,
                 "ARN": f"arn:aws:ssm:{place.region}:{place.account}{_PARAMETER_ARN}{slash}{name}",
@@ -77,12 +77,12 @@ class Values:
         return [one for one in below if is_recursive or "/" not in one["Name"].removeprefix(prefix)]
 
     def _secret(self, action: str, asked: str) -> Members:
-        for stack, one, since in self._all(SECRET.type):
+        for _, one, since in self._all(SECRET.type):
             if asked in {one.physical, one.attributes["Ref"]}:
                 told = {"ARN": one.attributes["Ref"], "Name": one.physical}
                 if action == "DescribeSecret":
                     return {**told, "LastChangedDate": since, "CreatedDate": since}
-                value = str(secret.revealed(one.attributes["$value"], stack.parameters.secrets))
+                value = self._service().secret_value(one.attributes["Ref"])
                 version = {"VersionId": f"{since:032d}", "VersionStages": ["AWSCURRENT"], "CreatedDate": since}
                 return {**told, **version, "SecretString": value}
         raise WireError("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import socket
 import threading
 from collections import deque
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from forebay._worker.stack_socket import ask
 from forebay.logs import RequestFilter
 
-SOCKET: Final = "stacks.sock"
 LINES_MAX: Final = 10_000
 """Lines that wait to be sent: beyond them the oldest are left out."""
 CHARACTERS_MAX: Final = 64 << 10
 _SENT_MAX: Final = 100
-_SECONDS: Final = 5.0
 
 
 class LogLines(logging.Handler):
@@ -50,19 +45,6 @@ class LogLines(logging.Handler):
             while self._lines:
                 lines = [self._lines.popleft() for _ in range(min(len(self._lines), _SENT_MAX))]
                 try:
-                    self._send({"operation": "logged", "function": self._function, "lines": lines})
+                    ask(self._store, {"operation": "logged", "function": self._function, "lines": lines})
                 except OSError:
                     self._lines.clear()  # the app has ended or restarts: its log has the lines, too
-
-    def _send(self, told: dict[str, Any]) -> None:
-        folder = os.open(self._store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            short = Path(f"/proc/self/fd/{folder}")  # the address of a socket has 108 bytes at most
-            path = (short if short.is_dir() else Path(self._store)) / SOCKET
-            with socket.socket(socket.AF_UNIX) as app:
-                app.settimeout(_SECONDS)
-                app.connect(str(path))
-                app.sendall(json.dumps(told).encode() + b"\n")
-                app.recv(1 << 12)
-        finally:
-            os.close(folder)

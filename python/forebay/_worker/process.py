@@ -27,7 +27,7 @@ from forebay._runtime.context import Context, FunctionFacts, Lease
 from forebay._runtime.environments import FailureLog, ServedFunction
 from forebay._runtime.handler_reference import IMPORTING, Reference
 from forebay._wire import errors, payload
-from forebay._worker import process_logging
+from forebay._worker import attachments, process_logging
 from forebay._worker.load_handler import CannotStartError, load, load_plain
 from forebay._worker.log_lines import LogLines
 from forebay._worker.owner_client import OwnerClient
@@ -74,13 +74,18 @@ def main(given: dict[str, Any]) -> NoReturn:
     os.environ[IMPORTING] = given["name"]
     process_logging.follow(given["logging"])
     try:
+        attached: list[AbstractAsyncContextManager[Any]]
+        if given["reference"] is None:
+            attached, shared = attachments.here(given["store"])
+        else:
+            attached, shared = [], given["shared"]
         function = _declared(given)
         process_logging.complete(given["logging"])
         if given.get("keeps_logs"):
             logging.getLogger().addHandler(LogLines(given["store"], given["name"]))
         version = _version(function, given["version"]) if function is not None else load_plain(given["handler"])
-        attached = function.attached if function is not None else ()
-        opened = loop.run_until_complete(_open(attached, given["shared"]))
+        attached = function.attached if function is not None else attached
+        opened = loop.run_until_complete(_open(attached, shared))
     except CannotStartError as error:
         _send(engine, CANNOT_START, error.body)
         sys.exit(1)
@@ -97,7 +102,7 @@ def main(given: dict[str, Any]) -> NoReturn:
     _send(engine, INITIALIZED, b"")
     exporter = _measured(attached, engine)
     try:
-        handling.serve(engine, _idle(engine, loop if given["shared"] else None, exporter))
+        handling.serve(engine, _idle(engine, loop if shared else None, exporter))
     finally:
         loop.run_until_complete(opened.aclose())
         if exporter is not None:

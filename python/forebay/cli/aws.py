@@ -13,7 +13,7 @@ import click
 import orjson
 
 from forebay._model import names
-from forebay._model.wire import PORT, WireAddress
+from forebay._model.wire import PORT, SERVICES, WireAddress
 from forebay.cli.connect import directory_option
 from forebay.cli.show import output_option, show
 
@@ -22,26 +22,6 @@ if TYPE_CHECKING:
 
 FILE: Final = "aws-keys.json"
 """In the store's directory; the engine reads it once a second."""
-SERVICES: Final = [
-    "apigateway",
-    "cloudcontrolapi",
-    "cloudformation",
-    "events",
-    "execute-api",
-    "kinesis",
-    "lambda",
-    "logs",
-    "monitoring",
-    "s3",
-    "scheduler",
-    "schemas",
-    "secretsmanager",
-    "sns",
-    "sqs",
-    "ssm",
-    "states",
-    "sts",
-]
 ID_LETTERS: Final = 16
 SECRET_BYTES: Final = 30
 

@@ -12,7 +12,7 @@ import click
 from forebay._sam import expansion, samconfig, secret
 from forebay._sam import parameters as sam_parameters
 from forebay._sam import template as sam_template
-from forebay._sam.errors import NoChanges, TemplateRefused
+from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
 from forebay._stacks import package
 from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.build import BUILD, TEMPLATE
@@ -35,11 +35,13 @@ def template_path(given: Path | None) -> Path:
     if given is not None:
         return given
     built = BUILD / TEMPLATE
+    here = [path for path in map(Path, ("template.yaml", "template.yml", "template.json")) if path.exists()]
     if built.exists():
+        if here and here[0].stat().st_mtime > built.stat().st_mtime:
+            click.secho(f"{here[0]} is newer than what was built: `forebay build` takes it over", fg="yellow", err=True)
         return built
-    for name in ("template.yaml", "template.yml", "template.json"):
-        if Path(name).exists():
-            return Path(name)
+    if here:
+        return here[0]
     raise click.UsageError("there is no template.yaml here: name a template with --template-file")
 
 
@@ -235,7 +237,7 @@ def _carry_out(
             return
     verb = "create" if preview["kind"] == "CREATE" else "update"
     try:
-        last = stacks.last_event(stacks.ask("describe", stack=name)["id"]) if verb == "update" else 0
+        last = _last_event(stacks, name)
         stack_id = stacks.ask("deploy", deploy=asked)["id"]
     except TemplateRefused as error:
         raise _failed(template, path, error) from None
@@ -247,6 +249,14 @@ def _carry_out(
     click.secho(f"\nSuccessfully {verb}d stack - {name} in {told['id'].split(':')[3]}", fg="green")
     if not stacks.is_live:
         click.echo(f"No app runs on {store}: `forebay run --store {store}` serves it.")
+
+
+def _last_event(stacks: Stacks, name: str) -> int:
+    """Give the newest event that a stack has: one that could not be created has some, too."""
+    try:
+        return stacks.last_event(stacks.ask("describe", stack=name)["id"])
+    except StackNotFound:
+        return 0
 
 
 def _follow(stacks: Stacks, stack_id: str, after: int) -> str:

@@ -49,4 +49,4 @@ def host_stacks(app: App, http: HttpAddress, aws: WireAddress) -> None:
     place = Place(app=settings.name, region=settings.region, account=settings.account, http=http.base or HTTP)
     declared = app._declared  # noqa: SLF001  an app without `forebay run` has no stacks
     logs = next((one for one in declared.attached if isinstance(one, FunctionLogs)), None)
-    declared.stacks = Host(Path(settings.store).absolute(), place, aws.url, logs)
+    declared.stacks = Host(Path(settings.store).absolute(), place, aws.url, app.clock, logs)

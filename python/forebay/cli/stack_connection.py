@@ -17,10 +17,12 @@ from forebay._model.settings import AppSettings
 from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
 from forebay._stacks import host
 from forebay._stacks.artifacts import Artifacts
+from forebay._stacks.attachments import describe
 from forebay._stacks.buckets import Buckets
 from forebay._stacks.service import Place, Service
 from forebay._stacks.store import StackStore
-from forebay.cli.connect import FILE, StoreConnection, connect
+from forebay._worker.stack_socket import SOCKET
+from forebay.cli.connect import StoreConnection, connect
 from forebay.errors import AppClosed
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ ACCOUNT: Final = "000000000000"
 _ANSWER_SECONDS: Final = 60.0
 _START_SECONDS: Final = 5.0
 _FIRST_POLL_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = 0.1
 _POLL_SECONDS_MAX: Final = 0.5
 
 Event = dict[str, Any]
@@ -95,8 +98,10 @@ class StoreTarget:
 
     is_live = False
 
-    def __init__(self, connection: StoreConnection, place: Place, artifacts: Artifacts, store: Path) -> None:
+    def __init__(self, connection: StoreConnection, service: Service, artifacts: Artifacts, store: Path) -> None:
         self._connection = connection
+        self._secret_of = service.secret_value
+        place = service.place
         self._artifacts = artifacts
         self._buckets = Buckets(store)
         self._settings = AppSettings(
@@ -117,23 +122,32 @@ class StoreTarget:
 
     async def register(self, function: Deployed) -> None:
         """See that a function's code can be loaded; it is served when the app starts."""
-        ready = host.runnable(function, self._artifacts)
+        attachments = tuple(describe(one, self._secret_of) for one in function.attachments)
+        ready = host.runnable(function, self._artifacts, attachments)
         await check_start(registration(ready, self._settings, names.LATEST))
 
 
 @contextmanager
 def connect_stacks(store: Path, region: str | None = None) -> Iterator[Stacks]:
-    """Connect to the stacks of a store for as long as the block lasts."""
-    live = _socket(store) or _socket_of_owner(store)
-    if live is None:
-        store.mkdir(parents=True, exist_ok=True)
+    """Connect to the stacks of a store for as long as the block lasts.
+
+    Raises:
+        AppClosed: another program has the store and deploys no stacks.
+
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    ends = time.monotonic() + _START_SECONDS
+    while (live := _socket(store)) is None:
         with _alone(store, region) as alone:
             if alone is not None:
                 yield alone
                 return
-        live = _socket_of_owner(store)  # an app has started meanwhile
-    if live is None:
-        raise AppClosed(f"an app started and ended on {store.absolute()} meanwhile: try again")
+        if time.monotonic() >= ends:
+            raise AppClosed(
+                f"another program has {store.absolute()} and deploys no stacks: wait for the command that is at work there, or "
+                "serve the app by `forebay run`"
+            )
+        time.sleep(_POLL_SECONDS)  # an app that has just started, or another command
     with live, live.makefile("rwb") as channel:
         yield Stacks(lambda asked: _through(channel, asked), is_live=True)
 
@@ -154,7 +168,7 @@ def _alone(store: Path, region: str | None) -> Iterator[Stacks | None]:
             default = names.REGION_DEFAULT if app is not None and app != APP else REGION
             place = Place(app=app or APP, region=found or default, account=ACCOUNT, http=HTTP)
             service = Service(kept, place)
-            target = StoreTarget(connection, place, Artifacts(store), store)
+            target = StoreTarget(connection, service, Artifacts(store), store)
             asyncio.run(_resume(service, target))
 
             def ask(asked: dict[str, Any]) -> dict[str, Any]:
@@ -174,24 +188,8 @@ async def _run(service: Service, name: str, target: StoreTarget) -> None:
     await service.run(name, target)
 
 
-def _socket_of_owner(store: Path) -> socket.socket | None:
-    """Wait until the app that runs on a store answers for its stacks: it may have just started. None where no app runs."""
-    if not (store / FILE).exists():
-        return None
-    with connect(store) as connection:
-        if connection.owned:
-            return None
-    ends = time.monotonic() + _START_SECONDS
-    while time.monotonic() < ends:
-        found = _socket(store)
-        if found is not None:
-            return found
-        time.sleep(_FIRST_POLL_SECONDS)
-    raise AppClosed(f"the app that runs on {store.absolute()} deploys no stacks: serve it by `forebay run`")
-
-
 def _socket(store: Path) -> socket.socket | None:
-    if not (store / host.SOCKET).exists():
+    if not (store / SOCKET).exists():
         return None
     found = socket.socket(socket.AF_UNIX)
     try:

@@ -3,9 +3,11 @@
 Many clients wait in line for few DB connections; none of them ever sees what another left behind.
 """
 
+from forebay.dbproxy.attached import attached
 from forebay.dbproxy.client import Client
 from forebay.dbproxy.driver import Result
-from forebay.dbproxy.proxy import DBProxy, Pinned
+from forebay.dbproxy.pinned import Pinned
+from forebay.dbproxy.proxy import DBProxy
 from forebay.dbproxy.secrets import Credentials, EnvSecret, FileSecret, Secret, SecretsManagerSecret
 from forebay.dbproxy.settings import Address, Target
 
@@ -21,4 +23,5 @@ __all__ = [
     "Secret",
     "SecretsManagerSecret",
     "Target",
+    "attached",
 ]

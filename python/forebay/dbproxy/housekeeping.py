@@ -56,12 +56,20 @@ def look_after_clients(
             borrower.end_transaction(f"idle in it for {idle_in_transaction:,.15g} s (idle_in_transaction_timeout)")
 
 
+def idle_maximum(settings: ProxySettings, maximum: int) -> int:
+    """Tell how many idle connections are kept, of a maximum of connections."""
+    if settings.maximum_idle_connections is not None:
+        return settings.maximum_idle_connections
+    if settings.maximum_idle_connections_percent is not None and settings.maximum_connections_percent is not None:
+        return math.floor(maximum * settings.maximum_idle_connections_percent / settings.maximum_connections_percent)
+    return maximum // 2
+
+
 def tidy(pool: Pool, now: float) -> None:
     """Close idle connections that are broken, old or too many; reset those left dirty."""
     settings = pool.settings
-    keep = settings.maximum_idle_connections
     idle = pool.idle()
-    surplus = len(idle) - max(pool.maximum // 2 if keep is None else keep, pool.minimum)
+    surplus = len(idle) - max(idle_maximum(settings, pool.maximum), pool.minimum)
     for db in idle:
         old = now - db.opened_at >= settings.connection_lifetime
         spare = surplus > 0 and now - db.idle_since >= settings.idle_connection_timeout

@@ -48,6 +48,10 @@ class PermitServer:
         self._tasks = Tasks()
         """They wait until servers have hung up on the dead."""
         self._processes: set[_Process] = set()
+        self.joins = 0
+        """Other processes that have joined so far."""
+        self.joined = 0
+        """Other processes that have joined and not left."""
         self._loop = asyncio.get_running_loop()
         self._directory = _private_directory()
         self.address = str(self._directory / "permits.sock")
@@ -66,7 +70,9 @@ class PermitServer:
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
             sock, _ = self._listener.accept()
-            self._processes.add(_Process(sock, self))
+            self._processes.add(_Process(sock, self, is_other=True))
+            self.joins += 1
+            self.joined += 1
 
     def _tell(self, server: int, process: _Process, kind: Tell, number: int) -> None:
         if kind is Tell.GRANTED:
@@ -107,7 +113,9 @@ class PermitServer:
 
     def left(self, process: _Process) -> None:
         """Take back what a process had, as the server hangs up on each of its connections."""
-        self._processes.discard(process)
+        if process in self._processes:
+            self._processes.discard(process)
+            self.joined -= process.is_other
         for permits in self._permits:
             permits.leave(process)
         for (server, _), connection in process.connections.items():
@@ -148,7 +156,8 @@ class PermitServer:
 class _Process:
     """A process and the connections that it has permits for, by server and number; None: one that it has not told of."""
 
-    def __init__(self, sock: socket.socket, server: PermitServer) -> None:
+    def __init__(self, sock: socket.socket, server: PermitServer, *, is_other: bool = False) -> None:
+        self.is_other = is_other
         self.connections: dict[tuple[int, int], socket.socket | None] = {}
         self.channel = PermitChannel(sock, lambda *message: server.heard(self, *message), lambda: server.left(self))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from forebay._core import StatementJudge
@@ -18,6 +17,7 @@ from forebay.dbproxy.housekeeping import look_after_clients, seconds_between, ti
 from forebay.dbproxy.names import NAMES_SECONDS_MAX, Schema
 from forebay.dbproxy.permit_client import PermitClient, connected
 from forebay.dbproxy.permit_server import PermitServer
+from forebay.dbproxy.pinned import Pinned
 from forebay.dbproxy.settings import ProxySettings, Target
 from forebay.dbproxy.tasks import Tasks
 from forebay.errors import DatabaseUnavailable, DBProxyError, InvalidParameterValue, TooManyClients
@@ -41,28 +41,6 @@ PAUSE_LOOK_SECONDS = 0.01
 CLOSE_SECONDS_MAX = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """A pinned client: who, why, for how long.
-
-    Attributes:
-        client: the client's number.
-        connection: the server's own number of the DB connection (process or thread id).
-        reason: ``temporary table``, ``lock``, ``user variable`` and so on.
-        detail: its name, when it has one.
-        digest: the statement that did it, without its literals.
-        seconds: how long ago.
-
-    """
-
-    client: int
-    connection: int
-    reason: str
-    detail: str
-    digest: str
-    seconds: float
-
-
 class DBProxy:
     """A pool of few DB connections for thousands of clients, with RDS Proxy's settings and defaults.
 
@@ -75,6 +53,7 @@ class DBProxy:
         maximum_connections_percent: instead: percent of the server's own limit, 1 to 100.
         minimum_connections: kept open, and opened by ``open()``.
         maximum_idle_connections: kept after ``idle_connection_timeout``; half of the maximum when None.
+        maximum_idle_connections_percent: instead, beside ``maximum_connections_percent``: percent of the server's own limit.
         connection_borrow_timeout: seconds a client waits for a DB connection, 0 to 300.
         idle_client_timeout: seconds until an idle client connection is closed.
         client_lifetime: seconds until a client connection is closed, 24 hours at most.
@@ -111,6 +90,7 @@ class DBProxy:
         maximum_connections_percent: float | None = None,
         minimum_connections: int = 0,
         maximum_idle_connections: int | None = None,
+        maximum_idle_connections_percent: float | None = None,
         connection_borrow_timeout: float | timedelta = 120,
         idle_client_timeout: float | timedelta = 1800,
         client_lifetime: float | timedelta = 86_400,
@@ -139,6 +119,7 @@ class DBProxy:
             maximum_connections_percent=maximum_connections_percent,
             minimum_connections=minimum_connections,
             maximum_idle_connections=maximum_idle_connections,
+            maximum_idle_connections_percent=maximum_idle_connections_percent,
             connection_borrow_timeout=checks.seconds("connection_borrow_timeout", connection_borrow_timeout),
             idle_client_timeout=checks.seconds("idle_client_timeout", idle_client_timeout),
             client_lifetime=checks.seconds("client_lifetime", client_lifetime),
@@ -330,6 +311,12 @@ class DBProxy:
             self._permit_server = PermitServer(most for _ in self.settings.target.addresses)
             self._permits = self._new_permits()
             self._share_pools()
+
+    @property
+    def joins(self) -> tuple[int, int]:
+        """How many other processes have joined so far, and how many of them have not left."""
+        server = self._permit_server
+        return (server.joins, server.joined) if server is not None else (0, 0)
 
     def _new_permits(self) -> PermitClient:
         if self._permit_server is not None:

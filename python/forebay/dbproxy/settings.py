@@ -129,6 +129,7 @@ class ProxySettings:
     maximum_connections_percent: float | None
     minimum_connections: int
     maximum_idle_connections: int | None
+    maximum_idle_connections_percent: float | None
     connection_borrow_timeout: float
     idle_client_timeout: float
     client_lifetime: float
@@ -156,6 +157,7 @@ class ProxySettings:
         count("minimum_connections", self.minimum_connections, 0, most)
         if self.maximum_idle_connections is not None:
             count("maximum_idle_connections", self.maximum_idle_connections, 0, most)
+        check_idle_percent(self)
         count("maximum_clients", self.maximum_clients, 1, CLIENTS_MAX)
 
 
@@ -191,9 +193,11 @@ def changed(settings: ProxySettings, changes: Mapping[str, Any]) -> ProxySetting
             checked[name] = optional_seconds(name, value) if is_optional else seconds(name, value)
         else:
             checked[name] = value
+    if "maximum_idle_connections" in checked:
+        checked["maximum_idle_connections_percent"] = None
     if "maximum_connections" in checked:
         count("maximum_connections", checked["maximum_connections"], 1, CONNECTIONS_MAX)
-        checked["maximum_connections_percent"] = None
+        checked["maximum_connections_percent"] = checked["maximum_idle_connections_percent"] = None
     return replace(settings, **checked)
 
 
@@ -219,6 +223,21 @@ def count(name: str, value: int, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidParameterValue(f"{name}={value!r}: must be a whole number from {low} to {high}")
     return value
+
+
+def check_idle_percent(settings: ProxySettings) -> None:
+    """Check the share of idle connections against the share of all."""
+    percent, most = settings.maximum_idle_connections_percent, settings.maximum_connections_percent
+    if percent is None:
+        return
+    if most is None or settings.maximum_idle_connections is not None:
+        raise InvalidParameterValue(
+            "maximum_idle_connections_percent: it goes with maximum_connections_percent, and without maximum_idle_connections"
+        )
+    if isinstance(percent, bool) or not isinstance(percent, (int, float)) or not 0 <= percent <= most:
+        raise InvalidParameterValue(
+            f"maximum_idle_connections_percent={percent!r}: must be 0 to {most:g}, the maximum's"
+        )
 
 
 def check_maximum(maximum: int | None, percent: float | None) -> tuple[int | None, float | None]:
