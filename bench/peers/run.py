@@ -15,6 +15,7 @@ sys.path.insert(1, str(Path(__file__).parents[1]))
 import primitives
 import queues
 import streams
+import workflows
 
 from forebay_bench import dbproxy, harness, scenarios
 from forebay_bench.session import once, run_session
@@ -22,7 +23,13 @@ from forebay_bench.session import once, run_session
 RUNS = 3
 PEERS = {
     scenario.name: scenario
-    for family in (streams.SCENARIOS, queues.SCENARIOS, primitives.SCENARIOS, dbproxy.PEER_SCENARIOS)
+    for family in (
+        streams.SCENARIOS,
+        queues.SCENARIOS,
+        primitives.SCENARIOS,
+        workflows.SCENARIOS,
+        dbproxy.PEER_SCENARIOS,
+    )
     for scenario in family
 }
 OURS = [name for name, one in scenarios.SCENARIOS.items() if any(figure.question for figure in one.figures)]
