@@ -48,7 +48,9 @@ use super::definition::{Body, Definition, FlowIndex, MachineType, Resource};
 use super::scope::Entropy;
 
 /// States that one turn enters before it lets others go on; a loop of Pass states never waits by itself.
-pub const TURN_STATES_MAX: u32 = 10_000;
+pub const TURN_STATES_MAX: usize = 10_000;
+/// A state whose input has so many bytes counts twice: what it does with it takes as long as another state.
+const STATE_BYTES: usize = 64;
 /// Milliseconds that an Express execution may take.
 pub const EXPRESS_MS_MAX: u64 = 300_000;
 /// Milliseconds that a Standard execution may take: 366 days.
@@ -424,7 +426,7 @@ impl Execution {
                 turn.commands.push(Command::Continue);
                 return;
             }
-            entered += 1;
+            entered += 1 + self.frames.get(&id).map_or(0, |frame| frame.input.size() / STATE_BYTES);
             self.step(turn, id);
         }
     }
