@@ -208,7 +208,7 @@ async def test_it_stops_and_takes_too_long(app, clock):
 
 
 async def test_the_example_that_aws_ships_with_its_sdk_runs_as_it_is(app, clock, tmp_path):
-    """The package's description has it. More of AWS's examples are run by `make compat`."""
+    """The package's description has it."""
     description = importlib.metadata.metadata("aws-durable-execution-sdk-python").get_payload()
     blocks = re.findall(r"^```python\n(.*?)^```", description, re.DOTALL | re.MULTILINE)
     [example] = [block for block in blocks if "@durable_execution" in block]
