@@ -72,6 +72,14 @@ def crashes(name: str) -> list[str]:
 CASES = {"PROPTEST_CASES": "{count}"}
 PARTS = [
     Part("kill", "kill -9 under load, then a restart", "cycles", 2_000, 100, crashes("kills_lose_nothing")),
+    Part(
+        "workflow kills",
+        "kill -9 while workflows run, then a restart: transitions and what they send happen once",
+        "kills",
+        1_000,
+        100,
+        pytest("reliability/test_workflow_kills.py"),
+    ),
     Part("term", "SIGTERM under load", "stops", 200, 20, crashes("told_to_stop")),
     Part("freeze", "SIGSTOP past every deadline under load, then SIGCONT", "freezes", 20, 5, crashes("frozen_owner")),
     Part("starve", "out of memory under load, then a restart", "lives", 60, 3, crashes("lack_of_memory")),

@@ -6,3 +6,5 @@ BUCKET = "ask a token bucket"
 RECORD = "record a value for percentiles"
 MATCH = {size: f"match events with {size:,} mixed rules, one thread" for size in (1_000, 10_000)}
 ADD = {size: f"add one of {size:,} mixed rules" for size in (1_000, 10_000)}
+STATES = "workflows of a Choice and two Pass states, from start to end"
+STEPS = "workflows of three steps that call a function, from start to end"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import forebay
+from forebay_bench import questions
 from forebay_bench.harness import Figure, Scenario
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ SCENARIOS = (
         "workflow.express",
         express,
         (
-            Figure("starts", "Express, a Choice and two Pass, no log", "starts/s"),
+            Figure("starts", "Express, a Choice and two Pass, no log", "starts/s", question=questions.STATES),
             Figure("transitions", "Express, a Choice and two Pass, no log", "transitions/s"),
             Figure("cpu", "Express, processor time of a start and its three states", "µs"),
         ),
@@ -276,7 +277,7 @@ SCENARIOS = (
         "workflow.functions",
         functions,
         (
-            Figure("starts", "Standard, three calls of a function", "starts/s"),
+            Figure("starts", "Standard, three calls of a function", "starts/s", question=questions.STEPS),
             Figure("transitions", "Standard, three calls of a function, each a durable step", "transitions/s"),
             Figure("cpu", "Standard, processor time of a state that calls a function", "µs"),
         ),

@@ -16,6 +16,7 @@ import matchers
 import primitives
 import queues
 import streams
+import workflows
 
 from forebay_bench import dbproxy, harness, scenarios
 from forebay_bench.session import once, run_session
@@ -28,6 +29,7 @@ PEERS = {
         streams.SCENARIOS,
         queues.SCENARIOS,
         primitives.SCENARIOS,
+        workflows.SCENARIOS,
         dbproxy.PEER_SCENARIOS,
     )
     for scenario in family

@@ -1,6 +1,9 @@
 """AWS's durable functions, with its own SDK as it is: waits take no time here, and what was done is not done again."""
 
 import asyncio
+import importlib.metadata
+import importlib.util
+import re
 
 import pytest
 
@@ -202,3 +205,20 @@ async def test_it_stops_and_takes_too_long(app, clock):
             await result_of(clock, stopped)
         with pytest.raises(ExecutionFailed, match=r"States\.Timeout"):
             await result_of(clock, await order.start(), 601)
+
+
+async def test_the_example_that_aws_ships_with_its_sdk_runs_as_it_is(app, clock, tmp_path):
+    """The package's description has it."""
+    description = importlib.metadata.metadata("aws-durable-execution-sdk-python").get_payload()
+    blocks = re.findall(r"^```python\n(.*?)^```", description, re.DOTALL | re.MULTILINE)
+    [example] = [block for block in blocks if "@durable_execution" in block]
+    (tmp_path / "example.py").write_text(example)
+    spec = importlib.util.spec_from_file_location("example", tmp_path / "example.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    flow = app.durable_function()(module.handler)
+    async with app:
+        execution = await flow.start({"order_id": "o-7"})
+        await clock.settle()
+        assert (await execution.describe()).status == "RUNNING", "it waits for five seconds"
+        assert await result_of(clock, execution, 5) == {"status": "approved", "order_id": "o-7"}

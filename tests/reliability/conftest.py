@@ -21,12 +21,12 @@ sys.path.insert(0, str(HERE))
 class Nursery:
     """Starts lives of the app, kills them, and reads their ledger."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, victim: str = "victim.py") -> None:
         self.store, self.ledger, self.errors = path / "data", path / "ledger.db", path / "errors"
         self._seen = Ledger(self.ledger)
         self.lives = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(HERE / "victim.py")],
+            [sys.executable, "-W", "ignore", str(HERE / victim)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -97,7 +97,8 @@ class Nursery:
 
 
 @pytest.fixture
-def nursery(tmp_path):
-    nursery = Nursery(tmp_path)
+def nursery(tmp_path, request):
+    """Give a nursery of the victim that the module names, of `victim.py` where it names none."""
+    nursery = Nursery(tmp_path, getattr(request.module, "VICTIM", "victim.py"))
     yield nursery
     nursery.close()

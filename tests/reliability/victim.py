@@ -320,7 +320,8 @@ def limit_memory(mebibytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def nursery() -> None:
+def nursery(live: Callable[[dict], Awaitable[int]]) -> None:
+    """Fork a child that lives as each line of the input says, and tell its process id."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     gc.freeze()
     for line in sys.stdin:
@@ -335,10 +336,10 @@ def nursery() -> None:
             os.dup2(errors, 2)
             faulthandler.enable()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                status = runner.run(live_as_client(how) if how.get("client") else live(how))
+                status = runner.run(live(how))
             os._exit(status)
         print(child, flush=True)
 
 
 if __name__ == "__main__":
-    nursery()
+    nursery(lambda how: live_as_client(how) if how.get("client") else live(how))

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode, TraceState
 
-from forebay import App, Backoff, Batch, FunctionError, logs
+from forebay import App, Backoff, Batch, ExecutionFailed, FunctionError, logs
 
 
 async def until(condition):
@@ -102,6 +102,89 @@ async def test_the_tasks_of_an_execution_are_in_the_trace_of_its_start(app, span
     assert is_child(start, spans.one("request")) and start.kind is SpanKind.PRODUCER
     assert is_child(charged, start) and trace_of(process) == trace_of(start)
     assert trace_of(quickly) == trace_of(spans.one("other"))
+
+
+async def test_each_state_of_an_execution_has_a_span_below_that_of_the_execution(app, spans):
+    tries = []
+
+    @app.function()
+    async def charge(event, context):
+        tries.append(event)
+        if len(tries) == 1:
+            raise ValueError("busy")
+        return event
+
+    retry = [{"ErrorEquals": ["ValueError"], "IntervalSeconds": 1}]
+    call = {"Type": "Task", "Resource": "${charge}", "Retry": retry, "End": True}
+    keep, copy = ({"StartAt": name, "States": {name: {"Type": "Pass", "End": True}}} for name in ("Keep", "Copy"))
+    states = {
+        "Both": {
+            "Type": "Parallel",
+            "Branches": [{"StartAt": "Charge", "States": {"Charge": call}}, keep],
+            "Next": "Each",
+        },
+        "Each": {"Type": "Map", "ItemProcessor": copy, "MaxConcurrency": 1, "Next": "Refuse"},
+        "Refuse": {"Type": "Fail", "Error": "Refused"},
+    }
+    flow = app.workflow("order", {"StartAt": "Both", "States": states})
+    async with app:
+        with spans.tracer.start_as_current_span("request"):
+            execution = await flow.start({"id": 1})
+        with pytest.raises(ExecutionFailed):
+            await execution.result()
+        untraced = await flow.start({"id": 2})
+        with pytest.raises(ExecutionFailed):
+            await untraced.result()
+    root, both, each, charged, refuse = (
+        spans.one(name) for name in ("execute order", "state Both", "state Each", "state Charge", "state Refuse")
+    )
+    assert is_child(root, spans.one("start order")) and root.kind is SpanKind.CONSUMER
+    assert all(is_child(span, root) for span in (both, each, refuse)) and is_child(charged, both)
+    assert is_child(spans.one("state Keep"), both)
+    copies = spans.named("state Copy")
+    assert len(copies) == 2 and all(is_child(span, each) for span in copies)
+    assert (
+        root.start_time <= both.start_time <= charged.start_time < charged.end_time <= both.end_time <= each.start_time
+    )
+    assert charged.end_time - charged.start_time >= 1e9, "the wait before the retry is a part of the state"
+    assert [event.attributes["exception.type"] for event in charged.events] == ["ValueError"]
+    assert charged.status.status_code is StatusCode.UNSET
+    assert dict(charged.attributes) == {
+        "forebay.workflow.name": "order",
+        "forebay.execution.arn": execution.arn,
+        "forebay.state.type": "Task",
+    }
+    assert {span.attributes["error.type"] for span in (root, refuse)} == {"Refused"}
+
+
+async def test_a_redriven_execution_has_spans_of_what_it_did_since(app, spans):
+    works = []
+
+    @app.function()
+    async def charge(event, context):
+        if not works:
+            raise ValueError("down")
+
+    call = {"Type": "Task", "Resource": "${charge}"}
+    states = {
+        "First": {"Type": "Pass", "Next": "Charge"},
+        "Charge": call | {"Next": "Last"},
+        "Last": {"Type": "Succeed"},
+    }
+    flow = app.workflow("order", {"StartAt": "First", "States": states})
+    async with app:
+        with spans.tracer.start_as_current_span("request"):
+            execution = await flow.start()
+        with pytest.raises(ExecutionFailed):
+            await execution.result()
+        await until(lambda: spans.named("execute order"))
+        works.append(True)
+        await execution.redrive()
+        await execution.result()
+    assert [span.name for span in spans.all() if span.name.startswith("state ")].count("state First") == 1
+    failed, went_on = spans.named("state Charge")
+    assert (failed.status.status_code, went_on.status.status_code) == (StatusCode.ERROR, StatusCode.UNSET)
+    assert len(spans.named("execute order")) == 2 and len(spans.named("state Last")) == 1
 
 
 async def test_the_span_of_a_published_version_tells_it_and_names_the_function(app, spans):

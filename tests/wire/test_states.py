@@ -1,9 +1,12 @@
 """A day's work with Step Functions by boto3."""
 
 import json
+import subprocess
 import time
 
 import pytest
+from botocore.exceptions import ClientError
+from wire_app import served
 
 PASS = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}})
 WAIT = json.dumps({"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}})
@@ -181,3 +184,48 @@ def test_an_express_execution_is_waited_for(states):
         states.list_executions(stateMachineArn=machine)
     with pytest.raises(states.exceptions.InvalidArn, match="Resource type not valid in this context: express"):
         states.describe_execution(executionArn=told["executionArn"])
+
+
+def until_not_full(call):
+    """Call until the store has noticed that there is room."""
+    for _ in range(100):
+        try:
+            return call()
+        except ClientError as error:
+            if "full" not in str(error):
+                raise
+        time.sleep(0.2)
+    return call()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Give a file system of 16 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_state_machine_is_deleted_when_a_full_disk_has_room_again(make_app, small_disk):
+    """On a full disk the call never ended: no execution could be stopped, and it looked for more of them again and again."""
+    with served(make_app(small_disk / "store")) as wire:
+        states, sqs = wire.client("stepfunctions", inject_host_prefix=False), wire.client("sqs")
+        machine = states.create_state_machine(name="wait", definition=WAIT, roleArn=ROLE)["stateMachineArn"]
+        execution = states.start_execution(stateMachineArn=machine)["executionArn"]
+        queue = sqs.create_queue(QueueName="filling")["QueueUrl"]
+        for size in (200_000, 2_000, 1):
+            with pytest.raises(ClientError, match="full"):
+                for _ in range(10_000):
+                    sqs.send_message(QueueUrl=queue, MessageBody="x" * size)
+        with pytest.raises(ClientError, match="full"):
+            states.delete_state_machine(stateMachineArn=machine)
+        assert states.describe_execution(executionArn=execution)["status"] == "RUNNING"
+        sqs.delete_queue(QueueUrl=queue)
+        until_not_full(lambda: states.delete_state_machine(stateMachineArn=machine))
+        assert states.list_state_machines()["stateMachines"] == []

@@ -25,6 +25,7 @@ from forebay._model.gateway import UrlOf
 from forebay._model.topic import Subscription
 from forebay._runtime import tracing
 from forebay._runtime.runner import Runner
+from forebay._runtime.state_spans import StateSpans
 from forebay._runtime.threads import ThreadPool
 from forebay._wire import bus as wire_bus
 from forebay._wire import gateway as wire_gateway
@@ -106,6 +107,7 @@ class AppRun:
         self.runner.operator_events.metrics_page = metrics.page
         self._handlers = Handlers(declared, clock, self.runner, self._tracing)
         self._made = MadeDestinations(self._handlers, self.runner, caller)
+        self._state_spans = StateSpans(self._tracing, caller, self.runner) if self._tracing is not None else None
         self._reconnecting: asyncio.Task[None] | None = None
         self._exporter: Exporter | None = None
         self._exporting: asyncio.Task[None] | None = None
@@ -500,6 +502,8 @@ class AppRun:
                 drained = await self._until(engine.idle)
             if not drained:
                 await self._interrupt()
+        if self._state_spans is not None:
+            await self._state_spans.finish()
         await self._stop_exporting()
         self.close()
         if self._declared.stacks is not None:
@@ -549,6 +553,8 @@ class AppRun:
             engine.close()
         self._shared.leave()
         self._made.close()
+        if self._state_spans is not None:
+            self._state_spans.close()
         self._handlers.close()
         if self._declared.stacks is not None:
             self._declared.stacks.close()

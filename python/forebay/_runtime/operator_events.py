@@ -23,8 +23,8 @@ log = logging.getLogger("forebay.runtime")
 
 TIMEOUTS_ADVISED: Final = 3
 """From this timeout of a function on, the line says which option to change."""
-_NOT_LOGGED: Final = frozenset(("api destination", "connection"))
-"""They have secrets."""
+_NOT_LOGGED: Final = frozenset(("api destination", "connection", "execution ended"))
+"""They have secrets, or are for a tracer alone."""
 KEPT_MAX: Final = 10_000
 """Kinds of lines, each of a function or a queue, whose last second is known."""
 

@@ -16,17 +16,19 @@ from forebay._runtime import answer
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from types import ModuleType
 
     from opentelemetry.trace import Span
 
     from forebay._runtime.context import FunctionFacts
+    from forebay._runtime.state_spans import StateVisit
 
 API: Final = "opentelemetry.trace"
 # A longer one is left out, as https://www.w3.org/TR/trace-context/#tracestate-limits allows.
 STATE_MAX: Final = 512
 SYSTEM: Final = "forebay"
+NS_OF_MS: Final = 1_000_000
 
 
 def found() -> Tracing | None:
@@ -104,6 +106,37 @@ class Tracing:
         span = self._tracer.start_span(name, context=parent, kind=role, links=links, attributes=attributes)
         self._context.attach(trace.set_span_in_context(span, parent))
         return HandlerSpan(trace, span)
+
+    def executed(self, context: str, execution: dict[str, Any], visits: Iterable[StateVisit]) -> None:
+        """Make the spans of an execution that has ended, and of its states: those that others are a part of first."""
+        trace, stopped_ms = self._trace, execution["stopped_ms"]
+        attributes = {"forebay.workflow.name": execution["workflow"], "forebay.execution.arn": execution["arn"]}
+        error = None if execution["status"] == "SUCCEEDED" else execution["error"] or execution["status"]
+        root = self._tracer.start_span(
+            f"execute {execution['workflow']}",
+            self._read(context),
+            trace.SpanKind.CONSUMER,
+            attributes,
+            start_time=(execution["redriven_ms"] or execution["started_ms"]) * NS_OF_MS,
+        )
+        spans: dict[StateVisit, Span] = {}
+        for visit in visits:
+            around = root if visit.inside is None else spans.get(visit.inside, root)
+            span = spans[visit] = self._tracer.start_span(
+                f"state {visit.name}",
+                trace.set_span_in_context(around),
+                attributes=attributes | {"forebay.state.type": visit.kind},
+                start_time=visit.began_ms * NS_OF_MS,
+            )
+            for at_ms, name in visit.errors:
+                span.add_event("exception", {"exception.type": name}, at_ms * NS_OF_MS)
+            if error is not None and visit.ended_ms is None:
+                _set_error(trace, span, error)
+        if error is not None:
+            _set_error(trace, root, error)
+        for visit, span in spans.items():
+            span.end((visit.ended_ms or stopped_ms) * NS_OF_MS)
+        root.end(stopped_ms * NS_OF_MS)
 
     def _read(self, text: str) -> Any:
         parent, _, state = text.partition("\n")
@@ -195,13 +228,17 @@ class HandlerSpan:
     def ended(self, status: int) -> None:
         """End it, by the status of the attempt."""
         if status in FAILURES:
-            self._span.set_attribute("error.type", FAILURES[status])
-            self._span.set_status(self._trace.StatusCode.ERROR, FAILURES[status])
+            _set_error(self._trace, self._span, FAILURES[status])
         self._span.end()
 
 
 FAILURES: Final = {answer.STOPPED: "timeout", answer.INTERRUPTED: "interrupted"}
 """How an attempt ended that did not end by itself."""
+
+
+def _set_error(trace: ModuleType, span: Span, error: str) -> None:
+    span.set_attribute("error.type", error)
+    span.set_status(trace.StatusCode.ERROR, error)
 
 
 def _fail(trace: ModuleType, span: Span, error: BaseException) -> None:

@@ -261,6 +261,23 @@ fn an_endless_express_execution_lets_others_go_on_and_times_out() {
     assert!(matches!(execution.outcome(), Some(Outcome::TimedOut(_))));
 }
 
+/// States with long inputs took as many of a turn as short ones, and nobody else went on for seconds.
+#[test]
+fn a_map_of_long_items_lets_others_go_on_between() {
+    let text = json!({"StartAt": "Each", "States": {"Each": {"Type": "Map", "ItemSelector": {"all.$": "$"}, "End": true,
+        "ItemProcessor": {"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "Result": 1, "End": true}}}}}});
+    let machine = Definition::parse(&text.to_string(), MachineType::Express).unwrap();
+    let input = json!((0..1_000).collect::<Vec<u64>>());
+    let mut execution = Execution::new(&machine, identity(MachineType::Express), Data::new(input), START_MS);
+    let (mut fact, mut turns) = (Fact::Start, 0);
+    while execution.outcome().is_none() {
+        execution.apply(&machine, fact, START_MS, &mut Seed(1)).unwrap();
+        (fact, turns) = (Fact::Due, turns + 1);
+    }
+    assert!(turns > 5, "{turns}");
+    assert!(matches!(execution.outcome(), Some(Outcome::Succeeded(_))));
+}
+
 #[test]
 fn a_failed_branch_gives_its_siblings_up() {
     let machine = definition(&json!({"StartAt": "P", "States": {

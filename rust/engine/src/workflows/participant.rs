@@ -21,6 +21,7 @@ use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::waiters::SourceId;
 use crate::dispatch::{Dispatch, DispatchRoom};
 use crate::failures::Failures;
+use crate::observe::operator_events::OperatorEvent;
 use crate::payload::event::Qualifier;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::activities::POLLS;
@@ -461,6 +462,12 @@ impl WorkflowParticipant<'_> {
     pub(crate) fn ended(&mut self, id: RunId) {
         let Some(run) = self.workflows.remove_run(id) else { return };
         run.machine.meters.ended(run.row.status);
+        if let Some(trace) = &run.row.trace {
+            let (workflow, name) = (&run.machine.row.name, &run.row.name);
+            let arn = self.ctx.run_arn(&run.machine.row, id, name);
+            let fields = json!({"workflow": workflow, "name": name, "trace": trace});
+            self.ctx.notice(OperatorEvent::ExecutionEnded, &arn, fields);
+        }
         let Some(waiters) = self.workflows.waiting.remove(&id) else { return };
         let answer = json(described(self.ctx, &run.machine.row, id, run.row));
         for waiter in waiters {

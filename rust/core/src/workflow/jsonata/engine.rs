@@ -35,8 +35,10 @@ pub(super) enum Failure {
 impl Program {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut ast = parser::parse(text).map_err(|error| coded(&error.to_string()))?;
-        let facts = rewrite::survey(&ast);
-        rewrite::guard(&mut ast, &facts);
+        let mut facts = rewrite::survey(&ast);
+        if rewrite::guard(&mut ast, &facts) {
+            facts.guarded.insert(rewrite::STEP);
+        }
         Ok(Self { ast, facts })
     }
 

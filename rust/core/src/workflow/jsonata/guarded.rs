@@ -16,7 +16,7 @@ use jsonata_core::value::JValue;
 use super::convert::{check_size, to_json, MEMORY};
 use super::engine::{options, register, Failure, Shared};
 use super::functions::Outcome;
-use super::rewrite::{Facts, CONCATENATE};
+use super::rewrite::{Facts, CONCATENATE, STEP};
 use crate::workflow::value::canonical;
 
 type Function = fn(&[JValue], &Rc<Shared>, &Facts) -> Outcome;
@@ -28,8 +28,11 @@ pub(super) const ALL: &[(&str, Function)] = &[
     ("pad (guarded)", pad),
     ("replace (guarded)", replace),
     ("string (guarded)", text_of),
+    (STEP, step),
 ];
 
+/// What an item of a list takes.
+const ITEM_BYTES: usize = size_of::<JValue>();
 /// Items from which on comparing each with each takes too long.
 const FEW_ITEMS: usize = 1_000;
 
@@ -88,6 +91,17 @@ fn concatenate(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome 
     }
     shared.build(parts.iter().map(|part| part.len()).sum())?;
     Ok(JValue::from(parts.concat()))
+}
+
+/// jsonata-core looks at the length of a path's result when it has made it.
+fn step(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
+    let value = arguments.first().cloned().unwrap_or(JValue::Undefined);
+    if let JValue::Array(items) = &value {
+        let mut left = shared.left.borrow_mut();
+        let bytes = items.len().saturating_mul(ITEM_BYTES);
+        *left = left.checked_sub(bytes).ok_or_else(|| Failure::Limit(MEMORY.to_owned()))?;
+    }
+    Ok(value)
 }
 
 fn text_of(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {

@@ -34,6 +34,8 @@ const GUARDED: [(&str, &str); 5] = [
     ("string", "string (guarded)"),
 ];
 pub(super) const CONCATENATE: &str = "& (guarded)";
+/// Counts the items of each value that a step of a path gives: `$a.($b)` has as many as both lists multiplied.
+pub(super) const STEP: &str = "step (guarded)";
 
 fn guarded_form(name: &str) -> Option<&'static str> {
     GUARDED.iter().find(|(plain, _)| *plain == name).map(|(_, guarded)| *guarded)
@@ -170,10 +172,15 @@ fn take_one_argument(args: &mut [AstNode], facts: &Facts) {
     }
 }
 
-/// Direct the calls of functions that make much of little to their guarded forms.
-pub(super) fn guard(ast: &mut AstNode, facts: &Facts) {
-    with_stack(|| children(ast).into_iter().for_each(|node| guard(node, facts)));
+/// Direct the calls of functions that make much of little to their guarded forms. Tells whether steps are counted.
+pub(super) fn guard(ast: &mut AstNode, facts: &Facts) -> bool {
+    let mut counts = with_stack(|| children(ast).into_iter().fold(false, |counts, node| guard(node, facts) | counts));
     match ast {
+        AstNode::Path { steps } => {
+            for step in steps.iter_mut().skip(1) {
+                counts |= count_items(&mut step.node);
+            }
+        }
         AstNode::Function { name, args, .. } if !facts.bound.contains(name.as_str()) => {
             if matches!(name.as_str(), "map" | "filter" | "each" | "single") {
                 take_one_argument(args, facts);
@@ -199,6 +206,28 @@ pub(super) fn guard(ast: &mut AstNode, facts: &Facts) {
             }
         }
         _ => {}
+    }
+    counts
+}
+
+/// Have the items counted of what a step gives, unless it only reads fields: those are no more than there were.
+fn count_items(step: &mut AstNode) -> bool {
+    match step {
+        AstNode::FunctionApplication(inner) => count_items(inner),
+        AstNode::Block(items) => items.last_mut().is_some_and(count_items),
+        AstNode::Variable(name) if name.is_empty() => false,
+        AstNode::Path { steps } if steps.first().is_some_and(|first| matches!(first.node, AstNode::Name(_))) => false,
+        AstNode::Variable(_)
+        | AstNode::Path { .. }
+        | AstNode::Function { .. }
+        | AstNode::Call { .. }
+        | AstNode::Conditional { .. }
+        | AstNode::Array(_) => {
+            let args = vec![std::mem::replace(step, AstNode::Null)];
+            *step = AstNode::Function { name: STEP.to_owned(), args, is_builtin: true };
+            true
+        }
+        _ => false,
     }
 }
 

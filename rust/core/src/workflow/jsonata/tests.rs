@@ -275,6 +275,11 @@ fn hostile_expressions_end_with_an_error() {
         "$reduce([1..200000], function($a, $i){[[$a]]}, [])".to_owned(),
         "$count($distinct($map([1..800000], function($i){$i}))) ~> $string() & 1 + 'x'".to_owned(),
         "$contains($pad('a', 50000, 'a') & '!', /(a+)+$/) ? 1 + 'x' : 1 + 'x'".to_owned(),
+        // Each item of one list with each of the other: the process ended for a lack of memory.
+        "($a := [1..20000]; $a.($a))".to_owned(),
+        "($a := [1..20000]; $count($a.$a))".to_owned(),
+        "($a := {'b': [1..20000]}; $a.b.($a.b))".to_owned(),
+        "[1..800000].([1..800000])".to_owned(),
         deep("(", ")"),
         deep("[", "]"),
         deep("-", ""),
@@ -294,6 +299,9 @@ fn what_aws_accepts_is_accepted() {
     check(&format!("{}1{}", "(".repeat(99), ")".repeat(99)), json!(1));
     check("($f := function($x){ $x <= 0 ? 0 : 1 + $f($x-1) }; $f(31))", json!(31));
     check("[1..800000] ~> $count()", json!(800_000));
+    check("($a := [1..800]; $count($a.($a)))", json!(640_000));
+    check("($a := [1, 2]; [$a.(['x', $])])", json!(["x", 1, "x", 2]));
+    check("[[1, 2].[$, 3]]", json!([[1, 3], [2, 3]]));
     check("($f := function($s, $n){ $n = 0 ? $s : $f($s & $s, $n - 1) }; $length($f('x', 22)))", json!(4_194_304));
     check("$count($distinct($map([1..20000], function($i){$i % 5000})))", json!(5_000));
     check("$distinct([1, 1, 'a', 'a', {'x': 1}, {'x': 1}])", json!([1, "a", {"x": 1}]));

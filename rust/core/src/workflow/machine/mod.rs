@@ -47,8 +47,10 @@ use inspection::Inspection;
 use super::definition::{Body, Definition, FlowIndex, MachineType, Resource};
 use super::scope::Entropy;
 
-/// States that one turn enters before it lets others go on; a loop of Pass states never waits by itself.
-pub const TURN_STATES_MAX: u32 = 10_000;
+/// What the states of one turn may cost before others go on; a loop of Pass states never waits by itself.
+pub const TURN_COST_MAX: usize = 10_000;
+/// Bytes of a state's input that cost as much as another state.
+const STATE_BYTES: usize = 64;
 /// Milliseconds that an Express execution may take.
 pub const EXPRESS_MS_MAX: u64 = 300_000;
 /// Milliseconds that a Standard execution may take: 366 days.
@@ -405,26 +407,23 @@ impl Execution {
 
     /// Let every frame that can go on do so.
     fn run(&mut self, turn: &mut Turn<'_>) {
-        let mut entered = 0;
+        let mut cost = 0;
         while self.outcome.is_none() {
             if self.is_full {
                 let cause = format!("The execution reached the maximum number of history events ({EVENTS_MAX}).");
-                return self.close(
-                    turn,
-                    self.last_event,
-                    Outcome::Failed(ErrorDetails::new("States.Runtime", Some(cause))),
-                );
+                let failed = Outcome::Failed(ErrorDetails::new("States.Runtime", Some(cause)));
+                return self.close(turn, self.last_event, failed);
             }
             if turn.inspection.as_ref().is_some_and(Inspection::is_done) {
                 return;
             }
             let Some(id) = self.ready.pop_front() else { return };
-            if entered >= TURN_STATES_MAX {
+            if cost >= TURN_COST_MAX {
                 self.ready.push_front(id);
                 turn.commands.push(Command::Continue);
                 return;
             }
-            entered += 1;
+            cost += 1 + self.frames.get(&id).map_or(0, |frame| frame.input.size() / STATE_BYTES);
             self.step(turn, id);
         }
     }
