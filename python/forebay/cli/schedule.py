@@ -12,9 +12,8 @@ from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table, unpacked
 
 if TYPE_CHECKING:
-    from forebay.cli.store_place import StorePlace
-
     from forebay.cli.connect import StoreConnection
+    from forebay.cli.store_place import StorePlace
 
 
 @click.group()
