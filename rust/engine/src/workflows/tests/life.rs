@@ -244,3 +244,30 @@ fn a_child_that_is_over_at_once_is_told_of_after_its_start() {
     let kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
     assert_eq!(kinds[4..], ["TaskSubmitted", "TaskFailed", "ExecutionFailed"]);
 }
+
+/// The executions whose end was told since somebody asked.
+fn ended(engine: &TestEngine) -> Vec<Value> {
+    engine.notices().into_iter().filter(|told| told["what"] == "execution ended").collect()
+}
+
+/// Whoever traces makes its spans out of its history. One whose start was not traced has none.
+#[test]
+fn the_end_of_an_execution_that_is_traced_is_told_when_it_is_durable() {
+    let mut engine = with(&two_calls());
+    let trace = format!("00-{}-{}-01", "1".repeat(32), "2".repeat(16));
+    engine.json("execution.start", &json!({"workflow": "w", "name": "one", "input": "{}", "trace": trace}));
+    engine.start("two", &json!({})).unwrap();
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    let stop = |name: &str| json!({"workflow": "w", "name": name});
+    assert!(engine.asked("execution.stop", &stop("one")).is_err());
+    assert!(ended(&engine).is_empty());
+    engine.store.mend();
+    engine.advance(SECOND);
+    for name in ["one", "two"] {
+        engine.json("execution.stop", &stop(name));
+    }
+    let told = ended(&engine);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let fields = ["workflow", "name", "trace"].map(|field| told[0][field].as_str().unwrap_or_default());
+    assert_eq!(fields, ["w", "one", trace.as_str()]);
+}
