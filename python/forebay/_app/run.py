@@ -39,14 +39,7 @@ from forebay.alias import Alias
 from forebay.api_destination import ApiDestination
 from forebay.bus import Bus
 from forebay.clock import ManualClock
-from forebay.errors import (
-    AppClosed,
-    ForebayError,
-    InvalidParameterValue,
-    OwnerLost,
-    ResourceConflict,
-    ResourceNotFound,
-)
+from forebay.errors import AppClosed, ForebayError, InvalidParameterValue, OwnerLost, ResourceConflict, ResourceNotFound
 from forebay.function import Function
 from forebay.mapping import Mapping
 from forebay.metrics.exporter import Exporter, Measured

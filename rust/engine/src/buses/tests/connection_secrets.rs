@@ -16,14 +16,14 @@ const FILE: &str = "connection-secrets.json";
 
 fn opened_in(directory: &Path) -> TestEngine {
     let engine = shop(&json!([]));
-    engine.engine.opened(directory, None, &[]);
+    engine.engine.opened(Some(directory), None, &[]);
     engine
 }
 
 /// The process dies, and another one starts in the same directory.
 fn started_in(engine: TestEngine, directory: &Path) -> TestEngine {
     let engine = engine.try_reopened().unwrap();
-    engine.engine.opened(directory, None, &[]);
+    engine.engine.opened(Some(directory), None, &[]);
     engine.engine.start().unwrap();
     engine
 }
