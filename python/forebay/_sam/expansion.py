@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._sam import secret
 from forebay._sam.errors import TemplateRefused
 from forebay._sam.parameters import is_secret
-from forebay._sam.plan import is_resource, wrong_names
+from forebay._sam.plan import wrong_resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,12 +61,9 @@ def check_resources(body: dict[str, Any]) -> None:
         raise TemplateRefused(["Template format error: At least one Resources member must be defined."])
     if len(resources) > RESOURCES_MAX:
         raise TemplateRefused([f"Resources: there are {len(resources)}, at most {RESOURCES_MAX} are allowed"])
-    wrong = [name for name, one in resources.items() if not is_resource(one)]
+    wrong = wrong_resources(resources)
     if wrong:
-        raise TemplateRefused([f"Template format error: [/Resources/{name}] needs a Type" for name in wrong])
-    misnamed = wrong_names(resources)
-    if misnamed:
-        raise TemplateRefused(misnamed)
+        raise TemplateRefused(wrong)
 
 
 def _translate(body: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:

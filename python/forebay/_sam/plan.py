@@ -253,9 +253,7 @@ class _Planner:
             if self._body.get(section):
                 self._reasons.append(f"{section}: {why}")
         resources = _section(self._body, "Resources")
-        wrong = [name for name, one in resources.items() if not is_resource(one)]
-        self._reasons += [f"Template format error: [/Resources/{name}] needs a Type" for name in wrong]
-        self._reasons += wrong_names(resources)
+        self._reasons += wrong_resources(resources)
         self._refuse()
         wanted = {name: one for name, one in resources.items() if self._holds(one)}
         for name, one in wanted.items():
@@ -386,15 +384,14 @@ class _Planner:
             raise TemplateRefused(dict.fromkeys(self._reasons))
 
 
-def is_resource(one: Any) -> bool:
-    """Whether something has the form of a resource."""
-    return isinstance(one, dict) and isinstance(one.get("Type"), str)
-
-
-def wrong_names(resources: Iterable[str]) -> list[str]:
-    """Say of each resource whose name is no logical id: folders and other resources are named by it."""
-    wrong = (name for name in resources if not (name.isascii() and name.isalnum()))
-    return [f"Template format error: Resource name {name[:100]} is non alphanumeric." for name in wrong]
+def wrong_resources(resources: Mapping[str, Any]) -> list[str]:
+    """Say of each resource what is wrong with its form. Folders and other resources are named by logical ids."""
+    typed = {name for name, one in resources.items() if isinstance(one, dict) and isinstance(one.get("Type"), str)}
+    misnamed = (name for name in resources if not (name.isascii() and name.isalnum()))
+    return [
+        *(f"Template format error: [/Resources/{name}] needs a Type" for name in resources if name not in typed),
+        *(f"Template format error: Resource name {name[:100]} is non alphanumeric." for name in misnamed),
+    ]
 
 
 def without(body: Mapping[str, Any], types: Mapping[str, ResourceType]) -> tuple[dict[str, Any], tuple[str, ...]]:
