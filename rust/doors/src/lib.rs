@@ -7,6 +7,7 @@ pub mod aws;
 pub mod fuzzing;
 pub mod gateway;
 pub mod http;
+mod lock;
 pub mod member;
 pub mod migrate;
 pub mod on_server;

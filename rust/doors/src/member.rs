@@ -4,7 +4,7 @@ use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use forebay_engine::store::attempt_journal::{AttemptJournal, Found};
 use forebay_engine::store::directory::private_directory;
 use forebay_engine::store::port::StoreError;
 use forebay_postgres::{Event, Membership, Settings};
+
+use crate::lock::lock;
 
 /// Where sockets and attempts files are, if not in `/tmp`.
 const RUN_DIR: &str = "FOREBAY_RUN_DIR";
@@ -58,7 +60,7 @@ struct HeldLease {
 
 impl Held for HeldLease {
     fn may_run(&self) -> bool {
-        self.shared.membership.may_run() == Some(self.epoch)
+        self.shared.holds(self.epoch)
     }
 
     fn standbys(&self) -> usize {
@@ -112,7 +114,7 @@ impl Member {
         let until = Instant::now() + within;
         let mut state = lock(&self.shared.state);
         loop {
-            if let Some(epoch) = state.taken.filter(|epoch| self.shared.membership.may_run() == Some(*epoch)) {
+            if let Some(epoch) = state.taken.filter(|epoch| self.shared.holds(*epoch)) {
                 return Some(Owner::This(epoch));
             }
             if let Some(other) = self.shared.living_owner() {
@@ -144,7 +146,7 @@ impl Member {
 
     /// Whether it is certain that this process owns the store, with this epoch.
     pub(crate) fn holds(&self, epoch: u64) -> bool {
-        self.shared.membership.may_run() == Some(epoch)
+        self.shared.holds(epoch)
     }
 
     /// Whether an operator wants another process to own the store that this one owns, and may run.
@@ -214,6 +216,10 @@ impl Drop for Member {
 }
 
 impl Shared {
+    fn holds(&self, epoch: u64) -> bool {
+        self.membership.may_run() == Some(epoch)
+    }
+
     fn watch(&self) {
         while !self.leaves.load(Ordering::Relaxed) {
             match self.membership.event(LOOK) {
@@ -320,8 +326,4 @@ fn run_dir() -> Result<PathBuf, StoreError> {
     };
     private_directory(&path, user)
         .map_err(|error| StoreError::Unreachable(format!("the directory {} of sockets: {error}", path.display())))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,6 +25,7 @@ use crate::http::late::Late;
 use crate::http::listener::Listener as HttpListener;
 use crate::http::tls::Files;
 use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError};
+use crate::lock::lock;
 use crate::member::{socket_of, Member};
 use crate::socket::client::Client;
 use crate::socket::server::Listener;
@@ -111,10 +112,6 @@ impl Owner {
             member.forget_attempts(self.engine.epoch());
         }
     }
-}
-
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The pages of an engine: gauges that are worked out on demand are brought up to date first.

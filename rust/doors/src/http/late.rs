@@ -1,11 +1,13 @@
 //! A listener of an owner whose port another program may hold. Whoever takes a store over owns it nevertheless, and listens when the port
 //! is free.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use forebay_engine::base::error::EngineError;
+
+use crate::lock::lock;
 
 /// How long until a port is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -25,11 +27,6 @@ struct Shared<T> {
 pub(crate) struct Late<T> {
     shared: Arc<Shared<T>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A state is put there whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T> Late<T> {

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use crate::lock::lock;
 use crate::socket::frame;
 use crate::socket::outgoing::Outgoing;
 use crate::socket::pipe::Pipe;
@@ -268,8 +269,4 @@ fn lost() -> EngineError {
         "the process that owns the store went away before it answered: it may or may not have accepted the request"
             .into(),
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
