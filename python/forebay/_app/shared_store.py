@@ -78,9 +78,10 @@ class SharedStore:
         log.info("app %r hands the store %s over to another process", self._settings.name, self._settings.place)
         # Handlers go on asking this engine until they have ended.
         runner.lost.clear()
-        engine.drain()
         interrupts_at = runner.loop.time() + FINISH_SECONDS
-        while not engine.idle():
+        drains = False
+        while not (drains and engine.idle()):
+            drains = drains or engine.drain()  # not while a request of an API is on its way
             if not member.hands_over:
                 return False
             if runner.loop.time() > interrupts_at:
