@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forebay.app")
 
-FIRST_SECONDS: Final = 10.0
-"""How long a start waits for an owner: one that has just died is followed by another within 6 s."""
+FIRST_SECONDS: Final = 30.0
+"""How long a start waits for an owner. One that has just died is followed by another within 6 s, which may die in its turn."""
 WARNS_SECONDS: Final = 1.0
 FINISH_SECONDS: Final = 10.0
 """How long what runs may take to end when the store is handed over."""
