@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from forebay._durable import sync
 from forebay._sam.errors import TemplateRefused
 
 if TYPE_CHECKING:
@@ -100,15 +101,6 @@ class Artifacts:
                 raise
         sync(self._folder)
         return key
-
-
-def sync(path: Path) -> None:
-    """Wait until a file's bytes, or a directory's names, are durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _copy(source: Path, into: Path) -> None:

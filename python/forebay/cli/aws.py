@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import orjson
 
+from forebay._durable import sync
 from forebay._model import names
 from forebay._model.wire import PORT, SERVICES, WireAddress
 from forebay.cli.connect import directory_option
@@ -140,8 +141,9 @@ def _write(store: Path, known: Sequence[Key]) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(orjson.dumps({"keys": list(known)}, option=orjson.OPT_INDENT_2))
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         Path(name).replace(store / FILE)
+        sync(store)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

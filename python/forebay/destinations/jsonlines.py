@@ -6,11 +6,11 @@ import asyncio
 import fcntl
 import logging
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._durable import sync
 from forebay._model import checks
 from forebay._wire import payload
 from forebay.errors import AppClosed
@@ -129,18 +129,14 @@ def append(path: Path, lines: Sequence[bytes]) -> None:
         size = _mend(handle, path)
         try:
             _write_all(handle, b"".join(lines))
-            _sync(handle)
+            sync(handle)
         except OSError:
             os.ftruncate(handle, size)
             raise
     finally:
         os.close(handle)
     if new:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync(path.parent)
 
 
 def _mend(handle: int, path: Path) -> int:
@@ -171,10 +167,3 @@ def _write_all(handle: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
-
-
-def _sync(handle: int) -> None:
-    if sys.platform == "darwin":
-        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
-    else:
-        os.fsync(handle)

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::aws::model::TimeFormat;
 use crate::aws::protocol::time;
-use forebay_engine::base::bytes::hex;
+use forebay_engine::base::bytes::{hex, unhex};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// How far a client's clock may be off.
@@ -395,12 +395,6 @@ fn stamp_ms(stamp: &str) -> Option<i64> {
 
 fn stamp_text(millis: i64) -> String {
     time::write(millis - millis.rem_euclid(1000), TimeFormat::Iso).replace(['-', ':'], "")
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|one| one.to_digit(16).map(|digit| digit as u8)).collect();
-    let digits = digits.filter(|digits| digits.len() == 64)?;
-    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ const LIFE: Duration = Duration::from_secs(2 * 3_600);
 /// How long a client may take to read one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take to end a connection that is closed.
-const FAREWELL: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Messages of one connection that are handled at once; beyond it, no further one is read.
 const AT_ONCE: usize = 64;
 /// Memory for each connection: thousands of them are idle.
@@ -366,7 +366,7 @@ impl Session {
 /// Close a connection with a code. What the client still sends is read, or the code would not reach it.
 async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: u16) -> End {
     let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
-    let farewell = async {
+    let closing = async {
         if socket.close(Some(frame)).await.is_ok() {
             let stream = socket.get_mut();
             // Not an array: each connection would hold it from its beginning.
@@ -376,7 +376,7 @@ async fn close(socket: &mut WebSocketStream<TokioIo<Upgraded>>, code: u16) -> En
         }
     };
     // A client that does not end it is cut off.
-    let _ = timeout(FAREWELL, farewell).await;
+    let _ = timeout(CLOSE_TIMEOUT, closing).await;
     (code, String::new())
 }
 

@@ -230,7 +230,7 @@ impl Shared {
 
     fn read(&self, mut stream: UnixStream) {
         while let Ok(Some((id, kind, body))) = frame::read(&mut stream) {
-            if kind == frame::FAREWELL {
+            if kind == frame::STOPPED {
                 lock(&self.state).left = true;
                 break;
             }

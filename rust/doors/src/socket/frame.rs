@@ -96,7 +96,7 @@ const NUMBERS: u8 = 1;
 const JSON: u8 = 2;
 const ERROR: u8 = 3;
 /// Kind of the owner's last frame: everything it has read is answered, what is not answered was not accepted.
-pub const FAREWELL: u8 = 4;
+pub const STOPPED: u8 = 4;
 const REQUEST: u8 = 5;
 const EXECUTED: u8 = 6;
 
@@ -226,9 +226,9 @@ pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
     frame(id, ERROR, &serde_json::to_vec(&refused).unwrap_or_default())
 }
 
-/// The owner's last frame.
-pub fn farewell() -> Vec<u8> {
-    frame(0, FAREWELL, &[])
+/// The owner's last frame: it stops.
+pub fn stopped() -> Vec<u8> {
+    frame(0, STOPPED, &[])
 }
 
 /// An answer out of a frame; `None` if it makes no sense.

@@ -28,7 +28,7 @@ const CONNECTIONS_MAX: usize = 256;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long clients may take to read their last answers.
-const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
+const LAST_FRAMES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Listens until it is closed.
 pub struct Listener {
@@ -83,9 +83,9 @@ impl Listener {
         }
     }
 
-    /// Wait until every answer and a farewell are with the clients, then hang up. The engine must have been closed before.
+    /// Wait until every answer and the last frame are with the clients, then hang up. The engine must have been closed before.
     pub fn hang_up(&self) {
-        let until = Instant::now() + FAREWELL_WITHIN;
+        let until = Instant::now() + LAST_FRAMES_TIMEOUT;
         for connection in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             while !connection.writer.is_finished() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(1));
@@ -210,6 +210,6 @@ fn write_answers(mut stream: UnixStream, waiting: &Receiver<Vec<u8>>, credit: &C
         credit.give_back(answers, bytes.len());
     }
     // Nobody is left who could answer: the client has hung up, or everything that was read from it is answered.
-    let _unheard = stream.write_all(&frame::farewell());
+    let _unheard = stream.write_all(&frame::stopped());
     let _closed = stream.shutdown(std::net::Shutdown::Both);
 }

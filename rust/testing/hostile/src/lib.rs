@@ -11,10 +11,10 @@ mod filters;
 mod gateway;
 mod http;
 mod requests;
-mod rig;
 mod sockets;
 mod stores;
 mod tables;
+mod test_engine;
 mod wire;
 
 /// One door.

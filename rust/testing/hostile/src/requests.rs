@@ -10,9 +10,9 @@ use forebay_engine::store::port::{BlockingStore as _, Durability, Store, StoreEr
 use forebay_engine::store::SHARD_LIMIT;
 use serde_json::json;
 
-use crate::rig::declarations;
-use crate::rig::split;
-use crate::rig::Rig;
+use crate::test_engine::declarations;
+use crate::test_engine::split;
+use crate::test_engine::TestEngine;
 
 /// Lines of one input.
 const LINES_MAX: usize = 40;
@@ -29,12 +29,13 @@ fn morning() -> Now {
 fn declared() -> &'static [Write] {
     static DECLARED: OnceLock<Vec<Write>> = OnceLock::new();
     DECLARED.get_or_init(|| {
-        let rig =
-            Rig::open(FaultStore::new(1, Durability::PowerLoss), AttemptJournal::memory(), morning(), false).unwrap();
+        let engine =
+            TestEngine::open(FaultStore::new(1, Durability::PowerLoss), AttemptJournal::memory(), morning(), false)
+                .unwrap();
         for (verb, body) in declarations() {
-            assert!(matches!(rig.ask(verb, body.to_string().as_bytes()), Some(Ok(_))), "{verb} {body}");
+            assert!(matches!(engine.ask(verb, body.to_string().as_bytes()), Some(Ok(_))), "{verb} {body}");
         }
-        writes(&content(rig.store())).unwrap()
+        writes(&content(engine.store())).unwrap()
     })
 }
 
@@ -52,26 +53,27 @@ fn speaks_of_metrics(bytes: &[u8]) -> bool {
 /// Lines of a verb and its body, as a client may send them, and of what handlers, time and crashes do meanwhile. Whatever was asked
 /// for, the next process opens the store.
 pub(crate) fn requests(bytes: &[u8]) -> bool {
-    let (rig, understood) = played(bytes);
-    if rig.has_written() {
-        rig.restarted(true);
+    let (engine, understood) = played(bytes);
+    if engine.has_written() {
+        engine.restarted(true);
     }
     understood
 }
 
-fn played(bytes: &[u8]) -> (Rig, bool) {
+fn played(bytes: &[u8]) -> (TestEngine, bool) {
     let (store, measures) = (holding(declared()).unwrap(), speaks_of_metrics(bytes));
-    let (mut rig, mut understood) = (Rig::open(store, AttemptJournal::memory(), morning(), measures).unwrap(), false);
+    let (mut engine, mut understood) =
+        (TestEngine::open(store, AttemptJournal::memory(), morning(), measures).unwrap(), false);
     for line in bytes.split(|byte| *byte == b'\n').take(LINES_MAX) {
         match split(line).0 {
-            b"restart" => rig = rig.restarted(true),
-            b"crash" => rig = rig.restarted(false),
-            _ => understood |= rig.follow(line),
+            b"restart" => engine = engine.restarted(true),
+            b"crash" => engine = engine.restarted(false),
+            _ => understood |= engine.follow(line),
         }
     }
-    rig.wait(1);
-    rig.work(0, b"");
-    (rig, understood)
+    engine.wait(1);
+    engine.work(0, b"");
+    (engine, understood)
 }
 
 pub(crate) fn requests_seeds() -> Vec<Vec<u8>> {
@@ -121,7 +123,7 @@ pub(crate) fn recovery(bytes: &[u8]) -> bool {
     let Some(writes) = writes(bytes) else { return false };
     let Ok(store) = holding(&writes) else { return false }; // logs with gaps
     let measures = writes.iter().any(|write| matches!(write, Write::Set { table: Table::Metric, .. }));
-    let Ok(mut rig) = Rig::open(store, AttemptJournal::memory(), morning(), measures) else { return false };
+    let Ok(mut engine) = TestEngine::open(store, AttemptJournal::memory(), morning(), measures) else { return false };
     for verb in [
         "stream.list",
         "mapping.list",
@@ -134,11 +136,11 @@ pub(crate) fn recovery(bytes: &[u8]) -> bool {
         "environments.list",
         "metrics.text",
     ] {
-        rig.ask(verb, b"{\"limit\": 10}");
+        engine.ask(verb, b"{\"limit\": 10}");
     }
     for seconds in [0, 1, 60, 86_400] {
-        rig.wait(seconds);
-        rig.work((seconds % 2) as u8, b"");
+        engine.wait(seconds);
+        engine.work((seconds % 2) as u8, b"");
     }
     true
 }

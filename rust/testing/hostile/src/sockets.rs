@@ -38,7 +38,7 @@ pub(crate) fn frames_seeds() -> Vec<Vec<u8>> {
         frame::answer(1, &Ok(Reply::Numbers(vec![1, u64::MAX]))),
         frame::answer(2, &Ok(Reply::Json(b"{}".to_vec()))),
         frame::answer(3, &Err(refused)),
-        frame::farewell(),
+        frame::stopped(),
     ]
 }
 

@@ -9,8 +9,8 @@ mod moves;
 #[cfg(test)]
 mod queues;
 #[cfg(test)]
-mod rig;
-#[cfg(test)]
 mod stops;
 #[cfg(test)]
 mod suspects;
+#[cfg(test)]
+mod test_engine;

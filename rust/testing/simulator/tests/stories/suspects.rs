@@ -3,17 +3,17 @@
 use forebay_engine::dispatch::attempts::{Task, Work};
 use serde_json::json;
 
-use crate::rig::Rig;
+use crate::test_engine::TestEngine;
 
 /// A process that died while a batch was in flight, and the next one, in which it runs alone.
-fn after_a_crash(rig: &mut Rig, settings: &serde_json::Value) {
-    rig.register("function", "g", 60_000);
-    rig.start(settings);
-    rig.put(&["a"]);
-    assert_eq!(rig.batches().len(), 1);
-    rig.kill();
-    rig.register("function", "g", 60_000);
-    rig.start(settings);
+fn after_a_crash(engine: &mut TestEngine, settings: &serde_json::Value) {
+    engine.register("function", "g", 60_000);
+    engine.start(settings);
+    engine.put(&["a"]);
+    assert_eq!(engine.batches().len(), 1);
+    engine.kill();
+    engine.register("function", "g", 60_000);
+    engine.start(settings);
 }
 
 fn is_invoke(work: &Work) -> bool {
@@ -24,30 +24,30 @@ fn is_invoke(work: &Work) -> bool {
 /// timeout, at every try.
 #[test]
 fn a_suspect_may_invoke_a_function() {
-    let mut rig = Rig::new();
-    after_a_crash(&mut rig, &json!({}));
-    assert_eq!(rig.batches().len(), 1, "it runs alone");
-    let answer = rig.invoke("g");
-    let works = rig.works();
+    let mut engine = TestEngine::new();
+    after_a_crash(&mut engine, &json!({}));
+    assert_eq!(engine.batches().len(), 1, "it runs alone");
+    let answer = engine.invoke("g");
+    let works = engine.works();
     assert!(works.len() == 1 && is_invoke(&works[0]));
-    rig.end(works[0].token, 0, Some(&json!(7)));
+    engine.end(works[0].token, 0, Some(&json!(7)));
     assert!(matches!(answer.heard(), Some(Ok(_))));
 }
 
 /// The same with a handler that was there before: the suspect waited for it, and it for an invocation that waited for the suspect.
 #[test]
 fn an_invocation_does_not_wait_for_a_suspect_that_waits_for_its_caller() {
-    let mut rig = Rig::new();
-    after_a_crash(&mut rig, &json!({}));
-    let suspect = rig.batches().remove(0);
-    rig.end(suspect.token, 0, None);
+    let mut engine = TestEngine::new();
+    after_a_crash(&mut engine, &json!({}));
+    let suspect = engine.batches().remove(0);
+    engine.end(suspect.token, 0, None);
     // Another crash: the suspect's place is behind one that runs.
-    rig.put(&["b"]);
-    assert_eq!(rig.batches().len(), 1);
-    rig.kill();
-    rig.register("function", "g", 60_000);
-    let before = rig.invoke_when_started("g");
-    let works = rig.works();
+    engine.put(&["b"]);
+    assert_eq!(engine.batches().len(), 1);
+    engine.kill();
+    engine.register("function", "g", 60_000);
+    let before = engine.invoke_when_started("g");
+    let works = engine.works();
     assert!(works.iter().any(is_invoke));
     assert!(works.iter().any(|work| matches!(work.task, Task::Batch { .. })), "neither waits for the other");
     assert!(before.heard().is_none());
@@ -56,13 +56,13 @@ fn an_invocation_does_not_wait_for_a_suspect_that_waits_for_its_caller() {
 /// A suspect whose handler never ended kept everything else waiting, for ever.
 #[test]
 fn a_suspect_that_never_ends_holds_up_its_own_lane_only() {
-    let mut rig = Rig::new();
-    after_a_crash(&mut rig, &json!({"parallelization_factor": 2}));
-    rig.put(&["b", "c", "d", "e", "f"]);
-    let suspect = rig.batches();
+    let mut engine = TestEngine::new();
+    after_a_crash(&mut engine, &json!({"parallelization_factor": 2}));
+    engine.put(&["b", "c", "d", "e", "f"]);
+    let suspect = engine.batches();
     assert_eq!(suspect.len(), 1);
-    rig.pass(1_001);
-    let works = rig.works();
+    engine.pass(1_001);
+    let works = engine.works();
     assert!(works.iter().any(|work| matches!(work.task, Task::Cancel)));
     assert!(works.iter().any(|work| matches!(work.task, Task::Batch { .. })), "the other lane goes on");
 }
@@ -73,61 +73,61 @@ fn a_suspect_that_never_ends_holds_up_its_own_lane_only() {
 fn a_suspect_that_only_hangs_is_not_given_up_for_the_crashes_of_others() {
     let settings = json!({"parallelization_factor": 2});
     for (others_begin, given_up) in [(true, 0), (false, 1)] {
-        let mut rig = Rig::new();
-        after_a_crash(&mut rig, &settings);
+        let mut engine = TestEngine::new();
+        after_a_crash(&mut engine, &settings);
         for _ in 0..3 {
-            assert_eq!(rig.batches()[0].positions, [0], "alone");
-            rig.put(&["b", "c", "d", "e", "f"]);
-            rig.pass(1_001);
+            assert_eq!(engine.batches()[0].positions, [0], "alone");
+            engine.put(&["b", "c", "d", "e", "f"]);
+            engine.pass(1_001);
             if others_begin {
-                let beside = rig.batches();
+                let beside = engine.batches();
                 assert!(!beside.is_empty());
                 // They run to an end; the next one of their lane is what kills.
                 for batch in beside {
-                    rig.end(batch.token, 0, None);
+                    engine.end(batch.token, 0, None);
                 }
-                rig.pass(10);
+                engine.pass(10);
             }
-            rig.kill();
-            rig.start(&settings);
+            engine.kill();
+            engine.start(&settings);
         }
-        rig.pass(10);
-        assert_eq!(rig.failures().len(), given_up, "others begin: {others_begin}");
+        engine.pass(10);
+        assert_eq!(engine.failures().len(), given_up, "others begin: {others_begin}");
     }
 }
 
 /// Invocations beyond the places there are are refused as Lambda throttles, with a time to come again.
 #[test]
 fn an_invocation_without_a_place_is_throttled() {
-    let mut rig = Rig::new();
-    rig.concurrency = 1;
-    rig.restart();
-    rig.register("function", "g", 60_000);
-    rig.start(&json!({}));
-    let first = rig.invoke("g");
+    let mut engine = TestEngine::new();
+    engine.concurrency = 1;
+    engine.restart();
+    engine.register("function", "g", 60_000);
+    engine.start(&json!({}));
+    let first = engine.invoke("g");
     assert!(first.heard().is_none());
     let Some(Err(forebay_engine::base::error::EngineError::TooMany { message, reason, retry_after_ms })) =
-        rig.invoke("g").heard()
+        engine.invoke("g").heard()
     else {
         panic!("it is refused")
     };
     assert_eq!((message.as_str(), reason.as_str()), ("Rate Exceeded.", "ConcurrentInvocationLimitExceeded"));
     assert_eq!(retry_after_ms, 1_000);
-    let work = rig.works().remove(0);
-    assert!(rig.invoke("g").heard().is_some(), "it runs, and has its place");
-    rig.end(work.token, 0, None);
-    assert!(rig.invoke("g").heard().is_none(), "there is a place again");
+    let work = engine.works().remove(0);
+    assert!(engine.invoke("g").heard().is_some(), "it runs, and has its place");
+    engine.end(work.token, 0, None);
+    assert!(engine.invoke("g").heard().is_none(), "there is a place again");
 }
 
 /// Waiting invocations were bounded by their number alone: 10,000 of 6 MB each.
 #[test]
 fn waiting_invocations_are_bounded_by_their_payloads_too() {
-    let rig = Rig::new();
-    rig.register("function", "g", 60_000);
-    rig.start(&json!({}));
+    let engine = TestEngine::new();
+    engine.register("function", "g", 60_000);
+    engine.start(&json!({}));
     let large = vec![b' '; 6 << 20];
-    let refused = (0..20).filter(|_| rig.invoke_with("g", &large).heard().is_some()).count();
+    let refused = (0..20).filter(|_| engine.invoke_with("g", &large).heard().is_some()).count();
     assert_eq!(refused, 10);
-    assert_eq!(rig.works().len(), 10);
-    assert!(rig.invoke_with("g", &large).heard().is_none(), "those have begun");
+    assert_eq!(engine.works().len(), 10);
+    assert!(engine.invoke_with("g", &large).heard().is_none(), "those have begun");
 }

@@ -20,7 +20,7 @@ const WORKS: usize = 16;
 const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;
 
-pub(crate) struct Rig {
+pub(crate) struct TestEngine {
     engine: Engine,
     store: FaultStore,
     now: Now,
@@ -31,7 +31,7 @@ pub(crate) struct Rig {
     held: Vec<u64>,
 }
 
-impl Rig {
+impl TestEngine {
     /// Open what a store holds; register what the app's code has, and start.
     pub(crate) fn open(
         store: FaultStore,

@@ -20,7 +20,7 @@ use serde_json::{json, Value};
 const NS_PER_MS: u64 = 1_000_000;
 
 /// One app's engine, its store and its clocks.
-pub(crate) struct Rig {
+pub(crate) struct TestEngine {
     pub(crate) store: FaultStore,
     engine: Option<Engine>,
     pub(crate) mono_ms: u64,
@@ -51,7 +51,7 @@ impl Ear {
     }
 }
 
-impl Rig {
+impl TestEngine {
     pub(crate) fn new() -> Self {
         Self::with_disk(false)
     }
@@ -63,10 +63,10 @@ impl Rig {
 
     fn with_disk(slow_disk: bool) -> Self {
         let store = FaultStore::new(1, Durability::PowerLoss);
-        let mut rig =
+        let mut engine =
             Self { store, engine: None, mono_ms: 5, wall_ms: 1_577_836_800_000, slow_disk, concurrency: 1_000 };
-        rig.open(AttemptJournal::memory());
-        rig
+        engine.open(AttemptJournal::memory());
+        engine
     }
 
     pub(crate) fn open(&mut self, slots: AttemptJournal) {
@@ -82,7 +82,7 @@ impl Rig {
             Some(Engine::open(Parts { store, slots, config, manual, lease: Lease::default(), slow_disk }).unwrap());
     }
 
-    pub(crate) fn engine(&self) -> &Engine {
+    pub(crate) fn inner(&self) -> &Engine {
         self.engine.as_ref().unwrap()
     }
 
@@ -92,7 +92,7 @@ impl Rig {
 
     /// Kill the process and start the next one, in which nothing is declared yet.
     pub(crate) fn kill(&mut self) {
-        let left = self.engine().in_flight();
+        let left = self.inner().in_flight();
         self.store = self.store.crash(Crash::Process);
         self.engine = None;
         self.open(AttemptJournal::left_by(&left));
@@ -100,7 +100,7 @@ impl Rig {
 
     /// Stop in order and start the next one.
     pub(crate) fn restart(&mut self) {
-        self.engine().close();
+        self.inner().close();
         self.kill();
     }
 
@@ -109,7 +109,7 @@ impl Rig {
         let end_ms = self.mono_ms + ms;
         for turns in 0.. {
             assert!(turns < 100_000, "the engine goes round in circles");
-            let due_ms = self.engine().turn(self.now()).map_or(end_ms, |due| due.div_ceil(NS_PER_MS));
+            let due_ms = self.inner().turn(self.now()).map_or(end_ms, |due| due.div_ceil(NS_PER_MS));
             if self.mono_ms >= end_ms && due_ms > self.mono_ms {
                 return;
             }
@@ -117,7 +117,7 @@ impl Rig {
             self.wall_ms += next_ms - self.mono_ms;
             self.mono_ms = next_ms;
             if next_ms == end_ms && due_ms >= end_ms {
-                self.engine().turn(self.now());
+                self.inner().turn(self.now());
                 return;
             }
         }
@@ -125,12 +125,12 @@ impl Rig {
 
     /// The slow disk does what it was given.
     pub(crate) fn disk(&self) {
-        self.engine().disk_done();
+        self.inner().disk_done();
     }
 
     pub(crate) fn ask(&self, verb: &str, body: &Value) -> Ear {
         let ear = Ear::default();
-        self.engine().request(verb, body.to_string().as_bytes(), ear.waiter());
+        self.inner().request(verb, body.to_string().as_bytes(), ear.waiter());
         ear
     }
 
@@ -152,12 +152,12 @@ impl Rig {
 
     pub(crate) fn put(&self, keys: &[&str]) -> Ear {
         let ear = Ear::default();
-        self.engine().put("s", keys.iter().map(|&key| (key, key.as_bytes())), None, ear.waiter());
+        self.inner().put("s", keys.iter().map(|&key| (key, key.as_bytes())), None, ear.waiter());
         ear
     }
 
     pub(crate) fn put_data(&self, data: &[u8]) {
-        self.engine().put("s", [("a", data)].into_iter(), None, Ear::default().waiter());
+        self.inner().put("s", [("a", data)].into_iter(), None, Ear::default().waiter());
     }
 
     pub(crate) fn invoke(&self, function: &str) -> Ear {
@@ -166,13 +166,13 @@ impl Rig {
 
     pub(crate) fn invoke_with(&self, function: &str, payload: &[u8]) -> Ear {
         let ear = Ear::default();
-        self.engine().invoke(function, payload.into(), None, ear.waiter());
+        self.inner().invoke(function, payload.into(), None, ear.waiter());
         ear
     }
 
     /// Start, with an invocation before anything else.
     pub(crate) fn invoke_when_started(&self, function: &str) -> Ear {
-        self.engine().start().unwrap();
+        self.inner().start().unwrap();
         let ear = self.invoke(function);
         self.start(&json!({}));
         ear
@@ -193,7 +193,7 @@ impl Rig {
             at_once: None,
             invocation_rate: None,
         };
-        self.engine().register(&registration).unwrap();
+        self.inner().register(&registration).unwrap();
     }
 
     /// Register a function for asynchronous invocation, with AWS's settings but for these.
@@ -205,12 +205,12 @@ impl Rig {
             asynchronous[name] = value.clone();
         }
         let registration = json!({"kind": "function", "name": name, "timeout_ms": 1_000, "asynchronous": asynchronous});
-        self.engine().register(&serde_json::from_value(registration).unwrap()).unwrap();
+        self.inner().register(&serde_json::from_value(registration).unwrap()).unwrap();
     }
 
     pub(crate) fn invoke_async(&self, function: &str, payload: &Value) -> Ear {
         let ear = Ear::default();
-        self.engine().invoke_async(function, payload.to_string().as_bytes(), Origin::default(), ear.waiter());
+        self.inner().invoke_async(function, payload.to_string().as_bytes(), Origin::default(), ear.waiter());
         ear
     }
 
@@ -219,12 +219,12 @@ impl Rig {
         self.register("function", "f", 1_000);
         self.told("stream.declare", &json!({"name": "s", "shards": 1, "retention_ms": 86_400_000})).unwrap();
         self.told("mapping.declare", &mapping(settings)).unwrap();
-        self.engine().start().unwrap();
+        self.inner().start().unwrap();
     }
 
     /// Everything that may be handed out now.
     pub(crate) fn works(&self) -> Vec<Work> {
-        self.engine().exchange(Vec::new(), 1_000).0
+        self.inner().exchange(Vec::new(), 1_000).0
     }
 
     /// The batches among it.
@@ -243,7 +243,7 @@ impl Rig {
         let body = response.map(|response| response.to_string().into_bytes());
         let settled = Settled { token, status, body, duration_ns: 1 };
         // Nothing is taken in the same breath: the story says when.
-        assert!(self.engine().exchange(vec![settled], 0).0.is_empty());
+        assert!(self.inner().exchange(vec![settled], 0).0.is_empty());
     }
 
     pub(crate) fn failures(&self) -> Vec<Value> {

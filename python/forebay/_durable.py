@@ -1,0 +1,30 @@
+"""Wait until what was written to files and directories survives a power cut."""
+
+import os
+import sys
+from pathlib import Path
+
+if sys.platform == "darwin":
+    import fcntl
+
+
+def sync(file: int | Path) -> None:
+    """Wait until an open file's bytes, a file's bytes, or a directory's names are on the disk.
+
+    A new name is durable only after its directory was synced, too.
+    """
+    if isinstance(file, int):
+        _sync(file)
+        return
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    if sys.platform == "darwin":  # its fsync leaves the bytes in the disk's cache
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
