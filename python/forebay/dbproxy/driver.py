@@ -121,6 +121,10 @@ class Wire(Protocol):
         """Ask by which mode a new connection reads its texts, and what its database is."""
         ...
 
+    async def search_path(self) -> str:
+        """Ask where a new connection looks names up, as PostgreSQL writes it; empty if it has no such setting."""
+        ...
+
     def stopped_at_reading(self, error: BaseException) -> bool:
         """Tell whether the server refused a text before it ran any of it."""
         ...

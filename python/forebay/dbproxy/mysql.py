@@ -253,6 +253,10 @@ class MySQLWire:
         mode, database = await self.fetch_one("SELECT @@session.sql_mode, DATABASE()", ())
         return str(mode), str(database or "")
 
+    async def search_path(self) -> str:
+        """Tell nothing: names are looked up in the database alone."""
+        return ""
+
     async def is_writer(self) -> bool:
         """Ask the server whether it accepts writes, and how long a statement may be."""
         *read_only, packet_bytes_max, init_connect = await self.fetch_one(_ROLE, ())

@@ -284,6 +284,13 @@ class Pool:
         for statement in self.settings.init_query:
             await db.wire.execute(statement, ())
         self.driver.judge.rebase(*await db.wire.reads_by())
+        path = await db.wire.search_path()
+        if path and self.driver.judge.judge(f"SET search_path = {path}").must_close:
+            raise DatabaseUnavailable(
+                f"{self.where} begins each session with search_path = {path}: a table may be temporary, or a name another's "
+                "than PostgreSQL's own, without a word of it in a statement. Next: ALTER ROLE or ALTER DATABASE ... RESET "
+                "search_path, or a path without pg_temp and with pg_catalog first or not at all"
+            )
         self._watch.opened(self, writer=writer, lag=await self.lag(db) if not writer else 0.0)
 
     async def lag(self, db: DBConnection) -> float:
@@ -302,6 +309,8 @@ class Pool:
 
     def unusable(self, error: Exception, wire: Wire) -> DBProxyError:
         """Say that a connection failed before its client could use it."""
+        if isinstance(error, DatabaseUnavailable):
+            return error
         translated = self.driver.translate(error, wire, self.where).error
         if isinstance(translated, DatabaseUnavailable | AuthenticationFailed):
             return translated

@@ -187,6 +187,10 @@ class PostgresWire:
         """Tell by which mode a new connection reads its texts."""
         return ("" if self.reads_standard() else "off"), ""
 
+    async def search_path(self) -> str:
+        """Ask where a new connection looks names up: a role or a database may have a path of its own."""
+        return str(await self.raw.fetchval("SHOW search_path"))
+
     def stopped_at_reading(self, error: BaseException) -> bool:
         """Tell whether the server refused a statement before it ran any of it.
 

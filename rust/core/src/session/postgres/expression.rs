@@ -388,9 +388,7 @@ fn configured(verdict: &mut Verdict, tokens: &[Token<'_>], open: usize) {
     let Some(name) = name.filter(|name| name != "seed") else {
         return verdict.close("setting:set_config");
     };
-    let may_be_temporary =
-        name == "search_path" && literal(value).is_none_or(|path| path.to_ascii_lowercase().contains("pg_temp"));
-    if may_be_temporary {
+    if name == "search_path" && literal(value).is_none_or(settings::hides_names) {
         return verdict.close("setting:search_path");
     }
     if local.len() != 1 || !local[0].is("true") {

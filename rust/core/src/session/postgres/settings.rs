@@ -100,16 +100,25 @@ fn valued(text: &str, rest: &[Token<'_>], key: String, value: &[Token<'_>]) -> V
     if OF_THE_TRANSACTION.contains(&&*key) {
         return Verdict { local: unknown_local(), ..Verdict::default() };
     }
-    let may_be_temporary = |token: &Token<'_>| {
-        token.value.to_ascii_lowercase().contains("pg_temp") || (token.kind == Kind::Text && !token.plain)
-    };
-    if key == "search_path" && value.iter().any(may_be_temporary) {
-        return Verdict::closed("setting:search_path"); // a table without a word of it may be temporary from now on
+    let is_path = key == "search_path";
+    if is_path && (value.iter().any(|token| token.kind == Kind::Text && !token.plain) || hides_names(&path(value))) {
+        return Verdict::closed("setting:search_path");
     }
     if are(value, &["default"]) || (key == "timezone" && are(value, &["local"])) {
         return Verdict { unsets: vec![key], ..Verdict::default() };
     }
     Verdict { sets: vec![(key, written(text, rest))], ..Verdict::default() }
+}
+
+/// Whether names mean something else on a path without a word of it in a statement: a table may be temporary, or a schema of
+/// somebody's may stand before the server's own, where the driver looks types up.
+pub(super) fn hides_names(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.contains("pg_temp") || path.split(',').skip(1).any(|schema| schema.contains("pg_catalog"))
+}
+
+fn path(value: &[Token<'_>]) -> String {
+    value.iter().map(|token| &*token.value).collect()
 }
 
 fn unreadable(tokens: &[Token<'_>]) -> Verdict {
