@@ -121,7 +121,7 @@ $(RELEASE)/.built: $(PACKAGE)
 	@scripts/tools.sh $(PYTHON)
 	$(PYTHON) -m venv $(RELEASE)
 	$(RELEASE)/bin/pip install -q --upgrade 'pip>=25.1'
-	$(RELEASE)/bin/python scripts/requirements.py mysql postgres > $(RELEASE)/requirements.txt
+	$(RELEASE)/bin/python scripts/requirements.py mysql postgres sam > $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install -q --group bench -r $(RELEASE)/requirements.txt
 	$(RELEASE)/bin/pip install --force-reinstall --no-deps .
 	touch $@

@@ -56,6 +56,7 @@ __all__ = [
     "test_event_pattern",
     "test_state",
     "upcoming",
+    "wire_services",
 ]
 
 __version__: str
@@ -64,6 +65,9 @@ failpoints: bool
 # AWS's limits and ours, by the names in rust/engine/src/base/limits.rs.
 limits: dict[str, int]
 rates: dict[str, tuple[float, float]]
+wire_services: dict[
+    str, bool
+]  # services of AWS's wire API, by what they sign for; whether a method of an API reaches them
 
 # One piece of work, as `Engine.exchange` gives it: (token, handler_id, kind, event, request_id, deadline_ms, traces, qualifier).
 #   kind 0  invocation: `event` is the payload, JSON bytes
@@ -101,8 +105,7 @@ def read_openapi(document: str) -> str:
 def check_limits(concurrency: int, unreserved_minimum: int, functions: list[tuple[int | None, int]]) -> None:
     """Refuse functions' (reserved, provisioned) concurrency that an account has not, with AWS's text."""
 
-# Refuse filter patterns, each a JSON text, that no mapping on a stream or a queue can have; and the settings of a bus's
-# rule, JSON as `rule.put` takes them, that no rule can have, with AWS's text.
+# Refuse filter patterns (JSON) that no mapping on a stream or a queue can have, and settings of `rule.put` that no rule can have.
 def check_filters(patterns: list[str]) -> None: ...
 def check_queue_filters(patterns: list[str]) -> None: ...
 def check_event_rule(settings: bytes) -> None: ...

@@ -33,6 +33,17 @@ def test_events_are_put_and_rules_looked_at_and_deleted(place):
     assert [message["body"] for message in asked(place, "queue", "receive", "inbox")] == ['{"n": 1}']
     [rule] = asked(place, "rule", "list", "--bus", "orders")
     assert rule["targets"][0]["queue"] == "inbox"
+    assert asked(place, "rule", "list") == [rule], "those of all buses"
+    assert asked(place, "rule", "list", "--bus", "default") == []
+    assert forebay(place, "rule", "list").stdout.split()[:7] == [
+        "BUS",
+        "RULE",
+        "STATE",
+        "TARGETS",
+        "PATTERN",
+        "orders",
+        "all",
+    ]
     assert asked(place, "rule", "delete", "all", "--bus", "orders", "--yes") == {"bus": "orders", "rule": "all"}
     assert 'has archive "kept"' in refused(place, "bus", "delete", "orders")
     asked(place, "archive", "delete", "kept", "--yes")

@@ -107,6 +107,18 @@ Resources:
         assert (service.store.stacks(), connection.ask("queue.list")) == ([], [])
 
 
+def test_attributes_without_effect_are_told(tmp_path):
+    text = """
+Resources:
+  Q: {Type: AWS::SQS::Queue, Metadata: {a: b}, CreationPolicy: {ResourceSignal: {Count: 1}}, UpdatePolicy: {}}
+"""
+    with deployer(tmp_path) as (service, _, _):
+        assert service.preview(asked(text, tmp_path)).plan.notes == (
+            "Q.CreationPolicy: nothing waits for signals: a resource is complete when it is there",
+            "Q.UpdatePolicy: a change is made at once",
+        )
+
+
 def test_what_is_not_served_can_be_left_out(tmp_path):
     store = tmp_path / "store"
     text = "Resources: {Table: {Type: AWS::DynamoDB::Table}, Q: {Type: AWS::SQS::Queue}}"

@@ -65,7 +65,14 @@ def test_a_stack_and_what_its_functions_read(client):
     client("sqs").send_message(QueueUrl=outputs["Jobs"], MessageBody="x")
     assert client("ssm").get_parameter(Name="/size")["Parameter"]["Value"] == "5"
     assert json.loads(client("secretsmanager").get_secret_value(SecretId="word")["SecretString"]) == {"a": "b"}
-    assert client("apigateway").get_stages(restApiId=outputs["Rest"])["item"] == [{"stageName": "prod"}]
+    apis = client("apigateway")
+    assert [one["stageName"] for one in apis.get_stages(restApiId=outputs["Rest"])["item"]] == ["prod"]
+    # It is known by the id that the stack shows, in every call.
+    assert apis.get_rest_api(restApiId=outputs["Rest"])["id"] == outputs["Rest"]
+    assert [one["path"] for one in apis.get_resources(restApiId=outputs["Rest"])["items"]] == ["/"]
+    with pytest.raises(ClientError, match="Secrets Manager can't find the specified secret") as refused:
+        client("secretsmanager").get_secret_value(SecretId="none")
+    assert refused.value.response["Error"]["Code"] == "ResourceNotFoundException"
     assert [one["StageName"] for one in client("apigatewayv2").get_stages(ApiId=outputs["Http"])["Items"]] == ["live"]
     with pytest.raises(ClientError) as refused:
         client("cloudcontrol").get_resource(TypeName="AWS::Lambda::Url", Identifier="none")

@@ -242,7 +242,7 @@ Resources:
         reasons = "\n".join(refused.value.reasons)
         for part in (
             "AuthorizationType: COGNITO_USER_POOLS",
-            "names neither a function nor one of events, kinesis",
+            "names neither a function nor one of apigateway, events",
             "VPC links",
             "Name: AWS::ApiGateway::DomainName",
         ):

@@ -63,6 +63,7 @@ def test_a_new_file_is_in_sams_form(tmp_path):
         "version": 0.1,
         "default": {"deploy": {"parameters": {"stack_name": "shop"}}},
     }
+    assert path.read_text().endswith('"shop"\n')
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path):

@@ -5,36 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from forebay import _core
 from forebay._model import checks
 
 PORT: Final = 4566
 """The port that the other servers of AWS's APIs have as well, so that settings for them do."""
 
-SERVICES: Final = [
-    "apigateway",
-    "cloudcontrolapi",
-    "cloudformation",
-    "events",
-    "execute-api",
-    "kinesis",
-    "lambda",
-    "logs",
-    "monitoring",
-    "s3",
-    "scheduler",
-    "schemas",
-    "secretsmanager",
-    "sns",
-    "sqs",
-    "ssm",
-    "states",
-    "sts",
-]
+SERVICES: Final = sorted(_core.wire_services)
 """What is served, by the names that requests are signed for."""
-OF_STACKS: Final = frozenset({"cloudcontrolapi", "cloudformation", "s3", "secretsmanager", "ssm"})
-"""Those that answer for the stacks of a store."""
-OF_APIS: Final = frozenset({"apigateway", "execute-api"})
-"""Those that answer for APIs."""
+OF_METHODS: Final = [name for name in SERVICES if _core.wire_services[name]]
+"""Those that a method of an API reaches, as an integration's URI names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

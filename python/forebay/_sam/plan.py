@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 MALFORMED: Final = (AttributeError, KeyError, TypeError, IndexError)
 """What reading a text as a mapping, or the other way round, ends in."""
 REFUSED_SECTIONS: Final = {"Hooks": "hooks are not served", "Rules": "rules of parameters are not served"}
+_WITHOUT_EFFECT: Final = {
+    "CreationPolicy": "nothing waits for signals: a resource is complete when it is there",
+    "UpdatePolicy": "a change is made at once",
+}
+"""Attributes of resources that have no effect, and why. Metadata has none on AWS either."""
 _ATTRIBUTES: Final = frozenset(
     {
         *("Type", "Properties", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy"),
-        *("CreationPolicy", "UpdatePolicy", "Metadata", "Connectors", "IgnoreGlobals"),
+        *("Metadata", "Connectors", "IgnoreGlobals", *_WITHOUT_EFFECT),
     }
 )
 
@@ -273,6 +278,7 @@ class _Planner:
             refused = self._try(lambda kind=kind, properties=properties: list(kind.refusals(properties)), name)  # type: ignore[misc]
             self._reasons += [f"{name}.{key}: {why}" for key, why in refused or ()]
             self._notes += [f"{name}.{key}: {why}" for key, why in kind.notes(properties)]
+            self._notes += [f"{name}.{key}: {why}" for key, why in _WITHOUT_EFFECT.items() if key in one]
         self._refuse()
         return wanted
 

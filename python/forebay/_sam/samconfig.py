@@ -69,7 +69,7 @@ def write(path: Path, command: str, options: Mapping[str, Any], environment: str
             table.pop(key, None)
         else:
             table[key] = value
-    path.write_text(tomlkit.dumps(document))
+    path.write_text(tomlkit.dumps(document).rstrip("\n") + "\n")
 
 
 def overrides(text: str) -> dict[str, str]:

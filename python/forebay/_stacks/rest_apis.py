@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay._model.wire import OF_APIS, OF_STACKS, SERVICES
+from forebay._model.wire import OF_METHODS
 from forebay._sam.errors import TemplateRefused
 from forebay._stacks import rest_calls
 from forebay._stacks.apis import INLINE, function_target
@@ -26,8 +26,6 @@ _VERBS: Final = frozenset(
 )
 _INTEGRATION: Final = "x-amazon-apigateway-integration"
 _SERVED_TYPES: Final = frozenset({"AWS", "AWS_PROXY", "HTTP", "HTTP_PROXY", "MOCK"})
-_SERVED_SERVICES: Final = frozenset(SERVICES) - OF_STACKS - OF_APIS
-"""Services of the wire API that a method reaches, as an integration's URI names them."""
 _NOBODY: Final = "lets nobody in here: use NONE, AWS_IAM, or CUSTOM with a Lambda authorizer"
 _WHOLE_API: Final = "a stage serves the API as the template has it, without canaries"
 _MODELS: Final = {
@@ -57,8 +55,8 @@ def _integration_refusals(where: str, kind: Any, uri: Any, connection: Any) -> I
     elif kind in {"AWS", "AWS_PROXY"} and isinstance(uri, str) and function_target(uri) is None:
         if kind == "AWS_PROXY":
             yield where, f"{uri[:200]!r} names no function"
-        elif _service_of(uri) not in _SERVED_SERVICES:
-            yield where, f"{uri[:200]!r} names neither a function nor one of {', '.join(sorted(_SERVED_SERVICES))}"
+        elif _service_of(uri) not in OF_METHODS:
+            yield where, f"{uri[:200]!r} names neither a function nor one of {', '.join(OF_METHODS)}"
     if str(connection).upper() == "VPC_LINK":
         yield where, "there are no VPC links: a method reaches what this machine reaches"
 

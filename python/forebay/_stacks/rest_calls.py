@@ -26,8 +26,8 @@ class Calls:
         """Make calls by asking the engine."""
         self._ask = ask
 
-    async def __call__(self, operation: str, **params: Any) -> Any:
-        """Make a call; give the members of the answer.
+    async def __call__(self, operation: str, *, api_id: str | None = None, **params: Any) -> Any:
+        """Make a call; give the members of the answer. What it makes has the id `api_id`, if it is an API.
 
         Raises:
             ResourceNotFound: something that it names is not there.
@@ -35,7 +35,8 @@ class Calls:
 
         """
         given = {name: value for name, value in params.items() if value is not None}
-        told = await self._ask(Request("rest.call", {"operation": operation, "params": given}))
+        named = {} if api_id is None else {"api_id": api_id}
+        told = await self._ask(Request("rest.call", {"operation": operation, "params": given, **named}))
         if "error" in told:
             refused = ResourceNotFound if told["error"] == _NOT_FOUND else InvalidParameterValue
             raise refused(f"{operation}: {told['body']['message']}")
@@ -51,8 +52,10 @@ class Calls:
         return found
 
     async def api(self, name: str) -> str | None:
-        """Give the id of a REST API by its name."""
-        return next((str(one["id"]) for one in await self.items("GetRestApis") if one["name"] == name), None)
+        """Give the id of the REST API that a stack calls so. A store of an earlier release has it by its name alone."""
+        return next(
+            (str(one["id"]) for one in await self.items("GetRestApis") if name in (one["id"], one["name"])), None
+        )
 
     async def marked(self, operation: str, physical: str) -> Fields | None:
         """Give the key or the plan that a stack made."""
@@ -76,7 +79,7 @@ async def put_api(ask: Ask, whole: Fields) -> None:
     call = Calls(ask)
     api = await call.api(whole["name"])
     if api is None:
-        api = (await call("CreateRestApi", name=whole["name"]))["id"]
+        api = (await call("CreateRestApi", api_id=whole["name"], name=whole["name"]))["id"]
     body = json.dumps(whole["document"])
     made = {"parameters": whole["parameters"], "failOnWarnings": whole["fail_on_warnings"]}
     told = await call("PutRestApi", restApiId=api, mode="overwrite", body=body, **made)

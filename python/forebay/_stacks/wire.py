@@ -47,8 +47,6 @@ class Wire:
             return await self._stacks.answer(action, given)
         if service == "s3":
             return await asyncio.to_thread(self._buckets.answer, action, given)
-        if service == "apigateway":
-            return resource_views.stages(self._service(), given)
         if service == "cloudcontrolapi":
             return resource_views.described(self._service(), given)
         return self._values.answer(action, given)

@@ -92,13 +92,14 @@ def rule() -> None:
 
 
 @rule.command("list")
-@bus_option
+@click.option("--bus", metavar="NAME", help="Those of this bus alone.")
 @store_option
 @output_option
-def list_rules(*, bus: str, store: StorePlace, output: str) -> None:
-    """List the rules of a bus."""
+def list_rules(*, bus: str | None, store: StorePlace, output: str) -> None:
+    """List the rules of all buses, or of one."""
     with connect(store) as connection:
-        rules = connection.ask("rule.list", name=bus)
+        buses = [bus] if bus is not None else [one["name"] for one in connection.ask("bus.list")]
+        rules = [rule for name in buses for rule in connection.ask("rule.list", name=name)]
     show(unpacked(rules), output, text=table(rules, _RULES))
 
 
@@ -176,6 +177,7 @@ def target(row: dict[str, Any]) -> str:
 
 _BUSES = [("BUS", lambda row: row["name"]), ("RULES", lambda row: row["rules"]), ("ARN", lambda row: row["arn"])]
 _RULES = [
+    ("BUS", lambda row: row["bus"]),
     ("RULE", lambda row: row["name"]),
     ("STATE", lambda row: "ENABLED" if row["enabled"] else "DISABLED"),
     ("TARGETS", lambda row: [target(one) for one in row["targets"]]),

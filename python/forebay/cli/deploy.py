@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -230,6 +231,7 @@ def _carry_out(
         raise _failed(template, path, error) from None
     _tell_notes(preview)
     sam_tables.changes(preview["changes"])
+    click.echo("Changeset created successfully.\n")
     if options.get("confirm_changeset"):
         click.secho("\nPreviewing CloudFormation changeset before deployment", fg="yellow")
         click.secho("======================================================", fg="yellow")
@@ -241,6 +243,7 @@ def _carry_out(
         stack_id = stacks.ask("deploy", deploy=asked)["id"]
     except TemplateRefused as error:
         raise _failed(template, path, error) from None
+    click.echo(f"\n{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} - Waiting for stack create/update to complete")
     status = _follow(stacks, stack_id, last)
     told = stacks.ask("describe", stack=name)
     if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:

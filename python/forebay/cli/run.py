@@ -261,6 +261,8 @@ async def serve(app: App, grace: float, *, metrics: MetricsAddress, http: HttpAd
         aws_port=aws.port,
         aws_access_log=aws.access_log,
     )
+    if http.base:
+        log.info("HTTP is on %s", http.base)
     if aws.url:
         log.info("AWS's wire API is on %s", aws.url)
     log.info("app %r runs on %s", app.name, app.settings.place)

@@ -2,8 +2,10 @@
 
 use forebay_core::gateway::api::{Api, Definition};
 use forebay_core::gateway::openapi;
+use forebay_doors::aws::services::SERVICES;
 use forebay_engine::base::error::EngineError;
 use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict as _, PyDict};
 
 use crate::errors::exception;
 
@@ -21,4 +23,9 @@ pub(crate) fn read_openapi(py: Python<'_>, document: &str) -> PyResult<String> {
     let imported = openapi::import(document);
     let written = imported.and_then(|imported| serde_json::to_string(&imported).map_err(|error| error.to_string()));
     written.map_err(|text| exception(py, &EngineError::Invalid(text)))
+}
+
+/// The services of AWS's wire API by the names that they sign for, and whether a method of an API reaches them.
+pub(crate) fn wire_services(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    SERVICES.iter().map(|service| (service.name, service.is_for_methods)).into_py_dict(py)
 }

@@ -73,6 +73,7 @@ mod _core {
         module.add("debug_build", cfg!(debug_assertions))?;
         module.add("failpoints", cfg!(feature = "failpoints"))?;
         module.add("limits", crate::limits::limits(module.py())?)?;
-        module.add("rates", crate::limits::rates(module.py())?)
+        module.add("rates", crate::limits::rates(module.py())?)?;
+        module.add("wire_services", crate::gateway::wire_services(module.py())?)
     }
 }

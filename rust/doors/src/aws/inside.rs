@@ -2,6 +2,7 @@
 //!
 //! Whoever declares such a method decides what is asked; no key is looked for, and no line is written to the access log.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, OnceLock};
 
@@ -58,13 +59,11 @@ impl Inside {
         service: &Named,
         sent: &Sent,
     ) -> Result<Answer, String> {
-        let Some(model) = SERVICES.iter().map(Service::model).find(|one| one.signing_name == service.name) else {
-            let served: Vec<&str> = SERVICES.iter().map(|service| service.model().signing_name).collect();
-            return Err(format!(
-                "forebay has no service {:?}: an integration reaches {}",
-                service.name,
-                served.join(", ")
-            ));
+        let mut reached = SERVICES.iter().filter(|one| one.is_for_methods);
+        let Some(model) = reached.clone().find(|one| one.name == service.name).map(Service::model) else {
+            let names: BTreeSet<&str> = reached.by_ref().map(|one| one.name).collect();
+            let names: Vec<&str> = names.into_iter().collect();
+            return Err(format!("an integration does not reach {:?}: it reaches {}", service.name, names.join(", ")));
         };
         let request = Request::of(model, service, sent);
         let given = Given {
@@ -239,7 +238,7 @@ mod tests {
             ("sqs", "SendMessage&QueueUrl=q", "application/json", "", "Action=SendMessage&QueueUrl=q"),
             ("sns", "Publish", "application/json", "", "Action=Publish"),
         ] {
-            let model = SERVICES.iter().map(Service::model).find(|model| model.signing_name == name).unwrap();
+            let model = SERVICES.iter().find(|one| one.name == name).unwrap().model();
             let service = Named { name: name.into(), operation: Operation::Action(action.into()) };
             let request = Request::of(model, &service, &sent(kind));
             let header = request.headers.get("x-amz-target").map_or("", |value| value.to_str().unwrap());

@@ -111,7 +111,7 @@ impl Asked<'_> {
 
     fn by_action(self, action: &str) -> Result<Routed, Box<Unrouted>> {
         let version = self.form.and_then(|form| form.get("Version")).unwrap_or_default();
-        let by_name = SERVICES.iter().find(|service| Some(service.model().signing_name) == self.signed_for);
+        let by_name = SERVICES.iter().find(|service| Some(service.name) == self.signed_for);
         let by_version = || SERVICES.iter().find(|service| service.model().api_version == version);
         let Some(service) = by_name.or_else(by_version) else { return Err(self.nowhere()) };
         let fault = Fault::new("InvalidAction", format!("The action {action} is not valid for this endpoint."));
@@ -121,7 +121,7 @@ impl Asked<'_> {
     fn by_path(self) -> Result<Routed, Box<Unrouted>> {
         let signed_for = self.signed_for.unwrap_or_default();
         // Services of API Gateway sign by one name.
-        let ours = || SERVICES.iter().filter(|service| service.model().signing_name == signed_for);
+        let ours = || SERVICES.iter().filter(|service| service.name == signed_for);
         let Some(model) = ours().map(Service::model).next() else { return Err(self.nowhere()) };
         if !model.target_prefix.is_empty() || !model.namespace.is_empty() {
             return Err(self.nowhere());
@@ -149,7 +149,7 @@ impl Asked<'_> {
     /// No operation: in the words of the service that the signature names, if there is one.
     fn nowhere(self) -> Box<Unrouted> {
         let signed_for = self.signed_for.unwrap_or_default();
-        let service = SERVICES.iter().find(|service| service.model().signing_name == signed_for);
+        let service = SERVICES.iter().find(|service| service.name == signed_for);
         let model = service.unwrap_or(&SERVICES[0]).model();
         let is_json = self.kind().starts_with("application/x-amz") || !model.target_prefix.is_empty();
         let protocol = match (service, is_json) {
@@ -160,7 +160,7 @@ impl Asked<'_> {
         let message = if service.is_some() || signed_for.is_empty() {
             String::new()
         } else {
-            let served: Vec<&str> = SERVICES.iter().map(|service| service.model().signing_name).collect();
+            let served: Vec<&str> = SERVICES.iter().map(|service| service.name).collect();
             format!("forebay does not serve {signed_for:?}: it serves {}", served.join(", "))
         };
         Box::new(Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", message) })

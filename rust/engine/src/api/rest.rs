@@ -13,6 +13,9 @@ pub struct Call {
     /// Its members by AWS's names: `{"restApiId": …, "patchOperations": […]}`. A body is a text.
     #[serde(default)]
     pub params: Map<String, Value>,
+    /// The id that the API gets which the call makes; without one, it is drawn.
+    #[serde(default)]
+    pub api_id: Option<String>,
 }
 
 /// What came of a control call. A refusal is an answer, too: its code is AWS's.

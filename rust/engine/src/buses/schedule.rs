@@ -171,6 +171,11 @@ impl ScheduleSettings {
         if self.flexible_minutes > 0 {
             FlexibleWindow::new(self.flexible_minutes).map_err(|error| refused(&error))?;
         }
+        self.times(enabled_ms)
+    }
+
+    /// When it is due. What it gives, and to whom, was looked at when it was declared.
+    fn times(&self, enabled_ms: u64) -> Result<Schedule, EngineError> {
         let zone = find_zone(jiff::tz::db(), &self.timezone).map_err(|error| refused(&error))?;
         let expression = Expression::parse(Dialect::Scheduler, &self.expression).map_err(|error| refused(&error))?;
         let bounds = Bounds { zone, enabled_ms, start_ms: self.start_ms, end_ms: self.end_ms };
@@ -208,7 +213,7 @@ impl ScheduleRow {
 
     /// How many due times were passed over when it is replaced now by one that is due at others.
     pub(crate) fn missed_by(&self, now_ms: u64) -> u64 {
-        let schedule = self.settings.compile(self.enabled_ms).ok().filter(|_| self.settings.enabled);
+        let schedule = self.settings.times(self.enabled_ms).ok().filter(|_| self.settings.enabled);
         let due = schedule.zip(self.next_due_ms).map(|(schedule, next_due)| {
             let due = schedule.due(next_due, now_ms, forebay_core::schedule::CatchUp::None, FIRINGS_MAX);
             due.missed + due.firings.len() as u64
@@ -439,7 +444,7 @@ impl BusRoom<'_> {
         let now_ms = self.ctx.now.wall_ms;
         let before = self.schedule_row(name)?;
         let (Some(next_due), Some(fires_ms)) = (before.next_due_ms, before.fires_ms) else { return Ok(()) };
-        let schedule = before.settings.compile(before.enabled_ms)?;
+        let schedule = before.settings.times(before.enabled_ms)?;
         let mut row = before.clone();
         // What its window delays it by is no lateness.
         let seen_ms = now_ms.saturating_sub(fires_ms - next_due);
@@ -460,12 +465,15 @@ impl BusRoom<'_> {
 
     pub(crate) fn give_scheduled(&mut self, row: &ScheduleRow, due_ms: u64) {
         let id = self.ctx.rng.uuid();
-        let text = scheduled_event(self.ctx, row, id, due_ms);
         if let Recipient::Rule(rule) = &row.settings.to {
+            let text = scheduled_event(self.ctx, row, id, due_ms);
             return self.give_scheduled_rule(rule, (id, due_ms), &text);
         }
         let arn = self.ctx.schedule_arn(&row.name);
-        let input = row.settings.input.as_deref().map(|input| filled(input, &arn, due_ms, id));
+        let text = match row.settings.input.as_deref() {
+            Some(input) => filled(input, &arn, due_ms, id),
+            None => scheduled_event(self.ctx, row, id, due_ms),
+        };
         let Delivered { fate, .. } = self.deliver(Delivery {
             owner: (OWNER, 0),
             owner_arn: &arn,
@@ -485,7 +493,7 @@ impl BusRoom<'_> {
                 kind: None,
             },
             http: None,
-            input: input.as_deref().unwrap_or(&text),
+            input: &text,
         });
         if let (Some(meters), Some(is_taken)) = (&self.buses.schedules.meters, fate.is_taken()) {
             meters.count(Part::Whole, 0, is_taken);

@@ -105,6 +105,7 @@ impl<'a> RestRoom<'a> {
             region: &config.region,
             seed,
             usage: &usage,
+            api_id: asked.api_id.as_deref(),
         };
         // What a door reads meanwhile stays as it is; nothing is kept of a call that is refused.
         let mut kept = Kept::clone(&self.rest.served.now());

@@ -10,7 +10,7 @@ use crate::aws::call::{unavailable, Call, Outcome, Output};
 use crate::aws::fault::Fault;
 use crate::aws::model::{Location, Member, Model, Operation};
 use crate::aws::services::members::{from_json, to_json};
-use crate::aws::services::{stacks, SERVICES};
+use crate::aws::services::SERVICES;
 use crate::aws::value::Value;
 
 /// What the core does not carry out: they run a method, and ask an authoriser.
@@ -37,20 +37,13 @@ pub(super) fn call<'c>(call: &'c Call<'c>, operation: &'c str) -> Outcome<'c> {
         if TESTS.contains(&operation.name) {
             return test(call, model, operation).await.map(Output::from);
         }
-        match control_call(call, model, operation).await {
-            Ok(value) => Ok(value.into()),
-            // An API of a stack is known there by the name that the stack gave it.
-            Err(refused @ Refused::Said(_, 404, _)) if operation.name == "GetStages" => {
-                stacks::else_of_stacks(("apigateway", "2015-07-09"), call, operation.name, fault(refused)).await
-            }
-            Err(refused) => Err(fault(refused)),
-        }
+        control_call(call, model, operation).await.map(Output::from).map_err(fault)
     })
 }
 
 /// The tables of an operation.
 pub(super) fn found(service: &str, operation: &str) -> Result<(&'static Model, &'static Operation), Fault> {
-    let model = SERVICES.iter().map(super::Service::model).find(|model| model.signing_name == service);
+    let model = SERVICES.iter().find(|one| one.name == service).map(super::Service::model);
     let found = model.and_then(|model| Some((model, model.operation(operation)?)));
     found.ok_or_else(|| Fault::new("NotImplemented", operation).status(501))
 }
@@ -65,7 +58,8 @@ pub(super) enum Refused {
 
 /// Make a control call of the core in AWS's own form.
 pub(super) async fn control_call(call: &Call<'_>, model: &Model, operation: &Operation) -> Result<Value, Refused> {
-    let asked = RestCall { operation: operation.name.to_owned(), params: params(call, model, operation) };
+    let params = params(call, model, operation);
+    let asked = RestCall { operation: operation.name.to_owned(), params, api_id: None };
     let told = call.ask(Request::RestCall(asked)).await.map_err(Refused::Engine)?;
     let status = told["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
     if let Some(code) = told["error"].as_str() {

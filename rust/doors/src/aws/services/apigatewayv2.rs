@@ -6,7 +6,7 @@ use crate::aws::call::{Call, Outcome, Output};
 use crate::aws::fault::Fault;
 use crate::aws::services::apigateway::params;
 use crate::aws::services::members::from_json;
-use crate::aws::services::{stacks, SERVICES};
+use crate::aws::services::SERVICES;
 use crate::aws::value::Value;
 
 /// The name that it signs by, which the first version has, too; and its version.
@@ -23,19 +23,9 @@ pub(super) fn call<'c>(call: &'c Call<'c>, operation: &'c str) -> Outcome<'c> {
         let found = model.and_then(|model| Some((model, model.operation(operation)?)));
         let (model, operation) = found.ok_or_else(|| Fault::new("NotImplemented", operation).status(501))?;
         let home = Home { region: call.region, account: call.account };
-        match v2::call(&call.engine.apis().now(), home, operation.name, &params(call, model, operation)) {
-            Ok(body) => {
-                let output = operation.output.map(|shape| from_json(model, model.shape(shape), &body));
-                Ok(Output::from(output.unwrap_or_else(Value::structure)))
-            }
-            Err(refused) => {
-                let fault = Fault::new(refused.code, refused.message).status(refused.status);
-                if refused.status == 404 && operation.name == "GetStages" {
-                    // An API of a stack is known there by the name that the stack gave it.
-                    return stacks::else_of_stacks(SERVICE, call, "GetStages", fault).await;
-                }
-                Err(fault)
-            }
-        }
+        let body = v2::call(&call.engine.apis().now(), home, operation.name, &params(call, model, operation))
+            .map_err(|refused| Fault::new(refused.code, refused.message).status(refused.status))?;
+        let output = operation.output.map(|shape| from_json(model, model.shape(shape), &body));
+        Ok(Output::from(output.unwrap_or_else(Value::structure)))
     })
 }

@@ -46,29 +46,44 @@ use std::sync::OnceLock;
 use crate::aws::call::{Call, Outcome};
 use crate::aws::model::Model;
 
+/// Carries out an operation of a service.
+type CarryOut = for<'c> fn(&'c Call<'c>, &'c str) -> Outcome<'c>;
+
 /// One service.
 pub struct Service {
+    /// The name that requests are signed for. The two versions of API Gateway have one.
+    pub name: &'static str,
+    /// Whether a method of an API reaches it. What belongs to stacks is for clients alone: who deploys, and functions.
+    pub is_for_methods: bool,
     table: &'static str,
     model: OnceLock<&'static Model>,
     /// The operations that are carried out.
     pub operations: &'static [&'static str],
     /// Carry out an operation.
-    pub call: for<'c> fn(&'c Call<'c>, &'c str) -> Outcome<'c>,
+    pub call: CarryOut,
 }
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.model().signing_name)
+        f.write_str(self.name)
     }
 }
 
 impl Service {
     const fn new(
+        name: &'static str,
         table: &'static str,
-        operations: &'static [&'static str],
-        call: for<'c> fn(&'c Call<'c>, &'c str) -> Outcome<'c>,
+        (operations, call): (&'static [&'static str], CarryOut),
     ) -> Self {
-        Self { table, model: OnceLock::new(), operations, call }
+        Self { name, is_for_methods: true, table, model: OnceLock::new(), operations, call }
+    }
+
+    const fn for_clients(
+        name: &'static str,
+        table: &'static str,
+        (operations, call): (&'static [&'static str], CarryOut),
+    ) -> Self {
+        Self { name, is_for_methods: false, table, model: OnceLock::new(), operations, call }
     }
 
     /// Its tables, read when they are first needed.
@@ -109,29 +124,25 @@ macro_rules! services {
 }
 
 services! {
-    Service::new(include_str!("../models/sqs.json"), sqs::OPERATIONS, sqs::call),
-    Service::new(include_str!("../models/kinesis.json"), kinesis::OPERATIONS, kinesis::call),
-    Service::new(include_str!("../models/sns.json"), sns::OPERATIONS, sns::call),
-    Service::new(include_str!("../models/lambda.json"), lambda::OPERATIONS, lambda::call),
-    Service::new(include_str!("../models/sts.json"), sts::OPERATIONS, sts::call),
-    Service::new(include_str!("../models/events.json"), events::OPERATIONS, events::call),
-    Service::new(include_str!("../models/scheduler.json"), scheduler::OPERATIONS, scheduler::call),
-    Service::new(include_str!("../models/stepfunctions.json"), states::OPERATIONS, states::call),
-    Service::new(include_str!("../models/cloudwatch.json"), cloudwatch::OPERATIONS, cloudwatch::call),
-    Service::new(include_str!("../models/schemas.json"), schemas::OPERATIONS, schemas::call),
-    Service::new(include_str!("../models/logs.json"), logs::OPERATIONS, logs::call),
-    Service::new(include_str!("../models/secretsmanager.json"), secrets::OPERATIONS, secrets::call),
-    Service::new(include_str!("../models/apigateway.json"), apigateway::OPERATIONS, apigateway::call),
-    Service::new(
-        include_str!("../models/apigatewaymanagementapi.json"),
-        connections::OPERATIONS,
-        connections::call,
-    ),
-    Service::new(include_str!("../models/cloudformation.json"), stacks::CLOUDFORMATION, stacks::cloudformation),
-    Service::new(include_str!("../models/s3.json"), stacks::S3, stacks::s3),
-    Service::new(include_str!("../models/ssm.json"), stacks::SSM, stacks::ssm),
-    Service::new(include_str!("../models/apigatewayv2.json"), apigatewayv2::OPERATIONS, apigatewayv2::call),
-    Service::new(include_str!("../models/cloudcontrol.json"), stacks::RESOURCES, stacks::resources),
+    Service::new("sqs", include_str!("../models/sqs.json"), (sqs::OPERATIONS, sqs::call)),
+    Service::new("kinesis", include_str!("../models/kinesis.json"), (kinesis::OPERATIONS, kinesis::call)),
+    Service::new("sns", include_str!("../models/sns.json"), (sns::OPERATIONS, sns::call)),
+    Service::new("lambda", include_str!("../models/lambda.json"), (lambda::OPERATIONS, lambda::call)),
+    Service::new("sts", include_str!("../models/sts.json"), (sts::OPERATIONS, sts::call)),
+    Service::new("events", include_str!("../models/events.json"), (events::OPERATIONS, events::call)),
+    Service::new("scheduler", include_str!("../models/scheduler.json"), (scheduler::OPERATIONS, scheduler::call)),
+    Service::new("states", include_str!("../models/stepfunctions.json"), (states::OPERATIONS, states::call)),
+    Service::new("monitoring", include_str!("../models/cloudwatch.json"), (cloudwatch::OPERATIONS, cloudwatch::call)),
+    Service::new("schemas", include_str!("../models/schemas.json"), (schemas::OPERATIONS, schemas::call)),
+    Service::new("logs", include_str!("../models/logs.json"), (logs::OPERATIONS, logs::call)),
+    Service::for_clients("secretsmanager", include_str!("../models/secretsmanager.json"), (secrets::OPERATIONS, secrets::call)),
+    Service::new("apigateway", include_str!("../models/apigateway.json"), (apigateway::OPERATIONS, apigateway::call)),
+    Service::new("execute-api", include_str!("../models/apigatewaymanagementapi.json"), (connections::OPERATIONS, connections::call)),
+    Service::for_clients("cloudformation", include_str!("../models/cloudformation.json"), (stacks::CLOUDFORMATION, stacks::cloudformation)),
+    Service::for_clients("s3", include_str!("../models/s3.json"), (stacks::S3, stacks::s3)),
+    Service::for_clients("ssm", include_str!("../models/ssm.json"), (stacks::SSM, stacks::ssm)),
+    Service::new("apigateway", include_str!("../models/apigatewayv2.json"), (apigatewayv2::OPERATIONS, apigatewayv2::call)),
+    Service::for_clients("cloudcontrolapi", include_str!("../models/cloudcontrol.json"), (stacks::RESOURCES, stacks::resources)),
 }
 
 #[cfg(test)]
@@ -175,6 +186,7 @@ An operation that is not served is answered with status 501 and the code `NotImp
     fn every_table_is_read_and_has_the_operations_that_are_carried_out() {
         for service in &SERVICES {
             let model = service.model();
+            assert_eq!(model.signing_name, service.name);
             let mut tabled: Vec<&str> = model.operations.iter().map(|operation| operation.name).collect();
             let mut carried_out = service.operations.to_vec();
             tabled.sort_unstable();

@@ -31,7 +31,7 @@ async fn connection(call: &Call<'_>) -> Result<Option<Json>, Fault> {
 
 /// A secret that is no connection's is a stack's, or is not there.
 async fn of_stack(call: &Call<'_>, operation: &str) -> Result<Output, Fault> {
-    stacks::else_of_stacks(("secretsmanager", "2017-10-17"), call, operation, no_secret()).await
+    stacks::if_run(("secretsmanager", "2017-10-17"), call, operation).await?.ok_or_else(no_secret)
 }
 
 /// A secret's name: its ARN without what stands before it, and without the six letters at its end.
@@ -105,6 +105,7 @@ fn written(parameters: &Json) -> Json {
 }
 
 async fn get_secret_value(call: &Call<'_>) -> Result<Output, Fault> {
+    stacks::refuse_strangers(call)?;
     let Some(given) = connection(call).await? else { return of_stack(call, "GetSecretValue").await };
     let asked = ConnectionNamed { name: given["name"].as_str().unwrap_or_default().to_owned() };
     let parameters = call.ask(Request::HttpConnectionSecret(asked)).await.map_err(|_| no_secret())?;

@@ -25,7 +25,7 @@ use crate::aws::protocol::text_of_bytes;
 use crate::aws::value::{Key, Value};
 
 /// Where what runs the stacks listens, in the store's directory.
-pub(super) const SOCKET: &str = "stacks.sock";
+const SOCKET: &str = "stacks.sock";
 const FOLDER: &str = "stacks";
 /// Calls that are under way at once; the others wait.
 static CALLS: Semaphore = Semaphore::const_new(32);
@@ -96,27 +96,32 @@ forwarded!(ssm, SSM, "ssm", "2014-11-06", [GetParameter, GetParameters, GetParam
 // What `sam list endpoints` asks of the URLs of functions.
 forwarded!(resources, RESOURCES, "cloudcontrolapi", "2021-09-30", [GetResource]);
 
-/// Ask what runs the stacks for something of theirs, which nobody else here has: `otherwise` is said where nothing runs stacks.
-pub(super) async fn else_of_stacks(
-    of: (&'static str, &'static str),
-    call: &Call<'_>,
-    name: &str,
-    otherwise: Fault,
-) -> Result<Output, Fault> {
-    forward(of, call, name).await.map_err(|fault| if fault.code == Some("NotImplemented") { otherwise } else { fault })
-}
-
 /// `of` is the service: the name that it signs by, and its version.
 async fn forward(of: (&'static str, &'static str), call: &Call<'_>, name: &str) -> Result<Output, Fault> {
-    let mut models = SERVICES.iter().map(super::Service::model);
-    let model = models.find(|model| (model.signing_name, model.api_version) == of);
-    let (Some(model), Some(store)) = (model, call.store) else { return Err(not_served("this app keeps no store")) };
-    let Some(operation) = model.operation(name) else { return Err(not_served(name)) };
+    let asked = if_run(of, call, name).await?;
+    asked.ok_or_else(|| not_served("it has no store of its own, or is not served by `forebay run`"))
+}
+
+/// Refuse another user of this machine: code that is deployed runs as the app's user, and secrets are for that user.
+pub(super) fn refuse_strangers(call: &Call<'_>) -> Result<(), Fault> {
     if call.stranger.is_some_and(|(peer, here)| !owner::is_ours(peer, here)) {
-        // Code that is deployed runs as the app's user.
         let text = "another user of this machine needs an access key for this: `forebay aws keys create`";
         return Err(Fault::new("AccessDenied", text).status(403));
     }
+    Ok(())
+}
+
+/// Ask what runs the stacks; None where nothing does.
+pub(super) async fn if_run(
+    of: (&'static str, &'static str),
+    call: &Call<'_>,
+    name: &str,
+) -> Result<Option<Output>, Fault> {
+    let mut models = SERVICES.iter().map(super::Service::model);
+    let Some(model) = models.find(|model| (model.signing_name, model.api_version) == of) else { return Ok(None) };
+    let Some(operation) = model.operation(name) else { return Err(not_served(name)) };
+    let Some(store) = call.store else { return Ok(None) };
+    refuse_strangers(call)?;
     let body = model.payload(operation.input).map(|member| member.name);
     let mut input = json_of(&call.input, body);
     let sent = match body.and_then(|member| Some((member, call.input.blob(member)?))) {
@@ -130,8 +135,9 @@ async fn forward(of: (&'static str, &'static str), call: &Call<'_>, name: &str) 
     let line = json!({"operation": "wire", "service": of.0, "action": name, "input": input, "origin": call.origin});
     let Ok(_place) = CALLS.acquire().await else { return Err(not_served("the app is stopping")) };
     let asked = timeout(ANSWER, ask(store, line.to_string()));
-    let mut told = asked.await.map_err(|_| broken(&io::ErrorKind::TimedOut.into()))??;
+    let told = asked.await.map_err(|_| broken(&io::ErrorKind::TimedOut.into()))??;
     drop(sent);
+    let Some(mut told) = told else { return Ok(None) };
     if let Some(code) = told["error"].as_str() {
         let status = told["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(400);
         let message = told["reasons"].as_array().into_iter().flatten().filter_map(Json::as_str).collect::<Vec<_>>();
@@ -139,7 +145,7 @@ async fn forward(of: (&'static str, &'static str), call: &Call<'_>, name: &str) 
     }
     let answer = told["answer"].take();
     let Some(output) = operation.output.map(|shape| model.shape(shape)) else {
-        return Ok(Value::structure().into());
+        return Ok(Some(Value::structure().into()));
     };
     let payload = model.payload(operation.output).filter(|member| matches!(model.shape(member.shape).kind, Kind::Blob));
     let file = payload.and_then(|member| Some((member.name, PathBuf::from(answer[member.name].as_str()?))));
@@ -149,23 +155,30 @@ async fn forward(of: (&'static str, &'static str), call: &Call<'_>, name: &str) 
         fields.retain(|(key, _)| key != member);
         fields.push((Key::Borrowed(member), Value::Blob(read.map_err(|error| broken(&error))?)));
     }
-    Ok(value.into())
+    Ok(Some(value.into()))
 }
 
-/// Ask what runs the stacks.
-pub(super) async fn ask(store: &Path, mut line: String) -> Result<Json, Fault> {
+/// Send a line to what runs the stacks; None where nothing does.
+pub(super) async fn ask(store: &Path, mut line: String) -> Result<Option<Json>, Fault> {
     // The address of a socket has 108 bytes at most: a path through the open directory is short.
     let folder = File::open(store).map_err(|error| broken(&error))?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
     let path = if short.is_dir() { short } else { store.to_owned() }.join(SOCKET);
-    let stream = UnixStream::connect(path).await.map_err(|_| not_served("serve the app by `forebay run`"))?;
+    let stream = match UnixStream::connect(path).await {
+        Ok(stream) => stream,
+        // A program that was killed leaves its socket behind.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(broken(&error)),
+    };
     let (reader, mut writer) = stream.into_split();
     line.push('\n');
     writer.write_all(line.as_bytes()).await.map_err(|error| broken(&error))?;
     let mut answer = Vec::new();
     let mut reader = BufReader::new(reader.take(ANSWER_BYTES_MAX));
     reader.read_until(b'\n', &mut answer).await.map_err(|error| broken(&error))?;
-    serde_json::from_slice(&answer).map_err(|_| broken(&io::ErrorKind::UnexpectedEof.into()))
+    serde_json::from_slice(&answer).map(Some).map_err(|_| broken(&io::ErrorKind::UnexpectedEof.into()))
 }
 
 /// The body of a request as a file of the store, which goes unless the other side has taken it.

@@ -305,7 +305,7 @@ pub(super) async fn describe_map_run(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// A value of one of Step Functions' shapes out of JSON.
 pub(super) fn named(shape: &str, given: &Json) -> Value {
-    let service = super::SERVICES.iter().find(|service| service.model().signing_name == "states");
+    let service = super::SERVICES.iter().find(|service| service.name == "states");
     let model = service.map(super::Service::model);
     let found = model.and_then(|model| Some((model, model.named(shape)?)));
     found.map_or(Value::Null, |(model, shape)| shaped(model, shape, given))

@@ -9,6 +9,8 @@ use crate::gateway::rest::control::{page, seconds, without, Control, Row, APIS_M
 use crate::gateway::rest::model::{shown, ApiKeySource, EndpointConfiguration, Resource, RestApi};
 
 const COMPRESSION_MAX: i64 = 10_485_760;
+/// Most characters of an id that is given: it may be a label of a host's name.
+const ID_CHARACTERS_MAX: usize = 63;
 const KINDS: [&str; 3] = ["REGIONAL", "EDGE", "PRIVATE"];
 const PATHS: &[&str] = &[
     "/name",
@@ -65,7 +67,7 @@ impl Control<'_> {
         if self.account.apis.len() >= APIS_MAX {
             return Err(Fault::limit("Maximum number of REST APIs for this account reached"));
         }
-        let (id, root) = (self.id(10), self.id(10));
+        let (id, root) = (self.api_id()?, self.id(10));
         // Lists are in the order of their making.
         let latest = self.account.apis.values().map(|api| api.created_date).max().unwrap_or_default();
         Ok(RestApi {
@@ -76,6 +78,20 @@ impl Control<'_> {
             resources: [(root.clone(), Resource { id: root, path: "/".into(), ..Resource::default() })].into(),
             ..RestApi::default()
         })
+    }
+
+    /// The id that a new API is given, or one of its own.
+    fn api_id(&mut self) -> Outcome<String> {
+        let Some(given) = self.facts.api_id else { return Ok(self.id(10)) };
+        let is_label = given.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !is_label || !(1..=ID_CHARACTERS_MAX).contains(&given.len()) {
+            let allowed = format!("1 to {ID_CHARACTERS_MAX} letters, digits and hyphens");
+            return Err(Fault::bad(format!("api_id is {given:?}: allowed are {allowed}")));
+        }
+        if self.account.apis.contains_key(given) {
+            return Err(Fault::conflict(format!("There is a REST API {given} already")));
+        }
+        Ok(given.to_owned())
     }
 
     pub(super) fn create_rest_api(&mut self, params: Params) -> Outcome<Value> {

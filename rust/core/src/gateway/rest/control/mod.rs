@@ -89,6 +89,8 @@ pub struct Facts<'a> {
     pub seed: [u8; 32],
     /// What the keys of usage plans have used.
     pub usage: &'a Usage,
+    /// The id that an API gets which the call makes; without one, it is drawn.
+    pub api_id: Option<&'a str>,
 }
 
 /// What a call answers.

@@ -26,6 +26,7 @@ impl Try {
             region: "eu-west-1",
             seed: [self.calls; 32],
             usage: &Usage::default(),
+            api_id: None,
         };
         let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
         call(&mut self.account, &facts, operation, &members).map(|(answer, _)| answer)
@@ -180,12 +181,37 @@ fn keys_come_from_a_file() {
 }
 
 #[test]
+fn an_api_has_the_id_that_it_is_given_once() {
+    let mut of = Try::new();
+    let usage = &Usage::default();
+    let mut create = |api_id| {
+        let facts = Facts {
+            now_ms: 1,
+            account: "123456789012",
+            region: "eu-west-1",
+            seed: [9; 32],
+            usage,
+            api_id: Some(api_id),
+        };
+        let members = json!({"name": "pets"}).as_object().unwrap().clone();
+        call(&mut of.account, &facts, "CreateRestApi", &members)
+            .map(|(answer, _)| answer.body["id"].clone())
+            .map_err(|fault| fault.code)
+    };
+    assert_eq!(create("shop-Api-X1"), Ok(json!("shop-Api-X1")));
+    assert_eq!(create("shop-Api-X1"), Err("ConflictException"));
+    for wrong in ["", "a/b", "a.b", &"x".repeat(64)] {
+        assert_eq!(create(wrong), Err("BadRequestException"), "{wrong:?}");
+    }
+}
+
+#[test]
 fn deleting_an_api_deletes_what_belongs_to_it() {
     let mut of = Try::new();
     let (id, _) = of.pets();
     of.done("CreateDeployment", json!({"restApiId": id, "stageName": "dev"}));
     let usage = &Usage::default();
-    let facts = Facts { now_ms: 1, account: "123456789012", region: "eu-west-1", seed: [9; 32], usage };
+    let facts = Facts { now_ms: 1, account: "123456789012", region: "eu-west-1", seed: [9; 32], usage, api_id: None };
     let members = json!({"restApiId": id}).as_object().unwrap().clone();
     let (answer, rows) = call(&mut of.account, &facts, "DeleteRestApi", &members).unwrap();
     assert_eq!(answer.status, 202);
