@@ -48,7 +48,7 @@ const MADE_MAX: usize = 10;
 /// The longest pause inside a body.
 const BODY_PAUSE: Duration = Duration::from_secs(60);
 /// What a connection may take: clients keep theirs, and a long poll waits for 20 s.
-const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     connections: 12_000,
     head_bytes: 64 * 1024,
     head: Duration::from_secs(75),
