@@ -20,6 +20,7 @@ SERVICES: Final = [
     "lambda",
     "logs",
     "monitoring",
+    "rds",
     "s3",
     "scheduler",
     "schemas",

@@ -23,6 +23,7 @@ mod logs;
 mod logs_filter;
 mod members;
 mod page;
+mod rds;
 mod scheduler;
 mod scheduler_groups;
 mod schemas;
@@ -132,6 +133,7 @@ services! {
     Service::new(include_str!("../models/ssm.json"), stacks::SSM, stacks::ssm),
     Service::new(include_str!("../models/apigatewayv2.json"), apigatewayv2::OPERATIONS, apigatewayv2::call),
     Service::new(include_str!("../models/cloudcontrol.json"), stacks::RESOURCES, stacks::resources),
+    Service::new(include_str!("../models/rds.json"), rds::OPERATIONS, rds::call),
 }
 
 #[cfg(test)]
