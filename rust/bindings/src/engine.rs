@@ -338,6 +338,16 @@ impl Engine {
         Ok((handed, resolved))
     }
 
+    /// Take text of an invocation, if somebody wants it; tell whether the lines of any invocation are wanted.
+    fn tail(&self, py: Python<'_>, request_id: &str, text: &str) -> PyResult<bool> {
+        let End::Owner(owner) = self.end(py)? else { return Ok(false) };
+        let tails = owner.engine.tails();
+        if let Some(request) = parse_uuid(request_id).filter(|_| tails.any()) {
+            tails.add(request, text.as_bytes());
+        }
+        Ok(tails.any())
+    }
+
     fn environments_at_work(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {
         let End::Owner(owner) = self.end(py)? else { return Ok(Vec::new()) };
         Ok(py.detach(|| owner.engine.environments_at_work()))

@@ -15,6 +15,7 @@ mod kinesis_streams;
 pub mod kinesis_subscription;
 mod lambda;
 mod lambda_aliases;
+mod lambda_logs;
 mod lambda_mappings;
 mod lambda_settings;
 mod lambda_states;
