@@ -137,6 +137,7 @@ fn reply(py: Python<'_>, reply: &Reply, one: bool) -> PyResult<Py<PyAny>> {
             let answer = (PyBytes::new(py, json), version.as_str());
             Ok(answer.into_pyobject(py)?.into_any().unbind())
         }
+        Reply::Typed(typed) => Ok(PyBytes::new(py, &typed.0.json()).into_any().unbind()),
         Reply::Request(id) => Ok(PyString::new(py, &uuid_text(*id)).into_any().unbind()),
         Reply::Numbers(given) if one => match given.first() {
             Some(number) => Ok(PyString::new(py, &number.to_string()).into_any().unbind()),
