@@ -124,6 +124,10 @@ SERVED = {
         GetApis GetApi GetRoutes GetRoute GetIntegrations GetIntegration GetStages GetStage GetAuthorizers GetAuthorizer
         ExportApi""",
     "cloudcontrol/2021-09-30": "GetResource",
+    "rds/2014-10-31": """
+        CreateDBProxy CreateDBProxyEndpoint DeleteDBProxy DeleteDBProxyEndpoint DeregisterDBProxyTargets DescribeDBProxies
+        DescribeDBProxyEndpoints DescribeDBProxyTargetGroups DescribeDBProxyTargets ModifyDBProxy ModifyDBProxyEndpoint
+        ModifyDBProxyTargetGroup RegisterDBProxyTargets ListTagsForResource""",
 }
 
 # AWS takes these in small letters, too (recorded of CreateConnection): what is served checks them itself.

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.auth import SigV4Auth
@@ -17,6 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import forebay
+from forebay_bench import questions
 from forebay_bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ RECORDS = 500
 
 
 @dataclass
-class Served:
-    """An app that runs, and how requests of it are made."""
+class Wire:
+    """A port that speaks AWS's API, and how requests of it are made."""
 
-    app: forebay.App
     port: int
+    processor: Callable[[], float] = time.process_time
+    """Gives the processor time of the server, seconds."""
 
     def queue_url(self, name: str) -> str:
         """Give a queue's URL."""
@@ -57,8 +59,26 @@ class Served:
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{lines}Content-Length: {length}\r\n\r\n"
         return head.encode() + (data if whole else b"")
 
+    def one(self) -> bytes:
+        """Give a request that sends a message."""
+        return self.signed("sqs", "AmazonSQS.SendMessage", {"QueueUrl": self.queue_url("q"), "MessageBody": BODY})
+
+    def batch(self) -> bytes:
+        """Give a request that sends ten."""
+        entries = [{"Id": str(number), "MessageBody": BODY} for number in range(TOGETHER)]
+        return self.signed("sqs", "AmazonSQS.SendMessageBatch", {"QueueUrl": self.queue_url("q"), "Entries": entries})
+
+    async def drain(self, count: int) -> tuple[float, float]:
+        """Receive so many messages ten a call, and delete them; give the seconds and the server's processor time."""
+        # The target is signed, too: a head for each.
+        heads = {
+            name: self.signed("sqs", f"AmazonSQS.{name}", {}, whole=False).decode()
+            for name in ("ReceiveMessage", "DeleteMessageBatch")
+        }
+        return await self.load(count, [], heads=heads, url=self.queue_url("q"))
+
     async def load(self, count: int, requests: list[bytes], **more: Any) -> tuple[float, float]:
-        """Send so many requests; give the seconds and this process's processor time."""
+        """Send so many requests; give the seconds and the server's processor time."""
         work = {
             "port": self.port,
             "connections": CONNECTIONS,
@@ -68,12 +88,19 @@ class Served:
         }
         command = [sys.executable, "-m", "forebay_bench.aws_load"]
         pipe = asyncio.subprocess.PIPE
-        began = time.process_time()
+        began = self.processor()
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
         told, _ = await process.communicate(json.dumps(work).encode())
         if process.returncode:
             raise RuntimeError("the load failed")
-        return float(told), time.process_time() - began
+        return float(told), self.processor() - began
+
+
+@dataclass
+class Served(Wire):
+    """An app that runs."""
+
+    app: forebay.App = field(kw_only=True)
 
 
 @asynccontextmanager
@@ -88,7 +115,7 @@ async def served(stage: Stage, app: forebay.App | None = None) -> AsyncIterator[
         port = free.getsockname()[1]
     await app.start(aws_port=port)
     try:
-        yield Served(app, port)
+        yield Served(port, app=app)
     finally:
         await app.stop()
 
@@ -98,14 +125,18 @@ def figures(count: int, each: int, seconds: float, processor: float) -> dict[str
     return {"rate": count * each / seconds, "us": processor / count * 1e6}
 
 
+def drained(calls: int, seconds: float, processor: float) -> dict[str, float]:
+    """Give the rate of messages that were received and deleted, and the processor time of one request."""
+    return {"rate": calls * TOGETHER / seconds, "us": processor / (2 * calls) * 1e6}
+
+
 async def send(stage: Stage) -> Mapping[str, float]:
     """Send messages one by one, each acknowledged after its commit."""
     count = stage.share(40_000)
     async with served(stage) as wire:
         wire.app.queue("q")
-        body = {"QueueUrl": wire.queue_url("q"), "MessageBody": BODY}
         with stage.meter:
-            took = await wire.load(count, [wire.signed("sqs", "AmazonSQS.SendMessage", body)])
+            took = await wire.load(count, [wire.one()])
     return figures(count, 1, *took)
 
 
@@ -114,10 +145,8 @@ async def send_batch(stage: Stage) -> Mapping[str, float]:
     count = stage.share(15_000)
     async with served(stage) as wire:
         wire.app.queue("q")
-        entries = [{"Id": str(number), "MessageBody": BODY} for number in range(TOGETHER)]
-        body = {"QueueUrl": wire.queue_url("q"), "Entries": entries}
         with stage.meter:
-            took = await wire.load(count, [wire.signed("sqs", "AmazonSQS.SendMessageBatch", body)])
+            took = await wire.load(count, [wire.batch()])
     return figures(count, TOGETHER, *took)
 
 
@@ -128,15 +157,9 @@ async def receive(stage: Stage) -> Mapping[str, float]:
         queue = wire.app.queue("q")
         for _ in range(calls):
             await queue.send_many([BODY] * TOGETHER)
-        url = wire.queue_url("q")
-        # The target is signed, too: a head for each.
-        heads = {
-            name: wire.signed("sqs", f"AmazonSQS.{name}", {}, whole=False).decode()
-            for name in ("ReceiveMessage", "DeleteMessageBatch")
-        }
         with stage.meter:
-            seconds, processor = await wire.load(calls * TOGETHER, [], heads=heads, url=url)
-    return {"rate": calls * TOGETHER / seconds, "us": processor / (2 * calls) * 1e6}
+            took = await wire.drain(calls * TOGETHER)
+    return drained(calls, *took)
 
 
 async def put_records(stage: Stage) -> Mapping[str, float]:
@@ -177,8 +200,9 @@ def scenario(
 ) -> Scenario:
     """Give a scenario with both figures."""
     titled = f"{title}, 64 connections"
-    processor = f"{titled}: processor time of a request in the app's process"
-    return Scenario(name, run, (Figure("rate", titled, unit), Figure("us", processor, "µs")), note=NOTE, seconds=6)
+    rate = Figure("rate", titled, unit, question=titled if titled in questions.AWS.values() else None)
+    processor = Figure("us", f"{titled}: processor time of a request in the app's process", "µs")
+    return Scenario(name, run, (rate, processor), note=NOTE, seconds=6)
 
 
 SCENARIOS = (

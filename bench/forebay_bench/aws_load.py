@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import uvloop
+
+LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass
@@ -47,8 +50,8 @@ class Connection(asyncio.Protocol):
         head = self.received.find(b"\r\n\r\n")
         if head < 0:
             return
-        at = self.received.find(b"content-length: ", 0, head)
-        length = int(self.received[at + 16 : self.received.find(b"\r\n", at)])
+        found = LENGTH.search(self.received, 0, head)
+        length = int(found[1]) if found else 0
         if len(self.received) < head + 4 + length:
             return
         if self.received[9:12] != b"200":

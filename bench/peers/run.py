@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1]))
 
+import aws
 import matchers
 import primitives
 import queues
@@ -25,6 +26,7 @@ RUNS = 3
 PEERS = {
     scenario.name: scenario
     for family in (
+        aws.SCENARIOS,
         matchers.SCENARIOS,
         streams.SCENARIOS,
         queues.SCENARIOS,

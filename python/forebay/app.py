@@ -17,8 +17,11 @@ from forebay._app.declare_events import DeclaresEvents
 from forebay._app.declare_functions import DeclaresFunctions
 from forebay._app.declare_sources import DeclaresSources
 from forebay._app.declare_workflows import DeclaresWorkflows
+from forebay._app.proxies import FUNCTION as PROXIES
+from forebay._app.proxies import Proxied, Proxies
 from forebay._app.shared import Shared
 from forebay._model import checks, limits, names
+from forebay._model.asynchronous import AsynchronousSettings
 from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
@@ -121,6 +124,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         self.clock: Clock = clock if clock is not None else SystemClock()
         self._caller = Caller(name)
         self._declared = Declarations(settings, self._caller, self._declare_soon)
+        self._proxies = Proxies(self.clock.time)
         self._opened = contextlib.AsyncExitStack()
         self._running: AppRun | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -165,6 +169,14 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             raise ForebayError("attach: attach resources before the app starts; this one is running")
         if not any(one is resource for one in self._declared.attached):
             self._declared.attached.append(resource)
+            if isinstance(resource, Proxied):
+                self._take_proxy(resource)
+
+    def _take_proxy(self, proxy: Any) -> None:
+        """Have AWS's wire API know a database proxy, by a function of the app that answers for all of them."""
+        if PROXIES not in self._declared.functions:
+            self._declared.function(self._proxies.handle, PROXIES, 60, "task", AsynchronousSettings())
+        self._proxies.add(proxy)
 
     # --- life
 

@@ -23,6 +23,7 @@ from forebay._model import checks
 from forebay._model.one_line import UNSAFE, one_line
 from forebay._runtime.context import current
 from forebay._runtime.sync_twins import sync_twin
+from forebay._runtime.tail import LambdaFormatter
 from forebay._runtime.tracing import current_ids
 from forebay.errors import ForebayError, ResourceNotFound
 
@@ -209,7 +210,7 @@ class FunctionLogs(logging.Handler):
         self._thread: threading.Thread | None = None
         self._ends = False
         self.addFilter(RequestFilter())
-        self.setFormatter(_LambdaFormatter())
+        self.setFormatter(LambdaFormatter())
 
     async def __aenter__(self) -> Self:
         """Begin to keep what is logged."""
@@ -273,12 +274,3 @@ class FunctionLogs(logging.Handler):
 _GROUP_BYTES: Final = 256 << 20
 _PUT_MAX: Final = 500
 _WAITING_MAX: Final = 10_000
-
-
-class _LambdaFormatter(logging.Formatter):
-    """A line as AWS Lambda's Python runtime writes it: level, time, request, message, between tabs; a traceback below it."""
-
-    def __init__(self) -> None:
-        line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
-        super().__init__(line, "%Y-%m-%dT%H:%M:%S")
-        self.converter = time.gmtime

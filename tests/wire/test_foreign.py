@@ -36,6 +36,7 @@ NAMES = {
     },
     "scheduler": {"ResourceArn": arn("scheduler", "schedule-group/g")},
     "logs": {"logGroupIdentifier": arn("logs", "log-group:/g")},
+    "rds": {"ResourceName": arn("rds", "db-proxy:p")},
     "secretsmanager": {"SecretId": arn("secretsmanager", "secret:s-AbCdEf")},
     "stepfunctions": {
         "stateMachineArn": arn("states", "stateMachine:m"),

@@ -1,6 +1,5 @@
 """A day's work with Lambda by boto3."""
 
-import base64
 import json
 import time
 
@@ -63,11 +62,6 @@ def test_what_cannot_be_invoked_is_told_as_aws_does(functions):
         functions.exceptions.InvalidRequestContentException, match="Could not parse request body into json"
     ):
         functions.invoke(FunctionName="echo", Payload=b"{")
-    told = functions.invoke(FunctionName="echo", LogType="Tail")  # `sam remote invoke` asks so, and was refused
-    assert "forebay run" in base64.b64decode(told["LogResult"]).decode()
-    bare = functions.invoke(FunctionName="echo")
-    assert "LogResult" not in bare
-    assert told["Payload"].read() == bare["Payload"].read()
     with pytest.raises(ClientError) as raised:
         functions.publish_version(FunctionName="echo")
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501

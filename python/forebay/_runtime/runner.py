@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._runtime import answer
 from forebay._runtime.context import Lease
 from forebay._runtime.operator_events import OperatorEvents
+from forebay._runtime.tail import TailLines
 from forebay.clock import Attempt, ManualClock, Parked
 from forebay.errors import AppClosed, ForebayError, OwnerLeft, OwnerLost
 
@@ -62,6 +63,7 @@ class Runner:
         self._engine: Engine | None = None
         self._waiting: Engine | None = None
         """The same engine, for threads that wait."""
+        self._tail = TailLines()
         self._environments: dict[int, Environment] = {}
         self._tickets: dict[int, PendingRequest] = {}
         self._deferred: list[PendingRequest] = []
@@ -117,6 +119,7 @@ class Runner:
         """Listen to the engine no more; whoever still waits for it is told so."""
         error = error or AppClosed("the app was stopped before it had the answer")
         engine, self._engine, self._waiting = self._engine, None, None
+        self._tail.follow(None)
         if engine is None:
             return
         if self.manual is not None:
@@ -180,6 +183,8 @@ class Runner:
         works, resolved = engine.exchange(outcomes, WORKS_MAX)
         for ticket, ok, value in resolved:
             self._resolve(ticket, ok=ok, value=value)
+        if works:
+            self._tail.follow(engine)
         for work in works:
             begin(work)
         self._moved = bool(works or outcomes or resolved)  # whoever has an answer may ask for more

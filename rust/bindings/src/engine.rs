@@ -137,6 +137,7 @@ fn reply(py: Python<'_>, reply: &Reply, one: bool) -> PyResult<Py<PyAny>> {
             let answer = (PyBytes::new(py, json), version.as_str());
             Ok(answer.into_pyobject(py)?.into_any().unbind())
         }
+        Reply::Typed(typed) => Ok(PyBytes::new(py, &typed.0.json()).into_any().unbind()),
         Reply::Request(id) => Ok(PyString::new(py, &uuid_text(*id)).into_any().unbind()),
         Reply::Numbers(given) if one => match given.first() {
             Some(number) => Ok(PyString::new(py, &number.to_string()).into_any().unbind()),
@@ -336,6 +337,16 @@ impl Engine {
             resolved.append(entry)?;
         }
         Ok((handed, resolved))
+    }
+
+    /// Take text of an invocation, if somebody wants it; tell whether the lines of any invocation are wanted.
+    fn tail(&self, py: Python<'_>, request_id: &str, text: &str) -> PyResult<bool> {
+        let End::Owner(owner) = self.end(py)? else { return Ok(false) };
+        let tails = owner.engine.tails();
+        if let Some(request) = parse_uuid(request_id).filter(|_| tails.any()) {
+            tails.add(request, text.as_bytes());
+        }
+        Ok(tails.any())
     }
 
     fn environments_at_work(&self, py: Python<'_>) -> PyResult<Vec<(String, String)>> {

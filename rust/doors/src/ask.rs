@@ -12,27 +12,43 @@ pub async fn ask(engine: &Engine, request: Request) -> Answer {
 
 /// Ask anything of an engine that is answered through a waiter.
 pub async fn answer(ask: impl FnOnce(Waiter)) -> Answer {
-    let gone = |_| Err(EngineError::Closed("the app stopped before it answered".into()));
+    let gone = |_| Err(EngineError::Closed(GONE.into()));
     begin(ask).await.unwrap_or_else(gone)
 }
+
+/// The same, where the answer may come as it is.
+pub async fn typed(ask: impl FnOnce(Waiter)) -> Answer {
+    let (sender, receiver) = oneshot::channel();
+    ask(Waiter::Client(Box::new(Asker { sender, takes_typed: true })));
+    receiver.await.unwrap_or_else(|_| Err(EngineError::Closed(GONE.into())))
+}
+
+const GONE: &str = "the app stopped before it answered";
 
 /// Ask now, and await the answer later.
 pub fn begin(ask: impl FnOnce(Waiter)) -> oneshot::Receiver<Answer> {
     let (sender, receiver) = oneshot::channel();
-    ask(Waiter::Client(Box::new(Asker(sender))));
+    ask(Waiter::Client(Box::new(Asker { sender, takes_typed: false })));
     receiver
 }
 
 /// A request of a door. Its future is dropped when the client hangs up, and with it the receiver.
-struct Asker(oneshot::Sender<Answer>);
+struct Asker {
+    sender: oneshot::Sender<Answer>,
+    takes_typed: bool,
+}
 
 impl Client for Asker {
     fn answer(self: Box<Self>, answer: Answer) {
         // A client that went away hears nothing.
-        let _unheard = self.0.send(answer);
+        let _unheard = self.sender.send(answer);
     }
 
     fn has_left(&self) -> bool {
-        self.0.is_closed()
+        self.sender.is_closed()
+    }
+
+    fn takes_typed(&self) -> bool {
+        self.takes_typed
     }
 }

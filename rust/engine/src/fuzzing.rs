@@ -35,7 +35,7 @@ pub fn environment_frames(bytes: &[u8]) -> Result<usize, String> {
 /// Pass on what an environment's process writes during one invocation, read in these pieces.
 pub fn environment_output<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let (mut output, mut passed) = (Output::default(), Vec::new());
-    let who = Speaker { function: "f", request: Some(7) };
+    let who = Speaker { function: "f", request: Some(7), tails: None };
     for mut piece in pieces {
         while !piece.is_empty() {
             output.read(&mut piece, &who, &mut passed);

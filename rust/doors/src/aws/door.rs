@@ -48,7 +48,7 @@ const MADE_MAX: usize = 10;
 /// The longest pause inside a body.
 const BODY_PAUSE: Duration = Duration::from_secs(60);
 /// What a connection may take: clients keep theirs, and a long poll waits for 20 s.
-const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     connections: 12_000,
     head_bytes: 64 * 1024,
     head: Duration::from_secs(75),
@@ -155,14 +155,28 @@ enum Answered {
 
 impl Door {
     async fn answer_entered(&self, request: Request<Incoming>, peer: SocketAddr, entry: &mut Entry<'_>) -> Answered {
+        // Boxed, so that a long poll keeps nothing of its request but what was read out of it.
+        match Box::pin(self.taken(request, peer, entry)).await {
+            Ok((routed, call)) => carry_out(routed, &call, entry).await,
+            Err(written) => Answered::Whole(written),
+        }
+    }
+
+    /// Read a request.
+    async fn taken(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        entry: &mut Entry<'_>,
+    ) -> Result<(Routed, Call<'_>), Written> {
         let (head, body) = request.into_parts();
         let authority = authority(&head.headers, &head.uri);
         if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
-            return Answered::Whole(plain(StatusCode::FORBIDDEN, why));
+            return Err(plain(StatusCode::FORBIDDEN, why));
         }
         let body = match self.read(&head.headers, body).await {
             Ok(body) => body,
-            Err(status) => return Answered::Whole(plain(status, "the body is too long, or did not come")),
+            Err(status) => return Err(plain(status, "the body is too long, or did not come")),
         };
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         let given = Given {
@@ -175,13 +189,7 @@ impl Door {
         };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
         entry.invocation = invocation.unwrap_or_default().chars().take(INVOCATION_MAX).collect();
-        let ready = self.prepare(given, peer, entry);
-        // A long poll keeps nothing of its request but what was read out of it.
-        drop((head, body, authority));
-        match ready {
-            Ok((routed, call)) => carry_out(routed, &call, entry).await,
-            Err(written) => Answered::Whole(written),
-        }
+        self.prepare(given, peer, entry)
     }
 
     /// A UUID of version 4.

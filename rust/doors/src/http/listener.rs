@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -176,18 +176,14 @@ async fn serve<S: Service>(
                 let _ = stream.set_nodelay(true);
                 let (service, ends, tls) = (Arc::clone(&service), ends.clone(), tls.clone());
                 tokio::spawn(async move {
-                    let conversation = async {
+                    // Boxed: a future that is moved before it is awaited stands in its task's future more than once, and one with TLS
+                    // is larger than what other connections need.
+                    let conversation = Box::pin(async move {
                         match tls {
-                            // A handshake that fails, or takes too long, is the client's.
-                            Some(tls) => {
-                                if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
-                                    let is_agreed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                                    listened(stream, peer, limits, service, (ends, is_agreed)).await;
-                                }
-                            }
+                            Some(tls) => Box::pin(secured(tls, stream, peer, limits, (service, ends))).await,
                             None => listened(stream, peer, limits, service, (ends, false)).await,
                         }
-                    };
+                    });
                     match limits.connection {
                         // Past the deadline the connection is cut; the client sees that itself.
                         Some(within) => drop(timeout(within, conversation).await),
@@ -214,6 +210,21 @@ async fn serve<S: Service>(
     tokio::select! {
         () = all => {}
         () = cut => {}
+    }
+}
+
+/// Hold a connection over TLS.
+async fn secured<S: Service>(
+    tls: TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+    limits: Limits,
+    (service, ends): (Arc<S>, watch::Receiver<()>),
+) {
+    // A handshake that fails, or takes too long, is the client's.
+    if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
+        let is_agreed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        listened(stream, peer, limits, service, (ends, is_agreed)).await;
     }
 }
 

@@ -208,6 +208,7 @@ pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
         Ok(Reply::Numbers(numbers)) => (NUMBERS, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
         Ok(Reply::Request(request)) => (REQUEST, request.to_le_bytes().to_vec().into()),
         Ok(Reply::Json(json) | Reply::Added(json)) => (JSON, json.into()),
+        Ok(Reply::Typed(typed)) => (JSON, typed.0.json().into()),
         Ok(Reply::Executed { json, version }) => {
             let mut body = Vec::with_capacity(8 + version.len() + json.len());
             put_bytes(&mut body, version.as_bytes());

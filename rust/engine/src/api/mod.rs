@@ -117,6 +117,9 @@ macro_rules! operations {
         "queue.receive" QueueReceive(queue::Receive) -> Vec<Value>: queues.queue_receive later;
         /// Delete a message that was received.
         "queue.delete_message" QueueDeleteMessage(queue::DeleteMessage) -> Empty: queues.queue_delete_message now;
+        /// Delete messages that were received; the answer says of each what prevented it, or `null`.
+        "queue.delete_messages" QueueDeleteMessages(queue::DeleteMessages) -> Vec<Option<String>>:
+            queues.queue_delete_messages now;
         /// Change how long a message that was received stays hidden.
         "queue.change_visibility" QueueChangeVisibility(queue::ChangeVisibility) -> Empty:
             queues.queue_change_visibility now;

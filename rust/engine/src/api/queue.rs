@@ -93,6 +93,16 @@ pub struct DeleteMessage {
     pub receipt_handle: String,
 }
 
+/// Delete messages that were received.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DeleteMessages {
+    /// The queue's name.
+    pub name: String,
+    /// As they were received, at most 10.
+    pub receipt_handles: Vec<String>,
+}
+
 /// Change how long a message that was received stays hidden from others.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

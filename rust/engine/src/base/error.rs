@@ -1,5 +1,9 @@
 //! Everything an engine refuses or fails at, as its callers (Python, a client's socket) see it.
 
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
+
 use forebay_core::alias::Version;
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +84,35 @@ pub enum Reply {
     },
     /// The same as `Json` of something that was added, which a full disk refuses.
     Added(Vec<u8>),
+    /// What would be `Json`, as it is: for a client that takes it so.
+    Typed(Typed),
 }
+
+/// An answer that can be written as JSON.
+pub trait Written: Any + Debug + Send + Sync {
+    /// The same as JSON.
+    fn json(&self) -> Vec<u8>;
+}
+
+/// An answer as it is. It is equal to itself alone.
+#[derive(Clone, Debug)]
+pub struct Typed(pub Arc<dyn Written>);
+
+impl Typed {
+    /// The answer, if it is of this type.
+    pub fn of<T: Any>(&self) -> Option<&T> {
+        let any: &dyn Any = &*self.0;
+        any.downcast_ref()
+    }
+}
+
+impl PartialEq for Typed {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Typed {}
 
 /// Names a request whose answer comes through the bell.
 pub type Ticket = u64;
@@ -102,12 +134,22 @@ pub trait Client: Send {
 
     /// Whether nobody hears the answer any more.
     fn has_left(&self) -> bool;
+
+    /// Whether an answer may come as [`Reply::Typed`].
+    fn takes_typed(&self) -> bool {
+        false
+    }
 }
 
 impl Waiter {
     /// Whether nobody hears the answer any more, as far as is known.
     pub(crate) fn has_left(&self) -> bool {
         matches!(self, Self::Client(client) if client.has_left())
+    }
+
+    /// Whether an answer may come as [`Reply::Typed`].
+    pub(crate) fn takes_typed(&self) -> bool {
+        matches!(self, Self::Client(client) if client.takes_typed())
     }
 }
 

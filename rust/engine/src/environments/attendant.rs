@@ -111,6 +111,7 @@ impl Attendant<'_> {
         if let Some(reporter) = &mut self.reporter {
             reporter.look_at(&self.process);
         }
+        self.measure();
         let status = self.process.end();
         if let (true, Ok(status)) = (ended_by_itself, status) {
             fault = Fault::Exited(status);
@@ -224,6 +225,14 @@ impl Attendant<'_> {
         self.speaker().say(&lines, &mut std::io::stdout().lock());
     }
 
+    /// Tell how much memory the invocation in hand has had, where somebody wants its lines.
+    fn measure(&self) {
+        if let Some(current) = self.current.as_ref().filter(|_| self.shared.tails().any()) {
+            let limit = self.launch.program.memory_mebibytes << 20;
+            self.shared.tails().measured(current.request, limit, self.process.peak());
+        }
+    }
+
     /// Hang up on a process that does nothing, and give it time to close what it has open.
     fn let_close(&mut self) {
         let closes_by = Instant::now() + Duration::from_millis(self.launch.program.closing_ms);
@@ -291,6 +300,7 @@ impl Attendant<'_> {
             let duration_ns = began.elapsed().as_nanos() as u64;
             self.close_outputs(Some(request));
             self.report_end(End::Answered);
+            self.measure();
             let Some(current) = self.current.take() else { continue };
             let settled = Settled { token: current.token, status, body, duration_ns };
             let (key, goes_on) = (self.launch.key, !is_gone && !self.link.has_hung_up());
@@ -300,12 +310,12 @@ impl Attendant<'_> {
 
     fn speaker(&self) -> Speaker<'_> {
         let request = self.current.as_ref().map(|current| current.request);
-        Speaker { function: &self.launch.function, request }
+        Speaker { function: &self.launch.function, request, tails: Some(self.shared.tails()) }
     }
 
     fn read_output(&mut self, heard: &Heard) {
         let request = self.current.as_ref().map(|current| current.request);
-        let who = Speaker { function: &self.launch.function, request };
+        let who = Speaker { function: &self.launch.function, request, tails: Some(self.shared.tails()) };
         if heard.output {
             self.outputs.0.read(&mut self.process.stdout, &who, &mut std::io::stdout().lock());
         }
@@ -317,7 +327,7 @@ impl Attendant<'_> {
     /// An invocation has ended, or the start. What was written before an answer has been read before it: a pipe is looked at after
     /// the socket, and one read empties it.
     fn close_outputs(&mut self, request: Option<u128>) {
-        let who = Speaker { function: &self.launch.function, request };
+        let who = Speaker { function: &self.launch.function, request, tails: Some(self.shared.tails()) };
         self.outputs.0.close(&who, &mut std::io::stdout().lock());
         self.outputs.1.close(&who, &mut std::io::stderr().lock());
     }

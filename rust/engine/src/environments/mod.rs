@@ -17,6 +17,7 @@ pub(crate) mod process;
 mod report;
 mod requests;
 pub(crate) mod runtime_api;
+pub mod tails;
 
 use crate::base::ids::RoomId;
 use crate::dispatch::program::Declared;
@@ -34,6 +35,7 @@ use crate::environments::mailbox::{Mailbox, ProcessCommand, StopReason};
 pub(crate) use crate::environments::memory::kept_by as memory_kept_by;
 pub use crate::environments::memory::would_be_kept_by as memory_would_be_kept_by;
 pub use crate::environments::process::end_with_parent;
+use crate::environments::tails::Tails;
 use crate::metrics::exports::Told;
 use crate::observe::meters::EnvironmentMeters;
 use crate::observe::operator_events::OperatorEvent;
@@ -346,6 +348,8 @@ pub(crate) trait EnvironmentEvents: Send + Sync {
     fn notice(&self, what: OperatorEvent, function: &str, request: Option<u128>, text: &str);
     /// An environment is gone, with what it worked on, if it did.
     fn exited(&self, key: Key, fault: &Fault, lost: Option<Settled>);
+    /// The invocations whose lines are wanted.
+    fn tails(&self) -> &Tails;
     /// A moment on the machine's clock that is as far from its present as the given one is from the engine's, wall ms.
     fn on_the_machines_clock(&self, wall_ms: u64) -> u64;
 }

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 
 use crate::base::ids::uuid_text;
 use crate::base::one_line;
+use crate::environments::tails::Tails;
 
 /// Most bytes passed on for one invocation, the names before the lines among them.
 const BYTES_MAX: usize = 1 << 20;
@@ -40,6 +41,7 @@ impl Output {
     }
 
     fn take(&mut self, bytes: &[u8], who: &Speaker<'_>, to: &mut impl Write) {
+        who.keep(bytes);
         let mut lines = Vec::new();
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
             if self.passed >= BYTES_MAX {
@@ -67,6 +69,7 @@ impl Output {
         let mut lines = Vec::new();
         if !self.open.is_empty() {
             who.line(&self.open, &mut lines);
+            who.keep(b"\n");
         }
         if self.left_out > 0 {
             let text = format!("(forebay: {} more bytes of output left out)", self.left_out);
@@ -83,9 +86,18 @@ pub(crate) struct Speaker<'a> {
     pub(crate) function: &'a str,
     /// `None` before the first and between invocations.
     pub(crate) request: Option<u128>,
+    /// Where the lines go, too, that somebody wants with their invocation.
+    pub(crate) tails: Option<&'a Tails>,
 }
 
 impl Speaker<'_> {
+    /// Keep what was written for whoever wants the last of it.
+    fn keep(&self, bytes: &[u8]) {
+        if let (Some(tails), Some(request)) = (self.tails, self.request) {
+            tails.add(request, bytes);
+        }
+    }
+
     fn line(&self, line: &[u8], lines: &mut Vec<u8>) {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         if is_json_object(line) {
@@ -119,7 +131,7 @@ fn is_json_object(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const WHO: Speaker<'static> = Speaker { function: "f", request: None };
+    const WHO: Speaker<'static> = Speaker { function: "f", request: None, tails: None };
 
     #[test]
     fn lines_are_passed_on_whole_and_named() {
@@ -131,6 +143,22 @@ mod tests {
         let who = Speaker { request: Some(1), ..WHO };
         output.close(&who, &mut to);
         assert_eq!(to, b"f - one\nf - two\nf 00000000-0000-0000-0000-000000000001 no end\n");
+    }
+
+    #[test]
+    fn what_an_invocation_writes_is_kept_for_whoever_wants_it_without_names_and_bounds() {
+        let tails = std::sync::Arc::<Tails>::default();
+        let tail = tails.of(1);
+        let who = Speaker { function: "f", request: Some(1), tails: Some(&tails) };
+        let (mut output, mut to) = (Output::default(), Vec::new());
+        output.take(&vec![b'\n'; BYTES_MAX], &who, &mut to);
+        output.take(b"one\ntwo", &who, &mut to);
+        output.take(b"next", &WHO, &mut to);
+        output.close(&who, &mut to);
+        assert!(tail.written().text.ends_with(b"\none\ntwo"));
+        output.take(b"more", &who, &mut to);
+        output.close(&who, &mut to);
+        assert!(tail.written().text.ends_with(b"\none\ntwomore\n"));
     }
 
     /// A payload that a handler prints could go back to the line's beginning, and stand there as another function's line.

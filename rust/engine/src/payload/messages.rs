@@ -6,6 +6,7 @@ use forebay_core::pattern::{Filters, Value as Seen, Verdict, SQS};
 use forebay_core::queue::protocol::{Delivery, Handle};
 use serde_json::{json, Map, Value};
 
+use crate::base::error::Written;
 use crate::base::ids::uuid_text;
 use crate::payload::message::{is_binary, pack_attributes, receipt_text, sequence_number, Attribute, Message};
 use crate::store::chunk::Chunk;
@@ -151,6 +152,12 @@ pub struct Messages {
     pub items: Arc<[Item]>,
 }
 
+impl Written for Messages {
+    fn json(&self) -> Vec<u8> {
+        self.records().to_string().into_bytes()
+    }
+}
+
 impl Messages {
     pub(crate) fn handles(&self) -> Vec<Handle> {
         self.items.iter().map(|item| item.delivery.handle).collect()
@@ -163,10 +170,14 @@ impl Messages {
         json!({ "Records": records })
     }
 
-    /// The same with what it leaves out, for another process's `Batch`.
+    /// The records of the event, with what it leaves out, as `queue.receive` answers them.
+    fn records(&self) -> Value {
+        self.items.iter().map(|item| item.answered(&self.source)).collect()
+    }
+
+    /// The event with what it leaves out, for another process's `Batch`.
     pub(crate) fn answered(&self) -> Value {
-        let records: Vec<Value> = self.items.iter().map(|item| item.answered(&self.source)).collect();
-        json!({ "Records": records })
+        json!({ "Records": self.records() })
     }
 }
 

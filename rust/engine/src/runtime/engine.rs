@@ -15,6 +15,7 @@ use crate::base::trace::Origin;
 use crate::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use crate::dispatch::attempts::{HandlerId, Settled, Work};
 use crate::dispatch::functions::Registration;
+use crate::environments::tails::{Tail, Tails};
 use crate::gateways::calls::Calls;
 use crate::gateways::connections::Connections;
 use crate::gateways::rest::ServedRest;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) points: Mutex<Points>,
     pub(crate) registry: Arc<Registry>,
     bell: Bell,
+    pub(crate) tails: Arc<Tails>,
     pub(crate) start: Instant,
     pub(crate) manual: bool,
     slow_disk: bool,
@@ -120,6 +122,7 @@ impl Engine {
             points,
             registry,
             bell,
+            tails: Arc::default(),
             start,
             manual,
             slow_disk: parts.slow_disk,
@@ -304,6 +307,17 @@ impl Engine {
     /// Run a function once; `waiter` gets its response.
     pub fn invoke(&self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) {
         self.with(|state| state.invoke(function, payload, trace, waiter));
+    }
+
+    /// The same with the last lines that the invocation writes; `None` if it was refused.
+    pub fn invoke_tailed(&self, function: &str, payload: Arc<[u8]>, waiter: Waiter) -> Option<Tail> {
+        // Before the lock is given back, so that no line is missed.
+        self.with(|state| state.invoke(function, payload, None, waiter).map(|request| self.shared.tails.of(request)))
+    }
+
+    /// The invocations whose lines are wanted.
+    pub fn tails(&self) -> &Tails {
+        &self.shared.tails
     }
 
     /// Accept an event for a function; `waiter` gets its request id when it is durable.

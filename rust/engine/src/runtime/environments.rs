@@ -9,6 +9,7 @@ use crate::environments::faults::Fault;
 use crate::environments::mailbox::Invocation;
 use crate::environments::mailbox::Mailbox;
 use crate::environments::mailbox::ProcessCommand;
+use crate::environments::tails::Tails;
 use crate::environments::Ended;
 use crate::environments::EnvironmentEvents;
 use crate::environments::Key;
@@ -127,6 +128,10 @@ impl EnvironmentEvents for Shared {
 
     fn exited(&self, key: Key, fault: &Fault, lost: Option<Settled>) {
         self.with(|rooms| rooms.environment_exited(key, fault, lost));
+    }
+
+    fn tails(&self) -> &Tails {
+        &self.tails
     }
 
     fn on_the_machines_clock(&self, wall_ms: u64) -> u64 {

@@ -62,9 +62,17 @@ impl Rooms {
 }
 
 impl Rooms {
-    pub(crate) fn invoke(&mut self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) {
+    /// Have a function invoked; give the request's id. One that is refused has none, and its answer says why.
+    pub(crate) fn invoke(
+        &mut self,
+        function: &str,
+        payload: Arc<[u8]>,
+        trace: Option<&str>,
+        waiter: Waiter,
+    ) -> Option<u128> {
         if let Err(error) = check_trace(trace) {
-            return self.ctx.answer(waiter, Err(error));
+            self.ctx.answer(waiter, Err(error));
+            return None;
         }
         let refused = match self.dispatch().address(function) {
             Ok(_) if self.ctx.draining || !self.ctx.started => {
@@ -83,13 +91,14 @@ impl Rooms {
                     let job = Invoke { payload, qualifier, trace: kept(trace), waiter: Some(waiter) };
                     let mut attempt = Attempt::new(slot, job, 1);
                     attempt.lease = lease;
-                    self.dispatch().ready(attempt, false);
-                    return;
+                    let token = self.dispatch().ready(attempt, false);
+                    return self.dispatch.attempts.get_mut(token).map(|attempt| attempt.request);
                 }
                 Err(refused) => refused,
             },
             Err(error) => error,
         };
         self.ctx.answer(waiter, Err(refused));
+        None
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes on a connection to one of the two HTTP servers.
+//! Bytes on a connection to one of the HTTP servers.
 
 use forebay_engine::fuzzing;
 
@@ -67,4 +67,75 @@ pub(crate) fn runtime_api_seeds() -> Vec<Vec<u8>> {
     ]
     .map(String::into_bytes)
     .to_vec()
+}
+
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const FRAME_MAX: usize = 16_384;
+
+/// The kinds of the frames that these bytes are, the last of which may be cut off.
+fn frame_kinds(bytes: &[u8]) -> Vec<u8> {
+    let (mut kinds, mut rest) = (Vec::new(), bytes);
+    while let [a, b, c, kind, after @ ..] = rest {
+        kinds.push(*kind);
+        let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        rest = after.get(5 + length..).unwrap_or_default();
+    }
+    kinds
+}
+
+/// Frames of HTTP/2 to the port of AWS's wire API: no request is heard, and none answered, that no frame began; what is answered are
+/// whole frames, of which the first one has the server's settings.
+pub(crate) fn http2(bytes: &[u8]) -> bool {
+    let (said, heard) = forebay_doors::fuzzing::http2(bytes);
+    let begun = frame_kinds(bytes).iter().filter(|kind| **kind == HEADERS).count();
+    assert!(heard <= begun, "{heard} requests of {begun} heads");
+    let mut rest = &said[..];
+    let mut kinds = Vec::new();
+    while let [a, b, c, kind, after @ ..] = rest {
+        let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
+        assert!(length <= FRAME_MAX && after.len() >= 5 + length, "a frame of {length} bytes");
+        kinds.push(*kind);
+        rest = &after[5 + length..];
+    }
+    assert!(rest.is_empty(), "{rest:?}");
+    assert!(kinds.first().is_none_or(|first| *first == SETTINGS), "{kinds:?}");
+    assert!(kinds.iter().filter(|kind| **kind == HEADERS).count() <= begun, "{kinds:?}");
+    heard > 0
+}
+
+pub(crate) fn http2_seeds() -> Vec<Vec<u8>> {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = payload.len() as u32;
+        [&length.to_be_bytes()[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    let literal = |name: &str, value: &str| [vec![0], text(name), text(value)].concat();
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    // `:method: POST`, `:scheme: http` and `:path: /` of the static table, then what a client of AWS sends.
+    let head = [
+        vec![0x83, 0x86, 0x84],
+        literal(":authority", "127.0.0.1"),
+        literal("x-amz-target", "Kinesis_20131202.PutRecord"),
+        literal("content-length", "2"),
+    ]
+    .concat();
+    let get = [vec![0x82, 0x86, 0x84], literal(":authority", "localhost")].concat();
+    vec![
+        [settings.clone(), frame(HEADERS, 4, 1, &head), frame(0, 1, 1, b"{}")].concat(),
+        [settings.clone(), frame(HEADERS, 5, 1, &get), frame(HEADERS, 5, 3, &get), frame(6, 0, 0, &[7; 8])].concat(),
+        // A head in two frames, a window, a reset, a priority, a push that no client may send.
+        [
+            settings.clone(),
+            frame(HEADERS, 1, 1, &get[..4]),
+            frame(9, 4, 1, &get[4..]),
+            frame(8, 0, 0, &[0, 0, 255, 255]),
+            frame(3, 0, 1, &[0, 0, 0, 8]),
+            frame(2, 0, 3, &[0, 0, 0, 1, 16]),
+        ]
+        .concat(),
+        [frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]), frame(HEADERS, 13, 1, &[&[2][..], &get, &[0; 2]].concat())]
+            .concat(),
+        [settings, frame(5, 4, 1, &[0, 0, 0, 2, 0x82])].concat(),
+    ]
 }

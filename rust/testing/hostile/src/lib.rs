@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "gateway-heads", takes: gateway::heads, seeds: gateway::heads_seeds },
     Target { name: "gateway-messages", takes: gateway::messages, seeds: gateway::messages_seeds },
     Target { name: "histograms", takes: stores::histograms, seeds: stores::histograms_seeds },
+    Target { name: "http2", takes: http::http2, seeds: http::http2_seeds },
     Target { name: "json", takes: filters::json, seeds: filters::json_seeds },
     Target { name: "jwt", takes: gateway::jwt, seeds: gateway::jwt_seeds },
     Target { name: "metrics-page", takes: http::metrics_page, seeds: http::metrics_page_seeds },

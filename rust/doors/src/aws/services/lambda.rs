@@ -1,6 +1,7 @@
 //! Lambda: functions are invoked, described and limited.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use forebay_engine::api::function::{Named, Update};
 use forebay_engine::api::{Empty, Request};
@@ -23,12 +24,12 @@ use crate::aws::services::lambda_settings::{
     get_runtime_management_config, list_function_event_invoke_configs, list_provisioned_concurrency_configs,
     put_function_event_invoke_config, put_provisioned_concurrency_config, update_function_event_invoke_config,
 };
-use crate::aws::services::lambda_states;
 use crate::aws::services::lambda_urls::{
     create_function_url_config, delete_function_url_config, get_function_url_config, list_function_url_configs,
     update_function_url_config,
 };
 use crate::aws::services::page::{page, Token};
+use crate::aws::services::{lambda_logs, lambda_states};
 use crate::aws::value::Value;
 use crate::http::listener::whole;
 
@@ -191,13 +192,6 @@ fn refuse_options(input: &Value) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What is told of the lines that a handler wrote, in base64, where somebody asks for the last of them: where they are.
-fn log_result(input: &Value) -> Option<String> {
-    (input.text("LogType") == Some("Tail")).then(|| text_of_bytes(LOGS.as_bytes()))
-}
-
-const LOGS: &str = "What this function logs is in the log of `forebay run`, and in CloudWatch Logs of the app.\n";
-
 /// A payload that is JSON; an empty one is an empty object.
 fn payload_of(given: Option<&[u8]>) -> Result<&[u8], Fault> {
     let payload = match given {
@@ -264,19 +258,33 @@ async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<
         None => format!("{}:$LATEST", target.name),
     };
     let payload: Arc<[u8]> = payload.into();
-    let done = answer(|waiter| call.engine.invoke(&name, payload, None, waiter)).await;
+    let (is_tailed, begun) = (call.input.text("LogType") == Some("Tail"), Instant::now());
+    let mut tail = None;
+    let done = answer(|waiter| {
+        if is_tailed {
+            tail = call.engine.invoke_tailed(&name, payload, waiter);
+        } else {
+            call.engine.invoke(&name, payload, None, waiter);
+        }
+    })
+    .await;
     let (json, version, failure) = match done {
         Ok(Reply::Executed { json, version }) => (json, version, None),
         Ok(Reply::Json(json) | Reply::Added(json)) => (json, "$LATEST".to_owned(), None),
-        Ok(Reply::Numbers(_) | Reply::Request(_)) => (b"null".to_vec(), "$LATEST".to_owned(), None),
+        Ok(Reply::Numbers(_) | Reply::Request(_) | Reply::Typed(_)) => (b"null".to_vec(), "$LATEST".to_owned(), None),
         Err(EngineError::Function { payload, version, .. }) => (payload.into_bytes(), version, Some("Unhandled")),
         Err(error) => return Err(lambda_states::refused(call, target, error).await),
     };
+    let lines = tail.map(|tail| {
+        let error = failure.map(|_| &json[..]);
+        let ended = lambda_logs::Ended { request: tail.request, version: &version, took: begun.elapsed(), error };
+        text_of_bytes(&ended.tail(&tail.written()))
+    });
     Ok(Value::structure()
         .with("StatusCode", 200_i64)
         .with("FunctionError", failure)
         .with("ExecutedVersion", version)
-        .with("LogResult", log_result(&call.input))
+        .with("LogResult", lines)
         .with("Payload", Value::Blob(json)))
 }
 

@@ -15,6 +15,7 @@ mod kinesis_streams;
 pub mod kinesis_subscription;
 mod lambda;
 mod lambda_aliases;
+mod lambda_logs;
 mod lambda_mappings;
 mod lambda_settings;
 mod lambda_states;
@@ -23,6 +24,7 @@ mod logs;
 mod logs_filter;
 mod members;
 mod page;
+mod rds;
 mod scheduler;
 mod scheduler_groups;
 mod schemas;
@@ -143,6 +145,7 @@ services! {
     Service::for_clients("ssm", include_str!("../models/ssm.json"), (stacks::SSM, stacks::ssm)),
     Service::new("apigateway", include_str!("../models/apigatewayv2.json"), (apigatewayv2::OPERATIONS, apigatewayv2::call)),
     Service::for_clients("cloudcontrolapi", include_str!("../models/cloudcontrol.json"), (stacks::RESOURCES, stacks::resources)),
+    Service::new("rds", include_str!("../models/rds.json"), (rds::OPERATIONS, rds::call)),
 }
 
 #[cfg(test)]

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use forebay_engine::api::queue::{ChangeVisibility, DeleteMessage, Receive, Send};
+use forebay_engine::api::queue::{ChangeVisibility, DeleteMessage, DeleteMessages, Receive, Send};
 use forebay_engine::api::Request;
 use forebay_engine::base::bytes::hex;
-use forebay_engine::base::error::EngineError;
-use forebay_engine::payload::message::{is_binary, Attribute, NewMessage};
+use forebay_engine::base::error::{EngineError, Reply};
+use forebay_engine::base::ids::uuid_text;
+use forebay_engine::payload::message::{is_binary, receipt_text, Attribute, NewMessage};
+use forebay_engine::payload::messages::{Item, Messages, QueueSource};
 use md5::{Digest, Md5};
 use serde_json::Value as Json;
 
+use crate::ask::typed;
 use crate::aws::call::{ended, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::{base64_text, text_of_bytes};
@@ -252,9 +255,12 @@ pub(super) async fn receive_message(call: &Call<'_>) -> Result<Value, Fault> {
         visibility_timeout_ms: visibility,
         attempt_id: input.text("ReceiveRequestAttemptId").map(str::to_owned),
     };
-    let received = call.ask(Request::QueueReceive(receive)).await.map_err(fault)?;
+    let received = typed(|waiter| call.engine.call(Request::QueueReceive(receive), waiter)).await.map_err(fault)?;
     let wanted = Wanted::of(input);
-    let messages: Vec<Value> = received.as_array().into_iter().flatten().map(|one| wanted.message(one)).collect();
+    let messages: Vec<Value> = match &received {
+        Reply::Typed(typed) => typed.of::<Messages>().into_iter().flat_map(|all| wanted.messages(all)).collect(),
+        _ => Vec::new(),
+    };
     Ok(Value::structure().with("Messages", if messages.is_empty() { Value::Null } else { Value::List(messages) }))
 }
 
@@ -277,38 +283,39 @@ impl<'c> Wanted<'c> {
         })
     }
 
-    fn message(&self, record: &Json) -> Value {
+    fn messages<'m>(&'m self, received: &'m Messages) -> impl Iterator<Item = Value> + 'm {
+        received.items.iter().map(|item| self.message(item, &received.source))
+    }
+
+    fn message(&self, item: &Item, source: &QueueSource) -> Value {
+        let message = item.message();
         let mut system = Fields::new();
-        let trace = record["traceContext"].as_str().and_then(aws_trace);
-        let trace = trace.map(|trace| ("AWSTraceHeader".to_owned(), trace));
-        let given = record["attributes"].as_object().into_iter().flatten();
-        let given = given.map(|(name, text)| (name.clone(), text.as_str().unwrap_or_default().to_owned()));
-        for (name, text) in given.chain(trace) {
-            if self.system.iter().any(|wanted| *wanted == "All" || *wanted == name) {
-                system.push((Key::Owned(name), text.into()));
+        if !self.system.is_empty() {
+            let trace = item.trace().and_then(aws_trace).map(|trace| ("AWSTraceHeader", trace));
+            for (name, text) in item.system_attributes(source).into_iter().chain(trace) {
+                if self.system.iter().any(|wanted| *wanted == "All" || *wanted == name) {
+                    system.push((Key::Borrowed(name), text.into()));
+                }
             }
         }
         let (mut own, mut shown) = (Fields::new(), Vec::new());
-        let given = record["messageAttributes"].as_object().into_iter().flatten();
-        for (name, value) in given.filter(|(name, _)| self.has_own(name)) {
-            let data_type = value["dataType"].as_str().unwrap_or_default().to_owned();
-            let attribute = Value::structure().with("DataType", data_type.as_str());
-            let text = |member: &str| value[member].as_str().unwrap_or_default().to_owned();
-            let (attribute, text) = if is_binary(&data_type) {
-                let bytes = base64_text(&text("binaryValue")).unwrap_or_default();
-                (attribute.with("BinaryValue", Value::Blob(bytes)), text("binaryValue"))
+        for (name, data_type, value) in message.attributes().filter(|(name, ..)| self.has_own(name)) {
+            let attribute = Value::structure().with("DataType", data_type);
+            let (attribute, value) = if is_binary(data_type) {
+                (attribute.with("BinaryValue", Value::Blob(value.to_vec())), text_of_bytes(value))
             } else {
-                (attribute.with("StringValue", text("stringValue")), text("stringValue"))
+                let text = String::from_utf8_lossy(value).into_owned();
+                (attribute.with("StringValue", text.as_str()), text)
             };
-            own.push((Key::Owned(name.clone()), attribute));
-            shown.push(Attribute { name: name.clone(), data_type, value: text });
+            own.push((Key::Owned(name.to_owned()), attribute));
+            shown.push(Attribute { name: name.to_owned(), data_type: data_type.to_owned(), value });
         }
         let listed = |fields: Fields| if fields.is_empty() { Value::Null } else { Value::Map(fields) };
         Value::structure()
-            .with("MessageId", record["messageId"].as_str())
-            .with("ReceiptHandle", record["receiptHandle"].as_str())
-            .with("MD5OfBody", record["md5OfBody"].as_str())
-            .with("Body", record["body"].as_str())
+            .with("MessageId", uuid_text(message.id))
+            .with("ReceiptHandle", receipt_text(source.log, item.delivery.handle))
+            .with("MD5OfBody", message.md5_of_body())
+            .with("Body", message.body)
             .with("Attributes", listed(system))
             .with("MD5OfMessageAttributes", md5_of_attributes(&shown))
             .with("MessageAttributes", listed(own))
@@ -339,15 +346,13 @@ pub(super) async fn delete_message(call: &Call<'_>) -> Result<Value, Fault> {
 
 pub(super) async fn delete_message_batch(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.queue()?;
-    call.described_queue(name.clone()).await?;
-    let begun = entries(call)?.into_iter().map(|(id, entry)| {
-        let receipt_handle = entry.needed("ReceiptHandle").to_owned();
-        (id, call.begin(Request::QueueDeleteMessage(DeleteMessage { name: name.clone(), receipt_handle })))
-    });
-    let begun: Vec<_> = begun.collect();
+    let (ids, receipt_handles): (Vec<&str>, Vec<String>) =
+        entries(call)?.into_iter().map(|(id, entry)| (id, entry.needed("ReceiptHandle").to_owned())).unzip();
+    let asked = DeleteMessages { name, receipt_handles };
+    let told = call.ask(Request::QueueDeleteMessages(asked)).await.map_err(fault)?;
     let (mut successful, mut refused) = (Vec::new(), Vec::new());
-    for (id, receiver) in begun {
-        match deleted(ended(receiver).await) {
+    for (id, why) in ids.into_iter().zip(told.as_array().into_iter().flatten()) {
+        match deleted(why.as_str().map_or(Ok(Json::Null), |why| Err(EngineError::Invalid(why.to_owned())))) {
             Ok(()) => successful.push(Value::structure().with("Id", id)),
             Err(fault) => refused.push(failed(id, &fault)),
         }

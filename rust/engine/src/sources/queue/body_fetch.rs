@@ -7,9 +7,9 @@ use std::sync::Arc;
 use forebay_core::queue::protocol::{Delivery, Outcome};
 use forebay_core::stream::protocol::Backoff;
 
-use crate::base::error::{Reply, Waiter};
+use crate::base::error::{Reply, Typed, Waiter, Written as _};
 use crate::payload::message::Message;
-use crate::payload::messages::Item;
+use crate::payload::messages::{Item, Messages};
 use crate::sources::queue::mapping::Assembly;
 use crate::sources::queue::transfer::Transfer;
 use crate::sources::queue::QueueRoom;
@@ -117,9 +117,12 @@ impl QueueRoom<'_> {
         match want.purpose {
             Purpose::Batch(assembly) => return self.assembled(id, assembly, want.found),
             Purpose::Answer { waiter, durable } => {
-                let source = self.queues.entries[id].source.clone();
-                let list: Vec<serde_json::Value> = want.found.iter().map(|item| item.answered(&source)).collect();
-                let reply = Reply::Json(serde_json::Value::Array(list).to_string().into_bytes());
+                let messages = Messages { source: self.queues.entries[id].source.clone(), items: want.found.into() };
+                let reply = if waiter.takes_typed() {
+                    Reply::Typed(Typed(Arc::new(messages)))
+                } else {
+                    Reply::Json(messages.json())
+                };
                 self.answer_when_durable(waiter, reply, durable);
             }
             Purpose::Move(transferring) => self.carry(id, &transferring, want.found),

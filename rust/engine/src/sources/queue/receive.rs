@@ -114,11 +114,24 @@ impl QueueRoom<'_> {
     }
 
     pub(crate) fn delete_message(&mut self, id: QueueId, receipt: &str) -> Result<(), EngineError> {
-        let queue = &mut self.queues.entries[id];
-        let handle = handle_of(receipt, queue.log())?;
-        queue.machine.delete(handle).map_err(|refusal| refused(refusal, receipt))?;
+        self.remove_message(id, receipt)?;
         self.serve_queue(id);
         Ok(())
+    }
+
+    /// Delete messages; tell of each what prevented it.
+    pub(crate) fn delete_messages(&mut self, id: QueueId, receipts: &[String]) -> Vec<Option<String>> {
+        let refused =
+            receipts.iter().map(|receipt| self.remove_message(id, receipt).err().map(|error| error.to_string()));
+        let refused = refused.collect();
+        self.serve_queue(id);
+        refused
+    }
+
+    fn remove_message(&mut self, id: QueueId, receipt: &str) -> Result<(), EngineError> {
+        let queue = &mut self.queues.entries[id];
+        let handle = handle_of(receipt, queue.log())?;
+        queue.machine.delete(handle).map_err(|refusal| refused(refusal, receipt))
     }
 
     pub(crate) fn change_message(&mut self, id: QueueId, receipt: &str, visibility_ms: u64) -> Result<(), EngineError> {

@@ -3,11 +3,13 @@
 use crate::api::mapping::{DeclareOnQueue, Mapping, OnQueue, QueueMapping as Described, Status, UpdateOnQueue};
 use crate::api::notes::{Annotate, Notes};
 use crate::api::queue::{
-    ChangeVisibility, Declare, DeleteMessage, Depth, Moved, Moving, Named, Queue, Receive, Redrive, Send,
+    ChangeVisibility, Declare, DeleteMessage, DeleteMessages, Depth, Moved, Moving, Named, Queue, Receive, Redrive,
+    Send,
 };
 use crate::api::Empty;
 use crate::base::error::{EngineError, Waiter};
 use crate::base::ids::parse_uuid;
+use crate::base::limits::MESSAGES_OF_A_CALL_MAX;
 use crate::base::trace::Origin;
 use crate::commit::done::Done;
 use crate::dispatch::versions::check_unqualified;
@@ -54,6 +56,17 @@ impl QueueRoom<'_> {
         let id = self.queues.queue_id(&asked.name)?;
         self.delete_message(id, &asked.receipt_handle)?;
         Ok(Done::when_durable(Empty {}))
+    }
+
+    pub(crate) fn queue_delete_messages(&mut self, asked: DeleteMessages) -> Result<Done, EngineError> {
+        let id = self.queues.queue_id(&asked.name)?;
+        if asked.receipt_handles.len() > MESSAGES_OF_A_CALL_MAX {
+            return Err(EngineError::Invalid(format!(
+                "receipt_handles: at most {MESSAGES_OF_A_CALL_MAX} are allowed, got {}",
+                asked.receipt_handles.len()
+            )));
+        }
+        Ok(Done::when_durable(self.delete_messages(id, &asked.receipt_handles)))
     }
 
     pub(crate) fn queue_change_visibility(&mut self, asked: ChangeVisibility) -> Result<Done, EngineError> {

@@ -1,5 +1,6 @@
 //! What an engine does with queues, seen from inside: rows bound to messages, stragglers, logs that shrink.
 
+mod batches;
 mod deleting;
 mod leaving;
 mod looking;
