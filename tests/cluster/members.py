@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -59,6 +61,19 @@ class Run:
     """When its process was stopped first."""
 
 
+def on(machine: str | None) -> tuple[str, ...]:
+    """Give what a command begins with that runs on a made-up machine: one of another name, whose sockets are not here."""
+    if machine is None:
+        return ()
+    return ("unshare", "--uts", "sh", "-c", f'hostname {machine} && exec "$@"', "sh")
+
+
+def need_machines() -> None:
+    """Skip the test where no machine can be made up."""
+    if subprocess.run([*on("elsewhere"), "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no machine can be made up here: unshare --uts needs root")
+
+
 class Members:
     """The processes of a test."""
 
@@ -66,12 +81,13 @@ class Members:
         self._folder = folder
         self.all: list[Process] = []
 
-    def start(self, url: str, *arguments: str, prefix: tuple[str, ...] = ()) -> Process:
-        """Start one more; its notes begin with the numbers that it puts."""
+    def start(self, url: str, *arguments: str, machine: str | None = None, **variables: str) -> Process:
+        """Start one more, on a machine that is made up, if one is named; its notes begin with the numbers that it puts."""
         notes = self._folder / f"notes-{len(self.all)}"
-        command = [*prefix, sys.executable, str(PROGRAM), str(notes), str(len(self.all)), *arguments]
+        command = [*on(machine), sys.executable, str(PROGRAM), str(notes), str(len(self.all)), *arguments]
         log = (self._folder / f"log-{len(self.all)}").open("wb")
-        environment = {**os.environ, "STORE_URL": url, "FOREBAY_RUN_DIR": str(self._folder / "run")}
+        run = str(self._folder / f"run-{machine or 'here'}")
+        environment = {**os.environ, "STORE_URL": url, "FOREBAY_RUN_DIR": run, **variables}
         child = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         log.close()
         self.all.append(Process(child, notes))

@@ -56,7 +56,8 @@ class SharedStore:
         runner, member = self._runner, self.member
         has_owned = member is not None and engine is not None and engine.role == "owner"
         if not has_owned:
-            log.info("the process that owned the store is gone")
+            if engine is None or engine.role != "standby":
+                log.info("the process that owned the store is gone")
         elif member is None or engine is None or not await self._finished(member, engine):
             log.warning("app %r has lost the store %s: what runs is stopped", self._settings.name, self._settings.place)
             await self._stop_handlers()

@@ -219,7 +219,7 @@ def _environment(event: dict[str, Any]) -> str:
 
 
 def _api(event: dict[str, Any]) -> str:
-    return f"API {event['of']}: {event['text']}"
+    return f"API {event['of']}: {event['text']}" if event["of"] else str(event["text"])
 
 
 def _not_emitted(event: dict[str, Any]) -> str:

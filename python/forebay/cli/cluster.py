@@ -64,6 +64,7 @@ def members(store: StorePlace, output: str) -> None:
     columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
         ("PROCESS", lambda member: member["process"]),
         ("ROLE", _role),
+        ("LISTENS AT", lambda member: member["address"] or "-"),
         ("LAST BEAT", lambda member: f"{member['silent_ms'] / 1000:.1f} s ago"),
         ("VERSION", lambda member: member["version"]),
     ]
@@ -180,6 +181,8 @@ def _role(member: dict[str, Any]) -> str:
         return "owner"
     if member["drained"]:
         return "drained"
+    if member["outdated"]:
+        return "too old to own it"
     return "stands by" if member["silent_ms"] < _DEAD_MS else "silent"
 
 

@@ -10,6 +10,7 @@ pub mod http;
 mod lock;
 pub mod member;
 pub mod migrate;
+pub mod network;
 pub mod on_server;
 pub mod open;
 pub mod socket;

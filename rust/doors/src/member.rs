@@ -80,10 +80,14 @@ struct State {
     engine: Weak<Engine>,
     /// The owner of whom this process is a client, and what tells the client that there is another one.
     follows: Option<Follows>,
+    /// An owner that cannot be reached, and since when.
+    unreached: Option<(String, Instant)>,
 }
 
 struct Follows {
     owner: Option<String>,
+    /// When the client is told although the owner is the same: it could not be reached, and may be by then.
+    again: Option<Instant>,
     tell: Box<dyn Fn() + Send>,
 }
 
@@ -154,9 +158,26 @@ impl Member {
         lock(&self.shared.state).hands_over && self.shared.membership.may_run().is_some()
     }
 
-    /// `tell` is called once when the store has another owner than this one.
-    pub(crate) fn follows(&self, owner: Option<String>, tell: impl Fn() + Send + 'static) {
-        lock(&self.shared.state).follows = Some(Follows { owner, tell: Box::new(tell) });
+    /// `tell` is called once: when the store has another owner than this one, or `again` has passed.
+    pub(crate) fn follows(&self, owner: String, again: Option<Duration>, tell: impl Fn() + Send + 'static) {
+        let again = again.map(|again| Instant::now() + again);
+        let mut state = lock(&self.shared.state);
+        if again.is_none() {
+            state.unreached = None;
+        }
+        state.follows = Some(Follows { owner: Some(owner), again, tell: Box::new(tell) });
+    }
+
+    /// The owner could not be reached; for how long that has been so.
+    pub(crate) fn unreached(&self, owner: &str) -> Duration {
+        let mut state = lock(&self.shared.state);
+        match &state.unreached {
+            Some((name, since)) if name == owner => since.elapsed(),
+            _ => {
+                state.unreached = Some((owner.to_owned(), Instant::now()));
+                Duration::ZERO
+            }
+        }
     }
 
     /// Nothing runs here any more of the time before the store was lost or given up. Until then this process takes nothing.
@@ -266,7 +287,9 @@ impl Shared {
     fn look(&self) {
         let mut state = lock(&self.state);
         let owner = self.living_owner();
-        if let Some(client) = state.follows.take_if(|client| client.owner != owner) {
+        let is_over =
+            |client: &mut Follows| client.owner != owner || client.again.is_some_and(|again| again <= Instant::now());
+        if let Some(client) = state.follows.take_if(is_over) {
             (client.tell)();
         }
     }

@@ -1,4 +1,4 @@
-//! Opening a store on a server: this process owns it, is a client of an owner on the same machine, or stands by.
+//! Opening a store on a server: this process owns it, is a client of the owner, or stands by.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +11,10 @@ use forebay_postgres::{find, PostgresStore, Settings};
 use serde_json::{json, Value};
 
 use crate::member::{described, is_here, socket_of, Member, Owner};
+use crate::network::{Place, Unreached};
 use crate::open::{End, Home, Opening};
 use crate::socket::client::Client;
+use crate::socket::frame::PROTOCOL;
 
 /// How long an opening waits for an owner. Whoever wants to wait longer opens again.
 const OWNER_WITHIN: Duration = Duration::from_secs(1);
@@ -20,6 +22,13 @@ const OWNER_WITHIN: Duration = Duration::from_secs(1);
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 /// How long until an owner that does not listen is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long an owner on another machine is tried before this process stands by without it, and until it is tried again.
+const UNREACHED: Duration = Duration::from_secs(10);
+/// What to do about an owner that is of another release, one that lets no other machine in, and one that cannot be reached.
+const UPGRADE: &str = "Next: bring all processes to one release; the owner comes last";
+const CLOSED: &str = "Next: send this from its machine, or give it FOREBAY_CLUSTER_ADDRESS";
+const OPEN: &str =
+    "Next: open the way to it, or give it, in FOREBAY_CLUSTER_ADDRESS, an address that this machine reaches";
 /// An owner that has not beaten for so long is not asked any more.
 const SILENT_MS: u64 = 5_000;
 
@@ -59,10 +68,15 @@ impl Opening {
 
     pub(crate) fn join_members(&self) -> Result<Arc<Member>, EngineError> {
         self.check_for_server()?;
-        Ok(Member::join(self.server_settings()?)?)
+        let settings = self.server_settings()?;
+        // What cannot be used is refused now, and not when the owner has died.
+        if let Err(error @ EngineError::Invalid(_)) = Place::of(&settings) {
+            return Err(error);
+        }
+        Ok(Member::join(settings)?)
     }
 
-    /// Be a client of an owner on this machine. Where nobody owns the store it is owned for the life of this end, so that a command works
+    /// Be a client of the owner. Where nobody owns the store it is owned for the life of this end, so that a command works
     /// without an app. An owner that has just died does not listen: it is followed by another soon.
     fn ask_owner(&self) -> Result<End, EngineError> {
         let settings = self.server_settings()?;
@@ -74,19 +88,51 @@ impl Opening {
             let Some(owner) = seen.owner.filter(|_| is_living) else {
                 return self.own_or_stand_by(&Member::join(settings)?, COMMAND_WITHIN, true);
             };
-            match Self::client_of(&owner, settings.place()) {
+            match Self::client_of(&owner, &settings) {
                 Err(EngineError::OwnerLost(_)) if Instant::now() < until => std::thread::sleep(AGAIN),
-                answered => return answered,
+                answered => return answered.map(End::Client),
             }
         }
     }
 
-    /// A client of the owner with this name, which must run on this machine.
-    fn client_of(owner: &str, place: &str) -> Result<End, EngineError> {
-        if !is_here(owner) {
-            return Err(EngineError::Store(StoreError::Locked(elsewhere(owner, place))));
+    /// A client of the owner with this name: by its socket on this machine, or over the network. [`EngineError::OwnerLost`] says that it
+    /// may be reached soon, and [`StoreError::Locked`] that it will not as long as it owns the store.
+    fn client_of(owner: &str, settings: &Settings) -> Result<Client, EngineError> {
+        let (here, place) = (is_here(owner), settings.place());
+        let door = match settings.door_of(owner) {
+            Ok(door) => door,
+            // Its socket is enough.
+            Err(_) if here => None,
+            Err(error) => return Err(passing(error)),
+        };
+        let never = |why: &str| EngineError::Store(StoreError::Locked(elsewhere(owner, place, why)));
+        if let Some(other) = door.as_ref().map(|door| door.protocol).filter(|&other| other != PROTOCOL) {
+            let why = format!("it speaks protocol {other}, while this release of forebay speaks {PROTOCOL}. {UPGRADE}");
+            return Err(never(&why));
         }
-        Ok(End::Client(Client::connect(&socket_of(owner)?)?))
+        if here {
+            return Client::connect(&socket_of(owner)?);
+        }
+        let Some(door) = door else {
+            let text = elsewhere(owner, place, "it has not said yet where it listens for other machines");
+            return Err(EngineError::OwnerLost(text));
+        };
+        Client::connect_far(&door).map_err(|unreached| match unreached {
+            Unreached::Never(why) => never(&format!("{why}. {CLOSED}")),
+            Unreached::Later(why) => EngineError::OwnerLost(elsewhere(owner, place, &format!("{why}. {OPEN}"))),
+        })
+    }
+
+    /// What stands by and refuses whatever it is asked, because the owner cannot be asked from here.
+    fn stand_by(
+        member: &Member,
+        owner: String,
+        error: &EngineError,
+        again: Option<Duration>,
+    ) -> Result<End, EngineError> {
+        let client = Client::away(error.to_string())?;
+        member.follows(owner, again, client.changes());
+        Ok(End::Client(client))
     }
 
     fn own_or_stand_by(&self, member: &Arc<Member>, within: Duration, stands_by: bool) -> Result<End, EngineError> {
@@ -99,20 +145,22 @@ impl Opening {
                     let text = format!("the store {place} is owned by {}", described(&owner));
                     return Err(EngineError::Store(StoreError::Locked(text)));
                 }
-                Some(Owner::Other(owner)) if is_here(&owner) => match Self::client_of(&owner, place) {
-                    Ok(End::Client(client)) => {
-                        member.follows(Some(owner), client.changes());
+                Some(Owner::Other(owner)) => match Self::client_of(&owner, member.settings()) {
+                    Ok(client) => {
+                        member.follows(owner, None, client.changes());
                         return Ok(End::Client(client));
+                    }
+                    Err(error @ EngineError::Store(StoreError::Locked(_))) => {
+                        return Self::stand_by(member, owner, &error, None);
+                    }
+                    Err(error) if member.unreached(&owner) >= UNREACHED && !is_here(&owner) => {
+                        return Self::stand_by(member, owner, &error, Some(UNREACHED));
                     }
                     Err(error) if Instant::now() >= until => return Err(error),
                     // It has just taken the store, and does not listen yet.
-                    _ => std::thread::sleep(Duration::from_millis(10)),
+                    Err(_) if is_here(&owner) => std::thread::sleep(Duration::from_millis(10)),
+                    Err(_) => std::thread::sleep(AGAIN),
                 },
-                Some(Owner::Other(owner)) => {
-                    let client = Client::away(elsewhere(&owner, place))?;
-                    member.follows(Some(owner), client.changes());
-                    return Ok(End::Client(client));
-                }
                 None => {
                     let text = format!("no process owns the store {place} at the moment: ask again");
                     return Err(EngineError::OwnerLost(text));
@@ -154,11 +202,8 @@ fn passing(error: StoreError) -> EngineError {
 }
 
 /// Why an owner cannot be asked from here.
-fn elsewhere(owner: &str, place: &str) -> String {
-    format!(
-        "the store {place} is owned by {}, and only processes on that machine can ask it. Next: send this there, or put from a handler",
-        described(owner)
-    )
+fn elsewhere(owner: &str, place: &str, why: &str) -> String {
+    format!("the store {place} is owned by {}, which cannot be asked from here: {why}", described(owner))
 }
 
 /// Look at a store on a server without sharing it, for an operator.
@@ -176,6 +221,8 @@ pub fn look(url: &str, app: Option<&str>) -> Result<Value, EngineError> {
                 "silent_ms": member.silent_ms,
                 "owns": seen.owner.as_ref() == Some(&member.name),
                 "drained": member.is_drained,
+                "outdated": member.is_outdated,
+                "address": member.address,
             })
         });
         json!({

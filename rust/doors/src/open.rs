@@ -1,6 +1,7 @@
 //! From settings to a running end of a store: who owns the directory, which store, which doors.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,9 @@ use crate::http::tls::Files;
 use crate::http::{Address, Answer, Operations, Request, Routes, Server, StartError};
 use crate::lock::lock;
 use crate::member::{socket_of, Member};
+use crate::network;
 use crate::socket::client::Client;
-use crate::socket::server::Listener;
+use crate::socket::server::{Entrance, Listener};
 
 /// How long an owner may take to begin to listen, or to end: a busy disk takes its time to sync and to close.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -68,6 +70,8 @@ pub struct Owner {
     /// Serves AWS's wire API, if asked to.
     aws: Late<HttpListener>,
     listener: std::sync::Mutex<Option<Listener>>,
+    /// Lets processes of other machines in. It closes after the listener, which tells them its last.
+    network: Late<Option<network::Listener>>,
     /// Serves APIs, if asked to.
     apis: Late<gateway::Open>,
     /// The engine.
@@ -97,6 +101,7 @@ impl Owner {
     /// Close the doors, commit what is left, give the store free.
     pub fn close(&self) {
         self.apis.retire(gateway::Open::retire);
+        self.network.retire(|network| network.iter_mut().for_each(network::Listener::retire));
         let mut listener = lock(&self.listener).take();
         if let Some(listener) = &mut listener {
             listener.stop_reading();
@@ -104,6 +109,7 @@ impl Owner {
         self.engine.close();
         // Now everything that was read has its answer.
         drop(listener);
+        self.network.close();
         self.apis.close();
         self.http.close();
         self.aws.close();
@@ -277,6 +283,10 @@ impl Opening {
         };
         let listener = socket.map(|path| Listener::start(&path, engine.clone())).transpose()?;
         let apis = self.serve_apis(&engine, &home)?;
+        let network = match (&home, &listener) {
+            (Home::Server(member), Some(listener)) => let_others_in(&engine, member, listener.entrance())?,
+            _ => Late::none(),
+        };
         let (ownership, member) = match home {
             Home::Directory(owned) => (Some(owned), None),
             Home::Server(member) => (None, Some(member)),
@@ -286,6 +296,7 @@ impl Opening {
             http,
             aws,
             listener: listener.into(),
+            network,
             apis,
             engine,
             ownership: ownership.into(),
@@ -395,6 +406,36 @@ impl Opening {
             slow_disk: false,
         }
     }
+}
+
+/// Listen for processes of other machines, and say where in the database. The owner runs the store also while that cannot be done.
+fn let_others_in(
+    engine: &Arc<Engine>,
+    member: &Arc<Member>,
+    entrance: Arc<Entrance>,
+) -> Result<Late<Option<network::Listener>>, EngineError> {
+    let (told, member) = (Arc::downgrade(engine), member.clone());
+    let begin = move || {
+        let settings = member.settings();
+        let (listener, door) = match network::Place::of(settings)? {
+            Some(place) => network::Listener::start(&place, entrance.clone()).map(|(open, door)| (Some(open), door))?,
+            None => (None, network::Listener::closed()),
+        };
+        settings.tell_door(&door)?;
+        Ok(listener)
+    };
+    let has_failed = AtomicBool::new(false);
+    Late::open(begin, true, move |error| {
+        let was_closed = has_failed.swap(error.is_some(), Ordering::Relaxed);
+        let text = match error {
+            Some(error) => format!("processes of other machines cannot ask this one yet: {error}"),
+            None if was_closed => "processes of other machines can ask this one now".into(),
+            None => return,
+        };
+        if let Some(engine) = told.upgrade() {
+            engine.remark_on_api("", &text);
+        }
+    })
 }
 
 /// The engine of a listener that comes later.

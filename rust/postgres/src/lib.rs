@@ -7,6 +7,7 @@
 
 mod answers;
 mod batch;
+mod door;
 mod errors;
 mod look;
 mod membership;
@@ -19,6 +20,7 @@ mod store;
 mod tls;
 mod writer;
 
+pub use door::Door;
 pub use look::{drain, find, look, want, Look, MemberSeen};
 pub use membership::{Event, Membership};
 pub use promises::{Promises, SynchronousCommit};

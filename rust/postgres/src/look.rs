@@ -1,11 +1,13 @@
 //! A look at a store from outside: whose it is, who owns it, which processes share it, and what its server promises.
 
+use std::collections::BTreeMap;
+
 use forebay_store::port::{Durability, StoreError};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::Row;
 
 use crate::promises::{Promises, QUESTION};
-use crate::schema::{sql, APP, DRAIN, EXISTS, HEAD, MEMBERS, SCHEMAS, WANT};
+use crate::schema::{sql, APP, COMPLETE, DOORS, DRAIN, EXISTS, HEAD, MEMBERS, SCHEMAS, WANT};
 use crate::session::{answer, ended, Session};
 use crate::settings::Settings;
 use crate::writer::ALL;
@@ -36,6 +38,10 @@ pub struct MemberSeen {
     pub silent_ms: u64,
     /// It is to own nothing, because an operator has said so.
     pub is_drained: bool,
+    /// It is to own nothing, because its release does not understand the store's format.
+    pub is_outdated: bool,
+    /// Where it listens for processes of other machines while it owns the store.
+    pub address: Option<String>,
 }
 
 impl Look {
@@ -98,11 +104,18 @@ pub fn look(settings: &Settings) -> Result<(Promises, Option<Look>), StoreError>
             return Err(StoreError::Refused(format!("the schema {} holds the store of app {app:?}", settings.schema)));
         }
         let head = answer(client.query_one(&sql(&schema, HEAD), &[&ALL])).await?;
+        let mut addresses = BTreeMap::new();
+        if column::<bool>(&answer(client.query_one(&sql(&schema, COMPLETE), &[])).await?, 0)? {
+            for row in answer(client.query(&sql(&schema, DOORS), &[])).await? {
+                addresses.insert(column::<String>(&row, 0)?, column::<String>(&row, 1)?);
+            }
+        }
         let mut members = Vec::new();
         for row in answer(client.query(&sql(&schema, MEMBERS), &[])).await? {
-            let silent_ms: i64 = column(&row, 2)?;
-            let (name, version, is_drained) = (column(&row, 0)?, column(&row, 1)?, column(&row, 3)?);
-            members.push(MemberSeen { name, version, silent_ms: silent_ms.max(0) as u64, is_drained });
+            let (name, version): (String, String) = (column(&row, 0)?, column(&row, 1)?);
+            let silent_ms = column::<i64>(&row, 2)?.max(0) as u64;
+            let (is_drained, is_outdated, address) = (column(&row, 3)?, column(&row, 4)?, addresses.remove(&name));
+            members.push(MemberSeen { name, version, silent_ms, is_drained, is_outdated, address });
         }
         let (epoch, commits, deaths): (i64, i64, i32) = (column(&head, 1)?, column(&head, 2)?, column(&head, 3)?);
         let owner = column(&head, 0)?;
@@ -138,11 +151,11 @@ fn missing(settings: &Settings) -> StoreError {
     ))
 }
 
-fn column<T: for<'a> tokio_postgres::types::FromSql<'a>>(row: &Row, at: usize) -> Result<T, StoreError> {
+pub(crate) fn column<T: for<'a> tokio_postgres::types::FromSql<'a>>(row: &Row, at: usize) -> Result<T, StoreError> {
     row.try_get(at).map_err(|error| ended(&error))
 }
 
-fn blocking<T>(asked: impl std::future::Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+pub(crate) fn blocking<T>(asked: impl std::future::Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StoreError::Unreachable(format!("no event loop can be made: {error}")))?;
     runtime.block_on(asked)

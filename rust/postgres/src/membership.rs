@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, Mutex as Turn};
 use tokio::time::timeout;
 use tokio_postgres::{Row, Statement};
 
-use crate::schema::{ASK, BEAT, CLAIM_UNIT, LEAVE};
+use crate::schema::{ASK, BEAT, CLAIM_UNIT, FORMAT, LEAVE};
 use crate::session::{answer, ended, Session};
 use crate::settings::Settings;
 use crate::writer::{Writer, ALL};
@@ -281,8 +281,8 @@ async fn ask(settings: &Settings, turn: &mut Option<Asking>, beat: Option<u64>) 
     let client = &asking.session.client;
     let rows = match beat {
         Some(beat) => {
-            let beat = beat as i64;
-            client.query(&asking.beat, &[&settings.member(), &beat, &env!("CARGO_PKG_VERSION")]).await
+            let (beat, format) = (beat as i64, FORMAT as i32);
+            client.query(&asking.beat, &[&settings.member(), &beat, &env!("CARGO_PKG_VERSION"), &format]).await
         }
         None => client.query(&asking.ask, &[]).await,
     };

@@ -16,6 +16,8 @@ pub(crate) fn make(schema: &str) -> String {
     sql(schema, MAKE)
 }
 
+/// Whether there is a store with all that this release adds to its format.
+pub(crate) const COMPLETE: &str = "SELECT to_regclass('@.format') IS NOT NULL AND to_regclass('@.door') IS NOT NULL";
 /// Whether there is a store.
 pub(crate) const EXISTS: &str = "SELECT to_regclass('@.format') IS NOT NULL";
 /// Whose it is.
@@ -28,9 +30,19 @@ pub(crate) const SCHEMAS: &str =
                                   WHERE c.relname = 'format' AND n.nspname LIKE 'forebay\\_%' ORDER BY 1";
 /// The head of a unit.
 pub(crate) const HEAD: &str = "SELECT owner, epoch, n, deaths FROM @.unit WHERE id = $1";
-/// Members, and how long ago each has beaten, ms.
-pub(crate) const MEMBERS: &str = "SELECT name, version, (extract(epoch FROM clock_timestamp() - seen) * 1000)::int8, \
-                                  drained FROM @.member ORDER BY name";
+/// Members, how long ago each has beaten, ms, whether it is drained, and whether it is of a release that does not understand the store. An
+/// earlier release may have made the table.
+pub(crate) const MEMBERS: &str = "SELECT name, version, (extract(epoch FROM clock_timestamp() - seen) * 1000)::int8, drained, \
+     coalesce((to_jsonb(m) ->> 'format')::int4, 1) < (SELECT max(f.version) FROM @.format f) FROM @.member m ORDER BY name";
+/// Where members listen for other machines.
+pub(crate) const DOORS: &str = "SELECT member, address FROM @.door WHERE address IS NOT NULL";
+/// Says how a member is reached.
+pub(crate) const DOOR_TOLD: &str =
+    "INSERT INTO @.door (member, protocol, address, key, secret) VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT (member) DO UPDATE SET protocol = excluded.protocol, address = excluded.address, key = excluded.key, \
+     secret = excluded.secret";
+/// How a member is reached.
+pub(crate) const DOOR_OF: &str = "SELECT protocol, address, key, secret FROM @.door WHERE member = $1";
 /// Makes it this app's, of the newest format, where it is new.
 pub(crate) const CLAIM: &str = "INSERT INTO @.format (version, app) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
@@ -42,23 +54,24 @@ pub(crate) const TAKE: &str =
 /// Goes on with a unit that this process has taken as a member.
 pub(crate) const TAKEN: &str = "UPDATE @.unit SET stamp = 0 WHERE id = $1 AND owner = $2 AND epoch = $3 \
                                 RETURNING epoch, n, row_count, row_sum";
-/// Takes a unit, if nobody else has done so since its epoch was read.
+/// Takes a unit, if nobody else has done so since its epoch was read, and this process understands the store.
 pub(crate) const CLAIM_UNIT: &str =
-    "UPDATE @.unit SET epoch = epoch + 1, owner = $2, deaths = $4, stamp = 0, wanted = NULL \
-                                     WHERE id = $1 AND epoch = $3 RETURNING epoch";
-/// Members and heads, of one moment.
-pub(crate) const ASK: &str = "SELECT NULL::int4, name, beat, drained::int4, NULL FROM @.member \
-                              UNION ALL SELECT id, owner, epoch, deaths, wanted FROM @.unit";
+    "UPDATE @.unit SET epoch = epoch + 1, owner = $2, deaths = $4, stamp = 0, wanted = NULL WHERE id = $1 AND epoch = $3 \
+     AND (SELECT m.format FROM @.member m WHERE m.name = $2) >= (SELECT max(f.version) FROM @.format f) RETURNING epoch";
+/// Members and heads, of one moment. A member that does not understand the store is to own nothing, as one that is drained.
+pub(crate) const ASK: &str =
+    "SELECT NULL::int4, name, beat, (drained OR format < (SELECT max(f.version) FROM @.format f))::int4, NULL FROM @.member \
+     UNION ALL SELECT id, owner, epoch, deaths, wanted FROM @.unit";
 /// The same, and a beat of one's own. The rows of members that have not beaten for an hour go.
 pub(crate) const BEAT: &str =
-    "WITH own AS (INSERT INTO @.member AS m (name, beat, version) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE \
+    "WITH own AS (INSERT INTO @.member AS m (name, beat, version, format) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE \
      SET beat = greatest(m.beat, excluded.beat), seen = clock_timestamp()), \
      old AS (DELETE FROM @.member WHERE seen < clock_timestamp() - interval '1 hour' AND name <> $1) \
-     SELECT NULL::int4, name, beat, drained::int4, NULL FROM @.member \
+     SELECT NULL::int4, name, beat, (drained OR format < (SELECT max(f.version) FROM @.format f))::int4, NULL FROM @.member \
      UNION ALL SELECT id, owner, epoch, deaths, wanted FROM @.unit";
-/// Says who is to have a unit: a process that shares the store and is not drained.
-pub(crate) const WANT: &str = "UPDATE @.unit SET wanted = $2 WHERE id = $1 \
-                               AND EXISTS (SELECT 1 FROM @.member WHERE name = $2 AND NOT drained)";
+/// Says who is to have a unit: a process that shares the store, understands it and is not drained.
+pub(crate) const WANT: &str = "UPDATE @.unit SET wanted = $2 WHERE id = $1 AND EXISTS (SELECT 1 FROM @.member \
+     WHERE name = $2 AND NOT drained AND format >= (SELECT max(f.version) FROM @.format f))";
 /// Says whether a process is to own nothing.
 pub(crate) const DRAIN: &str = "UPDATE @.member SET drained = $2 WHERE name = $1";
 /// Shares the store no more. A unit that this process took and could not open is free at once.

@@ -1,5 +1,6 @@
--- The tables and functions of format 1. `@` stands for the app's schema. Nothing here changes once it is released: a later format adds to
--- it, and processes of both releases go on working beside each other. Whoever makes it says whose it is, and commits.
+-- The tables and functions of format 1. `@` stands for the app's schema. Nothing here changes once it is released: a later release adds to
+-- it, and processes of both releases go on working beside each other. All of it can be run again on a store of an earlier release. Whoever
+-- makes it says whose it is, and commits.
 BEGIN;
 SELECT pg_advisory_xact_lock(hashtext('forebay'), hashtext('@'));
 DO $forebay$
@@ -69,6 +70,18 @@ CREATE TABLE IF NOT EXISTS @.member (
     seen timestamptz NOT NULL DEFAULT clock_timestamp(),
     drained boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
+-- The newest format that the process understands. Releases that do not say so understand format 1.
+ALTER TABLE @.member ADD COLUMN IF NOT EXISTS format integer NOT NULL DEFAULT 1;
+
+-- How a process is reached from other machines while it owns the store. Whoever can read this table can ask the owner everything. No
+-- address: it does not listen for other machines.
+CREATE TABLE IF NOT EXISTS @.door (
+    member text PRIMARY KEY REFERENCES @.member (name) ON DELETE CASCADE,
+    protocol integer NOT NULL,
+    address text,
+    key bytea NOT NULL,
+    secret bytea NOT NULL
+);
 
 CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS 'SELECT p_kept # (p_next * 5) # p_log';

@@ -1,5 +1,6 @@
 //! Where the server is, whose store it holds, and what a commit must survive.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _, UdpSocket};
 use std::time::Duration;
 
 use forebay_store::port::{Durability, StoreError};
@@ -109,6 +110,21 @@ impl Settings {
         &self.place
     }
 
+    /// The address of this machine that the server is reached from; `None`: the server is reached through a file.
+    pub fn own_address(&self) -> std::io::Result<Option<IpAddr>> {
+        let ports = self.config.get_ports();
+        let mut failed = None;
+        for (at, host) in self.config.get_hosts().iter().enumerate() {
+            let Host::Tcp(name) = host else { continue };
+            let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+            match toward(name, port) {
+                Ok(address) => return Ok(Some(address)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
     /// The app whose store it is.
     pub fn app(&self) -> &str {
         &self.app
@@ -147,6 +163,20 @@ impl Settings {
     pub(crate) fn quoted_schema(&self) -> String {
         format!("\"{}\"", self.schema)
     }
+}
+
+/// The address from which another one is reached. Nothing is sent.
+fn toward(name: &str, port: u16) -> std::io::Result<IpAddr> {
+    let mut failed = std::io::Error::other(format!("{name} has no address"));
+    for to in (name, port).to_socket_addrs()? {
+        let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let found = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(to).and_then(|()| socket.local_addr()));
+        match found {
+            Ok(found) => return Ok(found.ip()),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 fn refused<T>(text: &str) -> Result<T, StoreError> {

@@ -15,7 +15,7 @@ use crate::batch::Batch;
 use crate::errors;
 use crate::promises::{Promises, QUESTION};
 use crate::reader::{missing_ends, span};
-use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, ENDS, EXISTS, FORMAT, FOUND, RELEASE, TAKE, TAKEN};
+use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, COMPLETE, ENDS, FORMAT, FOUND, RELEASE, TAKE, TAKEN};
 use crate::session::{answer, ended, silent, Session, AGAIN, ANSWER_WITHIN};
 use crate::settings::Settings;
 
@@ -49,8 +49,8 @@ impl Writer {
         let promises = promises(&session).await?;
         promises.check(settings.durability)?;
         let name = settings.quoted_schema();
-        let exists = answer(session.client.query_one(&sql(&name, EXISTS), &[])).await?;
-        if !exists.try_get::<_, bool>(0).map_err(|error| ended(&error))? {
+        let complete = answer(session.client.query_one(&sql(&name, COMPLETE), &[])).await?;
+        if !complete.try_get::<_, bool>(0).map_err(|error| ended(&error))? {
             // In one transaction: another process that starts just now finds a store that says whose it is, or none.
             let made = answer(session.client.batch_execute(&schema::make(&name))).await;
             made.map_err(|error| not_made(&settings, &error))?;

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_postgres::{Event, Membership, PostgresStore, Settings};
+use forebay_postgres::{look, want, Door, Event, Membership, PostgresStore, Settings};
 use forebay_store::chunk::Chunk;
 use forebay_store::port::{BlockingStore as _, Durability, Outcome, Store as _, StoreError, Table, Token, Unit, Write};
 use rustix::process::{kill_process, Pid, Signal};
@@ -301,4 +301,63 @@ fn a_store_that_was_given_up_is_taken_at_once() {
     let Some(Event::Taken(next)) = second.event(Duration::from_secs(10)) else { panic!("it was given up") };
     assert_eq!(next, epoch + 1);
     assert_eq!(server.sql("SELECT deaths FROM forebay_members.unit"), "0", "nobody has died");
+}
+
+/// A rolling upgrade: a newer release has raised the store's format, and processes of the release before still run.
+#[test]
+fn a_member_that_does_not_understand_the_store_gives_it_up_and_never_takes_it() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    let old = Membership::join(settings("old")).unwrap();
+    let Some(Event::Taken(epoch)) = old.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let mut store = PostgresStore::open(settings("old").taken(epoch)).unwrap();
+    let token = store.take_now(Unit::All).unwrap();
+    let newer = Membership::join(settings("newer")).unwrap();
+    assert_eq!(newer.event(Duration::from_secs(2)), None, "it beats");
+    server.sql("UPDATE forebay_members.member SET format = 2 WHERE name = 'newer'");
+    server.sql("UPDATE forebay_members.format SET version = 2");
+    assert_eq!(old.event(Duration::from_secs(10)), Some(Event::HandOver));
+    let seen = look(&settings("?")).unwrap().1.unwrap();
+    let outdated: Vec<_> = seen.members.iter().map(|member| (member.name.as_str(), member.is_outdated)).collect();
+    assert_eq!(outdated, [("newer", false), ("old", true)]);
+    assert!(!want(&settings("?"), "old").unwrap(), "nobody can wish for it");
+
+    store.release(Unit::All, token);
+    drop(store);
+    old.lost();
+    old.stopped();
+    assert_eq!(newer.event(Duration::from_secs(10)), Some(Event::Taken(epoch + 1)));
+    drop(newer);
+    assert_eq!(old.event(Duration::from_secs(3)), None, "it is free, and not for this one");
+    assert_eq!(server.sql("SELECT owner FROM forebay_members.unit"), "");
+    let refused = Membership::join(settings("another")).err();
+    assert_eq!(refused, Some(StoreError::NewerFormat { found: 2, known: 1 }));
+}
+
+/// What a release adds to a format is added when one of its processes comes, beside those of the release before.
+#[test]
+fn a_store_of_an_earlier_release_gets_what_it_lacks() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    drop(PostgresStore::open(settings("maker")).unwrap());
+    server.sql("DROP TABLE forebay_members.door");
+    server.sql("ALTER TABLE forebay_members.member DROP COLUMN format");
+    server.sql("INSERT INTO forebay_members.member (name, beat, version) VALUES ('earlier', 1, '0.0.1')");
+    let seen = look(&settings("?")).unwrap().1.unwrap();
+    assert!(!seen.members[0].is_outdated && seen.members[0].address.is_none());
+    assert_eq!(settings("?").door_of("earlier"), Ok(None));
+
+    let newer = Membership::join(settings("newer")).unwrap();
+    let door = Door { protocol: 1, address: Some("there:1".into()), key: vec![1, 2], secret: vec![3; 32] };
+    assert!(!format!("{door:?}").contains('3'), "{door:?}");
+    assert!(newer.event(Duration::from_secs(20)).is_some(), "the other one has not beaten for long enough");
+    settings("newer").tell_door(&door).unwrap();
+    settings("newer").tell_door(&door).unwrap();
+    assert_eq!(settings("earlier").door_of("newer"), Ok(Some(door)));
+    assert_eq!(settings("earlier").door_of("earlier"), Ok(None));
+    let seen = look(&settings("?")).unwrap().1.unwrap();
+    let addresses: Vec<_> = seen.members.iter().map(|member| member.address.as_deref()).collect();
+    assert_eq!(addresses, [None, Some("there:1")]);
+    drop(newer);
+    assert_eq!(server.sql("SELECT count(*) FROM forebay_members.door"), "0", "it left, and its door with it");
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::lock::lock;
+use crate::network::{reach, Unreached};
 use crate::socket::frame;
 use crate::socket::outgoing::Outgoing;
 use crate::socket::pipe::Pipe;
@@ -14,6 +15,7 @@ use forebay_engine::base::bell::Bell;
 use forebay_engine::base::error::{Answer, EngineError, Ticket, Waiter};
 use forebay_engine::base::trace::Origin;
 use forebay_engine::store::port::StoreError;
+use forebay_postgres::Door;
 
 /// A connection to the owner of a store.
 pub struct Client {
@@ -48,6 +50,18 @@ impl Client {
                 path.display()
             ))
         })?;
+        Self::over(stream)
+    }
+
+    /// Connect to the owner on another machine, which listens behind this door.
+    pub fn connect_far(door: &Door) -> Result<Self, Unreached> {
+        let (stream, thread) = reach(door)?;
+        let client = Self::over(stream).map_err(|error| Unreached::Later(error.to_string()))?;
+        lock(&client.threads).push(thread);
+        Ok(client)
+    }
+
+    fn over(stream: UnixStream) -> Result<Self, EngineError> {
         let failed = |error: std::io::Error| EngineError::OwnerLost(format!("the owner's socket failed: {error}"));
         let reading = stream.try_clone().map_err(failed)?;
         let state = State { next: 1, ..State::default() };

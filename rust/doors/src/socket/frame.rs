@@ -1,14 +1,17 @@
 //! What goes over the owner's socket.
 //!
 //! A frame is `length u32, id u64, kind u8, body`, little-endian; `length` counts everything after itself. A request carries
-//! an id of the client's choice, its answer carries the same. Both ends are the same user on the same machine; still, a
-//! frame that is too long or makes no sense closes the connection, and never does more.
+//! an id of the client's choice, its answer carries the same. Both ends are the same user on the same machine, or may use the same
+//! database; still, a frame that is too long or makes no sense closes the connection, and never does more.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
 
 use forebay_engine::base::error::{Answer, EngineError, Reply};
 use forebay_engine::base::trace::Origin;
+
+/// The number of all that is said here and of what it means. Another one is another language, which this release does not know.
+pub const PROTOCOL: u32 = 1;
 
 /// Greatest frame: the largest put there is (500 records of 1 MiB would be refused long before) and the largest answer.
 pub const FRAME_MAX: usize = 64 << 20;

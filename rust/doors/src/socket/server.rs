@@ -5,14 +5,16 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
+use crate::lock::lock;
 use crate::socket::connections::{Admitted, Connections};
 use crate::socket::credit::Credit;
 use crate::socket::frame;
@@ -23,7 +25,7 @@ use forebay_engine::runtime::engine::Engine;
 use forebay_engine::store::directory::Place;
 
 /// Most connections at once.
-const CONNECTIONS_MAX: usize = 256;
+pub(crate) const CONNECTIONS_MAX: usize = 256;
 /// How long to wait when a connection cannot be taken, for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -35,8 +37,24 @@ pub struct Listener {
     place: Place,
     /// Dropped to let the accepting thread go. It needs no connection, which fails when the socket's file has been removed.
     stop: Option<oneshot::Sender<()>>,
-    open: Arc<Mutex<Vec<Connection>>>,
+    entrance: Arc<Entrance>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Serves the connections that are brought to it, from whichever machine they come.
+pub struct Entrance {
+    engine: Arc<Engine>,
+    connections: Connections,
+    /// Numbers the clients.
+    clients: AtomicU64,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    connections: Vec<Connection>,
+    /// No further one is taken.
+    is_closed: bool,
 }
 
 struct Connection {
@@ -61,16 +79,26 @@ impl Listener {
         };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let place = Place::of(path).map_err(failed)?;
-        let open = Arc::new(Mutex::new(Vec::new()));
-        let streams = open.clone();
+        let entrance = Arc::new(Entrance {
+            engine,
+            connections: Connections::at_most(CONNECTIONS_MAX),
+            clients: AtomicU64::new(1),
+            open: Mutex::default(),
+        });
+        let brought_to = entrance.clone();
         let (stop, stopped) = oneshot::channel();
-        let accept = move || runtime.block_on(accept(&listener, &engine, stopped, &streams));
+        let accept = move || runtime.block_on(accept(&listener, stopped, &brought_to));
         let thread = std::thread::Builder::new().name("forebay-socket".into()).spawn(accept).map_err(failed)?;
-        Ok(Self { place, stop: Some(stop), open, thread: Some(thread) })
+        Ok(Self { place, stop: Some(stop), entrance, thread: Some(thread) })
     }
 }
 
 impl Listener {
+    /// Where connections are brought to that come another way.
+    pub fn entrance(&self) -> Arc<Entrance> {
+        self.entrance.clone()
+    }
+
     /// Take no further connection and read no further request. What was read is still answered.
     pub fn stop_reading(&mut self) {
         drop(self.stop.take());
@@ -78,15 +106,14 @@ impl Listener {
             let _ended = thread.join();
         }
         let _gone = self.place.remove();
-        for connection in self.open.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let _no_more = connection.stream.shutdown(std::net::Shutdown::Read);
-        }
+        self.entrance.stop_reading();
     }
 
     /// Wait until every answer and the last frame are with the clients, then hang up. The engine must have been closed before.
     pub fn hang_up(&self) {
         let until = Instant::now() + LAST_FRAMES_TIMEOUT;
-        for connection in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let open = std::mem::take(&mut lock(&self.entrance.open).connections);
+        for connection in open {
             while !connection.writer.is_finished() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -104,14 +131,8 @@ impl Drop for Listener {
     }
 }
 
-async fn accept(
-    listener: &UnixListener,
-    engine: &Arc<Engine>,
-    mut stopped: oneshot::Receiver<()>,
-    open: &Mutex<Vec<Connection>>,
-) {
-    let connections = Connections::at_most(CONNECTIONS_MAX);
-    for client in 1.. {
+async fn accept(listener: &UnixListener, mut stopped: oneshot::Receiver<()>, entrance: &Entrance) {
+    loop {
         let accepted = tokio::select! {
             biased;
             _ = &mut stopped => return,
@@ -124,22 +145,36 @@ async fn accept(
                 continue;
             }
         };
-        if let Some(admitted) = connections.admit() {
-            open_connection(stream, engine, client, admitted, open);
+        entrance.bring(stream);
+    }
+}
+
+impl Entrance {
+    /// Serve a connection. One too many is hung up on, as is one that comes when nothing more is read.
+    pub(crate) fn bring(&self, stream: UnixStream) {
+        if let Some(admitted) = self.connections.admit() {
+            open_connection(stream, self, admitted);
+        }
+    }
+
+    fn stop_reading(&self) {
+        let mut open = lock(&self.open);
+        open.is_closed = true;
+        for connection in &open.connections {
+            let _no_more = connection.stream.shutdown(std::net::Shutdown::Read);
         }
     }
 }
 
-fn open_connection(
-    stream: UnixStream,
-    engine: &Arc<Engine>,
-    client: u64,
-    admitted: Admitted,
-    open: &Mutex<Vec<Connection>>,
-) {
+fn open_connection(stream: UnixStream, entrance: &Entrance, admitted: Admitted) {
     let (Ok(reading), Ok(kept)) = (stream.try_clone(), stream.try_clone()) else { return };
+    let mut open = lock(&entrance.open);
+    if open.is_closed {
+        return;
+    }
+    let client = entrance.clients.fetch_add(1, Ordering::Relaxed);
     let (answers, waiting) = channel();
-    let (engine, credit) = (engine.clone(), Arc::new(Credit::new()));
+    let (engine, credit) = (entrance.engine.clone(), Arc::new(Credit::new()));
     let theirs = credit.clone();
     let writer = std::thread::Builder::new().name("forebay-answers".into()).spawn(move || {
         write_answers(stream, &waiting, &theirs);
@@ -154,9 +189,8 @@ fn open_connection(
         engine.client_left(client);
         drop(admitted);
     });
-    let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-    open.retain(|connection| !connection.writer.is_finished());
-    open.push(Connection { stream: kept, writer });
+    open.connections.retain(|connection| !connection.writer.is_finished());
+    open.connections.push(Connection { stream: kept, writer });
 }
 
 fn serve(mut stream: UnixStream, engine: &Engine, client: u64, answers: &Sender<Vec<u8>>, credit: &Arc<Credit>) {

@@ -1,0 +1,66 @@
+//! How the process that owns a store is reached from other machines: it says so in a row, which whoever may read the store reads.
+
+use forebay_store::port::StoreError;
+use tokio_postgres::types::ToSql;
+
+use crate::look::{blocking, column};
+use crate::schema::{sql, COMPLETE, DOOR_OF, DOOR_TOLD};
+use crate::session::{answer, Session};
+use crate::settings::Settings;
+
+/// Where a process listens, and what lets others in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Door {
+    /// What it speaks.
+    pub protocol: u32,
+    /// Host and port; `None`: it does not listen for other machines.
+    pub address: Option<String>,
+    /// The key that it proves to have, as DER.
+    pub key: Vec<u8>,
+    /// What whoever comes must say.
+    pub secret: Vec<u8>,
+}
+
+impl std::fmt::Debug for Door {
+    /// Without the secret.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Door")
+            .field("protocol", &self.protocol)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// Say how the process of these settings is reached. It must have joined. Waits for the server.
+    pub fn tell_door(&self, door: &Door) -> Result<(), StoreError> {
+        let protocol = door.protocol as i32;
+        blocking(async {
+            let session = Session::open(self).await?;
+            let told = session.prepare(DOOR_TOLD).await?;
+            let asked = async {
+                let parameters: [&(dyn ToSql + Sync); 5] =
+                    [&self.member(), &protocol, &door.address, &door.key, &door.secret];
+                session.client.execute(&told, &parameters).await
+            };
+            answer(asked).await.map(drop)
+        })
+    }
+
+    /// How the process with this name is reached; `None`: it has not said so. Waits for the server.
+    pub fn door_of(&self, member: &str) -> Result<Option<Door>, StoreError> {
+        blocking(async {
+            let session = Session::open(self).await?;
+            let complete = answer(session.client.query_one(&sql(&self.quoted_schema(), COMPLETE), &[])).await?;
+            if !column::<bool>(&complete, 0)? {
+                return Ok(None);
+            }
+            let asked = session.prepare(DOOR_OF).await?;
+            let Some(row) = answer(session.client.query_opt(&asked, &[&member])).await? else { return Ok(None) };
+            let protocol: i32 = column(&row, 0)?;
+            let (address, key, secret) = (column(&row, 1)?, column(&row, 2)?, column(&row, 3)?);
+            Ok(Some(Door { protocol: protocol as u32, address, key, secret }))
+        })
+    }
+}
