@@ -420,9 +420,14 @@ impl Participant for WorkflowParticipant<'_> {
         // What was under way came first, so its state is the one to go back to.
         let before: BTreeMap<RunId, Option<Run>> =
             later.by_run.into_iter().chain(first.by_run).map(|(id, step)| (id, step.before)).collect();
+        let mut again = Vec::new();
         for (id, before) in before {
             self.workflows.remove_run(id);
-            if let Some(run) = before {
+            if let Some(mut run) = before {
+                if !run.held.is_empty() {
+                    run.held.forget_order();
+                    again.push(Happened { run: id, fact: Fact::Due, is_kept: false, brings: None });
+                }
                 let calls = run.calls.iter();
                 let waits = calls.filter(|(_, call)| matches!(call.kind, CallKind::Activity { is_taken: false, .. }));
                 for (&task, call) in waits {
@@ -442,7 +447,7 @@ impl Participant for WorkflowParticipant<'_> {
             }
         }
         let held = std::mem::take(&mut self.workflows.held);
-        self.workflows.held = kept.into_iter().chain(held).collect();
+        self.workflows.held = kept.into_iter().chain(held).chain(again).collect();
         self.arm();
     }
 
@@ -511,6 +516,7 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
             map_runs: &run.map_runs,
             readings: &run.readings,
             durables: &run.durables,
+            held: &run.held,
             execution: &run.execution,
         };
         let value = serde_json::to_vec(&state).unwrap_or_default();
