@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "flow"))
 from event_calls import ACCOUNT, REGION, fits, plain
+from states_internal import FIELDS_OF_THE_WIRE, is_of_the_wire
 
 ARN = f"arn:aws:states:{REGION}:{ACCOUNT}"
 GROUP = "log-group"
@@ -52,12 +53,15 @@ def error_of(step):
 class Player:
     """Carries out the calls of one scenario."""
 
-    def __init__(self, wire, trace):
+    def __init__(self, wire, trace, states=None):
         self.steps, self.id = trace["steps"], trace["id"]
         self.clients = {
             name: wire.client(name, region=REGION, inject_host_prefix=False)
             for name in ("stepfunctions", "sqs", "logs")
         }
+        if states is not None:
+            self.clients["stepfunctions"] = states
+        self.is_internal, self.passed_over = states is not None, []
         self.clients["logs"].create_log_group(logGroupName=GROUP)
         self.answers = {}
 
@@ -65,6 +69,9 @@ class Player:
         """Carry the scenario out; the first step that is answered otherwise."""
         for number in self.order():
             step = self.steps[number]
+            if self.is_internal and "error" in step and is_of_the_wire(error_of(step)):
+                self.passed_over.append(number)
+                continue
             ends = time.monotonic() + ENDS_S
             while True:
                 answer = self.play(number, step)
@@ -122,7 +129,10 @@ class Player:
         is_error = set(answer) == {"Error"}
         if "error" in step:
             return is_error and fits(wanted(error_of(step)), answer["Error"])
-        return not is_error and ("answer" not in step or fits(wanted(step["answer"]), answer))
+        expected = step.get("answer")
+        if self.is_internal and isinstance(expected, dict):
+            expected = {name: one for name, one in expected.items() if name not in FIELDS_OF_THE_WIRE}
+        return not is_error and (expected is None or fits(wanted(expected), answer))
 
     def play(self, number, step):
         fixture = getattr(self, step["operation"], None)

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use forebay_core::workflow::budget::Budget;
 use forebay_core::workflow::definition::{Definition, MachineType};
 use forebay_core::workflow::machine::driver::Seed;
 use forebay_core::workflow::machine::{Command, Data, Execution, Fact, Identity};
@@ -60,7 +61,9 @@ fn round(definition: &Definition, machine_type: MachineType, executions: u32, is
         let mut execution = Execution::new(definition, identity.clone(), input, 0);
         let mut facts = vec![Fact::Start];
         while let Some(fact) = facts.pop() {
-            for command in execution.apply(definition, fact, 0, &mut Seed(1)).expect("an open execution") {
+            for command in
+                execution.apply(definition, fact, 0, &mut Seed(1), &Budget::unclocked()).expect("an open execution")
+            {
                 if let Command::Call(call) = command {
                     facts.push(Fact::TaskSucceeded(call.task, call.arguments));
                 }

@@ -3,6 +3,7 @@
 //! Everything is bounded: nesting, the nodes a path may visit, the bytes and the milliseconds an expression may take, the
 //! events of an execution.
 
+pub mod budget;
 pub mod choice;
 pub mod definition;
 mod digest;

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::budget::Budget;
 use super::choice::ChoiceRule;
-use super::jsonata::{Bindings, Guards, JsonataTemplate};
+use super::jsonata::{Bindings, JsonataTemplate};
 use super::path::Path;
 use super::scope::{Entropy, EvaluationError, Scope};
 use super::template::{FieldExpression, Template};
@@ -26,6 +27,7 @@ pub(super) struct Documents<'a> {
     pub(super) variables: &'a Map<String, Value>,
     /// What `$now()` tells, in milliseconds since 1970.
     pub(super) now_ms: u64,
+    pub(super) budget: &'a Budget<'a>,
 }
 
 /// A template of either language.
@@ -59,8 +61,9 @@ impl<'a> Documents<'a> {
         context: &'a Value,
         variables: &'a Map<String, Value>,
         now_ms: u64,
+        budget: &'a Budget<'a>,
     ) -> Self {
-        Self { root: input, input, result: None, error_output: None, context, variables, now_ms }
+        Self { root: input, input, result: None, error_output: None, context, variables, now_ms, budget }
     }
 
     pub(super) fn scope(&self) -> Scope<'a> {
@@ -77,6 +80,9 @@ fn jsonata(
     if let Some(value) = template.literal() {
         return Ok(value.clone());
     }
+    let Some(guards) = documents.budget.guards(documents) else {
+        return Err(EvaluationError::query("The turn is made again, with more time", ""));
+    };
     let mut states = Map::new();
     states.insert("input".into(), documents.input.clone());
     states.insert("context".into(), documents.context.clone());
@@ -89,7 +95,11 @@ fn jsonata(
     let states = Value::Object(states);
     let now_ms = i64::try_from(documents.now_ms).unwrap_or(i64::MAX);
     let bindings = Bindings { states: &states, variables: documents.variables, now_ms };
-    template.evaluate(&bindings, &Guards::default(), entropy)
+    template.evaluate(&bindings, &guards, entropy).inspect_err(|error| {
+        if error.is_limit {
+            documents.budget.limit_met();
+        }
+    })
 }
 
 /// The same, where the value has to be of a type, as "array".

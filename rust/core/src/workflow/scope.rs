@@ -60,17 +60,24 @@ pub struct EvaluationError {
     pub cause: String,
     /// The field, such as `Output/total`, as `EvaluationFailed` events have it. JSONata only.
     pub location: Option<String>,
+    /// An expression needed more than it may use.
+    pub is_limit: bool,
 }
 
 impl EvaluationError {
     /// A failure of a path, a template or an intrinsic.
     pub fn runtime(cause: impl Into<String>) -> Self {
-        Self { error: RUNTIME.to_owned(), cause: cause.into(), location: None }
+        Self { error: RUNTIME.to_owned(), cause: cause.into(), location: None, is_limit: false }
     }
 
     /// A failure of a JSONata field.
     pub fn query(cause: impl Into<String>, field: &str) -> Self {
-        Self { error: QUERY_EVALUATION_ERROR.to_owned(), cause: cause.into(), location: Some(field.to_owned()) }
+        Self {
+            error: QUERY_EVALUATION_ERROR.to_owned(),
+            cause: cause.into(),
+            location: Some(field.to_owned()),
+            is_limit: false,
+        }
     }
 }
 

@@ -156,6 +156,7 @@ impl Node {
                 error: DATA_LIMIT_EXCEEDED.to_owned(),
                 cause: format!("The payload template builds more than {BUILT_BYTES_MAX} bytes"),
                 location: None,
+                is_limit: false,
             });
         }
         Ok(value)

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use forebay_core::workflow::budget::Budget;
 use forebay_core::workflow::definition::{check, Definition, MachineType};
 use forebay_core::workflow::machine::driver::{Answer, Driver, Played, Seed, Stuck, World};
 use forebay_core::workflow::machine::{
@@ -58,6 +59,10 @@ fn identity(machine_type: MachineType) -> Identity {
         token_prefix: "x".into(),
         ..Identity::default()
     }
+}
+
+fn bring(execution: &mut Execution, machine: &Definition, fact: Fact, now_ms: u64) -> Result<Vec<Command>, Refused> {
+    execution.apply(machine, fact, now_ms, &mut Seed(1), &Budget::unclocked())
 }
 
 fn definition(value: &Value) -> Definition {
@@ -141,8 +146,7 @@ fn a_task_that_is_silent_times_out_and_a_late_answer_is_refused() {
     assert_eq!(failure(&played), ("States.Timeout", None));
     assert_eq!(played.ended_ms - START_MS, 5_000);
     let mut execution = played.execution;
-    let late =
-        execution.apply(&machine, Fact::TaskSucceeded(TaskId(1), Data::new(json!(1))), START_MS + 6_000, &mut Seed(1));
+    let late = bring(&mut execution, &machine, Fact::TaskSucceeded(TaskId(1), Data::new(json!(1))), START_MS + 6_000);
     assert_eq!(late.unwrap_err(), Refused::Closed);
 }
 
@@ -174,7 +178,7 @@ fn a_token_finds_its_task_until_it_is_answered() {
         "Type": "Task", "Resource": TOKEN, "Parameters": {"MessageBody.$": "$$.Task.Token"}, "End": true,
     }));
     let mut execution = Execution::new(&machine, identity(MachineType::Standard), Data::new(json!({})), START_MS);
-    let commands = execution.apply(&machine, Fact::Start, START_MS, &mut Seed(1)).unwrap();
+    let commands = bring(&mut execution, &machine, Fact::Start, START_MS).unwrap();
     let call = commands.iter().find_map(|command| match command {
         Command::Call(call) => Some(call.clone()),
         _ => None,
@@ -185,7 +189,7 @@ fn a_token_finds_its_task_until_it_is_answered() {
     assert!(!serde_json::to_string(&execution).unwrap().contains(&token[4..]), "a token's secret is not kept");
     let task = execution.task_of_token(&token).unwrap();
     assert_eq!(execution.task_of_token("other"), None);
-    execution.apply(&machine, Fact::TaskSucceeded(task, Data::new(json!(1))), START_MS, &mut Seed(1)).unwrap();
+    bring(&mut execution, &machine, Fact::TaskSucceeded(task, Data::new(json!(1))), START_MS).unwrap();
     assert_eq!(execution.task_of_token(&token), None);
 }
 
@@ -197,7 +201,7 @@ fn run_rewritten(machine: &Definition, input: Value) -> (Vec<Value>, Outcome) {
         let text = serde_json::to_string(&execution).unwrap();
         execution = serde_json::from_str(&text).unwrap();
         let fact = agenda.pop_front().unwrap_or(Fact::Due);
-        for command in execution.apply(machine, fact, now, &mut Seed(now)).unwrap() {
+        for command in execution.apply(machine, fact, now, &mut Seed(now), &Budget::unclocked()).unwrap() {
             match command {
                 Command::Record(new) => events.extend(new.iter().map(|event| event.to_json(true))),
                 Command::Call(call) => agenda.push_back(Fact::TaskSucceeded(call.task, call.arguments.clone())),
@@ -255,9 +259,9 @@ fn an_endless_express_execution_lets_others_go_on_and_times_out() {
     let machine = Definition::parse(&text.to_string(), MachineType::Express).unwrap();
     let who = Identity { is_recorded: false, ..identity(MachineType::Express) };
     let mut execution = Execution::new(&machine, who, Data::new(json!({})), START_MS);
-    let commands = execution.apply(&machine, Fact::Start, START_MS, &mut Seed(1)).unwrap();
+    let commands = bring(&mut execution, &machine, Fact::Start, START_MS).unwrap();
     assert!(commands.iter().any(|command| matches!(command, Command::Continue)));
-    execution.apply(&machine, Fact::Due, START_MS + 300_000, &mut Seed(1)).unwrap();
+    bring(&mut execution, &machine, Fact::Due, START_MS + 300_000).unwrap();
     assert!(matches!(execution.outcome(), Some(Outcome::TimedOut(_))));
 }
 
@@ -271,7 +275,7 @@ fn a_map_of_long_items_lets_others_go_on_between() {
     let mut execution = Execution::new(&machine, identity(MachineType::Express), Data::new(input), START_MS);
     let (mut fact, mut turns) = (Fact::Start, 0);
     while execution.outcome().is_none() {
-        execution.apply(&machine, fact, START_MS, &mut Seed(1)).unwrap();
+        bring(&mut execution, &machine, fact, START_MS).unwrap();
         (fact, turns) = (Fact::Due, turns + 1);
     }
     assert!(turns > 5, "{turns}");
@@ -288,7 +292,7 @@ fn a_failed_branch_gives_its_siblings_up() {
         "C": {"Type": "Pass", "End": true},
     }}));
     let mut execution = Execution::new(&machine, identity(MachineType::Standard), Data::new(json!({"a": 1})), START_MS);
-    let commands = execution.apply(&machine, Fact::Start, START_MS, &mut Seed(1)).unwrap();
+    let commands = bring(&mut execution, &machine, Fact::Start, START_MS).unwrap();
     assert!(commands.iter().any(|command| matches!(command, Command::Cancel(TaskId(1)))));
     let Command::Record(events) = &commands[0] else { panic!() };
     let types: Vec<String> =
@@ -326,7 +330,7 @@ fn no_more_iterations_run_than_the_state_allows() {
         let (mut agenda, mut open, mut peak) = (VecDeque::from([Fact::Start]), 0, 0);
         while let Some(fact) = agenda.pop_front() {
             open -= i32::from(matches!(fact, Fact::TaskSucceeded(..)));
-            for command in execution.apply(&machine, fact, START_MS, &mut Seed(1)).unwrap() {
+            for command in bring(&mut execution, &machine, fact, START_MS).unwrap() {
                 if let Command::Call(call) = command {
                     open += 1;
                     agenda.push_back(Fact::TaskSucceeded(call.task, call.arguments));
@@ -450,11 +454,11 @@ fn what_cannot_be_redriven_says_so() {
     let machine = one(&json!({"Type": "Pass", "End": true}));
     let played = run(&machine, json!({}), &mut script(|_, _| Answer::default()));
     let mut execution = played.execution;
-    assert_eq!(execution.apply(&machine, Fact::Redrive, START_MS, &mut Seed(1)).unwrap_err(), Refused::NotRedrivable);
+    assert_eq!(bring(&mut execution, &machine, Fact::Redrive, START_MS).unwrap_err(), Refused::NotRedrivable);
     let machine = one(&json!({"Type": "Fail"}));
     let mut execution = run(&machine, json!({}), &mut script(|_, _| Answer::default())).execution;
     let late = START_MS + 15 * 86_400_000;
-    assert_eq!(execution.apply(&machine, Fact::Redrive, late, &mut Seed(1)).unwrap_err(), Refused::NotRedrivable);
+    assert_eq!(bring(&mut execution, &machine, Fact::Redrive, late).unwrap_err(), Refused::NotRedrivable);
 }
 
 #[test]

@@ -29,6 +29,7 @@ use crate::runtime::under_way::{End, UnderWay};
 use crate::runtime::wakes::{Wakes, Wanted};
 use crate::sources::stream::shards::Entries;
 use crate::store::port::{BlockingStore as _, Outcome, Reader, Store, StoreError, Token, Unit};
+use crate::workflows::aside::PATIENCE_MS;
 use forebay_core::Now;
 
 /// What an engine is built from.
@@ -78,6 +79,9 @@ pub(crate) struct Inner {
     /// Commits that were refused since then.
     refused: u32,
 }
+
+/// Expressions may nest deep.
+const EVALUATOR_STACK: usize = 8 << 20;
 
 /// One process's running end of a store.
 pub struct Engine {
@@ -137,6 +141,7 @@ impl Engine {
     fn spawn_threads(&self) -> Result<(), EngineError> {
         let (store, reader) = {
             let mut inner = self.shared.lock();
+            inner.state.workflows.make_turns_aside(PATIENCE_MS);
             (inner.store.take(), inner.reader.take())
         };
         let mut threads = lock(&self.threads);
@@ -151,6 +156,9 @@ impl Engine {
             let thread = std::thread::Builder::new().name("forebay-reader".into());
             threads.push(thread.spawn(move || crate::runtime::threads::read(&shared, reader)).map_err(failed)?);
         }
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new().name("forebay-turns".into()).stack_size(EVALUATOR_STACK);
+        threads.push(thread.spawn(move || crate::runtime::threads::evaluate(&shared)).map_err(failed)?);
         let shared = self.shared.clone();
         let thread = std::thread::Builder::new().name("forebay-metrics".into());
         threads.push(thread.spawn(move || crate::runtime::measuring::measure(&shared)).map_err(failed)?);
@@ -371,6 +379,11 @@ impl Engine {
         self.shared.settle_inline(&mut inner);
     }
 
+    /// Manual time only: each turn of an execution that evaluates something is made aside, as one that takes long is. For simulations.
+    pub fn evaluate_aside(&self) {
+        self.with(|state| state.workflows.make_turns_aside(0));
+    }
+
     /// The batches in flight, as the next process finds them if this one dies now. For simulated crashes.
     pub fn in_flight(&self) -> Vec<InFlight> {
         self.shared.lock().state.dispatch.journal.records()
@@ -513,12 +526,15 @@ impl Inner {
     }
 
     fn disk_busy(&self) -> bool {
-        self.begun.is_some() || !self.state.ctx.commit.reads.is_empty()
+        self.begun.is_some() || !self.state.ctx.commit.reads.is_empty() || self.state.workflows.has_orders()
     }
 
-    /// Manual time only: make the reads that are wanted and the commit that has begun; true if that may go on.
+    /// Manual time only: make the reads and the turns that are wanted, and the commit that has begun; true if that may go on.
     fn carry_out(&mut self) -> bool {
-        let has_read = !self.state.ctx.commit.reads.is_empty();
+        let has_read = !self.state.ctx.commit.reads.is_empty() || self.state.workflows.has_orders();
+        if let Some(order) = self.state.next_order() {
+            self.state.made(order.carry_out());
+        }
         if let Some(reader) = self.reader.as_mut() {
             for mut job in std::mem::take(&mut self.state.ctx.commit.reads) {
                 while let Some(read) = job.next() {
@@ -557,6 +573,10 @@ impl Wanted for Inner {
 
     fn has_second(&self) -> bool {
         self.state.ctx.second_ended
+    }
+
+    fn has_orders(&self) -> bool {
+        self.state.workflows.has_orders()
     }
 
     fn has_launches(&self) -> bool {

@@ -37,6 +37,7 @@ use crate::observe::Observe;
 pub(crate) use crate::runtime::participants::Rooms;
 use crate::store::port::{Reader, Token};
 use crate::topics::TopicRoom;
+use crate::workflows::aside::{self, Made, Order};
 use crate::workflows::WorkflowRoom;
 
 /// How often retention looks.
@@ -222,6 +223,20 @@ impl Rooms {
     /// When the next turn is needed, mono ns.
     pub(crate) fn next_due(&self) -> Option<u64> {
         [self.ctx.timers.next_due(), self.ctx.commit.pending.due()].into_iter().flatten().min()
+    }
+
+    /// The next turn of an execution that is to be made aside.
+    pub(crate) fn next_order(&mut self) -> Option<Order> {
+        if !self.workflows.has_orders() {
+            return None;
+        }
+        self.workflows.next_order(self.ctx.now.wall_ms, self.ctx.rng.next())
+    }
+
+    /// A turn was made aside.
+    pub(crate) fn made(&mut self, made: Made) {
+        aside::take_made(&mut self.state_machines(), made);
+        self.conduct();
     }
 
     /// Nothing handed out, nothing to be made durable.

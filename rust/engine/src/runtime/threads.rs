@@ -1,4 +1,5 @@
-//! The engine's two threads: the driver, who carries commits to the store, and the reader, who fetches chunks.
+//! The engine's threads: the driver, who carries commits to the store, the reader, who fetches chunks, and the evaluator, who makes long turns
+//! of executions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -136,6 +137,22 @@ pub(crate) fn read(shared: &Arc<Shared>, mut reader: Box<dyn Reader>) {
     // Those who wait for these are told when the engine has stopped.
     let abandoned = reads.under_way.into_iter().map(|(_, job)| job);
     shared.lock().state.ctx.commit.reads.extend(abandoned);
+}
+
+/// The evaluator: makes the turns of executions that take longer than the lock may be held.
+pub(crate) fn evaluate(shared: &Arc<Shared>) {
+    while let Some(inner) = shared.wakes.order(shared.lock()) {
+        drop(inner);
+        let mut inner = shared.enter();
+        let order = inner.state.next_order();
+        shared.leave(inner);
+        if let Some(order) = order {
+            let made = order.carry_out();
+            let mut inner = shared.enter();
+            inner.state.made(made);
+            shared.leave(inner);
+        }
+    }
 }
 
 /// The jobs of the reader.

@@ -14,6 +14,8 @@ pub(crate) trait Wanted {
     fn has_reads(&self) -> bool;
     /// A second has ended, and what was counted in it is not taken in.
     fn has_second(&self) -> bool;
+    /// A turn of an execution is to be made aside.
+    fn has_orders(&self) -> bool;
     /// Environments are to be started, or none ever again.
     fn has_launches(&self) -> bool;
     /// The engine's threads end.
@@ -26,7 +28,27 @@ pub(crate) struct Wakes {
     driver: Alarm,
     reader: Alarm,
     measurer: Condvar,
+    evaluator: Condvar,
     launcher: Condvar,
+}
+
+/// Whose thread has something to do, beside the driver's.
+struct Sleepers {
+    reader: bool,
+    measurer: bool,
+    evaluator: bool,
+    launcher: bool,
+}
+
+impl Sleepers {
+    fn wanted(inner: &impl Wanted) -> Self {
+        Self {
+            reader: inner.has_reads(),
+            measurer: inner.has_second(),
+            evaluator: inner.has_orders(),
+            launcher: inner.has_launches(),
+        }
+    }
 }
 
 /// What a thread sleeps on that a store wakes, too. A store's thread must never wait for the engine's lock: whoever holds that lock may
@@ -86,25 +108,27 @@ impl Wakes {
         if drives {
             *inner.driver_wakes() = 0;
         }
-        let (reads, second, launches) = (inner.has_reads(), inner.has_second(), inner.has_launches());
+        let wanted = Sleepers::wanted(&*inner);
         drop(inner);
         if drives {
             self.driver.ring();
         }
         ring();
-        self.notify(reads, second, launches);
+        self.notify(&wanted);
     }
 
     /// The driver goes on with the lock, and wakes whoever has something to do meanwhile.
     pub(crate) fn rouse(&self, inner: &impl Wanted) {
-        self.notify(inner.has_reads(), inner.has_second(), inner.has_launches());
+        self.notify(&Sleepers::wanted(inner));
     }
 
-    fn notify(&self, reads: bool, second: bool, launches: bool) {
-        if reads {
+    fn notify(&self, wanted: &Sleepers) {
+        if wanted.reader {
             self.reader.ring();
         }
-        for (sleeps_on, is_wanted) in [(&self.measurer, second), (&self.launcher, launches)] {
+        let others =
+            [(&self.measurer, wanted.measurer), (&self.evaluator, wanted.evaluator), (&self.launcher, wanted.launcher)];
+        for (sleeps_on, is_wanted) in others {
             if is_wanted {
                 sleeps_on.notify_one();
             }
@@ -139,6 +163,12 @@ impl Wakes {
         (!inner.is_stopping()).then_some(inner)
     }
 
+    /// Wait for a turn that is to be made aside; `None` when the engine stops.
+    pub(crate) fn order<'a, T: Wanted>(&self, inner: MutexGuard<'a, T>) -> Option<MutexGuard<'a, T>> {
+        let inner = sleep_until(&self.evaluator, inner, |inner| inner.has_orders() || inner.is_stopping());
+        (!inner.is_stopping()).then_some(inner)
+    }
+
     /// Wait for an environment to be started, or for the end of that.
     pub(crate) fn launch<'a, T: Wanted>(&self, inner: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         sleep_until(&self.launcher, inner, T::has_launches)
@@ -149,6 +179,7 @@ impl Wakes {
         self.driver.ring();
         self.reader.ring();
         self.measurer.notify_all();
+        self.evaluator.notify_all();
     }
 }
 

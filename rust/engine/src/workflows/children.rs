@@ -53,8 +53,8 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, frame: FrameId, numbe
         ..run.row.clone()
     };
     let (machine, memory) = (run.machine.clone(), is_in_memory.then(|| InMemory::of_child(is_again)));
-    let (calls, map_runs, readings, durables) = Default::default();
-    let began = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, memory };
+    let (calls, map_runs, readings, durables, held) = Default::default();
+    let began = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, held, memory };
     room.workflows.insert_run(id, began);
     if is_in_memory {
         room.workflows.express.one_more();

@@ -5,6 +5,7 @@
 //! that a full disk refuses is taken back with everything that it sent; what a function had answered is brought again when there is room.
 
 pub(crate) mod activities;
+pub(crate) mod aside;
 mod calls;
 mod children;
 mod durable;
@@ -41,6 +42,7 @@ use crate::dispatch::attempt_journal::JournalSlot;
 use crate::dispatch::attempts::Token;
 use crate::metrics::{Counter, Metric, Registry};
 use crate::workflows::activities::Activities;
+use crate::workflows::aside::{Aside, Held, Slowness};
 use crate::workflows::express::{Express, InMemory};
 use crate::workflows::old::OldRuns;
 use crate::workflows::outside::{Brings, Integrations, Reading};
@@ -93,6 +95,7 @@ pub(crate) struct Workflows {
     /// When jobs are asked about again.
     questions: BTreeSet<(u64, RunId, TaskId)>,
     throttles: Throttles,
+    aside: Aside,
     /// How many executions of a machine, or children of a Map's run, run.
     running: BTreeMap<u64, usize>,
 }
@@ -103,6 +106,9 @@ pub(crate) struct Machine {
     definition: Definition,
     /// Results of a Map of its are written by an integration.
     writes_results: bool,
+    /// Its states evaluate JSONata, and whether that takes long.
+    evaluates: bool,
+    slowness: Slowness,
     meters: Meters,
 }
 
@@ -118,6 +124,7 @@ struct Run {
     readings: BTreeMap<FrameId, Reading>,
     /// What durable functions have done, by their tasks.
     durables: BTreeMap<TaskId, Durable>,
+    held: Held,
     /// It runs in memory alone.
     memory: Option<InMemory>,
 }
@@ -196,7 +203,8 @@ impl Machine {
         let definition = Definition::parse(&row.definition, row.kind.into())
             .map_err(|problems| EngineError::Invalid(invalid_definition(&problems).unwrap_or_default()))?;
         let writes_results = writes_results(&row.definition);
-        Ok(Self { writes_results, definition, meters: Meters::new(registry, &row.name), row })
+        let (evaluates, meters) = (definition.evaluates_jsonata(), Meters::new(registry, &row.name));
+        Ok(Self { writes_results, evaluates, slowness: Slowness::default(), definition, meters, row })
     }
 }
 

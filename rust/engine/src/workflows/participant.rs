@@ -370,8 +370,8 @@ impl Participant for WorkflowParticipant<'_> {
         if !puts {
             return;
         }
-        let steps = std::mem::take(&mut self.workflows.unsaved);
-        for (&id, step) in &steps.by_run {
+        let mut steps = std::mem::take(&mut self.workflows.unsaved);
+        for (&id, step) in &mut steps.by_run {
             if let Some(run) = self.workflows.runs.get(&id) {
                 write_step(id, run, step, writes);
             }
@@ -420,9 +420,14 @@ impl Participant for WorkflowParticipant<'_> {
         // What was under way came first, so its state is the one to go back to.
         let before: BTreeMap<RunId, Option<Run>> =
             later.by_run.into_iter().chain(first.by_run).map(|(id, step)| (id, step.before)).collect();
+        let mut again = Vec::new();
         for (id, before) in before {
             self.workflows.remove_run(id);
-            if let Some(run) = before {
+            if let Some(mut run) = before {
+                if !run.held.is_empty() {
+                    run.held.forget_order();
+                    again.push(Happened { run: id, fact: Fact::Due, is_kept: false, brings: None });
+                }
                 let calls = run.calls.iter();
                 let waits = calls.filter(|(_, call)| matches!(call.kind, CallKind::Activity { is_taken: false, .. }));
                 for (&task, call) in waits {
@@ -442,7 +447,7 @@ impl Participant for WorkflowParticipant<'_> {
             }
         }
         let held = std::mem::take(&mut self.workflows.held);
-        self.workflows.held = kept.into_iter().chain(held).collect();
+        self.workflows.held = kept.into_iter().chain(held).chain(again).collect();
         self.arm();
     }
 
@@ -484,7 +489,7 @@ impl WorkflowParticipant<'_> {
     }
 }
 
-fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
+fn write_step(id: RunId, run: &Run, step: &mut Step, writes: &mut Vec<Write>) {
     let row = || serde_json::to_vec(&run.row).unwrap_or_default();
     let has_ended = run.row.status != Status::Running;
     if step.is_redriven {
@@ -498,7 +503,10 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
         writes.push(Write::Set { table: Table::Execution, key: id.bytes(), value: row() });
     }
     if has_ended {
-        writes.push(Write::Remove { table: Table::ExecutionState, key: id.bytes() });
+        // One that began in this commit has none.
+        if step.before.is_some() {
+            writes.push(Write::Remove { table: Table::ExecutionState, key: id.bytes() });
+        }
         if run.row.status != Status::Succeeded {
             let closed = ClosedRef { machine: &run.machine.row, execution: &run.execution };
             let value = serde_json::to_vec(&closed).unwrap_or_default();
@@ -511,6 +519,7 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
             map_runs: &run.map_runs,
             readings: &run.readings,
             durables: &run.durables,
+            held: &run.held,
             execution: &run.execution,
         };
         let value = serde_json::to_vec(&state).unwrap_or_default();
@@ -520,8 +529,8 @@ fn write_step(id: RunId, run: &Run, step: &Step, writes: &mut Vec<Write>) {
         let value = serde_json::to_vec(row).unwrap_or_default();
         writes.push(Write::Set { table: Table::Execution, key: child.bytes(), value });
     }
-    if let Some(first) = step.events.first() {
-        let (key, value) = (id.history_key(first.id), pack(&step.events));
+    if let Some(first) = step.events.first().map(|event| event.id) {
+        let (key, value) = (id.history_key(first), pack(std::mem::take(&mut step.events)));
         writes.push(Write::Add { table: Table::History, key, value });
     }
 }

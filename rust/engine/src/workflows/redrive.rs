@@ -55,7 +55,8 @@ fn redriven(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed) -> Result<Vec<u
     let Some(run) = room.workflows.runs.get_mut(&id) else {
         return Err(damaged("an execution that goes on").into());
     };
-    run.row.redrive_count = run.execution.redrive_count();
+    // The turn may not have been made yet.
+    run.row.redrive_count += 1;
     run.row.redriven_ms = Some(room.below.ctx.now.wall_ms);
     Ok(json(described(room.below.ctx, &run.machine.row, id, run.row.clone())))
 }
@@ -72,8 +73,8 @@ fn take_back(room: &mut WorkflowRoom<'_>, id: RunId, row: ExecutionRow, closed: 
     let machine = room.workflows.revisions.get(&revision).cloned();
     let machine = machine.ok_or_else(|| damaged("the revision of an execution"))?;
     let row = ExecutionRow { status: Status::Running, stopped_ms: None, error: None, cause: None, ..row };
-    let (calls, map_runs, readings, durables) = Default::default();
-    let run = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, memory: None };
+    let (calls, map_runs, readings, durables, held) = Default::default();
+    let run = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, held, memory: None };
     room.workflows.insert_run(id, run);
     room.workflows.unsaved.by_run.insert(id, Step { is_redriven: true, ..Step::default() });
     Ok(())

@@ -445,7 +445,7 @@ impl WorkflowRoom<'_> {
         let id = run_of_token(token).ok_or_else(|| EngineError::Invalid("Invalid Token: 'Invalid token'".into()))?;
         let gone = || EngineError::NotFound("Task Timed Out: 'Provided task does not exist anymore'".into());
         let run = self.workflows.runs.get(&id).ok_or_else(gone)?;
-        let task = run.execution.task_of_token(token).ok_or_else(gone)?;
+        let task = run.execution.task_of_token(token).filter(|&task| !run.held.ends(task)).ok_or_else(gone)?;
         self.bring(id, fact(task)).map_err(|_: Refused| gone())?;
         Ok(json(Empty {}))
     }

@@ -5,6 +5,7 @@ use forebay_core::workflow::machine::Fact;
 use crate::base::error::EngineError;
 use crate::commit::rows::damaged;
 use crate::store::port::Table;
+use crate::workflows::aside::Held;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{ExecutionRow, MachineRow, RunId, StateRow};
 use crate::workflows::Run;
@@ -48,7 +49,7 @@ fn take_run(part: &mut WorkflowParticipant<'_>, key: &[u8], value: &[u8]) -> Res
     let mut row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
     let machine = part.workflows.revisions.get(&(row.machine(id), row.revision));
     let machine = machine.cloned().ok_or_else(|| damaged("the revision of an execution"))?;
-    let StateRow { due_ms, calls, map_runs, readings, durables, mut execution } = state;
+    let StateRow { due_ms, calls, map_runs, readings, durables, held, mut execution } = state;
     execution.share_input();
     if row.input == *execution.input().text() {
         row.input = execution.input().text().clone();
@@ -61,10 +62,14 @@ fn take_run(part: &mut WorkflowParticipant<'_>, key: &[u8], value: &[u8]) -> Res
     }
     part.workflows.last_number = part.workflows.last_number.max(id.number);
     // Its start waited for the rate of transitions.
-    if execution.event_count() == 0 {
+    if execution.event_count() == 0 && held.is_empty() {
         part.workflows.happened(id, Fact::Start);
     }
-    let run = Run { machine, row, execution, due_ms, calls, map_runs, readings, durables, memory: None };
+    for fact in held.facts {
+        part.workflows.happened(id, fact);
+    }
+    let held = Held::default();
+    let run = Run { machine, row, execution, due_ms, calls, map_runs, readings, durables, held, memory: None };
     part.workflows.insert_run(id, run);
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::api::notes::Notes;
 use crate::api::workflow::{Kind, LogLevel, Status};
 use crate::base::error::EngineError;
 use crate::base::limits::WORKFLOW_NAME_CHARACTERS_MAX;
+use crate::workflows::aside::Held;
 use crate::workflows::outside::Reading;
 use crate::workflows::versions::{AliasRow, VersionRow};
 
@@ -193,6 +194,8 @@ pub(crate) struct StateRef<'a> {
     pub(crate) map_runs: &'a MapRuns,
     pub(crate) readings: &'a BTreeMap<FrameId, Reading>,
     pub(crate) durables: &'a BTreeMap<TaskId, Durable>,
+    #[serde(skip_serializing_if = "Held::is_empty")]
+    pub(crate) held: &'a Held,
     pub(crate) execution: &'a Execution,
 }
 
@@ -207,6 +210,8 @@ pub(crate) struct StateRow {
     pub(crate) readings: BTreeMap<FrameId, Reading>,
     #[serde(default)]
     pub(crate) durables: BTreeMap<TaskId, Durable>,
+    #[serde(default)]
+    pub(crate) held: Held,
     pub(crate) execution: Execution,
 }
 

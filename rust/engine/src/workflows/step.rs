@@ -13,6 +13,7 @@ use crate::base::ids::uuid_text;
 use crate::base::rng::Rng;
 use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
+use crate::workflows::aside::Held;
 use crate::workflows::outside::call_of_frame;
 use crate::workflows::row::{check_name, name_key, ExecutionRow, OpenCall, Parent, RunId};
 use crate::workflows::{activities, children, express, logs, outside, throttle};
@@ -62,13 +63,19 @@ impl WorkflowRoom<'_> {
         let id = happened.run;
         let now_ms = self.below.ctx.now.wall_ms;
         let workflows = &mut *self.workflows;
+        let patience_ms = workflows.patience_ms();
         let run = workflows.runs.get_mut(&id).ok_or(Refused::Closed)?;
+        let is_held_back = run.holds_back(&happened.fact, now_ms);
+        if is_held_back && happened.fact == Fact::Due {
+            workflows.order_turn(id);
+            return Ok(());
+        }
         let is_written = run.memory.is_none();
         let before = (is_written && !workflows.unsaved.by_run.contains_key(&id)).then(|| run.clone());
-        let machine = run.machine.clone();
         let mut chained = Vec::new();
         let mut draws = Draws(&mut self.below.ctx.rng);
-        let commands = run.execution.apply(&machine.definition, happened.fact.clone(), now_ms, &mut draws)?;
+        let fact = happened.fact.clone();
+        let commands = if is_held_back { None } else { run.try_turn(fact, now_ms, &mut draws, patience_ms)? };
         if let Some(task) = ended_call(&happened.fact) {
             run.calls.remove(&task);
             chained = run.forget_durable(task);
@@ -82,10 +89,22 @@ impl WorkflowRoom<'_> {
         if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
             step.given_up.extend(chained);
         }
+        if commands.is_none() {
+            workflows.hold(id, happened.fact.clone());
+        }
         if happened.is_kept && is_written {
             workflows.unsaved.kept.push(happened);
         }
         self.below.ctx.commit.pending.urgent |= is_written;
+        if let Some(commands) = commands {
+            self.carry_out_all(id, commands);
+        }
+        Ok(())
+    }
+
+    /// Carry out what a turn commands.
+    pub(super) fn carry_out_all(&mut self, id: RunId, commands: Vec<Command>) {
+        let is_written = !self.workflows.is_in_memory(id);
         if is_written {
             throttle::spend(self, &commands);
         }
@@ -95,7 +114,6 @@ impl WorkflowRoom<'_> {
         if !is_written && self.workflows.runs.get(&id).is_some_and(|run| run.row.status != Status::Running) {
             self.participant().ended_in_memory(id);
         }
-        Ok(())
     }
 
     fn carry_out(&mut self, id: RunId, command: Command) {
@@ -118,6 +136,9 @@ impl WorkflowRoom<'_> {
                 if self.workflows.is_in_memory(id) {
                     // Only its time ends a loop of such an execution: others go on before it.
                     self.workflows.set_due(id, Some(self.below.ctx.now.wall_ms + 1));
+                } else if self.workflows.patience_ms().is_some() {
+                    // It has had its time under the lock.
+                    self.workflows.hold(id, Fact::Due);
                 } else {
                     self.workflows.happened(id, Fact::Due);
                 }
@@ -219,6 +240,7 @@ impl WorkflowRoom<'_> {
             map_runs: BTreeMap::new(),
             readings: BTreeMap::new(),
             durables: BTreeMap::new(),
+            held: Held::default(),
             memory: None,
         }
     }

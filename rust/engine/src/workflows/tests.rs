@@ -1,5 +1,6 @@
 //! What becomes of executions when the process is killed, the disk is full or an app is upgraded: each step happens once.
 
+mod aside;
 mod express;
 mod life;
 mod map;

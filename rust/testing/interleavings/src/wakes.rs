@@ -23,6 +23,7 @@ struct Inner {
     reads: usize,
     second_ended: bool,
     launches: usize,
+    orders: usize,
     stopped: bool,
     stopping: bool,
     done: usize,
@@ -45,6 +46,10 @@ impl Wanted for Inner {
 
     fn has_second(&self) -> bool {
         self.second_ended
+    }
+
+    fn has_orders(&self) -> bool {
+        self.orders > 0
     }
 
     fn has_launches(&self) -> bool {
@@ -150,6 +155,15 @@ impl Engine {
     fn measure(&self) {
         while let Some(mut inner) = self.wakes.second(self.lock()) {
             inner.second_ended = false;
+            drop(inner);
+            self.with(|inner| inner.done += 1);
+        }
+    }
+
+    /// As `threads::evaluate`: an order is taken with the lock, and made without it.
+    fn evaluate(&self) {
+        while let Some(mut inner) = self.wakes.order(self.lock()) {
+            inner.orders -= 1;
             drop(inner);
             self.with(|inner| inner.done += 1);
         }
@@ -264,6 +278,17 @@ fn each_second_that_ends_is_taken_in() {
             engine.with(|inner| inner.second_ended = true);
             engine.wait_for(second);
         }
+        engine.stop();
+    });
+}
+
+#[test]
+fn every_turn_that_is_to_be_made_aside_is_made() {
+    run(&[Engine::evaluate], |engine| {
+        engine.with(|inner| inner.orders += 2);
+        engine.wait_for(2);
+        engine.with(|inner| inner.orders += 1);
+        engine.wait_for(3);
         engine.stop();
     });
 }

@@ -352,6 +352,11 @@ impl Definition {
         FlowIndex(0)
     }
 
+    /// Whether a state of it evaluates JSONata, which takes as long as its expressions say.
+    pub fn evaluates_jsonata(&self) -> bool {
+        self.states.iter().any(|state| matches!(state.io, Io::Jsonata(_)))
+    }
+
     /// Seconds an execution may take, if the definition says so.
     pub fn timeout_seconds(&self) -> Option<u64> {
         self.timeout_seconds

@@ -8,6 +8,7 @@ use super::{
     Call, Command, Data, ErrorDetails, Event, Execution, Fact, FrameId, Identity, Outcome, ReadRequest, Refused,
     TaskId, WriteRequest,
 };
+use crate::workflow::budget::Budget;
 use crate::workflow::definition::Definition;
 use crate::workflow::scope::Entropy;
 
@@ -146,11 +147,18 @@ impl<'d> Driver<'d> {
         for _ in 0..FACTS_MAX {
             let Some(((at_ms, _), fact)) = play.agenda.pop_first() else { return Err(Stuck::Waiting) };
             play.now_ms = play.now_ms.max(at_ms);
-            let commands = play.execution.apply(self.definition, fact, play.now_ms, &mut self.seed);
+            let budget = Budget::unclocked();
+            let commands = play.execution.apply(self.definition, fact, play.now_ms, &mut self.seed, &budget);
             // A wake-up or an answer may come after what it was for.
             let commands = match commands {
                 Ok(commands) => commands,
-                Err(Refused::Closed | Refused::NoTask | Refused::NotExpected | Refused::NotRedrivable) => continue,
+                Err(
+                    Refused::Closed
+                    | Refused::NoTask
+                    | Refused::NotExpected
+                    | Refused::NotRedrivable
+                    | Refused::Unfinished,
+                ) => continue,
             };
             for command in commands {
                 self.carry_out(&mut play, command)?;

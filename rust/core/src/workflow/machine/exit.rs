@@ -76,7 +76,7 @@ impl Execution {
         let effective = turn.effective_input(state, frame, &context)?;
         let documents = Documents {
             root: &effective,
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
         let exit = match choice.rules.choose(&documents, turn.entropy)? {
             Some(index) => {
@@ -107,7 +107,7 @@ impl Execution {
         if is_path {
             turn.inspect("afterInputPath", frame.input.value());
         }
-        let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms);
+        let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget);
         let mut text = |operand: Option<&Operand>, field: &str| match operand {
             Some(operand) => operand.text(field, &documents, turn.entropy).map(Some),
             None => Ok(None),
@@ -144,7 +144,7 @@ impl Execution {
                 };
                 let documents = Documents {
                     root: &effective,
-                    ..Documents::of_input(input, &context, &frame.variables, turn.now_ms)
+                    ..Documents::of_input(input, &context, &frame.variables, turn.now_ms, turn.budget)
                 };
                 let value = parameters.evaluate(&documents, turn.entropy)?;
                 turn.inspect("afterParameters", &value);
@@ -152,7 +152,7 @@ impl Execution {
             }
             Io::Jsonata(io) => {
                 let Some(arguments) = &io.arguments else { return Ok(input.clone()) };
-                let documents = Documents::of_input(input, &context, &frame.variables, turn.now_ms);
+                let documents = Documents::of_input(input, &context, &frame.variables, turn.now_ms, turn.budget);
                 let value = arguments.evaluate(&documents, turn.entropy)?;
                 turn.inspect("afterArguments", &value);
                 Ok(value)
@@ -167,13 +167,14 @@ impl Execution {
         let context = self.context(turn, frame, None);
         let (output, assigned) = match &state.io {
             Io::JsonPath(io) => {
-                let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms);
+                let documents =
+                    Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget);
                 path_exit(turn, state, io, &documents, exit.result.take(), exit.choice.as_ref())?
             }
             Io::Jsonata(io) => {
                 let documents = Documents {
                     result: exit.result.as_ref(),
-                    ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+                    ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
                 };
                 let (output, assign) = match &exit.choice {
                     Some(choice) => (choice.output, choice.assign),

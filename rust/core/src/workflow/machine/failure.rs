@@ -79,7 +79,7 @@ impl Failure {
 
 impl From<EvaluationError> for Failure {
     fn from(error: EvaluationError) -> Self {
-        let EvaluationError { error, cause, location } = error;
+        let EvaluationError { error, cause, location, .. } = error;
         Self { details: ErrorDetails::new(error, Some(cause)), alias: None, origin: Origin::Expression(location) }
     }
 }
@@ -218,7 +218,7 @@ impl Execution {
         let documents = Documents {
             root: &error_output,
             error_output: Some(&error_output),
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
         let assigned = match &catcher.assign {
             Some(assign) => assign.evaluate(&documents, turn.entropy)?,

@@ -35,7 +35,7 @@ impl Execution {
         let effective = turn.effective_input(state, frame, &context)?;
         let documents = Documents {
             root: &effective,
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
         let has_reader = map.distributed.as_ref().is_some_and(|distributed| distributed.reader.is_some());
         let read = turn.inspection.as_ref().and_then(|inspection| inspection.reader_items.clone());
@@ -89,7 +89,7 @@ impl Execution {
         let effective = effective_input(state, frame.input.value(), &context, &frame.variables)?;
         let documents = Documents {
             root: &effective,
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
         let mut number = |operand: &Option<Operand>, field: &str| {
             operand.as_ref().map(|operand| operand.number(field, &documents, turn.entropy)).transpose()
@@ -123,7 +123,7 @@ impl Execution {
         let context = self.context_of_item(turn, frame, None, Some(item));
         let documents = Documents {
             root: effective.value(),
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
         let value = selector.evaluate(&documents, turn.entropy)?;
         turn.inspect("afterItemSelector", &value);

@@ -20,6 +20,7 @@ mod run;
 mod task;
 pub mod test_state;
 pub mod time;
+mod turn;
 mod wait;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -43,7 +44,9 @@ pub use history::{
 use failure::Failure;
 use frame::{Frame, Step};
 use inspection::Inspection;
+use turn::Turn;
 
+use super::budget::Budget;
 use super::definition::{Body, Definition, FlowIndex, MachineType, Resource};
 use super::scope::Entropy;
 
@@ -51,6 +54,8 @@ use super::scope::Entropy;
 pub const TURN_COST_MAX: usize = 10_000;
 /// Bytes of a state's input that cost as much as another state.
 const STATE_BYTES: usize = 64;
+/// How much a turn costs between two looks at the clock.
+const COST_OF_A_LOOK: usize = 64;
 /// Milliseconds that an Express execution may take.
 pub const EXPRESS_MS_MAX: u64 = 300_000;
 /// Milliseconds that a Standard execution may take: 366 days.
@@ -61,7 +66,7 @@ pub const REDRIVE_MS_MAX: u64 = 14 * 86_400_000;
 pub const REDRIVES_MAX: u32 = 1_000;
 
 /// Something that happened outside.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Fact {
     /// The execution begins.
     Start,
@@ -176,6 +181,8 @@ pub enum Refused {
     NotExpected,
     /// The execution cannot be redriven: it runs, has succeeded, is Express, or ended too long ago.
     NotRedrivable,
+    /// The turn's budget was too short. What the execution is now means nothing: go on from what it was.
+    Unfinished,
 }
 
 /// An execution.
@@ -203,17 +210,6 @@ pub struct Execution {
     /// Runs of distributed Maps that have ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ended_runs: Vec<MapRun>,
-}
-
-/// What one fact brings about.
-struct Turn<'t> {
-    definition: &'t Definition,
-    now_ms: u64,
-    entropy: &'t mut dyn Entropy,
-    events: Vec<Event>,
-    commands: Vec<Command>,
-    /// `TestState` looks over the turn's shoulder.
-    inspection: Option<Inspection>,
 }
 
 impl Execution {
@@ -289,6 +285,11 @@ impl Execution {
         (self.started_ms, self.outcome.is_some().then_some(self.stopped_ms))
     }
 
+    /// When it times out.
+    pub fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+
     /// How many events its history has.
     pub fn event_count(&self) -> EventId {
         self.last_event
@@ -344,9 +345,13 @@ impl Execution {
         fact: Fact,
         now_ms: u64,
         entropy: &mut dyn Entropy,
+        budget: &Budget<'_>,
     ) -> Result<Vec<Command>, Refused> {
-        let mut turn = Turn::new(definition, now_ms, entropy);
+        let mut turn = Turn::new(definition, now_ms, entropy, budget);
         self.take(&mut turn, fact)?;
+        if budget.is_exceeded() {
+            return Err(Refused::Unfinished);
+        }
         Ok(turn.into_commands())
     }
 
@@ -366,7 +371,10 @@ impl Execution {
             Fact::Start if self.last_event == 0 => self.start(turn),
             Fact::Start | Fact::Redrive => return Err(Refused::NotExpected),
             Fact::Due => self.due(turn),
-            Fact::Stop(details) => self.stop(turn, details),
+            Fact::Stop(details) => {
+                self.begin_late(turn);
+                self.stop(turn, details);
+            }
             Fact::Heartbeat(task) => self.heartbeat(turn, task)?,
             Fact::TaskStarted(task, worker) => self.task_started(turn, task, worker)?,
             Fact::TaskSubmitted(task, output) => self.task_submitted(turn, task, &output)?,
@@ -391,6 +399,13 @@ impl Execution {
         self.ready.push_back(FrameId(0));
     }
 
+    /// One that ends before its start could be brought to it began all the same.
+    fn begin_late(&mut self, turn: &mut Turn<'_>) {
+        if self.last_event == 0 {
+            self.start(turn);
+        }
+    }
+
     /// Add an event; the machine counts it even where nobody keeps it.
     fn record(&mut self, turn: &mut Turn<'_>, previous: EventId, kind: impl FnOnce() -> EventKind) -> EventId {
         let is_bounded = self.identity.machine_type == MachineType::Standard && self.outcome.is_none();
@@ -407,7 +422,7 @@ impl Execution {
 
     /// Let every frame that can go on do so.
     fn run(&mut self, turn: &mut Turn<'_>) {
-        let mut cost = 0;
+        let (mut cost, mut looks_at) = (0, COST_OF_A_LOOK);
         while self.outcome.is_none() {
             if self.is_full {
                 let cause = format!("The execution reached the maximum number of history events ({EVENTS_MAX}).");
@@ -417,13 +432,22 @@ impl Execution {
             if turn.inspection.as_ref().is_some_and(Inspection::is_done) {
                 return;
             }
+            if turn.budget.is_exceeded() {
+                return;
+            }
             let Some(id) = self.ready.pop_front() else { return };
-            if cost >= TURN_COST_MAX {
+            // Where turns are short and many, the clock is not looked at for each state.
+            let looks = cost >= looks_at || !turn.budget.is_short();
+            if cost >= TURN_COST_MAX || (looks && turn.budget.is_over()) {
                 self.ready.push_front(id);
                 turn.commands.push(Command::Continue);
                 return;
             }
+            if cost >= looks_at {
+                looks_at = cost + COST_OF_A_LOOK;
+            }
             cost += 1 + self.frames.get(&id).map_or(0, |frame| frame.input.size() / STATE_BYTES);
+            turn.budget.begin_state();
             self.step(turn, id);
         }
     }
@@ -488,6 +512,7 @@ impl Execution {
 
     fn due(&mut self, turn: &mut Turn<'_>) {
         if turn.now_ms >= self.deadline_ms {
+            self.begin_late(turn);
             let details = ErrorDetails::default();
             let previous = self.abort_open(turn);
             return self.close(turn, previous, Outcome::TimedOut(details));
@@ -566,29 +591,6 @@ impl Execution {
         let event = self.record(turn, self.last_event, || EventKind::ExecutionRedriven(count));
         self.begin_failed(turn, event);
         Ok(())
-    }
-}
-
-impl<'t> Turn<'t> {
-    fn new(definition: &'t Definition, now_ms: u64, entropy: &'t mut dyn Entropy) -> Self {
-        Self { definition, now_ms, entropy, events: Vec::new(), commands: Vec::new(), inspection: None }
-    }
-
-    /// The events come first: they are part of what is written before anything is done.
-    fn into_commands(self) -> Vec<Command> {
-        let mut commands = Vec::with_capacity(self.commands.len() + 1);
-        if !self.events.is_empty() {
-            commands.push(Command::Record(self.events));
-        }
-        commands.extend(self.commands);
-        commands
-    }
-
-    /// Show a document to `TestState`, if it looks.
-    fn inspect(&mut self, field: &'static str, value: &Value) {
-        if let Some(inspection) = &mut self.inspection {
-            inspection.note(field, value);
-        }
     }
 }
 

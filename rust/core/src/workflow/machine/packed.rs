@@ -3,7 +3,7 @@
 //! What a state ends with is what the next one begins with, and arguments repeat from step to step: written out, a history
 //! has each document several times.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::data::Text;
 use super::history::{CallPhase, Event, EventKind};
@@ -31,9 +31,9 @@ impl EventKind {
 }
 
 /// Pack events; each of their documents is replaced by its number.
-pub fn pack(events: &[Event]) -> Vec<u8> {
-    let mut events = events.to_vec();
+pub fn pack(mut events: Vec<Event>) -> Vec<u8> {
     let mut texts: Vec<Text> = Vec::new();
+    // Documents may be long: the hash is a fast one.
     let mut numbers: HashMap<Text, usize> = HashMap::new();
     for text in events.iter_mut().flat_map(|event| event.kind.texts_mut()) {
         let number = *numbers.entry(text.clone()).or_insert_with(|| {
@@ -118,10 +118,10 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_read_again_and_takes_less_room() {
-        let packed = pack(&events());
+        let packed = pack(events());
         assert_eq!(unpack(&packed), Some(events()));
         assert!(packed.len() * 5 < serde_json::to_vec(&events()).unwrap().len());
-        assert_eq!(unpack(&pack(&[])), Some(Vec::new()));
+        assert_eq!(unpack(&pack(Vec::new())), Some(Vec::new()));
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn damage_is_told_whatever_it_is() {
-        let packed = pack(&events());
+        let packed = pack(events());
         for end in 0..packed.len() {
             assert_eq!(unpack(&packed[..end]), None, "cut at {end}");
         }

@@ -107,7 +107,7 @@ impl Execution {
         let context = self.context(turn, frame, None);
         let documents = Documents {
             root: effective.value(),
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
         let mut count = |operand: &Option<Operand>, field: &str| -> Result<Option<u64>, Failure> {
             let Some(operand) = operand else { return Ok(None) };
@@ -130,7 +130,7 @@ impl Execution {
         let context = self.context(turn, frame, None);
         let documents = Documents {
             root: run.effective.value(),
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
         let arguments = reader.arguments.as_ref();
         let arguments = arguments.map(|payload| payload.evaluate(&documents, turn.entropy)).transpose()?;
@@ -351,7 +351,7 @@ impl Execution {
             return Ok(WriteRequest { resource, arguments: Value::Null, format });
         };
         let context = self.context(turn, frame, None);
-        let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms);
+        let documents = Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget);
         let arguments = writer.arguments.as_ref();
         let arguments = arguments.map(|payload| payload.evaluate(&documents, turn.entropy)).transpose()?;
         Ok(WriteRequest { resource, arguments: arguments.unwrap_or(Value::Null), format })

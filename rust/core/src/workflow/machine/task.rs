@@ -125,7 +125,7 @@ impl Execution {
         let effective = super::exit::effective_input(state, frame.input.value(), &context, &frame.variables)?;
         let documents = Documents {
             root: &effective,
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
         let timeout = task.timeout.as_ref();
         let timeout = timeout.map(|operand| operand.seconds("TimeoutSeconds", &documents, turn.entropy)).transpose()?;

@@ -11,6 +11,7 @@ use super::history::ErrorDetails;
 use super::inspection::Inspection;
 use super::mock::check_result;
 use super::{Execution, Fact, Identity, Outcome, Turn};
+use crate::workflow::budget::Budget;
 use crate::workflow::definition::{self, invalid_definition, Definition, MachineType, Problem, Resource};
 
 /// Why a request is refused.
@@ -308,7 +309,8 @@ impl Subject<'_> {
             }
         }
         let mut seed = Seed(surroundings.seed);
-        let mut turn = Turn::new(definition, surroundings.now_ms, &mut seed);
+        let budget = Budget::unclocked();
+        let mut turn = Turn::new(definition, surroundings.now_ms, &mut seed, &budget);
         turn.inspection = Some(inspection);
         let taken = execution.take(&mut turn, Fact::Start);
         debug_assert!(taken.is_ok());

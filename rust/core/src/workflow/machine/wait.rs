@@ -35,7 +35,7 @@ impl Execution {
         let effective = turn.effective_input(state, frame, &context)?;
         let documents = Documents {
             root: &effective,
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms)
+            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
         match until {
             Until::Seconds(operand) => {

@@ -1,0 +1,101 @@
+//! How much time the expressions of a turn may take. Whoever runs the turn has the clock.
+
+use std::cell::Cell;
+use std::fmt;
+
+use super::jsonata::Guards;
+use super::query::Documents;
+use super::value::weigh;
+
+/// Milliseconds that the expressions of one state may take together, and after which a turn lets others have theirs.
+pub const STATE_MS_MAX: u64 = 1_000;
+/// About the bytes in memory of what the expressions of a short turn may read. Reading takes time, too.
+const SHORT_BYTES_MAX: usize = 512 << 10;
+
+/// What the expressions of one turn may use.
+///
+/// A *short* turn is made where others wait. When one of its expressions needs more, the budget is [exceeded](Self::is_exceeded):
+/// the turn is void, and is to be made again with a whole budget where nobody waits.
+pub struct Budget<'c> {
+    /// Milliseconds since the turn began.
+    clock: &'c dyn Fn() -> u64,
+    /// How long a short turn may take.
+    short_ms: Option<u64>,
+    /// When the state began whose expressions are evaluated.
+    state_began_ms: Cell<u64>,
+    is_exceeded: Cell<bool>,
+}
+
+impl fmt::Debug for Budget<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_exceeded = self.is_exceeded.get();
+        f.debug_struct("Budget").field("short_ms", &self.short_ms).field("is_exceeded", &is_exceeded).finish()
+    }
+}
+
+impl<'c> Budget<'c> {
+    /// For a turn whose expressions may take what a state's may.
+    pub fn whole(clock: &'c dyn Fn() -> u64) -> Self {
+        Self { clock, short_ms: None, state_began_ms: Cell::new(0), is_exceeded: Cell::new(false) }
+    }
+
+    /// For a turn that takes `short_ms` at most, or is void.
+    pub fn short(short_ms: u64, clock: &'c dyn Fn() -> u64) -> Self {
+        Self { short_ms: Some(short_ms), ..Self::whole(clock) }
+    }
+
+    /// For a turn that no clock bounds: each expression may take what a state's may.
+    pub fn unclocked() -> Self {
+        Self::whole(&|| 0)
+    }
+
+    /// Whether the turn is void, because it needs more than it has.
+    pub fn is_exceeded(&self) -> bool {
+        self.is_exceeded.get()
+    }
+
+    /// Whether the turn is a short one.
+    pub(super) fn is_short(&self) -> bool {
+        self.short_ms.is_some()
+    }
+
+    /// The expressions of another state follow.
+    pub(super) fn begin_state(&self) {
+        if self.short_ms.is_none() {
+            self.state_began_ms.set((self.clock)());
+        }
+    }
+
+    /// Whether others should have their turns, before the next state.
+    pub(super) fn is_over(&self) -> bool {
+        (self.clock)() >= self.short_ms.unwrap_or(STATE_MS_MAX)
+    }
+
+    /// What the next expressions may use that read these documents; `None`: the turn is void.
+    pub(super) fn guards(&self, documents: &Documents<'_>) -> Option<Guards> {
+        let Some(short_ms) = self.short_ms else {
+            let left_ms = STATE_MS_MAX.saturating_sub((self.clock)().saturating_sub(self.state_began_ms.get()));
+            return Some(Guards { time_ms_max: left_ms, ..Guards::default() });
+        };
+        let left_ms = short_ms.saturating_sub((self.clock)());
+        if left_ms == 0 || is_large(documents) {
+            self.is_exceeded.set(true);
+            return None;
+        }
+        Some(Guards { time_ms_max: left_ms, ..Guards::short() })
+    }
+
+    /// A limit has ended an evaluation: in a short turn it was perhaps a short one.
+    pub(super) fn limit_met(&self) {
+        self.is_exceeded.set(self.short_ms.is_some() || self.is_exceeded.get());
+    }
+}
+
+fn is_large(documents: &Documents<'_>) -> bool {
+    let read = [Some(documents.input), documents.result, Some(documents.context)].into_iter().flatten();
+    let mut bytes = 0;
+    read.chain(documents.variables.values()).any(|value| {
+        bytes += weigh(value, SHORT_BYTES_MAX);
+        bytes > SHORT_BYTES_MAX
+    })
+}
