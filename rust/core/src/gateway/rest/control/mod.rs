@@ -33,8 +33,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::params::{check, Params};
-use crate::gateway::rest::model::{ApiKey, ClientCertificate, Deployment, Resource, RestApi, Stage, UsagePlan};
-use crate::gateway::rest::plans::Usage;
+use crate::gateway::rest::model::{
+    ApiKey, ClientCertificate, Deployment, PrivateKey, Resource, RestApi, Stage, UsagePlan,
+};
+use crate::gateway::rest::plans::{Grant, Usage};
 
 /// Most REST APIs of an account.
 pub const APIS_MAX: usize = 600;
@@ -74,6 +76,8 @@ pub enum Row {
     Plan(String),
     /// A client certificate.
     Certificate(String),
+    /// What a key may use beside its quota.
+    Usage(Grant),
 }
 
 /// What a call is not told by its members.
@@ -89,7 +93,23 @@ pub struct Facts<'a> {
     pub seed: [u8; 32],
     /// What the keys of usage plans have used.
     pub usage: &'a Usage,
+    /// A certificate that was made for this call, where it is one that needs one.
+    pub certificate: Option<&'a Made>,
 }
+
+/// A certificate, and its key.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// PEM.
+    pub certificate: String,
+    /// PEM.
+    pub key: PrivateKey,
+    /// When it ends, ms since 1970.
+    pub ends_ms: u64,
+}
+
+/// The call for which a certificate is made.
+pub const NEEDS_CERTIFICATE: &str = "GenerateClientCertificate";
 
 /// What a call answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -229,11 +249,13 @@ operations! {
     "GetUsagePlans" get_usage_plans;
     "UpdateUsagePlan" update_usage_plan;
     "GetUsage" get_usage;
+    "UpdateUsage" update_usage;
     "DeleteUsagePlan" delete_usage_plan;
     "CreateUsagePlanKey" create_usage_plan_key;
     "GetUsagePlanKey" get_usage_plan_key;
     "GetUsagePlanKeys" get_usage_plan_keys;
     "DeleteUsagePlanKey" delete_usage_plan_key;
+    "GenerateClientCertificate" generate_client_certificate;
     "GetClientCertificate" get_client_certificate;
     "GetClientCertificates" get_client_certificates;
     "UpdateClientCertificate" update_client_certificate;
