@@ -4,7 +4,11 @@
     curl -s -H 'x-api-key: let-me-in' -d '{"item": "lamp"}' -H 'content-type: application/json' \
         http://127.0.0.1:8000/_apis/shop/orders
 
-Each order goes into a stream; a handler packs it and tells everybody who listens at ws://127.0.0.1:8000/_apis/status/.
+Each order goes into a stream; a handler packs it and tells everybody who listens at ws://127.0.0.1:8000/_apis/status/. The
+page http://127.0.0.1:8000/_apis/shop/ places orders and shows what becomes of them. Who works in the shop lists all orders
+with a token of `SHOP_ISSUER`:
+
+    curl -s -H "authorization: Bearer $TOKEN" http://127.0.0.1:8000/_apis/shop/orders
 """
 
 import base64
@@ -19,11 +23,33 @@ import forebay
 app = forebay.App("shop", store=os.environ.get("SHOP_STORE", "./data"))
 orders = app.stream("orders")
 shop = app.http_api(
-    "shop", cors=forebay.Cors(allow_origins=("https://shop.example.com",), allow_headers=("x-api-key",))
+    "shop",
+    cors=forebay.Cors(
+        allow_origins=("https://shop.example.com",), allow_headers=("authorization", "content-type", "x-api-key")
+    ),
 )
 status = app.websocket_api("status")
 KEY = os.environ.get("SHOP_KEY", "let-me-in")
+ISSUER = os.environ.get("SHOP_ISSUER", "https://login.example.com")
 FOUND: dict[str, dict[str, Any]] = {}
+PAGE = """<!doctype html>
+<title>Orders</title>
+<form><input name="item" value="lamp"> <input name="key" placeholder="key"> <button>Order</button></form>
+<ul></ul>
+<script>
+const show = (text) => document.querySelector("ul").append(Object.assign(document.createElement("li"), {textContent: text}));
+const secure = location.protocol === "https:" ? "wss" : "ws";
+new WebSocket(`${secure}://${location.host}/_apis/status/`).onmessage = (message) => show(message.data);
+document.querySelector("form").onsubmit = async (event) => {
+  event.preventDefault();
+  const given = new FormData(event.target);
+  const headers = {"content-type": "application/json", "x-api-key": given.get("key")};
+  const body = JSON.stringify({item: given.get("item")});
+  const answer = await fetch("orders", {method: "POST", headers, body});
+  show(await answer.text());
+};
+</script>
+"""
 
 
 @app.function()
@@ -33,6 +59,21 @@ async def check_key(event: dict[str, Any], context: forebay.Context) -> dict[str
 
 
 customers = shop.lambda_authorizer("customers", check_key, identity_sources=["$request.header.x-api-key"])
+
+
+staff = shop.jwt_authorizer("staff", issuer=ISSUER, audiences=["shop"])
+
+
+@shop.route("GET", "/")
+async def page(event: dict[str, Any], context: forebay.Context) -> dict[str, Any]:
+    """Give the page."""
+    return {"statusCode": 200, "headers": {"content-type": "text/html; charset=utf-8"}, "body": PAGE}
+
+
+@shop.route("GET", "/orders", authorizer=staff, scopes=["orders:read"])
+async def every(event: dict[str, Any], context: forebay.Context) -> list[dict[str, Any]]:
+    """List all orders, for who works in the shop."""
+    return list(FOUND.values())
 
 
 @shop.route("POST", "/orders", authorizer=customers)

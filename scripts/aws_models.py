@@ -104,11 +104,11 @@ SERVED = {
         GetDeployments UpdateDeployment DeleteDeployment CreateStage GetStage GetStages UpdateStage DeleteStage
         CreateApiKey GetApiKey GetApiKeys UpdateApiKey DeleteApiKey ImportApiKeys CreateUsagePlan GetUsagePlan
         GetUsagePlans UpdateUsagePlan DeleteUsagePlan GetUsage CreateUsagePlanKey GetUsagePlanKey GetUsagePlanKeys
-        DeleteUsagePlanKey GetClientCertificate GetClientCertificates UpdateClientCertificate DeleteClientCertificate
-        CreateDocumentationPart GetDocumentationPart GetDocumentationParts UpdateDocumentationPart
-        DeleteDocumentationPart ImportDocumentationParts CreateDocumentationVersion GetDocumentationVersion
-        GetDocumentationVersions DeleteDocumentationVersion GetTags TagResource UntagResource GetAccount GetVpcLink
-        UpdateVpcLink DeleteVpcLink GetVpcLinks TestInvokeMethod
+        DeleteUsagePlanKey UpdateUsage GenerateClientCertificate GetClientCertificate GetClientCertificates
+        UpdateClientCertificate DeleteClientCertificate CreateDocumentationPart GetDocumentationPart
+        GetDocumentationParts UpdateDocumentationPart DeleteDocumentationPart ImportDocumentationParts
+        CreateDocumentationVersion GetDocumentationVersion GetDocumentationVersions DeleteDocumentationVersion GetTags
+        TagResource UntagResource GetAccount GetVpcLink UpdateVpcLink DeleteVpcLink GetVpcLinks TestInvokeMethod
         TestInvokeAuthorizer""",
     "apigatewaymanagementapi/2018-11-29": "PostToConnection GetConnection DeleteConnection",
     "cloudwatch/2010-08-01": "PutMetricData GetMetricData GetMetricStatistics ListMetrics",
@@ -122,7 +122,10 @@ SERVED = {
     "ssm/2014-11-06": "GetParameter GetParameters GetParametersByPath",
     "apigatewayv2/2018-11-29": """
         GetApis GetApi GetRoutes GetRoute GetIntegrations GetIntegration GetStages GetStage GetAuthorizers GetAuthorizer
-        ExportApi""",
+        GetDeployments GetDeployment ExportApi CreateApi UpdateApi DeleteApi ImportApi ReimportApi DeleteCorsConfiguration
+        CreateRoute UpdateRoute DeleteRoute CreateIntegration UpdateIntegration DeleteIntegration CreateAuthorizer
+        UpdateAuthorizer DeleteAuthorizer CreateStage UpdateStage DeleteStage DeleteRouteSettings CreateDeployment
+        UpdateDeployment DeleteDeployment""",
     "cloudcontrol/2021-09-30": "GetResource",
     "rds/2014-10-31": """
         CreateDBProxy CreateDBProxyEndpoint DeleteDBProxy DeleteDBProxyEndpoint DeregisterDBProxyTargets DescribeDBProxies

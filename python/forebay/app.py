@@ -189,6 +189,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         http_host: str = "127.0.0.1",
         http_port: int = 0,
         http_tls: tuple[str, str] | Literal[False] | None = None,
+        http_truststore: str | os.PathLike[str] | None = None,
         http_trusted_proxies: Sequence[str] = (),
         http_access_log: str | None = None,
         http_access_log_format: str = "common",
@@ -209,6 +210,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             http_tls: the files of a certificate and of its key, PEM, which are read anew when they change. False: other machines
                 may reach `http_host` although nothing here is encrypted, since something before it does that. None: only this
                 machine may.
+            http_truststore: the file (PEM) of the authorities that sign the certificates of clients, read anew when it changes. A
+                client without such a certificate is turned away. None: no client needs one. It needs `http_tls`.
             http_trusted_proxies: addresses, and networks such as "10.0.0.0/8", that are believed what `X-Forwarded-For`,
                 `-Proto` and `-Port` say.
             http_access_log: a file to which a line is added for each request of an HTTP API or a URL; "-": standard output.
@@ -242,6 +245,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             host=http_host,
             port=http_port,
             tls=http_tls,
+            truststore=None if http_truststore is None else os.fspath(http_truststore),
             trusted_proxies=tuple(http_trusted_proxies),
             access_log=http_access_log,
             access_log_format=http_access_log_format,

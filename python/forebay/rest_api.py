@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from forebay._api import DeclaringApp
+    from forebay._model.gateway import OwnPort
     from forebay._runtime.caller import Caller
     from forebay.function import Function
 
@@ -38,7 +39,7 @@ class RestApi:
     """A REST API. Made by `App.rest_api`, never by hand.
 
     The API lasts in the store until it is deleted, with its deployments, stages, keys and plans. Its stages are served at
-    `/_apis/NAME/STAGE/` on the app's HTTP port.
+    `/_apis/NAME/STAGE/` on the app's HTTP port, and at `/STAGE/` of a port of its own.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class RestApi:
         """The stage to which the methods of handlers are brought when the app starts."""
         self.user_pools: dict[str, str] = {}
         """The issuers that stand for user pools, by the pools' ids."""
+        self.own_port: OwnPort | None = None
+        """The port at which it is alone."""
         self._description = description
         self._caller = caller
         self._app = app

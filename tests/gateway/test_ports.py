@@ -1,12 +1,13 @@
 """An API with a port of its own: it is alone there, at the root."""
 
+import json
 import socket
 
 import pytest
 from plain_client import Client, free_port
 from sockets import TEXT, connect
 
-from forebay import App, InvalidParameterValue
+from forebay import App, InvalidParameterValue, ResourceConflict
 
 
 async def here(event, context):
@@ -78,6 +79,30 @@ async def test_a_websocket_api_has_one_too(app, started):
     opened.cut()
 
 
+async def test_a_rest_api_has_one_too(app, started):
+    own, all_ = free_port(), free_port()
+    function = app.function(name="told")(told)
+    rest = app.rest_api("legacy", stage="prod", port=own)
+    rest.method("GET", "/pets/{id}")(function)
+    app.rest_api("other", stage="prod").method("GET", "/pets/{id}")(function)
+    await started(http_port=all_)
+    answer = await Client(own).ask("GET", "/prod/pets/7", {"X-Mixed": "1"})
+    assert answer.json() == {"path": "/pets/7", "port": str(own), "mixed": True}
+    assert (await Client(all_).ask("GET", "/_apis/legacy/prod/pets/7")).json()["port"] == str(all_)
+    # It is alone there: no other API and no page of this machine is behind that port.
+    for path in ("/_apis/other/prod/pets/7", "/_routes", "/_test/invoke-method", "/dev/pets/7"):
+        assert (await Client(own).ask("GET", path)).json() == {"message": "Forbidden"}
+    assert app.rest_api("legacy") is rest
+    with pytest.raises(ResourceConflict, match="another port"):
+        app.rest_api("legacy", port=free_port())
+
+
+async def told(event, context):
+    headers = event["headers"]
+    found = {"path": event["path"], "port": headers["X-Forwarded-Port"], "mixed": "X-Mixed" in headers}
+    return {"statusCode": 200, "body": json.dumps(found)}
+
+
 async def test_a_port_that_is_held_is_refused_at_the_start(app):
     with socket.create_server(("127.0.0.1", 0)) as held:
         app.http_api("shop", port=held.getsockname()[1])
@@ -94,6 +119,6 @@ async def test_what_cannot_be_is_refused_where_it_is_declared(app, started):
     api.route("GET", "/")(here)
     await started()
     assert app.http_api("shop", port=own) is api
-    for declare in (app.http_api, app.websocket_api):
+    for declare in (app.http_api, app.websocket_api, app.rest_api):
         with pytest.raises(InvalidParameterValue, match="before the app starts"):
             declare("late", port=free_port())

@@ -37,7 +37,8 @@ TESTS = {
     "templates (VTL)": [CASES],
     "test of a method": ["test_rest_api.test_a_method_is_tested_with_its_log"],
     "resource policies": ["test_rows.test_a_resource_policy_says_who_is_let_in"],
-    "client certificates": ["test_rows.test_what_is_not_there_is_refused_when_it_is_asked_for"],
+    "certificates of clients": ["test_client_certificates.test_an_api_knows_its_clients_by_their_certificates"],
+    "certificates for servers": ["test_client_certificates.test_a_stage_shows_its_certificate_to_the_server_behind_it"],
     "OpenAPI documents": [
         "test_openapi.test_what_a_document_declares_is_served",
         "test_openapi.test_what_is_served_is_written_and_read_again",
@@ -96,6 +97,6 @@ async def test_a_resource_policy_says_who_is_let_in(app, serve):
 
 async def test_what_is_not_there_is_refused_when_it_is_asked_for(app, serve):
     await serve()
-    for operation in ("GenerateClientCertificate", "CreateDomainName", "CreateVpcLink", "GetSdk"):
+    for operation in ("CreateDomainName", "CreateVpcLink", "GetSdk"):
         told = await app._caller.ask("rest.call", operation=operation, params={})
         assert told["status"] >= 400 and told["body"]["message"], operation

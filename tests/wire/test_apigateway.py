@@ -123,6 +123,14 @@ def test_keys_and_plans(apis):
     assert usage["items"] == {key["id"]: [[0, quota["limit"]]] * 2}
     with pytest.raises(apis.exceptions.ClientError, match="YYYY-MM-DD"):
         apis.get_usage(usagePlanId=plan["id"], startDate="27.11.2026", endDate="2026-11-28")
+    patch = [{"op": "replace", "path": "/remaining", "value": "40"}]
+    granted = apis.update_usage(usagePlanId=plan["id"], keyId=key["id"], patchOperations=patch)
+    assert (granted["startDate"], granted["items"]) == (granted["endDate"], {key["id"]: [[0, 40]]})
+    other = [{"op": "replace", "path": "/used", "value": "1"}]
+    with pytest.raises(apis.exceptions.BadRequestException, match="Invalid patch path"):
+        apis.update_usage(usagePlanId=plan["id"], keyId=key["id"], patchOperations=other)
+    with pytest.raises(apis.exceptions.NotFoundException):
+        apis.update_usage(usagePlanId=plan["id"], keyId="none", patchOperations=patch)
     arn = f"arn:aws:apigateway:{REGION}::/usageplans/{plan['id']}"
     apis.tag_resource(resourceArn=arn, tags={"team": "pets"})
     assert apis.get_tags(resourceArn=arn)["tags"] == {"team": "pets"}
@@ -130,6 +138,20 @@ def test_keys_and_plans(apis):
         body=b"name,key,description,enabled\nother,oooooooooooooooooooooooo,,true\n", format="csv"
     )
     assert len(imported["ids"]) == 1
+
+
+def test_client_certificates(apis):
+    made = apis.generate_client_certificate(description="for the bank", tags={"team": "pets"})
+    assert made["ResponseMetadata"]["HTTPStatusCode"] == 201
+    assert made["pemEncodedCertificate"].startswith("-----BEGIN CERTIFICATE-----")
+    assert (made["expirationDate"] - made["createdDate"]).days == 365
+    named = {"clientCertificateId": made["clientCertificateId"]}
+    patch = [{"op": "replace", "path": "/description", "value": "for the post"}]
+    assert apis.update_client_certificate(**named, patchOperations=patch)["description"] == "for the post"
+    assert [one["tags"] for one in apis.get_client_certificates()["items"]] == [{"team": "pets"}]
+    apis.delete_client_certificate(**named)
+    with pytest.raises(apis.exceptions.NotFoundException, match="Invalid Client Certificate identifier"):
+        apis.get_client_certificate(**named)
 
 
 def test_the_url_of_a_function(wire):
@@ -192,5 +214,8 @@ def test_http_apis_are_told_by_the_second_version(wire):
     assert list(json.loads(exported["body"].read())["paths"]) == ["/orders/{id}"]
     with pytest.raises(apis.exceptions.NotFoundException, match="Invalid API identifier"):
         apis.get_api(ApiId="none")
+    assert apis.get_deployments(ApiId=api["ApiId"])["Items"] == []
+    with pytest.raises(apis.exceptions.BadRequestException, match="declared by the app's program: change it there"):
+        apis.create_route(ApiId=api["ApiId"], RouteKey="GET /new")
     with pytest.raises(apis.exceptions.ClientError, match="NotImplemented"):
-        apis.create_api(Name="new", ProtocolType="HTTP")
+        apis.create_domain_name(DomainName="shop.example.com")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from forebay._model import checks
-from forebay._model.gateway import Cors, HttpApiSettings, WebSocketApiSettings, texts
+from forebay._model.gateway import Cors, HttpApiSettings, OwnPort, WebSocketApiSettings, texts
 from forebay.errors import InvalidParameterValue
 
 # https://docs.aws.amazon.com/apigateway/latest/api/API_CreateRestApi.html
@@ -32,16 +33,29 @@ class DeclaresApis:
 
         def _declare_soon(self) -> None: ...
 
-    def _own_port(self, port: int | None, *, is_new: bool) -> int | None:
-        """Check the port behind which an API is alone."""
+    def _own_port(
+        self, port: int | None, truststore: str | os.PathLike[str] | None, *, is_new: bool
+    ) -> tuple[int | None, str | None]:
+        """Check the port behind which an API is alone, and who signs the certificates of its clients."""
         if port is None:
-            return None
+            if truststore is not None:
+                raise InvalidParameterValue(
+                    "truststore: an API has one at a port of its own: give port=…, or start(http_truststore=…) for all APIs"
+                )
+            return None, None
         if self._running is not None and is_new:
             raise InvalidParameterValue("port: declare an API that has a port of its own before the app starts")
-        return checks.integer("port", port, low=1, high=65_535)
+        found = None if truststore is None else os.fspath(truststore)
+        return checks.integer("port", port, low=1, high=65_535), found
 
     def http_api(
-        self, name: str, *, cors: Cors | None = None, hosts: Sequence[str] = (), port: int | None = None
+        self,
+        name: str,
+        *,
+        cors: Cors | None = None,
+        hosts: Sequence[str] = (),
+        port: int | None = None,
+        truststore: str | os.PathLike[str] | None = None,
     ) -> HttpApi:
         """Declare an HTTP API, or give the one that was declared so.
 
@@ -52,6 +66,8 @@ class DeclaresApis:
             cors: which pages of other origins may use it; None: the gateway says nothing of it, and handlers may.
             hosts: names that it answers under, in small letters and without a port; it has its path under the others.
             port: a port at which it is alone, its paths at the root. Host, certificate and access log are those of all APIs.
+            truststore: the file (PEM) of the authorities that sign its clients' certificates, read anew when it changes. A client
+                without such a certificate is turned away. The API is served at its own port alone then, over TLS.
 
         Raises:
             InvalidParameterValue: an argument that cannot be, or a port while the app runs.
@@ -63,8 +79,8 @@ class DeclaresApis:
         if cors is not None and not isinstance(cors, Cors):
             checks.refuse("cors", cors, "a forebay.Cors, or None")
         given = texts("hosts", list(hosts) if not isinstance(hosts, str) else hosts)
-        own = self._own_port(port, is_new=name not in self._declared.apis)
-        settings = HttpApiSettings(name=name, cors=cors, hosts=given, port=own)
+        own, trusted = self._own_port(port, truststore, is_new=name not in self._declared.apis)
+        settings = HttpApiSettings(name=name, cors=cors, hosts=given, port=own, truststore=trusted)
         return self._declared.http_api(settings, self._declare_soon)
 
     def rest_api(
@@ -74,6 +90,8 @@ class DeclaresApis:
         stage: str | None = None,
         description: str | None = None,
         user_pools: Mapping[str, str] | None = None,
+        port: int | None = None,
+        truststore: str | os.PathLike[str] | None = None,
     ) -> RestApi:
         """Give the REST API of a name. It is kept in the store, and created by the first call that needs it.
 
@@ -84,10 +102,12 @@ class DeclaresApis:
             description: for people, where it is created.
             user_pools: who issues the tokens of user pools, by the pools' ids: `{"eu-west-1_abc": "https://login.example.com"}`;
                 http on this machine only. A pool that is not named has Cognito's own issuer. It takes effect at the next start.
+            port: a port at which it is alone, as in `http_api`; a stage is the first part of the path there.
+            truststore: as in `http_api`.
 
         Raises:
-            InvalidParameterValue: an argument that cannot be.
-            ResourceConflict: the API is declared already, with another stage; or a pool, with another issuer.
+            InvalidParameterValue: an argument that cannot be, or a port while the app runs.
+            ResourceConflict: the API is declared already, with another stage or port; or a pool, with another issuer.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html
 
@@ -99,10 +119,18 @@ class DeclaresApis:
             is_local = urlsplit(issuer).hostname in ("localhost", "127.0.0.1", "::1")
             if not issuer.startswith("https://") and not (issuer.startswith("http://") and is_local):
                 checks.refuse("user_pools", issuer, "an https:// URL, and http:// for this machine only")
-        return self._declared.rest_api(name, description, stage, pools)
+        own, trusted = self._own_port(port, truststore, is_new=name not in self._declared.rest_apis)
+        alone = None if own is None else OwnPort(name=name, id=None, port=own, truststore=trusted)
+        return self._declared.rest_api(name, description, stage, pools, alone)
 
     def websocket_api(
-        self, name: str, *, selection: str = "$request.body.action", ordered: bool = False, port: int | None = None
+        self,
+        name: str,
+        *,
+        selection: str = "$request.body.action",
+        ordered: bool = False,
+        port: int | None = None,
+        truststore: str | os.PathLike[str] | None = None,
     ) -> WebSocketApi:
         """Declare a WebSocket API, or give the one that was declared so.
 
@@ -111,6 +139,7 @@ class DeclaresApis:
             selection: how a message tells its route: "$request.body.action", or a text with "${request.body.a}" in it.
             ordered: whether the next message of a connection waits until the last one has been handled; AWS does not wait.
             port: a port at which it is alone, as in `http_api`.
+            truststore: as in `http_api`.
 
         Raises:
             InvalidParameterValue: an argument that cannot be, or a port while the app runs.
@@ -119,7 +148,7 @@ class DeclaresApis:
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api.html
 
         """
-        own = self._own_port(port, is_new=name not in self._declared.websocket_apis)
+        own, trusted = self._own_port(port, truststore, is_new=name not in self._declared.websocket_apis)
         in_order = checks.flag("ordered", ordered)
-        settings = WebSocketApiSettings(name=name, selection=selection, ordered=in_order, port=own)
+        settings = WebSocketApiSettings(name=name, selection=selection, ordered=in_order, port=own, truststore=trusted)
         return self._declared.websocket_api(settings, self._declare_soon)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from forebay._model.gateway import UrlOf
+from forebay._model.gateway import OwnPort, UrlOf
 from forebay._model.settings import FunctionSettings
 from forebay._runtime.asgi import Lifespan, handler_of
 from forebay.errors import ResourceConflict
@@ -64,16 +64,28 @@ class DeclaredApis(ABC):
             )
         return known
 
-    def with_own_ports(self) -> list[tuple[DeclaredApi[Any], int]]:
-        """Give the APIs that have a port of their own, with it."""
+    def own_ports(self) -> list[OwnPort]:
+        """Give the ports at which one API is alone."""
         declared: list[DeclaredApi[Any]] = [*self.apis.values(), *self.websocket_apis.values()]
-        return [(api, api.settings.port) for api in declared if api.settings.port is not None]
+        found = [
+            OwnPort(name=api.name, id=api.id, port=api.settings.port, truststore=api.settings.truststore)
+            for api in declared
+            if api.settings.port is not None
+        ]
+        return [*found, *(rest.own_port for rest in self.rest_apis.values() if rest.own_port is not None)]
 
     def user_pools(self) -> dict[str, str]:
         """Give the issuers that stand for user pools, by the pools' ids."""
         return {pool: issuer for rest in self.rest_apis.values() for pool, issuer in rest.user_pools.items()}
 
-    def rest_api(self, name: str, description: str | None, stage: str | None, user_pools: Mapping[str, str]) -> RestApi:
+    def rest_api(
+        self,
+        name: str,
+        description: str | None,
+        stage: str | None,
+        user_pools: Mapping[str, str],
+        own_port: OwnPort | None,
+    ) -> RestApi:
         """Give the REST API of a name."""
         others = self.user_pools()
         for pool, issuer in user_pools.items():
@@ -82,8 +94,11 @@ class DeclaredApis(ABC):
         known = self.rest_apis.get(name)
         if known is None:
             known = self.rest_apis[name] = RestApi(name, description, stage, self._caller, self)
+            known.own_port = own_port
         elif stage not in (None, known.stage):
             raise ResourceConflict(f"REST API {name!r} is declared already, with stage={known.stage!r}")
+        elif own_port not in (None, known.own_port):
+            raise ResourceConflict(f"REST API {name!r} is declared already, with another port or truststore")
         known.user_pools |= user_pools
         return known
 

@@ -136,7 +136,8 @@ class AppRun:
             "metrics_token": self._metrics.token,
             "http_host": self._http.host,
             "http_port": self._http.port,
-            "http_api_ports": {api.id: port for api, port in self._declared.with_own_ports()},
+            "http_api_ports": [wire_gateway.own_port(own) for own in self._declared.own_ports()],
+            "http_truststore": self._http.truststore,
             "http_plain": self._http.tls is False,
             "http_user_pools": self._declared.user_pools(),
             "http_certificate": self._http.tls[0] if self._http.tls else None,
@@ -260,12 +261,13 @@ class AppRun:
         names = [*self._declared.apis, *self._declared.websocket_apis, *self._declared.urls, *rest_apis]
         if not names or engine.role != "owner":
             return
-        alone = self._declared.with_own_ports()
-        for api, port in alone:
-            log.info("API %s is served at %s/", api.name, self._http.at(port))
+        alone = self._declared.own_ports()
+        for own in alone:
+            log.info("API %s is served at %s/", own.name, self._http.at(own.port))
         for name in names if self._http.base is not None else ():
-            log.info("API %s is served at %s/_apis/%s/", name, self._http.base, name)
-        nowhere = sorted(set(names) - {api.name for api, _ in alone})
+            if not any(own.truststore and own.name == name.partition("/")[0] for own in alone):
+                log.info("API %s is served at %s/_apis/%s/", name, self._http.base, name)
+        nowhere = sorted(name for name in names if name.partition("/")[0] not in {own.name for own in alone})
         if self._http.base is None and nowhere:
             log.info("no API is served (%s): give --http-port, or start(http_port=…)", ", ".join(nowhere))
 

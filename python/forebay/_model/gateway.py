@@ -81,6 +81,7 @@ class HttpApiSettings:
     cors: Cors | None = None
     hosts: tuple[str, ...] = ()
     port: int | None = None
+    truststore: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,25 @@ class WebSocketApiSettings:
     selection: str = "$request.body.action"
     ordered: bool = False
     port: int | None = None
+    truststore: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPort:
+    """A port at which one API is alone.
+
+    Attributes:
+        name: the API's name.
+        id: its id; of a REST API, whose id the store knows, None.
+        port: the port.
+        truststore: the file of the authorities of its clients' certificates; None: that of all ports.
+
+    """
+
+    name: str
+    id: str | None
+    port: int
+    truststore: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +184,7 @@ class HttpAddress:
     host: str = "127.0.0.1"
     port: int = 0
     tls: tuple[str, str] | Literal[False] | None = None
+    truststore: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     access_log: str | None = None
     access_log_format: str = "common"
@@ -175,6 +196,10 @@ class HttpAddress:
             if not isinstance(self.tls, tuple) or len(self.tls) != 2:  # noqa: PLR2004  a certificate and a key
                 checks.refuse("http_tls", self.tls, "the files of a certificate and its key, or False, or None")
             object.__setattr__(self, "tls", tuple(os.fspath(path) for path in self.tls))
+        if self.truststore is not None:
+            object.__setattr__(self, "truststore", os.fspath(self.truststore))
+            if not self.tls:
+                checks.refuse("http_truststore", self.truststore, "only with http_tls=(certificate, key)")
 
     @property
     def base(self) -> str | None:

@@ -17,7 +17,7 @@ from forebay._wire.mapping import milliseconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from forebay._model.gateway import AuthorizerSettings, StageSettings, Throttle, WebSocketApiSettings
+    from forebay._model.gateway import AuthorizerSettings, OwnPort, StageSettings, Throttle, WebSocketApiSettings
 
 
 def http_api(
@@ -68,6 +68,12 @@ def function_url(function: str, cors: Cors | None, auth: str = "NONE") -> dict[s
         route["authorizer"] = auth
         written["authorizers"] = [_authorizer(IamSettings(name=auth))]
     return written
+
+
+def own_port(own: OwnPort) -> dict[str, Any]:
+    """Write a port at which one API is alone."""
+    is_rest = own.id is None
+    return {"api": own.id or own.name, "is_rest": is_rest, "port": own.port, "truststore": own.truststore}
 
 
 class Imported(NamedTuple):

@@ -84,6 +84,11 @@ log = logging.getLogger("forebay")
 )
 @click.option("--http-key", type=click.Path(exists=True, dir_okay=False), help="PEM file of the certificate's key.")
 @click.option(
+    "--http-truststore",
+    type=click.Path(exists=True, dir_okay=False),
+    help="PEM file of the authorities that sign the certificates of clients: a client without one is turned away.",
+)
+@click.option(
     "--http-trusted-proxy",
     "http_trusted_proxies",
     multiple=True,
@@ -158,6 +163,7 @@ def run(
     http_port: int | None,
     http_certificate: str | None,
     http_key: str | None,
+    http_truststore: str | None,
     http_trusted_proxies: tuple[str, ...],
     http_access_log: str | None,
     http_access_log_format: str,
@@ -191,12 +197,15 @@ def run(
     address = MetricsAddress(host=metrics_host, port=metrics_port, token=token)
     if (http_certificate is None) != (http_key is None):
         raise click.UsageError("give both --http-certificate and --http-key")
+    if http_truststore is not None and (http_certificate is None or http_no_tls):
+        raise click.UsageError("--http-truststore: give --http-certificate and --http-key, too, and no --http-no-tls")
     files = None if http_certificate is None or http_key is None else (http_certificate, http_key)
     port = http_port if http_port is not None else 0 if target is not None else STACKS_PORT
     http = HttpAddress(
         host=http_host,
         port=port,
         tls=False if http_no_tls else files,
+        truststore=http_truststore,
         trusted_proxies=http_trusted_proxies,
         access_log=http_access_log,
         access_log_format=http_access_log_format,
@@ -254,6 +263,7 @@ async def serve(app: App, grace: float, *, metrics: MetricsAddress, http: HttpAd
         http_host=http.host,
         http_port=http.port,
         http_tls=http.tls,
+        http_truststore=http.truststore,
         http_trusted_proxies=http.trusted_proxies,
         http_access_log=http.access_log,
         http_access_log_format=http.access_log_format,

@@ -1,8 +1,11 @@
-//! What a record, a percentile and a token cost, without Python: `cargo bench -p forebay-core`.
+//! What a record, a percentile, a token and an API key cost, without Python: `cargo bench -p forebay-core`.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
+use forebay_core::gateway::rest::model::{ApiKey, UsagePlan};
+use forebay_core::gateway::rest::plans::{Directory, Place, Usage};
 use forebay_core::histogram::{Histogram, Percent};
 use forebay_core::token_bucket::{Rate, TokenBucket};
 
@@ -52,5 +55,31 @@ fn main() {
     });
     measure("TokenBucket::try_acquire, mostly refused", 10_000_000, |i| {
         black_box(bucket.try_acquire(1, black_box(u64::from(i) * 20)));
+    });
+    plans();
+}
+
+/// A request's key and plan: found among others, held against a rate and a quota, and counted.
+fn plans() {
+    let id = |number: u32| format!("key{number:07}");
+    let key =
+        |number: u32| ApiKey { id: id(number), value: format!("{number:040}"), enabled: true, ..ApiKey::default() };
+    let keys: BTreeMap<String, ApiKey> = (0..10_000).map(|number| (id(number), key(number))).collect();
+    let plan = serde_json::json!({
+        "id": "gold",
+        "name": "gold",
+        "throttle": {"rateLimit": 1e6, "burstLimit": 1_000_000},
+        "quota": {"limit": 2_000_000_000, "offset": 0, "period": "MONTH"},
+        "apiStages": [{"apiId": "api", "stage": "prod"}],
+        "keys": keys.keys().collect::<Vec<_>>(),
+    });
+    let plan: UsagePlan = serde_json::from_value(plan).expect("a plan");
+    let plans = BTreeMap::from([(plan.id.clone(), plan)]);
+    let (directory, place) = (Directory::new(&keys, &plans), Place { api: "api", stage: "prod", method: "/pets/GET" });
+    let (mut usage, value) = (Usage::default(), format!("{:040}", 4_711));
+    measure("an API key of 10,000, its rate and its quota", 1_000_000, |i| {
+        let client = directory.client((&keys, &plans), place, black_box(&value)).expect("a key of the plan");
+        let admitted = usage.admit(client, place, u64::from(i) * 1_000, 1_795_867_200_000);
+        assert!(black_box(admitted).is_ok());
     });
 }

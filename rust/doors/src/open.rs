@@ -313,7 +313,11 @@ impl Opening {
         let keys = home.keys();
         let pools = self.0.http_user_pools.clone();
         let files = self.0.http_certificate.as_ref().zip(self.0.http_key.as_ref());
-        let tls = files.map(|(certificate, key)| Files { certificate: certificate.into(), key: key.into() });
+        let tls = files.map(|(certificate, key)| Files {
+            certificate: certificate.into(),
+            key: key.into(),
+            truststore: self.0.http_truststore.clone().map(Into::into),
+        });
         let format = self.0.http_access_log_format.clone().unwrap_or_else(|| "common".into());
         Some(gateway::Where {
             host,

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use crate::gateway::client_cert::ClientCert;
 use crate::gateway::event::request_time;
 use crate::gateway::json::Json;
 
@@ -38,6 +39,8 @@ pub struct Facts<'a> {
     pub source_ip: &'a str,
     /// What the client calls itself.
     pub user_agent: &'a str,
+    /// The client's certificate.
+    pub client_cert: Option<&'a ClientCert>,
     /// The answer's status.
     pub status: u16,
     /// Bytes of its body.
@@ -62,6 +65,12 @@ enum Field {
     RequestId,
     SourceIp,
     UserAgent,
+    CertPem,
+    CertSubject,
+    CertIssuer,
+    CertSerial,
+    CertNotBefore,
+    CertNotAfter,
     Status,
     ResponseLength,
     ResponseLatency,
@@ -70,7 +79,7 @@ enum Field {
 }
 
 /// Names as AWS has them.
-const FIELDS: [(&str, Field); 18] = [
+const FIELDS: [(&str, Field); 24] = [
     ("accountId", Field::AccountId),
     ("apiId", Field::ApiId),
     ("domainName", Field::DomainName),
@@ -84,6 +93,12 @@ const FIELDS: [(&str, Field); 18] = [
     ("extendedRequestId", Field::RequestId),
     ("identity.sourceIp", Field::SourceIp),
     ("identity.userAgent", Field::UserAgent),
+    ("identity.clientCert.clientCertPem", Field::CertPem),
+    ("identity.clientCert.subjectDN", Field::CertSubject),
+    ("identity.clientCert.issuerDN", Field::CertIssuer),
+    ("identity.clientCert.serialNumber", Field::CertSerial),
+    ("identity.clientCert.validity.notBefore", Field::CertNotBefore),
+    ("identity.clientCert.validity.notAfter", Field::CertNotAfter),
     ("status", Field::Status),
     ("responseLength", Field::ResponseLength),
     ("responseLatency", Field::ResponseLatency),
@@ -187,6 +202,7 @@ fn push_shown(line: &mut String, text: &str) {
 
 impl Field {
     fn text(self, facts: &Facts<'_>) -> String {
+        let of = |part: fn(&ClientCert) -> &String| facts.client_cert.map(part).cloned().unwrap_or_default();
         match self {
             Self::AccountId => facts.account.into(),
             Self::ApiId => facts.api.into(),
@@ -200,6 +216,12 @@ impl Field {
             Self::RequestId => facts.request_id.into(),
             Self::SourceIp => facts.source_ip.into(),
             Self::UserAgent => facts.user_agent.into(),
+            Self::CertPem => of(|certificate| &certificate.pem),
+            Self::CertSubject => of(|certificate| &certificate.subject),
+            Self::CertIssuer => of(|certificate| &certificate.issuer),
+            Self::CertSerial => of(|certificate| &certificate.serial),
+            Self::CertNotBefore => of(|certificate| &certificate.validity.not_before),
+            Self::CertNotAfter => of(|certificate| &certificate.validity.not_after),
             Self::Status => facts.status.to_string(),
             Self::ResponseLength => facts.length.to_string(),
             Self::ResponseLatency => facts.latency_ms.to_string(),
@@ -226,6 +248,7 @@ mod tests {
             request_id: "r",
             source_ip: "192.0.2.1",
             user_agent,
+            client_cert: None,
             status: 200,
             length: 17,
             latency_ms: 3,

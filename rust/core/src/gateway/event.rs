@@ -69,7 +69,11 @@ pub fn two(request: &Request<'_>, arrival: &Arrival<'_>, purpose: For<'_>) -> Ve
         joined(&mut json, fields.iter(), false);
     }
     json.raw(r#","requestContext":{"accountId":"#).string(arrival.account).raw(r#","apiId":"#).string(arrival.api);
-    if purpose == For::Url {
+    if let Some(certificate) = request.client_cert {
+        json.raw(r#","authentication":{"clientCert":"#);
+        certificate.write(&mut json);
+        json.raw("}");
+    } else if purpose == For::Url {
         json.raw(r#","authentication":null"#);
     }
     authorizer(&mut json, arrival.authorized);
@@ -187,7 +191,14 @@ fn context_one(json: &mut Json, request: &Request<'_>, arrival: &Arrival<'_>, re
     );
     json.raw(r#""cognitoIdentityId":null,"cognitoIdentityPoolId":null,"principalOrgId":null,"sourceIp":"#);
     json.string(request.source_ip).raw(r#","user":null,"userAgent":"#).string(request.header("user-agent"));
-    json.raw(r#","userArn":null,"clientCert":null},"path":"#).string(request.path).raw(r#","protocol":"#);
+    json.raw(r#","userArn":null,"clientCert":"#);
+    match request.client_cert {
+        Some(certificate) => certificate.write(json),
+        None => {
+            json.raw("null");
+        }
+    }
+    json.raw(r#"},"path":"#).string(request.path).raw(r#","protocol":"#);
     json.string(request.protocol).raw(r#","requestId":"#).string(arrival.request_id).raw(r#","requestTime":"#);
     json.string(&request_time(arrival.time_ms)).raw(r#","requestTimeEpoch":"#).number(arrival.time_ms);
     json.raw(r#","resourceId":"#).string(arrival.route_key).raw(r#","resourcePath":"#).string(resource);
@@ -287,6 +298,7 @@ mod tests {
     use serde_json::{json, Value};
 
     use super::*;
+    use crate::gateway::client_cert::ClientCert;
 
     fn header(name: &'static str, value: &'static str) -> Header<'static> {
         (name.into(), value.into())
@@ -308,6 +320,7 @@ mod tests {
             protocol: "HTTP/1.1",
             headers: &headers,
             source_ip: "192.0.2.1",
+            client_cert: None,
             body,
         };
         let arrival = Arrival {
@@ -323,6 +336,24 @@ mod tests {
             authorized,
         };
         serde_json::from_slice(&write(&request, &arrival)).unwrap()
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_certificate_in_both_formats() {
+        let certificate = ClientCert { subject: "CN=till".into(), ..ClientCert::default() };
+        let known = |write: &dyn Fn(&Request<'_>, &Arrival<'_>) -> Vec<u8>| {
+            let write = |request: &Request<'_>, arrival: &Arrival<'_>| {
+                write(&Request { client_cert: Some(&certificate), ..*request }, arrival)
+            };
+            build(write, b"", &Authorized::Open)["requestContext"].take()
+        };
+        let expected = serde_json::to_value(&certificate).unwrap();
+        let two_of = |purpose: For<'static>| {
+            known(&move |request: &Request<'_>, arrival: &Arrival<'_>| two(request, arrival, purpose))
+        };
+        assert_eq!(two_of(For::Route)["authentication"], json!({ "clientCert": expected }));
+        assert_eq!(two_of(For::Url)["authentication"], json!({ "clientCert": expected }));
+        assert_eq!(known(&|request, arrival| one(request, arrival, None))["identity"]["clientCert"], expected);
     }
 
     #[test]

@@ -312,8 +312,15 @@ mod tests {
 
     fn asked(urls: &mut Urls, operation: &str, members: Value) -> Result<Value, String> {
         let usage = &Usage::default();
-        let (account, region) = ("123456789012", "eu-west-1");
-        let facts = Facts { now_ms: 1_700_000_000_000, account, region, seed: [0; 32], usage, api_id: None };
+        let facts = Facts {
+            now_ms: 1_700_000_000_000,
+            account: "123456789012",
+            region: "eu-west-1",
+            seed: [0; 32],
+            usage,
+            certificate: None,
+            api_id: None,
+        };
         let known = |name: &str, alias: Option<&str>| name == "f" && alias.is_none_or(|alias| alias == "live");
         let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
         let told = call(("app", urls), &facts, &known, operation, &members);

@@ -6,7 +6,9 @@
 pub mod access_log;
 pub mod answer;
 pub mod api;
+pub mod apis;
 pub mod authorizer;
+pub mod client_cert;
 pub mod cors;
 pub mod event;
 pub mod forwarded;

@@ -54,6 +54,11 @@ pub fn import(text: &str) -> Result<Imported, String> {
     Err(import.errors.join("\n"))
 }
 
+/// The title of a document.
+pub fn title(text: &str) -> Option<String> {
+    read(text)?.pointer("/info/title")?.as_str().filter(|title| !title.is_empty()).map(str::to_owned)
+}
+
 struct Import<'d> {
     document: &'d Value,
     errors: Vec<String>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 
+use crate::gateway::client_cert::ClientCert;
 use crate::gateway::wire;
 
 /// A header: its name as it is to be handed on, and its value.
@@ -25,6 +26,8 @@ pub struct Request<'a> {
     pub headers: &'a [Header<'a>],
     /// The client's address.
     pub source_ip: &'a str,
+    /// The certificate by which the client has made itself known.
+    pub client_cert: Option<&'a ClientCert>,
     /// The body.
     pub body: &'a [u8],
 }

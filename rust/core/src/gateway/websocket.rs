@@ -166,6 +166,10 @@ pub fn event(
     json.string(arrival.stage).raw(r#","connectedAt":"#).number(connection.connected_ms);
     json.raw(r#","requestTimeEpoch":"#).number(arrival.time_ms).raw(r#","identity":{"userAgent":"#);
     json.string(request.header("user-agent")).raw(r#","sourceIp":"#).string(request.source_ip);
+    if let Some(certificate) = request.client_cert {
+        json.raw(r#","clientCert":"#);
+        certificate.write(&mut json);
+    }
     json.raw(r#"},"requestId":"#).string(arrival.request_id).raw(r#","domainName":"#).string(arrival.domain);
     json.raw(r#","connectionId":"#).string(connection.id).raw(r#","apiId":"#).string(arrival.api).raw("}");
     if !arrival.stage_variables.is_empty() {
@@ -243,6 +247,7 @@ mod tests {
             protocol: "HTTP/1.1",
             headers: &headers,
             source_ip: "192.0.2.1",
+            client_cert: None,
             body: &[],
         };
         let arrival = Arrival {

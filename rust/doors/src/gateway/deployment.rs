@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use forebay_core::gateway::api::{Api, Apis, Throttle};
+use forebay_core::gateway::api::{Api, Throttle};
+use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::authorizer::Decision;
 use forebay_core::token_bucket::{Rate, TokenBucket};
 use forebay_engine::metrics::{Counter, Distribution, Metric, Registry};

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use forebay_core::gateway::client_cert::ClientCert;
 use forebay_core::gateway::forwarded::Trusted;
 use forebay_core::gateway::request::Header;
 use hyper::header::{HeaderMap, HOST, TRANSFER_ENCODING};
@@ -35,6 +37,8 @@ pub(super) struct Head<'a> {
     pub(super) host: String,
     pub(super) headers: Vec<Header<'a>>,
     pub(super) source_ip: String,
+    /// The certificate by which the client has made itself known.
+    pub(super) client_cert: Option<Arc<ClientCert>>,
     /// What a tracer says of the request.
     pub(super) trace: Option<String>,
     /// The host as it was sent.
@@ -43,6 +47,10 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
+    pub(super) fn client_cert(&self) -> Option<&ClientCert> {
+        self.client_cert.as_deref()
+    }
+
     /// The request as its signature is made over it.
     pub(super) fn given<'r>(&'r self, body: &'r [u8]) -> Given<'r> {
         Given {
@@ -88,6 +96,7 @@ impl<'a> Head<'a> {
             headers: headers(parts, &host, &entrance),
             host: without_port(&host).to_ascii_lowercase(),
             source_ip,
+            client_cert: parts.extensions.get::<Arc<ClientCert>>().cloned(),
             trace: trace(&parts.headers),
             authority: host,
             parts,

@@ -11,6 +11,7 @@ mod deployment;
 pub(crate) mod fuzzing;
 mod head;
 mod issuers;
+mod outgoing;
 mod pages;
 mod proxy;
 mod reply;
@@ -29,13 +30,13 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::gateway::forwarded::Trusted;
+use forebay_engine::api::settings::ApiPort;
 use forebay_engine::base::error::EngineError;
 use forebay_engine::gateways::Served;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use hyper::{Request as HttpRequest, Response};
 use tokio::sync::{watch, Semaphore};
-use tokio_rustls::TlsAcceptor;
 
 use crate::aws::inside::Inside;
 use crate::gateway::access_log::AccessLog;
@@ -46,7 +47,7 @@ use crate::gateway::rest::RestState;
 use crate::gateway::signers::Signers;
 use crate::gateway::sockets::Sockets;
 use crate::http::listener::{Body, Limits, Listener, Service, LINGER};
-use crate::http::tls::Files;
+use crate::http::tls::{Files, Tls};
 use crate::http::StartError;
 
 /// What a client of an API may take.
@@ -73,8 +74,8 @@ pub struct Where {
     pub host: String,
     /// The port of all APIs; 0: there is none.
     pub port: u16,
-    /// Ports behind which one API is alone, by its id.
-    pub ports: BTreeMap<String, u16>,
+    /// Ports behind which one API is alone.
+    pub ports: Vec<ApiPort>,
     /// Other machines may reach it although nothing on the way is encrypted.
     pub plain: bool,
     /// The file of the app's access keys.
@@ -117,6 +118,8 @@ pub(crate) struct Gateway {
     /// Where it listens for all APIs.
     address: OnceLock<SocketAddr>,
     is_tls: bool,
+    /// APIs that look at the certificates of their clients themselves: nobody reaches them at the port of all.
+    guarded: Vec<ApiPort>,
     trusted: Trusted,
     access_log: Option<AccessLog>,
     requests: Semaphore,
@@ -139,8 +142,6 @@ pub(crate) struct Gateway {
 /// Listen, and serve the APIs of an engine.
 pub(crate) fn start(engine: &Arc<Engine>, names: (&str, &str), place: &Where) -> Result<Open, EngineError> {
     let socket = place.resolve()?;
-    let tls = place.tls.clone().map(Files::acceptor).transpose();
-    let tls = tls.map_err(|error| EngineError::Invalid(format!("http_certificate: {error}")))?;
     let trusted = Trusted::parse(&place.trusted).map_err(EngineError::Invalid)?;
     let access_log = place.access_log.as_ref().map(|(path, format)| AccessLog::open(path, format, engine.registry()));
     let access_log = access_log.transpose().map_err(EngineError::Invalid)?;
@@ -149,29 +150,54 @@ pub(crate) fn start(engine: &Arc<Engine>, names: (&str, &str), place: &Where) ->
     let mut listeners = Vec::with_capacity(1 + place.ports.len());
     if place.port != 0 {
         let all = Door { gateway: gateway.clone(), port: place.port, alone: None };
-        let listener = listen(socket, tls.clone(), all, "http_port")?;
+        let listener = listen(socket, tls(place, None)?, all, "http_port")?;
         gateway.address.get_or_init(|| listener.address());
         listeners.push(listener);
     }
-    for (id, &port) in &place.ports {
-        let one = Door { gateway: gateway.clone(), port, alone: Some(id.clone()) };
-        listeners.push(listen(SocketAddr::new(socket.ip(), port), tls.clone(), one, "port of an API")?);
+    for own in &place.ports {
+        let alone = if own.is_rest { Alone::Rest(own.api.clone()) } else { Alone::Api(own.api.clone()) };
+        let one = Door { gateway: gateway.clone(), port: own.port, alone: Some(alone) };
+        let tls = tls(place, own.truststore.as_deref())?;
+        listeners.push(listen(SocketAddr::new(socket.ip(), own.port), tls, one, "port of an API")?);
     }
     Ok(Open { listeners, closing, retired: None })
 }
 
-fn listen(at: SocketAddr, tls: Option<TlsAcceptor>, door: Door, option: &str) -> Result<Listener, EngineError> {
+/// What a port speaks TLS with; `truststore` has the authorities of clients where they are its own.
+fn tls(place: &Where, truststore: Option<&str>) -> Result<Option<Arc<Tls>>, EngineError> {
+    let Some(files) = &place.tls else {
+        let text = "truststore: clients show certificates over TLS alone: give http_tls=(certificate, key) (`--http-certificate`, \
+                    `--http-key`)";
+        return truststore.map_or(Ok(None), |_| Err(EngineError::Invalid(text.into())));
+    };
+    let mut files = files.clone();
+    if let Some(own) = truststore {
+        files.truststore = Some(own.into());
+    }
+    let tls = Tls::open(files).map_err(|error| EngineError::Invalid(format!("http_certificate: {error}")))?;
+    Ok(Some(Arc::new(tls)))
+}
+
+fn listen(at: SocketAddr, tls: Option<Arc<Tls>>, door: Door, option: &str) -> Result<Listener, EngineError> {
     Listener::start_over("forebay-gateway", at, LIMITS, tls, Arc::new(door)).map_err(|error| match error {
         StartError::Listen(..) => EngineError::Invalid(format!("{option}: {error}; choose another port")),
         _ => EngineError::Invalid(format!("http_host: {error}")),
     })
 }
 
-/// A port, and who is behind it: all APIs, or one by its id.
+/// A port, and who is behind it: all APIs, or one.
 struct Door {
     gateway: Arc<Gateway>,
     port: u16,
-    alone: Option<String>,
+    alone: Option<Alone>,
+}
+
+/// The only API behind a port.
+enum Alone {
+    /// An HTTP or a WebSocket API, by its id.
+    Api(String),
+    /// A REST API, by its name.
+    Rest(String),
 }
 
 /// A gateway that listens.
@@ -218,6 +244,7 @@ impl Gateway {
             served,
             is_loopback: socket.ip().is_loopback(),
             is_tls: place.tls.is_some(),
+            guarded: place.ports.iter().filter(|own| own.truststore.is_some()).cloned().collect(),
             trusted,
             access_log,
             address: OnceLock::new(),
@@ -241,6 +268,11 @@ impl Gateway {
         let place = Where { host: "127.0.0.1".into(), ..Where::default() };
         let (_, called) = watch::channel(true);
         Self::new(engine, names, (&place, SocketAddr::from(([127, 0, 0, 1], 0))), called, (Trusted::default(), None))
+    }
+
+    /// Whether an API is served at its own port alone.
+    fn is_guarded(&self, is_rest: bool, api: &str) -> bool {
+        self.guarded.iter().any(|own| own.is_rest == is_rest && own.api == api)
     }
 
     fn mono_ns(&self) -> u64 {

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use forebay_core::gateway::answer::Answer;
-use forebay_core::gateway::api::{Api, Apis, Kind, Target, PREFIX};
+use forebay_core::gateway::api::{Api, Kind, Target, PREFIX};
+use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::rest::control::Account;
 use forebay_core::gateway::rest::model::Stage;
 use serde_json::{json, Value};

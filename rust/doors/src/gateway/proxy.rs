@@ -1,6 +1,8 @@
 //! Other servers: those behind a route, and those of an issuer of tokens. One client with a bounded pool.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use forebay_core::gateway::answer::Answer;
@@ -12,8 +14,10 @@ use hyper::header::HOST;
 use hyper::{Method, Request as HttpRequest, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::gateway::outgoing;
 
 /// Most bytes of what a server behind a route answers.
 const ANSWER_BYTES_MAX: usize = 10 * 1024 * 1024;
@@ -37,11 +41,31 @@ const BETWEEN: [&str; 10] = [
 
 type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
+/// Clients that show a certificate, or look at none: so many are kept.
+const OTHERS_MAX: usize = 64;
+
+/// How a server with TLS is met.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Manner {
+    /// The certificate that it is shown, and its key; PEM.
+    pub(super) shown: Option<(String, String)>,
+    /// Whether its own certificate may be of an authority that nobody knows.
+    pub(super) is_unverified: bool,
+}
+
 /// The way outside. Where the system has no certificates, only what needs none can be asked.
 #[derive(Clone)]
 pub(super) struct Outside {
     https: Result<Https, String>,
     http: Client<HttpConnector, Full<Bytes>>,
+    /// Clients that meet servers in other manners.
+    others: Arc<Mutex<HashMap<Manner, Https>>>,
+}
+
+fn builder() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_max_idle_per_host(IDLE_MAX).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
+    builder
 }
 
 impl Outside {
@@ -50,12 +74,31 @@ impl Outside {
             .with_native_roots()
             .map(|builder| builder.https_only().enable_http1().build())
             .map_err(|error| format!("there are no certificates of authorities: {error}"));
-        let builder = || {
-            let mut builder = Client::builder(TokioExecutor::new());
-            builder.pool_max_idle_per_host(IDLE_MAX).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
-            builder
-        };
-        Self { https: connector.map(|connector| builder().build(connector)), http: builder().build_http() }
+        Self {
+            https: connector.map(|connector| builder().build(connector)),
+            http: builder().build_http(),
+            others: Arc::default(),
+        }
+    }
+
+    /// The client that meets servers in a manner.
+    fn met(&self, manner: &Manner) -> Result<Https, String> {
+        if *manner == Manner::default() {
+            return self.https.clone();
+        }
+        // It is whole after every step.
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = others.get(manner) {
+            return Ok(known.clone());
+        }
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(outgoing::config(manner)?).https_only().enable_http1();
+        let fresh = builder().build(connector.build());
+        if others.len() >= OTHERS_MAX {
+            others.clear();
+        }
+        others.insert(manner.clone(), fresh.clone());
+        Ok(fresh)
     }
 
     /// Get a document of at most so many bytes. No redirection is followed.
@@ -83,7 +126,7 @@ impl Outside {
     pub(super) async fn send(
         &self,
         method: &str,
-        (url, home): (&str, Option<SocketAddr>),
+        (url, home, manner): (&str, Option<SocketAddr>, &Manner),
         headers: &[(String, String)],
         body: Vec<u8>,
     ) -> Result<Answer, String> {
@@ -109,10 +152,10 @@ impl Outside {
             }
         }
         let sent = builder.uri(uri).body(Full::new(Bytes::from(body))).map_err(|error| wrong(&error))?;
-        let answered = match (&self.https, is_https) {
-            (Ok(https), true) => https.request(sent).await,
-            (Err(text), true) => return Err(wrong(text)),
-            (_, false) => self.http.request(sent).await,
+        let answered = if is_https {
+            self.met(manner).map_err(|text| wrong(&text))?.request(sent).await
+        } else {
+            self.http.request(sent).await
         };
         answer_of(answered.map_err(|error| wrong(&error))?).await.map_err(|error| wrong(&error))
     }

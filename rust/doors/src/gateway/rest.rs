@@ -36,6 +36,7 @@ use crate::ask;
 use crate::gateway::body::{self, Unread};
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
+use crate::gateway::proxy::Manner;
 use crate::gateway::serve::Told;
 use crate::gateway::{now_ms, signers, Gateway};
 
@@ -66,6 +67,12 @@ pub(super) struct Found<'a> {
     kept: Arc<Kept>,
     api: Arc<RestApi>,
     path: &'a str,
+}
+
+impl Found<'_> {
+    pub(super) fn name(&self) -> &str {
+        &self.api.name
+    }
 }
 
 /// One request that has reached a method.
@@ -130,6 +137,14 @@ impl RestState {
         }
         let only = (is_alone && apis.len() == 1).then(|| apis.values().next().cloned()).flatten()?;
         Some(Found { kept, api: only, path })
+    }
+
+    /// The REST API of a name, behind a port of its own: its path begins at the root.
+    pub(super) fn only<'a>(&self, name: &str, path: &'a str) -> Option<Found<'a>> {
+        let kept = self.served.now();
+        let named = kept.account.apis.values().filter(|api| api.name == name);
+        let api = named.min_by_key(|api| api.created_date).cloned()?;
+        Some(Found { kept, api, path })
     }
 
     pub(super) fn has_host(&self, host: &str) -> bool {
@@ -245,6 +260,7 @@ impl Gateway {
             protocol: head.protocol,
             headers: &head.headers,
             source_ip: &head.source_ip,
+            client_cert: head.client_cert(),
             body: &[],
         };
         let open = Authorized::Open;
@@ -366,8 +382,8 @@ impl Gateway {
             };
             let method = format!("{}/{}", route.resource_path, route.method.http_method);
             let place = plans::Place { api: &api.id, stage: &stage.stage_name, method: &method };
-            let account = &kept.account;
-            let client = plans::client(account.keys.values(), account.plans.values(), place, &value)?;
+            let known = (&kept.account.keys, &kept.account.plans);
+            let client = kept.directory.client(known, place, &value)?;
             self.rest.served.usage().admit(client, place, self.mono_ns(), arrival.time_ms)?;
             Some(client)
         } else {
@@ -466,7 +482,11 @@ impl Gateway {
                 }
             }
             Command::Http(call) => {
-                let target = (call.url.as_str(), self.home(engine, &call.url));
+                let manner = match manner(reached) {
+                    Ok(manner) => manner,
+                    Err(text) => return Outcome::Unreachable(text),
+                };
+                let target = (call.url.as_str(), self.home(engine, &call.url), &manner);
                 match timeout(within, self.outside.send(&call.method, target, &call.headers, call.body)).await {
                     Ok(Ok(answer)) => Outcome::Http(answer),
                     Ok(Err(text)) => Outcome::Unreachable(text),
@@ -484,6 +504,21 @@ impl Gateway {
             }
         }
     }
+}
+
+/// How the server behind a method is met: with the certificate of the stage, by the settings of the integration.
+fn manner(reached: &Reached<'_>) -> Result<Manner, String> {
+    let integration = reached.route.method.integration.as_ref();
+    let tls = integration.and_then(|integration| integration.tls_config).unwrap_or_default();
+    let shown = match &reached.stage.client_certificate_id {
+        None => None,
+        // Without it the server would be met as by a stranger.
+        Some(id) => Some(reached.kept.account.certificates.get(id).ok_or("the stage's client certificate is gone")?),
+    };
+    Ok(Manner {
+        shown: shown.map(|one| (one.pem_encoded_certificate.clone(), one.private_key.0.clone())),
+        is_unverified: tls.insecure_skip_verification,
+    })
 }
 
 /// An answer as the API compresses it: with gzip, from so many bytes on, where the client takes it.

@@ -48,6 +48,9 @@ struct Asked {
     multi_value_headers: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     stage_variables: BTreeMap<String, String>,
+    /// What is shown to the server behind the method.
+    #[serde(default)]
+    client_certificate_id: Option<String>,
 }
 
 /// An API, and a method of it by the id of its resource and its verb.
@@ -105,6 +108,10 @@ impl Gateway {
             Ok(found) => found,
             Err(text) => return refused(404, "NotFoundException", text),
         };
+        let certificates = &kept.account.certificates;
+        if asked.client_certificate_id.as_ref().is_some_and(|id| !certificates.contains_key(id)) {
+            return refused(404, "NotFoundException", "Invalid Client Certificate identifier specified");
+        }
         let served = Served::compile(api);
         let Some(route) = served.route(&place.0, &place.1) else {
             return refused(404, "NotFoundException", "Invalid Method identifier specified");
@@ -124,6 +131,7 @@ impl Gateway {
             protocol: "HTTP/1.1",
             headers: &headers,
             source_ip: STAGE,
+            client_cert: None,
             body: asked.body.as_deref().unwrap_or_default().as_bytes(),
         };
         let (request_id, extended_id, time_ms) = (self.ids.next(), self.ids.next(), now_ms());
@@ -145,7 +153,8 @@ impl Gateway {
             authorized: &open,
             api_key: None,
         };
-        let stage = Stage { stage_name: STAGE.into(), ..Stage::default() };
+        let client_certificate_id = asked.client_certificate_id.clone();
+        let stage = Stage { stage_name: STAGE.into(), client_certificate_id, ..Stage::default() };
         let reached = Reached { engine, kept: &kept, served: &served, stage: &stage, route, request, arrival };
         if asked.authorizer_id.is_some() {
             return self.test_authorizer(&reached, began).await;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use forebay_core::gateway::access_log::Facts;
 use forebay_core::gateway::answer::{self, Answer, Reader};
-use forebay_core::gateway::api::{Kind, Place, Route, Target};
+use forebay_core::gateway::api::{Kind, Route, Target};
+use forebay_core::gateway::apis::Place;
 use forebay_core::gateway::authorizer::By;
 use forebay_core::gateway::event::{self, For};
 use forebay_core::gateway::request::{Arrival, Authorized, Request};
@@ -25,7 +26,7 @@ use crate::gateway::body::{self, Unread};
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::{Entrance, Head};
 use crate::gateway::reply::{refusal, response};
-use crate::gateway::{now_ms, pages, rest_test, signers, Door, Gateway};
+use crate::gateway::{now_ms, pages, rest_test, signers, Alone, Door, Gateway};
 use crate::http::listener::Body;
 use crate::http::spelling::{self, Heard};
 
@@ -92,17 +93,27 @@ impl Gateway {
             );
         }
         let (found, body) = match &door.alone {
-            Some(id) => (deployment.apis.only(id, head.path), body),
+            Some(Alone::Api(id)) => (deployment.apis.only(id, head.path), body),
+            Some(Alone::Rest(name)) => {
+                let Some(found) = self.rest.only(name, head.path) else {
+                    return response(Answer::message(404, "Not Found"));
+                };
+                spell(&mut head, &parts, lines);
+                return response(self.serve_rest(&engine, &found, &head, body).await);
+            }
             None => {
                 let lines = (&mut head, &parts, lines);
                 match self.other_than_http(&engine, &deployment, lines, peer, body).await {
                     Ok(answer) => return response(answer),
-                    Err(body) => (deployment.apis.find(&head.host, head.path), body),
+                    Err(body) => {
+                        let found = deployment.apis.find(&head.host, head.path);
+                        (found.filter(|place| !self.is_guarded(false, &place.api.id)), body)
+                    }
                 }
             }
         };
         let Some(place) = found else { return response(Answer::message(404, "Not Found")) };
-        let Some((stage, path)) = place.api.stage(place.path) else {
+        let Some((place, stage, path)) = deployment.apis.stage(place) else {
             return response(Answer::message(404, "Not Found"));
         };
         if place.api.kind == Kind::Websocket {
@@ -169,9 +180,10 @@ impl Gateway {
         let is_taken = |name: &str| deployment.apis.get(name).is_some();
         let host = head.host.clone();
         let Some(found) = self.rest.find(&host, head.path, is_taken, is_alone) else { return Err(body) };
-        if let Some(lines) = lines {
-            head.spell(&spelling::names(&lines, parts));
+        if self.is_guarded(true, found.name()) {
+            return Ok(Answer::message(404, "Not Found"));
         }
+        spell(head, parts, lines);
         Ok(self.serve_rest(engine, &found, head, body).await)
     }
 
@@ -194,6 +206,7 @@ impl Gateway {
             request_id: told.request_id,
             source_ip: &head.source_ip,
             user_agent: header(head, "user-agent").unwrap_or_default(),
+            client_cert: head.client_cert(),
             status: answer.status,
             length: answer.body.len(),
             latency_ms: began.elapsed().as_millis() as u64,
@@ -242,6 +255,7 @@ impl Gateway {
             protocol: head.protocol,
             headers: &head.headers,
             source_ip: &head.source_ip,
+            client_cert: head.client_cert(),
             body: &[],
         };
         let arrival = self.arrival(call, &Authorized::Open);
@@ -353,6 +367,13 @@ fn lines_of(parts: &mut Parts, is_upgrade: bool) -> Option<Vec<u8>> {
         heard.stop();
     }
     lines
+}
+
+/// Give the names of headers as they were sent.
+fn spell(head: &mut Head<'_>, parts: &Parts, lines: Option<Vec<u8>>) {
+    if let Some(lines) = lines {
+        head.spell(&spelling::names(&lines, parts));
+    }
 }
 
 fn header<'a>(head: &'a Head<'_>, name: &str) -> Option<&'a str> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 use forebay_core::gateway::answer::{self, Answer, Reader};
-use forebay_core::gateway::api::{Api, Place, Route, Target};
+use forebay_core::gateway::api::{Api, Route, Target};
+use forebay_core::gateway::apis::Place;
+use forebay_core::gateway::client_cert::ClientCert;
 use forebay_core::gateway::event::Format;
 use forebay_core::gateway::request::{Arrival, Authorized, Header, Request};
 use forebay_core::gateway::websocket::{
@@ -60,6 +62,7 @@ struct Session {
     headers: Vec<Header<'static>>,
     query: String,
     source_ip: String,
+    client_cert: Option<Arc<ClientCert>>,
     host: String,
     id: String,
     connected_ms: u64,
@@ -90,6 +93,7 @@ impl Gateway {
             headers: head.headers.iter().map(|(name, value)| (owned(name), owned(value))).collect(),
             query: head.query.to_owned(),
             source_ip: head.source_ip.clone(),
+            client_cert: head.client_cert.clone(),
             host: head.host.clone(),
             id: self.ids.next(),
             connected_ms: now_ms(),
@@ -192,6 +196,7 @@ impl Session {
             protocol: "HTTP/1.1",
             headers: &self.headers,
             source_ip: &self.source_ip,
+            client_cert: self.client_cert.as_deref(),
             body: &[],
         }
     }

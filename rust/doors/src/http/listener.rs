@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use forebay_core::gateway::client_cert::ClientCert;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -25,10 +26,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch, Semaphore};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use crate::http::server::StartError;
 use crate::http::spelling::{Heard, Listened};
+use crate::http::tls::{self, Tls};
 
 /// The body of an answer: whole, or piece by piece.
 pub type Body = BoxBody<Bytes, io::Error>;
@@ -101,11 +102,11 @@ impl Listener {
     }
 
     /// The same over TLS, where what accepts its connections is given.
-    pub fn start_over(
+    pub(crate) fn start_over(
         name: &str,
         address: SocketAddr,
         limits: Limits,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<Tls>>,
         service: Arc<impl Service>,
     ) -> Result<Self, StartError> {
         let listener = StdListener::bind(address).map_err(|error| StartError::Listen(address, error))?;
@@ -155,7 +156,7 @@ impl Drop for Listener {
 async fn serve<S: Service>(
     listener: StdListener,
     limits: Limits,
-    (tls, service): (Option<TlsAcceptor>, Arc<S>),
+    (tls, service): (Option<Arc<Tls>>, Arc<S>),
     (mut stopped, cuts): (oneshot::Receiver<()>, oneshot::Receiver<()>),
 ) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
@@ -181,7 +182,10 @@ async fn serve<S: Service>(
                     let conversation = Box::pin(async move {
                         match tls {
                             Some(tls) => Box::pin(secured(tls, stream, peer, limits, (service, ends))).await,
-                            None => listened(stream, peer, limits, service, (ends, false)).await,
+                            None => {
+                                let told = Told { ends, heard: None, client: None, is_http2: false };
+                                listened(stream, peer, limits, service, told).await;
+                            }
                         }
                     });
                     match limits.connection {
@@ -215,16 +219,19 @@ async fn serve<S: Service>(
 
 /// Hold a connection over TLS.
 async fn secured<S: Service>(
-    tls: TlsAcceptor,
+    tls: Arc<Tls>,
     stream: TcpStream,
     peer: SocketAddr,
     limits: Limits,
     (service, ends): (Arc<S>, watch::Receiver<()>),
 ) {
     // A handshake that fails, or takes too long, is the client's.
-    if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
-        let is_agreed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        listened(stream, peer, limits, service, (ends, is_agreed)).await;
+    let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.acceptor().accept(stream)).await else { return };
+    let agreed = stream.get_ref().1;
+    let is_http2 = agreed.alpn_protocol() == Some(b"h2");
+    if let Ok(client) = tls::client(agreed) {
+        let told = Told { ends, heard: None, client: client.map(Arc::new), is_http2 };
+        listened(stream, peer, limits, service, told).await;
     }
 }
 
@@ -234,15 +241,27 @@ async fn listened<S: Service>(
     peer: SocketAddr,
     limits: Limits,
     service: Arc<S>,
-    (ends, is_http2): (watch::Receiver<()>, bool),
+    told: Told,
 ) {
-    if limits.spelling && !is_http2 {
+    if limits.spelling && !told.is_http2 {
         let heard = Heard::default();
         let stream = TokioIo::new(Listened::new(stream, heard.clone()));
-        hold(stream, peer, limits, service, (ends, Some(heard), false)).await;
+        hold(stream, peer, limits, service, Told { heard: Some(heard), ..told }).await;
     } else {
-        hold(TokioIo::new(stream), peer, limits, service, (ends, None, is_http2)).await;
+        hold(TokioIo::new(stream), peer, limits, service, told).await;
     }
+}
+
+/// What is known of a connection before its first request.
+struct Told {
+    /// Ends when the listener retires.
+    ends: watch::Receiver<()>,
+    /// How the names of its headers are spelled.
+    heard: Option<Heard>,
+    /// Who its client is.
+    client: Option<Arc<ClientCert>>,
+    /// Whether its client has agreed on HTTP/2.
+    is_http2: bool,
 }
 
 /// Answer what comes over one connection, and end it after the answers under way when `ends` says so. A client that has agreed on HTTP/2
@@ -252,7 +271,7 @@ async fn hold<S: Service>(
     peer: SocketAddr,
     limits: Limits,
     service: Arc<S>,
-    (ends, heard, is_http2): (watch::Receiver<()>, Option<Heard>, bool),
+    Told { ends, heard, client, is_http2 }: Told,
 ) {
     let end = Arc::new(End { ends, begun: Instant::now(), answered_ns: AtomicU64::new(0) });
     let of_requests = Arc::clone(&end);
@@ -260,6 +279,9 @@ async fn hold<S: Service>(
         let (service, end) = (Arc::clone(&service), Arc::clone(&of_requests));
         if let Some(heard) = &heard {
             request.extensions_mut().insert(heard.clone());
+        }
+        if let Some(client) = &client {
+            request.extensions_mut().insert(client.clone());
         }
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
@@ -347,5 +369,5 @@ pub(crate) async fn converse_alone<S: Service>(
     service: Arc<S>,
 ) {
     let (_open, ends) = watch::channel(());
-    hold(stream, peer, limits, service, (ends, None, false)).await;
+    hold(stream, peer, limits, service, Told { ends, heard: None, client: None, is_http2: false }).await;
 }

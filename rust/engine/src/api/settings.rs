@@ -57,15 +57,18 @@ pub struct Settings {
     /// Port that APIs are served at; 0 or absent: not.
     #[serde(default)]
     pub http_port: Option<u16>,
-    /// Ports behind which one API is alone, by its id.
+    /// Ports behind which one API is alone.
     #[serde(default)]
-    pub http_api_ports: std::collections::BTreeMap<String, u16>,
+    pub http_api_ports: Vec<ApiPort>,
     /// File of the certificate that the APIs are served with, PEM.
     #[serde(default)]
     pub http_certificate: Option<String>,
     /// File of its key, PEM.
     #[serde(default)]
     pub http_key: Option<String>,
+    /// File of the authorities that sign the certificates of clients, PEM; absent: no client needs one.
+    #[serde(default)]
+    pub http_truststore: Option<String>,
     /// Addresses that are believed what they say of where a request comes from.
     #[serde(default)]
     pub http_trusted_proxies: Vec<String>,
@@ -100,6 +103,23 @@ pub struct Settings {
 
 fn yes() -> bool {
     true
+}
+
+/// A port behind which one API is alone.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ApiPort {
+    /// Of an HTTP or a WebSocket API: its id. Of a REST API: its name.
+    pub api: String,
+    /// Whether it is a REST API.
+    #[serde(default)]
+    pub is_rest: bool,
+    /// The port.
+    pub port: u16,
+    /// The authorities of its clients' certificates, PEM; absent: those of all ports.
+    #[serde(default)]
+    pub truststore: Option<String>,
 }
 
 /// Whether this process owns the store.

@@ -3,6 +3,7 @@
 //! A door reads them beside the engine's lock: each change is another snapshot, and a request ends by the one that it began with.
 
 pub mod calls;
+mod certificate;
 pub mod connections;
 pub mod rest;
 #[cfg(test)]
@@ -12,7 +13,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 
-use forebay_core::gateway::api::{Api, Apis, Kind, Target};
+use forebay_core::gateway::api::{Api, Kind, Target};
+use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::openapi;
 use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
 

@@ -4,11 +4,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use forebay_core::gateway::api::Apis;
+use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::function_url::{self, FunctionUrl, Urls};
 use forebay_core::gateway::rest::control::fault::{Fault, Outcome};
-use forebay_core::gateway::rest::control::{self, Account, Facts, Row};
-use forebay_core::gateway::rest::plans::{Days, Usage};
+use forebay_core::gateway::rest::control::{self, Account, Facts, Row, NEEDS_CERTIFICATE};
+use forebay_core::gateway::rest::plans::{Days, Directory, Usage};
+use forebay_core::gateway::v2::made::{self, MadeApis};
+use forebay_core::gateway::v2::{self, Home};
 use serde::Serialize;
 use serde_json::json;
 
@@ -24,6 +26,7 @@ use crate::dispatch::job::Handed;
 use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::Dispatch;
 use crate::failures::Failures;
+use crate::gateways::certificate;
 use crate::store::port::{StoreError, Table};
 
 pub(crate) const ROOM: RoomId = RoomId(11);
@@ -38,9 +41,13 @@ const ROW_BYTES_MAX: usize = 16 << 20;
 pub struct Kept {
     /// The REST APIs with all that belongs to them.
     pub account: Account,
+    /// The keys and plans of the account, as requests look for them.
+    pub directory: Arc<Directory>,
     /// The URLs of functions that were made by AWS's calls.
     pub urls: Urls,
-    /// The same, ready to be served.
+    /// The HTTP and WebSocket APIs that were made by AWS's calls.
+    pub http_apis: MadeApis,
+    /// URLs and APIs, ready to be served.
     pub served_urls: Arc<Apis>,
 }
 
@@ -90,15 +97,14 @@ impl<'a> RestRoom<'a> {
     }
 
     pub(crate) fn rest_call(&mut self, asked: Call) -> Result<Done, EngineError> {
-        let mut seed = [0; 32];
-        for part in seed.chunks_exact_mut(8) {
-            part.copy_from_slice(&self.ctx.rng.next().to_be_bytes());
-        }
+        let seed = self.seed();
         let config = &self.ctx.config;
         let usage = match asked.operation.as_str() {
-            "GetUsage" => self.rest.served.usage().clone(),
+            "GetUsage" | "UpdateUsage" => self.rest.served.usage().clone(),
             _ => Usage::default(),
         };
+        let made = (asked.operation == NEEDS_CERTIFICATE).then(|| certificate::make(self.ctx.now.wall_ms)).transpose();
+        let made = made.map_err(|text| EngineError::Invalid(format!("no certificate can be made: {text}")))?;
         let facts = Facts {
             now_ms: self.ctx.now.wall_ms,
             account: &config.account,
@@ -106,25 +112,34 @@ impl<'a> RestRoom<'a> {
             seed,
             usage: &usage,
             api_id: asked.api_id.as_deref(),
+            certificate: made.as_ref(),
         };
         // What a door reads meanwhile stays as it is; nothing is kept of a call that is refused.
         let mut kept = Kept::clone(&self.rest.served.now());
+        let mut grants = Vec::new();
         let done = if function_url::OPERATIONS.contains(&asked.operation.as_str()) {
             self.url_call(&mut kept, &facts, &asked)
         } else {
             control::call(&mut kept.account, &facts, &asked.operation, &asked.params).and_then(|(answer, changed)| {
-                let rows = changed.iter().map(|row| written(&kept.account, row)).collect::<Outcome<Vec<_>>>()?;
+                let rows = changed.iter().filter_map(|row| written(&kept.account, row).transpose());
+                let rows = rows.collect::<Outcome<Vec<_>>>()?;
+                grants.extend(changed.into_iter().filter_map(|row| match row {
+                    Row::Usage(grant) => Some(grant),
+                    _ => None,
+                }));
                 Ok((answer, rows))
             })
         };
         let (answer, rows) = match done {
             Ok(done) => done,
-            Err(Fault { code, status, message }) => {
-                let told = RestAnswer { status, error: Some(code.into()), body: json!({"message": message}) };
-                return Ok(Done::at_once(told));
-            }
+            Err(fault) => return Ok(Done::at_once(refused(fault))),
         };
         let told = RestAnswer { status: answer.status, error: None, body: answer.body };
+        if !grants.is_empty() {
+            grants.iter().for_each(|grant| self.rest.served.usage().allow(grant));
+            self.keep_usage();
+            return Ok(Done::when_durable(told));
+        }
         if rows.is_empty() {
             return Ok(Done::at_once(told));
         }
@@ -141,6 +156,41 @@ impl<'a> RestRoom<'a> {
         Ok(Done::when_durable(told))
     }
 
+    /// Make, change or delete an API, as `apigatewayv2` does.
+    pub(crate) fn http_api_call(&mut self, asked: Call) -> Result<Done, EngineError> {
+        let seed = self.seed();
+        let config = &self.ctx.config;
+        let facts = v2::control::Facts {
+            now_ms: self.ctx.now.wall_ms,
+            app: &config.app,
+            home: Home { region: &config.region, account: &config.account },
+            seed,
+        };
+        let mut kept = Kept::clone(&self.rest.served.now());
+        let done = v2::control::call(&mut kept.http_apis, &facts, &asked.operation, &asked.params)
+            .and_then(|(answer, id)| Ok((answer, bytes(kept.http_apis.get(&id).map(|api| &**api))?, id)));
+        let (answer, row, id) = match done {
+            Ok(done) => done,
+            Err(fault) => return Ok(Done::at_once(refused(fault))),
+        };
+        kept.served_urls = Arc::new(served(&config.app, &kept));
+        match row {
+            Some(row) => self.ctx.commit.pending.set(Table::HttpApi, id.into_bytes(), row),
+            None => self.ctx.commit.pending.remove(Table::HttpApi, id.into_bytes()),
+        }
+        self.ctx.commit.pending.urgent = true;
+        self.replace(kept);
+        Ok(Done::when_durable(RestAnswer { status: 200, error: None, body: answer }))
+    }
+
+    fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        for part in seed.chunks_exact_mut(8) {
+            part.copy_from_slice(&self.ctx.rng.next().to_be_bytes());
+        }
+        seed
+    }
+
     fn url_call(&self, kept: &mut Kept, facts: &Facts, asked: &Call) -> Outcome<(control::Answer, Vec<Written>)> {
         let app = self.ctx.config.app.as_str();
         let known = |name: &str, alias: Option<&str>| match alias {
@@ -150,12 +200,13 @@ impl<'a> RestRoom<'a> {
         let (answer, changed) =
             function_url::call((app, &mut kept.urls), facts, &known, &asked.operation, &asked.params)?;
         let Some(key) = changed else { return Ok((answer, Vec::new())) };
-        kept.served_urls = Arc::new(served(app, &kept.urls));
+        kept.served_urls = Arc::new(served(app, kept));
         let row = bytes(kept.urls.get(&key))?;
         Ok((answer, vec![(Table::FunctionUrl, format!("{}\0{}", key.0, key.1).into_bytes(), row)]))
     }
 
-    fn replace(&mut self, kept: Kept) {
+    fn replace(&mut self, mut kept: Kept) {
+        kept.directory = Arc::new(Directory::new(&kept.account.keys, &kept.account.plans));
         *self.rest.served.kept.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kept);
     }
 
@@ -213,17 +264,25 @@ impl<'a> RestRoom<'a> {
         usage.restore(used);
         usage.keep_only(&account.plans);
         drop(usage);
-        let served_urls = Arc::new(served(&self.ctx.config.app, &urls));
-        Ok(Kept { account, urls, served_urls })
+        let mut http_apis = MadeApis::new();
+        for (key, value) in self.ctx.commit.reader.scan(Table::HttpApi, &[], None, usize::MAX)? {
+            http_apis.insert(text(&key)?, Arc::new(parsed(&value)?));
+        }
+        let mut kept = Kept { account, urls, http_apis, ..Kept::default() };
+        kept.served_urls = Arc::new(served(&self.ctx.config.app, &kept));
+        Ok(kept)
     }
 }
 
-/// The URLs as APIs.
-fn served(app: &str, urls: &Urls) -> Apis {
+/// The URLs and the APIs that calls have made.
+fn served(app: &str, kept: &Kept) -> Apis {
     // What does not compile was refused when it was made.
-    urls.values()
-        .filter_map(|url: &FunctionUrl| url.compile(app).ok())
-        .fold(Apis::default(), |apis, api| apis.with(api))
+    let urls = kept.urls.values().filter_map(|url: &FunctionUrl| url.compile(app).ok());
+    urls.fold(Apis::default(), |apis, api| apis.with(api)).and(&made::served(app, &kept.http_apis))
+}
+
+fn refused(Fault { code, status, message }: Fault) -> RestAnswer {
+    RestAnswer { status, error: Some(code.into()), body: json!({"message": message}) }
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, StoreError> {
@@ -244,7 +303,8 @@ fn pair(key: &[u8]) -> Result<(String, String), StoreError> {
 /// A row that has changed: its table, its key, and its value unless it is gone.
 type Written = (Table, Vec<u8>, Option<Vec<u8>>);
 
-fn written(account: &Account, row: &Row) -> Result<Written, Fault> {
+/// `None` of what is kept with the counts of keys.
+fn written(account: &Account, row: &Row) -> Result<Option<Written>, Fault> {
     let two = |one: &str, other: &str| format!("{one}\0{other}");
     let (table, key, value) = match row {
         Row::Api(id) => (Table::RestApi, id.clone(), bytes(account.apis.get(id).map(|api| &**api))?),
@@ -259,8 +319,9 @@ fn written(account: &Account, row: &Row) -> Result<Written, Fault> {
         Row::Key(id) => (Table::ApiKey, id.clone(), bytes(account.keys.get(id))?),
         Row::Plan(id) => (Table::UsagePlan, id.clone(), bytes(account.plans.get(id))?),
         Row::Certificate(id) => (Table::ClientCertificate, id.clone(), bytes(account.certificates.get(id))?),
+        Row::Usage(_) => return Ok(None),
     };
-    Ok((table, key.into_bytes(), value))
+    Ok(Some((table, key.into_bytes(), value)))
 }
 
 fn bytes<T: Serialize>(value: Option<&T>) -> Result<Option<Vec<u8>>, Fault> {

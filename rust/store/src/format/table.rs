@@ -96,6 +96,8 @@ pub enum Table {
     FunctionUrl = 56,
     /// Requests of API keys in their plans, by day.
     KeyUsage = 57,
+    /// HTTP and WebSocket APIs that were made by AWS's calls.
+    HttpApi = 58,
     /// Groups of schedules.
     ScheduleGroup = 60,
     /// Connections of API destinations, without their secrets.
@@ -106,7 +108,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, by its number.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::Meta,
         Self::Stream,
         Self::Shard,
@@ -153,6 +155,7 @@ impl Table {
         Self::ClientCertificate,
         Self::FunctionUrl,
         Self::KeyUsage,
+        Self::HttpApi,
         Self::ScheduleGroup,
         Self::Connection,
         Self::ApiDestination,

@@ -170,6 +170,10 @@ pub(super) fn request_context(
         "stage": arrival.stage,
     });
     let Value::Object(mut context) = context else { return Map::new() };
+    if let (Some(Value::Object(identity)), Some(certificate)) = (context.get_mut("identity"), request.client_cert) {
+        // Texts alone become JSON always.
+        identity.insert("clientCert".into(), serde_json::to_value(certificate).unwrap_or_default());
+    }
     if let (Some(Value::Object(identity)), Some((id, value))) = (context.get_mut("identity"), arrival.api_key) {
         identity.insert("apiKey".into(), value.into());
         identity.insert("apiKeyId".into(), id.into());

@@ -52,6 +52,38 @@ pub fn client<'a>(
     plan.map(|plan| Client { key, plan }).ok_or_else(refused)
 }
 
+/// Keys by their values, and plans by their keys: a request looks at its own alone, however many there are.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    keys: HashMap<String, String>,
+    plans: HashMap<String, Vec<String>>,
+}
+
+impl Directory {
+    /// Of these keys and plans.
+    pub fn new(keys: &BTreeMap<String, ApiKey>, plans: &BTreeMap<String, UsagePlan>) -> Self {
+        let mut of_keys: HashMap<String, Vec<String>> = HashMap::new();
+        for (id, plan) in plans {
+            for key in &plan.keys {
+                of_keys.entry(key.clone()).or_default().push(id.clone());
+            }
+        }
+        Self { keys: keys.iter().map(|(id, key)| (key.value.clone(), id.clone())).collect(), plans: of_keys }
+    }
+
+    /// Find the key and the plan of a value, as [`client`] does, among the keys and plans that this was made of.
+    pub fn client<'a>(
+        &self,
+        (keys, plans): (&'a BTreeMap<String, ApiKey>, &'a BTreeMap<String, UsagePlan>),
+        place: Place<'_>,
+        value: &str,
+    ) -> Result<Client<'a>, Failure> {
+        let key = self.keys.get(value).and_then(|id| keys.get(id));
+        let of_key = key.and_then(|key| self.plans.get(&key.id)).into_iter().flatten();
+        client(key, of_key.filter_map(|id| plans.get(id)), place, value)
+    }
+}
+
 /// Whether two secrets are the same, in a time that says nothing about where they differ.
 fn same(known: &str, given: &str) -> bool {
     known.len() == given.len() && known.bytes().zip(given.bytes()).fold(0, |found, (a, b)| found | (a ^ b)) == 0
@@ -77,9 +109,34 @@ struct Counted {
     buckets: HashMap<String, TokenBucket>,
     days: Days,
     is_changed: bool,
+    /// The period of the last request.
+    span: Option<Span>,
+}
+
+/// The period of a quota in which a day is.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    period: Period,
+    day: u64,
+    first: u64,
+    /// Whether the key was made in it.
+    is_first: bool,
+}
+
+impl Span {
+    fn of(quota: &Quota, key: &ApiKey, at_ms: u64) -> Self {
+        let (first, is_first) = period(quota.period, at_ms, key.created_date);
+        Self { period: quota.period, day: at_ms / DAY_MS, first, is_first }
+    }
 }
 
 impl Counted {
+    /// The period of a moment; it is found out once a day.
+    fn span(&mut self, quota: &Quota, key: &ApiKey, now_ms: u64) -> Span {
+        let known = self.span.filter(|known| known.day == now_ms / DAY_MS && known.period == quota.period);
+        *self.span.insert(known.unwrap_or_else(|| Span::of(quota, key, now_ms)))
+    }
+
     fn take(&mut self, method: &str, limit: Throttle, now_ns: u64) -> bool {
         // A rate or a burst of nothing lets nothing through.
         let Some(rate) = Rate::per_second(limit.rate_limit) else { return false };
@@ -101,20 +158,87 @@ impl Counted {
 
     fn count(&mut self, now_ms: u64) {
         self.is_changed = true;
-        let (days, today) = (&mut self.days.0, now_ms / DAY_MS);
+        let (days, today) = (&mut self.days.counts, now_ms / DAY_MS);
         *days.entry(today).or_default() += 1;
         while days.first_key_value().is_some_and(|(day, _)| day + DAYS_KEPT < today) {
             days.pop_first();
         }
+        self.days.granted.retain(|first, _| first + DAYS_KEPT >= today);
     }
 }
 
 /// What is to be kept of a plan and a key: the days, or that there are none any more.
 pub type Change = ((String, String), Option<Days>);
 
-/// Requests of each day since 1970, the last ones.
+/// Requests of each day since 1970, the last ones, and what was granted beside the quota.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Days(BTreeMap<u64, u64>);
+#[serde(try_from = "Written", into = "Written")]
+pub struct Days {
+    counts: BTreeMap<u64, u64>,
+    /// Requests more, or fewer, than the quota has, by the first day of their period.
+    granted: BTreeMap<u64, i64>,
+}
+
+/// Days as they are written: by the names of days, and alone where nothing was granted.
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum Written {
+    With { counts: BTreeMap<String, u64>, granted: BTreeMap<String, i64> },
+    Alone(BTreeMap<String, u64>),
+}
+
+impl From<Days> for Written {
+    fn from(days: Days) -> Self {
+        let counts = days.counts.into_iter().map(|(day, count)| (day.to_string(), count)).collect();
+        if days.granted.is_empty() {
+            return Self::Alone(counts);
+        }
+        Self::With { counts, granted: days.granted.into_iter().map(|(day, more)| (day.to_string(), more)).collect() }
+    }
+}
+
+impl TryFrom<Written> for Days {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let (counts, granted) = match written {
+            Written::With { counts, granted } => (counts, granted),
+            Written::Alone(counts) => (counts, BTreeMap::new()),
+        };
+        let counts = counts.into_iter().map(|(day, count)| Ok((day.parse()?, count)));
+        let granted = granted.into_iter().map(|(day, more)| Ok((day.parse()?, more)));
+        Ok(Self {
+            counts: counts.collect::<Result<_, Self::Error>>()?,
+            granted: granted.collect::<Result<_, Self::Error>>()?,
+        })
+    }
+}
+
+impl Days {
+    /// Requests that a key may have in a period.
+    fn allowed(&self, quota: &Quota, span: Span) -> u64 {
+        u64::from(quota.limit).saturating_add_signed(self.granted.get(&span.first).copied().unwrap_or(0))
+    }
+
+    /// Requests of a period, up to its day.
+    fn used(&self, quota: &Quota, span: Span) -> u64 {
+        let offset = if span.is_first { u64::from(quota.offset) } else { 0 };
+        offset + self.counts.range(span.first..=span.day).map(|(_, count)| count).sum::<u64>()
+    }
+}
+
+/// Requests of a key beside its quota, in one period.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grant {
+    /// The plan's id.
+    pub plan: String,
+    /// The key's id.
+    pub key: String,
+    /// The first day of the period, since 1970.
+    pub first_day: u64,
+    /// More than the quota has, or fewer.
+    pub requests: i64,
+}
 
 impl Usage {
     /// Let one request through, or say why not. Times are on the monotonic and on the wall clock.
@@ -122,9 +246,14 @@ impl Usage {
         let Client { plan, key } = client;
         let own = stage_of(plan, place).and_then(|stage| stage.throttle.get(place.method));
         let limits = [own.map(|limit| (place.method, limit)), plan.throttle.as_ref().map(|limit| ("", limit))];
-        let counted = self.counted.entry(plan.id.clone()).or_default().entry(key.id.clone()).or_default();
+        if self.counted.get(&plan.id).is_none_or(|keys| !keys.contains_key(&key.id)) {
+            self.counted.entry(plan.id.clone()).or_default().insert(key.id.clone(), Counted::default());
+        }
+        let counted = self.counted.get_mut(&plan.id).and_then(|keys| keys.get_mut(&key.id));
+        let Some(counted) = counted else { return Err(Failure::new(ResponseType::Throttled)) };
         if let Some(quota) = &plan.quota {
-            if used(Some(&counted.days), quota, key, now_ms) >= u64::from(quota.limit) {
+            let span = counted.span(quota, key, now_ms);
+            if counted.days.used(quota, span) >= counted.days.allowed(quota, span) {
                 return Err(Failure::new(ResponseType::QuotaExceeded));
             }
         }
@@ -144,13 +273,32 @@ impl Usage {
     /// Requests that a key has left in the period of this moment; `None` without a quota.
     pub fn left(&self, client: Client<'_>, now_ms: u64) -> Option<u64> {
         let quota = client.plan.quota.as_ref()?;
-        Some(u64::from(quota.limit).saturating_sub(used(self.days_of(client), quota, client.key, now_ms)))
+        let (none, span) = (Days::default(), Span::of(quota, client.key, now_ms));
+        let days = self.days_of(client).unwrap_or(&none);
+        Some(days.allowed(quota, span).saturating_sub(days.used(quota, span)))
+    }
+
+    /// What makes so many requests the ones that a key has left in the period of this moment; `None` without a quota.
+    pub fn grant(&self, client: Client<'_>, left: u32, now_ms: u64) -> Option<Grant> {
+        let quota = client.plan.quota.as_ref()?;
+        let (none, span) = (Days::default(), Span::of(quota, client.key, now_ms));
+        let used = self.days_of(client).unwrap_or(&none).used(quota, span);
+        let requests = i64::from(left) + used as i64 - i64::from(quota.limit);
+        Some(Grant { plan: client.plan.id.clone(), key: client.key.id.clone(), first_day: span.first, requests })
+    }
+
+    /// Let a key have what was granted, in place of what was before.
+    pub fn allow(&mut self, grant: &Grant) {
+        let keys = self.counted.entry(grant.plan.clone()).or_default();
+        let counted = keys.entry(grant.key.clone()).or_default();
+        counted.days.granted.insert(grant.first_day, grant.requests);
+        counted.is_changed = true;
     }
 
     /// Of each of these days since 1970: the requests of a key, and those that its quota had left then, 0 without a quota.
     pub fn by_day(&self, client: Client<'_>, days: RangeInclusive<u64>) -> Vec<[u64; 2]> {
         let (known, first) = (self.days_of(client), *days.start());
-        let used = |day: u64| known.and_then(|known| known.0.get(&day)).copied().unwrap_or(0);
+        let used = |day: u64| known.and_then(|known| known.counts.get(&day)).copied().unwrap_or(0);
         let left = |day: u64| self.left(client, day * DAY_MS).unwrap_or(0);
         days.take_while(|day| *day <= first + DAYS_KEPT).map(|day| [used(day), left(day)]).collect()
     }
@@ -188,13 +336,6 @@ impl Usage {
             self.counted.entry(plan).or_default().insert(key, Counted { days, ..Counted::default() });
         }
     }
-}
-
-/// Requests of the period of a moment, up to its day.
-fn used(days: Option<&Days>, quota: &Quota, key: &ApiKey, at_ms: u64) -> u64 {
-    let (first, is_first_period) = period(quota.period, at_ms, key.created_date);
-    let offset = if is_first_period { u64::from(quota.offset) } else { 0 };
-    offset + days.map_or(0, |days| days.0.range(first..=at_ms / DAY_MS).map(|(_, count)| count).sum())
 }
 
 /// The first day of the period of a moment, and whether a key that was made at `made_ms` is in its first one.
@@ -268,6 +409,26 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_finds_what_looking_at_all_finds() {
+        let (key, plan) = (key(), plan(&json!({})));
+        let other = UsagePlan { id: "o".into(), keys: ["k".to_owned()].into(), api_stages: Vec::new(), ..plan.clone() };
+        let off =
+            ApiKey { id: "off".into(), value: "another-secret-secret".into(), enabled: false, ..ApiKey::default() };
+        let keys: BTreeMap<_, _> = [key, off].into_iter().map(|key| (key.id.clone(), key)).collect();
+        let plans: BTreeMap<_, _> = [plan, other].into_iter().map(|plan| (plan.id.clone(), plan)).collect();
+        let directory = Directory::new(&keys, &plans);
+        for value in ["secret-secret-secret", "another-secret-secret", "unknown", ""] {
+            for place in [PLACE, Place { stage: "prod", ..PLACE }] {
+                let names =
+                    |found: Result<Client<'_>, Failure>| found.map(|one| (one.key.id.clone(), one.plan.id.clone()));
+                let found = directory.client((&keys, &plans), place, value);
+                assert_eq!(names(found), names(client(keys.values(), plans.values(), place, value)), "{value}");
+            }
+        }
+        assert!(directory.client((&keys, &plans), PLACE, "secret-secret-secret").is_ok());
+    }
+
+    #[test]
     fn a_plan_lets_a_burst_through_and_then_its_rate() {
         let plan = plan(&json!({"throttle": {"burstLimit": 2, "rateLimit": 1.0},
             "apiStages": [{"apiId": "api", "stage": "dev", "throttle": {"/slow/GET": {"burstLimit": 1, "rateLimit": 1.0}, "/shut/GET": {"burstLimit": 0, "rateLimit": 0.0}}}]}));
@@ -327,6 +488,36 @@ mod tests {
         assert_eq!(after.left(client, NOW), Some(2));
         let gone: Change = (("p".to_owned(), "k".to_owned()), None);
         assert_eq!(after.take_changes(), vec![gone]);
+    }
+
+    #[test]
+    fn what_was_granted_holds_for_its_period_and_over_a_restart() {
+        let (key, plan) = (key(), plan(&json!({"quota": {"limit": 1, "offset": 0, "period": "DAY"}})));
+        let client = Client { key: &key, plan: &plan };
+        let mut usage = Usage::default();
+        usage.admit(client, PLACE, 0, NOW).unwrap();
+        assert!(usage.admit(client, PLACE, 0, NOW).is_err());
+        usage.allow(&usage.grant(client, 2, NOW).unwrap());
+        let kept: Vec<_> = usage.take_changes().into_iter().map(|(name, days)| (name, days.unwrap())).collect();
+        let written = serde_json::to_string(&kept[0].1).unwrap();
+        let mut after = Usage::default();
+        after.restore([(kept[0].0.clone(), serde_json::from_str(&written).unwrap())]);
+        assert_eq!((after.left(client, NOW), after.left(client, NOW + DAY_MS)), (Some(2), Some(1)));
+        for outcome in [true, true, false] {
+            assert_eq!(after.admit(client, PLACE, 0, NOW).is_ok(), outcome);
+        }
+        // Less than the quota can be left, too, and a later word takes the place of an earlier one.
+        after.allow(&after.grant(client, 0, NOW).unwrap());
+        assert_eq!(after.left(client, NOW), Some(0));
+        assert_eq!(usage.grant(Client { plan: &UsagePlan { quota: None, ..plan.clone() }, ..client }, 1, NOW), None);
+    }
+
+    #[test]
+    fn days_of_an_earlier_release_are_read() {
+        let days: Days = serde_json::from_str(r#"{"20000":3,"20001":4}"#).unwrap();
+        assert_eq!(days.counts.values().sum::<u64>(), 7);
+        assert_eq!(serde_json::to_string(&days).unwrap(), r#"{"20000":3,"20001":4}"#);
+        assert!(serde_json::from_str::<Days>(r#"{"monday":3}"#).is_err());
     }
 
     #[test]

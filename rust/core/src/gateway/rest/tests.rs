@@ -47,6 +47,7 @@ fn play(served: &Served, play: Play<'_>) -> (Option<Command>, Answer) {
         protocol: "HTTP/1.1",
         headers: &headers,
         source_ip: "127.0.0.1",
+        client_cert: None,
         body: play.body.as_bytes(),
     };
     let (route, parameters) = served.find("POST", "/42").unwrap();

@@ -1,8 +1,13 @@
-//! API Gateway's control plane (v2): what is told of the HTTP and WebSocket APIs that the app serves.
+//! API Gateway's control plane (v2): the HTTP and WebSocket APIs of the app. Those that its program declares are told of; others are made
+//! and changed.
 
-use forebay_core::gateway::v2::{self, Home};
+use forebay_core::gateway::rest::control::fault::Fault as Refused;
+use forebay_core::gateway::v2::{self, control, Home};
+use forebay_engine::api::rest::Call as MadeCall;
+use forebay_engine::api::Request;
+use serde_json::{Map, Value as Json};
 
-use crate::aws::call::{Call, Outcome, Output};
+use crate::aws::call::{unavailable, Call, Outcome, Output};
 use crate::aws::fault::Fault;
 use crate::aws::services::apigateway::params;
 use crate::aws::services::members::from_json;
@@ -11,9 +16,19 @@ use crate::aws::value::Value;
 
 /// The name that it signs by, which the first version has, too; and its version.
 const SERVICE: (&str, &str) = ("apigateway", "2018-11-29");
+const COUNT: usize = v2::OPERATIONS.len() + control::OPERATIONS.len();
+const ALL: [&str; COUNT] = {
+    let mut all = [""; COUNT];
+    let (reads, mut at) = (v2::OPERATIONS.len(), 0);
+    while at < COUNT {
+        all[at] = if at < reads { v2::OPERATIONS[at] } else { control::OPERATIONS[at - reads] };
+        at += 1;
+    }
+    all
+};
 
 /// The operations that are carried out.
-pub(super) const OPERATIONS: &[&str] = v2::OPERATIONS;
+pub(super) const OPERATIONS: &[&str] = &ALL;
 
 /// Carry out an operation.
 pub(super) fn call<'c>(call: &'c Call<'c>, operation: &'c str) -> Outcome<'c> {
@@ -22,10 +37,33 @@ pub(super) fn call<'c>(call: &'c Call<'c>, operation: &'c str) -> Outcome<'c> {
         let model = models.find(|model| (model.signing_name, model.api_version) == SERVICE);
         let found = model.and_then(|model| Some((model, model.operation(operation)?)));
         let (model, operation) = found.ok_or_else(|| Fault::new("NotImplemented", operation).status(501))?;
-        let home = Home { region: call.region, account: call.account };
-        let body = v2::call(&call.engine.apis().now(), home, operation.name, &params(call, model, operation))
-            .map_err(|refused| Fault::new(refused.code, refused.message).status(refused.status))?;
+        let members = params(call, model, operation);
+        let told = if control::OPERATIONS.contains(&operation.name) {
+            change(call, operation.name, members).await?
+        } else {
+            let home = Home { region: call.region, account: call.account };
+            let kept = call.engine.rest_apis().now();
+            v2::call((&call.engine.apis().now(), &kept.http_apis), home, operation.name, &members)
+        };
+        let body = told.map_err(fault)?;
         let output = operation.output.map(|shape| from_json(model, model.shape(shape), &body));
         Ok(Output::from(output.unwrap_or_else(Value::structure)))
     })
+}
+
+fn fault(refused: Refused) -> Fault {
+    Fault::new(refused.code, refused.message).status(refused.status)
+}
+
+/// Make, change or delete an API.
+async fn change(call: &Call<'_>, operation: &str, members: Map<String, Json>) -> Result<Result<Json, Refused>, Fault> {
+    if let Err(refused) = v2::check_made(&call.engine.apis().now(), &members) {
+        return Ok(Err(refused));
+    }
+    let asked = MadeCall { operation: operation.to_owned(), params: members };
+    let mut told = call.ask(Request::HttpApiCall(asked)).await.map_err(|error| unavailable(&error))?;
+    let Some(code) = told["error"].as_str() else { return Ok(Ok(told["body"].take())) };
+    let text = told["body"]["message"].as_str().unwrap_or_default();
+    let status = told["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+    Err(Fault::new(code.to_owned(), text).status(status))
 }

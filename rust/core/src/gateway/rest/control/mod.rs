@@ -33,8 +33,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::params::{check, Params};
-use crate::gateway::rest::model::{ApiKey, ClientCertificate, Deployment, Resource, RestApi, Stage, UsagePlan};
-use crate::gateway::rest::plans::Usage;
+use crate::gateway::rest::model::{
+    ApiKey, ClientCertificate, Deployment, PrivateKey, Resource, RestApi, Stage, UsagePlan,
+};
+use crate::gateway::rest::plans::{Grant, Usage};
 
 /// Most REST APIs of an account.
 pub const APIS_MAX: usize = 600;
@@ -74,6 +76,8 @@ pub enum Row {
     Plan(String),
     /// A client certificate.
     Certificate(String),
+    /// What a key may use beside its quota.
+    Usage(Grant),
 }
 
 /// What a call is not told by its members.
@@ -91,7 +95,23 @@ pub struct Facts<'a> {
     pub usage: &'a Usage,
     /// The id that an API gets which the call makes; without one, it is drawn.
     pub api_id: Option<&'a str>,
+    /// A certificate that was made for this call, where it is one that needs one.
+    pub certificate: Option<&'a Made>,
 }
+
+/// A certificate, and its key.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// PEM.
+    pub certificate: String,
+    /// PEM.
+    pub key: PrivateKey,
+    /// When it ends, ms since 1970.
+    pub ends_ms: u64,
+}
+
+/// The call for which a certificate is made.
+pub const NEEDS_CERTIFICATE: &str = "GenerateClientCertificate";
 
 /// What a call answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -231,11 +251,13 @@ operations! {
     "GetUsagePlans" get_usage_plans;
     "UpdateUsagePlan" update_usage_plan;
     "GetUsage" get_usage;
+    "UpdateUsage" update_usage;
     "DeleteUsagePlan" delete_usage_plan;
     "CreateUsagePlanKey" create_usage_plan_key;
     "GetUsagePlanKey" get_usage_plan_key;
     "GetUsagePlanKeys" get_usage_plan_keys;
     "DeleteUsagePlanKey" delete_usage_plan_key;
+    "GenerateClientCertificate" generate_client_certificate;
     "GetClientCertificate" get_client_certificate;
     "GetClientCertificates" get_client_certificates;
     "UpdateClientCertificate" update_client_certificate;

@@ -80,6 +80,12 @@ fn day_of(text: &str) -> Outcome<u64> {
     (date.to_string() == text).then_some(ms / DAY_MS).ok_or_else(wrong)
 }
 
+/// The date of a moment.
+fn date_of(ms: u64) -> String {
+    let at = jiff::Timestamp::from_millisecond(ms as i64).unwrap_or_default();
+    jiff::tz::Offset::UTC.to_datetime(at).date().to_string()
+}
+
 fn shown_plan_key(key: &ApiKey) -> Value {
     without(
         json!({"id": key.id, "type": "API_KEY", "value": key.value, "name": key.name}),
@@ -216,6 +222,34 @@ impl Control<'_> {
         for (name, value) in [("usagePlanId", plan.id.as_str()), ("startDate", start), ("endDate", end)] {
             answer[name] = json!(value);
         }
+        Ok(answer)
+    }
+
+    pub(super) fn update_usage(&mut self, params: Params) -> Outcome<Value> {
+        let plan = self.plan(params)?;
+        let id = params.named("keyId")?;
+        let key = self.account.keys.get(id).filter(|key| plan.keys.contains(&key.id)).ok_or_else(no_key)?;
+        let client = Client { key, plan };
+        let (mut usage, mut changed, now_ms) = (self.facts.usage.clone(), None, self.facts.now_ms);
+        for patch in params.patches()? {
+            if (patch.op.as_str(), patch.path.as_deref()) != ("replace", Some("/remaining")) {
+                return Err(patch.unsupported(&["/remaining"]));
+            }
+            let wrong = || Fault::bad(format!("Invalid value '{}' for /remaining", patch.text()));
+            let left = patch.text().parse().map_err(|_| wrong())?;
+            let no_quota = || Fault::bad(format!("Usage Plan {} has no quota", plan.id));
+            let grant = usage.grant(client, left, now_ms).ok_or_else(no_quota)?;
+            usage.allow(&grant);
+            changed = Some(grant);
+        }
+        let (today, date) = (now_ms / DAY_MS, date_of(now_ms));
+        let answer = json!({
+            "usagePlanId": plan.id,
+            "startDate": date,
+            "endDate": date,
+            "items": {id: usage.by_day(client, today..=today)},
+        });
+        self.changed.extend(changed.map(Row::Usage));
         Ok(answer)
     }
 

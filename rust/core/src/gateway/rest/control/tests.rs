@@ -6,7 +6,12 @@ use serde_json::{json, Value};
 
 use super::fault::Fault;
 use super::Usage;
-use super::{call, Account, Answer, Facts, Row};
+use super::{call, Account, Answer, Facts, Made, PrivateKey, Row};
+
+fn made() -> Made {
+    let key = PrivateKey("-----BEGIN PRIVATE KEY-----".into());
+    Made { certificate: "-----BEGIN CERTIFICATE-----".into(), key, ends_ms: 1_800_000_000_000 }
+}
 
 struct Try {
     account: Account,
@@ -20,6 +25,7 @@ impl Try {
 
     fn asked(&mut self, operation: &str, members: Value) -> Result<Answer, Fault> {
         self.calls += 1;
+        let made = made();
         let facts = Facts {
             now_ms: 1_700_000_000_000 + u64::from(self.calls),
             account: "123456789012",
@@ -27,6 +33,7 @@ impl Try {
             seed: [self.calls; 32],
             usage: &Usage::default(),
             api_id: None,
+            certificate: Some(&made),
         };
         let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
         call(&mut self.account, &facts, operation, &members).map(|(answer, _)| answer)
@@ -211,13 +218,72 @@ fn deleting_an_api_deletes_what_belongs_to_it() {
     let (id, _) = of.pets();
     of.done("CreateDeployment", json!({"restApiId": id, "stageName": "dev"}));
     let usage = &Usage::default();
-    let facts = Facts { now_ms: 1, account: "123456789012", region: "eu-west-1", seed: [9; 32], usage, api_id: None };
+    let facts = Facts {
+        now_ms: 1,
+        account: "123456789012",
+        region: "eu-west-1",
+        seed: [9; 32],
+        usage,
+        certificate: None,
+        api_id: None,
+    };
     let members = json!({"restApiId": id}).as_object().unwrap().clone();
     let (answer, rows) = call(&mut of.account, &facts, "DeleteRestApi", &members).unwrap();
     assert_eq!(answer.status, 202);
     assert!(rows.contains(&Row::Stage(id.clone(), "dev".into())) && rows.contains(&Row::Api(id)));
     assert_eq!(rows.len(), 3);
     assert!(of.account.stages.is_empty() && of.account.deployments.is_empty());
+}
+
+#[test]
+fn no_call_tells_the_key_of_a_certificate() {
+    let mut of = Try::new();
+    let made = of.done("GenerateClientCertificate", json!({"description": "shop", "tags": {"team": "a"}}));
+    let id = made["clientCertificateId"].clone();
+    assert_eq!(
+        (made["pemEncodedCertificate"].as_str(), made["expirationDate"].as_u64()),
+        (Some("-----BEGIN CERTIFICATE-----"), Some(1_800_000_000))
+    );
+    let named = json!({"clientCertificateId": id, "patchOperations": [{"op": "replace", "path": "/description", "value": "new"}]});
+    let told = [
+        of.done("UpdateClientCertificate", named.clone()),
+        of.done("GetClientCertificate", named.clone()),
+        of.done("GetClientCertificates", json!({}))["items"][0].clone(),
+    ];
+    for told in told.iter().chain([&made]) {
+        assert_eq!(told.as_object().unwrap().len(), 6, "{told}");
+        assert!(!told.to_string().contains("PRIVATE"), "{told}");
+    }
+    assert_eq!(told[1]["description"], "new");
+    assert!(!format!("{:?}", of.account).contains("PRIVATE"));
+    let kept = of.account.certificates.values().next().unwrap();
+    assert_eq!(serde_json::from_value::<super::ClientCertificate>(json!(kept)).unwrap(), *kept);
+}
+
+#[test]
+fn a_certificate_that_a_stage_shows_stays() {
+    let mut of = Try::new();
+    let (id, _) = of.pets();
+    of.done("CreateDeployment", json!({"restApiId": id, "stageName": "dev"}));
+    let certificate = of.done("GenerateClientCertificate", json!({}))["clientCertificateId"].clone();
+    let set = |value: &Value| json!({"restApiId": id, "stageName": "dev", "patchOperations": [{"op": "replace", "path": "/clientCertificateId", "value": value}]});
+    assert_eq!(of.done("UpdateStage", set(&certificate))["clientCertificateId"], certificate);
+    let named = json!({"clientCertificateId": certificate});
+    assert!(of.refused("DeleteClientCertificate", named.clone()).contains("that a stage uses"));
+    assert_eq!(
+        of.refused("UpdateStage", set(&json!("nobody"))),
+        "NotFoundException Invalid Client Certificate identifier specified"
+    );
+    of.done("UpdateStage", set(&json!("")));
+    of.done("DeleteClientCertificate", named.clone());
+    assert_eq!(
+        of.refused("GetClientCertificate", named),
+        "NotFoundException Invalid Client Certificate identifier specified"
+    );
+    for _ in 0..60 {
+        of.done("GenerateClientCertificate", json!({}));
+    }
+    assert!(of.refused("GenerateClientCertificate", json!({})).starts_with("LimitExceededException"));
 }
 
 #[test]

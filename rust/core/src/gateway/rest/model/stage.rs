@@ -250,6 +250,17 @@ pub struct Quota {
     pub period: Period,
 }
 
+/// A private key, PEM. No text for people has it.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct PrivateKey(pub String);
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("PrivateKey(…)")
+    }
+}
+
 /// What a stage shows to servers behind it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -259,8 +270,10 @@ pub struct ClientCertificate {
     /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The certificate, PEM. Its private key is kept apart and never shown.
+    /// The certificate, PEM.
     pub pem_encoded_certificate: String,
+    /// Its key, which no call tells.
+    pub private_key: PrivateKey,
     /// When it was made, ms since 1970.
     pub created_date: u64,
     /// When it ends, ms since 1970.

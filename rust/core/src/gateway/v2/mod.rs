@@ -1,18 +1,23 @@
 //! What the calls of API Gateway's second version (`apigatewayv2`) tell of the HTTP and WebSocket APIs that are served.
 //!
-//! An API is declared by a program, so nothing is created or changed here. Members have AWS's names.
+//! Those that a program declares are told of; those that calls have made can be changed by calls, too. Members have AWS's names.
 //!
 //! Source: <https://docs.aws.amazon.com/apigatewayv2/latest/api-reference/operations.html>
+
+pub mod control;
+pub mod made;
 
 use serde_json::{json, Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use crate::gateway::api::{Api, Apis, Kind, Route, Stage, Target};
+use crate::gateway::api::{Api, Kind, Route, Stage, Target};
+use crate::gateway::apis::Apis;
 use crate::gateway::authorizer::{Authorizer, By, Source};
 use crate::gateway::event::Format;
 use crate::gateway::openapi;
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::params::Params;
+use crate::gateway::v2::made::{text, MadeApi, MadeApis, Members};
 
 /// The calls that are answered.
 pub const OPERATIONS: &[&str] = &[
@@ -26,6 +31,8 @@ pub const OPERATIONS: &[&str] = &[
     "GetStage",
     "GetAuthorizers",
     "GetAuthorizer",
+    "GetDeployments",
+    "GetDeployment",
     "ExportApi",
 ];
 /// Entries of a page, unless it is asked for others, and at most.
@@ -46,14 +53,22 @@ pub struct Home<'a> {
 /// # Errors
 ///
 /// What AWS answers to the same mistake.
-pub fn call(apis: &Apis, home: Home<'_>, operation: &str, members: &Map<String, Value>) -> Outcome<Value> {
+pub fn call(
+    (apis, made): (&Apis, &MadeApis),
+    home: Home<'_>,
+    operation: &str,
+    members: &Map<String, Value>,
+) -> Outcome<Value> {
     let params = Params(members);
     if operation == "GetApis" {
-        return page(params, listed(apis).map(|api| shown_api(api, home)).collect());
+        let declared = listed(apis).map(|api| shown_api(api, home));
+        return page(params, declared.chain(made.values().map(|api| shown_made(api, home))).collect());
     }
     let id = params.named("ApiId")?;
-    let no_api = || Fault::missing(format!("Invalid API identifier specified {}:{id}", home.account));
-    let api = listed(apis).find(|api| api.id == id).ok_or_else(no_api)?;
+    if let Some(made) = made.get(id) {
+        return of_made(made, home, operation, params);
+    }
+    let api = listed(apis).find(|api| api.id == id).ok_or_else(|| no_api(home, id))?;
     let of = Shown { api, home };
     match operation {
         "GetApi" => Ok(shown_api(api, home)),
@@ -65,9 +80,86 @@ pub fn call(apis: &Apis, home: Home<'_>, operation: &str, members: &Map<String, 
         "GetStage" => found(of.stages(), "Stage", "StageName", params.named("StageName")?),
         "GetAuthorizers" => page(params, of.authorizers()),
         "GetAuthorizer" => found(of.authorizers(), "Authorizer", "AuthorizerId", params.named("AuthorizerId")?),
+        "GetDeployments" => page(params, Vec::new()),
+        "GetDeployment" => found(Vec::new(), "Deployment", "DeploymentId", params.named("DeploymentId")?),
         "ExportApi" => exported(api, home, params),
         _ => Err(Fault::unsupported(operation)),
     }
+}
+
+/// Refuse a change of an API that a program declares.
+///
+/// # Errors
+///
+/// It is one.
+pub fn check_made(apis: &Apis, members: &Map<String, Value>) -> Outcome<()> {
+    let id = Params(members).named("ApiId")?;
+    match listed(apis).find(|api| api.id == id) {
+        Some(api) => {
+            Err(Fault::bad(format!("the API {:?} is declared by the app's program: change it there", api.name)))
+        }
+        None => Ok(()),
+    }
+}
+
+pub(super) fn no_api(home: Home<'_>, id: &str) -> Fault {
+    Fault::missing(format!("Invalid API identifier specified {}:{id}", home.account))
+}
+
+/// Answer a call about an API that calls have made.
+fn of_made(api: &MadeApi, home: Home<'_>, operation: &str, params: Params) -> Outcome<Value> {
+    let all = |of: &mut dyn Iterator<Item = &Members>| of.map(|members| json!(members)).collect::<Vec<Value>>();
+    let parts = &api.parts;
+    let (routes, integrations) = (all(&mut parts.routes.values()), all(&mut parts.integrations.values()));
+    let (authorizers, stages) = (all(&mut parts.authorizers.values()), all(&mut api.stages.values()));
+    let deployments = all(&mut api.deployments.values().map(|one| &one.members));
+    match operation {
+        "GetApi" => Ok(shown_made(api, home)),
+        "GetRoutes" => page(params, routes),
+        "GetRoute" => found(routes, "Route", "RouteId", params.named("RouteId")?),
+        "GetIntegrations" => page(params, integrations),
+        "GetIntegration" => found(integrations, "Integration", "IntegrationId", params.named("IntegrationId")?),
+        "GetStages" => page(params, stages),
+        "GetStage" => found(stages, "Stage", "StageName", params.named("StageName")?),
+        "GetAuthorizers" => page(params, authorizers),
+        "GetAuthorizer" => found(authorizers, "Authorizer", "AuthorizerId", params.named("AuthorizerId")?),
+        "GetDeployments" => page(params, deployments),
+        "GetDeployment" => found(deployments, "Deployment", "DeploymentId", params.named("DeploymentId")?),
+        "ExportApi" => {
+            let of = match params.filled("StageName")? {
+                None => parts,
+                Some(name) => {
+                    let no_stage = || Fault::missing(format!("Invalid Stage identifier specified {name}"));
+                    let stage = api.stages.get(&name).ok_or_else(no_stage)?;
+                    api.deployed(stage).ok_or_else(|| Fault::bad(format!("The stage {name} has no deployment")))?
+                }
+            };
+            let compiled = of.compile("", &api.id, &made::stage("$default")).map_err(Fault::bad)?;
+            exported(&compiled, home, params)
+        }
+        _ => Err(Fault::unsupported(operation)),
+    }
+}
+
+/// An API that calls have made, as they tell of it.
+fn shown_made(api: &MadeApi, home: Home<'_>) -> Value {
+    let members = &api.parts.api;
+    let scheme = if api.parts.is_websocket() { "wss" } else { "https" };
+    let mut shown = json!({
+        "ApiEndpoint": format!("{scheme}://{}.execute-api.{}.amazonaws.com", api.id, home.region),
+        "ApiId": api.id,
+        "ApiKeySelectionExpression": "$request.header.x-api-key",
+        "DisableExecuteApiEndpoint": false,
+        "IpAddressType": "ipv4",
+        "Tags": {},
+    });
+    for (name, value) in members {
+        shown[name] = value.clone();
+    }
+    if text(members, "ProtocolType") == "WEBSOCKET" {
+        shown["DisableSchemaValidation"] = json!(false);
+    }
+    shown
 }
 
 /// The APIs of AWS's own kinds: the URL of a function is none there.
@@ -306,7 +398,7 @@ mod tests {
 
     fn asked(operation: &str, members: Value) -> Outcome<Value> {
         let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
-        call(&apis(), HOME, operation, &members)
+        call((&apis(), &MadeApis::new()), HOME, operation, &members)
     }
 
     #[test]
