@@ -48,6 +48,7 @@ HOSTS = {
     "cloudformation.amazonaws.com",
     "s3.amazonaws.com",
     "s3.us-east-1.amazonaws.com",  # where `sam` says that a template is: it is read from the store
+    "rds.amazonaws.com",
     "sns.amazonaws.com",
     "sts.amazonaws.com",
     "rustup.rs",

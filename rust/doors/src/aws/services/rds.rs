@@ -42,8 +42,8 @@ fn unknown(name: &str) -> Fault {
 }
 
 /// What only the app's code can do.
-fn in_code(text: impl AsRef<str>) -> Fault {
-    let text = format!("{}: the app's code declares it, with forebay.DBProxy", text.as_ref());
+fn in_code(text: &str) -> Fault {
+    let text = format!("{text}: the app's code declares it, with forebay.DBProxy");
     Fault::new("InvalidDBProxyStateFault", text)
 }
 
@@ -269,7 +269,7 @@ fn refuse(members: &[(&str, bool)]) -> Result<(), Fault> {
     if named.is_empty() {
         return Ok(());
     }
-    Err(in_code(format!("{} cannot change while the proxy runs", named.join(", "))))
+    Err(in_code(&format!("{} cannot change while the proxy runs", named.join(", "))))
 }
 
 /// Change limits of a proxy; give what it is then.
@@ -297,12 +297,12 @@ fn not_made(what: &str, instead: &str) -> Fault {
 
 async fn delete_db_proxy(call: &Call<'_>) -> Result<Value, Fault> {
     let name = proxy(call).await?["name"].as_str().unwrap_or_default().to_owned();
-    Err(in_code(format!("DBProxy {name} cannot be deleted while the app runs")))
+    Err(in_code(&format!("DBProxy {name} cannot be deleted while the app runs")))
 }
 
 async fn change_targets(call: &Call<'_>) -> Result<Value, Fault> {
     let proxy = group(call).await?;
-    Err(in_code(format!("the targets of DBProxy {} are fixed while the app runs", text(&proxy, "name"))))
+    Err(in_code(&format!("the targets of DBProxy {} are fixed while the app runs", text(&proxy, "name"))))
 }
 
 #[allow(clippy::unused_async)] // each operation is one that is awaited
