@@ -65,9 +65,7 @@ failpoints: bool
 # AWS's limits and ours, by the names in rust/engine/src/base/limits.rs.
 limits: dict[str, int]
 rates: dict[str, tuple[float, float]]
-wire_services: dict[
-    str, bool
-]  # services of AWS's wire API, by what they sign for; whether a method of an API reaches them
+wire_services: dict[str, bool]  # services of AWS's wire API; whether a method of an API reaches them
 
 # One piece of work, as `Engine.exchange` gives it: (token, handler_id, kind, event, request_id, deadline_ms, traces, qualifier).
 #   kind 0  invocation: `event` is the payload, JSON bytes
@@ -212,8 +210,7 @@ class Member:
     def hands_over(self) -> bool: ...  # another process is wanted as the owner of the store that this one owns
     def leave(self) -> None: ...
 
-# Of a store on a server, from outside: its promises, owner and members, JSON; and what an operator wants of a member, False
-# where no such process shares the store.
+# Of a store on a server: its promises, owner and members, JSON; what an operator wants of a member, False where it is none.
 def look_at_server(url: str, app: str | None = None) -> bytes: ...
 def move_on_server(url: str, member: str) -> bool: ...
 def drain_on_server(url: str, member: str, drained: bool) -> bool: ...
