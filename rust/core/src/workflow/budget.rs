@@ -29,7 +29,10 @@ pub struct Budget<'c> {
 impl fmt::Debug for Budget<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_exceeded = self.is_exceeded.get();
-        f.debug_struct("Budget").field("short_ms", &self.short_ms).field("is_exceeded", &is_exceeded).finish()
+        f.debug_struct("Budget")
+            .field("short_ms", &self.short_ms)
+            .field("is_exceeded", &is_exceeded)
+            .finish_non_exhaustive()
     }
 }
 

@@ -379,11 +379,6 @@ impl Engine {
         self.shared.settle_inline(&mut inner);
     }
 
-    /// Manual time only: each turn of an execution that evaluates something is made aside, as one that takes long is. For simulations.
-    pub fn evaluate_aside(&self) {
-        self.with(|state| state.workflows.make_turns_aside(0));
-    }
-
     /// The batches in flight, as the next process finds them if this one dies now. For simulated crashes.
     pub fn in_flight(&self) -> Vec<InFlight> {
         self.shared.lock().state.dispatch.journal.records()

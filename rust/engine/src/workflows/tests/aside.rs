@@ -9,6 +9,7 @@ use crate::base::error::{Answer, EngineError, Reply, Waiter};
 use crate::base::trace::Origin;
 use crate::payload::message::NewMessage;
 use crate::runtime::engine::Engine;
+use crate::runtime::rooms::Rooms;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 
@@ -83,7 +84,7 @@ fn an_answer_that_came_while_a_turn_was_made_outlives_a_kill_before_the_turn_is_
     // It is acknowledged with the commit that holds it, and its turn is not made yet.
     let answer = engine.ask("task.succeed", &json!({"token": tokens[1], "output": "4"}));
     assert!(answer.is_err(), "nothing is acknowledged before it is durable: {answer:?}");
-    let order = engine.engine.with(|rooms| rooms.next_order()).expect("a turn to be made aside");
+    let order = engine.engine.with(Rooms::next_order).expect("a turn to be made aside");
     let again = succeed(&engine, &tokens[1], "5").unwrap_err();
     assert_eq!(again.to_string(), "Task Timed Out: 'Provided task does not exist anymore'");
     engine.engine.disk_done();
@@ -97,7 +98,7 @@ fn an_answer_that_came_while_a_turn_was_made_outlives_a_kill_before_the_turn_is_
 fn a_stop_does_not_wait_for_a_turn_that_is_made_aside() {
     let engine = killed_slowly(with(&branches()));
     engine.ask("execution.start", &json!({"workflow": "w", "name": "one", "input": "{}"})).unwrap_err();
-    let order = engine.engine.with(|rooms| rooms.next_order()).unwrap();
+    let order = engine.engine.with(Rooms::next_order).unwrap();
     engine.engine.disk_done();
     engine.ask("execution.stop", &json!({"workflow": "w", "name": "one", "error": "Enough"})).unwrap_err();
     engine.engine.disk_done();
@@ -118,7 +119,7 @@ fn a_turn_that_a_full_disk_refuses_is_made_again_when_there_is_room() {
     engine = patient(engine.killed().reopened_slowly());
     engine.register(function("f"));
     engine.ask("task.succeed", &json!({"token": tokens[1], "output": "4"})).unwrap_err();
-    let order = engine.engine.with(|rooms| rooms.next_order()).unwrap();
+    let order = engine.engine.with(Rooms::next_order).unwrap();
     engine.engine.disk_done();
     engine.store.fail(1, Fault::Full, Repeat::Always);
     let made = order.carry_out();
@@ -150,7 +151,7 @@ fn the_end_of_a_child_is_kept_while_its_parents_turn_is_made() {
     let mut engine = killed_slowly(engine);
     engine.advance(11 * SECOND);
     // Both children have ended in one commit; the parent's turns are made by nobody.
-    let order = engine.engine.with(|rooms| rooms.next_order()).expect("the parent's turn");
+    let order = engine.engine.with(Rooms::next_order).expect("the parent's turn");
     engine.engine.disk_done();
     drop(order);
     let engine = patient(engine.killed());
@@ -168,7 +169,7 @@ fn an_express_execution_is_evaluated_aside_too_and_times_out_meanwhile() {
     let mut engine = patient(engine.reopened_slowly());
     let told = engine.ask("execution.start_sync", &json!({"workflow": "w", "input": "{\"a\": 1}", "name": "late"}));
     assert!(told.is_err(), "it has not ended");
-    let order = engine.engine.with(|rooms| rooms.next_order()).unwrap();
+    let order = engine.engine.with(Rooms::next_order).unwrap();
     engine.advance(301 * SECOND);
     let made = order.carry_out();
     engine.engine.with(|rooms| rooms.made(made));
@@ -184,7 +185,7 @@ fn machines_take_turns_at_the_evaluator() {
         engine.ask("execution.start", &json!({"workflow": workflow, "name": name, "input": "{}"})).unwrap_err();
     }
     let mut machines = Vec::new();
-    while let Some(order) = engine.engine.with(|rooms| rooms.next_order()) {
+    while let Some(order) = engine.engine.with(Rooms::next_order) {
         machines.push(order.run.machine);
     }
     let (first, second) = (machines[0], machines[1]);

@@ -114,9 +114,6 @@ impl Flows {
             slow_disk: self.chance.one_in(2),
         };
         let engine = Engine::open(parts).map_err(|error| format!("the store does not open: {error}"))?;
-        if self.chance.one_in(2) {
-            engine.evaluate_aside();
-        }
         let registration = Registration {
             kind: "function".into(),
             name: FUNCTION.into(),
