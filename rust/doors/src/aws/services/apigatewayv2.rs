@@ -60,7 +60,7 @@ async fn change(call: &Call<'_>, operation: &str, members: Map<String, Json>) ->
     if let Err(refused) = v2::check_made(&call.engine.apis().now(), &members) {
         return Ok(Err(refused));
     }
-    let asked = MadeCall { operation: operation.to_owned(), params: members };
+    let asked = MadeCall { operation: operation.to_owned(), params: members, api_id: None };
     let mut told = call.ask(Request::HttpApiCall(asked)).await.map_err(|error| unavailable(&error))?;
     let Some(code) = told["error"].as_str() else { return Ok(Ok(told["body"].take())) };
     let text = told["body"]["message"].as_str().unwrap_or_default();
