@@ -158,7 +158,7 @@ fn given(params: Params, known: &[&str], besides: &[&str]) -> Outcome<Members> {
 }
 
 fn is_as_always(name: &str, value: &Value) -> bool {
-    AS_ALWAYS.iter().any(|(known, always)| *known == name && value.to_string() == *always)
+    AS_ALWAYS.contains(&(name, &value.to_string()))
 }
 
 /// Put given members over those that are known. An empty text takes one away.

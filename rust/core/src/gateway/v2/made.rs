@@ -87,7 +87,7 @@ impl MadeApi {
 }
 
 impl Parts {
-    /// Whether messages of WebSockets are routed.
+    /// Whether messages of sockets are routed.
     pub(super) fn is_websocket(&self) -> bool {
         text(&self.api, "ProtocolType") == "WEBSOCKET"
     }

@@ -198,6 +198,7 @@ fn an_api_has_the_id_that_it_is_given_once() {
             region: "eu-west-1",
             seed: [9; 32],
             usage,
+            certificate: None,
             api_id: Some(api_id),
         };
         let members = json!({"name": "pets"}).as_object().unwrap().clone();
