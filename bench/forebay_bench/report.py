@@ -45,6 +45,11 @@ FAMILIES: Final = {
         "The gateway",
         "HTTP requests to handlers, beside the fastest servers; routes, tokens, keys; WebSockets and slow clients.",
     ),
+    "stacks": ("Stacks", "A template built, deployed, and deployed again without a change."),
+    "cluster": (
+        "Past one machine",
+        "Records put and handled over a PostgreSQL server, beside what the bare server does.",
+    ),
     "schedule": ("Schedules", "The start of a store with a million of them, and how late they fire."),
     "destinations": ("Destinations", "What it costs to tell a queue or a file what became of an event."),
     "environments": ("Handlers in processes", "Two processes for each function; no disk is involved."),

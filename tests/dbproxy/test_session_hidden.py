@@ -9,7 +9,6 @@ import asyncio
 from typing import NamedTuple
 
 import pytest
-from db_servers import USER
 
 from forebay._core import StatementJudge
 from forebay.dbproxy.effect import Effect
@@ -588,21 +587,3 @@ async def is_accepted(client, statement, answer=None):
         return await client.fetch_value(statement) == answer
     except DatabaseError:
         return False
-
-
-# What a new session begins with
-
-
-@pytest.mark.parametrize("path", ["pg_temp, public", "evil, pg_catalog"])
-async def test_a_role_whose_path_hides_names_is_refused(path, postgres, proxies):
-    """CREATE TABLE made a temporary table without a word of it, and the next client saw it."""
-    proxy = proxies(postgres, maximum_connections=1, connection_borrow_timeout=1)
-    postgres.sql(f"ALTER ROLE {USER} SET search_path = {path}")
-    try:
-        async with proxy.connect() as client:
-            with pytest.raises((DatabaseUnavailable, BorrowTimeout), match=f"search_path = {path}"):
-                await client.fetch_value("SELECT 1")
-    finally:
-        postgres.sql(f"ALTER ROLE {USER} RESET search_path")
-    async with proxy.connect() as client:
-        assert await client.fetch_value("SELECT 1") == 1

@@ -540,3 +540,18 @@ async def test_a_transaction_left_by_autocommit_is_not_shared(mariadb, proxies):
             await client.execute("INSERT INTO plain VALUES (1)")
         await client.execute("ROLLBACK")
         assert await other.fetch_value("SELECT count(*) FROM plain") == 1
+
+
+@pytest.mark.parametrize("path", ["pg_temp, public", "evil, pg_catalog"])
+async def test_a_role_whose_path_hides_names_is_refused(path, postgres, proxies):
+    """CREATE TABLE made a temporary table without a word of it, and the next client saw it."""
+    proxy = proxies(postgres, maximum_connections=1, connection_borrow_timeout=1)
+    postgres.sql(f"ALTER ROLE {USER} SET search_path = {path}")
+    try:
+        async with proxy.connect() as client:
+            with pytest.raises((DatabaseUnavailable, BorrowTimeout), match=f"search_path = {path}"):
+                await client.fetch_value("SELECT 1")
+    finally:
+        postgres.sql(f"ALTER ROLE {USER} RESET search_path")
+    async with proxy.connect() as client:
+        assert await client.fetch_value("SELECT 1") == 1

@@ -97,7 +97,8 @@ def page_id(path: Path) -> str:
 def test_what_is_typed_works_and_prints_what_the_page_says(page, tmp_path):
     script, _, printed = story(page.read_text())
     port = free_port()  # 8000 may be taken, and so may 9464
-    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{port}").replace("--http-port 8000", f"--http-port {port}")
+    for place in ("127.0.0.1:{}", "--http-port {}", "http_port={}"):
+        script = script.replace(place.format(8000), place.format(port))
     env = {
         "FOREBAY_METRICS_PORT": str(free_port()),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",

@@ -91,7 +91,7 @@ def test_wherever_the_end_is_torn_the_lines_before_it_stay(tmp_path_factory, lin
     path.write_bytes(left)
     whole, newline, tail = left.rpartition(b"\n")
     kept = whole + newline + (tail + b"\n" if is_json(tail) else b"")
-    with mock.patch.object(jsonlines, "_TAIL_BYTES", block), mock.patch.object(jsonlines, "_sync"):
+    with mock.patch.object(jsonlines, "_TAIL_BYTES", block), mock.patch.object(jsonlines, "sync"):
         jsonlines.append(path, [b'{"n":1}\n', b'{"n":2}\n'])
     assert path.read_bytes() == kept + b'{"n":1}\n{"n":2}\n'
 
@@ -114,7 +114,7 @@ async def test_a_write_that_fails_leaves_nothing_of_its_burst(target, path):
 async def test_a_sync_that_fails_confirms_nothing(target, path):
     await target.deliver({"n": 0})
     with (
-        mock.patch.object(jsonlines, "_sync", side_effect=OSError(5, "I/O error")),
+        mock.patch.object(jsonlines, "sync", side_effect=OSError(5, "I/O error")),
         pytest.raises(OSError, match="I/O"),
     ):
         await target.deliver({"n": 1})

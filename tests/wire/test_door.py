@@ -114,12 +114,14 @@ def test_with_keys_each_request_is_verified(make_app, tmp_path):
         assert status == 200 and b"<QueueUrl>" in body
         assert ask(wire.port, {}, b"", method="GET", path=path + "0")[0] == 403
         sts = wire.client("sts", **keys, signature_version="v4")
-        path = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60).removeprefix(wire.url)
+        path = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60, HttpMethod="GET").removeprefix(wire.url)
         status, _, body = ask(wire.port, {}, b"", method="GET", path=path)
         assert (status, every["id"].encode() in body) == (200, True)
         old = mock.patch("botocore.auth.get_current_datetime", return_value=datetime(2026, 1, 1))  # noqa: DTZ001  as botocore has it
         with old:
-            path = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60).removeprefix(wire.url)
+            path = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60, HttpMethod="GET").removeprefix(
+                wire.url
+            )
         assert ask(wire.port, {}, b"", method="GET", path=path)[0] == 403
 
 

@@ -15,7 +15,7 @@ REPORT = re.compile(
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def functions():
     """Serve an app with a function of each kind."""
     with served(tail_app.app) as running:

@@ -41,11 +41,13 @@ class TailLines(logging.Handler):
     def follow(self, engine: Engine | None) -> None:
         """Begin or end, as the engine wants it now; without an engine, end."""
         wanted = engine is not None and engine.tail("", "")
-        if wanted and self._engine is None:
-            self._engine = engine
-            logging.getLogger().addHandler(self)
-            self._printed = _Printed(sys.stdout, self)
-            sys.stdout = self._printed
+        if wanted:
+            if self._engine is None:
+                self._engine = engine
+                logging.getLogger().addHandler(self)
+            if sys.stdout is not self._printed:  # somebody else may have put a stream of its own there meanwhile
+                self._printed = _Printed(sys.stdout, self)
+                sys.stdout = self._printed
         elif not wanted and self._engine is not None:
             self._engine = None
             logging.getLogger().removeHandler(self)
