@@ -27,7 +27,7 @@ import forebay
 
 ALLOWED = 100
 TOO_MANY_CONNECTIONS = 1040  # MariaDB's number for it
-HANDLER_SECONDS_MAX = 5
+HANDLER_SECONDS_MAX = 15
 PASSWORD = "handlers-only"  # noqa: S105  of a server that lives as long as this program
 
 

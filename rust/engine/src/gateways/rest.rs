@@ -136,7 +136,9 @@ impl<'a> RestRoom<'a> {
         };
         let told = RestAnswer { status: answer.status, error: None, body: answer.body };
         if !grants.is_empty() {
-            grants.iter().for_each(|grant| self.rest.served.usage().allow(grant));
+            for grant in &grants {
+                self.rest.served.usage().allow(grant);
+            }
             self.keep_usage();
             return Ok(Done::when_durable(told));
         }

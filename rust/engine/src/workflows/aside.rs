@@ -217,9 +217,8 @@ pub(crate) fn take_made(room: &mut WorkflowRoom<'_>, made: Made) {
     let Some(run) = workflows.runs.get_mut(&id).filter(|run| run.held.order == Some(number)) else { return };
     if run.memory.is_none() {
         room.below.ctx.commit.pending.urgent = true;
-        if !workflows.unsaved.by_run.contains_key(&id) {
-            workflows.unsaved.by_run.insert(id, Step { before: Some(run.clone()), ..Step::default() });
-        }
+        let step = || Step { before: Some(run.clone()), ..Step::default() };
+        workflows.unsaved.by_run.entry(id).or_insert_with(step);
     }
     let mut behind = std::mem::take(&mut run.held).facts;
     behind.pop_front();

@@ -212,7 +212,7 @@ async fn list_tags_for_resource(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 /// A member that says something else than what is so already.
-fn differs<T: PartialEq>(asked: Option<T>, now: Option<T>) -> bool {
+fn differs<T: PartialEq + Copy>(asked: Option<T>, now: Option<T>) -> bool {
     asked.is_some() && asked != now
 }
 
