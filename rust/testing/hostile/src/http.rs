@@ -84,11 +84,15 @@ fn frame_kinds(bytes: &[u8]) -> Vec<u8> {
     kinds
 }
 
+fn heads(kinds: &[u8]) -> usize {
+    kinds.iter().map(|kind| usize::from(*kind == HEADERS)).sum()
+}
+
 /// Frames of HTTP/2 to the port of AWS's wire API: no request is heard, and none answered, that no frame began; what is answered are
 /// whole frames, of which the first one has the server's settings.
 pub(crate) fn http2(bytes: &[u8]) -> bool {
     let (said, heard) = forebay_doors::fuzzing::http2(bytes);
-    let begun = frame_kinds(bytes).iter().filter(|kind| **kind == HEADERS).count();
+    let begun = heads(&frame_kinds(bytes));
     assert!(heard <= begun, "{heard} requests of {begun} heads");
     let mut rest = &said[..];
     let mut kinds = Vec::new();
@@ -100,7 +104,7 @@ pub(crate) fn http2(bytes: &[u8]) -> bool {
     }
     assert!(rest.is_empty(), "{rest:?}");
     assert!(kinds.first().is_none_or(|first| *first == SETTINGS), "{kinds:?}");
-    assert!(kinds.iter().filter(|kind| **kind == HEADERS).count() <= begun, "{kinds:?}");
+    assert!(heads(&kinds) <= begun, "{kinds:?}");
     heard > 0
 }
 
