@@ -7,16 +7,14 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
-import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import forebay
 from forebay_bench import machine, servers
 from forebay_bench.harness import Figure, Scenario, Stage
-from forebay_bench.stream import RECORD, Drain, batches, put_records
+from forebay_bench.stream import RECORD, Drain, batches, put_records, waits_of_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -101,24 +99,8 @@ async def backlog(stage: Stage) -> Mapping[str, float]:
 
 async def latency(stage: Stage) -> Mapping[str, float]:
     """Put 200 records/s one by one from another process; time each to the start of its handler. Beside it: one bare append."""
-    waits: list[float] = []
     with store(stage) as url:
-        app = forebay.App("bench", store=url)
-        app.stream("paced", shards=4)
-
-        @app.on_stream("paced", starting_position="LATEST")
-        async def handler(batch: forebay.Batch[Any], context: forebay.Context) -> None:
-            now = time.perf_counter_ns()  # of the whole machine: CLOCK_MONOTONIC
-            waits.extend((now - int(record.data)) / 1e6 for record in batch)
-
-        async with app:
-            with stage.meter:
-                client = await asyncio.create_subprocess_exec(
-                    sys.executable, "-c", _CLIENT, url, str(stage.share(1_000))
-                )
-                if await client.wait():
-                    message = "the client failed"
-                    raise RuntimeError(message)
+        waits = await waits_of_client(stage, url)
     one = await asyncio.to_thread(bare, stage, 1)
     return {
         "p50": machine.percentile(waits, 50),
@@ -126,22 +108,6 @@ async def latency(stage: Stage) -> Mapping[str, float]:
         "bare": 1e3 * CHUNK / one,
     }
 
-
-_CLIENT = """
-import asyncio, sys, time
-import forebay, uvloop
-
-async def main(store, count):
-    app = forebay.App("bench", store=store, serve=False)
-    stream = app.stream("paced", shards=4)
-    async with app:
-        start = time.perf_counter()
-        for number in range(count):
-            await asyncio.sleep(max(0.0, start + number / 200 - time.perf_counter()))
-            await stream.put(str(time.perf_counter_ns()), partition_key=f"k{number}")
-
-uvloop.run(main(sys.argv[1], int(sys.argv[2])))
-"""
 
 _BESIDE = (
     Figure("bare", "rows of 20 kB by 16 clients of the bare server in the same run, as records", "records/s"),

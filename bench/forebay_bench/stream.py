@@ -191,8 +191,14 @@ async def latency(stage: Stage) -> Mapping[str, float]:
 
 async def latency_client(stage: Stage) -> Mapping[str, float]:
     """Put 200 records/s one by one from another process, through the owner's socket; time each to the start of its handler."""
+    waits = await waits_of_client(stage, str(stage.directory / "store"))
+    return {"p50": machine.percentile(waits, 50), "p99": machine.percentile(waits, 99)}
+
+
+async def waits_of_client(stage: Stage, store: str) -> list[float]:
+    """Own a store whose records another process puts, 200 a second; give how long each took to the start of its handler, ms."""
     waits: list[float] = []
-    app = forebay.App("bench", store=stage.directory / "store")
+    app = forebay.App("bench", store=store)
     app.stream("paced", shards=4)
 
     @app.on_stream("paced", starting_position="LATEST")
@@ -202,13 +208,11 @@ async def latency_client(stage: Stage) -> Mapping[str, float]:
 
     async with app:
         with stage.meter:
-            client = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", _CLIENT, str(stage.directory / "store"), str(stage.share(1_000))
-            )
+            client = await asyncio.create_subprocess_exec(sys.executable, "-c", _CLIENT, store, str(stage.share(1_000)))
             if await client.wait():
                 message = "the client failed"
                 raise RuntimeError(message)
-    return {"p50": machine.percentile(waits, 50), "p99": machine.percentile(waits, 99)}
+    return waits
 
 
 _CLIENT = """

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 if sys.platform == "darwin":
@@ -21,6 +22,22 @@ def sync(file: int | Path) -> None:
         _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Replace a file as a whole, and wait until that is on the disk. Its owner alone may read it, from its first moment on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".forebay-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            _sync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync(path.parent)
 
 
 def _sync(descriptor: int) -> None:

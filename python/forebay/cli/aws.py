@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import string
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 import orjson
 
-from forebay._durable import sync
+from forebay._durable import write
 from forebay._model import names
 from forebay._model.wire import PORT, SERVICES, WireAddress
 from forebay.cli.connect import directory_option
@@ -20,6 +17,7 @@ from forebay.cli.show import output_option, show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 FILE: Final = "aws-keys.json"
 """In the store's directory; the engine reads it once a second."""
@@ -134,16 +132,4 @@ def _read(store: Path) -> list[Key]:
 
 
 def _write(store: Path, known: Sequence[Key]) -> None:
-    """Replace the file as a whole; only its owner reads it, from its first moment on."""
-    store.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=store, prefix=FILE)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(orjson.dumps({"keys": list(known)}, option=orjson.OPT_INDENT_2))
-            file.flush()
-            sync(file.fileno())
-        Path(name).replace(store / FILE)
-        sync(store)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write(store / FILE, orjson.dumps({"keys": list(known)}, option=orjson.OPT_INDENT_2))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from forebay._durable import sync
+from forebay._durable import write
 from forebay.errors import InvalidParameterValue
+
+if TYPE_CHECKING:
+    import os
 
 
 class ObjectStore:
@@ -44,7 +45,7 @@ class ObjectStore:
             InvalidParameterValue: a name that leaves the directory.
 
         """
-        await asyncio.to_thread(_write, self._path(bucket, key), data)
+        await asyncio.to_thread(write, self._path(bucket, key), data)
 
     async def list(self, bucket: str, prefix: str, after: str, limit: int) -> list[dict[str, Any]]:
         """List files in the order of their keys.
@@ -64,21 +65,6 @@ class ObjectStore:
                     f"{name}={given!r}: a name stays in its directory: no '..', no '/' at its beginning"
                 )
         return self.directory / bucket / key if key is not None else self.directory / bucket
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".forebay-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            sync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    sync(path.parent)
 
 
 def _list(folder: Path, prefix: str, after: str, limit: int) -> list[dict[str, Any]]:

@@ -59,9 +59,9 @@ impl Inside {
         service: &Named,
         sent: &Sent,
     ) -> Result<Answer, String> {
-        let mut reached = SERVICES.iter().filter(|one| one.is_for_methods);
+        let reached = SERVICES.iter().filter(|one| one.is_for_methods);
         let Some(model) = reached.clone().find(|one| one.name == service.name).map(Service::model) else {
-            let names: BTreeSet<&str> = reached.by_ref().map(|one| one.name).collect();
+            let names: BTreeSet<&str> = reached.map(|one| one.name).collect();
             let names: Vec<&str> = names.into_iter().collect();
             return Err(format!("an integration does not reach {:?}: it reaches {}", service.name, names.join(", ")));
         };

@@ -58,16 +58,26 @@ pub(super) enum Refused {
 
 /// Make a control call of the core in AWS's own form.
 pub(super) async fn control_call(call: &Call<'_>, model: &Model, operation: &Operation) -> Result<Value, Refused> {
-    let params = params(call, model, operation);
+    let body = body_of(call, Request::RestCall, operation, params(call, model, operation)).await?;
+    let output = operation.output.map(|shape| from_json(model, model.shape(shape), &body));
+    Ok(output.unwrap_or_else(Value::structure))
+}
+
+/// The body of the answer to a call of either version.
+pub(super) async fn body_of(
+    call: &Call<'_>,
+    version: fn(RestCall) -> Request,
+    operation: &Operation,
+    params: Map<String, Json>,
+) -> Result<Json, Refused> {
     let asked = RestCall { operation: operation.name.to_owned(), params, api_id: None };
-    let told = call.ask(Request::RestCall(asked)).await.map_err(Refused::Engine)?;
+    let mut told = call.ask(version(asked)).await.map_err(Refused::Engine)?;
     let status = told["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
     if let Some(code) = told["error"].as_str() {
         let text = told["body"]["message"].as_str().unwrap_or_default();
         return Err(Refused::Said(code.to_owned(), status, text.to_owned()));
     }
-    let output = operation.output.map(|shape| from_json(model, model.shape(shape), &told["body"]));
-    Ok(output.unwrap_or_else(Value::structure))
+    Ok(told["body"].take())
 }
 
 /// The input by the members' own names.
@@ -84,7 +94,7 @@ pub(super) fn params(call: &Call<'_>, model: &Model, operation: &Operation) -> M
     params
 }
 
-fn fault(refused: Refused) -> Fault {
+pub(super) fn fault(refused: Refused) -> Fault {
     match refused {
         Refused::Said(code, status, text) => Fault::new(code, text).status(status),
         Refused::Engine(error) => unavailable(&error),

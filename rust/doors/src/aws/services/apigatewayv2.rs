@@ -3,13 +3,11 @@
 
 use forebay_core::gateway::rest::control::fault::Fault as Refused;
 use forebay_core::gateway::v2::{self, control, Home};
-use forebay_engine::api::rest::Call as MadeCall;
 use forebay_engine::api::Request;
-use serde_json::{Map, Value as Json};
 
-use crate::aws::call::{unavailable, Call, Outcome, Output};
+use crate::aws::call::{Call, Outcome, Output};
 use crate::aws::fault::Fault;
-use crate::aws::services::apigateway::params;
+use crate::aws::services::apigateway::{body_of, fault, params};
 use crate::aws::services::members::from_json;
 use crate::aws::services::SERVICES;
 use crate::aws::value::Value;
@@ -38,32 +36,19 @@ pub(super) fn call<'c>(call: &'c Call<'c>, operation: &'c str) -> Outcome<'c> {
         let found = model.and_then(|model| Some((model, model.operation(operation)?)));
         let (model, operation) = found.ok_or_else(|| Fault::new("NotImplemented", operation).status(501))?;
         let members = params(call, model, operation);
-        let told = if control::OPERATIONS.contains(&operation.name) {
-            change(call, operation.name, members).await?
+        let body = if control::OPERATIONS.contains(&operation.name) {
+            v2::check_made(&call.engine.apis().now(), &members).map_err(refused)?;
+            body_of(call, Request::HttpApiCall, operation, members).await.map_err(fault)?
         } else {
             let home = Home { region: call.region, account: call.account };
             let kept = call.engine.rest_apis().now();
-            v2::call((&call.engine.apis().now(), &kept.http_apis), home, operation.name, &members)
+            v2::call((&call.engine.apis().now(), &kept.http_apis), home, operation.name, &members).map_err(refused)?
         };
-        let body = told.map_err(fault)?;
         let output = operation.output.map(|shape| from_json(model, model.shape(shape), &body));
         Ok(Output::from(output.unwrap_or_else(Value::structure)))
     })
 }
 
-fn fault(refused: Refused) -> Fault {
-    Fault::new(refused.code, refused.message).status(refused.status)
-}
-
-/// Make, change or delete an API.
-async fn change(call: &Call<'_>, operation: &str, members: Map<String, Json>) -> Result<Result<Json, Refused>, Fault> {
-    if let Err(refused) = v2::check_made(&call.engine.apis().now(), &members) {
-        return Ok(Err(refused));
-    }
-    let asked = MadeCall { operation: operation.to_owned(), params: members, api_id: None };
-    let mut told = call.ask(Request::HttpApiCall(asked)).await.map_err(|error| unavailable(&error))?;
-    let Some(code) = told["error"].as_str() else { return Ok(Ok(told["body"].take())) };
-    let text = told["body"]["message"].as_str().unwrap_or_default();
-    let status = told["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
-    Err(Fault::new(code.to_owned(), text).status(status))
+fn refused(fault: Refused) -> Fault {
+    Fault::new(fault.code, fault.message).status(fault.status)
 }

@@ -13,6 +13,19 @@ fn made() -> Made {
     Made { certificate: "-----BEGIN CERTIFICATE-----".into(), key, ends_ms: 1_800_000_000_000 }
 }
 
+/// What is known at the call with this number, where nothing is made for it.
+fn facts(number: u8, usage: &Usage) -> Facts<'_> {
+    Facts {
+        now_ms: 1_700_000_000_000 + u64::from(number),
+        account: "123456789012",
+        region: "eu-west-1",
+        seed: [number; 32],
+        usage,
+        api_id: None,
+        certificate: None,
+    }
+}
+
 struct Try {
     account: Account,
     calls: u8,
@@ -26,15 +39,8 @@ impl Try {
     fn asked(&mut self, operation: &str, members: Value) -> Result<Answer, Fault> {
         self.calls += 1;
         let made = made();
-        let facts = Facts {
-            now_ms: 1_700_000_000_000 + u64::from(self.calls),
-            account: "123456789012",
-            region: "eu-west-1",
-            seed: [self.calls; 32],
-            usage: &Usage::default(),
-            api_id: None,
-            certificate: Some(&made),
-        };
+        let usage = Usage::default();
+        let facts = Facts { certificate: Some(&made), ..facts(self.calls, &usage) };
         let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
         call(&mut self.account, &facts, operation, &members).map(|(answer, _)| answer)
     }
@@ -192,15 +198,7 @@ fn an_api_has_the_id_that_it_is_given_once() {
     let mut of = Try::new();
     let usage = &Usage::default();
     let mut create = |api_id| {
-        let facts = Facts {
-            now_ms: 1,
-            account: "123456789012",
-            region: "eu-west-1",
-            seed: [9; 32],
-            usage,
-            certificate: None,
-            api_id: Some(api_id),
-        };
+        let facts = Facts { api_id: Some(api_id), ..facts(9, usage) };
         let members = json!({"name": "pets"}).as_object().unwrap().clone();
         call(&mut of.account, &facts, "CreateRestApi", &members)
             .map(|(answer, _)| answer.body["id"].clone())
@@ -219,15 +217,7 @@ fn deleting_an_api_deletes_what_belongs_to_it() {
     let (id, _) = of.pets();
     of.done("CreateDeployment", json!({"restApiId": id, "stageName": "dev"}));
     let usage = &Usage::default();
-    let facts = Facts {
-        now_ms: 1,
-        account: "123456789012",
-        region: "eu-west-1",
-        seed: [9; 32],
-        usage,
-        certificate: None,
-        api_id: None,
-    };
+    let facts = facts(9, usage);
     let members = json!({"restApiId": id}).as_object().unwrap().clone();
     let (answer, rows) = call(&mut of.account, &facts, "DeleteRestApi", &members).unwrap();
     assert_eq!(answer.status, 202);
