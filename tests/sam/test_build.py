@@ -61,8 +61,8 @@ def test_a_link_in_place_of_the_built_directory_is_not_followed(tmp_path):
     ("manifest", "installs"),
     [
         ("requests==2.0\n", 1),
-        ("requests==2.0 \\\n    --hash=sha256:00\n--index-url https://registry.example/simple\n", 1),
-        ("a @ https://files.example/a-1.whl\ngit+https://code.example/b.git\n", 1),
+        ("requests==2.0 \\\n    --hash=sha256:00\n--pre\n", 1),
+        ("a @ https://files.example.com/a-1.whl\ngit+https://code.example.com/b.git\n", 1),
         ("-r common.txt\n", 2),
         ("-rcommon.txt\n", 2),
         ("--requirement common.txt\n", 2),
