@@ -88,7 +88,7 @@ def _replace(path: Path, text: str) -> None:
 
 def overrides(text: str) -> dict[str, str]:
     """Read parameters as AWS's command line takes them: `Key=Value Other="two words"`, or its longer form."""
-    found = {}
+    found: dict[str, str] = {}
     at = 0
     while text[at:].strip():
         match = _OVERRIDE.match(text, at)

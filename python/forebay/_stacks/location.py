@@ -88,6 +88,8 @@ def _value(values: dict[str, Any], name: str) -> str:
 
 
 def _filled(text: str, values: dict[str, Any], where: str) -> str:
+    length = 0
+
     def chosen(found: re.Match[str]) -> str:
         value = _value(values, found[1] or found[2])
         holds = (value == found[4]) == (found[3] == "==")
@@ -118,7 +120,6 @@ def _filled(text: str, values: dict[str, Any], where: str) -> str:
     while before != text:
         before, text = text, _FOR.sub(repeated, _IF.sub(chosen, text))
         bounded(len(text))
-    length = 0
     text = _PLACE.sub(placed, text)
     if _OTHER.search(text):
         raise TemplateRefused([f"{where}: it has a condition or a filter that is not understood"])
