@@ -190,9 +190,8 @@ def _check_condition(target: Path, given: Members) -> None:
     wanted = given.get("IfMatch")
     if wanted is not None and there is None:
         raise WireError("NoSuchKey", "The specified key does not exist.", 404)
-    if (given.get("IfNoneMatch") and there is not None) or (
-        wanted is not None and wanted.strip('"') != there.strip('"')
-    ):
+    is_other = wanted is not None and there is not None and wanted.strip('"') != there.strip('"')
+    if is_other or (given.get("IfNoneMatch") and there is not None):
         raise WireError("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412)
 
 
