@@ -53,8 +53,9 @@ def asked(text, store, folder=None, **more):
 def deploy(text, store, folder=None, **more):
     """Deploy a template into a store; give the status."""
     with deployer(store) as (service, target, _):
-        service.begin(asked(text, store, folder, **more))
-        return asyncio.run(service.run("shop", target))
+        wanted = asked(text, store, folder, **more)
+        service.begin(wanted)
+        return asyncio.run(service.run(wanted.stack, target))
 
 
 def forebay(*arguments, cwd=None, given=None, check=True):

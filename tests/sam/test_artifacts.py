@@ -3,6 +3,7 @@
 import os
 import stat
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +87,48 @@ def test_code_that_no_stack_has_goes_after_an_hour(tmp_path):
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(TemplateRefused, match="there is no such directory or file"):
         Artifacts(tmp_path / "store").add(tmp_path / "nothing")
+
+
+def test_two_zip_files_that_differ_in_what_tools_keep_are_not_the_same_code(tmp_path):
+    """The change was not deployed: "No changes to deploy"."""
+    kept = Artifacts(tmp_path / "store")
+    keys = {
+        kept.add(zip_of(tmp_path / f"{at}.zip", ("app.py", "x = 1\n", 0o644), (".venv/lib.py", f"x = {at}\n", 0o644)))
+        for at in range(2)
+    }
+    assert len(keys) == 2
+
+
+def test_a_zip_file_with_too_many_directories_is_refused(tmp_path, monkeypatch):
+    """A name of a few letters made a directory for each second of them."""
+    monkeypatch.setattr(artifacts, "ENTRIES_MAX", 100)
+    source = zip_of(tmp_path / "deep.zip", *((f"{at}/" + "a/" * 60 + "f", "", 0o644) for at in range(2)))
+    with pytest.raises(TemplateRefused, match="more than 100 files or directories"):
+        Artifacts(tmp_path / "store").add(source)
+    assert list((tmp_path / "store" / "stacks").iterdir()) == []
+    fine = zip_of(tmp_path / "fine.zip", *(("a/" * 60 + f"{at}", "", 0o644) for at in range(30)))
+    assert Artifacts(tmp_path / "store").add(fine)
+
+
+def test_code_that_is_too_large_or_no_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "BYTES_MAX", 10)
+    (tmp_path / "app.py").write_text("x = 'eleven letters and more'\n")
+    with pytest.raises(TemplateRefused, match="more than 10 bytes"):
+        Artifacts(tmp_path / "store").add(tmp_path / "app.py")
+    with pytest.raises(TemplateRefused, match="it is neither a file nor a directory"):
+        Artifacts(tmp_path / "store").add(Path("/dev/zero"))
+
+
+def test_code_that_a_deploy_takes_from_functions_stays_for_what_they_still_load(tmp_path):
+    """An invocation that was under way lost its code as soon as the next version served."""
+    (tmp_path / "old.py").write_text("old")
+    kept = Artifacts(tmp_path / "store")
+    old = kept.add(tmp_path / "old.py")
+    os.utime(kept.path(old), (0, 0))
+    kept.keep(f'{{"S3Key": "{old}"}}')
+    kept.sweep("")
+    assert kept.path(old).exists()
+    os.utime(kept.path(old), (0, 0))
+    assert kept.add(tmp_path / "old.py") == old  # somebody is about to deploy it again
+    kept.sweep("")
+    assert kept.path(old).exists()

@@ -202,6 +202,38 @@ def test_an_export_is_imported_and_its_stack_stays_while_it_is(tmp_path):
             service.begin_deletion("shop")
 
 
+IMPORTS = """
+Parameters: {Of: {Type: String, Default: shop}}
+Conditions: {Never: !Equals [a, b]}
+Resources:
+  P: {Type: AWS::SSM::Parameter, Properties: {Type: String, Value: !ImportValue {"Fn::Sub": "${Of}-orders"}}}
+  Q: {Type: AWS::SSM::Parameter, Condition: Never, Properties: {Type: String, Value: !ImportValue other}}
+  R: {Type: AWS::SSM::Parameter, Properties: {Type: String, Value: orders}}
+"""
+
+
+def test_what_is_imported_is_neither_changed_nor_taken_away_and_nothing_else_is_held(tmp_path):
+    """An import by `!Sub` held nothing, and a text with an export's name in it held too much."""
+    text = "Resources: {Q: {Type: AWS::SQS::Queue}}\nOutputs:\n"
+    both = (
+        text
+        + "  A: {Value: !GetAtt Q.QueueName, Export: {Name: shop-orders}}\n"
+        + "  B: {Value: kept, Export: {Name: orders}}\n  C: {Value: kept, Export: {Name: other}}\n"
+    )
+    assert deploy(both, tmp_path) == "CREATE_COMPLETE"
+    assert deploy(IMPORTS, tmp_path, stack="reader", parameters={}) == "CREATE_COMPLETE"
+    with deployer(tmp_path) as (service, target, _):
+        with pytest.raises(ValueError, match="Export shop-orders cannot be deleted as it is in use by reader"):
+            service.begin_deletion("shop")
+        changed = both.replace("!GetAtt Q.QueueName", "another")
+        for asks in (service.preview, service.begin):
+            with pytest.raises(TemplateRefused, match="Export shop-orders cannot be updated as it is in use by reader"):
+                asks(asked(changed, tmp_path))
+        service.begin(asked(text + both.splitlines()[2] + "\n", tmp_path))  # nobody imports the others
+        assert asyncio.run(service.run("shop", target)) == "UPDATE_COMPLETE"
+        assert [one.export for one in service.store.stack("shop").outputs] == ["shop-orders"]
+
+
 def test_roles_are_made_only_when_that_is_acknowledged(tmp_path):
     store = tmp_path / "store"
     text = "Resources: {R: {Type: AWS::IAM::Role, Properties: {RoleName: mine}}}"

@@ -15,10 +15,10 @@ import time
 import pytest
 from deploying import ENVIRONMENT, Killed, asked, deploy, deployer, forebay, serving, until
 
-pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
-
 QUEUES, TOPICS = 30, 20
 EVERY = 1 if os.environ.get("FOREBAY_STEPS") == "all" else 20
+# Commands are programs, and each deploy starts several. A mark stands before the command line, and each step takes its time.
+pytestmark = pytest.mark.timeout(300 if EVERY > 1 else 7200)
 
 
 def template(seconds, *, queues, fifo=False, broken=False):

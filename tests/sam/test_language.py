@@ -24,10 +24,11 @@ SCOPE = {
         "List": ["a", "b"],
         "AWS::Region": "us-east-1",
         "Password": secret.mark("Password"),
+        "Quoted": secret.mark("Quoted"),
     },
     "mappings": MAPPINGS,
     "conditions": CONDITIONS,
-    "secrets": {"Password": "tops3cret"},
+    "secrets": {"Password": "tops3cret", "Quoted": 'say "please"'},
     "exports": {"shared": "exported"},
     "resource": lambda name: QUEUE["Ref"] if name == "Queue" else None,
     "attribute": lambda name, key: QUEUE.get(key) if name == "Queue" else None,
@@ -80,6 +81,8 @@ def test_a_value_is_resolved(value, resolved):
         ({"Fn::If": ["Nothing", 1, 2]}, "Unresolved condition dependency [Nothing]"),
         ({"Fn::If": ["Round", 1, 2]}, "Circular dependency between conditions"),
         ({"Fn::Base64": {"Ref": "Password"}}, "Fn::Base64 of a NoEcho parameter"),
+        ({"Fn::Split": ["s", {"Ref": "Password"}]}, "Fn::Split of a NoEcho parameter"),
+        ({"Fn::ToJsonString": {"p": {"Ref": "Quoted"}}}, "Fn::ToJsonString of a NoEcho parameter with quotes"),
     ],
 )
 def test_what_cannot_be_resolved_says_why(value, text):
@@ -114,7 +117,7 @@ DECLARED = {
 
 
 def test_parameters_have_their_defaults_and_types():
-    read = parameters.read(DECLARED, {"Size": "7"}, None, {"/shop/url": "http://shop.example.com"})
+    read = parameters.read(DECLARED, {"Size": "7"}, stored={"/shop/url": "http://shop.example.com"})
     assert read.values == {
         "Stage": "test",
         "Size": "7",
@@ -128,8 +131,10 @@ def test_parameters_have_their_defaults_and_types():
 
 
 def test_values_of_the_last_deploy_stay():
-    first = parameters.read(DECLARED, {"Stage": "production", "Password": "abcdefgh"}, None, {"/shop/url": "x"})
-    second = parameters.read(DECLARED, {}, Parameters(given=first.given, secrets=first.secrets), {"/shop/url": "x"})
+    first = parameters.read(DECLARED, {"Stage": "production", "Password": "abcdefgh"}, stored={"/shop/url": "x"})
+    second = parameters.read(
+        DECLARED, {}, Parameters(given=first.given, secrets=first.secrets), stored={"/shop/url": "x"}
+    )
     assert (second.values["Stage"], second.secrets) == ("production", {"Password": "abcdefgh"})
 
 
@@ -149,13 +154,13 @@ def test_values_of_the_last_deploy_stay():
 )
 def test_a_parameter_out_of_its_range_is_refused_in_awss_words(given, text):
     with pytest.raises(TemplateRefused) as refused:
-        parameters.read(DECLARED, given, None, {"/shop/url": "x"})
+        parameters.read(DECLARED, given, stored={"/shop/url": "x"})
     assert text in str(refused.value)
 
 
 def test_a_refused_secret_stands_in_no_error():
     with pytest.raises(TemplateRefused) as refused:
-        parameters.read(DECLARED, {"Password": "s3cret"}, None, {"/shop/url": "x"})
+        parameters.read(DECLARED, {"Password": "s3cret"}, stored={"/shop/url": "x"})
     assert "Password" in str(refused.value)
     assert "s3cret" not in str(refused.value)
 

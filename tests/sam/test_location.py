@@ -1,6 +1,7 @@
 """Projects from templates in sam's own form: placeholders and conditions are filled in, and nothing is run."""
 
 import json
+import resource
 import zipfile
 
 import pytest
@@ -58,6 +59,17 @@ def test_a_list_that_repeats_itself_does_not_grow_without_end(tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(TemplateRefused, match="filled in it has more than"):
         location.write(source(tmp_path / "in", {"a.txt": text}, {"many": ["y"] * 5000}), "shop", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "text", ["{{cookiecutter.long}}" * 10_000, "{% for a in cookiecutter.many %}" + "{{a}}" * 10_000 + "{% endfor %}"]
+)
+def test_a_long_value_in_many_places_takes_no_memory(tmp_path, text):
+    (tmp_path / "in").mkdir()
+    values = {"long": "y" * 1_000_000, "many": ["y" * 100_000] * 10}
+    with pytest.raises(TemplateRefused, match="filled in it has more than"):
+        location.write(source(tmp_path / "in", {"a.txt": text}, values), "shop", tmp_path / "out")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4_000_000  # it would have been 10 GB
 
 
 def test_nothing_is_written_of_a_template_that_is_refused(tmp_path):

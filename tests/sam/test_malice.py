@@ -10,6 +10,7 @@ import zipfile
 import pytest
 from deploying import PLACE, Killed, asked, deploy, deployer, forebay
 
+from forebay._sam import secret
 from forebay._sam.errors import TemplateRefused
 from forebay._stacks import host as stacks_host
 from forebay._stacks.artifacts import NEW_SECONDS, Artifacts
@@ -87,6 +88,18 @@ Resources: {Q: {Type: AWS::SQS::Queue}}
     assert time.monotonic() - began < 20
     assert "must match pattern (a+)+$" in refused(text, tmp_path, parameters={"P": "b"})
     assert deploy(text, tmp_path, parameters={"P": "aa"}) == "CREATE_COMPLETE"
+
+
+def test_patterns_have_their_time_together(tmp_path):
+    """Each had its own two seconds, for which the app stood still."""
+    declared = "\n".join(f'  P{at}: {{Type: String, AllowedPattern: "(a+)+$"}}' for at in range(100))
+    text = f"Parameters:\n  Fine: {{Type: String, AllowedPattern: '[a-z]+'}}\n{declared}\nResources: {{Q: {{Type: AWS::SQS::Queue}}}}\n"
+    given = {"Fine": "UPPER", **{f"P{at}": "a" * 60 + "!" for at in range(100)}}
+    began = time.monotonic()
+    said = refused(text, tmp_path, parameters=given)
+    assert time.monotonic() - began < 60
+    assert "Parameter 'Fine' must match pattern [a-z]+" in said
+    assert "Parameter 'P0' has an AllowedPattern that was not matched within 2 s" in said
 
 
 def test_a_limit_of_a_parameter_that_is_no_number_is_refused(tmp_path):
@@ -204,3 +217,62 @@ def test_code_that_is_gone_fails_the_deploy(tmp_path):
             shutil.rmtree(folder)
         assert asyncio.run(service.run("shop", target)) == "ROLLBACK_COMPLETE"
         assert "Runtime.InvalidEntrypoint: it cannot be started" in service.store.stack("shop").reason
+
+
+SIDECAR = """
+Resources:
+  F:
+    Type: AWS::Lambda::Function
+    Properties:
+      FunctionName: f
+      Handler: index.handler
+      Runtime: python3.11
+      Role: x
+      Code: {ZipFile: "BEGINS\\ndef handler(event, context):\\n    pass\\n"}
+"""
+
+
+def test_what_code_starts_as_it_is_loaded_holds_no_deploy_up(tmp_path):
+    """It kept the end of a pipe open that the deploy read to its end: neither ended."""
+    begins = "import subprocess\\nsubprocess.Popen(['sleep', '3600'])"
+    assert deploy(SIDECAR.replace("BEGINS", begins), tmp_path) == "CREATE_COMPLETE"
+
+
+def test_code_that_says_much_as_it_is_loaded_is_deployed(tmp_path):
+    """Nobody read the pipe, and so it "did not start within 10 s"."""
+    begins = "import sys\\nsys.stderr.write('x' * 1000000)"
+    assert deploy(SIDECAR.replace("BEGINS", begins), tmp_path) == "CREATE_COMPLETE"
+    with deployer(tmp_path) as (service, target, _):
+        fails = "import sys, os\\nsys.stderr.write('x' * 1000000 + chr(10) + 'the last words')\\nsys.stderr.flush()\\nos._exit(1)"
+        service.begin(asked(SIDECAR.replace("BEGINS", fails), tmp_path))
+        assert asyncio.run(service.run("shop", target)) == "UPDATE_ROLLBACK_COMPLETE"
+        assert "Runtime.ExitError: the last words" in service.store.stack("shop").reason
+
+
+@pytest.mark.parametrize("word", ["it's\nopen", 'say "open"', "caf\u00e9\\open"])
+def test_a_secret_is_not_shown_as_python_or_json_writes_it(word):
+    said = [f"no entry with {word}", f"no entry with {word!r}", json.dumps({"word": word})]
+    for text in said:
+        assert "open" not in secret.concealed(text, [word])
+
+
+def test_a_step_that_breaks_rolls_back_and_its_stack_can_be_deployed_again(tmp_path, monkeypatch):
+    """The operation stayed under way for ever, and each command on the store ended in the same error."""
+    text = "Resources: {Q: {Type: AWS::SQS::Queue}, T: {Type: AWS::SNS::Topic, DependsOn: Q}}"
+    with deployer(tmp_path) as (service, target, _):
+        service.begin(asked(text, tmp_path))
+        request = target.request
+
+        async def breaks(one):
+            if one.verb == "topic.declare":
+                raise KeyError("Endpoint")
+            return await request(one)
+
+        monkeypatch.setattr(target, "request", breaks)
+        assert asyncio.run(service.run("shop", target)) == "ROLLBACK_COMPLETE"
+        assert (
+            "[T]. a property has another form than it should: KeyError('Endpoint')"
+            in service.store.stack("shop").reason
+        )
+        assert service.store.operations() == []
+    assert deploy(text, tmp_path) == "CREATE_COMPLETE"

@@ -1,6 +1,7 @@
 """`samconfig.toml`: it is edited and not rewritten, and parameters are read as AWS's command line writes them."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -90,5 +91,41 @@ def test_parameters_are_read_as_the_command_line_has_them(text, values):
 
 
 def test_what_is_no_parameter_is_named():
-    with pytest.raises(TemplateRefused, match="is no Key=Value"):
+    with pytest.raises(TemplateRefused, match="no Key=Value stands behind the value of A"):
         samconfig.overrides("A=1 what")
+    with pytest.raises(TemplateRefused, match="no Key=Value stands at the beginning"):
+        samconfig.overrides("what")
+
+
+def test_the_second_word_of_a_secret_is_not_shown():
+    with pytest.raises(TemplateRefused) as refused:
+        samconfig.overrides("Password=open sesame")
+    assert "sesame" not in str(refused.value)
+
+
+def test_what_should_be_a_table_is_named(tmp_path):
+    path = tmp_path / "samconfig.toml"
+    path.write_text('[default]\ndeploy = "now"\n')
+    with pytest.raises(TemplateRefused, match=r"\[default\.deploy\.parameters\]: deploy is no table"):
+        samconfig.read(path, "deploy")
+
+
+def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path, monkeypatch):
+    kept = tmp_path / "shared.toml"
+    kept.write_text(BEFORE)
+    kept.chmod(0o640)
+    path = tmp_path / "samconfig.toml"
+    path.symlink_to(kept)
+    samconfig.write(path, "deploy", {"region": "eu-west-1"})
+    assert path.is_symlink()
+    assert kept.stat().st_mode & 0o777 == 0o640
+    before = kept.read_text()
+    assert 'region = "eu-west-1"' in before
+
+    def fails(*_):
+        raise OSError
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(OSError):
+        samconfig.write(path, "deploy", {"region": "us-west-2"})
+    assert kept.read_text() == before

@@ -104,3 +104,54 @@ def test_a_reference_to_nothing_is_refused_before_any_step(tmp_path, reference, 
         with pytest.raises(TemplateRefused, match=why):
             service.begin(asked(text, tmp_path))
         assert service.store.stacks() == []
+
+
+SHARES = """
+Parameters: {Word: {Type: String, NoEcho: true}}
+Resources: {P: {Type: AWS::SSM::Parameter, Properties: {Name: /shared/word, Type: String, Value: !Ref Word}}}
+Outputs: {Word: {Value: !Sub "the ${Word}", Export: {Name: shared-word}}}
+"""
+TAKES = """
+Parameters:
+  Word: {Type: String, NoEcho: true, Default: another-word}
+  Size: {Type: "AWS::SSM::Parameter::Value<String>", Default: /shared/word}
+Resources:
+  F:
+    Type: AWS::Lambda::Function
+    Properties:
+      FunctionName: reader
+      Handler: index.handler
+      Runtime: python3.11
+      Role: x
+      Code: {ZipFile: "def handler(event, context):\\n    pass\\n"}
+      Environment:
+        Variables:
+          IMPORTED: !ImportValue shared-word
+          RESOLVED: "{{resolve:ssm:/shared/word}}"
+          PARAMETER: !Ref Size
+          OWN: !Ref Word
+Outputs: {Again: {Value: !ImportValue shared-word}}
+"""
+
+
+def test_what_another_stack_keeps_secret_is_secret_here_too_and_is_its_value(tmp_path):
+    """A function got the mark of the secret, or a secret of its own stack that had the same name; the other two stood in clear."""
+    assert deploy(SHARES, tmp_path, stack="shares", parameters={"Word": "open-sesame"}) == "CREATE_COMPLETE"
+    assert deploy(TAKES, tmp_path, parameters={}) == "CREATE_COMPLETE"
+    with deployer(tmp_path) as (service, target, _):
+        found = variables(service)
+        assert {name: found[name] for name in ("IMPORTED", "RESOLVED", "PARAMETER", "OWN")} == {
+            "IMPORTED": "the open-sesame",
+            "RESOLVED": "open-sesame",
+            "PARAMETER": "open-sesame",
+            "OWN": "another-word",
+        }
+        kept = service.store.all_resources() + json.dumps([one.value for one in service.store.stack("shop").outputs])
+        assert "open-sesame" not in kept + json.dumps(service.store.stack("shop").parameters.given)
+        assert "import:shared-word" not in service.store.secrets("shares")
+        # A changed one is a change here.
+        service.begin(asked(SHARES, tmp_path, stack="shares", parameters={"Word": "open-barley"}))
+        assert asyncio.run(service.run("shares", target)) == "UPDATE_COMPLETE"
+        service.begin(asked(TAKES, tmp_path, parameters={}))
+        assert asyncio.run(service.run("shop", target)) == "UPDATE_COMPLETE"
+        assert variables(service)["IMPORTED"] == "the open-barley"

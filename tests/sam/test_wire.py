@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from deploying import deployer
+from deploying import asked, deployer
 
 from forebay._stacks import buckets as stack_buckets
 from forebay._stacks.wire import Wire
@@ -51,6 +51,10 @@ class Client:
         answer = self(action, service, **given)
         assert "error" not in answer, answer
         return answer["answer"]
+
+    def deploy(self, stack, text):
+        self._service.begin(asked(text, self._store, stack=stack))
+        assert asyncio.run(self._service.run(stack, self._target)).endswith("_COMPLETE")
 
     def put(self, bucket, key, data):
         body = self._store / f".body-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
@@ -255,12 +259,19 @@ def test_large_objects_come_in_parts_and_no_name_leads_outside(client, tmp_path)
         body = tmp_path / f".body-{number}"
         body.write_bytes(data)
         client.told("UploadPart", "s3", **place, PartNumber=number, Body=str(body))
-    parts = {"Parts": [{"PartNumber": 1}, {"PartNumber": 2}]}
+    backwards = {"Parts": [{"PartNumber": 2}, {"PartNumber": 1}]}
+    refused = client("CompleteMultipartUpload", "s3", **place, MultipartUpload=backwards)
+    assert refused["error"] == "InvalidPartOrder"
+    other = {"Parts": [{"PartNumber": 1, "ETag": '"0123"'}]}
+    assert client("CompleteMultipartUpload", "s3", **place, MultipartUpload=other)["error"] == "InvalidPart"
+    assert client("CompleteMultipartUpload", "s3", **place, MultipartUpload={})["error"] == "InvalidPart"
+    tag = f'"{hashlib.md5(b"hello ", usedforsecurity=False).hexdigest()}"'
+    parts = {"Parts": [{"PartNumber": 1, "ETag": tag}, {"PartNumber": 2}]}
     client.told("CompleteMultipartUpload", "s3", **place, MultipartUpload=parts)
     path = client.told("GetObject", "s3", Bucket=bucket, Key="big")["Body"]
     assert Path(path).read_bytes() == b"hello world"
     assert client("UploadPart", "s3", **place, PartNumber=1)["error"] == "NoSuchUpload"
-    for name in ("..", ".", "", "../..", "a/b", f"{bucket}/.uploads"):
+    for name in ("..", ".", "", "../..", "a/b", f"{bucket}/.uploads", "x" * 300, "a\0b"):
         assert client("HeadBucket", "s3", Bucket=name)["error"] == "NoSuchBucket", name
     for name in ("..", ".", "", "../x", "/etc"):
         refused = client("AbortMultipartUpload", "s3", Bucket=bucket, Key="big", UploadId=name)
@@ -268,6 +279,46 @@ def test_large_objects_come_in_parts_and_no_name_leads_outside(client, tmp_path)
     client.put(bucket, "../../../escaped", b"x")
     assert not list(tmp_path.parent.glob("escaped"))
     assert client.told("HeadObject", "s3", Bucket=bucket, Key="../../../escaped")["ContentLength"] == 1
+
+
+def test_an_object_is_written_only_where_its_condition_holds(client):
+    """The second client's `If-None-Match: *` was passed over, and the first one's object was gone."""
+    made(client, MANAGED, BUCKET_STACK)
+    bucket = client.told("DescribeStacks", StackName=MANAGED)["Stacks"][0]["Outputs"][0]["OutputValue"]
+    place = {"Bucket": bucket, "Key": "lock"}
+    assert client("PutObject", "s3", **place, IfMatch='"0123"')["status"] == 404
+    first = client.told("PutObject", "s3", **place, IfNoneMatch="*")["ETag"]
+    second = client("PutObject", "s3", **place, IfNoneMatch="*")
+    assert (second["error"], second["status"]) == ("PreconditionFailed", 412)
+    assert client("PutObject", "s3", **place, IfMatch='"0123"')["error"] == "PreconditionFailed"
+    client.told("PutObject", "s3", **place, IfMatch=first)
+    for wish in ({"VersionId": "1"}, {"Range": "bytes=0-1"}, {"IfMatch": first}, {"IfModifiedSince": 1}):
+        assert client("GetObject", "s3", **place, **wish)["error"] == "NotImplemented", wish
+
+
+def test_a_change_set_that_another_deploy_has_overtaken_is_not_carried_out(client):
+    """What it showed was not what it would have done."""
+    made(client, "shop", QUEUE)
+    text = QUEUE.replace("Queue}", "Queue, Properties: {VisibilityTimeout: 5}}")
+    overtaken = client.told("CreateChangeSet", StackName="shop", ChangeSetName="c", TemplateBody=text)
+    client.deploy("shop", "Resources: {Other: {Type: AWS::SQS::Queue}}")  # `forebay deploy`, by the socket
+    refused = client("ExecuteChangeSet", ChangeSetName=overtaken["Id"])
+    assert refused["error"] == "InvalidChangeSetStatus"
+    assert "cannot be executed in its current status of [OBSOLETE]" in refused["reasons"][0]
+    names = [
+        one["LogicalResourceId"]
+        for one in client.told("ListStackResources", StackName="shop")["StackResourceSummaries"]
+    ]
+    assert names == ["Other"]
+
+
+def test_other_tags_are_a_change(client):
+    tags = [{"Key": "team", "Value": "a"}]
+    client.told("CreateStack", StackName="one", TemplateBody=QUEUE, Tags=tags)
+    assert client("UpdateStack", StackName="one", UsePreviousTemplate=True, Tags=tags)["error"] == "ValidationError"
+    client.told("UpdateStack", StackName="one", UsePreviousTemplate=True, Tags=[{"Key": "team", "Value": "b"}])
+    stack = client.told("DescribeStacks", StackName="one")["Stacks"][0]
+    assert (stack["StackStatus"], stack["Tags"]) == ("UPDATE_COMPLETE", [{"Key": "team", "Value": "b"}])
 
 
 def test_the_urls_of_functions_are_told(client):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from forebay._app.declared_apis import DeclaredApis
@@ -422,6 +421,8 @@ class Declarations(DeclaredApis):
         named = set(_SERVICES.findall(text)) - IN_STORE
         for service in sorted(named):
             if not self.integrations.has(service):
+                from importlib.metadata import entry_points  # noqa: PLC0415  it takes a while, and few need it
+
                 for offered in entry_points(group=PLUGINS, name=service):
                     self.integrate(offered.load()())
 

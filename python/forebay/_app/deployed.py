@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
 from forebay._app import lambda_variables
 from forebay._app.process_logging import log_settings
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 _HEAD: Final = struct.Struct("<IB")
 _CANNOT_START: Final = 2
 _ANSWER_BYTES_MAX: Final = 1 << 20
+_SAID_BYTES: Final = 1 << 16
 _LAYERS: Final = (("PATH", "bin"), ("LD_LIBRARY_PATH", "lib"))
 
 
@@ -212,7 +216,8 @@ async def check_start(described: dict[str, Any]) -> None:
 
 def _start_once(environment: dict[str, Any], seconds: float) -> None:
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+    # What it says goes into a file: nobody reads a pipe until the process has ended, and a full one would hold it up.
+    with ours, theirs, tempfile.TemporaryFile() as said:
         ours.settimeout(seconds)
         command: list[str] = environment["command"]
         try:
@@ -222,7 +227,7 @@ def _start_once(environment: dict[str, Any], seconds: float) -> None:
                 env={**os.environ, **dict(environment["variables"])},
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=said,
                 start_new_session=True,
             )
         except (OSError, ValueError) as failed:  # its code is gone, or a variable is none that a process can have
@@ -233,14 +238,21 @@ def _start_once(environment: dict[str, Any], seconds: float) -> None:
         except TimeoutError:
             raise CannotStart(f"Runtime.InitError: it did not start within {seconds:g} s") from None
         finally:
-            process.kill()
-            _, said = process.communicate()
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # with what its code has started
+            process.wait()
+        last = _last_line(said)
     if kind is None:
-        last = said.decode(errors="replace").strip().splitlines()[-1:]
-        raise CannotStart("Runtime.ExitError: " + (last[0] if last else "its process ended while it started"))
+        raise CannotStart(f"Runtime.ExitError: {last or 'its process ended while it started'}")
     if kind == _CANNOT_START:
         error = payload.loads(body)
         raise CannotStart(f"{error.get('errorType')}: {error.get('errorMessage')}")
+
+
+def _last_line(said: IO[bytes]) -> str:
+    size = said.seek(0, os.SEEK_END)
+    said.seek(max(size - _SAID_BYTES, 0))
+    return next(iter(reversed(said.read().decode(errors="replace").strip().splitlines())), "")
 
 
 def _first_frame(engine: socket.socket) -> tuple[int | None, bytes]:

@@ -28,16 +28,26 @@ class ManagedPolicies:
         return self
 
 
-def expand(template: dict[str, Any], parameters: dict[str, Any], region: str) -> dict[str, Any]:
-    """Give `{"template": …}`, or `{"errors": […]}` in the translator's own words."""
-    os.environ["AWS_DEFAULT_REGION"] = region
+def load() -> str | None:
+    """Load the translator, which takes longer than to use it; say what is missing, if anything is."""
     logging.disable(logging.CRITICAL)
     try:
-        from samtranslator.model.exceptions import InvalidDocumentException  # noqa: PLC0415  told when it is missing
-        from samtranslator.parser.parser import Parser  # noqa: PLC0415
-        from samtranslator.translator.translator import Translator  # noqa: PLC0415
+        import samtranslator.translator.translator  # noqa: F401, PLC0415  told when it is missing
     except ModuleNotFoundError as error:
-        return {"missing": str(error)}
+        return str(error)
+    return None
+
+
+def expand(template: dict[str, Any], parameters: dict[str, Any], region: str) -> dict[str, Any]:
+    """Give `{"template": …}`, or `{"errors": […]}` in the translator's own words."""
+    missing = load()
+    if missing is not None:
+        return {"missing": missing}
+    from samtranslator.model.exceptions import InvalidDocumentException  # noqa: PLC0415  it is there
+    from samtranslator.parser.parser import Parser  # noqa: PLC0415
+    from samtranslator.translator.translator import Translator  # noqa: PLC0415
+
+    os.environ["AWS_DEFAULT_REGION"] = region
     try:
         return {"template": Translator(ManagedPolicies(), Parser()).translate(template, parameters)}
     except InvalidDocumentException as error:
@@ -45,10 +55,11 @@ def expand(template: dict[str, Any], parameters: dict[str, Any], region: str) ->
 
 
 def main() -> None:
-    """Answer one question."""
-    asked = json.load(sys.stdin)
+    """Answer one question. Whoever asks may still be putting it together while the translator is loaded."""
     out = sys.stdout
     sys.stdout = sys.stderr  # nothing that a library prints gets into the answer
+    load()
+    asked = json.load(sys.stdin)
     json.dump(expand(asked["template"], asked["parameters"], asked["region"]), out)
 
 

@@ -161,6 +161,8 @@ class Scope:
         text = self.resolve(given[1]) if isinstance(given, list) and len(given) == _PAIR else None
         if not isinstance(text, str) or not isinstance(given[0], str) or not given[0]:
             raise _error("every Fn::Split object requires two parameters, a string delimiter and a string to be split")
+        if secret.has_mark(text):
+            raise _error("Fn::Split of a NoEcho parameter is not served: give its parts as parameters")
         return text.split(given[0])
 
     def _select(self, given: Any) -> Any:
@@ -208,7 +210,11 @@ class Scope:
         return base64.b64encode(text.encode()).decode()
 
     def _to_json(self, given: Any) -> str:
-        return json.dumps(self.resolve(given), separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(self.resolve(given), separators=(",", ":"), ensure_ascii=False)
+        for value in secret.marked(text, self.secrets):
+            if json.dumps(value, ensure_ascii=False) != f'"{value}"':
+                raise _error("Fn::ToJsonString of a NoEcho parameter with quotes or backslashes is not served")
+        return text
 
     def _length(self, given: Any) -> int:
         found = self.resolve(given)
@@ -257,6 +263,18 @@ def references(value: Any, scope: Scope) -> Iterator[str]:
     else:
         for one in value.values():
             yield from references(one, scope)
+
+
+def imported(value: Any, scope: Scope) -> Iterator[Any]:
+    """Yield what names each import, of the branches that are taken."""
+    kind, given = _only(value)
+    if kind == "Fn::ImportValue":
+        yield given
+    elif kind == "Fn::If" and isinstance(given, list) and len(given) == _SELECT_SPLIT_IF:
+        yield from imported(given[1] if scope.condition(given[0]) else given[2], scope)
+    else:
+        for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from imported(one, scope)
 
 
 def _only(value: Any) -> tuple[str | None, Any]:

@@ -10,7 +10,7 @@ from forebay._sam import patterns, secret
 from forebay._sam.errors import TemplateRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 VALUE_CHARACTERS_MAX: Final = 4096
 """Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
@@ -40,7 +40,12 @@ def is_secret(declared: Any) -> bool:
 
 
 def read(
-    declared: Any, given: Mapping[str, str], before: Parameters | None = None, stored: Mapping[str, str] | None = None
+    declared: Any,
+    given: Mapping[str, str],
+    before: Parameters | None = None,
+    *,
+    stored: Mapping[str, str] | None = None,
+    hidden: Collection[str] = (),
 ) -> Parameters:
     """Check the values that are given; take those of the last deploy for others, and then the defaults.
 
@@ -49,6 +54,7 @@ def read(
         given: values by name.
         before: what the stack was deployed with.
         stored: parameters of the store (AWS::SSM::Parameter), by name.
+        hidden: names of those whose values are secret.
 
     Raises:
         TemplateRefused: in AWS's words, all that is wrong.
@@ -61,33 +67,43 @@ def read(
         reasons.append(f"Parameters: [{', '.join(unknown)}] do not exist in the template")
     found = Parameters()
     missing = []
+    matched: dict[str, tuple[str, str]] = {}
     for name, one in declared.items():
         text = _text_of(name, one, given, before)
         if text is None:
             missing.append(name)
             continue
-        value: Any = text
-        from_ssm = _FROM_SSM.fullmatch(str(one.get("Type", "")))
-        if from_ssm is not None:
-            value = (stored or {}).get(text)
-            if value is None:
-                reasons.append(f"Parameter '{name}' names {text!r}, and no parameter of the store has that name")
-                continue
+        is_stored = _FROM_SSM.fullmatch(str(one.get("Type", ""))) is not None
+        value = (stored or {}).get(text) if is_stored else text
+        if value is None:
+            reasons.append(f"Parameter '{name}' names {text!r}, and no parameter of the store has that name")
+            continue
         reason = _refusal(name, one, value)
         if reason is not None:
             reasons.append(reason)
-        elif is_secret(one):
-            found.secrets[name] = value
-            found.values[name] = found.given[name] = secret.mark(name)
-        else:
-            kind = from_ssm[1] if from_ssm is not None else str(one.get("Type", "String"))
-            found.given[name] = text
-            found.values[name] = [part.strip() for part in value.split(",")] if kind.startswith(_LISTS) else value
+            continue
+        if isinstance(one.get("AllowedPattern"), str):
+            matched[name] = (one["AllowedPattern"], value)
+        _take(found, name, one, text=text, value=value, is_hidden=is_stored and text in hidden)
+    reasons += [_told(name, declared[name], why) for name, why in patterns.broken(matched).items()]
     if missing:
         reasons.insert(0, f"Parameters: [{', '.join(missing)}] must have values")
     if reasons:
         raise TemplateRefused(reasons)
     return found
+
+
+def _take(found: Parameters, name: str, one: dict[str, Any], *, text: str, value: str, is_hidden: bool) -> None:
+    """Take a parameter; `text` is what was given, and `is_hidden` tells that the value is secret and the text is not."""
+    if is_secret(one) or is_hidden:
+        found.secrets[name] = value
+        found.values[name] = secret.mark(name)
+        found.given[name] = text if is_hidden else secret.mark(name)
+        return
+    from_ssm = _FROM_SSM.fullmatch(str(one.get("Type", "")))
+    kind = from_ssm[1] if from_ssm is not None else str(one.get("Type", "String"))
+    found.given[name] = text
+    found.values[name] = [part.strip() for part in value.split(",")] if kind.startswith(_LISTS) else value
 
 
 def _text_of(name: str, one: Any, given: Mapping[str, str], before: Parameters | None) -> str | None:
@@ -110,15 +126,17 @@ def _text_of(name: str, one: Any, given: Mapping[str, str], before: Parameters |
 
 
 def _refusal(name: str, one: dict[str, Any], value: str) -> str | None:
-    what = f"Parameter '{name}'"
-    described = one.get("ConstraintDescription")
     try:
         reason = _broken_limit(one, value)
     except (TypeError, ValueError):
-        return f"Template format error: {what} has a limit that is no number"
-    if reason is None:
-        return None
-    return f"{what} failed to satisfy constraint: {described}" if described else f"{what} {reason}"
+        return f"Template format error: Parameter '{name}' has a limit that is no number"
+    return None if reason is None else _told(name, one, reason)
+
+
+def _told(name: str, one: dict[str, Any], why: str) -> str:
+    """Say what is wrong with a parameter, in the template's own words where it has some."""
+    described = one.get("ConstraintDescription")
+    return f"Parameter '{name}' " + (f"failed to satisfy constraint: {described}" if described else why)
 
 
 def _broken_limit(one: dict[str, Any], value: str) -> str | None:
@@ -127,11 +145,6 @@ def _broken_limit(one: dict[str, Any], value: str) -> str | None:
     allowed = one.get("AllowedValues")
     if isinstance(allowed, list) and value not in [_plain(each) for each in allowed]:
         return "must be one of AllowedValues"
-    pattern = one.get("AllowedPattern")
-    if isinstance(pattern, str):
-        broken = patterns.broken(pattern, value)
-        if broken is not None:
-            return broken
     lengths = (("MinLength", "at least", -1), ("MaxLength", "at most", 1))
     for limit, words, sign in lengths:
         if limit in one and (len(value) - int(one[limit])) * sign > 0:

@@ -1,38 +1,62 @@
-"""Matches a value against a template's regular expression, in a process of its own: an expression may take for ever."""
+"""Matches values against a template's regular expressions, in a process of its own: an expression may take for ever."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SECONDS: Final = 2.0
+"""For all expressions of a template together: an app's loop waits for them."""
 _PROGRAM: Final = """
 import json, re, sys
-pattern, value = json.load(sys.stdin)
-try:
-    print(json.dumps(re.fullmatch(pattern, value) is not None))
-except (re.error, OverflowError, RecursionError) as error:
-    print(json.dumps(str(error)))
+for pattern, value in json.load(sys.stdin):
+    try:
+        print(json.dumps(re.fullmatch(pattern, value) is not None), flush=True)
+    except (re.error, OverflowError, RecursionError) as error:
+        print(json.dumps(str(error)), flush=True)
 """
 
 
-def broken(pattern: str, value: str) -> str | None:
-    """Say what is wrong, if anything; the value is no part of it."""
+def broken(asked: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """Say what is wrong, by name; values are no part of it.
+
+    Args:
+        asked: an expression and a value, by name.
+
+    """
+    if not asked:
+        return {}
+    is_late = False
     try:
-        done = subprocess.run(
+        said = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _PROGRAM],
-            input=json.dumps([pattern, value]).encode(),
+            input=json.dumps(list(asked.values())).encode(),
             capture_output=True,
             timeout=SECONDS,
             check=False,
-        )
-        answer = json.loads(done.stdout)
-    except subprocess.TimeoutExpired:
-        return f"has an AllowedPattern that was not matched within {SECONDS:g} s"
-    except ValueError:
-        return "has an AllowedPattern that cannot be matched"
+        ).stdout
+    except subprocess.TimeoutExpired as error:
+        said, is_late = error.stdout or b"", True
+    answers = [json.loads(line) for line in said.splitlines()]
+    found = {
+        name: why
+        for (name, (pattern, _)), answer in zip(asked.items(), answers, strict=False)
+        if (why := _why(pattern, answer)) is not None
+    }
+    left = list(asked)[len(answers) :]
+    if is_late and left:  # those behind it were not looked at
+        found[left[0]] = f"has an AllowedPattern that was not matched within {SECONDS:g} s"
+    else:
+        found |= dict.fromkeys(left, "has an AllowedPattern that cannot be matched")
+    return found
+
+
+def _why(pattern: str, answer: bool | str) -> str | None:
     if isinstance(answer, str):
         return f"has an AllowedPattern that is no regular expression: {answer}"
     return None if answer else f"must match pattern {pattern}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from forebay._sam import intrinsics
+from forebay._sam import intrinsics, secret
 from forebay._sam.errors import TemplateRefused
 from forebay._sam.intrinsics import Scope
 from forebay._sam.stored import Stored
@@ -47,7 +47,9 @@ class World:
         version: gives the next number of a function that publishes a version.
         taken: names of other stacks' resources: type and physical id, and the stack.
         exports: outputs of other stacks, by their export names.
+        hidden_exports: those of them that are secret.
         parameters: values of other stacks' parameters (AWS::SSM::Parameter), by name.
+        hidden_parameters: names of those that are secret.
         secrets: values of other stacks' secrets (AWS::SecretsManager::Secret), by name and by ARN.
 
     """
@@ -59,7 +61,9 @@ class World:
     version: Callable[[str], int]
     taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
     exports: Mapping[str, str] = field(default_factory=dict)
+    hidden_exports: frozenset[str] = frozenset()
     parameters: Mapping[str, str] = field(default_factory=dict)
+    hidden_parameters: frozenset[str] = frozenset()
     secrets: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -216,12 +220,17 @@ class _Planner:
         self._notes: list[str] = []
         self._reasons: list[str] = []
         self._secrets: dict[str, str] = {}
+        """Values of marks that are made here."""
+        exports = dict(world.exports)
+        for name in world.hidden_exports:
+            self._secrets[f"import:{name}"] = world.exports[name]
+            exports[name] = secret.mark(f"import:{name}")
         self._scope = Scope(
-            values={**_pseudo(stack, stack_id, world), **parameters.values},
+            values={**_pseudo(stack, stack_id, world.region, world.account), **parameters.values},
             mappings=_section(body, "Mappings"),
             conditions=_section(body, "Conditions"),
             secrets=parameters.secrets,
-            exports=world.exports,
+            exports=exports,
             resource=lambda name: self._done[name].attributes["Ref"] if name in self._done else None,
             attribute=lambda name, key: self._done[name].attributes.get(key) if name in self._done else None,
             stored=Stored(self._done, world, parameters.secrets, self._secrets).get,
@@ -249,8 +258,15 @@ class _Planner:
             resources=self._done,
             outputs=outputs,
             notes=tuple(self._notes),
-            secrets=self._secrets,
+            secrets=self._used_secrets(outputs),
         )
+
+    def _used_secrets(self, outputs: Iterable[Output]) -> dict[str, str]:
+        """Give the values of those marks that stand in something."""
+        if not self._secrets:
+            return {}
+        held = [[one.properties, one.attributes] for one in self._done.values()]
+        return _used(self._secrets, [held, [one.value for one in outputs]])
 
     def _wanted(self) -> dict[str, dict[str, Any]]:
         """Give the resources whose conditions hold, and refuse what is not honoured: all of it at once."""
@@ -348,9 +364,7 @@ class _Planner:
         return own
 
     def _digest(self, properties: Any) -> str:
-        text = json.dumps(properties, sort_keys=True, ensure_ascii=False)
-        secrets = {**self._parameters.secrets, **self._secrets}
-        used = {name: value for name, value in secrets.items() if f"\ue000{name}\ue001" in text}
+        used = _used({**self._parameters.secrets, **self._secrets}, properties)
         return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest() if used else ""
 
     def _outputs(self) -> tuple[Output, ...]:
@@ -408,6 +422,30 @@ def without(body: Mapping[str, Any], types: Mapping[str, ResourceType]) -> tuple
     return {**body, "Resources": kept}, left_out
 
 
+def _used(secrets: Mapping[str, str], value: Any) -> dict[str, str]:
+    """Give those secrets whose marks stand in a value."""
+    text = json.dumps(value, ensure_ascii=False)
+    return {
+        name: one for name, one in secrets.items() if json.dumps(secret.mark(name), ensure_ascii=False)[1:-1] in text
+    }
+
+
+def imports(
+    body: Mapping[str, Any], parameters: Parameters, *, stack: str, stack_id: str, region: str, account: str
+) -> set[str] | None:
+    """Give the names of what a template imports; None where only a deploy can tell."""
+    values = {**_pseudo(stack, stack_id, region, account), **parameters.given}
+    try:
+        mappings, conditions = _section(body, "Mappings"), _section(body, "Conditions")
+        scope = Scope(values=values, mappings=mappings, conditions=conditions, secrets=parameters.secrets)
+        parts = [*_section(body, "Resources").values(), *_section(body, "Outputs").values()]
+        taken = [one for one in parts if "Condition" not in one or scope.condition(one["Condition"])]
+        named = [scope.resolve(one) for one in intrinsics.imported([taken, body.get("Globals")], scope)]
+        return {str(secret.revealed(one, parameters.secrets)) for one in named}
+    except (TemplateRefused, *MALFORMED):
+        return None
+
+
 def _differs(before: Mapping[str, Any], now: Mapping[str, Any], fixed: Iterable[str]) -> bool:
     return any(before.get(key) != now.get(key) for key in fixed)
 
@@ -419,10 +457,10 @@ def _section(body: Mapping[str, Any], name: str) -> dict[str, Any]:
     return section
 
 
-def _pseudo(stack: str, stack_id: str, world: World) -> dict[str, Any]:
+def _pseudo(stack: str, stack_id: str, region: str, account: str) -> dict[str, Any]:
     return {
-        "AWS::Region": world.region,
-        "AWS::AccountId": world.account,
+        "AWS::Region": region,
+        "AWS::AccountId": account,
         "AWS::StackName": stack,
         "AWS::StackId": stack_id,
         "AWS::Partition": "aws",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._sam.errors import TemplateRefused
@@ -33,10 +34,14 @@ def read(path: Path, command: str, environment: str = ENVIRONMENT) -> dict[str, 
         whole = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TemplateRefused([f"{path}: {error}"]) from None
-    tables = whole.get(environment, {})
     found: dict[str, Any] = {}
     for name in ("global", command):
-        found |= tables.get(name, {}).get("parameters", {})
+        table: Any = whole
+        for key in (environment, name, "parameters"):
+            table = table.get(key, {})
+            if not isinstance(table, dict):
+                raise TemplateRefused([f"{path}: [{environment}.{name}.parameters]: {key} is no table"])
+        found |= table
     return found
 
 
@@ -69,17 +74,30 @@ def write(path: Path, command: str, options: Mapping[str, Any], environment: str
             table.pop(key, None)
         else:
             table[key] = value
-    path.write_text(tomlkit.dumps(document).rstrip("\n") + "\n")
+    _replace(path.resolve(), tomlkit.dumps(document).rstrip("\n") + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that it is the old one or the new one, whatever happens."""
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.write_text(text)
+    if path.exists():
+        shutil.copymode(path, unfinished)
+    unfinished.replace(path)
 
 
 def overrides(text: str) -> dict[str, str]:
     """Read parameters as AWS's command line takes them: `Key=Value Other="two words"`, or its longer form."""
-    found = {}
+    found: dict[str, str] = {}
     at = 0
     while text[at:].strip():
         match = _OVERRIDE.match(text, at)
         if match is None:
-            raise TemplateRefused([f"parameter overrides: {text[at:][:50]!r} is no Key=Value"])
+            # What stands there may be part of a secret.
+            last = f"behind the value of {list(found)[-1]}" if found else "at the beginning"
+            raise TemplateRefused(
+                [f"parameter overrides: no Key=Value stands {last}: put a value with spaces into quotes"]
+            )
         value = match[2]
         if value[:1] == '"' and value[-1:] == '"' and len(value) > 1:
             value = re.sub(r"\\(.)", r"\1", value[1:-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,11 @@ def has_mark(text: str) -> bool:
     return _MARK.search(text) is not None
 
 
+def marked(text: str, secrets: Mapping[str, str]) -> list[str]:
+    """Give the values of those secrets that are part of a text."""
+    return [secrets[name] for name in _MARK.findall(text) if name in secrets]
+
+
 def shown(value: Any) -> Any:
     """Give a value as it may be shown."""
     return _each(value, lambda text: _MARK.sub(SHOWN, text))
@@ -30,10 +36,16 @@ def shown(value: Any) -> Any:
 
 def concealed(text: str, values: Iterable[str]) -> str:
     """Give a text, such as an error of a function's code, without the values of secrets; one of a letter or two is none."""
-    for value in sorted(values, key=len, reverse=True):
-        if len(value) >= CONCEALED_MIN:
-            text = text.replace(value, SHOWN)
+    secrets = [value for value in values if len(value) >= CONCEALED_MIN]
+    # As they are, and as Python and JSON write them.
+    forms = {form for value in secrets for form in (value, repr(value)[1:-1], *_in_json(value))}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, SHOWN)
     return str(shown(text))
+
+
+def _in_json(value: str) -> tuple[str, str]:
+    return json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
 
 
 def revealed(value: Any, secrets: Mapping[str, str]) -> Any:

@@ -63,7 +63,7 @@ class Stored:
         value = self._world.parameters.get(name) if own is None else str(own.attributes["Value"])
         if value is None:
             raise TemplateRefused([f"Parameters: [ssm:{reference}] cannot be found."])
-        return value
+        return self._mark(f"ssm:{name}", value) if own is None and name in self._world.hidden_parameters else value
 
     def _secret(self, reference: str) -> str:
         parts = reference.split(":")

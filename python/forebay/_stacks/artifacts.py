@@ -19,7 +19,7 @@ from forebay._durable import sync
 from forebay._sam.errors import TemplateRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FOLDER: Final = "stacks"
 BYTES_MAX: Final = 250 * 1024 * 1024
@@ -58,9 +58,12 @@ class Artifacts:
             whole.mkdir()
             if source.is_dir():
                 _copy(source, whole)
-            elif zipfile.is_zipfile(source):
+            elif source.is_file() and zipfile.is_zipfile(source):
                 unpack(source, whole)
+            elif not source.is_file():
+                raise TemplateRefused([f"{source}: it is neither a file nor a directory"])
             else:
+                _check(source, 1, source.stat().st_size)
                 shutil.copyfile(source, whole / source.name)
                 (whole / source.name).chmod(source.stat().st_mode & 0o755)
             return self._take(whole)
@@ -73,6 +76,12 @@ class Artifacts:
             whole.mkdir()
             (whole / "index.py").write_text(text)
             return self._take(whole, _INLINE)
+
+    def keep(self, used: str) -> None:
+        """Have code that a text names stay for a while, whatever comes: an invocation that is under way may still load of it."""
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            if path.name in used:
+                os.utime(path)
 
     def sweep(self, used: str) -> None:
         """Remove code that no text of these names. What is new stays: a deploy that has not begun may be about to name it."""
@@ -89,6 +98,7 @@ class Artifacts:
         """Keep code under its key; it is durable when this returns."""
         key = prefix + _digest(whole)
         if (self._folder / key).is_dir():
+            os.utime(self._folder / key)  # whoever asks is about to name it
             return key
         for folder, _, files in os.walk(whole):
             for name in files:
@@ -119,10 +129,10 @@ def is_left_out(path: Path) -> bool:
     return path.name in _LEFT_OUT or (path / "forebay.db").exists()
 
 
-def _files(source: Path) -> Iterator[tuple[Path, Path]]:
+def _files(source: Path, left_out: Callable[[Path], bool] = is_left_out) -> Iterator[tuple[Path, Path]]:
     """Yield the files of a directory, in order; a link is followed to a file and to no directory."""
     for folder, folders, files in os.walk(source):
-        folders[:] = sorted(name for name in folders if not is_left_out(Path(folder) / name))
+        folders[:] = sorted(name for name in folders if not left_out(Path(folder) / name))
         for name in sorted(files):
             path = Path(folder) / name
             if path.is_file():
@@ -141,8 +151,15 @@ def unpack(source: Path, into: Path) -> None:
             entries = archive.infolist()
             _check(source, len(entries), sum(entry.file_size for entry in entries))
             size = 0
+            folders: set[PurePosixPath] = set()
             for entry in entries:
-                target = into / _inside(source, entry)
+                name = _inside(source, entry)
+                for folder in (name, *name.parents) if entry.is_dir() else name.parents:
+                    if folder in folders:
+                        break
+                    folders.add(folder)
+                _check(source, len(folders), size)
+                target = into / name
                 if entry.is_dir():
                     target.mkdir(parents=True, exist_ok=True)
                     continue
@@ -173,14 +190,15 @@ def _inside(source: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
 
 def _check(source: Path, entries: int, size: int) -> None:
     if entries > ENTRIES_MAX:
-        raise TemplateRefused([f"{source}: it has more than {ENTRIES_MAX:,} files"])
+        raise TemplateRefused([f"{source}: it has more than {ENTRIES_MAX:,} files or directories"])
     if size > BYTES_MAX:
         raise TemplateRefused([f"{source}: unpacked it has more than {BYTES_MAX:,} bytes"])
 
 
 def _digest(folder: Path) -> str:
+    """Name everything that is there: of a zip file, that is what tools keep, too."""
     whole = hashlib.sha256()
-    for path, relative in _files(folder):
+    for path, relative in _files(folder, left_out=lambda _: False):
         data = path.read_bytes()
         mode = b"x" if path.stat().st_mode & 0o100 else b"-"
         name = str(relative).encode()

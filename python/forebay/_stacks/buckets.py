@@ -31,6 +31,14 @@ _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
 Members = dict[str, Any]
+_REFUSED: Final = {
+    "IfModifiedSince": "ask for the whole object",
+    "IfUnmodifiedSince": "ask for the whole object",
+    "Range": "ask for the whole object",
+    "SSECustomerKey": "the store is not encrypted",
+    "VersionId": "an object has one version",
+}
+"""Members that would change what is done, and what to do without them."""
 
 
 class Buckets:
@@ -78,7 +86,7 @@ class Buckets:
         return self.object(bucket, key)
 
     def _has(self, bucket: str) -> bool:
-        return bucket not in {"", ".", ".."} and "/" not in bucket and (self._folder / bucket).is_dir()
+        return _NAME.fullmatch(bucket) is not None and (self._folder / bucket).is_dir()
 
     def _bucket(self, bucket: str) -> Path:
         if not self._has(bucket):
@@ -95,6 +103,9 @@ class Buckets:
 
         """
         bucket, key = given["Bucket"], given.get("Key", "")
+        wished = [name for name in _REFUSED if given.get(name) is not None]
+        if wished:
+            raise WireError("NotImplemented", f"{wished[0]} is not served: {_REFUSED[wished[0]]}", 501)
         if action == "HeadBucket":
             self._bucket(bucket)
             return {}
@@ -104,13 +115,15 @@ class Buckets:
         if action in {"HeadObject", "GetObject"}:
             return self._get(action, bucket, key, given)
         if action == "PutObject":
-            return {"ETag": self._put(self._bucket(bucket) / _file_name(key), given.get("Body"))}
+            target = self._bucket(bucket) / _file_name(key)
+            _check_condition(target, given)
+            return {"ETag": self._put(target, given.get("Body"))}
         return self._multipart(action, self._bucket(bucket), key, given)
 
     def _get(self, action: str, bucket: str, key: str, given: Members) -> Members:
         path = self.object(bucket, key)
-        if "Range" in given:
-            raise WireError("NotImplemented", "parts of objects are not served: ask for the whole object", 501)
+        if any(given.get(name) is not None for name in ("IfMatch", "IfNoneMatch")):
+            raise WireError("NotImplemented", "conditions of reads are not served: ask for the whole object", 501)
         status = path.stat()
         told = {"ContentLength": status.st_size, "ETag": _etag(path), "LastModified": int(status.st_mtime * 1000)}
         return told if action == "HeadObject" else {**told, "Body": str(path.absolute())}
@@ -148,7 +161,8 @@ class Buckets:
                 )
             return {"ETag": self._put(folder / str(number), given.get("Body"))}
         if action == "CompleteMultipartUpload":
-            parts = [folder / str(part["PartNumber"]) for part in (given.get("MultipartUpload") or {}).get("Parts", [])]
+            _check_condition(bucket / _file_name(key), given)
+            parts = _parts(folder, (given.get("MultipartUpload") or {}).get("Parts", []))
             etag = self._join(parts, bucket / _file_name(key))
             shutil.rmtree(folder, ignore_errors=True)
             return {"Bucket": bucket.name, "Key": key, "ETag": etag}
@@ -156,7 +170,7 @@ class Buckets:
         return {}
 
     def _join(self, parts: list[Path], target: Path) -> str:
-        if not parts or not all(part.is_file() for part in parts):
+        if not parts:
             raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
         if sum(part.stat().st_size for part in parts) > OBJECT_BYTES_MAX:
             raise WireError("EntityTooLarge", f"an object may have {OBJECT_BYTES_MAX:,} bytes")
@@ -166,6 +180,33 @@ class Buckets:
                 with part.open("rb") as reader:
                     shutil.copyfileobj(reader, writer)
         return self._put(target, str(whole))
+
+
+def _check_condition(target: Path, given: Members) -> None:
+    """Refuse to write where the client's condition does not hold."""
+    there = _etag(target) if target.is_file() else None
+    if given.get("IfNoneMatch") is not None and given["IfNoneMatch"] != "*":
+        raise WireError("NotImplemented", "If-None-Match is '*' where an object is written", 501)
+    wanted = given.get("IfMatch")
+    if wanted is not None and there is None:
+        raise WireError("NoSuchKey", "The specified key does not exist.", 404)
+    is_other = wanted is not None and there is not None and wanted.strip('"') != there.strip('"')
+    if is_other or (given.get("IfNoneMatch") and there is not None):
+        raise WireError("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412)
+
+
+def _parts(folder: Path, named: list[Members]) -> list[Path]:
+    """Give the files of an upload's parts, in order, as the client knows them."""
+    numbers = [int(part.get("PartNumber", 0)) for part in named]
+    if numbers != sorted(set(numbers)):
+        text = "The list of parts was not in ascending order. The parts list must be specified in order by part number."
+        raise WireError("InvalidPartOrder", text)
+    parts = [folder / str(number) for number in numbers]
+    for part, one in zip(parts, named, strict=True):
+        tag = one.get("ETag")
+        if not part.is_file() or (tag is not None and tag.strip('"') != _etag(part).strip('"')):
+            raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
+    return parts
 
 
 def _file_name(key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,10 @@ CACHE: Final = Path(".aws-sam") / "forebay-cache"
 TEMPLATE: Final = "template.yaml"
 MANIFEST: Final = "requirements.txt"
 PIP_SECONDS: Final = 900.0
+_OF_FILES: Final = re.compile(
+    r"\s*(?:-[rcef]|--(?:requirement|constraint|editable|find-links)\b|[./~]|file:|[^#;]*@\s*file:|[^#;@:\s]*[/\\]|[^#;@:\s]+\.whl)"
+)
+"""A line of requirements that names a file or a directory."""
 _TYPES: Final = (package.SERVERLESS_FUNCTION, "AWS::Lambda::Function")
 
 
@@ -43,8 +48,13 @@ def build(body: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> 
 
     expansion.check_resources(dict(body))
     into = folder / BUILD
-    shutil.rmtree(into, ignore_errors=True)
-    into.mkdir(parents=True)
+    try:
+        if into.is_symlink():
+            into.unlink()  # what it leads to is not ours
+        shutil.rmtree(into, ignore_errors=True)
+        into.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TemplateRefused([f"{into}: {error.strerror}"]) from None
     built: dict[str, Any] = copy.deepcopy(dict(body))
     shared = package.code_of_globals(built)
     runtime = package.globals_of_functions(built).get("Runtime")
@@ -88,12 +98,29 @@ def _build_function(
     if str(properties.get("Runtime", runtime)).startswith("python"):
         _install(name, source / MANIFEST, target, folder, say)
     say(" Running PythonPipBuilder:CopySource" if (source / MANIFEST).exists() else " Running CopySource")
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=_left_out)
+    try:
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=_left_out(source))
+    except OSError as error:
+        raise TemplateRefused([f"{name}: {source} cannot be copied: {error}"]) from None
     properties[key] = name
 
 
-def _left_out(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if is_left_out(Path(folder) / name)]
+def _left_out(source: Path) -> Callable[[str, list[str]], list[str]]:
+    """Give what says which names of a directory are no part of code: nor is a link to nothing, or to where it stands in."""
+
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        here = Path(folder)
+        around = {path.resolve() for path in (here, *here.parents) if path.is_relative_to(source)}
+        paths = [here / name for name in names]
+        return [
+            path.name for path in paths if is_left_out(path) or (path.is_symlink() and _leads_nowhere(path, around))
+        ]
+
+    return left_out
+
+
+def _leads_nowhere(link: Path, around: set[Path]) -> bool:
+    return not link.exists() or any(one.is_relative_to(link.resolve()) for one in around)
 
 
 def _install(name: str, manifest: Path, target: Path, folder: Path, say: Callable[[str], None]) -> None:
@@ -103,7 +130,7 @@ def _install(name: str, manifest: Path, target: Path, folder: Path, say: Callabl
         return
     release = f"{sys.implementation.cache_tag}-{sys.platform}"
     kept = folder / CACHE / hashlib.sha256(f"{release}\n{wanted}".encode()).hexdigest()[:32]
-    if not kept.exists():
+    if not kept.exists() or any(map(_OF_FILES.match, wanted.splitlines())):  # what files say may have changed
         say(" Running PythonPipBuilder:ResolveDependencies")
         unfinished = kept.with_name(f"{kept.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -122,6 +149,7 @@ def _install(name: str, manifest: Path, target: Path, folder: Path, say: Callabl
             last = "\n".join(done.stderr.strip().splitlines()[-3:])
             raise TemplateRefused([f"{name}: {manifest}: pip failed: {last}"])
         unfinished.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(kept, ignore_errors=True)
         unfinished.rename(kept)
     shutil.copytree(kept, target, dirs_exist_ok=True)
 

@@ -218,7 +218,6 @@ class CloudFormation:
     def _describe_change_set(self, given: Members) -> Members:
         one = self._change_set(given)
         failed = one.preview is None
-        changes = [] if one.preview is None else [shapes.change_shape(step) for step in one.preview.plan.steps]
         declared = shapes.declared_parameters(one.asked.template)
         return {
             "ChangeSetName": one.name,
@@ -234,13 +233,20 @@ class CloudFormation:
             "NotificationARNs": [],
             "Capabilities": list(one.asked.capabilities),
             "Tags": shapes.tag_shapes(one.asked.tags),
-            "Changes": changes,
+            "Changes": [] if one.preview is None else self._changes(one.preview),
         }
+
+    @staticmethod
+    def _changes(preview: Preview) -> list[Members]:
+        return [shapes.change_shape(step) for step in preview.plan.steps]
 
     def _execute_change_set(self, given: Members) -> Members:
         one = self._change_set(given)
         if one.preview is None:
             text = f"ChangeSet [{one.id}] cannot be executed in its current status of [FAILED]"
+            raise WireError("InvalidChangeSetStatus", text)
+        if self._changes(self._service().preview(one.asked)) != self._changes(one.preview):
+            text = f"ChangeSet [{one.id}] cannot be executed in its current status of [OBSOLETE]"
             raise WireError("InvalidChangeSetStatus", text)
         disable = given.get("DisableRollback", one.asked.disable_rollback)
         stack = self._service().begin(replace(one.asked, disable_rollback=disable))

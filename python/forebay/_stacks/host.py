@@ -235,7 +235,7 @@ class Host:
         if self._service is not None:
             for operation in self._service.store.operations():
                 log.info("stack %s: the operation that was interrupted goes on", operation.stack)
-                await self._run(self._service, operation.stack, target, resumed=True)
+                self._start(self._run(self._service, operation.stack, target, resumed=True))
 
     def close(self) -> None:
         """Answer nothing more. An operation that is under way goes on at the next start."""
@@ -310,8 +310,10 @@ class Host:
 
     async def _run(self, service: Service, name: str, target: AppTarget, *, resumed: bool = False) -> None:
         """Carry an operation out. Where the disk is full or broken, it goes on when that has passed."""
+        artifacts = Artifacts(self._directory)
         while True:
             try:
+                await asyncio.to_thread(artifacts.keep, service.store.all_resources())
                 async with self._busy:
                     status = await service.run(name, target, resumed=resumed)
                 break
@@ -319,7 +321,7 @@ class Host:
                 log.error("stack %s: %s: its operation goes on in %g s", name, str(error), AGAIN_SECONDS)  # noqa: TRY400  it says all
             await asyncio.sleep(AGAIN_SECONDS)
             resumed = True
-        await asyncio.to_thread(Artifacts(self._directory).sweep, service.store.all_resources())
+        await asyncio.to_thread(artifacts.sweep, service.store.all_resources())
         log.info("stack %s: %s", name, status)
 
 

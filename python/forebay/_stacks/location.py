@@ -47,7 +47,7 @@ def _write(source: Path, name: str, output: Path) -> Path:
         raise TemplateRefused([f"{source}: there is no {VALUES}: it is no template in sam's form"])
     try:
         values = json.loads(found[0].read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TemplateRefused([f"{found[0]}: {error}"]) from None
     if not isinstance(values, dict):
         raise TemplateRefused([f"{found[0]}: it is a mapping of names to values"])
@@ -88,6 +88,8 @@ def _value(values: dict[str, Any], name: str) -> str:
 
 
 def _filled(text: str, values: dict[str, Any], where: str) -> str:
+    length = 0
+
     def chosen(found: re.Match[str]) -> str:
         value = _value(values, found[1] or found[2])
         holds = (value == found[4]) == (found[3] == "==")
@@ -98,16 +100,27 @@ def _filled(text: str, values: dict[str, Any], where: str) -> str:
         for name in found[2].strip(".").split("."):
             items = items.get(name) if isinstance(items, dict) else None
         item = re.compile(r"\{\{\s*" + found[1] + r"\s*\}\}")
-        each = items if isinstance(items, list) else []
-        return "".join(item.sub(lambda _, one=one: str(one), found[3]) for one in each)
+        each = [str(one) for one in items] if isinstance(items, list) else []
+        bounded(len(each) * len(found[3]) + len(item.findall(found[3])) * sum(map(len, each)))
+        return "".join(item.sub(lambda _, one=one: one, found[3]) for one in each)
+
+    def placed(found: re.Match[str]) -> str:
+        nonlocal length
+        value = _value(values, found[1] or found[2])
+        length += len(value)
+        bounded(length)
+        return value
+
+    def bounded(characters: int) -> None:
+        if characters > TEXT_BYTES_MAX:
+            raise TemplateRefused([f"{where}: filled in it has more than {TEXT_BYTES_MAX:,} characters"])
 
     text = _SPACE.sub(lambda found: found[1] or found[2], text)
     before = None
     while before != text:
         before, text = text, _FOR.sub(repeated, _IF.sub(chosen, text))
-        if len(text) > TEXT_BYTES_MAX:
-            raise TemplateRefused([f"{where}: filled in it has more than {TEXT_BYTES_MAX:,} characters"])
-    text = _PLACE.sub(lambda found: _value(values, found[1] or found[2]), text)
+        bounded(len(text))
+    text = _PLACE.sub(placed, text)
     if _OTHER.search(text):
         raise TemplateRefused([f"{where}: it has a condition or a filter that is not understood"])
     return text

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from forebay._sam import secret
-from forebay._sam.plan import Resource, Step
+from forebay._sam.errors import TemplateRefused
+from forebay._sam.plan import MALFORMED, Resource, Step
 from forebay._stacks.assembly import Declaration, assemble
 from forebay._stacks.functions import Deployed
 from forebay._stacks.kind import Procedure, Request
 from forebay._stacks.store import ROLLBACK
 from forebay._stacks.table import ALL
+from forebay._wire import payload
 from forebay.errors import ForebayError, ResourceConflict, ResourceNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from forebay._sam.plan import World
     from forebay._stacks.store import Operation, Stack, StackStore, State
@@ -70,7 +73,7 @@ class Runs:
         self._operation = operation
         self._world = world
         self._passed = passed
-        self._old, self._new = assemble(operation.before.resources), assemble(operation.after.resources)
+        self._old, self._new = _assembled_before(operation), assemble(operation.after.resources)
         self._begun = operation.begun
         self._steps = _steps(operation.before.resources, operation.after.resources)
 
@@ -134,17 +137,19 @@ class Runs:
         if describe is None:
             return
         try:
-            await self._target.request(describe(resource))
+            with _in_words():
+                await self._target.request(describe(resource))
         except ResourceNotFound:
             return
         raise ResourceConflict(f"{resource.physical} already exists")
 
     async def _put(self, resource: Resource, before: Resource | None, state: State) -> None:
-        for request in ALL[resource.type].put(resource, before, self._world):
-            try:
-                await self._target.request(Request(request.verb, secret.revealed(request.fields, state.secrets)))
-            except ForebayError as error:
-                raise ForebayError(secret.concealed(str(error), state.secrets.values())) from error
+        try:
+            with _in_words():
+                for request in ALL[resource.type].put(resource, before, self._world):
+                    await self._target.request(Request(request.verb, secret.revealed(request.fields, state.secrets)))
+        except ForebayError as error:
+            raise ForebayError(secret.concealed(str(error), state.secrets.values())) from error
 
     async def _declare(
         self, pending: dict[str, Declaration], which: Callable[[Declaration], bool], state: State | None = None
@@ -154,12 +159,13 @@ class Runs:
         for name in [name for name, one in pending.items() if which(one)]:
             what = pending[name].what
             try:
-                if isinstance(what, Deployed):
-                    await self._target.register(revealed(what, secrets))
-                elif isinstance(what, Procedure):
-                    await what.put(self._target.request, secret.revealed(what.fields, secrets))
-                elif self._target.is_live:
-                    await self._target.request(Request(what.verb, secret.revealed(what.fields, secrets)))
+                with _in_words():
+                    if isinstance(what, Deployed):
+                        await self._target.register(revealed(what, secrets))
+                    elif isinstance(what, Procedure):
+                        await what.put(self._target.request, secret.revealed(what.fields, secrets))
+                    elif self._target.is_live:
+                        await self._target.request(Request(what.verb, secret.revealed(what.fields, secrets)))
             except ForebayError as error:
                 raise ForebayError(f"{name}: {secret.concealed(str(error), secrets.values())}") from error
             del pending[name]
@@ -195,10 +201,11 @@ class Runs:
     async def _undo(self, declaration: Declaration) -> str | None:
         what, undo = declaration.what, declaration.undo
         try:
-            if isinstance(what, Procedure):
-                await what.remove(self._target.request, what.fields)
-            elif undo is not None and (self._target.is_live or undo.verb == "mapping.delete"):
-                await self._target.request(undo)
+            with _in_words():
+                if isinstance(what, Procedure):
+                    await what.remove(self._target.request, what.fields)
+                elif undo is not None and (self._target.is_live or undo.verb == "mapping.delete"):
+                    await self._target.request(undo)
         except ResourceNotFound:
             return None
         except ForebayError as error:
@@ -211,11 +218,12 @@ class Runs:
             return None
         self._store.say(self._stack, "DELETE_IN_PROGRESS", resource)
         try:
-            for request in ALL[resource.type].gone(resource):
-                try:
-                    await self._target.request(request)
-                except ResourceNotFound:
-                    continue
+            with _in_words():
+                for request in ALL[resource.type].gone(resource):
+                    try:
+                        await self._target.request(request)
+                    except ResourceNotFound:
+                        continue
         except ForebayError as error:
             self._store.gone(self._stack, resource, "DELETE_FAILED", str(error))
             return str(error)
@@ -264,6 +272,50 @@ class Runs:
             return f"[{before.logical}] {error}"
         self._store.say(self._stack, "UPDATE_COMPLETE", before)
         return None
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Have whatever goes wrong be an error of ours: an operation that only stopped would never end."""
+    try:
+        yield
+    except ForebayError:
+        raise
+    except (ValueError, *MALFORMED) as error:
+        raise ForebayError(f"a property has another form than it should: {error!r}") from error
+
+
+def _assembled_before(operation: Operation) -> dict[str, Declaration]:
+    """Give what was declared of a stack; nothing of one that an earlier release took and that is not served."""
+    try:
+        return assemble(operation.before.resources)
+    except (ForebayError, *MALFORMED) as error:
+        log.warning("stack %s: what it declared cannot be read, and is declared anew: %r", operation.stack, error)
+        return {}
+
+
+def check_requests(steps: Iterable[Step], world: World) -> None:
+    """Refuse what no request can be made of.
+
+    Raises:
+        TemplateRefused: says of which resources, and why.
+
+    """
+    reasons = []
+    for step in steps:
+        if step.after is None:
+            continue
+        kind = ALL[step.after.type]
+        try:
+            with _in_words():
+                made = [*kind.put(step.after, step.before, world), *kind.gone(step.after)]
+                made += [kind.describe(step.after)] if kind.describe is not None else []
+                for request in made:
+                    payload.dumps(request.fields)
+        except ForebayError as error:
+            reasons.append(f"{step.logical}: {error}")
+    if reasons:
+        raise TemplateRefused(reasons)
 
 
 def revealed(function: Deployed, secrets: Mapping[str, str]) -> Deployed:

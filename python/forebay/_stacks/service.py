@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from forebay._sam import parameters as sam_parameters
 from forebay._sam import plan as sam_plan
 from forebay._sam import secret
+from forebay._sam import template as sam_template
 from forebay._sam.errors import NoChanges, TemplateRefused
 from forebay._sam.parameters import Parameters
 from forebay._sam.plan import Plan, World
 from forebay._sam.stored import VALUE
 from forebay._stacks.assembly import assemble, check_assembly
 from forebay._stacks.inert import PARAMETER, SECRET, generated, generated_name
-from forebay._stacks.operation import CLEANUP, FORWARD, Runs, Target
+from forebay._stacks.operation import CLEANUP, FORWARD, Runs, Target, check_requests
 from forebay._stacks.store import Operation, Stack, StackStore, State, now_ms
 from forebay._stacks.table import capabilities_needed, kinds_of
 from forebay.errors import InvalidParameterValue
@@ -27,7 +28,7 @@ from forebay.errors import InvalidParameterValue
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from forebay._sam.plan import Resource
+    from forebay._sam.plan import Output, Resource
     from forebay._stacks.assembly import Declaration
 
 SUFFIX_LETTERS: Final = 8
@@ -135,7 +136,6 @@ class Service:
             resources=preview.plan.resources,
             outputs=preview.plan.outputs,
         )
-        check_assembly(after.resources)
         before = self._state(stack) if preview.kind == "UPDATE" else _NOTHING
         operation = Operation(
             stack=stack.name,
@@ -161,11 +161,7 @@ class Service:
 
         """
         stack = self.store.stack(name)
-        exported = {one.export for one in stack.outputs if one.export is not None}
-        for other in self.store.stacks():
-            if other.name != stack.name and any(_imports(other.template, export) for export in exported):
-                text = f"Export {', '.join(sorted(exported))} cannot be deleted as it is in use by {other.name}"
-                raise InvalidParameterValue(text)
+        self._keep_imported(stack, ())
         operation = Operation(
             stack=stack.name,
             kind="DELETE",
@@ -239,7 +235,10 @@ class Service:
             body, left_out = sam_plan.without(asked.body, kinds_of(name))  # type: ignore[assignment]
         before = None if is_new else stack.parameters
         world = self._world(name)
-        parameters = sam_parameters.read(body.get("Parameters"), asked.parameters, before, self._stored_parameters())
+        kept = self._kept()
+        parameters = sam_parameters.read(
+            body.get("Parameters"), asked.parameters, before, stored=kept.parameters, hidden=kept.hidden_parameters
+        )
         resources = {} if is_new else self.store.resources(name)
         plan = sam_plan.evaluate(
             name, stack.id, body, parameters=parameters, before=resources, world=world, types=kinds_of(name)
@@ -247,16 +246,38 @@ class Service:
         made = _generated(plan.resources, stack.parameters.secrets)
         parameters = replace(parameters, secrets={**parameters.secrets, **plan.secrets, **made})
         kind: Kind = "CREATE" if is_new else "UPDATE"
+        tags = stack.tags if asked.tags is None else asked.tags
         if (
             kind == "UPDATE"
             and not plan.steps
             and plan.outputs == stack.outputs
+            and tags == stack.tags
             and not stack.status.endswith("FAILED")
         ):
             raise NoChanges(f"No changes to deploy. Stack {name} is up to date")
-        tags = stack.tags if asked.tags is None else asked.tags
+        check_requests(plan.steps, world)
+        check_assembly(plan.resources)
+        if not is_new:
+            self._keep_imported(stack, plan.outputs)
         stack = replace(stack, template=asked.template, tags=tags)
         return Preview(kind=kind, plan=plan, left_out=left_out), stack, parameters
+
+    def _keep_imported(self, stack: Stack, outputs: tuple[Output, ...]) -> None:
+        """Refuse to take away or to change what other stacks import.
+
+        Raises:
+            TemplateRefused: by AWS's text, what is in use, and by which stack.
+
+        """
+        after = {one.export: one.value for one in outputs if one.export is not None}
+        changed = {one.export for one in stack.outputs if one.export and after.get(one.export) != one.value}
+        for other in self.store.stacks() if changed else ():
+            used = _imported(other, changed) if other.name != stack.name else set()
+            if used:
+                raise TemplateRefused(
+                    f"Export {name} cannot be {'updated' if name in after else 'deleted'} as it is in use by {other.name}"
+                    for name in sorted(used)
+                )
 
     def _new_stack(self, name: str, id_: str | None) -> Stack:
         place = self.place
@@ -285,25 +306,25 @@ class Service:
             outputs=stack.outputs,
         )
 
-    def _stored_parameters(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _kept(self) -> _Kept:
+        kept = _Kept()
         for stack in self.store.stacks():
-            found |= _values(self.store.resources(stack.name), self.store.secrets(stack.name))[0]
-        return found
+            kept.take(self.store.resources(stack.name), self.store.secrets(stack.name))
+        return kept
 
     def _world(self, stack: str) -> World:
         taken: dict[tuple[str, str], str] = {}
         exports: dict[str, str] = {}
-        parameters: dict[str, str] = {}
-        secret_values: dict[str, str] = {}
+        hidden_exports: set[str] = set()
+        kept = _Kept()
         for other in self.store.stacks():
             if other.name != stack:
-                resources = self.store.resources(other.name)
+                resources, known = self.store.resources(other.name), self.store.secrets(other.name)
                 taken |= {(one.type, one.physical): other.name for one in resources.values()}
-                values, hidden = _values(resources, self.store.secrets(other.name))
-                parameters |= values
-                secret_values |= hidden
-                exports |= {one.export: one.value for one in other.outputs if one.export is not None}
+                kept.take(resources, known)
+                shared = {one.export: one.value for one in other.outputs if one.export is not None}
+                hidden_exports |= {name for name, value in shared.items() if secret.has_mark(value)}
+                exports |= {name: str(secret.revealed(value, known)) for name, value in shared.items()}
         given: dict[str, int] = {}
 
         def version(name: str) -> int:
@@ -318,20 +339,45 @@ class Service:
             version=version,
             taken=taken,
             exports=exports,
-            parameters=parameters,
-            secrets=secret_values,
+            hidden_exports=frozenset(hidden_exports),
+            parameters=kept.parameters,
+            hidden_parameters=frozenset(kept.hidden_parameters),
+            secrets=kept.secrets,
         )
 
 
-def _values(resources: Mapping[str, Resource], known: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Give what a stack keeps for others to read: parameters by name, secrets by name and by ARN."""
-    parameters, hidden = {}, {}
-    for one in resources.values():
-        if one.type == PARAMETER.type:
-            parameters[one.physical] = str(secret.revealed(one.attributes["Value"], known))
-        elif one.type == SECRET.type:
-            hidden[one.physical] = hidden[one.attributes["Ref"]] = str(secret.revealed(one.attributes[VALUE], known))
-    return parameters, hidden
+def _imported(stack: Stack, names: set[str]) -> set[str]:
+    """Give those of some exports that a stack imports."""
+    if "ImportValue" not in stack.template:
+        return set()
+    try:
+        body = sam_template.read(stack.template.encode()).body
+    except TemplateRefused:  # an earlier release took it
+        body = {}
+    place = {"stack": stack.name, "stack_id": stack.id, "region": stack.region, "account": stack.account}
+    found = sam_plan.imports(body, stack.parameters, **place) if body else None
+    return names & found if found is not None else {name for name in names if name in stack.template}
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What stacks keep for others to read: parameters by name, secrets by name and by ARN."""
+
+    parameters: dict[str, str] = field(default_factory=dict)
+    hidden_parameters: set[str] = field(default_factory=set)
+    secrets: dict[str, str] = field(default_factory=dict)
+
+    def take(self, resources: Mapping[str, Resource], known: Mapping[str, str]) -> None:
+        """Add what a stack keeps."""
+        for one in resources.values():
+            if one.type == PARAMETER.type:
+                value = one.attributes["Value"]
+                self.parameters[one.physical] = str(secret.revealed(value, known))
+                if secret.has_mark(str(value)):
+                    self.hidden_parameters.add(one.physical)
+            elif one.type == SECRET.type:
+                value = str(secret.revealed(one.attributes[VALUE], known))
+                self.secrets[one.physical] = self.secrets[one.attributes["Ref"]] = value
 
 
 def _generated(resources: Mapping[str, Resource], known: Mapping[str, str]) -> dict[str, str]:
@@ -343,10 +389,6 @@ def _generated(resources: Mapping[str, Resource], known: Mapping[str, str]) -> d
             name = generated_name(one.physical)
             found[name] = known.get(name) or generated(asked)
     return found
-
-
-def _imports(template: str, export: str) -> bool:
-    return "ImportValue" in template and export in template
 
 
 def described(service: Service, name: str) -> dict[str, Any]:

@@ -2,52 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from forebay._core import __version__, debug_build, failpoints
-from forebay.cli import (
-    api,
-    archive,
-    aws,
-    backup,
-    bus,
-    cluster,
-    completion,
-    deploy,
-    dlq,
-    doctor,
-    function,
-    init,
-    lag,
-    mapping,
-    metrics,
-    migrate,
-    queue,
-    run,
-    schedule,
-    schema,
-    stack,
-    stream,
-    top,
-    topic,
-    why,
-    workflow,
-)
-from forebay.cli import (
-    build as build_,
-)
 from forebay.cli.connect import format_error
 from forebay.cli.show import output_option, show
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 HELP_COLUMNS = 100
+_OF_TWO: Final = {"invoke": "run", "replay": "archive", "rule": "bus"}
+MODULES: Final = _OF_TWO | {
+    name: name
+    for name in (
+        *("api", "archive", "aws", "backup", "build", "bus", "cluster", "completion", "deploy", "dlq", "doctor"),
+        *("function", "init", "lag", "mapping", "metrics", "migrate", "queue", "run", "schedule", "schema", "stack"),
+        *("stream", "top", "topic", "why", "workflow"),
+    )
+}
+"""The module that each command stands in, under the command's own name."""
+
+
+class Loaded(MutableMapping[str, click.Command]):
+    """Commands by their names. Each is imported when it is asked for: most words call one of them."""
+
+    def __init__(self, modules: Mapping[str, str]) -> None:
+        self._modules = modules
+        self._known: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._known:
+            self._known[name] = getattr(import_module(f"forebay.cli.{self._modules[name]}"), name)
+        return self._known[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._known[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"{name}: a command is not taken away")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._modules, **self._known})
+
+    def __len__(self) -> int:
+        return len({**self._modules, **self._known})
 
 
 @contextmanager
@@ -84,7 +90,11 @@ def build() -> str:
     return f"{__version__} ({'test build: ' + ', '.join(features) if features else 'release build'})"
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_COLUMNS})
+@click.group(
+    cls=Commands,
+    commands=Loaded(MODULES),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_COLUMNS},
+)
 @click.version_option(build(), message="%(version)s")
 def main() -> None:
     """Run AWS Lambda's event sources in your own process.
@@ -98,35 +108,3 @@ def main() -> None:
 def version(output: str) -> None:
     """Show the version, and whether the extension is a release build."""
     show({"version": __version__, "assertions": debug_build, "failpoints": failpoints}, output, text=build())
-
-
-main.add_command(run.run)
-main.add_command(run.invoke)
-main.add_command(stream.stream)
-main.add_command(function.function)
-main.add_command(mapping.mapping)
-main.add_command(queue.queue)
-main.add_command(topic.topic)
-main.add_command(bus.bus)
-main.add_command(bus.rule)
-main.add_command(archive.archive)
-main.add_command(archive.replay)
-main.add_command(workflow.workflow)
-main.add_command(api.api)
-main.add_command(schedule.schedule)
-main.add_command(schema.schema)
-main.add_command(lag.lag)
-main.add_command(dlq.dlq)
-main.add_command(why.why)
-main.add_command(metrics.metrics)
-main.add_command(top.top)
-main.add_command(doctor.doctor)
-main.add_command(backup.backup)
-main.add_command(cluster.cluster)
-main.add_command(migrate.migrate)
-main.add_command(aws.aws)
-main.add_command(init.init)
-main.add_command(build_.build)
-main.add_command(deploy.deploy)
-main.add_command(stack.stack)
-main.add_command(completion.completion)

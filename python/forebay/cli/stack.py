@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
+from forebay._sam import expansion
 from forebay._sam import template as sam_template
 from forebay._sam.errors import NoChanges
 from forebay._stacks.service import template_json
 from forebay.cli import sam_tables
 from forebay.cli.connect import directory_option
-from forebay.cli.deploy import asked_of, template_path
+from forebay.cli.deploy import template_path
+from forebay.cli.deploying import asked_of
 from forebay.cli.show import moment, output_option, show, table
 from forebay.cli.stack_connection import connect_stacks
 
@@ -100,9 +102,17 @@ def diff(*, name: str, template_file: Path | None, store: Path, output: str) -> 
     """Show what a deploy of the template would change. Nothing is deployed."""
     path = template_path(template_file)
     template = sam_template.read_file(path)
-    with connect_stacks(store) as stacks:
+    with expansion.translator(template.body) as translator, connect_stacks(store) as stacks:
         before = stacks.ask("template", stack=name)
-        asked = asked_of(stacks, template, path, options={"stack_name": name}, parameters={}, store=store)
+        asked = asked_of(
+            stacks,
+            template,
+            path,
+            options={"stack_name": name},
+            parameters={},
+            store=store,
+            translator=translator,
+        )
         try:
             preview: dict[str, Any] = stacks.ask("preview", deploy=asdict(asked))
         except NoChanges:

@@ -206,9 +206,15 @@ def _socket(store: Path) -> socket.socket | None:
 
 
 def _through(channel: Any, asked: dict[str, Any]) -> dict[str, Any]:
-    channel.write(json.dumps(asked).encode() + b"\n")
-    channel.flush()
-    line = channel.readline()
+    try:
+        channel.write(json.dumps(asked).encode() + b"\n")
+        channel.flush()
+        line = channel.readline()
+    except TimeoutError:
+        text = f"the app did not answer within {_ANSWER_SECONDS:g} s: look with `forebay stack events`"
+        raise AppClosed(text) from None
+    except ConnectionError:
+        line = b""
     if not line:
         raise AppClosed("the app went away before it answered: look with `forebay stack events`")
     answer: dict[str, Any] = json.loads(line)
