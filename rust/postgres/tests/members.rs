@@ -388,8 +388,8 @@ fn a_format_is_not_raised_over_a_process_that_has_just_come_and_a_new_store_has_
     server.sql("INSERT INTO forebay_members.member (name, beat, version, format) VALUES ('before', 1, '0', 2)");
     let rules = Rules { raise_ns: 0, ..Rules::default() };
     // The store belongs to it, though the other one lives.
-    let names = (0..).map(|n| format!("newest-{n}"));
-    let name = names.into_iter().find(|name| placed(0, [name, &"before".into()]) == Some(name)).unwrap();
+    let mut names = (0..).map(|n| format!("newest-{n}"));
+    let name = names.find(|name| placed(0, [name, &"before".into()]) == Some(name)).unwrap();
     let newest = Membership::join_by(settings(&name).with_steps(STEPS), rules).unwrap();
     assert!(newest.event(Duration::from_secs(15)).is_some());
     // It is seen by the server, though not by the one that raises: whoever looks at beats holds it for dead.

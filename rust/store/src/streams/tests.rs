@@ -16,9 +16,9 @@ fn commit(store: &mut UnitStore, token: Token, name: &str) -> Outcome {
     store.submit_now(Unit::All, token, &[set(name)]).unwrap()
 }
 
-fn next(outcome: Outcome) -> Token {
+fn next(outcome: &Outcome) -> Token {
     let Outcome::Committed { token, .. } = outcome else { panic!("{outcome:?}") };
-    token
+    *token
 }
 
 #[test]
@@ -48,13 +48,13 @@ fn units_are_apart_and_a_former_owner_is_fenced() {
     let streams = Streams::new(1);
     let (mut first, mut other, mut second) = (streams.unit(1), streams.unit(2), streams.unit(1));
     let token = first.take_now(Unit::All).unwrap();
-    let token = next(commit(&mut first, token, "a"));
+    let token = next(&commit(&mut first, token, "a"));
     let others = other.take_now(Unit::All).unwrap();
     let taken = second.take_now(Unit::All).unwrap();
     assert!(taken > token);
     assert_eq!(commit(&mut first, token, "b"), Outcome::Fenced);
-    next(commit(&mut other, others, "c"));
-    next(commit(&mut second, taken, "d"));
+    next(&commit(&mut other, others, "c"));
+    next(&commit(&mut second, taken, "d"));
     let rows = |store: &UnitStore| store.reader().unwrap().scan(Table::Meta, b"", None, 10).unwrap();
     assert_eq!(rows(&second), [(b"a".to_vec(), vec![]), (b"d".to_vec(), vec![])]);
     assert_eq!(rows(&other), [(b"c".to_vec(), vec![])]);
