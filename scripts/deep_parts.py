@@ -180,6 +180,14 @@ PARTS = [
         [*SIMULATOR, "--seeds", "{seed}..{end}", "--json"],
     ),
     Part(
+        "units",
+        "lives of units that tell each other things over a broker whose commits are atomic in one stream alone",
+        "lives",
+        2_000,
+        250,
+        cargo("simulator", "units", "nothing_that_was_acknowledged"),
+    ),
+    Part(
         "workflows",
         "lives of executions of workflows: kills, power cuts, full and broken disks",
         "seeds",

@@ -81,10 +81,12 @@ class Members:
         self._folder = folder
         self.all: list[Process] = []
 
-    def start(self, url: str, *arguments: str, machine: str | None = None, **variables: str) -> Process:
+    def start(
+        self, url: str, *arguments: str, machine: str | None = None, program: Path = PROGRAM, **variables: str
+    ) -> Process:
         """Start one more, on a machine that is made up, if one is named; its notes begin with the numbers that it puts."""
         notes = self._folder / f"notes-{len(self.all)}"
-        command = [*on(machine), sys.executable, str(PROGRAM), str(notes), str(len(self.all)), *arguments]
+        command = [*on(machine), sys.executable, str(program), str(notes), str(len(self.all)), *arguments]
         log = (self._folder / f"log-{len(self.all)}").open("wb")
         run = str(self._folder / f"run-{machine or 'here'}")
         environment = {**os.environ, "STORE_URL": url, "FOREBAY_RUN_DIR": run, **variables}

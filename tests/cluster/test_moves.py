@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ledger import check_ledger
-from members import Process, now, until
+from members import Process, need_machines, now, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from db_servers import Postgres
     from members import Members
 
 log = logging.getLogger("figures")
@@ -69,6 +72,45 @@ def test_a_store_is_moved_and_a_process_drained_under_load(members: Members, url
     assert [words for process in members.all for words in process.lines("refused")] == []
     times = collections.Counter(name for run in members.runs() for name, _ in run.records)
     assert [name for name, count in times.items() if count > 1] == []
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_cannot_open_the_store_gives_it_back(members: Members, url: str, tmp_path: Path) -> None:
+    need_machines()
+    first = members.start(url)
+    members.working(0.0)
+    # Where its attempts file is to be, others could write. A client needs none.
+    (tmp_path / "run-unfit").mkdir()
+    (tmp_path / "run-unfit").chmod(0o777)
+    unfit = members.start(url, machine="unfit")
+    until(lambda: len(unfit.lines("acked")) > 5, members.logs)
+
+    begun = now()
+    cluster("move", str(unfit.child.pid), "--timeout", "0", url=url)
+    until(lambda: "could not open it" in cluster("members", url=url).stdout, members.logs)
+    _, moment = members.working(begun + 2.0, [first])
+    log.info("%s: %.1f s until the next handler began", "given back", moment - begun)
+    assert moment - begun < MOVED_WITHIN
+    acked = len(unfit.lines("acked"))
+    until(lambda: len(unfit.lines("acked")) > acked + 20, members.logs)
+    assert unfit.lines("ran") == []
+    assert "must be a directory of mode 0700" in members.logs()
+    check_ledger(members)
+
+
+@pytest.mark.timeout(60)
+def test_a_look_tells_what_keeps_a_store_from_a_newer_format(members: Members, own_server: Postgres) -> None:
+    url = f"{own_server.url}?sslmode=disable"
+    old = members.start(url)
+    members.working(0.0)
+    assert "its format is 1\n" in cluster("status", url=url).stdout
+    own_server.sql(
+        "INSERT INTO forebay_shared.member (name, beat, version, format) VALUES ('there/7/0', 1, '9.0', 2) "
+        "ON CONFLICT (name) DO UPDATE SET seen = clock_timestamp()"
+    )
+    said = cluster("status", url=url).stdout
+    assert "its format is 1, and becomes 2 when these have the new release: process" in said
+    assert f"process {old.child.pid} on " in said.splitlines()[-1]
 
 
 @pytest.mark.timeout(60)

@@ -49,6 +49,7 @@ def status(ctx: click.Context, store: StorePlace, output: str) -> None:
         f"app {seen['app']} on {seen['place']}",
         owner_text(held),
         f"{counted(len(standing_by), 'process', 'processes')} could take it over",
+        _format_text(held),
     ]
     show(seen, output, text="\n".join(lines))
     if held["owner_silent_ms"] is None or held["owner_silent_ms"] >= _DEAD_MS:
@@ -176,6 +177,18 @@ def owner_text(held: dict[str, Any]) -> str:
     return f"owned by {held['owner_process']} (epoch {held['epoch']}); {beat}{deaths}"
 
 
+def _format_text(held: dict[str, Any]) -> str:
+    """Say which format a store has, and who keeps it from a newer one."""
+    living = [member for member in held["members"] if member["silent_ms"] < _DEAD_MS]
+    newest = max((member["format"] for member in living), default=held["format"])
+    if newest <= held["format"]:
+        return f"its format is {held['format']}"
+    behind = [member["process"] for member in living if member["format"] < newest]
+    if not behind:
+        return f"its format is {held['format']}, and becomes {newest} within minutes"
+    return f"its format is {held['format']}, and becomes {newest} when these have the new release: {', '.join(behind)}"
+
+
 def _role(member: dict[str, Any]) -> str:
     if member["owns"]:
         return "owner"
@@ -183,6 +196,8 @@ def _role(member: dict[str, Any]) -> str:
         return "drained"
     if member["outdated"]:
         return "too old to own it"
+    if member["declined"] and member["silent_ms"] < _DEAD_MS:
+        return "could not open it"
     return "stands by" if member["silent_ms"] < _DEAD_MS else "silent"
 
 

@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod histogram;
 pub mod invocation;
 pub mod now;
+pub mod outbox;
 pub mod pattern;
 pub mod queue;
 pub mod schedule;

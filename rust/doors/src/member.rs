@@ -1,5 +1,6 @@
 //! One process among those that share a store on a server: it stands by, runs the store while it owns it, and stops when it must.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use forebay_engine::base::error::EngineError;
 use forebay_engine::base::lease::{Held, Lease};
 use forebay_engine::runtime::engine::Engine;
 use forebay_engine::store::attempt_journal::{AttemptJournal, Found};
@@ -21,6 +23,8 @@ use crate::lock::lock;
 const RUN_DIR: &str = "FOREBAY_RUN_DIR";
 /// How often it is looked whether the store has another owner.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a store that was taken may fail to open for a reason that passes.
+const OPENS_WITHIN: Duration = Duration::from_secs(15);
 /// Why an engine must stop whose process may not run the store any more.
 const SILENT: &str = "this process has not reached the store's server for too long, and another one may take the store";
 
@@ -71,8 +75,10 @@ impl Held for HeldLease {
 
 #[derive(Default)]
 struct State {
-    /// The epoch with which this process has taken the store, and has not run it yet.
-    taken: Option<u64>,
+    /// The epoch with which this process has taken the store, and when.
+    taken: Option<(u64, Instant)>,
+    /// Why it could not open the store that it had taken last.
+    declined: Option<EngineError>,
     /// Something may run here that began before the store was lost.
     runs: bool,
     /// An operator wants another process to own the store that this one owns.
@@ -118,7 +124,7 @@ impl Member {
         let until = Instant::now() + within;
         let mut state = lock(&self.shared.state);
         loop {
-            if let Some(epoch) = state.taken.filter(|epoch| self.shared.holds(*epoch)) {
+            if let Some((epoch, _)) = state.taken.filter(|(epoch, _)| self.shared.holds(*epoch)) {
                 return Some(Owner::This(epoch));
             }
             if let Some(other) = self.shared.living_owner() {
@@ -141,6 +147,7 @@ impl Member {
         state.engine = Arc::downgrade(engine);
         state.runs = true;
         state.follows = None;
+        state.declined = None;
         let hands_over = state.hands_over;
         drop(state);
         if hands_over {
@@ -180,6 +187,28 @@ impl Member {
         }
     }
 
+    /// The store that this process has taken could not be opened: where that does not pass, another process is to have it. This one does
+    /// not take it again at once. As long as there is no other, it keeps the store and tries again.
+    pub(crate) fn not_opened(&self, epoch: u64, error: &EngineError) {
+        let mut state = lock(&self.shared.state);
+        let Some((_, since)) = state.taken.filter(|(taken, _)| *taken == epoch && self.shared.holds(epoch)) else {
+            return;
+        };
+        let passes = matches!(error, EngineError::OwnerLost(_)) && since.elapsed() < OPENS_WITHIN;
+        if passes || self.shared.membership.living().len() < 2 {
+            return;
+        }
+        state.taken = None;
+        state.declined = Some(error.clone());
+        drop(state);
+        self.shared.membership.declined();
+    }
+
+    /// Why this process does not take the store at present, if it could not open it.
+    pub(crate) fn declined(&self) -> Option<EngineError> {
+        lock(&self.shared.state).declined.clone().filter(|_| self.shared.membership.has_declined())
+    }
+
     /// Nothing runs here any more of the time before the store was lost or given up. Until then this process takes nothing.
     pub fn stopped(&self) {
         let mut state = lock(&self.shared.state);
@@ -205,18 +234,19 @@ impl Member {
         }
     }
 
-    /// The attempts file of this process while it owns the store. What the owner before it left is in it, if that process ran on this
-    /// machine: nobody can read what is on another one.
+    /// The attempts file of this process while it owns the store. What owners before it left on this machine is in it, if they have died:
+    /// nobody can read what is on another one. It need not be the last owner: where a record kills the processes of two machines in turn,
+    /// that one ran elsewhere.
     pub(crate) fn journal(&self, epoch: u64) -> Result<(AttemptJournal, Found), StoreError> {
         let own = attempts_of(self.settings().member(), epoch)?;
-        let former = self.shared.membership.former().filter(|former| former != self.settings().member());
-        if let Some(left) =
-            former.map(|former| attempts_of(&former, epoch - 1)).transpose()?.filter(|left| left.exists())
-        {
-            // Copied, since its owner may go on writing after a pause.
-            let unreadable = |error| StoreError::Failed(format!("the file {} cannot be read: {error}", left.display()));
-            fs::copy(&left, &own).map_err(unreadable)?;
-            drop(fs::remove_file(&left));
+        let membership = &self.shared.membership;
+        let mut dead: BTreeSet<String> = membership.silent().into_iter().chain(membership.former()).collect();
+        dead.remove(self.settings().member());
+        for left in dead.iter().filter(|name| is_here(name)).map(|name| attempts_left(name)) {
+            for left in left? {
+                AttemptJournal::inherit(&own, &left)?;
+                drop(fs::remove_file(&left));
+            }
         }
         AttemptJournal::open(&own)
     }
@@ -246,7 +276,7 @@ impl Shared {
             match self.membership.event(LOOK) {
                 Some(Event::Taken(epoch)) => {
                     let mut state = lock(&self.state);
-                    state.taken = Some(epoch);
+                    state.taken = Some((epoch, Instant::now()));
                     if let Some(client) = state.follows.take() {
                         (client.tell)();
                     }
@@ -332,12 +362,33 @@ fn attempts_of(name: &str, epoch: u64) -> Result<PathBuf, StoreError> {
     file_of(name, &format!("{epoch}.attempts"))
 }
 
+/// The attempts files of a member, oldest first: it has one for each time that it owned the store and was not closed.
+fn attempts_left(name: &str) -> Result<Vec<PathBuf>, StoreError> {
+    let run_dir = run_dir()?;
+    let begins = number_of(name)?;
+    let unreadable = |error| StoreError::Failed(format!("the directory {} cannot be read: {error}", run_dir.display()));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&run_dir).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let words: Vec<_> = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().split('.').collect();
+        if let [number, epoch, "attempts"] = words[..] {
+            if let (true, Ok(epoch)) = (number == begins, epoch.parse::<u64>()) {
+                found.push((epoch, path));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
 fn file_of(name: &str, kind: &str) -> Result<PathBuf, StoreError> {
-    // The last part is hexadecimal in every name that we have made.
+    Ok(run_dir()?.join(format!("{}.{kind}", number_of(name)?)))
+}
+
+/// The last part of a member's name, which is hexadecimal in every name that we have made.
+fn number_of(name: &str) -> Result<&str, StoreError> {
     let number = name.rsplit('/').next().filter(|number| number.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let number =
-        number.ok_or_else(|| StoreError::Corrupt(format!("the head of the store names {name:?} as its owner")))?;
-    Ok(run_dir()?.join(format!("{number}.{kind}")))
+    number.ok_or_else(|| StoreError::Corrupt(format!("the head of the store names {name:?} as its owner")))
 }
 
 /// The private directory of sockets and attempts files of this machine's members.

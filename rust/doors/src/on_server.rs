@@ -140,7 +140,9 @@ impl Opening {
         let place = member.settings().place();
         loop {
             match member.owner(until.saturating_duration_since(Instant::now())) {
-                Some(Owner::This(epoch)) => return self.own_on_server(member, epoch),
+                Some(Owner::This(epoch)) => {
+                    return self.own_on_server(member, epoch).inspect_err(|error| member.not_opened(epoch, error));
+                }
                 Some(Owner::Other(owner)) if !stands_by => {
                     let text = format!("the store {place} is owned by {}", described(&owner));
                     return Err(EngineError::Store(StoreError::Locked(text)));
@@ -162,6 +164,9 @@ impl Opening {
                     Err(_) => std::thread::sleep(AGAIN),
                 },
                 None => {
+                    if let Some(error) = member.declined() {
+                        return Err(error);
+                    }
                     let text = format!("no process owns the store {place} at the moment: ask again");
                     return Err(EngineError::OwnerLost(text));
                 }
@@ -222,6 +227,8 @@ pub fn look(url: &str, app: Option<&str>) -> Result<Value, EngineError> {
                 "owns": seen.owner.as_ref() == Some(&member.name),
                 "drained": member.is_drained,
                 "outdated": member.is_outdated,
+                "format": member.format,
+                "declined": member.has_declined,
                 "address": member.address,
             })
         });
@@ -232,6 +239,7 @@ pub fn look(url: &str, app: Option<&str>) -> Result<Value, EngineError> {
             "epoch": seen.epoch,
             "commits": seen.commits,
             "deaths": seen.deaths,
+            "format": seen.format,
             "members": members.collect::<Vec<_>>(),
         })
     });

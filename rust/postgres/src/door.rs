@@ -4,7 +4,7 @@ use forebay_store::port::StoreError;
 use tokio_postgres::types::ToSql;
 
 use crate::look::{blocking, column};
-use crate::schema::{sql, COMPLETE, DOOR_OF, DOOR_TOLD};
+use crate::schema::{sql, DOOR_OF, DOOR_TOLD, HAS_DOORS};
 use crate::session::{answer, Session};
 use crate::settings::Settings;
 
@@ -52,8 +52,8 @@ impl Settings {
     pub fn door_of(&self, member: &str) -> Result<Option<Door>, StoreError> {
         blocking(async {
             let session = Session::open(self).await?;
-            let complete = answer(session.client.query_one(&sql(&self.quoted_schema(), COMPLETE), &[])).await?;
-            if !column::<bool>(&complete, 0)? {
+            let known = answer(session.client.query_one(&sql(&self.quoted_schema(), HAS_DOORS), &[])).await?;
+            if !column::<bool>(&known, 0)? {
                 return Ok(None);
             }
             let asked = session.prepare(DOOR_OF).await?;

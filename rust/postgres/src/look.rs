@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::Row;
 
 use crate::promises::{Promises, QUESTION};
-use crate::schema::{sql, APP, COMPLETE, DOORS, DRAIN, EXISTS, HEAD, MEMBERS, SCHEMAS, WANT};
+use crate::schema::{sql, APP, DOORS, DRAIN, EXISTS, FOUND, HAS_DOORS, HEAD, MEMBERS, SCHEMAS, WANT};
 use crate::session::{answer, ended, Session};
 use crate::settings::Settings;
 use crate::writer::ALL;
@@ -23,6 +23,8 @@ pub struct Look {
     pub commits: u64,
     /// How often it was taken from a process that had died, since it was last given up.
     pub deaths: u32,
+    /// The number of its format.
+    pub format: u32,
     /// The processes that share it, by name.
     pub members: Vec<MemberSeen>,
 }
@@ -38,8 +40,12 @@ pub struct MemberSeen {
     pub silent_ms: u64,
     /// It is to own nothing, because an operator has said so.
     pub is_drained: bool,
+    /// The newest format that its release understands.
+    pub format: u32,
     /// It is to own nothing, because its release does not understand the store's format.
     pub is_outdated: bool,
+    /// It is to own nothing for a while, because it could not open the store a short time ago.
+    pub has_declined: bool,
     /// Where it listens for processes of other machines while it owns the store.
     pub address: Option<String>,
 }
@@ -99,13 +105,14 @@ pub fn look(settings: &Settings) -> Result<(Promises, Option<Look>), StoreError>
         if !column::<bool>(&exists, 0)? {
             return Ok((promises, None));
         }
-        let app: String = column(&answer(client.query_one(&sql(&schema, APP), &[])).await?, 0)?;
+        let found = answer(client.query_one(&sql(&schema, FOUND), &[])).await?;
+        let (format, app) = (column::<i32>(&found, 0)? as u32, column::<String>(&found, 1)?);
         if app != settings.app() {
             return Err(StoreError::Refused(format!("the schema {} holds the store of app {app:?}", settings.schema)));
         }
         let head = answer(client.query_one(&sql(&schema, HEAD), &[&ALL])).await?;
         let mut addresses = BTreeMap::new();
-        if column::<bool>(&answer(client.query_one(&sql(&schema, COMPLETE), &[])).await?, 0)? {
+        if column::<bool>(&answer(client.query_one(&sql(&schema, HAS_DOORS), &[])).await?, 0)? {
             for row in answer(client.query(&sql(&schema, DOORS), &[])).await? {
                 addresses.insert(column::<String>(&row, 0)?, column::<String>(&row, 1)?);
             }
@@ -114,12 +121,24 @@ pub fn look(settings: &Settings) -> Result<(Promises, Option<Look>), StoreError>
         for row in answer(client.query(&sql(&schema, MEMBERS), &[])).await? {
             let (name, version): (String, String) = (column(&row, 0)?, column(&row, 1)?);
             let silent_ms = column::<i64>(&row, 2)?.max(0) as u64;
-            let (is_drained, is_outdated, address) = (column(&row, 3)?, column(&row, 4)?, addresses.remove(&name));
-            members.push(MemberSeen { name, version, silent_ms, is_drained, is_outdated, address });
+            let (is_drained, understands, has_declined) =
+                (column(&row, 3)?, column::<i32>(&row, 4)? as u32, column(&row, 5)?);
+            let (is_outdated, address) = (understands < format, addresses.remove(&name));
+            members.push(MemberSeen {
+                name,
+                version,
+                silent_ms,
+                is_drained,
+                format: understands,
+                is_outdated,
+                has_declined,
+                address,
+            });
         }
         let (epoch, commits, deaths): (i64, i64, i32) = (column(&head, 1)?, column(&head, 2)?, column(&head, 3)?);
         let owner = column(&head, 0)?;
-        let look = Look { owner, epoch: epoch as u64, commits: commits as u64, deaths: deaths as u32, members };
+        let (epoch, commits, deaths) = (epoch as u64, commits as u64, deaths as u32);
+        let look = Look { owner, epoch, commits, deaths, format, members };
         Ok((promises, Some(look)))
     })
 }

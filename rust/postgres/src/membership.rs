@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, Mutex as Turn};
 use tokio::time::timeout;
 use tokio_postgres::{Row, Statement};
 
-use crate::schema::{ASK, BEAT, CLAIM_UNIT, FORMAT, LEAVE};
+use crate::schema::{raise, sql, ASK, BEAT, CLAIM_UNIT, GIVE_BACK, LEAVE};
 use crate::session::{answer, ended, Session};
 use crate::settings::Settings;
 use crate::writer::{Writer, ALL};
@@ -67,8 +67,12 @@ impl Membership {
     /// Join the processes that share the store, under the name of the settings, and make the store where there is none. Waits for the
     /// server, and has the errors of [`PostgresStore::open`](crate::PostgresStore::open).
     pub fn join(settings: Settings) -> Result<Self, StoreError> {
-        let rules = Rules::default();
-        let lease = Arc::new(Mutex::new(Lease::new(settings.member().into(), rules)));
+        Self::join_by(settings, Rules::default())
+    }
+
+    /// The same, by other times than those that all processes have.
+    pub fn join_by(settings: Settings, rules: Rules) -> Result<Self, StoreError> {
+        let lease = Arc::new(Mutex::new(Lease::new(settings.member().into(), settings.format(), rules)));
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (results, heard) = mpsc::channel(RESULTS_MAX);
         let (tell, events) = std_mpsc::channel();
@@ -100,6 +104,11 @@ impl Membership {
         lock(&self.lease).living(now_ns()).into_iter().cloned().collect()
     }
 
+    /// The processes that are known and have died, as far as this one knows.
+    pub fn silent(&self) -> Vec<Member> {
+        lock(&self.lease).silent().into_iter().cloned().collect()
+    }
+
     /// The next thing that this process is told, if it comes in time.
     pub fn event(&self, within: Duration) -> Option<Event> {
         lock(&self.events).recv_timeout(within).ok()
@@ -118,6 +127,17 @@ impl Membership {
     /// All that ran before the last [`Event::StandDown`] has stopped. Until then this process takes nothing.
     pub fn stopped(&self) {
         lock(&self.lease).stopped();
+    }
+
+    /// The store was taken, and cannot be opened here: it is given back, and this process does not take it for a while.
+    pub fn declined(&self) {
+        lock(&self.lease).declined(ALL as u32, now_ns());
+        drop(self.results.try_send(Heard::Lost));
+    }
+
+    /// Whether it could not be opened here a short time ago, and is not for this process for a while.
+    pub fn has_declined(&self) -> bool {
+        !lock(&self.lease).declines().is_empty()
     }
 
     /// A commit was fenced, or the store was given up.
@@ -232,7 +252,8 @@ impl Watch {
             match command {
                 Command::Ask { number, beat } => {
                     let (settings, link, results) = (self.settings.clone(), link.clone(), self.results.clone());
-                    let wait = Duration::from_nanos(self.rules.answer_ns);
+                    let (wait, beat) =
+                        (Duration::from_nanos(self.rules.answer_ns), beat.map(|beat| (beat, self.declines())));
                     tokio::task::spawn_local(async move {
                         let view = within(wait, &link, async |turn| ask(&settings, turn, beat).await).await;
                         drop(results.send(Heard::Answered(number, view)).await);
@@ -249,10 +270,34 @@ impl Watch {
                         drop(results.send(Heard::Taken(taken)).await);
                     });
                 }
+                // Either is commanded again if it is not heard.
+                Command::GiveBack { epoch, .. } => {
+                    let (settings, link, declines) = (self.settings.clone(), link.clone(), self.declines());
+                    tokio::task::spawn_local(async move {
+                        let asked =
+                            async |turn: &mut Option<Asking>| give_back(&settings, turn, epoch, &declines).await;
+                        drop(within(TAKE_WITHIN, &link, asked).await);
+                    });
+                }
+                Command::Raise { from, to } => {
+                    let (settings, link) = (self.settings.clone(), link.clone());
+                    tokio::task::spawn_local(async move {
+                        let text = raise(&settings.quoted_schema(), settings.steps, from, to);
+                        let asked = async |turn: &mut Option<Asking>| {
+                            answer(asking(&settings, turn).await?.session.client.batch_execute(&text)).await
+                        };
+                        drop(within(TAKE_WITHIN, &link, asked).await);
+                    });
+                }
                 Command::HandOver { .. } => self.say(Event::HandOver),
                 Command::StandDown => self.say(Event::StandDown),
             }
         }
+    }
+
+    /// The units that are not for this process at present, as the store has them.
+    fn declines(&self) -> Vec<i32> {
+        lock(&self.lease).declines().into_iter().map(|unit| unit as i32).collect()
     }
 
     fn say(&self, event: Event) {
@@ -276,13 +321,17 @@ async fn within<T>(
 }
 
 /// Write the beat, if there is one, and look at members and heads.
-async fn ask(settings: &Settings, turn: &mut Option<Asking>, beat: Option<u64>) -> Result<View, StoreError> {
+async fn ask(
+    settings: &Settings,
+    turn: &mut Option<Asking>,
+    beat: Option<(u64, Vec<i32>)>,
+) -> Result<View, StoreError> {
     let asking = asking(settings, turn).await?;
     let client = &asking.session.client;
     let rows = match beat {
-        Some(beat) => {
-            let (beat, format) = (beat as i64, FORMAT as i32);
-            client.query(&asking.beat, &[&settings.member(), &beat, &env!("CARGO_PKG_VERSION"), &format]).await
+        Some((beat, declines)) => {
+            let (beat, format, version) = (beat as i64, settings.format() as i32, env!("CARGO_PKG_VERSION"));
+            client.query(&asking.beat, &[&settings.member(), &beat, &version, &format, &declines]).await
         }
         None => client.query(&asking.ask, &[]).await,
     };
@@ -304,10 +353,22 @@ async fn take(
     Ok(epoch.map(|epoch| epoch as u64))
 }
 
+/// Give the unit back, if its head has this epoch, and say what is not for this process.
+async fn give_back(
+    settings: &Settings,
+    turn: &mut Option<Asking>,
+    epoch: u64,
+    declines: &[i32],
+) -> Result<u64, StoreError> {
+    let asking = asking(settings, turn).await?;
+    let (text, epoch) = (sql(&settings.quoted_schema(), GIVE_BACK), epoch as i64);
+    answer(asking.session.client.execute(&text, &[&ALL, &settings.member(), &epoch, &declines])).await
+}
+
 async fn leave(settings: &Settings, link: &Link) -> Result<u64, StoreError> {
     let mut turn = link.lock().await;
     let asking = asking(settings, &mut turn).await?;
-    let text = crate::schema::sql(&settings.quoted_schema(), LEAVE);
+    let text = sql(&settings.quoted_schema(), LEAVE);
     answer(asking.session.client.execute(&text, &[&settings.member()])).await
 }
 
@@ -321,22 +382,27 @@ async fn asking<'a>(settings: &Settings, turn: &'a mut Option<Asking>) -> Result
     turn.as_ref().ok_or_else(|| StoreError::Unavailable("there is no connection".into()))
 }
 
-/// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, drained or deaths, wanted or null)`.
+/// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, drained or deaths, wanted or null, format understood or had,
+/// units declined or null)`.
 fn view(rows: &[Row]) -> Result<View, StoreError> {
     let mut seen = View::default();
     for row in rows {
         let mut read = || -> Result<(), tokio_postgres::Error> {
             let (unit, name): (Option<i32>, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
-            let (number, deaths): (i64, i32) = (row.try_get(2)?, row.try_get(3)?);
+            let (number, deaths, format): (i64, i32, i32) = (row.try_get(2)?, row.try_get(3)?, row.try_get(5)?);
             match (unit, name) {
                 (Some(unit), owner) => {
                     let (epoch, deaths, wanted) = (number as u64, deaths as u32, row.try_get(4)?);
                     seen.heads.push(Head { unit: unit as u32, owner, epoch, deaths, wanted });
+                    seen.format = format as u32;
                 }
                 (None, Some(name)) => {
                     if deaths != 0 {
                         seen.drained.insert(name.clone());
                     }
+                    let declined: Vec<i32> = row.try_get(6)?;
+                    seen.declined.insert(name.clone(), declined.into_iter().map(|unit| unit as u32).collect());
+                    seen.formats.insert(name.clone(), format as u32);
                     seen.beats.insert(name, number as u64);
                 }
                 (None, None) => {}

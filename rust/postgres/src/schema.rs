@@ -1,7 +1,8 @@
 //! The SQL of a store: what makes it, and the statements that read and write it.
 
-/// Newest format understood.
-pub(crate) const FORMAT: u32 = 1;
+/// What makes a store of each format one of the next: statements of PL/pgSQL, each with its semicolon. Processes that own a part of the
+/// store go on with what they have prepared meanwhile, so a step only adds to what is there.
+pub(crate) const STEPS: &[&str] = &[];
 
 /// Makes a store of format 1 in the schema that `@` stands for, if it is not there.
 const MAKE: &str = include_str!("schema.sql");
@@ -16,8 +17,23 @@ pub(crate) fn make(schema: &str) -> String {
     sql(schema, MAKE)
 }
 
+/// Make a store that has one format, and no living member that does not understand the other, one of the other. All of it is one
+/// statement, so that a process which stops in its midst holds no lock.
+pub(crate) fn raise(schema: &str, steps: &[&str], from: u32, to: u32) -> String {
+    let steps: String = steps.iter().take(to as usize - 1).skip(from as usize - 1).copied().collect();
+    let text = format!(
+        "DO $raise$ BEGIN UPDATE @.format SET version = {to} WHERE version = {from} AND NOT EXISTS (SELECT 1 FROM @.member m \
+         WHERE m.format < {to} AND m.seen > clock_timestamp() - interval '5 s'); IF FOUND THEN {steps} END IF; END $raise$"
+    );
+    sql(schema, &text)
+}
+
 /// Whether there is a store with all that this release adds to its format.
-pub(crate) const COMPLETE: &str = "SELECT to_regclass('@.format') IS NOT NULL AND to_regclass('@.door') IS NOT NULL";
+pub(crate) const COMPLETE: &str =
+    "SELECT to_regclass('@.format') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('@.member') \
+     AND attname = 'declined')";
+/// Whether processes say how they are reached.
+pub(crate) const HAS_DOORS: &str = "SELECT to_regclass('@.door') IS NOT NULL";
 /// Whether there is a store.
 pub(crate) const EXISTS: &str = "SELECT to_regclass('@.format') IS NOT NULL";
 /// Whose it is.
@@ -30,10 +46,10 @@ pub(crate) const SCHEMAS: &str =
                                   WHERE c.relname = 'format' AND n.nspname LIKE 'forebay\\_%' ORDER BY 1";
 /// The head of a unit.
 pub(crate) const HEAD: &str = "SELECT owner, epoch, n, deaths FROM @.unit WHERE id = $1";
-/// Members, how long ago each has beaten, ms, whether it is drained, and whether it is of a release that does not understand the store. An
-/// earlier release may have made the table.
+/// Members, how long ago each has beaten, ms, whether it is drained, the newest format that it understands, and whether there is something
+/// that it could not open. An earlier release may have made the table.
 pub(crate) const MEMBERS: &str = "SELECT name, version, (extract(epoch FROM clock_timestamp() - seen) * 1000)::int8, drained, \
-     coalesce((to_jsonb(m) ->> 'format')::int4, 1) < (SELECT max(f.version) FROM @.format f) FROM @.member m ORDER BY name";
+     coalesce((to_jsonb(m) ->> 'format')::int4, 1), coalesce(to_jsonb(m) -> 'declined', '[]') <> '[]' FROM @.member m ORDER BY name";
 /// Where members listen for other machines.
 pub(crate) const DOORS: &str = "SELECT member, address FROM @.door WHERE address IS NOT NULL";
 /// Says how a member is reached.
@@ -43,7 +59,7 @@ pub(crate) const DOOR_TOLD: &str =
      secret = excluded.secret";
 /// How a member is reached.
 pub(crate) const DOOR_OF: &str = "SELECT protocol, address, key, secret FROM @.door WHERE member = $1";
-/// Makes it this app's, of the newest format, where it is new.
+/// Makes it this app's, of the first format, where it is new.
 pub(crate) const CLAIM: &str = "INSERT INTO @.format (version, app) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
 pub(crate) const COMMIT: &str =
@@ -58,17 +74,20 @@ pub(crate) const TAKEN: &str = "UPDATE @.unit SET stamp = 0 WHERE id = $1 AND ow
 pub(crate) const CLAIM_UNIT: &str =
     "UPDATE @.unit SET epoch = epoch + 1, owner = $2, deaths = $4, stamp = 0, wanted = NULL WHERE id = $1 AND epoch = $3 \
      AND (SELECT m.format FROM @.member m WHERE m.name = $2) >= (SELECT max(f.version) FROM @.format f) RETURNING epoch";
-/// Members and heads, of one moment. A member that does not understand the store is to own nothing, as one that is drained.
-pub(crate) const ASK: &str =
-    "SELECT NULL::int4, name, beat, (drained OR format < (SELECT max(f.version) FROM @.format f))::int4, NULL FROM @.member \
-     UNION ALL SELECT id, owner, epoch, deaths, wanted FROM @.unit";
+/// Members and heads, of one moment, and with each head the store's format.
+pub(crate) const ASK: &str = "SELECT NULL::int4, name, beat, drained::int4, NULL::text, format, declined FROM @.member \
+     UNION ALL SELECT id, owner, epoch, deaths, wanted, (SELECT max(f.version) FROM @.format f), NULL::int4[] FROM @.unit";
 /// The same, and a beat of one's own. The rows of members that have not beaten for an hour go.
 pub(crate) const BEAT: &str =
-    "WITH own AS (INSERT INTO @.member AS m (name, beat, version, format) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE \
-     SET beat = greatest(m.beat, excluded.beat), seen = clock_timestamp()), \
+    "WITH own AS (INSERT INTO @.member AS m (name, beat, version, format, declined) VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT (name) DO UPDATE \
+     SET beat = greatest(m.beat, excluded.beat), seen = clock_timestamp(), declined = excluded.declined), \
      old AS (DELETE FROM @.member WHERE seen < clock_timestamp() - interval '1 hour' AND name <> $1) \
-     SELECT NULL::int4, name, beat, (drained OR format < (SELECT max(f.version) FROM @.format f))::int4, NULL FROM @.member \
-     UNION ALL SELECT id, owner, epoch, deaths, wanted FROM @.unit";
+     SELECT NULL::int4, name, beat, drained::int4, NULL::text, format, declined FROM @.member \
+     UNION ALL SELECT id, owner, epoch, deaths, wanted, (SELECT max(f.version) FROM @.format f), NULL::int4[] FROM @.unit";
+/// Gives back a unit that could not be opened, and says so.
+pub(crate) const GIVE_BACK: &str = "WITH own AS (UPDATE @.member SET declined = $4 WHERE name = $2) \
+                                    UPDATE @.unit SET owner = NULL WHERE id = $1 AND owner = $2 AND epoch = $3";
 /// Says who is to have a unit: a process that shares the store, understands it and is not drained.
 pub(crate) const WANT: &str = "UPDATE @.unit SET wanted = $2 WHERE id = $1 AND EXISTS (SELECT 1 FROM @.member \
      WHERE name = $2 AND NOT drained AND format >= (SELECT max(f.version) FROM @.format f))";

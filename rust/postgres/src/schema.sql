@@ -72,6 +72,8 @@ CREATE TABLE IF NOT EXISTS @.member (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01);
 -- The newest format that the process understands. Releases that do not say so understand format 1.
 ALTER TABLE @.member ADD COLUMN IF NOT EXISTS format integer NOT NULL DEFAULT 1;
+-- Units that the process could not open a short time ago.
+ALTER TABLE @.member ADD COLUMN IF NOT EXISTS declined integer[] NOT NULL DEFAULT '{}';
 
 -- How a process is reached from other machines while it owns the store. Whoever can read this table can ask the owner everything. No
 -- address: it does not listen for other machines.

@@ -7,6 +7,7 @@ use forebay_store::port::{Durability, StoreError};
 use tokio_postgres::config::{Config, Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::schema::STEPS;
 use crate::tls::{self, Trust};
 
 /// PostgreSQL cuts longer names silently.
@@ -36,6 +37,8 @@ pub struct Settings {
     member: String,
     /// The epoch with which it has taken the store as a member.
     pub(crate) epoch: Option<u64>,
+    /// How a store of each format becomes one of the next.
+    pub(crate) steps: &'static [&'static str],
     place: String,
 }
 
@@ -101,6 +104,7 @@ impl Settings {
             durability,
             member,
             epoch: None,
+            steps: STEPS,
             place,
         })
     }
@@ -152,6 +156,18 @@ impl Settings {
     #[must_use]
     pub fn taken(self, epoch: u64) -> Self {
         Self { epoch: Some(epoch), ..self }
+    }
+
+    /// Understand formats after those of this release, as a later one will. Each step makes a store of one format one of the next: statements
+    /// of PL/pgSQL, in which `@` stands for the store's schema.
+    #[must_use]
+    pub fn with_steps(self, steps: &'static [&'static str]) -> Self {
+        Self { steps, ..self }
+    }
+
+    /// The newest format that is understood.
+    pub fn format(&self) -> u32 {
+        1 + self.steps.len() as u32
     }
 
     /// What the head of the store calls this process.

@@ -15,7 +15,7 @@ use crate::batch::Batch;
 use crate::errors;
 use crate::promises::{Promises, QUESTION};
 use crate::reader::{missing_ends, span};
-use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, COMPLETE, ENDS, FORMAT, FOUND, RELEASE, TAKE, TAKEN};
+use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, COMPLETE, ENDS, FOUND, RELEASE, TAKE, TAKEN};
 use crate::session::{answer, ended, silent, Session, AGAIN, ANSWER_WITHIN};
 use crate::settings::Settings;
 
@@ -54,8 +54,12 @@ impl Writer {
             // In one transaction: another process that starts just now finds a store that says whose it is, or none.
             let made = answer(session.client.batch_execute(&schema::make(&name))).await;
             made.map_err(|error| not_made(&settings, &error))?;
-            let version = FORMAT as i32;
-            answer(session.client.execute(&sql(&name, CLAIM), &[&version, &settings.app])).await?;
+            let is_new = answer(session.client.execute(&sql(&name, CLAIM), &[&1_i32, &settings.app])).await? > 0;
+            if is_new && settings.format() > 1 {
+                // Nobody has to understand anything else yet.
+                let raised = schema::raise(&name, settings.steps, 1, settings.format());
+                answer(session.client.batch_execute(&raised)).await?;
+            }
             answer(session.client.batch_execute("COMMIT")).await?;
         }
         let found = answer(session.client.query_opt(&sql(&name, FOUND), &[])).await?;
@@ -223,9 +227,11 @@ fn check_format(settings: &Settings, found: Option<&Row>) -> Result<(), StoreErr
     let version: i32 = found.try_get(0).map_err(|error| ended(&error))?;
     let app: &str = found.try_get(1).map_err(|error| ended(&error))?;
     match u32::try_from(version) {
-        Ok(version) if version > FORMAT => Err(StoreError::NewerFormat { found: version, known: FORMAT }),
-        Ok(1..=FORMAT) if app == settings.app => Ok(()),
-        Ok(1..=FORMAT) => Err(StoreError::Refused(format!("the schema {schema} holds the store of app {app:?}"))),
+        Ok(version) if version > settings.format() => {
+            Err(StoreError::NewerFormat { found: version, known: settings.format() })
+        }
+        Ok(1..) if app == settings.app => Ok(()),
+        Ok(1..) => Err(StoreError::Refused(format!("the schema {schema} holds the store of app {app:?}"))),
         _ => Err(StoreError::Corrupt(format!("the schema {schema} says that it has format {version}"))),
     }
 }

@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use forebay_core::cluster::{placed, Rules};
 use forebay_postgres::{look, want, Door, Event, Membership, PostgresStore, Settings};
 use forebay_store::chunk::Chunk;
 use forebay_store::port::{BlockingStore as _, Durability, Outcome, Store as _, StoreError, Table, Token, Unit, Write};
@@ -79,6 +80,10 @@ fn own(
         next += 1;
     }
     Ok(())
+}
+
+fn mark(number: u8) -> Write {
+    Write::Set { table: Table::Meta, key: vec![number], value: vec![number] }
 }
 
 /// Write down a line in one piece: the process may be killed at any moment.
@@ -312,9 +317,8 @@ fn a_member_that_does_not_understand_the_store_gives_it_up_and_never_takes_it() 
     let Some(Event::Taken(epoch)) = old.event(Duration::from_secs(10)) else { panic!("it is free") };
     let mut store = PostgresStore::open(settings("old").taken(epoch)).unwrap();
     let token = store.take_now(Unit::All).unwrap();
-    let newer = Membership::join(settings("newer")).unwrap();
+    let newer = Membership::join(settings("newer").with_steps(&["NULL;"])).unwrap();
     assert_eq!(newer.event(Duration::from_secs(2)), None, "it beats");
-    server.sql("UPDATE forebay_members.member SET format = 2 WHERE name = 'newer'");
     server.sql("UPDATE forebay_members.format SET version = 2");
     assert_eq!(old.event(Duration::from_secs(10)), Some(Event::HandOver));
     let seen = look(&settings("?")).unwrap().1.unwrap();
@@ -334,6 +338,101 @@ fn a_member_that_does_not_understand_the_store_gives_it_up_and_never_takes_it() 
     assert_eq!(refused, Some(StoreError::NewerFormat { found: 2, known: 1 }));
 }
 
+/// A rolling upgrade, to the end: the last process of the release before goes, and the number is raised.
+#[test]
+fn a_format_is_raised_when_no_process_of_the_release_before_lives() {
+    const STEPS: &[&str] = &["CREATE TABLE @.later (id integer PRIMARY KEY); INSERT INTO @.later VALUES (7);"];
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    let rules = Rules { raise_ns: 1_000_000_000, ..Rules::default() };
+    let old = Membership::join_by(settings("old"), rules).unwrap();
+    let Some(Event::Taken(epoch)) = old.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let mut store = PostgresStore::open(settings("old").taken(epoch)).unwrap();
+    let token = store.take_now(Unit::All).unwrap();
+    let newer = Membership::join_by(settings("newer").with_steps(STEPS), rules).unwrap();
+    // Longer than it would take without the other one.
+    assert_eq!(newer.event(Duration::from_secs(3)), None);
+    assert_eq!(server.sql("SELECT version FROM forebay_members.format"), "1");
+    let Outcome::Committed { token, .. } = store.submit_now(Unit::All, token, &[mark(1)]).unwrap() else { panic!() };
+    store.release(Unit::All, token);
+    drop(store);
+    drop(old);
+
+    let Some(Event::Taken(epoch)) = newer.event(Duration::from_secs(10)) else { panic!("it was given up") };
+    let mut store = PostgresStore::open(settings("newer").with_steps(STEPS).taken(epoch)).unwrap();
+    let mut token = store.take_now(Unit::All).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while server.sql("SELECT version FROM forebay_members.format") == "1" {
+        assert!(Instant::now() < until, "it is not raised");
+        let outcome = store.submit_now(Unit::All, token, &[mark(2)]).unwrap();
+        let Outcome::Committed { token: next, .. } = outcome else { panic!("{outcome:?}") };
+        token = next;
+    }
+    assert_eq!(server.sql("SELECT id FROM forebay_members.later"), "7");
+    let outcome = store.submit_now(Unit::All, token, &[mark(3)]).unwrap();
+    assert!(matches!(outcome, Outcome::Committed { .. }), "its owner goes on: {outcome:?}");
+    assert_eq!(look(&settings("?")).unwrap().1.unwrap().format, 2);
+    let refused = Membership::join(settings("another")).err();
+    assert_eq!(refused, Some(StoreError::NewerFormat { found: 2, known: 1 }));
+}
+
+/// A statement that was delayed: a process of the release before has come meanwhile.
+#[test]
+fn a_format_is_not_raised_over_a_process_that_has_just_come_and_a_new_store_has_the_newest() {
+    const STEPS: &[&str] = &["CREATE TABLE @.second (id integer);", "CREATE TABLE @.third (id integer);"];
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    drop(PostgresStore::open(settings("maker").with_steps(&STEPS[..1])).unwrap());
+    assert_eq!(server.sql("SELECT version FROM forebay_members.format"), "2");
+    assert_eq!(server.sql("SELECT to_regclass('forebay_members.second') IS NULL"), "f");
+    server.sql("INSERT INTO forebay_members.member (name, beat, version, format) VALUES ('before', 1, '0', 2)");
+    let rules = Rules { raise_ns: 0, ..Rules::default() };
+    // The store belongs to it, though the other one lives.
+    let mut names = (0..).map(|n| format!("newest-{n}"));
+    let name = names.find(|name| placed(0, [name, &"before".into()]) == Some(name)).unwrap();
+    let newest = Membership::join_by(settings(&name).with_steps(STEPS), rules).unwrap();
+    assert!(newest.event(Duration::from_secs(15)).is_some());
+    // It is seen by the server, though not by the one that raises: whoever looks at beats holds it for dead.
+    for _ in 0..70 {
+        server.sql("UPDATE forebay_members.member SET seen = clock_timestamp() WHERE name = 'before'");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(newest.living(), [name]);
+    assert_eq!(server.sql("SELECT version FROM forebay_members.format"), "2");
+    let until = Instant::now() + Duration::from_secs(20);
+    while server.sql("SELECT version FROM forebay_members.format") == "2" {
+        assert!(Instant::now() < until, "it is not raised");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let silent =
+        "SELECT extract(epoch FROM clock_timestamp() - seen) >= 5 FROM forebay_members.member WHERE name = 'before'";
+    assert_eq!(server.sql(silent), "t");
+    assert_eq!(server.sql("SELECT to_regclass('forebay_members.third') IS NULL"), "f");
+}
+
+/// What another process can open is not kept by one that cannot.
+#[test]
+fn a_store_that_cannot_be_opened_is_given_back_and_not_taken_again_at_once() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    let rules = Rules { decline_ns: 6_000_000_000, ..Rules::default() };
+    let first = Membership::join_by(settings("first"), rules).unwrap();
+    let Some(Event::Taken(epoch)) = first.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let second = Membership::join(settings("second")).unwrap();
+    assert_eq!(second.event(Duration::from_secs(1)), None);
+    let declined = Instant::now();
+    first.declined();
+    let Some(Event::Taken(next)) = second.event(Duration::from_secs(5)) else { panic!("it was given back") };
+    assert_eq!((next, first.may_run(), first.has_declined()), (epoch + 1, None, true));
+    let seen = look(&settings("?")).unwrap().1.unwrap();
+    let declines: Vec<_> = seen.members.iter().map(|member| (member.name.as_str(), member.has_declined)).collect();
+    assert_eq!(declines, [("first", true), ("second", false)]);
+    drop(second);
+    let Some(Event::Taken(_)) = first.event(Duration::from_secs(30)) else { panic!("it is free, and time has passed") };
+    assert!(declined.elapsed() >= Duration::from_secs(6), "{:?}", declined.elapsed());
+    assert!(!first.has_declined());
+}
+
 /// What a release adds to a format is added when one of its processes comes, beside those of the release before.
 #[test]
 fn a_store_of_an_earlier_release_gets_what_it_lacks() {
@@ -341,7 +440,7 @@ fn a_store_of_an_earlier_release_gets_what_it_lacks() {
     let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
     drop(PostgresStore::open(settings("maker")).unwrap());
     server.sql("DROP TABLE forebay_members.door");
-    server.sql("ALTER TABLE forebay_members.member DROP COLUMN format");
+    server.sql("ALTER TABLE forebay_members.member DROP COLUMN format, DROP COLUMN declined");
     server.sql("INSERT INTO forebay_members.member (name, beat, version) VALUES ('earlier', 1, '0.0.1')");
     let seen = look(&settings("?")).unwrap().1.unwrap();
     assert!(!seen.members[0].is_outdated && seen.members[0].address.is_none());

@@ -188,6 +188,14 @@ fn refusal(header: &[u8]) -> Option<String> {
     })
 }
 
+fn refuse(path: &Path, header: &[u8]) -> Result<(), StoreError> {
+    let Some(why) = refusal(header) else { return Ok(()) };
+    let file = path.display();
+    Err(StoreError::Corrupt(format!(
+        "the file {file} is no attempts file: {why}. To start without it, move it away: {WITHOUT_SLOTS}"
+    )))
+}
+
 /// Why a slot was not occupied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
@@ -241,6 +249,29 @@ impl AttemptJournal {
         let mut slots = Self { file: Some(file), cells, torn, ..Self::nothing() };
         let found = slots.take_stock(path)?;
         Ok((slots, found))
+    }
+
+    /// Put what another process has left into the attempts file of one that has not begun. The other's file stays as it is: its process
+    /// may go on writing after a pause.
+    pub fn inherit(own: &Path, left: &Path) -> Result<(), StoreError> {
+        let unreadable = |error| StoreError::Failed(format!("the file {} cannot be read: {error}", left.display()));
+        if own.metadata().is_ok_and(|own| own.len() < CELL as u64) || !own.exists() {
+            return std::fs::copy(left, own).map(drop).map_err(unreadable);
+        }
+        let bytes = read(left).map_err(unreadable)?;
+        let (cells, _) = bytes.as_chunks::<CELL>();
+        let Some((header, slots)) = cells.split_first() else { return Ok(()) };
+        refuse(left, header)?;
+        let file = open_private(own)?;
+        // Behind whole slots, and no more of them than a file may have.
+        let end = file.metadata()?.len() as usize / CELL;
+        let taken = slots
+            .iter()
+            .filter(|cell| cell.iter().any(|&byte| byte != 0))
+            .take((1 + IN_FLIGHT_MAX).saturating_sub(end));
+        let taken: Vec<u8> = taken.flatten().copied().collect();
+        file.write_all_at(&taken, (end * CELL) as u64)?;
+        Ok(())
     }
 
     /// Slots that live and die with the process.
@@ -353,12 +384,7 @@ impl AttemptJournal {
                 self.write_range(0, CELL)?;
             }
         }
-        if let Some(why) = refusal(&self.cells) {
-            let file = path.display();
-            return Err(StoreError::Corrupt(format!(
-                "the file {file} is no attempts file: {why}. To start without it, move it away: {WITHOUT_SLOTS}"
-            )));
-        }
+        refuse(path, &self.cells)?;
         if u32_at(&self.cells, 8) < FORMAT {
             self.cells[8..12].copy_from_slice(&FORMAT.to_le_bytes());
             self.write_range(0, CELL)?;

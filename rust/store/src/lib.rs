@@ -18,6 +18,7 @@ pub mod migrate;
 pub mod port;
 mod span;
 pub mod sqlite;
+pub mod streams;
 
 pub use format::{CHUNK_BYTES_MAX, POSITION_LIMIT, SHARD_LIMIT};
 pub use span::Span;

@@ -29,6 +29,11 @@ pub struct Rules {
     pub gap_ns: u64,
     /// Whether a unit moves from a living member to the one that it belongs to.
     pub moves: bool,
+    /// A unit that a member could not open is not for it for so long, ns.
+    pub decline_ns: u64,
+    /// The store gets a newer format when all living members have understood it for so long, ns: a process that is being restarted does
+    /// not live for a moment, and is not to be left out.
+    pub raise_ns: u64,
 }
 
 const MS: u64 = 1_000_000;
@@ -43,6 +48,8 @@ impl Default for Rules {
             answer_ns: 1_500 * MS,
             gap_ns: 1_000 * MS,
             moves: false,
+            decline_ns: 30_000 * MS,
+            raise_ns: 60_000 * MS,
         }
     }
 }
@@ -69,6 +76,12 @@ pub struct View {
     pub beats: BTreeMap<Member, u64>,
     /// Members that are to own nothing, because an operator has said so.
     pub drained: BTreeSet<Member>,
+    /// The format that the store has.
+    pub format: u32,
+    /// The newest format that each member understands.
+    pub formats: BTreeMap<Member, u32>,
+    /// Units that a member could not open a short time ago.
+    pub declined: BTreeMap<Member, BTreeSet<UnitId>>,
     /// The heads of all units.
     pub heads: Vec<Head>,
 }
@@ -96,6 +109,21 @@ pub enum Command {
     HandOver {
         /// Which unit.
         unit: UnitId,
+    },
+    /// Give a unit back that could not be opened, if its head still names this member with this epoch, and say for others to see what
+    /// [`Lease::declines`].
+    GiveBack {
+        /// Which unit.
+        unit: UnitId,
+        /// The epoch that its head must have.
+        epoch: u64,
+    },
+    /// Make the store one of a newer format, if it still has this one, and no living member has come that does not understand the newer.
+    Raise {
+        /// The format that it must have.
+        from: u32,
+        /// The format that it gets.
+        to: u32,
     },
     /// Hand out nothing more, stop what runs, drop every unit, within a second, and say so by [`Lease::stopped`].
     StandDown,
@@ -131,6 +159,8 @@ struct Watched {
 pub struct Lease {
     name: Member,
     rules: Rules,
+    /// The newest format that it understands.
+    format: u32,
     last_number: u64,
     last_beat: u64,
     asked: Option<Asked>,
@@ -148,14 +178,19 @@ pub struct Lease {
     held: BTreeMap<UnitId, u64>,
     taking: BTreeSet<UnitId>,
     handing_over: BTreeSet<UnitId>,
+    /// Units that it could not open, and until when they are not for it.
+    declined: BTreeMap<UnitId, u64>,
+    /// Since when all living members understand a newer format than the store's.
+    understood_ns: Option<u64>,
 }
 
 impl Lease {
-    /// A member that has not beaten yet.
-    pub fn new(name: Member, rules: Rules) -> Self {
+    /// A member that has not beaten yet, and the newest format that it understands.
+    pub fn new(name: Member, format: u32, rules: Rules) -> Self {
         Self {
             name,
             rules,
+            format,
             last_number: 0,
             last_beat: 0,
             asked: None,
@@ -169,6 +204,8 @@ impl Lease {
             held: BTreeMap::new(),
             taking: BTreeSet::new(),
             handing_over: BTreeSet::new(),
+            declined: BTreeMap::new(),
+            understood_ns: None,
         }
     }
 
@@ -199,6 +236,11 @@ impl Lease {
         own.into_iter().chain(others).collect()
     }
 
+    /// The members that are known, and are dead as far as this one knows.
+    pub fn silent(&self) -> Vec<&Member> {
+        self.others.iter().filter(|(_, watched)| !self.lives(watched)).map(|(name, _)| name).collect()
+    }
+
     /// Time has passed. A member that woke up learns here, before anything else, that it slept.
     pub fn time(&mut self, now_ns: u64) -> Vec<Command> {
         let mut commands = Vec::new();
@@ -207,8 +249,10 @@ impl Lease {
             self.is_stopping = true;
             self.held.clear();
             self.handing_over.clear();
+            self.understood_ns = None;
             commands.push(Command::StandDown);
         }
+        self.declined.retain(|_, until| now_ns < *until);
         self.asked = self.asked.filter(|asked| now_ns < asked.sent_ns.saturating_add(self.rules.answer_ns));
         let beats = now_ns >= self.beat_due_ns;
         if self.asked.is_none() && (beats || now_ns >= self.watch_due_ns) {
@@ -290,6 +334,12 @@ impl Lease {
                     continue;
                 }
             }
+            if self.declined.contains_key(&unit) {
+                if is_own {
+                    commands.push(Command::GiveBack { unit, epoch: head.epoch });
+                }
+                continue;
+            }
             let is_takeable = match &head.owner {
                 // Nobody else takes what names a living member, wherever it belongs.
                 Some(_) if is_own => true,
@@ -306,13 +356,50 @@ impl Lease {
             };
             commands.push(Command::Take { unit, epoch: head.epoch, deaths });
         }
+        self.raise(view, now_ns, commands);
+    }
+
+    /// Have the store get a newer format: the newest that all living members understand. One that owns something does it, so that it is
+    /// done where the rows are written.
+    fn raise(&mut self, view: &View, now_ns: u64, commands: &mut Vec<Command>) {
+        let living = self.living(now_ns);
+        let understood = living.iter().map(|name| self.format_of(view, name)).min().unwrap_or(0);
+        if understood <= view.format || self.held.is_empty() {
+            self.understood_ns = None;
+            return;
+        }
+        let since = *self.understood_ns.get_or_insert(now_ns);
+        if now_ns.saturating_sub(since) >= self.rules.raise_ns {
+            // If that does not help, it is said once more after as long.
+            self.understood_ns = Some(now_ns);
+            commands.push(Command::Raise { from: view.format, to: understood });
+        }
+    }
+
+    /// The newest format that a member understands. Its own row is not in the first view.
+    fn format_of(&self, view: &View, name: &Member) -> u32 {
+        let own = (*name == self.name).then_some(self.format);
+        own.or_else(|| view.formats.get(name).copied()).unwrap_or(0)
+    }
+
+    /// Whether a member is to own nothing: an operator has said so, or it does not understand the store.
+    fn is_barred(&self, view: &View, name: &Member) -> bool {
+        view.drained.contains(name) || self.format_of(view, name) < view.format
+    }
+
+    /// Whether a member could not open a unit a short time ago.
+    fn has_declined(&self, view: &View, name: &Member, unit: UnitId) -> bool {
+        if *name == self.name {
+            return self.declined.contains_key(&unit);
+        }
+        view.declined.get(name).is_some_and(|units| units.contains(&unit))
     }
 
     /// The member that a unit belongs to: the one that is wanted, if it lives; else the one where it is placed. None of those that are
-    /// drained.
+    /// to own nothing, and none that could not open it.
     fn belongs_to<'a>(&'a self, head: &Head, view: &View, now_ns: u64) -> Option<&'a Member> {
         let mut free = self.living(now_ns);
-        free.retain(|name| !view.drained.contains(*name));
+        free.retain(|name| !self.is_barred(view, name) && !self.has_declined(view, name, head.unit));
         let wanted = free.iter().copied().find(|name| head.wanted.as_ref() == Some(*name));
         wanted.or_else(|| placed(head.unit, free))
     }
@@ -321,7 +408,7 @@ impl Lease {
     /// not changed for a while.
     fn must_hand_over(&self, head: &Head, view: &View, now_ns: u64) -> bool {
         let Some(other) = self.belongs_to(head, view, now_ns).filter(|name| **name != self.name) else { return false };
-        let is_told = view.drained.contains(&self.name) || head.wanted.as_ref() == Some(other);
+        let is_told = self.is_barred(view, &self.name) || head.wanted.as_ref() == Some(other);
         let is_settled = now_ns.saturating_sub(self.settled_ns) >= self.rules.dead_ns;
         is_told || (self.rules.moves && is_settled)
     }
@@ -341,6 +428,17 @@ impl Lease {
     /// All that ran before the last [`Command::StandDown`] has stopped.
     pub fn stopped(&mut self) {
         self.is_stopping = false;
+    }
+
+    /// A unit that this member has taken cannot be opened here: it is given back, and for a while it is not for this member.
+    pub fn declined(&mut self, unit: UnitId, now_ns: u64) {
+        self.lost(unit);
+        self.declined.insert(unit, now_ns.saturating_add(self.rules.decline_ns));
+    }
+
+    /// What is not for this member at present, as the others are to see it: it is written with each beat.
+    pub fn declines(&self) -> Vec<UnitId> {
+        self.declined.keys().copied().collect()
     }
 
     /// A commit of a unit was fenced, or the unit was given up.

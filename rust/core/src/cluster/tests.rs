@@ -11,13 +11,14 @@ const MS: u64 = 1_000_000;
 
 fn harms() -> impl Strategy<Value = Vec<Harm>> {
     let harm =
-        (1_000..110_000u64, 500..14_000u64, 0..4usize, 0..7u8).prop_map(|(at_ms, for_ms, member, kind)| match kind {
+        (1_000..110_000u64, 500..14_000u64, 0..4usize, 0..8u8).prop_map(|(at_ms, for_ms, member, kind)| match kind {
             0 => Harm::Pause { at_ms, for_ms, member },
             1 => Harm::Cut { at_ms, for_ms, member },
             2 => Harm::Slow { at_ms, for_ms, member },
             3 => Harm::Server { at_ms, for_ms },
             4 => Harm::Move { at_ms, member },
             5 => Harm::Drain { at_ms, member },
+            6 => Harm::Unfit { at_ms, for_ms, member },
             _ => Harm::Kill { at_ms, member },
         });
     proptest::collection::vec(harm, 0..12)
@@ -130,7 +131,7 @@ fn view(beats: &[(&str, u64)], owner: Option<&str>, epoch: u64) -> View {
 
 /// A member that has beaten and been answered, at 0.
 fn joined(view: &View) -> (Lease, Vec<Command>) {
-    let mut lease = Lease::new("a".into(), Rules::default());
+    let mut lease = Lease::new("a".into(), 1, Rules::default());
     assert_eq!(lease.time(0), [Command::Ask { number: 1, beat: Some(1) }]);
     let commands = lease.answered(1, view, MS);
     (lease, commands)
@@ -222,6 +223,153 @@ fn the_last_member_keeps_what_it_owns_though_it_is_drained() {
     assert_eq!(lease.answered(number, &alone, 2_001 * MS), [Command::HandOver { unit: 0 }]);
 }
 
+/// It takes what it cannot open: the others must not wait for it, and it must not take the unit again at once.
+#[test]
+fn a_unit_that_its_member_cannot_open_goes_to_another() {
+    let mut world = World::new(3, false, None);
+    world.quiet();
+    world.play(12_000, &[]);
+    let owner = world.owner(0).unwrap();
+    let unfit = (owner + 1) % 4;
+    let opened: Vec<_> = (0..6).filter(|unit| world.owner(*unit) == Some(unfit)).collect();
+    let harms = [
+        Harm::Unfit { at_ms: 12_000, for_ms: 120_000, member: unfit },
+        Harm::Move { at_ms: 12_000, member: unfit },
+        Harm::Kill { at_ms: 20_000, member: owner },
+    ];
+    world.play(16_000, &harms);
+    let other = world.owner(0).expect("another one has it");
+    assert_ne!(other, unfit);
+    assert!(world.taken_at(0).unwrap() > 12_000, "it was given up in vain");
+    // Whoever of the others dies: it is not for this one, and is never without an owner for longer than that.
+    world.play(60_000, &harms);
+    for unit in 0..6 {
+        let owner = world.owner(unit).expect("each unit has an owner");
+        assert_eq!(owner == unfit, opened.contains(&unit), "unit {unit}");
+    }
+    assert_eq!(world.faults(), Vec::<String>::new());
+}
+
+/// Nobody can open it, for some time: each tries now and then, and it is opened when it can be.
+#[test]
+fn a_unit_that_nobody_can_open_is_tried_again() {
+    let mut world = World::new(4, false, None);
+    world.quiet();
+    let harms: Vec<_> = (0..4).map(|member| Harm::Unfit { at_ms: 0, for_ms: 40_000, member }).collect();
+    world.play(39_000, &harms);
+    assert_eq!((0..6).find_map(|unit| world.owner(unit)), None);
+    world.play(75_000, &[]);
+    assert!((0..6).all(|unit| world.owner(unit).is_some()));
+    assert_eq!(world.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn what_could_not_be_opened_is_given_back_until_the_head_says_so_and_taken_later() {
+    let (mut lease, _) = joined(&view(&[("a", 1)], None, 7));
+    lease.taken(0, Taken::Yes(8), 2 * MS);
+    lease.declined(0, 3 * MS);
+    assert_eq!((lease.may_run(0, 3 * MS), lease.declines()), (None, vec![0]));
+    let mut own = view(&[("a", 1)], Some("a"), 8);
+    for at in [1_000, 2_000] {
+        let Some(Command::Ask { number, .. }) = lease.time(at * MS).pop() else { panic!("it beats") };
+        let commands = lease.answered(number, &own, (at + 1) * MS);
+        assert_eq!(commands, [Command::GiveBack { unit: 0, epoch: 8 }], "at {at}");
+    }
+    own.heads[0].owner = None;
+    let mut taken_at = None;
+    for at in 3_000..40_000 {
+        for command in lease.time(at * MS) {
+            let Command::Ask { number, .. } = command else { panic!("{command:?}") };
+            for command in lease.answered(number, &own, at * MS) {
+                assert_eq!(command, Command::Take { unit: 0, epoch: 8, deaths: 0 });
+                taken_at.get_or_insert(at);
+            }
+        }
+    }
+    assert!(matches!(taken_at, Some(30_003..=30_300)), "{taken_at:?}");
+    assert_eq!(lease.declines(), [0; 0]);
+}
+
+/// A rolling upgrade: four machines get the next release one after the other, and the last process of the release before owns the store.
+#[test]
+fn the_format_is_raised_when_the_last_process_of_the_release_before_has_been_gone_for_a_minute() {
+    for seed in 0..8 {
+        let mut world = World::new(seed, true, None);
+        world.quiet();
+        (1..4).for_each(|member| world.understands(member, [2, 3, 4][member - 1]));
+        world.play(100_000, &[]);
+        assert_eq!(world.format(), (1, None), "one lives that does not understand more");
+        world.play(200_000, &[Harm::Kill { at_ms: 100_000, member: 0 }]);
+        let (format, raised) = world.format();
+        assert_eq!(format, 2, "not more than all of them understand");
+        assert!(matches!(raised, Some(164_000..=166_000)), "{raised:?}");
+        assert!((0..6).all(|unit| world.owner(unit).is_some()));
+        assert_eq!(world.faults(), Vec::<String>::new());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    /// Whatever happens to members of different releases: one that lives is left out by none that raises the format.
+    #[test]
+    fn the_format_is_not_raised_over_a_process_that_lives(harms in harms(), seed: u64, formats in [1..4u32, 1..4, 1..4, 1..4]) {
+        let mut world = World::new(seed, false, None);
+        (0..4).for_each(|member| world.understands(member, formats[member]));
+        world.play(200_000, &harms);
+        prop_assert_eq!(world.faults(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_process_of_the_release_before_that_comes_back_in_time_is_not_left_out() {
+    let mut view = view(&[("a", 1)], Some("a"), 8);
+    view.format = 1;
+    let mut lease = Lease::new("a".into(), 2, Rules::default());
+    let mut raised = Vec::new();
+    for at in (0..200_000u64).step_by(250) {
+        // Each of these lives for 10 s, and then its row is gone.
+        let comes = [(40_000, "b"), (95_000, "c")];
+        for (from, name) in comes {
+            let name: Member = name.into();
+            if (from..from + 10_000).contains(&at) {
+                view.beats.insert(name.clone(), at);
+                view.formats.insert(name, 1);
+            } else {
+                view.beats.remove(&name);
+            }
+        }
+        for command in lease.time(at * MS) {
+            let Command::Ask { number, .. } = command else { panic!("{command:?}") };
+            for command in lease.answered(number, &view, at * MS) {
+                match command {
+                    Command::Take { unit, .. } => drop(lease.taken(unit, Taken::Yes(9), at * MS)),
+                    Command::Raise { from: 1, to: 2 } => raised.push(at),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+    assert_eq!(raised.len(), 1, "{raised:?}");
+    assert!((165_000..=166_000).contains(&raised[0]), "{raised:?}");
+}
+
+#[test]
+fn a_member_that_does_not_understand_the_store_gives_up_what_it_owns_and_takes_nothing() {
+    let mut newer = view(&[("a", 1), ("b", 1)], None, 7);
+    newer.formats = [("a".into(), 1), ("b".into(), 2)].into();
+    let (mut lease, _) = joined(&view(&[("a", 1)], None, 7));
+    lease.taken(0, Taken::Yes(8), 2 * MS);
+    newer.format = 2;
+    newer.heads[0] = Head { owner: Some("a".into()), epoch: 8, ..Head::default() };
+    let Some(Command::Ask { number, .. }) = lease.time(1_000 * MS).pop() else { panic!("it beats") };
+    assert_eq!(lease.answered(number, &newer, 1_001 * MS), [Command::HandOver { unit: 0 }]);
+    lease.lost(0);
+    newer.heads[0].owner = None;
+    let Some(Command::Ask { number, .. }) = lease.time(2_000 * MS).pop() else { panic!("it beats") };
+    assert_eq!(lease.answered(number, &newer, 2_001 * MS), []);
+}
+
 #[test]
 fn a_silent_owner_is_dead_after_five_seconds_of_good_observation() {
     let silent = view(&[("a", 1), ("b", 9)], Some("b"), 4);
@@ -237,6 +385,7 @@ fn a_silent_owner_is_dead_after_five_seconds_of_good_observation() {
         }
     }
     assert!(matches!(taken_at, Some(5_000..=5_300)), "{taken_at:?}");
+    assert_eq!(lease.silent(), ["b"]);
 }
 
 #[test]

@@ -85,6 +85,42 @@ fn what_was_in_flight_is_found_by_the_next_process() {
 }
 
 #[test]
+fn what_several_processes_have_left_is_found_by_the_next() {
+    let (own, one, other) = (place(), place(), place());
+    let (mut slots, _) = AttemptJournal::open(&one.path).unwrap();
+    slots.occupy_many(&[record(1), record(2)]).unwrap();
+    let (mut slots, _) = AttemptJournal::open(&other.path).unwrap();
+    let freed = slots.occupy(record(5)).unwrap();
+    slots.occupy(record(3)).unwrap();
+    slots.release(freed);
+    slots.flush().unwrap();
+    for left in [&one, &other] {
+        AttemptJournal::inherit(&own.path, &left.path).unwrap();
+    }
+    let (mut next, found) = AttemptJournal::open(&own.path).unwrap();
+    assert_eq!(sorted(found.records), [record(1), record(2), record(3)]);
+    assert_eq!((found.damaged, found.torn), (0, None));
+    release_previous(&mut next);
+    let (_, found) = AttemptJournal::open(&other.path).unwrap();
+    assert_eq!(found.records, [record(3)], "it stays as it was");
+}
+
+#[test]
+fn what_is_left_is_refused_if_it_is_something_else_and_is_nothing_if_it_is_empty() {
+    let (own, foreign, empty) = (place(), place(), place());
+    std::fs::write(&empty.path, b"").unwrap();
+    AttemptJournal::inherit(&own.path, &empty.path).unwrap();
+    let (mut slots, _) = AttemptJournal::open(&foreign.path).unwrap();
+    slots.occupy(record(1)).unwrap();
+    AttemptJournal::inherit(&own.path, &foreign.path).unwrap();
+    AttemptJournal::inherit(&own.path, &empty.path).unwrap();
+    assert_eq!(AttemptJournal::open(&own.path).unwrap().1.records, [record(1)]);
+    std::fs::write(&foreign.path, [7; 256]).unwrap();
+    let refused = AttemptJournal::inherit(&own.path, &foreign.path);
+    assert!(matches!(&refused, Err(StoreError::Corrupt(text)) if text.contains("move it away")), "{refused:?}");
+}
+
+#[test]
 fn a_slot_released_and_taken_again_is_written_once_and_never_reads_as_free_in_between() {
     let place = place();
     let (mut slots, _) = AttemptJournal::open(&place.path).unwrap();

@@ -28,6 +28,8 @@ pub(super) enum Harm {
     Move { at_ms: u64, member: usize },
     /// An operator wants a member to own nothing, or lets it own again.
     Drain { at_ms: u64, member: usize },
+    /// A member can open nothing.
+    Unfit { at_ms: u64, for_ms: u64, member: usize },
     /// The store stands still, and half of what arrives meanwhile is lost.
     Server { at_ms: u64, for_ms: u64 },
 }
@@ -43,11 +45,20 @@ pub(super) enum Mistake {
     Replica,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Request {
     Ask {
         number: u64,
         beat: Option<u64>,
+        declines: Vec<UnitId>,
+    },
+    GiveBack {
+        unit: UnitId,
+        epoch: u64,
+    },
+    Raise {
+        from: u32,
+        to: u32,
     },
     Take {
         unit: UnitId,
@@ -91,6 +102,7 @@ impl Run {
 
 struct Actor {
     lease: Lease,
+    rules: Rules,
     name: Member,
     runs: BTreeMap<UnitId, Run>,
     /// What still stops, and until when.
@@ -100,6 +112,9 @@ struct Actor {
     paused_until: u64,
     cut_until: u64,
     slow_until: u64,
+    unfit_until: u64,
+    /// The newest format that it understands.
+    format: u32,
     /// When a question or an answer of it was lost by chance.
     lost_at: u64,
 }
@@ -113,6 +128,9 @@ pub(super) struct World {
     answers: Vec<(u64, usize, Answer)>,
     beats: BTreeMap<Member, u64>,
     drained: BTreeSet<Member>,
+    format: u32,
+    formats: BTreeMap<Member, u32>,
+    declined: BTreeMap<Member, BTreeSet<UnitId>>,
     heads: Vec<(Head, u64, u64)>,
     replica: View,
     server_until: u64,
@@ -120,6 +138,7 @@ pub(super) struct World {
     written: BTreeMap<u64, u32>,
     last_id: u64,
     taken_at: BTreeMap<UnitId, u64>,
+    raised_at: Option<u64>,
     faults: Vec<String>,
     mistake: Option<Mistake>,
     is_quiet: bool,
@@ -136,7 +155,8 @@ impl World {
         let actor = |at: usize| {
             let name = format!("member-{at}-{seed}");
             Actor {
-                lease: Lease::new(name.clone(), rules),
+                lease: Lease::new(name.clone(), 1, rules),
+                rules,
                 name,
                 runs: BTreeMap::new(),
                 stopping: Vec::new(),
@@ -145,6 +165,8 @@ impl World {
                 paused_until: 0,
                 cut_until: 0,
                 slow_until: 0,
+                unfit_until: 0,
+                format: 1,
                 lost_at: 0,
             }
         };
@@ -157,16 +179,32 @@ impl World {
             answers: Vec::new(),
             beats: BTreeMap::new(),
             drained: BTreeSet::new(),
+            format: 1,
+            formats: BTreeMap::new(),
+            declined: BTreeMap::new(),
             heads: (0..UNITS).map(head).collect(),
             replica: View::default(),
             server_until: 0,
             written: BTreeMap::new(),
             last_id: 0,
             taken_at: BTreeMap::new(),
+            raised_at: None,
             faults: Vec::new(),
             mistake,
             is_quiet: false,
         }
+    }
+
+    /// Let a member be of a release that understands a newer format. It has not begun yet.
+    pub(super) fn understands(&mut self, member: usize, format: u32) {
+        let actor = &mut self.actors[member];
+        actor.format = format;
+        actor.lease = Lease::new(actor.name.clone(), format, actor.rules);
+    }
+
+    /// The store's format, and when it was raised last.
+    pub(super) fn format(&self) -> (u32, Option<u64>) {
+        (self.format, self.raised_at)
     }
 
     /// Lose nothing by chance.
@@ -226,6 +264,7 @@ impl World {
             Harm::Pause { at_ms, for_ms, member } if begins(at_ms) => self.actors[member].paused_until = at_ms + for_ms,
             Harm::Cut { at_ms, for_ms, member } if begins(at_ms) => self.actors[member].cut_until = at_ms + for_ms,
             Harm::Slow { at_ms, for_ms, member } if begins(at_ms) => self.actors[member].slow_until = at_ms + for_ms,
+            Harm::Unfit { at_ms, for_ms, member } if begins(at_ms) => self.actors[member].unfit_until = at_ms + for_ms,
             Harm::Kill { at_ms, member } if begins(at_ms) => self.actors[member].is_killed = true,
             Harm::Server { at_ms, for_ms } if begins(at_ms) => self.server_until = at_ms + for_ms,
             Harm::Move { at_ms, member } if begins(at_ms) => {
@@ -271,14 +310,37 @@ impl World {
 
     fn view(&self) -> View {
         let heads = self.heads.iter().map(|(head, ..)| head.clone()).collect();
-        View { beats: self.beats.clone(), drained: self.drained.clone(), heads }
+        View {
+            beats: self.beats.clone(),
+            drained: self.drained.clone(),
+            format: self.format,
+            formats: self.formats.clone(),
+            declined: self.declined.clone(),
+            heads,
+        }
     }
 
     fn serve(&mut self, member: usize, request: Request) {
         let name = self.actors[member].name.clone();
         let answer = match request {
-            Request::Ask { number, beat } => {
+            Request::GiveBack { unit, epoch } => {
+                let head = &mut self.heads[unit as usize].0;
+                if head.epoch == epoch && head.owner.as_ref() == Some(&name) {
+                    head.owner = None;
+                    self.declined.entry(name).or_default().insert(unit);
+                }
+                return;
+            }
+            Request::Raise { from, to } => {
+                if self.format == from {
+                    (self.format, self.raised_at) = (to, Some(self.now));
+                }
+                return;
+            }
+            Request::Ask { number, beat, declines } => {
                 if let Some(beat) = beat {
+                    self.formats.insert(name.clone(), self.actors[member].format);
+                    self.declined.insert(name.clone(), declines.into_iter().collect());
                     let last = self.beats.entry(name).or_insert(0);
                     *last = beat.max(*last);
                 }
@@ -340,15 +402,16 @@ impl World {
         true
     }
 
+    /// Whether something has happened to a member, or to its way to the store, a short time ago.
+    fn is_harmed(&self, actor: &Actor) -> bool {
+        let since = self.now.saturating_sub(8_000);
+        [actor.paused_until, actor.cut_until, actor.slow_until, actor.lost_at].iter().any(|&until| until > since)
+    }
+
     /// A member that nothing happened to must not be held for dead.
     fn look_for_life(&mut self, owner: Option<&Member>) {
         let Some(actor) = self.actors.iter().find(|actor| Some(&actor.name) == owner) else { return };
-        let since = self.now.saturating_sub(8_000);
-        let was_harmed = actor.is_killed
-            || [actor.paused_until, actor.cut_until, actor.slow_until, actor.lost_at]
-                .iter()
-                .any(|&until| until > since);
-        if !was_harmed {
+        if !actor.is_killed && !self.is_harmed(actor) {
             self.faults.push(format!("{} ms: {} lives, and was held for dead", self.now, actor.name));
         }
     }
@@ -381,7 +444,19 @@ impl World {
     fn obey(&mut self, at: usize, commands: Vec<Command>) {
         for command in commands {
             match command {
-                Command::Ask { number, beat } => self.send(at, Request::Ask { number, beat }),
+                Command::Ask { number, beat } => {
+                    let declines = self.actors[at].lease.declines();
+                    self.send(at, Request::Ask { number, beat, declines });
+                }
+                Command::GiveBack { unit, epoch } => self.send(at, Request::GiveBack { unit, epoch }),
+                Command::Raise { from, to } => {
+                    let lacks = |actor: &&Actor| actor.format < to && !actor.is_killed && !self.is_harmed(actor);
+                    if let Some(lacks) = self.actors.iter().find(lacks) {
+                        let name = &lacks.name;
+                        self.faults.push(format!("{} ms: {name} lives, and does not understand {to}", self.now));
+                    }
+                    self.send(at, Request::Raise { from, to });
+                }
                 Command::Take { unit, epoch, deaths } => {
                     self.actors[at].takes.insert(unit, self.now);
                     self.send(at, Request::Take { unit, epoch, deaths });
@@ -418,7 +493,10 @@ impl World {
                 let told = taken.map_or(Taken::No, |(epoch, _)| Taken::Yes(epoch));
                 let commands = self.actors[at].lease.taken(unit, told, now_ns);
                 self.obey(at, commands);
-                if let (Some((epoch, n)), Some(_)) = (taken, self.actors[at].lease.may_run(unit, now_ns)) {
+                let may_run = self.actors[at].lease.may_run(unit, now_ns).is_some();
+                if may_run && self.now < self.actors[at].unfit_until {
+                    self.actors[at].lease.declined(unit, now_ns);
+                } else if let (Some((epoch, n)), true) = (taken, may_run) {
                     let run = Run { epoch, n, under_way: None, due_ms: self.now, gives_up: false };
                     self.actors[at].runs.insert(unit, run);
                     self.taken_at.insert(unit, self.now);
