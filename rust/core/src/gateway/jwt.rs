@@ -140,7 +140,7 @@ impl<'a> Token<'a> {
         if moment("nbf")?.is_some_and(|start| start > now) || moment("iat")?.is_some_and(|made| made > now) {
             return Err(Refusal::Invalid("the token is not valid yet"));
         }
-        Ok(Claims { claims: self.claims.clone(), until_s: moment("exp")?.unwrap_or_default() as u64 })
+        Ok(Claims::new(self.claims.clone(), moment("exp")?.unwrap_or_default() as u64))
     }
 }
 
@@ -161,6 +161,7 @@ pub struct Wanted {
 #[derive(Clone, Debug)]
 pub struct Claims {
     claims: Map<String, Value>,
+    scopes: Vec<String>,
     /// When it ends, seconds since 1970.
     pub until_s: u64,
 }
@@ -171,13 +172,13 @@ impl Claims {
         self.claims.get(name).and_then(Value::as_str)
     }
 
-    /// The scopes that the token has.
-    fn scopes(&self) -> Vec<&str> {
-        match self.claims.get("scope").or_else(|| self.claims.get("scp")) {
+    fn new(claims: Map<String, Value>, until_s: u64) -> Self {
+        let scopes: Vec<&str> = match claims.get("scope").or_else(|| claims.get("scp")) {
             Some(Value::String(text)) => text.split(' ').filter(|scope| !scope.is_empty()).collect(),
             Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
-        }
+        };
+        Self { scopes: scopes.into_iter().map(str::to_owned).collect(), claims, until_s }
     }
 
     /// The scopes of a route that it has, as an event has them: JSON, null where the route wants none. It needs one of them.
@@ -185,8 +186,8 @@ impl Claims {
         if wanted.is_empty() {
             return Ok("null".into());
         }
-        let scopes = self.scopes();
-        let mut granted = wanted.iter().map(String::as_str).filter(|one| scopes.contains(one)).peekable();
+        let has = |one: &&String| self.scopes.contains(*one);
+        let mut granted = wanted.iter().filter(has).map(String::as_str).peekable();
         granted.peek().ok_or(Refusal::Scope)?;
         let mut json = Json::default();
         json.list(granted);
