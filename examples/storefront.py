@@ -45,7 +45,7 @@ document.querySelector("form").onsubmit = async (event) => {
   const given = new FormData(event.target);
   const headers = {"content-type": "application/json", "x-api-key": given.get("key")};
   const body = JSON.stringify({item: given.get("item")});
-  const answer = await fetch("orders", {method: "POST", headers, body});
+  const answer = await fetch(`${location.pathname.replace(/[/]?$/, "/")}orders`, {method: "POST", headers, body});
   show(await answer.text());
 };
 </script>
@@ -55,7 +55,7 @@ document.querySelector("form").onsubmit = async (event) => {
 @app.function()
 async def check_key(event: dict[str, Any], context: forebay.Context) -> dict[str, Any]:
     """Let in who has the key."""
-    return {"isAuthorized": hmac.compare_digest(event["identitySource"][0], KEY)}
+    return {"isAuthorized": hmac.compare_digest(event["identitySource"][0].encode(), KEY.encode())}
 
 
 customers = shop.lambda_authorizer("customers", check_key, identity_sources=["$request.header.x-api-key"])
@@ -79,9 +79,12 @@ async def every(event: dict[str, Any], context: forebay.Context) -> list[dict[st
 @shop.route("POST", "/orders", authorizer=customers)
 async def order(event: dict[str, Any], context: forebay.Context) -> dict[str, Any]:
     """Take an order: it is durable when the customer has its number."""
-    body = event["body"]
-    given = json.loads(base64.b64decode(body) if event["isBase64Encoded"] else body)
-    placed = {"id": uuid.uuid4().hex, "item": given["item"], "status": "placed"}
+    body = event.get("body", "")
+    try:
+        item = str(json.loads(base64.b64decode(body) if event["isBase64Encoded"] else body)["item"])
+    except (ValueError, LookupError, TypeError):
+        return {"statusCode": 400, "body": 'an order is JSON with an item, as {"item": "lamp"}'}
+    placed = {"id": uuid.uuid4().hex, "item": item, "status": "placed"}
     FOUND[placed["id"]] = placed
     await orders.put(placed, partition_key=placed["id"])
     return {"statusCode": 201, "headers": {"content-type": "application/json"}, "body": json.dumps(placed)}

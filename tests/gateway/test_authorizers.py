@@ -187,6 +187,26 @@ async def test_a_policy_that_is_kept_is_held_against_each_route(app, api, serve)
     assert (await client.ask("GET", "/b", {"authorization": "x"})).status == 403
 
 
+async def test_no_path_goes_round_what_a_policy_denies(app, api, serve):
+    @app.function()
+    async def guard(event, context):
+        arn = event["methodArn"].split("/")[0]
+        statements = [("Allow", f"{arn}/*"), ("Deny", f"{arn}/*/GET/admin")]
+        told = [{"Action": "execute-api:Invoke", "Effect": effect, "Resource": of} for effect, of in statements]
+        return {"principalId": "u", "policyDocument": {"Statement": told}}
+
+    name = api.lambda_authorizer("guard", guard, payload_format="1.0", simple_responses=False)
+    api.stage("$default")
+    api.stage("dev")
+    told_of(api, "GET", "/admin", authorizer=name)
+    told_of(api, "GET", "/open-air", authorizer=name)
+    client = await serve()
+    for stage in ("", "/dev"):
+        for path, status in [("/admin", 403), ("/%61dmin", 403), ("/adm%69n", 403), ("/open%2dair", 200)]:
+            answer = await client.ask("GET", f"{stage}{path}", {"authorization": "x"})
+            assert answer.status == status, (stage, path)
+
+
 @pytest.mark.parametrize(
     "answer", [None, True, {}, {"isAuthorized": "true"}, {"isAuthorized": True, "context": 1}, "raise"]
 )

@@ -36,6 +36,31 @@ async def test_apis_and_routes_are_listed_while_the_app_runs(tmp_path, no_task_i
     assert status == 1 and "no app runs" in output
 
 
+async def test_rest_apis_are_listed_beside_them(tmp_path, no_task_is_left):
+    """There was none, it said, and that no API had the name."""
+    app = App("shop", store=tmp_path / "data")
+    app.http_api("shop")
+    rest = app.rest_api("pets", stage="prod")
+
+    @rest.method("GET", "/pets/{id}", authorization_type="AWS_IAM")
+    async def pet(event, context):
+        return None
+
+    async with app:
+        root = (await rest.call("GetRestApi"))["rootResourceId"]
+        await rest.call("PutMethod", resourceId=root, httpMethod="ANY", authorizationType="NONE")
+        await rest.call("PutIntegration", resourceId=root, httpMethod="ANY", type="MOCK")
+        store = ("--store", tmp_path / "data")
+        listed = json.loads((await forebay("list", *store, "--output", "json"))[1])
+        told = [(one["name"], one["kind"], one["stages"]) for one in listed]
+        assert told == [("shop", "http", ["$default"]), ("pets", "rest", ["prod"])]
+        for name in ("pets", listed[1]["id"]):
+            status, output = await forebay("routes", name, *store)
+            lines = [line.split() for line in output.splitlines()[-2:]]
+            assert status == 0 and lines[0][:3] == ["ANY", "/", "mock"], output
+            assert lines[1][:5] == ["GET", "/pets/{id}", "function", "pet", "AWS_IAM"], output
+
+
 async def test_a_route_is_tried(tmp_path, clients):
     app = App("shop", store=tmp_path / "data")
     api, rest = app.http_api("shop"), app.rest_api("pets", stage="prod")

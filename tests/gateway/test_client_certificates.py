@@ -22,8 +22,9 @@ TILL = {
 @pytest.fixture
 def files(tmp_path):
     """Write the certificates to files; give a file of a name."""
-    for name in ("ONE", "ONE_KEY", "TWO", "AUTHORITY", "CLIENT", "CLIENT_KEY"):
+    for name in ("ONE", "ONE_KEY", "TWO", "AUTHORITY", "CLIENT", "CLIENT_KEY", "RSA", "RSA_KEY", "OLD", "OLD_KEY"):
         (tmp_path / name).write_text(getattr(certificates, name))
+    (tmp_path / "RSA_AUTHORITY").write_text(certificates.RSA_AUTHORITY + certificates.AUTHORITY)
     return lambda name: str(tmp_path / name)
 
 
@@ -87,6 +88,16 @@ async def test_an_api_knows_its_clients_by_their_certificates(app, start, files,
     # Neither nobody, nor somebody whom the authority does not know.
     assert await turned_away(ask, port, "/_apis/shop/two")
     assert await turned_away(ask, port, "/_apis/shop/two", shown="ONE")
+
+
+async def test_an_authority_may_have_a_key_of_rsa(app, start, files, ask):
+    app.http_api("shop").route("GET", "/")(who)
+    port = free_port()
+    await start(http_port=port, http_truststore=files("RSA_AUTHORITY"))
+    assert (await ask(port, "/", shown="RSA")).json()["subjectDN"] == "CN=rsa-till,O=Shop"
+    assert (await ask(port, "/", shown="CLIENT")).json()["issuerDN"] == "CN=authority", "the other one in the file"
+    assert await turned_away(ask, port, "/", shown="OLD")
+    assert await turned_away(ask, port, "/", shown="ONE")
 
 
 async def test_who_is_trusted_changes_with_the_file(app, start, files, ask, tmp_path):

@@ -281,11 +281,14 @@ async def test_another_server_is_behind_a_proxy_route(api, serve):
     port = server.sockets[0].getsockname()[1]
     api.proxy("POST /files/{path+}", f"http://127.0.0.1:{port}/base/{{path}}")
     api.proxy("GET /down", "http://127.0.0.1:1/")
+    api.proxy("GET /{one}/of/{two}", f"http://127.0.0.1:{port}/{{one}}/${{stageVariables.depot}}/{{two}}")
+    api.stage("$default", variables={"depot": "north", "secret": "s3cret"})
     async with server:
         client = await serve()
         headers = {"connection": "close, x-hop", "x-hop": "1", "x-a": "2", "te": "trailers"}
         answer = await client.ask("POST", "/files/a/b%20c?d=1", headers, b"hello")
         down = await client.ask("GET", "/down")
+        await client.ask("GET", "/{two}${stageVariables.secret}/of/7", body=b"hello")
     assert (answer.status, answer["x-b"], answer.body) == (202, "1", b"ok")
     first, *lines = seen[0].split("\r\n")
     assert first == "POST /base/a/b%20c?d=1 HTTP/1.1"
@@ -293,6 +296,8 @@ async def test_another_server_is_behind_a_proxy_route(api, serve):
     assert {"x-a", "x-forwarded-for"} <= names and names.isdisjoint({"x-hop", "te"})
     assert lines[-1] == "hello" and f"host: 127.0.0.1:{port}" in lines
     assert (down.status, down.body) == (503, b'{"message":"Service Unavailable"}')
+    sent = seen[1].split(" ")[1]
+    assert sent == "/{two}${stageVariables.secret}/north/7", "what a client sends names no variable"
 
 
 async def test_what_is_served_is_shown_on_this_machine(api, serve):
@@ -303,6 +308,8 @@ async def test_what_is_served_is_shown_on_this_machine(api, serve):
     assert [(route["key"], route["target"]) for route in told["routes"]] == [("GET /a", "function told")]
     page = await client.ask("GET", "/_routes", {"accept": "text/html"})
     assert page["content-type"] == "text/html; charset=utf-8" and b"GET /a" in page.body
+    for name in ("x-forwarded-for", "forwarded", "x-real-ip"):
+        assert (await client.ask("GET", "/_routes", {name: "192.0.2.1"})).status == 404, "a proxy brings others"
 
 
 async def test_a_route_that_is_added_while_the_app_runs_is_served(api, serve):

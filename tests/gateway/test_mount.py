@@ -42,7 +42,25 @@ def shop():
     async def wrong():
         raise ValueError("no")
 
+    @inner.get("/endless")
+    async def endless():
+        async def pieces():
+            while True:
+                life.append("piece")
+                yield b"x" * 65_536
+
+        return fastapi.responses.StreamingResponse(pieces())
+
     return inner, life
+
+
+async def test_an_answer_without_end_is_a_failure(app, serve):
+    inner, life = shop()
+    app.http_api("shop").mount(inner)
+    client = await serve()
+    answer = await client.ask("GET", "/endless")
+    assert (answer.status, answer.json()) == (500, {"message": "Internal Server Error"})
+    assert life.count("piece") == 97, "it was held up where 6 MiB were full"
 
 
 async def test_a_fastapi_app_answers_what_no_route_takes(app, serve):

@@ -122,3 +122,19 @@ async def test_what_cannot_be_is_refused_where_it_is_declared(app, started):
     for declare in (app.http_api, app.websocket_api, app.rest_api):
         with pytest.raises(InvalidParameterValue, match="before the app starts"):
             declare("late", port=free_port())
+
+
+async def test_the_log_tells_where_each_is(app, started, caplog):
+    own, all_ = free_port(), free_port()
+    app.http_api("shop")
+    app.websocket_api("chat")
+    app.websocket_api("till", port=own)
+    with caplog.at_level("INFO", "forebay.app"):
+        await started(http_port=all_)
+    told = [record.getMessage().partition(" is served at ")[2] for record in caplog.records]
+    for place in (
+        f"http://127.0.0.1:{all_}/_apis/shop/",
+        f"ws://127.0.0.1:{all_}/_apis/chat/",
+        f"ws://127.0.0.1:{own}/",
+    ):
+        assert place in told, told

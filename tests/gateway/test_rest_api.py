@@ -282,6 +282,14 @@ async def test_a_method_is_tested_with_its_log(rest, serve):
         "POST", "/_test/invoke-method", body=json.dumps(asked).encode(), host="legacy.example.com"
     )
     assert foreign.status == 421
+    for headers, status in [
+        ({"origin": "https://evil.example.com", "content-type": "text/plain"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"x-forwarded-for": "192.0.2.1"}, 403),
+        ({"via": "1.1 proxy"}, 403),
+    ]:
+        refused = await client.ask("POST", "/_test/invoke-method", headers, json.dumps(asked).encode())
+        assert refused.status == status and b"Successfully" not in refused.body, headers
 
 
 async def test_the_methods_of_handlers_are_deployed_when_something_has_changed(tmp_path):

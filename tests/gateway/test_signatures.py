@@ -101,6 +101,12 @@ async def test_whoever_does_not_sign_as_it_should_be_is_not_let_in(rest):
     assert (await rest.ask("POST", f"{PETS}?a=1", fields, b"paid: 1", host=host)).status == 403, "the query is signed"
 
 
+async def test_a_body_that_is_not_signed_is_nobodys(rest):
+    for said in ("UNSIGNED-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"):
+        answer = await ask_signed(rest, "POST", PETS, headers={"x-amz-content-sha256": said}, body=b"anything")
+        assert (answer.status, answer["x-amzn-errortype"]) == (403, "InvalidSignatureException"), said
+
+
 async def test_without_keys_nobody_is_let_in(tmp_path, clients):
     app = App("shop", store=str(tmp_path))
     app.rest_api("pets", stage="prod").method("ANY", "/pets", authorization_type="AWS_IAM")(told)

@@ -43,6 +43,10 @@ REFUSED = {
     "length, then chunked": line(b"content-length: 5", b"transfer-encoding: chunked", body=b"0\r\n\r\n"),
     "chunked, then length": line(b"transfer-encoding: chunked", b"content-length: 5", body=b"0\r\n\r\n"),
     "chunked and a length of 0": line(b"transfer-encoding: chunked", b"content-length: 0", body=b"0\r\n\r\n"),
+    "length and chunks with a fragment": b"POST /a#b HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n"
+    b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "length and chunks in lines with a line feed alone": b"POST /a HTTP/1.1\nhost: localhost\ncontent-length: 5\n"
+    b"transfer-encoding: chunked\n\n0\r\n\r\n",
     # encodings
     "another encoding": line(b"transfer-encoding: gzip"),
     "identity": line(b"transfer-encoding: identity", body=b"a"),
@@ -70,6 +74,10 @@ REFUSED = {
     "a control character": line(b"x: \x01", start=GET),
     "nul": line(b"x: a\x00b", start=GET),
     "nul in a name": line(b"x\x00: a", start=GET),
+    "a line feed alone behind the first line": b"GET /a HTTP/1.1\nhost: localhost\r\n\r\n",
+    "a line feed alone behind a line": b"GET /a HTTP/1.1\r\nhost: localhost\nx: y\r\n\r\n",
+    "line feeds alone": b"GET /a HTTP/1.1\nhost: localhost\n\n",
+    "a fragment": b"GET /a#b HTTP/1.1\r\nhost: localhost\r\n\r\n",
     "carriage return in a value": line(b"x: a\rcontent-length: 1", body=b"a"),
     "carriage return in a name": line(b"x\r: a", start=GET),
     "a name with brackets": line(b"content-length(): 1", body=b"a"),
@@ -144,6 +152,15 @@ async def test_what_can_be_read_in_one_way_is(reader, data, body):
     got = await client.raw(data + NEXT)
     assert seen == [("/a", body), ("/next", None)]
     assert got.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_an_upgrade_that_is_not_taken_opens_no_way_round(reader):
+    """What came behind it was not looked at."""
+    client, seen = reader
+    asked = line(b"upgrade: x", b"connection: upgrade", start=GET)
+    got = await client.raw(asked + REFUSED["length, then chunked"] + NEXT)
+    assert got.startswith(b"HTTP/1.1 200 ") and b"HTTP/1.1 400 " in got
+    assert seen == [("/a", None)]
 
 
 def test_the_table_has_sixty_requests():

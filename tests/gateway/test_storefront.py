@@ -52,9 +52,12 @@ async def test_an_order_is_placed_packed_and_heard_of(shop):
     assert (answer.status, answer["access-control-allow-origin"]) == (201, "https://shop.example.com")
     placed = answer.json()
     assert await socket.json() == {**placed, "status": "packed"}
+    for wrong in (b"lamp", b'{"thing": 1}', b"[]", b""):
+        assert (await shop.ask("POST", "/_apis/shop/orders", headers, wrong)).status == 400
     found = await shop.ask("GET", f"/_apis/shop/orders/{placed['id']}", {"x-api-key": "let-me-in"})
     assert found.json() == {**placed, "status": "packed"}
     assert (await shop.ask("GET", f"/_apis/shop/orders/{placed['id']}", {"x-api-key": "x"})).status == 403
+    assert (await shop.ask("GET", "/_apis/shop/orders/1", {"x-api-key": "schl\xc3\xbcssel"})).status == 403
     assert (await shop.ask("GET", "/_apis/shop/orders/1")).status == 401
     now = int(time.time())
     claims = {"iss": shop.issuer, "aud": "shop", "exp": now + 60, "iat": now, "scope": "orders:read"}

@@ -261,12 +261,12 @@ class AppRun:
         names = [*self._declared.apis, *self._declared.websocket_apis, *self._declared.urls, *rest_apis]
         if not names or engine.role != "owner":
             return
-        alone = self._declared.own_ports()
+        alone, sockets = self._declared.own_ports(), self._declared.websocket_apis
         for own in alone:
-            log.info("API %s is served at %s/", own.name, self._http.at(own.port))
+            log.info("API %s is served at %s/", own.name, self._http.at(own.port, socket=own.name in sockets))
         for name in names if self._http.base is not None else ():
             if not any(own.truststore and own.name == name.partition("/")[0] for own in alone):
-                log.info("API %s is served at %s/_apis/%s/", name, self._http.base, name)
+                log.info("API %s is served at %s/_apis/%s/", name, self._http.at(socket=name in sockets), name)
         nowhere = sorted(name for name in names if name.partition("/")[0] not in {own.name for own in alone})
         if self._http.base is None and nowhere:
             log.info("no API is served (%s): give --http-port, or start(http_port=…)", ", ".join(nowhere))

@@ -206,10 +206,10 @@ class HttpAddress:
         """The address of all APIs; None when there is none."""
         return self.at(self.port) if self.port else None
 
-    def at(self, port: int) -> str:
-        """Give the address with a port."""
+    def at(self, port: int = 0, *, socket: bool = False) -> str:
+        """Give the address with a port, that of all APIs by default, as requests or as WebSockets reach it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{port}"
+        return f"{'ws' if socket else 'http'}{'s' if self.tls else ''}://{host}:{port or self.port}"
 
 
 def texts(option: str, given: object) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import base64
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from forebay._model.limits import RESPONSE_BYTES_MAX
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class _Exchange:
         self._ended = asyncio.Event()
         self._start: Message | None = None
         self._chunks: list[bytes] = []
+        self._bytes = 0
 
     async def receive(self) -> Message:
         """Give the body, whole, and later that there is nothing more."""
@@ -87,7 +89,14 @@ class _Exchange:
         if kind == "http.response.start" and self._start is None:
             self._start = message
         elif kind == "http.response.body" and self._start is not None and not self._ended.is_set():
-            self._chunks.append(bytes(message.get("body", b"")))
+            chunk = bytes(message.get("body", b""))
+            self._bytes += len(chunk)
+            if self._bytes > RESPONSE_BYTES_MAX:  # an app that streams without end would fill the memory
+                self._chunks.clear()
+                raise ForebayError(
+                    f"the ASGI app's answer has more than {RESPONSE_BYTES_MAX} bytes, the most that are allowed"
+                )
+            self._chunks.append(chunk)
             if not message.get("more_body", False):
                 self._ended.set()
         else:

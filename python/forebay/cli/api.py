@@ -27,7 +27,10 @@ def list_(store: StorePlace, output: str) -> None:
     """List the APIs of the running app, and the URLs of its functions."""
     with connect(store) as connection:
         connection.need_app()
-        apis = connection.ask("api.list")
+        apis = [
+            *connection.ask("api.list"),
+            *(_described(connection, api) for api in _pages(connection, "GetRestApis")),
+        ]
     show(apis, output, text=table(apis, _COLUMNS))
 
 
@@ -39,7 +42,9 @@ def routes(name: str, store: StorePlace, output: str) -> None:
     """Show the routes of an API: where each goes, and who is let in."""
     with connect(store) as connection:
         connection.need_app()
-        described = connection.ask("api.describe", name=name)
+        rest = [] if _is_known(connection, name) else _pages(connection, "GetRestApis")
+        found = [api for api in rest if name in (api["id"], api["name"])]
+        described = _described(connection, found[0]) if found else connection.ask("api.describe", name=name)
     show(described, output, text=table(described["routes"], _ROUTES))
 
 
@@ -106,7 +111,7 @@ def test(
     asked = read_request(request, headers, data)
     with connect(store) as connection:
         connection.need_app()
-        is_rest = all(one["name"] != name and one["id"] != name for one in connection.ask("api.list"))
+        is_rest = not _is_known(connection, name)
         place = _method(connection, _rest_api(connection, name), asked) if is_rest else None
     if place is not None:
         answer = run_method(url, place, asked)
@@ -165,11 +170,45 @@ def _rest_api(connection: StoreConnection, name: str) -> str:
     return str(found[0])
 
 
+def _is_known(connection: StoreConnection, name: str) -> bool:
+    """Whether an HTTP or a WebSocket API has this name or id."""
+    return any(name in (one["name"], one["id"]) for one in connection.ask("api.list"))
+
+
+def _described(connection: StoreConnection, api: dict[str, Any]) -> dict[str, Any]:
+    """Describe a REST API as the others are: its methods as they stand now."""
+    place = {"restApiId": api["id"]}
+    authorizers = {one["id"]: one["name"] for one in _pages(connection, "GetAuthorizers", **place)}
+    routes = [
+        {
+            "key": f"{verb} {resource['path']}",
+            "target": _integration(method.get("methodIntegration", {})),
+            "authorizer": authorizers.get(method.get("authorizerId"), _OPEN.get(method["authorizationType"])),
+            "timeout_ms": method.get("methodIntegration", {}).get("timeoutInMillis"),
+        }
+        for resource in sorted(
+            _pages(connection, "GetResources", embed=["methods"], **place), key=lambda one: str(one["path"])
+        )
+        for verb, method in resource.get("resourceMethods", {}).items()
+    ]
+    stages = [stage["stageName"] for stage in _call(connection, "GetStages", **place)["item"]]
+    return {"id": api["id"], "name": api["name"], "kind": "rest", "stages": stages, "routes": routes}
+
+
+def _integration(integration: dict[str, Any]) -> dict[str, str]:
+    uri = integration.get("uri", "")
+    _, is_function, function = uri.partition(":function:")
+    if is_function:
+        return {"function": function.removesuffix("/invocations")}
+    return {"url": uri or integration.get("type", "nothing").lower()}
+
+
 def _target(target: dict[str, str]) -> str:
     [(kind, value)] = target.items()
     return f"function {value}" if kind == "function" else value
 
 
+_OPEN = {"AWS_IAM": "AWS_IAM"}
 _COLUMNS = [
     ("API", lambda api: api["name"]),
     ("KIND", lambda api: api["kind"]),

@@ -1,9 +1,12 @@
-//! What a record, a percentile, a token and an API key cost, without Python: `cargo bench -p forebay-core`.
+//! What a record, a percentile, a bucket, a token and an API key cost, without Python: `cargo bench -p forebay-core`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::time::Instant;
 
+use base64::prelude::{Engine as _, BASE64_URL_SAFE_NO_PAD};
+use forebay_core::gateway::authorizer::{digest, Digest};
+use forebay_core::gateway::jwt::{Claims, Token, Wanted};
 use forebay_core::gateway::rest::model::{ApiKey, UsagePlan};
 use forebay_core::gateway::rest::plans::{Directory, Place, Usage};
 use forebay_core::histogram::{Histogram, Percent};
@@ -57,6 +60,35 @@ fn main() {
         black_box(bucket.try_acquire(1, black_box(u64::from(i) * 20)));
     });
     plans();
+    tokens();
+}
+
+/// A token that was found good: known again by its digest among others, and held against the scopes of its route.
+fn tokens() {
+    let (header, signature) = (r#"{"alg":"RS256","kid":"one","typ":"JWT"}"#, [7; 256]);
+    let token = |number: u32| {
+        let claims = format!(
+            r#"{{"iss":"https://issuer.example.com","sub":"user-{number:06}","aud":"shop","exp":1795999999,"iat":1,"nbf":1,"scope":"orders:read orders:write"}}"#
+        );
+        let parts =
+            [header.as_bytes(), claims.as_bytes(), &signature[..]].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+        format!("Bearer {}", parts.join("."))
+    };
+    let wanted = Wanted { issuer: "https://issuer.example.com".into(), audiences: vec!["shop".into()] };
+    let place = |text: &str| digest(&["abcdefghij", "users", text]);
+    let known: HashMap<Digest, Claims> = (0..10_000)
+        .map(|number| {
+            let text = token(number);
+            let claims = Token::parse(&text).and_then(|token| token.check(&wanted, 1_795_000_000)).expect("a token");
+            (place(&text), claims)
+        })
+        .collect();
+    let (text, scopes) = (token(4_711), ["orders:read".to_owned()]);
+    measure("a token that is known, and a scope of it", 1_000_000, |_| {
+        let claims = known.get(&place(black_box(&text))).expect("a known token");
+        assert!(black_box(claims.granted(&scopes)).is_ok());
+    });
+    println!("{:<44}{:>9} bytes", "  its size", text.len());
 }
 
 /// A request's key and plan: found among others, held against a rate and a quota, and counted.

@@ -18,6 +18,7 @@ pub mod pattern;
 pub mod queue;
 pub mod schedule;
 pub mod schema;
+pub mod secret;
 pub mod sequence;
 pub mod session;
 pub mod statistic;

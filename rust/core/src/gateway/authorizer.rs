@@ -4,12 +4,26 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::gateway::event::Format;
 use crate::gateway::jwt::Wanted;
 use crate::gateway::policy::{evaluate, Verdict};
 use crate::gateway::request::{Arrival, Authorized, Request};
 use crate::gateway::wire::query_fields;
+
+/// The digest of what somebody is known by.
+pub type Digest = [u8; 32];
+
+/// Put what somebody is known by into one digest, each part with its length: two parts beside each other are not one.
+pub fn digest(parts: &[&str]) -> Digest {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
 
 /// Most audiences of an authoriser.
 pub const AUDIENCES_MAX: usize = 50;
@@ -294,13 +308,13 @@ impl Decision {
             return Ok(Self { is_allowed, policy: Value::Null, context, principal, usage_key });
         }
         let policy = value.get("policyDocument").cloned().ok_or("the answer has no policyDocument")?;
-        evaluate(&policy, "")?;
+        evaluate(&policy, "", None)?;
         Ok(Self { is_allowed: None, policy, context, principal, usage_key })
     }
 
-    /// What it means for a route.
-    pub fn of(&self, arn: &str) -> Said {
-        let is_allowed = self.is_allowed.unwrap_or_else(|| evaluate(&self.policy, arn) == Ok(Verdict::Allow));
+    /// What it means for a route; of its two ARNs see [`evaluate`].
+    pub fn of(&self, arn: &str, plain: Option<&str>) -> Said {
+        let is_allowed = self.is_allowed.unwrap_or_else(|| evaluate(&self.policy, arn, plain) == Ok(Verdict::Allow));
         if !is_allowed {
             return Said::Denied;
         }
@@ -351,8 +365,8 @@ mod tests {
         let read = |answer: Value| Decision::read(answer.to_string().as_bytes(), true);
         let context = Authorized::Lambda { context: r#"{"k":[1]}"#.into(), principal: None };
         let yes = read(json!({"isAuthorized": true, "context": {"k": [1]}})).unwrap();
-        assert_eq!(yes.of("arn:x"), Said::Allowed(context));
-        assert_eq!(read(json!({"isAuthorized": false})).unwrap().of("arn:x"), Said::Denied);
+        assert_eq!(yes.of("arn:x", None), Said::Allowed(context));
+        assert_eq!(read(json!({"isAuthorized": false})).unwrap().of("arn:x", None), Said::Denied);
         for answer in [json!({}), json!({"isAuthorized": "true"}), json!(true), json!(null), json!({"isAuthorized": 1})]
         {
             assert!(read(answer.clone()).is_err(), "{answer}");
@@ -364,8 +378,8 @@ mod tests {
         let statement = json!({"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "arn:*/GET/a"});
         let answer = json!({"principalId": "p", "policyDocument": {"Statement": [statement]}, "context": {"n": 1}});
         let decision = Decision::read(answer.to_string().as_bytes(), false).unwrap();
-        assert!(matches!(decision.of("arn:x/GET/a"), Said::Allowed(_)));
-        assert_eq!(decision.of("arn:x/GET/b"), Said::Denied);
+        assert!(matches!(decision.of("arn:x/GET/a", None), Said::Allowed(_)));
+        assert_eq!(decision.of("arn:x/GET/b", None), Said::Denied);
         for answer in [
             json!({"principalId": "p"}),
             json!({"policyDocument": {}}),

@@ -140,7 +140,7 @@ impl<'a> Token<'a> {
         if moment("nbf")?.is_some_and(|start| start > now) || moment("iat")?.is_some_and(|made| made > now) {
             return Err(Refusal::Invalid("the token is not valid yet"));
         }
-        Ok(Claims { claims: self.claims.clone(), until_s: moment("exp")?.unwrap_or_default() as u64 })
+        Ok(Claims::new(self.claims.clone(), moment("exp")?.unwrap_or_default() as u64))
     }
 }
 
@@ -160,7 +160,8 @@ pub struct Wanted {
 /// The claims of a token that was found good.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    claims: Map<String, Value>,
+    all: Map<String, Value>,
+    scopes: Vec<String>,
     /// When it ends, seconds since 1970.
     pub until_s: u64,
 }
@@ -168,16 +169,16 @@ pub struct Claims {
 impl Claims {
     /// A claim that is a text.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.claims.get(name).and_then(Value::as_str)
+        self.all.get(name).and_then(Value::as_str)
     }
 
-    /// The scopes that the token has.
-    fn scopes(&self) -> Vec<&str> {
-        match self.claims.get("scope").or_else(|| self.claims.get("scp")) {
+    fn new(all: Map<String, Value>, until_s: u64) -> Self {
+        let scopes: Vec<&str> = match all.get("scope").or_else(|| all.get("scp")) {
             Some(Value::String(text)) => text.split(' ').filter(|scope| !scope.is_empty()).collect(),
             Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
-        }
+        };
+        Self { scopes: scopes.into_iter().map(str::to_owned).collect(), all, until_s }
     }
 
     /// The scopes of a route that it has, as an event has them: JSON, null where the route wants none. It needs one of them.
@@ -185,8 +186,8 @@ impl Claims {
         if wanted.is_empty() {
             return Ok("null".into());
         }
-        let scopes = self.scopes();
-        let mut granted = wanted.iter().map(String::as_str).filter(|one| scopes.contains(one)).peekable();
+        let has = |one: &&String| self.scopes.contains(*one);
+        let mut granted = wanted.iter().filter(has).map(String::as_str).peekable();
         granted.peek().ok_or(Refusal::Scope)?;
         let mut json = Json::default();
         json.list(granted);
@@ -196,7 +197,7 @@ impl Claims {
     /// As an event has them: every value a text, a list as `[a b]`.
     pub fn json(&self) -> String {
         let texts: Map<String, Value> =
-            self.claims.iter().map(|(name, value)| (name.clone(), Value::String(claim_text(value)))).collect();
+            self.all.iter().map(|(name, value)| (name.clone(), Value::String(claim_text(value)))).collect();
         Value::Object(texts).to_string()
     }
 }

@@ -19,8 +19,10 @@ pub enum Verdict {
     Silent,
 }
 
-/// Hold a policy document against the ARN of a method or a route. The error says why it is no policy.
-pub fn evaluate(document: &Value, arn: &str) -> Result<Verdict, String> {
+/// Hold a policy document against the ARN of a method or a route. The error says why it is no policy. Where its path can be written
+/// otherwise, `plain` is the ARN with the path as routes are found by it: what denies that one denies the request, so nobody goes round
+/// a denial by an escape or a slash. It allows nothing.
+pub fn evaluate(document: &Value, arn: &str, plain: Option<&str>) -> Result<Verdict, String> {
     let statements = match document.get("Statement") {
         Some(Value::Array(list)) => &list[..],
         Some(one @ Value::Object(_)) => std::slice::from_ref(one),
@@ -33,11 +35,12 @@ pub fn evaluate(document: &Value, arn: &str) -> Result<Verdict, String> {
     for statement in statements {
         let effect = statement.get("Effect").and_then(Value::as_str);
         let fits = speaks_of(statement, arn);
+        let fits_plain = || plain.is_some_and(|plain| speaks_of(statement, plain));
         // A condition cannot be looked at here: what it restricts is taken at its strictest.
         let is_conditional =
             ["Condition", "NotAction", "NotResource", "NotPrincipal"].iter().any(|key| statement.get(key).is_some());
         match effect {
-            Some("Deny") if fits || is_conditional => return Ok(Verdict::Deny),
+            Some("Deny") if fits || is_conditional || fits_plain() => return Ok(Verdict::Deny),
             Some("Allow") if fits && !is_conditional => verdict = Verdict::Allow,
             Some("Allow" | "Deny") => {}
             _ => return Err("a statement's Effect is neither Allow nor Deny".into()),
@@ -115,7 +118,7 @@ mod tests {
             ),
             (json!([statement("Allow", "*"), {"NotAction": "s3:*", "Effect": "Deny", "Resource": "*"}]), Verdict::Deny),
         ] {
-            assert_eq!(evaluate(&json!({ "Statement": statements }), ARN), Ok(expected), "{statements}");
+            assert_eq!(evaluate(&json!({ "Statement": statements }), ARN, None), Ok(expected), "{statements}");
         }
     }
 
@@ -123,8 +126,17 @@ mod tests {
     fn what_is_no_policy_is_told() {
         for document in [json!(null), json!({}), json!({"Statement": "x"}), json!({"Statement": [{"Effect": "allow"}]})]
         {
-            assert!(evaluate(&document, ARN).is_err(), "{document}");
+            assert!(evaluate(&document, ARN, None).is_err(), "{document}");
         }
+    }
+
+    #[test]
+    fn a_path_that_is_written_otherwise_goes_round_no_denial() {
+        let sent = ARN.replace("orders", "%6frders");
+        let judged = |statements: Value| evaluate(&json!({ "Statement": statements }), &sent, Some(ARN)).unwrap();
+        assert_eq!(judged(json!([statement("Allow", "*"), statement("Deny", "*/orders/*")])), Verdict::Deny);
+        assert_eq!(judged(json!([statement("Allow", "*"), statement("Deny", "*/carts/*")])), Verdict::Allow);
+        assert_eq!(judged(json!([statement("Allow", "*/orders/*")])), Verdict::Silent);
     }
 
     #[test]

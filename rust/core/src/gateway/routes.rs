@@ -112,6 +112,17 @@ fn parse_segment(text: &str) -> Result<Segment, String> {
     Ok(if is_greedy { Segment::Greedy(name.to_owned()) } else { Segment::Variable(name.to_owned()) })
 }
 
+/// A path as routes are found by it: escapes of its segments are decoded, and slashes at its ends are gone. `None` where it was sent
+/// like that.
+pub fn plain(path: &str) -> Option<String> {
+    let inner = path.trim_matches('/');
+    if !inner.contains('%') && path.strip_prefix('/').unwrap_or(path) == inner {
+        return None;
+    }
+    let segments: Vec<Cow<'_, str>> = inner.split('/').map(decoded).collect();
+    Some(segments.join("/"))
+}
+
 /// Index of a route, as it was added.
 pub type RouteId = usize;
 
@@ -343,6 +354,20 @@ mod tests {
                 ("GET /admin%2Fusers", Some(("ANY /{proxy+}", &["admin%2Fusers"]))),
             ],
         );
+    }
+
+    #[test]
+    fn a_path_has_one_plain_form() {
+        for (path, expected) in [
+            ("/admin/users", None),
+            ("/", None),
+            ("/%61dmin", Some("admin")),
+            ("//admin", Some("admin")),
+            ("/admin/", Some("admin")),
+            ("/a/%2e%2E/b%", Some("a/../b%")),
+        ] {
+            assert_eq!(plain(path).as_deref(), expected, "{path}");
+        }
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub(crate) const LIMITS: Limits = Limits {
     keep_alive: true,
     http2: true,
     spelling: false,
+    taken: None,
     stop_grace: Duration::from_secs(2),
 };
 

@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_core::gateway::answer::Answer;
-use forebay_core::gateway::api::{Api, Kind, Route};
-use forebay_core::gateway::authorizer::{Authorizer, By, Decision, Said};
+use forebay_core::gateway::api::{Api, Kind, Route, DEFAULT_STAGE};
+use forebay_core::gateway::authorizer::{digest, Authorizer, By, Decision, Said};
 use forebay_core::gateway::event::{self, For, Format};
 use forebay_core::gateway::jwt::{Refusal, Token, Wanted};
 use forebay_core::gateway::request::{Arrival, Authorized, Request};
+use forebay_core::gateway::routes;
 use forebay_engine::base::error::Reply;
 use forebay_engine::runtime::engine::Engine;
-use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use crate::ask;
-use crate::gateway::deployment::{Deployment, Key, KnownToken};
+use crate::gateway::deployment::{Deployment, KnownToken};
 use crate::gateway::Gateway;
 
 /// How long a function may take to decide.
@@ -120,7 +120,7 @@ impl Gateway {
                 }
             }
         };
-        match decision.of(&self.route_arn(asked)) {
+        match decision.of(&self.route_arn(asked), self.plain_route_arn(asked).as_deref()) {
             Said::Allowed(authorized) => Ok(authorized),
             Said::Denied => Err(Answer::message(403, "Forbidden")),
         }
@@ -135,12 +135,19 @@ impl Gateway {
                 api.id, arrival.stage, arrival.route_key
             );
         }
-        let path = match arrival.stage {
-            "$default" => request.path,
-            stage => request.path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage)).unwrap_or(request.path),
-        };
-        let method = request.method;
-        format!("arn:aws:execute-api:{}:{}:{}/{}/{method}{path}", self.region, self.account, api.id, arrival.stage)
+        format!("{}{}", self.method_arn(asked), path_in_stage(request.path, arrival.stage))
+    }
+
+    /// The same with the path as routes are found by it, where it was written otherwise.
+    fn plain_route_arn(&self, asked: Asked<'_>) -> Option<String> {
+        let Asked { api, arrival, request, .. } = asked;
+        let path = routes::plain(path_in_stage(request.path, arrival.stage)).filter(|_| api.kind != Kind::Websocket)?;
+        Some(format!("{}/{path}", self.method_arn(asked)))
+    }
+
+    fn method_arn(&self, Asked { api, arrival, request, .. }: Asked<'_>) -> String {
+        let (region, account, method) = (&self.region, &self.account, request.method);
+        format!("arn:aws:execute-api:{region}:{account}:{}/{}/{method}", api.id, arrival.stage)
     }
 
     async fn ask_function(
@@ -178,13 +185,12 @@ impl Gateway {
     }
 }
 
-pub(super) fn digest(parts: &[&str]) -> Key {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
+/// The path behind a stage that is named in it.
+fn path_in_stage<'a>(path: &'a str, stage: &str) -> &'a str {
+    if stage == DEFAULT_STAGE {
+        return path;
     }
-    hasher.finalize().into()
+    path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage)).unwrap_or(path)
 }
 
 fn refused(refusal: Refusal) -> Answer {

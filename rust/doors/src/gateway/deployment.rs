@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use forebay_core::gateway::api::{Api, Throttle};
 use forebay_core::gateway::apis::Apis;
-use forebay_core::gateway::authorizer::Decision;
+use forebay_core::gateway::authorizer::{Decision, Digest};
 use forebay_core::token_bucket::{Rate, TokenBucket};
 use forebay_engine::metrics::{Counter, Distribution, Metric, Registry};
 
@@ -130,11 +130,8 @@ impl Bucket {
     }
 }
 
-/// The digest of what somebody is known by.
-pub(super) type Key = [u8; 32];
-
 /// Answers that hold for a while. Whoever asks for one that is being found out waits for it.
-pub(super) struct Kept<T>(Mutex<HashMap<Key, Arc<Entry<T>>>>);
+pub(super) struct Kept<T>(Mutex<HashMap<Digest, Arc<Entry<T>>>>);
 
 /// One of them: until when it holds, mono ns.
 type Entry<T> = tokio::sync::Mutex<Option<(u64, Arc<T>)>>;
@@ -147,7 +144,7 @@ impl<T> Default for Kept<T> {
 
 impl<T> Kept<T> {
     /// The place of a key. It is bounded: where it is full, it begins anew.
-    pub(super) fn entry(&self, key: Key) -> Arc<Entry<T>> {
+    pub(super) fn entry(&self, key: Digest) -> Arc<Entry<T>> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= KEPT_MAX && !map.contains_key(&key) {
             map.clear();

@@ -18,6 +18,11 @@ const HEADER_BYTES_MAX: usize = 10_240;
 /// What the gateway says itself of a request; the word of a client that is not believed is not handed on.
 const SAID_HERE: [&str; 2] = ["x-forwarded-port", "x-forwarded-proto"];
 
+/// What says that somebody has handed a request on: who has sent it is elsewhere.
+const HANDED_ON: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+/// What browsers say of the page that asks.
+const OF_PAGES: [&str; 2] = ["origin", "sec-fetch-site"];
+
 /// What is known of where a request arrived.
 #[derive(Clone, Copy)]
 pub(super) struct Entrance<'a> {
@@ -49,6 +54,16 @@ pub(super) struct Head<'a> {
 impl Head<'_> {
     pub(super) fn client_cert(&self) -> Option<&ClientCert> {
         self.client_cert.as_deref()
+    }
+
+    /// Whether a proxy has handed the request on.
+    pub(super) fn is_handed_on(&self) -> bool {
+        HANDED_ON.iter().any(|name| self.parts.headers.contains_key(*name))
+    }
+
+    /// Whether a page in a browser asks.
+    pub(super) fn is_of_page(&self) -> bool {
+        OF_PAGES.iter().any(|name| self.parts.headers.contains_key(*name))
     }
 
     /// The request as its signature is made over it.

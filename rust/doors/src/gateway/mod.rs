@@ -46,7 +46,7 @@ use crate::gateway::proxy::Outside;
 use crate::gateway::rest::RestState;
 use crate::gateway::signers::Signers;
 use crate::gateway::sockets::Sockets;
-use crate::http::listener::{Body, Limits, Listener, Service, LINGER};
+use crate::http::listener::{Body, Least, Limits, Listener, Service, LINGER};
 use crate::http::tls::{Files, Tls};
 use crate::http::StartError;
 
@@ -60,6 +60,8 @@ const LIMITS: Limits = Limits {
     keep_alive: true,
     http2: true,
     spelling: true,
+    // As slow as a body may come, an answer may be taken.
+    taken: Some(Least { bytes: 75 * 1024, within: Duration::from_secs(75) }),
     stop_grace: Duration::from_secs(2),
 };
 /// Requests under way at once.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::request::{Arrival, Request};
+use forebay_core::gateway::rest::uri;
 use forebay_core::gateway::wire::is_header;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -210,15 +211,10 @@ async fn answer_of(answered: hyper::Response<hyper::body::Incoming>) -> Result<A
 
 /// The URL behind a route: variables of the path and of the stage are put in; `$default` hands the whole path on.
 fn target_url(target: &str, request: &Request<'_>, arrival: &Arrival<'_>) -> String {
-    let mut url = target.to_owned();
-    for (name, value) in arrival.parameters {
-        for written in [format!("{{{name}}}"), format!("{{{name}+}}")] {
-            url = url.replace(&written, value);
-        }
-    }
-    for (name, value) in arrival.stage_variables {
-        url = url.replace(&format!("${{stageVariables.{name}}}"), value);
-    }
+    let parameters: Vec<(String, String)> =
+        arrival.parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    // In one pass: what a client has sent names no variable.
+    let mut url = uri::filled(target, &parameters, arrival.stage_variables);
     if arrival.route_key == "$default" {
         url = format!("{}{}", url.trim_end_matches('/'), request.path);
     }

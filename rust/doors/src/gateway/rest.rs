@@ -22,6 +22,7 @@ use forebay_core::gateway::rest::log::Log;
 use forebay_core::gateway::rest::model::{ApiKeySource, MethodSetting, RestApi, Stage};
 use forebay_core::gateway::rest::pipeline::{unrouted, Command, Exchange, Next, Outcome};
 use forebay_core::gateway::rest::plans::{self, Client};
+use forebay_core::gateway::routes;
 use forebay_core::token_bucket::{Rate, TokenBucket};
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::base::trace::Origin;
@@ -30,6 +31,7 @@ use forebay_engine::metrics::Metric;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use tokio::sync::SemaphorePermit;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::ask;
@@ -42,6 +44,8 @@ use crate::gateway::{now_ms, signers, Gateway};
 
 /// Most limits of methods that are counted; beyond, all begin anew.
 const BUCKETS_MAX: usize = 10_000;
+/// Bytes that are compressed on the thread of the gateway.
+const COMPRESSED_HERE_MAX: usize = 64 * 1024;
 const BYTES_OF_GB: f64 = 1_073_741_824.0;
 
 /// The cache of a stage.
@@ -224,7 +228,7 @@ impl Gateway {
             _ => {}
         }
         registry.distribution(Metric::ApiLatency, &labels[..2]).record(began.elapsed().as_secs_f64());
-        let answer = compressed(answer, found.api.minimum_compression_size, head);
+        let answer = compressed(answer, found.api.minimum_compression_size, head).await;
         let request_id = answer.header("x-amzn-requestid").unwrap_or_default();
         let told = Told { api: &found.api.id, stage: &stage, route: &route, path: found.path, request_id };
         self.log(head, told, &answer, began);
@@ -341,6 +345,11 @@ impl Gateway {
         format!("{}/{}", self.api_arn(&reached.served.api.id), place_of(reached))
     }
 
+    /// The same with the path as routes are found by it, where it was written otherwise.
+    pub(super) fn plain_arn(&self, reached: &Reached<'_>) -> Option<String> {
+        plain_place_of(reached).map(|place| format!("{}/{place}", self.api_arn(&reached.served.api.id)))
+    }
+
     fn fail(reached: &Reached<'_>, failure: &Failure) -> Answer {
         if let Some(remark) = &failure.remark {
             let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
@@ -358,10 +367,11 @@ impl Gateway {
     ) -> Result<(Authorized, Option<Client<'a>>), Failure> {
         let Reached { kept, served, stage, route, request, arrival, .. } = reached;
         let api = &served.api;
-        let (place, api_arn) = (place_of(reached), self.api_arn(&api.id));
+        let (place, plain, api_arn) = (place_of(reached), plain_place_of(reached), self.api_arn(&api.id));
         let kind = route.method.authorization_type.as_str();
         if let Some(policy) = &api.policy {
-            let caller = Caller { api_arn: &api_arn, place: &place, source_ip: request.source_ip };
+            let plain = plain.as_deref();
+            let caller = Caller { api_arn: &api_arn, place: &place, plain, source_ip: request.source_ip };
             // An authoriser says who is let in; the policy only says who is not.
             let needs_allow = kind == "NONE" || kind == "COGNITO_USER_POOLS";
             if needs_allow || gate::judge(policy, caller)? == Verdict::Deny {
@@ -408,13 +418,9 @@ impl Gateway {
         };
         let own = arrival.is_canary && !stage.canary_settings.as_ref().is_some_and(|canary| canary.use_stage_cache);
         let cache = self.rest.cache(&served.api.id, stage, own);
-        let principal = match arrival.authorized {
-            Authorized::Lambda { principal, .. } => principal.clone().unwrap_or_default(),
-            _ => String::new(),
-        };
         let key = {
             let exchange = Exchange::new(served, route, *request, *arrival, Log::default());
-            cache::key(integration, request.method, request.path, &principal, &exchange.sources())
+            cache::key(integration, &request, arrival.authorized, &exchange.sources())
         };
         let wanted =
             match cache::wanted(request.header("cache-control"), &setting, *arrival.authorized != Authorized::Open) {
@@ -522,7 +528,7 @@ fn manner(reached: &Reached<'_>) -> Result<Manner, String> {
 }
 
 /// An answer as the API compresses it: with gzip, from so many bytes on, where the client takes it.
-fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>) -> Answer {
+async fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>) -> Answer {
     let accepts = head.headers.iter().any(|(name, value)| {
         name.eq_ignore_ascii_case("accept-encoding") && value.split(',').any(|one| one.trim().starts_with("gzip"))
     });
@@ -531,19 +537,33 @@ fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>) -> Answer
     if !accepts || is_coded || !is_large || answer.body.is_empty() {
         return answer;
     }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    // Writing to memory does not fail.
-    if let Ok(body) = encoder.write_all(&answer.body).and_then(|()| encoder.finish()) {
-        answer.body = body;
-        answer.headers.push(("Content-Encoding".into(), "gzip".into()));
+    let is_long = answer.body.len() > COMPRESSED_HERE_MAX;
+    let compress = move || {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        // Writing to memory does not fail.
+        if let Ok(body) = encoder.write_all(&answer.body).and_then(|()| encoder.finish()) {
+            answer.body = body;
+            answer.headers.push(("Content-Encoding".into(), "gzip".into()));
+        }
+        answer
+    };
+    if !is_long {
+        return compress();
     }
-    answer
+    // All other requests would wait for it.
+    spawn_blocking(compress).await.unwrap_or_else(|_| Answer::message(500, "Internal server error"))
 }
 
 /// What a request asks for, as the end of an ARN: `prod/GET/pets`.
 fn place_of(reached: &Reached<'_>) -> String {
     let Reached { stage, request, .. } = reached;
     format!("{}/{}/{}", stage.stage_name, request.method, request.path.trim_start_matches('/'))
+}
+
+/// The same with the path as routes are found by it, where it was written otherwise.
+fn plain_place_of(reached: &Reached<'_>) -> Option<String> {
+    let path = routes::plain(reached.request.path)?;
+    Some(format!("{}/{}/{path}", reached.stage.stage_name, reached.request.method))
 }
 
 /// The stage that a path names, and the path in it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_core::gateway::authorizer::{is_issuer, Decision, Said};
+use forebay_core::gateway::authorizer::{digest, is_issuer, Decision, Said};
 use forebay_core::gateway::jwt::{pool_issuer, Refusal, Token, EXPIRED};
 use forebay_core::gateway::request::Authorized;
 use forebay_core::gateway::rest::failure::{Failure, ResponseType};
@@ -13,11 +13,10 @@ use forebay_core::gateway::rest::{log::Log, mapping, uri};
 use forebay_engine::base::error::Reply;
 use regex::Regex;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use crate::ask;
-use crate::gateway::authorize::{digest, TOKEN_KEPT_S};
+use crate::gateway::authorize::TOKEN_KEPT_S;
 use crate::gateway::deployment::KnownToken;
 use crate::gateway::rest::Reached;
 use crate::gateway::Gateway;
@@ -43,13 +42,9 @@ impl Gateway {
         let decision = if ttl == 0 || sources.is_empty() {
             Arc::new(self.decide(reached, authorizer, &sources, arn).await?)
         } else {
-            let mut digest = Sha256::new();
-            let names = [api.id.as_str(), reached.arrival.stage, &authorizer.id];
-            for part in names.into_iter().chain(sources.iter().map(String::as_str)) {
-                digest.update((part.len() as u64).to_le_bytes());
-                digest.update(part);
-            }
-            let entry = self.rest.decisions.entry(digest.finalize().into());
+            let mut parts = vec![api.id.as_str(), reached.arrival.stage, &authorizer.id];
+            parts.extend(sources.iter().map(String::as_str));
+            let entry = self.rest.decisions.entry(digest(&parts));
             let mut entry = entry.lock().await;
             match entry.as_ref().filter(|(until_ns, _)| *until_ns > self.mono_ns()) {
                 Some((_, known)) => known.clone(),
@@ -60,7 +55,7 @@ impl Gateway {
                 }
             }
         };
-        match decision.of(arn) {
+        match decision.of(arn, self.plain_arn(reached).as_deref()) {
             Said::Allowed(authorized) => Ok((authorized, decision.usage_key().map(str::to_owned))),
             Said::Denied => Err(Failure::new(ResponseType::AccessDenied)),
         }

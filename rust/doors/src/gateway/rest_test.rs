@@ -87,6 +87,10 @@ impl Gateway {
         if head.method != "POST" {
             return refused(405, "MethodNotAllowed", "a test is a POST");
         }
+        // Nobody is asked who he is here: any page that is open on this machine could run a method.
+        if head.is_of_page() {
+            return refused(403, "AccessDeniedException", "a page in a browser runs no test: use `forebay api test`");
+        }
         match body::read(incoming, &self.bodies).await {
             Ok(whole) => self.test_method(engine, &whole.bytes).await,
             Err(_) => refused(400, "BadRequestException", "the body was not read"),

@@ -72,10 +72,11 @@ impl Gateway {
         let began = Instant::now();
         let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
-        let lines = lines_of(&mut parts, upgrade.is_some());
-        if lines.as_deref().is_some_and(spelling::is_framed_twice) {
-            return refusal(400, "a body has a length or is chunked");
-        }
+        let heard = parts.extensions.remove::<Heard>();
+        let lines = match heard.as_ref().map_or(Ok(None), |heard| heard.head(&parts)) {
+            Ok(lines) => lines,
+            Err(text) => return refusal(400, text),
+        };
         let mut head = match Head::read(&parts, self.entrance(peer, door.port)) {
             Ok(head) => head,
             Err((status, text)) => return refusal(status, text),
@@ -118,6 +119,10 @@ impl Gateway {
         };
         if place.api.kind == Kind::Websocket {
             let answer = self.handshake(&engine, (&deployment, &place, stage), &head, upgrade).await;
+            // What follows is no request.
+            if let (Some(heard), 101) = (&heard, answer.status) {
+                heard.stop();
+            }
             return response(answer);
         }
         response(self.routed((&engine, &deployment), (&place, stage, path), &head, body, began).await)
@@ -167,7 +172,8 @@ impl Gateway {
         peer: SocketAddr,
         body: Incoming,
     ) -> Result<Answer, Incoming> {
-        if peer.ip().to_canonical().is_loopback() && names_loopback(&head.host) {
+        // A proxy on this machine brings requests of others.
+        if peer.ip().to_canonical().is_loopback() && names_loopback(&head.host) && !head.is_handed_on() {
             if head.path == pages::PATH {
                 let accept = header(head, "accept").unwrap_or_default();
                 return Ok(pages::routes(&deployment.apis, &self.rest.kept().account, accept));
@@ -357,16 +363,6 @@ impl Gateway {
             },
         }
     }
-}
-
-/// The header lines as they came; what follows an upgrade is not listened to.
-fn lines_of(parts: &mut Parts, is_upgrade: bool) -> Option<Vec<u8>> {
-    let heard = parts.extensions.remove::<Heard>()?;
-    let lines = heard.lines(parts);
-    if is_upgrade {
-        heard.stop();
-    }
-    lines
 }
 
 /// Give the names of headers as they were sent.

@@ -50,11 +50,12 @@ impl Signers {
             return Err(Unsigned::Refused(Refused::UnknownKey));
         };
         // Keys here are lasting ones: a token of a session is nobody's. The chunks of a streamed body are signed one by one, which
-        // nobody would verify.
+        // nobody would verify, and a body that is not signed could be anybody's.
         if given.headers.contains_key("x-amz-security-token") {
             return Err(Unsigned::Refused(Refused::UnknownKey));
         }
-        if given.headers.get("x-amz-content-sha256").is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-")) {
+        let is_unsigned = |word: &[u8]| word == b"UNSIGNED-PAYLOAD" || word.starts_with(b"STREAMING-");
+        if given.headers.get("x-amz-content-sha256").is_some_and(|value| is_unsigned(value.as_bytes())) {
             return Err(Unsigned::Refused(Refused::Wrong));
         }
         self.verifier.verify(&signature, given, &key.secret, now_ms() as i64).map_err(Unsigned::Refused)?;

@@ -5,15 +5,16 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::{pin, Pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forebay_core::gateway::client_cert::ClientCert;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Collected, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderValue, CONNECTION};
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
@@ -25,10 +26,12 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, Instant};
 
 use crate::http::server::StartError;
 use crate::http::spelling::{Heard, Listened};
+pub use crate::http::taking::Least;
+use crate::http::taking::Taking;
 use crate::http::tls::{self, Tls};
 
 /// The body of an answer: whole, or piece by piece.
@@ -72,6 +75,8 @@ pub struct Limits {
     pub http2: bool,
     /// Whether it is kept how the names of headers were spelled: [`Heard`] stands in each request's extensions then.
     pub spelling: bool,
+    /// How much of what waits for it a client takes at least; `None`: it may let everything wait.
+    pub taken: Option<Least>,
     /// How long answers under way may take when the listener stops, and not only retires.
     pub stop_grace: Duration,
 }
@@ -80,6 +85,10 @@ pub struct Limits {
 pub(crate) const LINGER: Duration = Duration::from_millis(100);
 /// How long a handshake of TLS may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Requests of one connection of HTTP/2 at once.
+const STREAMS_MAX: u32 = 128;
+/// How long a client may take to end a connection that has nothing to do.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// A running listener. It stops when this is dropped.
 #[derive(Debug)]
@@ -176,6 +185,7 @@ async fn serve<S: Service>(
                 // An answer in many small pieces must not wait for the client's acknowledgements; where that cannot be set, it is slower.
                 let _ = stream.set_nodelay(true);
                 let (service, ends, tls) = (Arc::clone(&service), ends.clone(), tls.clone());
+                let stream = Taking::new(stream, limits.taken);
                 tokio::spawn(async move {
                     // Boxed: a future that is moved before it is awaited stands in its task's future more than once, and one with TLS
                     // is larger than what other connections need.
@@ -220,7 +230,7 @@ async fn serve<S: Service>(
 /// Hold a connection over TLS.
 async fn secured<S: Service>(
     tls: Arc<Tls>,
-    stream: TcpStream,
+    stream: Taking<TcpStream>,
     peer: SocketAddr,
     limits: Limits,
     (service, ends): (Arc<S>, watch::Receiver<()>),
@@ -273,7 +283,7 @@ async fn hold<S: Service>(
     service: Arc<S>,
     Told { ends, heard, client, is_http2 }: Told,
 ) {
-    let end = Arc::new(End { ends, begun: Instant::now(), answered_ns: AtomicU64::new(0) });
+    let end = Arc::new(End::new(ends, limits.head));
     let of_requests = Arc::clone(&end);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let (service, end) = (Arc::clone(&service), Arc::clone(&of_requests));
@@ -285,9 +295,13 @@ async fn hold<S: Service>(
         }
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
+            let stream = end.asked(is_http1);
             let mut response = service.answer(request, peer).await;
             end.answered(&mut response, is_http1);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(match stream {
+                None => response,
+                Some(stream) => response.map(|body| OfStream { body, _stream: stream }.boxed()),
+            })
         }
     });
     if limits.http2 {
@@ -299,7 +313,7 @@ async fn hold<S: Service>(
             .max_buf_size(limits.head_bytes)
             .keep_alive(limits.keep_alive);
         let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(head_bytes);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(head_bytes).max_concurrent_streams(STREAMS_MAX);
         if is_http2 {
             let only = builder.http2_only();
             converse(pin!(only.serve_connection(stream, answer)), &end).await;
@@ -322,35 +336,138 @@ async fn hold<S: Service>(
 struct End {
     ends: watch::Receiver<()>,
     begun: Instant,
-    /// When the last request was answered, since the beginning.
+    /// How long it may be without a request. hyper knows that of HTTP/1, from the first byte on; of HTTP/2 and of silence it does not.
+    patience: Duration,
+    /// Whether a request has come.
+    is_asked: AtomicBool,
+    /// Whether it was one of HTTP/2.
+    is_http2: AtomicBool,
+    /// Requests of HTTP/2 that are under way, with the bodies of their answers.
+    streams: AtomicU32,
+    /// When the last request was answered, or the last stream ended, since the beginning.
     answered_ns: AtomicU64,
 }
 
+/// A request of HTTP/2 that is under way.
+struct Stream(Arc<End>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.rest();
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer to a request of HTTP/2.
+struct OfStream {
+    body: Body,
+    _stream: Stream,
+}
+
+impl hyper::body::Body for OfStream {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 impl End {
+    fn new(ends: watch::Receiver<()>, patience: Duration) -> Self {
+        Self {
+            ends,
+            begun: Instant::now(),
+            patience,
+            is_asked: AtomicBool::new(false),
+            is_http2: AtomicBool::new(false),
+            streams: AtomicU32::new(0),
+            answered_ns: AtomicU64::new(0),
+        }
+    }
+
+    fn rest(&self) {
+        self.answered_ns.store(self.begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// A request has come; what stands for it while it is under way, where that is looked at.
+    fn asked(self: &Arc<Self>, is_http1: bool) -> Option<Stream> {
+        self.is_asked.store(true, Ordering::Relaxed);
+        if is_http1 {
+            return None;
+        }
+        self.is_http2.store(true, Ordering::Relaxed);
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Some(Stream(Arc::clone(self)))
+    }
+
     /// A request has its answer; one that is the last of its connection says so.
     fn answered(&self, response: &mut Response<Body>, is_http1: bool) {
-        self.answered_ns.store(self.begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.rest();
         // Whoever could say so is gone: that says it.
         if is_http1 && self.ends.has_changed().is_err() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
+    /// How long it has been since something was answered, or since the beginning.
+    fn idle(&self) -> Duration {
+        let answered = Duration::from_nanos(self.answered_ns.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(answered)
+    }
+
     /// For how long the next request may still be on its way.
     fn linger(&self) -> Duration {
-        let answered = Duration::from_nanos(self.answered_ns.load(Ordering::Relaxed));
-        LINGER.saturating_sub(self.begun.elapsed().saturating_sub(answered))
+        LINGER.saturating_sub(self.idle())
+    }
+
+    fn has_streams(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) > 0
+    }
+
+    /// When it is to be looked at again; `None`: it has been without a request for too long.
+    fn patience(&self) -> Option<Duration> {
+        let is_http1 = self.is_asked.load(Ordering::Relaxed) && !self.is_http2.load(Ordering::Relaxed);
+        if is_http1 || self.has_streams() {
+            return Some(self.patience);
+        }
+        self.patience.checked_sub(self.idle()).filter(|left| !left.is_zero())
     }
 }
 
 /// Have the conversation of a connection, and end it after the answers under way when its listener retires. What a client has sent before
-/// it could know of that is answered: a connection that is closed in its face would have lost it.
+/// it could know of that is answered: a connection that is closed in its face would have lost it. One that has nothing to say is ended,
+/// too.
 async fn converse<C: GracefulConnection>(mut connection: Pin<&mut C>, end: &End) {
     let mut ends = end.ends.clone();
-    // An error here is the client's: it sent no HTTP, or went away.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = ends.changed() => {}
+    let mut look = end.patience;
+    let is_silent = loop {
+        // An error here is the client's: it sent no HTTP, or went away.
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = ends.changed() => break false,
+            () = sleep(look) => match end.patience() {
+                Some(again) => look = again,
+                None => break true,
+            }
+        }
+    };
+    if is_silent {
+        connection.as_mut().graceful_shutdown();
+        // One that was told so and does not end it is cut off.
+        while timeout(LEAVE_MAX, connection.as_mut()).await.is_err() && end.has_streams() {}
+        return;
     }
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -370,4 +487,76 @@ pub(crate) async fn converse_alone<S: Service>(
 ) {
     let (_open, ends) = watch::channel(());
     hold(stream, peer, limits, service, Told { ends, heard: None, client: None, is_http2: false }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{duplex, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+    const LIMITS: Limits = Limits {
+        connections: 1,
+        head_bytes: 16 * 1024,
+        head: PATIENCE,
+        connection: None,
+        keep_alive: true,
+        http2: true,
+        spelling: false,
+        taken: None,
+        stop_grace: Duration::ZERO,
+    };
+    /// What a client of HTTP/2 begins with, and the acknowledgement of the server's settings.
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
+    /// `GET /` of localhost as stream 1, without a body.
+    const GET: &[u8] = b"\0\0\x0e\x01\x05\0\0\0\x01\x82\x86\x84\x41\x09localhost";
+
+    /// Answers later than a client that says nothing may wait.
+    struct Late;
+
+    impl Service for Late {
+        async fn answer(&self, _: Request<Incoming>, _: SocketAddr) -> Response<Body> {
+            sleep(PATIENCE * 3).await;
+            Response::new(whole("late"))
+        }
+    }
+
+    /// Talk to a listener with a client; what that gives.
+    fn talk<T>(client: impl AsyncFnOnce(DuplexStream) -> T) -> T {
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let (server, other) = duplex(64 * 1024);
+        let (_open, ends) = watch::channel(());
+        let told = Told { ends, heard: None, client: None, is_http2: false };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        runtime.block_on(async {
+            let served = hold(TokioIo::new(server), peer, LIMITS, Arc::new(Late), told);
+            tokio::join!(served, client(other)).1
+        })
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_is_sent_away() {
+        for said in [&b""[..], &PREFACE[..5], PREFACE] {
+            let least = talk(async |mut wire| {
+                let begun = Instant::now();
+                wire.write_all(said).await.unwrap();
+                wire.read_to_end(&mut Vec::new()).await.unwrap();
+                begun.elapsed()
+            });
+            assert!(least >= PATIENCE, "{said:?}: {least:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_an_answer_of_http2_is_not() {
+        let read = talk(async |mut wire| {
+            wire.write_all(&[PREFACE, GET].concat()).await.unwrap();
+            let mut read = Vec::new();
+            wire.read_to_end(&mut read).await.unwrap();
+            read
+        });
+        assert!(read.windows(4).any(|part| part == b"late"), "{read:?}");
+    }
 }

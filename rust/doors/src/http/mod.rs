@@ -8,6 +8,7 @@ mod operations;
 pub(crate) mod pieces;
 mod server;
 pub(crate) mod spelling;
+pub(crate) mod taking;
 #[cfg(test)]
 mod tests;
 pub mod tls;

@@ -27,6 +27,7 @@ pub(crate) const LIMITS: Limits = Limits {
     keep_alive: false,
     http2: false,
     spelling: false,
+    taken: None,
     stop_grace: Duration::from_secs(1),
 };
 

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use hyper::header::TRANSFER_ENCODING;
 use hyper::http::request::Parts;
 use hyper::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -54,13 +55,13 @@ impl Heard {
             return None;
         }
         let mut heard = self.lock();
-        let kept = heard.as_mut()?;
-        let first = format!("{} {} HTTP/1.", parts.method, parts.uri);
-        let found = position(kept, first.as_bytes()).and_then(|start| {
-            let lines = start + position(&kept[start..], b"\r\n")? + 2;
-            let end = lines + position(&kept[lines - 2..], b"\r\n\r\n")?;
-            Some((lines, end))
+        let kept = heard.as_ref()?;
+        let first = first_line(parts);
+        let found = starts(kept, &first).find_map(|start| match written(kept, start + first.len()) {
+            Written::Lines(lines, end) => Some((lines, end)),
+            Written::InPart | Written::Otherwise => None,
         });
+        let kept = heard.as_mut()?;
         let Some((lines, end)) = found else {
             kept.clear();
             return None;
@@ -69,6 +70,72 @@ impl Heard {
         kept.drain(..(end + 2).min(kept.len()));
         Some(head)
     }
+
+    /// The same, of a head that everybody reads as hyper does; the error says why there may be another reading. `None`: nobody listens.
+    pub(crate) fn head(&self, parts: &Parts) -> Result<Option<Vec<u8>>, &'static str> {
+        if parts.version == Version::HTTP_2 || self.lock().is_none() {
+            return Ok(None);
+        }
+        // hyper goes by the chunks and hides the length.
+        if parts.headers.contains_key(TRANSFER_ENCODING) && self.may_be_framed_twice(parts) {
+            return Err("a body has a length or is chunked");
+        }
+        let lines = self.lines(parts).filter(|lines| !has_bare_feed(lines));
+        lines.map(Some).ok_or("the lines of a head end with CR and LF, and a path has no fragment")
+    }
+
+    /// Whether a head with this first line says twice how its body ends. What is written like it in a body counts, too: which of them
+    /// is the head, nobody has said.
+    fn may_be_framed_twice(&self, parts: &Parts) -> bool {
+        let heard = self.lock();
+        let Some(kept) = heard.as_ref() else { return false };
+        let first = first_line(parts);
+        let found = starts(kept, &first).any(|start| match written(kept, start + first.len()) {
+            Written::Lines(lines, end) => is_framed_twice(&kept[lines..end]),
+            Written::InPart => false,
+            Written::Otherwise => true,
+        });
+        found
+    }
+}
+
+/// A request's first line, up to the last digit of its version.
+fn first_line(parts: &Parts) -> Vec<u8> {
+    format!("{} {} HTTP/1.", parts.method, parts.uri).into_bytes()
+}
+
+/// Where a first line begins.
+fn starts<'a>(kept: &'a [u8], first: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+    kept.windows(first.len()).enumerate().filter(move |(_, window)| *window == first).map(|(at, _)| at)
+}
+
+/// What stands behind a first line.
+enum Written {
+    /// Header lines, from here to there.
+    Lines(usize, usize),
+    /// Some of them.
+    InPart,
+    /// Something that is none.
+    Otherwise,
+}
+
+/// What stands behind a first line whose version's last digit is here.
+fn written(kept: &[u8], digit: usize) -> Written {
+    let lines = digit + 3;
+    match kept.get(digit + 1..lines) {
+        Some(b"\r\n") => {}
+        Some(_) => return Written::Otherwise,
+        None => return Written::InPart,
+    }
+    match position(&kept[lines - 2..], b"\r\n\r\n") {
+        Some(at) => Written::Lines(lines, lines + at),
+        None => Written::InPart,
+    }
+}
+
+/// Whether a line ends otherwise than with CR and LF.
+fn has_bare_feed(lines: &[u8]) -> bool {
+    lines.iter().enumerate().any(|(at, byte)| *byte == b'\n' && (at == 0 || lines[at - 1] != b'\r'))
 }
 
 /// The names of a head's lines, each in small letters and as it was spelled first; empty if the lines are another head's.
@@ -94,8 +161,8 @@ pub(crate) fn names(lines: &[u8], parts: &Parts) -> Vec<(String, String)> {
     }
 }
 
-/// Whether a head says twice how its body ends. hyper goes by the chunks and hides the length.
-pub(crate) fn is_framed_twice(lines: &[u8]) -> bool {
+/// Whether a head says twice how its body ends.
+fn is_framed_twice(lines: &[u8]) -> bool {
     let has = |wanted: &[u8]| {
         lines.split(|byte| *byte == b'\n').any(|line| {
             let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
@@ -202,6 +269,31 @@ mod tests {
         heard.hear(b"nothing that is known");
         assert!(spelled(&heard, &parts("/", &[("x-a", "1")])).is_empty());
         assert_eq!(heard.lock().as_deref(), Some(&b""[..]), "it begins anew");
+    }
+
+    #[test]
+    fn a_head_that_may_be_read_otherwise_is_told() {
+        let chunked = [("transfer-encoding", "chunked")];
+        let whole = b"POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        let twice = b"POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n";
+        for (heard, is_good) in [
+            (whole.to_vec(), true),
+            ([&b"POST /a HTTP/1.1, said a body"[..9], whole].concat(), true),
+            ([whole, &b"POST /a HTTP/1.1\r\ntransfer-"[..]].concat(), true),
+            (twice.to_vec(), false),
+            ([whole, &twice[..]].concat(), false),
+            (b"POST /a HTTP/1.1\ntransfer-encoding: chunked\n\n".to_vec(), false),
+            (b"POST /a HTTP/1.1\r\nx: y\ntransfer-encoding: chunked\r\n\r\n".to_vec(), false),
+            (b"POST /a#b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(), false),
+        ] {
+            let connection = Heard::default();
+            connection.hear(&heard);
+            let told = connection.head(&parts("/a", &chunked));
+            assert_eq!(told.is_ok_and(|lines| lines.is_some()), is_good, "{}", String::from_utf8_lossy(&heard));
+        }
+        let connection = Heard::default();
+        connection.stop();
+        assert_eq!(connection.head(&parts("/a", &chunked)), Ok(None));
     }
 
     #[test]

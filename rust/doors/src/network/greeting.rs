@@ -2,6 +2,7 @@
 
 use std::io;
 
+use forebay_core::secret::is_same;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::socket::frame::PROTOCOL;
@@ -54,11 +55,6 @@ pub(super) async fn welcome(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), 
     stream.write_u8(welcome as u8).await?;
     stream.flush().await?;
     Ok(welcome)
-}
-
-/// Whether both are the same, in a time that does not tell where they differ.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
 }
 
 #[cfg(test)]

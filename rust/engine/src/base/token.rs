@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use forebay_core::secret::is_same;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -15,8 +16,7 @@ impl Token {
     pub fn admits(&self, authorization: &str) -> bool {
         let Some((scheme, given)) = authorization.split_once(' ') else { return false };
         let Self(digest) = Self::from(given.trim().to_owned());
-        let differences = digest.iter().zip(&self.0).fold(0, |all, (one, other)| all | (one ^ other));
-        scheme.eq_ignore_ascii_case("bearer") && differences == 0
+        scheme.eq_ignore_ascii_case("bearer") && is_same(&self.0, &digest)
     }
 }
 

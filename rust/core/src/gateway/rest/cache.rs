@@ -2,15 +2,18 @@
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-caching.html>
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::failure::{Failure, ResponseType};
 use super::mapping::{self, Sources};
 use super::model::{CacheControlStrategy, Integration, MethodSetting};
 use crate::gateway::answer::Answer;
+use crate::gateway::request::{Authorized, Request};
 
 /// Bytes of an answer that is kept, as AWS has it.
 pub const ANSWER_BYTES_MAX: usize = 1_048_576;
@@ -106,14 +109,15 @@ impl Cache {
 }
 
 /// The key of a request: the namespace, the path as it was sent, the chosen parameters, and who has asked.
-pub fn key(integration: &Integration, method: &str, path: &str, principal: &str, sources: &Sources<'_>) -> Key {
+pub fn key(integration: &Integration, request: &Request<'_>, by: &Authorized, sources: &Sources<'_>) -> Key {
+    let asker = asker(by);
     let mut digest = Sha256::new();
     let mut part = |text: &str| {
         // With its length: two texts beside each other are not one.
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(text);
     };
-    for text in [&integration.cache_namespace, method, path, principal] {
+    for text in [integration.cache_namespace.as_str(), request.method, request.path, &asker] {
         part(text);
     }
     for name in &integration.cache_key_parameters {
@@ -125,6 +129,20 @@ pub fn key(integration: &Integration, method: &str, path: &str, principal: &str,
         }
     }
     digest.finalize().into()
+}
+
+/// Who has asked: an answer is not another caller's. Whoever cannot be told by a name is told by all that is known of it.
+fn asker(by: &Authorized) -> Cow<'_, str> {
+    match by {
+        Authorized::Open => "".into(),
+        Authorized::Iam { access_key } => access_key.into(),
+        Authorized::Lambda { context, principal } => principal.as_ref().unwrap_or(context).into(),
+        Authorized::Jwt { claims, .. } => {
+            let known: Value = serde_json::from_str(claims).unwrap_or_default();
+            let subject = known["iss"].as_str().zip(known["sub"].as_str());
+            subject.map_or((&**claims).into(), |(issuer, subject)| format!("{issuer} {subject}").into())
+        }
+    }
 }
 
 /// A parameter of the method, or one of the integration by what it is taken from.
@@ -195,13 +213,27 @@ mod tests {
         }))
         .unwrap();
         let context = Map::new();
-        let key = |a: &'static str, b: &'static str, other: &'static str, principal: &str| {
+        let request = Request {
+            method: "GET",
+            path: "/x",
+            query: "",
+            protocol: "HTTP/1.1",
+            headers: &[],
+            source_ip: "192.0.2.1",
+            client_cert: None,
+            body: b"",
+        };
+        let of = |a: &'static str, b: &'static str, other: &'static str, by: &Authorized| {
             let params = Params {
                 query: vec![("a".into(), a.into()), ("other".into(), other.into())],
                 headers: vec![("b".into(), b.into())],
                 ..Params::default()
             };
-            key(&integration, "GET", "/x", principal, &Sources::of_request(&context, &[], &params, b""))
+            key(&integration, &request, by, &Sources::of_request(&context, &[], &params, b""))
+        };
+        let key = |a, b, other, principal: &str| {
+            let principal = Some(principal.to_owned());
+            of(a, b, other, &Authorized::Lambda { context: "null".into(), principal })
         };
         let first = key("1", "2", "3", "");
         assert_eq!(first, key("1", "2", "9", ""));
@@ -209,6 +241,19 @@ mod tests {
             [key("9", "2", "3", ""), key("1", "9", "3", ""), key("1", "2", "3", "somebody"), key("12", "", "3", "")]
         {
             assert_ne!(first, other);
+        }
+        let iam = |key: &str| Authorized::Iam { access_key: key.into() };
+        let jwt = |claims: Value| Authorized::Jwt { claims: claims.to_string().into(), scopes: "null".into() };
+        let by = |by: &Authorized| of("1", "2", "3", by);
+        assert_ne!(by(&iam("one")), by(&iam("two")));
+        let one = jwt(json!({"iss": "i", "sub": "s", "iat": "1"}));
+        assert_eq!(
+            by(&one),
+            by(&jwt(json!({"iss": "i", "sub": "s", "iat": "2"}))),
+            "the same caller with another token"
+        );
+        for other in [json!({"iss": "i", "sub": "t"}), json!({"iss": "j", "sub": "s"}), json!({"iat": "1"})] {
+            assert_ne!(by(&one), by(&jwt(other)));
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Caller<'a> {
     pub api_arn: &'a str,
     /// `{stage}/{verb}/{path}`.
     pub place: &'a str,
+    /// The same with the path as routes are found by it, where it was written otherwise.
+    pub plain: Option<&'a str>,
     /// The client's address.
     pub source_ip: &'a str,
 }
@@ -31,7 +33,8 @@ pub fn judge(policy: &str, caller: Caller<'_>) -> Result<Verdict, Failure> {
     if let Some(statements) = document.get_mut("Statement").and_then(Value::as_array_mut) {
         statements.retain_mut(|statement| applies(statement, caller));
     }
-    evaluate(&document, &format!("{}/{}", caller.api_arn, caller.place)).map_err(wrong)
+    let arn = |place: &str| format!("{}/{place}", caller.api_arn);
+    evaluate(&document, &arn(caller.place), caller.plain.map(arn).as_deref()).map_err(wrong)
 }
 
 /// Whether a statement speaks of this caller. What was looked at here is taken out of it.
@@ -148,8 +151,12 @@ mod tests {
 
     use super::*;
 
-    const CALLER: Caller<'_> =
-        Caller { api_arn: "arn:aws:execute-api:local:1:api", place: "dev/GET/pets", source_ip: "10.1.2.3" };
+    const CALLER: Caller<'_> = Caller {
+        api_arn: "arn:aws:execute-api:local:1:api",
+        place: "dev/GET/pets",
+        plain: None,
+        source_ip: "10.1.2.3",
+    };
 
     fn judged(statements: &Value) -> Verdict {
         judge(&json!({ "Statement": statements }).to_string(), CALLER).unwrap()

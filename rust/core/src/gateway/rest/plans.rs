@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, ResponseType};
 use super::model::{ApiKey, Period, Quota, Throttle, UsagePlan};
+use crate::secret::is_same;
 use crate::token_bucket::{Rate, TokenBucket};
 
 /// Days whose counts are kept: what `GetUsage` shows, and the longest period of a quota.
@@ -47,7 +48,10 @@ pub fn client<'a>(
     if value.is_empty() {
         return Err(refused());
     }
-    let key = keys.into_iter().find(|key| key.enabled && same(&key.value, value)).ok_or_else(refused)?;
+    let key = keys
+        .into_iter()
+        .find(|key| key.enabled && is_same(key.value.as_bytes(), value.as_bytes()))
+        .ok_or_else(refused)?;
     let plan = plans.into_iter().find(|plan| plan.keys.contains(&key.id) && stage_of(plan, place).is_some());
     plan.map(|plan| Client { key, plan }).ok_or_else(refused)
 }
@@ -82,11 +86,6 @@ impl Directory {
         let of_key = key.and_then(|key| self.plans.get(&key.id)).into_iter().flatten();
         client(key, of_key.filter_map(|id| plans.get(id)), place, value)
     }
-}
-
-/// Whether two secrets are the same, in a time that says nothing about where they differ.
-fn same(known: &str, given: &str) -> bool {
-    known.len() == given.len() && known.bytes().zip(given.bytes()).fold(0, |found, (a, b)| found | (a ^ b)) == 0
 }
 
 fn stage_of<'a>(plan: &'a UsagePlan, place: Place<'_>) -> Option<&'a super::model::ApiStage> {

@@ -1,5 +1,7 @@
 //! Routes, integrations and authorisers.
 
+use std::collections::BTreeMap;
+
 use serde_json::{json, Value};
 
 use super::{given, missing, put, Change, INTEGRATIONS_MAX, TIMEOUT_MS};
@@ -10,46 +12,84 @@ use crate::gateway::rest::uri;
 use crate::gateway::routes::RouteKey;
 use crate::gateway::v2::made::{text, Members, TTL_SECONDS};
 
-/// Members that a kind of thing has here.
-const ROUTE: &[&str] = &[
-    "RouteKey",
-    "Target",
-    "AuthorizationType",
-    "AuthorizerId",
-    "AuthorizationScopes",
-    "OperationName",
-    "RouteResponseSelectionExpression",
-];
-const INTEGRATION: &[&str] = &[
-    "IntegrationType",
-    "IntegrationUri",
-    "IntegrationMethod",
-    "PayloadFormatVersion",
-    "TimeoutInMillis",
-    "Description",
-];
-const AUTHORIZER: &[&str] = &[
-    "Name",
-    "AuthorizerType",
-    "AuthorizerUri",
-    "AuthorizerPayloadFormatVersion",
-    "AuthorizerResultTtlInSeconds",
-    "EnableSimpleResponses",
-    "IdentitySource",
-    "JwtConfiguration",
-];
+/// A sort of things that an API has.
+struct Sort {
+    name: &'static str,
+    many: &'static str,
+    /// The member that names one.
+    id: &'static str,
+    most: usize,
+    /// The members that one has here.
+    members: &'static [&'static str],
+}
 
-impl Change<'_> {
-    pub(super) fn put_route(&mut self, id: Option<&str>, params: Params) -> Outcome<Value> {
+const ROUTES: Sort = Sort {
+    name: "Route",
+    many: "routes",
+    id: "RouteId",
+    most: ROUTES_MAX,
+    members: &[
+        "RouteKey",
+        "Target",
+        "AuthorizationType",
+        "AuthorizerId",
+        "AuthorizationScopes",
+        "OperationName",
+        "RouteResponseSelectionExpression",
+    ],
+};
+const INTEGRATIONS: Sort = Sort {
+    name: "Integration",
+    many: "integrations",
+    id: "IntegrationId",
+    most: INTEGRATIONS_MAX,
+    members: &[
+        "IntegrationType",
+        "IntegrationUri",
+        "IntegrationMethod",
+        "PayloadFormatVersion",
+        "TimeoutInMillis",
+        "Description",
+    ],
+};
+const AUTHORIZERS: Sort = Sort {
+    name: "Authorizer",
+    many: "authorizers",
+    id: "AuthorizerId",
+    most: AUTHORIZERS_MAX,
+    members: &[
+        "Name",
+        "AuthorizerType",
+        "AuthorizerUri",
+        "AuthorizerPayloadFormatVersion",
+        "AuthorizerResultTtlInSeconds",
+        "EnableSimpleResponses",
+        "IdentitySource",
+        "JwtConfiguration",
+    ],
+};
+
+impl Sort {
+    /// One that is known, or a new one where there is room, with what is given over it.
+    fn begun(&self, known: &BTreeMap<String, Members>, id: Option<&str>, params: Params) -> Outcome<Members> {
         let mut members = match id {
-            Some(id) => self.api.parts.routes.get(id).cloned().ok_or_else(|| missing("Route", id))?,
-            None if self.api.parts.routes.len() >= ROUTES_MAX => {
-                return Err(Fault::limit(format!("Maximum number of routes for this API reached: {ROUTES_MAX}")));
+            Some(id) => known.get(id).cloned().ok_or_else(|| missing(self.name, id))?,
+            None if known.len() >= self.most => {
+                let text = format!("Maximum number of {} for this API reached: {}", self.many, self.most);
+                return Err(Fault::limit(text));
             }
             None => Members::new(),
         };
-        let before = text(&members, "RouteKey").to_owned();
-        put(&mut members, given(params, ROUTE, &["ApiId", "RouteId"])?);
+        put(&mut members, given(params, self.members, &["ApiId", self.id])?);
+        Ok(members)
+    }
+}
+
+impl Change<'_> {
+    pub(super) fn put_route(&mut self, id: Option<&str>, params: Params) -> Outcome<Value> {
+        let mut members = ROUTES.begun(&self.api.parts.routes, id, params)?;
+        let known = id.and_then(|id| self.api.parts.routes.get(id));
+        let before = known.map_or("", |route| text(route, "RouteKey")).to_owned();
         let key = text(&members, "RouteKey").to_owned();
         // What has no integration yet is looked at, too.
         let checked =
@@ -103,15 +143,7 @@ impl Change<'_> {
     }
 
     pub(super) fn put_integration(&mut self, id: Option<&str>, params: Params) -> Outcome<Value> {
-        let mut members = match id {
-            Some(id) => self.api.parts.integrations.get(id).cloned().ok_or_else(|| missing("Integration", id))?,
-            None if self.api.parts.integrations.len() >= INTEGRATIONS_MAX => {
-                let text = format!("Maximum number of integrations for this API reached: {INTEGRATIONS_MAX}");
-                return Err(Fault::limit(text));
-            }
-            None => Members::new(),
-        };
-        put(&mut members, given(params, INTEGRATION, &["ApiId", "IntegrationId"])?);
+        let mut members = INTEGRATIONS.begun(&self.api.parts.integrations, id, params)?;
         let is_websocket = self.api.parts.is_websocket();
         let kind = text(&members, "IntegrationType");
         match kind {
@@ -160,15 +192,7 @@ impl Change<'_> {
     }
 
     pub(super) fn put_authorizer(&mut self, id: Option<&str>, params: Params) -> Outcome<Value> {
-        let mut members = match id {
-            Some(id) => self.api.parts.authorizers.get(id).cloned().ok_or_else(|| missing("Authorizer", id))?,
-            None if self.api.parts.authorizers.len() >= AUTHORIZERS_MAX => {
-                let text = format!("Maximum number of authorizers for this API reached: {AUTHORIZERS_MAX}");
-                return Err(Fault::limit(text));
-            }
-            None => Members::new(),
-        };
-        put(&mut members, given(params, AUTHORIZER, &["ApiId", "AuthorizerId"])?);
+        let mut members = AUTHORIZERS.begun(&self.api.parts.authorizers, id, params)?;
         let name = text(&members, "Name").to_owned();
         let same = |(other, one): (&String, &Members)| Some(other.as_str()) != id && text(one, "Name") == name;
         if self.api.parts.authorizers.iter().any(same) || name == "AWS_IAM" {
