@@ -16,8 +16,10 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ("both", both()),
         ("each", each()),
         ("parent", parent()),
+        ("evaluated", evaluated()),
         ("spread", spread("STANDARD")),
         ("spread-express", spread("EXPRESS")),
+        ("spread-evaluated", spread_evaluated()),
     ]
 }
 
@@ -98,6 +100,35 @@ fn each() -> Value {
     }}})
 }
 
+/// In JSONata: its turns may be made aside, while its other branch is told something.
+fn evaluated() -> Value {
+    let step = || json!({"exec": "{% $states.context.Execution.Id %}", "state": "{% $states.context.State.Name %}"});
+    let function = format!("arn:aws:lambda:local:000000000000:function:{FUNCTION}");
+    let send = "arn:aws:states:::sqs:sendMessage";
+    let sends =
+        json!({"Type": "Task", "Resource": send, "Arguments": {"QueueUrl": SENT, "MessageBody": step()}, "End": true});
+    let mut asked = step();
+    asked["token"] = "{% $states.context.Task.Token %}".into();
+    let asks = json!({
+        "Type": "Task", "Resource": format!("{send}.waitForTaskToken"), "TimeoutSeconds": 7_200, "End": true,
+        "Arguments": {"QueueUrl": ASKED, "MessageBody": asked}, "Output": "{% $states.result %}",
+    });
+    let calls = json!({
+        "Type": "Task", "Resource": function, "Arguments": step(), "Output": "{% $states.input %}", "End": true,
+        "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 3}],
+    });
+    let branch = |name: &str, state: &Value| json!({"StartAt": name, "States": {name: state}});
+    json!({"StartAt": "Both", "QueryLanguage": "JSONata", "States": {
+        "Both": {
+            "Type": "Parallel", "Output": "{% $count($states.result) %}", "Next": "After",
+            "Branches": [branch("Left", &calls), branch("Right", &asks)],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Undone"}],
+        },
+        "After": sends.clone(),
+        "Undone": sends,
+    }})
+}
+
 fn parent() -> Value {
     json!({"StartAt": "Start", "States": {
         "Start": {
@@ -126,4 +157,15 @@ fn spread(execution_type: &str) -> Value {
             "StartAt": "First", "States": {"First": state, "Call": then(calls(false), None)},
         },
     }, "After": then(sends(false), None)}})
+}
+
+/// The Map alone is in JSONata: its children end while its own turns are made aside.
+fn spread_evaluated() -> Value {
+    let mut machine = spread("STANDARD");
+    machine["States"]["Spread"] = json!({
+        "Type": "Map", "QueryLanguage": "JSONata", "Next": "After", "Items": "{% $states.input.items %}",
+        "ItemSelector": {"item": "{% $states.context.Map.Item.Value %}"}, "Output": "{% $states.input %}",
+        "ToleratedFailurePercentage": "{% 100 %}", "ItemProcessor": machine["States"]["Spread"]["ItemProcessor"],
+    });
+    machine
 }
