@@ -100,32 +100,43 @@ fn each() -> Value {
     }}})
 }
 
-/// In JSONata: its turns may be made aside, while its other branch is told something.
+/// The same in JSONata, whose turns may be made aside.
+fn evaluated_step() -> Value {
+    json!({"exec": "{% $states.context.Execution.Id %}", "state": "{% $states.context.State.Name %}"})
+}
+
+fn evaluated_calls() -> Value {
+    json!({
+        "Type": "Task", "Resource": format!("arn:aws:lambda:local:000000000000:function:{FUNCTION}"),
+        "Arguments": evaluated_step(), "Output": "{% $states.input %}",
+        "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 3}],
+    })
+}
+
+fn evaluated_sends() -> Value {
+    json!({
+        "Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "Output": "{% $states.input %}",
+        "Arguments": {"QueueUrl": SENT, "MessageBody": evaluated_step()},
+    })
+}
+
+/// One branch is told something while what the other has brought is evaluated.
 fn evaluated() -> Value {
-    let step = || json!({"exec": "{% $states.context.Execution.Id %}", "state": "{% $states.context.State.Name %}"});
-    let function = format!("arn:aws:lambda:local:000000000000:function:{FUNCTION}");
-    let send = "arn:aws:states:::sqs:sendMessage";
-    let sends =
-        json!({"Type": "Task", "Resource": send, "Arguments": {"QueueUrl": SENT, "MessageBody": step()}, "End": true});
-    let mut asked = step();
+    let mut asked = evaluated_step();
     asked["token"] = "{% $states.context.Task.Token %}".into();
     let asks = json!({
-        "Type": "Task", "Resource": format!("{send}.waitForTaskToken"), "TimeoutSeconds": 7_200, "End": true,
-        "Arguments": {"QueueUrl": ASKED, "MessageBody": asked}, "Output": "{% $states.result %}",
-    });
-    let calls = json!({
-        "Type": "Task", "Resource": function, "Arguments": step(), "Output": "{% $states.input %}", "End": true,
-        "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 3}],
+        "Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "TimeoutSeconds": 7_200,
+        "Arguments": {"QueueUrl": ASKED, "MessageBody": asked}, "Output": "{% $states.result %}", "End": true,
     });
     let branch = |name: &str, state: &Value| json!({"StartAt": name, "States": {name: state}});
     json!({"StartAt": "Both", "QueryLanguage": "JSONata", "States": {
         "Both": {
             "Type": "Parallel", "Output": "{% $count($states.result) %}", "Next": "After",
-            "Branches": [branch("Left", &calls), branch("Right", &asks)],
+            "Branches": [branch("Left", &then(evaluated_calls(), None)), branch("Right", &asks)],
             "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Undone"}],
         },
-        "After": sends.clone(),
-        "Undone": sends,
+        "After": then(evaluated_sends(), None),
+        "Undone": then(evaluated_sends(), None),
     }})
 }
 
@@ -159,13 +170,19 @@ fn spread(execution_type: &str) -> Value {
     }, "After": then(sends(false), None)}})
 }
 
-/// The Map alone is in JSONata: its children end while its own turns are made aside.
+/// Children end while turns of their Map are made aside, and so are their own.
 fn spread_evaluated() -> Value {
-    let mut machine = spread("STANDARD");
-    machine["States"]["Spread"] = json!({
-        "Type": "Map", "QueryLanguage": "JSONata", "Next": "After", "Items": "{% $states.input.items %}",
-        "ItemSelector": {"item": "{% $states.context.Map.Item.Value %}"}, "Output": "{% $states.input %}",
-        "ToleratedFailurePercentage": "{% 100 %}", "ItemProcessor": machine["States"]["Spread"]["ItemProcessor"],
-    });
-    machine
+    json!({"StartAt": "Spread", "QueryLanguage": "JSONata", "States": {
+        "Spread": {
+            "Type": "Map", "Next": "After", "Items": "{% $states.input.items %}", "Output": "{% $states.input %}",
+            "ItemSelector": {"item": "{% $states.context.Map.Item.Value %}"},
+            "ToleratedFailurePercentage": "{% 100 %}",
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                "StartAt": "First",
+                "States": {"First": then(evaluated_sends(), Some("Call")), "Call": then(evaluated_calls(), None)},
+            },
+        },
+        "After": then(evaluated_sends(), None),
+    }})
 }
