@@ -145,7 +145,7 @@ pub(crate) fn test_state(
 fn identity(machine_type: MachineType) -> Identity {
     let kind = if machine_type == MachineType::Express { "express" } else { "execution" };
     Identity {
-        execution_arn: format!("arn:aws:states:local:000000000000:{kind}:test:test"),
+        execution_arn: format!("arn:aws:states:local:000000000000:{kind}:test:test").into(),
         execution_name: "test".into(),
         machine_arn: "arn:aws:states:local:000000000000:stateMachine:test".into(),
         machine_name: "test".into(),

@@ -15,6 +15,7 @@ mod query;
 mod random;
 pub mod scope;
 pub mod template;
+mod text;
 pub mod timestamp;
 pub mod value;
 

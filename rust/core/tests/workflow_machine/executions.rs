@@ -31,7 +31,7 @@ fn identity(machine_type: MachineType) -> Identity {
     let kind = if machine_type == MachineType::Express { "express" } else { "execution" };
     let run = if machine_type == MachineType::Express { ":run" } else { "" };
     Identity {
-        execution_arn: format!("arn:aws:states:us-east-1:111111111111:{kind}:machine:name{run}"),
+        execution_arn: format!("arn:aws:states:us-east-1:111111111111:{kind}:machine:name{run}").into(),
         execution_name: "name".into(),
         machine_arn: "arn:aws:states:us-east-1:111111111111:stateMachine:machine".into(),
         machine_name: "machine".into(),

@@ -404,8 +404,8 @@ fn a_redrive_runs_only_what_had_failed() {
     }}));
     let mut calls = Vec::new();
     let mut world = script(|call: &Call, number| {
-        calls.push(call.state.clone());
-        if call.state == "Bad" && number == 2 {
+        calls.push(call.state.to_string());
+        if call.state.as_str() == "Bad" && number == 2 {
             error("E")
         } else {
             ok(json!(call.state))

@@ -45,6 +45,8 @@ pub struct Empty {}
 /// - `always`: the same, but it is answered although the store has failed.
 /// - `checked`: the same, and it is first seen to whether the store's file is still there.
 /// - `later`: the method is given the waiter, and answers it when it has something. It refuses by itself once the store has failed.
+/// - `now_read`, `always_read`, `later_read`: the same as those, after what takes long and needs nothing of the engine was done
+///   outside its lock: the request's `read`.
 /// - `beside`: it is a question to the metrics, which are looked at beside the engine's lock.
 macro_rules! operations {
     ($then:ident) => { $then! {
@@ -272,7 +274,7 @@ macro_rules! operations {
         "schema.delete_version" SchemaDeleteVersion(schema::VersionNamed) -> Empty: schemas.schema_delete_version now;
 
         /// Create a workflow, or change one that exists: executions keep the definition that they began with.
-        "workflow.declare" WorkflowDeclare(workflow::Declare) -> workflow::Workflow: state_machines.workflow_declare now;
+        "workflow.declare" WorkflowDeclare(workflow::Declare) -> workflow::Workflow: state_machines.workflow_declare now_read;
         /// Delete a workflow with its executions. Refused (`Conflict`) while any of them runs.
         "workflow.delete" WorkflowDelete(workflow::Named) -> Empty: state_machines.workflow_delete now;
         /// List the workflows, without their definitions.
@@ -283,7 +285,7 @@ macro_rules! operations {
         "workflow.annotate" WorkflowAnnotate(notes::Annotate) -> workflow::Workflow: state_machines.workflow_annotate now;
         /// Find everything that is wrong with a definition.
         "workflow.validate" WorkflowValidate(workflow::Validate) -> workflow::Validated:
-            state_machines.workflow_validate always;
+            state_machines.workflow_validate always_read;
         /// Keep the definition of a workflow as a version. The same definition again is the same version.
         "workflow.publish" WorkflowPublish(workflow::PublishWorkflow) -> Option<workflow::WorkflowVersion>: state_machines.workflow_publish now;
         /// List the versions and aliases of a workflow.
@@ -314,13 +316,13 @@ macro_rules! operations {
         /// Describe a run of a distributed Map.
         "map_run.describe" MapRunDescribe(map_run::MapRunNamed) -> map_run::MapRun: state_machines.map_run_describe now;
         /// Start an execution. The same name and input again, while it runs, gives the same one.
-        "execution.start" ExecutionStart(workflow::Start) -> workflow::Started: state_machines.execution_start later;
+        "execution.start" ExecutionStart(workflow::Start) -> workflow::Started: state_machines.execution_start later_read;
         /// Start several executions, each with a new UUID as its name.
         "execution.start_many" ExecutionStartMany(workflow::StartMany) -> Vec<workflow::Started>:
-            state_machines.execution_start_many later;
+            state_machines.execution_start_many later_read;
         /// Run an execution of an Express workflow, and give its end. It is written nowhere.
         "execution.start_sync" ExecutionStartSync(workflow::Start) -> workflow::Execution:
-            state_machines.execution_start_sync later;
+            state_machines.execution_start_sync later_read;
         /// List the executions of a workflow, the latest first, without their inputs and outputs.
         "execution.list" ExecutionList(workflow::List) -> workflow::Executions: state_machines.execution_list now;
         /// Describe an execution.

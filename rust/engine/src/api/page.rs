@@ -42,7 +42,7 @@ struct Page {
 
 impl Page {
     fn operation<Request: JsonSchema, Answer: JsonSchema>(&mut self, name: &str, doc: &str, how: &str) {
-        let always = if ["always", "checked", "beside"].contains(&how) { " *Always.*" } else { "" };
+        let always = if ["always", "always_read", "checked", "beside"].contains(&how) { " *Always.*" } else { "" };
         self.line(&format!("\n### {name}\n\n{}{always}\n", doc.trim()));
         let request = self.schema::<Request>(Contract::Deserialize);
         let kinds: Vec<Object> = match request.get("anyOf").and_then(Value::as_array) {

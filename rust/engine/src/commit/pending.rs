@@ -21,6 +21,9 @@ pub(crate) const PUT_BYTES_MAX: usize = 32 << 20;
 /// Rows by their keys; `None`: to be removed.
 pub(crate) type Rows = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 
+/// A row's value that takes long to write: that is done when the engine's lock is free.
+pub(crate) type Unwritten = Box<dyn FnOnce() -> Vec<u8> + Send>;
+
 /// Writes gathered for the next commit. What a room puts into it beside rows stays with the room until the commit has ended.
 #[derive(Default)]
 pub(crate) struct Pending {
@@ -36,6 +39,8 @@ pub(crate) struct Pending {
     /// When the oldest write that can wait began to wait, mono ns.
     pub(crate) lazy_since: Option<u64>,
     pub(crate) bytes: usize,
+    /// Values of some of the commit's writes, by their places among them.
+    pub(crate) unwritten: Vec<(usize, Unwritten)>,
     /// Puts were set apart from the commit before, since the disk was full.
     pub(crate) has_waited: bool,
 }
@@ -44,6 +49,7 @@ pub(crate) struct Pending {
 pub(crate) struct Commit {
     /// What the store must carry out.
     pub writes: Vec<Write>,
+    pub(crate) unwritten: Vec<(usize, Unwritten)>,
     pub(crate) rows: Arc<Rows>,
     pub(crate) trims: BTreeMap<ShardId, u64>,
     pub(crate) waiters: Vec<(Waiter, Reply)>,
@@ -55,6 +61,15 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
+    /// Write the values that took too long for the engine's lock.
+    pub(crate) fn write_values(&mut self) {
+        for (at, written) in std::mem::take(&mut self.unwritten) {
+            if let Some(Write::Add { value, .. } | Write::Set { value, .. }) = self.writes.get_mut(at) {
+                *value = written();
+            }
+        }
+    }
+
     /// Whether it frees room.
     pub(crate) fn trims(&self) -> bool {
         self.writes.iter().any(|write| matches!(write, Write::Trim { .. } | Write::Remove { .. }))
@@ -62,6 +77,12 @@ impl Commit {
 }
 
 impl Pending {
+    /// Add a write whose value is written when the engine's lock is free.
+    pub(crate) fn write_later(&mut self, writes: &mut Vec<Write>, write: Write, value: Unwritten) {
+        self.unwritten.push((writes.len(), value));
+        writes.push(write);
+    }
+
     /// Whether there is anything beside what was only accepted. Whoever waits and adds nothing is to be answered: were they tried with the
     /// puts, that would be again and again at once.
     pub(crate) fn has_more_than_puts(&self) -> bool {

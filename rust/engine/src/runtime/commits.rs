@@ -49,6 +49,7 @@ impl Rooms {
         self.ctx.commit.committing = Arc::new(pending.rows);
         Some(Commit {
             writes,
+            unwritten: pending.unwritten,
             rows: self.ctx.commit.committing.clone(),
             trims: pending.trims,
             waiters: pending.waiters,

@@ -54,6 +54,18 @@ macro_rules! carry_out {
     (later $engine:ident, $room:ident.$method:ident, $asked:ident, $waiter:ident) => {
         $engine.with(|rooms| rooms.$room().$method($asked, $waiter))
     };
+    (now_read $engine:ident, $room:ident.$method:ident, $asked:ident, $waiter:ident) => {{
+        let $asked = $asked.read();
+        carry_out!(now $engine, $room.$method, $asked, $waiter)
+    }};
+    (always_read $engine:ident, $room:ident.$method:ident, $asked:ident, $waiter:ident) => {{
+        let $asked = $asked.read();
+        carry_out!(always $engine, $room.$method, $asked, $waiter)
+    }};
+    (later_read $engine:ident, $room:ident.$method:ident, $asked:ident, $waiter:ident) => {{
+        let $asked = $asked.read();
+        carry_out!(later $engine, $room.$method, $asked, $waiter)
+    }};
     (beside $engine:ident, metrics.$method:ident, $asked:ident, $waiter:ident) => {{
         let answer = Metrics($engine).$method($asked);
         $engine.with(|rooms| rooms.ctx.answer($waiter, answer));

@@ -63,6 +63,7 @@ impl UnderWay {
 
     /// Submit it where it is not with the store, and ask how it has ended. The embedded store carries it out meanwhile.
     pub(crate) fn go_on(&mut self, store: &mut dyn Store, waker: &Waker) -> Option<Result<Outcome, StoreError>> {
+        self.commit.write_values();
         let ticket = *self.ticket.get_or_insert_with(|| store.submit(Unit::All, self.token, &self.commit.writes));
         while let Some((of, done)) = store.poll(waker) {
             match done {

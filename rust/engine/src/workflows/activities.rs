@@ -1,7 +1,7 @@
 //! Activities: tasks that workers ask for. A task waits in its activity's list until a worker takes it; that it has begun is written before the
 //! worker is told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use forebay_core::workflow::machine::{Fact, TaskId};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::commit::rows::damaged;
 use crate::store::port::Table;
 use crate::workflows::participant::{WorkflowParticipant, ROOM};
 use crate::workflows::row::{check_name, CallKind, RunId};
-use crate::workflows::{WorkflowRoom, Workflows};
+use crate::workflows::{Run, WorkflowRoom, Workflows};
 
 /// A worker has waited long enough.
 pub(crate) const POLLS: Timer = Timer { room: ROOM, kind: 1, id: 0 };
@@ -26,6 +26,8 @@ const WAIT_MS_MAX: u64 = 60_000;
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
 const POLLERS_MAX: usize = 1_000;
 const WORKER_CHARACTERS_MAX: usize = 80;
+/// A list of tasks is looked through when it is twice as long as after the last time, and at least so long.
+const LOOKED_THROUGH_MIN: usize = 1_000;
 
 /// An activity's row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +49,10 @@ struct Entry {
     row: ActivityRow,
     /// Tasks that no worker has, the oldest first. One that has ended meanwhile is passed over.
     tasks: VecDeque<(RunId, TaskId)>,
+    /// The same, to be looked up.
+    listed: BTreeSet<(RunId, TaskId)>,
+    /// So many tasks are looked through for those that have ended.
+    looked_through_at: usize,
     polls: VecDeque<Poll>,
 }
 
@@ -62,13 +68,10 @@ impl Activities {
         self.entries.contains_key(name)
     }
 
-    /// Put a task that no worker has at the end of its list.
-    pub(crate) fn add(&mut self, activity: &str, task: (RunId, TaskId)) {
-        if let Some(entry) = self.entries.get_mut(activity) {
-            if !entry.tasks.contains(&task) {
-                entry.tasks.push_back(task);
-            }
-        }
+    /// How many tasks are in an activity's list.
+    #[cfg(test)]
+    pub(crate) fn listed(&self, name: &str) -> usize {
+        self.entries.get(name).map_or(0, |entry| entry.tasks.len())
     }
 
     /// Whether a task and a worker wait for each other.
@@ -90,11 +93,26 @@ impl Activities {
 }
 
 impl Workflows {
-    /// Whether a task still waits for a worker.
-    fn waits_for_worker(&self, (run, task): (RunId, TaskId)) -> bool {
-        let call = self.runs.get(&run).and_then(|run| run.calls.get(&task));
-        call.is_some_and(|call| matches!(call.kind, CallKind::Activity { is_taken: false, .. }))
+    /// Put a task that no worker has at the end of its activity's list. Where no worker comes, those that have ended leave it as it grows.
+    pub(crate) fn wait_for_worker(&mut self, activity: &str, task: (RunId, TaskId)) {
+        let Some(entry) = self.activities.entries.get_mut(activity) else { return };
+        if !entry.listed.insert(task) {
+            return;
+        }
+        entry.tasks.push_back(task);
+        if entry.tasks.len() >= entry.looked_through_at {
+            let runs = &self.runs;
+            entry.tasks.retain(|&task| waits_for_worker(runs, task));
+            entry.listed = entry.tasks.iter().copied().collect();
+            entry.looked_through_at = LOOKED_THROUGH_MIN.max(2 * entry.tasks.len());
+        }
     }
+}
+
+/// Whether a task still waits for a worker.
+fn waits_for_worker(runs: &BTreeMap<RunId, Run>, (run, task): (RunId, TaskId)) -> bool {
+    let call = runs.get(&run).and_then(|run| run.calls.get(&task));
+    call.is_some_and(|call| matches!(call.kind, CallKind::Activity { is_taken: false, .. }))
 }
 
 impl WorkflowParticipant<'_> {
@@ -107,8 +125,10 @@ impl WorkflowParticipant<'_> {
     }
 
     fn take_activity(&mut self, row: ActivityRow) {
-        let entry = Entry { row: row.clone(), tasks: VecDeque::new(), polls: VecDeque::new() };
-        self.workflows.activities.entries.insert(row.name, entry);
+        let name = row.name.clone();
+        let (tasks, listed, polls) = Default::default();
+        let entry = Entry { row, tasks, listed, looked_through_at: LOOKED_THROUGH_MIN, polls };
+        self.workflows.activities.entries.insert(name, entry);
     }
 
     /// Tell workers that there was no task for them.
@@ -234,7 +254,8 @@ fn next_match(room: &mut WorkflowRoom<'_>, name: &str) -> Option<((RunId, TaskId
     loop {
         let entry = room.workflows.activities.entries.get_mut(name).filter(|entry| !entry.polls.is_empty())?;
         let task = entry.tasks.pop_front()?;
-        if room.workflows.waits_for_worker(task) {
+        entry.listed.remove(&task);
+        if waits_for_worker(&room.workflows.runs, task) {
             let entry = room.workflows.activities.entries.get_mut(name)?;
             return Some((task, entry.polls.pop_front()?));
         }

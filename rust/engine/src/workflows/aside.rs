@@ -2,8 +2,8 @@
 //!
 //! A turn is tried under the lock for a few milliseconds. One that needs more is void: its execution stays as it was, and what has happened
 //! is *held*, written beside the execution's state. The evaluator makes the turn, and then it is carried out as any other. What happens to the
-//! execution meanwhile is held behind it. A restart brings all of that again. A stop and the execution's timeout wait for nothing, and
-//! what is held is dropped with them.
+//! execution meanwhile is held behind it. A restart brings all of that again. A stop and the execution's timeout wait for nothing: what is
+//! held is written down before them, and a redrive goes on from it.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use forebay_core::workflow::budget::Budget;
 use forebay_core::workflow::machine::driver::Seed;
-use forebay_core::workflow::machine::{Command, Execution, Fact, Refused, TaskId};
+use forebay_core::workflow::machine::{Command, Event, Execution, Fact, Refused, TaskId};
 use forebay_core::workflow::scope::Entropy;
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +103,7 @@ impl Order {
         let Self { run, number, machine, mut execution, fact, now_ms, seed } = self;
         let begun = Instant::now();
         let clock = || begun.elapsed().as_millis() as u64;
-        let turn = execution.apply(&machine.definition, fact, now_ms, &mut Seed(seed), &Budget::whole(&clock));
+        let turn = execution.apply(machine.definition(), fact, now_ms, &mut Seed(seed), &Budget::whole(&clock));
         Made { run, number, turn: turn.map(|commands| (execution, commands)) }
     }
 }
@@ -124,17 +124,18 @@ impl Run {
         entropy: &mut dyn Entropy,
         patience_ms: Option<u64>,
     ) -> Result<Option<Vec<Command>>, Refused> {
+        let noted = self.note_held(now_ms);
         let (execution, machine) = (&mut self.execution, &self.machine);
         let commands = match patience_ms {
-            None => execution.apply(&machine.definition, fact, now_ms, entropy, &Budget::unclocked()),
+            None => execution.apply(machine.definition(), fact, now_ms, entropy, &Budget::unclocked()),
             Some(patience_ms) => {
                 // Most turns never look at the clock.
                 let begun = OnceCell::new();
                 let clock = || begun.get_or_init(Instant::now).elapsed().as_millis() as u64;
-                let tries = !(machine.evaluates && machine.slowness.passes_by());
+                let tries = !(machine.program.evaluates && machine.slowness.passes_by());
                 let budget = Budget::short(if tries { patience_ms } else { 0 }, &clock);
-                let before = machine.evaluates.then(|| execution.clone());
-                let commands = execution.apply(&machine.definition, fact, now_ms, entropy, &budget);
+                let before = machine.program.evaluates.then(|| execution.clone());
+                let commands = execution.apply(machine.definition(), fact, now_ms, entropy, &budget);
                 if let (Err(Refused::Unfinished), Some(before)) = (&commands, before) {
                     *execution = before;
                     if tries {
@@ -145,11 +146,19 @@ impl Run {
                 commands
             }
         };
-        // What waits for nothing has dropped what was held.
-        commands.map(|commands| {
-            self.held = Held::default();
+        commands.map(|mut commands| {
+            if !noted.is_empty() {
+                commands.insert(0, Command::Record(noted));
+            }
             Some(commands)
         })
+    }
+
+    /// Write down what is held: only what waits for nothing comes before it, and that ends the execution.
+    fn note_held(&mut self, now_ms: u64) -> Vec<Event> {
+        let held = std::mem::take(&mut self.held).facts;
+        let (execution, definition) = (&mut self.execution, self.machine.definition());
+        held.into_iter().flat_map(|fact| execution.note(definition, fact, now_ms)).collect()
     }
 }
 
@@ -188,7 +197,12 @@ impl Workflows {
     /// Hold what has happened to an execution, and have its turn made.
     pub(super) fn hold(&mut self, id: RunId, fact: Fact) {
         if let Some(run) = self.runs.get_mut(&id) {
-            run.held.facts.push_back(fact);
+            // One sign of life is as good as many: they may come as long as the turn takes.
+            let is_known =
+                matches!(fact, Fact::Heartbeat(_)) && run.held.facts.iter().skip(1).any(|held| *held == fact);
+            if !is_known {
+                run.held.facts.push_back(fact);
+            }
         }
         self.order_turn(id);
     }

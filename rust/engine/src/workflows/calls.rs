@@ -256,6 +256,10 @@ impl WorkflowRoom<'_> {
         throttle::take_start(self, machine.row.kind).map_err(|error| fault(&error))?;
         let parent = waits.then_some(Parent { run: id, task: call.task, as_json: pattern == Pattern::Sync2 });
         let child = self.begin(&machine, Begin { name, input, parent, depth, trace }).map_err(|error| fault(&error))?;
+        if let Some(run) = self.workflows.runs.get_mut(&id).filter(|_| waits) {
+            let (function, payload, kind) = (workflow.to_owned(), Text::default(), CallKind::Execution(child));
+            run.calls.insert(call.task, OpenCall { function, payload, kind });
+        }
         let name = self.workflows.runs.get(&child).map(|run| run.row.name.clone()).unwrap_or_default();
         let arn = self.below.ctx.execution_arn(workflow, &name);
         Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})))

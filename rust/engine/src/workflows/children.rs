@@ -15,7 +15,7 @@ use crate::workflows::express::InMemory;
 use crate::workflows::outside::Brings;
 use crate::workflows::requests::{check_limit, described, BYTES_MAX};
 use crate::workflows::row::{ChildOf, ExecutionRow, RunId};
-use crate::workflows::{Happened, Run, Step, WorkflowRoom};
+use crate::workflows::{redrive, Happened, Run, Step, WorkflowRoom};
 
 /// Begin children of a Map's run.
 pub(super) fn spawn(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId, arn: &str, children: &[Child]) {
@@ -35,9 +35,10 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, frame: FrameId, numbe
     let id = RunId { machine: number, number: u64::from(child.index) };
     let now_ms = room.below.ctx.now.wall_ms;
     let Some(run) = room.workflows.runs.get(&parent) else { return };
-    let prefix = format!("{:x}.{:x}", id.machine, id.number);
-    let definition = &run.machine.definition;
+    let prefix = format!("{:x}.{:x}", id.machine, id.number).into();
+    let definition = run.machine.definition();
     let Some(execution) = run.execution.child(definition, frame, child, prefix, now_ms) else { return };
+    let child_of = ChildOf { run: parent, frame, index: child.index };
     // A child of one in memory is in memory, too.
     let is_in_memory = child.machine_type == MachineType::Express || run.memory.is_some();
     let row = ExecutionRow {
@@ -46,12 +47,24 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, frame: FrameId, numbe
         stopped_ms: None,
         input: child.input.text().clone(),
         parent: None,
-        child: Some(ChildOf { run: parent, frame, index: child.index }),
+        child: Some(child_of),
         redrive_count: 0,
         redriven_ms: None,
         map_runs: Vec::new(),
         ..run.row.clone()
     };
+    if !is_in_memory && run.execution.redrive_count() > 0 {
+        match redrive::child_redriven(room, id) {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(EngineError::Store(error)) => return room.below.ctx.fail(error),
+            Err(error) => {
+                let details = ErrorDetails::new("States.Runtime", Some(error.to_string()));
+                return tell_parent(room, id, child_of, Outcome::Failed(details));
+            }
+        }
+    }
+    let Some(run) = room.workflows.runs.get(&parent) else { return };
     let (machine, memory) = (run.machine.clone(), is_in_memory.then(|| InMemory::of_child(is_again)));
     let (calls, map_runs, readings, durables, held) = Default::default();
     let began = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, held, memory };
@@ -72,8 +85,9 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, frame: FrameId, numbe
 
 /// Stop the children of a run that is given up.
 pub(super) fn abort_children(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId) {
-    let given_up = room.workflows.runs.get_mut(&id).and_then(|run| run.map_runs.remove(&frame));
-    let Some((_, number)) = given_up else { return };
+    // A redrive finds its children by the number.
+    let given_up = room.workflows.runs.get(&id).and_then(|run| run.map_runs.get(&frame));
+    let Some(&(_, number)) = given_up else { return };
     let of = |index| RunId { machine: number, number: index };
     let children: Vec<RunId> = room.workflows.runs.range(of(0)..=of(u64::MAX)).map(|(id, _)| *id).collect();
     for child in children {
@@ -87,7 +101,7 @@ pub(super) fn tell_parent(room: &mut WorkflowRoom<'_>, id: RunId, child: ChildOf
     let map_run = parent.and_then(|run| run.map_runs.get(&child.frame));
     if map_run.is_some_and(|(_, number)| *number == id.machine) {
         let is_kept = room.workflows.is_in_memory(id);
-        let ended = room.workflows.runs.get(&id).filter(|run| is_kept && run.machine.writes_results);
+        let ended = room.workflows.runs.get(&id).filter(|run| is_kept && run.machine.program.writes_results);
         let brings = ended.map(|run| Brings::Child(id, Box::new(run.row.clone())));
         let fact = Fact::ChildEnded(child.frame, child.index, outcome);
         room.workflows.inbox.push_back(Happened { run: child.run, fact, is_kept, brings });
@@ -98,7 +112,7 @@ pub(super) fn tell_parent(room: &mut WorkflowRoom<'_>, id: RunId, child: ChildOf
 pub(super) fn begin_children_anew(room: &mut WorkflowRoom<'_>) {
     for parent in std::mem::take(&mut room.workflows.childless) {
         let Some(run) = room.workflows.runs.get(&parent) else { continue };
-        for (frame, _, children) in run.execution.open_children(&run.machine.clone().definition) {
+        for (frame, _, children) in run.execution.open_children(run.machine.clone().definition()) {
             let number = room.workflows.runs.get(&parent).and_then(|run| run.map_runs.get(&frame));
             let Some(number) = number.map(|(_, number)| *number) else { continue };
             for child in &children {

@@ -66,7 +66,7 @@ pub(crate) struct EndedRun {
 #[derive(Default)]
 pub(crate) struct Express {
     accepted: Vec<Accepted>,
-    committing: Vec<(u64, Vec<Accepted>)>,
+    committing: Vec<(u64, Arc<Vec<Accepted>>)>,
     ready: VecDeque<(u64, Accepted)>,
     /// How many executions of a row have not ended.
     rows: BTreeMap<u64, usize>,
@@ -121,14 +121,17 @@ impl Express {
         Ok(last.unwrap_or(0))
     }
 
-    pub(crate) fn write(&mut self, writes: &mut Vec<Write>) {
+    pub(crate) fn write(&mut self, pending: &mut Pending, writes: &mut Vec<Write>) {
         let mut accepted = std::mem::take(&mut self.accepted);
         while !accepted.is_empty() {
             let later = accepted.split_off(accepted.len().min(ROW_STARTS));
             self.last_row += 1;
-            let value = serde_json::to_vec(&accepted).unwrap_or_default();
-            writes.push(Write::Set { table: Table::ExpressStart, key: row_key(self.last_row), value });
-            self.committing.push((self.last_row, std::mem::replace(&mut accepted, later)));
+            let starts = Arc::new(std::mem::replace(&mut accepted, later));
+            let written = starts.clone();
+            let write = Write::Set { table: Table::ExpressStart, key: row_key(self.last_row), value: Vec::new() };
+            let value = Box::new(move || serde_json::to_vec(&*written).unwrap_or_default());
+            pending.write_later(writes, write, value);
+            self.committing.push((self.last_row, starts));
         }
         self.sending = std::mem::take(&mut self.sent);
     }
@@ -137,6 +140,7 @@ impl Express {
     pub(crate) fn durable(&mut self) -> Vec<(RunId, Fact)> {
         for (row, starts) in std::mem::take(&mut self.committing) {
             self.rows.insert(row, starts.len());
+            let starts = Arc::unwrap_or_clone(starts);
             self.ready.extend(starts.into_iter().map(|start| (row, start)));
         }
         std::mem::take(&mut self.sending)

@@ -1,6 +1,9 @@
 //! Machines: they are declared, described, annotated and deleted.
 
+use std::sync::Arc;
+
 use forebay_core::workflow::definition::check;
+use serde_json::Value;
 
 use crate::api::notes::{Annotate, Notes};
 use crate::api::workflow::{Declare, Kind, LogLevel, Named, Problem, Revision, Validate, Validated, Workflow};
@@ -10,7 +13,7 @@ use crate::commit::done::Done;
 use crate::store::port::Table;
 use crate::workflows::row::{check_name, MachineRow};
 use crate::workflows::{logs, supported};
-use crate::workflows::{Machine, WorkflowRoom};
+use crate::workflows::{Machine, Program, WorkflowRoom};
 
 /// So many revisions stay although no execution runs with them.
 const REVISIONS_KEPT: u32 = 20;
@@ -21,8 +24,43 @@ fn set(row: &MachineRow) -> (&str, LogLevel, bool, Option<&str>, Option<&str>, b
     (&row.definition, row.log_level, row.include_execution_data, group, role, row.tracing)
 }
 
+/// A declaration whose definition was read.
+pub(crate) struct ReadDeclaration {
+    asked: Declare,
+    states: Value,
+    program: Result<Arc<Program>, EngineError>,
+}
+
+/// A definition that was looked through for faults.
+pub(crate) struct ReadDefinition {
+    states: Value,
+    problems: Vec<Problem>,
+}
+
+impl Declare {
+    /// Do what needs nothing of the engine.
+    pub(crate) fn read(self) -> ReadDeclaration {
+        let program = Program::read(&self.definition, self.kind);
+        ReadDeclaration { states: supported::states(&self.definition), program, asked: self }
+    }
+}
+
+impl Validate {
+    /// Do what needs nothing of the engine.
+    pub(crate) fn read(self) -> ReadDefinition {
+        let found = check(&self.definition, self.kind.into()).into_iter();
+        let problems = found.map(|one| Problem {
+            code: one.fault.code().to_owned(),
+            message: one.fault.message(),
+            location: one.location,
+        });
+        ReadDefinition { states: supported::states(&self.definition), problems: problems.collect() }
+    }
+}
+
 /// Create a workflow, or give one that exists another definition.
-pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: Declare) -> Result<Done, EngineError> {
+pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: ReadDeclaration) -> Result<Done, EngineError> {
+    let ReadDeclaration { asked, states, program } = asked;
     let Declare { name, definition, kind, log_level, include_execution_data, log_group, role, tracing } = asked;
     check_name(&name)?;
     let is_logged = log_level != LogLevel::Off || include_execution_data;
@@ -32,7 +70,7 @@ pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: Declare) -> R
              a STANDARD one has its history"
         )));
     }
-    supported::check_definition(room, &definition)?;
+    supported::check_definition(room, &states)?;
     let now_ms = room.below.ctx.now.wall_ms;
     let known = room.workflows.machine(&name).ok().cloned();
     let before = match &known {
@@ -61,14 +99,13 @@ pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: Declare) -> R
             return Ok(Done::when_durable(describe_workflow(room, &known, true)));
         }
         Some(_) => row,
-        None => {
-            // Refused before it takes a number.
-            Machine::new(row.clone(), &room.below.ctx.registry)?;
-            MachineRow { id: room.below.ctx.new_mapping_id(), ..row }
-        }
+        // A definition that is refused takes no number.
+        None if program.is_err() => row,
+        None => MachineRow { id: room.below.ctx.new_mapping_id(), ..row },
     };
+    let program = program?;
     logs::open_log(room, &row)?;
-    room.participant().take_machine(row.clone())?;
+    room.participant().take_machine(row.clone(), program);
     forget_revisions(room, &row);
     save_machine(room, &row);
     Ok(Done::when_durable(describe_workflow(room, room.workflows.machine(&row.name)?, true)))
@@ -82,9 +119,9 @@ pub(super) fn save_machine(room: &mut WorkflowRoom<'_>, row: &MachineRow) {
 
 /// Keep notes beside a workflow, or remove them.
 pub(super) fn workflow_annotate(room: &mut WorkflowRoom<'_>, asked: Annotate) -> Result<Done, EngineError> {
-    let mut row = room.workflows.machine(&asked.name)?.row.clone();
-    row.notes = asked.applied(&row.notes)?;
-    room.participant().take_machine(row.clone())?;
+    let known = room.workflows.machine(&asked.name)?.clone();
+    let row = MachineRow { notes: asked.applied(&known.row.notes)?, ..known.row.clone() };
+    room.participant().take_machine(row.clone(), known.program.clone());
     save_machine(room, &row);
     Ok(Done::when_durable(describe_workflow(room, room.workflows.machine(&row.name)?, true)))
 }
@@ -174,15 +211,12 @@ fn describe_workflow(room: &WorkflowRoom<'_>, machine: &Machine, is_whole: bool)
 }
 
 /// Find everything that is wrong with a definition.
-pub(super) fn workflow_validate(room: &WorkflowRoom<'_>, asked: &Validate) -> Done {
-    let found = check(&asked.definition, asked.kind.into()).into_iter();
-    let mut problems: Vec<Problem> = found
-        .map(|one| Problem { code: one.fault.code().to_owned(), message: one.fault.message(), location: one.location })
-        .collect();
+pub(super) fn workflow_validate(room: &WorkflowRoom<'_>, asked: ReadDefinition) -> Done {
+    let ReadDefinition { states, mut problems } = asked;
     if problems.is_empty() {
-        problems = supported::unsupported(room, &asked.definition);
+        problems = supported::unsupported(room, &states);
     }
-    let missing = supported::missing(room, &asked.definition);
+    let missing = supported::missing(room, &states);
     Done::at_once(Validated { problems, missing })
 }
 

@@ -26,16 +26,17 @@ mod supported;
 mod tests;
 mod throttle;
 mod versions;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use forebay_core::durable::Durable;
 use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType};
-use forebay_core::workflow::machine::{Event, Execution, Fact, FrameId, TaskId};
+use forebay_core::workflow::machine::{Event, Execution, Fact, FrameId, Identity, TaskId};
 
-use crate::api::workflow::{Kind, Status};
-use crate::base::error::{EngineError, Waiter};
+use crate::api::workflow::{Kind, LogLevel, Status};
+use crate::base::error::EngineError;
 use crate::buses::BusRoom;
 use crate::ctx::Ctx;
 use crate::dispatch::attempt_journal::JournalSlot;
@@ -47,8 +48,9 @@ use crate::workflows::express::{Express, InMemory};
 use crate::workflows::old::OldRuns;
 use crate::workflows::outside::{Brings, Integrations, Reading};
 use crate::workflows::row::{ExecutionRow, MachineRow, MapRuns, OpenCall, RunId};
-use crate::workflows::supported::writes_results;
+use crate::workflows::supported::{states, writes_results};
 use crate::workflows::throttle::Throttles;
+use crate::workflows::waiting::Waiting;
 
 /// Workflows, with what lies below them.
 pub(crate) struct WorkflowRoom<'a> {
@@ -82,7 +84,7 @@ pub(crate) struct Workflows {
     /// Calls that ran when the last process died, and how often that was so.
     interrupted: BTreeMap<(RunId, TaskId), (u32, Vec<JournalSlot>)>,
     /// Who waits for the end of an execution.
-    waiting: BTreeMap<RunId, Vec<Waiter>>,
+    waiting: Waiting,
     /// Calls of functions that this process has not registered yet.
     unregistered: Vec<(RunId, TaskId)>,
     last_number: u64,
@@ -100,14 +102,22 @@ pub(crate) struct Workflows {
     running: BTreeMap<u64, usize>,
 }
 
-/// A revision of a machine.
-pub(crate) struct Machine {
-    row: MachineRow,
+/// A definition that was read. That takes long: where a request has one, it is read before the engine's lock is taken.
+pub(crate) struct Program {
     definition: Definition,
     /// Results of a Map of its are written by an integration.
     writes_results: bool,
-    /// Its states evaluate JSONata, and whether that takes long.
+    /// Its states evaluate JSONata.
     evaluates: bool,
+}
+
+/// A revision of a machine.
+pub(crate) struct Machine {
+    row: MachineRow,
+    program: Arc<Program>,
+    /// What its executions have in common of who they are.
+    identity: Identity,
+    /// Whether its expressions take long.
     slowness: Slowness,
     meters: Meters,
 }
@@ -197,14 +207,34 @@ impl Meters {
     }
 }
 
-impl Machine {
-    /// Read a definition; refuse one that is wrong, or that names what is not built.
-    fn new(row: MachineRow, registry: &Registry) -> Result<Self, EngineError> {
-        let definition = Definition::parse(&row.definition, row.kind.into())
+impl Program {
+    /// Read a definition; refuse one that is wrong.
+    fn read(definition: &str, kind: Kind) -> Result<Arc<Self>, EngineError> {
+        let writes_results = writes_results(&states(definition));
+        let definition = Definition::parse(definition, kind.into())
             .map_err(|problems| EngineError::Invalid(invalid_definition(&problems).unwrap_or_default()))?;
-        let writes_results = writes_results(&row.definition);
-        let (evaluates, meters) = (definition.evaluates_jsonata(), Meters::new(registry, &row.name));
-        Ok(Self { writes_results, evaluates, slowness: Slowness::default(), definition, meters, row })
+        let evaluates = definition.evaluates_jsonata();
+        Ok(Arc::new(Self { definition, writes_results, evaluates }))
+    }
+}
+
+impl Machine {
+    fn new(row: MachineRow, program: Arc<Program>, ctx: &Ctx) -> Self {
+        let identity = Identity {
+            machine_arn: ctx.workflow_arn(&row.name).into(),
+            machine_name: row.name.as_str().into(),
+            role_arn: ctx.role_of(&row).into(),
+            region: ctx.config.region.as_str().into(),
+            machine_type: row.kind.into(),
+            is_recorded: row.kind == Kind::Standard || row.log_level != LogLevel::Off,
+            ..Identity::default()
+        };
+        let meters = Meters::new(&ctx.registry, &row.name);
+        Self { program, identity, slowness: Slowness::default(), meters, row }
+    }
+
+    fn definition(&self) -> &Definition {
+        &self.program.definition
     }
 }
 

@@ -121,7 +121,11 @@ pub(super) fn begin_reading(room: &mut WorkflowRoom<'_>, id: RunId, frame: Frame
 
 /// Read the next items.
 pub(super) fn read_on(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId) {
-    let Some(reading) = room.workflows.runs.get(&id).and_then(|run| run.readings.get(&frame)) else { return };
+    let Some(reading) = room.workflows.runs.get(&id).and_then(|run| run.readings.get(&frame)) else {
+        let cause = "how far the items were read is not known any more: start another execution".to_owned();
+        let details = ErrorDetails::new("States.ItemReaderFailed", Some(cause));
+        return room.workflows.happened(id, Fact::ReadFailed(frame, details));
+    };
     let payload = json!({"read": reading.request, "from": reading.next}).to_string();
     room.call_later(id, call_of_frame(frame), FUNCTION, payload.into(), CallKind::Read(frame));
 }

@@ -12,7 +12,7 @@ use crate::base::error::{EngineError, Reply};
 use crate::base::ids::{uuid_text, RoomId};
 use crate::base::timers::Timer;
 use crate::commit::done::json;
-use crate::commit::pending::{Pending, FULL_NS};
+use crate::commit::pending::{Pending, Unwritten, FULL_NS};
 use crate::ctx::Ctx;
 use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
 use crate::dispatch::attempts::{Attempt, HandlerId, Task, Token};
@@ -30,7 +30,7 @@ use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
 use crate::workflows::step::ended_call;
 use crate::workflows::{durable, old, outside, restore};
-use crate::workflows::{Happened, Machine, Run, Step, Steps, Workflows};
+use crate::workflows::{Happened, Machine, Program, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
 /// An execution goes on by itself.
@@ -85,8 +85,8 @@ impl<'a> WorkflowParticipant<'a> {
     }
 
     /// Take a machine's row into memory.
-    pub(crate) fn take_machine(&mut self, row: MachineRow) -> Result<(), EngineError> {
-        let machine = Arc::new(Machine::new(row, &self.ctx.registry)?);
+    pub(crate) fn take_machine(&mut self, row: MachineRow, program: Arc<Program>) {
+        let machine = Arc::new(Machine::new(row, program, self.ctx));
         let row = &machine.row;
         self.workflows.revisions.insert((row.id, row.revision), machine.clone());
         let latest = self.workflows.machines.get(&row.name);
@@ -94,7 +94,6 @@ impl<'a> WorkflowParticipant<'a> {
             self.ctx.starts.declared(&row.name);
             self.workflows.machines.insert(row.name.clone(), machine.clone());
         }
-        Ok(())
     }
 
     /// Let the timer ring when the next execution wants to go on.
@@ -121,9 +120,12 @@ impl<'a> WorkflowParticipant<'a> {
     pub(crate) fn begin_call(&mut self, run: RunId, task: TaskId, is_new: bool) {
         let Some(call) = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)) else { return };
         let OpenCall { function, payload, kind } = call.clone();
+        if matches!(kind, CallKind::Execution(_)) {
+            return;
+        }
         if let CallKind::Activity { is_taken, .. } = kind {
             if !is_taken {
-                self.workflows.activities.add(&function, (run, task));
+                self.workflows.wait_for_worker(&function, (run, task));
             }
             return;
         }
@@ -366,18 +368,18 @@ impl Participant for WorkflowParticipant<'_> {
         !self.workflows.unsaved.by_run.is_empty() || self.workflows.express.has_puts()
     }
 
-    fn write(&mut self, _pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
+    fn write(&mut self, pending: &mut Pending, writes: &mut Vec<Write>, puts: bool) {
         if !puts {
             return;
         }
         let mut steps = std::mem::take(&mut self.workflows.unsaved);
         for (&id, step) in &mut steps.by_run {
             if let Some(run) = self.workflows.runs.get(&id) {
-                write_step(id, run, step, writes);
+                write_step(id, run, step, pending, writes);
             }
         }
         self.workflows.committing = steps;
-        self.workflows.express.write(writes);
+        self.workflows.express.write(pending, writes);
     }
 
     fn durable(&mut self) {
@@ -430,12 +432,13 @@ impl Participant for WorkflowParticipant<'_> {
                 }
                 let calls = run.calls.iter();
                 let waits = calls.filter(|(_, call)| matches!(call.kind, CallKind::Activity { is_taken: false, .. }));
-                for (&task, call) in waits {
-                    self.workflows.activities.add(&call.function, (id, task));
-                }
+                let waits: Vec<(String, TaskId)> = waits.map(|(task, call)| (call.function.clone(), *task)).collect();
                 self.workflows.insert_run(id, run);
+                for (activity, task) in waits {
+                    self.workflows.wait_for_worker(&activity, (id, task));
+                }
             } else {
-                for waiter in self.workflows.waiting.remove(&id).unwrap_or_default() {
+                for waiter in self.workflows.waiting.take(id) {
                     self.ctx.answer(waiter, Err(error.clone().into()));
                 }
             }
@@ -473,7 +476,10 @@ impl WorkflowParticipant<'_> {
             let fields = json!({"workflow": workflow, "name": name, "trace": trace});
             self.ctx.notice(OperatorEvent::ExecutionEnded, &arn, fields);
         }
-        let Some(waiters) = self.workflows.waiting.remove(&id) else { return };
+        let waiters = self.workflows.waiting.take(id);
+        if waiters.is_empty() {
+            return;
+        }
         let answer = json(described(self.ctx, &run.machine.row, id, run.row));
         for waiter in waiters {
             self.ctx.answer(waiter, Ok(Reply::Json(answer.clone())));
@@ -483,24 +489,29 @@ impl WorkflowParticipant<'_> {
     /// Tell whoever waits for an execution that nothing more will be said.
     pub(crate) fn answer_waiting(&mut self, error: &EngineError) {
         let workers = self.workflows.activities.take_waiters();
-        for waiter in std::mem::take(&mut self.workflows.waiting).into_values().flatten().chain(workers) {
+        for waiter in self.workflows.waiting.take_all().into_iter().chain(workers) {
             self.ctx.answer(waiter, Err(error.clone()));
         }
     }
 }
 
-fn write_step(id: RunId, run: &Run, step: &mut Step, writes: &mut Vec<Write>) {
-    let row = || serde_json::to_vec(&run.row).unwrap_or_default();
+/// What of a step takes long is copied and written when the engine's lock is free: rows, states and histories.
+fn write_step(id: RunId, run: &Run, step: &mut Step, pending: &mut Pending, writes: &mut Vec<Write>) {
     let has_ended = run.row.status != Status::Running;
+    let row = || -> Unwritten {
+        let row = run.row.clone();
+        Box::new(move || serde_json::to_vec(&row).unwrap_or_default())
+    };
+    let (table, key, value) = (Table::Execution, id.bytes(), Vec::new());
     if step.is_redriven {
-        writes.push(Write::Set { table: Table::Execution, key: id.bytes(), value: row() });
+        pending.write_later(writes, Write::Set { table, key, value }, row());
         writes.push(Write::Remove { table: Table::ExecutionClosed, key: id.bytes() });
     } else if step.before.is_none() {
-        let (key, value) = (name_key(id.machine, &run.row.name), id.number.to_be_bytes().to_vec());
-        writes.push(Write::Set { table: Table::ExecutionName, key, value });
-        writes.push(Write::Add { table: Table::Execution, key: id.bytes(), value: row() });
+        let (name, number) = (name_key(id.machine, &run.row.name), id.number.to_be_bytes().to_vec());
+        writes.push(Write::Set { table: Table::ExecutionName, key: name, value: number });
+        pending.write_later(writes, Write::Add { table, key, value }, row());
     } else if has_ended {
-        writes.push(Write::Set { table: Table::Execution, key: id.bytes(), value: row() });
+        pending.write_later(writes, Write::Set { table, key, value }, row());
     }
     if has_ended {
         // One that began in this commit has none.
@@ -508,30 +519,40 @@ fn write_step(id: RunId, run: &Run, step: &mut Step, writes: &mut Vec<Write>) {
             writes.push(Write::Remove { table: Table::ExecutionState, key: id.bytes() });
         }
         if run.row.status != Status::Succeeded {
-            let closed = ClosedRef { machine: &run.machine.row, execution: &run.execution };
-            let value = serde_json::to_vec(&closed).unwrap_or_default();
-            writes.push(Write::Set { table: Table::ExecutionClosed, key: id.bytes(), value });
+            let run = run.clone();
+            let closed = move || {
+                let Run { machine, execution, map_runs, readings, .. } = &run;
+                let closed = ClosedRef { machine: &machine.row, execution, map_runs, readings };
+                serde_json::to_vec(&closed).unwrap_or_default()
+            };
+            let write = Write::Set { table: Table::ExecutionClosed, key: id.bytes(), value: Vec::new() };
+            pending.write_later(writes, write, Box::new(closed));
         }
     } else {
-        let state = StateRef {
-            due_ms: run.due_ms,
-            calls: &run.calls,
-            map_runs: &run.map_runs,
-            readings: &run.readings,
-            durables: &run.durables,
-            held: &run.held,
-            execution: &run.execution,
+        let run = run.clone();
+        let state = move || {
+            let state = StateRef {
+                due_ms: run.due_ms,
+                calls: &run.calls,
+                map_runs: &run.map_runs,
+                readings: &run.readings,
+                durables: &run.durables,
+                held: &run.held,
+                execution: &run.execution,
+            };
+            serde_json::to_vec(&state).unwrap_or_default()
         };
-        let value = serde_json::to_vec(&state).unwrap_or_default();
-        writes.push(Write::Set { table: Table::ExecutionState, key: id.bytes(), value });
+        let write = Write::Set { table: Table::ExecutionState, key: id.bytes(), value: Vec::new() };
+        pending.write_later(writes, write, Box::new(state));
     }
     for (child, row) in &step.children {
         let value = serde_json::to_vec(row).unwrap_or_default();
         writes.push(Write::Set { table: Table::Execution, key: child.bytes(), value });
     }
     if let Some(first) = step.events.first().map(|event| event.id) {
-        let (key, value) = (id.history_key(first), pack(std::mem::take(&mut step.events)));
-        writes.push(Write::Add { table: Table::History, key, value });
+        let events = std::mem::take(&mut step.events);
+        let write = Write::Add { table: Table::History, key: id.history_key(first), value: Vec::new() };
+        pending.write_later(writes, write, Box::new(move || pack(events)));
     }
 }
 

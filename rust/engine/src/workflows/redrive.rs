@@ -1,6 +1,8 @@
 //! Executions that failed, and go on from where they failed.
 
-use forebay_core::workflow::machine::{Execution, Fact};
+use std::collections::BTreeMap;
+
+use forebay_core::workflow::machine::{ErrorDetails, Execution, Fact, FrameId, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::api::workflow::{ExecutionNamed, Kind, Status};
@@ -8,15 +10,20 @@ use crate::base::error::{EngineError, Waiter};
 use crate::commit::done::json;
 use crate::commit::rows::damaged;
 use crate::store::port::Table;
+use crate::workflows::outside::Reading;
 use crate::workflows::requests::{described, TYPE_NOT_SUPPORTED};
-use crate::workflows::row::{ExecutionRow, MachineRow, RunId};
-use crate::workflows::{throttle, Run, Step, WorkflowRoom};
+use crate::workflows::row::{ExecutionRow, MachineRow, MapRuns, RunId};
+use crate::workflows::{children, throttle, Happened, Program, Run, Step, WorkflowRoom};
 
 /// [`ClosedRow`], as it is written.
 #[derive(Serialize)]
 pub(crate) struct ClosedRef<'a> {
     pub(crate) machine: &'a MachineRow,
     pub(crate) execution: &'a Execution,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) map_runs: &'a MapRuns,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) readings: &'a BTreeMap<FrameId, Reading>,
 }
 
 /// What an execution that failed needs to go on: its state, and its definition, which may have been changed since.
@@ -24,6 +31,11 @@ pub(crate) struct ClosedRef<'a> {
 struct ClosedRow {
     machine: MachineRow,
     execution: Execution,
+    /// The runs of its distributed Maps: their children go on, too. Rows of earlier releases have none.
+    #[serde(default)]
+    map_runs: MapRuns,
+    #[serde(default)]
+    readings: BTreeMap<FrameId, Reading>,
 }
 
 /// Let an execution that failed go on from where it failed; what succeeded stays.
@@ -61,19 +73,44 @@ fn redriven(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed) -> Result<Vec<u
     Ok(json(described(room.below.ctx, &run.machine.row, id, run.row.clone())))
 }
 
+/// Let a child of a redriven Map go on from where it failed. `false`: there is none to go on, and it begins.
+pub(super) fn child_redriven(room: &mut WorkflowRoom<'_>, id: RunId) -> Result<bool, EngineError> {
+    let ctx = &mut *room.below.ctx;
+    let Some(closed) = ctx.row(Table::ExecutionClosed, &id.bytes())? else { return Ok(false) };
+    let row = ctx.row(Table::Execution, &id.bytes())?.ok_or_else(|| damaged("an execution's row"))?;
+    let mut row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
+    let closed: ClosedRow = serde_json::from_slice(&closed).map_err(|_| damaged("what an execution left"))?;
+    if !closed.execution.is_redrivable(ctx.now.wall_ms) {
+        if let Some(child) = row.child {
+            let cause = "it ended more than 14 days ago, was redriven 1,000 times, or has 24,999 events".to_owned();
+            let outcome = Outcome::Failed(ErrorDetails::new("States.NotRedrivable", Some(cause)));
+            children::tell_parent(room, id, child, outcome);
+        }
+        return Ok(true);
+    }
+    row.redrive_count += 1;
+    row.redriven_ms = Some(ctx.now.wall_ms);
+    take_back(room, id, row, closed)?;
+    // Its turn comes after that of its parent, which may have many.
+    room.workflows.inbox.push_back(Happened { run: id, fact: Fact::Redrive, is_kept: false, brings: None });
+    Ok(true)
+}
+
 /// Take an execution into memory again, with the definition that it began with.
 fn take_back(room: &mut WorkflowRoom<'_>, id: RunId, row: ExecutionRow, closed: ClosedRow) -> Result<(), EngineError> {
-    let ClosedRow { machine, execution } = closed;
-    let revision = (id.machine, machine.revision);
+    let ClosedRow { machine, execution, map_runs, readings } = closed;
+    let revision = (row.machine(id), machine.revision);
     if !room.workflows.revisions.contains_key(&revision) {
         let (key, value) = (machine.key(), serde_json::to_vec(&machine).unwrap_or_default());
-        room.participant().take_machine(machine)?;
+        // Twenty others have come after it: nobody else can start one with it.
+        let program = Program::read(&machine.definition, machine.kind)?;
+        room.participant().take_machine(machine, program);
         room.below.ctx.commit.pending.set(Table::Machine, key, value);
     }
     let machine = room.workflows.revisions.get(&revision).cloned();
     let machine = machine.ok_or_else(|| damaged("the revision of an execution"))?;
     let row = ExecutionRow { status: Status::Running, stopped_ms: None, error: None, cause: None, ..row };
-    let (calls, map_runs, readings, durables, held) = Default::default();
+    let (calls, durables, held) = Default::default();
     let run = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, held, memory: None };
     room.workflows.insert_run(id, run);
     room.workflows.unsaved.by_run.insert(id, Step { is_redriven: true, ..Step::default() });

@@ -9,10 +9,10 @@ use serde_json::json as object;
 use crate::api::map_run::{MapResults, MapRunNamed};
 use crate::api::notes::Annotate;
 use crate::api::workflow::{
-    ActivityNamed, Declare, DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion,
+    ActivityNamed, DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion,
     DurableCallback, DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, GetActivityTask,
     History, HistoryPage, Kind, List, Named, PublishWorkflow, Revision, Start, StartMany, Started, Status, Stop,
-    TaskCall, TaskFailed, TaskHeartbeat, TaskSucceeded, Validate,
+    TaskCall, TaskFailed, TaskHeartbeat, TaskSucceeded,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
@@ -24,6 +24,7 @@ use crate::commit::rows::damaged;
 use crate::ctx::Ctx;
 use crate::payload::document::read_document;
 use crate::store::port::Table;
+use crate::workflows::machines::{ReadDeclaration, ReadDefinition};
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
@@ -31,7 +32,7 @@ use crate::workflows::versions::Chosen;
 use crate::workflows::{
     activities, children, durable, express, machines, map_runs, outside, redrive, supported, throttle, versions,
 };
-use crate::workflows::{Machine, WorkflowRoom};
+use crate::workflows::{Machine, Program, WorkflowRoom};
 
 /// Most items of a page. <https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html>
 const PAGE_MAX: usize = 1_000;
@@ -45,6 +46,38 @@ pub(crate) const TYPE_NOT_SUPPORTED: &str =
     "State Machine Type Not Supported: 'This operation is not supported by this type of state machine'";
 /// Most callers that may wait for ends of executions.
 const WAITERS_MAX: usize = 100_000;
+
+/// A start whose input was read.
+pub(crate) struct ReadStart {
+    asked: Start,
+    input: Result<Data, EngineError>,
+}
+
+/// Starts whose inputs were read.
+pub(crate) struct ReadStarts {
+    asked: StartMany,
+    inputs: Result<Vec<Data>, EngineError>,
+}
+
+fn read_input(input: &str) -> Result<Data, EngineError> {
+    read_document("State Machine Execution Input", input)
+}
+
+impl Start {
+    /// Do what needs nothing of the engine.
+    pub(crate) fn read(self) -> ReadStart {
+        ReadStart { input: read_input(&self.input), asked: self }
+    }
+}
+
+impl StartMany {
+    /// Do what needs nothing of the engine.
+    pub(crate) fn read(self) -> ReadStarts {
+        // More than may be started are refused for that.
+        let inputs = self.inputs.iter().take(STARTS_MAX).map(|input| read_input(input)).collect();
+        ReadStarts { inputs, asked: self }
+    }
+}
 
 impl WorkflowRoom<'_> {
     pub(crate) fn participant(&mut self) -> WorkflowParticipant<'_> {
@@ -63,14 +96,15 @@ impl WorkflowRoom<'_> {
         }
     }
 
-    pub(crate) fn execution_start(&mut self, asked: Start, waiter: Waiter) {
+    pub(crate) fn execution_start(&mut self, asked: ReadStart, waiter: Waiter) {
         let started = self.below.ctx.check_room().and_then(|()| self.started(asked)).map(json);
         self.answer_with_commit(waiter, started);
     }
 
-    fn started(&mut self, asked: Start) -> Result<Started, EngineError> {
+    fn started(&mut self, asked: ReadStart) -> Result<Started, EngineError> {
+        let ReadStart { asked, input } = asked;
         let chosen = versions::choose(self, &asked.workflow)?;
-        let input = read_document("State Machine Execution Input", &asked.input)?;
+        let input = input?;
         check_trace(asked.trace.as_deref())?;
         self.started_with(&chosen, (asked.name, asked.trace), input, false)
     }
@@ -106,21 +140,22 @@ impl WorkflowRoom<'_> {
             throttle::take_start(self, Kind::Standard)?;
         }
         let id = self.begin(machine, Begin { name, input, parent: None, depth: 0, trace })?;
-        let row = self.workflows.runs.get_mut(&id).map(|run| {
+        let told = self.workflows.runs.get_mut(&id).map(|run| {
             (run.row.version, run.row.alias) = (chosen.version, chosen.alias.clone());
-            run.row.clone()
+            (run.row.name.clone(), run.row.started_ms)
         });
-        let ExecutionRow { name, started_ms, .. } = row.ok_or_else(|| damaged("an execution that has just begun"))?;
+        let (name, started_ms) = told.ok_or_else(|| damaged("an execution that has just begun"))?;
         let arn = self.below.ctx.execution_arn(workflow, &name);
         Ok(Started { name, arn, started_ms })
     }
 
-    pub(crate) fn execution_start_many(&mut self, asked: StartMany, waiter: Waiter) {
-        let started = self.below.ctx.check_room().and_then(|()| self.started_many(&asked)).map(json);
+    pub(crate) fn execution_start_many(&mut self, asked: ReadStarts, waiter: Waiter) {
+        let started = self.below.ctx.check_room().and_then(|()| self.started_many(asked)).map(json);
         self.answer_with_commit(waiter, started);
     }
 
-    fn started_many(&mut self, asked: &StartMany) -> Result<Vec<Started>, EngineError> {
+    fn started_many(&mut self, asked: ReadStarts) -> Result<Vec<Started>, EngineError> {
+        let ReadStarts { asked, inputs } = asked;
         let chosen = versions::choose(self, &asked.workflow)?;
         check_trace(asked.trace.as_deref())?;
         let machine = &chosen.machine;
@@ -131,8 +166,7 @@ impl WorkflowRoom<'_> {
             )));
         }
         express::check_open(self, if machine.row.kind == Kind::Express { asked.inputs.len() } else { 0 })?;
-        let read = |input: &String| read_document("State Machine Execution Input", input);
-        let inputs = asked.inputs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let inputs = inputs?;
         if inputs.iter().map(Data::size).sum::<usize>() > PUT_BYTES_MAX {
             return Err(EngineError::TooLarge(format!(
                 "the inputs have more than {PUT_BYTES_MAX} bytes together: start them in several calls"
@@ -143,14 +177,15 @@ impl WorkflowRoom<'_> {
     }
 
     /// Answer when the execution has ended.
-    pub(crate) fn execution_start_sync(&mut self, asked: Start, waiter: Waiter) {
+    pub(crate) fn execution_start_sync(&mut self, asked: ReadStart, waiter: Waiter) {
+        let ReadStart { asked, input } = asked;
         let prepared = self.below.ctx.check_room().and_then(|()| {
             let machine = versions::choose(self, &asked.workflow)?.machine;
             check_trace(asked.trace.as_deref())?;
             if machine.row.kind != Kind::Express {
                 return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
             }
-            let input = read_document("State Machine Execution Input", &asked.input)?;
+            let input = input?;
             throttle::take_start(self, Kind::Express)?;
             express::prepare_unwritten(
                 self,
@@ -160,7 +195,7 @@ impl WorkflowRoom<'_> {
         });
         match prepared {
             Ok(id) => {
-                self.workflows.waiting.entry(id).or_default().push(waiter);
+                self.workflows.waiting.add(id, waiter);
                 express::begin_in_memory(self, id);
                 self.advance();
             }
@@ -172,7 +207,7 @@ impl WorkflowRoom<'_> {
     pub(crate) fn task_call(&mut self, asked: TaskCall, waiter: Waiter) {
         match self.below.ctx.check_room().and_then(|()| self.prepare_task_call(&asked)) {
             Ok(id) => {
-                self.workflows.waiting.entry(id).or_default().push(waiter);
+                self.workflows.waiting.add(id, waiter);
                 express::begin_in_memory(self, id);
                 self.advance();
             }
@@ -183,10 +218,11 @@ impl WorkflowRoom<'_> {
     fn prepare_task_call(&mut self, asked: &TaskCall) -> Result<RunId, EngineError> {
         let state = object!({"Type": "Task", "Resource": asked.resource, "End": true});
         let definition = object!({"StartAt": "Task", "States": {"Task": state}}).to_string();
-        supported::check_definition(self, &definition)?;
+        supported::check_definition(self, &supported::states(&definition))?;
+        let program = Program::read(&definition, Kind::Express)?;
         let now_ms = self.below.ctx.now.wall_ms;
         let row = MachineRow { definition, ..MachineRow::new("TestState".into(), Kind::Express, now_ms) };
-        let machine = Arc::new(Machine::new(row, &self.below.ctx.registry)?);
+        let machine = Arc::new(Machine::new(row, program, self.below.ctx));
         let input = read_document("State Machine Execution Input", &asked.arguments)?;
         express::prepare_unwritten(self, &machine, Begin { name: None, input, parent: None, depth: 0, trace: None })
     }
@@ -223,10 +259,9 @@ impl WorkflowRoom<'_> {
     /// Answer when the execution has ended.
     pub(crate) fn execution_result(&mut self, named: ExecutionNamed, waiter: Waiter) {
         let found = self.below.ctx.check_room().and_then(|()| self.found(&named.workflow, &named.name));
-        let waiting: usize = self.workflows.waiting.values().map(Vec::len).sum();
         match found {
-            Ok((id, row)) if row.status == Status::Running && waiting < WAITERS_MAX => {
-                self.workflows.waiting.entry(id).or_default().push(waiter);
+            Ok((id, row)) if row.status == Status::Running && self.workflows.waiting.count() < WAITERS_MAX => {
+                self.workflows.waiting.add(id, waiter);
             }
             Ok((_, row)) if row.status == Status::Running => {
                 let error = EngineError::TooMany {
@@ -323,7 +358,7 @@ impl WorkflowRoom<'_> {
         children::map_run_results(self, &asked)
     }
 
-    pub(crate) fn workflow_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
+    pub(crate) fn workflow_declare(&mut self, asked: ReadDeclaration) -> Result<Done, EngineError> {
         machines::workflow_declare(self, asked)
     }
 
@@ -343,8 +378,8 @@ impl WorkflowRoom<'_> {
         machines::workflow_describe(self, &asked)
     }
 
-    pub(crate) fn workflow_validate(&mut self, asked: Validate) -> Result<Done, EngineError> {
-        Ok(machines::workflow_validate(self, &asked))
+    pub(crate) fn workflow_validate(&mut self, asked: ReadDefinition) -> Result<Done, EngineError> {
+        Ok(machines::workflow_validate(self, asked))
     }
 
     pub(crate) fn map_run_list(&mut self, asked: ExecutionNamed) -> Result<Done, EngineError> {

@@ -8,7 +8,7 @@ use crate::store::port::Table;
 use crate::workflows::aside::Held;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{ExecutionRow, MachineRow, RunId, StateRow};
-use crate::workflows::Run;
+use crate::workflows::{Program, Run};
 
 /// Rows of executions that are read at once.
 const ROWS: usize = 1_000;
@@ -22,7 +22,8 @@ pub(super) fn read(part: &mut WorkflowParticipant<'_>) -> Result<(), EngineError
         let latest = part.ctx.commit.reader.scan(Table::Execution, &row.id.to_be_bytes(), None, 1)?;
         let number = latest.first().and_then(|(key, _)| RunId::parse(key)).map_or(0, |id| id.number);
         part.workflows.last_number = part.workflows.last_number.max(number);
-        part.take_machine(row)?;
+        let program = Program::read(&row.definition, row.kind)?;
+        part.take_machine(row, program);
     }
     let mut after: Option<Vec<u8>> = None;
     loop {

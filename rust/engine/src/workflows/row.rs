@@ -167,6 +167,8 @@ pub(crate) enum CallKind {
     Activity { token: String, is_taken: bool },
     /// An integration of the app calls a service; `goes_on`: its answer is not the result.
     Outside { goes_on: bool },
+    /// Another execution runs, whose end is waited for.
+    Execution(RunId),
     /// A durable function runs, or waits for something.
     Durable,
     /// A function that a durable one has invoked.

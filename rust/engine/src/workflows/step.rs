@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forebay_core::workflow::machine::{Command, Data, Execution, Fact, Identity, Outcome, Refused, TaskId};
+use forebay_core::workflow::machine::{
+    Command, Data, ErrorDetails, Execution, Fact, Identity, Outcome, Refused, TaskId,
+};
 use forebay_core::workflow::scope::Entropy;
 use serde_json::{json, Value};
 
-use crate::api::workflow::{Kind, LogLevel, Status};
+use crate::api::workflow::{Kind, Status};
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::base::rng::Rng;
@@ -15,7 +17,7 @@ use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
 use crate::workflows::aside::Held;
 use crate::workflows::outside::call_of_frame;
-use crate::workflows::row::{check_name, name_key, ExecutionRow, OpenCall, Parent, RunId};
+use crate::workflows::row::{check_name, name_key, CallKind, ExecutionRow, OpenCall, Parent, RunId};
 use crate::workflows::{activities, children, express, logs, outside, throttle};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
 
@@ -60,13 +62,13 @@ impl WorkflowRoom<'_> {
 
     /// Bring an execution a fact, with what it changes beside.
     pub(super) fn bring_all(&mut self, happened: Happened) -> Result<(), Refused> {
-        let id = happened.run;
+        let Happened { run: id, fact, is_kept, brings } = happened;
         let now_ms = self.below.ctx.now.wall_ms;
         let workflows = &mut *self.workflows;
         let patience_ms = workflows.patience_ms();
         let run = workflows.runs.get_mut(&id).ok_or(Refused::Closed)?;
-        let is_held_back = run.holds_back(&happened.fact, now_ms);
-        if is_held_back && happened.fact == Fact::Due {
+        let is_held_back = run.holds_back(&fact, now_ms);
+        if is_held_back && fact == Fact::Due {
             workflows.order_turn(id);
             return Ok(());
         }
@@ -74,26 +76,30 @@ impl WorkflowRoom<'_> {
         let before = (is_written && !workflows.unsaved.by_run.contains_key(&id)).then(|| run.clone());
         let mut chained = Vec::new();
         let mut draws = Draws(&mut self.below.ctx.rng);
-        let fact = happened.fact.clone();
+        let ended = run.ended_by(&fact);
+        // What nobody asks for again is not shared, so that its documents need not be copied.
+        let again = (is_kept || brings.is_some() || run.machine.program.evaluates).then(|| fact.clone());
         let commands = if is_held_back { None } else { run.try_turn(fact, now_ms, &mut draws, patience_ms)? };
-        if let Some(task) = ended_call(&happened.fact) {
+        if let Some(task) = ended {
             run.calls.remove(&task);
             chained = run.forget_durable(task);
         }
         if let Some(before) = before {
             workflows.unsaved.by_run.insert(id, Step { before: Some(before), ..Step::default() });
         }
-        if let Some(brings) = happened.brings.clone() {
-            outside::take_brought(workflows, id, &happened.fact, brings, now_ms);
+        if let (Some(brings), Some(fact)) = (brings.clone(), &again) {
+            outside::take_brought(workflows, id, fact, brings, now_ms);
         }
-        if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
-            step.given_up.extend(chained);
+        if !chained.is_empty() {
+            if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
+                step.given_up.extend(chained);
+            }
         }
-        if commands.is_none() {
-            workflows.hold(id, happened.fact.clone());
+        if let (None, Some(fact)) = (&commands, &again) {
+            workflows.hold(id, fact.clone());
         }
-        if happened.is_kept && is_written {
-            workflows.unsaved.kept.push(happened);
+        if let Some(fact) = again.filter(|_| is_kept && is_written) {
+            workflows.unsaved.kept.push(Happened { run: id, fact, is_kept, brings });
         }
         self.below.ctx.commit.pending.urgent |= is_written;
         if let Some(commands) = commands {
@@ -198,17 +204,12 @@ impl WorkflowRoom<'_> {
         let Begin { name, input, parent, depth, trace } = asked;
         let name = name.unwrap_or_default();
         let ctx = &*self.below.ctx;
-        let (now_ms, workflow) = (ctx.now.wall_ms, &machine.row.name);
+        let now_ms = ctx.now.wall_ms;
         let identity = Identity {
-            execution_arn: ctx.run_arn(&machine.row, id, &name),
-            execution_name: name.clone(),
-            machine_arn: ctx.workflow_arn(workflow),
-            machine_name: workflow.clone(),
-            role_arn: ctx.role_of(&machine.row),
-            region: ctx.config.region.clone(),
-            machine_type: machine.row.kind.into(),
-            is_recorded: machine.row.kind == Kind::Standard || machine.row.log_level != LogLevel::Off,
-            token_prefix: format!("{:x}.{:x}", id.machine, id.number),
+            execution_arn: ctx.run_arn(&machine.row, id, &name).into(),
+            execution_name: name.as_str().into(),
+            token_prefix: format!("{:x}.{:x}", id.machine, id.number).into(),
+            ..machine.identity.clone()
         };
         let row = ExecutionRow {
             name,
@@ -230,7 +231,7 @@ impl WorkflowRoom<'_> {
             redriven_ms: None,
             map_runs: Vec::new(),
         };
-        let execution = Execution::new(&machine.definition, identity, input, now_ms);
+        let execution = Execution::new(machine.definition(), identity, input, now_ms);
         Run {
             machine: machine.clone(),
             row,
@@ -304,7 +305,10 @@ impl WorkflowRoom<'_> {
         let jobs: Vec<OpenCall> = given_up.iter().filter_map(|task| run.calls.remove(task)).collect();
         given_up.extend(given_up.clone().into_iter().flat_map(|task| run.forget_durable(task)));
         for job in &jobs {
-            outside::stop_job(self, job);
+            match job.kind {
+                CallKind::Execution(child) => self.workflows.happened(child, Fact::Stop(ErrorDetails::default())),
+                _ => outside::stop_job(self, job),
+            }
         }
         let Some(run) = self.workflows.runs.get_mut(&id) else { return };
         if run.memory.is_some() {
@@ -330,8 +334,7 @@ impl WorkflowRoom<'_> {
         if row.status != Status::Succeeded {
             told["Error"] = json!(row.error);
             told["Cause"] = json!(row.cause);
-            let details =
-                forebay_core::workflow::machine::ErrorDetails::new("States.TaskFailed", Some(told.to_string()));
+            let details = ErrorDetails::new("States.TaskFailed", Some(told.to_string()));
             return Fact::TaskFailed(parent.task, details);
         }
         let output = row.output.as_ref().map_or("null", |output| output.as_str());
@@ -342,6 +345,16 @@ impl WorkflowRoom<'_> {
         told["RedriveStatus"] = json!("NOT_REDRIVABLE");
         told["RedriveStatusReason"] = json!("Execution is SUCCEEDED and cannot be redriven");
         Fact::TaskSucceeded(parent.task, Data::new(told))
+    }
+}
+
+impl Run {
+    /// The task whose call is over with a fact. That of another execution goes on after its answer.
+    fn ended_by(&self, fact: &Fact) -> Option<TaskId> {
+        let task = ended_call(fact)?;
+        let is_answer = matches!(fact, Fact::TaskSubmitted(..));
+        let goes_on = |call: &OpenCall| is_answer && matches!(call.kind, CallKind::Execution(_));
+        (!self.calls.get(&task).is_some_and(goes_on)).then_some(task)
     }
 }
 

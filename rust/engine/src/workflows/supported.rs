@@ -16,7 +16,7 @@ const SUPPORTED: &str =
      aws-sdk:* and elasticmapreduce:* need boto3 (`pip install \"forebay[aws]\"`)";
 
 /// Refuse a definition that was found good but names what cannot be called.
-pub(super) fn check_definition(room: &WorkflowRoom<'_>, definition: &str) -> Result<(), EngineError> {
+pub(super) fn check_definition(room: &WorkflowRoom<'_>, definition: &Value) -> Result<(), EngineError> {
     match unsupported(room, definition).first() {
         Some(problem) => Err(EngineError::Invalid(format!("{}: {}", problem.location, problem.message))),
         None => Ok(()),
@@ -24,9 +24,9 @@ pub(super) fn check_definition(room: &WorkflowRoom<'_>, definition: &str) -> Res
 }
 
 /// Everything in a definition that cannot be called.
-pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &str) -> Vec<Problem> {
+pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &Value) -> Vec<Problem> {
     let mut problems = Vec::new();
-    each_state(definition, &mut |state, place| {
+    each_state_of(definition, "", &mut |state, place| {
         let found = of_state(state, &room.workflows.integrations);
         problems.extend(found.into_iter().map(|(field, message)| Problem {
             code: "NOT_SUPPORTED".into(),
@@ -39,9 +39,9 @@ pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &str) -> Vec<Prob
 
 /// Functions, activities, queues, topics, streams, buses and workflows that a definition names and that are not there. AWS accepts such a definition:
 /// the task fails.
-pub(super) fn missing(room: &WorkflowRoom<'_>, definition: &str) -> Vec<Problem> {
+pub(super) fn missing(room: &WorkflowRoom<'_>, definition: &Value) -> Vec<Problem> {
     let mut problems = Vec::new();
-    each_state(definition, &mut |state, place| {
+    each_state_of(definition, "", &mut |state, place| {
         for (field, what, name) in named(state) {
             if !is_there(room, what, &name) {
                 problems.push(Problem {
@@ -72,17 +72,17 @@ fn is_there(room: &WorkflowRoom<'_>, what: &str, name: &str) -> bool {
 }
 
 /// Whether results of a distributed Map are written by an integration.
-pub(super) fn writes_results(definition: &str) -> bool {
+pub(super) fn writes_results(definition: &Value) -> bool {
     let mut writes = false;
-    each_state(definition, &mut |state, _| {
+    each_state_of(definition, "", &mut |state, _| {
         writes |= state.get("ResultWriter").is_some_and(|writer| writer.get("Resource").is_some());
     });
     writes
 }
 
-fn each_state(definition: &str, visit: &mut dyn FnMut(&Map<String, Value>, &str)) {
-    let machine: Value = serde_json::from_str(definition).unwrap_or_default();
-    each_state_of(&machine, "", visit);
+/// What the functions here look at. What is no definition has no states.
+pub(super) fn states(definition: &str) -> Value {
+    serde_json::from_str(definition).unwrap_or_default()
 }
 
 /// Visit the states of a machine, a branch or a processor, each with its place.

@@ -184,7 +184,8 @@ pub(crate) fn workflow_delete_alias(
 
 /// Write the row of the latest revision anew.
 fn keep(room: &mut WorkflowRoom<'_>, row: MachineRow) -> Result<(), EngineError> {
-    room.participant().take_machine(row.clone())?;
+    let program = room.workflows.machine(&row.name)?.program.clone();
+    room.participant().take_machine(row.clone(), program);
     machines::forget_revisions(room, &row);
     machines::save_machine(room, &row);
     Ok(())

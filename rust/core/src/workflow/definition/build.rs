@@ -68,7 +68,7 @@ impl Builder {
         let kind = kind_of(site.text("Type").unwrap_or_default());
         let next = site.text("Next").map(|next| site.target(next)).transpose()?;
         Ok(State {
-            name: name.to_owned(),
+            name: name.into(),
             kind,
             body: self.body(site, kind)?,
             next,

@@ -24,6 +24,7 @@ pub use variables::variable_references;
 
 use super::path::{Path, ReferencePath};
 use super::query::{Choices, Operand, Payload};
+use super::text::Text;
 
 /// Most bytes of a definition.
 pub const DEFINITION_MAX: usize = 1_048_576;
@@ -94,7 +95,7 @@ pub struct Definition {
 /// One state.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) name: String,
+    pub(super) name: Text,
     pub(super) kind: StateKind,
     pub(super) body: Body,
     /// `None`: the state ends its flow.
@@ -369,7 +370,7 @@ impl Definition {
 
     /// A state by its name, in whichever flow.
     pub fn find(&self, name: &str) -> Option<StateIndex> {
-        self.states.iter().position(|state| state.name == name).map(|index| StateIndex(index as u32))
+        self.states.iter().position(|state| state.name.as_str() == name).map(|index| StateIndex(index as u32))
     }
 
     pub(super) fn state(&self, index: StateIndex) -> &State {

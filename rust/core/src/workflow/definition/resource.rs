@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::workflow::text::Text;
+
 /// How a call of a service is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pattern {
@@ -27,15 +29,15 @@ impl Pattern {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resource {
     /// A function by its ARN.
-    Function(String),
+    Function(Text),
     /// An activity by its ARN.
-    Activity(String),
+    Activity(Text),
     /// An action of a service: `arn:aws:states:::SERVICE:ACTION`.
     Service {
         /// As `lambda`, `sqs`, `aws-sdk:s3`: `resourceType` in the history.
-        service: String,
+        service: Text,
         /// As `invoke`, `startExecution.sync:2`: `resource` in the history.
-        action: String,
+        action: Text,
         /// The pattern at the action's end.
         pattern: Pattern,
     },
@@ -50,9 +52,9 @@ impl Resource {
             return None;
         }
         match service {
-            "lambda" => Some(Self::Function(arn.to_owned())),
+            "lambda" => Some(Self::Function(arn.into())),
             "states" if region.is_empty() && account.is_empty() => Self::service(rest),
-            "states" => rest.starts_with("activity:").then(|| Self::Activity(arn.to_owned())),
+            "states" => rest.starts_with("activity:").then(|| Self::Activity(arn.into())),
             _ => None,
         }
     }
@@ -73,7 +75,7 @@ impl Resource {
             Some(_) => return None,
         };
         let is_named = !service.is_empty() && !action.is_empty() && !action.starts_with('.');
-        is_named.then(|| Self::Service { service, action: action.to_owned(), pattern })
+        is_named.then(|| Self::Service { service: service.into(), action: action.into(), pattern })
     }
 
     /// The pattern of the call; functions and activities have their answer as the result.

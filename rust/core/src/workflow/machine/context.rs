@@ -5,6 +5,7 @@ use serde_json::{json, Map, Value};
 
 use super::frame::{Frame, Item};
 use super::time::iso;
+use super::Text;
 use super::{Child, Execution, Turn};
 use crate::workflow::definition::{MachineType, StateKind};
 
@@ -12,23 +13,23 @@ use crate::workflow::definition::{MachineType, StateKind};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The execution's ARN.
-    pub execution_arn: String,
+    pub execution_arn: Text,
     /// Its name.
-    pub execution_name: String,
+    pub execution_name: Text,
     /// The machine's ARN.
-    pub machine_arn: String,
+    pub machine_arn: Text,
     /// Its name.
-    pub machine_name: String,
+    pub machine_name: Text,
     /// The role it runs with.
-    pub role_arn: String,
+    pub role_arn: Text,
     /// The region that its history names.
-    pub region: String,
+    pub region: Text,
     /// Standard or Express.
     pub machine_type: MachineType,
     /// Whether its events are kept; they are counted in any case.
     pub is_recorded: bool,
     /// What its task tokens begin with, so that the engine finds the execution.
-    pub token_prefix: String,
+    pub token_prefix: Text,
 }
 
 impl Identity {
@@ -40,8 +41,8 @@ impl Identity {
         };
         let execution_arn = format!("{}:{}", run_arn.replacen(":mapRun:", &format!(":{kind}:"), 1), child.index);
         Self {
-            execution_arn,
-            execution_name: child.index.to_string(),
+            execution_arn: execution_arn.into(),
+            execution_name: child.index.to_string().into(),
             machine_type: child.machine_type,
             ..self.clone()
         }

@@ -1,65 +1,15 @@
 //! A document that passes through a machine: its value and its text, made once and shared.
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::workflow::text::Text;
 use crate::workflow::value::{is_deeper_than, NESTING_MAX};
 
 /// Most bytes of UTF-8 of an input, an output or a result.
 pub const DATA_MAX: usize = 262_144;
-
-/// JSON text that is shared, not copied.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Text(Arc<str>);
-
-impl Text {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-impl Serialize for Text {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl Visitor<'_> for Reader {
-            type Value = Text;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-                Ok(text.into())
-            }
-        }
-
-        deserializer.deserialize_str(Reader)
-    }
-}
 
 /// A JSON document.
 #[derive(Clone, Debug)]
@@ -95,6 +45,11 @@ impl Data {
         Self(Arc::new(Document { text, value: value.into() }))
     }
 
+    /// A document of which only the text is at hand.
+    pub(super) fn unread(text: Text) -> Self {
+        Self(Arc::new(Document { text, value: OnceLock::new() }))
+    }
+
     /// Take a value.
     pub fn new(value: Value) -> Self {
         Self::of(value.to_string().into(), value)
@@ -106,6 +61,16 @@ impl Data {
         self.0.value.get_or_init(|| serde_json::from_str(self.text().as_str()).unwrap_or_default())
     }
 
+    /// The value, without a copy of it where nothing else has this document.
+    pub fn into_value(self) -> Value {
+        match Arc::try_unwrap(self.0) {
+            Ok(Document { text, value }) => {
+                value.into_inner().unwrap_or_else(|| serde_json::from_str(text.as_str()).unwrap_or_default())
+            }
+            Err(shared) => Self(shared).value().clone(),
+        }
+    }
+
     /// The text.
     pub fn text(&self) -> &Text {
         &self.0.text
@@ -113,7 +78,7 @@ impl Data {
 
     /// Bytes of the text.
     pub fn size(&self) -> usize {
-        self.text().0.len()
+        self.text().len()
     }
 
     /// Whether it is larger than AWS lets a document be.
@@ -141,7 +106,6 @@ impl Serialize for Data {
 
 impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Text::deserialize(deserializer)?;
-        Ok(Self(Arc::new(Document { text, value: OnceLock::new() })))
+        Text::deserialize(deserializer).map(Self::unread)
     }
 }

@@ -212,7 +212,7 @@ impl<'d> Driver<'d> {
             return Err(Stuck::Endless);
         }
         let prefix = format!("{}.{}", play.execution.identity().token_prefix, child.index);
-        let execution = play.execution.child(self.definition, frame, child, prefix, play.now_ms);
+        let execution = play.execution.child(self.definition, frame, child, prefix.into(), play.now_ms);
         let Some(execution) = execution else { return Ok(()) };
         self.depth += 1;
         let played = self.play(execution, play.now_ms, Vec::new());

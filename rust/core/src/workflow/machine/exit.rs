@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::data::{Data, Text, DATA_MAX};
+use super::data::{Data, DATA_MAX};
 use super::failure::Failure;
 use super::frame::{Frame, FrameId, Step};
 use super::history::EventKind;
-use super::{nothing, Execution, Turn};
+use super::{nothing, Execution, Text, Turn};
 use crate::workflow::definition::{Choice, FailBody, Io, PathField, PathIo, ResultPath, State, StateIndex, StateKind};
-use crate::workflow::path::Path;
+use crate::workflow::path::{Path, ReferencePath};
 use crate::workflow::query::{Documents, Operand, Payload};
 use crate::workflow::scope::{EvaluationError, Scope, DATA_LIMIT_EXCEEDED};
 
@@ -188,6 +188,13 @@ impl Execution {
         let output = match output {
             Exited::Input => frame.input.clone(),
             Exited::Value(value) => Data::new(value),
+            Exited::InInput(path, value) => {
+                let Some(frame) = self.frames.get_mut(&id) else { return Ok(()) };
+                // Only a failure still asks for the input: its value is not copied.
+                let unread = Data::unread(frame.input.text().clone());
+                let input = core::mem::replace(&mut frame.input, unread);
+                Data::new(path.put(input.into_value(), value))
+            }
         };
         if output.is_over_limit() {
             return Err(Failure::too_large(&state.name));
@@ -246,13 +253,14 @@ fn passes_on(state: &State) -> bool {
     }
 }
 
-/// A state's output: its input as it is, or a value of its own.
-enum Exited {
+/// A state's output: its input as it is, a value of its own, or one that is put into its input.
+enum Exited<'d> {
     Input,
     Value(Value),
+    InInput(&'d ReferencePath, Value),
 }
 
-impl Exited {
+impl Exited<'_> {
     fn of(output: Option<Value>, exit: &Exit<'_>) -> Self {
         match (output, &exit.result) {
             (Some(output), _) => Self::Value(output),
@@ -262,14 +270,14 @@ impl Exited {
     }
 }
 
-fn path_exit(
+fn path_exit<'d>(
     turn: &mut Turn<'_>,
     state: &State,
-    io: &PathIo,
+    io: &'d PathIo,
     documents: &Documents<'_>,
     result: Option<Value>,
     choice: Option<&ChoiceExit<'_>>,
-) -> Result<(Exited, Value), Failure> {
+) -> Result<(Exited<'d>, Value), Failure> {
     let passes_on = result.is_none();
     let selected = match result {
         None => effective_input(state, documents.input, documents.context, documents.variables)?,
@@ -286,6 +294,9 @@ fn path_exit(
     };
     let whole = if passes_on {
         selected
+    } else if let (ResultPath::At(path), PathField::Whole, None) = (&io.result, &io.output, &turn.inspection) {
+        path.check(documents.input, &selected).map_err(|error| error.evaluation())?;
+        return Ok((Exited::InInput(path, selected.into_owned()), assigned));
     } else {
         let whole = place(io, documents.input, selected)?;
         turn.inspect("afterResultPath", &whole);

@@ -5,7 +5,7 @@ use serde_json::{json, Value};
 use super::data::Data;
 use super::frame::{FrameId, Step};
 use super::history::{ErrorDetails, EventId, EventKind};
-use super::{Execution, Outcome, Turn};
+use super::{Execution, MachineType, Outcome, Refused, Turn, EVENTS_MAX, REDRIVES_MAX, REDRIVE_MS_MAX};
 use crate::workflow::definition::{Catcher, Io, QueryLanguage, ResultPath, Retrier, StateKind};
 use crate::workflow::query::Documents;
 use crate::workflow::scope::{Entropy, EvaluationError, DATA_LIMIT_EXCEEDED, QUERY_EVALUATION_ERROR, RUNTIME};
@@ -245,12 +245,36 @@ impl Execution {
         }
     }
 
-    /// After a redrive: what had failed or was given up begins once more, behind `event`.
-    pub(super) fn begin_failed(&mut self, turn: &mut Turn<'_>, event: EventId) {
+    /// Let what failed begin once more; what succeeded stays.
+    pub(super) fn redrive(&mut self, turn: &mut Turn<'_>) -> Result<(), Refused> {
+        if !self.is_redrivable(turn.now_ms) {
+            return Err(Refused::NotRedrivable);
+        }
+        self.outcome = None;
+        self.redrive_count += 1;
+        self.redriven_ms = turn.now_ms;
+        self.deadline_ms = turn.now_ms.saturating_add(self.timeout_ms);
+        let count = self.redrive_count;
+        let event = self.record(turn, self.last_event, || EventKind::ExecutionRedriven(count));
+        self.begin_failed(turn, event);
+        Ok(())
+    }
+
+    /// Whether [`Fact::Redrive`](super::Fact::Redrive) lets it go on.
+    pub fn is_redrivable(&self, now_ms: u64) -> bool {
+        let is_failed = self.outcome.as_ref().is_some_and(|outcome| !matches!(outcome, Outcome::Succeeded(_)));
+        let is_standard = self.identity.machine_type == MachineType::Standard;
+        let is_recent = now_ms.saturating_sub(self.stopped_ms) <= REDRIVE_MS_MAX;
+        let has_room = self.last_event + 1 < EVENTS_MAX - 1 && self.redrive_count < REDRIVES_MAX;
+        is_failed && is_standard && is_recent && has_room
+    }
+
+    /// After a redrive: what had failed or was given up begins once more, and what has its answer goes on, behind `event`.
+    fn begin_failed(&mut self, turn: &mut Turn<'_>, event: EventId) {
         let failed: Vec<FrameId> = self
             .frames
             .iter()
-            .filter(|(_, frame)| matches!(frame.step, Step::Failed | Step::Aborted | Step::Run(_)))
+            .filter(|(_, frame)| matches!(frame.step, Step::Failed | Step::Aborted | Step::Answered(_) | Step::Run(_)))
             .map(|(id, _)| *id)
             .collect();
         for id in failed {
@@ -260,7 +284,11 @@ impl Execution {
             let Some(frame) = self.frames.get_mut(&id) else { continue };
             frame.last = event;
             frame.attempts.iter_mut().for_each(|attempts| *attempts = 0);
-            let step = if frame.entered == 0 { Step::Enter } else { Step::Begin };
+            let step = match &frame.step {
+                Step::Answered(output) => Step::Answered(output.clone()),
+                _ if frame.entered == 0 => Step::Enter,
+                _ => Step::Begin,
+            };
             self.make_ready(id, step);
         }
         self.reopen_groups(turn, event);

@@ -63,6 +63,8 @@ pub(super) enum Step {
     Begin,
     /// A call is open.
     Task(Box<OpenTask>),
+    /// The call has its answer, with which the state is to be left: the execution ended before that.
+    Answered(Data),
     /// A Wait state, or a pause before a retry.
     Until { due_ms: u64, is_retry: bool },
     /// Branches or iterations run.
@@ -294,9 +296,9 @@ impl Group {
 }
 
 impl Step {
-    /// Stand still as `end`. What has children keeps what they have done: a redrive goes on from there.
+    /// Stand still as `end`. What has children keeps what they have done, and what has an answer keeps that: a redrive goes on from there.
     pub(super) fn give_up(&mut self, end: Self) {
-        if !matches!(self, Self::Children(_) | Self::Run(_)) {
+        if !matches!(self, Self::Children(_) | Self::Run(_) | Self::Answered(_)) {
             *self = end;
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 
-use super::data::Text;
+use super::Text;
 use crate::workflow::definition::StateKind;
 
 /// Most events of a Standard execution.
@@ -44,14 +44,14 @@ pub enum CallKind {
     /// `Task…`, with the service and its action.
     Service {
         /// As `sqs`.
-        service: String,
+        service: Text,
         /// As `sendMessage.waitForTaskToken`.
-        action: String,
+        action: Text,
     },
     /// `LambdaFunction…`, with the ARN.
-    Function(String),
+    Function(Text),
     /// `Activity…`, with the ARN.
-    Activity(String),
+    Activity(Text),
 }
 
 /// What was scheduled.
@@ -60,7 +60,7 @@ pub struct Scheduled {
     /// Arguments of the call.
     pub parameters: Text,
     /// Region of a service's call.
-    pub region: String,
+    pub region: Text,
     /// Seconds until the task times out.
     pub timeout_seconds: Option<u64>,
     /// Seconds until it times out without a heartbeat.
@@ -111,7 +111,7 @@ pub enum EventKind {
         /// Its input as it was given.
         input: Text,
         /// The machine's role.
-        role_arn: String,
+        role_arn: Text,
     },
     /// It ended with an output.
     ExecutionSucceeded(Text),
@@ -124,13 +124,13 @@ pub enum EventKind {
     /// It goes on after it had failed.
     ExecutionRedriven(u32),
     /// A state began.
-    StateEntered(StateKind, String, Text),
+    StateEntered(StateKind, Text, Text),
     /// A state ended.
     StateExited {
         /// The state's kind.
         kind: StateKind,
         /// Its name.
-        name: String,
+        name: Text,
         /// Its output.
         output: Text,
         /// What it assigned: names and values as JSON.
@@ -147,7 +147,7 @@ pub enum EventKind {
     /// A Map or Parallel state failed.
     StateFailed(StateKind),
     /// An iteration of an inline Map: where it stands, the state's name, the item's index.
-    MapIteration(IterationPhase, String, u32),
+    MapIteration(IterationPhase, Text, u32),
     /// A distributed Map's run began.
     MapRunStarted(String),
     /// It ended.
@@ -169,7 +169,7 @@ pub enum EventKind {
         /// The field, as `Output/total`.
         location: Option<String>,
         /// The state.
-        state: String,
+        state: Text,
     },
 }
 

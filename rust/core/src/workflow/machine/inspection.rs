@@ -2,9 +2,9 @@
 
 use serde_json::{json, Map, Value};
 
-use super::data::Text;
 use super::history::ErrorDetails;
 use super::map::Limits;
+use super::Text;
 use crate::workflow::definition::Retrier;
 
 /// A look over a turn's shoulder.

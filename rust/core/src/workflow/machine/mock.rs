@@ -18,7 +18,7 @@ pub(super) fn check_result(
         return Ok(());
     };
     // What a function returns is its own matter; the model knows bytes only.
-    let is_function = matches!(resource, Some(Resource::Service { service, action, .. }) if service == "lambda" && action.starts_with("invoke"));
+    let is_function = matches!(resource, Some(Resource::Service { service, action, .. }) if service.as_str() == "lambda" && action.starts_with("invoke"));
     let check = Check { shapes, is_strict, free: is_function.then_some("Payload") };
     check.value("", output, result, 0)
 }

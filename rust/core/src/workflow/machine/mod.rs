@@ -29,8 +29,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use super::text::Text;
 pub use context::Identity;
-pub use data::{Data, DataError, Text, DATA_MAX};
+pub use data::{Data, DataError, DATA_MAX};
 pub use frame::{Child, Counts, FrameId, MapRun, MapRunStatus, ReadRequest, TaskId, Tolerated, WriteRequest};
 pub use map::{INLINE_ITEMS_MAX, ITERATIONS_MAX};
 pub use packed::{pack, unpack};
@@ -155,7 +156,7 @@ pub struct Call {
     /// The task; a retry is another one.
     pub task: TaskId,
     /// The state's name.
-    pub state: String,
+    pub state: Text,
     /// What is called.
     pub resource: Resource,
     /// Its arguments.
@@ -225,7 +226,7 @@ impl Execution {
         definition: &Definition,
         frame: FrameId,
         child: &Child,
-        token_prefix: String,
+        token_prefix: Text,
         now_ms: u64,
     ) -> Option<Self> {
         let parent = self.frames.get(&frame)?;
@@ -378,7 +379,7 @@ impl Execution {
             Fact::Heartbeat(task) => self.heartbeat(turn, task)?,
             Fact::TaskStarted(task, worker) => self.task_started(turn, task, worker)?,
             Fact::TaskSubmitted(task, output) => self.task_submitted(turn, task, &output)?,
-            Fact::TaskSucceeded(task, output) => self.task_succeeded(turn, task, &output)?,
+            Fact::TaskSucceeded(task, output) => self.task_succeeded(turn, task, output)?,
             Fact::TaskFailed(task, details) => self.task_failed(turn, task, details, CallPhase::Failed)?,
             Fact::TaskSubmitFailed(task, details) => self.task_failed(turn, task, details, CallPhase::SubmitFailed)?,
             Fact::TaskStartFailed(task, details) => self.task_failed(turn, task, details, CallPhase::StartFailed)?,
@@ -456,6 +457,10 @@ impl Execution {
         match self.frames.get(&id).map(|frame| &frame.step) {
             Some(Step::Enter) => self.enter(turn, id),
             Some(Step::Begin) => self.begin(turn, id),
+            Some(Step::Answered(output)) => {
+                let output = output.clone();
+                self.leave_task(turn, id, output);
+            }
             _ => {}
         }
     }
@@ -572,25 +577,6 @@ impl Execution {
             self.frames.clear();
         }
         turn.commands.push(Command::End(outcome));
-    }
-
-    /// Let what failed begin once more; what succeeded stays.
-    fn redrive(&mut self, turn: &mut Turn<'_>) -> Result<(), Refused> {
-        let is_failed = self.outcome.as_ref().is_some_and(|outcome| !matches!(outcome, Outcome::Succeeded(_)));
-        let is_standard = self.identity.machine_type == MachineType::Standard;
-        let is_recent = turn.now_ms.saturating_sub(self.stopped_ms) <= REDRIVE_MS_MAX;
-        let has_room = self.last_event + 1 < EVENTS_MAX - 1 && self.redrive_count < REDRIVES_MAX;
-        if !(is_failed && is_standard && is_recent && has_room) {
-            return Err(Refused::NotRedrivable);
-        }
-        self.outcome = None;
-        self.redrive_count += 1;
-        self.redriven_ms = turn.now_ms;
-        self.deadline_ms = turn.now_ms.saturating_add(self.timeout_ms);
-        let count = self.redrive_count;
-        let event = self.record(turn, self.last_event, || EventKind::ExecutionRedriven(count));
-        self.begin_failed(turn, event);
-        Ok(())
     }
 }
 

@@ -3,15 +3,21 @@
 //! What a state ends with is what the next one begins with, and arguments repeat from step to step: written out, a history
 //! has each document several times.
 
+use std::sync::LazyLock;
+
 use hashbrown::HashMap;
 
-use super::data::Text;
 use super::history::{CallPhase, Event, EventKind};
+use super::Text;
 
 /// Begins what is packed. Histories of earlier releases are JSON, which begins with a bracket.
 const PACKED: u8 = 1;
 /// Most bytes of packed events once they are unpacked. More than that is kept as JSON.
 const BODY_MAX: usize = 512 << 20;
+
+/// The first numbers as texts: few steps have more documents.
+static NUMBERS: LazyLock<Vec<Text>> =
+    LazyLock::new(|| (0..64).map(|number: usize| number.to_string().into()).collect());
 
 impl EventKind {
     /// The documents of an event.
@@ -40,7 +46,7 @@ pub fn pack(mut events: Vec<Event>) -> Vec<u8> {
             texts.push(text.clone());
             texts.len() - 1
         });
-        *text = number.to_string().into();
+        *text = NUMBERS.get(number).cloned().unwrap_or_else(|| number.to_string().into());
     }
     let json = serde_json::to_vec(&events).unwrap_or_default();
     let bytes = texts.iter().map(|text| text.as_str().len() + 4).sum::<usize>();

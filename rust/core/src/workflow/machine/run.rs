@@ -168,14 +168,25 @@ impl Execution {
         items: Vec<Value>,
         is_last: bool,
     ) -> Result<(), Refused> {
+        let count = items.len();
+        if count > PAGE_MAX {
+            self.keep_items(id, Vec::new(), false)?;
+            let cause = format!("A page has {count} items; at most {PAGE_MAX} are taken");
+            self.end_run_failed(turn, id, ErrorDetails::new(ITEM_READER_FAILED, Some(cause)));
+            return Ok(());
+        }
+        self.keep_items(id, items, is_last)?;
+        if let Err(failure) = self.start_run_children(turn, id) {
+            self.end_run_failed(turn, id, failure.details);
+        }
+        Ok(())
+    }
+
+    /// Keep items that a reader brought; no child is started yet.
+    pub(super) fn keep_items(&mut self, id: FrameId, items: Vec<Value>, is_last: bool) -> Result<(), Refused> {
         let run = self.open_run(id)?;
         if !run.is_reading || !run.is_asked {
             return Err(Refused::NotExpected);
-        }
-        if items.len() > PAGE_MAX {
-            let cause = format!("A page has {} items; at most {PAGE_MAX} are taken", items.len());
-            self.end_run_failed(turn, id, ErrorDetails::new(ITEM_READER_FAILED, Some(cause)));
-            return Ok(());
         }
         run.is_asked = false;
         for item in items {
@@ -186,9 +197,6 @@ impl Execution {
             run.pending.push_back(Data::new(item));
         }
         run.is_reading = !is_last && run.items_left != Some(0);
-        if let Err(failure) = self.start_run_children(turn, id) {
-            self.end_run_failed(turn, id, failure.details);
-        }
         Ok(())
     }
 
@@ -275,6 +283,27 @@ impl Execution {
         index: u32,
         outcome: &Outcome,
     ) -> Result<(), Refused> {
+        self.count_child(turn, id, index, outcome)?;
+        let run = self.open_run(id)?;
+        let failed = run.counts.failed + run.counts.timed_out + run.counts.aborted;
+        let all = u64::from(run.next_child) + run.pending.len() as u64;
+        if run.tolerated.is_exceeded(failed, all) {
+            let details = ErrorDetails::new(THRESHOLD_EXCEEDED, Some(THRESHOLD_CAUSE.to_owned()));
+            self.end_run_failed(turn, id, details);
+        } else if let Err(failure) = self.start_run_children(turn, id) {
+            self.end_run_failed(turn, id, failure.details);
+        }
+        Ok(())
+    }
+
+    /// Take the end of a child: the run does not go on yet.
+    pub(super) fn count_child(
+        &mut self,
+        turn: &Turn<'_>,
+        id: FrameId,
+        index: u32,
+        outcome: &Outcome,
+    ) -> Result<(), Refused> {
         let keeps_results = self.keeps_results(turn, id);
         let run = self.open_run(id)?;
         let input = run.open.remove(&index).ok_or(Refused::NotExpected)?;
@@ -302,14 +331,6 @@ impl Execution {
             None => {
                 run.unsuccessful.insert(index, input);
             }
-        }
-        let failed = run.counts.failed + run.counts.timed_out + run.counts.aborted;
-        let all = u64::from(run.next_child) + run.pending.len() as u64;
-        if run.tolerated.is_exceeded(failed, all) {
-            let details = ErrorDetails::new(THRESHOLD_EXCEEDED, Some(THRESHOLD_CAUSE.to_owned()));
-            self.end_run_failed(turn, id, details);
-        } else if let Err(failure) = self.start_run_children(turn, id) {
-            self.end_run_failed(turn, id, failure.details);
         }
         Ok(())
     }
@@ -462,11 +483,11 @@ impl Execution {
         run.unsuccessful.extend(open);
     }
 
-    /// After a redrive a run starts those of its children once more that did not succeed. What was still being read or
-    /// written begins anew. `false`: the frame has no run.
+    /// After a redrive a run starts those of its children once more that did not succeed, and reads on. What was being written begins
+    /// anew, and so does a run that had nothing yet. `false`: the frame has no run.
     pub(super) fn run_redriven(&mut self, turn: &mut Turn<'_>, id: FrameId, event: EventId) -> bool {
         let Some(run) = self.run_mut(id) else { return false };
-        if run.is_reading {
+        if run.is_reading && run.next_child == 0 && run.pending.is_empty() {
             self.set_last(id, event);
             self.make_ready(id, Step::Begin);
             return true;
@@ -474,6 +495,7 @@ impl Execution {
         run.redrive_count += 1;
         run.has_failed = false;
         run.is_writing = false;
+        run.is_asked = false;
         let again: Vec<(u32, Data)> = core::mem::take(&mut run.unsuccessful).into_iter().collect();
         run.counts = Counts { started: run.counts.started, succeeded: run.counts.succeeded, ..Counts::default() };
         run.open.extend(again.iter().cloned());

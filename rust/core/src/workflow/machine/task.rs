@@ -6,12 +6,14 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::data::Data;
+use super::driver::Seed;
 use super::exit::Exit;
 use super::failure::{Failure, TIMEOUT};
 use super::frame::{FrameId, OpenTask, Step, TaskId};
 use super::history::{CallKind, CallPhase, ErrorDetails, EventKind, Scheduled};
-use super::{Call, Command, Execution, Refused, Turn};
-use crate::workflow::definition::{Pattern, Resource, StateKind, Task};
+use super::{Call, Command, Event, Execution, Fact, Refused, Turn};
+use crate::workflow::budget::Budget;
+use crate::workflow::definition::{Definition, Pattern, Resource, StateKind, Task};
 use crate::workflow::query::Documents;
 
 /// What stands for a token in a state that is written.
@@ -218,7 +220,7 @@ impl Execution {
         Ok(())
     }
 
-    pub(super) fn task_succeeded(&mut self, turn: &mut Turn<'_>, task: TaskId, output: &Data) -> Result<(), Refused> {
+    pub(super) fn task_succeeded(&mut self, turn: &mut Turn<'_>, task: TaskId, output: Data) -> Result<(), Refused> {
         let (id, open) = self.task(task)?;
         let kind = open.kind.clone();
         if output.is_over_limit() {
@@ -226,13 +228,18 @@ impl Execution {
             return self.task_failed(turn, task, failure.details, CallPhase::Failed);
         }
         self.record_call(turn, id, &kind, || CallPhase::Succeeded(output.text().clone()));
+        self.leave_task(turn, id, output);
+        Ok(())
+    }
+
+    /// Leave a task's state with its answer.
+    pub(super) fn leave_task(&mut self, turn: &mut Turn<'_>, id: FrameId, output: Data) {
         if let Some(frame) = self.frames.get_mut(&id) {
             frame.step = Step::Begin;
         }
-        if let Err(failure) = self.exit(turn, id, Exit::with(output.value().clone())) {
+        if let Err(failure) = self.exit(turn, id, Exit::with(output.into_value())) {
             self.fail(turn, id, failure);
         }
-        Ok(())
     }
 
     pub(super) fn task_failed(
@@ -242,17 +249,58 @@ impl Execution {
         details: ErrorDetails,
         phase: fn(ErrorDetails) -> CallPhase,
     ) -> Result<(), Refused> {
-        let (id, open) = self.task(task)?;
-        let kind = open.kind.clone();
         let details = details.shortened();
-        // What an activity or a callback fails with as States.Timeout is a time-out in the history, too.
-        let is_timeout = details.error.as_deref() == Some(TIMEOUT);
-        let phase = if is_timeout { CallPhase::TimedOut } else { phase };
-        self.record_call(turn, id, &kind, || phase(details.clone()));
+        let id = self.record_failed(turn, task, &details, phase)?;
         if let Some(frame) = self.frames.get_mut(&id) {
             frame.step = Step::Begin;
         }
         self.fail(turn, id, Failure::of_state(details));
+        Ok(())
+    }
+
+    fn record_failed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        task: TaskId,
+        details: &ErrorDetails,
+        phase: fn(ErrorDetails) -> CallPhase,
+    ) -> Result<FrameId, Refused> {
+        let (id, open) = self.task(task)?;
+        let kind = open.kind.clone();
+        // What an activity or a callback fails with as States.Timeout is a time-out in the history, too.
+        let is_timeout = details.error.as_deref() == Some(TIMEOUT);
+        let phase = if is_timeout { CallPhase::TimedOut } else { phase };
+        self.record_call(turn, id, &kind, || phase(details.clone()));
+        Ok(id)
+    }
+
+    /// Write down that a task has succeeded; its state is left after a redrive.
+    pub(super) fn note_success(&mut self, turn: &mut Turn<'_>, task: TaskId, output: Data) -> Result<(), Refused> {
+        let (id, open) = self.task(task)?;
+        let kind = open.kind.clone();
+        if output.is_over_limit() {
+            let failure = Failure::too_large(kind.name());
+            return self.note_failure(turn, task, failure.details, CallPhase::Failed);
+        }
+        self.record_call(turn, id, &kind, || CallPhase::Succeeded(output.text().clone()));
+        if let Some(frame) = self.frames.get_mut(&id) {
+            frame.step = Step::Answered(output);
+        }
+        Ok(())
+    }
+
+    /// Write down that a task has failed; its state begins once more after a redrive.
+    pub(super) fn note_failure(
+        &mut self,
+        turn: &mut Turn<'_>,
+        task: TaskId,
+        details: ErrorDetails,
+        phase: fn(ErrorDetails) -> CallPhase,
+    ) -> Result<(), Refused> {
+        let id = self.record_failed(turn, task, &details.shortened(), phase)?;
+        if let Some(frame) = self.frames.get_mut(&id) {
+            frame.step = Step::Failed;
+        }
         Ok(())
     }
 
@@ -269,6 +317,40 @@ impl Execution {
             frame.step = Step::Begin;
         }
         self.fail(turn, id, failure);
+    }
+}
+
+/// What has happened to an execution that ends before it could go on from it: it is written down, and a redrive goes on from it.
+impl Execution {
+    /// Write down a fact without going on from it; the events are to be kept before those of its end. Nothing is evaluated.
+    pub fn note(&mut self, definition: &Definition, fact: Fact, now_ms: u64) -> Vec<Event> {
+        let (mut undrawn, budget) = (Seed(0), Budget::unclocked());
+        let mut turn = Turn::new(definition, now_ms, &mut undrawn, &budget);
+        // What is refused came too late: its task has ended.
+        let _too_late = self.take_note(&mut turn, fact);
+        turn.events
+    }
+
+    fn take_note(&mut self, turn: &mut Turn<'_>, fact: Fact) -> Result<(), Refused> {
+        match fact {
+            Fact::TaskStarted(task, worker) => self.task_started(turn, task, worker),
+            Fact::TaskSubmitted(task, output) => self.task_submitted(turn, task, &output),
+            Fact::TaskSucceeded(task, output) => self.note_success(turn, task, output),
+            Fact::TaskFailed(task, details) => self.note_failure(turn, task, details, CallPhase::Failed),
+            Fact::TaskSubmitFailed(task, details) => self.note_failure(turn, task, details, CallPhase::SubmitFailed),
+            Fact::TaskStartFailed(task, details) => self.note_failure(turn, task, details, CallPhase::StartFailed),
+            Fact::ChildEnded(frame, index, outcome) => self.count_child(turn, frame, index, &outcome),
+            Fact::Items(frame, items, is_last) => self.keep_items(frame, items, is_last),
+            // What failed to be read, and what was written, is tried anew. The rest says nothing that lasts.
+            Fact::ReadFailed(..)
+            | Fact::Written(..)
+            | Fact::WriteFailed(..)
+            | Fact::Heartbeat(_)
+            | Fact::Start
+            | Fact::Due
+            | Fact::Stop(_)
+            | Fact::Redrive => Ok(()),
+        }
     }
 }
 

@@ -51,16 +51,27 @@ impl ReferencePath {
     }
 
     /// Put `value` into `into`, making the objects on the way. An index must be there already.
-    pub fn write(&self, mut into: Value, value: Value) -> Result<Value, PathError> {
-        if is_deeper_than(&value, NESTING_MAX - self.places.len()) {
+    pub fn write(&self, into: Value, value: Value) -> Result<Value, PathError> {
+        self.check(&into, &value)?;
+        Ok(self.put(into, value))
+    }
+
+    /// Refuse a value that cannot be put into another.
+    pub fn check(&self, into: &Value, value: &Value) -> Result<(), PathError> {
+        if is_deeper_than(value, NESTING_MAX - self.places.len()) {
             return Err(
                 self.error(PathErrorKind::TooLarge, format!("The value would nest deeper than {NESTING_MAX} levels"))
             );
         }
-        if !self.can_write(&into) {
+        if !self.can_write(into) {
             let detail = format!("Unable to apply ReferencePath {} to input {into}", self.text);
             return Err(self.error(PathErrorKind::Unwritable, detail));
         }
+        Ok(())
+    }
+
+    /// Put a value into another that it was checked against.
+    pub fn put(&self, mut into: Value, value: Value) -> Value {
         let mut at = &mut into;
         for place in &self.places {
             at = match (place, at) {
@@ -72,7 +83,7 @@ impl ReferencePath {
             };
         }
         *at = value;
-        Ok(into)
+        into
     }
 
     fn can_write(&self, into: &Value) -> bool {

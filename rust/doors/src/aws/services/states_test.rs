@@ -44,12 +44,12 @@ pub(super) async fn test_state(call: &Call<'_>) -> Result<Value, Fault> {
     let request = json_of(&call.input);
     let role = call.input.text("roleArn").map(str::to_owned);
     let identity = Identity {
-        execution_arn: call.states_arn("express", "TestState:TestState"),
+        execution_arn: call.states_arn("express", "TestState:TestState").into(),
         execution_name: "TestState".into(),
-        machine_arn: call.states_arn("stateMachine", "TestState"),
+        machine_arn: call.states_arn("stateMachine", "TestState").into(),
         machine_name: "TestState".into(),
-        role_arn: role.unwrap_or_else(|| format!("arn:aws:iam::{}:role/forebay", call.account)),
-        region: call.region.to_owned(),
+        role_arn: role.unwrap_or_else(|| format!("arn:aws:iam::{}:role/forebay", call.account)).into(),
+        region: call.region.into(),
         machine_type: MachineType::Express,
         is_recorded: true,
         token_prefix: "0.0".into(),

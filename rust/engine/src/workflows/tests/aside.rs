@@ -111,6 +111,32 @@ fn a_stop_does_not_wait_for_a_turn_that_is_made_aside() {
 }
 
 #[test]
+fn an_answer_that_came_while_a_turn_was_made_outlives_a_stop_and_is_gone_on_from_after_a_redrive() {
+    let engine = with(&branches());
+    engine.start("one", &json!({})).unwrap();
+    let tokens = tokens(&engine);
+    succeed(&engine, &tokens[0], "3").unwrap();
+    let engine = killed_slowly(engine);
+    engine.ask("task.succeed", &json!({"token": tokens[1], "output": "4"})).unwrap_err();
+    let order = engine.engine.with(Rooms::next_order).expect("a turn to be made aside");
+    engine.engine.disk_done();
+    engine.ask("execution.stop", &json!({"workflow": "w", "name": "one"})).unwrap_err();
+    engine.engine.disk_done();
+    drop(order);
+    let kinds = engine.kinds("one");
+    assert_eq!(
+        kinds[kinds.len() - 4..],
+        ["TaskSucceeded", "TaskStateAborted", "ParallelStateAborted", "ExecutionAborted"],
+        "{kinds:?}"
+    );
+    let engine = patient(engine.killed());
+    engine.register(function("f"));
+    engine.json("execution.redrive", &json!({"workflow": "w", "name": "one"}));
+    assert_eq!(payload(&engine.only_call()), json!(14));
+    assert_eq!(engine.received("q").len(), 2, "no task asks a second time");
+}
+
+#[test]
 fn a_turn_that_a_full_disk_refuses_is_made_again_when_there_is_room() {
     let mut engine = with(&branches());
     engine.start("one", &json!({})).unwrap();

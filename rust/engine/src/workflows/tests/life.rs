@@ -135,6 +135,37 @@ fn a_workflow_is_deleted_with_its_executions_once_none_of_them_runs() {
     engine.start("one", &json!({})).unwrap();
 }
 
+/// As on AWS: whoever waits for an execution stops it with itself.
+#[test]
+fn an_execution_that_is_stopped_stops_the_one_that_it_waits_for() {
+    let rest = |seconds: u32| json!({"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": seconds, "End": true}}});
+    let starts = |more: Value| {
+        let mut task = json!({"Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync:2", "End": true,
+            "Parameters": {"StateMachineArn": "arn:aws:states:r:0:stateMachine:child", "Input": {}, "Name.$": "$.child"}});
+        task.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"StartAt": "Start", "States": {"Start": task}})
+    };
+    let engine = with(&starts(json!({"TimeoutSeconds": 100})));
+    engine.workflow("child", &rest(1_000));
+    let status = |engine: &TestEngine, name: &str| {
+        engine.json("execution.describe", &json!({"workflow": "child", "name": name}))["status"].clone()
+    };
+    engine.start("stopped", &json!({"child": "a"})).unwrap();
+    engine.start("late", &json!({"child": "b"})).unwrap();
+    engine.workflow("child", &rest(10));
+    engine.start("waits", &json!({"child": "c"})).unwrap();
+    let mut engine = engine.killed();
+    engine.json("execution.stop", &json!({"workflow": "w", "name": "stopped"}));
+    assert_eq!((status(&engine, "a"), status(&engine, "b")), (json!("ABORTED"), json!("RUNNING")));
+    engine.advance(11 * SECOND);
+    assert_eq!((&engine.execution("waits")["status"], status(&engine, "c")), (&json!("SUCCEEDED"), json!("SUCCEEDED")));
+    engine.advance(90 * SECOND);
+    assert_eq!(
+        (&engine.execution("late")["error"], status(&engine, "b")),
+        (&json!("States.Timeout"), json!("ABORTED"))
+    );
+}
+
 fn activity() -> Value {
     json!({"StartAt": "Work", "States": {
         "Work": {"Type": "Task", "Resource": "arn:aws:states:r:0:activity:a", "HeartbeatSeconds": 60, "End": true}}})
@@ -188,6 +219,22 @@ fn a_worker_takes_a_task_over_a_kill_and_tells_its_end() {
     let started =
         engine.json("execution.history", &json!({"workflow": "w", "name": "one", "limit": 1_000})).to_string();
     assert!(started.contains("\"workerName\":\"bob\""), "{started}");
+}
+
+/// Nobody takes them: tasks that have timed out must not pile up for as long as the app lives.
+#[test]
+fn a_list_that_no_worker_looks_at_forgets_the_tasks_that_have_ended() {
+    let mut engine = TestEngine::new();
+    engine.json("activity.declare", &json!({"name": "a"}));
+    engine.workflow("w", &activity());
+    for _ in 0..5 {
+        engine.json("execution.start_many", &json!({"workflow": "w", "inputs": vec!["{}"; 900]}));
+        engine.advance(61 * SECOND);
+    }
+    let listed = engine.engine.with(|rooms| rooms.workflows.activities.listed("a"));
+    assert!(listed <= 1_900, "{listed} of 4,500");
+    engine.start("one", &json!({"n": 1})).unwrap();
+    assert_eq!(value(&ask(&engine, 0))["input"], "{\"n\":1}");
 }
 
 #[test]

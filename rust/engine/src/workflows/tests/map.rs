@@ -78,6 +78,40 @@ fn failures_within_the_threshold_are_borne_and_others_fail_the_state_and_stop_it
     assert_eq!(engine.execution("one")["output"], "[0,1,2,3]");
 }
 
+/// A child that goes on has its history, and what it had done is not done again.
+#[test]
+fn children_that_failed_go_on_from_where_they_failed_after_a_redrive() {
+    let steps = json!({"StartAt": "Tell", "States": {
+        "Tell": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "ResultPath": null, "Next": "Call",
+            "Parameters": {"QueueUrl": "q", "MessageBody.$": "$"}},
+        "Call": {"Type": "Task", "Resource": arn("f"), "End": true}}});
+    let mut definition = machine("STANDARD", json!({}));
+    for (name, part) in steps.as_object().unwrap() {
+        definition["States"]["Each"]["ItemProcessor"][name] = part.clone();
+    }
+    let mut engine = with(&definition);
+    engine.start("one", &json!(["0", "1", "2"])).unwrap();
+    let calls = engine.calls();
+    engine.end_call(&calls[1], 0, "\"b\"");
+    engine.end_call(&calls[0], 1, "{\"errorType\": \"Bad\"}");
+    engine.advance(SECOND);
+    assert_eq!(engine.execution("one")["status"], "FAILED");
+    let engine = engine.killed();
+    engine.json("execution.redrive", &json!({"workflow": "w", "name": "one"}));
+    let mut engine = engine.killed();
+    let calls = engine.calls();
+    assert_eq!(calls.iter().map(payload).collect::<Vec<_>>(), ["0", "2"]);
+    for call in &calls {
+        engine.end_call(call, 0, &format!("\"{}\"", payload(call).as_str().unwrap()));
+    }
+    engine.advance(SECOND);
+    assert_eq!(engine.execution("one")["output"], r#"["0","b","2"]"#);
+    assert_eq!(engine.received("q").len(), 3, "each child tells once");
+    let runs = engine.json("map_run.list", &json!({"workflow": "w", "name": "one"}));
+    let run = &runs["map_runs"][0];
+    assert_eq!((&run["redrive_count"], &run["succeeded"], &run["failed"]), (&json!(1), &json!(3), &json!(0)), "{run}");
+}
+
 #[test]
 fn the_children_of_a_stopped_execution_stop() {
     for kind in ["STANDARD", "EXPRESS"] {

@@ -16,8 +16,10 @@ pub(super) fn all() -> Vec<(&'static str, Value)> {
         ("both", both()),
         ("each", each()),
         ("parent", parent()),
+        ("evaluated", evaluated()),
         ("spread", spread("STANDARD")),
         ("spread-express", spread("EXPRESS")),
+        ("spread-evaluated", spread_evaluated()),
     ]
 }
 
@@ -98,6 +100,46 @@ fn each() -> Value {
     }}})
 }
 
+/// The same in JSONata, whose turns may be made aside.
+fn evaluated_step() -> Value {
+    json!({"exec": "{% $states.context.Execution.Id %}", "state": "{% $states.context.State.Name %}"})
+}
+
+fn evaluated_calls() -> Value {
+    json!({
+        "Type": "Task", "Resource": format!("arn:aws:lambda:local:000000000000:function:{FUNCTION}"),
+        "Arguments": evaluated_step(), "Output": "{% $states.input %}",
+        "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 1, "MaxAttempts": 3}],
+    })
+}
+
+fn evaluated_sends() -> Value {
+    json!({
+        "Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "Output": "{% $states.input %}",
+        "Arguments": {"QueueUrl": SENT, "MessageBody": evaluated_step()},
+    })
+}
+
+/// One branch is told something while what the other has brought is evaluated.
+fn evaluated() -> Value {
+    let mut asked = evaluated_step();
+    asked["token"] = "{% $states.context.Task.Token %}".into();
+    let asks = json!({
+        "Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "TimeoutSeconds": 7_200,
+        "Arguments": {"QueueUrl": ASKED, "MessageBody": asked}, "Output": "{% $states.result %}", "End": true,
+    });
+    let branch = |name: &str, state: &Value| json!({"StartAt": name, "States": {name: state}});
+    json!({"StartAt": "Both", "QueryLanguage": "JSONata", "States": {
+        "Both": {
+            "Type": "Parallel", "Output": "{% $count($states.result) %}", "Next": "After",
+            "Branches": [branch("Left", &then(evaluated_calls(), None)), branch("Right", &asks)],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Undone"}],
+        },
+        "After": then(evaluated_sends(), None),
+        "Undone": then(evaluated_sends(), None),
+    }})
+}
+
 fn parent() -> Value {
     json!({"StartAt": "Start", "States": {
         "Start": {
@@ -126,4 +168,21 @@ fn spread(execution_type: &str) -> Value {
             "StartAt": "First", "States": {"First": state, "Call": then(calls(false), None)},
         },
     }, "After": then(sends(false), None)}})
+}
+
+/// Children end while turns of their Map are made aside, and so are their own.
+fn spread_evaluated() -> Value {
+    json!({"StartAt": "Spread", "QueryLanguage": "JSONata", "States": {
+        "Spread": {
+            "Type": "Map", "Next": "After", "Items": "{% $states.input.items %}", "Output": "{% $states.input %}",
+            "ItemSelector": {"item": "{% $states.context.Map.Item.Value %}"},
+            "ToleratedFailurePercentage": "{% 100 %}",
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                "StartAt": "First",
+                "States": {"First": then(evaluated_sends(), Some("Call")), "Call": then(evaluated_calls(), None)},
+            },
+        },
+        "After": then(evaluated_sends(), None),
+    }})
 }
