@@ -30,6 +30,8 @@ pub(super) struct Examined<'j> {
     visited: HashSet<String>,
     /// It calls what somebody vouches for, which may write, or takes the next value of a sequence.
     pub(super) acts: bool,
+    /// It frees a lock: twice is not once.
+    frees: bool,
     /// It may make a key.
     pub(super) takes_key: bool,
     /// It can name no table: what is no function in it is an alias.
@@ -43,6 +45,7 @@ impl<'j> Examined<'j> {
             missing: BTreeSet::new(),
             visited: HashSet::new(),
             acts: false,
+            frees: false,
             takes_key: false,
             is_tableless: false,
         }
@@ -71,7 +74,7 @@ impl<'j> Examined<'j> {
             (pair[0].is("for") && (pair[1].is("update") || pair[1].is("share")))
                 || (pair[0].is("lock") && pair[1].is("in"))
         });
-        verdict.repeatable = !(writes || locks || self.acts) && verdict.is_clean();
+        verdict.repeatable = !(writes || locks || self.acts || self.frees) && verdict.is_clean();
         verdict
     }
 
@@ -257,11 +260,11 @@ impl<'j> Examined<'j> {
                 verdict.locks.extend(lock);
             }
             "release_lock" if is_builtin => {
-                self.acts = true;
+                self.frees = true;
                 verdict.locks.extend(lock(tokens, at));
             }
             // Only where nothing keeps it from running it is known to have run.
-            "release_all_locks" if is_builtin => self.acts = true,
+            "release_all_locks" if is_builtin => self.frees = true,
             _ => verdict.close(format!("function:{name}")),
         }
     }
