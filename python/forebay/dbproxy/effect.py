@@ -27,6 +27,8 @@ class Effect:
         must_close: no reset is known to undo it: the connection is closed instead.
         changes_schema: names may mean something else from now on.
         needs: names that the server's catalogue must be asked for first; until then the rest is the worst that can be.
+        uses_sequence: it takes a value of a sequence of MariaDB, which the session goes on to tell until it is reset.
+        writes_session: it may leave a key or a sequence's value that the session remembers and the server's answer does not tell.
         dirty: why the connection must be reset before another client gets it; empty when it need not.
         plain: nothing of the above: the hot path has nothing to do.
 
@@ -46,6 +48,8 @@ class Effect:
     must_close: bool = False
     changes_schema: bool = False
     needs: tuple[str, ...] = ()
+    uses_sequence: bool = False
+    writes_session: bool = True
     dirty: str = field(init=False, default="")
     plain: bool = field(init=False, default=False)
 
