@@ -16,17 +16,16 @@ use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderValue, CONNECTION};
 use hyper::rt::{Read, Write};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch, Semaphore};
 use tokio::time::{sleep, timeout};
 
+use crate::http::begun::Begun;
 use crate::http::server::StartError;
 use crate::http::spelling::{Heard, Listened};
 use crate::http::tls::{self, Tls};
@@ -62,13 +61,14 @@ pub struct Limits {
     pub connections: u32,
     /// Greatest size of a request's head, bytes.
     pub head_bytes: usize,
-    /// A request's head must be complete within this time; between requests, a connection may be idle for so long.
+    /// A connection must begin to speak within this time, and a request's head must be complete within it; between requests, a connection
+    /// may be idle for so long.
     pub head: Duration,
     /// A connection, answers included, ends within this time.
     pub connection: Option<Duration>,
     /// Whether a connection may have more than one request.
     pub keep_alive: bool,
-    /// Whether HTTP/2 is spoken, too, by clients that know it beforehand; without it, no connection can be upgraded either.
+    /// Whether HTTP/2 is spoken, too, by clients that know it beforehand.
     pub http2: bool,
     /// Whether it is kept how the names of headers were spelled: [`Heard`] stands in each request's extensions then.
     pub spelling: bool,
@@ -290,22 +290,24 @@ async fn hold<S: Service>(
             Ok::<_, Infallible>(response)
         }
     });
-    if limits.http2 {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head)
-            .max_buf_size(limits.head_bytes)
-            .keep_alive(limits.keep_alive);
+    let mut stream = Begun::new(stream);
+    let is_http2 = is_http2
+        || limits.http2 && {
+            let begins = timeout(limits.head, stream.is_http2());
+            tokio::select! {
+                biased;
+                // Who says nothing in time, or has gone, is not answered.
+                begun = begins => match begun { Ok(Ok(is_http2)) => is_http2, _ => return },
+                () = end.comes() => return,
+            }
+        };
+    if is_http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
         let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(head_bytes);
-        if is_http2 {
-            let only = builder.http2_only();
-            converse(pin!(only.serve_connection(stream, answer)), &end).await;
-        } else {
-            converse(pin!(builder.serve_connection_with_upgrades(stream, answer)), &end).await;
-        }
+        builder.timer(TokioTimer::new()).max_header_list_size(head_bytes);
+        // Boxed: it is larger than what the other connections need.
+        let mut connection = Box::pin(builder.serve_connection(stream, answer));
+        converse(connection.as_mut(), &end, http2::Connection::graceful_shutdown).await;
     } else {
         let mut builder = http1::Builder::new();
         builder
@@ -313,8 +315,8 @@ async fn hold<S: Service>(
             .header_read_timeout(limits.head)
             .max_buf_size(limits.head_bytes)
             .keep_alive(limits.keep_alive);
-        let connection = pin!(builder.serve_connection(stream, answer));
-        converse(connection, &end).await;
+        let connection = pin!(builder.serve_connection(stream, answer).with_upgrades());
+        converse(connection, &end, http1::UpgradeableConnection::graceful_shutdown).await;
     }
 }
 
@@ -336,27 +338,24 @@ impl End {
         }
     }
 
-    /// For how long the next request may still be on its way.
-    fn linger(&self) -> Duration {
+    /// Wait until the listener retires and no request can be on its way any more. What a client has sent before it could know of that is
+    /// answered: a connection that is closed in its face would have lost it.
+    async fn comes(&self) {
+        // Whoever could say so is gone: that says it.
+        let _ = self.ends.clone().changed().await;
         let answered = Duration::from_nanos(self.answered_ns.load(Ordering::Relaxed));
-        LINGER.saturating_sub(self.begun.elapsed().saturating_sub(answered))
+        sleep(LINGER.saturating_sub(self.begun.elapsed().saturating_sub(answered))).await;
     }
 }
 
-/// Have the conversation of a connection, and end it after the answers under way when its listener retires. What a client has sent before
-/// it could know of that is answered: a connection that is closed in its face would have lost it.
-async fn converse<C: GracefulConnection>(mut connection: Pin<&mut C>, end: &End) {
-    let mut ends = end.ends.clone();
+/// Have the conversation of a connection, and close it after the answers under way when its listener retires.
+async fn converse<C: Future>(mut connection: Pin<&mut C>, end: &End, close: impl FnOnce(Pin<&mut C>)) {
     // An error here is the client's: it sent no HTTP, or went away.
     tokio::select! {
         _ = connection.as_mut() => return,
-        _ = ends.changed() => {}
+        () = end.comes() => {}
     }
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = sleep(end.linger()) => {}
-    }
-    connection.as_mut().graceful_shutdown();
+    close(connection.as_mut());
     let _ = connection.await;
 }
 
