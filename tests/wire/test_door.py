@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -174,6 +175,41 @@ def test_what_no_sdk_sends_is_refused_and_harms_nothing(wire):
     finally:
         connection.close()
     assert post(LIST, b"{}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("service", "ask_it"),
+    [
+        ("iam", lambda iam: iam.list_users()),
+        ("dynamodb", lambda tables: tables.list_tables()),
+        ("efs", lambda files: files.describe_file_systems()),
+    ],
+)
+def test_a_service_that_is_not_served_is_told_in_words_that_its_client_reads(wire, service, ask_it):
+    with pytest.raises(ClientError) as refused:
+        ask_it(wire.client(service))
+    told = refused.value.response["Error"]
+    assert told["Code"] == "UnknownOperationException"
+    name = "elasticfilesystem" if service == "efs" else service
+    assert told["Message"].startswith(f'forebay does not serve "{name}": it serves apigateway, cloudcontrolapi, ')
+
+
+def test_a_client_that_says_nothing_keeps_nobody_waiting(wire):
+    """Whether it speaks HTTP/2 is not known yet, and it may hang up."""
+    silent = [socket.create_connection(("127.0.0.1", wire.port), timeout=20) for _ in range(3)]
+    silent[1].sendall(b"P")
+    silent[2].sendall(b"PRI * HTTP/2.0\r\n")
+    assert ask(wire.port, signed(wire, LIST))[0] == 200
+    # The bytes of a head may come one by one, as far as those of HTTP/2 go as well.
+    head = "".join(f"{name}: {value}\r\n" for name, value in signed(wire, LIST).items())
+    for piece in ("O", f"ST / HTTP/1.1\r\nHost: 127.0.0.1:{wire.port}\r\n", f"{head}Content-Length: 2\r\n\r\n{{", "}"):
+        silent[1].sendall(piece.encode())
+        time.sleep(0.05)
+    answer = http.client.HTTPResponse(silent[1])
+    answer.begin()
+    assert answer.status == 200 and json.loads(answer.read()) == {}
+    for connection in silent:
+        connection.close()
 
 
 def test_java_s_cbor_is_spoken_for_kinesis(wire):

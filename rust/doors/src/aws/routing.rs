@@ -152,7 +152,10 @@ impl Asked<'_> {
         let service = SERVICES.iter().find(|service| service.name == signed_for);
         let model = service.unwrap_or(&SERVICES[0]).model();
         let is_json = self.kind().starts_with("application/x-amz") || !model.target_prefix.is_empty();
+        // A client that asks with an action reads XML, whatever is served.
+        let is_query = self.form.is_some_and(|form| form.get("Action").is_some());
         let protocol = match (service, is_json) {
+            (None, _) if is_query => Protocol::Query,
             (Some(_), true) | (None, _) => self.json(model),
             (Some(_), false) if model.namespace.is_empty() => Protocol::Rest,
             (Some(_), false) => Protocol::Query,
@@ -160,7 +163,9 @@ impl Asked<'_> {
         let message = if service.is_some() || signed_for.is_empty() {
             String::new()
         } else {
-            let served: Vec<&str> = SERVICES.iter().map(|service| service.name).collect();
+            let mut served: Vec<&str> = SERVICES.iter().map(|service| service.name).collect();
+            served.sort_unstable();
+            served.dedup();
             format!("forebay does not serve {signed_for:?}: it serves {}", served.join(", "))
         };
         Box::new(Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", message) })

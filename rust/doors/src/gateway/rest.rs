@@ -420,7 +420,7 @@ impl Gateway {
         let cache = self.rest.cache(&served.api.id, stage, own);
         let key = {
             let exchange = Exchange::new(served, route, *request, *arrival, Log::default());
-            cache::key(integration, &request, arrival.authorized, &exchange.sources())
+            cache::key(integration, request, arrival.authorized, &exchange.sources())
         };
         let wanted =
             match cache::wanted(request.header("cache-control"), &setting, *arrival.authorized != Authorized::Open) {

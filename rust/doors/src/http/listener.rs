@@ -17,17 +17,16 @@ use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderValue, CONNECTION};
 use hyper::rt::{Read, Write};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch, Semaphore};
 use tokio::time::{sleep, timeout, Instant};
 
+use crate::http::begun::Begun;
 use crate::http::server::StartError;
 use crate::http::spelling::{Heard, Listened};
 pub use crate::http::taking::Least;
@@ -65,13 +64,14 @@ pub struct Limits {
     pub connections: u32,
     /// Greatest size of a request's head, bytes.
     pub head_bytes: usize,
-    /// A request's head must be complete within this time; between requests, a connection may be idle for so long.
+    /// A connection must begin to speak within this time, and a request's head must be complete within it; between requests, a connection
+    /// may be idle for so long.
     pub head: Duration,
     /// A connection, answers included, ends within this time.
     pub connection: Option<Duration>,
     /// Whether a connection may have more than one request.
     pub keep_alive: bool,
-    /// Whether HTTP/2 is spoken, too, by clients that know it beforehand; without it, no connection can be upgraded either.
+    /// Whether HTTP/2 is spoken, too, by clients that know it beforehand.
     pub http2: bool,
     /// Whether it is kept how the names of headers were spelled: [`Heard`] stands in each request's extensions then.
     pub spelling: bool,
@@ -304,22 +304,24 @@ async fn hold<S: Service>(
             })
         }
     });
-    if limits.http2 {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head)
-            .max_buf_size(limits.head_bytes)
-            .keep_alive(limits.keep_alive);
+    let mut stream = Begun::new(stream);
+    let is_http2 = is_http2
+        || limits.http2 && {
+            let begins = timeout(limits.head, stream.is_http2());
+            tokio::select! {
+                biased;
+                // Who says nothing in time, or has gone, is not answered.
+                begun = begins => match begun { Ok(Ok(is_http2)) => is_http2, _ => return },
+                () = end.comes() => return,
+            }
+        };
+    if is_http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
         let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(head_bytes).max_concurrent_streams(STREAMS_MAX);
-        if is_http2 {
-            let only = builder.http2_only();
-            converse(pin!(only.serve_connection(stream, answer)), &end).await;
-        } else {
-            converse(pin!(builder.serve_connection_with_upgrades(stream, answer)), &end).await;
-        }
+        builder.timer(TokioTimer::new()).max_header_list_size(head_bytes).max_concurrent_streams(STREAMS_MAX);
+        // Boxed: it is larger than what the other connections need.
+        let mut connection = Box::pin(builder.serve_connection(stream, answer));
+        converse(connection.as_mut(), &end, http2::Connection::graceful_shutdown).await;
     } else {
         let mut builder = http1::Builder::new();
         builder
@@ -327,8 +329,8 @@ async fn hold<S: Service>(
             .header_read_timeout(limits.head)
             .max_buf_size(limits.head_bytes)
             .keep_alive(limits.keep_alive);
-        let connection = pin!(builder.serve_connection(stream, answer));
-        converse(connection, &end).await;
+        let connection = pin!(builder.serve_connection(stream, answer).with_upgrades());
+        converse(connection, &end, http1::UpgradeableConnection::graceful_shutdown).await;
     }
 }
 
@@ -432,6 +434,14 @@ impl End {
         LINGER.saturating_sub(self.idle())
     }
 
+    /// Wait until the listener retires and no request can be on its way any more. What a client has sent before it could know of that is
+    /// answered: a connection that is closed in its face would have lost it.
+    async fn comes(&self) {
+        // Whoever could say so is gone: that says it.
+        let _ = self.ends.clone().changed().await;
+        sleep(self.linger()).await;
+    }
+
     fn has_streams(&self) -> bool {
         self.streams.load(Ordering::Relaxed) > 0
     }
@@ -446,10 +456,9 @@ impl End {
     }
 }
 
-/// Have the conversation of a connection, and end it after the answers under way when its listener retires. What a client has sent before
-/// it could know of that is answered: a connection that is closed in its face would have lost it. One that has nothing to say is ended,
-/// too.
-async fn converse<C: GracefulConnection>(mut connection: Pin<&mut C>, end: &End) {
+/// Have the conversation of a connection, and close it after the answers under way when its listener retires. One that has nothing to say is
+/// closed, too.
+async fn converse<C: Future>(mut connection: Pin<&mut C>, end: &End, close: impl FnOnce(Pin<&mut C>)) {
     let mut ends = end.ends.clone();
     let mut look = end.patience;
     let is_silent = loop {
@@ -464,7 +473,7 @@ async fn converse<C: GracefulConnection>(mut connection: Pin<&mut C>, end: &End)
         }
     };
     if is_silent {
-        connection.as_mut().graceful_shutdown();
+        close(connection.as_mut());
         // One that was told so and does not end it is cut off.
         while timeout(LEAVE_MAX, connection.as_mut()).await.is_err() && end.has_streams() {}
         return;
@@ -473,7 +482,7 @@ async fn converse<C: GracefulConnection>(mut connection: Pin<&mut C>, end: &End)
         _ = connection.as_mut() => return,
         () = sleep(end.linger()) => {}
     }
-    connection.as_mut().graceful_shutdown();
+    close(connection.as_mut());
     let _ = connection.await;
 }
 

@@ -1,6 +1,7 @@
 //! HTTP: the listener that every door uses, with a thread of its own, so that nothing it serves holds up the event loop or the engine.
 //! On it the server of metrics and health, which never reads a body and never keeps a connection open.
 
+mod begun;
 pub(crate) mod certificate;
 pub(crate) mod late;
 pub mod listener;

@@ -103,15 +103,17 @@ macro_rules! operations {
         /// The operations that are carried out.
         pub(super) const OPERATIONS: &[&str] = &[$(stringify!($name)),*];
 
-        /// Carry out an operation.
+        /// Carry out an operation. Each has a box of its own size: thousands of long polls may wait in theirs.
         pub(super) fn call<'c>(call: &'c $crate::aws::call::Call<'c>, operation: &'c str) -> $crate::aws::call::Outcome<'c> {
-            Box::pin(async move {
-                match operation {
-                    $(stringify!($name) => $function(call).await.map($crate::aws::call::Output::from),)*
-                    // The tables have the operations of this list, as a test makes sure.
-                    _ => Err($crate::aws::fault::Fault::new("NotImplemented", operation).status(501)),
-                }
-            })
+            match operation {
+                $(stringify!($name) => {
+                    Box::pin(async move { $function(call).await.map($crate::aws::call::Output::from) })
+                })*
+                // The tables have the operations of this list, as a test makes sure.
+                _ => Box::pin(async move {
+                    Err($crate::aws::fault::Fault::new("NotImplemented", operation).status(501))
+                }),
+            }
         }
     };
 }
