@@ -143,7 +143,9 @@ impl TopicPlan {
             others.iter().map(|endpoint| Subscription::draw(endpoint.clone(), chance)).collect();
         let pause_us = Some(*chance.pick(&[10_000, 40_000, 200_000]));
         others.push(Subscription::draw(Endpoint::Stream(ROUTED.into()), ways));
-        others.iter_mut().for_each(|other| other.way = Way::draw(ways, &other.endpoint));
+        for other in &mut others {
+            other.way = Way::draw(ways, &other.endpoint);
+        }
         let subscriptions = std::iter::once(Subscription::of_everything(first.clone())).chain(others).collect();
         Some(Self { name: BUS.into(), is_bus: true, pause_us, subscriptions })
     }

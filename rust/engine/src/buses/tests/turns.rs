@@ -3,7 +3,7 @@
 use serde_json::{json, Value};
 
 use super::{shop, MINUTE};
-use crate::runtime::test_engine::{TestEngine, SECOND};
+use crate::runtime::test_engine::SECOND;
 
 /// After a stop of a week 256 schedules of a turn passed over 10,000 due times each, one after the other, under the lock.
 #[test]
@@ -63,21 +63,20 @@ fn replays_take_turns() {
             "rate": 100});
         engine.asked("replay.start", &asked).unwrap();
     }
-    let given = |engine: &TestEngine| {
-        engine.engine.with(|rooms| rooms.buses.replays.rows().map(|row| row.events).collect::<Vec<u64>>())
-    };
-    let before = given(&engine);
     engine.now.mono_ns += SECOND;
     let now = engine.now;
-    for turn in 1..=3 {
-        engine.engine.with(|rooms| {
-            rooms.ctx.now = now;
+    // Whoever lets the lock go with a manual clock does all that is due.
+    engine.engine.with(|rooms| {
+        rooms.ctx.now = now;
+        for turn in 1..=3 {
             rooms.event_buses().replay_due();
-        });
-        let moved = given(&engine).iter().zip(&before).filter(|(now, before)| now > before).count();
-        assert_eq!(moved, turn, "one after the other, from {before:?} to {:?}", given(&engine));
+            let moved = rooms.buses.replays.rows().filter(|row| row.events > 10).count();
+            assert_eq!(moved, turn, "one after the other");
+        }
+    });
+    for _ in 0..20 {
+        engine.advance(SECOND);
     }
-    engine.advance(20 * SECOND);
     let is_over = |name: &str| engine.json("replay.describe", &json!({ "name": name }))["state"] == "COMPLETED";
     assert!(["a", "b", "c"].into_iter().all(is_over));
 }
