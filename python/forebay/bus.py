@@ -337,13 +337,18 @@ def _entry_or_error(event: Event) -> dict[str, Any] | InvalidParameterValue:
 
 
 def _entry(event: Event) -> dict[str, Any]:
-    return {
-        "source": event.source,
-        "detail_type": event.detail_type,
-        "detail": event.detail if isinstance(event.detail, str) else _detail(event.detail),
-        "resources": list(event.resources),
-        "time_ms": moment_ms("time", event.time),
+    detail, source, detail_type, resources, time = event
+    entry: dict[str, Any] = {
+        "source": source,
+        "detail_type": detail_type,
+        "detail": detail if isinstance(detail, str) else _detail(detail),
     }
+    # Most events have neither, and what is not written need not be read.
+    if resources:
+        entry["resources"] = list(resources)
+    if time is not None:
+        entry["time_ms"] = moment_ms("time", time)
+    return entry
 
 
 def _detail(value: object) -> str:

@@ -4,12 +4,15 @@
 //! it takes to read and add a rule is wall time. With
 //! `FOREBAY_BENCH_RULES=DIRECTORY` it only writes the rules and the events there, for another matcher.
 
+mod clock;
+
 use std::fs;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clock::clock;
 use forebay_core::pattern::bus::Rule;
 use forebay_core::pattern::index::{Index, Rules, Scratch};
 
@@ -77,15 +80,6 @@ fn add(count: u64, pattern: fn(u64) -> String) -> (Rules<u64>, Vec<Duration>) {
     };
     let times = (0..count).map(&mut add).collect();
     (rules, times)
-}
-
-/// The processor time of this thread, or the time, where nothing tells it.
-fn clock() -> Duration {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    let start = START.get_or_init(Instant::now);
-    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = stat.as_ref().and_then(|text| text.split(' ').next()?.parse().ok());
-    nanos.map_or_else(|| start.elapsed(), Duration::from_nanos)
 }
 
 /// Numbers that look drawn.

@@ -59,6 +59,8 @@ pub(crate) struct Ctx {
     /// There is something for the next exchange.
     pub(crate) ring: bool,
     pub(crate) started: bool,
+    /// Whether threads turn the engine: with a manual clock there are none.
+    pub(crate) has_threads: bool,
     pub(crate) draining: bool,
     pub(crate) closed: bool,
     /// Whether this process may run the store.
@@ -74,6 +76,12 @@ pub(crate) struct Ctx {
 }
 
 impl Ctx {
+    /// When a timer rings that wants another turn, mono ns: after the lock was let go. A manual clock stands still between turns, and
+    /// whoever moves it waits for all that is due.
+    pub(crate) fn next_turn_ns(&self) -> u64 {
+        self.now.mono_ns + u64::from(self.has_threads)
+    }
+
     /// Let retention look at `due_ns`, or before.
     pub(crate) fn sweep_at(&mut self, due_ns: u64) {
         self.timers.arm(&mut self.sweep_armed, due_ns, SWEEP);

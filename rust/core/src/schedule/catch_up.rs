@@ -59,10 +59,13 @@ impl Schedule {
 
     /// Pass over what was due before a time.
     fn pass_over(&self, next_due: u64, before_ms: u64) -> Passed {
+        if let Expression::Rate { interval_ms } = self.expression {
+            return self.pass_over_rate(next_due, before_ms, interval_ms);
+        }
         let mut passed = Passed { due: Some(next_due), missed: 0, latest: None };
         while let Some(due) = passed.due.filter(|due| *due < before_ms) {
             if passed.missed == MISSED_COUNT_MAX {
-                let latest = self.latest_before(before_ms).or(passed.latest);
+                let latest = passed.latest.map(|latest| self.latest_between(latest, before_ms));
                 return Passed { due: self.next_after(before_ms - 1), latest, ..passed };
             }
             passed = Passed { due: self.next_after(due), missed: passed.missed + 1, latest: Some(due) };
@@ -70,15 +73,27 @@ impl Schedule {
         passed
     }
 
-    /// The last due time before a time, looked for in spans that double.
-    fn latest_before(&self, before_ms: u64) -> Option<u64> {
-        let spans = std::iter::successors(Some(LATE_MS_MAX), |span| (*span < before_ms).then(|| span * 2));
-        let earlier = |span: u64| self.next_after(before_ms.saturating_sub(span)).filter(|due| *due < before_ms);
-        let mut latest = spans.take_while(|_| before_ms > 0).find_map(earlier)?;
-        while let Some(later) = self.next_after(latest).filter(|due| *due < before_ms) {
-            latest = later;
+    /// The same of a rate, which needs no walk.
+    fn pass_over_rate(&self, next_due: u64, before_ms: u64, interval_ms: u64) -> Passed {
+        let last_ms = self.bounds.end_ms.map_or(u64::MAX, |end| end.saturating_add(1)).min(before_ms);
+        let count = last_ms.saturating_sub(next_due).div_ceil(interval_ms);
+        let Some(latest) = count.checked_sub(1).map(|steps| next_due + steps * interval_ms) else {
+            return Passed { due: Some(next_due), missed: 0, latest: None };
+        };
+        Passed { due: self.next_after(latest), missed: count.min(MISSED_COUNT_MAX), latest: Some(latest) }
+    }
+
+    /// The last due time before a time, given an earlier one: what lies between is halved again and again.
+    fn latest_between(&self, due_ms: u64, before_ms: u64) -> u64 {
+        let (mut latest, mut none_from) = (due_ms, before_ms);
+        while none_from - latest > 1 {
+            let middle = latest + (none_from - latest) / 2;
+            match self.next_after(middle).filter(|due| *due < before_ms) {
+                Some(later) => latest = later,
+                None => none_from = middle,
+            }
         }
-        Some(latest)
+        latest
     }
 }
 

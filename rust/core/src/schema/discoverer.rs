@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::infer::InferError;
 use super::names::schema_name;
 use super::render::{render, Format};
-use super::shape_hash::shape_hash;
+use super::shape_hash::{put_hash, shape_hash};
 use super::{Node, NAME_CHARS_MAX};
 
 /// After something new, so long is waited for more of it before a version is told, milliseconds (AWS waits 5 minutes).
@@ -100,7 +100,27 @@ impl Discoverer {
         event: &str,
         now_ms: u64,
     ) -> Result<Observed, InferError> {
-        let hash = shape_hash(source, detail_type, event);
+        self.observe_hashed((source, detail_type), shape_hash(source, detail_type, event), event, now_ms)
+    }
+
+    /// The same of an event as a bus writes it: such events of one kind differ in their resources and their detail alone.
+    pub fn observe_put(
+        &mut self,
+        kind: (&str, &str),
+        (resources, detail): (&[String], &str),
+        event: &str,
+        now_ms: u64,
+    ) -> Result<Observed, InferError> {
+        self.observe_hashed(kind, put_hash(kind, resources, detail), event, now_ms)
+    }
+
+    fn observe_hashed(
+        &mut self,
+        (source, detail_type): (&str, &str),
+        hash: Option<u64>,
+        event: &str,
+        now_ms: u64,
+    ) -> Result<Observed, InferError> {
         if hash.is_some_and(|hash| self.known.contains(&hash)) {
             return Ok(Observed::Known);
         }
@@ -136,12 +156,21 @@ impl Discoverer {
 
     /// The versions that are due: of each schema one a second at most, and only one that says something else.
     pub fn take_due(&mut self, now_ms: u64) -> Vec<NewVersion> {
+        self.take_some(now_ms, usize::MAX)
+    }
+
+    /// The same of as many schemas as have so many places together, and of one at least: the others stay due.
+    pub fn take_some(&mut self, now_ms: u64, places: usize) -> Vec<NewVersion> {
         let names: Vec<String> =
             self.due.iter().filter(|(_, due)| **due <= now_ms).map(|(name, _)| name.clone()).collect();
-        let mut versions = Vec::new();
+        let (mut versions, mut taken) = (Vec::new(), 0);
         for name in names {
+            if taken >= places {
+                break;
+            }
             self.due.remove(&name);
             let Some(schema) = self.schemas.get_mut(&name) else { continue };
+            taken += schema.node.size();
             let content = schema.render(Format::OpenApi3);
             if content != schema.content {
                 schema.version += 1;

@@ -6,6 +6,26 @@
 use super::names;
 use super::node::kind;
 
+/// Go on to the first quote or backslash, eight bytes at a time as far as there are as many.
+fn before_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let word = u64::from_le_bytes(*eight);
+        let ends = found(word, b'"') | found(word, b'\\');
+        if ends != 0 {
+            return at + (ends.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    at
+}
+
+/// The highest bit of each byte that is this one. Only the first of them is sure.
+fn found(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let differs = word ^ ONES.wrapping_mul(u64::from(byte));
+    differs.wrapping_sub(ONES) & !differs & ONES << 7
+}
+
 /// A place in a text.
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
@@ -51,6 +71,7 @@ impl<'a> Scanner<'a> {
         let from = self.at + 1;
         let mut at = from;
         loop {
+            at = before_end(self.bytes, at);
             match *self.bytes.get(at)? {
                 b'"' => break,
                 b'\\' => at += 2,

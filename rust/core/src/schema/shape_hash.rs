@@ -3,7 +3,7 @@
 //! Two events with one hash would be inferred alike, so an event whose hash is known need not be inferred. The order of
 //! keys does not count, nor how many elements of one shape an array has.
 
-use super::names::is_data;
+use super::names::{is_data, is_date_time};
 use super::node::kind;
 use super::scanner::Scanner;
 use super::DEPTH_MAX;
@@ -16,6 +16,15 @@ pub fn shape_hash(source: &str, detail_type: &str, event: &str) -> Option<u64> {
     let mut scanner = Scanner::new(event);
     let shape = value(&mut scanner, 0)?;
     (scanner.peek() == 0).then(|| mix(mix(bytes(source.as_bytes()), bytes(detail_type.as_bytes())), shape))
+}
+
+/// The hash of an event that was put: what is always alike in such events is left out.
+pub(super) fn put_hash((source, detail_type): (&str, &str), resources: &[String], detail: &str) -> Option<u64> {
+    let mut scanner = Scanner::new(detail);
+    let detail = value(&mut scanner, 1)?;
+    let kinds = resources.iter().fold(8, |kinds, one| kinds | if is_date_time(one.as_bytes()) { 2 } else { 1 });
+    let kind = mix(bytes(source.as_bytes()), bytes(detail_type.as_bytes()));
+    (scanner.peek() == 0).then(|| mix(kind, mix(kinds, detail)))
 }
 
 fn value(scanner: &mut Scanner<'_>, depth: usize) -> Option<u64> {

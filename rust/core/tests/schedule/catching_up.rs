@@ -1,6 +1,6 @@
 //! What a schedule fires after a stop.
 
-use forebay_core::schedule::{CatchUp, Due, MISSED_COUNT_MAX};
+use forebay_core::schedule::{Bounds, CatchUp, Dialect, Due, Expression, Schedule, TimeZone, MISSED_COUNT_MAX};
 
 use crate::{at, schedule};
 
@@ -49,6 +49,21 @@ fn a_long_stop_costs_no_walk_over_all_of_it() {
     let rare = due("rate(30 minutes)", "2026-01-01T00:00:00Z", "2036-01-01T00:29:30Z", CatchUp::One);
     assert_eq!(rare.firings, [at("2036-01-01T00:00:00Z")]);
     assert_eq!(rare.next_due, Some(at("2036-01-01T00:30:00Z")));
+    // The last of so many was years ago.
+    let over = due("cron(* * * * ? 2026)", "2026-01-01T00:00:00Z", "2056-01-01T00:00:00Z", CatchUp::One);
+    assert_eq!(over, Due { firings: vec![at("2026-12-31T23:59:00Z")], next_due: None, missed: MISSED_COUNT_MAX - 1 });
+}
+
+#[test]
+fn a_rate_that_has_ended_meanwhile_is_missed_up_to_its_end() {
+    let (first, end) = (at("2026-01-02T00:00:00Z"), at("2026-01-02T00:20:00Z"));
+    let bounds = Bounds { zone: TimeZone::UTC, enabled_ms: 0, start_ms: Some(first), end_ms: Some(end) };
+    let expression = Expression::parse(Dialect::Scheduler, "rate(10 minutes)").expect("a rate");
+    let schedule = Schedule::new(expression, bounds).expect("a schedule");
+    let after_a_day = |catch_up| schedule.due(first, at("2026-01-03T00:00:00Z"), catch_up, 100);
+    assert_eq!(after_a_day(CatchUp::None), Due { firings: vec![], next_due: None, missed: 3 });
+    assert_eq!(after_a_day(CatchUp::One), Due { firings: vec![end], next_due: None, missed: 2 });
+    assert_eq!(after_a_day(CatchUp::All).firings, [first, at("2026-01-02T00:10:00Z"), end]);
 }
 
 #[test]

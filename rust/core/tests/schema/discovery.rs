@@ -26,6 +26,29 @@ fn a_new_shape_becomes_a_version_and_a_known_one_does_not() {
     assert_eq!((discoverer.take_due(9000), discoverer.next_due_ms()), (vec![], None));
 }
 
+/// An event that a bus wrote has a shorter walk, which must see all that the longer one sees.
+#[test]
+fn of_an_event_that_was_put_only_what_can_differ_is_looked_at() {
+    let resources: [&[&str]; 4] = [&[], &["a"], &["b", "c"], &["2026-01-31T23:59:59Z", "a"]];
+    let details = [r#"{"a":1}"#, r#"{"a":2}"#, r#" {"a":"2026-01-31T23:59:59Z"} "#, r#"{"b":[{"c":null}]}"#, "{}"];
+    let (mut whole, mut put) = (Discoverer::default(), Discoverer::default());
+    let mut learned = 0;
+    for detail_type in ["A", "B"] {
+        for (resources, detail) in resources.iter().flat_map(|one| details.map(|detail| (one, detail))) {
+            let resources: Vec<String> = resources.iter().map(|one| (*one).to_owned()).collect();
+            let mut event = event(&serde_json::from_str(detail).expect("JSON"));
+            event["resources"] = json!(resources);
+            event["detail-type"] = detail_type.into();
+            let event = event.to_string();
+            let seen = put.observe_put(("shop", detail_type), (&resources, detail), &event, 0);
+            assert_eq!(seen, whole.observe("shop", detail_type, &event, 0), "{event}");
+            learned += u32::from(seen == Ok(Observed::Learned));
+        }
+    }
+    assert_eq!(learned, 2 * 3 * 4, "of four lists of resources two are alike, and of five details two");
+    assert_eq!(put.schemas(), whole.schemas());
+}
+
 #[test]
 fn what_was_learned_goes_on_after_a_restart() {
     let mut discoverer = Discoverer::default();
@@ -51,6 +74,22 @@ fn detail_types_are_apart_and_what_is_no_event_is_refused() {
     let names: Vec<String> = discoverer.take_due(1000).into_iter().map(|version| version.name).collect();
     assert_eq!(names, ["s@A", "s@B"]);
     assert!(discoverer.observe("s", "A", "[", 0).is_err());
+}
+
+#[test]
+fn versions_are_written_some_at_a_time() {
+    let mut discoverer = Discoverer::default();
+    for n in 0..100 {
+        discoverer
+            .observe("shop", &format!("T{n:02}"), &event(&json!({"a": 1, "b": 2})).to_string(), 0)
+            .expect("an event");
+    }
+    let first = discoverer.take_some(1000, 100);
+    assert!((2..50).contains(&first.len()), "{}", first.len());
+    assert_eq!(discoverer.next_due_ms(), Some(1000));
+    assert_eq!(discoverer.take_some(1000, 0).len(), 1, "one goes on, however large");
+    assert_eq!(discoverer.take_due(1000).len(), 99 - first.len());
+    assert_eq!(discoverer.next_due_ms(), None);
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn value() -> impl Strategy<Value = Json> {
         any::<u64>().prop_map(Json::from),
         (-1e9..1e9f64).prop_map(Json::from),
         proptest::sample::select(vec!["", "x", "\"\\", "2026-01-31T23:59:59Z", "ü"]).prop_map(Json::from),
+        "[a\"\\\\ü]{0,20}".prop_map(Json::from),
     ];
     let key =
         proptest::sample::select(vec!["a", "b", "A", "readOnly", "a b", "\"", "0a787ecb401540154015000000000001"]);

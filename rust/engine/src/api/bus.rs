@@ -299,6 +299,13 @@ pub struct Entry {
     pub time_ms: Option<u64>,
 }
 
+impl Entry {
+    /// Its source and its detail-type.
+    pub(crate) fn kind(&self) -> (&str, &str) {
+        (&self.source, &self.detail_type)
+    }
+}
+
 /// What became of one entry: its id, or why it was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

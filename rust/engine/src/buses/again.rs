@@ -44,7 +44,7 @@ impl BusRoom<'_> {
             carried: Carried { hops: 0, trace: row.trace.as_deref() },
             left: &left,
             replay: None,
-            kind: None,
+            entry: None,
         };
         let delivery = Delivery {
             owner: (key.mapping, key.shard),

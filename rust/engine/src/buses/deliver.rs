@@ -111,7 +111,7 @@ impl BusRoom<'_> {
                 }
                 self.check_fits(name, None, input)?;
                 let carried = Carried { hops: carried.hops + 1, ..carried };
-                self.route(name, OnBus { carried, text: input, size: input.len(), kind: None, ..event }, None);
+                self.route(name, OnBus { carried, text: input, size: input.len(), entry: None, ..event }, None);
                 Ok(Fate::HandedOn(name.clone()))
             }
             Recipient::Rule(name) => Err(EngineError::Invalid(format!("rule {name:?} is no target"))),
@@ -150,6 +150,7 @@ impl BusRoom<'_> {
             return true;
         }
         let key = self.new_key(delivery);
+        self.ctx.commit.pending.bytes += event.text.len() + input.len();
         if let (true, Some(owner)) = (is_busy, self.failures.owners.get(&key.mapping)) {
             owner.meters.throttled();
         }

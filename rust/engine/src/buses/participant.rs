@@ -129,7 +129,7 @@ impl<'a> BusParticipant<'a> {
             let is_full = self.ctx.commit.refused.is_some();
             let wait_at_least_ns = if is_full { FULL_NS } else { wait_at_least_ns };
             let wait_ns = wait_ms.saturating_mul(1_000_000).max(wait_at_least_ns);
-            let due_ns = self.ctx.now.mono_ns.saturating_add(wait_ns);
+            let due_ns = self.ctx.now.mono_ns.saturating_add(wait_ns).max(self.ctx.next_turn_ns());
             self.ctx.timers.arm(&mut self.buses.schedules.armed, due_ns, SCHEDULES);
         }
     }

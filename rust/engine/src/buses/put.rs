@@ -41,8 +41,8 @@ pub(crate) struct OnBus<'a> {
     pub(crate) left: &'a Cell<u32>,
     /// The replay that it comes from. No archive keeps it again.
     pub(crate) replay: Option<&'a str>,
-    /// Its source and detail-type, where they are at hand.
-    pub(crate) kind: Option<(&'a str, &'a str)>,
+    /// What it was made of, where that is at hand.
+    pub(crate) entry: Option<&'a Entry>,
 }
 
 impl BusRoom<'_> {
@@ -107,9 +107,9 @@ impl BusRoom<'_> {
         let text = entry.envelope(&accepted);
         let time_ms = entry.time_ms.unwrap_or(accepted.now_ms);
         let left = Cell::new(DELIVERIES_MAX);
-        let kind = Some((entry.source.as_str(), entry.detail_type.as_str()));
         let size = entry.archived_size();
-        self.route(bus, OnBus { id, time_ms, text: &text, size, carried, left: &left, replay: None, kind }, None);
+        let event = OnBus { id, time_ms, text: &text, size, carried, left: &left, replay: None, entry: Some(entry) };
+        self.route(bus, event, None);
         event_id
     }
 
@@ -120,7 +120,7 @@ impl BusRoom<'_> {
         entry.meters.events.increment();
         // A replay teaches its events without their mark.
         if entry.row.discovery && event.replay.is_none() {
-            SchemaRoom { ctx: self.ctx, schemas: self.schemas }.observe(event.kind, event.text);
+            SchemaRoom { ctx: self.ctx, schemas: self.schemas }.observe(event.entry, event.text);
         }
         let name = entry.name.clone();
         let index = entry.patterns.index();

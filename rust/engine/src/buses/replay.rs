@@ -199,38 +199,30 @@ impl BusParticipant<'_> {
             return;
         }
         if let Some(next_ns) = self.buses.replays.next_ns() {
-            let due_ns = next_ns.max(self.ctx.now.mono_ns + wait_at_least_ns);
+            let due_ns = next_ns.max(self.ctx.now.mono_ns + wait_at_least_ns).max(self.ctx.next_turn_ns());
             self.ctx.timers.arm(&mut self.buses.replays.armed, due_ns, REPLAYS);
         }
     }
 }
 
 impl BusRoom<'_> {
-    /// Give the next batch of each replay that may go on.
+    /// Give the next batch of the replay that has waited longest. The others come next: between them the engine's lock is let go.
     pub(crate) fn replay_due(&mut self) {
         let now_ns = self.ctx.now.mono_ns;
         let replays = &self.buses.replays;
-        let names: Vec<String> = replays
-            .entries
-            .values()
-            .filter(|entry| entry.row.is_running() && entry.not_before <= now_ns)
-            .map(|entry| entry.row.name.clone())
-            .filter(|name| !replays.is_unsaved(name))
-            .collect();
-        for name in names {
-            // Too much waits for the disk, or it is full: what is in memory would only be refused.
-            if self.ctx.check_room().is_err() {
-                self.participant().arm_replays(NO_ROOM_NS);
-                return;
-            }
-            if let Err(error) = self.replay_batch(&name) {
-                match error {
-                    EngineError::Store(error) => self.ctx.fail(error),
-                    _ => return,
-                }
-            }
+        let waiting = replays.entries.values().filter(|entry| entry.row.is_running() && entry.not_before <= now_ns);
+        let longest = waiting.filter(|entry| !replays.is_unsaved(&entry.row.name)).min_by_key(|entry| entry.not_before);
+        let Some(name) = longest.map(|entry| entry.row.name.clone()) else {
+            return self.participant().arm_replays(0);
+        };
+        // Too much waits for the disk, or it is full: what is in memory would only be refused.
+        if self.ctx.check_room().is_err() {
+            return self.participant().arm_replays(NO_ROOM_NS);
         }
-        self.participant().arm_replays(0);
+        match self.replay_batch(&name) {
+            Err(EngineError::Store(error)) => self.ctx.fail(error),
+            _ => self.participant().arm_replays(0),
+        }
     }
 
     fn replay_batch(&mut self, name: &str) -> Result<(), EngineError> {
@@ -322,7 +314,7 @@ impl BusRoom<'_> {
             carried: Carried::default(),
             left: &Cell::new(DELIVERIES_MAX),
             replay: Some(&row.name),
-            kind: None,
+            entry: None,
         };
         self.route(&row.bus, event, row.settings.rules.as_deref());
     }

@@ -42,6 +42,9 @@ const FIRINGS_MAX: usize = 100;
 const DESCRIPTION_CHARACTERS_MAX: usize = 512;
 /// Most schedules that fire in one turn, so that the engine's lock is let go between.
 const SCHEDULES_OF_A_TURN: usize = 256;
+/// What one turn may cost: a firing weighs so much, and a due time that is passed over weighs 1.
+const WEIGHT_OF_A_TURN: u64 = 10_000;
+const WEIGHT_OF_A_FIRING: u64 = 10;
 
 /// Owns the failures of all schedules.
 pub(crate) const OWNER: u64 = 0;
@@ -420,18 +423,18 @@ impl BusRoom<'_> {
 impl BusRoom<'_> {
     /// Fire what is due.
     pub(crate) fn fire_due(&mut self) {
-        let mut has_room = true;
+        let (mut has_room, mut weight) = (true, 0);
         for name in std::mem::take(&mut self.buses.schedules.due) {
             has_room = has_room && self.ctx.check_room().is_ok();
             let fires_ms = self.buses.schedules.fires.get(&name).copied().filter(|fires_ms| *fires_ms != NEVER);
             let Some(fires_ms) = fires_ms else { continue };
-            if !has_room {
-                // Too much waits for the disk, or the store has failed: what is due stays due.
+            if !has_room || weight >= WEIGHT_OF_A_TURN {
+                // Too much waits for the disk, the store has failed, or others have their turn: what is due stays due.
                 self.buses.schedules.by_time.insert((fires_ms, name));
                 continue;
             }
             match self.fire(&name) {
-                Ok(()) => {}
+                Ok(more) => weight += more,
                 Err(EngineError::Store(error)) => self.ctx.fail(error),
                 // Its settings were taken when it was declared.
                 Err(error) => self.ctx.notice(OperatorEvent::Damaged, &name, json!({"text": error.to_string()})),
@@ -440,10 +443,11 @@ impl BusRoom<'_> {
         self.participant().arm_after(if has_room { 0 } else { FULL_NS });
     }
 
-    fn fire(&mut self, name: &Arc<str>) -> Result<(), EngineError> {
+    /// Fire one for what it is due; gives what that weighed.
+    fn fire(&mut self, name: &Arc<str>) -> Result<u64, EngineError> {
         let now_ms = self.ctx.now.wall_ms;
         let before = self.schedule_row(name)?;
-        let (Some(next_due), Some(fires_ms)) = (before.next_due_ms, before.fires_ms) else { return Ok(()) };
+        let (Some(next_due), Some(fires_ms)) = (before.next_due_ms, before.fires_ms) else { return Ok(0) };
         let schedule = before.settings.times(before.enabled_ms)?;
         let mut row = before.clone();
         // What its window delays it by is no lateness.
@@ -460,7 +464,7 @@ impl BusRoom<'_> {
         row.due_at(due.next_due, draw);
         self.buses.schedules.has_fired(name, before, row);
         self.ctx.commit.pending.urgent = true;
-        Ok(())
+        Ok(due.firings.len() as u64 * WEIGHT_OF_A_FIRING + due.missed)
     }
 
     pub(crate) fn give_scheduled(&mut self, row: &ScheduleRow, due_ms: u64) {
@@ -490,7 +494,7 @@ impl BusRoom<'_> {
                 carried: Carried::default(),
                 left: &Cell::new(DELIVERIES_MAX),
                 replay: None,
-                kind: None,
+                entry: None,
             },
             http: None,
             input: &text,
@@ -515,7 +519,7 @@ impl BusRoom<'_> {
             carried: Carried::default(),
             left: &Cell::new(DELIVERIES_MAX),
             replay: None,
-            kind: None,
+            entry: None,
         };
         self.give_targets(DEFAULT.into(), vec![rule], event);
     }

@@ -25,7 +25,7 @@ impl BusRoom<'_> {
         let id = "00000000-0000-0000-0000-000000000000";
         let accepted = Accepted { id, now_ms: self.ctx.now.wall_ms, account: &account, region: &region };
         let event = entry.envelope(&accepted);
-        self.check_fits(bus, Some((&entry.source, &entry.detail_type)), &event).map_err(|error| EntryResult::Refused {
+        self.check_fits(bus, Some(entry.kind()), &event).map_err(|error| EntryResult::Refused {
             error_code: "InvalidArgument",
             error_message: format!("Parameter Detail is not valid. Reason: {error}"),
         })

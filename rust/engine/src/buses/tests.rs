@@ -7,6 +7,7 @@ mod happenings;
 mod races;
 mod resources;
 mod targets;
+mod turns;
 
 use serde_json::{json, Value};
 

@@ -105,6 +105,7 @@ impl Engine {
         let direct = (store.reader()?, parts.lease, token);
         let mut state = Rooms::new(parts.config, limits, now, seed, direct, parts.slots, registry.clone());
         state.ctx.place = store.place();
+        state.ctx.has_threads = !manual;
         let points = Mutex::new(state.restore()?);
         let reader = Some(store.reader()?);
         let inner = Inner {

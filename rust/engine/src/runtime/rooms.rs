@@ -68,6 +68,7 @@ impl Rooms {
             second_ended: false,
             ring: false,
             started: false,
+            has_threads: false,
             draining: false,
             closed: false,
             directory: None,

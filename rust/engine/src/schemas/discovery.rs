@@ -6,6 +6,7 @@
 use forebay_core::schema::{envelope_of, Discovered, Discoverer, Observed, VERSIONS_KEPT_MAX};
 use serde_json::json;
 
+use crate::api::bus::Entry;
 use crate::api::schema::SchemaType;
 use crate::base::error::EngineError;
 use crate::commit::pending::FULL_NS;
@@ -15,14 +16,24 @@ use crate::schemas::row::{version_key, SchemaRow};
 use crate::schemas::{SchemaRoom, DISCOVERED, DISCOVERY};
 use crate::store::port::Table;
 
+/// Places of schemas that one turn writes versions of, so that the engine's lock is let go between.
+const PLACES_OF_A_TURN: usize = 10_000;
+
 impl SchemaRoom<'_> {
-    /// Learn from an event. `kind`: its source and detail-type, if they are at hand.
-    pub(crate) fn observe(&mut self, kind: Option<(&str, &str)>, event: &str) {
-        let found = if kind.is_none() { envelope_of(event) } else { None };
+    /// Learn from an event. `entry`: what it was made of, if that is at hand.
+    pub(crate) fn observe(&mut self, entry: Option<&Entry>, event: &str) {
+        let found = if entry.is_none() { envelope_of(event) } else { None };
         let known = found.as_ref().map(|(source, detail_type)| (source.as_str(), detail_type.as_str()));
         // A bus may be handed any object: what has no source and no detail-type has no schema.
-        let Some((source, detail_type)) = kind.or(known) else { return };
-        match self.schemas.discoverer.observe(source, detail_type, event, self.ctx.now.mono_ns / 1_000_000) {
+        let Some((source, detail_type)) = entry.map(Entry::kind).or(known) else { return };
+        let (discoverer, now_ms) = (&mut self.schemas.discoverer, self.ctx.now.mono_ns / 1_000_000);
+        let observed = match entry {
+            Some(Entry { resources, detail, .. }) => {
+                discoverer.observe_put((source, detail_type), (resources, detail), event, now_ms)
+            }
+            None => discoverer.observe(source, detail_type, event, now_ms),
+        };
+        match observed {
             Ok(Observed::Learned) => self.arm_discovery(0),
             Ok(Observed::Full) => {
                 let text = format!(
@@ -38,7 +49,8 @@ impl SchemaRoom<'_> {
 
     pub(crate) fn arm_discovery(&mut self, wait_at_least_ns: u64) {
         if let Some(due_ms) = self.schemas.discoverer.next_due_ms() {
-            let due_ns = due_ms.saturating_mul(1_000_000).max(self.ctx.now.mono_ns + wait_at_least_ns);
+            let least_ns = (self.ctx.now.mono_ns + wait_at_least_ns).max(self.ctx.next_turn_ns());
+            let due_ns = due_ms.saturating_mul(1_000_000).max(least_ns);
             self.ctx.timers.arm(&mut self.schemas.armed, due_ns, DISCOVERY);
         }
     }
@@ -50,20 +62,20 @@ impl SchemaRoom<'_> {
             self.arm_discovery(FULL_NS);
             return;
         }
-        self.write_discovered(self.ctx.now.mono_ns / 1_000_000);
+        self.write_discovered(self.ctx.now.mono_ns / 1_000_000, PLACES_OF_A_TURN);
         self.arm_discovery(0);
     }
 
     /// Write everything that was learned: the app stops.
     pub(crate) fn end_discovery(&mut self) {
         if self.ctx.commit.failed.is_none() && self.ctx.commit.refused.is_none() {
-            self.write_discovered(u64::MAX);
+            self.write_discovered(u64::MAX, usize::MAX);
         }
     }
 
-    fn write_discovered(&mut self, now_ms: u64) {
+    fn write_discovered(&mut self, now_ms: u64, places: usize) {
         let wall_ms = self.ctx.now.wall_ms;
-        for version in self.schemas.discoverer.take_due(now_ms) {
+        for version in self.schemas.discoverer.take_some(now_ms, places) {
             let mut row = self.schemas.schema(DISCOVERED, &version.name).cloned().unwrap_or_else(|_| SchemaRow {
                 registry: DISCOVERED.into(),
                 name: version.name.clone(),

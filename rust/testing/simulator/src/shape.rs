@@ -152,7 +152,8 @@ impl Shape {
         let callees: Vec<CalleePlan> =
             (0..called).map(|number| CalleePlan::draw(number, &targets, &mut chance)).collect();
         let mut topics = TopicPlan::draw_all(&mut of_topics, &queues, &callees, notices);
-        topics.extend(TopicPlan::draw_bus(&mut Chance::of(plan.seed, "buses"), &queues, &callees));
+        let (mut of_buses, mut of_ways) = (Chance::of(plan.seed, "buses"), Chance::of(plan.seed, "ways"));
+        topics.extend(TopicPlan::draw_bus(&mut of_buses, &mut of_ways, &queues, &callees));
         let concurrency = if chance.one_in(4) { chance.between(1, 5) } else { 1_000 };
         let limits = limits(plan, concurrency, functions.len() + queues.len() + callees.len());
         Self {

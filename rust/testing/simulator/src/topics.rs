@@ -10,9 +10,17 @@ use crate::shape::TOLD;
 
 /// The topic that records of events are published to; nothing filters what goes to [`TOLD`].
 pub const NOTICES: &str = "notices";
-/// Kinds and weights of publications are below these.
 /// The event bus.
 pub const BUS: &str = "bus";
+/// The bus that the event bus hands each event on to.
+const INNER: &str = "inner";
+/// The stream that rules put events into. Nobody reads it.
+pub const ROUTED: &str = "routed";
+/// How long it keeps them.
+const RETENTION_MS: u64 = 86_400_000;
+/// A queue that nobody declares: what goes there ends among dead letters.
+const NOWHERE: &str = "nowhere";
+/// Kinds and weights of publications are below these.
 const KINDS: u64 = 4;
 const WEIGHTS: u64 = 100;
 
@@ -39,6 +47,29 @@ pub enum Endpoint {
     Queue(String),
     /// A function.
     Function(String),
+    /// A stream.
+    Stream(String),
+}
+
+/// How events come to an endpoint by the rule that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It is the rule's target.
+    Straight,
+    /// It is the target of a rule of the bus that each event is handed on to.
+    HandedOn,
+    /// It is the dead-letter queue of a target that is not there.
+    DeadLetter,
+}
+
+impl Way {
+    fn draw(chance: &mut Chance, endpoint: &Endpoint) -> Self {
+        match (chance.below(4), endpoint) {
+            (0, Endpoint::Queue(_)) => Self::DeadLetter,
+            (1 | 2, _) => Self::HandedOn,
+            _ => Self::Straight,
+        }
+    }
 }
 
 /// A subscription.
@@ -51,6 +82,7 @@ pub struct Subscription {
     filter: Filter,
     by_body: bool,
     raw: bool,
+    way: Way,
 }
 
 /// What a publication is about.
@@ -92,8 +124,13 @@ impl TopicPlan {
         topics
     }
 
-    /// Draw the event bus of a run, if it has one.
-    pub fn draw_bus(chance: &mut Chance, queues: &[QueuePlan], callees: &[CalleePlan]) -> Option<Self> {
+    /// Draw the event bus of a run, if it has one. `ways`: how its events come to their endpoints.
+    pub fn draw_bus(
+        chance: &mut Chance,
+        ways: &mut Chance,
+        queues: &[QueuePlan],
+        callees: &[CalleePlan],
+    ) -> Option<Self> {
         let standard = queues.iter().filter(|queue| !queue.is_fifo()).map(|queue| Endpoint::Queue(queue.name.clone()));
         let functions = callees.iter().map(|callee| Endpoint::Function(callee.handler.name.clone()));
         let all: Vec<Endpoint> = standard.chain(functions).collect();
@@ -102,19 +139,33 @@ impl TopicPlan {
         }
         // The first takes everything: by it one sees whether a replay was whole.
         let (first, others) = all.split_first()?;
-        let others = others.iter().map(|endpoint| Subscription::draw(endpoint.clone(), chance));
-        let subscriptions = std::iter::once(Subscription::of_everything(first.clone())).chain(others).collect();
+        let mut others: Vec<Subscription> =
+            others.iter().map(|endpoint| Subscription::draw(endpoint.clone(), chance)).collect();
         let pause_us = Some(*chance.pick(&[10_000, 40_000, 200_000]));
+        others.push(Subscription::draw(Endpoint::Stream(ROUTED.into()), ways));
+        for other in &mut others {
+            other.way = Way::draw(ways, &other.endpoint);
+        }
+        let subscriptions = std::iter::once(Subscription::of_everything(first.clone())).chain(others).collect();
         Some(Self { name: BUS.into(), is_bus: true, pause_us, subscriptions })
     }
 
-    /// The verb that declares it.
-    pub fn declared_by(&self) -> &'static str {
-        if self.is_bus {
-            "bus.declare"
-        } else {
-            "topic.declare"
+    /// The verbs and the bodies that declare it, and what it always has.
+    pub fn declared_by(&self) -> Vec<(&'static str, Value)> {
+        let named = json!({ "name": self.name });
+        if !self.is_bus {
+            return vec![("topic.declare", named)];
         }
+        let hand_on = json!({
+            "bus": self.name, "name": "hand-on", "pattern": json!({"source": [SOURCE]}).to_string(),
+            "targets": [{"id": "1", "bus": INNER}],
+        });
+        vec![
+            ("bus.declare", named),
+            ("bus.declare", json!({ "name": INNER })),
+            ("stream.declare", json!({"name": ROUTED, "shards": 1, "retention_ms": RETENTION_MS})),
+            ("rule.put", hand_on),
+        ]
     }
 
     /// The verb and the body that let a subscription be as it is. `leaks`: without its filter.
@@ -141,21 +192,21 @@ impl TopicPlan {
         let first = usize::from(self.is_bus || self.name == NOTICES);
         let count = self.subscriptions.len().checked_sub(first).filter(|&count| count > 0)?;
         let at = first + chance.below(count as u64) as usize;
-        let endpoint = self.subscriptions[at].endpoint.clone();
-        self.subscriptions[at] = Subscription::draw(endpoint, chance);
+        let Subscription { endpoint, way, .. } = self.subscriptions[at].clone();
+        self.subscriptions[at] = Subscription { way, ..Subscription::draw(endpoint, chance) };
         Some(at)
     }
 }
 
 impl Subscription {
     fn of_everything(endpoint: Endpoint) -> Self {
-        Self { endpoint, is_on: true, filter: Filter::Everything, by_body: false, raw: false }
+        Self { endpoint, is_on: true, filter: Filter::Everything, by_body: false, raw: false, way: Way::Straight }
     }
 
     fn draw(endpoint: Endpoint, chance: &mut Chance) -> Self {
         let raw = matches!(endpoint, Endpoint::Queue(_)) && chance.one_in(2);
         let (is_on, by_body) = (!chance.one_in(6), chance.one_in(2));
-        Self { endpoint, is_on, filter: Filter::draw(chance), by_body, raw }
+        Self { endpoint, is_on, filter: Filter::draw(chance), by_body, raw, way: Way::Straight }
     }
 
     /// Whether it takes a publication.
@@ -171,7 +222,11 @@ impl Subscription {
         }
         let (kind, name) = self.endpoint.named();
         // The whole event: a replayed one is known by its mark.
-        let target = json!({"id": "1", kind: name});
+        let target = match self.way {
+            Way::Straight | Way::HandedOn => json!({"id": "1", kind: name}),
+            Way::DeadLetter => json!({"id": "1", "queue": NOWHERE, "dead_letter_queue": name}),
+        };
+        let bus = if self.way == Way::HandedOn { INNER } else { bus };
         let rule = format!("{kind}-{name}");
         json!({"bus": bus, "name": rule, "pattern": pattern.to_string(), "enabled": self.is_on, "targets": [target]})
     }
@@ -193,15 +248,14 @@ impl Endpoint {
         match self {
             Self::Queue(name) => ("queue", name),
             Self::Function(name) => ("function", name),
+            Self::Stream(name) => ("stream", name),
         }
     }
 
     /// As `topic.unsubscribe` takes it.
     pub fn to_json(&self, topic: &str) -> Value {
-        match self {
-            Self::Queue(name) => json!({"name": topic, "queue": name}),
-            Self::Function(name) => json!({"name": topic, "function": name}),
-        }
+        let (kind, name) = self.named();
+        json!({"name": topic, kind: name})
     }
 }
 

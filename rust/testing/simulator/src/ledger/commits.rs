@@ -54,11 +54,21 @@ impl Ledger {
         let failures = Row::of_commit(writes);
         self.queues_committed(writes);
         self.events_committed(writes, &failures);
+        for write in writes {
+            match write {
+                Write::Append { shard, chunk } if self.routed.contains_key(shard) => {
+                    self.routed_appended(*shard, chunk);
+                }
+                _ => {}
+            }
+        }
         self.topics_committed();
         let mut failures = failures.iter();
         for write in writes {
             match write {
-                Write::Append { shard, chunk } if !self.is_queue(*shard) => self.appended(*shard, chunk),
+                Write::Append { shard, chunk } if !self.is_queue(*shard) && !self.routed.contains_key(shard) => {
+                    self.appended(*shard, chunk);
+                }
                 Write::Set { table: Table::Failure, key, .. } => {
                     let passes_waiting = self.passes_waiting(key, writes);
                     let is_known = self.is_of_before_move(key, passes_waiting);

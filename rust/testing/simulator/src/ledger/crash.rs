@@ -57,6 +57,7 @@ impl Ledger {
         self.forget_deliveries();
         self.queues_crashed(ending, reader)?;
         self.events_crashed(ending, &failures, reader)?;
+        self.find_routed(reader, may_lose)?;
         self.topics_crashed();
         self.given_crashed(may_lose);
         Ok(())

@@ -1,13 +1,16 @@
-//! What schedules and replays give: a schedule fires once, and a replay gives each event to each target once, over all crashes.
+//! What schedules and replays give: a schedule fires once for each due time, and a replay gives each event to each target once, over all
+//! crashes.
 
 use std::collections::BTreeSet;
+
+use forebay_engine::base::time::iso_seconds;
 
 use super::log::Fate;
 use super::{Ledger, Promise};
 use crate::topics::Endpoint;
 
 /// By how much the wall clock may be before a due time when everything drains; what is due later is not waited for.
-const SOON_MS: u64 = 60_000;
+const SOON_MS: u64 = 300_000;
 
 /// What is known of schedules and replays.
 #[derive(Debug, Default)]
@@ -19,13 +22,30 @@ pub(super) struct Given {
     loose: bool,
 }
 
-/// A schedule that is due once.
+/// When a schedule is due.
+#[derive(Debug)]
+pub struct Dues {
+    /// Wall ms, whole seconds.
+    pub times: Vec<u64>,
+    /// It fires for each of them, however late.
+    pub are_owed: bool,
+}
+
+impl Dues {
+    /// The due time that a text names.
+    fn named_in(&self, text: &str) -> Option<u64> {
+        self.times.iter().copied().find(|due_ms| text.contains(&iso_seconds(*due_ms)))
+    }
+}
+
+/// A schedule.
 #[derive(Debug)]
 struct Tick {
     fate: Fate,
     to: Endpoint,
-    due_ms: u64,
-    has_fired: bool,
+    dues: Dues,
+    /// Due times for which it has fired.
+    fired: BTreeSet<u64>,
 }
 
 /// A replay of everything that a bus has kept.
@@ -81,9 +101,9 @@ fn fate_of(answer: Result<(), bool>) -> Fate {
 
 impl Ledger {
     /// A schedule is about to be declared; gives its name.
-    pub fn schedules(&mut self, to: &Endpoint, due_ms: u64) -> u32 {
+    pub fn schedules(&mut self, to: &Endpoint, dues: Dues) -> u32 {
         self.given.unanswered += 1;
-        self.given.ticks.push(Tick { fate: Fate::Waiting, to: to.clone(), due_ms, has_fired: false });
+        self.given.ticks.push(Tick { fate: Fate::Waiting, to: to.clone(), dues, fired: BTreeSet::new() });
         self.given.ticks.len() as u32 - 1
     }
 
@@ -92,7 +112,7 @@ impl Ledger {
         let tick = &mut self.given.ticks[name as usize];
         self.given.unanswered -= usize::from(tick.fate == Fate::Waiting);
         tick.fate = fate_of(answer);
-        if tick.fate == Fate::Refused && tick.has_fired {
+        if tick.fate == Fate::Refused && !tick.fired.is_empty() {
             self.broken(Promise::DurableAck, format!("schedule {name} was refused and has fired"));
         }
     }
@@ -121,12 +141,12 @@ impl Ledger {
                 let Some(tick) = self.given.ticks.get_mut(name as usize) else {
                     return self.broken(Promise::Buses, format!("schedule {name} has fired, and nobody declared it"));
                 };
-                if tick.to != *to {
-                    let story = format!("schedule {name} has fired at {now_ms} to {to:?}: {tick:?}");
+                let Some(due_ms) = tick.dues.named_in(text).filter(|_| tick.to == *to) else {
+                    let story = format!("schedule {name} has fired at {now_ms} to {to:?} with {text}: {tick:?}");
                     return self.broken(Promise::Buses, story);
-                }
+                };
                 self.counts.fired += 1;
-                !std::mem::replace(&mut tick.has_fired, true)
+                tick.fired.insert(due_ms)
             }
             Gift::Replayed(name, publication) => {
                 let Some(replay) = self.given.replays.get_mut(name as usize) else {
@@ -137,7 +157,7 @@ impl Ledger {
             }
         };
         if !is_first && !self.given.loose {
-            self.broken(Promise::Buses, format!("{gift:?} was given to {to:?} twice"));
+            self.broken(Promise::Buses, format!("{gift:?} was given to {to:?} twice: {text}"));
         }
     }
 
@@ -159,7 +179,10 @@ impl Ledger {
             return None;
         }
         let soon_ms = self.now.wall_ms + SOON_MS;
-        let is_owed = |tick: &Tick| tick.fate == Fate::Acknowledged && !tick.has_fired && tick.due_ms <= soon_ms;
+        let is_owed = |tick: &Tick| {
+            let has_left = || tick.dues.times.iter().any(|due_ms| *due_ms <= soon_ms && !tick.fired.contains(due_ms));
+            tick.fate == Fate::Acknowledged && tick.dues.are_owed && has_left()
+        };
         if let Some(at) = self.given.ticks.iter().position(is_owed) {
             return Some(format!("schedule {at} has yet to fire: {:?}", self.given.ticks[at]));
         }
@@ -176,35 +199,57 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::{tick_text, Gift};
+    use super::{tick_text, Dues, Gift};
     use crate::ledger::{Ledger, Promise};
     use crate::topics::Endpoint;
 
+    /// The text of schedule 0 that is due at this second of 1970.
+    fn fired(second: u64) -> String {
+        let due = format!("1970-01-01T00:00:{second:02}Z");
+        tick_text(0).replace("<aws.scheduler.scheduled-time>", &due)
+    }
+
     #[test]
-    fn a_schedule_that_fires_twice_elsewhere_or_never_is_seen() {
+    fn a_schedule_that_fires_twice_elsewhere_at_another_time_or_never_is_seen() {
         let (here, there) = (Endpoint::Queue("q".into()), Endpoint::Queue("r".into()));
         let declared = || {
             let mut ledger = Ledger::default();
-            let name = ledger.schedules(&here, 0);
+            let name = ledger.schedules(&here, Dues { times: vec![5_000], are_owed: true });
             ledger.scheduled(name, Ok(()));
             ledger
         };
         let broken = |ledger: &Ledger| ledger.violation().map(|violation| violation.promise);
         let mut ledger = declared();
         assert!(ledger.ungiven().is_some_and(|story| story.contains("schedule 0")));
-        ledger.gave(&tick_text(0), &here);
+        ledger.gave(&fired(5), &here);
         assert_eq!((ledger.ungiven(), broken(&ledger)), (None, None));
-        ledger.gave(&tick_text(0), &here);
+        ledger.gave(&fired(5), &here);
         assert_eq!(broken(&ledger), Some(Promise::Buses));
-        let mut ledger = declared();
-        ledger.gave(&tick_text(0), &there);
-        assert_eq!(broken(&ledger), Some(Promise::Buses));
+        for (text, to) in [(fired(5), &there), (fired(6), &here)] {
+            let mut ledger = declared();
+            ledger.gave(&text, to);
+            assert_eq!(broken(&ledger), Some(Promise::Buses));
+        }
         // After a power cut that may have lost the newest commits, one may fire again.
         let mut ledger = declared();
-        ledger.gave(&tick_text(0), &here);
+        ledger.gave(&fired(5), &here);
         ledger.given_crashed(true);
-        ledger.gave(&tick_text(0), &here);
+        ledger.gave(&fired(5), &here);
         assert_eq!((ledger.ungiven(), broken(&ledger)), (None, None));
+    }
+
+    #[test]
+    fn a_due_time_that_is_left_out_is_seen_where_all_are_owed() {
+        let here = Endpoint::Queue("q".into());
+        let after_one = |are_owed| {
+            let mut ledger = Ledger::default();
+            let name = ledger.schedules(&here, Dues { times: vec![5_000, 6_000], are_owed });
+            ledger.scheduled(name, Ok(()));
+            ledger.gave(&fired(6), &here);
+            (ledger.ungiven().is_some(), ledger.violation().is_some())
+        };
+        assert_eq!(after_one(true), (true, false));
+        assert_eq!(after_one(false), (false, false));
     }
 
     #[test]

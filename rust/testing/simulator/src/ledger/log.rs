@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::{Ledger, Promise};
 use crate::settings::Start;
+use crate::topics::ROUTED;
 
 /// Bytes of a record's data that name it; what follows is filling.
 const NAME_BYTES: usize = 8;
@@ -209,6 +210,10 @@ impl Ledger {
 
     /// A shard is durable, or changed.
     pub(super) fn shard_is(&mut self, row: ShardRow) {
+        if row.stream == ROUTED {
+            self.routed.entry(row.id).or_insert(row.start);
+            return;
+        }
         if let Some(shard) = self.shards.get_mut(&row.id) {
             shard.closed_at = row.closed_at;
             return;

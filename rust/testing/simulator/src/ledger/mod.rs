@@ -13,6 +13,7 @@ mod given;
 mod log;
 mod progress;
 mod queues;
+mod routed;
 mod rows;
 mod topics;
 mod turns;
@@ -24,7 +25,7 @@ use forebay_engine::store::port::ShardId;
 
 pub use commits::SLOWEST_COMMIT_NS;
 pub use crash::Ending;
-pub use given::{replay_name, tick_text, Gift};
+pub use given::{replay_name, tick_text, Dues, Gift};
 pub use log::{name_of, write_data, Answer};
 pub use progress::End;
 pub use queues::{body_of, name_of_body, MessagesEnd};
@@ -252,6 +253,7 @@ pub struct Ledger {
     events: events::Events,
     topics: topics::Topics,
     given: given::Given,
+    routed: routed::Routed,
     /// A broken disk, a full one or a crash: progress may be saved late.
     pub disk_is_ill: bool,
     /// Print every fact.

@@ -1,4 +1,4 @@
-//! Schedules that are due once, and replays of what the event bus has kept.
+//! Schedules that are due once or every minute for some minutes, and replays of what the event bus has kept.
 
 use forebay_engine::base::error::{Answer, Waiter};
 use serde_json::{json, Value};
@@ -6,7 +6,7 @@ use serde_json::{json, Value};
 use super::queues::{bytes_of, outcome};
 use super::{Event, World, NS_PER_MS};
 use crate::chance::Chance;
-use crate::ledger::{replay_name, tick_text};
+use crate::ledger::{replay_name, tick_text, Dues};
 use crate::topics::{Endpoint, TopicPlan};
 use crate::watched::open;
 
@@ -15,6 +15,9 @@ const TICKS_MS: u64 = 300;
 const REPLAYS_MS: u64 = 5_000;
 /// Most seconds until a schedule is due.
 const DUE_SECONDS: u64 = 4;
+/// How far apart the due times of a rate are, and how many it has at most.
+const RATE_MS: u64 = 60_000;
+const RATE_TIMES: u64 = 5;
 /// How far before and after now a replay reaches: the clock may have been set by a year.
 const FAR_MS: u64 = 3 * 365 * 86_400_000;
 const ARCHIVE: &str = "kept";
@@ -40,18 +43,31 @@ impl World {
         }
     }
 
-    /// Somebody declares a schedule that is due once, within seconds.
+    /// Somebody declares a schedule that is due within seconds: once, or every minute for some minutes.
     pub(super) fn tick(&mut self) {
         let Some(endpoint) = self.drawn_endpoint() else { return };
         let (pause_ns, seconds) = (pause(&mut self.chance.given, TICKS_MS), self.chance.given.between(1, DUE_SECONDS));
         self.after(self.calm(pause_ns), Event::Tick);
         let due_ms = (self.wall_ms() / 1_000 + seconds) * 1_000;
+        let is_rate = self.chance.dues.one_in(3);
+        let times = if is_rate { self.chance.dues.between(2, RATE_TIMES) } else { 1 };
+        let catch_up = *self.chance.dues.pick(&["all", "all", "one", "none"]);
         let Some(engine) = &self.engine else { return };
-        let name = open(&self.ledger).schedules(&endpoint, due_ms);
+        // Of a rate that does not catch up with everything, due times may be passed over; `at` is due once, however late.
+        let dues = Dues {
+            times: (0..times).map(|nth| due_ms + nth * RATE_MS).collect(),
+            are_owed: !is_rate || catch_up == "all",
+        };
+        let last_ms = dues.times.last().copied().unwrap_or(due_ms);
+        let name = open(&self.ledger).schedules(&endpoint, dues);
         let (kind, to) = endpoint.named();
         let mut body = json!({
-            "name": format!("tick{name}"), "expression": at(due_ms), "catch_up": "one", "input": tick_text(name),
+            "name": format!("tick{name}"), "expression": at(due_ms), "catch_up": catch_up, "input": tick_text(name),
         });
+        if is_rate {
+            body["expression"] = "rate(1 minute)".into();
+            (body["start_ms"], body["end_ms"]) = (due_ms.into(), last_ms.into());
+        }
         body[kind] = to.into();
         let shared = self.ledger.clone();
         let told = Box::new(move |answer: Answer| open(&shared).scheduled(name, outcome(answer).map(drop)));

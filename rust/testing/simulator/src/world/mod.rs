@@ -163,6 +163,7 @@ struct Chances {
     options: Chance,
     topics: Chance,
     given: Chance,
+    dues: Chance,
 }
 
 impl World {
@@ -225,6 +226,7 @@ impl World {
                 options: chance("options"),
                 topics: chance("publications"),
                 given: chance("given"),
+                dues: chance("dues"),
             },
             shape,
             plan,

@@ -1,8 +1,5 @@
 //! Publishers to topics and to event buses, and who subscribes to what.
 
-use forebay_engine::base::error::{Answer, Reply, Waiter};
-use serde_json::json;
-
 use super::queues::{bytes_of, outcome};
 use super::{Event, World, NS_PER_US};
 use crate::plan::Fault;
@@ -10,6 +7,7 @@ use crate::plan::Sabotage;
 use crate::topics::Matter;
 use crate::topics::NOTICES;
 use crate::watched::open;
+use forebay_engine::base::error::{Answer, Reply, Waiter};
 
 /// Most filling bytes of a publication.
 const FILLING: u64 = 60;
@@ -18,9 +16,9 @@ impl World {
     /// Declare the topics, and what is subscribed to them.
     pub(super) fn declare_topics(&mut self) {
         for topic in 0..self.shape.topics.len() {
-            let body = json!({ "name": self.shape.topics[topic].name });
-            let verb = self.shape.topics[topic].declared_by();
-            self.ask(verb, &body);
+            for (verb, body) in self.shape.topics[topic].declared_by() {
+                self.ask(verb, &body);
+            }
             for at in 0..self.shape.topics[topic].subscriptions.len() {
                 self.subscribe(topic, at);
             }
