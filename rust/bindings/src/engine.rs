@@ -383,5 +383,6 @@ fn work_tuple(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyTuple>> {
         Task::Event(payload) => (EVENT, PyBytes::new(py, &payload).into_any()),
     };
     let request = uuid_text(work.request);
-    (work.token, work.slot, kind, event, request, work.deadline_ms, traces, work.qualifier.as_deref()).into_pyobject(py)
+    (work.token, work.handler, kind, event, request, work.deadline_ms, traces, work.qualifier.as_deref())
+        .into_pyobject(py)
 }

@@ -3,6 +3,7 @@
 
 pub mod ask;
 pub mod aws;
+mod clock;
 #[cfg(feature = "failpoints")]
 pub mod fuzzing;
 pub mod gateway;

@@ -82,7 +82,7 @@ pub fn runtime_api(bytes: &[u8]) -> (Vec<u8>, usize) {
     let Ok(mailbox) = Mailbox::new() else { return Default::default() };
     let pending = PendingInvocations::new(Arc::new(mailbox), "arn".into());
     let task = Task::Invoke(b"{}"[..].into());
-    let work = Work { token: 1, slot: 0, request: 7, deadline_ms: 1, trace: None, qualifier: None, task };
+    let work = Work { token: 1, handler: 0, request: 7, deadline_ms: 1, trace: None, qualifier: None, task };
     pending.give(&Invocation { work, reads: true, reports: true });
     let said = hear(bytes, |wire| pending.converse(wire));
     let told = std::iter::from_fn(|| pending.said());

@@ -16,6 +16,7 @@ use crate::ask::{ask, begin};
 use crate::aws::fault::Fault;
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::value::Value;
+use crate::clock::now_ms;
 use crate::gateway::Gateway;
 use crate::http::listener::Body;
 
@@ -75,14 +76,8 @@ impl Call<'_> {
 
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
-        now_ms()
+        now_ms() as i64
     }
-}
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map(|since| since.as_millis() as i64).unwrap_or_default()
 }
 
 /// An answer that is JSON.

@@ -18,7 +18,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::aws::call::{now_ms, Call, Output};
+use crate::aws::call::{Call, Output};
 use crate::aws::check;
 use crate::aws::codec::{self, Protocol};
 use crate::aws::fault::Fault;
@@ -31,6 +31,7 @@ use crate::aws::routing::{Asked, Routed, Unrouted};
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
 use crate::aws::value::Value;
+use crate::clock::now_ms;
 use crate::gateway::Gateway;
 use crate::http::listener::{whole, Body, Limits, Listener, Service};
 use crate::http::StartError;
@@ -312,7 +313,7 @@ impl Door {
             }
             Found::Key(key) => key,
         };
-        self.verifier.verify(signature, given, &key.secret, now_ms()).map_err(|refused| refusal(&refused))?;
+        self.verifier.verify(signature, given, &key.secret, now_ms() as i64).map_err(|refused| refusal(&refused))?;
         let operation = routed.map_or("", |routed| routed.operation.name);
         let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
         if !is_of_service || key.read_only && !is_reading(operation) {

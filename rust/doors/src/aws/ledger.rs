@@ -14,9 +14,9 @@ use forebay_engine::gateways::calls::{Called, Calls};
 use forebay_engine::metrics::{Counter, Distribution, Metric, Registry};
 use serde_json::json;
 
-use crate::aws::call::now_ms;
 use crate::aws::model::TimeFormat;
 use crate::aws::protocol::time;
+use crate::clock::now_ms;
 
 /// Most lines that wait to be written; beyond them lines are left out, and one says how many.
 const LINES_MAX: usize = 16_384;
@@ -58,7 +58,7 @@ pub struct Entry<'d> {
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.ledger.keep(self, now_ms());
+        self.ledger.keep(self, now_ms() as i64);
     }
 }
 

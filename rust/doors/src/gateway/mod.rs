@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use forebay_core::gateway::forwarded::Trusted;
 use forebay_engine::api::settings::ApiPort;
@@ -222,10 +222,6 @@ impl Open {
     pub(crate) fn is_quiet(&self) -> bool {
         self.retired.is_some_and(|at| at.elapsed() >= LINGER) || self.listeners.iter().all(Listener::is_over)
     }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 impl Gateway {

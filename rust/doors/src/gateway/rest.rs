@@ -35,12 +35,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::ask;
+use crate::clock::now_ms;
 use crate::gateway::body::{self, Unread};
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
 use crate::gateway::proxy::Manner;
 use crate::gateway::serve::Told;
-use crate::gateway::{now_ms, signers, Gateway};
+use crate::gateway::{signers, Gateway};
 
 /// Most limits of methods that are counted; beyond, all begin anew.
 const BUCKETS_MAX: usize = 10_000;

@@ -18,10 +18,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::clock::now_ms;
 use crate::gateway::body;
 use crate::gateway::head::Head;
 use crate::gateway::rest::Reached;
-use crate::gateway::{now_ms, Gateway};
+use crate::gateway::Gateway;
 
 pub(super) const PATH: &str = "/_test/invoke-method";
 /// The stage that AWS names in a test.

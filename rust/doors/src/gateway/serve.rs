@@ -21,12 +21,13 @@ use hyper::{Request as HttpRequest, Response};
 use tokio::time::timeout;
 
 use crate::ask;
+use crate::clock::now_ms;
 use crate::gateway::authorize::Asked;
 use crate::gateway::body::{self, Unread};
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::{Entrance, Head};
 use crate::gateway::reply::{refusal, response};
-use crate::gateway::{now_ms, pages, rest_test, signers, Alone, Door, Gateway};
+use crate::gateway::{pages, rest_test, signers, Alone, Door, Gateway};
 use crate::http::listener::Body;
 use crate::http::spelling::{self, Heard};
 

@@ -8,7 +8,7 @@ use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 
 use crate::aws::keys::{Found, Keys};
 use crate::aws::sigv4::{self, Given, Refused, Verifier};
-use crate::gateway::now_ms;
+use crate::clock::now_ms;
 
 /// The service for which requests of APIs are signed.
 pub(super) const OF_APIS: &str = "execute-api";

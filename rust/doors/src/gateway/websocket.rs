@@ -31,10 +31,11 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::WebSocketStream;
 
 use crate::ask;
+use crate::clock::now_ms;
 use crate::gateway::authorize::Asked;
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::Head;
-use crate::gateway::{now_ms, Gateway};
+use crate::gateway::Gateway;
 
 /// A connection without a message ends after this time, and any after the other.
 const IDLE: Duration = Duration::from_secs(10 * 60);

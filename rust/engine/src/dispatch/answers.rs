@@ -11,7 +11,7 @@ use crate::dispatch::DispatchRoom;
 impl DispatchRoom<'_> {
     pub(crate) fn measure(&mut self, attempt: &Attempt, status: u8, duration_ns: u64) {
         let now = self.ctx.now.mono_ns;
-        let function = &mut self.dispatch.functions[attempt.slot];
+        let function = &mut self.dispatch.functions[attempt.handler];
         while function.deadlines.front().is_some_and(|&(deadline, token)| {
             deadline > now && self.dispatch.attempts.get_mut(token).is_none_or(|other| other.deadline_ns != deadline)
         }) {
@@ -30,9 +30,9 @@ impl DispatchRoom<'_> {
 
 impl Dispatch {
     /// Lambda's error of an attempt that took too long: its text, and its error object.
-    pub(crate) fn timeout_error(&self, slot: HandlerId, request: u128) -> (String, String) {
+    pub(crate) fn timeout_error(&self, handler: HandlerId, request: u128) -> (String, String) {
         let id = crate::base::ids::uuid_text(request);
-        let seconds = self.functions[slot].timeout_ns as f64 / 1e9;
+        let seconds = self.functions[handler].timeout_ns as f64 / 1e9;
         let text = format!("RequestId: {id} Error: Task timed out after {seconds:.2} seconds");
         let payload = serde_json::json!({"errorType": "Sandbox.Timedout", "errorMessage": text}).to_string();
         (text, payload)
@@ -40,12 +40,12 @@ impl Dispatch {
 
     pub(crate) fn invoke_answer(
         &self,
-        slot: HandlerId,
+        handler: HandlerId,
         request: u128,
         is_qualified: bool,
         (status, body): (u8, Option<Vec<u8>>),
     ) -> Result<Reply, EngineError> {
-        let function = &self.functions[slot];
+        let function = &self.functions[handler];
         let version = function.version.to_string();
         match status {
             0 => {
@@ -53,7 +53,7 @@ impl Dispatch {
                 Ok(if is_qualified { Reply::Executed { json, version } } else { Reply::Json(json) })
             }
             2 => {
-                let (message, payload) = self.timeout_error(slot, request);
+                let (message, payload) = self.timeout_error(handler, request);
                 Err(EngineError::Function { message, payload, version })
             }
             1 => {

@@ -25,7 +25,7 @@ pub type HandlerId = usize;
 
 /// One try at one piece of work.
 pub(crate) struct Attempt {
-    pub(crate) slot: HandlerId,
+    pub(crate) handler: HandlerId,
     pub(crate) job: Box<dyn Job>,
     pub(crate) number: u32,
     pub(crate) request: u128,
@@ -39,9 +39,9 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn new(slot: HandlerId, job: impl Job, number: u32) -> Self {
+    pub(crate) fn new(handler: HandlerId, job: impl Job, number: u32) -> Self {
         Self {
-            slot,
+            handler,
             job: Box::new(job),
             number,
             request: 0,
@@ -78,7 +78,7 @@ pub struct Work {
     /// Names the attempt when it is settled.
     pub token: Token,
     /// The function, or the destination of a delivery.
-    pub slot: HandlerId,
+    pub handler: HandlerId,
     /// Request id, shown as a UUID.
     pub request: u128,
     /// When the attempt must have ended, wall ms.

@@ -143,11 +143,11 @@ impl Dispatch {
     }
 
     /// A place in line: of a new function, or of another version of one.
-    pub(crate) fn place_of_new(&mut self, name: &str, slot: HandlerId) -> (FunctionId, UnitId) {
+    pub(crate) fn place_of_new(&mut self, name: &str, handler: HandlerId) -> (FunctionId, UnitId) {
         let known = self.function_names.get(name).and_then(|&known| self.functions[known].place);
         match known {
-            Some((function, _)) => (function, self.permits.add_unit(function, slot)),
-            None => self.permits.add_function(slot),
+            Some((function, _)) => (function, self.permits.add_unit(function, handler)),
+            None => self.permits.add_function(handler),
         }
     }
 }

@@ -59,19 +59,19 @@ impl Participant for DispatchRoom<'_> {
 
     fn overdue(&mut self, token: Token) {
         let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
-        let (slot, request) = (attempt.slot, attempt.request);
+        let (handler, request) = (attempt.handler, attempt.request);
         let Some(waiter) = Invoke::take_waiter(attempt) else { return };
         let is_qualified = attempt.job.get::<Invoke>().is_some_and(|invoke| invoke.qualifier.is_some());
-        let answer = self.dispatch.invoke_answer(slot, request, is_qualified, (2, None));
+        let answer = self.dispatch.invoke_answer(handler, request, is_qualified, (2, None));
         self.ctx.answer(waiter, answer);
     }
 
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
-        let (slot, request) = (attempt.slot, attempt.request);
+        let (handler, request) = (attempt.handler, attempt.request);
         let Some(invoke) = attempt.job.into::<Invoke>() else { return };
         if let Some(waiter) = invoke.waiter {
             let is_qualified = invoke.qualifier.is_some();
-            let answer = self.dispatch.invoke_answer(slot, request, is_qualified, (ended.status, ended.body));
+            let answer = self.dispatch.invoke_answer(handler, request, is_qualified, (ended.status, ended.body));
             self.ctx.answer(waiter, answer);
         }
     }

@@ -35,20 +35,20 @@ impl DispatchRoom<'_> {
 }
 
 impl DispatchRoom<'_> {
-    /// Whether a function, or a version of it, can be held to what is declared; `slot`: unless it is new. Changes nothing.
+    /// Whether a function, or a version of it, can be held to what is declared; `handler`: unless it is new. Changes nothing.
     pub(crate) fn check_limits(
         &self,
         name: &str,
-        slot: Option<HandlerId>,
+        handler: Option<HandlerId>,
         declared: FunctionLimits,
     ) -> Result<(), EngineError> {
-        let known = slot.map(|slot| &self.dispatch.functions[slot]);
+        let known = handler.map(|handler| &self.dispatch.functions[handler]);
         if known.is_some_and(|function| function.declared_limits == declared) {
             return Ok(());
         }
         let latest = self.dispatch.function_names.get(name).copied();
         let held = match latest {
-            Some(latest) if slot != Some(latest) => self.dispatch.functions[latest].limits.held()?,
+            Some(latest) if handler != Some(latest) => self.dispatch.functions[latest].limits.held()?,
             _ => declared.held()?,
         };
         let function = latest.and_then(|latest| self.dispatch.functions[latest].place).map(|(function, _)| function);
@@ -61,8 +61,8 @@ impl DispatchRoom<'_> {
     }
 
     /// Refuse a provisioned concurrency outside its range, in the words of `python/forebay/_model/checks.py`.
-    pub(crate) fn check_provisioned(&self, slot: HandlerId, given: &Value) -> Result<(), EngineError> {
-        let most = self.dispatch.process_lines.most_provisioned(slot).unwrap_or(CONCURRENCY_MAX as usize);
+    pub(crate) fn check_provisioned(&self, handler: HandlerId, given: &Value) -> Result<(), EngineError> {
+        let most = self.dispatch.process_lines.most_provisioned(handler).unwrap_or(CONCURRENCY_MAX as usize);
         if given.as_u64().is_some_and(|given| given <= most as u64) {
             return Ok(());
         }
@@ -73,37 +73,37 @@ impl DispatchRoom<'_> {
     }
 
     /// Hold a function to what is declared, unless that is what was declared before: then a change since then stays.
-    pub(crate) fn declare_limits(&mut self, slot: HandlerId, declared: FunctionLimits) -> Result<(), EngineError> {
-        let function = &self.dispatch.functions[slot];
+    pub(crate) fn declare_limits(&mut self, handler: HandlerId, declared: FunctionLimits) -> Result<(), EngineError> {
+        let function = &self.dispatch.functions[handler];
         if function.declared_limits == declared {
             // An alias may have provisioned it.
             let provisioned = function.place.map_or(0, |(_, unit)| self.dispatch.permits.pool.provisioned(unit).0);
-            self.dispatch.changes.push(Change::Provisioned(slot, provisioned));
+            self.dispatch.changes.push(Change::Provisioned(handler, provisioned));
             return Ok(());
         }
-        self.limit_function(slot, declared)?;
-        self.dispatch.functions[slot].declared_limits = declared;
+        self.limit_function(handler, declared)?;
+        self.dispatch.functions[handler].declared_limits = declared;
         Ok(())
     }
 
     /// Hold a function, or a version of it, to limits from now on. On an error nothing has changed.
-    pub(crate) fn limit_function(&mut self, slot: HandlerId, limits: FunctionLimits) -> Result<(), EngineError> {
-        let (name, version) = (self.dispatch.functions[slot].name.clone(), self.dispatch.functions[slot].version);
-        let share = [(slot, limits.provisioned_concurrency)];
+    pub(crate) fn limit_function(&mut self, handler: HandlerId, limits: FunctionLimits) -> Result<(), EngineError> {
+        let (name, version) = (self.dispatch.functions[handler].name.clone(), self.dispatch.functions[handler].version);
+        let share = [(handler, limits.provisioned_concurrency)];
         if version == Version::Latest {
             self.hold(limits.held()?, &share)?;
         } else {
             limits.check_of_version()?;
-            if !self.dispatch.leaves_provisioning_to_alias(slot, limits.provisioned_concurrency)? {
+            if !self.dispatch.leaves_provisioning_to_alias(handler, limits.provisioned_concurrency)? {
                 self.provision(&name, &share)?;
             }
         }
-        self.dispatch.functions[slot].limits = limits;
-        for slot in self.dispatch.slots_of(&name) {
+        self.dispatch.functions[handler].limits = limits;
+        for handler in self.dispatch.handlers_of(&name) {
             if limits.reserved_concurrency == Some(0) {
-                self.refuse_waiting_invocations(slot);
+                self.refuse_waiting_invocations(handler);
             }
-            self.dispatch.changes.push(Change::Limits(slot));
+            self.dispatch.changes.push(Change::Limits(handler));
         }
         Ok(())
     }
@@ -111,24 +111,26 @@ impl DispatchRoom<'_> {
 
 impl DispatchRoom<'_> {
     fn hold(&mut self, held: Limits, shares: &[(HandlerId, u32)]) -> Result<(), EngineError> {
-        let unit_of =
-            |&(slot, share): &(HandlerId, u32)| self.dispatch.functions[slot].place.map(|(_, unit)| (unit, share));
+        let unit_of = |&(handler, share): &(HandlerId, u32)| {
+            self.dispatch.functions[handler].place.map(|(_, unit)| (unit, share))
+        };
         let units: Vec<(UnitId, u32)> = shares.iter().filter_map(unit_of).collect();
-        let Some((function, _)) = shares.first().and_then(|(slot, _)| self.dispatch.functions[*slot].place) else {
+        let Some((function, _)) = shares.first().and_then(|(handler, _)| self.dispatch.functions[*handler].place)
+        else {
             return Ok(());
         };
         self.dispatch.permits.pool.set_function(function, held, &units, self.ctx.now.mono_ns).map_err(refused)?;
-        for (&(slot, provisioned), (unit, _)) in shares.iter().zip(units) {
+        for (&(handler, provisioned), (unit, _)) in shares.iter().zip(units) {
             if provisioned > 0 {
-                let (name, registry) = (self.dispatch.functions[slot].qualified(), &self.ctx.registry);
+                let (name, registry) = (self.dispatch.functions[handler].qualified(), &self.ctx.registry);
                 self.dispatch
                     .permits
                     .provisioned
                     .entry(unit)
                     .or_insert_with(|| ProvisionedMeters::new(registry, &name));
             }
-            if self.dispatch.process_lines.has(slot) {
-                self.dispatch.changes.push(Change::Provisioned(slot, provisioned));
+            if self.dispatch.process_lines.has(handler) {
+                self.dispatch.changes.push(Change::Provisioned(handler, provisioned));
             } else {
                 // In this process there is nothing to be made ready.
                 self.dispatch.permits.pool.provisioned_ready(unit, provisioned);

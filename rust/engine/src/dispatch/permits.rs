@@ -64,15 +64,15 @@ impl Permits {
         }
     }
 
-    /// A function, with the unit of what a slot runs. Another version of it is another unit of the same function.
-    pub(crate) fn add_function(&mut self, slot: HandlerId) -> (FunctionId, UnitId) {
+    /// A function, with the unit of what a handler runs. Another version of it is another unit of the same function.
+    pub(crate) fn add_function(&mut self, handler: HandlerId) -> (FunctionId, UnitId) {
         let function = self.pool.add_function();
-        (function, self.add_unit(function, slot))
+        (function, self.add_unit(function, handler))
     }
 
-    /// A version of a function, run by a slot of its own.
-    pub(crate) fn add_unit(&mut self, function: FunctionId, slot: HandlerId) -> UnitId {
-        self.waiters.push(Waiters::new(slot));
+    /// A version of a function, run by a handler of its own.
+    pub(crate) fn add_unit(&mut self, function: FunctionId, handler: HandlerId) -> UnitId {
+        self.waiters.push(Waiters::new(handler));
         self.pool.add_unit(function)
     }
 
@@ -116,9 +116,9 @@ impl Permits {
 }
 
 impl Dispatch {
-    /// The unit of a function's slot; a destination has none.
-    pub(crate) fn unit_of(&self, slot: HandlerId) -> Option<UnitId> {
-        self.functions[slot].place.map(|(_, unit)| unit)
+    /// The unit of a function's handler; a destination has none.
+    pub(crate) fn unit_of(&self, handler: HandlerId) -> Option<UnitId> {
+        self.functions[handler].place.map(|(_, unit)| unit)
     }
 }
 
@@ -126,15 +126,15 @@ impl DispatchRoom<'_> {
     /// Put an attempt in its function's line.
     pub(crate) fn queue_attempt(&mut self, token: Token) {
         let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
-        let (slot, source) = (attempt.slot, attempt.job.source());
-        let Some(unit) = self.dispatch.unit_of(slot) else { return };
+        let (handler, source) = (attempt.handler, attempt.job.source());
+        let Some(unit) = self.dispatch.unit_of(handler) else { return };
         self.dispatch.permits.waiters[unit].push(source, token);
         self.wait_for_permit(unit);
     }
 
     /// A mapping or a function's events have something that is taken when there is a place for it.
-    pub(crate) fn queue_source(&mut self, slot: HandlerId, room: RoomId, source: SourceId) {
-        let Some(unit) = self.dispatch.unit_of(slot) else { return };
+    pub(crate) fn queue_source(&mut self, handler: HandlerId, room: RoomId, source: SourceId) {
+        let Some(unit) = self.dispatch.unit_of(handler) else { return };
         self.dispatch.permits.waiters[unit].pull(room, source);
         self.wait_for_permit(unit);
     }
@@ -149,7 +149,7 @@ impl DispatchRoom<'_> {
     /// Whether a unit has a process for one more attempt, or could have one; without processes, always.
     pub(crate) fn could_run(&self, unit: UnitId) -> bool {
         let line = &self.dispatch.permits.waiters[unit];
-        self.dispatch.process_lines.most(line.slot).is_none_or(|most| line.working < most)
+        self.dispatch.process_lines.most(line.handler).is_none_or(|most| line.working < most)
     }
 }
 
@@ -157,13 +157,13 @@ impl DispatchRoom<'_> {
     /// Count what came to its turn and found no place.
     pub(crate) fn count_refusals(&mut self) {
         for (unit, reason) in self.dispatch.permits.pool.refusals() {
-            let slot = self.dispatch.permits.waiters[unit].slot;
-            self.count_throttle(slot, reason.as_str());
+            let handler = self.dispatch.permits.waiters[unit].handler;
+            self.count_throttle(handler, reason.as_str());
         }
     }
 
-    fn count_throttle(&mut self, slot: HandlerId, reason: &'static str) {
-        let (registry, function) = (&self.ctx.registry, &self.dispatch.functions[slot]);
+    fn count_throttle(&mut self, handler: HandlerId, reason: &'static str) {
+        let (registry, function) = (&self.ctx.registry, &self.dispatch.functions[handler]);
         let Some((_, unit)) = function.place else { return };
         let counter = || registry.counter(Metric::Throttles, &[&function.name, reason]);
         self.dispatch.permits.throttles.entry((unit, reason)).or_insert_with(counter).increment();
@@ -187,8 +187,8 @@ impl DispatchRoom<'_> {
     pub(crate) fn seat(&mut self, token: Token, lease: Lease) {
         let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return self.free_unused(Some(lease)) };
         attempt.lease = Some(lease);
-        let (slot, kind, alone) = (attempt.slot, attempt.job.kind(), attempt.alone);
-        if self.dispatch.process_lines.push(slot, token, alone) {
+        let (handler, kind, alone) = (attempt.handler, attempt.job.kind(), attempt.alone);
+        if self.dispatch.process_lines.push(handler, token, alone) {
             return;
         }
         match kind {
@@ -202,10 +202,10 @@ impl DispatchRoom<'_> {
 
 impl DispatchRoom<'_> {
     /// A function is switched off: whoever waits to invoke it is refused, as the next one is.
-    pub(crate) fn refuse_waiting_invocations(&mut self, slot: HandlerId) {
-        let Some(unit) = self.dispatch.unit_of(slot) else { return };
+    pub(crate) fn refuse_waiting_invocations(&mut self, handler: HandlerId) {
+        let Some(unit) = self.dispatch.unit_of(handler) else { return };
         while let Some(token) = self.dispatch.permits.waiters[unit].next_invocation() {
-            let refused = self.throttled(slot, Reason::ReservedConcurrent, None);
+            let refused = self.throttled(handler, Reason::ReservedConcurrent, None);
             self.refuse_invocation(token, refused);
         }
     }
@@ -225,8 +225,8 @@ impl DispatchRoom<'_> {
     }
 
     /// AWS's refusal of an invocation.
-    pub(crate) fn throttled(&mut self, slot: HandlerId, reason: Reason, retry_at_ns: Option<u64>) -> EngineError {
-        self.count_throttle(slot, reason.as_str());
+    pub(crate) fn throttled(&mut self, handler: HandlerId, reason: Reason, retry_at_ns: Option<u64>) -> EngineError {
+        self.count_throttle(handler, reason.as_str());
         let wait_ns = retry_at_ns.map(|at_ns| at_ns.saturating_sub(self.ctx.now.mono_ns));
         EngineError::TooMany {
             message: Reason::MESSAGE.into(),
@@ -236,8 +236,8 @@ impl DispatchRoom<'_> {
     }
 
     /// The refusal of an invocation because too many wait here: no limit of AWS's.
-    pub(crate) fn backlog(&mut self, slot: HandlerId, message: String) -> EngineError {
-        self.count_throttle(slot, BACKLOG);
+    pub(crate) fn backlog(&mut self, handler: HandlerId, message: String) -> EngineError {
+        self.count_throttle(handler, BACKLOG);
         EngineError::TooMany { message, reason: BACKLOG.into(), retry_after_ms: RETRY_AFTER_MS }
     }
 
@@ -270,8 +270,8 @@ impl DispatchRoom<'_> {
         let mut due_ns: Option<u64> = None;
         for at in 0..self.dispatch.ready_list.alone.len() {
             let token = self.dispatch.ready_list.alone[at];
-            let slot = self.dispatch.attempts.get_mut(token).map(|attempt| attempt.slot);
-            let Some(unit) = slot.and_then(|slot| self.dispatch.unit_of(slot)) else { continue };
+            let handler = self.dispatch.attempts.get_mut(token).map(|attempt| attempt.handler);
+            let Some(unit) = handler.and_then(|handler| self.dispatch.unit_of(handler)) else { continue };
             if let Err(refused) = self.dispatch.permits.pool.may_start(unit, Start::Work, now_ns) {
                 due_ns = due_ns.into_iter().chain(refused.retry_at_ns).min();
                 continue;
@@ -319,7 +319,7 @@ impl DispatchRoom<'_> {
             }
             self.free_unused(attempt.lease);
             self.dispatch.process_lines.withdraw(|other| other == token);
-        } else if let Some(unit) = self.dispatch.unit_of(attempt.slot) {
+        } else if let Some(unit) = self.dispatch.unit_of(attempt.handler) {
             self.dispatch.permits.waiters[unit].withdraw(attempt.job.source(), token);
         }
         self.dispatch.ready_list.withdraw(token);

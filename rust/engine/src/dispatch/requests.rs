@@ -19,7 +19,7 @@ use crate::dispatch::DispatchRoom;
 impl DispatchRoom<'_> {
     pub(crate) fn functions_list(&mut self, _: Empty) -> Result<Done, EngineError> {
         let latest = self.dispatch.function_names.iter().filter(|(name, _)| split(name).1.is_none());
-        let list: Vec<Function> = latest.map(|(_, &slot)| self.dispatch.describe_function(slot)).collect();
+        let list: Vec<Function> = latest.map(|(_, &handler)| self.dispatch.describe_function(handler)).collect();
         Ok(Done::at_once(list))
     }
 
@@ -28,28 +28,29 @@ impl DispatchRoom<'_> {
         if let (Some(name), None) = (split(&named.name).1, version) {
             return Ok(Done::at_once(Described::Alias(self.describe_alias(function, name)?)));
         }
-        let slot = version.and_then(|version| self.dispatch.version_slot(function, version));
-        let slot = slot.ok_or_else(|| self.no_version(&named.name))?;
+        let handler = version.and_then(|version| self.dispatch.version_handler(function, version));
+        let handler = handler.ok_or_else(|| self.no_version(&named.name))?;
         if version != Some(Version::Latest) {
-            return Ok(Done::at_once(Described::Version(self.dispatch.describe_version(slot))));
+            return Ok(Done::at_once(Described::Version(self.dispatch.describe_version(handler))));
         }
-        let mut versions = self.dispatch.slots_of(function).split_off(1);
-        versions.sort_by_key(|&slot| self.dispatch.functions[slot].version);
-        let mut described = self.dispatch.describe_function(slot);
-        described.versions = Some(versions.into_iter().map(|slot| self.dispatch.describe_version(slot)).collect());
+        let mut versions = self.dispatch.handlers_of(function).split_off(1);
+        versions.sort_by_key(|&handler| self.dispatch.functions[handler].version);
+        let mut described = self.dispatch.describe_function(handler);
+        described.versions =
+            Some(versions.into_iter().map(|handler| self.dispatch.describe_version(handler)).collect());
         described.aliases = Some(self.describe_aliases(function));
         Ok(Done::at_once(Described::Function(described)))
     }
 }
 
 impl Dispatch {
-    fn describe_function(&self, slot: HandlerId) -> Function {
-        let function = &self.functions[slot];
+    fn describe_function(&self, handler: HandlerId) -> Function {
+        let function = &self.functions[handler];
         let latest = function::Version {
             name: function.name.clone(),
             // Of all versions.
             in_flight: function.meters.in_flight.get() as u64,
-            ..self.describe_version(slot)
+            ..self.describe_version(handler)
         };
         Function {
             latest,
@@ -61,8 +62,8 @@ impl Dispatch {
         }
     }
 
-    fn describe_version(&self, slot: HandlerId) -> function::Version {
-        let function = &self.functions[slot];
+    fn describe_version(&self, handler: HandlerId) -> function::Version {
+        let function = &self.functions[handler];
         let unit = function.place.map(|(_, unit)| unit);
         let (provisioned, ready, _) = unit.map_or((0, 0, 0), |unit| self.permits.pool.provisioned(unit));
         function::Version {
@@ -97,33 +98,33 @@ impl DispatchRoom<'_> {
             )));
         }
         let (function, version) = split_version(&name);
-        let slot = version.and_then(|version| self.dispatch.version_slot(function, version));
-        let slot = slot.ok_or_else(|| self.no_version(&name))?;
+        let handler = version.and_then(|version| self.dispatch.version_handler(function, version));
+        let handler = handler.ok_or_else(|| self.no_version(&name))?;
         if let Some(given) = changes.get("provisioned_concurrency") {
-            self.check_provisioned(slot, given)?;
+            self.check_provisioned(handler, given)?;
         }
-        self.limit_function(slot, changes.apply(&self.dispatch.functions[slot].limits, "a function")?)?;
-        let is_latest = self.dispatch.functions[slot].version == Version::Latest;
+        self.limit_function(handler, changes.apply(&self.dispatch.functions[handler].limits, "a function")?)?;
+        let is_latest = self.dispatch.functions[handler].version == Version::Latest;
         Ok(Done::at_once(if is_latest {
-            Described::Function(self.dispatch.describe_function(slot))
+            Described::Function(self.dispatch.describe_function(handler))
         } else {
-            Described::Version(self.dispatch.describe_version(slot))
+            Described::Version(self.dispatch.describe_version(handler))
         }))
     }
 
     /// Change how a function, or a version, is invoked asynchronously. On an error nothing has changed.
     pub(crate) fn function_asynchronous(&mut self, asked: ChangeAsynchronous) -> Result<Done, EngineError> {
         let (name, version) = split_version(&asked.name);
-        let slot = version.and_then(|version| self.dispatch.version_slot(name, version));
-        let slot = slot.ok_or_else(|| self.no_version(&asked.name))?;
-        let before = self.dispatch.functions[slot].asynchronous.clone();
+        let handler = version.and_then(|version| self.dispatch.version_handler(name, version));
+        let handler = handler.ok_or_else(|| self.no_version(&asked.name))?;
+        let before = self.dispatch.functions[handler].asynchronous.clone();
         let now = asked.changes.apply(&before, "an asynchronous invocation")?;
         now.check()?;
         if now != before {
-            self.dispatch.functions[slot].asynchronous = now.clone();
-            self.dispatch.changes.push(Change::Limits(slot));
+            self.dispatch.functions[handler].asynchronous = now.clone();
+            self.dispatch.changes.push(Change::Limits(handler));
         }
-        let declared = self.dispatch.functions[slot].declared_asynchronous.clone();
+        let declared = self.dispatch.functions[handler].declared_asynchronous.clone();
         Ok(Done::at_once(AsynchronousSettings { now, declared }))
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! f           what is declared: `$LATEST`
 //! f:$LATEST   the same, by its qualifier
-//! f:1         what was published as version 1, run by a slot of its own; a unit of the same function (`permits`)
+//! f:1         what was published as version 1, run by a handler of its own; a unit of the same function (`permits`)
 //! f:live      an alias: the version is drawn when the invocation is accepted, so all attempts of an event run the same one
 //! ```
 //!
@@ -80,11 +80,11 @@ pub(crate) fn qualified(function: &str, version: Version) -> String {
 }
 
 impl DispatchRoom<'_> {
-    /// The slot that runs an invocation, and what it was invoked by. Draws the version where that is an alias.
+    /// The handler that runs an invocation, and what it was invoked by. Draws the version where that is an alias.
     pub(crate) fn address(&mut self, asked: &str) -> Result<(HandlerId, Qualifier), EngineError> {
         let (function, Some(qualifier)) = split(asked) else {
-            let slot = self.dispatch.function_names.get(asked).copied();
-            return slot.map(|slot| (slot, None)).ok_or_else(|| self.dispatch.no_function(asked));
+            let handler = self.dispatch.function_names.get(asked).copied();
+            return handler.map(|handler| (handler, None)).ok_or_else(|| self.dispatch.no_function(asked));
         };
         let version = match Version::parse(qualifier) {
             Some(version) => version,
@@ -93,13 +93,13 @@ impl DispatchRoom<'_> {
                 None => return Err(self.no_version(asked)),
             },
         };
-        let slot = self.dispatch.version_slot(function, version).ok_or_else(|| self.no_version(asked))?;
-        Ok((slot, Some(qualifier.into())))
+        let handler = self.dispatch.version_handler(function, version).ok_or_else(|| self.no_version(asked))?;
+        Ok((handler, Some(qualifier.into())))
     }
 }
 
 impl Dispatch {
-    pub(crate) fn version_slot(&self, function: &str, version: Version) -> Option<HandlerId> {
+    pub(crate) fn version_handler(&self, function: &str, version: Version) -> Option<HandlerId> {
         match version {
             Version::Latest => self.function_names.get(function).copied(),
             Version::Published(_) => self.function_names.get(&qualified(function, version)).copied(),
@@ -123,9 +123,9 @@ impl DispatchRoom<'_> {
 
 impl Dispatch {
     /// Handlers of a function: what is declared, and its versions.
-    pub(crate) fn slots_of(&self, function: &str) -> Vec<HandlerId> {
+    pub(crate) fn handlers_of(&self, function: &str) -> Vec<HandlerId> {
         let versions = self.function_names.range(format!("{function}:")..format!("{function};"));
-        self.function_names.get(function).into_iter().chain(versions.map(|(_, slot)| slot)).copied().collect()
+        self.function_names.get(function).into_iter().chain(versions.map(|(_, handler)| handler)).copied().collect()
     }
 }
 
@@ -149,16 +149,16 @@ impl DispatchRoom<'_> {
             self.dispatch.aliases.get(&asked).map(|declared| declared.alias.versions().collect()).unwrap_or_default();
         let mut provisioned: Vec<(HandlerId, u32)> = Vec::new();
         for (version, share) in shares {
-            let Some(slot) = self.dispatch.version_slot(function, version) else {
+            let Some(handler) = self.dispatch.version_handler(function, version) else {
                 let arn = self.ctx.function_arn(function);
                 return Err(EngineError::NotFound(format!("Function not found: {arn}:{version}")));
             };
             if settings.provisioned_concurrency > 0 {
-                self.dispatch.check_shared(slot, &asked)?;
-                self.check_provisioned(slot, &share.into())
+                self.dispatch.check_shared(handler, &asked)?;
+                self.check_provisioned(handler, &share.into())
                     .map_err(|error| EngineError::Invalid(format!("alias {name:?} on version {version}: {error}")))?;
             }
-            provisioned.push((slot, share));
+            provisioned.push((handler, share));
         }
         if settings.provisioned_concurrency == 0 {
             // What they have is their own, or another alias's.
@@ -179,11 +179,11 @@ impl DispatchRoom<'_> {
     ) -> Result<(), EngineError> {
         let had =
             self.dispatch.aliases.get(alias).is_some_and(|declared| declared.settings.provisioned_concurrency > 0);
-        for slot in
-            before.into_iter().filter_map(|version| self.dispatch.version_slot(function, version)).filter(|_| had)
+        for handler in
+            before.into_iter().filter_map(|version| self.dispatch.version_handler(function, version)).filter(|_| had)
         {
-            if shares.iter().all(|(other, _)| *other != slot) {
-                shares.push((slot, 0));
+            if shares.iter().all(|(other, _)| *other != handler) {
+                shares.push((handler, 0));
             }
         }
         if shares.is_empty() {
@@ -195,8 +195,8 @@ impl DispatchRoom<'_> {
 
 impl Dispatch {
     /// Refuse to provision a version twice, in AWS's words.
-    fn check_shared(&self, slot: HandlerId, alias: &str) -> Result<(), EngineError> {
-        if self.functions[slot].limits.provisioned_concurrency > 0 || self.provisioning_alias(slot, Some(alias)) {
+    fn check_shared(&self, handler: HandlerId, alias: &str) -> Result<(), EngineError> {
+        if self.functions[handler].limits.provisioned_concurrency > 0 || self.provisioning_alias(handler, Some(alias)) {
             return Err(EngineError::Conflict(
                 "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
                     .into(),
@@ -206,8 +206,8 @@ impl Dispatch {
     }
 
     /// Whether an alias provisions a version. Then it can have nothing of its own, in AWS's words.
-    pub(crate) fn leaves_provisioning_to_alias(&self, slot: HandlerId, own: u32) -> Result<bool, EngineError> {
-        let is_left = self.provisioning_alias(slot, None);
+    pub(crate) fn leaves_provisioning_to_alias(&self, handler: HandlerId, own: u32) -> Result<bool, EngineError> {
+        let is_left = self.provisioning_alias(handler, None);
         if is_left && own > 0 {
             return Err(EngineError::Conflict("Version is pointed by a Provisioned Concurrency alias".into()));
         }
@@ -215,8 +215,8 @@ impl Dispatch {
     }
 
     /// Whether some alias, but for this one, has provisioned concurrency and points to a version.
-    fn provisioning_alias(&self, slot: HandlerId, but: Option<&str>) -> bool {
-        let function = &self.functions[slot];
+    fn provisioning_alias(&self, handler: HandlerId, but: Option<&str>) -> bool {
+        let function = &self.functions[handler];
         self.aliases_of(&function.name).any(|(asked, declared)| {
             Some(asked) != but
                 && declared.settings.provisioned_concurrency > 0
@@ -238,8 +238,8 @@ impl Dispatch {
     }
 
     /// Refuse to take a version away that an alias points to.
-    pub(crate) fn check_no_alias(&self, slot: HandlerId) -> Result<(), EngineError> {
-        let function = &self.functions[slot];
+    pub(crate) fn check_no_alias(&self, handler: HandlerId) -> Result<(), EngineError> {
+        let function = &self.functions[handler];
         let points = |declared: &Declared| declared.alias.versions().any(|version| version == function.version);
         match self.aliases_of(&function.name).find(|(_, declared)| points(declared)) {
             Some((alias, _)) => {

@@ -34,7 +34,7 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub(crate) struct Waiters {
     /// Where the unit's attempts go.
-    pub(crate) slot: HandlerId,
+    pub(crate) handler: HandlerId,
     /// Permits it has.
     pub(crate) working: usize,
     sources: BTreeMap<SourceId, Source>,
@@ -42,8 +42,8 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
-    pub(crate) fn new(slot: HandlerId) -> Self {
-        Self { slot, working: 0, sources: BTreeMap::new(), turns: VecDeque::new() }
+    pub(crate) fn new(handler: HandlerId) -> Self {
+        Self { handler, working: 0, sources: BTreeMap::new(), turns: VecDeque::new() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

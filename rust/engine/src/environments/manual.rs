@@ -11,9 +11,9 @@ impl EnvironmentRoom<'_> {
         let at_work: Vec<_> = self.environments.at_work().collect();
         let request_of =
             |state: &mut Self, token| state.dispatch.attempts.get_mut(token).map(|attempt| uuid_text(attempt.request));
-        let shown = |(slot, token): (HandlerId, Option<Token>)| {
+        let shown = |(handler, token): (HandlerId, Option<Token>)| {
             let request = token.and_then(|token| request_of(self, token)).unwrap_or_default();
-            (self.dispatch.functions[slot].qualified(), request)
+            (self.dispatch.functions[handler].qualified(), request)
         };
         at_work.into_iter().map(shown).collect()
     }
@@ -22,10 +22,10 @@ impl EnvironmentRoom<'_> {
 impl Pools {
     /// What a manual clock must wait for: attempts in environments, and environments that start or end; function and token.
     fn at_work(&self) -> impl Iterator<Item = (HandlerId, Option<Token>)> + '_ {
-        self.by_slot.iter().flat_map(|(&slot, pool)| {
+        self.by_handler.iter().flat_map(|(&handler, pool)| {
             let counts = pool.machine.counts();
-            let moving = (counts.starting + counts.ending > 0).then_some((slot, None));
-            pool.working.keys().map(move |&token| (slot, Some(token))).chain(moving)
+            let moving = (counts.starting + counts.ending > 0).then_some((handler, None));
+            pool.working.keys().map(move |&token| (handler, Some(token))).chain(moving)
         })
     }
 }

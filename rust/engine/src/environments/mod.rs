@@ -63,8 +63,8 @@ impl EnvironmentRoom<'_> {
 pub(crate) type Key = (HandlerId, EnvironmentId);
 
 /// The name of an environment where it tells what is measured in it.
-pub(crate) fn source((slot, id): Key) -> String {
-    format!("environment {slot} {id}")
+pub(crate) fn source((handler, id): Key) -> String {
+    format!("environment {handler} {id}")
 }
 
 /// One environment to be started.
@@ -108,7 +108,7 @@ pub(crate) struct Pool {
 /// Every function's environments.
 #[derive(Default)]
 pub(crate) struct Pools {
-    pub(crate) by_slot: BTreeMap<HandlerId, Pool>,
+    pub(crate) by_handler: BTreeMap<HandlerId, Pool>,
     /// Environments to be started, for the launching thread.
     pub(crate) launches: VecDeque<Launch>,
     pub(crate) stopped: bool,
@@ -116,8 +116,8 @@ pub(crate) struct Pools {
 
 impl Pools {
     /// End the environment that an attempt runs in, if it runs in one.
-    pub(crate) fn stop_attempt(&mut self, slot: HandlerId, token: Token, now_ns: u64) -> bool {
-        let Some(pool) = self.by_slot.get_mut(&slot) else { return false };
+    pub(crate) fn stop_attempt(&mut self, handler: HandlerId, token: Token, now_ns: u64) -> bool {
+        let Some(pool) = self.by_handler.get_mut(&handler) else { return false };
         if let Some(id) = pool.working.get(&token) {
             pool.machine.stopping(*id, now_ns);
             if let Some(mailbox) = pool.posts.get(id) {
@@ -131,7 +131,7 @@ impl Pools {
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         self.launches.clear();
-        for pool in self.by_slot.values_mut() {
+        for pool in self.by_handler.values_mut() {
             pool.machine.stop();
             for mailbox in pool.posts.values() {
                 mailbox.put(ProcessCommand::End(StopReason::Stopped), true);
@@ -142,11 +142,11 @@ impl Pools {
 
 impl EnvironmentRoom<'_> {
     /// Run a function in environments from now on.
-    pub(crate) fn declare_environments(&mut self, slot: HandlerId, declared: &Declared) {
+    pub(crate) fn declare_environments(&mut self, handler: HandlerId, declared: &Declared) {
         let program = Arc::new(declared.program.clone());
-        let name = self.dispatch.functions[slot].qualified();
+        let name = self.dispatch.functions[handler].qualified();
         let meters = EnvironmentMeters::new(&self.ctx.registry, &name);
-        let pool = self.environments.by_slot.entry(slot).or_insert_with(|| Pool {
+        let pool = self.environments.by_handler.entry(handler).or_insert_with(|| Pool {
             machine: Environments::new(declared.settings()),
             settings: declared.settings(),
             maximum: declared.settings().maximum,
@@ -164,49 +164,49 @@ impl EnvironmentRoom<'_> {
         pool.settings = declared.settings();
         (pool.maximum, pool.provisioned_maximum) = (pool.settings.maximum, declared.provisioned_maximum);
         pool.machine.configure(declared.settings());
-        self.dispatch.process_lines.declare(slot, pool.settings.maximum, pool.provisioned_maximum);
-        self.tend(slot);
-        self.wait_for_more(slot);
+        self.dispatch.process_lines.declare(handler, pool.settings.maximum, pool.provisioned_maximum);
+        self.tend(handler);
+        self.wait_for_more(handler);
     }
 
     /// Keep so many of a function's environments ready ahead of need.
-    pub(crate) fn provision_environments(&mut self, slot: HandlerId, provisioned: usize) {
-        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return };
+    pub(crate) fn provision_environments(&mut self, handler: HandlerId, provisioned: usize) {
+        let Some(pool) = self.environments.by_handler.get_mut(&handler) else { return };
         pool.settings.provisioned = provisioned;
         pool.settings.maximum = pool.maximum.max(provisioned);
         pool.machine.configure(pool.settings.clone());
-        self.dispatch.process_lines.declare(slot, pool.settings.maximum, pool.provisioned_maximum);
-        self.tend(slot);
-        self.wait_for_more(slot);
+        self.dispatch.process_lines.declare(handler, pool.settings.maximum, pool.provisioned_maximum);
+        self.tend(handler);
+        self.wait_for_more(handler);
     }
 
     /// There may be more environments than before: what waited for one of the function's attempts to end need not.
-    fn wait_for_more(&mut self, slot: HandlerId) {
-        if let Some(unit) = self.dispatch.unit_of(slot) {
+    fn wait_for_more(&mut self, handler: HandlerId) {
+        if let Some(unit) = self.dispatch.unit_of(handler) {
             self.dispatch().wait_for_permit(unit);
         }
     }
 
     /// Start what is provisioned: the app runs now.
     pub(crate) fn start_environments(&mut self) {
-        let slots: Vec<HandlerId> = self.environments.by_slot.keys().copied().collect();
-        for slot in slots {
-            self.tend(slot);
+        let handlers: Vec<HandlerId> = self.environments.by_handler.keys().copied().collect();
+        for handler in handlers {
+            self.tend(handler);
         }
     }
 
     /// A function's timer rang.
-    pub(crate) fn environments_due(&mut self, slot: HandlerId) {
-        if let Some(pool) = self.environments.by_slot.get_mut(&slot) {
+    pub(crate) fn environments_due(&mut self, handler: HandlerId) {
+        if let Some(pool) = self.environments.by_handler.get_mut(&handler) {
             pool.armed = None;
         }
-        self.tend(slot);
+        self.tend(handler);
     }
 
     /// Do what is due in a pool, carry out its commands, and set its timer.
-    pub(crate) fn tend(&mut self, slot: HandlerId) {
+    pub(crate) fn tend(&mut self, handler: HandlerId) {
         let (now, running) = (self.ctx.now.mono_ns, self.ctx.started && !self.ctx.draining);
-        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return };
+        let Some(pool) = self.environments.by_handler.get_mut(&handler) else { return };
         if running && pool.machine.next_due().is_some_and(|due| due <= now) {
             pool.machine.due(now);
         }
@@ -217,8 +217,8 @@ impl EnvironmentRoom<'_> {
                         let mailbox = Arc::new(mailbox);
                         pool.posts.insert(id, mailbox.clone());
                         pool.meters.started(initialization);
-                        let (function, program) = (self.dispatch.functions[slot].name.clone(), pool.program.clone());
-                        let launch = Launch { key: (slot, id), function, program, mailbox, initialization };
+                        let (function, program) = (self.dispatch.functions[handler].name.clone(), pool.program.clone());
+                        let launch = Launch { key: (handler, id), function, program, mailbox, initialization };
                         self.environments.launches.push_back(launch);
                     }
                     // Out of descriptors: as one that could not start. What waits for it asks again.
@@ -233,45 +233,45 @@ impl EnvironmentRoom<'_> {
         }
         let counts = pool.machine.counts();
         pool.meters.show(counts);
-        if let Some((_, unit)) = self.dispatch.functions[slot].place {
+        if let Some((_, unit)) = self.dispatch.functions[handler].place {
             self.dispatch.permits.environments_ready(unit, counts.idle + counts.busy);
         }
         if let (true, Some(due)) = (running, pool.machine.next_due()) {
-            self.ctx.timers.arm(&mut pool.armed, due.max(now), Timer { room: ROOM, kind: 0, id: slot as u64 });
+            self.ctx.timers.arm(&mut pool.armed, due.max(now), Timer { room: ROOM, kind: 0, id: handler as u64 });
         }
     }
 
     /// The first waiting attempt of a function that may run now, and an environment that is free for it.
-    pub(crate) fn match_one(&mut self, slot: HandlerId) -> Option<(EnvironmentId, Token)> {
-        let pool = self.environments.by_slot.get_mut(&slot)?;
+    pub(crate) fn match_one(&mut self, handler: HandlerId) -> Option<(EnvironmentId, Token)> {
+        let pool = self.environments.by_handler.get_mut(&handler)?;
         let (attempts, ready_list) = (&mut self.dispatch.attempts, &self.dispatch.ready_list);
-        let at = self.dispatch.process_lines.position(slot, |&token| {
+        let at = self.dispatch.process_lines.position(handler, |&token| {
             attempts.get_mut(token).is_some_and(|attempt| {
                 attempt.alone || attempt.job.kind() == Kind::Invoke || ready_list.batch_may_run()
             })
         })?;
         let id = pool.machine.claim(self.ctx.now.mono_ns)?;
-        Some((id, self.dispatch.process_lines.remove(slot, at)?))
+        Some((id, self.dispatch.process_lines.remove(handler, at)?))
     }
 
-    pub(crate) fn ask_for_more(&mut self, slot: HandlerId) {
+    pub(crate) fn ask_for_more(&mut self, handler: HandlerId) {
         let now = self.ctx.now.mono_ns;
-        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return };
-        self.dispatch.process_lines.looked_through(slot);
-        let waiting = self.dispatch.process_lines.len_of(slot);
+        let Some(pool) = self.environments.by_handler.get_mut(&handler) else { return };
+        self.dispatch.process_lines.looked_through(handler);
+        let waiting = self.dispatch.process_lines.len_of(handler);
         if waiting > 0 {
             pool.machine.wanted(waiting, now);
         }
-        self.tend(slot);
+        self.tend(handler);
     }
 
     /// An environment takes work from now on.
-    pub(crate) fn environment_initialized(&mut self, (slot, id): Key, took_ns: u64) {
+    pub(crate) fn environment_initialized(&mut self, (handler, id): Key, took_ns: u64) {
         let now = self.ctx.now.mono_ns;
-        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return };
+        let Some(pool) = self.environments.by_handler.get_mut(&handler) else { return };
         pool.machine.initialized(id, now);
         pool.meters.init_duration.record(took_ns as f64 / 1e9);
-        self.tend(slot);
+        self.tend(handler);
     }
 
     /// What is attached to the app has measured something in an environment.
@@ -292,17 +292,17 @@ pub(crate) enum Ended {
 
 impl EnvironmentRoom<'_> {
     /// An environment is given an attempt to work on.
-    pub(crate) fn give(&mut self, (slot, id): Key, token: Token) -> Option<Arc<Mailbox>> {
-        let pool = self.environments.by_slot.get_mut(&slot)?;
+    pub(crate) fn give(&mut self, (handler, id): Key, token: Token) -> Option<Arc<Mailbox>> {
+        let pool = self.environments.by_handler.get_mut(&handler)?;
         pool.working.insert(token, id);
-        self.dispatch.process_lines.served(slot);
+        self.dispatch.process_lines.served(handler);
         pool.posts.get(&id).cloned()
     }
 
     /// An environment has answered; `goes_on`: it can take another invocation.
-    pub(crate) fn answered(&mut self, (slot, id): Key, token: Token, goes_on: bool) {
+    pub(crate) fn answered(&mut self, (handler, id): Key, token: Token, goes_on: bool) {
         let now = self.ctx.now.mono_ns;
-        if let Some(pool) = self.environments.by_slot.get_mut(&slot) {
+        if let Some(pool) = self.environments.by_handler.get_mut(&handler) {
             pool.working.remove(&token);
             if goes_on {
                 pool.machine.answered(id, now);
@@ -313,10 +313,10 @@ impl EnvironmentRoom<'_> {
     }
 
     /// An environment is gone; `settled`: the attempt that its end is the answer of, if there is one.
-    pub(crate) fn exited(&mut self, (slot, id): Key, fault: &Fault, settled: Option<Token>) -> Ended {
+    pub(crate) fn exited(&mut self, (handler, id): Key, fault: &Fault, settled: Option<Token>) -> Ended {
         let now = self.ctx.now.mono_ns;
-        self.ctx.observe.exports.leave(&self.ctx.registry, &source((slot, id)));
-        let Some(pool) = self.environments.by_slot.get_mut(&slot) else { return Ended::Idle };
+        self.ctx.observe.exports.leave(&self.ctx.registry, &source((handler, id)));
+        let Some(pool) = self.environments.by_handler.get_mut(&handler) else { return Ended::Idle };
         pool.posts.remove(&id);
         let phase = pool.machine.exited(id, now);
         if let Some(token) = settled {

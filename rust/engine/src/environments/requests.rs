@@ -8,10 +8,10 @@ use crate::environments::EnvironmentRoom;
 
 impl EnvironmentRoom<'_> {
     pub(crate) fn environments_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let rows = self.environments.by_slot.iter().map(|(&slot, pool)| {
+        let rows = self.environments.by_handler.iter().map(|(&handler, pool)| {
             let counts = pool.machine.counts();
             EnvironmentCounts {
-                function: self.dispatch.functions[slot].qualified(),
+                function: self.dispatch.functions[handler].qualified(),
                 starting: counts.starting,
                 idle: counts.idle,
                 busy: counts.busy,

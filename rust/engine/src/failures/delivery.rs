@@ -371,16 +371,16 @@ impl FailureRoom<'_> {
             if Target::of(name).is_here() {
                 return Ok(Some(InStoreDelivery { key, payload: payload.into(), row }));
             }
-            let Some(&slot) = self.dispatch.destination_names.get(name) else { continue };
+            let Some(&handler) = self.dispatch.destination_names.get(name) else { continue };
             if row.is_too_old(self.ctx.now.wall_ms) {
                 row.expire();
                 self.give_up_delivery(key, row, payload);
                 continue;
             }
-            let (rate, now_ns) = (self.dispatch.functions[slot].invocation_rate, self.ctx.now.mono_ns);
-            if let Some(bucket) = self.failures.deliveries.rates.lacks_token(slot, rate, now_ns) {
+            let (rate, now_ns) = (self.dispatch.functions[handler].invocation_rate, self.ctx.now.mono_ns);
+            if let Some(bucket) = self.failures.deliveries.rates.lacks_token(handler, rate, now_ns) {
                 if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
-                    queue.parked.entry(slot).or_default().park(key, bucket, now_ns);
+                    queue.parked.entry(handler).or_default().park(key, bucket, now_ns);
                 }
                 if let Some(owner) = self.failures.owners.get(&id) {
                     owner.meters.throttled();
@@ -389,12 +389,12 @@ impl FailureRoom<'_> {
             }
             let record: Arc<[u8]> = row.text(key, payload).into_bytes().into();
             if let Some(queue) = self.failures.deliveries.queues.get_mut(&id) {
-                queue.at_once = self.dispatch.functions[slot].at_once;
+                queue.at_once = self.dispatch.functions[handler].at_once;
                 let (records, bytes) = (row.positions.len(), record.len());
                 queue.begin(key, UnderWay { means: Meaning::Row, records, bytes, event: row.event_and_target() });
             }
             let job = Delivery { key, record, trace: row.trace.as_deref().map(Into::into) };
-            self.dispatch().ready(Attempt::new(slot, job, row.delivery_attempts + 1), false);
+            self.dispatch().ready(Attempt::new(handler, job, row.delivery_attempts + 1), false);
         }
         Ok(None)
     }

@@ -19,10 +19,15 @@ pub(crate) struct InvocationRates(BTreeMap<HandlerId, TokenBucket>);
 
 impl InvocationRates {
     /// Take a token for a record; gives the bucket if it has none.
-    pub(crate) fn lacks_token(&mut self, slot: HandlerId, rate: Option<u32>, now_ns: u64) -> Option<&mut TokenBucket> {
+    pub(crate) fn lacks_token(
+        &mut self,
+        handler: HandlerId,
+        rate: Option<u32>,
+        now_ns: u64,
+    ) -> Option<&mut TokenBucket> {
         let per_second = rate?;
         let (rate, burst) = (Rate::per_second(per_second.into())?, u64::from((per_second / BURST_OF_SECOND).max(1)));
-        let bucket = match self.0.entry(slot) {
+        let bucket = match self.0.entry(handler) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(TokenBucket::new(rate, burst, now_ns)?),
         };

@@ -46,10 +46,10 @@ impl Rooms {
     /// A function that runs and has this destination, itself or by a mapping.
     pub(crate) fn told_by(&self, target: Target<'_>) -> Option<&str> {
         let is_it = |name: &str| Target::of(name) == target;
-        let mut declared = self.dispatch.function_names.values().map(|&slot| &self.dispatch.functions[slot]);
+        let mut declared = self.dispatch.function_names.values().map(|&handler| &self.dispatch.functions[handler]);
         let function = declared.find(|function| function.asynchronous.destinations().any(is_it));
         let by_mapping = || {
-            let mut mappings = self.streams.mappings.values().filter(|mapping| mapping.slot.is_some());
+            let mut mappings = self.streams.mappings.values().filter(|mapping| mapping.handler.is_some());
             mappings.find(|mapping| mapping.row.settings.on_failure.as_deref().is_some_and(is_it))
         };
         function.map(|function| function.name.as_str()).or_else(|| by_mapping().map(|one| one.row.function.as_str()))
@@ -60,27 +60,27 @@ impl Rooms {
     /// Take the names of a function away, or that of one version or alias. Slots stay for what was accepted.
     pub(crate) fn function_delete(&mut self, named: Named) -> Result<Done, EngineError> {
         let (function, version) = split_version(&named.name);
-        let slots = match version {
+        let handlers = match version {
             None => {
                 self.dispatch().alias_delete(&named.name)?;
                 vec![]
             }
             Some(version) => {
-                let slot = self.dispatch.version_slot(function, version);
-                let slot = slot.ok_or_else(|| self.dispatch().no_version(&named.name))?;
+                let handler = self.dispatch.version_handler(function, version);
+                let handler = handler.ok_or_else(|| self.dispatch().no_version(&named.name))?;
                 if version == Version::Latest {
                     self.check_function_unread(function)?;
                     self.dispatch.forget_aliases(function);
-                    self.dispatch.slots_of(function)
+                    self.dispatch.handlers_of(function)
                 } else {
-                    self.dispatch.check_no_alias(slot)?;
-                    vec![slot]
+                    self.dispatch.check_no_alias(handler)?;
+                    vec![handler]
                 }
             }
         };
-        for slot in slots {
-            self.dispatch().limit_function(slot, FunctionLimits::default())?;
-            let qualified = self.dispatch.functions[slot].qualified();
+        for handler in handlers {
+            self.dispatch().limit_function(handler, FunctionLimits::default())?;
+            let qualified = self.dispatch.functions[handler].qualified();
             self.dispatch.function_names.remove(&qualified);
         }
         self.conduct();

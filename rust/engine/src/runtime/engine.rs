@@ -284,7 +284,7 @@ impl Engine {
         self.with(|state| state.ctx.answer(Waiter::Bell(UNSOLICITED), Err(EngineError::OwnerLeft(why.into()))));
     }
 
-    /// Register a function or a destination; the same name again replaces its settings and keeps its slot.
+    /// Register a function or a destination; the same name again replaces its settings and keeps its handler.
     pub fn register(&self, registration: &Registration) -> Result<HandlerId, EngineError> {
         self.prepare_to_launch(registration)?;
         self.with(|state| state.register(registration))

@@ -32,14 +32,14 @@ impl Rooms {
             return;
         }
         let mut commands: Vec<(Arc<Mailbox>, Invocation, bool)> = Vec::new();
-        for slot in self.dispatch.process_lines.in_turn() {
-            while let Some((id, token)) = self.environments().match_one(slot) {
+        for handler in self.dispatch.process_lines.in_turn() {
+            while let Some((id, token)) = self.environments().match_one(handler) {
                 let Some(invocation) = self.invocation(token) else { continue };
-                if let Some(mailbox) = self.environments().give((slot, id), token) {
-                    commands.push((mailbox, invocation, own != Some((slot, id))));
+                if let Some(mailbox) = self.environments().give((handler, id), token) {
+                    commands.push((mailbox, invocation, own != Some((handler, id))));
                 }
             }
-            self.environments().ask_for_more(slot);
+            self.environments().ask_for_more(handler);
         }
         if commands.is_empty() {
             return;
@@ -73,8 +73,8 @@ impl Rooms {
     }
 
     /// What waited longest for an environment that could not start has failed: it is what Lambda's invocation gets.
-    fn fail_first(&mut self, slot: HandlerId, fault: &Fault) {
-        let Some(token) = self.dispatch.process_lines.remove(slot, 0) else { return };
+    fn fail_first(&mut self, handler: HandlerId, fault: &Fault) {
+        let Some(token) = self.dispatch.process_lines.remove(handler, 0) else { return };
         if matches!(fault, Fault::Stopped) || self.hand_out(token).is_none() {
             return;
         }

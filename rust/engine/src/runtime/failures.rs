@@ -43,7 +43,8 @@ impl Rooms {
             return self.redrive_edited(&again, payload);
         }
         let function = &again.function;
-        let running = self.streams.mappings.iter().filter(|(_, of)| of.row.function == *function && of.slot.is_some());
+        let running =
+            self.streams.mappings.iter().filter(|(_, of)| of.row.function == *function && of.handler.is_some());
         // An event begins its new life in the store: it waits there for whoever has its function.
         let events = self.events.queues.iter().filter(|(_, events)| events.function == *function);
         let rules = self.failures.owners.iter().filter(|(_, owner)| owner.is_rule && owner.function == *function);

@@ -27,17 +27,17 @@ impl Rooms {
         let name = if is_function { split(&registration.name).0 } else { &registration.name };
         let names = if is_function { &self.dispatch.function_names } else { &self.dispatch.destination_names };
         let timeout_ms = registration.timeout_ms.unwrap_or(DELIVERY_TIMEOUT_MS);
-        let slot = names.get(&registration.name).copied();
+        let handler = names.get(&registration.name).copied();
         if is_function {
             // First of all: a registration that is refused leaves no function behind that nobody runs.
-            self.dispatch().check_limits(name, slot, registration.limits)?;
+            self.dispatch().check_limits(name, handler, registration.limits)?;
         }
-        let is_new = slot.is_none();
+        let is_new = handler.is_none();
         let function = Function::new(registration, (name, version), timeout_ms, &self.ctx.registry);
-        let slot = match slot {
-            Some(slot) => {
-                self.dispatch.functions[slot].replace_settings(function);
-                slot
+        let handler = match handler {
+            Some(handler) => {
+                self.dispatch.functions[handler].replace_settings(function);
+                handler
             }
             None => {
                 self.dispatch.functions.push(function);
@@ -45,19 +45,19 @@ impl Rooms {
             }
         };
         let names = if is_function { &mut self.dispatch.function_names } else { &mut self.dispatch.destination_names };
-        names.insert(registration.name.clone(), slot);
+        names.insert(registration.name.clone(), handler);
         if is_function && is_new {
-            self.dispatch.functions[slot].place = Some(self.dispatch.place_of_new(name, slot));
+            self.dispatch.functions[handler].place = Some(self.dispatch.place_of_new(name, handler));
         }
         if let Some(declared) = &registration.environment {
-            self.environments().declare_environments(slot, declared);
+            self.environments().declare_environments(handler, declared);
         }
         if is_function {
-            self.dispatch().declare_limits(slot, registration.limits)?;
+            self.dispatch().declare_limits(handler, registration.limits)?;
             self.conduct();
         }
-        self.try_each_participant(|one| one.registered(slot, is_new))?;
-        Ok(slot)
+        self.try_each_participant(|one| one.registered(handler, is_new))?;
+        Ok(handler)
     }
 }
 
@@ -78,18 +78,18 @@ impl Rooms {
             Ok(_) if self.ctx.draining || !self.ctx.started => {
                 EngineError::Closed(format!("function {function:?} cannot run: the app is not running"))
             }
-            Ok((slot, _)) if self.dispatch.ready_list.is_full_of_invokes(payload.len()) => {
+            Ok((handler, _)) if self.dispatch.ready_list.is_full_of_invokes(payload.len()) => {
                 let most = INVOKE_BYTES_MAX >> 20;
                 self.dispatch().backlog(
-                    slot,
+                    handler,
                     format!("payloads of {most} MiB wait to be handed to handlers, this one does not fit"),
                 )
             }
-            Ok((slot, qualifier)) => match self.permit_of_invoke(slot) {
+            Ok((handler, qualifier)) => match self.permit_of_invoke(handler) {
                 Ok(lease) => {
                     self.dispatch.ready_list.invoke_bytes += payload.len();
                     let job = Invoke { payload, qualifier, trace: kept(trace), waiter: Some(waiter) };
-                    let mut attempt = Attempt::new(slot, job, 1);
+                    let mut attempt = Attempt::new(handler, job, 1);
                     attempt.lease = lease;
                     let token = self.dispatch().ready(attempt, false);
                     return self.dispatch.attempts.get_mut(token).map(|attempt| attempt.request);

@@ -18,10 +18,10 @@ impl Rooms {
         while works.len() < most {
             let Some(token) = self.dispatch.ready_list.cancels.pop_front() else { break };
             if let Some(attempt) = self.dispatch.attempts.get_mut(token) {
-                let slot = attempt.slot;
+                let handler = attempt.handler;
                 let request = attempt.request;
                 let task = Task::Cancel;
-                works.push(Work { token, slot, request, deadline_ms: 0, qualifier: None, trace: None, task });
+                works.push(Work { token, handler, request, deadline_ms: 0, qualifier: None, trace: None, task });
             }
         }
         self.give_permits();
@@ -42,9 +42,9 @@ impl Rooms {
     pub(crate) fn hand_out(&mut self, token: Token) -> Option<(Work, Handed)> {
         let now = self.ctx.now;
         let attempt = self.dispatch.attempts.get_mut(token)?;
-        let function = &mut self.dispatch.functions[attempt.slot];
+        let function = &mut self.dispatch.functions[attempt.handler];
         attempt.deadline_ns = now.mono_ns.saturating_add(function.timeout_ns);
-        self.ctx.timers.arm(&mut function.armed, attempt.deadline_ns, crate::dispatch::deadline(attempt.slot));
+        self.ctx.timers.arm(&mut function.armed, attempt.deadline_ns, crate::dispatch::deadline(attempt.handler));
         // In order even when the timeout has become shorter while attempts are in flight.
         let at = function.deadlines.partition_point(|&(deadline, _)| deadline <= attempt.deadline_ns);
         function.deadlines.insert(at, (attempt.deadline_ns, token));
@@ -54,31 +54,31 @@ impl Rooms {
             self.dispatch.permits.count_source(lease);
         }
         let deadline_ms = now.wall_ms + function.timeout_ns / 1_000_000;
-        let (slot, request, room) = (attempt.slot, attempt.request, attempt.job.room());
+        let (handler, request, room) = (attempt.handler, attempt.request, attempt.job.room());
         let (qualifier, trace) = attempt.job.asked_with();
         let handed = self.participant(room, |one| one.hand_out(token))?;
         let task = handed.task.clone();
-        Some((Work { token, slot, request, deadline_ms, qualifier, trace, task }, handed))
+        Some((Work { token, handler, request, deadline_ms, qualifier, trace, task }, handed))
     }
 
     /// A function's oldest deadline passed: cancel what is still running.
-    pub(crate) fn deadline_due(&mut self, slot: HandlerId) {
-        self.dispatch.functions[slot].armed = None;
-        while let Some(&(deadline, token)) = self.dispatch.functions[slot].deadlines.front() {
+    pub(crate) fn deadline_due(&mut self, handler: HandlerId) {
+        self.dispatch.functions[handler].armed = None;
+        while let Some(&(deadline, token)) = self.dispatch.functions[handler].deadlines.front() {
             let is_alive = self.dispatch.attempts.get_mut(token).is_some_and(|attempt| attempt.deadline_ns == deadline);
             if deadline > self.ctx.now.mono_ns {
                 if is_alive {
                     self.ctx.timers.arm(
-                        &mut self.dispatch.functions[slot].armed,
+                        &mut self.dispatch.functions[handler].armed,
                         deadline,
-                        crate::dispatch::deadline(slot),
+                        crate::dispatch::deadline(handler),
                     );
                     return;
                 }
             } else if is_alive {
                 self.time_out(token);
             }
-            self.dispatch.functions[slot].deadlines.pop_front();
+            self.dispatch.functions[handler].deadlines.pop_front();
         }
     }
 
@@ -112,12 +112,12 @@ impl Rooms {
             return;
         };
         attempt.timed_out = true;
-        let (slot, kind, is_alone) = (attempt.slot, attempt.job.kind(), attempt.alone);
+        let (handler, kind, is_alone) = (attempt.handler, attempt.job.kind(), attempt.alone);
         if kind != Kind::Delivery {
-            self.dispatch.functions[slot].meters.overdue.add(1.0);
+            self.dispatch.functions[handler].meters.overdue.add(1.0);
         }
         self.dispatch.ready_list.overdue(kind, is_alone.then_some(token));
-        if !self.environments.stop_attempt(slot, token, self.ctx.now.mono_ns) {
+        if !self.environments.stop_attempt(handler, token, self.ctx.now.mono_ns) {
             self.dispatch.ready_list.cancels.push_back(token);
             self.ctx.ring = true;
         }
@@ -125,7 +125,7 @@ impl Rooms {
 
     fn notice_timeout(&mut self, token: Token) {
         let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
-        let function = &self.dispatch.functions[attempt.slot];
+        let function = &self.dispatch.functions[attempt.handler];
         let (name, seconds) = (function.qualified(), function.timeout_ns as f64 / 1e9);
         let mut fields = attempt.job.described();
         fields["seconds"] = seconds.into();

@@ -88,10 +88,10 @@ impl Rooms {
 impl Rooms {
     /// Take a place for a synchronous invocation, after whatever waits for one. `None`: its function's environments all have work,
     /// so it is to wait in line, without a place that others could use.
-    pub(crate) fn permit_of_invoke(&mut self, slot: HandlerId) -> Result<Option<Lease>, EngineError> {
+    pub(crate) fn permit_of_invoke(&mut self, handler: HandlerId) -> Result<Option<Lease>, EngineError> {
         self.give_permits();
-        let Some(unit) = self.dispatch.unit_of(slot) else {
-            return Err(self.dispatch().throttled(slot, Reason::Concurrent, None));
+        let Some(unit) = self.dispatch.unit_of(handler) else {
+            return Err(self.dispatch().throttled(handler, Reason::Concurrent, None));
         };
         let now_ns = self.ctx.now.mono_ns;
         let most = self.ctx.config.limits.concurrency as usize;
@@ -102,12 +102,12 @@ impl Rooms {
         } else {
             return Err(self
                 .dispatch()
-                .backlog(slot, format!("{most} invocations wait for an environment of this function already")));
+                .backlog(handler, format!("{most} invocations wait for an environment of this function already")));
         };
         if let Ok(Some(_)) = admitted {
             self.dispatch.permits.waiters[unit].working += 1;
         }
-        admitted.map_err(|Refused { reason, retry_at_ns, .. }| self.dispatch().throttled(slot, reason, retry_at_ns))
+        admitted.map_err(|Refused { reason, retry_at_ns, .. }| self.dispatch().throttled(handler, reason, retry_at_ns))
     }
 }
 
@@ -126,8 +126,8 @@ impl Rooms {
         unbegun.extend(self.dispatch.process_lines.waiting().filter(|&token| is_invocation(token)));
         self.dispatch.process_lines.withdraw(|token| unbegun.contains(&token));
         for token in unbegun {
-            let Some(slot) = self.dispatch.attempts.get_mut(token).map(|attempt| attempt.slot) else { continue };
-            let name = self.dispatch.functions[slot].qualified();
+            let Some(handler) = self.dispatch.attempts.get_mut(token).map(|attempt| attempt.handler) else { continue };
+            let name = self.dispatch.functions[handler].qualified();
             let text = format!("function {name:?} did not begin: the app is stopping; it is safe to invoke it again");
             self.dispatch().refuse_invocation(token, EngineError::Closed(text));
         }

@@ -31,7 +31,7 @@ impl Rooms {
         }
         let status = if attempt.timed_out { 2 } else { settled.status };
         let timed_out = (status == 2 && kind != Kind::Delivery)
-            .then(|| self.dispatch.timeout_error(attempt.slot, attempt.request).1);
+            .then(|| self.dispatch.timeout_error(attempt.handler, attempt.request).1);
         let body = timed_out.map(String::into_bytes).or(settled.body);
         self.dispatch().measure(&attempt, status, settled.duration_ns);
         let room = attempt.job.room();

@@ -138,7 +138,7 @@ impl<'a> WorkflowParticipant<'a> {
         }
         let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
         match dispatch.address(&function) {
-            Ok((slot, qualifier)) => {
+            Ok((handler, qualifier)) => {
                 let event = if kind == CallKind::Durable {
                     durable::durable_event(self, run, task)
                 } else {
@@ -150,7 +150,7 @@ impl<'a> WorkflowParticipant<'a> {
                 let trace = self.workflows.runs.get(&run).and_then(|run| run.row.trace.as_deref()).map(Arc::from);
                 let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0), trace };
                 // What ran when the process died runs alone, so that it is seen which call it was.
-                let token = dispatch.ready(Attempt::new(slot, job, 1), suspect.is_some());
+                let token = dispatch.ready(Attempt::new(handler, job, 1), suspect.is_some());
                 self.workflows.attempts.insert((run, task), token);
             }
             Err(_) if !is_new => self.workflows.unregistered.push((run, task)),
@@ -346,9 +346,9 @@ impl Participant for WorkflowParticipant<'_> {
     /// The task has failed, whatever its function says later.
     fn overdue(&mut self, token: Token) {
         let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
-        let (slot, request) = (attempt.slot, attempt.request);
+        let (handler, request) = (attempt.handler, attempt.request);
         let Some(&TaskJob { run, task, .. }) = attempt.job.get::<TaskJob>() else { return };
-        let (_, body) = self.dispatch.timeout_error(slot, request);
+        let (_, body) = self.dispatch.timeout_error(handler, request);
         let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task));
         // A durable function is tried again, when it has really ended: two of them must not run at once.
         if call.is_none_or(|call| call.kind != CallKind::Durable) {
@@ -357,7 +357,7 @@ impl Participant for WorkflowParticipant<'_> {
     }
 
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
-        let (version, request) = (self.dispatch.functions[attempt.slot].version.to_string(), attempt.request);
+        let (version, request) = (self.dispatch.functions[attempt.handler].version.to_string(), attempt.request);
         if let Some(job) = attempt.job.into::<TaskJob>() {
             self.workflows.attempts.remove(&(job.run, job.task));
             self.call_ended(&job, &version, (ended.status, ended.body), request);

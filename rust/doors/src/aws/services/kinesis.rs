@@ -9,7 +9,7 @@ use forebay_engine::base::error::EngineError;
 use serde_json::Value as Json;
 
 use crate::ask::answer;
-use crate::aws::call::{json_of, now_ms, unavailable, Call};
+use crate::aws::call::{json_of, unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::base64_text;
 use crate::aws::services::kinesis_consumers::{
@@ -24,6 +24,7 @@ use crate::aws::services::kinesis_streams::{
 };
 use crate::aws::services::kinesis_subscription::subscribe_to_shard;
 use crate::aws::value::Value;
+use crate::clock::now_ms;
 
 super::operations! {
     CreateStream => create_stream,
@@ -272,7 +273,7 @@ pub(super) fn behind_ms(given: &Json) -> u64 {
         (Some(0) | None, _) | (_, None) => 0,
         (_, Some(last)) => {
             let arrived = last["approximate_arrival_timestamp"].as_f64().unwrap_or_default() * 1000.0;
-            (now_ms() as u64).saturating_sub(arrived as u64)
+            now_ms().saturating_sub(arrived as u64)
         }
     }
 }

@@ -88,7 +88,7 @@ fn the_first_event_of_a_function_is_its_own_after_a_crash_on_a_disk_that_was_ful
     let run = |work: &Work| {
         let Task::Event(payload) = &work.task else { panic!("{work:?}") };
         let called: String = serde_json::from_slice(payload).unwrap();
-        (engine.engine.with(|state| state.dispatch.functions[work.slot].qualified()), called)
+        (engine.engine.with(|state| state.dispatch.functions[work.handler].qualified()), called)
     };
     let mut runs: Vec<(String, String)> = works.iter().map(run).collect();
     runs.sort_unstable();

@@ -50,8 +50,10 @@ impl InvocationRoom<'_> {
             event.request,
             RequestEvent::Ended { queue: id, condition },
         );
-        let destinations =
-            destinations(self.settles(events).map(|slot| &self.dispatch.functions[slot].asynchronous), has_succeeded);
+        let destinations = destinations(
+            self.settles(events).map(|handler| &self.dispatch.functions[handler].asynchronous),
+            has_succeeded,
+        );
         if destinations.is_empty() && has_succeeded {
             self.ctx.commit.pending.remove(Table::Event, row_key(id, key));
             return self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);

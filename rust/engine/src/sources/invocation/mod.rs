@@ -88,7 +88,7 @@ pub(crate) struct Events {
     /// Each version has events of its own.
     pub(crate) version: Version,
     /// The function, once it is registered in this process.
-    slot: Option<HandlerId>,
+    handler: Option<HandlerId>,
     machine: EventQueue,
     /// Waiting events whose payloads are in memory.
     at_hand: BTreeMap<Key, Event>,
@@ -219,8 +219,8 @@ impl InvocationRoom<'_> {
                 return Ok((id, None));
             }
         }
-        let (slot, qualifier) = self.dispatch().address(asked)?;
-        let name = self.dispatch.functions[slot].qualified();
+        let (handler, qualifier) = self.dispatch().address(asked)?;
+        let name = self.dispatch.functions[handler].qualified();
         let known = self.events.by_function.get(&name).copied();
         Ok((known.unwrap_or_else(|| self.new_event_queue(&name)), qualifier))
     }
@@ -240,7 +240,7 @@ impl InvocationRoom<'_> {
         let events = Events {
             function: function.to_owned(),
             version,
-            slot: None,
+            handler: None,
             machine: EventQueue::new(settings),
             at_hand: BTreeMap::new(),
             leaving: BTreeSet::new(),
@@ -281,8 +281,8 @@ impl InvocationRoom<'_> {
 
     /// A function was registered, or its settings have changed: its events may run. Those of a version that is published no more
     /// have the settings of the function.
-    pub(crate) fn bind_events_of(&mut self, slot: HandlerId) {
-        let (name, by_function) = (self.dispatch.functions[slot].qualified(), &self.events.by_function);
+    pub(crate) fn bind_events_of(&mut self, handler: HandlerId) {
+        let (name, by_function) = (self.dispatch.functions[handler].qualified(), &self.events.by_function);
         let versions = by_function.range(format!("{name}:")..format!("{name};"));
         let ids: Vec<u64> = by_function.get(&name).into_iter().chain(versions.map(|(_, id)| id)).copied().collect();
         for id in ids {
@@ -292,23 +292,23 @@ impl InvocationRoom<'_> {
 
     /// Whose settings hold for events.
     fn settles(&self, events: &Events) -> Option<HandlerId> {
-        events.slot.or_else(|| self.dispatch.function_names.get(&events.function).copied())
+        events.handler.or_else(|| self.dispatch.function_names.get(&events.function).copied())
     }
 
     /// The events of a version that the function, which runs, does not publish any more.
     pub(crate) fn unpublished(&self, queue: u64) -> Option<&Events> {
         let events = self.events.queues.get(&queue)?;
         let is_left =
-            self.ctx.started && events.slot.is_none() && self.dispatch.function_names.contains_key(&events.function);
+            self.ctx.started && events.handler.is_none() && self.dispatch.function_names.contains_key(&events.function);
         is_left.then_some(events)
     }
 
     fn bind_events(&mut self, id: u64) {
         let Some(events) = self.events.queues.get_mut(&id) else { return };
-        events.slot = self.dispatch.function_names.get(&events.name()).copied();
+        events.handler = self.dispatch.function_names.get(&events.name()).copied();
         let settling = self.events.queues.get(&id).and_then(|events| self.settles(events));
-        if let (Some(slot), Some(events)) = (settling, self.events.queues.get_mut(&id)) {
-            let function = &self.dispatch.functions[slot];
+        if let (Some(handler), Some(events)) = (settling, self.events.queues.get_mut(&id)) {
+            let function = &self.dispatch.functions[handler];
             let is_off = function.place.is_some_and(|(id, _)| self.dispatch.permits.pool.reserved(id) == Some(0));
             events.machine.configure(function.asynchronous.settings(is_off));
             self.pump_events(id);

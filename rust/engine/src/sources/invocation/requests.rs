@@ -28,7 +28,7 @@ impl InvocationRoom<'_> {
             let (waiting, more) = events.machine.waiting();
             Events {
                 function: events.name(),
-                registered: events.slot.is_some(),
+                registered: events.handler.is_some(),
                 waiting,
                 more,
                 running: events.machine.running(),

@@ -47,8 +47,8 @@ impl InvocationRoom<'_> {
             if let Some(due_ns) = events.machine.next_due(&now) {
                 self.ctx.timers.arm(&mut events.armed, due_ns, Timer { room: ROOM, kind: QUEUE_TIMER, id });
             }
-            if let Some(slot) = events.slot.filter(|_| events.machine.is_ready(&now)) {
-                self.dispatch().queue_source(slot, ROOM, id);
+            if let Some(handler) = events.handler.filter(|_| events.machine.is_ready(&now)) {
+                self.dispatch().queue_source(handler, ROOM, id);
             }
             return;
         }
@@ -60,7 +60,7 @@ impl InvocationRoom<'_> {
         while self.events.place.is_some() && self.ctx.started && self.ctx.commit.failed.is_none() {
             let now = self.ctx.now;
             let Some(events) = self.events.queues.get_mut(&id) else { break };
-            if events.slot.is_none() || !events.machine.start(&now) {
+            if events.handler.is_none() || !events.machine.start(&now) {
                 break;
             }
             self.pump_events(id);
@@ -80,8 +80,10 @@ impl InvocationRoom<'_> {
         match command {
             Command::Run { key, attempt, alone, interruptions } => {
                 let Some(event) = self.event(id, key)? else { return Err(missing(id, key)) };
-                let Some(slot) = self.events.queues.get(&id).and_then(|events| events.slot) else { return Ok(()) };
-                self.run_event(slot, EventJob { queue: id, key, event, interruptions }, (attempt, alone));
+                let Some(handler) = self.events.queues.get(&id).and_then(|events| events.handler) else {
+                    return Ok(());
+                };
+                self.run_event(handler, EventJob { queue: id, key, event, interruptions }, (attempt, alone));
             }
             Command::Retry { key, to, life } => {
                 let Some(mut event) = self.event(id, key)? else { return Err(missing(id, key)) };
@@ -105,9 +107,9 @@ impl InvocationRoom<'_> {
         Ok(())
     }
 
-    fn run_event(&mut self, slot: HandlerId, job: EventJob, (attempt, alone): (u32, bool)) {
+    fn run_event(&mut self, handler: HandlerId, job: EventJob, (attempt, alone): (u32, bool)) {
         let (request, hops) = (job.event.request, job.event.life.hops);
-        let mut one = Attempt::new(slot, job, attempt);
+        let mut one = Attempt::new(handler, job, attempt);
         one.request = request;
         self.dispatch.hops_running.insert(request, hops);
         if !alone {
@@ -116,7 +118,7 @@ impl InvocationRoom<'_> {
         self.dispatch().ready(one, alone);
     }
 
-    /// What was suspected of a crash has a slot of its own now, or is over.
+    /// What was suspected of a crash has a handler of its own now, or is over.
     pub(crate) fn release_suspect(&mut self, id: u64, key: Key) {
         if let Some(slot) = self.events.queues.get_mut(&id).and_then(|events| events.suspects.remove(&key)) {
             self.dispatch.journal.release(slot);

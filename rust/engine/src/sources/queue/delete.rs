@@ -34,7 +34,7 @@ impl Queues {
         let name = &queue.row.name;
         let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
         let declared = |mapping: &&u64| {
-            self.mappings.get(mapping).is_some_and(|mapping| mapping.declared && mapping.slot.is_some())
+            self.mappings.get(mapping).is_some_and(|mapping| mapping.declared && mapping.handler.is_some())
         };
         if let Some(mapping) = queue.readers.iter().find(declared) {
             let function = &self.mappings[mapping].row.function;

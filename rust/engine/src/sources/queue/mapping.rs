@@ -40,7 +40,7 @@ pub(crate) struct QueueMapping {
     pub(crate) queue: QueueId,
     pub(crate) filters: Filters,
     /// The function, once it is registered in this process.
-    pub(crate) slot: Option<HandlerId>,
+    pub(crate) handler: Option<HandlerId>,
     pub(crate) declared: bool,
     /// Batches being put together or in a handler's hands.
     pub(crate) in_flight: u32,
@@ -98,7 +98,7 @@ impl QueueMapping {
             row,
             queue,
             filters,
-            slot: None,
+            handler: None,
             declared: false,
             in_flight: 0,
             window_ends: None,
@@ -112,8 +112,8 @@ impl QueueRoom<'_> {
     /// A mapping may have something to receive: it does so when it has a place.
     pub(crate) fn look_again(&mut self, id: u64) {
         let Some(mapping) = self.queues.mappings.get(&id) else { return };
-        if let (Some(slot), true, true) = (mapping.slot, mapping.declared, mapping.row.settings.enabled) {
-            self.dispatch().queue_source(slot, ROOM, id);
+        if let (Some(handler), true, true) = (mapping.handler, mapping.declared, mapping.row.settings.enabled) {
+            self.dispatch().queue_source(handler, ROOM, id);
         }
     }
 
@@ -129,7 +129,7 @@ impl QueueRoom<'_> {
         let now = self.ctx.now;
         let Some(mapping) = self.queues.mappings.get_mut(&id) else { return Some(place) };
         let is_full = mapping.row.settings.maximum_concurrency.is_some_and(|most| mapping.in_flight >= most);
-        if !mapping.row.settings.enabled || !mapping.declared || mapping.slot.is_none() || is_full {
+        if !mapping.row.settings.enabled || !mapping.declared || mapping.handler.is_none() || is_full {
             return Some(place);
         }
         let queue = &mut self.queues.entries[mapping.queue];
@@ -319,8 +319,8 @@ impl QueueRoom<'_> {
         let Some(mapping) = self.queues.mappings.get_mut(&assembly.mapping) else {
             return self.hand_to_nobody(id, &assembly);
         };
-        let slot = mapping.slot.filter(|_| mapping.row.settings.enabled && !assembly.kept.is_empty());
-        let Some(slot) = slot else {
+        let handler = mapping.handler.filter(|_| mapping.row.settings.enabled && !assembly.kept.is_empty());
+        let Some(handler) = handler else {
             mapping.in_flight -= 1;
             return self.hand_to_nobody(id, &assembly);
         };
@@ -339,7 +339,7 @@ impl QueueRoom<'_> {
         };
         self.queues.runs += job.runs.len();
         let strict = job.strict;
-        let mut attempt = Attempt::new(slot, job, attempt);
+        let mut attempt = Attempt::new(handler, job, attempt);
         attempt.lease = assembly.place;
         if strict {
             // The receive must be counted even if this message ends the process: it is handed over when its row is durable, and

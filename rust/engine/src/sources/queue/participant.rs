@@ -110,7 +110,7 @@ impl Participant for QueueRoom<'_> {
 
     fn hand_out(&mut self, token: Token) -> Option<Handed> {
         let attempt = self.dispatch.attempts.get_mut(token)?;
-        let as_event = self.dispatch.functions[attempt.slot].as_event;
+        let as_event = self.dispatch.functions[attempt.handler].as_event;
         let job = attempt.job.get::<QueueJob>()?;
         self.dispatch.hops_running.insert(attempt.request, job.hops);
         self.dispatch.counted.extend(self.queues.handed_out(token, job, (attempt.number, attempt.alone)));

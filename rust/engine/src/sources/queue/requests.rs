@@ -179,7 +179,7 @@ impl Queues {
     /// Whether a function that is registered has this queue's messages.
     pub(crate) fn is_handled(&self, queue: &str, function: &str) -> bool {
         let mapping = self.queue_mapping_id(queue, function).and_then(|id| self.mappings.get(&id));
-        mapping.is_some_and(|mapping| mapping.declared && mapping.slot.is_some())
+        mapping.is_some_and(|mapping| mapping.declared && mapping.handler.is_some())
     }
 }
 
@@ -269,9 +269,9 @@ impl QueueRoom<'_> {
 
     /// AWS refuses a queue that would hand a message out again while the function still runs. Ours never does, unless told to.
     fn check_visibility_timeout(&self, queue: QueueId, row: &QueueMappingRow) -> Result<(), EngineError> {
-        let Some(&slot) = self.dispatch.function_names.get(&row.function) else { return Ok(()) };
+        let Some(&handler) = self.dispatch.function_names.get(&row.function) else { return Ok(()) };
         let visibility_ms = self.queues.entries[queue].row.settings.visibility_timeout_ms;
-        let timeout_ms = self.dispatch.functions[slot].timeout_ns / 1_000_000;
+        let timeout_ms = self.dispatch.functions[handler].timeout_ns / 1_000_000;
         if !row.settings.strict_lambda || visibility_ms >= timeout_ms {
             return Ok(());
         }
@@ -327,7 +327,7 @@ impl QueueRoom<'_> {
         let ids: Vec<u64> = self.queues.mappings.keys().copied().collect();
         for id in ids {
             if let Some(mapping) = self.queues.mappings.get_mut(&id) {
-                mapping.slot = self.dispatch.function_names.get(&mapping.row.function).copied();
+                mapping.handler = self.dispatch.function_names.get(&mapping.row.function).copied();
             }
             self.look_again(id);
         }
@@ -347,7 +347,7 @@ impl Queues {
             settings: mapping.row.settings.clone(),
             status: Status {
                 state: if mapping.row.settings.enabled { "Enabled" } else { "Disabled" },
-                declared: mapping.declared && mapping.slot.is_some(),
+                declared: mapping.declared && mapping.handler.is_some(),
                 last_result: mapping.last_result,
             },
             batches_in_flight: mapping.in_flight,

@@ -28,7 +28,7 @@ pub(crate) struct Mapping {
     pub(crate) row: MappingRow,
     pub(crate) filters: Filters,
     /// The function, once it is registered in this process.
-    pub(crate) slot: Option<HandlerId>,
+    pub(crate) handler: Option<HandlerId>,
     pub(crate) pollers: BTreeMap<ShardId, PollerId>,
     pub(crate) meters: MappingMeters,
     pub(crate) declared: bool,
@@ -49,7 +49,7 @@ fn read_checkpoint(mapping: u64, bytes: &[u8]) -> Result<Checkpoint, StoreError>
 impl Mapping {
     /// Whether something that runs declares it and has its function.
     pub(crate) fn is_handled(&self) -> bool {
-        self.declared && self.slot.is_some()
+        self.declared && self.handler.is_some()
     }
 
     /// A mapping found in the store; nothing in this process has declared it yet.
@@ -59,7 +59,7 @@ impl Mapping {
         Ok(Self {
             row,
             filters,
-            slot: None,
+            handler: None,
             pollers: BTreeMap::new(),
             meters,
             declared: false,
@@ -102,7 +102,7 @@ impl StreamRoom<'_> {
         let mapping = Mapping {
             row: row.clone(),
             filters,
-            slot: None,
+            handler: None,
             pollers: BTreeMap::new(),
             meters,
             declared: true,
@@ -213,8 +213,8 @@ impl StreamRoom<'_> {
     /// Bind a mapping to what is registered: with its function there, every shard gets a poller.
     pub(crate) fn bind(&mut self, id: u64) -> Result<(), EngineError> {
         let Some(mapping) = self.streams.mappings.get_mut(&id) else { return Ok(()) };
-        mapping.slot = self.dispatch.function_names.get(&mapping.row.function).copied();
-        if mapping.slot.is_some() && mapping.declared && self.ctx.started {
+        mapping.handler = self.dispatch.function_names.get(&mapping.row.function).copied();
+        if mapping.handler.is_some() && mapping.declared && self.ctx.started {
             let shards =
                 self.streams.by_name.get(&mapping.row.stream).map(|stream| stream.shards.clone()).unwrap_or_default();
             for shard in shards {

@@ -50,7 +50,7 @@ impl StreamRoom<'_> {
             settings: mapping.row.settings.clone(),
             status: Status {
                 state: if mapping.row.settings.enabled { "Enabled" } else { "Disabled" },
-                declared: mapping.declared && mapping.slot.is_some(),
+                declared: mapping.declared && mapping.handler.is_some(),
                 last_result: mapping.last_result,
             },
             shards: with_progress.then(|| progress().map(|poller| self.progress(poller)).collect()),

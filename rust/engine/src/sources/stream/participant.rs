@@ -121,7 +121,7 @@ impl Participant for StreamRoom<'_> {
 
     fn hand_out(&mut self, token: Token) -> Option<Handed> {
         let attempt = self.dispatch.attempts.get_mut(token)?;
-        let as_event = self.dispatch.functions[attempt.slot].as_event;
+        let as_event = self.dispatch.functions[attempt.handler].as_event;
         let (records, window, suspect) = if let Some(StreamRedrive { records, .. }) = attempt.job.get() {
             (records.clone(), None, None)
         } else {

@@ -205,7 +205,7 @@ impl StreamRoom<'_> {
         };
         let Some(poller) = self.streams.pollers[id].as_ref() else { return };
         let mapping = poller.source.mapping;
-        let Some(slot) = self.streams.mappings.get(&mapping).and_then(|mapping| mapping.slot) else { return };
+        let Some(handler) = self.streams.mappings.get(&mapping).and_then(|mapping| mapping.handler) else { return };
         let job = StreamBatch {
             poller: id,
             batch,
@@ -223,7 +223,7 @@ impl StreamRoom<'_> {
             other => {
                 let vacant = other.map(|(token, _)| token);
                 vacant.and_then(|token| self.dispatch().withdraw(token));
-                self.dispatch().ready(Attempt::new(slot, job, run.attempt), run.alone)
+                self.dispatch().ready(Attempt::new(handler, job, run.attempt), run.alone)
             }
         };
         if let Some(poller) = self.streams.pollers[id].as_mut() {

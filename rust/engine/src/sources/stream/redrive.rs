@@ -154,7 +154,7 @@ impl StreamRoom<'_> {
             return Ok(None);
         }
         let Some(packed) = Chunk::open(0, payload.to_vec()) else { return Ok(None) };
-        let Some(slot) = self.streams.mappings.get(&key.mapping).and_then(|mapping| mapping.slot) else {
+        let Some(handler) = self.streams.mappings.get(&key.mapping).and_then(|mapping| mapping.handler) else {
             return Ok(None);
         };
         let Some(source) = self.source(key.mapping, key.shard) else { return Ok(None) };
@@ -171,7 +171,7 @@ impl StreamRoom<'_> {
             chunks.push(Arc::new(chunk));
         }
         let records = Records { source, positions: row.positions.into(), chunks: chunks.into() };
-        let attempt = Some(Attempt::new(slot, StreamRedrive { key, records }, 1));
+        let attempt = Some(Attempt::new(handler, StreamRedrive { key, records }, 1));
         let mut loan = Loan { failure: key, attempt, keys, lenders: Vec::new(), is_overdue: false };
         loan.lenders = self.streams.lenders(&loan);
         Ok(Some(loan))

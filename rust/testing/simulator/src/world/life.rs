@@ -87,13 +87,13 @@ impl World {
     pub(super) fn register(&mut self) {
         let Some(engine) = &self.engine else { return };
         let readers = self.shape.functions.len() + self.shape.queues.len();
-        let functions = self.shape.handlers().enumerate().map(|(slot, handler)| {
-            let callee = slot.checked_sub(readers).map(|callee| &self.shape.callees[callee]);
+        let functions = self.shape.handlers().enumerate().map(|(id, handler)| {
+            let callee = id.checked_sub(readers).map(|callee| &self.shape.callees[callee]);
             if let Some(callee) = callee {
                 open(&self.ledger).serves(&handler.name, &callee.settings);
             }
             let asynchronous = callee.and_then(|callee| serde_json::from_value(callee.settings.to_json()).ok());
-            let limits = self.shape.limits[slot];
+            let limits = self.shape.limits[id];
             ("function", &*handler.name, Some(handler.timeout_ms), asynchronous, limits)
         });
         let destination = ("destination", DESTINATION, None, None, FunctionLimits::default());

@@ -336,7 +336,7 @@ impl World {
         }
         let limited = |function: &str| {
             let at = self.shape.handlers().position(|handler| handler.name == function);
-            at.is_none_or(|slot| self.shape.limits[slot].rate_limit.is_some())
+            at.is_none_or(|id| self.shape.limits[id].rate_limit.is_some())
         };
         let workers: Vec<(&str, &str)> =
             self.shape.queues.iter().map(|queue| (queue.name.as_str(), queue.handler.name.as_str())).collect();

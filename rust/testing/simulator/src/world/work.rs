@@ -92,7 +92,7 @@ impl World {
         match &work.task {
             Task::Cancel => self.cancel(work.token),
             // The saboteur says that it does not reach the function, and lets nobody see it.
-            Task::Batch { .. } | Task::Messages { .. } | Task::Event(_) if self.starves(work.slot) => {
+            Task::Batch { .. } | Task::Messages { .. } | Task::Event(_) if self.starves(work.handler) => {
                 self.settled.push(Settled { token: work.token, status: 3, body: None, duration_ns: 1_000 });
             }
             Task::Deliver(record) => {
@@ -102,8 +102,8 @@ impl World {
                 self.run_for(takes_ns, Running { token: work.token, job: Job::Delivery, deadline_ns, script });
             }
             Task::Batch { records, window, .. } => {
-                // Functions are registered in order, at every start: their slots are their numbers.
-                let function = work.slot;
+                // Functions are registered in order, at every start: their handler ids are their numbers.
+                let function = work.handler;
                 self.witness(work, function, records);
                 let cursed = |seed: u64, one_in: u64| {
                     records.iter().position(|(_, record)| is_cursed(seed, one_in, ledger::name_of(record.data)))
@@ -117,7 +117,7 @@ impl World {
                 self.begin(work, Job::Batch { function, records: records.clone(), window }, drawn);
             }
             Task::Messages { messages, .. } => {
-                let worker = work.slot - functions;
+                let worker = work.handler - functions;
                 self.witness_messages(work.token, worker, messages);
                 let cursed = |seed: u64, one_in: u64| {
                     let names = messages.items.iter().map(|item| {
@@ -127,14 +127,14 @@ impl World {
                     names.into_iter().position(|name| is_cursed(seed, one_in, Some(name)))
                 };
                 let reports = self.shape.queues[worker].worker.reports;
-                let drawn = self.script_of_handler(work.slot, (messages.items.len(), reports), cursed);
+                let drawn = self.script_of_handler(work.handler, (messages.items.len(), reports), cursed);
                 self.begin(work, Job::Messages(messages.clone()), drawn);
             }
-            Task::Event(payload) if work.slot >= functions + queues => {
+            Task::Event(payload) if work.handler >= functions + queues => {
                 self.witness_event(work, payload);
                 let name = work.request as u32;
                 let cursed = |seed: u64, one_in: u64| is_cursed(seed, one_in, Some(name)).then_some(0);
-                let drawn = self.script_of_handler(work.slot, (1, false), cursed);
+                let drawn = self.script_of_handler(work.handler, (1, false), cursed);
                 self.begin(work, Job::Event, drawn);
             }
             // Nothing here invokes.
@@ -142,20 +142,20 @@ impl World {
         }
     }
 
-    fn starves(&self, slot: usize) -> bool {
-        slot == 0 && self.plan.sabotage == Some(Sabotage::Starved)
+    fn starves(&self, handler: usize) -> bool {
+        handler == 0 && self.plan.sabotage == Some(Sabotage::Starved)
     }
 
     fn begin(&mut self, work: &Work, job: Job, (script, takes_ns): (Script, Option<u64>)) {
-        let deadline_ns = self.time_ns + self.handler(work.slot).timeout_ms * NS_PER_MS;
+        let deadline_ns = self.time_ns + self.handler_of(work.handler).timeout_ms * NS_PER_MS;
         self.run_for(takes_ns, Running { token: work.token, job, deadline_ns, script });
     }
 
-    /// The function that a slot stands for.
-    fn handler(&self, slot: usize) -> &Handler {
+    /// What a handler id stands for: a function of a stream, of a queue, or one that is called.
+    fn handler_of(&self, handler: usize) -> &Handler {
         let (functions, queues) = (&self.shape.functions, &self.shape.queues);
-        match slot.checked_sub(functions.len()) {
-            None => &functions[slot].handler,
+        match handler.checked_sub(functions.len()) {
+            None => &functions[handler].handler,
             Some(at) if at < queues.len() => &queues[at].handler,
             Some(at) => &self.shape.callees[at - queues.len()].handler,
         }
@@ -261,11 +261,11 @@ impl World {
 
     fn script_of_handler(
         &mut self,
-        slot: usize,
+        handler: usize,
         batch: (usize, bool),
         cursed: impl Fn(u64, u64) -> Option<usize>,
     ) -> (Script, Option<u64>) {
-        let (script, takes_ns) = self.draw_script(slot, batch, cursed);
+        let (script, takes_ns) = self.draw_script(handler, batch, cursed);
         match script {
             // Whether it is a poisoned record that fails, or any, was decided where it was drawn.
             Script::Returns | Script::Raises => {}
@@ -280,11 +280,11 @@ impl World {
     /// `batch`: how many there are, and whether reports are read. `cursed`: the place of the first that is, by a seed, one in so many.
     fn draw_script(
         &mut self,
-        slot: usize,
+        handler: usize,
         (count, reports): (usize, bool),
         cursed: impl Fn(u64, u64) -> Option<usize>,
     ) -> (Script, Option<u64>) {
-        let (takes_us, wrong) = (self.handler(slot).takes_us, self.handler(slot).wrong);
+        let (takes_us, wrong) = (self.handler_of(handler).takes_us, self.handler_of(handler).wrong);
         // In peace nothing takes ten times as long: past a short timeout that is a failure, and a long backlog would never drain.
         let is_slow = self.chance.handlers.one_in(100) && !self.peace;
         let takes_ns = takes_us * NS_PER_US * if is_slow { 10 } else { 1 };
