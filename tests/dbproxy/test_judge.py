@@ -15,7 +15,7 @@ from forebay.errors import InvalidParameterValue
 TABLE = json.loads((Path(__file__).parents[1] / "cases" / "session_judge.json").read_text())
 ROWS = [(engine, row) for engine in ("mysql", "postgresql") for row in TABLE[engine]]
 FIELDS = ("pins", "unpins", "locks", "fixes", "sets", "unsets", "local", "transaction", "chains", "reads_session")
-FLAGS = ("repeatable", "must_close", "changes_schema")
+FLAGS = ("repeatable", "must_close", "changes_schema", "writes_session", "uses_sequence")
 
 
 def judged(judge, engine, sql, context=0, *beside):
@@ -82,6 +82,19 @@ def test_a_text_means_what_its_context_says():
     assert judge.database(judge.context(None, "other")) == "other"
     assert judge.judge('SELECT "f"(1)', 0).needs == judge.judge("SELECT 'f'(1)", 0).needs
     assert "function:f" in judge.judge('SELECT "f"(1)', ansi).pins
+
+
+def test_one_context_is_forgotten_alone():
+    judge = StatementJudge("mysql", Effect, [])
+    judge.rebase("", "app")
+    own = judge.context(None, "app\0" + "1")
+    for context in (0, own):
+        assert not judge.judge("SELECT * FROM t", context).reads_session  # what is not told yet needs no reset
+        judge.learn(judge.generation(), context, ["t"], [])
+        assert judge.judge("SELECT * FROM t", context).plain
+    judge.forget(own)
+    assert judge.judge("SELECT * FROM t", own).needs == ("t",)
+    assert judge.judge("SELECT * FROM t").plain
 
 
 def test_verdicts_are_remembered_within_bounds():

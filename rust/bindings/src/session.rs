@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use forebay_core::session::mysql::Mode;
 use forebay_core::session::{self as core, Beside, Catalogue, CleanFunctions, Dialect, Judged, Verdict};
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::errors::invalid;
 
@@ -56,6 +56,11 @@ impl Remembered {
         self.texts >= TEXTS_MAX || self.bytes >= BYTES_MAX
     }
 
+    /// Its texts go on being counted: the half is emptied a little earlier.
+    fn forget_context(&mut self, context: u16) {
+        self.verdicts.retain(|key, _| key >> 2 != u32::from(context));
+    }
+
     fn put(&mut self, key: u32, text: &str, verdict: Py<PyAny>) {
         self.texts += 1;
         self.bytes += text.len();
@@ -97,7 +102,10 @@ impl StatementJudge {
             flag(verdict.changes_schema),
             tuple(needs)?,
         ];
-        Ok(self.make.bind(py).call1(PyTuple::new(py, fields)?)?.unbind())
+        let named = PyDict::new(py);
+        named.set_item("uses_sequence", verdict.uses_sequence)?;
+        named.set_item("writes_session", verdict.writes_session)?;
+        Ok(self.make.bind(py).call(PyTuple::new(py, fields)?, Some(&named))?.unbind())
     }
 }
 
@@ -158,7 +166,7 @@ impl StatementJudge {
             (Some(known), _) => known,
             (None, Judged::Refused(reason)) => return Err(invalid(reason)),
             (None, Judged::Needs(names)) => {
-                return self.made(py, &Verdict::unknown(), &names.into_iter().collect::<Vec<_>>())
+                return self.made(py, &Verdict::undecided(), &names.into_iter().collect::<Vec<_>>())
             }
             (None, Judged::Verdict(verdict)) => self.made(py, &verdict, &[])?,
         };
@@ -221,9 +229,19 @@ impl StatementJudge {
         }
     }
 
-    /// Forget what the catalogue said, and all verdicts with it: the schema was changed, or may have been.
-    fn forget(&self) {
-        forget(&mut self.state());
+    /// Forget what the catalogue said, and all verdicts with it: the schema was changed, or may have been. Of one context
+    /// alone, when its session has ended whose names it had.
+    #[pyo3(signature = (context=None, /))]
+    fn forget(&self, context: Option<u16>) {
+        let mut state = self.state();
+        match context {
+            None => forget(&mut state),
+            Some(context) => {
+                state.catalogue.forget_context(context);
+                state.young.forget_context(context);
+                state.old.forget_context(context);
+            }
+        }
     }
 
     /// A statement for people, without its literals: how long these are, its context says.

@@ -113,6 +113,11 @@ impl Catalogue {
         }
     }
 
+    /// Forget the names of one context, whose session has ended.
+    pub fn forget_context(&mut self, context: u16) {
+        self.names.retain(|(known, _), _| *known != context);
+    }
+
     /// Forget everything: somebody has changed the schema, or may have.
     pub fn forget(&mut self) {
         let generation = self.generation + 1;

@@ -94,6 +94,10 @@ pub struct Verdict {
     pub must_close: bool,
     /// Names may mean something else from now on.
     pub changes_schema: bool,
+    /// It may leave a key or a sequence's value in what the session remembers, which the server's answer does not tell.
+    pub writes_session: bool,
+    /// It may take a value of a sequence of MariaDB, which the session goes on to tell until it is reset.
+    pub uses_sequence: bool,
 }
 
 impl Verdict {
@@ -101,14 +105,24 @@ impl Verdict {
         Self { pins: vec![cause.into()], ..Self::default() }
     }
 
-    /// What no reset is known to undo.
+    /// What no reset is known to undo. It may ask for what the session remembers of others, too.
     fn closed(cause: impl Into<String>) -> Self {
-        Self { must_close: true, ..Self::pinned(cause) }
+        Self { must_close: true, reads_session: true, ..Self::pinned(cause) }
+    }
+
+    /// What nobody understands, which may change the schema as well.
+    fn opaque(cause: impl Into<String>) -> Self {
+        Self { changes_schema: true, writes_session: true, ..Self::closed(cause) }
     }
 
     /// Of what nobody can tell.
     pub fn unknown() -> Self {
-        Self::closed("statement:what it names is not known")
+        Self::opaque("statement:what it names is not known")
+    }
+
+    /// Of what is not told yet: some of its names must be looked up first.
+    pub fn undecided() -> Self {
+        Self { reads_session: false, changes_schema: false, ..Self::unknown() }
     }
 
     /// Add a cause once.
@@ -124,10 +138,11 @@ impl Verdict {
         }
     }
 
-    /// Add a cause that no reset is known to undo.
+    /// Add a cause that no reset is known to undo, and that may ask for what the session remembers.
     fn close(&mut self, cause: impl Into<String>) {
         self.pin(cause);
         self.must_close = true;
+        self.reads_session = true;
     }
 
     fn transaction(transaction: Transaction) -> Self {
@@ -136,7 +151,8 @@ impl Verdict {
 
     /// Whether it changes nothing at all.
     pub fn is_clean(&self) -> bool {
-        *self == Self { repeatable: self.repeatable, changes_schema: self.changes_schema, ..Self::default() }
+        let Self { repeatable, changes_schema, writes_session, uses_sequence, .. } = *self;
+        *self == Self { repeatable, changes_schema, writes_session, uses_sequence, ..Self::default() }
     }
 }
 

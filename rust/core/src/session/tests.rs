@@ -48,6 +48,7 @@ fn told(judged: Judged) -> Value {
         "pins": pins, "unpins": unpins, "locks": locks, "fixes": fixes, "sets": sets, "unsets": unsets, "local": local,
         "transaction": transaction.word(), "chains": chains, "reads_session": verdict.reads_session,
         "repeatable": verdict.repeatable, "must_close": verdict.must_close, "changes_schema": verdict.changes_schema,
+        "writes_session": verdict.writes_session, "uses_sequence": verdict.uses_sequence,
     });
     let is_empty = |value: &Value| *value == json!([]) || *value == json!("") || *value == json!(false);
     Value::Object(
@@ -75,7 +76,8 @@ fn a_statement_does_to_its_session_what_the_table_says() {
             let facts = &table["catalogue"][engine];
             let found = told(judge(text, dialect(engine, row), beside, facts, &mut Catalogue::default()));
             if found != Value::Object(expected) {
-                let mut line = Map::from_iter([("sql".to_owned(), json!(text))]);
+                let kept = ["sql", "arguments", "rows", "mode"].iter().filter(|key| !row[**key].is_null());
+                let mut line: Map<_, _> = kept.map(|key| ((*key).to_owned(), row[*key].clone())).collect();
                 line.extend(found.as_object().unwrap().clone());
                 wrong.push(format!("{engine}: {}", Value::Object(line)));
             }

@@ -28,13 +28,27 @@ pub(super) struct Examined<'j> {
     judge: &'j Judge<'j>,
     missing: BTreeSet<String>,
     visited: HashSet<String>,
-    /// It calls what somebody vouches for, which may write.
+    /// It calls what somebody vouches for, which may write, or takes the next value of a sequence.
     pub(super) acts: bool,
+    /// It frees a lock: twice is not once.
+    frees: bool,
+    /// It may make a key.
+    pub(super) takes_key: bool,
+    /// It can name no table: what is no function in it is an alias.
+    is_tableless: bool,
 }
 
 impl<'j> Examined<'j> {
     pub(super) fn new(judge: &'j Judge<'j>) -> Self {
-        Self { judge, missing: BTreeSet::new(), visited: HashSet::new(), acts: false }
+        Self {
+            judge,
+            missing: BTreeSet::new(),
+            visited: HashSet::new(),
+            acts: false,
+            frees: false,
+            takes_key: false,
+            is_tableless: false,
+        }
     }
 
     pub(super) fn into_missing(self) -> BTreeSet<String> {
@@ -51,13 +65,16 @@ impl<'j> Examined<'j> {
                     && !tokens.get(at + 1).is_some_and(|next| next.is_sign("("))
                     && (at == 0 || !tokens[at - 1].is("for"))
             });
-        self.add(&mut verdict, tokens, writes);
+        self.is_tableless = (tokens[0].is("select") || tokens[0].is("do")) && !may_name_tables(tokens);
+        self.takes_key |= tokens.iter().enumerate().any(|(at, token)| {
+            (token.is("insert") || token.is("replace")) && !tokens.get(at + 1).is_some_and(|next| next.is_sign("("))
+        });
+        self.add(&mut verdict, &tokens[usize::from(tokens[0].is("do"))..], writes);
         let locks = tokens.windows(2).any(|pair| {
             (pair[0].is("for") && (pair[1].is("update") || pair[1].is("share")))
                 || (pair[0].is("lock") && pair[1].is("in"))
         });
-        let acts = tokens.iter().any(|token| token.is("nextval") || token.is("setval") || token.is("next"));
-        verdict.repeatable = !(writes || locks || acts || self.acts) && verdict.is_clean();
+        verdict.repeatable = !(writes || locks || self.acts || self.frees) && verdict.is_clean();
         verdict
     }
 
@@ -72,15 +89,23 @@ impl<'j> Examined<'j> {
         let mut verdict = match &name[..] {
             [name] if self.judge.clean.has("", name) => Verdict::default(),
             [schema, name] if self.judge.clean.has(schema, name) => Verdict::default(),
-            _ => Verdict::closed(format!("function:{}", name.join("."))),
+            _ => Verdict::opaque(format!("function:{}", name.join("."))),
         };
+        self.acts = true;
         self.add(&mut verdict, &tokens[open..], false);
         verdict
+    }
+
+    /// Add what the values of a `SET` do.
+    pub(super) fn assigned(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>]) {
+        self.is_tableless = !may_name_tables(tokens);
+        self.add(verdict, tokens, false);
     }
 
     /// Add what the tokens of a statement do.
     pub(super) fn add(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>], writes: bool) {
         let target = insert_target(tokens);
+        let reads_defaults = reads_defaults(tokens);
         for (at, token) in tokens.iter().enumerate() {
             match token.kind {
                 Kind::UserVariable => verdict.pin("user variable:"),
@@ -88,7 +113,7 @@ impl<'j> Examined<'j> {
                 Kind::Sign if token.value == ":=" => verdict.pin("user variable:"),
                 Kind::Word | Kind::Quoted => {
                     let is_target = target.map_or(writes, |range| (range.0..range.1).contains(&at));
-                    self.name(verdict, tokens, at, is_target);
+                    self.name(verdict, tokens, at, is_target || reads_defaults);
                 }
                 _ => {}
             }
@@ -102,20 +127,29 @@ impl<'j> Examined<'j> {
         if token.kind == Kind::Word {
             keyword(verdict, tokens, at);
         }
-        if OF_THE_SESSION.contains(&&*token.value.to_ascii_lowercase()) {
+        let lower = token.value.to_ascii_lowercase();
+        self.acts |=
+            matches!(&*lower, "nextval" | "setval") || (token.is("next") && after.is_some_and(|next| next.is("value")));
+        if OF_THE_SESSION.contains(&&*lower) {
             verdict.reads_session = true;
             verdict.pin("session memory:a table");
         }
-        if after.is_some_and(|next| next.is_sign("(")) {
+        let is_called = after.is_some_and(|next| next.is_sign("("));
+        if is_called {
             self.called(verdict, tokens, at);
         }
         let is_part = before.is_some_and(|point| point.is_sign("."));
         if token.kind == Kind::Word && functions::is_reserved(&token.value) && !is_part {
             return;
         }
-        if is_part && token.value.eq_ignore_ascii_case("currval") {
+        if is_part && lower == "currval" {
             verdict.reads_session = true; // of a sequence, under sql_mode=ORACLE
             verdict.pin("session memory:CURRVAL");
+        }
+        // A question of the proxy's own would make another answer of what these are asked for.
+        let asks_memory = is_called && !is_part && token.kind == Kind::Word && functions::is_memory(&lower);
+        if self.is_tableless || (asks_memory && !is_target) {
+            return;
         }
         self.relation(verdict, token.name(), is_target);
         if let (Some(point), Some(schema)) = (before, at.checked_sub(2).map(|at| &tokens[at])) {
@@ -123,7 +157,7 @@ impl<'j> Examined<'j> {
                 let schema = schema.name();
                 if schema.eq_ignore_ascii_case("sys") {
                     verdict.close("function:a view of sys");
-                } else if !["information_schema", "performance_schema", "mysql"]
+                } else if !["information_schema", "performance_schema"]
                     .iter()
                     .any(|own| schema.eq_ignore_ascii_case(own))
                 {
@@ -150,6 +184,7 @@ impl<'j> Examined<'j> {
             verdict.close(format!("function:{why}"));
         }
         for trigger in &facts.triggers {
+            self.acts = true;
             if !self.judge.clean.has("", &trigger.to_ascii_lowercase()) {
                 verdict.close(format!("function:{trigger}"));
             }
@@ -165,6 +200,7 @@ impl<'j> Examined<'j> {
             }
             match read(text, Mode::default(), false) {
                 Ok(tokens) => {
+                    let writes = writes || reads_defaults(&tokens);
                     for (at, token) in tokens.iter().enumerate() {
                         match token.kind {
                             Kind::UserVariable => verdict.pin("user variable:"),
@@ -217,9 +253,18 @@ impl<'j> Examined<'j> {
                 verdict.reads_session = true;
                 verdict.pin(format!("session memory:{}", name.to_uppercase()));
             }
-            "get_lock" if is_builtin => verdict.pin(lock(tokens, at).map_or("lock:".to_owned(), |(cause, _)| cause)),
-            "release_lock" if is_builtin => verdict.locks.extend(lock(tokens, at)),
-            "release_all_locks" if is_builtin => verdict.unpins.push("lock:".to_owned()),
+            // Whether it was got is asked of the server, if it has a name to ask for.
+            "get_lock" if is_builtin => {
+                let lock = lock(tokens, at);
+                verdict.pin(lock.as_ref().map_or("lock:", |(cause, _)| cause));
+                verdict.locks.extend(lock);
+            }
+            "release_lock" if is_builtin => {
+                self.frees = true;
+                verdict.locks.extend(lock(tokens, at));
+            }
+            // Only where nothing keeps it from running it is known to have run.
+            "release_all_locks" if is_builtin => self.frees = true,
             _ => verdict.close(format!("function:{name}")),
         }
     }
@@ -235,7 +280,6 @@ fn variable(verdict: &mut Verdict, name: &str) {
 
 /// What a word says by itself: `INTO` beside an `INSERT` fills a variable or a file.
 fn keyword(verdict: &mut Verdict, tokens: &[Token<'_>], at: usize) {
-    let before = |word: &str| at > 0 && tokens[at - 1].is(word);
     match &*tokens[at].value {
         "into" => {
             let opens = at > 0
@@ -244,7 +288,7 @@ fn keyword(verdict: &mut Verdict, tokens: &[Token<'_>], at: usize) {
                         .iter()
                         .any(|word| token.is(word))
                 });
-            if !opens && !before("merge") {
+            if !opens {
                 verdict.pin("user variable:");
             }
         }
@@ -256,6 +300,16 @@ fn keyword(verdict: &mut Verdict, tokens: &[Token<'_>], at: usize) {
         }
         _ => {}
     }
+}
+
+/// Whether a query in it can have a table.
+fn may_name_tables(tokens: &[Token<'_>]) -> bool {
+    tokens.iter().any(|token| token.is("from") || token.is("table"))
+}
+
+/// Whether `DEFAULT(column)` stands in it, which runs what the column has for its default.
+fn reads_defaults(tokens: &[Token<'_>]) -> bool {
+    tokens.windows(2).any(|pair| pair[0].is("default") && pair[1].is_sign("("))
 }
 
 /// Where the table of an `INSERT` or a `REPLACE` stands: what else it names is read.

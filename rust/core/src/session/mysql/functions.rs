@@ -69,7 +69,7 @@ const WORDS: &[&str] = &[
 const RESERVED: &[&str] = &[
     "all", "alter", "and", "as", "asc", "between", "bigint", "binary", "blob", "by", "case", "char", "character", "check",
     "create", "cross", "current_date", "current_time", "current_timestamp", "current_user", "dec", "decimal", "default",
-    "delete", "desc", "distinct", "div", "double", "drop", "else", "exists", "false", "float", "for", "from", "fulltext",
+    "delete", "desc", "distinct", "div", "double", "drop", "dual", "else", "exists", "false", "float", "for", "from", "fulltext",
     "group", "having", "if", "ignore", "in", "index", "inner", "insert", "int", "integer", "interval", "into", "is", "join",
     "key", "left", "like", "limit", "longblob", "longtext", "mediumblob", "mediumint", "mediumtext", "natural", "not", "null",
     "numeric", "on", "or", "order", "outer", "primary", "range", "real", "regexp", "replace", "right", "rlike", "select", "set",
@@ -79,6 +79,11 @@ const RESERVED: &[&str] = &[
 /// What stands before a name with a list of columns: no call.
 const BEFORE_LISTS: &[&str] =
     &["constraint", "exists", "index", "into", "key", "recursive", "references", "table", "with"];
+
+/// Whether a function tells what the statement before has left.
+pub(super) fn is_memory(name: &str) -> bool {
+    matches!(name, "found_rows" | "last_insert_id" | "row_count")
+}
 
 /// Whether a function of the server leaves the session as it was.
 pub(super) fn is_clean(name: &str, is_at_once: bool) -> bool {

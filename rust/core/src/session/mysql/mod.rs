@@ -84,8 +84,8 @@ impl Mode {
 pub(super) fn judge(judge: &Judge<'_>, text: &str, mode: Mode, has_arguments: bool) -> Judged {
     let tokens = match read(text, mode, has_arguments) {
         Ok(tokens) => tokens,
-        Err(Trouble::Unreadable) => return Judged::Verdict(Verdict::closed("statement:a text that cannot be read")),
-        Err(Trouble::RunComment) => return Judged::Verdict(Verdict::closed("statement:a comment that is run")),
+        Err(Trouble::Unreadable) => return Judged::Verdict(Verdict::opaque("statement:a text that cannot be read")),
+        Err(Trouble::RunComment) => return Judged::Verdict(Verdict::opaque("statement:a comment that is run")),
         Err(Trouble::QuotedParameter) => {
             return Judged::Refused(
                 "a placeholder stands in quotes or in a comment, where its argument would be read as SQL: write %s without \
@@ -109,12 +109,14 @@ pub(super) fn judge(judge: &Judge<'_>, text: &str, mode: Mode, has_arguments: bo
         return Judged::Verdict(Verdict::default());
     }
     if statement.iter().any(|token| token.is_sign(";")) && !is_stored(statement) {
-        return Judged::Verdict(Verdict::closed("statement:several statements"));
+        return Judged::Verdict(Verdict::opaque("statement:several statements"));
     }
     let mut examined = Examined::new(judge);
     match form(&mut examined, statement) {
         Err(reason) => Judged::Refused(reason),
-        Ok(verdict) => {
+        Ok(mut verdict) => {
+            verdict.uses_sequence = examined.acts;
+            verdict.writes_session = examined.takes_key || examined.acts || verdict.changes_schema;
             let missing = examined.into_missing();
             if missing.is_empty() || verdict.must_close {
                 Judged::Verdict(verdict)
@@ -136,10 +138,16 @@ fn form(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Result<Verdict, St
         return Ok(examined.query(tokens));
     }
     if first.kind != Kind::Word {
-        return Ok(Verdict::closed(statement(tokens)));
+        return Ok(Verdict::opaque(statement(tokens)));
     }
     Ok(match &*first.value {
-        "select" | "with" | "values" | "insert" | "replace" | "update" | "delete" | "do" => examined.query(tokens),
+        "select" | "with" | "values" | "insert" | "replace" | "update" | "delete" | "do" => {
+            let mut verdict = examined.query(tokens);
+            if releases_all(tokens) {
+                verdict.unpins.push("lock:".to_owned());
+            }
+            verdict
+        }
         "table" => examined.query(rest),
         "explain" | "describe" | "desc" => explained(examined, tokens),
         "analyze" if rest.first().is_some_and(|token| !token.is("table")) => explained(examined, tokens),
@@ -153,8 +161,8 @@ fn form(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Result<Verdict, St
         "begin" | "start" | "commit" | "rollback" | "savepoint" | "release" => transaction(tokens),
         "set" => {
             let mut verdict = settings::set(tokens)?;
-            if !verdict.pins.is_empty() && rest.iter().any(|token| token.is_sign("(")) {
-                examined.add(&mut verdict, rest, false); // a call in it may leave more than the setting
+            if !verdict.pins.is_empty() {
+                examined.assigned(&mut verdict, rest); // what is in it may leave more than the setting, or read more
             }
             verdict
         }
@@ -164,7 +172,7 @@ fn form(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Result<Verdict, St
                 fixes: vec!["temporary table:".to_owned()],
                 ..Verdict::default()
             },
-            _ => Verdict::closed(statement(tokens)),
+            _ => Verdict::opaque(statement(tokens)),
         },
         "lock" if rest.first().is_some_and(|token| token.is("table") || token.is("tables")) => {
             Verdict::pinned("table locks:")
@@ -178,7 +186,7 @@ fn form(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Result<Verdict, St
         {
             Verdict::pinned("table locks:")
         }
-        "prepare" => Verdict::pinned("prepared statement:"),
+        "prepare" => Verdict { reads_session: true, ..Verdict::pinned("prepared statement:") },
         "handler" => {
             let mut verdict = Verdict::pinned("handler:");
             examined.add(&mut verdict, after_where(rest), false);
@@ -186,7 +194,7 @@ fn form(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Result<Verdict, St
         }
         "xa" => Verdict::closed("XA transaction:"),
         "call" => examined.call(rest),
-        _ => Verdict::closed(statement(tokens)),
+        _ => Verdict::opaque(statement(tokens)),
     })
 }
 
@@ -198,8 +206,18 @@ fn explained(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
     match body {
         Some(body) => examined.query(&tokens[body..]),
         None if is_table && !tokens[0].is("analyze") => Verdict { repeatable: true, ..Verdict::default() },
-        None => Verdict::closed(statement(tokens)),
+        None => Verdict::opaque(statement(tokens)),
     }
+}
+
+/// Whether a statement frees all locks and does no more, so that no row, plan or condition keeps it from doing so.
+fn releases_all(tokens: &[Token<'_>]) -> bool {
+    let [verb, name, open, close, alias @ ..] = tokens else { return false };
+    (verb.is("select") || verb.is("do"))
+        && name.is("release_all_locks")
+        && open.is_sign("(")
+        && close.is_sign(")")
+        && (alias.is_empty() || matches!(alias, [word, name] if word.is("as") && name.is_name()))
 }
 
 /// What follows `WHERE`, which may call anything.
@@ -231,14 +249,23 @@ fn show(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
     Verdict { reads_session: true, ..Verdict::pinned(format!("session memory:SHOW {}", kind.to_uppercase())) }
 }
 
-/// The name of a table as it is written, with its database.
+/// The name of a table as it is written, with its database. What might be taken for more than one name is in quotes.
 fn table_name(tokens: &[Token<'_>]) -> Option<(String, usize)> {
+    let part = |token: &Token<'_>| {
+        let name = token.name();
+        let is_plain = name.chars().all(|character| character.is_alphanumeric() || matches!(character, '_' | '$'));
+        if is_plain {
+            name.to_owned()
+        } else {
+            format!("`{}`", name.replace('`', "``"))
+        }
+    };
     let first = tokens.first().filter(|token| token.is_name())?;
     match tokens.get(1..3) {
         Some([point, second]) if point.is_sign(".") && second.is_name() => {
-            Some((format!("{}.{}", first.name(), second.name()), 3))
+            Some((format!("{}.{}", part(first), part(second)), 3))
         }
-        _ => Some((first.name().to_owned(), 1)),
+        _ => Some((part(first), 1)),
     }
 }
 
@@ -265,7 +292,7 @@ fn create(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
         return if is_database {
             Verdict { changes_schema: true, ..Verdict::default() }
         } else {
-            Verdict::closed(statement(tokens))
+            Verdict::opaque(statement(tokens))
         };
     }
     let mut verdict = Verdict { changes_schema: true, ..Verdict::default() };
@@ -290,7 +317,7 @@ fn drop(tokens: &[Token<'_>]) -> Verdict {
     }
     let kind = rest.first().filter(|token| token.kind == Kind::Word).map_or("", |token| &*token.value);
     if !DDL.contains(&kind) {
-        return Verdict::closed(statement(tokens));
+        return Verdict::opaque(statement(tokens));
     }
     let mut verdict = Verdict { changes_schema: true, ..Verdict::default() };
     if kind != "table" {
@@ -317,7 +344,7 @@ fn change(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
         || tokens[0].is("truncate")
         || (tokens[0].is("alter") && matches!(kind, "online" | "ignore"));
     if !is_known {
-        return Verdict::closed(statement(tokens));
+        return Verdict::opaque(statement(tokens));
     }
     let mut verdict =
         Verdict { changes_schema: true, fixes: vec!["temporary table:".to_owned()], ..Verdict::default() };
@@ -356,10 +383,10 @@ fn transaction(tokens: &[Token<'_>]) -> Verdict {
             if are(rest, &["release"]) {
                 verdict.must_close = true; // the server hangs up
             } else if !rest.is_empty() && !are(rest, &["no", "release"]) {
-                return Verdict::closed(statement(tokens));
+                return Verdict::opaque(statement(tokens));
             }
             verdict
         }
-        _ => Verdict::closed(statement(tokens)),
+        _ => Verdict::opaque(statement(tokens)),
     }
 }

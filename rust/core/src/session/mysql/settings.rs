@@ -10,7 +10,7 @@ const CARRIED: &[&str] = &[
     "character_set_results", "collation_connection", "default_week_format", "div_precision_increment", "foreign_key_checks",
     "group_concat_max_len", "innodb_lock_wait_timeout", "interactive_timeout", "join_buffer_size", "lc_time_names",
     "lock_wait_timeout", "max_execution_time", "max_heap_table_size", "max_statement_time", "net_read_timeout",
-    "net_write_timeout", "sort_buffer_size", "sql_mode", "sql_safe_updates", "sql_select_limit", "time_zone", "tmp_table_size",
+    "net_write_timeout", "sort_buffer_size", "sql_mode", "sql_safe_updates", "time_zone", "tmp_table_size",
     "transaction_isolation", "transaction_read_only", "tx_isolation", "tx_read_only", "unique_checks", "wait_timeout",
 ];
 /// Words for the scope of a setting, and of those that follow without one.
@@ -37,7 +37,7 @@ const NAMES_COVERS: &[&str] = &[
     "collation_connection",
     "character set",
 ];
-const CHARACTER_SETS: &[&str] = &["default", "utf8", "utf8mb3", "utf8mb4"];
+const CHARACTER_SETS: &[&str] = &["utf8", "utf8mb3", "utf8mb4"];
 const LEVELS: &[&str] = &["read uncommitted", "read committed", "repeatable read", "serializable"];
 
 /// Whether a variable tells of the server or of a setting. With a `%` it may be any.
@@ -68,8 +68,8 @@ pub(super) fn set(tokens: &[Token<'_>]) -> Result<Verdict, String> {
     if begins(rest, &["global", "transaction"]) {
         return Ok(Verdict::default());
     }
-    let Some(first) = rest.first() else { return Ok(Verdict::closed(statement(tokens))) };
-    let is_assignment = rest.get(1).is_some_and(|token| token.is_sign("=") || token.is_sign(":="));
+    let Some(first) = rest.first() else { return Ok(Verdict::opaque(statement(tokens))) };
+    let is_assignment = rest.get(1).is_some_and(|token| ["=", ":=", "."].iter().any(|sign| token.is_sign(sign)));
     if first.kind == Kind::Word && !is_assignment {
         match &*first.value {
             "transaction" => return Ok(Verdict::pinned("next transaction:")),
@@ -78,9 +78,9 @@ pub(super) fn set(tokens: &[Token<'_>]) -> Result<Verdict, String> {
             "character" if begins(rest, &["character", "set"]) => {
                 return character_set("CHARACTER SET", "character set", &rest[2..], tokens);
             }
-            "password" => return Ok(Verdict::default()),
+            "password" if !rest.iter().any(|token| token.is_sign(",")) => return Ok(Verdict::default()),
             "role" => return Ok(Verdict::closed("setting:role")),
-            "statement" | "default" | "resource" => return Ok(Verdict::closed(statement(tokens))),
+            "statement" | "default" | "resource" => return Ok(Verdict::opaque(statement(tokens))),
             _ => {}
         }
     }
@@ -90,6 +90,9 @@ pub(super) fn set(tokens: &[Token<'_>]) -> Result<Verdict, String> {
         let verdict = assignment(tokens, part, &mut scope)?;
         all.pins.extend(verdict.pins);
         all.must_close |= verdict.must_close;
+        all.reads_session |= verdict.reads_session;
+        all.changes_schema |= verdict.changes_schema;
+        all.writes_session |= verdict.writes_session;
         for key in verdict.unsets {
             all.sets.retain(|(known, _)| *known != key);
             all.unsets.push(key);
@@ -115,11 +118,15 @@ fn assignment(tokens: &[Token<'_>], part: &[Token<'_>], last: &mut &'static str)
         }
     }
     let mut scope = *last;
-    let [name, sign, value @ ..] = part else { return Ok(Verdict::closed(statement(tokens))) };
+    let [name, sign, value @ ..] = part else { return Ok(Verdict::opaque(statement(tokens))) };
     if !(sign.is_sign("=") || sign.is_sign(":=")) || value.is_empty() {
-        return Ok(Verdict::closed(statement(tokens)));
+        return Ok(Verdict::opaque(statement(tokens)));
     }
-    let is_plain = value.iter().all(|token| !matches!(token.kind, Kind::UserVariable) && !token.is_sign("("));
+    let is_plain = value.iter().all(|token| match token.kind {
+        Kind::Number | Kind::Text | Kind::Parameter => true,
+        Kind::Sign => token.value != "(",
+        _ => value.len() == 1 && token.is_name(),
+    });
     let key = match name.kind {
         Kind::UserVariable => return Ok(Verdict::pinned("user variable:")),
         Kind::Word | Kind::Quoted => name.value.to_ascii_lowercase(),
@@ -137,7 +144,7 @@ fn assignment(tokens: &[Token<'_>], part: &[Token<'_>], last: &mut &'static str)
                 String::new()
             }
         },
-        _ => return Ok(Verdict::closed(statement(tokens))),
+        _ => return Ok(Verdict::opaque(statement(tokens))),
     };
     if matches!(scope, "global" | "persist" | "persist_only") && is_plain {
         return Ok(Verdict::default());
@@ -158,6 +165,10 @@ fn carried(key: &str, value: &[Token<'_>]) -> Result<Verdict, String> {
         Ok(if key == "sql_mode" { Verdict::closed(cause) } else { Verdict::pinned(cause) })
     };
     let text = match value {
+        // The default is the server's own, which may be any.
+        [one] if one.is("default") && (key.starts_with("character_set") || key == "collation_connection") => {
+            return Err(charset_refused());
+        }
         [one] if one.is("default") => {
             return Ok(Verdict { unsets: vec![renamed(key).to_owned()], ..Verdict::default() });
         }
@@ -209,7 +220,8 @@ fn renamed(key: &str) -> &str {
 }
 
 fn charset_refused() -> String {
-    "the character set must be utf8mb4: the client writes its text in it, and reads the server's by it".to_owned()
+    "the character set must be utf8mb4, and not NULL or DEFAULT: the client writes its text in it, and reads the server's by it"
+        .to_owned()
 }
 
 fn character_set(verb: &str, key: &str, rest: &[Token<'_>], tokens: &[Token<'_>]) -> Result<Verdict, String> {
@@ -221,20 +233,17 @@ fn character_set(verb: &str, key: &str, rest: &[Token<'_>], tokens: &[Token<'_>]
     let is_set = |name: &str| CHARACTER_SETS.contains(&name);
     let is_collation =
         |name: &str| name.starts_with("utf8") && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let Some(name) = rest.first() else { return Ok(Verdict::closed(statement(tokens))) };
+    let Some(name) = rest.first() else { return Ok(Verdict::opaque(statement(tokens))) };
     if !known(name, &is_set) {
         return Err(charset_refused());
     }
     let covers: Vec<String> = NAMES_COVERS.iter().map(|name| (*name).to_owned()).collect();
-    if name.is("default") && rest.len() == 1 {
-        return Ok(Verdict { unsets: ["names".to_owned()].into_iter().chain(covers).collect(), ..Verdict::default() });
-    }
     let text = match rest {
         [name] => format!("{verb} {}", name.value),
         [name, collate, collation] if collate.is("collate") && known(collation, &is_collation) => {
             format!("{verb} {} COLLATE {}", name.value, collation.value)
         }
-        _ => return Ok(Verdict::closed(statement(tokens))),
+        _ => return Ok(Verdict::opaque(statement(tokens))),
     };
     Ok(Verdict { unsets: covers, sets: vec![(key.to_owned(), text)], ..Verdict::default() })
 }
@@ -248,12 +257,12 @@ fn transaction(tokens: &[Token<'_>], modes: &[Token<'_>]) -> Verdict {
         let (key, words) = match (level, &*text) {
             (Some(_), _) => ("transaction_isolation", text.to_uppercase()),
             (None, "read only" | "read write") => ("transaction_read_only", text.to_uppercase()),
-            _ => return Verdict::closed(statement(tokens)),
+            _ => return Verdict::opaque(statement(tokens)),
         };
         sets.push((key.to_owned(), format!("SESSION TRANSACTION {words}")));
     }
     if sets.is_empty() || are(modes, &[]) {
-        return Verdict::closed(statement(tokens));
+        return Verdict::opaque(statement(tokens));
     }
     Verdict { sets, ..Verdict::default() }
 }

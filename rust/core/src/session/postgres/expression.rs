@@ -95,7 +95,12 @@ const IMPLY_OPERATORS: &[&str] =
 /// The operators of all of them.
 const IMPLIED: &[&str] = &["=", "<>", "<", "<=", ">", ">=", "~", "!~", "~~", "!~~", "~~*", "!~~*"];
 /// Tables and functions of the server that tell of the session: the texts that the driver has prepared in it, whoever asked.
-const OF_THE_SESSION: &[&str] = &["pg_prepared_statement", "pg_prepared_statements"];
+const OF_THE_SESSION: &[&str] = &[
+    "pg_backend_memory_contexts",
+    "pg_get_backend_memory_contexts",
+    "pg_prepared_statement",
+    "pg_prepared_statements",
+];
 /// Signs that stand for no operator.
 const PUNCTUATION: &[&str] = &["(", ")", "[", "]", ",", ".", ":"];
 /// Tokens of a call's arguments that are looked through.
@@ -109,11 +114,42 @@ pub(super) struct Examined<'j> {
     visited: HashSet<(String, bool)>,
     writes: bool,
     acts: bool,
+    /// It may take a value of a sequence, by a default that no catalogue names.
+    takes_key: bool,
+    /// `DEFAULT` stands in it.
+    has_default: bool,
+    /// Where the statement begins after its `WITH`.
+    verb: Option<usize>,
+    /// Why it must not be sent.
+    pub(super) refused: Option<&'static str>,
 }
 
 impl<'j> Examined<'j> {
     pub(super) fn new(judge: &'j Judge<'j>) -> Self {
-        Self { judge, missing: BTreeSet::new(), visited: HashSet::new(), writes: false, acts: false }
+        Self {
+            judge,
+            missing: BTreeSet::new(),
+            visited: HashSet::new(),
+            writes: false,
+            acts: false,
+            takes_key: false,
+            has_default: false,
+            verb: None,
+            refused: None,
+        }
+    }
+
+    /// Have the text refused, for this reason.
+    pub(super) fn refuse(&mut self, reason: &'static str) -> Verdict {
+        self.refused = Some(reason);
+        Verdict::default()
+    }
+
+    /// Whether a value of a sequence may have been taken since this was asked last. An own function may take one.
+    pub(super) fn took_a_key(&mut self) -> bool {
+        let took = self.takes_key || self.acts || (self.writes && self.has_default);
+        (self.writes, self.acts, self.takes_key, self.has_default) = (false, false, false, false);
+        took
     }
 
     pub(super) fn into_missing(self) -> Missing {
@@ -136,7 +172,6 @@ impl<'j> Examined<'j> {
     /// Judge a query, or a change of rows.
     pub(super) fn query(&mut self, tokens: &[Token<'_>]) -> Verdict {
         let mut verdict = Verdict::default();
-        (self.writes, self.acts) = (false, false);
         self.add(&mut verdict, tokens);
         let locks = tokens
             .windows(2)
@@ -171,6 +206,7 @@ impl<'j> Examined<'j> {
         let mut verdict = Verdict::default();
         self.add(&mut verdict, tokens);
         if tokens.iter().any(|token| token.is("from")) {
+            self.takes_key = true;
             self.target_at(&mut verdict, tokens, 0);
         }
         verdict
@@ -184,14 +220,16 @@ impl<'j> Examined<'j> {
         let mut verdict = match name[..] {
             [name] if self.judge.clean.has("", name) => Verdict::default(),
             [schema, name] if self.judge.clean.has(schema, name) => Verdict::default(),
-            _ => Verdict::closed(format!("function:{}", name.join("."))),
+            _ => Verdict::opaque(format!("function:{}", name.join("."))),
         };
+        self.takes_key = true;
         self.add(&mut verdict, &tokens[open..]);
         verdict
     }
 
     /// Add what the names and operators in some tokens do.
     pub(super) fn add(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>]) {
+        let outer = std::mem::replace(&mut self.verb, after_with(tokens));
         for (at, token) in tokens.iter().enumerate() {
             if token.is_name() {
                 self.name(verdict, tokens, at);
@@ -203,6 +241,7 @@ impl<'j> Examined<'j> {
                 }
             }
         }
+        self.verb = outer;
         if self.judge.catalogue.has_volatile_cast() {
             verdict.close("function:a cast");
         }
@@ -246,8 +285,12 @@ impl<'j> Examined<'j> {
     /// What a name does where it stands: it is called, or it is the attribute of a row, or it is read.
     fn named(&mut self, verdict: &mut Verdict, name: &str, tokens: &[Token<'_>], at: usize) {
         let is_part = at > 0 && tokens[at - 1].is_sign(".");
+        let is_called = tokens.get(at + 1).is_some_and(|next| next.is_sign("("));
+        if is_called && name == "set_config" && sets_encoding(&arguments(tokens, at + 1)) {
+            self.refused = Some(settings::ENCODING_REFUSED);
+        }
         let Some(facts) = self.facts(name) else { return };
-        if tokens.get(at + 1).is_some_and(|next| next.is_sign("(")) {
+        if is_called {
             self.called(verdict, facts, name, tokens, at);
         } else if is_part && facts.of_rows.iter().any(|schema| !self.is_clean(schema, name)) {
             verdict.close(format!("function:{name}"));
@@ -259,21 +302,37 @@ impl<'j> Examined<'j> {
 
     /// `SELECT … INTO` makes a table; a table to be written follows `INSERT INTO`, `UPDATE`, `DELETE FROM`, `MERGE INTO`.
     fn keyword(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>], at: usize) {
-        let before = |word: &str| at > 0 && tokens[at - 1].is(word);
+        let is = |back: usize, word: &str| at >= back && tokens[at - back].is(word);
+        let before = |word: &str| is(1, word);
         match &*tokens[at].value {
-            "into" if !before("insert") && !before("merge") => {
+            "into" if (before("insert") || before("merge")) && self.begins_at(tokens, at - 1) => {
+                self.takes_key = true;
+                self.target_at(verdict, tokens, at + 1);
+            }
+            // After an alias, whatever its name is, it makes a table.
+            "into" => {
                 self.writes = true;
                 verdict.pin(TEMPORARY);
                 verdict.changes_schema = true;
                 if self.has_event_trigger() {
                     verdict.close("function:an event trigger");
                 }
+                if before("insert") || before("merge") {
+                    self.target_at(verdict, tokens, at + 1);
+                }
             }
-            "into" => self.target_at(verdict, tokens, at + 1),
+            "default" => self.has_default = true,
             "from" if before("delete") => self.target_at(verdict, tokens, at + 1),
-            "update" if !(before("do") || before("for") || before("key")) => self.target_at(verdict, tokens, at + 1),
+            "update" if !(before("do") || before("for") || (before("key") && is(2, "no"))) => {
+                self.target_at(verdict, tokens, at + 1);
+            }
             _ => {}
         }
+    }
+
+    /// Whether a statement begins here: the first, one in parentheses, or the one after a `WITH`.
+    fn begins_at(&self, tokens: &[Token<'_>], at: usize) -> bool {
+        at == 0 || tokens[at - 1].is_sign("(") || self.verb == Some(at)
     }
 
     fn target_at(&mut self, verdict: &mut Verdict, tokens: &[Token<'_>], mut at: usize) {
@@ -298,6 +357,7 @@ impl<'j> Examined<'j> {
         if let Some(why) = &facts.unwritable {
             verdict.close(format!("function:{why}"));
         }
+        self.takes_key |= !facts.triggers.is_empty() || !facts.cascade.is_empty();
         for function in &facts.triggers {
             let (schema, function) = function.rsplit_once('.').unwrap_or(("", function));
             if !self.is_clean(schema, function) {
@@ -328,9 +388,9 @@ impl<'j> Examined<'j> {
     fn text(&mut self, verdict: &mut Verdict, text: &str) {
         match super::read(text, true) {
             Ok(tokens) => {
-                let (writes, acts) = (self.writes, self.acts);
+                let (writes, has_default) = (self.writes, self.has_default);
                 self.add(verdict, &tokens);
-                (self.writes, self.acts) = (writes, acts || self.acts);
+                (self.writes, self.has_default) = (writes, has_default);
             }
             Err(_) => verdict.close("function:a text that cannot be read"),
         }
@@ -360,14 +420,17 @@ impl<'j> Examined<'j> {
             }
             match name {
                 _ if schema != functions::SERVER_SCHEMA => verdict.close(format!("function:{name}")),
-                "set_config" => configured(verdict, tokens, at + 1),
+                "set_config" => configured(verdict, &arguments(tokens, at + 1)),
                 "currval" | "lastval" => {
                     verdict.pin(format!("session memory:{name}"));
                     verdict.reads_session = true;
                 }
                 _ if name.starts_with("pg_advisory_unlock") => verdict.unpins.push("advisory lock:".to_owned()),
-                _ if name.starts_with("pg_advisory_lock") || name.starts_with("pg_try_advisory_lock") => {
+                _ if name.starts_with("pg_advisory_lock") => verdict.pin("advisory lock:"),
+                // Whether it was got is asked of the server.
+                _ if name.starts_with("pg_try_advisory_lock") => {
                     verdict.pin("advisory lock:");
+                    verdict.unpins.push("advisory lock:".to_owned());
                 }
                 _ => verdict.close(format!("function:{name}")),
             }
@@ -375,13 +438,23 @@ impl<'j> Examined<'j> {
     }
 }
 
-/// `set_config(name, value, is_local)`: a local one ends with the transaction, if it is one that can.
-fn configured(verdict: &mut Verdict, tokens: &[Token<'_>], open: usize) {
+/// The arguments of a call whose parenthesis opens here.
+fn arguments<'s, 't>(tokens: &'s [Token<'t>], open: usize) -> Vec<&'s [Token<'t>]> {
     let tokens = &tokens[..tokens.len().min(open + ARGUMENTS_MAX)];
     let end = after_parenthesis(tokens, open);
-    let arguments =
-        split_at_commas(&tokens[(open + 1).min(end)..end.saturating_sub(1).max(open + 1).min(tokens.len())]);
-    let [name, value, local] = arguments[..] else {
+    split_at_commas(&tokens[(open + 1).min(end)..end.saturating_sub(1).max(open + 1).min(tokens.len())])
+}
+
+/// Whether a `set_config` sets an encoding that is not the driver's, or may.
+fn sets_encoding(arguments: &[&[Token<'_>]]) -> bool {
+    let [name, value, _] = arguments else { return false };
+    literal(name).is_some_and(|name| name.eq_ignore_ascii_case("client_encoding"))
+        && !literal(value).is_some_and(settings::is_utf8)
+}
+
+/// `set_config(name, value, is_local)`: a local one ends with the transaction, if it is one that can.
+fn configured(verdict: &mut Verdict, arguments: &[&[Token<'_>]]) {
+    let [name, value, local] = arguments else {
         return verdict.close("setting:set_config");
     };
     let name = literal(name).map(str::to_ascii_lowercase);
@@ -400,6 +473,33 @@ fn configured(verdict: &mut Verdict, tokens: &[Token<'_>], open: usize) {
     }
     if !settings::is_read_by_none(&name) && verdict.local.is_empty() {
         verdict.local = settings::unknown_local();
+    }
+}
+
+/// Where the statement begins after a `WITH`, if that is written without what might be taken for it.
+fn after_with(tokens: &[Token<'_>]) -> Option<usize> {
+    let is = |at: usize, word: &str| tokens.get(at).is_some_and(|token| token.is(word));
+    let opens = |at: usize| tokens.get(at).is_some_and(|token| token.is_sign("("));
+    if !is(0, "with") {
+        return None;
+    }
+    let mut at = 1 + usize::from(is(1, "recursive"));
+    loop {
+        tokens.get(at).filter(|token| token.is_name())?;
+        at = if opens(at + 1) { after_parenthesis(tokens, at + 1) } else { at + 1 };
+        if !is(at, "as") {
+            return None;
+        }
+        at += 1 + usize::from(is(at + 1, "not"));
+        at += usize::from(is(at, "materialized"));
+        if !opens(at) {
+            return None;
+        }
+        at = after_parenthesis(tokens, at);
+        if !tokens.get(at)?.is_sign(",") {
+            return Some(at);
+        }
+        at += 1;
     }
 }
 

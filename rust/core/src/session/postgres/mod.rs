@@ -65,7 +65,7 @@ pub(super) fn judge(judge: &Judge<'_>, text: &str, standard_strings: bool, besid
         return Judged::Refused(format!("sql: PostgreSQL has no character 0 (at character {at})"));
     }
     let Ok(tokens) = read(text, standard_strings) else {
-        return Judged::Verdict(Verdict::closed("statement:a text that cannot be read"));
+        return Judged::Verdict(Verdict::opaque("statement:a text that cannot be read"));
     };
     let statements: Vec<&[Token<'_>]> =
         tokens.split(|token| token.is_sign(";")).filter(|tokens| !tokens.is_empty()).collect();
@@ -74,6 +74,9 @@ pub(super) fn judge(judge: &Judge<'_>, text: &str, standard_strings: bool, besid
     }
     let mut examined = Examined::new(judge);
     let verdicts: Vec<Verdict> = statements.iter().map(|tokens| one(&mut examined, text, tokens)).collect();
+    if let Some(reason) = examined.refused {
+        return Judged::Refused(reason.to_owned());
+    }
     let missing = examined.into_missing();
     if !missing.is_empty() && !verdicts.iter().any(|verdict| verdict.must_close) {
         return Judged::Needs(missing);
@@ -163,6 +166,7 @@ fn joined(mut verdicts: Vec<Verdict>) -> Verdict {
         all.reads_session |= verdict.reads_session;
         all.must_close |= verdict.must_close;
         all.changes_schema |= verdict.changes_schema;
+        all.writes_session |= verdict.writes_session;
     }
     all
 }
@@ -176,7 +180,8 @@ fn uses_what_it_changes(verdicts: &[Verdict]) -> bool {
 
 /// Judge one statement.
 fn one(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Verdict {
-    let verdict = form(examined, text, tokens);
+    let mut verdict = form(examined, text, tokens);
+    verdict.writes_session = examined.took_a_key() || verdict.changes_schema;
     let names_temporary =
         |token: &Token<'_>| token.is_name() && (token.value == "pg_temp" || token.value.starts_with("pg_temp_"));
     if tokens.iter().any(names_temporary) && verdict.pins.is_empty() {
@@ -191,7 +196,7 @@ fn form(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Verdic
         return examined.query(tokens);
     }
     if first.kind != Kind::Word {
-        return Verdict::closed(statement(tokens));
+        return Verdict::opaque(statement(tokens));
     }
     match &*first.value {
         "select" | "with" | "values" | "insert" | "update" | "delete" | "merge" => examined.query(tokens),
@@ -210,7 +215,7 @@ fn form(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Verdic
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" | "prepare" => {
             transaction(examined, text, tokens)
         }
-        "set" => settings::set(text, tokens),
+        "set" => settings::set(text, tokens).unwrap_or_else(|reason| examined.refuse(reason)),
         "reset" => settings::reset(tokens),
         "execute" if names_driver(tokens) => Verdict::closed("prepared statement:"),
         "execute" => Verdict::pinned("prepared statement:"),
@@ -221,7 +226,7 @@ fn form(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Verdic
         "unlisten" => Verdict { unpins: vec!["LISTEN:".to_owned()], ..Verdict::default() },
         "discard" => discard(tokens),
         "call" => examined.call(&tokens[1..]),
-        _ => Verdict::closed(statement(tokens)),
+        _ => Verdict::opaque(statement(tokens)),
     }
 }
 
@@ -236,7 +241,7 @@ fn explain(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Ver
     }
     match tokens.get(at) {
         Some(_) => Verdict { repeatable: false, ..form(examined, text, &tokens[at..]) },
-        None => Verdict::closed(statement(tokens)),
+        None => Verdict::opaque(statement(tokens)),
     }
 }
 
@@ -248,8 +253,7 @@ fn is_query(token: &Token<'_>) -> bool {
 fn schema(examined: &mut Examined<'_>) -> Verdict {
     let mut verdict = Verdict { changes_schema: true, ..Verdict::default() };
     if examined.has_event_trigger() {
-        verdict.pins.push("function:an event trigger".to_owned());
-        verdict.must_close = true;
+        verdict.close("function:an event trigger");
     }
     verdict
 }
@@ -267,7 +271,7 @@ fn create(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
     let kind = tokens.get(at).filter(|token| token.kind == Kind::Word).map_or("", |token| &*token.value);
     let nested = tokens[at..].iter().any(|token| token.is("create") || token.is("atomic"));
     if !DDL.contains(&kind) || nested {
-        return Verdict { changes_schema: true, ..Verdict::closed(statement(tokens)) };
+        return Verdict::opaque(statement(tokens));
     }
     let mut verdict = schema(examined);
     if is_temporary {
@@ -282,7 +286,7 @@ fn create(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
 fn change(examined: &mut Examined<'_>, tokens: &[Token<'_>]) -> Verdict {
     let kind = tokens.get(1).filter(|token| token.kind == Kind::Word).map_or("", |token| &*token.value);
     if !DDL.contains(&kind) && !begins(&tokens[1..], &["default", "privileges"]) {
-        return Verdict { changes_schema: true, ..Verdict::closed(statement(tokens)) };
+        return Verdict::opaque(statement(tokens));
     }
     let mut verdict = schema(examined);
     verdict.unpins.push(TEMPORARY.to_owned());
@@ -299,7 +303,10 @@ fn transaction(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) ->
     match &*tokens[0].value {
         "begin" => told(Transaction::Begin),
         "start" if begins(rest, &["transaction"]) => told(Transaction::Begin),
-        "prepare" if begins(rest, &["transaction"]) => told(Transaction::Commit),
+        // `PREPARE transaction AS ...` has a statement of that name.
+        "prepare" if begins(rest, &["transaction"]) && rest.get(1).is_some_and(|token| token.kind == Kind::Text) => {
+            told(Transaction::Commit)
+        }
         "prepare" => prepare(examined, text, tokens),
         // What another session has changed is seen from here on.
         "commit" | "rollback" if begins(rest, &["prepared"]) => Verdict { changes_schema: true, ..Verdict::default() },
@@ -307,7 +314,7 @@ fn transaction(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) ->
         "rollback" if rest.iter().take(2).any(|token| token.is("to")) => told(Transaction::RollbackTo),
         "rollback" | "abort" => ended(told(Transaction::Rollback), tokens),
         "savepoint" | "release" => Verdict::default(),
-        _ => Verdict::closed(statement(tokens)),
+        _ => Verdict::opaque(statement(tokens)),
     }
 }
 
@@ -319,7 +326,7 @@ fn ended(mut verdict: Verdict, tokens: &[Token<'_>]) -> Verdict {
     if are(rest, &["and", "chain"]) {
         verdict.chains = true;
     } else if !rest.is_empty() && !are(rest, &["and", "no", "chain"]) {
-        return Verdict::closed(statement(tokens));
+        return Verdict::opaque(statement(tokens));
     }
     verdict
 }
@@ -331,12 +338,13 @@ fn prepare(examined: &mut Examined<'_>, text: &str, tokens: &[Token<'_>]) -> Ver
         at = after_parenthesis(tokens, at);
     }
     if !tokens.get(at).is_some_and(|token| token.is("as")) || at + 1 >= tokens.len() {
-        return Verdict::closed(statement(tokens));
+        return Verdict::opaque(statement(tokens));
     }
     let inner = form(examined, text, &tokens[at + 1..]);
     let mut verdict = Verdict {
         must_close: inner.must_close,
         reads_session: inner.reads_session,
+        changes_schema: inner.changes_schema,
         ..Verdict::pinned("prepared statement:")
     };
     verdict.pins.extend(inner.pins);

@@ -9,6 +9,14 @@ const READ_BY_NO_STATEMENT: &[&str] =
 /// Settings of the transaction, which end with it.
 const OF_THE_TRANSACTION: &[&str] = &["transaction_deferrable", "transaction_isolation", "transaction_read_only"];
 
+/// Output styles of dates, and orders of their fields: only both together say the same whatever was set before.
+const DATE_STYLES: &[&str] = &["german", "iso", "postgres", "sql"];
+const DATE_ORDERS: &[&str] = &["dmy", "euro", "european", "mdy", "noneuro", "noneuropean", "us", "ymd"];
+const DATE_STYLE: &str = "setting:datestyle";
+/// Why another encoding cannot be had.
+pub(super) const ENCODING_REFUSED: &str =
+    "client_encoding: it must be UTF8, in which the client writes its texts and reads the server's";
+
 /// Whether a text means the same whatever this setting is.
 pub(super) fn is_read_by_none(name: &str) -> bool {
     name.contains('.') || READ_BY_NO_STATEMENT.contains(&name)
@@ -19,33 +27,48 @@ pub(super) fn unknown_local() -> Vec<(String, String)> {
     vec![("*".to_owned(), String::new())]
 }
 
-pub(super) fn set(text: &str, tokens: &[Token<'_>]) -> Verdict {
+pub(super) fn set(text: &str, tokens: &[Token<'_>]) -> Result<Verdict, &'static str> {
     let rest = &tokens[1..];
-    if rest.first().is_some_and(|token| token.is("constraints") || token.is("transaction")) {
-        return Verdict::default();
-    }
     if begins(rest, &["session", "characteristics", "as", "transaction"]) {
-        return characteristics(tokens, &rest[4..]);
+        return Ok(characteristics(tokens, &rest[4..]));
     }
-    let is_local = rest.first().is_some_and(|token| token.is("local"));
-    let is_session =
-        rest.first().is_some_and(|token| token.is("session")) && !begins(rest, &["session", "authorization"]);
+    let is_scope = |word: &str| rest.first().is_some_and(|token| token.is(word)) && !is_dotted(rest);
+    let is_local = is_scope("local");
+    let is_session = is_scope("session") && !begins(rest, &["session", "authorization"]);
     let rest = if is_local || is_session { &rest[1..] } else { rest };
-    if is_local && rest.first().is_some_and(|token| token.is("constraints") || token.is("transaction")) {
-        return Verdict::default();
+    if !is_session && is_of_the_transaction(rest) {
+        return Ok(Verdict::default());
     }
-    let verdict = assigned(text, tokens, rest);
-    if !is_local || !verdict.pins.is_empty() && verdict.pins != ["role:"] && verdict.pins != ["session authorization:"]
-    {
-        return verdict;
+    let verdict = assigned(text, tokens, rest)?;
+    let ends = ["role:", "session authorization:", DATE_STYLE];
+    if !is_local || verdict.pins.iter().any(|pin| !ends.contains(&&**pin)) {
+        return Ok(verdict);
     }
     let known = match verdict.sets.first() {
-        Some((key, _)) if is_read_by_none(key) => return Verdict::default(),
+        Some((key, _)) if is_read_by_none(key) => return Ok(Verdict::default()),
         Some(_) => verdict.sets,
         None if verdict.pins == ["role:"] => vec![("role".to_owned(), written(text, rest))],
         None => unknown_local(),
     };
-    Verdict { local: known, ..Verdict::default() }
+    Ok(Verdict { local: known, ..Verdict::default() })
+}
+
+/// Whether a point follows the first word, which is a name then and no keyword.
+fn is_dotted(rest: &[Token<'_>]) -> bool {
+    rest.get(1).is_some_and(|token| token.is_sign("."))
+}
+
+/// `TRANSACTION modes` and `CONSTRAINTS names DEFERRED`, which end with the transaction.
+fn is_of_the_transaction(rest: &[Token<'_>]) -> bool {
+    match rest {
+        [first, mode, ..] if first.is("transaction") => {
+            ["isolation", "read", "not", "deferrable", "snapshot"].iter().any(|word| mode.is(word))
+        }
+        [first, name, .., last] if first.is("constraints") => {
+            name.is_name() && !name.is("to") && (last.is("deferred") || last.is("immediate"))
+        }
+        _ => false,
+    }
 }
 
 /// The words of a setting, to be said again.
@@ -55,17 +78,17 @@ fn written(text: &str, rest: &[Token<'_>]) -> String {
         .map_or_else(String::new, |(first, last)| format!("SET {}", &text[first.start..last.end]))
 }
 
-fn assigned(text: &str, tokens: &[Token<'_>], rest: &[Token<'_>]) -> Verdict {
-    let Some(first) = rest.first().filter(|token| token.is_name()) else { return unreadable(tokens) };
-    if first.is("role") {
-        return Verdict::pinned("role:");
+fn assigned(text: &str, tokens: &[Token<'_>], rest: &[Token<'_>]) -> Result<Verdict, &'static str> {
+    let Some(first) = rest.first().filter(|token| token.is_name()) else { return Ok(unreadable(tokens)) };
+    if first.is("role") && !is_dotted(rest) {
+        return Ok(Verdict::pinned("role:"));
     }
     if begins(rest, &["session", "authorization"]) {
-        return Verdict::pinned("session authorization:");
+        return Ok(Verdict::pinned("session authorization:"));
     }
     let (key, value) = if begins(rest, &["time", "zone"]) {
         ("timezone".to_owned(), &rest[2..])
-    } else if first.is("names") {
+    } else if first.is("names") && !is_dotted(rest) {
         ("client_encoding".to_owned(), &rest[1..])
     } else {
         let mut at = 1;
@@ -75,11 +98,48 @@ fn assigned(text: &str, tokens: &[Token<'_>], rest: &[Token<'_>]) -> Verdict {
             at += 2;
         }
         if !rest.get(at).is_some_and(|token| token.is("to") || token.is_sign("=")) {
-            return unreadable(tokens);
+            return Ok(unreadable(tokens));
         }
         (key, &rest[at + 1..])
     };
-    valued(text, rest, key, value)
+    if key == "client_encoding" {
+        return encoding(text, rest, value);
+    }
+    Ok(valued(text, rest, key, value))
+}
+
+/// The driver writes UTF-8 whatever is set here: by another encoding the server would cut the texts elsewhere. The default is
+/// what the driver has asked for.
+fn encoding(text: &str, rest: &[Token<'_>], value: &[Token<'_>]) -> Result<Verdict, &'static str> {
+    let key = "client_encoding".to_owned();
+    match value {
+        [] => Ok(Verdict { unsets: vec![key], ..Verdict::default() }),
+        [one] if one.is("default") => Ok(Verdict { unsets: vec![key], ..Verdict::default() }),
+        [one] if (one.is_name() || (one.kind == Kind::Text && one.plain)) && is_utf8(&one.value) => {
+            Ok(Verdict { sets: vec![(key, written(text, rest))], ..Verdict::default() })
+        }
+        _ => Err(ENCODING_REFUSED),
+    }
+}
+
+/// Whether an encoding is UTF-8 by one of its names; the server looks at letters and digits alone.
+pub(super) fn is_utf8(name: &str) -> bool {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    name.eq_ignore_ascii_case("utf8") || name.eq_ignore_ascii_case("unicode")
+}
+
+/// Whether a value says both how dates are written and how they are read. The server takes one of the two from what was set
+/// before, which nobody could say again.
+fn is_whole_date_style(value: &[Token<'_>]) -> bool {
+    let words: Vec<String> = value
+        .iter()
+        .filter(|token| token.is_name() || (token.kind == Kind::Text && token.plain))
+        .flat_map(|token| token.value.split(','))
+        .map(|word| word.trim().to_ascii_lowercase())
+        .collect();
+    let has = |known: &[&str]| words.iter().any(|word| known.contains(&&**word));
+    let all_known = words.iter().all(|word| DATE_STYLES.contains(&&**word) || DATE_ORDERS.contains(&&**word));
+    has(DATE_STYLES) && has(DATE_ORDERS) && all_known
 }
 
 fn valued(text: &str, rest: &[Token<'_>], key: String, value: &[Token<'_>]) -> Verdict {
@@ -99,6 +159,9 @@ fn valued(text: &str, rest: &[Token<'_>], key: String, value: &[Token<'_>]) -> V
     }
     if OF_THE_TRANSACTION.contains(&&*key) {
         return Verdict { local: unknown_local(), ..Verdict::default() };
+    }
+    if key == "datestyle" && !are(value, &["default"]) && !is_whole_date_style(value) {
+        return Verdict::pinned(DATE_STYLE);
     }
     let is_path = key == "search_path";
     if is_path && (value.iter().any(|token| token.kind == Kind::Text && !token.plain) || hides_names(&path(value))) {
@@ -122,7 +185,7 @@ fn path(value: &[Token<'_>]) -> String {
 }
 
 fn unreadable(tokens: &[Token<'_>]) -> Verdict {
-    Verdict::closed(statement(tokens))
+    Verdict::opaque(statement(tokens))
 }
 
 fn characteristics(tokens: &[Token<'_>], modes: &[Token<'_>]) -> Verdict {
