@@ -92,7 +92,7 @@ async def test_a_listener_keeps_its_connection_after_unlisten(postgres, proxies)
         await three.execute("NOTIFY news, 'mine'")
         assert await first == "mine"
         await one.execute("UNLISTEN *")
-        assert one.pins == ("LISTEN:news",)
+        assert one.pins
         theirs = two.listen("news")
         second = asyncio.ensure_future(anext(theirs))
         await until(lambda: two.pins)
