@@ -66,7 +66,7 @@ async def test_a_setting_that_the_server_takes_no_more_does_not_lock_its_client_
         assert await one.fetch_value("SHOW work_mem") == "7MB"
         await one.execute("SET default_text_search_config = 'simple'")
         assert await two.fetch_value("SELECT 1") == 1
-        assert await one.fetch_value("SHOW default_text_search_config") == "simple"
+        assert await one.fetch_value("SHOW default_text_search_config") == "pg_catalog.simple"
 
 
 async def test_a_database_that_was_dropped_can_be_left(mariadb, proxies):
