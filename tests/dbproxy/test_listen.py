@@ -79,3 +79,45 @@ async def test_a_listener_that_falls_behind_is_told_so(postgres, proxies, monkey
         with pytest.raises(DBProxyError, match="waiting to be read"):
             for _ in range(10):
                 await anext(notes)
+
+
+async def test_a_listener_keeps_its_connection_after_unlisten(postgres, proxies):
+    """The client had unlistened itself: the next client's notifications came to it, and its end met that client's statement."""
+    proxy = proxies(postgres, maximum_connections=2)
+    async with proxy.connect() as one, proxy.connect() as two, proxy.connect() as three:
+        heard = one.listen("news")
+        first = asyncio.ensure_future(anext(heard))
+        await until(proxy.pinned)
+        await asyncio.sleep(0.1)
+        await three.execute("NOTIFY news, 'mine'")
+        assert await first == "mine"
+        await one.execute("UNLISTEN *")
+        assert one.pins
+        theirs = two.listen("news")
+        second = asyncio.ensure_future(anext(theirs))
+        await until(lambda: two.pins)
+        await asyncio.sleep(0.1)
+        postgres.sql("SELECT pg_notify('news', 'theirs')")
+        assert await second == "theirs"
+        await heard.aclose()
+        assert one.pins == ()
+        await theirs.aclose()
+
+
+async def test_two_listeners_of_a_channel_end_one_by_one(postgres, proxies):
+    """The first one's end unlistened for both."""
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as client:
+        both = [client.listen("x"), client.listen("x")]
+        for heard in both:
+            waiting = asyncio.ensure_future(anext(heard))
+            await asyncio.sleep(0.2)
+            postgres.sql("SELECT pg_notify('x', 'one')")
+            assert await asyncio.wait_for(waiting, 5) == "one"
+        await both[0].aclose()
+        waiting = asyncio.ensure_future(anext(both[1]))
+        await asyncio.sleep(0.1)
+        postgres.sql("SELECT pg_notify('x', 'two')")
+        assert await asyncio.wait_for(waiting, 5) == "two"
+        await both[1].aclose()
+        assert client.pins == ()

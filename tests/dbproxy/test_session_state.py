@@ -497,6 +497,7 @@ async def test_a_user_with_few_rights_is_told_what_to_grant(mariadb, proxies):
         assert not client.pins
         await client.fetch_all("SELECT * FROM seen_view")
         assert "grant SHOW VIEW" in client.pins[0]
+    async with proxy.connect() as client:
         await client.execute("INSERT INTO heard VALUES (1)")
         assert "function:hears" in client.pins
 

@@ -6,19 +6,19 @@ statement was interrupted is closed. Session state ends there: it is reset befor
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from forebay.dbproxy.connection import NOBODY
 from forebay.dbproxy.session import DEFAULTS
 from forebay.errors import CommitUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from forebay.dbproxy.borrower import Borrower
     from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.driver import Wire
     from forebay.dbproxy.effect import Effect
+    from forebay.dbproxy.lender import Lender
     from forebay.dbproxy.proxy import DBProxy
     from forebay.dbproxy.session import Tracked
 
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 class BorrowedConnection:
     """A client of the proxy that holds one DB connection from beginning to end, then perhaps another one, as another client."""
 
-    __slots__ = ("_borrower", "_db", "_must_reset", "_proxy", "_schema_changed", "_suits_too", "opened_at", "use")
+    __slots__ = (
+        "_borrower", "_changes", "_db", "_must_reset", "_proxy", "_schema_changed", "_suits_too", "opened_at", "use",
+    )  # fmt: skip
 
-    _borrower: Borrower
+    _borrower: Lender
     _db: DBConnection
     use: Callable[..., Awaitable[Any]]
-    """Does something over the connection; it is ``Borrower.use`` itself, which saves a call for everything that is done.
+    """Does something over the connection; it is ``Lender.use`` itself, which saves a call for everything that is done.
 
     Raises:
         ClientClosed: the client was idle or open for too long, or the proxy was closed.
@@ -44,6 +46,7 @@ class BorrowedConnection:
         self._suits_too = suits_too  # settings with which a connection is taken as it is
         self._must_reset = False
         self._schema_changed = False
+        self._changes: int | None = None  # how often the schema had been changed when its first statement was judged
         self.opened_at = 0.0
 
     async def begin(self, *, read_only: bool, user: str | None = None) -> Self:
@@ -82,13 +85,21 @@ class BorrowedConnection:
         self._db = await self._borrower.lend(self._suits_too)
 
     def give_back(self) -> None:
-        """Give the connection back. What may hold locks is reset before anybody is offered it."""
+        """Give the connection back. What may hold locks is reset before anybody is offered it.
+
+        It is reset if others have changed the schema meanwhile: what ran was judged by what they had not made yet.
+        """
+        if self._changes is not None:
+            if self._changes != self._borrower.changes_seen() and not self._schema_changed:
+                self.require_reset("others have changed the schema")
+            self._changes = None
         self._borrower.take_back(reset=self._must_reset)
         self._must_reset = False
         if self._schema_changed:  # perhaps after its names had been looked up by others
             self._schema_changed = False
             self._borrower.names.schema_changed(is_open=False)
         self._borrower.names.start_over()
+        self._borrower.names.read_by(None, DEFAULTS)
 
     def drop(self) -> None:
         """Close the connection: something still runs on it."""
@@ -121,20 +132,40 @@ class BorrowedConnection:
 
     def is_plain(self, sql: str) -> bool:
         """Tell whether a statement is known to leave nothing in the session; if not, ``judge`` it."""
-        names = self._borrower.names
-        return names.judged(sql, names.context, False).plain
+        effect = self._verdict(sql, has_arguments=False)
+        return effect.plain
+
+    def _verdict(self, sql: str, *, has_arguments: bool) -> Effect:
+        names, db = self._borrower.names, self._db
+        if db.other_mode is not None:
+            names.read_by(db.other_mode, db.tracked)
+        effect = names.judged(sql, names.context, has_arguments)
+        if effect.writes_session:
+            db.remembers = True
+        if self._changes is None:
+            self._changes = self._borrower.changes_seen()
+        return effect
 
     async def judge(self, sql: str, *, has_arguments: bool = False) -> Effect:
         """Tell what a statement does to the session, and take note of it: one that fails may have done half of its work."""
         borrower = self._borrower
         names = borrower.names
-        effect = names.judged(sql, names.context, has_arguments)
+        effect = self._verdict(sql, has_arguments=has_arguments)
+        db = self._db
         if effect.needs:
-            again = partial(names.judged, sql, names.context, has_arguments)
+
+            def judged(context: int) -> Effect:
+                return names.judged(sql, context, has_arguments)
+
             began = borrower.began if borrower.is_open else None
-            effect = await self.use(names.look_up, self._db, effect, again, began=began)
+            pins = (db.dirty,) if ":" in db.dirty else ()
+            effect = await self.use(names.look_up, db, effect, judged, began=began, pins=pins)
+        if effect.writes_session:
+            db.remembers = True
+        if effect.reads_session and db.texts_of not in (NOBODY, borrower.number):
+            await self.use(db.wire.close_prepared)
+            db.texts_of = borrower.number
         if not effect.plain:
-            db = self._db
             if effect.dirty or effect.sets:
                 db.mark_dirty(effect.dirty or "a setting")
             if effect.must_close:

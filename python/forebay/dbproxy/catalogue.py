@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 ROUNDS_MAX = 30  # views over views
 BETWEEN = "\0"  # a database and its table; alone before the name of a function
+OWN = "\0"  # after a database: the number of the client that alone has these names
+LIMIT = "limit"
 Row = tuple[str, str, str]
 
 # Statements in the session of a client whose search_path may be anything: nothing in them is found by that path.
 #
 # Most names are those of columns, plain tables and functions that are not volatile. The first question tells whether there is
 # anything else under them: the server needs seven times as long to plan the others. What it says too much, they correct. A type's
-# own columns are looked at with the relation of the same name; an aggregate of the server's own is never volatile.
+# own columns are looked at with the relation of the same name; an aggregate of the server's own is never volatile. The text of a
+# view that somebody is changing has to be waited for: the third question does so for no longer than its first row says.
 _POSTGRES_ANYTHING = """
 SELECT EXISTS (
  SELECT FROM pg_catalog.pg_proc p WHERE p.proname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.name[])
@@ -80,7 +83,8 @@ WITH names AS (SELECT pg_catalog.unnest($1::pg_catalog.text[])::pg_catalog.name 
  relations AS (
   SELECT c.oid, c.relname, c.relkind, c.oid OPERATOR(pg_catalog.<) 16384 AS is_of_the_server FROM pg_catalog.pg_class c
   WHERE c.relname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names))
-SELECT relname::text, 'read', pg_catalog.pg_get_viewdef(oid) FROM relations
+SELECT '', 'limit', pg_catalog.set_config('lock_timeout', '300ms', true)
+UNION ALL SELECT relname::text, 'read', pg_catalog.pg_get_viewdef(oid) FROM relations
  WHERE relkind OPERATOR(pg_catalog.=) 'v' AND NOT is_of_the_server
 UNION ALL SELECT relname, 'unreadable', 'a foreign table' FROM relations WHERE relkind OPERATOR(pg_catalog.=) 'f'
 UNION ALL SELECT relname, 'unreadable', 'a foreign table below it' FROM relations r WHERE EXISTS (
@@ -177,7 +181,7 @@ async def look_up(
     ask = _ask_mysql if wire.engine == "mysql" else _ask_postgres
     for _ in range(ROUNDS_MAX):
         generation = judge.generation()
-        rows = await ask(wire, effect.needs, judge.database(context))
+        rows = await ask(wire, effect.needs, judge.database(context).partition(OWN)[0])
         judge.learn(generation, context, effect.needs, rows)
         effect = again()
         if not effect.needs:
@@ -191,7 +195,7 @@ async def _ask_postgres(wire: Wire, names: Sequence[str], _database: str) -> lis
     rows = await wire.fetch_all(_POSTGRES_FUNCTIONS, asked) if has_functions else []
     if has_others:
         rows += await wire.fetch_all(_POSTGRES_OTHERS, asked)
-    return [(str(name), str(kind), str(value)) for name, kind, value in rows]
+    return [(str(name), str(kind), str(value)) for name, kind, value in rows if kind != LIMIT]
 
 
 async def _ask_mysql(wire: Wire, names: Sequence[str], database: str) -> list[Row]:

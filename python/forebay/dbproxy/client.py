@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
     from types import TracebackType
 
-    from forebay.dbproxy.borrower import Borrower
+    from forebay.dbproxy.lender import Lender
     from forebay.dbproxy.postgres_copy import Sink, Source
     from forebay.dbproxy.proxy import DBProxy
 
@@ -29,6 +29,10 @@ def _checked(args: Any) -> Any:
     """
     if isinstance(args, (tuple, list, dict)):
         return args
+    if isinstance(args, (str, bytes, bytearray)):
+        raise InvalidParameterValue(
+            f"the arguments of a statement must be a sequence: a {type(args).__name__} is a single one, and is written (one,)"
+        )
     if not isinstance(args, Iterable):
         raise InvalidParameterValue(
             f"the arguments of a statement must be a sequence, not {type(args).__name__}: a single one is written [one]"
@@ -47,9 +51,7 @@ def _given(args: Any) -> Any:
     return () if args is None else _checked(args)
 
 
-async def _rows(
-    borrower: Borrower, sql: str, args: Any, prefetch: int, limit: float | None
-) -> AsyncGenerator[Any, None]:
+async def _rows(borrower: Lender, sql: str, args: Any, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
     """Give a stream's rows; on PostgreSQL in a transaction."""
     if borrower.busy:  # perhaps with a stream that was left, whose transaction is still open
         await borrower.come_free()
@@ -72,7 +74,7 @@ class RowStream:
 
     __slots__ = ("_borrower", "_rows")
 
-    def __init__(self, borrower: Borrower, rows: AsyncGenerator[Any, None]) -> None:
+    def __init__(self, borrower: Lender, rows: AsyncGenerator[Any, None]) -> None:
         self._borrower = borrower
         self._rows = rows
 
@@ -115,7 +117,7 @@ class Client:
 
     def __init__(self, proxy: DBProxy, *, read_only: bool, user: str | None = None) -> None:
         self._proxy = proxy
-        self._borrower: Borrower | None = None
+        self._borrower: Lender | None = None
         self._savepoints = 0
         self._user = user
         self.read_only = read_only

@@ -17,6 +17,7 @@ from forebay.errors import AuthenticationFailed, BorrowTimeout, ClientClosed, Da
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.driver import Driver
     from forebay.dbproxy.settings import ProxySettings
     from forebay.dbproxy.statistics import Counters
@@ -39,12 +40,16 @@ class Cluster:
         counters: Counters,
         tasks: Tasks,
         held: Callable[[], tuple[int, int]],
+        *,
+        forget_names: Callable[[], None],
     ) -> None:
         self.driver = driver
         self._settings = settings
         self._counters = counters
         self._tasks = tasks
         self._held = held
+        self._forget_names = forget_names
+        self._reads: tuple[str, str] | None = None
         self._loop = asyncio.get_running_loop()
         self._checking: set[Pool] = set()
         self._settling = False
@@ -82,6 +87,25 @@ class Cluster:
         return [] if self.alone else [pool for pool in self.pools if pool.queue is not self.writer_queue]
 
     # What pools tell
+
+    def reads_by(self, db: DBConnection) -> None:
+        """Judge statements by the mode of the newest connection. Those that read by another are closed as they come back."""
+        if db.reads is None or db.reads == self._reads:
+            return
+        is_first, self._reads = self._reads is None, db.reads
+        self.driver.judge.rebase(*db.reads)
+        if is_first:
+            return
+        log.warning("%s reads texts otherwise than before: connections from before are closed", db.pool.where)
+        self._forget_names()
+        for pool in self.pools:
+            for other in pool.connections:
+                if other is not db and other.reads != db.reads:
+                    other.outdated()
+            for other in pool.idle():
+                if other.retired and pool.queue is not None:
+                    del pool.queue.idle[other]
+                    pool.discard(other)
 
     def opened(self, pool: Pool, *, writer: bool, lag: float = 0.0) -> None:
         """Take note of what a server says it is, and of how many seconds it is behind."""

@@ -31,7 +31,12 @@ class DBConnection:
         local: settings in force that end with the transaction.
         dirty: why it must be reset before another client gets it; empty when it need not.
         dirty_in_transaction: it was made so in the transaction that is open.
+        remembers: its session may tell what the last statements did: a key, warnings, a value of a sequence.
+        holds_value: what it remembers goes only with a reset.
         used_by: number of the only client since the last reset; ``NOBODY``, or ``SEVERAL``.
+        texts_of: number of the only client whose statements the driver may have prepared; ``NOBODY``, or ``SEVERAL``.
+        reads: the mode by which a session of it reads texts when nobody has changed it, and its database.
+        other_mode: that mode, when new connections have another one by now; None when it is theirs.
         permit: the number under which the app's processes count it; None: they do not share their connections.
         must_close: a reset cannot undo what happened on it.
         retired: it is closed as soon as it comes back.
@@ -42,14 +47,19 @@ class DBConnection:
     __slots__ = (
         "dirty",
         "dirty_in_transaction",
+        "holds_value",
         "idle_since",
         "leaving",
         "local",
         "must_close",
         "opened_at",
+        "other_mode",
         "permit",
         "pool",
+        "reads",
+        "remembers",
         "retired",
+        "texts_of",
         "tracked",
         "used_by",
         "wire",
@@ -64,6 +74,9 @@ class DBConnection:
         self.must_close = False
         self.retired = False
         self.leaving = False
+        self.texts_of = NOBODY
+        self.reads: tuple[str, str] | None = None
+        self.other_mode: str | None = None
         self.renewed()
         wire.share_prepared(self.meaning)
 
@@ -73,7 +86,7 @@ class DBConnection:
         self.local: Tracked = DEFAULTS
         self.dirty = ""
         self.used_by = NOBODY
-        self.dirty_in_transaction = False
+        self.dirty_in_transaction = self.remembers = self.holds_value = False
 
     def meaning(self) -> Meaning:
         """Tell what the meaning of a text may hang on in the session as it is now."""
@@ -91,6 +104,7 @@ class DBConnection:
         if effect.dirty:
             self.mark_dirty(effect.dirty)
         self.must_close = self.must_close or effect.must_close
+        self.holds_value = self.holds_value or effect.uses_sequence
 
     def mark_dirty(self, why: str) -> None:
         """Have it reset before another client gets it. A text may mean something else from now on, and nobody knows what."""
@@ -114,6 +128,10 @@ class DBConnection:
         self.dirty_in_transaction = (self.dirty_in_transaction or drops) and not ends
         self.local = local_after(self.local, effect, is_open=is_open)
 
+    def remembers_others(self, client: int) -> bool:
+        """Tell whether a client that keeps it could ask its session for what others did."""
+        return self.used_by not in (NOBODY, client) and (self.remembers or self.wire.remembers())
+
     def suits(self, client: int, want: Tracked) -> bool:
         """Tell whether a client may use it as it is, and take note that it does; ``Pool.prepare`` helps if not."""
         if self.tracked is not want:
@@ -122,7 +140,24 @@ class DBConnection:
             if self.dirty or self.pool.settings.hygiene_always:
                 return False
             self.used_by = SEVERAL if self.used_by else client
+            if self.texts_of != client:
+                self.texts_of = SEVERAL if self.texts_of else client
         return True
+
+    def is_used_by(self, client: int) -> None:
+        """Take note who uses it."""
+        self.used_by = client if self.used_by in (NOBODY, client) else SEVERAL
+        self.texts_of = client if self.texts_of in (NOBODY, client) else SEVERAL
+
+    def is_as_opened(self) -> bool:
+        """Tell whether nothing is changed in its session: what the server shows in it, it shows to everybody."""
+        return not (self.dirty or self.tracked or self.local or self.wire.in_transaction())
+
+    def outdated(self) -> None:
+        """Take note that new connections read texts by another mode. It is closed as soon as it comes back."""
+        self.retired = True
+        if self.other_mode is None and self.reads is not None:
+            self.other_mode = self.reads[0] or "on"
 
     def is_usable(self) -> bool:
         """Tell whether the next client may have it."""

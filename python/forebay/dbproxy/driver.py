@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from forebay._core import StatementJudge
     from forebay.dbproxy.secrets import Credentials
@@ -129,6 +130,10 @@ class Wire(Protocol):
         """Tell whether the server refused a text before it ran any of it."""
         ...
 
+    def refused_several(self, error: BaseException) -> bool:
+        """Tell whether the server refused to run any of a text because it has several statements."""
+        ...
+
     def note_error(self, error: Exception) -> None:
         """Take note of what an error means that an adapter got as the driver raised it."""
         ...
@@ -147,8 +152,20 @@ class Wire(Protocol):
         """
         ...
 
+    def without_limits(self) -> AbstractAsyncContextManager[None]:
+        """Ask in a client's session, not under its time limits; a question that fails leaves its transaction as it was."""
+        ...
+
     async def reset(self) -> None:
         """Bring the session back to what it was when it was opened (without ``init_query``)."""
+        ...
+
+    def remembers(self) -> bool:
+        """Tell whether answers since the last clearing have left what a session can be asked for, such as warnings."""
+        ...
+
+    async def forget_memory(self) -> None:
+        """Clear what the session can be asked for about the statements before."""
         ...
 
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
@@ -165,6 +182,10 @@ class Wire(Protocol):
 
     def forget_prepared(self) -> None:
         """Drop everything that was prepared: the session's next client would be shown it."""
+        ...
+
+    async def close_prepared(self) -> None:
+        """Drop everything that was prepared, and close it at the server at once."""
         ...
 
     async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:

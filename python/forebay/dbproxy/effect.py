@@ -30,6 +30,7 @@ class Effect:
         uses_sequence: it takes a value of a sequence of MariaDB, which the session goes on to tell until it is reset.
         writes_session: it may leave a key or a sequence's value that the session remembers and the server's answer does not tell.
         dirty: why the connection must be reset before another client gets it; empty when it need not.
+        keeps: the client keeps its connection after it; not told while there are needs.
         plain: nothing of the above: the hot path has nothing to do.
 
     """
@@ -51,11 +52,13 @@ class Effect:
     uses_sequence: bool = False
     writes_session: bool = True
     dirty: str = field(init=False, default="")
+    keeps: bool = field(init=False, default=False)
     plain: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         reason = self.pins[0] if self.pins else ("a setting was taken back" if self.unsets else "")
         object.__setattr__(self, "dirty", reason or ("it is closed" if self.must_close else ""))
+        object.__setattr__(self, "keeps", not self.needs and (self.transaction == "begin" or bool(self.pins)))
         special = (
             self.dirty
             or self.unpins
@@ -71,5 +74,8 @@ class Effect:
 
 
 PLAIN = Effect()
-OLD_NAMES = Effect(pins=("statement:its transaction sees names as they were",), must_close=True)
-UNJUDGED = Effect(pins=("statement:the catalogue cannot be read",), must_close=True)
+BEGINS = Effect(transaction="begin")
+OLD_NAMES = Effect(pins=("statement:its transaction sees names as they were",), must_close=True, reads_session=True)
+UNJUDGED = Effect(
+    pins=("statement:the catalogue cannot be read",), must_close=True, reads_session=True, changes_schema=True
+)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from forebay.dbproxy.borrowed_connection import BorrowedConnection
-    from forebay.dbproxy.borrower import Borrower
     from forebay.dbproxy.client import Client
+    from forebay.dbproxy.lender import Lender
     from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.settings import ProxySettings
 
@@ -33,10 +33,10 @@ def seconds_between(settings: ProxySettings, *, alone: bool) -> float:
 
 
 def look_after_clients(
-    clients: Mapping[Borrower, Client | BorrowedConnection],
+    clients: Mapping[Lender, Client | BorrowedConnection],
     settings: ProxySettings,
     now: float,
-    dismiss: Callable[[Borrower, str], None],
+    dismiss: Callable[[Lender, str], None],
 ) -> None:
     """Close clients that are too old or idle for too long, and end transactions that last too long."""
     clock = statistics.now()

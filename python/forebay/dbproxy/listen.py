@@ -53,8 +53,9 @@ async def listen(borrower: Borrower, channel: str) -> AsyncGenerator[str, None]:
     await wire.add_listener(channel, listener.receive, listener.lose)
     try:
         while True:
-            while listener.notes:
+            while listener.notes and borrower.held is db:
                 yield listener.notes.popleft()
+            listener.lost = listener.lost or borrower.held is not db  # others may have it, and hear
             _raise_if_over(borrower, listener)
             borrower.busy = True  # so that it is not taken for idle
             try:
@@ -63,8 +64,8 @@ async def listen(borrower: Borrower, channel: str) -> AsyncGenerator[str, None]:
                 borrower.busy = False
             listener.changed.clear()
     finally:
-        await _end(borrower, wire, channel, listener)
-        if borrower.held is db and not listener.lost:
+        is_last = wire.remove_listener(channel, listener.receive, listener.lose)
+        if is_last and borrower.held is db and not (listener.lost or borrower.closed_because):
             await borrower.run("execute", f"UNLISTEN {quoted}", (), None)
 
 
@@ -75,8 +76,3 @@ def _raise_if_over(borrower: Borrower, listener: ChannelListener) -> None:
         raise ConnectionLost("the connection was lost while it listened: notifications may have been missed")
     if listener.missed:
         raise DBProxyError(f"more than {UNREAD_MAX} notifications were waiting to be read: later ones were dropped")
-
-
-async def _end(borrower: Borrower, wire: PostgresWire, channel: str, listener: ChannelListener) -> None:
-    if not listener.lost and not borrower.closed_because:
-        await wire.remove_listener(channel, listener.receive, listener.lose)

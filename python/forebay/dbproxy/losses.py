@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from forebay.dbproxy.effect import PLAIN
 from forebay.errors import CommitUnknown, ConnectionLost, DBProxyError
 
 if TYPE_CHECKING:
+    from forebay.dbproxy.driver import Wire
     from forebay.dbproxy.effect import Effect
 
 
@@ -68,6 +70,25 @@ def refusal(client: int, *, is_at_home: bool, is_busy: bool, because: str) -> DB
         f"client {client} is in a statement already, or its stream is still open: one task per client connection, "
         "clients are cheap; end a stream that you do not read to its end with `await rows.aclose()`"
     )
+
+
+SEVERAL = "setting:several statements"
+_FETCHES = frozenset(("fetch_all", "fetch_one", "fetch_value"))
+
+
+def as_it_runs(verb: str, effect: Effect, engine: str) -> tuple[str, tuple[Any] | None]:
+    """Give the wire's method by which a statement runs, and the answer that its user is given if it is not the method's own.
+
+    Only ``execute`` tells whether a COMMIT of PostgreSQL was a ROLLBACK.
+    """
+    if engine != "postgresql" or effect.transaction != "commit" or effect.pins or verb not in _FETCHES:
+        return verb, None
+    return "execute", ([],) if verb == "fetch_all" else (None,)
+
+
+def as_it_ran(effect: Effect, error: BaseException, wire: Wire, *, as_one: bool) -> Effect:
+    """Tell what a refused text may have done: nothing, if it was sent as one statement and is refused for being several."""
+    return PLAIN if as_one and SEVERAL in effect.pins and wire.refused_several(error) else effect
 
 
 def _in_brackets(because: str) -> str:

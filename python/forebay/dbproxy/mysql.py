@@ -56,6 +56,8 @@ _ROLE = """SELECT @@global.read_only, @@global.innodb_read_only, @@session.max_a
 _IS_EXEMPT = """SELECT EXISTS (SELECT 1 FROM information_schema.USER_PRIVILEGES
  WHERE PRIVILEGE_TYPE IN ('SUPER', 'CONNECTION ADMIN', 'CONNECTION_ADMIN') AND GRANTEE = CONCAT(
   QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', 1)), '@', QUOTE(SUBSTRING_INDEX(CURRENT_USER(), '@', -1))))"""
+_FORGET = "SELECT LAST_INSERT_ID(0) FROM (SELECT 1 AS one) AS t"
+_HOLDS_LOCK = "SELECT COALESCE(IS_USED_LOCK(%s) = CONNECTION_ID(), 0)"
 _SYNTAX = 1064
 
 
@@ -193,6 +195,10 @@ class MySQLWire:
         """Tell whether the server refused a text before it ran any of it."""
         return error.args[:1] == (_SYNTAX,) or isinstance(error, InvalidParameterValue)
 
+    def refused_several(self, _error: BaseException) -> bool:
+        """Tell nothing: what is read as several statements may be a block."""
+        return False
+
     async def after_error(self) -> None:
         """Ask with a ping: an error's answer does not say whether a transaction is open when autocommit is off."""
         if not self.raw.server_status & _STATUS_AUTOCOMMIT:
@@ -202,22 +208,36 @@ class MySQLWire:
         """Ask the server about named locks, by their names: it tells of nothing else."""
         held = set(pins)
         for cause, name in locks:
-            if cause in held and not await self.fetch_value("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (name,)):
+            if cause in held and await self.fetch_value(_HOLDS_LOCK, (name,)) == 0:  # no row is no answer
                 held.discard(cause)
         return held
+
+    @contextlib.asynccontextmanager
+    async def without_limits(self) -> AsyncIterator[None]:
+        """Do nothing: a question that fails leaves the transaction as it was."""
+        yield
 
     async def reset(self) -> None:
         """Send COM_RESET_CONNECTION, then go back to the database, character set and autocommit of a new connection."""
         raw = self.raw
         await raw._execute_command(_COM_RESET_CONNECTION, b"")  # noqa: SLF001 - asyncmy has no call for it
         await raw._read_ok_packet()  # noqa: SLF001
+        raw.has_warned = False
         await raw.select_db(self._database)
-        await raw.query("SELECT 1")  # what FOUND_ROWS() tells is not reset, only overwritten
         await raw.query(
             "SET NAMES utf8mb4" if raw.server_status & _STATUS_AUTOCOMMIT else "SET autocommit = 1, NAMES utf8mb4"
         )
         for statement in self._at_first:
             await raw.query(statement)
+
+    def remembers(self) -> bool:
+        """Tell whether an answer had warnings."""
+        return self.raw.has_warned  # type: ignore[no-any-return]
+
+    async def forget_memory(self) -> None:
+        """Overwrite the last key, and the counts; a question over a table drops the warnings."""
+        await self.raw.query(_FORGET)
+        self.raw.has_warned = False
 
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
         """Do nothing: nothing is prepared, the arguments are in the text."""
@@ -231,13 +251,20 @@ class MySQLWire:
     def forget_prepared(self) -> None:
         """Do nothing."""
 
+    async def close_prepared(self) -> None:
+        """Do nothing."""
+
     async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:
         """Replay tracked settings: one SET for all that can share it."""
-        joined = []
+        joined: list[str] = []
         for key, text in assignments:
+            alone = key == "database" or text.startswith("SESSION TRANSACTION")
+            if alone and joined:  # a database may change the character set, and a character set what a database has set
+                await self.raw.query(f"SET {', '.join(joined)}")
+                joined = []
             if key == "database":
                 await self.raw.select_db(text)
-            elif text.startswith("SESSION TRANSACTION"):
+            elif alone:
                 await self.raw.query(f"SET {text}")
             else:
                 joined.append(text)
@@ -249,7 +276,10 @@ class MySQLWire:
         return True
 
     async def reads_by(self) -> tuple[str, str]:
-        """Ask by which mode a new connection reads its texts, and what its database is."""
+        """Ask by which mode a new connection reads its texts, and what its database is.
+
+        After a reset it overwrites what FOUND_ROWS() tells, too.
+        """
         mode, database = await self.fetch_one("SELECT @@session.sql_mode, DATABASE()", ())
         return str(mode), str(database or "")
 

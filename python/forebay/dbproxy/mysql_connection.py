@@ -36,6 +36,7 @@ class GuardedConnection(Connection):
     server_status: int
 
     def __init__(self, **options: Any) -> None:
+        self.has_warned = False  # an answer had warnings, which the session goes on to tell
         super().__init__(**options)  # type: ignore[no-untyped-call]  # asyncmy's types know no keywords
         self._client_flag |= FOUND_ROWS  # an UPDATE counts the rows it finds, as on PostgreSQL
         self._client_flag &= ~MULTI_STATEMENTS  # one text, one statement: an injected second one is refused
@@ -63,6 +64,8 @@ class GuardedConnection(Connection):
         if result.description is not None and received.pos == received.length:  # as `_note_end`, without a call
             buffer, end = received.buffer, received.pos
             self.server_status = result.server_status = buffer[end - 2] | buffer[end - 1] << 8
+            if buffer[end - 4] or buffer[end - 3]:
+                self.has_warned = True
         else:
             self._note_end()
         while result.has_next:
@@ -99,8 +102,10 @@ class GuardedConnection(Connection):
             return
         if result.description is None:
             self.server_status = result.server_status
+            self.has_warned = self.has_warned or result.warning_count != 0
         else:
             self.server_status = result.server_status = self.status_of_rows()
+            self.has_warned = self.has_warned or any(received.buffer[received.pos - 4 : received.pos - 2])
         if received.pos != received.length and not result.has_next:
             self._hang_up()
 

@@ -9,9 +9,9 @@ import asyncio
 import logging
 import math
 import random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from forebay.dbproxy.connection import AUTOCOMMIT_OFF, NOBODY, SEVERAL, DBConnection
+from forebay.dbproxy.connection import AUTOCOMMIT_OFF, NOBODY, DBConnection
 from forebay.dbproxy.secrets import Credentials, credentials_of
 from forebay.dbproxy.server_close import shut_down, wait_until_closed
 from forebay.dbproxy.session import Tracked, replay
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from forebay.dbproxy.settings import Address, ProxySettings
     from forebay.dbproxy.statistics import Counters
     from forebay.dbproxy.tasks import Tasks
+    from forebay.dbproxy.watch import Watch
 
 COMMITS_AGAIN = [("autocommit", "autocommit = 1")]  # a reset would cost several round trips
+NEEDED = frozenset(
+    ("database", "role", "session authorization", "search_path")
+)  # whose tables they are, and whose rights
 RETRY_SECONDS_FIRST = 0.05
 RETRY_SECONDS_MAX = 5.0
 RESET_SECONDS_MAX = 10.0
@@ -34,16 +38,6 @@ SPARE_WAIT_SECONDS_MAX = 1.0
 SERVER_CLOSE_SECONDS_MAX = 60.0
 
 log = logging.getLogger("forebay.dbproxy")
-
-
-class Watch(Protocol):
-    """Who is told what a pool learns about its server."""
-
-    def opened(self, pool: Pool, *, writer: bool, lag: float) -> None:
-        """Take note that a connection was opened, what the server said it is, and how many seconds it is behind."""
-
-    def unreachable(self, pool: Pool, error: DBProxyError) -> None:
-        """Take note that an attempt failed."""
 
 
 class Pool:
@@ -132,12 +126,45 @@ class Pool:
             db.idle_since = self._loop.time()
             queue.idle[db] = None
 
-    async def prepare(self, db: DBConnection, client: int, want: Tracked, *, exclusive: bool) -> None:
-        """Make a borrowed connection fit for a client: reset what others left, replay what is the client's own."""
+    async def prepare(
+        self,
+        db: DBConnection,
+        client: int,
+        want: Tracked,
+        *,
+        exclusive: bool,
+        keeps: bool,
+        without_refused: bool = False,
+    ) -> Tracked:
+        """Make a borrowed connection fit for a client: reset what others left, replay what is the client's own.
+
+        Args:
+            db: the connection.
+            client: the client's number.
+            want: its settings.
+            exclusive: its statement asks what the session holds, so that nothing of others may be there.
+            keeps: it will keep the connection, and may ask later what the session remembers.
+            without_refused: leave out what the server does not take any more, if the client may go on without it.
+
+        Returns:
+            The settings that it has now.
+
+        """
+        shows_texts = exclusive and db.texts_of not in (NOBODY, client)
+        exclusive = exclusive or (keeps and db.holds_value)
         if db.used_by not in (NOBODY, client) and (db.dirty or exclusive or self.settings.hygiene_always):
-            if exclusive:
-                db.wire.forget_prepared()
+            if shows_texts:
+                db.wire.forget_prepared()  # the reset closes them
+                db.texts_of = NOBODY
             await self.reset(db)
+        elif shows_texts:
+            async with asyncio.timeout(RESET_SECONDS_MAX):
+                await db.wire.close_prepared()
+            db.texts_of = NOBODY
+        elif keeps and db.remembers_others(client):
+            async with asyncio.timeout(RESET_SECONDS_MAX):
+                await db.wire.forget_memory()
+            db.remembers = False
         if db.tracked is not want:
             steps = COMMITS_AGAIN if db.tracked is AUTOCOMMIT_OFF and not want else replay(db.tracked, want)
             if steps is None:
@@ -146,9 +173,24 @@ class Pool:
             if steps:
                 self._counters.replays += 1
                 async with asyncio.timeout(RESET_SECONDS_MAX):
-                    await db.wire.apply(steps)
+                    if without_refused:
+                        want = await self._without_refused(db, want, steps)
+                    else:
+                        await db.wire.apply(steps)
             db.tracked = want
-        db.used_by = client if db.used_by in (NOBODY, client) else SEVERAL
+        db.is_used_by(client)
+        return want
+
+    async def _without_refused(self, db: DBConnection, want: Tracked, steps: list[tuple[str, str]]) -> Tracked:
+        for key, text in steps:
+            try:
+                await db.wire.apply([(key, text)])
+            except Exception as error:
+                if key in NEEDED or self.driver.translate(error, db.wire, self.where).broken:
+                    raise
+                log.warning("%s takes a client's setting no more, it goes on without: %s (%s)", self.where, key, error)
+                want = {other: kept for other, kept in want.items() if other != key}
+        return want
 
     async def reset(self, db: DBConnection) -> None:
         """Bring a connection back to how it was when it was opened."""
@@ -157,7 +199,11 @@ class Pool:
             await db.wire.reset()
             for statement in self.settings.init_query:
                 await db.wire.execute(statement, ())
+            reads = await db.wire.reads_by()  # by what the server has for all now
         db.renewed()
+        if reads != db.reads:
+            db.reads = reads
+            self._watch.reads_by(db)
 
     def clean(self, db: DBConnection) -> None:
         """Reset a connection whose client has gone, then lend it on. Its locks must not outlive the client."""
@@ -283,7 +329,8 @@ class Pool:
                 self._permits.limit(self.maximum)
         for statement in self.settings.init_query:
             await db.wire.execute(statement, ())
-        self.driver.judge.rebase(*await db.wire.reads_by())
+        db.reads = await db.wire.reads_by()
+        self._watch.reads_by(db)
         path = await db.wire.search_path()
         if path and self.driver.judge.judge(f"SET search_path = {path}").must_close:
             raise DatabaseUnavailable(
@@ -477,13 +524,18 @@ class Pool:
         if db is not None:
             self.give_back(db)
 
-    async def spare(self) -> DBConnection | None:
+    async def spare(self, seconds_max: float = SPARE_WAIT_SECONDS_MAX, *, but: int = 0) -> DBConnection | None:
         """Borrow for the proxy's own use: an idle connection, else the next that comes back; None when none does soon.
 
         What a client left on it is reset first: under ``default_transaction_read_only`` of one client the server would seem to be
         no writer any more.
+
+        Args:
+            seconds_max: how long it waits.
+            but: so many connections whoever asks has already.
+
         """
-        db = await self._spare()
+        db = await self._spare(seconds_max, but)
         if db is not None and (db.dirty or db.tracked):
             try:
                 await self.reset(db)
@@ -495,16 +547,23 @@ class Pool:
                 return None
         return db
 
-    async def _spare(self) -> DBConnection | None:
+    async def _spare(self, seconds_max: float, but: int) -> DBConnection | None:
         for db in self.idle():
             if self.queue is not None and db.is_usable():
                 del self.queue.idle[db]
                 return db
-        if not self.connections:
+        if len(self.connections) <= but:
             return None
         future: asyncio.Future[DBConnection] = self._loop.create_future()
         self._urgent.append(future)
-        await asyncio.wait((future,), timeout=SPARE_WAIT_SECONDS_MAX)
+        try:
+            await asyncio.wait((future,), timeout=seconds_max)
+        except BaseException:
+            if future.done():
+                self.give_back(future.result())
+            else:
+                self._urgent.remove(future)
+            raise
         if future.done():
             return future.result()
         self._urgent.remove(future)

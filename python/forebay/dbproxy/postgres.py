@@ -52,15 +52,23 @@ DO $$DECLARE statement text; BEGIN
   END LOOP;
 END$$
 """
+# What is temporary depends on its namespace: tables, and functions, types and domains as well. A temporary table may be called
+# `pg_class`, and the session's path may be anything.
 _HELD = """SELECT
- EXISTS (SELECT FROM pg_class WHERE relnamespace = pg_my_temp_schema()) AS "temporary table",
- EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS "advisory lock",
- EXISTS (SELECT FROM pg_listening_channels()) AS "LISTEN",
- EXISTS (SELECT FROM pg_cursors WHERE is_holdable AND name <> '') AS "cursor",
- EXISTS (SELECT FROM pg_prepared_statements WHERE from_sql) AS "prepared statement",
- current_setting('role') <> 'none' AS "role",
- session_user <> (SELECT usename FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS "session authorization"
+ EXISTS (SELECT FROM pg_catalog.pg_depend
+  WHERE refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+  AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) AS "temporary table",
+ EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory'
+  AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) AS "advisory lock",
+ EXISTS (SELECT FROM pg_catalog.pg_listening_channels()) AS "LISTEN",
+ EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable AND name OPERATOR(pg_catalog.<>) '') AS "cursor",
+ EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) AS "prepared statement",
+ pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) 'none' AS "role",
+ session_user OPERATOR(pg_catalog.<>) (SELECT usename FROM pg_catalog.pg_stat_activity
+  WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()) AS "session authorization"
 """
+_BELOW = ("SAVEPOINT forebay_asks", "ROLLBACK TO SAVEPOINT forebay_asks; RELEASE SAVEPOINT forebay_asks")
+_ALONE = ("BEGIN ISOLATION LEVEL READ COMMITTED", "ROLLBACK")
 _LIMIT = """SELECT least(
  current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
  (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = session_user),
@@ -174,10 +182,15 @@ class PostgresWire:
         self.raw.add_termination_listener(lost)
         await self.raw.add_listener(channel, heard)
 
-    async def remove_listener(self, channel: str, heard: Callable[..., None], lost: Callable[..., None]) -> None:
-        """Call back no more."""
+    def remove_listener(self, channel: str, heard: Callable[..., None], lost: Callable[..., None]) -> bool:
+        """Call back no more, and send nothing; tell whether nobody else hears of the channel here."""
         self.raw.remove_termination_listener(lost)
-        await self.raw.remove_listener(channel, heard)
+        heard_by: set[Any] = self.raw._listeners.get(channel, set())  # noqa: SLF001 - its own way sends UNLISTEN at once
+        for callback in [callback for callback in heard_by if callback.cb == heard]:
+            heard_by.discard(callback)
+        if not heard_by:
+            self.raw._listeners.pop(channel, None)  # noqa: SLF001 - as above
+        return not heard_by
 
     def reads_standard(self) -> bool:
         """Tell whether a backslash in quotes is a backslash: the server reports each change of it."""
@@ -201,6 +214,10 @@ class PostgresWire:
         state = error.sqlstate or ""
         was_read = state.startswith("42") and error.position
         return bool(was_read or state == _IGNORED_STATE) and not error.context
+
+    def refused_several(self, error: BaseException) -> bool:
+        """Tell whether the server refused to run any of a text because it has several statements, and may not."""
+        return isinstance(error, asyncpg.PostgresSyntaxError) and not error.context
 
     def note_error(self, error: Exception) -> None:
         """Prepare anew what asyncpg refused an argument of, and take back a BEGIN that was not sent."""
@@ -231,6 +248,14 @@ class PostgresWire:
         self.raw._stmt_cache.forget_last()  # noqa: SLF001 - it is ours
         self.raw._drop_local_type_cache()  # noqa: SLF001 - its public `reload_schema_state` drops all statements, too
 
+    def remembers(self) -> bool:
+        """Tell nothing: what a session remembers comes of a statement that is no pure read."""
+        return False
+
+    async def forget_memory(self) -> None:
+        """Forget which values of sequences the session was given."""
+        await self.raw.execute("DISCARD SEQUENCES")
+
     def share_prepared(self, meaning: Callable[[], Meaning]) -> None:
         """Use a statement that was prepared before only where the session gives its text the same meaning."""
         self.raw._stmt_cache.meaning = meaning  # noqa: SLF001 - it is ours
@@ -247,16 +272,36 @@ class PostgresWire:
         """Drop everything that was prepared: ``pg_prepared_statements`` has its texts."""
         self.raw._stmt_cache.clear()  # noqa: SLF001 - it is ours
 
+    async def close_prepared(self) -> None:
+        """Drop everything that was prepared, and close it at the server at once."""
+        self.forget_prepared()
+        await self.raw.close_dropped()
+
     async def held(self, pins: Sequence[str], _locks: Sequence[tuple[str, str]]) -> set[str]:
-        """Ask the server which pin causes still exist."""
-        row = await self.raw.fetchrow(_HELD)
-        return {pin for pin in pins if row.get(pin.partition(":")[0], True)}
+        """Ask the server which pin causes still exist. Who listens keeps its connection, even if it has said UNLISTEN itself."""
+        held = dict(await self.raw.fetchrow(_HELD))
+        held["LISTEN"] = held["LISTEN"] or bool(self.raw._listeners)  # noqa: SLF001 - asyncpg shows them nowhere else
+        return {pin for pin in pins if held.get(pin.partition(":")[0], True)}
+
+    @contextlib.asynccontextmanager
+    async def without_limits(self) -> AsyncIterator[None]:
+        """Ask without the session's time limits, below a savepoint or in a transaction that is undone."""
+        begin, end = _BELOW if self.in_transaction() else _ALONE
+        await self.raw.execute(f"{begin}; SET LOCAL statement_timeout = 0")
+        try:
+            yield
+        except Exception:
+            if self.in_transaction():
+                await self.raw.execute(end)
+            raise
+        await self.raw.execute(end)
 
     async def reset(self) -> None:
         """Undo whatever the session holds; the driver's own prepared statements stay, if they mean the same without it."""
         if self.in_transaction():
             await self.raw.execute("ROLLBACK")
         self.forget_changed()
+        self.raw._listeners.clear()  # noqa: SLF001 - whoever listened here has gone
         await self.raw.execute(self.raw.take_dropped() + _RESET)
 
     async def apply(self, assignments: Sequence[tuple[str, str]]) -> None:

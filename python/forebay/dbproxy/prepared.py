@@ -172,6 +172,17 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
         dropped, self._stmts_to_close = self._stmts_to_close, set()
         return "".join('DEALLOCATE "{}";'.format(stmt.name.replace('"', '""')) for stmt in dropped)
 
+    async def close_dropped(self) -> None:
+        """Close at the server at once what was dropped; what could not be closed is tried again later."""
+        if self.closes_nothing or not self._stmts_to_close:
+            return
+        dropped = set(self._stmts_to_close)
+        try:
+            await self.execute(self.take_dropped())
+        except asyncpg.PostgresError:
+            self._stmts_to_close |= dropped
+            raise
+
     async def _cleanup_stmts(self) -> None:
         """Close what was dropped in one round trip, and seldom: somebody waits who has just prepared.
 

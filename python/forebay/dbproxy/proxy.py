@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 from forebay._core import StatementJudge
 from forebay.dbproxy import settings as checks
 from forebay.dbproxy import statistics
-from forebay.dbproxy.borrower import Borrower
 from forebay.dbproxy.client import Client
 from forebay.dbproxy.cluster import Cluster
 from forebay.dbproxy.effect import Effect
 from forebay.dbproxy.housekeeping import look_after_clients, seconds_between, tidy
+from forebay.dbproxy.lender import Lender
 from forebay.dbproxy.names import NAMES_SECONDS_MAX, Schema
 from forebay.dbproxy.permit_client import PermitClient, connected
 from forebay.dbproxy.permit_server import PermitServer
@@ -143,7 +143,7 @@ class DBProxy:
         )
         self.engine = where.engine
         self.counters = statistics.Counters()
-        self._clients: dict[Borrower, Client | BorrowedConnection] = {}
+        self._clients: dict[Lender, Client | BorrowedConnection] = {}
         self._numbers = 0
         self.on_failover: Callable[[str, str], None] | None = None
         """Called with the address of the writer that was and of the one that is. An app that the proxy is attached to sets it."""
@@ -237,7 +237,14 @@ class DBProxy:
     def _new_cluster(self, settings: ProxySettings) -> Cluster:
         """Make the servers of one user, with a judge of its own: what a catalogue shows depends on who asks."""
         judge = StatementJudge(self.engine, Effect, list(settings.clean_functions))
-        return Cluster(_driver(self.engine, judge), settings, self.counters, self._tasks, self._held_counts)
+        return Cluster(
+            _driver(self.engine, judge),
+            settings,
+            self.counters,
+            self._tasks,
+            self._held_counts,
+            forget_names=self._schema.changed,
+        )
 
     def _failed_over(self, former: str, writer: str) -> None:
         if self.on_failover is not None:
@@ -373,7 +380,7 @@ class DBProxy:
 
     async def admit(
         self, client: Client | BorrowedConnection, *, read_only: bool, user: str | None = None
-    ) -> tuple[Borrower, float]:
+    ) -> tuple[Lender, float]:
         """Let a client in. See ``connect``, which is what users call."""
         self.counters.clients_received += 1
         cluster = self._of_user(user)
@@ -382,7 +389,7 @@ class DBProxy:
                 f"The maximum client connections to the proxy exceeded {self.settings.maximum_clients} (maximum_clients)."
             )
         self._numbers += 1
-        borrower = Borrower(
+        borrower = Lender(
             self._numbers,
             cluster.reader_queue if read_only else cluster.writer_queue,
             settings=self.settings,
@@ -403,7 +410,7 @@ class DBProxy:
         self.counters.clients_succeeded += 1
         return borrower, self._loop.time()
 
-    def admit_again(self, client: BorrowedConnection, borrower: Borrower) -> float | None:
+    def admit_again(self, client: BorrowedConnection, borrower: Lender) -> float | None:
         """Let a client in that was dismissed, under a new number; give the loop's time, or None: ``admit`` says what is wrong."""
         if self._closed or not borrower.is_at_home() or len(self._clients) >= self.settings.maximum_clients:
             return None
@@ -424,7 +431,7 @@ class DBProxy:
         if not cluster.readers():
             raise DatabaseUnavailable("read_only=True needs a reader: every server says it is a writer")
 
-    def dismiss(self, borrower: Borrower, reason: str) -> None:
+    def dismiss(self, borrower: Lender, reason: str) -> None:
         """Let a client go, for a reason that its user will read."""
         if self._clients.pop(borrower, None) is not None:
             self.counters.clients_closed += 1

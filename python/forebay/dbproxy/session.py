@@ -22,6 +22,7 @@ UNCHANGED: Meaning = (True,)
 PINS_MAX = 1000
 MORE_PINS = "statement:more causes than are kept"
 AUTOCOMMITS = frozenset(("1", "on", "true"))
+TRIED = "advisory lock:"  # it may not have been got
 HIDDEN = "transaction:begun with autocommit off"
 
 
@@ -91,7 +92,8 @@ class Session:
         if transaction_ended:
             self.unpin(("next transaction:",))
         if is_postgres:
-            asks = bool(effect.unpins) or transaction_ended or effect.transaction in ENDS
+            may_lack = TRIED in effect.pins
+            asks = may_lack or bool(effect.unpins) or transaction_ended or effect.transaction in ENDS
             discards = "*" in effect.unsets and effect.must_close
             ended = tuple(cause for cause in effect.unpins if discards or cause.startswith("setting:"))
         else:

@@ -18,11 +18,14 @@ async def within(seconds: float, answer: Awaitable[Any]) -> Any:
     """Wait for an answer.
 
     Raises:
-        TimeoutError: it did not come in time.
+        TimeoutError: it did not come in time. It has the seconds.
 
     """
-    async with asyncio.timeout(seconds):
-        return await answer
+    try:
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError as error:
+        raise (error if error.args else TimeoutError(seconds)) from None
 
 
 async def closed_quietly(rows: AsyncGenerator[Any, None]) -> None:

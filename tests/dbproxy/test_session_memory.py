@@ -1,0 +1,108 @@
+"""What a session remembers of the statements before, such as the last key: no client is told what others did."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from forebay.dbproxy.sqlalchemy import create_async_engine
+from forebay.errors import DatabaseError, DBProxyError
+
+
+async def answer(client, sql):
+    """Give what a question shows: a value, the server's error, or that the proxy refuses it."""
+    try:
+        return await client.fetch_value(sql)
+    except DatabaseError as error:
+        return f"error {error.code}"
+    except DBProxyError as error:
+        return type(error).__name__
+
+
+MARIADB = {
+    "the last key": ("INSERT INTO {} (n) VALUES (2)", "SELECT LAST_INSERT_ID()", 0),
+    "a warning": ("SELECT CAST('s3cret' AS SIGNED)", "SHOW WARNINGS", None),
+    "an error": ("SELECT * FROM s3cret", "SHOW WARNINGS", None),
+}
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "START TRANSACTION READ ONLY", "SET autocommit = 0", "SET @mine = 1"])
+@pytest.mark.parametrize("kind", MARIADB)
+async def test_a_client_of_mariadb_that_keeps_its_connection_is_told_nothing_of_others(kind, begin, mariadb, proxies):
+    """A transaction began on whatever connection was free: its LAST_INSERT_ID() was another client's key."""
+    left, asked, nothing = MARIADB[kind]
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as one, proxy.connect() as two:
+        await one.execute("CREATE OR REPLACE TABLE remembered (id INT AUTO_INCREMENT PRIMARY KEY, n INT)")
+        assert await two.fetch_value("SELECT 1") == 1
+        await answer(one, left.format("remembered"))
+        await two.execute(begin)
+        assert await answer(two, asked) == nothing
+        await two.execute("ROLLBACK")
+
+
+async def test_a_key_is_the_transactions_own(mariadb, proxies):
+    """Whoever asks in the transaction that made it is told; an INSERT that made none does not show another's."""
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as one, proxy.connect() as two:
+        await one.execute("CREATE OR REPLACE TABLE kept (id INT AUTO_INCREMENT PRIMARY KEY, n INT UNIQUE)")
+        await two.execute("INSERT INTO kept (n) VALUES (1)")
+        await one.execute("INSERT INTO kept (n) VALUES (2)")
+        async with two.transaction():
+            await two.execute("INSERT IGNORE INTO kept (n) VALUES (1)")
+            assert await two.fetch_value("SELECT LAST_INSERT_ID()") == 0
+            made = await two.execute("INSERT INTO kept (n) VALUES (3)")
+            assert await two.fetch_value("SELECT LAST_INSERT_ID()") == made.last_insert_id
+
+
+POSTGRES = {
+    "the last value": ("SELECT nextval('remembered')", "SELECT lastval()"),
+    "a sequence's value": ("SELECT nextval('remembered')", "SELECT currval('remembered')"),
+    "a key": ("INSERT INTO keys DEFAULT VALUES", "SELECT lastval()"),
+}
+
+
+@pytest.mark.parametrize(
+    "begin", ["BEGIN", "START TRANSACTION ISOLATION LEVEL SERIALIZABLE", "CREATE TEMP TABLE own ()"]
+)
+@pytest.mark.parametrize("kind", POSTGRES)
+async def test_a_client_of_postgresql_that_keeps_its_connection_is_told_nothing_of_others(
+    kind, begin, postgres, proxies
+):
+    """A transaction began on whatever connection was free: its lastval() was another client's."""
+    left, asked = POSTGRES[kind]
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as one, proxy.connect() as two:
+        for made in ("SEQUENCE remembered", "TABLE keys (id serial)"):
+            await one.execute(f"DROP {made.partition(' (')[0].replace(' ', ' IF EXISTS ', 1)}")
+            await one.execute(f"CREATE {made}")
+        assert one.pins == ()
+        assert await two.fetch_value("SELECT 1") == 1
+        await answer(one, left)
+        await two.execute(begin)
+        assert await answer(two, asked) == "error 55000"
+
+
+async def test_the_texts_of_others_are_not_shown_in_a_transaction(postgres, proxies):
+    """`pg_prepared_statements` has the texts that the driver has prepared, with the values that stand in them."""
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as one, proxy.connect() as two:
+        for _ in range(2):
+            assert await one.fetch_value("SELECT 's3cret of one'::text") == "s3cret of one"
+        async with two.transaction():
+            shown = await two.fetch_all("SELECT statement FROM pg_prepared_statements")
+            assert not [row for row in shown if "s3cret" in row["statement"]]
+
+
+async def test_an_adapters_connection_remembers_nothing_of_others(mariadb, proxies):
+    """SQLAlchemy borrows for each transaction: what it asked of the session was another client's."""
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as one:
+        await one.execute("CREATE OR REPLACE TABLE lent (id INT AUTO_INCREMENT PRIMARY KEY, n INT)")
+        engine = create_async_engine(proxy)
+        async with engine.connect() as two:
+            assert await two.scalar(sa.text("SELECT 1")) == 1
+        await one.execute("INSERT INTO lent (n) VALUES (5)")
+        async with engine.connect() as two:
+            assert await two.scalar(sa.text("SELECT LAST_INSERT_ID()")) == 0
+        await engine.dispose()
