@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The processor time of this thread, in steps of 4 ms, or the time, where nothing tells it.
-pub fn clock() -> Duration {
+pub(super) fn clock() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     let start = START.get_or_init(Instant::now);
     let stat = fs::read_to_string("/proc/thread-self/schedstat").ok();
