@@ -165,7 +165,7 @@ impl Discoverer {
             self.due.iter().filter(|(_, due)| **due <= now_ms).map(|(name, _)| name.clone()).collect();
         let (mut versions, mut taken) = (Vec::new(), 0);
         for name in names {
-            if taken >= places {
+            if taken > 0 && taken >= places {
                 break;
             }
             self.due.remove(&name);
