@@ -259,9 +259,11 @@ async def handle(
 async def is_left(mapping: forebay.Mapping) -> bool:
     """Whether flights are left to handle, as far as is known: the process that could tell may just have died."""
     try:
-        return any(shard["records"] for shard in (await mapping.describe())["shards"])
+        described = await mapping.describe()
     except forebay.OwnerLost:
         return True
+    # Who has just taken the store may not have declared the function yet: until then nobody reads its shards.
+    return not described["declared"] or any(shard["records"] for shard in described["shards"])
 
 
 def die(directory: Path, recent: int, deaths: int) -> None:
