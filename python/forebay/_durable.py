@@ -24,13 +24,14 @@ def sync(file: int | Path) -> None:
         os.close(descriptor)
 
 
-def write(path: Path, data: bytes) -> None:
-    """Replace a file as a whole, and wait until that is on the disk. Its owner alone may read it, from its first moment on."""
+def write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file as a whole, and wait until that is on the disk. Others may never do more with it than its mode says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".forebay-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+            os.fchmod(descriptor, mode)
             file.flush()
             _sync(file.fileno())
         Path(name).replace(path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
+import stat
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay import _durable
 from forebay._sam.errors import TemplateRefused
 
 if TYPE_CHECKING:
@@ -74,16 +75,10 @@ def write(path: Path, command: str, options: Mapping[str, Any], environment: str
             table.pop(key, None)
         else:
             table[key] = value
-    _replace(path.resolve(), tomlkit.dumps(document).rstrip("\n") + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that it is the old one or the new one, whatever happens."""
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_text(text)
-    if path.exists():
-        shutil.copymode(path, unfinished)
-    unfinished.replace(path)
+    target = path.resolve()
+    target.touch()  # a new one has the mode of the user's other files
+    text = tomlkit.dumps(document).rstrip("\n") + "\n"
+    _durable.write(target, text.encode(), mode=stat.S_IMODE(target.stat().st_mode))
 
 
 def overrides(text: str) -> dict[str, str]:

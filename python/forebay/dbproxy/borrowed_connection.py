@@ -132,8 +132,7 @@ class BorrowedConnection:
 
     def is_plain(self, sql: str) -> bool:
         """Tell whether a statement is known to leave nothing in the session; if not, ``judge`` it."""
-        effect = self._verdict(sql, has_arguments=False)
-        return effect.plain
+        return self._verdict(sql, has_arguments=False).plain
 
     def _verdict(self, sql: str, *, has_arguments: bool) -> Effect:
         names, db = self._borrower.names, self._db
