@@ -323,8 +323,9 @@ impl Lease {
             let unit = head.unit;
             let is_own = head.owner.as_ref() == Some(&self.name);
             if let Some(&epoch) = self.held.get(&unit) {
-                // A view that is older than the take says nothing of it; one that is newer, that the unit is lost.
-                if head.epoch > epoch {
+                // A view that is older than the take says nothing of it. The unit is lost if another take has followed, and if the
+                // head names this member no more: an opening that fails late gives up what it has taken.
+                if head.epoch > epoch || (head.epoch == epoch && !is_own) {
                     self.held.remove(&unit);
                     self.handing_over.remove(&unit);
                 } else {

@@ -290,6 +290,22 @@ fn what_could_not_be_opened_is_given_back_until_the_head_says_so_and_taken_later
     assert_eq!(lease.declines(), [0; 0]);
 }
 
+/// An opening may fail after it has read the store, at a port for example; what it drops gives the unit up. The member was alone, kept
+/// its hold of a unit that named nobody, and opened in vain for ever.
+#[test]
+fn a_unit_that_a_failed_opening_has_given_up_is_taken_again() {
+    let (mut lease, _) = joined(&view(&[("a", 1)], None, 7));
+    lease.taken(0, Taken::Yes(8), 2 * MS);
+    let mut seen = view(&[("a", 1)], None, 7);
+    let mut look = |at: u64, seen: &View| {
+        let Some(Command::Ask { number, .. }) = lease.time(at * MS).pop() else { panic!("it beats") };
+        (lease.answered(number, seen, (at + 1) * MS), lease.may_run(0, (at + 1) * MS))
+    };
+    assert_eq!(look(1_000, &seen), (vec![], Some(8)), "a view from before the take says nothing");
+    seen.heads[0].epoch = 8;
+    assert_eq!(look(2_000, &seen), (vec![Command::Take { unit: 0, epoch: 8, deaths: 0 }], None));
+}
+
 /// A rolling upgrade: four machines get the next release one after the other, and the last process of the release before owns the store.
 #[test]
 fn the_format_is_raised_when_the_last_process_of_the_release_before_has_been_gone_for_a_minute() {
