@@ -13,6 +13,9 @@ from forebay import App
 
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
+# One for all: a session reads the models of a service once, which takes longer than most tests. It makes one client at a time.
+SESSION = boto3.session.Session()
+MAKING = threading.Lock()
 
 
 def free_port():
@@ -43,14 +46,15 @@ class Served:
     def client(self, service, *, key="forebay", secret="forebay", region=REGION, path="", **options):
         """Make a client of a service; the fixture closes it."""
         config = Config(retries={"total_max_attempts": 1}, read_timeout=30, **options)
-        made = boto3.session.Session().client(
-            service,
-            endpoint_url=self.url + path,
-            region_name=region,
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-            config=config,
-        )
+        with MAKING:
+            made = SESSION.client(
+                service,
+                endpoint_url=self.url + path,
+                region_name=region,
+                aws_access_key_id=key,
+                aws_secret_access_key=secret,
+                config=config,
+            )
         self.open.callback(made.close)
         return made
 
