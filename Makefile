@@ -42,7 +42,7 @@ test: export PROPTEST_RNG_SEED := 1
 test: export FOREBAY_NOT_RUN := $(CURDIR)/target/not-run
 test: check servers $(TEST)/.built ## every check and every test
 	rm -f $(FOREBAY_NOT_RUN)
-	cargo test $(BUILD) --workspace --exclude forebay-bindings --features forebay-doors/failpoints
+	cargo test $(BUILD) --workspace --features forebay-bindings/failpoints
 	$(TEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 compat: $(TEST)/.built ## the clients and suites of others that need more than Debian and PyPI have, or minutes; ARGS=SUITE

@@ -70,13 +70,12 @@ async def test_functions_are_the_tasks_of_a_workflow(app, clock):
     ]
 
 
-@pytest.mark.timeout(240)  # the clock of a test build goes through a year's minutes, in 12 s of processor time
-async def test_a_year_passes_in_a_test_and_the_result_is_waited_for(app, clock):
-    flow = app.workflow("anniversary", machine(Rest={"Type": "Wait", "Seconds": 31_536_000, "End": True}))
+async def test_a_month_passes_in_a_test_and_the_result_is_waited_for(app, clock):
+    flow = app.workflow("monthly", machine(Rest={"Type": "Wait", "Seconds": 2_592_000, "End": True}))
     async with app:
         execution = await flow.start({"since": 1})
         result = asyncio.ensure_future(execution.result())
-        await clock.advance(31_535_999)
+        await clock.advance(2_591_999)
         assert (await execution.describe()).status == "RUNNING"
         await clock.advance(1)
         assert await result == {"since": 1}
