@@ -69,6 +69,22 @@ def refused(text, **more):
             "Circular dependency between resources: [Q]",
         ),
         (
+            "Resources: {Q: {Type: AWS::SQS::Queue, DependsOn: !If [A, B, C]}}",
+            "Q: Template format error: DependsOn must be a string or list of strings.",
+        ),
+        (
+            "Resources: {P: {Type: AWS::SSM::Parameter, Properties: {Type: String}}}",
+            "P: Value: a text is needed",
+        ),
+        (
+            "Resources: {P: {Type: AWS::SSM::Parameter, Properties: {Type: StringList, Value: [a, b]}}}",
+            "P: Value: a text is needed",
+        ),
+        (
+            "Resources: {S: {Type: AWS::SecretsManager::Secret, Properties: {SecretString: {a: b}}}}",
+            "S: SecretString: a text is needed",
+        ),
+        (
             "Resources: {Q: {Type: AWS::SQS::Queue, Condition: Big}}",
             "Template format error: Unresolved condition dependency Big in the Resources block of the template",
         ),
@@ -205,6 +221,8 @@ def test_truth_values_are_written_as_aws_writes_them():
     found = planned(text)
     assert functions.variables(found.resources["F"].properties) == {"DEBUG": "true", "LIMIT": "5"}
     assert [one.value for one in found.outputs] == ["true"]
+    kept = "Resources: {P: {Type: AWS::SSM::Parameter, Properties: {Name: on, Type: String, Value: true}}}"
+    assert planned(kept).resources["P"].attributes["Value"] == "true"
 
 
 @pytest.mark.parametrize("value", ["", "{a: b}", "[a]"])

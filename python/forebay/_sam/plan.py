@@ -327,6 +327,8 @@ class _Planner:
 
     def _asked(self, one: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
         depends = one.get("DependsOn", [])
+        if not all(isinstance(each, str) for each in (depends if isinstance(depends, list) else [depends])):
+            raise TemplateRefused(["Template format error: DependsOn must be a string or list of strings."])
         named = list(intrinsics.references(one.get("Properties") or {}, self._scope))
         asked = [*(depends if isinstance(depends, list) else [depends]), *named]
         known = {*wanted, *self._scope.values, "AWS::NoValue"}

@@ -122,7 +122,7 @@ class Kind:
     def own_name(self, properties: Properties) -> str | None:
         """Give the name that the template gives it, if any."""
         value = properties.get(self.name) if self.name is not None else None
-        return None if value is None else str(value)
+        return None if value is None else plain(value)
 
     def new_name(self, stack: str, logical: str, properties: Properties, world: World) -> str:
         """Give a name that no other resource has: the stack's, its own, and something new behind them."""
