@@ -72,7 +72,7 @@ def _parameter_given(
 
 
 def _parameter_check(properties: Properties) -> Iterable[tuple[str, str]]:
-    if properties.get("Type") not in {"String", "StringList"}:
+    if properties.get("Type") not in ("String", "StringList"):
         yield "Type", "String and StringList are served"
 
 
