@@ -6,18 +6,6 @@ import warnings
 
 from forebay import _core
 from forebay._core import Batch, FifoBatch, FifoBatcher, Histogram, Message, Record
-from forebay._model.concurrency import Scaling
-from forebay._model.environments import Environments
-from forebay._model.gateway import Cors, FunctionUrl
-from forebay._model.mapping import Backoff
-from forebay._model.workflow import WorkflowLimits
-from forebay._runtime.context import Context
-from forebay.activity import Activity, ActivityTask
-from forebay.alias import Alias
-from forebay.api_destination import ApiDestination
-from forebay.app import App
-from forebay.archive import Archive, Replay, ReplayStatus
-from forebay.bus import Bus, Event
 from forebay.errors import (
     AppClosed,
     AuthenticationFailed,
@@ -49,21 +37,33 @@ from forebay.errors import (
     TooManyClients,
     TooManyRequests,
 )
-from forebay.function import Function
-from forebay.http_api import HttpApi
-from forebay.mapping import Mapping
-from forebay.queue import Depth, Queue
-from forebay.registry import Registry, SchemaVersion
-from forebay.rest_api import RestApi
-from forebay.stream import Stream
-from forebay.token_bucket import TokenBucket
-from forebay.topic import Topic
-from forebay.websocket_api import Connection, WebSocketApi
-from forebay.workflow import Execution, ExecutionDescription, Workflow
 
 if typing.TYPE_CHECKING:
+    from forebay._model.concurrency import Scaling
+    from forebay._model.environments import Environments
+    from forebay._model.gateway import Cors, FunctionUrl
+    from forebay._model.mapping import Backoff
+    from forebay._model.workflow import WorkflowLimits
+    from forebay._runtime.context import Context
+    from forebay.activity import Activity, ActivityTask
+    from forebay.alias import Alias
+    from forebay.api_destination import ApiDestination
+    from forebay.app import App
+    from forebay.archive import Archive, Replay, ReplayStatus
+    from forebay.bus import Bus, Event
     from forebay.dbproxy import DBProxy, EnvSecret, FileSecret
     from forebay.destinations import JSONLines
+    from forebay.function import Function
+    from forebay.http_api import HttpApi
+    from forebay.mapping import Mapping
+    from forebay.queue import Depth, Queue
+    from forebay.registry import Registry, SchemaVersion
+    from forebay.rest_api import RestApi
+    from forebay.stream import Stream
+    from forebay.token_bucket import TokenBucket
+    from forebay.topic import Topic
+    from forebay.websocket_api import Connection, WebSocketApi
+    from forebay.workflow import Execution, ExecutionDescription, Workflow
 
 __all__ = [
     "Activity",
@@ -144,19 +144,56 @@ __all__ = [
 __version__ = _core.__version__
 
 _LATER = {
+    "Activity": "forebay.activity",
+    "ActivityTask": "forebay.activity",
+    "Alias": "forebay.alias",
+    "ApiDestination": "forebay.api_destination",
+    "App": "forebay.app",
+    "Archive": "forebay.archive",
+    "Backoff": "forebay._model.mapping",
+    "Bus": "forebay.bus",
+    "Connection": "forebay.websocket_api",
+    "Context": "forebay._runtime.context",
+    "Cors": "forebay._model.gateway",
     "DBProxy": "forebay.dbproxy",
+    "Depth": "forebay.queue",
     "EnvSecret": "forebay.dbproxy",
+    "Environments": "forebay._model.environments",
+    "Event": "forebay.bus",
+    "Execution": "forebay.workflow",
+    "ExecutionDescription": "forebay.workflow",
     "FileSecret": "forebay.dbproxy",
+    "Function": "forebay.function",
+    "FunctionUrl": "forebay._model.gateway",
+    "HttpApi": "forebay.http_api",
     "JSONLines": "forebay.destinations",
+    "Mapping": "forebay.mapping",
+    "Queue": "forebay.queue",
+    "Registry": "forebay.registry",
+    "Replay": "forebay.archive",
+    "ReplayStatus": "forebay.archive",
+    "RestApi": "forebay.rest_api",
+    "Scaling": "forebay._model.concurrency",
+    "SchemaVersion": "forebay.registry",
+    "Stream": "forebay.stream",
+    "TokenBucket": "forebay.token_bucket",
+    "Topic": "forebay.topic",
+    "WebSocketApi": "forebay.websocket_api",
+    "Workflow": "forebay.workflow",
+    "WorkflowLimits": "forebay._model.workflow",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Import what few apps use when it is asked for: every process of a function imports forebay while its event waits."""
+    """Import a name when it is asked for. All of them take longer than most commands and the start of a function's process."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 if _core.debug_build:

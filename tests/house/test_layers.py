@@ -184,8 +184,15 @@ def test_a_worker_loads_nothing_that_only_a_running_app_needs():
     modules = loaded("from forebay._worker import process")
     needless = ("cli", "testing", "dbproxy", "destinations", "metrics.exporter", "metrics.collector")
     needless += ("_app.run", "_app.handlers", "_app.reconnect", "_app.process_settings")
+    needless += ("app", "bus", "queue", "stream", "workflow", "http_api", "_stacks", "_sam")
     needless += ("_runtime.runner", "_runtime.tasks", "_runtime.threads", "_runtime.operator_events")
     assert [name for name in sorted(modules) if name.startswith(tuple(f"forebay.{room}" for room in needless))] == []
+
+
+def test_the_package_loads_its_names_when_they_are_asked_for():
+    assert loaded("import forebay") <= {"forebay._core", "forebay.errors"}
+    told = "from forebay import *\nassert App.__name__ == 'App'\nimport forebay\nassert set(forebay.__all__) <= set(dir(forebay))"
+    assert "forebay.app" in loaded(told)
 
 
 def test_an_app_loads_nothing_of_a_worker():

@@ -1,11 +1,12 @@
 """`forebay build`: what it copies and installs, and what it leaves alone."""
 
 import os
+import subprocess
 import sys
 
 import pytest
 
-from forebay._sam import expansion
+from forebay._sam import expansion, template
 from forebay._sam.errors import TemplateRefused
 from forebay._stacks import build as stack_build
 
@@ -85,6 +86,42 @@ def test_requirements_that_name_files_are_installed_each_time(tmp_path, monkeypa
     for _ in range(2):
         built(tmp_path)
     assert len(count.read_text().splitlines()) == installs
+
+
+def test_a_layer_is_built_where_it_says_how(tmp_path, monkeypatch):
+    """Its requirements were left out, and its modules stood where no function looks."""
+    for name in ("src", "layer", "made"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text("x = 1\n")
+    (tmp_path / "layer" / "requirements.txt").write_text("anything\n")
+    monkeypatch.setattr(stack_build.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    layer = {"Type": "AWS::Serverless::LayerVersion"}
+    body = {
+        "Resources": {
+            "F": FUNCTION,
+            "L": {**layer, "Properties": {"ContentUri": "layer"}, "Metadata": {"BuildMethod": "python3.11"}},
+            "M": {**layer, "Properties": {"ContentUri": "made"}},
+            "S": {**FUNCTION, "Metadata": {"SkipBuild": True, "BuildMethod": "makefile"}},
+        }
+    }
+    said = []
+    path = stack_build.build(body, tmp_path, said.append)
+    assert (path.parent / "L" / "python" / "layer.py").exists()
+    assert said.count(" Running PythonPipBuilder:ResolveDependencies") == 1
+    resources = template.read_file(path).body["Resources"]
+    code = {
+        name: one["Properties"].get("CodeUri") or one["Properties"]["ContentUri"] for name, one in resources.items()
+    }
+    assert code == {"F": "F", "L": "L", "M": "../../made", "S": "../../src"}
+
+
+def test_what_is_built_by_other_means_is_refused(tmp_path):
+    (tmp_path / "src").mkdir()
+    body = {"Resources": {"F": {**FUNCTION, "Metadata": {"BuildMethod": "makefile"}}}}
+    with pytest.raises(
+        TemplateRefused, match=r"F: Metadata\.BuildMethod: makefile is not run here: build with `sam build`"
+    ):
+        stack_build.build(body, tmp_path, lambda _: None)
 
 
 def test_a_python_that_is_not_there_is_named(monkeypatch):

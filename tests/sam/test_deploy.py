@@ -12,7 +12,7 @@ from deploying import PLACE, asked, deploy, deployer, forebay
 from forebay._sam.errors import NoChanges, TemplateRefused
 from forebay._stacks import host
 from forebay._stacks.store import FORMAT, StackStore
-from forebay.errors import ResourceNotFound, StoreNewerFormat
+from forebay.errors import ForebayError, ResourceNotFound, StoreNewerFormat
 
 pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
 
@@ -74,6 +74,49 @@ def test_what_cannot_be_changed_is_replaced_and_the_old_one_goes(tmp_path):
         assert before != names(service)["Q"]
 
 
+def test_a_rule_that_becomes_a_schedule_and_back_leaves_nothing_behind(tmp_path):
+    """A schedule could not become a rule of events, and went on for ever where it did."""
+    text = """
+Resources:
+  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: q}}
+  R: {Type: AWS::Events::Rule, Properties: {Name: r, Targets: [%s], %s}}
+"""
+    target_ = "{Id: a, Arn: !GetAtt Q.Arn}"
+    steps = [
+        ("EventPattern: {source: [a]}", target_, ["r"], []),
+        ("ScheduleExpression: rate(1 day)", f"{target_}, {target_.replace('a', 'b', 1)}", [], ["r-0", "r-1"]),
+        ("ScheduleExpression: rate(1 day)", target_, [], ["r"]),
+        ("EventPattern: {source: [a]}", target_, ["r"], []),
+    ]
+    with deployer(tmp_path) as (service, target, connection):
+        for what, targets, rules, schedules in steps:
+            service.begin(asked(text % (targets, what), tmp_path))
+            assert asyncio.run(service.run("shop", target)).endswith("_COMPLETE")
+            assert [one["name"] for one in connection.ask("rule.list", name="default")] == rules
+            assert sorted(one["name"] for one in connection.ask("schedule.list")) == schedules
+
+
+def test_retries_of_schedules_are_honoured(tmp_path):
+    """They were passed over."""
+    target = "{Id: a, Arn: !GetAtt Q.Arn, RetryPolicy: {MaximumRetryAttempts: 3, MaximumEventAgeInSeconds: 60}}"
+    text = f"""
+Resources:
+  Q: {{Type: AWS::SQS::Queue, Properties: {{QueueName: q}}}}
+  R: {{Type: AWS::Events::Rule, Properties: {{Name: r, ScheduleExpression: rate(1 day), Targets: [{target}]}}}}
+  S:
+    Type: AWS::Scheduler::Schedule
+    Properties:
+      Name: s
+      ScheduleExpression: rate(1 day)
+      FlexibleTimeWindow: {{Mode: "OFF"}}
+      Target: {target.replace("Id: a, ", "")}
+"""
+    assert deploy(text, tmp_path) == "CREATE_COMPLETE"
+    with deployer(tmp_path) as (_, _, connection):
+        for one in connection.ask("schedule.list"):
+            assert (one["maximum_retry_attempts"], one["maximum_event_age_ms"]) == (3, 60_000), one["name"]
+
+
 def test_what_is_to_be_kept_stays_when_its_stack_goes(tmp_path):
     store = tmp_path / "store"
     assert deploy("Resources: {Q: {Type: AWS::SQS::Queue, DeletionPolicy: Retain}}", store) == "CREATE_COMPLETE"
@@ -81,6 +124,52 @@ def test_what_is_to_be_kept_stays_when_its_stack_goes(tmp_path):
         service.begin_deletion("shop")
         assert asyncio.run(service.run("shop", target)) == "DELETE_COMPLETE"
         assert len(connection.ask("queue.list")) == 1
+
+
+@pytest.mark.parametrize(("policy", "left"), [("Retain", 1), ("RetainExceptOnCreate", 0)])
+def test_a_new_resource_stays_when_its_deploy_is_rolled_back_if_its_policy_says_so(tmp_path, policy, left):
+    store = tmp_path / "store"
+    text = f"""
+Resources:
+  Q: {{Type: AWS::SQS::Queue, DeletionPolicy: {policy}}}
+  T: {{Type: AWS::SNS::Topic, DependsOn: Q, Properties: {{TopicName: mine}}}}
+"""
+    with deployer(store) as (service, target, connection):
+        connection.ask("topic.declare", name="mine")
+        service.begin(asked(text, store))
+        assert asyncio.run(service.run("shop", target)) == "ROLLBACK_COMPLETE"
+        events = [(one.status, one.logical) for one in service.store.events(service.store.stack("shop").id)]
+        assert (("DELETE_SKIPPED", "Q") in events) == (left == 1)
+        assert len(connection.ask("queue.list")) == left
+
+
+def test_what_a_rollback_could_not_remove_goes_with_its_stack(tmp_path, monkeypatch):
+    """Nobody knew of it any more, and the next deploy was refused for its name."""
+    store = tmp_path / "store"
+    text = """
+Resources:
+  A: {Type: AWS::SQS::Queue, Properties: {QueueName: a}}
+  B: {Type: AWS::SQS::Queue, DependsOn: A, Properties: {QueueName: b}}
+  T: {Type: AWS::SNS::Topic, DependsOn: B, Properties: {TopicName: mine}}
+"""
+    with deployer(store) as (service, target, connection):
+        connection.ask("topic.declare", name="mine")
+        request = target.request
+
+        async def breaks(one):
+            if one.verb == "queue.delete":
+                raise ForebayError("the disk is broken")
+            return await request(one)
+
+        service.begin(asked(text, store))
+        with monkeypatch.context() as patched:
+            patched.setattr(target, "request", breaks)
+            assert asyncio.run(service.run("shop", target)) == "ROLLBACK_FAILED"
+        assert "[A] the disk is broken" in service.store.stack("shop").reason
+        assert list(service.store.resources("shop")) == ["A", "B"]
+        service.begin_deletion("shop")
+        assert asyncio.run(service.run("shop", target)) == "DELETE_COMPLETE"
+        assert connection.ask("queue.list") == []
 
 
 def test_everything_that_is_not_honoured_is_told_at_once_and_nothing_is_made(tmp_path):

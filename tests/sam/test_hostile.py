@@ -36,9 +36,8 @@ JUNK = [
 
 def world():
     numbers = iter(range(1, 10_000))
-    return World(
-        app="a", region="us-east-1", account="000000000000", suffix=lambda: "SUFFIX01", version=lambda _: next(numbers)
-    )
+    place = {"app": "a", "region": "us-east-1", "account": "000000000000"}
+    return World(**place, suffix=lambda: f"S{next(numbers):07}", version=lambda _: next(numbers))
 
 
 def places(value, path=()):

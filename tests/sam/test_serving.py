@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from deploying import ENVIRONMENT, forebay, get, serving, until
+from deploying import ENVIRONMENT, deployer, forebay, get, serving, until
 
 from forebay import App
 from forebay._sam import starters
@@ -174,7 +174,28 @@ def test_a_template_that_was_changed_and_not_built_is_told_of(tmp_path):
     assert "template.yaml is newer than what was built: `forebay build` takes it over" in told.stderr
 
 
+def test_a_directory_without_a_store_gets_none(tmp_path):
+    """A wrong directory had a store from then on, and the command said that it has no stacks."""
+    for words in (["list"], ["outputs", "shop"], ["delete", "shop", "--yes"]):
+        told = forebay("stack", *words, cwd=tmp_path, check=False)
+        assert told.stderr.startswith(f"Error: there is no store in {tmp_path / 'data'}: `forebay deploy` makes one"), (
+            told
+        )
+        assert (told.returncode, list(tmp_path.iterdir())) == (1, [])
+
+
+def test_options_take_several_values_as_those_of_sam(tmp_path):
+    text = "Parameters: {A: {Type: String}, B: {Type: String}}\nResources: {Q: {Type: AWS::SQS::Queue}}\n"
+    (tmp_path / "template.yaml").write_text(text + "Outputs: {Both: {Value: !Sub '${A} ${B}'}}\n")
+    words = ["--parameter-overrides", "A=1", "B=two", "--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+    told = forebay("deploy", *words, "--stack-name", "shop", cwd=tmp_path).stdout
+    assert '["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]' in told
+    assert "1 two" in told
+
+
 def test_a_store_without_stacks_has_none(tmp_path):
+    with deployer(tmp_path / "data"):
+        pass
     answer = forebay("stack", "list", cwd=tmp_path)
     assert answer.stdout == "(none)\n"
     missing = forebay("stack", "outputs", "nothing", cwd=tmp_path, check=False)

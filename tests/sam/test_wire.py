@@ -236,6 +236,14 @@ Resources:
     ):
         refused = client("CreateStack", StackName="other", TemplateURL=elsewhere)
         assert refused["error"] in {"ValidationError", "NoSuchKey"}, elsewhere
+    refused = client("CreateStack", StackName="other", TemplateBody=QUEUE + "#" * 51_200)
+    assert (
+        "'templateBody' failed to satisfy constraint: Member must have length less than or equal"
+        in refused["reasons"][0]
+    )
+    client.put(bucket, "long", (QUEUE + "#" * 51_200).encode())
+    client.told("ValidateTemplate", TemplateURL=f"http://127.0.0.1:4566/{bucket}/long")
+    client.told("DeleteObject", "s3", Bucket=bucket, Key="long")
     client.put(bucket, "binary", b"\xff\xfe")
     refused = client("CreateStack", StackName="other", TemplateURL=f"http://127.0.0.1:4566/{bucket}/binary")
     assert refused["reasons"] == ["Template format error: it is not UTF-8"]
@@ -245,6 +253,14 @@ Resources:
     assert "AWS::S3::Bucket is not served" in other["reasons"][0]
     client.told("DeleteObject", "s3", Bucket=bucket, Key="shop/code")
     assert client("GetObject", "s3", Bucket=bucket, Key="shop/code")["error"] == "NoSuchKey"
+    client.told("DeleteStack", StackName=MANAGED)
+    stack = client.told("DescribeStacks", StackName=MANAGED)["Stacks"][0]
+    assert stack["StackStatus"] == "DELETE_FAILED"
+    assert "[SamCliSourceBucket] The bucket you tried to delete is not empty" in stack["StackStatusReason"]
+    for key in ("shop/t.template", "binary"):
+        assert client.told("HeadObject", "s3", Bucket=bucket, Key=key)["ContentLength"] > 0
+        client.told("DeleteObject", "s3", Bucket=bucket, Key=key)
+    client.told("CreateMultipartUpload", "s3", Bucket=bucket, Key="never ended")
     client.told("DeleteStack", StackName=MANAGED)
     assert client("HeadBucket", "s3", Bucket=bucket)["error"] == "NoSuchBucket"
     assert list((tmp_path / stack_buckets.FOLDER).iterdir()) == []

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._sam import secret
 from forebay._sam.errors import TemplateRefused
+from forebay._sam.form import too_many, wrong_resources
 from forebay._sam.parameters import is_secret
-from forebay._sam.plan import wrong_resources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 TRANSFORM: Final = "AWS::Serverless-2016-10-31"
 PYTHON: Final = "FOREBAY_SAM_PYTHON"
 TIMEOUT_SECONDS: Final = 60.0
-RESOURCES_MAX: Final = 500
-"""Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
 _REGION: Final = "us-east-1"
 """Where a template is expanded for: the translator knows the partitions of AWS's regions only."""
 
@@ -128,9 +126,7 @@ def check_resources(body: dict[str, Any]) -> None:
     resources = body.get("Resources")
     if not isinstance(resources, dict) or not resources:
         raise TemplateRefused(["Template format error: At least one Resources member must be defined."])
-    if len(resources) > RESOURCES_MAX:
-        raise TemplateRefused([f"Resources: there are {len(resources)}, at most {RESOURCES_MAX} are allowed"])
-    wrong = wrong_resources(resources)
+    wrong = [*too_many(body), *wrong_resources(resources)]
     if wrong:
         raise TemplateRefused(wrong)
 

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 NO_VALUE: Final = object()
 """What `AWS::NoValue` stands for: the property is left out."""
 _VARIABLE: Final = re.compile(r"\$\{([^${}]*)\}")
+_IN_SUB: Final = re.compile(r"[A-Za-z0-9_:.]+")
 _DYNAMIC: Final = re.compile(r"\{\{resolve:([a-z-]+):([^{}]+)\}\}")
 VALUES_CHARACTERS_MAX: Final = 16_000_000
 """Characters of everything that a template's functions and references give. Resources that repeat each other could double."""
 _PAIR: Final = 2
 _SELECT_SPLIT_IF: Final = 3
+_CONDITIONS_MAX: Final = 10
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Scope:
         resource: gives a resource's `Ref`; None where there is no such resource.
         attribute: gives an attribute of a resource.
         stored: gives what a parameter or a secret holds, by its service and the reference.
+        block: the section of the template whose values are asked for, for errors.
 
     """
 
@@ -48,16 +51,28 @@ class Scope:
     resource: Callable[[str], Any] = lambda _: None
     attribute: Callable[[str, str], Any] = lambda _, __: None
     stored: Callable[[str, str], str] = lambda _, __: ""
+    block: str = "Resources"
     _known: dict[str, bool] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _left: int = VALUES_CHARACTERS_MAX
 
-    def condition(self, name: Any) -> bool:
-        """Tell whether a named condition holds."""
+    def is_meant(self, one: Mapping[str, Any]) -> bool:
+        """Tell whether the condition holds that a resource or an output names; without one it is meant."""
+        if "Condition" not in one:
+            return True
+        name = one["Condition"]
+        if not isinstance(name, str):
+            raise _format_error("Every Condition member must be a string.")
+        if name not in self.conditions:
+            raise _format_error(f"Unresolved condition dependency {name} in the {self.block} block of the template")
+        return self.condition(name)
+
+    def condition(self, name: Any, function: str = "Condition") -> bool:
+        """Tell whether a named condition holds; `function` is what names it."""
         if not isinstance(name, str) or name not in self.conditions:
-            raise _error(f"Unresolved condition dependency [{name}]")
+            raise _error(f"unresolved condition dependency {name} in {function}")
         if name in self._open:
-            raise _error(f"Circular dependency between conditions: [{', '.join(self._open)}]")
+            raise _format_error(f"Circular dependency between conditions: [{', '.join(self._open)}]")
         if name not in self._known:
             self._open.append(name)
             try:
@@ -71,14 +86,21 @@ class Scope:
         kind, given = _only(what)
         if kind == "Condition":
             return self.condition(given)
-        if kind == "Fn::Equals" and isinstance(given, list) and len(given) == _PAIR:
-            first, second = (_text(secret.revealed(self.resolve(one), self.secrets)) for one in given)
+        if kind == "Fn::Equals":
+            if not isinstance(given, list) or len(given) != _PAIR:
+                raise _error("every Fn::Equals object requires a list of 2 string parameters.")
+            first, second = (as_text(secret.revealed(self.resolve(one), self.secrets)) for one in given)
             return first == second
-        if kind == "Fn::Not" and isinstance(given, list) and len(given) == 1:
+        if kind == "Fn::Not":
+            if not isinstance(given, list) or len(given) != 1:
+                raise _error("every Fn::Not object requires a list with exactly 1 boolean parameter.")
             return not self.holds(given[0])
-        if kind in {"Fn::And", "Fn::Or"} and isinstance(given, list) and len(given) >= _PAIR:
+        if kind in {"Fn::And", "Fn::Or"}:
+            if not isinstance(given, list) or not _PAIR <= len(given) <= _CONDITIONS_MAX:
+                text = f"every {kind} object requires a list of at least 2 and at most 10 boolean parameters."
+                raise _error(text)
             return (all if kind == "Fn::And" else any)([self.holds(one) for one in given])
-        raise _error(f"a condition is Fn::Equals, Fn::Not, Fn::And, Fn::Or or Condition, not {json.dumps(what)[:100]}")
+        raise _format_error("Conditions can only be boolean operations on parameters and other conditions")
 
     def resolve(self, value: Any) -> Any:
         """Give a value without intrinsic functions."""
@@ -119,8 +141,16 @@ class Scope:
             return self.values[name]
         found = self.resource(name) if isinstance(name, str) else None
         if found is None:
-            raise _unresolved(name)
+            raise self._unresolved(name)
         return found
+
+    def _unresolved(self, name: object) -> TemplateRefused:
+        if self._open:
+            text = (
+                f"Unresolved dependencies [{name}]. Cannot reference resources in the Conditions block of the template"
+            )
+            return _format_error(text)
+        return _format_error(f"Unresolved resource dependencies [{name}] in the {self.block} block of the template")
 
     def _get_att(self, given: Any) -> Any:
         names = given.split(".", 1) if isinstance(given, str) else given
@@ -132,7 +162,7 @@ class Scope:
         found = self.attribute(names[0], str(attribute))
         if found is None:
             if self.resource(names[0]) is None:
-                raise _unresolved(names[0])
+                raise self._unresolved(names[0])
             raise _error(f"Requested attribute {attribute} does not exist in resource {names[0]}")
         return found
 
@@ -145,9 +175,10 @@ class Scope:
             name = found[1].strip()
             if name.startswith("!"):
                 return "${" + name[1:] + "}"
+            _check_variable(name)
             if name in own:
-                return _text(self.resolve(own[name]))
-            return _text(self._get_att(name) if "." in name and name not in self.values else self._ref(name))
+                return as_text(self.resolve(own[name]))
+            return as_text(self._get_att(name) if "." in name and name not in self.values else self._ref(name))
 
         return _VARIABLE.sub(put_in, text)
 
@@ -155,7 +186,7 @@ class Scope:
         parts = self.resolve(given[1]) if isinstance(given, list) and len(given) == _PAIR else None
         if not isinstance(parts, list) or not isinstance(given[0], str):
             raise _error("every Fn::Join object requires two parameters, a string delimiter and a list of strings")
-        return str(given[0]).join(_text(part) for part in parts)
+        return str(given[0]).join(as_text(part) for part in parts)
 
     def _split(self, given: Any) -> list[str]:
         text = self.resolve(given[1]) if isinstance(given, list) and len(given) == _PAIR else None
@@ -176,7 +207,7 @@ class Scope:
     def _if(self, given: Any) -> Any:
         if not isinstance(given, list) or len(given) != _SELECT_SPLIT_IF:
             raise _error("Fn::If requires three parameters: a condition and the values for true and false")
-        return self.resolve(given[1] if self.condition(given[0]) else given[2])
+        return self.resolve(given[1] if self.condition(given[0], "Fn::If") else given[2])
 
     def _find_in_map(self, given: Any) -> Any:
         default = {}
@@ -193,18 +224,18 @@ class Scope:
             if not isinstance(found, dict) or key not in found:
                 if "DefaultValue" in default:
                     return self.resolve(default["DefaultValue"])
-                raise _error(f"Unable to get mapping for {'::'.join(_text(self.resolve(one)) for one in given)}")
+                raise _error(f"Unable to get mapping for {'::'.join(as_text(self.resolve(one)) for one in given)}")
             found = found[key]
         return found
 
     def _import(self, given: Any) -> str:
-        name = _text(self.resolve(given))
+        name = as_text(self.resolve(given))
         if name not in self.exports:
             raise TemplateRefused([f"No export named {name} found."])
         return self.exports[name]
 
     def _base64(self, given: Any) -> str:
-        text = _text(self.resolve(given))
+        text = as_text(self.resolve(given))
         if secret.has_mark(text):
             raise _error("Fn::Base64 of a NoEcho parameter is not served: give the parameter in base64")
         return base64.b64encode(text.encode()).decode()
@@ -253,16 +284,22 @@ def references(value: Any, scope: Scope) -> Iterator[str]:
         names = given.split(".", 1) if isinstance(given, str) else given
         yield from (str(name) for name in names[:1])
     elif kind == "Fn::Sub":
-        own = given[1] if isinstance(given, list) and len(given) == _PAIR and isinstance(given[1], dict) else {}
-        text = given[0] if isinstance(given, list) and given else given
-        names_in = (found.strip() for found in _VARIABLE.findall(text)) if isinstance(text, str) else ()
-        yield from (name.split(".", 1)[0] for name in names_in if not name.startswith("!") and name not in own)
-        yield from references(own, scope)
+        yield from _references_of_sub(given, scope)
     elif kind == "Fn::If" and isinstance(given, list) and len(given) == _SELECT_SPLIT_IF:
-        yield from references(given[1] if scope.condition(given[0]) else given[2], scope)
+        yield from references(given[1] if scope.condition(given[0], "Fn::If") else given[2], scope)
     else:
         for one in value.values():
             yield from references(one, scope)
+
+
+def _references_of_sub(given: Any, scope: Scope) -> Iterator[str]:
+    own = given[1] if isinstance(given, list) and len(given) == _PAIR and isinstance(given[1], dict) else {}
+    text = given[0] if isinstance(given, list) and given else given
+    for name in (found.strip() for found in _VARIABLE.findall(text)) if isinstance(text, str) else ():
+        if not name.startswith("!"):
+            _check_variable(name)
+            yield from () if name in own else (name.split(".", 1)[0],)
+    yield from references(own, scope)
 
 
 def imported(value: Any, scope: Scope) -> Iterator[Any]:
@@ -285,11 +322,18 @@ def _only(value: Any) -> tuple[str | None, Any]:
     return None, None
 
 
-def _text(value: Any) -> str:
+def _check_variable(name: str) -> None:
+    if not _IN_SUB.fullmatch(name):
+        text = "variable names in Fn::Sub syntax must contain only alphanumeric characters, underscores, periods, and colons"
+        raise _error(text)
+
+
+def as_text(value: Any) -> str:
+    """Give a value as a text, as AWS writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return ",".join(_text(one) for one in value)
+        return ",".join(as_text(one) for one in value)
     if isinstance(value, dict) or value is None or value is NO_VALUE:
         raise _error("a text is needed, and there is none")
     return str(value)
@@ -299,7 +343,5 @@ def _error(text: str) -> TemplateRefused:
     return TemplateRefused([f"Template error: {text}"])
 
 
-def _unresolved(name: object) -> TemplateRefused:
-    return TemplateRefused(
-        [f"Template format error: Unresolved resource dependencies [{name}] in the Resources block of the template"]
-    )
+def _format_error(text: str) -> TemplateRefused:
+    return TemplateRefused([f"Template format error: {text}"])

@@ -16,6 +16,9 @@ VALUE_CHARACTERS_MAX: Final = 4096
 """Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
 _FROM_SSM: Final = re.compile(r"AWS::SSM::Parameter::Value<(.+)>")
 _LISTS: Final = ("CommaDelimitedList", "List<")
+_PLAIN: Final = r"(?:String|Number|AWS::[A-Za-z0-9:]+)"
+_ANY: Final = rf"(?:{_PLAIN}|CommaDelimitedList|List<{_PLAIN}>)"
+_TYPE: Final = re.compile(rf"{_ANY}|AWS::SSM::Parameter::Value<{_ANY}>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,16 @@ def read(
         TemplateRefused: in AWS's words, all that is wrong.
 
     """
-    declared = declared if isinstance(declared, dict) else {}
+    declared = {} if declared is None else declared
+    if not isinstance(declared, dict):
+        raise TemplateRefused(["Template format error: Parameters is a mapping"])
     reasons = []
     unknown = sorted(set(given) - set(declared))
     if unknown:
         reasons.append(f"Parameters: [{', '.join(unknown)}] do not exist in the template")
     found = Parameters()
     missing = []
-    matched: dict[str, tuple[str, str]] = {}
+    matched: dict[str, tuple[str, list[str]]] = {}
     for name, one in declared.items():
         text = _text_of(name, one, given, before)
         if text is None:
@@ -83,7 +88,7 @@ def read(
             reasons.append(reason)
             continue
         if isinstance(one.get("AllowedPattern"), str):
-            matched[name] = (one["AllowedPattern"], value)
+            matched[name] = (one["AllowedPattern"], _members(one, value))
         _take(found, name, one, text=text, value=value, is_hidden=is_stored and text in hidden)
     reasons += [_told(name, declared[name], why) for name, why in patterns.broken(matched).items()]
     if missing:
@@ -100,15 +105,26 @@ def _take(found: Parameters, name: str, one: dict[str, Any], *, text: str, value
         found.values[name] = secret.mark(name)
         found.given[name] = text if is_hidden else secret.mark(name)
         return
-    from_ssm = _FROM_SSM.fullmatch(str(one.get("Type", "")))
-    kind = from_ssm[1] if from_ssm is not None else str(one.get("Type", "String"))
     found.given[name] = text
-    found.values[name] = [part.strip() for part in value.split(",")] if kind.startswith(_LISTS) else value
+    found.values[name] = _members(one, value) if _is_list(one) else value
+
+
+def _is_list(one: dict[str, Any]) -> bool:
+    kind = str(one["Type"])
+    from_ssm = _FROM_SSM.fullmatch(kind)
+    return (kind if from_ssm is None else from_ssm[1]).startswith(_LISTS)
+
+
+def _members(one: dict[str, Any], value: str) -> list[str]:
+    """Give what limits of a parameter hold for: each member of a list, else the value."""
+    return [part.strip() for part in value.split(",")] if _is_list(one) else [value]
 
 
 def _text_of(name: str, one: Any, given: Mapping[str, str], before: Parameters | None) -> str | None:
     if not isinstance(one, dict) or "Type" not in one:
         raise TemplateRefused([f"Template format error: Every Parameters object must contain a Type member. ({name})"])
+    if not _TYPE.fullmatch(str(one["Type"])):
+        raise TemplateRefused([f"Template format error: Unrecognized parameter type: {one['Type']} ({name})"])
     if name in given:
         return given[name]
     if before is not None and name in before.given:
@@ -143,7 +159,7 @@ def _broken_limit(one: dict[str, Any], value: str) -> str | None:
     if len(value) > VALUE_CHARACTERS_MAX:
         return f"must contain at most {VALUE_CHARACTERS_MAX} characters"
     allowed = one.get("AllowedValues")
-    if isinstance(allowed, list) and value not in [_plain(each) for each in allowed]:
+    if isinstance(allowed, list) and not set(_members(one, value)) <= {_plain(each) for each in allowed}:
         return "must be one of AllowedValues"
     lengths = (("MinLength", "at least", -1), ("MaxLength", "at most", 1))
     for limit, words, sign in lengths:

@@ -8,25 +8,25 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SECONDS: Final = 2.0
 """For all expressions of a template together: an app's loop waits for them."""
 _PROGRAM: Final = """
 import json, re, sys
-for pattern, value in json.load(sys.stdin):
+for pattern, values in json.load(sys.stdin):
     try:
-        print(json.dumps(re.fullmatch(pattern, value) is not None), flush=True)
+        print(json.dumps(all(re.fullmatch(pattern, value) for value in values)), flush=True)
     except (re.error, OverflowError, RecursionError) as error:
         print(json.dumps(str(error)), flush=True)
 """
 
 
-def broken(asked: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+def broken(asked: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
     """Say what is wrong, by name; values are no part of it.
 
     Args:
-        asked: an expression and a value, by name.
+        asked: an expression and the values that it must match, by name.
 
     """
     if not asked:

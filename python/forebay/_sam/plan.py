@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from forebay._sam import intrinsics, secret
+from forebay._sam import form, intrinsics, secret
 from forebay._sam.errors import TemplateRefused
 from forebay._sam.intrinsics import Scope
 from forebay._sam.stored import Stored
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MALFORMED: Final = (AttributeError, KeyError, TypeError, IndexError)
 """What reading a text as a mapping, or the other way round, ends in."""
-REFUSED_SECTIONS: Final = {"Hooks": "hooks are not served", "Rules": "rules of parameters are not served"}
 _WITHOUT_EFFECT: Final = {
     "CreationPolicy": "nothing waits for signals: a resource is complete when it is there",
     "UpdatePolicy": "a change is made at once",
@@ -45,8 +44,9 @@ class World:
         account: account of its ARNs.
         suffix: gives the end of a new resource's name; another one each time.
         version: gives the next number of a function that publishes a version.
-        taken: names of other stacks' resources: type and physical id, and the stack.
+        taken: the stacks of other stacks' resources, by their identities.
         exports: outputs of other stacks, by their export names.
+        exporters: the stacks that these are of.
         hidden_exports: those of them that are secret.
         parameters: values of other stacks' parameters (AWS::SSM::Parameter), by name.
         hidden_parameters: names of those that are secret.
@@ -61,6 +61,7 @@ class World:
     version: Callable[[str], int]
     taken: Mapping[tuple[str, str], str] = field(default_factory=dict)
     exports: Mapping[str, str] = field(default_factory=dict)
+    exporters: Mapping[str, str] = field(default_factory=dict)
     hidden_exports: frozenset[str] = frozenset()
     parameters: Mapping[str, str] = field(default_factory=dict)
     hidden_parameters: frozenset[str] = frozenset()
@@ -79,6 +80,8 @@ class Resource:
     """What `Fn::GetAtt` gives; `Ref` under that name."""
     keep_deleted: bool = False
     keep_replaced: bool = False
+    keep_failed: bool = False
+    """Whether it stays where the deploy that has made it is rolled back."""
     secrets: str = ""
     """A digest of the secrets that it uses: a change of them is a change of it."""
 
@@ -157,6 +160,9 @@ class ResourceType(Protocol):
     def notes(self, properties: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """Yield each property that is taken and has no effect, and why."""
 
+    def identity(self, physical: str, properties: Mapping[str, Any]) -> tuple[str, str]:
+        """Give what no two resources have in common: the type, and the name with that of what it is a part of."""
+
     def own_name(self, properties: Mapping[str, Any]) -> str | None:
         """Give the name that the template gives it, if any."""
 
@@ -212,6 +218,8 @@ class _Planner:
     ) -> None:
         self._stack = stack
         self._body = body
+        self._named: dict[tuple[str, str], str] = {}
+        """Logical ids by what no two resources have in common."""
         self._parameters = parameters
         self._before = before
         self._world = world
@@ -270,11 +278,8 @@ class _Planner:
 
     def _wanted(self) -> dict[str, dict[str, Any]]:
         """Give the resources whose conditions hold, and refuse what is not honoured: all of it at once."""
-        for section, why in REFUSED_SECTIONS.items():
-            if self._body.get(section):
-                self._reasons.append(f"{section}: {why}")
         resources = _section(self._body, "Resources")
-        self._reasons += wrong_resources(resources)
+        self._reasons += [*form.wrong_sections(self._body), *form.wrong_resources(resources)]
         self._refuse()
         wanted = {name: one for name, one in resources.items() if self._holds(one)}
         for name, one in wanted.items():
@@ -287,27 +292,43 @@ class _Planner:
                 continue
             unknown = sorted(set(one) - _ATTRIBUTES)
             self._reasons += [f"{name}: Invalid template resource property '{key}'" for key in unknown]
+            self._reasons += form.wrong_policies(name, one)
             properties = one.get("Properties") or {}
             if not isinstance(properties, dict):
                 self._reasons.append(f"{name}: Properties is a mapping")
                 continue
-            refused = self._try(lambda kind=kind, properties=properties: list(kind.refusals(properties)), name)  # type: ignore[misc]
+            known = self._known(properties)
+            refused = self._try(lambda kind=kind, known=known: list(kind.refusals(known)), name)  # type: ignore[misc]
             self._reasons += [f"{name}.{key}: {why}" for key, why in refused or ()]
-            self._notes += [f"{name}.{key}: {why}" for key, why in kind.notes(properties)]
+            self._notes += [f"{name}.{key}: {why}" for key, why in kind.notes(known)]
             self._notes += [f"{name}.{key}: {why}" for key, why in _WITHOUT_EFFECT.items() if key in one]
         self._refuse()
         return wanted
 
     def _holds(self, one: Mapping[str, Any]) -> bool:
-        return "Condition" not in one or bool(self._try(partial(self._scope.condition, one["Condition"])))
+        return bool(self._try(partial(self._scope.is_meant, one)))
+
+    def _known(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Give properties as they are known before any resource is: what refers to one stays as it is."""
+        known = {}
+        for key, value in properties.items():
+            try:
+                found = self._scope.resolve(value)
+            except (TemplateRefused, ValueError, *MALFORMED):  # told when its resource is planned
+                found = value
+            if found is not intrinsics.NO_VALUE:
+                known[key] = found
+        return known
 
     def _references(self, wanted: Mapping[str, dict[str, Any]]) -> dict[str, list[str]]:
-        found = {name: self._try(partial(self._asked, name, one, wanted), name) for name, one in wanted.items()}
+        found = {name: self._try(partial(self._asked, one, wanted), name) for name, one in wanted.items()}
         self._refuse()
         return found
 
-    def _asked(self, name: str, one: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    def _asked(self, one: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
         depends = one.get("DependsOn", [])
+        if not all(isinstance(each, str) for each in (depends if isinstance(depends, list) else [depends])):
+            raise TemplateRefused(["Template format error: DependsOn must be a string or list of strings."])
         named = list(intrinsics.references(one.get("Properties") or {}, self._scope))
         asked = [*(depends if isinstance(depends, list) else [depends]), *named]
         known = {*wanted, *self._scope.values, "AWS::NoValue"}
@@ -317,7 +338,7 @@ class _Planner:
                 f"Template format error: Unresolved resource dependencies [{', '.join(unknown)}] in the Resources block"
             )
             self._reasons.append(f"{text} of the template")
-        return [each for each in asked if each in wanted and each != name]
+        return [each for each in asked if each in wanted]
 
     def _take(self, name: str, one: Mapping[str, Any]) -> None:
         kind = self._types[one["Type"]]
@@ -329,9 +350,16 @@ class _Planner:
         physical = self._try(lambda: self._name(name, kind, properties, before), name)
         if physical is None:
             return
-        holder = self._world.taken.get((one["Type"], physical))
+        identity = self._try(lambda: kind.identity(physical, properties), name)
+        if identity is None:
+            return
+        holder = self._world.taken.get(identity)
         if holder is not None:
             self._reasons.append(f"{name}: {physical} already exists in stack {holder}")
+            return
+        other = self._named.setdefault(identity, name)
+        if other != name:
+            self._reasons.append(f"{name}: {physical} already exists in stack {self._stack}: {other} is it")
             return
         attributes: dict[str, Any] | None
         if kind.is_snapshot and before is not None and before.physical == physical:
@@ -340,15 +368,16 @@ class _Planner:
             attributes = self._try(lambda: kind.attributes(physical, properties, self._world, self._done), name)
         if attributes is None:
             return
-        deletion = one.get("DeletionPolicy", "Delete")
+        deletion = one.get("DeletionPolicy", form.DELETE)
         self._done[name] = Resource(
             logical=name,
             type=one["Type"],
             physical=physical,
             properties=properties,
             attributes=attributes,
-            keep_deleted=deletion in ("Retain", "RetainExceptOnCreate"),
-            keep_replaced=one.get("UpdateReplacePolicy") == "Retain",
+            keep_deleted=deletion != form.DELETE,
+            keep_replaced=one.get("UpdateReplacePolicy") == form.RETAIN,
+            keep_failed=deletion == form.RETAIN,
             secrets=self._digest(properties),
         )
 
@@ -368,25 +397,36 @@ class _Planner:
         return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest() if used else ""
 
     def _outputs(self) -> tuple[Output, ...]:
-        outputs = []
+        outputs: list[Output] = []
+        self._scope.block = "Outputs"
         for key, one in _section(self._body, "Outputs").items():
             output = self._try(partial(self._output, key, one), f"Outputs.{key}")
-            if output is not None:
-                outputs.append(output)
+            if output is None:
+                continue
+            if output.export is not None and output.export in {each.export for each in outputs}:
+                self._reasons.append(f"Outputs.{key}: Export with name {output.export} is exported twice by this stack")
+            outputs.append(output)
         return tuple(outputs)
 
     def _output(self, key: str, one: Mapping[str, Any]) -> Output | None:
-        if "Condition" in one and not self._scope.condition(one["Condition"]):
+        if not self._scope.is_meant(one):
             return None
         value = self._scope.resolve(one.get("Value"))
-        if isinstance(value, list):
-            value = ",".join(map(str, value))
         if value is None or isinstance(value, dict) or value is intrinsics.NO_VALUE:
-            raise TemplateRefused(["Template format error: Output value is a text"])
-        export = self._scope.resolve((one.get("Export") or {}).get("Name"))
+            text = "The Value field of every Outputs member must evaluate to a String."
+            raise TemplateRefused([f"Template format error: {text}"])
+        if not isinstance(one.get("Description", ""), str):
+            raise TemplateRefused(["Template format error: Every Description member must be a string."])
+        export = self._scope.resolve(one["Export"]["Name"]) if "Export" in one else None
+        if export is intrinsics.NO_VALUE or isinstance(export, dict | list):
+            text = "The Name field of every Export member must be specified and must evaluate to a String."
+            raise TemplateRefused([f"Template format error: {text}"])
+        export = None if export is None else intrinsics.as_text(export)
         if export is not None and export in self._world.exports:
-            raise TemplateRefused([f"Export with name {export} is already exported by another stack"])
-        return Output(key=key, value=str(value), description=one.get("Description"), export=export)
+            holder = self._world.exporters[export]
+            raise TemplateRefused([f"Export with name {export} is already exported by stack {holder}"])
+        text = intrinsics.as_text(value)
+        return Output(key=key, value=text, description=one.get("Description"), export=export)
 
     def _try(self, what: Callable[[], Any], where: str = "") -> Any:
         """Do something that may be refused; the reason is kept beside the others."""
@@ -402,16 +442,6 @@ class _Planner:
     def _refuse(self) -> None:
         if self._reasons:
             raise TemplateRefused(dict.fromkeys(self._reasons))
-
-
-def wrong_resources(resources: Mapping[str, Any]) -> list[str]:
-    """Say of each resource what is wrong with its form. Folders and other resources are named by logical ids."""
-    typed = {name for name, one in resources.items() if isinstance(one, dict) and isinstance(one.get("Type"), str)}
-    misnamed = (name for name in resources if not (name.isascii() and name.isalnum()))
-    return [
-        *(f"Template format error: [/Resources/{name}] needs a Type" for name in resources if name not in typed),
-        *(f"Template format error: Resource name {name[:100]} is non alphanumeric." for name in misnamed),
-    ]
 
 
 def without(body: Mapping[str, Any], types: Mapping[str, ResourceType]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -258,7 +258,7 @@ def _part_given(name: str, properties: Properties, _world: World, others: Mappin
     api = properties.get("ApiId")
     if not any(one.type == API.type and one.attributes["Ref"] == api for one in others.values()):
         raise InvalidParameterValue(f"ApiId: {str(api)[:200]!r} names no API of this stack")
-    return {"Ref": name}
+    return {"Ref": name, **dict.fromkeys(("AuthorizerId", "DeploymentId", "IntegrationId", "RouteId"), name)}
 
 
 def _stage_given(physical: str, properties: Properties, world: World, others: Mapping[str, Resource]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Declaration:
         undo: the request that takes it back; what lasts says itself how it goes.
         secrets: a digest of the secrets that it uses.
         keep_deleted: whether it stays when its stack goes.
+        keep_failed: whether it stays when the deploy that has made it is rolled back.
 
     """
 
@@ -39,6 +40,7 @@ class Declaration:
     undo: Request | None = None
     secrets: str = ""
     keep_deleted: bool = False
+    keep_failed: bool = False
 
 
 def assemble(resources: Mapping[str, Resource]) -> dict[str, Declaration]:
@@ -175,8 +177,9 @@ def _rest_apis(resources: Mapping[str, Resource], order: Mapping[str, int]) -> I
 def _lasting(noun: str, what: Procedure, made_of: list[Resource], order: Mapping[str, int]) -> tuple[str, Declaration]:
     first, trigger = made_of[0], _last((one.logical for one in made_of), order)
     secrets = "".join(one.secrets for one in made_of)
-    keep = first.keep_deleted
-    return f"{noun} {first.physical}", Declaration(trigger=trigger, what=what, secrets=secrets, keep_deleted=keep)
+    return f"{noun} {first.physical}", Declaration(
+        trigger=trigger, what=what, secrets=secrets, keep_deleted=first.keep_deleted, keep_failed=first.keep_failed
+    )
 
 
 def _of(resources: Mapping[str, Resource], type_: str) -> Iterator[Resource]:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from forebay._durable import sync
 from forebay._stacks.kind import Kind, Properties, Request, words
 from forebay._stacks.wire_error import WireError
-from forebay.errors import InvalidParameterValue
+from forebay.errors import InvalidParameterValue, ResourceConflict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,8 @@ PARTS_MAX: Final = 10_000
 OBJECT_BYTES_MAX: Final = 256 * 1024 * 1024
 _NAME_MAX: Final = 63
 _UPLOAD: Final = re.compile(r"[0-9a-f]{32}")
+_OBJECT: Final = re.compile(r"[0-9a-f]{64}")
+"""Names of the files of objects, as `_file_name` makes them."""
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
@@ -48,12 +50,21 @@ class Buckets:
         self._folder = store / FOLDER
 
     def carry_out(self, request: Request) -> dict[str, Any]:
-        """Make or remove a bucket: `bucket.declare`, `bucket.delete`."""
+        """Make or remove a bucket: `bucket.declare`, `bucket.delete`.
+
+        Raises:
+            ResourceConflict: it has objects.
+
+        """
         folder = self._folder / request.fields["name"]
         if request.verb == "bucket.declare":
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+            return {}
+        if folder.is_dir() and any(_OBJECT.fullmatch(path.name) for path in folder.iterdir()):
+            raise ResourceConflict(
+                f"The bucket you tried to delete is not empty: delete its objects, or the directory {folder.absolute()}"
+            )
+        shutil.rmtree(folder, ignore_errors=True)
         return {}
 
     def object(self, bucket: str, key: str) -> Path:

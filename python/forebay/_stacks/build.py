@@ -1,8 +1,7 @@
-"""`forebay build`: the code of each function with its requirements, as `.aws-sam/build` has it, so that `sam` reads it, too."""
+"""`forebay build`: code with its requirements, as `.aws-sam/build` has it, so that `sam` reads it, too."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import re
@@ -24,12 +23,15 @@ BUILD: Final = Path(".aws-sam") / "build"
 CACHE: Final = Path(".aws-sam") / "forebay-cache"
 TEMPLATE: Final = "template.yaml"
 MANIFEST: Final = "requirements.txt"
+_OF_LAYER: Final = "python"
+"""The folder of a layer that is on PYTHONPATH."""
 PIP_SECONDS: Final = 900.0
 _OF_FILES: Final = re.compile(
     r"\s*(?:-[rcef]|--(?:requirement|constraint|editable|find-links)\b|[./~]|file:|[^#;]*@\s*file:|[^#;@:\s]*[/\\]|[^#;@:\s]+\.whl)"
 )
 """A line of requirements that names a file or a directory."""
-_TYPES: Final = (package.SERVERLESS_FUNCTION, "AWS::Lambda::Function")
+_FUNCTIONS: Final = (package.SERVERLESS_FUNCTION, "AWS::Lambda::Function")
+_PYTHON: Final = re.compile(r"python3\.\d+")
 
 
 def build(body: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> Path:
@@ -55,36 +57,46 @@ def build(body: Mapping[str, Any], folder: Path, say: Callable[[str], None]) -> 
         into.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TemplateRefused([f"{into}: {error.strerror}"]) from None
-    built: dict[str, Any] = copy.deepcopy(dict(body))
+    built: dict[str, Any] = _without_aliases(dict(body))
     shared = package.code_of_globals(built)
     runtime = package.globals_of_functions(built).get("Runtime")
     for name, resource in built["Resources"].items():
         properties = resource.setdefault("Properties", {})
         if not isinstance(properties, dict):
             continue
-        if resource.get("Type") in _TYPES:
-            _build_function(
-                name, resource["Type"], properties, folders=(folder, into), shared=(shared, runtime), say=say
-            )
-        _move_paths(resource["Type"], properties, folder, into)
+        type_ = resource["Type"]
+        if type_ == package.SERVERLESS_FUNCTION and package.has_no_code(properties):
+            properties["CodeUri"] = shared or "."
+        method = _method(name, resource, properties.get("Runtime", runtime)) if type_ in package.CODE else None
+        if method is not None:
+            _build(name, resource, method, folders=(folder, into), say=say)
+        _move_paths(type_, properties, folder, into, moves_code=method is None)
     path = into / TEMPLATE
     path.write_text(yaml.safe_dump(_without_aliases(built), sort_keys=False))
     return path
 
 
-def _build_function(
-    name: str,
-    type_: str,
-    properties: dict[str, Any],
-    *,
-    folders: tuple[Path, Path],
-    shared: tuple[str | None, Any],
-    say: Callable[[str], None],
+def _method(name: str, resource: Mapping[str, Any], runtime: Any) -> str | None:
+    """Give by what a function or a layer is built; None: it is taken as it is."""
+    metadata = resource.get("Metadata")
+    asked = metadata if isinstance(metadata, dict) else {}
+    if str(asked.get("SkipBuild")).lower() == "true":
+        return None
+    method = asked.get("BuildMethod")
+    if method is None:
+        return str(runtime) if resource["Type"] in _FUNCTIONS else None
+    if not _PYTHON.fullmatch(str(method)):
+        text = f"{name}: Metadata.BuildMethod: {method} is not run here: build with `sam build`, and deploy what it has built"
+        raise TemplateRefused([text])
+    return str(method)
+
+
+def _build(
+    name: str, resource: Mapping[str, Any], method: str, *, folders: tuple[Path, Path], say: Callable[[str], None]
 ) -> None:
-    (folder, into), (code, runtime) = folders, shared
+    folder, into = folders
+    type_, properties = resource["Type"], resource["Properties"]
     key = package.CODE[type_]
-    if type_ == package.SERVERLESS_FUNCTION and package.has_no_code(properties):
-        properties[key] = code or "."
     if not package.is_local(properties.get(key)):
         return
     source = folder / properties[key]
@@ -93,9 +105,10 @@ def _build_function(
             raise TemplateRefused([f"{name}: {source}: there is no such directory"])
         properties[key] = os.path.relpath(source, into)  # a zip file is built already
         return
-    say(f"Building codeuri: {source.resolve()} runtime: {properties.get('Runtime', runtime)} functions: {name}")
-    target = into / name
-    if str(properties.get("Runtime", runtime)).startswith("python"):
+    is_function = type_ in _FUNCTIONS
+    say(f"Building codeuri: {source.resolve()} runtime: {method} {'functions' if is_function else 'layers'}: {name}")
+    target = into / name if is_function else into / name / _OF_LAYER
+    if _PYTHON.fullmatch(method):
         _install(name, source / MANIFEST, target, folder, say)
     say(" Running PythonPipBuilder:CopySource" if (source / MANIFEST).exists() else " Running CopySource")
     try:
@@ -154,10 +167,10 @@ def _install(name: str, manifest: Path, target: Path, folder: Path, say: Callabl
     shutil.copytree(kept, target, dirs_exist_ok=True)
 
 
-def _move_paths(type_: str, properties: dict[str, Any], folder: Path, into: Path) -> None:
+def _move_paths(type_: str, properties: dict[str, Any], folder: Path, into: Path, *, moves_code: bool) -> None:
     """Have paths of what is not built lead to where it stands."""
     keys = [package.DEFINITIONS[type_][0]] if type_ in package.DEFINITIONS else []
-    keys += [package.CODE[type_]] if type_ in package.CODE and type_ not in _TYPES else []
+    keys += [package.CODE[type_]] if type_ in package.CODE and moves_code else []
     for key in keys:
         if package.is_local(properties.get(key)):
             properties[key] = os.path.relpath(folder / properties[key], into)

@@ -47,6 +47,11 @@ NOT_CHANGED: Final = (
 CHANGE_SETS_MAX: Final = 100
 """Change sets that are kept in memory: the oldest goes where another one is made."""
 PAGE: Final = 100
+BODY_BYTES_MAX: Final = 51_200
+"""Of a template in the request itself.
+
+Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +193,14 @@ class CloudFormation:
 
     def _text(self, known: Stack | None, given: Members) -> str:
         if "TemplateBody" in given:
-            return str(given["TemplateBody"])
+            text = str(given["TemplateBody"])
+            if len(text.encode()) > BODY_BYTES_MAX:
+                limit = (
+                    f"Member must have length less than or equal to {BODY_BYTES_MAX}: put the template into a bucket"
+                )
+                told = f"Value at 'templateBody' failed to satisfy constraint: {limit}, and give its TemplateURL"
+                raise WireError("ValidationError", f"1 validation error detected: {told}")
+            return text
         if "TemplateURL" in given:
             path = self._buckets.of_url(given["TemplateURL"])
             if path.stat().st_size > sam_template.BYTES_MAX:

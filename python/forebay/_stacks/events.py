@@ -13,7 +13,19 @@ from forebay._model.archive import ArchiveSettings
 from forebay._model.bus import BusSettings, Recipient, RuleSettings, RuleTarget, ScheduleSettings, moment_ms
 from forebay._model.registry import RegistrySettings
 from forebay._model.workflow import WorkflowSettings
-from forebay._stacks.kind import Kind, Properties, Request, arn_name, deleted, described, flag, number, recipient, words
+from forebay._stacks.kind import (
+    Kind,
+    Properties,
+    Request,
+    arn_name,
+    deleted,
+    described,
+    flag,
+    number,
+    plain,
+    recipient,
+    words,
+)
 from forebay._stacks.messaging import NOT_ENCRYPTED, POLICY, ROLE, TAGS
 from forebay._wire import bus as wire_bus
 from forebay.errors import InvalidParameterValue
@@ -24,7 +36,9 @@ if TYPE_CHECKING:
     from forebay._sam.plan import Resource, World
 
 _SUBSTITUTION: Final = re.compile(r"\$\{([A-Za-z0-9_-]+)\}")
-_TARGETS_MAX: Final = 5
+_OF_SCHEDULE: Final = words("Arn DeadLetterConfig Input KinesisParameters RetryPolicy RoleArn SqsParameters")
+_OF_RULE: Final = _OF_SCHEDULE | words("Id InputPath InputTransformer")
+"""What targets may have."""
 
 
 def _bus_name(value: Any) -> str:
@@ -59,6 +73,31 @@ BUS: Final = Kind(
 )
 
 
+def _check_target(given: Properties, allowed: frozenset[str]) -> None:
+    unknown = sorted(set(given) - allowed)
+    if unknown:
+        raise InvalidParameterValue(f"Target: {', '.join(unknown)} is not served")
+
+
+def _retry(given: Properties) -> dict[str, Any]:
+    """Read for how long, and how often, a target is given an event again."""
+    policy, found = given.get("RetryPolicy") or {}, {}
+    if "MaximumRetryAttempts" in policy:
+        found["maximum_retry_attempts"] = number(policy, "MaximumRetryAttempts")
+    if "MaximumEventAgeInSeconds" in policy:
+        found["maximum_event_age"] = number(policy, "MaximumEventAgeInSeconds")
+    return found
+
+
+def _put_schedule(one: ScheduleSettings, target: Properties) -> Request:
+    fields, retry = wire_bus.schedule(one), _retry(target)
+    if "maximum_retry_attempts" in retry:
+        fields["maximum_retry_attempts"] = retry["maximum_retry_attempts"]
+    if "maximum_event_age" in retry:
+        fields["maximum_event_age_ms"] = retry["maximum_event_age"] * 1000
+    return Request("schedule.put", fields)
+
+
 def _rule_target(given: Properties) -> RuleTarget:
     kind, name = recipient(given.get("Arn"))
     group = (given.get("SqsParameters") or {}).get("MessageGroupId")
@@ -67,13 +106,9 @@ def _rule_target(given: Properties) -> RuleTarget:
     if transformer is not None:
         paths = tuple((str(key), str(path)) for key, path in (transformer.get("InputPathsMap") or {}).items())
         more["input_transformer"] = (paths, str(transformer.get("InputTemplate")))
-    retry = given.get("RetryPolicy") or {}
-    if "MaximumRetryAttempts" in retry:
-        more["maximum_retry_attempts"] = number(retry, "MaximumRetryAttempts")
-    if "MaximumEventAgeInSeconds" in retry:
-        more["maximum_event_age"] = number(retry, "MaximumEventAgeInSeconds")
     dead_letter = (given.get("DeadLetterConfig") or {}).get("Arn")
     return RuleTarget(
+        **_retry(given),
         id=str(given.get("Id")),
         to=Recipient(kind=kind, name=name, group_id=group),
         partition_key_path=(given.get("KinesisParameters") or {}).get("PartitionKeyPath"),
@@ -120,6 +155,8 @@ def _schedules_of_rule(name: str, properties: Properties) -> list[ScheduleSettin
 
 
 def _rule_given(name: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
+    for target in properties.get("Targets") or []:
+        _check_target(target, _OF_RULE)
     if "ScheduleExpression" in properties:
         _schedules_of_rule(name, properties)
     else:
@@ -130,13 +167,15 @@ def _rule_given(name: str, properties: Properties, world: World, _others: Mappin
 
 
 def _rule_put(resource: Resource, before: Resource | None, _world: World) -> list[Request]:
-    if "ScheduleExpression" not in resource.properties:
-        return [Request("rule.put", wire_bus.rule(_rule(resource.physical, resource.properties)))]
-    wanted = _schedules_of_rule(resource.physical, resource.properties)
-    left = {one.name for one in wanted}
-    old = _schedules_of_rule(before.physical, before.properties) if before is not None else []
-    gone = [Request("schedule.delete", {"name": one.name}) for one in old if one.name not in left]
-    return [*(Request("schedule.put", wire_bus.schedule(one)) for one in wanted), *gone]
+    if "ScheduleExpression" in resource.properties:
+        schedules = _schedules_of_rule(resource.physical, resource.properties)
+        targets = resource.properties.get("Targets") or []
+        wanted = [_put_schedule(one, target) for one, target in zip(schedules, targets, strict=True)]
+    else:
+        wanted = [Request("rule.put", wire_bus.rule(_rule(resource.physical, resource.properties)))]
+    kept = {(one.verb.split(".")[0], one.fields["name"]) for one in wanted}
+    old = _rule_gone(before) if before is not None else []
+    return [*wanted, *(one for one in old if (one.verb.split(".")[0], one.fields["name"]) not in kept)]
 
 
 def _rule_gone(resource: Resource) -> list[Request]:
@@ -166,6 +205,7 @@ RULE: Final = Kind(
     honoured=words("Name EventBusName EventPattern ScheduleExpression State Targets Description"),
     inert={**TAGS, "RoleArn": ROLE},
     fixed=words("Name EventBusName"),
+    within=lambda properties: _bus_name(properties.get("EventBusName")),
     name="Name",
     describe=_rule_described,
     check=_rule_check,
@@ -238,7 +278,9 @@ def _schedule(name: str, properties: Properties) -> ScheduleSettings:
 
 
 def _schedule_given(name: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
-    _schedule(name, properties)
+    target = properties.get("Target") or {}
+    _check_target(target, _OF_SCHEDULE)
+    RuleTarget(id=name, to=_schedule(name, properties).to, **_retry(target))  # the limits are the same
     return {"Ref": name, "Arn": f"arn:aws:scheduler:{world.region}:{world.account}:schedule/default/{name}"}
 
 
@@ -260,7 +302,7 @@ SCHEDULE: Final = Kind(
     check=_schedule_check,
     given=_schedule_given,
     put=lambda one, _before, _world: [
-        Request("schedule.put", wire_bus.schedule(_schedule(one.physical, one.properties)))
+        _put_schedule(_schedule(one.physical, one.properties), one.properties.get("Target") or {})
     ],
     gone=deleted("schedule"),
 )
@@ -289,12 +331,15 @@ REGISTRY: Final = Kind(
 
 
 def _in_registry(resource: Resource) -> tuple[str, str]:
-    text = str(resource.properties.get("RegistryName"))
-    return text.rsplit("/", 1)[-1], resource.physical
+    return _registry_of(resource.properties), resource.physical
+
+
+def _registry_of(properties: Properties) -> str:
+    return str(properties.get("RegistryName")).rsplit("/", 1)[-1]
 
 
 def _schema_given(name: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
-    registry = str(properties.get("RegistryName")).rsplit("/", 1)[-1]
+    registry = _registry_of(properties)
     arn = f"arn:aws:schemas:{world.region}:{world.account}:schema/{registry}/{name}"
     return {"Ref": arn, "SchemaArn": arn, "SchemaName": name, "SchemaVersion": "1"}
 
@@ -323,6 +368,7 @@ SCHEMA: Final = Kind(
     honoured=words("RegistryName SchemaName Type Content Description"),
     inert=TAGS,
     fixed=words("RegistryName SchemaName Type"),
+    within=_registry_of,
     name="SchemaName",
     longest=385,
     describe=lambda one: Request("schema.describe", dict(zip(("registry", "name"), _in_registry(one), strict=True))),
@@ -360,7 +406,7 @@ def _workflow(name: str, properties: Properties) -> WorkflowSettings:
 
     def put_in(found: re.Match[str]) -> str:
         value = substitutions.get(found[1])
-        return found[0] if value is None else json.dumps(_plain(value), ensure_ascii=False)[1:-1]
+        return found[0] if value is None else json.dumps(plain(value), ensure_ascii=False)[1:-1]
 
     logging = properties.get("LoggingConfiguration") or {}
     kind = properties.get("StateMachineType", "STANDARD")
@@ -372,10 +418,6 @@ def _workflow(name: str, properties: Properties) -> WorkflowSettings:
         log_level=logging.get("Level", "OFF") if is_express else "OFF",
         include_execution_data=is_express and flag(logging.get("IncludeExecutionData", False)),
     )
-
-
-def _plain(value: Any) -> str:
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def _workflow_given(name: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model import limits, names
 from forebay._model.asynchronous import AsynchronousSettings
-from forebay._stacks.kind import Kind, Properties, Request, described, flag, function_of, number, recipient, words
+from forebay._stacks.kind import (
+    Kind,
+    Properties,
+    Request,
+    described,
+    flag,
+    function_of,
+    number,
+    plain,
+    recipient,
+    words,
+)
 from forebay._stacks.messaging import NOT_ENCRYPTED, TAGS
 from forebay._wire import asynchronous as wire_asynchronous
 from forebay._wire import gateway as wire_gateway
@@ -24,7 +35,6 @@ ARTIFACTS: Final = "forebay-artifacts"
 """The bucket that stands for the store's own directory of code."""
 _PYTHON: Final = re.compile(r"python3\.\d+")
 _PROVIDED: Final = re.compile(r"provided(\.al2|\.al2023)?")
-_LAYER: Final = re.compile(r"arn:[a-z-]+:lambda:[^:]*:[^:]*:layer:(.+)")
 _KEY: Final = re.compile(r"(?:inline-)?[0-9a-f]{32}")
 """Keys of code, as `Artifacts` makes them: each is the name of a directory."""
 _TIMEOUT_SECONDS: Final = 3
@@ -108,7 +118,7 @@ def deployed(
 def variables(properties: Properties) -> dict[str, str]:
     """Read a function's environment."""
     given = (properties.get("Environment") or {}).get("Variables") or {}
-    return {str(name): str(value) for name, value in given.items()}
+    return {str(name): plain(value) for name, value in given.items()}
 
 
 def code(given: Properties) -> Code:
@@ -165,7 +175,7 @@ def _function_check(properties: Properties) -> Iterable[tuple[str, str]]:
         yield "Handler", "it is needed"
 
 
-def _function_given(name: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
+def _function_given(name: str, properties: Properties, world: World, others: Mapping[str, Resource]) -> dict[str, Any]:
     names.function_name(name)
     low, high = limits.MEMORY_MEBIBYTES_MIN, limits.MEMORY_MEBIBYTES_MAX
     if not low <= number(properties, "MemorySize", limits.MEMORY_MEBIBYTES_DEFAULT) <= high:
@@ -175,6 +185,8 @@ def _function_given(name: str, properties: Properties, world: World, _others: Ma
     code(properties.get("Code") or {})
     asynchronous(properties, {})
     _check_runtime(properties)
+    _check_variables(properties)
+    _check_layers(properties, others)
     return {"Ref": name, "Arn": names.function_arn(world.region, world.account, name)}
 
 
@@ -182,6 +194,23 @@ def _check_runtime(properties: Properties) -> None:
     """Look again: a runtime may be a parameter."""
     for key, why in _function_check(properties):
         raise InvalidParameterValue(f"{key}: {why}")
+
+
+def _check_variables(properties: Properties) -> None:
+    for key, value in ((properties.get("Environment") or {}).get("Variables") or {}).items():
+        if value is None or isinstance(value, dict | list):
+            raise InvalidParameterValue(f"Environment.Variables.{key}: a variable is a text")
+
+
+def _check_layers(properties: Properties, others: Mapping[str, Resource]) -> None:
+    """Refuse layers that are not here: without one a function's code would not be whole."""
+    here = {one.attributes["Ref"] for one in others.values() if one.type == LAYER.type}
+    for arn in properties.get("Layers") or ():
+        if arn not in here:
+            raise InvalidParameterValue(
+                f"Layers: {str(arn)[:200]!r} is no layer of this stack: declare it as AWS::Serverless::LayerVersion, or have its "
+                "packages in requirements.txt"
+            )
 
 
 FUNCTION: Final = Kind(
@@ -318,11 +347,6 @@ LAYER: Final = Kind(
     naming=_layer_name,
     given=_layer_given,
 )
-
-
-def is_known_layer(arn: Any) -> bool:
-    """Whether something is a layer's ARN."""
-    return _LAYER.fullmatch(str(arn)) is not None
 
 
 def _config_name(_stack: str, _logical: str, properties: Properties, _world: World) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._sam import secret
 from forebay._sam.stored import SECRET as SECRET_TYPE
 from forebay._sam.stored import VALUE
-from forebay._stacks.kind import Kind, Properties, flag, number, words
+from forebay._stacks.kind import Kind, Properties, flag, number, plain, words
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -58,8 +58,21 @@ def _inert(
     )
 
 
+def _text(properties: Properties, key: str) -> str:
+    value = properties.get(key)
+    if value is None or isinstance(value, dict | list):
+        raise InvalidParameterValue(f"{key}: a text is needed")
+    return plain(value)
+
+
+def _parameter_given(
+    name: str, properties: Properties, _world: World, _others: Mapping[str, Resource]
+) -> dict[str, Any]:
+    return {"Ref": name, "Type": properties.get("Type"), "Value": _text(properties, "Value")}
+
+
 def _parameter_check(properties: Properties) -> Iterable[tuple[str, str]]:
-    if properties.get("Type") not in {"String", "StringList"}:
+    if properties.get("Type") not in ("String", "StringList"):
         yield "Type", "String and StringList are served"
 
 
@@ -79,11 +92,7 @@ PARAMETER: Final = Kind(
     name="Name",
     longest=1011,
     check=_parameter_check,
-    given=lambda name, properties, _world, _others: {
-        "Ref": name,
-        "Type": properties.get("Type"),
-        "Value": properties.get("Value"),
-    },
+    given=_parameter_given,
 )
 
 
@@ -104,7 +113,7 @@ def _secret_given(name: str, properties: Properties, world: World, _others: Mapp
     arn = f"arn:aws:secretsmanager:{world.region}:{world.account}:secret:{name}-{end}"
     asked = properties.get("GenerateSecretString")
     if asked is None:
-        value = str(properties.get("SecretString", ""))
+        value = _text(properties, "SecretString") if "SecretString" in properties else ""
     else:
         value = secret.mark(generated_name(name))
         if "GenerateStringKey" in asked:

@@ -69,6 +69,7 @@ class Kind:
         inert: properties that are taken and have no effect, and why.
         refused: why other properties that users have are not served; what is in none of the three is refused, too.
         fixed: properties that cannot be changed.
+        within: what its name is one of, given the properties: others elsewhere may have it, too.
         name: the property that holds its name.
         longest: most characters of its name.
         joint: what stands between the parts of a name that is made here.
@@ -88,6 +89,7 @@ class Kind:
     inert: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
+    within: Callable[[Properties], str] = lambda _: ""
     name: str | None = None
     longest: int = 64
     joint: str = "-"
@@ -113,10 +115,14 @@ class Kind:
             if self.inert.get(key):
                 yield key, self.inert[key]
 
+    def identity(self, physical: str, properties: Properties) -> tuple[str, str]:
+        """Give what no two resources have in common."""
+        return self.type, f"{self.within(properties)}/{physical}"
+
     def own_name(self, properties: Properties) -> str | None:
         """Give the name that the template gives it, if any."""
         value = properties.get(self.name) if self.name is not None else None
-        return None if value is None else str(value)
+        return None if value is None else plain(value)
 
     def new_name(self, stack: str, logical: str, properties: Properties, world: World) -> str:
         """Give a name that no other resource has: the stack's, its own, and something new behind them."""
@@ -195,6 +201,11 @@ def function_of(value: Any) -> str:
 def flag(value: Any) -> bool:
     """Read a truth value: templates write them as texts, too."""
     return str(value).lower() == "true"
+
+
+def plain(value: Any) -> str:
+    """Give a value of a variable as a text, as AWS writes truth values."""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def number(properties: Properties, key: str, default: float | None = None) -> Any:

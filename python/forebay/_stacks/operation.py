@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from forebay._sam import secret
@@ -147,9 +148,17 @@ class Runs:
         try:
             with _in_words():
                 for request in ALL[resource.type].put(resource, before, self._world):
-                    await self._target.request(Request(request.verb, secret.revealed(request.fields, state.secrets)))
+                    await self._do(Request(request.verb, secret.revealed(request.fields, state.secrets)))
         except ForebayError as error:
             raise ForebayError(secret.concealed(str(error), state.secrets.values())) from error
+
+    async def _do(self, request: Request) -> None:
+        """Carry out a part of a step. What is to be deleted may be gone already: a program that was killed does a step again."""
+        try:
+            await self._target.request(request)
+        except ResourceNotFound:
+            if not request.verb.endswith(".delete"):
+                raise
 
     async def _declare(
         self, pending: dict[str, Declaration], which: Callable[[Declaration], bool], state: State | None = None
@@ -235,11 +244,13 @@ class Runs:
     async def _roll_back(self, reason: str | None) -> str:
         """Bring back what was there: what is new goes, what was changed is as it was."""
         failed: list[str] = []
+        left: dict[str, Resource] = {}
         places = list(self._operation.before.resources)
         begun = self._steps[: self._begun]  # what is behind them is not this stack's: it may be there, and must stay
         ours = {step.logical for step in begun}
         for name in reversed(self._new):
-            if name not in self._old and self._new[name].trigger in ours:
+            new = self._new[name]
+            if name not in self._old and new.trigger in ours and not new.keep_failed:
                 failed += filter(None, [await self._undo(self._new[name])])
         for step in reversed(begun):
             if step.after is None:
@@ -248,7 +259,10 @@ class Runs:
             if step.before is not None and not step.replaces:
                 failed += filter(None, [await self._put_back(step.before, step.after)])
             else:
-                failed += filter(None, [await self._remove(step.after, keep=False)])
+                removal = await self._remove(step.after, keep=step.after.keep_failed)
+                if removal is not None:
+                    failed.append(f"[{step.logical}] {removal}")
+                    left[step.logical] = step.after
             if step.before is not None:  # what functions are attached to is looked up there
                 self._store.back(self._stack, step.before, places.index(step.logical))
         changed = {name: one for name, one in self._old.items() if self._new.get(name) != one}
@@ -259,9 +273,18 @@ class Runs:
         prefix = "ROLLBACK" if self._operation.kind == "CREATE" else "UPDATE_ROLLBACK"
         status = f"{prefix}_FAILED" if failed else f"{prefix}_COMPLETE"
         told = "; ".join([reason or "", *failed]) if failed else reason
-        self._store.end(self._stack, self._operation.before, status, told)
+        self._store.end(self._stack, self._with(left), status, told)
         self._passed("ended")
         return status
+
+    def _with(self, left: dict[str, Resource]) -> State:
+        """Give what was there before, with new resources that could not be removed: the stack is deleted with them."""
+        before, after = self._operation.before, self._operation.after
+        if not left:
+            return before
+        secrets = {**after.secrets, **before.secrets}
+        in_order = {name: one for name, one in after.resources.items() if name in left}
+        return replace(before, resources={**in_order, **before.resources}, secrets=secrets)
 
     async def _put_back(self, before: Resource, after: Resource) -> str | None:
         self._store.say(self._stack, "UPDATE_IN_PROGRESS", before)

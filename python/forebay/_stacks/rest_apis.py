@@ -409,6 +409,7 @@ MODEL: Final = _part(
     "a model",
     "ContentType Description Name RestApiId Schema",
     "ContentType Name RestApiId",
+    within=lambda properties: str(properties.get("RestApiId")),
     naming=_model_name,
 )
 VALIDATOR: Final = _part(

@@ -22,7 +22,7 @@ from forebay._stacks.assembly import assemble, check_assembly
 from forebay._stacks.inert import PARAMETER, SECRET, generated, generated_name
 from forebay._stacks.operation import CLEANUP, FORWARD, Runs, Target, check_requests
 from forebay._stacks.store import Operation, Stack, StackStore, State, now_ms
-from forebay._stacks.table import capabilities_needed, kinds_of
+from forebay._stacks.table import ALL, capabilities_needed, kinds_of
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -315,15 +315,19 @@ class Service:
     def _world(self, stack: str) -> World:
         taken: dict[tuple[str, str], str] = {}
         exports: dict[str, str] = {}
+        exporters: dict[str, str] = {}
         hidden_exports: set[str] = set()
         kept = _Kept()
         for other in self.store.stacks():
             if other.name != stack:
                 resources, known = self.store.resources(other.name), self.store.secrets(other.name)
-                taken |= {(one.type, one.physical): other.name for one in resources.values()}
+                taken |= {
+                    ALL[one.type].identity(one.physical, one.properties): other.name for one in resources.values()
+                }
                 kept.take(resources, known)
                 shared = {one.export: one.value for one in other.outputs if one.export is not None}
                 hidden_exports |= {name for name, value in shared.items() if secret.has_mark(value)}
+                exporters |= dict.fromkeys(shared, other.name)
                 exports |= {name: str(secret.revealed(value, known)) for name, value in shared.items()}
         given: dict[str, int] = {}
 
@@ -339,6 +343,7 @@ class Service:
             version=version,
             taken=taken,
             exports=exports,
+            exporters=exporters,
             hidden_exports=frozenset(hidden_exports),
             parameters=kept.parameters,
             hidden_parameters=frozenset(kept.hidden_parameters),

@@ -18,7 +18,26 @@ COMMAND: Final = "deploy"
 BUILT: Final = Path(".aws-sam") / "build" / "template.yaml"
 """What `forebay build` and `sam build` write."""
 
+SEVERAL: Final = frozenset({"--capabilities", "--parameter-overrides"})
+"""Options that may be followed by several values, as those of `sam deploy`."""
+
 Options = dict[str, Any]
+
+
+class Deploy(click.Command):
+    """Takes several values behind one option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words; an option is repeated before each further value of it."""
+        words: list[str] = []
+        option = None
+        for word in args:
+            if word.startswith("-"):
+                option = word if word in SEVERAL else None
+            elif option is not None and words[-1] != option:
+                words.append(option)
+            words.append(word)
+        return super().parse_args(ctx, words)
 
 
 def template_path(given: Path | None) -> Path:
@@ -35,7 +54,7 @@ def template_path(given: Path | None) -> Path:
     raise click.UsageError("there is no template.yaml here: name a template with --template-file")
 
 
-@click.command()
+@click.command(cls=Deploy)
 @click.option("-g", "--guided", is_flag=True, help="Ask for everything, and save the answers.")
 @click.option(
     "-t",
@@ -45,8 +64,8 @@ def template_path(given: Path | None) -> Path:
 )
 @click.option("--stack-name", help="The stack's name.")
 @click.option("--region", help="Region of ARNs, where no app runs yet.")
-@click.option("--parameter-overrides", multiple=True, metavar="KEY=VALUE", help="Parameters; may be repeated.")
-@click.option("--capabilities", multiple=True, help="CAPABILITY_IAM or CAPABILITY_NAMED_IAM.")
+@click.option("--parameter-overrides", multiple=True, metavar="KEY=VALUE", help="Parameters, one or more.")
+@click.option("--capabilities", multiple=True, help="CAPABILITY_IAM or CAPABILITY_NAMED_IAM, one or more.")
 @click.option(
     "--confirm-changeset/--no-confirm-changeset", default=None, help="Ask before the changes are carried out."
 )

@@ -37,7 +37,7 @@ def carry_out(
     config: tuple[Path, str] | None,
 ) -> None:
     """Deploy a template; `config` is the file and its table where answers are saved, if everything is asked for."""
-    with connect_stacks(store, options.get("region")) as stacks:
+    with connect_stacks(store, options.get("region"), makes=True) as stacks:
         parameters = _overrides(options)
         if config is not None:
             _ask(template, options, parameters, config)

@@ -54,7 +54,7 @@ def wait_for_owner(ask: Callable[[], Answered], alive: Callable[[], object], sto
         if not (answer.done() or sign.done() or _is_ours(store)):
             raise OwnerNotAnswering(
                 f"{_owner(store)} has not answered for {SILENT_SECONDS:.0f} s: it is stopped (`kill -CONT` lets it go on) or "
-                "hangs; what was asked may still be done. Once that process has ended, the store is connection without it"
+                "hangs; what was asked may still be done. Once that process has ended, the store opens without it"
             )
         wait([answer], CHECK_SECONDS)
     return answer.result()

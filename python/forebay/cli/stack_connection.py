@@ -22,8 +22,8 @@ from forebay._stacks.buckets import Buckets
 from forebay._stacks.service import Place, Service
 from forebay._stacks.store import StackStore
 from forebay._worker.stack_socket import SOCKET
-from forebay.cli.connect import StoreConnection, connect
-from forebay.errors import AppClosed
+from forebay.cli.connect import FILE, StoreConnection, connect
+from forebay.errors import AppClosed, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,14 +128,24 @@ class StoreTarget:
 
 
 @contextmanager
-def connect_stacks(store: Path, region: str | None = None) -> Iterator[Stacks]:
+def connect_stacks(store: Path, region: str | None = None, *, makes: bool = False) -> Iterator[Stacks]:
     """Connect to the stacks of a store for as long as the block lasts.
 
+    Args:
+        store: its directory.
+        region: that of ARNs, where no app runs and the store has no stacks yet.
+        makes: whether a store that is not there is made.
+
     Raises:
+        StoreError: there is no store.
         AppClosed: another program has the store and deploys no stacks.
 
     """
-    store.mkdir(parents=True, exist_ok=True)
+    if makes:
+        store.mkdir(parents=True, exist_ok=True)
+    elif not (store / FILE).exists():
+        text = f"there is no store in {store.absolute()}: `forebay deploy` makes one (commands take --store)"
+        raise StoreError(text)
     ends = time.monotonic() + _START_SECONDS
     while (live := _socket(store)) is None:
         with _alone(store, region) as alone:
