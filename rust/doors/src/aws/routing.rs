@@ -184,7 +184,7 @@ impl Asked<'_> {
             Protocol::RpcV2Cbor
         } else if self.form.is_some_and(|form| form.get("Action").is_some()) {
             Protocol::Query
-        } else if self.kind().starts_with(AMAZONS) || signed_for.is_empty() {
+        } else if self.kind().starts_with(AMAZONS) {
             self.json(model)
         } else {
             Protocol::Rest
