@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import socket
-import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import forebay
-from forebay_bench import questions
+from forebay_bench import aws_wrk, questions
 from forebay_bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
@@ -71,29 +69,21 @@ class Wire:
     async def drain(self, count: int) -> tuple[float, float]:
         """Receive so many messages ten a call, and delete them; give the seconds and the server's processor time."""
         # The target is signed, too: a head for each.
-        heads = {
-            name: self.signed("sqs", f"AmazonSQS.{name}", {}, whole=False).decode()
-            for name in ("ReceiveMessage", "DeleteMessageBatch")
+        parts = {
+            name: self.signed("sqs", f"AmazonSQS.{operation}", {}, whole=False)
+            for name, operation in (("receive", "ReceiveMessage"), ("delete", "DeleteMessageBatch"))
         }
-        return await self.load(count, [], heads=heads, url=self.queue_url("q"))
+        return await self.measured(count, aws_wrk.DRAIN, {**parts, "url": self.queue_url("q").encode()})
 
-    async def load(self, count: int, requests: list[bytes], **more: Any) -> tuple[float, float]:
+    async def load(self, count: int, request: bytes) -> tuple[float, float]:
         """Send so many requests; give the seconds and the server's processor time."""
-        work = {
-            "port": self.port,
-            "connections": CONNECTIONS,
-            "count": count,
-            "requests": [one.hex() for one in requests],
-            **more,
-        }
-        command = [sys.executable, "-m", "forebay_bench.aws_load"]
-        pipe = asyncio.subprocess.PIPE
+        return await self.measured(count, aws_wrk.SEND, {"request": request})
+
+    async def measured(self, count: int, script: str, parts: dict[str, bytes]) -> tuple[float, float]:
+        """Run a script of wrk; give the seconds and the server's processor time."""
         began = self.processor()
-        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-        told, _ = await process.communicate(json.dumps(work).encode())
-        if process.returncode:
-            raise RuntimeError("the load failed")
-        return float(told), self.processor() - began
+        seconds = await aws_wrk.load(self.port, CONNECTIONS, count, script, parts)
+        return seconds, self.processor() - began
 
 
 @dataclass
@@ -136,7 +126,7 @@ async def send(stage: Stage) -> Mapping[str, float]:
     async with served(stage) as wire:
         wire.app.queue("q")
         with stage.meter:
-            took = await wire.load(count, [wire.one()])
+            took = await wire.load(count, wire.one())
     return figures(count, 1, *took)
 
 
@@ -146,7 +136,7 @@ async def send_batch(stage: Stage) -> Mapping[str, float]:
     async with served(stage) as wire:
         wire.app.queue("q")
         with stage.meter:
-            took = await wire.load(count, [wire.batch()])
+            took = await wire.load(count, wire.batch())
     return figures(count, TOGETHER, *took)
 
 
@@ -171,7 +161,7 @@ async def put_records(stage: Stage) -> Mapping[str, float]:
         records = [{"Data": data, "PartitionKey": f"k{number}"} for number in range(RECORDS)]
         request = wire.signed("kinesis", "Kinesis_20131202.PutRecords", {"StreamName": "s", "Records": records})
         with stage.meter:
-            took = await wire.load(count, [request])
+            took = await wire.load(count, request)
     return figures(count, RECORDS, *took)
 
 
@@ -188,7 +178,7 @@ async def invoke(stage: Stage) -> Mapping[str, float]:
     async with served(stage, app) as wire:
         request = wire.signed("lambda", "", b'{"a": 1}', path="/2015-03-31/functions/echo/invocations")
         with stage.meter:
-            took = await wire.load(count, [request])
+            took = await wire.load(count, request)
     return figures(count, 1, *took)
 
 

@@ -1,4 +1,4 @@
-"""A client of AWS's wire API that costs little: requests are signed once and sent again and again over open connections.
+"""A client of HTTP that sends each of many requests over open connections, one at a time on each.
 
 Runs in a process of its own: `python -m forebay_bench.aws_load`, with what to do as JSON on its standard input. It prints the
 seconds.
@@ -12,7 +12,6 @@ import re
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import uvloop
 
@@ -21,14 +20,10 @@ LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 @dataclass
 class Work:
-    """What is to be sent: the same request so many times, or a queue received and deleted until it is empty."""
+    """What is to be sent."""
 
     requests: list[bytes]
     count: int
-    heads: dict[str, str]
-    """For a drain: the signed head of each operation, with a place for the length; the bodies are not signed."""
-    url: str
-    """For a drain: the queue's."""
 
 
 class Connection(asyncio.Protocol):
@@ -37,12 +32,11 @@ class Connection(asyncio.Protocol):
     def __init__(self, load: Load) -> None:
         self.load = load
         self.received = bytearray()
-        self.handles: list[str] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self.go_on(b"")
+        self.go_on()
 
     def data_received(self, data: bytes) -> None:
         """Take an answer; when it is whole, send the next request."""
@@ -57,13 +51,12 @@ class Connection(asyncio.Protocol):
         if self.received[9:12] != b"200":
             self.load.failed(bytes(self.received[:2000]))
             return
-        body = bytes(self.received[head + 4 :])
         self.received.clear()
-        self.go_on(body)
+        self.go_on()
 
-    def go_on(self, body: bytes) -> None:
+    def go_on(self) -> None:
         """Send the next request, if there is one."""
-        request = self.load.drained(self, body) if self.load.work.heads else self.load.next()
+        request = self.load.next()
         if request is None:
             self.transport.close()
             self.load.ended()
@@ -86,25 +79,6 @@ class Load:
             return None
         self.left -= 1
         return self.work.requests[self.left % len(self.work.requests)]
-
-    def drained(self, connection: Connection, body: bytes) -> bytes | None:
-        """Receive ten messages, or delete those that were received."""
-        if body and not connection.handles:
-            messages: list[dict[str, Any]] = json.loads(body).get("Messages", [])
-            if not messages:
-                return None
-            self.left -= len(messages)
-            connection.handles = [message["ReceiptHandle"] for message in messages]
-            entries = [{"Id": str(number), "ReceiptHandle": one} for number, one in enumerate(connection.handles)]
-            return self.filled("DeleteMessageBatch", {"QueueUrl": self.work.url, "Entries": entries})
-        connection.handles = []
-        asked = {"QueueUrl": self.work.url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0}
-        return self.filled("ReceiveMessage", asked)
-
-    def filled(self, operation: str, body: dict[str, Any]) -> bytes:
-        """Give a request of which only the body is not signed."""
-        text = json.dumps(body).encode()
-        return self.work.heads[operation].replace("LENGTH", str(len(text))).encode() + text
 
     def ended(self) -> None:
         """One connection has nothing to do any more."""
@@ -132,7 +106,7 @@ def main() -> None:
     """Read what to do, do it, and print the seconds."""
     given = json.load(sys.stdin)
     requests = [bytes.fromhex(one) for one in given["requests"]]
-    work = Work(requests, given["count"], given.get("heads", {}), given.get("url", ""))
+    work = Work(requests, given["count"])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
         print(loop.run(run(given["port"], given["connections"], work)))
 

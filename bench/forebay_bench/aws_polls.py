@@ -110,9 +110,11 @@ async def client(work: dict[str, Any]) -> list[float]:
     # All of them ask when all are open: the first waits as long as it can for the last, however slow the machine is.
     held = [poll.ask(idle) for poll in made]
     await asyncio.sleep(1)
-    early = sum(one.done() for one in held)
+    early = [one for one in held if one.done()]
+    for one in early:
+        one.result()  # one that was refused says why
     if early:
-        raise RuntimeError(f"{early} polls of an empty queue were answered")
+        raise RuntimeError(f"{len(early)} polls of an empty queue were answered")
     print("held", flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
     receiver, sender = await opened(), await opened()

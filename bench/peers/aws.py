@@ -101,13 +101,13 @@ async def _run(
     with server(stage) as wire:
         created(wire)
         if question == "receive":
-            await wire.load(count, [wire.batch()])
+            await wire.load(count, wire.batch())
             with stage.meter:
                 seconds, processor = await wire.drain(count * aws.TOGETHER)
             return aws.drained(count, seconds, processor)
         request, each = (wire.batch(), aws.TOGETHER) if question == "send_batch" else (wire.one(), 1)
         with stage.meter:
-            took = await wire.load(count, [request])
+            took = await wire.load(count, request)
     return aws.figures(count, each, *took)
 
 

@@ -99,6 +99,14 @@ def test_with_keys_each_request_is_verified(make_app, tmp_path):
         assert sqs(reader).list_queues()["QueueUrls"] == [url]
         assert refused(sqs(reader).send_message, QueueUrl=url, MessageBody="m") == "AccessDenied"
         assert refused(sqs(streams).list_queues) == "AccessDenied"
+        # CloudWatch has the statuses of its older protocol for who asks for them, as boto3 does.
+        with pytest.raises(ClientError) as raised:
+            wire.client("cloudwatch", key=streams["id"], secret=streams["secret"]).list_metrics()
+        told = raised.value.response
+        assert (told["Error"]["Code"], told["ResponseMetadata"]["HTTPStatusCode"]) == ("AccessDenied", 403)
+        headers = {"Content-Type": JSON, "X-Amz-Target": "GraniteServiceVersion20100801.ListMetrics"}
+        headers = signed(wire, headers, service="monitoring", key=streams["id"], secret=streams["secret"])
+        assert ask(wire.port, headers)[0] == 400
         kinesis = wire.client("kinesis", key=streams["id"], secret=streams["secret"])
         assert kinesis.list_streams()["StreamNames"] == []
         # A body that was changed on the way is not what was signed.
@@ -183,6 +191,9 @@ def test_what_no_sdk_sends_is_refused_and_harms_nothing(wire):
         ("iam", lambda iam: iam.list_users()),
         ("dynamodb", lambda tables: tables.list_tables()),
         ("efs", lambda files: files.describe_file_systems()),
+        ("route53", lambda names: names.list_hosted_zones()),
+        ("cloudfront", lambda edges: edges.list_distributions()),
+        ("ec2", lambda machines: machines.describe_regions()),
     ],
 )
 def test_a_service_that_is_not_served_is_told_in_words_that_its_client_reads(wire, service, ask_it):
@@ -192,6 +203,50 @@ def test_a_service_that_is_not_served_is_told_in_words_that_its_client_reads(wir
     assert told["Code"] == "UnknownOperationException"
     name = "elasticfilesystem" if service == "efs" else service
     assert told["Message"].startswith(f'forebay does not serve "{name}": it serves apigateway, cloudcontrolapi, ')
+    assert len(refused.value.response["ResponseMetadata"]["RequestId"]) == 36
+
+
+def test_what_says_of_nothing_what_it_is_hears_what_aws_says_to_it(wire):
+    for method in ("GET", "PUT", "DELETE"):
+        status, headers, body = ask(wire.port, {}, b"", method=method)
+        assert (status, headers["Content-Type"]) == (403, "application/xml")
+        told = b"<Message>Unable to determine service/operation name to be authorized</Message>"
+        assert body.startswith(b"<AccessDeniedException>") and told in body
+
+
+def test_s3_and_kinesis_have_ids_of_their_own(wire):
+    with pytest.raises(ClientError) as refused:
+        wire.client("s3").list_buckets()
+    told = refused.value.response
+    assert told["Error"]["Code"] == "NotImplemented"
+    assert len(told["ResponseMetadata"]["RequestId"]) == 36 and len(told["ResponseMetadata"]["HostId"]) == 24
+    headers = wire.client("kinesis").list_streams()["ResponseMetadata"]["HTTPHeaders"]
+    assert len(headers["x-amzn-requestid"]) == 36 and len(headers["x-amz-id-2"]) == 24
+
+
+def test_who_only_announces_a_body_takes_no_room(wire):
+    """Bodies have 256 MiB together."""
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n{" % (16 << 20)
+    announced = [socket.create_connection(("127.0.0.1", wire.port), timeout=20) for _ in range(17)]
+    try:
+        for one in announced:
+            one.sendall(head)
+        assert wire.client("sqs").list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
+    finally:
+        for one in announced:
+            one.close()
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_a_body_that_is_too_long_is_answered_whatever_more_of_it_comes(wire, framing):
+    size = 17 << 20
+    with socket.create_connection(("127.0.0.1", wire.port), timeout=20) as client:
+        framed = f"Content-Length: {size}" if framing == "length" else "Transfer-Encoding: chunked"
+        client.sendall(f"POST / HTTP/1.1\r\nHost: localhost\r\n{framed}\r\n\r\n".encode())
+        body = b"x" * size
+        client.sendall(body if framing == "length" else b"%x\r\n%b\r\n0\r\n\r\n" % (size, body))
+        answer = client.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 413 ") and b'"RequestEntityTooLarge"' in answer
 
 
 def test_a_client_that_says_nothing_keeps_nobody_waiting(wire):

@@ -1,8 +1,10 @@
 """A day's work with SQS by boto3, which speaks JSON, and what other clients say in the query protocol."""
 
+import hashlib
 import json
 import shutil
 import socket
+import struct
 import threading
 import time
 from pathlib import Path
@@ -67,6 +69,44 @@ def test_a_batch_is_sent_and_each_entry_that_cannot_be_is_told_why(sqs, queue):
     answer = sqs.delete_message_batch(QueueUrl=queue, Entries=[*done, {"Id": "x", "ReceiptHandle": "none"}])
     assert len(answer["Successful"]) == 9
     assert [(entry["Id"], entry["Code"]) for entry in answer["Failed"]] == [("x", "ReceiptHandleIsInvalid")]
+
+
+def sum_of_attributes(*attributes):
+    """Give the sum that AWS's documentation describes for attributes that are text."""
+    texts = [
+        b"".join(struct.pack(">I", len(text)) + text.encode() for text in (name, kind))
+        + b"\x01"
+        + struct.pack(">I", len(value))
+        + value.encode()
+        for name, kind, value in sorted(attributes)
+    ]
+    return hashlib.md5(b"".join(texts), usedforsecurity=False).hexdigest()
+
+
+def test_each_entry_of_a_batch_has_its_own_trace(sqs, queue):
+    traces = {
+        "a": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+        "b": "Root=1-5759e988-aaaaaaaaaaaaaaaaaaaaaaaa;Parent=bbbbbbbbbbbbbbbb;Sampled=0",
+    }
+
+    def system(text, name="AWSTraceHeader"):
+        return {"MessageSystemAttributes": {name: {"DataType": "String", "StringValue": text}}}
+
+    entries = [{"Id": name, "MessageBody": name, **system(text)} for name, text in traces.items()]
+    entries += [{"Id": "c", "MessageBody": "c"}, {"Id": "d", "MessageBody": "d", **system("x", "Colour")}]
+    kind = {"kind": {"DataType": "String.one", "StringValue": "book"}}
+    entries[0]["MessageAttributes"] = kind
+    answer = sqs.send_message_batch(QueueUrl=queue, Entries=entries)
+    assert [entry["Id"] for entry in answer["Successful"]] == ["a", "b", "c"]
+    assert [(entry["Id"], entry["Code"]) for entry in answer["Failed"]] == [("d", "InvalidParameterValue")]
+    sums = [entry.get("MD5OfMessageSystemAttributes") for entry in answer["Successful"]]
+    assert sums == [*(sum_of_attributes(("AWSTraceHeader", "String", text)) for text in traces.values()), None]
+    assert answer["Successful"][0]["MD5OfMessageAttributes"] == sum_of_attributes(("kind", "String.one", "book"))
+    wanted = {"MaxNumberOfMessages": 10, "MessageSystemAttributeNames": ["AWSTraceHeader"]}
+    messages = sqs.receive_message(QueueUrl=queue, **wanted)["Messages"]
+    assert {one["Body"]: one.get("Attributes", {}).get("AWSTraceHeader") for one in messages} == {**traces, "c": None}
+    sent = sqs.send_message(QueueUrl=queue, MessageBody="e", **system(traces["a"]))
+    assert sent["MD5OfMessageSystemAttributes"] == sums[0]
 
 
 def test_a_batch_that_is_none_is_refused_as_aws_does(sqs, queue):

@@ -206,10 +206,11 @@ fn context_one(json: &mut Json, request: &Request<'_>, arrival: &Arrival<'_>, re
 }
 
 /// The context stands beside the principal.
-fn lambda_one(json: &mut Json, context: &str, principal: Option<&str>) {
+pub(super) fn lambda_one(json: &mut Json, context: &str, principal: Option<&str>) {
     json.raw(r#","authorizer":{"principalId":"#).optional(principal);
-    let fields = context.trim().trim_start_matches('{').trim_end_matches('}').trim();
-    if !fields.is_empty() && fields != "null" {
+    // An object, whose last value may end in a brace as well, or null.
+    let fields = context.strip_prefix('{').and_then(|fields| fields.strip_suffix('}')).unwrap_or_default();
+    if !fields.is_empty() {
         json.raw(",").raw(fields);
     }
     json.raw("}");
@@ -433,6 +434,7 @@ mod tests {
     fn what_an_authoriser_found_out_is_in_the_event() {
         let jwt = Authorized::Jwt { claims: r#"{"sub":"u"}"#.into(), scopes: "null".into() };
         let lambda = Authorized::Lambda { context: r#"{"k":"v"}"#.into(), principal: Some("p".into()) };
+        let nested = Authorized::Lambda { context: r#"{"k":{"l":{}}}"#.into(), principal: None };
         let bare = Authorized::Lambda { context: "null".into(), principal: None };
         for (authorized, two, one) in [
             (
@@ -441,6 +443,7 @@ mod tests {
                 json!({"claims": {"sub": "u"}, "scopes": null}),
             ),
             (&lambda, json!({"lambda": {"k": "v"}}), json!({"principalId": "p", "k": "v"})),
+            (&nested, json!({"lambda": {"k": {"l": {}}}}), json!({"principalId": null, "k": {"l": {}}})),
             (&bare, json!({"lambda": null}), json!({"principalId": null})),
         ] {
             for (format, expected) in [(Format::Two, two), (Format::One, one)] {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::gateway::event::{parts_one, request_time};
+use crate::gateway::event::{lambda_one, parts_one, request_time};
 use crate::gateway::json::Json;
 use crate::gateway::request::{Arrival, Authorized, Request};
 
@@ -192,12 +192,7 @@ pub fn event(
 /// The authoriser's context stands in every event of the connection.
 fn authorizer(json: &mut Json, authorized: &Authorized) {
     if let Authorized::Lambda { context, principal } = authorized {
-        json.raw(r#","authorizer":{"principalId":"#).optional(principal.as_deref());
-        let fields = context.trim().trim_start_matches('{').trim_end_matches('}').trim();
-        if !fields.is_empty() && fields != "null" {
-            json.raw(",").raw(fields);
-        }
-        json.raw("}");
+        lambda_one(json, context, principal.as_deref());
     }
 }
 

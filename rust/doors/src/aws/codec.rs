@@ -111,6 +111,11 @@ fn named<'f>(model: &'f Model, fault: &'f Fault) -> Named<'f> {
     }
 }
 
+/// The status of an error for whoever asks for those of the older query protocol (`x-amzn-query-mode`), where the service has one.
+pub fn status_in_query(model: &Model, fault: &Fault) -> Option<u16> {
+    model.is_query_compatible.then(|| named(model, fault).status)
+}
+
 /// Write an error.
 pub fn write_error(protocol: Protocol, model: &Model, fault: &Fault, request_id: &str) -> Written {
     let named = named(model, fault);

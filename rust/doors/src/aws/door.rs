@@ -14,9 +14,9 @@ use forebay_engine::base::ids::uuid_text;
 use forebay_engine::runtime::engine::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Bytes, Incoming};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use hyper::body::{Bytes, Incoming};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{timeout, timeout_at, Instant};
 
 use crate::aws::call::{Call, Output};
 use crate::aws::check;
@@ -27,13 +27,14 @@ use crate::aws::ledger::{Entry, Ledger, LogTo};
 use crate::aws::model::Model;
 use crate::aws::protocol::query::Form;
 use crate::aws::protocol::rest::{self, Written};
+use crate::aws::protocol::text_of_bytes;
 use crate::aws::routing::{Asked, Routed, Unrouted};
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
 use crate::aws::value::Value;
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
-use crate::http::listener::{whole, Body, Limits, Listener, Service};
+use crate::http::listener::{discard, whole, Body, Least, Limits, Listener, Service};
 use crate::http::StartError;
 
 /// The file of the access keys, in the store's directory.
@@ -46,18 +47,21 @@ const BODIES_KIB: usize = 256 << 10;
 const INVOCATION_MAX: usize = 64;
 /// Most ids of what one request made that are remembered: as many as a batch of messages has.
 const MADE_MAX: usize = 10;
-/// The longest pause inside a body.
+/// The longest pause inside a body. Beyond it a body brings a byte each millisecond on average.
 const BODY_PAUSE: Duration = Duration::from_secs(60);
+/// How long a body waits for room among all bodies.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
 /// What a connection may take: clients keep theirs, and a long poll waits for 20 s.
 pub(crate) const LIMITS: Limits = Limits {
     connections: 12_000,
     head_bytes: 64 * 1024,
-    head: Duration::from_secs(75),
+    idle: Duration::from_secs(75),
+    head: Duration::from_secs(10),
     connection: None,
     keep_alive: true,
     http2: true,
     spelling: false,
-    taken: None,
+    taken: Some(Least { bytes: 75 * 1024, within: Duration::from_secs(75) }),
     stop_grace: Duration::from_secs(2),
 };
 
@@ -143,8 +147,14 @@ impl Service for Door {
             }
         };
         entry.status = response.status().as_u16();
-        if let Ok(value) = HeaderValue::from_str(&uuid_text(entry.id)) {
-            response.headers_mut().insert("x-amzn-requestid", value);
+        let (service, id) = (entry.operation.0, uuid_text(entry.id));
+        let name = if service == "s3" { "x-amz-request-id" } else { "x-amzn-requestid" };
+        let other =
+            ["s3", "kinesis"].contains(&service).then(|| ("x-amz-id-2", text_of_bytes(&entry.id.to_be_bytes())));
+        for (name, value) in std::iter::once((name, id)).chain(other) {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
         }
         response
     }
@@ -174,11 +184,11 @@ impl Door {
         let (head, body) = request.into_parts();
         let authority = authority(&head.headers, &head.uri);
         if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
-            return Err(plain(StatusCode::FORBIDDEN, why));
+            return Err(plain((403, "AccessDeniedException", why)));
         }
         let body = match self.read(&head.headers, body).await {
             Ok(body) => body,
-            Err(status) => return Err(plain(status, "the body is too long, or did not come")),
+            Err(unread) => return Err(plain(unread)),
         };
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         let given = Given {
@@ -191,6 +201,7 @@ impl Door {
         };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
         entry.invocation = invocation.unwrap_or_default().chars().take(INVOCATION_MAX).collect();
+        entry.is_in_query_mode = given.headers.get("x-amzn-query-mode").is_some_and(|mode| mode == "true");
         self.prepare(given, peer, entry)
     }
 
@@ -216,31 +227,51 @@ impl Door {
         None
     }
 
-    /// Read a body. The room that all bodies have together is waited for.
-    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, StatusCode> {
+    /// Read a body. What has come of it has room among what has come of all bodies: whoever only announces one takes none.
+    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Unread> {
         let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let most = match announced {
-            Some(length) if length > BODY_MAX => return Err(StatusCode::PAYLOAD_TOO_LARGE),
-            Some(length) => length,
-            None if body.is_end_stream() => 0,
-            None => BODY_MAX,
-        };
-        let room = u32::try_from(most.div_ceil(1024)).unwrap_or(u32::MAX);
-        let Ok(_room) = self.bodies.acquire_many(room).await else { return Err(StatusCode::SERVICE_UNAVAILABLE) };
-        let mut whole = Vec::with_capacity(most.min(1 << 16));
+        let announced: usize = announced.unwrap_or(0);
+        if announced > BODY_MAX {
+            discard(body).await;
+            return Err(TOO_LONG);
+        }
+        let mut whole = Vec::with_capacity(announced.min(1 << 16));
+        let mut room: Option<SemaphorePermit<'_>> = None;
+        let begun = Instant::now();
         loop {
-            match timeout(BODY_PAUSE, body.frame()).await {
-                Err(_) => return Err(StatusCode::REQUEST_TIMEOUT),
+            let now = if whole.is_empty() { begun } else { Instant::now() };
+            let until = (begun + Duration::from_millis(whole.len() as u64)).min(now) + BODY_PAUSE;
+            let frame = match timeout_at(until, body.frame()).await {
+                Err(_) => return Err(TOO_SLOW),
                 Ok(None) => return Ok(whole.into()),
-                Ok(Some(Err(_))) => return Err(StatusCode::BAD_REQUEST),
-                Ok(Some(Ok(frame))) => {
-                    let data = frame.into_data().unwrap_or_default();
-                    if whole.len() + data.len() > BODY_MAX {
-                        return Err(StatusCode::PAYLOAD_TOO_LARGE);
-                    }
-                    whole.extend_from_slice(&data);
-                }
+                Ok(Some(Err(_))) => return Err(BROKEN),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let data = frame.into_data().unwrap_or_default();
+            let length = whole.len() + data.len();
+            if length > BODY_MAX {
+                discard(body).await;
+                return Err(TOO_LONG);
             }
+            let held = room.as_ref().map_or(0, SemaphorePermit::num_permits);
+            let more = self.room(length.div_ceil(1024).saturating_sub(held)).await?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+
+    /// Room for so many KiB.
+    async fn room(&self, kib: usize) -> Result<SemaphorePermit<'_>, Unread> {
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        if let Ok(room) = self.bodies.try_acquire_many(kib) {
+            return Ok(room);
+        }
+        match timeout(ROOM_WAIT, self.bodies.acquire_many(kib)).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(NO_ROOM),
         }
     }
 
@@ -263,11 +294,16 @@ impl Door {
             signed_for,
             form: form.as_ref(),
         };
+        if matches!(signature, Err(Refused::Missing)) && asked.says_nothing() {
+            entry.error = Some("AccessDeniedException".into());
+            return Err(nothing());
+        }
         let routed = asked.route().map_err(|unrouted| {
             // Whoever is not let in learns nothing of what is served.
             let Unrouted { model, protocol, fault } = *unrouted;
+            entry.operation = (model.signing_name, "");
             let fault = self.admit(&signature, given, None).err().unwrap_or(fault);
-            refused(protocol, model, &fault, entry)
+            refused((protocol, model), &fault, entry)
         })?;
         entry.operation = (routed.model.signing_name, routed.operation.name);
         let admitted = self.admit(&signature, given, Some(&routed));
@@ -275,7 +311,7 @@ impl Door {
             entry.key_id.clone_from(&key_id);
             Ok((key_id, input_of(&routed, given, &query, form)?))
         });
-        let (key_id, input) = read.map_err(|fault| refused(routed.protocol, routed.model, &fault, entry))?;
+        let (key_id, input) = read.map_err(|fault| refused((routed.protocol, routed.model), &fault, entry))?;
         let call = Call {
             engine: &self.engine,
             subscriptions: &self.subscriptions,
@@ -320,7 +356,7 @@ impl Door {
             let text = format!("the key {} is not authorized to perform: {service}:{operation}", key.id);
             return Err(Fault::new("AccessDeniedException", text).code("AccessDenied").status(403));
         }
-        Ok(key.id)
+        Ok(key.id.clone())
     }
 }
 
@@ -335,14 +371,16 @@ async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> An
             Answered::Whole(codec::write(protocol, model, operation, &value, &uuid_text(entry.id)))
         }
         Ok(Output::Stream(stream)) => Answered::Stream(stream),
-        Err(fault) => Answered::Whole(refused(protocol, model, &fault, entry)),
+        Err(fault) => Answered::Whole(refused((protocol, model), &fault, entry)),
     }
 }
 
 /// Write a fault, and keep its name.
-fn refused(protocol: Protocol, model: &Model, fault: &Fault, entry: &mut Entry<'_>) -> Written {
+fn refused((protocol, model): (Protocol, &Model), fault: &Fault, entry: &mut Entry<'_>) -> Written {
     entry.error = Some(fault.name.clone());
-    codec::write_error(protocol, model, fault, &uuid_text(entry.id))
+    let written = codec::write_error(protocol, model, fault, &uuid_text(entry.id));
+    let status = codec::status_in_query(model, fault).filter(|_| entry.is_in_query_mode);
+    Written { status: status.unwrap_or(written.status), ..written }
 }
 
 /// The input of an operation, as its model allows it.
@@ -480,10 +518,27 @@ fn authority(headers: &HeaderMap, uri: &http::Uri) -> String {
     host.or(uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default().to_owned()
 }
 
-fn plain(status: StatusCode, why: &str) -> Written {
-    let body = serde_json::json!({"__type": "AccessDeniedException", "message": why}).to_string().into_bytes();
-    let headers = vec![("content-type".into(), "application/json".into())];
-    Written { status: status.as_u16(), headers, body }
+/// The answer to what says of nothing what it is, as AWS has it.
+fn nothing() -> Written {
+    let text =
+        "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be authorized</Message>\n\
+                </AccessDeniedException>\n";
+    Written { status: 403, headers: vec![("content-type".into(), "application/xml".into())], body: text.into() }
+}
+
+/// Why a body was not read: the status, the error's name, and what is said.
+type Unread = (u16, &'static str, &'static str);
+
+const TOO_LONG: Unread = (413, "RequestEntityTooLarge", "the body has more than 16 MiB");
+const TOO_SLOW: Unread = (408, "RequestTimeout", "the body did not come in time");
+const BROKEN: Unread = (400, "SerializationException", "the body is broken");
+const NO_ROOM: Unread = (503, "ServiceUnavailable", "the bodies of other requests take all room: try again");
+
+/// A refusal of what has not been read: in whose words it would be said is not known.
+fn plain((status, name, why): (u16, &str, &str)) -> Written {
+    let body = serde_json::json!({"__type": name, "message": why}).to_string().into_bytes();
+    let headers = vec![("content-type".into(), "application/json".into()), ("x-amzn-errortype".into(), name.into())];
+    Written { status, headers, body }
 }
 
 fn respond(written: Written) -> Response<Body> {

@@ -1,7 +1,7 @@
 //! Access keys: who may ask, of what services, and whether only to read. They are kept in a file that `forebay aws keys` writes.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
@@ -40,7 +40,7 @@ pub struct Keys {
 struct Seen {
     looked: Option<Instant>,
     changed: Option<SystemTime>,
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
     /// The file is there, and is not what it should be: nobody is let in.
     is_broken: bool,
 }
@@ -51,7 +51,7 @@ pub enum Found {
     /// There are no keys: whoever signs is let in.
     Open,
     /// This key.
-    Key(Key),
+    Key(Arc<Key>),
     /// There are keys, and not this one.
     Nobody,
 }
@@ -77,7 +77,7 @@ impl Keys {
                 seen.changed = changed;
                 let read = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
                 seen.is_broken = changed.is_some() && read.is_none();
-                seen.keys = read.map(|file| file.keys).unwrap_or_default();
+                seen.keys = read.into_iter().flat_map(|file| file.keys).map(Arc::new).collect();
             }
         }
         if seen.keys.is_empty() && !seen.is_broken {

@@ -54,6 +54,8 @@ pub struct Entry<'d> {
     pub made: Vec<String>,
     /// What a client calls its request, retries included.
     pub invocation: String,
+    /// Whether the client wants errors as the older query protocol has them.
+    pub is_in_query_mode: bool,
 }
 
 impl Drop for Entry<'_> {
@@ -95,6 +97,7 @@ impl Ledger {
             error: None,
             made: Vec::new(),
             invocation: String::new(),
+            is_in_query_mode: false,
         }
     }
 

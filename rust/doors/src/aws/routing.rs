@@ -1,5 +1,7 @@
 //! Which service and which operation a request is for, and in what protocol.
 
+use std::sync::OnceLock;
+
 use http::HeaderMap;
 
 use crate::aws::codec::Protocol;
@@ -64,9 +66,19 @@ impl Asked<'_> {
         self.header("content-type").split(';').next().unwrap_or_default().trim()
     }
 
+    fn is_rpc(&self) -> bool {
+        self.header("smithy-protocol") == "rpc-v2-cbor"
+    }
+
+    /// Whether it says of nothing what it is: neither an SDK nor a browser's form sends such a request.
+    pub fn says_nothing(&self) -> bool {
+        let names = ["content-type", "x-amz-target", "smithy-protocol"];
+        self.path == "/" && self.form.is_none() && names.iter().all(|name| self.header(name).is_empty())
+    }
+
     /// Find the operation. The order matters: a target is one on any path.
     pub fn route(self) -> Result<Routed, Box<Unrouted>> {
-        if self.header("smithy-protocol") == "rpc-v2-cbor" {
+        if self.is_rpc() {
             return self.by_rpc();
         }
         let target = self.header("x-amz-target");
@@ -149,27 +161,60 @@ impl Asked<'_> {
     /// No operation: in the words of the service that the signature names, if there is one.
     fn nowhere(self) -> Box<Unrouted> {
         let signed_for = self.signed_for.unwrap_or_default();
-        let service = SERVICES.iter().find(|service| service.name == signed_for);
-        let model = service.unwrap_or(&SERVICES[0]).model();
-        let is_json = self.kind().starts_with("application/x-amz") || !model.target_prefix.is_empty();
-        // A client that asks with an action reads XML, whatever is served.
-        let is_query = self.form.is_some_and(|form| form.get("Action").is_some());
-        let protocol = match (service, is_json) {
-            (None, _) if is_query => Protocol::Query,
-            (Some(_), true) | (None, _) => self.json(model),
-            (Some(_), false) if model.namespace.is_empty() => Protocol::Rest,
-            (Some(_), false) => Protocol::Query,
+        let Some(service) = SERVICES.iter().find(|service| service.name == signed_for) else {
+            return Box::new(self.unserved(signed_for));
         };
-        let message = if service.is_some() || signed_for.is_empty() {
-            String::new()
+        let model = service.model();
+        let protocol = if self.is_rpc() {
+            Protocol::RpcV2Cbor
+        } else if self.kind().starts_with(AMAZONS) || !model.target_prefix.is_empty() {
+            self.json(model)
+        } else if model.namespace.is_empty() {
+            Protocol::Rest
         } else {
+            Protocol::Query
+        };
+        Box::new(Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", "") })
+    }
+
+    /// A service that is not served is refused in its own words: its client reads no others.
+    fn unserved(self, signed_for: &str) -> Unrouted {
+        let model = words_of(signed_for);
+        let protocol = if self.is_rpc() {
+            Protocol::RpcV2Cbor
+        } else if self.form.is_some_and(|form| form.get("Action").is_some()) {
+            Protocol::Query
+        } else if self.kind().starts_with(AMAZONS) {
+            self.json(model)
+        } else {
+            Protocol::Rest
+        };
+        let mut message = String::new();
+        if !signed_for.is_empty() {
             let mut served: Vec<&str> = SERVICES.iter().map(|service| service.name).collect();
             served.sort_unstable();
             served.dedup();
-            format!("forebay does not serve {signed_for:?}: it serves {}", served.join(", "))
-        };
-        Box::new(Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", message) })
+            message = format!("forebay does not serve {signed_for:?}: it serves {}", served.join(", "));
+        }
+        Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", message) }
     }
+}
+
+/// How content types of Amazon's own begin.
+const AMAZONS: &str = "application/x-amz";
+/// Services that are not served and whose words are neither JSON nor those of all that take forms: their tables, without operations.
+static UNSERVED: [(&str, &str, OnceLock<&'static Model>); 4] = [
+    ("", r#"{"metadata": {}, "shapes": {}}"#, OnceLock::new()),
+    ("route53", r#"{"metadata": {"protocol": "rest-xml"}, "shapes": {}}"#, OnceLock::new()),
+    ("cloudfront", r#"{"metadata": {"protocol": "rest-xml"}, "shapes": {}}"#, OnceLock::new()),
+    ("ec2", r#"{"metadata": {"signingName": "ec2"}, "shapes": {}}"#, OnceLock::new()),
+];
+
+/// The words of a service that is not served.
+fn words_of(signed_for: &str) -> &'static Model {
+    let known = UNSERVED.iter().find(|(name, ..)| *name == signed_for).unwrap_or(&UNSERVED[0]);
+    // The tables are those above; a test reads them.
+    known.2.get_or_init(|| Model::read(known.1).unwrap_or_else(|_| SERVICES[0].model()))
 }
 
 fn unknown(model: &Model, name: &str) -> Fault {

@@ -192,7 +192,8 @@ fn signature_of(
 /// Checks signatures.
 #[derive(Debug, Default)]
 pub struct Verifier {
-    derived: Mutex<HashMap<[String; 4], [u8; 32]>>,
+    /// By the key's id and what it was derived for, with the secret that it was derived from: a key's secret may be changed.
+    derived: Mutex<HashMap<String, (Box<str>, [u8; 32])>>,
 }
 
 impl Verifier {
@@ -212,9 +213,10 @@ impl Verifier {
 
     fn derive(&self, signature: &Signature, secret: &str) -> [u8; 32] {
         let Signature { key_id, day, region, service, .. } = signature;
-        let name = [key_id.clone(), day.clone(), region.clone(), service.clone()];
+        // Only the id may hold slashes.
+        let name = format!("{day}/{region}/{service}/{key_id}");
         let mut derived = self.derived.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(key) = derived.get(&name) {
+        if let Some((_, key)) = derived.get(&name).filter(|(known, _)| **known == *secret) {
             return *key;
         }
         let mut key = sign(format!("AWS4{secret}").as_bytes(), day);
@@ -224,13 +226,8 @@ impl Verifier {
         if derived.len() >= DERIVED_MAX {
             derived.clear();
         }
-        derived.insert(name, key);
+        derived.insert(name, (secret.into(), key));
         key
-    }
-
-    /// Forget what was derived: keys have changed.
-    pub fn forget(&self) {
-        self.derived.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
     }
 }
 
@@ -478,7 +475,9 @@ mod tests {
             assert_eq!(verifier.verify(&signature, request.given(), SECRET, now), Ok(()), "{name}");
             let other = Given { body: b"other", ..request.given() };
             assert_eq!(verifier.verify(&signature, other, SECRET, now), Err(Refused::Wrong), "{name}");
-            assert_eq!(Verifier::default().verify(&signature, request.given(), "other", now), Err(Refused::Wrong));
+            // The secret of a key may be changed while what was derived from the old one is remembered.
+            assert_eq!(verifier.verify(&signature, request.given(), "other", now), Err(Refused::Wrong), "{name}");
+            assert_eq!(verifier.verify(&signature, request.given(), SECRET, now), Ok(()), "{name}");
             let late = now + SKEW_MS + 1000;
             assert!(matches!(verifier.verify(&signature, request.given(), SECRET, late), Err(Refused::Expired(_))));
         }

@@ -109,8 +109,8 @@ impl Gateway {
         } else {
             let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, authorizer.name.as_str()];
             parts.extend(sources.iter().map(String::as_str));
-            let entry = asked.deployment.decisions.entry(digest(&parts));
-            let mut entry = entry.lock().await;
+            let place = asked.deployment.decisions.place(digest(&parts), DECISION_TIMEOUT).await;
+            let Some(mut entry) = place else { return Err(Answer::message(500, "Internal Server Error")) };
             match entry.as_ref().filter(|(until_ns, _)| *until_ns > self.mono_ns()) {
                 Some((_, known)) => known.clone(),
                 None => {

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout_at, Instant};
 
+use crate::http::listener::discard;
+
 /// Most bytes of a body: the event that it becomes may have as many.
 pub(super) const BODY_BYTES_MAX: usize = 6 * 1024 * 1024;
-/// How long, and how much, is read of a body that is too large.
-const DISCARD: Duration = Duration::from_secs(2);
-const DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// In each window a body brings as much as this, or it is cut.
 const WINDOW: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: usize = 10 * 1024;
@@ -33,18 +32,6 @@ pub(super) struct Whole {
     pub(super) bytes: Vec<u8>,
     /// Given back with the body.
     room: Vec<OwnedSemaphorePermit>,
-}
-
-/// Read what a client goes on to send, for a moment: a connection that is closed before would take the answer with it.
-async fn discard(mut body: Incoming) {
-    let until = Instant::now() + DISCARD;
-    let mut left = DISCARD_BYTES_MAX;
-    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        if left == 0 {
-            return;
-        }
-    }
 }
 
 pub(super) async fn read(mut body: Incoming, room: &Arc<Semaphore>) -> Result<Whole, Unread> {

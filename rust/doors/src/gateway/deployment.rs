@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use forebay_core::gateway::api::{Api, Throttle};
 use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::authorizer::{Decision, Digest};
 use forebay_core::token_bucket::{Rate, TokenBucket};
 use forebay_engine::metrics::{Counter, Distribution, Metric, Registry};
+use tokio::time::timeout;
 
 /// What authorisers have said, at most.
 const KEPT_MAX: usize = 10_000;
@@ -136,6 +138,9 @@ pub(super) struct Kept<T>(Mutex<HashMap<Digest, Arc<Entry<T>>>>);
 /// One of them: until when it holds, mono ns.
 type Entry<T> = tokio::sync::Mutex<Option<(u64, Arc<T>)>>;
 
+/// One of them, for whoever has it alone.
+type Place<T> = tokio::sync::OwnedMutexGuard<Option<(u64, Arc<T>)>>;
+
 impl<T> Default for Kept<T> {
     fn default() -> Self {
         Self(Mutex::default())
@@ -143,6 +148,11 @@ impl<T> Default for Kept<T> {
 }
 
 impl<T> Kept<T> {
+    /// The place of a key, for whoever finds out what belongs there; `None` if others do for so long. Each of them may have no success.
+    pub(super) async fn place(&self, key: Digest, patience: Duration) -> Option<Place<T>> {
+        timeout(patience, self.entry(key).lock_owned()).await.ok()
+    }
+
     /// The place of a key. It is bounded: where it is full, it begins anew.
     pub(super) fn entry(&self, key: Digest) -> Arc<Entry<T>> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,5 +160,21 @@ impl<T> Kept<T> {
             map.clear();
         }
         map.entry(key).or_default().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_what_others_find_out() {
+        let kept = Kept::<u8>::default();
+        let (one, other) = ([1; 32], [2; 32]);
+        let held = kept.place(one, Duration::from_secs(9)).await.unwrap();
+        assert!(kept.place(one, Duration::from_millis(1)).await.is_none());
+        assert!(kept.place(other, Duration::from_millis(1)).await.is_some());
+        drop(held);
+        assert!(kept.place(one, Duration::from_secs(9)).await.is_some());
     }
 }

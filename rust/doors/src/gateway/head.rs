@@ -7,7 +7,7 @@ use std::sync::Arc;
 use forebay_core::gateway::client_cert::ClientCert;
 use forebay_core::gateway::forwarded::Trusted;
 use forebay_core::gateway::request::Header;
-use hyper::header::{HeaderMap, HOST, TRANSFER_ENCODING};
+use hyper::header::{HeaderMap, COOKIE, HOST, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::Version;
 
@@ -153,8 +153,14 @@ fn headers<'a>(parts: &'a Parts, host: &str, entrance: &Entrance<'_>) -> Vec<Hea
     let is_believed = entrance.trusted.has(peer);
     let mut found: Vec<Header<'a>> = Vec::with_capacity(parts.headers.len() + 4);
     for (name, value) in &parts.headers {
-        if is_believed || !SAID_HERE.contains(&name.as_str()) {
-            found.push((name.as_str().into(), String::from_utf8_lossy(value.as_bytes())));
+        let text = String::from_utf8_lossy(value.as_bytes());
+        // HTTP/2 may bring cookies one by one. Whoever reads them knows them in one header.
+        let crumbs = found.last_mut().filter(|(known, _)| name == COOKIE && known == "cookie");
+        if let (Some((_, cookies)), Version::HTTP_2) = (crumbs, parts.version) {
+            cookies.to_mut().push_str("; ");
+            cookies.to_mut().push_str(&text);
+        } else if is_believed || !SAID_HERE.contains(&name.as_str()) {
+            found.push((name.as_str().into(), text));
         }
     }
     if !parts.headers.contains_key(HOST) {
@@ -195,4 +201,27 @@ fn trace(headers: &HeaderMap) -> Option<String> {
         Some(state) => format!("{parent}\n{state}"),
         None => parent.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    #[test]
+    fn the_cookies_of_http2_are_one_header() {
+        for (version, expected) in [(Version::HTTP_2, &["a=1; b=2; c=3"][..]), (Version::HTTP_11, &["a=1", "b=2; c=3"])]
+        {
+            let request = Request::builder().version(version).uri("http://localhost/").header("cookie", "a=1");
+            let request = request.header("x-other", "y").header("cookie", "b=2; c=3").body(()).unwrap();
+            let (parts, ()) = request.into_parts();
+            let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+            let entrance = Entrance { peer, port: 80, is_tls: true, trusted: &Trusted::default() };
+            let found = headers(&parts, "localhost", &entrance);
+            let cookies: Vec<&str> =
+                found.iter().filter(|(name, _)| name == "cookie").map(|(_, value)| &**value).collect();
+            assert_eq!(cookies, expected, "{version:?}");
+        }
+    }
 }

@@ -55,7 +55,8 @@ const LIMITS: Limits = Limits {
     connections: 10_000,
     // Request line and headers; what headers alone may have is less, and is looked at apart.
     head_bytes: 16 * 1024,
-    head: Duration::from_secs(75),
+    idle: Duration::from_secs(75),
+    head: Duration::from_secs(10),
     connection: None,
     keep_alive: true,
     http2: true,

@@ -44,8 +44,9 @@ impl Gateway {
         } else {
             let mut parts = vec![api.id.as_str(), reached.arrival.stage, &authorizer.id];
             parts.extend(sources.iter().map(String::as_str));
-            let entry = self.rest.decisions.entry(digest(&parts));
-            let mut entry = entry.lock().await;
+            let place = self.rest.decisions.place(digest(&parts), DECISION_TIMEOUT).await;
+            let late = || Failure::new(ResponseType::AuthorizerConfigurationError);
+            let mut entry = place.ok_or_else(late)?;
             match entry.as_ref().filter(|(until_ns, _)| *until_ns > self.mono_ns()) {
                 Some((_, known)) => known.clone(),
                 None => {

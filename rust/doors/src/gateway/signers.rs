@@ -61,9 +61,9 @@ impl Signers {
         self.verifier.verify(&signature, given, &key.secret, now_ms() as i64).map_err(Unsigned::Refused)?;
         let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
         if !is_of_service || key.read_only && !READING.contains(&given.method) {
-            return Err(Unsigned::Forbidden(key.id));
+            return Err(Unsigned::Forbidden(key.id.clone()));
         }
-        Ok(Authorized::Iam { access_key: key.id })
+        Ok(Authorized::Iam { access_key: key.id.clone() })
     }
 }
 

@@ -3,9 +3,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+
+use crate::http::patience::End;
 
 /// What a client begins with that knows beforehand that HTTP/2 is spoken.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,24 +22,34 @@ pub(crate) struct Begun<S> {
     came: usize,
     /// How many of them have been read once more.
     read: usize,
+    /// Is told that something comes.
+    end: Arc<End>,
 }
 
 impl<S: Read + Unpin> Begun<S> {
     /// A connection of which nothing has been looked at.
-    pub(crate) fn new(stream: S) -> Self {
-        Self { stream, first: [0; PREFACE.len()], came: 0, read: 0 }
+    pub(crate) fn new(stream: S, end: Arc<End>) -> Self {
+        Self { stream, first: [0; PREFACE.len()], came: 0, read: 0, end }
+    }
+
+    /// Wait for the first bytes, or for the end of the connection.
+    pub(crate) async fn begin(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.poll_first(context)).await
     }
 
     /// Whether HTTP/2 is spoken. Anything else is HTTP/1, the end of the connection included.
     pub(crate) async fn is_http2(&mut self) -> io::Result<bool> {
-        while self.came < PREFACE.len() {
+        while self.first[..self.came] == PREFACE[..self.came] {
+            if self.came == PREFACE.len() {
+                return Ok(true);
+            }
             let before = self.came;
             poll_fn(|context| self.poll_first(context)).await?;
-            if self.came == before || self.first[..self.came] != PREFACE[..self.came] {
-                return Ok(false);
+            if self.came == before {
+                break;
             }
         }
-        Ok(true)
+        Ok(false)
     }
 
     fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -56,8 +69,11 @@ impl<S: Read + Unpin> Read for Begun<S> {
         let this = &mut *self;
         let first = &this.first[this.read..this.came];
         if first.is_empty() {
-            return Pin::new(&mut this.stream).poll_read(context, buffer);
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            this.end.comes_in();
+            return Poll::Ready(Ok(()));
         }
+        this.end.comes_in();
         let count = first.len().min(buffer.remaining());
         buffer.put_slice(&first[..count]);
         this.read += count;
@@ -97,10 +113,17 @@ impl<S: Write + Unpin> Write for Begun<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use hyper_util::rt::TokioIo;
     use tokio::io::{duplex, AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::sync::watch;
 
     use super::*;
+
+    fn end() -> Arc<End> {
+        Arc::new(End::new(watch::channel(()).1, Duration::from_secs(1), Duration::from_secs(1)))
+    }
 
     /// Whether HTTP/2 is spoken on a connection that brings these pieces and ends, and what is read then.
     async fn told(pieces: &[&[u8]]) -> (bool, Vec<u8>) {
@@ -112,7 +135,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        let mut begun = Begun::new(TokioIo::new(server));
+        let mut begun = Begun::new(TokioIo::new(server), end());
         let is_http2 = begun.is_http2().await.unwrap();
         let mut whole = Vec::new();
         TokioIo::new(begun).read_to_end(&mut whole).await.unwrap();
@@ -140,7 +163,7 @@ mod tests {
         let (mut client, server) = duplex(1024);
         let head = b"GET /an/orders/path HTTP/1.1\r\nHost: localhost\r\n\r\n";
         client.write_all(head).await.unwrap();
-        let mut begun = Begun::new(TokioIo::new(server));
+        let mut begun = Begun::new(TokioIo::new(server), end());
         assert!(!begun.is_http2().await.unwrap());
         let mut room = [0; 256];
         let read = TokioIo::new(begun).read(&mut room).await.unwrap();

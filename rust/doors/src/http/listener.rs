@@ -4,29 +4,27 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::{pin, Pin};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use forebay_core::gateway::client_cert::ClientCert;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Collected, Full, Limited};
-use hyper::body::{Bytes, Frame, Incoming, SizeHint};
-use hyper::header::{HeaderValue, CONNECTION};
+use hyper::body::{Bytes, Incoming};
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch, Semaphore};
-use tokio::time::{sleep, timeout, Instant};
+use tokio::time::{sleep, timeout, timeout_at, Instant};
 
 use crate::http::begun::Begun;
+use crate::http::patience::{converse, Clock, End};
 use crate::http::server::StartError;
 use crate::http::spelling::{Heard, Listened};
 pub use crate::http::taking::Least;
@@ -44,6 +42,22 @@ pub fn whole(bytes: impl Into<Bytes>) -> Body {
 /// Read the body of a request; `None` if it is longer than `most` bytes, or the client went away.
 pub async fn read(body: Incoming, most: usize) -> Option<Bytes> {
     Limited::new(body, most).collect().await.ok().map(Collected::to_bytes)
+}
+
+/// How long, and how much, is read of a body that is not taken.
+const DISCARD: Duration = Duration::from_secs(2);
+const DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Read what a client goes on to send, for a moment: a connection that is closed before would take the answer with it.
+pub(crate) async fn discard(mut body: Incoming) {
+    let until = Instant::now() + DISCARD;
+    let mut left = DISCARD_BYTES_MAX;
+    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 /// What stands behind a listener. It is called on the listener's thread, and must not block it.
@@ -64,8 +78,9 @@ pub struct Limits {
     pub connections: u32,
     /// Greatest size of a request's head, bytes.
     pub head_bytes: usize,
-    /// A connection must begin to speak within this time, and a request's head must be complete within it; between requests, a connection
-    /// may be idle for so long.
+    /// A connection must begin to speak within this time, and may be without a request for so long.
+    pub idle: Duration,
+    /// A request's head must be complete so long after its first byte.
     pub head: Duration,
     /// A connection, answers included, ends within this time.
     pub connection: Option<Duration>,
@@ -87,8 +102,6 @@ pub(crate) const LINGER: Duration = Duration::from_millis(100);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Requests of one connection of HTTP/2 at once.
 const STREAMS_MAX: u32 = 128;
-/// How long a client may take to end a connection that has nothing to do.
-const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// A running listener. It stops when this is dropped.
 #[derive(Debug)]
@@ -283,7 +296,7 @@ async fn hold<S: Service>(
     service: Arc<S>,
     Told { ends, heard, client, is_http2 }: Told,
 ) {
-    let end = Arc::new(End::new(ends, limits.head));
+    let end = Arc::new(End::new(ends, limits.idle, limits.head));
     let of_requests = Arc::clone(&end);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let (service, end) = (Arc::clone(&service), Arc::clone(&of_requests));
@@ -300,22 +313,26 @@ async fn hold<S: Service>(
             end.answered(&mut response, is_http1);
             Ok::<_, Infallible>(match stream {
                 None => response,
-                Some(stream) => response.map(|body| OfStream { body, _stream: stream }.boxed()),
+                Some(stream) => response.map(|body| stream.around(body)),
             })
         }
     });
-    let mut stream = Begun::new(stream);
+    let mut stream = Begun::new(stream, Arc::clone(&end));
     let is_http2 = is_http2
         || limits.http2 && {
-            let begins = timeout(limits.head, stream.is_http2());
+            let begins = async {
+                timeout(limits.idle, stream.begin()).await.ok()?.ok()?;
+                timeout(limits.head, stream.is_http2()).await.ok()?.ok()
+            };
             tokio::select! {
                 biased;
                 // Who says nothing in time, or has gone, is not answered.
-                begun = begins => match begun { Ok(Ok(is_http2)) => is_http2, _ => return },
+                begun = begins => match begun { Some(is_http2) => is_http2, None => return },
                 () = end.comes() => return,
             }
         };
     if is_http2 {
+        end.speaks_http2();
         let mut builder = http2::Builder::new(TokioExecutor::new());
         let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
         builder.timer(TokioTimer::new()).max_header_list_size(head_bytes).max_concurrent_streams(STREAMS_MAX);
@@ -325,165 +342,13 @@ async fn hold<S: Service>(
     } else {
         let mut builder = http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head)
+            .timer(Clock(Arc::clone(&end)))
+            .header_read_timeout(limits.idle)
             .max_buf_size(limits.head_bytes)
             .keep_alive(limits.keep_alive);
         let connection = pin!(builder.serve_connection(stream, answer).with_upgrades());
         converse(connection, &end, http1::UpgradeableConnection::graceful_shutdown).await;
     }
-}
-
-/// What a connection and its requests know of its end.
-struct End {
-    ends: watch::Receiver<()>,
-    begun: Instant,
-    /// How long it may be without a request. hyper knows that of HTTP/1, from the first byte on; of HTTP/2 and of silence it does not.
-    patience: Duration,
-    /// Whether a request has come.
-    is_asked: AtomicBool,
-    /// Whether it was one of HTTP/2.
-    is_http2: AtomicBool,
-    /// Requests of HTTP/2 that are under way, with the bodies of their answers.
-    streams: AtomicU32,
-    /// When the last request was answered, or the last stream ended, since the beginning.
-    answered_ns: AtomicU64,
-}
-
-/// A request of HTTP/2 that is under way.
-struct Stream(Arc<End>);
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.0.rest();
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The body of an answer to a request of HTTP/2.
-struct OfStream {
-    body: Body,
-    _stream: Stream,
-}
-
-impl hyper::body::Body for OfStream {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl End {
-    fn new(ends: watch::Receiver<()>, patience: Duration) -> Self {
-        Self {
-            ends,
-            begun: Instant::now(),
-            patience,
-            is_asked: AtomicBool::new(false),
-            is_http2: AtomicBool::new(false),
-            streams: AtomicU32::new(0),
-            answered_ns: AtomicU64::new(0),
-        }
-    }
-
-    fn rest(&self) {
-        self.answered_ns.store(self.begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
-    }
-
-    /// A request has come; what stands for it while it is under way, where that is looked at.
-    fn asked(self: &Arc<Self>, is_http1: bool) -> Option<Stream> {
-        self.is_asked.store(true, Ordering::Relaxed);
-        if is_http1 {
-            return None;
-        }
-        self.is_http2.store(true, Ordering::Relaxed);
-        self.streams.fetch_add(1, Ordering::Relaxed);
-        Some(Stream(Arc::clone(self)))
-    }
-
-    /// A request has its answer; one that is the last of its connection says so.
-    fn answered(&self, response: &mut Response<Body>, is_http1: bool) {
-        self.rest();
-        // Whoever could say so is gone: that says it.
-        if is_http1 && self.ends.has_changed().is_err() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-    }
-
-    /// How long it has been since something was answered, or since the beginning.
-    fn idle(&self) -> Duration {
-        let answered = Duration::from_nanos(self.answered_ns.load(Ordering::Relaxed));
-        self.begun.elapsed().saturating_sub(answered)
-    }
-
-    /// For how long the next request may still be on its way.
-    fn linger(&self) -> Duration {
-        LINGER.saturating_sub(self.idle())
-    }
-
-    /// Wait until the listener retires and no request can be on its way any more. What a client has sent before it could know of that is
-    /// answered: a connection that is closed in its face would have lost it.
-    async fn comes(&self) {
-        // Whoever could say so is gone: that says it.
-        let _ = self.ends.clone().changed().await;
-        sleep(self.linger()).await;
-    }
-
-    fn has_streams(&self) -> bool {
-        self.streams.load(Ordering::Relaxed) > 0
-    }
-
-    /// When it is to be looked at again; `None`: it has been without a request for too long.
-    fn patience(&self) -> Option<Duration> {
-        let is_http1 = self.is_asked.load(Ordering::Relaxed) && !self.is_http2.load(Ordering::Relaxed);
-        if is_http1 || self.has_streams() {
-            return Some(self.patience);
-        }
-        self.patience.checked_sub(self.idle()).filter(|left| !left.is_zero())
-    }
-}
-
-/// Have the conversation of a connection, and close it after the answers under way when its listener retires. One that has nothing to say is
-/// closed, too.
-async fn converse<C: Future>(mut connection: Pin<&mut C>, end: &End, close: impl FnOnce(Pin<&mut C>)) {
-    let mut ends = end.ends.clone();
-    let mut look = end.patience;
-    let is_silent = loop {
-        // An error here is the client's: it sent no HTTP, or went away.
-        tokio::select! {
-            _ = connection.as_mut() => return,
-            _ = ends.changed() => break false,
-            () = sleep(look) => match end.patience() {
-                Some(again) => look = again,
-                None => break true,
-            }
-        }
-    };
-    if is_silent {
-        close(connection.as_mut());
-        // One that was told so and does not end it is cut off.
-        while timeout(LEAVE_MAX, connection.as_mut()).await.is_err() && end.has_streams() {}
-        return;
-    }
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = sleep(end.linger()) => {}
-    }
-    close(connection.as_mut());
-    let _ = connection.await;
 }
 
 /// Answer what comes over one connection that nothing ends from outside.
@@ -509,6 +374,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         connections: 1,
         head_bytes: 16 * 1024,
+        idle: PATIENCE,
         head: PATIENCE,
         connection: None,
         keep_alive: true,
@@ -532,15 +398,30 @@ mod tests {
         }
     }
 
-    /// Talk to a listener with a client; what that gives.
+    const LARGE: usize = 1 << 20;
+
+    /// Answers with more than a client takes that opens no window.
+    struct Large;
+
+    impl Service for Large {
+        async fn answer(&self, _: Request<Incoming>, _: SocketAddr) -> Response<Body> {
+            Response::new(whole(vec![7; LARGE]))
+        }
+    }
+
     fn talk<T>(client: impl AsyncFnOnce(DuplexStream) -> T) -> T {
+        talk_to(Late, client)
+    }
+
+    /// Talk to a listener with a client; what that gives.
+    fn talk_to<T>(service: impl Service, client: impl AsyncFnOnce(DuplexStream) -> T) -> T {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let (server, other) = duplex(64 * 1024);
         let (_open, ends) = watch::channel(());
         let told = Told { ends, heard: None, client: None, is_http2: false };
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         runtime.block_on(async {
-            let served = hold(TokioIo::new(server), peer, LIMITS, Arc::new(Late), told);
+            let served = hold(TokioIo::new(server), peer, LIMITS, Arc::new(service), told);
             tokio::join!(served, client(other)).1
         })
     }
@@ -555,6 +436,22 @@ mod tests {
                 begun.elapsed()
             });
             assert!(least >= PATIENCE, "{said:?}: {least:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_takes_nothing_of_an_answer_of_http2_is_sent_away() {
+        // A window of no bytes, and as much as a window of 64 KiB lets through.
+        let closed = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+        for settings in [&closed[..], b""] {
+            let (read, took) = talk_to(Large, async |mut wire| {
+                let begun = Instant::now();
+                wire.write_all(&[PREFACE, settings, GET].concat()).await.unwrap();
+                let mut read = Vec::new();
+                wire.read_to_end(&mut read).await.unwrap();
+                (read.len(), begun.elapsed())
+            });
+            assert!(read < LARGE && took >= PATIENCE && took < PATIENCE * 20, "{read} {took:?}");
         }
     }
 

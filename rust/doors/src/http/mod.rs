@@ -6,6 +6,7 @@ pub(crate) mod certificate;
 pub(crate) mod late;
 pub mod listener;
 mod operations;
+pub(crate) mod patience;
 pub(crate) mod pieces;
 mod server;
 pub(crate) mod spelling;

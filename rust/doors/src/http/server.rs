@@ -22,6 +22,7 @@ use crate::http::{Answer, Request, Routes};
 pub(crate) const LIMITS: Limits = Limits {
     connections: 128,
     head_bytes: 16 * 1024,
+    idle: Duration::from_secs(10),
     head: Duration::from_secs(10),
     connection: Some(Duration::from_secs(30)),
     keep_alive: false,

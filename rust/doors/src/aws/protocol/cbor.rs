@@ -1,7 +1,7 @@
 //! CBOR bodies, in two dialects: rpc-v2's, and the older one that Kinesis speaks with Java.
 
 use crate::aws::model::{Kind, Member, Model, Shape};
-use crate::aws::protocol::{integer, time, Malformed};
+use crate::aws::protocol::{integer, time, too_many, Malformed, VALUES_MAX};
 use crate::aws::value::{Fields, Key, Value};
 
 /// Most levels of a body.
@@ -23,7 +23,7 @@ pub fn read(model: &Model, shape: &Shape, dialect: Dialect, body: &[u8]) -> Resu
     if body.is_empty() {
         return Ok(Value::structure());
     }
-    let mut reader = Reader { rest: body };
+    let mut reader = Reader { rest: body, left: VALUES_MAX };
     let item = reader.item(0)?;
     if !reader.rest.is_empty() {
         return Err(Malformed::new("bytes follow the body"));
@@ -56,11 +56,13 @@ pub enum Item {
 
 /// Read a whole body without a shape.
 pub fn items(body: &[u8]) -> Result<Item, Malformed> {
-    Reader { rest: body }.item(0)
+    Reader { rest: body, left: VALUES_MAX }.item(0)
 }
 
 struct Reader<'b> {
     rest: &'b [u8],
+    /// How many items may still come.
+    left: usize,
 }
 
 impl<'b> Reader<'b> {
@@ -102,6 +104,7 @@ impl<'b> Reader<'b> {
         if level > LEVELS_MAX {
             return Err(Malformed(format!("the body has more than {LEVELS_MAX} levels")));
         }
+        self.left = self.left.checked_sub(1).ok_or_else(too_many)?;
         let (major, info) = self.head()?;
         if major == 7 {
             return self.simple(info);
@@ -414,5 +417,17 @@ impl Writer<'_> {
             }
             Value::Null | Value::List(_) | Value::Map(_) | Value::Document(_) => self.bytes.push(0xF6),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_very_many_items_is_refused() {
+        let of = |count: usize| [&[0x9F][..], &vec![0xF6; count], &[0xFF]].concat();
+        assert!(items(&of(VALUES_MAX - 1)).is_ok());
+        assert_eq!(items(&of(VALUES_MAX)), Err(too_many()));
     }
 }

@@ -1,6 +1,6 @@
 //! JSON bodies: of JSON 1.0 and 1.1, and of REST. They are read and written by the shapes of a model, with no tree of JSON between.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -10,7 +10,9 @@ use serde::{Deserialize as _, Deserializer, Serialize, Serializer};
 use serde_json::{Number, Value as Json};
 
 use crate::aws::model::{Kind, Location, Member, Model, Shape, ShapeId, TimeFormat};
-use crate::aws::protocol::{base64_text, double_text, integer, text_of_bytes, time, Malformed, DEPTH_MAX};
+use crate::aws::protocol::{
+    base64_text, double_text, integer, text_of_bytes, time, too_many, Malformed, DEPTH_MAX, VALUES_MAX,
+};
 use crate::aws::value::{Fields, Key, Value};
 
 /// Which names JSON has: of JSON 1.0 and 1.1 the members' own, of REST those that the model gives for the wire.
@@ -36,9 +38,10 @@ pub fn read(model: &Model, shape: &Shape, names: Names, body: &[u8]) -> Result<V
     if body.is_empty() {
         return Ok(Value::structure());
     }
-    let refused = RefCell::default();
+    let (refused, left) = (RefCell::default(), Cell::new(VALUES_MAX));
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = Decoder { model, names, shape, format: None, depth: 0, refused: &refused }.deserialize(&mut json);
+    let decoder = Decoder { model, names, shape, format: None, depth: 0, left: &left, refused: &refused };
+    let value = decoder.deserialize(&mut json);
     let value = value.and_then(|value| json.end().map(|()| value));
     let value = value.map_err(|_| refused.take().unwrap_or_else(|| Malformed::new("the body is not JSON")))?;
     if value == Value::Null && matches!(shape.kind, Kind::Structure { .. }) {
@@ -66,6 +69,8 @@ struct Decoder<'m> {
     shape: &'m Shape,
     format: Option<TimeFormat>,
     depth: usize,
+    /// How many values may still come.
+    left: &'m Cell<usize>,
     /// Why the body is refused: serde's errors bear a text of their own.
     refused: &'m RefCell<Option<Malformed>>,
 }
@@ -140,7 +145,7 @@ impl<'m> Decoder<'m> {
         members: &'m [Member],
         mut given: A,
     ) -> Result<(Fields, usize), A::Error> {
-        let mut fields = Fields::with_capacity(given.size_hint().unwrap_or(members.len().min(ROOM)));
+        let mut fields = Fields::new();
         let mut set = 0;
         while let Some(name) = given.next_key_seed(Name { members, names: self.names })? {
             let Named::Member(member) = name else {
@@ -176,9 +181,6 @@ impl<'m> Decoder<'m> {
         Ok(())
     }
 }
-
-/// Most members for which room is made before they are there.
-const ROOM: usize = 8;
 
 /// The entries, of two with one key the last.
 fn last_of_each(entries: Fields) -> Fields {
@@ -236,6 +238,10 @@ impl<'de> DeserializeSeed<'de> for Decoder<'_> {
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
         if self.depth > DEPTH_MAX {
             return Err(self.refuse(Malformed(format!("the body has more than {DEPTH_MAX} levels"))));
+        }
+        match self.left.get().checked_sub(1) {
+            Some(left) => self.left.set(left),
+            None => return Err(self.refuse(too_many())),
         }
         if matches!(self.shape.kind, Kind::Document) {
             return Json::deserialize(json).map(|json| Value::Document(Box::new(json)));
@@ -488,6 +494,17 @@ mod tests {
                 Err(Malformed::new("the body is not JSON"))
             );
         }
+    }
+
+    #[test]
+    fn a_body_of_very_many_values_is_refused() {
+        let model = SERVICES[0].model();
+        let input = model.operation("SendMessageBatch").and_then(|operation| operation.input);
+        let shape = model.shape(input.unwrap());
+        let of = |count: usize| format!("{{\"Entries\": [{}{{}}]}}", "{},".repeat(count - 1));
+        // The body and the list are values, too.
+        assert!(read(model, shape, Names::Own, of(VALUES_MAX - 2).as_bytes()).is_ok());
+        assert_eq!(read(model, shape, Names::Own, of(VALUES_MAX - 1).as_bytes()), Err(too_many()));
     }
 
     #[test]

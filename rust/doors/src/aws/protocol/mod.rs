@@ -24,6 +24,14 @@ impl Malformed {
 /// Most levels of a JSON or XML body.
 pub(crate) const DEPTH_MAX: usize = 64;
 
+/// Most values of a JSON or CBOR body, those inside others among them: an empty one takes a byte or two there, and far more here.
+pub(crate) const VALUES_MAX: usize = 1_000_000;
+
+/// A body that has more.
+pub(crate) fn too_many() -> Malformed {
+    Malformed(format!("the body has more than {VALUES_MAX} values"))
+}
+
 /// A whole number in the range of its shape.
 pub(crate) fn integer(number: i64, bits: u32) -> Result<i64, Malformed> {
     let limit = 1_i128 << (bits - 1);

@@ -203,11 +203,14 @@ pub fn write_error(
     request_id: &str,
 ) -> Vec<u8> {
     let mut writer = Writer { model, text: String::new() };
-    // S3 has no element around it.
-    let is_s3 = model.signing_name == "s3";
     let space = if model.namespace.is_empty() { String::new() } else { format!(" xmlns=\"{}\"", model.namespace) };
-    let around = if is_s3 { String::new() } else { format!("<ErrorResponse{space}>") };
-    let _ = write!(writer.text, "{around}<Error>");
+    // S3 has no element around it, and EC2 has two.
+    let (before, between, after, id) = match model.signing_name {
+        "s3" => (String::new(), "", "</Error>", "RequestId"),
+        "ec2" => ("<Response><Errors>".to_owned(), "</Error></Errors>", "</Response>", "RequestID"),
+        _ => (format!("<ErrorResponse{space}>"), "</Error>", "</ErrorResponse>", "RequestId"),
+    };
+    let _ = write!(writer.text, "{before}<Error>");
     element("Type", if failure.is_senders { "Sender" } else { "Receiver" }, &mut writer.text);
     element("Code", failure.code, &mut writer.text);
     if !failure.message.is_empty() {
@@ -219,13 +222,8 @@ pub fn write_error(
             writer.members(std::slice::from_ref(member), value);
         }
     }
-    if is_s3 {
-        element("RequestId", request_id, &mut writer.text);
-        writer.text.push_str("</Error>");
-        return writer.text.into_bytes();
-    }
-    writer.text.push_str("</Error>");
-    element("RequestId", request_id, &mut writer.text);
-    writer.text.push_str("</ErrorResponse>");
+    writer.text.push_str(between);
+    element(id, request_id, &mut writer.text);
+    writer.text.push_str(after);
     writer.text.into_bytes()
 }

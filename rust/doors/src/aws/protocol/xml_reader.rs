@@ -5,8 +5,11 @@ use quick_xml::Reader;
 
 use crate::aws::model::{Kind, Location, Member, Model, Shape};
 use crate::aws::protocol::query::plain;
-use crate::aws::protocol::{Malformed, DEPTH_MAX};
+use crate::aws::protocol::{too_many, Malformed, DEPTH_MAX, VALUES_MAX};
 use crate::aws::value::{Fields, Key, Value};
+
+/// Most attributes of an element: each of them is compared with all before it.
+const ATTRIBUTES_MAX: usize = 100;
 
 /// An element.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +30,13 @@ pub fn parse(body: &[u8]) -> Result<Element, Malformed> {
     let text = std::str::from_utf8(body).map_err(|_| malformed())?;
     let mut reader = Reader::from_str(text);
     let mut open: Vec<Element> = vec![Element::default()];
+    let mut left = VALUES_MAX;
     loop {
-        match reader.read_event().map_err(|_| malformed())? {
+        let event = reader.read_event().map_err(|_| malformed())?;
+        if matches!(event, Event::Start(_) | Event::Empty(_)) {
+            left = left.checked_sub(1).ok_or_else(too_many)?;
+        }
+        match event {
             Event::Start(tag) => {
                 if open.len() > DEPTH_MAX {
                     return Err(Malformed(format!("the body has more than {DEPTH_MAX} levels")));
@@ -67,7 +75,10 @@ fn begun(tag: &quick_xml::events::BytesStart<'_>) -> Result<Element, Malformed> 
     let malformed = || Malformed::new("the body is not XML");
     let name = tag.local_name().as_ref().to_owned();
     let mut attributes = Vec::new();
-    for attribute in tag.attributes() {
+    for (at, attribute) in tag.attributes().enumerate() {
+        if at == ATTRIBUTES_MAX {
+            return Err(Malformed(format!("an element has more than {ATTRIBUTES_MAX} attributes")));
+        }
         let attribute = attribute.map_err(|_| malformed())?;
         let name = attribute.key.as_ref().to_owned();
         let value = quick_xml::escape::unescape(&attribute.value).map_err(|_| malformed())?;
@@ -153,5 +164,20 @@ impl Decoder<'_> {
             return Err(Malformed::new("exactly one member of a union is set"));
         }
         Ok(Value::Map(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_very_many_elements_or_attributes_is_refused() {
+        let of = |count: usize| format!("<a>{}</a>", "<b/>".repeat(count));
+        assert_eq!(parse(of(10).as_bytes()).unwrap().children.len(), 10);
+        assert_eq!(parse(of(VALUES_MAX).as_bytes()), Err(too_many()));
+        let with = |count: usize| (0..count).fold("<a".to_owned(), |text, at| format!("{text} b{at}=''")) + "/>";
+        assert_eq!(parse(with(ATTRIBUTES_MAX).as_bytes()).unwrap().attributes.len(), ATTRIBUTES_MAX);
+        assert!(parse(with(ATTRIBUTES_MAX + 1).as_bytes()).is_err());
     }
 }

@@ -7,7 +7,7 @@ use forebay_engine::api::Request;
 use forebay_engine::base::bytes::hex;
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::base::ids::uuid_text;
-use forebay_engine::payload::message::{is_binary, receipt_text, Attribute, NewMessage};
+use forebay_engine::payload::message::{is_binary, receipt_text, Attribute, NewMessage, BODY_MAX};
 use forebay_engine::payload::messages::{Item, Messages, QueueSource};
 use md5::{Digest, Md5};
 use serde_json::Value as Json;
@@ -89,14 +89,15 @@ fn md5_of_attributes(attributes: &[Attribute]) -> Option<String> {
     Some(hex(&sum.finalize()))
 }
 
-/// The trace that a sender gives as AWS's header, in W3C's form.
-fn trace_of(given: &Value) -> Result<Option<String>, Fault> {
+/// The trace that a sender gives as AWS's header, in W3C's form, and the sum of what holds it.
+fn trace_of(given: &Value) -> Result<(Option<String>, Option<String>), Fault> {
     let system = given.entries("MessageSystemAttributes");
     if let Some((name, _)) = system.iter().find(|(name, _)| name != "AWSTraceHeader") {
         return Err(invalid(format!("Message system attribute name '{name}' is invalid.")));
     }
-    let header = system.first().map(|(_, value)| value.needed("StringValue"));
-    Ok(header.and_then(w3c_trace))
+    let Some((name, value)) = system.first() else { return Ok((None, None)) };
+    let held = attribute(name, value)?;
+    Ok((w3c_trace(&held.value), md5_of_attributes(&[held])))
 }
 
 /// `Root=1-…;Parent=…;Sampled=1` as a `traceparent`.
@@ -117,19 +118,42 @@ fn aws_trace(context: &str) -> Option<String> {
     Some(format!("Root=1-{time}-{rest};Parent={parent};Sampled={}", u8::from(flags.ends_with('1'))))
 }
 
-fn sent(id: &str, message: &NewMessage, sum: Option<String>) -> Value {
-    Value::structure()
-        .with("MessageId", id)
-        .with("MD5OfMessageBody", hex(&Md5::digest(message.body.as_bytes())))
-        .with("MD5OfMessageAttributes", sum)
+/// A message on its way, and the sums that its sender is told.
+struct Sending<'c> {
+    given: &'c Value,
+    message: NewMessage,
+    trace: Option<String>,
+    sums: [(&'static str, Option<String>); 3],
+}
+
+impl<'c> Sending<'c> {
+    fn of(given: &'c Value) -> Result<Self, Fault> {
+        let (message, sum) = message_of(given)?;
+        let (trace, system) = trace_of(given)?;
+        let sums = [
+            ("MD5OfMessageBody", Some(hex(&Md5::digest(message.body.as_bytes())))),
+            ("MD5OfMessageAttributes", sum),
+            ("MD5OfMessageSystemAttributes", system),
+        ];
+        Ok(Self { given, message, trace, sums })
+    }
+
+    fn bytes(&self) -> usize {
+        let of = |one: &Attribute| one.name.len() + one.data_type.len() + one.value.len();
+        self.message.body.len() + self.message.attributes.iter().map(of).sum::<usize>()
+    }
+}
+
+fn sent(id: &str, sums: [(&'static str, Option<String>); 3]) -> Value {
+    let told = Value::structure().with("MessageId", id);
+    sums.into_iter().fold(told, |told, (name, sum)| told.with(name, sum))
 }
 
 pub(super) async fn send_message(call: &Call<'_>) -> Result<Value, Fault> {
-    let (message, sum) = message_of(&call.input)?;
-    let trace = trace_of(&call.input)?;
-    let send = Send { name: call.queue()?, messages: vec![message.clone()], parent: None, trace };
+    let Sending { message, trace, sums, .. } = Sending::of(&call.input)?;
+    let send = Send { name: call.queue()?, messages: vec![message], parent: None, trace };
     let ids = call.ask(Request::QueueSend(send)).await.map_err(fault)?;
-    Ok(sent(ids[0].as_str().unwrap_or_default(), &message, sum))
+    Ok(sent(ids[0].as_str().unwrap_or_default(), sums))
 }
 
 /// The entries of a batch by their ids.
@@ -187,47 +211,90 @@ fn refused_entry(error: &EngineError) -> Option<(usize, EngineError)> {
     }
 }
 
-/// All entries that can be sent are sent in one commit; each of the others is told why it is not.
+/// What has become of the entries of a batch so far.
+#[derive(Default)]
+struct Outcomes {
+    successful: Vec<Value>,
+    failed: Vec<Value>,
+}
+
+/// All entries that can be sent are sent, those of one trace in one commit; each of the others is told why it is not.
 pub(super) async fn send_message_batch(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.queue()?;
-    let mut refused = Vec::new();
-    let mut open = Vec::new();
-    let mut trace = None;
+    let mut outcomes = Outcomes::default();
+    let mut runs: Vec<Vec<(&str, Sending<'_>)>> = Vec::new();
+    let mut bytes = 0;
     for (id, entry) in entries(call)? {
-        match message_of(entry) {
-            Ok((message, sum)) => {
-                trace = trace.or(trace_of(entry)?);
-                open.push((id, message, sum));
+        match Sending::of(entry) {
+            Ok(sending) => {
+                bytes += sending.bytes();
+                match runs.last_mut().filter(|run| run[0].1.trace == sending.trace) {
+                    Some(run) => run.push((id, sending)),
+                    None => runs.push(vec![(id, sending)]),
+                }
             }
-            Err(fault) => refused.push(failed(id, &fault)),
+            Err(fault) => outcomes.failed.push(failed(id, &fault)),
         }
     }
-    while !open.is_empty() {
-        let messages: Vec<NewMessage> = open.iter().map(|(_, message, _)| message.clone()).collect();
-        let is_alone = messages.len() == 1;
-        let send = Send { name: name.clone(), messages, parent: None, trace: trace.clone() };
-        match call.ask(Request::QueueSend(send)).await {
+    if runs.len() > 1 && bytes > BODY_MAX {
+        let text = format!("Batch requests cannot be longer than {BODY_MAX} bytes. You have sent {bytes} bytes.");
+        return Err(fault(EngineError::TooLarge(text)));
+    }
+    // One after the other: messages of a group keep their order.
+    for run in runs {
+        let ids: Vec<&str> = run.iter().map(|(id, _)| *id).collect();
+        match send_run(call, &name, run, &mut outcomes).await {
+            Err(error) if outcomes.successful.is_empty() => return Err(fault(error)),
+            // Whoever sent the others again would send twice what was sent.
+            Err(error) => {
+                let why = fault(error);
+                let told: Vec<Value> = outcomes.failed.iter().filter_map(|one| one.get("Id").cloned()).collect();
+                let others = ids.into_iter().filter(|id| !told.contains(&Value::from(*id)));
+                outcomes.failed.extend(others.map(|id| failed(id, &why)));
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(batch_result(outcomes.successful, outcomes.failed))
+}
+
+/// Send what has one trace; the error is one of all that is not among the outcomes.
+async fn send_run(
+    call: &Call<'_>,
+    name: &str,
+    mut run: Vec<(&str, Sending<'_>)>,
+    outcomes: &mut Outcomes,
+) -> Result<(), EngineError> {
+    while !run.is_empty() {
+        let is_alone = run.len() == 1;
+        let mut messages = Vec::with_capacity(run.len());
+        for (_, sending) in &mut run {
+            messages.push(std::mem::take(&mut sending.message));
+        }
+        let send = Send { name: name.to_owned(), messages, parent: None, trace: run[0].1.trace.clone() };
+        let error = match call.ask(Request::QueueSend(send)).await {
             Ok(ids) => {
                 let ids = ids.as_array().into_iter().flatten().map(|id| id.as_str().unwrap_or_default());
-                let successful = open.into_iter().zip(ids);
-                let successful =
-                    successful.map(|((id, message, sum), sent_id)| sent(sent_id, &message, sum).with("Id", id));
-                return Ok(batch_result(successful.collect(), refused));
+                let told = run.into_iter().zip(ids).map(|((id, sending), own)| sent(own, sending.sums).with("Id", id));
+                outcomes.successful.extend(told);
+                return Ok(());
             }
-            Err(error) => match refused_entry(&error) {
-                Some((at, reason)) if at < open.len() => {
-                    let (id, ..) = open.remove(at);
-                    refused.push(failed(id, &fault(reason)));
-                }
-                _ if is_alone && matches!(error, EngineError::Invalid(_) | EngineError::TooLarge(_)) => {
-                    let (id, ..) = open.remove(0);
-                    refused.push(failed(id, &fault(error)));
-                }
-                _ => return Err(fault(error)),
-            },
+            Err(error) => error,
+        };
+        let (at, reason) = match refused_entry(&error) {
+            Some((at, reason)) if at < run.len() => (at, reason),
+            _ if is_alone && matches!(error, EngineError::Invalid(_) | EngineError::TooLarge(_)) => (0, error),
+            _ => return Err(error),
+        };
+        outcomes.failed.push(failed(run.remove(at).0, &fault(reason)));
+        // The others are read once more: they went with the request.
+        for (_, sending) in &mut run {
+            if let Ok((message, _)) = message_of(sending.given) {
+                sending.message = message;
+            }
         }
     }
-    Ok(batch_result(Vec::new(), refused))
+    Ok(())
 }
 
 pub(super) async fn receive_message(call: &Call<'_>) -> Result<Value, Fault> {
