@@ -337,7 +337,12 @@ def _entry_or_error(event: Event) -> dict[str, Any] | InvalidParameterValue:
 
 
 def _entry(event: Event) -> dict[str, Any]:
+    if not isinstance(event, tuple) or len(event) != len(Event._fields):
+        checks.refuse_content("event", event, "an Event is wanted")
     detail, source, detail_type, resources, time = event
+    if not (isinstance(source, str) and isinstance(detail_type, str)):
+        name, value = ("detail_type", detail_type) if isinstance(source, str) else ("source", source)
+        checks.refuse(name, value, "a text is wanted")
     entry: dict[str, Any] = {
         "source": source,
         "detail_type": detail_type,
@@ -345,6 +350,8 @@ def _entry(event: Event) -> dict[str, Any]:
     }
     # Most events have neither, and what is not written need not be read.
     if resources:
+        if isinstance(resources, str) or not all(isinstance(one, str) for one in resources):
+            checks.refuse("resources", resources, "a list of texts is wanted")
         entry["resources"] = list(resources)
     if time is not None:
         entry["time_ms"] = moment_ms("time", time)

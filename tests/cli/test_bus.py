@@ -85,6 +85,7 @@ def test_an_archive_is_looked_at_replayed_and_deleted(place):
     [archive] = asked(place, "archive", "list")
     assert (archive["name"], archive["bus"], archive["events"]) == ("kept", "orders", 3)
     assert "pattern: every event" in forebay(place, "archive", "describe", "kept").stdout
+    assert forebay(place, "archive", "list").stdout.splitlines()[1].endswith(" 1 day")
     started = forebay(
         place, "replay", "start", "kept", "--start", "2020-01-01T00:00:00Z", "--rule", "all", "--name", "again"
     )

@@ -254,6 +254,20 @@ async def test_an_event_that_is_no_json_fails_alone(app, bus):
         assert len(await queue.receive(maximum=10)) == 2
 
 
+async def test_an_event_whose_parts_are_no_texts_fails_alone_and_says_which(app, bus):
+    bus.rule("all", {"source": ["shop"]}, app.queue("inbox"))
+    wrong = [
+        (forebay.Event({}, None, "t"), "source=None: a text is wanted"),
+        (forebay.Event({}, "shop", 7), "detail_type=7: a text is wanted"),
+        (forebay.Event({}, "shop", "t", "arn"), "resources='arn': a list of texts is wanted"),
+        (("shop", "t"), "event of type tuple: an Event is wanted"),
+    ]
+    async with app:
+        first, *others = await bus.put_many([forebay.Event({}, "shop", "t"), *(event for event, _ in wrong)])
+    assert isinstance(first, str)
+    assert [str(one) for one in others] == [text for _, text in wrong]
+
+
 async def ended(clock, replay):
     while not (status := await replay.status()).is_over:
         await clock.advance(0.1)

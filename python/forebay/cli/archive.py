@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.2
 """How often `replay start` looks how far it is."""
 OVER: Final = ("COMPLETED", "CANCELLED")
+_DAY_MS: Final = 86_400_000
 
 
 @click.group()
@@ -167,8 +168,13 @@ def _moment(at_ms: int | None) -> str:
     return "-" if at_ms is None else moment(at_ms)
 
 
-def _retention(at_ms: int | None) -> str:
-    return "for ever" if at_ms is None else f"{at_ms / 1000:g} s"
+def _retention(kept_ms: int | None) -> str:
+    if kept_ms is None:
+        return "for ever"
+    days, rest = divmod(kept_ms, _DAY_MS)
+    if days and not rest:
+        return "1 day" if days == 1 else f"{days} days"
+    return f"{kept_ms / 1000:.15g} s"
 
 
 _ARCHIVES = [

@@ -339,6 +339,7 @@ impl Ctx {
         if hops >= CHAIN_MAX {
             return Err(chain_too_long());
         }
+        self.starts.check_open(workflow)?;
         let input = read_document("State Machine Execution Input", input)?;
         let id = self.rng.uuid();
         self.starts.want(WantedStart { workflow: workflow.to_owned(), name: uuid_text(id), input, depth: hops + 1 });

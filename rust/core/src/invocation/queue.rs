@@ -121,11 +121,15 @@ impl EventQueue {
             if !life.was_tried() {
                 self.order.reach(key.due_ms.saturating_sub(life.delay_ms), now);
             }
-            // However the wall clock was set meanwhile: what was never tried waits for its delay alone, and nothing waits longer than it
-            // ever does.
-            let longest_ms = if life.was_tried() { self.settings.longest_wait_ms() } else { life.delay_ms };
-            let wait_ms = key.due_ms.saturating_sub(self.order.at(now)).min(longest_ms);
-            self.add(*key, *life, now, (self.clocks.wall_ms(key.number, now), wait_ms));
+            let wall_ms = self.clocks.wall_ms(key.number, now);
+            // What was never tried waits for its delay by the clock that it was accepted by: the order goes forth with every other clock.
+            // Nothing waits longer than it ever does.
+            let wait_ms = if life.was_tried() {
+                key.due_ms.saturating_sub(self.order.at(now)).min(self.settings.longest_wait_ms())
+            } else {
+                life.born_ms().saturating_sub(wall_ms).min(life.delay_ms)
+            };
+            self.add(*key, *life, now, (wall_ms, wait_ms));
         }
     }
 
@@ -285,9 +289,9 @@ impl EventQueue {
 }
 
 /// A wall clock that differs by less was not set, ms.
-const SET_MS: u64 = 1_000;
-/// Most settings of the clock that are remembered.
-const CLOCKS_MAX: usize = 64;
+const SET_MS: u64 = 100;
+/// Most settings of the clock that are remembered. A clock that is slowly put right counts as set now and then.
+const CLOCKS_MAX: usize = 512;
 
 /// How far the wall clock was ahead of the monotonic one, ms, for events from a number on. The first holds for those of earlier processes,
 /// too: their age was what the wall clock said when this one began.
@@ -295,21 +299,24 @@ const CLOCKS_MAX: usize = 64;
 struct Clocks(VecDeque<(u64, i64)>);
 
 impl Clocks {
-    /// Events from `number` on are accepted by this clock.
+    /// Events from `number` on are accepted by this clock. One that was accepted before others may become durable after them.
     fn follow(&mut self, number: u64, now: &Now) {
         let ahead_ms = now.wall_ms as i64 - (now.mono_ns / NS_PER_MS) as i64;
-        if self.0.back().is_some_and(|(_, known_ms)| known_ms.abs_diff(ahead_ms) < SET_MS) {
+        let at = self.0.partition_point(|(from, _)| *from <= number);
+        let before = at.checked_sub(1).and_then(|before| self.0.get(before));
+        if before.is_some_and(|(_, known_ms)| known_ms.abs_diff(ahead_ms) < SET_MS) {
             return;
         }
-        if self.0.len() == CLOCKS_MAX {
+        self.0.insert(at, (number, ahead_ms));
+        if self.0.len() > CLOCKS_MAX {
             self.0.pop_front();
         }
-        self.0.push_back((number, ahead_ms));
     }
 
     /// What the clock by which an event was accepted would show now.
     fn wall_ms(&self, number: u64, now: &Now) -> u64 {
-        let of_it = self.0.iter().rev().find(|(from, _)| *from <= number).or(self.0.front());
+        let at = self.0.partition_point(|(from, _)| *from <= number);
+        let of_it = self.0.get(at.saturating_sub(1));
         of_it.map_or(now.wall_ms, |(_, ahead_ms)| (now.mono_ns / NS_PER_MS).saturating_add_signed(*ahead_ms))
     }
 }

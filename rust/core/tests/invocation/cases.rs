@@ -142,6 +142,75 @@ fn what_only_the_store_holds_is_made_no_older_by_a_clock_that_is_set() {
     }
 }
 
+/// Behind as many delayed events as memory holds stood another. The clock was set an hour forth, and it ran at once.
+#[test]
+fn what_only_the_store_holds_waits_for_its_delay_however_the_clock_is_set() {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut now = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
+    let mut queue = EventQueue::new(Settings { waiting_max: 2, ..defaults() });
+    queue.due(&now);
+    assert_eq!(queue.poll(), Some(Command::Find { after: None }));
+    queue.found(&[], true, &now);
+    let events = [10_000, 20_000, 30_000].map(|delay_ms| {
+        let key = queue.key(delay_ms / 10_000, delay_ms, &now);
+        let life = Life { accepted_ms: now.wall_ms, delay_ms, ..Life::default() };
+        queue.accepted(key, life, &now);
+        (key, life)
+    });
+    let accepted_ns = now.mono_ns;
+    now.wall_ms += HOUR_MS;
+    // Whatever is accepted now has a key that is an hour further on.
+    queue.key(4, 0, &now);
+    for (key, life) in events {
+        while let Some(command) = queue.poll() {
+            let Command::Find { after } = command else { panic!("{command:?}") };
+            let found: Vec<(Key, Life)> = events.into_iter().filter(|(key, _)| Some(*key) > after).collect();
+            queue.found(&found, true, &now);
+        }
+        let due_ns = accepted_ns + life.delay_ms * 1_000_000;
+        assert!(!queue.start(&Now { mono_ns: due_ns - 1, ..now }), "{key:?} runs before its delay is over");
+        now = Now { mono_ns: due_ns, wall_ms: now.wall_ms + 10_000, entropy: 0 };
+        assert!(queue.start(&now));
+        let run = queue.poll();
+        assert!(matches!(run, Some(Command::Run { key: of, .. }) if of == key), "{run:?}");
+        queue.completed(key, Outcome::Success, &now);
+        assert!(matches!(queue.poll(), Some(Command::End { .. })));
+        queue.due(&now);
+    }
+}
+
+/// An event that the engine bears may be durable before one that was accepted earlier, by another clock. It then had the other's clock: a
+/// year too old, it was given up.
+#[test]
+fn what_is_durable_out_of_turn_keeps_the_clock_that_it_was_accepted_by() {
+    const YEAR_MS: u64 = 365 * 86_400_000;
+    let before = Now { mono_ns: 5_000_000_000, wall_ms: START_MS, entropy: 0 };
+    let after = Now { wall_ms: START_MS - YEAR_MS, ..before };
+    let mut queue = EventQueue::new(Settings { waiting_max: 1, ..defaults() });
+    queue.due(&before);
+    assert_eq!(queue.poll(), Some(Command::Find { after: None }));
+    queue.found(&[], true, &before);
+    let mut accepted = |number, now: &Now| {
+        let key = queue.key(number, 0, now);
+        (key, Life { accepted_ms: now.wall_ms, ..Life::default() }, *now)
+    };
+    let (earlier, later) = (accepted(1, &before), accepted(2, &after));
+    queue.accepted(later.0, later.1, &later.2);
+    queue.accepted(earlier.0, earlier.1, &earlier.2);
+    for (key, life, _) in [earlier, later] {
+        queue.due(&after);
+        if key == later.0 {
+            assert!(matches!(queue.poll(), Some(Command::Find { .. })));
+            queue.found(&[(key, life)], true, &after);
+        }
+        assert!(queue.start(&after));
+        let run = queue.poll();
+        assert!(matches!(run, Some(Command::Run { key: of, .. }) if of == key), "{run:?}");
+        queue.completed(key, Outcome::Success, &after);
+        assert!(matches!(queue.poll(), Some(Command::End { condition, .. }) if condition.as_str() == "Success"));
+    }
+}
+
 /// As many delayed events as memory holds, and more behind them in the store: each that came and went had the store asked again.
 #[test]
 fn what_is_due_much_later_stays_in_the_store_until_then() {

@@ -53,7 +53,7 @@ struct World {
     reached: BTreeMap<u64, u32>,
     ended: BTreeMap<u64, Condition>,
     accepted: BTreeSet<u64>,
-    /// By number: when each is due for its first attempt, mono ns; and whether the wall clock, which a restart goes by, was set.
+    /// By number: when each is due for its first attempt, mono ns, unless the wall clock was set before a restart, which goes by it.
     due_ns: BTreeMap<u64, u64>,
     was_set: bool,
 }
@@ -101,6 +101,9 @@ impl World {
                 self.was_set = true;
             }
             Step::Restart => {
+                if std::mem::take(&mut self.was_set) {
+                    self.due_ns.clear();
+                }
                 self.queue = EventQueue::new(self.settings.clone());
                 self.running.drain(..).for_each(|key| self.queue.suspect(key, 1));
             }
@@ -132,10 +135,8 @@ impl World {
                     assert!(!self.running.contains(&key), "{key:?} runs twice at once");
                     assert!(self.running.len() < self.places, "without a place");
                     assert_eq!(attempt, life.failures + 1);
-                    assert!(
-                        self.was_set || self.due_ns[&key.number] <= self.now.mono_ns,
-                        "{key:?} runs before it is due"
-                    );
+                    let due_ns = self.due_ns.get(&key.number).copied().unwrap_or(0);
+                    assert!(due_ns <= self.now.mono_ns, "{key:?} runs before it is due");
                     self.running.push(key);
                 }
                 Command::Retry { key, to, life } => {

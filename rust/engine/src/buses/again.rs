@@ -41,7 +41,7 @@ impl BusRoom<'_> {
             time_ms: row.failed_ms,
             text: &routed.event,
             size: routed.event.len(),
-            carried: Carried { hops: 0, trace: row.trace.as_deref() },
+            carried: Carried { hops: routed.hops, trace: row.trace.as_deref() },
             left: &left,
             replay: None,
             entry: None,

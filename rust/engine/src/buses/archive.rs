@@ -244,6 +244,13 @@ impl BusParticipant<'_> {
                 continue;
             }
             let reader = &mut self.ctx.commit.reader;
+            // Mostly the oldest is to be kept, and no other is looked at.
+            let oldest = reader.scan(Table::ArchivedSize, &row.key(), None, 1)?;
+            if let Some((key, _)) = oldest.first() {
+                if !row.is_over(read_segment_key(key)?.0, self.ctx.now.wall_ms) {
+                    continue;
+                }
+            }
             let sizes = reader.scan(Table::ArchivedSize, &row.key(), None, SEGMENTS_DROPPED_MAX)?;
             if sizes.is_empty() && row.is_deleted {
                 emptied.push(row.id);

@@ -17,7 +17,7 @@ use crate::buses::put::OnBus;
 use crate::buses::BusRoom;
 use crate::failures::delivery::delivery_given_up;
 use crate::failures::log::FailureRow;
-use crate::failures::routed::{RetryPolicy, RoutedFailure};
+use crate::failures::routed::{error_code, RetryPolicy, RoutedFailure};
 use crate::observe::history::routes::Fate;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::failure_key::{FailureKey, Part};
@@ -204,6 +204,7 @@ impl BusRoom<'_> {
             http: None,
             is_final: false,
             event: delivery.event.text.to_owned(),
+            hops: delivery.event.carried.hops,
             retry: delivery.retry,
         }
     }
@@ -265,13 +266,4 @@ fn check_hops(carried: Carried<'_>) -> Result<(), EngineError> {
     Err(EngineError::Invalid(format!(
         "the event's chain went through {HOPS_MAX} functions and buses, which is the most"
     )))
-}
-
-/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html>
-fn error_code(error: &EngineError) -> &'static str {
-    match error {
-        EngineError::NotFound(_) => "NO_RESOURCE",
-        EngineError::TooMany { .. } => "THROTTLING",
-        _ => "SDK_CLIENT_ERROR",
-    }
 }

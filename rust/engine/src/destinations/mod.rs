@@ -66,14 +66,15 @@ impl Notification {
                 text: routed.event.clone(),
                 attributes: routed.dead_letter_attributes(Some((row.retries(), row.age_ms(now_ms)))),
                 group_id: None,
-                hops: 0,
+                hops: routed.hops.saturating_sub(1),
                 trace,
             },
             (None, Some(routed)) => Self {
                 text: String::from_utf8_lossy(payload).into_owned(),
                 attributes: Vec::new(),
                 group_id: routed.group_id.clone(),
-                hops: 0,
+                // What is told is one hop further on.
+                hops: routed.hops.saturating_sub(1),
                 trace,
             },
             (None, None) => {

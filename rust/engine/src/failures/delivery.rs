@@ -15,6 +15,7 @@ use crate::commit::target::Target;
 use crate::dispatch::attempts::{Attempt, HandlerId};
 use crate::failures::invocation_rate::{InvocationRates, Parked};
 use crate::failures::log::{decode, encode, FailureRow};
+use crate::failures::routed::error_code;
 use crate::failures::search::DELIVERED_WITHIN_MS;
 use crate::failures::setback::Setback;
 use crate::failures::CountDeliveries;
@@ -417,6 +418,17 @@ impl FailureRoom<'_> {
                 self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
                 if let (true, Some(queue)) = (may_be_later, self.failures.deliveries.queues.get_mut(&key.mapping)) {
                     queue.leaving.insert(key);
+                }
+            }
+            // The target of a rule is gone, or will never take it.
+            Err(error @ (EngineError::NotFound(_) | EngineError::TooLarge(_) | EngineError::Invalid(_)))
+                if row.is_for_target() =>
+            {
+                self.count_delivery(key, 0, false);
+                let code = Some(error_code(&error).to_owned());
+                let setback = Setback { error: Some(error.to_string()), code, is_final: true, ..Setback::default() };
+                if let Err(error) = self.retry_delivery(key, setback) {
+                    self.ctx.fail(error);
                 }
             }
             // It will never be taken, however often it is tried.

@@ -131,7 +131,7 @@ impl FailureRow {
         self.last_error = error.or(self.last_error.take());
         // What a dead-letter queue says is no reason of the target's.
         let routed = self.routed.as_mut().filter(|routed| self.destination.as_ref() == Some(&routed.target));
-        let Some(routed) = routed.filter(|routed| routed.http.is_some()) else { return };
+        let Some(routed) = routed.filter(|routed| routed.http.is_some() || is_final) else { return };
         routed.error_code = code.unwrap_or_else(|| "SDK_CLIENT_ERROR".into());
         routed.error_message = self.last_error.clone().unwrap_or_else(|| "the request was not answered in time".into());
         routed.is_final = is_final;
@@ -151,6 +151,11 @@ impl FailureRow {
 
     pub(crate) fn age_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.failed_ms)
+    }
+
+    /// Whether it is an event that its target is to be given, and no dead-letter queue.
+    pub(crate) fn is_for_target(&self) -> bool {
+        self.routed.as_ref().is_some_and(|routed| self.destination.as_deref() == Some(&routed.target))
     }
 
     /// Whether its destination is not tried any more. A dead-letter queue is tried for a day, as every destination.
@@ -252,7 +257,8 @@ impl FailureRoom<'_> {
     pub(crate) fn redeliver(&mut self, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
         let destination = row.routed.as_ref().map(|routed| routed.target.clone());
         if let Some(routed) = &mut row.routed {
-            routed.is_final = false;
+            // Somebody wants its chain to go on, however far it has come.
+            (routed.is_final, routed.hops) = (false, 0);
         }
         let failed_ms = self.ctx.now.wall_ms;
         self.save_failure(

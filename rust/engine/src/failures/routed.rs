@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api::bus::HttpParameters;
+use crate::base::error::EngineError;
 use crate::base::limits::{RULE_EVENT_AGE_MS_MAX, RULE_RETRIES_MAX};
 use crate::commit::target::Target;
 use crate::payload::message::Attribute;
@@ -31,9 +32,17 @@ pub(crate) struct RoutedFailure {
     pub(crate) is_final: bool,
     /// The event itself: the target may be given something else.
     pub(crate) event: String,
+    /// How many functions and buses its chain has gone through.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) hops: u32,
     /// How long it is tried again.
     #[serde(default)]
     pub(crate) retry: RetryPolicy,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(hops: &u32) -> bool {
+    *hops == 0
 }
 
 /// How often and how long an event is given again to a target that has no room for it.
@@ -85,5 +94,15 @@ impl RoutedFailure {
 
     pub(crate) fn dead_letter_target(&self) -> Option<Target<'_>> {
         self.dead_letter_queue.as_deref().map(Target::Queue)
+    }
+}
+
+/// AWS's word for why a target did not take an event.
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html>
+pub(crate) fn error_code(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::NotFound(_) => "NO_RESOURCE",
+        EngineError::TooMany { .. } => "THROTTLING",
+        _ => "SDK_CLIENT_ERROR",
     }
 }

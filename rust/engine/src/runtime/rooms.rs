@@ -119,6 +119,7 @@ impl Rooms {
     }
 
     pub(crate) fn state_machines(&mut self) -> WorkflowRoom<'_> {
+        self.ctx.starts.express_open = self.workflows.express.open();
         WorkflowRoom {
             below: BusRoom {
                 ctx: &mut self.ctx,

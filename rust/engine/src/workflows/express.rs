@@ -17,6 +17,7 @@ use crate::base::bytes::hex;
 use crate::base::error::EngineError;
 use crate::commit::pending::Pending;
 use crate::commit::rows::damaged;
+use crate::commit::starts::check_express_open;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::requests::{described, is_asked};
@@ -24,8 +25,6 @@ use crate::workflows::row::{ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::{name_of, Begin};
 use crate::workflows::{Machine, WorkflowRoom};
 
-/// Most executions that have been accepted and have not ended.
-const OPEN_MAX: usize = 100_000;
 /// Starts of one row.
 const ROW_STARTS: usize = 1_000;
 /// Executions that have ended and can be looked at, and about how many bytes they have together.
@@ -73,7 +72,6 @@ pub(crate) struct Express {
     last_row: u64,
     /// The last row that an earlier process left.
     restored_row: u64,
-    /// How many were accepted, or begun, and have not ended.
     open: usize,
     /// Ends of tasks that are told when what they have sent is durable, and those of the commit under way.
     sent: Vec<(RunId, Fact)>,
@@ -84,6 +82,11 @@ pub(crate) struct Express {
 }
 
 impl Express {
+    /// How many were accepted, or begun, and have not ended.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
@@ -237,22 +240,11 @@ impl LogLevel {
 
 /// Refuse so many more while too many have not ended.
 pub(super) fn check_open(room: &WorkflowRoom<'_>, more: usize) -> Result<(), EngineError> {
-    if room.workflows.express.open + more <= OPEN_MAX {
-        return Ok(());
-    }
-    Err(EngineError::TooMany {
-        message: format!(
-            "{} Express executions have not ended: at most {OPEN_MAX} may be open; start more when some have ended",
-            room.workflows.express.open
-        ),
-        reason: "ExpressExecutions".into(),
-        retry_after_ms: 100,
-    })
+    check_express_open(room.workflows.express.open, more)
 }
 
 /// A number and a name for an execution in memory. Names need not differ.
 fn number_in_memory(room: &mut WorkflowRoom<'_>, machine: &Machine, asked: Begin) -> Result<Accepted, EngineError> {
-    check_open(room, 1)?;
     let started_ms = room.below.ctx.now.wall_ms;
     let name = name_of(room, asked.name)?;
     let number = (started_ms << 16).max(room.workflows.last_number + 1);
@@ -264,6 +256,16 @@ fn number_in_memory(room: &mut WorkflowRoom<'_>, machine: &Machine, asked: Begin
 
 /// Accept a start; its execution begins when that is durable.
 pub(super) fn accept(
+    room: &mut WorkflowRoom<'_>,
+    machine: &Machine,
+    asked: Begin,
+) -> Result<(RunId, String), EngineError> {
+    check_open(room, 1)?;
+    accept_promised(room, machine, asked)
+}
+
+/// Accept a start that something accepted before has promised: there was room for it then.
+pub(super) fn accept_promised(
     room: &mut WorkflowRoom<'_>,
     machine: &Machine,
     asked: Begin,
@@ -282,6 +284,7 @@ pub(super) fn prepare_unwritten(
     machine: &Arc<Machine>,
     asked: Begin,
 ) -> Result<RunId, EngineError> {
+    check_open(room, 1)?;
     let accepted = number_in_memory(room, machine, asked)?;
     let id = accepted.id;
     prepare_in_memory(room, machine, accepted, None);

@@ -77,7 +77,7 @@ pub(crate) struct Workflows {
     childless: Vec<RunId>,
     /// What is brought again when the disk has room.
     held: Vec<Happened>,
-    express: Express,
+    pub(crate) express: Express,
     activities: Activities,
     /// Attempts at calls of functions, from when they wait for their place.
     attempts: BTreeMap<(RunId, TaskId), Token>,

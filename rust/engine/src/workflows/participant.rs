@@ -7,7 +7,7 @@ use std::sync::Arc;
 use forebay_core::workflow::machine::{pack, Data, ErrorDetails, Fact, TaskId};
 use serde_json::{json, Value};
 
-use crate::api::workflow::Status;
+use crate::api::workflow::{Kind, Status};
 use crate::base::error::{EngineError, Reply};
 use crate::base::ids::{uuid_text, RoomId};
 use crate::base::timers::Timer;
@@ -91,7 +91,7 @@ impl<'a> WorkflowParticipant<'a> {
         self.workflows.revisions.insert((row.id, row.revision), machine.clone());
         let latest = self.workflows.machines.get(&row.name);
         if latest.is_none_or(|latest| latest.row.revision <= row.revision) {
-            self.ctx.starts.declared(&row.name);
+            self.ctx.starts.declared(&row.name, row.kind == Kind::Express);
             self.workflows.machines.insert(row.name.clone(), machine.clone());
         }
     }

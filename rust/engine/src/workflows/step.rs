@@ -168,7 +168,7 @@ impl WorkflowRoom<'_> {
                 let begin = Begin { name: Some(name), input, parent: None, depth, trace: None };
                 match machine.row.kind {
                     Kind::Standard => self.begin(&machine, begin).map(drop),
-                    Kind::Express => express::accept(self, &machine, begin).map(drop),
+                    Kind::Express => express::accept_promised(self, &machine, begin).map(drop),
                 }
             });
             // What is wrong with a start was refused when it was asked for; the store is left.

@@ -217,3 +217,9 @@ fn a_clock_that_is_set_right_in_time_drops_no_listed_failure() {
 fn a_lost_event_takes_its_deduplication_id_along() {
     lives_without(1_194, 2_009, "stop clock reshard retention purge");
 }
+
+/// The engine: behind more waiting events than memory holds, a delayed one ran early when somebody had set the clock forth.
+#[test]
+fn a_delayed_event_that_only_the_store_holds_waits_though_the_clock_is_set() {
+    lives_without(254, 4_000, "power broken reshard seek redrive report calm hand purge");
+}

@@ -3,6 +3,7 @@
 use serde_json::{json, Value};
 
 use super::shop;
+use crate::commit::starts::EXPRESS_OPEN_MAX;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 
 const PASS: &str = "{\"StartAt\": \"P\", \"States\": {\"P\": {\"Type\": \"Pass\", \"End\": true}}}";
@@ -10,6 +11,12 @@ const PASS: &str = "{\"StartAt\": \"P\", \"States\": {\"P\": {\"Type\": \"Pass\"
 impl TestEngine {
     fn passing_workflow(&self, name: &str) {
         self.json("workflow.declare", &json!({"name": name, "definition": PASS, "type": "STANDARD"}));
+    }
+
+    /// An Express workflow, while as many executions as may have not ended.
+    fn workflow_without_room(&self, name: &str) {
+        self.json("workflow.declare", &json!({"name": name, "definition": PASS, "type": "EXPRESS"}));
+        self.engine.with(|rooms| (0..EXPRESS_OPEN_MAX).for_each(|_| rooms.workflows.express.one_more()));
     }
 
     /// Statuses and inputs of the executions of a workflow.
@@ -110,9 +117,9 @@ fn what_a_stream_and_a_bus_did_not_take_is_given_to_them_again_once() {
 
 #[test]
 fn a_target_is_tried_as_often_as_its_rule_says() {
-    let mut engine = shop(&json!([{"id": "1", "queue": "gone", "maximum_retry_attempts": 3}]));
+    let mut engine = shop(&json!([{"id": "1", "workflow": "w", "maximum_retry_attempts": 3}]));
+    engine.workflow_without_room("w");
     engine.ship("shipped").unwrap();
-    engine.json("failed.redrive", &json!({"function": "shop/shipped"}));
     let mut tries = Vec::new();
     for _ in 0..12 {
         engine.advance(SECOND);
@@ -121,6 +128,27 @@ fn a_target_is_tried_as_often_as_its_rule_says() {
     }
     assert_eq!(tries.last(), Some(&(json!(4), true)), "three retries, then it is listed");
     assert!(tries.iter().all(|(attempts, is_listed)| *is_listed == (attempts == 4)), "{tries:?}");
+}
+
+/// It was tried for a day.
+#[test]
+fn an_event_goes_to_the_dead_letter_queue_when_the_target_that_it_waits_for_is_deleted() {
+    let mut engine = shop(&json!([{"id": "1", "workflow": "w", "dead_letter_queue": "dlq"}]));
+    engine.workflow_without_room("w");
+    let id = engine.ship("shipped").unwrap();
+    engine.advance(SECOND);
+    assert!(engine.bodies("dlq").is_empty(), "it waits for room");
+    engine.json("workflow.delete", &json!({"name": "w"}));
+    for _ in 0..10 {
+        engine.advance(SECOND);
+    }
+    let asked = json!({"name": "dlq", "maximum": 10, "visibility_timeout_ms": 0});
+    let received = engine.json("queue.receive", &asked);
+    assert!(received[0]["body"].as_str().unwrap().contains(&id), "{received}");
+    let attributes = &received[0]["messageAttributes"];
+    assert_eq!(attributes["ERROR_CODE"]["stringValue"], "NO_RESOURCE", "{received}");
+    assert!(attributes["EXHAUSTED_RETRY_CONDITION"].is_null(), "{received}");
+    assert!(engine.listed("shop/shipped").is_empty());
 }
 
 #[test]

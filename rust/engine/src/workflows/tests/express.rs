@@ -4,10 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{json, Value};
 
+use crate::api::bus::Entry;
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::base::trace::Carried;
+use crate::commit::starts::EXPRESS_OPEN_MAX;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::Table;
+use crate::workflows::express::Express;
 use crate::workflows::tests::{arn, function, payload};
 
 fn with(definition: &Value, more: Value) -> TestEngine {
@@ -166,4 +170,36 @@ fn the_type_of_a_workflow_stays_and_only_an_express_one_runs_at_once() {
     let logged =
         engine.asked("workflow.declare", &json!({"name": "t", "definition": call().to_string(), "log_level": "ALL"}));
     assert!(logged.unwrap_err().to_string().contains("for EXPRESS workflows"));
+}
+
+/// The event was accepted, and the start that it had become was refused later: nothing was left of it.
+#[test]
+fn an_event_for_a_workflow_that_has_no_room_is_given_again_and_keeps_its_chain() {
+    let mut engine = with(&call(), json!({}));
+    let targets = json!([{"id": "1", "workflow": "w"}]);
+    engine.json(
+        "rule.put",
+        &json!({"bus": "default", "name": "r", "pattern": "{\"source\": [\"s\"]}", "targets": targets}),
+    );
+    let open = |engine: &TestEngine, act: fn(&mut Express)| {
+        engine.engine.with(|rooms| (0..EXPRESS_OPEN_MAX).for_each(|_| act(&mut rooms.workflows.express)));
+    };
+    open(&engine, Express::one_more);
+    let entry = Entry { source: "s".into(), detail_type: "d".into(), detail: "{}".into(), ..Entry::default() };
+    engine.engine.with(|rooms| {
+        rooms.event_buses().accept_event("default", &entry, Carried { hops: 5, trace: None });
+        rooms.ctx.commit.pending.urgent = true;
+    });
+    engine.advance(SECOND);
+    let waiting = engine.json("failed.list", &json!({"function": "default/r", "limit": 10}))["failures"].clone();
+    assert!(waiting[0]["last_error"].as_str().unwrap().contains("Express executions have not ended"), "{waiting}");
+    assert!(engine.calls().is_empty());
+    open(&engine, Express::one_less);
+    for _ in 0..5 {
+        engine.advance(SECOND);
+    }
+    assert_eq!(engine.calls().len(), 1);
+    let depths: Vec<u32> = engine.engine.with(|rooms| rooms.workflows.runs.values().map(|run| run.row.depth).collect());
+    assert_eq!(depths, [6], "one more than the chain that it belongs to");
+    assert_eq!(engine.json("failed.list", &json!({"function": "default/r", "limit": 10}))["failures"], json!([]));
 }
