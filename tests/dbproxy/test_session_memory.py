@@ -83,6 +83,29 @@ async def test_a_client_of_postgresql_that_keeps_its_connection_is_told_nothing_
         assert await answer(two, asked) == "error 55000"
 
 
+BELIEVED = {
+    "plpgsql": 'plpgsql STABLE AS $$DECLARE told bigint; BEGIN SELECT pg_catalog."lastval"() INTO told; RETURN told; END$$',
+    "sql": "sql IMMUTABLE AS 'SELECT LASTVAL()'",
+    "a body": "sql STABLE BEGIN ATOMIC SELECT lastval(); END",
+    "another function": "sql STABLE AS 'SELECT believed_below()'",
+}
+
+
+@pytest.mark.parametrize("kind", BELIEVED)
+async def test_a_function_that_is_called_stable_is_looked_into(kind, postgres, proxies):
+    """It was believed, and told another client's last value."""
+    postgres.sql("DROP FUNCTION IF EXISTS believed, believed_below; DROP SEQUENCE IF EXISTS told; CREATE SEQUENCE told")
+    postgres.sql("GRANT ALL ON SEQUENCE told TO app")
+    postgres.sql("CREATE FUNCTION believed_below() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT lastval()'")
+    postgres.sql(f"CREATE FUNCTION believed() RETURNS bigint LANGUAGE {BELIEVED[kind]}")
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as one, proxy.connect() as two:
+        assert await two.fetch_value("SELECT 1") == 1
+        await one.fetch_value("SELECT nextval('told')")
+        assert await answer(two, "SELECT believed()") == "error 55000"
+        assert two.pins
+
+
 async def test_the_texts_of_others_are_not_shown_in_a_transaction(postgres, proxies):
     """`pg_prepared_statements` has the texts that the driver has prepared, with the values that stand in them."""
     proxy = proxies(postgres, maximum_connections=1)
