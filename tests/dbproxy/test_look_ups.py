@@ -34,6 +34,19 @@ async def test_what_a_session_remembers_is_not_lost_to_a_look_up(mariadb, proxie
             assert await one.fetch_value("SELECT FOUND_ROWS() FROM counted WHERE a > 0 LIMIT 1") == 3
 
 
+async def test_a_count_is_not_lost_to_a_look_up_on_the_only_connection(mariadb, proxies):
+    """There was no other connection to ask on: the table's name was looked up between a statement and its count."""
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as one:
+        for statement in ("TABLE counted (a INT)", "TABLE counts (n INT)"):
+            await one.execute(f"CREATE OR REPLACE {statement}")
+        await one.execute("INSERT INTO counted VALUES (1), (2), (3)")
+        async with one.transaction():
+            await one.execute("UPDATE counted SET a = a + 1")
+            await one.execute("INSERT INTO counts VALUES (ROW_COUNT())")
+        assert await one.fetch_value("SELECT n FROM counts") == 3
+
+
 async def test_a_clients_rights_do_not_tell_others_what_there_is(mariadb, proxies):
     """Under SET ROLE NONE a table with a trigger was nothing, for all clients."""
     mariadb.sql("CREATE OR REPLACE TABLE hidden (a INT)")

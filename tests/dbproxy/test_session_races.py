@@ -111,6 +111,18 @@ async def test_a_connection_that_reads_otherwise_is_judged_as_it_reads(postgres,
         postgres.sql("ALTER ROLE app RESET standard_conforming_strings")
 
 
+async def test_a_mode_of_reading_that_nobody_carries_ends_with_its_client(mariadb, proxies):
+    """Set beside a variable it was forgotten: a call in quotes was taken for a text, and its leavings outlived the reset."""
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as one, proxy.connect() as two:
+        await one.execute(SEEDS)
+        number = await two.fetch_value("SELECT CONNECTION_ID()")
+        await one.execute("SET sql_mode = 'ANSI_QUOTES', @x = 1")
+        assert await one.fetch_value('SELECT "seeds"()') == 1
+        await one.close()
+        assert await two.fetch_value("SELECT CONNECTION_ID()") != number
+
+
 @pytest.mark.parametrize("steps", [
     ["SET sql_mode = 'ANSI_QUOTES'", 'SELECT "seeds"()'],
     ["SET sql_mode = 'ANSI_QUOTES'", 'INSERT INTO "written_to" VALUES (1)'],

@@ -29,7 +29,7 @@ Row = tuple[str, str, str]
 # view that somebody is changing has to be waited for: the third question does so for no longer than its first row says.
 #
 # A function of the user's own that is called stable or immutable is looked into: each word of its text is taken for something
-# that it calls. Of one in C, or of an extension, the catalogue is believed.
+# that it reads, and for a call if a parenthesis follows. Of one in C, or of an extension, the catalogue is believed.
 _POSTGRES_ANYTHING = """
 SELECT EXISTS (
  SELECT FROM pg_catalog.pg_proc p WHERE p.proname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.name[])
@@ -74,13 +74,16 @@ UNION ALL SELECT p.proname, 'read', pg_catalog.pg_get_expr(p.proargdefaults, 0) 
  WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names) AND p.proargdefaults IS NOT NULL
   AND p.oid OPERATOR(pg_catalog.>=) 16384
 UNION ALL SELECT p.proname, 'read', (
-  SELECT pg_catalog.string_agg(DISTINCT '"' OPERATOR(pg_catalog.||) word OPERATOR(pg_catalog.||) '"()', ', ')
-  FROM pg_catalog.regexp_split_to_table(
-   texts.written OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) pg_catalog.lower(texts.written), '[^[:alnum:]_$]+')
-  AS words (word) WHERE word OPERATOR(pg_catalog.<>) '')
+  SELECT pg_catalog.string_agg(DISTINCT '"' OPERATOR(pg_catalog.||) pg_catalog.rtrim(word, '!') OPERATOR(pg_catalog.||) '"'
+    OPERATOR(pg_catalog.||) CASE WHEN word OPERATOR(pg_catalog.~) '!' THEN '()' ELSE '' END, ', ')
+  FROM pg_catalog.regexp_split_to_table(pg_catalog.regexp_replace(
+   texts.written OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) pg_catalog.translate(texts.written, '$', ' '),
+   '"?[[:space:]]*[(]', '! ', 'g'), '[][:space:]"#%&''()*+,./:;<=>?@^`{|}~[-]+') AS words (word)
+  WHERE word OPERATOR(pg_catalog.~) '[^!]')
  FROM pg_catalog.pg_proc p CROSS JOIN LATERAL (SELECT CASE WHEN EXISTS (
    SELECT FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid OPERATOR(pg_catalog.=) p.oid) THEN ''
-  ELSE pg_catalog.pg_get_functiondef(p.oid) END AS written) AS texts
+  ELSE pg_catalog.pg_get_functiondef(p.oid) OPERATOR(pg_catalog.||) ' '
+   OPERATOR(pg_catalog.||) pg_catalog.lower(pg_catalog.pg_get_functiondef(p.oid)) END AS written) AS texts
  WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names) AND p.oid OPERATOR(pg_catalog.>=) 16384
   AND p.provolatile OPERATOR(pg_catalog.<>) 'v' AND p.prolang OPERATOR(pg_catalog.>) 13 AND NOT EXISTS (
    SELECT FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
