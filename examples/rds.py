@@ -184,8 +184,13 @@ async def compare(port: int, handlers: int, connections: int) -> None:
 
     shared.show(f"with the proxy, {connections} connections", peak)
     alone.show("without", await peak_of(login))
-    if stored != handlers or shared.errors or peak > connections + 1:
+    if stored < len(shared.waits) or peak > connections + 1:
         sys.exit(f"WRONG: {stored} of {handlers} orders are in the database, {peak} connections at the peak")
+    if shared.errors:
+        sys.exit(
+            f"{sum(shared.errors.values())} handlers were not served through the proxy, for the reasons above: "
+            f"on a busy machine they may need longer than {HANDLER_SECONDS_MAX} s; try again with --handlers 200"
+        )
 
 
 if __name__ == "__main__":

@@ -61,6 +61,37 @@ async def test_a_lost_transaction_has_no_next_one(server, proxies):
         assert await client.fetch_value("SELECT 1") == 1
 
 
+async def test_a_transaction_whose_end_is_lost_is_over(server, proxies):
+    """ROLLBACK found that the connection was gone: the client was held for one in a transaction for ever, by `transaction()` too."""
+    async with Chaos(server.port) as chaos, proxies(url(server, chaos.port)).connect() as client:
+        with pytest.raises(ZeroDivisionError):
+            async with client.transaction():
+                await client.fetch_value("SELECT 1")
+                chaos.cut_all()
+                await asyncio.sleep(0.05)
+                raise ZeroDivisionError
+        async with client.transaction():
+            assert await client.fetch_value("SELECT 1") == 1
+        for end in ("COMMIT", "ROLLBACK"):
+            await client.execute("BEGIN")
+            chaos.freeze()
+            ends = asyncio.create_task(client.execute(end))
+            await asyncio.sleep(0.05)
+            ends.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await ends
+            chaos.thaw()
+            assert not client.in_transaction
+            assert await client.fetch_value("SELECT 2") == 2
+        await client.execute("BEGIN")
+        chaos.cut_all()
+        with pytest.raises(CommitUnknown):
+            await client.execute("COMMIT AND CHAIN")
+        with pytest.raises(ConnectionLost):  # not outside of the next transaction
+            await client.fetch_value("SELECT 3")
+        await client.execute("ROLLBACK")
+
+
 async def test_clients_outside_of_a_transaction_do_not_notice_a_restart(own_server, proxies):
     proxy = proxies(own_server, maximum_connections=4, connection_borrow_timeout=60)
     answers = 0

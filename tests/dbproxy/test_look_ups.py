@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from db_chaos import Chaos
+from db_servers import until
 
-from forebay.errors import DatabaseError
+from forebay.errors import DatabaseError, QueryTimeout
 
 
 async def look(client, sql):
@@ -30,6 +32,19 @@ async def test_what_a_session_remembers_is_not_lost_to_a_look_up(mariadb, proxie
             assert await one.fetch_value("SELECT ROW_COUNT() FROM counted LIMIT 1") == 3
             assert len(await one.fetch_all("SELECT SQL_CALC_FOUND_ROWS a FROM counted LIMIT 1")) == 1
             assert await one.fetch_value("SELECT FOUND_ROWS() FROM counted WHERE a > 0 LIMIT 1") == 3
+
+
+async def test_a_count_is_not_lost_to_a_look_up_on_the_only_connection(mariadb, proxies):
+    """There was no other connection to ask on: the table's name was looked up between a statement and its count."""
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as one:
+        for statement in ("TABLE counted (a INT)", "TABLE counts (n INT)"):
+            await one.execute(f"CREATE OR REPLACE {statement}")
+        await one.execute("INSERT INTO counted VALUES (1), (2), (3)")
+        async with one.transaction():
+            await one.execute("UPDATE counted SET a = a + 1")
+            await one.execute("INSERT INTO counts VALUES (ROW_COUNT())")
+        assert await one.fetch_value("SELECT n FROM counts") == 3
 
 
 async def test_a_clients_rights_do_not_tell_others_what_there_is(mariadb, proxies):
@@ -85,3 +100,24 @@ async def test_a_look_up_has_not_the_clients_time_limit(connections, postgres, p
         await one.execute("ROLLBACK")
         assert one.pins == ()
     postgres.sql("DROP TABLE slow")
+
+
+async def test_a_connection_that_is_asked_beside_is_not_lost_with_its_client(server, proxies):
+    """It was being reset for the question when the statement's time was up: nobody closed it, nobody gave it back."""
+    async with Chaos(server.port) as chaos:
+        proxy = proxies(server.url.replace(f":{server.port}/", f":{chaos.port}/"), maximum_connections=2)
+        async with proxy.connect() as one, proxy.connect() as two:
+            async with two.transaction():
+                assert await one.fetch_value("SELECT 1") == 1
+            setting = "SET work_mem = '5MB'" if server.engine == "postgresql" else "SET time_zone = '+05:00'"
+            await one.execute("BEGIN")
+            await two.execute(setting)  # so that the one that is free must be reset
+            chaos.freeze()
+            with pytest.raises(QueryTimeout):
+                await one.fetch_all("SELECT * FROM not_looked_up", timeout=0.2)
+            chaos.thaw()
+            await until(lambda: proxy.statistics()["DatabaseConnectionsCurrentlyBorrowed"] == 0)
+            await until(lambda: proxy.statistics()["DatabaseConnections"] == 0)
+            await one.execute("ROLLBACK")
+            async with one.transaction(), two.transaction():
+                assert await one.fetch_value("SELECT 1") == await two.fetch_value("SELECT 1")

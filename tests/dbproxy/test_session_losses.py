@@ -99,12 +99,14 @@ async def test_a_database_and_a_character_set_are_replayed_in_their_order(mariad
     mariadb.sql("DROP DATABASE old")
 
 
-async def test_a_text_that_cannot_be_read_holds_no_connection(mariadb, proxies):
+@pytest.mark.parametrize("text", ["SELECT 'a", "SELECT GET_LOCK('held', 0); SELECT 2"])
+async def test_a_text_that_cannot_be_read_holds_no_connection(text, mariadb, proxies):
     """The server has not read it either: a typing error kept a connection until its client left."""
     async with proxies(mariadb, maximum_connections=1).connect() as one:
         with pytest.raises(DatabaseError, match="syntax"):
-            await one.fetch_all("SELECT 'a")
+            await one.fetch_all(text)
         assert one.pins == ()
+        assert await one.fetch_value("SELECT IS_USED_LOCK('held')") is None
 
 
 @pytest.mark.parametrize("text", ["SELECT pg_advisory_lock(1); SELECT 1", "SELECT 1; SET work_mem = '7MB'"])

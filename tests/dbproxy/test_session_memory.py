@@ -83,6 +83,49 @@ async def test_a_client_of_postgresql_that_keeps_its_connection_is_told_nothing_
         assert await answer(two, asked) == "error 55000"
 
 
+BELIEVED = {
+    "plpgsql": 'plpgsql STABLE AS $$DECLARE told bigint; BEGIN SELECT pg_catalog."lastval"() INTO told; RETURN told; END$$',
+    "sql": "sql IMMUTABLE AS 'SELECT LASTVAL()'",
+    "a body": "sql STABLE BEGIN ATOMIC SELECT lastval(); END",
+    "a view": "sql STABLE AS 'SELECT a FROM believed_view'",
+    "another function": """sql STABLE AS 'SELECT "Gläubig" /**/ + 0 FROM (SELECT believed_bälow() AS "Gläubig") AS t'""",
+}
+
+
+@pytest.mark.parametrize("kind", BELIEVED)
+async def test_a_function_that_is_called_stable_is_looked_into(kind, postgres, proxies):
+    """It was believed, and told another client's last value."""
+    postgres.sql("DROP FUNCTION IF EXISTS believed, believed_bälow; DROP SEQUENCE IF EXISTS told; CREATE SEQUENCE told")
+    postgres.sql("GRANT ALL ON SEQUENCE told TO app")
+    postgres.sql("CREATE FUNCTION believed_bälow() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT lastval()'")
+    postgres.sql("CREATE OR REPLACE VIEW believed_view AS SELECT lastval() AS a; GRANT ALL ON believed_view TO app")
+    postgres.sql(f"CREATE FUNCTION believed() RETURNS bigint LANGUAGE {BELIEVED[kind]}")
+    proxy = proxies(postgres, maximum_connections=1)
+    async with proxy.connect() as one, proxy.connect() as two:
+        assert await two.fetch_value("SELECT 1") == 1
+        await one.fetch_value("SELECT nextval('told')")
+        assert await answer(two, "SELECT believed()") == "error 55000"
+        assert two.pins
+
+
+async def test_a_stable_function_that_leaves_nothing_does_not_pin(postgres, proxies):
+    """What it reads is looked up once, and what somebody vouches for is not looked into."""
+    postgres.sql("DROP FUNCTION IF EXISTS honest, vouched_for, volatile_one")
+    postgres.sql("CREATE FUNCTION volatile_one() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1'")
+    postgres.sql(
+        "CREATE FUNCTION honest(a int) RETURNS int LANGUAGE plpgsql STABLE AS $$DECLARE b int; BEGIN "
+        "SELECT count(*) INTO b FROM pg_class AS volatile_one WHERE random() < 2; -- the setseed\n RETURN a + b; END$$"
+    )
+    postgres.sql(
+        "CREATE FUNCTION vouched_for() RETURNS text LANGUAGE sql STABLE AS 'SELECT set_config(''a.b'', ''c'', true)'"
+    )
+    proxy = proxies(postgres, maximum_connections=1, clean_functions=("public.vouched_for",))
+    async with proxy.connect() as one:
+        assert await one.fetch_value("SELECT honest(1)") > 1
+        assert await one.fetch_value("SELECT vouched_for()") == "c"
+        assert one.pins == ()
+
+
 async def test_the_texts_of_others_are_not_shown_in_a_transaction(postgres, proxies):
     """`pg_prepared_statements` has the texts that the driver has prepared, with the values that stand in them."""
     proxy = proxies(postgres, maximum_connections=1)

@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from db_servers import USER, in_memory
+from session_grammar import Step
 from session_programs import Stage
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 ORDINARY = 60
 LANES = ("one", "two", "three", "four", "five", "six")  # programs that run side by side, each in a database of its own
 DIFFERENCES_MAX = 10
-FAILED_ONCE: dict[str, list[int]] = {"postgresql": [4049], "mysql": [2103, 140575, 146272]}
+# Programs that once had other answers than bare connections gave, as they were: a grammar that grows makes others of the seeds.
+FAILED_ONCE = json.loads((Path(__file__).parents[1] / "cases" / "session_programs.json").read_text())
 FASTER = {
     "postgresql": ("-cshared_preload_libraries=plpgsql", "-cjit=off"),
     "mysql": ("--innodb-flush-method=nosync", "--sync-frm=0", "--innodb-flush-log-at-trx-commit=0"),
@@ -53,13 +56,18 @@ async def test_two_clients_on_one_connection_are_as_if_each_had_its_own(both):
     server, oracle = both
     seed = int(os.environ.get("FOREBAY_SEED", "1"))
     count = int(os.environ.get("FOREBAY_COUNT", str(ORDINARY)))
-    seeds = iter([*FAILED_ONCE[server.engine], *range(seed, seed + count)])
+    seeds = iter(range(seed, seed + count))
+    failed_once = iter(FAILED_ONCE[server.engine])
     differences: list[str] = []
     resets = 0.0
 
     async def play(lane: str) -> None:
         nonlocal resets
         async with Stage(server, oracle, lane) as stage:
+            for failed in failed_once:
+                steps = [Step(client, sql.replace("{lane}", lane)) for client, sql in failed["steps"]]
+                found = await stage.played(failed["about"], steps)
+                differences.extend([found] if found else [])
             for number in seeds:
                 found = await stage.difference(number)
                 differences.extend([found] if found else [])

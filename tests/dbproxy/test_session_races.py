@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 
 import pytest
+import sqlalchemy as sa
 
+from forebay.dbproxy.sqlalchemy import create_async_engine
 from forebay.errors import DatabaseError
 
 TRIGGER = """CREATE OR REPLACE FUNCTION sets() RETURNS trigger LANGUAGE plpgsql AS
  $$BEGIN PERFORM set_config('work_mem', '7MB', false); RETURN NEW; END$$"""
+SEEDS = "CREATE OR REPLACE FUNCTION seeds() RETURNS INT BEGIN SET rand_seed1 = 5, rand_seed2 = 7; RETURN 1; END"
 FIRES = "CREATE TRIGGER fires BEFORE INSERT ON raced FOR EACH ROW "
 
 
@@ -106,3 +109,58 @@ async def test_a_connection_that_reads_otherwise_is_judged_as_it_reads(postgres,
                 assert await two.fetch_value("SHOW work_mem") == "4MB"
     finally:
         postgres.sql("ALTER ROLE app RESET standard_conforming_strings")
+
+
+async def test_a_mode_of_reading_that_nobody_carries_ends_with_its_client(mariadb, proxies):
+    """Set beside a variable it was forgotten: a call in quotes was taken for a text, and its leavings outlived the reset."""
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as one, proxy.connect() as two:
+        await one.execute(SEEDS)
+        number = await two.fetch_value("SELECT CONNECTION_ID()")
+        await one.execute("SET sql_mode = 'ANSI_QUOTES', @x = 1")
+        assert await one.fetch_value('SELECT "seeds"()') == 1
+        await one.close()
+        assert await two.fetch_value("SELECT CONNECTION_ID()") != number
+
+
+@pytest.mark.parametrize("steps", [
+    ["SET sql_mode = 'ANSI_QUOTES'", 'SELECT "seeds"()'],
+    ["SET sql_mode = 'ANSI_QUOTES'", 'INSERT INTO "written_to" VALUES (1)'],
+    ["USE seeding", "INSERT INTO written_to VALUES (1)"],
+])  # fmt: skip
+async def test_an_adapters_statements_are_read_as_it_has_set(steps, mariadb, proxies):
+    """They were read by the mode, and looked up in the database, of a connection on which nobody had set anything."""
+    for database in ("app", "seeding"):
+        mariadb.sql(f"CREATE DATABASE IF NOT EXISTS {database}")
+        mariadb.sql(f"CREATE OR REPLACE TABLE {database}.written_to (a INT)")
+    home = "app" if "USE" not in steps[0] else "seeding"
+    mariadb.sql(
+        "CREATE TRIGGER seeder BEFORE INSERT ON written_to FOR EACH ROW SET rand_seed1 = 5, rand_seed2 = 7", home
+    )
+    proxy = proxies(mariadb, maximum_connections=1)
+    engine = create_async_engine(proxy)
+    async with proxy.connect() as two:
+        await two.execute(SEEDS)
+        number = await two.fetch_value("SELECT CONNECTION_ID()")
+        async with engine.connect() as one:
+            for step in steps:
+                await one.exec_driver_sql(step)
+        assert await two.fetch_value("SELECT CONNECTION_ID()") != number, "nobody knows what a reset leaves of it"
+    await engine.dispose()
+
+
+async def test_an_adapters_statements_are_read_as_postgresql_reads_them(postgres, proxies):
+    """What stood in quotes by the server's default stood outside of them by the mode that was set: its seed outlived the reset."""
+    hides = r"SELECT '\' || ' , setseed(0.25) --'"
+    proxy = proxies(postgres, maximum_connections=1)
+    engine = create_async_engine(proxy)
+    async with proxy.connect() as other:
+        assert await other.fetch_value("SELECT 1") == 1
+        async with engine.connect() as one:
+            await one.execute(sa.text("SELECT setseed(0.25)"))
+            seeded = await one.scalar(sa.text("SELECT random()"))
+        async with engine.connect() as one:
+            await one.execute(sa.text("SET standard_conforming_strings = off"))
+            assert len((await one.exec_driver_sql(hides)).one()) == 2
+        assert await other.fetch_value("SELECT random()") != seeded
+    await engine.dispose()

@@ -341,6 +341,22 @@ async def test_variable_sets_do_not_pin_when_they_are_excluded(mariadb, proxies)
         assert "ANSI_QUOTES" not in await other.fetch_value("SELECT @@sql_mode")
 
 
+async def test_an_excluded_variable_is_gone_with_its_statement(server, proxies):
+    """Its client had it or not, by chance; and texts were read by a mode that nobody had noted."""
+    proxy = proxies(server, maximum_connections=1, session_pinning_filters=("EXCLUDE_VARIABLE_SETS",))
+    is_mysql = server.engine == "mysql"
+    change = "SET @x = 5" if is_mysql else "SET standard_conforming_strings = off"
+    probe, untouched = ("SELECT @x", None) if is_mysql else ("SHOW standard_conforming_strings", "on")
+    async with proxy.connect() as client:
+        await client.execute(change)
+        assert await client.fetch_value(probe) == untouched
+        assert not client.pins
+        async with client.transaction():  # which keeps its connection
+            await client.execute(change)
+            assert await client.fetch_value(probe) != untouched
+        assert await client.fetch_value(probe) == untouched
+
+
 async def test_equal_sessions_share_a_connection_without_replay(server, proxies):
     proxy = proxies(server, maximum_connections=1)
     setting = "SET time_zone = '+05:00'" if proxy.engine == "mysql" else "SET TimeZone TO 'Asia/Tokyo'"

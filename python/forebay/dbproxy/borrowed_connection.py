@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from forebay.dbproxy.connection import NOBODY
 from forebay.dbproxy.session import DEFAULTS
 from forebay.errors import CommitUnknown
 
@@ -27,7 +26,7 @@ class BorrowedConnection:
     """A client of the proxy that holds one DB connection from beginning to end, then perhaps another one, as another client."""
 
     __slots__ = (
-        "_borrower", "_changes", "_db", "_must_reset", "_proxy", "_schema_changed", "_suits_too", "opened_at", "use",
+        "_borrower", "_changes", "_db", "_must_reset", "_proxy", "_schema_changed", "_settings", "_suits_too", "opened_at", "use",
     )  # fmt: skip
 
     _borrower: Lender
@@ -46,6 +45,7 @@ class BorrowedConnection:
         self._suits_too = suits_too  # settings with which a connection is taken as it is
         self._must_reset = False
         self._schema_changed = False
+        self._settings: Tracked = DEFAULTS  # what was set since it was lent, as far as it says how texts are read
         self._changes: int | None = None  # how often the schema had been changed when its first statement was judged
         self.opened_at = 0.0
 
@@ -100,6 +100,7 @@ class BorrowedConnection:
             self._borrower.names.schema_changed(is_open=False)
         self._borrower.names.start_over()
         self._borrower.names.read_by(None, DEFAULTS)
+        self._settings = DEFAULTS
 
     def drop(self) -> None:
         """Close the connection: something still runs on it."""
@@ -136,8 +137,8 @@ class BorrowedConnection:
 
     def _verdict(self, sql: str, *, has_arguments: bool) -> Effect:
         names, db = self._borrower.names, self._db
-        if db.other_mode is not None:
-            names.read_by(db.other_mode, db.tracked)
+        if (db.dirty or db.other_mode is not None) and not db.wire.is_broken():
+            names.read_as(db, self._settings)
         effect = names.judged(sql, names.context, has_arguments)
         if effect.writes_session:
             db.remembers = True
@@ -161,9 +162,8 @@ class BorrowedConnection:
             effect = await self.use(names.look_up, db, effect, judged, began=began, pins=pins)
         if effect.writes_session:
             db.remembers = True
-        if effect.reads_session and db.texts_of not in (NOBODY, borrower.number):
-            await self.use(db.wire.close_prepared)
-            db.texts_of = borrower.number
+        if effect.reads_session and db.shows_texts(borrower.number):
+            await self.use(db.pool.hide_texts, db, borrower.number)
         if not effect.plain:
             if effect.dirty or effect.sets:
                 db.mark_dirty(effect.dirty or "a setting")
@@ -175,6 +175,12 @@ class BorrowedConnection:
                 self._schema_changed = True
                 names.schema_changed(is_open=True)  # whether one is open is seen when it has run
         return effect
+
+    def follow(self, effect: Effect) -> None:
+        """Have the next statements read as the server reads them since this one has run, and looked up where it does so."""
+        if "sql_mode" in effect.unsets:  # the server's own of now, which may be any
+            self._db.will_close()
+        self._settings = {**self._settings, **dict(effect.sets)}
 
     def settled(self, tracked: Tracked) -> None:
         """Take note of the settings that are in force from now on."""

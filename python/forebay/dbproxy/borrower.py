@@ -11,7 +11,6 @@ from itertools import count
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from forebay.dbproxy.connection import NOBODY
 from forebay.dbproxy.driver import OutOfStep, Result
 from forebay.dbproxy.effect import PLAIN, UNJUDGED, Effect
 from forebay.dbproxy.holder import Holder
@@ -218,8 +217,8 @@ class Borrower(Holder):
                 db = self._using = await self._made_fit(db, found)
             effect = found
             break
-        if effect.reads_session and self.held is db and db.texts_of not in (NOBODY, self.number):
-            await self._show_nothing_of_others(db)
+        if effect.reads_session and self.held is db and db.shows_texts(self.number):
+            await self._hide_texts(db)
         if effect.must_close:
             db.will_close()
         return db, effect
@@ -235,11 +234,9 @@ class Borrower(Holder):
             await self._failed(db, sql, effect, error, may_repeat=False)
             return effect
 
-    async def _show_nothing_of_others(self, db: DBConnection) -> None:
-        """Close what the driver has prepared: a statement that asks what the session holds would be shown others' texts."""
+    async def _hide_texts(self, db: DBConnection) -> None:
         try:
-            await db.wire.close_prepared()
-            db.texts_of = self.number
+            await db.pool.hide_texts(db, self.number)
         except Exception as error:  # told apart by the driver
             told = db.pool.driver.translate(error, db.wire, db.pool.where)
             if told.broken:

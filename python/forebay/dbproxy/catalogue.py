@@ -27,11 +27,14 @@ Row = tuple[str, str, str]
 # anything else under them: the server needs seven times as long to plan the others. What it says too much, they correct. A type's
 # own columns are looked at with the relation of the same name; an aggregate of the server's own is never volatile. The text of a
 # view that somebody is changing has to be waited for: the third question does so for no longer than its first row says.
+#
+# A function of the user's own that is called stable or immutable is looked into: each word of its text is taken for something
+# that it reads, and for a call if a parenthesis follows. Of one in C, or of an extension, the catalogue is believed.
 _POSTGRES_ANYTHING = """
 SELECT EXISTS (
  SELECT FROM pg_catalog.pg_proc p WHERE p.proname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.name[])
  AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR p.oid OPERATOR(pg_catalog.>=) 16384 AND (p.proargdefaults IS NOT NULL
-  OR p.prorettype OPERATOR(pg_catalog.>=) 16384 OR EXISTS (
+  OR p.prorettype OPERATOR(pg_catalog.>=) 16384 OR p.prolang OPERATOR(pg_catalog.>) 13 OR EXISTS (
    SELECT FROM pg_catalog.unnest(coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[])) a (type)
    WHERE a.type OPERATOR(pg_catalog.>=) 16384)
   OR EXISTS (SELECT FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid OPERATOR(pg_catalog.=) p.oid)))),
@@ -70,6 +73,21 @@ UNION ALL SELECT proname, 'function of a row', home FROM functions, pg_catalog.p
 UNION ALL SELECT p.proname, 'read', pg_catalog.pg_get_expr(p.proargdefaults, 0) FROM pg_catalog.pg_proc p
  WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names) AND p.proargdefaults IS NOT NULL
   AND p.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT p.proname, 'read', (
+  SELECT pg_catalog.string_agg(DISTINCT '"' OPERATOR(pg_catalog.||) pg_catalog.rtrim(word, '!') OPERATOR(pg_catalog.||) '"'
+    OPERATOR(pg_catalog.||) CASE WHEN word OPERATOR(pg_catalog.~) '!' THEN '()' ELSE '' END, ', ')
+  FROM pg_catalog.regexp_split_to_table(pg_catalog.regexp_replace(
+   texts.written OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) pg_catalog.translate(texts.written, '$', ' '),
+   '"?[[:space:]]*[(]', '! ', 'g'), '[][:space:]"#%&''()*+,./:;<=>?@^`{|}~[-]+') AS words (word)
+  WHERE word OPERATOR(pg_catalog.~) '[^!]')
+ FROM pg_catalog.pg_proc p CROSS JOIN LATERAL (SELECT CASE WHEN EXISTS (
+   SELECT FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid OPERATOR(pg_catalog.=) p.oid) THEN ''
+  ELSE pg_catalog.pg_get_functiondef(p.oid) OPERATOR(pg_catalog.||) ' '
+   OPERATOR(pg_catalog.||) pg_catalog.lower(pg_catalog.pg_get_functiondef(p.oid)) END AS written) AS texts
+ WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names) AND p.oid OPERATOR(pg_catalog.>=) 16384
+  AND p.provolatile OPERATOR(pg_catalog.<>) 'v' AND p.prolang OPERATOR(pg_catalog.>) 13 AND NOT EXISTS (
+   SELECT FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+   AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
 UNION ALL SELECT p.proname, 'read', pg_catalog.quote_ident(t.typname) FROM pg_catalog.pg_proc p
  JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) ANY (
   coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) OPERATOR(pg_catalog.||) p.prorettype)

@@ -144,10 +144,18 @@ class DBConnection:
                 self.texts_of = SEVERAL if self.texts_of else client
         return True
 
+    def reset_for_all(self) -> None:
+        """Have what makes it dirty undone before the next loan, its last client's too."""
+        self.used_by = SEVERAL
+
     def is_used_by(self, client: int) -> None:
         """Take note who uses it."""
         self.used_by = client if self.used_by in (NOBODY, client) else SEVERAL
         self.texts_of = client if self.texts_of in (NOBODY, client) else SEVERAL
+
+    def shows_texts(self, client: int) -> bool:
+        """Tell whether a client that asks what its session holds would be shown what the driver has prepared for others."""
+        return self.texts_of not in (NOBODY, client)
 
     def is_as_opened(self) -> bool:
         """Tell whether nothing is changed in its session: what the server shows in it, it shows to everybody."""

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from forebay.dbproxy.settings import ProxySettings
     from forebay.dbproxy.statistics import Counters
 
-UNREADABLE = ("statement:a text that cannot be read",)  # the server has read it no better
+# The server has read it no better, and has run nothing of it.
+UNREADABLE = (("statement:a text that cannot be read",), ("statement:more than one statement",))
 UNDONE = Effect(transaction="rollback")
 NOTHING_SUITS: Tracked = MappingProxyType({})  # no connection has this very object
 UNDONE_SETTINGS = ("setting:what a savepoint has undone",)
@@ -201,7 +202,10 @@ class Holder:
 
     def _pin(self, db: DBConnection, sql: str, pins: tuple[str, ...]) -> None:
         if self._exclude_variable_sets:
-            pins = tuple(pin for pin in pins if not pin.startswith(("user variable:", "setting:")))
+            kept = tuple(pin for pin in pins if not pin.startswith(("user variable:", "setting:")))
+            if kept != pins:
+                db.reset_for_all()
+            pins = kept
         text = self.names.digest(sql)
         for pin in self.session.pin(pins, text, self.loop_time()):
             kind = pin.cause.partition(":")[0]
@@ -235,14 +239,15 @@ class Holder:
         was_held = self.held is not None
         was_open = self.is_open
         commits = was_open and effect.transaction == "commit"
+        is_left_in = was_open and (effect.transaction not in ENDS or effect.chains)  # nobody will end it after this
         if not isinstance(error, Exception):  # cancelled, or the generator was left
-            self._lose(db, in_transaction=was_open)
+            self._lose(db, in_transaction=is_left_in)
             raise error
         if self.closed_because:
             self._lose(db, in_transaction=False)
             raise self._closed() from error
         if isinstance(error, TimeoutError) and error.errno is None:  # ours; the network's has a number
-            self._lose(db, in_transaction=was_open and not commits)
+            self._lose(db, in_transaction=is_left_in)
             if commits:
                 raise commit_unknown("COMMIT did not answer in time") from None
             raise QueryTimeout(
@@ -253,11 +258,11 @@ class Holder:
             # A part of several statements may have run, and a function may raise what error it likes.
             was_unread = db.wire.stopped_at_reading(error) and SEVERAL not in effect.pins
             may_have_run = not was_unread or (
-                effect.must_close and effect is not UNJUDGED and effect.pins != UNREADABLE
+                effect.must_close and effect is not UNJUDGED and effect.pins not in UNREADABLE
             )
             await self._refused(db, sql, effect if may_have_run else PLAIN, read_only=told.read_only)
             raise told.error from error
-        self._lose(db, in_transaction=was_open and not commits)
+        self._lose(db, in_transaction=is_left_in)
         if told.is_users:
             raise told.error
         gone = ("transaction" if was_open else "pinned session") if was_held else ""

@@ -232,20 +232,25 @@ class Names:
         self._mode = mode
         self.context = 0 if mode is None and database is None else self._judge.context(mode, database)
 
+    def read_as(self, db: DBConnection, tracked: Tracked) -> None:
+        """Have the next texts read as a connection reads them now, on which these settings were made."""
+        mode = db.other_mode
+        if self._is_postgres:
+            reads = "on" if db.wire.reads_standard() else "off"
+            mode = reads if reads == "off" or mode is not None else None
+        self.read_by(mode, tracked)
+
     def follow(self, db: DBConnection, session: Session, effect: Effect, *, is_open: bool) -> None:
         """Have the next texts read as the server will, by its names."""
         if self.is_changing and (effect.transaction in ENDS or not is_open):  # the next may be open already
             self.start_over()
         if effect.changes_schema or (self.is_changing and (effect.transaction == "rollback to" or effect.pins)):
             self.schema_changed(is_open=is_open)
-        if self._is_postgres:
-            mode = None
+        if self._is_postgres or effect.sets or effect.unsets or db.other_mode is not None:
             if is_open or session.pins:
-                reads = "on" if db.wire.reads_standard() else "off"
-                mode = reads if reads == "off" or db.other_mode is not None else None
-            self.read_by(mode, session.tracked)
-        elif effect.sets or effect.unsets or db.other_mode is not None:
-            self.read_by(db.other_mode if is_open or session.pins else None, session.tracked)
+                self.read_as(db, session.tracked)
+            else:
+                self.read_by(None, session.tracked)
 
     def digest(self, sql: str) -> str:
         """Give a statement for people, without its literals."""

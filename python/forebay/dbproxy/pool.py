@@ -150,7 +150,7 @@ class Pool:
             The settings that it has now.
 
         """
-        shows_texts = exclusive and db.texts_of not in (NOBODY, client)
+        shows_texts = exclusive and db.shows_texts(client)
         exclusive = exclusive or (keeps and db.holds_value)
         if db.used_by not in (NOBODY, client) and (db.dirty or exclusive or self.settings.hygiene_always):
             if shows_texts:
@@ -159,8 +159,7 @@ class Pool:
             await self.reset(db)
         elif shows_texts:
             async with asyncio.timeout(RESET_SECONDS_MAX):
-                await db.wire.close_prepared()
-            db.texts_of = NOBODY
+                await self.hide_texts(db, client)
         elif keeps and db.remembers_others(client):
             async with asyncio.timeout(RESET_SECONDS_MAX):
                 await db.wire.forget_memory()
@@ -180,6 +179,11 @@ class Pool:
             db.tracked = want
         db.is_used_by(client)
         return want
+
+    async def hide_texts(self, db: DBConnection, client: int) -> None:
+        """Close what the driver has prepared: a statement that asks what the session holds would be shown others' texts."""
+        await db.wire.close_prepared()
+        db.texts_of = client
 
     async def _without_refused(self, db: DBConnection, want: Tracked, steps: list[tuple[str, str]]) -> Tracked:
         for key, text in steps:
@@ -539,11 +543,13 @@ class Pool:
         if db is not None and (db.dirty or db.tracked):
             try:
                 await self.reset(db)
-            except Exception as error:  # noqa: BLE001 - a failed reset, for whatever reason, makes it unfit
+            except BaseException as error:  # a failed reset, for whatever reason, makes it unfit
+                self.discard(db, interrupted=True)
+                if not isinstance(error, Exception):  # whoever asked for it waits no more
+                    raise
                 log.warning(
                     "connection %d to %s could not be reset: %s", db.wire.server_id, self.where, type(error).__name__
                 )
-                self.discard(db, interrupted=True)
                 return None
         return db
 

@@ -179,6 +179,7 @@ class PostgresWire:
 
     async def add_listener(self, channel: str, heard: Callable[..., None], lost: Callable[..., None]) -> None:
         """Call back with each notification of a channel, and when the connection is gone."""
+        self.raw._listeners.setdefault(channel, set())  # noqa: SLF001 - LISTEN has run: asyncpg must not send another one
         self.raw.add_termination_listener(lost)
         await self.raw.add_listener(channel, heard)
 

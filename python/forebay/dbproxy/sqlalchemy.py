@@ -245,7 +245,10 @@ class MySQLConnection:
         if bool(self._raw.get_autocommit()) is not commits:
             await self.use(self._raw.query, f"SET autocommit = {int(commits)}")
             self._borrowed.settled(DEFAULTS if commits else AUTOCOMMIT_OFF)
-        return await self.use(work, sql, *args)
+        result = await self.use(work, sql, *args)
+        if effect.sets or effect.unsets:
+            self._borrowed.follow(effect)
+        return result
 
     def use(self, work: Any, *args: Any, **options: Any) -> Awaitable[Any]:
         """Do something over the connection."""

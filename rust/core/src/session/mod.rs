@@ -177,6 +177,13 @@ impl CleanFunctions {
         Self(names.into_iter().collect())
     }
 
+    /// Whether one of this name is among them, in whatever schema.
+    fn has_one_called(&self, name: &str) -> bool {
+        self.0
+            .iter()
+            .any(|known| known.strip_suffix(name).is_some_and(|schema| schema.is_empty() || schema.ends_with('.')))
+    }
+
     fn has(&self, schema: &str, name: &str) -> bool {
         !self.0.is_empty() && (self.0.contains(name) || self.0.contains(&format!("{schema}.{name}")))
     }

@@ -172,7 +172,7 @@ proptest! {
                 Dialect::Postgres { standard_strings: true },
                 Dialect::Postgres { standard_strings: false },
                 Dialect::Mysql(Mode::default()),
-                Dialect::Mysql(Mode { ansi_quotes: true, no_backslash_escapes: true }),
+                Dialect::Mysql(Mode { ansi_quotes: true, no_backslash_escapes: true, ignore_space: true }),
             ] {
                 let beside = if arguments { Beside::Arguments } else { Beside::Nothing };
                 let _ = judge(&text, dialect, beside, &json!([]), &mut Catalogue::default());

@@ -6,7 +6,7 @@ use hashbrown::HashSet;
 
 use super::{functions, read, settings, Mode};
 use crate::session::token::{after_parenthesis, Kind, Token};
-use crate::session::{Facts, Judge, Verdict};
+use crate::session::{Dialect, Facts, Judge, Verdict};
 
 /// Tables that tell of the session.
 const OF_THE_SESSION: &[&str] = &[
@@ -34,6 +34,8 @@ pub(super) struct Examined<'j> {
     frees: bool,
     /// It may make a key.
     pub(super) takes_key: bool,
+    /// It asks how many rows the statement before found or changed.
+    pub(super) asks_counts: bool,
     /// It can name no table: what is no function in it is an alias.
     is_tableless: bool,
 }
@@ -47,6 +49,7 @@ impl<'j> Examined<'j> {
             acts: false,
             frees: false,
             takes_key: false,
+            asks_counts: false,
             is_tableless: false,
         }
     }
@@ -233,7 +236,8 @@ impl<'j> Examined<'j> {
         let name = token.value.to_ascii_lowercase();
         let is_part = at > 0 && tokens[at - 1].is_sign(".");
         let schema = if is_part && at > 1 { tokens[at - 2].value.to_ascii_lowercase() } else { String::new() };
-        let is_at_once = token.end == tokens[at + 1].start;
+        let ignores_space = matches!(self.judge.dialect, Dialect::Mysql(mode) if mode.ignore_space);
+        let is_at_once = ignores_space || token.end == tokens[at + 1].start;
         let is_builtin = token.kind == Kind::Word && !is_part;
         if is_builtin && functions::is_reserved(&name) {
             return;
@@ -250,6 +254,7 @@ impl<'j> Examined<'j> {
         }
         match &*name {
             "last_insert_id" | "row_count" | "found_rows" | "lastval" if is_builtin => {
+                self.asks_counts |= matches!(&*name, "row_count" | "found_rows");
                 verdict.reads_session = true;
                 verdict.pin(format!("session memory:{}", name.to_uppercase()));
             }

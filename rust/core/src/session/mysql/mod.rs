@@ -27,6 +27,8 @@ const DDL: &[&str] = &[
     "fulltext",
     "spatial",
 ];
+/// What no block of several statements begins with.
+const QUERIES: &[&str] = &["delete", "insert", "replace", "select", "update", "values", "with"];
 /// What only stores its text.
 const STORED: &[&str] = &["event", "function", "procedure", "trigger"];
 /// What `SHOW` tells of the server, and not of the session.
@@ -63,6 +65,8 @@ pub struct Mode {
     pub ansi_quotes: bool,
     /// A backslash in quotes is a backslash.
     pub no_backslash_escapes: bool,
+    /// There may be space between a function of the server and its parenthesis.
+    pub ignore_space: bool,
 }
 
 impl Mode {
@@ -71,7 +75,11 @@ impl Mode {
         let mut mode = Self::default();
         for part in sql_mode.split(',') {
             match &*part.trim().to_ascii_uppercase() {
-                "ANSI_QUOTES" | "ANSI" | "DB2" | "MAXDB" | "MSSQL" | "ORACLE" | "POSTGRESQL" => mode.ansi_quotes = true,
+                "ANSI" | "DB2" | "MAXDB" | "MSSQL" | "ORACLE" | "POSTGRESQL" => {
+                    (mode.ansi_quotes, mode.ignore_space) = (true, true);
+                }
+                "ANSI_QUOTES" => mode.ansi_quotes = true,
+                "IGNORE_SPACE" => mode.ignore_space = true,
                 "NO_BACKSLASH_ESCAPES" => mode.no_backslash_escapes = true,
                 _ => {}
             }
@@ -109,7 +117,10 @@ pub(super) fn judge(judge: &Judge<'_>, text: &str, mode: Mode, has_arguments: bo
         return Judged::Verdict(Verdict::default());
     }
     if statement.iter().any(|token| token.is_sign(";")) && !is_stored(statement) {
-        return Judged::Verdict(Verdict::opaque("statement:several statements"));
+        // What begins no block is refused as a whole: the server reads all of a text before it runs any of it.
+        let is_refused = QUERIES.iter().any(|word| statement[0].is(word));
+        let cause = if is_refused { "statement:more than one statement" } else { "statement:several statements" };
+        return Judged::Verdict(Verdict::opaque(cause));
     }
     let mut examined = Examined::new(judge);
     match form(&mut examined, statement) {
@@ -117,7 +128,12 @@ pub(super) fn judge(judge: &Judge<'_>, text: &str, mode: Mode, has_arguments: bo
         Ok(mut verdict) => {
             verdict.uses_sequence = examined.acts;
             verdict.writes_session = examined.takes_key || examined.acts || verdict.changes_schema;
+            let asks_counts = examined.asks_counts;
             let missing = examined.into_missing();
+            if asks_counts && !missing.is_empty() {
+                // The proxy's own question would make another answer of what it asks for.
+                verdict.close("statement:what it names is not known");
+            }
             if missing.is_empty() || verdict.must_close {
                 Judged::Verdict(verdict)
             } else {

@@ -103,6 +103,10 @@ pub(super) fn set(tokens: &[Token<'_>]) -> Result<Verdict, String> {
         }
     }
     if !all.pins.is_empty() {
+        // Nobody carries the mode then, by which the next text is read.
+        if all.sets.iter().map(|(key, _)| key).chain(&all.unsets).any(|key| key == "sql_mode") {
+            all.close("setting:sql_mode");
+        }
         (all.sets, all.unsets) = (Vec::new(), Vec::new());
     }
     Ok(all)

@@ -297,7 +297,9 @@ impl<'j> Examined<'j> {
         } else if is_part && !facts.of_rows.is_empty() {
             self.acts = true;
         }
-        self.read(verdict, facts, name);
+        if !(is_called && self.judge.clean.has_one_called(name)) {
+            self.read(verdict, facts, name);
+        }
     }
 
     /// `SELECT … INTO` makes a table; a table to be written follows `INSERT INTO`, `UPDATE`, `DELETE FROM`, `MERGE INTO`.
