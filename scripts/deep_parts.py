@@ -89,6 +89,14 @@ PARTS = [
         pytest("cluster/test_faults.py"),
     ),
     Part(
+        "poison",
+        "a record kills the processes of two machines in turn until it is given up",
+        "records",
+        5,
+        1,
+        pytest("cluster/test_poison.py"),
+    ),
+    Part(
         "failover",
         "a PostgreSQL server is lost, and its synchronous standby is promoted 1 s and 6 s later",
         "promotions of each",

@@ -58,7 +58,7 @@ class Run:
     records: tuple[tuple[str, int], ...]
     """Their names and sequence numbers."""
     stopped: float
-    """When its process was stopped first."""
+    """When its process was stopped first while it owned the store."""
 
 
 def on(machine: str | None) -> tuple[str, ...]:
@@ -82,11 +82,17 @@ class Members:
         self.all: list[Process] = []
 
     def start(
-        self, url: str, *arguments: str, machine: str | None = None, program: Path = PROGRAM, **variables: str
+        self,
+        url: str,
+        *arguments: str,
+        machine: str | None = None,
+        program: Path = PROGRAM,
+        python: str = sys.executable,
+        **variables: str,
     ) -> Process:
         """Start one more, on a machine that is made up, if one is named; its notes begin with the numbers that it puts."""
         notes = self._folder / f"notes-{len(self.all)}"
-        command = [*on(machine), sys.executable, str(program), str(notes), str(len(self.all)), *arguments]
+        command = [*on(machine), python, str(program), str(notes), str(len(self.all)), *arguments]
         log = (self._folder / f"log-{len(self.all)}").open("wb")
         run = str(self._folder / f"run-{machine or 'here'}")
         environment = {**os.environ, "STORE_URL": url, "FOREBAY_RUN_DIR": run, **variables}
@@ -121,8 +127,11 @@ class Members:
         """Give what ran, in the order in which it began under each owner."""
         found = []
         for process in self.all:
-            stopped = min((low for low, _ in process.paused), default=math.inf)
-            for token, begun, ended, *ids in process.lines("ran"):
+            lines = process.lines("ran")
+            # It may have been stopped, and then have owned the store again.
+            owned = {token: float(begun) for token, begun, *_ in reversed(lines)}
+            for token, begun, ended, *ids in lines:
+                stopped = min((low for low, _ in process.paused if low > owned[token]), default=math.inf)
                 pairs = tuple((name, int(number)) for name, number in (word.split("@") for word in ids))
                 found.append(Run(int(token), float(begun), float(ended), pairs, stopped))
         return sorted(found, key=lambda run: (run.token, run.begun))

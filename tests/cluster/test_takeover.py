@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import logging
+import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -18,6 +21,7 @@ log = logging.getLogger("figures")
 
 # An owner is dead after 5 s, and what it left is opened; a busy machine takes longer for all of it.
 TAKEN_WITHIN = 12.0
+OTHER_PYTHON = os.environ.get("FOREBAY_OTHER_PYTHON") or sys.executable
 
 
 @pytest.mark.timeout(150)
@@ -52,17 +56,26 @@ def test_an_owner_that_is_killed_or_stopped_is_followed_by_another(members: Memb
 
 
 @pytest.mark.timeout(120)
-def test_an_owner_that_leaves_is_followed_at_once(members: Members, url: str) -> None:
-    members.start(url)
-    owner, _ = members.working(0.0)
-    other = members.start(url)
-    until(lambda: len(other.lines("acked")) > 5, members.logs)
-    left = now()
-    owner.signal(signal.SIGTERM)
-    _, moment = members.working(left, [other])
+def test_a_rolling_upgrade_refuses_nothing_and_runs_nothing_twice(members: Members, url: str) -> None:
+    """Processes of two releases serve one app beside each other, where FOREBAY_OTHER_PYTHON is the Python of another one."""
+    owner = members.start(url, python=OTHER_PYTHON)
+    members.working(0.0)
+    standby = members.start(url, python=OTHER_PYTHON)
+    until(lambda: len(standby.lines("acked")) > 5, members.logs)
+    # The owner comes last.
+    for process in (standby, owner):
+        newer = members.start(url)
+        until(lambda newer=newer: len(newer.lines("acked")) > 5, members.logs)
+        left = now()
+        process.signal(signal.SIGTERM)
+        assert process.child.wait(20) == 0, members.logs()
+    _, moment = members.working(left, members.all[2:])
     log.info("%s: %.1f s until the next handler began", "left", moment - left)
     assert moment - left < 5
     check_ledger(members)
+    assert [words for process in members.all for words in process.lines("refused")] == []
+    times = collections.Counter(name for run in members.runs() for name, _ in run.records)
+    assert [name for name, count in times.items() if count > 1] == []
 
 
 @pytest.mark.timeout(150)

@@ -1,6 +1,7 @@
-"""Whole paths on the virtual clock: nothing here sleeps."""
+"""Whole paths on the virtual clock, where nothing sleeps; what needs none runs on a directory and on a PostgreSQL server."""
 
 import sys
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,11 +11,54 @@ from forebay import App
 from forebay.testing import VirtualClock
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path[1:1] = [str(Path(__file__).parents[1] / folder) for folder in ("dbproxy", "cluster")]
+
+# What a store on a server keeps.
+KEPT = "SELECT encode(body, 'hex') FROM chunk UNION ALL SELECT encode(value, 'hex') FROM entry"
 
 
 @pytest.fixture
 def clock(forebay_clock):
     return forebay_clock
+
+
+@pytest.fixture(scope="session")
+def store_server(need):
+    """Run a PostgreSQL server that keeps what it is given."""
+    from db_servers import new_postgres
+    from members import DURABLE
+
+    need("postgresql")
+    server = new_postgres()
+    server.stop()
+    server.start(*DURABLE)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["directory", "server"])
+def store(request, tmp_path, monkeypatch):
+    """Name a new store: a directory, and then one on a server."""
+    if request.param == "directory":
+        return tmp_path / "store"
+    monkeypatch.setenv("FOREBAY_RUN_DIR", str(tmp_path / "run"))
+    server = request.getfixturevalue("store_server")
+    return f"{server.url}?sslmode=disable&schema=flow_{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def stored(request, store):
+    """Give what reads all that a store keeps."""
+
+    def read():
+        if isinstance(store, Path):
+            return b"".join(path.read_bytes() for path in store.iterdir() if path.is_file())
+        text = f"SET search_path TO {store.rpartition('=')[2]}; {KEPT}"
+        rows = request.getfixturevalue("store_server").sql(text).split()
+        assert rows, "it is read"
+        return b"".join(map(bytes.fromhex, rows))
+
+    return read
 
 
 @pytest.fixture

@@ -262,9 +262,9 @@ async def test_nothing_is_provisioned_twice(make, clock):
         assert provisioned(app) == {"1": 2, "2": 5}
 
 
-async def test_a_client_of_the_owner_invokes_by_an_alias_moves_it_and_hears_which_version_failed(tmp_path):
+async def test_a_client_of_the_owner_invokes_by_an_alias_moves_it_and_hears_which_version_failed(store):
     def program(**options):
-        app = App("t", store=tmp_path / "store", **options)
+        app = App("t", store=store, **options)
         price = app.function("price")(told("latest"))
         price.publish_version(told("first"))
         price.publish_version(told("second"))

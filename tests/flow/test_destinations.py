@@ -93,8 +93,8 @@ async def test_a_function_has_the_record_as_an_event_of_its_own(app, clock, stre
     assert failure["record"]["requestPayload"]["KinesisBatchInfo"]["batchSize"] == 1
 
 
-async def test_a_function_of_another_app_has_it_as_an_event_too(tmp_path):
-    shop, audit = App("shop", store=tmp_path / "shop"), App("audit", store=tmp_path / "audit")
+async def test_a_function_of_another_app_has_it_as_an_event_too(store, tmp_path):
+    shop, audit = App("shop", store=store), App("audit", store=tmp_path / "audit")
     told = asyncio.Event()
 
     @audit.function(maximum_retry_attempts=0)

@@ -223,12 +223,12 @@ async def test_what_never_ran_has_the_reason_for_its_error(app, clock):
         assert failed.value.payload["requestId"] == request
 
 
-def test_a_restart_keeps_delays_ids_and_results(tmp_path):
+def test_a_restart_keeps_delays_ids_and_results(store):
     """Over real time: the app stops while one event waits."""
     seen = []
 
     def app():
-        app = App("shop", store=tmp_path / "data")
+        app = App("shop", store=store)
 
         @app.function("f")
         async def f(event, context):
@@ -261,15 +261,15 @@ def test_a_restart_keeps_delays_ids_and_results(tmp_path):
     assert seen == [1, 2, 4]
 
 
-def test_a_client_asks_through_the_socket(tmp_path):
+def test_a_client_asks_through_the_socket(store):
     async def run():
-        owner = App("shop", store=tmp_path / "data")
+        owner = App("shop", store=store)
 
         @owner.function("f")
         async def f(event, context):
             return event
 
-        client = App("shop", store=tmp_path / "data", serve=False)
+        client = App("shop", store=store, serve=False)
 
         @client.function("f")
         async def theirs(event, context):

@@ -15,13 +15,13 @@ def schema(kind):
     return {"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "properties": {"detail": detail}}
 
 
-async def test_a_registry_keeps_versions_and_outlives_the_app(tmp_path):
-    app = App("shop", store=tmp_path)
+async def test_a_registry_keeps_versions_and_outlives_the_app(store):
+    app = App("shop", store=store)
     registry = app.registry("shop", "of the shop")
     async with app:
         assert (await registry.put("shop@Placed", schema("integer"))).version == 1
         assert (await registry.put("shop@Placed", json.dumps(schema("string")))).versions == (1, 2)
-    app = App("shop", store=tmp_path)
+    app = App("shop", store=store)
     registry = app.registry("shop")
     async with app:
         latest = await registry.get("shop@Placed")
@@ -62,13 +62,13 @@ async def test_discovery_makes_a_schema_that_a_bus_then_enforces(tmp_path):
         assert "$.detail.id" in str(bad)
 
 
-async def test_what_is_not_said_of_a_bus_stays_as_it_is_in_the_store(tmp_path):
-    app = App("shop", store=tmp_path)
+async def test_what_is_not_said_of_a_bus_stays_as_it_is_in_the_store(store):
+    app = App("shop", store=store)
     app.registry("mine")
     app.bus("orders", discovery=True, enforce=app.registry("mine"))
     async with app:
         pass
-    app = App("shop", store=tmp_path)
+    app = App("shop", store=store)
     app.bus("orders")
     async with app:
         described = app._caller.ask_now("bus.describe", name="orders")

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from forebay.errors import ForebayError, OwnerLost, StoreLocked
+from forebay.errors import ForebayError, OwnerLeft, OwnerLost, StoreError, StoreLocked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,6 +24,8 @@ log = logging.getLogger("forebay.runtime")
 GIVE_UP_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = (0.01, 1.0)
 LINGER_SECONDS: Final = 0.02
+REPEAT_SECONDS: Final = 60.0
+"""How often the same reason is told while a store cannot be opened."""
 
 
 class Reconnector:
@@ -43,6 +45,8 @@ class Reconnector:
         self._let_go = let_go
         self._declare_all = declare_all
         self._client_only = client_only
+        self._told = ""
+        self._tells_again_at = 0.0
 
     def __repr__(self) -> str:
         return "<connection to the store>"
@@ -56,7 +60,14 @@ class Reconnector:
             if self._client_only:
                 await runner.needed.wait()
             runner.attach(await self._open())
-            self._declare_all()
+            self._told = ""
+            try:
+                self._declare_all()
+            except OwnerLost as error:
+                # The store was lost just then: what is asked goes to the next owner.
+                log.info("the store was lost at once: %s", error)
+                runner.lost.set()
+                continue
             runner.ask_deferred()
 
     async def _until_disconnected(self) -> None:
@@ -66,7 +77,7 @@ class Reconnector:
             return
         while True:
             await asyncio.sleep(LINGER_SECONDS)
-            if not runner.waits:
+            if not runner.waits or runner.lost.is_set():
                 return
 
     async def _open(self) -> Engine:
@@ -78,8 +89,10 @@ class Reconnector:
             except ForebayError as error:
                 lasting = not isinstance(error, OwnerLost | StoreLocked)
                 if lasting or runner.loop.time() > gives_up_at:
-                    log.warning("the store cannot be reached: %s", error)
-                    runner.refuse_deferred(error)
+                    self._tell(error)
+                    # Whoever asks has done nothing wrong, whatever is wrong with this process.
+                    refused = isinstance(error, StoreError)
+                    runner.refuse_deferred(error if refused else OwnerLeft(f"the store cannot be opened: {error}"))
                     gives_up_at = runner.loop.time() + GIVE_UP_SECONDS
                     pause = RETRY_SECONDS[1]
                     if self._client_only:
@@ -87,3 +100,10 @@ class Reconnector:
                         continue
             await asyncio.sleep(pause)
             pause = min(2 * pause, RETRY_SECONDS[1])
+
+    def _tell(self, error: ForebayError) -> None:
+        """Say why there is no engine: at once if it is news, else now and then."""
+        now, text = self._runner.loop.time(), str(error)
+        if text != self._told or now >= self._tells_again_at:
+            log.warning("the store cannot be opened, and is tried again: %s", text)
+            self._told, self._tells_again_at = text, now + REPEAT_SECONDS

@@ -13,7 +13,7 @@ use forebay_engine::base::error::EngineError;
 use forebay_engine::base::lease::{Held, Lease};
 use forebay_engine::runtime::engine::Engine;
 use forebay_engine::store::attempt_journal::{AttemptJournal, Found};
-use forebay_engine::store::directory::private_directory;
+use forebay_engine::store::directory::{fits_socket, private_directory};
 use forebay_engine::store::port::StoreError;
 use forebay_postgres::{Event, Membership, Settings};
 
@@ -75,8 +75,10 @@ impl Held for HeldLease {
 
 #[derive(Default)]
 struct State {
-    /// The epoch with which this process has taken the store, and when.
-    taken: Option<(u64, Instant)>,
+    /// The epoch with which this process has taken the store.
+    taken: Option<u64>,
+    /// Since when it fails to open the store.
+    fails_since: Option<Instant>,
     /// Why it could not open the store that it had taken last.
     declined: Option<EngineError>,
     /// Something may run here that began before the store was lost.
@@ -124,7 +126,7 @@ impl Member {
         let until = Instant::now() + within;
         let mut state = lock(&self.shared.state);
         loop {
-            if let Some((epoch, _)) = state.taken.filter(|(epoch, _)| self.shared.holds(*epoch)) {
+            if let Some(epoch) = state.taken.filter(|&epoch| self.shared.holds(epoch)) {
                 return Some(Owner::This(epoch));
             }
             if let Some(other) = self.shared.living_owner() {
@@ -147,7 +149,6 @@ impl Member {
         state.engine = Arc::downgrade(engine);
         state.runs = true;
         state.follows = None;
-        state.declined = None;
         let hands_over = state.hands_over;
         drop(state);
         if hands_over {
@@ -187,21 +188,36 @@ impl Member {
         }
     }
 
-    /// The store that this process has taken could not be opened: where that does not pass, another process is to have it. This one does
-    /// not take it again at once. As long as there is no other, it keeps the store and tries again.
+    /// The store is open: what it runs from here on may run.
+    pub(crate) fn opened(&self) {
+        let mut state = lock(&self.shared.state);
+        state.fails_since = None;
+        state.declined = None;
+    }
+
+    /// The store that this process has taken could not be opened. Where that does not pass, another process is to have it, and this one
+    /// does not take it again at once. Else it takes the store anew: an opening that fails late has given up what it had.
     pub(crate) fn not_opened(&self, epoch: u64, error: &EngineError) {
         let mut state = lock(&self.shared.state);
-        let Some((_, since)) = state.taken.filter(|(taken, _)| *taken == epoch && self.shared.holds(epoch)) else {
-            return;
-        };
+        // What the opening had begun was closed with it.
+        state.runs = false;
+        let since = *state.fails_since.get_or_insert_with(Instant::now);
         let passes = matches!(error, EngineError::OwnerLost(_)) && since.elapsed() < OPENS_WITHIN;
-        if passes || self.shared.membership.living().len() < 2 {
-            return;
+        let holds = self.shared.holds(epoch);
+        let declines = holds && !passes && self.shared.membership.living().len() > 1;
+        state.taken = state.taken.filter(|&taken| taken != epoch);
+        if declines {
+            state.fails_since = None;
+            state.declined = Some(error.clone());
         }
-        state.taken = None;
-        state.declined = Some(error.clone());
         drop(state);
-        self.shared.membership.declined();
+        if declines {
+            self.shared.membership.declined();
+        } else if holds {
+            self.shared.membership.lost();
+        }
+        // It may have been told to stand down meanwhile.
+        self.shared.membership.stopped();
     }
 
     /// Why this process does not take the store at present, if it could not open it.
@@ -276,7 +292,7 @@ impl Shared {
             match self.membership.event(LOOK) {
                 Some(Event::Taken(epoch)) => {
                     let mut state = lock(&self.state);
-                    state.taken = Some((epoch, Instant::now()));
+                    state.taken = Some(epoch);
                     if let Some(client) = state.follows.take() {
                         (client.tell)();
                     }
@@ -302,6 +318,7 @@ impl Shared {
     fn stand_down(&self) {
         let mut state = lock(&self.state);
         state.taken = None;
+        state.fails_since = None;
         state.hands_over = false;
         let (engine, runs) = (state.engine.upgrade(), state.runs);
         drop(state);
@@ -353,9 +370,14 @@ pub(crate) fn is_here(name: &str) -> bool {
     name.split('/').next() == machine.nodename().to_str().ok()
 }
 
-/// Where the member of this name listens while it owns the store.
+/// Where the member of this name listens while it owns the store. All processes of the machine find the same place, since they share the
+/// directory.
 pub(crate) fn socket_of(name: &str) -> Result<PathBuf, StoreError> {
-    file_of(name, "sock")
+    let path = file_of(name, "sock")?;
+    if fits_socket(&path) {
+        return Ok(path);
+    }
+    Ok(private(&usual_run_dir())?.join(format!("{}.sock", number_of(name)?)))
 }
 
 fn attempts_of(name: &str, epoch: u64) -> Result<PathBuf, StoreError> {
@@ -393,11 +415,18 @@ fn number_of(name: &str) -> Result<&str, StoreError> {
 
 /// The private directory of sockets and attempts files of this machine's members.
 fn run_dir() -> Result<PathBuf, StoreError> {
-    let user = rustix::process::geteuid().as_raw();
-    let path = match std::env::var_os(RUN_DIR) {
-        Some(given) if !given.is_empty() => PathBuf::from(given),
-        _ => Path::new("/tmp").join(format!("forebay-{user}")),
-    };
-    private_directory(&path, user)
+    match std::env::var_os(RUN_DIR) {
+        Some(given) if !given.is_empty() => private(Path::new(&given)),
+        _ => private(&usual_run_dir()),
+    }
+}
+
+/// Where it is, if nothing else is said.
+fn usual_run_dir() -> PathBuf {
+    Path::new("/tmp").join(format!("forebay-{}", rustix::process::geteuid().as_raw()))
+}
+
+fn private(path: &Path) -> Result<PathBuf, StoreError> {
+    private_directory(path, rustix::process::geteuid().as_raw())
         .map_err(|error| StoreError::Unreachable(format!("the directory {} of sockets: {error}", path.display())))
 }

@@ -141,7 +141,12 @@ impl Opening {
         loop {
             match member.owner(until.saturating_duration_since(Instant::now())) {
                 Some(Owner::This(epoch)) => {
-                    return self.own_on_server(member, epoch).inspect_err(|error| member.not_opened(epoch, error));
+                    let opened = self.own_on_server(member, epoch);
+                    match &opened {
+                        Ok(_) => member.opened(),
+                        Err(error) => member.not_opened(epoch, error),
+                    }
+                    return opened;
                 }
                 Some(Owner::Other(owner)) if !stands_by => {
                     let text = format!("the store {place} is owned by {}", described(&owner));

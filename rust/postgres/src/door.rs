@@ -1,12 +1,18 @@
 //! How the process that owns a store is reached from other machines: it says so in a row, which whoever may read the store reads.
 
+use std::time::Duration;
+
 use forebay_store::port::StoreError;
+use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 
 use crate::look::{blocking, column};
 use crate::schema::{sql, DOOR_OF, DOOR_TOLD, HAS_DOORS};
 use crate::session::{answer, Session};
 use crate::settings::Settings;
+
+/// How long the server may take to be told of a door.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where a process listens, and what lets others in.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,10 +39,11 @@ impl std::fmt::Debug for Door {
 }
 
 impl Settings {
-    /// Say how the process of these settings is reached. It must have joined. Waits for the server.
+    /// Say how the process of these settings is reached. It must have joined. Waits for the server for a moment: an owner that is just
+    /// opening the store can be told to stop meanwhile.
     pub fn tell_door(&self, door: &Door) -> Result<(), StoreError> {
         let protocol = door.protocol as i32;
-        blocking(async {
+        let told = async {
             let session = Session::open(self).await?;
             let told = session.prepare(DOOR_TOLD).await?;
             let asked = async {
@@ -45,6 +52,10 @@ impl Settings {
                 session.client.execute(&told, &parameters).await
             };
             answer(asked).await.map(drop)
+        };
+        blocking(async {
+            let unheard = |_| StoreError::Unavailable(format!("{}: it does not answer", self.place()));
+            timeout(TOLD_WITHIN, told).await.map_err(unheard)?
         })
     }
 

@@ -104,7 +104,7 @@ impl Writer {
         let taken = match epoch {
             Some(epoch) => {
                 let taken = answer(client.query_opt(&sql(&name, TAKEN), &[&ALL, &owner, &(epoch as i64)])).await?;
-                taken.ok_or_else(|| StoreError::Refused("another process has taken the store meanwhile".into()))?
+                taken.ok_or_else(|| StoreError::Lost("another process has taken the store meanwhile".into()))?
             }
             None => {
                 let taken = answer(client.query_opt(&sql(&name, TAKE), &[&ALL, &owner])).await?;

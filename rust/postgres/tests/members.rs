@@ -308,6 +308,25 @@ fn a_store_that_was_given_up_is_taken_at_once() {
     assert_eq!(server.sql("SELECT deaths FROM forebay_members.unit"), "0", "nobody has died");
 }
 
+/// An opening that fails late, at a socket for example, gives up what it has taken. Its process may be the only one.
+#[test]
+fn a_store_that_a_late_failure_has_given_up_is_taken_anew_by_the_same_process() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named("alone");
+    let alone = Membership::join(settings.clone()).unwrap();
+    let Some(Event::Taken(epoch)) = alone.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let open = |epoch| PostgresStore::open(settings.clone().taken(epoch)).unwrap();
+    let mut store = open(epoch);
+    let token = store.take_now(Unit::All).unwrap();
+    store.release(Unit::All, token);
+    drop(store);
+    // That passes: nobody is to hear of it who has put something.
+    let late = open(epoch).take_now(Unit::All).err();
+    assert!(matches!(late, Some(StoreError::Lost(_))), "{late:?}");
+    assert_eq!(alone.event(Duration::from_secs(10)), Some(Event::Taken(epoch + 1)));
+    assert_eq!(open(epoch + 1).take_now(Unit::All).unwrap().epoch, epoch + 1);
+}
+
 /// A rolling upgrade: a newer release has raised the store's format, and processes of the release before still run.
 #[test]
 fn a_member_that_does_not_understand_the_store_gives_it_up_and_never_takes_it() {

@@ -73,7 +73,7 @@ impl Directory {
         // Whatever name of the directory a process was given, it finds the same socket.
         let path = fs::canonicalize(&self.path).or_else(|_| std::path::absolute(&self.path));
         let inside = path.map_err(|error| self.failed("cannot be found", &error))?.join("forebay.sock");
-        if inside.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX {
+        if fits_socket(&inside) {
             return Ok(inside);
         }
         self.short_socket_path(Path::new("/tmp"))
@@ -115,6 +115,11 @@ impl Directory {
     fn failed(&self, what: &str, error: &io::Error) -> StoreError {
         StoreError::Unreachable(format!("the directory {} {what}: {error}", self.path.display()))
     }
+}
+
+/// Whether a path is short enough for a socket.
+pub fn fits_socket(path: &Path) -> bool {
+    path.as_os_str().as_bytes().len() <= SOCKET_PATH_MAX
 }
 
 /// A directory that only one user can put files into; it is made if it is missing. Whoever could put a socket there could pose as a store's

@@ -1,0 +1,45 @@
+"""Which paths run on a directory and on a PostgreSQL server: all that need no virtual clock, but for those that are listed."""
+
+import ast
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+# What stands still with them: a store on a server refuses that.
+CLOCKS = {"clock", "forebay_clock", "forebay_app", "VirtualClock"}
+DIRECTORY_ALONE = {
+    "test_scenarios_are_answered_as_aws_answered_them": "16 apps, of which AWS's texts are compared, and no store is read again",
+    "test_limits_that_are_changed_at_once_are_all_in_the_settings": "it is about a number in memory",
+}
+
+
+def functions_of(path):
+    tree = ast.parse(path.read_text())
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def needed(name, functions):
+    """The fixtures and functions that a test uses, and those that these use."""
+    found, left = set(), [name]
+    while left:
+        function = functions[left.pop()]
+        calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+        words = {called.id for called in calls if isinstance(called, ast.Name)}
+        words -= {word for word in words & functions.keys() if functions[word].decorator_list}
+        if function.decorator_list or function.name.startswith("test_"):
+            words |= {argument.arg for argument in function.args.args}
+        left += [word for word in words - found if word in functions]
+        found |= words
+    return found
+
+
+def test_whatever_needs_no_virtual_clock_runs_on_both():
+    alone, both = set(), set()
+    for path in sorted(FOLDER.glob("test_*.py")):
+        functions = functions_of(FOLDER / "conftest.py") | functions_of(path)
+        for name in functions_of(path):
+            words = needed(name, functions)
+            starts = any(isinstance(node, ast.Await | ast.AsyncWith) for node in ast.walk(functions[name]))
+            if name.startswith("test_") and starts and not words & CLOCKS:
+                (both if "store" in words else alone).add(name)
+    assert alone == set(DIRECTORY_ALONE)
+    assert len(both) > 10
