@@ -267,7 +267,7 @@ async def is_left(mapping: forebay.Mapping) -> bool:
 
 
 def die(directory: Path, recent: int, deaths: int) -> None:
-    """Kill this process, unless so many have died already; note what it may have handled for nothing."""
+    """Kill this process, unless so many have already died; note what it may have handled for nothing."""
     died = len(list(directory.glob("recent-*")))
     if died < deaths:
         (directory / f"recent-{died}").write_text(str(recent))

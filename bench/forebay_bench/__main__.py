@@ -16,7 +16,7 @@ from forebay_bench.session import run_session
 
 
 class _RunByDefault(click.Group):
-    """A group in which a word that is no command is a scenario."""
+    """A group in which a word that is not a command is a scenario."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the command `run` in front of what names no other."""
@@ -29,7 +29,7 @@ class _RunByDefault(click.Group):
 def bench() -> None:
     """Measure forebay and the limits of this machine.
 
-    A word that is no command is a scenario: its name, the beginning of several names, or a part of them, as in
+    A word that is not a command is a scenario: its name, the beginning of several names, or a part of them, as in
     `make bench ARGS=memory`.
     """
 

@@ -87,7 +87,7 @@ class Load:
             self.done.set_result(None)
 
     def failed(self, answer: bytes) -> None:
-        """End with an answer that is no success."""
+        """End with an answer that is not a success."""
         if not self.done.done():
             self.done.set_exception(RuntimeError(answer.decode(errors="replace")))
 

@@ -32,7 +32,7 @@ def newest(source: Path) -> dict[str, dict[str, Any]]:
 
     Raises:
         OSError: when it cannot be read.
-        ValueError: when a line of it is no result.
+        ValueError: when a line of it is not a result.
 
     """
     paths = sorted(source.glob("*.jsonl")) if source.is_dir() else [source]
@@ -44,7 +44,7 @@ def newest(source: Path) -> dict[str, dict[str, Any]]:
                 if result["scale"] == 1:
                     results[result["scenario"]] = result
             except (json.JSONDecodeError, KeyError, TypeError) as error:
-                message = f"{path}:{number} is no result of a bench: {error!r}"
+                message = f"{path}:{number} is not a result of a bench: {error!r}"
                 raise ValueError(message) from None
     return results
 

@@ -199,7 +199,7 @@ STARTED = {"postgresql": postgresql, "mysql": mysql, "pgbouncer": pgbouncer}
 
 
 def variable(name: str) -> str:
-    """Name the environment variable that has a server's address; where it is set already, that server is used."""
+    """Name the environment variable that has a server's address; where it is already set, that server is used."""
     return f"FOREBAY_BENCH_{name.upper()}"
 
 

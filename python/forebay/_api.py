@@ -102,7 +102,7 @@ class DeclaredApi(ABC, Generic[S]):
 
         Raises:
             InvalidParameterValue: an argument that cannot be.
-            ResourceConflict: an authoriser of that name is declared already.
+            ResourceConflict: an authoriser of that name is already declared.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-lambda-authorizer.html
 
@@ -120,7 +120,7 @@ class DeclaredApi(ABC, Generic[S]):
 
     def _add_authorizer(self, settings: AuthorizerSettings) -> str:
         if any(known.name == settings.name for known in self._authorizers):
-            raise ResourceConflict(f"API {self.name!r}: authorizer {settings.name!r} is declared already")
+            raise ResourceConflict(f"API {self.name!r}: authorizer {settings.name!r} is already declared")
         self._change(self._authorizers, settings)
         return settings.name
 

@@ -181,7 +181,7 @@ def misfit(event: str, content: str, schema_format: str) -> tuple[str, str] | No
 def loads(text: bytes | str, /) -> Any:
     """Read JSON: by orjson, and whole numbers over 64 bits by the standard library, with all their digits.
 
-    ValueError: it is no JSON, or a whole number has more digits than Python is set to read (4,300).
+    ValueError: it is not JSON, or a whole number has more digits than Python is set to read (4,300).
     """
 
 def non_finite(value: object, text: bytes | None = None, /) -> str | None:
@@ -226,7 +226,7 @@ class Engine:
     @property
     def role(self) -> str: ...  # owner, client, or standby: a client of an owner on another machine, which refuses all
     @property
-    def fencing_token(self) -> int | None: ...  # None: no other process can take the store, or this is no owner
+    def fencing_token(self) -> int | None: ...  # None: no other process can take the store, or this is not an owner
     def fileno(self) -> int: ...
     def quiet(self) -> None: ...
     def start(self) -> None: ...
@@ -559,7 +559,7 @@ class FifoBatcher(Generic[_Id]):
             delay: how long what comes back cannot be taken, 0 to 43,200 seconds. It holds its groups back and no others.
 
         Raises:
-            InvalidParameterValue: the batch is settled already or another batcher's, an id is not in it, or `delay` is out
+            InvalidParameterValue: the batch is already settled or another batcher's, an id is not in it, or `delay` is out
                 of its range. Nothing has changed then.
 
         """

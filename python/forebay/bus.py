@@ -124,7 +124,7 @@ class Bus(StoreResource[BusSettings]):
 
         Raises:
             InvalidParameterValue: an argument that cannot be, with AWS's text where AWS has one.
-            ResourceConflict: a rule of that name is declared already, with other settings.
+            ResourceConflict: a rule of that name is already declared, with other settings.
 
         Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rules.html
 
@@ -186,7 +186,7 @@ class Bus(StoreResource[BusSettings]):
 
         Raises:
             InvalidParameterValue: an argument that cannot be, with AWS's text where AWS has one.
-            ResourceConflict: an archive of that name is declared already, with other settings.
+            ResourceConflict: an archive of that name is already declared, with other settings.
 
         Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-archive.html
 

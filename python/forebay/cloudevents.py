@@ -29,7 +29,7 @@ def receiver(
     and time, `subject` its resource, and `data` its detail: an object as it is, anything else as `{"data": …}`. The bus gives
     the event an id of its own.
 
-    The answer is 200 when everything is durable, with the id of each event; 400, and nothing is put, if one is no CloudEvent;
+    The answer is 200 when everything is durable, with the id of each event; 400, and nothing is put, if one is not a CloudEvent;
     207 if the bus has refused some, for example since they do not fit their schema; 503 while the store takes nothing.
 
     Args:

@@ -115,7 +115,7 @@ class Function(Generic[P, R]):
         """Run the function on a payload and give what it returns.
 
         Args:
-            payload: any JSON value, at most 6,291,456 bytes as JSON. NaN and Infinity are no JSON.
+            payload: any JSON value, at most 6,291,456 bytes as JSON. NaN and Infinity are not JSON.
             qualifier: the number of a published version, or an alias; None: what is declared.
 
         Returns:
@@ -165,7 +165,7 @@ class Function(Generic[P, R]):
         A delay outlasts restarts; the event's maximum age counts from when it is due.
 
         Args:
-            payload: any JSON value, at most 1,048,576 bytes as JSON. NaN and Infinity are no JSON.
+            payload: any JSON value, at most 1,048,576 bytes as JSON. NaN and Infinity are not JSON.
             qualifier: the number of a published version, or an alias; None: what is declared. All attempts run one version.
             delay: seconds or a `timedelta` until the first attempt, 0 to 31,536,000 (365 days).
             at: when the first attempt is due, instead of a delay: a `datetime` with a time zone, or seconds since 1970, at most
@@ -224,7 +224,7 @@ class Function(Generic[P, R]):
             ResourceNotFound: no result is kept: the id was not accepted with `keep_result`, it is another function's, or the
                 event ended over a day ago. Of over 1,000,000 results, or 1 GiB of them, the oldest go earlier.
             RequestTooLarge: the response was over 1,048,576 bytes, and was not kept.
-            InvalidParameterValue: what is no request id, or an option outside its range.
+            InvalidParameterValue: what is not a request id, or an option outside its range.
             TooManyRequests: 10,000 calls wait for results already.
             AppClosed: the app is not running, or was stopped meanwhile.
 

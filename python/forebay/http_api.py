@@ -83,7 +83,7 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
 
         Raises:
             InvalidParameterValue: a route, an option or a handler that cannot be.
-            ResourceConflict: a route of the same method and path is declared already.
+            ResourceConflict: a route of the same method and path is already declared.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
 
@@ -125,7 +125,7 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
 
         Raises:
             InvalidParameterValue: a route or a URL that cannot be.
-            ResourceConflict: a route of the same method and path is declared already.
+            ResourceConflict: a route of the same method and path is already declared.
 
         """
         self._add(RouteSettings(url=url, **self._route(route, authorizer, scopes, timeout, throttle)))
@@ -170,7 +170,7 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
 
     def _check_new(self, key: str) -> None:
         if any(known.key == key for known in self._routes):
-            raise ResourceConflict(f"API {self.name!r}: route {key!r} is declared already")
+            raise ResourceConflict(f"API {self.name!r}: route {key!r} is already declared")
 
     def _add(self, route: RouteSettings) -> None:
         self._check_new(route.key)
@@ -192,11 +192,11 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
 
         Raises:
             InvalidParameterValue: an argument that cannot be.
-            ResourceConflict: the stage is declared already.
+            ResourceConflict: the stage is already declared.
 
         """
         if any(known.name == name for known in self._stages):
-            raise ResourceConflict(f"API {self.name!r}: stage {name!r} is declared already")
+            raise ResourceConflict(f"API {self.name!r}: stage {name!r} is already declared")
         pairs = tuple((variables or {}).items())
         if not all(isinstance(value, str) for _, value in pairs):
             checks.refuse("variables", variables, "texts by their names")
@@ -217,7 +217,7 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
 
         Raises:
             InvalidParameterValue: an argument that cannot be.
-            ResourceConflict: an authoriser of that name is declared already.
+            ResourceConflict: an authoriser of that name is already declared.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html
 
@@ -240,7 +240,7 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
             name: for `route(authorizer=…)`.
 
         Raises:
-            ResourceConflict: an authoriser of that name is declared already.
+            ResourceConflict: an authoriser of that name is already declared.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-access-control-iam.html
 
@@ -260,7 +260,7 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
 
         Raises:
             InvalidParameterValue: it is no such document, or has something that cannot be, a line for each; nothing was declared.
-            ResourceConflict: a route, an authoriser or CORS is declared already.
+            ResourceConflict: a route, an authoriser or CORS is already declared.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-open-api.html
 
@@ -271,13 +271,13 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
             text = document if isinstance(document, str) else checks.json_text("document", document)
         given = wire.read_document(payload.loads(read_openapi(text).encode()))
         if given.cors is not None and self._cors not in (None, given.cors):
-            raise ResourceConflict(f"API {self.name!r}: CORS is declared already, with other settings")
+            raise ResourceConflict(f"API {self.name!r}: CORS is already declared, with other settings")
         for route in given.routes:
             self._check_new(route.key)
         known = {one.name for one in self._authorizers}
         for authorizer in given.authorizers:
             if authorizer.name in known:
-                raise ResourceConflict(f"API {self.name!r}: authorizer {authorizer.name!r} is declared already")
+                raise ResourceConflict(f"API {self.name!r}: authorizer {authorizer.name!r} is already declared")
         before = self._cors, self._routes, self._authorizers
         self._cors = given.cors or self._cors
         self._routes = [*self._routes, *given.routes]

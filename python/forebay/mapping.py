@@ -50,7 +50,7 @@ def check_destination(
     if of is not None and of is function:
         raise InvalidParameterValue("You can't specify the function as a destination for itself.")
     if isinstance(target, Function) and target.latest is not target:
-        checks.refuse(option, target, "a version is no destination: make an alias of it, which may be one")
+        checks.refuse(option, target, "a version is not a destination: make an alias of it, which may be one")
     if isinstance(target, Queue | Topic):
         check_is_here(target, app, option)
     deliver = getattr(target, "deliver", None)

@@ -1,6 +1,6 @@
 """For handlers that use Powertools for AWS Lambda: its Idempotency on a file in the app's store, in place of a table in DynamoDB.
 
-Powertools is no dependency of forebay: `pip install '.[powertools]'`.
+Powertools is not a dependency of forebay: `pip install '.[powertools]'`.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Queue(StoreResource[QueueSettings]):
         """Send a message. It is durable when the call returns.
 
         Args:
-            body: text, or any JSON value; 1 byte to 1 MiB together with the attributes. NaN and Infinity are no JSON.
+            body: text, or any JSON value; 1 byte to 1 MiB together with the attributes. NaN and Infinity are not JSON.
             group_id: message group of a FIFO queue, 1 to 128 characters; its messages stay in order.
             deduplication_id: of a FIFO queue, 1 to 128 characters; within five minutes a message with the same one is accepted
                 and not delivered. None: the body's SHA-256, if the queue has `content_based_deduplication`.
@@ -198,7 +198,7 @@ class Queue(StoreResource[QueueSettings]):
             How many messages will move.
 
         Raises:
-            InvalidParameterValue: the queue is no dead-letter queue and `to` is None, or `to` is of the other kind.
+            InvalidParameterValue: the queue is not a dead-letter queue and `to` is None, or `to` is of the other kind.
             ResourceConflict: a redrive of it is going on already.
 
         """

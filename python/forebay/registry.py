@@ -60,7 +60,7 @@ class Registry(StoreResource[RegistrySettings]):
             The latest version.
 
         Raises:
-            InvalidParameterValue: the content is no schema, with the place; or there are 100 versions already.
+            InvalidParameterValue: the content is not a schema, with the place; or there are 100 versions already.
             ResourceConflict: the schema has the other type.
             ResourceNotFound: there is no such registry.
             AppClosed: the app is not running.

@@ -77,7 +77,7 @@ class RestApi:
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Bring a method's requests to a handler, as events of AWS_PROXY; the next `deploy` takes it.
 
-        A handler that is no function becomes one with default settings.
+        A handler that is not a function becomes one with default settings.
 
         Args:
             verb: "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" or "ANY".
@@ -92,7 +92,7 @@ class RestApi:
 
         Raises:
             InvalidParameterValue: a path or a handler that cannot be.
-            ResourceConflict: the method is declared already.
+            ResourceConflict: the method is already declared.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 
@@ -101,7 +101,7 @@ class RestApi:
             raise InvalidParameterValue(f'path is {path!r}: a path begins with "/"')
         key = (path, verb.upper())
         if key in self._methods:
-            raise ResourceConflict(f"REST API {self.name!r}: {verb.upper()} {path} is declared already")
+            raise ResourceConflict(f"REST API {self.name!r}: {verb.upper()} {path} is already declared")
         checks.integer("timeout_ms", timeout_ms, low=50, high=29_000)
 
         def declare(handler: Callable[P, R]) -> Function[P, R]:

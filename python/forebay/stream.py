@@ -26,7 +26,7 @@ class Stream(StoreResource[StreamSettings]):
         """Put a record. It is durable when the call returns.
 
         Args:
-            data: bytes, text, or any JSON value; at most 1 MiB. NaN and Infinity are no JSON.
+            data: bytes, text, or any JSON value; at most 1 MiB. NaN and Infinity are not JSON.
             partition_key: 1 to 256 characters; records of one key stay in order.
 
         Returns:

@@ -66,7 +66,7 @@ class Topic(StoreResource[TopicSettings]):
 
         Raises:
             InvalidParameterValue: an argument that cannot be, such as a FIFO queue or a malformed policy.
-            ResourceConflict: the endpoint is subscribed already, with other settings.
+            ResourceConflict: the endpoint is already subscribed, with other settings.
 
         Source: https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
 
@@ -108,7 +108,7 @@ class Topic(StoreResource[TopicSettings]):
         """Publish a message. When the call returns, every matching subscription has it on disk.
 
         Args:
-            message: text, or any JSON value; 1 byte to 256 KiB together with the attributes. NaN and Infinity are no JSON.
+            message: text, or any JSON value; 1 byte to 256 KiB together with the attributes. NaN and Infinity are not JSON.
             subject: 1 to 100 characters of printable ASCII that do not begin with a space.
             attributes: at most 10 by name; text, numbers, bytes, and lists of texts, numbers, booleans and None.
 

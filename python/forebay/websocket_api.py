@@ -124,7 +124,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
         responds: bool = False,
         timeout: Seconds = TIMEOUT_SECONDS_MAX,
     ) -> Any:
-        """Give a handler the messages that no other route takes, those that are no JSON among them.
+        """Give a handler the messages that no other route takes, those that are not JSON among them.
 
         Args:
             handler: the handler, where the decorator has no parentheses.
@@ -152,7 +152,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
 
         Raises:
             InvalidParameterValue: a key or an option that cannot be.
-            ResourceConflict: the route is declared already.
+            ResourceConflict: the route is already declared.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-route-expressions.html
 
@@ -165,7 +165,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
     def _declared(self, handler: Callable[..., Any] | None, key: str, timeout: Seconds, **more: Any) -> Any:
         seconds = checks.seconds("timeout", timeout, low=0.05, high=TIMEOUT_SECONDS_MAX)
         if any(known.key == key for known in self._routes):
-            raise ResourceConflict(f"API {self.name!r}: route {key!r} is declared already")
+            raise ResourceConflict(f"API {self.name!r}: route {key!r} is already declared")
         self._try(self._routes, RouteSettings(key=key, function="-", timeout=seconds, **more))
 
         def declare(handler: Callable[P, R]) -> Function[P, R]:
@@ -187,11 +187,11 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
 
         Raises:
             InvalidParameterValue: an argument that cannot be.
-            ResourceConflict: the stage is declared already.
+            ResourceConflict: the stage is already declared.
 
         """
         if any(known.name == name for known in self._stages):
-            raise ResourceConflict(f"API {self.name!r}: stage {name!r} is declared already")
+            raise ResourceConflict(f"API {self.name!r}: stage {name!r} is already declared")
         pairs = tuple((variables or {}).items())
         self._change(self._stages, StageSettings(name=name, variables=pairs, throttle=read_throttle(throttle)))
 
@@ -206,7 +206,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
 
         Raises:
             ResourceNotFound: the connection has gone, or was let go since its client read too slowly.
-            InvalidParameterValue: data of more than 128 KiB, or what is no JSON.
+            InvalidParameterValue: data of more than 128 KiB, or what is not JSON.
             AppClosed: the app is not running.
 
         """
@@ -222,7 +222,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
             connection_ids: whom; None: everybody who is connected to this API.
 
         Raises:
-            InvalidParameterValue: data of more than 128 KiB, or what is no JSON.
+            InvalidParameterValue: data of more than 128 KiB, or what is not JSON.
             AppClosed: the app is not running.
 
         """

@@ -270,7 +270,7 @@ class Workflow(StoreResource[WorkflowSettings]):
 
         Raises:
             ResourceConflict: executions of it run.
-            ResourceNotFound: the workflow is gone already.
+            ResourceNotFound: the workflow is already gone.
             StoreFailed: a write failed; whether it was deleted is unknown.
             AppClosed: the app is not running.
 

@@ -54,7 +54,7 @@ def test_two_handlers_of_one_name_are_refused(app):
 
     async def other(event, context): ...
 
-    with pytest.raises(ResourceConflict, match=r"'same' is declared already, by .*bare"):
+    with pytest.raises(ResourceConflict, match=r"'same' is already declared, by .*bare"):
         app.function(name="same")(other)
 
 

@@ -205,7 +205,7 @@ def test_a_file_that_holds_no_results_is_told_with_its_line(tmp_path):
     (tmp_path / "broken.jsonl").write_text('{"scale": 1}\n')
     told = bench("compare", str(tmp_path), str(tmp_path))
     assert told.exit_code == 1
-    assert "broken.jsonl:1 is no result of a bench" in told.output
+    assert "broken.jsonl:1 is not a result of a bench" in told.output
 
 
 def test_the_report_is_one_page_with_its_charts_in_it(tmp_path):
@@ -267,7 +267,7 @@ def test_programs_that_were_asked_the_same_stand_in_one_chart(tmp_path):
 
 
 def loaded(monkeypatch, name: str):
-    """A module of bench/peers, which is no package."""
+    """A module of bench/peers, which is not a package."""
     spec = importlib.util.spec_from_file_location(f"peers_{name}", ROOT / "bench" / "peers" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -113,7 +113,7 @@ def test_forebay_run_goes_on_with_a_copy(place):
         forebay(place, "mapping", "resume", "orders", "ship", "--store", "copy")
         until(lambda: (place / "shipped").exists() and len((place / "shipped").read_text().split()) == 4)
         assert sorted(map(int, (place / "shipped").read_text().split())) == [5, 6, 7, 8]
-    assert forebay(place, "stream", "list", "--store", "copy").stderr == "", "the copy is no damaged store"
+    assert forebay(place, "stream", "list", "--store", "copy").stderr == "", "the copy is not a damaged store"
 
 
 def test_a_copy_overwrites_nothing_and_needs_a_store(place):

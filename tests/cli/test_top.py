@@ -160,7 +160,7 @@ async def test_everything_that_waits_is_in_top_and_in_lag(tmp_path):
         assert re.search(r"^news +queue jobs \(3\)$", text, re.MULTILINE)
         assert re.search(r"^bill +2 +1 .*yes$", text, re.MULTILINE)
         top = (await command(tmp_path, "top")).stdout
-        assert "\x1b" not in top, "it is no terminal"
+        assert "\x1b" not in top, "it is not a terminal"
         assert top.splitlines()[0].endswith("dead letters 1")
         assert re.search(r"^jobs +3 +0 +0 ", top, re.MULTILINE)
         assert re.search(r"^bill +1 +0 ", top, re.MULTILINE), "its row among the functions"

@@ -137,7 +137,7 @@ def test_a_process_that_cannot_reach_the_owner_stands_by_and_says_why(members: M
 
 async def test_an_address_that_is_none_is_refused_at_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_CLUSTER_ADDRESS", "127.0.0.1:port")
-    with pytest.raises(forebay.InvalidParameterValue, match='"port" is no port') as caught:
+    with pytest.raises(forebay.InvalidParameterValue, match='"port" is not a port') as caught:
         await forebay.App("shop", store=url).start()
     assert "FOREBAY_CLUSTER_ADDRESS=127.0.0.1:port" in str(caught.value)
 

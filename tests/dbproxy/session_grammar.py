@@ -127,7 +127,7 @@ CHANGES = {
         "SET local.mine TO 'x{n}'", "RESET transaction.mine", "SELECT {n} AS insert INTO TEMP tmp", "SELECT {n} AS merge INTO TEMP tmp",
         "WITH insert AS (SELECT {n} AS a) SELECT * INTO TEMP tmp FROM insert", "PREPARE transaction AS SELECT {n}", "EXECUTE transaction",
         "DEALLOCATE transaction", "PREPARE TRANSACTION '{lane}'", "COMMIT PREPARED 'nosuch'",
-        # temporary things that are no tables, and one that is called as the server's own
+        # temporary things that are not tables, and one that is called as the server's own
         "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT {n}'", "DROP FUNCTION IF EXISTS pg_temp.f()",
         "CREATE TYPE pg_temp.e AS ENUM ('a')", "CREATE DOMAIN pg_temp.d AS int", "CREATE TEMP TABLE pg_class (relnamespace oid)",
         "DROP TABLE IF EXISTS pg_temp.pg_class", "CREATE TEMP VIEW tmp AS SELECT {n} AS a", "CREATE TEMP SEQUENCE counts",

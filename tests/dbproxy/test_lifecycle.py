@@ -205,7 +205,7 @@ async def test_open_that_is_cancelled_strands_no_connection(server, view: View, 
 
 
 async def test_a_stream_that_is_left_by_break_leaves_the_client_free(server, proxies):
-    """The next statement was refused: the client was in a statement already."""
+    """The next statement was refused: the client was already in a statement."""
     proxy = proxies(server, maximum_connections=2)
     many = "SELECT seq FROM seq_1_to_5000" if proxy.engine == "mysql" else "SELECT generate_series(1, 5000)"
     async with proxy.connect() as client:

@@ -228,7 +228,7 @@ async def test_many_rows_go_where_the_session_means(change, tenants, transaction
 
 @pytest.mark.parametrize("change", ["SET LOCAL work_mem TO '7MB'", "SELECT set_config('work_mem', '7MB', true)"])
 async def test_a_setting_for_a_transaction_ends_with_it_and_shares_if_it_can_be_read(change, transaction, postgres):
-    """Each transaction under the same role prepared its statements anew. It is no cause for a reset."""
+    """Each transaction under the same role prepared its statements anew. It is not a cause for a reset."""
     names = "SELECT string_agg(name, ' ' ORDER BY prepare_time) FROM pg_prepared_statements WHERE statement LIKE '%AS again'"
     # To ask without it would be a cause: the view has the texts of others.
     postgres.sql(f"CREATE OR REPLACE FUNCTION prepared_names() RETURNS text STABLE LANGUAGE sql AS $${names}$$")

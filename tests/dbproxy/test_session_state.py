@@ -112,7 +112,7 @@ ENDS = [
 @pytest.mark.parametrize("looks_first", ["who has no setting", "who has the same"])
 @pytest.mark.parametrize(("statements", "left"), ENDS)
 async def test_the_books_end_a_transaction_where_the_server_does(statements, left, looks_first, postgres, proxies):
-    """AND CHAIN was no end of it: a setting of one client's reached the next, or was missing where the books had it."""
+    """AND CHAIN was not an end of it: a setting of one client's reached the next, or was missing where the books had it."""
     proxy = proxies(postgres, maximum_connections=1)
     async with proxy.connect() as client, proxy.connect() as none, proxy.connect() as same:
         await same.execute(SET)

@@ -164,7 +164,7 @@ async def test_nan_and_infinity_are_refused_where_they_come_in(app, value):
 async def test_an_attribute_is_no_nan(app, number):
     queue = app.queue("q")
     async with app:
-        with pytest.raises(InvalidParameterValue, match="NaN and Infinity are no numbers"):
+        with pytest.raises(InvalidParameterValue, match="NaN and Infinity are not numbers"):
             await queue.send("body", attributes={"score": number})
 
 

@@ -382,7 +382,7 @@ async def test_receives_out_of_range_are_refused(app):
             await queue.delete("AQEB")
         with pytest.raises(InvalidParameterValue, match="a message as receive gave it"):
             await queue.delete(7)
-        # Half a surrogate pair is no JSON, and was told as a UnicodeEncodeError.
+        # Half a surrogate pair is not JSON, and was told as a UnicodeEncodeError.
         for refused in (queue.receive(attempt_id="\ud800"), queue.delete("\ud800")):
             with pytest.raises(InvalidParameterValue, match=r"of type str: allowed is text without lone surrogates$"):
                 await refused

@@ -84,8 +84,8 @@ def test_what_cannot_be_is_refused_where_it_is_declared():
         app.registry("a/b")
     app.bus("orders", discovery=True)
     assert app.bus("orders").settings.discovery
-    with pytest.raises(ResourceConflict, match="bus 'orders' is declared already"):
+    with pytest.raises(ResourceConflict, match="bus 'orders' is already declared"):
         app.bus("orders", discovery=False)
     app.registry("shop", "one")
-    with pytest.raises(ResourceConflict, match="registry 'shop' is declared already"):
+    with pytest.raises(ResourceConflict, match="registry 'shop' is already declared"):
         app.registry("shop", "two")

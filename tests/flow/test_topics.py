@@ -389,7 +389,7 @@ def test_who_cannot_be_subscribed(app, topic, queue):
         ("m", {"attributes": {"a": ""}}, "must contain a non-empty message attribute value"),
         ("m", {"attributes": {7: "x"}}, "^attribute name of type int: allowed is text$"),
         ("m", {"attributes": {7: ["x"]}}, "^attribute name of type int: allowed is text$"),
-        # Half a surrogate pair is no JSON, and was told as a UnicodeEncodeError.
+        # Half a surrogate pair is not JSON, and was told as a UnicodeEncodeError.
         ("\ud800", {}, "^message of type str: allowed is text without lone surrogates$"),
         ("m", {"subject": "\ud800"}, "^subject of type str: allowed is text without lone surrogates$"),
         ("m", {"attributes": {"a": "\ud800"}}, r"^attributes\['a'\] of type str: .* without lone surrogates$"),

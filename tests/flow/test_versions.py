@@ -35,7 +35,7 @@ def test_versions_are_numbered_from_one_and_only_what_changed_is_published(app):
             InvalidParameterValue,
             "Specified ConcurrentExecutions for function decreases",
         ),
-        ({"provisioned_concurrency": 1}, ResourceConflict, "version 1 of function 'f' is published already"),
+        ({"provisioned_concurrency": 1}, ResourceConflict, "version 1 of function 'f' is already published"),
     ],
 )
 def test_what_cannot_be_published_is_refused_where_it_is_written(app, options, error, text):
@@ -142,9 +142,9 @@ def test_a_version_is_no_handler_no_endpoint_and_no_destination(app, price):
     with pytest.raises(InvalidParameterValue, match="not a version or an alias"):
         app.topic("t").subscribe(version)
     for option in ("on_success", "on_failure"):
-        with pytest.raises(InvalidParameterValue, match="a version is no destination"):
+        with pytest.raises(InvalidParameterValue, match="a version is not a destination"):
             app.function("other", **{option: version})(told("other"))
-    with pytest.raises(InvalidParameterValue, match="a version is no destination"):
+    with pytest.raises(InvalidParameterValue, match="a version is not a destination"):
         app.on_stream("s", on_failure=version)(told("other"))
 
 

@@ -137,10 +137,10 @@ async def test_an_answer_that_cannot_be_used_is_told_to_the_operator(api, serve,
     client = await serve()
     assert (await client.ask("GET", "/")).status == 500
     for _ in range(100):
-        if "the body is no text" in caplog.text:
+        if "the body is not text" in caplog.text:
             break
         await asyncio.sleep(0.02)
-    assert 'API shop: route "GET /": function wrong: the body is no text: dump it as JSON first' in caplog.text
+    assert 'API shop: route "GET /": function wrong: the body is not text: dump it as JSON first' in caplog.text
 
 
 async def test_what_has_no_route_is_not_found(api, serve):

@@ -24,7 +24,7 @@ REFUSED = {
     "no host": b"GET /a HTTP/1.1\r\nx: y\r\n\r\n",
     "another absolute host": b"GET http://other.example.com/a HTTP/1.1\r\nhost: localhost\r\n\r\n",
     "a user in the host": b"GET http://a@localhost/a HTTP/1.1\r\nhost: a@localhost\r\n\r\n",
-    "a host that is no text": b"GET /a HTTP/1.1\r\nhost: \xff\xfe\r\n\r\n",
+    "a host that is not text": b"GET /a HTTP/1.1\r\nhost: \xff\xfe\r\n\r\n",
     # lengths
     "two lengths": line(b"content-length: 1", b"content-length: 2", body=b"ab"),
     "two lengths in one line": line(b"content-length: 1, 2", body=b"ab"),
@@ -81,7 +81,7 @@ REFUSED = {
     "carriage return in a value": line(b"x: a\rcontent-length: 1", body=b"a"),
     "carriage return in a name": line(b"x\r: a", start=GET),
     "a name with brackets": line(b"content-length(): 1", body=b"a"),
-    "a name that is no ASCII": line("content-l\u00e9ngth: 1".encode(), body=b"a"),
+    "a name that is not ASCII": line("content-l\u00e9ngth: 1".encode(), body=b"a"),
     # the first line
     "no HTTP": b"hello\r\n\r\n",
     "no path": b"GET HTTP/1.1\r\nhost: localhost\r\n\r\n",
@@ -95,7 +95,7 @@ REFUSED = {
     "a method with brackets": b"G(T /a HTTP/1.1\r\nhost: localhost\r\n\r\n",
     "carriage return in the first line": b"GET /a\rb HTTP/1.1\r\nhost: localhost\r\n\r\n",
     # chunks
-    "a chunk's size is no number": CHUNKED + b"x\r\na\r\n0\r\n\r\n",
+    "a chunk's size is not a number": CHUNKED + b"x\r\na\r\n0\r\n\r\n",
     "a chunk's size is signed": CHUNKED + b"+1\r\na\r\n0\r\n\r\n",
     "a chunk's size is negative": CHUNKED + b"-1\r\na\r\n0\r\n\r\n",
     "a chunk's size begins with 0x": CHUNKED + b"0x1\r\na\r\n0\r\n\r\n",

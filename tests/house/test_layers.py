@@ -1,7 +1,7 @@
 """ARCHITECTURE.md's order of Python's rooms: imports run down only, siblings never import each other.
 
 Every import counts: at the top of a file, inside a function, and under TYPE_CHECKING, since a type is an arrow, too. Nothing is
-excused. What is text is no import: the program that a worker is started with (`_app/process_settings.py`), and the names that
+excused. What is text is not an import: the program that a worker is started with (`_app/process_settings.py`), and the names that
 `forebay/__init__.py` loads when they are asked for, which all lie below it.
 """
 

@@ -1,4 +1,4 @@
-"""`scripts/fuzz.py` beside a program that stands for libFuzzer: what is slow once is no hang, what is slow each time is one."""
+"""`scripts/fuzz.py` beside a program that stands for libFuzzer: slow once is not a hang, slow each time is one."""
 
 import importlib
 import sys

@@ -285,7 +285,7 @@ def test_what_is_no_fact_is_refused_with_what_is_wanted(tmp_path):
         assert ledger.facts() == []
         ledger.note("started", [("", 0)])
         assert ledger.count("started") == 1
-    with pytest.raises(ValueError, match=r"given_up: \('a', '2'\) is no item"):
+    with pytest.raises(ValueError, match=r"given_up: \('a', '2'\) is not an item"):
         check(SOUND[:-1], given_up={("a", "2")})
 
 

@@ -16,7 +16,7 @@ def has_hung_up(descriptor):
 
 
 class Floods(contextlib.AbstractAsyncContextManager):
-    """Closes by writing to the engine what is no frame."""
+    """Closes by writing to the engine what is not a frame."""
 
     async def __aexit__(self, *_):
         if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:

@@ -332,7 +332,7 @@ def served(tmp_path, program, events, *options):
 
 
 def test_a_handler_in_a_process_logs_as_one_in_a_thread_and_its_end_is_told_with_request_and_reason(tmp_path):
-    """Its INFO lines were never written; names before its lines and forebay's own remarks were no JSON; no line said memory."""
+    """Its INFO lines were never written; names before its lines and forebay's own remarks were not JSON; no line said memory."""
     answers, lines = served(tmp_path, PROCESSES, ["a book", "exit", "memory", "raise"])
     [title, request], exited, killed, _ = answers
     assert title == "forebay: shop.ship", "it was the interpreter's whole command line, 600 characters long"

@@ -96,7 +96,7 @@ def ran(program, groups):
 @pytest.mark.parametrize(
     ("files", "why"),
     [
-        ({}, "FOREBAY_CGROUP={}: it is no control group that has memory"),
+        ({}, "FOREBAY_CGROUP={}: it is not a control group that has memory"),
         # It looks like one.
         (
             {"cgroup.controllers": "memory\n"},

@@ -82,5 +82,5 @@ async def test_a_version_that_no_process_can_have_is_refused_when_it_is_publishe
     async with versions.app:
         with pytest.raises(InvalidParameterValue, match="publish them there, before the app starts"):
             price.publish_version(versions.old_price, timeout=3)
-        assert price.publish_version(versions.slow_price, timeout=0.5) == versions.slow, "it is published already"
+        assert price.publish_version(versions.slow_price, timeout=0.5) == versions.slow, "it is already published"
     assert list(price.versions) == [versions.old, versions.slow]

@@ -110,7 +110,7 @@ def test_an_operation_killed_at_each_step_ends_in_the_old_or_in_the_new_stack(tm
 
 
 def prepare(store):
-    """Make a queue that is no stack's."""
+    """Make a queue that is not a stack's."""
     with deployer(store) as (_, _, connection):
         fields = {
             "visibility_timeout_ms": 30_000,

@@ -104,7 +104,7 @@ def test_patterns_have_their_time_together(tmp_path):
 
 def test_a_limit_of_a_parameter_that_is_no_number_is_refused(tmp_path):
     text = "Parameters: {P: {Type: String, MinLength: null}}\nResources: {Q: {Type: AWS::SQS::Queue}}\n"
-    assert "Parameter 'P' has a limit that is no number" in refused(text, tmp_path, parameters={"P": "b"})
+    assert "Parameter 'P' has a limit that is not a number" in refused(text, tmp_path, parameters={"P": "b"})
 
 
 SECRET = """

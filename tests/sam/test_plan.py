@@ -237,7 +237,7 @@ def test_a_layer_that_is_not_here_is_refused():
     arn = "arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertoolsPythonV3-python311-x86_64:7"
     assert refused(FUNCTION + f"      Layers: ['{arn}']\n") == (
         (
-            f"F: Layers: '{arn}' is no layer of this stack: declare it as AWS::Serverless::LayerVersion, or have its packages in "
+            f"F: Layers: '{arn}' is not a layer of this stack: declare it as AWS::Serverless::LayerVersion, or have its packages in "
             "requirements.txt"
         ),
     )

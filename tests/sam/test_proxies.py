@@ -83,6 +83,6 @@ def test_a_secret_that_is_whole_a_parameter_is_read_when_it_is_deployed(tmp_path
 
 def test_a_process_without_attachments_says_so():
     with pytest.raises(
-        InvalidParameterValue, match=r"'orders' is no database proxy of this function \(attached: none\)"
+        InvalidParameterValue, match=r"'orders' is not a database proxy of this function \(attached: none\)"
     ):
         attached("orders")

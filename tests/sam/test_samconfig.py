@@ -106,7 +106,7 @@ def test_the_second_word_of_a_secret_is_not_shown():
 def test_what_should_be_a_table_is_named(tmp_path):
     path = tmp_path / "samconfig.toml"
     path.write_text('[default]\ndeploy = "now"\n')
-    with pytest.raises(TemplateRefused, match=r"\[default\.deploy\.parameters\]: deploy is no table"):
+    with pytest.raises(TemplateRefused, match=r"\[default\.deploy\.parameters\]: deploy is not a table"):
         samconfig.read(path, "deploy")
 
 

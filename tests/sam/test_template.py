@@ -40,15 +40,15 @@ def test_a_date_stays_a_text_and_lines_of_resources_are_known():
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        ("Resources:\n  A: {Type: T}\n  A: {Type: T}\n", "t:3:3: the key 'A' stands twice"),
+        ("Resources:\n  A: {Type: T}\n  A: {Type: T}\n", "t:3:3: the key 'A' appears twice"),
         ("Resources: [\n", "t:2:1"),
         ("Resources:\n  A: !Unknown x\n", "t:2:6: could not determine a constructor for the tag '!Unknown'"),
         ("Resources:\n  A: !!python/object/apply:os.system [id]\n", "t:2:6: could not determine a constructor"),
-        ('{"Resources": {"A": 1, "A": 2}}', "t: the key 'A' stands twice"),
+        ('{"Resources": {"A": 1, "A": 2}}', "t: the key 'A' appears twice"),
         ('{"Resources": ', "t:1:15"),
         ("just a text", "t: Template format error"),
         ("? [a, b]\n: c\n", "a key is a text"),
-        ("a: &a [*a]\n", "an alias stands inside of what it names"),
+        ("a: &a [*a]\n", "an alias appears inside what it names"),
         ("a: " + "[" * 300 + "]" * 300, "nested deeper than 100"),
         ('{"a": ' + "[" * 50_000 + "]" * 50_000 + "}", "nested deeper than 100"),
     ],

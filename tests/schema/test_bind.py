@@ -43,7 +43,7 @@ LATER = {
     }
     | {"customer": None, "lines": [{"sku": None, "quantity": 1}]},
 }
-# Keys that are no names, or somebody else's, or alike.
+# Keys that are not names, or somebody else's, or alike.
 AWKWARD = {
     **ORDER,
     "detail": {

@@ -178,7 +178,7 @@ class Player:
         return answer.get(field) or answer.get(field[:1].lower() + field[1:])
 
     def fill(self, number, step, params):
-        """Put in what is no text in the recording: configurations, tags, routes, and names of what is not there."""
+        """Put in what is not text in the recording: configurations, tags, routes, and names of what is not there."""
         name = params.get("name", "")
         if name.startswith("statemachine_create_and_record_execution"):
             params["name"] = f"{name}_{number}"

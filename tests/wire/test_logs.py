@@ -50,7 +50,7 @@ def test_groups_and_streams_are_made_listed_and_gone(logs, group, wire):
         logGroupName=GROUP, orderBy="LastEventTime", descending=True
     )
     assert [one["logStreamName"] for page in pages for one in page["logStreams"]] == [STREAM]
-    assert wire.client("kinesis").list_streams()["StreamNames"] == [], "a group is no stream for users"
+    assert wire.client("kinesis").list_streams()["StreamNames"] == [], "a group is not a stream for users"
     logs.delete_log_group(logGroupName=GROUP)
     with pytest.raises(logs.exceptions.ResourceNotFoundException):
         logs.describe_log_streams(logGroupName=GROUP)

@@ -16,7 +16,7 @@ pub trait Engine {
     fn append(&mut self, key: u64, body: &[u8]);
     /// Read all chunks in order; give the bytes read.
     fn read(&mut self) -> usize;
-    /// Put messages with their deduplication ids, unless an id is known already; give how many were new.
+    /// Put messages with their deduplication ids, unless an id is already known; give how many were new.
     fn send(&mut self, first: u64, count: u64) -> u64;
     /// Take the oldest `count` visible messages: hide them until a deadline, and read their bodies.
     fn claim(&mut self, count: u64) -> Vec<u64>;

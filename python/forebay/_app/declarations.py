@@ -149,7 +149,7 @@ class Declarations(DeclaredApis):
             self.functions[settings.name] = known
             known.declare(settings, self._arn(settings.name))
         elif known.declared != settings:
-            raise ResourceConflict(f"function {known.name!r} is declared already, with other settings")
+            raise ResourceConflict(f"function {known.name!r} is already declared, with other settings")
         return known
 
     def command(self, settings: FunctionSettings) -> Function[..., Any]:
@@ -158,7 +158,7 @@ class Declarations(DeclaredApis):
         if known is None:
             return self._add(_no_handler(settings.name), settings)
         if known.declared != settings:
-            raise ResourceConflict(f"function {settings.name!r} is declared already, with other settings")
+            raise ResourceConflict(f"function {settings.name!r} is already declared, with other settings")
         return known
 
     def publish(
@@ -188,7 +188,7 @@ class Declarations(DeclaredApis):
                 return last.version
             if dataclasses.replace(last.declared, provisioned_concurrency=provisioned) == settings:
                 raise ResourceConflict(
-                    f"version {highest} of function {function.name!r} is published already, with provisioned_concurrency="
+                    f"version {highest} of function {function.name!r} is already published, with provisioned_concurrency="
                     f"{last.declared.provisioned_concurrency}, and nothing else has changed since"
                 )
         if is_process and settings.command is None and self._caller.is_open and function not in self._new:
@@ -371,7 +371,7 @@ class Declarations(DeclaredApis):
         is_named = discovery is None and enforce is None
         if not is_named and known.settings != settings:
             raise ResourceConflict(
-                f"bus {name!r} is declared already, with other settings: give them where it is declared first"
+                f"bus {name!r} is already declared, with other settings: give them where it is declared first"
             )
         return known, False
 
@@ -384,7 +384,7 @@ class Declarations(DeclaredApis):
             known = self.registries[name] = Registry(settings, arn, self._caller)
             return known, True
         if description is not None and known.settings != settings:
-            raise ResourceConflict(f"registry {name!r} is declared already, with another description")
+            raise ResourceConflict(f"registry {name!r} is already declared, with another description")
         return known, False
 
     def workflow(
@@ -406,7 +406,7 @@ class Declarations(DeclaredApis):
             known = self.workflows[name] = Workflow(settings, arn, self._caller)
             return known, True
         if known.settings != settings:
-            raise ResourceConflict(f"workflow {name!r} is declared already, otherwise: give one of them another name")
+            raise ResourceConflict(f"workflow {name!r} is already declared, otherwise: give one of them another name")
         return known, False
 
     def integrate(self, integration: Integration | Objects) -> None:
@@ -444,7 +444,7 @@ class Declarations(DeclaredApis):
         known = self.rules.setdefault((rule.bus, rule.name), rule)
         if known != rule:
             raise ResourceConflict(
-                f"rule {rule.name!r} of bus {rule.bus!r} is declared already, with other settings: give one of them another name"
+                f"rule {rule.name!r} of bus {rule.bus!r} is already declared, with other settings: give one of them another name"
             )
         self._new.append(rule)
 
@@ -454,7 +454,7 @@ class Declarations(DeclaredApis):
         known = self.api_destinations.setdefault(settings.name, ApiDestination(settings, arn))
         if known.settings != settings:
             raise ResourceConflict(
-                f"API destination {settings.name!r} is declared already, with other settings: give one of them another name"
+                f"API destination {settings.name!r} is already declared, with other settings: give one of them another name"
             )
         self._new.append(known)
         return known
@@ -464,7 +464,7 @@ class Declarations(DeclaredApis):
         known = self.archives.setdefault(archive.name, Archive(archive))
         if known.settings != archive:
             raise ResourceConflict(
-                f"archive {archive.name!r} is declared already, with another bus or other settings: give one of them another name"
+                f"archive {archive.name!r} is already declared, with another bus or other settings: give one of them another name"
             )
         self._new.append(archive)
         return known
@@ -474,7 +474,7 @@ class Declarations(DeclaredApis):
         known = self.schedules.setdefault(schedule.name, schedule)
         if known != schedule:
             raise ResourceConflict(
-                f"schedule {schedule.name!r} is declared already, with other settings: give one of them another name"
+                f"schedule {schedule.name!r} is already declared, with other settings: give one of them another name"
             )
         self._new.append(schedule)
 
@@ -562,9 +562,9 @@ class Declarations(DeclaredApis):
         holder = self.functions.get(name)
         if holder is not None and holder.handler is not handler:
             where = f"{getattr(holder, '__module__', '?')}.{getattr(holder, '__qualname__', name)}"
-            raise ResourceConflict(f"function {name!r} is declared already, by {where}: give one of them another name")
+            raise ResourceConflict(f"function {name!r} is already declared, by {where}: give one of them another name")
         if holder is not None:
-            raise ResourceConflict(f"function {name!r} is declared already: put all decorators on the same handler")
+            raise ResourceConflict(f"function {name!r} is already declared: put all decorators on the same handler")
 
     def _arn(self, name: str) -> str:
         return names.function_arn(self.settings.region, self.settings.account, name)
@@ -594,4 +594,4 @@ def _refuse_others(what: str, known: object, settings: object, given: Iterable[s
     for option in given:
         before, now = getattr(known, option), getattr(settings, option)
         if before != now:
-            raise ResourceConflict(f"{what} is declared already with {option}={before!r}, not {now!r}")
+            raise ResourceConflict(f"{what} is already declared with {option}={before!r}, not {now!r}")

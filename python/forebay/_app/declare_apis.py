@@ -71,7 +71,7 @@ class DeclaresApis:
 
         Raises:
             InvalidParameterValue: an argument that cannot be, or a port while the app runs.
-            ResourceConflict: an API of that name is declared already, with other settings.
+            ResourceConflict: an API of that name is already declared, with other settings.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api.html
 
@@ -107,7 +107,7 @@ class DeclaresApis:
 
         Raises:
             InvalidParameterValue: an argument that cannot be, or a port while the app runs.
-            ResourceConflict: the API is declared already, with another stage or port; or a pool, with another issuer.
+            ResourceConflict: the API is already declared, with another stage or port; or a pool, with another issuer.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html
 
@@ -143,7 +143,7 @@ class DeclaresApis:
 
         Raises:
             InvalidParameterValue: an argument that cannot be, or a port while the app runs.
-            ResourceConflict: an API of that name is declared already, with other settings.
+            ResourceConflict: an API of that name is already declared, with other settings.
 
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api.html
 

@@ -55,7 +55,7 @@ class DeclaresEvents:
 
         Raises:
             InvalidParameterValue: a name that no bus can have.
-            ResourceConflict: the bus is declared already, with other settings.
+            ResourceConflict: the bus is already declared, with other settings.
 
         """
         registry = enforce.name if isinstance(enforce, Registry) else enforce
@@ -110,7 +110,7 @@ class DeclaresEvents:
 
         Raises:
             InvalidParameterValue: an argument that cannot be.
-            ResourceConflict: it is declared already, with other settings.
+            ResourceConflict: it is already declared, with other settings.
 
         Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-api-destinations.html
 
@@ -161,7 +161,7 @@ class DeclaresEvents:
 
         Raises:
             InvalidParameterValue: a name that no registry can have.
-            ResourceConflict: the registry is declared already, with another description.
+            ResourceConflict: the registry is already declared, with another description.
 
         """
         registry, new = self._declared.registry(name, description)
@@ -195,7 +195,7 @@ class DeclaresEvents:
 
         Raises:
             InvalidParameterValue: an argument that cannot be, with AWS's text where AWS has one.
-            ResourceConflict: a rule of that name is declared already, with other settings.
+            ResourceConflict: a rule of that name is already declared, with other settings.
 
         """
         declared_bus = self.bus(bus) if isinstance(bus, str) else bus
@@ -252,7 +252,7 @@ class DeclaresEvents:
 
         Raises:
             InvalidParameterValue: an argument that cannot be, with AWS's text where AWS has one.
-            ResourceConflict: a schedule of that name is declared already, with other settings.
+            ResourceConflict: a schedule of that name is already declared, with other settings.
 
         Source: https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 

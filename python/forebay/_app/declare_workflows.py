@@ -58,7 +58,7 @@ class DeclaresWorkflows:
 
         Raises:
             InvalidParameterValue: an argument that cannot be. What is wrong in the definition is told when the app starts.
-            ResourceConflict: a workflow of that name is declared already, with other settings.
+            ResourceConflict: a workflow of that name is already declared, with other settings.
 
         Source: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
 
@@ -114,7 +114,7 @@ class DeclaresWorkflows:
 
         Raises:
             InvalidParameterValue: an argument that cannot be, or the SDK is not installed.
-            ResourceConflict: a function or a workflow of that name is declared already.
+            ResourceConflict: a function or a workflow of that name is already declared.
 
         Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html
 

@@ -60,7 +60,7 @@ class DeclaredApis(ABC):
             self._new.append(known)
         elif known.settings != settings:
             raise ResourceConflict(
-                f"API {name!r} is declared already, with other settings: give one of them another name"
+                f"API {name!r} is already declared, with other settings: give one of them another name"
             )
         return known
 
@@ -90,15 +90,15 @@ class DeclaredApis(ABC):
         others = self.user_pools()
         for pool, issuer in user_pools.items():
             if others.get(pool, issuer) != issuer:
-                raise ResourceConflict(f"the user pool {pool!r} has another issuer already: {others[pool]!r}")
+                raise ResourceConflict(f"the user pool {pool!r} already has another issuer: {others[pool]!r}")
         known = self.rest_apis.get(name)
         if known is None:
             known = self.rest_apis[name] = RestApi(name, description, stage, self._caller, self)
             known.own_port = own_port
         elif stage not in (None, known.stage):
-            raise ResourceConflict(f"REST API {name!r} is declared already, with stage={known.stage!r}")
+            raise ResourceConflict(f"REST API {name!r} is already declared, with stage={known.stage!r}")
         elif own_port not in (None, known.own_port):
-            raise ResourceConflict(f"REST API {name!r} is declared already, with another port or truststore")
+            raise ResourceConflict(f"REST API {name!r} is already declared, with another port or truststore")
         known.user_pools |= user_pools
         return known
 
@@ -111,7 +111,7 @@ class DeclaredApis(ABC):
             self._new.append(known)
         elif known.settings != settings:
             raise ResourceConflict(
-                f"API {name!r} is declared already, with other settings: give one of them another name"
+                f"API {name!r} is already declared, with other settings: give one of them another name"
             )
         return known
 
@@ -128,7 +128,7 @@ class DeclaredApis(ABC):
     def function_url(self, function: str, url: FunctionUrl) -> None:
         """Give a function a URL."""
         if self.urls.setdefault(function, UrlOf(function, url)).url != url:
-            raise ResourceConflict(f"function {function!r} has a URL already, with other settings")
+            raise ResourceConflict(f"function {function!r} already has a URL, with other settings")
         self._new.append(self.urls[function])
 
     def mounted(self, name: str, app: AsgiApp, timeout: Seconds) -> Function[..., Any]:

@@ -180,7 +180,7 @@ def header_names(option: str, given: Mapping[str, object]) -> None:
 
 
 def body_fields(given: Mapping[str, Any]) -> None:
-    """Refuse what is no part of a JSON object; its text is not told."""
+    """Refuse what is not part of a JSON object; its text is not told."""
     if not all(isinstance(name, str) for name in given):
         checks.refuse_content("body_parameters", given, "names are str")
     try:

@@ -124,7 +124,9 @@ def definition_text(
         try:
             text = Path(definition).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            checks.refuse("definition", str(definition), f"it is no JSON object, and no file that can be read: {error}")
+            checks.refuse(
+                "definition", str(definition), f"it is not a JSON object, and no file that can be read: {error}"
+            )
     elif isinstance(definition, str):
         text = definition
     else:

@@ -169,7 +169,7 @@ def _either(meanings: set[Any]) -> Meaning:
 
 
 def _imported(name: str) -> object:
-    """Find something by its full name, in what is imported already."""
+    """Find something by its full name, in what is already imported."""
     module, _, attribute = name.rpartition(".")
     if not module:
         return sys.modules.get(name, UNKNOWN)

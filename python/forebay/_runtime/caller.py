@@ -240,5 +240,5 @@ def _traced(fields: dict[str, Any], trace: str | None) -> bytes:
 
 
 def _count(messages: list[Packed]) -> int | None:
-    """Give how many there are where they are several: one alone is no batch."""
+    """Give how many there are where they are several: one alone is not a batch."""
     return len(messages) if len(messages) > 1 else None

@@ -44,7 +44,7 @@ def isolation(handler: Callable[..., Any], asked: str | None) -> Isolation:
 
 
 def check_handler(handler: Callable[..., Any]) -> None:
-    """Refuse what is no handler: it cannot be called as one, it is a generator, or it wants one record at a time."""
+    """Refuse what is not a handler: it cannot be called as one, it is a generator, or it wants one record at a time."""
     check_callable(handler)
     plain = _plain(handler)
     for called in (plain, getattr(plain, "__call__", None)):  # noqa: B004  an object whose call is the generator

@@ -289,7 +289,9 @@ class Runner:
         elif self._closed:
             raise AppClosed("the app is stopped")
         elif len(self._deferred) >= DEFERRED_MAX:
-            raise OwnerLost(f"the process that owned the store is gone, and the queue for its successor is full ({DEFERRED_MAX:,})")
+            raise OwnerLost(
+                f"the process that owned the store is gone, and the queue for its successor is full ({DEFERRED_MAX:,})"
+            )
         else:
             self._deferred.append((begin, waiter))
             self.needed.set()

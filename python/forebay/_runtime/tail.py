@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from forebay._core import Engine
 
 OURS: Final = "forebay."
-"""The loggers of the runtime itself: what they say of an invocation is no line of its function."""
+"""The loggers of the runtime itself: what they say of an invocation is not a line of its function."""
 
 
 class LambdaFormatter(logging.Formatter):

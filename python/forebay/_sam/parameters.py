@@ -145,7 +145,7 @@ def _refusal(name: str, one: dict[str, Any], value: str) -> str | None:
     try:
         reason = _broken_limit(one, value)
     except (TypeError, ValueError):
-        return f"Template format error: Parameter '{name}' has a limit that is no number"
+        return f"Template format error: Parameter '{name}' has a limit that is not a number"
     return None if reason is None else _told(name, one, reason)
 
 

@@ -23,7 +23,7 @@ for pattern, values in json.load(sys.stdin):
 
 
 def broken(asked: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
-    """Say what is wrong, by name; values are no part of it.
+    """Say what is wrong, by name; values are not part of it.
 
     Args:
         asked: an expression and the values that it must match, by name.
@@ -58,5 +58,5 @@ def broken(asked: Mapping[str, tuple[str, Sequence[str]]]) -> dict[str, str]:
 
 def _why(pattern: str, answer: bool | str) -> str | None:
     if isinstance(answer, str):
-        return f"has an AllowedPattern that is no regular expression: {answer}"
+        return f"has an AllowedPattern that is not a regular expression: {answer}"
     return None if answer else f"must match pattern {pattern}"

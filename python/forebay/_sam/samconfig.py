@@ -24,7 +24,7 @@ def read(path: Path, command: str, environment: str = ENVIRONMENT) -> dict[str, 
     """Give the options of a command, those of `global` behind its own. Without a file there are none.
 
     Raises:
-        TemplateRefused: the file is no TOML.
+        TemplateRefused: the file is not TOML.
 
     """
     import tomllib  # noqa: PLC0415  few commands read it
@@ -41,7 +41,7 @@ def read(path: Path, command: str, environment: str = ENVIRONMENT) -> dict[str, 
         for key in (environment, name, "parameters"):
             table = table.get(key, {})
             if not isinstance(table, dict):
-                raise TemplateRefused([f"{path}: [{environment}.{name}.parameters]: {key} is no table"])
+                raise TemplateRefused([f"{path}: [{environment}.{name}.parameters]: {key} is not a table"])
         found |= table
     return found
 
@@ -50,7 +50,7 @@ def write(path: Path, command: str, options: Mapping[str, Any], environment: str
     """Set options of a command; a value that `global` has already is not repeated. Comments and other keys stay.
 
     Raises:
-        TemplateRefused: the file is no TOML, or tomlkit is missing.
+        TemplateRefused: the file is not TOML, or tomlkit is missing.
 
     """
     try:

@@ -83,7 +83,7 @@ class Stored:
         if member is None and secret.has_mark(value):
             member = _member(secret.revealed(value, {**self._made, **self._known}), rest[_KEY])
         if member is None:
-            raise TemplateRefused([f"the secret {name} is no JSON with a key {rest[_KEY]!r}"])
+            raise TemplateRefused([f"the secret {name} is not JSON with a key {rest[_KEY]!r}"])
         return member if secret.has_mark(member) else self._mark(reference, member)
 
     def _mark(self, reference: str, value: str) -> str:

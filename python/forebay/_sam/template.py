@@ -39,7 +39,7 @@ def read_file(path: Path) -> Template:
     """Read a template's file.
 
     Raises:
-        TemplateRefused: it is no template, or it is too large.
+        TemplateRefused: it is not a template, or it is too large.
 
     """
     try:
@@ -53,7 +53,7 @@ def read(data: bytes, name: str = "template") -> Template:
     """Read a template.
 
     Raises:
-        TemplateRefused: it is no template, or it is too large; says where.
+        TemplateRefused: it is not a template, or it is too large; says where.
 
     """
     if len(data) > BYTES_MAX:
@@ -76,7 +76,7 @@ def _json(text: str, name: str) -> tuple[Any, dict[str, int]]:
             next((key for at, key in enumerate(keys) if key in keys[:at]), None) if len(set(keys)) < len(keys) else None
         )
         if twice is not None:
-            raise TemplateRefused([f"{name}: the key {twice!r} stands twice in one object"])
+            raise TemplateRefused([f"{name}: the key {twice!r} appears twice in one object"])
         return dict(pairs)
 
     try:
@@ -126,7 +126,7 @@ def _check_size(body: Any, name: str) -> None:
             raise TemplateRefused([f"{name}: it is nested deeper than {DEPTH_MAX}"])
         key = id(value)
         if key in open_:
-            raise TemplateRefused([f"{name}: an alias stands inside of what it names"])
+            raise TemplateRefused([f"{name}: an alias appears inside what it names"])
         if key not in sizes:
             open_.add(key)
             children = value.values() if isinstance(value, dict) else value

@@ -18,7 +18,7 @@ class Loader(yaml.SafeLoader):
     """PyYAML's safe loader with CloudFormation's tags."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Make a dict; refuse a key that stands twice, and one that is no text."""
+        """Make a dict; refuse a key that appears twice, and one that is not text."""
         seen: set[str] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -28,7 +28,7 @@ class Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, "a key is a text", key_node.start_mark)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"the key {key!r} appears twice", key_node.start_mark
                 )
             seen.add(key)
         return {str(key): value for key, value in super().construct_mapping(node, deep=deep).items()}

@@ -82,7 +82,7 @@ class _Reader:
             self.component(*self._waiting.pop())
 
     def component(self, name: str, schema: Mapping[str, Any]) -> None:
-        """Read an object's schema under a name, unless it is no object."""
+        """Read an object's schema under a name, unless it is not an object."""
         if name in self._started or _types(schema)[0] != ["object"]:
             return
         self._started.add(name)

@@ -125,7 +125,7 @@ def _copy(source: Path, into: Path) -> None:
 
 
 def is_left_out(path: Path) -> bool:
-    """Whether a directory is no part of code: what tools keep there, and stores."""
+    """Whether a directory is not part of code: what tools keep there, and stores."""
     return path.name in _LEFT_OUT or (path / "forebay.db").exists()
 
 
@@ -171,7 +171,7 @@ def unpack(source: Path, into: Path) -> None:
                         writer.write(read)
                 target.chmod((entry.external_attr >> 16) & 0o755 or 0o644)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise TemplateRefused([f"{source}: it is no zip file that can be read: {error}"]) from None
+        raise TemplateRefused([f"{source}: it is not a zip file that can be read: {error}"]) from None
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise TemplateRefused([f"{source}: {error.filename}: a file and a directory have one name"]) from None
     except OSError as error:  # a name is too long, or the disk is full

@@ -119,7 +119,7 @@ def _build(
 
 
 def _left_out(source: Path) -> Callable[[str, list[str]], list[str]]:
-    """Give what says which names of a directory are no part of code: nor is a link to nothing, or to where it stands in."""
+    """Give what says which names of a directory are not part of code: nor is a link to nothing, or to where it stands in."""
 
     def left_out(folder: str, names: list[str]) -> list[str]:
         here = Path(folder)
@@ -177,7 +177,7 @@ def _move_paths(type_: str, properties: dict[str, Any], folder: Path, into: Path
 
 
 def _without_aliases(value: Any) -> Any:
-    """Give a value in which nothing stands twice as one object: YAML would write anchors."""
+    """Give a value in which nothing appears twice as one object: YAML would write anchors."""
     if isinstance(value, dict):
         return {key: _without_aliases(one) for key, one in value.items()}
     if isinstance(value, list):

@@ -132,8 +132,8 @@ def code(given: Properties) -> Code:
         return Code(text=str(given["ZipFile"]))
     if given.get("S3Bucket") != ARTIFACTS or not _KEY.fullmatch(str(given.get("S3Key"))):
         raise InvalidParameterValue(
-            f"Code: {given.get('S3Bucket')}/{given.get('S3Key')} is no code of this store: give a directory or a zip file beside "
-            "the template, and deploy with `forebay deploy`"
+            f"Code: {given.get('S3Bucket')}/{given.get('S3Key')} is not code of this store: give a directory or a zip file "
+            "beside the template, and deploy with `forebay deploy`"
         )
     return Code(key=str(given["S3Key"]))
 
@@ -208,8 +208,8 @@ def _check_layers(properties: Properties, others: Mapping[str, Resource]) -> Non
     for arn in properties.get("Layers") or ():
         if arn not in here:
             raise InvalidParameterValue(
-                f"Layers: {str(arn)[:200]!r} is no layer of this stack: declare it as AWS::Serverless::LayerVersion, or have its "
-                "packages in requirements.txt"
+                f"Layers: {str(arn)[:200]!r} is not a layer of this stack: declare it as AWS::Serverless::LayerVersion, or have "
+                "its packages in requirements.txt"
             )
 
 
@@ -262,7 +262,7 @@ def _version_given(
     function, _, version = physical.partition(":")
     of = next((one for one in others.values() if one.type == FUNCTION.type and one.physical == function), None)
     if of is None:
-        raise InvalidParameterValue(f"FunctionName: {properties.get('FunctionName')!r} is no function of this stack")
+        raise InvalidParameterValue(f"FunctionName: {properties.get('FunctionName')!r} is not a function of this stack")
     arn = f"{names.function_arn(world.region, world.account, function)}:{version}"
     return {"Ref": arn, "FunctionArn": arn, "Version": version, "$published": dict(of.properties)}
 

@@ -164,7 +164,7 @@ def arn_name(arn: Any, service: str, what: str) -> str:
     """
     found = _ARN.fullmatch(str(arn))
     if found is None or found[1] != service:
-        raise InvalidParameterValue(f"{what}: {str(arn)[:200]!r} is no ARN of {service}")
+        raise InvalidParameterValue(f"{what}: {str(arn)[:200]!r} is not an ARN of {service}")
     return re.split(r"[:/]", found[2], maxsplit=1)[-1] if service in {"lambda", "kinesis", "events"} else found[2]
 
 
@@ -221,4 +221,4 @@ def number(properties: Properties, key: str, default: float | None = None) -> An
     try:
         return int(str(value))
     except ValueError:
-        raise InvalidParameterValue(f"{key}: {str(value)[:100]!r} is no whole number") from None
+        raise InvalidParameterValue(f"{key}: {str(value)[:100]!r} is not a whole number") from None

@@ -44,7 +44,7 @@ def write(source: Path, name: str, output: Path) -> Path:
 def _write(source: Path, name: str, output: Path) -> Path:
     found = sorted(source.rglob(VALUES), key=lambda path: len(path.parts))
     if not found:
-        raise TemplateRefused([f"{source}: there is no {VALUES}: it is no template in sam's form"])
+        raise TemplateRefused([f"{source}: there is no {VALUES}: it is not a template in sam's form"])
     try:
         values = json.loads(found[0].read_text())
     except (ValueError, RecursionError) as error:

@@ -137,7 +137,7 @@ def settings(proxy: Properties, pool: Properties) -> dict[str, Any]:
         pool: `ConnectionPoolConfigurationInfo` of its target group.
 
     Raises:
-        InvalidParameterValue: one of them is no number.
+        InvalidParameterValue: one of them is not a number.
 
     """
     found: dict[str, Any] = {
@@ -175,7 +175,7 @@ PROXY: Final = Kind(
         **TAGS,
         "DebugLogging": "the log has why a client is pinned, and never its statement",
         "DefaultAuthScheme": "",
-        "EndpointNetworkType": "an endpoint is no address",
+        "EndpointNetworkType": "an endpoint is not an address",
         "RoleArn": "roles are not taken on",
         "TargetConnectionNetworkType": "a function reaches what this machine reaches",
         "VpcSecurityGroupIds": "a function reaches what this machine reaches",
@@ -207,7 +207,7 @@ def _targets_given(
 ) -> dict[str, Any]:
     proxy = next((one for one in others.values() if one.type == PROXY.type and _is_of(properties, one)), None)
     if proxy is None:
-        raise InvalidParameterValue(f"DBProxyName: {properties.get('DBProxyName')!r} is no proxy of this stack")
+        raise InvalidParameterValue(f"DBProxyName: {properties.get('DBProxyName')!r} is not a proxy of this stack")
     _check_settings(proxy.properties, _pool(properties))
     arn = f"arn:aws:rds:{world.region}:{world.account}:target-group:{physical}"
     return {"Ref": arn, "TargetGroupArn": arn}

@@ -63,7 +63,7 @@ class Asked:
         capabilities: what is acknowledged.
         skip_unsupported: leave out resources whose types are not served.
         disable_rollback: leave everything as it is where a step fails.
-        stack_id: the id of a stack that is new, where it has been told already.
+        stack_id: the id of a stack that is new, where it has already been told.
         tags: of the stack; None: those that it has.
 
     """

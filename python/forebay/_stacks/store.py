@@ -220,7 +220,7 @@ class StackStore:
 
     def _secrets(self, stack: str, side: str = NOW) -> dict[str, str]:
         rows = self._db.execute("SELECT name, value FROM secrets WHERE stack = ? AND side = ?", (stack, side))
-        return {name: value for name, value in rows}  # noqa: C416  rows are no pairs
+        return {name: value for name, value in rows}  # noqa: C416  rows are not pairs
 
     def secrets(self, stack: str) -> dict[str, str]:
         """Give the secrets that a stack's resources have as they are now: an operation that goes forward brings its own."""

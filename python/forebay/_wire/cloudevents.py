@@ -60,7 +60,7 @@ def read(content_type: str, headers: Mapping[str, str], body: bytes) -> list[Clo
     """Read what came over HTTP; names of headers are in small letters.
 
     Raises:
-        InvalidParameterValue: it is no CloudEvent; the text says which one of a batch, and what is wrong with it.
+        InvalidParameterValue: it is not a CloudEvent; the text says which one of a batch, and what is wrong with it.
 
     """
     kind, parameters = media_type(content_type)
@@ -100,7 +100,7 @@ def _structured(event: object, where: str) -> CloudEvent:
         try:
             raw = base64.b64decode(event["data_base64"], validate=True)
         except (binascii.Error, TypeError, ValueError):
-            raise InvalidParameterValue(f"{where}data_base64 is no base64") from None
+            raise InvalidParameterValue(f"{where}data_base64 is not base64") from None
         data = _data(str(attributes.get("datacontenttype") or ""), raw)
     return _event(attributes, data, where)
 
@@ -125,7 +125,7 @@ def _event(attributes: dict[str, Any], data: Any, where: str) -> CloudEvent:
             raise InvalidParameterValue(f"{where}{name!r}: the name of an attribute has small letters and digits")
     subject = attributes.get("subject")
     if subject is not None and not isinstance(subject, str):
-        raise InvalidParameterValue(f"{where}subject is no text")
+        raise InvalidParameterValue(f"{where}subject is not text")
     return CloudEvent(
         id=attributes["id"],
         source=attributes["source"],
@@ -166,7 +166,7 @@ def _json(body: bytes) -> Any:
     try:
         return payload.loads(body)
     except ValueError as error:
-        raise InvalidParameterValue(f"the body is no JSON: {error}") from None
+        raise InvalidParameterValue(f"the body is not JSON: {error}") from None
 
 
 # --- and out again
@@ -176,7 +176,7 @@ def of(event: Mapping[str, Any]) -> dict[str, Any]:
     """Make a structured CloudEvent, a dict, of an event that a bus has given a target.
 
     Raises:
-        InvalidParameterValue: it is no event of a bus: what a target is given may be only a part of one.
+        InvalidParameterValue: it is not an event of a bus: what a target is given may be only a part of one.
 
     """
     try:

@@ -47,5 +47,5 @@ def attribute(name: object, value: object) -> tuple[str, str, str]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         checks.refuse_content(option, value, "allowed are text, numbers and bytes")
     if not -math.inf < value < math.inf:  # not `isfinite`, which makes a float of a whole number
-        checks.refuse_content(option, value, "allowed are text, numbers and bytes; NaN and Infinity are no numbers")
+        checks.refuse_content(option, value, "allowed are text, numbers and bytes; NaN and Infinity are not numbers")
     return name, "Number", repr(value)

@@ -47,7 +47,7 @@ def dumps(value: object) -> bytes:
     try:
         text = orjson.dumps(value, _as_lambda, _OPTIONS)
     except TypeError:
-        # Rare: whole numbers over 64 bits, which the standard library writes, or something that is no JSON at all, for
+        # Rare: whole numbers over 64 bits, which the standard library writes, or something that is not JSON at all, for
         # which it has Lambda's own words.
         return _by_the_standard_library(value)
     _refuse_non_finite(value, text)

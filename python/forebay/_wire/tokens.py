@@ -78,7 +78,7 @@ def _asked(credentials: ClientCredentials, timeout: float) -> tuple[str, float]:
         elif parts.scheme == "http" and host in LOOPBACK:
             connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
         else:
-            raise NoToken("the endpoint that gives tokens is no https URL")
+            raise NoToken("the endpoint that gives tokens is not an https URL")
         try:
             body = None if in_query else urllib.parse.urlencode(form).encode()
             connection.request(credentials.method, target, body=body, headers=headers)
@@ -97,5 +97,5 @@ def _asked(credentials: ClientCredentials, timeout: float) -> tuple[str, float]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NoToken(f"{told}, and its body has no access_token") from error
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-        raise NoToken(f"{told}, and its access_token is no text that a header can have")
+        raise NoToken(f"{told}, and its access_token is not text that a header can have")
     return token, seconds

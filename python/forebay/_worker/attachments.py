@@ -40,7 +40,7 @@ class StackSecret:
         try:
             return json.loads(answer["answer"]["SecretString"])
         except ValueError:
-            raise DBProxyError(f"secret {self._arn} is no JSON") from None
+            raise DBProxyError(f"secret {self._arn} is not JSON") from None
 
 
 def here(store: str) -> tuple[list[AbstractAsyncContextManager[Any]], list[list[str]]]:

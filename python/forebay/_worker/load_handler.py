@@ -91,7 +91,7 @@ def _import(where: Reference) -> ModuleType:
         return importlib.import_module(where.module)
     spec = importlib.util.spec_from_file_location(where.module, where.script)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{where.script} is no Python file")
+        raise ImportError(f"{where.script} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[where.module] = module
     spec.loader.exec_module(module)

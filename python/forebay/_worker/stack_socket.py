@@ -19,7 +19,7 @@ def ask(store: str, asked: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         OSError: the app has ended, is not there yet, or did not answer in time.
-        ValueError: what it answered is no answer.
+        ValueError: what it answered is not an answer.
 
     """
     folder = os.open(store, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -72,7 +72,7 @@ def template_path(given: Path | None) -> Path:
 @click.option(
     "--disable-rollback/--no-disable-rollback", default=None, help="Leave everything as it is where a step fails."
 )
-@click.option("--no-fail-on-empty-changeset", is_flag=True, help="Nothing to do is no failure.")
+@click.option("--no-fail-on-empty-changeset", is_flag=True, help="Nothing to do is not a failure.")
 @click.option("--skip-unsupported", is_flag=True, help="Leave out resources whose types are not served.")
 @click.option(
     "--config-file", type=click.Path(path_type=Path, dir_okay=False), default=Path(samconfig.NAME), show_default=True

@@ -47,7 +47,7 @@ def init(
         name = click.prompt("\nProject name", default="sam-app")
     folder = output_dir / name
     if folder.exists() and any(folder.iterdir()):
-        raise click.ClickException(f"{folder} is there already: name another project")
+        raise click.ClickException(f"{folder} already exists: name another project")
     if location is not None:
         folder = _from(location, name, output_dir)
     else:

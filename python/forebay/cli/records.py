@@ -21,7 +21,7 @@ Numbered = tuple[int, bytes, str]
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that is no record, and why."""
+    """A line that is not a record, and why."""
 
     line: int
     why: str
@@ -31,7 +31,7 @@ class BadLine:
 
 
 class _NotARecordError(Exception):
-    """What a line says is no record."""
+    """What a line says is not a record."""
 
 
 def read(file: BinaryIO, form: str, key_of: Callable[[Any], str]) -> Iterator[Numbered | BadLine]:

@@ -307,7 +307,7 @@ def _read(name: str, registry: str | None, store: StorePlace) -> tuple[str, str,
     if registry is not None:
         of, _, number = name.partition(":")
         if number and not number.isdecimal():
-            raise InvalidParameterValue(f"{name}: behind the colon stands the number of a version")
+            raise InvalidParameterValue(f"{name}: after the colon comes the number of a version")
         version = int(number) if number else None
         with connect(store) as connection:
             answer = connection.ask("schema.describe", registry=registry, name=of, version=version)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def top(interval: float, store: StorePlace) -> None:
     """Watch what waits, lanes, rates, percentiles, processes and dead letters of the app that runs on a store.
 
-    Press q to end, p to pause. If standard output is no terminal, one look is printed as plain text.
+    Press q to end, p to pause. If standard output is not a terminal, one look is printed as plain text.
     """
     if not sys.stdout.isatty():
         click.echo(take_snapshot(store).text())

@@ -163,7 +163,7 @@ def graph(*, name: str, form: str, store: StorePlace) -> None:
     try:
         drawn = GRAPHS[form](json.loads(definition))
     except ValueError as error:
-        raise click.ClickException(f"{name}: it is no JSON: {error}") from error
+        raise click.ClickException(f"{name}: it is not JSON: {error}") from error
     click.echo(drawn)
 
 

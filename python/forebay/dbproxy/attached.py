@@ -34,7 +34,7 @@ def attached(name: str) -> DBProxy:
     if found is None:
         known = ", ".join(sorted(_HERE)) or "none"
         raise InvalidParameterValue(
-            f"{name[:_NAME_SHOWN_MAX]!r} is no database proxy of this function (attached: {known}). A template attaches a "
+            f"{name[:_NAME_SHOWN_MAX]!r} is not a database proxy of this function (attached: {known}). A template attaches a "
             "proxy (AWS::RDS::DBProxy) to each function that has its endpoint in a variable"
         )
     return found

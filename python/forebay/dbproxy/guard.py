@@ -107,7 +107,7 @@ class StepGuard(asyncio.Protocol):
             self.loosened(False)
 
     def _note_end(self, data: bytes) -> None:
-        """Tell whether bytes that do not end with an answer end after one: what may come at any time is no part of it."""
+        """Tell whether bytes that do not end with an answer end after one: what may come at any time is not part of it."""
         data = self._tail + data
         end = data.rfind(READY)
         at = end + READY_BYTES if end >= 0 else 0

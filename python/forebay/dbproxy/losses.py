@@ -67,7 +67,7 @@ def refusal(client: int, *, is_at_home: bool, is_busy: bool, because: str) -> DB
     if not is_busy:
         return ConnectionLost(f"client {client}: its connection was lost{_in_brackets(because)}")
     return DBProxyError(
-        f"client {client} is in a statement already, or its stream is still open: one task per client connection, "
+        f"client {client} is already in a statement, or its stream is still open: one task per client connection, "
         "clients are cheap; end a stream that you do not read to its end with `await rows.aclose()`"
     )
 

@@ -208,7 +208,7 @@ class MySQLWire:
         """Ask the server about named locks, by their names: it tells of nothing else."""
         held = set(pins)
         for cause, name in locks:
-            if cause in held and await self.fetch_value(_HOLDS_LOCK, (name,)) == 0:  # no row is no answer
+            if cause in held and await self.fetch_value(_HOLDS_LOCK, (name,)) == 0:  # no row is not an answer
                 held.discard(cause)
         return held
 

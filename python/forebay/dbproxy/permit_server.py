@@ -84,7 +84,7 @@ class PermitServer:
             process.channel.send(kind, server, number)
 
     def heard(self, process: _Process, kind: int, server: int, number: int, passed: int | None) -> None:
-        """Do as a process says. What makes no sense is no message of ours: that process is let go."""
+        """Do as a process says. What makes no sense is not a message of ours: that process is let go."""
         connection = None if passed is None else socket.socket(fileno=passed)
         key = (server, number)
         if server >= len(self._permits) or (kind in {Ask.OPENED, Ask.FREE} and key not in process.connections):

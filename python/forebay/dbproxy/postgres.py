@@ -231,7 +231,7 @@ class PostgresWire:
         """Do nothing: every answer, an error too, ends with the transaction's status."""
 
     def prepared(self, sql: str) -> Shown | None:
-        """Give a statement that is prepared already, as asyncpg's ``prepare`` does, and its columns; None when there is none."""
+        """Give a statement that is already prepared, as asyncpg's ``prepare`` does, and its columns; None when there is none."""
         raw = self.raw
         protocol = raw._protocol  # noqa: SLF001 - it has none any more once it is closed
         return protocol and raw._stmt_cache.shown(raw, (sql, protocol.get_record_class(), False))  # type: ignore[no-any-return]  # noqa: SLF001 - asyncpg's own key
@@ -250,7 +250,7 @@ class PostgresWire:
         self.raw._drop_local_type_cache()  # noqa: SLF001 - its public `reload_schema_state` drops all statements, too
 
     def remembers(self) -> bool:
-        """Tell nothing: what a session remembers comes of a statement that is no pure read."""
+        """Tell nothing: what a session remembers comes of a statement that is not a pure read."""
         return False
 
     async def forget_memory(self) -> None:

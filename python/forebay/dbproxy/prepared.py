@@ -135,7 +135,7 @@ class SharedConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has 
         record_class: Any = None,
         **options: Any,
     ) -> Any:
-        """Run a statement; one that is prepared already without the four coroutines that asyncpg has between."""
+        """Run a statement; one that is already prepared without the four coroutines that asyncpg has between."""
         protocol = self._protocol
         statement = None
         if timeout is None and record_class is None and not options and not self._query_loggers:

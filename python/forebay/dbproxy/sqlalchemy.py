@@ -146,7 +146,7 @@ class MySQLDialect(MySQLDialect_asyncmy):
 
 
 class PostgresDBAPICursor(AsyncAdapt_asyncpg_cursor):
-    """SQLAlchemy's cursor for asyncpg, with a shorter way for a statement that is prepared already."""
+    """SQLAlchemy's cursor for asyncpg, with a shorter way for a statement that is already prepared."""
 
     __slots__ = ()
     _description: Any
@@ -450,7 +450,7 @@ class PostgresConnection:
         return statement.fetch(*args, **options)  # type: ignore[no-any-return]
 
     def prepared(self, sql: str) -> Shown | None:
-        """Give a statement that is prepared already, and that leaves nothing in the session; None for any other."""
+        """Give a statement that is already prepared, and that leaves nothing in the session; None for any other."""
         return self._wire.prepared(sql) if self._borrowed.is_plain(sql) else None
 
     async def prepare(self, sql: str, *, name: str | None = None) -> PostgresStatement:

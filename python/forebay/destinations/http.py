@@ -182,7 +182,7 @@ class _Exchange:
         with self._lock:
             self.is_aborted = True
             if self._socket is not None:
-                with contextlib.suppress(OSError):  # it is closed already
+                with contextlib.suppress(OSError):  # it is already closed
                     self._socket.shutdown(socket.SHUT_RDWR)
 
 
@@ -254,7 +254,7 @@ def _body(settings: ApiDestinationSettings, text: str) -> tuple[dict[str, str], 
             return cloudevents.binary(event)
         return {"content-type": f"{cloudevents.STRUCTURED}; charset=utf-8"}, payload.dumps(event)
     if not isinstance(body, dict):
-        raise InvalidParameterValue("the destination has body_parameters, and what it is given is no JSON object")
+        raise InvalidParameterValue("the destination has body_parameters, and what it is given is not a JSON object")
     return {}, payload.dumps({**body, **settings.body_parameters})
 
 

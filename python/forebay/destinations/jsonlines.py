@@ -37,7 +37,7 @@ class JSONLines:
             directory now, whatever `os.chdir` does later.
 
     Raises:
-        InvalidParameterValue: it is no path, or no file can be written there.
+        InvalidParameterValue: it is not a path, or no file can be written there.
 
     """
 
@@ -111,7 +111,7 @@ def _writable(given: object) -> Path:
     path = Path(plain)
     if path.exists():
         if not path.is_file():
-            checks.refuse("path", plain, "it is no regular file: nothing can be appended there and kept")
+            checks.refuse("path", plain, "it is not a regular file: nothing can be appended there and kept")
     elif not path.parent.is_dir():
         checks.refuse("path", plain, f"there is no directory {str(path.parent)!r}: make it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

@@ -62,7 +62,7 @@ class Http:
         """Make a call.
 
         Raises:
-            TaskError: the endpoint cannot be reached, or has answered with a status that is no success.
+            TaskError: the endpoint cannot be reached, or has answered with a status that is not a success.
 
         """
         return await asyncio.to_thread(self._invoke, call.parameters)
@@ -93,7 +93,7 @@ class Http:
             try:
                 answer = json.loads(text)
             except ValueError as error:
-                raise TaskError("States.Runtime", f"the response is no JSON: {error}") from error
+                raise TaskError("States.Runtime", f"the response is not JSON: {error}") from error
         return {"Headers": told, "ResponseBody": answer, "StatusCode": status, "StatusText": reason}
 
     def _authorized(self, given: Any, refused: str | None = None) -> dict[str, str]:

@@ -39,7 +39,7 @@ class Integrations:
         """
         if isinstance(integration, Objects):
             if self._files is not None:
-                raise InvalidParameterValue(f"{integration!r}: the app has an object store already")
+                raise InvalidParameterValue(f"{integration!r}: the app already has an object store")
             self._files = MapFiles(integration)
             return
         resources = getattr(integration, "resources", None)
@@ -49,7 +49,7 @@ class Integrations:
             )
         taken = sorted(set(resources) & set(self.resources))
         if taken:
-            raise InvalidParameterValue(f"{integration!r}: {', '.join(taken)} is called by another integration already")
+            raise InvalidParameterValue(f"{integration!r}: {', '.join(taken)} is already called by another integration")
         self._all.append(integration)
 
     @property

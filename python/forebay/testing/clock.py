@@ -148,7 +148,7 @@ class VirtualClock:
     async def _move(self, target_ns: int, done: Callable[[], bool]) -> None:
         if self._moving or self._called_by_handler():
             raise ForebayError(
-                "the clock is being moved already: a handler waits with `await clock.sleep(...)` instead"
+                "the clock is already being moved: a handler waits with `await clock.sleep(...)` instead"
             )
         self._moving = True
         try:

@@ -96,7 +96,7 @@ class Ledger:
         """Note that this happened to these items, together and now.
 
         Raises:
-            ValueError: the kind is not one of `Fact.kind` and not among the ledger's `own`; items are no pairs of a key and a
+            ValueError: the kind is not one of `Fact.kind` and not among the ledger's `own`; items are not pairs of a key and a
                 number, `("ada", 1)`. Nothing is written.
 
         """
@@ -177,7 +177,7 @@ def items_of(items: Iterable[Item], option: str = "items") -> list[Item]:
             case (str(), int()):
                 continue
         raise ValueError(
-            f'{option}: {item!r} is no item: give a list of (key, number), such as [("ada", 1), ("ada", 2)]'
+            f'{option}: {item!r} is not an item: give a list of (key, number), such as [("ada", 1), ("ada", 2)]'
         )
     return items
 

@@ -84,7 +84,7 @@ impl Batch {
     #[staticmethod]
     fn _decode(encoded: &[u8]) -> PyResult<Self> {
         let (records, window) =
-            decode_batch(encoded).ok_or_else(|| PyValueError::new_err("these bytes are no batch"))?;
+            decode_batch(encoded).ok_or_else(|| PyValueError::new_err("these bytes are not a batch"))?;
         Ok(Self::new(records, window))
     }
 

@@ -126,7 +126,7 @@ impl StatementJudge {
     }
 
     /// Judge a text in a context, with arguments or a `COPY`'s rows beside it (`"in"`, `"out"`). With names that must be looked
-    /// up first, it is no verdict yet.
+    /// up first, it is not a verdict yet.
     #[pyo3(signature = (sql, context=0, has_arguments=false, rows=None, /))]
     fn judge(
         &self,
@@ -140,7 +140,7 @@ impl StatementJudge {
             return Err(invalid(format!("a statement is a str, not {}", sql.get_type().name()?)));
         };
         let Ok(text) = sql.to_str() else {
-            return Err(invalid("a statement with a lone surrogate is no text that can be sent"));
+            return Err(invalid("a statement with a lone surrogate is not text that can be sent"));
         };
         let beside = match rows {
             Some("in") => Beside::RowsIn,

@@ -43,9 +43,9 @@ impl fmt::Display for Version {
 /// Why an alias is refused. The texts are AWS's where AWS has the same mistake.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AliasError {
-    /// It is no name of an alias.
+    /// It is not a name of an alias.
     Name(String),
-    /// It is no version.
+    /// It is not a version.
     Version(String),
     /// More than one version beside the first.
     TooMany,
@@ -64,7 +64,7 @@ impl fmt::Display for AliasError {
         match self {
             Self::Name(name) => write!(
                 f,
-                "alias={name:?}: an alias's name has 1 to {NAME_CHARACTERS_MAX} letters, digits, '-' and '_', and is no number"
+                "alias={name:?}: an alias's name has 1 to {NAME_CHARACTERS_MAX} letters, digits, '-' and '_', and is not a number"
             ),
             Self::Version(text) => {
                 write!(f, "version={text:?}: allowed are \"{LATEST}\" and the number of a published version")

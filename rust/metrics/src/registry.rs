@@ -164,7 +164,7 @@ impl Registry {
     /// The counter with these label values, made at first use. Keep the handle: finding it again takes a lock.
     ///
     /// # Panics
-    /// When the metric is no counter or has another number of labels than given: the catalogue says.
+    /// When the metric is not a counter or has another number of labels than given: the catalogue says.
     pub fn counter(&self, metric: Metric, labels: &[&str]) -> Counter {
         match self.series(metric, labels, Kind::Counter) {
             Numbers::Counter(counter) => counter,

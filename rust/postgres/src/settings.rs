@@ -259,7 +259,7 @@ fn decoded(value: &str) -> Result<String, StoreError> {
         }
         rest = &rest[2..];
     }
-    String::from_utf8(bytes).or_else(|_| refused("a value in the store's URL is no text in UTF-8"))
+    String::from_utf8(bytes).or_else(|_| refused("a value in the store's URL is not text in UTF-8"))
 }
 
 fn place(config: &Config) -> String {

@@ -88,7 +88,7 @@ fn told(ailments: &Ailments) -> Vec<String> {
     let mut told = Vec::new();
     if let Some(why) = &ailments.refused {
         told.push(format!(
-            "the file attempts is no attempts file: {why}; no app starts with it, and without it {WITHOUT_SLOTS}"
+            "the file attempts is not an attempts file: {why}; no app starts with it, and without it {WITHOUT_SLOTS}"
         ));
     }
     let slots = ailments.damaged.len();

@@ -192,7 +192,7 @@ fn refuse(path: &Path, header: &[u8]) -> Result<(), StoreError> {
     let Some(why) = refusal(header) else { return Ok(()) };
     let file = path.display();
     Err(StoreError::Corrupt(format!(
-        "the file {file} is no attempts file: {why}. To start without it, move it away: {WITHOUT_SLOTS}"
+        "the file {file} is not an attempts file: {why}. To start without it, move it away: {WITHOUT_SLOTS}"
     )))
 }
 

@@ -26,6 +26,6 @@ mod tests {
         let said = |what: &str| advised(Some(Path::new("/data")), StoreError::Corrupt(what.into())).to_string();
         assert!(said("the commits 2..=3 are missing. Whoever removes the file `acknowledged`")
             .contains("/data/forebay.db: the commits"));
-        assert!(!said("the file /data/attempts is no attempts file").contains("forebay.db"));
+        assert!(!said("the file /data/attempts is not an attempts file").contains("forebay.db"));
     }
 }

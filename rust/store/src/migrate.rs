@@ -154,7 +154,7 @@ impl Copy<'_> {
     fn number(&mut self, key: &[u8]) -> Result<ShardId, StoreError> {
         let Some(bytes) = self.from.get(Table::Meta, key)? else { return Ok(0) };
         let number = bytes.try_into().map(ShardId::from_be_bytes);
-        number.map_err(|_| StoreError::Corrupt(format!("the row {:?} is no number", String::from_utf8_lossy(key))))
+        number.map_err(|_| StoreError::Corrupt(format!("the row {:?} is not a number", String::from_utf8_lossy(key))))
     }
 
     fn log(&mut self, log: ShardId) -> Result<bool, StoreError> {

@@ -127,7 +127,7 @@ impl SqliteStore {
     /// full disk it goes without until a later start.
     pub fn app(&mut self, claimed: Option<&str>) -> Result<Option<String>, StoreError> {
         let found = reader::row(&self.handle, Table::Meta as u8, APP)?.map(String::from_utf8).transpose();
-        let found = found.map_err(|_| StoreError::Corrupt("the name of the store's app is no text".into()))?;
+        let found = found.map_err(|_| StoreError::Corrupt("the name of the store's app is not text".into()))?;
         let Some(name) = claimed.filter(|name| found.as_deref().is_none_or(|found| found == *name)) else {
             return Ok(found);
         };
@@ -346,7 +346,7 @@ impl SqliteStore {
         self.place.as_ref().map_or(Ok(()), Place::check)?;
         match self.durability {
             Durability::PowerLoss => self.witness.note(self.census.commits)?,
-            // It vouches for nothing; it only is no damage any more.
+            // It vouches for nothing; it only is not damage any more.
             Durability::ProcessCrash if self.remark.take().is_some() => self.witness.note(0)?,
             Durability::ProcessCrash => {}
         }

@@ -156,7 +156,7 @@ struct Image {
 }
 
 impl Image {
-    /// What a crash would leave now. The shared-memory file is no part of it: SQLite makes it anew.
+    /// What a crash would leave now. The shared-memory file is not part of it: SQLite makes it anew.
     fn taken_alive(dir: &Path) -> Self {
         let read = |name: &str| Some((name.to_owned(), fs::read(dir.join(name)).ok()?));
         Self { files: ["forebay.db", "forebay.db-wal", "acknowledged"].into_iter().filter_map(read).collect() }

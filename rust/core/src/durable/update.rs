@@ -117,7 +117,7 @@ impl Durable {
         let operation = &mut self.operations[at];
         if operation.is_over() {
             return Err(Refused::NonDeterministic(format!(
-                "operation {} ({}) has ended already: the code does other things than when it ran before",
+                "operation {} ({}) has already ended: the code does other things than when it ran before",
                 update.id,
                 shown(operation.kind, operation.name.as_deref())
             )));
@@ -178,7 +178,7 @@ fn act(
         }
         (_, Action::Fail) => operation.end(Err(update.error.clone().unwrap_or_default()), now_ms),
         (_, Action::Cancel) => operation.over(Status::Cancelled, now_ms),
-        (kind, action) => return Err(Refused::Invalid(format!("{action:?} is no action of {kind:?}"))),
+        (kind, action) => return Err(Refused::Invalid(format!("{action:?} is not an action of {kind:?}"))),
     }
     Ok(None)
 }

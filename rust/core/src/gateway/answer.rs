@@ -56,11 +56,11 @@ pub fn read(reader: Reader, json: &[u8]) -> Result<Answer, String> {
     if json.len() > ANSWER_BYTES_MAX {
         return Err(format!("the answer has {} bytes: at most {ANSWER_BYTES_MAX} are allowed", json.len()));
     }
-    let value: Value = serde_json::from_slice(json).map_err(|error| format!("the answer is no JSON: {error}"))?;
+    let value: Value = serde_json::from_slice(json).map_err(|error| format!("the answer is not JSON: {error}"))?;
     let infers = reader != Reader::Http(Format::One);
     match value {
         Value::Object(mut fields) if fields.contains_key("statusCode") || !infers => structured(reader, &mut fields),
-        _ if !infers => Err("the answer is no object: format 1.0 wants {\"statusCode\": …}".into()),
+        _ if !infers => Err("the answer is not an object: format 1.0 wants {\"statusCode\": …}".into()),
         Value::String(text) => Ok(inferred(text.into_bytes())),
         _ => Ok(inferred(json.to_vec())),
     }
@@ -77,10 +77,10 @@ fn structured(reader: Reader, fields: &mut Map<String, Value>) -> Result<Answer,
         if reader == Reader::Http(Format::One) {
             for (name, values) in lists {
                 let Value::Array(values) = values else {
-                    return Err(format!("multiValueHeaders[{name:?}] is no list"));
+                    return Err(format!("multiValueHeaders[{name:?}] is not a list"));
                 };
                 for value in values {
-                    push(&mut headers, name, text(value).ok_or_else(|| format!("header {name:?} is no text"))?)?;
+                    push(&mut headers, name, text(value).ok_or_else(|| format!("header {name:?} is not text"))?)?;
                 }
             }
         }
@@ -89,14 +89,14 @@ fn structured(reader: Reader, fields: &mut Map<String, Value>) -> Result<Answer,
         for (name, value) in given {
             // Null is no value.
             if !value.is_null() {
-                push(&mut headers, name, text(value).ok_or_else(|| format!("header {name:?} is no text"))?)?;
+                push(&mut headers, name, text(value).ok_or_else(|| format!("header {name:?} is not text"))?)?;
             }
         }
     }
     if reader != Reader::Http(Format::One) {
         if let Some(Value::Array(cookies)) = fields.get("cookies") {
             for cookie in cookies {
-                push(&mut headers, "set-cookie", text(cookie).ok_or("a cookie is no text")?)?;
+                push(&mut headers, "set-cookie", text(cookie).ok_or("a cookie is not text")?)?;
             }
         }
     }
@@ -108,11 +108,11 @@ fn structured(reader: Reader, fields: &mut Map<String, Value>) -> Result<Answer,
     let body = match fields.get_mut("body").map(Value::take) {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::String(text)) if is_base64 => {
-            BASE64_STANDARD.decode(text).map_err(|error| format!("the body is no base64: {error}"))?
+            BASE64_STANDARD.decode(text).map_err(|error| format!("the body is not base64: {error}"))?
         }
         Some(Value::String(text)) => text.into_bytes(),
         Some(other) if reader == Reader::Url => other.to_string().into_bytes(),
-        Some(_) => return Err("the body is no text: dump it as JSON first".into()),
+        Some(_) => return Err("the body is not text: dump it as JSON first".into()),
     };
     Ok(Answer { status, headers, body })
 }
@@ -125,14 +125,14 @@ fn status(given: Option<&Value>) -> Result<u16, String> {
         Some(_) => None,
     };
     let allowed = number.filter(|number| (200..=599).contains(number));
-    allowed.map(|number| number as u16).ok_or_else(|| "the statusCode is no number from 200 to 599".into())
+    allowed.map(|number| number as u16).ok_or_else(|| "the statusCode is not a number from 200 to 599".into())
 }
 
 fn object<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<Option<&'a Map<String, Value>>, String> {
     match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(found)) => Ok(Some(found)),
-        Some(_) => Err(format!("{name} is no object")),
+        Some(_) => Err(format!("{name} is not an object")),
     }
 }
 
@@ -226,6 +226,6 @@ mod tests {
         let large = format!("\"{}\"", "a".repeat(ANSWER_BYTES_MAX));
         assert!(read(TWO, large.as_bytes()).unwrap_err().contains("at most"));
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(read(TWO, deep.as_bytes()).is_err(), "a bomb of brackets is no answer");
+        assert!(read(TWO, deep.as_bytes()).is_err(), "a bomb of brackets is not an answer");
     }
 }

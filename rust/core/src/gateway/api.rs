@@ -219,7 +219,7 @@ impl Api {
         }
         check_stages(&stages)?;
         if let Some(host) = hosts.iter().find(|host| !is_host(host)) {
-            return Err(format!("hosts: {host:?} is no host: allowed is a name without scheme, port and path"));
+            return Err(format!("hosts: {host:?} is not a host: allowed is a name without scheme, port and path"));
         }
         let selection = match (kind, selection) {
             (Kind::Websocket, Some(text)) => Some(Selection::parse(&text)?),
@@ -370,7 +370,7 @@ fn check_stages(stages: &[Stage]) -> Result<(), String> {
 fn check_url(url: &str) -> Result<(), String> {
     let rest = url.strip_prefix("http://").ok_or_else(|| {
         format!(
-            "{url:?} is no URL that requests can be handed on to: allowed is one such as http://127.0.0.1:9000/path"
+            "{url:?} is not a URL that requests can be handed on to: allowed is one such as http://127.0.0.1:9000/path"
         )
     })?;
     let host = rest.split('/').next().unwrap_or_default();

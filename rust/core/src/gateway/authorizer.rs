@@ -285,7 +285,7 @@ impl Decision {
 
     /// Read the answer of a function; the error says why it is none.
     pub fn read(json: &[u8], simple: bool) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(json).map_err(|error| format!("the answer is no JSON: {error}"))?;
+        let value: Value = serde_json::from_slice(json).map_err(|error| format!("the answer is not JSON: {error}"))?;
         let context = match value.get("context") {
             None | Some(Value::Null) => "null".into(),
             Some(Value::Object(fields)) if simple => Value::Object(fields.clone()).to_string(),
@@ -295,7 +295,7 @@ impl Decision {
                 }
                 Value::Object(fields.clone()).to_string()
             }
-            Some(_) => return Err("the context is no object".into()),
+            Some(_) => return Err("the context is not an object".into()),
         };
         if context.len() > CONTEXT_BYTES_MAX {
             return Err(format!("the context has {} bytes: at most {CONTEXT_BYTES_MAX} are allowed", context.len()));

@@ -32,7 +32,7 @@ impl Cors {
             let is_origin = rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', ',', ' ']));
             if origin != "*" && !is_origin {
                 return Err(format!(
-                    "allow_origins: {origin:?} is no origin: allowed are \"*\", \"https://*\", \"http://*\" and a scheme with a \
+                    "allow_origins: {origin:?} is not an origin: allowed are \"*\", \"https://*\", \"http://*\" and a scheme with a \
                      host, without a path, as \"https://shop.example.com\""
                 ));
             }

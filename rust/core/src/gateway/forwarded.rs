@@ -10,7 +10,7 @@ impl Trusted {
     /// Read addresses; the error names the one that is none.
     pub fn parse(texts: &[String]) -> Result<Self, String> {
         let read = |text: &String| {
-            let wrong = || format!("http_trusted_proxies: {text:?} is no address and no network, as 10.0.0.0/8");
+            let wrong = || format!("http_trusted_proxies: {text:?} is neither an address nor a network, as 10.0.0.0/8");
             let (address, bits) =
                 text.split_once('/').map_or((text.as_str(), None), |(left, right)| (left, Some(right)));
             let address: IpAddr = address.parse().map_err(|_| wrong())?;

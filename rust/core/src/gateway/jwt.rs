@@ -130,7 +130,7 @@ impl<'a> Token<'a> {
         let now = now_s as f64;
         let moment = |name: &str| match self.claims.get(name) {
             None => Ok(None),
-            Some(value) => value.as_f64().map(Some).ok_or(Refusal::Invalid("a time in the token is no number")),
+            Some(value) => value.as_f64().map(Some).ok_or(Refusal::Invalid("a time in the token is not a number")),
         };
         match moment("exp")? {
             Some(end) if end > now => {}
@@ -238,7 +238,7 @@ pub fn key_set(json: &[u8]) -> Result<Vec<Key>, String> {
     if json.len() > KEY_SET_BYTES_MAX {
         return Err(format!("the key set has {} bytes: at most {KEY_SET_BYTES_MAX} are read", json.len()));
     }
-    let set: Value = serde_json::from_slice(json).map_err(|error| format!("the key set is no JSON: {error}"))?;
+    let set: Value = serde_json::from_slice(json).map_err(|error| format!("the key set is not JSON: {error}"))?;
     let keys = set.get("keys").and_then(Value::as_array).ok_or("the key set has no keys")?;
     let bytes = |value: &Value, name: &str| {
         let text = value.get(name).and_then(Value::as_str)?;
@@ -310,7 +310,7 @@ mod tests {
             (json!({"aud": null}), "the token does not have a valid audience"),
             (json!({"exp": 1_000}), "the token has expired"),
             (json!({"exp": null}), "the token does not expire"),
-            (json!({"exp": "9999"}), "a time in the token is no number"),
+            (json!({"exp": "9999"}), "a time in the token is not a number"),
             (json!({"nbf": 1_001}), "the token is not valid yet"),
             (json!({"iat": 1_001}), "the token is not valid yet"),
         ] {

@@ -42,7 +42,7 @@ pub struct Imported {
 ///
 /// It is none, or has something that cannot be: each in a line.
 pub fn import(text: &str) -> Result<Imported, String> {
-    let document = read(text).ok_or("it is no document: allowed is an object, JSON or YAML, of at most 6 MiB")?;
+    let document = read(text).ok_or("it is not a document: allowed is an object, JSON or YAML, of at most 6 MiB")?;
     if !document["openapi"].as_str().is_some_and(|version| version.starts_with("3.0")) {
         return Err("an HTTP API is read from OpenAPI 3.0: the member openapi says which one it is".into());
     }
@@ -221,7 +221,7 @@ impl Import<'_> {
                     known == name && (scheme.get(AUTHORIZER).is_some() || scheme.get(AUTH_TYPE).is_some())
                 });
                 if !is_known {
-                    self.wrong(key, &format!("security {name:?} is no scheme with {AUTHORIZER} or {AUTH_TYPE}"));
+                    self.wrong(key, &format!("security {name:?} is not a scheme with {AUTHORIZER} or {AUTH_TYPE}"));
                 }
                 (name.as_str().into(), scopes.clone())
             }
@@ -245,10 +245,10 @@ fn function(of: &Value) -> Option<String> {
 ///
 /// # Errors
 ///
-/// It is no HTTP API.
+/// It is not an HTTP API.
 pub fn export(api: &Api, region: &str, account: &str) -> Result<Value, String> {
     if api.kind != Kind::Http {
-        return Err(format!("{:?} is no HTTP API: only those and REST APIs have a document", api.name));
+        return Err(format!("{:?} is not an HTTP API: only those and REST APIs have a document", api.name));
     }
     let arn = |function: &str| {
         let arn = format!("arn:aws:lambda:{region}:{account}:function:{function}");
@@ -468,7 +468,7 @@ mod tests {
             (format!("{get}/{INTEGRATION}"), json!({"$ref": "#/nowhere"}), "leads nowhere"),
             (format!("{get}/{INTEGRATION}"), json!({"type": "aws_proxy", "uri": "arn:aws:sqs"}), "names no function"),
             (format!("{get}/{INTEGRATION}"), json!({"type": "mock"}), "allowed are aws_proxy and http_proxy"),
-            (format!("{get}/security"), json!([{"elsewhere": []}]), "\"elsewhere\" is no scheme"),
+            (format!("{get}/security"), json!([{"elsewhere": []}]), "\"elsewhere\" is not a scheme"),
             (format!("{get}/security"), json!([{"users": []}, {"staff": []}]), "one authorizer"),
             (
                 format!("/paths/~1$default/{ANY}/{INTEGRATION}/requestParameters"),

@@ -19,7 +19,7 @@ pub enum Verdict {
     Silent,
 }
 
-/// Hold a policy document against the ARN of a method or a route. The error says why it is no policy. Where its path can be written
+/// Hold a policy document against the ARN of a method or a route. The error says why it is not a policy. Where its path can be written
 /// otherwise, `plain` is the ARN with the path as routes are found by it: what denies that one denies the request, so nobody goes round
 /// a denial by an escape or a slash. It allows nothing.
 pub fn evaluate(document: &Value, arn: &str, plain: Option<&str>) -> Result<Verdict, String> {

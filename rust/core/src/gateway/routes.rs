@@ -52,7 +52,7 @@ impl RouteKey {
         let method = match method {
             "ANY" => None,
             known if METHODS.contains(&known) => Some(known.to_owned()),
-            _ => return Err(wrong(&format!("{method:?} is no method: allowed are ANY, {}", METHODS.join(", ")))),
+            _ => return Err(wrong(&format!("{method:?} is not a method: allowed are ANY, {}", METHODS.join(", ")))),
         };
         let segments = parse_path(path).map_err(|what| wrong(&what))?;
         Ok(Self::Path { method, segments })
@@ -90,7 +90,7 @@ pub fn parse_path(path: &str) -> Result<Vec<Segment>, String> {
     for segment in &segments {
         if let Segment::Variable(name) | Segment::Greedy(name) = segment {
             if names.contains(&name.as_str()) {
-                return Err(format!("the variable {name:?} stands twice in the path"));
+                return Err(format!("the variable {name:?} appears twice in the path"));
             }
             names.push(name);
         }
@@ -101,7 +101,7 @@ pub fn parse_path(path: &str) -> Result<Vec<Segment>, String> {
 fn parse_segment(text: &str) -> Result<Segment, String> {
     let Some(inner) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
         if text.contains(['{', '}']) {
-            return Err(format!("the segment {text:?} is no variable: one takes the whole segment, as {{id}}"));
+            return Err(format!("the segment {text:?} is not a variable: one takes the whole segment, as {{id}}"));
         }
         return Ok(Segment::Literal(text.to_owned()));
     };
@@ -384,7 +384,7 @@ mod tests {
             ("FETCH /a", "is no method"),
             ("GET a", "does not begin with /"),
             ("GET /{a+}/b", "must be the last segment"),
-            ("GET /{a}/{a}", "stands twice"),
+            ("GET /{a}/{a}", "appears twice"),
             ("GET /x{a}", "is no variable"),
             ("GET /{}", "the variable"),
             ("GET /a b", "no path has"),

@@ -78,7 +78,7 @@ impl Selection {
         Ok(Self(pieces))
     }
 
-    /// The key that a message gives; `None` where it is no JSON. What is not there is an empty text.
+    /// The key that a message gives; `None` where it is not JSON. What is not there is an empty text.
     pub fn key(&self, message: &str) -> Option<String> {
         let body: Value = serde_json::from_str(message).ok()?;
         let piece = |piece: &Piece| match piece {

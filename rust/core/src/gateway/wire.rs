@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Decode `%XX`; what is no escape, or would be no UTF-8, stays as it is.
+/// Decode `%XX`; what is not an escape, or would be no UTF-8, stays as it is.
 pub fn decoded(text: &str) -> Cow<'_, str> {
     unescaped(text, false)
 }

@@ -65,7 +65,7 @@ struct Walker<'a, 'w> {
 }
 
 impl<'a> Walker<'a, '_> {
-    /// The next byte that is no white space.
+    /// The next byte that is not white space.
     fn peek(&mut self) -> u8 {
         while matches!(self.text.as_bytes()[self.at], b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;

@@ -55,7 +55,7 @@ impl Ages {
             return;
         };
         let run = &mut self.runs[index];
-        debug_assert!(run.left > 0, "message {number} is gone already");
+        debug_assert!(run.left > 0, "message {number} is already gone");
         run.left = run.left.saturating_sub(1);
         while self.runs.front().is_some_and(|run| run.left == 0) {
             self.runs.pop_front();

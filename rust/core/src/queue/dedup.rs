@@ -80,7 +80,7 @@ pub enum Offer {
         /// That message.
         number: u64,
     },
-    /// So many ids are remembered already that no other one can be told from them: refuse the message.
+    /// So many ids are already remembered that no other one can be told from them: refuse the message.
     Full {
         /// When the oldest one is forgotten.
         retry_after_ms: u64,

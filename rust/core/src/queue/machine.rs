@@ -367,7 +367,7 @@ impl QueueMachine {
         }
     }
 
-    /// A message that waited or was held is no more. Its place in the line is left already.
+    /// A message that waited or was held is no more. Its place in the line is already left.
     pub(super) fn forget(&mut self, number: u64) {
         self.leave_ages(number);
         self.known.remove(&number);

@@ -34,7 +34,7 @@ fn failed_of(batch: &[Handle], outcome: &Outcome) -> BTreeSet<u64> {
 }
 
 impl QueueMachine {
-    /// A message is done. What is gone already is no error; a receipt that is not the last one, or in a FIFO queue not in
+    /// A message is done. What is already gone is not an error; a receipt that is not the last one, or in a FIFO queue not in
     /// force any more, is, and so is one of a message on its way to the dead letters: it may yet come back.
     pub fn delete(&mut self, handle: Handle) -> Result<(), Refusal> {
         if self.leaving.contains_key(&handle.number) {

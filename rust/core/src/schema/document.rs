@@ -10,7 +10,7 @@ use super::render::Format;
 use super::shapes::{Id, Reader, Shapes};
 use super::CONTENT_CHARS_MAX;
 
-/// Why a text is no schema: AWS answers `BadRequestException`.
+/// Why a text is not a schema: AWS answers `BadRequestException`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentError {
     /// Where, as `$.components.schemas.Order.type`.
@@ -60,7 +60,7 @@ impl Document {
             return Err(wrong("$", format!("it has {length} characters, at most {CONTENT_CHARS_MAX} are allowed")));
         }
         let document: Json =
-            serde_json::from_str(text).map_err(|error| wrong("$", format!("it is no JSON: {error}")))?;
+            serde_json::from_str(text).map_err(|error| wrong("$", format!("it is not JSON: {error}")))?;
         let mut reader = Reader::new(&document);
         let root = match format {
             Format::OpenApi3 => open_api(&document, &mut reader)?,
@@ -79,7 +79,7 @@ impl Document {
     pub fn check(&self, event: &str) -> Result<(), Misfit> {
         let event: Json = serde_json::from_str(event).map_err(|error| Misfit {
             place: "$".into(),
-            reason: format!("it is no JSON, or nests too deep: {error}"),
+            reason: format!("it is not JSON, or nests too deep: {error}"),
         })?;
         fit::check(&self.shapes, self.root, &event)
     }

@@ -27,11 +27,11 @@ impl Node {
     /// What one sample, the JSON text of an object, is made of. Of keys that come twice the last counts.
     pub fn infer(sample: &str) -> Result<Self, InferError> {
         serde_json::from_str::<IgnoredAny>(sample)
-            .map_err(|error| InferError(format!("The sample is no JSON: {error}.")))?;
+            .map_err(|error| InferError(format!("The sample is not JSON: {error}.")))?;
         let node = value(&mut Scanner::new(sample), 0);
-        let node = node.ok_or_else(|| InferError("The sample is no JSON.".into()))?;
+        let node = node.ok_or_else(|| InferError("The sample is not JSON.".into()))?;
         if node.kinds & kind::OBJECT == 0 {
-            return Err(InferError("The sample is no object.".into()));
+            return Err(InferError("The sample is not an object.".into()));
         }
         Ok(node)
     }

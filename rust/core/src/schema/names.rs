@@ -1,6 +1,6 @@
 //! Names: of schemas and their components, and what in an event is data that looks like a name.
 
-/// A text's pieces, each with a capital, joined; what is no letter or digit parts them, and at the end becomes `_`.
+/// A text's pieces, each with a capital, joined; what is not a letter or digit parts them, and at the end becomes `_`.
 pub fn pascal_case(text: &str) -> String {
     let mut name = String::new();
     let mut begins = true;

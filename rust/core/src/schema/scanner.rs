@@ -37,7 +37,7 @@ impl<'a> Scanner<'a> {
         Self { bytes: text.as_bytes(), at: 0 }
     }
 
-    /// The next byte that is no white space; 0 at the end.
+    /// The next byte that is not white space; 0 at the end.
     pub(super) fn peek(&mut self) -> u8 {
         while let Some(&byte) = self.bytes.get(self.at) {
             if byte > b' ' {

@@ -11,7 +11,7 @@ use super::DEPTH_MAX;
 /// Different shapes in one array that are remembered while it is walked; of more, each element counts.
 const SHAPES_MAX: usize = 8;
 
-/// The hash of an event's shape under its source and detail-type. `None` if it is no JSON.
+/// The hash of an event's shape under its source and detail-type. `None` if it is not JSON.
 pub fn shape_hash(source: &str, detail_type: &str, event: &str) -> Option<u64> {
     let mut scanner = Scanner::new(event);
     let shape = value(&mut scanner, 0)?;

@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
             let found = reference.as_str().and_then(|text| text.strip_prefix('#'));
             let found = found.and_then(|pointer| Some((self.document.pointer(pointer)?, pointer)));
             let Some((target, pointer)) = found else {
-                return wrong(&format!("{place}.$ref"), format!("{reference} is no place in this document"));
+                return wrong(&format!("{place}.$ref"), format!("{reference} is not a place in this document"));
             };
             (json, place) = (target, format!("${}", pointer.replace('/', ".")));
         }
@@ -210,7 +210,7 @@ fn types(value: &Json, place: &str) -> Read<u8> {
         one => bit(one),
     };
     let known = TYPES.map(|(name, _)| name).join(", ");
-    found.map_or_else(|| wrong(place, format!("{value} is no type; there are {known}")), Ok)
+    found.map_or_else(|| wrong(place, format!("{value} is not a type; there are {known}")), Ok)
 }
 
 fn text(value: &Json, place: &str) -> Read<String> {

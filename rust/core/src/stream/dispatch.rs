@@ -299,7 +299,7 @@ impl ShardMachine {
         batch.failures += 1;
         batch.refusals = 0;
         batch.by_report = by_report;
-        // It has run to an end, so it is no suspect any more.
+        // It has run to an end, so it is not a suspect any more.
         batch.alone = false;
         let batch = *batch;
         // Its tries are told in the checkpoint.

@@ -75,7 +75,7 @@ impl ShardMachine {
     }
 
     /// Tell which batches were in flight when the process died, and where the log ends now, exclusive; right after `new`. What the
-    /// checkpoint has passed is no suspect: a shard that has ended does nothing more, so it is not found out later either.
+    /// checkpoint has passed is not a suspect: a shard that has ended does nothing more, so it is not found out later either.
     pub fn suspects(&mut self, suspects: Vec<Suspect>, end: u64) {
         self.suspects = Suspects::new(suspects);
         self.suspects.forget_done(self.low(), self.window.is_some());
@@ -159,7 +159,7 @@ impl ShardMachine {
         if self.seek.is_none() {
             self.settle(index, outcome, now);
         } else if !matches!(outcome, Outcome::NotInvoked | Outcome::Interrupted) {
-            // Only that it has run to an end counts: it is no suspect any more.
+            // Only that it has run to an end counts: it is not a suspect any more.
             self.lanes[index].batches.pop_front();
         }
         self.advance(now);

@@ -16,7 +16,7 @@ use super::protocol::Report;
 pub struct Response<'a>(HashMap<String, &'a RawValue>);
 
 impl<'a> Response<'a> {
-    /// Read a body; `None` is no response at all. What is no object says nothing.
+    /// Read a body; `None` is no response at all. What is not an object says nothing.
     pub fn read(body: Option<&'a [u8]>) -> Result<Self, serde_json::Error> {
         let Some(body) = body else { return Ok(Self::default()) };
         let value: &RawValue = serde_json::from_slice(body)?;

@@ -16,7 +16,7 @@ pub(super) struct Suspects(Vec<Suspect>);
 /// What must happen at the front of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// These many records at the front are no suspects.
+    /// These many records at the front are not suspects.
     Clear { count: usize },
     /// Some of the suspect's records may still be unread.
     Wait,

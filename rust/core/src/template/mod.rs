@@ -220,7 +220,7 @@ fn check_template(pieces: &[Piece]) -> Result<(), String> {
     is_text.then_some(()).ok_or(wrong)
 }
 
-/// Refuse what is no JSON, with the place as AWS writes it.
+/// Refuse what is not JSON, with the place as AWS writes it.
 fn check_json(text: &str) -> Result<(), String> {
     serde_json::from_str::<IgnoredAny>(text)
         .map(drop)

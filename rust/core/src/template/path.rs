@@ -80,7 +80,7 @@ fn collect<'a>(json: &'a str, steps: &[Step], found: &mut Vec<&'a str>) {
     };
     let mut inner = Vec::new();
     let mut reader = serde_json::Deserializer::from_str(json);
-    // A text or a number has nothing inside: that is no error, the path finds nothing.
+    // A text or a number has nothing inside: that is not an error, the path finds nothing.
     if (Inside { step, found: &mut inner }).deserialize(&mut reader).is_ok() {
         for json in inner {
             collect(json, rest, found);

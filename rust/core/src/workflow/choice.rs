@@ -58,7 +58,7 @@ enum Expected {
     Path(Path),
 }
 
-/// The fields of a rule that are no operator.
+/// The fields of a rule that are not an operator.
 const PLAIN_FIELDS: [&str; 6] = ["Variable", "Next", "Comment", "Assign", "Output", "QueryLanguage"];
 
 impl ChoiceRule {

@@ -145,7 +145,7 @@ impl World {
                     assert_eq!(self.store.insert(to, life), None);
                 }
                 Command::End { key, condition, .. } => {
-                    assert!(self.store.remove(&key).is_some(), "{key:?} is gone already");
+                    assert!(self.store.remove(&key).is_some(), "{key:?} is already gone");
                     assert_eq!(self.ended.insert(key.number, condition), None, "{key:?} ends twice");
                 }
                 Command::Find { after } => {

@@ -97,14 +97,14 @@ impl Store {
                 }
                 Command::Remove { first, count, reason } => {
                     for number in first..first + count {
-                        assert!(self.messages.remove(&number).is_some(), "message {number} is gone already");
+                        assert!(self.messages.remove(&number).is_some(), "message {number} is already gone");
                         let word = if reason == Removal::Deleted { "deleted" } else { "expired" };
                         self.seen.push(format!("{word} {number}"));
                     }
                 }
                 Command::Redrive { number, receive_count } => {
                     let message = self.messages.remove(&number);
-                    self.leaving.insert(number, message.unwrap_or_else(|| panic!("message {number} is gone already")));
+                    self.leaving.insert(number, message.unwrap_or_else(|| panic!("message {number} is already gone")));
                     self.seen.push(format!("redrive {number}#{receive_count}"));
                 }
                 Command::Purge { before } => {

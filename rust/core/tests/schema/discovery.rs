@@ -19,7 +19,7 @@ fn a_new_shape_becomes_a_version_and_a_known_one_does_not() {
     assert_eq!(discoverer.take_due(999), []);
     let versions = discoverer.take_due(1000);
     assert_eq!((versions.len(), versions[0].name.as_str(), versions[0].version), (1, "shop@OrderPlaced", 1));
-    // What changes nothing that is written is no version.
+    // What changes nothing that is written is not a version.
     assert_eq!(observe(&mut discoverer, &json!({"b": 2, "a": 1, "c": null}), 1001), Observed::Learned);
     assert_eq!(discoverer.take_due(2001)[0].version, 2);
     assert_eq!(observe(&mut discoverer, &json!({"a": 1, "c": null}), 3000), Observed::Learned);

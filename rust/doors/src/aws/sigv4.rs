@@ -422,7 +422,7 @@ mod tests {
             let mut headers: Vec<(String, String)> = Vec::new();
             for line in lines {
                 match line.strip_prefix([' ', '\t']) {
-                    // A folded line is no header of its own. What suits here suits a server that unfolds.
+                    // A folded line is not a header of its own. What suits here suits a server that unfolds.
                     Some(more) => {
                         let (_, value) = headers.last_mut().unwrap();
                         value.push(' ');

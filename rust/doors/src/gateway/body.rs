@@ -23,7 +23,7 @@ pub(super) enum Unread {
     /// All bodies together take what they may.
     NoRoom,
     TooSlow,
-    /// The client went away, or what it sent is no body.
+    /// The client went away, or what it sent is not a body.
     Broken,
 }
 

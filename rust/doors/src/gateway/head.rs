@@ -122,7 +122,7 @@ impl<'a> Head<'a> {
 /// The host as it was sent. One that was said twice may be another one for whoever reads it next.
 fn host(parts: &Parts) -> Result<String, Refused> {
     let mut said = parts.headers.get_all(HOST).iter();
-    let header = said.next().map(|value| value.to_str().map_err(|_| (400, "the host is no text"))).transpose()?;
+    let header = said.next().map(|value| value.to_str().map_err(|_| (400, "the host is not text"))).transpose()?;
     if said.next().is_some() {
         return Err((400, "a request names one host"));
     }

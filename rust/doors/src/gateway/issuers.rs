@@ -76,7 +76,7 @@ impl Issuers {
         let discovery = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let found = self.outside.get(&discovery, KEY_SET_BYTES_MAX).await?;
         let found: serde_json::Value =
-            serde_json::from_slice(&found).map_err(|error| format!("{discovery} is no JSON: {error}"))?;
+            serde_json::from_slice(&found).map_err(|error| format!("{discovery} is not JSON: {error}"))?;
         let place = found["jwks_uri"].as_str().ok_or_else(|| format!("{discovery} has no jwks_uri"))?;
         if !is_issuer(place) {
             return Err(format!("{discovery}: the jwks_uri is not reached over https"));

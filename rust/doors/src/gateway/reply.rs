@@ -43,7 +43,7 @@ pub(super) fn response(answer: Answer) -> Response<Body> {
     response
 }
 
-/// The answer to what is no request: the connection ends behind it.
+/// The answer to what is not a request: the connection ends behind it.
 pub(super) fn refusal(status: u16, text: &str) -> Response<Body> {
     let mut response = response(Answer::message(status, text));
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -121,7 +121,7 @@ impl Gateway {
         }
         let granted = known.claims.granted(scopes).map_err(|_| unauthorized())?;
         if let (Some(pattern), "id") = (&authorizer.identity_validation_expression, use_wanted) {
-            // The control plane has refused what is no pattern.
+            // The control plane has refused what is not a pattern.
             let audience = known.claims.text("aud").unwrap_or_default();
             if !Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(audience)) {
                 return Err(unauthorized());
@@ -188,7 +188,7 @@ fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String
         found.push(value.clone());
     }
     if let (Some(pattern), Some(token)) = (&authorizer.identity_validation_expression, found.first()) {
-        // The whole token has to fit, as in Java. The control plane has refused what is no pattern.
+        // The whole token has to fit, as in Java. The control plane has refused what is not a pattern.
         let fits = Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(token));
         if authorizer.kind == "TOKEN" && !fits {
             return Err(unauthorized());

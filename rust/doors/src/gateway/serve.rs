@@ -120,7 +120,7 @@ impl Gateway {
         };
         if place.api.kind == Kind::Websocket {
             let answer = self.handshake(&engine, (&deployment, &place, stage), &head, upgrade).await;
-            // What follows is no request.
+            // What follows is not a request.
             if let (Some(heard), 101) = (&heard, answer.status) {
                 heard.stop();
             }

@@ -44,7 +44,7 @@ impl Heard {
         }
     }
 
-    /// Listen no more: what follows is no HTTP/1.
+    /// Listen no more: what follows is not HTTP/1.
     pub(crate) fn stop(&self) {
         *self.lock() = None;
     }

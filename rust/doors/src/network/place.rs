@@ -81,7 +81,7 @@ fn split(text: &str) -> io::Result<(&str, Option<u16>)> {
         return Err(io::Error::other("there is no host"));
     }
     let port =
-        port.map(|port| port.parse().map_err(|_| io::Error::other(format!("{port:?} is no port")))).transpose()?;
+        port.map(|port| port.parse().map_err(|_| io::Error::other(format!("{port:?} is not a port")))).transpose()?;
     Ok((host, port))
 }
 

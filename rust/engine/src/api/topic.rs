@@ -14,7 +14,7 @@ pub struct Named {
     pub name: String,
 }
 
-/// Subscribe a queue or a function; one that is subscribed already takes the new settings.
+/// Subscribe a queue or a function; one that is already subscribed takes the new settings.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Subscribe {

@@ -1,6 +1,6 @@
 //! What counts as JSON where others will read it: what Python reads too, at most a hundred deep.
 //!
-//! Passing over a text, as `IgnoredAny` does, lets half of a surrogate pair through, bytes that are no UTF-8 and numbers that no float
+//! Passing over a text, as `IgnoredAny` does, lets half of a surrogate pair through, bytes that are not UTF-8 and numbers that no float
 //! can hold; whoever has to read it then cannot. `tests/cases/json.json` is read by both parsers.
 //!
 //! Whole numbers have no such bound: Python's are exact at any size. Both parsers would make floats of those beyond 64 bits, and refuse

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 /// Append text with every character escaped that could end the line, move a terminal's cursor or turn the direction of writing. Bytes
-/// that are no UTF-8 are escaped, too: a terminal may take them for controls.
+/// that are not UTF-8 are escaped, too: a terminal may take them for controls.
 pub(crate) fn escape(text: &[u8], into: &mut Vec<u8>) {
     for piece in text.utf8_chunks() {
         let mut plain = piece.valid();

@@ -114,7 +114,7 @@ impl BusRoom<'_> {
                 self.route(name, OnBus { carried, text: input, size: input.len(), entry: None, ..event }, None);
                 Ok(Fate::HandedOn(name.clone()))
             }
-            Recipient::Rule(name) => Err(EngineError::Invalid(format!("rule {name:?} is no target"))),
+            Recipient::Rule(name) => Err(EngineError::Invalid(format!("rule {name:?} is not a target"))),
             Recipient::Workflow(name) => self.ctx.start_execution(name, input, carried.hops).map(Fate::Became),
             Recipient::ApiDestination(_) => {
                 self.send_later(delivery);

@@ -27,7 +27,7 @@ pub(crate) struct Accepted<'a> {
 }
 
 impl Entry {
-    /// Refuse what is no event, in AWS's words.
+    /// Refuse what is not an event, in AWS's words.
     pub(crate) fn check(&self) -> Result<(), EntryResult> {
         let refuse = |error_code, error_message: String| Err(EntryResult::Refused { error_code, error_message });
         let given = [("Source", &self.source), ("DetailType", &self.detail_type), ("Detail", &self.detail)];

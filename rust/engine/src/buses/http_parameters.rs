@@ -67,7 +67,7 @@ impl Text {
             return Ok(Self::Fixed(text.to_owned()));
         }
         Path::parse(text).map(Self::At).map_err(|reason| {
-            EngineError::Invalid(format!("http_parameters of target {target}: {text:?} is no path: {reason}"))
+            EngineError::Invalid(format!("http_parameters of target {target}: {text:?} is not a path: {reason}"))
         })
     }
 

@@ -124,7 +124,7 @@ impl BusRoom<'_> {
         }
         let name = entry.name.clone();
         let index = entry.patterns.index();
-        // What is no event matches nothing: a bus may be handed any object.
+        // What is not an event matches nothing: a bus may be handed any object.
         let mut takers = index.matches(event.text.as_bytes(), scratch).unwrap_or_default();
         takers.sort_unstable();
         let mut matched: Vec<Arc<Rule>> = Vec::with_capacity(takers.len());
@@ -186,7 +186,7 @@ impl BusRoom<'_> {
     pub(crate) fn bus_happened(&mut self, asked: Happened) -> Result<Done, EngineError> {
         let Happened { kind, resources, detail } = asked;
         if !detail.trim_start().starts_with('{') || check_json(detail.as_bytes()).is_err() {
-            return Err(EngineError::Invalid("detail is no text of a JSON object".into()));
+            return Err(EngineError::Invalid("detail is not text of a JSON object".into()));
         }
         let kind = match kind {
             HappenedKind::Failover => HappeningKind::Failover,

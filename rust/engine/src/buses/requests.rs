@@ -298,7 +298,7 @@ impl BusRoom<'_> {
         let PutSchedule { name, settings } = asked;
         self.buses.groups.check_schedule_name(&name)?;
         if matches!(settings.to, Recipient::Rule(_)) {
-            return Err(EngineError::Invalid("a rule is no target of a schedule: give the rule its own".into()));
+            return Err(EngineError::Invalid("a rule is not a target of a schedule: give the rule its own".into()));
         }
         let known = self.known_schedule(&name)?;
         if let Some(row) = known.as_ref().filter(|row| row.settings == settings) {

@@ -168,7 +168,7 @@ impl Target {
             ));
         }
         if matches!(self.to, Recipient::Rule(_)) {
-            return refuse(format!("target {:?}: a rule is no target of a rule", self.id));
+            return refuse(format!("target {:?}: a rule is not a target of a rule", self.id));
         }
         check_recipient(&self.to, self.group_id.as_deref())?;
         check_dead_letter_queue(self.dead_letter_queue.as_deref())

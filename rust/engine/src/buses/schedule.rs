@@ -450,7 +450,7 @@ impl BusRoom<'_> {
         let (Some(next_due), Some(fires_ms)) = (before.next_due_ms, before.fires_ms) else { return Ok(0) };
         let schedule = before.settings.times(before.enabled_ms)?;
         let mut row = before.clone();
-        // What its window delays it by is no lateness.
+        // What its window delays it by is not lateness.
         let seen_ms = now_ms.saturating_sub(fires_ms - next_due);
         let due = schedule.due(next_due, seen_ms, row.settings.catch_up(), FIRINGS_MAX);
         for &due_ms in &due.firings {

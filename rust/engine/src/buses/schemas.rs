@@ -15,7 +15,7 @@ impl BusRoom<'_> {
         SchemaRoom { ctx: self.ctx, schemas: self.schemas }
     }
 
-    /// Refuse what is no event, and what does not fit its schema on a bus that enforces schemas.
+    /// Refuse what is not an event, and what does not fit its schema on a bus that enforces schemas.
     pub(crate) fn check_event(&mut self, bus: &str, entry: &Entry) -> Result<(), EntryResult> {
         entry.check()?;
         if self.enforced_on(bus).is_none() {

@@ -85,7 +85,7 @@ pub struct Work {
     pub deadline_ms: u64,
     /// The version or alias that was asked for.
     pub qualifier: Option<Arc<str>>,
-    /// The trace context of what is no batch: see [`Work::traces`].
+    /// The trace context of what is not a batch: see [`Work::traces`].
     pub trace: Option<Arc<str>>,
     /// What to do.
     pub task: Task,

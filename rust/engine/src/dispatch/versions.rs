@@ -45,7 +45,7 @@ pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
     name.split_once(':').map_or((name, None), |(function, qualifier)| (function, Some(qualifier)))
 }
 
-/// The function that is named, and its version; `None` for the version, if what stands behind the name is no version's.
+/// The function that is named, and its version; `None` for the version, if what stands behind the name is not a version's.
 pub(crate) fn split_version(name: &str) -> (&str, Option<Version>) {
     let (function, qualifier) = split(name);
     (function, qualifier.map_or(Some(Version::Latest), Version::parse))

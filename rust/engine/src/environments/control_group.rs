@@ -2,7 +2,7 @@
 //!
 //! A control group has one writer (<https://systemd.io/CGROUP_DELEGATION>). So one is made only where that was left to us: in the
 //! directory that `FOREBAY_CGROUP` names, or in a group that was delegated, which systemd marks with an attribute, or gives to
-//! the user that the process runs as. To be root is no leave.
+//! the user that the process runs as. To be root is not leave.
 //!
 //! ```text
 //! version 2   memory.max, no swap, and the whole group dies at once; its home has no processes of its own
@@ -155,7 +155,7 @@ impl Home {
         } else if directory.join("memory.limit_in_bytes").exists() {
             Version::One
         } else {
-            return Err("it is no control group that has memory".into());
+            return Err("it is not a control group that has memory".into());
         };
         if version == Version::Two {
             if !has_word(&read("cgroup.controllers"), "memory") {
@@ -265,7 +265,7 @@ impl Group {
             }
             for pid in outside {
                 match fs::write(self.file("cgroup.procs"), pid.to_string()) {
-                    // It has ended already.
+                    // It has already ended.
                     Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
                     other => other?,
                 }

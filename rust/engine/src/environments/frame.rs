@@ -129,7 +129,7 @@ pub(crate) fn take(read: &mut Vec<u8>) -> Result<Option<Said>, String> {
             Ok(said) => Ok(Some(said)),
             // Too deep, or with half a character, and whole all the same: the process goes on.
             Err(error) if error.is_data() => Ok(Some(Said::unreadable(&error))),
-            // What is no JSON at all our runtime has not written. Its own answer may yet come, and must be nobody else's:
+            // What is not JSON at all our runtime has not written. Its own answer may yet come, and must be nobody else's:
             // the process has to end.
             Err(error) => is_json(&body).map(|()| Some(Said::unreadable(&error))),
         },

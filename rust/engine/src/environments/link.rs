@@ -60,7 +60,7 @@ impl Link {
     /// Say that there will be no more work.
     pub(crate) fn hang_up(&self) {
         if let Self::Frames(frames) = self {
-            // One that is gone already needs not be told.
+            // One that is already gone needs not be told.
             let _gone = frames.socket.shutdown(std::net::Shutdown::Write);
         }
     }

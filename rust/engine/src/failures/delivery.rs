@@ -228,7 +228,7 @@ impl CountDeliveries for EventDeliveries {
 }
 
 impl Deliveries {
-    /// A failure is about to be written down, perhaps where one stands that was sent already.
+    /// A failure is about to be written down, perhaps where one stands that was already sent.
     pub(crate) fn replace(&mut self, key: FailureKey) {
         if let Some(queue) = self.queues.get_mut(&key.mapping) {
             queue.replace(key);

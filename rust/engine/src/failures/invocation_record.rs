@@ -93,7 +93,7 @@ impl Ended {
         attributes
     }
 
-    /// The dead letter for destinations that are no queue: the shape that a message of a queue has in an event.
+    /// The dead letter for destinations that are not a queue: the shape that a message of a queue has in an event.
     pub(crate) fn dead_letter(&self, payload: &[u8], delivery: Option<&str>) -> String {
         let attributes: serde_json::Map<String, Value> = self
             .dead_letter_attributes()

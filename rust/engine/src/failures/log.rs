@@ -144,7 +144,7 @@ impl FailureRow {
         self.destination.is_none() && !payload.is_empty()
     }
 
-    /// How often its target was given it again: the first time was no retry.
+    /// How often its target was given it again: the first time was not a retry.
     pub(crate) fn retries(&self) -> u32 {
         self.delivery_attempts.saturating_sub(1)
     }

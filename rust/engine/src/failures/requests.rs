@@ -53,7 +53,7 @@ pub(crate) fn shown(
 pub(crate) fn failure_key(text: &str) -> Result<FailureKey, EngineError> {
     FailureKey::from_text(text).ok_or_else(|| {
         EngineError::Invalid(format!(
-            "{text:?} is no failure's id: take one from `forebay dlq list`; a message of a dead-letter queue is named together with its \
+            "{text:?} is not a failure's id: take one from `forebay dlq list`; a message of a dead-letter queue is named together with its \
              queue, by --queue"
         ))
     })

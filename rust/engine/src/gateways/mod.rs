@@ -156,7 +156,7 @@ fn gone(id: &str) -> EngineError {
 fn outgoing(data: String, is_base64: bool) -> Result<Outgoing, EngineError> {
     let outgoing = if is_base64 {
         let bytes = BASE64_STANDARD.decode(data);
-        Outgoing::Binary(bytes.map_err(|error| EngineError::Invalid(format!("data is no base64: {error}")))?.into())
+        Outgoing::Binary(bytes.map_err(|error| EngineError::Invalid(format!("data is not base64: {error}")))?.into())
     } else {
         Outgoing::Text(data.into())
     };

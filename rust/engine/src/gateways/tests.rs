@@ -97,7 +97,7 @@ fn what_keys_have_used_outlives_a_kill_but_for_the_last_second() {
     assert_eq!(used(&engine), json!([[3, 6]]));
     use_key(&engine, &key, &plan, 1, engine.now.wall_ms);
     let engine = engine.reopened();
-    assert_eq!(used(&engine), json!([[4, 5]]), "a stop that is no kill forgets nothing");
+    assert_eq!(used(&engine), json!([[4, 5]]), "a stop that is not a kill forgets nothing");
     engine.rest("DeleteUsagePlanKey", &json!({"usagePlanId": plan_id, "keyId": key_id}));
     engine.rest("CreateUsagePlanKey", &json!({"usagePlanId": plan_id, "keyId": key_id, "keyType": "API_KEY"}));
     assert_eq!(used(&engine), json!([[0, 9]]));

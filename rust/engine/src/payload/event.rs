@@ -135,7 +135,7 @@ impl Event {
         bytes
     }
 
-    /// `None` if the bytes are no event's.
+    /// `None` if the bytes are not an event's.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes;
         let [format] = take::<1>(&mut rest)?;

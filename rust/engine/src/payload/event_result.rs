@@ -114,7 +114,7 @@ impl ResultRow {
         bytes
     }
 
-    /// `None` if the bytes are no result's.
+    /// `None` if the bytes are not a result's.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (until_ms, rest) = bytes.split_first_chunk()?;
         let (&format, rest) = rest.split_first()?;

@@ -71,7 +71,7 @@ impl Attribute {
         self.data_type.split('.').next() == Some("Binary")
     }
 
-    /// Bytes of the value; `None` if a binary one is no base64.
+    /// Bytes of the value; `None` if a binary one is not base64.
     pub(crate) fn bytes(&self) -> Option<Vec<u8>> {
         if self.is_binary() {
             return STANDARD.decode(&self.value).ok();

@@ -77,7 +77,7 @@ impl Rooms {
     pub(crate) fn why(&mut self, why: Why) -> Result<Done, EngineError> {
         let Some(subject) = Subject::of(&why.id) else {
             return Err(EngineError::Invalid(format!(
-                "{:?} is no request id, message id or sequence number: take what invoke_async, send or put gave",
+                "{:?} is not a request id, message id or sequence number: take what invoke_async, send or put gave",
                 why.id
             )));
         };

@@ -64,7 +64,7 @@ impl TopicRoom<'_> {
         self.put_topic(row)
     }
 
-    /// Subscribe a queue or a function; one that is subscribed already takes the new settings.
+    /// Subscribe a queue or a function; one that is already subscribed takes the new settings.
     pub(crate) fn topic_subscribe(&mut self, asked: Subscribe) -> Result<Done, EngineError> {
         let Subscribe { name, subscription } = asked;
         let mut row = self.topics.topic(&name)?.row.clone();

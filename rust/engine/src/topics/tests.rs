@@ -223,7 +223,7 @@ fn a_topic_has_a_hundred_subscriptions_at_most() {
     (0..97).for_each(|number| drop(subscribe(format!("more-{number}")).unwrap()));
     let refused = subscribe("one-too-many".into()).unwrap_err().to_string();
     assert_eq!(refused, "topic \"t\" has 100 subscriptions, which is as many as a topic may have");
-    assert!(subscribe("more-5".into()).is_ok(), "it is subscribed already");
+    assert!(subscribe("more-5".into()).is_ok(), "it is already subscribed");
 }
 
 #[test]

@@ -225,7 +225,7 @@ impl WorkflowRoom<'_> {
         let workflow = machine.row.name.as_str();
         let input = match arguments.get("Input") {
             Some(Value::String(text)) => Data::parse(text)
-                .map_err(|error| fault(&EngineError::Invalid(format!("Input is no JSON: {error:?}"))))?,
+                .map_err(|error| fault(&EngineError::Invalid(format!("Input is not JSON: {error:?}"))))?,
             // As on AWS, no input is an empty object.
             Some(Value::Null) | None => Data::new(Value::Object(Map::new())),
             Some(value) => Data::new(value.clone()),

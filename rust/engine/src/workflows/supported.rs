@@ -80,7 +80,7 @@ pub(super) fn writes_results(definition: &Value) -> bool {
     writes
 }
 
-/// What the functions here look at. What is no definition has no states.
+/// What the functions here look at. What is not a definition has no states.
 pub(super) fn states(definition: &str) -> Value {
     serde_json::from_str(definition).unwrap_or_default()
 }

@@ -136,7 +136,7 @@ impl Row {
         out
     }
 
-    /// Read a stored row; series that this version does not know are left out. `None` when the bytes are no row.
+    /// Read a stored row; series that this version does not know are left out. `None` when the bytes are not a row.
     pub(super) fn decode(start: u64, mut bytes: &[u8], keys: &mut Keys) -> Option<Self> {
         if *bytes.split_off_first()? != FORMAT {
             return None;

@@ -26,7 +26,7 @@ pub enum Write {
         before: u64,
     },
     /// Insert a row that somebody asked to add. As `Append`, and other than `Set`, it is refused when the disk is full, rather than
-    /// given the room that is kept for what was promised already.
+    /// given the room that is kept for what was already promised.
     Add {
         /// Kind of row.
         table: Table,

@@ -31,7 +31,7 @@ fn halves(bytes: &[u8]) -> (&[u8], &[u8]) {
     (&bytes[..at], bytes.get(at + 1..).unwrap_or_default())
 }
 
-/// Filters of mappings. What is no JSON passes none that looks into it.
+/// Filters of mappings. What is not JSON passes none that looks into it.
 pub(crate) fn filters(bytes: &[u8]) -> bool {
     let (pattern, payload) = halves(bytes);
     let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok();

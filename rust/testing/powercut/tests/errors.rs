@@ -41,7 +41,7 @@ enum Operation {
     Close,
 }
 
-/// Those that only look. A page of which half is missing is no error to SQLite: whoever writes to it writes the other half.
+/// Those that only look. A page of which half is missing is not an error to SQLite: whoever writes to it writes the other half.
 const LOOKS: [Operation; 3] = [Operation::Open, Operation::OpenAfterCrash, Operation::Read];
 const OPERATIONS: [Operation; 12] = [
     Operation::Make,

@@ -100,7 +100,7 @@ pub fn reply(json: &[u8], binary: &[String], accept: &str) -> Result<Answer, Fai
         return Err(wrong(&format!("it has {} bytes, at most {ANSWER_BYTES_MAX} are allowed", json.len())));
     }
     let value: Value = serde_json::from_slice(json).map_err(|error| wrong(&error.to_string()))?;
-    let Value::Object(mut fields) = value else { return Err(wrong("it is no object")) };
+    let Value::Object(mut fields) = value else { return Err(wrong("it is not an object")) };
     if let Some(key) = fields.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(wrong(&format!("{key:?} is none of its keys")));
     }
@@ -111,16 +111,16 @@ pub fn reply(json: &[u8], binary: &[String], accept: &str) -> Result<Answer, Fai
         Some(_) => None,
     };
     let status = status.filter(|status| (100..=599).contains(status));
-    let status = status.ok_or_else(|| wrong("statusCode is no status"))? as u16;
+    let status = status.ok_or_else(|| wrong("statusCode is not a status"))? as u16;
     let headers = headers(&fields).map_err(|what| wrong(&what))?;
     let is_base64 = matches!(fields.get("isBase64Encoded"), Some(Value::Bool(true)));
     let body = match fields.get_mut("body").map(Value::take) {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::String(text)) if is_base64 && turns_binary(binary, accept, &headers) => {
-            BASE64_STANDARD.decode(&text).map_err(|error| wrong(&format!("the body is no base64: {error}")))?
+            BASE64_STANDARD.decode(&text).map_err(|error| wrong(&format!("the body is not base64: {error}")))?
         }
         Some(Value::String(text)) => text.into_bytes(),
-        Some(_) => return Err(wrong("the body is no text")),
+        Some(_) => return Err(wrong("the body is not text")),
     };
     Ok(Answer { status, headers, body })
 }
@@ -137,7 +137,7 @@ fn headers(fields: &Map<String, Value>) -> Result<Vec<(String, String)>, String>
     let mut add = |name: &str, value: &Value| {
         let text = match value {
             Value::Null => return Ok(()),
-            Value::Array(_) | Value::Object(_) => return Err(format!("the header {name:?} is no text")),
+            Value::Array(_) | Value::Object(_) => return Err(format!("the header {name:?} is not text")),
             other => super::mapping::plain(other).unwrap_or_default(),
         };
         let before = headers.len();
@@ -154,17 +154,17 @@ fn headers(fields: &Map<String, Value>) -> Result<Vec<(String, String)>, String>
         Some(Value::Object(lists)) => {
             for (name, values) in lists {
                 let Value::Array(values) = values else {
-                    return Err(format!("multiValueHeaders[{name:?}] is no list"));
+                    return Err(format!("multiValueHeaders[{name:?}] is not a list"));
                 };
                 values.iter().try_for_each(|value| add(name, value))?;
             }
         }
-        Some(_) => return Err("multiValueHeaders is no object".into()),
+        Some(_) => return Err("multiValueHeaders is not an object".into()),
     }
     match fields.get("headers") {
         None | Some(Value::Null) => {}
         Some(Value::Object(given)) => given.iter().try_for_each(|(name, value)| add(name, value))?,
-        Some(_) => return Err("headers is no object".into()),
+        Some(_) => return Err("headers is not an object".into()),
     }
     Ok(headers)
 }

@@ -117,7 +117,7 @@ pub(super) fn plain(value: &Value) -> Option<String> {
     }
 }
 
-/// Replace `$context.a.b`, `$stageVariables.x` and `$method.request.…` in a text that is no template.
+/// Replace `$context.a.b`, `$stageVariables.x` and `$method.request.…` in a text that is not a template.
 pub(super) fn substituted(text: &str, sources: &Sources<'_>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

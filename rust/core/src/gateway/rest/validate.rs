@@ -79,7 +79,7 @@ fn reached(api: &RestApi, name: &str) -> Result<BTreeMap<String, Value>, String>
         let model = api.models.get(&name).ok_or_else(|| format!("there is no model {name:?}"))?;
         let text = model.schema.as_deref().unwrap_or("{}");
         let mut schema: Value =
-            serde_json::from_str(text).map_err(|error| format!("the model {name:?} is no JSON: {error}"))?;
+            serde_json::from_str(text).map_err(|error| format!("the model {name:?} is not JSON: {error}"))?;
         references(&mut schema, &api.id, &mut waiting);
         found.insert(name, schema);
     }

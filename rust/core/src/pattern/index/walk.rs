@@ -1,6 +1,6 @@
 //! An event's bytes, walked once: the values that some rule asks for.
 //!
-//! The event was read as JSON when it was accepted. What is no JSON is found out only where it is looked at, and does no harm.
+//! The event was read as JSON when it was accepted. What is not JSON is found out only where it is looked at, and does no harm.
 
 use crate::pattern::bus::number::comparable;
 use crate::pattern::bus::{EventError, EVENT_DEPTH_MAX};
@@ -121,7 +121,7 @@ fn no_json<T>() -> Walked<T> {
 }
 
 impl Walker<'_, '_> {
-    /// The next byte that is no white space.
+    /// The next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         loop {
             match self.bytes.get(self.at) {

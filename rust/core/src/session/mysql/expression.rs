@@ -36,7 +36,7 @@ pub(super) struct Examined<'j> {
     pub(super) takes_key: bool,
     /// It asks how many rows the statement before found or changed.
     pub(super) asks_counts: bool,
-    /// It can name no table: what is no function in it is an alias.
+    /// It can name no table: what is not a function in it is an alias.
     is_tableless: bool,
 }
 

@@ -64,7 +64,7 @@ const WORDS: &[&str] = &[
     "timestamp", "tinyblob", "tinyint", "tinytext", "true", "union", "unique", "unsigned", "update", "using", "uuid",
     "value", "values", "varbinary", "varchar", "vector", "when", "where", "with", "within", "xor", "year",
 ];
-/// Those keywords that every server has reserved: without quotes they are no name. Sorted.
+/// Those keywords that every server has reserved: without quotes they are not a name. Sorted.
 #[rustfmt::skip]
 const RESERVED: &[&str] = &[
     "all", "alter", "and", "as", "asc", "between", "bigint", "binary", "blob", "by", "case", "char", "character", "check",
@@ -90,12 +90,12 @@ pub(super) fn is_clean(name: &str, is_at_once: bool) -> bool {
     FUNCTIONS.binary_search(&name).is_ok() && (is_at_once || AT_ONCE.binary_search(&name).is_err())
 }
 
-/// Whether a word before a parenthesis is no name.
+/// Whether a word before a parenthesis is not a name.
 pub(super) fn is_word(name: &str) -> bool {
     WORDS.binary_search(&name).is_ok()
 }
 
-/// Whether a word is no name unless it is quoted or follows a point.
+/// Whether a word is not a name unless it is quoted or follows a point.
 pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED.binary_search(&name).is_ok()
 }

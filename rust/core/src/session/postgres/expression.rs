@@ -110,7 +110,7 @@ const ARGUMENTS_MAX: usize = 1_000;
 pub(super) struct Examined<'j> {
     judge: &'j Judge<'j>,
     missing: BTreeSet<String>,
-    /// Relations whose texts were examined already, for reading and for writing.
+    /// Relations whose texts were already examined, for reading and for writing.
     visited: HashSet<(String, bool)>,
     writes: bool,
     acts: bool,

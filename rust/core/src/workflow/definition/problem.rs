@@ -14,7 +14,7 @@ pub struct Problem {
 /// What may be wrong with a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The text is no JSON; what the reader said.
+    /// The text is not JSON; what the reader said.
     NotJson(String),
     /// The text is empty.
     Missing,
@@ -34,11 +34,11 @@ pub enum Fault {
     OutOfRange(Bound),
     /// A list or an object without elements.
     Empty,
-    /// A text that is no path, no reference path, no intrinsic function: what it should be.
+    /// A text that is not a path, no reference path, no intrinsic function: what it should be.
     NotPath(String, &'static str),
     /// A field of a payload template that ends in `.$` and holds no path and no intrinsic function.
     NotTemplate(String),
-    /// A text that is no timestamp of RFC 3339.
+    /// A text that is not a timestamp of RFC 3339.
     NotTimestamp,
     /// A resource that names no function, activity or service.
     NotResource,

@@ -53,7 +53,7 @@ impl<'t> Reader<'t> {
         }
         let name = self.take(|each| each.is_ascii_alphanumeric() || each == '.');
         let known = Function::ALL.into_iter().find(|(_, known, ..)| *known == name);
-        let (function, _, least, most) = known.ok_or_else(|| format!("'{name}' is no intrinsic function"))?;
+        let (function, _, least, most) = known.ok_or_else(|| format!("'{name}' is not an intrinsic function"))?;
         self.skip_blanks();
         if !self.eat('(') {
             return Err(format!("Expected '(' after {name}"));

@@ -22,7 +22,7 @@ impl Entropy for Constant {
 
 /// The cases that differ, and why.
 const MISSES: [(&str, &str); 2] = [
-    // Half a surrogate pair is no text in Rust; the corpus has replacement characters in its place.
+    // Half a surrogate pair is not text in Rust; the corpus has replacement characters in its place.
     ("function-encodeUrl/case002#0", "an error about half a surrogate pair"),
     ("function-encodeUrlComponent/case002#0", "an error about half a surrogate pair"),
 ];
@@ -101,7 +101,7 @@ fn is_expected(case: &Value, actual: &Result<Option<Value>, Failure>) -> bool {
         (Ok(None), None) => case.get("undefinedResult").is_some(),
         (Err(Failure::Coded(message)), None) => code.is_some_and(|code| message.starts_with(code)),
         (Err(Failure::Limit(_)), None) => matches!(code, Some("U1001" | "D1011" | "D1012" | "D2014" | "D2015")),
-        // A function is no JSON; the suite has null for it.
+        // A function is not JSON; the suite has null for it.
         (Err(Failure::Unsupported), Some(expected)) => *expected == json!(null),
         _ => false,
     }

@@ -22,10 +22,10 @@ struct Document {
     value: OnceLock<Value>,
 }
 
-/// Why a text is no document.
+/// Why a text is not a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataError {
-    /// It is no JSON; what the reader said.
+    /// It is not JSON; what the reader said.
     NotJson(String),
     /// Its arrays and objects nest too deep.
     TooDeep,

@@ -59,7 +59,7 @@ pub struct PathError {
 /// The ways in which a path fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathErrorKind {
-    /// The text is no path. Only parsing says so.
+    /// The text is not a path. Only parsing says so.
     Syntax,
     /// The path leads to nothing.
     Missing,

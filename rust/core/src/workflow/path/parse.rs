@@ -94,7 +94,7 @@ impl Reader<'_> {
         let is_name = name.chars().all(|each| each.is_alphanumeric() || each == '_')
             && name.chars().next().is_some_and(|first| first.is_alphabetic() || first == '_');
         if !is_name {
-            return Err(format!("'{name}' is no name of a variable"));
+            return Err(format!("'{name}' is not a name of a variable"));
         }
         Ok(Root::Variable(name))
     }

@@ -205,7 +205,7 @@ fn slice(items: &[Value], from: Option<i64>, to: Option<i64>) -> &[Value] {
     }
 }
 
-/// The named fields as an object of their own; `None` if the value is no object.
+/// The named fields as an object of their own; `None` if the value is not an object.
 fn object_of(value: &Value, names: &[String]) -> Option<Value> {
     let fields = value.as_object()?;
     let picked: Map<String, Value> =

@@ -270,7 +270,7 @@ impl Decoder<'_> {
         let number = match item {
             Item::Int(number) => *number as f64,
             Item::Float(number) => *number,
-            _ => return Err(Malformed::new("a time is no number")),
+            _ => return Err(Malformed::new("a time is not a number")),
         };
         time::from_seconds(if self.dialect == Dialect::Kinesis { number / 1000.0 } else { number })
     }

@@ -102,7 +102,7 @@ impl<'m> Decoder<'m> {
         match self.shape.kind {
             Kind::Integer(bits) => {
                 let whole =
-                    number.as_i64().ok_or_else(|| Malformed(format!("{number} is no whole number in range")))?;
+                    number.as_i64().ok_or_else(|| Malformed(format!("{number} is not a whole number in range")))?;
                 Ok(Value::Int(integer(whole, bits)?))
             }
             Kind::Double(_) => {
@@ -529,7 +529,7 @@ mod tests {
                 "class com.amazon.coral.value.json.numbers.TruncatingBigNumber can not be converted to an String",
             ),
             (r#"{"DelaySeconds": "1"}"#, "class java.lang.String can not be converted to an Integer"),
-            (r#"{"DelaySeconds": 1.5}"#, "1.5 is no whole number in range"),
+            (r#"{"DelaySeconds": 1.5}"#, "1.5 is not a whole number in range"),
             (r#"{"DelaySeconds": 4294967296}"#, "4294967296 is out of the range of 32 bits"),
             (r#"{"MessageBody": true}"#, "class java.lang.Boolean can not be converted to an String"),
             (r#"{"MessageBody": []}"#, "Start of list found where not expected"),

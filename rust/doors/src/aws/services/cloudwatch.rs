@@ -125,7 +125,7 @@ fn datum(namespace: &str, given: &Value, now_ms: i64) -> Result<Datum, Fault> {
             ))
         };
         if !(0.0..1e15).contains(&times) || times.fract() != 0.0 {
-            return Err(invalid(format!("MetricData {name}: {times} is no number of values.")));
+            return Err(invalid(format!("MetricData {name}: {times} is not a number of values.")));
         }
         values.record_n(value, times as u64).map_err(|_| text())
     };

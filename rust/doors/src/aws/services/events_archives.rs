@@ -139,7 +139,7 @@ pub(super) async fn start_replay(call: &Call<'_>) -> Result<Value, Fault> {
     let destination = input.get("Destination").unwrap_or(&empty);
     let source = input.needed("EventSourceArn");
     let archive = source.strip_prefix(&call.archive_arn("")).ok_or_else(|| {
-        Fault::validation(format!("Parameter EventSourceArn is not valid. Reason: {source} is no archive's ARN."))
+        Fault::validation(format!("Parameter EventSourceArn is not valid. Reason: {source} is not an archive's ARN."))
     })?;
     if call.described_replay(name).await.is_ok() {
         return Err(Fault::new("ResourceAlreadyExistsException", format!("Replay {name} already exists.")));

@@ -222,14 +222,14 @@ async fn put_destination(call: &Call<'_>, before: Option<&Json>) -> Result<Value
     let prefix = format!("arn:aws:events:{}:{}:connection/", call.region, call.account);
     let connection = match input.text("ConnectionArn") {
         Some(arn) => arn.strip_prefix(&prefix).and_then(|path| path.split('/').next()).ok_or_else(|| {
-            Fault::validation(format!("Parameter ConnectionArn is not valid. Reason: {arn} is no connection's ARN."))
+            Fault::validation(format!("Parameter ConnectionArn is not valid. Reason: {arn} is not a connection's ARN."))
         })?,
         None => known("connection"),
     };
     let endpoint = input.text("InvocationEndpoint").unwrap_or_else(|| known("endpoint"));
     if !endpoint.starts_with("https://") && !is_loopback(endpoint) {
         return Err(Fault::validation(format!(
-            "Parameter InvocationEndpoint is not valid. Reason: {endpoint} is no https URL; on this machine it may be http."
+            "Parameter InvocationEndpoint is not valid. Reason: {endpoint} is not an https URL; on this machine it may be http."
         )));
     }
     let rate = input.int("InvocationRateLimitPerSecond").or_else(|| before?["invocations_per_second"].as_i64());

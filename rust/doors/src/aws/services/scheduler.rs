@@ -208,7 +208,7 @@ async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
     // A schedule of the default group is named without it.
     let begin = group.filter(|group| *group != GROUP).map(|group| format!("{group}/{prefix}")).unwrap_or_default();
     let is_wanted = |one: &Json| {
-        // Those of rules are no schedules of the Scheduler.
+        // Those of rules are not schedules of the Scheduler.
         one["rule"].is_null()
             && named(one).1.starts_with(prefix)
             && group.is_none_or(|group| named(one).0 == group)

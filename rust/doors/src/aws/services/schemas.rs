@@ -354,7 +354,7 @@ async fn create_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
     }
     let arn = call.input.needed("SourceArn");
     let prefix = format!("arn:aws:events:{}:{}:event-bus/", call.region, call.account);
-    let name = arn.strip_prefix(&prefix).ok_or_else(|| bad(format!("{arn} is no event bus of this app.")))?;
+    let name = arn.strip_prefix(&prefix).ok_or_else(|| bad(format!("{arn} is not an event bus of this app.")))?;
     let given = described_bus(call, name).await?;
     if given["discovery"] == true {
         return Err(named("ConflictException", 409, format!("A discoverer of {arn} already exists.")));

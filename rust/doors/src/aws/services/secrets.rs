@@ -29,7 +29,7 @@ async fn connection(call: &Call<'_>) -> Result<Option<Json>, Fault> {
     Ok(all.find(|one| one["secret_arn"] == id || name(one) == id))
 }
 
-/// A secret that is no connection's is a stack's, or is not there.
+/// A secret that is not a connection's is a stack's, or is not there.
 async fn of_stack(call: &Call<'_>, operation: &str) -> Result<Output, Fault> {
     stacks::if_run(("secretsmanager", "2017-10-17"), call, operation).await?.ok_or_else(no_secret)
 }

@@ -421,7 +421,7 @@ async fn list_state_machines(call: &Call<'_>) -> Result<Value, Fault> {
     Ok(Value::structure().with("stateMachines", machines).with("nextToken", next))
 }
 
-/// Executions that run are stopped. A machine that is not there is gone already.
+/// Executions that run are stopped. A machine that is not there is already gone.
 async fn delete_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
     let MachineArn { name, .. } = call.machine()?;
     for _ in 0..PASSES_MAX {

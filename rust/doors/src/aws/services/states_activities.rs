@@ -79,7 +79,7 @@ pub(super) async fn list_activities(call: &Call<'_>) -> Result<Value, Fault> {
     Ok(Value::structure().with("activities", activities).with("nextToken", next))
 }
 
-/// An activity that is not there is gone already.
+/// An activity that is not there is already gone.
 pub(super) async fn delete_activity(call: &Call<'_>) -> Result<Value, Fault> {
     match call.ask(Request::ActivityDelete(named_activity(call)?)).await {
         Ok(_) | Err(EngineError::NotFound(_)) => Ok(Value::structure()),

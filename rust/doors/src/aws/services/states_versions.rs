@@ -72,7 +72,7 @@ pub(super) async fn list_state_machine_versions(call: &Call<'_>) -> Result<Value
     Ok(Value::structure().with("stateMachineVersions", versions).with("nextToken", next))
 }
 
-/// A version that is not there is gone already.
+/// A version that is not there is already gone.
 pub(super) async fn delete_state_machine_version(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("stateMachineVersionArn");
     let asked = call.machine_of(arn)?;
@@ -256,7 +256,7 @@ pub(super) async fn list_state_machine_aliases(call: &Call<'_>) -> Result<Value,
     Ok(Value::structure().with("stateMachineAliases", aliases).with("nextToken", next))
 }
 
-/// An alias that is not there is gone already.
+/// An alias that is not there is already gone.
 pub(super) async fn delete_state_machine_alias(call: &Call<'_>) -> Result<Value, Fault> {
     let Some((workflow, alias)) = alias(call).await? else { return Ok(Value::structure()) };
     let delete: DeleteWorkflowAlias = settings(json!({"workflow": workflow, "name": alias["name"]}))?;

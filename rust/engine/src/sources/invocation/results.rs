@@ -131,7 +131,7 @@ impl InvocationRoom<'_> {
             return Err(EngineError::Invalid(format!("wait: allowed are 0 to {most} seconds")));
         }
         let request = parse_uuid(&asked.request_id).ok_or_else(|| {
-            EngineError::Invalid(format!("{:?} is no request id: take what invoke_async gave", asked.request_id))
+            EngineError::Invalid(format!("{:?} is not a request id: take what invoke_async gave", asked.request_id))
         })?;
         let key = kept_key(request);
         let row = self.ctx.row(Table::EventResult, &key)?;

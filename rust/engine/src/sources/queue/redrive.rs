@@ -162,7 +162,7 @@ impl Queues {
         }
         if target.is_none() && self.buried_in(&row.name).next().is_none() {
             return Err(EngineError::Invalid(format!(
-                "queue {:?} is no queue's dead-letter queue: say where its messages should go (to)",
+                "queue {:?} is not a queue's dead-letter queue: say where its messages should go (to)",
                 row.name
             )));
         }

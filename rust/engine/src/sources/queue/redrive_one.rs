@@ -38,7 +38,7 @@ impl QueueRoom<'_> {
         let to = self.queues.redrive_target(id, asked.to.as_deref())?;
         let wanted = parse_uuid(&asked.id).ok_or_else(|| {
             EngineError::Invalid(format!(
-                "{:?} is no message id: take what send gave, or a list of the queue",
+                "{:?} is not a message id: take what send gave, or a list of the queue",
                 asked.id
             ))
         })?;

@@ -93,7 +93,7 @@ impl StreamRoom<'_> {
 }
 
 impl Streams {
-    /// Let the oldest chunks go while too many are in memory, and forget the permits of those that are gone already.
+    /// Let the oldest chunks go while too many are in memory, and forget the permits of those that are already gone.
     pub(crate) fn shorten_tails(&mut self) {
         while let Some(&(id, first)) = self.tail_order.front() {
             let tail = self.shards[id as usize].as_mut().map(|shard| &mut shard.tail);

@@ -107,7 +107,7 @@ impl Ledger {
         saved.is_some_and(|saved| progress.passes_waiting(shard, &saved, u64::from_be_bytes(first)))
     }
 
-    /// A failure row is durable, or was rewritten. `was_known`: it is no news, for a power cut has taken its removal, or what it names
+    /// A failure row is durable, or was rewritten. `was_known`: it is not news, for a power cut has taken its removal, or what it names
     /// waits anew since the mapping was moved. `passes_waiting`: the same commit passes what waited.
     pub(super) fn failure_is(&mut self, key: &[u8], row: Option<&Row>, was_known: bool, passes_waiting: bool) {
         let (id, shard_id, row): (u64, ShardId, &BatchRow) = match (parse_key(key), row) {

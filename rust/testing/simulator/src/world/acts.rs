@@ -26,7 +26,7 @@ impl World {
         let drawn = self.chance.acts.below((functions + queues).max(1));
         let (function, queue) = (drawn as usize, drawn.checked_sub(functions));
         open(&self.ledger).note(|| format!("act {fault} {function}"));
-        // What handlers and records do is no act, and in a calm nothing is kept from its turn.
+        // What handlers and records do is not an act, and in a calm nothing is kept from its turn.
         if fault.is_act() && fault != Fault::Calm {
             open(&self.ledger).forget_turns();
         }

@@ -53,7 +53,7 @@ pub(super) enum Script {
     Returns,
     /// Names these records, by place, as failed.
     Reports(Vec<usize>),
-    /// Answers something that is no report.
+    /// Answers something that is not a report.
     Babbles,
     Raises,
     /// Runs until it is cancelled, and this much longer.

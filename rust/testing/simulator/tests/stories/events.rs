@@ -26,7 +26,7 @@ fn is_accepted(ear: &Ear) -> bool {
 fn payload(work: &Work) -> Value {
     match &work.task {
         Task::Event(payload) => serde_json::from_slice(payload).unwrap(),
-        other => panic!("{other:?} is no event"),
+        other => panic!("{other:?} is not an event"),
     }
 }
 

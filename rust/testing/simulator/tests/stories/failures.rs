@@ -11,7 +11,7 @@ use crate::test_engine::TestEngine;
 fn delivered(work: &Work) -> Value {
     match &work.task {
         Task::Deliver(record) => serde_json::from_slice(record).unwrap(),
-        task => panic!("{task:?} is no delivery"),
+        task => panic!("{task:?} is not a delivery"),
     }
 }
 

@@ -183,7 +183,7 @@ impl Control<'_> {
     }
 }
 
-/// Refuse a resource policy that is no JSON object.
+/// Refuse a resource policy that is not a JSON object.
 pub(super) fn check_policy(policy: &str) -> Outcome<()> {
     match serde_json::from_str::<Value>(policy) {
         Ok(Value::Object(_)) => Ok(()),
@@ -250,7 +250,7 @@ fn change(api: &mut RestApi, patch: &Patch) -> Outcome<()> {
         "/minimumCompressionSize" => {
             api.minimum_compression_size = match patch.filled() {
                 None => None,
-                // What is no number is out of range, too.
+                // What is not a number is out of range, too.
                 Some(text) => compression(Some(text.parse().unwrap_or(-1)))?,
             }
         }

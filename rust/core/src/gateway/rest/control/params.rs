@@ -304,7 +304,7 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Refuse what is no media type.
+/// Refuse what is not a media type.
 pub fn check_media_type(kind: &str) -> Outcome<()> {
     let is_token = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"()<>@,:\\\"/[]?=".contains(&byte))

@@ -10,7 +10,7 @@ const WORK_BYTES_MAX: usize = 128 << 20;
 pub(super) enum Stop {
     /// A fault of the template, or of what it was given.
     Failed(String),
-    /// The body is no JSON, but the template reads it as such.
+    /// The body is not JSON, but the template reads it as such.
     NoJson,
 }
 

@@ -141,7 +141,7 @@ impl Parser<'_> {
         let text = self.rest()[..end].to_owned();
         let number = if end == whole { text.parse().ok().map(Expr::Whole) } else { None };
         let number = number.or_else(|| text.parse().ok().map(Expr::Float));
-        let number = number.ok_or_else(|| self.wrong(format!("{text} is no number")))?;
+        let number = number.ok_or_else(|| self.wrong(format!("{text} is not a number")))?;
         self.at += end;
         Ok(number)
     }

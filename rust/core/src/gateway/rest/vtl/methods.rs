@@ -1,4 +1,4 @@
-//! The methods of lists, maps, entries, numbers and booleans. What is not listed here or in `text.rs` is no method.
+//! The methods of lists, maps, entries, numbers and booleans. What is not listed here or in `text.rs` is not a method.
 
 use std::rc::Rc;
 

@@ -42,7 +42,7 @@ pub struct Template {
     macros: syntax::Macros,
 }
 
-/// Why a text is no template.
+/// Why a text is not a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Bytes before the place.

@@ -463,7 +463,7 @@ fn text(nodes: &mut Vec<Node>, text: &str) {
     }
 }
 
-/// Take away the blanks before a `#set` that begins a line. The end of a line behind a directive is gone already.
+/// Take away the blanks before a `#set` that begins a line. The end of a line behind a directive is already gone.
 fn trim_line(nodes: &mut [Node]) {
     let (before, Some(Node::Text(text))) = (nodes.len().checked_sub(2), nodes.last_mut()) else { return };
     let length = text.trim_end_matches([' ', '\t']).len();

@@ -170,7 +170,7 @@ impl Change<'_> {
         let is_function = kind == "AWS_PROXY";
         let function = uri::target(text(&members, "IntegrationUri"));
         if is_function && !matches!(function, Ok(uri::Target::Function(_))) {
-            return Err(Fault::bad("Invalid IntegrationUri specified: it is no ARN of a function"));
+            return Err(Fault::bad("Invalid IntegrationUri specified: it is not an ARN of a function"));
         }
         let method = text(&members, "IntegrationMethod");
         if is_function && !["", "POST"].contains(&method) {

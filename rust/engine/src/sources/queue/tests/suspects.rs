@@ -90,7 +90,7 @@ fn what_is_received_for_a_time_only_does_not_wait_for_a_suspect_in_hand() {
     works = engine.take();
     engine.advance(SECOND / 100);
     works.extend(engine.take());
-    assert_eq!(works[0].1, [("b".to_owned(), 1)], "and that was no receive");
+    assert_eq!(works[0].1, [("b".to_owned(), 1)], "and that was not a receive");
 }
 
 /// Nobody looked at its line again before the suspect had ended, whose handler may be waiting for just that.

@@ -108,7 +108,7 @@ impl Ledger {
         for number in chunk.first()..chunk.end() {
             let record = chunk.record(number);
             let Some(content) = Content::of(&record) else {
-                return self.broken(Promise::DurableAck, format!("{number} of log {id} is no message"));
+                return self.broken(Promise::DurableAck, format!("{number} of log {id} is not a message"));
             };
             self.message_sent(id, number, &content);
         }
