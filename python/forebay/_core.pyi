@@ -71,6 +71,7 @@ wire_services: dict[str, bool]  # services of AWS's wire API; whether a method o
 #   kind 0  invocation: `event` is the payload, JSON bytes
 #   kind 1  batch of a stream or a queue as Lambda's event dict; kind 2: as a `Batch`
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
+#   kind 5  the same, since the app stops or another process is to own the store
 #   kind 4  deliver a failure record: `handler_id` names the destination, `event` is the record, JSON bytes
 #   kind 7  asynchronous invocation: `event` is the payload, JSON bytes
 # `handler_id` is of the function or destination; `deadline_ms` is wall time; `traces`: each trace context of it, or None;
@@ -185,10 +186,7 @@ def loads(text: bytes | str, /) -> Any:
     """
 
 def non_finite(value: object, text: bytes | None = None, /) -> str | None:
-    """Find the first NaN or infinity in a value that is to be written as JSON, such as "NaN at $.a[3]".
-
-    `text` is what orjson made of it, with null for such numbers: where it has no null, nothing is looked for.
-    """
+    """Find the first NaN or infinity, such as "NaN at $.a[3]". `text`: what orjson made of it; without null it has none."""
 
 def messages(answer: bytes) -> list[Message]: ...
 def metrics_catalogue() -> bytes: ...
@@ -208,6 +206,7 @@ class Member:
     def stopped(self) -> None: ...  # nothing runs any more of the time before the store was lost: it may be taken again
     @property
     def hands_over(self) -> bool: ...  # another process is wanted as the owner of the store that this one owns
+    def decline(self) -> None: ...  # what it ran for an owner that is gone still runs: another is to own the store
     def leave(self) -> None: ...
 
 # Of a store on a server: its promises, owner and members, JSON; what an operator wants of a member, False where it is none.
@@ -226,12 +225,13 @@ class Engine:
     @property
     def role(self) -> str: ...  # owner, client, or standby: a client of an owner on another machine, which refuses all
     @property
-    def fencing_token(self) -> int | None: ...  # None: no other process can take the store, or this is not an owner
+    def fencing_token(self) -> int | None: ...  # None: no other process can take the store, or this one runs nothing
     def fileno(self) -> int: ...
     def quiet(self) -> None: ...
     def start(self) -> None: ...
     def drain(self) -> bool: ...  # False: requests of APIs are on their way, so it is to be called again
     def idle(self) -> bool: ...
+    def interrupt(self) -> None: ...  # what other processes run for this one, the owner: it will be run again
     def close(self) -> None: ...
     def forked(self) -> None: ...
     def function(self, settings: bytes) -> int: ...

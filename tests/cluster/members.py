@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from forebay._core import look_at_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +34,8 @@ class Process:
     child: subprocess.Popen[bytes]
     notes: Path
     paused: list[tuple[float, float]] = field(default_factory=list)
+    killed: float = math.inf
+    """When it was killed."""
 
     def lines(self, what: str) -> list[list[str]]:
         """Give what it has written down of one kind; a line that was cut off by a kill is left out."""
@@ -40,6 +45,8 @@ class Process:
 
     def signal(self, number: int) -> None:
         """Give it a signal."""
+        if number == signal.SIGKILL:
+            self.killed = min(self.killed, now())
         self.child.send_signal(number)
 
     @property
@@ -59,6 +66,8 @@ class Run:
     """Their names and sequence numbers."""
     stopped: float
     """When its process was stopped first while it owned the store."""
+    killed: float
+    """When its process was killed."""
 
 
 def on(machine: str | None) -> tuple[str, ...]:
@@ -101,19 +110,34 @@ class Members:
         self.all.append(Process(child, notes))
         return self.all[-1]
 
-    def working(self, since: float, among: list[Process] | None = None) -> tuple[Process, float]:
-        """Wait until one of them has handled something that it began after a moment; give it and when."""
+    def working(self, since: float, among: list[Process] | None = None, *, anew: bool = False) -> tuple[Process, float]:
+        """Wait until one has handled something that it began after a moment; give it and when. `anew`: for another owner."""
         found: list[tuple[float, Process]] = []
+        begun = [run for run in self.runs() if run.begun < since]
+        former = max((run.token for run in begun), default=0) if anew else 0
 
         def look() -> bool:
             for process in self.all if among is None else among:
-                begun = [float(words[1]) for words in process.lines("ran")]
+                begun = [float(words[1]) for words in process.lines("ran") if int(words[0]) > former]
                 found.extend((moment, process) for moment in begun if moment > since)
             return bool(found)
 
         until(look, self.logs)
         moment, process = min(found, key=lambda one: one[0])
         return process, moment
+
+    def owner(self, url: str) -> Process:
+        """Wait until one of them owns the store; give it."""
+        found: list[Process] = []
+
+        def look() -> bool:
+            owner = json.loads(look_at_server(url))["store"]["owner"] or "//"
+            number = owner.split("/")[1]
+            found.extend(process for process in self.all if str(process.child.pid) == number and process.lives)
+            return bool(found)
+
+        until(look, self.logs)
+        return found[0]
 
     def logs(self) -> str:
         """Give the ends of what they said."""
@@ -133,7 +157,7 @@ class Members:
             for token, begun, ended, *ids in lines:
                 stopped = min((low for low, _ in process.paused if low > owned[token]), default=math.inf)
                 pairs = tuple((name, int(number)) for name, number in (word.split("@") for word in ids))
-                found.append(Run(int(token), float(begun), float(ended), pairs, stopped))
+                found.append(Run(int(token), float(begun), float(ended), pairs, stopped, process.killed))
         return sorted(found, key=lambda run: (run.token, run.begun))
 
     def end(self) -> None:

@@ -20,6 +20,8 @@ from ledger import check_ledger
 from members import Members, Process, need_machines, now, until
 from ways import Way
 
+from forebay._core import look_at_server
+
 if TYPE_CHECKING:
     from db_servers import Postgres
 
@@ -38,9 +40,8 @@ class Watched:
         self.process = process
         self.machine = machine
         self.acknowledged = 0
-        self.newest = (0, 0.0)
-        """The token of the newest batch, and when it began."""
-        self.begun: list[float] = []
+        self.begun: list[tuple[int, float]] = []
+        """The token of each batch, and when it began."""
         self._read = 0
 
     def look(self) -> None:
@@ -57,8 +58,7 @@ class Watched:
             if words[0] == "acked":
                 self.acknowledged += 1
             elif words[0] == "ran":
-                self.begun.append(float(words[2]))
-                self.newest = max(self.newest, (int(words[1]), float(words[2])))
+                self.begun.append((int(words[1]), float(words[2])))
 
 
 class Fleet:
@@ -76,21 +76,21 @@ class Fleet:
         url = self._url.replace(self._port, f":{self.ways[machine].port}/")
         return Watched(self._members.start(url, machine=machine), machine)
 
-    def owner(self) -> Watched:
-        """Give the process whose handlers run."""
-        for watched in self.running.values():
-            watched.look()
-        return max(self.running.values(), key=lambda watched: watched.newest)
+    def owner(self) -> tuple[Watched, int]:
+        """Give the process that owns the store, and its token."""
+        process = self._members.owner(self._url)
+        token = json.loads(look_at_server(self._url))["store"]["epoch"]
+        return next(watched for watched in self.running.values() if watched.process is process), token
 
-    def taken(self, victim: Watched, since: float) -> float:
-        """Wait until another process runs handlers; give when that began."""
+    def taken(self, victim: Watched, former: int) -> float:
+        """Wait until another process runs handlers with a newer token; give when that began."""
         found: list[float] = []
 
         def look() -> bool:
             for watched in self.running.values():
                 if watched is not victim:
                     watched.look()
-                    found.extend(moment for moment in watched.begun if moment > since)
+                    found.extend(moment for token, moment in watched.begun if token > former)
                     watched.begun.clear()
             return bool(found)
 
@@ -111,7 +111,7 @@ class Fleet:
 
 def strike(fleet: Fleet, kind: str, chance: random.Random) -> float:
     """Have one fault come over the owner and pass; give the seconds until another process ran handlers."""
-    victim = fleet.owner()
+    victim, token = fleet.owner()
     way, process = fleet.ways[victim.machine], victim.process
     begun = now()
     match kind:
@@ -121,7 +121,7 @@ def strike(fleet: Fleet, kind: str, chance: random.Random) -> float:
             process.signal(signal.SIGSTOP)
         case "cut":
             way.cut()
-    took = fleet.taken(victim, begun) - begun
+    took = fleet.taken(victim, token) - begun
     time.sleep(chance.uniform(0, 2))
     match kind:
         case "kill":

@@ -25,5 +25,5 @@ def test_four_processes_of_which_two_are_killed_end_equal_to_the_file(
     done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=140)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NOT EQUAL" not in done.stdout
-    assert "2 of 4 processes, each while it owned the store" in done.stdout
+    assert "2 of 4 processes, all of which handled" in done.stdout
     assert "app-S3cret" not in done.stdout + done.stderr

@@ -11,7 +11,7 @@ from forebay._app.process_settings import process_settings
 from forebay._model.asynchronous import DESTINATIONS
 from forebay._model.names import LATEST
 from forebay._runtime.context import FunctionFacts
-from forebay._runtime.environments import ServedFunction
+from forebay._runtime.environments import EverySource, ServedFunction
 from forebay._runtime.tasks import TaskEnvironment
 from forebay._runtime.threads import ThreadEnvironment
 from forebay._wire import asynchronous as wire_asynchronous
@@ -74,6 +74,36 @@ class Handlers:
 
     def add_function(self, engine: Engine, function: Function[..., Any]) -> None:
         """Serve a function, or a version of one."""
+        if engine.role == "client":
+            self._help_with(engine, function)
+            return
+        served = self._serve(function)
+        served.limits = wire_limits.function(function.settings)
+        self._served[function.qualified] = served
+        self._add_destinations(engine, function)
+        handler_id = self._register(engine, function, served)
+        if function.settings.isolation != "process":  # else the engine hands it work itself
+            self._run_here(function, handler_id, served)
+
+    def help(self, engine: Engine) -> None:
+        """Run the app's functions for the process that owns the store."""
+        for function in tuple(self._declared.functions.values()):
+            for version in (function, *function.versions.values()):
+                self._help_with(engine, version)
+        engine.start()
+
+    def _help_with(self, engine: Engine, function: Function[..., Any]) -> None:
+        # The owner knows all settings. It says with each attempt whether the response is read, and whether partial failures are.
+        if function.settings.isolation == "process":
+            return
+        wants = "batch" if function.wants_batch else "event"
+        first = engine.function(payload.dumps({"kind": "function", "name": function.qualified, "wants": wants}))
+        for number in range(4):
+            served = self._serve(function)
+            served.reads, served.reports = bool(number & 1), EverySource() if number & 2 else frozenset()
+            self._run_here(function, first + number, served)
+
+    def _serve(self, function: Function[..., Any]) -> ServedFunction:
         facts = FunctionFacts(
             function_name=function.name,
             function_version=function.version,
@@ -83,15 +113,11 @@ class Handlers:
             lease=self._runner.lease,
         )
         wants = function.wants_batch
-        served = ServedFunction(handler=function.handler, facts=facts, wants_batch=wants, tracing=self._tracing)
-        served.limits = wire_limits.function(function.settings)
-        self._served[function.qualified] = served
-        self._add_destinations(engine, function)
-        handler_id = self._register(engine, function, served)
-        runner = self._runner
-        if function.settings.isolation == "process":
-            return  # the engine hands it work itself
+        return ServedFunction(handler=function.handler, facts=facts, wants_batch=wants, tracing=self._tracing)
+
+    def _run_here(self, function: Function[..., Any], handler_id: int, served: ServedFunction) -> None:
         self._variables.set(self._declared.settings)
+        runner = self._runner
         if function.settings.isolation == "task":
             runner.serve(handler_id, self._in_tasks(served))
         else:

@@ -83,21 +83,18 @@ class AppRun:
         declared: Declarations,
         addresses: tuple[MetricsAddress, HttpAddress, WireAddress],
     ) -> None:
-        metrics, http, wire = addresses
         self._settings = settings
         self._declared = declared
         self._clock = clock
         self._caller = caller
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._metrics = metrics
-        self._http = http
-        self._wire = wire
+        self._metrics, self._http, self._wire = addresses
         self._tracing = tracing.found()
         self._stop_by = float("inf")
         self.runner = Runner(self._loop, clock, ThreadPool(limits.CONCURRENCY_MAX, self._loop))
         self.runner.asks_through_loop |= settings.serve is False
-        self.runner.operator_events.metrics_page = metrics.page
+        self.runner.operator_events.metrics_page = self._metrics.page
         self._handlers = Handlers(declared, clock, self.runner, self._tracing)
         self._made = MadeDestinations(self._handlers, self.runner, caller)
         self._state_spans = StateSpans(self._tracing, caller, self.runner) if self._tracing is not None else None
@@ -195,7 +192,7 @@ class AppRun:
             answers = self._add_sources()
 
     def _declare_all(self) -> list[tuple[object, asyncio.Future[bytes]]]:
-        """Declare everything to an engine that is new. A client runs nothing, so it declares its sources only."""
+        """Declare everything to an engine that is new. A client declares its sources, and offers its functions to the owner."""
         declared, engine = self._declared, self.runner.engine
         declared.take_new()
         if engine is not None and engine.role == "standby":
@@ -203,6 +200,8 @@ class AppRun:
         answers = self._add_sources()
         self._declare_wanted()
         self.emit_events()
+        if engine is not None and self._shared.helps(engine):
+            self._handlers.help(engine)
         if engine is not None and self._runs:
             for function in tuple(declared.functions.values()):
                 for version in (function, *function.versions.values()):
@@ -330,10 +329,10 @@ class AppRun:
             self._check_answer(item, self._add_events_of(item))
         elif isinstance(item, Subscription) and (runs or item.kind == "queue"):
             self._check_answer(item, self._add_subscription(item))
+        elif isinstance(item, Function) and engine is not None and (runs or self._shared.helps(engine)):
+            self._handlers.add_function(engine, item)
         elif engine is None or not runs:
             return  # declared when this process takes over
-        elif isinstance(item, Function):
-            self._handlers.add_function(engine, item)
         elif isinstance(item, ApiDestination):
             self._handlers.add_api_destination(engine, item)
         elif isinstance(item, Alias):

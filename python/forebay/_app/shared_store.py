@@ -24,6 +24,8 @@ WARNS_SECONDS: Final = 1.0
 FINISH_SECONDS: Final = 10.0
 """How long what runs may take to end when the store is handed over."""
 ANSWERS_SECONDS: Final = 1.0
+DECLINES_SECONDS: Final = 10.0
+"""How often a process says that it cannot own the store yet; each time holds for 30 s."""
 LOOK_SECONDS: Final = 0.005
 LOST: Final = "this process lost the store before it had the answer: the request may or may not have been accepted"
 
@@ -40,6 +42,10 @@ class SharedStore:
         """Join the processes that share the store, if it is on a server. Its clients do not."""
         if self._settings.is_on_server and self._settings.serve is not False:
             self.member = await asyncio.to_thread(Member, settings)
+
+    def helps(self, engine: Engine) -> bool:
+        """Tell whether this process runs handlers for the one that owns the store."""
+        return self.member is not None and engine.role == "client"
 
     async def open_first(self, open_engine: Callable[[], Engine]) -> Engine:
         """Open the engine; wait while the store has no owner."""
@@ -58,6 +64,8 @@ class SharedStore:
         if not has_owned:
             if engine is None or engine.role != "standby":
                 log.info("the process that owned the store is gone")
+            if engine is not None and self.helps(engine):
+                await self._stop_handlers(may_own=False)
         elif member is None or engine is None or not await self._finished(member, engine):
             log.warning("app %r has lost the store %s: what runs is stopped", self._settings.name, self._settings.place)
             await self._stop_handlers()
@@ -96,16 +104,23 @@ class SharedStore:
             await asyncio.sleep(LOOK_SECONDS)
         return True
 
-    async def _stop_handlers(self) -> None:
-        """Stop all that runs, and wait until it has ended: only then may this process take the store again."""
+    async def _stop_handlers(self, *, may_own: bool = True) -> None:
+        """Stop all that runs, and wait until it has ended: only then may this process open the store again.
+
+        Without `may_own` it may have taken the store already: while something runs here, another process is to have it.
+        """
         runner = self._runner
         runner.lease.lost = True
         runner.interrupt()
         warns_at, has_warned = runner.loop.time() + WARNS_SECONDS, False
+        declines_at = warns_at
         while attempts := list(runner.attempts()):
             if runner.loop.time() > warns_at:
                 # What the handler of a thread asks waits for the next engine, and that one for the thread.
                 runner.refuse_deferred(OwnerLost(LOST))
+                if not may_own and self.member is not None and runner.loop.time() > declines_at:
+                    self.member.decline()
+                    declines_at += DECLINES_SECONDS
                 if not has_warned:
                     left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in attempts)
                     log.warning("the store is taken again when these have ended (context.lease_lost is set): %s", left)

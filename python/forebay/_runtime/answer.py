@@ -27,6 +27,7 @@ EVENT: Final = 1
 BATCH: Final = 2
 STOP: Final = 3
 DELIVERY: Final = 4
+INTERRUPT: Final = 5
 ASYNCHRONOUS: Final = 7
 
 INVOCATIONS: Final = frozenset({INVOCATION, ASYNCHRONOUS})

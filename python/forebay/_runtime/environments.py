@@ -42,6 +42,15 @@ class ServedFunction:
     """Its limits as the engine was told first: told again, they change nothing that was changed meanwhile."""
 
 
+class EverySource(frozenset[str]):
+    """The sources of a function whose partial responses are all read."""
+
+    __slots__ = ()
+
+    def __contains__(self, source: object) -> bool:
+        return True
+
+
 class OutcomeSink(Protocol):
     """Where an environment puts outcomes."""
 

@@ -72,6 +72,7 @@ class Runner:
         self._due = False
         self._moved = False
         self._listens_to_processes = False
+        self._helps = False
         self._closed = False
 
     def serve(self, handler_id: int, environment: Environment) -> None:
@@ -90,6 +91,7 @@ class Runner:
         self._engine, self._waiting = engine, engine.waiting()
         self._environments.clear()
         self.lease = Lease(engine.fencing_token)
+        self._helps = engine.role == "client"
         self.lost.clear()
         if self.manual is not None:
             self.manual.drive(self, self.loop)
@@ -185,6 +187,8 @@ class Runner:
             self._resolve(ticket, ok=ok, value=value)
         if works:
             self._tail.follow(engine)
+            if self._helps:
+                self.lease.token = engine.fencing_token  # the owner's, who has given it with the first work
         for work in works:
             begin(work)
         self._moved = bool(works or outcomes or resolved)  # whoever has an answer may ask for more
@@ -196,6 +200,8 @@ class Runner:
             self._give_back(work)
         elif work[2] == answer.STOP:
             environment.stop(work[0], answer.STOPPED)
+        elif work[2] == answer.INTERRUPT:
+            environment.stop(work[0], answer.INTERRUPTED)
         else:
             environment.start(work)
 
@@ -218,7 +224,9 @@ class Runner:
         ]
 
     def interrupt(self) -> None:
-        """Stop every attempt: the app ends, and they will be run again after the next start."""
+        """Stop every attempt, also in processes that run handlers for this one: they will be run again."""
+        if self._engine is not None:
+            self._engine.interrupt()
         for environment in self._environments.values():
             for token in environment.tokens():
                 environment.stop(token, answer.INTERRUPTED)

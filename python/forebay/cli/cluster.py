@@ -10,7 +10,7 @@ import click
 from forebay._core import drain_on_server, look_at_server, move_on_server
 from forebay._model.plural import counted
 from forebay._wire import payload
-from forebay.cli.connect import store_option
+from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table
 from forebay.cli.store_place import ServerStore
 
@@ -70,6 +70,27 @@ def members(store: StorePlace, output: str) -> None:
         ("VERSION", lambda member: member["version"]),
     ]
     show(found, output, text=table(found, columns))
+
+
+@cluster.command()
+@store_option
+@output_option
+def handlers(store: StorePlace, output: str) -> None:
+    """List the processes that run handlers, and how many attempts each runs now. The owner is asked."""
+    owner = _look(store)["store"]["owner_process"]
+    with connect(store) as connection:
+        connection.need_app()
+        found = connection.ask("process.list")
+    listed = [
+        {"process": owner if one["member"] is None else _process(one["member"]), "owns": one["member"] is None, **one}
+        for one in found
+    ]
+    columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+        ("PROCESS", lambda one: one["process"] or "-"),
+        ("ROLE", lambda one: "owner" if one["owns"] else "helps"),
+        ("RUNNING", lambda one: one["running"]),
+    ]
+    show(listed, output, text=table(listed, columns))
 
 
 @cluster.command()
@@ -139,6 +160,12 @@ def drain(process: str, store: StorePlace, timeout: float, *, undo: bool) -> Non
     click.echo(f"{member['process']} owns nothing from now on")
     if member["owns"]:
         _wait_for_owner(store, lambda one: bool(one["name"] != member["name"]), timeout)
+
+
+def _process(name: str) -> str:
+    """Name a process in words, given its name among those that share the store."""
+    machine, number, _ = name.split("/")
+    return f"process {number} on {machine}"
 
 
 def _member(held: dict[str, Any], process: str) -> dict[str, Any]:

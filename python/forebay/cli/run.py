@@ -130,7 +130,7 @@ log = logging.getLogger("forebay")
     type=click.IntRange(1, WORKERS_MAX),
     default=1,
     show_default=True,
-    help="Processes of the app on this machine: one owns the store and runs the app, the others stand by.",
+    help="Processes of the app on this machine. On a PostgreSQL server all run handlers, else one does.",
 )
 @click.option(PARENT_OPTION, "parent", type=int, hidden=True)
 @click.option("--grace", type=click.FloatRange(0), default=30.0, show_default=True, help="Seconds to drain within.")

@@ -56,7 +56,7 @@ class Workers:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told, number)
-        log.info("%d workers: one owns the store and runs the app, the others stand by", self._many)
+        log.info("%d workers: one owns the store; on a PostgreSQL server all of them run handlers", self._many)
         kept = [loop.create_task(self._keep(number)) for number in range(1, self._many + 1)]
         await self._ends.wait()
         _, late = await asyncio.wait(kept, timeout=self._grace + KILL_SECONDS)

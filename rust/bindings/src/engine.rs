@@ -11,6 +11,7 @@ use forebay_engine::base::ids::{parse_uuid, uuid_text};
 use forebay_engine::base::trace::Origin;
 use forebay_engine::dispatch::attempts::{Settled, Task, Work};
 use forebay_engine::dispatch::functions::Registration;
+use forebay_engine::environments::errand::{Errand, ErrandTask, Given};
 use forebay_engine::payload::message::NewMessage;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
@@ -22,8 +23,9 @@ use crate::arguments::Pairs;
 use crate::batch::Batch;
 use crate::errors::exception;
 use crate::event::kinesis_event;
+use crate::json::loads;
 use crate::member::Member;
-use crate::messages::sqs_event;
+use crate::messages::{of_event, sqs_event};
 
 /// `(token, status, body, duration_ns)`
 type Outcome = (u64, u8, Option<Vec<u8>>, u64);
@@ -137,6 +139,7 @@ fn reply(py: Python<'_>, reply: &Reply, one: bool) -> PyResult<Py<PyAny>> {
             let answer = (PyBytes::new(py, json), version.as_str());
             Ok(answer.into_pyobject(py)?.into_any().unbind())
         }
+        Reply::Errands(_) => Ok(py.None()),
         Reply::Typed(typed) => Ok(PyBytes::new(py, &typed.0.json()).into_any().unbind()),
         Reply::Request(id) => Ok(PyString::new(py, &uuid_text(*id)).into_any().unbind()),
         Reply::Numbers(given) if one => match given.first() {
@@ -174,7 +177,7 @@ impl Engine {
     fn fencing_token(&self) -> Option<u64> {
         match &*self.end {
             End::Owner(owner) => owner.fencing_token(),
-            End::Client(_) => None,
+            End::Client(client) => client.fencing_token(),
         }
     }
 
@@ -195,14 +198,27 @@ impl Engine {
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         match self.end(py)? {
             End::Owner(owner) => py.detach(|| owner.engine.start()).map_err(|error| exception(py, &error)),
-            End::Client(_) => Ok(()),
+            End::Client(client) => {
+                client.start();
+                Ok(())
+            }
         }
     }
 
     fn drain(&self, py: Python<'_>) -> PyResult<bool> {
         match self.end(py)? {
             End::Owner(owner) => Ok(py.detach(|| owner.drain())),
-            End::Client(_) => Ok(true),
+            End::Client(client) => {
+                py.detach(|| client.leave());
+                Ok(true)
+            }
+        }
+    }
+
+    /// Stop what other processes run for this one: it will be run again.
+    fn interrupt(&self, py: Python<'_>) {
+        if let End::Owner(owner) = &*self.end {
+            py.detach(|| owner.engine.interrupt_helpers());
         }
     }
 
@@ -236,7 +252,10 @@ impl Engine {
             End::Owner(owner) => {
                 py.detach(|| owner.engine.register(&registration)).map_err(|error| exception(py, &error))
             }
-            End::Client(_) => Ok(0),
+            End::Client(client) => {
+                let takes_batch = registration.wants.as_deref() == Some("batch");
+                Ok(HANDLERS * client.function(&registration.name, takes_batch))
+            }
         }
     }
 
@@ -312,22 +331,27 @@ impl Engine {
         outcomes: Vec<Outcome>,
         maximum: usize,
     ) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
-        let (works, answered) = match self.end(py)? {
-            End::Owner(owner) => py.detach(|| {
-                let settled = outcomes.into_iter().map(|(token, status, body, duration_ns)| Settled {
-                    token,
-                    status,
-                    body,
-                    duration_ns,
-                });
-                owner.engine.exchange(settled.collect(), maximum)
-            }),
-            End::Client(client) => (Vec::new(), client.answered()),
-        };
+        let end = self.end(py)?;
+        let settled =
+            outcomes.into_iter().map(|(token, status, body, duration_ns)| Settled { token, status, body, duration_ns });
         let handed = PyList::empty(py);
-        for work in works {
-            handed.append(work_tuple(py, work)?)?;
-        }
+        let answered = match end {
+            End::Owner(owner) => {
+                let (works, answered) = py.detach(|| owner.engine.exchange(settled.collect(), maximum));
+                for work in works {
+                    handed.append(work_tuple(py, work)?)?;
+                }
+                answered
+            }
+            End::Client(client) => {
+                let (errands, answered) =
+                    py.detach(|| (client.exchange(settled.collect(), maximum), client.answered()));
+                for (errand, function) in errands {
+                    handed.append(errand_tuple(py, errand, function)?)?;
+                }
+                answered
+            }
+        };
         let resolved = PyList::empty(py);
         for (ticket, answer) in answered {
             let entry = match answer {
@@ -364,6 +388,35 @@ impl Engine {
 
 /// Number of an asynchronous event among the kinds of work.
 const EVENT: u8 = 7;
+/// Handlers of one function in a client: one for each pair of whether its response is read, and whether partial failures are.
+const HANDLERS: usize = 4;
+const READS: usize = 1;
+const REPORTS: usize = 2;
+
+fn errand_tuple(py: Python<'_>, errand: Errand, function: usize) -> PyResult<Bound<'_, PyTuple>> {
+    let (token, handler) = (errand.token, HANDLERS * function);
+    let run = match errand.task {
+        ErrandTask::Run(run) => run,
+        ErrandTask::Stop => return stop_tuple(py, token, handler, 3),
+        ErrandTask::Interrupt => return stop_tuple(py, token, handler, 5),
+    };
+    let traces = if run.traces.is_empty() { None } else { Some(PyTuple::new(py, &run.traces)?) };
+    let (kind, event) = match run.given {
+        Given::Invoke(payload) => (0, PyBytes::new(py, &payload).into_any()),
+        Given::Event(payload) => (EVENT, PyBytes::new(py, &payload).into_any()),
+        Given::Batch(records, window, true) => (1, kinesis_event(py, &records, window.as_ref())?.into_any()),
+        Given::Batch(records, window, false) => (2, Bound::new(py, Batch::new(records, window))?.into_any()),
+        Given::Messages(event, true) => (1, loads(py, &event)?),
+        Given::Messages(event, false) => (2, Bound::new(py, Batch::of_messages(of_event(&event)?))?.into_any()),
+    };
+    let reads = READS * usize::from(run.reads) + REPORTS * usize::from(run.reports);
+    let request = uuid_text(run.request);
+    (token, handler + reads, kind, event, request, run.deadline_ms, traces, run.qualifier).into_pyobject(py)
+}
+
+fn stop_tuple(py: Python<'_>, token: u64, handler: usize, kind: u8) -> PyResult<Bound<'_, PyTuple>> {
+    (token, handler, kind, py.None(), "", 0, py.None(), py.None()).into_pyobject(py)
+}
 
 fn work_tuple(py: Python<'_>, work: Work) -> PyResult<Bound<'_, PyTuple>> {
     let traces = work.traces();

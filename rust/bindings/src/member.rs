@@ -35,6 +35,10 @@ impl Member {
         py.detach(|| self.0.stopped());
     }
 
+    fn decline(&self, py: Python<'_>) {
+        py.detach(|| self.0.decline());
+    }
+
     #[getter]
     fn hands_over(&self) -> bool {
         self.0.hands_over()

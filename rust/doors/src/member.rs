@@ -86,6 +86,8 @@ struct State {
     /// An operator wants another process to own the store that this one owns.
     hands_over: bool,
     engine: Weak<Engine>,
+    /// Other processes lived when it was looked last.
+    has_others: bool,
     /// The owner of whom this process is a client, and what tells the client that there is another one.
     follows: Option<Follows>,
     /// An owner that cannot be reached, and since when.
@@ -97,6 +99,8 @@ struct Follows {
     /// When the client is told although the owner is the same: it could not be reached, and may be by then.
     again: Option<Instant>,
     tell: Box<dyn Fn() + Send>,
+    /// Called each time that it is looked at.
+    look: Box<dyn Fn() + Send>,
 }
 
 impl Member {
@@ -166,14 +170,19 @@ impl Member {
         lock(&self.shared.state).hands_over && self.shared.membership.may_run().is_some()
     }
 
-    /// `tell` is called once: when the store has another owner than this one, or `again` has passed.
-    pub(crate) fn follows(&self, owner: String, again: Option<Duration>, tell: impl Fn() + Send + 'static) {
+    /// `tell` is called once: when the store has another owner than this one, or `again` has passed. `look` is called often until then.
+    pub(crate) fn follows(
+        &self,
+        owner: String,
+        again: Option<Duration>,
+        (tell, look): (impl Fn() + Send + 'static, impl Fn() + Send + 'static),
+    ) {
         let again = again.map(|again| Instant::now() + again);
         let mut state = lock(&self.shared.state);
         if again.is_none() {
             state.unreached = None;
         }
-        state.follows = Some(Follows { owner: Some(owner), again, tell: Box::new(tell) });
+        state.follows = Some(Follows { owner: Some(owner), again, tell: Box::new(tell), look: Box::new(look) });
     }
 
     /// The owner could not be reached; for how long that has been so.
@@ -223,6 +232,19 @@ impl Member {
     /// Why this process does not take the store at present, if it could not open it.
     pub(crate) fn declined(&self) -> Option<EngineError> {
         lock(&self.shared.state).declined.clone().filter(|_| self.shared.membership.has_declined())
+    }
+
+    /// Whether this process may run what the owner of the store gives it.
+    pub(crate) fn may_help(&self, owner: &str) -> bool {
+        self.shared.membership.may_help(owner)
+    }
+
+    /// What this process ran for the owner that is gone has not ended: another process is to own the store, if there is one.
+    pub fn decline(&self) {
+        if self.shared.membership.living().len() > 1 {
+            lock(&self.shared.state).taken = None;
+            self.shared.membership.declined();
+        }
     }
 
     /// Nothing runs here any more of the time before the store was lost or given up. Until then this process takes nothing.
@@ -330,7 +352,7 @@ impl Shared {
         }
     }
 
-    /// Whether the client that this process is has the wrong owner by now.
+    /// Whether the client that this process is has the wrong owner by now; and who of those that help the owner lives.
     fn look(&self) {
         let mut state = lock(&self.state);
         let owner = self.living_owner();
@@ -338,6 +360,16 @@ impl Shared {
             |client: &mut Follows| client.owner != owner || client.again.is_some_and(|again| again <= Instant::now());
         if let Some(client) = state.follows.take_if(is_over) {
             (client.tell)();
+        }
+        if let Some(client) = &state.follows {
+            (client.look)();
+        }
+        let engine = state.engine.upgrade().filter(|_| state.runs);
+        let living = self.membership.living();
+        let had_others = std::mem::replace(&mut state.has_others, living.len() > 1);
+        drop(state);
+        if let Some(engine) = engine.filter(|_| had_others || living.len() > 1) {
+            engine.members_live(&living);
         }
     }
 

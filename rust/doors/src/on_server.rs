@@ -131,7 +131,7 @@ impl Opening {
         again: Option<Duration>,
     ) -> Result<End, EngineError> {
         let client = Client::away(error.to_string())?;
-        member.follows(owner, again, client.changes());
+        member.follows(owner, again, (client.changes(), || {}));
         Ok(End::Client(client))
     }
 
@@ -154,7 +154,9 @@ impl Opening {
                 }
                 Some(Owner::Other(owner)) => match Self::client_of(&owner, member.settings()) {
                     Ok(client) => {
-                        member.follows(owner, None, client.changes());
+                        let (lease, of) = (member.clone(), owner.clone());
+                        client.may_help(member.settings().member(), move || lease.may_help(&of));
+                        member.follows(owner, None, (client.changes(), client.looks()));
                         return Ok(End::Client(client));
                     }
                     Err(error @ EngineError::Store(StoreError::Locked(_))) => {

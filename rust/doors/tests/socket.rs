@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_doors::socket::client::Client;
 use forebay_doors::socket::frame;
@@ -17,6 +17,8 @@ use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
 use forebay_engine::base::lease::Lease;
 use forebay_engine::base::limits::AccountSettings;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
+use forebay_engine::dispatch::attempts::Settled;
+use forebay_engine::environments::errand::{Errand, ErrandTask, Given};
 use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::store::memory::MemoryStore;
 
@@ -182,4 +184,97 @@ fn a_client_that_closes_answers_everything_that_still_waits() {
     for _ in 0..10 {
         assert!(answers.recv_timeout(Duration::from_secs(20)).unwrap().is_err());
     }
+}
+
+/// The first piece of work that the owner gives, once it does.
+fn given(client: &Client) -> (Errand, usize) {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(errand) = client.exchange(Vec::new(), 8).into_iter().next() {
+            return errand;
+        }
+        assert!(Instant::now() < until, "no work came");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A client that has offered its function `f`, as the owner knows by now.
+fn helper(path: &Path, engine: &Engine, may_help: &Arc<AtomicBool>) -> Client {
+    let client = Client::connect(path).unwrap();
+    let allowed = may_help.clone();
+    client.may_help("m", move || allowed.load(Ordering::Relaxed));
+    assert_eq!(client.function("f", false), 0);
+    client.start();
+    (client.looks())();
+    // What is asked later is answered later.
+    assert!(asked(&client, "health").is_ok());
+    assert_eq!(client.fencing_token(), Some(1));
+    assert!(client.exchange(Vec::new(), 8).is_empty());
+    assert!(asked(&client, "health").is_ok());
+    engine.members_live(&["m".into()]);
+    client
+}
+
+#[test]
+fn a_client_runs_handlers_for_the_owner() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("s");
+    let engine = engine();
+    let function = r#"{"kind": "function", "name": "f", "timeout_ms": 60000, "isolation": "task"}"#;
+    engine.register(&serde_json::from_str(function).unwrap()).unwrap();
+    engine.start().unwrap();
+    let listener = Listener::start(&path, engine.clone()).unwrap();
+    let invoke = || {
+        let (sender, answer) = mpsc::channel();
+        engine.invoke("f", (*b"{}").into(), None, Waiter::Call(Box::new(move |told| drop(sender.send(told)))));
+        answer
+    };
+    let within = Duration::from_secs(20);
+    let may_help = Arc::new(AtomicBool::new(true));
+    let client = helper(&path, &engine, &may_help);
+
+    let of_owner = invoke();
+    let (works, _) = engine.exchange(Vec::new(), 1);
+    assert_eq!(works.len(), 1);
+    let of_client = invoke();
+    let (Errand { token, task }, function) = given(&client);
+    assert!(
+        matches!(task, ErrandTask::Run(run) if run.reads && matches!(&run.given, Given::Invoke(payload) if payload == b"{}"))
+    );
+    assert_eq!(function, 0);
+    assert!(!client.idle());
+    client.exchange(vec![Settled { token, status: 0, body: Some(b"7".to_vec()), duration_ns: 1 }], 8);
+    assert_eq!(of_client.recv_timeout(within).unwrap(), Ok(Reply::Json(b"7".to_vec())));
+
+    // What came while the client may have been held for dead is not begun, and the client says that the owner is lost.
+    may_help.store(false, Ordering::Relaxed);
+    let lost = invoke();
+    while client.answered().is_empty() {
+        assert!(client.exchange(Vec::new(), 8).is_empty());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(client);
+    let told = lost.recv_timeout(within).unwrap();
+    assert!(
+        matches!(&told, Err(EngineError::Function { payload, .. }) if payload.contains("Runtime.ExitError")),
+        "{told:?}"
+    );
+
+    // One that leaves takes nothing more, and is done when what it has is done.
+    may_help.store(true, Ordering::Relaxed);
+    let client = helper(&path, &engine, &may_help);
+    let last = invoke();
+    let (Errand { token, .. }, _) = given(&client);
+    client.leave();
+    assert!(asked(&client, "health").is_ok());
+    let kept = invoke();
+    assert!(client.exchange(Vec::new(), 8).is_empty() && !client.idle());
+    client.exchange(vec![Settled { token, status: 0, body: None, duration_ns: 1 }], 8);
+    assert_eq!(last.recv_timeout(within).unwrap(), Ok(Reply::Json(b"null".to_vec())));
+    assert!(asked(&client, "health").is_ok());
+    assert!(client.idle());
+    assert_eq!(engine.exchange(Vec::new(), 8).0.len(), 1);
+    drop((kept, of_owner, client));
+    engine.close();
+    drop(listener);
 }

@@ -99,6 +99,11 @@ impl Membership {
         lock(&self.lease).may_run(ALL as u32, now_ns())
     }
 
+    /// Whether this process may run what that one gives it, which owns the store.
+    pub fn may_help(&self, owner: &str) -> bool {
+        lock(&self.lease).may_help(owner, now_ns())
+    }
+
     /// The processes that live, as far as this one knows.
     pub fn living(&self) -> Vec<Member> {
         lock(&self.lease).living(now_ns()).into_iter().cloned().collect()

@@ -118,7 +118,7 @@ async fn let_in(stream: TcpStream, house: Arc<House>, mut retired: watch::Receiv
     // Whoever does not know what to say is no concern of the owner's.
     let Ok(Ok(Some(far))) = greeted else { return };
     let Ok((near, ours)) = pair() else { return };
-    house.entrance.bring(near);
+    house.entrance.bring(near, false);
     drop(house);
     tunnel::serve(far, ours).await;
 }

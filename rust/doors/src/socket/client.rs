@@ -9,11 +9,14 @@ use std::thread::JoinHandle;
 use crate::lock::lock;
 use crate::network::{reach, Unreached};
 use crate::socket::frame;
+use crate::socket::helping::{Helping, Next};
 use crate::socket::outgoing::Outgoing;
 use crate::socket::pipe::Pipe;
 use forebay_engine::base::bell::Bell;
-use forebay_engine::base::error::{Answer, EngineError, Ticket, Waiter};
+use forebay_engine::base::error::{Answer, EngineError, Reply, Ticket, Waiter};
 use forebay_engine::base::trace::Origin;
+use forebay_engine::dispatch::attempts::Settled;
+use forebay_engine::environments::errand::Errand;
 use forebay_engine::store::port::StoreError;
 use forebay_postgres::Door;
 
@@ -39,6 +42,7 @@ struct State {
     left: bool,
     /// Why the owner cannot be asked from here.
     away: Option<String>,
+    helping: Helping,
 }
 
 impl Client {
@@ -102,6 +106,59 @@ impl Client {
         }
     }
 
+    /// Run handlers for the owner as long as `may_help` says that this process may, under its name among those that share the store.
+    pub fn may_help(&self, member: &str, may_help: impl Fn() -> bool + Send + Sync + 'static) {
+        lock(&self.shared.state).helping.begin(member, may_help);
+    }
+
+    /// What is to be called often while this client has the right owner.
+    pub fn looks(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.look();
+            }
+        }
+    }
+
+    /// A function that this process has in tasks or threads; its number.
+    pub fn function(&self, name: &str, takes_batch: bool) -> usize {
+        lock(&self.shared.state).helping.function(name, takes_batch)
+    }
+
+    /// All functions are declared.
+    pub fn start(&self) {
+        lock(&self.shared.state).helping.start();
+    }
+
+    /// The fencing token of what the owner gives; `None`: it gives nothing.
+    pub fn fencing_token(&self) -> Option<u64> {
+        lock(&self.shared.state).helping.epoch
+    }
+
+    /// Take no work any more. What was given is to be ended.
+    pub fn leave(&self) {
+        let next = lock(&self.shared.state).helping.leave();
+        self.shared.go_on(next, 0);
+    }
+
+    /// Hand over how attempts have ended, and take what the owner gives, each with the number of its function. At most `most` are under way
+    /// at once.
+    pub fn exchange(&self, settled: Vec<Settled>, most: usize) -> Vec<(Errand, usize)> {
+        let lease = lock(&self.shared.state).helping.may_help();
+        let Some(lease) = lease else { return Vec::new() };
+        let may_help = lease();
+        let mut state = lock(&self.shared.state);
+        if state.lost {
+            return Vec::new();
+        }
+        let (found, next) = state.helping.exchange(settled, may_help);
+        let most = state.helping.most(most);
+        drop(state);
+        self.shared.go_on(next, most);
+        found
+    }
+
     fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         let thread = std::thread::Builder::new().name(name.into()).spawn(work)?;
         lock(&self.threads).push(thread);
@@ -156,9 +213,10 @@ impl Client {
         std::mem::take(&mut lock(&self.shared.state).answered)
     }
 
-    /// Nothing asked is unanswered.
+    /// Nothing asked is unanswered, but whether there is work, and nothing that was given is left to be done.
     pub fn idle(&self) -> bool {
-        lock(&self.shared.state).waiting.is_empty()
+        let state = lock(&self.shared.state);
+        state.waiting.len() == usize::from(state.helping.is_asking && !state.lost) && state.helping.is_idle()
     }
 
     /// Hang up.
@@ -177,6 +235,46 @@ impl Drop for Client {
 }
 
 impl Shared {
+    fn look(self: &Arc<Self>) {
+        let lease = lock(&self.state).helping.may_help();
+        if let Some(lease) = lease {
+            let may_help = lease();
+            let next = lock(&self.state).helping.look(may_help);
+            self.go_on(next, 0);
+        }
+    }
+
+    fn go_on(self: &Arc<Self>, next: Next, most: u32) {
+        let theirs = self.clone();
+        match next {
+            Next::Nothing => {}
+            Next::GiveUp => self.end(),
+            Next::Offer(offer) => {
+                let body = serde_json::to_vec(&offer).unwrap_or_default();
+                let heard = move |answer: Answer| {
+                    // An owner of an earlier release knows no helpers, and runs all handlers itself.
+                    if let Ok(Reply::Json(accepted)) = answer {
+                        lock(&theirs.state).helping.accepted(&accepted);
+                        theirs.bell.ring();
+                    }
+                };
+                self.send(Waiter::Call(Box::new(heard)), |id| frame::verb(id, "helper.offer", &body));
+            }
+            Next::Ask(asked, settled) => {
+                let heard = move |answer: Answer| match answer {
+                    Ok(reply) => {
+                        if lock(&theirs.state).helping.answered(asked, reply) {
+                            theirs.bell.ring();
+                        }
+                    }
+                    // What was handed over may be lost with it.
+                    Err(_) => theirs.end(),
+                };
+                self.send(Waiter::Call(Box::new(heard)), |id| frame::exchange(id, &settled, most));
+            }
+        }
+    }
+
     fn send(&self, waiter: Waiter, frame: impl FnOnce(u64) -> Vec<u8>) {
         let mut state = lock(&self.state);
         if state.lost {

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 
 use forebay_engine::base::error::{Answer, EngineError, Reply};
 use forebay_engine::base::trace::Origin;
+use forebay_engine::dispatch::attempts::Settled;
 
 /// The number of all that is said here and of what it means. Another one is another language, which this release does not know.
 pub const PROTOCOL: u32 = 1;
@@ -49,6 +50,13 @@ pub enum Request {
         parent: u128,
         /// Trace context.
         trace: Option<String>,
+    },
+    /// How attempts have ended that a client runs for the owner, which is to answer with more work.
+    Exchange {
+        /// The outcomes.
+        settled: Vec<Settled>,
+        /// How many attempts the client takes at once.
+        most: u32,
     },
     /// A verb.
     Verb {
@@ -93,6 +101,7 @@ const PUT: u8 = 1;
 const INVOKE: u8 = 2;
 const VERB: u8 = 3;
 const INVOKE_ASYNC: u8 = 4;
+const EXCHANGE: u8 = 5;
 /// A request whose body begins with a trace context.
 const TRACED: u8 = 64;
 const NUMBERS: u8 = 1;
@@ -102,6 +111,7 @@ const ERROR: u8 = 3;
 pub const STOPPED: u8 = 4;
 const REQUEST: u8 = 5;
 const EXECUTED: u8 = 6;
+const ERRANDS: u8 = 7;
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -159,6 +169,36 @@ pub fn verb(id: u64, verb: &str, json: &[u8]) -> Vec<u8> {
     frame(id, VERB, &body)
 }
 
+/// An `Exchange` as a frame.
+pub fn exchange(id: u64, settled: &[Settled], most: u32) -> Vec<u8> {
+    let mut body = most.to_le_bytes().to_vec();
+    for one in settled {
+        body.extend_from_slice(&one.token.to_le_bytes());
+        body.extend_from_slice(&one.duration_ns.to_le_bytes());
+        body.extend_from_slice(&[one.status, u8::from(one.body.is_some())]);
+        put_bytes(&mut body, one.body.as_deref().unwrap_or_default());
+    }
+    frame(id, EXCHANGE, &body)
+}
+
+fn parse_exchange(body: &[u8]) -> Option<Request> {
+    let (most, rest) = body.split_first_chunk::<4>()?;
+    let (mut rest, mut settled) = (Pieces(rest), Vec::new());
+    while !rest.0.is_empty() {
+        let (token, after) = rest.0.split_first_chunk::<8>()?;
+        let (duration, after) = after.split_first_chunk::<8>()?;
+        let ([status, has_body], after) = after.split_first_chunk::<2>()?;
+        rest.0 = after;
+        settled.push(Settled {
+            token: u64::from_le_bytes(*token),
+            duration_ns: u64::from_le_bytes(*duration),
+            status: *status,
+            body: Some(rest.next()?.to_vec()).filter(|_| *has_body != 0),
+        });
+    }
+    Some(Request::Exchange { settled, most: u32::from_le_bytes(*most) })
+}
+
 /// Takes length-prefixed pieces off a body.
 struct Pieces<'a>(&'a [u8]);
 
@@ -181,6 +221,9 @@ impl<'a> Pieces<'a> {
 
 /// A request out of a frame; `None` if it makes no sense.
 pub fn request(kind: u8, body: &[u8]) -> Option<Request> {
+    if kind == EXCHANGE {
+        return parse_exchange(body);
+    }
     let mut pieces = Pieces(body);
     let trace = if kind & TRACED != 0 { Some(pieces.text()?) } else { None };
     let name = pieces.text()?;
@@ -211,6 +254,7 @@ pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
         Ok(Reply::Numbers(numbers)) => (NUMBERS, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
         Ok(Reply::Request(request)) => (REQUEST, request.to_le_bytes().to_vec().into()),
         Ok(Reply::Json(json) | Reply::Added(json)) => (JSON, json.into()),
+        Ok(Reply::Errands(errands)) => (ERRANDS, errands.into()),
         Ok(Reply::Typed(typed)) => (JSON, typed.0.json().into()),
         Ok(Reply::Executed { json, version }) => {
             let mut body = Vec::with_capacity(8 + version.len() + json.len());
@@ -248,6 +292,7 @@ pub fn parse_answer(kind: u8, body: Vec<u8>) -> Option<Answer> {
         }
         REQUEST => Some(Ok(Reply::Request(u128::from_le_bytes(body.try_into().ok()?)))),
         JSON => Some(Ok(Reply::Json(body))),
+        ERRANDS => Some(Ok(Reply::Errands(body))),
         EXECUTED => {
             let mut pieces = Pieces(&body);
             let version = pieces.text()?;
@@ -292,6 +337,12 @@ mod tests {
         }
         let (_, kind, body) = reread(&verb(9, "lag", b"[]"));
         assert_eq!(request(kind, &body), Some(Request::Verb { verb: "lag".into(), body: b"[]".to_vec() }));
+        let settled = [(1, None), (2, Some(b"{}".to_vec()))]
+            .map(|(token, body)| Settled { token, status: token as u8, body, duration_ns: 3 })
+            .to_vec();
+        let (_, kind, body) = reread(&exchange(9, &settled, 512));
+        assert_eq!(request(kind, &body), Some(Request::Exchange { settled, most: 512 }));
+        assert!((5..body.len() - 1).all(|cut| cut == 4 + 22 || request(kind, &body[..cut]).is_none()));
     }
 
     #[test]
@@ -301,6 +352,7 @@ mod tests {
             Ok(Reply::Numbers(vec![1, u64::MAX])),
             Ok(Reply::Request(u128::MAX - 1)),
             Ok(Reply::Json(b"{}".to_vec())),
+            Ok(Reply::Errands(vec![1, 2])),
             Ok(Reply::Executed { json: b"1".to_vec(), version: "$LATEST".into() }),
             Err(refused),
         ] {

@@ -145,15 +145,16 @@ async fn accept(listener: &UnixListener, mut stopped: oneshot::Receiver<()>, ent
                 continue;
             }
         };
-        entrance.bring(stream);
+        entrance.bring(stream, true);
     }
 }
 
 impl Entrance {
-    /// Serve a connection. One too many is hung up on, as is one that comes when nothing more is read.
-    pub(crate) fn bring(&self, stream: UnixStream) {
+    /// Serve a connection. One too many is hung up on, as is one that comes when nothing more is read. `is_here`: the client is a process of
+    /// this machine, so when it has hung up it is dead, or has done so itself.
+    pub(crate) fn bring(&self, stream: UnixStream, is_here: bool) {
         if let Some(admitted) = self.connections.admit() {
-            open_connection(stream, self, admitted);
+            open_connection(stream, self, admitted, is_here);
         }
     }
 
@@ -166,7 +167,7 @@ impl Entrance {
     }
 }
 
-fn open_connection(stream: UnixStream, entrance: &Entrance, admitted: Admitted) {
+fn open_connection(stream: UnixStream, entrance: &Entrance, admitted: Admitted, is_here: bool) {
     let (Ok(reading), Ok(kept)) = (stream.try_clone(), stream.try_clone()) else { return };
     let mut open = lock(&entrance.open);
     if open.is_closed {
@@ -186,7 +187,7 @@ fn open_connection(stream: UnixStream, entrance: &Entrance, admitted: Admitted) 
     // Where it cannot be started, nobody is left who could answer, and the writer hangs up.
     let _started = reader.spawn(move || {
         serve(reading, &engine, client, &answers, &credit);
-        engine.client_left(client);
+        engine.client_left(client, is_here);
         drop(admitted);
     });
     open.connections.retain(|connection| !connection.writer.is_finished());
@@ -222,6 +223,8 @@ fn serve(mut stream: UnixStream, engine: &Engine, client: u64, answers: &Sender<
                 let origin = Origin { parent: (parent != 0).then_some(parent), trace: trace.as_deref() };
                 engine.invoke_async(&function, &payload, origin, waiter);
             }
+            Request::Exchange { settled, most } => engine.helper_exchanges(client, settled, most as usize, waiter),
+            Request::Verb { verb, body } if verb == "helper.offer" => engine.helper_offers(client, &body, waiter),
             Request::Verb { verb, body } if verb == "mapping.wanted" => {
                 engine.mappings_wanted(client, &body, waiter);
             }

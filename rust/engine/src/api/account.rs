@@ -22,6 +22,16 @@ pub struct Account {
     pub memory_limits: Value,
 }
 
+/// A process that runs handlers.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Process {
+    /// Its name among those that share the store; `null`: the one that owns it.
+    pub member: Option<String>,
+    /// Attempts that it runs. The owner's are those in processes of functions, too.
+    pub running: usize,
+}
+
 /// How the engine is.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -429,6 +429,8 @@ macro_rules! operations {
         "account.describe" AccountDescribe(Empty) -> account::Account: rooms.account_describe always;
         /// Change the account's limits until the app starts next.
         "account.update" AccountUpdate(Changes<account::AccountSettings>) -> account::Account: rooms.account_update now;
+        /// List the processes that run handlers: the owner of the store, then those that share it and help.
+        "process.list" ProcessList(Empty) -> Vec<account::Process>: rooms.process_list always;
         /// Tell whether the engine takes work.
         "health" Health(Empty) -> account::Health: rooms.health checked;
 

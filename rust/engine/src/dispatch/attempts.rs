@@ -138,7 +138,7 @@ pub enum Task {
 }
 
 /// How Python says an attempt ended: see `_core.pyi`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The attempt.
     pub token: Token,
@@ -170,6 +170,11 @@ impl Attempts {
 
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
         self.entries.iter_mut().filter_map(|(_, attempt)| attempt.as_mut())
+    }
+
+    pub(crate) fn get(&self, token: Token) -> Option<&Attempt> {
+        let entry = self.entries.get(token as u32 as usize)?;
+        entry.1.as_ref().filter(|_| entry.0 == (token >> 32) as u32)
     }
 
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Attempt> {

@@ -72,6 +72,32 @@ impl ReadyList {
         }
     }
 
+    /// How many attempts are ready that another process could be given.
+    pub(crate) fn shared(&self) -> usize {
+        self.invokes.len() + if self.shares_batches() { self.placed.len() } else { 0 }
+    }
+
+    /// How many attempts are out that run a function.
+    pub(crate) fn runs(&self) -> usize {
+        self.running + self.invoking
+    }
+
+    fn shares_batches(&self) -> bool {
+        self.suspect.is_none() && self.batch_may_run()
+    }
+
+    /// The next attempt of those that another process can run.
+    pub(crate) fn next_for_another(&mut self, invokes: bool, mut can_run: impl FnMut(Token) -> bool) -> Option<Token> {
+        let shares_batches = self.shares_batches();
+        let placed = shares_batches.then(|| self.placed.iter().position(|&token| can_run(token))).flatten();
+        let invoke = invokes.then(|| self.invokes.iter().position(|&token| can_run(token))).flatten();
+        let takes_batch = placed.is_some() && (invoke.is_none() || self.batches_first);
+        let (queue, at) = if takes_batch { (&mut self.placed, placed) } else { (&mut self.invokes, invoke) };
+        let token = queue.remove(at?)?;
+        self.batches_first = !takes_batch;
+        Some(token)
+    }
+
     /// Whether an invocation with so large a payload must be refused.
     pub(crate) fn is_full_of_invokes(&self, bytes: usize) -> bool {
         self.invoke_bytes + bytes > INVOKE_BYTES_MAX

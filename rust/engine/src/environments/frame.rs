@@ -143,7 +143,7 @@ fn is_json(body: &[u8]) -> Result<(), String> {
     serde_json::from_slice::<serde::de::IgnoredAny>(body).map(drop).map_err(|error| format!("no JSON: {error}"))
 }
 
-fn put_text(text: &str, out: &mut Vec<u8>) {
+pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&(text.len() as u32).to_le_bytes());
     out.extend_from_slice(text.as_bytes());
 }
@@ -248,24 +248,33 @@ pub fn decode_batch(bytes: &[u8]) -> Option<(Records, Option<Window>)> {
     rest.0.is_empty().then_some((records, window))
 }
 
-struct Pieces<'a>(&'a [u8]);
+pub(super) struct Pieces<'a>(pub(super) &'a [u8]);
 
 impl<'a> Pieces<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All that is left.
+    pub(super) fn all(self) -> &'a [u8] {
+        self.0
+    }
+
+    pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (piece, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(piece)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         Some(u32::from_le_bytes(*self.take(4)?.first_chunk()?))
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(*self.take(8)?.first_chunk()?))
     }
 
-    fn text(&mut self) -> Option<String> {
+    pub(super) fn text(&mut self) -> Option<String> {
         let length = self.u32()? as usize;
         String::from_utf8(self.take(length)?.to_vec()).ok()
     }

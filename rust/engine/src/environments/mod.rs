@@ -6,6 +6,7 @@
 
 pub(crate) mod attendant;
 pub(crate) mod control_group;
+pub mod errand;
 pub(crate) mod faults;
 pub mod frame;
 mod link;

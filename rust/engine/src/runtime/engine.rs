@@ -106,6 +106,8 @@ impl Engine {
         let mut state = Rooms::new(parts.config, limits, now, seed, direct, parts.slots, registry.clone());
         state.ctx.place = store.place();
         state.ctx.has_threads = !manual;
+        let tails: Arc<Tails> = Arc::default();
+        state.helpers.tails = tails.clone();
         let points = Mutex::new(state.restore()?);
         let reader = Some(store.reader()?);
         let inner = Inner {
@@ -127,7 +129,7 @@ impl Engine {
             points,
             registry,
             bell,
-            tails: Arc::default(),
+            tails,
             start,
             manual,
             slow_disk: parts.slow_disk,
@@ -251,6 +253,7 @@ impl Engine {
         let mut inner = self.shared.lock();
         inner.abandon_commit();
         inner.state.abandon_reads();
+        inner.state.helpers.close();
         inner.state.dispatch().answer_open_invokes();
         inner.state.queues().answer_open_receives();
         inner.state.streams().answer_followers();

@@ -28,6 +28,7 @@ impl Rooms {
     /// `own` looks for commands itself.
     pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
         self.give_permits();
+        self.feed_helpers();
         if self.ctx.is_paused() || !self.ctx.started {
             return;
         }
@@ -84,7 +85,7 @@ impl Rooms {
         }
     }
 
-    fn fail_attempt(&mut self, token: Token, fault: &Fault) {
+    pub(crate) fn fail_attempt(&mut self, token: Token, fault: &Fault) {
         let Some(request) = self.dispatch.attempts.get_mut(token).map(|attempt| attempt.request) else { return };
         self.settle(Settled { token, status: fault.status(), body: fault.body(request), duration_ns: 0 });
     }

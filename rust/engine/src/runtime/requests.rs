@@ -95,11 +95,6 @@ impl Engine {
         self.with(|rooms| rooms.mappings_wanted(client, body, waiter));
     }
 
-    /// Forget what a client wanted.
-    pub fn client_left(&self, client: u64) {
-        self.with(|rooms| rooms.wanted.forget(client));
-    }
-
     /// Say where the store is, if it is in a directory, and whose it is, and report what was found damaged: a file, and the text.
     pub fn opened(&self, directory: Option<&Path>, app: Option<String>, damage: &[(&str, Option<String>)]) {
         self.with(|rooms| {

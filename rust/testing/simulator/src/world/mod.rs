@@ -443,7 +443,11 @@ impl World {
         let told = Box::new(move |answer: Answer| {
             let answer = answer.map(|reply| match reply {
                 Reply::Json(json) | Reply::Added(json) => serde_json::from_slice(&json).unwrap_or_default(),
-                Reply::Numbers(_) | Reply::Request(_) | Reply::Executed { .. } | Reply::Typed(_) => Value::Null,
+                Reply::Numbers(_)
+                | Reply::Request(_)
+                | Reply::Executed { .. }
+                | Reply::Errands(_)
+                | Reply::Typed(_) => Value::Null,
             });
             *ear.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
         });

@@ -1,0 +1,220 @@
+//! A client's part in running handlers for the owner: what it has offered, what it was given, what is asked next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use forebay_engine::base::error::Reply;
+use forebay_engine::dispatch::attempts::{Settled, Token};
+use forebay_engine::environments::errand::{errands, Errand, ErrandTask};
+use forebay_engine::runtime::helpers::{Accepted, Offer};
+
+/// Whether this process may run what the owner gives it.
+type MayHelp = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// How an attempt has ended that was not begun, because this process ends.
+const INTERRUPTED: u8 = 4;
+
+#[derive(Default)]
+pub(super) struct Helping {
+    /// This process's name among those that share the store, and its lease; `None`: it helps nobody.
+    lease: Option<(String, Arc<MayHelp>)>,
+    /// Its functions, and whether each takes a batch.
+    functions: Vec<(String, bool)>,
+    /// All functions are declared that are declared at a start.
+    has_started: bool,
+    /// How many functions the owner was told of.
+    offered: usize,
+    /// The owner's epoch, once it has accepted.
+    pub(super) epoch: Option<u64>,
+    /// Numbers the questions for work; the newest is open.
+    asked: u64,
+    pub(super) is_asking: bool,
+    answers: Vec<Vec<u8>>,
+    /// What was given and has not ended, with the function that runs it.
+    out: BTreeMap<Token, usize>,
+    /// It takes nothing more.
+    leaves: bool,
+}
+
+/// What is to be done next.
+pub(super) enum Next {
+    /// Nothing.
+    Nothing,
+    /// Say which functions there are.
+    Offer(Offer),
+    /// Hand outcomes over, and ask for work: this is the number of the question.
+    Ask(u64, Vec<Settled>),
+    /// Say that the owner is lost: it may hold this process for dead, or be held for dead itself.
+    GiveUp,
+}
+
+impl Helping {
+    /// Help the owner while that is so. `member`: this process's name.
+    pub(super) fn begin(&mut self, member: &str, may_help: impl Fn() -> bool + Send + Sync + 'static) {
+        self.lease = Some((member.to_owned(), Arc::new(Box::new(may_help))));
+    }
+
+    /// What is asked before work is begun. It is asked without the client's lock.
+    pub(super) fn may_help(&self) -> Option<Arc<MayHelp>> {
+        self.lease.as_ref().map(|(_, may_help)| may_help.clone())
+    }
+
+    /// A function of this process; its number.
+    pub(super) fn function(&mut self, name: &str, takes_batch: bool) -> usize {
+        let known = self.functions.iter().position(|(known, _)| known == name);
+        known.unwrap_or_else(|| {
+            self.functions.push((name.to_owned(), takes_batch));
+            self.functions.len() - 1
+        })
+    }
+
+    pub(super) fn start(&mut self) {
+        self.has_started = true;
+    }
+
+    /// Take nothing more.
+    pub(super) fn leave(&mut self) -> Next {
+        self.leaves = true;
+        if self.epoch.is_some() {
+            self.ask(Vec::new())
+        } else {
+            Next::Nothing
+        }
+    }
+
+    /// How many attempts this process takes at once, of so many at most.
+    pub(super) fn most(&self, most: usize) -> u32 {
+        if self.leaves {
+            0
+        } else {
+            most as u32
+        }
+    }
+
+    /// Nothing that was given is left to be done.
+    pub(super) fn is_idle(&self) -> bool {
+        self.out.is_empty() && self.answers.is_empty()
+    }
+
+    /// Time has passed.
+    pub(super) fn look(&mut self, may_help: bool) -> Next {
+        let Some((member, _)) = self.lease.as_ref().filter(|_| self.has_started && !self.leaves) else {
+            return Next::Nothing;
+        };
+        if !may_help {
+            return if self.out.is_empty() { Next::Nothing } else { Next::GiveUp };
+        }
+        if self.offered == self.functions.len() {
+            return Next::Nothing;
+        }
+        self.offered = self.functions.len();
+        Next::Offer(Offer { member: member.clone(), functions: self.functions.clone() })
+    }
+
+    pub(super) fn accepted(&mut self, answer: &[u8]) {
+        self.epoch = serde_json::from_slice::<Accepted>(answer).ok().map(|accepted| accepted.epoch);
+    }
+
+    /// The answer to a question has come; whether there is something to do.
+    pub(super) fn answered(&mut self, asked: u64, reply: Reply) -> bool {
+        if asked == self.asked {
+            self.is_asking = false;
+        }
+        match reply {
+            Reply::Errands(bytes) if !bytes.is_empty() => self.answers.push(bytes),
+            _ => {}
+        }
+        !self.answers.is_empty()
+    }
+
+    /// Take what has come, and hand over how attempts have ended: `(what is to be done, for which function, what to ask)`.
+    pub(super) fn exchange(&mut self, mut settled: Vec<Settled>, may_help: bool) -> (Vec<(Errand, usize)>, Next) {
+        let answers = std::mem::take(&mut self.answers);
+        if !answers.is_empty() && !may_help {
+            // The owner may have given it to somebody else by now.
+            return (Vec::new(), Next::GiveUp);
+        }
+        // What ended before this connection was made is nobody's.
+        settled.retain(|one| self.out.remove(&one.token).is_some());
+        let mut found = Vec::new();
+        for bytes in answers {
+            let Some(given) = errands(&bytes) else { return (Vec::new(), Next::GiveUp) };
+            for errand in given {
+                match &errand.task {
+                    ErrandTask::Run(run) if !self.leaves => {
+                        let function = run.function;
+                        self.out.insert(errand.token, function);
+                        found.push((errand, function));
+                    }
+                    ErrandTask::Run(_) => {
+                        settled.push(Settled { token: errand.token, status: INTERRUPTED, body: None, duration_ns: 0 });
+                    }
+                    ErrandTask::Stop | ErrandTask::Interrupt => {
+                        if let Some(&function) = self.out.get(&errand.token) {
+                            found.push((errand, function));
+                        }
+                    }
+                }
+            }
+        }
+        let asks = !settled.is_empty() || (!self.is_asking && !self.leaves);
+        (found, if asks && self.epoch.is_some() { self.ask(settled) } else { Next::Nothing })
+    }
+
+    fn ask(&mut self, settled: Vec<Settled>) -> Next {
+        self.asked += 1;
+        self.is_asking = true;
+        Next::Ask(self.asked, settled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn helping() -> Helping {
+        let mut helping = Helping::default();
+        helping.begin("m", || true);
+        assert_eq!(helping.function("f", false), 0);
+        assert_eq!(helping.function("g", true), 1);
+        assert_eq!(helping.function("f", false), 0);
+        helping
+    }
+
+    #[test]
+    fn functions_are_offered_once_all_are_declared_and_again_when_there_are_more() {
+        let mut helping = helping();
+        assert!(matches!(helping.look(true), Next::Nothing));
+        helping.start();
+        assert!(matches!(helping.look(false), Next::Nothing), "nobody may be helped at the moment");
+        let Next::Offer(offer) = helping.look(true) else { panic!("no offer") };
+        assert_eq!(offer.functions, [("f".into(), false), ("g".into(), true)]);
+        assert!(matches!(helping.look(true), Next::Nothing));
+        helping.function("h", false);
+        assert!(matches!(helping.look(true), Next::Offer(_)));
+    }
+
+    #[test]
+    fn one_question_is_open_and_outcomes_are_told_at_once() {
+        let mut helping = helping();
+        assert!(matches!(helping.exchange(Vec::new(), true).1, Next::Nothing), "nobody has accepted");
+        helping.accepted(br#"{"epoch": 7}"#);
+        let Next::Ask(first, _) = helping.exchange(Vec::new(), true).1 else { panic!("no question") };
+        assert!(matches!(helping.exchange(Vec::new(), true).1, Next::Nothing));
+        let stale = Settled { token: 3, status: 0, body: None, duration_ns: 0 };
+        assert!(matches!(helping.exchange(vec![stale], true).1, Next::Nothing), "it was not given by this owner");
+        assert!(!helping.answered(first, Reply::Errands(Vec::new())));
+        assert!(matches!(helping.exchange(Vec::new(), true).1, Next::Ask(..)));
+        assert_eq!(helping.epoch, Some(7));
+    }
+
+    #[test]
+    fn what_comes_when_the_owner_may_have_given_it_to_another_is_not_begun() {
+        let mut helping = helping();
+        helping.accepted(br#"{"epoch": 7}"#);
+        let Next::Ask(asked, _) = helping.exchange(Vec::new(), true).1 else { panic!("no question") };
+        assert!(helping.answered(asked, Reply::Errands(vec![1])));
+        let (begun, next) = helping.exchange(Vec::new(), false);
+        assert!(begun.is_empty() && matches!(next, Next::GiveUp));
+    }
+}

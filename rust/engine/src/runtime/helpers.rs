@@ -1,0 +1,333 @@
+//! Helpers: other processes that share the store and run handlers for this one, which owns it.
+//!
+//! ```text
+//! offers      a process says which functions it has. What it ran before has stopped
+//! exchanges   it hands outcomes over and waits for work; it has one such question open, also while it works
+//! given       work that has its permit goes to whoever has the least under way, this process's own loop among them
+//! gone        its process is dead, or has stopped what it ran: each of its attempts has failed, as one in a process that died
+//! ```
+//!
+//! Only a process that is known to live is given anything, and nothing is taken back from one that may still run it. What a helper leaves
+//! over is handed out as it is without helpers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::api::account::Process;
+use crate::api::Empty;
+use crate::base::error::{EngineError, Reply, Waiter};
+use crate::commit::done;
+use crate::commit::done::Done;
+use crate::dispatch::attempts::{Settled, Token, Work};
+use crate::dispatch::Dispatch;
+use crate::environments::errand;
+use crate::environments::faults::Fault;
+use crate::environments::tails::Tails;
+use crate::observe::operator_events::OperatorEvent;
+use crate::runtime::engine::Engine;
+use crate::runtime::rooms::Rooms;
+use crate::store::port::StoreError;
+
+/// Most functions that one process offers.
+const OFFERED_MAX: usize = 10_000;
+/// Most attempts that one process has under way, whatever it says itself.
+const OUT_MAX: usize = 1_024;
+/// An answer with so many bytes of work is not added to.
+const ANSWER_BYTES: usize = 8 << 20;
+/// Work of more bytes than that does not go to another process.
+const WORK_BYTES_MAX: usize = 32 << 20;
+
+/// What a process says that wants to help.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// Its name among those that share the store.
+    pub member: String,
+    /// Its functions, and whether each takes a batch rather than Lambda's event.
+    pub functions: Vec<(String, bool)>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The owner's epoch, which is the fencing token of all that is run for it.
+    pub epoch: u64,
+}
+
+/// All of them, and what they run.
+#[derive(Default)]
+pub(crate) struct Helpers {
+    /// By the number of the connection.
+    by_client: BTreeMap<u64, Helper>,
+    /// Who has an attempt.
+    given: HashMap<Token, u64>,
+    /// What turned out to be too large for another process.
+    kept: Vec<Work>,
+    /// The invocations whose lines are wanted: those of other processes are not seen here.
+    pub(crate) tails: Arc<Tails>,
+}
+
+#[derive(Default)]
+struct Helper {
+    member: String,
+    offered: HashMap<String, (u32, bool)>,
+    /// Which of its functions runs a handler's work, for the handlers that were looked at.
+    by_handler: Vec<Option<u32>>,
+    /// How many attempts it takes at once; 0: none any more.
+    most: usize,
+    out: BTreeSet<Token>,
+    /// Its open questions, the oldest first.
+    waiting: VecDeque<Waiter>,
+    /// The next answer.
+    answer: Vec<u8>,
+    /// It was seen among the living processes.
+    was_seen: bool,
+}
+
+impl Helper {
+    fn takes(&self) -> bool {
+        let is_open = self.was_seen && !self.waiting.is_empty() && self.answer.len() < ANSWER_BYTES;
+        is_open && self.out.len() < self.most.min(OUT_MAX)
+    }
+
+    /// Learn which of its functions run the handlers that were not looked at.
+    fn learn(&mut self, dispatch: &Dispatch) {
+        for function in &dispatch.functions[self.by_handler.len()..] {
+            let offered = function.place.and_then(|_| self.offered.get(&function.qualified()));
+            let fits = offered.filter(|(_, takes_batch)| *takes_batch != function.as_event);
+            self.by_handler.push(fits.map(|(number, _)| *number));
+        }
+    }
+}
+
+impl Helpers {
+    /// Have an attempt stopped by the process that runs it; false: this process runs it. `interrupted`: it will be run again.
+    pub(crate) fn stop(&mut self, token: Token, interrupted: bool) -> bool {
+        let Some(helper) = self.given.get(&token).and_then(|client| self.by_client.get_mut(client)) else {
+            return false;
+        };
+        errand::put_stop(token, interrupted, &mut helper.answer);
+        true
+    }
+
+    /// Work that stays here although it was meant for another process.
+    pub(crate) fn kept(&mut self) -> Vec<Work> {
+        std::mem::take(&mut self.kept)
+    }
+
+    /// The engine has ended: nobody is answered any more.
+    pub(crate) fn close(&mut self) {
+        self.by_client.clear();
+    }
+}
+
+impl Rooms {
+    /// Give helpers what is theirs of the work that is ready, and answer those for whom there is something.
+    pub(crate) fn feed_helpers(&mut self) {
+        if self.helpers.by_client.is_empty() {
+            return;
+        }
+        if self.ctx.started && !self.ctx.is_paused() {
+            self.share();
+        }
+        for helper in self.helpers.by_client.values_mut() {
+            // A question takes the place of the one before it.
+            while helper.waiting.len() > 1
+                || (!helper.waiting.is_empty() && (helper.most == 0 || !helper.answer.is_empty()))
+            {
+                let Some(waiter) = helper.waiting.pop_front() else { break };
+                self.ctx.answer(waiter, Ok(Reply::Errands(std::mem::take(&mut helper.answer))));
+            }
+        }
+    }
+
+    /// Give what is ready to whoever has the least under way, until that is this process.
+    fn share(&mut self) {
+        let mut unable = BTreeSet::new();
+        let mut has_given = false;
+        while let Some((client, own)) = self.next_helper(&unable) {
+            let helpers = &mut self.helpers;
+            let Some(helper) = helpers.by_client.get_mut(&client) else { break };
+            if helper.out.len() >= own {
+                break;
+            }
+            helper.learn(&self.dispatch);
+            let (Dispatch { ready_list, attempts, .. }, by_handler) = (&mut self.dispatch, &helper.by_handler);
+            let function =
+                |token| attempts.get(token).and_then(|attempt| by_handler.get(attempt.handler).copied().flatten());
+            let next = ready_list.next_for_another(!helpers.tails.any(), |token| function(token).is_some());
+            match next.and_then(|token| function(token).map(|function| (token, function))) {
+                Some((token, function)) => {
+                    self.give_to(client, token, function);
+                    has_given = true;
+                }
+                None => {
+                    unable.insert(client);
+                }
+            }
+        }
+        if has_given {
+            if let Err(error) = self.dispatch.count_attempts() {
+                // Attempts that cannot be counted must not run.
+                self.helpers.by_client.values_mut().for_each(|helper| helper.answer.clear());
+                self.ctx.fail(StoreError::Failed(error.to_string()));
+            }
+        }
+    }
+
+    /// The helper with the least under way, and how much this process would have if it kept all but one of what is ready.
+    fn next_helper(&self, unable: &BTreeSet<u64>) -> Option<(u64, usize)> {
+        let ready = self.dispatch.ready_list.shared();
+        if ready == 0 {
+            return None;
+        }
+        let able = self.helpers.by_client.iter().filter(|(client, one)| one.takes() && !unable.contains(*client));
+        let (client, _) = able.min_by_key(|(_, one)| one.out.len())?;
+        let in_processes: usize = self.environments.by_handler.values().map(|pool| pool.working.len()).sum();
+        let elsewhere = self.helpers.given.len() + in_processes;
+        Some((*client, (self.dispatch.ready_list.runs() + ready - 1).saturating_sub(elsewhere)))
+    }
+
+    fn give_to(&mut self, client: u64, token: Token, function: u32) {
+        let Some((work, handed)) = self.hand_out(token) else { return };
+        let Some(helper) = self.helpers.by_client.get_mut(&client) else { return };
+        let begins = helper.answer.len();
+        let is_put = errand::put(&work, function, (handed.reads, handed.reports), &mut helper.answer);
+        if is_put && helper.answer.len() - begins <= WORK_BYTES_MAX {
+            helper.out.insert(token);
+            self.helpers.given.insert(token, client);
+        } else {
+            helper.answer.truncate(begins);
+            self.helpers.kept.push(work);
+            self.ctx.ring = true;
+        }
+    }
+
+    fn helper_offers(&mut self, client: u64, body: &[u8], waiter: Waiter) {
+        let offer = match serde_json::from_slice::<Offer>(body) {
+            Ok(offer) if offer.functions.len() <= OFFERED_MAX => offer,
+            Ok(offer) => {
+                let many = offer.functions.len();
+                let text = format!("functions has {many} entries: a process may offer at most {OFFERED_MAX}");
+                return self.ctx.answer(waiter, Err(EngineError::Invalid(text)));
+            }
+            Err(error) => return self.ctx.answer(waiter, Err(EngineError::Invalid(error.to_string()))),
+        };
+        let others: Vec<u64> = self
+            .helpers
+            .by_client
+            .iter()
+            .filter(|(_, one)| one.member == offer.member)
+            .map(|(client, _)| *client)
+            .collect();
+        for former in others.into_iter().filter(|former| *former != client) {
+            self.helper_gone(former, "it has connected again, and has stopped what it ran");
+        }
+        let helper = self.helpers.by_client.entry(client).or_default();
+        helper.member = offer.member;
+        let numbered = offer.functions.into_iter().zip(0..);
+        helper.offered = numbered.map(|((name, takes_batch), number)| (name, (number, takes_batch))).collect();
+        helper.by_handler.clear();
+        let epoch = self.ctx.commit.token.epoch;
+        self.ctx.answer(waiter, Ok(Reply::Json(done::json(Accepted { epoch }))));
+    }
+
+    fn helper_exchanges(&mut self, client: u64, mut settled: Vec<Settled>, most: usize, waiter: Waiter) {
+        let Some(helper) = self.helpers.by_client.get_mut(&client) else {
+            let text = "this process was silent for too long: what it ran has failed, and runs elsewhere";
+            return self.ctx.answer(waiter, Err(EngineError::OwnerLost(text.into())));
+        };
+        helper.most = most;
+        helper.waiting.push_back(waiter);
+        settled.retain(|one| helper.out.remove(&one.token));
+        for one in &settled {
+            self.helpers.given.remove(&one.token);
+        }
+        self.settle_all(settled);
+    }
+
+    /// It runs nothing any more of what it was given.
+    fn helper_gone(&mut self, client: u64, why: &str) {
+        let Some(helper) = self.helpers.by_client.remove(&client) else { return };
+        if !helper.out.is_empty() {
+            let text = format!("process {} ran {} attempts, which have failed: {why}", helper.member, helper.out.len());
+            self.ctx.notice(OperatorEvent::Api, "", json!({"text": text}));
+        }
+        for &token in &helper.out {
+            self.helpers.given.remove(&token);
+        }
+        for token in helper.out {
+            self.fail_attempt(token, &Fault::HungUp);
+        }
+    }
+
+    pub(crate) fn process_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let here = self.dispatch.ready_list.runs() - self.helpers.given.len();
+        let own = Process { member: None, running: here };
+        let helpers = self.helpers.by_client.values();
+        let helpers = helpers.map(|one| Process { member: Some(one.member.clone()), running: one.out.len() });
+        Ok(Done::at_once(std::iter::once(own).chain(helpers).collect::<Vec<_>>()))
+    }
+
+    fn members_live(&mut self, living: &[String]) {
+        let mut gone = Vec::new();
+        for (client, helper) in &mut self.helpers.by_client {
+            let is_living = living.contains(&helper.member);
+            if helper.was_seen && !is_living {
+                gone.push(*client);
+            }
+            helper.was_seen |= is_living;
+        }
+        for client in gone {
+            self.helper_gone(client, "it is dead, or has left");
+        }
+    }
+}
+
+impl Engine {
+    /// A process that shares the store offers to run functions for this one: an [`Offer`], answered by [`Accepted`]. What it was given before
+    /// through another connection it has stopped.
+    pub fn helper_offers(&self, client: u64, offer: &[u8], waiter: Waiter) {
+        self.with(|rooms| rooms.helper_offers(client, offer, waiter));
+    }
+
+    /// It hands over how attempts have ended, and is answered when there is something for it to do, at the latest when it asks again. `most`:
+    /// how many attempts it takes at once; 0: it takes none any more, and is answered at once.
+    pub fn helper_exchanges(&self, client: u64, settled: Vec<Settled>, most: usize, waiter: Waiter) {
+        self.with(|rooms| rooms.helper_exchanges(client, settled, most, waiter));
+    }
+
+    /// A client has hung up. `has_stopped`: it is certain that it runs nothing any more.
+    pub fn client_left(&self, client: u64, has_stopped: bool) {
+        self.with(|rooms| {
+            rooms.wanted.forget(client);
+            if has_stopped {
+                return rooms.helper_gone(client, "it has ended");
+            }
+            if let Some(helper) = rooms.helpers.by_client.get_mut(&client) {
+                helper.waiting.clear();
+            }
+        });
+    }
+
+    /// Which of the processes that share the store live. One that does not any more runs nothing.
+    pub fn members_live(&self, living: &[String]) {
+        self.with(|rooms| rooms.members_live(living));
+    }
+
+    /// Stop what other processes run for this one. It will be run again.
+    pub fn interrupt_helpers(&self) {
+        self.with(|rooms| {
+            let given: Vec<Token> = rooms.helpers.given.keys().copied().collect();
+            for token in given {
+                rooms.helpers.stop(token, true);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

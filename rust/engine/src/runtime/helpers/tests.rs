@@ -1,0 +1,206 @@
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use super::*;
+use crate::base::error::Answer;
+use crate::dispatch::attempts::Task;
+use crate::environments::errand::{errands, Errand, ErrandTask};
+use crate::runtime::test_engine::{TestEngine, SECOND};
+
+const CLIENT: u64 = 1;
+
+/// What was answered to one kind of question.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<Answer>>>);
+
+impl Heard {
+    fn waiter(&self) -> Waiter {
+        let heard = self.clone();
+        Waiter::Call(Box::new(move |answer| heard.0.lock().unwrap().push(answer)))
+    }
+
+    fn all(&self) -> Vec<Answer> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    fn errands(&self) -> Vec<Errand> {
+        let answers = self.all().into_iter();
+        let bytes = answers.filter_map(|answer| match answer {
+            Ok(Reply::Errands(bytes)) => Some(bytes),
+            _ => None,
+        });
+        bytes.flat_map(|bytes| errands(&bytes).unwrap()).collect()
+    }
+}
+
+/// An engine with a function `f`, another process that has it, too, and those who have invoked it.
+struct Shared {
+    engine: TestEngine,
+    helper: Heard,
+    callers: Heard,
+}
+
+impl Shared {
+    fn new() -> Self {
+        let engine = TestEngine::new();
+        for name in ["f", "own"] {
+            engine.register(json!({"kind": "function", "name": name, "timeout_ms": 1_000, "isolation": "task"}));
+        }
+        let shared = Self { engine, helper: Heard::default(), callers: Heard::default() };
+        shared.offer("m", CLIENT);
+        shared.exchange(Vec::new(), 512);
+        shared.engine.engine.members_live(&["m".into()]);
+        shared
+    }
+
+    fn offer(&self, member: &str, client: u64) {
+        let offer = json!({"member": member, "functions": [["f", false], ["own", true]]}).to_string();
+        let told = Heard::default();
+        self.engine.engine.helper_offers(client, offer.as_bytes(), told.waiter());
+        assert!(matches!(&told.all()[..], [Ok(Reply::Json(accepted))] if accepted == br#"{"epoch":1}"#));
+    }
+
+    fn exchange(&self, settled: Vec<Settled>, most: usize) {
+        self.engine.engine.helper_exchanges(CLIENT, settled, most, self.helper.waiter());
+    }
+
+    fn invoke(&self, function: &str, times: usize) {
+        for _ in 0..times {
+            self.engine.engine.invoke(function, (*b"{}").into(), None, self.callers.waiter());
+        }
+    }
+
+    /// What this process's own loop gets.
+    fn own(&self) -> usize {
+        let (works, _) = self.engine.engine.exchange(Vec::new(), 512);
+        works.iter().filter(|work| matches!(work.task, Task::Invoke(_))).count()
+    }
+}
+
+fn returned(errand: &Errand) -> Settled {
+    Settled { token: errand.token, status: 0, body: Some(b"7".to_vec()), duration_ns: 1 }
+}
+
+#[test]
+fn work_goes_to_whoever_has_less_and_to_this_process_where_both_have_the_same() {
+    let shared = Shared::new();
+    shared.invoke("f", 1);
+    assert!(shared.helper.errands().is_empty());
+    assert_eq!(shared.own(), 1);
+    shared.invoke("f", 1);
+    let first = shared.helper.errands();
+    let [Errand { task: ErrandTask::Run(run), .. }] = &first[..] else { panic!("{first:?}") };
+    assert_eq!((run.function, run.reads, run.deadline_ms), (0, true, 1_600_000_001_000));
+    assert!(shared.callers.all().is_empty());
+    let processes = json!([{"member": null, "running": 1}, {"member": "m", "running": 1}]);
+    assert_eq!(shared.engine.json("process.list", &json!({})), processes);
+    shared.invoke("f", 4);
+    shared.exchange(vec![returned(&first[0])], 512);
+    assert_eq!(shared.callers.all(), [Ok(Reply::Json(b"7".to_vec()))]);
+    // Five are under way or ready, of which this process has begun one.
+    assert_eq!(shared.helper.errands().len(), 2);
+    assert_eq!(shared.own(), 2);
+}
+
+#[test]
+fn a_process_gets_what_it_has_offered_and_no_more_than_it_takes() {
+    let shared = Shared::new();
+    shared.invoke("own", 4);
+    assert!(shared.helper.errands().is_empty(), "it takes batches there, and this process events");
+    shared.exchange(Vec::new(), 1);
+    assert!(matches!(&shared.helper.all()[..], [Ok(Reply::Errands(none))] if none.is_empty()), "the question before");
+    shared.invoke("f", 4);
+    assert_eq!(shared.helper.errands().len(), 1);
+    shared.exchange(Vec::new(), 1);
+    assert!(shared.helper.errands().is_empty());
+    assert_eq!(shared.own(), 7);
+}
+
+#[test]
+fn what_a_process_ran_fails_when_it_is_dead_and_not_when_it_has_only_hung_up() {
+    let shared = Shared::new();
+    shared.invoke("f", 2);
+    let given = shared.helper.errands();
+    shared.engine.engine.client_left(CLIENT, false);
+    shared.engine.engine.members_live(&["m".into()]);
+    assert!(shared.callers.all().is_empty());
+    shared.engine.engine.members_live(&[]);
+    let told = shared.callers.all();
+    let [Err(EngineError::Function { payload, .. })] = &told[..] else { panic!("{told:?}") };
+    assert!(payload.contains("Runtime.ExitError"), "{payload}");
+    // It was only stopped: nothing that it says counts any more.
+    shared.exchange(vec![returned(&given[0])], 512);
+    assert!(matches!(&shared.helper.all()[..], [Err(EngineError::OwnerLost(_))]));
+    assert!(shared.callers.all().is_empty());
+    assert_eq!(shared.own(), 1);
+}
+
+#[test]
+fn what_a_process_ran_fails_when_it_comes_back_or_its_end_is_known() {
+    for comes_back in [true, false] {
+        let shared = Shared::new();
+        shared.invoke("f", 2);
+        assert_eq!(shared.helper.errands().len(), 1);
+        if comes_back {
+            shared.offer("m", CLIENT + 1);
+        } else {
+            shared.engine.engine.client_left(CLIENT, true);
+        }
+        assert!(matches!(&shared.callers.all()[..], [Err(EngineError::Function { .. })]));
+    }
+}
+
+#[test]
+fn nothing_is_given_to_a_process_that_is_not_known_to_live() {
+    let shared = Shared::new();
+    shared.offer("other", CLIENT + 1);
+    let other = Heard::default();
+    shared.engine.engine.helper_exchanges(CLIENT + 1, Vec::new(), 512, other.waiter());
+    shared.invoke("f", 6);
+    assert!(other.errands().is_empty());
+    shared.engine.engine.members_live(&["m".into(), "other".into()]);
+    assert_eq!(other.errands().len(), 2);
+}
+
+#[test]
+fn an_attempt_past_its_deadline_is_stopped_where_it_runs() {
+    let mut shared = Shared::new();
+    shared.invoke("f", 2);
+    let given = shared.helper.errands();
+    shared.exchange(Vec::new(), 512);
+    shared.engine.advance(2 * SECOND);
+    let stop = shared.helper.errands();
+    assert!(matches!(&stop[..], [Errand { token, task: ErrandTask::Stop }] if *token == given[0].token));
+    assert!(matches!(&shared.callers.all()[..], [Err(EngineError::Function { .. })]));
+    assert!(!shared.engine.engine.idle());
+    shared.exchange(vec![Settled { status: 2, body: None, ..returned(&given[0]) }], 512);
+    assert!(shared.callers.all().is_empty());
+}
+
+#[test]
+fn an_engine_that_drains_gives_nothing_and_waits_for_what_others_run() {
+    let shared = Shared::new();
+    shared.invoke("f", 2);
+    let given = shared.helper.errands();
+    shared.exchange(Vec::new(), 512);
+    shared.engine.engine.drain();
+    assert!(!shared.engine.engine.idle());
+    shared.engine.engine.interrupt_helpers();
+    let interrupt = shared.helper.errands();
+    assert!(matches!(&interrupt[..], [Errand { token, task: ErrandTask::Interrupt }] if *token == given[0].token));
+    shared.exchange(vec![Settled { status: 4, body: None, ..returned(&given[0]) }], 0);
+    assert!(matches!(&shared.helper.all()[..], [Ok(Reply::Errands(none))] if none.is_empty()));
+    assert!(shared.engine.engine.idle());
+}
+
+#[test]
+fn an_invocation_whose_lines_are_wanted_stays_in_this_process() {
+    let shared = Shared::new();
+    let tail = shared.engine.engine.invoke_tailed("f", (*b"{}").into(), shared.callers.waiter());
+    shared.invoke("f", 3);
+    assert!(shared.helper.errands().is_empty());
+    drop(tail);
+    shared.invoke("f", 1);
+    assert_eq!(shared.helper.errands().len(), 2);
+}
