@@ -28,19 +28,19 @@ def ran_since(process: Process, moment: float) -> bool:
 
 
 @pytest.mark.timeout(120)
-def test_a_process_that_helps_the_owner_may_be_killed_and_stopped(members: Members, url: str) -> None:
+def test_a_process_that_runs_handlers_for_the_owner_may_be_killed_and_stopped(members: Members, url: str) -> None:
     for _ in range(2):
         members.start(url)
     members.working(0.0)
     owner = members.owner(url)
-    helper = next(process for process in members.all if process is not owner)
+    runner = next(process for process in members.all if process is not owner)
     until(lambda: all(len(process.lines("ran")) > 5 for process in members.all), members.logs)
     listed = [sys.executable, "-m", "forebay.cli", "cluster", "handlers", "--store", url]
     said = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
     assert re.search(rf"process {owner.child.pid} on \S+ +owner +\d", said), said
-    assert re.search(rf"process {helper.child.pid} on \S+ +helps +\d", said), said
+    assert re.search(rf"process {runner.child.pid} on \S+ +client +\d", said), said
 
-    helper.signal(signal.SIGKILL)
+    runner.signal(signal.SIGKILL)
     third = members.start(url)
     until(lambda: len(third.lines("ran")) > 5, members.logs)
 
@@ -51,7 +51,7 @@ def test_a_process_that_helps_the_owner_may_be_killed_and_stopped(members: Membe
     third.paused.append((stopped, went_on))
     third.signal(signal.SIGCONT)
     until(lambda: ran_since(third, went_on + 0.5), members.logs)
-    log.info("%s: %.1f s until it ran handlers again", "a helper was stopped for 7 s", now() - went_on)
+    log.info("%s: %.1f s until it ran handlers again", "a runner was stopped for 7 s", now() - went_on)
     assert now() - went_on < RUNS_AGAIN_WITHIN
     assert {run.token for run in members.runs()} == {1}
     check_ledger(members)

@@ -85,7 +85,7 @@ class Handlers:
         if function.settings.isolation != "process":  # else the engine hands it work itself
             self._run_here(function, handler_id, served)
 
-    def help(self, engine: Engine) -> None:
+    def run_for_owner(self, engine: Engine) -> None:
         """Run the app's functions for the process that owns the store."""
         for function in tuple(self._declared.functions.values()):
             for version in (function, *function.versions.values()):

@@ -200,8 +200,8 @@ class AppRun:
         answers = self._add_sources()
         self._declare_wanted()
         self.emit_events()
-        if engine is not None and self._shared.helps(engine):
-            self._handlers.help(engine)
+        if engine is not None and self._shared.runs_for_owner(engine):
+            self._handlers.run_for_owner(engine)
         if engine is not None and self._runs:
             for function in tuple(declared.functions.values()):
                 for version in (function, *function.versions.values()):
@@ -329,7 +329,7 @@ class AppRun:
             self._check_answer(item, self._add_events_of(item))
         elif isinstance(item, Subscription) and (runs or item.kind == "queue"):
             self._check_answer(item, self._add_subscription(item))
-        elif isinstance(item, Function) and engine is not None and (runs or self._shared.helps(engine)):
+        elif isinstance(item, Function) and engine is not None and (runs or self._shared.runs_for_owner(engine)):
             self._handlers.add_function(engine, item)
         elif engine is None or not runs:
             return  # declared when this process takes over

@@ -43,7 +43,7 @@ class SharedStore:
         if self._settings.is_on_server and self._settings.serve is not False:
             self.member = await asyncio.to_thread(Member, settings)
 
-    def helps(self, engine: Engine) -> bool:
+    def runs_for_owner(self, engine: Engine) -> bool:
         """Tell whether this process runs handlers for the one that owns the store."""
         return self.member is not None and engine.role == "client"
 
@@ -64,7 +64,7 @@ class SharedStore:
         if not has_owned:
             if engine is None or engine.role != "standby":
                 log.info("the process that owned the store is gone")
-            if engine is not None and self.helps(engine):
+            if engine is not None and self.runs_for_owner(engine):
                 await self._stop_handlers(may_own=False)
         elif member is None or engine is None or not await self._finished(member, engine):
             log.warning("app %r has lost the store %s: what runs is stopped", self._settings.name, self._settings.place)

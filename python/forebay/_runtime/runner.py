@@ -72,7 +72,7 @@ class Runner:
         self._due = False
         self._moved = False
         self._listens_to_processes = False
-        self._helps = False
+        self._runs_for_owner = False
         self._closed = False
 
     def serve(self, handler_id: int, environment: Environment) -> None:
@@ -91,7 +91,7 @@ class Runner:
         self._engine, self._waiting = engine, engine.waiting()
         self._environments.clear()
         self.lease = Lease(engine.fencing_token)
-        self._helps = engine.role == "client"
+        self._runs_for_owner = engine.role == "client"
         self.lost.clear()
         if self.manual is not None:
             self.manual.drive(self, self.loop)
@@ -187,7 +187,7 @@ class Runner:
             self._resolve(ticket, ok=ok, value=value)
         if works:
             self._tail.follow(engine)
-            if self._helps:
+            if self._runs_for_owner:
                 self.lease.token = engine.fencing_token  # the owner's, who has given it with the first work
         for work in works:
             begin(work)

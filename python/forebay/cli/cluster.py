@@ -87,7 +87,7 @@ def handlers(store: StorePlace, output: str) -> None:
     ]
     columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
         ("PROCESS", lambda one: one["process"] or "-"),
-        ("ROLE", lambda one: "owner" if one["owns"] else "helps"),
+        ("ROLE", lambda one: "owner" if one["owns"] else "client"),
         ("RUNNING", lambda one: one["running"]),
     ]
     show(listed, output, text=table(listed, columns))

@@ -11,7 +11,7 @@ use forebay_engine::base::ids::{parse_uuid, uuid_text};
 use forebay_engine::base::trace::Origin;
 use forebay_engine::dispatch::attempts::{Settled, Task, Work};
 use forebay_engine::dispatch::functions::Registration;
-use forebay_engine::environments::errand::{Errand, ErrandTask, Given};
+use forebay_engine::environments::assignment::{AssignedTask, Assignment, Given};
 use forebay_engine::payload::message::NewMessage;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
@@ -139,7 +139,7 @@ fn reply(py: Python<'_>, reply: &Reply, one: bool) -> PyResult<Py<PyAny>> {
             let answer = (PyBytes::new(py, json), version.as_str());
             Ok(answer.into_pyobject(py)?.into_any().unbind())
         }
-        Reply::Errands(_) => Ok(py.None()),
+        Reply::Assignments(_) => Ok(py.None()),
         Reply::Typed(typed) => Ok(PyBytes::new(py, &typed.0.json()).into_any().unbind()),
         Reply::Request(id) => Ok(PyString::new(py, &uuid_text(*id)).into_any().unbind()),
         Reply::Numbers(given) if one => match given.first() {
@@ -218,7 +218,7 @@ impl Engine {
     /// Stop what other processes run for this one: it will be run again.
     fn interrupt(&self, py: Python<'_>) {
         if let End::Owner(owner) = &*self.end {
-            py.detach(|| owner.engine.interrupt_helpers());
+            py.detach(|| owner.engine.interrupt_runners());
         }
     }
 
@@ -344,10 +344,10 @@ impl Engine {
                 answered
             }
             End::Client(client) => {
-                let (errands, answered) =
+                let (assignments, answered) =
                     py.detach(|| (client.exchange(settled.collect(), maximum), client.answered()));
-                for (errand, function) in errands {
-                    handed.append(errand_tuple(py, errand, function)?)?;
+                for (assignment, function) in assignments {
+                    handed.append(assignment_tuple(py, assignment, function)?)?;
                 }
                 answered
             }
@@ -393,12 +393,12 @@ const HANDLERS: usize = 4;
 const READS: usize = 1;
 const REPORTS: usize = 2;
 
-fn errand_tuple(py: Python<'_>, errand: Errand, function: usize) -> PyResult<Bound<'_, PyTuple>> {
-    let (token, handler) = (errand.token, HANDLERS * function);
-    let run = match errand.task {
-        ErrandTask::Run(run) => run,
-        ErrandTask::Stop => return stop_tuple(py, token, handler, 3),
-        ErrandTask::Interrupt => return stop_tuple(py, token, handler, 5),
+fn assignment_tuple(py: Python<'_>, assignment: Assignment, function: usize) -> PyResult<Bound<'_, PyTuple>> {
+    let (token, handler) = (assignment.token, HANDLERS * function);
+    let run = match assignment.task {
+        AssignedTask::Run(run) => run,
+        AssignedTask::Stop => return stop_tuple(py, token, handler, 3),
+        AssignedTask::Interrupt => return stop_tuple(py, token, handler, 5),
     };
     let traces = if run.traces.is_empty() { None } else { Some(PyTuple::new(py, &run.traces)?) };
     let (kind, event) = match run.given {

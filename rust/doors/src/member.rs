@@ -235,8 +235,8 @@ impl Member {
     }
 
     /// Whether this process may run what the owner of the store gives it.
-    pub(crate) fn may_help(&self, owner: &str) -> bool {
-        self.shared.membership.may_help(owner)
+    pub(crate) fn may_run_for(&self, owner: &str) -> bool {
+        self.shared.membership.may_run_for(owner)
     }
 
     /// What this process ran for the owner that is gone has not ended: another process is to own the store, if there is one.
@@ -352,7 +352,7 @@ impl Shared {
         }
     }
 
-    /// Whether the client that this process is has the wrong owner by now; and who of those that help the owner lives.
+    /// Whether the client that this process is has the wrong owner by now; and which of those that run handlers for the owner live.
     fn look(&self) {
         let mut state = lock(&self.state);
         let owner = self.living_owner();

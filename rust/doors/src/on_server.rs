@@ -155,7 +155,7 @@ impl Opening {
                 Some(Owner::Other(owner)) => match Self::client_of(&owner, member.settings()) {
                     Ok(client) => {
                         let (lease, of) = (member.clone(), owner.clone());
-                        client.may_help(member.settings().member(), move || lease.may_help(&of));
+                        client.run_while(member.settings().member(), move || lease.may_run_for(&of));
                         member.follows(owner, None, (client.changes(), client.looks()));
                         return Ok(End::Client(client));
                     }

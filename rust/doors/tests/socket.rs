@@ -18,7 +18,7 @@ use forebay_engine::base::lease::Lease;
 use forebay_engine::base::limits::AccountSettings;
 use forebay_engine::dispatch::attempt_journal::AttemptJournal;
 use forebay_engine::dispatch::attempts::Settled;
-use forebay_engine::environments::errand::{Errand, ErrandTask, Given};
+use forebay_engine::environments::assignment::{AssignedTask, Assignment, Given};
 use forebay_engine::runtime::engine::{Engine, Parts};
 use forebay_engine::store::memory::MemoryStore;
 
@@ -187,11 +187,11 @@ fn a_client_that_closes_answers_everything_that_still_waits() {
 }
 
 /// The first piece of work that the owner gives, once it does.
-fn given(client: &Client) -> (Errand, usize) {
+fn given(client: &Client) -> (Assignment, usize) {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
-        if let Some(errand) = client.exchange(Vec::new(), 8).into_iter().next() {
-            return errand;
+        if let Some(assignment) = client.exchange(Vec::new(), 8).into_iter().next() {
+            return assignment;
         }
         assert!(Instant::now() < until, "no work came");
         std::thread::sleep(Duration::from_millis(1));
@@ -199,10 +199,10 @@ fn given(client: &Client) -> (Errand, usize) {
 }
 
 /// A client that has offered its function `f`, as the owner knows by now.
-fn helper(path: &Path, engine: &Engine, may_help: &Arc<AtomicBool>) -> Client {
+fn runner(path: &Path, engine: &Engine, may_run: &Arc<AtomicBool>) -> Client {
     let client = Client::connect(path).unwrap();
-    let allowed = may_help.clone();
-    client.may_help("m", move || allowed.load(Ordering::Relaxed));
+    let allowed = may_run.clone();
+    client.run_while("m", move || allowed.load(Ordering::Relaxed));
     assert_eq!(client.function("f", false), 0);
     client.start();
     (client.looks())();
@@ -230,16 +230,16 @@ fn a_client_runs_handlers_for_the_owner() {
         answer
     };
     let within = Duration::from_secs(20);
-    let may_help = Arc::new(AtomicBool::new(true));
-    let client = helper(&path, &engine, &may_help);
+    let may_run = Arc::new(AtomicBool::new(true));
+    let client = runner(&path, &engine, &may_run);
 
     let of_owner = invoke();
     let (works, _) = engine.exchange(Vec::new(), 1);
     assert_eq!(works.len(), 1);
     let of_client = invoke();
-    let (Errand { token, task }, function) = given(&client);
+    let (Assignment { token, task }, function) = given(&client);
     assert!(
-        matches!(task, ErrandTask::Run(run) if run.reads && matches!(&run.given, Given::Invoke(payload) if payload == b"{}"))
+        matches!(task, AssignedTask::Run(run) if run.reads && matches!(&run.given, Given::Invoke(payload) if payload == b"{}"))
     );
     assert_eq!(function, 0);
     assert!(!client.idle());
@@ -247,7 +247,7 @@ fn a_client_runs_handlers_for_the_owner() {
     assert_eq!(of_client.recv_timeout(within).unwrap(), Ok(Reply::Json(b"7".to_vec())));
 
     // What came while the client may have been held for dead is not begun, and the client says that the owner is lost.
-    may_help.store(false, Ordering::Relaxed);
+    may_run.store(false, Ordering::Relaxed);
     let lost = invoke();
     while client.answered().is_empty() {
         assert!(client.exchange(Vec::new(), 8).is_empty());
@@ -261,10 +261,10 @@ fn a_client_runs_handlers_for_the_owner() {
     );
 
     // One that leaves takes nothing more, and is done when what it has is done.
-    may_help.store(true, Ordering::Relaxed);
-    let client = helper(&path, &engine, &may_help);
+    may_run.store(true, Ordering::Relaxed);
+    let client = runner(&path, &engine, &may_run);
     let last = invoke();
-    let (Errand { token, .. }, _) = given(&client);
+    let (Assignment { token, .. }, _) = given(&client);
     client.leave();
     assert!(asked(&client, "health").is_ok());
     let kept = invoke();

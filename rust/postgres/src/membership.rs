@@ -100,8 +100,8 @@ impl Membership {
     }
 
     /// Whether this process may run what that one gives it, which owns the store.
-    pub fn may_help(&self, owner: &str) -> bool {
-        lock(&self.lease).may_help(owner, now_ns())
+    pub fn may_run_for(&self, owner: &str) -> bool {
+        lock(&self.lease).may_run_for(owner, now_ns())
     }
 
     /// The processes that live, as far as this one knows.

@@ -221,7 +221,7 @@ impl Lease {
 
     /// Whether this member may run what another one gives it that owns a unit: both have beaten a short time ago. Else the unit may have
     /// another owner soon, or that one may hold this member for dead.
-    pub fn may_help(&self, owner: &str, now_ns: u64) -> bool {
+    pub fn may_run_for(&self, owner: &str, now_ns: u64) -> bool {
         let unseen_ns = self.observed_ns.map_or(u64::MAX, |seen| now_ns.saturating_sub(seen));
         let is_near = |watched: &Watched| watched.silent_ns.saturating_add(unseen_ns) < self.rules.self_ns;
         self.is_alive(now_ns) && self.others.get(owner).is_some_and(is_near)

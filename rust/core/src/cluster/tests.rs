@@ -431,7 +431,7 @@ fn a_member_that_comes_or_goes_moves_its_own_units_alone() {
 
 /// The next owner may hand out what a former one has given away.
 #[test]
-fn a_member_helps_an_owner_only_while_both_beat() {
+fn a_member_runs_for_an_owner_only_while_both_beat() {
     let mut lease = Lease::new("a".into(), 1, Rules::default());
     let look = |lease: &mut Lease, at_ms: u64, beat_of_owner: u64| {
         let commands = lease.time(at_ms * MS);
@@ -439,18 +439,18 @@ fn a_member_helps_an_owner_only_while_both_beat() {
         let beats = [("a".to_owned(), at_ms), ("owner".to_owned(), beat_of_owner)].into();
         lease.answered(number, &View { beats, ..View::default() }, at_ms * MS + MS);
     };
-    assert!(!lease.may_help("owner", 0));
+    assert!(!lease.may_run_for("owner", 0));
     for at_ms in (0..=4_000).step_by(250) {
         look(&mut lease, at_ms, at_ms.min(1_000));
-        assert!(lease.may_help("owner", at_ms * MS + MS), "{at_ms}");
+        assert!(lease.may_run_for("owner", at_ms * MS + MS), "{at_ms}");
     }
     for at_ms in (4_250..=5_500).step_by(250) {
         look(&mut lease, at_ms, 1_000);
     }
-    assert!(!lease.may_help("owner", 5_500 * MS + MS), "the owner is silent");
+    assert!(!lease.may_run_for("owner", 5_500 * MS + MS), "the owner is silent");
     assert!(lease.living(5_500 * MS + MS).iter().any(|name| *name == "owner"), "and may still go on");
     look(&mut lease, 5_750, 5_750);
-    assert!(lease.may_help("owner", 5_750 * MS + MS));
-    assert!(!lease.may_help("other", 5_750 * MS + MS));
-    assert!(!lease.may_help("owner", 9_500 * MS), "this member has heard nothing for too long");
+    assert!(lease.may_run_for("owner", 5_750 * MS + MS));
+    assert!(!lease.may_run_for("other", 5_750 * MS + MS));
+    assert!(!lease.may_run_for("owner", 9_500 * MS), "this member has heard nothing for too long");
 }

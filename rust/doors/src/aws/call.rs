@@ -87,7 +87,7 @@ pub fn json_of(answer: Answer) -> Result<Json, EngineError> {
             Ok(serde_json::from_slice(&json).unwrap_or_default())
         }
         Reply::Numbers(numbers) => Ok(numbers.into()),
-        Reply::Errands(_) => Ok(Json::Null),
+        Reply::Assignments(_) => Ok(Json::Null),
         Reply::Typed(typed) => Ok(serde_json::from_slice(&typed.0.json()).unwrap_or_default()),
         Reply::Request(id) => Ok(forebay_engine::base::ids::uuid_text(id).into()),
     }

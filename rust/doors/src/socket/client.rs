@@ -9,14 +9,14 @@ use std::thread::JoinHandle;
 use crate::lock::lock;
 use crate::network::{reach, Unreached};
 use crate::socket::frame;
-use crate::socket::helping::{Helping, Next};
 use crate::socket::outgoing::Outgoing;
 use crate::socket::pipe::Pipe;
+use crate::socket::running::{Next, Running};
 use forebay_engine::base::bell::Bell;
 use forebay_engine::base::error::{Answer, EngineError, Reply, Ticket, Waiter};
 use forebay_engine::base::trace::Origin;
 use forebay_engine::dispatch::attempts::Settled;
-use forebay_engine::environments::errand::Errand;
+use forebay_engine::environments::assignment::Assignment;
 use forebay_engine::store::port::StoreError;
 use forebay_postgres::Door;
 
@@ -42,7 +42,7 @@ struct State {
     left: bool,
     /// Why the owner cannot be asked from here.
     away: Option<String>,
-    helping: Helping,
+    running: Running,
 }
 
 impl Client {
@@ -106,9 +106,9 @@ impl Client {
         }
     }
 
-    /// Run handlers for the owner as long as `may_help` says that this process may, under its name among those that share the store.
-    pub fn may_help(&self, member: &str, may_help: impl Fn() -> bool + Send + Sync + 'static) {
-        lock(&self.shared.state).helping.begin(member, may_help);
+    /// Run handlers for the owner as long as `may_run` says that this process may, under its name among those that share the store.
+    pub fn run_while(&self, member: &str, may_run: impl Fn() -> bool + Send + Sync + 'static) {
+        lock(&self.shared.state).running.begin(member, may_run);
     }
 
     /// What is to be called often while this client has the right owner.
@@ -123,37 +123,37 @@ impl Client {
 
     /// A function that this process has in tasks or threads; its number.
     pub fn function(&self, name: &str, takes_batch: bool) -> usize {
-        lock(&self.shared.state).helping.function(name, takes_batch)
+        lock(&self.shared.state).running.function(name, takes_batch)
     }
 
     /// All functions are declared.
     pub fn start(&self) {
-        lock(&self.shared.state).helping.start();
+        lock(&self.shared.state).running.start();
     }
 
     /// The fencing token of what the owner gives; `None`: it gives nothing.
     pub fn fencing_token(&self) -> Option<u64> {
-        lock(&self.shared.state).helping.epoch
+        lock(&self.shared.state).running.epoch
     }
 
     /// Take no work any more. What was given is to be ended.
     pub fn leave(&self) {
-        let next = lock(&self.shared.state).helping.leave();
+        let next = lock(&self.shared.state).running.leave();
         self.shared.go_on(next, 0);
     }
 
     /// Hand over how attempts have ended, and take what the owner gives, each with the number of its function. At most `most` are under way
     /// at once.
-    pub fn exchange(&self, settled: Vec<Settled>, most: usize) -> Vec<(Errand, usize)> {
-        let lease = lock(&self.shared.state).helping.may_help();
+    pub fn exchange(&self, settled: Vec<Settled>, most: usize) -> Vec<(Assignment, usize)> {
+        let lease = lock(&self.shared.state).running.may_run();
         let Some(lease) = lease else { return Vec::new() };
-        let may_help = lease();
+        let may_run = lease();
         let mut state = lock(&self.shared.state);
         if state.lost {
             return Vec::new();
         }
-        let (found, next) = state.helping.exchange(settled, may_help);
-        let most = state.helping.most(most);
+        let (found, next) = state.running.exchange(settled, may_run);
+        let most = state.running.most(most);
         drop(state);
         self.shared.go_on(next, most);
         found
@@ -216,7 +216,7 @@ impl Client {
     /// Nothing asked is unanswered, but whether there is work, and nothing that was given is left to be done.
     pub fn idle(&self) -> bool {
         let state = lock(&self.shared.state);
-        state.waiting.len() == usize::from(state.helping.is_asking && !state.lost) && state.helping.is_idle()
+        state.waiting.len() == usize::from(state.running.is_asking && !state.lost) && state.running.is_idle()
     }
 
     /// Hang up.
@@ -236,10 +236,10 @@ impl Drop for Client {
 
 impl Shared {
     fn look(self: &Arc<Self>) {
-        let lease = lock(&self.state).helping.may_help();
+        let lease = lock(&self.state).running.may_run();
         if let Some(lease) = lease {
-            let may_help = lease();
-            let next = lock(&self.state).helping.look(may_help);
+            let may_run = lease();
+            let next = lock(&self.state).running.look(may_run);
             self.go_on(next, 0);
         }
     }
@@ -252,18 +252,18 @@ impl Shared {
             Next::Offer(offer) => {
                 let body = serde_json::to_vec(&offer).unwrap_or_default();
                 let heard = move |answer: Answer| {
-                    // An owner of an earlier release knows no helpers, and runs all handlers itself.
+                    // An owner of an earlier release knows no runners, and runs all handlers itself.
                     if let Ok(Reply::Json(accepted)) = answer {
-                        lock(&theirs.state).helping.accepted(&accepted);
+                        lock(&theirs.state).running.accepted(&accepted);
                         theirs.bell.ring();
                     }
                 };
-                self.send(Waiter::Call(Box::new(heard)), |id| frame::verb(id, "helper.offer", &body));
+                self.send(Waiter::Call(Box::new(heard)), |id| frame::verb(id, "runner.offer", &body));
             }
             Next::Ask(asked, settled) => {
                 let heard = move |answer: Answer| match answer {
                     Ok(reply) => {
-                        if lock(&theirs.state).helping.answered(asked, reply) {
+                        if lock(&theirs.state).running.answered(asked, reply) {
                             theirs.bell.ring();
                         }
                     }

@@ -111,7 +111,7 @@ const ERROR: u8 = 3;
 pub const STOPPED: u8 = 4;
 const REQUEST: u8 = 5;
 const EXECUTED: u8 = 6;
-const ERRANDS: u8 = 7;
+const ASSIGNMENTS: u8 = 7;
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -254,7 +254,7 @@ pub fn answer(id: u64, answer: &Answer) -> Vec<u8> {
         Ok(Reply::Numbers(numbers)) => (NUMBERS, numbers.iter().flat_map(|number| number.to_le_bytes()).collect()),
         Ok(Reply::Request(request)) => (REQUEST, request.to_le_bytes().to_vec().into()),
         Ok(Reply::Json(json) | Reply::Added(json)) => (JSON, json.into()),
-        Ok(Reply::Errands(errands)) => (ERRANDS, errands.into()),
+        Ok(Reply::Assignments(assignments)) => (ASSIGNMENTS, assignments.into()),
         Ok(Reply::Typed(typed)) => (JSON, typed.0.json().into()),
         Ok(Reply::Executed { json, version }) => {
             let mut body = Vec::with_capacity(8 + version.len() + json.len());
@@ -292,7 +292,7 @@ pub fn parse_answer(kind: u8, body: Vec<u8>) -> Option<Answer> {
         }
         REQUEST => Some(Ok(Reply::Request(u128::from_le_bytes(body.try_into().ok()?)))),
         JSON => Some(Ok(Reply::Json(body))),
-        ERRANDS => Some(Ok(Reply::Errands(body))),
+        ASSIGNMENTS => Some(Ok(Reply::Assignments(body))),
         EXECUTED => {
             let mut pieces = Pieces(&body);
             let version = pieces.text()?;
@@ -352,7 +352,7 @@ mod tests {
             Ok(Reply::Numbers(vec![1, u64::MAX])),
             Ok(Reply::Request(u128::MAX - 1)),
             Ok(Reply::Json(b"{}".to_vec())),
-            Ok(Reply::Errands(vec![1, 2])),
+            Ok(Reply::Assignments(vec![1, 2])),
             Ok(Reply::Executed { json: b"1".to_vec(), version: "$LATEST".into() }),
             Err(refused),
         ] {

@@ -4,7 +4,7 @@ pub mod client;
 mod connections;
 mod credit;
 pub mod frame;
-pub mod helping;
 pub(crate) mod outgoing;
 mod pipe;
+pub mod running;
 pub mod server;

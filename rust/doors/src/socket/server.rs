@@ -223,8 +223,8 @@ fn serve(mut stream: UnixStream, engine: &Engine, client: u64, answers: &Sender<
                 let origin = Origin { parent: (parent != 0).then_some(parent), trace: trace.as_deref() };
                 engine.invoke_async(&function, &payload, origin, waiter);
             }
-            Request::Exchange { settled, most } => engine.helper_exchanges(client, settled, most as usize, waiter),
-            Request::Verb { verb, body } if verb == "helper.offer" => engine.helper_offers(client, &body, waiter),
+            Request::Exchange { settled, most } => engine.runner_exchanges(client, settled, most as usize, waiter),
+            Request::Verb { verb, body } if verb == "runner.offer" => engine.runner_offers(client, &body, waiter),
             Request::Verb { verb, body } if verb == "mapping.wanted" => {
                 engine.mappings_wanted(client, &body, waiter);
             }

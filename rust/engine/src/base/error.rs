@@ -84,8 +84,8 @@ pub enum Reply {
     },
     /// The same as `Json` of something that was added, which a full disk refuses.
     Added(Vec<u8>),
-    /// Work for a process that runs handlers for the owner: `environments::errand` reads it.
-    Errands(Vec<u8>),
+    /// Work for a process that runs handlers for the owner: `environments::assignment` reads it.
+    Assignments(Vec<u8>),
     /// What would be `Json`, as it is: for a client that takes it so.
     Typed(Typed),
 }

@@ -4,9 +4,9 @@
 //! One thread attends each environment ([`attendant`]), since only it may wait for that process; the rules of when one starts
 //! and goes are the core's ([`forebay_core::environment`]).
 
+pub mod assignment;
 pub(crate) mod attendant;
 pub(crate) mod control_group;
-pub mod errand;
 pub(crate) mod faults;
 pub mod frame;
 mod link;

@@ -107,7 +107,7 @@ impl Engine {
         state.ctx.place = store.place();
         state.ctx.has_threads = !manual;
         let tails: Arc<Tails> = Arc::default();
-        state.helpers.tails = tails.clone();
+        state.runners.tails = tails.clone();
         let points = Mutex::new(state.restore()?);
         let reader = Some(store.reader()?);
         let inner = Inner {
@@ -253,7 +253,7 @@ impl Engine {
         let mut inner = self.shared.lock();
         inner.abandon_commit();
         inner.state.abandon_reads();
-        inner.state.helpers.close();
+        inner.state.runners.close();
         inner.state.dispatch().answer_open_invokes();
         inner.state.queues().answer_open_receives();
         inner.state.streams().answer_followers();

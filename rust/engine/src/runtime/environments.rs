@@ -28,7 +28,7 @@ impl Rooms {
     /// `own` looks for commands itself.
     pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
         self.give_permits();
-        self.feed_helpers();
+        self.feed_runners();
         if self.ctx.is_paused() || !self.ctx.started {
             return;
         }

@@ -25,8 +25,8 @@ impl Rooms {
             }
         }
         self.give_permits();
-        self.feed_helpers();
-        works.append(&mut self.helpers.kept());
+        self.feed_runners();
+        works.append(&mut self.runners.kept());
         while works.len() < most {
             let Some(token) = self.dispatch.ready_list.next(self.ctx.is_paused()) else { break };
             if let Some((work, _)) = self.hand_out(token) {
@@ -119,7 +119,7 @@ impl Rooms {
             self.dispatch.functions[handler].meters.overdue.add(1.0);
         }
         self.dispatch.ready_list.overdue(kind, is_alone.then_some(token));
-        if !self.helpers.stop(token, false) && !self.environments.stop_attempt(handler, token, self.ctx.now.mono_ns) {
+        if !self.runners.stop(token, false) && !self.environments.stop_attempt(handler, token, self.ctx.now.mono_ns) {
             self.dispatch.ready_list.cancels.push_back(token);
             self.ctx.ring = true;
         }

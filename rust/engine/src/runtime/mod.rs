@@ -7,7 +7,6 @@ pub(crate) mod environments;
 pub(crate) mod failures;
 pub(crate) mod functions;
 pub(crate) mod hand_out;
-pub mod helpers;
 pub(crate) mod launching;
 pub mod measuring;
 pub mod metric_points;
@@ -16,6 +15,7 @@ pub(crate) mod permits;
 pub mod recovery;
 pub mod requests;
 pub mod rooms;
+pub mod runners;
 pub mod settle;
 #[cfg(test)]
 pub(crate) mod test_engine;

@@ -13,7 +13,7 @@ use crate::environments::Pools;
 use crate::failures::{self, Failures};
 use crate::gateways::rest::{self, RestApis, RestRoom};
 use crate::gateways::Gateways;
-use crate::runtime::helpers::Helpers;
+use crate::runtime::runners::Runners;
 use crate::runtime::wanted::Wanted;
 use crate::schemas::{self, SchemaRoom, Schemas};
 use crate::sources::invocation::{self, EventQueues, InvocationRoom};
@@ -43,7 +43,7 @@ macro_rules! sources {
             /// What clients declare and do not run.
             pub(crate) wanted: Wanted,
             /// Other processes that run handlers for this one.
-            pub(crate) helpers: Helpers,
+            pub(crate) runners: Runners,
             $($(#[$when])* pub(crate) $name: $state,)*
         }
 
@@ -58,7 +58,7 @@ macro_rules! sources {
                     gateways: Gateways::default(),
                     points_armed: None,
                     wanted: Wanted::default(),
-                    helpers: Helpers::default(),
+                    runners: Runners::default(),
                     $($(#[$when])* $name: $state::default(),)*
                 }
             }

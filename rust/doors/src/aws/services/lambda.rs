@@ -271,7 +271,7 @@ async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<
     let (json, version, failure) = match done {
         Ok(Reply::Executed { json, version }) => (json, version, None),
         Ok(Reply::Json(json) | Reply::Added(json)) => (json, "$LATEST".to_owned(), None),
-        Ok(Reply::Numbers(_) | Reply::Request(_) | Reply::Errands(_) | Reply::Typed(_)) => {
+        Ok(Reply::Numbers(_) | Reply::Request(_) | Reply::Assignments(_) | Reply::Typed(_)) => {
             (b"null".to_vec(), "$LATEST".to_owned(), None)
         }
         Err(EngineError::Function { payload, version, .. }) => (payload.into_bytes(), version, Some("Unhandled")),

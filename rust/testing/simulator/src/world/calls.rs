@@ -28,7 +28,11 @@ impl World {
             let answer = outcome(answer).map(|reply| match reply {
                 Reply::Request(request) => request,
                 Reply::Added(id) => serde_json::from_slice(&id).ok().and_then(|id: &str| parse_uuid(id)).unwrap_or(0),
-                Reply::Json(_) | Reply::Executed { .. } | Reply::Numbers(_) | Reply::Errands(_) | Reply::Typed(_) => 0,
+                Reply::Json(_)
+                | Reply::Executed { .. }
+                | Reply::Numbers(_)
+                | Reply::Assignments(_)
+                | Reply::Typed(_) => 0,
             });
             open(&shared).invoked(name, answer);
         });

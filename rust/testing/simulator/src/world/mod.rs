@@ -446,7 +446,7 @@ impl World {
                 Reply::Numbers(_)
                 | Reply::Request(_)
                 | Reply::Executed { .. }
-                | Reply::Errands(_)
+                | Reply::Assignments(_)
                 | Reply::Typed(_) => Value::Null,
             });
             *ear.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);

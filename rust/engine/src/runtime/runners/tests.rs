@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::base::error::Answer;
 use crate::dispatch::attempts::Task;
-use crate::environments::errand::{errands, Errand, ErrandTask};
+use crate::environments::assignment::{assignments, AssignedTask, Assignment};
 use crate::runtime::test_engine::{TestEngine, SECOND};
 
 const CLIENT: u64 = 1;
@@ -24,20 +24,20 @@ impl Heard {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 
-    fn errands(&self) -> Vec<Errand> {
+    fn assignments(&self) -> Vec<Assignment> {
         let answers = self.all().into_iter();
         let bytes = answers.filter_map(|answer| match answer {
-            Ok(Reply::Errands(bytes)) => Some(bytes),
+            Ok(Reply::Assignments(bytes)) => Some(bytes),
             _ => None,
         });
-        bytes.flat_map(|bytes| errands(&bytes).unwrap()).collect()
+        bytes.flat_map(|bytes| assignments(&bytes).unwrap()).collect()
     }
 }
 
 /// An engine with a function `f`, another process that has it, too, and those who have invoked it.
 struct Shared {
     engine: TestEngine,
-    helper: Heard,
+    runner: Heard,
     callers: Heard,
 }
 
@@ -47,7 +47,7 @@ impl Shared {
         for name in ["f", "own"] {
             engine.register(json!({"kind": "function", "name": name, "timeout_ms": 1_000, "isolation": "task"}));
         }
-        let shared = Self { engine, helper: Heard::default(), callers: Heard::default() };
+        let shared = Self { engine, runner: Heard::default(), callers: Heard::default() };
         shared.offer("m", CLIENT);
         shared.exchange(Vec::new(), 512);
         shared.engine.engine.members_live(&["m".into()]);
@@ -57,12 +57,12 @@ impl Shared {
     fn offer(&self, member: &str, client: u64) {
         let offer = json!({"member": member, "functions": [["f", false], ["own", true]]}).to_string();
         let told = Heard::default();
-        self.engine.engine.helper_offers(client, offer.as_bytes(), told.waiter());
+        self.engine.engine.runner_offers(client, offer.as_bytes(), told.waiter());
         assert!(matches!(&told.all()[..], [Ok(Reply::Json(accepted))] if accepted == br#"{"epoch":1}"#));
     }
 
     fn exchange(&self, settled: Vec<Settled>, most: usize) {
-        self.engine.engine.helper_exchanges(CLIENT, settled, most, self.helper.waiter());
+        self.engine.engine.runner_exchanges(CLIENT, settled, most, self.runner.waiter());
     }
 
     fn invoke(&self, function: &str, times: usize) {
@@ -78,19 +78,19 @@ impl Shared {
     }
 }
 
-fn returned(errand: &Errand) -> Settled {
-    Settled { token: errand.token, status: 0, body: Some(b"7".to_vec()), duration_ns: 1 }
+fn returned(assignment: &Assignment) -> Settled {
+    Settled { token: assignment.token, status: 0, body: Some(b"7".to_vec()), duration_ns: 1 }
 }
 
 #[test]
 fn work_goes_to_whoever_has_less_and_to_this_process_where_both_have_the_same() {
     let shared = Shared::new();
     shared.invoke("f", 1);
-    assert!(shared.helper.errands().is_empty());
+    assert!(shared.runner.assignments().is_empty());
     assert_eq!(shared.own(), 1);
     shared.invoke("f", 1);
-    let first = shared.helper.errands();
-    let [Errand { task: ErrandTask::Run(run), .. }] = &first[..] else { panic!("{first:?}") };
+    let first = shared.runner.assignments();
+    let [Assignment { task: AssignedTask::Run(run), .. }] = &first[..] else { panic!("{first:?}") };
     assert_eq!((run.function, run.reads, run.deadline_ms), (0, true, 1_600_000_001_000));
     assert!(shared.callers.all().is_empty());
     let processes = json!([{"member": null, "running": 1}, {"member": "m", "running": 1}]);
@@ -99,7 +99,7 @@ fn work_goes_to_whoever_has_less_and_to_this_process_where_both_have_the_same() 
     shared.exchange(vec![returned(&first[0])], 512);
     assert_eq!(shared.callers.all(), [Ok(Reply::Json(b"7".to_vec()))]);
     // Five are under way or ready, of which this process has begun one.
-    assert_eq!(shared.helper.errands().len(), 2);
+    assert_eq!(shared.runner.assignments().len(), 2);
     assert_eq!(shared.own(), 2);
 }
 
@@ -107,13 +107,16 @@ fn work_goes_to_whoever_has_less_and_to_this_process_where_both_have_the_same() 
 fn a_process_gets_what_it_has_offered_and_no_more_than_it_takes() {
     let shared = Shared::new();
     shared.invoke("own", 4);
-    assert!(shared.helper.errands().is_empty(), "it takes batches there, and this process events");
+    assert!(shared.runner.assignments().is_empty(), "it takes batches there, and this process events");
     shared.exchange(Vec::new(), 1);
-    assert!(matches!(&shared.helper.all()[..], [Ok(Reply::Errands(none))] if none.is_empty()), "the question before");
+    assert!(
+        matches!(&shared.runner.all()[..], [Ok(Reply::Assignments(none))] if none.is_empty()),
+        "the question before"
+    );
     shared.invoke("f", 4);
-    assert_eq!(shared.helper.errands().len(), 1);
+    assert_eq!(shared.runner.assignments().len(), 1);
     shared.exchange(Vec::new(), 1);
-    assert!(shared.helper.errands().is_empty());
+    assert!(shared.runner.assignments().is_empty());
     assert_eq!(shared.own(), 7);
 }
 
@@ -121,7 +124,7 @@ fn a_process_gets_what_it_has_offered_and_no_more_than_it_takes() {
 fn what_a_process_ran_fails_when_it_is_dead_and_not_when_it_has_only_hung_up() {
     let shared = Shared::new();
     shared.invoke("f", 2);
-    let given = shared.helper.errands();
+    let given = shared.runner.assignments();
     shared.engine.engine.client_left(CLIENT, false);
     shared.engine.engine.members_live(&["m".into()]);
     assert!(shared.callers.all().is_empty());
@@ -131,7 +134,7 @@ fn what_a_process_ran_fails_when_it_is_dead_and_not_when_it_has_only_hung_up() {
     assert!(payload.contains("Runtime.ExitError"), "{payload}");
     // It was only stopped: nothing that it says counts any more.
     shared.exchange(vec![returned(&given[0])], 512);
-    assert!(matches!(&shared.helper.all()[..], [Err(EngineError::OwnerLost(_))]));
+    assert!(matches!(&shared.runner.all()[..], [Err(EngineError::OwnerLost(_))]));
     assert!(shared.callers.all().is_empty());
     assert_eq!(shared.own(), 1);
 }
@@ -141,7 +144,7 @@ fn what_a_process_ran_fails_when_it_comes_back_or_its_end_is_known() {
     for comes_back in [true, false] {
         let shared = Shared::new();
         shared.invoke("f", 2);
-        assert_eq!(shared.helper.errands().len(), 1);
+        assert_eq!(shared.runner.assignments().len(), 1);
         if comes_back {
             shared.offer("m", CLIENT + 1);
         } else {
@@ -156,22 +159,22 @@ fn nothing_is_given_to_a_process_that_is_not_known_to_live() {
     let shared = Shared::new();
     shared.offer("other", CLIENT + 1);
     let other = Heard::default();
-    shared.engine.engine.helper_exchanges(CLIENT + 1, Vec::new(), 512, other.waiter());
+    shared.engine.engine.runner_exchanges(CLIENT + 1, Vec::new(), 512, other.waiter());
     shared.invoke("f", 6);
-    assert!(other.errands().is_empty());
+    assert!(other.assignments().is_empty());
     shared.engine.engine.members_live(&["m".into(), "other".into()]);
-    assert_eq!(other.errands().len(), 2);
+    assert_eq!(other.assignments().len(), 2);
 }
 
 #[test]
 fn an_attempt_past_its_deadline_is_stopped_where_it_runs() {
     let mut shared = Shared::new();
     shared.invoke("f", 2);
-    let given = shared.helper.errands();
+    let given = shared.runner.assignments();
     shared.exchange(Vec::new(), 512);
     shared.engine.advance(2 * SECOND);
-    let stop = shared.helper.errands();
-    assert!(matches!(&stop[..], [Errand { token, task: ErrandTask::Stop }] if *token == given[0].token));
+    let stop = shared.runner.assignments();
+    assert!(matches!(&stop[..], [Assignment { token, task: AssignedTask::Stop }] if *token == given[0].token));
     assert!(matches!(&shared.callers.all()[..], [Err(EngineError::Function { .. })]));
     assert!(!shared.engine.engine.idle());
     shared.exchange(vec![Settled { status: 2, body: None, ..returned(&given[0]) }], 512);
@@ -182,15 +185,17 @@ fn an_attempt_past_its_deadline_is_stopped_where_it_runs() {
 fn an_engine_that_drains_gives_nothing_and_waits_for_what_others_run() {
     let shared = Shared::new();
     shared.invoke("f", 2);
-    let given = shared.helper.errands();
+    let given = shared.runner.assignments();
     shared.exchange(Vec::new(), 512);
     shared.engine.engine.drain();
     assert!(!shared.engine.engine.idle());
-    shared.engine.engine.interrupt_helpers();
-    let interrupt = shared.helper.errands();
-    assert!(matches!(&interrupt[..], [Errand { token, task: ErrandTask::Interrupt }] if *token == given[0].token));
+    shared.engine.engine.interrupt_runners();
+    let interrupt = shared.runner.assignments();
+    assert!(
+        matches!(&interrupt[..], [Assignment { token, task: AssignedTask::Interrupt }] if *token == given[0].token)
+    );
     shared.exchange(vec![Settled { status: 4, body: None, ..returned(&given[0]) }], 0);
-    assert!(matches!(&shared.helper.all()[..], [Ok(Reply::Errands(none))] if none.is_empty()));
+    assert!(matches!(&shared.runner.all()[..], [Ok(Reply::Assignments(none))] if none.is_empty()));
     assert!(shared.engine.engine.idle());
 }
 
@@ -199,8 +204,8 @@ fn an_invocation_whose_lines_are_wanted_stays_in_this_process() {
     let shared = Shared::new();
     let tail = shared.engine.engine.invoke_tailed("f", (*b"{}").into(), shared.callers.waiter());
     shared.invoke("f", 3);
-    assert!(shared.helper.errands().is_empty());
+    assert!(shared.runner.assignments().is_empty());
     drop(tail);
     shared.invoke("f", 1);
-    assert_eq!(shared.helper.errands().len(), 2);
+    assert_eq!(shared.runner.assignments().len(), 2);
 }

@@ -22,16 +22,16 @@ const AS_EVENT: u8 = 4;
 
 /// A piece of work, or what is to become of one that was given before.
 #[derive(Debug)]
-pub struct Errand {
+pub struct Assignment {
     /// Names the attempt when it is settled.
     pub token: Token,
     /// What to do.
-    pub task: ErrandTask,
+    pub task: AssignedTask,
 }
 
-/// The kinds of errands.
+/// The kinds of assignments.
 #[derive(Debug)]
-pub enum ErrandTask {
+pub enum AssignedTask {
     /// Run a function.
     Run(Run),
     /// Stop the attempt: it is past its deadline.
@@ -129,25 +129,25 @@ fn end(begins: usize, out: &mut [u8]) {
 }
 
 /// The pieces out of an answer; `None` if they make no sense.
-pub fn errands(bytes: &[u8]) -> Option<Vec<Errand>> {
+pub fn assignments(bytes: &[u8]) -> Option<Vec<Assignment>> {
     let mut rest = Pieces(bytes);
     let mut found = Vec::new();
     while !rest.is_empty() {
         let length = rest.u32()? as usize;
-        found.push(errand(Pieces(rest.take(length)?))?);
+        found.push(assignment(Pieces(rest.take(length)?))?);
     }
     Some(found)
 }
 
-fn errand(mut rest: Pieces<'_>) -> Option<Errand> {
+fn assignment(mut rest: Pieces<'_>) -> Option<Assignment> {
     let (kind, token) = (rest.take(1)?[0], rest.u64()?);
     let stop = match kind {
-        STOP => Some(ErrandTask::Stop),
-        INTERRUPT => Some(ErrandTask::Interrupt),
+        STOP => Some(AssignedTask::Stop),
+        INTERRUPT => Some(AssignedTask::Interrupt),
         _ => None,
     };
     if let Some(task) = stop {
-        return rest.is_empty().then_some(Errand { token, task });
+        return rest.is_empty().then_some(Assignment { token, task });
     }
     let (function, flags, deadline_ms) = (rest.u32()? as usize, rest.take(1)?[0], rest.u64()?);
     let request = u128::from_le_bytes(*rest.take(16)?.first_chunk()?);
@@ -166,7 +166,7 @@ fn errand(mut rest: Pieces<'_>) -> Option<Errand> {
     };
     let (reads, reports) = (flags & READS != 0, flags & REPORTS != 0);
     let run = Run { function, reads, reports, deadline_ms, request, qualifier, traces, given };
-    Some(Errand { token, task: ErrandTask::Run(run) })
+    Some(Assignment { token, task: AssignedTask::Run(run) })
 }
 
 #[cfg(test)]
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errands_read_back_and_what_is_cut_off_makes_no_sense() {
+    fn assignments_read_back_and_what_is_cut_off_makes_no_sense() {
         let work = Work {
             token: 7,
             handler: 3,
@@ -188,16 +188,18 @@ mod tests {
         assert!(put(&work, 2, (true, false), &mut bytes));
         put_stop(8, false, &mut bytes);
         put_stop(9, true, &mut bytes);
-        let read = errands(&bytes).unwrap();
-        let [Errand { token: 7, task: ErrandTask::Run(run) }, stop, interrupt] = &read[..] else { panic!("{read:?}") };
+        let read = assignments(&bytes).unwrap();
+        let [Assignment { token: 7, task: AssignedTask::Run(run) }, stop, interrupt] = &read[..] else {
+            panic!("{read:?}")
+        };
         assert_eq!((run.function, run.reads, run.reports, run.deadline_ms, run.request), (2, true, false, 11, 9));
         assert_eq!((run.qualifier.as_deref(), &run.traces[..]), (Some("live"), &["00-1-2-01".to_owned()][..]));
         assert!(matches!(&run.given, Given::Event(payload) if payload == b"{}"));
-        assert!(matches!(stop, Errand { token: 8, task: ErrandTask::Stop }));
-        assert!(matches!(interrupt, Errand { token: 9, task: ErrandTask::Interrupt }));
+        assert!(matches!(stop, Assignment { token: 8, task: AssignedTask::Stop }));
+        assert!(matches!(interrupt, Assignment { token: 9, task: AssignedTask::Interrupt }));
         let whole: Vec<usize> = vec![0, bytes.len() - 26, bytes.len() - 13, bytes.len()];
         for cut in 0..bytes.len() {
-            assert_eq!(errands(&bytes[..cut]).is_some(), whole.contains(&cut), "cut at {cut}");
+            assert_eq!(assignments(&bytes[..cut]).is_some(), whole.contains(&cut), "cut at {cut}");
         }
         let cancel = Work { task: Task::Cancel, ..work };
         assert!(!put(&cancel, 2, (true, false), &mut bytes));

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use forebay_engine::base::error::Reply;
 use forebay_engine::dispatch::attempts::{Settled, Token};
-use forebay_engine::environments::errand::{errands, Errand, ErrandTask};
-use forebay_engine::runtime::helpers::{Accepted, Offer};
+use forebay_engine::environments::assignment::{assignments, AssignedTask, Assignment};
+use forebay_engine::runtime::runners::{Accepted, Offer};
 
 /// Whether this process may run what the owner gives it.
-type MayHelp = Box<dyn Fn() -> bool + Send + Sync>;
+type MayRun = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// How an attempt has ended that was not begun, because this process ends.
 const INTERRUPTED: u8 = 4;
 
 #[derive(Default)]
-pub(super) struct Helping {
-    /// This process's name among those that share the store, and its lease; `None`: it helps nobody.
-    lease: Option<(String, Arc<MayHelp>)>,
+pub(super) struct Running {
+    /// This process's name among those that share the store, and its lease; `None`: it runs nothing for others.
+    lease: Option<(String, Arc<MayRun>)>,
     /// Its functions, and whether each takes a batch.
     functions: Vec<(String, bool)>,
     /// All functions are declared that are declared at a start.
@@ -48,15 +48,15 @@ pub(super) enum Next {
     GiveUp,
 }
 
-impl Helping {
+impl Running {
     /// Help the owner while that is so. `member`: this process's name.
-    pub(super) fn begin(&mut self, member: &str, may_help: impl Fn() -> bool + Send + Sync + 'static) {
-        self.lease = Some((member.to_owned(), Arc::new(Box::new(may_help))));
+    pub(super) fn begin(&mut self, member: &str, may_run: impl Fn() -> bool + Send + Sync + 'static) {
+        self.lease = Some((member.to_owned(), Arc::new(Box::new(may_run))));
     }
 
     /// What is asked before work is begun. It is asked without the client's lock.
-    pub(super) fn may_help(&self) -> Option<Arc<MayHelp>> {
-        self.lease.as_ref().map(|(_, may_help)| may_help.clone())
+    pub(super) fn may_run(&self) -> Option<Arc<MayRun>> {
+        self.lease.as_ref().map(|(_, may_run)| may_run.clone())
     }
 
     /// A function of this process; its number.
@@ -97,11 +97,11 @@ impl Helping {
     }
 
     /// Time has passed.
-    pub(super) fn look(&mut self, may_help: bool) -> Next {
+    pub(super) fn look(&mut self, may_run: bool) -> Next {
         let Some((member, _)) = self.lease.as_ref().filter(|_| self.has_started && !self.leaves) else {
             return Next::Nothing;
         };
-        if !may_help {
+        if !may_run {
             return if self.out.is_empty() { Next::Nothing } else { Next::GiveUp };
         }
         if self.offered == self.functions.len() {
@@ -121,16 +121,16 @@ impl Helping {
             self.is_asking = false;
         }
         match reply {
-            Reply::Errands(bytes) if !bytes.is_empty() => self.answers.push(bytes),
+            Reply::Assignments(bytes) if !bytes.is_empty() => self.answers.push(bytes),
             _ => {}
         }
         !self.answers.is_empty()
     }
 
     /// Take what has come, and hand over how attempts have ended: `(what is to be done, for which function, what to ask)`.
-    pub(super) fn exchange(&mut self, mut settled: Vec<Settled>, may_help: bool) -> (Vec<(Errand, usize)>, Next) {
+    pub(super) fn exchange(&mut self, mut settled: Vec<Settled>, may_run: bool) -> (Vec<(Assignment, usize)>, Next) {
         let answers = std::mem::take(&mut self.answers);
-        if !answers.is_empty() && !may_help {
+        if !answers.is_empty() && !may_run {
             // The owner may have given it to somebody else by now.
             return (Vec::new(), Next::GiveUp);
         }
@@ -138,20 +138,25 @@ impl Helping {
         settled.retain(|one| self.out.remove(&one.token).is_some());
         let mut found = Vec::new();
         for bytes in answers {
-            let Some(given) = errands(&bytes) else { return (Vec::new(), Next::GiveUp) };
-            for errand in given {
-                match &errand.task {
-                    ErrandTask::Run(run) if !self.leaves => {
+            let Some(given) = assignments(&bytes) else { return (Vec::new(), Next::GiveUp) };
+            for assignment in given {
+                match &assignment.task {
+                    AssignedTask::Run(run) if !self.leaves => {
                         let function = run.function;
-                        self.out.insert(errand.token, function);
-                        found.push((errand, function));
+                        self.out.insert(assignment.token, function);
+                        found.push((assignment, function));
                     }
-                    ErrandTask::Run(_) => {
-                        settled.push(Settled { token: errand.token, status: INTERRUPTED, body: None, duration_ns: 0 });
+                    AssignedTask::Run(_) => {
+                        settled.push(Settled {
+                            token: assignment.token,
+                            status: INTERRUPTED,
+                            body: None,
+                            duration_ns: 0,
+                        });
                     }
-                    ErrandTask::Stop | ErrandTask::Interrupt => {
-                        if let Some(&function) = self.out.get(&errand.token) {
-                            found.push((errand, function));
+                    AssignedTask::Stop | AssignedTask::Interrupt => {
+                        if let Some(&function) = self.out.get(&assignment.token) {
+                            found.push((assignment, function));
                         }
                     }
                 }
@@ -172,49 +177,49 @@ impl Helping {
 mod tests {
     use super::*;
 
-    fn helping() -> Helping {
-        let mut helping = Helping::default();
-        helping.begin("m", || true);
-        assert_eq!(helping.function("f", false), 0);
-        assert_eq!(helping.function("g", true), 1);
-        assert_eq!(helping.function("f", false), 0);
-        helping
+    fn running() -> Running {
+        let mut running = Running::default();
+        running.begin("m", || true);
+        assert_eq!(running.function("f", false), 0);
+        assert_eq!(running.function("g", true), 1);
+        assert_eq!(running.function("f", false), 0);
+        running
     }
 
     #[test]
     fn functions_are_offered_once_all_are_declared_and_again_when_there_are_more() {
-        let mut helping = helping();
-        assert!(matches!(helping.look(true), Next::Nothing));
-        helping.start();
-        assert!(matches!(helping.look(false), Next::Nothing), "nobody may be helped at the moment");
-        let Next::Offer(offer) = helping.look(true) else { panic!("no offer") };
+        let mut running = running();
+        assert!(matches!(running.look(true), Next::Nothing));
+        running.start();
+        assert!(matches!(running.look(false), Next::Nothing), "nothing may be run at the moment");
+        let Next::Offer(offer) = running.look(true) else { panic!("no offer") };
         assert_eq!(offer.functions, [("f".into(), false), ("g".into(), true)]);
-        assert!(matches!(helping.look(true), Next::Nothing));
-        helping.function("h", false);
-        assert!(matches!(helping.look(true), Next::Offer(_)));
+        assert!(matches!(running.look(true), Next::Nothing));
+        running.function("h", false);
+        assert!(matches!(running.look(true), Next::Offer(_)));
     }
 
     #[test]
     fn one_question_is_open_and_outcomes_are_told_at_once() {
-        let mut helping = helping();
-        assert!(matches!(helping.exchange(Vec::new(), true).1, Next::Nothing), "nobody has accepted");
-        helping.accepted(br#"{"epoch": 7}"#);
-        let Next::Ask(first, _) = helping.exchange(Vec::new(), true).1 else { panic!("no question") };
-        assert!(matches!(helping.exchange(Vec::new(), true).1, Next::Nothing));
+        let mut running = running();
+        assert!(matches!(running.exchange(Vec::new(), true).1, Next::Nothing), "nobody has accepted");
+        running.accepted(br#"{"epoch": 7}"#);
+        let Next::Ask(first, _) = running.exchange(Vec::new(), true).1 else { panic!("no question") };
+        assert!(matches!(running.exchange(Vec::new(), true).1, Next::Nothing));
         let stale = Settled { token: 3, status: 0, body: None, duration_ns: 0 };
-        assert!(matches!(helping.exchange(vec![stale], true).1, Next::Nothing), "it was not given by this owner");
-        assert!(!helping.answered(first, Reply::Errands(Vec::new())));
-        assert!(matches!(helping.exchange(Vec::new(), true).1, Next::Ask(..)));
-        assert_eq!(helping.epoch, Some(7));
+        assert!(matches!(running.exchange(vec![stale], true).1, Next::Nothing), "it was not given by this owner");
+        assert!(!running.answered(first, Reply::Assignments(Vec::new())));
+        assert!(matches!(running.exchange(Vec::new(), true).1, Next::Ask(..)));
+        assert_eq!(running.epoch, Some(7));
     }
 
     #[test]
     fn what_comes_when_the_owner_may_have_given_it_to_another_is_not_begun() {
-        let mut helping = helping();
-        helping.accepted(br#"{"epoch": 7}"#);
-        let Next::Ask(asked, _) = helping.exchange(Vec::new(), true).1 else { panic!("no question") };
-        assert!(helping.answered(asked, Reply::Errands(vec![1])));
-        let (begun, next) = helping.exchange(Vec::new(), false);
+        let mut running = running();
+        running.accepted(br#"{"epoch": 7}"#);
+        let Next::Ask(asked, _) = running.exchange(Vec::new(), true).1 else { panic!("no question") };
+        assert!(running.answered(asked, Reply::Assignments(vec![1])));
+        let (begun, next) = running.exchange(Vec::new(), false);
         assert!(begun.is_empty() && matches!(next, Next::GiveUp));
     }
 }

@@ -1,4 +1,4 @@
-//! Helpers: other processes that share the store and run handlers for this one, which owns it.
+//! Runners: other processes that share the store and run handlers for this one, which owns it.
 //!
 //! ```text
 //! offers      a process says which functions it has. What it ran before has stopped
@@ -7,8 +7,8 @@
 //! gone        its process is dead, or has stopped what it ran: each of its attempts has failed, as one in a process that died
 //! ```
 //!
-//! Only a process that is known to live is given anything, and nothing is taken back from one that may still run it. What a helper leaves
-//! over is handed out as it is without helpers.
+//! Only a process that is known to live is given anything, and nothing is taken back from one that may still run it. What a runner leaves
+//! over is handed out as it is without runners.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::commit::done;
 use crate::commit::done::Done;
 use crate::dispatch::attempts::{Settled, Token, Work};
 use crate::dispatch::Dispatch;
-use crate::environments::errand;
+use crate::environments::assignment;
 use crate::environments::faults::Fault;
 use crate::environments::tails::Tails;
 use crate::observe::operator_events::OperatorEvent;
@@ -40,7 +40,7 @@ const ANSWER_BYTES: usize = 8 << 20;
 /// Work of more bytes than that does not go to another process.
 const WORK_BYTES_MAX: usize = 32 << 20;
 
-/// What a process says that wants to help.
+/// What a process says that offers to run handlers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {
@@ -59,9 +59,9 @@ pub struct Accepted {
 
 /// All of them, and what they run.
 #[derive(Default)]
-pub(crate) struct Helpers {
+pub(crate) struct Runners {
     /// By the number of the connection.
-    by_client: BTreeMap<u64, Helper>,
+    by_client: BTreeMap<u64, Runner>,
     /// Who has an attempt.
     given: HashMap<Token, u64>,
     /// What turned out to be too large for another process.
@@ -71,7 +71,7 @@ pub(crate) struct Helpers {
 }
 
 #[derive(Default)]
-struct Helper {
+struct Runner {
     member: String,
     offered: HashMap<String, (u32, bool)>,
     /// Which of its functions runs a handler's work, for the handlers that were looked at.
@@ -87,7 +87,7 @@ struct Helper {
     was_seen: bool,
 }
 
-impl Helper {
+impl Runner {
     fn takes(&self) -> bool {
         let is_open = self.was_seen && !self.waiting.is_empty() && self.answer.len() < ANSWER_BYTES;
         is_open && self.out.len() < self.most.min(OUT_MAX)
@@ -103,13 +103,13 @@ impl Helper {
     }
 }
 
-impl Helpers {
+impl Runners {
     /// Have an attempt stopped by the process that runs it; false: this process runs it. `interrupted`: it will be run again.
     pub(crate) fn stop(&mut self, token: Token, interrupted: bool) -> bool {
-        let Some(helper) = self.given.get(&token).and_then(|client| self.by_client.get_mut(client)) else {
+        let Some(runner) = self.given.get(&token).and_then(|client| self.by_client.get_mut(client)) else {
             return false;
         };
-        errand::put_stop(token, interrupted, &mut helper.answer);
+        assignment::put_stop(token, interrupted, &mut runner.answer);
         true
     }
 
@@ -125,21 +125,21 @@ impl Helpers {
 }
 
 impl Rooms {
-    /// Give helpers what is theirs of the work that is ready, and answer those for whom there is something.
-    pub(crate) fn feed_helpers(&mut self) {
-        if self.helpers.by_client.is_empty() {
+    /// Give runners what is theirs of the work that is ready, and answer those for whom there is something.
+    pub(crate) fn feed_runners(&mut self) {
+        if self.runners.by_client.is_empty() {
             return;
         }
         if self.ctx.started && !self.ctx.is_paused() {
             self.share();
         }
-        for helper in self.helpers.by_client.values_mut() {
+        for runner in self.runners.by_client.values_mut() {
             // A question takes the place of the one before it.
-            while helper.waiting.len() > 1
-                || (!helper.waiting.is_empty() && (helper.most == 0 || !helper.answer.is_empty()))
+            while runner.waiting.len() > 1
+                || (!runner.waiting.is_empty() && (runner.most == 0 || !runner.answer.is_empty()))
             {
-                let Some(waiter) = helper.waiting.pop_front() else { break };
-                self.ctx.answer(waiter, Ok(Reply::Errands(std::mem::take(&mut helper.answer))));
+                let Some(waiter) = runner.waiting.pop_front() else { break };
+                self.ctx.answer(waiter, Ok(Reply::Assignments(std::mem::take(&mut runner.answer))));
             }
         }
     }
@@ -148,17 +148,17 @@ impl Rooms {
     fn share(&mut self) {
         let mut unable = BTreeSet::new();
         let mut has_given = false;
-        while let Some((client, own)) = self.next_helper(&unable) {
-            let helpers = &mut self.helpers;
-            let Some(helper) = helpers.by_client.get_mut(&client) else { break };
-            if helper.out.len() >= own {
+        while let Some((client, own)) = self.next_runner(&unable) {
+            let runners = &mut self.runners;
+            let Some(runner) = runners.by_client.get_mut(&client) else { break };
+            if runner.out.len() >= own {
                 break;
             }
-            helper.learn(&self.dispatch);
-            let (Dispatch { ready_list, attempts, .. }, by_handler) = (&mut self.dispatch, &helper.by_handler);
+            runner.learn(&self.dispatch);
+            let (Dispatch { ready_list, attempts, .. }, by_handler) = (&mut self.dispatch, &runner.by_handler);
             let function =
                 |token| attempts.get(token).and_then(|attempt| by_handler.get(attempt.handler).copied().flatten());
-            let next = ready_list.next_for_another(!helpers.tails.any(), |token| function(token).is_some());
+            let next = ready_list.next_for_another(!runners.tails.any(), |token| function(token).is_some());
             match next.and_then(|token| function(token).map(|function| (token, function))) {
                 Some((token, function)) => {
                     self.give_to(client, token, function);
@@ -172,41 +172,41 @@ impl Rooms {
         if has_given {
             if let Err(error) = self.dispatch.count_attempts() {
                 // Attempts that cannot be counted must not run.
-                self.helpers.by_client.values_mut().for_each(|helper| helper.answer.clear());
+                self.runners.by_client.values_mut().for_each(|runner| runner.answer.clear());
                 self.ctx.fail(StoreError::Failed(error.to_string()));
             }
         }
     }
 
-    /// The helper with the least under way, and how much this process would have if it kept all but one of what is ready.
-    fn next_helper(&self, unable: &BTreeSet<u64>) -> Option<(u64, usize)> {
+    /// The runner with the least under way, and how much this process would have if it kept all but one of what is ready.
+    fn next_runner(&self, unable: &BTreeSet<u64>) -> Option<(u64, usize)> {
         let ready = self.dispatch.ready_list.shared();
         if ready == 0 {
             return None;
         }
-        let able = self.helpers.by_client.iter().filter(|(client, one)| one.takes() && !unable.contains(*client));
+        let able = self.runners.by_client.iter().filter(|(client, one)| one.takes() && !unable.contains(*client));
         let (client, _) = able.min_by_key(|(_, one)| one.out.len())?;
         let in_processes: usize = self.environments.by_handler.values().map(|pool| pool.working.len()).sum();
-        let elsewhere = self.helpers.given.len() + in_processes;
+        let elsewhere = self.runners.given.len() + in_processes;
         Some((*client, (self.dispatch.ready_list.runs() + ready - 1).saturating_sub(elsewhere)))
     }
 
     fn give_to(&mut self, client: u64, token: Token, function: u32) {
         let Some((work, handed)) = self.hand_out(token) else { return };
-        let Some(helper) = self.helpers.by_client.get_mut(&client) else { return };
-        let begins = helper.answer.len();
-        let is_put = errand::put(&work, function, (handed.reads, handed.reports), &mut helper.answer);
-        if is_put && helper.answer.len() - begins <= WORK_BYTES_MAX {
-            helper.out.insert(token);
-            self.helpers.given.insert(token, client);
+        let Some(runner) = self.runners.by_client.get_mut(&client) else { return };
+        let begins = runner.answer.len();
+        let is_put = assignment::put(&work, function, (handed.reads, handed.reports), &mut runner.answer);
+        if is_put && runner.answer.len() - begins <= WORK_BYTES_MAX {
+            runner.out.insert(token);
+            self.runners.given.insert(token, client);
         } else {
-            helper.answer.truncate(begins);
-            self.helpers.kept.push(work);
+            runner.answer.truncate(begins);
+            self.runners.kept.push(work);
             self.ctx.ring = true;
         }
     }
 
-    fn helper_offers(&mut self, client: u64, body: &[u8], waiter: Waiter) {
+    fn runner_offers(&mut self, client: u64, body: &[u8], waiter: Waiter) {
         let offer = match serde_json::from_slice::<Offer>(body) {
             Ok(offer) if offer.functions.len() <= OFFERED_MAX => offer,
             Ok(offer) => {
@@ -217,72 +217,72 @@ impl Rooms {
             Err(error) => return self.ctx.answer(waiter, Err(EngineError::Invalid(error.to_string()))),
         };
         let others: Vec<u64> = self
-            .helpers
+            .runners
             .by_client
             .iter()
             .filter(|(_, one)| one.member == offer.member)
             .map(|(client, _)| *client)
             .collect();
         for former in others.into_iter().filter(|former| *former != client) {
-            self.helper_gone(former, "it has connected again, and has stopped what it ran");
+            self.runner_gone(former, "it has connected again, and has stopped what it ran");
         }
-        let helper = self.helpers.by_client.entry(client).or_default();
-        helper.member = offer.member;
+        let runner = self.runners.by_client.entry(client).or_default();
+        runner.member = offer.member;
         let numbered = offer.functions.into_iter().zip(0..);
-        helper.offered = numbered.map(|((name, takes_batch), number)| (name, (number, takes_batch))).collect();
-        helper.by_handler.clear();
+        runner.offered = numbered.map(|((name, takes_batch), number)| (name, (number, takes_batch))).collect();
+        runner.by_handler.clear();
         let epoch = self.ctx.commit.token.epoch;
         self.ctx.answer(waiter, Ok(Reply::Json(done::json(Accepted { epoch }))));
     }
 
-    fn helper_exchanges(&mut self, client: u64, mut settled: Vec<Settled>, most: usize, waiter: Waiter) {
-        let Some(helper) = self.helpers.by_client.get_mut(&client) else {
+    fn runner_exchanges(&mut self, client: u64, mut settled: Vec<Settled>, most: usize, waiter: Waiter) {
+        let Some(runner) = self.runners.by_client.get_mut(&client) else {
             let text = "this process was silent for too long: what it ran has failed, and runs elsewhere";
             return self.ctx.answer(waiter, Err(EngineError::OwnerLost(text.into())));
         };
-        helper.most = most;
-        helper.waiting.push_back(waiter);
-        settled.retain(|one| helper.out.remove(&one.token));
+        runner.most = most;
+        runner.waiting.push_back(waiter);
+        settled.retain(|one| runner.out.remove(&one.token));
         for one in &settled {
-            self.helpers.given.remove(&one.token);
+            self.runners.given.remove(&one.token);
         }
         self.settle_all(settled);
     }
 
     /// It runs nothing any more of what it was given.
-    fn helper_gone(&mut self, client: u64, why: &str) {
-        let Some(helper) = self.helpers.by_client.remove(&client) else { return };
-        if !helper.out.is_empty() {
-            let text = format!("process {} ran {} attempts, which have failed: {why}", helper.member, helper.out.len());
+    fn runner_gone(&mut self, client: u64, why: &str) {
+        let Some(runner) = self.runners.by_client.remove(&client) else { return };
+        if !runner.out.is_empty() {
+            let text = format!("process {} ran {} attempts, which have failed: {why}", runner.member, runner.out.len());
             self.ctx.notice(OperatorEvent::Api, "", json!({"text": text}));
         }
-        for &token in &helper.out {
-            self.helpers.given.remove(&token);
+        for &token in &runner.out {
+            self.runners.given.remove(&token);
         }
-        for token in helper.out {
+        for token in runner.out {
             self.fail_attempt(token, &Fault::HungUp);
         }
     }
 
     pub(crate) fn process_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let here = self.dispatch.ready_list.runs() - self.helpers.given.len();
+        let here = self.dispatch.ready_list.runs() - self.runners.given.len();
         let own = Process { member: None, running: here };
-        let helpers = self.helpers.by_client.values();
-        let helpers = helpers.map(|one| Process { member: Some(one.member.clone()), running: one.out.len() });
-        Ok(Done::at_once(std::iter::once(own).chain(helpers).collect::<Vec<_>>()))
+        let runners = self.runners.by_client.values();
+        let runners = runners.map(|one| Process { member: Some(one.member.clone()), running: one.out.len() });
+        Ok(Done::at_once(std::iter::once(own).chain(runners).collect::<Vec<_>>()))
     }
 
     fn members_live(&mut self, living: &[String]) {
         let mut gone = Vec::new();
-        for (client, helper) in &mut self.helpers.by_client {
-            let is_living = living.contains(&helper.member);
-            if helper.was_seen && !is_living {
+        for (client, runner) in &mut self.runners.by_client {
+            let is_living = living.contains(&runner.member);
+            if runner.was_seen && !is_living {
                 gone.push(*client);
             }
-            helper.was_seen |= is_living;
+            runner.was_seen |= is_living;
         }
         for client in gone {
-            self.helper_gone(client, "it is dead, or has left");
+            self.runner_gone(client, "it is dead, or has left");
         }
     }
 }
@@ -290,14 +290,14 @@ impl Rooms {
 impl Engine {
     /// A process that shares the store offers to run functions for this one: an [`Offer`], answered by [`Accepted`]. What it was given before
     /// through another connection it has stopped.
-    pub fn helper_offers(&self, client: u64, offer: &[u8], waiter: Waiter) {
-        self.with(|rooms| rooms.helper_offers(client, offer, waiter));
+    pub fn runner_offers(&self, client: u64, offer: &[u8], waiter: Waiter) {
+        self.with(|rooms| rooms.runner_offers(client, offer, waiter));
     }
 
     /// It hands over how attempts have ended, and is answered when there is something for it to do, at the latest when it asks again. `most`:
     /// how many attempts it takes at once; 0: it takes none any more, and is answered at once.
-    pub fn helper_exchanges(&self, client: u64, settled: Vec<Settled>, most: usize, waiter: Waiter) {
-        self.with(|rooms| rooms.helper_exchanges(client, settled, most, waiter));
+    pub fn runner_exchanges(&self, client: u64, settled: Vec<Settled>, most: usize, waiter: Waiter) {
+        self.with(|rooms| rooms.runner_exchanges(client, settled, most, waiter));
     }
 
     /// A client has hung up. `has_stopped`: it is certain that it runs nothing any more.
@@ -305,10 +305,10 @@ impl Engine {
         self.with(|rooms| {
             rooms.wanted.forget(client);
             if has_stopped {
-                return rooms.helper_gone(client, "it has ended");
+                return rooms.runner_gone(client, "it has ended");
             }
-            if let Some(helper) = rooms.helpers.by_client.get_mut(&client) {
-                helper.waiting.clear();
+            if let Some(runner) = rooms.runners.by_client.get_mut(&client) {
+                runner.waiting.clear();
             }
         });
     }
@@ -319,11 +319,11 @@ impl Engine {
     }
 
     /// Stop what other processes run for this one. It will be run again.
-    pub fn interrupt_helpers(&self) {
+    pub fn interrupt_runners(&self) {
         self.with(|rooms| {
-            let given: Vec<Token> = rooms.helpers.given.keys().copied().collect();
+            let given: Vec<Token> = rooms.runners.given.keys().copied().collect();
             for token in given {
-                rooms.helpers.stop(token, true);
+                rooms.runners.stop(token, true);
             }
         });
     }
