@@ -264,8 +264,6 @@ def of_function(
 
 def _attachment(proxy: Resource, resources: Mapping[str, Resource]) -> tuple[Attachment, list[Resource]]:
     groups = [one for one in resources.values() if one.type == TARGETS.type and _is_of(one.properties, proxy)]
-    if len(groups) > 1:
-        raise InvalidParameterValue(f"{', '.join(one.logical for one in groups)}: a proxy has one target group")
     arns = _secrets(proxy.properties)
     held = [one for one in resources.values() if one.type == SECRET and one.attributes["Ref"] in arns]
     pool = _pool(groups[0].properties) if groups else {}
