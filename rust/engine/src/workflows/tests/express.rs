@@ -174,7 +174,7 @@ fn the_type_of_a_workflow_stays_and_only_an_express_one_runs_at_once() {
 
 /// The event was accepted, and the start that it had become was refused later: nothing was left of it.
 #[test]
-fn an_event_for_a_workflow_that_has_no_room_waits_for_it() {
+fn an_event_for_a_workflow_that_has_no_room_is_given_again_and_keeps_its_chain() {
     let mut engine = with(&call(), json!({}));
     let targets = json!([{"id": "1", "workflow": "w"}]);
     engine.json(
@@ -194,4 +194,12 @@ fn an_event_for_a_workflow_that_has_no_room_waits_for_it() {
     let waiting = engine.json("failed.list", &json!({"function": "default/r", "limit": 10}))["failures"].clone();
     assert!(waiting[0]["last_error"].as_str().unwrap().contains("Express executions have not ended"), "{waiting}");
     assert!(engine.calls().is_empty());
+    open(&engine, Express::one_less);
+    for _ in 0..5 {
+        engine.advance(SECOND);
+    }
+    assert_eq!(engine.calls().len(), 1);
+    let depths: Vec<u32> = engine.engine.with(|rooms| rooms.workflows.runs.values().map(|run| run.row.depth).collect());
+    assert_eq!(depths, [6], "one more than the chain that it belongs to");
+    assert_eq!(engine.json("failed.list", &json!({"function": "default/r", "limit": 10}))["failures"], json!([]));
 }
