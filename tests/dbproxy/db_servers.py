@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import shutil
@@ -125,8 +126,10 @@ class Server:
         for pid in (self.process.pid, *self._children()):
             while {
                 path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")
-            } - {"T"}:
-                time.sleep(0.001)  # its threads stop one by one
+            } - {"T", "Z"}:
+                time.sleep(
+                    0.001
+                )  # its threads stop one by one; a child that has just ended is not waited for by its parent
 
     def resume(self) -> None:
         self._signal_all(signal.SIGCONT)
@@ -134,7 +137,8 @@ class Server:
     def _signal_all(self, number: int) -> None:
         assert self.process is not None
         for pid in (self.process.pid, *self._children()):
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, number)
 
     def _children(self) -> list[int]:
         assert self.process is not None

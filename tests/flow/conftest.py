@@ -31,6 +31,7 @@ def store_server(need):
     need("postgresql")
     server = new_postgres()
     server.stop()
+    (server.folder / "log").write_bytes(b"")  # it is asked whether the server is ready
     server.start(*DURABLE)
     yield server
     server.remove()
