@@ -55,7 +55,7 @@ async def prepared_at(proxy):
 @pytest.fixture(params=["sqlalchemy", "client"])
 def transaction(request, postgres, proxies):
     """Begin a transaction on the one connection there is, in either way to it."""
-    proxy = proxies(postgres, maximum_connections=1)
+    proxy = proxies(postgres, maximum_connections=1, clean_functions=("prepared_names",))
     engine = create_async_engine(proxy)
 
     @contextlib.asynccontextmanager
@@ -230,7 +230,7 @@ async def test_many_rows_go_where_the_session_means(change, tenants, transaction
 async def test_a_setting_for_a_transaction_ends_with_it_and_shares_if_it_can_be_read(change, transaction, postgres):
     """Each transaction under the same role prepared its statements anew. It is not a cause for a reset."""
     names = "SELECT string_agg(name, ' ' ORDER BY prepare_time) FROM pg_prepared_statements WHERE statement LIKE '%AS again'"
-    # To ask without it would be a cause: the view has the texts of others.
+    # To ask without it would be a cause: the view has the texts of others. So somebody vouches for the function.
     postgres.sql(f"CREATE OR REPLACE FUNCTION prepared_names() RETURNS text STABLE LANGUAGE sql AS $${names}$$")
     prepared = "SELECT prepared_names()"
     owns = set()
