@@ -9,7 +9,7 @@ use forebay_engine::environments::errand::{errands, Errand, ErrandTask};
 use forebay_engine::runtime::helpers::{Accepted, Offer};
 
 /// Whether this process may run what the owner gives it.
-type MayHelp = Box<dyn Fn() -> bool + Send + Sync>;
+type MayHelp = dyn Fn() -> bool + Send + Sync;
 
 /// How an attempt has ended that was not begun, because this process ends.
 const INTERRUPTED: u8 = 4;
@@ -51,7 +51,8 @@ pub(super) enum Next {
 impl Helping {
     /// Help the owner while that is so. `member`: this process's name.
     pub(super) fn begin(&mut self, member: &str, may_help: impl Fn() -> bool + Send + Sync + 'static) {
-        self.lease = Some((member.to_owned(), Arc::new(Box::new(may_help))));
+        let may_help: Arc<MayHelp> = Arc::new(may_help);
+        self.lease = Some((member.to_owned(), may_help));
     }
 
     /// What is asked before work is begun. It is asked without the client's lock.

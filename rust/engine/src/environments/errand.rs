@@ -195,7 +195,7 @@ mod tests {
         assert!(matches!(&run.given, Given::Event(payload) if payload == b"{}"));
         assert!(matches!(stop, Errand { token: 8, task: ErrandTask::Stop }));
         assert!(matches!(interrupt, Errand { token: 9, task: ErrandTask::Interrupt }));
-        let whole: Vec<usize> = vec![0, bytes.len() - 26, bytes.len() - 13, bytes.len()];
+        let whole = [0, bytes.len() - 26, bytes.len() - 13, bytes.len()];
         for cut in 0..bytes.len() {
             assert_eq!(errands(&bytes[..cut]).is_some(), whole.contains(&cut), "cut at {cut}");
         }
