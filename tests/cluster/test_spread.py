@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from ledger import check_ledger
 from members import Members, now, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from members import Process
 
 log = logging.getLogger("figures")
@@ -28,7 +31,9 @@ def ran_since(process: Process, moment: float) -> bool:
 
 
 @pytest.mark.timeout(120)
-def test_a_process_that_runs_handlers_for_the_owner_may_be_killed_and_stopped(members: Members, url: str) -> None:
+def test_a_process_that_runs_handlers_for_the_owner_may_be_killed_and_stopped(
+    members: Members, url: str, tmp_path: Path
+) -> None:
     for _ in range(2):
         members.start(url)
     members.working(0.0)
@@ -36,7 +41,8 @@ def test_a_process_that_runs_handlers_for_the_owner_may_be_killed_and_stopped(me
     runner = next(process for process in members.all if process is not owner)
     until(lambda: all(len(process.lines("ran")) > 5 for process in members.all), members.logs)
     listed = [sys.executable, "-m", "forebay.cli", "cluster", "handlers", "--store", url]
-    said = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    here = {**os.environ, "FOREBAY_RUN_DIR": str(tmp_path / "run-here")}
+    said = subprocess.run(listed, capture_output=True, text=True, check=True, env=here).stdout
     assert re.search(rf"process {owner.child.pid} on \S+ +owner +\d", said), said
     assert re.search(rf"process {runner.child.pid} on \S+ +client +\d", said), said
 

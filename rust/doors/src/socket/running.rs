@@ -9,7 +9,7 @@ use forebay_engine::environments::assignment::{assignments, AssignedTask, Assign
 use forebay_engine::runtime::runners::{Accepted, Offer};
 
 /// Whether this process may run what the owner gives it.
-type MayRun = Box<dyn Fn() -> bool + Send + Sync>;
+type MayRun = dyn Fn() -> bool + Send + Sync;
 
 /// How an attempt has ended that was not begun, because this process ends.
 const INTERRUPTED: u8 = 4;
@@ -51,7 +51,8 @@ pub(super) enum Next {
 impl Running {
     /// Help the owner while that is so. `member`: this process's name.
     pub(super) fn begin(&mut self, member: &str, may_run: impl Fn() -> bool + Send + Sync + 'static) {
-        self.lease = Some((member.to_owned(), Arc::new(Box::new(may_run))));
+        let may_run: Arc<MayRun> = Arc::new(may_run);
+        self.lease = Some((member.to_owned(), may_run));
     }
 
     /// What is asked before work is begun. It is asked without the client's lock.

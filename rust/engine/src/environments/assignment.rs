@@ -197,7 +197,7 @@ mod tests {
         assert!(matches!(&run.given, Given::Event(payload) if payload == b"{}"));
         assert!(matches!(stop, Assignment { token: 8, task: AssignedTask::Stop }));
         assert!(matches!(interrupt, Assignment { token: 9, task: AssignedTask::Interrupt }));
-        let whole: Vec<usize> = vec![0, bytes.len() - 26, bytes.len() - 13, bytes.len()];
+        let whole = [0, bytes.len() - 26, bytes.len() - 13, bytes.len()];
         for cut in 0..bytes.len() {
             assert_eq!(assignments(&bytes[..cut]).is_some(), whole.contains(&cut), "cut at {cut}");
         }
