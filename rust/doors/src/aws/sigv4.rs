@@ -189,11 +189,14 @@ fn signature_of(
     })
 }
 
+/// A key, after the secret that it was derived from: an access key's secret may be changed.
+type Derived = (Box<str>, [u8; 32]);
+
 /// Checks signatures.
 #[derive(Debug, Default)]
 pub struct Verifier {
-    /// By the key's id and what it was derived for, with the secret that it was derived from: a key's secret may be changed.
-    derived: Mutex<HashMap<String, (Box<str>, [u8; 32])>>,
+    /// By the access key's id and what the key was derived for.
+    derived: Mutex<HashMap<String, Derived>>,
 }
 
 impl Verifier {
