@@ -142,7 +142,7 @@ impl TestEngine {
                 return answer.map(|reply| match reply {
                     Reply::Json(json) | Reply::Added(json) => serde_json::from_slice(&json).unwrap(),
                     Reply::Request(request) => Value::String(forebay_engine::base::ids::uuid_text(request)),
-                    Reply::Numbers(_) | Reply::Executed { .. } | Reply::Typed(_) => Value::Null,
+                    Reply::Numbers(_) | Reply::Executed { .. } | Reply::Typed(_) | Reply::Assignments(_) => Value::Null,
                 });
             }
             self.disk();
