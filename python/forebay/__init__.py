@@ -1,6 +1,7 @@
 """forebay: AWS Lambda's event side in your own process."""
 
 import importlib
+import importlib.util
 import typing
 import warnings
 
@@ -186,10 +187,13 @@ _LATER = {
 
 def __getattr__(name: str) -> object:
     """Import a name when it is asked for. All of them take longer than most commands and the start of a function's process."""
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
-    return found
+    if name in _LATER:
+        found = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+        return found
+    # `forebay.logs` was there after `import forebay` as long as that imported everything.
+    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
