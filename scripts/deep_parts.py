@@ -89,7 +89,7 @@ PARTS = [
         pytest("cluster/test_faults.py"),
     ),
     Part(
-        "poison",
+        "machines",
         "a record kills the processes of two machines in turn until it is given up",
         "records",
         5,

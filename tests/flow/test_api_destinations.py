@@ -291,7 +291,7 @@ def test_a_rule_gives_a_value_for_each_wildcard(tmp_path):
         app.bus("orders").rule("r", PATTERN, app.queue("q"), header_parameters={"a": "b"})
     with pytest.raises(InvalidParameterValue, match="a schedule has no values"):
         app.schedule("rate(1 minute)", name="s", target=crm)
-    with pytest.raises(ResourceConflict, match="declared already"):
+    with pytest.raises(ResourceConflict, match="already declared"):
         app.api_destination("crm", "https://example.com/other")
 
 

@@ -138,7 +138,7 @@ async def test_rules_are_refused_where_they_are_declared(app, bus):
         bus.rule("no spaces", {"a": [1]}, app.queue("q"))
     bus.rule("r", {"a": [1]}, app.queue("q"))
     bus.rule("r", {"a": [1]}, app.queue("q"))
-    with pytest.raises(ResourceConflict, match="declared already"):
+    with pytest.raises(ResourceConflict, match="already declared"):
         bus.rule("r", {"a": [2]}, app.queue("q"))
 
 
@@ -332,7 +332,7 @@ async def test_archives_and_replays_that_cannot_be_are_refused(app, clock, bus):
     archive = bus.archive("all")
     assert bus.archive("all") is archive
     for options in ({"retention": 60}, {"pattern": {"a": [1]}}):
-        with pytest.raises(ResourceConflict, match="declared already"):
+        with pytest.raises(ResourceConflict, match="already declared"):
             bus.archive("all", **options)
     for name, options, text in (
         ("no spaces", {}, "name"),

@@ -290,7 +290,7 @@ async def test_a_handler_may_not_move_the_clock(app, clock):
         await clock.advance(1)
 
     async with app:
-        with pytest.raises(FunctionError, match="moved already"):
+        with pytest.raises(FunctionError, match="already being moved"):
             await handler.invoke()
 
 
@@ -311,7 +311,7 @@ async def test_a_second_mover_is_refused(app, clock):
     async with app:
         first = asyncio.create_task(clock.advance(1))
         await asyncio.sleep(0)
-        with pytest.raises(ForebayError, match="moved already"):
+        with pytest.raises(ForebayError, match="already being moved"):
             await clock.advance(1)
         await first
 

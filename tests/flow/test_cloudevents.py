@@ -105,7 +105,7 @@ async def test_a_batch_is_put_whole_or_not_at_all(app, clock, taken):
     ("sent", "text"),
     [
         (request({}, b"{}"), "no CloudEvent"),
-        (request({"content-type": "application/cloudevents+json"}, b"{"), "no JSON"),
+        (request({"content-type": "application/cloudevents+json"}, b"{"), "not JSON"),
         (request({"content-type": "application/cloudevents+json"}, b"[]"), "a JSON object"),
         (structured({**EVENT, "specversion": "0.3"}), "specversion"),
         (structured({**EVENT, "source": "aws.s3"}), "AWS's own"),
@@ -113,7 +113,7 @@ async def test_a_batch_is_put_whole_or_not_at_all(app, clock, taken):
         (structured({**EVENT, "time": "2026-01-31T09:00:00"}), "RFC 3339"),
         (structured({**EVENT, "Bad-Name": 1}), "small letters"),
         (structured({**EVENT, "data_base64": "aa"}), "beside each other"),
-        (structured({**{k: v for k, v in EVENT.items() if k != "data"}, "data_base64": "?"}), "no base64"),
+        (structured({**{k: v for k, v in EVENT.items() if k != "data"}, "data_base64": "?"}), "not base64"),
     ],
 )
 async def test_what_is_no_cloud_event_is_told_why(app, sent, text):

@@ -238,7 +238,7 @@ async def test_a_redrive_keeps_its_rate_and_may_go_elsewhere(app, clock):
         assert other.depth().visible in {3, 4}
         await clock.advance(4)
         assert other.depth().visible == 10
-        with pytest.raises(InvalidParameterValue, match="no queue's dead-letter queue"):
+        with pytest.raises(InvalidParameterValue, match="not a queue's dead-letter queue"):
             await other.redrive()
 
 
@@ -432,7 +432,7 @@ def test_a_declared_queue_is_given_again_and_other_settings_are_refused(app):
     queue = app.queue("q", delay=5)
     assert app.queue("q") is queue
     assert app.queue("q", delay=timedelta(seconds=5)) is queue
-    with pytest.raises(ResourceConflict, match="declared already with delay=5, not 6"):
+    with pytest.raises(ResourceConflict, match="already declared with delay=5, not 6"):
         app.queue("q", delay=6)
     with pytest.raises(InvalidParameterValue, match="give dead_letter_queue, too"):
         app.queue("q", maximum_receive_count=3)

@@ -51,7 +51,7 @@ def test_what_was_published_is_renamed_by_no_later_decorator(app):
     app.stream("s")
     function = app.on_stream("s")(told("a"))
     function.publish_version()
-    with pytest.raises(ResourceConflict, match="declared already, with other settings"):
+    with pytest.raises(ResourceConflict, match="already declared, with other settings"):
         app.function("other", timeout=9)(function)
 
 

@@ -295,7 +295,7 @@ async def test_an_integration_of_ones_own_runs_a_job(app, clock):
             asked.append("stop")
 
     app.integrate(Oven())
-    with pytest.raises(InvalidParameterValue, match=r"oven:bake\.sync is called by another"):
+    with pytest.raises(InvalidParameterValue, match=r"oven:bake\.sync is already called by another"):
         app.integrate(Oven())
     flow = app.workflow("oven", machine(Bake=task("oven:bake.sync", {"what.$": "$.what"}, End=True)))
     async with app:

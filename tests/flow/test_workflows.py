@@ -264,7 +264,7 @@ async def test_names_and_what_is_wrong_are_refused_with_texts_of_aws(app, clock,
     file.write_text(json.dumps(machine(Rest={"Type": "Wait", "Seconds": 10, "End": True})))
     flow = app.workflow("w", file)
     assert app.workflow("w", str(file)) is flow
-    with pytest.raises(ResourceConflict, match="declared already"):
+    with pytest.raises(ResourceConflict, match="already declared"):
         app.workflow("w", machine(Done={"Type": "Succeed"}))
     with pytest.raises(InvalidParameterValue, match='allowed are "STANDARD" and "EXPRESS"'):
         app.workflow("fast", machine(Done={"Type": "Succeed"}), type="FAST")

@@ -88,7 +88,7 @@ async def test_only_a_trusted_proxy_says_where_a_request_comes_from(app, api):
             await app.stop()
         assert (told["ip"], told["x-forwarded-proto"]) == expected
         assert told["x-forwarded-for"] == "9.9.9.9, 192.0.2.7,127.0.0.1"
-    with pytest.raises(InvalidParameterValue, match="is no address"):
+    with pytest.raises(InvalidParameterValue, match="is neither an address nor a network"):
         await app.start(http_port=1, http_trusted_proxies=("proxy",))
 
 

@@ -347,7 +347,7 @@ async def test_several_requests_go_over_one_connection_in_order(api, serve):
 async def test_declaring_what_cannot_be_is_refused_where_it_stands(app, api):
     for options, part in [
         (("GET", "orders"), "does not begin with /"),
-        (("FETCH", "/a"), "is no method"),
+        (("FETCH", "/a"), "is not a method"),
         (("GET", "/{a+}/b"), "must be the last segment"),
     ]:
         with pytest.raises(InvalidParameterValue, match=part):

@@ -135,7 +135,7 @@ async def test_a_document_that_cannot_be_declares_nothing(app):
         api.import_openapi(late)
     assert api.definition()["routes"] == [] == api.definition()["authorizers"]
     api.import_openapi(document())
-    with pytest.raises(ResourceConflict, match="declared already"):
+    with pytest.raises(ResourceConflict, match="already declared"):
         api.import_openapi(document())
     with pytest.raises(ResourceConflict, match="CORS"):
         app.http_api("other", cors=Cors(allow_origins=("*",))).import_openapi(document())

@@ -280,7 +280,9 @@ def test_what_is_no_fact_is_refused_with_what_is_wanted(tmp_path):
         ):
             ledger.note("acknowldged", [("a", 1)])
         for items in (("a", 1), [("a", "1")], ["ab"], [("a", 1), ("a",)]):
-            with pytest.raises(ValueError, match=r'is no item: give a list of \(key, number\), such as \[\("ada", 1\)'):
+            with pytest.raises(
+                ValueError, match=r'is not an item: give a list of \(key, number\), such as \[\("ada", 1\)'
+            ):
                 ledger.note("acknowledged", items)
         assert ledger.facts() == []
         ledger.note("started", [("", 0)])

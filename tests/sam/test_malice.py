@@ -62,7 +62,7 @@ def test_a_bucket_is_named_as_s3_allows(tmp_path, name):
 def test_code_is_named_by_a_key_of_the_store(tmp_path, key):
     """Code named `..` was the store's own directory."""
     code = json.dumps({"S3Bucket": "forebay-artifacts", "S3Key": key})
-    assert "is no code of this store" in refused(FUNCTION.replace("CODE", code), tmp_path)
+    assert "is not code of this store" in refused(FUNCTION.replace("CODE", code), tmp_path)
 
 
 def test_values_that_double_with_each_resource_are_refused_soon(tmp_path):

@@ -36,7 +36,7 @@ SECOND = "  More: {Type: AWS::RDS::DBProxyTargetGroup, Properties: {DBProxyName:
         (("python3.11", "provided.al2023"), "provided.al2023 cannot use it"),
         (("${Proxy.Endpoint}", "other.proxy.forebay.invalid"), "a database proxy of another stack"),
         (("\n  F:", "\n" + SECOND), "already exists in stack shop: Targets is it"),
-        (("DBProxyName: !Ref Proxy}", "DBProxyName: other}"), "is no proxy of this stack"),
+        (("DBProxyName: !Ref Proxy}", "DBProxyName: other}"), "is not a proxy of this stack"),
         (("!Ref Proxy}", "!Ref Proxy, TargetGroupName: mine}"), "a proxy has one group, named default"),
         (
             ("!Ref Proxy}", "!Ref Proxy, ConnectionPoolConfigurationInfo: {MaxConnectionsPercent: 101}}"),

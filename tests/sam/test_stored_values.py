@@ -94,7 +94,7 @@ def test_a_function_gets_parameters_and_secrets_and_nothing_else_shows_them(tmp_
         ("ssm:/shop/size:7", "a parameter has one version"),
         ("ssm-secure:/shop/size", "is not served"),
         ("secretsmanager:nothing", "can't find the specified secret"),
-        ("secretsmanager:given:SecretString:missing", "no JSON with a key 'missing'"),
+        ("secretsmanager:given:SecretString:missing", "not JSON with a key 'missing'"),
         ("secretsmanager:given:SecretString:word:AWSPREVIOUS", "AWSCURRENT"),
     ],
 )

@@ -441,7 +441,7 @@ mod tests {
             (json!({"name": "n", "stages": [{"name": "a/b"}]}), "allowed are $default"),
             (json!({"name": "n", "stages": [{"name": "a"}, {"name": "a"}]}), "declared twice"),
             (json!({"name": "n", "stages": [{"name": "a", "variables": [["x", "a b"]]}]}), "a value letters"),
-            (json!({"name": "n", "hosts": ["https://a.example.com"]}), "is no host"),
+            (json!({"name": "n", "hosts": ["https://a.example.com"]}), "is not a host"),
             (
                 json!({"name": "n", "routes": [{"key": "GET /{a}", "target": {"function": "f"}},
                                                {"key": "GET /{b}", "target": {"function": "f"}}]}),

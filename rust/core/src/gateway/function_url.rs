@@ -365,7 +365,7 @@ mod tests {
             (json!({"Qualifier": "1"}), "Value '1' at 'qualifier'"),
             (json!({"AuthType": "X"}), "Member must satisfy enum value set: [AWS_IAM, NONE]"),
             (json!({"InvokeMode": "X"}), "Member must satisfy enum value set: [RESPONSE_STREAM, BUFFERED]"),
-            (json!({"Cors": {"AllowOrigins": ["a"]}}), "is no origin"),
+            (json!({"Cors": {"AllowOrigins": ["a"]}}), "is not an origin"),
         ] {
             let text = refused(more.clone());
             assert!(text.contains(part), "{more}: {text}");

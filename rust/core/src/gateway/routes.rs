@@ -381,11 +381,11 @@ mod tests {
     fn what_is_no_route_is_refused_with_the_reason() {
         for (key, part) in [
             ("GET", "allowed are $default"),
-            ("FETCH /a", "is no method"),
+            ("FETCH /a", "is not a method"),
             ("GET a", "does not begin with /"),
             ("GET /{a+}/b", "must be the last segment"),
             ("GET /{a}/{a}", "appears twice"),
-            ("GET /x{a}", "is no variable"),
+            ("GET /x{a}", "is not a variable"),
             ("GET /{}", "the variable"),
             ("GET /a b", "no path has"),
         ] {

@@ -430,7 +430,7 @@ macro_rules! operations {
         /// Change the account's limits until the app starts next.
         "account.update" AccountUpdate(Changes<account::AccountSettings>) -> account::Account: rooms.account_update now;
         /// List the processes that run handlers: the owner of the store, then those that share it and help.
-        "process.list" ProcessList(Empty) -> Vec<account::Process>: rooms.process_list always;
+        "process.list" ProcessList(Empty) -> Vec<account::Process>: runners.process_list always;
         /// Tell whether the engine takes work.
         "health" Health(Empty) -> account::Health: rooms.health checked;
 

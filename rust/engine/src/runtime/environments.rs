@@ -28,7 +28,7 @@ impl Rooms {
     /// `own` looks for commands itself.
     pub(crate) fn feed_environments(&mut self, own: Option<Key>) {
         self.give_permits();
-        self.feed_runners();
+        self.runners().feed();
         if self.ctx.is_paused() || !self.ctx.started {
             return;
         }

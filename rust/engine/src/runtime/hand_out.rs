@@ -25,7 +25,7 @@ impl Rooms {
             }
         }
         self.give_permits();
-        self.feed_runners();
+        self.runners().feed();
         works.append(&mut self.runners.kept());
         while works.len() < most {
             let Some(token) = self.dispatch.ready_list.next(self.ctx.is_paused()) else { break };

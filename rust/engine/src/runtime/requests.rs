@@ -16,6 +16,7 @@ use crate::api::mapping::{
 use crate::api::{operations, queue, topic, Empty, Request};
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::done::Done;
+use crate::dispatch::attempts::Settled;
 use crate::environments::memory_kept_by;
 use crate::metrics::Metric;
 use crate::observe::operator_events::OperatorEvent;
@@ -93,6 +94,36 @@ impl Engine {
     /// Say which of the store's mappings a client wants to be handled; the answer are those that are not.
     pub fn mappings_wanted(&self, client: u64, body: &[u8], waiter: Waiter) {
         self.with(|rooms| rooms.mappings_wanted(client, body, waiter));
+    }
+
+    /// A process that shares the store offers to run functions for this one: an [`Offer`](crate::runtime::runners::Offer), answered by
+    /// [`Accepted`](crate::runtime::runners::Accepted). What it was given before through another connection it has stopped.
+    pub fn runner_offers(&self, client: u64, offer: &[u8], waiter: Waiter) {
+        self.with(|rooms| rooms.runners().offers(client, offer, waiter));
+    }
+
+    /// It hands over how attempts have ended, and is answered when there is something for it to do, at the latest when it asks again. `most`:
+    /// how many attempts it takes at once; 0: it takes none any more, and is answered at once.
+    pub fn runner_exchanges(&self, client: u64, settled: Vec<Settled>, most: usize, waiter: Waiter) {
+        self.with(|rooms| rooms.runners().exchanges(client, settled, most, waiter));
+    }
+
+    /// A client has hung up. `has_stopped`: it is certain that it runs nothing any more.
+    pub fn client_left(&self, client: u64, has_stopped: bool) {
+        self.with(|rooms| {
+            rooms.wanted.forget(client);
+            rooms.runners().left(client, has_stopped);
+        });
+    }
+
+    /// Which of the processes that share the store live. One that does not any more runs nothing.
+    pub fn members_live(&self, living: &[String]) {
+        self.with(|rooms| rooms.runners().members_live(living));
+    }
+
+    /// Stop what other processes run for this one. It will be run again.
+    pub fn interrupt_runners(&self) {
+        self.with(|rooms| rooms.runners.interrupt());
     }
 
     /// Say where the store is, if it is in a directory, and whose it is, and report what was found damaged: a file, and the text.

@@ -8,6 +8,7 @@ use crate::dispatch::Change;
 use crate::dispatch::PERMITS;
 use crate::environments;
 use crate::runtime::participants::POINTS;
+use crate::runtime::runners::RunnerRoom;
 use std::sync::Arc;
 
 use forebay_core::concurrency::{AccountLimits, Pool};
@@ -77,6 +78,10 @@ impl Rooms {
             starts: Starts::default(),
         };
         Self::over(ctx, Dispatch::new(permits, journal))
+    }
+
+    pub(crate) fn runners(&mut self) -> RunnerRoom<'_> {
+        RunnerRoom(self)
     }
 
     pub(crate) fn dispatch(&mut self) -> DispatchRoom<'_> {

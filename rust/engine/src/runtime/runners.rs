@@ -27,7 +27,6 @@ use crate::environments::assignment;
 use crate::environments::faults::Fault;
 use crate::environments::tails::Tails;
 use crate::observe::operator_events::OperatorEvent;
-use crate::runtime::engine::Engine;
 use crate::runtime::rooms::Rooms;
 use crate::store::port::StoreError;
 
@@ -118,28 +117,39 @@ impl Runners {
         std::mem::take(&mut self.kept)
     }
 
+    /// Stop what other processes run. It will be run again.
+    pub(crate) fn interrupt(&mut self) {
+        let given: Vec<Token> = self.given.keys().copied().collect();
+        for token in given {
+            self.stop(token, true);
+        }
+    }
+
     /// The engine has ended: nobody is answered any more.
     pub(crate) fn close(&mut self) {
         self.by_client.clear();
     }
 }
 
-impl Rooms {
+/// The runners, with all that is theirs to give.
+pub(crate) struct RunnerRoom<'a>(pub(crate) &'a mut Rooms);
+
+impl RunnerRoom<'_> {
     /// Give runners what is theirs of the work that is ready, and answer those for whom there is something.
-    pub(crate) fn feed_runners(&mut self) {
-        if self.runners.by_client.is_empty() {
+    pub(crate) fn feed(&mut self) {
+        if self.0.runners.by_client.is_empty() {
             return;
         }
-        if self.ctx.started && !self.ctx.is_paused() {
+        if self.0.ctx.started && !self.0.ctx.is_paused() {
             self.share();
         }
-        for runner in self.runners.by_client.values_mut() {
+        for runner in self.0.runners.by_client.values_mut() {
             // A question takes the place of the one before it.
             while runner.waiting.len() > 1
                 || (!runner.waiting.is_empty() && (runner.most == 0 || !runner.answer.is_empty()))
             {
                 let Some(waiter) = runner.waiting.pop_front() else { break };
-                self.ctx.answer(waiter, Ok(Reply::Assignments(std::mem::take(&mut runner.answer))));
+                self.0.ctx.answer(waiter, Ok(Reply::Assignments(std::mem::take(&mut runner.answer))));
             }
         }
     }
@@ -149,13 +159,13 @@ impl Rooms {
         let mut unable = BTreeSet::new();
         let mut has_given = false;
         while let Some((client, own)) = self.next_runner(&unable) {
-            let runners = &mut self.runners;
+            let runners = &mut self.0.runners;
             let Some(runner) = runners.by_client.get_mut(&client) else { break };
             if runner.out.len() >= own {
                 break;
             }
-            runner.learn(&self.dispatch);
-            let (Dispatch { ready_list, attempts, .. }, by_handler) = (&mut self.dispatch, &runner.by_handler);
+            runner.learn(&self.0.dispatch);
+            let (Dispatch { ready_list, attempts, .. }, by_handler) = (&mut self.0.dispatch, &runner.by_handler);
             let function =
                 |token| attempts.get(token).and_then(|attempt| by_handler.get(attempt.handler).copied().flatten());
             let next = ready_list.next_for_another(!runners.tails.any(), |token| function(token).is_some());
@@ -170,53 +180,54 @@ impl Rooms {
             }
         }
         if has_given {
-            if let Err(error) = self.dispatch.count_attempts() {
+            if let Err(error) = self.0.dispatch.count_attempts() {
                 // Attempts that cannot be counted must not run.
-                self.runners.by_client.values_mut().for_each(|runner| runner.answer.clear());
-                self.ctx.fail(StoreError::Failed(error.to_string()));
+                self.0.runners.by_client.values_mut().for_each(|runner| runner.answer.clear());
+                self.0.ctx.fail(StoreError::Failed(error.to_string()));
             }
         }
     }
 
     /// The runner with the least under way, and how much this process would have if it kept all but one of what is ready.
     fn next_runner(&self, unable: &BTreeSet<u64>) -> Option<(u64, usize)> {
-        let ready = self.dispatch.ready_list.shared();
+        let ready = self.0.dispatch.ready_list.shared();
         if ready == 0 {
             return None;
         }
-        let able = self.runners.by_client.iter().filter(|(client, one)| one.takes() && !unable.contains(*client));
+        let able = self.0.runners.by_client.iter().filter(|(client, one)| one.takes() && !unable.contains(*client));
         let (client, _) = able.min_by_key(|(_, one)| one.out.len())?;
-        let in_processes: usize = self.environments.by_handler.values().map(|pool| pool.working.len()).sum();
-        let elsewhere = self.runners.given.len() + in_processes;
-        Some((*client, (self.dispatch.ready_list.runs() + ready - 1).saturating_sub(elsewhere)))
+        let in_processes: usize = self.0.environments.by_handler.values().map(|pool| pool.working.len()).sum();
+        let elsewhere = self.0.runners.given.len() + in_processes;
+        Some((*client, (self.0.dispatch.ready_list.runs() + ready - 1).saturating_sub(elsewhere)))
     }
 
     fn give_to(&mut self, client: u64, token: Token, function: u32) {
-        let Some((work, handed)) = self.hand_out(token) else { return };
-        let Some(runner) = self.runners.by_client.get_mut(&client) else { return };
+        let Some((work, handed)) = self.0.hand_out(token) else { return };
+        let Some(runner) = self.0.runners.by_client.get_mut(&client) else { return };
         let begins = runner.answer.len();
         let is_put = assignment::put(&work, function, (handed.reads, handed.reports), &mut runner.answer);
         if is_put && runner.answer.len() - begins <= WORK_BYTES_MAX {
             runner.out.insert(token);
-            self.runners.given.insert(token, client);
+            self.0.runners.given.insert(token, client);
         } else {
             runner.answer.truncate(begins);
-            self.runners.kept.push(work);
-            self.ctx.ring = true;
+            self.0.runners.kept.push(work);
+            self.0.ctx.ring = true;
         }
     }
 
-    fn runner_offers(&mut self, client: u64, body: &[u8], waiter: Waiter) {
+    pub(crate) fn offers(&mut self, client: u64, body: &[u8], waiter: Waiter) {
         let offer = match serde_json::from_slice::<Offer>(body) {
             Ok(offer) if offer.functions.len() <= OFFERED_MAX => offer,
             Ok(offer) => {
                 let many = offer.functions.len();
                 let text = format!("functions has {many} entries: a process may offer at most {OFFERED_MAX}");
-                return self.ctx.answer(waiter, Err(EngineError::Invalid(text)));
+                return self.0.ctx.answer(waiter, Err(EngineError::Invalid(text)));
             }
-            Err(error) => return self.ctx.answer(waiter, Err(EngineError::Invalid(error.to_string()))),
+            Err(error) => return self.0.ctx.answer(waiter, Err(EngineError::Invalid(error.to_string()))),
         };
         let others: Vec<u64> = self
+            .0
             .runners
             .by_client
             .iter()
@@ -224,57 +235,57 @@ impl Rooms {
             .map(|(client, _)| *client)
             .collect();
         for former in others.into_iter().filter(|former| *former != client) {
-            self.runner_gone(former, "it has connected again, and has stopped what it ran");
+            self.gone(former, "it has connected again, and has stopped what it ran");
         }
-        let runner = self.runners.by_client.entry(client).or_default();
+        let runner = self.0.runners.by_client.entry(client).or_default();
         runner.member = offer.member;
         let numbered = offer.functions.into_iter().zip(0..);
         runner.offered = numbered.map(|((name, takes_batch), number)| (name, (number, takes_batch))).collect();
         runner.by_handler.clear();
-        let epoch = self.ctx.commit.token.epoch;
-        self.ctx.answer(waiter, Ok(Reply::Json(done::json(Accepted { epoch }))));
+        let epoch = self.0.ctx.commit.token.epoch;
+        self.0.ctx.answer(waiter, Ok(Reply::Json(done::json(Accepted { epoch }))));
     }
 
-    fn runner_exchanges(&mut self, client: u64, mut settled: Vec<Settled>, most: usize, waiter: Waiter) {
-        let Some(runner) = self.runners.by_client.get_mut(&client) else {
+    pub(crate) fn exchanges(&mut self, client: u64, mut settled: Vec<Settled>, most: usize, waiter: Waiter) {
+        let Some(runner) = self.0.runners.by_client.get_mut(&client) else {
             let text = "this process was silent for too long: what it ran has failed, and runs elsewhere";
-            return self.ctx.answer(waiter, Err(EngineError::OwnerLost(text.into())));
+            return self.0.ctx.answer(waiter, Err(EngineError::OwnerLost(text.into())));
         };
         runner.most = most;
         runner.waiting.push_back(waiter);
         settled.retain(|one| runner.out.remove(&one.token));
         for one in &settled {
-            self.runners.given.remove(&one.token);
+            self.0.runners.given.remove(&one.token);
         }
-        self.settle_all(settled);
+        self.0.settle_all(settled);
     }
 
     /// It runs nothing any more of what it was given.
-    fn runner_gone(&mut self, client: u64, why: &str) {
-        let Some(runner) = self.runners.by_client.remove(&client) else { return };
+    fn gone(&mut self, client: u64, why: &str) {
+        let Some(runner) = self.0.runners.by_client.remove(&client) else { return };
         if !runner.out.is_empty() {
             let text = format!("process {} ran {} attempts, which have failed: {why}", runner.member, runner.out.len());
-            self.ctx.notice(OperatorEvent::Api, "", json!({"text": text}));
+            self.0.ctx.notice(OperatorEvent::Api, "", json!({"text": text}));
         }
         for &token in &runner.out {
-            self.runners.given.remove(&token);
+            self.0.runners.given.remove(&token);
         }
         for token in runner.out {
-            self.fail_attempt(token, &Fault::HungUp);
+            self.0.fail_attempt(token, &Fault::HungUp);
         }
     }
 
     pub(crate) fn process_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let here = self.dispatch.ready_list.runs() - self.runners.given.len();
+        let here = self.0.dispatch.ready_list.runs() - self.0.runners.given.len();
         let own = Process { member: None, running: here };
-        let runners = self.runners.by_client.values();
+        let runners = self.0.runners.by_client.values();
         let runners = runners.map(|one| Process { member: Some(one.member.clone()), running: one.out.len() });
         Ok(Done::at_once(std::iter::once(own).chain(runners).collect::<Vec<_>>()))
     }
 
-    fn members_live(&mut self, living: &[String]) {
+    pub(crate) fn members_live(&mut self, living: &[String]) {
         let mut gone = Vec::new();
-        for (client, runner) in &mut self.runners.by_client {
+        for (client, runner) in &mut self.0.runners.by_client {
             let is_living = living.contains(&runner.member);
             if runner.was_seen && !is_living {
                 gone.push(*client);
@@ -282,50 +293,18 @@ impl Rooms {
             runner.was_seen |= is_living;
         }
         for client in gone {
-            self.runner_gone(client, "it is dead, or has left");
+            self.gone(client, "it is dead, or has left");
         }
-    }
-}
-
-impl Engine {
-    /// A process that shares the store offers to run functions for this one: an [`Offer`], answered by [`Accepted`]. What it was given before
-    /// through another connection it has stopped.
-    pub fn runner_offers(&self, client: u64, offer: &[u8], waiter: Waiter) {
-        self.with(|rooms| rooms.runner_offers(client, offer, waiter));
-    }
-
-    /// It hands over how attempts have ended, and is answered when there is something for it to do, at the latest when it asks again. `most`:
-    /// how many attempts it takes at once; 0: it takes none any more, and is answered at once.
-    pub fn runner_exchanges(&self, client: u64, settled: Vec<Settled>, most: usize, waiter: Waiter) {
-        self.with(|rooms| rooms.runner_exchanges(client, settled, most, waiter));
     }
 
     /// A client has hung up. `has_stopped`: it is certain that it runs nothing any more.
-    pub fn client_left(&self, client: u64, has_stopped: bool) {
-        self.with(|rooms| {
-            rooms.wanted.forget(client);
-            if has_stopped {
-                return rooms.runner_gone(client, "it has ended");
-            }
-            if let Some(runner) = rooms.runners.by_client.get_mut(&client) {
-                runner.waiting.clear();
-            }
-        });
-    }
-
-    /// Which of the processes that share the store live. One that does not any more runs nothing.
-    pub fn members_live(&self, living: &[String]) {
-        self.with(|rooms| rooms.members_live(living));
-    }
-
-    /// Stop what other processes run for this one. It will be run again.
-    pub fn interrupt_runners(&self) {
-        self.with(|rooms| {
-            let given: Vec<Token> = rooms.runners.given.keys().copied().collect();
-            for token in given {
-                rooms.runners.stop(token, true);
-            }
-        });
+    pub(crate) fn left(&mut self, client: u64, has_stopped: bool) {
+        if has_stopped {
+            return self.gone(client, "it has ended");
+        }
+        if let Some(runner) = self.0.runners.by_client.get_mut(&client) {
+            runner.waiting.clear();
+        }
     }
 }
 

@@ -158,7 +158,7 @@ fn a_message_that_cannot_move_now_stays_as_it_was_and_says_why() {
     assert!(refused(&engine, &json!({"body": ""})).contains("MessageBody"));
     assert!(refused(&engine, &json!({"body": "\u{1}"})).contains("Invalid characters"));
     assert!(refused(&engine, &json!({"to": "dead"})).contains("redriven to itself"));
-    assert!(refused(&engine, &json!({"id": "x"})).contains("is no message id"));
+    assert!(refused(&engine, &json!({"id": "x"})).contains("is not a message id"));
     engine.store.fail(1, Fault::Full, Repeat::Always);
     let full = engine.ask("queue.redrive_message", &json!({"name": "dead", "id": all[0], "body": "lost?"}));
     assert!(matches!(full, Err(EngineError::Store(StoreError::Full(_)))), "{full:?}");
