@@ -90,9 +90,9 @@ fn what_no_schedule_of_a_rule_can_be_is_refused_in_aws_words() {
     assert_eq!(neither.to_string(), "Parameter(s) EventPattern or ScheduleExpression must be specified.");
     let targets = json!([{"id": "1", "rule": "every"}]);
     let rule = json!({"bus": "shop", "name": "r", "pattern": "{\"a\": [1]}", "targets": targets});
-    assert!(engine.asked("rule.put", &rule).unwrap_err().to_string().contains("no target of a rule"));
+    assert!(engine.asked("rule.put", &rule).unwrap_err().to_string().contains("not a target of a rule"));
     let asked = json!({"name": "s", "expression": "rate(1 minute)", "rule": "every"});
-    assert!(engine.asked("schedule.put", &asked).unwrap_err().to_string().contains("no target of a schedule"));
+    assert!(engine.asked("schedule.put", &asked).unwrap_err().to_string().contains("not a target of a schedule"));
 }
 
 #[test]

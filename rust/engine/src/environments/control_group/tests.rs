@@ -51,7 +51,7 @@ fn a_directory_is_a_home_if_groups_in_it_can_have_limits() {
         (&[("cgroup.controllers", "cpu pids\n")], Err("does not have the memory controller")),
         (&[("cgroup.controllers", "memory\n")], Err("its cgroup.subtree_control cannot be read")),
         (&[("memory.limit_in_bytes", "9223372036854771712\n"), ("cgroup.procs", "12\n")], Ok(Version::One)),
-        (&[], Err("no control group")),
+        (&[], Err("not a control group")),
     ];
     for (files, expected) in table {
         let directory = made_up(files);
