@@ -1,6 +1,6 @@
 """An app that several processes run on one store: it puts numbers, handles them, and writes down what it did.
 
-python shared_app.py NOTES NAME [quiet]
+python shared_app.py NOTES NAME [quiet | busy]
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ends.set)
     async with app:
         note("started")
-        keys = [] if "quiet" in sys.argv else [f"{sys.argv[2]}-{putter}" for putter in range(PUTTERS)]
+        putters = 0 if "quiet" in sys.argv else PUTTERS * (4 if "busy" in sys.argv else 1)
+        keys = [f"{sys.argv[2]}-{putter}" for putter in range(putters)]
         putting = [asyncio.create_task(put(key)) for key in keys]
         await ends.wait()
         for task in putting:
