@@ -1,6 +1,5 @@
 """forebay: AWS Lambda's event side in your own process."""
 
-import importlib
 import importlib.util
 import typing
 import warnings

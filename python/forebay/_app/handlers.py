@@ -75,7 +75,7 @@ class Handlers:
     def add_function(self, engine: Engine, function: Function[..., Any]) -> None:
         """Serve a function, or a version of one."""
         if engine.role == "client":
-            self._help_with(engine, function)
+            self._offer(engine, function)
             return
         served = self._serve(function)
         served.limits = wire_limits.function(function.settings)
@@ -89,10 +89,10 @@ class Handlers:
         """Run the app's functions for the process that owns the store."""
         for function in tuple(self._declared.functions.values()):
             for version in (function, *function.versions.values()):
-                self._help_with(engine, version)
+                self._offer(engine, version)
         engine.start()
 
-    def _help_with(self, engine: Engine, function: Function[..., Any]) -> None:
+    def _offer(self, engine: Engine, function: Function[..., Any]) -> None:
         # The owner knows all settings. It says with each attempt whether the response is read, and whether partial failures are.
         if function.settings.isolation == "process":
             return

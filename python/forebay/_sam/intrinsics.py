@@ -328,15 +328,18 @@ def _check_variable(name: str) -> None:
         raise _error(text)
 
 
+def plain(value: Any) -> str:
+    """Give a value that is neither a list nor a mapping as a text, with truth values as AWS writes them."""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
 def as_text(value: Any) -> str:
     """Give a value as a text, as AWS writes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, list):
         return ",".join(as_text(one) for one in value)
     if isinstance(value, dict) or value is None or value is NO_VALUE:
         raise _error("a text is needed, and there is none")
-    return str(value)
+    return plain(value)
 
 
 def _error(text: str) -> TemplateRefused:

@@ -13,6 +13,7 @@ from forebay._model.archive import ArchiveSettings
 from forebay._model.bus import BusSettings, Recipient, RuleSettings, RuleTarget, ScheduleSettings, moment_ms
 from forebay._model.registry import RegistrySettings
 from forebay._model.workflow import WorkflowSettings
+from forebay._sam.intrinsics import plain
 from forebay._stacks.kind import (
     Kind,
     Properties,
@@ -22,7 +23,6 @@ from forebay._stacks.kind import (
     described,
     flag,
     number,
-    plain,
     recipient,
     words,
 )

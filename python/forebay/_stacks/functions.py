@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model import limits, names
 from forebay._model.asynchronous import AsynchronousSettings
+from forebay._sam.intrinsics import plain
 from forebay._stacks.kind import (
     Kind,
     Properties,
@@ -16,7 +17,6 @@ from forebay._stacks.kind import (
     flag,
     function_of,
     number,
-    plain,
     recipient,
     words,
 )

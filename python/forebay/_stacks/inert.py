@@ -9,9 +9,10 @@ import string
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._sam import secret
+from forebay._sam.intrinsics import plain
 from forebay._sam.stored import SECRET as SECRET_TYPE
 from forebay._sam.stored import VALUE
-from forebay._stacks.kind import Kind, Properties, flag, number, plain, words
+from forebay._stacks.kind import Kind, Properties, flag, number, words
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:

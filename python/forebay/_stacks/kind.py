@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from forebay._sam.intrinsics import plain
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -201,11 +202,6 @@ def function_of(value: Any) -> str:
 def flag(value: Any) -> bool:
     """Read a truth value: templates write them as texts, too."""
     return str(value).lower() == "true"
-
-
-def plain(value: Any) -> str:
-    """Give a value of a variable as a text, as AWS writes truth values."""
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
 def number(properties: Properties, key: str, default: float | None = None) -> Any:

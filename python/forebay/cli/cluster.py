@@ -77,13 +77,13 @@ def members(store: StorePlace, output: str) -> None:
 @output_option
 def handlers(store: StorePlace, output: str) -> None:
     """List the processes that run handlers, and how many attempts each runs now. The owner is asked."""
-    owner = _look(store)["store"]["owner_process"]
+    held = _look(store)["store"]
+    named = {None: held["owner_process"], **{one["name"]: one["process"] for one in held["members"]}}
     with connect(store) as connection:
         connection.need_app()
         found = connection.ask("process.list")
     listed = [
-        {"process": owner if one["member"] is None else _process(one["member"]), "owns": one["member"] is None, **one}
-        for one in found
+        {"process": named.get(one["member"], one["member"]), "owns": one["member"] is None, **one} for one in found
     ]
     columns: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
         ("PROCESS", lambda one: one["process"] or "-"),
@@ -160,12 +160,6 @@ def drain(process: str, store: StorePlace, timeout: float, *, undo: bool) -> Non
     click.echo(f"{member['process']} owns nothing from now on")
     if member["owns"]:
         _wait_for_owner(store, lambda one: bool(one["name"] != member["name"]), timeout)
-
-
-def _process(name: str) -> str:
-    """Name a process in words, given its name among those that share the store."""
-    machine, number, _ = name.split("/")
-    return f"process {number} on {machine}"
 
 
 def _member(held: dict[str, Any], process: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ pub(super) enum Next {
 }
 
 impl Running {
-    /// Help the owner while that is so. `member`: this process's name.
+    /// Run handlers for the owner while that is so. `member`: this process's name.
     pub(super) fn begin(&mut self, member: &str, may_run: impl Fn() -> bool + Send + Sync + 'static) {
         let may_run: Arc<MayRun> = Arc::new(may_run);
         self.lease = Some((member.to_owned(), may_run));
