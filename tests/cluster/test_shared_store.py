@@ -17,7 +17,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from db_servers import PASSWORD, free_port
+from db_servers import PASSWORD
+from ports import free_port
 
 import forebay
 from forebay.testing import VirtualClock

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "gateway"))
-from plain_client import free_port  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests"))
+from ports import free_port  # noqa: E402
 
 APP = """
 import asyncio

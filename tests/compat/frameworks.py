@@ -15,8 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 APPS = Path(__file__).parent / "frameworks_apps"
-sys.path.insert(0, str(ROOT / "tests" / "gateway"))
-from plain_client import free_port  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests"))
+from ports import free_port  # noqa: E402
 
 pytestmark = pytest.mark.timeout(600)
 PACKAGES = ("mangum", "fastapi", "apig-wsgi", "flask", "serverless-wsgi", "django", "chalice", "zappa")

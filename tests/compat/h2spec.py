@@ -17,7 +17,7 @@ MODULE = Path(__file__).parent / "go_h2spec"
 PROGRAM = "github.com/summerwind/h2spec/cmd/h2spec"
 sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
 from certificates import ONE, ONE_KEY  # noqa: E402
-from plain_client import free_port  # noqa: E402
+from ports import free_port  # noqa: E402
 
 
 def go(*words):

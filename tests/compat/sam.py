@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "sam"))
 from deploying import forebay, get, serving, until  # noqa: E402
-from test_rest_apis import CODE, HELLO, free_port  # noqa: E402
+from ports import free_port  # noqa: E402
+from test_rest_apis import CODE, HELLO  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)
 

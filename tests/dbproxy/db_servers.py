@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,12 +29,6 @@ START_SECONDS_MAX = 60
 FOLDERS = Path("/tmp")  # noqa: S108  only a random folder in it is used
 MEMORY = Path("/dev/shm")  # noqa: S108  the same
 MEMORY_BYTES_MIN = 4 << 30
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def binary(name: str, package: str, *folders: str) -> str:

@@ -6,7 +6,8 @@ import asyncio
 import urllib.request
 
 import pytest
-from db_servers import View, free_port, until
+from db_servers import View, until
+from ports import free_port
 
 import forebay
 from forebay.errors import DBProxyError

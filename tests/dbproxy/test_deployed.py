@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from db_servers import PASSWORD, View, free_port
+from db_servers import PASSWORD, View
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sam"))
 from deploying import ENVIRONMENT, PLACE, forebay, serving, until
+from ports import free_port
 
 if TYPE_CHECKING:
     from db_servers import Server

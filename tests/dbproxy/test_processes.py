@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from db_servers import free_port, until
+from db_servers import until
+from ports import free_port
 
 from forebay import FunctionError
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from db_servers import DATABASE, PASSWORD, USER, free_port
+from db_servers import DATABASE, PASSWORD, USER
+from ports import free_port
 
 from forebay.dbproxy import Address, DBProxy, EnvSecret, Target
 from forebay.errors import AuthenticationFailed, DatabaseUnavailable, DBProxyError, InvalidParameterValue

@@ -9,7 +9,8 @@ from forebay import App
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from plain_client import Client, free_port
+from plain_client import Client
+from ports import free_port
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from dataclasses import dataclass
 
 
@@ -65,8 +64,3 @@ def dechunked(data):
         if int(size, 16) == 0:
             return whole
         whole, data = whole + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]

@@ -7,7 +7,8 @@ import ssl
 
 import certificates
 import pytest
-from plain_client import free_port, parsed
+from plain_client import parsed
+from ports import free_port
 
 from forebay import App, InvalidParameterValue
 

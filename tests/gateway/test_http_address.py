@@ -6,7 +6,8 @@ import ssl
 
 import certificates
 import pytest
-from plain_client import Client, free_port
+from plain_client import Client
+from ports import free_port
 
 from forebay import App, InvalidParameterValue
 

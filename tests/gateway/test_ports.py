@@ -4,7 +4,8 @@ import json
 import socket
 
 import pytest
-from plain_client import Client, free_port
+from plain_client import Client
+from ports import free_port
 from sockets import TEXT, connect
 
 from forebay import App, InvalidParameterValue, ResourceConflict

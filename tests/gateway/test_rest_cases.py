@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import boto3
 import pytest
 from botocore import xform_name
-from plain_client import free_port
+from ports import free_port
 from recorded_answers import Mismatch, Names, compare, headers_of
 
 from forebay import App

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from plain_client import Client, free_port
+from plain_client import Client
+from ports import free_port
 from sockets import connect
 from tokens import key_set, signed
 

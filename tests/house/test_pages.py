@@ -11,7 +11,6 @@ import json
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import click
 import pytest
+from ports import free_port
 
 from forebay.cli import main
 
@@ -82,11 +82,6 @@ def waits(command: str, serving: int) -> list[str]:
     if port := re.search(r"127\.0\.0\.1:(\d+)", command):
         return [f"curl -s -o ready --retry 100 --retry-delay 1 --retry-connrefused http://127.0.0.1:{port[1]}/"]
     return []
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 def page_id(path: Path) -> str:

@@ -7,7 +7,6 @@ import math
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from forebay import App, Backoff, Batch, Histogram
 
@@ -24,11 +24,6 @@ MONITORING = ROOT / "monitoring"
 DASHBOARD = json.loads((MONITORING / "grafana.json").read_text())
 EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 OPENMETRICS = "application/openmetrics-text;version="
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def get(url, accept="*/*"):

@@ -4,13 +4,13 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 import forebay
 from forebay import AppClosed, FunctionError, InvalidParameterValue
@@ -320,11 +320,6 @@ def test_settings_of_processes_have_their_ranges(options):
     [name] = options
     with pytest.raises(InvalidParameterValue, match=name):
         forebay.Environments(**options)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def on_the_page(port, metric, function):

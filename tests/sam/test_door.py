@@ -7,7 +7,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from deploying import serving
-from test_rest_apis import free_port
+from ports import free_port
 from test_wire import BUCKET_STACK, MANAGED
 
 pytestmark = pytest.mark.timeout(300)  # a SAM template is expanded by a process of its own

@@ -3,12 +3,12 @@
 import asyncio
 import itertools
 import json
-import socket
 import urllib.error
 import urllib.request
 
 import pytest
 from deploying import Killed, asked, deploy, deployer, forebay, get, serving
+from ports import free_port
 
 from forebay._sam.errors import TemplateRefused
 
@@ -54,11 +54,6 @@ import json
 def lambda_handler(event, context):
     return {"statusCode": 200, "body": json.dumps({"message": "hello world", "stage": event["requestContext"]["stage"]})}
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 def outputs(stack, cwd):

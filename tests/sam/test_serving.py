@@ -3,23 +3,18 @@
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
 from deploying import ENVIRONMENT, deployer, forebay, get, serving, until
+from ports import free_port
 
 from forebay import App
 from forebay._sam import starters
 
 pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
 
 
 def test_the_three_steps_answer_over_http_and_a_change_is_served_at_once(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from deploying import ENVIRONMENT, serving, until
-from test_rest_apis import free_port
+from ports import free_port
 
 pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
 

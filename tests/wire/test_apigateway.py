@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from wire_app import ACCOUNT, REGION, free_port, served
+from ports import free_port
+from wire_app import ACCOUNT, REGION, served
 
 DOCUMENT = {
     "openapi": "3.0.1",

@@ -5,7 +5,8 @@ import os
 import socket
 
 import pytest
-from wire_app import free_port, served
+from ports import free_port
+from wire_app import served
 
 
 class Client:

@@ -16,7 +16,8 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from wire_app import REGION, free_port, served
+from ports import free_port
+from wire_app import REGION, served
 
 JSON = "application/x-amz-json-1.0"
 LIST = {"Content-Type": JSON, "X-Amz-Target": "AmazonSQS.ListQueues"}

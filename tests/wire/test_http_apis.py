@@ -8,10 +8,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from wire_app import ACCOUNT, REGION, free_port, served
+from wire_app import ACCOUNT, REGION, served
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
 
+from ports import free_port
 from sockets import TEXT, connect
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:echo"

@@ -12,8 +12,8 @@ import threading
 import time
 
 import pytest
+from ports import free_port
 from test_door import signed
-from wire_app import free_port
 
 KILLS = int(os.environ.get("FOREBAY_COUNT", "6"))
 SEED = int(os.environ.get("FOREBAY_SEED", "20261128"))

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 from botocore.exceptions import ClientError
-from wire_app import free_port, served
+from ports import free_port
+from wire_app import served
 
 from forebay import DBProxy
 

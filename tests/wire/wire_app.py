@@ -1,13 +1,13 @@
 """A running app whose wire API real clients use. It has a thread of its own, so that a test can call a client that blocks."""
 
 import asyncio
-import socket
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import boto3
 from botocore.config import Config
+from ports import free_port
 
 from forebay import App
 
@@ -16,13 +16,6 @@ ACCOUNT = "123456789012"
 # One for all: a session reads the models of a service once, which takes longer than most tests. It makes one client at a time.
 SESSION = boto3.session.Session()
 MAKING = threading.Lock()
-
-
-def free_port():
-    """Give a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @dataclass
