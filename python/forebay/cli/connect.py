@@ -15,7 +15,7 @@ from forebay._wire import event
 from forebay._wire import payload as wire
 from forebay.cli.owner_timeout import OwnerNotAnswering, wait_for_owner
 from forebay.cli.store_place import ServerStore, StorePlace, as_text, directory, read, read_directory
-from forebay.errors import AppClosed, ForebayError, ResourceNotFound
+from forebay.errors import AppClosed, ForebayError, ResourceNotFound, StoreLocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +24,8 @@ Answered = TypeVar("Answered")
 FILE: Final = "forebay.db"
 FRESH_MS: Final = 3_000
 """An owner whose last beat is no older lives."""
+MAKE_SECONDS: Final = 5.0
+"""A command waits for so long for a store that another command makes."""
 NOTHING: Final[Mapping[str, Any]] = {}
 
 store_option = click.option(
@@ -116,18 +118,8 @@ def connect(
 
     The region is that of ARNs while no app runs. A store that is not there is made, where an app is named that it is for.
     """
-    is_new = new_for is not None and not (directory(store) / FILE).exists()
     try:
-        if is_new and new_for is not None:
-            engine = _open(store, region, {"app": new_for, "store_app": new_for, "serve": True})
-        else:
-            # Of a store on a server it takes as long as it takes until somebody owns it, which has a limit of its own.
-            on_server = isinstance(store, ServerStore)
-            engine = (
-                _open(store, region)
-                if on_server
-                else wait_for_owner(lambda: _open(store, region), lambda: _ping(store), store)
-            )
+        engine = _opened(store, region) if new_for is None else _made(store, region, new_for)
         try:
             _warn_of_damage(engine)
             yield StoreConnection(engine, store)
@@ -140,6 +132,26 @@ def connect(
     except ResourceNotFound as error:
         error.add_note(f"looked in {store.absolute()}")
         raise
+
+
+def _made(store: StorePlace, region: str, app: str) -> Engine:
+    """Open a store that is made for an app if it is missing. Of two commands that would make it, the second waits for it."""
+    ends = time.monotonic() + MAKE_SECONDS
+    while not (directory(store) / FILE).exists():
+        try:
+            return _open(store, region, {"app": app, "store_app": app, "serve": True})
+        except StoreLocked:
+            if time.monotonic() >= ends:
+                raise
+        time.sleep(0.02)
+    return _opened(store, region)
+
+
+def _opened(store: StorePlace, region: str) -> Engine:
+    if isinstance(store, ServerStore):
+        # It takes as long as it takes until somebody owns the store, which has a limit of its own.
+        return _open(store, region)
+    return wait_for_owner(lambda: _open(store, region), lambda: _ping(store), store)
 
 
 def _open(store: StorePlace, region: str = names.REGION_DEFAULT, more: Mapping[str, Any] = NOTHING) -> Engine:
