@@ -1,16 +1,21 @@
 """Every block of README and of docs is used as a reader uses it: in its order, in an empty directory, by one shell for each page.
 
 A Python block whose first line is a comment with a file's name is saved under that name; every Python block is imported. Of a
-console block, the lines that begin with `$ ` are run, and its other lines must be printed. What a reader starts with `&` goes on
-running; the next command waits until it serves. `make` and `pip` are looked up, not run. Files for other programs are saved and
-checked as far as that is possible without those programs.
+console block, the lines that begin with `$ ` are run, and its other lines must be printed. What a reader starts with `&` goes
+on running; the next command waits until it serves. Where a reader waits with `sleep`, the test waits until what the page shows
+next is there, as long as that takes: the machine of a test run is busier than a reader's. If what was started ends meanwhile,
+the page fails at once with what it said. `make` and `pip` are looked up, not run. Files for other programs are saved and checked
+as far as that is possible without those programs.
 """
 
 import configparser
+import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -30,32 +35,67 @@ FILE = re.compile(r"# ([\w./-]+)\n")
 # A page may show their commands, and no test runs them: they change a machine, or need a cluster.
 ELSEWHERE = {"docker", "kubectl", "sudo"}
 LOOKED_UP = {"make", "pip"}
-ENDS = "trap 'running=$(jobs -p); test -z \"$running\" || kill $running; wait' EXIT"
+# The longest page takes 30 s on a slow machine that does nothing else.
+PAGE_SECONDS = 240
+BEGINS = r"""
+set -euo pipefail
+trap 'running=$(jobs -p); test -z "$running" || kill $running; wait' EXIT
+started=()
+await() {  # until a command succeeds, while all that was started runs
+    until "$@"; do
+        for process in "${started[@]}"; do
+            kill -0 "$process" 2>/dev/null || { echo "it ended before this held: $*" >&2; exit 1; }
+        done
+        sleep 0.1
+    done
+}
+serve() { [ "$(ls -d */forebay.sock 2>/dev/null | wc -l)" -ge "$1" ]; }
+routes() { curl -s "http://127.0.0.1:$1/_routes" > "$TMPDIR/ready" && grep -q key "$TMPDIR/ready"; }
+answers() { curl -s -o "$TMPDIR/ready" "http://127.0.0.1:$1/"; }
+holds() { LINE=$2 awk '{ $1 = $1 } $0 == ENVIRON["LINE"] { found = 1 } END { exit !found }' "$1"; }
+is_said() { holds "$SAID" "$1"; }
+shows() {  # a command, and the lines that it is to print
+    local line command=$1
+    eval "$command" > "$TMPDIR/shown" || return 1
+    for line in "${@:2}"; do holds "$TMPDIR/shown" "$line" || return 1; done
+}
+"""
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 
 
 def story(page: str) -> tuple[str, list[str], list[str]]:
     """Turn a page into one shell script, the commands that are only looked up, and what the page says is printed."""
-    script, looked_up, printed = ["set -euo pipefail", ENDS], [], []
+    script, looked_up, printed = [BEGINS], [], []
     serving = 0
     for number, (language, text) in enumerate(BLOCK.findall(page)):
         named = FILE.match(text)
         if language == "console":
-            commands = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
-            assert commands, f"a console block without a command: {text}"
-            printed += [line for line in text.splitlines() if not line.startswith("$ ")]
-            for command in commands:
+            assert text.startswith("$ "), f"a console block that does not begin with a command: {text}"
+            is_awaited = False
+            for typed in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, *lines = typed.splitlines()
+                printed += lines
+                wanted = [shlex.quote(" ".join(line.split())) for line in lines if line.strip()]
                 tool = command.split()[0]
                 if tool in LOOKED_UP:
                     looked_up.append(command)
-                elif tool == "sleep":  # the machine of a test run is busier than a reader's
-                    script.append(f"sleep {2 * float(command.split()[1])}")
+                elif tool == "sleep":
+                    script += [f"await is_said {line}" for line in wanted]
+                    is_awaited = not wanted
+                    continue
+                elif is_awaited:
+                    assert wanted, f"what is waited for before {command!r}?"
+                    script += [f"await shows {shlex.quote(command)} {' '.join(wanted)}", 'cat "$TMPDIR/shown"']
                 elif tool not in ELSEWHERE:
                     script.append(command)
-                serving *= tool != "kill"
+                is_awaited = False
+                if tool == "kill":
+                    serving = 0
+                    script.append("started=()")
                 if command.endswith("&"):  # a reader types slower than a shell
                     serving += command.startswith("forebay run")
-                    script += waits(command, serving)
+                    script += ["started+=($!)", *waits(command, serving)]
+            assert not is_awaited, f"a console block that ends with sleep: {text}"
         elif language == "python":
             name = named[1] if named else f"block{number}.py"
             script += saved(name, text)
@@ -75,37 +115,83 @@ def saved(name: str, text: str) -> list[str]:
 def waits(command: str, serving: int) -> list[str]:
     """Write the commands that wait until what was started serves: an app its store's socket, a server its port."""
     if serving and command.startswith("forebay run"):
-        wait = [f"until [ $(ls -d */forebay.sock 2>/dev/null | wc -l) -ge {serving} ]; do sleep 0.05; done"]
-        if port := re.search(r"--http-port (\d+)", command):
-            wait.append(f"until curl -s http://127.0.0.1:{port[1]}/_routes | grep -q key; do sleep 0.05; done")
-        return wait
-    if port := re.search(r"127\.0\.0\.1:(\d+)", command):
-        return [f"curl -s -o ready --retry 100 --retry-delay 1 --retry-connrefused http://127.0.0.1:{port[1]}/"]
-    return []
+        port = re.search(r"--http-port (\d+)", command)
+        return [f"await serve {serving}", *([f"await routes {port[1]}"] if port else [])]
+    port = re.search(r"127\.0\.0\.1:(\d+)", command)
+    return [f"await answers {port[1]}"] if port else []
+
+
+def run_page(script: str, folder: Path) -> tuple[int | str, str, str]:
+    """Run a page in a directory of its own; give how it ended, what was printed, and what was complained of."""
+    work, said = folder / "work", folder / "said"
+    (folder / "tmp").mkdir()
+    work.mkdir()
+    env = {
+        "FOREBAY_METRICS_PORT": str(free_port()),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(work),
+        "TMPDIR": str(folder / "tmp"),
+        "SAID": str(said),
+        "PYTHONUNBUFFERED": "1",  # as on a terminal
+        "PYTHONWARNINGS": "ignore::RuntimeWarning",
+    }
+    with said.open("w") as out, (folder / "complained").open("w") as complaints:
+        shell = subprocess.Popen(
+            ["bash", "-c", script], cwd=work, env=env, stdout=out, stderr=complaints, start_new_session=True
+        )
+        ended: int | str
+        try:
+            ended = shell.wait(PAGE_SECONDS)
+        except subprocess.TimeoutExpired:
+            ended = f"no end within {PAGE_SECONDS} s"
+        finally:
+            if shell.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGKILL)
+                shell.wait()
+    return ended, said.read_text(), (folder / "complained").read_text()
 
 
 def page_id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@pytest.mark.timeout(PAGE_SECONDS + 30)
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=page_id)
 def test_what_is_typed_works_and_prints_what_the_page_says(page, tmp_path):
     script, _, printed = story(page.read_text())
-    port = free_port()  # 8000 may be taken, and so may 9464
-    for place in ("127.0.0.1:{}", "--http-port {}", "http_port={}"):
-        script = script.replace(place.format(8000), place.format(port))
-    env = {
-        "FOREBAY_METRICS_PORT": str(free_port()),
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "PYTHONWARNINGS": "ignore::RuntimeWarning",
-    }
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, check=False, text=True, timeout=55
-    )
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    there = [line.split() for line in done.stdout.splitlines()]  # a column is as wide as what it shows
-    assert [line for line in printed if line.split() not in there] == [], done.stdout
+    # 8000 and 4566 may be taken, by another page as well, and so may 9464.
+    http, aws = free_port(), free_port()
+    for place in (
+        "127.0.0.1:{}",
+        "--http-port {}",
+        "http_port={}",
+        "--aws-port {}",
+        "aws_port={}",
+        "routes {}",
+        "answers {}",
+    ):
+        script = script.replace(place.format(8000), place.format(http)).replace(place.format(4566), place.format(aws))
+    script = script.replace("$(forebay aws env)", f"$(forebay aws env --port {aws})")
+    ended, said, complained = run_page(script, tmp_path)
+    assert ended == 0, f"{script}\n{said}\n{complained}"
+    there = [line.split() for line in said.splitlines()]  # a column is as wide as what it shows
+    assert [line for line in printed if line.split() not in there] == [], said
+
+
+def test_a_page_whose_server_ends_fails_at_once_with_what_it_said(tmp_path):
+    """A page waited for its socket until its time was over, and nobody read why."""
+    script, _, _ = story("```console\n$ forebay run nothing_of_that_name:app &\n```\n")
+    ended, _, complained = run_page(script, tmp_path)
+    assert ended == 1
+    assert "no module 'nothing_of_that_name'" in complained
+    assert "it ended before this held: serve 1" in complained
+
+
+def test_a_page_waits_for_what_it_shows_after_a_sleep():
+    script, _, printed = story("```console\n$ sleep 1\nto ada:  hello\n$ sleep 4\n$ forebay lag\na   b\n```\n")
+    assert script.endswith("await is_said 'to ada: hello'\nawait shows 'forebay lag' 'a b'\ncat \"$TMPDIR/shown\"")
+    assert printed == ["to ada:  hello", "a   b"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
