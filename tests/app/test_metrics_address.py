@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from ports import free_port
 
 from forebay import App, Batch, InvalidParameterValue
 
@@ -17,9 +18,7 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104  that is what is tested
 
 @pytest.fixture
 def port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    return free_port()
 
 
 def ask(port, path, token=None):
@@ -78,7 +77,7 @@ async def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(tmp_pat
     assert not token or token not in str(caught.value)
 
 
-async def until(condition, within=20):
+async def until(condition, within=100):
     """Wait for what is done in the background."""
     ends = time.monotonic() + within
     while not condition():

@@ -61,7 +61,7 @@ async def connect(runner: Runner, open_engine: Callable[[], Awaitable[Any]], dec
     """Run until what waits for an engine is asked."""
     connecting = Reconnector(cast("Any", runner), open_engine, nothing, declare_all, client_only=False).run()
     running = asyncio.create_task(connecting)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(100):
         await runner.asked.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

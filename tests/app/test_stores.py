@@ -5,7 +5,6 @@ import contextlib
 import json
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from forebay import App, Batch, ResourceConflict, StoreFailed, StoreNewerFormat
 from forebay.cli.connect import connect
@@ -26,7 +26,7 @@ GOLDEN = ROOT / "tests" / "golden"
 FOREBAY = Path(sys.executable).parent / "forebay"
 
 
-async def until(condition, within=20):
+async def until(condition, within=100):
     """Wait for what another thread or process does."""
     ends = time.monotonic() + within
     while not condition():
@@ -438,7 +438,7 @@ async def test_clients_of_the_same_program_are_not_warned(tmp_path, no_task_is_l
 
 
 def command(*arguments):
-    return subprocess.run([FOREBAY, *arguments], capture_output=True, check=True, text=True, timeout=30).stdout
+    return subprocess.run([FOREBAY, *arguments], capture_output=True, check=True, text=True, timeout=200).stdout
 
 
 # --- when its directory is gone
@@ -446,14 +446,12 @@ def command(*arguments):
 
 @pytest.fixture
 def port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    return free_port()
 
 
 def ready(port):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=100) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read().decode()

@@ -8,7 +8,7 @@ import sys
 def forebay(place, *arguments, stdin=None, status=0):
     """Run one command to its end, in a folder."""
     command = [sys.executable, "-W", "ignore", "-m", "forebay.cli", *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, check=False, text=True, input=stdin, timeout=30)
+    done = subprocess.run(command, cwd=place, capture_output=True, check=False, text=True, input=stdin, timeout=200)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -49,10 +49,10 @@ class Serving:
 
     def __exit__(self, *_):
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(100)
 
 
-def until(condition, within=30):
+def until(condition, within=100):
     ends = time.monotonic() + within
     while not condition():
         assert time.monotonic() < ends, "it did not happen in time"

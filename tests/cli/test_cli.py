@@ -14,6 +14,7 @@ from importlib.metadata import version as installed
 
 import pytest
 from cli_commands import asked, forebay
+from ports import free_port
 
 from forebay.cli import root
 
@@ -79,7 +80,7 @@ class Service:
         self.wait_for_log("runs on ")
 
     def wait_for_log(self, text):
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 100
         while text not in (self.place / "stderr").read_text():
             assert self.process.poll() is None and time.monotonic() < ends, (self.place / "stderr").read_text()
             time.sleep(0.01)
@@ -97,7 +98,7 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.stdout.close()
-        assert self.process.wait(30) == 0 or error[0], (self.place / "stderr").read_text()
+        assert self.process.wait(100) == 0 or error[0], (self.place / "stderr").read_text()
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_tail_follows(place, service):
         forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 7}\n')
         line = tail.stdout.readline()
         assert '{"id": 7}' in line and "  k  " in line
-        assert tail.wait(20) == 0
+        assert tail.wait(100) == 0
 
 
 def test_invoke_prints_the_response_or_the_error_object(place, service):
@@ -188,7 +189,7 @@ def test_failures_are_listed_and_redriven(place, service):
     lines = '{"id": 1, "bad": true}\n{"id": 2}\n'
     put = forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin=lines).stdout
     service.wait_for("handled 2")
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 100
     while not (failures := asked(place, "dlq", "list")["failures"]):
         assert time.monotonic() < ends
     [failure] = failures
@@ -299,7 +300,7 @@ def test_a_port_that_is_in_use_is_named(place, monkeypatch, variable):
 def test_an_error_in_the_users_module_shows_its_own_traceback(place):
     (place / "broken.py").write_text("import forebay\nimport not_there_at_all\n")
     command = [sys.executable, "-W", "ignore", "-m", "forebay.cli", "run", "broken:app"]
-    done = subprocess.run(command, cwd=place, capture_output=True, check=False, text=True, timeout=30)
+    done = subprocess.run(command, cwd=place, capture_output=True, check=False, text=True, timeout=200)
     assert done.returncode == 1
     assert "not_there_at_all" in done.stderr and "broken.py" in done.stderr
 
@@ -310,7 +311,7 @@ def test_metrics_and_health_are_served(place):
         forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id": 1}\n')
         base = f"http://127.0.0.1:{port}"
         for page, text in (("metrics", "forebay_"), ("healthz", ""), ("readyz", "")):
-            with urllib.request.urlopen(f"{base}/{page}", timeout=10) as answer:  # noqa: S310  our own address
+            with urllib.request.urlopen(f"{base}/{page}", timeout=100) as answer:  # noqa: S310  our own address
                 assert answer.status == 200 and text in answer.read().decode()
 
 
@@ -320,7 +321,7 @@ def test_sigterm_drains_and_exits_with_0(place):
         service.wait_for("slow begins")
         service.process.send_signal(signal.SIGTERM)
         service.wait_for("handled 1")
-        assert service.process.wait(20) == 0
+        assert service.process.wait(100) == 0
 
 
 def test_a_second_signal_stops_at_once(place):
@@ -330,11 +331,11 @@ def test_a_second_signal_stops_at_once(place):
         service.process.send_signal(signal.SIGTERM)
         service.wait_for_log("draining")
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(10) == 0
+        assert service.process.wait(100) == 0
 
 
 def given_up(place, count):
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 100
     while len(listed := asked(place, "dlq", "list")["failures"]) < count:
         assert time.monotonic() < ends, listed
         time.sleep(0.05)
@@ -468,16 +469,14 @@ def test_what_each_command_prints_for_programs_is_json(place, service):
 
 
 def test_run_takes_the_token_of_its_metrics_from_a_file_or_the_environment(place, monkeypatch):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
 
     def status(token):
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {token}"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  http, as written above
+            with urllib.request.urlopen(request, timeout=100) as answer:  # noqa: S310  http, as written above
                 return answer.status
         except urllib.error.HTTPError as error:
             error.close()

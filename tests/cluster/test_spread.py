@@ -11,7 +11,6 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import pytest
 from ledger import check_ledger
 from members import Members, now, until
 
@@ -23,14 +22,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("figures")
 
 # The owner holds a process for dead after 5 s; a busy machine takes longer for all of it.
-RUNS_AGAIN_WITHIN = 12.0
+RUNS_AGAIN_WITHIN = 30.0
 
 
 def ran_since(process: Process, moment: float) -> bool:
     return any(float(words[1]) > moment for words in process.lines("ran"))
 
 
-@pytest.mark.timeout(120)
 def test_a_process_that_runs_handlers_for_the_owner_may_be_killed_and_stopped(
     members: Members, url: str, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ FLIGHTS = Path(__file__).parents[2] / "examples" / "flights.py"
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "ignore::RuntimeWarning", str(FLIGHTS), *arguments]
-    return subprocess.run(command, capture_output=True, check=False, text=True, timeout=50)
+    return subprocess.run(command, capture_output=True, check=False, text=True, timeout=200)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--kill"]], ids=["undisturbed", "killed halfway"])
@@ -29,7 +29,7 @@ def test_it_says_so_when_something_is_not_equal(tmp_path):
         FLIGHTS.read_text().replace("start = self.delay // 2", "start = self.delay // (2 + bool(sequence_number))")
     )
     done = subprocess.run(
-        [sys.executable, str(broken), "--flights", "2000"], capture_output=True, check=False, text=True, timeout=50
+        [sys.executable, str(broken), "--flights", "2000"], capture_output=True, check=False, text=True, timeout=200
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "NOT EQUAL" in done.stdout

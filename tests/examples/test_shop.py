@@ -12,7 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def test_orders_are_replayed_into_the_handler_that_uses_the_discovered_model(tmp_path):
     command = [sys.executable, "-W", "ignore::RuntimeWarning", str(EXAMPLES / "shop.py"), "--schema", "schema.json"]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=55, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=200, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "20 orders were placed: 20 invoices, 6 parcels, 14 failed" in done.stdout
     assert "20 orders were replayed: 20 parcels, still 20 invoices" in done.stdout

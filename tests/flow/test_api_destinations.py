@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import shutil
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 import forebay
 from forebay.errors import InvalidParameterValue, ResourceConflict
@@ -36,7 +36,7 @@ class Endpoint:
     def bodies(self):
         return [json.loads(body) for _, _, _, body in self.requests]
 
-    async def wait_for(self, count, seconds=20):
+    async def wait_for(self, count, seconds=100):
         until = time.monotonic() + seconds
         while len(self.requests) < count:
             assert time.monotonic() < until, self.requests
@@ -248,9 +248,7 @@ async def test_the_rate_is_that_of_the_destination(store, endpoint):
 
 @pytest.fixture
 def unused_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    return free_port()
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ async def test_a_function_of_another_app_has_it_as_an_event_too(store, tmp_path)
 
     shop.stream("numbers")
     handler = failing(shop, on_failure=alarm)
-    async with asyncio.timeout(20), audit, shop:
+    async with asyncio.timeout(100), audit, shop:
         await shop.stream("numbers").put(1, "k")
         await told.wait()
         while not (listed := await alarm.failed()):  # noqa: ASYNC110

@@ -30,7 +30,7 @@ class Socket:
     async def send(self, message):
         await self.frame(TEXT, message if isinstance(message, str) else json.dumps(message))
 
-    async def receive(self, within=10):
+    async def receive(self, within=100):
         """Give the next frame: its kind and its data; None when the connection is gone."""
         try:
             first, size = await asyncio.wait_for(self.reader.readexactly(2), within)

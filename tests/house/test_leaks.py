@@ -97,7 +97,7 @@ def told(tmp_path_factory):
         start_new_session=True,
     )
     try:
-        said = process.communicate(timeout=50)[0]
+        said = process.communicate(timeout=200)[0]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what was planted outlives it

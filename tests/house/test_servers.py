@@ -40,7 +40,7 @@ def machine(tmp_path):
         if apt:
             program("apt-get", apt)
         variables = {"PATH": f"{folder}:{bash.parent}", **({"CI": ci} if ci else {})}
-        return subprocess.run(command, env=variables, capture_output=True, check=False, text=True, timeout=50)
+        return subprocess.run(command, env=variables, capture_output=True, check=False, text=True, timeout=200)
 
     # Bash alone of all that is beside it: a promtool may be there, too.
     bash = tmp_path / "bash" / "bash"

@@ -39,7 +39,7 @@ def often(monkeypatch):
 
 
 async def until(condition):
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 100
     while not condition():
         assert time.monotonic() < ends, "it did not happen in time"
         await asyncio.sleep(0.005)

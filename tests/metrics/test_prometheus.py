@@ -28,7 +28,7 @@ OPENMETRICS = "application/openmetrics-text;version="
 
 def get(url, accept="*/*"):
     request = urllib.request.Request(url, headers={"Accept": accept})  # noqa: S310  an address of this test
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=100) as answer:  # noqa: S310
         return answer.read().decode()
 
 
@@ -67,7 +67,7 @@ scrape_configs:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(100)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ async def demo(tmp_path, need, no_task_is_left):
         await app.stop()
 
 
-async def until(condition, within=40):
+async def until(condition, within=100):
     ends = time.monotonic() + within
     while not await asyncio.to_thread(condition):
         assert time.monotonic() < ends, "it did not happen in time"
@@ -133,12 +133,11 @@ async def told(tmp_path, statistic):
     ]
     command += ["--statistic", statistic, "--period", "1d", "--since", "1d", "--label", "function=handler"]
     command += ["--store", str(tmp_path / "data"), "--output", "json"]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True, text=True, timeout=30)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=True, text=True, timeout=200)
     [[_, value]] = json.loads(done.stdout)["points"]
     return value
 
 
-@pytest.mark.timeout(120)
 async def test_prometheus_and_the_command_give_the_same_percentiles(demo, tmp_path):
     app, prometheus, _ = demo
     name = "forebay_invocation_duration_seconds"
@@ -165,7 +164,6 @@ def gauge(percent):
     return f'forebay_invocation_duration_percentile_seconds{{function="handler",percentile="{percent:g}"}}'
 
 
-@pytest.mark.timeout(120)
 async def test_the_dashboard_and_the_alerts_are_understood(demo):
     _, prometheus, _ = demo
     await until(lambda: (prometheus.value("sum_over_time(up[1m])") or 0) >= 3)
@@ -183,7 +181,6 @@ async def test_the_dashboard_and_the_alerts_are_understood(demo):
     assert "err=" not in prometheus.log.read_text()
 
 
-@pytest.mark.timeout(120)
 async def test_native_histograms_hold_the_same_values(demo, tmp_path):
     app, _, url = demo
     page = await asyncio.to_thread(get, url, f"{OPENMETRICS}2.0.0")

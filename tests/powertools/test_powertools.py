@@ -4,11 +4,9 @@ In threads side by side, which was the default, 42 of 500 messages of a queue we
 line of the log had another invocation's request id. `make compat ARGS=powertools` does the same with 10,000 messages.
 """
 
-import pytest
 from powertools_run import judge, run
 
 
-@pytest.mark.timeout(120)
 async def test_orders_from_queues_and_a_stream_are_handled_as_on_lambda(import_app, capfd):
     moved, orders = import_app("moved_lambda"), 170
     answers = await run(moved, orders, within=60)

@@ -78,7 +78,7 @@ class Nursery:
         """Count facts of a kind without reading them all."""
         return self._seen.count(kind, life)
 
-    def until(self, condition, what: str, within: float = 30) -> None:
+    def until(self, condition, what: str, within: float = 100) -> None:
         """Wait for what the child does."""
         ends = time.monotonic() + within
         while not condition():
@@ -91,7 +91,7 @@ class Nursery:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(100)
         self._process.stdout.close()
         self._seen.close()
 

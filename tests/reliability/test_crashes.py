@@ -174,7 +174,7 @@ def told_a_function(facts):
     return any(fact.kind == "begun" and fact.key.startswith("event-told") for fact in facts)
 
 
-@pytest.mark.timeout(60 + KILLS)
+@pytest.mark.timeout(240 + KILLS)
 @pytest.mark.parametrize("load", LOADS)
 def test_kills_lose_nothing_acknowledged(nursery, load):
     nth_load, how, failing = list(LOADS).index(load), LOADS[load], load == "failing"
@@ -248,7 +248,7 @@ def test_an_engine_that_forgets_at_a_restart_how_often_it_tried_is_found(nursery
     assert any(re.fullmatch(rf"attempts: k\S+ \d+ begins for the {ALONE + 1}. time", each) for each in found), found
 
 
-@pytest.mark.timeout(60 + 5 * TERMS)
+@pytest.mark.timeout(240 + 5 * TERMS)
 @pytest.mark.parametrize("queues", [False, True], ids=["streams", "queues"])
 def test_a_process_that_is_told_to_stop_ends_in_time_and_forgets_nothing(nursery, queues):
     chance, grace, slowest = random.Random(SEED + queues), 5, 0.0
@@ -279,7 +279,7 @@ def test_a_grace_that_is_too_short_interrupts_and_the_batch_runs_again(nursery):
     judge(nursery, cycles={"stops": 1}, lives_that_end_early=[])
 
 
-@pytest.mark.timeout(60 + 10 * FREEZES)
+@pytest.mark.timeout(240 + 10 * FREEZES)
 def test_a_frozen_owner_keeps_its_store_and_goes_on_when_it_wakes_up(nursery):
     chance, timeout, freezes = random.Random(SEED), 0.5, []
     for _ in range(FREEZES):
@@ -303,7 +303,7 @@ def test_a_frozen_owner_keeps_its_store_and_goes_on_when_it_wakes_up(nursery):
     judge(nursery, cycles={"freezes": FREEZES}, lives_that_end_early=[], timeout=timeout, freezes=freezes)
 
 
-@pytest.mark.timeout(60 + 10 * STARVED)
+@pytest.mark.timeout(240 + 10 * STARVED)
 def test_a_process_that_dies_of_a_lack_of_memory_loses_nothing_acknowledged(nursery):
     endings = []
     for _ in range(STARVED):
@@ -323,7 +323,6 @@ def test_a_process_that_dies_of_a_lack_of_memory_loses_nothing_acknowledged(nurs
     assert starved, "it never ran out of memory"
 
 
-@pytest.mark.timeout(180)
 def test_one_poison_among_1600_in_flight_becomes_one_failure_record(nursery):
     wide = {"shards": 16, "lanes": 10}  # with batches of ten: 1,600 records at once
     child = nursery.start(**wide, enabled=False, most=500, keys=10_000)
@@ -382,7 +381,7 @@ async def test_a_handler_that_runs_out_of_memory_fails_its_attempt_and_nothing_e
 
     async with app:
         await app.stream("events").put_many([(str(number), "k") for number in range(3)])
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 100
         while len(seen) < 2:
             assert time.monotonic() < ends
             await asyncio.sleep(0.005)

@@ -9,6 +9,7 @@ import struct
 
 import orjson
 import pytest
+from ports import free_port
 
 from forebay import App, Batch
 
@@ -258,9 +259,7 @@ def ask(port, request):
 
 @pytest.fixture
 def port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    return free_port()
 
 
 async def test_a_request_that_can_be_read_in_two_ways_gets_one_answer_at_most(tmp_path, port):

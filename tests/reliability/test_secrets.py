@@ -21,6 +21,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from ports import free_port
 
 from forebay import App, ForebayError, FunctionError, logs
 from forebay.cli.why import lines
@@ -39,9 +40,7 @@ def watched(monkeypatch, tmp_path):
 
 @pytest.fixture
 def port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def spans(monkeypatch):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not (answer := await condition()):
             await asyncio.sleep(0.005)
     return answer
@@ -62,7 +61,7 @@ async def until(condition):
 
 def page(port, path):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=100) as answer:
             return answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -209,7 +208,7 @@ async def test_no_body_group_or_attribute_of_a_message_is_in_logs_metrics_or_err
             with pytest.raises(ForebayError) as refusal:
                 await refused
             said.append(str(refusal.value))
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 100
         while dead.depth().visible == 0 or plain.depth().visible < 2:
             assert time.monotonic() < ends, (dead.depth(), plain.depth())
             await asyncio.sleep(0.005)

@@ -21,7 +21,6 @@ MEBIBYTES_MOST = 12
 BYTES_OF_EACH = {"records": 0, "messages": 32}
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["records", "messages"])
 def test_what_waits_for_handlers_that_never_end_takes_no_more_memory_once_the_buffers_are_full(tmp_path, kind):
     count = max(ORDINARY, int(os.environ.get("FOREBAY_COUNT", ORDINARY)))

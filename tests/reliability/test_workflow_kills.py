@@ -119,7 +119,7 @@ async def judge(nursery):
     return wrong, figures
 
 
-@pytest.mark.timeout(180 + KILLS)
+@pytest.mark.timeout(240 + KILLS)
 def test_transitions_and_messages_happen_once_over_kills(nursery):
     chance = random.Random(SEED)
     for _ in range(KILLS):

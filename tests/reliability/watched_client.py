@@ -9,7 +9,7 @@ BASE = "/2018-06-01/runtime/invocation/"
 
 
 def ask(method, path, body=None):
-    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"], timeout=30)
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"], timeout=100)
     connection.request(method, BASE + path, body=body)
     response = connection.getresponse()
     return response.headers["lambda-runtime-aws-request-id"], response.read()

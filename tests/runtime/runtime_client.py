@@ -10,7 +10,7 @@ BASE = "/2018-06-01/runtime/"
 
 
 def ask(method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"], timeout=30)
+    connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"], timeout=100)
     connection.request(method, BASE + path, body=body, headers=headers or {})
     response = connection.getresponse()
     return response.status, dict(response.headers), response.read()

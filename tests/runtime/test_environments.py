@@ -31,7 +31,7 @@ class OutcomeSink(list):
         self.changed.set()
 
     async def at_least(self, count):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             while len(self) < count:
                 self.changed.clear()
                 await self.changed.wait()
@@ -56,7 +56,7 @@ async def test_an_attempt_runs_in_a_real_task_named_by_its_request():
 
     async def handler(event, context):
         names.append(asyncio.current_task().get_name())
-        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(100), asyncio.TaskGroup() as group:
             group.create_task(asyncio.sleep(0))
 
     tasks(handler, ends).start((1, 0, answer.EVENT, {}, "request-1", FAR, None, None))
@@ -154,7 +154,7 @@ async def test_threads_are_reused_and_never_more_than_allowed():
 
     def handler(event, context):
         names.add(threading.current_thread().name)
-        gate.wait(5)
+        gate.wait(100)
 
     environment = ThreadEnvironment(served(handler), ends, pool, lambda: 0)
     for token in range(20):
@@ -174,7 +174,7 @@ async def test_a_thread_cannot_be_stopped_and_its_answer_is_refused():
     pool = ThreadPool(1, asyncio.get_running_loop())
 
     def handler(event, context):
-        gate.wait(5)
+        gate.wait(100)
         return "late"
 
     environment = ThreadEnvironment(served(handler), ends, pool, lambda: 0)

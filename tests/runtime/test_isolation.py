@@ -186,7 +186,7 @@ async def test_a_threads_loop_is_whole_again_for_the_next_attempt():
         answers = [await function.invoke(event) for event in (None, "run", None, "close", None)]
     assert answers == ["answered", "ran", "answered", "close", "answered"]
     assert loops[0] is loops[1] is loops[2] is loops[3] is not loops[4]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(100):
         while not loops[4].is_closed():  # the thread ends by itself when the app has stopped  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -223,5 +223,5 @@ def descriptors():
 
 def run(program):
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=200
     ).stdout

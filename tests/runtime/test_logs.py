@@ -268,13 +268,13 @@ def test_forebay_run_writes_json_where_nobody_looks_on(tmp_path):
         service = subprocess.Popen(
             [*command, "run", "shop:app", "--metrics-port", "0"], cwd=tmp_path, stderr=log_file, env=environment
         )
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 100
         while "runs on " not in (tmp_path / "log").read_text():
             assert time.monotonic() < ends
             time.sleep(0.02)
         subprocess.run([*command, "invoke", "handler", "7"], cwd=tmp_path, check=True, capture_output=True)
         service.send_signal(signal.SIGTERM)
-        assert service.wait(20) == 0
+        assert service.wait(100) == 0
     written = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert {"timestamp", "level", "message", "logger"} <= set(written[0])
     [handled] = [line for line in written if line["message"] == "handled 7"]
@@ -318,7 +318,7 @@ def served(tmp_path, program, events, *options):
             stdout=log_file,
             env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONWARNINGS": "ignore::RuntimeWarning"},
         )
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 100
         while "runs on " not in (tmp_path / "log").read_text():
             assert time.monotonic() < ends
             time.sleep(0.02)
@@ -327,7 +327,7 @@ def served(tmp_path, program, events, *options):
             subprocess.run(each, cwd=tmp_path, check=False, capture_output=True, text=True).stdout for each in words
         ]
         service.send_signal(signal.SIGTERM)
-        assert service.wait(20) == 0
+        assert service.wait(100) == 0
     return [json.loads(answer) for answer in answers], (tmp_path / "log").read_text().splitlines()
 
 

@@ -90,7 +90,7 @@ def made_up(tmp_path, files):
 def ran(program, groups):
     variables = os.environ | {"FOREBAY_CGROUP": str(groups), "PYTHONPATH": str(Path(__file__).parent)}
     words = [sys.executable, "-c", program]
-    return subprocess.run(words, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(words, env=variables, capture_output=True, text=True, timeout=200, check=False)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def value(app, series):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not condition():  # noqa: ASYNC110  what is waited for happens in another process
             await asyncio.sleep(0.01)
 

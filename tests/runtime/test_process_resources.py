@@ -40,7 +40,7 @@ async def test_resources_are_opened_before_the_first_event_and_closed_when_the_a
 async def test_a_process_that_is_not_needed_any_more_closes_its_resources(attached):
     async with attached.app:
         [pid, *_] = await attached.used.invoke()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             while told_by(pid) != ALL:  # noqa: ASYNC110  what is waited for happens in another process
                 await asyncio.sleep(0.02)
         assert (await attached.used.invoke())[0] != pid

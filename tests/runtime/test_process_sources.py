@@ -17,7 +17,7 @@ def told():
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while not condition():  # noqa: ASYNC110  what is waited for happens in another process
             await asyncio.sleep(0.02)
 
@@ -146,7 +146,7 @@ async def test_a_function_that_calls_itself_from_a_process_is_stopped_at_the_six
     async with sources.app:
         await sources.calls_itself.invoke_async(1)
         failures = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             while not failures:
                 failures = await sources.calls_itself.failed()
                 await asyncio.sleep(0.02)

@@ -45,7 +45,7 @@ async def test_an_aliass_share_is_as_many_processes_ready_ahead_of_need(versions
     async with versions.app:
         await versions.price.update(qualifier=versions.old, provisioned_concurrency=0)
         await versions.live.update(weights={versions.slow: 0.5}, provisioned_concurrency=2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(100):
             while await ready() != [1, 1]:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert 'forebay_environments{function="price:2",state="idle"} 1' in versions.app.metrics.page()

@@ -30,11 +30,10 @@ def is_alive(pid):
 
 
 async def is_gone(pid):
-    for _ in range(300):
-        if not is_alive(pid):
-            return True
-        await asyncio.sleep(0.01)
-    return False
+    async with asyncio.timeout(100):
+        while is_alive(pid):  # noqa: ASYNC110  no event tells it
+            await asyncio.sleep(0.01)
+    return True
 
 
 async def test_a_handler_runs_in_a_process_of_its_own_and_stays_warm(processes):
@@ -75,7 +74,7 @@ async def test_the_collector_rests_while_forebay_is_imported_and_works_for_the_a
 
 async def busy_processes(app, wanted):
     line = 'forebay_environments{function="slow",state="busy"} '
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         while f"{line}{wanted}\n" not in app.metrics.page():  # noqa: ASYNC110  no event tells it
             await asyncio.sleep(0.01)
 
@@ -88,18 +87,30 @@ async def begun(function, times):
     """Begin invocations, and wait until every refusal has come."""
     calls = [asyncio.create_task(function.invoke(number)) for number in range(times)]
     await asyncio.sleep(0.1)
-    return calls, [call.exception().reason for call in calls if call.done()]
+    return calls, reasons(calls)
+
+
+def reasons(calls):
+    return [call.exception().reason for call in calls if call.done()]
+
+
+async def refusals(calls, wanted):
+    """Wait until so many calls are refused: a busy machine takes a while."""
+    async with asyncio.timeout(100):
+        while len(reasons(calls)) < wanted:  # noqa: ASYNC110  no event tells it
+            await asyncio.sleep(0.01)
+    return reasons(calls)
 
 
 async def test_invocations_that_wait_for_a_process_hold_no_place_of_the_account(import_app):
     """One function with two processes and a thousand callers had every other function throttled."""
     waiting = import_app("process_waiting")
     async with waiting.app:
-        calls, refused = await begun(waiting.slow, 9)
-        assert refused == ["InvocationBacklog"], "two run, and as many wait as the account has places"
+        calls, _ = await begun(waiting.slow, 9)
+        assert await refusals(calls, 1) == ["InvocationBacklog"], "two run, and as many wait as the account has places"
         await busy_processes(waiting.app, 2)
-        others, refused = await begun(waiting.other, 5)
-        assert refused == ["ConcurrentInvocationLimitExceeded"]
+        others, _ = await begun(waiting.other, 5)
+        assert await refusals(others, 1) == ["ConcurrentInvocationLimitExceeded"]
         assert 'forebay_throttles_total{function="slow",reason="InvocationBacklog"} 1' in waiting.app.metrics.page()
         waiting.gate.set()
         open_the_gate()
@@ -113,12 +124,10 @@ async def test_invocations_that_wait_are_refused_when_their_function_is_switched
     async with waiting.app:
         calls, _ = await begun(waiting.slow, 4)
         await waiting.slow.update(reserved_concurrency=0)
-        await asyncio.sleep(0.1)
-        refused = [call.exception().reason for call in calls if call.done()]
-        assert refused == ["ReservedFunctionConcurrentInvocationLimitExceeded"] * 2
+        assert await refusals(calls, 2) == ["ReservedFunctionConcurrentInvocationLimitExceeded"] * 2
         # All its processes have work, and it would wait for one for ever.
-        late, refused = await begun(waiting.slow, 1)
-        assert refused == ["ReservedFunctionConcurrentInvocationLimitExceeded"]
+        late, _ = await begun(waiting.slow, 1)
+        assert await refusals(late, 1) == ["ReservedFunctionConcurrentInvocationLimitExceeded"]
         open_the_gate()
         await asyncio.gather(*calls, *late, return_exceptions=True)
 
@@ -132,7 +141,7 @@ async def test_invocations_that_wait_for_a_process_are_refused_as_soon_as_the_ap
     calls.append(asyncio.create_task(waiting.starts.invoke()))
     await asyncio.sleep(0)  # it has its place, and its process starts
     stopping = asyncio.create_task(waiting.app.stop(grace=20))
-    refused = await asyncio.wait_for(asyncio.gather(*calls[2:], return_exceptions=True), 10)
+    refused = await asyncio.wait_for(asyncio.gather(*calls[2:], return_exceptions=True), 15)
     for error, name in zip(refused, ("slow", "starts"), strict=True):
         assert isinstance(error, AppClosed)
         assert str(error) == f'function "{name}" did not begin: the app is stopping; it is safe to invoke it again'
@@ -150,7 +159,7 @@ async def test_provisioned_concurrency_is_usable_when_all_its_processes_are_read
     async with processes.app:
         for provisioned in (1, 0, 1):
             await processes.variables.update(provisioned_concurrency=provisioned)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(100):
                 while await ready() != provisioned:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         listed = await processes.app._caller.ask("environments.list")
@@ -225,7 +234,7 @@ async def test_stopping_the_app_interrupts_what_runs_too_long(processes):
     await asyncio.sleep(0.6)
     began = time.monotonic()
     await app.stop(grace=0.1)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 7, "it takes 8 s"
     with pytest.raises(forebay.ForebayError):
         await running
 
@@ -324,7 +333,7 @@ def test_settings_of_processes_have_their_ranges(options):
 
 def on_the_page(port, metric, function):
     """Read a function's series of a metric off the page, by its other label."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=100) as answer:
         page = answer.read().decode()
     series = re.findall(rf'^{metric}\{{function="{function}",[a-z]+="([a-z-]+)"\}} ([0-9.]+)$', page, re.MULTILINE)
     return {label: float(value) for label, value in series if float(value)}

@@ -82,10 +82,10 @@ def serving(store, http_port=0, *more, cwd=None):
             yield log
         finally:
             app.terminate()
-            app.wait(30)
+            app.wait(100)
 
 
-def until(holds, seconds=20.0):
+def until(holds, seconds=100):
     """Wait until something holds."""
     ends = time.monotonic() + seconds
     while not holds():
@@ -96,7 +96,7 @@ def until(holds, seconds=20.0):
 def get(url):
     """Ask a URL; give the status and the body."""
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=100) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

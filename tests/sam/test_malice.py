@@ -19,8 +19,6 @@ from forebay._stacks.table import BUCKET_STACK
 from forebay._stacks.wire import Wire
 from forebay.clock import SystemClock
 
-pytestmark = pytest.mark.timeout(120)
-
 FUNCTION = """
 Resources:
   F:

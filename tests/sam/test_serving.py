@@ -150,7 +150,7 @@ def test_of_two_deploys_at_once_each_ends_or_says_who_is_at_work(tmp_path):
         )
         for _ in range(3)
     ]
-    said = [(deploying.communicate(timeout=100)[0], deploying.returncode) for deploying in deploys]
+    said = [(deploying.communicate(timeout=200)[0], deploying.returncode) for deploying in deploys]
     assert any("Successfully created stack" in text for text, _ in said), said
     for text, code in said:
         assert code == 0 or "another program has" in text, text

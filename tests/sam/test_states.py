@@ -56,7 +56,7 @@ def slow(tmp_path):
 
         def ended():
             gate.touch()
-            reader.join(30)
+            reader.join(100)
             return process.returncode, said[0].decode()
 
         return ended

@@ -1,10 +1,10 @@
 """Each type of resources becomes the real thing in an app that runs: one template has them all."""
 
 import json
-import socket
 
 import pytest
 from deploying import forebay, get, serving, until
+from ports import free_port
 
 pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
 
@@ -130,8 +130,7 @@ def test_every_type_becomes_the_real_thing(tmp_path):
     (tmp_path / "template.yaml").write_text(TEMPLATE)
     store = tmp_path / "data"
     store.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
 
     def ask(*arguments):
         return json.loads(forebay(*arguments, "--output", "json", cwd=tmp_path).stdout)

@@ -13,8 +13,6 @@ from deploying import asked, deployer
 from forebay._stacks import buckets as stack_buckets
 from forebay._stacks.wire import Wire
 
-pytestmark = pytest.mark.timeout(120)  # a SAM template is expanded by a process of its own
-
 BUCKET_STACK = """
 Transform: AWS::Serverless-2016-10-31
 Resources:

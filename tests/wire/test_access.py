@@ -44,7 +44,7 @@ def guarded(tmp_path):
     keys.write_text(json.dumps({"keys": list(KEYS.values())}))
     keys.chmod(0o600)
     with served(App("guarded", store=str(tmp_path), region=REGION, account="123456789012")) as running:
-        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=100)
         try:
             yield running, connection
         finally:

@@ -48,7 +48,7 @@ class Wire:
         """Ask an API; give status and answer."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_apis/{api}{path}", headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=100) as answer:  # noqa: S310
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

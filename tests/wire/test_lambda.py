@@ -32,7 +32,7 @@ def functions(wire):
 
 def wait_for(condition):
     """Wait until a condition holds."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 100
     while not condition():
         assert time.monotonic() < ends
         time.sleep(0.02)

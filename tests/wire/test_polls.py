@@ -28,7 +28,7 @@ def poll(wire, seconds, queue="q"):
 
 def connected(wire):
     """Connect to the door."""
-    return socket.create_connection(("127.0.0.1", wire.port), timeout=30)
+    return socket.create_connection(("127.0.0.1", wire.port), timeout=100)
 
 
 def answered(connection):
@@ -49,7 +49,7 @@ def test_a_send_wakes_a_receive_that_waits(wire):
             began = time.monotonic()
             sqs.send_message(QueueUrl=url, MessageBody=str(number))
             assert [one["Body"] for one in answered(connection)] == [str(number)]
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 15, "the poll would end after 20 s"
 
 
 def test_a_client_that_leaves_a_long_poll_takes_no_message_with_it(wire):

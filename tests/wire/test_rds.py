@@ -84,7 +84,7 @@ def test_a_target_that_cannot_be_reached_is_unavailable(wire, rds):
             await client.fetch_value("SELECT 1")
 
     with pytest.raises(Exception, match=r"127\.0\.0\.1:1"):
-        asyncio.run_coroutine_threadsafe(ask(), wire.loop).result(30)
+        asyncio.run_coroutine_threadsafe(ask(), wire.loop).result(100)
     (target,) = rds.describe_db_proxy_targets(DBProxyName="shop-db")["Targets"]
     assert (target["Role"], target["TargetHealth"]["State"]) == ("READ_WRITE", "UNAVAILABLE")
     assert target["TargetHealth"]["Reason"] == "CONNECTION_FAILED"

@@ -128,8 +128,8 @@ def test_a_long_poll_gets_what_is_sent_meanwhile(wire, sqs, queue):
     time.sleep(0.3)
     began = time.monotonic()
     sqs.send_message(QueueUrl=queue, MessageBody="late")
-    waiting.join(20)
-    assert time.monotonic() - began < 5
+    waiting.join(100)
+    assert time.monotonic() - began < 15, "the poll would end after 20 s"
     assert [message["Body"] for message in got[0]["Messages"]] == ["late"]
 
 
@@ -221,7 +221,7 @@ def test_dead_letters_move_and_are_moved_back(sqs):
     sqs.start_message_move_task(SourceArn=arn)
     (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
     assert message["Body"] == "poison"
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 100
     while (task := sqs.list_message_move_tasks(SourceArn=arn)["Results"][0])["Status"] == "RUNNING":
         assert time.monotonic() < ends
     assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)

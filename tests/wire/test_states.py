@@ -20,7 +20,7 @@ def states(wire):
 
 def ended(states, execution):
     """Wait until an execution has ended."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 100
     while (described := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
         assert time.monotonic() < ends
         time.sleep(0.02)
@@ -128,7 +128,7 @@ def test_what_happens_is_logged_to_a_group(wire, states):
         )
         assert states.describe_state_machine(stateMachineArn=made["stateMachineArn"])["loggingConfiguration"] == logging
         states.start_execution(stateMachineArn=made["stateMachineArn"], input='{"a": 1}')
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 100
     while len(told := logs.filter_log_events(logGroupName="flows")["events"]) < 8:
         assert time.monotonic() < ends, told
         time.sleep(0.02)

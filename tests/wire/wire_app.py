@@ -34,11 +34,11 @@ class Served:
 
     def ask(self, verb, **fields):
         """Ask the engine, as commands do."""
-        return asyncio.run_coroutine_threadsafe(self.app._caller.ask(verb, **fields), self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(self.app._caller.ask(verb, **fields), self.loop).result(100)
 
     def client(self, service, *, key="forebay", secret="forebay", region=REGION, path="", **options):
         """Make a client of a service; the fixture closes it."""
-        config = Config(retries={"total_max_attempts": 1}, read_timeout=30, **options)
+        config = Config(retries={"total_max_attempts": 1}, read_timeout=100, **options)
         with MAKING:
             made = SESSION.client(
                 service,
@@ -73,7 +73,7 @@ def served(app, **options):
     thread = threading.Thread(target=lambda: asyncio.run(life()))
     thread.start()
     try:
-        assert begun.wait(30)
+        assert begun.wait(100)
         if "error" in state:
             raise state["error"]
         running = Served(app, port, state["loop"])
@@ -82,4 +82,4 @@ def served(app, **options):
     finally:
         if "loop" in state:
             state["loop"].call_soon_threadsafe(state["stop"].set)
-        thread.join(30)
+        thread.join(100)
