@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help check test compat demo bench bench-growth bench-peers docs models wheel sdist deep mutants coverage soak audit clean servers
+.PHONY: help check lint-rust lint-python test compat demo bench bench-growth bench-peers docs models wheel sdist deep mutants coverage soak audit clean servers
 
 PYTHON ?= python3
 PEERS := $(CURDIR)/.venv-peers
@@ -29,9 +29,13 @@ export PYO3_PYTHON := $(TEST)/bin/python
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-check: $(TEST)/.ready ## the fast lints: format, clippy, ruff, mypy
+check: lint-rust lint-python ## the fast lints: format, clippy, ruff, mypy
+
+lint-rust: $(TEST)/.made
 	cargo fmt --all --check
 	cargo clippy $(BUILD) --workspace --all-targets --features forebay-bindings/failpoints -- -D warnings
+
+lint-python: $(TEST)/.ready
 	$(TEST)/bin/ruff check
 	$(TEST)/bin/ruff format --check
 	$(TEST)/bin/mypy
@@ -40,10 +44,19 @@ check: $(TEST)/.ready ## the fast lints: format, clippy, ruff, mypy
 test: export PROPTEST_RNG_SEED := 1
 # What privileges are missing for is told by tests of both languages, and named once, at the end.
 test: export FOREBAY_NOT_RUN := $(CURDIR)/target/not-run
-test: check servers $(TEST)/.built ## every check and every test
-	rm -f $(FOREBAY_NOT_RUN)
+# Many tests of Rust wait, for servers and for time limits.
+test: export RUST_TEST_THREADS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# While clippy compiles, the environment and the servers are fetched, which is told afterwards.
+test: FETCHED := target/fetched.log
+test: $(TEST)/.made ## every check and every test
+	@mkdir -p target && rm -f $(FOREBAY_NOT_RUN)
+	@$(MAKE) --no-print-directory $(TEST)/.ready servers > $(FETCHED) 2>&1 & fetching=$$!; \
+	trap 'kill $$fetching 2>/dev/null || true' EXIT; \
+	$(MAKE) --no-print-directory lint-rust; \
+	trap - EXIT; wait $$fetching && failed=0 || failed=$$?; cat $(FETCHED); exit $$failed
+	@$(MAKE) --no-print-directory lint-python $(TEST)/.built
 	cargo test $(BUILD) --workspace --features forebay-bindings/failpoints
-	$(TEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
+	$(TEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 compat: $(TEST)/.built ## the clients and suites of others that need more than Debian and PyPI have, or minutes; ARGS=SUITE
 	$(TEST)/bin/python scripts/compat.py $(ARGS)
@@ -104,9 +117,12 @@ clean: ## remove everything that the other commands made
 servers:
 	@scripts/servers.sh
 
-$(TEST)/.ready: pyproject.toml
+$(TEST)/.made:
 	@scripts/tools.sh $(PYTHON)
 	$(PYTHON) -m venv $(TEST)
+	touch $@
+
+$(TEST)/.ready: pyproject.toml | $(TEST)/.made
 	$(TEST)/bin/pip install -q --upgrade 'pip>=25.1'
 	$(TEST)/bin/python scripts/requirements.py mysql postgres > $(TEST)/requirements.txt
 	$(TEST)/bin/pip install -q --group dev -r $(TEST)/requirements.txt

@@ -249,6 +249,14 @@ PARTS = [
         pytest("reliability", "-k", "test_model", "--hypothesis-seed", "{seed}"),
     ),
     Part(
+        "json",
+        "texts and values: both parsers take, refuse and read the same",
+        "examples of each",
+        20_000,
+        2_000,
+        pytest("reliability/test_json.py", "--hypothesis-seed", "{seed}"),
+    ),
+    Part(
         "backlog",
         "a kill with so much waiting in a stream, a queue and a FIFO queue, then a restart",
         "waiting in each",

@@ -159,7 +159,6 @@ async def test_a_stopped_server_holds_nobody_longer_than_the_time_outs(own_serve
         assert view.peak <= 2, "connections of before the stop count until the server has closed them"
 
 
-@pytest.mark.timeout(120)
 async def test_a_reply_cut_at_any_byte_is_never_taken_for_an_answer(server, proxies):
     """COMMIT's answer is lost: unknown, and never silently repeated. A read's answer is lost: it is asked again."""
     async with Chaos(server.port) as chaos:
@@ -199,7 +198,6 @@ async def test_a_reply_cut_at_any_byte_is_never_taken_for_an_answer(server, prox
                 assert await asking == expected, f"cut after {cut} bytes"
 
 
-@pytest.mark.timeout(120)
 async def test_a_handshake_cut_at_any_byte_ends_in_a_clear_error(server, proxies):
     async with Chaos(server.port) as chaos:
         proxy = proxies(url(server, chaos.port), maximum_connections=1)

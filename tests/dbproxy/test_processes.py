@@ -21,8 +21,6 @@ from forebay import FunctionError
 if TYPE_CHECKING:
     from db_servers import View
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def shop(server, monkeypatch, import_app):

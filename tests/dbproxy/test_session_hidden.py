@@ -472,7 +472,6 @@ async def test_a_scope_holds_for_the_settings_after_it(mariadb, proxies):
             await client.execute("SET GLOBAL div_precision_increment = DEFAULT")
 
 
-@pytest.mark.timeout(180)
 async def test_over_a_thousand_temporary_tables_none_is_lost(mariadb, proxies):
     """The causes above a thousand were forgotten, and the last of the others ended the pin."""
     proxy = proxies(mariadb, maximum_connections=1)
@@ -553,7 +552,6 @@ async def test_what_the_server_runs_on_new_connections_holds_after_a_reset(maria
         mariadb.sql("SET GLOBAL init_connect = ''", "")
 
 
-@pytest.mark.timeout(180)
 async def test_no_word_of_the_server_that_can_be_a_name_is_taken_for_a_keyword(mariadb, proxies):
     """A table, a view or a function with such a name was not looked up, and whatever it did was nobody's."""
     judge = StatementJudge("mysql", Effect, [])

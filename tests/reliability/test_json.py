@@ -2,6 +2,8 @@
 
 What is accepted lies at most a hundred deep, which both read; deeper texts are refused though Python would read them. What is
 read is what the standard library reads, which Lambda uses: orjson alone made floats of whole numbers beyond 64 bits.
+
+`FOREBAY_COUNT` says how many texts and values are drawn for each test: `make deep ARGS=json` draws 20,000.
 """
 
 import asyncio
@@ -9,7 +11,9 @@ import base64
 import json
 import math
 import operator
+import os
 import re
+import sys
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -23,6 +27,7 @@ from forebay import App, InvalidParameterValue
 from forebay._wire import payload
 from forebay.testing import VirtualClock
 
+COUNT = os.environ.get("FOREBAY_COUNT")
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "json.json").read_text())
 
 
@@ -125,16 +130,17 @@ def nearly_json(draw):
 
 
 def test_whatever_is_written_both_parsers_agree_on_it(door):
-    @settings(max_examples=1_000, deadline=None)
+    @settings(max_examples=int(COUNT or 400), deadline=None)
     @example(b'"\xed\xa0\x80"')
     @given(nearly_json())
     def agree(data):
         assert door.takes(data) == python_reads(data), data
 
     agree()
+    sys.stdout.write(f'\nfigures {{"examples_of_each_most": {int(COUNT or 400)}}}\n')
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=int(COUNT or 600), deadline=None)
 @given(nearly_json())
 def test_whatever_is_read_the_standard_library_reads_the_same(data):
     if python_reads(data):
@@ -149,7 +155,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=int(COUNT or 400), deadline=None)
 @given(VALUES)
 def test_whatever_is_written_is_read_again(value):
     text = payload.dumps(value)
@@ -157,7 +163,7 @@ def test_whatever_is_written_is_read_again(value):
     assert exactly(json.loads(payload.indented(value))) == exactly(value)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=int(COUNT or 200), deadline=None)
 @given(VALUES, st.sampled_from([math.nan, math.inf, -math.inf, Decimal("NaN"), Decimal("1e400")]), st.randoms())
 def test_a_number_that_json_has_not_is_refused_wherever_it_lies(value, number, chance):
     place = "$"

@@ -16,7 +16,7 @@ import pytest
 from deploying import ENVIRONMENT, Killed, asked, deploy, deployer, forebay, serving, until
 
 QUEUES, TOPICS = 30, 20
-EVERY = 1 if os.environ.get("FOREBAY_STEPS") == "all" else 20
+EVERY = 1 if os.environ.get("FOREBAY_STEPS") == "all" else 37
 # Commands are programs, and each deploy starts several. A mark stands before the command line, and each step takes its time.
 pytestmark = pytest.mark.timeout(300 if EVERY > 1 else 7200)
 
@@ -75,7 +75,7 @@ def operate(store, after, passed):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_operation_killed_at_each_step_ends_in_the_old_or_in_the_new_stack(tmp_path, operation):
-    """Each twentieth step in the ordinary run; `make deep ARGS=stacks` kills at each."""
+    """Each 37th step in the ordinary run; `make deep ARGS=stacks` kills at each."""
     before, after, ends, queues = OPERATIONS[operation]
     whole = tmp_path / "whole"
     if before is not None:
@@ -143,7 +143,7 @@ def test_an_app_that_is_killed_while_it_deploys_goes_on_at_its_next_start(tmp_pa
         until(lambda: begun(store))
         time.sleep(after)
         os.kill(int((store / "lock").read_text()), signal.SIGKILL)
-        deploying.wait(60)
+        deploying.wait(100)
     with serving(store, cwd=tmp_path):
         until(lambda: "CREATE_COMPLETE" in forebay("stack", "list", cwd=tmp_path).stdout, 60)
         assert len(json.loads(forebay("queue", "list", "--output", "json", cwd=tmp_path).stdout)) == 40
