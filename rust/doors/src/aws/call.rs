@@ -1,5 +1,6 @@
 //! One call of an operation: its input, and the engine that is asked.
 
+use std::any::Any;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -78,6 +79,16 @@ impl Call<'_> {
     pub fn now_ms(&self) -> i64 {
         now_ms() as i64
     }
+}
+
+/// An answer that came as it is.
+pub fn typed_of<T: Any>(answer: &Reply) -> Result<&T, EngineError> {
+    answer.typed().ok_or_else(otherwise)
+}
+
+/// The error of an answer that is none to what was asked.
+pub fn otherwise() -> EngineError {
+    EngineError::Closed("the app answered otherwise than it was asked".into())
 }
 
 /// An answer that is JSON.

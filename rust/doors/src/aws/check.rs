@@ -1,6 +1,7 @@
 //! What a model demands of a value: presence, lengths, ranges, patterns, enumerations. In AWS's words, all violations at once.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::aws::model::{Kind, Member, Model, Shape, ShapeId};
 use crate::aws::protocol::xml::plain;
@@ -25,7 +26,7 @@ pub struct Violation {
 /// Everything that a value violates.
 pub fn violations(model: &Model, shape: ShapeId, value: &Value) -> Vec<Violation> {
     let mut checker = Checker { model, found: Vec::new() };
-    checker.value(model.shape(shape), "", value);
+    checker.value(model.shape(shape), Path::Input, value);
     checker.found
 }
 
@@ -45,25 +46,45 @@ pub fn message(violations: &[Violation]) -> String {
     format!("{count} validation error{plural} detected: {}", told.join("; "))
 }
 
+/// Where a value stands. It is written as text only where something is wrong: a put of Kinesis has a thousand values.
+#[derive(Clone, Copy)]
+enum Path<'p> {
+    Input,
+    Member(&'p Path<'p>, &'p str),
+    Item(&'p Path<'p>, usize),
+    Entry(&'p Path<'p>, &'p str),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input => Ok(()),
+            Self::Member(Self::Input, name) => to.write_str(&lower_camel(name)),
+            Self::Member(of, name) => write!(to, "{of}.{}", lower_camel(name)),
+            Self::Item(of, at) => write!(to, "{of}.{at}.member"),
+            Self::Entry(of, key) => write!(to, "{of}.{key}.member"),
+        }
+    }
+}
+
 struct Checker<'m> {
     model: &'m Model,
     found: Vec<Violation>,
 }
 
 impl Checker<'_> {
-    fn value(&mut self, shape: &Shape, path: &str, value: &Value) {
+    fn value(&mut self, shape: &Shape, path: Path<'_>, value: &Value) {
         if self.found.len() >= TOLD_MAX {
             return;
         }
         match (&shape.kind, value) {
             (Kind::Structure { members, .. }, Value::Map(_)) => {
                 for member in members {
-                    let name = lower_camel(member.name);
-                    let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+                    let path = Path::Member(&path, member.name);
                     match value.get(member.name) {
-                        Some(value) => self.value(self.model.shape(member.shape), &path, value),
+                        Some(value) => self.value(self.model.shape(member.shape), path, value),
                         None if member.is_required => {
-                            self.refuse(shape, &path, &Value::Null, "Member must not be null".into());
+                            self.refuse(shape, path, &Value::Null, "Member must not be null".into());
                         }
                         None => {}
                     }
@@ -77,45 +98,36 @@ impl Checker<'_> {
                 }
                 let inner = self.model.shape(item.shape);
                 for (at, value) in values.iter().enumerate() {
-                    self.value(inner, &format!("{path}.{}.member", at + 1), value);
+                    self.value(inner, Path::Item(&path, at + 1), value);
                 }
             }
             (Kind::Map(key, held), Value::Map(entries)) => {
                 self.size(shape, path, value, entries.len());
                 for (name, value) in entries {
                     self.value(self.model.shape(key.shape), path, &Value::Text(name.clone().into_owned()));
-                    self.value(self.model.shape(held.shape), &format!("{path}.{name}.member"), value);
+                    self.value(self.model.shape(held.shape), Path::Entry(&path, name), value);
                 }
             }
-            (Kind::Text, Value::Text(text)) => self.text(shape, path, text),
+            (Kind::Text, Value::Text(text)) => self.text(shape, path, (value, text)),
             (Kind::Blob, Value::Blob(bytes)) => self.size(shape, path, value, bytes.len()),
             (_, Value::Int(_) | Value::Double(_)) => self.range(shape, path, value),
             _ => {}
         }
     }
 
-    fn text(&mut self, shape: &Shape, path: &str, text: &str) {
-        let value = Value::Text(text.to_owned());
-        self.size(shape, path, &value, text.chars().count());
+    fn text(&mut self, shape: &Shape, path: Path<'_>, (value, text): (&Value, &str)) {
+        self.size(shape, path, value, text.chars().count());
         if let Some(pattern) = shape.pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
-            self.refuse(
-                shape,
-                path,
-                &value,
-                format!("Member must satisfy regular expression pattern: {}", pattern.text),
-            );
+            let told = format!("Member must satisfy regular expression pattern: {}", pattern.text);
+            self.refuse(shape, path, value, told);
         }
         if !shape.values.is_empty() && !shape.values.contains(&text) {
-            self.refuse(
-                shape,
-                path,
-                &value,
-                format!("Member must satisfy enum value set: [{}]", shape.values.join(", ")),
-            );
+            let told = format!("Member must satisfy enum value set: [{}]", shape.values.join(", "));
+            self.refuse(shape, path, value, told);
         }
     }
 
-    fn size(&mut self, shape: &Shape, path: &str, value: &Value, size: usize) {
+    fn size(&mut self, shape: &Shape, path: Path<'_>, value: &Value, size: usize) {
         if let Some(min) = shape.min.filter(|min| (size as f64) < *min) {
             self.refuse(shape, path, value, format!("Member must have length greater than or equal to {min}"));
         }
@@ -124,7 +136,7 @@ impl Checker<'_> {
         }
     }
 
-    fn range(&mut self, shape: &Shape, path: &str, value: &Value) {
+    fn range(&mut self, shape: &Shape, path: Path<'_>, value: &Value) {
         let number = value.as_double().unwrap_or_default();
         if let Some(min) = shape.min.filter(|min| number < *min) {
             self.refuse(shape, path, value, format!("Member must have value greater than or equal to {min}"));
@@ -159,16 +171,46 @@ impl Checker<'_> {
         }
     }
 
-    fn refuse(&mut self, shape: &Shape, path: &str, value: &Value, constraint: String) {
+    fn refuse(&mut self, shape: &Shape, path: Path<'_>, value: &Value, constraint: String) {
         let value = match value {
             Value::Null => "null".to_owned(),
             value => format!("'{}'", self.shown(shape, value).chars().take(SHOWN_MAX).collect::<String>()),
         };
-        self.found.push(Violation { path: path.to_owned(), value, constraint });
+        self.found.push(Violation { path: path.to_string(), value, constraint });
     }
 }
 
 fn lower_camel(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::services::SERVICES;
+
+    #[test]
+    fn a_violation_says_where_it_stands() {
+        let model = SERVICES.iter().find(|service| service.name == "kinesis").unwrap().model();
+        let told = |operation: &str, value: &Value| -> Vec<(String, String)> {
+            let input = model.operation(operation).and_then(|operation| operation.input).unwrap();
+            violations(model, input, value).into_iter().map(|one| (one.path, one.value)).collect()
+        };
+        let stands = |path: &str, value: &str| (path.to_owned(), value.to_owned());
+        let record = |key: &str| Value::structure().with("PartitionKey", key);
+        let data = Value::Blob(vec![1]);
+        let records = vec![record("k").with("Data", data.clone()), record("").with("Data", data), record("k")];
+        let put = Value::structure().with("StreamName", "a b").with("Records", records);
+        let wanted = [
+            stands("records.2.member.partitionKey", "''"),
+            stands("records.3.member.data", "null"),
+            stands("streamName", "'a b'"),
+        ];
+        assert_eq!(told("PutRecords", &put), wanted);
+        let tags = Value::Map(vec![("k".into(), "x".repeat(257).into()), ("".into(), "v".into())]);
+        let tagged = Value::structure().with("StreamName", "s").with("Tags", tags);
+        let wanted = [stands("tags.k.member", &format!("'{}'", "x".repeat(257))), stands("tags", "''")];
+        assert_eq!(told("AddTagsToStream", &tagged), wanted);
+    }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine as _;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::api::notes::Notes;
+use crate::base::error::Written;
 
 /// Create a stream, or change the retention of one that exists.
 #[derive(Clone, Debug, Deserialize)]
@@ -212,6 +215,12 @@ pub struct Records {
     pub created_ms: u64,
 }
 
+impl Written for Records {
+    fn json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
 /// One record.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -223,7 +232,13 @@ pub struct Record {
     /// Partition key.
     pub partition_key: String,
     /// Its data, base64.
-    pub data: String,
+    #[serde(serialize_with = "as_base64")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub data: Vec<u8>,
     /// When it was accepted, seconds since 1970.
     pub approximate_arrival_timestamp: f64,
+}
+
+fn as_base64<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&STANDARD.encode(bytes))
 }

@@ -108,6 +108,25 @@ impl Typed {
     }
 }
 
+impl Reply {
+    /// An answer as this client takes it.
+    pub(crate) fn of(answer: Arc<dyn Written>, waiter: &Waiter) -> Self {
+        if waiter.takes_typed() {
+            Self::Typed(Typed(answer))
+        } else {
+            Self::Json(answer.json())
+        }
+    }
+
+    /// The answer, if it came as it is and is of this type.
+    pub fn typed<T: Any>(&self) -> Option<&T> {
+        match self {
+            Self::Typed(typed) => typed.of(),
+            _ => None,
+        }
+    }
+}
+
 impl PartialEq for Typed {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -1,12 +1,17 @@
 //! What carrying out a request gives: its answer, and when the caller may have it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use crate::base::error::Written;
 use crate::commit::read_jobs::ReadJob;
 
-/// An answer, JSON, and when the caller may have it.
+/// An answer, most often JSON, and when the caller may have it.
 pub(crate) enum Done {
     AtOnce(Vec<u8>),
+    /// At once, as it is to whoever takes it so.
+    Typed(Arc<dyn Written>),
     /// When the next commit is durable.
     WhenDurable(Vec<u8>),
     /// When the reader has found it.

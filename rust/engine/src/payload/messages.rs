@@ -158,6 +158,17 @@ impl Written for Messages {
     }
 }
 
+/// The ids of messages that were sent, in the order in which they were given.
+#[derive(Debug)]
+pub struct MessageIds(pub Vec<u128>);
+
+impl Written for MessageIds {
+    fn json(&self) -> Vec<u8> {
+        let texts: Value = self.0.iter().map(|id| uuid_text(*id)).collect();
+        texts.to_string().into_bytes()
+    }
+}
+
 impl Messages {
     pub(crate) fn handles(&self) -> Vec<Handle> {
         self.items.iter().map(|item| item.delivery.handle).collect()

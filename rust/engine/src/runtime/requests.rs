@@ -184,6 +184,10 @@ impl Rooms {
                 self.ctx.commit.pending.waiters.push((waiter, Reply::Json(answer)));
             }
             Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.ctx.answer(waiter, Ok(Reply::Json(answer))),
+            Ok(Done::Typed(answer)) => {
+                let reply = Reply::of(answer, &waiter);
+                self.ctx.answer(waiter, Ok(reply));
+            }
             Ok(Done::WhenRead(mut job)) => {
                 job.answers(waiter);
                 self.ctx.commit.reads.push_back(job);

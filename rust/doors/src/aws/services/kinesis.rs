@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use forebay_core::sequence;
-use forebay_engine::api::stream::{Read, StartingPosition};
+use forebay_engine::api::stream::{Read, Record, Records, StartingPosition};
 use forebay_engine::api::Request;
-use forebay_engine::base::error::EngineError;
+use forebay_engine::base::error::{EngineError, Reply};
 use serde_json::Value as Json;
 
-use crate::ask::answer;
-use crate::aws::call::{json_of, unavailable, Call};
+use crate::ask::{answer, typed};
+use crate::aws::call::{otherwise, typed_of, unavailable, Call};
 use crate::aws::fault::Fault;
-use crate::aws::protocol::base64_text;
 use crate::aws::services::kinesis_consumers::{
     deregister_stream_consumer, describe_stream_consumer, list_stream_consumers, register_stream_consumer,
 };
@@ -123,8 +122,11 @@ fn record_of(given: &Value) -> Result<(&str, &[u8]), Fault> {
 
 async fn put(call: &Call<'_>, stream: &str, records: &[(&str, &[u8])]) -> Result<Vec<u64>, Fault> {
     let done = answer(|waiter| call.engine.put(stream, records.iter().copied(), None, waiter)).await;
-    let numbers = json_of(done).map_err(|error| call.stream_fault(stream, error))?;
-    Ok(numbers.as_array().into_iter().flatten().filter_map(Json::as_u64).collect())
+    match done {
+        Ok(Reply::Numbers(numbers)) => Ok(numbers),
+        Ok(_) => Err(fault(otherwise())),
+        Err(error) => Err(call.stream_fault(stream, error)),
+    }
 }
 
 fn accepted(number: u64) -> Value {
@@ -151,9 +153,10 @@ async fn put_records(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 /// Read a shard; without a limit, only where that would begin.
-async fn read(call: &Call<'_>, read: Read) -> Result<Json, Fault> {
+async fn read(call: &Call<'_>, read: Read) -> Result<Reply, Fault> {
     let name = read.name.clone();
-    call.ask(Request::StreamRead(read)).await.map_err(|error| call.stream_fault(&name, error))
+    let read = typed(|waiter| call.engine.call(Request::StreamRead(read), waiter)).await;
+    read.map_err(|error| call.stream_fault(&name, error))
 }
 
 async fn get_shard_iterator(call: &Call<'_>) -> Result<Value, Fault> {
@@ -213,7 +216,8 @@ pub(super) async fn start_of(
         limit: 0,
     };
     let given = read(call, asked).await?;
-    let cursor = given["cursors"][shard].as_str().and_then(|text| text.parse().ok());
+    let given: &Records = typed_of(&given).map_err(fault)?;
+    let cursor = given.cursors.get(shard).and_then(|text| text.parse().ok());
     Ok(cursor.unwrap_or_else(|| end_of(shard, own)))
 }
 
@@ -248,13 +252,13 @@ async fn get_records(call: &Call<'_>) -> Result<Value, Fault> {
         limit,
     };
     let given = read(call, asked).await?;
-    if given["created_ms"].as_u64() != Some(iterator.stream_ms) {
+    let given: &Records = typed_of(&given).map_err(fault)?;
+    if given.created_ms != iterator.stream_ms {
         return Err(call.no_stream(&iterator.stream));
     }
-    let listed = given["records"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let records: Vec<Value> = listed.iter().map(record).collect();
-    let cursor = given["cursors"][&iterator.shard].as_str().and_then(|text| text.parse().ok());
-    let answer = Value::structure().with("Records", records).with("MillisBehindLatest", behind_ms(&given));
+    let records: Vec<Value> = given.records.iter().map(record).collect();
+    let cursor = given.cursors.get(&iterator.shard).and_then(|text| text.parse().ok());
+    let answer = Value::structure().with("Records", records).with("MillisBehindLatest", behind_ms(given));
     Ok(match cursor {
         Some(at) => {
             let next = ShardIterator { at, issued_ms: now_ms, ..iterator };
@@ -268,23 +272,20 @@ async fn get_records(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 /// How far behind the newest record what was read is.
-pub(super) fn behind_ms(given: &Json) -> u64 {
-    match (given["behind"].as_u64(), given["records"].as_array().and_then(|records| records.last())) {
-        (Some(0) | None, _) | (_, None) => 0,
-        (_, Some(last)) => {
-            let arrived = last["approximate_arrival_timestamp"].as_f64().unwrap_or_default() * 1000.0;
-            now_ms().saturating_sub(arrived as u64)
-        }
+pub(super) fn behind_ms(given: &Records) -> u64 {
+    match given.records.last() {
+        Some(last) if given.behind > 0 => now_ms().saturating_sub((last.approximate_arrival_timestamp * 1000.0) as u64),
+        _ => 0,
     }
 }
 
-fn record(given: &Json) -> Value {
-    let arrived = given["approximate_arrival_timestamp"].as_f64().unwrap_or_default() * 1000.0;
+fn record(given: &Record) -> Value {
+    let arrived = given.approximate_arrival_timestamp * 1000.0;
     Value::structure()
-        .with("SequenceNumber", given["sequence_number"].as_str())
+        .with("SequenceNumber", given.sequence_number.as_str())
         .with("ApproximateArrivalTimestamp", Value::Time(arrived.round() as i64))
-        .with("Data", Value::Blob(base64_text(given["data"].as_str().unwrap_or_default()).unwrap_or_default()))
-        .with("PartitionKey", given["partition_key"].as_str())
+        .with("Data", Value::Blob(given.data.clone()))
+        .with("PartitionKey", given.partition_key.as_str())
 }
 
 /// The shards that go on where a closed one ended.

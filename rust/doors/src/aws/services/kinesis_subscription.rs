@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use forebay_engine::api::stream::{Read, Wait};
+use forebay_engine::api::stream::{Read, Record, Records, Wait};
 use forebay_engine::api::Request;
 use forebay_engine::base::error::EngineError;
 use forebay_engine::runtime::engine::Engine;
@@ -13,10 +13,10 @@ use serde_json::{json, Value as Json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::ask::ask;
-use crate::aws::call::{json_of, Call, Output};
+use crate::ask::{ask, typed};
+use crate::aws::call::{json_of, typed_of, Call, Output};
 use crate::aws::fault::Fault;
-use crate::aws::protocol::event_stream;
+use crate::aws::protocol::{event_stream, text_of_bytes};
 use crate::aws::services::kinesis::{behind_ms, children, continuation, fault, start_of};
 use crate::aws::services::kinesis_consumers::by_arn;
 use crate::http::pieces::pieces;
@@ -151,15 +151,15 @@ impl Subscription {
             shard: Some(self.shard.clone()),
             limit: RECORDS_MAX,
         };
-        let given = json_of(ask(&self.engine, Request::StreamRead(asked)).await).map_err(fault)?;
-        if given["created_ms"].as_u64() != Some(self.created_ms) {
+        let given = typed(|waiter| self.engine.call(Request::StreamRead(asked), waiter)).await.map_err(fault)?;
+        let given: &Records = typed_of(&given).map_err(fault)?;
+        if given.created_ms != self.created_ms {
             let text = format!("Stream {} not found.", self.stream);
             return Err(Fault::new("ResourceNotFoundException", text));
         }
-        let listed = given["records"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let records: Vec<Json> = listed.iter().map(record).collect();
-        let mut event = json!({"Records": records, "MillisBehindLatest": behind_ms(&given)});
-        let next = given["cursors"][&self.shard].as_str().and_then(|text| text.parse().ok());
+        let records: Vec<Json> = given.records.iter().map(record).collect();
+        let mut event = json!({"Records": records, "MillisBehindLatest": behind_ms(given)});
+        let next = given.cursors.get(&self.shard).and_then(|text| text.parse().ok());
         match next {
             Some(at) => {
                 self.at = at;
@@ -177,11 +177,10 @@ impl Subscription {
     }
 }
 
-/// A record; its data are base64 already.
-fn record(given: &Json) -> Json {
+fn record(given: &Record) -> Json {
     json!({
-        "SequenceNumber": given["sequence_number"], "ApproximateArrivalTimestamp": given["approximate_arrival_timestamp"],
-        "Data": given["data"], "PartitionKey": given["partition_key"],
+        "SequenceNumber": given.sequence_number, "ApproximateArrivalTimestamp": given.approximate_arrival_timestamp,
+        "Data": text_of_bytes(&given.data), "PartitionKey": given.partition_key,
     })
 }
 

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use forebay_engine::api::queue::{ChangeVisibility, DeleteMessage, DeleteMessages, Receive, Send};
 use forebay_engine::api::Request;
 use forebay_engine::base::bytes::hex;
-use forebay_engine::base::error::{EngineError, Reply};
+use forebay_engine::base::error::EngineError;
 use forebay_engine::base::ids::uuid_text;
 use forebay_engine::payload::message::{is_binary, receipt_text, Attribute, NewMessage, BODY_MAX};
-use forebay_engine::payload::messages::{Item, Messages, QueueSource};
+use forebay_engine::payload::messages::{Item, MessageIds, Messages, QueueSource};
 use md5::{Digest, Md5};
 use serde_json::Value as Json;
 
 use crate::ask::typed;
-use crate::aws::call::{ended, Call};
+use crate::aws::call::{ended, typed_of, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::{base64_text, text_of_bytes};
 use crate::aws::services::sqs::{fault, invalid};
@@ -144,16 +144,25 @@ impl<'c> Sending<'c> {
     }
 }
 
-fn sent(id: &str, sums: [(&'static str, Option<String>); 3]) -> Value {
-    let told = Value::structure().with("MessageId", id);
+impl Call<'_> {
+    /// Send messages; their ids, in their order.
+    async fn send(&self, send: Send) -> Result<Vec<u128>, EngineError> {
+        let sent = typed(|waiter| self.engine.call(Request::QueueSend(send), waiter)).await?;
+        let ids: &MessageIds = typed_of(&sent)?;
+        Ok(ids.0.clone())
+    }
+}
+
+fn sent(id: u128, sums: [(&'static str, Option<String>); 3]) -> Value {
+    let told = Value::structure().with("MessageId", uuid_text(id));
     sums.into_iter().fold(told, |told, (name, sum)| told.with(name, sum))
 }
 
 pub(super) async fn send_message(call: &Call<'_>) -> Result<Value, Fault> {
     let Sending { message, trace, sums, .. } = Sending::of(&call.input)?;
     let send = Send { name: call.queue()?, messages: vec![message], parent: None, trace };
-    let ids = call.ask(Request::QueueSend(send)).await.map_err(fault)?;
-    Ok(sent(ids[0].as_str().unwrap_or_default(), sums))
+    let ids = call.send(send).await.map_err(fault)?;
+    Ok(sent(ids.first().copied().unwrap_or_default(), sums))
 }
 
 /// The entries of a batch by their ids.
@@ -272,9 +281,8 @@ async fn send_run(
             messages.push(std::mem::take(&mut sending.message));
         }
         let send = Send { name: name.to_owned(), messages, parent: None, trace: run[0].1.trace.clone() };
-        let error = match call.ask(Request::QueueSend(send)).await {
+        let error = match call.send(send).await {
             Ok(ids) => {
-                let ids = ids.as_array().into_iter().flatten().map(|id| id.as_str().unwrap_or_default());
                 let told = run.into_iter().zip(ids).map(|((id, sending), own)| sent(own, sending.sums).with("Id", id));
                 outcomes.successful.extend(told);
                 return Ok(());
@@ -324,10 +332,8 @@ pub(super) async fn receive_message(call: &Call<'_>) -> Result<Value, Fault> {
     };
     let received = typed(|waiter| call.engine.call(Request::QueueReceive(receive), waiter)).await.map_err(fault)?;
     let wanted = Wanted::of(input);
-    let messages: Vec<Value> = match &received {
-        Reply::Typed(typed) => typed.of::<Messages>().into_iter().flat_map(|all| wanted.messages(all)).collect(),
-        _ => Vec::new(),
-    };
+    let received: &Messages = typed_of(&received).map_err(fault)?;
+    let messages: Vec<Value> = wanted.messages(received).collect();
     Ok(Value::structure().with("Messages", if messages.is_empty() { Value::Null } else { Value::List(messages) }))
 }
 

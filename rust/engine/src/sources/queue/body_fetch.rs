@@ -7,7 +7,7 @@ use std::sync::Arc;
 use forebay_core::queue::protocol::{Delivery, Outcome};
 use forebay_core::stream::protocol::Backoff;
 
-use crate::base::error::{Reply, Typed, Waiter, Written as _};
+use crate::base::error::{Reply, Waiter};
 use crate::payload::message::Message;
 use crate::payload::messages::{Item, Messages};
 use crate::sources::queue::mapping::Assembly;
@@ -118,11 +118,7 @@ impl QueueRoom<'_> {
             Purpose::Batch(assembly) => return self.assembled(id, assembly, want.found),
             Purpose::Answer { waiter, durable } => {
                 let messages = Messages { source: self.queues.entries[id].source.clone(), items: want.found.into() };
-                let reply = if waiter.takes_typed() {
-                    Reply::Typed(Typed(Arc::new(messages)))
-                } else {
-                    Reply::Json(messages.json())
-                };
+                let reply = Reply::of(Arc::new(messages), &waiter);
                 self.answer_when_durable(waiter, reply, durable);
             }
             Purpose::Move(transferring) => self.carry(id, &transferring, want.found),

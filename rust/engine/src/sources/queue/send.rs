@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 
 use crate::base::bytes::hex;
 use crate::base::error::{EngineError, Reply, Waiter};
-use crate::base::ids::uuid_text;
 use crate::base::trace::{check_trace, kept, Carried, Origin};
 use crate::commit::pending::Pending;
 use crate::payload::message::{message_id, pack_attributes, Message, NewMessage};
+use crate::payload::messages::MessageIds;
 use crate::sources::queue::check::{check_entries, check_message, name_entry};
 use crate::sources::queue::outgoing::{Outgoing, Packed, Sender};
 use crate::sources::queue::size_estimate::{event_bytes, mean};
@@ -270,7 +270,10 @@ impl QueueRoom<'_> {
             next += count;
             self.queues.entries[commit.queue].inbound -= u64::from(sender.is_engine());
             match sender {
-                Sender::Caller(waiter) => self.ctx.answer(waiter, Ok(ids_reply(&ids))),
+                Sender::Caller(waiter) => {
+                    let reply = Reply::of(Arc::new(MessageIds(ids)), &waiter);
+                    self.ctx.answer(waiter, Ok(reply));
+                }
                 Sender::Attachment(attachment) => self.queues.attached.push(attachment),
                 Sender::Publisher => {}
                 Sender::Move(moved) => self.moved(&moved, (log, number)),
@@ -397,11 +400,6 @@ fn id_row(ids: &[(Key, IdRow)]) -> Vec<u8> {
         bytes.extend_from_slice(&row.accepted_ms.to_le_bytes());
     }
     bytes
-}
-
-fn ids_reply(ids: &[u128]) -> Reply {
-    let texts: Vec<String> = ids.iter().map(|id| uuid_text(*id)).collect();
-    Reply::Json(serde_json::json!(texts).to_string().into_bytes())
 }
 
 fn too_many_ids(queue: &str, retry_after_ms: u64) -> EngineError {

@@ -1,9 +1,8 @@
 //! `stream.*`
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use base64::engine::general_purpose::STANDARD;
-use base64::Engine as _;
 use forebay_core::sequence;
 
 use crate::api::logs::GROUP;
@@ -459,7 +458,7 @@ impl StreamRoom<'_> {
                         shard_id: shard_id.clone(),
                         sequence_number: sequence::number(index, at).to_string(),
                         partition_key: record.key.into(),
-                        data: STANDARD.encode(record.data),
+                        data: record.data.to_vec(),
                         approximate_arrival_timestamp: record.arrival_ms as f64 / 1e3,
                     });
                     at += 1;
@@ -470,6 +469,6 @@ impl StreamRoom<'_> {
                 cursors.insert(shard_id, at.to_string());
             }
         }
-        Ok(Done::at_once(Records { records, cursors, behind, created_ms }))
+        Ok(Done::Typed(Arc::new(Records { records, cursors, behind, created_ms })))
     }
 }
