@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from db_servers import View, until
+from db_servers import DATABASE, PASSWORD, USER, View, until
 
+from forebay.dbproxy import FileSecret
 from forebay.errors import BorrowTimeout, ClientClosed
 
 
@@ -89,6 +90,22 @@ async def test_waiting_too_long_says_what_everybody_is_doing(server, proxies):
         await one.execute("ROLLBACK")
         assert await three.fetch_value("SELECT 1") == 1
         assert proxy.statistics()["BorrowTimeouts"] == 1
+
+
+async def test_waiting_too_long_says_why_no_connection_is_opened(server, proxies, tmp_path):
+    """It was advised to raise the maximum, though the server refused every new connection."""
+    file = tmp_path / "secret"
+    file.write_text(f'{{"password": "{PASSWORD}"}}')
+    url = f"{server.engine}://{USER}@{server.address}/{DATABASE}"
+    proxy = proxies(url, maximum_connections=2, connection_borrow_timeout=0.3, secret=FileSecret(file))
+    async with proxy.connect() as one, proxy.connect() as two, one.transaction():
+        await one.fetch_value("SELECT 1")
+        file.write_text('{"password": "wrong"}')
+        with pytest.raises(
+            BorrowTimeout, match="No other connection can be opened: .*refused the credentials"
+        ) as caught:
+            await two.fetch_value("SELECT 1")
+        assert "Raise maximum_connections" not in str(caught.value)
 
 
 async def test_a_borrow_timeout_of_zero_opens_but_never_waits_for_others(server, proxies):

@@ -104,6 +104,9 @@ async def test_what_a_source_raises_ends_the_copy_and_is_raised(client):
         await client.copy_rows("rows", ((number, str(1 // (3 - number)), None) for number in range(10)))
     with pytest.raises(FileNotFoundError):
         await client.copy_from(IN, Path("/nowhere/at/all"))
+    for text in (io.StringIO("1,one\n"), ["1,one\n"]):  # it was said that the server went away
+        with pytest.raises(InvalidParameterValue, match="it gave str, and COPY takes bytes"):
+            await client.copy_from(IN, text)
     assert await client.fetch_value("SELECT count(*) FROM rows") == 0
 
 

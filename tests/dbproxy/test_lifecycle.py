@@ -126,7 +126,7 @@ async def test_a_pause_lets_transactions_end_and_statements_wait(server, view: V
 
 
 async def test_a_client_that_waits_too_long_for_the_end_of_a_pause_is_told(server, proxies):
-    proxy = proxies(server, connection_borrow_timeout=0.1, connect_timeout=0.1)
+    proxy = proxies(server, connection_borrow_timeout=0.1)
     async with proxy.connect() as client:
         await client.fetch_value("SELECT 1")
         await proxy.pause()
@@ -134,6 +134,12 @@ async def test_a_client_that_waits_too_long_for_the_end_of_a_pause_is_told(serve
             await client.fetch_value("SELECT 1")
         proxy.resume()
         assert await client.fetch_value("SELECT 1") == 1
+        async with proxy.connect() as other, client.transaction():
+            await client.fetch_value("SELECT 1")
+            await proxy.pause(timeout=0)
+            with pytest.raises(BorrowTimeout, match="The proxy is paused"):
+                await other.fetch_value("SELECT 1")
+            proxy.resume()
 
 
 async def test_reconnect_replaces_connections_as_they_come_back(server, proxies):
@@ -264,6 +270,7 @@ async def test_another_event_loop_gets_a_sentence_and_does_no_harm(server, proxi
                 lambda: proxy.connect().__aenter__(),
                 lambda: anext(client.stream("SELECT 1")),
                 proxy.close,
+                client.close,
             ):
                 try:
                     await ask()
@@ -273,9 +280,24 @@ async def test_another_event_loop_gets_a_sentence_and_does_no_harm(server, proxi
         thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
         thread.start()
         await asyncio.to_thread(thread.join)
-        assert len(said) == 4
+        assert len(said) == 5
         assert all("belongs to another event loop" in each for each in said), said
         assert await client.fetch_value("SELECT 2") == 2
+
+
+async def test_a_client_whose_event_loop_has_ended_is_closed_without_a_word(server, proxies):
+    """There is no loop any more in which it could be closed."""
+    proxy = proxies(server)
+
+    async def left_open():
+        client = await proxy.connect().__aenter__()
+        await proxy.pause()
+        return client
+
+    client = await asyncio.to_thread(asyncio.run, left_open())
+    await client.close()
+    with pytest.raises(DBProxyError, match="belongs to another event loop"):
+        await client.fetch_value("SELECT 1")
 
 
 # Probes

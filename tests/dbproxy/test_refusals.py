@@ -76,6 +76,25 @@ async def test_a_list_a_set_or_a_dict_as_an_argument_of_postgresql(postgres, pro
         assert proxy.statistics()["InterruptedConnections"] == 0
 
 
+async def test_named_arguments_of_postgresql(postgres, proxies):
+    """The names were sent as the arguments."""
+    async with proxies(postgres, maximum_connections=1).connect() as client:
+        for ask in (
+            lambda: client.fetch_value("SELECT $1::text", {"name": "ada"}),
+            lambda: client.stream("SELECT $1::text", {"name": "ada"}),
+            lambda: client.executemany("SELECT $1::text", [{"name": "ada"}]),
+        ):
+            with pytest.raises(InvalidParameterValue, match=r"numbers, \$1 and \$2"):
+                await ask()
+
+
+async def test_a_channel_without_a_name(postgres, proxies):
+    async with proxies(postgres).connect() as client:
+        for channel in (5, "", None):
+            with pytest.raises(InvalidParameterValue, match="must be the name of a channel"):
+                client.listen(channel)
+
+
 @pytest.mark.parametrize("mode", ["", "NO_BACKSLASH_ESCAPES"])
 async def test_arguments_of_mysql_are_written_as_its_mode_reads_them(mariadb, proxies, mode):
     """Under NO_BACKSLASH_ESCAPES a backslash is a character: what follows it in bytes or in a list was read as SQL."""

@@ -160,7 +160,7 @@ async def test_clients_of_a_dead_writer_wait_for_the_promoted_replica(replicated
         assert after <= set(rows), "what the new writer acknowledged is there"
 
 
-async def test_a_replica_that_is_too_far_behind_is_lent_to_no_reader(replicated, proxies):
+async def test_a_replica_that_is_too_far_behind_is_lent_to_no_reader(replicated, proxies, caplog):
     proxy = proxies(replicated.url, **settings() | {"maximum_replica_lag": 0.5, "connection_borrow_timeout": 0.5})
     is_postgres = proxy.engine == "postgresql"
     port = "SELECT inet_server_port()" if is_postgres else "SELECT @@port"
@@ -183,5 +183,8 @@ async def test_a_replica_that_is_too_far_behind_is_lent_to_no_reader(replicated,
         await client.execute("INSERT INTO log VALUES (1)")
         await becomes(lent=False)
         assert await client.fetch_value(port) == replicated.primary.port
+        asked = proxy.counters.probes
+        await until(lambda: proxy.counters.probes >= asked + 4)
+        assert caplog.text.count("no reader for now") == 1, "it is told once, not with every question"
         replicated.replica.sql("SELECT pg_wal_replay_resume()" if is_postgres else "START SLAVE")
         await becomes(lent=True)

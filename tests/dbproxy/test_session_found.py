@@ -153,6 +153,23 @@ async def test_a_client_is_who_it_would_be_on_a_connection_of_its_own(statements
         await bare.close()
 
 
+@pytest.mark.parametrize("leave", ["RESET ROLE", "DISCARD ALL"])
+async def test_a_client_whose_role_was_dropped_can_leave_it(leave, postgres, proxies):
+    """It was locked out of RESET ROLE: the role was taken up again before each statement."""
+    postgres.sql("DROP ROLE IF EXISTS passing")
+    postgres.sql("CREATE ROLE passing; GRANT passing TO app")
+    proxy = proxies(postgres, maximum_connections=2)
+    async with proxy.connect() as client:
+        await client.execute("SET ROLE passing")
+        postgres.sql("DROP ROLE passing")
+        proxy.reconnect()
+        with pytest.raises(DatabaseError, match="role"):
+            await client.fetch_value("SELECT current_user")
+        await client.execute(leave)
+        assert await client.fetch_value("SELECT current_user") == USER
+        assert client.pins == ()
+
+
 DEALLOCATES = [
     "DO $$BEGIN EXECUTE 'DEALLOCATE ALL'; END$$",
     "DEALLOCATE ALL",

@@ -108,6 +108,50 @@ async def test_a_function_that_is_called_stable_is_looked_into(kind, postgres, p
         assert two.pins
 
 
+LYING = "STABLE AS $$BEGIN PERFORM set_config('work_mem', '7MB', false); {end} END$$"
+RETURNS = {"a trigger": ("() RETURNS trigger", "RETURN NEW;")}
+TRIGGER = "CREATE TRIGGER lies BEFORE INSERT ON lying_rows FOR EACH ROW"
+QUIET = "CREATE FUNCTION lying_quiet() RETURNS trigger LANGUAGE plpgsql STABLE AS 'BEGIN RETURN NEW; END'"
+BEHIND = {
+    "an aggregate": ("CREATE AGGREGATE lying_sum(int) (SFUNC = lying, STYPE = int)", "SELECT lying_sum(1)"),
+    "a trigger": (
+        f"{TRIGGER} EXECUTE FUNCTION lying()",
+        "INSERT INTO lying_rows VALUES (1)",
+    ),
+    "the condition of a trigger": (
+        f"{QUIET}; {TRIGGER} WHEN (lying(1, 2) > 0) EXECUTE FUNCTION lying_quiet()",
+        "INSERT INTO lying_rows VALUES (1)",
+    ),
+    "an index": ("CREATE INDEX ON lying_rows (lying(a, a))", "INSERT INTO lying_rows VALUES (1)"),
+    "a part of an index": ("CREATE INDEX ON lying_rows (a) WHERE lying(a, a) > 0", "INSERT INTO lying_rows VALUES (1)"),
+    "the server's own code": (
+        "CREATE FUNCTION lying_code(text, text, bool) RETURNS text LANGUAGE internal STABLE AS 'set_config_by_name'",
+        "SELECT lying_code('work_mem', '7MB', false)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BEHIND)
+async def test_a_function_that_no_word_calls_is_looked_into(kind, postgres, proxies):
+    """One that was called stable was believed there, and what it set was another client's setting."""
+    made, run = BEHIND[kind]
+    takes, end = RETURNS.get(kind, ("(int, int) RETURNS int", "RETURN 1;"))
+    body = LYING.format(end=end).replace("STABLE", "IMMUTABLE" if "index" in kind else "STABLE")
+    postgres.sql(f"CREATE FUNCTION lying{takes} LANGUAGE plpgsql {body}")
+    postgres.sql(f"CREATE TABLE lying_rows (a int); GRANT ALL ON lying_rows TO app; {made}")
+    proxy = proxies(postgres, maximum_connections=1)
+    try:
+        async with proxy.connect() as one, proxy.connect() as two:
+            default = await two.fetch_value("SHOW work_mem")
+            await one.fetch_value(run)
+            assert one.pins
+            await one.close()
+            assert await two.fetch_value("SHOW work_mem") == default
+    finally:
+        postgres.sql("DROP TABLE lying_rows; DROP FUNCTION lying CASCADE")
+        postgres.sql("DROP FUNCTION IF EXISTS lying_code, lying_quiet")
+
+
 async def test_a_stable_function_that_leaves_nothing_does_not_pin(postgres, proxies):
     """What it reads is looked up once, and what somebody vouches for is not looked into."""
     postgres.sql("DROP FUNCTION IF EXISTS honest, vouched_for, volatile_one")

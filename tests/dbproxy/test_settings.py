@@ -59,6 +59,11 @@ URL = "mysql://app:hush-hush@db.example/app"
         (URL, {"maximum_clients": 0}, "maximum_clients"),
         (URL, {"role_check_interval": 0}, "role_check_interval"),
         (URL, {"secret": EnvSecret("X")}, "give one"),
+        (URL, {"init_query": 1}, "a str of statements"),
+        (URL, {"require_tls": "no"}, "True or False"),
+        (URL, {"users": ["reports"]}, "must be a dict"),
+        (URL, {"users": {"reports": "hush-hush"}}, "async def get"),
+        (URL, {"clean_functions": ["slug()"]}, "without parentheses"),
         ("mysql://app@h/db", {"secret": "hush-hush"}, "async def get"),
     ],
 )

@@ -341,6 +341,11 @@ async def test_a_lost_connection_is_replaced(own_server, proxies, seconds):
         assert await connection.scalar(sa.text("SELECT 1")) == 1
 
 
+def test_a_url_in_place_of_a_proxy_is_refused():
+    with pytest.raises(InvalidParameterValue, match=r"must be a forebay.DBProxy"):
+        create_async_engine("mysql://app@h/db")
+
+
 @pytest.mark.parametrize("option", ["pool_size", "pool_pre_ping", "poolclass", "connect_args", "async_creator"])
 async def test_settings_of_the_pool_are_refused(option, server, proxies):
     with pytest.raises(InvalidParameterValue, match=option):

@@ -29,18 +29,18 @@ Row = tuple[str, str, str]
 # view that somebody is changing has to be waited for: the third question does so for no longer than its first row says.
 #
 # A function of the user's own that is called stable or immutable is looked into: each word of its text is taken for something
-# that it reads, and for a call if a parenthesis follows. Of one in C, or of an extension, the catalogue is believed.
+# that it reads, and for a call if a parenthesis follows. So is one behind an aggregate, a trigger or an index. One in C cannot be
+# looked into, and is taken for volatile. Of an extension the catalogue is believed.
 _POSTGRES_ANYTHING = """
 SELECT EXISTS (
  SELECT FROM pg_catalog.pg_proc p WHERE p.proname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.name[])
- AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR p.oid OPERATOR(pg_catalog.>=) 16384 AND (p.proargdefaults IS NOT NULL
-  OR p.prorettype OPERATOR(pg_catalog.>=) 16384 OR p.prolang OPERATOR(pg_catalog.>) 13 OR EXISTS (
-   SELECT FROM pg_catalog.unnest(coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[])) a (type)
-   WHERE a.type OPERATOR(pg_catalog.>=) 16384)
-  OR EXISTS (SELECT FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid OPERATOR(pg_catalog.=) p.oid)))),
+ AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR p.oid OPERATOR(pg_catalog.>=) 16384)),
 EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.name[])
  AND (c.relhastriggers OR c.relrowsecurity OR c.relhassubclass OR c.relchecks OPERATOR(pg_catalog.>) 0
-  OR c.relkind OPERATOR(pg_catalog.=) 'f' OR c.relhasrules AND (c.oid OPERATOR(pg_catalog.>=) 16384 OR EXISTS (
+  OR c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['f', 'p']::pg_catalog."char"[]) OR c.relhasindex AND EXISTS (
+   SELECT FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid
+   AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
+  OR c.relhasrules AND (c.oid OPERATOR(pg_catalog.>=) 16384 OR EXISTS (
    SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class OPERATOR(pg_catalog.=) c.oid AND w.ev_type OPERATOR(pg_catalog.<>) '1'))
   OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
    AND (a.atthasdef OR a.atttypid OPERATOR(pg_catalog.>=) 16384))))
@@ -62,7 +62,11 @@ WITH names AS (SELECT pg_catalog.unnest($1::pg_catalog.text[])::pg_catalog.name 
     AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
    LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
   WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names)
-   AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR EXISTS (
+   AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR p.oid OPERATOR(pg_catalog.>=) 16384
+    AND p.prolang OPERATOR(pg_catalog.<=) 13 AND p.prokind OPERATOR(pg_catalog.<>) 'a' AND NOT EXISTS (
+     SELECT FROM pg_catalog.pg_depend m WHERE m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+     AND m.objid OPERATOR(pg_catalog.=) p.oid AND m.deptype OPERATOR(pg_catalog.=) ANY (ARRAY['e', 'i']::pg_catalog."char"[]))
+   OR EXISTS (
     SELECT FROM pg_catalog.pg_aggregate a JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) ANY (ARRAY[a.aggtransfn,
      a.aggfinalfn, a.aggcombinefn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::pg_catalog.oid[])
     WHERE a.aggfnoid OPERATOR(pg_catalog.=) p.oid AND f.provolatile OPERATOR(pg_catalog.=) 'v')))
@@ -88,6 +92,12 @@ UNION ALL SELECT p.proname, 'read', (
   AND p.provolatile OPERATOR(pg_catalog.<>) 'v' AND p.prolang OPERATOR(pg_catalog.>) 13 AND NOT EXISTS (
    SELECT FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
    AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
+UNION ALL SELECT p.proname, 'read', pg_catalog.quote_ident(f.proname) OPERATOR(pg_catalog.||) '()' FROM pg_catalog.pg_proc p
+ JOIN pg_catalog.pg_aggregate a ON a.aggfnoid OPERATOR(pg_catalog.=) p.oid
+ JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) ANY (ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn,
+  a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::pg_catalog.oid[])
+ WHERE p.proname OPERATOR(pg_catalog.=) ANY (SELECT name FROM names) AND p.oid OPERATOR(pg_catalog.>=) 16384
+  AND f.oid OPERATOR(pg_catalog.>=) 16384
 UNION ALL SELECT p.proname, 'read', pg_catalog.quote_ident(t.typname) FROM pg_catalog.pg_proc p
  JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) ANY (
   coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) OPERATOR(pg_catalog.||) p.prorettype)
@@ -122,6 +132,18 @@ UNION ALL SELECT relname, 'trigger', n.nspname OPERATOR(pg_catalog.||) '.' OPERA
   AND (NOT t.tgisinternal OR t.tgfoid OPERATOR(pg_catalog.>=) 16384)
  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid AND p.provolatile OPERATOR(pg_catalog.=) 'v'
  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+UNION ALL SELECT relname, 'written', pg_catalog.quote_ident(p.proname) OPERATOR(pg_catalog.||) '()' FROM relations r
+ JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) r.oid
+ JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid AND p.provolatile OPERATOR(pg_catalog.<>) 'v'
+  AND p.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT relname, 'written', pg_catalog.substring(
+  pg_catalog.pg_get_triggerdef(t.oid), 'WHEN [(](.*)[)] EXECUTE (?:FUNCTION|PROCEDURE)')
+ FROM relations r JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) r.oid AND t.tgqual IS NOT NULL
+UNION ALL SELECT relname, 'written', run.text FROM relations r
+ JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) r.oid CROSS JOIN LATERAL pg_catalog.unnest(ARRAY[
+  pg_catalog.pg_get_expr(i.indexprs, r.oid), pg_catalog.pg_get_expr(i.indpred, r.oid)]) AS run (text) WHERE run.text IS NOT NULL
+UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(p.partexprs, r.oid) FROM relations r
+ JOIN pg_catalog.pg_partitioned_table p ON p.partrelid OPERATOR(pg_catalog.=) r.oid AND p.partexprs IS NOT NULL
 UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(d.adbin, r.oid) FROM relations r
  JOIN pg_catalog.pg_attrdef d ON d.adrelid OPERATOR(pg_catalog.=) r.oid
 UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(k.conbin, r.oid) FROM relations r

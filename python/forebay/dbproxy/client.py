@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from forebay.dbproxy.driver import Result
 from forebay.dbproxy.listen import listen
 from forebay.dbproxy.transaction import Transaction
-from forebay.errors import ClientClosed, InvalidParameterValue
+from forebay.errors import ClientClosed, DBProxyError, InvalidParameterValue
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
     from forebay.dbproxy.proxy import DBProxy
 
 
-def _checked(args: Any) -> Any:
+def _checked(args: Any, engine: str) -> Any:
     """Give a statement's arguments back if they can be some: what a driver cannot unpack looks like a lost connection.
 
     Raises:
-        InvalidParameterValue: they cannot be taken one by one.
+        InvalidParameterValue: they cannot be taken one by one, or have names that the engine has no use for.
 
     """
-    if isinstance(args, (tuple, list, dict)):
+    if isinstance(args, (tuple, list)):
+        return args
+    if isinstance(args, dict):
+        if engine == "postgresql":
+            raise InvalidParameterValue(
+                "the arguments of a statement must be a sequence, not dict: PostgreSQL's placeholders are numbers, $1 and $2"
+            )
         return args
     if isinstance(args, (str, bytes, bytearray)):
         raise InvalidParameterValue(
@@ -44,11 +50,11 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _given(args: Any) -> Any:
+def _given(args: Any, client: Client) -> Any:
     """Give a statement's arguments back as ``_checked`` does; None is none."""
     if type(args) is tuple:
         return args
-    return () if args is None else _checked(args)
+    return () if args is None else _checked(args, client.engine)
 
 
 async def _rows(borrower: Lender, sql: str, args: Any, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
@@ -148,19 +154,19 @@ class Client:
         self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None
     ) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows."""
-        return (self._borrower or self._not_open()).run("fetch_all", sql, _given(args), timeout)
+        return (self._borrower or self._not_open()).run("fetch_all", sql, _given(args, self), timeout)
 
     def fetch_one(self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None) -> Awaitable[Any]:
         """Run a statement and give its first row, or None."""
-        return (self._borrower or self._not_open()).run("fetch_one", sql, _given(args), timeout)
+        return (self._borrower or self._not_open()).run("fetch_one", sql, _given(args, self), timeout)
 
     def fetch_value(self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None) -> Awaitable[Any]:
         """Run a statement and give the first column of its first row, or None."""
-        return (self._borrower or self._not_open()).run("fetch_value", sql, _given(args), timeout)
+        return (self._borrower or self._not_open()).run("fetch_value", sql, _given(args, self), timeout)
 
     def execute(self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None) -> Awaitable[Result]:
         """Run a statement for its effect."""
-        return (self._borrower or self._not_open()).run("execute", sql, _given(args), timeout)
+        return (self._borrower or self._not_open()).run("execute", sql, _given(args, self), timeout)
 
     async def executemany(
         self,
@@ -170,10 +176,10 @@ class Client:
         timeout: float | None = None,  # noqa: ASYNC109 - a driver's own parameter, honoured by cancelling at the server
     ) -> Result:
         """Run a statement once per row of arguments. PostgreSQL: all of them or none, and no count."""
-        _checked(rows)
+        _checked(rows, self.engine)
         # What can be walked through once only is left to the driver.
         for row in rows if isinstance(rows, Sequence) else ():
-            _checked(row)
+            _checked(row, self.engine)
         if not rows:
             return Result()
         result: Result = await (self._borrower or self._not_open()).run("execute_many", sql, rows, timeout)
@@ -199,7 +205,7 @@ class Client:
         if prefetch < 1:
             raise InvalidParameterValue(f"prefetch={prefetch!r}: must be at least 1 row")
         borrower = self._borrower or self._not_open()
-        return RowStream(borrower, _rows(borrower, sql, _given(args), prefetch, timeout))
+        return RowStream(borrower, _rows(borrower, sql, _given(args, self), prefetch, timeout))
 
     def listen(self, channel: str) -> AsyncGenerator[str, None]:
         """Give the payloads of ``NOTIFY`` on a channel as they come (PostgreSQL). The client is pinned while it listens.
@@ -214,6 +220,8 @@ class Client:
         """
         if self.engine != "postgresql":
             raise InvalidParameterValue("listen: only PostgreSQL has it")
+        if not isinstance(channel, str) or not channel:
+            raise InvalidParameterValue(f"channel={channel!r}: must be the name of a channel")
         return listen(self._borrower or self._not_open(), channel)
 
     # COPY
@@ -322,6 +330,16 @@ class Client:
         return f"forebay_{self._savepoints}"
 
     async def close(self) -> None:
-        """Close the client connection. An open transaction is rolled back, its DB connection reset and lent on."""
-        if self._borrower is not None:
-            self._proxy.dismiss(self._borrower, "it was closed")
+        """Close the client connection. An open transaction is rolled back, its DB connection reset and lent on.
+
+        Raises:
+            DBProxyError: it is called in another event loop than the client's own, which has not ended.
+
+        """
+        borrower = self._borrower
+        if borrower is None or borrower.closed_because:
+            return
+        if borrower.is_at_home():
+            self._proxy.dismiss(borrower, "it was closed")
+        elif not borrower.is_left_behind():
+            raise DBProxyError(f"client {self.number} belongs to another event loop: close it in that one")

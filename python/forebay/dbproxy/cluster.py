@@ -119,6 +119,7 @@ class Cluster:
             if most is not None and lag > most:
                 self._rest(pool, lag, most)
             else:
+                pool.told_behind = False
                 self._assign(pool, self.reader_queue)
         elif self.writer is None or self.writer is pool:
             if self.writer is None:
@@ -173,9 +174,9 @@ class Cluster:
         pool.last_error = DatabaseUnavailable(
             f"{pool.where} is {behind} ({most:.3g} s are allowed: maximum_replica_lag)"
         )
-        if not pool.too_far_behind:
+        if not pool.told_behind:
             log.warning("no reader for now: %s", pool.last_error)
-        pool.too_far_behind = True
+        pool.too_far_behind = pool.told_behind = True
         pool.renew()
         pool.queue = None
 
@@ -287,15 +288,21 @@ class Cluster:
                 )
             )
             return DatabaseUnavailable(
-                f"waited {waited:.3g} s (connection_borrow_timeout) for a {queue.role}: {reason}"
+                f"waited {round(waited, 3):g} s (connection_borrow_timeout) for a {queue.role}: {reason}"
             )
         self._counters.borrow_timeouts += 1
         pinned, in_transaction = self._held()
+        failed = [str(pool.last_error) for pool in pools if pool.failures]
+        if any(pool.paused for pool in pools):
+            advice = "The proxy is paused."
+        elif failed:
+            advice = f"No other connection can be opened: {'; '.join(failed)}"
+        else:
+            advice = "Raise maximum_connections, or shorten transactions; proxy.pinned() tells who is pinned and why."
         return BorrowTimeout(
-            f"Timed-out waiting to acquire database connection: waited {waited:.3g} s "
+            f"Timed-out waiting to acquire database connection: waited {round(waited, 3):g} s "
             f"(connection_borrow_timeout); {size} connections{OTHERS if asked else ''}, "
-            f"{pinned} pinned, {in_transaction} in a transaction, {queue.waiting} clients still waiting. "
-            "Raise maximum_connections, or shorten transactions; proxy.pinned() tells who is pinned and why.",
+            f"{pinned} pinned, {in_transaction} in a transaction, {queue.waiting} clients still waiting. {advice}",
             waited=waited,
             size=size,
             pinned=pinned,

@@ -137,6 +137,10 @@ class Holder:
         """Tell whether its own event loop runs this. In Python 3.11 to ask which loop runs is a system call: it comes last."""
         return (get_ident() == self._thread and self._loop.is_running()) or get_running_loop() is self._loop
 
+    def is_left_behind(self) -> bool:
+        """Tell whether its own event loop has ended, and with it every connection that it opened."""
+        return self._loop.is_closed()
+
     # The books
 
     async def _settle(self, db: DBConnection, sql: str, effect: Effect, result: Any) -> None:

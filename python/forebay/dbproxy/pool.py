@@ -69,7 +69,7 @@ class Pool:
         self.paused = False
         self._lowered = False
         """Its maximum has been changed: there may be more connections."""
-        self.too_far_behind = False
+        self.too_far_behind = self.told_behind = False
         """It is a replica whose lag is over ``maximum_replica_lag``: it is asked again with the next question for roles."""
         self.minimum = settings.minimum_connections
         self.minimum_refused = False
@@ -375,7 +375,7 @@ class Pool:
         self._counters.connections_failed += 1
         self._counters.probes_failed += 1
         if self.failures == 1:
-            log.warning("no connection to %s: %s", self.where, type(error).__name__)
+            log.warning("no connection to %s: %s: %s", self.where, type(error).__name__, error)
         pause = min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(self.failures - 1, 16))
         if self._retry is None and not self.closed:
             self._retry = self._loop.call_later(pause * self._random.uniform(0.5, 1.0), self._retry_now)

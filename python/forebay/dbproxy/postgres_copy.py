@@ -23,7 +23,7 @@ Sink = os.PathLike[str] | IO[bytes] | Callable[[bytes], Any]
 
 async def copy_in(raw: Any, sql: str, source: Source) -> str:
     """Send what a source gives; give the command tag."""
-    status: str = await raw._protocol.copy_in(sql, _guarded(_chunks(source)), None, None, None, None)  # noqa: SLF001
+    status: str = await raw._protocol.copy_in(sql, _guarded(_checked(_chunks(source))), None, None, None, None)  # noqa: SLF001
     return status
 
 
@@ -59,6 +59,16 @@ async def _guarded(items: AsyncIterable[Any]) -> AsyncIterator[Any]:
             yield item
     except Exception as error:
         raise OthersFault from error
+
+
+async def _checked(chunks: AsyncIterable[Any]) -> AsyncIterator[bytes | bytearray | memoryview]:
+    """Refuse what is not bytes: the driver would take it for a connection that fails."""
+    async for chunk in chunks:
+        if not isinstance(chunk, (bytes, bytearray, memoryview)):
+            raise InvalidParameterValue(
+                f'source: it gave {type(chunk).__name__}, and COPY takes bytes: open a file with "rb", encode a text'
+            )
+        yield chunk
 
 
 async def _each(items: Iterable[Any]) -> AsyncIterator[Any]:

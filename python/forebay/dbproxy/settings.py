@@ -6,6 +6,7 @@ Source: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_Connection
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from forebay.dbproxy.secrets import Credentials, FixedSecret, Secret
 from forebay.errors import InvalidParameterValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 BORROW_TIMEOUT_SECONDS_MAX = 300.0  # ConnectionBorrowTimeout
 CONNECTIONS_MAX = 16_384  # AWS counts in percent; this is the largest max_connections of an RDS MySQL instance
@@ -209,6 +210,10 @@ def for_user(settings: ProxySettings, user: str) -> ProxySettings:
 
 def check_users(users: Mapping[str, Secret] | None) -> dict[str, Secret]:
     """Check the secrets of further users."""
+    if users is not None and not isinstance(users, Mapping):
+        raise InvalidParameterValue(
+            f"users={type(users).__name__}: must be a dict, as in {{'reports': EnvSecret('NAME')}}"
+        )
     checked = dict(users or {})
     for user, secret in checked.items():
         if not isinstance(user, str) or not user:
@@ -270,6 +275,8 @@ def check_init_query(text: str | None, engine: str) -> tuple[str, ...]:
     """Split ``init_query`` at its semicolons."""
     if text is None:
         return ()
+    if not isinstance(text, str):
+        raise InvalidParameterValue(f"init_query={text!r}: must be a str of statements")
     found = split_statements(engine, text)
     if found is None:
         raise InvalidParameterValue(
@@ -297,6 +304,10 @@ def check_clean_functions(names: Iterable[str]) -> tuple[str, ...]:
     for name in given:
         if not isinstance(name, str) or not name or not all(name.split(".")) or name.count(".") > 1:
             raise InvalidParameterValue(f"clean_functions: {name!r} must be 'name' or 'schema.name'")
+        if name.endswith(")"):
+            raise InvalidParameterValue(
+                f"clean_functions: {name!r} must be 'name' or 'schema.name', without parentheses and arguments"
+            )
     return given
 
 
@@ -333,6 +344,8 @@ def choose_tls(require_tls: bool, context: ssl.SSLContext | None) -> ssl.SSLCont
     """Make the TLS context: certificates and host names are checked unless the caller's own context says otherwise."""
     if context is not None and not isinstance(context, ssl.SSLContext):
         raise InvalidParameterValue(f"tls_context={type(context).__name__}: must be an ssl.SSLContext")
+    if not isinstance(require_tls, bool):
+        raise InvalidParameterValue(f"require_tls={require_tls!r}: must be True or False")
     if context is None and require_tls:
         return ssl.create_default_context()
     return context

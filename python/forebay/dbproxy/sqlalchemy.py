@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from forebay.dbproxy.borrowed_connection import BorrowedConnection
 from forebay.dbproxy.connection import AUTOCOMMIT_OFF
+from forebay.dbproxy.proxy import DBProxy
 from forebay.dbproxy.session import DEFAULTS
 from forebay.errors import DBProxyError, InvalidParameterValue
 
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from forebay.dbproxy.postgres import PostgresWire
     from forebay.dbproxy.prepared import Shown
-    from forebay.dbproxy.proxy import DBProxy
 
 _COUNT = re.compile(r"(?:SELECT|UPDATE|DELETE|INSERT \d+) (\d+)")
 KEPT_MAX = 100  # as many loans at a time as are usual
@@ -64,6 +64,8 @@ def create_async_engine(
         InvalidParameterValue: an option that belongs to the proxy.
 
     """
+    if not isinstance(proxy, DBProxy):
+        raise InvalidParameterValue(f"proxy={type(proxy).__name__}: must be a forebay.DBProxy, which has the URL")
     for name in options:
         if name in _OF_THE_PROXY:
             raise InvalidParameterValue(f"{name}: the connections are the proxy's; give the setting to DBProxy")
