@@ -34,7 +34,7 @@ class AWSEvent(BaseModel):
     detail_type: str = Field(alias="detail-type")
     id: str
     region: str
-    resources: list[dict[str, Any]]
+    resources: list[Any]
     source: str
     time: datetime
     version: str

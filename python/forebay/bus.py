@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from uuid import uuid4
 
@@ -236,6 +237,8 @@ class Bus(StoreResource[BusSettings]):
         Source: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_StartReplay.html
 
         """
+        if isinstance(rules, str):
+            checks.refuse("rules", rules, "allowed are a list of the names of rules, and None for all")
         source = archive.name if isinstance(archive, Archive) else archive
         start_ms, end_ms = moment_ms("start", start), moment_ms("end", end)
         if start_ms is None or end_ms is None:
@@ -305,7 +308,12 @@ class Bus(StoreResource[BusSettings]):
         Returns:
             For each event its id, or why it was refused. What goes wrong with all of them is raised as by `put`.
 
+        Raises:
+            InvalidParameterValue: what is given is one event instead of a list, or more than 10,000.
+
         """
+        if isinstance(events, Event):
+            checks.refuse_content("events", events, "give a list of events; `put` takes the parts of one")
         given = [_entry_or_error(event) for event in events]
         entries = [entry for entry in given if isinstance(entry, dict)]
         if not entries:
@@ -360,9 +368,12 @@ def _entry(event: Event) -> dict[str, Any]:
 
 def _detail(value: object) -> str:
     try:
-        return payload.dumps(value).decode()
+        text = payload.dumps(value).decode()
     except (TypeError, ValueError) as error:
         checks.refuse("detail", value, f"it cannot be written as JSON: {error}")
+    if not text.startswith("{"):
+        checks.refuse_content("detail", value, "allowed are a dict, and the text of a JSON object")
+    return text
 
 
 def recipient(target: object, group_id: str | None, *, is_alone: bool = True) -> Recipient:
@@ -379,11 +390,9 @@ def recipient(target: object, group_id: str | None, *, is_alone: bool = True) ->
     if kind is None and isinstance(target, Function) and target.latest is target:
         kind = "function"
     if kind is None:
-        checks.refuse(
-            "target",
-            target,
-            "allowed are a function, queue, topic, stream, bus, workflow and API destination of the app",
-        )
+        allowed = "allowed are a function, queue, topic, stream, bus, workflow and API destination of the app"
+        hint = "; `@app.function()` makes a function of the app" if inspect.isroutine(target) else ""
+        checks.refuse("target", target, allowed + hint)
     name: str = target.name  # type: ignore[attr-defined]
     is_fifo = kind == "queue" and names.is_fifo(name)
     if is_fifo and group_id is None:

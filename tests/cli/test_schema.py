@@ -71,6 +71,8 @@ def test_what_is_no_schema_is_refused_with_its_place(place):
     assert "$.openapi" in refused(place, "schema", "validate", "wrong.json", "events.jsonl")
     (place / "text.json").write_text("no json")
     assert "a schema is JSON text" in refused(place, "schema", "bind", "text.json")
+    text = refused(place, "schema", "bind", "typo.json")
+    assert text == "Error: typo.json: No such file or directory; --registry reads a schema of a store\n"
 
 
 @pytest.fixture

@@ -108,6 +108,8 @@ async def test_bad_events_fail_alone(app, clock, bus):
         ]
         assert str(results[1]) == "MalformedDetail: Detail is malformed."
         assert await bus.put_many([]) == []
+        with pytest.raises(InvalidParameterValue, match="events of type Event: give a list of events"):
+            await bus.put_many(forebay.Event({"n": 1}, "shop", "t"))
         with pytest.raises(InvalidParameterValue, match="MalformedDetail"):
             await bus.put("no object", source="shop", detail_type="t")
         with pytest.raises(InvalidParameterValue, match=r"NaN|JSON"):
@@ -178,7 +180,10 @@ async def test_a_schedule_can_have_a_zone_an_input_and_another_target(app, clock
         ("cron(0 1 * * * *)", {}, "Invalid Schedule Expression"),
         ("rate(5 minutes)", {"timezone": "Europe/Nowhere"}, "Europe/Nowhere"),
         ("rate(5 minutes)", {"start": 2_000_000_000, "end": 1_900_000_000}, "end"),
-        ("rate(5 minutes)", {"flexible": 1441}, "1440|1,440"),
+        ("rate(5 minutes)", {"flexible": 1441}, "from 0 to 1,440"),
+        ("rate(5 minutes)", {"flexible": True}, "from 0 to 1,440"),
+        ("rate(5 minutes)", {"timezone": None}, "timezone=None: allowed is a text, such as 'Europe/Paris'"),
+        (5, {}, "expression=5: allowed is a text"),
     ],
 )
 def test_a_schedule_that_cannot_be_is_refused(app, expression, options, text):
@@ -237,6 +242,7 @@ def test_whatever_a_rule_cannot_be_is_refused_where_it_is_declared(app, bus):
         ({"target": queue, "input": 1, "input_path": "$.a"}, "Only one of Input, InputPath, or InputTransformer"),
         ({"target": queue, "input_transformer": ({}, '"<x>"')}, "invalid placeholder x"),
         ({"target": queue, "group_id": "g"}, "group_id"),
+        ({"target": lambda event, context: None}, "makes a function of the app"),
     ]:
         with pytest.raises(InvalidParameterValue, match=text):
             bus.rule("r", {"a": [1]}, **options)
@@ -261,6 +267,7 @@ async def test_an_event_whose_parts_are_no_texts_fails_alone_and_says_which(app,
         (forebay.Event({}, "shop", 7), "detail_type=7: a text is wanted"),
         (forebay.Event({}, "shop", "t", "arn"), "resources='arn': a list of texts is wanted"),
         (("shop", "t"), "event of type tuple: an Event is wanted"),
+        (forebay.Event([1], "shop", "t"), "detail of type list: allowed are a dict, and the text of a JSON object"),
     ]
     async with app:
         first, *others = await bus.put_many([forebay.Event({}, "shop", "t"), *(event for event, _ in wrong)])
@@ -346,6 +353,8 @@ async def test_archives_and_replays_that_cannot_be_are_refused(app, clock, bus):
     async with app:
         with pytest.raises(InvalidParameterValue, match="Cross event bus replay is not permitted"):
             await other.replay(archive, 0, 1)
+        with pytest.raises(InvalidParameterValue, match="allowed are a list of the names of rules"):
+            await bus.replay(archive, 0, 1, rules="all")
         with pytest.raises(ResourceNotFound, match="Archive typo does not exist"):
             await bus.replay("typo", 0, 1)
         with pytest.raises(ResourceNotFound, match="Rule typo does not exist on EventBus orders"):

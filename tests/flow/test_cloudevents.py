@@ -93,7 +93,7 @@ async def test_a_batch_is_put_whole_or_not_at_all(app, clock, taken):
         refused = await put(app, request(batch, json.dumps(wrong).encode()))
         await clock.settle()
         assert (refused["statusCode"], taken) == (400, [])
-        assert "event 1: id is missing" in refused["body"]
+        assert "event 2 of 2: id is missing" in refused["body"]
         answer = await put(app, request(batch, json.dumps([EVENT, {**EVENT, "id": "8"}]).encode()))
         assert (await put(app, request(batch, b"[]")))["statusCode"] == 200
         await clock.settle()

@@ -258,6 +258,10 @@ def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
             "function bill: its destination queue q was not told of a failure, after 9 tries: listed as 1-0-2",
         ),
         (
+            {"what": "undelivered", "of": "orders/bill", "destinations": ["queue:q"], "tries": 1, "id": "1-0-2"},
+            "rule orders/bill: its target queue q did not take an event, after 1 try: listed as 1-0-2",
+        ),
+        (
             {"what": "expired", "of": "q", "queue": "q", "sums": {"messages": 7}},
             "queue q: its retention dropped 7 messages that nobody had handled",
         ),

@@ -153,6 +153,17 @@ def test_a_pydantic_model_refuses_what_does_not_fit(tmp_path):
     assert module.AWSEvent.model_validate(ORDER).detail_type == "Order Placed"
 
 
+@pytest.mark.parametrize("style", ["dataclass", "pydantic", "typeddict", "aws"])
+def test_a_list_that_was_empty_in_all_samples_takes_any_elements(tmp_path, style):
+    """A model of a discovered schema refused each event that had resources."""
+    empty = {**ORDER, "resources": []}
+    text = "".join(bound([empty], "python", style).values())
+    assert ('"list[object]"' if style == "aws" else "list[Any]") in text
+    if style == "pydantic":
+        model = loaded(written(tmp_path, {"model.py": text}), "model.py").AWSEvent
+        assert model.model_validate(ORDER).resources == ["r"]
+
+
 def test_aws_style_reads_a_sample_and_gives_it_back(tmp_path, samples, monkeypatch):
     written(tmp_path, bound(samples, "python", "aws"))
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -125,8 +125,13 @@ class ScheduleSettings:
     def __post_init__(self) -> None:
         names.rule_name(self.name)
         checks.flag("enabled", self.enabled)
-        if not isinstance(self.flexible_minutes, int) or not 0 <= self.flexible_minutes <= FLEXIBLE_MINUTES_MAX:
-            checks.refuse("flexible", self.flexible_minutes, f"allowed are 0 to {FLEXIBLE_MINUTES_MAX} minutes")
+        checks.integer("flexible", self.flexible_minutes, low=0, high=FLEXIBLE_MINUTES_MAX)
+        for option, value, example in (
+            ("expression", self.expression, "rate(5 minutes)"),
+            ("timezone", self.timezone, "Europe/Paris"),
+        ):
+            if not isinstance(value, str):
+                checks.refuse(option, value, f"allowed is a text, such as {example!r}")
         _core.upcoming(
             self.expression,
             rule=False,

@@ -164,10 +164,18 @@ def _dead_letter(event: dict[str, Any]) -> str:
 
 
 def _undelivered(event: dict[str, Any]) -> str:
-    return (
-        f"function {event['of']}: its destination {event['destinations'][0]} was not told of a failure, after "
-        f"{counted(event['tries'], 'try', 'tries')}: listed as {event['id']}, see `forebay dlq show {event['id']}`"
+    [destination], tries = event["destinations"], counted(event["tries"], "try", "tries")
+    what = (
+        f"rule {event['of']}: its target {destination} did not take an event"
+        if _is_rule(event)
+        else f"function {event['of']}: its destination {destination} was not told of a failure"
     )
+    return f"{what}, after {tries}: listed as {event['id']}, see `forebay dlq show {event['id']}`"
+
+
+def _is_rule(event: dict[str, Any]) -> bool:
+    """Tell whether it is of a rule, `BUS/RULE`, and not of a function."""
+    return "/" in event["of"]
 
 
 def _disk(event: dict[str, Any]) -> str:

@@ -23,6 +23,8 @@ class Type:
 
 
 ANY: Final = Type("any")
+# What discovery says of the elements of lists that were all empty: nothing is known of them.
+_UNSEEN: Final = {"type": "object"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ class _Reader:
             case ["object"]:
                 return self._object(schema, name, nullable)
             case ["array"]:
-                inner = self.type(schema.get("items", {}), f"{parent}Item", f"{parent}Item")
+                items = schema.get("items", {})
+                inner = ANY if items == _UNSEEN else self.type(items, f"{parent}Item", f"{parent}Item")
                 return Type("array", inner=inner, nullable=nullable)
             case ["string"]:
                 return Type("date-time" if schema.get("format") == "date-time" else "string", nullable=nullable)

@@ -72,7 +72,7 @@ def read(content_type: str, headers: Mapping[str, str], body: bytes) -> list[Clo
             raise InvalidParameterValue("a batch is a JSON array of CloudEvents")
         if len(events) > EVENTS_MAX:
             raise InvalidParameterValue(f"the batch has {len(events):,} events: allowed are {EVENTS_MAX:,}")
-        return [_structured(event, f"event {at}: ") for at, event in enumerate(events)]
+        return [_structured(event, f"event {at} of {len(events)}: ") for at, event in enumerate(events, 1)]
     if kind == STRUCTURED:
         return [_structured(_json(body), "")]
     if f"{_PREFIX}specversion" in headers:

@@ -13,6 +13,7 @@ from forebay._model.archive import ReplaySettings
 from forebay.cli import moments
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
+from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
     from forebay.cli.store_place import StorePlace
@@ -111,7 +112,16 @@ def start(
         if connection.owned:
             click.echo(f"No app runs on {store.absolute()}: the replay begins when one does.", err=True)
         elif wait:
-            status = _follow(connection, status, described["events"], output)
+            try:
+                status = _follow(connection, status, described["events"], output)
+            except KeyboardInterrupt:
+                click.echo(
+                    f"\nThe replay goes on: `forebay replay describe {settings.name}` shows how far it is.", err=True
+                )
+                raise
+            except ForebayError as error:
+                error.add_note(f"replay {settings.name} was accepted, and goes on when an app runs")
+                raise
     took = ""
     if status["ended_ms"] is not None:
         seconds = max(status["ended_ms"] - status["started_ms"], 1) / 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,15 @@ from forebay._core import test_event_pattern
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table, unpacked
 from forebay.cli.store_place import StorePlace  # noqa: TC001
+from forebay.errors import InvalidParameterValue, ResourceNotFound
 
+if TYPE_CHECKING:
+    from forebay.cli.connect import StoreConnection
+
+_HINTS = {
+    "MalformedDetail": """; DETAIL is the text of a JSON object, such as '{"id": 1}'""",
+    "NotAuthorizedForSourceException": "; a source that begins with 'aws.' is AWS's own",
+}
 bus_option = click.option("--bus", default="default", show_default=True, metavar="NAME", help="The bus.")
 
 
@@ -52,7 +60,8 @@ def put(
     with connect(store) as connection:
         [result] = connection.ask("bus.put", bus=name, entries=[entry])
     if "error_code" in result:
-        raise click.ClickException(f"{result['error_code']}: {result['error_message']}")
+        text = f"{result['error_code']}: {result['error_message']}"
+        raise click.ClickException(text.removesuffix(".") + _HINTS.get(result["error_code"], "."))
     event_id = result["event_id"]
     show({"bus": name, "event_id": event_id}, output, text=f"put {event_id} on {name}")
 
@@ -111,7 +120,7 @@ def list_rules(*, bus: str | None, store: StorePlace, output: str) -> None:
 def describe(*, name: str, bus: str, store: StorePlace, output: str) -> None:
     """Show a rule's pattern and targets."""
     with connect(store) as connection:
-        described = connection.ask("rule.describe", bus=bus, name=name)
+        described = _described(connection, bus, name)
     lines = [f"arn: {described['arn']}", f"pattern: {described['pattern']}", f"enabled: {described['enabled']}"]
     if "schedule_expression" in described:
         lines.insert(2, f"schedule: {described['schedule_expression']}")
@@ -141,6 +150,7 @@ def disable(*, name: str, bus: str, store: StorePlace, output: str) -> None:
 
 def _enable(name: str, bus: str, store: StorePlace, output: str, *, enabled: bool) -> None:
     with connect(store) as connection:
+        _described(connection, bus, name)
         described = connection.ask("rule.enable", bus=bus, name=name, enabled=enabled)
     show(unpacked(described), output, text=f"{'enabled' if enabled else 'disabled'} rule {name} of bus {bus}")
 
@@ -154,17 +164,35 @@ def _enable(name: str, bus: str, store: StorePlace, output: str, *, enabled: boo
 def delete_rule(*, name: str, bus: str, yes: bool, store: StorePlace, output: str) -> None:
     """Delete a rule with its listed failures."""
     with connect(store) as connection:
-        connection.ask("rule.describe", bus=bus, name=name)
+        _described(connection, bus, name)
         if not yes:
             click.confirm(f"Delete rule {name} of bus {bus} and its listed failures?", abort=True, err=True)
         connection.ask("rule.delete", bus=bus, name=name)
     show({"bus": bus, "rule": name}, output, text=f"deleted rule {name} of bus {bus}")
 
 
+def _described(connection: StoreConnection, bus: str, name: str) -> dict[str, Any]:
+    """Describe a rule; where this bus does not have it, say which one has."""
+    try:
+        return dict(connection.ask("rule.describe", bus=bus, name=name))
+    except ResourceNotFound as error:
+        meant = name.rpartition("/")[2]
+        buses = [one["name"] for one in connection.ask("bus.list")]
+        having = [one for one in buses if any(rule["name"] == meant for rule in connection.ask("rule.list", name=one))]
+        if having:
+            error.add_note(f"there is a rule {meant} of bus {having[0]}: give `{meant} --bus {having[0]}`")
+        raise
+
+
 def _text(given: str) -> str:
     if given == "-":
         return sys.stdin.read()
-    return Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidParameterValue(f"{given}: {getattr(error, 'strerror', None) or error}") from None
 
 
 KINDS = ("function", "queue", "topic", "stream", "bus", "rule", "workflow", "api_destination")

@@ -99,7 +99,8 @@ class StoreConnection:
 
 def format_error(error: ForebayError) -> str:
     """Write an error in one line, with what was added to it."""
-    return "; ".join([str(error), *getattr(error, "__notes__", [])])
+    text, notes = str(error), getattr(error, "__notes__", [])
+    return "; ".join([text.removesuffix(".") if notes else text, *notes])
 
 
 def _warn_of_damage(engine: Engine) -> None:

@@ -214,12 +214,17 @@ def listing(failures: Sequence[dict[str, Any]]) -> str:
         ("STREAM", lambda failure: failure["stream"]),
         ("WHEN", lambda failure: moment(failure["failed_ms"])),
         ("CONDITION", lambda failure: failure["record"]["requestContext"]["condition"]),
-        ("ATTEMPTS", lambda failure: failure["record"]["requestContext"]["approximateInvokeCount"]),
+        ("ATTEMPTS", _attempts),
         ("RECORDS", lambda failure: failure["record"].get("KinesisBatchInfo", {}).get("batchSize")),
         ("WAITS FOR", lambda failure: failure["destination"]),
         ("REDRIVABLE", lambda failure: failure["redrivable"]),
     ]
     return table(failures, columns)
+
+
+def _attempts(failure: dict[str, Any]) -> object:
+    """How often it was tried: at the function, or, of an event that a rule's target did not take, at the target."""
+    return failure["record"]["requestContext"].get("approximateInvokeCount", failure["delivery_attempts"])
 
 
 def one_line(body: str) -> str:

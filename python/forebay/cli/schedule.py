@@ -43,7 +43,7 @@ def describe(*, name: str, store: StorePlace, output: str) -> None:
         f"expression: {described['expression']} ({described['timezone']})",
         f"target: {target(described)}",
         f"missed: {described['missed']}",
-        *(f"due: {_moment(at)}" for at in described["upcoming_ms"]),
+        *([f"due: {_moment(at)}" for at in described["upcoming_ms"]] or ["due: never"]),
     ]
     show(unpacked(described), output, text="\n".join(lines))
 

@@ -317,7 +317,8 @@ def _read(name: str, registry: str | None, store: StorePlace) -> tuple[str, str,
     try:
         return *_checked(Path(name).read_text(encoding="utf-8"), name), "1"
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidParameterValue(f"{name}: {error}; --registry reads a schema of a store") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidParameterValue(f"{name}: {reason}; --registry reads a schema of a store") from None
 
 
 def _checked(content: str, of: str) -> tuple[str, str]:
