@@ -5,9 +5,13 @@
         http://127.0.0.1:8000/_apis/shop/orders
 
 Each order goes into a stream; a handler packs it and tells everybody who listens at ws://127.0.0.1:8000/_apis/status/. The
-page http://127.0.0.1:8000/_apis/shop/ places orders and shows what becomes of them. Who works in the shop lists all orders
-with a token of `SHOP_ISSUER`:
+page http://127.0.0.1:8000/_apis/shop/ places orders and shows what becomes of them; `python -m websockets` listens in a terminal.
 
+Who works in the shop lists all orders with a token of `SHOP_ISSUER`. `examples/issuer.py` is one for trials:
+
+    python examples/issuer.py 9000 &
+    SHOP_ISSUER=http://127.0.0.1:9000 forebay run examples.storefront:app --http-port 8000
+    TOKEN=$(curl -s "http://127.0.0.1:9000/token?aud=shop&scope=orders:read")
     curl -s -H "authorization: Bearer $TOKEN" http://127.0.0.1:8000/_apis/shop/orders
 """
 

@@ -97,7 +97,7 @@ class DeclaredApi(ABC, Generic[S]):
             payload_format: the form of its event, "2.0" or "1.0".
             simple_responses: False: it answers with a policy (`policyDocument`).
             identity_sources: who the caller is: "$request.header.NAME", "$request.querystring.NAME", "$stageVariables.NAME",
-                "$context.routeKey" and so on.
+                "$context.routeKey" and so on. "route.request.header.NAME", as for WebSocket APIs on AWS, is the same.
             ttl: seconds that an answer is kept for the same identity, 0 to 3,600; 0: it is asked each time.
 
         Raises:

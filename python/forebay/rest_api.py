@@ -33,6 +33,8 @@ _REFUSALS: dict[str, type[ForebayError]] = {
 }
 # Calls that are about all APIs of the store.
 _OF_ALL = ("ApiKey", "UsagePlan", "Usage", "ClientCertificate", "Tag", "RestApis", "Account", "VpcLink", "FunctionUrl")
+# They run a method: the HTTP port does that, not the store.
+_TESTS = ("TestInvokeMethod", "TestInvokeAuthorizer")
 
 
 class RestApi:
@@ -149,6 +151,11 @@ class RestApi:
         Source: https://docs.aws.amazon.com/apigateway/latest/api/API_Operations.html
 
         """
+        if operation in _TESTS:
+            raise InvalidParameterValue(
+                f"{operation} is not a control call: POST /_test/invoke-method on the HTTP port, `forebay api test`, and boto3 "
+                "over the wire API run a method"
+            )
         if "restApiId" not in params and not any(part in operation for part in _OF_ALL):
             params["restApiId"] = await self._created()
         return await self._ask(operation, params)

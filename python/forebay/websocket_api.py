@@ -132,7 +132,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
             timeout: seconds that it may take, 0.05 to 30.
 
         """
-        return self._declared(handler, "$default", timeout, responds=responds)
+        return self._declared(handler, "$default", timeout, responds=checks.flag("responds", responds))
 
     def on(
         self,
@@ -158,7 +158,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
 
         """
         declared: Callable[[Callable[P, R]], Function[P, R]] = self._declared(
-            None, key, timeout, responds=responds, throttle=read_throttle(throttle)
+            None, key, timeout, responds=checks.flag("responds", responds), throttle=read_throttle(throttle)
         )
         return declared
 

@@ -106,8 +106,10 @@ async def test_a_taken_metrics_port_keeps_nobody_from_taking_the_store_over(tmp_
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
+        assert first.role is None
         await first.start()
         await second.start(metrics_host=host, metrics_port=port, metrics_token=WORD)
+        assert (first.role, second.role) == ("owner", "client")
         try:
             told = "another process owns it and serves its metrics, if any; this one will on"
             assert f"{told} http://{host}:{port}/metrics" in caplog.text and ", metrics on" not in caplog.text

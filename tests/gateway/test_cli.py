@@ -2,11 +2,18 @@
 
 import asyncio
 import json
+import os
+import signal
 
 from click.testing import CliRunner
+from ports import free_port
 
 from forebay import App
+from forebay._model.gateway import HttpAddress
+from forebay._model.metrics import MetricsAddress
+from forebay._model.wire import WireAddress
 from forebay.cli import main
+from forebay.cli.run import serve
 
 
 async def forebay(*words):
@@ -54,6 +61,17 @@ async def test_rest_apis_are_listed_beside_them(tmp_path, no_task_is_left):
         listed = json.loads((await forebay("list", *store, "--output", "json"))[1])
         told = [(one["name"], one["kind"], one["stages"]) for one in listed]
         assert told == [("shop", "http", ["$default"]), ("pets", "rest", ["prod"])]
+        await rest.call("CreateRestApi", name="pets")
+        paths = [line.split()[3] for line in (await forebay("list", *store))[1].splitlines()[1:]]
+        assert paths[0] == "/_apis/shop/" and f"/_apis/{listed[1]['id']}/" in paths[1:] and "/_apis/pets/" not in paths
+        for words, part in [
+            (("pets",), "'pets' is a REST API: say which stage, too: prod"),
+            (("pets", "dev"), "REST API 'pets' has no stage 'dev': there is prod"),
+            (("cats",), "there is no API 'cats': there are shop, pets"),
+            (("shop", "dev"), "'shop' is not a REST API: leave the stage out"),
+        ]:
+            status, output = await forebay("export", *words, *store)
+            assert status == 1 and part in output, output
         for name in ("pets", listed[1]["id"]):
             status, output = await forebay("routes", name, *store)
             lines = [line.split() for line in output.splitlines()[-2:]]
@@ -83,9 +101,30 @@ async def test_a_route_is_tried(tmp_path, clients):
     assert (told["status"], told["body"]) == (200, "8")
     for words, part in [
         (("pets", "GET /cats"), "no resource has the path '/cats'"),
-        (("cats", "GET /"), "there is no REST API 'cats'"),
+        (("cats", "GET /"), "there is no API 'cats': there are shop, pets"),
+        (("pets", "POST /pets/7"), "/pets/{id} has no method POST: there is GET"),
+        (("pets", "GET /pets/7", "--stage", "prod"), "--stage is for HTTP APIs"),
         (("shop", "orders"), "a request is a method and a path"),
         (("shop", "GET /", "--url", "http://127.0.0.1:9"), "start the app with --http-port"),
     ]:
         status, output = await forebay("test", *words, *(where[:2] if "--url" in words else where))
         assert status != 0 and part in output, output
+
+
+async def test_a_second_process_says_that_it_does_not_serve_yet(tmp_path, caplog, no_task_is_left):
+    """It said "HTTP is on", as the first one had done, and served nothing."""
+    caplog.set_level("INFO")
+    first, second = App("shop", store=tmp_path / "data"), App("shop", store=tmp_path / "data")
+    for app in (first, second):
+        app.http_api("shop")
+    http, aws = HttpAddress(port=free_port()), WireAddress(port=free_port())
+    async with first:
+        running = asyncio.create_task(serve(second, 1, metrics=MetricsAddress(), http=http, aws=aws))
+        for _ in range(1_000):
+            if "app 'shop' runs on" in caplog.text:
+                break
+            await asyncio.sleep(0.02)
+        assert f"HTTP will be on http://127.0.0.1:{http.port} once this process owns the store" in caplog.text
+        assert "wire API will be on" in caplog.text and "HTTP is on" not in caplog.text
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 0

@@ -78,7 +78,7 @@ async def test_apis_are_served_over_tls_and_the_certificate_is_read_anew(app, ap
 async def test_files_that_are_no_certificate_are_named(app, files, tmp_path):
     for tls, part in [
         (lambda: files("", ""), "there is no certificate in it"),
-        (lambda: files(certificates.ONE, certificates.TWO_KEY), "key"),
+        (lambda: files(certificates.ONE, certificates.TWO_KEY), "it is not the key of the certificate in "),
         (lambda: (str(tmp_path / "nothing"), str(tmp_path / "key")), "nothing"),
     ]:
         with pytest.raises(InvalidParameterValue, match=part):
@@ -125,6 +125,7 @@ async def test_a_log_that_cannot_be_written_is_refused_at_the_start(tmp_path):
     for options, part in [
         ({"http_access_log": str(tmp_path / "no" / "log")}, "http_access_log: "),
         ({"http_access_log": str(tmp_path / "log"), "http_access_log_format": "$context.nothing"}, "is not known"),
+        ({"http_access_log_format": "json"}, "only with http_access_log"),
     ]:
         with pytest.raises(InvalidParameterValue, match=part):
             await App("t", store=":memory:").start(http_port=free_port(), **options)

@@ -73,6 +73,8 @@ async def test_refusals_are_errors_with_the_text_of_aws(app):
             await rest.call("CreateModel", name="Empty", contentType="application/json", schema='{"type": "object"}')
         with pytest.raises(InvalidParameterValue, match="GetSdk is not supported by forebay"):
             await rest.call("GetSdk")
+        with pytest.raises(InvalidParameterValue, match="`forebay api test`, and boto3"):
+            await rest.call("TestInvokeMethod", resourceId="x", httpMethod="GET")
         with pytest.raises(InvalidParameterValue, match="Invalid OpenAPI input"):
             await rest.import_openapi("nonsense")
 
@@ -117,7 +119,7 @@ async def test_the_command_shows_keys_and_exports(tmp_path):
     assert "openapi: 3.0.1" in told.output
     told = await forebay("export", "other", "dev", "--store", tmp_path)
     assert told.exit_code == 1
-    assert "in the store are legacy" in told.output
+    assert "there is no API 'other': there are legacy" in told.output
 
 
 @pytest.fixture
@@ -161,6 +163,8 @@ async def test_what_is_not_there_is_refused_as_by_aws(rest, serve):
     ]:
         answer = await client.ask(method, path)
         assert (answer.status, answer.json()["message"]) == (status, text), path
+    for host, status in (("legacy.localhost", 200), (f"legacy.localhost:{client.port}", 200), ("other.localhost", 421)):
+        assert (await client.ask("GET", "/dev/pets", host=host)).status == status, host
 
 
 async def test_a_client_needs_its_key_and_keeps_to_its_plan(rest, serve):

@@ -170,7 +170,7 @@ async def test_a_client_is_turned_away_before_it_is_connected(app, ws, client):
     async def guard(event, context):
         return {"isAuthorized": event["identitySource"] == ["open sesame"], "context": {"user": "ali"}}
 
-    name = ws.lambda_authorizer("guard", guard, identity_sources=["$request.querystring.token"])
+    name = ws.lambda_authorizer("guard", guard, identity_sources=["route.request.querystring.token"])
 
     @ws.on_connect(authorizer=name)
     async def opened(event, context):
@@ -294,3 +294,8 @@ async def test_declaring_what_cannot_be_is_refused(app, ws):
         app.websocket_api("other", selection="$request.header.x")
     with pytest.raises(ResourceConflict):
         app.websocket_api("chat", selection="$request.body.kind")
+    with pytest.raises(InvalidParameterValue, match="responds=1: allowed are True and False"):
+        ws.on("c", responds=1)
+    for declare in (app.http_api, app.rest_api):
+        with pytest.raises(ResourceConflict, match=r"WebSocket API 'chat'.* already has this name"):
+            declare("chat")

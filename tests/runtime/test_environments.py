@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import threading
 import weakref
 
@@ -237,6 +238,20 @@ async def test_failed_attempts_are_told_of_once_a_second(caplog):
     assert len(told) == 2
     assert "function f: an attempt failed: ValueError: bad luck" in told[0]
     assert told[1].endswith("(2 more failures since the last line)")
+
+
+async def test_a_failure_is_told_of_with_the_line_of_the_handler(caplog):
+    """It was a line of Python's own json that whoever wrote the handler had to start from."""
+    ends = OutcomeSink()
+
+    async def handler(event, context):
+        json.loads("")
+
+    environment = TaskEnvironment(served(handler), ends, asyncio.get_running_loop(), lambda: 0)
+    environment.start((1, 0, answer.EVENT, {}, "r", FAR, None, None))
+    await passes()
+    [told] = [record.getMessage() for record in caplog.records]
+    assert "JSONDecodeError" in told and "test_environments.py" in told and told.endswith('json.loads("")'), told
 
 
 async def test_the_last_failures_are_told_of_although_no_other_follows(caplog):

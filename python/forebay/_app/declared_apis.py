@@ -56,6 +56,7 @@ class DeclaredApis(ABC):
         name = settings.name
         known = self.apis.get(name)
         if known is None:
+            self._refuse_taken(name, self.websocket_apis, self.rest_apis)
             known = self.apis[name] = HttpApi(settings, self._caller, self, on_new)
             self._new.append(known)
         elif known.settings != settings:
@@ -63,6 +64,13 @@ class DeclaredApis(ABC):
                 f"API {name!r} is already declared, with other settings: give one of them another name"
             )
         return known
+
+    @staticmethod
+    def _refuse_taken(name: str, *others: Mapping[str, object]) -> None:
+        """Refuse the name of an API of another kind: only one of them would be reached under it."""
+        for known in others:
+            if name in known:
+                raise ResourceConflict(f"{known[name]!r} already has this name: give one of them another name")
 
     def own_ports(self) -> list[OwnPort]:
         """Give the ports at which one API is alone."""
@@ -93,6 +101,7 @@ class DeclaredApis(ABC):
                 raise ResourceConflict(f"the user pool {pool!r} already has another issuer: {others[pool]!r}")
         known = self.rest_apis.get(name)
         if known is None:
+            self._refuse_taken(name, self.apis, self.websocket_apis)
             known = self.rest_apis[name] = RestApi(name, description, stage, self._caller, self)
             known.own_port = own_port
         elif stage not in (None, known.stage):
@@ -107,6 +116,7 @@ class DeclaredApis(ABC):
         name = settings.name
         known = self.websocket_apis.get(name)
         if known is None:
+            self._refuse_taken(name, self.apis, self.rest_apis)
             known = self.websocket_apis[name] = WebSocketApi(settings, self._caller, self, on_new)
             self._new.append(known)
         elif known.settings != settings:

@@ -200,6 +200,10 @@ class HttpAddress:
             object.__setattr__(self, "truststore", os.fspath(self.truststore))
             if not self.tls:
                 checks.refuse("http_truststore", self.truststore, "only with http_tls=(certificate, key)")
+        if self.access_log is None and self.access_log_format != "common":
+            checks.refuse(
+                "http_access_log_format", self.access_log_format, "only with http_access_log (`--http-access-log FILE`)"
+            )
 
     @property
     def base(self) -> str | None:

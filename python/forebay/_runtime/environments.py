@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sysconfig
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from forebay.clock import Attempt
 
 log = logging.getLogger("forebay.runtime")
+
+# Where Python and installed packages are: whoever reads of a failure looks for the line of the handler first.
+_OF_OTHERS = tuple({f'File "{sysconfig.get_path(name)}/' for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,9 +98,9 @@ class FailureLog:
 
     def _write(self, body: bytes, others: int) -> None:
         error = orjson.loads(body)
-        where = error.get("stackTrace") or [""]
+        where = _own_line(error.get("stackTrace") or [])
         text = str(error.get("errorMessage"))[:200]
-        at = " at " + " ".join(where[-1].split()) if where[-1] else ""
+        at = " at " + " ".join(where.split()) if where else ""
         # Escaped here, too: an app that logs in a form of its own may not do it.
         log.warning(
             "function %s: an attempt failed: %s%s",
@@ -105,3 +109,9 @@ class FailureLog:
             more(others, "failure"),
             extra={"aws_request_id": error.get("requestId"), "function_name": self._facts.function_name},
         )
+
+
+def _own_line(frames: list[str]) -> str:
+    """Give the innermost frame that is the app's own; the innermost of all where none is."""
+    own = [frame for frame in frames if not frame.lstrip().startswith(_OF_OTHERS)]
+    return (own or frames or [""])[-1]

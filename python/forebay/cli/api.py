@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,6 +32,9 @@ def list_(store: StorePlace, output: str) -> None:
             *connection.ask("api.list"),
             *(_described(connection, api) for api in _pages(connection, "GetRestApis")),
         ]
+    names = Counter(api["name"] for api in apis)
+    for one in apis:  # a name may be of several that were made by calls: an id is of one
+        one["path"] = f"/_apis/{one['name'] if names[one['name']] == 1 else one['id']}/"
     show(apis, output, text=table(apis, _COLUMNS))
 
 
@@ -62,11 +66,20 @@ def export(name: str, stage: str | None, kind: str, store: StorePlace, *, yaml: 
             raise click.ClickException("--type swagger and --plain are for REST APIs: name a stage")
         with connect(store) as connection:
             connection.need_app()
+            if not _is_known(connection, name):
+                rest_api = _rest_api(connection, name)
+                raise click.ClickException(
+                    f"{name!r} is a REST API: say which stage, too: {_stages(connection, rest_api)}"
+                )
             click.echo(connection.ask("api.export", name=name, yaml=yaml)["body"])
         return
     accepts = "application/yaml" if yaml else "application/json"
     with connect(store) as connection:
-        params = {"restApiId": _rest_api(connection, name), "stageName": stage, "exportType": kind, "accepts": accepts}
+        rest_api = _rest_api(connection, name)
+        stages = _stages(connection, rest_api)
+        if stage not in stages.split(", "):
+            raise click.ClickException(f"REST API {name!r} has no stage {stage!r}: there is {stages}")
+        params = {"restApiId": rest_api, "stageName": stage, "exportType": kind, "accepts": accepts}
         parameters = {} if plain else {"extensions": "apigateway"}
         told = _call(connection, "GetExport", **params, parameters=parameters)
     click.echo(told["body"])
@@ -113,6 +126,8 @@ def test(
         connection.need_app()
         is_rest = not _is_known(connection, name)
         place = _method(connection, _rest_api(connection, name), asked) if is_rest else None
+    if place is not None and stage is not None:
+        raise click.UsageError("--stage is for HTTP APIs: a method of a REST API is run without a stage")
     if place is not None:
         answer = run_method(url, place, asked)
     else:
@@ -124,13 +139,17 @@ def test(
 def _method(connection: StoreConnection, rest_api: str, asked: Request) -> dict[str, str]:
     """Give the ids of the resource that a path of a REST API reaches."""
     parts = asked.path.partition("?")[0].strip("/").split("/")
-    resources = _pages(connection, "GetResources", restApiId=rest_api)
+    resources = _pages(connection, "GetResources", restApiId=rest_api, embed=["methods"])
     fitting = [one for one in resources if _fits(one["path"].strip("/").split("/"), parts)]
     if not fitting:
         known = ", ".join(sorted(one["path"] for one in resources))
         raise click.ClickException(f"no resource has the path {asked.path!r}: there are {known}")
     # As on AWS, a part that is written out goes before a variable, and a variable before a greedy one.
     best = min(fitting, key=lambda one: [part.count("{") + part.count("+}") for part in one["path"].split("/")])
+    methods = best.get("resourceMethods", {})
+    if asked.method not in methods and "ANY" not in methods:
+        known = ", ".join(sorted(methods)) or "none"
+        raise click.ClickException(f"{best['path']} has no method {asked.method}: there is {known}")
     return {"restApiId": rest_api, "resourceId": best["id"]}
 
 
@@ -165,9 +184,17 @@ def _rest_api(connection: StoreConnection, name: str) -> str:
     apis = _pages(connection, "GetRestApis")
     found = [api["id"] for api in apis if name in (api["id"], api["name"])]
     if not found:
-        known = ", ".join(api["name"] for api in apis) or "none"
-        raise click.ClickException(f"there is no REST API {name!r}: in the store are {known}")
+        others = [] if connection.owned else connection.ask("api.list")
+        if any(name in (one["name"], one["id"]) for one in others):
+            raise click.ClickException(f"{name!r} is not a REST API: leave the stage out")
+        known = ", ".join(api["name"] for api in [*others, *apis]) or "none"
+        raise click.ClickException(f"there is no API {name!r}: there are {known}")
     return str(found[0])
+
+
+def _stages(connection: StoreConnection, rest_api: str) -> str:
+    stages = _call(connection, "GetStages", restApiId=rest_api)["item"]
+    return ", ".join(stage["stageName"] for stage in stages) or "none, until `deploy` makes one"
 
 
 def _is_known(connection: StoreConnection, name: str) -> bool:
@@ -213,7 +240,7 @@ _COLUMNS = [
     ("API", lambda api: api["name"]),
     ("KIND", lambda api: api["kind"]),
     ("ID", lambda api: api["id"]),
-    ("PATH", lambda api: f"/_apis/{api['name']}/"),
+    ("PATH", lambda api: api["path"]),
     ("STAGES", lambda api: api["stages"]),
     ("ROUTES", lambda api: len(api["routes"])),
 ]

@@ -271,10 +271,10 @@ async def serve(app: App, grace: float, *, metrics: MetricsAddress, http: HttpAd
         aws_port=aws.port,
         aws_access_log=aws.access_log,
     )
-    if http.base:
-        log.info("HTTP is on %s", http.base)
-    if aws.url:
-        log.info("AWS's wire API is on %s", aws.url)
+    told = "%s is on %s" if app.role == "owner" else "%s will be on %s once this process owns the store"
+    for what, where in (("HTTP", http.base), ("AWS's wire API", aws.url)):
+        if where:
+            log.info(told, what, where)
     log.info("app %r runs on %s", app.name, app.settings.place)
     failure = loop.create_task(app.store_failure())
     called = loop.create_task(signals.get())

@@ -70,7 +70,8 @@ def _unknown(id_: str, *, owned: bool) -> str:
         return text
     return (
         f"{text}. The ids of single attempts at batches, which handlers, the log and failure records have, are not kept: "
-        "give the message id, the sequence number, or the id in `forebay dlq list`"
+        "give the message id, the sequence number, or the id in `forebay dlq list`. Synchronous invocations and requests to APIs "
+        "are not kept either: the log has those that failed"
     )
 
 

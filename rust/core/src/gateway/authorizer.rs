@@ -118,9 +118,15 @@ const CONTEXT_FIELDS: [(&str, ContextField); 5] = [
 ];
 
 impl Source {
-    /// Read `$request.header.Authorization` and the like.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Read `$request.header.Authorization` and the like; for WebSocket APIs AWS writes `route.request.header.Authorization`.
+    pub fn parse(given: &str) -> Result<Self, String> {
         let named = |rest: &str| (!rest.is_empty()).then(|| rest.to_owned());
+        let spelled = match given.strip_prefix("route.request.") {
+            Some(rest) => format!("$request.{rest}"),
+            None if given.starts_with("stageVariables.") || given.starts_with("context.") => format!("${given}"),
+            None => given.to_owned(),
+        };
+        let text = spelled.as_str();
         let found = if let Some(rest) = text.strip_prefix("$request.header.") {
             named(rest).map(|name| Self::Header(name.to_ascii_lowercase()))
         } else if let Some(rest) = text.strip_prefix("$request.querystring.") {
@@ -132,7 +138,7 @@ impl Source {
         };
         found.ok_or_else(|| {
             format!(
-                "identity source {text:?}: allowed are $request.header.NAME, $request.querystring.NAME, $stageVariables.NAME, \
+                "identity source {given:?}: allowed are $request.header.NAME, $request.querystring.NAME, $stageVariables.NAME, \
                  $context.routeKey, $context.stage, $context.path, $context.httpMethod and $context.identity.sourceIp"
             )
         })
@@ -357,6 +363,21 @@ mod tests {
         ] {
             let error = compile(&by, sources).unwrap_err();
             assert!(error.contains(part), "{by}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_read_as_websocket_apis_of_aws_write_it() {
+        for (theirs, ours) in [
+            ("route.request.header.Auth", "$request.header.auth"),
+            ("route.request.querystring.Token", "$request.querystring.Token"),
+            ("stageVariables.a", "$stageVariables.a"),
+            ("context.identity.sourceIp", "$context.identity.sourceIp"),
+        ] {
+            assert_eq!(Source::parse(theirs).map(|source| source.text()), Ok(ours.to_owned()));
+        }
+        for wrong in ["route.request.body.x", "route.request.header.", "request.header.x", "context.nothing"] {
+            assert!(Source::parse(wrong).unwrap_err().contains(&format!("{wrong:?}")), "{wrong}");
         }
     }
 

@@ -155,7 +155,10 @@ impl RestState {
     pub(super) fn has_host(&self, host: &str) -> bool {
         let (label, rest) = host.split_once('.').unwrap_or((host, ""));
         let kept = self.served.now();
-        (rest.starts_with("execute-api.") && kept.account.apis.contains_key(label)) || kept.served_urls.has_host(host)
+        let apis = &kept.account.apis;
+        let is_known = apis.contains_key(label);
+        let is_named = rest == "localhost" && (is_known || apis.values().any(|api| api.name == label));
+        (rest.starts_with("execute-api.") && is_known) || is_named || kept.served_urls.has_host(host)
     }
 
     /// A deployment, compiled once.

@@ -91,7 +91,8 @@ impl Files {
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| wrong(&self.key, &error))?;
         let key = ring::sign::any_supported_type(&key).map_err(|error| wrong(&self.key, &error))?;
         let certified = CertifiedKey::new(certificates, key);
-        certified.keys_match().map_err(|error| wrong(&self.key, &error))?;
+        let other = || format!("it is not the key of the certificate in {}", self.certificate.display());
+        certified.keys_match().map_err(|_| wrong(&self.key, &other()))?;
         Ok(certified)
     }
 
