@@ -17,6 +17,8 @@ _ARN: Final = re.compile(r"arn:[^:]+:states:[^:]*:[^:]*:(?:execution|express):([
 _PAGE: Final = 1000
 _SHOWN: Final = 40
 """Most lines; what came before is left out."""
+_CAUSE: Final = 120
+"""Most characters of a text."""
 _ENDS: Final = ("Succeeded", "Failed", "TimedOut", "Aborted")
 
 
@@ -82,9 +84,8 @@ def _story(events: list[dict[str, Any]]) -> Iterator[str]:
         if kind.endswith("StateEntered"):
             yield f"{at} state {details['name']}"
         elif kind == "EvaluationFailed" or kind.endswith(("Failed", "TimedOut")):
-            error = details.get("error") or kind
-            cause = str(details.get("cause") or "")
-            yield f"{at} {kind}: {error}" + (f": {cause[:120]}" if cause else "")
+            says = [kind, *(str(details[key])[:_CAUSE] for key in ("error", "cause") if details.get(key))]
+            yield f"{at} {': '.join(says)}"
         elif kind in {"ExecutionRedriven", "ExecutionAborted", "MapRunStarted", "MapRunSucceeded"}:
             yield f"{at} {kind}"
 
