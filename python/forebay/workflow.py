@@ -407,7 +407,7 @@ class Execution:
 
 def refusals(declared: Sequence[object], answers: Sequence[object]) -> list[BaseException]:
     """Give the errors among the answers to declarations; that of a workflow says which one, as AWS's texts do not."""
-    errors = []
+    errors: list[BaseException] = []
     for item, answer in zip(declared, answers, strict=True):
         if isinstance(item, Workflow) and isinstance(answer, InvalidParameterValue):
             errors.append(InvalidParameterValue(f"workflow {item.name!r}: {answer}"))

@@ -94,6 +94,7 @@ def test_an_execution_is_redriven_and_a_workflow_deleted(place):
     asked(place, "workflow", "stop", "rest", "one")
     told = asked(place, "workflow", "redrive", "rest", "one")
     assert (told["status"], told["redrive_count"]) == ("RUNNING", 1)
+    assert "redriven 1 time, the last time " in forebay(place, "why", "one").stdout
     asked(place, "workflow", "stop", "rest", "one")
     assert asked(place, "workflow", "delete", "rest", "--yes") == {"deleted": "rest"}
     assert asked(place, "workflow", "list") == []

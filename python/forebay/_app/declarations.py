@@ -413,8 +413,11 @@ class Declarations(DeclaredApis):
 
     def integrate_plugins(self, text: str) -> None:
         """Take what packages offer for the services that a definition names, and that nothing calls yet."""
-        for make in offered(text, self.integrations.has):
-            self.integrate(make())
+        for service, make in offered(text, self.integrations.has):
+            try:
+                self.integrate(make())
+            except InvalidParameterValue as error:
+                raise InvalidParameterValue(f"a task of the definition calls {service}: {error}") from error
 
     async def _map_results(self, number: int, after: int | None) -> dict[str, Any]:
         page = await self._caller.ask("map_run.results", map_run=number, limit=_RESULTS, after=after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._model.plural import counted
 from forebay.cli.show import moment
 from forebay.errors import ResourceNotFound
 
@@ -52,7 +53,9 @@ def tell_execution(connection: StoreConnection, told: dict[str, Any]) -> tuple[d
     lines = [f"execution {told['name']} of workflow {told['workflow']}: {told['status']}"]
     lines += [f"  started {moment(told['started_ms'])}"]
     if told["redrive_count"]:
-        lines.append(f"  redriven {told['redrive_count']} times, the last time {moment(told['redriven_ms'])}")
+        lines.append(
+            f"  redriven {counted(told['redrive_count'], 'time')}, the last time {moment(told['redriven_ms'])}"
+        )
     if len(story) > _SHOWN:
         lines.append(
             f"  … {len(story) - _SHOWN} events before: forebay workflow history {told['workflow']} {told['name']}"

@@ -20,20 +20,20 @@ IN_STORE: Final = {"lambda", "sqs", "sns", "kinesis", "events", "states"}
 _SERVICES: Final = re.compile(r"arn:aws[a-z-]*:states:::([A-Za-z0-9-]+):")
 
 
-def offered(text: str, has: Callable[[str], bool]) -> Iterator[Callable[[], Integration]]:
-    """Give what makes an integration for each service that a definition names, unless `has` says that one calls it."""
+def offered(text: str, has: Callable[[str], bool]) -> Iterator[tuple[str, Callable[[], Integration]]]:
+    """Give each service that a definition names, with what makes its integration, unless `has` says that one calls it."""
     for service in sorted(set(_SERVICES.findall(text)) - IN_STORE):
         if not has(service):
             from importlib.metadata import entry_points  # noqa: PLC0415  it takes a while, and few need it
 
             for found in entry_points(group=PLUGINS, name=service):
-                yield found.load()
+                yield service, found.load()
 
 
 def callable_services(text: str) -> list[str]:
     """Name what an app may call for a definition: what packages offer that can be used here, and any object store."""
     resources = [*READS, *WRITES]
-    for make in offered(text, lambda _service: False):
+    for _, make in offered(text, lambda _service: False):
         try:
             resources += make().resources
         except InvalidParameterValue:
