@@ -2,19 +2,23 @@
 
     python examples/saga.py
 
-Runs for some seconds on a store of its own, checks what happened, and says so. An order reserves its goods and charges the card
-at the same time; the bank is busy once and is tried again. A large order waits until somebody follows the link in an e-mail, over
-a stop and a start of the app. When the card is declined, the reservation is released. Clicks in a stream get the price of their
-article.
+Runs for some seconds on a store and a port of its own, checks what happened, and says so. An order reserves its goods and charges
+the card at the same time; the bank is busy once and is tried again. A large order waits until somebody follows the link in an
+e-mail, over a stop and a start of the app: the link leads to an HTTP API of the app, and has the task's token. Whoever follows it
+again is told that the order is decided. When the card is declined, the reservation is released. Clicks in a stream get the price
+of their article.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import tempfile
 from collections import Counter
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlencode
 
 import forebay
 
@@ -84,6 +88,21 @@ ENRICH = {
 }
 
 
+def free_port() -> int:
+    """Give a port that nothing listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def follow(port: int, link: str) -> str:
+    """Follow a link as a browser does."""
+    browser = HTTPConnection("127.0.0.1", port, timeout=10)
+    browser.request("GET", link)
+    answer = browser.getresponse()
+    return f"{answer.status} {answer.read().decode()}"
+
+
 class Shop:
     """The functions of a shop, and an account of what they did."""
 
@@ -91,12 +110,24 @@ class Shop:
         self.done: Counter[str] = Counter()
         self.mails: asyncio.Queue[str] = asyncio.Queue()
         self.priced: list[dict[str, Any]] = []
+        self.port = free_port()
 
     def app(self, store: str) -> tuple[forebay.App, forebay.Workflow]:
         """Give an app with the shop's functions and workflows."""
         app = forebay.App("shop", store=store)
         for handler in (self.reserve, self.charge, self.mail, self.ship, self.release, self.price):
             app.function(name=handler.__name__)(handler)
+
+        @app.http_api("shop").route("GET", "/approve")
+        async def approve(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+            """Tell the waiting task that somebody has followed the link."""
+            given = event["queryStringParameters"]
+            try:
+                await app.task_success(given["token"], given["by"])
+            except forebay.ResourceNotFound:
+                return {"statusCode": 410, "body": "this order is already decided"}
+            return {"statusCode": 200, "body": f"thank you, {given['by']}"}
+
         app.stream("clicks")
         enrich = app.workflow("enrich", ENRICH, "EXPRESS")
         app.on_stream("clicks")(enrich.starter())
@@ -117,9 +148,9 @@ class Shop:
         return "paid"
 
     async def mail(self, event: dict[str, Any], _context: Any) -> None:
-        """Send the token that approves the order."""
+        """Send the link that approves the order."""
         print(f"  a mail asks to approve order {event['order']}")
-        self.mails.put_nowait(event["token"])
+        self.mails.put_nowait(f"/_apis/shop/approve?{urlencode({'token': event['token'], 'by': 'ada'})}")
 
     async def ship(self, event: dict[str, Any], _context: Any) -> None:
         """Ship the goods."""
@@ -149,19 +180,23 @@ async def main() -> bool:
                 await refused.result()
             except forebay.ExecutionFailed as failed:
                 print(f"order 2: {failed.error}")
-            token = await shop.mails.get()
+            link = await shop.mails.get()
         print("the shop closes for the night, and opens again")
         app, order = shop.app(store)
-        async with app:
-            await app.task_success(token, "ada")
+        await app.start(http_port=shop.port)
+        try:
+            print(f"the link is followed: {await asyncio.to_thread(follow, shop.port, link)}")
             output = await order.execution("order-3").result()
             print(f"order 3: approved by {output['approved_by']}")
+            print(f"the link is followed again: {await asyncio.to_thread(follow, shop.port, link)}")
             clicks = app.stream("clicks")
             for article in ("book", "lamp", "book"):
                 await clicks.put({"article": article}, article)
             async with asyncio.timeout(30):
                 while len(shop.priced) < 3:  # noqa: ASYNC110  an Express execution rings no bell
                     await asyncio.sleep(0.02)
+        finally:
+            await app.stop()
     prices = sorted(click["price"] for click in shop.priced)
     print(f"clicks: {prices}")
     expected = {"reserve": 3, "charge": 5, "ship": 2, "release": 1}

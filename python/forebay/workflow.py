@@ -12,10 +12,10 @@ from forebay._model.workflow import WorkflowSettings
 from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
-from forebay.errors import ExecutionAlreadyExists, ExecutionFailed, ResourceConflict
+from forebay.errors import ExecutionAlreadyExists, ExecutionFailed, InvalidParameterValue, ResourceConflict
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from forebay._runtime.caller import Caller
 
@@ -75,7 +75,8 @@ class Workflow(StoreResource[WorkflowSettings]):
             InvalidParameterValue: a name or an input that cannot be, with AWS's text.
             ExecutionAlreadyExists: the name was used for another input, or its execution is over.
             ResourceNotFound: the engine has refused the workflow.
-            TooManyRequests: too much waits for the disk; nothing was started.
+            TooManyRequests: too much waits for the disk, 100,000 Express executions are open, or `workflow_limits` allow no
+                start now; nothing was started.
             StoreFull: the disk is full; nothing was started.
             StoreFailed: a write failed; whether it was started is unknown.
             AppClosed: the app is not running.
@@ -198,7 +199,7 @@ class Workflow(StoreResource[WorkflowSettings]):
         """Create an alias, or let it lead elsewhere. `start(qualifier=name)` takes the version that it leads to.
 
         Args:
-            name: 1 to 80 characters, and no number.
+            name: 1 to 80 characters, not all of them digits.
             routes: a version; or two of them with their weights, which add up to 100, as `{1: 90, 2: 10}`.
 
         Raises:
@@ -402,6 +403,17 @@ class Execution:
         await self._caller.ask("execution.redrive", workflow=self.workflow, name=self.name)
 
     redrive_sync = sync_twin(redrive)
+
+
+def refusals(declared: Sequence[object], answers: Sequence[object]) -> list[BaseException]:
+    """Give the errors among the answers to declarations; that of a workflow says which one, as AWS's texts do not."""
+    errors: list[BaseException] = []
+    for item, answer in zip(declared, answers, strict=True):
+        if isinstance(item, Workflow) and isinstance(answer, InvalidParameterValue):
+            errors.append(InvalidParameterValue(f"workflow {item.name!r}: {answer}"))
+        elif isinstance(answer, BaseException):
+            errors.append(answer)
+    return errors
 
 
 def _output(told: dict[str, Any]) -> Any:

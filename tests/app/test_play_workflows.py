@@ -69,7 +69,7 @@ def test_a_function_may_answer_and_what_it_raises_fails_the_task():
 def test_a_missing_answer_is_named():
     with pytest.raises(InvalidParameterValue, match=r"state 'Charge' calls arn:.*function:charge, and no answer"):
         run(ORDER, {"total": 5})
-    with pytest.raises(InvalidParameterValue, match="state 'Charge' is called 2 times, and has 1 answers"):
+    with pytest.raises(InvalidParameterValue, match=r"state 'Charge' is called 2 times, and has 1 answer$"):
         run(ORDER, {"total": 5}, {"Charge": [Failed("Busy")]})
 
 
@@ -130,3 +130,33 @@ def test_a_state_is_tested_as_by_awss_test_state():
     assert (failed["status"], failed["error"], failed["cause"]) == ("FAILED", "Sour", "milk")
     with pytest.raises(InvalidParameterValue, match="InvalidDefinition"):
         try_state({"Type": "Task"})
+
+
+def test_a_state_is_tested_with_variables_and_a_function_by_its_name():
+    assert try_state({"Type": "Task", "Resource": "${charge}", "End": True})["resource"].endswith(":function:charge")
+    state = {"Type": "Pass", "QueryLanguage": "JSONata", "Output": "{% $tax * 2 %}", "End": True}
+    for variables in ({"tax": 21}, '{"tax": 21}'):
+        assert try_state(state, variables=variables)["output"] == "42"
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: try_state({"Type": "Succeed"}, stat="A"), "no field 'stat': allowed are context, mock"),
+        (lambda: try_state({"Type": "Succeed"}, inspection_level="ALL"), "inspection_level='ALL'"),
+        (lambda: run(ORDER, type="SLOW"), "type='SLOW'"),
+        (lambda: run(ORDER, tasks={"Chrage": Succeeded()}), "no state 'Chrage': it has 'Charge'"),
+        (lambda: run(ORDER, tasks={"Charge": [Failed("Busy")]}), "called 2 times, and has 1 answer$"),
+        (lambda: run(ORDER, {1, 2}), "cannot be written as JSON"),
+        (lambda: run(ORDER, tasks={"Charge": Succeeded({1, 2})}), "'Charge'=.*cannot be written as JSON"),
+        (lambda: run(ORDER, tasks={"Charge": handler}), "give a plain function of one argument"),
+        (lambda: run(ORDER, tasks={"Charge": App("t").function()(handler)}), "give a plain function of one argument"),
+    ],
+)
+def test_what_a_test_gives_wrong_is_said_and_not_played(call, said):
+    with pytest.raises(InvalidParameterValue, match=said):
+        call()
+
+
+async def handler(event, context):
+    """A handler of an app, which a test may take for a task's answer."""

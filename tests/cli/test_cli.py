@@ -395,7 +395,9 @@ def test_what_makes_no_sense_is_refused(place, service):
     both = forebay(place, "dlq", "redrive", "1-0-1", "1-0-2", "--edit", "shop.py", status=2).stderr
     assert "name the one event or message" in both
     assert "no failure" in forebay(place, "dlq", "show", "1-0-999", status=1).stderr
-    assert "is not a request id, message id or sequence number" in forebay(place, "why", "seven", status=1).stderr
+    told = forebay(place, "why", "seven", status=1).stderr
+    assert "is not a request id, message id or sequence number" in told
+    assert "no workflow here has an execution of that name either" in told
     assert "nothing is known" in forebay(place, "why", "6f9619ff-8b86-4011-b42d-00c04fc964ff", status=1).stderr
     assert "JSON text" in forebay(place, "invoke", "--async", "bill", "{", status=1).stderr
     assert "there is no function" in forebay(place, "invoke", "--async", "nobody", status=1).stderr

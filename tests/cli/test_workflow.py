@@ -52,12 +52,49 @@ def test_a_definition_is_checked(place):
     assert text.startswith("/States/A/Resource: NOT_SUPPORTED: ")
 
 
+def test_a_definition_is_checked_before_there_is_a_store(tmp_path):
+    """As in a check before a commit: it needed a store, and took `${Name}` for a wrong ARN."""
+    services = ["arn:aws:states:::http:invoke", "arn:aws:states:::aws-sdk:s3:listBuckets", "${charge}"]
+    good = {
+        "StartAt": "0",
+        "States": {
+            str(number): {"Type": "Task", "Resource": service, "Next": str(number + 1)}
+            for number, service in enumerate(services)
+        },
+    }
+    good["States"]["3"] = {"Type": "Succeed"}
+    (tmp_path / "good.json").write_text(json.dumps(good))
+    found = forebay(tmp_path, "workflow", "validate", "good.json")
+    assert found.stdout == "nothing is wrong\n"
+    assert f"there is no store in {tmp_path / 'data'}" in found.stderr
+    good["States"]["2"]["HeartbeatSeconds"] = -1
+    (tmp_path / "wrong.json").write_text(json.dumps(good))
+    assert forebay(tmp_path, "workflow", "validate", "wrong.json", status=1).stdout.startswith(
+        "/States/2/HeartbeatSeconds: "
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def test_what_stands_for_a_name_is_put_in(place):
+    send = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "End": True}
+    send["Parameters"] = {"QueueUrl": "${Queue}", "MessageBody": "x"}
+    (place / "send.json").write_text(json.dumps({"StartAt": "Send", "States": {"Send": send}}))
+    found = forebay(place, "workflow", "validate", "send.json", "--substitute", "Queue=orders").stdout
+    assert found == '/States/Send/Parameters: NOT_FOUND: queue "orders" is not there\n'
+    assert (
+        "no such ${Name}"
+        in forebay(place, "workflow", "validate", "send.json", "--substitute", "Q=orders", status=2).stderr
+    )
+    assert "NAME=VALUE" in forebay(place, "workflow", "validate", "send.json", "--substitute", "Q", status=2).stderr
+
+
 def test_an_execution_is_redriven_and_a_workflow_deleted(place):
     asked(place, "workflow", "start", "rest", "--name", "one")
     assert "1 executions that run" in refused(place, "workflow", "delete", "rest", "--yes")
     asked(place, "workflow", "stop", "rest", "one")
     told = asked(place, "workflow", "redrive", "rest", "one")
     assert (told["status"], told["redrive_count"]) == ("RUNNING", 1)
+    assert "redriven 1 time, the last time " in forebay(place, "why", "one").stdout
     asked(place, "workflow", "stop", "rest", "one")
     assert asked(place, "workflow", "delete", "rest", "--yes") == {"deleted": "rest"}
     assert asked(place, "workflow", "list") == []
@@ -88,6 +125,8 @@ def test_a_workflow_is_drawn(place):
         's2["The #quot;end#quot;"]',
         "start --> s1",
     ]
+    (place / "half.json").write_text(json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}}}))
+    assert 's2["B is missing"]' in forebay(place, "workflow", "graph", "half.json").stdout
     dot = forebay(place, "workflow", "graph", "rest", "--format", "dot").stdout
     assert '"Rest" [shape=box];' in dot
     assert 'start -> "Rest";' in dot

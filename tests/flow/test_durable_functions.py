@@ -187,8 +187,24 @@ async def test_code_that_has_changed_ends_the_execution_with_a_clear_error(tmp_p
         await clock.settle()
     app, order = made("no wait any more")
     async with app:
-        with pytest.raises(ExecutionFailed, match=r"NonDeterministic|non-deterministic|type mismatch"):
+        with pytest.raises(ExecutionFailed, match=r"WAIT.*STEP") as failed:
             await result_of(clock, order.execution("one"), 3_600)
+    assert failed.value.error == "NonDeterministic"
+
+
+async def test_an_error_that_the_handler_raises_ends_the_execution_at_once(app, clock):
+    runs = []
+
+    @app.durable_function()
+    @durable_execution
+    def order(event: dict, context: DurableContext) -> None:
+        runs.append(event)
+        raise LookupError("the shelf is empty")
+
+    async with app:
+        with pytest.raises(ExecutionFailed, match="the shelf is empty") as failed:
+            await result_of(clock, await order.start())
+    assert (failed.value.error, len(runs)) == ("LookupError", 1)
 
 
 async def test_it_stops_and_takes_too_long(app, clock):

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import http.server
 import json
+import sys
 import threading
 
 import pytest
@@ -274,6 +275,13 @@ async def test_what_no_integration_calls_is_refused_with_its_place(app):
     ):
         async with app:
             pass
+
+
+async def test_an_extra_that_is_missing_is_named_with_what_needs_it(app, monkeypatch):
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    said = r"calls elasticmapreduce: boto3 is not installed: pip install \"forebay\[aws\]\""
+    with pytest.raises(InvalidParameterValue, match=said):
+        app.workflow("w", machine(A=task("elasticmapreduce:createCluster.sync", {}, End=True)))
 
 
 async def test_an_integration_of_ones_own_runs_a_job(app, clock):

@@ -287,8 +287,9 @@ async def test_names_and_what_is_wrong_are_refused_with_texts_of_aws(app, clock,
 
 
 async def test_a_wrong_definition_stops_the_start_of_the_app(app):
+    app.workflow("good", machine(Work={"Type": "Succeed"}))
     app.workflow("w", machine(Work={"Type": "Pass"}))
-    with pytest.raises(InvalidParameterValue, match="Invalid State Machine Definition"):
+    with pytest.raises(InvalidParameterValue, match=r"^workflow 'w': Invalid State Machine Definition"):
         await app.start()
 
 

@@ -48,6 +48,15 @@ def make_app(trace):
     return app, served_at
 
 
+@pytest.fixture(autouse=True)
+def variables(monkeypatch):
+    """An app that ends takes Lambda's variables away. Others are making clients just then, which read all variables."""
+    for name in ("AWS_EXECUTION_ENV", "LAMBDA_TASK_ROOT"):
+        monkeypatch.setenv(name, "of the test")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, REGION)
+
+
 def differs(trace):
     """Carry out a scenario in an app of its own; the first step that is answered otherwise."""
     app, served_at = make_app(trace)

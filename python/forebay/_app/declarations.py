@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from forebay._app.declared_apis import DeclaredApis
@@ -25,6 +24,7 @@ from forebay.archive import Archive
 from forebay.bus import Bus
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.function import Function
+from forebay.integrations.offered import offered
 from forebay.integrations.serve import FUNCTION, Integrations
 from forebay.mapping import Mapping, check_destination
 from forebay.queue import Queue
@@ -68,11 +68,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PLUGINS: Final = "forebay.workflow.integrations"
-"""The entry point group in which packages offer integrations."""
-IN_STORE: Final = {"lambda", "sqs", "sns", "kinesis", "events", "states"}
-"""Services whose calls the engine makes itself."""
-_SERVICES: Final = re.compile(r"arn:aws[a-z-]*:states:::([A-Za-z0-9-]+):")
 _RESULTS: Final = 100
 
 
@@ -418,13 +413,11 @@ class Declarations(DeclaredApis):
 
     def integrate_plugins(self, text: str) -> None:
         """Take what packages offer for the services that a definition names, and that nothing calls yet."""
-        named = set(_SERVICES.findall(text)) - IN_STORE
-        for service in sorted(named):
-            if not self.integrations.has(service):
-                from importlib.metadata import entry_points  # noqa: PLC0415  it takes a while, and few need it
-
-                for offered in entry_points(group=PLUGINS, name=service):
-                    self.integrate(offered.load()())
+        for service, make in offered(text, self.integrations.has):
+            try:
+                self.integrate(make())
+            except InvalidParameterValue as error:
+                raise InvalidParameterValue(f"a task of the definition calls {service}: {error}") from error
 
     async def _map_results(self, number: int, after: int | None) -> dict[str, Any]:
         page = await self._caller.ask("map_run.results", map_run=number, limit=_RESULTS, after=after)

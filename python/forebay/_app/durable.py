@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from forebay._runtime.caller import Caller
 
+NON_DETERMINISTIC = "NonDeterministic"
+"""The error of an execution whose code has changed, as the engine names it where it sees that first."""
 MISSING = 'the SDK is not installed: pip install "forebay[durable]"'
 
 
@@ -77,16 +79,22 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[dict[str, A
 
     """
     try:
-        from aws_durable_execution_sdk_python import execution  # noqa: PLC0415 - an extra
+        from aws_durable_execution_sdk_python import exceptions, execution  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise InvalidParameterValue(MISSING) from error
     client = _Client(caller)
     with_client = execution.DurableExecutionInvocationInputWithClient
+    of_sdk = exceptions.NonDeterministicExecutionError
+    seen_by_sdk = f"{of_sdk.__module__}.{of_sdk.__qualname__}"
 
     @functools.wraps(handler)
     def invoked(event: dict[str, Any], context: Any) -> Any:
         given = execution.DurableExecutionInvocationInput.from_json_dict(event)
-        return handler(with_client.from_durable_execution_invocation_input(given, client), context)
+        answer = handler(with_client.from_durable_execution_invocation_input(given, client), context)
+        error = answer.get("Error") if isinstance(answer, dict) else None
+        if error and error.get("ErrorType") == seen_by_sdk:
+            return {**answer, "Error": {**error, "ErrorType": NON_DETERMINISTIC}}
+        return answer
 
     return invoked
 

@@ -46,7 +46,7 @@ from forebay.metrics.exporter import Exporter, Measured
 from forebay.queue import Queue
 from forebay.registry import Registry
 from forebay.topic import Topic
-from forebay.workflow import Workflow
+from forebay.workflow import Workflow, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -182,7 +182,7 @@ class AppRun:
         gives_up_at = self._loop.time() + GIVE_UP_SECONDS
         while True:
             results = await asyncio.gather(*(answer for _, answer in answers), return_exceptions=True)
-            errors = [result for result in results if isinstance(result, BaseException)]
+            errors = refusals([item for item, _ in answers], results)
             if not errors:
                 return
             left = all(isinstance(error, OwnerLost) for error in errors)

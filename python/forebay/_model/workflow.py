@@ -64,7 +64,7 @@ class WorkflowLimits:
         transitions: states that Standard executions enter.
 
     Raises:
-        InvalidParameterValue: a bucket that is none.
+        InvalidParameterValue: a bucket that is not a pair, or a number out of its range.
 
     """
 
@@ -99,7 +99,10 @@ def workflow_limits(value: str | WorkflowLimits | None) -> WorkflowLimits:
     """Check how often executions may begin and go on: a profile's name, `WorkflowLimits`, or None for no limit."""
     if value is None or isinstance(value, WorkflowLimits):
         return value or NO_LIMITS
-    checks.one_of("workflow_limits", value, tuple(PROFILES))
+    if not isinstance(value, str) or value not in PROFILES:
+        checks.refuse(
+            "workflow_limits", value, f"allowed are {', '.join(map(repr, PROFILES))}, a WorkflowLimits and None"
+        )
     return PROFILES[value]
 
 
@@ -134,14 +137,19 @@ def definition_text(
             text = json.dumps(definition, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
             checks.refuse("definition", definition, f"it cannot be written as JSON: {error}")
+    return put_in(text, substitutions, function_arn)
+
+
+def put_in(text: str, substitutions: Mapping[str, object], function_arn: str) -> str:
+    """Put in what stands for `${Name}` in the text of a definition."""
     unknown = sorted(set(substitutions) - set(_SUBSTITUTION.findall(text)))
     if unknown:
         checks.refuse("substitutions", unknown, "the definition has no such ${Name}")
 
-    def put_in(found: re.Match[str]) -> str:
+    def value_of(found: re.Match[str]) -> str:
         name = found[1]
         value = substitutions.get(name)
         value = function_arn + name if value is None else getattr(value, "arn", value)
         return json.dumps(str(value), ensure_ascii=False)[1:-1]
 
-    return _SUBSTITUTION.sub(put_in, text)
+    return _SUBSTITUTION.sub(value_of, text)

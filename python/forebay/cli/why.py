@@ -12,7 +12,7 @@ from forebay._wire import payload
 from forebay.cli.connect import StoreConnection, connect, store_option
 from forebay.cli.show import moment, output_option, show, unpacked
 from forebay.cli.why_execution import find_execution, tell_execution
-from forebay.errors import ResourceNotFound
+from forebay.errors import InvalidParameterValue, ResourceNotFound
 
 if TYPE_CHECKING:
     from forebay.cli.store_place import StorePlace
@@ -44,7 +44,11 @@ def why(id_: str, store: StorePlace, output: str) -> None:
             show(unpacked(known), output, text="\n".join(told))
             return
         subject = listed_subject(connection, id_) if LISTED.fullmatch(id_) else id_
-        life = ask_all(connection, subject)
+        try:
+            life = ask_all(connection, subject)
+        except InvalidParameterValue as error:
+            error.add_note("no workflow here has an execution of that name either")
+            raise
         if not (life["facts"] or life["kept"] or life["running"]):
             raise ResourceNotFound(_unknown(subject, owned=connection.owned))
         texts = [*lines(life), _ONLY_STORE] if connection.owned else lines(life)

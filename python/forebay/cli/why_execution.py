@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._model.plural import counted
 from forebay.cli.show import moment
 from forebay.errors import ResourceNotFound
 
@@ -17,6 +18,8 @@ _ARN: Final = re.compile(r"arn:[^:]+:states:[^:]*:[^:]*:(?:execution|express):([
 _PAGE: Final = 1000
 _SHOWN: Final = 40
 """Most lines; what came before is left out."""
+_CAUSE: Final = 120
+"""Most characters of a text."""
 _ENDS: Final = ("Succeeded", "Failed", "TimedOut", "Aborted")
 
 
@@ -50,7 +53,9 @@ def tell_execution(connection: StoreConnection, told: dict[str, Any]) -> tuple[d
     lines = [f"execution {told['name']} of workflow {told['workflow']}: {told['status']}"]
     lines += [f"  started {moment(told['started_ms'])}"]
     if told["redrive_count"]:
-        lines.append(f"  redriven {told['redrive_count']} times, the last time {moment(told['redriven_ms'])}")
+        lines.append(
+            f"  redriven {counted(told['redrive_count'], 'time')}, the last time {moment(told['redriven_ms'])}"
+        )
     if len(story) > _SHOWN:
         lines.append(
             f"  … {len(story) - _SHOWN} events before: forebay workflow history {told['workflow']} {told['name']}"
@@ -82,9 +87,8 @@ def _story(events: list[dict[str, Any]]) -> Iterator[str]:
         if kind.endswith("StateEntered"):
             yield f"{at} state {details['name']}"
         elif kind == "EvaluationFailed" or kind.endswith(("Failed", "TimedOut")):
-            error = details.get("error") or kind
-            cause = str(details.get("cause") or "")
-            yield f"{at} {kind}: {error}" + (f": {cause[:120]}" if cause else "")
+            says = [kind, *(str(details[key])[:_CAUSE] for key in ("error", "cause") if details.get(key))]
+            yield f"{at} {': '.join(says)}"
         elif kind in {"ExecutionRedriven", "ExecutionAborted", "MapRunStarted", "MapRunSucceeded"}:
             yield f"{at} {kind}"
 

@@ -9,13 +9,26 @@ from typing import Any
 
 import click
 
-from forebay.cli.connect import connect, store_option
+from forebay._model import names
+from forebay._model.workflow import put_in
+from forebay.cli.connect import FILE, connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
-from forebay.cli.store_place import StorePlace  # noqa: TC001
+from forebay.cli.store_place import ServerStore, StorePlace
 from forebay.cli.workflow_graph import GRAPHS
+from forebay.errors import InvalidParameterValue
+from forebay.integrations.offered import callable_services
 
 _PAGE = 1000
+_ACCOUNT = "000000000000"
 _STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Read `NAME=VALUE`."""
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise click.BadParameter(f"{text!r}: give it as NAME=VALUE")
+    return name, value
 
 
 @click.group()
@@ -124,7 +137,7 @@ def redrive(*, name: str, execution: str, store: StorePlace, output: str) -> Non
     """Let an EXECUTION of workflow NAME that failed go on from where it failed."""
     with connect(store) as connection:
         told = connection.ask("execution.redrive", workflow=name, name=execution)
-    show(unpacked(told), output, text=f"{told['arn']} {told['status']}")
+    show(unpacked(told), output, text=f"redriven {told['arn']}: {told['status']}")
 
 
 @workflow.command()
@@ -177,18 +190,39 @@ def graph(*, name: str, form: str, store: StorePlace) -> None:
     show_default=True,
     help="What it is to be.",
 )
+@click.option(
+    "--substitute",
+    "given",
+    type=_pair,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="What stands for ${NAME}; else it is the function of that name. May be repeated.",
+)
 @store_option
 @output_option
-def validate(*, definition: Path, kind: str, store: StorePlace, output: str) -> None:
+def validate(
+    *, definition: Path, kind: str, given: tuple[tuple[str, str], ...], store: StorePlace, output: str
+) -> None:
     """Say everything that is wrong with the file DEFINITION, each problem with its place.
 
-    What it names and the store does not have is told, too: a task would fail. Exit status 1: something is wrong.
+    What it names and the store does not have is told, too, as NOT_FOUND: a task would fail. Without a store, or before the app's
+    first start, only the definition itself is looked at. Exit status 1: something is wrong, other than NOT_FOUND.
     """
     text = sys.stdin.read() if str(definition) == "-" else definition.read_text(encoding="utf-8")
-    with connect(store) as connection:
+    try:
+        text = put_in(text, dict(given), names.function_arn(names.REGION_DEFAULT, _ACCOUNT, ""))
+    except InvalidParameterValue as error:
+        raise click.BadParameter(str(error), param_hint="--substitute") from None
+    has_store = isinstance(store, ServerStore) or (store / FILE).exists()
+    with connect(store if has_store else Path(":memory:")) as connection:
+        if connection.owned:
+            # The app that would say what it calls does not run: what it may call is not wrong.
+            connection.ask("integration.declare", resources=callable_services(text))
         found = connection.ask("workflow.validate", definition=text, type=kind)
-    problems, missing = found["problems"], found.get("missing", [])
+    problems, missing = found["problems"], found.get("missing", []) if has_store else []
     lines = [f"{one['location'] or '/'}: {one['code']}: {one['message']}" for one in [*problems, *missing]]
+    if not has_store:
+        click.echo(f"there is no store in {store.absolute()}: what the definition names was not looked for", err=True)
     show(unpacked({"problems": problems, "missing": missing}), output, text="\n".join(lines) or "nothing is wrong")
     if problems:
         raise SystemExit(1)

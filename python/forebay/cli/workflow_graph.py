@@ -39,6 +39,9 @@ class _Numbers:
     def of(self, name: str) -> str:
         return self._known.setdefault(name, f"s{len(self._known) + 1}")
 
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._known.items())
+
 
 def _mermaid_text(text: str) -> str:
     return '"' + text.replace('"', "#quot;") + '"'
@@ -46,11 +49,12 @@ def _mermaid_text(text: str) -> str:
 
 def mermaid(machine: Mapping[str, Any]) -> str:
     """Draw for Mermaid."""
-    numbers, lines = _Numbers(), ["flowchart TD"]
+    numbers, lines, drawn = _Numbers(), ["flowchart TD"], set[str]()
 
     def flow(part: Mapping[str, Any], indent: str) -> None:
         for name, state in part.get("States", {}).items():
             of, inner = numbers.of(name), _flows(state)
+            drawn.add(name)
             shape = ("{", "}") if state.get("Type") == "Choice" else ("[", "]")
             if inner:
                 lines.append(f"{indent}subgraph {of}[{_mermaid_text(name)}]")
@@ -66,6 +70,8 @@ def mermaid(machine: Mapping[str, Any]) -> str:
     lines.append("    start((start))")
     flow(machine, "    ")
     lines.append(f"    start --> {numbers.of(machine.get('StartAt', ''))}")
+    # A definition that is being written may lead to a state that it does not have yet.
+    lines += [f"    {of}[{_mermaid_text(f'{name} is missing')}]" for name, of in numbers if name not in drawn]
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +11,20 @@ from typing import Any, Literal
 
 from forebay._core import play_workflow, test_state
 from forebay._model import checks, names
-from forebay._model.workflow import definition_text
+from forebay._model.plural import counted
+from forebay._model.workflow import definition_text, put_in
 from forebay._wire import payload
 from forebay.errors import InvalidParameterValue
+from forebay.function import Function
 from forebay.workflow import Workflow
 
 _STARTED_MS = 1_704_067_200_000  # the first of January 2024
 _REGION = "local"
 _ACCOUNT = "000000000000"
+_TEXTS = {"context", "variables"}
+"""Fields that hold JSON as text."""
+_FIELDS = {"stateName", "context", "variables", "mock", "stateConfiguration", "revealSecrets", "roleArn"}
+"""Fields of a request to TestState, beside those with a name of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +150,8 @@ def run(
         machine: a workflow of an app, or a definition: a dict, a JSON text, or the path of a file.
         input: any JSON value; None: {}.
         tasks: by the name of the state, what its task answers: one answer for every call, a list with an answer for each call
-            (tries again take the next one), or a function that is given the arguments and gives the result. What it raises
-            fails the task with the exception's name.
+            (tries again take the next one), or a plain function that is given the arguments and gives the result. What it
+            raises fails the task with the exception's name.
         type: the type of the workflow; None: that of `machine`, or "STANDARD".
         items: what the `ItemReader` of a distributed Map finds.
         coverage: is told where the execution went.
@@ -156,6 +163,8 @@ def run(
     """
     text, known_type = _definition(machine)
     given = dict(tasks or {})
+    checks.one_of("type", type or known_type, ("STANDARD", "EXPRESS"))
+    _check_tasks(given, text)
     calls: dict[str, int] = {}
 
     def call(state: str, resource: str, arguments: str) -> tuple[str | None, str | None, str | None, int]:
@@ -168,7 +177,7 @@ def run(
     status, output, error, cause, history, took_ms = play_workflow(
         text,
         type or known_type,
-        payload.dumps({} if input is None else input).decode(),
+        _json("input", {} if input is None else input),
         call,
         None if items is None else payload.dumps(list(items)).decode(),
         (_STARTED_MS, seed),
@@ -201,7 +210,8 @@ def try_state(
         input: the state's input; None: {}.
         answer: what the state's task answers; without it a Task state tells what it calls: `{"resource": ..., "arguments": ...}`.
         inspection_level: how much the answer has of the data on their way.
-        **more: other fields of the request by AWS's names, as `stateName`, `context`, `variables` and `mock`.
+        **more: other fields of the request by AWS's names: `stateName`, `context`, `variables`, `mock`, `stateConfiguration`,
+            `revealSecrets` and `roleArn`. `context` and `variables` may be dicts.
 
     Raises:
         InvalidParameterValue: with AWS's code and text.
@@ -209,14 +219,27 @@ def try_state(
     Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_TestState.html
 
     """
+    checks.one_of("inspection_level", inspection_level, ("INFO", "DEBUG", "TRACE"))
+    unknown = sorted(set(more) - _FIELDS)
+    if unknown:
+        raise InvalidParameterValue(
+            f"try_state: TestState has no field {unknown[0]!r}: allowed are {', '.join(sorted(_FIELDS))}"
+        )
     request = {
         "roleArn": f"arn:aws:iam::{_ACCOUNT}:role/forebay",
-        **more,
-        "definition": definition if isinstance(definition, str) else payload.dumps(definition).decode(),
-        "input": payload.dumps({} if input is None else input).decode(),
+        **{
+            name: _json(name, value) if name in _TEXTS and not isinstance(value, str) else value
+            for name, value in more.items()
+        },
+        "definition": put_in(
+            definition if isinstance(definition, str) else _json("definition", definition),
+            {},
+            names.function_arn(_REGION, _ACCOUNT, ""),
+        ),
+        "input": _json("input", {} if input is None else input),
         "inspectionLevel": inspection_level,
     }
-    result = payload.dumps(answer.output).decode() if isinstance(answer, Succeeded) else None
+    result = _json("answer", answer.output) if isinstance(answer, Succeeded) else None
     error, cause = (answer.error, answer.cause) if isinstance(answer, Failed) else (None, None)
     told, _ = test_state(payload.dumps(request).decode(), result, error, cause, _STARTED_MS)
     answered: dict[str, Any] = json.loads(told)
@@ -265,7 +288,7 @@ def _answered(state: str, given: Answers, at: int, arguments: str) -> tuple[str 
     if isinstance(given, Sequence):
         if at >= len(given):
             raise InvalidParameterValue(
-                f"tasks: state {state!r} is called {at + 1} times, and has {len(given)} answers"
+                f"tasks: state {state!r} is called {at + 1} times, and has {counted(len(given), 'answer')}"
             )
         answer = given[at]
     elif callable(given):
@@ -276,10 +299,36 @@ def _answered(state: str, given: Answers, at: int, arguments: str) -> tuple[str 
     if isinstance(answer, Failed):
         return None, answer.error, answer.cause, round(answer.after * 1000)
     if isinstance(answer, Succeeded):
-        return payload.dumps(answer.output).decode(), None, None, round(answer.after * 1000)
+        return _json(f"tasks: the answer of state {state!r}", answer.output), None, None, round(answer.after * 1000)
     raise InvalidParameterValue(
         f"tasks: the answer of state {state!r} is {answer!r}: give Succeeded or Failed, or a function"
     )
+
+
+def _check_tasks(tasks: Mapping[str, Answers], definition: str) -> None:
+    """Refuse answers that no state could be given, and functions that cannot be called here."""
+    for state, answers in tasks.items():
+        if isinstance(answers, Function) or inspect.iscoroutinefunction(answers):
+            raise InvalidParameterValue(
+                f"tasks: state {state!r} has {answers!r}, which runs in an app: give a plain function of one argument, "
+                "or Succeeded or Failed"
+            )
+    try:
+        known = dict(_states(json.loads(definition)))
+    except (ValueError, AttributeError):
+        return  # what is wrong with the definition is told with its place
+    for state in tasks:
+        if state not in known:
+            raise InvalidParameterValue(
+                f"tasks: the definition has no state {state!r}: it has {', '.join(map(repr, known))}"
+            )
+
+
+def _json(name: str, value: Any) -> str:
+    try:
+        return payload.dumps(value).decode()
+    except TypeError as error:
+        raise InvalidParameterValue(f"{name}={value!r}: it cannot be written as JSON: {error}") from error
 
 
 def _definition(machine: Machine) -> tuple[str, Literal["STANDARD", "EXPRESS"]]:

@@ -1,0 +1,41 @@
+"""What packages offer to call for tasks of workflows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from forebay.errors import InvalidParameterValue
+from forebay.integrations.maps import READS, WRITES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from forebay.integrations.port import Integration
+
+PLUGINS: Final = "forebay.workflow.integrations"
+"""The entry point group in which packages offer integrations."""
+IN_STORE: Final = {"lambda", "sqs", "sns", "kinesis", "events", "states"}
+"""Services whose calls the engine makes itself."""
+_SERVICES: Final = re.compile(r"arn:aws[a-z-]*:states:::([A-Za-z0-9-]+):")
+
+
+def offered(text: str, has: Callable[[str], bool]) -> Iterator[tuple[str, Callable[[], Integration]]]:
+    """Give each service that a definition names, with what makes its integration, unless `has` says that one calls it."""
+    for service in sorted(set(_SERVICES.findall(text)) - IN_STORE):
+        if not has(service):
+            from importlib.metadata import entry_points  # noqa: PLC0415  it takes a while, and few need it
+
+            for found in entry_points(group=PLUGINS, name=service):
+                yield service, found.load()
+
+
+def callable_services(text: str) -> list[str]:
+    """Name what an app may call for a definition: what packages offer that can be used here, and any object store."""
+    resources = [*READS, *WRITES]
+    for _, make in offered(text, lambda _service: False):
+        try:
+            resources += make().resources
+        except InvalidParameterValue:
+            continue  # an extra is not installed: the check of the definition names it
+    return resources
