@@ -129,3 +129,28 @@ def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path, monkeypat
     with pytest.raises(OSError):
         samconfig.write(path, "deploy", {"region": "us-west-2"})
     assert kept.read_text() == before
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ('"false"', False), ('"Yes"', True), ("false", False)])
+def test_a_truth_value_may_be_a_text_as_for_sam(tmp_path, text, value):
+    path = tmp_path / "samconfig.toml"
+    path.write_text(f"[default.deploy.parameters]\nconfirm_changeset = {text}\n")
+    assert samconfig.read(path, "deploy") == {"confirm_changeset": value}
+
+
+@pytest.mark.parametrize("text", ['"maybe"', "7", "[]"])
+def test_what_is_not_a_truth_value_is_refused(tmp_path, text):
+    path = tmp_path / "samconfig.toml"
+    path.write_text(f"[default.deploy.parameters]\ndisable_rollback = {text}\n")
+    with pytest.raises(TemplateRefused, match=r"disable_rollback = .*: allowed are true and false"):
+        samconfig.read(path, "deploy")
+
+
+def test_a_new_table_has_a_blank_line_around_it(tmp_path):
+    path = tmp_path / "samconfig.toml"
+    path.write_text("version = 0.1\n\n[default.build.parameters]\ncached = true\n\n[tool.other]\nx = 1\n")
+    samconfig.write(path, "deploy", {"region": "us-east-1"})
+    assert path.read_text() == (
+        "version = 0.1\n\n[default.build.parameters]\ncached = true\n\n"
+        '[default.deploy.parameters]\nregion = "us-east-1"\n\n[tool.other]\nx = 1\n'
+    )

@@ -209,3 +209,28 @@ def test_a_template_that_is_refused_names_the_line(tmp_path):
     done = forebay("deploy", "--stack-name", "x", cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "template.yaml:3: Resource with id [F] is invalid" in done.stderr
+
+
+def test_the_events_of_a_deploy_without_an_app_are_told_as_they_happen(tmp_path):
+    """They came all at once at the end, and a deploy that takes long seemed to stand still."""
+    (tmp_path / "src").mkdir()
+    code = "import pathlib, time\nwhile not pathlib.Path({!r}).exists():\n    time.sleep(0.02)\ndef handler(event, context): ...\n"
+    (tmp_path / "src" / "app.py").write_text(code.format(str(tmp_path / "go")))
+    (tmp_path / "template.yaml").write_text(
+        "Resources:\n  F:\n    Type: AWS::Lambda::Function\n"
+        "    Properties: {Code: src, Handler: app.handler, Runtime: python3.11, Role: any, Timeout: 60}\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "forebay.cli", "deploy", "--stack-name", "shop"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+    ) as process:
+        lines = []
+        while not lines or not lines[-1].startswith("CREATE_IN_PROGRESS       AWS::Lambda::Function"):
+            lines.append(process.stdout.readline())
+            assert lines[-1], lines
+        (tmp_path / "go").touch()
+        assert "Successfully created stack - shop" in process.stdout.read()
+    assert process.returncode == 0

@@ -42,8 +42,11 @@ def test_a_date_stays_a_text_and_lines_of_resources_are_known():
     [
         ("Resources:\n  A: {Type: T}\n  A: {Type: T}\n", "t:3:3: the key 'A' appears twice"),
         ("Resources: [\n", "t:2:1"),
-        ("Resources:\n  A: !Unknown x\n", "t:2:6: could not determine a constructor for the tag '!Unknown'"),
-        ("Resources:\n  A: !!python/object/apply:os.system [id]\n", "t:2:6: could not determine a constructor"),
+        ("Resources:\n  A: !Unknown x\n", "t:2:6: !Unknown is not a tag of CloudFormation"),
+        (
+            "Resources:\n  A: !!python/object/apply:os.system [id]\n",
+            "t:2:6: tag:yaml.org,2002:python/object/apply:os.system is not a tag of CloudFormation",
+        ),
         ('{"Resources": {"A": 1, "A": 2}}', "t: the key 'A' appears twice"),
         ('{"Resources": ', "t:1:15"),
         ("just a text", "t: Template format error"),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NAME: Final = "samconfig.toml"
 ENVIRONMENT: Final = "default"
+_SWITCHES: Final = frozenset({"confirm_changeset", "disable_rollback", "fail_on_empty_changeset", "skip_unsupported"})
+_TRUTH: Final = {text: text in {"true", "yes", "1"} for text in ("true", "yes", "1", "false", "no", "0")}
 _OVERRIDE: Final = re.compile(
     r"""\s*(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=("(?:\\.|[^"\\])*"|'[^']*'|[^\s]*)"""
 )
@@ -24,7 +26,7 @@ def read(path: Path, command: str, environment: str = ENVIRONMENT) -> dict[str, 
     """Give the options of a command, those of `global` behind its own. Without a file there are none.
 
     Raises:
-        TemplateRefused: the file is not TOML.
+        TemplateRefused: the file is not TOML, or a truth value in it is something else.
 
     """
     import tomllib  # noqa: PLC0415  few commands read it
@@ -43,7 +45,17 @@ def read(path: Path, command: str, environment: str = ENVIRONMENT) -> dict[str, 
             if not isinstance(table, dict):
                 raise TemplateRefused([f"{path}: [{environment}.{name}.parameters]: {key} is not a table"])
         found |= table
+    for name in _SWITCHES & found.keys():
+        found[name] = _switch(found[name], f"{path}: {name}")
     return found
+
+
+def _switch(value: Any, where: str) -> bool:
+    """Read a truth value as `sam` does, which takes it as a text, too."""
+    text = str(value).lower()
+    if isinstance(value, bool | str) and text in _TRUTH:
+        return _TRUTH[text]
+    raise TemplateRefused([f"{where} = {value!r}: allowed are true and false"])
 
 
 def write(path: Path, command: str, options: Mapping[str, Any], environment: str = ENVIRONMENT) -> None:
@@ -66,8 +78,10 @@ def write(path: Path, command: str, options: Mapping[str, Any], environment: str
         document["version"] = 0.1
     shared = read(path, "global", environment)
     table: Any = document
+    is_new = False
     for key in (environment, command, "parameters"):
-        if key not in table:
+        is_new = key not in table
+        if is_new:
             table.append(key, tomlkit.table(is_super_table=key != "parameters"))
         table = table[key]
     for key, value in options.items():
@@ -75,6 +89,8 @@ def write(path: Path, command: str, options: Mapping[str, Any], environment: str
             table.pop(key, None)
         else:
             table[key] = value
+    if is_new:
+        table.add(tomlkit.nl())  # the next table stands apart
     target = path.resolve()
     target.touch()  # a new one has the mode of the user's other files
     text = tomlkit.dumps(document).rstrip("\n") + "\n"

@@ -62,6 +62,12 @@ def _tag(name: str) -> Any:
     return construct
 
 
+def _unknown(_loader: Loader, node: yaml.Node) -> Any:
+    text = f"{node.tag} is not a tag of CloudFormation"
+    raise yaml.constructor.ConstructorError(None, None, text, node.start_mark)
+
+
+Loader.add_constructor(None, _unknown)
 for _name in TAGS:
     Loader.add_constructor(f"!{_name}", _tag(_name))
 Loader.yaml_implicit_resolvers = {

@@ -22,6 +22,8 @@ from forebay._stacks import build as stack_build
 )
 def build(*, template_file: Path) -> None:
     """Build the functions of a template into .aws-sam/build. There is no Docker, and no network but pip's."""
+    if not template_file.exists():
+        raise click.UsageError(f"there is no {template_file} here: name a template with --template-file")
     template = sam_template.read_file(template_file)
     try:
         built = stack_build.build(template.body, template_file.parent, click.echo)

@@ -83,6 +83,8 @@ def deploy(
     *, config_file: Path, config_env: str, store: Path, guided: bool, template_file: Path | None, **given: Any
 ) -> None:
     """Deploy a template into the app that runs on the store, or into the store: `forebay run` then serves it."""
+    if not guided and config_file != Path(samconfig.NAME) and not config_file.exists():
+        raise click.UsageError(f"--config-file {config_file}: there is no such file: deploy with --guided to make it")
     options = samconfig.read(config_file, COMMAND, config_env)
     unset = {"no_fail_on_empty_changeset", "skip_unsupported"}
     options |= {

@@ -242,6 +242,9 @@ def _failed(template: Template, path: Path, error: TemplateRefused) -> click.Cli
         found = next((name for name in template.lines if reason.startswith((f"{name}:", f"{name}."))), None)
         found = found or next((name for name in template.lines if f"[{name}]" in reason), None)
         lines.append(f"{path}:{template.lines[found]}: {reason}" if found is not None else reason)
+    if error.code == "InsufficientCapabilitiesException":
+        wanted = error.reasons[0].rpartition("[")[2].rstrip("]").replace(",", "")
+        lines.append(f"Deploy with --capabilities {wanted}, or with --guided")
     return click.ClickException("\n".join(str(secret.shown(line)) for line in lines))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from forebay._model.gateway import HttpAddress
     from forebay._model.wire import WireAddress
 
+log = logging.getLogger("forebay")
+
 STACKS_PORT: Final = 3000
 """Where an app that is nothing but stacks serves HTTP: the port of `sam local start-api`."""
 
@@ -33,6 +36,10 @@ def stacks_app(store: Path) -> App:
         stacks = kept.stacks()
     finally:
         kept.close()
+    if not stacks:
+        log.info(
+            "nothing has been deployed to %s yet: `forebay deploy` or `sam deploy` deploys into it", store.absolute()
+        )
     region, account = (stacks[0].region, stacks[0].account) if stacks else (REGION, ACCOUNT)
     if not stacks and known not in {None, APP}:
         region = names.REGION_DEFAULT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +13,7 @@ from forebay._sam import starters
 from forebay._stacks import location
 
 RUNTIME: Final = "python3.11"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @click.command()
@@ -19,7 +22,7 @@ RUNTIME: Final = "python3.11"
 @click.option(
     "-l",
     "--location",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     help="A directory or zip file in sam's form (cookiecutter) instead of a starter. Hooks are never run.",
 )
 @click.option(
@@ -36,6 +39,9 @@ def init(
     """Make a project: a template, a function, and its tests."""
     if no_interactive and (name is None or (app_template is None) == (location is None)):
         raise click.UsageError("with --no-interactive give --name, and --app-template or --location")
+    if location is not None and not location.exists():
+        text = f"--location {location}: there is no such directory or file here, and nothing is fetched: clone it first"
+        raise click.UsageError(text)
     if location is None and app_template is None:
         click.echo("Which template would you like to use?")
         for at, one in enumerate(starters.NAMES, 1):
@@ -45,8 +51,11 @@ def init(
         ]
     if name is None:
         name = click.prompt("\nProject name", default="sam-app")
+    if not _NAME.fullmatch(name):
+        text = f"{name!r} is not a project's name: allowed are letters, digits, '.', '_' and '-', a letter or a digit first"
+        raise click.UsageError(f"{text} (--output-dir says where its folder goes)")
     folder = output_dir / name
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise click.ClickException(f"{folder} already exists: name another project")
     if location is not None:
         folder = _from(location, name, output_dir)
@@ -59,9 +68,8 @@ def init(
         f"    Next steps can be found in the README file at {folder}/README.md\n",
         fg="yellow",
     )
-    click.echo(
-        f"Commands you can use next\n=========================\n[*] cd {folder}\n[*] forebay build\n[*] forebay deploy --guided"
-    )
+    click.echo("Commands you can use next\n=========================")
+    click.echo(f"[*] cd {shlex.quote(str(folder))}\n[*] forebay build\n[*] forebay deploy --guided")
 
 
 def _from(source: Path, name: str, output_dir: Path) -> Path:

@@ -26,7 +26,7 @@ from forebay.cli.connect import FILE, StoreConnection, connect
 from forebay.errors import AppClosed, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from forebay._stacks.functions import Deployed
@@ -50,9 +50,13 @@ Event = dict[str, Any]
 class Stacks:
     """The stacks of a store, through its app or without one."""
 
-    def __init__(self, ask: Callable[[dict[str, Any]], dict[str, Any]], *, is_live: bool) -> None:
+    def __init__(
+        self, ask: Callable[[dict[str, Any]], dict[str, Any]], work: Callable[[], Awaitable[str]] | None = None
+    ) -> None:
+        """Take how they are asked, and what carries out the operation that has begun where no app does."""
         self._ask = ask
-        self.is_live = is_live
+        self._work = work
+        self.is_live = work is None
 
     def ask(self, operation: str, **fields: Any) -> Any:
         """Ask something.
@@ -72,18 +76,33 @@ class Stacks:
         raise TemplateRefused(reasons, code)
 
     def follow(self, stack_id: str, after: int, told: Callable[[Event], None]) -> str:
-        """Tell each event of an operation until it has ended; give the stack's status."""
+        """Tell each event of an operation until it has ended; give the stack's status.
+
+        Where no app runs, the operation is carried out here.
+        """
+        return asyncio.run(self._follow(stack_id, after, told))
+
+    async def _follow(self, stack_id: str, after: int, told: Callable[[Event], None]) -> str:
+        work = None if self._work is None else asyncio.ensure_future(self._work())
         pause = _FIRST_POLL_SECONDS
-        while True:
+        status = None
+        while status is None:
+            has_ended = work is not None and work.done()
             events = self.ask("events", id=stack_id, after=after)
             for event in events:
                 after = event["id"]
                 told(event)
                 is_stack = event["physical"] == stack_id
                 if is_stack and not event["status"].endswith("_IN_PROGRESS"):
-                    return str(event["status"])
+                    status = str(event["status"])
+            if has_ended:
+                break
             pause = _FIRST_POLL_SECONDS if events else min(2 * pause, _POLL_SECONDS_MAX)
-            time.sleep(pause)
+            if work is None:
+                await asyncio.sleep(0 if status else pause)
+            else:
+                await asyncio.wait({work}, timeout=None if status else pause)
+        return str(status) if work is None else await work
 
     def last_event(self, stack_id: str) -> int:
         """Give the id of the newest event of a stack, 0 where there is none."""
@@ -159,7 +178,7 @@ def connect_stacks(store: Path, region: str | None = None, *, makes: bool = Fals
             )
         time.sleep(_POLL_SECONDS)  # an app that has just started, or another command
     with live, live.makefile("rwb") as channel:
-        yield Stacks(lambda asked: _through(channel, asked), is_live=True)
+        yield Stacks(lambda asked: _through(channel, asked))
 
 
 @contextmanager
@@ -181,10 +200,12 @@ def _alone(store: Path, region: str | None) -> Iterator[Stacks | None]:
             target = StoreTarget(connection, service, Artifacts(store), store)
             asyncio.run(_resume(service, target))
 
-            def ask(asked: dict[str, Any]) -> dict[str, Any]:
-                return host.carry_out(service, asked, lambda name: asyncio.run(_run(service, name, target)))
+            begun: list[str] = []
 
-            yield Stacks(ask, is_live=False)
+            def ask(asked: dict[str, Any]) -> dict[str, Any]:
+                return host.carry_out(service, asked, begun.append)
+
+            yield Stacks(ask, lambda: service.run(begun.pop(), target))
     finally:
         kept.close()
 
@@ -192,10 +213,6 @@ def _alone(store: Path, region: str | None) -> Iterator[Stacks | None]:
 async def _resume(service: Service, target: StoreTarget) -> None:
     for name, status in await service.resume(target):
         click.echo(f"stack {name}: the operation that was interrupted has ended: {status}", err=True)
-
-
-async def _run(service: Service, name: str, target: StoreTarget) -> None:
-    await service.run(name, target)
 
 
 def _socket(store: Path) -> socket.socket | None:
@@ -221,11 +238,18 @@ def _through(channel: Any, asked: dict[str, Any]) -> dict[str, Any]:
         channel.flush()
         line = channel.readline()
     except TimeoutError:
-        text = f"the app did not answer within {_ANSWER_SECONDS:g} s: look with `forebay stack events`"
-        raise AppClosed(text) from None
+        raise AppClosed(f"the app did not answer within {_ANSWER_SECONDS:g} s{_goes_on(asked)}") from None
     except ConnectionError:
         line = b""
     if not line:
-        raise AppClosed("the app went away before it answered: look with `forebay stack events`")
+        raise AppClosed(f"the app went away before it answered{_goes_on(asked)}")
     answer: dict[str, Any] = json.loads(line)
     return answer
+
+
+def _goes_on(asked: dict[str, Any]) -> str:
+    """Say what becomes of an operation whose app does not answer."""
+    name = asked.get("stack") or asked.get("deploy", {}).get("stack") or asked.get("id", "::stack/NAME").split("/")[1]
+    return (
+        f": an operation that has begun goes on when the app runs again, and `forebay stack events {name}` tells of it"
+    )
