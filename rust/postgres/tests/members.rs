@@ -159,7 +159,7 @@ impl Drop for Process {
 
 /// Wait until one of these is told that it has written something after `since`; gives it and when.
 fn works(processes: &[Process], since: u64) -> (usize, u64) {
-    let until = Instant::now() + Duration::from_secs(40);
+    let until = Instant::now() + Duration::from_secs(100);
     loop {
         for (at, process) in processes.iter().enumerate() {
             if let Some(when) = process.acknowledged().filter(|when| *when > since) {
@@ -229,7 +229,7 @@ fn an_owner_that_is_killed_or_stopped_is_replaced_and_nothing_is_lost_or_written
     assert_ne!(second, owner);
     println!("figures {{\"killed_until_next_commit_ms\": {}}}", when - killed);
     // Six seconds, and what a busy machine adds.
-    assert!(when - killed < 15_000, "{} ms", when - killed);
+    assert!(when - killed < 30_000, "{} ms", when - killed);
     assert_eq!(server.sql("SELECT deaths FROM forebay_members.unit"), "1", "its successor knows that it died");
 
     let stopped = now();
@@ -289,13 +289,13 @@ fn a_store_that_was_given_up_is_taken_at_once() {
     let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
     let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
     let first = Membership::join(settings("first")).unwrap();
-    let Some(Event::Taken(epoch)) = first.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let Some(Event::Taken(epoch)) = first.event(Duration::from_secs(100)) else { panic!("it is free") };
     let mut store = PostgresStore::open(settings("first").taken(epoch)).unwrap();
     let token = store.take_now(Unit::All).unwrap();
     let second = Membership::join(settings("second")).unwrap();
     assert_eq!(second.event(Duration::from_secs(1)), None);
     assert_eq!((first.may_run(), second.may_run()), (Some(epoch), None));
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(100);
     while second.living() != ["second", "first"] {
         assert!(Instant::now() < until, "it sees {:?}", second.living());
         std::thread::sleep(Duration::from_millis(20));
@@ -303,7 +303,7 @@ fn a_store_that_was_given_up_is_taken_at_once() {
     store.release(Unit::All, token);
     drop(store);
     drop(first);
-    let Some(Event::Taken(next)) = second.event(Duration::from_secs(10)) else { panic!("it was given up") };
+    let Some(Event::Taken(next)) = second.event(Duration::from_secs(100)) else { panic!("it was given up") };
     assert_eq!(next, epoch + 1);
     assert_eq!(server.sql("SELECT deaths FROM forebay_members.unit"), "0", "nobody has died");
 }
@@ -314,7 +314,7 @@ fn a_store_that_a_late_failure_has_given_up_is_taken_anew_by_the_same_process() 
     let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
     let settings = Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named("alone");
     let alone = Membership::join(settings.clone()).unwrap();
-    let Some(Event::Taken(epoch)) = alone.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let Some(Event::Taken(epoch)) = alone.event(Duration::from_secs(100)) else { panic!("it is free") };
     let open = |epoch| PostgresStore::open(settings.clone().taken(epoch)).unwrap();
     let mut store = open(epoch);
     let token = store.take_now(Unit::All).unwrap();
@@ -323,7 +323,7 @@ fn a_store_that_a_late_failure_has_given_up_is_taken_anew_by_the_same_process() 
     // That passes: nobody is to hear of it who has put something.
     let late = open(epoch).take_now(Unit::All).err();
     assert!(matches!(late, Some(StoreError::Lost(_))), "{late:?}");
-    assert_eq!(alone.event(Duration::from_secs(10)), Some(Event::Taken(epoch + 1)));
+    assert_eq!(alone.event(Duration::from_secs(100)), Some(Event::Taken(epoch + 1)));
     assert_eq!(open(epoch + 1).take_now(Unit::All).unwrap().epoch, epoch + 1);
 }
 
@@ -333,13 +333,13 @@ fn a_member_that_does_not_understand_the_store_gives_it_up_and_never_takes_it() 
     let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
     let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
     let old = Membership::join(settings("old")).unwrap();
-    let Some(Event::Taken(epoch)) = old.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let Some(Event::Taken(epoch)) = old.event(Duration::from_secs(100)) else { panic!("it is free") };
     let mut store = PostgresStore::open(settings("old").taken(epoch)).unwrap();
     let token = store.take_now(Unit::All).unwrap();
     let newer = Membership::join(settings("newer").with_steps(&["NULL;"])).unwrap();
     assert_eq!(newer.event(Duration::from_secs(2)), None, "it beats");
     server.sql("UPDATE forebay_members.format SET version = 2");
-    assert_eq!(old.event(Duration::from_secs(10)), Some(Event::HandOver));
+    assert_eq!(old.event(Duration::from_secs(100)), Some(Event::HandOver));
     let seen = look(&settings("?")).unwrap().1.unwrap();
     let outdated: Vec<_> = seen.members.iter().map(|member| (member.name.as_str(), member.is_outdated)).collect();
     assert_eq!(outdated, [("newer", false), ("old", true)]);
@@ -349,7 +349,7 @@ fn a_member_that_does_not_understand_the_store_gives_it_up_and_never_takes_it() 
     drop(store);
     old.lost();
     old.stopped();
-    assert_eq!(newer.event(Duration::from_secs(10)), Some(Event::Taken(epoch + 1)));
+    assert_eq!(newer.event(Duration::from_secs(100)), Some(Event::Taken(epoch + 1)));
     drop(newer);
     assert_eq!(old.event(Duration::from_secs(3)), None, "it is free, and not for this one");
     assert_eq!(server.sql("SELECT owner FROM forebay_members.unit"), "");
@@ -365,7 +365,7 @@ fn a_format_is_raised_when_no_process_of_the_release_before_lives() {
     let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
     let rules = Rules { raise_ns: 1_000_000_000, ..Rules::default() };
     let old = Membership::join_by(settings("old"), rules).unwrap();
-    let Some(Event::Taken(epoch)) = old.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let Some(Event::Taken(epoch)) = old.event(Duration::from_secs(100)) else { panic!("it is free") };
     let mut store = PostgresStore::open(settings("old").taken(epoch)).unwrap();
     let token = store.take_now(Unit::All).unwrap();
     let newer = Membership::join_by(settings("newer").with_steps(STEPS), rules).unwrap();
@@ -377,10 +377,10 @@ fn a_format_is_raised_when_no_process_of_the_release_before_lives() {
     drop(store);
     drop(old);
 
-    let Some(Event::Taken(epoch)) = newer.event(Duration::from_secs(10)) else { panic!("it was given up") };
+    let Some(Event::Taken(epoch)) = newer.event(Duration::from_secs(100)) else { panic!("it was given up") };
     let mut store = PostgresStore::open(settings("newer").with_steps(STEPS).taken(epoch)).unwrap();
     let mut token = store.take_now(Unit::All).unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(100);
     while server.sql("SELECT version FROM forebay_members.format") == "1" {
         assert!(Instant::now() < until, "it is not raised");
         let outcome = store.submit_now(Unit::All, token, &[mark(2)]).unwrap();
@@ -410,7 +410,7 @@ fn a_format_is_not_raised_over_a_process_that_has_just_come_and_a_new_store_has_
     let mut names = (0..).map(|n| format!("newest-{n}"));
     let name = names.find(|name| placed(0, [name, &"before".into()]) == Some(name)).unwrap();
     let newest = Membership::join_by(settings(&name).with_steps(STEPS), rules).unwrap();
-    assert!(newest.event(Duration::from_secs(15)).is_some());
+    assert!(newest.event(Duration::from_secs(100)).is_some());
     // It is seen by the server, though not by the one that raises: whoever looks at beats holds it for dead.
     for _ in 0..70 {
         server.sql("UPDATE forebay_members.member SET seen = clock_timestamp() WHERE name = 'before'");
@@ -418,7 +418,7 @@ fn a_format_is_not_raised_over_a_process_that_has_just_come_and_a_new_store_has_
     }
     assert_eq!(newest.living(), [name]);
     assert_eq!(server.sql("SELECT version FROM forebay_members.format"), "2");
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(100);
     while server.sql("SELECT version FROM forebay_members.format") == "2" {
         assert!(Instant::now() < until, "it is not raised");
         std::thread::sleep(Duration::from_millis(20));
@@ -436,18 +436,20 @@ fn a_store_that_cannot_be_opened_is_given_back_and_not_taken_again_at_once() {
     let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
     let rules = Rules { decline_ns: 6_000_000_000, ..Rules::default() };
     let first = Membership::join_by(settings("first"), rules).unwrap();
-    let Some(Event::Taken(epoch)) = first.event(Duration::from_secs(10)) else { panic!("it is free") };
+    let Some(Event::Taken(epoch)) = first.event(Duration::from_secs(100)) else { panic!("it is free") };
     let second = Membership::join(settings("second")).unwrap();
     assert_eq!(second.event(Duration::from_secs(1)), None);
     let declined = Instant::now();
     first.declined();
-    let Some(Event::Taken(next)) = second.event(Duration::from_secs(5)) else { panic!("it was given back") };
+    let Some(Event::Taken(next)) = second.event(Duration::from_secs(100)) else { panic!("it was given back") };
     assert_eq!((next, first.may_run(), first.has_declined()), (epoch + 1, None, true));
     let seen = look(&settings("?")).unwrap().1.unwrap();
     let declines: Vec<_> = seen.members.iter().map(|member| (member.name.as_str(), member.has_declined)).collect();
     assert_eq!(declines, [("first", true), ("second", false)]);
     drop(second);
-    let Some(Event::Taken(_)) = first.event(Duration::from_secs(30)) else { panic!("it is free, and time has passed") };
+    let Some(Event::Taken(_)) = first.event(Duration::from_secs(100)) else {
+        panic!("it is free, and time has passed")
+    };
     assert!(declined.elapsed() >= Duration::from_secs(6), "{:?}", declined.elapsed());
     assert!(!first.has_declined());
 }
@@ -468,7 +470,7 @@ fn a_store_of_an_earlier_release_gets_what_it_lacks() {
     let newer = Membership::join(settings("newer")).unwrap();
     let door = Door { protocol: 1, address: Some("there:1".into()), key: vec![1, 2], secret: vec![3; 32] };
     assert!(!format!("{door:?}").contains('3'), "{door:?}");
-    assert!(newer.event(Duration::from_secs(20)).is_some(), "the other one has not beaten for long enough");
+    assert!(newer.event(Duration::from_secs(100)).is_some(), "the other one has not beaten for long enough");
     settings("newer").tell_door(&door).unwrap();
     settings("newer").tell_door(&door).unwrap();
     assert_eq!(settings("earlier").door_of("newer"), Ok(Some(door)));

@@ -44,7 +44,7 @@ fn encrypt(server: &Server, folder: &Path) {
     server.sql("ALTER SYSTEM SET ssl_key_file = 'server.key'");
     server.sql("ALTER SYSTEM SET ssl = on");
     server.sql("SELECT pg_reload_conf()");
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(100);
     while server.sql("SHOW ssl") != "on" {
         assert!(Instant::now() < until, "the server encrypts");
         std::thread::sleep(Duration::from_millis(20));
