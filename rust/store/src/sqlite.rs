@@ -13,6 +13,7 @@ pub mod layout;
 mod opening;
 pub mod reader;
 mod reserve;
+mod rows;
 pub mod witness;
 
 pub use opening::check_format;
@@ -32,10 +33,11 @@ use crate::fp;
 use crate::port::at_once::{AtOnce, ReaderAtOnce};
 use crate::port::{Done, Durability, Outcome, Reader, ShardId, Store, StoreError, Table, Ticket, Token, Unit, Write};
 use crate::sqlite::connection::Handle;
-use crate::sqlite::layout::{chunk_id, missing, row_crc, Census, Head, CENSUS_KEY, OWN};
+use crate::sqlite::layout::{chunk_id, missing, Census, Head, OWN};
 use crate::sqlite::opening::{raise_format, span_row, Content, Opened, PAGE_BYTES};
 use crate::sqlite::reader::{last_head, SqliteReader};
 use crate::sqlite::reserve::Reserve;
+use crate::sqlite::rows::Rows;
 use crate::sqlite::witness::Witness;
 use crate::Span;
 
@@ -168,22 +170,19 @@ impl SqliteStore {
     fn write_all(&self, writes: &[Write]) -> Result<Draft, StoreError> {
         fp!("store.commit.begun")?;
         let mut draft = Draft { census: self.census, spans: BTreeMap::new() };
+        let mut rows = Rows::of(&self.handle)?;
         for write in writes {
             match write {
                 Write::Append { shard, chunk } => self.append(&mut draft, *shard, chunk)?,
                 Write::Trim { shard, before } => self.trim(&mut draft, *shard, *before)?,
-                Write::Add { table, key, value } | Write::Set { table, key, value } => {
-                    self.set(&mut draft.census, *table as u8, key, value)?;
-                }
-                Write::Remove { table, key } => self.remove(&mut draft.census, *table as u8, key)?,
+                Write::Add { table, key, value } => rows.add(&mut draft.census, *table as u8, key, value)?,
+                Write::Set { table, key, value } => rows.set(&mut draft.census, *table as u8, key, value)?,
+                Write::Remove { table, key } => rows.remove(&mut draft.census, *table as u8, key)?,
             }
         }
-        self.write_spans(&mut draft)?;
+        write_spans(&mut draft, &mut rows)?;
         draft.census.commits += 1;
-        let census = draft.census.encode();
-        self.handle
-            .prepare_cached("UPDATE row SET value = ?3, crc = ?4 WHERE tab = ?1 AND key = ?2")?
-            .execute(params![OWN, CENSUS_KEY, census, row_crc(OWN, CENSUS_KEY, &census)])?;
+        rows.write_census(&draft.census)?;
         fp!("store.commit.before")?;
         self.handle.prepare_cached("COMMIT")?.execute([])?;
         Ok(draft)
@@ -231,47 +230,6 @@ impl SqliteStore {
             .prepare_cached("DELETE FROM chunk WHERE id BETWEEN ?1 AND ?2")?
             .execute(params![chunk_id(shard, 0), last])?;
         Ok(())
-    }
-
-    fn write_spans(&self, draft: &mut Draft) -> Result<(), StoreError> {
-        for (&shard, &span) in &draft.spans {
-            match span {
-                Some(span) => {
-                    let (key, value) = span_row(shard, span);
-                    self.set(&mut draft.census, OWN, &key, &value)?;
-                }
-                None => self.remove(&mut draft.census, OWN, &layout::span_key(shard))?,
-            }
-        }
-        Ok(())
-    }
-
-    fn set(&self, census: &mut Census, tab: u8, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let crc = row_crc(tab, key, value);
-        let sql = match self.crc_of(tab, key)? {
-            Some(old) => {
-                census.remove(tab, old);
-                "UPDATE row SET value = ?3, crc = ?4 WHERE tab = ?1 AND key = ?2"
-            }
-            None => "INSERT INTO row(tab, key, value, crc) VALUES(?1, ?2, ?3, ?4)",
-        };
-        census.add(tab, crc);
-        self.handle.prepare_cached(sql)?.execute(params![tab, key, value, crc])?;
-        Ok(())
-    }
-
-    fn remove(&self, census: &mut Census, tab: u8, key: &[u8]) -> Result<(), StoreError> {
-        if let Some(old) = self.crc_of(tab, key)? {
-            census.remove(tab, old);
-            self.handle.prepare_cached("DELETE FROM row WHERE tab = ?1 AND key = ?2")?.execute(params![tab, key])?;
-        }
-        Ok(())
-    }
-
-    fn crc_of(&self, tab: u8, key: &[u8]) -> Result<Option<u32>, StoreError> {
-        let mut statement = self.handle.prepare_cached("SELECT crc FROM row WHERE tab = ?1 AND key = ?2")?;
-        let mut rows = statement.query(params![tab, key])?;
-        Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
     }
 
     /// Write what only removes or marks progress; on a full disk, into the reserve.
@@ -441,6 +399,19 @@ impl Store for SqliteStore {
     fn place(&self) -> Option<Place> {
         self.place.clone()
     }
+}
+
+fn write_spans(draft: &mut Draft, rows: &mut Rows<'_>) -> Result<(), StoreError> {
+    for (&shard, &span) in &draft.spans {
+        match span {
+            Some(span) => {
+                let (key, value) = span_row(shard, span);
+                rows.set(&mut draft.census, OWN, &key, &value)?;
+            }
+            None => rows.remove(&mut draft.census, OWN, &layout::span_key(shard))?,
+        }
+    }
+    Ok(())
 }
 
 fn full_is_fine(error: StoreError) -> Result<(), StoreError> {

@@ -327,6 +327,7 @@ fn any_write() -> impl Strategy<Value = Step> {
         2 => (0..3u32, 0..200u64).prop_map(|(shard, back)| Step::Trim(shard, Some(back))),
         1 => (0..3u32).prop_map(|shard| Step::Trim(shard, None)),
         4 => (table.clone(), vec(0..3u8, 0..4), vec(any::<u8>(), 0..40)).prop_map(|(table, key, value)| Step::Row(set(table, &key, &value))),
+        2 => (table.clone(), vec(0..3u8, 0..4), vec(any::<u8>(), 0..40)).prop_map(|(table, key, value)| Step::Row(Write::Add { table, key, value })),
         2 => (table, vec(0..3u8, 0..4)).prop_map(|(table, key)| Step::Row(remove(table, &key))),
     ]
 }
