@@ -28,7 +28,10 @@ def _stand_in(tmp_path, monkeypatch):
         (["deploy", "--config-file", "prod.toml"], "--config-file prod.toml: there is no such file"),
         (["init", "--name", "../up", "--app-template", "hello-world"], "'../up' is not a project's name"),
         (["init", "--name", "a b", "--app-template", "hello-world"], "'a b' is not a project's name"),
-        (["init", "--name", "a", "--location", "https://example.com/a"], "nothing is fetched: clone it first"),
+        (
+            ["init", "--name", "a", "--location", "https://github.com/somebody/template"],
+            "nothing is fetched: clone it first",
+        ),
     ],
 )
 def test_what_cannot_be_made_is_told_with_the_next_step(tmp_path, words, told):

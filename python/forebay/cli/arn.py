@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _ARN: Final = "arn:"
 _PLACE_PARTS: Final = 5
@@ -22,26 +22,22 @@ _BEFORE: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-class Named(click.ParamType):
-    """Takes the name of a thing, or its ARN; a queue's URL, too."""
+def named(kind: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Make what turns the ARN of a thing into its name; a queue's URL, too."""
+    service, before = _BEFORE[kind]
 
-    name = "text"
-
-    def __init__(self, kind: str) -> None:
-        """Take what is named."""
-        self._kind = kind
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Give the name."""
-        if self._kind == "queue" and value.startswith(("http://", "https://")):
+    def name_of(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if kind == "queue" and value.startswith(("http://", "https://")):
             return value.rpartition("/")[2]
         if not value.startswith(_ARN):
             return value
-        service, before = _BEFORE[self._kind]
         parts = value.split(":", _PLACE_PARTS)
         if len(parts) <= _PLACE_PARTS or parts[2] != service or not parts[_PLACE_PARTS].startswith(before):
-            self.fail(
-                f"{value} is not the ARN of a {self._kind}: arn:aws:{service}:REGION:ACCOUNT:{before}NAME", param, ctx
-            )
+            text = f"{value} is not the ARN of a {kind}: arn:aws:{service}:REGION:ACCOUNT:{before}NAME"
+            raise click.BadParameter(text, ctx, param)
         name = parts[_PLACE_PARTS].removeprefix(before)
-        return name.rpartition(":")[2] if self._kind == "execution" else name
+        return name.rpartition(":")[2] if kind == "execution" else name
+
+    return name_of

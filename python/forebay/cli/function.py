@@ -9,7 +9,7 @@ import click
 from forebay._model import checks
 from forebay._wire import limits as wire
 from forebay._wire import payload
-from forebay.cli.arn import Named
+from forebay.cli.arn import named
 from forebay.cli.connect import connect, store_option
 from forebay.cli.qualifier import qualified, qualifier_option
 from forebay.cli.show import output_option, show, table
@@ -37,7 +37,7 @@ def list_(store: StorePlace, output: str) -> None:
 
 
 @function.command()
-@click.argument("name", type=Named("function"))
+@click.argument("name", callback=named("function"))
 @qualifier_option
 @store_option
 @output_option
@@ -49,7 +49,7 @@ def describe(name: str, qualifier: str | None, store: StorePlace, output: str) -
 
 
 @function.command()
-@click.argument("name", type=Named("function"))
+@click.argument("name", callback=named("function"))
 @click.argument("limits", nargs=-1, required=True, metavar="LIMIT=VALUE...")
 @qualifier_option
 @store_option
@@ -67,7 +67,7 @@ def update(name: str, limits: tuple[str, ...], qualifier: str | None, store: Sto
 
 
 @function.command()
-@click.argument("name", type=Named("function"))
+@click.argument("name", callback=named("function"))
 @click.argument("alias")
 @click.option("--version", help="The version it points to.")
 @click.option(

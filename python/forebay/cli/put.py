@@ -13,7 +13,7 @@ import click
 from forebay._model.names import shard_of
 from forebay._model.plural import counted
 from forebay.cli import records
-from forebay.cli.arn import Named
+from forebay.cli.arn import named
 from forebay.cli.connect import StoreConnection, connect, store_option
 from forebay.cli.records import BadLine
 from forebay.cli.show import output_option, show
@@ -30,7 +30,7 @@ BAD_LINES_SHOWN: Final = 20
 
 
 @click.command()
-@click.argument("name", type=Named("stream"))
+@click.argument("name", callback=named("stream"))
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("--key", metavar="FIELD", help="Field of each record that is its partition key.")
 @click.option("--partition-key", metavar="TEXT", help="One partition key for all records.")

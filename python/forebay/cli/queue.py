@@ -10,7 +10,7 @@ import click
 from forebay._model import limits
 from forebay._model.plural import counted
 from forebay._wire.mapping import milliseconds
-from forebay.cli.arn import Named
+from forebay.cli.arn import named
 from forebay.cli.connect import connect, store_option
 from forebay.cli.dlq import MESSAGES, redrive_of
 from forebay.cli.show import attribute, duration, output_option, show, table
@@ -38,7 +38,7 @@ def list_(store: StorePlace, output: str) -> None:
 
 
 @queue.command()
-@click.argument("name", type=Named("queue"))
+@click.argument("name", callback=named("queue"))
 @store_option
 @output_option
 def describe(name: str, store: StorePlace, output: str) -> None:
@@ -50,7 +50,7 @@ def describe(name: str, store: StorePlace, output: str) -> None:
 
 
 @queue.command()
-@click.argument("name", type=Named("queue"))
+@click.argument("name", callback=named("queue"))
 @click.argument("body", default="-")
 @click.option("--group-id", metavar="TEXT", help="Message group; a FIFO queue needs it.")
 @click.option("--deduplication-id", metavar="TEXT", help="Needed by a FIFO queue without content-based deduplication.")
@@ -83,7 +83,7 @@ def send(
 
 
 @queue.command()
-@click.argument("name", type=Named("queue"))
+@click.argument("name", callback=named("queue"))
 @click.option("--maximum", type=click.IntRange(1, limits.MESSAGES_OF_A_CALL_MAX), default=10, show_default=True)
 @click.option("--wait", type=click.FloatRange(0, limits.RECEIVE_WAIT_SECONDS_MAX), default=0, help="Seconds.")
 @click.option(
@@ -117,7 +117,7 @@ def receive(
 
 
 @queue.command()
-@click.argument("name", type=Named("queue"))
+@click.argument("name", callback=named("queue"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
@@ -134,7 +134,7 @@ def purge(name: str, yes: bool, store: StorePlace, output: str) -> None:
 
 
 @queue.command()
-@click.argument("name", type=Named("queue"))
+@click.argument("name", callback=named("queue"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option

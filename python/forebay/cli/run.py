@@ -24,7 +24,7 @@ from forebay._wire import event
 from forebay._wire import payload as wire
 from forebay.app import App
 from forebay.cli import moments
-from forebay.cli.arn import Named
+from forebay.cli.arn import named
 from forebay.cli.connect import connect, store_option
 from forebay.cli.host_stacks import STACKS_PORT, host_stacks, stacks_app
 from forebay.cli.qualifier import qualified, qualifier_option
@@ -308,7 +308,7 @@ async def _stop(app: App, signals: asyncio.Queue[str], grace: float) -> None:
 
 
 @click.command()
-@click.argument("function", type=Named("function"))
+@click.argument("function", callback=named("function"))
 @click.argument("payload", default="null")
 @click.option("--async", "is_async", is_flag=True, help="Only have it accepted; print the request id.")
 @click.option("--delay", type=float, metavar="SECONDS", help="With --async: seconds until the first attempt.")

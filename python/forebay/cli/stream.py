@@ -10,7 +10,7 @@ import click
 
 from forebay._model import checks, limits, settings
 from forebay._model.plural import counted
-from forebay.cli.arn import Named
+from forebay.cli.arn import named
 from forebay.cli.connect import connect, store_option
 from forebay.cli.put import put
 from forebay.cli.show import RANGES_MAX, duration, moment, output_option, show, table, whole_seconds, write_json
@@ -60,7 +60,7 @@ def _lost(stream: dict[str, Any]) -> str:
 
 
 @stream.command()
-@click.argument("name", type=Named("stream"))
+@click.argument("name", callback=named("stream"))
 @store_option
 @output_option
 def describe(name: str, store: StorePlace, output: str) -> None:
@@ -86,7 +86,7 @@ stream.add_command(put)
 
 
 @stream.command()
-@click.argument("name", type=Named("stream"))
+@click.argument("name", callback=named("stream"))
 @click.option(
     "--position",
     type=click.Choice(["LATEST", "TRIM_HORIZON"]),
@@ -136,7 +136,7 @@ def _follow(name: str, position: str, store: StorePlace, *, wait: bool) -> Itera
 
 
 @stream.command()
-@click.argument("name", type=Named("stream"))
+@click.argument("name", callback=named("stream"))
 @click.option("--shards", type=int, help="The new number of open shards.")
 @click.option("--retention", metavar="DURATION", help="How long records are kept: 3600, 90m, 12h, 7d.")
 @click.option("--retention-bytes", type=int, metavar="BYTES", help="Bytes of records that are kept; 0: no limit.")
@@ -170,7 +170,7 @@ def alter(
 
 
 @stream.command()
-@click.argument("name", type=Named("stream"))
+@click.argument("name", callback=named("stream"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forebay._model.plural import counted
-from forebay.cli.arn import Named
+from forebay.cli.arn import named
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import attribute, output_option, show, table, unpacked
 
@@ -32,7 +32,7 @@ def list_(store: StorePlace, output: str) -> None:
 
 
 @topic.command()
-@click.argument("name", type=Named("topic"))
+@click.argument("name", callback=named("topic"))
 @store_option
 @output_option
 def describe(name: str, store: StorePlace, output: str) -> None:
@@ -47,7 +47,7 @@ def describe(name: str, store: StorePlace, output: str) -> None:
 
 
 @topic.command()
-@click.argument("name", type=Named("topic"))
+@click.argument("name", callback=named("topic"))
 @click.argument("message", default="-")
 @click.option("--subject", metavar="TEXT", help="At most 100 characters.")
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=TEXT", help="A message attribute; repeatable.")
@@ -68,7 +68,7 @@ def publish(
 
 
 @topic.command()
-@click.argument("name", type=Named("topic"))
+@click.argument("name", callback=named("topic"))
 @click.option("--queue", metavar="NAME", help="The queue that is subscribed.")
 @click.option("--function", metavar="NAME", help="The function that is subscribed.")
 @store_option
@@ -88,7 +88,7 @@ def unsubscribe(name: str, queue: str | None, function: str | None, store: Store
 
 
 @topic.command()
-@click.argument("name", type=Named("topic"))
+@click.argument("name", callback=named("topic"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option

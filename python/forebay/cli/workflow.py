@@ -11,7 +11,7 @@ import click
 
 from forebay._model import names
 from forebay._model.workflow import put_in
-from forebay.cli.arn import Named
+from forebay.cli.arn import named
 from forebay.cli.connect import FILE, connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
 from forebay.cli.store_place import ServerStore, StorePlace
@@ -38,7 +38,7 @@ def workflow() -> None:
 
 
 @workflow.command("list")
-@click.argument("name", required=False, type=Named("workflow"))
+@click.argument("name", required=False, callback=named("workflow"))
 @click.option("--status", type=click.Choice(_STATUSES), help="Only executions that stand there.")
 @click.option("--limit", type=click.IntRange(1, _PAGE), default=100, show_default=True, help="Most executions.")
 @store_option
@@ -62,7 +62,7 @@ def list_(*, name: str | None, status: str | None, limit: int, store: StorePlace
 
 
 @workflow.command()
-@click.argument("name", type=Named("workflow"))
+@click.argument("name", callback=named("workflow"))
 @click.argument("input", default="{}")
 @click.option("--name", "execution", metavar="TEXT", help="The execution's name; without it, a new UUID.")
 @store_option
@@ -76,8 +76,8 @@ def start(*, name: str, input: str, execution: str | None, store: StorePlace, ou
 
 
 @workflow.command()
-@click.argument("name", type=Named("workflow"))
-@click.argument("execution", required=False, type=Named("execution"))
+@click.argument("name", callback=named("workflow"))
+@click.argument("execution", required=False, callback=named("execution"))
 @store_option
 @output_option
 def describe(*, name: str, execution: str | None, store: StorePlace, output: str) -> None:
@@ -97,8 +97,8 @@ def describe(*, name: str, execution: str | None, store: StorePlace, output: str
 
 
 @workflow.command()
-@click.argument("name", type=Named("workflow"))
-@click.argument("execution", type=Named("execution"))
+@click.argument("name", callback=named("workflow"))
+@click.argument("execution", callback=named("execution"))
 @store_option
 @output_option
 def history(*, name: str, execution: str, store: StorePlace, output: str) -> None:
@@ -116,8 +116,8 @@ def history(*, name: str, execution: str, store: StorePlace, output: str) -> Non
 
 
 @workflow.command()
-@click.argument("name", type=Named("workflow"))
-@click.argument("execution", type=Named("execution"))
+@click.argument("name", callback=named("workflow"))
+@click.argument("execution", callback=named("execution"))
 @click.option("--error", metavar="TEXT", help="What the history gives as the error.")
 @click.option("--cause", metavar="TEXT", help="The error's cause.")
 @store_option
@@ -130,8 +130,8 @@ def stop(*, name: str, execution: str, error: str | None, cause: str | None, sto
 
 
 @workflow.command()
-@click.argument("name", type=Named("workflow"))
-@click.argument("execution", type=Named("execution"))
+@click.argument("name", callback=named("workflow"))
+@click.argument("execution", callback=named("execution"))
 @store_option
 @output_option
 def redrive(*, name: str, execution: str, store: StorePlace, output: str) -> None:
@@ -142,7 +142,7 @@ def redrive(*, name: str, execution: str, store: StorePlace, output: str) -> Non
 
 
 @workflow.command()
-@click.argument("name", type=Named("workflow"))
+@click.argument("name", callback=named("workflow"))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @store_option
 @output_option
@@ -156,7 +156,7 @@ def delete(*, name: str, yes: bool, store: StorePlace, output: str) -> None:
 
 
 @workflow.command()
-@click.argument("name", type=Named("workflow"))
+@click.argument("name", callback=named("workflow"))
 @click.option(
     "--format",
     "form",
