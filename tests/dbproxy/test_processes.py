@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from db_servers import until
 from ports import free_port
 
 from forebay import FunctionError
@@ -70,7 +69,7 @@ async def test_eight_processes_and_the_app_itself_share_ten_connections(shop, vi
 
 
 async def until_none(view: View):
-    ends = time.monotonic() + 5
+    ends = time.monotonic() + 100
     while await view.connections():
         assert time.monotonic() < ends
         await asyncio.sleep(0.01)
@@ -85,7 +84,7 @@ async def test_more_processes_than_connections_take_turns(shop, view: View):
         await shop.in_the_app.invoke({"seconds": 0})
         await shop.busy.invoke({"seconds": 0, "clients": 3})
         await shop.in_the_app.invoke({"seconds": 0})
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 18, "whoever waits in vain is refused after 20 s"
     assert view.peak == 1
 
 
@@ -104,15 +103,13 @@ async def test_who_waits_too_long_is_told_that_other_processes_have_the_connecti
     shop = shop(1, borrow_timeout=0.5)
     async with shop.app:
         assert await shop.plain.invoke({"seconds": 0}) != os.getpid()
-        holding = asyncio.create_task(shop.plain.invoke({"seconds": 3}))
-        await until(lambda: not holding.done(), 1)
-        await asyncio.sleep(0.5)
-        began = time.monotonic()
+        holding = asyncio.create_task(shop.plain.invoke({"seconds": 8}))
+        await asyncio.sleep(1.5)  # its process is there and has the connection
         with pytest.raises(FunctionError) as refused:
             await shop.busy.invoke({"seconds": 0, "clients": 1})
         assert refused.value.payload["errorType"] == "BorrowTimeout", refused.value.payload
         assert "0 connections in this process and the rest in others of the app" in str(refused.value)
-        assert time.monotonic() - began < 2.5
+        assert not holding.done(), "it was told before the connection was free"
         await holding
         assert await shop.busy.invoke({"seconds": 0, "clients": 1}), "whoever was refused has left the line"
 
@@ -124,7 +121,7 @@ async def test_a_connection_that_a_busy_handler_does_not_use_comes_when_it_ends(
         await asyncio.sleep(0.6)
         began = time.monotonic()
         await shop.in_the_app.invoke({"seconds": 0})
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 18, "whoever waits in vain is refused after 20 s"
         await computing
     assert view.peak == 1
 
@@ -149,7 +146,7 @@ async def test_the_apps_page_counts_the_maximum_once(shop):
     await shop.app.start(metrics_port=port)
     try:
         await asyncio.gather(*[shop.plain.invoke({"seconds": 1.5}) for _ in range(3)])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             while 'forebay_dbproxy_query_requests_total{proxy="app"} 9' not in (text := await asyncio.to_thread(page)):
                 await asyncio.sleep(0.05)
     finally:

@@ -1,10 +1,10 @@
-//! Executions of workflows: so many lives, each with its own faults.
+//! Executions of workflows: so many lives, each with its own faults. `make deep ARGS=workflows` plays two thousand.
 
 use forebay_simulator::ledger::Counts;
 use forebay_simulator::plan::{Plan, Room};
 use forebay_simulator::shrink;
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 30;
 const STEPS: u64 = 400;
 
 #[test]
