@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import re
 import socket
 import time
 from contextlib import asynccontextmanager
@@ -65,6 +67,17 @@ class Wire:
         """Give a request that sends ten."""
         entries = [{"Id": str(number), "MessageBody": BODY} for number in range(TOGETHER)]
         return self.signed("sqs", "AmazonSQS.SendMessageBatch", {"QueueUrl": self.queue_url("q"), "Entries": entries})
+
+    async def ask(self, request: bytes) -> Any:
+        """Send one request; give what is answered."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+            return json.loads(await reader.readexactly(int(length[1]) if length else 0))
+        finally:
+            writer.close()
 
     async def drain(self, count: int) -> tuple[float, float]:
         """Receive so many messages ten a call, and delete them; give the seconds and the server's processor time."""
@@ -165,6 +178,20 @@ async def put_records(stage: Stage) -> Mapping[str, float]:
     return figures(count, RECORDS, *took)
 
 
+async def get_records(stage: Stage) -> Mapping[str, float]:
+    """Get the same records of 200 bytes again and again, 500 a call."""
+    count = stage.share(2_000)
+    async with served(stage) as wire:
+        await wire.app.stream("s").put_many([(BODY.encode(), "k")] * RECORDS)
+        place = {"StreamName": "s", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}
+        given = await wire.ask(wire.signed("kinesis", "Kinesis_20131202.GetShardIterator", place))
+        asked = {"ShardIterator": given["ShardIterator"], "Limit": RECORDS}
+        request = wire.signed("kinesis", "Kinesis_20131202.GetRecords", asked)
+        with stage.meter:
+            took = await wire.load(count, request)
+    return figures(count, RECORDS, *took)
+
+
 async def invoke(stage: Stage) -> Mapping[str, float]:
     """Invoke an async handler."""
     count = stage.share(30_000)
@@ -200,5 +227,6 @@ SCENARIOS = (
     scenario("aws.send_batch", send_batch, "SendMessageBatch of 10", "messages/s"),
     scenario("aws.receive", receive, "ReceiveMessage of 10 and DeleteMessageBatch", "messages/s"),
     scenario("aws.put_records", put_records, "PutRecords of 500 of 200 B", "records/s"),
+    scenario("aws.get_records", get_records, "GetRecords of 500 of 200 B", "records/s"),
     scenario("aws.invoke", invoke, "Invoke of an async handler", "invocations/s"),
 )
