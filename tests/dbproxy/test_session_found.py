@@ -153,7 +153,7 @@ async def test_a_client_is_who_it_would_be_on_a_connection_of_its_own(statements
         await bare.close()
 
 
-@pytest.mark.parametrize("leave", ["RESET ROLE", "DISCARD ALL"])
+@pytest.mark.parametrize("leave", ["RESET ROLE", "SET ROLE NONE", "DISCARD ALL"])
 async def test_a_client_whose_role_was_dropped_can_leave_it(leave, postgres, proxies):
     """It was locked out of RESET ROLE: the role was taken up again before each statement."""
     postgres.sql("DROP ROLE IF EXISTS passing")

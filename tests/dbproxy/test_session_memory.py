@@ -109,10 +109,17 @@ async def test_a_function_that_is_called_stable_is_looked_into(kind, postgres, p
 
 
 LYING = "STABLE AS $$BEGIN PERFORM set_config('work_mem', '7MB', false); {end} END$$"
-RETURNS = {"a trigger": ("() RETURNS trigger", "RETURN NEW;")}
+RETURNS = {"a trigger": ("() RETURNS trigger", "RETURN NEW;"), "a cast": ("(lying_pair) RETURNS int", "RETURN 1;")}
+OPERATOR = "CREATE OPERATOR ~~~~ (LEFTARG = int, RIGHTARG = int, FUNCTION = lying)"
 TRIGGER = "CREATE TRIGGER lies BEFORE INSERT ON lying_rows FOR EACH ROW"
 QUIET = "CREATE FUNCTION lying_quiet() RETURNS trigger LANGUAGE plpgsql STABLE AS 'BEGIN RETURN NEW; END'"
 BEHIND = {
+    "an operator": (OPERATOR, "SELECT 1 ~~~~ 2"),
+    "an operator in a function": (
+        f"{OPERATOR}; CREATE FUNCTION lying_caller() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1 ~~~~ 2'",
+        "SELECT lying_caller()",
+    ),
+    "a cast": ("CREATE CAST (lying_pair AS int) WITH FUNCTION lying(lying_pair)", "SELECT ROW(1, 2)::lying_pair::int"),
     "an aggregate": ("CREATE AGGREGATE lying_sum(int) (SFUNC = lying, STYPE = int)", "SELECT lying_sum(1)"),
     "a trigger": (
         f"{TRIGGER} EXECUTE FUNCTION lying()",
@@ -137,7 +144,7 @@ async def test_a_function_that_no_word_calls_is_looked_into(kind, postgres, prox
     made, run = BEHIND[kind]
     takes, end = RETURNS.get(kind, ("(int, int) RETURNS int", "RETURN 1;"))
     body = LYING.format(end=end).replace("STABLE", "IMMUTABLE" if "index" in kind else "STABLE")
-    postgres.sql(f"CREATE FUNCTION lying{takes} LANGUAGE plpgsql {body}")
+    postgres.sql(f"CREATE TYPE lying_pair AS (a int, b int); CREATE FUNCTION lying{takes} LANGUAGE plpgsql {body}")
     postgres.sql(f"CREATE TABLE lying_rows (a int); GRANT ALL ON lying_rows TO app; {made}")
     proxy = proxies(postgres, maximum_connections=1)
     try:
@@ -148,8 +155,8 @@ async def test_a_function_that_no_word_calls_is_looked_into(kind, postgres, prox
             await one.close()
             assert await two.fetch_value("SHOW work_mem") == default
     finally:
-        postgres.sql("DROP TABLE lying_rows; DROP FUNCTION lying CASCADE")
-        postgres.sql("DROP FUNCTION IF EXISTS lying_code, lying_quiet")
+        postgres.sql("DROP TABLE lying_rows; DROP FUNCTION lying CASCADE; DROP TYPE lying_pair CASCADE")
+        postgres.sql("DROP FUNCTION IF EXISTS lying_caller, lying_code, lying_quiet")
 
 
 async def test_a_stable_function_that_leaves_nothing_does_not_pin(postgres, proxies):

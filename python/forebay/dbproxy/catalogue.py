@@ -29,8 +29,8 @@ Row = tuple[str, str, str]
 # view that somebody is changing has to be waited for: the third question does so for no longer than its first row says.
 #
 # A function of the user's own that is called stable or immutable is looked into: each word of its text is taken for something
-# that it reads, and for a call if a parenthesis follows. So is one behind an aggregate, a trigger or an index. One in C cannot be
-# looked into, and is taken for volatile. Of an extension the catalogue is believed.
+# that it reads, and for a call if a parenthesis follows. So is one behind an aggregate, a trigger, an index, an operator or a
+# cast. One in C cannot be looked into, and is taken for volatile. Of an extension the catalogue is believed.
 _POSTGRES_ANYTHING = """
 SELECT EXISTS (
  SELECT FROM pg_catalog.pg_proc p WHERE p.proname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.name[])
@@ -177,6 +177,12 @@ UNION ALL SELECT o.oprname, 'operator', '' FROM pg_catalog.pg_operator o
  WHERE p.provolatile OPERATOR(pg_catalog.=) 'v' AND o.oid OPERATOR(pg_catalog.>=) 16384
 UNION ALL SELECT '', 'cast', '' FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc
  WHERE p.provolatile OPERATOR(pg_catalog.=) 'v' AND c.oid OPERATOR(pg_catalog.>=) 16384
+UNION ALL SELECT '', 'unwritten', pg_catalog.quote_ident(p.proname) OPERATOR(pg_catalog.||) '()' FROM pg_catalog.pg_proc p
+ WHERE p.oid OPERATOR(pg_catalog.>=) 16384 AND p.provolatile OPERATOR(pg_catalog.<>) 'v' AND p.oid OPERATOR(pg_catalog.=) ANY (
+  SELECT oprcode FROM pg_catalog.pg_operator WHERE oid OPERATOR(pg_catalog.>=) 16384
+  UNION ALL SELECT castfunc FROM pg_catalog.pg_cast WHERE oid OPERATOR(pg_catalog.>=) 16384) AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+  AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
 UNION ALL SELECT '', 'event trigger', evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.<>) 'D'
 """
 

@@ -2,6 +2,8 @@
 //!
 //! A name is looked up once, whatever schema it is in: a statement is as clean as the least clean thing of that name.
 
+use std::collections::BTreeSet;
+
 use hashbrown::{Equivalent, HashMap, HashSet};
 
 /// Names that are remembered; all are forgotten when there are more.
@@ -36,6 +38,8 @@ pub struct Catalogue {
     operators: HashSet<String>,
     /// Why no statement with a value can be told to be clean: a cast runs a volatile function.
     cast: bool,
+    /// Calls that a statement may make without a word of them: an operator or a cast runs them.
+    unwritten: BTreeSet<String>,
     /// A function runs at each change of the schema.
     event_trigger: bool,
     is_loaded: bool,
@@ -68,6 +72,11 @@ impl Catalogue {
         self.cast
     }
 
+    /// Calls that a statement may make without a word of them.
+    pub fn unwritten(&self) -> impl Iterator<Item = &str> {
+        self.unwritten.iter().map(String::as_str)
+    }
+
     /// Whether a function runs at each change of the schema.
     pub fn has_event_trigger(&self) -> bool {
         self.event_trigger
@@ -91,6 +100,10 @@ impl Catalogue {
             match kind {
                 "operator" => {
                     self.operators.insert(name.to_owned());
+                    continue;
+                }
+                "unwritten" => {
+                    self.unwritten.insert(value.to_owned());
                     continue;
                 }
                 "cast" => self.cast = true,

@@ -6,6 +6,7 @@
 //! connection. Nothing here is a list of what is dangerous: what is not known is.
 
 pub mod catalogue;
+mod fold;
 pub mod mysql;
 pub mod postgres;
 #[cfg(test)]

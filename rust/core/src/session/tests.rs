@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{json, Map, Value};
 
-use super::{digest, Beside, Catalogue, CleanFunctions, Dialect, Judge, Judged, Verdict};
+use super::{digest, mysql, postgres, Beside, Catalogue, CleanFunctions, Dialect, Judge, Judged, Verdict};
 use crate::session::mysql::Mode;
 
 fn table() -> Value {
@@ -29,7 +29,11 @@ fn judge(text: &str, dialect: Dialect, beside: Beside, facts: &Value, catalogue:
             .unwrap()
             .iter()
             .map(|row| [0, 1, 2].map(|at| row[at].as_str().unwrap()))
-            .filter(|row| names.contains(&row[0].replace('.', "\0")) || names.contains(row[0]) || row[1] == "operator")
+            .filter(|row| {
+                names.contains(&row[0].replace('.', "\0"))
+                    || names.contains(row[0])
+                    || ["operator", "unwritten"].contains(&row[1])
+            })
             .collect();
         catalogue.learn(0, names.iter().cloned(), rows.iter().map(|[name, kind, value]| (*name, *kind, *value)));
     }
@@ -107,6 +111,52 @@ fn a_name_is_looked_up_once_and_again_when_it_was_forgotten() {
 }
 
 #[test]
+fn what_an_operator_or_a_cast_runs_is_looked_into() {
+    let postgres = Dialect::Postgres { standard_strings: true };
+    let judged = |runs: &str| {
+        let facts = json!([
+            ["", "unwritten", "\"of_a_cast\"()"],
+            ["of_a_cast", "read", runs],
+            ["setseed", "function", "pg_catalog"]
+        ]);
+        judge("SELECT a FROM t", postgres, Beside::Nothing, &facts, &mut Catalogue::default())
+    };
+    assert!(matches!(judged("\"lower\"()"), Judged::Verdict(verdict) if verdict.is_clean()));
+    assert!(matches!(judged("\"setseed\"()"), Judged::Verdict(verdict) if verdict.pins == ["function:setseed"]));
+}
+
+#[test]
+fn a_list_of_literals_is_not_kept_whole() {
+    let rows = format!("INSERT INTO t (a, b) VALUES {}(3, 'y')", "(1, 'x'), (-2, NULL), ".repeat(10_000));
+    let items = format!("SELECT a FROM t WHERE a IN ({}3)", "1, 'x', ".repeat(10_000));
+    for text in [&rows, &items] {
+        for tokens in [mysql::read_folded(text, Mode::default(), false).ok(), postgres::read_folded(text, true).ok()] {
+            assert!(tokens.is_some_and(|tokens| tokens.len() < 40), "{}", &text[..40]);
+        }
+    }
+}
+
+#[test]
+fn a_row_that_says_more_than_the_others_is_kept() {
+    let postgres = Dialect::Postgres { standard_strings: true };
+    let facts = json!([
+        ["-", "operator", ""],
+        ["in", "function", "app"],
+        ["set_config", "function", "pg_catalog"],
+        ["setseed", "function", "pg_catalog"]
+    ]);
+    for text in [
+        "INSERT INTO t VALUES (1), (2), (-3)",
+        "VALUES (1), (2) UNION SELECT setseed(1)",
+        "SELECT app.in(1, 2, 3)",
+        "SELECT set_config('a.b', 'c', false) IN ('1', '2', '3')",
+    ] {
+        let judged = judge(text, postgres, Beside::Nothing, &facts, &mut Catalogue::default());
+        assert!(matches!(judged, Judged::Verdict(verdict) if !verdict.pins.is_empty()), "{text}");
+    }
+}
+
+#[test]
 fn a_digest_has_no_part_of_a_literal() {
     let postgres = Dialect::Postgres { standard_strings: true };
     let mysql = Dialect::Mysql(Mode::default());
@@ -164,6 +214,35 @@ fn noise() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #[test]
+    fn what_stands_anywhere_in_a_long_list_is_seen(
+        rows in proptest::collection::vec(proptest::collection::vec(
+            proptest::sample::select(&["1", "'x'", "NULL", "-2", "true", "'a''b'"][..]), 1..4), 1..6),
+        row in 0_usize..6,
+        at in 0_usize..4,
+        is_seen in any::<bool>(),
+    ) {
+        for (dialect, call, facts) in [
+            (Dialect::Mysql(Mode::default()), "GET_LOCK('a', 1)", json!([])),
+            (Dialect::Postgres { standard_strings: true }, "setseed(1)", json!([["setseed", "function", "pg_catalog"]])),
+        ] {
+            let mut rows = rows.clone();
+            if is_seen {
+                let row = row % rows.len();
+                let at = at % (rows[row].len() + 1);
+                rows[row].insert(at, call);
+            }
+            let row = |items: &Vec<&str>| format!("({})", items.join(", "));
+            let values = rows.iter().map(row).collect::<Vec<_>>().join(", ");
+            let items = rows.concat().join(", ");
+            for text in [format!("INSERT INTO t VALUES {values}"), format!("SELECT a FROM t WHERE a IN ({items})")] {
+                let judged = judge(&text, dialect, Beside::Nothing, &facts, &mut Catalogue::default());
+                let is_pinned = matches!(&judged, Judged::Verdict(verdict) if !verdict.pins.is_empty());
+                prop_assert_eq!(is_pinned, is_seen, "{}: {:?}", text, judged);
+            }
+        }
+    }
+
     #[test]
     fn any_text_at_all_is_judged(text in noise(), other in any::<String>(), arguments in any::<bool>()) {
         let clean = CleanFunctions::default();

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::Mode;
+use crate::session::fold::Fold;
 use crate::session::token::{lower, Kind, Token, Unreadable};
 
 /// What a text holds that no reading of it can be sure of.
@@ -30,11 +31,30 @@ impl From<Unreadable> for Trouble {
 /// # Errors
 /// It cannot be read for sure.
 pub(crate) fn read(text: &str, mode: Mode, has_arguments: bool) -> Result<Vec<Token<'_>>, Trouble> {
+    each(text, mode, has_arguments, Vec::push)
+}
+
+/// Read a whole text, and leave out what says nothing more of its session.
+///
+/// # Errors
+/// It cannot be read for sure.
+pub(crate) fn read_folded(text: &str, mode: Mode, has_arguments: bool) -> Result<Vec<Token<'_>>, Trouble> {
+    let mut fold = Fold::default();
+    each(text, mode, has_arguments, |tokens, token| fold.push(tokens, token))
+}
+
+fn each<'t>(
+    text: &'t str,
+    mode: Mode,
+    has_arguments: bool,
+    mut push: impl FnMut(&mut Vec<Token<'t>>, Token<'t>),
+) -> Result<Vec<Token<'t>>, Trouble> {
     let mut lexer = Lexer { text, bytes: text.as_bytes(), at: 0, mode, has_arguments };
     let mut tokens = Vec::with_capacity(text.len() / 5);
     while lexer.skip_space()? {
         let is_after_point = tokens.last().is_some_and(|last: &Token<'_>| last.is_sign("."));
-        tokens.push(lexer.token(is_after_point)?);
+        let token = lexer.token(is_after_point)?;
+        push(&mut tokens, token);
     }
     Ok(tokens)
 }

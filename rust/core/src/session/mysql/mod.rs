@@ -5,7 +5,7 @@ mod functions;
 mod lexer;
 mod settings;
 
-pub(super) use lexer::read;
+pub(super) use lexer::{read, read_folded};
 
 use super::token::{are, begins, Kind, Token};
 use super::{statement, Judge, Judged, Transaction, Verdict};
@@ -90,7 +90,7 @@ impl Mode {
 
 /// Judge a text. One text is one statement: the connections are opened without `CLIENT_MULTI_STATEMENTS`.
 pub(super) fn judge(judge: &Judge<'_>, text: &str, mode: Mode, has_arguments: bool) -> Judged {
-    let tokens = match read(text, mode, has_arguments) {
+    let tokens = match read_folded(text, mode, has_arguments) {
         Ok(tokens) => tokens,
         Err(Trouble::Unreadable) => return Judged::Verdict(Verdict::opaque("statement:a text that cannot be read")),
         Err(Trouble::RunComment) => return Judged::Verdict(Verdict::opaque("statement:a comment that is run")),

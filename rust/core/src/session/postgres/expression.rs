@@ -118,6 +118,8 @@ pub(super) struct Examined<'j> {
     takes_key: bool,
     /// `DEFAULT` stands in it.
     has_default: bool,
+    /// The calls that no word is written for were looked at.
+    has_unwritten: bool,
     /// Where the statement begins after its `WITH`.
     verb: Option<usize>,
     /// Why it must not be sent.
@@ -134,6 +136,7 @@ impl<'j> Examined<'j> {
             acts: false,
             takes_key: false,
             has_default: false,
+            has_unwritten: false,
             verb: None,
             refused: None,
         }
@@ -244,6 +247,11 @@ impl<'j> Examined<'j> {
         self.verb = outer;
         if self.judge.catalogue.has_volatile_cast() {
             verdict.close("function:a cast");
+        }
+        if !std::mem::replace(&mut self.has_unwritten, true) {
+            for text in self.judge.catalogue.unwritten() {
+                self.text(verdict, text);
+            }
         }
     }
 

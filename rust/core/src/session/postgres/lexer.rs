@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::session::fold::Fold;
 use crate::session::token::{lower, Kind, Token, Unreadable};
 
 /// Bytes of a name that count; the server cuts the rest off.
@@ -14,21 +15,38 @@ const OPERATORS: &[u8] = b"~!@#^&|`?+-*/%<>=";
 /// # Errors
 /// It does not end where a statement can.
 pub(crate) fn read(text: &str, standard_strings: bool) -> Result<Vec<Token<'_>>, Unreadable> {
-    let mut lexer = Lexer { text, bytes: text.as_bytes(), at: 0, standard_strings, tokens: Vec::new() };
-    lexer.tokens.reserve(text.len() / 5);
-    while lexer.skip_space()? {
-        let token = lexer.token()?;
-        lexer.tokens.push(token);
-    }
-    Ok(lexer.tokens)
+    each(text, standard_strings, Vec::push)
 }
 
+/// Read a whole text, and leave out what says nothing more of its session.
+///
+/// # Errors
+/// It does not end where a statement can.
+pub(crate) fn read_folded(text: &str, standard_strings: bool) -> Result<Vec<Token<'_>>, Unreadable> {
+    let mut fold = Fold::default();
+    each(text, standard_strings, |tokens, token| fold.push(tokens, token))
+}
+
+fn each<'t>(
+    text: &'t str,
+    standard_strings: bool,
+    mut push: impl FnMut(&mut Vec<Token<'t>>, Token<'t>),
+) -> Result<Vec<Token<'t>>, Unreadable> {
+    let mut lexer = Lexer { text, bytes: text.as_bytes(), at: 0, standard_strings };
+    let mut tokens = Vec::with_capacity(text.len() / 5);
+    while lexer.skip_space()? {
+        let token = lexer.token()?;
+        push(&mut tokens, token);
+    }
+    Ok(tokens)
+}
+
+#[derive(Clone, Copy)]
 struct Lexer<'t> {
     text: &'t str,
     bytes: &'t [u8],
     at: usize,
     standard_strings: bool,
-    tokens: Vec<Token<'t>>,
 }
 
 fn is_space(byte: u8) -> bool {
@@ -230,7 +248,7 @@ impl<'t> Lexer<'t> {
 
     /// Where a text that has been closed is opened again: after a line break, with space and comments around it.
     fn continued(&self) -> Option<usize> {
-        let mut ahead = Self { tokens: Vec::new(), ..*self };
+        let mut ahead = *self;
         let mut is_next_line = false;
         while ahead.at < ahead.bytes.len() {
             match ahead.peek(0) {

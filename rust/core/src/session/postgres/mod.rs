@@ -5,7 +5,7 @@ mod functions;
 mod lexer;
 mod settings;
 
-pub(super) use lexer::read;
+pub(super) use lexer::{read, read_folded};
 
 use std::collections::BTreeSet;
 
@@ -64,7 +64,7 @@ pub(super) fn judge(judge: &Judge<'_>, text: &str, standard_strings: bool, besid
         let at = text[..at].chars().count();
         return Judged::Refused(format!("sql: PostgreSQL has no character 0 (at character {at})"));
     }
-    let Ok(tokens) = read(text, standard_strings) else {
+    let Ok(tokens) = read_folded(text, standard_strings) else {
         return Judged::Verdict(Verdict::opaque("statement:a text that cannot be read"));
     };
     let statements: Vec<&[Token<'_>]> =

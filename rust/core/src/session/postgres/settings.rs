@@ -81,7 +81,11 @@ fn written(text: &str, rest: &[Token<'_>]) -> String {
 fn assigned(text: &str, tokens: &[Token<'_>], rest: &[Token<'_>]) -> Result<Verdict, &'static str> {
     let Some(first) = rest.first().filter(|token| token.is_name()) else { return Ok(unreadable(tokens)) };
     if first.is("role") && !is_dotted(rest) {
-        return Ok(Verdict::pinned("role:"));
+        let mut verdict = Verdict::pinned("role:");
+        if rest.get(1).is_some_and(|token| token.is("none")) {
+            verdict.unpins.push("role:".to_owned()); // whether there is one is asked of the server
+        }
+        return Ok(verdict);
     }
     if begins(rest, &["session", "authorization"]) {
         return Ok(Verdict::pinned("session authorization:"));
