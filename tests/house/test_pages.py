@@ -39,7 +39,8 @@ LOOKED_UP = {"make", "pip"}
 PAGE_SECONDS = 240
 BEGINS = r"""
 set -euo pipefail
-trap 'running=$(jobs -p); test -z "$running" || kill $running; wait' EXIT
+# What has just ended cannot be killed any more, and the page is not at fault.
+trap 'running=$(jobs -p); test -z "$running" || kill $running || true; wait' EXIT
 started=()
 await() {  # until a command succeeds, while all that was started runs
     until "$@"; do
