@@ -5,11 +5,10 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import boto3
 import pytest
 from states_internal import InternalStates
 from states_player import ACCOUNT, REGION, Player
-from wire_app import served
+from wire_app import MAKING, SESSION, served
 
 from forebay import App
 from forebay.integrations.aws_sdk import AwsSdk
@@ -33,7 +32,8 @@ def make_app(trace):
 
     def client(service):
         options = {"endpoint_url": served_at["url"], "region_name": REGION}
-        return boto3.client(service, aws_access_key_id="forebay", aws_secret_access_key="forebay", **options)
+        with MAKING:
+            return SESSION.client(service, aws_access_key_id="forebay", aws_secret_access_key="forebay", **options)
 
     @app.function(name="function-0", timeout=30)
     async def function(event, _context):
