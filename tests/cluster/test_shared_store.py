@@ -202,7 +202,11 @@ async def test_the_owner_shows_whether_it_may_run_the_store_and_who_could_be_nex
                 await asyncio.sleep(0.2)
 
     def gauges(epoch: int) -> Callable[[int, str], bool]:
-        texts = [rf"^forebay_store_epoch {epoch}(\.0)?$", r"^forebay_store_standbys 0(\.0)?$"]
+        texts = [
+            rf"^forebay_store_epoch {epoch}(\.0)?$",
+            r"^forebay_store_standbys 0(\.0)?$",
+            r'^forebay_process_attempts\{process="owner"\} 0(\.0)?$',
+        ]
         return lambda status, text: status == 200 and all(re.search(one, text, re.MULTILINE) for one in texts)
 
     try:

@@ -12,6 +12,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use crate::base::{json, trace};
 use crate::dispatch::attempts::{Task, Work};
 use crate::environments;
+use crate::environments::assignment;
 use crate::environments::frame::Said;
 use crate::environments::mailbox::{Invocation, Mailbox};
 use crate::environments::output::{Output, Speaker};
@@ -30,6 +31,19 @@ pub fn environment_frames(bytes: &[u8]) -> Result<usize, String> {
         frames += 1;
     }
     Ok(frames)
+}
+
+/// Work for another process, and what is to be stopped there, as it is sent.
+pub fn assignments() -> Vec<Vec<u8>> {
+    let given = |task: Task| {
+        let (qualifier, trace) = (Some("live".into()), Some("00-1-2-01".into()));
+        let work = Work { token: 7, handler: 0, request: 9, deadline_ms: 11, qualifier, trace, task };
+        let mut bytes = Vec::new();
+        assignment::put(&work, 2, (true, false), &mut bytes);
+        assignment::put_stop(8, true, &mut bytes);
+        bytes
+    };
+    [Task::Event((*b"{}").into()), Task::Invoke((*b"1").into())].map(given).into()
 }
 
 /// Pass on what an environment's process writes during one invocation, read in these pieces.

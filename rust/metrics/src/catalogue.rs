@@ -344,6 +344,8 @@ catalogue! {
         "Fencing token of this process, which owns a store on a server. It grows whenever a process takes the store.";
     StoreStandbys: "forebay_store_standbys", None, Gauge, Count, [], NONE,
         "Other living processes that share the store on a server, and could take it over.";
+    ProcessAttempts: "forebay_process_attempts", None, Gauge, Count, ["process"], NONE,
+        "Attempts that each process of a store on a server runs; process is owner, or the name of a process that runs handlers for it.";
     MetricValuesRefused: "forebay_metric_values_refused_total", None, Counter, Count, [], NONE,
         "Values no distribution takes (NaN, infinite, below 0): a mistake in the code that measured them.";
 

@@ -42,17 +42,21 @@ impl Rooms {
             }
             self.environments().ask_for_more(handler);
         }
-        if commands.is_empty() {
-            return;
-        }
-        if let Err(error) = self.dispatch.count_attempts() {
-            // Attempts that cannot be counted must not run; the store has failed, so nothing runs any more.
-            self.ctx.fail(StoreError::Failed(error.to_string()));
+        if commands.is_empty() || !self.may_run_what_was_taken() {
             return;
         }
         for (mailbox, invocation, ring) in commands {
             mailbox.put(ProcessCommand::Work(invocation), ring);
         }
+    }
+
+    /// Count on disk what was handed out; false: it must not run, and since the store has failed nothing does any more.
+    pub(crate) fn may_run_what_was_taken(&mut self) -> bool {
+        let counted = self.dispatch.count_attempts();
+        if let Err(error) = &counted {
+            self.ctx.fail(StoreError::Failed(error.to_string()));
+        }
+        counted.is_ok()
     }
 
     fn invocation(&mut self, token: Token) -> Option<Invocation> {
@@ -79,9 +83,8 @@ impl Rooms {
         if matches!(fault, Fault::Stopped) || self.hand_out(token).is_none() {
             return;
         }
-        match self.dispatch.count_attempts() {
-            Ok(()) => self.fail_attempt(token, fault),
-            Err(error) => self.ctx.fail(StoreError::Failed(error.to_string())),
+        if self.may_run_what_was_taken() {
+            self.fail_attempt(token, fault);
         }
     }
 

@@ -10,7 +10,6 @@ use crate::dispatch::participant::Ended;
 use crate::dispatch::ready_list::Kind;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::rooms::Rooms;
-use crate::store::port::StoreError;
 
 impl Rooms {
     /// Hand out at most `most` pieces of work. Attempts are counted on disk before this returns.
@@ -33,10 +32,8 @@ impl Rooms {
                 works.push(work);
             }
         }
-        if let Err(error) = self.dispatch.count_attempts() {
-            // Attempts that cannot be counted must not run.
+        if !self.may_run_what_was_taken() {
             works.retain(|work| matches!(work.task, Task::Cancel));
-            self.ctx.fail(StoreError::Failed(error.to_string()));
         }
     }
 

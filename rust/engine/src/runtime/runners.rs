@@ -26,9 +26,9 @@ use crate::dispatch::Dispatch;
 use crate::environments::assignment;
 use crate::environments::faults::Fault;
 use crate::environments::tails::Tails;
+use crate::metrics::Metric;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::rooms::Rooms;
-use crate::store::port::StoreError;
 
 /// Most functions that one process offers.
 const OFFERED_MAX: usize = 10_000;
@@ -38,6 +38,9 @@ const OUT_MAX: usize = 1_024;
 const ANSWER_BYTES: usize = 8 << 20;
 /// Work of more bytes than that does not go to another process.
 const WORK_BYTES_MAX: usize = 32 << 20;
+
+/// What the gauge of attempts calls this process.
+const OWNER: &str = "owner";
 
 /// What a process says that offers to run handlers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -179,12 +182,8 @@ impl RunnerRoom<'_> {
                 }
             }
         }
-        if has_given {
-            if let Err(error) = self.0.dispatch.count_attempts() {
-                // Attempts that cannot be counted must not run.
-                self.0.runners.by_client.values_mut().for_each(|runner| runner.answer.clear());
-                self.0.ctx.fail(StoreError::Failed(error.to_string()));
-            }
+        if has_given && !self.0.may_run_what_was_taken() {
+            self.0.runners.by_client.values_mut().for_each(|runner| runner.answer.clear());
         }
     }
 
@@ -226,15 +225,10 @@ impl RunnerRoom<'_> {
             }
             Err(error) => return self.0.ctx.answer(waiter, Err(EngineError::Invalid(error.to_string()))),
         };
-        let others: Vec<u64> = self
-            .0
-            .runners
-            .by_client
-            .iter()
-            .filter(|(_, one)| one.member == offer.member)
-            .map(|(client, _)| *client)
-            .collect();
-        for former in others.into_iter().filter(|former| *former != client) {
+        let of_member =
+            |(number, one): (&u64, &Runner)| (*number != client && one.member == offer.member).then_some(*number);
+        let former: Vec<u64> = self.0.runners.by_client.iter().filter_map(of_member).collect();
+        for former in former {
             self.gone(former, "it has connected again, and has stopped what it ran");
         }
         let runner = self.0.runners.by_client.entry(client).or_default();
@@ -263,6 +257,7 @@ impl RunnerRoom<'_> {
     /// It runs nothing any more of what it was given.
     fn gone(&mut self, client: u64, why: &str) {
         let Some(runner) = self.0.runners.by_client.remove(&client) else { return };
+        self.0.ctx.registry.forget(Metric::ProcessAttempts, &[&runner.member]);
         if !runner.out.is_empty() {
             let text = format!("process {} ran {} attempts, which have failed: {why}", runner.member, runner.out.len());
             self.0.ctx.notice(OperatorEvent::Api, "", json!({"text": text}));
@@ -276,11 +271,24 @@ impl RunnerRoom<'_> {
     }
 
     pub(crate) fn process_list(&mut self, _: Empty) -> Result<Done, EngineError> {
+        Ok(Done::at_once(self.processes()))
+    }
+
+    /// What each process runs, this one first.
+    fn processes(&self) -> Vec<Process> {
         let here = self.0.dispatch.ready_list.runs() - self.0.runners.given.len();
         let own = Process { member: None, running: here };
         let runners = self.0.runners.by_client.values();
         let runners = runners.map(|one| Process { member: Some(one.member.clone()), running: one.out.len() });
-        Ok(Done::at_once(std::iter::once(own).chain(runners).collect::<Vec<_>>()))
+        std::iter::once(own).chain(runners).collect()
+    }
+
+    /// Bring the gauge of each process up to date.
+    pub(crate) fn show(&self) {
+        for one in self.processes() {
+            let name = one.member.as_deref().unwrap_or(OWNER);
+            self.0.ctx.registry.gauge(Metric::ProcessAttempts, &[name]).set(one.running as f64);
+        }
     }
 
     pub(crate) fn members_live(&mut self, living: &[String]) {

@@ -30,6 +30,7 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "assignments", takes: sockets::assignments, seeds: sockets::assignments_seeds },
     Target { name: "attempts", takes: stores::attempts, seeds: stores::attempts_seeds },
     Target { name: "aws-bodies", takes: wire::bodies, seeds: wire::bodies_seeds },
     Target { name: "aws-frames", takes: wire::frames, seeds: wire::frames_seeds },

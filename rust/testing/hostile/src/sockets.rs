@@ -4,8 +4,11 @@ use forebay_core::sequence;
 use forebay_doors::socket::frame;
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::base::trace::Origin;
-use forebay_engine::environments::frame as environment_frame;
-use forebay_engine::fuzzing::{environment_frames, environment_output, is_search_token, trace_context};
+use forebay_engine::dispatch::attempts::Settled;
+use forebay_engine::environments::{assignment, frame as environment_frame};
+use forebay_engine::fuzzing::{
+    assignments as given, environment_frames, environment_output, is_search_token, trace_context,
+};
 use forebay_engine::payload::message::{parse_receipt, receipt_text};
 
 /// Frames of the owner's socket, either way.
@@ -14,8 +17,13 @@ pub(crate) fn frames(bytes: &[u8]) -> bool {
     while let Ok(Some((id, kind, body))) = frame::read(&mut rest) {
         let request = frame::request(kind, &body);
         understood |= request.is_some();
-        if let Some(frame::Request::Verb { verb, body }) = request {
-            assert_eq!(reread(&frame::verb(id, &verb, &body)), Some(frame::Request::Verb { verb, body }));
+        let again = match &request {
+            Some(frame::Request::Verb { verb, body }) => Some(frame::verb(id, verb, body)),
+            Some(frame::Request::Exchange { settled, most }) => Some(frame::exchange(id, settled, *most)),
+            _ => None,
+        };
+        if let Some(again) = again {
+            assert_eq!(reread(&again), request);
         }
         understood |= frame::parse_answer(kind, body).is_some();
     }
@@ -35,11 +43,39 @@ pub(crate) fn frames_seeds() -> Vec<Vec<u8>> {
         frame::invoke(8, "function", b"{\"a\": 1}", None),
         frame::invoke_async(8, "function", b"1", Origin { parent: Some(5), trace: Some("00-1-2-01") }),
         frame::verb(9, "mapping.declare", b"{\"stream\": \"s\"}"),
+        frame::exchange(9, &[ended(Some(b"{}".to_vec())), ended(None)], 512),
+        frame::answer(1, &Ok(Reply::Assignments(given().concat()))),
         frame::answer(1, &Ok(Reply::Numbers(vec![1, u64::MAX]))),
         frame::answer(2, &Ok(Reply::Json(b"{}".to_vec()))),
         frame::answer(3, &Err(refused)),
         frame::stopped(),
     ]
+}
+
+fn ended(body: Option<Vec<u8>>) -> Settled {
+    Settled { token: 7, status: 1, body, duration_ns: 3 }
+}
+
+/// Bytes of the smallest piece: its length, its kind, its token.
+const PIECE: usize = 13;
+
+/// Work that the owner of a store gives another process: no more pieces than there are bytes for, and one that is cut off is none.
+pub(crate) fn assignments(bytes: &[u8]) -> bool {
+    let Some(found) = assignment::assignments(bytes) else { return false };
+    assert!(found.len() <= bytes.len() / PIECE, "{} pieces of {} bytes", found.len(), bytes.len());
+    assert!(bytes.is_empty() || assignment::assignments(&bytes[..bytes.len() - 1]).is_none());
+    !found.is_empty()
+}
+
+/// A stop, work of both kinds that is JSON, and a batch.
+pub(crate) fn assignments_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = given();
+    for records in batches_seeds() {
+        let head = [&[3][..], &[0; 8], &[0; 4], &[7], &[0; 8], &[0; 16], &[0; 4], &[0; 4]].concat();
+        let length = (head.len() + records.len()) as u32;
+        seeds.push([&length.to_le_bytes()[..], &head, &records].concat());
+    }
+    seeds
 }
 
 /// What an environment's process says: an answer of any length in any pieces.

@@ -200,6 +200,21 @@ fn an_engine_that_drains_gives_nothing_and_waits_for_what_others_run() {
 }
 
 #[test]
+fn a_gauge_shows_what_each_process_runs_and_forgets_one_that_is_gone() {
+    let shared = Shared::new();
+    shared.invoke("f", 3);
+    assert_eq!(shared.own(), 2);
+    let registry = shared.engine.engine.registry();
+    let shown = |process| registry.gauge(Metric::ProcessAttempts, &[process]).get().to_string();
+    shared.engine.engine.with(|rooms| rooms.runners().show());
+    assert_eq!((shown("m"), shown("owner")), ("1".into(), "2".into()));
+    shared.engine.engine.client_left(CLIENT, true);
+    shared.engine.engine.with(|rooms| rooms.runners().show());
+    assert_eq!(registry.gather(Metric::ProcessAttempts).len(), 1);
+    assert_eq!(shown("owner"), "2");
+}
+
+#[test]
 fn an_invocation_whose_lines_are_wanted_stays_in_this_process() {
     let shared = Shared::new();
     let tail = shared.engine.engine.invoke_tailed("f", (*b"{}").into(), shared.callers.waiter());
