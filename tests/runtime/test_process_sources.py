@@ -49,6 +49,17 @@ async def test_messages_of_a_queue_come_as_lambdas_event(sources):
     assert first["attributes"]["ApproximateReceiveCount"] == "1"
 
 
+async def test_a_start_after_a_clean_stop_finds_nothing_in_flight(import_app, caplog):
+    """It said that an attempt was in flight when the process before it died, though that attempt had ended long before."""
+    for number in range(1, 3):
+        sources = import_app("process_sources")
+        async with sources.app:
+            await sources.events.send("one")
+            await until(lambda number=number: len(told()) == number)
+            await until(lambda sources=sources: is_empty(sources.events))
+    assert "in flight when" not in caplog.text
+
+
 async def test_only_the_messages_that_a_response_names_come_back(sources):
     async with sources.app:
         await sources.shares.send_many(["good", "bad", "fine"])

@@ -247,10 +247,11 @@ impl Engine {
             self.shared.wakes.stop(&*inner);
         }
         for thread in lock(&self.threads).drain(..) {
-            // A thread that panicked has said so itself; nothing is left to be done for it.
-            let _ended = thread.join();
+            let _ended = thread.join(); // one that panicked has said so itself
         }
         let mut inner = self.shared.lock();
+        // The next start shall not find what has ended. If the file cannot be written, that start says more than is so.
+        let _cleared = inner.state.dispatch.journal.flush();
         inner.abandon_commit();
         inner.state.abandon_reads();
         inner.state.runners.close();

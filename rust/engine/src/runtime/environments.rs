@@ -42,7 +42,8 @@ impl Rooms {
             }
             self.environments().ask_for_more(handler);
         }
-        if commands.is_empty() || !self.may_run_what_was_taken() {
+        // Asked even where nothing was taken: it clears what has ended, and a start tells of what is left in flight.
+        if !self.may_run_what_was_taken() {
             return;
         }
         for (mailbox, invocation, ring) in commands {
