@@ -63,7 +63,12 @@ impl Entry {
             );
         }
         let is_object = self.detail.trim_start().starts_with('{');
-        if !is_object || json::check(self.detail.as_bytes()).is_err() {
+        let error = json::check(self.detail.as_bytes()).err();
+        // Nested too deep for this bus, and not for AWS's.
+        if let Some(error) = error.as_ref().filter(|error| is_object && error.is_data()) {
+            return refuse("MalformedDetail", format!("Detail is malformed: {error}."));
+        }
+        if !is_object || error.is_some() {
             return refuse("MalformedDetail", "Detail is malformed.".into());
         }
         Ok(())

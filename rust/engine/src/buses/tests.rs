@@ -148,6 +148,10 @@ fn one_bad_entry_fails_alone_with_the_texts_of_aws() {
         "Parameter DetailType is not valid. Reason: DetailType is a required argument."
     );
     assert_eq!(engine.bodies("q").len(), 1);
+    let deep = format!("{}1{}", "{\"a\":".repeat(101), "}".repeat(101));
+    let entries = json!([{"source": "shop", "detail_type": "shipped", "detail": deep}]);
+    let answer = engine.json("bus.put", &json!({"bus": "shop", "entries": entries}));
+    assert!(answer[0]["error_message"].as_str().unwrap().contains("may lie 100 deep at most"), "{answer}");
     let refused = engine.asked("bus.put", &json!({"bus": "typo", "entries": [{}]})).unwrap_err().to_string();
     assert_eq!(refused, "Event bus typo does not exist.");
 }

@@ -408,6 +408,9 @@ impl FailureRoom<'_> {
             Ok(may_be_later) => {
                 let is_dead_letter =
                     row.routed.as_ref().is_some_and(|routed| row.destination.as_ref() != Some(&routed.target));
+                if !is_dead_letter {
+                    self.note_fate(key, row.event_and_target(), Fate::Sent);
+                }
                 match self.failures.owners.get(&key.mapping).filter(|_| is_dead_letter) {
                     Some(owner) => {
                         self.ctx.observe.history.batches.told(key, self.ctx.now.wall_ms);
@@ -486,10 +489,7 @@ impl FailureRoom<'_> {
             None => {
                 self.ctx.commit.pending.remove(Table::Failure, key.bytes());
                 self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
-                if let Some((id, target)) = event {
-                    let (at_ms, bus) = (self.ctx.now.wall_ms, self.failures.name_of(key));
-                    self.ctx.observe.history.routes.note(Routed { at_ms, id, bus, fates: vec![(target, Fate::Sent)] });
-                }
+                self.note_fate(key, event, Fate::Sent);
             }
             Some(setback) => {
                 if let Err(error) = self.retry_delivery(key, setback) {
@@ -528,6 +528,10 @@ impl FailureRoom<'_> {
 
     /// A destination is tried no more: what it did not take goes to the dead-letter queue, or is listed.
     fn give_up_delivery(&mut self, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
+        if row.is_for_target() {
+            let why = row.last_error.clone().unwrap_or_default();
+            self.note_fate(key, row.event_and_target(), Fate::GivenUp(why));
+        }
         if !row.turn_to_dead_letter_queue() {
             row.undelivered_to = row.destination.take();
             self.notice_undelivered(key, &row);
@@ -535,6 +539,13 @@ impl FailureRoom<'_> {
             queue.delay(key, self.ctx.now.mono_ns);
         }
         self.note_delivery(key, &row, payload);
+    }
+
+    /// Remember what became of an event at the target of a rule.
+    fn note_fate(&mut self, key: FailureKey, event: Option<(u128, Arc<str>)>, fate: Fate) {
+        let Some((id, target)) = event else { return };
+        let (at_ms, bus) = (self.ctx.now.wall_ms, self.failures.name_of(key));
+        self.ctx.observe.history.routes.note(Routed { at_ms, id, bus, fates: vec![(target, fate)] });
     }
 
     fn note_delivery(&mut self, key: FailureKey, row: &FailureRow, payload: &[u8]) {

@@ -93,7 +93,7 @@ fn an_endpoint_that_asks_for_time_gets_it() {
 fn an_endpoint_that_will_never_take_it_has_it_dead_lettered_at_once() {
     let target = json!({"id": "1", "api_destination": "crm", "dead_letter_queue": "dlq"});
     let mut engine = with_destination(&target);
-    engine.ship("shipped").unwrap();
+    let id = engine.ship("shipped").unwrap();
     engine.advance(SECOND);
     assert_eq!(engine.requests(Some(REFUSED_FOR_EVER)).len(), 1);
     engine.advance(SECOND);
@@ -105,6 +105,9 @@ fn an_endpoint_that_will_never_take_it_has_it_dead_lettered_at_once() {
     assert!(text.contains("HTTP 404") && text.contains("SDK_CLIENT_ERROR"), "{text}");
     assert!(!text.contains("EXHAUSTED_RETRY_CONDITION"), "{text}");
     assert_eq!((engine.requests_after(600), engine.counted("shipped")), (0, (false, true)));
+    let whats = engine.json("why", &json!({"id": id}))["facts"].clone();
+    let last = whats.as_array().unwrap().last().unwrap();
+    assert_eq!((&last["what"], &last["error"]), (&json!("tried no more"), &json!("HTTP 404")), "{whats}");
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn what_a_stream_and_a_bus_did_not_take_is_given_to_them_again_once() {
     let mut engine = shop(&json!([
         {"id": "1", "stream": "later", "partition_key_path": "$.source"}, {"id": "2", "bus": "more"},
     ]));
-    engine.ship("shipped").unwrap();
+    let id = engine.ship("shipped").unwrap();
     assert_eq!(engine.listed("shop/shipped").len(), 2);
     engine.json("stream.declare", &json!({"name": "later", "shards": 1, "retention_ms": 86_400_000}));
     engine.json("bus.declare", &json!({"name": "more"}));
@@ -105,6 +105,8 @@ fn what_a_stream_and_a_bus_did_not_take_is_given_to_them_again_once() {
     for _ in 0..5 {
         engine.advance(SECOND);
     }
+    let whats = engine.json("why", &json!({"id": id}))["facts"].clone();
+    assert_eq!(whats.as_array().unwrap().iter().filter(|fact| fact["what"] == "sent").count(), 2, "{whats}");
     let mut engine = engine.crashed();
     engine.advance(SECOND);
     let shard = engine.json("stream.describe", &json!({"name": "later"}))["shards"][0]["shard_id"].clone();

@@ -32,6 +32,8 @@ pub(crate) enum Fate {
     Sent,
     /// The target did not take it, for this reason.
     NotTaken(String),
+    /// The target took it neither at first nor later, for this reason, and is tried no more.
+    GivenUp(String),
 }
 
 impl Numbers for Routed {
@@ -59,7 +61,8 @@ impl Routes {
         for routed in &self.0.facts {
             let mut became = routed.fates.iter().filter(|(_, fate)| *fate == Fate::Became(id));
             if routed.id == id {
-                if !matches!(&routed.fates[..], [(_, Fate::Sent)]) {
+                // What became of it later is noted by itself.
+                if !matches!(&routed.fates[..], [(_, Fate::Sent | Fate::GivenUp(_))]) {
                     facts.push(json!({"at_ms": routed.at_ms, "what": "put on bus", "bus": &*routed.bus}));
                 }
                 facts.extend(routed.fates.iter().map(|(target, fate)| fate.shown(routed, target)));
@@ -77,7 +80,7 @@ impl Routes {
 impl Fate {
     /// Whether the target has it; `None`: it has yet to be sent.
     pub(crate) fn is_taken(&self) -> Option<bool> {
-        (*self != Self::Waits).then_some(!matches!(self, Self::NotTaken(_)))
+        (*self != Self::Waits).then_some(!matches!(self, Self::NotTaken(_) | Self::GivenUp(_)))
     }
 
     fn shown(&self, routed: &Routed, target: &str) -> Value {
@@ -90,6 +93,10 @@ impl Fate {
             Self::Sent => fact["what"] = "sent".into(),
             Self::NotTaken(why) => {
                 fact["what"] = "not delivered".into();
+                fact["error"] = why.as_str().into();
+            }
+            Self::GivenUp(why) => {
+                fact["what"] = "tried no more".into();
                 fact["error"] = why.as_str().into();
             }
         }
