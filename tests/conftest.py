@@ -32,24 +32,40 @@ uvloop.new_event_loop().close()
 KEPT_RUNNING = ("postgres", "mariadbd")
 # The executor of the loop that a test runs on goes with that loop, when its last fixture has.
 KEPT_THREADS = ("asyncio_", "uvloop_")
+# Under this name a report has what ended late.
+LATE = "ended late"
 SERVERS = Path(__file__).parents[1] / "scripts" / "servers.sh"
-# How long a thread or a process that was told to end may take, in seconds.
+# How long what was told to end may take, in seconds. Beside other tests it takes long at times. A run names what took longer
+# than it does alone.
 PATIENCE = 20.0
+ALONE = 2.0
+TASKS_PATIENCE = 10.0
+TASKS_ALONE = 0.5
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left_behind():
+def nothing_is_left_behind(request):
     """Fail a test that leaves a thread, a process or a descriptor: a service would leak it at every restart."""
     before = left_behind()
     yield
-    ends = time.monotonic() + PATIENCE
+    began, late = time.monotonic(), set()
     while True:
         gc.collect()
         left = left_behind() - before
-        if not left or time.monotonic() > ends:
+        took = time.monotonic() - began
+        late |= left if took > ALONE else set()
+        if not left or took > PATIENCE:
             break
         time.sleep(0.02)
+    tell_late(request, late, took)
     assert left == set()
+
+
+def tell_late(request, late, took):
+    """Have the end of the run name what has ended late; this reaches it from the processes of xdist, too."""
+    if late:
+        names = ", ".join(sorted(map(str, late)))
+        request.node.user_properties.append((LATE, f"{took:.1f} s: {names}"))
 
 
 def left_behind():
@@ -132,15 +148,20 @@ def pytest_collection_finish():
 
 
 @pytest.fixture
-async def no_task_is_left():
+async def no_task_is_left(request):
     """Fail a test that leaves a task running."""
     yield
     ours = {asyncio.current_task()}
-    for _ in range(1_000):
-        if asyncio.all_tasks() == ours:
-            return
+    began, late = time.monotonic(), set()
+    while True:
+        left = asyncio.all_tasks() - ours
+        took = time.monotonic() - began
+        late |= {task.get_name() for task in left} if took > TASKS_ALONE else set()
+        if not left or took > TASKS_PATIENCE:
+            break
         await asyncio.sleep(0.01)  # one that was cancelled needs a moment
-    assert asyncio.all_tasks() == ours
+    tell_late(request, late, took)
+    assert left == set()
 
 
 @pytest.fixture
@@ -182,7 +203,18 @@ def need(package):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Name in one block what was not run, and why: a server or a privilege that this machine lacks."""
+    """Name what ended late; and in one block what was not run, and why: a server or a privilege that this machine lacks."""
+    # A report of a test's end has no category unless it is an error, and that shows what was left.
+    late = [
+        (one.nodeid, text)
+        for one in terminalreporter.getreports("")
+        for name, text in one.user_properties
+        if name == LATE
+    ]
+    if late:
+        terminalreporter.section("ended late, after the test")
+    for test, text in late:
+        terminalreporter.line(f"{test}: {text}")
     files = collections.defaultdict(collections.Counter)
     for report in terminalreporter.getreports("skipped"):
         reason = report.longrepr[2].removeprefix("Skipped: ")
