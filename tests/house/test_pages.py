@@ -3,9 +3,9 @@
 A Python block whose first line is a comment with a file's name is saved under that name; every Python block is imported. Of a
 console block, the lines that begin with `$ ` are run, and its other lines must be printed. What a reader starts with `&` goes
 on running; the next command waits until it serves. Where a reader waits with `sleep`, the test waits until what the page shows
-next is there, as long as that takes: the machine of a test run is busier than a reader's. If what was started ends meanwhile,
-the page fails at once with what it said. `make` and `pip` are looked up, not run. Files for other programs are saved and checked
-as far as that is possible without those programs.
+next is there, as long as that takes: the machine of a test run is busier than a reader's. So a command after a `sleep` is
+repeated, and must be one that only reads. If what was started ends meanwhile, the page fails at once with what it said. `make`
+and `pip` are looked up, not run. Files for other programs are saved and checked as far as that is possible without them.
 """
 
 import configparser
@@ -35,6 +35,8 @@ FILE = re.compile(r"# ([\w./-]+)\n")
 # A page may show their commands, and no test runs them: they change a machine, or need a cluster.
 ELSEWHERE = {"docker", "kubectl", "sudo"}
 LOOKED_UP = {"make", "pip"}
+# What may be repeated until it prints what the page shows, alone or in a pipe.
+READS = ("forebay lag", "grep", "head", "tail")
 # The longest page takes 30 s on a slow machine that does nothing else.
 PAGE_SECONDS = 240
 BEGINS = r"""
@@ -49,6 +51,11 @@ await() {  # until a command succeeds, while all that was started runs
         done
         sleep 0.1
     done
+}
+forget() {  # what a reader kills may end
+    local process left=()
+    for process in "${started[@]}"; do [ "$process" = "$1" ] || left+=("$process"); done
+    started=("${left[@]}")
 }
 serve() { [ "$(ls -d */forebay.sock 2>/dev/null | wc -l)" -ge "$1" ]; }
 routes() { curl -s "http://127.0.0.1:$1/_routes" > "$TMPDIR/ready" && grep -q key "$TMPDIR/ready"; }
@@ -86,13 +93,16 @@ def story(page: str) -> tuple[str, list[str], list[str]]:
                     continue
                 elif is_awaited:
                     assert wanted, f"what is waited for before {command!r}?"
+                    assert only_reads(command), f"{command!r} would be repeated after a sleep, and may change something"
                     script += [f"await shows {shlex.quote(command)} {' '.join(wanted)}", 'cat "$TMPDIR/shown"']
                 elif tool not in ELSEWHERE:
+                    if tool == "kill":
+                        jobs = re.findall(r"kill (%\d+)", command)
+                        assert jobs, f"{command!r} does not say which job ends: kill %1"
+                        script += [f'forget "$(jobs -p {job})"' for job in jobs]
+                        serving = max(0, serving - len(jobs))
                     script.append(command)
                 is_awaited = False
-                if tool == "kill":
-                    serving = 0
-                    script.append("started=()")
                 if command.endswith("&"):  # a reader types slower than a shell
                     serving += command.startswith("forebay run")
                     script += ["started+=($!)", *waits(command, serving)]
@@ -106,6 +116,14 @@ def story(page: str) -> tuple[str, list[str], list[str]]:
             assert language in CHECKS, f"a block of {language!r}: nobody checks it"
             script += saved(named[1] if named else f"block{number}", text)
     return "\n".join(script), looked_up, printed
+
+
+def only_reads(command: str) -> bool:
+    """Tell whether a command changes nothing, however often it is typed."""
+    parts = [part.strip() + " " for part in command.split("|")]
+    return not re.search(r"[;&<>$`]", command) and all(
+        part.startswith(tuple(f"{one} " for one in READS)) for part in parts
+    )
 
 
 def saved(name: str, text: str) -> list[str]:
@@ -193,6 +211,23 @@ def test_a_page_waits_for_what_it_shows_after_a_sleep():
     script, _, printed = story("```console\n$ sleep 1\nto ada:  hello\n$ sleep 4\n$ forebay lag\na   b\n```\n")
     assert script.endswith("await is_said 'to ada: hello'\nawait shows 'forebay lag' 'a b'\ncat \"$TMPDIR/shown\"")
     assert printed == ["to ada:  hello", "a   b"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["forebay queue receive q", "forebay dlq redrive q", "forebay lag && forebay queue send q x", "grep x y | tee z"],
+)
+def test_a_command_that_may_change_something_is_not_repeated(command):
+    with pytest.raises(AssertionError, match="would be repeated after a sleep, and may change something"):
+        story(f"```console\n$ sleep 1\n$ {command}\nshown\n```\n")
+
+
+def test_what_still_runs_after_a_kill_is_watched(tmp_path):
+    """After a `kill` of one job, none that had been started before was watched."""
+    script, _, _ = story("```console\n$ tail -f /dev/null &\n$ false &\n$ kill %1\n$ sleep 1\nnever said\n```\n")
+    ended, _, complained = run_page(script, tmp_path)
+    assert ended == 1
+    assert "it ended before this held: is_said never said" in complained
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
