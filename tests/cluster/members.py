@@ -139,6 +139,10 @@ class Members:
         until(look, self.logs)
         return found[0]
 
+    def deaths(self, url: str) -> int:
+        """Give how often in a row the store was taken from an owner that had not given it up; 0: the last one handed it over."""
+        return json.loads(look_at_server(url))["store"]["deaths"]
+
     def logs(self) -> str:
         """Give the ends of what they said."""
         return "\n".join(path.read_text()[-2_000:] for path in sorted(self._folder.glob("log-*")))

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("figures")
 
 FAR_APP = Path(__file__).parent / "far_app.py"
-# An owner is dead after 5 s, and what it left is opened; a busy machine takes longer for all of it.
-TAKEN_WITHIN = 30.0
+# An owner is dead after 5 s, and what it left is opened; beside other tests a machine takes longer for all of it.
+TAKEN_WITHIN = 12.0 if os.environ.get("FOREBAY_COUNT") else 30.0
 SECRET = PASSWORD.partition("!")[0]
 
 
@@ -99,6 +99,7 @@ def test_processes_of_two_machines_put_and_take_over_from_each_other(members: Me
     _, moment = members.working(left, [third], anew=True)
     log.info("%s: %.1f s until the next handler began", "left, on another machine", moment - left)
     assert moment - left < TAKEN_WITHIN
+    assert members.deaths(url) == 0, "the owner gave the store up, and nobody waited for its lease to run out"
     check_ledger(members)
 
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("figures")
 
-# It takes a moment of what runs, a look of the next owner and the opening; a busy machine takes longer for all of it.
-MOVED_WITHIN = 20.0
+# It takes a moment of what runs, a look of the next owner and the opening; beside other tests all of it takes longer.
+MOVED_WITHIN = 6.0 if os.environ.get("FOREBAY_COUNT") else 20.0
+HANDED_OVER = "the owner gave the store up, and nobody waited for its lease to run out"
 
 
 def cluster(*words: str, url: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +49,7 @@ def test_a_store_is_moved_and_a_process_drained_under_load(members: Members, url
     _, moment = members.working(begun, anew=True)
     log.info("%s: %.1f s until the next handler began", "moved", moment - begun)
     assert moment - begun < MOVED_WITHIN
+    assert members.deaths(url) == 0, HANDED_OVER
     again = cluster("move", f"{os.uname().nodename}/{wanted.child.pid}", url=url)
     assert "owns it already" in again.stdout
 
@@ -56,6 +58,7 @@ def test_a_store_is_moved_and_a_process_drained_under_load(members: Members, url
     assert drained.returncode == 0, drained.stderr + members.logs()
     _, moment = members.working(begun, anew=True)
     assert moment - begun < MOVED_WITHIN
+    assert members.deaths(url) == 0, HANDED_OVER
     assert "drained" in cluster("members", url=url).stdout
     refused = cluster("move", str(wanted.child.pid), url=url)
     assert refused.returncode == 1
@@ -89,6 +92,7 @@ def test_a_process_that_cannot_open_the_store_gives_it_back(members: Members, ur
     _, moment = members.working(begun, [first], anew=True)
     log.info("%s: %.1f s until the next handler began", "given back", moment - begun)
     assert moment - begun < MOVED_WITHIN
+    assert members.deaths(url) == 0, HANDED_OVER
     acked = len(unfit.lines("acked"))
     until(lambda: len(unfit.lines("acked")) > acked + 20, members.logs)
     assert unfit.lines("ran") != [], "it runs handlers for the owner all the same"
