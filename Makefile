@@ -45,15 +45,16 @@ test: export PROPTEST_RNG_SEED := 1
 # What privileges are missing for is told by tests of both languages, and named once, at the end.
 test: export FOREBAY_NOT_RUN := $(CURDIR)/target/not-run
 # Many tests of Rust wait, for servers and for time limits.
-test: export RUST_TEST_THREADS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
-# While clippy compiles, the environment and the servers are fetched, which is told afterwards.
+test: export RUST_TEST_THREADS := $(or $(RUST_TEST_THREADS),$(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN)))))
+# While clippy compiles, the environment and the servers are fetched, which is told afterwards. What is fetched is waited for in any case:
+# an apt-get that nobody waits for would keep its lock from the next run.
 test: FETCHED := target/fetched.log
 test: $(TEST)/.made ## every check and every test
 	@mkdir -p target && rm -f $(FOREBAY_NOT_RUN)
 	@$(MAKE) --no-print-directory $(TEST)/.ready servers > $(FETCHED) 2>&1 & fetching=$$!; \
-	trap 'kill $$fetching 2>/dev/null || true' EXIT; \
+	trap 'wait $$fetching || true' EXIT; \
 	$(MAKE) --no-print-directory lint-rust; \
-	trap - EXIT; wait $$fetching && failed=0 || failed=$$?; cat $(FETCHED); exit $$failed
+	wait $$fetching && failed=0 || failed=$$?; trap - EXIT; cat $(FETCHED); exit $$failed
 	@$(MAKE) --no-print-directory lint-python $(TEST)/.built
 	cargo test $(BUILD) --workspace --features forebay-bindings/failpoints
 	$(TEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)

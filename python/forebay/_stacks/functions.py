@@ -225,7 +225,7 @@ FUNCTION: Final = Kind(
         "Description": "",
         "Role": "",
         "Architectures": "",
-        "TracingConfig": "",
+        "TracingConfig": "traces go where the app sends them",
         "KmsKeyArn": NOT_ENCRYPTED,
         "VpcConfig": "a function reaches what this machine reaches",
         "EphemeralStorage": "a function has the machine's temporary directory",

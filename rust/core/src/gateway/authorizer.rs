@@ -139,7 +139,8 @@ impl Source {
         found.ok_or_else(|| {
             format!(
                 "identity source {given:?}: allowed are $request.header.NAME, $request.querystring.NAME, $stageVariables.NAME, \
-                 $context.routeKey, $context.stage, $context.path, $context.httpMethod and $context.identity.sourceIp"
+                 $context.routeKey, $context.stage, $context.path, $context.httpMethod and $context.identity.sourceIp, or as WebSocket APIs write them: route.request.header.NAME, \
+                 route.request.querystring.NAME, stageVariables.NAME and context.…"
             )
         })
     }

@@ -86,7 +86,7 @@ pub fn typed_of<T: Any>(answer: &Reply) -> Result<&T, EngineError> {
     answer.typed().ok_or_else(otherwise)
 }
 
-/// The error of an answer that is none to what was asked.
+/// The error of an answer of another type than was asked for.
 pub fn otherwise() -> EngineError {
     EngineError::Closed("the app answered otherwise than it was asked".into())
 }

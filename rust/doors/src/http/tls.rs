@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection};
+use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig, ServerConnection};
 use tokio_rustls::TlsAcceptor;
 
 use crate::http::certificate;
@@ -92,7 +92,10 @@ impl Files {
         let key = ring::sign::any_supported_type(&key).map_err(|error| wrong(&self.key, &error))?;
         let certified = CertifiedKey::new(certificates, key);
         let other = || format!("it is not the key of the certificate in {}", self.certificate.display());
-        certified.keys_match().map_err(|_| wrong(&self.key, &other()))?;
+        certified.keys_match().map_err(|error| match error {
+            Error::InconsistentKeys(_) => wrong(&self.key, &other()),
+            error => wrong(&self.certificate, &error),
+        })?;
         Ok(certified)
     }
 

@@ -263,7 +263,5 @@ fn check_hops(carried: Carried<'_>) -> Result<(), EngineError> {
     if carried.hops <= HOPS_MAX {
         return Ok(());
     }
-    Err(EngineError::Invalid(format!(
-        "the event's chain went through {HOPS_MAX} functions and buses, which is the most"
-    )))
+    Err(EngineError::Invalid(format!("the event's chain went through more than {HOPS_MAX} functions and buses")))
 }

@@ -64,7 +64,7 @@ impl Entry {
         }
         let is_object = self.detail.trim_start().starts_with('{');
         let error = json::check(self.detail.as_bytes()).err();
-        // Nested too deep for this bus, and not for AWS's.
+        // AWS takes deeper nesting: the reason is told.
         if let Some(error) = error.as_ref().filter(|error| is_object && error.is_data()) {
             return refuse("MalformedDetail", format!("Detail is malformed: {error}."));
         }

@@ -10,7 +10,7 @@ use crate::commit::read_jobs::ReadJob;
 /// An answer, most often JSON, and when the caller may have it.
 pub(crate) enum Done {
     AtOnce(Vec<u8>),
-    /// At once, as it is to whoever takes it so.
+    /// At once: typed for a client that takes typed answers, JSON for all others.
     Typed(Arc<dyn Written>),
     /// When the next commit is durable.
     WhenDurable(Vec<u8>),

@@ -529,7 +529,8 @@ impl FailureRoom<'_> {
     /// A destination is tried no more: what it did not take goes to the dead-letter queue, or is listed.
     fn give_up_delivery(&mut self, key: FailureKey, mut row: FailureRow, payload: &[u8]) {
         if row.is_for_target() {
-            let why = row.last_error.clone().unwrap_or_default();
+            let said = row.routed.as_ref().map(|routed| routed.error_message.clone());
+            let why = row.last_error.clone().or(said).unwrap_or_default();
             self.note_fate(key, row.event_and_target(), Fate::GivenUp(why));
         }
         if !row.turn_to_dead_letter_queue() {

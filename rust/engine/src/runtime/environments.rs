@@ -42,8 +42,8 @@ impl Rooms {
             }
             self.environments().ask_for_more(handler);
         }
-        // Asked even where nothing was taken: it clears what has ended, and a start tells of what is left in flight.
-        if !self.may_run_what_was_taken() {
+        // Even where nothing was handed out: this clears what has ended, and a start tells of what is left in flight.
+        if !self.attempts_are_counted() {
             return;
         }
         for (mailbox, invocation, ring) in commands {
@@ -51,8 +51,8 @@ impl Rooms {
         }
     }
 
-    /// Count on disk what was handed out; false: it must not run, and since the store has failed nothing does any more.
-    pub(crate) fn may_run_what_was_taken(&mut self) -> bool {
+    /// Count on disk what was handed out, and clear what has ended; false: nothing that was handed out may run, and the store has failed.
+    pub(crate) fn attempts_are_counted(&mut self) -> bool {
         let counted = self.dispatch.count_attempts();
         if let Err(error) = &counted {
             self.ctx.fail(StoreError::Failed(error.to_string()));
@@ -84,7 +84,7 @@ impl Rooms {
         if matches!(fault, Fault::Stopped) || self.hand_out(token).is_none() {
             return;
         }
-        if self.may_run_what_was_taken() {
+        if self.attempts_are_counted() {
             self.fail_attempt(token, fault);
         }
     }

@@ -32,7 +32,7 @@ impl Rooms {
                 works.push(work);
             }
         }
-        if !self.may_run_what_was_taken() {
+        if !self.attempts_are_counted() {
             works.retain(|work| matches!(work.task, Task::Cancel));
         }
     }

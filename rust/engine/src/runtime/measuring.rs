@@ -49,6 +49,7 @@ impl Shared {
         if now.wall_ms / 60_000 > points.now() / 60 {
             // Too much to work out each second; between, the gauges keep their levels.
             inner.state.streams().show_lag();
+            inner.state.show_lease();
         }
         inner.state.ctx.observe.exports.expire(&self.registry, now.mono_ns);
         drop(inner);

@@ -302,7 +302,7 @@ impl Rooms {
     }
 
     /// Of a store that others may take: which owner this is, and how many could be the next.
-    fn show_lease(&mut self) {
+    pub(crate) fn show_lease(&mut self) {
         if let Some(standbys) = self.ctx.lease.standbys() {
             self.ctx.registry.gauge(Metric::StoreEpoch, &[]).set(self.ctx.commit.token.epoch as f64);
             self.ctx.registry.gauge(Metric::StoreStandbys, &[]).set(standbys as f64);

@@ -182,7 +182,7 @@ impl RunnerRoom<'_> {
                 }
             }
         }
-        if has_given && !self.0.may_run_what_was_taken() {
+        if has_given && !self.0.attempts_are_counted() {
             self.0.runners.by_client.values_mut().for_each(|runner| runner.answer.clear());
         }
     }
@@ -232,7 +232,10 @@ impl RunnerRoom<'_> {
             self.gone(former, "it has connected again, and has stopped what it ran");
         }
         let runner = self.0.runners.by_client.entry(client).or_default();
-        runner.member = offer.member;
+        let former = std::mem::replace(&mut runner.member, offer.member);
+        if former != runner.member {
+            self.0.ctx.registry.forget(Metric::ProcessAttempts, &[&former]);
+        }
         let numbered = offer.functions.into_iter().zip(0..);
         runner.offered = numbered.map(|((name, takes_batch), number)| (name, (number, takes_batch))).collect();
         runner.by_handler.clear();

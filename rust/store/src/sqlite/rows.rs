@@ -47,14 +47,13 @@ impl<'c> Rows<'c> {
             None => &mut self.add,
         };
         census.add(tab, crc);
-        statement.execute(params![tab, key, value, crc])?;
-        Ok(())
+        one(statement.execute(params![tab, key, value, crc])?)
     }
 
     pub(super) fn remove(&mut self, census: &mut Census, tab: u8, key: &[u8]) -> Result<(), StoreError> {
         if let Some(old) = self.crc_of(tab, key)? {
             census.remove(tab, old);
-            self.remove.execute(params![tab, key])?;
+            one(self.remove.execute(params![tab, key])?)?;
         }
         Ok(())
     }
@@ -70,4 +69,9 @@ impl<'c> Rows<'c> {
         let mut rows = self.find.query(params![tab, key])?;
         Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
     }
+}
+
+/// Hold a statement to the one row that it was to change: the census has counted it.
+fn one(changed: usize) -> Result<(), StoreError> {
+    (changed == 1).then_some(()).ok_or_else(|| StoreError::Failed(format!("a row was to change, and {changed} did")))
 }

@@ -59,7 +59,7 @@ fn ended(body: Option<Vec<u8>>) -> Settled {
 /// Bytes of the smallest piece: its length, its kind, its token.
 const PIECE: usize = 13;
 
-/// Work that the owner of a store gives another process: no more pieces than there are bytes for, and one that is cut off is none.
+/// Work that the owner of a store gives another process: no more pieces than there are bytes for, and bytes whose last piece is cut off are refused.
 pub(crate) fn assignments(bytes: &[u8]) -> bool {
     let Some(found) = assignment::assignments(bytes) else { return false };
     assert!(found.len() <= bytes.len() / PIECE, "{} pieces of {} bytes", found.len(), bytes.len());

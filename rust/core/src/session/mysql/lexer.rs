@@ -50,7 +50,7 @@ fn each<'t>(
     mut push: impl FnMut(&mut Vec<Token<'t>>, Token<'t>),
 ) -> Result<Vec<Token<'t>>, Trouble> {
     let mut lexer = Lexer { text, bytes: text.as_bytes(), at: 0, mode, has_arguments };
-    let mut tokens = Vec::with_capacity(text.len() / 5);
+    let mut tokens = Vec::with_capacity((text.len() / 5).min(4_096));
     while lexer.skip_space()? {
         let is_after_point = tokens.last().is_some_and(|last: &Token<'_>| last.is_sign("."));
         let token = lexer.token(is_after_point)?;

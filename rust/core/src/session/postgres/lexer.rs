@@ -33,7 +33,7 @@ fn each<'t>(
     mut push: impl FnMut(&mut Vec<Token<'t>>, Token<'t>),
 ) -> Result<Vec<Token<'t>>, Unreadable> {
     let mut lexer = Lexer { text, bytes: text.as_bytes(), at: 0, standard_strings };
-    let mut tokens = Vec::with_capacity(text.len() / 5);
+    let mut tokens = Vec::with_capacity((text.len() / 5).min(4_096));
     while lexer.skip_space()? {
         let token = lexer.token()?;
         push(&mut tokens, token);

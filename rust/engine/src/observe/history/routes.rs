@@ -28,7 +28,7 @@ pub(crate) enum Fate {
     HandedOn(String),
     /// It waits to be sent to an API destination.
     Waits,
-    /// An API destination has confirmed it.
+    /// It has it, though not at first: an API destination confirmed it, or a target in this store took a later try.
     Sent,
     /// The target did not take it, for this reason.
     NotTaken(String),
