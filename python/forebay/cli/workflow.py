@@ -11,7 +11,7 @@ import click
 
 from forebay._model import names
 from forebay._model.workflow import put_in
-from forebay.cli.arn import named
+from forebay.cli.arn import named, named_execution
 from forebay.cli.connect import FILE, connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
 from forebay.cli.store_place import ServerStore, StorePlace
@@ -62,7 +62,7 @@ def list_(*, name: str | None, status: str | None, limit: int, store: StorePlace
 
 
 @workflow.command()
-@click.argument("name", callback=named("workflow"))
+@click.argument("name", callback=named("workflow", versions=True))
 @click.argument("input", default="{}")
 @click.option("--name", "execution", metavar="TEXT", help="The execution's name; without it, a new UUID.")
 @store_option
@@ -76,8 +76,8 @@ def start(*, name: str, input: str, execution: str | None, store: StorePlace, ou
 
 
 @workflow.command()
-@click.argument("name", callback=named("workflow"))
-@click.argument("execution", required=False, callback=named("execution"))
+@click.argument("name", callback=named("workflow", versions=True))
+@click.argument("execution", required=False, callback=named_execution)
 @store_option
 @output_option
 def describe(*, name: str, execution: str | None, store: StorePlace, output: str) -> None:
@@ -98,7 +98,7 @@ def describe(*, name: str, execution: str | None, store: StorePlace, output: str
 
 @workflow.command()
 @click.argument("name", callback=named("workflow"))
-@click.argument("execution", callback=named("execution"))
+@click.argument("execution", callback=named_execution)
 @store_option
 @output_option
 def history(*, name: str, execution: str, store: StorePlace, output: str) -> None:
@@ -117,7 +117,7 @@ def history(*, name: str, execution: str, store: StorePlace, output: str) -> Non
 
 @workflow.command()
 @click.argument("name", callback=named("workflow"))
-@click.argument("execution", callback=named("execution"))
+@click.argument("execution", callback=named_execution)
 @click.option("--error", metavar="TEXT", help="What the history gives as the error.")
 @click.option("--cause", metavar="TEXT", help="The error's cause.")
 @store_option
@@ -131,7 +131,7 @@ def stop(*, name: str, execution: str, error: str | None, cause: str | None, sto
 
 @workflow.command()
 @click.argument("name", callback=named("workflow"))
-@click.argument("execution", callback=named("execution"))
+@click.argument("execution", callback=named_execution)
 @store_option
 @output_option
 def redrive(*, name: str, execution: str, store: StorePlace, output: str) -> None:
@@ -156,7 +156,7 @@ def delete(*, name: str, yes: bool, store: StorePlace, output: str) -> None:
 
 
 @workflow.command()
-@click.argument("name", callback=named("workflow"))
+@click.argument("name", callback=named("workflow", versions=True))
 @click.option(
     "--format",
     "form",
