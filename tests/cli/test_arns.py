@@ -82,7 +82,7 @@ def test_an_express_execution_is_found_by_the_arn_that_its_start_prints(run, tmp
             ["workflow", "delete", f"arn:aws:states:{PLACE}:stateMachine:order:3", "--yes"],
             "is the ARN of a version or an alias: give the workflow's, without :3",
         ),
-        (["queue", "describe", "http://127.0.0.1:4566/"], "is not the URL of a queue: http://HOST/ACCOUNT/NAME"),
+        (["queue", "describe", "http://127.0.0.1:4566/"], "is not the URL of a queue: it ends in /ACCOUNT/NAME"),
         (["queue", "describe", f"arn:aws:sqs:{PLACE}:"], "is not the ARN of a queue: "),
         (["lag", "--queue", f"arn:aws:sns:{PLACE}:alerts"], "is not the ARN of a queue: "),
         (["mapping", "pause", f"arn:aws:sns:{PLACE}:alerts", "ship"], "is not the ARN of a stream: "),

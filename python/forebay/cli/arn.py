@@ -73,7 +73,7 @@ def _name(kind: str, value: str, *, versions: bool = False) -> str:
     if kind == "queue" and value.startswith(_URL):
         name = urlsplit(value).path.rstrip("/").rpartition("/")[2]
         if not name:
-            raise click.BadParameter(f"{value} is not the URL of a queue: http://HOST/ACCOUNT/NAME")
+            raise click.BadParameter(f"{value} is not the URL of a queue: it ends in /ACCOUNT/NAME")
         return name
     if not value.startswith(_ARN):
         return value
