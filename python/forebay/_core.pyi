@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from os import PathLike
-from typing import Any, Generic, Self, TypeAlias, TypedDict, final
+from typing import Any, Generic, Literal, Self, TypeAlias, TypedDict, final
 
 from typing_extensions import Buffer, TypeVar, disjoint_base
 
@@ -223,7 +223,7 @@ class Engine:
 
     def __new__(cls, settings: bytes, member: Member | None = None) -> Engine: ...
     @property
-    def role(self) -> str: ...  # owner, client, or standby: a client of an owner on another machine, which refuses all
+    def role(self) -> Literal["owner", "client", "standby"]: ...  # standby: its owner is elsewhere, and it refuses all
     @property
     def fencing_token(self) -> int | None: ...  # None: no other process can take the store, or this one runs nothing
     def fileno(self) -> int: ...

@@ -352,7 +352,7 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
     def role(self) -> Literal["owner", "client", "standby"] | None:
         """What this process is to its store; None while the app does not run. The owner serves APIs and metrics."""
         engine = None if self._running is None else self._running.runner.engine
-        return None if engine is None else cast("Literal['owner', 'client', 'standby']", engine.role)
+        return None if engine is None else engine.role
 
     async def store_failure(self) -> ForebayError:
         """Wait until the store takes no further write, and give the reason. For whoever wants to end a process then.

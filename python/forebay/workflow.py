@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from forebay._model import checks
 from forebay._model.workflow import WorkflowSettings
 from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
@@ -410,7 +411,7 @@ def refusals(declared: Sequence[object], answers: Sequence[object]) -> list[Base
     errors: list[BaseException] = []
     for item, answer in zip(declared, answers, strict=True):
         if isinstance(item, Workflow) and isinstance(answer, InvalidParameterValue):
-            errors.append(InvalidParameterValue(f"workflow {item.name!r}: {answer}"))
+            errors.append(checks.placed(answer, f"workflow {item.name!r}"))
         elif isinstance(answer, BaseException):
             errors.append(answer)
     return errors

@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
-from forebay import App, InvalidParameterValue, ResourceConflict, ResourceNotFound
+from forebay import App, InvalidParameterValue, RequestTooLarge, ResourceConflict, ResourceNotFound
 from forebay.mapping import Mapping
+from forebay.workflow import refusals
 
 
 @pytest.fixture
@@ -73,6 +74,15 @@ def test_a_mapping_may_be_said_twice_but_not_otherwise(app):
     ):
         app.on_stream("a", batch_size=6)(function)
     assert len(app.mappings) == 1
+
+
+def test_what_the_engine_refuses_of_a_workflow_keeps_its_class_and_its_notes(app):
+    flow = app.workflow("rest", {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}})
+    refused = RequestTooLarge("it is over the limit")
+    refused.add_note("make it smaller")
+    [told] = refusals([flow], [refused])
+    assert (type(told), str(told)) == (RequestTooLarge, "workflow 'rest': it is over the limit")
+    assert (told.__cause__, told.__notes__) == (refused, ["make it smaller"])
 
 
 def test_a_function_of_another_app_is_refused(app):

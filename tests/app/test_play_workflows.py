@@ -144,6 +144,10 @@ def test_a_state_is_tested_with_variables_and_a_function_by_its_name():
     [
         (lambda: try_state({"Type": "Succeed"}, stat="A"), "no field 'stat': allowed are context, mock"),
         (lambda: try_state({"Type": "Succeed"}, inspection_level="ALL"), "inspection_level='ALL'"),
+        (lambda: try_state({"Type": "Succeed"}, answer={"a": 1}), "answer={'a': 1}: give Succeeded or Failed"),
+        (lambda: try_state({"Type": "Succeed"}, float("nan")), "input=nan: it cannot be written as JSON"),
+        (lambda: run(ORDER, items=[float("inf")]), "items=.*cannot be written as JSON"),
+        (lambda: run(ORDER, items=[{1, 2}]), "items=.*cannot be written as JSON"),
         (lambda: run(ORDER, type="SLOW"), "type='SLOW'"),
         (lambda: run(ORDER, tasks={"Chrage": Succeeded()}), "no state 'Chrage': it has 'Charge'"),
         (lambda: run(ORDER, tasks={"Charge": [Failed("Busy")]}), "called 2 times, and has 1 answer$"),

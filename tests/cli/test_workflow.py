@@ -75,6 +75,29 @@ def test_a_definition_is_checked_before_there_is_a_store(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def test_functions_are_not_looked_for_while_no_app_runs(place):
+    """Each was told as NOT_FOUND, since only an app that runs knows its functions."""
+    task = {"Type": "Task", "Resource": "${charge}", "End": True}
+    (place / "charge.json").write_text(json.dumps({"StartAt": "Charge", "States": {"Charge": task}}))
+    found = forebay(place, "workflow", "validate", "charge.json")
+    assert found.stdout == "nothing is wrong\n"
+    assert found.stderr == "no app runs: the functions that the definition names were not looked for\n"
+
+
+def test_a_package_that_cannot_be_imported_is_named(place, monkeypatch):
+    """It was a traceback."""
+    offers = place / "broken_offer-1.dist-info"
+    offers.mkdir()
+    (offers / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-offer\nVersion: 1\n")
+    (offers / "entry_points.txt").write_text("[forebay.workflow.integrations]\nglue = broken_offer:make\n")
+    monkeypatch.setenv("PYTHONPATH", str(place))
+    task = {"Type": "Task", "Resource": "arn:aws:states:::glue:startJobRun", "End": True}
+    (place / "glue.json").write_text(json.dumps({"StartAt": "A", "States": {"A": task}}))
+    assert refused(place, "workflow", "validate", "glue.json") == (
+        "Error: package broken-offer offers to call glue, and cannot be imported: No module named 'broken_offer'\n"
+    )
+
+
 def test_what_stands_for_a_name_is_put_in(place):
     send = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "End": True}
     send["Parameters"] = {"QueueUrl": "${Queue}", "MessageBody": "x"}

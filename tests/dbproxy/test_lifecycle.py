@@ -295,7 +295,9 @@ async def test_a_client_whose_event_loop_has_ended_is_closed_without_a_word(serv
         return client
 
     client = await asyncio.to_thread(asyncio.run, left_open())
+    assert proxy.statistics()["ClientConnections"] == 1
     await client.close()
+    assert proxy.statistics()["ClientConnections"] == 0
     with pytest.raises(DBProxyError, match="belongs to another event loop"):
         await client.fetch_value("SELECT 1")
 

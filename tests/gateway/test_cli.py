@@ -61,12 +61,15 @@ async def test_rest_apis_are_listed_beside_them(tmp_path, no_task_is_left):
         listed = json.loads((await forebay("list", *store, "--output", "json"))[1])
         told = [(one["name"], one["kind"], one["stages"]) for one in listed]
         assert told == [("shop", "http", ["$default"]), ("pets", "rest", ["prod"])]
-        await rest.call("CreateRestApi", name="pets")
+        bare = (await rest.call("CreateRestApi", name="pets"))["id"]
         paths = [line.split()[3] for line in (await forebay("list", *store))[1].splitlines()[1:]]
         assert paths[0] == "/_apis/shop/" and f"/_apis/{listed[1]['id']}/" in paths[1:] and "/_apis/pets/" not in paths
         for words, part in [
             (("pets",), "'pets' is a REST API: say which stage, too: prod"),
             (("pets", "dev"), "REST API 'pets' has no stage 'dev': there is prod"),
+            ((bare, "dev"), "has no stage 'dev': there is none, until `RestApi.deploy` or CreateDeployment"),
+            ((bare, "none"), "has no stage 'none'"),
+            ((bare,), "say which stage, too: none, until `RestApi.deploy`"),
             (("cats",), "there is no API 'cats': there are shop, pets"),
             (("shop", "dev"), "'shop' is not a REST API: leave the stage out"),
         ]:
@@ -109,6 +112,23 @@ async def test_a_route_is_tried(tmp_path, clients):
     ]:
         status, output = await forebay("test", *words, *(where[:2] if "--url" in words else where))
         assert status != 0 and part in output, output
+
+
+async def test_a_process_that_never_owns_the_store_says_nothing_of_http(tmp_path, caplog, no_task_is_left):
+    """It said that HTTP would be there once it owned the store."""
+    caplog.set_level("INFO")
+    first = App("shop", store=tmp_path / "data")
+    second = App("shop", store=tmp_path / "data", serve=False)
+    http, aws = HttpAddress(port=free_port()), WireAddress(port=free_port())
+    async with first:
+        running = asyncio.create_task(serve(second, 1, metrics=MetricsAddress(), http=http, aws=aws))
+        for _ in range(1_000):
+            if "app 'shop' runs on" in caplog.text:
+                break
+            await asyncio.sleep(0.02)
+        assert "will be on" not in caplog.text and "HTTP" not in caplog.text
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 0
 
 
 async def test_a_second_process_says_that_it_does_not_serve_yet(tmp_path, caplog, no_task_is_left):

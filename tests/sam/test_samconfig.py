@@ -131,7 +131,18 @@ def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path, monkeypat
     assert kept.read_text() == before
 
 
-@pytest.mark.parametrize(("text", "value"), [("true", True), ('"false"', False), ('"Yes"', True), ("false", False)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ('"false"', False),
+        ('"Yes"', True),
+        ("false", False),
+        ('"on"', True),
+        ('"N"', False),
+        ('" t "', True),
+    ],
+)
 def test_a_truth_value_may_be_a_text_as_for_sam(tmp_path, text, value):
     path = tmp_path / "samconfig.toml"
     path.write_text(f"[default.deploy.parameters]\nconfirm_changeset = {text}\n")

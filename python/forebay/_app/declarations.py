@@ -417,7 +417,7 @@ class Declarations(DeclaredApis):
             try:
                 self.integrate(make())
             except InvalidParameterValue as error:
-                raise InvalidParameterValue(f"a task of the definition calls {service}: {error}") from error
+                raise checks.placed(error, f"a task of the definition calls {service}") from error
 
     async def _map_results(self, number: int, after: int | None) -> dict[str, Any]:
         page = await self._caller.ask("map_run.results", map_run=number, limit=_RESULTS, after=after)

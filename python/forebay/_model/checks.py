@@ -21,6 +21,15 @@ def refuse(option: str, value: object, allowed: str) -> NoReturn:
     raise InvalidParameterValue(f"{option}={shown(value)}: {allowed}")
 
 
+def placed(error: InvalidParameterValue, where: str) -> InvalidParameterValue:
+    """Give a refusal that says first where it is: of the same class, raised from the other, with its notes."""
+    told = type(error)(f"{where}: {error}")
+    told.__cause__ = error
+    for note in getattr(error, "__notes__", ()):
+        told.add_note(note)
+    return told
+
+
 def refuse_content(option: str, value: object, allowed: str) -> NoReturn:
     """Raise the refusal of what is sent: a payload, body, attribute or key is told by its type, since errors end in logs."""
     raise InvalidParameterValue(f"{option} of type {type(value).__name__}: {allowed}") from None

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 NAME: Final = "samconfig.toml"
 ENVIRONMENT: Final = "default"
 _SWITCHES: Final = frozenset({"confirm_changeset", "disable_rollback", "fail_on_empty_changeset", "skip_unsupported"})
-_TRUTH: Final = {text: text in {"true", "yes", "1"} for text in ("true", "yes", "1", "false", "no", "0")}
+_TRUTH: Final = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
+}
+"""The words that click takes, by which `sam` reads its options."""
 _OVERRIDE: Final = re.compile(
     r"""\s*(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=("(?:\\.|[^"\\])*"|'[^']*'|[^\s]*)"""
 )
@@ -52,7 +56,7 @@ def read(path: Path, command: str, environment: str = ENVIRONMENT) -> dict[str, 
 
 def _switch(value: Any, where: str) -> bool:
     """Read a truth value as `sam` does, which takes it as a text, too."""
-    text = str(value).lower()
+    text = str(value).strip().lower()
     if isinstance(value, bool | str) and text in _TRUTH:
         return _TRUTH[text]
     raise TemplateRefused([f"{where} = {value!r}: allowed are true and false"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -62,7 +62,7 @@ def _tag(name: str) -> Any:
     return construct
 
 
-def _unknown(_loader: Loader, node: yaml.Node) -> Any:
+def _unknown(_loader: Loader, node: yaml.Node) -> NoReturn:
     text = f"{node.tag} is not a tag of CloudFormation"
     raise yaml.constructor.ConstructorError(None, None, text, node.start_mark)
 

@@ -68,17 +68,17 @@ def export(name: str, stage: str | None, kind: str, store: StorePlace, *, yaml: 
             connection.need_app()
             if not _is_known(connection, name):
                 rest_api = _rest_api(connection, name)
-                raise click.ClickException(
-                    f"{name!r} is a REST API: say which stage, too: {_stages(connection, rest_api)}"
-                )
+                known = _stages_text(_stages(connection, rest_api))
+                raise click.ClickException(f"{name!r} is a REST API: say which stage, too: {known}")
             click.echo(connection.ask("api.export", name=name, yaml=yaml)["body"])
         return
     accepts = "application/yaml" if yaml else "application/json"
     with connect(store) as connection:
         rest_api = _rest_api(connection, name)
         stages = _stages(connection, rest_api)
-        if stage not in stages.split(", "):
-            raise click.ClickException(f"REST API {name!r} has no stage {stage!r}: there is {stages}")
+        if stage not in stages:
+            known = _stages_text(stages)
+            raise click.ClickException(f"REST API {name!r} has no stage {stage!r}: there is {known}")
         params = {"restApiId": rest_api, "stageName": stage, "exportType": kind, "accepts": accepts}
         parameters = {} if plain else {"extensions": "apigateway"}
         told = _call(connection, "GetExport", **params, parameters=parameters)
@@ -192,9 +192,12 @@ def _rest_api(connection: StoreConnection, name: str) -> str:
     return str(found[0])
 
 
-def _stages(connection: StoreConnection, rest_api: str) -> str:
-    stages = _call(connection, "GetStages", restApiId=rest_api)["item"]
-    return ", ".join(stage["stageName"] for stage in stages) or "none, until `deploy` makes one"
+def _stages(connection: StoreConnection, rest_api: str) -> list[str]:
+    return [stage["stageName"] for stage in _call(connection, "GetStages", restApiId=rest_api)["item"]]
+
+
+def _stages_text(stages: list[str]) -> str:
+    return ", ".join(stages) or "none, until `RestApi.deploy` or CreateDeployment of AWS's API makes one"
 
 
 def _is_known(connection: StoreConnection, name: str) -> bool:
@@ -218,7 +221,7 @@ def _described(connection: StoreConnection, api: dict[str, Any]) -> dict[str, An
         )
         for verb, method in resource.get("resourceMethods", {}).items()
     ]
-    stages = [stage["stageName"] for stage in _call(connection, "GetStages", **place)["item"]]
+    stages = _stages(connection, api["id"])
     return {"id": api["id"], "name": api["name"], "kind": "rest", "stages": stages, "routes": routes}
 
 

@@ -9,6 +9,7 @@ import click
 from forebay._model import limits
 from forebay._model.plural import counted, plain
 from forebay._wire import payload
+from forebay.cli.arn import named
 from forebay.cli.connect import connect, store_option
 from forebay.cli.redrive import follow, listed, message_text, move, run_again
 from forebay.cli.show import duration, moment, output_option, show, table, unpacked
@@ -33,8 +34,8 @@ def dlq() -> None:
 
 
 @dlq.command("list")
-@click.option("--function", help="Only failures of this function.")
-@click.option("--stream", help="Only batches of this stream.")
+@click.option("--function", callback=named("function"), help="Only failures of this function.")
+@click.option("--stream", callback=named("stream"), help="Only batches of this stream.")
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The largest number of rows."
 )
@@ -58,7 +59,9 @@ def list_(
 
 @dlq.command("show")
 @click.argument("id_", metavar="[ID]", required=False)
-@click.option("--queue", metavar="NAME", help="The messages of this dead-letter queue, instead of ID.")
+@click.option(
+    "--queue", metavar="NAME", callback=named("queue"), help="The messages of this dead-letter queue, instead of ID."
+)
 @click.option(
     "--limit", type=click.IntRange(1, SHOWN_MAX), default=10, show_default=True, help="The largest number of messages."
 )
@@ -79,9 +82,16 @@ def show_(*, id_: str | None, queue: str | None, limit: int, store: StorePlace, 
 
 @dlq.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--function", help="All listed failures of this function, instead of IDS.")
-@click.option("--queue", metavar="NAME", help="The messages of this dead-letter queue, instead of IDS.")
-@click.option("--to", metavar="NAME", help="With --queue: move to this queue, not to the queue of each message.")
+@click.option("--function", callback=named("function"), help="All listed failures of this function, instead of IDS.")
+@click.option(
+    "--queue", metavar="NAME", callback=named("queue"), help="The messages of this dead-letter queue, instead of IDS."
+)
+@click.option(
+    "--to",
+    metavar="NAME",
+    callback=named("queue"),
+    help="With --queue: move to this queue, not to the queue of each message.",
+)
 @click.option("--rate", type=click.FloatRange(*limits.REDRIVE_RATES), help="The largest number per second.")
 @click.option("--dry-run", is_flag=True, help="Only list what would run again.")
 @click.option(
@@ -169,7 +179,7 @@ def _redrive_all(
 
 
 @dlq.command()
-@click.argument("queue")
+@click.argument("queue", callback=named("queue"))
 @store_option
 @output_option
 def cancel(queue: str, store: StorePlace, output: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from forebay.cli.arn import named
 from forebay.cli.backlog import COLUMNS, ask_backlog
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--stream", help="Only this stream.")
-@click.option("--queue", help="Only this queue.")
-@click.option("--function", help="Only what waits for this function.")
+@click.option("--stream", callback=named("stream"), help="Only this stream.")
+@click.option("--queue", callback=named("queue"), help="Only this queue.")
+@click.option("--function", callback=named("function"), help="Only what waits for this function.")
 @store_option
 @output_option
 def lag(*, stream: str | None, queue: str | None, function: str | None, store: StorePlace, output: str) -> None:

@@ -12,6 +12,7 @@ from forebay._model.queue import QueueMappingSettings
 from forebay._wire import mapping as wire
 from forebay._wire import payload
 from forebay.cli import moments
+from forebay.cli.arn import named, source_of
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import duration, output_option, show, table, unpacked
 from forebay.errors import InvalidParameterValue, ResourceNotFound
@@ -25,22 +26,25 @@ if TYPE_CHECKING:
 def bound(command: Callable[..., None]) -> Callable[..., None]:
     """Add what every command on one mapping takes; the source comes as the fields that name it to the engine."""
 
-    def named(*, source: str, queue: bool, **options: Any) -> None:
+    def with_source(*, source: str, queue: bool, **options: Any) -> None:
+        kind, name = source_of(source, queue=queue)
         try:
-            command(bound_to={"queue" if queue else "stream": source}, **options)
+            command(bound_to={kind: name}, **options)
         except ResourceNotFound as error:
             with connect(options["store"]) as connection:
                 mappings = connection.ask("mapping.list")
-            if {"stream" if queue else "queue": source, "function": options["function"]} in map(_bound_to, mappings):
-                hint = "a stream's: leave --queue out" if queue else "a queue's: add --queue"
-                error.add_note(f"the mapping of {source} is {hint}")
+            other = "stream" if kind == "queue" else "queue"
+            if {other: name, "function": options["function"]} in map(_bound_to, mappings):
+                hint = "a stream's: leave --queue out" if kind == "queue" else "a queue's: add --queue"
+                error.add_note(f"the mapping of {name} is {hint}")
             raise
 
-    named.__name__, named.__doc__ = command.__name__, command.__doc__
-    named.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    wrapped: Callable[..., None] = named
+    with_source.__name__, with_source.__doc__ = command.__name__, command.__doc__
+    with_source.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    wrapped: Callable[..., None] = with_source
     a_queue = click.option("--queue", is_flag=True, help="SOURCE is a queue, not a stream.")
-    for add in (output_option, store_option, a_queue, click.argument("function"), click.argument("source")):
+    a_function = click.argument("function", callback=named("function"))
+    for add in (output_option, store_option, a_queue, a_function, click.argument("source")):
         wrapped = add(wrapped)
     return wrapped
 

@@ -274,7 +274,7 @@ async def serve(app: App, grace: float, *, metrics: MetricsAddress, http: HttpAd
     )
     told = "%s is on %s" if app.role == "owner" else "%s will be on %s once this process owns the store"
     for what, where in (("HTTP", http.base), ("AWS's wire API", aws.url)):
-        if where:
+        if where and app.settings.serve is not False:  # who never owns the store serves neither
             log.info(told, what, where)
     log.info("app %r runs on %s", app.name, app.settings.place)
     failure = loop.create_task(app.store_failure())

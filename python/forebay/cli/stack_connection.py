@@ -43,6 +43,8 @@ _START_SECONDS: Final = 5.0
 _FIRST_POLL_SECONDS: Final = 0.02
 _POLL_SECONDS: Final = 0.1
 _POLL_SECONDS_MAX: Final = 0.5
+_BEGIN: Final = ("deploy", "delete")
+"""What begins an operation; everything else only asks."""
 
 Event = dict[str, Any]
 
@@ -178,7 +180,7 @@ def connect_stacks(store: Path, region: str | None = None, *, makes: bool = Fals
             )
         time.sleep(_POLL_SECONDS)  # an app that has just started, or another command
     with live, live.makefile("rwb") as channel:
-        yield Stacks(lambda asked: _through(channel, asked))
+        yield Stacks(_Channel(channel).ask)
 
 
 @contextmanager
@@ -232,24 +234,34 @@ def _socket(store: Path) -> socket.socket | None:
     return found
 
 
-def _through(channel: Any, asked: dict[str, Any]) -> dict[str, Any]:
-    try:
-        channel.write(json.dumps(asked).encode() + b"\n")
-        channel.flush()
-        line = channel.readline()
-    except TimeoutError:
-        raise AppClosed(f"the app did not answer within {_ANSWER_SECONDS:g} s{_goes_on(asked)}") from None
-    except ConnectionError:
-        line = b""
-    if not line:
-        raise AppClosed(f"the app went away before it answered{_goes_on(asked)}")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
+class _Channel:
+    """The app that runs on a store, over its socket."""
 
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._begun: str | None = None
+        """The stack of the operation that the app was asked to begin."""
 
-def _goes_on(asked: dict[str, Any]) -> str:
-    """Say what becomes of an operation whose app does not answer."""
-    name = asked.get("stack") or asked.get("deploy", {}).get("stack") or asked.get("id", "::stack/NAME").split("/")[1]
-    return (
-        f": an operation that has begun goes on when the app runs again, and `forebay stack events {name}` tells of it"
-    )
+    def ask(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Ask something. Where the app may have begun an operation, an error says what becomes of it."""
+        operation = asked["operation"]
+        if operation in _BEGIN:
+            self._begun = asked["deploy"]["stack"] if operation == "deploy" else asked["stack"]
+        follows = self._begun is not None and (operation in _BEGIN or operation == "events")
+        try:
+            self._channel.write(json.dumps(asked).encode() + b"\n")
+            self._channel.flush()
+            line = self._channel.readline()
+        except TimeoutError:
+            more = f": an operation that has begun goes on in the app; {self._events()}" if follows else ""
+            raise AppClosed(f"the app did not answer within {_ANSWER_SECONDS:g} s{more}") from None
+        except ConnectionError:
+            line = b""
+        if not line:
+            more = f": an operation that has begun goes on when the app runs again; {self._events()}" if follows else ""
+            raise AppClosed(f"the app went away before it answered{more}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _events(self) -> str:
+        return f"`forebay stack events {self._begun}` tells of it"

@@ -69,8 +69,8 @@ def publish(
 
 @topic.command()
 @click.argument("name", callback=named("topic"))
-@click.option("--queue", metavar="NAME", help="The queue that is subscribed.")
-@click.option("--function", metavar="NAME", help="The function that is subscribed.")
+@click.option("--queue", metavar="NAME", callback=named("queue"), help="The queue that is subscribed.")
+@click.option("--function", metavar="NAME", callback=named("function"), help="The function that is subscribed.")
 @store_option
 @output_option
 def unsubscribe(name: str, queue: str | None, function: str | None, store: StorePlace, output: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model.plural import counted
+from forebay.cli.arn import execution_of
 from forebay.cli.show import moment
 from forebay.errors import ResourceNotFound
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from forebay.cli.connect import StoreConnection
 
-_ARN: Final = re.compile(r"arn:[^:]+:states:[^:]*:[^:]*:(?:execution|express):([^:]+):([^:]+)(?::[0-9a-f]+)?")
 _PAGE: Final = 1000
 _SHOWN: Final = 40
 """Most lines; what came before is left out."""
@@ -25,9 +24,9 @@ _ENDS: Final = ("Succeeded", "Failed", "TimedOut", "Aborted")
 
 def find_execution(connection: StoreConnection, id_: str) -> dict[str, Any] | None:
     """Describe the execution that an ARN or a name means; None: there is none."""
-    found = _ARN.fullmatch(id_)
+    found = execution_of(id_)
     if found is not None:
-        told: dict[str, Any] = connection.ask("execution.describe", workflow=found[1], name=found[2])
+        told: dict[str, Any] = connection.ask("execution.describe", workflow=found[0], name=found[1])
         return told
     for workflow in connection.ask("workflow.list"):
         try:

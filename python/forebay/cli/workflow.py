@@ -11,7 +11,7 @@ import click
 
 from forebay._model import names
 from forebay._model.workflow import put_in
-from forebay.cli.arn import named
+from forebay.cli.arn import named, named_execution
 from forebay.cli.connect import FILE, connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
 from forebay.cli.store_place import ServerStore, StorePlace
@@ -62,7 +62,7 @@ def list_(*, name: str | None, status: str | None, limit: int, store: StorePlace
 
 
 @workflow.command()
-@click.argument("name", callback=named("workflow"))
+@click.argument("name", callback=named("workflow", versions=True))
 @click.argument("input", default="{}")
 @click.option("--name", "execution", metavar="TEXT", help="The execution's name; without it, a new UUID.")
 @store_option
@@ -76,8 +76,8 @@ def start(*, name: str, input: str, execution: str | None, store: StorePlace, ou
 
 
 @workflow.command()
-@click.argument("name", callback=named("workflow"))
-@click.argument("execution", required=False, callback=named("execution"))
+@click.argument("name", callback=named("workflow", versions=True))
+@click.argument("execution", required=False, callback=named_execution)
 @store_option
 @output_option
 def describe(*, name: str, execution: str | None, store: StorePlace, output: str) -> None:
@@ -98,7 +98,7 @@ def describe(*, name: str, execution: str | None, store: StorePlace, output: str
 
 @workflow.command()
 @click.argument("name", callback=named("workflow"))
-@click.argument("execution", callback=named("execution"))
+@click.argument("execution", callback=named_execution)
 @store_option
 @output_option
 def history(*, name: str, execution: str, store: StorePlace, output: str) -> None:
@@ -117,7 +117,7 @@ def history(*, name: str, execution: str, store: StorePlace, output: str) -> Non
 
 @workflow.command()
 @click.argument("name", callback=named("workflow"))
-@click.argument("execution", callback=named("execution"))
+@click.argument("execution", callback=named_execution)
 @click.option("--error", metavar="TEXT", help="What the history gives as the error.")
 @click.option("--cause", metavar="TEXT", help="The error's cause.")
 @store_option
@@ -131,7 +131,7 @@ def stop(*, name: str, execution: str, error: str | None, cause: str | None, sto
 
 @workflow.command()
 @click.argument("name", callback=named("workflow"))
-@click.argument("execution", callback=named("execution"))
+@click.argument("execution", callback=named_execution)
 @store_option
 @output_option
 def redrive(*, name: str, execution: str, store: StorePlace, output: str) -> None:
@@ -156,7 +156,7 @@ def delete(*, name: str, yes: bool, store: StorePlace, output: str) -> None:
 
 
 @workflow.command()
-@click.argument("name", callback=named("workflow"))
+@click.argument("name", callback=named("workflow", versions=True))
 @click.option(
     "--format",
     "form",
@@ -206,8 +206,9 @@ def validate(
 ) -> None:
     """Say everything that is wrong with the file DEFINITION, each problem with its place.
 
-    What it names and the store does not have is told, too, as NOT_FOUND: a task would fail. Without a store, or before the app's
-    first start, only the definition itself is looked at. Exit status 1: something is wrong, other than NOT_FOUND.
+    What it names and the store does not have is told, too, as NOT_FOUND: a task would fail. Functions are looked for while
+    the app runs. Without a store, or before the app's first start, only the definition itself is looked at. Exit status 1:
+    something is wrong, other than NOT_FOUND.
     """
     text = sys.stdin.read() if str(definition) == "-" else definition.read_text(encoding="utf-8")
     try:
@@ -220,7 +221,14 @@ def validate(
             # The app that would say what it calls does not run: what it may call is not wrong.
             connection.ask("integration.declare", resources=callable_services(text))
         found = connection.ask("workflow.validate", definition=text, type=kind)
+        # Which functions there are is known to an app that runs alone.
+        owned = connection.owned
     problems, missing = found["problems"], found.get("missing", []) if has_store else []
+    if owned:
+        functions = [one for one in missing if one["message"].startswith("function ")]
+        missing = [one for one in missing if one not in functions]
+        if functions:
+            click.echo("no app runs: the functions that the definition names were not looked for", err=True)
     lines = [f"{one['location'] or '/'}: {one['code']}: {one['message']}" for one in [*problems, *missing]]
     if not has_store:
         click.echo(f"there is no store in {store.absolute()}: what the definition names was not looked for", err=True)

@@ -339,7 +339,6 @@ class Client:
         borrower = self._borrower
         if borrower is None or borrower.closed_because:
             return
-        if borrower.is_at_home():
-            self._proxy.dismiss(borrower, "it was closed")
-        elif not borrower.is_left_behind():
+        if not (borrower.is_at_home() or borrower.is_left_behind()):
             raise DBProxyError(f"client {self.number} belongs to another event loop: close it in that one")
+        self._proxy.dismiss(borrower, "it was closed")

@@ -435,7 +435,8 @@ class DBProxy:
         """Let a client go, for a reason that its user will read."""
         if self._clients.pop(borrower, None) is not None:
             self.counters.clients_closed += 1
-            borrower.close(reason)
+            if not borrower.is_left_behind():  # its connection has ended with its loop
+                borrower.close(reason)
 
     # Maintenance
 

@@ -10,6 +10,7 @@ from forebay.integrations.maps import READS, WRITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from importlib.metadata import EntryPoint
 
     from forebay.integrations.port import Integration
 
@@ -21,13 +22,28 @@ _SERVICES: Final = re.compile(r"arn:aws[a-z-]*:states:::([A-Za-z0-9-]+):")
 
 
 def offered(text: str, has: Callable[[str], bool]) -> Iterator[tuple[str, Callable[[], Integration]]]:
-    """Give each service that a definition names, with what makes its integration, unless `has` says that one calls it."""
+    """Give each service that a definition names, with what makes its integration, unless `has` says that one calls it.
+
+    Raises:
+        InvalidParameterValue: a package offers to call one, and cannot be imported.
+
+    """
     for service in sorted(set(_SERVICES.findall(text)) - IN_STORE):
         if not has(service):
             from importlib.metadata import entry_points  # noqa: PLC0415  it takes a while, and few need it
 
             for found in entry_points(group=PLUGINS, name=service):
-                yield service, found.load()
+                yield service, _loaded(found)
+
+
+def _loaded(found: EntryPoint) -> Callable[[], Integration]:
+    try:
+        make: Callable[[], Integration] = found.load()
+    except ImportError as error:
+        package = found.value if found.dist is None else found.dist.name
+        text = f"package {package} offers to call {found.name}, and cannot be imported: {error}"
+        raise InvalidParameterValue(text) from error
+    return make
 
 
 def callable_services(text: str) -> list[str]:

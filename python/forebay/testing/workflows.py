@@ -179,7 +179,7 @@ def run(
         type or known_type,
         _json("input", {} if input is None else input),
         call,
-        None if items is None else payload.dumps(list(items)).decode(),
+        None if items is None else _json("items", list(items)),
         (_STARTED_MS, seed),
     )
     played = Played(
@@ -214,7 +214,7 @@ def try_state(
             `revealSecrets` and `roleArn`. `context` and `variables` may be dicts.
 
     Raises:
-        InvalidParameterValue: with AWS's code and text.
+        InvalidParameterValue: an argument that cannot be, or with AWS's code and text.
 
     Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_TestState.html
 
@@ -225,6 +225,8 @@ def try_state(
         raise InvalidParameterValue(
             f"try_state: TestState has no field {unknown[0]!r}: allowed are {', '.join(sorted(_FIELDS))}"
         )
+    if answer is not None and not isinstance(answer, Succeeded | Failed):
+        checks.refuse("answer", answer, "give Succeeded or Failed")
     request = {
         "roleArn": f"arn:aws:iam::{_ACCOUNT}:role/forebay",
         **{
@@ -327,7 +329,7 @@ def _check_tasks(tasks: Mapping[str, Answers], definition: str) -> None:
 def _json(name: str, value: Any) -> str:
     try:
         return payload.dumps(value).decode()
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise InvalidParameterValue(f"{name}={value!r}: it cannot be written as JSON: {error}") from error
 
 
