@@ -32,8 +32,9 @@ fn a_crash_with_most_slots_in_flight_can_be_started_after() {
     engine.inner().close();
     engine.store = engine.store.crash(forebay_engine::store::fault::Crash::Process);
     engine.open(AttemptJournal::left_by(&left));
+    assert_eq!(engine.inner().in_flight().len() as u64, most, "taken over where they stand");
     engine.start(&json!({}));
-    assert_eq!(engine.inner().in_flight().len() as u64, most);
+    assert_eq!(engine.inner().in_flight(), [], "none of their records is in the stream");
 }
 
 /// A stop waited for a full disk that took nothing, for ever.
