@@ -144,13 +144,11 @@ impl<'c> Sending<'c> {
     }
 }
 
-impl Call<'_> {
-    /// Send messages; their ids, in their order.
-    async fn send(&self, send: Send) -> Result<Vec<u128>, EngineError> {
-        let sent = typed(|waiter| self.engine.call(Request::QueueSend(send), waiter)).await?;
-        let ids: &MessageIds = typed_of(&sent)?;
-        Ok(ids.0.clone())
-    }
+/// Send messages; their ids, in their order.
+async fn send_all(call: &Call<'_>, send: Send) -> Result<Vec<u128>, EngineError> {
+    let sent = typed(|waiter| call.engine.call(Request::QueueSend(send), waiter)).await?;
+    let ids: &MessageIds = typed_of(&sent)?;
+    Ok(ids.0.clone())
 }
 
 fn sent(id: u128, sums: [(&'static str, Option<String>); 3]) -> Value {
@@ -161,7 +159,7 @@ fn sent(id: u128, sums: [(&'static str, Option<String>); 3]) -> Value {
 pub(super) async fn send_message(call: &Call<'_>) -> Result<Value, Fault> {
     let Sending { message, trace, sums, .. } = Sending::of(&call.input)?;
     let send = Send { name: call.queue()?, messages: vec![message], parent: None, trace };
-    let ids = call.send(send).await.map_err(fault)?;
+    let ids = send_all(call, send).await.map_err(fault)?;
     Ok(sent(ids.first().copied().unwrap_or_default(), sums))
 }
 
@@ -281,7 +279,7 @@ async fn send_run(
             messages.push(std::mem::take(&mut sending.message));
         }
         let send = Send { name: name.to_owned(), messages, parent: None, trace: run[0].1.trace.clone() };
-        let error = match call.send(send).await {
+        let error = match send_all(call, send).await {
             Ok(ids) => {
                 let told = run.into_iter().zip(ids).map(|((id, sending), own)| sent(own, sending.sums).with("Id", id));
                 outcomes.successful.extend(told);
