@@ -72,6 +72,7 @@ LABELS = {
     "rule": "declared; schedules, of which there may be a million, have no label",
     "workflow": "declared",
     "proxy": "declared",
+    "process": "those that share a store; forgotten when they are gone",
     "api": "declared",
     "stage": "declared",
     "route": "declared",
