@@ -123,7 +123,8 @@ def descriptors():
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """Give one process more than there are cores: of the time of a run a third is waiting, for servers and for time limits."""
-    return (os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))) + 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable + 1
 
 
 def pytest_collection_modifyitems(items):

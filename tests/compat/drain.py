@@ -11,10 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-from ports import free_port  # noqa: E402
 
 APP = """
 import asyncio

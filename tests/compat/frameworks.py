@@ -12,11 +12,10 @@ import venv
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 APPS = Path(__file__).parent / "frameworks_apps"
-sys.path.insert(0, str(ROOT / "tests"))
-from ports import free_port  # noqa: E402
 
 pytestmark = pytest.mark.timeout(600)
 PACKAGES = ("mangum", "fastapi", "apig-wsgi", "flask", "serverless-wsgi", "django", "chalice", "zappa")

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -56,7 +57,7 @@ def unprivileged() -> dict[str, object]:
 
 
 @dataclass
-class Server:
+class Server(ABC):
     """One server process and its directory."""
 
     engine: str
@@ -163,8 +164,9 @@ class Server:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @abstractmethod
     def _command(self, *options: str) -> list[str]:
-        raise NotImplementedError
+        """Give the command that starts it."""
 
 
 class Postgres(Server):

@@ -21,6 +21,13 @@ async def forebay(*words):
     return result.exit_code, result.output
 
 
+async def until_it_runs(caplog):
+    for _ in range(1_000):
+        if "app 'shop' runs on" in caplog.text:
+            break
+        await asyncio.sleep(0.02)
+
+
 async def test_apis_and_routes_are_listed_while_the_app_runs(tmp_path, no_task_is_left):
     app = App("shop", store=tmp_path / "data")
     api = app.http_api("shop")
@@ -122,10 +129,7 @@ async def test_a_process_that_never_owns_the_store_says_nothing_of_http(tmp_path
     http, aws = HttpAddress(port=free_port()), WireAddress(port=free_port())
     async with first:
         running = asyncio.create_task(serve(second, 1, metrics=MetricsAddress(), http=http, aws=aws))
-        for _ in range(1_000):
-            if "app 'shop' runs on" in caplog.text:
-                break
-            await asyncio.sleep(0.02)
+        await until_it_runs(caplog)
         assert "will be on" not in caplog.text and "HTTP" not in caplog.text
         os.kill(os.getpid(), signal.SIGTERM)
         assert await running == 0
@@ -140,10 +144,7 @@ async def test_a_second_process_says_that_it_does_not_serve_yet(tmp_path, caplog
     http, aws = HttpAddress(port=free_port()), WireAddress(port=free_port())
     async with first:
         running = asyncio.create_task(serve(second, 1, metrics=MetricsAddress(), http=http, aws=aws))
-        for _ in range(1_000):
-            if "app 'shop' runs on" in caplog.text:
-                break
-            await asyncio.sleep(0.02)
+        await until_it_runs(caplog)
         assert f"HTTP will be on http://127.0.0.1:{http.port} once this process owns the store" in caplog.text
         assert "wire API will be on" in caplog.text and "HTTP is on" not in caplog.text
         os.kill(os.getpid(), signal.SIGTERM)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import sysconfig
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from forebay.clock import Attempt
 
 log = logging.getLogger("forebay.runtime")
-
-# Where Python and installed packages are: whoever reads of a failure looks for the line of the handler first.
-_OF_OTHERS = tuple({f'File "{sysconfig.get_path(name)}/' for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,5 +110,13 @@ class FailureLog:
 
 def _own_line(frames: list[str]) -> str:
     """Give the innermost frame that is the app's own; the innermost of all where none is."""
-    own = [frame for frame in frames if not frame.lstrip().startswith(_OF_OTHERS)]
+    own = [frame for frame in frames if not frame.lstrip().startswith(_of_others())]
     return (own or frames or [""])[-1]
+
+
+@functools.cache
+def _of_others() -> tuple[str, ...]:
+    """Give how the frames of Python and of installed packages begin."""
+    import sysconfig  # noqa: PLC0415  it takes milliseconds, and only a failure asks
+
+    return tuple({f'File "{sysconfig.get_path(name)}/' for name in ("stdlib", "platstdlib", "purelib", "platlib")})

@@ -217,14 +217,13 @@ def validate(
         raise click.BadParameter(str(error), param_hint="--substitute") from None
     has_store = isinstance(store, ServerStore) or (store / FILE).exists()
     with connect(store if has_store else Path(":memory:")) as connection:
-        if connection.owned:
+        owned = connection.owned
+        if owned:
             # The app that would say what it calls does not run: what it may call is not wrong.
             connection.ask("integration.declare", resources=callable_services(text))
         found = connection.ask("workflow.validate", definition=text, type=kind)
-        # Which functions there are is known to an app that runs alone.
-        owned = connection.owned
     problems, missing = found["problems"], found.get("missing", []) if has_store else []
-    if owned:
+    if owned:  # which functions there are is known to an app that runs, and to nobody else
         functions = [one for one in missing if one["message"].startswith("function ")]
         missing = [one for one in missing if one not in functions]
         if functions:
