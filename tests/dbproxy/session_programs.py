@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import asyncmy
 import asyncpg
 from db_servers import PASSWORD, USER
-from session_grammar import SETUP, SWEEP, Step, program
+from session_grammar import SETUP, SWEEP, SWEEP_AFTER, Step, program
 
 from forebay.dbproxy import DBProxy
 from forebay.errors import DBProxyError, InvalidParameterValue
@@ -236,8 +236,18 @@ class Stage:
             for number in (0, 1):
                 await self._gone(await through[number].close())
                 await self._bare[number].renew()
-            for one in self._sweepers:
-                await one.run(SWEEP[self.engine])
+            await self._sweep(" ".join(step.sql.lower() for step in steps))
+
+    async def _sweep(self, said: str) -> None:
+        """Take away what programs leave; the schema is changed through the proxy, which learns of nobody else's DDL at once."""
+        after = [sweep for word, sweeps in SWEEP_AFTER[self.engine].items() if word in said for sweep in sweeps]
+        if after:
+            async with self.proxy.connect() as client:
+                for statement in after:
+                    await client.execute(statement.replace("{lane}", self.lane))
+            await self._bare[0].run(after)
+        for one in self._sweepers:
+            await one.run(SWEEP[self.engine])
 
     async def _leave(self, number: int, through: list[Through]) -> None:
         await self._gone(await through[number].close())

@@ -177,6 +177,23 @@ async def test_a_stable_function_that_leaves_nothing_does_not_pin(postgres, prox
         assert one.pins == ()
 
 
+async def test_a_range_over_a_domain_does_not_pin_what_does_not_use_it(postgres, proxies):
+    """The cast that comes with a range type was taken for one that checks the domain: every statement pinned."""
+    check = "LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN a > 0; END'"
+    postgres.sql(f"CREATE FUNCTION ranged_check(a int) RETURNS boolean {check}")
+    postgres.sql(
+        "CREATE DOMAIN ranged AS int CHECK (ranged_check(VALUE)); CREATE TYPE ranges AS RANGE (subtype = ranged)"
+    )
+    try:
+        async with proxies(postgres, maximum_connections=1).connect() as one:
+            assert await one.fetch_value("SELECT length('four') + 1") == 5
+            assert one.pins == ()
+            assert await one.fetch_value("SELECT '[1,2]'::ranges::text") == "[1,2]"
+            assert one.pins
+    finally:
+        postgres.sql("DROP TYPE ranges; DROP DOMAIN ranged; DROP FUNCTION ranged_check")
+
+
 async def test_the_texts_of_others_are_not_shown_in_a_transaction(postgres, proxies):
     """`pg_prepared_statements` has the texts that the driver has prepared, with the values that stand in them."""
     proxy = proxies(postgres, maximum_connections=1)

@@ -25,8 +25,9 @@ Row = tuple[str, str, str]
 #
 # Most names are those of columns, plain tables and functions that are not volatile. The first question tells whether there is
 # anything else under them: the server needs seven times as long to plan the others. What it says too much, they correct. A type's
-# own columns are looked at with the relation of the same name; an aggregate of the server's own is never volatile. The text of a
-# view that somebody is changing has to be waited for: the third question does so for no longer than its first row says.
+# own columns are looked at with the relation of the same name; an aggregate of the server's own is never volatile. The cast of a
+# range type runs a function of the server's own. The text of a view that somebody is changing has to be waited for: the third
+# question does so for no longer than its first row says.
 #
 # A function of the user's own that is called stable or immutable is looked into: each word of its text is taken for something
 # that it reads, and for a call if a parenthesis follows. So is one behind an aggregate, a trigger, an index, an operator or a
@@ -48,7 +49,8 @@ OR EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.typname OPERATOR(pg_catalog.
  AND (t.typtype OPERATOR(pg_catalog.=) 'd' OR t.typdefaultbin IS NOT NULL OR t.typbasetype OPERATOR(pg_catalog.>=) 16384
   OR t.typelem OPERATOR(pg_catalog.>=) 16384))
 OR EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oid OPERATOR(pg_catalog.>=) 16384)
-OR EXISTS (SELECT FROM pg_catalog.pg_cast c WHERE c.oid OPERATOR(pg_catalog.>=) 16384)
+OR EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc
+ WHERE c.oid OPERATOR(pg_catalog.>=) 16384 AND p.prolang OPERATOR(pg_catalog.<>) 12)
 OR EXISTS (SELECT FROM pg_catalog.pg_event_trigger)
 """
 _POSTGRES_FUNCTIONS = """
@@ -182,7 +184,7 @@ UNION ALL SELECT '', 'unwritten', pg_catalog.quote_ident(p.proname) OPERATOR(pg_
   SELECT oprcode FROM pg_catalog.pg_operator WHERE oid OPERATOR(pg_catalog.>=) 16384
   UNION ALL SELECT castfunc FROM pg_catalog.pg_cast WHERE oid OPERATOR(pg_catalog.>=) 16384) AND NOT EXISTS (
   SELECT FROM pg_catalog.pg_depend d WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-  AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
+  AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) ANY (ARRAY['e', 'i']::pg_catalog."char"[]))
 UNION ALL SELECT '', 'event trigger', evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.<>) 'D'
 """
 
