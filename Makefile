@@ -25,6 +25,8 @@ PACKAGE := $(RUST) README.md pyproject.toml $(shell find python -name '*.py' -o 
 # named as one that the environment may have: make hands its own value of such a name to every command, and `CI` is for scripts/servers.sh.
 BUILD := --locked --profile ci
 export PYO3_PYTHON := $(TEST)/bin/python
+# Tests start Python hundreds of times, and each start would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -247,7 +247,7 @@ class Play:
             assert ("error" in told) == step.get("refused", "error" in told), f"step {step['n']}: {told}"
         elif "server" in step:
             server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-            Thread(target=server.serve_forever, daemon=True).start()
+            Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             self.servers.append(server)
             self.answers[step["n"]] = {"host": f"127.0.0.1:{server.server_port}"}
         elif "http" in step:
