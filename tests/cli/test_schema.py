@@ -107,7 +107,7 @@ def test_schemas_are_kept_in_versions_searched_exported_and_bound_by_name(store)
     described = forebay(place, "schema", "describe", *of_shop[1:]).stdout
     assert "arn:aws:schemas:local:000000000000:schema/shop/shop.orders@OrderPlaced" in described
     asked(place, "schema", "delete", *of_shop[1:], "--version", "1", "--yes")
-    assert "has 1 schemas" in refused(place, "schema", "registry", "delete", "shop")
+    assert "has a schema" in refused(place, "schema", "registry", "delete", "shop")
     asked(place, "schema", "delete", *of_shop[1:], "--yes")
     asked(place, "schema", "registry", "delete", "shop")
     names = [one["name"] for one in asked(place, "schema", "registry", "list")]

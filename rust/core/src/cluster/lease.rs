@@ -150,6 +150,8 @@ struct Asked {
 #[derive(Clone, Copy, Debug)]
 struct Watched {
     beat: Option<u64>,
+    /// For how long it has been known, in good observation.
+    known_ns: u64,
     /// For how long it has not beaten, in good observation.
     silent_ns: u64,
 }
@@ -313,11 +315,14 @@ impl Lease {
         for name in seen {
             let beat = view.beats.get(name).copied();
             match self.others.get_mut(name) {
-                Some(watched) if watched.beat == beat => watched.silent_ns = watched.silent_ns.saturating_add(passed),
-                Some(watched) => *watched = Watched { beat, silent_ns: 0 },
+                Some(watched) => {
+                    watched.known_ns = watched.known_ns.saturating_add(passed);
+                    watched.silent_ns = if watched.beat == beat { watched.silent_ns.saturating_add(passed) } else { 0 };
+                    watched.beat = beat;
+                }
                 None => {
                     came = true;
-                    self.others.insert(name.clone(), Watched { beat, silent_ns: 0 });
+                    self.others.insert(name.clone(), Watched { beat, known_ns: 0, silent_ns: 0 });
                 }
             }
         }
@@ -405,10 +410,15 @@ impl Lease {
     }
 
     /// The member that a unit belongs to: the one that is wanted, if it lives; else the one where it is placed. None of those that are
-    /// to own nothing, and none that could not open it.
+    /// to own nothing, and none that could not open it. Of a dead owner's unit, none that came after the owner had fallen silent, as a
+    /// process does that is started again at once: it would wait as long once more before it holds the owner for dead.
     fn belongs_to<'a>(&'a self, head: &Head, view: &View, now_ns: u64) -> Option<&'a Member> {
+        let silent_ns = head.owner.as_ref().and_then(|owner| self.others.get(owner)).map_or(0, |owner| owner.silent_ns);
+        let has_seen_it = |name: &Member| self.others.get(name).is_none_or(|watched| watched.known_ns >= silent_ns);
         let mut free = self.living(now_ns);
-        free.retain(|name| !self.is_barred(view, name) && !self.has_declined(view, name, head.unit));
+        free.retain(|name| {
+            !self.is_barred(view, name) && !self.has_declined(view, name, head.unit) && has_seen_it(name)
+        });
         let wanted = free.iter().copied().find(|name| head.wanted.as_ref() == Some(*name));
         wanted.or_else(|| placed(head.unit, free))
     }

@@ -123,6 +123,31 @@ fn a_member_that_is_killed_is_replaced_within_six_seconds() {
     assert!(longest <= 6_000, "{longest} ms");
 }
 
+/// A process that is started again at once may be the one where the unit is placed. It would hold the owner for dead 5 s after its own
+/// start, and the others waited for it.
+#[test]
+fn who_came_after_the_owner_had_died_is_not_waited_for() {
+    let newcomer =
+        (0..).map(|number| format!("new-{number}")).find(|name| placed(0, [&"a".into(), name]) == Some(name));
+    let newcomer = newcomer.unwrap();
+    let mut beat = 1;
+    let (mut lease, _) = joined(&view(&[("owner", 7)], Some("owner"), 4));
+    let taken_at = (1..40).map(|quarter| quarter * 250 * MS).find(|&now_ns| {
+        let mut commands = lease.time(now_ns);
+        let Some(Command::Ask { number, .. }) = commands.pop() else { return false };
+        // It comes 2 s after the owner has fallen silent, and beats.
+        beat += u64::from(now_ns >= 2_000 * MS);
+        let beats = [("owner", 7), (newcomer.as_str(), beat)];
+        let shown = if beat > 1 { &beats[..] } else { &beats[..1] };
+        lease.answered(number, &view(shown, Some("owner"), 4), now_ns + MS).contains(&Command::Take {
+            unit: 0,
+            epoch: 4,
+            deaths: 4,
+        })
+    });
+    assert!(taken_at.is_some_and(|at| at <= 5_500 * MS), "{taken_at:?}");
+}
+
 fn view(beats: &[(&str, u64)], owner: Option<&str>, epoch: u64) -> View {
     let beats = beats.iter().map(|(name, beat)| ((*name).into(), *beat)).collect();
     let head = Head { owner: owner.map(Into::into), epoch, deaths: 3, ..Head::default() };

@@ -194,6 +194,9 @@ pub struct ErrorTraits {
     pub is_senders: bool,
 }
 
+/// How Lambda's models write a region. An app's own may have another form, such as `local`: the operation finds what is elsewhere.
+const REGION: &str = r"(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}";
+
 /// A regular expression that is read when it is first used.
 #[derive(Debug)]
 pub struct Pattern {
@@ -205,7 +208,8 @@ pub struct Pattern {
 impl Pattern {
     /// Whether a whole text matches. An expression that looks ahead or back is beyond us: the operation sees to what it says.
     pub fn matches(&self, text: &str) -> bool {
-        let compiled = self.compiled.get_or_init(|| Regex::new(&format!("^(?:{})$", self.text)).ok());
+        let compile = || Regex::new(&format!("^(?:{})$", self.text.replace(REGION, "[a-zA-Z0-9-]+"))).ok();
+        let compiled = self.compiled.get_or_init(compile);
         compiled.as_ref().is_none_or(|pattern| pattern.is_match(text))
     }
 }

@@ -91,11 +91,10 @@ impl BusRoom<'_> {
         if name == DEFAULT {
             return Err(EngineError::Invalid("Cannot delete event bus default.".into()));
         }
-        if !bus.rules.is_empty() {
-            return Err(EngineError::Conflict(format!(
-                "bus {name:?} has {} rules: delete them first",
-                bus.rules.len()
-            )));
+        match bus.rules.len() {
+            0 => {}
+            1 => return Err(EngineError::Conflict(format!("bus {name:?} has a rule: delete it first"))),
+            rules => return Err(EngineError::Conflict(format!("bus {name:?} has {rules} rules: delete them first"))),
         }
         if let Some(archive) = self.buses.archives.of_bus(&name) {
             return Err(EngineError::Conflict(format!("bus {name:?} has archive {archive:?}: delete it first")));

@@ -201,7 +201,7 @@ fn buses_that_hand_events_to_each_other_end_after_sixteen_hops() {
     let depth = engine.json("queue.depth", &json!({"name": "q"}))["visible"].as_u64().unwrap();
     assert!((1..10_000).contains(&depth), "{depth}");
     let refused = engine.asked("bus.delete", &json!({"name": "other"})).unwrap_err().to_string();
-    assert_eq!(refused, "bus \"other\" has 1 rules: delete them first");
+    assert_eq!(refused, "bus \"other\" has a rule: delete it first");
 }
 
 #[test]

@@ -78,8 +78,14 @@ impl SchemaRoom<'_> {
         let RegistryNamed { name } = named;
         let schemas = self.schemas.registry(&name)?.schemas.len();
         check_writable(&name)?;
-        if schemas > 0 {
-            return Err(EngineError::Conflict(format!("registry {name:?} has {schemas} schemas: delete them first")));
+        match schemas {
+            0 => {}
+            1 => return Err(EngineError::Conflict(format!("registry {name:?} has a schema: delete it first"))),
+            _ => {
+                return Err(EngineError::Conflict(format!(
+                    "registry {name:?} has {schemas} schemas: delete them first"
+                )))
+            }
         }
         self.schemas.registries.remove(&name);
         self.ctx.commit.pending.remove(Table::Registry, name.into_bytes());

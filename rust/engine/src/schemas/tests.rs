@@ -75,7 +75,7 @@ fn a_schema_and_its_versions_outlive_a_kill() {
     // A number is not given out again.
     assert_eq!(engine.put_schema("shop@Placed", &one).unwrap()["versions"], json!([2, 3]));
     let refused = engine.asked("registry.delete", &json!({"name": "shop"})).unwrap_err().to_string();
-    assert_eq!(refused, "registry \"shop\" has 1 schemas: delete them first");
+    assert_eq!(refused, "registry \"shop\" has a schema: delete it first");
     engine.json("schema.delete", &json!({"registry": "shop", "name": "shop@Placed"}));
     engine.json("registry.delete", &json!({"name": "shop"}));
     let engine = engine.crashed();

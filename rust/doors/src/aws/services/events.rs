@@ -586,8 +586,11 @@ async fn list_event_buses(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn delete_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.bus_of(call.input.text("Name"))?;
-    match call.ask(Request::BusDelete(Named { name })).await {
+    match call.ask(Request::BusDelete(Named { name: name.clone() })).await {
         Ok(_) | Err(EngineError::NotFound(_)) => Ok(Value::structure()),
+        Err(EngineError::Conflict(text)) if text.contains(" rule") => {
+            Err(Fault::validation(format!("Cannot delete event bus {name} since it has rules.")))
+        }
         Err(error) => Err(fault(error)),
     }
 }

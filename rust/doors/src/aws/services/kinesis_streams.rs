@@ -68,6 +68,11 @@ pub(super) async fn create_stream(call: &Call<'_>) -> Result<Value, Fault> {
 
 pub(super) async fn delete_stream(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.stream()?;
+    let stream = call.described_stream(&name).await?;
+    if call.input.flag("EnforceConsumerDeletion") != Some(true) && !consumers_of(&stream).is_empty() {
+        let text = format!("Stream {name} under account {} has enabled consumers", call.account);
+        return Err(Fault::new("ResourceInUseException", text));
+    }
     let deleted = call.ask(Request::StreamDelete(Named { name: name.clone() })).await;
     deleted.map_err(|error| call.stream_fault(&name, error))?;
     Ok(Value::structure())

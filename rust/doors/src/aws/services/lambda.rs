@@ -129,6 +129,10 @@ impl Call<'_> {
         };
         let whole = format!("arn:aws:lambda:{}:{}:function:", self.region, self.account);
         let partial = format!("{}:function:", self.account);
+        if let Some(region) = elsewhere(given, self.region) {
+            let text = format!("Functions from '{region}' are not reachable in this region ('{}')", self.region);
+            return Err(fault(EngineError::NotFound(text)));
+        }
         let rest = given.strip_prefix(&whole).or_else(|| given.strip_prefix(&partial)).unwrap_or(given);
         let (name, own) = rest.split_once(':').map_or((rest, None), |(name, own)| (name, Some(own)));
         if rest.contains("function:") || rest.starts_with("arn:") {
@@ -158,6 +162,12 @@ impl Call<'_> {
             error => fault(error),
         }
     }
+}
+
+/// The region of a function's ARN, if it is another one than the app's.
+fn elsewhere<'g>(given: &'g str, region: &str) -> Option<&'g str> {
+    let rest = given.strip_prefix("arn:aws:lambda:")?;
+    rest.split(':').next().filter(|other| *other != region)
 }
 
 async fn invoke(call: &Call<'_>) -> Result<Value, Fault> {
@@ -252,11 +262,7 @@ async fn invoke_with_response_stream(call: &Call<'_>) -> Result<Output, Fault> {
 }
 
 async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<Value, Fault> {
-    // A version is told to whoever asks by a qualifier.
-    let name = match &target.qualifier {
-        Some(_) => target.qualified(),
-        None => format!("{}:$LATEST", target.name),
-    };
+    let name = target.qualified();
     let payload: Arc<[u8]> = payload.into();
     let (is_tailed, begun) = (call.input.text("LogType") == Some("Tail"), Instant::now());
     let mut tail = None;

@@ -94,11 +94,14 @@ pub(super) async fn update_alias(call: &Call<'_>) -> Result<Value, Fault> {
     if let Some(weights) = weights(call) {
         changes.insert("weights".into(), weights.into());
     }
-    let arn = format!("{}:{name}", call.function_arn(&target.name));
-    let update = UpdateAlias { function: target.name, name, changes: changes.into() };
-    let updated = call.ask(Request::AliasUpdate(update)).await.map_err(|error| match error {
-        EngineError::NotFound(_) => fault(EngineError::NotFound(format!("Alias not found: {arn}"))),
-        error => fault(error),
-    })?;
+    let described = call.described_function(&target).await?;
+    if !described["aliases"].as_array().into_iter().flatten().any(|one| one["name"] == name.as_str()) {
+        let arn = format!("{}:{name}", call.function_arn(&target.name));
+        return Err(fault(EngineError::NotFound(format!("Alias not found: {arn}"))));
+    }
+    let version = call.input.text("FunctionVersion").map(str::to_owned);
+    let update = UpdateAlias { function: target.name.clone(), name, changes: changes.into() };
+    let updated = call.ask(Request::AliasUpdate(update)).await;
+    let updated = updated.map_err(|error| call.function_fault(&Target { qualifier: version, ..target }, error))?;
     Ok(alias(&updated))
 }

@@ -99,6 +99,14 @@ async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
     let dead_letters = target.get("DeadLetterConfig").and_then(|config| config.text("Arn"));
     let dead_letters = dead_letters.map(|arn| call.recipient(arn).map(|(_, name)| name)).transpose()?;
     let window = input.get("FlexibleTimeWindow").unwrap_or(&empty);
+    let minutes = match (window.text("Mode"), window.int("MaximumWindowInMinutes")) {
+        (Some("FLEXIBLE"), None) => {
+            let text = "FlexibleTimeWindow: Mode FLEXIBLE needs a MaximumWindowInMinutes of 1 to 1440.";
+            return Err(Fault::validation(text));
+        }
+        (Some("FLEXIBLE"), Some(minutes)) => minutes,
+        _ => 0,
+    };
     let retry = target.get("RetryPolicy").unwrap_or(&empty);
     let mut given = json!({
         "name": name,
@@ -106,7 +114,7 @@ async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
         "timezone": input.text("ScheduleExpressionTimezone").unwrap_or("UTC"),
         "start_ms": input.time("StartDate"),
         "end_ms": input.time("EndDate"),
-        "flexible_minutes": window.int("MaximumWindowInMinutes").filter(|_| window.text("Mode") == Some("FLEXIBLE")).unwrap_or(0),
+        "flexible_minutes": minutes,
         "enabled": input.text("State") != Some("DISABLED"),
         "group_id": target.get("SqsParameters").and_then(|one| one.text("MessageGroupId")),
         "input": target.text("Input"),

@@ -14,6 +14,7 @@ use crate::aws::call::{unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::text_of_bytes;
 use crate::aws::services::page::{page, Token};
+use crate::aws::services::sqs_messages::is_entry_id;
 use crate::aws::value::{Key, Value};
 
 super::operations! {
@@ -39,6 +40,8 @@ super::operations! {
 const PAGE: usize = 100;
 /// Most entries of a batch.
 const ENTRIES_MAX: usize = 10;
+/// Most bytes of the messages of a batch. <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>
+const BATCH_BYTES_MAX: usize = 262_144;
 /// Begins the notes that are tags.
 const NOTE_TAG: &str = "tag:";
 /// Begins the notes that are attributes.
@@ -122,6 +125,12 @@ impl Call<'_> {
     }
 }
 
+/// Where a topic that is there has other notes than those that are asked for.
+fn differs(topic: &Json, notes: &BTreeMap<String, Option<String>>, prefix: &str) -> bool {
+    let mut asked = notes.iter().filter(|(note, _)| note.starts_with(prefix));
+    asked.any(|(note, text)| topic["notes"][note].as_str() != text.as_deref())
+}
+
 async fn create_topic(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("Name").to_owned();
     let mut notes = BTreeMap::new();
@@ -130,6 +139,15 @@ async fn create_topic(call: &Call<'_>) -> Result<Value, Fault> {
     }
     for tag in call.input.list("Tags") {
         notes.insert(format!("{NOTE_TAG}{}", tag.needed("Key")), Some(tag.needed("Value").to_owned()));
+    }
+    if let Ok(topic) = call.described_topic(name.clone()).await {
+        for (prefix, what) in [(NOTE_ATTRIBUTE, "Attributes"), (NOTE_TAG, "Tags")] {
+            if differs(&topic, &notes, prefix) {
+                let text = format!("{what} Reason: Topic already exists with different {}", what.to_lowercase());
+                return Err(invalid(text));
+            }
+        }
+        return Ok(Value::structure().with("TopicArn", topic["arn"].as_str()));
     }
     let topic = call.ask(Request::TopicDeclare(Named { name: name.clone() })).await.map_err(fault)?;
     if !notes.is_empty() {
@@ -237,16 +255,32 @@ async fn subscribe(call: &Call<'_>) -> Result<Value, Fault> {
     for (attribute, value) in call.input.entries("Attributes") {
         set_attribute(&mut subscription, attribute, value.as_text().unwrap_or_default())?;
     }
-    call.described_topic(name.clone()).await?;
+    let topic = call.described_topic(name.clone()).await?;
+    if let Some((arn, existing)) = subscribed_at(&topic, &endpoint) {
+        let is_same = existing.raw_message_delivery == subscription.raw_message_delivery
+            && existing.filter_policy == subscription.filter_policy
+            && existing.filter_policy_scope == subscription.filter_policy_scope;
+        // Without attributes it is asked whether it is there.
+        if !is_same && !call.input.entries("Attributes").is_empty() {
+            return Err(invalid("Attributes Reason: Subscription already exists with different attributes"));
+        }
+        return Ok(Value::structure().with("SubscriptionArn", arn));
+    }
     let topic =
         call.ask(Request::TopicSubscribe(Subscribe { name, subscription })).await.map_err(|error| match error {
             EngineError::NotFound(text) => invalid(format!("Endpoint Reason: {text}")),
             error => fault(error),
         })?;
+    Ok(Value::structure().with("SubscriptionArn", subscribed_at(&topic, &endpoint).map(|(arn, _)| arn)))
+}
+
+/// The subscription of an endpoint, and its ARN.
+fn subscribed_at<'t>(topic: &'t Json, endpoint: &Endpoint) -> Option<(&'t str, Subscription)> {
     let mut listed = topic["subscriptions"].as_array().into_iter().flatten();
-    let is_ours =
-        |one: &&Json| serde_json::from_value::<Subscription>((*one).clone()).is_ok_and(|one| one.endpoint == endpoint);
-    Ok(Value::structure().with("SubscriptionArn", listed.find(is_ours).and_then(|one| one["arn"].as_str())))
+    listed.find_map(|one| {
+        let subscription: Subscription = serde_json::from_value(one.clone()).ok()?;
+        (subscription.endpoint == *endpoint).then_some((one["arn"].as_str()?, subscription))
+    })
 }
 
 async fn unsubscribe(call: &Call<'_>) -> Result<Value, Fault> {
@@ -359,11 +393,23 @@ fn publication(given: &Value) -> Result<Publication, Fault> {
 }
 
 async fn publish(call: &Call<'_>) -> Result<Value, Fault> {
-    if call.input.text("TargetArn").is_some() || call.input.text("PhoneNumber").is_some() {
+    if call.input.text("PhoneNumber").is_some() {
         return Err(invalid("PhoneNumber Reason: forebay publishes to topics alone"));
     }
+    let name = match (call.input.text("TopicArn"), call.input.text("TargetArn")) {
+        (Some(arn), None) => call.topic_of_arn(arn)?,
+        (None, Some(arn)) if arn.contains(":endpoint/") => {
+            return Err(invalid("TargetArn Reason: forebay publishes to topics alone"))
+        }
+        (None, Some(arn)) => call.topic_of_arn(arn).map_err(|fault| match fault.status {
+            404 => fault,
+            _ => invalid("TargetArn Reason: No endpoint found for the target arn specified"),
+        })?,
+        (Some(_), Some(_)) => return Err(invalid("TopicArn or TargetArn Reason: only one of them may be given")),
+        (None, None) => return Err(invalid("TopicArn or TargetArn Reason: no value for required parameter")),
+    };
     let publication = publication(&call.input)?;
-    let asked = Publish { name: call.topic()?, publication, parent: None, trace: None };
+    let asked = Publish { name, publication, parent: None, trace: None };
     let id = call.ask(Request::TopicPublish(asked)).await.map_err(fault)?;
     Ok(Value::structure().with("MessageId", id.as_str()))
 }
@@ -381,9 +427,17 @@ async fn publish_batch(call: &Call<'_>) -> Result<Value, Fault> {
         return Err(Fault::new("TooManyEntriesInBatchRequestException", text).code("TooManyEntriesInBatchRequest"));
     }
     let ids: std::collections::BTreeSet<&str> = entries.iter().map(|entry| entry.needed("Id")).collect();
+    if !ids.iter().all(|id| is_entry_id(id)) {
+        let text = "The Id of a batch entry in a batch request doesn't abide by the specification.";
+        return Err(Fault::new("InvalidBatchEntryIdException", text).code("InvalidBatchEntryId"));
+    }
     if ids.len() < entries.len() {
         let text = "Two or more batch entries in the request have the same Id.";
         return Err(Fault::new("BatchEntryIdsNotDistinctException", text).code("BatchEntryIdsNotDistinct"));
+    }
+    if entries.iter().map(|entry| entry.needed("Message").len()).sum::<usize>() > BATCH_BYTES_MAX {
+        let text = "The length of all the batch messages put together is more than the limit.";
+        return Err(Fault::new("BatchRequestTooLongException", text).code("BatchRequestTooLong"));
     }
     let begun = entries.iter().map(|entry| {
         let begun = publication(entry).map(|publication| {

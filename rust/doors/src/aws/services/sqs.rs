@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::aws::call::{unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::services::page::{page, Token};
-use crate::aws::services::sqs_attributes::{attributes_of, changed, is_same, NOTE_TAG};
+use crate::aws::services::sqs_attributes::{attributes_of, changed, is_same, refused_settings, NOTE_TAG};
 use crate::aws::services::sqs_messages::{
     change_message_visibility, change_message_visibility_batch, delete_message, delete_message_batch, receive_message,
     send_message, send_message_batch,
@@ -139,13 +139,13 @@ async fn create_queue(call: &Call<'_>) -> Result<Value, Fault> {
     }
     let (settings, mut notes) = changed(call, &name, None, given)?;
     for (key, value) in call.input.entries("tags") {
-        notes.insert(format!("{NOTE_TAG}{key}"), value.as_text().map(str::to_owned));
+        notes.insert(tag_note(key)?, value.as_text().map(str::to_owned));
     }
     call.ask(Request::QueueDeclare(Declare { name: name.clone(), settings })).await.map_err(|error| match error {
         EngineError::Invalid(text) if text.starts_with("name is") => {
             invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
         }
-        error => fault(error),
+        error => refused_settings(error, given),
     })?;
     if !notes.is_empty() {
         call.ask(Request::QueueAnnotate(Annotate { name: name.clone(), notes })).await.map_err(fault)?;
@@ -173,7 +173,13 @@ async fn list_queues(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// A page of URLs. Without `MaxResults` there is one page of a thousand.
 fn queue_urls(call: &Call<'_>, names: Vec<&str>, member: &'static str) -> Result<Value, Fault> {
-    let most = call.input.int("MaxResults").map(|most| most.clamp(1, 1000) as usize);
+    let most = match call.input.int("MaxResults") {
+        Some(most) if !(1..=1000).contains(&most) => {
+            let reason = "MaxResults must be an integer between 1 and 1000.";
+            return Err(invalid(format!("Value {most} for parameter MaxResults is invalid. Reason: {reason}")));
+        }
+        most => most.map(|most| most as usize),
+    };
     let wrong = || invalid("Invalid or expired next token.");
     let (names, next) =
         page(names, most.unwrap_or(1000), Token::read(call.input.text("NextToken")).ok_or_else(wrong)?, |name| name);
@@ -204,8 +210,10 @@ async fn get_queue_attributes(call: &Call<'_>) -> Result<Value, Fault> {
 async fn set_queue_attributes(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.queue()?;
     let existing = call.described_queue(name.clone()).await?;
-    let (settings, notes) = changed(call, &name, Some(&existing), call.input.entries("Attributes"))?;
-    call.ask(Request::QueueDeclare(Declare { name: name.clone(), settings })).await.map_err(fault)?;
+    let given = call.input.entries("Attributes");
+    let (settings, notes) = changed(call, &name, Some(&existing), given)?;
+    let declared = call.ask(Request::QueueDeclare(Declare { name: name.clone(), settings })).await;
+    declared.map_err(|error| refused_settings(error, given))?;
     if !notes.is_empty() {
         call.ask(Request::QueueAnnotate(Annotate { name, notes })).await.map_err(fault)?;
     }
@@ -222,11 +230,19 @@ async fn purge_queue(call: &Call<'_>) -> Result<Value, Fault> {
     Ok(Value::structure())
 }
 
+/// The note that is a tag.
+fn tag_note(key: &str) -> Result<String, Fault> {
+    if key.to_ascii_lowercase().starts_with("aws:") {
+        return Err(invalid(format!("Tag keys that begin with aws: are AWS's own; {key} is not allowed.")));
+    }
+    Ok(format!("{NOTE_TAG}{key}"))
+}
+
 async fn tag_queue(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.queue()?;
     let tags = call.input.entries("Tags").iter();
-    let notes = tags.map(|(key, value)| (format!("{NOTE_TAG}{key}"), value.as_text().map(str::to_owned)));
-    let notes: std::collections::BTreeMap<_, _> = notes.collect();
+    let notes = tags.map(|(key, value)| Ok((tag_note(key)?, value.as_text().map(str::to_owned))));
+    let notes: std::collections::BTreeMap<_, _> = notes.collect::<Result<_, Fault>>()?;
     let existing = call.described_queue(name.clone()).await?;
     let kept = existing["notes"].as_object().into_iter().flatten();
     let kept = kept.filter(|(note, _)| note.starts_with(NOTE_TAG) && !notes.contains_key(*note)).count();
@@ -273,6 +289,9 @@ async fn start_message_move_task(call: &Call<'_>) -> Result<Value, Fault> {
 fn move_fault(error: EngineError) -> Fault {
     match error {
         EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text).status(404),
+        EngineError::Invalid(text) if text.contains("is not a queue's dead-letter queue") => {
+            invalid("Source queue must be configured as a Dead Letter Queue.")
+        }
         error => fault(error),
     }
 }

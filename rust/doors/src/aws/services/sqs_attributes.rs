@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use forebay_core::queue::dedup::Scope;
 use forebay_engine::api::queue::Settings;
+use forebay_engine::base::error::EngineError;
 use serde_json::{json, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::sqs::invalid;
+use crate::aws::services::sqs::{fault, invalid};
 use crate::aws::value::{Key, Value};
 
 /// Begins the notes that are tags.
@@ -248,7 +249,7 @@ fn refused(text: String) -> Fault {
     Fault::new("InvalidAttributeValue", text)
 }
 
-fn unknown(attribute: &str) -> Fault {
+pub(super) fn unknown(attribute: &str) -> Fault {
     Fault::new("InvalidAttributeName", format!("Unknown Attribute {attribute}."))
 }
 
@@ -262,6 +263,22 @@ fn invalid_value(attribute: &str, text: &str) -> Fault {
         "InvalidAttributeValue",
         format!("Invalid value for the parameter {attribute}. Reason: {shown:?} is not allowed."),
     )
+}
+
+/// What the engine refuses of a queue with attributes; of its dead-letter queue in SQS's words.
+pub(super) fn refused_settings(error: EngineError, given: &[(Key, Value)]) -> Fault {
+    let policy = given.iter().find(|(name, _)| name == "RedrivePolicy").and_then(|(_, text)| text.as_text());
+    let reason = match &error {
+        EngineError::NotFound(_) => "Dead letter target does not exist.",
+        EngineError::Invalid(text) if text.starts_with("dead_letter_queue: ") => {
+            "Dead-letter queue must be same type of queue as the source."
+        }
+        _ => return fault(error),
+    };
+    match policy {
+        Some(text) => invalid(format!("Value {text} for parameter RedrivePolicy is invalid. Reason: {reason}")),
+        None => fault(error),
+    }
 }
 
 /// The dead-letter queue's name, and how often a message may be received.

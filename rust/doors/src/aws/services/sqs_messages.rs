@@ -17,9 +17,23 @@ use crate::aws::call::{ended, typed_of, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::{base64_text, text_of_bytes};
 use crate::aws::services::sqs::{fault, invalid};
-use crate::aws::services::sqs_attributes::receive_wait_ms;
+use crate::aws::services::sqs_attributes::{is_known, receive_wait_ms, unknown};
 use crate::aws::value::{Fields, Key, Value};
 
+/// What a message says of itself.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>
+const SYSTEM_ATTRIBUTES: [&str; 10] = [
+    "All",
+    "SenderId",
+    "SentTimestamp",
+    "ApproximateReceiveCount",
+    "ApproximateFirstReceiveTimestamp",
+    "SequenceNumber",
+    "MessageDeduplicationId",
+    "MessageGroupId",
+    "AWSTraceHeader",
+    "DeadLetterQueueSourceArn",
+];
 /// Most entries of a batch.
 const ENTRIES_MAX: usize = 10;
 /// Most characters of an entry's id.
@@ -179,8 +193,7 @@ fn entries<'c>(call: &'c Call<'_>) -> Result<Vec<(&'c str, &'c Value)>, Fault> {
     let mut seen = BTreeSet::new();
     for entry in given {
         let id = entry.needed("Id");
-        let is_word = id.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'-' || one == b'_');
-        if id.is_empty() || id.len() > ID_MAX || !is_word {
+        if !is_entry_id(id) {
             let text = "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.";
             return batch("InvalidBatchEntryId", "AWS.SimpleQueueService.InvalidBatchEntryId", text.to_owned());
         }
@@ -190,6 +203,12 @@ fn entries<'c>(call: &'c Call<'_>) -> Result<Vec<(&'c str, &'c Value)>, Fault> {
         }
     }
     Ok(given.iter().map(|entry| (entry.needed("Id"), entry)).collect())
+}
+
+/// Whether an entry of a batch may have this id.
+pub(super) fn is_entry_id(id: &str) -> bool {
+    let is_word = id.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'-' || one == b'_');
+    !id.is_empty() && id.len() <= ID_MAX && is_word
 }
 
 fn failed(id: &str, fault: &Fault) -> Value {
@@ -321,6 +340,7 @@ pub(super) async fn receive_message(call: &Call<'_>) -> Result<Value, Fault> {
         format!("Value {wait} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.");
     let wait = within(wait, 20, text)?;
     let visibility = input.int("VisibilityTimeout").map(visible_after).transpose()?;
+    let wanted = Wanted::of(input)?;
     let receive = Receive {
         name,
         maximum: maximum as u32,
@@ -329,7 +349,6 @@ pub(super) async fn receive_message(call: &Call<'_>) -> Result<Value, Fault> {
         attempt_id: input.text("ReceiveRequestAttemptId").map(str::to_owned),
     };
     let received = typed(|waiter| call.engine.call(Request::QueueReceive(receive), waiter)).await.map_err(fault)?;
-    let wanted = Wanted::of(input);
     let received: &Messages = typed_of(&received).map_err(fault)?;
     let messages: Vec<Value> = wanted.messages(received).collect();
     Ok(Value::structure().with("Messages", if messages.is_empty() { Value::Null } else { Value::List(messages) }))
@@ -342,9 +361,14 @@ struct Wanted<'c> {
 }
 
 impl<'c> Wanted<'c> {
-    fn of(input: &'c Value) -> Self {
-        let system = input.texts("AttributeNames").chain(input.texts("MessageSystemAttributeNames")).collect();
-        Self { system, own: input.texts("MessageAttributeNames").collect() }
+    fn of(input: &'c Value) -> Result<Self, Fault> {
+        let asked = input.texts("AttributeNames").chain(input.texts("MessageSystemAttributeNames"));
+        let system: Vec<&str> = asked.collect();
+        // `AttributeNames` was one list for queues and messages: a queue's attribute is none of a message's, and no mistake.
+        match system.iter().find(|name| !SYSTEM_ATTRIBUTES.contains(name) && !is_known(name)) {
+            Some(name) => Err(unknown(name)),
+            None => Ok(Self { system, own: input.texts("MessageAttributeNames").collect() }),
+        }
     }
 
     fn has_own(&self, name: &str) -> bool {

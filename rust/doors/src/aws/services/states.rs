@@ -262,6 +262,9 @@ fn declared(call: &Call<'_>, before: &Json) -> Result<Json, Fault> {
         Some(given) => given.flag("enabled").unwrap_or(false),
         None => before["tracing"].as_bool().unwrap_or(false),
     };
+    if let Some(role) = input.text("roleArn").filter(|role| !role.starts_with("arn:")) {
+        return Err(Fault::new("InvalidArn", format!("Invalid Role Arn: '{role}'")));
+    }
     Ok(json!({
         "log_level": logging.level,
         "include_execution_data": logging.with_data,

@@ -1,0 +1,145 @@
+"""Refusals by which clients tell one mistake from another: AWS's codes and texts."""
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+from wire_app import served
+
+from forebay import App
+
+
+def refused(call, **fields):
+    with pytest.raises(ClientError) as told:
+        call(**fields)
+    return told.value.response["Error"]["Code"], told.value.response["Error"]["Message"]
+
+
+def test_an_app_without_a_region_of_aws_takes_its_own_arns():
+    """Lambda's models know regions such as eu-west-1 alone: no mapping could be made in an app's own region, which is `local`."""
+    app = App("local", store=":memory:")
+
+    @app.function
+    async def hello(event, context):
+        return context.invoked_function_arn
+
+    with served(app) as running:
+        queues, functions = running.client("sqs", region="local"), running.client("lambda", region="local")
+        url = queues.create_queue(QueueName="orders")["QueueUrl"]
+        arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        assert arn == "arn:aws:sqs:local:000000000000:orders"
+        made = functions.create_event_source_mapping(EventSourceArn=arn, FunctionName="hello")
+        listed = functions.list_event_source_mappings(EventSourceArn=arn)["EventSourceMappings"]
+        assert [one["UUID"] for one in listed] == [made["UUID"]]
+        functions.put_function_event_invoke_config(
+            FunctionName="hello", DestinationConfig={"OnFailure": {"Destination": arn}}
+        )
+        own = "arn:aws:lambda:local:000000000000:function:hello"
+        assert functions.get_function(FunctionName=own)["Configuration"]["FunctionArn"] == own
+        # Who asks without a qualifier is told of none.
+        assert json.load(functions.invoke(FunctionName=own)["Payload"]) == own
+        elsewhere = own.replace("local", "us-east-1")
+        assert refused(functions.get_function, FunctionName=elsewhere) == (
+            "ResourceNotFoundException",
+            "Functions from 'us-east-1' are not reachable in this region ('local')",
+        )
+
+
+def test_what_an_alias_lacks_is_named(make_app):
+    app = make_app()
+
+    @app.function
+    async def price(event, context):
+        return event
+
+    price.publish_version()
+    with served(app) as running:
+        functions = running.client("lambda")
+        functions.create_alias(FunctionName="price", Name="live", FunctionVersion="1")
+        arn = "arn:aws:lambda:eu-central-1:123456789012:function:price"
+        told = refused(functions.update_alias, FunctionName="price", Name="live", FunctionVersion="9")
+        assert told == ("ResourceNotFoundException", f"Function not found: {arn}:9")
+        told = refused(functions.update_alias, FunctionName="price", Name="dead", FunctionVersion="1")
+        assert told == ("ResourceNotFoundException", f"Alias not found: {arn}:dead")
+
+
+def test_mistakes_about_queues(wire):
+    queues = wire.client("sqs")
+    plain = queues.create_queue(QueueName="plain")["QueueUrl"]
+    queues.create_queue(QueueName="dead.fifo", Attributes={"FifoQueue": "true"})
+
+    def policy(name):
+        target = f"arn:aws:sqs:eu-central-1:123456789012:{name}"
+        return json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": 3})
+
+    for name, reason in {
+        "nowhere": "Dead letter target does not exist.",
+        "dead.fifo": "Dead-letter queue must be same type of queue as the source.",
+    }.items():
+        text = f"Value {policy(name)} for parameter RedrivePolicy is invalid. Reason: {reason}"
+        attributes = {"RedrivePolicy": policy(name)}
+        assert refused(queues.set_queue_attributes, QueueUrl=plain, Attributes=attributes)[1] == text
+        code, told = refused(queues.create_queue, QueueName="other", Attributes=attributes)
+        assert (code, told) == ("InvalidParameterValue", text)
+    arn = "arn:aws:sqs:eu-central-1:123456789012:plain"
+    told = refused(queues.start_message_move_task, SourceArn=arn)
+    assert told == ("InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue.")
+    told = refused(queues.receive_message, QueueUrl=plain, MessageSystemAttributeNames=["Bogus"])
+    assert told == ("InvalidAttributeName", "Unknown Attribute Bogus.")
+    assert "Messages" not in queues.receive_message(QueueUrl=plain, AttributeNames=["VisibilityTimeout", "SenderId"])
+    assert "between 1 and 1000" in refused(queues.list_queues, MaxResults=1001)[1]
+    assert "aws:" in refused(queues.tag_queue, QueueUrl=plain, Tags={"aws:made": "x"})[1]
+
+
+def test_what_is_there_is_not_changed_by_making_it_again(wire):
+    """A second CreateTopic or Subscribe with other attributes changed what the first had made."""
+    topics, queues = wire.client("sns"), wire.client("sqs")
+    arn = topics.create_topic(Name="news", Tags=[{"Key": "team", "Value": "a"}])["TopicArn"]
+    assert topics.create_topic(Name="news")["TopicArn"] == arn
+    told = refused(topics.create_topic, Name="news", Tags=[{"Key": "team", "Value": "b"}])
+    assert told == ("InvalidParameter", "Invalid parameter: Tags Reason: Topic already exists with different tags")
+    told = refused(topics.create_topic, Name="news", Attributes={"DisplayName": "News"})[1]
+    assert told == "Invalid parameter: Attributes Reason: Topic already exists with different attributes"
+    queues.create_queue(QueueName="inbox")
+    at = {"TopicArn": arn, "Protocol": "sqs", "Endpoint": "arn:aws:sqs:eu-central-1:123456789012:inbox"}
+    first = topics.subscribe(**at, Attributes={"RawMessageDelivery": "true"})["SubscriptionArn"]
+    assert topics.subscribe(**at)["SubscriptionArn"] == first
+    assert topics.subscribe(**at, Attributes={"RawMessageDelivery": "true"})["SubscriptionArn"] == first
+    told = refused(topics.subscribe, **at, Attributes={"RawMessageDelivery": "false"})[1]
+    assert told == "Invalid parameter: Attributes Reason: Subscription already exists with different attributes"
+    assert topics.publish(TargetArn=arn, Message="by its other name")["MessageId"]
+    entries = [{"Id": "1 x", "Message": "m"}]
+    assert refused(topics.publish_batch, TopicArn=arn, PublishBatchRequestEntries=entries)[0] == "InvalidBatchEntryId"
+    entries = [{"Id": str(number), "Message": "m" * 150_000} for number in range(2)]
+    assert refused(topics.publish_batch, TopicArn=arn, PublishBatchRequestEntries=entries)[0] == "BatchRequestTooLong"
+
+
+def test_what_is_in_use_is_not_deleted(wire):
+    streams, buses = wire.client("kinesis"), wire.client("events")
+    streams.create_stream(StreamName="clicks", ShardCount=1)
+    arn = streams.describe_stream_summary(StreamName="clicks")["StreamDescriptionSummary"]["StreamARN"]
+    streams.register_stream_consumer(StreamARN=arn, ConsumerName="fan")
+    assert refused(streams.delete_stream, StreamName="clicks")[0] == "ResourceInUseException"
+    streams.delete_stream(StreamName="clicks", EnforceConsumerDeletion=True)
+    assert streams.list_streams()["StreamNames"] == []
+    buses.create_event_bus(Name="shop")
+    buses.put_rule(Name="all", EventBusName="shop", EventPattern='{"source": ["shop"]}')
+    told = refused(buses.delete_event_bus, Name="shop")
+    assert told == ("ValidationException", "Cannot delete event bus shop since it has rules.")
+
+
+def test_what_would_have_no_effect_is_refused(make_app):
+    app = make_app()
+
+    @app.function
+    async def hello(event, context):
+        return event
+
+    with served(app) as running:
+        target = {"Arn": "arn:aws:lambda:eu-central-1:123456789012:function:hello", "RoleArn": "arn:aws:iam::1:role/x"}
+        window = {"FlexibleTimeWindow": {"Mode": "FLEXIBLE"}}
+        schedule = {"Name": "s", "ScheduleExpression": "rate(1 hour)", "Target": target}
+        assert "MaximumWindowInMinutes" in refused(running.client("scheduler").create_schedule, **schedule, **window)[1]
+        machine = {"name": "m", "definition": '{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}', "roleArn": "x"}
+        told = refused(running.client("stepfunctions").create_state_machine, **machine)
+        assert told == ("InvalidArn", "Invalid Role Arn: 'x'")
