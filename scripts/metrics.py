@@ -85,12 +85,12 @@ NOT_MEASURED = {
         "PutRecords.TotalRecords": "`IncomingRecords` says it",
         "ReadProvisionedThroughputExceeded": "a shard has no limit of throughput",
         "WriteProvisionedThroughputExceeded": "a shard has no limit of throughput",
-        "SubscribeToShard.RateExceeded": "there is no enhanced fan-out: every mapping reads on its own",
-        "SubscribeToShard.Success": "as for `SubscribeToShard.RateExceeded`",
-        "SubscribeToShardEvent.Bytes": "as for `SubscribeToShard.RateExceeded`",
-        "SubscribeToShardEvent.MillisBehindLatest": "as for `SubscribeToShard.RateExceeded`",
-        "SubscribeToShardEvent.Records": "as for `SubscribeToShard.RateExceeded`",
-        "SubscribeToShardEvent.Success": "as for `SubscribeToShard.RateExceeded`",
+        "SubscribeToShard.RateExceeded": "a consumer may subscribe as often as it likes",
+        "SubscribeToShard.Success": "`forebay_aws_requests_total` counts subscriptions by their outcome",
+        "SubscribeToShardEvent.Bytes": "only the subscription is counted, by `forebay_aws_requests_total`",
+        "SubscribeToShardEvent.MillisBehindLatest": "as for `SubscribeToShardEvent.Bytes`; each event has it for its consumer",
+        "SubscribeToShardEvent.Records": "as for `SubscribeToShardEvent.Bytes`",
+        "SubscribeToShardEvent.Success": "as for `SubscribeToShardEvent.Bytes`",
     },
 }
 

@@ -324,6 +324,8 @@ def test_an_access_log_that_cannot_be_written_is_refused(make_app, tmp_path):
         asyncio.run(make_app().start(aws_port=free_port(), aws_access_log=tmp_path / "none" / "log"))
     with pytest.raises(InvalidParameterValue, match="aws_access_log"):
         asyncio.run(make_app().start(aws_access_log=""))
+    with pytest.raises(InvalidParameterValue, match="aws_access_log='log': only with aws_port"):
+        asyncio.run(make_app().start(aws_access_log="log"))
 
 
 def wakes_during(seconds):

@@ -30,6 +30,8 @@ class WireAddress:
         checks.integer("aws_port", self.port, low=0, high=65_535)
         if self.access_log == "":
             checks.refuse("aws_access_log", self.access_log, 'a file, or "-" for standard error')
+        if self.access_log is not None and not self.port:
+            checks.refuse("aws_access_log", self.access_log, f"only with aws_port (`--aws-port {PORT}`)")
 
     @property
     def url(self) -> str | None:

@@ -12,6 +12,7 @@ import orjson
 from forebay._durable import write
 from forebay._model import names
 from forebay._model.wire import PORT, SERVICES, WireAddress
+from forebay.cli import connect
 from forebay.cli.connect import directory_option
 from forebay.cli.show import output_option, show
 
@@ -58,6 +59,12 @@ def create(*, read_only: bool, services: tuple[str, ...], store: Path, output: s
         "read_only": read_only,
         "services": sorted(set(services)),
     }
+    if not (store / connect.FILE).exists():
+        click.echo(
+            f"there is no store in {store.absolute()} yet: the key opens an app that has its store there "
+            "(commands take --store)",
+            err=True,
+        )
     _write(store, [*_read(store), key])
     text = f"AWS_ACCESS_KEY_ID={key['id']}\nAWS_SECRET_ACCESS_KEY={key['secret']}"
     show({**key, "services": key["services"] or None}, output, text=text)
@@ -110,6 +117,8 @@ def env(*, host: str, port: int, region: str, store: Path) -> None:
     """Print what to export that SDKs and the AWS CLI use this app: `eval "$(forebay aws env)"`."""
     lines = [f"export AWS_ENDPOINT_URL={WireAddress(host=host, port=port).url}", f"export AWS_REGION={region}"]
     lines.append(f"export AWS_DEFAULT_REGION={region}")
+    # `StartSyncExecution` and `TestState` would go to the host sync-127.0.0.1 otherwise.
+    lines.append("export AWS_DISABLE_HOST_PREFIX_INJECTION=true")
     if not _read(store):
         # Without keys any signature is taken, so that any two words sign.
         lines += ["export AWS_ACCESS_KEY_ID=forebay", "export AWS_SECRET_ACCESS_KEY=forebay"]

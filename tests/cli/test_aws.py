@@ -1,0 +1,44 @@
+"""`forebay aws`: what a shell takes from it, and where a key goes."""
+
+import asyncio
+import json
+
+from click.testing import CliRunner
+
+from forebay import App
+from forebay.cli.aws import aws
+
+
+async def started(app):
+    async with app:
+        pass
+
+
+def said(*arguments):
+    done = CliRunner().invoke(aws, arguments)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def test_a_shell_is_told_all_that_boto3_needs(tmp_path):
+    lines = said("env", "--port", "4570", "--region", "eu-west-1", "--store", str(tmp_path)).stdout.splitlines()
+    assert lines == [
+        "export AWS_ENDPOINT_URL=http://127.0.0.1:4570",
+        "export AWS_REGION=eu-west-1",
+        "export AWS_DEFAULT_REGION=eu-west-1",
+        "export AWS_DISABLE_HOST_PREFIX_INJECTION=true",
+        "export AWS_ACCESS_KEY_ID=forebay",
+        "export AWS_SECRET_ACCESS_KEY=forebay",
+    ]
+
+
+def test_a_key_for_a_store_that_is_not_there_is_made_and_says_so(tmp_path):
+    """A key in the wrong directory let nobody in, and its maker believed that the app was shut."""
+    store = tmp_path / "data"
+    first = said("keys", "create", "--store", str(store), "--output", "json")
+    assert f"there is no store in {store} yet" in first.stderr
+    asyncio.run(started(App("shop", store=store)))
+    second = said("keys", "create", "--store", str(store), "--output", "json")
+    assert second.stderr == ""
+    listed = json.loads(said("keys", "list", "--store", str(store), "--output", "json").stdout)
+    assert [key["id"] for key in listed] == [json.loads(one.stdout)["id"] for one in (first, second)]
