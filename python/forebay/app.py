@@ -25,7 +25,7 @@ from forebay._model.asynchronous import AsynchronousSettings
 from forebay._model.gateway import HttpAddress
 from forebay._model.metrics import MetricsAddress
 from forebay._model.settings import AppSettings
-from forebay._model.store_place import MEMORY
+from forebay._model.store_place import MEMORY, with_password
 from forebay._model.wire import WireAddress
 from forebay._runtime.caller import Caller
 from forebay._runtime.context import current, parent
@@ -252,6 +252,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
         )
         access_log = None if aws_access_log is None else os.fspath(aws_access_log)
         wire = WireAddress(host=aws_host, port=aws_port, access_log=access_log)
+        if self.settings.is_on_server:
+            wire.check_without_keys()
         self._guard_forks()
         from forebay._app.run import AppRun  # noqa: PLC0415  a process that runs one function starts no app
 
@@ -277,9 +279,15 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
             raise
 
     def _fix_store(self) -> None:
-        """Make the store's path absolute: a start or a takeover after `os.chdir` finds the same directory."""
-        if self.settings.store != MEMORY and not self.settings.is_on_server:
-            self.settings = replace(self.settings, store=str(Path(self.settings.store).absolute()))
+        """Make the store's path absolute: a start or a takeover after `os.chdir` finds the same directory.
+
+        A URL gets the password of the environment if it has none.
+        """
+        store = self.settings.store
+        if self.settings.is_on_server:
+            self.settings = replace(self.settings, store=with_password(store))
+        elif store != MEMORY:
+            self.settings = replace(self.settings, store=str(Path(store).absolute()))
 
     async def stop(self, grace: Seconds = 30) -> None:
         """Begin nothing new, wait for what runs, and close. Does nothing when the app is not running.

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from forebay import App, Backoff, InvalidParameterValue
+from forebay._model.store_place import shown, with_password
 
 
 @pytest.fixture
@@ -44,6 +45,48 @@ def test_an_apps_options(options, text):
     with pytest.raises(InvalidParameterValue) as caught:
         App(**{"name": "a", **options})
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "text"),
+    [
+        ("postgresql:/shop:hidden@db.example/shop", "store='postgresql:/…': a directory"),
+        ("mysql://shop:hidden@db.example/shop", "store='mysql://…': a directory"),
+        ("postgresql://shop:hid@den@db.example/shop", "write @ as %40"),
+        ("postgresql://shop:hid/den@db.example/shop", "write @ as %40"),
+        ("postgresql://shop:hid?den@db.example/shop", "write @ as %40"),
+        ("postgres://shop:hid#den@db.example/shop", "write @ as %40"),
+    ],
+)
+def test_a_url_that_is_refused_does_not_show_its_password(store, text):
+    """Of a URL with a typo the whole was told."""
+    with pytest.raises(InvalidParameterValue) as caught:
+        App("a", store=store)
+    assert text in str(caught.value)
+    assert not any(part in str(caught.value) for part in ("hid", "den", "db.example"))
+
+
+@pytest.mark.parametrize(
+    ("store", "given"),
+    [
+        ("postgresql://shop@db/shop", "postgresql://shop@db/shop?password=a%26b"),
+        ("postgresql://shop@db1,db2/shop?schema=s", "postgresql://shop@db1,db2/shop?schema=s&password=a%26b"),
+        ("postgresql:///shop?host=/run/pg", "postgresql:///shop?host=/run/pg&password=a%26b"),
+        ("postgresql://shop:own@db/shop", "postgresql://shop:own@db/shop"),
+        ("postgresql://db/shop?user=shop&password=own", "postgresql://db/shop?user=shop&password=own"),
+        ("./data", "./data"),
+    ],
+)
+def test_a_url_without_a_password_gets_that_of_the_environment(store, given, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "a&b")
+    assert with_password(store) == given
+    assert App("a", store=store).settings.place == shown(store) == shown(given)
+
+
+async def test_the_wire_api_of_a_store_on_a_server_is_for_its_own_machine_alone():
+    """A process that did not own the store took the option, and could not own the store later."""
+    with pytest.raises(InvalidParameterValue, match="has no access keys"):
+        await App("a", store="postgresql://shop@127.0.0.1:1/shop").start(aws_host="192.0.2.1", aws_port=4566)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ def test_a_process_that_cannot_reach_the_owner_stands_by_and_says_why(members: M
     lost = members.start(url, machine="lost", FOREBAY_CLUSTER_ADDRESS="127.0.0.1:1", FOREBAY_CLUSTER_BIND="127.0.0.1:0")
     until(lambda: len(lost.lines("refused")) > 3, members.logs)
     assert {words[1] for words in lost.lines("refused")} == {"StoreLocked"}
+    assert "stands by, and tries again every 10 s: the store" in members.logs()
     refused = command("lag", url=url, machine="lost")
     assert refused.returncode == 1
     assert f"owned by process {closed.child.pid} on " in refused.stderr
@@ -175,3 +176,13 @@ def test_a_process_that_speaks_another_protocol_than_the_owner_stands_by(
     _, moment = members.working(killed, [other])
     assert moment - killed < TAKEN_WITHIN
     check_ledger(members)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "0.0.0.0:7410", "::", "[::]:7410"])  # noqa: S104  what must be refused
+async def test_an_address_that_nobody_can_connect_to_is_refused_at_the_start(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken, and the processes of other machines were told to connect to themselves."""
+    monkeypatch.setenv("FOREBAY_CLUSTER_ADDRESS", address)
+    with pytest.raises(forebay.InvalidParameterValue, match="FOREBAY_CLUSTER_BIND"):
+        await forebay.App("shop", store="postgresql://user@127.0.0.1:1/shop").start()

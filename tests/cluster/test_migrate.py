@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,10 +12,12 @@ import pytest
 from db_servers import PASSWORD
 
 import forebay
-from forebay._core import migrate_store
+from forebay._core import look_at_server, migrate_store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from db_servers import Postgres
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +136,40 @@ def test_what_cannot_be_migrated_is_refused(url: str, tmp_path: Path) -> None:
     stacks = migrate(str(tmp_path), url)
     assert stacks.returncode == 2
     assert "forebay stack delete" in stacks.stderr
+    same = migrate(url, url)
+    assert same.returncode == 2
+    assert "the same store" in same.stderr
+    of_a_directory = subprocess.run(
+        [sys.executable, "-m", "forebay.cli", "migrate", "--app", "shop", str(tmp_path / "a"), url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert of_a_directory.returncode == 2
+    assert "says itself whose it is" in of_a_directory.stderr
+
+
+async def test_a_store_that_is_not_on_the_server_is_not_made_there_and_copied(server: Postgres, tmp_path: Path) -> None:
+    """A wrong name of the app made an empty store, which was copied and called whole."""
+    url = f"{server.url}?sslmode=disable"
+    command = [sys.executable, "-m", "forebay.cli", "migrate", "--app", "misspelt", url, str(tmp_path / "copy")]
+    asked = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert asked.returncode == 1
+    assert "there is no store of app 'misspelt' in" in asked.stderr
+    assert not (tmp_path / "copy").exists()
+    assert json.loads(look_at_server(url, "misspelt"))["store"] is None
+
+
+def test_the_password_may_be_in_the_environment(
+    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheme, _, rest = server.url.partition("://")
+    user, host = rest.partition(":")[0], rest.rpartition("@")[2]
+    url = f"{scheme}://{user}@{host}?sslmode=disable&schema=nobodys"
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    asked = migrate(url, str(tmp_path / "copy"))
+    assert asked.returncode == 1
+    assert "there is no store in" in asked.stderr, "the server has let it in"
+    monkeypatch.setenv("PGPASSWORD", "another")
+    refused = migrate(url, str(tmp_path / "copy"))
+    assert "password authentication failed" in refused.stderr

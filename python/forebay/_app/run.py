@@ -196,6 +196,7 @@ class AppRun:
         declared, engine = self._declared, self.runner.engine
         declared.take_new()
         if engine is not None and engine.role == "standby":
+            self._shared.tell_why(self._caller)
             return []  # declared when this process owns the store, or is a client of an owner
         answers = self._add_sources()
         self._declare_wanted()
@@ -237,7 +238,7 @@ class AppRun:
     def _declare_all_again(self) -> None:
         engine = self.runner.engine
         if engine is not None:
-            log.info("connected to the store again, as its %s", engine.role)
+            self._shared.tell_role(engine)
         if self._runs:
             self._declared.as_declared()  # whoever made the changes that end here with the owner that is gone
         for item, answer in self._declare_all():

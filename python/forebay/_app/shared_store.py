@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from forebay._core import Member
+from forebay._model import checks
+from forebay._model.store_place import UNANSWERED
 from forebay.errors import OwnerLost
 
 if TYPE_CHECKING:
@@ -14,12 +18,17 @@ if TYPE_CHECKING:
 
     from forebay._core import Engine
     from forebay._model.settings import AppSettings
+    from forebay._runtime.caller import Caller
     from forebay._runtime.runner import Runner
 
 log = logging.getLogger("forebay.app")
 
 FIRST_SECONDS: Final = 30.0
 """How long a start waits for an owner. One that has just died is followed by another within 6 s, which may die in its turn."""
+UNHEARD_SECONDS: Final = 7.0
+"""After so long without an owner a start says what it waits for."""
+REPEAT_SECONDS: Final = 60.0
+"""How often the same reason is told while the owner cannot be asked."""
 WARNS_SECONDS: Final = 1.0
 FINISH_SECONDS: Final = 10.0
 """How long what runs may take to end when the store is handed over."""
@@ -27,6 +36,14 @@ ANSWERS_SECONDS: Final = 1.0
 DECLINES_SECONDS: Final = 10.0
 """How often a process says that it cannot own the store yet; each time holds for 30 s."""
 LOOK_SECONDS: Final = 0.005
+GONE: Final = "the process that owned the store %s is gone"
+ANOTHER: Final = (
+    "the store %s gets another owner, or its server cannot be reached: this process stops what it ran for the owner"
+)
+TAKEN: Final = (
+    "app %r has lost the store %s: what runs is stopped. This process has not reached the server for 3.5 s, or another process "
+    "has taken the store (`forebay cluster status`)"
+)
 LOST: Final = "this process lost the store before it had the answer: the request may or may not have been accepted"
 
 
@@ -37,10 +54,13 @@ class SharedStore:
         self._runner = runner
         self._settings = settings
         self.member: Member | None = None
+        self._told = ""
+        self._tells_again_at = 0.0
 
     async def join(self, settings: bytes) -> None:
         """Join the processes that share the store, if it is on a server. Its clients do not."""
         if self._settings.is_on_server and self._settings.serve is not False:
+            _check_address()
             self.member = await asyncio.to_thread(Member, settings)
 
     def runs_for_owner(self, engine: Engine) -> bool:
@@ -49,13 +69,40 @@ class SharedStore:
 
     async def open_first(self, open_engine: Callable[[], Engine]) -> Engine:
         """Open the engine; wait while the store has no owner."""
-        gives_up_at = self._runner.loop.time() + FIRST_SECONDS
+        began = self._runner.loop.time()
+        has_warned = False
         while True:
             try:
                 return await asyncio.to_thread(open_engine)
-            except OwnerLost:
-                if self.member is None or self._runner.loop.time() > gives_up_at:
+            except OwnerLost as error:
+                waited = self._runner.loop.time() - began
+                if self.member is None or waited > FIRST_SECONDS:
+                    if self.member is not None:
+                        error.add_note(UNANSWERED)
                     raise
+                if waited > UNHEARD_SECONDS and not has_warned:
+                    log.warning("app %r waits for its store: %s; %s", self._settings.name, error, UNANSWERED)
+                    has_warned = True
+
+    def tell_role(self, engine: Engine) -> None:
+        """Say what this process is to its store from now on. Of one that stands by, `tell_why` says more."""
+        if engine.role != "standby":
+            log.info("connected to the store again, as its %s", engine.role)
+            self._told = ""
+
+    def tell_why(self, caller: Caller) -> None:
+        """Say why this process stands by, which whoever asks is told: at once if it is news, else now and then."""
+
+        def tell(answer: asyncio.Future[bytes]) -> None:
+            error = None if answer.cancelled() else answer.exception()
+            if error is None:
+                return
+            now, text = self._runner.loop.time(), str(error)
+            if text != self._told or now >= self._tells_again_at:
+                log.warning("app %r stands by, and tries again every 10 s: %s", self._settings.name, text)
+                self._told, self._tells_again_at = text, now + REPEAT_SECONDS
+
+        caller.request("health").add_done_callback(tell)
 
     async def let_go(self, engine: Engine | None) -> None:
         """Close an engine whose store has another owner by now, may have soon, or is to have."""
@@ -63,11 +110,11 @@ class SharedStore:
         has_owned = member is not None and engine is not None and engine.role == "owner"
         if not has_owned:
             if engine is None or engine.role != "standby":
-                log.info("the process that owned the store is gone")
+                log.info(GONE if member is None else ANOTHER, self._settings.place)
             if engine is not None and self.runs_for_owner(engine):
                 await self._stop_handlers(may_own=False)
         elif member is None or engine is None or not await self._finished(member, engine):
-            log.warning("app %r has lost the store %s: what runs is stopped", self._settings.name, self._settings.place)
+            log.warning(TAKEN, self._settings.name, self._settings.place)
             await self._stop_handlers()
         runner.flush()
         runner.detach(OwnerLost(LOST) if has_owned else None)
@@ -131,3 +178,19 @@ class SharedStore:
         """Share the store no more; the engine is closed."""
         if self.member is not None:
             self.member.leave()
+
+
+def _check_address() -> None:
+    """Refuse an address for other machines that none of them can connect to."""
+    address = os.environ.get("FOREBAY_CLUSTER_ADDRESS", "")
+    for host in (address, address.rpartition(":")[0]):
+        try:
+            is_unspecified = ip_address(host.removeprefix("[").removesuffix("]")).is_unspecified
+        except ValueError:
+            continue
+        if is_unspecified:
+            allowed = (
+                "other machines cannot connect to it. Next: name the address by which they reach this one (10.0.0.5:7410); where "
+                "to listen is said by FOREBAY_CLUSTER_BIND"
+            )
+            checks.refuse("FOREBAY_CLUSTER_ADDRESS", address, allowed)

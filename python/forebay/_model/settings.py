@@ -56,11 +56,11 @@ class AppSettings:
         checks.one_of("durability", self.durability, ("power-loss", "process-crash", "memory"))
         if self.serve is not True and self.serve is not False and self.serve != "elect":
             checks.refuse("serve", self.serve, "allowed are 'elect', True and False")
-        allowed = "a directory, ':memory:', or a URL as text: postgresql://user@host/database"
         if not isinstance(self.store, str) or not self.store:
+            allowed = "a directory, ':memory:', or a URL as text: postgresql://user@host/database"
             checks.refuse("store", self.store, allowed)
-        if store_place.is_misspelt(self.store):
-            checks.refuse("store", self.place, allowed)
+        if (refusal := store_place.refusal(self.store)) is not None:
+            checks.refuse("store", self.place, refusal)
         if store_place.is_on_server(self.store) and self.durability == "memory":
             checks.refuse("durability", self.durability, "of a store on a server: 'power-loss' or 'process-crash'")
 

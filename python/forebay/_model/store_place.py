@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
+from urllib.parse import quote
 
 MEMORY: Final = ":memory:"
 SCHEMES: Final = ("postgresql://", "postgres://")
 URL_VARIABLE: Final = "FOREBAY_STORE_URL"
 """Tells a process of a function the URL of its app's store."""
+UNANSWERED: Final = (
+    "an owner that lives and does not answer has another FOREBAY_RUN_DIR than this process, or is on another machine with the "
+    "same host name (`forebay cluster members`)"
+)
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^@/?#]*@")
-_LIKE_A_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*:/")
+_LIKE_A_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*:/+")
 
 
 def is_on_server(store: str) -> bool:
@@ -23,6 +29,48 @@ def is_misspelt(store: str) -> bool:
     return _LIKE_A_URL.match(store) is not None and not is_on_server(store)
 
 
+def is_ambiguous(store: str) -> bool:
+    """Whether a URL has an @ where none may stand: a password with @, /, ? or # in it would be taken for something else."""
+    if not is_on_server(store):
+        return False
+    authority, rest = _parts(store)
+    return authority.count("@") > 1 or ("@" in rest and "@" not in authority)
+
+
+def refusal(store: str) -> str | None:
+    """Say what a store may be, if this looks like a URL and is none that a store can have. The text shows no password."""
+    if is_misspelt(store):
+        return "a directory, ':memory:', or a URL as text: postgresql://user@host/database"
+    if is_ambiguous(store):
+        return "in a user or a password of a URL write @ as %40, / as %2F, ? as %3F, # as %23, : as %3A and % as %25"
+    return None
+
+
+def with_password(store: str) -> str:
+    """Give a URL the password that PGPASSWORD has, if it has none of its own."""
+    password = os.environ.get("PGPASSWORD")
+    if not password or not is_on_server(store) or is_ambiguous(store):
+        return store
+    authority, rest = _parts(store)
+    query = rest.partition("?")[2]
+    if ":" in authority.rpartition("@")[0] or any(one.startswith("password=") for one in query.split("&")):
+        return store
+    return f"{store}{'&' if query else '' if rest.endswith('?') else '?'}password={quote(password, safe='')}"
+
+
 def shown(store: str) -> str:
-    """Give a store for a log or an error: a URL without its user, its password and what follows the database."""
+    """Give a store for a log or an error: a URL without its user, its password and what follows the database.
+
+    Of a URL that none can have nothing is shown but how it begins: where its password ends is not known.
+    """
+    if refusal(store) is not None:
+        begins = _LIKE_A_URL.match(store)
+        return f"{begins[0] if begins else ''}…"
     return _CREDENTIALS.sub("", store).partition("?")[0] if is_on_server(store) else store
+
+
+def _parts(store: str) -> tuple[str, str]:
+    """Divide a URL into what names the user and the hosts, and what follows."""
+    after = store.partition("://")[2]
+    ends = next((at for at, char in enumerate(after) if char in "/?#"), len(after))
+    return after[:ends], after[ends:]

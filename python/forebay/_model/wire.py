@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Final
 
 from forebay import _core
@@ -32,6 +33,22 @@ class WireAddress:
             checks.refuse("aws_access_log", self.access_log, 'a file, or "-" for standard error')
         if self.access_log is not None and not self.port:
             checks.refuse("aws_access_log", self.access_log, f"only with aws_port (`--aws-port {PORT}`)")
+
+    def check_without_keys(self) -> None:
+        """Refuse an address that other machines reach: a store on a server has no access keys.
+
+        The engine refuses it, too, but only when this process owns the store, and it tells people to make a key.
+        """
+        try:
+            is_open = self.port != 0 and not ip_address(self.host).is_loopback
+        except ValueError:
+            return  # a name: the engine looks for its address
+        if is_open:
+            allowed = (
+                "an app whose store is on a server has no access keys, so its wire API is for its own machine alone: use "
+                "127.0.0.1, or keep the store in a directory"
+            )
+            checks.refuse("aws_host", self.host, allowed)
 
     @property
     def url(self) -> str | None:

@@ -13,12 +13,15 @@ from forebay._durable import write
 from forebay._model import names
 from forebay._model.wire import PORT, SERVICES, WireAddress
 from forebay.cli import connect
-from forebay.cli.connect import directory_option
+from forebay.cli.connect import directory_option, store_option
 from forebay.cli.show import output_option, show
+from forebay.cli.store_place import ServerStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from forebay.cli.store_place import StorePlace
 
 FILE: Final = "aws-keys.json"
 """In the store's directory; the engine reads it once a second."""
@@ -112,14 +115,14 @@ def revoke(*, key_id: str, store: Path, output: str) -> None:
     "--port", type=click.IntRange(1, 65_535), default=PORT, show_default=True, help="As in `forebay run --aws-port`."
 )
 @click.option("--region", default=names.REGION_DEFAULT, show_default=True, help="The region of the app.")
-@directory_option
-def env(*, host: str, port: int, region: str, store: Path) -> None:
+@store_option
+def env(*, host: str, port: int, region: str, store: StorePlace) -> None:
     """Print what to export that SDKs and the AWS CLI use this app: `eval "$(forebay aws env)"`."""
     lines = [f"export AWS_ENDPOINT_URL={WireAddress(host=host, port=port).url}", f"export AWS_REGION={region}"]
     lines.append(f"export AWS_DEFAULT_REGION={region}")
     # `StartSyncExecution` and `TestState` would go to the host sync-127.0.0.1 otherwise.
     lines.append("export AWS_DISABLE_HOST_PREFIX_INJECTION=true")
-    if not _read(store):
+    if isinstance(store, ServerStore) or not _read(store):
         # Without keys any signature is taken, so that any two words sign.
         lines += ["export AWS_ACCESS_KEY_ID=forebay", "export AWS_SECRET_ACCESS_KEY=forebay"]
     else:

@@ -11,11 +11,12 @@ import click
 
 from forebay._core import Engine, look_at_server
 from forebay._model import names
+from forebay._model.store_place import UNANSWERED
 from forebay._wire import event
 from forebay._wire import payload as wire
 from forebay.cli.owner_timeout import OwnerNotAnswering, wait_for_owner
 from forebay.cli.store_place import ServerStore, StorePlace, as_text, directory, read, read_directory
-from forebay.errors import AppClosed, ForebayError, ResourceNotFound, StoreLocked
+from forebay.errors import AppClosed, ForebayError, OwnerLost, ResourceNotFound, StoreLocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,7 +152,11 @@ def _made(store: StorePlace, region: str, app: str) -> Engine:
 def _opened(store: StorePlace, region: str) -> Engine:
     if isinstance(store, ServerStore):
         # It takes as long as it takes until somebody owns the store, which has a limit of its own.
-        return _open(store, region)
+        try:
+            return _open(store, region)
+        except OwnerLost as error:
+            error.add_note(UNANSWERED)
+            raise
     return wait_for_owner(lambda: _open(store, region), lambda: _ping(store), store)
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from forebay._core import migrate_store
+from forebay._core import look_at_server, migrate_store
 from forebay._model.plural import counted
 from forebay._stacks.store import FILE as STACKS
+from forebay._wire import payload
 from forebay.cli.store_place import ServerStore, as_text, read
 
 if TYPE_CHECKING:
@@ -31,12 +32,7 @@ def migrate(ctx: click.Context, source: StorePlace, target: StorePlace, app: str
     failures, executions. A copy that was stopped goes on where it was when the same command is run again. Until it has ended, no
     app opens TO. FROM stays as it is: never start the app on it again.
     """
-    if not isinstance(source, ServerStore) and not isinstance(target, ServerStore):
-        raise click.UsageError("both are directories: `forebay backup` copies a directory")
-    if not isinstance(source, ServerStore) and (source / STACKS).exists():
-        raise click.UsageError(
-            f"{source} has stacks (`forebay deploy`), which a server does not keep: delete them first (`forebay stack delete`)"
-        )
+    _check(source, target, app)
     says_at = time.monotonic() + _SAYS_SECONDS
 
     def progress(records: int, rows: int) -> None:
@@ -57,3 +53,26 @@ def migrate(ctx: click.Context, source: StorePlace, target: StorePlace, app: str
         f"the store of app {name!r} is in {target}: {counted(records, 'record')} and {counted(rows, 'row')} were copied, and all "
         f"was compared. Start the app on it, and never again on {source}"
     )
+
+
+def _check(source: StorePlace, target: StorePlace, app: str | None) -> None:
+    """Refuse what would copy nothing, or leave something behind."""
+    if not isinstance(source, ServerStore) and not isinstance(target, ServerStore):
+        raise click.UsageError("both are directories: `forebay backup` copies a directory")
+    if not isinstance(source, ServerStore) and (source / STACKS).exists():
+        raise click.UsageError(
+            f"{source} has stacks (`forebay deploy`), which a server does not keep: delete them first (`forebay stack delete`)"
+        )
+    if isinstance(source, ServerStore):
+        if source == target:
+            raise click.UsageError("FROM and TO are the same store")
+        # Opening a store makes it where it is missing, and what is copied from it would be nothing.
+        if payload.loads(look_at_server(source.url, app))["store"] is None:
+            whose = "" if app is None else f" of app {app!r}"
+            raise click.ClickException(
+                f"there is no store{whose} in {source}: look at the app's name (--app), the database and ?schema="
+            )
+    elif app is not None:
+        raise click.UsageError(
+            "--app is for a server with several stores: a directory has one, and says itself whose it is"
+        )

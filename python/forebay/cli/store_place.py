@@ -37,8 +37,10 @@ def read(given: object) -> StorePlace:
     if isinstance(given, ServerStore | Path):
         return given
     text = str(given)
+    if store_place.is_ambiguous(text):
+        raise click.BadParameter(f"{store_place.shown(text)}: {store_place.refusal(text)}")
     if store_place.is_on_server(text):
-        return ServerStore(text)
+        return ServerStore(store_place.with_password(text))
     if store_place.is_misspelt(text):
         raise click.BadParameter("a store is a directory, or a URL: postgresql://user@host/database")
     if Path(text).is_file():
@@ -65,6 +67,7 @@ def directory(store: StorePlace) -> Path:
     """
     if isinstance(store, ServerStore):
         raise click.UsageError(
-            f"{store} is a server, and this command needs a store in a directory: what it keeps stands beside it"
+            f"{store} is a server, and this command needs a store in a directory: what it keeps stands beside it. Next: back a "
+            "server up with its own tools (`pg_dump`), and deploy stacks and make access keys where the store is a directory"
         )
     return store
