@@ -50,7 +50,8 @@ SERVED = {
         CreateStream DeleteStream DescribeStream DescribeStreamSummary ListStreams ListShards PutRecord PutRecords
         GetShardIterator GetRecords UpdateShardCount IncreaseStreamRetentionPeriod DecreaseStreamRetentionPeriod AddTagsToStream
         RemoveTagsFromStream ListTagsForStream TagResource UntagResource ListTagsForResource DescribeLimits SplitShard MergeShards
-        RegisterStreamConsumer DeregisterStreamConsumer DescribeStreamConsumer ListStreamConsumers SubscribeToShard""",
+        RegisterStreamConsumer DeregisterStreamConsumer DescribeStreamConsumer ListStreamConsumers SubscribeToShard
+        DescribeAccountSettings UpdateStreamMode""",
     "sns/2010-03-31": """
         CreateTopic DeleteTopic ListTopics GetTopicAttributes SetTopicAttributes Subscribe Unsubscribe ListSubscriptions
         ListSubscriptionsByTopic GetSubscriptionAttributes SetSubscriptionAttributes Publish PublishBatch TagResource
@@ -64,7 +65,7 @@ SERVED = {
         PutProvisionedConcurrencyConfig GetProvisionedConcurrencyConfig DeleteProvisionedConcurrencyConfig
         ListProvisionedConcurrencyConfigs GetFunctionCodeSigningConfig GetFunctionRecursionConfig GetRuntimeManagementConfig
         GetPolicy CreateFunctionUrlConfig GetFunctionUrlConfig UpdateFunctionUrlConfig DeleteFunctionUrlConfig
-        ListFunctionUrlConfigs""",
+        ListFunctionUrlConfigs DeleteAlias ListTags""",
     "sts/2011-06-15": "GetCallerIdentity",
     "events/2015-10-07": """
         PutEvents PutRule DescribeRule ListRules EnableRule DisableRule DeleteRule PutTargets RemoveTargets ListTargetsByRule
@@ -76,7 +77,7 @@ SERVED = {
     "scheduler/2021-06-30": """
         CreateSchedule GetSchedule ListSchedules UpdateSchedule DeleteSchedule CreateScheduleGroup GetScheduleGroup
         ListScheduleGroups DeleteScheduleGroup TagResource UntagResource ListTagsForResource""",
-    "secretsmanager/2017-10-17": "DescribeSecret GetSecretValue",
+    "secretsmanager/2017-10-17": "BatchGetSecretValue DescribeSecret GetSecretValue ListSecrets",
     "stepfunctions/2016-11-23": """
         CreateStateMachine UpdateStateMachine DescribeStateMachine DescribeStateMachineForExecution ListStateMachines
         DeleteStateMachine ValidateStateMachineDefinition TestState PublishStateMachineVersion ListStateMachineVersions
@@ -88,7 +89,8 @@ SERVED = {
     "schemas/2019-12-02": """
         CreateRegistry DescribeRegistry UpdateRegistry DeleteRegistry ListRegistries CreateSchema UpdateSchema DescribeSchema
         DeleteSchema DeleteSchemaVersion ListSchemas ListSchemaVersions SearchSchemas ExportSchema GetDiscoveredSchema
-        CreateDiscoverer DescribeDiscoverer ListDiscoverers StartDiscoverer StopDiscoverer DeleteDiscoverer""",
+        CreateDiscoverer DescribeDiscoverer ListDiscoverers UpdateDiscoverer StartDiscoverer StopDiscoverer DeleteDiscoverer
+        PutCodeBinding DescribeCodeBinding GetCodeBindingSource""",
     "logs/2014-03-28": """
         CreateLogGroup DeleteLogGroup DescribeLogGroups PutRetentionPolicy DeleteRetentionPolicy CreateLogStream DeleteLogStream
         DescribeLogStreams PutLogEvents GetLogEvents FilterLogEvents""",
@@ -117,8 +119,8 @@ SERVED = {
         DescribeStackResources DescribeStacks ExecuteChangeSet GetTemplate GetTemplateSummary ListExports ListStackResources
         ListStacks UpdateStack ValidateTemplate""",
     "s3/2006-03-01": """
-        AbortMultipartUpload CompleteMultipartUpload CreateMultipartUpload DeleteObject GetObject HeadBucket HeadObject PutObject
-        UploadPart""",
+        AbortMultipartUpload CompleteMultipartUpload CreateBucket CreateMultipartUpload DeleteBucket DeleteObject DeleteObjects
+        GetBucketLocation GetObject HeadBucket HeadObject ListObjectsV2 PutObject UploadPart""",
     "ssm/2014-11-06": "GetParameter GetParameters GetParametersByPath",
     "apigatewayv2/2018-11-29": """
         GetApis GetApi GetRoutes GetRoute GetIntegrations GetIntegration GetStages GetStage GetAuthorizers GetAuthorizer
@@ -174,6 +176,10 @@ ORDERS = {
 }
 
 
+# The one member of what these give is the whole body. The model says it in prose alone.
+UNWRAPPED = {"GetBucketLocation": {"unwrappedOutput": True}}
+
+
 def plain(value: Any) -> Any:
     """Give a part of a model without prose and without what nobody reads."""
     if isinstance(value, dict):
@@ -221,7 +227,10 @@ def table(service: str, served: list[str]) -> str:
     if unknown:
         sys.exit(f"{service} has no operations {unknown}")
     operations = {name: plain({key: model["operations"][name].get(key) for key in OPERATION}) for name in served}
-    operations = {name: {key: value for key, value in one.items() if value} for name, one in operations.items()}
+    operations = {
+        name: {key: value for key, value in one.items() if value} | UNWRAPPED.get(name, {})
+        for name, one in operations.items()
+    }
     names = [
         shape["shape"]
         for one in operations.values()

@@ -81,6 +81,14 @@ PARTS = [
         pytest("reliability/test_workflow_kills.py"),
     ),
     Part(
+        "door kills",
+        "kill -9 of an app whose wire API takes messages and records: what a client got 200 for is there, once",
+        "kills",
+        500,
+        50,
+        pytest("wire/test_kill.py"),
+    ),
+    Part(
         "cluster",
         "the owner of a store on PostgreSQL is killed, stopped and cut off, among processes of three machines",
         "faults of each kind",
@@ -312,7 +320,7 @@ PARTS = [
     ),
     Part(
         "fuzz",
-        "libFuzzer at 17 doors for foreign bytes",
+        "libFuzzer at every parser of foreign bytes",
         "seconds each",
         600,
         60,

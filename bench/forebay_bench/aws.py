@@ -17,7 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import forebay
-from forebay_bench import aws_wrk, questions
+from forebay_bench import aws_wrk, machine, questions
 from forebay_bench.harness import Figure, Scenario, Stage
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ class Wire:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-            return json.loads(await reader.readexactly(int(length[1]) if length else 0))
+            return json.loads(await answer(reader))
         finally:
             writer.close()
 
@@ -97,6 +95,13 @@ class Wire:
         began = self.processor()
         seconds = await aws_wrk.load(self.port, CONNECTIONS, count, script, parts)
         return seconds, self.processor() - began
+
+
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    """Read an answer; give its body."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+    return await reader.readexactly(int(length[1]) if length else 0)
 
 
 @dataclass
@@ -141,6 +146,40 @@ async def send(stage: Stage) -> Mapping[str, float]:
         with stage.meter:
             took = await wire.load(count, wire.one())
     return figures(count, 1, *took)
+
+
+async def verified(stage: Stage) -> Mapping[str, float]:
+    """Ask what costs the app next to nothing: what is left is the wire, with each signature verified."""
+    count = stage.share(100_000)
+    async with served(stage) as wire:
+        wire.app.queue("q")
+        with stage.meter:
+            took = await wire.load(count, wire.signed("sqs", "AmazonSQS.GetQueueUrl", {"QueueName": "q"}))
+    return figures(count, 1, *took)
+
+
+async def send_alone(stage: Stage) -> Mapping[str, float]:
+    """Send messages one after the other, 5 ms apart, in turns by the wire and in the app's own process."""
+    count = stage.share(400)
+    by_wire, commits = [], []
+    async with served(stage) as wire:
+        queue, request = wire.app.queue("q"), wire.one()
+        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+        try:
+            with stage.meter:
+                for _ in range(count):
+                    began = time.perf_counter()
+                    await queue.send(BODY)
+                    commits.append(time.perf_counter() - began)
+                    await asyncio.sleep(0.005)
+                    began = time.perf_counter()
+                    writer.write(request)
+                    await answer(reader)
+                    by_wire.append(time.perf_counter() - began)
+                    await asyncio.sleep(0.005)
+        finally:
+            writer.close()
+    return {"p99": machine.percentile(by_wire, 99) * 1000, "commit_p99": machine.percentile(commits, 99) * 1000}
 
 
 async def send_batch(stage: Stage) -> Mapping[str, float]:
@@ -223,6 +262,17 @@ def scenario(
 
 
 SCENARIOS = (
+    scenario("aws.wire", verified, "GetQueueUrl, which is next to no work", "requests/s"),
+    Scenario(
+        "aws.send_alone",
+        send_alone,
+        (
+            Figure("p99", "a SendMessage of 200 B alone, 100 a second: p99", "ms"),
+            Figure("commit_p99", "a send in the app's own process, in turns with it: p99", "ms"),
+        ),
+        note=NOTE,
+        seconds=6,
+    ),
     scenario("aws.send", send, "SendMessage of 200 B", "messages/s"),
     scenario("aws.send_batch", send_batch, "SendMessageBatch of 10", "messages/s"),
     scenario("aws.receive", receive, "ReceiveMessage of 10 and DeleteMessageBatch", "messages/s"),

@@ -1,7 +1,13 @@
 """What stacks answer, through the wire API's own port: boto3 makes, reads and deletes."""
 
+import base64
 import contextlib
+import gzip
+import io
 import json
+import zipfile
+import zlib
+from unittest import mock
 
 import boto3
 import pytest
@@ -64,7 +70,19 @@ def test_a_stack_and_what_its_functions_read(client):
     assert sorted(resources) == ["Http", "Jobs", "Ping", "Prod", "Rest", "Size", "Stage", "Word"]
     client("sqs").send_message(QueueUrl=outputs["Jobs"], MessageBody="x")
     assert client("ssm").get_parameter(Name="/size")["Parameter"]["Value"] == "5"
-    assert json.loads(client("secretsmanager").get_secret_value(SecretId="word")["SecretString"]) == {"a": "b"}
+    secrets = client("secretsmanager")
+    assert json.loads(secrets.get_secret_value(SecretId="word")["SecretString"]) == {"a": "b"}
+    (listed,) = secrets.list_secrets()["SecretList"]
+    assert (listed["Name"], "SecretString" in listed) == ("word", False)
+    batch = secrets.batch_get_secret_value(SecretIdList=["none", listed["ARN"]])
+    assert [(one["Name"], one["SecretString"]) for one in batch["SecretValues"]] == [("word", '{"a": "b"}')]
+    assert [(one["SecretId"], one["ErrorCode"]) for one in batch["Errors"]] == [("none", "ResourceNotFoundException")]
+    with pytest.raises(ClientError, match="Filters: secrets are not searched here"):
+        secrets.list_secrets(Filters=[{"Key": "name", "Values": ["w"]}])
+    with pytest.raises(ClientError, match="secrets are listed by name"):
+        secrets.list_secrets(SortOrder="desc")
+    with pytest.raises(ClientError, match="name 1 to 20 secrets"):
+        secrets.batch_get_secret_value()
     apis = client("apigateway")
     assert [one["stageName"] for one in apis.get_stages(restApiId=outputs["Rest"])["item"]] == ["prod"]
     # It is known by the id that the stack shows, in every call.
@@ -77,8 +95,12 @@ def test_a_stack_and_what_its_functions_read(client):
     with pytest.raises(ClientError) as refused:
         client("cloudcontrol").get_resource(TypeName="AWS::Lambda::Url", Identifier="none")
     assert refused.value.response["Error"]["Code"] == "ResourceNotFoundException"
-    with pytest.raises(ClientError, match="Stack with id none does not exist"):
-        cloudformation.describe_stacks(StackName="none")
+    foreign = stack["StackId"].replace("000000000000", "999999999999")
+    for name in ("none", foreign):
+        with pytest.raises(ClientError, match=f"Stack with id {name} does not exist"):
+            cloudformation.describe_stacks(StackName=name)
+    with pytest.raises(ClientError, match="ParameterNotFound"):
+        client("ssm").get_parameter(Name="arn:aws:ssm:us-east-1:999999999999:parameter/size")
     with pytest.raises(ClientError, match="word already exists in stack shop"):
         cloudformation.create_stack(StackName="bad", TemplateBody=TEMPLATE.replace("Name: /size", "Name: /other"))
     cloudformation.delete_stack(StackName="shop")
@@ -100,6 +122,85 @@ def test_objects_in_the_bucket_of_sam(client, tmp_path):
     with pytest.raises(ClientError, match="404"):
         s3.head_object(Bucket="none", Key="x")
     with pytest.raises(ClientError) as refused:
-        s3.list_objects_v2(Bucket=bucket)
+        s3.list_objects(Bucket=bucket)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
     assert [path.name for path in (tmp_path / "data" / "stacks").glob(".body-*")] == []
+
+
+def chunked(s3, key, body):
+    """Put an object as the JavaScript SDK sends a stream."""
+
+    def as_stream(request, **_):
+        request.data = body
+        request.headers["X-Amz-Content-SHA256"] = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+        request.headers["Content-Encoding"] = "aws-chunked"
+        request.headers["X-Amz-Decoded-Content-Length"] = "9"
+
+    with mock.patch("botocore.auth.S3SigV4Auth.payload", return_value="STREAMING-UNSIGNED-PAYLOAD-TRAILER"):
+        s3.meta.events.register("before-sign.s3.PutObject", as_stream)
+        try:
+            s3.put_object(Bucket="of-mine", Key=key, Body=body)
+        finally:
+            s3.meta.events.unregister("before-sign.s3.PutObject", as_stream)
+
+
+def test_a_bucket_that_a_client_makes(client):
+    s3 = client("s3")
+    s3.create_bucket(Bucket="of-mine")
+    with pytest.raises(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket="of-mine")
+    with pytest.raises(ClientError, match="location constraint"):
+        s3.create_bucket(Bucket="far", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    with pytest.raises(ClientError, match="ACL is not served"):
+        s3.create_bucket(Bucket="open", ACL="public-read")
+    assert s3.get_bucket_location(Bucket="of-mine")["LocationConstraint"] is None  # as of us-east-1
+    keys = ["a/1", "a/2", "b c/é", "d", "e"]
+    for key in keys:
+        s3.put_object(Bucket="of-mine", Key=key, Body=b"four")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket="of-mine", PaginationConfig={"PageSize": 2})
+    listed = [one for page in pages for one in page["Contents"]]
+    assert [(one["Key"], one["Size"]) for one in listed] == [(key, 4) for key in keys]
+    told = s3.list_objects_v2(Bucket="of-mine", Delimiter="/")
+    assert [one["Prefix"] for one in told["CommonPrefixes"]] == ["a/", "b c/"]
+    assert ([one["Key"] for one in told["Contents"]], told["KeyCount"]) == (["d", "e"], 4)
+    chunks = b"6\r\nhello \r\n3\r\nyou\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n"
+    chunked(s3, "d", chunks % base64.b64encode(zlib.crc32(b"hello you").to_bytes(4, "big")))
+    assert s3.get_object(Bucket="of-mine", Key="d")["Body"].read() == b"hello you"
+    with pytest.raises(ClientError, match="the checksum is not that of the body"):
+        chunked(s3, "d", chunks % b"AAAAAA==")
+    s3.put_object(Bucket="of-mine", Key="e", Body=gzip.compress(b"x"), ContentEncoding="gzip")
+    assert gzip.decompress(s3.get_object(Bucket="of-mine", Key="e")["Body"].read()) == b"x"
+    with pytest.raises(ClientError, match="The continuation token provided is incorrect"):
+        s3.list_objects_v2(Bucket="of-mine", ContinuationToken="a")
+    below = s3.list_objects_v2(Bucket="of-mine", Prefix="a/", StartAfter="a/1")
+    assert [one["Key"] for one in below["Contents"]] == ["a/2"]
+    with pytest.raises(ClientError) as refused:
+        s3.delete_bucket(Bucket="of-mine")
+    assert refused.value.response["Error"]["Code"] == "BucketNotEmpty"
+    gone = s3.delete_objects(Bucket="of-mine", Delete={"Objects": [{"Key": key} for key in keys]})
+    assert [one["Key"] for one in gone["Deleted"]] == keys
+    assert s3.list_objects_v2(Bucket="of-mine")["KeyCount"] == 0
+    s3.delete_bucket(Bucket="of-mine")
+    with pytest.raises(ClientError, match="404"):
+        s3.head_bucket(Bucket="of-mine")
+
+
+def test_code_of_a_schema(client):
+    schemas = client("schemas")
+    schemas.create_registry(RegistryName="shop")
+    which = {"RegistryName": "shop", "SchemaName": "orders@Placed"}
+    properties = {"id": {"type": "string"}}
+    document = {"openapi": "3.0.0", "info": {"title": "T", "version": "1"}, "paths": {}}
+    content = {**document, "components": {"schemas": {"Placed": {"type": "object", "properties": properties}}}}
+    schemas.create_schema(**which, Type="OpenApi3", Content=json.dumps(content))
+    assert schemas.put_code_binding(**which, Language="Python36")["Status"] == "CREATE_COMPLETE"
+    schemas.get_waiter("code_binding_exists").wait(**which, Language="Python36")
+    for language, ending in (("Python36", ".py"), ("Java8", ".java"), ("TypeScript3", ".ts")):
+        source = schemas.get_code_binding_source(**which, Language=language)["Body"].read()
+        with zipfile.ZipFile(io.BytesIO(source)) as archive:
+            written = {name: archive.read(name).decode() for name in archive.namelist()}
+        assert any(name.endswith(ending) and "class Placed" in text for name, text in written.items()), written.keys()
+    with pytest.raises(schemas.exceptions.BadRequestException, match="no code bindings in Go1; there are: Java8"):
+        schemas.put_code_binding(**which, Language="Go1")
+    with pytest.raises(schemas.exceptions.NotFoundException):
+        schemas.describe_code_binding(RegistryName="shop", SchemaName="none", Language="Python36")

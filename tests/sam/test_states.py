@@ -17,10 +17,21 @@ from ports import free_port
 pytestmark = pytest.mark.timeout(300)  # commands are programs, and each deploy starts several
 
 TEMPLATE = """
+Parameters:
+  Password: {Type: String, NoEcho: true, Default: hush}
 Resources:
   F:
     Type: AWS::Lambda::Function
-    Properties: {FunctionName: slow, Handler: app.handler, Runtime: python3.11, Role: "arn:aws:iam::000000000000:role/x", Code: src}
+    Properties:
+      FunctionName: slow
+      Handler: app.handler
+      Runtime: python3.11
+      Role: "arn:aws:iam::000000000000:role/x"
+      Code: src
+      Tags: [{Key: team, Value: a}]
+      Environment: {Variables: {STAGE: live, PASSWORD: !Ref Password}}
+  V: {Type: AWS::Lambda::Version, Properties: {FunctionName: !Ref F}}
+  Live: {Type: AWS::Lambda::Alias, Properties: {FunctionName: !Ref F, FunctionVersion: !GetAtt V.Version, Name: live}}
 """
 # Its code waits for a file, so that a test sees what is said until then.
 CODE = """
@@ -89,7 +100,7 @@ def test_a_function_is_pending_then_active_and_its_old_code_serves_during_an_upd
     deploying, client = slow
     ended = deploying("one")
     until(lambda: told(client).get("State") == "Pending")
-    assert told(client)["StateReasonCode"] == "Creating"
+    assert (told(client)["StateReasonCode"], told(client)["Runtime"]) == ("Creating", "python3.11")
     with pytest.raises(ClientError, match="currently in the following state: Pending") as refused:
         client.invoke(FunctionName="slow")
     assert refused.value.response["Error"]["Code"] == "ResourceConflictException"
@@ -111,9 +122,20 @@ def test_a_function_is_pending_then_active_and_its_old_code_serves_during_an_upd
     assert (code, told(client)["LastUpdateStatus"], invoked(client)) == (1, "Successful", "two")  # rolled back
 
 
-def test_what_a_deployed_function_logs_is_kept(slow):
+def test_what_a_deployed_function_is_and_logs_is_told(slow):
     deploying, client = slow
     assert deploying("one")()[0] == 0
+    one = client.get_function(FunctionName="slow")
+    shown = {"STAGE": "live", "PASSWORD": "****"}
+    known = {"Runtime": "python3.11", "Handler": "app.handler", "MemorySize": 128, "Timeout": 3, "PackageType": "Zip"}
+    assert one["Tags"] == client.list_tags(Resource=one["Configuration"]["FunctionArn"])["Tags"] == {"team": "a"}
+    (listed,) = client.list_functions()["Functions"]
+    _, version = client.list_versions_by_function(FunctionName="slow")["Versions"]
+    live = client.get_function_configuration(FunctionName="slow", Qualifier="live")
+    assert (version["Version"], live["Version"], live["FunctionArn"].rpartition(":")[2]) == ("1", "1", "live")
+    for told_of in (one["Configuration"], listed, version, live):
+        assert known.items() <= told_of.items()
+        assert told_of["Environment"]["Variables"] == shown
     assert invoked(client) == "one"
     options = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "x"}
     logs = boto3.client("logs", endpoint_url=client.meta.endpoint_url, **options)
@@ -140,7 +162,8 @@ def test_a_function_that_could_not_be_made_is_gone_with_its_stack(slow):
 )
 def test_another_user_of_the_machine_deploys_nothing_by_the_open_port(slow):
     """Whoever reached the port could have had code run as the app's user."""
-    _, client = slow
+    deploying, client = slow
+    assert deploying("one")()[0] == 0
     url = f"{client.meta.endpoint_url}/?Action=DescribeStacks&Version=2010-05-15"
     sign = ["--aws-sigv4", "aws:amz:us-east-1:cloudformation", "--user", "x:x"]
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url, *sign]
@@ -155,3 +178,13 @@ def test_another_user_of_the_machine_deploys_nothing_by_the_open_port(slow):
     other = subprocess.run(command, capture_output=True, text=True, check=True, user="nobody", cwd="/")
     assert "ResourceNotFoundException" in own.stdout
     assert "AccessDenied" in other.stdout
+    # Nor what a function's variables are; the rest may be known.
+    sign[1] = "aws:amz:us-east-1:lambda"
+    command = ["curl", "-s", f"{client.meta.endpoint_url}/2015-03-31/functions/slow/configuration", *sign]
+    own = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    done = subprocess.run(command, capture_output=True, check=True, user="nobody", cwd="/")
+    other = json.loads(done.stdout)
+    assert (own["Environment"]["Variables"]["STAGE"], other["Runtime"]) == ("live", "python3.11")
+    assert "Variables" not in other["Environment"]
+    assert other["Environment"]["Error"]["ErrorCode"] == "AccessDeniedException"
+    assert "forebay aws keys create" in other["Environment"]["Error"]["Message"]

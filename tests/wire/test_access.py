@@ -23,6 +23,7 @@ KEYS = {
 }
 READING = (
     "Get",
+    "BatchGet",
     "Head",
     "List",
     "Describe",

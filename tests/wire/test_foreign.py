@@ -24,17 +24,24 @@ NAMES = {
     },
     "sns": {
         "TopicArn": arn("sns", "t"),
+        "TargetArn": arn("sns", "t"),
         "SubscriptionArn": arn("sns", "t:11111111-2222-3333-4444-555555555555"),
         "ResourceArn": arn("sns", "t"),
     },
-    "lambda": {"FunctionName": arn("lambda", "function:f")},
+    "lambda": {
+        "FunctionName": arn("lambda", "function:f"),
+        "Resource": arn("lambda", "function:f"),
+        "EventSourceArn": arn("sqs", "q"),
+    },
     "events": {
         "EventBusName": arn("events", "event-bus/shop"),
         "ResourceARN": arn("events", "rule/r"),
         "EventSourceArn": arn("events", "event-bus/shop"),
+        "TargetArn": arn("sqs", "q"),
         "ConnectionArn": arn("events", "connection/c/11111111-2222-3333-4444-555555555555"),
     },
     "scheduler": {"ResourceArn": arn("scheduler", "schedule-group/g")},
+    "schemas": {"SourceArn": arn("events", "event-bus/shop")},
     "logs": {"logGroupIdentifier": arn("logs", "log-group:/g")},
     "rds": {"ResourceName": arn("rds", "db-proxy:p")},
     "secretsmanager": {"SecretId": arn("secretsmanager", "secret:s-AbCdEf")},
@@ -55,6 +62,8 @@ ABSENT = re.compile("NotFound|NonExistent|DoesNotExist")
 GONE = {
     ("events", "DeleteRule"),
     ("events", "ListReplays"),
+    ("events", "ListRuleNamesByTarget"),
+    ("lambda", "ListEventSourceMappings"),
     ("events", "ListApiDestinations"),
     ("sns", "Unsubscribe"),
 }

@@ -106,6 +106,7 @@ def test_what_was_answered_with_200_outlasts_kills(tmp_path):
         assert len(sent) > 10 * KILLS, "the load was a load"
         assert set(sent) <= set(got[name]), f"lost: {sorted(set(sent) - set(got[name]))[:10]}"
         assert len(got[name]) == len(set(got[name])), "nothing is there twice"
+    print("figures " + json.dumps({"kills": KILLS, "acknowledged": sum(map(len, acknowledged.values()))}))
 
 
 def everything(wire):

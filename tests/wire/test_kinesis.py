@@ -131,3 +131,12 @@ def test_errors_are_those_of_aws(kinesis, stream):
     kinesis.delete_stream(StreamName=stream)
     with pytest.raises(kinesis.exceptions.ResourceNotFoundException):
         kinesis.list_shards(StreamName=stream)
+
+
+def test_a_stream_has_the_shards_that_it_is_given(kinesis, stream):
+    arn = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"]
+    kinesis.update_stream_mode(StreamARN=arn, StreamModeDetails={"StreamMode": "PROVISIONED"})
+    with pytest.raises(kinesis.exceptions.InvalidArgumentException, match="use UpdateShardCount"):
+        kinesis.update_stream_mode(StreamARN=arn, StreamModeDetails={"StreamMode": "ON_DEMAND"})
+    told = kinesis.describe_account_settings()
+    assert told["MinimumThroughputBillingCommitment"]["Status"] == "DISABLED"

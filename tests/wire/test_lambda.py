@@ -191,3 +191,17 @@ def test_why_knows_requests_by_the_ids_of_aws(functions, wire):
     (fact,) = life(sent["ResponseMetadata"]["RequestId"])
     assert (fact["operation"], fact["made"], fact["key"]) == ("sqs:SendMessage", sent["MessageId"], "forebay")
     assert any(fact.get("operation") == "sqs:SendMessage" for fact in life(sent["MessageId"]))
+
+
+def test_an_alias_is_deleted(functions, wire):
+    arn = functions.get_function_configuration(FunctionName="echo")["FunctionArn"]
+    assert functions.list_tags(Resource=arn)["Tags"] == {}
+    functions.create_alias(FunctionName="echo", Name="live", FunctionVersion="$LATEST")
+    assert [one["Name"] for one in functions.list_aliases(FunctionName="echo")["Aliases"]] == ["live"]
+    functions.delete_alias(FunctionName="echo", Name="live")
+    assert functions.list_aliases(FunctionName="echo")["Aliases"] == []
+    functions.delete_alias(FunctionName="echo", Name="live")  # it is gone already, as on AWS
+    with pytest.raises(functions.exceptions.ResourceNotFoundException):
+        functions.invoke(FunctionName="echo:live")
+    with pytest.raises(functions.exceptions.ResourceNotFoundException):
+        functions.delete_alias(FunctionName="none", Name="live")

@@ -57,6 +57,9 @@ def test_schemas_are_learned_of_samples_and_of_a_bus(schemas, wire):
     assert schemas.stop_discoverer(DiscovererId=made["DiscovererId"])["State"] == "STOPPED"
     assert schemas.describe_discoverer(DiscovererId=made["DiscovererId"])["State"] == "STOPPED"
     assert schemas.start_discoverer(DiscovererId=made["DiscovererId"])["State"] == "STARTED"
+    assert schemas.update_discoverer(DiscovererId=made["DiscovererId"], CrossAccount=False)["State"] == "STARTED"
+    with pytest.raises(schemas.exceptions.BadRequestException, match="leave Description and CrossAccount out"):
+        schemas.update_discoverer(DiscovererId=made["DiscovererId"], Description="d")
     schemas.delete_discoverer(DiscovererId=made["DiscovererId"])
     with pytest.raises(schemas.exceptions.NotFoundException):
         schemas.describe_discoverer(DiscovererId="events-event-bus-none")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import re
 import secrets
 import shutil
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+from forebay import _durable
 from forebay._durable import sync
 from forebay._stacks.kind import Kind, Properties, Request, words
 from forebay._stacks.wire_error import WireError
 from forebay.errors import InvalidParameterValue, ResourceConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
+    from collections.abc import Iterator, Mapping
 
     from forebay._sam.plan import Resource, World
 
@@ -25,14 +30,21 @@ UPLOADS: Final = ".uploads"
 UPLOADS_MAX: Final = 100
 PARTS_MAX: Final = 10_000
 OBJECT_BYTES_MAX: Final = 256 * 1024 * 1024
+BUCKETS_MAX: Final = 100
+LISTED_MAX: Final = 1000
+"""Objects of a page, and of one deletion."""
+_NO_CONSTRAINT: Final = "us-east-1"
+"""The region whose buckets have none."""
 _NAME_MAX: Final = 63
 _UPLOAD: Final = re.compile(r"[0-9a-f]{32}")
 _OBJECT: Final = re.compile(r"[0-9a-f]{64}")
-"""Names of the files of objects, as `_file_name` makes them."""
+"""Names of the files of objects, as `_file_name` makes them. Beside each stands its key, in a file `NAME.key`."""
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
 Members = dict[str, Any]
+_CHANGING: Final = threading.Lock()
+"""Held while an object and its key come or go, so that neither stands alone."""
 _REFUSED: Final = {
     "IfModifiedSince": "ask for the whole object",
     "IfUnmodifiedSince": "ask for the whole object",
@@ -106,8 +118,8 @@ class Buckets:
 
     # --- S3's operations
 
-    def answer(self, action: str, given: Members) -> Members:
-        """Carry out an operation of S3.
+    def answer(self, action: str, given: Members, region: str) -> Members:
+        """Carry out an operation of S3, in the region of the app.
 
         Raises:
             WireError: it is refused.
@@ -117,19 +129,49 @@ class Buckets:
         wished = [name for name in _REFUSED if given.get(name) is not None]
         if wished:
             raise WireError("NotImplemented", f"{wished[0]} is not served: {_REFUSED[wished[0]]}", 501)
-        if action == "HeadBucket":
-            self._bucket(bucket)
-            return {}
-        if action == "DeleteObject":
-            (self._bucket(bucket) / _file_name(key)).unlink(missing_ok=True)
-            return {}
+        if action.endswith(("Bucket", "BucketLocation")):
+            return self._of_bucket(action, bucket, given, region)
+        if action == "ListObjectsV2":
+            return _listed(self._bucket(bucket), given)
+        if action in {"DeleteObject", "DeleteObjects"}:
+            asked = {"Objects": [{"Key": key}], "Quiet": True} if action == "DeleteObject" else given["Delete"]
+            return _delete(self._bucket(bucket), asked)
         if action in {"HeadObject", "GetObject"}:
             return self._get(action, bucket, key, given)
         if action == "PutObject":
             target = self._bucket(bucket) / _file_name(key)
             _check_condition(target, given)
-            return {"ETag": self._put(target, given.get("Body"))}
+            return {"ETag": self._put(target, given.get("Body"), key)}
         return self._multipart(action, self._bucket(bucket), key, given)
+
+    def _of_bucket(self, action: str, name: str, given: Members, region: str) -> Members:
+        if action == "CreateBucket":
+            _refuse_settings(given)
+            self._create(name, (given.get("CreateBucketConfiguration") or {}).get("LocationConstraint"), region)
+            return {"Location": f"/{name}"}
+        folder = self._bucket(name)
+        if action == "GetBucketLocation":
+            return {"LocationConstraint": "" if region == _NO_CONSTRAINT else region}
+        if action == "DeleteBucket":
+            if any(_OBJECT.fullmatch(path.name) for path in folder.iterdir()):
+                raise WireError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
+            shutil.rmtree(folder)
+        return {}
+
+    def _create(self, name: str, constraint: str | None, region: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise WireError("InvalidBucketName", "The specified bucket is not valid.")
+        if constraint not in {None, region}:
+            text = f"The {constraint} location constraint is incompatible: this app is {region}."
+            raise WireError("IllegalLocationConstraintException", text)
+        if not self._has(name) and self._folder.is_dir() and len(list(self._folder.iterdir())) >= BUCKETS_MAX:
+            raise WireError("TooManyBuckets", f"a store may have {BUCKETS_MAX} buckets: delete some")
+        try:
+            (self._folder / name).mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            text = "Your previous request to create the named bucket succeeded and you already own it."
+            raise WireError("BucketAlreadyOwnedByYou", text, 409) from None
+        sync(self._folder)
 
     def _get(self, action: str, bucket: str, key: str, given: Members) -> Members:
         path = self.object(bucket, key)
@@ -139,15 +181,18 @@ class Buckets:
         told = {"ContentLength": status.st_size, "ETag": _etag(path), "LastModified": int(status.st_mtime * 1000)}
         return told if action == "HeadObject" else {**told, "Body": str(path.absolute())}
 
-    def _put(self, target: Path, body: str | None) -> str:
-        """Keep what was sent; it is durable when this returns."""
+    def _put(self, target: Path, body: str | None, key: str | None = None) -> str:
+        """Keep what was sent, an object with its key; it is durable when this returns."""
         temporary = target.with_name(f".new-{secrets.token_hex(8)}")
         if body is None:
             temporary.write_bytes(b"")
         else:
             Path(body).rename(temporary)
         sync(temporary)
-        temporary.rename(target)
+        with _CHANGING:
+            if key is not None:
+                _durable.write(target.with_suffix(".key"), key.encode())
+            temporary.rename(target)
         sync(target.parent)
         return _etag(target)
 
@@ -174,13 +219,13 @@ class Buckets:
         if action == "CompleteMultipartUpload":
             _check_condition(bucket / _file_name(key), given)
             parts = _parts(folder, (given.get("MultipartUpload") or {}).get("Parts", []))
-            etag = self._join(parts, bucket / _file_name(key))
+            etag = self._join(parts, bucket / _file_name(key), key)
             shutil.rmtree(folder, ignore_errors=True)
             return {"Bucket": bucket.name, "Key": key, "ETag": etag}
         shutil.rmtree(folder, ignore_errors=True)
         return {}
 
-    def _join(self, parts: list[Path], target: Path) -> str:
+    def _join(self, parts: list[Path], target: Path, key: str) -> str:
         if not parts:
             raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
         if sum(part.stat().st_size for part in parts) > OBJECT_BYTES_MAX:
@@ -190,7 +235,88 @@ class Buckets:
             for part in parts:
                 with part.open("rb") as reader:
                     shutil.copyfileobj(reader, writer)
-        return self._put(target, str(whole))
+        return self._put(target, str(whole), key)
+
+
+def _refuse_settings(given: Members) -> None:
+    """Refuse what a bucket cannot be made with."""
+    settings = [name for name in given if name.startswith("Grant")]
+    if given.get("ACL") not in {None, "private"}:
+        settings.append("ACL")
+    if given.get("ObjectLockEnabledForBucket"):
+        settings.append("ObjectLockEnabledForBucket")
+    wished = [name for name in settings if given[name] is not None]
+    if wished:
+        raise WireError("NotImplemented", f"{wished[0]} is not served: the store's owner alone reads a bucket", 501)
+
+
+def _delete(bucket: Path, asked: Members) -> Members:
+    objects = asked["Objects"]
+    if not 1 <= len(objects) <= LISTED_MAX:
+        raise WireError("MalformedXML", f"a request deletes 1 to {LISTED_MAX} objects")
+    if any(one.get("VersionId") is not None for one in objects):
+        raise WireError("NotImplemented", f"VersionId is not served: {_REFUSED['VersionId']}", 501)
+    for one in objects:
+        target = bucket / _file_name(one["Key"])
+        with _CHANGING:
+            target.unlink(missing_ok=True)
+            target.with_suffix(".key").unlink(missing_ok=True)
+    return {} if asked.get("Quiet") else {"Deleted": [{"Key": one["Key"]} for one in objects]}
+
+
+def _objects(bucket: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Give the objects of a bucket by their keys. Those of a release that kept no keys are not among them."""
+    for path in bucket.iterdir():
+        if _OBJECT.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):  # another client deletes it
+                yield path.with_suffix(".key").read_text(encoding="utf-8"), path.stat()
+
+
+def _after(given: Members) -> str:
+    """Give the name behind which a page begins."""
+    token = given.get("ContinuationToken")
+    try:
+        return given.get("StartAfter") or "" if token is None else base64.urlsafe_b64decode(token).decode()
+    except ValueError:
+        raise WireError("InvalidArgument", "The continuation token provided is incorrect") from None
+
+
+def _listed(bucket: Path, given: Members) -> Members:
+    """Give a page of objects, and the beginnings that keys have in common up to a delimiter, in the order of their bytes."""
+    prefix, delimiter = given.get("Prefix") or "", given.get("Delimiter") or ""
+    most = min(int(given.get("MaxKeys", LISTED_MAX)), LISTED_MAX)
+    after = _after(given).encode()
+    found: dict[str, os.stat_result | None] = {}
+    for key, status in _objects(bucket):
+        end = key.find(delimiter, len(prefix)) if delimiter else -1
+        name = key if end < 0 else key[: end + len(delimiter)]
+        if key.startswith(prefix) and name.encode() > after:
+            found[name] = status if end < 0 else None
+    names = sorted(found, key=str.encode)
+    page = names[:most] if most > 0 else []
+    is_truncated = len(names) > len(page) > 0
+
+    def write(text: str) -> str:
+        return quote(text) if given.get("EncodingType") == "url" else text
+
+    def entry(name: str, known: os.stat_result) -> Members:
+        modified = int(known.st_mtime * 1000)
+        return {"Key": write(name), "Size": known.st_size, "LastModified": modified, "StorageClass": "STANDARD"}
+
+    return {
+        "Name": bucket.name,
+        "Prefix": write(prefix),
+        "Delimiter": write(delimiter) if delimiter else None,
+        "MaxKeys": most,
+        "KeyCount": len(page),
+        "IsTruncated": is_truncated,
+        "NextContinuationToken": base64.urlsafe_b64encode(page[-1].encode()).decode() if is_truncated else None,
+        "ContinuationToken": given.get("ContinuationToken"),
+        "StartAfter": write(given["StartAfter"]) if given.get("StartAfter") else None,
+        "EncodingType": given.get("EncodingType"),
+        "Contents": [entry(name, known) for name in page if (known := found[name]) is not None],
+        "CommonPrefixes": [{"Prefix": write(name)} for name in page if found[name] is None],
+    }
 
 
 def _check_condition(target: Path, given: Members) -> None:

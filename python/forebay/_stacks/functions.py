@@ -37,7 +37,7 @@ _PYTHON: Final = re.compile(r"python3\.\d+")
 _PROVIDED: Final = re.compile(r"provided(\.al2|\.al2023)?")
 _KEY: Final = re.compile(r"(?:inline-)?[0-9a-f]{32}")
 """Keys of code, as `Artifacts` makes them: each is the name of a directory."""
-_TIMEOUT_SECONDS: Final = 3
+TIMEOUT_SECONDS: Final = 3
 _HANDLED_BY_REST: Final = "roles and policies are kept and not evaluated"
 
 
@@ -106,7 +106,7 @@ def deployed(
         code=code(properties.get("Code") or {}),
         layers=tuple(layers[arn] for arn in properties.get("Layers", []) if arn in layers),
         variables=variables(properties),
-        timeout=number(properties, "Timeout", _TIMEOUT_SECONDS),
+        timeout=number(properties, "Timeout", TIMEOUT_SECONDS),
         memory=number(properties, "MemorySize", limits.MEMORY_MEBIBYTES_DEFAULT),
         reserved=number(properties, "ReservedConcurrentExecutions") if is_latest else None,
         provisioned=provisioned,
@@ -180,7 +180,7 @@ def _function_given(name: str, properties: Properties, world: World, others: Map
     low, high = limits.MEMORY_MEBIBYTES_MIN, limits.MEMORY_MEBIBYTES_MAX
     if not low <= number(properties, "MemorySize", limits.MEMORY_MEBIBYTES_DEFAULT) <= high:
         raise InvalidParameterValue(f"MemorySize: allowed are {low} to {high} MiB")
-    if not 1 <= number(properties, "Timeout", _TIMEOUT_SECONDS) <= limits.TIMEOUT_SECONDS_MAX:
+    if not 1 <= number(properties, "Timeout", TIMEOUT_SECONDS) <= limits.TIMEOUT_SECONDS_MAX:
         raise InvalidParameterValue(f"Timeout: allowed are 1 to {limits.TIMEOUT_SECONDS_MAX:g} seconds")
     code(properties.get("Code") or {})
     asynchronous(properties, {})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._app.deployed import DeployedFunction, check_start
 from forebay._sam import secret
 from forebay._sam.errors import NoChanges, StackNotFound, TemplateRefused
+from forebay._stacks import configurations
 from forebay._stacks import service as stacks
 from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.attachments import Attachments
@@ -290,9 +291,15 @@ class Host:
             return {"answer": None}
         if asked["operation"] == "state":
             return {"answer": self._target.state(asked["function"])}
+        if asked["operation"] == "functions":
+            return {"answer": self._functions(asked.get("function"))}
         if asked["operation"] == "wire":
             return await self._wire.answer(asked["service"], asked["action"], asked["input"])
         return carry_out(self._kept(), asked, self._begin)
+
+    def _functions(self, function: str | None) -> dict[str, Any]:
+        """Give what stacks say of functions; a store without stacks says nothing."""
+        return configurations.told(self._kept(), function) if (self._directory / FILE).exists() else {}
 
     def _keep(self, function: str, lines: list[tuple[str, float, str, str]]) -> None:
         """Keep lines that a function logged in a process of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from forebay._sam import secret
@@ -9,7 +10,7 @@ from forebay._stacks.inert import PARAMETER, SECRET
 from forebay._stacks.wire_error import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from forebay._sam.plan import Resource
     from forebay._stacks.service import Service
@@ -43,6 +44,10 @@ class Values:
             return {"Parameters": found, "InvalidParameters": [name for name in given["Names"] if name not in names]}
         if action == "GetParametersByPath":
             return {"Parameters": self._below(given["Path"], is_recursive=given.get("Recursive", False))}
+        if action == "ListSecrets":
+            return {"SecretList": [self._named(one, since) for _, one, since in self._all(SECRET.type)]}
+        if action == "BatchGetSecretValue":
+            return {"SecretValues": list(self._batch(given.get("SecretIdList") or ()))}
         return self._secret(action, given["SecretId"])
 
     def _all(self, type_: str) -> Iterator[tuple[Stack, Resource, int]]:
@@ -76,12 +81,23 @@ class Values:
         below = [one for one in self._shown() if one["Name"].startswith(prefix)]
         return [one for one in below if is_recursive or "/" not in one["Name"].removeprefix(prefix)]
 
+    def _named(self, resource: Resource, since: int) -> Members:
+        """Say which secret it is, without its value."""
+        told = {"ARN": resource.attributes["Ref"], "Name": resource.physical}
+        return {**told, "LastChangedDate": since, "CreatedDate": since}
+
+    def _batch(self, asked: Iterable[str]) -> Iterator[Members]:
+        """Give those that are there; the door tells of the others."""
+        for name in asked:
+            with contextlib.suppress(WireError):
+                yield self._secret("GetSecretValue", name)
+
     def _secret(self, action: str, asked: str) -> Members:
         for _, one, since in self._all(SECRET.type):
             if asked in {one.physical, one.attributes["Ref"]}:
-                told = {"ARN": one.attributes["Ref"], "Name": one.physical}
                 if action == "DescribeSecret":
-                    return {**told, "LastChangedDate": since, "CreatedDate": since}
+                    return self._named(one, since)
+                told = {"ARN": one.attributes["Ref"], "Name": one.physical}
                 value = self._service().secret_value(one.attributes["Ref"])
                 version = {"VersionId": f"{since:032d}", "VersionStages": ["AWSCURRENT"], "CreatedDate": since}
                 return {**told, **version, "SecretString": value}

@@ -1,4 +1,4 @@
-"""What AWS's wire API asks of stacks: CloudFormation, the buckets of code, parameters and secrets."""
+"""What AWS's wire API asks of this side: CloudFormation, the buckets of code, parameters, secrets, code of schemas."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from forebay._sam import secret
-from forebay._stacks import resource_views
+from forebay._stacks import code_bindings, resource_views
 from forebay._stacks.artifacts import Artifacts
 from forebay._stacks.buckets import Buckets
 from forebay._stacks.cloudformation import CloudFormation
@@ -46,7 +46,9 @@ class Wire:
         if service == "cloudformation":
             return await self._stacks.answer(action, given)
         if service == "s3":
-            return await asyncio.to_thread(self._buckets.answer, action, given)
+            return await asyncio.to_thread(self._buckets.answer, action, given, self._service().place.region)
         if service == "cloudcontrolapi":
             return resource_views.described(self._service(), given)
+        if service == "schemas":
+            return await asyncio.to_thread(code_bindings.answer, action, given)
         return self._values.answer(action, given)

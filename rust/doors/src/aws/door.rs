@@ -25,6 +25,7 @@ use crate::aws::fault::Fault;
 use crate::aws::keys::{Found, Keys};
 use crate::aws::ledger::{Entry, Ledger, LogTo};
 use crate::aws::model::Model;
+use crate::aws::protocol::aws_chunked;
 use crate::aws::protocol::query::Form;
 use crate::aws::protocol::rest::{self, Written};
 use crate::aws::protocol::text_of_bytes;
@@ -391,7 +392,7 @@ pub(super) fn input_of(
     form: Option<Form>,
 ) -> Result<Value, Fault> {
     let Routed { model, protocol, operation, labels, .. } = routed;
-    let body = inflated(given)?;
+    let body = inflated(given, model)?;
     let request = rest::Request { labels, query, headers: given.headers, body: &body };
     let input = match (protocol, form, operation.input) {
         (Protocol::Query, Some(mut form), Some(shape)) => {
@@ -439,6 +440,7 @@ fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fa
 pub fn is_reading(operation: &str) -> bool {
     let begins = [
         "Get",
+        "BatchGet",
         "Head",
         "List",
         "Describe",
@@ -476,9 +478,26 @@ fn form_of(given: Given<'_>) -> Option<Form> {
 }
 
 /// The body without its compression.
-fn inflated(given: Given<'_>) -> Result<std::borrow::Cow<'_, [u8]>, Fault> {
-    let encoding = given.headers.get("content-encoding").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if encoding != "gzip" {
+fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<std::borrow::Cow<'g, [u8]>, Fault> {
+    let header = |name: &str| given.headers.get(name).and_then(|value| value.to_str().ok());
+    let encoding = header("content-encoding").unwrap_or_default();
+    let hash = header("x-amz-content-sha256").filter(|hash| hash.starts_with("STREAMING-"));
+    match hash {
+        Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER") => {
+            let whole = aws_chunked::read(given.body, header("x-amz-decoded-content-length"));
+            return Ok(whole.map_err(|malformed| Fault::malformed(malformed.0))?.into());
+        }
+        Some(signed) => {
+            let text = format!("{signed}: signatures of chunks are not verified; sign the whole body");
+            return Err(Fault::new("NotImplemented", text).status(501));
+        }
+        None if encoding.contains("aws-chunked") => {
+            return Err(Fault::malformed("aws-chunked: x-amz-content-sha256 does not say how the chunks are signed"));
+        }
+        None => {}
+    }
+    // An object of S3 is kept as it was sent.
+    if encoding != "gzip" || model.is_rest_xml {
         return Ok(given.body.into());
     }
     let mut whole = Vec::new();

@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "attempts", takes: stores::attempts, seeds: stores::attempts_seeds },
     Target { name: "aws-bodies", takes: wire::bodies, seeds: wire::bodies_seeds },
     Target { name: "aws-frames", takes: wire::frames, seeds: wire::frames_seeds },
+    Target { name: "aws-rest", takes: wire::rest, seeds: wire::rest_seeds },
     Target { name: "aws-signatures", takes: wire::signatures, seeds: wire::signatures_seeds },
     Target { name: "batches", takes: sockets::batches, seeds: sockets::batches_seeds },
     Target { name: "chunks", takes: stores::chunks, seeds: stores::chunks_seeds },

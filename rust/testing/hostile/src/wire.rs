@@ -4,7 +4,7 @@ use forebay_doors::aws::codec::{read, Protocol};
 use forebay_doors::aws::protocol::event_stream::{event, exception};
 use forebay_doors::aws::protocol::query::Form;
 use forebay_doors::aws::protocol::rest::{pairs, route, Request};
-use forebay_doors::aws::protocol::{cbor, xml_reader};
+use forebay_doors::aws::protocol::{aws_chunked, cbor, xml_reader};
 use forebay_doors::aws::services::SERVICES;
 use forebay_doors::aws::sigv4::{self, Given, Verifier};
 use forebay_doors::aws::{check, codec};
@@ -48,6 +48,59 @@ pub(crate) fn bodies_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
+const METHODS: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "HEAD"];
+
+/// A request of each REST service: the method, the path with its query string, header lines, a body of JSON or XML. What is read is also
+/// held against its model and written.
+pub(crate) fn rest(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
+    let mut lines = head.split('\n');
+    let (method, target) = lines.next().and_then(|line| line.split_once(' ')).unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let Ok(query) = pairs(query) else { return false };
+    let headers = headers(lines);
+    let unchunked = aws_chunked::read(body.as_bytes(), None);
+    let mut understood = unchunked.is_ok_and(|whole| whole.len() < body.len());
+    for service in SERVICES.iter().filter(|_| METHODS.contains(&method)) {
+        let model = service.model();
+        let Some((operation, labels)) = route(model, method, path, &query) else { continue };
+        let request = Request { labels: &labels, query: &query, headers: &headers, body: body.as_bytes() };
+        let Ok(value) = read(Protocol::Rest, model, operation, request) else { continue };
+        let violations = operation.input.map(|input| check::violations(model, input, &value)).unwrap_or_default();
+        let _text = check::message(&violations);
+        let _written = codec::write(Protocol::Rest, model, operation, &value, "id");
+        understood = true;
+    }
+    understood
+}
+
+fn headers<'l>(lines: impl Iterator<Item = &'l str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines.take_while(|line| !line.is_empty()).take(50) {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+pub(crate) fn rest_seeds() -> Vec<Vec<u8>> {
+    let seeds = [
+        "GET /2015-03-31/functions/f/configuration?Qualifier=live\n\n",
+        "POST /2015-03-31/event-source-mappings/\n\n{\"EventSourceArn\": \"a\", \"FunctionName\": \"f\", \"BatchSize\": 1e1}",
+        "PUT /schedules/s\n\n{\"ScheduleExpression\": \"rate(1 day)\", \"EndDate\": 1.5e9, \"Target\": {\"Arn\": \"a\"}}",
+        "PUT /bucket/a/b%20c?partNumber=1&uploadId=u\nx-amz-meta-a:b\n\nbody",
+        "POST /bucket?delete\n\n<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Object><Key>a&#x41;</Key></Object></Delete>",
+        "POST /bucket/key?uploadId=u\n\n<CompleteMultipartUpload><Part><ETag>e</ETag><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>",
+        "GET /bucket?list-type=2&prefix=a%2F&max-keys=2\n\n",
+        "DELETE /v2/apis/a/routes/b\n\n",
+        "PUT /bucket/key\n\n5;chunk-signature=0\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n",
+    ];
+    seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect()
+}
+
 /// A frame of an event stream around any payload: it tells its lengths and both sums, whatever it holds.
 pub(crate) fn frames(bytes: &[u8]) -> bool {
     let (kind, payload) = bytes.split_at(bytes.len().min(bytes.first().map_or(0, |&first| usize::from(first))));
@@ -84,23 +137,9 @@ pub(crate) fn signatures(bytes: &[u8]) -> bool {
     let mut lines = text.split('\n');
     let target = lines.next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut headers = HeaderMap::new();
-    for line in lines.by_ref().take_while(|line| !line.is_empty()).take(50) {
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-            headers.append(name, value);
-        }
-    }
+    let headers = headers(lines.by_ref());
     let body = lines.collect::<Vec<_>>().join("\n");
     let _form = Form::read(body.as_bytes());
-    if let Ok(pairs) = pairs(query) {
-        for service in &SERVICES {
-            if let Some((operation, labels)) = route(service.model(), "POST", path, &pairs) {
-                let request = Request { labels: &labels, query: &pairs, headers: &headers, body: body.as_bytes() };
-                let _read = read(Protocol::Rest, service.model(), operation, request);
-            }
-        }
-    }
     let given = Given { method: "POST", path, query, headers: &headers, authority: "h", body: body.as_bytes() };
     let Ok(signature) = sigv4::read(given) else { return false };
     let is_let_in = Verifier::default().verify(&signature, given, "a secret that no input has", 1_440_938_160_000);

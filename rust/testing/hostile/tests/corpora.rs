@@ -108,6 +108,6 @@ macro_rules! targets {
 }
 
 targets! {
-    assignments attempts aws_bodies aws_frames aws_signatures batches chunks environments filters frames gateway_heads gateway_messages histograms http2 json jwt metrics_page output policies recovery requests
+    assignments attempts aws_bodies aws_frames aws_rest aws_signatures batches chunks environments filters frames gateway_heads gateway_messages histograms http2 json jwt metrics_page output policies recovery requests
     routes rows runtime_api tables templates texts
 }

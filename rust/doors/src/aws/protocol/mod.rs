@@ -1,5 +1,6 @@
 //! The protocols: from bytes to values by the shapes of a model, and back.
 
+pub mod aws_chunked;
 pub mod cbor;
 pub mod event_stream;
 pub mod json;

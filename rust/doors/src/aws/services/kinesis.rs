@@ -16,10 +16,10 @@ use crate::aws::services::kinesis_consumers::{
 };
 use crate::aws::services::kinesis_iterator::ShardIterator;
 use crate::aws::services::kinesis_streams::{
-    add_tags_to_stream, create_stream, decrease_stream_retention_period, delete_stream, describe_limits,
-    describe_stream, describe_stream_summary, increase_stream_retention_period, list_shards, list_streams,
-    list_tags_for_resource, list_tags_for_stream, merge_shards, remove_tags_from_stream, split_shard, tag_resource,
-    untag_resource, update_shard_count,
+    add_tags_to_stream, create_stream, decrease_stream_retention_period, delete_stream, describe_account_settings,
+    describe_limits, describe_stream, describe_stream_summary, increase_stream_retention_period, list_shards,
+    list_streams, list_tags_for_resource, list_tags_for_stream, merge_shards, remove_tags_from_stream, split_shard,
+    tag_resource, untag_resource, update_shard_count, update_stream_mode,
 };
 use crate::aws::services::kinesis_subscription::subscribe_to_shard;
 use crate::aws::value::Value;
@@ -46,6 +46,8 @@ super::operations! {
     UntagResource => untag_resource,
     ListTagsForResource => list_tags_for_resource,
     DescribeLimits => describe_limits,
+    DescribeAccountSettings => describe_account_settings,
+    UpdateStreamMode => update_stream_mode,
     SplitShard => split_shard,
     MergeShards => merge_shards,
     RegisterStreamConsumer => register_stream_consumer,

@@ -361,3 +361,22 @@ pub(super) async fn describe_limits(call: &Call<'_>) -> Result<Value, Fault> {
         .with("OnDemandStreamCount", 0_i64)
         .with("OnDemandStreamCountLimit", 0_i64))
 }
+
+/// Nothing is billed here.
+#[allow(clippy::unused_async)] // each operation is one that is awaited
+pub(super) async fn describe_account_settings(_call: &Call<'_>) -> Result<Value, Fault> {
+    let commitment = Value::structure().with("Status", "DISABLED");
+    Ok(Value::structure().with("MinimumThroughputBillingCommitment", commitment))
+}
+
+/// Every stream has the shards that it is given.
+pub(super) async fn update_stream_mode(call: &Call<'_>) -> Result<Value, Fault> {
+    call.described_stream(&call.stream()?).await?;
+    let mode = call.input.get("StreamModeDetails").map_or("PROVISIONED", |mode| mode.needed("StreamMode"));
+    if mode != "PROVISIONED" {
+        return Err(invalid(
+            "StreamMode: a stream gets no shards by itself here; stay PROVISIONED and use UpdateShardCount",
+        ));
+    }
+    Ok(Value::structure())
+}

@@ -13,7 +13,8 @@ use crate::ask::answer;
 use crate::aws::call::{unavailable, Call, Output};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::{event_stream, text_of_bytes};
-use crate::aws::services::lambda_aliases::{create_alias, get_alias, list_aliases, update_alias};
+use crate::aws::services::lambda_aliases::{create_alias, delete_alias, get_alias, list_aliases, update_alias};
+use crate::aws::services::lambda_configurations::{list_tags, Known};
 use crate::aws::services::lambda_mappings::{
     create_event_source_mapping, delete_event_source_mapping, get_event_source_mapping, list_event_source_mappings,
     update_event_source_mapping,
@@ -51,6 +52,8 @@ super::operations! {
     GetAlias => get_alias,
     ListAliases => list_aliases,
     UpdateAlias => update_alias,
+    DeleteAlias => delete_alias,
+    ListTags => list_tags,
     GetAccountSettings => get_account_settings,
     InvokeAsync => invoke_async,
     InvokeWithResponseStream => invoke_with_response_stream,
@@ -296,7 +299,7 @@ async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<
         .with("Payload", Value::Blob(json)))
 }
 
-/// What is known of a function or a version. What only a function on AWS has is absent.
+/// What is known of every function or version. What stacks know besides is added.
 fn configuration(call: &Call<'_>, name: &str, qualifier: Option<&str>, described: &Json) -> Value {
     let arn = call.function_arn(name);
     let arn = qualifier.map_or(arn.clone(), |qualifier| format!("{arn}:{qualifier}"));
@@ -315,7 +318,9 @@ async fn configured(call: &Call<'_>) -> Result<Value, Fault> {
         Err(fault) if lambda_states::serves(&state) => return Err(fault),
         described => described.unwrap_or_default(),
     };
-    Ok(lambda_states::with(configuration(call, &target.name, target.qualifier.as_deref(), &described), &state))
+    let configuration = configuration(call, &target.name, target.qualifier.as_deref(), &described);
+    let known = Known::of(call, Some(&target.name)).await;
+    Ok(lambda_states::with(known.added_to(configuration, call), &state))
 }
 
 async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
@@ -325,11 +330,12 @@ async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
 async fn get_function(call: &Call<'_>) -> Result<Value, Fault> {
     let target = call.function()?;
     let configuration = configured(call).await?;
+    let tags = Known::of(call, Some(&target.name)).await.tags(&target.name);
     // One that is being made has no concurrency yet.
     let described = call.described_function(&Target { name: target.name, qualifier: None }).await.unwrap_or_default();
     let reserved = described["reserved_concurrency"].as_i64();
     let concurrency = reserved.map(|reserved| Value::structure().with("ReservedConcurrentExecutions", reserved));
-    Ok(Value::structure().with("Configuration", configuration).with("Concurrency", concurrency))
+    Ok(Value::structure().with("Configuration", configuration).with("Tags", tags).with("Concurrency", concurrency))
 }
 
 async fn list_functions(call: &Call<'_>) -> Result<Value, Fault> {
@@ -338,9 +344,11 @@ async fn list_functions(call: &Call<'_>) -> Result<Value, Fault> {
     functions.retain(|one| one["name"].as_str().is_some_and(|name| !name.contains(':')));
     functions.sort_by_key(|one| one["name"].as_str().unwrap_or_default().to_owned());
     let (functions, next) = paged(call, functions, |one| one["name"].as_str().unwrap_or_default())?;
+    let known = Known::of(call, None).await;
     let functions: Vec<Value> = functions
         .into_iter()
         .map(|one| configuration(call, one["name"].as_str().unwrap_or_default(), None, one))
+        .map(|one| known.added_to(one, call))
         .map(|one| lambda_states::with(one, &Json::Null))
         .collect();
     Ok(Value::structure().with("Functions", functions).with("NextMarker", next))
@@ -373,9 +381,11 @@ async fn list_versions_by_function(call: &Call<'_>) -> Result<Value, Fault> {
         .collect();
     keyed.sort_by(|one, other| one.0.cmp(&other.0));
     let (keyed, next) = paged(call, keyed, |(key, ..)| key)?;
+    let known = Known::of(call, Some(&target.name)).await;
     let versions: Vec<Value> = keyed
         .iter()
         .map(|(_, number, one)| configuration(call, &target.name, Some(number), one))
+        .map(|one| known.added_to(one, call))
         .map(|one| lambda_states::with(one, &Json::Null))
         .collect();
     Ok(Value::structure().with("Versions", versions).with("NextMarker", next))

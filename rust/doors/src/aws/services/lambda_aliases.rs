@@ -1,6 +1,6 @@
 //! Lambda: aliases of functions.
 
-use forebay_engine::api::function::{AliasSettings, DeclareAlias, UpdateAlias};
+use forebay_engine::api::function::{AliasSettings, DeclareAlias, Named, UpdateAlias};
 use forebay_engine::api::Request;
 use forebay_engine::base::error::EngineError;
 use serde_json::{json, Map, Value as Json};
@@ -104,4 +104,16 @@ pub(super) async fn update_alias(call: &Call<'_>) -> Result<Value, Fault> {
     let updated = call.ask(Request::AliasUpdate(update)).await;
     let updated = updated.map_err(|error| call.function_fault(&Target { qualifier: version, ..target }, error))?;
     Ok(alias(&updated))
+}
+
+/// An alias that is not there is gone already, as on AWS.
+pub(super) async fn delete_alias(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = Target { qualifier: None, ..call.function()? };
+    let described = call.described_function(&target).await?;
+    let name = call.input.needed("Name");
+    if described["aliases"].as_array().into_iter().flatten().any(|one| one["name"] == name) {
+        let alias = Named { name: format!("{}:{name}", target.name) };
+        call.ask(Request::FunctionDelete(alias)).await.map_err(fault)?;
+    }
+    Ok(Value::structure())
 }

@@ -15,6 +15,7 @@ mod kinesis_streams;
 pub mod kinesis_subscription;
 mod lambda;
 mod lambda_aliases;
+mod lambda_configurations;
 mod lambda_logs;
 mod lambda_mappings;
 mod lambda_settings;
@@ -161,8 +162,37 @@ mod tests {
 # Operations of AWS's wire API
 
 `make docs` writes this page from `rust/doors/src/aws/services`. [Use it from any AWS SDK](aws.md) says how to reach them, and what differs.
-An operation that is not served is answered with status 501 and the code `NotImplemented`.
+An operation that is not served is answered with status 501 and the code `NotImplemented`. In brackets stands the name that requests are
+signed for, which `forebay aws keys create --service` takes.
 ";
+
+    /// A service as people call it.
+    fn title(model: &Model) -> String {
+        let name = match (model.signing_name, model.api_version) {
+            ("apigateway", "2015-07-09") => "API Gateway, REST APIs",
+            ("apigateway", _) => "API Gateway, HTTP and WebSocket APIs",
+            ("cloudcontrolapi", _) => "Cloud Control",
+            ("cloudformation", _) => "CloudFormation",
+            ("events", _) => "EventBridge",
+            ("execute-api", _) => "API Gateway Management API",
+            ("kinesis", _) => "Kinesis",
+            ("lambda", _) => "Lambda",
+            ("logs", _) => "CloudWatch Logs",
+            ("monitoring", _) => "CloudWatch",
+            ("rds", _) => "RDS",
+            ("s3", _) => "S3",
+            ("scheduler", _) => "EventBridge Scheduler",
+            ("schemas", _) => "EventBridge Schemas",
+            ("secretsmanager", _) => "Secrets Manager",
+            ("sns", _) => "SNS",
+            ("sqs", _) => "SQS",
+            ("ssm", _) => "Systems Manager Parameter Store",
+            ("states", _) => "Step Functions",
+            ("sts", _) => "STS",
+            (name, _) => panic!("{name} has no title"),
+        };
+        format!("{name} (`{}`)", model.signing_name)
+    }
 
     /// `FOREBAY_WRITE_DOCS=1` writes the page, which is what `make docs` does.
     #[test]
@@ -173,7 +203,7 @@ An operation that is not served is answered with status 501 and the code `NotImp
             let mut served = service.operations.to_vec();
             served.sort_unstable();
             let listed = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let _ = write!(page, "\n## {}\n\nServed: {}.\n", model.signing_name, listed(&served));
+            let _ = write!(page, "\n## {}\n\nServed: {}.\n", title(model), listed(&served));
             if !model.others.is_empty() {
                 let _ = write!(page, "\nNot served: {}.\n", listed(&model.others));
             }
@@ -181,6 +211,10 @@ An operation that is not served is answered with status 501 and the code `NotImp
         if std::env::var_os("FOREBAY_WRITE_DOCS").is_some() {
             std::fs::write(PAGE, &page).unwrap();
         }
+        let mut headings: Vec<&str> = page.lines().filter(|line| line.starts_with("## ")).collect();
+        headings.sort_unstable();
+        headings.dedup();
+        assert_eq!(headings.len(), SERVICES.len(), "each service has a heading of its own");
         assert!(
             std::fs::read_to_string(PAGE).unwrap_or_default() == page,
             "docs/aws-operations.md is not current: `make docs`"

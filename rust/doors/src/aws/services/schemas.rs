@@ -6,11 +6,13 @@ use forebay_engine::api::schema::{
 };
 use forebay_engine::api::{bus, Empty, Request};
 use forebay_engine::base::error::EngineError;
-use serde_json::Value as Json;
+use serde_json::{json, Value as Json};
 
 use crate::aws::call::{unavailable, Call};
 use crate::aws::fault::Fault;
+use crate::aws::protocol::base64_text;
 use crate::aws::services::page::{page, Token};
+use crate::aws::services::stacks;
 use crate::aws::value::Value;
 
 super::operations! {
@@ -32,9 +34,13 @@ super::operations! {
     CreateDiscoverer => create_discoverer,
     DescribeDiscoverer => describe_discoverer,
     ListDiscoverers => list_discoverers,
+    UpdateDiscoverer => update_discoverer,
     StartDiscoverer => start_discoverer,
     StopDiscoverer => stop_discoverer,
     DeleteDiscoverer => delete_discoverer,
+    PutCodeBinding => put_code_binding,
+    DescribeCodeBinding => describe_code_binding,
+    GetCodeBindingSource => get_code_binding_source,
 }
 
 /// Most items of a page.
@@ -343,8 +349,8 @@ async fn discover(call: &Call<'_>, given: &Json, discovery: bool) -> Result<Json
     call.ask(Request::BusDeclare(declare)).await.map_err(fault)
 }
 
-async fn create_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
-    refuse_tags(call)?;
+/// A discoverer is its bus's, and has nothing of its own.
+fn refuse_settings(call: &Call<'_>) -> Result<(), Fault> {
     if call.input.flag("CrossAccount") == Some(true)
         || call.input.text("Description").is_some_and(|text| !text.is_empty())
     {
@@ -352,6 +358,12 @@ async fn create_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
             "a discoverer here has no Description, and one account; leave Description and CrossAccount out",
         ));
     }
+    Ok(())
+}
+
+async fn create_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
+    refuse_tags(call)?;
+    refuse_settings(call)?;
     let arn = call.input.needed("SourceArn");
     let prefix = format!("arn:aws:events:{}:{}:event-bus/", call.region, call.account);
     let name = arn.strip_prefix(&prefix).ok_or_else(|| bad(format!("{arn} is not an event bus of this app.")))?;
@@ -364,6 +376,11 @@ async fn create_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn describe_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
     Ok(discoverer(call, &bus_of(call).await?))
+}
+
+async fn update_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
+    refuse_settings(call)?;
+    describe_discoverer(call).await
 }
 
 async fn list_discoverers(call: &Call<'_>) -> Result<Value, Fault> {
@@ -395,4 +412,53 @@ async fn stop_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
 async fn delete_discoverer(call: &Call<'_>) -> Result<Value, Fault> {
     stop_discoverer(call).await?;
     Ok(Value::structure())
+}
+
+// ---- code of schemas, which what runs the stacks makes: it is the same each time, so none is kept
+
+async fn code_binding(call: &Call<'_>, operation: &str) -> Result<(Json, Json), Fault> {
+    let given = call.ask(Request::SchemaDescribe(which(call)?)).await.map_err(fault)?;
+    let asked = json!({
+        "language": call.input.needed("Language"),
+        "name": given["name"],
+        "version": given["version"].to_string(),
+        "content": given["content"],
+        "format": given["schema_type"],
+    });
+    let line = json!({"operation": "wire", "service": "schemas", "action": operation, "input": asked});
+    let told = match call.store {
+        Some(store) => stacks::ask(store, line.to_string()).await?,
+        None => None,
+    };
+    let text =
+        "code of schemas is made where `forebay run` serves the app from a store: `forebay schema bind` makes it, too";
+    let mut told = told.ok_or_else(|| Fault::new("NotImplemented", text).status(501))?;
+    if told["error"].is_string() {
+        return Err(bad(told["reasons"][0].as_str().unwrap_or_default()));
+    }
+    Ok((given, told["answer"].take()))
+}
+
+async fn described_binding(call: &Call<'_>, operation: &str) -> Result<Value, Fault> {
+    let (given, _) = code_binding(call, operation).await?;
+    Ok(Value::structure()
+        .with("CreationDate", time(&given["version_created_ms"]))
+        .with("LastModified", time(&given["version_created_ms"]))
+        .with("SchemaVersion", given["version"].to_string())
+        .with("Status", "CREATE_COMPLETE"))
+}
+
+async fn put_code_binding(call: &Call<'_>) -> Result<Value, Fault> {
+    described_binding(call, "PutCodeBinding").await
+}
+
+async fn describe_code_binding(call: &Call<'_>) -> Result<Value, Fault> {
+    described_binding(call, "DescribeCodeBinding").await
+}
+
+async fn get_code_binding_source(call: &Call<'_>) -> Result<Value, Fault> {
+    let (_, code) = code_binding(call, "GetCodeBindingSource").await?;
+    let zip =
+        base64_text(code["zip"].as_str().unwrap_or_default()).map_err(|malformed| Fault::malformed(malformed.0))?;
+    Ok(Value::structure().with("Body", Value::Blob(zip)))
 }

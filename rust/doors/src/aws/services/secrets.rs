@@ -6,26 +6,34 @@ use serde_json::{json, Value as Json};
 
 use crate::aws::call::{unavailable, Call, Output};
 use crate::aws::fault::Fault;
+use crate::aws::services::page::{page, Token};
 use crate::aws::services::stacks;
 use crate::aws::value::Value;
 
 super::operations! {
     DescribeSecret => describe_secret,
     GetSecretValue => get_secret_value,
+    ListSecrets => list_secrets,
+    BatchGetSecretValue => batch_get_secret_value,
 }
 
 /// The service that owns these secrets.
 const OWNER: &str = "events";
+/// Most secrets of a page.
+const PAGE: i64 = 100;
 
 fn no_secret() -> Fault {
     Fault::new("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
 }
 
-/// The connection that a secret is of, by the secret's ARN or its name.
-async fn connection(call: &Call<'_>) -> Result<Option<Json>, Fault> {
-    let id = call.input.needed("SecretId");
+async fn connections(call: &Call<'_>) -> Result<Vec<Json>, Fault> {
     let listed = call.ask(Request::HttpConnectionList(Empty {})).await.map_err(|error| unavailable(&error))?;
-    let mut all = listed.as_array().cloned().unwrap_or_default().into_iter();
+    Ok(listed.as_array().cloned().unwrap_or_default())
+}
+
+/// The connection that a secret is of, by the secret's ARN or its name.
+async fn connection(call: &Call<'_>, id: &str) -> Result<Option<Json>, Fault> {
+    let mut all = connections(call).await?.into_iter();
     Ok(all.find(|one| one["secret_arn"] == id || name(one) == id))
 }
 
@@ -52,14 +60,19 @@ fn version(connection: &Json) -> String {
 }
 
 async fn describe_secret(call: &Call<'_>) -> Result<Output, Fault> {
-    let Some(given) = connection(call).await? else { return of_stack(call, "DescribeSecret").await };
-    Ok(Value::structure()
-        .with("ARN", given["secret_arn"].as_str())
-        .with("Name", name(&given))
+    match connection(call, call.input.needed("SecretId")).await? {
+        Some(given) => Ok(described(&given).into()),
+        None => of_stack(call, "DescribeSecret").await,
+    }
+}
+
+fn described(connection: &Json) -> Value {
+    Value::structure()
+        .with("ARN", connection["secret_arn"].as_str())
+        .with("Name", name(connection))
         .with("OwningService", OWNER)
-        .with("CreatedDate", time(&given["created_ms"]))
-        .with("LastChangedDate", time(&given["modified_ms"]))
-        .into())
+        .with("CreatedDate", time(&connection["created_ms"]))
+        .with("LastChangedDate", time(&connection["modified_ms"]))
 }
 
 /// What EventBridge writes into the secret of a connection.
@@ -106,15 +119,77 @@ fn written(parameters: &Json) -> Json {
 
 async fn get_secret_value(call: &Call<'_>) -> Result<Output, Fault> {
     stacks::refuse_strangers(call)?;
-    let Some(given) = connection(call).await? else { return of_stack(call, "GetSecretValue").await };
-    let asked = ConnectionNamed { name: given["name"].as_str().unwrap_or_default().to_owned() };
+    match connection(call, call.input.needed("SecretId")).await? {
+        Some(given) => Ok(value(call, &given).await?.into()),
+        None => of_stack(call, "GetSecretValue").await,
+    }
+}
+
+async fn value(call: &Call<'_>, connection: &Json) -> Result<Value, Fault> {
+    let asked = ConnectionNamed { name: connection["name"].as_str().unwrap_or_default().to_owned() };
     let parameters = call.ask(Request::HttpConnectionSecret(asked)).await.map_err(|_| no_secret())?;
     Ok(Value::structure()
-        .with("ARN", given["secret_arn"].as_str())
-        .with("Name", name(&given))
-        .with("VersionId", version(&given))
+        .with("ARN", connection["secret_arn"].as_str())
+        .with("Name", name(connection))
+        .with("VersionId", version(connection))
         .with("SecretString", written(&parameters).to_string())
         .with("VersionStages", vec![Value::from("AWSCURRENT")])
-        .with("CreatedDate", time(&given["created_ms"]))
-        .into())
+        .with("CreatedDate", time(&connection["created_ms"])))
+}
+
+fn refuse_filters(call: &Call<'_>) -> Result<(), Fault> {
+    if call.input.list("Filters").is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new("InvalidParameterException", "Filters: secrets are not searched here; name them, or list all"))
+}
+
+/// The list that what runs the stacks answers with.
+async fn list_of_stacks(call: &Call<'_>, operation: &str, member: &str) -> Result<Vec<Value>, Fault> {
+    let told = stacks::if_run(("secretsmanager", "2017-10-17"), call, operation).await?;
+    Ok(match told {
+        Some(Output::Value(told)) => told.list(member).to_vec(),
+        _ => Vec::new(),
+    })
+}
+
+async fn list_secrets(call: &Call<'_>) -> Result<Value, Fault> {
+    refuse_filters(call)?;
+    if call.input.text("SortBy").is_some_and(|by| by != "name") || call.input.text("SortOrder") == Some("desc") {
+        let text = "SortBy, SortOrder: secrets are listed by name, upwards; leave both out";
+        return Err(Fault::new("InvalidParameterException", text));
+    }
+    let wrong = || Fault::new("InvalidNextTokenException", "NextToken is not one that an answer gave");
+    let after = Token::read(call.input.text("NextToken")).ok_or_else(wrong)?;
+    let mut all: Vec<Value> = connections(call).await?.iter().map(described).collect();
+    all.extend(list_of_stacks(call, "ListSecrets", "SecretList").await?);
+    all.sort_by(|one, other| one.needed("Name").cmp(other.needed("Name")));
+    let most = call.input.int("MaxResults").unwrap_or(PAGE) as usize;
+    let (listed, next) = page(all, most, after, |one| one.needed("Name"));
+    Ok(Value::structure().with("SecretList", listed).with("NextToken", next))
+}
+
+async fn batch_get_secret_value(call: &Call<'_>) -> Result<Value, Fault> {
+    stacks::refuse_strangers(call)?;
+    refuse_filters(call)?;
+    if call.input.list("SecretIdList").is_empty() {
+        return Err(Fault::new("InvalidParameterException", "SecretIdList: name 1 to 20 secrets"));
+    }
+    let mut found = list_of_stacks(call, "BatchGetSecretValue", "SecretValues").await?;
+    let mut errors = Vec::new();
+    for id in call.input.texts("SecretIdList") {
+        if found.iter().any(|one| one.needed("Name") == id || one.needed("ARN") == id) {
+            continue;
+        }
+        match connection(call, id).await? {
+            Some(given) => found.push(value(call, &given).await?),
+            None => errors.push(
+                Value::structure()
+                    .with("SecretId", id)
+                    .with("ErrorCode", "ResourceNotFoundException")
+                    .with("Message", no_secret().message),
+            ),
+        }
+    }
+    Ok(Value::structure().with("SecretValues", found).with("Errors", errors))
 }

@@ -82,11 +82,16 @@ forwarded!(
     [
         AbortMultipartUpload,
         CompleteMultipartUpload,
+        CreateBucket,
         CreateMultipartUpload,
+        DeleteBucket,
         DeleteObject,
+        DeleteObjects,
+        GetBucketLocation,
         GetObject,
         HeadBucket,
         HeadObject,
+        ListObjectsV2,
         PutObject,
         UploadPart,
     ]
@@ -102,11 +107,14 @@ async fn forward(of: (&'static str, &'static str), call: &Call<'_>, name: &str) 
     asked.ok_or_else(|| not_served("it has no store of its own, or is not served by `forebay run`"))
 }
 
+/// What another user of this machine is told.
+pub(super) const STRANGER: &str =
+    "another user of this machine needs an access key for this: `forebay aws keys create`";
+
 /// Refuse another user of this machine: code that is deployed runs as the app's user, and secrets are for that user.
 pub(super) fn refuse_strangers(call: &Call<'_>) -> Result<(), Fault> {
     if call.stranger.is_some_and(|(peer, here)| !owner::is_ours(peer, here)) {
-        let text = "another user of this machine needs an access key for this: `forebay aws keys create`";
-        return Err(Fault::new("AccessDenied", text).status(403));
+        return Err(Fault::new("AccessDenied", STRANGER).status(403));
     }
     Ok(())
 }
@@ -232,7 +240,7 @@ fn json_of(value: &Value, body: Option<&str>) -> Json {
 }
 
 /// An answer by its shape. What the shape does not have is passed over.
-fn value_of(model: &Model, shape: &Shape, json: Json, depth: usize) -> Value {
+pub(super) fn value_of(model: &Model, shape: &Shape, json: Json, depth: usize) -> Value {
     if depth > DEPTH_MAX {
         return Value::Null;
     }
