@@ -220,7 +220,7 @@ def validate(
         owned = connection.owned
         if owned:
             # The app that would say what it calls does not run: what it may call is not wrong.
-            connection.ask("integration.declare", resources=callable_services(text))
+            connection.ask("integration.declare", **callable_services(text))
         found = connection.ask("workflow.validate", definition=text, type=kind)
     problems, missing = found["problems"], found.get("missing", []) if has_store else []
     if owned:  # which functions there are is known to an app that runs, and to nobody else
