@@ -39,20 +39,16 @@ def listed():
     return {(service, action): set(re.findall(r"`(\w+)`", cell)) for service, action, cell in rows}
 
 
-@pytest.fixture
-def problems():
+def problems(service, given, field="Parameters"):
+    """Give what `forebay workflow validate` finds without a store."""
     with connect(Path(":memory:")) as connection:
-
-        def told(service, given, field="Parameters"):
-            definition = json.dumps(machine(service, given, field))
-            found = connection.ask("workflow.validate", definition=definition, type="STANDARD")["problems"]
-            return [(one["code"], one["location"], one["message"]) for one in found]
-
-        yield told
+        definition = json.dumps(machine(service, given, field))
+        found = connection.ask("workflow.validate", definition=definition, type="STANDARD")["problems"]
+    return [(one["code"], one["location"], one["message"]) for one in found]
 
 
 @pytest.mark.parametrize("call", listed(), ids=":".join)
-def test_of_the_parameters_of_aws_those_of_the_page_are_taken(call, problems):
+def test_of_the_parameters_of_aws_those_of_the_page_are_taken(call):
     service, action = call
     session, known = botocore.session.get_session(), listed()[call]
     model = session.get_service_model(AWS.get(service, service))
@@ -77,7 +73,7 @@ def test_of_the_parameters_of_aws_those_of_the_page_are_taken(call, problems):
     assert len(known) > len(NEEDED[action])
 
 
-def test_an_unknown_parameter_is_told_with_its_place_and_what_is_allowed(problems):
+def test_an_unknown_parameter_is_told_with_its_place_and_what_is_allowed():
     given = {"QueueUrl.$": "$.q", "MessageBody": "m", "MesageGroupId.$": "$.g"}
     allowed = "DelaySeconds, MessageAttributes, MessageBody, MessageDeduplicationId, MessageGroupId, QueueUrl"
     text = f'The field "MesageGroupId" is not supported by sqs:sendMessage: allowed are {allowed}'

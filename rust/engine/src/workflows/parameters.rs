@@ -285,19 +285,20 @@ mod tests {
     fn parameters_are_known_at_each_depth_and_needed_ones_are_there() {
         let attribute = json!({"DataType": "String", "StringValue.$": "$.x"});
         let good = json!({"QueueUrl.$": "$.q", "MessageBody": {"any": "thing"}, "MessageAttributes": {"a": attribute}});
-        assert_eq!(wrong("sqs", "sendMessage", &good), []);
+        assert!(wrong("sqs", "sendMessage", &good).is_empty());
         let allowed = "allowed are DelaySeconds, MessageAttributes, MessageBody, MessageDeduplicationId, MessageGroupId, QueueUrl";
         let bad = json!({"QueueUrl": "q", "MesageBody.$": "$", "MessageAttributes": {"a": {"Value": 1}}});
+        let of_attribute = "allowed are DataType, StringValue, BinaryValue";
+        let unknown =
+            |name: &str, allowed: &str| format!("The field \"{name}\" is not supported by sqs:sendMessage: {allowed}");
+        let told = wrong("sqs", "sendMessage", &bad);
+        let told: Vec<(&str, &str)> = told.iter().map(|(place, message)| (place.as_str(), message.as_str())).collect();
         assert_eq!(
-            wrong("sqs", "sendMessage", &bad),
+            told,
             [
-                ("/MesageBody.$".into(), format!("The field \"MesageBody\" is not supported by sqs:sendMessage: {allowed}")),
-                (
-                    "/MessageAttributes/a/Value".into(),
-                    "The field \"Value\" is not supported by sqs:sendMessage: allowed are DataType, StringValue, BinaryValue"
-                        .into()
-                ),
-                (String::new(), "The field \"MessageBody\" is required but was missing".into()),
+                ("/MesageBody.$", unknown("MesageBody", allowed).as_str()),
+                ("/MessageAttributes/a/Value", unknown("Value", of_attribute).as_str()),
+                ("", "The field \"MessageBody\" is required but was missing"),
             ]
         );
         let entries = json!({"Entries": [{"Source": "s"}, {"Source": "s", "TraceHeader": "x"}]});
