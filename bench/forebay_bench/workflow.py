@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import forebay
+from forebay.integrations import ObjectStore
 from forebay_bench import questions
 from forebay_bench.harness import Figure, Scenario
 
@@ -231,24 +232,47 @@ async def inline_map(stage: Stage) -> Mapping[str, float]:
     return {"seconds": stage.meter.seconds}
 
 
-async def distributed_map(stage: Stage) -> Mapping[str, float]:
-    """Run a distributed Map of Express children; an input has room for 100,000 items of a digit each."""
-    count = stage.share(100_000)
-    app = forebay.App("bench", store=stage.directory / "store")
+async def _distributed(stage: Stage, app: forebay.App, given: object, more: dict[str, object]) -> tuple[float, float]:
+    """Run a distributed Map of Express children; how long it took, and how much the process has grown."""
     processor = {
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
         **_flow(One={"Type": "Pass", "Result": 1, "End": True}),
     }
     flow = app.workflow(
-        "each", _flow(Each={"Type": "Map", "ItemProcessor": processor, "ResultPath": None, "End": True})
+        "each", _flow(Each={"Type": "Map", "ItemProcessor": processor, "ResultPath": None, "End": True, **more})
     )
     async with app:
         before = _resident_mib()
         with stage.meter:
-            execution = await flow.start([0] * count)
+            execution = await flow.start(given)
             await execution.result()
         after = _resident_mib()
-    return {"seconds": stage.meter.seconds, "per_item": stage.meter.seconds / count * 1e6, "grown": after - before}
+    return stage.meter.seconds, after - before
+
+
+async def distributed_map(stage: Stage) -> Mapping[str, float]:
+    """Run a distributed Map of an input, which has room for 100,000 items of a digit each."""
+    count = stage.share(100_000)
+    app = forebay.App("bench", store=stage.directory / "store")
+    seconds, grown = await _distributed(stage, app, [0] * count, {})
+    return {"seconds": seconds, "per_item": seconds / count * 1e6, "grown": grown}
+
+
+async def distributed_map_of_a_file(stage: Stage) -> Mapping[str, float]:
+    """Run one of the items of a file: an input has no room for so many."""
+    count = stage.share(100_000)
+    bucket = stage.directory / "objects" / "in"
+    bucket.mkdir(parents=True)
+    (bucket / "items.jsonl").write_text("".join(f"{number}\n" for number in range(count)))
+    app = forebay.App("bench", store=stage.directory / "store")
+    app.integrate(ObjectStore(bucket.parent))
+    reader = {
+        "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": {"InputType": "JSONL"},
+        "Parameters": {"Bucket": "in", "Key": "items.jsonl"},
+    }
+    seconds, grown = await _distributed(stage, app, {}, {"ItemReader": reader})
+    return {"seconds": seconds, "per_item": seconds / count * 1e6, "grown": grown}
 
 
 SCENARIOS = (
@@ -319,5 +343,15 @@ SCENARIOS = (
             Figure("grown", "memory that it took more", "MiB"),
         ),
         seconds=10,
+    ),
+    Scenario(
+        "workflow.distributed_map_of_a_file",
+        distributed_map_of_a_file,
+        (
+            Figure("seconds", "a distributed Map of 100,000 items of a file, Express children", "s"),
+            Figure("per_item", "a distributed Map of a file, each item", "µs"),
+            Figure("grown", "memory that the Map of a file took more", "MiB"),
+        ),
+        seconds=20,
     ),
 )

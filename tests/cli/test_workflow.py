@@ -123,6 +123,51 @@ def test_an_execution_is_redriven_and_a_workflow_deleted(place):
     assert asked(place, "workflow", "list") == []
 
 
+def test_versions_and_aliases_are_named_by_each_command(tmp_path):
+    """`describe rest:live` said that there is no version live, and `list` took neither."""
+    later = {"StartAt": "Later", "States": {"Later": {"Type": "Wait", "Seconds": 60, "End": True}}}
+
+    async def make():
+        for definition in (REST, later):
+            app = App("shop", store=tmp_path / "data")
+            flow = app.workflow("rest", definition)
+            async with app:
+                version = await flow.publish_version()
+                await flow.set_alias("live", 1)
+                await flow.set_alias("next", {1: 90, 2: 10} if version == 2 else 1)
+
+    asyncio.run(make())
+    for number, asked_by in enumerate(("rest", "rest:2", "rest:live")):
+        forebay(tmp_path, "workflow", "start", asked_by, "--name", f"n{number}")
+
+    def started_by(name):
+        return [one["name"] for one in asked(tmp_path, "workflow", "list", name)]
+
+    assert (started_by("rest:2"), started_by("rest:live"), started_by("rest:next")) == (["n1"], ["n2"], [])
+    assert sorted(started_by("rest")) == ["n0", "n1", "n2"]
+    text = forebay(tmp_path, "workflow", "describe", "rest").stdout
+    assert "versions: 2, 1\nalias live: version 1 (100%)\nalias next: version 1 (90%), version 2 (10%)\n" in text
+    text = forebay(tmp_path, "workflow", "describe", "rest:live").stdout
+    assert text.startswith(
+        "arn: arn:aws:states:local:000000000000:stateMachine:rest:live\nleads to: version 1 (100%)\n"
+    )
+    assert json.loads(text.partition("version 1:\n")[2]) == REST
+    told = asked(tmp_path, "workflow", "describe", told_arn(text))
+    assert (told["name"], [one["version"] for one in told["versions"]]) == ("live", [1])
+    assert json.loads(asked(tmp_path, "workflow", "describe", "rest:2")["definition"]) == later
+    assert "alias: live" in forebay(tmp_path, "workflow", "describe", "rest:live", "n2").stdout
+    assert "Rest" in forebay(tmp_path, "workflow", "graph", "rest:live").stdout
+    assert "name one of them, rest:1 or rest:2" in refused(tmp_path, "workflow", "graph", "rest:next")
+    for command in ("describe", "list"):
+        assert refused(tmp_path, "workflow", command, "rest:lvie") == (
+            "Error: workflow rest has no version and no alias 'lvie': there are 2, 1, live, next\n"
+        )
+
+
+def told_arn(text):
+    return text.partition("\n")[0].removeprefix("arn: ")
+
+
 def test_a_workflow_is_drawn(place):
     choice = {"Variable": "$.n", "NumericEquals": 1, "Next": 'The "end"'}
     machine = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -257,6 +258,27 @@ async def test_an_app_that_stops_leaves_its_executions_to_the_next(durable_app, 
         result = asyncio.ensure_future(flow.execution("one").result())
         await clock.advance(61)
         assert await result == "done"
+
+
+async def test_a_wait_of_a_year_takes_a_moment(app, clock):
+    """It took half a minute of processor time: a turn for each half minute, to look for what had expired."""
+    app.queue("q")
+
+    @app.function()
+    async def work(event, context):
+        return "done"
+
+    flow = app.workflow(
+        "w", machine(Rest={"Type": "Wait", "Seconds": 31_536_000, "Next": "Work"}, Work=task("${work}", End=True))
+    )
+    async with app:
+        execution = await flow.start()
+        began = time.process_time()
+        await clock.advance(31_535_999)
+        assert (await execution.describe()).status == "RUNNING"
+        await clock.advance(1)
+        assert await execution.result() == "done"
+        assert time.process_time() - began < 4
 
 
 async def test_names_and_what_is_wrong_are_refused_with_texts_of_aws(app, clock, tmp_path):

@@ -388,7 +388,7 @@ class AppRun:
         ]
 
     def _add_integrations(self, integrations: Integrations) -> asyncio.Future[bytes]:
-        return self._caller.request("integration.declare", resources=integrations.resources)
+        return self._caller.request("integration.declare", **integrations.declaration)
 
     def _add_source(self, source: Source) -> asyncio.Future[bytes]:
         declared, (verb, fields) = self._declared, _declaration(source)

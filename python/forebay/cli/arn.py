@@ -51,7 +51,7 @@ def named_execution(ctx: click.Context, _param: click.Parameter, value: str | No
         raise click.BadParameter(f"{value} is not the ARN of an execution: {_EXECUTION_FORM}")
     workflow, name = found
     asked = ctx.params.get("name")
-    if asked is not None and asked != workflow:
+    if asked is not None and asked.partition(":")[0] != workflow:
         raise click.BadParameter(f"{value} is an execution of workflow {workflow}, not of {asked}")
     return name
 

@@ -16,6 +16,8 @@ from forebay.cli.connect import FILE, connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
 from forebay.cli.store_place import ServerStore, StorePlace
 from forebay.cli.workflow_graph import GRAPHS
+from forebay.cli.workflow_names import definition as definition_of
+from forebay.cli.workflow_names import description, split, started_by
 from forebay.errors import InvalidParameterValue
 from forebay.integrations.offered import callable_services
 
@@ -38,22 +40,24 @@ def workflow() -> None:
 
 
 @workflow.command("list")
-@click.argument("name", required=False, callback=named("workflow"))
+@click.argument("name", required=False, callback=named("workflow", versions=True))
 @click.option("--status", type=click.Choice(_STATUSES), help="Only executions that stand there.")
 @click.option("--limit", type=click.IntRange(1, _PAGE), default=100, show_default=True, help="Most executions.")
 @store_option
 @output_option
 def list_(*, name: str | None, status: str | None, limit: int, store: StorePlace, output: str) -> None:
-    """List the workflows of a store, or the executions of workflow NAME, the latest first."""
+    """List the workflows of a store, or the executions of workflow NAME, the latest first.
+
+    NAME:VERSION or NAME:ALIAS lists those that were started by it.
+    """
     with connect(store) as connection:
         if name is None:
             rows = connection.ask("workflow.list")
         else:
             rows, after = [], None
+            wanted = started_by(connection, name)
             while len(rows) < limit:
-                page = connection.ask(
-                    "execution.list", workflow=name, status=status, limit=limit - len(rows), after=after
-                )
+                page = connection.ask("execution.list", **wanted, status=status, limit=limit - len(rows), after=after)
                 rows += page["executions"]
                 after = page["next"]
                 if after is None:
@@ -68,7 +72,10 @@ def list_(*, name: str | None, status: str | None, limit: int, store: StorePlace
 @store_option
 @output_option
 def start(*, name: str, input: str, execution: str | None, store: StorePlace, output: str) -> None:  # noqa: A002
-    """Start an execution of workflow NAME with INPUT, a JSON text ("-": standard input)."""
+    """Start an execution of workflow NAME with INPUT, a JSON text ("-": standard input).
+
+    NAME:VERSION or NAME:ALIAS starts that version, or the one that the alias leads to.
+    """
     text = sys.stdin.read() if input == "-" else input
     with connect(store) as connection:
         started = connection.ask("execution.start", workflow=name, name=execution, input=text)
@@ -81,19 +88,19 @@ def start(*, name: str, input: str, execution: str | None, store: StorePlace, ou
 @store_option
 @output_option
 def describe(*, name: str, execution: str | None, store: StorePlace, output: str) -> None:
-    """Show workflow NAME and its definition, or one EXECUTION of it."""
+    """Show workflow NAME, or NAME:VERSION or NAME:ALIAS, with its definition; or one EXECUTION of it."""
     with connect(store) as connection:
         if execution is None:
-            told = connection.ask("workflow.describe", name=name)
-            lines = [f"arn: {told['arn']}", f"revision: {told['revision']}", f"running: {told['running']}"]
-            lines += ["", told["definition"]]
+            told, text = description(connection, name)
         else:
-            told = connection.ask("execution.describe", workflow=name, name=execution)
+            told = connection.ask("execution.describe", workflow=split(name)[0], name=execution)
             lines = [f"arn: {told['arn']}", f"status: {told['status']}", f"started: {moment(told['started_ms'])}"]
             if told["stopped_ms"] is not None:
                 lines.append(f"stopped: {moment(told['stopped_ms'])}")
-            lines += [f"{key}: {told[key]}" for key in ("input", "output", "error", "cause") if told.get(key)]
-    show(unpacked(told), output, text="\n".join(lines))
+            keys = ("version", "alias", "input", "output", "error", "cause")
+            lines += [f"{key}: {told[key]}" for key in keys if told.get(key)]
+            text = "\n".join(lines)
+    show(unpacked(told), output, text=text)
 
 
 @workflow.command()
@@ -173,7 +180,7 @@ def graph(*, name: str, form: str, store: StorePlace) -> None:
         definition = file.read_text(encoding="utf-8")
     else:
         with connect(store) as connection:
-            definition = connection.ask("workflow.describe", name=name)["definition"]
+            definition = definition_of(connection, name)
     try:
         drawn = GRAPHS[form](json.loads(definition))
     except ValueError as error:
@@ -220,7 +227,7 @@ def validate(
         owned = connection.owned
         if owned:
             # The app that would say what it calls does not run: what it may call is not wrong.
-            connection.ask("integration.declare", resources=callable_services(text))
+            connection.ask("integration.declare", **callable_services(text))
         found = connection.ask("workflow.validate", definition=text, type=kind)
     problems, missing = found["problems"], found.get("missing", []) if has_store else []
     if owned:  # which functions there are is known to an app that runs, and to nobody else

@@ -11,6 +11,7 @@ from forebay.integrations.http import Http
 from forebay.integrations.objects import ObjectStore
 from forebay.integrations.port import (
     Integration,
+    NamesParameters,
     Objects,
     RunsJobs,
     ServiceCall,
@@ -27,6 +28,7 @@ __all__ = [
     "Emr",
     "Http",
     "Integration",
+    "NamesParameters",
     "ObjectStore",
     "Objects",
     "RunsJobs",

@@ -10,7 +10,7 @@ from forebay.integrations.aws_sdk import answer_of, boto3_client, from_wire
 from forebay.integrations.port import ServiceCall, StillRunning, Submitted, TaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _RESOURCES: Final = (
     "elasticmapreduce:createCluster",
@@ -24,6 +24,16 @@ _RESOURCES: Final = (
     "elasticmapreduce:modifyInstanceFleetByName",
     "elasticmapreduce:modifyInstanceGroupByName",
 )
+_CLUSTER: Final = ("ClusterId",)
+_PARAMETERS: Final = {
+    "setClusterTerminationProtection": (*_CLUSTER, "TerminationProtected"),
+    "terminateCluster": _CLUSTER,
+    "addStep": (*_CLUSTER, "Step", "ExecutionRoleArn"),
+    "cancelStep": (*_CLUSTER, "StepId"),
+    "modifyInstanceFleetByName": (*_CLUSTER, "InstanceFleetName", "InstanceFleet"),
+    "modifyInstanceGroupByName": (*_CLUSTER, "InstanceGroupName", "InstanceGroup"),
+}
+"""What calls take. A cluster is created with whatever the client of EMR takes, which refuses the rest."""
 _SERVICE: Final = "ElasticMapReduce"
 
 
@@ -62,6 +72,11 @@ class Emr:
     def resources(self) -> Sequence[str]:
         """Name what can be called."""
         return _RESOURCES
+
+    @property
+    def parameters(self) -> Mapping[str, Sequence[str]]:
+        """Name what calls take."""
+        return {f"elasticmapreduce:{action}": names for action, names in _PARAMETERS.items()}
 
     async def call(self, call: ServiceCall) -> Any:
         """Make a call.

@@ -21,6 +21,15 @@ _SECONDS: Final = 60.0
 """How long an endpoint may take, as on AWS."""
 _RESPONSE_BYTES: Final = 262_144
 _BEARER: Final = "Bearer "
+_PARAMETERS: Final = (
+    "ApiEndpoint",
+    "Authentication",
+    "Headers",
+    "Method",
+    "QueryParameters",
+    "RequestBody",
+    "Transform",
+)
 # Nobody may set these in a definition; AWS refuses them, too.
 _REFUSED: Final = (
     "x-amz",
@@ -57,6 +66,11 @@ class Http:
     def resources(self) -> Sequence[str]:
         """Name what can be called."""
         return ("http:invoke",)
+
+    @property
+    def parameters(self) -> Mapping[str, Sequence[str]]:
+        """Name what a call takes."""
+        return {"http:invoke": _PARAMETERS}
 
     async def call(self, call: ServiceCall) -> Any:
         """Make a call.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay.errors import InvalidParameterValue
 from forebay.integrations.maps import READS, WRITES
+from forebay.integrations.serve import declaration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,12 +47,12 @@ def _loaded(found: EntryPoint) -> Callable[[], Integration]:
     return make
 
 
-def callable_services(text: str) -> list[str]:
-    """Name what an app may call for a definition: what packages offer that can be used here, and any object store."""
-    resources = [*READS, *WRITES]
+def callable_services(text: str) -> dict[str, Any]:
+    """Say what an app may call for a definition: what packages offer that can be used here, and any object store."""
+    made: list[Integration] = []
     for _, make in offered(text, lambda _service: False):
         try:
-            resources += make().resources
+            made.append(make())
         except InvalidParameterValue:
             continue  # an extra is not installed: the check of the definition names it
-    return resources
+    return declaration(made, [*READS, *WRITES, *(name for one in made for name in one.resources)])

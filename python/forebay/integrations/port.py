@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Pattern = Literal["request", "sync", "sync2", "token"]
 
@@ -95,6 +95,15 @@ class Integration(Protocol):
             TaskError: the task has failed.
 
         """
+
+
+@runtime_checkable
+class NamesParameters(Protocol):
+    """What an integration has beside that says which parameters its calls take. Others are refused."""
+
+    @property
+    def parameters(self) -> Mapping[str, Sequence[str]]:
+        """Name the parameters of calls, by `SERVICE:ACTION` without a pattern. Other calls take any."""
 
 
 @runtime_checkable

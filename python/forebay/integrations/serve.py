@@ -6,14 +6,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay.errors import InvalidParameterValue
 from forebay.integrations.maps import READS, WRITES, MapFiles
-from forebay.integrations.port import Integration, Objects, RunsJobs, ServiceCall, StillRunning, Submitted, TaskError
+from forebay.integrations.port import (
+    Integration,
+    NamesParameters,
+    Objects,
+    RunsJobs,
+    ServiceCall,
+    StillRunning,
+    Submitted,
+    TaskError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
 FUNCTION: Final = "forebay-integrations"
 """The function's name; the engine knows it, too."""
 _WAIT_MS: Final = (1, 60_000)
+
+
+def declaration(integrations: Iterable[Integration], resources: list[str]) -> dict[str, Any]:
+    """Write for the engine what can be called, and with which parameters."""
+    named = [one.parameters for one in integrations if isinstance(one, NamesParameters)]
+    parameters = {resource: list(names) for each in named for resource, names in each.items()}
+    return {"resources": resources, "parameters": parameters}
 
 
 class Integrations:
@@ -57,6 +73,11 @@ class Integrations:
         """Name all that can be called."""
         files = [*READS, *WRITES] if self._files is not None else []
         return [name for one in self._all for name in one.resources] + files
+
+    @property
+    def declaration(self) -> dict[str, Any]:
+        """Say what can be called, and with which parameters."""
+        return declaration(self._all, self.resources)
 
     def has(self, service: str) -> bool:
         """Tell whether a service is called by one of them."""

@@ -96,6 +96,14 @@ pub struct Publication {
     pub attributes: Vec<Attribute>,
 }
 
+/// The text of a message that has one for each protocol, a JSON object: its default, as every endpoint here takes the same.
+pub fn default_text(message: &str) -> Result<String, &'static str> {
+    let texts: serde_json::Value =
+        serde_json::from_str(message).map_err(|_| "Message Structure - JSON message body failed to parse")?;
+    let text = texts["default"].as_str();
+    text.map(str::to_owned).ok_or("Message Structure - No default entry in JSON message body")
+}
+
 /// A topic and its subscriptions.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

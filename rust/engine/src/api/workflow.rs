@@ -1,5 +1,7 @@
 //! Workflows and their executions: what is asked of them, and what is answered.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -173,6 +175,9 @@ pub struct DeclareIntegrations {
     /// `SERVICE:ACTION` with the action's pattern, as `elasticmapreduce:addStep.sync`; a `*` at the end stands for the rest. Readers and
     /// writers of files as `s3:getObject`.
     pub resources: Vec<String>,
+    /// The parameters that calls take, by the resource without its pattern; those of another call are not looked at.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, Vec<String>>,
 }
 
 /// Keep the definition of a workflow as a version.

@@ -44,6 +44,11 @@ impl Timers {
         self.0.first().map(|(due, _)| *due)
     }
 
+    /// When the first of all but this one is due.
+    pub(crate) fn next_due_but(&self, left_out: Timer) -> Option<u64> {
+        self.0.iter().find(|(_, timer)| *timer != left_out).map(|(due, _)| *due)
+    }
+
     pub(crate) fn pop_due(&mut self, now_ns: u64) -> Option<(u64, Timer)> {
         if self.next_due()? > now_ns {
             return None;
@@ -63,6 +68,7 @@ mod tests {
         timers.push(20, timer(1));
         timers.push(10, timer(2));
         assert_eq!(timers.pop_due(9), None);
+        assert_eq!((timers.next_due_but(timer(1)), timers.next_due_but(timer(2))), (Some(10), Some(20)));
         assert_eq!(timers.pop_due(25), Some((10, timer(2))));
         assert_eq!(timers.pop_due(25), Some((20, timer(1))));
         assert_eq!(timers.pop_due(25), None);

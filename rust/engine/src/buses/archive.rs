@@ -98,7 +98,7 @@ impl ArchiveRow {
 
     /// Whether a segment of this minute is to be dropped: all its events are older than the archive keeps them.
     fn is_over(&self, minute: u64, now_ms: u64) -> bool {
-        let ends_ms = minute.saturating_add(1).saturating_mul(MINUTE_MS);
+        let ends_ms = segment_end_ms(minute);
         self.is_deleted || self.settings.retention_ms.is_some_and(|keep| ends_ms.saturating_add(keep) <= now_ms)
     }
 }
@@ -232,6 +232,22 @@ impl BusParticipant<'_> {
     }
 
     /// Find segments that are to be dropped.
+    /// When the first segment of an archive is to be dropped.
+    pub(crate) fn archives_due_ms(&mut self) -> Result<Option<u64>, EngineError> {
+        let mut due_ms: Option<u64> = None;
+        for row in self.buses.archives.entries.values() {
+            if row.is_deleted {
+                return Ok(Some(0));
+            }
+            let Some(kept_ms) = row.settings.retention_ms else { continue };
+            if let Some((key, _)) = self.ctx.commit.reader.scan(Table::ArchivedSize, &row.key(), None, 1)?.first() {
+                let over_ms = segment_end_ms(read_segment_key(key)?.0).saturating_add(kept_ms);
+                due_ms = due_ms.into_iter().chain([over_ms]).min();
+            }
+        }
+        Ok(due_ms)
+    }
+
     pub(crate) fn trim_archives(&mut self) -> Result<(), EngineError> {
         let archives = &mut self.buses.archives;
         let is_dropping = archives.committing.iter().any(|change| change.is_drop) || !archives.dropped.is_empty();
@@ -282,6 +298,10 @@ impl BusParticipant<'_> {
         }
         Ok(())
     }
+}
+
+fn segment_end_ms(minute: u64) -> u64 {
+    minute.saturating_add(1).saturating_mul(MINUTE_MS)
 }
 
 /// Segments are in order of the minute, then of acceptance.

@@ -156,6 +156,10 @@ impl Participant for BusParticipant<'_> {
         self.trim_archives()
     }
 
+    fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
+        self.archives_due_ms()
+    }
+
     fn due(&mut self, timer: Timer) {
         if timer == REPLAYS {
             self.buses.replays.armed = None;

@@ -55,6 +55,12 @@ pub(crate) trait Participant {
         Ok(())
     }
 
+    /// When `sweep` would find something if nothing happens before, wall ms; a time that has passed: the next sweep may. `None`: never.
+    /// Whoever moves a manual clock goes over sweeps that find nothing.
+    fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
+        Ok(None)
+    }
+
     /// One of its timers rang.
     fn due(&mut self, timer: Timer);
 

@@ -277,6 +277,16 @@ impl FailureRoom<'_> {
         self.ctx.commit.pending.urgent = true;
     }
 
+    /// When failures are looked through next, if there are any.
+    pub(crate) fn failures_due_ms(&mut self) -> Result<Option<u64>, StoreError> {
+        if self.ctx.commit.reader.scan(Table::Failure, &[], None, 1)?.is_empty() {
+            return Ok(None);
+        }
+        let swept_ms = self.failures.swept_ms;
+        let is_recent = self.ctx.now.wall_ms.abs_diff(swept_ms) < SWEEP_MS;
+        Ok(Some(if is_recent { swept_ms.saturating_add(SWEEP_MS) } else { 0 }))
+    }
+
     /// Look for failures that were kept long enough.
     pub(crate) fn sweep_failures(&mut self) {
         let wall_ms = self.ctx.now.wall_ms;

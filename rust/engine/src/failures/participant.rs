@@ -90,6 +90,10 @@ impl Participant for FailureRoom<'_> {
         Ok(())
     }
 
+    fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
+        Ok(self.failures_due_ms()?)
+    }
+
     fn due(&mut self, timer: Timer) {
         self.deliveries_due(timer.id);
     }

@@ -362,7 +362,7 @@ impl Engine {
         let mut inner = self.shared.lock();
         self.shared.settle_inline(&mut inner);
         inner.state.feed_environments(None);
-        let due = inner.next_due();
+        let due = crate::runtime::idle::next_due(&mut inner);
         self.shared.leave(inner);
         due
     }

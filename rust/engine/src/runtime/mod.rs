@@ -7,6 +7,7 @@ pub(crate) mod environments;
 pub(crate) mod failures;
 pub(crate) mod functions;
 pub(crate) mod hand_out;
+pub(crate) mod idle;
 pub(crate) mod launching;
 pub mod measuring;
 pub mod metric_points;

@@ -4,16 +4,18 @@
 use forebay_core::sequence;
 use forebay_core::workflow::definition::{Pattern, Resource};
 use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, TaskId, Text};
+use forebay_core::workflow::timestamp::Timestamp;
 use serde_json::{json, Map, Value};
 
 use crate::api::bus::{Entry, EntryResult};
-use crate::api::topic::Publication;
+use crate::api::topic::{default_text, Publication};
 use crate::api::workflow::Kind;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::base::trace::Carried;
 use crate::payload::message::{Attribute, NewMessage};
 use crate::sources::stream::shards::check_record;
+use crate::workflows::parameters::{refuse_unknown, store_call, unnamed, Given, Written};
 use crate::workflows::requests::TYPE_NOT_SUPPORTED;
 use crate::workflows::row::{CallKind, OpenCall, Parent, RunId};
 use crate::workflows::step::Begin;
@@ -60,18 +62,29 @@ impl WorkflowRoom<'_> {
                 Ok(None)
             }
             Resource::Service { service, action, pattern } => {
-                match (service.as_str(), action.split('.').next().unwrap_or_default()) {
-                    ("lambda", _) => self.invoke(id, call, arguments),
-                    ("sqs", _) => self.send_message(arguments, carried).map(Some),
-                    ("sns", _) => self.publish(arguments, carried).map(Some),
-                    ("events", _) => self.put_events(arguments, carried).map(Some),
-                    ("kinesis", _) => self.put_record(arguments, carried).map(Some),
-                    ("states", _) => self.start_execution(id, call, *pattern),
-                    ("forebay", _) => durable::begin_durable(self, id, call).map(|()| None),
-                    _ => {
-                        outside::call_outside(self, id, call);
-                        Ok(None)
+                let action = action.split('.').next().unwrap_or_default();
+                let Some(known) = store_call(service, action) else {
+                    let name = format!("{service}:{action}");
+                    let allowed = self.workflows.integrations.parameters(&name);
+                    if let Some((allowed, given)) = allowed.zip(arguments.as_object()) {
+                        refuse_unknown(&unnamed(allowed, given, Written::Plain, &name))?;
                     }
+                    outside::call_outside(self, id, call);
+                    return Ok(None);
+                };
+                // What a definition has outright was looked at when it was declared.
+                refuse_unknown(
+                    &arguments.as_object().map_or_else(Vec::new, |given| known.wrong(given, Written::Plain)),
+                )?;
+                let given = known.given(arguments);
+                match service.as_str() {
+                    "lambda" => self.invoke(id, call, given),
+                    "sqs" => self.send_message(given, carried).map(Some),
+                    "sns" => self.publish(given, carried).map(Some),
+                    "events" => self.put_events(given, carried).map(Some),
+                    "kinesis" => self.put_record(given, carried).map(Some),
+                    "states" => self.start_execution(id, call, *pattern, given),
+                    _ => durable::begin_durable(self, id, call, given).map(|()| None),
                 }
             }
             Resource::Activity(arn) => {
@@ -105,18 +118,21 @@ impl WorkflowRoom<'_> {
     }
 
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html>
-    fn invoke(&mut self, id: RunId, call: &Call, arguments: &Value) -> Answered {
+    fn invoke(&mut self, id: RunId, call: &Call, given: Given<'_>) -> Answered {
         let fault = |text: String| ErrorDetails::new("Lambda.SdkClientException", Some(text));
-        let kind = arguments.get("InvocationType").and_then(Value::as_str).unwrap_or("RequestResponse");
-        if kind != "RequestResponse" {
-            return Err(fault(format!("InvocationType {kind:?} is not supported: allowed is \"RequestResponse\"")));
+        let allowed = [("InvocationType", &["RequestResponse"][..]), ("LogType", &["None", "Tail"][..])];
+        for (parameter, allowed) in allowed {
+            if let Some(text) = given.text(parameter).filter(|text| !allowed.contains(&text.as_str())) {
+                let allowed = allowed.join(", ");
+                return Err(fault(format!("{parameter} {text:?} is not supported: allowed are {allowed}")));
+            }
         }
-        let name = text(arguments, "FunctionName").ok_or_else(|| fault("FunctionName is missing".into()))?;
-        let function = match text(arguments, "Qualifier") {
+        let name = given.text("FunctionName").ok_or_else(|| missing("Lambda", "FunctionName"))?;
+        let function = match given.text("Qualifier") {
             Some(qualifier) => format!("{name}:{qualifier}"),
             None => name,
         };
-        let payload = arguments.get("Payload").map_or_else(|| "{}".into(), ToString::to_string);
+        let payload = given.value("Payload").map_or_else(|| "{}".into(), ToString::to_string);
         let goes_on = call.resource.pattern().is_submitted();
         let kind = if goes_on { CallKind::Submitted } else { CallKind::Wrapped };
         self.call_later(id, call.task, &function, payload.into(), kind);
@@ -124,17 +140,18 @@ impl WorkflowRoom<'_> {
     }
 
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-sqs.html>
-    fn send_message(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
+    fn send_message(&mut self, given: Given<'_>, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
         let fault = |error: &EngineError| failure("SQS", "QueueDoesNotExistException", error);
-        let url = text(arguments, "QueueUrl").ok_or_else(|| missing("SQS", "QueueUrl"))?;
+        let url = given.text("QueueUrl").ok_or_else(|| missing("SQS", "QueueUrl"))?;
         let name = url.rsplit(['/', ':']).next().unwrap_or_default();
-        let delay_ms = arguments.get("DelaySeconds").and_then(Value::as_u64).map(|seconds| seconds * 1_000);
+        let delay_s = given.number("DelaySeconds").map_err(|text| client_fault("SQS", text))?;
+        let delay_ms = delay_s.map(|seconds| seconds.saturating_mul(1_000));
         let message = NewMessage {
-            body: text(arguments, "MessageBody").ok_or_else(|| missing("SQS", "MessageBody"))?,
-            group_id: text(arguments, "MessageGroupId"),
-            deduplication_id: text(arguments, "MessageDeduplicationId"),
+            body: given.text("MessageBody").ok_or_else(|| missing("SQS", "MessageBody"))?,
+            group_id: given.text("MessageGroupId"),
+            deduplication_id: given.text("MessageDeduplicationId"),
             delay_ms,
-            attributes: attributes(arguments),
+            attributes: attributes(given),
         };
         let queue = self.below.queues.queue_id(name).map_err(|error| fault(&error))?;
         let mut queues = self.below.queues();
@@ -145,26 +162,32 @@ impl WorkflowRoom<'_> {
     }
 
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-sns.html>
-    fn publish(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
-        let arn = text(arguments, "TopicArn").ok_or_else(|| missing("Sns", "TopicArn"))?;
+    fn publish(&mut self, given: Given<'_>, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
+        let arn = given.text("TopicArn").ok_or_else(|| missing("Sns", "TopicArn"))?;
         let name = arn.rsplit(':').next().unwrap_or_default();
-        let publication = Publication {
-            message: text(arguments, "Message").ok_or_else(|| missing("Sns", "Message"))?,
-            subject: text(arguments, "Subject"),
-            attributes: attributes(arguments),
+        let message = given.text("Message").ok_or_else(|| missing("Sns", "Message"))?;
+        let message = match given.text("MessageStructure").as_deref() {
+            None => message,
+            Some("json") => default_text(&message)
+                .map_err(|why| ErrorDetails::new("Sns.InvalidParameterException", Some(why.to_owned())))?,
+            Some(other) => {
+                let text = format!("MessageStructure {other:?} is not supported: allowed is \"json\"");
+                return Err(client_fault("Sns", text));
+            }
         };
+        let publication = Publication { message, subject: given.text("Subject"), attributes: attributes(given) };
         let published = self.below.topics().publish_part(name, &publication, carried);
         let id = published.map_err(|error| failure("Sns", "NotFoundException", &error))?;
         Ok(json!({"MessageId": uuid_text(id)}))
     }
 
     /// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecord.html>
-    fn put_record(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
-        let stream = text(arguments, "StreamName").or_else(|| text(arguments, "StreamARN"));
+    fn put_record(&mut self, given: Given<'_>, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
+        let stream = given.text("StreamName").or_else(|| given.text("StreamARN"));
         let stream = stream.ok_or_else(|| missing("Kinesis", "StreamName"))?;
         let stream = stream.rsplit('/').next().unwrap_or_default();
-        let data = text(arguments, "Data").ok_or_else(|| missing("Kinesis", "Data"))?;
-        let key = text(arguments, "PartitionKey").ok_or_else(|| missing("Kinesis", "PartitionKey"))?;
+        let data = given.text("Data").ok_or_else(|| missing("Kinesis", "Data"))?;
+        let key = given.text("PartitionKey").ok_or_else(|| missing("Kinesis", "PartitionKey"))?;
         let fault = |error: EngineError| failure("Kinesis", "ResourceNotFoundException", &error);
         check_record(&key, data.as_bytes()).map_err(fault)?;
         let record = [(key.as_str(), data.as_bytes())];
@@ -175,20 +198,18 @@ impl WorkflowRoom<'_> {
     }
 
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-eventbridge.html>
-    fn put_events(&mut self, arguments: &Value, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
-        let given =
-            arguments.get("Entries").and_then(Value::as_array).ok_or_else(|| missing("EventBridge", "Entries"))?;
+    fn put_events(&mut self, given: Given<'_>, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
+        let given = given.each("Entries").ok_or_else(|| missing("EventBridge", "Entries"))?;
         let mut entries = Vec::with_capacity(given.len());
         for one in given {
-            let bus = text(one, "EventBusName").unwrap_or_else(|| "default".into());
+            let bus = one.text("EventBusName").unwrap_or_else(|| "default".into());
             let bus = bus.rsplit('/').next().unwrap_or_default().to_owned();
-            let resources = one.get("Resources").and_then(Value::as_array).into_iter().flatten();
             let entry = Entry {
-                source: text(one, "Source").unwrap_or_default(),
-                detail_type: text(one, "DetailType").unwrap_or_default(),
-                detail: text(one, "Detail").unwrap_or_default(),
-                resources: resources.filter_map(Value::as_str).map(str::to_owned).collect(),
-                time_ms: None,
+                source: one.text("Source").unwrap_or_default(),
+                detail_type: one.text("DetailType").unwrap_or_default(),
+                detail: one.text("Detail").unwrap_or_default(),
+                resources: texts_of(one).map_err(|text| client_fault("EventBridge", text))?,
+                time_ms: time_of(one).map_err(|text| client_fault("EventBridge", text))?,
             };
             // An event that is refused fails the task: none of the others is put either.
             self.below
@@ -208,8 +229,7 @@ impl WorkflowRoom<'_> {
     }
 
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html>
-    fn start_execution(&mut self, id: RunId, call: &Call, pattern: Pattern) -> Answered {
-        let arguments = call.arguments.value();
+    fn start_execution(&mut self, id: RunId, call: &Call, pattern: Pattern, given: Given<'_>) -> Answered {
         let fault = |error: &EngineError| {
             let name = match error {
                 EngineError::Conflict(_) => "ExecutionAlreadyExistsException",
@@ -219,18 +239,18 @@ impl WorkflowRoom<'_> {
             };
             ErrorDetails::new(format!("StepFunctions.{name}"), Some(error.to_string()))
         };
-        let arn = text(arguments, "StateMachineArn").ok_or_else(|| missing("StepFunctions", "StateMachineArn"))?;
+        let arn = given.text("StateMachineArn").ok_or_else(|| missing("StepFunctions", "StateMachineArn"))?;
         let asked = arn.split_once(":stateMachine:").map_or(arn.as_str(), |(_, asked)| asked).to_owned();
         let machine = versions::choose(self, &asked).map_err(|error| fault(&error))?.machine;
         let workflow = machine.row.name.as_str();
-        let input = match arguments.get("Input") {
+        let input = match given.get("Input") {
             Some(Value::String(text)) => Data::parse(text)
                 .map_err(|error| fault(&EngineError::Invalid(format!("Input is not JSON: {error:?}"))))?,
             // As on AWS, no input is an empty object.
-            Some(Value::Null) | None => Data::new(Value::Object(Map::new())),
+            None => Data::new(Value::Object(Map::new())),
             Some(value) => Data::new(value.clone()),
         };
-        let name = text(arguments, "Name");
+        let name = given.text("Name");
         let waits = matches!(pattern, Pattern::Sync | Pattern::Sync2);
         let depth = self.workflows.runs.get(&id).map_or(0, |run| run.row.depth) + 1;
         let trace = self.workflows.runs.get(&id).and_then(|run| run.row.trace.clone());
@@ -279,24 +299,31 @@ pub(crate) fn function_name(arn: &str) -> &str {
     arn.split_once(":function:").map_or(arn, |(_, name)| name)
 }
 
-/// An argument as a text; what is no text is sent as its JSON.
-fn text(arguments: &Value, name: &str) -> Option<String> {
-    match arguments.get(name)? {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
+/// `MessageAttributes` as SQS and SNS have them.
+fn attributes(given: Given<'_>) -> Vec<Attribute> {
+    let attribute = |(name, of): (&String, Given<'_>)| Attribute {
+        name: name.clone(),
+        data_type: of.text("DataType").unwrap_or_default(),
+        value: of.text("StringValue").or_else(|| of.text("BinaryValue")).unwrap_or_default(),
+    };
+    given.by_name("MessageAttributes").into_iter().map(attribute).collect()
 }
 
-/// `MessageAttributes` as SQS and SNS have them.
-fn attributes(arguments: &Value) -> Vec<Attribute> {
-    let given = arguments.get("MessageAttributes").and_then(Value::as_object).into_iter().flatten();
-    let attribute = |(name, of): (&String, &Value)| Attribute {
-        name: name.clone(),
-        data_type: text(of, "DataType").unwrap_or_default(),
-        value: text(of, "StringValue").or_else(|| text(of, "BinaryValue")).unwrap_or_default(),
-    };
-    given.map(attribute).collect()
+/// The ARNs that an event is about.
+fn texts_of(entry: Given<'_>) -> Result<Vec<String>, String> {
+    let Some(given) = entry.get("Resources") else { return Ok(Vec::new()) };
+    let texts = given.as_array().and_then(|list| list.iter().map(|one| one.as_str().map(str::to_owned)).collect());
+    texts.ok_or_else(|| format!("Resources is {given}: allowed is a list of texts"))
+}
+
+/// When an event happened: seconds since 1970, or a moment as RFC 3339 writes it.
+fn time_of(entry: Given<'_>) -> Result<Option<u64>, String> {
+    let Some(given) = entry.get("Time") else { return Ok(None) };
+    let seconds = |seconds: f64| (seconds >= 0.0).then_some((seconds * 1_000.0) as u64);
+    let moment = |text: &str| u64::try_from(Timestamp::parse(text)?.milliseconds()).ok();
+    let time_ms = given.as_f64().and_then(seconds).or_else(|| given.as_str().and_then(moment));
+    let allowed = "seconds since 1970, or a moment as 2012-10-09T19:00:55Z";
+    time_ms.map(Some).ok_or_else(|| format!("Time is {given}: allowed are {allowed}"))
 }
 
 /// An error as AWS's services name it: `Service.Name`.
@@ -306,5 +333,9 @@ fn failure(service: &str, not_found: &str, error: &EngineError) -> ErrorDetails 
 }
 
 fn missing(service: &str, argument: &str) -> ErrorDetails {
-    ErrorDetails::new(format!("{service}.SdkClientException"), Some(format!("{argument} is missing")))
+    client_fault(service, format!("{argument} is missing"))
+}
+
+fn client_fault(service: &str, text: String) -> ErrorDetails {
+    ErrorDetails::new(format!("{service}.SdkClientException"), Some(text))
 }

@@ -15,6 +15,7 @@ use crate::api::Empty;
 use crate::base::error::{EngineError, Waiter};
 use crate::commit::done::{json, Done};
 use crate::workflows::outside::{self, Brings};
+use crate::workflows::parameters::Given;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{CallKind, OpenCall, RunId};
 use crate::workflows::{Happened, Run, WorkflowRoom, Workflows};
@@ -72,16 +73,27 @@ impl Run {
 }
 
 /// Write down that a durable function is to run.
-pub(super) fn begin_durable(room: &mut WorkflowRoom<'_>, id: RunId, call: &Call) -> Result<(), ErrorDetails> {
-    let arguments = call.arguments.value();
-    let function = arguments["FunctionName"].as_str().unwrap_or_default().to_owned();
+pub(super) fn begin_durable(
+    room: &mut WorkflowRoom<'_>,
+    id: RunId,
+    call: &Call,
+    given: Given<'_>,
+) -> Result<(), ErrorDetails> {
+    let function = given.text("FunctionName").unwrap_or_default();
     if room.workflows.is_in_memory(id) {
         let text = "a durable function is run by STANDARD workflows: the state of an EXPRESS one is not kept";
         return Err(ErrorDetails::new("States.Runtime", Some(text.into())));
     }
     let now_ms = room.below.ctx.now.wall_ms;
     if let Some(run) = room.workflows.runs.get_mut(&id) {
-        run.durables.insert(call.task, Durable::new(call.task.0.to_string(), arguments["Payload"].to_string(), now_ms));
+        run.durables.insert(
+            call.task,
+            Durable::new(
+                call.task.0.to_string(),
+                given.value("Payload").map_or_else(|| "null".into(), ToString::to_string),
+                now_ms,
+            ),
+        );
     }
     room.call_later(id, call.task, &function, "".into(), CallKind::Durable);
     Ok(())

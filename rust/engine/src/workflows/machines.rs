@@ -70,7 +70,10 @@ pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: ReadDeclarati
              a STANDARD one has its history"
         )));
     }
-    supported::check_definition(room, &states)?;
+    // What is wrong with the language is told first.
+    if program.is_ok() {
+        supported::check_definition(room, &states)?;
+    }
     let now_ms = room.below.ctx.now.wall_ms;
     let known = room.workflows.machine(&name).ok().cloned();
     let before = match &known {

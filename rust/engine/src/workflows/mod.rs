@@ -15,6 +15,7 @@ mod machines;
 mod map_runs;
 mod old;
 mod outside;
+mod parameters;
 pub(crate) mod participant;
 mod redrive;
 pub(crate) mod requests;

@@ -33,8 +33,22 @@ pub(crate) struct OldRuns {
     looking: Option<Look>,
     reads: usize,
     found: Vec<(RunId, Table, Vec<u8>)>,
+    /// The look through all rows that is under way, and the last whole one.
+    pass: Pass,
+    whole: Option<Pass>,
     /// What went wrong.
     failed: Option<StoreError>,
+}
+
+/// One look through all rows.
+#[derive(Clone, Default)]
+struct Pass {
+    begun_ms: u64,
+    machines: BTreeSet<u64>,
+    /// Something was to go.
+    has_found: bool,
+    /// When the first of what stayed is to go, or of what ended after it.
+    next_ms: u64,
 }
 
 /// A read, and what it is for.
@@ -99,6 +113,7 @@ impl OldRuns {
                 self.after = rows.last().map(|(key, _)| key.clone());
                 if self.after.is_none() {
                     self.reads = READS;
+                    self.whole = Some(std::mem::take(&mut self.pass));
                 }
                 for (key, value) in &rows {
                     self.see(key, value)?;
@@ -106,11 +121,13 @@ impl OldRuns {
             }
             Look::Closed(id) => {
                 if let Found::Row(Some(_)) = found? {
+                    self.pass.has_found = true;
                     self.found.push((id, Table::ExecutionClosed, id.bytes()));
                 }
             }
             Look::History { id, name, .. } => {
                 let rows = found?.rows()?;
+                self.pass.has_found = true;
                 self.found.extend(rows.iter().map(|(key, _)| (id, Table::History, key.clone())));
                 match rows.last() {
                     Some((last, _)) => {
@@ -134,6 +151,14 @@ impl OldRuns {
         let machine = row.child.map_or(id.machine, |child| child.run.machine);
         let is_deleted = !self.machines.contains(&machine);
         let age_ms = row.stopped_ms.map(|stopped_ms| self.now_ms.saturating_sub(stopped_ms));
+        let stays_ms = if row.status == Status::Succeeded || age_ms.is_some_and(|age_ms| age_ms > REDRIVE_MS_MAX) {
+            KEPT_MS
+        } else {
+            REDRIVE_MS_MAX
+        };
+        if let Some(stopped_ms) = row.stopped_ms {
+            self.pass.next_ms = self.pass.next_ms.min(stopped_ms.saturating_add(stays_ms).saturating_add(1));
+        }
         if is_deleted || age_ms.is_some_and(|age_ms| age_ms > KEPT_MS) {
             self.looks.push_back(Look::History { id, name: name_key(id.machine, &row.name), after: None });
         } else if row.status != Status::Succeeded && age_ms.is_some_and(|age_ms| age_ms > REDRIVE_MS_MAX) {
@@ -143,6 +168,18 @@ impl OldRuns {
     }
 }
 
+/// When the search would find something. What has ended since the last look through all rows stays for a while.
+pub(super) fn due_ms(part: &WorkflowParticipant<'_>) -> u64 {
+    let (old, now_ms) = (&part.workflows.old, part.ctx.now.wall_ms);
+    let is_resting = !part.workflows.is_looking && old.after.is_none() && old.looks.is_empty();
+    let holds = |pass: &&Pass| pass.begun_ms <= now_ms && !pass.has_found && pass.machines == machines(part);
+    old.whole.as_ref().filter(|_| is_resting).filter(holds).map_or(0, |pass| pass.next_ms)
+}
+
+fn machines(part: &WorkflowParticipant<'_>) -> BTreeSet<u64> {
+    part.workflows.revisions.keys().map(|(machine, _)| *machine).collect()
+}
+
 /// Look for old executions, a slice further than the last time.
 pub(super) fn look_for_old(part: &mut WorkflowParticipant<'_>) {
     if std::mem::replace(&mut part.workflows.is_looking, true) {
@@ -150,7 +187,11 @@ pub(super) fn look_for_old(part: &mut WorkflowParticipant<'_>) {
     }
     let mut old = std::mem::take(&mut part.workflows.old);
     old.now_ms = part.ctx.now.wall_ms;
-    old.machines = part.workflows.revisions.keys().map(|(machine, _)| *machine).collect();
+    old.machines = machines(part);
+    if old.after.is_none() && old.looks.is_empty() {
+        let next_ms = old.now_ms.saturating_add(REDRIVE_MS_MAX).saturating_add(1);
+        old.pass = Pass { begun_ms: old.now_ms, machines: old.machines.clone(), has_found: false, next_ms };
+    }
     old.reads = 0;
     part.ctx.commit.reads.push_back(old);
 }

@@ -3,7 +3,7 @@
 //! One function of the app makes these calls, so each is counted, timed, and made again after a crash as the call of any function is. A job
 //! that goes on (`.sync`) is asked about now and then until it has ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::workflow::definition::{Pattern, Resource};
 use forebay_core::workflow::machine::{Call, ErrorDetails, Fact, FrameId, ReadRequest, TaskId, Text, WriteRequest};
@@ -30,6 +30,8 @@ const OF_FRAME: u64 = 1 << 63;
 #[derive(Default)]
 pub(crate) struct Integrations {
     resources: BTreeSet<String>,
+    /// The parameters that calls take, by the resource without its pattern.
+    parameters: BTreeMap<String, Vec<String>>,
 }
 
 impl Integrations {
@@ -39,6 +41,11 @@ impl Integrations {
             Some(beginning) => resource.starts_with(beginning),
             None => known == resource,
         })
+    }
+
+    /// The parameters of a call, if its integration names them. `resource` is without its pattern.
+    pub(crate) fn parameters(&self, resource: &str) -> Option<&[String]> {
+        self.parameters.get(resource).map(Vec::as_slice)
     }
 }
 
@@ -83,7 +90,8 @@ pub(crate) fn object_action(arn: &str) -> &str {
 
 /// Say what this process can call.
 pub(super) fn integrations_declare(room: &mut WorkflowRoom<'_>, asked: DeclareIntegrations) -> Done {
-    room.workflows.integrations.resources = asked.resources.into_iter().collect();
+    let DeclareIntegrations { resources, parameters } = asked;
+    room.workflows.integrations = Integrations { resources: resources.into_iter().collect(), parameters };
     Done::at_once(Empty {})
 }
 

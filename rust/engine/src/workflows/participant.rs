@@ -316,6 +316,10 @@ impl Participant for WorkflowParticipant<'_> {
         Ok(())
     }
 
+    fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
+        Ok(Some(old::due_ms(self)))
+    }
+
     fn due(&mut self, timer: Timer) {
         if timer == POLLS {
             return self.end_polls();

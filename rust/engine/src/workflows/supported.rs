@@ -1,19 +1,22 @@
 //! What a definition names beside AWS's language. What cannot be called here is refused when a machine is declared, never ignored. What is
 //! not there, as a queue, an activity or a function, may come before its task does: it is told of, and as on AWS no reason to refuse.
 
-use forebay_core::workflow::definition::{Pattern, Resource};
+use forebay_core::workflow::definition::Resource;
 use serde_json::{Map, Value};
 
 use crate::api::workflow::Problem;
 use crate::base::error::EngineError;
 use crate::workflows::calls::{activity_name, function_name};
 use crate::workflows::outside::{object_action, resource_name, Integrations};
-use crate::workflows::WorkflowRoom;
+use crate::workflows::parameters::Written;
+use crate::workflows::{parameters, WorkflowRoom};
 
-const SUPPORTED: &str =
-    "functions and activities by ARN, lambda:invoke, sqs:sendMessage, sns:publish, kinesis:putRecord, events:putEvents (each also with \
-     .waitForTaskToken), states:startExecution with .sync or .sync:2, and what the app's integrations call: `App.integrate`. \
-     aws-sdk:* and elasticmapreduce:* need boto3 (`pip install \"forebay[aws]\"`)";
+/// Codes of problems: AWS's, and forebay's own.
+const WRONG: &str = "SCHEMA_VALIDATION_FAILED";
+const NOT_SUPPORTED: &str = "NOT_SUPPORTED";
+
+/// Something of a state that cannot be: the code, the field, and why.
+type Found = (&'static str, String, String);
 
 /// Refuse a definition that was found good but names what cannot be called.
 pub(super) fn check_definition(room: &WorkflowRoom<'_>, definition: &Value) -> Result<(), EngineError> {
@@ -28,8 +31,8 @@ pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &Value) -> Vec<Pr
     let mut problems = Vec::new();
     each_state_of(definition, "", &mut |state, place| {
         let found = of_state(state, &room.workflows.integrations);
-        problems.extend(found.into_iter().map(|(field, message)| Problem {
-            code: "NOT_SUPPORTED".into(),
+        problems.extend(found.into_iter().map(|(code, field, message)| Problem {
+            code: code.into(),
             message,
             location: format!("{place}/{field}"),
         }));
@@ -103,13 +106,14 @@ fn each_state_of(flow: &Value, place: &str, visit: &mut dyn FnMut(&Map<String, V
     }
 }
 
-/// What of a state cannot be called: the field, and why.
-fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<(String, String)> {
+/// What of a state cannot be called.
+fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<Found> {
     let mut problems = Vec::new();
     for (field, verb) in [("ItemReader", "read"), ("ResultWriter", "written")] {
         let resource = state.get(field).and_then(|of| of.get("Resource")).and_then(Value::as_str);
         if let Some(resource) = resource.filter(|resource| !integrations.has(object_action(resource))) {
             problems.push((
+                NOT_SUPPORTED,
                 format!("{field}/Resource"),
                 format!("{resource:?}: no object store is declared from which files are {verb}: `App.integrate(ObjectStore(…))`"),
             ));
@@ -117,34 +121,56 @@ fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<(Str
     }
     if state.contains_key("Credentials") {
         let text = "there are no roles here, so a task cannot take one; remove the field";
-        problems.push(("Credentials".into(), text.into()));
+        problems.push((NOT_SUPPORTED, "Credentials".into(), text.into()));
     }
     let resource = state.get("Resource").filter(|_| state.get("Type").is_some_and(|kind| kind == "Task"));
     let Some(resource) = resource.and_then(Value::as_str) else { return problems };
-    if !Resource::parse(resource).is_some_and(|resource| can_be_called(&resource, integrations)) {
-        problems.push(("Resource".into(), format!("{resource:?} cannot be called here; supported are {SUPPORTED}")));
+    match Resource::parse(resource).filter(|resource| can_be_called(resource, integrations)) {
+        Some(Resource::Service { service, action, .. }) => {
+            problems.extend(parameters_of(&service, action.split('.').next().unwrap_or_default(), state, integrations));
+        }
+        Some(Resource::Function(_) | Resource::Activity(_)) => {}
+        None => {
+            let text = format!(
+                "{resource:?} cannot be called here; supported are functions and activities by ARN, {} (each also with .waitForTaskToken, the \
+                 last one also with .sync or .sync:2), and what the app's integrations call: `App.integrate`. aws-sdk:* and \
+                 elasticmapreduce:* need boto3 (`pip install \"forebay[aws]\"`)",
+                parameters::names()
+            );
+            problems.push((NOT_SUPPORTED, "Resource".into(), text));
+        }
     }
     problems
+}
+
+/// What is wrong with the parameters of a call, as far as the definition has them outright.
+fn parameters_of(service: &str, action: &str, state: &Map<String, Value>, integrations: &Integrations) -> Vec<Found> {
+    let given = ["Parameters", "Arguments"].into_iter().find_map(|field| Some((field, state.get(field)?)));
+    let nothing = Value::Object(Map::new());
+    let (field, given) = given.unwrap_or(("Parameters", &nothing));
+    // One expression may give all of them.
+    let Some(given) = given.as_object() else { return Vec::new() };
+    let written = if field == "Parameters" { Written::Template } else { Written::Plain };
+    let name = format!("{service}:{action}");
+    let wrong = match parameters::store_call(service, action) {
+        Some(call) => call.wrong(given, written),
+        None => integrations
+            .parameters(&name)
+            .map_or_else(Vec::new, |allowed| parameters::unnamed(allowed, given, written, &name)),
+    };
+    let code = |is_missing: bool| if is_missing { WRONG } else { NOT_SUPPORTED };
+    wrong.into_iter().map(|one| (code(one.is_missing), format!("{field}{}", one.place), one.message)).collect()
 }
 
 fn can_be_called(resource: &Resource, integrations: &Integrations) -> bool {
     match resource {
         Resource::Function(_) | Resource::Activity(_) => true,
         Resource::Service { service, action, pattern } => {
-            let name = action.split('.').next().unwrap_or_default();
-            match (service.as_str(), name) {
-                ("lambda", "invoke")
-                | ("sqs", "sendMessage")
-                | ("sns", "publish")
-                | ("kinesis", "putRecord")
-                | ("events", "putEvents") => {
-                    matches!(pattern, Pattern::RequestResponse | Pattern::WaitForTaskToken)
-                }
-                ("states", "startExecution") => true,
-                ("forebay", "durable") => *pattern == Pattern::RequestResponse,
+            match parameters::store_call(service, action.split('.').next().unwrap_or_default()) {
+                Some(call) => call.patterns.contains(pattern),
                 // Files are for Maps: a task has `aws-sdk:s3`.
-                ("s3", _) => false,
-                _ => resource_name(resource).is_some_and(|name| integrations.has(&name)),
+                None if service.as_str() == "s3" => false,
+                None => resource_name(resource).is_some_and(|name| integrations.has(&name)),
             }
         }
     }

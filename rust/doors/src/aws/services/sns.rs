@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use forebay_engine::api::notes::Annotate;
-use forebay_engine::api::topic::{Named, PolicyScope, Publication, Publish, Subscribe, Subscription, Unsubscribe};
+use forebay_engine::api::topic::{
+    default_text, Named, PolicyScope, Publication, Publish, Subscribe, Subscription, Unsubscribe,
+};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use forebay_engine::payload::endpoint::Endpoint;
@@ -370,7 +372,7 @@ fn attribute(name: &str, given: &Value) -> Result<Attribute, Fault> {
     Ok(Attribute { name: name.to_owned(), data_type, value })
 }
 
-/// What is published: by `MessageStructure` "json" its default text, as every endpoint here takes the same.
+/// What is published.
 fn publication(given: &Value) -> Result<Publication, Fault> {
     let mut attributes = Vec::new();
     for (name, value) in given.entries("MessageAttributes") {
@@ -381,12 +383,7 @@ fn publication(given: &Value) -> Result<Publication, Fault> {
     }
     let message = match given.text("MessageStructure") {
         None => given.needed("Message").to_owned(),
-        Some("json") => {
-            let texts: Json = serde_json::from_str(given.needed("Message"))
-                .map_err(|_| invalid("Message Structure - JSON message body failed to parse"))?;
-            let text = texts["default"].as_str();
-            text.ok_or_else(|| invalid("Message Structure - No default entry in JSON message body"))?.to_owned()
-        }
+        Some("json") => default_text(given.needed("Message")).map_err(invalid)?,
         Some(_) => return Err(invalid("MessageStructure")),
     };
     Ok(Publication { message, subject: given.text("Subject").map(str::to_owned), attributes })

@@ -204,6 +204,22 @@ impl InvocationRoom<'_> {
         self.expire()
     }
 
+    /// When the first of what is kept is to go.
+    pub(crate) fn expiry_due_ms(&mut self) -> Result<Option<u64>, StoreError> {
+        if self.events.kept.is_full() {
+            return Ok(Some(0));
+        }
+        let mut due_ms: Option<u64> = None;
+        for kept in [Kept::Result, Kept::Id] {
+            let first = self.ctx.commit.reader.scan(Table::EventExpiry, &[kept as u8], None, 1)?;
+            if let Some((key, _)) = first.first() {
+                let until_ms = expiry_of(key).ok_or_else(|| damaged("what is kept for a time"))?;
+                due_ms = due_ms.into_iter().chain([until_ms]).min();
+            }
+        }
+        Ok(due_ms)
+    }
+
     /// Drop what has been kept as long as it is kept, a piece of work at a time.
     pub(crate) fn expire(&mut self) -> Result<(), StoreError> {
         let dropped = self.expire_of(Kept::Result)? + self.expire_of(Kept::Id)?;

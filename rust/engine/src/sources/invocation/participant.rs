@@ -91,6 +91,10 @@ impl Participant for InvocationRoom<'_> {
         Ok(self.expire()?)
     }
 
+    fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
+        Ok(self.expiry_due_ms()?)
+    }
+
     fn grant(&mut self, source: SourceId, permit: Lease) -> Option<Lease> {
         self.start_event(source, permit)
     }

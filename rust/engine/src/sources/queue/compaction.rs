@@ -1,5 +1,6 @@
 //! A few old messages must not hold a long log: they are given rows of their own, and the log is trimmed past them.
 
+use crate::sources::queue::send::ids_due_ms;
 use crate::sources::queue::QueueRoom;
 use crate::sources::queue::Queues;
 use crate::sources::queue::{message_key, QueueId};
@@ -24,6 +25,16 @@ impl QueueRoom<'_> {
 }
 
 impl Queues {
+    /// When a sweep of a queue would find something.
+    pub(crate) fn sweep_due_ms(&self, id: QueueId, wall_ms: u64) -> Option<u64> {
+        if self.is_sparse(id) {
+            return Some(0);
+        }
+        let written_ms = self.entries[id].id_rows.iter().map(|(written_ms, _)| *written_ms);
+        // One of a clock that was ahead begins to age with the next sweep.
+        written_ms.map(|written_ms| if written_ms > wall_ms { 0 } else { ids_due_ms(written_ms) }).min()
+    }
+
     fn is_sparse(&self, id: QueueId) -> bool {
         let queue = &self.entries[id];
         let span = queue.durable.saturating_sub(queue.gone.low());

@@ -96,6 +96,10 @@ impl Participant for QueueRoom<'_> {
         Ok(self.sweep_queues()?)
     }
 
+    fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
+        Ok(self.queues.live().filter_map(|id| self.queues.sweep_due_ms(id, self.ctx.now.wall_ms)).min())
+    }
+
     fn due(&mut self, timer: Timer) {
         match timer.kind {
             QUEUE => self.queue_due(timer.id as QueueId),

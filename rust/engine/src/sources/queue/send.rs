@@ -372,8 +372,7 @@ impl QueueRoom<'_> {
         for (written_ms, _) in &mut queue.id_rows {
             *written_ms = now.wall_ms.min(*written_ms);
         }
-        // Two windows: an id of a process whose clock was ahead is remembered for one from the restart on.
-        while queue.id_rows.front().is_some_and(|(written_ms, _)| written_ms + 2 * WINDOW_MS < now.wall_ms) {
+        while queue.id_rows.front().is_some_and(|(written_ms, _)| ids_due_ms(*written_ms) <= now.wall_ms) {
             let Some((_, number)) = queue.id_rows.pop_front() else { break };
             self.ctx.commit.pending.remove(Table::Deduplication, message_key(queue.row.log, number));
             self.ctx.commit.pending.begin_lazily(now.mono_ns);
@@ -390,6 +389,11 @@ impl SentCommit {
             _ => None,
         })
     }
+}
+
+/// When a row of ids is forgotten. Two windows: an id of a process whose clock was ahead is remembered for one from the restart on.
+pub(crate) fn ids_due_ms(written_ms: u64) -> u64 {
+    written_ms.saturating_add(2 * WINDOW_MS).saturating_add(1)
 }
 
 fn id_row(ids: &[(Key, IdRow)]) -> Vec<u8> {

@@ -103,7 +103,7 @@ impl Streams {
         in_machine().or_else(looked_up).or_else(at_hand).or_else(in_tail)
     }
 
-    fn pollers_of<'a>(&'a self, mapping: &'a Mapping) -> impl Iterator<Item = (PollerId, &'a Poller)> {
+    pub(crate) fn pollers_of<'a>(&'a self, mapping: &'a Mapping) -> impl Iterator<Item = (PollerId, &'a Poller)> {
         mapping.pollers.values().filter_map(|&id| Some((id, self.pollers[id].as_ref()?)))
     }
 

@@ -112,6 +112,10 @@ impl Participant for StreamRoom<'_> {
         Ok(())
     }
 
+    fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
+        Ok(self.shards_due_ms())
+    }
+
     fn due(&mut self, timer: Timer) {
         match timer.kind {
             POLLER => self.poller_due(timer.id as PollerId),

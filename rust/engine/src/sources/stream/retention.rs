@@ -64,6 +64,24 @@ impl StreamRoom<'_> {
         }
     }
 
+    /// When the first shard is to be swept. By bytes, that may be at once; and so it is while the age of unread records grows, which the
+    /// metrics show.
+    pub(crate) fn shards_due_ms(&self) -> Option<u64> {
+        let mut pollers = self.streams.mappings.values().flat_map(|mapping| self.streams.pollers_of(mapping));
+        if self.streams.is_sweeping || pollers.any(|(_, poller)| self.streams.behind(poller) > 0) {
+            return Some(0);
+        }
+        let due_ms = |id: ShardId| {
+            let shard = self.streams.shards[id as usize].as_ref()?;
+            let kept_ms = self.streams.by_name.get(&shard.row.stream)?.row.retention_ms;
+            match self.sweep_due(id) {
+                Some(_) => Some(0),
+                None => shard.oldest_ms.map(|oldest_ms| oldest_ms.saturating_add(kept_ms).saturating_add(1)),
+            }
+        };
+        (0..self.streams.shards.len()).filter_map(|id| due_ms(id as ShardId)).min()
+    }
+
     /// How a shard is to be swept, if it is to be.
     fn sweep_due(&self, id: ShardId) -> Option<ShardSweep> {
         let shard = self.streams.shards[id as usize].as_ref()?;
