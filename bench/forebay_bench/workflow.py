@@ -259,7 +259,7 @@ async def distributed_map(stage: Stage) -> Mapping[str, float]:
 
 
 async def distributed_map_of_a_file(stage: Stage) -> Mapping[str, float]:
-    """Run one of the items of a file: an input has no room for so many."""
+    """Run one of the items of a file, which may be larger than any input."""
     count = stage.share(100_000)
     bucket = stage.directory / "objects" / "in"
     bucket.mkdir(parents=True)

@@ -65,11 +65,12 @@ def test_a_batch_is_published_and_each_entry_that_cannot_be_is_told_why(sns, sqs
         {"Id": "a", "Message": "one"},
         {"Id": "b", "Message": "{}", "MessageStructure": "json"},
         {"Id": "c", "Message": json.dumps({"default": "three"}), "MessageStructure": "json"},
+        {"Id": "d", "Message": json.dumps({"default": "4", "sqs": "four", "lambda": "4!"}), "MessageStructure": "json"},
     ]
     answer = sns.publish_batch(TopicArn=topic, PublishBatchRequestEntries=entries)
-    assert [entry["Id"] for entry in answer["Successful"]] == ["a", "c"]
+    assert [entry["Id"] for entry in answer["Successful"]] == ["a", "c", "d"]
     assert [(entry["Id"], entry["Code"]) for entry in answer["Failed"]] == [("b", "InvalidParameter")]
-    assert sorted(received(sqs, url)) == ["one", "three"]
+    assert sorted(received(sqs, url)) == ["four", "one", "three"]
 
 
 def test_topics_are_listed_tagged_and_deleted(sns, topic):

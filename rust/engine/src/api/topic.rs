@@ -94,14 +94,28 @@ pub struct Publication {
     /// Attributes, which filter policies may look at.
     #[serde(default)]
     pub attributes: Vec<Attribute>,
+    /// What queues are given in the place of `message`.
+    #[serde(default)]
+    pub for_queues: Option<String>,
+    /// What functions are given in the place of `message`.
+    #[serde(default)]
+    pub for_functions: Option<String>,
 }
 
-/// The text of a message that has one for each protocol, a JSON object: its default, as every endpoint here takes the same.
-pub fn default_text(message: &str) -> Result<String, &'static str> {
-    let texts: serde_json::Value =
-        serde_json::from_str(message).map_err(|_| "Message Structure - JSON message body failed to parse")?;
-    let text = texts["default"].as_str();
-    text.map(str::to_owned).ok_or("Message Structure - No default entry in JSON message body")
+impl Publication {
+    /// A message that has a text for each protocol, as `MessageStructure` "json" says, without subject and attributes.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in AWS's words.
+    pub fn by_protocol(message: &str) -> Result<Self, &'static str> {
+        let texts: serde_json::Value =
+            serde_json::from_str(message).map_err(|_| "Message Structure - JSON message body failed to parse")?;
+        let text = |protocol: &str| texts[protocol].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let message = texts["default"].as_str().map(str::to_owned);
+        let message = message.ok_or("Message Structure - No default entry in JSON message body")?;
+        Ok(Self { message, for_queues: text("sqs"), for_functions: text("lambda"), ..Self::default() })
+    }
 }
 
 /// A topic and its subscriptions.

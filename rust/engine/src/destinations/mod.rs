@@ -123,7 +123,7 @@ impl TopicRoom<'_> {
             }
             Target::Topic(name) => {
                 let Notification { text: message, attributes, hops, trace, .. } = notification;
-                let publication = Publication { message, attributes, subject: None };
+                let publication = Publication { message, attributes, ..Publication::default() };
                 self.tell_topic(name, &publication, Carried { hops: hops + 1, trace: trace.as_deref() }, rows)
             }
             Target::Stream(_) | Target::Bus(_) | Target::Workflow(_) | Target::Registered => {

@@ -66,19 +66,25 @@ struct Record<'a> {
 }
 
 impl Envelope<'_> {
+    /// The text that a queue is given.
+    pub(crate) fn queue_text(&self) -> &str {
+        self.publication.for_queues.as_ref().unwrap_or(&self.publication.message)
+    }
+
     /// The body of a queue's message: what was not given is left out.
     pub(crate) fn body(&self) -> String {
         let given = self.publication;
         let subject = given.subject.as_deref().map(Subject::Text);
         let attributes = (!given.attributes.is_empty()).then(|| shown(&given.attributes));
-        text(&self.notification(subject, attributes))
+        text(&self.notification(subject, self.queue_text(), attributes))
     }
 
     /// The event of a function: what was not given is null or empty.
     pub(crate) fn event(&self, subscription: &str) -> String {
         let given = self.publication;
         let subject = given.subject.as_deref().map_or(Subject::Null, Subject::Text);
-        let sns = self.notification(Some(subject), Some(shown(&given.attributes)));
+        let message = given.for_functions.as_ref().unwrap_or(&given.message);
+        let sns = self.notification(Some(subject), message, Some(shown(&given.attributes)));
         let event_subscription_arn = format!("{}:{subscription}", self.topic_arn);
         let record = Record { event_source: "aws:sns", event_version: "1.0", event_subscription_arn, sns };
         text(&Event { records: [record] })
@@ -87,6 +93,7 @@ impl Envelope<'_> {
     fn notification<'a>(
         &'a self,
         subject: Option<Subject<'a>>,
+        message: &'a str,
         message_attributes: Option<BTreeMap<&'a str, Shown<'a>>>,
     ) -> Notification<'a> {
         Notification {
@@ -94,7 +101,7 @@ impl Envelope<'_> {
             message_id: uuid_text(self.id),
             topic_arn: self.topic_arn,
             subject,
-            message: &self.publication.message,
+            message,
             timestamp: iso_millis(self.published_ms),
             message_attributes,
         }

@@ -34,7 +34,8 @@ struct Copies {
 impl Publication {
     fn size(&self) -> usize {
         let attributes = self.attributes.iter().map(|one| one.name.len() + one.data_type.len() + one.value.len());
-        self.message.len() + attributes.sum::<usize>()
+        let texts = [Some(&self.message), self.for_queues.as_ref(), self.for_functions.as_ref()];
+        texts.into_iter().flatten().map(String::len).sum::<usize>() + attributes.sum::<usize>()
     }
 
     /// Refuse what cannot be published; where AWS has a text for it, in its words.
@@ -48,7 +49,9 @@ impl Publication {
                 "Invalid parameter: Message too long: {bytes} bytes with its attributes, allowed are {PUBLICATION_BYTES_MAX}"
             )));
         }
-        check_characters(&self.message)?;
+        for text in [Some(&self.message), self.for_queues.as_ref()].into_iter().flatten() {
+            check_characters(text)?;
+        }
         check_attributes(&self.attributes)?;
         match &self.subject {
             Some(subject) if !is_subject(subject) => Err(EngineError::Invalid(format!(
@@ -202,7 +205,7 @@ impl TopicRoom<'_> {
         let given = envelope.publication;
         let message = if raw {
             let attributes = given.attributes.clone();
-            NewMessage { body: given.message.clone(), attributes, ..NewMessage::default() }
+            NewMessage { body: envelope.queue_text().to_owned(), attributes, ..NewMessage::default() }
         } else {
             NewMessage { body: envelope.body(), ..NewMessage::default() }
         };

@@ -8,7 +8,7 @@ use forebay_core::workflow::timestamp::Timestamp;
 use serde_json::{json, Map, Value};
 
 use crate::api::bus::{Entry, EntryResult};
-use crate::api::topic::{default_text, Publication};
+use crate::api::topic::Publication;
 use crate::api::workflow::Kind;
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
@@ -166,16 +166,16 @@ impl WorkflowRoom<'_> {
         let arn = given.text("TopicArn").ok_or_else(|| missing("Sns", "TopicArn"))?;
         let name = arn.rsplit(':').next().unwrap_or_default();
         let message = given.text("Message").ok_or_else(|| missing("Sns", "Message"))?;
-        let message = match given.text("MessageStructure").as_deref() {
-            None => message,
-            Some("json") => default_text(&message)
+        let publication = match given.text("MessageStructure").as_deref() {
+            None => Publication { message, ..Publication::default() },
+            Some("json") => Publication::by_protocol(&message)
                 .map_err(|why| ErrorDetails::new("Sns.InvalidParameterException", Some(why.to_owned())))?,
             Some(other) => {
                 let text = format!("MessageStructure {other:?} is not supported: allowed is \"json\"");
                 return Err(client_fault("Sns", text));
             }
         };
-        let publication = Publication { message, subject: given.text("Subject"), attributes: attributes(given) };
+        let publication = Publication { subject: given.text("Subject"), attributes: attributes(given), ..publication };
         let published = self.below.topics().publish_part(name, &publication, carried);
         let id = published.map_err(|error| failure("Sns", "NotFoundException", &error))?;
         Ok(json!({"MessageId": uuid_text(id)}))

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_engine::api::notes::Annotate;
-use forebay_engine::api::topic::{
-    default_text, Named, PolicyScope, Publication, Publish, Subscribe, Subscription, Unsubscribe,
-};
+use forebay_engine::api::topic::{Named, PolicyScope, Publication, Publish, Subscribe, Subscription, Unsubscribe};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use forebay_engine::payload::endpoint::Endpoint;
@@ -381,12 +379,12 @@ fn publication(given: &Value) -> Result<Publication, Fault> {
     if given.text("MessageGroupId").is_some() || given.text("MessageDeduplicationId").is_some() {
         return Err(invalid("MessageGroupId Reason: The request includes MessageGroupId parameter that is not valid for this topic type"));
     }
-    let message = match given.text("MessageStructure") {
-        None => given.needed("Message").to_owned(),
-        Some("json") => default_text(given.needed("Message")).map_err(invalid)?,
+    let publication = match given.text("MessageStructure") {
+        None => Publication { message: given.needed("Message").to_owned(), ..Publication::default() },
+        Some("json") => Publication::by_protocol(given.needed("Message")).map_err(invalid)?,
         Some(_) => return Err(invalid("MessageStructure")),
     };
-    Ok(Publication { message, subject: given.text("Subject").map(str::to_owned), attributes })
+    Ok(Publication { subject: given.text("Subject").map(str::to_owned), attributes, ..publication })
 }
 
 async fn publish(call: &Call<'_>) -> Result<Value, Fault> {
