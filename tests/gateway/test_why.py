@@ -102,12 +102,12 @@ async def test_it_is_told_why_a_request_to_an_http_api_failed_or_ran_nothing(app
 
     assert await told("/nothing") == (404, [("turned away", None, "no route has this method and this path")])
     assert await told("/raises") == (500, [("failed", "broken", "ValueError: no paper")])
-    status, [failed, handled] = await told("/nonsense")
+    status, [handled, failed] = await told("/nonsense")
     assert (status, handled, failed[:2]) == (500, ("handled", "nonsense", None), ("failed", None))
     assert "the body is not text" in failed[2]
     assert await told("/rare") == (429, [("turned away", None, "the throttle of the route or of the stage")])
     status, [(what, function, why)] = await told("/full")
-    assert (status, what, function) == (503, "not reached", "full") and "Rate Exceeded" in why
+    assert (status, what, function) == (503, "not reached", "full") and "ReservedFunctionConcurrent" in why
     status, [(what, _, why)] = await told("/old")
     assert (status, what) == (503, "not reached") and "127.0.0.1:9" in why
     assert await told("/signed") == (403, [("turned away", None, "it is not signed")])
@@ -175,6 +175,11 @@ async def test_it_is_told_how_a_request_to_a_rest_api_went(app, serve):
         apiStages=[{"apiId": api, "stage": "prod"}],
     )
     await rest.call("CreateUsagePlanKey", usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+    patches = [
+        {"op": "replace", "path": "/cacheClusterEnabled", "value": "true"},
+        {"op": "replace", "path": "/~1pets/GET/caching/enabled", "value": "true"},
+    ]
+    await rest.call("UpdateStage", stageName="prod", patchOperations=patches)
 
     async def told(path, headers=()):
         answer = await client.ask("GET", f"/_apis/pets/{path}", headers)
@@ -184,6 +189,7 @@ async def test_it_is_told_how_a_request_to_a_rest_api_went(app, serve):
         return answer.status, steps(facts)
 
     assert await told("prod/pets") == (200, [("handled", "pets", None)])
+    assert await told("prod/pets") == (200, [("answered from the cache", None, "of the stage")])
     status, [failed, answered] = await told("prod/broken")
     assert (status, failed) == (502, ("failed", "broken", "ValueError: no paper"))
     assert answered[0] == "failed" and answered[2].startswith("DEFAULT_5XX: Internal server error")

@@ -20,7 +20,7 @@ use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::gate::{self, Caller};
 use forebay_core::gateway::rest::log::Log;
 use forebay_core::gateway::rest::model::{ApiKeySource, MethodSetting, RestApi, Stage};
-use forebay_core::gateway::rest::pipeline::{unrouted, Exchange};
+use forebay_core::gateway::rest::pipeline::{sign, unrouted, Exchange};
 use forebay_core::gateway::rest::plans::{self, Client};
 use forebay_core::gateway::routes;
 use forebay_core::token_bucket::{Rate, TokenBucket};
@@ -427,7 +427,7 @@ impl Gateway {
         let (true, Some(integration)) =
             (stage.cache_cluster_enabled && setting.caching_enabled && request.method == "GET", integration)
         else {
-            return self.run_rest(reached, Log::default()).await.0;
+            return reached.run(self, Log::default()).await.0;
         };
         let own = arrival.is_canary && !stage.canary_settings.as_ref().is_some_and(|canary| canary.use_stage_cache);
         let cache = self.rest.served.caches.answers(&served.api.id, stage, own);
@@ -444,13 +444,16 @@ impl Gateway {
         if let (Some(known), true) = (known, wanted != Wanted::Fresh) {
             reached.trail.tell("answered from the cache", "of the stage");
             let mut answer = Answer::clone(&known);
+            // It has the ids of the request that it was kept of.
+            let was_called = answer.header("x-amzn-trace-id").is_some();
+            sign(&mut answer, arrival, was_called);
             if wanted == Wanted::KeptWithWarning {
                 let text = "199 Cache-control headers were ignored because the caller was unauthorized.";
                 answer.headers.push(("Warning".into(), text.into()));
             }
             return answer;
         }
-        let answer = self.run_rest(reached, Log::default()).await.0;
+        let answer = reached.run(self, Log::default()).await.0;
         if answer.status == 200 {
             locked(&cache).put(key, &Arc::new(answer.clone()), setting.cache_ttl_in_seconds, arrival.time_ms);
         }

@@ -16,36 +16,36 @@ use crate::gateway::rest::Reached;
 use crate::gateway::trail::Question;
 use crate::gateway::Gateway;
 
-impl Gateway {
+impl Reached<'_> {
     /// Run a request through its method; the answer and the log.
-    pub(super) async fn run_rest(&self, reached: &Reached<'_>, log: Log) -> (Answer, Log) {
-        let mut exchange = Exchange::new(reached.served, reached.route, reached.request, reached.arrival, log);
+    pub(super) async fn run(&self, gateway: &Gateway, log: Log) -> (Answer, Log) {
+        let mut exchange = Exchange::new(self.served, self.route, self.request, self.arrival, log);
         let ended = match exchange.begin() {
             Ok(Next::Answer(answer)) => {
-                reached.trail.tell("answered by the method itself", "a mock integration");
+                self.trail.tell("answered by the method itself", "a mock integration");
                 Ok(answer)
             }
             Ok(Next::Call(command, within_ms)) => {
                 let began = Instant::now();
-                let outcome = self.carry_out(reached, command, Duration::from_millis(within_ms.into())).await;
-                reached.trail.integrated(began);
+                let outcome = self.carry_out(gateway, command, Duration::from_millis(within_ms.into())).await;
+                self.trail.integrated(began);
                 exchange.end(outcome)
             }
             Err(failure) => Err(failure),
         };
         let answer = ended.unwrap_or_else(|failure| {
-            reached.trail.fails(&failure);
+            self.trail.fails(&failure);
             if let Some(remark) = &failure.remark {
-                let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
-                reached.engine.remark_on_api(&reached.served.api.name, &text);
+                let text = format!("{} {}: {remark}", self.request.method, self.route.resource_path);
+                self.engine.remark_on_api(&self.served.api.name, &text);
             }
             exchange.failed(&failure)
         });
         (answer, std::mem::take(&mut exchange.log))
     }
 
-    async fn carry_out(&self, reached: &Reached<'_>, command: Command, within: Duration) -> Outcome {
-        let (engine, trail) = (reached.engine, reached.trail);
+    async fn carry_out(&self, gateway: &Gateway, command: Command, within: Duration) -> Outcome {
+        let (engine, trail) = (self.engine, self.trail);
         match command {
             Command::Invoke { function, payload, is_event: true } => {
                 let accepted =
@@ -79,24 +79,26 @@ impl Gateway {
                 }
             }
             Command::Http(call) => {
-                let manner = match manner(reached) {
+                let manner = match manner(self) {
                     Ok(manner) => manner,
                     Err(text) => return Outcome::Unreachable(text),
                 };
-                let target = (call.url.as_str(), self.home(engine, &call.url), &manner);
+                let target = (call.url.as_str(), gateway.home(engine, &call.url), &manner);
                 // What stands in a query string may be secret.
                 trail.tell("handed on", call.url.split('?').next().unwrap_or_default());
-                match timeout(within, self.outside.send(&call.method, target, &call.headers, call.body)).await {
+                match timeout(within, gateway.outside.send(&call.method, target, &call.headers, call.body)).await {
                     Ok(Ok(answer)) => Outcome::Http(answer),
                     Ok(Err(text)) => Outcome::Unreachable(text),
                     Err(_) => Outcome::TimedOut,
                 }
             }
             Command::Service(service, call) => {
-                let Some(engine) = self.engine.upgrade() else { return Outcome::Refused("the app has stopped".into()) };
-                let id = reached.arrival.request_id;
+                let Some(engine) = gateway.engine.upgrade() else {
+                    return Outcome::Refused("the app has stopped".into());
+                };
+                let id = self.arrival.request_id;
                 trail.tell("asked a service", &service.name);
-                match timeout(within, self.inside.ask(&engine, id, &service, &call)).await {
+                match timeout(within, gateway.inside.ask(&engine, id, &service, &call)).await {
                     Ok(Ok(answer)) => Outcome::Http(answer),
                     Ok(Err(text)) => Outcome::Refused(text),
                     Err(_) => Outcome::TimedOut,

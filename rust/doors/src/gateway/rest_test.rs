@@ -167,7 +167,7 @@ impl Gateway {
         if asked.authorizer_id.is_some() {
             return self.test_authorizer(&reached, began).await;
         }
-        let (answer, log) = self.run_rest(&reached, Log::kept(&request_id, time_ms)).await;
+        let (answer, log) = reached.run(self, Log::kept(&request_id, time_ms)).await;
         told(&answer, log.text(), began)
     }
 }

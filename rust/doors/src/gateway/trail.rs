@@ -110,12 +110,16 @@ impl Trail {
             Some(Err(error @ (EngineError::Function { .. } | EngineError::TooLarge(_)))) => {
                 ("failed", Some(cut(&error.to_string())))
             }
+            Some(Err(EngineError::TooMany { message, reason, .. })) => {
+                ("not reached", Some(cut(&format!("{message} ({reason})"))))
+            }
             Some(Err(error)) => ("not reached", Some(cut(&error.to_string()))),
             None => ("not waited for", Some(format!("it took longer than {} s", within.as_secs_f64()).into())),
         };
         let mut way = self.lock();
         if question.authorizer.is_none() {
             way.attempt = request;
+            way.attempt_at = way.steps.len();
             // A function that answers is told by the route.
             if what == "handled" && !question.is_told {
                 return;

@@ -61,6 +61,8 @@ pub enum Place<'a> {
 pub struct Way {
     /// The attempt of the route's function, by its request id.
     pub attempt: Option<u128>,
+    /// How many steps had been told before it ended.
+    pub attempt_at: usize,
     /// How long what stands behind the route took.
     pub integration: Option<Duration>,
     /// What else there is to tell.
@@ -92,6 +94,7 @@ struct Slot {
     ids: [u128; 2],
     /// 0: none.
     attempt: u128,
+    attempt_at: usize,
     status: u16,
     is_connection: bool,
     /// All texts behind each other, and where each ends.
@@ -212,6 +215,7 @@ impl Slot {
         self.integration_us = way.integration.map_or(u32::MAX, micros);
         self.ids = asked.ids.map(number);
         self.attempt = way.attempt.unwrap_or_default();
+        self.attempt_at = way.attempt_at;
         self.status = asked.status;
         let (is_connection, place) = match asked.place {
             Place::Path(path) => (false, path),
@@ -257,7 +261,7 @@ impl Slot {
         if self.attempt != 0 && !self.steps.iter().any(|step| step.request == Some(self.attempt)) {
             let attempt = uuid_text(self.attempt);
             let handled = json!({"at_ms": self.at_ms, "what": "handled", "function": function, "request": attempt});
-            facts.push(handled);
+            facts.insert((1 + self.attempt_at).min(facts.len()), handled);
         }
         let mut fact =
             json!({"at_ms": self.at_ms, "what": "answered", "status": self.status, "took_ms": millis(self.took_us)});
@@ -337,6 +341,17 @@ mod tests {
         assert_eq!((facts[0]["request"].as_str(), facts[0].get("stage")), (Some(uuid), None));
         assert_eq!(facts[1], json!({"at_ms": 5_000, "what": "turned away", "why": "no"}));
         assert!(facts[2].get("integration_ms").is_none());
+    }
+
+    #[test]
+    fn what_happened_is_told_in_its_order() {
+        let requests = Requests::default();
+        let step = |what| Step { what, ..Step::default() };
+        let way =
+            Way { attempt: Some(77), attempt_at: 1, steps: vec![step("asked"), step("failed")], integration: None };
+        requests.note(&asked(&id(1)), way);
+        let whats: Vec<Value> = requests.of(77).iter().map(|fact| fact["what"].clone()).collect();
+        assert_eq!(whats, ["asked of an API", "asked", "handled", "failed", "answered"]);
     }
 
     #[test]

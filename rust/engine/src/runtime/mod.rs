@@ -6,7 +6,6 @@ pub mod engine;
 pub(crate) mod environments;
 pub(crate) mod failures;
 pub(crate) mod functions;
-mod gateways;
 pub(crate) mod hand_out;
 pub(crate) mod launching;
 pub mod measuring;
