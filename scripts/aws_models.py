@@ -104,14 +104,14 @@ SERVED = {
         PutGatewayResponse GetGatewayResponse GetGatewayResponses UpdateGatewayResponse DeleteGatewayResponse
         CreateAuthorizer GetAuthorizer GetAuthorizers UpdateAuthorizer DeleteAuthorizer CreateDeployment GetDeployment
         GetDeployments UpdateDeployment DeleteDeployment CreateStage GetStage GetStages UpdateStage DeleteStage
-        CreateApiKey GetApiKey GetApiKeys UpdateApiKey DeleteApiKey ImportApiKeys CreateUsagePlan GetUsagePlan
-        GetUsagePlans UpdateUsagePlan DeleteUsagePlan GetUsage CreateUsagePlanKey GetUsagePlanKey GetUsagePlanKeys
-        DeleteUsagePlanKey UpdateUsage GenerateClientCertificate GetClientCertificate GetClientCertificates
-        UpdateClientCertificate DeleteClientCertificate CreateDocumentationPart GetDocumentationPart
-        GetDocumentationParts UpdateDocumentationPart DeleteDocumentationPart ImportDocumentationParts
-        CreateDocumentationVersion GetDocumentationVersion GetDocumentationVersions DeleteDocumentationVersion GetTags
-        TagResource UntagResource GetAccount GetVpcLink UpdateVpcLink DeleteVpcLink GetVpcLinks TestInvokeMethod
-        TestInvokeAuthorizer""",
+        FlushStageCache FlushStageAuthorizersCache CreateApiKey GetApiKey GetApiKeys UpdateApiKey DeleteApiKey
+        ImportApiKeys CreateUsagePlan GetUsagePlan GetUsagePlans UpdateUsagePlan DeleteUsagePlan GetUsage
+        CreateUsagePlanKey GetUsagePlanKey GetUsagePlanKeys DeleteUsagePlanKey UpdateUsage GenerateClientCertificate
+        GetClientCertificate GetClientCertificates UpdateClientCertificate DeleteClientCertificate
+        CreateDocumentationPart GetDocumentationPart GetDocumentationParts UpdateDocumentationPart
+        DeleteDocumentationPart ImportDocumentationParts CreateDocumentationVersion GetDocumentationVersion
+        GetDocumentationVersions DeleteDocumentationVersion GetTags TagResource UntagResource GetAccount GetVpcLink
+        UpdateVpcLink DeleteVpcLink GetVpcLinks TestInvokeMethod TestInvokeAuthorizer""",
     "apigatewaymanagementapi/2018-11-29": "PostToConnection GetConnection DeleteConnection",
     "cloudwatch/2010-08-01": "PutMetricData GetMetricData GetMetricStatistics ListMetrics",
     "cloudformation/2010-05-15": """

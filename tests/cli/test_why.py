@@ -57,7 +57,7 @@ def test_the_id_of_an_attempt_at_a_batch_is_refused_with_the_ids_that_are_kept(p
     [failure] = asked(place, "dlq", "list", "--stream", "orders")["failures"]
     text = refused(place, "why", failure["record"]["requestContext"]["requestId"])
     assert text.count("\n") == 1
-    assert "single attempts at batches" in text and "requests to APIs are not kept either" in text
+    assert "single attempts at batches" in text and "Synchronous invocations that no API asked for are not kept" in text
     assert "give the message id, the sequence number, or the id in `forebay dlq list`" in text
     assert "attempts" not in refused(place, "why", "17999999999999999999")
 

@@ -82,6 +82,14 @@ async def test_rest_apis_are_listed_beside_them(tmp_path, no_task_is_left):
         ]:
             status, output = await forebay("export", *words, *store)
             assert status == 1 and part in output, output
+        for words, part in [
+            (("pets", "prod"), "forgot the answers of stage prod of pets"),
+            (("pets", "prod", "--authorizers"), "forgot what authorisers have said for stage prod of pets"),
+            (("pets", "dev"), "REST API 'pets' has no stage 'dev': there is prod"),
+            (("shop", "dev"), "'shop' is not a REST API: only the stages of REST APIs are flushed"),
+        ]:
+            status, output = await forebay("flush", *words, *store)
+            assert (status == 0) == output.startswith("forgot") and part in output, output
         for name in ("pets", listed[1]["id"]):
             status, output = await forebay("routes", name, *store)
             lines = [line.split() for line in output.splitlines()[-2:]]

@@ -5,6 +5,7 @@ import base64
 import json
 
 import pytest
+from plain_client import parsed
 
 from forebay import App, Cors, FunctionUrl, InvalidParameterValue, ResourceConflict
 
@@ -266,6 +267,32 @@ async def test_a_body_has_a_limit(api, serve):
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     head = b"POST /a HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     assert b" 413 " in (await client.raw(head + chunk * 97 + b"0\r\n\r\n")).splitlines()[0]
+
+
+async def test_who_asks_before_a_body_is_sent_is_told_at_once_that_it_is_too_large(api, serve, app):
+    """It was told to go on, sent seven megabytes, and was refused then."""
+    echo(api, "POST", "/a")
+    rest = app.rest_api("pets", stage="prod")
+
+    @rest.method("POST", "/a")
+    async def pet(event, context):
+        return {"statusCode": 200, "body": event["body"]}
+
+    client = await serve()
+
+    def head(path, size):
+        lines = [f"POST {path} HTTP/1.1", "host: localhost", "expect: 100-continue", f"content-length: {size}"]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    for path in ("/_apis/shop/a", "/_apis/pets/prod/a"):
+        answer = parsed(await client.raw(head(path, 7_000_000)))
+        assert (answer.status, answer["connection"]) == (413, "close"), path
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(head("/_apis/shop/a", 2))
+    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"hi")
+    assert b"HTTP/1.1 200 OK\r\n" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+    writer.close()
 
 
 async def test_another_server_is_behind_a_proxy_route(api, serve):

@@ -249,8 +249,78 @@ async def test_an_answer_is_kept_where_the_stage_has_a_cache(rest, serve):
         {"op": "replace", "path": "/*/*/caching/enabled", "value": "true"},
     ]
     await rest.call("UpdateStage", stageName="dev", patchOperations=patches)
-    bodies += [(await client.ask("GET", "/_apis/legacy/dev/pets")).body for _ in range(2)]
-    assert bodies == [b"1", b"2", b"3", b"3"]
+    answers = [await client.ask("GET", "/_apis/legacy/dev/pets") for _ in range(2)]
+    assert [*bodies, *(answer.body for answer in answers)] == [b"1", b"2", b"3", b"3"]
+    for name in ("x-amzn-requestid", "x-amz-apigw-id", "x-amzn-trace-id"):
+        assert answers[0][name] != answers[1][name], "a kept answer had the ids of the request of which it was kept"
+    await rest.call("FlushStageCache", stageName="dev")
+    assert [(await client.ask("GET", "/_apis/legacy/dev/pets")).body for _ in range(2)] == [b"4", b"4"]
+    with pytest.raises(ResourceNotFound, match="Invalid stage identifier specified"):
+        await rest.call("FlushStageCache", stageName="prod")
+    # What comes back with a new cache is not what the old one had.
+    for value in ("false", "true"):
+        patch = [{"op": "replace", "path": "/cacheClusterEnabled", "value": value}]
+        await rest.call("UpdateStage", stageName="dev", patchOperations=patch)
+    assert (await client.ask("GET", "/_apis/legacy/dev/pets")).body == b"5"
+
+
+async def test_an_answer_that_was_under_way_when_the_cache_was_flushed_is_not_kept(rest, serve):
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+    price = 1
+
+    @rest.method("GET", "/price")
+    async def priced(event, context):
+        told = price
+        begun.set()
+        await goes_on.wait()
+        return {"statusCode": 200, "body": str(told)}
+
+    client = await serve()
+    patches = [
+        {"op": "replace", "path": "/cacheClusterEnabled", "value": "true"},
+        {"op": "replace", "path": "/*/*/caching/enabled", "value": "true"},
+    ]
+    await rest.call("UpdateStage", stageName="dev", patchOperations=patches)
+    late = asyncio.create_task(client.ask("GET", "/_apis/legacy/dev/price"))
+    await begun.wait()
+    price = 2
+    await rest.call("FlushStageCache", stageName="dev")
+    goes_on.set()
+    assert (await late).body == b"1"
+    assert (await client.ask("GET", "/_apis/legacy/dev/price")).body == b"2"
+
+
+async def test_an_authoriser_is_asked_anew_when_its_answers_are_flushed(rest, serve, app):
+    is_let_in = True
+
+    @app.function()
+    async def guard(event, context):
+        statement = {"Effect": "Allow" if is_let_in else "Deny", "Resource": "*", "Action": "*"}
+        return {"principalId": "ada", "policyDocument": {"Statement": [statement]}}
+
+    client = await serve()
+    authorizer = await rest.call(
+        "CreateAuthorizer",
+        name="guard",
+        type="TOKEN",
+        authorizerUri=rest.uri("guard"),
+        identitySource="method.request.header.Authorization",
+    )
+
+    async def pets(event, context):
+        return {"statusCode": 200}
+
+    rest.method("GET", "/pets", authorization_type="CUSTOM", authorizer_id=authorizer["id"])(pets)
+    await rest.deploy("dev")
+
+    async def status():
+        return (await client.ask("GET", "/_apis/legacy/dev/pets", {"authorization": "token"})).status
+
+    assert await status() == 200
+    is_let_in = False
+    assert await status() == 200
+    await rest.call("FlushStageAuthorizersCache", stageName="dev")
+    assert [await status(), await status()] == [403, 403]
 
 
 async def test_large_answers_are_compressed_where_the_api_says_so(rest, serve):
@@ -309,3 +379,20 @@ async def test_the_methods_of_handlers_are_deployed_when_something_has_changed(t
             return len((await rest.call("GetDeployments"))["items"])
 
     assert [await deployments(of) for of in (1_000, 1_000, 2_000)] == [1, 1, 2]
+
+
+async def test_an_api_goes_before_the_url_of_a_function_of_its_name(rest, serve, app):
+    """The URL had the name, and the API was reached by its id alone."""
+
+    @rest.method("GET", "/pets")
+    async def pets(event, context):
+        return {"statusCode": 200, "body": "of the API"}
+
+    @app.function("legacy", url=True)
+    async def legacy(event, context):
+        return "of the URL"
+
+    client = await serve()
+    assert (await client.ask("GET", "/_apis/legacy/dev/pets")).body == b"of the API"
+    url = next(one for one in await app._caller.ask("api.list") if one["kind"] == "url")
+    assert (await client.ask("GET", f"/_apis/{url['id']}/")).body == b"of the URL"

@@ -111,6 +111,16 @@ def test_a_document_goes_in_and_comes_out(apis):
     assert put["id"] == api["id"]
 
 
+def test_what_a_stage_keeps_is_flushed(apis):
+    api = apis.import_rest_api(body=json.dumps(DOCUMENT).encode())
+    apis.create_deployment(restApiId=api["id"], stageName="prod", cacheClusterEnabled=True, cacheClusterSize="0.5")
+    stage = {"restApiId": api["id"], "stageName": "prod"}
+    for flush in (apis.flush_stage_cache, apis.flush_stage_authorizers_cache):
+        assert flush(**stage)["ResponseMetadata"]["HTTPStatusCode"] == 202
+        with pytest.raises(apis.exceptions.NotFoundException, match="Invalid stage identifier specified"):
+            flush(**{**stage, "stageName": "dev"})
+
+
 def test_keys_and_plans(apis):
     key = apis.create_api_key(name="partner", enabled=True, value="k" * 24)
     throttle, quota = {"rateLimit": 0.5, "burstLimit": 20}, {"limit": 9, "period": "DAY"}

@@ -251,6 +251,14 @@ def test_a_body_that_is_too_long_is_answered_whatever_more_of_it_comes(wire, fra
     assert answer.startswith(b"HTTP/1.1 413 ") and b'"RequestEntityTooLarge"' in answer
 
 
+def test_who_asks_before_a_body_is_sent_is_told_at_once_that_it_is_too_long(wire):
+    with socket.create_connection(("127.0.0.1", wire.port), timeout=100) as client:
+        head = f"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {17 << 20}\r\n\r\n"
+        client.sendall(head.encode())
+        answer = client.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 413 ") and b"\r\nconnection: close\r\n" in answer
+
+
 def test_a_client_that_says_nothing_keeps_nobody_waiting(wire):
     """Whether it speaks HTTP/2 is not known yet, and it may hang up."""
     silent = [socket.create_connection(("127.0.0.1", wire.port), timeout=100) for _ in range(3)]

@@ -74,15 +74,30 @@ def export(name: str, stage: str | None, kind: str, store: StorePlace, *, yaml: 
         return
     accepts = "application/yaml" if yaml else "application/json"
     with connect(store) as connection:
-        rest_api = _rest_api(connection, name)
-        stages = _stages(connection, rest_api)
-        if stage not in stages:
-            known = _stages_text(stages)
-            raise click.ClickException(f"REST API {name!r} has no stage {stage!r}: there is {known}")
-        params = {"restApiId": rest_api, "stageName": stage, "exportType": kind, "accepts": accepts}
+        place = _stage(connection, name, stage)
         parameters = {} if plain else {"extensions": "apigateway"}
-        told = _call(connection, "GetExport", **params, parameters=parameters)
+        told = _call(connection, "GetExport", **place, exportType=kind, accepts=accepts, parameters=parameters)
     click.echo(told["body"])
+
+
+@api.command()
+@click.argument("name")
+@click.argument("stage")
+@click.option("--authorizers", is_flag=True, help="What Lambda authorisers have said, in place of the answers.")
+@store_option
+def flush(name: str, stage: str, store: StorePlace, *, authorizers: bool) -> None:
+    """Forget the answers in the cache of a STAGE of a REST API: the next requests run."""
+    operation, what = (
+        ("FlushStageAuthorizersCache", "what authorisers have said for")
+        if authorizers
+        else ("FlushStageCache", "the answers of")
+    )
+    with connect(store) as connection:
+        connection.need_app()
+        if _is_known(connection, name):
+            raise click.ClickException(f"{name!r} is not a REST API: only the stages of REST APIs are flushed")
+        _call(connection, operation, **_stage(connection, name, stage))
+    click.echo(f"forgot {what} stage {stage} of {name}")
 
 
 @api.command()
@@ -190,6 +205,16 @@ def _rest_api(connection: StoreConnection, name: str) -> str:
         known = ", ".join(api["name"] for api in [*others, *apis]) or "none"
         raise click.ClickException(f"there is no API {name!r}: there are {known}")
     return str(found[0])
+
+
+def _stage(connection: StoreConnection, name: str, stage: str) -> dict[str, str]:
+    """Give the names by which calls know a stage of a REST API."""
+    rest_api = _rest_api(connection, name)
+    stages = _stages(connection, rest_api)
+    if stage not in stages:
+        known = _stages_text(stages)
+        raise click.ClickException(f"REST API {name!r} has no stage {stage!r}: there is {known}")
+    return {"restApiId": rest_api, "stageName": stage}
 
 
 def _stages(connection: StoreConnection, rest_api: str) -> list[str]:

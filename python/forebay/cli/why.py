@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 GONE: Final = "its records are past the stream's retention, and cannot be run again"
 LISTED: Final = re.compile(r"\d+-\d+-\d+(:unread|:dead-letter)?")
 """The id of a failure in `forebay dlq list`."""
+_API_REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{15}=")
+"""The id that an HTTP or a WebSocket API gives a request."""
 _PLACE: Final = re.compile(r'File "(.+)", line (\d+)')
 
 
@@ -31,14 +33,17 @@ def why(id_: str, store: StorePlace, output: str) -> None:
     """Tell the life of one request, message, record or execution: when it came, attempts, errors, destinations.
 
     Of a publication: which subscriptions were told, and which filtered it out. Of an event on a bus: what became of it at each
-    target of the rules that it matched. ID is what `invoke_async`, `send`, `publish` or a bus's `put` gave, a sequence number,
-    which a stream's `put` gave, or an id of `forebay dlq list`: of that event, or the first record of that batch. Of an
+    target of the rules that it matched. Of a request to an API: which function ran for it, or why none did. ID is what
+    `invoke_async`, `send`, `publish` or a bus's `put` gave, a sequence number, which a stream's `put` gave, the id in an API's
+    answer (`apigw-requestid`, `x-amzn-requestid`), or an id of `forebay dlq list`: of that event, or the first record of that
+    batch. Of an
     execution of a workflow (its ARN or its name): the states that it has entered, what failed, and what it waits for. Where
     several streams or queues have a number, all are told. What has not ended, or was given up, is found in the store; what
     happened lately is remembered by the running app.
     """
     with connect(store) as connection:
-        execution = None if LISTED.fullmatch(id_) or id_.isdecimal() else find_execution(connection, id_)
+        is_other = LISTED.fullmatch(id_) or _API_REQUEST.fullmatch(id_) or id_.isdecimal()
+        execution = None if is_other else find_execution(connection, id_)
         if execution is not None:
             known, told = tell_execution(connection, execution)
             show(unpacked(known), output, text="\n".join(told))
@@ -72,10 +77,13 @@ def _unknown(id_: str, *, owned: bool) -> str:
     text = f"{text}; {_ONLY_STORE}" if owned else text
     if id_.isdecimal():
         return text
+    of_apis = "of requests to APIs the newest are remembered, as long as the app runs, and failed ones longest"
+    if _API_REQUEST.fullmatch(id_):
+        return f"{text}; {of_apis}"
     return (
         f"{text}. The ids of single attempts at batches, which handlers, the log and failure records have, are not kept: "
-        "give the message id, the sequence number, or the id in `forebay dlq list`. Synchronous invocations and requests to APIs "
-        "are not kept either: the log has those that failed"
+        "give the message id, the sequence number, or the id in `forebay dlq list`. Synchronous invocations that no API asked "
+        f"for are not kept either: the log has those that failed; {of_apis}"
     )
 
 
@@ -191,4 +199,6 @@ def fact_line(fact: dict[str, Any]) -> str:
         details["next attempt"] = moment(details.pop("next_attempt_ms"))
     if "error" in details:
         details["error"] = error_text(details["error"])
+    if "why" in details:
+        details["why"] = " ".join(details["why"].split())
     return " ".join([moment(fact["at_ms"]), fact["what"], *(f"{name}={value}" for name, value in details.items())])

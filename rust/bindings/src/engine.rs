@@ -90,7 +90,9 @@ fn send(end: &End, queue: &str, messages: &[NewMessage], origin: Origin<'_>, wai
 
 fn invoke(end: &End, function: &str, payload: &[u8], trace: Option<&str>, waiter: Waiter) {
     match end {
-        End::Owner(owner) => owner.engine.invoke(function, payload.into(), trace, waiter),
+        End::Owner(owner) => {
+            owner.engine.invoke(function, payload.into(), trace, waiter);
+        }
         End::Client(client) => client.invoke(function, payload, trace, waiter),
     }
 }

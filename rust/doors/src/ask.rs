@@ -12,18 +12,20 @@ pub async fn ask(engine: &Engine, request: Request) -> Answer {
 
 /// Ask anything of an engine that is answered through a waiter.
 pub async fn answer(ask: impl FnOnce(Waiter)) -> Answer {
-    let gone = |_| Err(EngineError::Closed(GONE.into()));
-    begin(ask).await.unwrap_or_else(gone)
+    begin(ask).await.unwrap_or_else(|_| Err(gone()))
 }
 
 /// The same, where the answer may come as it is.
 pub async fn typed(ask: impl FnOnce(Waiter)) -> Answer {
     let (sender, receiver) = oneshot::channel();
     ask(Waiter::Client(Box::new(Asker { sender, takes_typed: true })));
-    receiver.await.unwrap_or_else(|_| Err(EngineError::Closed(GONE.into())))
+    receiver.await.unwrap_or_else(|_| Err(gone()))
 }
 
-const GONE: &str = "the app stopped before it answered";
+/// What whoever waits is told if the engine went away meanwhile.
+pub fn gone() -> EngineError {
+    EngineError::Closed("the app stopped before it answered".into())
+}
 
 /// Ask now, and await the answer later.
 pub fn begin(ask: impl FnOnce(Waiter)) -> oneshot::Receiver<Answer> {

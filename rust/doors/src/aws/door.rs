@@ -35,7 +35,7 @@ use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
 use crate::aws::value::Value;
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
-use crate::http::listener::{discard, whole, Body, Least, Limits, Listener, Service};
+use crate::http::listener::{discard, holds_back, whole, Body, Least, Limits, Listener, Service};
 use crate::http::StartError;
 
 /// The file of the access keys, in the store's directory.
@@ -233,7 +233,10 @@ impl Door {
         let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let announced: usize = announced.unwrap_or(0);
         if announced > BODY_MAX {
-            discard(body).await;
+            // To read on is to tell such a client that it may send what is refused.
+            if !holds_back(headers) {
+                discard(body).await;
+            }
             return Err(TOO_LONG);
         }
         let mut whole = Vec::with_capacity(announced.min(1 << 16));

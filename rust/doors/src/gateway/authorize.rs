@@ -13,16 +13,19 @@ use forebay_core::gateway::request::{Arrival, Authorized, Request};
 use forebay_core::gateway::routes;
 use forebay_engine::base::error::Reply;
 use forebay_engine::runtime::engine::Engine;
-use tokio::time::timeout;
 
-use crate::ask;
 use crate::gateway::deployment::{Deployment, KnownToken};
+use crate::gateway::trail::{Question, Trail};
 use crate::gateway::Gateway;
 
 /// How long a function may take to decide.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a token that was found good is not looked at again.
 pub(super) const TOKEN_KEPT_S: u64 = 300;
+/// Why nobody is let in, for an operator.
+pub(super) const SAID_NO: &str = "its function says no";
+pub(super) const NO_IDENTITY: &str = "the request does not have what callers are told by";
+const NO_SCOPE: &str = "the token does not have a scope of the route";
 
 /// What an authoriser is asked about.
 #[derive(Clone, Copy)]
@@ -33,6 +36,7 @@ pub(super) struct Asked<'a> {
     pub(super) route: &'a Route,
     pub(super) request: &'a Request<'a>,
     pub(super) arrival: &'a Arrival<'a>,
+    pub(super) trail: &'a Trail,
 }
 
 impl Gateway {
@@ -48,13 +52,20 @@ impl Gateway {
             }
             By::Lambda { .. } => match sources.map(|found| found.map(Cow::into_owned)).collect::<Option<Vec<_>>>() {
                 Some(sources) => self.by_function(asked, authorizer, &sources).await,
-                None => Err(Answer::message(401, "Unauthorized")),
+                None => {
+                    asked.trail.not_let_in(&authorizer.name, NO_IDENTITY);
+                    Err(Answer::message(401, "Unauthorized"))
+                }
             },
             By::Iam {} => Err(Answer::message(500, "Internal Server Error")),
         }
     }
 
     async fn by_token(&self, asked: Asked<'_>, authorizer: &Authorizer, text: &str) -> Result<Authorized, Answer> {
+        let refused = |refusal: Refusal| {
+            asked.trail.not_let_in(&authorizer.name, why(refusal));
+            refused(refusal)
+        };
         let scopes = &asked.route.definition.scopes;
         let known = self.known_token(asked, authorizer, text).await.map_err(refused)?;
         let scopes = known.claims.granted(scopes).map_err(refused)?;
@@ -110,7 +121,10 @@ impl Gateway {
             let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, authorizer.name.as_str()];
             parts.extend(sources.iter().map(String::as_str));
             let place = asked.deployment.decisions.place(digest(&parts), DECISION_TIMEOUT).await;
-            let Some(mut entry) = place else { return Err(Answer::message(500, "Internal Server Error")) };
+            let Some(mut entry) = place else {
+                asked.trail.not_let_in(&authorizer.name, "others waited too long for its answer");
+                return Err(Answer::message(500, "Internal Server Error"));
+            };
             match entry.as_ref().filter(|(until_ns, _)| *until_ns > self.mono_ns()) {
                 Some((_, known)) => known.clone(),
                 None => {
@@ -122,7 +136,10 @@ impl Gateway {
         };
         match decision.of(&self.route_arn(asked), self.plain_route_arn(asked).as_deref()) {
             Said::Allowed(authorized) => Ok(authorized),
-            Said::Denied => Err(Answer::message(403, "Forbidden")),
+            Said::Denied => {
+                asked.trail.not_let_in(&authorizer.name, SAID_NO);
+                Err(Answer::message(403, "Forbidden"))
+            }
         }
     }
 
@@ -166,18 +183,20 @@ impl Gateway {
             Format::Two => event::two(asked.request, asked.arrival, For::Authorizer(&arn, &sources)),
             Format::One => event::one(asked.request, asked.arrival, Some(&arn)),
         };
-        let invoked = ask::answer(|waiter| asked.engine.invoke(function, payload.into(), None, waiter));
-        let told = match timeout(DECISION_TIMEOUT, invoked).await {
-            Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => Decision::read(&json, *simple_responses),
-            Ok(Ok(_)) => Err("it gave no answer".into()),
+        let question = Question { function, authorizer: Some(&authorizer.name), trace: None, is_told: true };
+        let told = match asked.trail.ask(asked.engine, question, payload.into(), DECISION_TIMEOUT).await {
+            Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => Decision::read(&json, *simple_responses),
+            Some(Ok(_)) => Err("it gave no answer".into()),
             // A function that raises exactly this says no; anything else is its failure.
-            Ok(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
-                return Err(Answer::message(401, "Unauthorized"))
+            Some(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
+                asked.trail.not_let_in(&authorizer.name, SAID_NO);
+                return Err(Answer::message(401, "Unauthorized"));
             }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("it took longer than 10 s".into()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("it took longer than 10 s".into()),
         };
         told.map_err(|text| {
+            asked.trail.not_let_in(&authorizer.name, &text);
             let text = format!("authorizer {:?}, function {function}: {text}", authorizer.name);
             asked.engine.remark_on_api(&asked.api.name, &text);
             failed()
@@ -193,6 +212,15 @@ fn path_in_stage<'a>(path: &'a str, stage: &str) -> &'a str {
     path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage)).unwrap_or(path)
 }
 
+/// Why a token lets nobody in, for an operator.
+pub(super) fn why(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Missing => "there is no token",
+        Refusal::Invalid(text) => text,
+        Refusal::Scope => NO_SCOPE,
+    }
+}
+
 fn refused(refusal: Refusal) -> Answer {
     let (status, message, challenge) = match refusal {
         Refusal::Missing => (401, "Unauthorized", "Bearer".to_owned()),
@@ -201,7 +229,7 @@ fn refused(refusal: Refusal) -> Answer {
             (401, "Unauthorized", challenge)
         }
         Refusal::Scope => {
-            let text = "the token does not have a scope of the route";
+            let text = NO_SCOPE;
             (403, "Forbidden", format!("Bearer scope=\"\" error=\"insufficient_scope\" error_description=\"{text}\""))
         }
     };

@@ -8,6 +8,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout_at, Instant};
 
+use crate::gateway::head::Head;
 use crate::http::listener::discard;
 
 /// Most bytes of a body: the event that it becomes may have as many.
@@ -27,6 +28,18 @@ pub(super) enum Unread {
     Broken,
 }
 
+impl Unread {
+    /// In words, for an operator.
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Self::TooLarge => "its body has more than 6 MiB",
+            Self::NoRoom => "the bodies of requests take as much memory as they may",
+            Self::TooSlow => "its body came too slowly",
+            Self::Broken => "its client went away before its body was there",
+        }
+    }
+}
+
 /// A body, and its room among all bodies.
 pub(super) struct Whole {
     pub(super) bytes: Vec<u8>,
@@ -34,10 +47,13 @@ pub(super) struct Whole {
     room: Vec<OwnedSemaphorePermit>,
 }
 
-pub(super) async fn read(mut body: Incoming, room: &Arc<Semaphore>) -> Result<Whole, Unread> {
+pub(super) async fn read(head: &Head<'_>, mut body: Incoming, room: &Arc<Semaphore>) -> Result<Whole, Unread> {
     let expected = body.size_hint().exact().unwrap_or(0);
     if expected > BODY_BYTES_MAX as u64 {
-        discard(body).await;
+        // To read on is to tell such a client that it may send what is refused.
+        if !head.holds_back() {
+            discard(body).await;
+        }
         return Err(Unread::TooLarge);
     }
     let mut whole = Whole { bytes: Vec::new(), room: Vec::new() };

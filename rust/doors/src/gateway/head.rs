@@ -12,6 +12,7 @@ use hyper::http::request::Parts;
 use hyper::Version;
 
 use crate::aws::sigv4::Given;
+use crate::http::listener::holds_back;
 
 /// Most bytes of header lines.
 const HEADER_BYTES_MAX: usize = 10_240;
@@ -59,6 +60,11 @@ impl Head<'_> {
     /// Whether a proxy has handed the request on.
     pub(super) fn is_handed_on(&self) -> bool {
         HANDED_ON.iter().any(|name| self.parts.headers.contains_key(*name))
+    }
+
+    /// Whether the client sends its body only when it is told to go on.
+    pub(super) fn holds_back(&self) -> bool {
+        holds_back(&self.parts.headers)
     }
 
     /// Whether a page in a browser asks.

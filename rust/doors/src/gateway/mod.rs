@@ -17,10 +17,12 @@ mod proxy;
 mod reply;
 mod rest;
 mod rest_authorize;
+mod rest_run;
 mod rest_test;
 mod serve;
 mod signers;
 mod sockets;
+mod trail;
 mod websocket;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use std::time::{Duration, Instant};
 use forebay_core::gateway::forwarded::Trusted;
 use forebay_engine::api::settings::ApiPort;
 use forebay_engine::base::error::EngineError;
+use forebay_engine::gateways::requests::Requests;
 use forebay_engine::gateways::Served;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
@@ -125,6 +128,8 @@ pub(crate) struct Gateway {
     guarded: Vec<ApiPort>,
     trusted: Trusted,
     access_log: Option<AccessLog>,
+    /// What `forebay why` tells of the newest requests.
+    noted: Arc<Requests>,
     requests: Semaphore,
     bodies: Arc<Semaphore>,
     issuers: Issuers,
@@ -246,6 +251,7 @@ impl Gateway {
             guarded: place.ports.iter().filter(|own| own.truststore.is_some()).cloned().collect(),
             trusted,
             access_log,
+            noted: engine.api_requests(),
             address: OnceLock::new(),
             requests: Semaphore::new(REQUESTS_MAX),
             bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),

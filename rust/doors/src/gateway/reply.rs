@@ -24,6 +24,8 @@ impl Ids {
         let mut bytes = [0; 11];
         bytes[..8].copy_from_slice(&self.random.hash_one((count, 0)).to_le_bytes());
         bytes[8..].copy_from_slice(&self.random.hash_one((count, 1)).to_le_bytes()[..3]);
+        // It begins with a letter: no command takes it for an option.
+        bytes[0] &= 0x7f;
         BASE64_URL_SAFE.encode(bytes)
     }
 }
@@ -48,4 +50,20 @@ pub(super) fn refusal(status: u16, text: &str) -> Response<Body> {
     let mut response = response(Answer::message(status, text));
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_id_has_sixteen_characters_of_which_the_first_is_a_letter() {
+        let ids = Ids::default();
+        let made: HashSet<String> = (0..1_000).map(|_| ids.next()).collect();
+        assert_eq!(made.len(), 1_000);
+        assert!(made.iter().all(|id| id.len() == 16 && id.ends_with('=')));
+        assert!(made.iter().all(|id| id.starts_with(|first: char| first.is_ascii_alphabetic())), "{made:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flate2::write::GzEncoder;
 use flate2::Compression;
@@ -13,52 +13,43 @@ use forebay_core::gateway::api::PREFIX;
 use forebay_core::gateway::authorizer::Decision;
 use forebay_core::gateway::policy::Verdict;
 use forebay_core::gateway::request::{Authorized, Request};
-use forebay_core::gateway::rest::cache::{self, Cache, Wanted};
+use forebay_core::gateway::rest::cache::{self, Wanted};
 use forebay_core::gateway::rest::compiled::{Route, Served};
 use forebay_core::gateway::rest::context::Arrival;
 use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::gate::{self, Caller};
 use forebay_core::gateway::rest::log::Log;
 use forebay_core::gateway::rest::model::{ApiKeySource, MethodSetting, RestApi, Stage};
-use forebay_core::gateway::rest::pipeline::{unrouted, Command, Exchange, Next, Outcome};
+use forebay_core::gateway::rest::pipeline::{sign, unrouted, Exchange};
 use forebay_core::gateway::rest::plans::{self, Client};
 use forebay_core::gateway::routes;
 use forebay_core::token_bucket::{Rate, TokenBucket};
-use forebay_engine::base::error::{EngineError, Reply};
-use forebay_engine::base::trace::Origin;
+use forebay_engine::gateways::requests;
 use forebay_engine::gateways::rest::{Kept, ServedRest};
 use forebay_engine::metrics::Metric;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use tokio::sync::SemaphorePermit;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
-use crate::ask;
 use crate::clock::now_ms;
 use crate::gateway::body::{self, Unread};
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
-use crate::gateway::proxy::Manner;
-use crate::gateway::serve::Told;
+use crate::gateway::serve::{Told, FULL};
+use crate::gateway::trail::Trail;
 use crate::gateway::{signers, Gateway};
 
 /// Most limits of methods that are counted; beyond, all begin anew.
 const BUCKETS_MAX: usize = 10_000;
 /// Bytes that are compressed on the thread of the gateway.
 const COMPRESSED_HERE_MAX: usize = 64 * 1024;
-const BYTES_OF_GB: f64 = 1_073_741_824.0;
-
-/// The cache of a stage.
-type SharedCache = Arc<Mutex<Cache>>;
 
 /// What REST APIs share between requests.
 pub(super) struct RestState {
-    served: Arc<ServedRest>,
+    pub(super) served: Arc<ServedRest>,
     /// Deployments that are served, by the API's id and their own.
     compiled: Mutex<HashMap<(String, String), Arc<Served>>>,
-    /// The caches of stages, by the API's id, the stage, and whether it is the canary's own.
-    caches: Mutex<HashMap<(String, String, bool), SharedCache>>,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
     pub(super) decisions: KeptFor<Decision>,
@@ -89,6 +80,7 @@ pub(super) struct Reached<'a> {
     pub(super) route: &'a Route,
     pub(super) request: Request<'a>,
     pub(super) arrival: Arrival<'a>,
+    pub(super) trail: &'a Trail,
 }
 
 fn locked<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -101,7 +93,6 @@ impl RestState {
         Self {
             served,
             compiled: Mutex::default(),
-            caches: Mutex::default(),
             buckets: Mutex::default(),
             decisions: KeptFor::default(),
             tokens: KeptFor::default(),
@@ -174,16 +165,6 @@ impl RestState {
         Some(fresh)
     }
 
-    fn cache(&self, api: &str, stage: &Stage, is_canary: bool) -> SharedCache {
-        let gigabytes: f64 = stage.cache_cluster_size.as_deref().and_then(|size| size.parse().ok()).unwrap_or(0.5);
-        let mut caches = locked(&self.caches);
-        let key = (api.to_owned(), stage.stage_name.clone(), is_canary);
-        caches
-            .entry(key)
-            .or_insert_with(|| Arc::new(Mutex::new(Cache::new((gigabytes * BYTES_OF_GB) as usize))))
-            .clone()
-    }
-
     /// Whether one more request of a method may begin in its stage.
     fn admits(&self, api: &str, stage: &Stage, key: &str, now_ns: u64) -> bool {
         let (own, of_all) = (stage.method_settings.get(key), stage.method_settings.get("*/*"));
@@ -220,8 +201,10 @@ impl Gateway {
         head: &Head<'_>,
         incoming: Incoming,
     ) -> Answer {
-        let began = Instant::now();
-        let (answer, stage, route) = self.serve_stage(engine, found, head, incoming).await;
+        let (began, trail) = (Instant::now(), Trail::default());
+        let (request_id, extended_id) = (uuid_of(&self.ids.next(), &self.ids.next()), self.ids.next());
+        let named = (request_id.as_str(), extended_id.as_str(), &trail);
+        let (answer, stage, route) = self.serve_stage(engine, found, named, head, incoming).await;
         let (registry, api) = (engine.registry(), found.api.name.as_str());
         // Only what is declared is a label: a client makes none up.
         let labels = [api, stage.as_str(), route.as_str()];
@@ -233,8 +216,20 @@ impl Gateway {
         }
         registry.distribution(Metric::ApiLatency, &labels[..2]).record(began.elapsed().as_secs_f64());
         let answer = compressed(answer, found.api.minimum_compression_size, head).await;
-        let request_id = answer.header("x-amzn-requestid").unwrap_or_default();
-        let told = Told { api: &found.api.id, stage: &stage, route: &route, path: found.path, request_id };
+        let asked = requests::Asked {
+            at_ms: now_ms(),
+            took: began.elapsed(),
+            ids: [&request_id, &extended_id],
+            api,
+            stage: &stage,
+            method: head.method,
+            place: requests::Place::Path(found.path),
+            route: &route,
+            function: "",
+            status: answer.status,
+        };
+        self.noted.note(&asked, trail.take());
+        let told = Told { api: &found.api.id, stage: &stage, route: &route, path: found.path, request_id: &request_id };
         self.log(head, told, &answer, began);
         answer
     }
@@ -244,20 +239,22 @@ impl Gateway {
         &self,
         engine: &Engine,
         found: &Found<'_>,
+        (request_id, extended_id, trail): (&str, &str, &Trail),
         head: &Head<'_>,
         incoming: Incoming,
     ) -> (Answer, String, String) {
         let Found { kept, api, path } = found;
-        let (request_id, extended_id) = (uuid_of(&self.ids.next(), &self.ids.next()), self.ids.next());
         let (name, rest) = stage_of(path);
         let Some(stage) = kept.account.stages.get(&(api.id.clone(), name.to_owned())) else {
-            return (forbidden(&request_id, &extended_id), String::new(), String::new());
+            trail.turned_away("the API has no such stage");
+            return (forbidden(request_id, extended_id), String::new(), String::new());
         };
         let reached_stage = stage.stage_name.clone();
-        let canary = gate::canary(stage, self.rest.draw(&request_id));
+        let canary = gate::canary(stage, self.rest.draw(request_id));
         let deployment = canary.and_then(|canary| canary.deployment_id.as_deref()).unwrap_or(&stage.deployment_id);
         let Some(served) = self.rest.compiled(kept, &api.id, deployment) else {
-            return (forbidden(&request_id, &extended_id), reached_stage, String::new());
+            trail.turned_away("the deployment of the stage is gone");
+            return (forbidden(request_id, extended_id), reached_stage, String::new());
         };
         let (variables, time_ms) = (gate::variables(stage, canary), now_ms());
         let trace_id = format!("Root=1-{:08x}-{}", time_ms / 1_000, &request_id.replace('-', "")[..24]);
@@ -282,8 +279,8 @@ impl Gateway {
             is_canary: canary.is_some(),
             full_path: path,
             parameters: &[],
-            request_id: &request_id,
-            extended_request_id: &extended_id,
+            request_id,
+            extended_request_id: extended_id,
             trace_id: &trace_id,
             time_ms,
             authorized: &open,
@@ -291,11 +288,12 @@ impl Gateway {
         };
         let Some((route, parameters)) = served.find(head.method, rest) else {
             let failure = Failure::new(ResponseType::MissingAuthenticationToken);
+            trail.turned_away("no method of the stage has this verb and this path");
             return (unrouted(&served, &request, &arrival, &failure), reached_stage, String::new());
         };
         let name = format!("{} {}", route.method.http_method, route.resource_path);
         arrival.parameters = &parameters;
-        let reached = Reached { engine, kept, served: &served, stage, route, request, arrival };
+        let reached = Reached { engine, kept, served: &served, stage, route, request, arrival, trail };
         let answer = self.reached(&reached, head, incoming).await.unwrap_or_else(|answer| answer);
         (answer, reached_stage, name)
     }
@@ -307,32 +305,36 @@ impl Gateway {
             // A signature is made over the body: it is read before anybody is let in, if there is a signature at all.
             let arn = self.arn(reached);
             signers::is_signed(head.given(&[])).map_err(|unsigned| fail(unsigned.failure(&arn)))?;
-            let whole = self.take_rest(reached, incoming).await?;
+            let whole = self.take_rest(reached, head, incoming).await?;
             let signed = self.signers.signer(head.given(&whole.1.bytes), signers::OF_APIS);
             let signer = signed.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
             (self.let_in(reached, Some(signer)).await.map_err(fail)?, whole)
         } else {
-            (self.let_in(reached, None).await.map_err(fail)?, self.take_rest(reached, incoming).await?)
+            (self.let_in(reached, None).await.map_err(fail)?, self.take_rest(reached, head, incoming).await?)
         };
         let (_under_way, whole) = whole;
         let request = Request { body: &whole.bytes, ..reached.request };
         let api_key = client.map(|client| (client.key.id.as_str(), client.key.value.as_str()));
         let arrival = Arrival { authorized: &authorized, api_key, ..reached.arrival };
-        let Reached { engine, kept, served, stage, route, .. } = *reached;
-        Ok(self.cached(&Reached { engine, kept, served, stage, route, request, arrival }).await)
+        let Reached { engine, kept, served, stage, route, trail, .. } = *reached;
+        Ok(self.cached(&Reached { engine, kept, served, stage, route, request, arrival, trail }).await)
     }
 
     /// Read a body, with a place among the requests under way.
     async fn take_rest(
         &self,
         reached: &Reached<'_>,
+        head: &Head<'_>,
         incoming: Incoming,
     ) -> Result<(SemaphorePermit<'_>, body::Whole), Answer> {
-        let fail = |kind| Self::fail(reached, &Failure::new(kind));
-        let place = self.requests.try_acquire().map_err(|_| fail(ResponseType::Throttled))?;
-        let whole = body::read(incoming, &self.bodies).await.map_err(|unread| match unread {
-            Unread::TooLarge => fail(ResponseType::RequestTooLarge),
-            Unread::NoRoom => fail(ResponseType::Throttled),
+        let fail = |why: &str, kind| {
+            reached.trail.turned_away(why);
+            Self::fail(reached, &Failure::new(kind))
+        };
+        let place = self.requests.try_acquire().map_err(|_| fail(FULL, ResponseType::Throttled))?;
+        let whole = body::read(head, incoming, &self.bodies).await.map_err(|unread| match unread {
+            Unread::TooLarge => fail(unread.why(), ResponseType::RequestTooLarge),
+            Unread::NoRoom => fail(unread.why(), ResponseType::Throttled),
             Unread::TooSlow => Answer::message(408, "Request Timeout"),
             Unread::Broken => Answer::message(400, "Bad Request"),
         })?;
@@ -355,6 +357,7 @@ impl Gateway {
     }
 
     fn fail(reached: &Reached<'_>, failure: &Failure) -> Answer {
+        reached.trail.fails(failure);
         if let Some(remark) = &failure.remark {
             let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
             reached.engine.remark_on_api(&reached.served.api.name, &text);
@@ -398,13 +401,19 @@ impl Gateway {
             let place = plans::Place { api: &api.id, stage: &stage.stage_name, method: &method };
             let known = (&kept.account.keys, &kept.account.plans);
             let client = kept.directory.client(known, place, &value)?;
-            self.rest.served.usage().admit(client, place, self.mono_ns(), arrival.time_ms)?;
+            let admitted = self.rest.served.usage().admit(client, place, self.mono_ns(), arrival.time_ms);
+            admitted.inspect_err(|failure| {
+                let (plan, key) = (&client.plan.name, &client.key.id);
+                let why = format!("usage plan {plan}, key {key}: {}", failure.response_type.name());
+                reached.trail.turned_away(&why);
+            })?;
             Some(client)
         } else {
             None
         };
         let key = route.setting_key(&route.method.http_method);
         if !self.rest.admits(&api.id, stage, &key, self.mono_ns()) {
+            reached.trail.turned_away("the throttle of the stage for this method");
             return Err(Failure::new(ResponseType::Throttled));
         }
         Ok((authorized, client))
@@ -418,10 +427,10 @@ impl Gateway {
         let (true, Some(integration)) =
             (stage.cache_cluster_enabled && setting.caching_enabled && request.method == "GET", integration)
         else {
-            return self.run_rest(reached, Log::default()).await.0;
+            return reached.run(self, Log::default()).await.0;
         };
         let own = arrival.is_canary && !stage.canary_settings.as_ref().is_some_and(|canary| canary.use_stage_cache);
-        let cache = self.rest.cache(&served.api.id, stage, own);
+        let cache = self.rest.served.caches.answers(&served.api.id, stage, own);
         let key = {
             let exchange = Exchange::new(served, route, *request, *arrival, Log::default());
             cache::key(integration, request, arrival.authorized, &exchange.sources())
@@ -433,102 +442,23 @@ impl Gateway {
             };
         let known = locked(&cache).get(&key, arrival.time_ms);
         if let (Some(known), true) = (known, wanted != Wanted::Fresh) {
+            reached.trail.tell("answered from the cache", "of the stage");
             let mut answer = Answer::clone(&known);
+            // It has the ids of the request that it was kept of.
+            let was_called = answer.header("x-amzn-trace-id").is_some();
+            sign(&mut answer, arrival, was_called);
             if wanted == Wanted::KeptWithWarning {
                 let text = "199 Cache-control headers were ignored because the caller was unauthorized.";
                 answer.headers.push(("Warning".into(), text.into()));
             }
             return answer;
         }
-        let answer = self.run_rest(reached, Log::default()).await.0;
+        let answer = reached.run(self, Log::default()).await.0;
         if answer.status == 200 {
             locked(&cache).put(key, &Arc::new(answer.clone()), setting.cache_ttl_in_seconds, arrival.time_ms);
         }
         answer
     }
-
-    /// Run a request through its method; the answer and the log.
-    pub(super) async fn run_rest(&self, reached: &Reached<'_>, log: Log) -> (Answer, Log) {
-        let mut exchange = Exchange::new(reached.served, reached.route, reached.request, reached.arrival, log);
-        let ended = match exchange.begin() {
-            Ok(Next::Answer(answer)) => Ok(answer),
-            Ok(Next::Call(command, within_ms)) => {
-                let outcome = self.carry_out(reached, command, Duration::from_millis(within_ms.into())).await;
-                exchange.end(outcome)
-            }
-            Err(failure) => Err(failure),
-        };
-        let answer = ended.unwrap_or_else(|failure| {
-            if let Some(remark) = &failure.remark {
-                let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
-                reached.engine.remark_on_api(&reached.served.api.name, &text);
-            }
-            exchange.failed(&failure)
-        });
-        (answer, std::mem::take(&mut exchange.log))
-    }
-
-    async fn carry_out(&self, reached: &Reached<'_>, command: Command, within: Duration) -> Outcome {
-        let engine = reached.engine;
-        match command {
-            Command::Invoke { function, payload, is_event: true } => {
-                match ask::answer(|waiter| engine.invoke_async(&function, &payload, Origin::default(), waiter)).await {
-                    Ok(_) => Outcome::Accepted,
-                    Err(error) => Outcome::Refused(error.to_string()),
-                }
-            }
-            Command::Invoke { function, payload, is_event: false } => {
-                let invoked = ask::answer(|waiter| engine.invoke(&function, payload.into(), None, waiter));
-                match timeout(within, invoked).await {
-                    Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => {
-                        Outcome::Function { json, is_error: false }
-                    }
-                    Ok(Err(EngineError::Function { payload, .. })) => {
-                        Outcome::Function { json: payload.into_bytes(), is_error: true }
-                    }
-                    Ok(Ok(_)) => Outcome::Refused(format!("function {function} gave no answer")),
-                    Ok(Err(error)) => Outcome::Refused(format!("function {function}: {error}")),
-                    Err(_) => Outcome::TimedOut,
-                }
-            }
-            Command::Http(call) => {
-                let manner = match manner(reached) {
-                    Ok(manner) => manner,
-                    Err(text) => return Outcome::Unreachable(text),
-                };
-                let target = (call.url.as_str(), self.home(engine, &call.url), &manner);
-                match timeout(within, self.outside.send(&call.method, target, &call.headers, call.body)).await {
-                    Ok(Ok(answer)) => Outcome::Http(answer),
-                    Ok(Err(text)) => Outcome::Unreachable(text),
-                    Err(_) => Outcome::TimedOut,
-                }
-            }
-            Command::Service(service, call) => {
-                let Some(engine) = self.engine.upgrade() else { return Outcome::Refused("the app has stopped".into()) };
-                let id = reached.arrival.request_id;
-                match timeout(within, self.inside.ask(&engine, id, &service, &call)).await {
-                    Ok(Ok(answer)) => Outcome::Http(answer),
-                    Ok(Err(text)) => Outcome::Refused(text),
-                    Err(_) => Outcome::TimedOut,
-                }
-            }
-        }
-    }
-}
-
-/// How the server behind a method is met: with the certificate of the stage, by the settings of the integration.
-fn manner(reached: &Reached<'_>) -> Result<Manner, String> {
-    let integration = reached.route.method.integration.as_ref();
-    let tls = integration.and_then(|integration| integration.tls_config).unwrap_or_default();
-    let shown = match &reached.stage.client_certificate_id {
-        None => None,
-        // Without it the server would be met as by a stranger.
-        Some(id) => Some(reached.kept.account.certificates.get(id).ok_or("the stage's client certificate is gone")?),
-    };
-    Ok(Manner {
-        shown: shown.map(|one| (one.pem_encoded_certificate.clone(), one.private_key.0.clone())),
-        is_unverified: tls.insecure_skip_verification,
-    })
 }
 
 /// An answer as the API compresses it: with gzip, from so many bytes on, where the client takes it.

@@ -13,12 +13,11 @@ use forebay_core::gateway::rest::{log::Log, mapping, uri};
 use forebay_engine::base::error::Reply;
 use regex::Regex;
 use serde_json::json;
-use tokio::time::timeout;
 
-use crate::ask;
-use crate::gateway::authorize::TOKEN_KEPT_S;
+use crate::gateway::authorize::{why, NO_IDENTITY, SAID_NO, TOKEN_KEPT_S};
 use crate::gateway::deployment::KnownToken;
 use crate::gateway::rest::Reached;
+use crate::gateway::trail::Question;
 use crate::gateway::Gateway;
 
 /// How long a function may take to decide.
@@ -37,15 +36,20 @@ impl Gateway {
         let id = reached.route.method.authorizer_id.as_ref();
         let authorizer = id.and_then(|id| api.authorizers.get(id));
         let authorizer = authorizer.ok_or_else(|| Failure::new(ResponseType::AuthorizerConfigurationError))?;
-        let sources = identity(reached, authorizer)?;
+        let trail = reached.trail;
+        let sources = known_by(reached, authorizer)?;
         let ttl = authorizer.authorizer_result_ttl_in_seconds.unwrap_or(TTL_S);
         let decision = if ttl == 0 || sources.is_empty() {
             Arc::new(self.decide(reached, authorizer, &sources, arn).await?)
         } else {
-            let mut parts = vec![api.id.as_str(), reached.arrival.stage, &authorizer.id];
+            let flush = self.rest.served.caches.decisions(&api.id, reached.arrival.stage).to_string();
+            let mut parts = vec![api.id.as_str(), reached.arrival.stage, &flush, &authorizer.id];
             parts.extend(sources.iter().map(String::as_str));
             let place = self.rest.decisions.place(digest(&parts), DECISION_TIMEOUT).await;
-            let late = || Failure::new(ResponseType::AuthorizerConfigurationError);
+            let late = || {
+                trail.not_let_in(&authorizer.name, "others waited too long for its answer");
+                Failure::new(ResponseType::AuthorizerConfigurationError)
+            };
             let mut entry = place.ok_or_else(late)?;
             match entry.as_ref().filter(|(until_ns, _)| *until_ns > self.mono_ns()) {
                 Some((_, known)) => known.clone(),
@@ -58,7 +62,10 @@ impl Gateway {
         };
         match decision.of(arn, self.plain_arn(reached).as_deref()) {
             Said::Allowed(authorized) => Ok((authorized, decision.usage_key().map(str::to_owned))),
-            Said::Denied => Err(Failure::new(ResponseType::AccessDenied)),
+            Said::Denied => {
+                trail.not_let_in(&authorizer.name, SAID_NO);
+                Err(Failure::new(ResponseType::AccessDenied))
+            }
         }
     }
 
@@ -67,7 +74,7 @@ impl Gateway {
         let id = reached.route.method.authorizer_id.as_ref();
         let authorizer = id.and_then(|id| reached.served.api.authorizers.get(id));
         let authorizer = authorizer.ok_or_else(|| Failure::new(ResponseType::AuthorizerConfigurationError))?;
-        let sources = identity(reached, authorizer)?;
+        let sources = known_by(reached, authorizer)?;
         self.decide(reached, authorizer, &sources, arn).await
     }
 
@@ -90,16 +97,17 @@ impl Gateway {
             let Reached { served, route, request, arrival, .. } = *reached;
             Exchange::new(served, route, request, arrival, Log::default()).authorizer_event(arn)
         };
-        let invoked = ask::answer(|waiter| reached.engine.invoke(&function, payload.into(), None, waiter));
-        let told = match timeout(DECISION_TIMEOUT, invoked).await {
-            Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => Decision::read(&json, false),
+        let question = Question { function: &function, authorizer: Some(&authorizer.name), trace: None, is_told: true };
+        let told = match reached.trail.ask(reached.engine, question, payload.into(), DECISION_TIMEOUT).await {
+            Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => Decision::read(&json, false),
             // A function that raises exactly this says no; anything else is its failure.
-            Ok(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
+            Some(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
+                reached.trail.not_let_in(&authorizer.name, SAID_NO);
                 return Err(Failure::new(ResponseType::Unauthorized));
             }
-            Ok(Ok(_)) => Err("it gave no answer".into()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("it took longer than {} s", DECISION_TIMEOUT.as_secs())),
+            Some(Ok(_)) => Err("it gave no answer".into()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err(format!("it took longer than {} s", DECISION_TIMEOUT.as_secs())),
         };
         told.map_err(|text| wrong(format!("authorizer {}, function {function}: {text}", authorizer.name)))
     }
@@ -109,22 +117,25 @@ impl Gateway {
         let (api, method) = (&reached.served.api, &reached.route.method);
         let authorizer = method.authorizer_id.as_ref().and_then(|id| api.authorizers.get(id));
         let authorizer = authorizer.ok_or_else(|| Failure::new(ResponseType::AuthorizerConfigurationError))?;
-        let sources = identity(reached, authorizer)?;
+        let sources = known_by(reached, authorizer)?;
         let text = sources.first().map(String::as_str).unwrap_or_default();
         let known = self.known_token_of_pool(reached, authorizer, text).await?;
         let scopes = &method.authorization_scopes;
         // Without scopes a method wants the token that says who somebody is, with scopes the one that says what it may do.
         let use_wanted = if scopes.is_empty() { "id" } else { "access" };
-        let unauthorized = || Failure::new(ResponseType::Unauthorized);
+        let unauthorized = |why: &str| {
+            reached.trail.not_let_in(&authorizer.name, why);
+            Failure::new(ResponseType::Unauthorized)
+        };
         if known.claims.text("token_use") != Some(use_wanted) {
-            return Err(unauthorized());
+            return Err(unauthorized(&format!("the method wants an {use_wanted} token")));
         }
-        let granted = known.claims.granted(scopes).map_err(|_| unauthorized())?;
+        let granted = known.claims.granted(scopes).map_err(|refusal| unauthorized(why(refusal)))?;
         if let (Some(pattern), "id") = (&authorizer.identity_validation_expression, use_wanted) {
             // The control plane has refused what is not a pattern.
             let audience = known.claims.text("aud").unwrap_or_default();
             if !Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(audience)) {
-                return Err(unauthorized());
+                return Err(unauthorized("the token is for another audience"));
             }
         }
         Ok(Authorized::Jwt { claims: known.json.clone(), scopes: granted })
@@ -146,7 +157,9 @@ impl Gateway {
         if let Some((_, known)) = entry.as_ref().filter(|(until_s, _)| *until_s > now_s) {
             return Ok(known.clone());
         }
+        let away = |why: &str| reached.trail.not_let_in(&authorizer.name, why);
         let refused = |refusal: Refusal| {
+            away(why(refusal));
             let failure = Failure::new(ResponseType::Unauthorized);
             if refusal == EXPIRED {
                 failure.message("The incoming token has expired")
@@ -157,12 +170,20 @@ impl Gateway {
         let token = Token::parse(text).map_err(refused)?;
         let issuers = authorizer.provider_arns.iter().filter_map(|arn| pool_issuer(arn, &self.pools));
         let issuer = issuers.filter(|issuer| is_issuer(issuer)).find(|issuer| token.issuer() == Some(issuer));
-        let issuer = issuer.ok_or_else(|| Failure::new(ResponseType::Unauthorized))?;
+        let issuer = issuer.ok_or_else(|| {
+            away("no pool of the authorizer has issued the token");
+            Failure::new(ResponseType::Unauthorized)
+        })?;
         match self.issuers.verify(&issuer, &token, self.mono_ns()).await {
             Ok(true) => {}
-            Ok(false) => return Err(Failure::new(ResponseType::Unauthorized)),
+            Ok(false) => {
+                away("the token does not have a valid signature");
+                return Err(Failure::new(ResponseType::Unauthorized));
+            }
             Err(text) => {
-                reached.engine.remark_on_api(&api.name, &format!("the keys of {issuer} are not there: {text}"));
+                let text = format!("the keys of {issuer} are not there: {text}");
+                away(&text);
+                reached.engine.remark_on_api(&api.name, &text);
                 return Err(Failure::new(ResponseType::Unauthorized));
             }
         }
@@ -175,6 +196,10 @@ impl Gateway {
 }
 
 /// What a caller is known by; one without it is 401, and nobody is asked.
+fn known_by(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String>, Failure> {
+    identity(reached, authorizer).inspect_err(|_| reached.trail.not_let_in(&authorizer.name, NO_IDENTITY))
+}
+
 fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String>, Failure> {
     let unauthorized = || Failure::new(ResponseType::Unauthorized);
     let exchange = Exchange::new(reached.served, reached.route, reached.request, reached.arrival, Log::default());

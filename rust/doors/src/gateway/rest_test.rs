@@ -22,6 +22,7 @@ use crate::clock::now_ms;
 use crate::gateway::body;
 use crate::gateway::head::Head;
 use crate::gateway::rest::Reached;
+use crate::gateway::trail::Trail;
 use crate::gateway::Gateway;
 
 pub(super) const PATH: &str = "/_test/invoke-method";
@@ -92,7 +93,7 @@ impl Gateway {
         if head.is_of_page() {
             return refused(403, "AccessDeniedException", "a page in a browser runs no test: use `forebay api test`");
         }
-        match body::read(incoming, &self.bodies).await {
+        match body::read(head, incoming, &self.bodies).await {
             Ok(whole) => self.test_method(engine, &whole.bytes).await,
             Err(_) => refused(400, "BadRequestException", "the body was not read"),
         }
@@ -160,11 +161,13 @@ impl Gateway {
         };
         let client_certificate_id = asked.client_certificate_id.clone();
         let stage = Stage { stage_name: STAGE.into(), client_certificate_id, ..Stage::default() };
-        let reached = Reached { engine, kept: &kept, served: &served, stage: &stage, route, request, arrival };
+        // Nobody asks `forebay why` of a test: its answer has a log.
+        let trail = &Trail::default();
+        let reached = Reached { engine, kept: &kept, served: &served, stage: &stage, route, request, arrival, trail };
         if asked.authorizer_id.is_some() {
             return self.test_authorizer(&reached, began).await;
         }
-        let (answer, log) = self.run_rest(&reached, Log::kept(&request_id, time_ms)).await;
+        let (answer, log) = reached.run(self, Log::kept(&request_id, time_ms)).await;
         told(&answer, log.text(), began)
     }
 }

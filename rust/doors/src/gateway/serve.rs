@@ -1,7 +1,6 @@
 //! One request, from its head to its answer.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_core::gateway::access_log::Facts;
@@ -13,6 +12,7 @@ use forebay_core::gateway::event::{self, For};
 use forebay_core::gateway::request::{Arrival, Authorized, Request};
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::base::host::names_loopback;
+use forebay_engine::gateways::requests;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use hyper::header::UPGRADE;
@@ -20,17 +20,22 @@ use hyper::http::request::Parts;
 use hyper::{Request as HttpRequest, Response};
 use tokio::time::timeout;
 
-use crate::ask;
 use crate::clock::now_ms;
 use crate::gateway::authorize::Asked;
 use crate::gateway::body::{self, Unread};
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::{Entrance, Head};
 use crate::gateway::reply::{refusal, response};
-use crate::gateway::{pages, rest_test, signers, Alone, Door, Gateway};
+use crate::gateway::signers::{self, Unsigned};
+use crate::gateway::trail::{Question, Trail};
+use crate::gateway::{pages, rest_test, Alone, Door, Gateway};
 use crate::http::listener::Body;
 use crate::http::spelling::{self, Heard};
 
+/// Why a request is not let through.
+pub(super) const THROTTLED: &str = "the throttle of the route or of the stage";
+/// Why a request has no place.
+pub(super) const FULL: &str = "as many requests are under way as may be";
 /// Headers of CORS that the gateway answers for, where it is configured.
 const CORS_HEADERS: &str = "access-control-";
 
@@ -44,6 +49,7 @@ struct Call<'a> {
     route: &'a Route,
     parameters: &'a [(&'a str, &'a str)],
     request_id: &'a str,
+    trail: &'a Trail,
 }
 
 /// What the access log tells of a request besides its head.
@@ -139,16 +145,22 @@ impl Gateway {
         began: Instant,
     ) -> Answer {
         let state = deployment.stage(place.index, stage);
-        let request_id = self.ids.next();
+        let (request_id, trail) = (self.ids.next(), Trail::default());
         let route = place.api.route(head.method, path);
         let mut answer = match Self::preflight(place, head) {
-            Some(answer) => answer,
+            Some(answer) => {
+                trail.turned_away("a preflight of CORS: the gateway answers it itself");
+                answer
+            }
             None => match &route {
-                None => Answer::message(404, "Not Found"),
+                None => {
+                    trail.turned_away("no route has this method and this path");
+                    Answer::message(404, "Not Found")
+                }
                 Some((route, parameters)) => {
                     let (index, route) = (*route, &place.api.routes[*route]);
-                    let request_id = &request_id;
-                    let call = Call { engine, deployment, head, place, stage, route, parameters, request_id };
+                    let (request_id, trail) = (&request_id, &trail);
+                    let call = Call { engine, deployment, head, place, stage, route, parameters, request_id, trail };
                     self.run(&call, (state, index), body).await.unwrap_or_else(|answer| answer)
                 }
             },
@@ -156,10 +168,29 @@ impl Gateway {
         Self::finish(&mut answer, place, head, &request_id);
         let route = route.map(|(route, _)| route);
         state.route(route).count(answer.status);
-        state.latency.record(began.elapsed().as_secs_f64());
-        let route = route.map_or("", |route| &place.api.routes[route].definition.key);
-        let (api, stage) = (place.api.id.as_str(), place.api.stages[stage].name.as_str());
-        let told = Told { api, stage, route, path: place.path, request_id: &request_id };
+        let took = began.elapsed();
+        state.latency.record(took.as_secs_f64());
+        let definition = route.map(|route| &place.api.routes[route].definition);
+        let function = definition.and_then(|definition| match &definition.target {
+            Target::Function(function) => Some(function.as_str()),
+            Target::Url(_) => None,
+        });
+        let route = definition.map_or("", |definition| &definition.key);
+        let stage = place.api.stages[stage].name.as_str();
+        let asked = requests::Asked {
+            at_ms: now_ms(),
+            took,
+            ids: [&request_id, ""],
+            api: &place.api.name,
+            stage,
+            method: head.method,
+            place: requests::Place::Path(place.path),
+            route,
+            function: function.unwrap_or_default(),
+            status: answer.status,
+        };
+        self.noted.note(&asked, trail.take());
+        let told = Told { api: &place.api.id, stage, route, path: place.path, request_id: &request_id };
         self.log(head, told, &answer, began);
         answer
     }
@@ -184,7 +215,8 @@ impl Gateway {
             }
         }
         let is_alone = deployment.apis.list().is_empty();
-        let is_taken = |name: &str| deployment.apis.get(name).is_some();
+        // An API goes before a function's URL of its name, which has an id, too.
+        let is_taken = |name: &str| deployment.apis.get(name).is_some_and(|api| api.kind != Kind::Url);
         let host = head.host.clone();
         let Some(found) = self.rest.find(&host, head.path, is_taken, is_alone) else { return Err(body) };
         if self.is_guarded(true, found.name()) {
@@ -249,14 +281,17 @@ impl Gateway {
         body: Incoming,
     ) -> Result<Answer, Answer> {
         let is_url = call.place.api.kind == Kind::Url;
+        let (head, trail) = (call.head, call.trail);
         if !state.admits(index, self.mono_ns()) {
+            trail.turned_away(THROTTLED);
             return Err(Answer::message(429, "Too Many Requests"));
         }
-        let Ok(_under_way) = self.requests.try_acquire() else { return Err(busy(is_url)) };
-        let head = call.head;
+        let Ok(_under_way) = self.requests.try_acquire() else {
+            trail.turned_away(FULL);
+            return Err(busy(is_url));
+        };
         let request = Request {
             method: head.method,
-
             path: call.place.path,
             query: head.query,
             protocol: head.protocol,
@@ -273,31 +308,42 @@ impl Gateway {
             route: call.route,
             request: &request,
             arrival: &arrival,
+            trail,
         };
         let (authorized, whole) = if call.needs_signature() {
-            let refused = |_| if is_url { signers::forbidden_url() } else { signers::forbidden() };
+            let refused = |unsigned: Unsigned| {
+                trail.turned_away(&unsigned.to_string());
+                if is_url {
+                    signers::forbidden_url()
+                } else {
+                    signers::forbidden()
+                }
+            };
             // A signature is made over the body: it is read before anybody is let in, if there is a signature at all.
             signers::is_signed(head.given(&[])).map_err(refused)?;
-            let whole = self.take(body, is_url).await?;
+            let whole = self.take(call, body).await?;
             let service = if is_url { signers::OF_URLS } else { signers::OF_APIS };
             (self.signers.signer(head.given(&whole.bytes), service).map_err(refused)?, whole)
         } else {
-            (self.authorize(asked).await?, self.take(body, is_url).await?)
+            (self.authorize(asked).await?, self.take(call, body).await?)
         };
         let request = Request { body: &whole.bytes, ..request };
         let arrival = self.arrival(call, &authorized);
         let began = Instant::now();
         let answer = self.integrate(call, &request, &arrival).await;
-        state.integration_latency.record(began.elapsed().as_secs_f64());
+        state.integration_latency.record(trail.integrated(began).as_secs_f64());
         Ok(answer)
     }
 
-    async fn take(&self, body: Incoming, is_url: bool) -> Result<body::Whole, Answer> {
-        body::read(body, &self.bodies).await.map_err(|unread| match unread {
-            Unread::TooLarge => Answer::message(413, "Request Entity Too Large"),
-            Unread::NoRoom => busy(is_url),
-            Unread::TooSlow => Answer::message(408, "Request Timeout"),
-            Unread::Broken => Answer::message(400, "Bad Request"),
+    async fn take(&self, call: &Call<'_>, body: Incoming) -> Result<body::Whole, Answer> {
+        body::read(call.head, body, &self.bodies).await.map_err(|unread| {
+            call.trail.turned_away(unread.why());
+            match unread {
+                Unread::TooLarge => Answer::message(413, "Request Entity Too Large"),
+                Unread::NoRoom => busy(call.place.api.kind == Kind::Url),
+                Unread::TooSlow => Answer::message(408, "Request Timeout"),
+                Unread::Broken => Answer::message(400, "Bad Request"),
+            }
         })
     }
 
@@ -323,7 +369,8 @@ impl Gateway {
         // The function of a URL has as long as its own timeout.
         let within =
             if is_url { Duration::from_secs(24 * 3_600) } else { Duration::from_millis(definition.timeout_ms.into()) };
-        let remark = |text: String| {
+        let remark = |what: &'static str, text: String| {
+            call.trail.tell(what, &text);
             let text = format!("route {:?}: {text}", definition.key);
             call.engine.remark_on_api(&call.place.api.name, &text);
         };
@@ -334,33 +381,39 @@ impl Gateway {
                 } else {
                     (Reader::Http(definition.payload_format), event::event(definition.payload_format, request, arrival))
                 };
-                let payload: Arc<[u8]> = payload.into();
                 let trace = call.head.trace.as_deref();
-                let invoked = ask::answer(|waiter| call.engine.invoke(function, payload, trace, waiter));
-                match timeout(within, invoked).await {
-                    Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => answer::read(reader, &json)
+                let question = Question { function, authorizer: None, trace, is_told: false };
+                match call.trail.ask(call.engine, question, payload.into(), within).await {
+                    Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => answer::read(reader, &json)
                         .unwrap_or_else(|text| {
-                            remark(format!("function {function}: {text}"));
+                            remark("failed", format!("function {function}: {text}"));
                             failed(is_url)
                         }),
-                    Ok(Ok(_) | Err(EngineError::Function { .. } | EngineError::TooLarge(_))) => failed(is_url),
-                    Ok(Err(EngineError::TooMany { .. } | EngineError::Closed(_) | EngineError::OwnerLost(_))) => {
+                    Some(Ok(_) | Err(EngineError::Function { .. } | EngineError::TooLarge(_))) => failed(is_url),
+                    Some(Err(EngineError::TooMany { .. } | EngineError::Closed(_) | EngineError::OwnerLost(_))) => {
                         busy(is_url)
                     }
-                    Ok(Err(error)) => {
-                        remark(format!("function {function}: {error}"));
+                    Some(Err(error)) => {
+                        let text = format!("route {:?}: function {function}: {error}", definition.key);
+                        call.engine.remark_on_api(&call.place.api.name, &text);
                         failed(is_url)
                     }
-                    Err(_) => Answer::message(503, "Service Unavailable"),
+                    None => Answer::message(503, "Service Unavailable"),
                 }
             }
             Target::Url(url) => match timeout(within, self.outside.hand_on(url, request, arrival)).await {
-                Ok(Ok(answer)) => answer,
+                Ok(Ok(answer)) => {
+                    call.trail.tell("handed on", url);
+                    answer
+                }
                 Ok(Err(text)) => {
-                    remark(text);
+                    remark("not reached", text);
                     Answer::message(503, "Service Unavailable")
                 }
-                Err(_) => Answer::message(503, "Service Unavailable"),
+                Err(_) => {
+                    call.trail.tell("not waited for", url);
+                    Answer::message(503, "Service Unavailable")
+                }
             },
         }
     }

@@ -1,5 +1,6 @@
 //! Who has signed a request: Signature Version 4, with an access key of the app. Where there are no keys, nobody is let in.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use forebay_core::gateway::answer::Answer;
@@ -88,6 +89,22 @@ impl Unsigned {
             Self::Scope(service) => invalid(&format!("Credential should be scoped to correct service: '{service}'.")),
             Self::Forbidden(key) => Failure::new(ResponseType::AccessDenied)
                 .message(format!("User: {key} is not authorized to perform: execute-api:Invoke on resource: {arn}")),
+        }
+    }
+}
+
+/// For an operator: a client learns less.
+impl fmt::Display for Unsigned {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(Refused::Missing) => to.write_str("it is not signed"),
+            Self::Refused(Refused::Incomplete(text) | Refused::Expired(text)) => to.write_str(text),
+            Self::Refused(Refused::Unsupported(text)) => to.write_str(text),
+            Self::Refused(Refused::Both) => to.write_str("it is signed in its header and in its query string"),
+            Self::Refused(Refused::UnknownKey) => to.write_str("the app has no access key of that id"),
+            Self::Refused(Refused::Wrong) => to.write_str("its signature is not that of the request"),
+            Self::Scope(service) => write!(to, "it is not signed for the service {service}"),
+            Self::Forbidden(key) => write!(to, "the access key {key} may not do this"),
         }
     }
 }

@@ -16,6 +16,7 @@ use forebay_core::gateway::websocket::{
 use forebay_engine::api::gateway::Connection;
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::gateways::connections::{Mailbox, Outgoing};
+use forebay_engine::gateways::requests;
 use forebay_engine::runtime::engine::Engine;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -30,11 +31,12 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::WebSocketStream;
 
-use crate::ask;
 use crate::clock::now_ms;
 use crate::gateway::authorize::Asked;
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::Head;
+use crate::gateway::serve::THROTTLED;
+use crate::gateway::trail::{Question, Trail};
 use crate::gateway::Gateway;
 
 /// A connection without a message ends after this time, and any after the other.
@@ -125,20 +127,28 @@ impl Gateway {
     }
 
     async fn connect(&self, engine: &Engine, session: &mut Session, at: usize) -> Result<Answer, Answer> {
+        let visit = Visit::begin("CONNECT", self.ids.next());
+        let answer = self.opened(engine, session, at, &visit).await;
+        let (Ok(told) | Err(told)) = &answer;
+        session.note(self, visit, Some(at), told.status);
+        answer
+    }
+
+    async fn opened(&self, engine: &Engine, session: &mut Session, at: usize, visit: &Visit) -> Result<Answer, Answer> {
         if !session.state().admits(at, self.mono_ns()) {
+            visit.trail.turned_away(THROTTLED);
             return Err(Answer::message(429, "Too Many Requests"));
         }
-        let request_id = self.ids.next();
         let api = session.api.clone();
         let route = &api.routes[at];
         let authorized = {
-            let (request, arrival) = (session.request(), session.arrival(&self.account, route, &request_id));
-            let deployment = &session.deployment;
-            let asked = Asked { engine, deployment, api: &api, route, request: &request, arrival: &arrival };
+            let (request, arrival) = (session.request(), session.arrival(&self.account, route, &visit.id));
+            let (deployment, trail) = (&session.deployment, &visit.trail);
+            let asked = Asked { engine, deployment, api: &api, route, request: &request, arrival: &arrival, trail };
             self.authorize(asked).await?
         };
         session.authorized = authorized;
-        let answer = session.invoke(self, engine, route, Happened::Connect).await;
+        let answer = session.invoke(self, engine, (route, visit), Happened::Connect).await;
         let answer = answer.unwrap_or_else(|()| Answer::message(500, "Internal Server Error"));
         session.state().route(Some(at)).count(answer.status);
         Ok(answer)
@@ -179,6 +189,22 @@ fn accept(key: &str) -> String {
     hasher.update(key);
     hasher.update(HANDSHAKE);
     BASE64_STANDARD.encode(hasher.finalize())
+}
+
+/// What a connection asks, for `forebay why`.
+struct Visit {
+    began: Instant,
+    what: &'static str,
+    id: String,
+    /// The message's own id.
+    message: String,
+    trail: Trail,
+}
+
+impl Visit {
+    fn begin(what: &'static str, id: String) -> Self {
+        Self { began: Instant::now(), what, id, message: String::new(), trail: Trail::default() }
+    }
 }
 
 /// How a connection ended.
@@ -223,29 +249,53 @@ impl Session {
         &self,
         gateway: &Gateway,
         engine: &Engine,
-        route: &Route,
+        (route, visit): (&Route, &Visit),
         happened: Happened<'_>,
     ) -> Result<Answer, ()> {
         let Target::Function(function) = &route.definition.target else { return Err(()) };
-        let request_id = gateway.ids.next();
-        let (request, arrival) = (self.request(), self.arrival(&gateway.account, route, &request_id));
+        let (request, arrival) = (self.request(), self.arrival(&gateway.account, route, &visit.id));
         let connection = websocket::Connection { id: &self.id, connected_ms: self.connected_ms };
         let payload = websocket::event(happened, &request, &arrival, connection);
         let within = Duration::from_millis(route.definition.timeout_ms.into());
-        let began = Instant::now();
-        let invoked =
-            timeout(within, ask::answer(|waiter| engine.invoke(function, payload.into(), None, waiter))).await;
-        self.state().integration_latency.record(began.elapsed().as_secs_f64());
+        let began = std::time::Instant::now();
+        let question = Question { function, authorizer: None, trace: None, is_told: false };
+        let invoked = visit.trail.ask(engine, question, payload.into(), within).await;
+        self.state().integration_latency.record(visit.trail.integrated(began).as_secs_f64());
         let told = match invoked {
-            Ok(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => answer::read(Reader::Http(Format::Two), &json),
-            Ok(Err(EngineError::Function { .. }) | Ok(_)) => return Err(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("it took longer than the {within:?} of the route")),
+            Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => {
+                let read = answer::read(Reader::Http(Format::Two), &json);
+                read.inspect_err(|text| visit.trail.tell("failed", text))
+            }
+            Some(Err(EngineError::Function { .. }) | Ok(_)) => return Err(()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err(format!("it took longer than the {within:?} of the route")),
         };
         told.map_err(|text| {
             let text = format!("route {:?}: function {function}: {text}", route.definition.key);
             engine.remark_on_api(&self.api.name, &text);
         })
+    }
+
+    /// Remember what the connection has asked.
+    fn note(&self, gateway: &Gateway, visit: Visit, at: Option<usize>, status: u16) {
+        let definition = at.map(|at| &self.api.routes[at].definition);
+        let function = definition.and_then(|definition| match &definition.target {
+            Target::Function(function) => Some(function.as_str()),
+            Target::Url(_) => None,
+        });
+        let asked = requests::Asked {
+            at_ms: now_ms(),
+            took: visit.began.elapsed(),
+            ids: [&visit.id, &visit.message],
+            api: &self.api.name,
+            stage: &self.api.stages[self.stage].name,
+            method: visit.what,
+            place: requests::Place::Connection(&self.id),
+            route: definition.map_or("", |definition| &definition.key),
+            function: function.unwrap_or_default(),
+            status,
+        };
+        gateway.noted.note(&asked, visit.trail.take());
     }
 
     /// Hold the connection until it ends.
@@ -260,8 +310,11 @@ impl Session {
         if let Some(at) = self.api.route_named(DISCONNECT) {
             let (code, reason) = &end;
             let happened = Happened::Disconnect { code: *code, reason };
-            let result = self.invoke(&gateway, &engine, &self.api.routes[at], happened).await;
-            self.state().route(Some(at)).count(result.map_or(500, |answer| answer.status));
+            let visit = Visit::begin("DISCONNECT", gateway.ids.next());
+            let result = self.invoke(&gateway, &engine, (&self.api.routes[at], &visit), happened).await;
+            let status = result.map_or(500, |answer| answer.status);
+            self.state().route(Some(at)).count(status);
+            self.note(&gateway, visit, Some(at), status);
         }
     }
 
@@ -339,29 +392,39 @@ impl Session {
         let key = self.api.selection.as_ref().and_then(|selection| selection.key(text));
         let named = key.filter(|key| !key.starts_with('$')).and_then(|key| self.api.route_named(&key));
         let at = named.or_else(|| self.api.route_named(DEFAULT));
-        let id = gateway.ids.next();
+        let mut visit = Visit::begin("MESSAGE", gateway.ids.next());
+        visit.message = gateway.ids.next();
+        let failure = |text| Some(websocket::failure(text, &self.id, &visit.id));
         self.state().messages.add(1);
-        let told = match at {
-            None => Some(websocket::failure("Forbidden", &self.id, &id)),
+        let (status, told) = match at {
+            None => {
+                visit.trail.turned_away("no route takes this message");
+                (403, failure("Forbidden"))
+            }
             Some(at) if !self.state().admits(at, gateway.mono_ns()) => {
-                Some(websocket::failure("Too Many Requests", &self.id, &id))
+                visit.trail.turned_away(THROTTLED);
+                (429, failure("Too Many Requests"))
             }
             Some(at) => {
                 let route = &self.api.routes[at];
-                let happened = Happened::Message { id: &id, body: text, is_base64: false };
-                match self.invoke(&gateway, &engine, route, happened).await {
+                let happened = Happened::Message { id: &visit.message, body: text, is_base64: false };
+                match self.invoke(&gateway, &engine, (route, &visit), happened).await {
                     Ok(answer) => {
                         self.state().route(Some(at)).count(answer.status);
                         let body = String::from_utf8_lossy(&answer.body).into_owned();
-                        (route.definition.responds && !body.is_empty() && body != "null").then_some(body)
+                        (
+                            answer.status,
+                            (route.definition.responds && !body.is_empty() && body != "null").then_some(body),
+                        )
                     }
                     Err(()) => {
                         self.state().route(Some(at)).count(500);
-                        Some(websocket::failure("Internal server error", &self.id, &id))
+                        (500, failure("Internal server error"))
                     }
                 }
             }
         };
+        self.note(&gateway, visit, at, status);
         if let Some(told) = told {
             // One that has gone meanwhile is told nothing.
             let _sent = engine.connections().send(&self.id, Outgoing::Text(told.into()));

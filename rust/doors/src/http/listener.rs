@@ -13,6 +13,7 @@ use forebay_core::gateway::client_cert::ClientCert;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderMap, HeaderValue, CONNECTION, EXPECT};
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -58,6 +59,11 @@ pub(crate) async fn discard(mut body: Incoming) {
             return;
         }
     }
+}
+
+/// Whether a client sends its body only when it is told to go on. hyper tells it so when the body is read first.
+pub(crate) fn holds_back(headers: &HeaderMap) -> bool {
+    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// What stands behind a listener. It is called on the listener's thread, and must not block it.
@@ -309,7 +315,12 @@ async fn hold<S: Service>(
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
             let stream = end.asked(is_http1);
+            let holds_back = is_http1 && holds_back(request.headers());
             let mut response = service.answer(request, peer).await;
+            // A body that was refused may not come: nobody could tell where the next request begins.
+            if holds_back && response.status().as_u16() >= 400 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             end.answered(&mut response, is_http1);
             Ok::<_, Infallible>(match stream {
                 None => response,

@@ -172,6 +172,11 @@ impl Attempts {
         self.entries.iter_mut().filter_map(|(_, attempt)| attempt.as_mut())
     }
 
+    /// Whether one with this request id has not ended yet.
+    pub(crate) fn has_open(&self, request: u128) -> bool {
+        self.entries.iter().filter_map(|(_, attempt)| attempt.as_ref()).any(|attempt| attempt.request == request)
+    }
+
     pub(crate) fn get(&self, token: Token) -> Option<&Attempt> {
         let entry = self.entries.get(token as u32 as usize)?;
         entry.1.as_ref().filter(|_| entry.0 == (token >> 32) as u32)

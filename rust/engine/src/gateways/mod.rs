@@ -2,9 +2,11 @@
 //!
 //! A door reads them beside the engine's lock: each change is another snapshot, and a request ends by the one that it began with.
 
+pub mod caches;
 pub mod calls;
 mod certificate;
 pub mod connections;
+pub mod requests;
 pub mod rest;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use crate::dispatch::versions::split;
 use crate::dispatch::Dispatch;
 use crate::gateways::calls::Calls;
 use crate::gateways::connections::{Connections, Outgoing};
+use crate::gateways::requests::Requests;
 
 /// Most APIs of an app.
 const APIS_MAX: usize = 600;
@@ -53,6 +56,7 @@ pub(crate) struct Gateways {
     pub(crate) served: Arc<Served>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) calls: Arc<Calls>,
+    pub(crate) requests: Arc<Requests>,
 }
 
 /// The room, with what it needs.

@@ -26,6 +26,7 @@ use crate::dispatch::job::Handed;
 use crate::dispatch::participant::{Ended, Participant};
 use crate::dispatch::Dispatch;
 use crate::failures::Failures;
+use crate::gateways::caches::Caches;
 use crate::gateways::certificate;
 use crate::store::port::{StoreError, Table};
 
@@ -56,6 +57,8 @@ pub struct Kept {
 pub struct ServedRest {
     kept: RwLock<Arc<Kept>>,
     usage: Mutex<Usage>,
+    /// What stages keep in memory.
+    pub caches: Caches,
 }
 
 impl ServedRest {
@@ -123,10 +126,14 @@ impl<'a> RestRoom<'a> {
             control::call(&mut kept.account, &facts, &asked.operation, &asked.params).and_then(|(answer, changed)| {
                 let rows = changed.iter().filter_map(|row| written(&kept.account, row).transpose());
                 let rows = rows.collect::<Outcome<Vec<_>>>()?;
-                grants.extend(changed.into_iter().filter_map(|row| match row {
-                    Row::Usage(grant) => Some(grant),
-                    _ => None,
-                }));
+                for row in changed {
+                    match row {
+                        Row::Usage(grant) => grants.push(grant),
+                        Row::Answers(api, stage) => self.rest.served.caches.forget_answers(&api, &stage),
+                        Row::Decisions(api, stage) => self.rest.served.caches.forget_decisions(&api, &stage),
+                        _ => {}
+                    }
+                }
                 Ok((answer, rows))
             })
         };
@@ -209,6 +216,7 @@ impl<'a> RestRoom<'a> {
 
     fn replace(&mut self, mut kept: Kept) {
         kept.directory = Arc::new(Directory::new(&kept.account.keys, &kept.account.plans));
+        self.rest.served.caches.keep_only(&kept.account);
         *self.rest.served.kept.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(kept);
     }
 
@@ -305,7 +313,7 @@ fn pair(key: &[u8]) -> Result<(String, String), StoreError> {
 /// A row that has changed: its table, its key, and its value unless it is gone.
 type Written = (Table, Vec<u8>, Option<Vec<u8>>);
 
-/// `None` of what is kept with the counts of keys.
+/// `None` of what is kept with the counts of keys, or in memory.
 fn written(account: &Account, row: &Row) -> Result<Option<Written>, Fault> {
     let two = |one: &str, other: &str| format!("{one}\0{other}");
     let (table, key, value) = match row {
@@ -321,7 +329,7 @@ fn written(account: &Account, row: &Row) -> Result<Option<Written>, Fault> {
         Row::Key(id) => (Table::ApiKey, id.clone(), bytes(account.keys.get(id))?),
         Row::Plan(id) => (Table::UsagePlan, id.clone(), bytes(account.plans.get(id))?),
         Row::Certificate(id) => (Table::ClientCertificate, id.clone(), bytes(account.certificates.get(id))?),
-        Row::Usage(_) => return Ok(None),
+        Row::Usage(_) | Row::Answers(..) | Row::Decisions(..) => return Ok(None),
     };
     Ok(Some((table, key.into_bytes(), value)))
 }

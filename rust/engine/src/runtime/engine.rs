@@ -16,10 +16,6 @@ use crate::dispatch::attempt_journal::{AttemptJournal, InFlight};
 use crate::dispatch::attempts::{HandlerId, Settled, Work};
 use crate::dispatch::functions::Registration;
 use crate::environments::tails::{Tail, Tails};
-use crate::gateways::calls::Calls;
-use crate::gateways::connections::Connections;
-use crate::gateways::rest::ServedRest;
-use crate::gateways::Served;
 use crate::metrics::points::Points;
 use crate::metrics::Registry;
 use crate::payload::message::NewMessage;
@@ -173,26 +169,6 @@ impl Engine {
         &self.shared.registry
     }
 
-    /// The APIs that are served.
-    pub fn apis(&self) -> Arc<Served> {
-        self.shared.lock().state.gateways.served.clone()
-    }
-
-    /// The REST APIs, as the gateway sees them.
-    pub fn rest_apis(&self) -> Arc<ServedRest> {
-        self.shared.lock().state.rest_apis.served.clone()
-    }
-
-    /// The open connections of WebSocket APIs.
-    pub fn connections(&self) -> Arc<Connections> {
-        self.shared.lock().state.gateways.connections.clone()
-    }
-
-    /// The newest requests of AWS's wire API.
-    pub fn calls(&self) -> Arc<Calls> {
-        self.shared.lock().state.gateways.calls.clone()
-    }
-
     /// The descriptor to watch for the bell.
     pub fn fileno(&self) -> std::os::fd::RawFd {
         self.shared.bell.fileno()
@@ -317,9 +293,9 @@ impl Engine {
         self.with(|state| state.queues().send_messages(queue, messages, origin, waiter));
     }
 
-    /// Run a function once; `waiter` gets its response.
-    pub fn invoke(&self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) {
-        self.with(|state| state.invoke(function, payload, trace, waiter));
+    /// Run a function once; `waiter` gets its response. Gives the request's id; `None` if it was refused.
+    pub fn invoke(&self, function: &str, payload: Arc<[u8]>, trace: Option<&str>, waiter: Waiter) -> Option<u128> {
+        self.with(|state| state.invoke(function, payload, trace, waiter))
     }
 
     /// The same with the last lines that the invocation writes; `None` if it was refused.

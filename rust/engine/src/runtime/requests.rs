@@ -7,6 +7,7 @@ use forebay_core::alias::Version;
 use serde_json::{json, Value};
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::api::account::{Account, AccountSettings, Health};
 use crate::api::changes::Changes;
@@ -18,6 +19,11 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::done::Done;
 use crate::dispatch::attempts::Settled;
 use crate::environments::memory_kept_by;
+use crate::gateways::calls::Calls;
+use crate::gateways::connections::Connections;
+use crate::gateways::requests::Requests;
+use crate::gateways::rest::ServedRest;
+use crate::gateways::Served;
 use crate::metrics::Metric;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::Engine;
@@ -81,6 +87,31 @@ impl Engine {
             Ok(request) => self.call(request, waiter),
             Err(error) => self.with(|rooms| rooms.ctx.answer(waiter, Err(error))),
         }
+    }
+
+    /// The APIs that are served.
+    pub fn apis(&self) -> Arc<Served> {
+        self.shared.lock().state.gateways.served.clone()
+    }
+
+    /// The REST APIs, as the gateway sees them.
+    pub fn rest_apis(&self) -> Arc<ServedRest> {
+        self.shared.lock().state.rest_apis.served.clone()
+    }
+
+    /// The open connections of WebSocket APIs.
+    pub fn connections(&self) -> Arc<Connections> {
+        self.shared.lock().state.gateways.connections.clone()
+    }
+
+    /// The newest requests to APIs.
+    pub fn api_requests(&self) -> Arc<Requests> {
+        self.shared.lock().state.gateways.requests.clone()
+    }
+
+    /// The newest requests of AWS's wire API.
+    pub fn calls(&self) -> Arc<Calls> {
+        self.shared.lock().state.gateways.calls.clone()
     }
 
     /// Bring gauges that are worked out on demand up to date.

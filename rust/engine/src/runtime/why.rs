@@ -14,6 +14,7 @@ use crate::base::ids::uuid_text;
 use crate::commit::done::Done;
 use crate::failures::log::decode;
 use crate::failures::requests::shown;
+use crate::gateways::requests::short_id;
 use crate::payload::failure_key::{FailureKey, Part};
 use crate::runtime::rooms::Rooms;
 use crate::sources::invocation::Events;
@@ -53,6 +54,8 @@ fn of_result(result: &EventResult) -> Option<Box<RawValue>> {
 enum Subject {
     /// A request, or a message.
     Uuid(u128),
+    /// A request to an HTTP or a WebSocket API.
+    ApiRequest(u128),
     /// A record of a stream, or a message of a FIFO queue: its sequence number, and what that says of a record.
     Sequence(u64, (u32, u64)),
 }
@@ -61,6 +64,9 @@ impl Subject {
     fn of(text: &str) -> Option<Self> {
         if let Some(place) = sequence::parse(text) {
             return Some(Self::Sequence(text.parse().ok()?, place));
+        }
+        if let Some(id) = short_id(text) {
+            return Some(Self::ApiRequest(id));
         }
         let hex = text.replace('-', "");
         u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32).map(Self::Uuid)
@@ -77,7 +83,8 @@ impl Rooms {
     pub(crate) fn why(&mut self, why: Why) -> Result<Done, EngineError> {
         let Some(subject) = Subject::of(&why.id) else {
             return Err(EngineError::Invalid(format!(
-                "{:?} is not a request id, message id or sequence number: take what invoke_async, send or put gave",
+                "{:?} is not a request id, message id or sequence number: take what invoke_async, send or put gave, or the id in an API's \
+                 answer",
                 why.id
             )));
         };
@@ -106,14 +113,19 @@ impl Rooms {
     fn life_of(&mut self, subject: Subject) -> Result<(Life, Option<Cursor>), StoreError> {
         let mut life = Life::default();
         match subject {
+            Subject::ApiRequest(id) => {
+                self.tell_api_request(id, &mut life);
+                Ok((life, None))
+            }
             Subject::Uuid(id) => {
                 let known = self.ctx.observe.history.of(id);
                 let name = |queue: u64| self.events.queues.get(&queue).map(Events::name).unwrap_or_default();
                 life.facts = self.ctx.observe.history.routes.of(id);
                 life.facts.extend(self.gateways.calls.of(id));
+                self.tell_api_request(id, &mut life);
                 life.facts.extend(self.ctx.observe.history.publications.of(id));
                 life.facts.extend(known.iter().map(|(at_ms, what)| what.shown(*at_ms, name)));
-                life.is_running = self.dispatch.hops_running.contains_key(&id);
+                life.is_running |= self.dispatch.hops_running.contains_key(&id);
                 life.kept.extend(self.events().kept_result(id)?.as_ref().and_then(of_result));
                 let message = self.queues().message_life(id)?;
                 let is_message = !message.facts.is_empty() || !message.kept.is_empty();
@@ -140,6 +152,13 @@ impl Rooms {
                 Ok((life, quest_cursor(&quests).or(Some((Table::Failure, None)))))
             }
         }
+    }
+
+    /// What is remembered of a request to an API, and whether an attempt that it has led to runs on.
+    fn tell_api_request(&self, id: u128, life: &mut Life) {
+        let requests = &self.gateways.requests;
+        life.facts.extend(requests.of(id));
+        life.is_running |= requests.attempts_of(id).into_iter().any(|attempt| self.dispatch.attempts.has_open(attempt));
     }
 
     /// Look on for the first of some messages.

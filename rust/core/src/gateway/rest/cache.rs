@@ -97,11 +97,6 @@ impl Cache {
         }
     }
 
-    /// Forget everything, as `FlushStageCache` does.
-    pub fn flush(&mut self) {
-        *self = Self::new(self.most);
-    }
-
     /// Bytes that are taken.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -191,8 +186,6 @@ mod tests {
         assert!(cache.get(&[1; 32], 0).is_none() && cache.get(&[2; 32], 0).is_some());
         cache.put([2; 32], &answer(50), 10, 0);
         assert_eq!(cache.bytes(), 3 * ENTRY_BYTES + 250);
-        cache.flush();
-        assert_eq!((cache.bytes(), cache.get(&[2; 32], 0)), (0, None));
     }
 
     #[test]

@@ -536,8 +536,8 @@ pub fn unrouted(served: &Served, request: &Request<'_>, arrival: &Arrival<'_>, f
     answer
 }
 
-/// The ids that every answer has; that of the trace where something was called.
-fn sign(answer: &mut Answer, arrival: &Arrival<'_>, is_called: bool) {
+/// Give an answer the ids of its request, which every answer has; that of the trace where something was called.
+pub fn sign(answer: &mut Answer, arrival: &Arrival<'_>, is_called: bool) {
     set_header(&mut answer.headers, "x-amzn-RequestId", arrival.request_id);
     set_header(&mut answer.headers, "x-amz-apigw-id", arrival.extended_request_id);
     if is_called {

@@ -50,7 +50,10 @@ fn in_code(text: &str) -> Fault {
 /// Ask the app for its proxies, after a change if there is one.
 async fn proxies(call: &Call<'_>, change: &Json) -> Result<Vec<Json>, Fault> {
     let asked: Arc<[u8]> = json!({ "change": change }).to_string().into_bytes().into();
-    let told = match answer(|waiter| call.engine.invoke(FUNCTION, asked, None, waiter)).await {
+    let told = answer(|waiter| {
+        call.engine.invoke(FUNCTION, asked, None, waiter);
+    });
+    let told = match told.await {
         Ok(Reply::Json(json) | Reply::Executed { json, .. }) => serde_json::from_slice(&json).unwrap_or_default(),
         // No proxy is attached, so that nothing answers for one.
         Err(EngineError::NotFound(_)) => json!({ "unknown": change["name"], "proxies": [] }),

@@ -78,6 +78,10 @@ pub enum Row {
     Certificate(String),
     /// What a key may use beside its quota.
     Usage(Grant),
+    /// The answers that a stage has kept are to be forgotten, by the API's id and its name.
+    Answers(String, String),
+    /// What authorisers have said for a stage is to be forgotten, by the API's id and its name.
+    Decisions(String, String),
 }
 
 /// What a call is not told by its members.
@@ -240,6 +244,8 @@ operations! {
     "GetStages" get_stages;
     "UpdateStage" update_stage;
     "DeleteStage" delete_stage;
+    "FlushStageCache" flush_stage_cache;
+    "FlushStageAuthorizersCache" flush_stage_authorizers_cache;
     "CreateApiKey" create_api_key;
     "GetApiKey" get_api_key;
     "GetApiKeys" get_api_keys;

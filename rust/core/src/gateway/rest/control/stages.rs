@@ -172,6 +172,18 @@ impl Control<'_> {
         Ok(json!({}))
     }
 
+    pub(super) fn flush_stage_cache(&mut self, params: Params) -> Outcome<Value> {
+        let name = self.stage(params)?.stage_name.clone();
+        self.changed.insert(Row::Answers(params.named("restApiId")?.to_owned(), name));
+        Ok(json!({}))
+    }
+
+    pub(super) fn flush_stage_authorizers_cache(&mut self, params: Params) -> Outcome<Value> {
+        let name = self.stage(params)?.stage_name.clone();
+        self.changed.insert(Row::Decisions(params.named("restApiId")?.to_owned(), name));
+        Ok(json!({}))
+    }
+
     fn change_stage(&self, api: &str, stage: &mut Stage, patch: &Patch) -> Outcome<()> {
         let path = patch.path.as_deref().unwrap_or_default();
         if patch.op == "copy" {

@@ -1,0 +1,124 @@
+//! What stands behind a method of a REST API is asked: a function, another server, or a service of this process.
+
+use std::time::{Duration, Instant};
+
+use forebay_core::gateway::answer::Answer;
+use forebay_core::gateway::rest::log::Log;
+use forebay_core::gateway::rest::pipeline::{Command, Exchange, Next, Outcome};
+use forebay_engine::base::error::{EngineError, Reply};
+use forebay_engine::base::trace::Origin;
+use forebay_engine::gateways::requests::Step;
+use tokio::time::timeout;
+
+use crate::ask;
+use crate::gateway::proxy::Manner;
+use crate::gateway::rest::Reached;
+use crate::gateway::trail::Question;
+use crate::gateway::Gateway;
+
+impl Reached<'_> {
+    /// Run a request through its method; the answer and the log.
+    pub(super) async fn run(&self, gateway: &Gateway, log: Log) -> (Answer, Log) {
+        let mut exchange = Exchange::new(self.served, self.route, self.request, self.arrival, log);
+        let ended = match exchange.begin() {
+            Ok(Next::Answer(answer)) => {
+                self.trail.tell("answered by the method itself", "a mock integration");
+                Ok(answer)
+            }
+            Ok(Next::Call(command, within_ms)) => {
+                let began = Instant::now();
+                let outcome = self.carry_out(gateway, command, Duration::from_millis(within_ms.into())).await;
+                self.trail.integrated(began);
+                exchange.end(outcome)
+            }
+            Err(failure) => Err(failure),
+        };
+        let answer = ended.unwrap_or_else(|failure| {
+            self.trail.fails(&failure);
+            if let Some(remark) = &failure.remark {
+                let text = format!("{} {}: {remark}", self.request.method, self.route.resource_path);
+                self.engine.remark_on_api(&self.served.api.name, &text);
+            }
+            exchange.failed(&failure)
+        });
+        (answer, std::mem::take(&mut exchange.log))
+    }
+
+    async fn carry_out(&self, gateway: &Gateway, command: Command, within: Duration) -> Outcome {
+        let (engine, trail) = (self.engine, self.trail);
+        match command {
+            Command::Invoke { function, payload, is_event: true } => {
+                let accepted =
+                    ask::answer(|waiter| engine.invoke_async(&function, &payload, Origin::default(), waiter));
+                match accepted.await {
+                    Ok(reply) => {
+                        let request = if let Reply::Request(id) = reply { Some(id) } else { None };
+                        trail.step(Step {
+                            what: "accepted",
+                            function: Some(function.into()),
+                            request,
+                            ..Step::default()
+                        });
+                        Outcome::Accepted
+                    }
+                    Err(error) => Outcome::Refused(error.to_string()),
+                }
+            }
+            Command::Invoke { function, payload, is_event: false } => {
+                let question = Question { function: &function, authorizer: None, trace: None, is_told: true };
+                match trail.ask(engine, question, payload.into(), within).await {
+                    Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => {
+                        Outcome::Function { json, is_error: false }
+                    }
+                    Some(Err(EngineError::Function { payload, .. })) => {
+                        Outcome::Function { json: payload.into_bytes(), is_error: true }
+                    }
+                    Some(Ok(_)) => Outcome::Refused(format!("function {function} gave no answer")),
+                    Some(Err(error)) => Outcome::Refused(format!("function {function}: {error}")),
+                    None => Outcome::TimedOut,
+                }
+            }
+            Command::Http(call) => {
+                let manner = match manner(self) {
+                    Ok(manner) => manner,
+                    Err(text) => return Outcome::Unreachable(text),
+                };
+                let target = (call.url.as_str(), gateway.home(engine, &call.url), &manner);
+                // What stands in a query string may be secret.
+                trail.tell("handed on", call.url.split('?').next().unwrap_or_default());
+                match timeout(within, gateway.outside.send(&call.method, target, &call.headers, call.body)).await {
+                    Ok(Ok(answer)) => Outcome::Http(answer),
+                    Ok(Err(text)) => Outcome::Unreachable(text),
+                    Err(_) => Outcome::TimedOut,
+                }
+            }
+            Command::Service(service, call) => {
+                let Some(engine) = gateway.engine.upgrade() else {
+                    return Outcome::Refused("the app has stopped".into());
+                };
+                let id = self.arrival.request_id;
+                trail.tell("asked a service", &service.name);
+                match timeout(within, gateway.inside.ask(&engine, id, &service, &call)).await {
+                    Ok(Ok(answer)) => Outcome::Http(answer),
+                    Ok(Err(text)) => Outcome::Refused(text),
+                    Err(_) => Outcome::TimedOut,
+                }
+            }
+        }
+    }
+}
+
+/// How the server behind a method is met: with the certificate of the stage, by the settings of the integration.
+fn manner(reached: &Reached<'_>) -> Result<Manner, String> {
+    let integration = reached.route.method.integration.as_ref();
+    let tls = integration.and_then(|integration| integration.tls_config).unwrap_or_default();
+    let shown = match &reached.stage.client_certificate_id {
+        None => None,
+        // Without it the server would be met as by a stranger.
+        Some(id) => Some(reached.kept.account.certificates.get(id).ok_or("the stage's client certificate is gone")?),
+    };
+    Ok(Manner {
+        shown: shown.map(|one| (one.pem_encoded_certificate.clone(), one.private_key.0.clone())),
+        is_unverified: tls.insecure_skip_verification,
+    })
+}
