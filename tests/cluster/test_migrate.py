@@ -169,7 +169,7 @@ def test_the_password_may_be_in_the_environment(
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     asked = migrate(url, str(tmp_path / "copy"))
     assert asked.returncode == 1
-    assert "there is no store in" in asked.stderr, "the server has let it in"
+    assert "there is no store of forebay in" in asked.stderr, "the server has let it in"
     monkeypatch.setenv("PGPASSWORD", "another")
     refused = migrate(url, str(tmp_path / "copy"))
     assert "password authentication failed" in refused.stderr
