@@ -36,6 +36,7 @@ def machine(service, given, field="Parameters"):
 def listed():
     """Give the calls of the page's table with their parameters."""
     rows = ROW.findall(PAGE.read_text(encoding="utf-8"))
+    assert len(rows) >= 6, "the page's table has another form"
     return {(service, action): set(re.findall(r"`(\w+)`", cell)) for service, action, cell in rows}
 
 

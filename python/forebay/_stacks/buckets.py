@@ -153,9 +153,10 @@ class Buckets:
         if action == "GetBucketLocation":
             return {"LocationConstraint": "" if region == _NO_CONSTRAINT else region}
         if action == "DeleteBucket":
-            if any(_OBJECT.fullmatch(path.name) for path in folder.iterdir()):
-                raise WireError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
-            shutil.rmtree(folder)
+            with _CHANGING:  # an object that is put meanwhile would go with it
+                if any(_OBJECT.fullmatch(path.name) for path in folder.iterdir()):
+                    raise WireError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
+                shutil.rmtree(folder)
         return {}
 
     def _create(self, name: str, constraint: str | None, region: str) -> None:
@@ -184,17 +185,22 @@ class Buckets:
     def _put(self, target: Path, body: str | None, key: str | None = None) -> str:
         """Keep what was sent, an object with its key; it is durable when this returns."""
         temporary = target.with_name(f".new-{secrets.token_hex(8)}")
-        if body is None:
-            temporary.write_bytes(b"")
-        else:
-            Path(body).rename(temporary)
-        sync(temporary)
-        with _CHANGING:
-            if key is not None:
-                _durable.write(target.with_suffix(".key"), key.encode())
-            temporary.rename(target)
-        sync(target.parent)
-        return _etag(target)
+        try:
+            if body is None:
+                temporary.write_bytes(b"")
+            else:
+                Path(body).rename(temporary)
+            sync(temporary)
+            with _CHANGING:
+                if key is not None:
+                    _durable.write(target.with_suffix(".key"), key.encode())
+                temporary.rename(target)
+            sync(target.parent)
+            return _etag(target)
+        except FileNotFoundError:
+            if target.parent.is_dir():
+                raise
+            raise WireError("NoSuchBucket", "The specified bucket does not exist", 404) from None
 
     def _multipart(self, action: str, bucket: Path, key: str, given: Members) -> Members:
         uploads = bucket / UPLOADS

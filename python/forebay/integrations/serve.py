@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay.errors import InvalidParameterValue
@@ -27,9 +28,26 @@ _WAIT_MS: Final = (1, 60_000)
 
 def declaration(integrations: Iterable[Integration], resources: list[str]) -> dict[str, Any]:
     """Write for the engine what can be called, and with which parameters."""
-    named = [one.parameters for one in integrations if isinstance(one, NamesParameters)]
-    parameters = {resource: list(names) for each in named for resource, names in each.items()}
+    parameters: dict[str, list[str]] = {}
+    for one in integrations:
+        if isinstance(one, NamesParameters):
+            parameters |= _checked(one)
     return {"resources": resources, "parameters": parameters}
+
+
+def _checked(integration: NamesParameters) -> dict[str, list[str]]:
+    """Give what an integration says of parameters, which its author wrote by hand."""
+    given: Any = integration.parameters
+    if not isinstance(given, Mapping):
+        raise InvalidParameterValue(
+            f"{integration!r}: parameters is {given!r}; it must be a mapping of resources to the names that each takes"
+        )
+    for resource, names in given.items():
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise InvalidParameterValue(
+                f"{integration!r}: parameters[{resource!r}] is {names!r}; it must be a list of names, such as ['Name']"
+            )
+    return {resource: list(names) for resource, names in given.items()}
 
 
 class Integrations:

@@ -486,8 +486,12 @@ fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<std::borrow::Cow<'g, 
     let encoding = header("content-encoding").unwrap_or_default();
     let hash = header("x-amz-content-sha256").filter(|hash| hash.starts_with("STREAMING-"));
     match hash {
+        Some(_) if !model.is_rest_xml => {
+            return Err(Fault::malformed("x-amz-content-sha256: a body in chunks of its own is for S3 alone"));
+        }
         Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER") => {
-            let whole = aws_chunked::read(given.body, header("x-amz-decoded-content-length"));
+            let length = header("x-amz-decoded-content-length");
+            let whole = aws_chunked::read(given.body, length, header("x-amz-trailer"));
             return Ok(whole.map_err(|malformed| Fault::malformed(malformed.0))?.into());
         }
         Some(signed) => {

@@ -24,6 +24,7 @@ use forebay_core::gateway::rest::pipeline::{sign, unrouted, Exchange};
 use forebay_core::gateway::rest::plans::{self, Client};
 use forebay_core::gateway::routes;
 use forebay_core::token_bucket::{Rate, TokenBucket};
+use forebay_engine::gateways::caches::SharedCache;
 use forebay_engine::gateways::requests;
 use forebay_engine::gateways::rest::{Kept, ServedRest};
 use forebay_engine::metrics::Metric;
@@ -81,6 +82,8 @@ pub(super) struct Reached<'a> {
     pub(super) request: Request<'a>,
     pub(super) arrival: Arrival<'a>,
     pub(super) trail: &'a Trail,
+    /// The answers that the stage keeps, if it keeps any.
+    pub(super) answers: Option<SharedCache>,
 }
 
 fn locked<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -293,7 +296,8 @@ impl Gateway {
         };
         let name = format!("{} {}", route.method.http_method, route.resource_path);
         arrival.parameters = &parameters;
-        let reached = Reached { engine, kept, served: &served, stage, route, request, arrival, trail };
+        let answers = self.answers(&served.api.id, stage, &arrival);
+        let reached = Reached { engine, kept, served: &served, stage, route, request, arrival, trail, answers };
         let answer = self.reached(&reached, head, incoming).await.unwrap_or_else(|answer| answer);
         (answer, reached_stage, name)
     }
@@ -317,7 +321,15 @@ impl Gateway {
         let api_key = client.map(|client| (client.key.id.as_str(), client.key.value.as_str()));
         let arrival = Arrival { authorized: &authorized, api_key, ..reached.arrival };
         let Reached { engine, kept, served, stage, route, trail, .. } = *reached;
-        Ok(self.cached(&Reached { engine, kept, served, stage, route, request, arrival, trail }).await)
+        let answers = reached.answers.clone();
+        Ok(self.cached(&Reached { engine, kept, served, stage, route, request, arrival, trail, answers }).await)
+    }
+
+    /// The cache of a stage that has one. It is taken when a request arrives: one that is under way while the stage is deployed anew and
+    /// its cache flushed keeps its answer where nobody looks any more.
+    fn answers(&self, api: &str, stage: &Stage, arrival: &Arrival<'_>) -> Option<SharedCache> {
+        let own = arrival.is_canary && !stage.canary_settings.as_ref().is_some_and(|canary| canary.use_stage_cache);
+        stage.cache_cluster_enabled.then(|| self.rest.served.caches.answers(api, stage, own))
     }
 
     /// Read a body, with a place among the requests under way.
@@ -424,13 +436,11 @@ impl Gateway {
         let Reached { stage, route, request, arrival, served, .. } = reached;
         let setting: MethodSetting = gate::setting(stage, &route.setting_key(&route.method.http_method));
         let integration = route.method.integration.as_ref();
-        let (true, Some(integration)) =
-            (stage.cache_cluster_enabled && setting.caching_enabled && request.method == "GET", integration)
+        let (true, Some(integration), Some(cache)) =
+            (setting.caching_enabled && request.method == "GET", integration, &reached.answers)
         else {
             return reached.run(self, Log::default()).await.0;
         };
-        let own = arrival.is_canary && !stage.canary_settings.as_ref().is_some_and(|canary| canary.use_stage_cache);
-        let cache = self.rest.served.caches.answers(&served.api.id, stage, own);
         let key = {
             let exchange = Exchange::new(served, route, *request, *arrival, Log::default());
             cache::key(integration, request, arrival.authorized, &exchange.sources())
@@ -440,7 +450,7 @@ impl Gateway {
                 Ok(wanted) => wanted,
                 Err(failure) => return Self::fail(reached, &failure),
             };
-        let known = locked(&cache).get(&key, arrival.time_ms);
+        let known = locked(cache).get(&key, arrival.time_ms);
         if let (Some(known), true) = (known, wanted != Wanted::Fresh) {
             reached.trail.tell("answered from the cache", "of the stage");
             let mut answer = Answer::clone(&known);
@@ -455,7 +465,7 @@ impl Gateway {
         }
         let answer = reached.run(self, Log::default()).await.0;
         if answer.status == 200 {
-            locked(&cache).put(key, &Arc::new(answer.clone()), setting.cache_ttl_in_seconds, arrival.time_ms);
+            locked(cache).put(key, &Arc::new(answer.clone()), setting.cache_ttl_in_seconds, arrival.time_ms);
         }
         answer
     }

@@ -163,7 +163,8 @@ impl Gateway {
         let stage = Stage { stage_name: STAGE.into(), client_certificate_id, ..Stage::default() };
         // Nobody asks `forebay why` of a test: its answer has a log.
         let trail = &Trail::default();
-        let reached = Reached { engine, kept: &kept, served: &served, stage: &stage, route, request, arrival, trail };
+        let (kept, served, stage, answers) = (&kept, &served, &stage, None);
+        let reached = Reached { engine, kept, served, stage, route, request, arrival, trail, answers };
         if asked.authorizer_id.is_some() {
             return self.test_authorizer(&reached, began).await;
         }

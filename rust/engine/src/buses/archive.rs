@@ -231,7 +231,6 @@ impl BusParticipant<'_> {
         self.take_archive(row)
     }
 
-    /// Find segments that are to be dropped.
     /// When the first segment of an archive is to be dropped.
     pub(crate) fn archives_due_ms(&mut self) -> Result<Option<u64>, EngineError> {
         let mut due_ms: Option<u64> = None;
@@ -248,6 +247,7 @@ impl BusParticipant<'_> {
         Ok(due_ms)
     }
 
+    /// Find segments that are to be dropped.
     pub(crate) fn trim_archives(&mut self) -> Result<(), EngineError> {
         let archives = &mut self.buses.archives;
         let is_dropping = archives.committing.iter().any(|change| change.is_drop) || !archives.dropped.is_empty();

@@ -157,7 +157,9 @@ impl Participant for BusParticipant<'_> {
     }
 
     fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
-        self.archives_due_ms()
+        // The sweep arms schedules anew, by a wall clock that may have been set.
+        let schedule_ms = self.buses.schedules.next_ms();
+        Ok(self.archives_due_ms()?.into_iter().chain(schedule_ms).min())
     }
 
     fn due(&mut self, timer: Timer) {

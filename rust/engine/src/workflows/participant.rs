@@ -317,7 +317,10 @@ impl Participant for WorkflowParticipant<'_> {
     }
 
     fn sweep_finds_ms(&mut self) -> Result<Option<u64>, EngineError> {
-        Ok(Some(old::due_ms(self)))
+        // The sweep arms what waits anew, by a wall clock that may have been set.
+        let waits_ms = self.workflows.by_time.first().map(|(due_ms, _)| *due_ms);
+        let question_ms = self.workflows.questions.first().map(|(due_ms, ..)| *due_ms);
+        Ok([Some(old::due_ms(self)), waits_ms, question_ms].into_iter().flatten().min())
     }
 
     fn due(&mut self, timer: Timer) {

@@ -60,7 +60,7 @@ pub(crate) fn rest(bytes: &[u8]) -> bool {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let Ok(query) = pairs(query) else { return false };
     let headers = headers(lines);
-    let unchunked = aws_chunked::read(body.as_bytes(), None);
+    let unchunked = aws_chunked::read(body.as_bytes(), None, None);
     let mut understood = unchunked.is_ok_and(|whole| whole.len() < body.len());
     for service in SERVICES.iter().filter(|_| METHODS.contains(&method)) {
         let model = service.model();

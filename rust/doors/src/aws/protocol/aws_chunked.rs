@@ -5,10 +5,17 @@ use crate::aws::protocol::{text_of_bytes, Malformed};
 
 /// Most digits of a length.
 const DIGITS_MAX: usize = 8;
+/// Most lines behind the last chunk.
+const TRAILERS_MAX: usize = 16;
 const LINE_END: &[u8] = b"\r\n";
+/// The checksum that is compared, which SDKs send if they are told of none.
+const CRC32: &str = "x-amz-checksum-crc32";
 
-/// Put a body together. `announced` is the length that the client gives it.
-pub fn read(body: &[u8], announced: Option<&str>) -> Result<Vec<u8>, Malformed> {
+/// Put a body together. `announced` is the length that the client gives it, `trailer` the checksum that it says comes behind it.
+pub fn read(body: &[u8], announced: Option<&str>, trailer: Option<&str>) -> Result<Vec<u8>, Malformed> {
+    if let Some(other) = trailer.filter(|name| !name.trim().eq_ignore_ascii_case(CRC32)) {
+        return Err(Malformed(format!("aws-chunked: {other} is not compared here; let the client send {CRC32}")));
+    }
     let (mut whole, mut rest) = (Vec::with_capacity(body.len()), body);
     loop {
         let line = line(&mut rest)?;
@@ -24,13 +31,25 @@ pub fn read(body: &[u8], announced: Option<&str>) -> Result<Vec<u8>, Malformed> 
         whole.extend_from_slice(chunk);
         rest = behind.strip_prefix(LINE_END).ok_or_else(cut)?;
     }
-    while !rest.is_empty() {
+    let mut sum = None;
+    for number in 0.. {
+        if rest.is_empty() {
+            break;
+        }
+        if number == TRAILERS_MAX {
+            return Err(Malformed::new("aws-chunked: there are too many lines behind the last chunk"));
+        }
         let line = line(&mut rest)?;
-        let sum = line.strip_prefix(b"x-amz-checksum-crc32:");
-        let own = text_of_bytes(&crc32fast::hash(&whole).to_be_bytes());
-        if sum.is_some_and(|sum| sum.trim_ascii() != own.as_bytes()) {
+        sum = line.strip_prefix(CRC32.as_bytes()).and_then(|rest| rest.strip_prefix(b":")).or(sum);
+    }
+    match sum {
+        Some(sum) if sum.trim_ascii() != text_of_bytes(&crc32fast::hash(&whole).to_be_bytes()).as_bytes() => {
             return Err(Malformed::new("aws-chunked: the checksum is not that of the body"));
         }
+        None if trailer.is_some() => {
+            return Err(Malformed::new("aws-chunked: the checksum behind the body is missing"))
+        }
+        _ => {}
     }
     if announced.is_some_and(|announced| announced.parse() != Ok(whole.len())) {
         return Err(Malformed::new("aws-chunked: the body has another length than x-amz-decoded-content-length"));
@@ -55,8 +74,8 @@ mod tests {
     fn a_body_in_chunks_is_put_together() {
         let sum = text_of_bytes(&crc32fast::hash(b"hello you").to_be_bytes());
         let sent = format!("6\r\nhello \r\n3;chunk-signature=00\r\nyou\r\n0\r\nx-amz-checksum-crc32:{sum}\r\n\r\n");
-        assert_eq!(read(sent.as_bytes(), Some("9")).unwrap(), b"hello you");
-        assert_eq!(read(b"0\r\n\r\n", None).unwrap(), b"");
+        assert_eq!(read(sent.as_bytes(), Some("9"), Some(CRC32)).unwrap(), b"hello you");
+        assert_eq!(read(b"0\r\n\r\n", None, None).unwrap(), b"");
     }
 
     #[test]
@@ -71,7 +90,19 @@ mod tests {
             (b"5\r\nhello\r\n0\r\n\r\n", Some("6")),
             (b"5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n", None),
         ] {
-            assert!(read(sent, announced).is_err(), "{sent:?}");
+            assert!(read(sent, announced, None).is_err(), "{sent:?}");
         }
+    }
+
+    /// The sum of the whole body was computed for each line behind it: millions of lines held the thread for minutes.
+    #[test]
+    fn lines_behind_the_body_are_few_and_hold_what_was_announced() {
+        let lines = format!("0\r\n{}", "\r\n".repeat(TRAILERS_MAX + 1));
+        assert!(read(lines.as_bytes(), None, None).is_err());
+        assert!(read(b"5\r\nhello\r\n0\r\n\r\n", None, Some(CRC32)).is_err(), "the sum that was announced is missing");
+        assert!(
+            read(b"5\r\nhello\r\n0\r\n\r\n", None, Some("x-amz-checksum-sha256")).is_err(),
+            "nobody would compare it"
+        );
     }
 }
