@@ -146,10 +146,8 @@ fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<Foun
 /// What is wrong with the parameters of a call, as far as the definition has them outright.
 fn parameters_of(service: &str, action: &str, state: &Map<String, Value>, integrations: &Integrations) -> Vec<Found> {
     let given = ["Parameters", "Arguments"].into_iter().find_map(|field| Some((field, state.get(field)?)));
-    let nothing = Value::Object(Map::new());
-    let (field, given) = given.unwrap_or(("Parameters", &nothing));
-    // One expression may give all of them.
-    let Some(given) = given.as_object() else { return Vec::new() };
+    // The state's input may be all of them, or one expression give it: then they are known when the task runs.
+    let Some((field, Value::Object(given))) = given else { return Vec::new() };
     let written = if field == "Parameters" { Written::Template } else { Written::Plain };
     let name = format!("{service}:{action}");
     let wrong = match parameters::store_call(service, action) {
