@@ -130,7 +130,7 @@ impl Gateway {
         let visit = Visit::begin("CONNECT", self.ids.next());
         let answer = self.opened(engine, session, at, &visit).await;
         let (Ok(told) | Err(told)) = &answer;
-        session.note(self, visit, Some(at), told.status);
+        session.note(self, &visit, Some(at), told.status);
         answer
     }
 
@@ -277,7 +277,7 @@ impl Session {
     }
 
     /// Remember what the connection has asked.
-    fn note(&self, gateway: &Gateway, visit: Visit, at: Option<usize>, status: u16) {
+    fn note(&self, gateway: &Gateway, visit: &Visit, at: Option<usize>, status: u16) {
         let definition = at.map(|at| &self.api.routes[at].definition);
         let function = definition.and_then(|definition| match &definition.target {
             Target::Function(function) => Some(function.as_str()),
@@ -314,7 +314,7 @@ impl Session {
             let result = self.invoke(&gateway, &engine, (&self.api.routes[at], &visit), happened).await;
             let status = result.map_or(500, |answer| answer.status);
             self.state().route(Some(at)).count(status);
-            self.note(&gateway, visit, Some(at), status);
+            self.note(&gateway, &visit, Some(at), status);
         }
     }
 
@@ -424,7 +424,7 @@ impl Session {
                 }
             }
         };
-        self.note(&gateway, visit, at, status);
+        self.note(&gateway, &visit, at, status);
         if let Some(told) = told {
             // One that has gone meanwhile is told nothing.
             let _sent = engine.connections().send(&self.id, Outgoing::Text(told.into()));
