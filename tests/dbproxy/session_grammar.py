@@ -272,8 +272,8 @@ CHANGES = {
         "WITH RECURSIVE w(a) AS (SELECT 1 UNION SELECT a + of_value() FROM w WHERE a < 5) SELECT max(a) FROM w",
         "CREATE INDEX late_key ON plain (of_key(a))", "DROP INDEX IF EXISTS late_key", "ALTER TABLE plain ADD CONSTRAINT late_check CHECK (of_row())",
         "ALTER TABLE plain DROP CONSTRAINT IF EXISTS late_check", "CREATE POLICY late_own ON plain USING (of_row())",
-        "ALTER TABLE plain ENABLE ROW LEVEL SECURITY; ALTER TABLE plain FORCE ROW LEVEL SECURITY",
-        "ALTER TABLE plain DISABLE ROW LEVEL SECURITY; ALTER TABLE plain NO FORCE ROW LEVEL SECURITY", "DROP POLICY IF EXISTS late_own ON plain",
+        "ALTER TABLE plain ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE plain DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY", "DROP POLICY IF EXISTS late_own ON plain",
         "CREATE OR REPLACE RULE late_rule AS ON INSERT TO plain DO ALSO SELECT of_value()", "DROP RULE IF EXISTS late_rule ON plain",
         "CREATE OR REPLACE FUNCTION quiet() RETURNS int LANGUAGE sql STABLE AS 'SELECT of_value()'",
         "CREATE OR REPLACE FUNCTION quiet() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1'", "SELECT quiet()",
@@ -365,6 +365,7 @@ PROBES = {
         "SELECT COUNT(*) FROM {lane}.plain", "SELECT id, n FROM {lane}.once ORDER BY id",
     ],
 }  # fmt: skip
+NO_CONDITION = ("Error", 1758, "Invalid condition number")
 # What a session tells of its last statements, and what it tells if it remembers none. A client of the proxy may have another
 # connection by then, on which it is alone (docs/dbproxy.md, limits): either answer is right, and never the other client's.
 MEMORY: dict[str, dict[str, list[Any]]] = {
@@ -376,7 +377,9 @@ MEMORY: dict[str, dict[str, list[Any]]] = {
     "mysql": {
         "SELECT LAST_INSERT_ID()": [[(0,)]], "SELECT @@last_insert_id": [[(0,)]], "SELECT @@identity": [[(0,)]], "CALL tell()": [[(0,)]],
         "EXECUTE IMMEDIATE 'SELECT LAST_INSERT_ID()'": [[(0,)]], "SELECT key_of()": [[(0,)]], "BEGIN NOT ATOMIC SELECT LAST_INSERT_ID(); END": [[(0,)]],
-        "SHOW WARNINGS": [[]], "SHOW ERRORS": [[]], "SHOW COUNT(*) WARNINGS": [[(0,)]], "SELECT @@warning_count": [[(0,)]],
+        # GET DIAGNOSTICS of what is not remembered is itself a mistake that is told.
+        "SHOW WARNINGS": [[], [NO_CONDITION]], "SHOW ERRORS": [[], [NO_CONDITION]],
+        "SHOW COUNT(*) WARNINGS": [[(0,)], [(1,)]], "SELECT @@warning_count": [[(0,)], [(1,)]],
         "SELECT ROW_COUNT()": [[(0,)], [(-1,)]], "GET DIAGNOSTICS CONDITION 1 @m = MESSAGE_TEXT": ["1758"], "SELECT @m": [[(None,)]],
         "SELECT PREVIOUS VALUE FOR numbers": [[(None,)]], "SELECT LASTVAL(numbers)": [[(None,)]],
     },

@@ -205,6 +205,16 @@ async def test_the_texts_of_others_are_not_shown_in_a_transaction(postgres, prox
             assert not [row for row in shown if "s3cret" in row["statement"]]
 
 
+async def test_a_pinned_client_is_not_told_the_sequence_values_of_others(mariadb, proxies):
+    """What took a value was not noted, and whoever kept the connection next was told the value."""
+    proxy = proxies(mariadb, maximum_connections=1)
+    async with proxy.connect() as one, proxy.connect() as two:
+        await one.execute("CREATE OR REPLACE SEQUENCE told_values")
+        assert await one.fetch_value("SELECT NEXTVAL(told_values)") == 1
+        await two.execute("CREATE TEMPORARY TABLE told_rows (a INT)")
+        assert await two.fetch_value("SELECT LASTVAL(told_values)") is None
+
+
 async def test_an_adapters_connection_remembers_nothing_of_others(mariadb, proxies):
     """SQLAlchemy borrows for each transaction: what it asked of the session was another client's."""
     proxy = proxies(mariadb, maximum_connections=1)

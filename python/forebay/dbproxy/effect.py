@@ -69,6 +69,7 @@ class Effect:
             or self.transaction
             or self.reads_session
             or self.changes_schema
+            or self.uses_sequence
         )
         object.__setattr__(self, "plain", not special)
 
