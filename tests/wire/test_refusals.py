@@ -19,7 +19,7 @@ def test_an_app_without_a_region_of_aws_takes_its_own_arns():
     """Lambda's models know regions such as eu-west-1 alone: no mapping could be made in an app's own region, which is `local`."""
     app = App("local", store=":memory:")
 
-    @app.function
+    @app.function()
     async def hello(event, context):
         return context.invoked_function_arn
 
@@ -48,7 +48,7 @@ def test_an_app_without_a_region_of_aws_takes_its_own_arns():
 def test_what_an_alias_lacks_is_named(make_app):
     app = make_app()
 
-    @app.function
+    @app.function()
     async def price(event, context):
         return event
 
@@ -133,12 +133,15 @@ def test_what_is_in_use_is_not_deleted(wire):
 def test_what_would_have_no_effect_is_refused(make_app):
     app = make_app()
 
-    @app.function
+    @app.function()
     async def hello(event, context):
         return event
 
     with served(app) as running:
-        target = {"Arn": "arn:aws:lambda:eu-central-1:123456789012:function:hello", "RoleArn": "arn:aws:iam::1:role/x"}
+        target = {
+            "Arn": "arn:aws:lambda:eu-central-1:123456789012:function:hello",
+            "RoleArn": "arn:aws:iam::123456789012:role/x",
+        }
         window = {"FlexibleTimeWindow": {"Mode": "FLEXIBLE"}}
         schedule = {"Name": "s", "ScheduleExpression": "rate(1 hour)", "Target": target}
         assert "MaximumWindowInMinutes" in refused(running.client("scheduler").create_schedule, **schedule, **window)[1]
