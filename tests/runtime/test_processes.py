@@ -140,8 +140,8 @@ async def test_invocations_that_wait_for_a_process_are_refused_as_soon_as_the_ap
     await busy_processes(waiting.app, 2)
     calls.append(asyncio.create_task(waiting.starts.invoke()))
     await asyncio.sleep(0)  # it has its place, and its process starts
-    stopping = asyncio.create_task(waiting.app.stop(grace=20))
-    refused = await asyncio.wait_for(asyncio.gather(*calls[2:], return_exceptions=True), 15)
+    stopping = asyncio.create_task(waiting.app.stop(grace=100))
+    refused = await asyncio.wait_for(asyncio.gather(*calls[2:], return_exceptions=True), 60)
     for error, name in zip(refused, ("slow", "starts"), strict=True):
         assert isinstance(error, AppClosed)
         assert str(error) == f'function "{name}" did not begin: the app is stopping; it is safe to invoke it again'
