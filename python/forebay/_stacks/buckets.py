@@ -113,7 +113,7 @@ class Buckets:
 
     def _bucket(self, bucket: str) -> Path:
         if not self._has(bucket):
-            raise WireError("NoSuchBucket", "The specified bucket does not exist", 404)
+            raise _no_bucket()
         return self._folder / bucket
 
     # --- S3's operations
@@ -200,7 +200,7 @@ class Buckets:
         except FileNotFoundError:
             if target.parent.is_dir():
                 raise
-            raise WireError("NoSuchBucket", "The specified bucket does not exist", 404) from None
+            raise _no_bucket() from None
 
     def _multipart(self, action: str, bucket: Path, key: str, given: Members) -> Members:
         uploads = bucket / UPLOADS
@@ -242,6 +242,10 @@ class Buckets:
                 with part.open("rb") as reader:
                     shutil.copyfileobj(reader, writer)
         return self._put(target, str(whole), key)
+
+
+def _no_bucket() -> WireError:
+    return WireError("NoSuchBucket", "The specified bucket does not exist", 404)
 
 
 def _refuse_settings(given: Members) -> None:

@@ -1,11 +1,13 @@
 //! What the stages of REST APIs keep in memory: answers, and what authorisers have said. It is gone with the process.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use forebay_core::gateway::rest::cache::Cache;
 use forebay_core::gateway::rest::control::Account;
 use forebay_core::gateway::rest::model::Stage;
+
+use crate::gateways::locked;
 
 /// Most stages of which it is known when their authorisers were to be asked anew; beyond, all are.
 const ASKED_ANEW_MAX: usize = 10_000;
@@ -86,11 +88,6 @@ impl Caches {
 fn size(stage: &Stage) -> usize {
     let gigabytes: f64 = stage.cache_cluster_size.as_deref().and_then(|size| size.parse().ok()).unwrap_or(GIGABYTES);
     (gigabytes * BYTES_OF_GB) as usize
-}
-
-fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is in there is whole after every step.
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub mod rest;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 
@@ -48,6 +48,11 @@ impl Served {
     fn replace(&self, apis: Apis) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(apis);
     }
+}
+
+/// Look at what is kept beside the engine's lock. A panic has left it whole there, or with a request that tells less.
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The room's state.

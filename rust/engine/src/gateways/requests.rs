@@ -4,12 +4,13 @@
 //! texts included, so that a request that went well costs no allocation. Requests that were refused, and those that failed or took long,
 //! have places of their own: no success pushes them out.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{json, Value};
 
 use crate::base::ids::uuid_text;
+use crate::gateways::locked;
 
 /// Most requests of each kind that are remembered.
 const REQUESTS_MAX: usize = 16_384;
@@ -149,11 +150,6 @@ impl Requests {
         }
         told
     }
-}
-
-fn locked(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
-    // A panic while a slot was filled has left a request that tells less.
-    ring.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The number of an id of an API's request: sixteen characters that end with `=`, as HTTP and WebSocket APIs give them.

@@ -311,7 +311,8 @@ fn configuration(call: &Call<'_>, name: &str, qualifier: Option<&str>, described
         .with("Version", described["version"].as_str().unwrap_or("$LATEST"))
 }
 
-async fn configured(call: &Call<'_>) -> Result<Value, Fault> {
+/// A function's configuration, and what stacks know of it.
+async fn configured(call: &Call<'_>) -> Result<(Value, Known), Fault> {
     let target = call.function()?;
     let state = lambda_states::of(call, &target.name).await;
     let described = match call.described_function(&target).await {
@@ -320,17 +321,17 @@ async fn configured(call: &Call<'_>) -> Result<Value, Fault> {
     };
     let configuration = configuration(call, &target.name, target.qualifier.as_deref(), &described);
     let known = Known::of(call, Some(&target.name)).await;
-    Ok(lambda_states::with(known.added_to(configuration, call), &state))
+    Ok((lambda_states::with(known.added_to(configuration, call), &state), known))
 }
 
 async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
-    configured(call).await
+    Ok(configured(call).await?.0)
 }
 
 async fn get_function(call: &Call<'_>) -> Result<Value, Fault> {
     let target = call.function()?;
-    let configuration = configured(call).await?;
-    let tags = Known::of(call, Some(&target.name)).await.tags(&target.name);
+    let (configuration, known) = configured(call).await?;
+    let tags = known.tags(&target.name);
     // One that is being made has no concurrency yet.
     let described = call.described_function(&Target { name: target.name, qualifier: None }).await.unwrap_or_default();
     let reserved = described["reserved_concurrency"].as_i64();

@@ -10,6 +10,11 @@ use crate::aws::fault::Fault;
 use crate::aws::services::lambda::{fault, paged, Target};
 use crate::aws::value::{Fields, Key, Value};
 
+/// The alias of a function by its name.
+fn named<'d>(described: &'d Json, name: &str) -> Option<&'d Json> {
+    described["aliases"].as_array().into_iter().flatten().find(|one| one["name"] == name)
+}
+
 fn alias(given: &Json) -> Value {
     let weights = given["weights"].as_object().into_iter().flatten();
     let weights: Fields = weights
@@ -45,8 +50,7 @@ pub(super) async fn create_alias(call: &Call<'_>) -> Result<Value, Fault> {
     let target = Target { qualifier: None, ..call.function()? };
     let name = call.input.needed("Name").to_owned();
     let described = call.described_function(&target).await?;
-    let mut existing = described["aliases"].as_array().into_iter().flatten();
-    if existing.any(|one| one["name"] == name.as_str()) {
+    if named(&described, &name).is_some() {
         let arn = format!("{}:{name}", call.function_arn(&target.name));
         return Err(fault(EngineError::Conflict(format!("Alias already exists: {arn}"))));
     }
@@ -65,10 +69,10 @@ pub(super) async fn get_alias(call: &Call<'_>) -> Result<Value, Fault> {
     let target = Target { qualifier: None, ..call.function()? };
     let described = call.described_function(&target).await?;
     let name = call.input.needed("Name");
-    let mut aliases = described["aliases"].as_array().into_iter().flatten();
-    let found = aliases.find(|one| one["name"] == name);
     let arn = format!("{}:{name}", call.function_arn(&target.name));
-    found.map(alias).ok_or_else(|| fault(EngineError::NotFound(format!("Cannot find alias arn: {arn}"))))
+    named(&described, name)
+        .map(alias)
+        .ok_or_else(|| fault(EngineError::NotFound(format!("Cannot find alias arn: {arn}"))))
 }
 
 pub(super) async fn list_aliases(call: &Call<'_>) -> Result<Value, Fault> {
@@ -95,7 +99,7 @@ pub(super) async fn update_alias(call: &Call<'_>) -> Result<Value, Fault> {
         changes.insert("weights".into(), weights.into());
     }
     let described = call.described_function(&target).await?;
-    if !described["aliases"].as_array().into_iter().flatten().any(|one| one["name"] == name.as_str()) {
+    if named(&described, &name).is_none() {
         let arn = format!("{}:{name}", call.function_arn(&target.name));
         return Err(fault(EngineError::NotFound(format!("Alias not found: {arn}"))));
     }
@@ -111,7 +115,7 @@ pub(super) async fn delete_alias(call: &Call<'_>) -> Result<Value, Fault> {
     let target = Target { qualifier: None, ..call.function()? };
     let described = call.described_function(&target).await?;
     let name = call.input.needed("Name");
-    if described["aliases"].as_array().into_iter().flatten().any(|one| one["name"] == name) {
+    if named(&described, name).is_some() {
         let alias = Named { name: format!("{}:{name}", target.name) };
         call.ask(Request::FunctionDelete(alias)).await.map_err(fault)?;
     }

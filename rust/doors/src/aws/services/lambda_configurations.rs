@@ -9,16 +9,12 @@ use crate::aws::services::lambda::Target;
 use crate::aws::value::{Key, Value};
 
 /// What is said of functions and versions, by `name` or `name:number`; of all of them without a name.
-#[derive(Default)]
 pub(super) struct Known(Json);
 
 impl Known {
     /// Ask for it. An app without stacks says nothing.
     pub(super) async fn of(call: &Call<'_>, function: Option<&str>) -> Self {
-        let Some(store) = call.store else { return Self::default() };
-        let line = json!({"operation": "functions", "function": function});
-        let told = stacks::ask(store, line.to_string()).await.ok().flatten();
-        Self(told.map(|mut told| told["answer"].take()).unwrap_or_default())
+        Self(stacks::told(call, &json!({"operation": "functions", "function": function})).await)
     }
 
     /// A configuration with what the template of its function gives.

@@ -11,10 +11,7 @@ use crate::aws::value::Value;
 
 /// What a deploy says of a function; null of one that serves and is not being changed.
 pub(super) async fn of(call: &Call<'_>, name: &str) -> Json {
-    let Some(store) = call.store else { return Json::Null };
-    let line = json!({"operation": "state", "function": name});
-    let told = stacks::ask(store, line.to_string()).await.ok().flatten();
-    told.map(|mut told| told["answer"].take()).unwrap_or_default()
+    stacks::told(call, &json!({"operation": "state", "function": name})).await
 }
 
 /// Whether a function serves: one that is being made does not yet, and one that could not be made never did.

@@ -141,9 +141,7 @@ pub(super) async fn if_run(
         None => None,
     };
     let line = json!({"operation": "wire", "service": of.0, "action": name, "input": input, "origin": call.origin});
-    let Ok(_place) = CALLS.acquire().await else { return Err(not_served("the app is stopping")) };
-    let asked = timeout(ANSWER, ask(store, line.to_string()));
-    let told = asked.await.map_err(|_| broken(&io::ErrorKind::TimedOut.into()))??;
+    let told = ask(store, line.to_string()).await?;
     drop(sent);
     let Some(mut told) = told else { return Ok(None) };
     if let Some(code) = told["error"].as_str() {
@@ -166,8 +164,20 @@ pub(super) async fn if_run(
     Ok(Some(value.into()))
 }
 
-/// Send a line to what runs the stacks; None where nothing does.
-pub(super) async fn ask(store: &Path, mut line: String) -> Result<Option<Json>, Fault> {
+/// What is said of functions by what runs the stacks; null where nothing does, or where it cannot be asked.
+pub(super) async fn told(call: &Call<'_>, asked: &Json) -> Json {
+    let Some(store) = call.store else { return Json::Null };
+    let told = ask(store, asked.to_string()).await.ok().flatten();
+    told.map(|mut told| told["answer"].take()).unwrap_or_default()
+}
+
+/// Send a line to what runs the stacks, among the calls that are under way at once; None where nothing does.
+pub(super) async fn ask(store: &Path, line: String) -> Result<Option<Json>, Fault> {
+    let Ok(_place) = CALLS.acquire().await else { return Err(not_served("the app is stopping")) };
+    timeout(ANSWER, exchange(store, line)).await.map_err(|_| broken(&io::ErrorKind::TimedOut.into()))?
+}
+
+async fn exchange(store: &Path, mut line: String) -> Result<Option<Json>, Fault> {
     // The address of a socket has 108 bytes at most: a path through the open directory is short.
     let folder = File::open(store).map_err(|error| broken(&error))?;
     let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
