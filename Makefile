@@ -51,6 +51,8 @@ test: export RUST_TEST_THREADS := $(or $(RUST_TEST_THREADS),$(shell echo $$((2 *
 # While clippy compiles, the environment and the servers are fetched, which is told afterwards. What is fetched is waited for in any case:
 # an apt-get that nobody waits for would keep its lock from the next run.
 test: FETCHED := target/fetched.log
+# pytest-timeout ends a test between two steps of the interpreter. One that hangs in C would keep the run for ever: its process is ended.
+test: HANGING := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart 3
 test: $(TEST)/.made ## every check and every test
 	@mkdir -p target && rm -f $(FOREBAY_NOT_RUN)
 	@$(MAKE) --no-print-directory $(TEST)/.ready servers > $(FETCHED) 2>&1 & fetching=$$!; \
@@ -59,7 +61,7 @@ test: $(TEST)/.made ## every check and every test
 	wait $$fetching && failed=0 || failed=$$?; trap - EXIT; cat $(FETCHED); exit $$failed
 	@$(MAKE) --no-print-directory lint-python $(TEST)/.built
 	cargo test $(BUILD) --workspace --features forebay-bindings/failpoints
-	$(TEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(TEST)/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(HANGING) $(ARGS)
 
 compat: $(TEST)/.built ## the clients and suites of others that need more than Debian and PyPI have, or minutes; ARGS=SUITE
 	$(TEST)/bin/python scripts/compat.py $(ARGS)
