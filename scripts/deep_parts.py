@@ -26,6 +26,7 @@ class Part:
         piece: so many are run at once; an interruption loses no more than this.
         command: the words of the command.
         alone: whether it needs the machine for itself, since it holds times or levels to bounds, or uses every core.
+        tests: the paths of what it tests, if it is not everything: what changes elsewhere does not begin it anew.
         variables: what the command finds in its environment; `{count}` and `{seed}` stand for this piece's.
 
     """
@@ -37,6 +38,7 @@ class Part:
     piece: int
     command: list[str]
     alone: bool = field(default=False, kw_only=True)
+    tests: tuple[str, ...] = field(default=(), kw_only=True)
     variables: dict[str, str] = field(default_factory=lambda: {"FOREBAY_COUNT": "{count}", "FOREBAY_SEED": "{seed}"})
 
     def words(self, count: int, seed: int) -> tuple[list[str], dict[str, str]]:
@@ -69,6 +71,10 @@ def crashes(name: str) -> list[str]:
     return pytest("reliability/test_crashes.py", "-k", name)
 
 
+PROXY = ("python/forebay/dbproxy", "rust/core/src/session", "rust/bindings/src/session.rs")
+SESSIONS = tuple(
+    f"tests/dbproxy/{name}.py" for name in ("session_grammar", "session_programs", "test_session_programs")
+)
 CASES = {"PROPTEST_CASES": "{count}"}
 PARTS = [
     Part("kill", "kill -9 under load, then a restart", "cycles", 2_000, 100, crashes("kills_lose_nothing")),
@@ -288,6 +294,7 @@ PARTS = [
         1_000_000,
         100_000,
         pytest("dbproxy/test_cancellation.py", "-k", "never_answers"),
+        tests=(*PROXY, "tests/dbproxy/test_cancellation.py"),
     ),
     Part(
         "bad network",
@@ -296,6 +303,7 @@ PARTS = [
         1_000_000,
         50_000,
         pytest("dbproxy/test_answers.py", "-k", "bad_network"),
+        tests=(*PROXY, "tests/dbproxy/test_answers.py"),
     ),
     *(
         Part(
@@ -305,6 +313,7 @@ PARTS = [
             100_000,
             5_000,
             pytest("dbproxy/test_session_programs.py", "-k", engine),
+            tests=(*PROXY, *SESSIONS),
         )
         for name, title, engine in (("postgresql", "PostgreSQL", "postgresql"), ("mariadb", "MariaDB", "mysql"))
     ),

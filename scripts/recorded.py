@@ -17,7 +17,10 @@ def git(*words: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.strip()
 
 
-def commit() -> str:
-    """Name the last commit that changed more than records, with a `+` when something is not committed."""
-    changed = git("status", "--porcelain", "--", ".", *RECORDS)
-    return git("log", "-1", "--format=%h", "--", ".", *RECORDS) + "+" * bool(changed)
+def commit(*paths: str) -> str:
+    """Name the last commit that changed one of these paths; with none, the last that changed more than records.
+
+    A `+` follows when something there is not committed.
+    """
+    where = paths or (".", *RECORDS)
+    return git("log", "-1", "--format=%h", "--", *where) + "+" * bool(git("status", "--porcelain", "--", *where))

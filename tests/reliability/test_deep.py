@@ -31,7 +31,7 @@ def deep(monkeypatch, tmp_path):
     deep = importlib.import_module("deep")
     for name, path in {"RESULTS": "results.jsonl", "PAGE": "RESULTS.md", "LOGS": "logs"}.items():
         monkeypatch.setattr(deep, name, tmp_path / path)
-    monkeypatch.setattr(deep, "commit", lambda: "c0ffee")
+    monkeypatch.setattr(deep, "commit", lambda *_: "c0ffee")
     return deep
 
 
@@ -74,10 +74,25 @@ def test_an_interrupted_run_goes_on_after_its_last_piece(deep, monkeypatch):
 def test_another_commit_begins_anew_with_other_seeds(deep, monkeypatch):
     flips = part(deep)
     assert deep.go_on(flips, 10, None)
-    monkeypatch.setattr(deep, "commit", lambda: "decade")
+    monkeypatch.setattr(deep, "commit", lambda *_: "decade")
     assert deep.passed(flips, "decade") == 0
     assert deep.go_on(flips, 10, None)
     assert [(line["commit"], line["seed"]) for line in deep.read()] == [("c0ffee", 1), ("decade", 11)]
+
+
+def test_a_part_that_tests_some_files_goes_on_when_others_have_changed(deep, monkeypatch):
+    """100,000 programs of sessions take hours, and each commit, to whatever file, began them anew."""
+    flips = dataclasses.replace(part(deep), tests=("coins",))
+    commits = {(): "c0ffee", ("coins",): "facade"}
+    monkeypatch.setattr(deep, "commit", lambda *paths: commits[paths])
+    assert deep.go_on(flips, 10, None)
+    commits[()] = "decade"
+    assert deep.go_on(flips, None, None)
+    assert [(line["commit"], line["seed"]) for line in deep.read()] == [("facade", 1), ("facade", 11), ("facade", 21)]
+
+
+def test_every_path_that_a_part_tests_is_there(deep):
+    assert [path for part in deep.PARTS for path in part.tests if not (ROOT / path).exists()] == []
 
 
 def test_a_run_that_begins_where_it_is_told_to_goes_on_from_there(deep):
@@ -108,7 +123,7 @@ def test_a_failed_piece_is_named_until_a_newer_run_and_with_what_was_found_out(d
     deep.RESULTS.write_text(json.dumps(line | {"explained": "the test was wrong"}) + "\n")
     deep.write()
     assert "- flips --count 10 --seed 1 on c0ffee: the test was wrong" in deep.PAGE.read_text()
-    monkeypatch.setattr(deep, "commit", lambda: "decade")
+    monkeypatch.setattr(deep, "commit", lambda *_: "decade")
     assert deep.go_on(part(deep), 10, None)
     assert "--seed 1" not in deep.PAGE.read_text()
 
