@@ -308,7 +308,7 @@ CHANGES = {
         "SELECT DEFAULT(a) FROM defaults", "INSERT INTO defaults (b) VALUES ({n})", "SELECT RELEASE_ALL_LOCKS() FROM things WHERE 1 = 0",
         "EXPLAIN SELECT RELEASE_ALL_LOCKS() FROM things", "CREATE OR REPLACE VIEW locking AS SELECT RELEASE_ALL_LOCKS() AS a",
         "CREATE OR REPLACE VIEW locking AS SELECT GET_LOCK('{lane}1', 0) AS a", "SELECT * FROM locking", "SELECT * FROM mysql.{lane}_lock",
-        "SELECT id FROM things ORDER BY GET_LOCK('{lane}1', 0)", "DO (SELECT MAX(a) FROM (SELECT @x := {n} AS a) d)", "SELECT {n} AS merge INTO @x",
+        "SELECT id FROM things ORDER BY GET_LOCK('{lane}1', 0), id", "DO (SELECT MAX(a) FROM (SELECT @x := {n} AS a) d)", "SELECT {n} AS merge INTO @x",
         "SELECT GET_LOCK('{lane}1', 0), GET_LOCK('{lane}1', 0)", "LOAD DATA LOCAL INFILE '/nosuch' INTO TABLE things", "SELECT 'a",
         # what changes under a statement's names
         "/*!50003 CREATE*/ /*!50003 TRIGGER late BEFORE INSERT ON plain FOR EACH ROW SET @trigger = 'late' */", "DROP TRIGGER IF EXISTS late",
