@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
@@ -133,6 +134,46 @@ fn an_owner_that_leaves_says_so_and_waits_for_nobody() {
     let late = Client::connect_far(&owner.door).err();
     assert!(matches!(late, Some(Unreached::Later(_))), "{late:?}");
     drop(silent);
+}
+
+/// Carry what comes from one to the other until it is over, or stands still.
+fn carry(mut from: TcpStream, mut to: TcpStream, stands_still: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if !stands_still.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn whoever_takes_the_store_from_an_owner_that_stands_still_does_not_wait_for_it() {
+    let owner = Owner::new();
+    let address = owner.door.address.clone().unwrap();
+    let between = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let door = Door { address: Some(between.local_addr().unwrap().to_string()), ..owner.door.clone() };
+    let stands_still = Arc::new(AtomicBool::new(false));
+    let carrier = std::thread::spawn({
+        let stands_still = stands_still.clone();
+        move || {
+            let (near, _) = between.accept().unwrap();
+            let far = TcpStream::connect(address).unwrap();
+            carry(near.try_clone().unwrap(), far.try_clone().unwrap(), stands_still.clone());
+            carry(far.try_clone().unwrap(), near.try_clone().unwrap(), stands_still);
+            (near, far)
+        }
+    });
+    let client = Client::connect_far(&door).unwrap();
+    assert!(health(&client).is_ok());
+    let kept = carrier.join().unwrap();
+    stands_still.store(true, Ordering::SeqCst);
+    client.changes()();
+    let begun = Instant::now();
+    client.close();
+    assert!(begun.elapsed() < Duration::from_secs(1), "so long it may take to hang up: {:?}", begun.elapsed());
+    drop(kept);
 }
 
 #[test]

@@ -24,6 +24,8 @@ use forebay_postgres::Door;
 pub struct Client {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Carries the bytes to an owner on another machine.
+    tunnel: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -61,7 +63,7 @@ impl Client {
     pub fn connect_far(door: &Door) -> Result<Self, Unreached> {
         let (stream, thread) = reach(door)?;
         let client = Self::over(stream).map_err(|error| Unreached::Later(error.to_string()))?;
-        lock(&client.threads).push(thread);
+        *lock(&client.tunnel) = Some(thread);
         Ok(client)
     }
 
@@ -74,7 +76,7 @@ impl Client {
             outgoing: Outgoing::new(Pipe::new(stream)),
             bell: Bell::new().map_err(failed)?,
         });
-        let client = Self { shared: shared.clone(), threads: Mutex::default() };
+        let client = Self { shared: shared.clone(), threads: Mutex::default(), tunnel: Mutex::default() };
         let theirs = shared.clone();
         client.spawn("forebay-client", move || theirs.read(reading)).map_err(failed)?;
         client.spawn("forebay-outgoing", move || shared.write()).map_err(failed)?;
@@ -88,7 +90,7 @@ impl Client {
         let state = State { next: 1, away: Some(why), ..State::default() };
         let bell = Bell::new().map_err(failed)?;
         let shared = Shared { state: Mutex::new(state), outgoing: Outgoing::new(Pipe::new(ours)), bell };
-        Ok(Self { shared: Arc::new(shared), threads: Mutex::default() })
+        Ok(Self { shared: Arc::new(shared), threads: Mutex::default(), tunnel: Mutex::default() })
     }
 
     /// Whether the owner is on another machine.
@@ -219,11 +221,16 @@ impl Client {
         state.waiting.len() == usize::from(state.running.is_asking && !state.lost) && state.running.is_idle()
     }
 
-    /// Hang up.
+    /// Hang up. What was said last is on its way then, unless the owner is lost: whoever takes the store from an owner that stands still
+    /// would wait for it to hang up, too.
     pub fn close(&self) {
+        let is_lost = lock(&self.shared.state).lost;
         self.shared.outgoing.close();
         for thread in std::mem::take(&mut *lock(&self.threads)) {
             let _ended = thread.join();
+        }
+        if let Some(tunnel) = lock(&self.tunnel).take().filter(|_| !is_lost) {
+            let _ended = tunnel.join();
         }
     }
 }
