@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from forebay.dbproxy import Client
 
-SECONDS_MAX = 60
+SECONDS_MAX = 600  # of a program, on a machine that has other work
 RENEWED_BY_CONNECTING = 100  # programs
 COM_RESET_CONNECTION = 0x1F
 
@@ -43,17 +43,20 @@ class Bare:
         self.server = server
         self.lane = lane
         self.raw: Any = None
+        self._parser: Any = None
 
     async def open(self) -> None:
         """Connect."""
         login = {"host": "127.0.0.1", "port": self.server.port, "user": USER, "password": PASSWORD}
         if self.server.engine == "postgresql":
-            self.raw = await asyncpg.connect(
-                database=self.lane,
-                server_settings={"application_name": "forebay"},
-                statement_cache_size=0,  # asyncpg would use what DISCARD ALL has closed
-                **login,
-            )
+            for name in ("raw", "_parser"):
+                connected = await asyncpg.connect(
+                    database=self.lane,
+                    server_settings={"application_name": "forebay"},
+                    statement_cache_size=0,  # asyncpg would use what DISCARD ALL has closed
+                    **login,
+                )
+                setattr(self, name, connected)
         else:
             self.raw = await asyncmy.connect(db=self.lane, autocommit=True, charset="utf8mb4", **login)
 
@@ -72,15 +75,19 @@ class Bare:
 
     async def ask(self, sql: str, args: Sequence[str] = ()) -> object:
         """Give the rows, or the error's number."""
-        if self.server.engine == "postgresql":
-            try:
-                return [tuple(row) for row in await self.raw.fetch(sql, *args)]
-            except asyncpg.PostgresSyntaxError as error:
-                if ";" not in sql:
-                    return error.sqlstate
-                return await self._several(sql)
-            except asyncpg.PostgresError as error:
-                return error.sqlstate
+        return await (self._ask_postgres if self.server.engine == "postgresql" else self._ask_mysql)(sql, args)
+
+    async def _ask_postgres(self, sql: str, args: Sequence[str]) -> object:
+        if ";" in sql and self.raw.is_in_transaction() and await self._is_several(sql):
+            return await self._several(sql)
+        try:
+            return [tuple(row) for row in await self.raw.fetch(sql, *args)]
+        except asyncpg.PostgresSyntaxError as error:
+            return await self._several(sql) if ";" in sql else error.sqlstate
+        except asyncpg.PostgresError as error:
+            return error.sqlstate
+
+    async def _ask_mysql(self, sql: str, args: Sequence[str]) -> object:
         try:
             async with self.raw.cursor() as cursor:
                 await cursor.execute(sql, args or None)
@@ -97,6 +104,14 @@ class Bare:
             for statement in statements:
                 await self.raw.query(statement)
 
+    async def _is_several(self, sql: str) -> bool:
+        """Ask on another connection: asyncpg would prepare the text, and that error would fail the transaction."""
+        try:
+            await self._parser.prepare(sql)
+        except asyncpg.PostgresError as error:
+            return "multiple commands" in str(error)
+        return False
+
     async def _several(self, sql: str) -> object:
         try:
             await self.raw.execute(sql)
@@ -108,6 +123,7 @@ class Bare:
         """Hang up."""
         if self.server.engine == "postgresql":
             await self.raw.close()
+            await self._parser.close()
         else:
             await self.raw.ensure_closed()
 
