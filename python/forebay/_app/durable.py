@@ -21,11 +21,17 @@ NON_DETERMINISTIC = "NonDeterministic"
 MISSING = 'the SDK is not installed: pip install "forebay[durable]"'
 
 
+# What nothing in a handler ends.
+OUTSIDE = {"WAIT", "CALLBACK", "CHAINED_INVOKE"}
+
+
 class _Client:
-    """What the SDK writes its checkpoints to."""
+    """What the SDK writes its checkpoints to, for one invocation."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
+        self._token: str | None = None
+        self._ended: list[str] = []
 
     def checkpoint(
         self,
@@ -38,6 +44,11 @@ class _Client:
         from aws_durable_execution_sdk_python import exceptions, lambda_service  # noqa: PLC0415 - an extra
 
         given = [update.to_dict() for update in updates]
+        for one in given:
+            if one.get("ChainedInvokeOptions", {}).get("TenantId") is not None:
+                name = one["ChainedInvokeOptions"]["FunctionName"]
+                text = f"tenant_id: tenants are not kept apart; invoke {name!r} without one, and give it in the payload"
+                raise exceptions.CheckpointError(text, exceptions.CheckpointErrorCategory.EXECUTION)
         try:
             told = self._caller.ask_sync(
                 "durable.checkpoint", token=checkpoint_token, client_token=client_token, updates=given
@@ -48,7 +59,9 @@ class _Client:
             raise exceptions.CheckpointError(str(error), category) from error
         except ForebayError as error:
             raise exceptions.CheckpointError(str(error)) from error
-        operations = [lambda_service.Operation.from_json_dict(one) for one in told["operations"]]
+        self._token = told["token"]
+        self._ended += [one["Id"] for one in told["operations"] if _has_ended(one)]
+        operations = [lambda_service.Operation.from_json_dict(one) for one in _for_sdk(told["operations"])]
         state = lambda_service.CheckpointUpdatedExecutionState(operations=operations)
         return lambda_service.CheckpointOutput(checkpoint_token=told["token"], new_execution_state=state)
 
@@ -66,12 +79,42 @@ class _Client:
             told = self._caller.ask_sync("durable.operations", token=checkpoint_token, **{"from": int(next_marker)})
         except ForebayError as error:
             raise exceptions.GetExecutionStateError(str(error)) from error
-        operations = [lambda_service.Operation.from_json_dict(one) for one in told["operations"]]
+        operations = [lambda_service.Operation.from_json_dict(one) for one in _for_sdk(told["operations"])]
         marker = None if told["next"] is None else str(told["next"])
         return lambda_service.StateOutput(operations=operations, next_marker=marker)
 
+    def anew(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        """Give the event for another run, if something has ended that the answer to a checkpoint told; None: nothing has.
 
-def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[dict[str, Any], Any], Any]:
+        The engine tells it once, and a part of the handler that waits for it may have given up before.
+        """
+        if not self._ended:
+            return None
+        ended, self._ended = self._ended, []
+        told = self._caller.ask_sync("durable.operations", token=self._token, **{"from": 0})
+        marker = "" if told["next"] is None else str(told["next"])
+        state = {"Operations": told["operations"], "NextMarker": marker}
+        return {**event, "CheckpointToken": self._token, "InitialExecutionState": state, "UpdatedOperationIds": ended}
+
+
+def _for_sdk(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Count attempts as the SDK expects it: the number of a step that runs is that of its attempts before."""
+    return [_step_that_runs(one) if (one["Type"], one["Status"]) == ("STEP", "STARTED") else one for one in operations]
+
+
+def _step_that_runs(operation: dict[str, Any]) -> dict[str, Any]:
+    details = operation["StepDetails"]
+    return {**operation, "StepDetails": {**details, "Attempt": max(0, details["Attempt"] - 1)}}
+
+
+def _has_ended(operation: dict[str, Any]) -> bool:
+    """Whether it has ended, or may be tried again, by something outside of the handler."""
+    if operation["Type"] == "STEP":
+        return bool(operation["Status"] == "READY")
+    return operation["Type"] in OUTSIDE and operation["Status"] != "STARTED"
+
+
+def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], Any]:
     """Give a handler that runs the SDK's with the app as its client.
 
     Raises:
@@ -82,15 +125,27 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[dict[str, A
         from aws_durable_execution_sdk_python import exceptions, execution  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise InvalidParameterValue(MISSING) from error
-    client = _Client(caller)
-    with_client = execution.DurableExecutionInvocationInputWithClient
+    plain, with_client = execution.DurableExecutionInvocationInput, execution.DurableExecutionInvocationInputWithClient
     of_sdk = exceptions.NonDeterministicExecutionError
     seen_by_sdk = f"{of_sdk.__module__}.{of_sdk.__qualname__}"
 
     @functools.wraps(handler)
-    def invoked(event: dict[str, Any], context: Any) -> Any:
-        given = execution.DurableExecutionInvocationInput.from_json_dict(event)
-        answer = handler(with_client.from_durable_execution_invocation_input(given, client), context)
+    def invoked(event: Any, context: Any) -> Any:
+        if not isinstance(event, dict) or "DurableExecutionArn" not in event:
+            name = context.function_name
+            raise InvalidParameterValue(
+                f"{name} is a durable function: start() of its workflow, {name!r}, runs it; a call of the function, and "
+                "context.invoke() of another durable one, does not"
+            )
+        client = _Client(caller)
+        next_event: dict[str, Any] | None = event
+        while next_event is not None:
+            state = next_event["InitialExecutionState"]
+            read = {**next_event, "InitialExecutionState": {**state, "Operations": _for_sdk(state["Operations"])}}
+            given = with_client.from_durable_execution_invocation_input(plain.from_json_dict(read), client)
+            answer = handler(given, context)
+            waits = isinstance(answer, dict) and answer.get("Status") == "PENDING"
+            next_event = client.anew(event) if waits else None
         error = answer.get("Error") if isinstance(answer, dict) else None
         if error and error.get("ErrorType") == seen_by_sdk:
             return {**answer, "Error": {**error, "ErrorType": NON_DETERMINISTIC}}
