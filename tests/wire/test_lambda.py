@@ -19,7 +19,7 @@ def wire(make_app):
         app.seen.append(event)
         if event == "fail":
             raise ValueError("no")
-        return {"got": event}
+        return context.invoked_function_arn if event == "arn" else {"got": event}
 
     with served(app) as running:
         yield running
@@ -52,6 +52,26 @@ def test_a_function_is_invoked_and_its_error_is_a_response(functions, wire):
     assert functions.invoke(FunctionName="echo", InvocationType="DryRun")["StatusCode"] == 204
     accepted = functions.invoke(FunctionName="echo", InvocationType="Event", Payload=b'"later"')
     assert accepted["StatusCode"] == 202
+    wait_for(lambda: "later" in wire.app.seen)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"FunctionName": "echo"}, ""),
+        ({"FunctionName": "arn:aws:lambda:eu-central-1:123456789012:function:echo"}, ""),
+        ({"FunctionName": "echo", "Qualifier": "$LATEST"}, ":$LATEST"),
+        ({"FunctionName": "echo:$LATEST"}, ":$LATEST"),
+        ({"FunctionName": "echo:live"}, ":live"),
+    ],
+)
+def test_a_function_is_told_the_name_by_which_it_was_invoked(functions, wire, asked, told):
+    functions.create_alias(FunctionName="echo", Name="live", FunctionVersion="$LATEST")
+    answer = functions.invoke(**asked, Payload=b'"arn"')
+    assert json.loads(answer["Payload"].read()) == f"arn:aws:lambda:eu-central-1:123456789012:function:echo{told}"
+    assert answer["ExecutedVersion"] == "$LATEST"
+    assert functions.invoke(**asked, InvocationType="DryRun")["StatusCode"] == 204
+    assert functions.invoke(**asked, InvocationType="Event", Payload=b'"later"')["StatusCode"] == 202
     wait_for(lambda: "later" in wire.app.seen)
 
 

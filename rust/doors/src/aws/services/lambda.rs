@@ -125,7 +125,17 @@ impl Call<'_> {
         self.function_of(self.input.needed("FunctionName"), self.input.text("Qualifier"))
     }
 
+    /// The same; `$LATEST` stays where it was said, since the function is told what it was invoked by.
+    fn invoked_function(&self) -> Result<Target, Fault> {
+        self.asked_function(self.input.needed("FunctionName"), self.input.text("Qualifier"))
+    }
+
     pub(super) fn function_of(&self, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
+        let asked = self.asked_function(given, qualifier)?;
+        Ok(Target { qualifier: asked.qualifier.filter(|qualifier| qualifier != "$LATEST"), ..asked })
+    }
+
+    fn asked_function(&self, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
         let missing = || {
             let text = format!("Function not found: {}", self.function_arn(given));
             fault(EngineError::NotFound(text))
@@ -147,8 +157,7 @@ impl Call<'_> {
                 return Err(fault(EngineError::Invalid(text.into())));
             }
         }
-        let qualifier = qualifier.or(own).filter(|qualifier| *qualifier != "$LATEST");
-        Ok(Target { name: name.to_owned(), qualifier: qualifier.map(str::to_owned) })
+        Ok(Target { name: name.to_owned(), qualifier: qualifier.or(own).map(str::to_owned) })
     }
 
     pub(super) async fn described_function(&self, target: &Target) -> Result<Json, Fault> {
@@ -174,7 +183,7 @@ fn elsewhere<'g>(given: &'g str, region: &str) -> Option<&'g str> {
 }
 
 async fn invoke(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = call.function()?;
+    let target = call.invoked_function()?;
     let input = &call.input;
     refuse_options(input)?;
     let payload = payload_of(input.blob("Payload"))?;
@@ -241,7 +250,7 @@ async fn invoke_async(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// What a handler gives, as a stream of one piece and its end: handlers do not stream.
 async fn invoke_with_response_stream(call: &Call<'_>) -> Result<Output, Fault> {
-    let target = call.function()?;
+    let target = call.invoked_function()?;
     refuse_options(&call.input)?;
     let payload = payload_of(call.input.blob("Payload"))?;
     if call.input.text("InvocationType") == Some("DryRun") {
