@@ -12,6 +12,7 @@ from wire_app import served
 @pytest.fixture
 def wire(make_app):
     app = make_app()
+    app.api_destination("crm", "http://127.0.0.1:9/")
 
     @app.function()
     async def work(event, context):
@@ -93,6 +94,11 @@ def test_the_runtimes_own_metrics_are_asked_for_by_their_names_on_aws(cloudwatch
             "Dimensions": [{"Name": "FunctionName", "Value": "work"}],
         }
     ]
+    names = set()
+    for page in cloudwatch.get_paginator("list_metrics").paginate(Namespace="AWS/Lambda"):
+        dimensions = [one for metric in page["Metrics"] for one in metric["Dimensions"]]
+        names |= {one["Value"] for one in dimensions if one["Name"] == "FunctionName"}
+    assert names == {"work"}, "an API destination is not a function"
     own = {"Service": "lambda", "Operation": "Invoke"}
     answer = cloudwatch.get_metric_statistics(
         Namespace="Forebay",

@@ -1,10 +1,15 @@
 """CloudWatch Logs by boto3."""
 
 import dataclasses
+import logging
 import time
 
 import pytest
 from botocore.exceptions import ClientError
+from ports import free_port
+from wire_app import served
+
+from forebay.logs import FunctionLogs
 
 GROUP, STREAM = "/aws/lambda/pack", "2026/11/28/one"
 
@@ -122,9 +127,36 @@ def test_events_out_of_time_are_rejected_by_their_places(logs, group):
         put(logs, ["x"], stream="none")
 
 
+def test_a_target_of_a_rule_that_fails_has_no_log_group_of_a_function(make_app, caplog):
+    app = make_app()
+    app.attach(FunctionLogs(app))
+    crm = app.api_destination("crm", f"http://127.0.0.1:{free_port()}/")
+    app.bus("orders").rule("to-crm", {"source": ["shop"]}, crm, maximum_retry_attempts=0)
+
+    @app.function()
+    async def pack(event, context):
+        logging.getLogger("shop").warning("packed")
+
+    def wait_for(condition):
+        ends = time.monotonic() + 100
+        while not condition():
+            assert time.monotonic() < ends
+            time.sleep(0.02)
+
+    def groups():
+        return [one["logGroupName"] for one in wire.client("logs").describe_log_groups()["logGroups"]]
+
+    with served(app) as wire:
+        entry = {"EventBusName": "orders", "Source": "shop", "DetailType": "d", "Detail": "{}"}
+        wire.client("events").put_events(Entries=[entry])
+        wait_for(lambda: any("rule orders/to-crm: its target" in record.getMessage() for record in caplog.records))
+        wire.client("lambda").invoke(FunctionName="pack")
+        wait_for(groups)
+        assert groups() == ["/aws/lambda/pack"]
+
+
 def test_what_functions_log_is_kept_in_processes_as_well(tmp_path):
     import logs_app
-    from wire_app import served
 
     logs_app.app.settings = dataclasses.replace(logs_app.app.settings, store=str(tmp_path))
     with served(logs_app.app) as wire:

@@ -373,6 +373,11 @@ async fn labels(call: &Call<'_>, name: &str) -> Result<Vec<Json>, Fault> {
     Ok(given.as_array().cloned().unwrap_or_default())
 }
 
+/// Whether a function has this name, and not a part of the runtime that delivers something, such as `api_destination:crm`.
+fn is_function(name: &str) -> bool {
+    !name.contains([':', '/'])
+}
+
 async fn list_metrics(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
     if let Some(option) = ["RecentlyActive", "OwningAccount"].into_iter().find(|name| input.text(name).is_some()) {
@@ -386,6 +391,9 @@ async fn list_metrics(call: &Call<'_>) -> Result<Value, Fault> {
             continue;
         }
         for values in labels(call, described.name).await? {
+            if values["function"].as_str().is_some_and(|function| !is_function(function)) {
+                continue;
+            }
             let dimension = |(name, label): &(&str, &str)| {
                 let value = values[label].as_str().filter(|value| !value.is_empty())?;
                 let arn = || format!("arn:aws:states:{}:{}:stateMachine:{value}", call.region, call.account);
