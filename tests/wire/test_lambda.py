@@ -114,6 +114,8 @@ def test_what_cannot_be_invoked_is_told_as_aws_does(functions):
     with pytest.raises(ClientError) as raised:
         functions.publish_version(FunctionName="echo")
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    text = "forebay does not serve lambda: PublishVersion (POST /2015-03-31/functions/echo/versions)"
+    assert raised.value.response["Error"]["Message"] == text
 
 
 def test_functions_are_described_listed_and_limited(functions):
