@@ -127,6 +127,47 @@ def test_events_out_of_time_are_rejected_by_their_places(logs, group):
         put(logs, ["x"], stream="none")
 
 
+def described(logs, **how):
+    return logs.describe_log_streams(logGroupName=GROUP, **how)["logStreams"]
+
+
+def test_a_stream_tells_when_its_first_and_last_events_were(logs, group):
+    (empty,) = described(logs)
+    assert not empty.keys() & {"firstEventTimestamp", "lastEventTimestamp", "lastIngestionTime"}
+    begun = now_ms()
+    logs.create_log_stream(logGroupName=GROUP, logStreamName="two")
+    put(logs, ["a", "b"], at=begun - 5_000)
+    put(logs, ["c"], "two", at=begun - 9_000)
+    put(logs, ["d"], at=begun - 3_000)
+    one, two = described(logs)
+    assert (one["firstEventTimestamp"], one["lastEventTimestamp"]) == (begun - 5_000, begun - 3_000)
+    assert (two["firstEventTimestamp"], two["lastEventTimestamp"]) == (begun - 9_000, begun - 9_000)
+    assert all(begun <= stream["lastIngestionTime"] <= now_ms() for stream in (one, two))
+    latest = described(logs, orderBy="LastEventTime", descending=True)
+    assert [stream["logStreamName"] for stream in latest] == [STREAM, "two"]
+
+
+def test_of_a_large_group_the_events_at_both_ends_are_known(logs, group):
+    begun = now_ms() - 60_000
+    for name in ("early", "middle", "late"):
+        logs.create_log_stream(logGroupName=GROUP, logStreamName=name)
+    put(logs, ["first"], "early", at=begun)
+    put(logs, ["filling"] * 2_500, at=begun + 1)
+    put(logs, ["between"], "middle", at=begun + 5_000)
+    put(logs, ["filling"] * 2_500, at=begun + 5_001)
+    put(logs, ["last"], "late", at=begun + 9_000)
+    known = {stream["logStreamName"]: stream for stream in described(logs)}
+    times = {
+        name: (stream.get("firstEventTimestamp"), stream.get("lastEventTimestamp")) for name, stream in known.items()
+    }
+    assert times == {
+        "early": (begun, None),
+        "middle": (None, None),
+        "late": (None, begun + 9_000),
+        STREAM: (begun + 1, begun + 7_500),
+    }
+
+
 def test_a_target_of_a_rule_that_fails_has_no_log_group_of_a_function(make_app, caplog):
     app = make_app()
     app.attach(FunctionLogs(app))
