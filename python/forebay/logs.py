@@ -232,8 +232,9 @@ class FunctionLogs(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Put a line on its way. What is logged outside of a handler is passed over."""
         function = getattr(record, "function_name", None)
-        # Whoever calls this holds the handler's lock.
-        if function is not None and len(self._lines) < _WAITING_MAX:
+        # What delivers to destinations has a context too, and a name that no function can have. Whoever calls this holds the
+        # handler's lock.
+        if function is not None and ":" not in function and len(self._lines) < _WAITING_MAX:
             self._lines.append((function, int(record.created * 1000), self.format(record)))
             self._awake.set()
 

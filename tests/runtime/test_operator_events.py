@@ -258,8 +258,26 @@ def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
             "function bill: its destination queue q was not told of a failure, after 9 tries: listed as 1-0-2",
         ),
         (
-            {"what": "undelivered", "of": "orders/bill", "destinations": ["queue:q"], "tries": 1, "id": "1-0-2"},
+            {
+                "what": "undelivered",
+                "of": "orders/bill",
+                "routed": True,
+                "destinations": ["queue:q"],
+                "tries": 1,
+                "id": "1-0-2",
+            },
             "rule orders/bill: its target queue q did not take an event, after 1 try: listed as 1-0-2",
+        ),
+        (
+            {
+                "what": "undelivered",
+                "of": "schedules",
+                "routed": True,
+                "destinations": ["queue:q"],
+                "tries": 1,
+                "id": "0-0-2",
+            },
+            "a schedule: its target queue q did not take an event, after 1 try: listed as 0-0-2",
         ),
         (
             {"what": "expired", "of": "q", "queue": "q", "sums": {"messages": 7}},
@@ -282,6 +300,33 @@ def test_each_notice_has_its_words(lines, notice, text):
     events.write(orjson.dumps([{**notice, "count": 1}]))
     loop.close()
     assert lines(text)[0].startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("notice", "function"),
+    [
+        ({"what": "undelivered", "of": "bill", "destinations": ["queue:q"], "tries": 9, "id": "1-0-2"}, "bill"),
+        ({"what": "undelivered", "of": "bill:2", "destinations": ["queue:q"], "tries": 9, "id": "1-0-2"}, "bill"),
+        (
+            {
+                "what": "undelivered",
+                "of": "orders/bill",
+                "routed": True,
+                "destinations": ["queue:q"],
+                "tries": 1,
+                "id": "1",
+            },
+            None,
+        ),
+        ({"what": "timed out", "of": "on_failure:bill", "seconds": 60, "destinations": ["on_failure:bill"]}, None),
+    ],
+)
+def test_a_line_names_the_function_that_it_is_of_and_nothing_else_as_one(caplog, notice, function):
+    loop = asyncio.new_event_loop()
+    OperatorEvents(loop, time.monotonic_ns).write(orjson.dumps([{**notice, "count": 1}]))
+    loop.close()
+    (line,) = caplog.records
+    assert line.function_name == function
 
 
 async def test_a_handler_that_times_out_again_and_again_is_told_which_option_to_change(app, clock, lines):

@@ -12,6 +12,7 @@ from wire_app import served
 @pytest.fixture
 def wire(make_app):
     app = make_app()
+    app.api_destination("crm", "http://127.0.0.1:9/")
 
     @app.function()
     async def work(event, context):
@@ -61,6 +62,19 @@ def test_values_that_are_put_are_kept_with_their_percentiles(cloudwatch):
     assert none["Datapoints"] == [], "other dimensions are another metric"
 
 
+def test_values_are_told_in_the_unit_in_which_they_were_put(cloudwatch):
+    data = [{"MetricName": "Took", "Value": 3.0, "Unit": unit} for unit in ("Milliseconds", "Seconds")]
+    cloudwatch.put_metric_data(Namespace="Shop", MetricData=[*data, {"MetricName": "Took", "Value": 9.0}])
+    asked = {"Namespace": "Shop", "MetricName": "Took", **window(), "Period": 86_400, "Statistics": ["Sum", "Maximum"]}
+    told = cloudwatch.get_metric_statistics(**asked)["Datapoints"]
+    if len({point["Timestamp"] for point in told}) > 1:
+        pytest.skip("a day ended in the middle of the test")
+    told = sorted((point["Unit"], point["Sum"], point["Maximum"]) for point in told)
+    assert told == [("Milliseconds", 3, 3), ("None", 9, 9), ("Seconds", 3, 3)]
+    (seconds,) = cloudwatch.get_metric_statistics(**asked, Unit="Seconds")["Datapoints"]
+    assert (seconds["Unit"], seconds["Sum"]) == ("Seconds", 3)
+
+
 def merged(datapoints):
     """Give the points; an hour that ended meanwhile would make two of one."""
     assert datapoints, "there is one"
@@ -93,6 +107,11 @@ def test_the_runtimes_own_metrics_are_asked_for_by_their_names_on_aws(cloudwatch
             "Dimensions": [{"Name": "FunctionName", "Value": "work"}],
         }
     ]
+    names = set()
+    for page in cloudwatch.get_paginator("list_metrics").paginate(Namespace="AWS/Lambda"):
+        dimensions = [one for metric in page["Metrics"] for one in metric["Dimensions"]]
+        names |= {one["Value"] for one in dimensions if one["Name"] == "FunctionName"}
+    assert names == {"work"}, "an API destination is not a function"
     own = {"Service": "lambda", "Operation": "Invoke"}
     answer = cloudwatch.get_metric_statistics(
         Namespace="Forebay",

@@ -328,8 +328,9 @@ def test_an_access_log_that_cannot_be_written_is_refused(make_app, tmp_path):
 
     from forebay.errors import InvalidParameterValue
 
-    with pytest.raises(InvalidParameterValue, match="aws_access_log"):
-        asyncio.run(make_app().start(aws_port=free_port(), aws_access_log=tmp_path / "none" / "log"))
+    path = tmp_path / "none" / "log"
+    with pytest.raises(InvalidParameterValue, match=f"aws_access_log: the access log {path} cannot be opened: No such"):
+        asyncio.run(make_app().start(aws_port=free_port(), aws_access_log=path))
     with pytest.raises(InvalidParameterValue, match="aws_access_log"):
         asyncio.run(make_app().start(aws_access_log=""))
     with pytest.raises(InvalidParameterValue, match="aws_access_log='log': only with aws_port"):

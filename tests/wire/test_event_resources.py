@@ -154,7 +154,10 @@ def test_a_schedule_has_a_description_and_retries_and_goes_when_it_has_completed
         scheduler.get_schedule(Name="once")
     scheduler.create_schedule(**{**settings, "ScheduleExpression": "rate(1 hour)"}, Target=target)
     got = scheduler.get_schedule(Name="once")
-    assert got["ActionAfterCompletion"] == "NONE"
+    assert (got["ActionAfterCompletion"], got["Target"]["RoleArn"]) == ("NONE", target["RoleArn"])
+    other = {**target, "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/other"}
+    scheduler.update_schedule(**{**settings, "ScheduleExpression": "rate(1 hour)"}, Target=other)
+    assert scheduler.get_schedule(Name="once")["Target"]["RoleArn"] == other["RoleArn"]
     assert got["Target"]["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}
     wrong = {**target, "RetryPolicy": {"MaximumRetryAttempts": 186}}
     with pytest.raises(ClientError, match="186"):

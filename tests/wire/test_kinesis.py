@@ -133,10 +133,40 @@ def test_errors_are_those_of_aws(kinesis, stream):
         kinesis.list_shards(StreamName=stream)
 
 
-def test_a_stream_has_the_shards_that_it_is_given(kinesis, stream):
-    arn = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"]
-    kinesis.update_stream_mode(StreamARN=arn, StreamModeDetails={"StreamMode": "PROVISIONED"})
-    with pytest.raises(kinesis.exceptions.InvalidArgumentException, match="use UpdateShardCount"):
-        kinesis.update_stream_mode(StreamARN=arn, StreamModeDetails={"StreamMode": "ON_DEMAND"})
+def mode(kinesis, stream):
+    """Give a stream's mode, which all who tell it agree on."""
+    summary = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]
+    described = kinesis.describe_stream(StreamName=stream)["StreamDescription"]
+    (listed,) = [one for one in kinesis.list_streams()["StreamSummaries"] if one["StreamName"] == stream]
+    (told,) = {one["StreamModeDetails"]["StreamMode"] for one in (summary, described, listed)}
+    return told
+
+
+def test_a_stream_has_the_mode_that_it_is_given(kinesis, stream):
+    assert mode(kinesis, stream) == "PROVISIONED"
+    details = {"StreamMode": "ON_DEMAND"}
+    kinesis.create_stream(StreamName="eager", StreamModeDetails=details, Tags={"team": "shop"})
+    summary = kinesis.describe_stream_summary(StreamName="eager")["StreamDescriptionSummary"]
+    assert (mode(kinesis, "eager"), summary["OpenShardCount"]) == ("ON_DEMAND", 4)
+    assert kinesis.list_tags_for_stream(StreamName="eager")["Tags"] == [{"Key": "team", "Value": "shop"}]
+    limits = kinesis.describe_limits()
+    assert (limits["OnDemandStreamCount"], limits["OpenShardCount"]) == (1, 6)
+    reshard = {"StreamName": "eager", "TargetShardCount": 2, "ScalingType": "UNIFORM_SCALING"}
+    shard = {"StreamName": "eager", "ShardToSplit": "shardId-000000000000", "NewStartingHashKey": "9"}
+    merge = {"StreamName": "eager", "ShardToMerge": "shardId-000000000000"}
+    for refused in (
+        lambda: kinesis.update_shard_count(**reshard),
+        lambda: kinesis.split_shard(**shard),
+        lambda: kinesis.merge_shards(**merge, AdjacentShardToMerge="shardId-000000000001"),
+    ):
+        with pytest.raises(
+            kinesis.exceptions.ValidationException, match=r"Stream eager under account \d+ is ON_DEMAND"
+        ):
+            refused()
+    kinesis.update_stream_mode(StreamARN=summary["StreamARN"], StreamModeDetails={"StreamMode": "PROVISIONED"})
+    assert (mode(kinesis, "eager"), kinesis.describe_limits()["OnDemandStreamCount"]) == ("PROVISIONED", 0)
+    assert kinesis.update_shard_count(**reshard)["CurrentShardCount"] == 4
+    kinesis.update_stream_mode(StreamARN=summary["StreamARN"], StreamModeDetails=details)
+    assert mode(kinesis, "eager") == "ON_DEMAND"
     told = kinesis.describe_account_settings()
     assert told["MinimumThroughputBillingCommitment"]["Status"] == "DISABLED"

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
@@ -19,7 +20,7 @@ def wire(make_app):
         app.seen.append(event)
         if event == "fail":
             raise ValueError("no")
-        return {"got": event}
+        return context.invoked_function_arn if event == "arn" else {"got": event}
 
     with served(app) as running:
         yield running
@@ -55,6 +56,54 @@ def test_a_function_is_invoked_and_its_error_is_a_response(functions, wire):
     wait_for(lambda: "later" in wire.app.seen)
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"FunctionName": "echo"}, ""),
+        ({"FunctionName": "arn:aws:lambda:eu-central-1:123456789012:function:echo"}, ""),
+        ({"FunctionName": "echo", "Qualifier": "$LATEST"}, ":$LATEST"),
+        ({"FunctionName": "echo:$LATEST"}, ":$LATEST"),
+        ({"FunctionName": "echo:live"}, ":live"),
+    ],
+)
+def test_a_function_is_told_the_name_by_which_it_was_invoked(functions, wire, asked, told):
+    functions.create_alias(FunctionName="echo", Name="live", FunctionVersion="$LATEST")
+    answer = functions.invoke(**asked, Payload=b'"arn"')
+    assert json.loads(answer["Payload"].read()) == f"arn:aws:lambda:eu-central-1:123456789012:function:echo{told}"
+    assert answer["ExecutedVersion"] == "$LATEST"
+    assert functions.invoke(**asked, InvocationType="DryRun")["StatusCode"] == 204
+    assert functions.invoke(**asked, InvocationType="Event", Payload=b'"later"')["StatusCode"] == 202
+    wait_for(lambda: "later" in wire.app.seen)
+
+
+def test_what_is_known_of_a_function_is_told_of_its_versions_and_aliases(make_app):
+    app = make_app()
+
+    function = app.command_function("work", command=["./work"], memory=256, timeout=7)
+    app.alias("live", function, function.publish_version(memory=512, timeout=9))
+    app.command_function("free", command=["./free"], timeout=2)
+    begun = datetime.now(UTC) - timedelta(seconds=1)
+    with served(app) as wire:
+        functions = wire.client("lambda")
+        for asked, memory, timeout in (
+            ({}, 256, 7),
+            ({"Qualifier": "1"}, 512, 9),
+            ({"Qualifier": "live"}, 512, 9),
+        ):
+            told = functions.get_function_configuration(FunctionName="work", **asked)
+            assert (told["MemorySize"], told["Timeout"]) == (memory, timeout), asked
+            assert begun < datetime.fromisoformat(told["LastModified"]) < datetime.now(UTC)
+            assert functions.get_function(FunctionName="work", **asked)["Configuration"] == {
+                key: value for key, value in told.items() if key != "ResponseMetadata"
+            }
+        listed = functions.list_versions_by_function(FunctionName="work")["Versions"]
+        assert [one["MemorySize"] for one in listed] == [256, 512]
+        listed = {one["FunctionName"]: one for one in functions.list_functions()["Functions"]}
+        assert listed["work"]["MemorySize"] == 256
+        assert "MemorySize" not in listed["free"], "nothing limits its memory"
+        assert listed["free"]["LastModified"].endswith("+0000")
+
+
 def test_what_cannot_be_invoked_is_told_as_aws_does(functions):
     with pytest.raises(functions.exceptions.ResourceNotFoundException, match="Function not found: arn:aws:lambda"):
         functions.invoke(FunctionName="none")
@@ -65,6 +114,8 @@ def test_what_cannot_be_invoked_is_told_as_aws_does(functions):
     with pytest.raises(ClientError) as raised:
         functions.publish_version(FunctionName="echo")
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    text = "forebay does not serve lambda: PublishVersion (POST /2015-03-31/functions/echo/versions)"
+    assert raised.value.response["Error"]["Message"] == text
 
 
 def test_functions_are_described_listed_and_limited(functions):

@@ -1,10 +1,15 @@
 """CloudWatch Logs by boto3."""
 
 import dataclasses
+import logging
 import time
 
 import pytest
 from botocore.exceptions import ClientError
+from ports import free_port
+from wire_app import served
+
+from forebay.logs import FunctionLogs
 
 GROUP, STREAM = "/aws/lambda/pack", "2026/11/28/one"
 
@@ -122,9 +127,77 @@ def test_events_out_of_time_are_rejected_by_their_places(logs, group):
         put(logs, ["x"], stream="none")
 
 
+def described(logs, **how):
+    return logs.describe_log_streams(logGroupName=GROUP, **how)["logStreams"]
+
+
+def test_a_stream_tells_when_its_first_and_last_events_were(logs, group):
+    (empty,) = described(logs)
+    assert not empty.keys() & {"firstEventTimestamp", "lastEventTimestamp", "lastIngestionTime"}
+    begun = now_ms()
+    logs.create_log_stream(logGroupName=GROUP, logStreamName="two")
+    put(logs, ["a", "b"], at=begun - 5_000)
+    put(logs, ["c"], "two", at=begun - 9_000)
+    put(logs, ["d"], at=begun - 3_000)
+    one, two = described(logs)
+    assert (one["firstEventTimestamp"], one["lastEventTimestamp"]) == (begun - 5_000, begun - 3_000)
+    assert (two["firstEventTimestamp"], two["lastEventTimestamp"]) == (begun - 9_000, begun - 9_000)
+    assert all(begun <= stream["lastIngestionTime"] <= now_ms() for stream in (one, two))
+    latest = described(logs, orderBy="LastEventTime", descending=True)
+    assert [stream["logStreamName"] for stream in latest] == [STREAM, "two"]
+
+
+def test_of_a_large_group_the_events_at_both_ends_are_known(logs, group):
+    begun = now_ms() - 60_000
+    for name in ("early", "middle", "late"):
+        logs.create_log_stream(logGroupName=GROUP, logStreamName=name)
+    put(logs, ["first"], "early", at=begun)
+    put(logs, ["filling"] * 2_500, at=begun + 1)
+    put(logs, ["between"], "middle", at=begun + 5_000)
+    put(logs, ["filling"] * 2_500, at=begun + 5_001)
+    put(logs, ["last"], "late", at=begun + 9_000)
+    known = {stream["logStreamName"]: stream for stream in described(logs)}
+    times = {
+        name: (stream.get("firstEventTimestamp"), stream.get("lastEventTimestamp")) for name, stream in known.items()
+    }
+    assert times == {
+        "early": (begun, None),
+        "middle": (None, None),
+        "late": (None, begun + 9_000),
+        STREAM: (begun + 1, begun + 7_500),
+    }
+
+
+def test_a_target_of_a_rule_that_fails_has_no_log_group_of_a_function(make_app, caplog):
+    app = make_app()
+    app.attach(FunctionLogs(app))
+    crm = app.api_destination("crm", f"http://127.0.0.1:{free_port()}/")
+    app.bus("orders").rule("to-crm", {"source": ["shop"]}, crm, maximum_retry_attempts=0)
+
+    @app.function()
+    async def pack(event, context):
+        logging.getLogger("shop").warning("packed")
+
+    def wait_for(condition):
+        ends = time.monotonic() + 100
+        while not condition():
+            assert time.monotonic() < ends
+            time.sleep(0.02)
+
+    def groups():
+        return [one["logGroupName"] for one in wire.client("logs").describe_log_groups()["logGroups"]]
+
+    with served(app) as wire:
+        entry = {"EventBusName": "orders", "Source": "shop", "DetailType": "d", "Detail": "{}"}
+        wire.client("events").put_events(Entries=[entry])
+        wait_for(lambda: any("rule orders/to-crm: its target" in record.getMessage() for record in caplog.records))
+        wire.client("lambda").invoke(FunctionName="pack")
+        wait_for(groups)
+        assert groups() == ["/aws/lambda/pack"]
+
+
 def test_what_functions_log_is_kept_in_processes_as_well(tmp_path):
     import logs_app
-    from wire_app import served
 
     logs_app.app.settings = dataclasses.replace(logs_app.app.settings, store=str(tmp_path))
     with served(logs_app.app) as wire:

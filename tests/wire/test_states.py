@@ -44,6 +44,22 @@ def test_an_execution_runs_to_its_end_and_has_a_history(states):
         states.start_execution(stateMachineArn=machine, name="one", input="{}")
 
 
+@pytest.mark.parametrize("reversed_", [False, True])
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_page_of_a_history_has_no_more_events_than_were_asked_for(states, most, reversed_):
+    steps = {"First": {"Type": "Pass", "Next": "Last"}, "Last": {"Type": "Pass", "End": True}}
+    definition = json.dumps({"StartAt": "First", "States": steps})
+    machine = states.create_state_machine(name="two", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=machine)["executionArn"]
+    ended(states, execution)
+    asked = {"executionArn": execution, "reverseOrder": reversed_}
+    whole = [event["id"] for event in states.get_execution_history(**asked)["events"]]
+    assert sorted(whole) == [1, 2, 3, 4, 5, 6]
+    pages = states.get_paginator("get_execution_history").paginate(**asked, PaginationConfig={"PageSize": most})
+    pages = [[event["id"] for event in page["events"]] for page in pages]
+    assert pages == [whole[at : at + most] for at in range(0, 6, most)]
+
+
 def test_an_execution_is_stopped(states):
     machine = states.create_state_machine(name="wait", definition=WAIT, roleArn=ROLE)["stateMachineArn"]
     execution = states.start_execution(stateMachineArn=machine)["executionArn"]

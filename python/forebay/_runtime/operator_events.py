@@ -165,17 +165,16 @@ def _dead_letter(event: dict[str, Any]) -> str:
 
 def _undelivered(event: dict[str, Any]) -> str:
     [destination], tries = event["destinations"], counted(event["tries"], "try", "tries")
-    what = (
-        f"rule {event['of']}: its target {destination} did not take an event"
-        if _is_rule(event)
-        else f"function {event['of']}: its destination {destination} was not told of a failure"
-    )
+    what = f"function {event['of']}: its destination {destination} was not told of a failure"
+    if _is_routed(event):
+        giver = f"rule {event['of']}: its target" if "/" in event["of"] else "a schedule: its target"
+        what = f"{giver} {destination} did not take an event"
     return f"{what}, after {tries}: listed as {event['id']}, see `forebay dlq show {event['id']}`"
 
 
-def _is_rule(event: dict[str, Any]) -> bool:
-    """Tell whether it is of a rule, `BUS/RULE`, and not of a function."""
-    return "/" in event["of"]
+def _is_routed(event: dict[str, Any]) -> bool:
+    """Tell whether it is of a rule, `BUS/RULE`, or of the schedules, and not of a function."""
+    return bool(event.get("routed"))
 
 
 def _disk(event: dict[str, Any]) -> str:
@@ -209,8 +208,14 @@ _OF_A_FUNCTION: Final = frozenset({"timed out", "gave up", "undelivered", "envir
 
 
 def _function(event: dict[str, Any]) -> str | None:
-    is_of_a_function = event["what"] in _OF_A_FUNCTION or "stream" in event
-    return str(event["of"]) if is_of_a_function else None
+    """Give the name of the function that it is of, as its context has it; None where it is of something else.
+
+    What delivers has a name such as `api_destination:crm`, and a version one such as `price:1`.
+    """
+    if event["what"] not in _OF_A_FUNCTION and "stream" not in event:
+        return None
+    name, _, version = str(event["of"]).partition(":")
+    return None if _is_routed(event) or (version and not version.isdecimal()) else name
 
 
 def _batch(event: dict[str, Any]) -> str:

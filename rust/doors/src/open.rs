@@ -465,7 +465,7 @@ fn serve_metrics(engine: &Arc<Engine>, address: &Address) -> Result<Server, Star
 fn refused_door(error: &StartError) -> EngineError {
     match error {
         StartError::Listen(..) => EngineError::Invalid(format!("aws_port: {error}; choose another port")),
-        StartError::AccessLog(_) => EngineError::Invalid(format!("aws_access_log: {error}")),
+        StartError::AccessLog(..) => EngineError::Invalid(format!("aws_access_log: {error}")),
         _ => EngineError::Invalid(format!("aws_host: {error}")),
     }
 }

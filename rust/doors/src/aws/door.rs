@@ -88,8 +88,7 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
     if !settings.address.ip().is_loopback() && !keys.any() {
         return Err(StartError::NoKeys(settings.address.ip()));
     }
-    let ledger =
-        Ledger::begin(engine.registry().clone(), engine.calls(), settings.access_log).map_err(StartError::AccessLog)?;
+    let ledger = Ledger::begin(engine.registry().clone(), engine.calls(), settings.access_log)?;
     let tester: Tester = {
         let (made, engine) = (OnceLock::new(), Arc::clone(engine));
         let (account, region) = (settings.account.clone(), settings.region.clone());

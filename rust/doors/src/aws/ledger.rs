@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::aws::model::TimeFormat;
 use crate::aws::protocol::time;
 use crate::clock::now_ms;
+use crate::http::StartError;
 
 /// Most lines that wait to be written; beyond them lines are left out, and one says how many.
 const LINES_MAX: usize = 16_384;
@@ -80,7 +81,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// Begin; a log that cannot be opened is refused.
-    pub fn begin(registry: Arc<Registry>, calls: Arc<Calls>, log: Option<LogTo>) -> io::Result<Self> {
+    pub fn begin(registry: Arc<Registry>, calls: Arc<Calls>, log: Option<LogTo>) -> Result<Self, StartError> {
         let log = log.map(AccessLog::begin).transpose()?;
         Ok(Self { calls, registry, meters: Mutex::default(), log })
     }
@@ -163,10 +164,13 @@ struct AccessLog {
 }
 
 impl AccessLog {
-    fn begin(to: LogTo) -> io::Result<Self> {
+    fn begin(to: LogTo) -> Result<Self, StartError> {
         let out: Box<dyn Write + Send> = match to {
             LogTo::Stderr => Box::new(io::stderr()),
-            LogTo::File(path) => Box::new(OpenOptions::new().append(true).create(true).open(path)?),
+            LogTo::File(path) => match OpenOptions::new().append(true).create(true).open(&path) {
+                Ok(file) => Box::new(file),
+                Err(error) => return Err(StartError::AccessLog(path, error)),
+            },
         };
         let (lines, waiting) = sync_channel(LINES_MAX);
         let left_out = Arc::new(std::sync::atomic::AtomicU64::new(0));

@@ -32,10 +32,21 @@ pub struct Model {
     pub operations: Vec<Operation>,
     /// The names of operations that the service has and that are not served.
     pub others: Vec<&'static str>,
-    /// Their methods and paths, where the service's protocol is REST.
-    pub other_routes: Vec<(&'static str, Vec<Segment>)>,
+    /// How they are asked for, where the service's protocol is REST.
+    pub other_routes: Vec<Other>,
     shapes: Vec<Shape>,
     by_name: HashMap<&'static str, usize>,
+}
+
+/// An operation that is not served.
+#[derive(Debug)]
+pub struct Other {
+    /// Its name.
+    pub name: &'static str,
+    /// HTTP method.
+    pub method: &'static str,
+    /// The path, with labels.
+    pub path: Vec<Segment>,
 }
 
 /// One operation.
@@ -324,7 +335,7 @@ impl Reader {
             is_rest_xml: metadata["protocol"] == "rest-xml",
             operations,
             others: table["others"].as_array().into_iter().flatten().filter_map(Json::as_str).map(kept).collect(),
-            other_routes: table["otherRoutes"].as_array().into_iter().flatten().map(route).collect(),
+            other_routes: others(table),
             shapes,
             by_name,
         })
@@ -458,9 +469,16 @@ fn segments(path: &str) -> Vec<Segment> {
     path.split('/').filter(|part| !part.is_empty()).map(segment).collect()
 }
 
-fn route(given: &Json) -> (&'static str, Vec<Segment>) {
-    let (method, uri) = (given[0].as_str().unwrap_or_default(), given[1].as_str().unwrap_or_default());
-    (kept(method), segments(uri.split('?').next().unwrap_or_default()))
+/// The operations that are not served: a table has their names, and in the same order their methods and paths.
+fn others(table: &Json) -> Vec<Other> {
+    let text = |given: &Json| kept(given.as_str().unwrap_or_default());
+    let names = table["others"].as_array().into_iter().flatten();
+    let routes = table["otherRoutes"].as_array().into_iter().flatten();
+    let other = |(name, route): (&Json, &Json)| {
+        let path = route[1].as_str().and_then(|uri| uri.split('?').next()).unwrap_or_default();
+        Other { name: text(name), method: text(&route[0]), path: segments(path) }
+    };
+    names.zip(routes).map(other).collect()
 }
 
 fn segment(part: &str) -> Segment {

@@ -149,11 +149,10 @@ impl Asked<'_> {
                 return Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels });
             }
         }
-        let others = ours().any(|service| rest::is_other(service.model(), self.method, path));
-        let fault = if others {
-            not_implemented(model, &format!("{} {}", self.method, self.path))
-        } else {
-            Fault::new("UnknownOperationException", "").status(404)
+        let other = ours().find_map(|service| rest::other(service.model(), self.method, path));
+        let fault = match other {
+            Some(name) => not_implemented(model, &format!("{name} ({} {})", self.method, self.path)),
+            None => Fault::new("UnknownOperationException", "").status(404),
         };
         Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault }))
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,8 +79,8 @@ pub enum StartError {
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
     /// The file of the access log cannot be opened.
-    #[error("the access log cannot be opened: {0}")]
-    AccessLog(#[source] io::Error),
+    #[error("the access log {} cannot be opened: {}", .0.display(), .1)]
+    AccessLog(PathBuf, #[source] io::Error),
     /// The operating system gave no thread or event queue.
     #[error("cannot start the HTTP thread: {0}")]
     Thread(#[from] io::Error),

@@ -448,6 +448,9 @@ pub struct ScheduleSettings {
     /// For people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// ARN of a role, which is given back and not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]

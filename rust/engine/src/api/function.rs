@@ -107,6 +107,10 @@ pub struct Version {
     pub provisioned_ready: u32,
     /// Attempts that run; of a function, those of all its versions.
     pub in_flight: u64,
+    /// Most memory that a process of it may use, MiB; null: no limit.
+    pub memory_mebibytes: Option<u64>,
+    /// When the program that runs declared it, milliseconds since 1970.
+    pub declared_ms: u64,
 }
 
 /// A function, and what runs of it.

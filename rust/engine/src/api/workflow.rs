@@ -475,11 +475,11 @@ pub struct History {
     pub workflow: String,
     /// The execution's name.
     pub name: String,
-    /// Most events of the answer, 1 to 1,000; the events of a step stay together, so there may be more.
+    /// Most events of the answer, 1 to 1,000.
     pub limit: usize,
     /// The `next` of the answer before.
     #[serde(default)]
-    pub after: Option<u32>,
+    pub after: Option<u64>,
     /// Leave inputs and outputs out.
     #[serde(default)]
     pub without_data: bool,
@@ -492,7 +492,7 @@ pub struct HistoryPage {
     /// Events in the form of `GetExecutionHistory`, in their order; `timestamp` is in seconds since 1970.
     pub events: Vec<Value>,
     /// Gives the next page; `null`: there is none.
-    pub next: Option<u32>,
+    pub next: Option<u64>,
 }
 
 /// Stop an execution.

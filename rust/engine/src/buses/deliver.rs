@@ -163,10 +163,11 @@ impl BusRoom<'_> {
         };
         if let (None, Some((owner, _))) = (&row.destination, self.failures.failed_of(key)) {
             let owner = owner.to_owned();
-            let fields =
+            let mut fields =
                 json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
             let hops = event.carried.hops + 1;
             self.ctx.happen(|| delivery_given_up(&owner, &fields, &row, hops));
+            fields["routed"] = true.into();
             self.ctx.notice(OperatorEvent::Undelivered, &owner, fields);
         }
         self.buses.undelivered.push(Undelivered { key, row, payload: input.as_bytes().into() });

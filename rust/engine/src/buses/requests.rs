@@ -244,6 +244,7 @@ impl BusRoom<'_> {
             maximum_event_age_ms: None,
             delete_after_completion: false,
             description: String::new(),
+            role: None,
         };
         if known.as_ref().is_none_or(|known| known.settings != settings) {
             self.save_schedule(name, settings, known)?;

@@ -40,6 +40,8 @@ use crate::store::port::Table;
 const FIRINGS_MAX: usize = 100;
 /// Most characters of a description. <https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html>
 const DESCRIPTION_CHARACTERS_MAX: usize = 512;
+/// Most characters of a role's ARN: <https://docs.aws.amazon.com/scheduler/latest/APIReference/API_Target.html>
+const ROLE_CHARACTERS_MAX: usize = 1_600;
 /// Most schedules that fire in one turn, so that the engine's lock is let go between.
 const SCHEDULES_OF_A_TURN: usize = 256;
 /// What one turn may cost: a firing weighs so much, and a due time that is passed over weighs 1.
@@ -162,6 +164,9 @@ impl ScheduleSettings {
             return Err(EngineError::Invalid(format!(
                 "description has more than {DESCRIPTION_CHARACTERS_MAX} characters"
             )));
+        }
+        if self.role.as_ref().is_some_and(|role| role.chars().count() > ROLE_CHARACTERS_MAX) {
+            return Err(EngineError::Invalid(format!("role has more than {ROLE_CHARACTERS_MAX} characters")));
         }
         if let (Recipient::Function(_) | Recipient::Workflow(_), Some(input)) = (&self.to, &self.input) {
             let filled = filled(input, "arn", 0, 0);

@@ -80,13 +80,17 @@ pub(crate) struct Function {
     pub(crate) at_once: usize,
     /// How many records a destination is given in a second.
     pub(crate) invocation_rate: Option<u32>,
+    /// Most memory of a process of it.
+    pub(crate) memory_bytes: Option<u64>,
+    /// When it was declared first since the app started, wall ms.
+    pub(crate) declared_ms: u64,
 }
 
 impl Function {
     pub(crate) fn new(
         registration: &Registration,
         (name, version): (&str, Version),
-        timeout_ms: u64,
+        (timeout_ms, declared_ms): (u64, u64),
         registry: &Registry,
     ) -> Self {
         Self {
@@ -105,6 +109,8 @@ impl Function {
             declared_limits: FunctionLimits::default(),
             at_once: registration.at_once.unwrap_or(AT_ONCE),
             invocation_rate: registration.invocation_rate,
+            memory_bytes: registration.environment.as_ref().and_then(|declared| declared.program.memory_bytes),
+            declared_ms,
         }
     }
 
@@ -122,6 +128,7 @@ impl Function {
         self.declared_asynchronous = other.declared_asynchronous;
         self.at_once = other.at_once;
         self.invocation_rate = other.invocation_rate;
+        self.memory_bytes = other.memory_bytes;
     }
 }
 

@@ -75,6 +75,8 @@ impl Dispatch {
             provisioned_concurrency: provisioned,
             provisioned_ready: ready,
             in_flight: unit.map_or(0, |unit| self.permits.pool.running(unit)).into(),
+            memory_mebibytes: function.memory_bytes.map(|bytes| bytes >> 20),
+            declared_ms: function.declared_ms,
         }
     }
 }

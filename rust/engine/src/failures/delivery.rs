@@ -503,8 +503,10 @@ impl FailureRoom<'_> {
     /// A failure is listed which its destination was to be told of.
     pub(crate) fn notice_undelivered(&mut self, key: FailureKey, row: &FailureRow) {
         let Some(function) = self.failures.failed_of(key).map(|(function, _)| function.to_owned()) else { return };
-        let fields = json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
+        let mut fields =
+            json!({"id": key.text(), "destinations": [row.undelivered_to], "tries": row.delivery_attempts});
         self.ctx.happen(|| delivery_given_up(&function, &fields, row, 0));
+        fields["routed"] = row.routed.is_some().into();
         self.ctx.notice(OperatorEvent::Undelivered, &function, fields);
     }
 

@@ -33,7 +33,8 @@ impl Rooms {
             self.dispatch().check_limits(name, handler, registration.limits)?;
         }
         let is_new = handler.is_none();
-        let function = Function::new(registration, (name, version), timeout_ms, &self.ctx.registry);
+        let function =
+            Function::new(registration, (name, version), (timeout_ms, self.ctx.now.wall_ms), &self.ctx.registry);
         let handler = match handler {
             Some(handler) => {
                 self.dispatch.functions[handler].replace_settings(function);

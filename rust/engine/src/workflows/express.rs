@@ -21,7 +21,7 @@ use crate::commit::starts::check_express_open;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::requests::{described, is_asked};
-use crate::workflows::row::{ExecutionRow, MachineRow, RunId};
+use crate::workflows::row::{ExecutionRow, HistoryPlace, MachineRow, RunId};
 use crate::workflows::step::{name_of, Begin};
 use crate::workflows::{Machine, WorkflowRoom};
 
@@ -358,9 +358,11 @@ pub(super) fn history_in_memory(room: &WorkflowRoom<'_>, id: RunId, asked: &Hist
     };
     let machine = room.workflows.revisions.range((id.machine, 0)..=(id.machine, u32::MAX)).next_back();
     let with_data = !asked.without_data && machine.is_some_and(|(_, machine)| machine.row.include_execution_data);
-    let rest: Vec<&Event> = events.iter().filter(|event| asked.after.is_none_or(|after| event.id > after)).collect();
+    let from = asked.after.map(HistoryPlace::of).unwrap_or_default();
+    let rest: Vec<&Event> = events.iter().filter(|event| event.id > from.event).collect();
     let page = &rest[..rest.len().min(asked.limit)];
-    let next = page.last().filter(|_| rest.len() > page.len()).map(|event| event.id);
+    let next = page.last().filter(|_| rest.len() > page.len());
+    let next = next.map(|event| HistoryPlace { row: 0, event: event.id }.number());
     HistoryPage { events: page.iter().map(|event| event.to_json(with_data)).collect(), next }
 }
 

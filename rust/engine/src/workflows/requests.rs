@@ -26,7 +26,7 @@ use crate::payload::document::read_document;
 use crate::store::port::Table;
 use crate::workflows::machines::{ReadDeclaration, ReadDefinition};
 use crate::workflows::participant::WorkflowParticipant;
-use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
+use crate::workflows::row::{check_name, ExecutionRow, HistoryPlace, MachineRow, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::versions::Chosen;
 use crate::workflows::{
@@ -315,8 +315,10 @@ impl WorkflowRoom<'_> {
         if self.workflows.machine(&asked.workflow)?.row.kind == Kind::Express {
             return Ok(Done::at_once(express::history_in_memory(self, id, &asked)));
         }
-        let mut after = asked.after.map(|first| id.history_key(first));
-        let (mut events, mut next, mut bytes, mut is_all) = (Vec::new(), asked.after, 0, false);
+        let from = asked.after.map(HistoryPlace::of).unwrap_or_default();
+        let (mut at, mut after) = (from, Some(id.history_key(from.row)));
+        let (mut events, mut bytes, mut is_all) = (Vec::new(), 0, false);
+        let with_data = !asked.without_data;
         while !is_all && events.len() < asked.limit && bytes < BYTES_MAX {
             let (rows, all) = self.below.ctx.rows_after(Table::History, &id.bytes(), after.as_deref(), ROWS)?;
             is_all = all;
@@ -327,12 +329,21 @@ impl WorkflowRoom<'_> {
                 }
                 bytes += value.len();
                 let chunk = unpack(&value).ok_or_else(|| damaged("a history"))?;
-                next = chunk.first().map(|event| event.id);
-                events.extend(chunk.iter().map(|event| event.to_json(!asked.without_data)));
+                let rest = chunk.iter().filter(|event| event.id > from.event);
+                let shown = rest.take(asked.limit - events.len()).map(|event| (event.id, event.to_json(with_data)));
+                for (number, event) in shown {
+                    at.event = number;
+                    events.push(event);
+                }
+                if chunk.last().is_some_and(|last| last.id > at.event) {
+                    is_all = false;
+                    break;
+                }
+                at.row = chunk.first().map_or(at.row, |event| event.id);
                 after = Some(key);
             }
         }
-        Ok(Done::at_once(HistoryPage { events, next: next.filter(|_| !is_all) }))
+        Ok(Done::at_once(HistoryPage { events, next: (!is_all).then(|| at.number()) }))
     }
 
     pub(crate) fn execution_stop(&mut self, asked: Stop, waiter: Waiter) {

@@ -38,6 +38,26 @@ impl RunId {
     }
 }
 
+/// How far a history was told. A row has the events of a step, and a page may end within one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HistoryPlace {
+    /// The first event of the last row that was told to its end; 0: of none.
+    pub(crate) row: u32,
+    /// The last event that was told.
+    pub(crate) event: u32,
+}
+
+impl HistoryPlace {
+    pub(crate) fn of(number: u64) -> Self {
+        Self { row: (number >> 32) as u32, event: number as u32 }
+    }
+
+    /// As pages give it.
+    pub(crate) fn number(self) -> u64 {
+        (u64::from(self.row) << 32) | u64::from(self.event)
+    }
+}
+
 /// Where the number of an execution stands.
 pub(crate) fn name_key(machine: u64, name: &str) -> Vec<u8> {
     [&machine.to_be_bytes(), name.as_bytes()].concat()

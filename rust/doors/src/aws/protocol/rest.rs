@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use crate::aws::model::{Kind, Location, Member, Model, Operation, Segment, Shape, TimeFormat};
+use crate::aws::model::{Kind, Location, Member, Model, Operation, Other, Segment, Shape, TimeFormat};
 use crate::aws::protocol::json::{self, Names};
 use crate::aws::protocol::query::plain;
 use crate::aws::protocol::{base64_text, text_of_bytes, time, xml, xml_reader, Malformed};
@@ -53,10 +53,11 @@ pub fn route<'m>(
     fitting.max_by_key(|(rank, ..)| *rank).map(|(_, operation, labels)| (operation, labels))
 }
 
-/// Whether a method and a path are those of an operation that is not served.
-pub fn is_other(model: &Model, method: &str, path: &str) -> bool {
+/// The operation that is not served and has this method and this path.
+pub fn other(model: &Model, method: &str, path: &str) -> Option<&'static str> {
     let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
-    model.other_routes.iter().any(|(other, segments)| *other == method && labels(segments, &parts).is_some())
+    let is_asked = |other: &&Other| other.method == method && labels(&other.path, &parts).is_some();
+    model.other_routes.iter().find(is_asked).map(|other| other.name)
 }
 
 fn labels(wanted: &[Segment], parts: &[&str]) -> Option<Labels> {

@@ -210,6 +210,21 @@ fn asked(namespace: &str, name: &str, dimensions: &[Value], unit: Option<&str>) 
     Some(Asked { name: described.aws.map_or(described.name, |aws| aws.name), labels })
 }
 
+/// The units in which values of a metric were put; `None`: whatever unit it has.
+async fn units(
+    call: &Call<'_>,
+    namespace: &str,
+    name: &str,
+    dimensions: &[Value],
+) -> Result<Vec<Option<String>>, Fault> {
+    let dimensions = dimensions_text(dimensions);
+    let wanted = [("namespace", namespace), ("name", name), ("dimensions", &dimensions)];
+    let mut series = labels(call, Metric::UserMetric.describe().name).await?;
+    series.retain(|values| wanted.iter().all(|(label, value)| values[label] == *value));
+    let units: Vec<Option<String>> = series.iter().map(|values| values["unit"].as_str().map(str::to_owned)).collect();
+    Ok(if units.is_empty() { vec![None] } else { units })
+}
+
 /// A stretch of time in periods.
 struct Window {
     from: u64,
@@ -282,27 +297,31 @@ async fn get_metric_statistics(call: &Call<'_>) -> Result<Value, Fault> {
         return Err(Fault::new("InvalidParameterCombinationException", text));
     }
     let label = Value::structure().with("Label", name);
-    let Some(asked) = asked(namespace, name, input.list("Dimensions"), unit) else {
-        return Ok(label.with("Datapoints", Vec::<Value>::new()));
+    let dimensions = input.list("Dimensions");
+    // Values that were put in several units are told apart. A metric of the runtime's own has one.
+    let units = match unit {
+        Some(unit) => vec![Some(unit.to_owned())],
+        None => units(call, namespace, name, dimensions).await?,
     };
-    // By their time: the statistics, and the extended ones.
-    let mut rows: BTreeMap<u64, (Fields, Fields)> = BTreeMap::new();
-    let mut told = None;
-    for &statistic in plain.iter().chain(&extended) {
-        let (found, own_unit) = points(call, &asked, statistic, &window).await?;
-        told = told.or(own_unit);
-        for (start, value) in found {
-            let (row, more) = rows.entry(start).or_default();
-            let fields = if extended.contains(&statistic) { more } else { row };
-            fields.push((Key::Owned(statistic.to_owned()), Value::Double(value)));
+    // By their time and unit: the statistics, and the extended ones.
+    let mut rows: BTreeMap<(u64, String), (Fields, Fields)> = BTreeMap::new();
+    for unit in units {
+        let Some(asked) = asked(namespace, name, dimensions, unit.as_deref()) else { continue };
+        for &statistic in plain.iter().chain(&extended) {
+            let (found, own_unit) = points(call, &asked, statistic, &window).await?;
+            let unit = unit.clone().or(own_unit.filter(|unit| !unit.is_empty())).unwrap_or_else(|| "None".into());
+            for (start, value) in found {
+                let (row, more) = rows.entry((start, unit.clone())).or_default();
+                let fields = if extended.contains(&statistic) { more } else { row };
+                fields.push((Key::Owned(statistic.to_owned()), Value::Double(value)));
+            }
         }
     }
-    let unit = unit.map(str::to_owned).or(told.filter(|unit| !unit.is_empty()));
-    let datapoint = |(start, (row, more)): (u64, (Fields, Fields))| {
+    let datapoint = |((start, unit), (row, more)): ((u64, String), (Fields, Fields))| {
         let more = (!more.is_empty()).then_some(Value::Map(more));
         Value::Map(row)
             .with("Timestamp", Value::Time(start as i64 * 1000))
-            .with("Unit", unit.as_deref().unwrap_or("None"))
+            .with("Unit", unit)
             .with("ExtendedStatistics", more)
     };
     Ok(label.with("Datapoints", rows.into_iter().map(datapoint).collect::<Vec<Value>>()))
@@ -373,6 +392,11 @@ async fn labels(call: &Call<'_>, name: &str) -> Result<Vec<Json>, Fault> {
     Ok(given.as_array().cloned().unwrap_or_default())
 }
 
+/// Whether a function has this name, and not a part of the runtime that delivers something, such as `api_destination:crm`.
+fn is_function(name: &str) -> bool {
+    !name.contains([':', '/'])
+}
+
 async fn list_metrics(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
     if let Some(option) = ["RecentlyActive", "OwningAccount"].into_iter().find(|name| input.text(name).is_some()) {
@@ -386,6 +410,9 @@ async fn list_metrics(call: &Call<'_>) -> Result<Value, Fault> {
             continue;
         }
         for values in labels(call, described.name).await? {
+            if values["function"].as_str().is_some_and(|function| !is_function(function)) {
+                continue;
+            }
             let dimension = |(name, label): &(&str, &str)| {
                 let value = values[label].as_str().filter(|value| !value.is_empty())?;
                 let arn = || format!("arn:aws:states:{}:{}:stateMachine:{value}", call.region, call.account);

@@ -1,5 +1,7 @@
 //! Kinesis: streams, their shards and tags.
 
+use std::collections::BTreeMap;
+
 use forebay_engine::api::notes::Annotate;
 use forebay_engine::api::stream::{Alter, Declare, Merge, Named, Reshard, Split};
 use forebay_engine::api::{Empty, Request};
@@ -24,6 +26,10 @@ const ON_DEMAND_SHARDS: i64 = 4;
 const SHARDS_MAX: i64 = 1_000;
 /// Begins the notes that are tags.
 const NOTE_TAG: &str = "tag:";
+/// The note of a stream whose mode is another one than `PROVISIONED`.
+const NOTE_MODE: &str = "kinesis:mode";
+const PROVISIONED: &str = "PROVISIONED";
+const ON_DEMAND: &str = "ON_DEMAND";
 
 fn invalid(text: impl Into<String>) -> Fault {
     Fault::new("InvalidArgumentException", text)
@@ -48,10 +54,10 @@ fn shard_count(count: i64) -> Result<u32, Fault> {
 
 pub(super) async fn create_stream(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("StreamName").to_owned();
-    let mode = call.input.get("StreamModeDetails").map_or("PROVISIONED", |mode| mode.needed("StreamMode"));
+    let mode = asked_mode(call);
     let count = match (call.input.int("ShardCount"), mode) {
         (Some(count), _) => count,
-        (None, "ON_DEMAND") => ON_DEMAND_SHARDS,
+        (None, ON_DEMAND) => ON_DEMAND_SHARDS,
         (None, _) => return Err(Fault::validation("ShardCount must be given for a stream in PROVISIONED mode")),
     };
     let shards = shard_count(count)?;
@@ -62,7 +68,12 @@ pub(super) async fn create_stream(call: &Call<'_>) -> Result<Value, Fault> {
     let retention_ms = RETENTION_HOURS as u64 * HOUR_MS;
     let declare = Declare { name: name.clone(), shards, retention_ms, retention_bytes: None };
     call.ask(Request::StreamDeclare(declare)).await.map_err(fault)?;
-    note(call, &name, call.input.entries("Tags").iter().map(|(key, value)| (key.as_ref(), value.as_text()))).await?;
+    let tags = call.input.entries("Tags").iter().map(|(key, value)| (key.as_ref(), value.as_text()));
+    let mut notes = tag_notes(tags);
+    if mode == ON_DEMAND {
+        notes.insert(NOTE_MODE.into(), Some(mode.into()));
+    }
+    note(call, &name, notes).await?;
     Ok(Value::structure())
 }
 
@@ -78,12 +89,30 @@ pub(super) async fn delete_stream(call: &Call<'_>) -> Result<Value, Fault> {
     Ok(Value::structure())
 }
 
+fn asked_mode<'c>(call: &'c Call<'_>) -> &'c str {
+    call.input.get("StreamModeDetails").map_or(PROVISIONED, |mode| mode.needed("StreamMode"))
+}
+
+fn mode_of(stream: &Json) -> &str {
+    stream["notes"][NOTE_MODE].as_str().unwrap_or(PROVISIONED)
+}
+
+/// What changes shards is for streams whose shards are their user's.
+async fn check_provisioned(call: &Call<'_>, name: &str) -> Result<Json, Fault> {
+    let stream = call.described_stream(name).await?;
+    if mode_of(&stream) == PROVISIONED {
+        return Ok(stream);
+    }
+    let text = "it must be PROVISIONED before its shards are changed (UpdateStreamMode)";
+    Err(Fault::validation(format!("Stream {name} under account {} is ON_DEMAND: {text}.", call.account)))
+}
+
 fn described(stream: &Json) -> Value {
     Value::structure()
         .with("StreamName", stream["name"].as_str())
         .with("StreamARN", stream["arn"].as_str())
         .with("StreamStatus", "ACTIVE")
-        .with("StreamModeDetails", Value::structure().with("StreamMode", "PROVISIONED"))
+        .with("StreamModeDetails", Value::structure().with("StreamMode", mode_of(stream)))
         .with("RetentionPeriodHours", (stream["retention_ms"].as_u64().unwrap_or(0) / HOUR_MS) as i64)
         .with("StreamCreationTimestamp", Value::Time(stream["created_ms"].as_i64().unwrap_or(0)))
         .with("EnhancedMonitoring", vec![Value::structure().with("ShardLevelMetrics", Value::List(Vec::new()))])
@@ -145,7 +174,7 @@ pub(super) async fn list_streams(call: &Call<'_>) -> Result<Value, Fault> {
             .with("StreamName", stream["name"].as_str())
             .with("StreamARN", stream["arn"].as_str())
             .with("StreamStatus", "ACTIVE")
-            .with("StreamModeDetails", Value::structure().with("StreamMode", "PROVISIONED"))
+            .with("StreamModeDetails", Value::structure().with("StreamMode", mode_of(stream)))
             .with("StreamCreationTimestamp", Value::Time(stream["created_ms"].as_i64().unwrap_or(0)))
     };
     Ok(Value::structure()
@@ -210,7 +239,7 @@ pub(super) async fn list_shards(call: &Call<'_>) -> Result<Value, Fault> {
 pub(super) async fn update_shard_count(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.stream()?;
     let target = call.input.int("TargetShardCount").unwrap_or_default();
-    let before = call.described_stream(&name).await?;
+    let before = check_provisioned(call, &name).await?;
     let reshard = Reshard { name: name.clone(), shards: shard_count(target)? };
     call.ask(Request::StreamReshard(reshard)).await.map_err(|error| call.stream_fault(&name, error))?;
     Ok(Value::structure()
@@ -226,6 +255,7 @@ pub(super) async fn split_shard(call: &Call<'_>) -> Result<Value, Fault> {
     let hash = call.input.needed("NewStartingHashKey").parse::<u128>();
     let hash = hash.map_err(|_| invalid("NewStartingHashKey is greater than 2^128 - 1."))?;
     let at = (hash >> 64) + u128::from(hash & u128::from(u64::MAX) != 0);
+    check_provisioned(call, &name).await?;
     let split = Split { name: name.clone(), shard: shard.clone(), at: at.to_string() };
     call.ask(Request::StreamSplit(split)).await.map_err(|error| match error {
         EngineError::Invalid(text) if text.starts_with("at is") => invalid(format!(
@@ -240,6 +270,7 @@ pub(super) async fn split_shard(call: &Call<'_>) -> Result<Value, Fault> {
 pub(super) async fn merge_shards(call: &Call<'_>) -> Result<Value, Fault> {
     let (name, shard) = (call.stream()?, call.input.needed("ShardToMerge").to_owned());
     let adjacent = call.input.needed("AdjacentShardToMerge").to_owned();
+    check_provisioned(call, &name).await?;
     let merge = Merge { name: name.clone(), shard: shard.clone(), adjacent: adjacent.clone() };
     call.ask(Request::StreamMerge(merge)).await.map_err(|error| match error {
         EngineError::Invalid(text) if text.ends_with("are not adjacent") => invalid(format!(
@@ -288,13 +319,9 @@ async fn change_retention(call: &Call<'_>, is_right: fn(i64, i64) -> bool, wrong
     Ok(Value::structure())
 }
 
-async fn note<'t>(
-    call: &Call<'_>,
-    name: &str,
-    tags: impl Iterator<Item = (&'t str, Option<&'t str>)>,
-) -> Result<(), Fault> {
-    let notes: std::collections::BTreeMap<String, Option<String>> =
-        tags.map(|(key, text)| (format!("{NOTE_TAG}{key}"), text.map(str::to_owned))).collect();
+type Notes = BTreeMap<String, Option<String>>;
+
+async fn note(call: &Call<'_>, name: &str, notes: Notes) -> Result<(), Fault> {
     if !notes.is_empty() {
         let annotate = Annotate { name: name.to_owned(), notes };
         call.ask(Request::StreamAnnotate(annotate)).await.map_err(|error| call.stream_fault(name, error))?;
@@ -302,28 +329,35 @@ async fn note<'t>(
     Ok(())
 }
 
-pub(super) async fn add_tags_to_stream(call: &Call<'_>) -> Result<Value, Fault> {
+fn tag_notes<'t>(tags: impl Iterator<Item = (&'t str, Option<&'t str>)>) -> Notes {
+    tags.map(|(key, text)| (format!("{NOTE_TAG}{key}"), text.map(str::to_owned))).collect()
+}
+
+async fn tag_with(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
     let tags = call.input.entries("Tags").iter().map(|(key, value)| (key.as_ref(), value.as_text()));
-    note(call, &call.stream()?, tags).await?;
+    note(call, name, tag_notes(tags)).await?;
     Ok(Value::structure())
+}
+
+async fn untag(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
+    note(call, name, tag_notes(call.input.texts("TagKeys").map(|key| (key, None)))).await?;
+    Ok(Value::structure())
+}
+
+pub(super) async fn add_tags_to_stream(call: &Call<'_>) -> Result<Value, Fault> {
+    tag_with(call, &call.stream()?).await
 }
 
 pub(super) async fn remove_tags_from_stream(call: &Call<'_>) -> Result<Value, Fault> {
-    note(call, &call.stream()?, call.input.texts("TagKeys").map(|key| (key, None))).await?;
-    Ok(Value::structure())
+    untag(call, &call.stream()?).await
 }
 
 pub(super) async fn tag_resource(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.stream_of_arn(call.input.needed("ResourceARN"))?;
-    let tags = call.input.entries("Tags").iter().map(|(key, value)| (key.as_ref(), value.as_text()));
-    note(call, &name, tags).await?;
-    Ok(Value::structure())
+    tag_with(call, &call.stream_of_arn(call.input.needed("ResourceARN"))?).await
 }
 
 pub(super) async fn untag_resource(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.stream_of_arn(call.input.needed("ResourceARN"))?;
-    note(call, &name, call.input.texts("TagKeys").map(|key| (key, None))).await?;
-    Ok(Value::structure())
+    untag(call, &call.stream_of_arn(call.input.needed("ResourceARN"))?).await
 }
 
 fn tags_of(stream: &Json) -> Vec<(String, String)> {
@@ -354,12 +388,14 @@ pub(super) async fn list_tags_for_resource(call: &Call<'_>) -> Result<Value, Fau
 
 pub(super) async fn describe_limits(call: &Call<'_>) -> Result<Value, Fault> {
     let listed = call.ask(Request::StreamList(Empty {})).await.map_err(fault)?;
-    let open: i64 = listed.as_array().into_iter().flatten().filter_map(|stream| stream["open_shards"].as_i64()).sum();
+    let streams = || listed.as_array().into_iter().flatten();
+    let open: i64 = streams().filter_map(|stream| stream["open_shards"].as_i64()).sum();
+    let on_demand = streams().filter(|stream| mode_of(stream) == ON_DEMAND).count();
     Ok(Value::structure()
         .with("ShardLimit", SHARDS_MAX)
         .with("OpenShardCount", open)
-        .with("OnDemandStreamCount", 0_i64)
-        .with("OnDemandStreamCountLimit", 0_i64))
+        .with("OnDemandStreamCount", on_demand)
+        .with("OnDemandStreamCountLimit", SHARDS_MAX))
 }
 
 /// Nothing is billed here.
@@ -369,14 +405,11 @@ pub(super) async fn describe_account_settings(_call: &Call<'_>) -> Result<Value,
     Ok(Value::structure().with("MinimumThroughputBillingCommitment", commitment))
 }
 
-/// Every stream has the shards that it is given.
+/// No shard has a limit of records or bytes, so a stream on demand has what it needs in the shards that it has.
 pub(super) async fn update_stream_mode(call: &Call<'_>) -> Result<Value, Fault> {
-    call.described_stream(&call.stream()?).await?;
-    let mode = call.input.get("StreamModeDetails").map_or("PROVISIONED", |mode| mode.needed("StreamMode"));
-    if mode != "PROVISIONED" {
-        return Err(invalid(
-            "StreamMode: a stream gets no shards by itself here; stay PROVISIONED and use UpdateShardCount",
-        ));
-    }
+    let name = call.stream()?;
+    call.described_stream(&name).await?;
+    let mode = Some(asked_mode(call)).filter(|mode| *mode == ON_DEMAND);
+    note(call, &name, Notes::from([(NOTE_MODE.into(), mode.map(str::to_owned))])).await?;
     Ok(Value::structure())
 }

@@ -12,7 +12,8 @@ use serde_json::{json, Map, Value as Json};
 use crate::ask::answer;
 use crate::aws::call::{unavailable, Call, Output};
 use crate::aws::fault::Fault;
-use crate::aws::protocol::{event_stream, text_of_bytes};
+use crate::aws::model::TimeFormat;
+use crate::aws::protocol::{event_stream, text_of_bytes, time};
 use crate::aws::services::lambda_aliases::{create_alias, delete_alias, get_alias, list_aliases, update_alias};
 use crate::aws::services::lambda_configurations::{list_tags, Known};
 use crate::aws::services::lambda_mappings::{
@@ -125,7 +126,17 @@ impl Call<'_> {
         self.function_of(self.input.needed("FunctionName"), self.input.text("Qualifier"))
     }
 
+    /// The same; `$LATEST` stays where it was said, since the function is told what it was invoked by.
+    fn invoked_function(&self) -> Result<Target, Fault> {
+        self.asked_function(self.input.needed("FunctionName"), self.input.text("Qualifier"))
+    }
+
     pub(super) fn function_of(&self, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
+        let asked = self.asked_function(given, qualifier)?;
+        Ok(Target { qualifier: asked.qualifier.filter(|qualifier| qualifier != "$LATEST"), ..asked })
+    }
+
+    fn asked_function(&self, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
         let missing = || {
             let text = format!("Function not found: {}", self.function_arn(given));
             fault(EngineError::NotFound(text))
@@ -147,8 +158,7 @@ impl Call<'_> {
                 return Err(fault(EngineError::Invalid(text.into())));
             }
         }
-        let qualifier = qualifier.or(own).filter(|qualifier| *qualifier != "$LATEST");
-        Ok(Target { name: name.to_owned(), qualifier: qualifier.map(str::to_owned) })
+        Ok(Target { name: name.to_owned(), qualifier: qualifier.or(own).map(str::to_owned) })
     }
 
     pub(super) async fn described_function(&self, target: &Target) -> Result<Json, Fault> {
@@ -174,7 +184,7 @@ fn elsewhere<'g>(given: &'g str, region: &str) -> Option<&'g str> {
 }
 
 async fn invoke(call: &Call<'_>) -> Result<Value, Fault> {
-    let target = call.function()?;
+    let target = call.invoked_function()?;
     let input = &call.input;
     refuse_options(input)?;
     let payload = payload_of(input.blob("Payload"))?;
@@ -241,7 +251,7 @@ async fn invoke_async(call: &Call<'_>) -> Result<Value, Fault> {
 
 /// What a handler gives, as a stream of one piece and its end: handlers do not stream.
 async fn invoke_with_response_stream(call: &Call<'_>) -> Result<Output, Fault> {
-    let target = call.function()?;
+    let target = call.invoked_function()?;
     refuse_options(&call.input)?;
     let payload = payload_of(call.input.blob("Payload"))?;
     if call.input.text("InvocationType") == Some("DryRun") {
@@ -311,6 +321,21 @@ fn configuration(call: &Call<'_>, name: &str, qualifier: Option<&str>, described
         .with("Version", described["version"].as_str().unwrap_or("$LATEST"))
 }
 
+/// A moment as Lambda writes it: `2026-01-31T12:00:00.123+0000`.
+fn moment(ms: i64) -> String {
+    let fraction = ms.rem_euclid(1000);
+    let whole = time::write(ms - fraction, TimeFormat::Iso);
+    format!("{}.{fraction:03}+0000", whole.trim_end_matches('Z'))
+}
+
+/// A configuration with what the app's code says, where no template has said it.
+fn declared(configuration: Value, described: &Json) -> Value {
+    let is_missing = |name: &str| configuration.get(name).is_none();
+    let memory = described["memory_mebibytes"].as_i64().filter(|_| is_missing("MemorySize"));
+    let modified = described["declared_ms"].as_i64().filter(|_| is_missing("LastModified"));
+    configuration.with("MemorySize", memory).with("LastModified", modified.map(moment))
+}
+
 /// A function's configuration, and what stacks know of it.
 async fn configured(call: &Call<'_>) -> Result<(Value, Known), Fault> {
     let target = call.function()?;
@@ -319,9 +344,17 @@ async fn configured(call: &Call<'_>) -> Result<(Value, Known), Fault> {
         Err(fault) if lambda_states::serves(&state) => return Err(fault),
         described => described.unwrap_or_default(),
     };
+    // An alias tells which version it leads to, and nothing else.
+    let described = match described["version"].as_str() {
+        Some(version) if described["timeout_ms"].is_null() => {
+            let version = Target { name: target.name.clone(), qualifier: Some(version.to_owned()) };
+            call.described_function(&version).await.unwrap_or(described)
+        }
+        _ => described,
+    };
     let configuration = configuration(call, &target.name, target.qualifier.as_deref(), &described);
     let known = Known::of(call, Some(&target.name)).await;
-    Ok((lambda_states::with(known.added_to(configuration, call), &state), known))
+    Ok((lambda_states::with(declared(known.added_to(configuration, call), &described), &state), known))
 }
 
 async fn get_function_configuration(call: &Call<'_>) -> Result<Value, Fault> {
@@ -348,9 +381,9 @@ async fn list_functions(call: &Call<'_>) -> Result<Value, Fault> {
     let known = Known::of(call, None).await;
     let functions: Vec<Value> = functions
         .into_iter()
-        .map(|one| configuration(call, one["name"].as_str().unwrap_or_default(), None, one))
-        .map(|one| known.added_to(one, call))
-        .map(|one| lambda_states::with(one, &Json::Null))
+        .map(|one| (configuration(call, one["name"].as_str().unwrap_or_default(), None, one), one))
+        .map(|(told, one)| declared(known.added_to(told, call), one))
+        .map(|told| lambda_states::with(told, &Json::Null))
         .collect();
     Ok(Value::structure().with("Functions", functions).with("NextMarker", next))
 }
@@ -385,9 +418,9 @@ async fn list_versions_by_function(call: &Call<'_>) -> Result<Value, Fault> {
     let known = Known::of(call, Some(&target.name)).await;
     let versions: Vec<Value> = keyed
         .iter()
-        .map(|(_, number, one)| configuration(call, &target.name, Some(number), one))
-        .map(|one| known.added_to(one, call))
-        .map(|one| lambda_states::with(one, &Json::Null))
+        .map(|(_, number, one)| (configuration(call, &target.name, Some(number), one), one))
+        .map(|(told, one)| declared(known.added_to(told, call), one))
+        .map(|told| lambda_states::with(told, &Json::Null))
         .collect();
     Ok(Value::structure().with("Versions", versions).with("NextMarker", next))
 }

@@ -16,6 +16,7 @@ use crate::aws::call::{unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::base64_text;
 use crate::aws::services::logs_filter::Filter;
+use crate::aws::services::logs_moments::{ends, moments};
 use crate::aws::services::page::{page, Token};
 use crate::aws::value::Value;
 
@@ -248,10 +249,19 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
     if by_time && !prefix.is_empty() {
         return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
     }
+    let known = moments(call, &group).await?;
+    let key = |name: &str, created: i64| {
+        let last = known.get(name).and_then(|moments| moments.last_ms).unwrap_or(created);
+        if by_time {
+            format!("{last:0>15} {name}")
+        } else {
+            name.to_owned()
+        }
+    };
     let mut streams: Vec<(String, String, i64)> = streams_of(&group)
         .into_iter()
         .filter(|(name, _)| name.starts_with(prefix))
-        .map(|(name, created)| (if by_time { format!("{created:0>15} {name}") } else { name.clone() }, name, created))
+        .map(|(name, created)| (key(&name, created), name, created))
         .collect();
     streams.sort();
     let from = Token::read(input.text("nextToken")).ok_or_else(|| invalid("The specified nextToken is invalid."))?;
@@ -269,9 +279,13 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
     };
     let arn = group_arn(call, name_of(&group));
     let stream = |(_, name, created): &(String, String, i64)| {
+        let moments = known.get(name);
         Value::structure()
             .with("logStreamName", name.as_str())
             .with("creationTime", *created)
+            .with("firstEventTimestamp", moments.and_then(|moments| moments.first_ms))
+            .with("lastEventTimestamp", moments.and_then(|moments| moments.last_ms))
+            .with("lastIngestionTime", moments.and_then(|moments| moments.put_ms))
             .with("arn", format!("{arn}:log-stream:{name}"))
             .with("storedBytes", 0_i64)
     };
@@ -282,11 +296,14 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
 // ---- events
 
 /// An event as it stands in a group.
-struct Event {
+pub(super) struct Event {
     position: u64,
-    stream: String,
-    time_ms: i64,
-    put_ms: i64,
+    /// Its log stream.
+    pub(super) stream: String,
+    /// When it was.
+    pub(super) time_ms: i64,
+    /// When it was put.
+    pub(super) put_ms: i64,
     message: String,
 }
 
@@ -330,7 +347,12 @@ async fn put_log_events(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 /// Events of a group from a position on, and where to read on; `None` at its end.
-async fn block(call: &Call<'_>, group: &str, at: Start, limit: u64) -> Result<(Vec<Event>, u64, bool), Fault> {
+pub(super) async fn block(
+    call: &Call<'_>,
+    group: &str,
+    at: Start,
+    limit: u64,
+) -> Result<(Vec<Event>, u64, bool), Fault> {
     let (cursors, position, timestamp_ms) = match at {
         Start::At(position) => (Some(BTreeMap::from([(SHARD.to_owned(), position.to_string())])), None, None),
         Start::Since(ms) if ms > 0 => (None, Some(StartingPosition::AtTimestamp), Some(ms as u64)),
@@ -352,7 +374,7 @@ async fn block(call: &Call<'_>, group: &str, at: Start, limit: u64) -> Result<(V
 
 /// Where events are looked for.
 #[derive(Clone, Copy)]
-enum Start {
+pub(super) enum Start {
     At(u64),
     Since(i64),
 }
@@ -493,8 +515,7 @@ async fn get_log_events(call: &Call<'_>) -> Result<Value, Fault> {
     }
     let wanted = Wanted::of(&call.input, vec![stream.to_owned()], false)?;
     let name = group["name"].as_str().unwrap_or_default();
-    let end = group["shards"][0]["last_sequence_number"].as_str().and_then(sequence::parse);
-    let end = end.map_or(0, |(_, last)| last + 1);
+    let (_, end) = ends(&group);
     let token = call.input.text("nextToken").map(place).transpose()?;
     let (events, begin, after) = match token {
         Some((true, at)) => {

@@ -23,6 +23,7 @@ mod lambda_states;
 mod lambda_urls;
 mod logs;
 mod logs_filter;
+mod logs_moments;
 mod members;
 mod page;
 mod rds;

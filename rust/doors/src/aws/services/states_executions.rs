@@ -221,8 +221,8 @@ pub(super) async fn get_execution_history(call: &Call<'_>) -> Result<Value, Faul
     let without_data = call.input.flag("includeExecutionData") == Some(false);
     let is_reversed = call.input.flag("reverseOrder").unwrap_or(false);
     let limit = call.most();
-    let after = call.input.text("nextToken").map(str::parse::<usize>).transpose().map_err(|_| bad_token())?;
-    let ask = |after: Option<u32>, limit: usize| {
+    let after = call.input.text("nextToken").map(str::parse::<u64>).transpose().map_err(|_| bad_token())?;
+    let ask = |after: Option<u64>, limit: usize| {
         let history: Result<History, Fault> = settings(
             json!({"workflow": workflow, "name": name, "limit": limit, "after": after, "without_data": without_data}),
         );
@@ -233,17 +233,17 @@ pub(super) async fn get_execution_history(call: &Call<'_>) -> Result<Value, Faul
         loop {
             let page = ask(next, PAGE_MAX).await?;
             events.extend(page["events"].as_array().into_iter().flatten().cloned());
-            next = page["next"].as_u64().map(|next| next as u32);
+            next = page["next"].as_u64();
             if next.is_none() || events.len() > REVERSED_MAX {
                 break;
             }
         }
-        let from = after.unwrap_or(0);
+        let from = after.unwrap_or(0) as usize;
         let shown: Vec<Json> = events.iter().rev().skip(from).take(limit).cloned().collect();
         let end = from + shown.len();
         (shown, (end < events.len()).then(|| end.to_string()))
     } else {
-        let page = ask(after.map(|after| after as u32), limit).await?;
+        let page = ask(after, limit).await?;
         let events = page["events"].as_array().cloned().unwrap_or_default();
         (events, page["next"].as_u64().map(|next| next.to_string()))
     };

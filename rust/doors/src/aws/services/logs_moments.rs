@@ -1,0 +1,63 @@
+//! CloudWatch Logs: when the first and the last events of log streams were, as far as the two ends of a group tell it.
+
+use std::collections::BTreeMap;
+
+use forebay_core::sequence;
+use serde_json::Value as Json;
+
+use crate::aws::call::Call;
+use crate::aws::fault::Fault;
+use crate::aws::services::logs::{block, Start};
+
+/// Records that are looked at from either end. A group has any number of them, and no list of its streams' events.
+const LOOKED: u64 = 2_000;
+
+/// What is known of a stream's events.
+#[derive(Debug, Default)]
+pub(super) struct Moments {
+    /// The time of its first event.
+    pub(super) first_ms: Option<i64>,
+    /// The time of its last event.
+    pub(super) last_ms: Option<i64>,
+    /// When its last event was put.
+    pub(super) put_ms: Option<i64>,
+}
+
+/// The position of a group's first record, and the one behind its last.
+pub(super) fn ends(group: &Json) -> (u64, u64) {
+    let shard = &group["shards"][0];
+    let position = |name: &str| shard[name].as_str().and_then(sequence::parse).map(|(_, position)| position);
+    let end = position("last_sequence_number").map_or(0, |last| last + 1);
+    (position("first_sequence_number").unwrap_or(end), end)
+}
+
+/// What is known of each stream of a group. Of one that has events between the ends alone it is nothing.
+pub(super) async fn moments(call: &Call<'_>, group: &Json) -> Result<BTreeMap<String, Moments>, Fault> {
+    let (name, (first, end)) = (group["name"].as_str().unwrap_or_default(), ends(group));
+    let mut known: BTreeMap<String, Moments> = BTreeMap::new();
+    if first >= end {
+        return Ok(known);
+    }
+    let low = end.saturating_sub(LOOKED).max(first);
+    let (head, seen, _) = match low - first {
+        0 => (Vec::new(), low, false),
+        before => block(call, name, Start::At(first), before.min(LOOKED)).await?,
+    };
+    let (tail, reached, _) = block(call, name, Start::At(low), end - low).await?;
+    // An answer ends early where records are large.
+    let (is_whole, has_end) = (seen >= low, reached >= end);
+    let parts = [(head, true, is_whole && has_end), (tail, is_whole, has_end)];
+    for (events, has_first, has_last) in parts {
+        for event in events {
+            let moments = known.entry(event.stream).or_default();
+            if has_first {
+                moments.first_ms = Some(moments.first_ms.map_or(event.time_ms, |first| first.min(event.time_ms)));
+            }
+            if has_last {
+                moments.last_ms = moments.last_ms.max(Some(event.time_ms));
+                moments.put_ms = moments.put_ms.max(Some(event.put_ms));
+            }
+        }
+    }
+    Ok(known)
+}
