@@ -251,7 +251,7 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
     }
     let known = moments(call, &group).await?;
     let key = |name: &str, created: i64| {
-        let last = known.get(name).and_then(|moments| moments.last_ms).unwrap_or(created);
+        let last = known.get(name).and_then(|moments| moments.last).unwrap_or(created);
         if by_time {
             format!("{last:0>15} {name}")
         } else {
@@ -283,9 +283,9 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
         Value::structure()
             .with("logStreamName", name.as_str())
             .with("creationTime", *created)
-            .with("firstEventTimestamp", moments.and_then(|moments| moments.first_ms))
-            .with("lastEventTimestamp", moments.and_then(|moments| moments.last_ms))
-            .with("lastIngestionTime", moments.and_then(|moments| moments.put_ms))
+            .with("firstEventTimestamp", moments.and_then(|moments| moments.first))
+            .with("lastEventTimestamp", moments.and_then(|moments| moments.last))
+            .with("lastIngestionTime", moments.and_then(|moments| moments.put))
             .with("arn", format!("{arn}:log-stream:{name}"))
             .with("storedBytes", 0_i64)
     };

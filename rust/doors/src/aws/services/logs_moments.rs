@@ -12,15 +12,15 @@ use crate::aws::services::logs::{block, Start};
 /// Records that are looked at from either end. A group has any number of them, and no list of its streams' events.
 const LOOKED: u64 = 2_000;
 
-/// What is known of a stream's events.
+/// What is known of a stream's events, milliseconds since 1970.
 #[derive(Debug, Default)]
 pub(super) struct Moments {
     /// The time of its first event.
-    pub(super) first_ms: Option<i64>,
+    pub(super) first: Option<i64>,
     /// The time of its last event.
-    pub(super) last_ms: Option<i64>,
+    pub(super) last: Option<i64>,
     /// When its last event was put.
-    pub(super) put_ms: Option<i64>,
+    pub(super) put: Option<i64>,
 }
 
 /// The position of a group's first record, and the one behind its last.
@@ -51,11 +51,11 @@ pub(super) async fn moments(call: &Call<'_>, group: &Json) -> Result<BTreeMap<St
         for event in events {
             let moments = known.entry(event.stream).or_default();
             if has_first {
-                moments.first_ms = Some(moments.first_ms.map_or(event.time_ms, |first| first.min(event.time_ms)));
+                moments.first = Some(moments.first.map_or(event.time_ms, |first| first.min(event.time_ms)));
             }
             if has_last {
-                moments.last_ms = moments.last_ms.max(Some(event.time_ms));
-                moments.put_ms = moments.put_ms.max(Some(event.put_ms));
+                moments.last = moments.last.max(Some(event.time_ms));
+                moments.put = moments.put.max(Some(event.put_ms));
             }
         }
     }
