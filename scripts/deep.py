@@ -33,7 +33,8 @@ WRITING = threading.Lock()
 HEAD = """# Deep runs
 
 The newest run of each part of `make deep`, which tests far more than the ordinary test run. A part without a row was never run. A
-commit with a `+` had changes that were not committed. `results.jsonl` has a line for each piece of every run, with all figures.
+commit with a `+` had changes that were not committed. A part of which deep_parts.py names the files that it tests has the last
+commit that changed one of them. `results.jsonl` has a line for each piece of every run, with all figures.
 
 | part | what | run | result | on commit | until |
 |---|---|---|---|---|---|

@@ -71,7 +71,15 @@ def crashes(name: str) -> list[str]:
     return pytest("reliability/test_crashes.py", "-k", name)
 
 
-PROXY = ("python/forebay/dbproxy", "rust/core/src/session", "rust/bindings/src/session.rs")
+PROXY = (
+    "Cargo.lock",
+    "pyproject.toml",
+    "python/forebay/dbproxy",
+    "python/forebay/errors.py",
+    "rust/bindings/src/session.rs",
+    "rust/core/src/session",
+    *(f"tests/dbproxy/{name}.py" for name in ("conftest", "db_chaos", "db_servers")),
+)
 SESSIONS = tuple(
     f"tests/dbproxy/{name}.py" for name in ("session_grammar", "session_programs", "test_session_programs")
 )

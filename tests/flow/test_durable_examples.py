@@ -20,6 +20,7 @@ from forebay import ExecutionFailed
 
 EXAMPLES = os.environ.get("FOREBAY_DURABLE_EXAMPLES")
 SECONDS = 120
+FOUND_LEAST = 7  # of the two repositories, the one with fewer examples
 
 
 @dataclass(frozen=True)
@@ -353,7 +354,7 @@ EXPECTED = {
         ),
     ),
     "wait_for_callback/wait_for_callback_timeout": Example(
-        With({"success": False}), given={"test": "timeout-scenario"}
+        {"success": False, "error": "Callback timed out"}, given={"test": "timeout-scenario"}
     ),
     "wait_for_callback/wait_for_callback_submitter_failure": Example(
         error=("CallbackSubmitterError", "Simulated submitter failure"), given={"shouldFail": True}
@@ -417,6 +418,12 @@ async def tell(app, clock, execution, told):
             await app.durable_callback_failure(callback, "ExternalError", one.what)
         else:
             await app.durable_callback_heartbeat(callback)
+
+
+@pytest.mark.skipif(EXAMPLES is None, reason="FOREBAY_DURABLE_EXAMPLES names no clone of AWS's examples")
+def test_the_folder_has_examples():
+    found = [name for name in EXPECTED if path_of(name).exists()]
+    assert len(found) >= FOUND_LEAST, f"FOREBAY_DURABLE_EXAMPLES={EXAMPLES}: AWS's examples are not there"
 
 
 @pytest.mark.skipif(EXAMPLES is None, reason="FOREBAY_DURABLE_EXAMPLES names no clone of AWS's examples")

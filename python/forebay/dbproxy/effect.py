@@ -58,7 +58,9 @@ class Effect:
     def __post_init__(self) -> None:
         reason = self.pins[0] if self.pins else ("a setting was taken back" if self.unsets else "")
         object.__setattr__(self, "dirty", reason or ("it is closed" if self.must_close else ""))
-        object.__setattr__(self, "keeps", not self.needs and (self.transaction == "begin" or self.chains or bool(self.pins)))
+        object.__setattr__(
+            self, "keeps", not self.needs and (self.transaction == "begin" or self.chains or bool(self.pins))
+        )
         special = (
             self.dirty
             or self.unpins
