@@ -122,6 +122,13 @@ def test_the_runtimes_own_metrics_are_asked_for_by_their_names_on_aws(cloudwatch
         Statistics=["Sum"],
     )
     assert sum(point["Sum"] for point in answer["Datapoints"]) == 3
+    asked = {"Namespace": "AWS/Lambda", "MetricName": "Duration", **window(), "Period": 3600, "Statistics": ["Sum"]}
+    in_units = {
+        unit: len(cloudwatch.get_metric_statistics(**asked, Unit=unit)["Datapoints"])
+        for unit in ("Milliseconds", "Seconds")
+    }
+    assert in_units["Milliseconds"] > 0, "its own unit"
+    assert in_units["Seconds"] == 0
     names = [
         metric["MetricName"]
         for page in cloudwatch.get_paginator("list_metrics").paginate()

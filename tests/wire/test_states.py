@@ -60,6 +60,16 @@ def test_a_page_of_a_history_has_no_more_events_than_were_asked_for(states, most
     assert pages == [whole[at : at + most] for at in range(0, 6, most)]
 
 
+def test_events_that_come_between_two_pages_of_a_reversed_history_repeat_none(states):
+    machine = states.create_state_machine(name="wait", definition=WAIT, roleArn=ROLE)["stateMachineArn"]
+    asked = {"executionArn": states.start_execution(stateMachineArn=machine)["executionArn"], "reverseOrder": True}
+    newest = states.get_execution_history(**asked, maxResults=1)
+    states.stop_execution(executionArn=asked["executionArn"])
+    rest = states.get_execution_history(**asked, nextToken=newest["nextToken"])
+    ids = [event["id"] for event in newest["events"] + rest["events"]]
+    assert ids == list(range(len(ids), 0, -1)) and len(ids) > 1
+
+
 def test_an_execution_is_stopped(states):
     machine = states.create_state_machine(name="wait", definition=WAIT, roleArn=ROLE)["stateMachineArn"]
     execution = states.start_execution(stateMachineArn=machine)["executionArn"]

@@ -184,17 +184,23 @@ struct Asked {
     labels: BTreeMap<String, String>,
 }
 
-/// The metric of a name and of dimensions; `None` if there is none of them.
+/// The runtime's own metric of a name.
+fn own_metric(namespace: &str, name: &str) -> Option<&'static Description> {
+    CATALOGUE.iter().find(|one| one.aws.is_some_and(|aws| aws.namespace == namespace && aws.name == name))
+}
+
+/// The metric of a name, of dimensions and in a unit; `None` if there is none of them.
 fn asked(namespace: &str, name: &str, dimensions: &[Value], unit: Option<&str>) -> Option<Asked> {
-    let own =
-        |described: &&Description| described.aws.is_some_and(|aws| aws.namespace == namespace && aws.name == name);
-    let Some(described) = CATALOGUE.iter().find(own) else {
+    let Some(described) = own_metric(namespace, name) else {
         let text = dimensions_text(dimensions);
         let labels = [("namespace", namespace), ("name", name), ("dimensions", &text)].into_iter();
         let labels = labels.chain(unit.map(|unit| ("unit", unit)));
         let labels = labels.map(|(label, value)| (label.to_owned(), value.to_owned())).collect();
         return Some(Asked { name: Metric::UserMetric.describe().name, labels });
     };
+    if described.aws.is_some_and(|aws| unit.is_some_and(|unit| unit != aws.unit)) {
+        return None;
+    }
     let mut labels = BTreeMap::new();
     for one in dimensions {
         let (_, label) = DIMENSIONS.iter().find(|(dimension, _)| *dimension == one.needed("Name"))?;
@@ -210,13 +216,16 @@ fn asked(namespace: &str, name: &str, dimensions: &[Value], unit: Option<&str>) 
     Some(Asked { name: described.aws.map_or(described.name, |aws| aws.name), labels })
 }
 
-/// The units in which values of a metric were put; `None`: whatever unit it has.
+/// The units in which values of a metric were put; `None`: the one that the runtime's own metric has, or nothing was put.
 async fn units(
     call: &Call<'_>,
     namespace: &str,
     name: &str,
     dimensions: &[Value],
 ) -> Result<Vec<Option<String>>, Fault> {
+    if own_metric(namespace, name).is_some() {
+        return Ok(vec![None]);
+    }
     let dimensions = dimensions_text(dimensions);
     let wanted = [("namespace", namespace), ("name", name), ("dimensions", &dimensions)];
     let mut series = labels(call, Metric::UserMetric.describe().name).await?;

@@ -1,5 +1,7 @@
 //! Step Functions: executions of state machines.
 
+use std::collections::VecDeque;
+
 use forebay_engine::api::map_run::MapRunNamed;
 use forebay_engine::api::workflow::{ExecutionNamed, History, List, Start, Stop};
 use forebay_engine::api::Request;
@@ -16,8 +18,6 @@ use crate::aws::services::states::{
 };
 use crate::aws::value::{Fields, Key, Value};
 
-/// Most events of a history that is turned round.
-const REVERSED_MAX: usize = 25_000;
 /// Most items of an engine's page.
 const PAGE_MAX: usize = 1_000;
 /// How AWS bills Express executions: so many milliseconds at a time, and so much memory.
@@ -229,19 +229,29 @@ pub(super) async fn get_execution_history(call: &Call<'_>) -> Result<Value, Faul
         async move { call.ask(Request::ExecutionHistory(history?)).await.map_err(|error| execution_fault(call, error)) }
     };
     let (events, next) = if is_reversed {
-        let (mut events, mut next) = (Vec::new(), None);
+        // The token is the number of the last event that was shown: an execution that goes on gets others behind it.
+        let before = after.unwrap_or(u64::MAX);
+        let number = |event: &Json| event["id"].as_u64().unwrap_or(u64::MAX);
+        // Those that are shown, oldest first, and the one before them, if there is one.
+        let (mut last, mut from) = (VecDeque::new(), None);
         loop {
-            let page = ask(next, PAGE_MAX).await?;
-            events.extend(page["events"].as_array().into_iter().flatten().cloned());
-            next = page["next"].as_u64();
-            if next.is_none() || events.len() > REVERSED_MAX {
+            let page = ask(from, PAGE_MAX).await?;
+            let events = page["events"].as_array().map_or(&[][..], Vec::as_slice);
+            for event in events.iter().take_while(|event| number(event) < before) {
+                last.push_back(event.clone());
+                if last.len() > limit + 1 {
+                    last.pop_front();
+                }
+            }
+            from = page["next"].as_u64();
+            if from.is_none() || events.last().is_some_and(|event| number(event) >= before) {
                 break;
             }
         }
-        let from = after.unwrap_or(0) as usize;
-        let shown: Vec<Json> = events.iter().rev().skip(from).take(limit).cloned().collect();
-        let end = from + shown.len();
-        (shown, (end < events.len()).then(|| end.to_string()))
+        let has_more = last.len() > limit;
+        let shown: Vec<Json> = last.into_iter().rev().take(limit).collect();
+        let next = shown.last().filter(|_| has_more).map(|event| event["id"].to_string());
+        (shown, next)
     } else {
         let page = ask(after, limit).await?;
         let events = page["events"].as_array().cloned().unwrap_or_default();
