@@ -113,7 +113,8 @@ SELECT relname, 'read', pg_catalog.pg_get_expr(p.polqual, r.oid) FROM relations 
  JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) r.oid WHERE p.polqual IS NOT NULL
 UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(p.polwithcheck, r.oid) FROM relations r
  JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) r.oid WHERE p.polwithcheck IS NOT NULL""",
-    "c.relhastriggers": """
+    # before PostgreSQL 15 a foreign key to a partitioned table has no trigger there
+    "c.relhastriggers OR c.relkind OPERATOR(pg_catalog.=) 'p'": """
 SELECT relname, 'trigger', n.nspname OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) p.proname FROM relations r
  JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) r.oid
   AND (NOT t.tgisinternal OR t.tgfoid OPERATOR(pg_catalog.>=) 16384)
@@ -166,7 +167,8 @@ _DATABASE = {  # what has no name in a statement; a range type has a cast of the
     """EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oid OPERATOR(pg_catalog.>=) 16384)
  OR EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc
  WHERE c.oid OPERATOR(pg_catalog.>=) 16384
-  AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR p.prosrc OPERATOR(pg_catalog.<>) 'multirange_constructor1'))""": """
+  AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR p.prolang OPERATOR(pg_catalog.<>) 12
+   OR p.prosrc OPERATOR(pg_catalog.<>) 'multirange_constructor1'))""": """
 SELECT o.oprname, 'operator', '' FROM pg_catalog.pg_operator o
  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode
  WHERE p.provolatile OPERATOR(pg_catalog.=) 'v' AND o.oid OPERATOR(pg_catalog.>=) 16384
