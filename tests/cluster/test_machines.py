@@ -54,8 +54,10 @@ def owner_of_far_app(url: str, tmp_path: Path) -> Iterator[dict[str, str]]:
         owner.send_signal(signal.SIGTERM)
 
 
+# None: on this machine, where the owner's socket is not found.
+@pytest.mark.parametrize("elsewhere", ["elsewhere", None])
 def test_a_client_on_another_machine_does_all_that_one_on_the_same_machine_does(
-    owner_of_far_app: dict[str, str],
+    owner_of_far_app: dict[str, str], elsewhere: str | None
 ) -> None:
     def asked(machine: str | None) -> dict[str, object]:
         client = [*on(machine), sys.executable, str(FAR_APP), "ask"]
@@ -71,7 +73,7 @@ def test_a_client_on_another_machine_does_all_that_one_on_the_same_machine_does(
         "depth": 0,
         "seen": ["bus put", "stream 1", "topic published"],
     }
-    assert asked("elsewhere") == expected
+    assert asked(elsewhere) == expected
 
 
 def test_processes_of_two_machines_put_and_take_over_from_each_other(members: Members, url: str) -> None:

@@ -110,16 +110,27 @@ impl Opening {
             let why = format!("it speaks protocol {other}, while this release of forebay speaks {PROTOCOL}. {UPGRADE}");
             return Err(never(&why));
         }
+        // A socket that is not here is elsewhere, as with systemd's PrivateTmp, or on a machine that has this one's host name.
+        let mut missed = None;
         if here {
-            return Client::connect(&socket_of(owner)?);
+            let socket = socket_of(owner)?;
+            match Client::connect(&socket) {
+                Err(error) if !socket.exists() && door.as_ref().is_some_and(|door| door.address.is_some()) => {
+                    missed = Some(error);
+                }
+                connected => return connected,
+            }
         }
         let Some(door) = door else {
             let text = elsewhere(owner, place, "it has not said yet where it listens for other machines");
             return Err(EngineError::OwnerLost(text));
         };
-        Client::connect_far(&door).map_err(|unreached| match unreached {
-            Unreached::Never(why) => never(&format!("{why}. {CLOSED}")),
-            Unreached::Later(why) => EngineError::OwnerLost(elsewhere(owner, place, &format!("{why}. {OPEN}"))),
+        Client::connect_far(&door).map_err(|unreached| match (missed, unreached) {
+            (Some(missed), Unreached::Never(why) | Unreached::Later(why)) => {
+                EngineError::OwnerLost(format!("{missed}. Over the network: {why}"))
+            }
+            (None, Unreached::Never(why)) => never(&format!("{why}. {CLOSED}")),
+            (None, Unreached::Later(why)) => EngineError::OwnerLost(elsewhere(owner, place, &format!("{why}. {OPEN}"))),
         })
     }
 
