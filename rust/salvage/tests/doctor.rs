@@ -11,6 +11,7 @@ use std::path::Path;
 use common::{append, content, count, declared, quick_dir, seed, set, trim, Random};
 use forebay_salvage::{examine, salvage, Report};
 use forebay_store::directory::Directory;
+use forebay_store::migrate::{migrate, UNFINISHED};
 use forebay_store::port::{BlockingStore as _, Durability, Store, StoreError, Table};
 use forebay_store::sqlite::SqliteStore;
 
@@ -35,6 +36,22 @@ fn source(dir: &Path) {
     }
     let last = [trim(0, 1_000), append(9, 0, 70), trim(9, 70)];
     store.commit(&[declared(&SHARDS), last.to_vec()].concat()).unwrap();
+}
+
+#[test]
+fn a_store_into_which_a_migration_was_stopped_is_not_called_damaged() {
+    let (whole, half, saved) = (quick_dir(), quick_dir(), quick_dir());
+    source(whole.path());
+    let (mut from, mut into) = (open(whole.path()).unwrap(), open(half.path()).unwrap());
+    assert_eq!(migrate(&mut from, &mut into, &mut |copied| copied.records == 0), Ok(None));
+    drop((from, into));
+    assert_eq!(examine(half.path()).err(), Some(StoreError::Refused(UNFINISHED.into())));
+    assert_eq!(salvage(half.path(), saved.path()).err(), Some(StoreError::Refused(UNFINISHED.into())));
+    assert!(examine(whole.path()).unwrap().whole);
+    // The mark may be an old one that damage has brought back.
+    sql(half.path(), "UPDATE chunk SET body = zeroblob(length(body)) WHERE id = (SELECT min(id) FROM chunk)");
+    assert!(!examine(half.path()).unwrap().whole);
+    assert!(salvage(half.path(), saved.path()).is_ok());
 }
 
 fn sql(dir: &Path, statement: &str) {

@@ -18,6 +18,10 @@ const SMALL: usize = 256 << 10;
 const TRIES: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// Why a store into which a copy was stopped is neither opened nor judged.
+pub const UNFINISHED: &str =
+    "a migration into this store has not ended: run the same `forebay migrate` again, which goes on where it was";
+
 /// How much was copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copied {

@@ -7,14 +7,14 @@ use crate::metrics::points::Points;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::rooms::Rooms;
 use crate::store::format::keys::MIGRATING;
+use crate::store::migrate::UNFINISHED;
 use crate::store::port::{StoreError, Table};
 
 impl Rooms {
     /// Let every room read what is its own; gives the metric points, which no room has.
     pub(crate) fn restore(&mut self) -> Result<Points, StoreError> {
         if self.ctx.commit.reader.get(Table::Meta, MIGRATING)?.is_some() {
-            let text = "a migration into this store has not ended: run the same `forebay migrate` again, which goes on where it was";
-            return Err(StoreError::Refused(text.into()));
+            return Err(StoreError::Refused(UNFINISHED.into()));
         }
         self.try_each_participant(|one| one.restore())?;
         self.topics().restore_topics()?;
