@@ -155,15 +155,19 @@ async def test_a_callback_is_told_fails_or_comes_too_late(app, clock):
             await app.durable_callback_success(ids[0], "again")
         with pytest.raises(InvalidParameterValue):
             await app.durable_callback_success("nothing", "x")
+        nothing = await approval.start()
+        await clock.settle()
+        await app.durable_callback_success(ids[1])
+        assert await result_of(clock, nothing) is None
         refused = await approval.start()
         await clock.settle()
-        await app.durable_callback_failure(ids[1], "Refused", "by ann")
+        await app.durable_callback_failure(ids[2], "Refused", "by ann")
         with pytest.raises(ExecutionFailed, match="by ann"):
             await result_of(clock, refused)
         late = await approval.start()
-        with pytest.raises(ExecutionFailed):
+        with pytest.raises(ExecutionFailed, match="Callback timed out"):
             await result_of(clock, late, 3_601)
-        assert len(ids) == 3
+        assert len(ids) == 4
 
 
 async def test_a_callback_lives_from_heartbeat_to_heartbeat(app, clock):
@@ -175,8 +179,8 @@ async def test_a_callback_lives_from_heartbeat_to_heartbeat(app, clock):
     def approval(event: dict, context: DurableContext) -> str:
         try:
             return context.wait_for_callback(lambda callback_id, _: ids.append(callback_id), "approval", config)
-        except CallbackTimeoutError:
-            return "nobody is there"
+        except CallbackTimeoutError as error:
+            return str(error)
 
     async with app:
         told = await approval.start()
@@ -189,7 +193,7 @@ async def test_a_callback_lives_from_heartbeat_to_heartbeat(app, clock):
         silent = await approval.start()
         await clock.advance(9)
         assert (await silent.describe()).status == "RUNNING"
-        assert await result_of(clock, silent, 1) == "nobody is there"
+        assert await result_of(clock, silent, 1) == "Callback timed out on heartbeat"
 
 
 async def test_what_asks_for_a_callback_is_tried_again_and_its_error_has_a_type_of_its_own(app, clock):

@@ -135,7 +135,7 @@ class DeclaresWorkflows:
 
         Args:
             callback_id: the callback's id, as the function gave it away.
-            result: a text, or any JSON value, which is given as its JSON.
+            result: a text, or any JSON value, which is given as its JSON; None and "": no result, which is None for the handler.
 
         Raises:
             InvalidParameterValue: no id of a callback.
@@ -146,7 +146,7 @@ class DeclaresWorkflows:
         Source: https://docs.aws.amazon.com/lambda/latest/api/API_SendDurableExecutionCallbackSuccess.html
 
         """
-        text = result if isinstance(result, str) else payload.dumps(result).decode()
+        text = result if result is None or isinstance(result, str) else payload.dumps(result).decode()
         await self._caller.ask("durable.callback", callback_id=callback_id, result=text)
 
     durable_callback_success_sync = sync_twin(durable_callback_success)

@@ -93,8 +93,12 @@ impl Operation {
             Kind::Wait => self.over(Status::Succeeded, now_ms),
             Kind::Callback => {
                 let is_heartbeat = self.next_ms.is_none_or(|at_ms| at_ms > now_ms);
-                let kind = if is_heartbeat { "Callback.Heartbeat" } else { "Callback.Timeout" };
-                self.error = Some(json!({"ErrorType": kind, "ErrorMessage": "the callback was not told in time"}));
+                let (kind, text) = if is_heartbeat {
+                    ("Callback.Heartbeat", "Callback timed out on heartbeat")
+                } else {
+                    ("Callback.Timeout", "Callback timed out")
+                };
+                self.error = Some(json!({"ErrorType": kind, "ErrorMessage": text}));
                 self.over(Status::TimedOut, now_ms);
             }
             _ => self.status = Status::Ready,
@@ -105,7 +109,8 @@ impl Operation {
     pub(super) fn end(&mut self, result: Result<String, Value>, now_ms: u64) {
         match result {
             Ok(result) => {
-                self.result = Some(result);
+                // A callback that is told nothing has no result.
+                self.result = Some(result).filter(|result| !result.is_empty());
                 self.over(Status::Succeeded, now_ms);
             }
             Err(error) => {

@@ -192,7 +192,7 @@ fn tell_callback(room: &mut WorkflowRoom<'_>, asked: DurableCallback) -> Result<
     }
     let end = match error {
         Some(error) => Err(error),
-        None => Ok(result.unwrap_or_else(|| "null".into())),
+        None => Ok(result.unwrap_or_default()),
     };
     if !known.callback_told(&callback_id, end.clone(), now_ms) {
         return Err(over());
