@@ -1,6 +1,6 @@
 """Run the reliability tests far beyond the ordinary run, in pieces, and write down what was run.
 
-Usage: python scripts/deep.py                     every part, until each is whole on this commit, or on these files
+Usage: python scripts/deep.py                     every part, until each is whole for the files that it tests
        python scripts/deep.py kill --count 200    so many of one part, and no more
        python scripts/deep.py --list              what has been run on this commit
        python scripts/deep.py --write             only write RESULTS.md from results.jsonl

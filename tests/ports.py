@@ -10,7 +10,7 @@ FIRST, END = 20_000, 32_000
 # Each process of a run (pytest -n) has ports of its own.
 PROCESSES = 16
 PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PROCESSES
-# So has each run: two that were started together have process numbers that follow each other.
+# Runs that were started together have process numbers that follow each other: they begin 61 turns apart.
 _turns = itertools.count(os.getpid() * 61)
 
 

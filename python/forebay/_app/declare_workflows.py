@@ -135,7 +135,7 @@ class DeclaresWorkflows:
 
         Args:
             callback_id: the callback's id, as the function gave it away.
-            result: a text, or any JSON value, which is given as its JSON; None and "": no result, which is None for the handler.
+            result: a text, or any JSON value, which is given as its JSON; with None or an empty text the handler gets None.
 
         Raises:
             InvalidParameterValue: no id of a callback.

@@ -21,7 +21,7 @@ NON_DETERMINISTIC = "NonDeterministic"
 MISSING = 'the SDK is not installed: pip install "forebay[durable]"'
 
 
-# What nothing in a handler ends.
+# Kinds of operations that end from outside: by time, by a caller of the callback, by another function.
 OUTSIDE = {"WAIT", "CALLBACK", "CHAINED_INVOKE"}
 
 
@@ -84,9 +84,9 @@ class _Client:
         return lambda_service.StateOutput(operations=operations, next_marker=marker)
 
     def anew(self, event: dict[str, Any]) -> dict[str, Any] | None:
-        """Give the event for another run, if something has ended that the answer to a checkpoint told; None: nothing has.
+        """Give the event of another run; None: nothing has ended of which the answer to a checkpoint told.
 
-        The engine tells it once, and a part of the handler that waits for it may have given up before.
+        The engine tells an end once. A branch that waits for it may have been suspended before the answer came.
         """
         if not self._ended:
             return None
@@ -98,7 +98,7 @@ class _Client:
 
 
 def _for_sdk(operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Count attempts as the SDK expects it: the number of a step that runs is that of its attempts before."""
+    """Count attempts as the SDK expects it: the engine counts the attempt that runs, the SDK those that ended."""
     return [_step_that_runs(one) if (one["Type"], one["Status"]) == ("STEP", "STARTED") else one for one in operations]
 
 
@@ -134,8 +134,8 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], 
         if not isinstance(event, dict) or "DurableExecutionArn" not in event:
             name = context.function_name
             raise InvalidParameterValue(
-                f"{name} is a durable function: start() of its workflow, {name!r}, runs it; a call of the function, and "
-                "context.invoke() of another durable one, does not"
+                f"{name} is a durable function: start it with start() of its workflow, {name!r}. Neither a call of the function "
+                "nor context.invoke() of another durable function can run it"
             )
         client = _Client(caller)
         next_event: dict[str, Any] | None = event

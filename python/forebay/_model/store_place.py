@@ -12,8 +12,8 @@ SCHEMES: Final = ("postgresql://", "postgres://")
 URL_VARIABLE: Final = "FOREBAY_STORE_URL"
 """Tells a process of a function the URL of its app's store."""
 UNANSWERED: Final = (
-    "an owner that lives and does not answer has another FOREBAY_RUN_DIR than this process, or is on another machine with the "
-    "same host name (`forebay cluster members`)"
+    "an owner that lives answers at its socket on this machine, or over the network: `forebay cluster members` says at which "
+    "address, and FOREBAY_CLUSTER_ADDRESS gives it another one"
 )
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^@/?#]*@")
 _LIKE_A_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*:/+")

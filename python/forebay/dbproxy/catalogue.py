@@ -27,23 +27,24 @@ Row = tuple[str, str, str]
 # Statements in the session of a client whose search_path may be anything: nothing in them is found by that path.
 #
 # A server needs far longer to plan a question than to answer it, and most names are those of columns, plain tables and functions
-# that are not volatile. So a hint stands before each question. It is true of whatever has the name if the question may have an
-# answer. The first statement asks for the hints, the second one only what they hint at. What a hint says too much, its question
-# corrects: a relation keeps a flag such as relhastriggers for a while after its last trigger has gone. The text of a view that
-# somebody is changing has to be waited for: the second statement does so for no longer than its first row says.
+# that are not volatile. Each question has a hint, which is its key in the tables below: a condition on what bears the name.
+# Where the hint is false, the question has no answer. The first statement asks for the hints, the second one only the questions
+# whose hint is true. A hint may be true although its question has no answer: a relation keeps a flag such as relhastriggers for
+# a while after its last trigger has gone. The text of a view that somebody is changing has to be waited for: the second
+# statement does so for no longer than its first row says.
 #
 # A function of the user's own that is called stable or immutable is looked into: each word of its text is taken for something
 # that it reads, and for a call if a parenthesis follows. So is one behind an aggregate, a trigger, an index, an operator or a
 # cast. One in C cannot be looked into, and is taken for volatile. Of an extension the catalogue is believed.
 _FUNCTIONS = {
-    # most of those that are volatile: internal (12), and in no extension
+    # Most volatile functions are the server's own. Their language is internal (12), and no extension has them.
     """p.oid OPERATOR(pg_catalog.<) 16384 AND p.prolang OPERATOR(pg_catalog.=) 12
   AND p.provolatile OPERATOR(pg_catalog.=) 'v'""": """
 SELECT proname, 'function', home FROM functions_of_the_server
 UNION ALL SELECT proname, 'function of a row', home FROM functions_of_the_server, pg_catalog.pg_type t
  WHERE t.oid OPERATOR(pg_catalog.=) proargtypes[0]
   AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'p', 'd']::pg_catalog."char"[])""",
-    # an aggregate is internal, too; one of the server's own is never volatile
+    # The language of an aggregate is internal, too. No aggregate of the server's own is volatile.
     """p.provolatile OPERATOR(pg_catalog.=) 'v' AND (p.oid OPERATOR(pg_catalog.>=) 16384 OR p.prolang OPERATOR(pg_catalog.<>) 12)
   OR p.oid OPERATOR(pg_catalog.>=) 16384 AND p.prolang OPERATOR(pg_catalog.<=) 13""": """
 SELECT proname, 'function', home FROM functions
@@ -113,7 +114,7 @@ SELECT relname, 'read', pg_catalog.pg_get_expr(p.polqual, r.oid) FROM relations 
  JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) r.oid WHERE p.polqual IS NOT NULL
 UNION ALL SELECT relname, 'written', pg_catalog.pg_get_expr(p.polwithcheck, r.oid) FROM relations r
  JOIN pg_catalog.pg_policy p ON p.polrelid OPERATOR(pg_catalog.=) r.oid WHERE p.polwithcheck IS NOT NULL""",
-    # before PostgreSQL 15 a foreign key to a partitioned table has no trigger there
+    # Before PostgreSQL 15 a foreign key to a partitioned table has no trigger there.
     "c.relhastriggers OR c.relkind OPERATOR(pg_catalog.=) 'p'": """
 SELECT relname, 'trigger', n.nspname OPERATOR(pg_catalog.||) '.' OPERATOR(pg_catalog.||) p.proname FROM relations r
  JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) r.oid
@@ -142,7 +143,7 @@ SELECT relname, 'written', pg_catalog.pg_get_expr(d.adbin, r.oid) FROM relations
     "c.relchecks OPERATOR(pg_catalog.>) 0": """
 SELECT relname, 'written', pg_catalog.pg_get_expr(k.conbin, r.oid) FROM relations r
  JOIN pg_catalog.pg_constraint k ON k.conrelid OPERATOR(pg_catalog.=) r.oid AND k.conbin IS NOT NULL""",
-    # the relation that has the columns of a type has its name
+    # The columns of a type are in pg_class under the type's name.
     """(SELECT true FROM pg_catalog.pg_attribute WHERE attrelid OPERATOR(pg_catalog.=) c.oid
   AND atttypid OPERATOR(pg_catalog.>=) 16384 LIMIT 1)""": """
 SELECT relname, 'written', pg_catalog.quote_ident(t.typname) FROM relations r
@@ -163,7 +164,7 @@ SELECT t.typname, 'read', pg_catalog.quote_ident(b.typname) FROM types t
  JOIN pg_catalog.pg_type b ON b.oid OPERATOR(pg_catalog.=) ANY (ARRAY[t.typbasetype, t.typelem])
  WHERE b.oid OPERATOR(pg_catalog.>=) 16384""",
 }
-_DATABASE = {  # what has no name in a statement; a range type has a cast of the server's own
+_DATABASE = {  # These have no name in a statement. Each range type has a cast to its multirange, which the server has made.
     """EXISTS (SELECT FROM pg_catalog.pg_operator o WHERE o.oid OPERATOR(pg_catalog.>=) 16384)
  OR EXISTS (SELECT FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) c.castfunc
  WHERE c.oid OPERATOR(pg_catalog.>=) 16384
@@ -184,7 +185,7 @@ UNION ALL SELECT '', 'unwritten', pg_catalog.quote_ident(p.proname) OPERATOR(pg_
 SELECT '', 'event trigger', evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled OPERATOR(pg_catalog.<>) 'D'""",
 }
 
-# Where the names are, and what is hinted at there.
+# Which catalogue has the names, and the hints and questions for it.
 _NAMED = "OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.name[])"
 _POSTGRES = (
     (f" FROM pg_catalog.pg_proc p WHERE p.proname {_NAMED}", _FUNCTIONS),
@@ -196,7 +197,7 @@ _POSTGRES_HINTS = " UNION ALL ".join(
     f"SELECT {where}, pg_catalog.array_to_string(ARRAY[{', '.join(questions)}], '', 'f'){named}"
     for where, (named, questions) in enumerate(_POSTGRES)
 )
-# What the questions ask of.
+# The sets that the questions above select from, by name.
 _POSTGRES_ASKED = {
     "relations": """
   SELECT c.oid, c.relname, c.relkind, c.oid OPERATOR(pg_catalog.<) 16384 AS is_of_the_server FROM pg_catalog.pg_class c
@@ -297,7 +298,7 @@ async def _ask_postgres(wire: Wire, names: Sequence[str], _database: str) -> lis
 
 @lru_cache(QUESTIONS_MAX)
 def _postgres_questions(hinted: frozenset[tuple[int, int]]) -> str:
-    """Give the statement that asks what is hinted at; its argument is the names, also if it asks of none."""
+    """Give the statement that asks what is hinted at. `relations` is always in it: a statement must name its argument."""
     questions = " UNION ALL ".join(
         question
         for where, (_, questions) in enumerate(_POSTGRES)

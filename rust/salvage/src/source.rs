@@ -21,7 +21,8 @@ pub(crate) struct Source {
 impl Source {
     /// Open and read one.
     ///
-    /// [`StoreError::Refused`]: a migration into it has not ended, so that what it lacks is not lost. Of a damaged store that is not certain.
+    /// [`StoreError::Refused`]: a migration into it has not ended: what it lacks is still in the source. A damaged store may have an old
+    /// mark, so it is not refused.
     pub(crate) fn at(file: &Path) -> Result<Self, StoreError> {
         first_page::keep_log(file)?;
         let handle = Handle::reader(file)?;

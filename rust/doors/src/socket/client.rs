@@ -221,8 +221,7 @@ impl Client {
         state.waiting.len() == usize::from(state.running.is_asking && !state.lost) && state.running.is_idle()
     }
 
-    /// Hang up. What was said last is on its way then, unless the owner is lost: whoever takes the store from an owner that stands still
-    /// would wait for it to hang up, too.
+    /// Hang up. What was sent last still goes out, unless the owner is lost. An owner that stands still would keep its successor waiting.
     pub fn close(&self) {
         let is_lost = lock(&self.shared.state).lost;
         self.shared.outgoing.close();

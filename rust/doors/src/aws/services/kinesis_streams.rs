@@ -97,7 +97,7 @@ fn mode_of(stream: &Json) -> &str {
     stream["notes"][NOTE_MODE].as_str().unwrap_or(PROVISIONED)
 }
 
-/// What changes shards is for streams whose shards are their user's.
+/// Only the shards of a PROVISIONED stream can be changed.
 async fn check_provisioned(call: &Call<'_>, name: &str) -> Result<Json, Fault> {
     let stream = call.described_stream(name).await?;
     if mode_of(&stream) == PROVISIONED {

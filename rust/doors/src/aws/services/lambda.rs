@@ -126,7 +126,7 @@ impl Call<'_> {
         self.function_of(self.input.needed("FunctionName"), self.input.text("Qualifier"))
     }
 
-    /// The same; `$LATEST` stays where it was said, since the function is told what it was invoked by.
+    /// The same, with `$LATEST` where it was given: the function reads it in its ARN.
     fn invoked_function(&self) -> Result<Target, Fault> {
         self.asked_function(self.input.needed("FunctionName"), self.input.text("Qualifier"))
     }
@@ -205,7 +205,7 @@ async fn invoke(call: &Call<'_>) -> Result<Value, Fault> {
 fn refuse_options(input: &Value) -> Result<(), Fault> {
     for (member, what) in [
         ("ClientContext", "handlers have no client context"),
-        ("DurableExecutionName", "there are no durable functions"),
+        ("DurableExecutionName", "a durable function is started by its workflow (StartExecution)"),
         ("TenantId", "there are no tenants"),
     ] {
         if input.text(member).is_some() {

@@ -300,7 +300,7 @@ pub(super) struct Event {
     position: u64,
     /// Its log stream.
     pub(super) stream: String,
-    /// When it was.
+    /// When it happened.
     pub(super) time_ms: i64,
     /// When it was put.
     pub(super) put_ms: i64,

@@ -31,7 +31,7 @@ pub(super) fn ends(group: &Json) -> (u64, u64) {
     (position("first_sequence_number").unwrap_or(end), end)
 }
 
-/// What is known of each stream of a group. Of one that has events between the ends alone it is nothing.
+/// What is known of each stream of a group. A stream whose events are all between the two ends is not in it.
 pub(super) async fn moments(call: &Call<'_>, group: &Json) -> Result<BTreeMap<String, Moments>, Fault> {
     let (name, (first, end)) = (group["name"].as_str().unwrap_or_default(), ends(group));
     let mut known: BTreeMap<String, Moments> = BTreeMap::new();
