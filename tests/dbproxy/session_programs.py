@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import asyncmy
 import asyncpg
+from asyncmy.constants.CLIENT import FOUND_ROWS
 from db_servers import PASSWORD, USER
 from session_grammar import SETUP, SWEEP, SWEEP_AFTER, Step, program
 
@@ -58,7 +59,10 @@ class Bare:
                 )
                 setattr(self, name, connected)
         else:
-            self.raw = await asyncmy.connect(db=self.lane, autocommit=True, charset="utf8mb4", **login)
+            # The proxy's connections count the rows that are found, too.
+            self.raw = await asyncmy.connect(
+                db=self.lane, autocommit=True, charset="utf8mb4", client_flag=FOUND_ROWS, **login
+            )
 
     async def renew(self) -> None:
         """Make it what a new connection is, by the server's own reset. A lock outlives a connection that hung up for a moment."""

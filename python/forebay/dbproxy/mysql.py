@@ -280,7 +280,9 @@ class MySQLWire:
 
         After a reset it overwrites what FOUND_ROWS() tells, too.
         """
-        mode, database = await self.fetch_one("SELECT @@session.sql_mode, DATABASE()", ())
+        mode, database = await self.fetch_one(
+            "SELECT @@session.sql_mode, DATABASE() LIMIT 1", ()
+        )  # over sql_select_limit
         return str(mode), str(database or "")
 
     async def search_path(self) -> str:
