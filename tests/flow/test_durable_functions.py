@@ -445,9 +445,9 @@ async def test_branches_items_and_other_functions(app, clock):
             await result_of(clock, await work.start({"n": 13}), 120)
 
 
-async def test_what_ends_while_the_handler_still_runs_is_not_missed(tmp_path):
+async def test_what_ends_while_the_handler_still_runs_is_not_missed(store):
     """One branch waits for a function, which ends before the step of another branch does. In time that passes by itself."""
-    app = App("t", store=tmp_path / "store")
+    app = App("t", store=store)
 
     @app.function()
     async def double(event, context):
