@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from forebay.dbproxy import Client
 
-SECONDS_MAX = 600  # of a program, on a machine that has other work
+SECONDS_MAX = 120  # of a program, on a machine that has other work
 RENEWED_BY_CONNECTING = 100  # programs
 COM_RESET_CONNECTION = 0x1F
 
@@ -50,14 +50,16 @@ class Bare:
         """Connect."""
         login = {"host": "127.0.0.1", "port": self.server.port, "user": USER, "password": PASSWORD}
         if self.server.engine == "postgresql":
-            for name in ("raw", "_parser"):
-                connected = await asyncpg.connect(
-                    database=self.lane,
-                    server_settings={"application_name": "forebay"},
-                    statement_cache_size=0,  # asyncpg would use what DISCARD ALL has closed
-                    **login,
-                )
-                setattr(self, name, connected)
+            self.raw = await asyncpg.connect(
+                database=self.lane,
+                server_settings={"application_name": "forebay"},
+                statement_cache_size=0,  # asyncpg would use what DISCARD ALL has closed
+                **login,
+            )
+            # Several statements are refused before a table is locked; for a single one's it does not wait.
+            self._parser = await asyncpg.connect(
+                database=self.lane, server_settings={"lock_timeout": "1"}, statement_cache_size=0, **login
+            )
         else:
             # The proxy's connections count the rows that are found, too.
             self.raw = await asyncmy.connect(
