@@ -219,7 +219,13 @@ impl InvocationRoom<'_> {
                 return Ok((id, None));
             }
         }
-        let (handler, qualifier) = self.dispatch().address(asked)?;
+        let (handler, qualifier) = match self.dispatch().address(asked) {
+            Ok(found) => found,
+            Err(error) => {
+                let known = asked.strip_suffix(":$LATEST").and_then(|name| self.events.by_function.get(name));
+                return known.map(|&id| (id, None)).ok_or(error);
+            }
+        };
         let name = self.dispatch.functions[handler].qualified();
         let known = self.events.by_function.get(&name).copied();
         Ok((known.unwrap_or_else(|| self.new_event_queue(&name)), qualifier))

@@ -56,6 +56,21 @@ fn a_version_that_is_published_no_more_leaves_nothing_once_nothing_is_left_of_it
     assert_eq!(failed["failures"].as_array().map(Vec::len), Some(1), "{failed}");
 }
 
+/// `f:$LATEST` was refused where `f` was taken.
+#[test]
+fn an_event_for_a_function_that_is_not_there_is_taken_with_the_qualifier_of_its_newest_code() {
+    let mut engine = TestEngine::new().reopened_with(&[function("f")]);
+    run(&mut engine, "f", 0);
+    let mut engine = engine.reopened();
+    for asked in ["f", "f:$LATEST"] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let told = Waiter::Call(Box::new(move |answer| drop(sender.send(answer))));
+        engine.engine.invoke_async(asked, b"1", Origin::default(), told);
+        engine.advance(SECOND);
+        assert!(receiver.try_recv().unwrap().is_ok(), "{asked}");
+    }
+}
+
 /// The log had no line of it, though nobody was ever told of the failure.
 #[test]
 fn a_failure_that_is_listed_since_nothing_has_its_destination_is_told() {
