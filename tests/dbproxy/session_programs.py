@@ -116,6 +116,10 @@ class Bare:
             await self._parser.prepare(sql)
         except asyncpg.PostgresError as error:
             return "multiple commands" in str(error)
+        finally:
+            await self._parser.execute(
+                "SELECT 1"
+            )  # asyncpg leaves the transaction of a preparation open, with its locks
         return False
 
     async def _several(self, sql: str) -> object:
