@@ -45,20 +45,17 @@ class Bare:
         self.lane = lane
         self.raw: Any = None
         self._parser: Any = None
+        self._login = {"host": "127.0.0.1", "port": server.port, "user": USER, "password": PASSWORD}
 
     async def open(self) -> None:
         """Connect."""
-        login = {"host": "127.0.0.1", "port": self.server.port, "user": USER, "password": PASSWORD}
+        login = self._login
         if self.server.engine == "postgresql":
             self.raw = await asyncpg.connect(
                 database=self.lane,
                 server_settings={"application_name": "forebay"},
                 statement_cache_size=0,  # asyncpg would use what DISCARD ALL has closed
                 **login,
-            )
-            # Several statements are refused before a table is locked; for a single one's it does not wait.
-            self._parser = await asyncpg.connect(
-                database=self.lane, server_settings={"lock_timeout": "1"}, statement_cache_size=0, **login
             )
         else:
             # The proxy's connections count the rows that are found, too.
@@ -112,14 +109,18 @@ class Bare:
 
     async def _is_several(self, sql: str) -> bool:
         """Ask on another connection: asyncpg would prepare the text, and that error would fail the transaction."""
+        if self._parser is None:
+            # Several statements are refused before a table is locked; for a single one's it does not wait.
+            self._parser = await asyncpg.connect(
+                database=self.lane, server_settings={"lock_timeout": "1"}, statement_cache_size=0, **self._login
+            )
         try:
             await self._parser.prepare(sql)
         except asyncpg.PostgresError as error:
             return "multiple commands" in str(error)
         finally:
-            await self._parser.execute(
-                "SELECT 1"
-            )  # asyncpg leaves the transaction of a preparation open, with its locks
+            # asyncpg leaves the transaction of a preparation open, with its locks.
+            await self._parser.execute("SELECT 1")
         return False
 
     async def _several(self, sql: str) -> object:
@@ -133,7 +134,9 @@ class Bare:
         """Hang up."""
         if self.server.engine == "postgresql":
             await self.raw.close()
-            await self._parser.close()
+            if self._parser is not None:
+                await self._parser.close()
+                self._parser = None
         else:
             await self.raw.ensure_closed()
 
