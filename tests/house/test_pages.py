@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -140,6 +141,17 @@ def waits(command: str, serving: int) -> list[str]:
     return [f"await answers {port[1]}"] if port else []
 
 
+@pytest.fixture
+def folder():
+    """Give a directory whose path is short.
+
+    `serve` counts the stores that have a `forebay.sock`. A store whose path is too long for a socket listens elsewhere. In `tmp_path`
+    one page's store had its socket until pytest had counted to 100 there: then the page waited until its time was over.
+    """
+    with tempfile.TemporaryDirectory(prefix="page-", ignore_cleanup_errors=True) as place:
+        yield Path(place)
+
+
 def run_page(script: str, folder: Path) -> tuple[int | str, str, str]:
     """Run a page in a directory of its own; give how it ended, what was printed, and what was complained of."""
     work, said = folder / "work", folder / "said"
@@ -177,7 +189,7 @@ def page_id(path: Path) -> str:
 
 @pytest.mark.timeout(PAGE_SECONDS + 30)
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=page_id)
-def test_what_is_typed_works_and_prints_what_the_page_says(page, tmp_path):
+def test_what_is_typed_works_and_prints_what_the_page_says(page, folder):
     script, _, printed = story(page.read_text())
     # 8000 and 4566 may be taken, by another page as well, and so may 9464.
     http, aws = free_port(), free_port()
@@ -192,16 +204,16 @@ def test_what_is_typed_works_and_prints_what_the_page_says(page, tmp_path):
     ):
         script = script.replace(place.format(8000), place.format(http)).replace(place.format(4566), place.format(aws))
     script = script.replace("$(forebay aws env)", f"$(forebay aws env --port {aws})")
-    ended, said, complained = run_page(script, tmp_path)
+    ended, said, complained = run_page(script, folder)
     assert ended == 0, f"{script}\n{said}\n{complained}"
     there = [line.split() for line in said.splitlines()]  # a column is as wide as what it shows
     assert [line for line in printed if line.split() not in there] == [], said
 
 
-def test_a_page_whose_server_ends_fails_at_once_with_what_it_said(tmp_path):
+def test_a_page_whose_server_ends_fails_at_once_with_what_it_said(folder):
     """A page waited for its socket until its time was over, and nobody read why."""
     script, _, _ = story("```console\n$ forebay run nothing_of_that_name:app &\n```\n")
-    ended, _, complained = run_page(script, tmp_path)
+    ended, _, complained = run_page(script, folder)
     assert ended == 1
     assert "no module 'nothing_of_that_name'" in complained
     assert "it ended before this held: serve 1" in complained
@@ -222,10 +234,10 @@ def test_a_command_that_may_change_something_is_not_repeated(command):
         story(f"```console\n$ sleep 1\n$ {command}\nshown\n```\n")
 
 
-def test_what_still_runs_after_a_kill_is_watched(tmp_path):
+def test_what_still_runs_after_a_kill_is_watched(folder):
     """After a `kill` of one job, none that had been started before was watched."""
     script, _, _ = story("```console\n$ tail -f /dev/null &\n$ false &\n$ kill %1\n$ sleep 1\nnever said\n```\n")
-    ended, _, complained = run_page(script, tmp_path)
+    ended, _, complained = run_page(script, folder)
     assert ended == 1
     assert "it ended before this held: is_said never said" in complained
 
