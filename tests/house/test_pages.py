@@ -145,8 +145,8 @@ def waits(command: str, serving: int) -> list[str]:
 def folder():
     """Give a directory whose path is short.
 
-    `serve` counts the stores that have a `forebay.sock`. A store whose path is too long for a socket listens elsewhere. In `tmp_path`
-    one page's store had its socket until pytest had counted to 100 there: then the page waited until its time was over.
+    `serve` counts the stores that have a `forebay.sock`. A store whose path is too long for a socket listens elsewhere.
+    In `tmp_path` a page waited for it until its time was over, once pytest had counted to 100 there.
     """
     with tempfile.TemporaryDirectory(prefix="page-", ignore_cleanup_errors=True) as place:
         yield Path(place)
