@@ -1,4 +1,4 @@
-"""The protocol of WebSockets (RFC 6455), by the groups of Autobahn's test suite, which needs Python 2.
+"""The protocol of WebSockets (RFC 6455), by the groups of Autobahn's test suite, which `make compat` runs itself.
 
 Frames, pings, reserved bits, opcodes, fragments, UTF-8, closes and limits: what a client may not send ends its connection
 with the code of the RFC. Binary messages and large ones are closed as API Gateway closes them. The last test speaks with a
