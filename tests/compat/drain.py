@@ -48,7 +48,17 @@ def test_no_request_fails(route, tmp_path, record_testsuite_property):
     answered = 0
     for _ in range(TIMES):
         port = free_port()
-        command = [sys.executable, "-m", "forebay.cli", "run", "drained:app", "--http-port", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "forebay.cli",
+            "run",
+            "drained:app",
+            "--http-port",
+            str(port),
+            "--metrics-port",
+            "0",
+        ]
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as serving:
             wait_until_served(port)
             load = ["wrk", "-t1", "-c64", "-d3s", f"http://127.0.0.1:{port}/{route}"]
