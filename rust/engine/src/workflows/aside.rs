@@ -2,7 +2,7 @@
 //!
 //! A turn is tried under the lock for a few milliseconds. One that needs more is void: its execution stays as it was, and what has happened
 //! is *held*, written beside the execution's state. The evaluator makes the turn, and then it is carried out as any other. What happens to the
-//! execution meanwhile is held behind it. A restart brings all of that again. A stop and the execution's timeout wait for nothing: what is
+//! execution meanwhile is held behind it, and is so after a restart. A stop and the execution's timeout wait for nothing: what is
 //! held is written down before them, and a redrive goes on from it.
 
 use std::cell::OnceCell;
@@ -227,21 +227,41 @@ impl Workflows {
 /// Carry out a turn that was made aside, and bring the execution what was held behind it.
 pub(crate) fn take_made(room: &mut WorkflowRoom<'_>, made: Made) {
     let Made { run: id, number, turn } = made;
+    if room.workflows.runs.get(&id).is_none_or(|run| run.held.order != Some(number)) {
+        return;
+    }
+    let mut held = take_held(room, id);
+    held.pop_front();
+    // What is refused came too late: its task has ended.
+    if let Ok((execution, commands)) = turn {
+        if let Some(run) = room.workflows.runs.get_mut(&id) {
+            run.execution = execution;
+        }
+        room.carry_out_all(id, commands);
+    }
+    bring_each(room, id, held);
+}
+
+/// Bring an execution what was held before a restart, where there is no evaluator.
+pub(super) fn bring_held(room: &mut WorkflowRoom<'_>, id: RunId) {
+    let held = take_held(room, id);
+    bring_each(room, id, held);
+}
+
+/// What is held leaves the execution's state with its next step. If that is taken back, it is held as before.
+fn take_held(room: &mut WorkflowRoom<'_>, id: RunId) -> VecDeque<Fact> {
     let workflows = &mut *room.workflows;
-    let Some(run) = workflows.runs.get_mut(&id).filter(|run| run.held.order == Some(number)) else { return };
+    let Some(run) = workflows.runs.get_mut(&id) else { return VecDeque::new() };
     if run.memory.is_none() {
         room.below.ctx.commit.pending.urgent = true;
         let step = || Step { before: Some(run.clone()), ..Step::default() };
         workflows.unsaved.by_run.entry(id).or_insert_with(step);
     }
-    let mut behind = std::mem::take(&mut run.held).facts;
-    behind.pop_front();
-    // What is refused came too late: its task has ended.
-    if let Ok((execution, commands)) = turn {
-        run.execution = execution;
-        room.carry_out_all(id, commands);
-    }
-    for fact in behind {
+    std::mem::take(&mut run.held).facts
+}
+
+fn bring_each(room: &mut WorkflowRoom<'_>, id: RunId, held: VecDeque<Fact>) {
+    for fact in held {
         let _too_late = room.bring_all(Happened { run: id, fact, is_kept: false, brings: None });
     }
 }

@@ -433,10 +433,14 @@ impl Participant for WorkflowParticipant<'_> {
         for (id, before) in before {
             self.workflows.remove_run(id);
             if let Some(mut run) = before {
-                if !run.held.is_empty() {
+                let anew = if !run.held.is_empty() {
                     run.held.forget_order();
-                    again.push(Happened { run: id, fact: Fact::Due, is_kept: false, brings: None });
-                }
+                    Some(Fact::Due)
+                } else {
+                    // One whose start waited for the rate of transitions has begun in the step that is taken back.
+                    (run.execution.event_count() == 0).then_some(Fact::Start)
+                };
+                again.extend(anew.map(|fact| Happened { run: id, fact, is_kept: false, brings: None }));
                 let calls = run.calls.iter();
                 let waits = calls.filter(|(_, call)| matches!(call.kind, CallKind::Activity { is_taken: false, .. }));
                 let waits: Vec<(String, TaskId)> = waits.map(|(task, call)| (call.function.clone(), *task)).collect();

@@ -5,7 +5,6 @@ use forebay_core::workflow::machine::Fact;
 use crate::base::error::EngineError;
 use crate::commit::rows::damaged;
 use crate::store::port::Table;
-use crate::workflows::aside::Held;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{ExecutionRow, MachineRow, RunId, StateRow};
 use crate::workflows::{Program, Run};
@@ -66,10 +65,9 @@ fn take_run(part: &mut WorkflowParticipant<'_>, key: &[u8], value: &[u8]) -> Res
     if execution.event_count() == 0 && held.is_empty() {
         part.workflows.happened(id, Fact::Start);
     }
-    for fact in held.facts {
-        part.workflows.happened(id, fact);
+    if !held.is_empty() {
+        part.workflows.happened(id, Fact::Due);
     }
-    let held = Held::default();
     let run = Run { machine, row, execution, due_ms, calls, map_runs, readings, durables, held, memory: None };
     part.workflows.insert_run(id, run);
     Ok(())

@@ -18,7 +18,7 @@ use crate::store::port::Table;
 use crate::workflows::aside::Held;
 use crate::workflows::outside::call_of_frame;
 use crate::workflows::row::{check_name, name_key, CallKind, ExecutionRow, OpenCall, Parent, RunId};
-use crate::workflows::{activities, children, express, logs, outside, throttle};
+use crate::workflows::{activities, aside, children, express, logs, outside, throttle};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
 
 struct Draws<'a>(&'a mut Rng);
@@ -69,7 +69,11 @@ impl WorkflowRoom<'_> {
         let run = workflows.runs.get_mut(&id).ok_or(Refused::Closed)?;
         let is_held_back = run.holds_back(&fact, now_ms);
         if is_held_back && fact == Fact::Due {
-            workflows.order_turn(id);
+            if patience_ms.is_some() {
+                workflows.order_turn(id);
+            } else {
+                aside::bring_held(self, id);
+            }
             return Ok(());
         }
         let is_written = run.memory.is_none();

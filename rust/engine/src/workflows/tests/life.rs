@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{json, Value};
 
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::base::limits::BucketSettings;
 use crate::dispatch::attempts::Task;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
@@ -317,4 +318,23 @@ fn the_end_of_an_execution_that_is_traced_is_told_when_it_is_durable() {
     assert_eq!(told.len(), 1, "{told:?}");
     let fields = ["workflow", "name", "trace"].map(|field| told[0][field].as_str().unwrap_or_default());
     assert_eq!(fields, ["w", "one", trace.as_str()]);
+}
+
+/// It began when the app was started the next time.
+#[test]
+fn a_start_that_waited_for_the_rate_and_met_a_full_disk_begins_when_there_is_room() {
+    let mut engine = TestEngine::new();
+    engine.workflow("w", &json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}));
+    let one_a_second = Some(BucketSettings { per_second: 1.0, burst: 1 });
+    engine.engine.with(|rooms| rooms.ctx.config.limits.workflows.transitions = one_a_second);
+    engine.start("one", &json!({})).unwrap();
+    engine.start("two", &json!({})).unwrap();
+    assert_eq!((engine.execution("one")["status"].as_str(), engine.kinds("two").len()), (Some("SUCCEEDED"), 0));
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    engine.advance(2 * SECOND);
+    engine.store.mend();
+    for _ in 0..8 {
+        engine.advance(SECOND);
+    }
+    assert_eq!(engine.execution("two")["status"], "SUCCEEDED");
 }
