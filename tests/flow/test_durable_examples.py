@@ -69,7 +69,7 @@ class Example:
     """What AWS's test of an example gives to it, and what it expects of it.
 
     `told` is what happens while it runs: seconds that pass, and what its callbacks are told. `functions` are the others of its
-    module that it invokes, by the names that it has for them.
+    module that it invokes, by the names that it has for them; those in `durable` are durable functions.
     """
 
     result: Any = None
@@ -77,6 +77,7 @@ class Example:
     given: Any = None
     told: tuple = ()
     functions: tuple[str, ...] = ()
+    durable: tuple[str, ...] = ()
 
 
 JOHN = {"userId": 123, "name": "John Doe"}
@@ -211,6 +212,21 @@ EXPECTED = {
             "processed_names": ["item1", "item2", "item3"],
         }
     ),
+    "map/map_with_large_scale": Example(
+        With(
+            {
+                "success": True,
+                "summary": {
+                    "itemsProcessed": 50,
+                    "totalDataSizeMB": 5,
+                    "totalDataSizeBytes": 5_120_000,
+                    "maxConcurrency": 10,
+                    "averageItemSize": 102_400,
+                    "allItemsProcessed": True,
+                },
+            }
+        )
+    ),
     "map/map_with_batch_serdes": Example({"success_count": 4, "results": [20, 40, 60, 80], "sum": 200}),
     # Branches.
     "parallel/parallel": Example(["task 1 completed", "task 2 completed", "task 3 completed after wait"]),
@@ -262,6 +278,11 @@ EXPECTED = {
     "chained_invoke/map_with_invoke": Example([{"result": 2 * n} for n in range(1, 6)], functions=("doubler",)),
     "chained_invoke/parallel_with_invoke": Example(
         [{"greeting": f"Hello, {name}!"} for name in ("Alice", "Bob", "Charlie")], functions=("greeter",)
+    ),
+    "chained_invoke/nested_invoke": Example(
+        {"final_result": {"result": 30, "steps": ["add_10", "multiply_2"]}},
+        functions=("adder", "multiplier"),
+        durable=("orchestrator",),
     ),
     # Callbacks.
     "callback/callback": Example(Text("Callback created with ID: ")),
@@ -435,6 +456,8 @@ async def test_an_example_runs_as_it_is(app, clock, name, tmp_path, monkeypatch)
     for function in example.functions:
         handler = getattr(module, f"{function}_handler")
         app.function(function, isolation="thread")(handler)
+    for function in example.durable:
+        app.durable_function(function)(getattr(module, f"{function}_handler"))
     async with app:
         execution = await flow.start(example.given)
         result = asyncio.ensure_future(execution.result())

@@ -475,14 +475,11 @@ async def test_a_durable_function_that_is_called_as_a_plain_one_says_how_it_is_s
     def inner(event: dict, context: DurableContext) -> str:
         return "done"
 
-    @app.durable_function("outer")
-    @durable_execution
-    def outer(event: dict, context: DurableContext) -> str:
-        return context.invoke("inner", {}, name="inner")
-
+    task = {"Type": "Task", "Resource": "${inner}", "End": True}
+    plain = app.workflow("plain", {"StartAt": "Call", "States": {"Call": task}})
     async with app:
         with pytest.raises(ExecutionFailed, match=r"inner is a durable function.*start\(\)"):
-            await result_of(clock, await outer.start(), 60)
+            await result_of(clock, await plain.start(), 60)
 
 
 async def test_a_tenant_is_refused(app, clock):

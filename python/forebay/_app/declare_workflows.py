@@ -103,9 +103,10 @@ class DeclaresWorkflows:
     ) -> Callable[[Callable[..., Any]], Workflow]:
         """Declare a durable function of AWS's SDK, a handler under its `@durable_execution`, and give the workflow that runs it.
 
-        Each start is an execution. The handler is run again from its beginning after a wait, a callback or a crash, and takes
-        from the store what it has done. It runs in a thread of this process, and holds no thread while it waits. Code that has
-        changed so that an operation is not what it was ends the execution with a `NonDeterministic` error.
+        Each start is an execution, and so is each `context.invoke` of its name by another durable function. The handler is run
+        again from its beginning after a wait, a callback or a crash, and takes from the store what it has done. It runs in a
+        thread of this process, and holds no thread while it waits. Code that has changed so that an operation is not what it was
+        ends the execution with a `NonDeterministic` error.
 
         Args:
             name: 1 to 64 letters, digits, '-' and '_'; None: the handler's own name.

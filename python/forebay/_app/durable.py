@@ -134,8 +134,8 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], 
         if not isinstance(event, dict) or "DurableExecutionArn" not in event:
             name = context.function_name
             raise InvalidParameterValue(
-                f"{name} is a durable function: start it with start() of its workflow, {name!r}. Neither a call of the function "
-                "nor context.invoke() of another durable function can run it"
+                f"{name} is a durable function: start it with start() of its workflow, {name!r}, or by context.invoke() of "
+                "another durable function. A call of the function cannot run it"
             )
         client = _Client(caller)
         next_event: dict[str, Any] | None = event

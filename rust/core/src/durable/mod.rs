@@ -13,13 +13,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
-pub use operation::{Kind, Operation, Status};
+use crate::workflow::machine::Text;
+
+pub use operation::{InvokeEnd, Kind, Operation, Status};
 pub use update::{Action, Refused, Update};
 
 /// Most operations of an execution. Ours: its state is written at each checkpoint.
 pub const OPERATIONS_MAX: usize = 3_000;
-/// Most bytes of what its operations hold together. Ours, for the same reason.
-pub const BYTES_MAX: usize = 6 << 20;
+/// Most bytes of what its operations hold together. Ours, for the same reason: AWS allows 100 MB.
+pub const BYTES_MAX: usize = 16 << 20;
+/// About how many bytes a page of operations holds; one operation may have more.
+const PAGE_BYTES: usize = 4 << 20;
 /// Most updates of one checkpoint.
 pub const UPDATES_MAX: usize = 1_000;
 
@@ -28,7 +32,7 @@ pub const UPDATES_MAX: usize = 1_000;
 pub struct Durable {
     /// The id of the execution itself, as its ARN ends in.
     id: String,
-    input: String,
+    input: Text,
     started_ms: u64,
     /// In the order in which they began.
     operations: Vec<Operation>,
@@ -70,7 +74,7 @@ pub struct Checkpointed {
 
 impl Durable {
     /// An execution that has not run yet.
-    pub fn new(id: String, input: String, now_ms: u64) -> Self {
+    pub fn new(id: String, input: Text, now_ms: u64) -> Self {
         Self { id, input, started_ms: now_ms, ..Self::default() }
     }
 
@@ -90,14 +94,31 @@ impl Durable {
         (self.page(0, most), ids)
     }
 
-    /// Operations from a place on: the first one is the execution itself.
+    /// Operations from a place on, as many as a page holds: the first one is the execution itself.
     pub fn page(&self, from: usize, most: usize) -> Vec<Value> {
-        let execution = json!({
-            "Id": self.id, "Type": "EXECUTION", "Status": "STARTED", "StartTimestamp": self.started_ms,
-            "ExecutionDetails": {"InputPayload": self.input},
-        });
-        let all = std::iter::once(execution).chain(self.operations.iter().map(Operation::to_json));
-        all.skip(from).take(most).collect()
+        let mut room = PAGE_BYTES;
+        let mut page = Vec::new();
+        if from == 0 {
+            room = room.saturating_sub(self.input.len());
+            page.push(json!({
+                "Id": self.id, "Type": "EXECUTION", "Status": "STARTED", "StartTimestamp": self.started_ms,
+                "ExecutionDetails": {"InputPayload": self.input.as_str()},
+            }));
+        }
+        for operation in self.operations.iter().skip(from.saturating_sub(1)) {
+            let size = operation.size();
+            if page.len() >= most || (size > room && !page.is_empty()) {
+                break;
+            }
+            room = room.saturating_sub(size);
+            page.push(operation.to_json());
+        }
+        page
+    }
+
+    /// All operations but the execution itself.
+    pub fn operations(&self) -> impl Iterator<Item = Value> + '_ {
+        self.operations.iter().map(Operation::to_json)
     }
 
     /// How many operations [`Self::page`] has in all.
@@ -194,18 +215,23 @@ impl Durable {
     }
 
     /// A function that was invoked has ended; false: nobody waits for it.
-    pub fn invoke_ended(&mut self, id: &str, result: Result<String, Value>, now_ms: u64) -> bool {
-        let is_it = |one: &Operation| one.id == id && one.kind == Kind::ChainedInvoke && !one.is_over();
-        let Some(at) = self.operations.iter().position(is_it) else { return false };
-        self.operations[at].end(result, now_ms);
+    pub fn invoke_ended(&mut self, id: &str, end: InvokeEnd, now_ms: u64) -> bool {
+        let Some(at) = self.open_invoke(id) else { return false };
+        self.operations[at].end_invoke(end, now_ms);
         self.changed.insert(at);
         true
     }
 
-    /// Invocations of other functions that have not ended: after a restart they are made again.
-    pub fn open_invokes(&self) -> impl Iterator<Item = &str> {
-        let open = self.operations.iter().filter(|one| one.kind == Kind::ChainedInvoke && !one.is_over());
-        open.map(|one| one.id.as_str())
+    /// A function cannot be invoked: give its operation, for the answer to the checkpoint that has asked for it.
+    pub fn invoke_refused(&mut self, id: &str, error: Value, now_ms: u64) -> Option<Value> {
+        let at = self.open_invoke(id)?;
+        self.operations[at].end_invoke(InvokeEnd::Failed(error), now_ms);
+        Some(self.operations[at].to_json())
+    }
+
+    fn open_invoke(&self, id: &str) -> Option<usize> {
+        let is_it = |one: &Operation| one.id == id && one.kind == Kind::ChainedInvoke && !one.is_over();
+        self.operations.iter().position(is_it)
     }
 
     /// An invocation of the function has failed; how often that was so without a checkpoint between.

@@ -3,6 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 
+use crate::workflow::machine::Text;
+
+/// About how many bytes an operation has beside its result and its error.
+const OWN_BYTES: usize = 512;
+
 /// What an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -41,6 +46,19 @@ pub enum Status {
     TimedOut,
 }
 
+/// How a function that was invoked has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvokeEnd {
+    /// With a result, JSON.
+    Succeeded(String),
+    /// With an error.
+    Failed(Value),
+    /// Its execution took too long.
+    TimedOut(Value),
+    /// Somebody has stopped its execution.
+    Stopped(Value),
+}
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
@@ -63,16 +81,25 @@ pub struct Operation {
     pub(super) next_ms: Option<u64>,
     pub(super) heartbeat_ms: Option<u64>,
     pub(super) heartbeat_due_ms: Option<u64>,
-    pub(super) result: Option<String>,
+    pub(super) result: Option<Text>,
     pub(super) error: Option<Value>,
     pub(super) callback_id: Option<String>,
     pub(super) replay_children: bool,
+    /// It failed since somebody has stopped it. This is not a status of its own: releases before do not know that one, and read the rest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_stopped: bool,
 }
 
 impl Operation {
     /// Whether it has ended.
     pub fn is_over(&self) -> bool {
         !matches!(self.status, Status::Started | Status::Pending | Status::Ready)
+    }
+
+    /// About how many bytes [`Self::to_json`] has.
+    pub(super) fn size(&self) -> usize {
+        let error = self.error.as_ref().map_or(0, |error| error.to_string().len());
+        self.result.as_ref().map_or(0, |result| result.len()) + error + OWN_BYTES
     }
 
     /// When it changes by itself.
@@ -109,13 +136,28 @@ impl Operation {
     pub(super) fn end(&mut self, result: Result<String, Value>, now_ms: u64) {
         match result {
             Ok(result) => {
-                // A callback that is told nothing has no result.
-                self.result = Some(result).filter(|result| !result.is_empty());
+                // A callback may be told nothing, and a function may answer nothing: then there is no result.
+                self.result = if result.is_empty() { None } else { Some(result.into()) };
                 self.over(Status::Succeeded, now_ms);
             }
             Err(error) => {
                 self.error = Some(error);
                 self.over(Status::Failed, now_ms);
+            }
+        }
+    }
+
+    pub(super) fn end_invoke(&mut self, end: InvokeEnd, now_ms: u64) {
+        match end {
+            InvokeEnd::Succeeded(result) => self.end(Ok(result), now_ms),
+            InvokeEnd::Failed(error) => self.end(Err(error), now_ms),
+            InvokeEnd::TimedOut(error) => {
+                self.error = Some(error);
+                self.over(Status::TimedOut, now_ms);
+            }
+            InvokeEnd::Stopped(error) => {
+                self.is_stopped = true;
+                self.end(Err(error), now_ms);
             }
         }
     }
@@ -129,7 +171,7 @@ impl Operation {
         let mut told = Map::new();
         told.insert("Id".into(), self.id.as_str().into());
         told.insert("Type".into(), json!(self.kind));
-        told.insert("Status".into(), json!(self.status));
+        told.insert("Status".into(), if self.is_stopped { "STOPPED".into() } else { json!(self.status) });
         told.insert("StartTimestamp".into(), self.started_ms.into());
         for (name, text) in [("ParentId", &self.parent_id), ("Name", &self.name), ("SubType", &self.sub_type)] {
             if let Some(text) = text {

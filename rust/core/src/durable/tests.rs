@@ -2,7 +2,7 @@
 
 use serde_json::{json, Value};
 
-use super::{Durable, Refused, Update};
+use super::{Durable, InvokeEnd, Refused, Update};
 
 const NOW: u64 = 1_000_000;
 
@@ -80,17 +80,82 @@ fn another_operation_at_the_same_place_is_refused_and_nothing_of_the_checkpoint_
     assert_eq!(durable.len(), 2);
 }
 
-#[test]
-fn a_function_is_invoked_and_its_end_is_found() {
+fn invoking(ids: &[&str]) -> Durable {
     let mut durable = Durable::new("run".into(), "{}".into(), NOW);
     durable.invoked(NOW, 100);
-    let given = update(json!({"Id": "1", "Type": "CHAINED_INVOKE", "Action": "START", "Payload": "{\"n\":1}",
-        "ChainedInvokeOptions": {"FunctionName": "other"}}));
+    let invoke = |id: &&str| {
+        update(json!({"Id": id, "Type": "CHAINED_INVOKE", "Action": "START", "Payload": "{\"n\":1}",
+            "ChainedInvokeOptions": {"FunctionName": "other"}}))
+    };
+    let updates: Vec<Update> = ids.iter().map(invoke).collect();
     let generation = durable.generation();
-    let made = durable.checkpoint(generation, None, &[given], NOW, &mut |id| id.to_owned()).unwrap();
-    assert_eq!((made.invokes[0].function.as_str(), made.invokes[0].payload.as_str()), ("other", "{\"n\":1}"));
-    assert_eq!(durable.open_invokes().collect::<Vec<_>>(), ["1"]);
-    assert!(durable.invoke_ended("1", Err(json!({"ErrorType": "Lost"})), NOW));
-    assert!(!durable.invoke_ended("1", Ok("1".into()), NOW));
-    assert_eq!(durable.page(1, 1)[0]["ChainedInvokeDetails"]["Error"]["ErrorType"], "Lost");
+    let made = durable.checkpoint(generation, None, &updates, NOW, &mut |id| id.to_owned()).unwrap();
+    let asked: Vec<(&str, &str)> =
+        made.invokes.iter().map(|one| (one.function.as_str(), one.payload.as_str())).collect();
+    assert_eq!(asked, vec![("other", "{\"n\":1}"); ids.len()]);
+    durable
+}
+
+#[test]
+fn functions_are_invoked_and_each_end_is_found_once() {
+    let mut durable = invoking(&["1", "2", "3", "4"]);
+    let error = |kind: &str| json!({"ErrorType": kind});
+    let ends = [
+        ("1", InvokeEnd::Succeeded("7".into())),
+        ("2", InvokeEnd::Failed(error("Lost"))),
+        ("3", InvokeEnd::TimedOut(error("Slow"))),
+        ("4", InvokeEnd::Stopped(error("Enough"))),
+    ];
+    for (id, end) in ends {
+        assert!(durable.invoke_ended(id, end, NOW));
+        assert!(!durable.invoke_ended(id, InvokeEnd::Succeeded("8".into()), NOW), "it has ended");
+    }
+    // As it is read from its row after a restart.
+    let mut durable: Durable = serde_json::from_value(serde_json::to_value(&durable).unwrap()).unwrap();
+    let (operations, updated) = durable.invoked(NOW, 100);
+    let statuses: Vec<&str> = operations[1..].iter().map(|one| one["Status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]);
+    assert_eq!(operations[1]["ChainedInvokeDetails"]["Result"], "7");
+    assert_eq!(operations[4]["ChainedInvokeDetails"]["Error"]["ErrorType"], "Enough");
+    assert_eq!(updated, ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn a_function_that_cannot_be_invoked_has_failed_in_the_answer_to_its_checkpoint() {
+    let mut durable = invoking(&["1"]);
+    let told = durable.invoke_refused("1", json!({"ErrorType": "ResourceNotFoundException"}), NOW).unwrap();
+    assert_eq!(told["Status"], "FAILED");
+    assert_eq!(told["ChainedInvokeDetails"]["Error"]["ErrorType"], "ResourceNotFoundException");
+    assert!(!durable.has_changed(NOW), "the function knows of it");
+    assert_eq!(durable.invoke_refused("1", json!({}), NOW), None);
+}
+
+#[test]
+fn releases_before_read_the_operation_of_a_function_that_was_stopped() {
+    let mut durable = invoking(&["1", "2"]);
+    assert!(durable.invoke_ended("1", InvokeEnd::Stopped(json!({"ErrorType": "Enough"})), NOW));
+    let written = serde_json::to_value(&durable).unwrap();
+    let [stopped, open] = written["operations"].as_array().unwrap().as_slice() else { panic!("they are two") };
+    assert_eq!((&stopped["status"], &stopped["is_stopped"]), (&json!("FAILED"), &json!(true)));
+    assert_eq!(open.get("is_stopped"), None, "the others are written as before");
+}
+
+#[test]
+fn a_page_ends_where_it_has_enough_bytes_and_the_next_goes_on() {
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
+    durable.invoked(NOW, 100);
+    let step = |id: usize, bytes: usize| json!({"Id": id.to_string(), "Type": "STEP", "Action": "SUCCEED", "Payload": "x".repeat(bytes)});
+    let sizes = [3 << 20, 1 << 19, 1 << 20, 5 << 20, 10];
+    let updates: Vec<Value> = sizes.iter().enumerate().map(|(at, bytes)| step(at, *bytes)).collect();
+    told(&mut durable, NOW, &updates).unwrap();
+    let (mut from, mut pages) = (0, Vec::new());
+    while from < durable.len() {
+        let page = durable.page(from, 100);
+        from += page.len();
+        pages.push(page.len());
+    }
+    assert_eq!(pages, [3, 1, 1, 1], "the execution and two steps, then one that has room beside none");
+    assert_eq!(durable.page(0, 2).len(), 2);
+    let Err(Refused::Invalid(text)) = told(&mut durable, NOW, &[step(9, 7 << 20)]) else { panic!("it is too much") };
+    assert_eq!(text, "the operations of an execution hold at most 16777216 bytes");
 }

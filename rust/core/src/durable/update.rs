@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::workflow::machine::Text;
+
 use super::{Durable, Invoke, Kind, Operation, Status, BYTES_MAX, OPERATIONS_MAX};
 
 /// Longest id of an operation.
@@ -145,7 +147,7 @@ fn act(
             let delay = seconds(&update.step_options, "NextAttemptDelaySeconds").unwrap_or(0);
             (operation.status, operation.next_ms) = (Status::Pending, Some(later(delay)));
             operation.error.clone_from(&update.error);
-            operation.result.clone_from(&update.payload);
+            operation.result = update.payload.as_deref().map(Text::from);
             operation.attempt = operation.attempt.max(1);
         }
         (Kind::Wait, Action::Start) => {
@@ -173,7 +175,7 @@ fn act(
             let options = update.context_options.as_ref();
             operation.replay_children = options.is_some_and(|of| of["ReplayChildren"] == true);
             operation.error = None;
-            operation.result.clone_from(&update.payload);
+            operation.result = update.payload.as_deref().map(Text::from);
             operation.over(Status::Succeeded, now_ms);
         }
         (_, Action::Fail) => operation.end(Err(update.error.clone().unwrap_or_default()), now_ms),
@@ -201,6 +203,7 @@ fn begun(update: &Update, now_ms: u64) -> Operation {
         error: None,
         callback_id: None,
         replay_children: false,
+        is_stopped: false,
     }
 }
 

@@ -4,21 +4,29 @@
 //! checkpoint is a step of the task's execution. A function that waits holds no place: it is invoked again when something is due, when a
 //! callback is told, or when a function that it has invoked has ended.
 
-use forebay_core::durable::{Durable, Refused, Update};
-use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, TaskId};
+use std::collections::BTreeMap;
+
+use forebay_core::alias::LATEST;
+use forebay_core::durable::{Durable, Invoke, InvokeEnd, Refused, Update};
+use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, TaskId, DATA_MAX};
 use serde_json::{json, Value};
 
 use crate::api::workflow::{
-    DurableCallback, DurableCheckpoint, DurableCheckpointed, DurableOperations, DurablePage, ExecutionNamed,
+    DurableCallback, DurableCheckpoint, DurableCheckpointed, DurableOperations, DurablePage, ExecutionNamed, Status,
 };
 use crate::api::Empty;
 use crate::base::error::{EngineError, Waiter};
 use crate::commit::done::{json, Done};
+use crate::dispatch::versions::split;
+use crate::dispatch::DispatchRoom;
+use crate::store::port::Table;
+use crate::workflows::calls::function_name;
 use crate::workflows::outside::{self, Brings};
 use crate::workflows::parameters::Given;
 use crate::workflows::participant::WorkflowParticipant;
-use crate::workflows::row::{CallKind, OpenCall, RunId};
-use crate::workflows::{Happened, Run, WorkflowRoom, Workflows};
+use crate::workflows::row::{CallKind, ExecutionRow, OpenCall, Parent, RunId};
+use crate::workflows::step::Begin;
+use crate::workflows::{versions, Happened, Run, WorkflowRoom, Workflows};
 
 /// Operations of one page.
 const PAGE: usize = 1_000;
@@ -26,14 +34,16 @@ const PAGE: usize = 1_000;
 const FAILURES_MAX: u32 = 3;
 /// Invocations of other functions have numbers that no task has.
 const CHAINED: u64 = 1 << 62;
+/// The error of a task that took too long.
+const TIMEOUT: &str = "States.Timeout";
 
 /// What has happened to a durable execution.
 #[derive(Clone)]
 pub(crate) enum Told {
     /// A callback has ended.
     Callback(String, Result<String, Value>),
-    /// A function that it invoked has ended: its call, and the operation.
-    Invoked(TaskId, String, Result<String, Value>),
+    /// A function that it invoked has ended: its call.
+    Invoked(TaskId, InvokeEnd),
 }
 
 /// A checkpoint's token: which execution and task it is of, and its number.
@@ -58,16 +68,14 @@ impl CheckpointToken {
 }
 
 impl Run {
-    /// A durable task has ended: so have the functions that it invoked.
-    pub(super) fn forget_durable(&mut self, task: TaskId) -> Vec<TaskId> {
+    /// A durable task has ended: give the calls of functions that it has invoked, for which nobody waits any more.
+    pub(super) fn forget_durable(&mut self, task: TaskId) -> BTreeMap<TaskId, OpenCall> {
         if self.durables.remove(&task).is_none() {
-            return Vec::new();
+            return BTreeMap::new();
         }
         let is_its = |call: &OpenCall| matches!(call.kind, CallKind::Chained { task: of, .. } if of == task);
-        let chained: Vec<TaskId> = self.calls.iter().filter(|(_, call)| is_its(call)).map(|(id, _)| *id).collect();
-        for id in &chained {
-            self.calls.remove(id);
-        }
+        let (chained, others) = std::mem::take(&mut self.calls).into_iter().partition(|(_, call)| is_its(call));
+        self.calls = others;
         chained
     }
 }
@@ -90,7 +98,7 @@ pub(super) fn begin_durable(
             call.task,
             Durable::new(
                 call.task.0.to_string(),
-                given.value("Payload").map_or_else(|| "null".into(), ToString::to_string),
+                given.value("Payload").map_or_else(|| "null".into(), |payload| payload.to_string().into()),
                 now_ms,
             ),
         );
@@ -136,17 +144,133 @@ fn checkpoint(room: &mut WorkflowRoom<'_>, asked: &DurableCheckpoint) -> Result<
         })
     })?;
     let next = CheckpointToken { generation: durable.generation(), ..token };
+    let mut operations = made.operations;
     for invoke in made.invokes {
-        invoke_chained(room, id, task, invoke);
+        let operation = invoke.id.clone();
+        let Err(error) = invoke_chained(room, (id, task), invoke) else { continue };
+        let durable = room.workflows.runs.get_mut(&id).and_then(|run| run.durables.get_mut(&task)).ok_or_else(gone)?;
+        let told = durable.invoke_refused(&operation, error, now_ms);
+        let place = operations.iter_mut().find(|one| one["Id"] == operation.as_str());
+        if let Some((place, told)) = place.zip(told) {
+            *place = told;
+        }
     }
-    Ok(DurableCheckpointed { token: next.text(), operations: made.operations })
+    Ok(DurableCheckpointed { token: next.text(), operations })
 }
 
-fn invoke_chained(room: &mut WorkflowRoom<'_>, id: RunId, task: TaskId, invoke: forebay_core::durable::Invoke) {
-    let forebay_core::durable::Invoke { id: operation, function, payload } = invoke;
+/// Invoke a function: a durable one by an execution that begins in this commit, any other when this commit is durable. The error of one that
+/// cannot be invoked is as AWS has it.
+fn invoke_chained(room: &mut WorkflowRoom<'_>, (id, task): (RunId, TaskId), invoke: Invoke) -> Result<(), Value> {
+    let Invoke { id: operation, function, payload } = invoke;
     // Numbers of tasks count from one, those of frames have the highest bit.
-    let child = TaskId(CHAINED | (room.below.ctx.rng.next() & (CHAINED - 1)));
-    room.call_later(id, child, &function, payload.into(), CallKind::Chained { task, operation });
+    let call = TaskId(CHAINED | (room.below.ctx.rng.next() & (CHAINED - 1)));
+    let name = function_name(&function);
+    let (unqualified, qualifier) = split(name);
+    let refused = |kind: &str, text: String| json!({"ErrorType": kind, "ErrorMessage": text});
+    if !room.workflows.durable_functions.contains(unqualified) {
+        let mut dispatch = DispatchRoom { ctx: room.below.ctx, dispatch: room.below.dispatch };
+        dispatch.address(name).map_err(|error| refused("ResourceNotFoundException", error.to_string()))?;
+        let kind = CallKind::Chained { task, operation, child: None };
+        room.call_later(id, call, &function, payload.into(), kind);
+        return Ok(());
+    }
+    let asked = if qualifier.is_none_or(|qualifier| qualifier == LATEST) { unqualified } else { name };
+    let chosen = versions::choose(room, asked).map_err(|_| {
+        let arn = room.below.ctx.function_arn(name);
+        refused("ResourceNotFoundException", format!("Function not found: {arn}"))
+    })?;
+    if payload.len() > DATA_MAX {
+        let text = format!("CHAINED_INVOKE input payload size must be less than or equal to {DATA_MAX} bytes.");
+        return Err(refused("InvalidParameterValueException", text));
+    }
+    let input = Data::parse(&payload).map_err(|_| {
+        refused("InvalidRequestContentException", "Could not parse request body into json: it is not JSON".into())
+    })?;
+    let run = room.workflows.runs.get(&id);
+    let (depth, trace) = run.map_or((0, None), |run| (run.row.depth, run.row.trace.clone()));
+    let parent = Some(Parent { run: id, task: call, as_json: true });
+    let begin = Begin { name: None, input, parent, depth: depth + 1, trace };
+    let begun = room.begin(&chosen.machine, begin);
+    let child = begun.map_err(|error| refused("RecursiveInvocationException", error.to_string()))?;
+    let mut arn = String::new();
+    if let Some(run) = room.workflows.runs.get_mut(&child) {
+        (run.row.version, run.row.alias) = (chosen.version, chosen.alias);
+        arn = run.execution.identity().execution_arn.as_str().to_owned();
+    }
+    if let Some(run) = room.workflows.runs.get_mut(&id) {
+        let kind = CallKind::Chained { task, operation, child: Some(child) };
+        run.calls.insert(call, OpenCall { function: arn, payload: "".into(), kind });
+    }
+    Ok(())
+}
+
+/// Whether a task is the number of a function that a durable one has invoked.
+pub(super) fn is_chained(task: TaskId) -> bool {
+    (CHAINED..CHAINED << 1).contains(&task.0)
+}
+
+/// How the execution of a durable function has ended, for the one that has invoked it. Types and texts are AWS's.
+pub(super) fn end_of(row: &ExecutionRow) -> InvokeEnd {
+    let error = || {
+        let mut error = json!({});
+        for (name, text) in [("ErrorType", &row.error), ("ErrorMessage", &row.cause)] {
+            if let Some(text) = text {
+                error[name] = text.as_str().into();
+            }
+        }
+        error
+    };
+    let took_too_long = row.status == Status::TimedOut || row.error.as_deref() == Some(TIMEOUT);
+    match row.status {
+        Status::Succeeded => {
+            InvokeEnd::Succeeded(row.output.as_ref().map_or("null", |output| output.as_str()).to_owned())
+        }
+        Status::Aborted if row.error.is_none() && row.cause.is_none() => {
+            InvokeEnd::Stopped(json!({"ErrorMessage": "Execution stopped by user request"}))
+        }
+        Status::Aborted => InvokeEnd::Stopped(error()),
+        _ if took_too_long => {
+            let seconds = row.stopped_ms.unwrap_or(row.started_ms).saturating_sub(row.started_ms) / 1_000;
+            let text = format!("CHAINED_INVOKE timed out after {seconds} seconds.");
+            InvokeEnd::TimedOut(json!({"ErrorType": "ChainedInvoke.Timeout", "ErrorMessage": text}))
+        }
+        _ => {
+            // The cause is the error of the SDK, or of the function, as a whole.
+            let cause: Value = serde_json::from_str(row.cause.as_deref().unwrap_or_default()).unwrap_or_default();
+            if cause.get("ErrorMessage").or(cause.get("ErrorType")).is_some() {
+                return InvokeEnd::Failed(cause);
+            }
+            let mut error = error();
+            if let Some(message) = cause["errorMessage"].as_str() {
+                error["ErrorMessage"] = message.into();
+            }
+            InvokeEnd::Failed(error)
+        }
+    }
+}
+
+/// Tell a durable function that the execution which it has begun has ended: in the same commit.
+pub(super) fn child_ended(workflows: &mut Workflows, parent: Parent, end: InvokeEnd) {
+    let call = workflows.runs.get(&parent.run).and_then(|run| run.calls.get(&parent.task));
+    // The execution may have ended, and left it.
+    let Some(CallKind::Chained { task, .. }) = call.map(|call| &call.kind) else { return };
+    let (fact, brings) = (Fact::Heartbeat(*task), Some(Brings::Durable(Told::Invoked(parent.task, end))));
+    workflows.inbox.push_back(Happened { run: parent.run, fact, is_kept: false, brings });
+}
+
+/// Look after a restart for the execution of a function that was invoked. A release before that ran meanwhile may have ended it, and told nobody.
+pub(super) fn child_is_waited_for(part: &mut WorkflowParticipant<'_>, run: RunId, call: TaskId, child: RunId) {
+    if part.workflows.runs.contains_key(&child) {
+        return;
+    }
+    let end = match part.ctx.row(Table::Execution, &child.bytes()) {
+        Ok(row) => match row.map(|row| serde_json::from_slice::<ExecutionRow>(&row)) {
+            Some(Ok(row)) => end_of(&row),
+            _ => InvokeEnd::Failed(json!({"ErrorMessage": "its execution is not kept any more"})),
+        },
+        Err(error) => return part.ctx.fail(error),
+    };
+    child_ended(part.workflows, Parent { run, task: call, as_json: true }, end);
 }
 
 /// A page of a durable execution's operations, for its function.
@@ -162,7 +286,7 @@ pub(crate) fn durable_operations(room: &mut WorkflowRoom<'_>, asked: DurableOper
 pub(crate) fn durable_describe(room: &mut WorkflowRoom<'_>, asked: ExecutionNamed) -> Result<Done, EngineError> {
     let (id, _) = room.found(&asked.workflow, &asked.name)?;
     let durables = room.workflows.runs.get(&id).map(|run| &run.durables);
-    let operations = durables.into_iter().flat_map(|all| all.values()).flat_map(|one| one.page(1, one.len()));
+    let operations = durables.into_iter().flat_map(|all| all.values()).flat_map(Durable::operations);
     Ok(Done::at_once(DurablePage { operations: operations.collect(), next: None }))
 }
 
@@ -220,9 +344,11 @@ pub(super) fn durable_told(workflows: &mut Workflows, id: RunId, task: TaskId, t
         Told::Callback(callback, result) => {
             durable.callback_told(&callback, result, now_ms);
         }
-        Told::Invoked(child, operation, result) => {
-            durable.invoke_ended(&operation, result, now_ms);
-            run.calls.remove(&child);
+        Told::Invoked(call, end) => {
+            let Some(OpenCall { kind: CallKind::Chained { operation, .. }, .. }) = run.calls.remove(&call) else {
+                return;
+            };
+            durable.invoke_ended(&operation, end, now_ms);
         }
     }
     if let Some(step) = workflows.unsaved.by_run.get_mut(&id) {
@@ -314,16 +440,19 @@ pub(super) fn durable_ended(
 pub(super) fn chained_ended(
     part: &mut WorkflowParticipant<'_>,
     run: RunId,
-    child: TaskId,
-    (task, operation): (TaskId, String),
+    call: TaskId,
+    task: TaskId,
     answer: Result<String, ErrorDetails>,
 ) {
-    let result = answer.map_err(|details| {
-        let cause: Value =
-            details.cause.as_deref().and_then(|cause| serde_json::from_str(cause).ok()).unwrap_or_default();
-        let message = cause["errorMessage"].as_str().map(str::to_owned).or(details.cause);
-        json!({"ErrorType": details.error, "ErrorMessage": message})
-    });
-    let brings = Some(Brings::Durable(Told::Invoked(child, operation, result)));
+    let end = match answer {
+        Ok(result) => InvokeEnd::Succeeded(result),
+        Err(details) => {
+            let cause: Value =
+                details.cause.as_deref().and_then(|cause| serde_json::from_str(cause).ok()).unwrap_or_default();
+            let message = cause["errorMessage"].as_str().map(str::to_owned).or(details.cause);
+            InvokeEnd::Failed(json!({"ErrorType": details.error, "ErrorMessage": message}))
+        }
+    };
+    let brings = Some(Brings::Durable(Told::Invoked(call, end)));
     part.workflows.inbox.push_back(Happened { run, fact: Fact::Heartbeat(task), is_kept: true, brings });
 }

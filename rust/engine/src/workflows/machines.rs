@@ -74,6 +74,13 @@ pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: ReadDeclarati
     if program.is_ok() {
         supported::check_definition(room, &states)?;
     }
+    if let Ok(program) = &program {
+        if kind == Kind::Standard && program.durable_of.as_ref() == Some(&name) {
+            room.workflows.durable_functions.insert(name.clone());
+        } else {
+            room.workflows.durable_functions.remove(&name);
+        }
+    }
     let now_ms = room.below.ctx.now.wall_ms;
     let known = room.workflows.machine(&name).ok().cloned();
     let before = match &known {
@@ -164,6 +171,7 @@ pub(super) fn workflow_delete(room: &mut WorkflowRoom<'_>, named: &Named) -> Res
         room.below.ctx.commit.pending.remove(Table::Machine, row.key());
     }
     room.workflows.machines.remove(&named.name);
+    room.workflows.durable_functions.remove(&named.name);
     room.below.ctx.starts.deleted(&named.name);
     room.below.ctx.registry.forget_all("workflow", &named.name);
     room.below.ctx.commit.pending.urgent = true;

@@ -49,7 +49,7 @@ use crate::workflows::express::{Express, InMemory};
 use crate::workflows::old::OldRuns;
 use crate::workflows::outside::{Brings, Integrations, Reading};
 use crate::workflows::row::{ExecutionRow, MachineRow, MapRuns, OpenCall, RunId};
-use crate::workflows::supported::{states, writes_results};
+use crate::workflows::supported::{durable_of, states, writes_results};
 use crate::workflows::throttle::Throttles;
 use crate::workflows::waiting::Waiting;
 
@@ -101,6 +101,8 @@ pub(crate) struct Workflows {
     aside: Aside,
     /// How many executions of a machine, or children of a Map's run, run.
     running: BTreeMap<u64, usize>,
+    /// Functions that are durable in this process: a row may be of one that no longer is.
+    durable_functions: BTreeSet<String>,
 }
 
 /// A definition that was read. That takes long: where a request has one, it is read before the engine's lock is taken.
@@ -110,6 +112,8 @@ pub(crate) struct Program {
     writes_results: bool,
     /// Its states evaluate JSONata.
     evaluates: bool,
+    /// The durable function that it runs, if that is all that it does.
+    durable_of: Option<String>,
 }
 
 /// A revision of a machine.
@@ -211,11 +215,12 @@ impl Meters {
 impl Program {
     /// Read a definition; refuse one that is wrong.
     fn read(definition: &str, kind: Kind) -> Result<Arc<Self>, EngineError> {
-        let writes_results = writes_results(&states(definition));
+        let states = states(definition);
+        let (writes_results, durable_of) = (writes_results(&states), durable_of(&states));
         let definition = Definition::parse(definition, kind.into())
             .map_err(|problems| EngineError::Invalid(invalid_definition(&problems).unwrap_or_default()))?;
         let evaluates = definition.evaluates_jsonata();
-        Ok(Arc::new(Self { definition, writes_results, evaluates }))
+        Ok(Arc::new(Self { definition, writes_results, evaluates, durable_of }))
     }
 }
 

@@ -123,6 +123,9 @@ impl<'a> WorkflowParticipant<'a> {
         if matches!(kind, CallKind::Execution(_)) {
             return;
         }
+        if let CallKind::Chained { child: Some(child), .. } = kind {
+            return durable::child_is_waited_for(self, run, task, child);
+        }
         if let CallKind::Activity { is_taken, .. } = kind {
             if !is_taken {
                 self.workflows.wait_for_worker(&function, (run, task));
@@ -166,8 +169,8 @@ impl<'a> WorkflowParticipant<'a> {
         let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).cloned();
         match call {
             Some(call) if call.kind.is_outside() => outside::outside_ended(self, run, task, &call, Err(details)),
-            Some(OpenCall { kind: CallKind::Chained { task: of, operation }, .. }) => {
-                durable::chained_ended(self, run, task, (of, operation), Err(details));
+            Some(OpenCall { kind: CallKind::Chained { task: of, .. }, .. }) => {
+                durable::chained_ended(self, run, task, of, Err(details));
             }
             _ => self.kept(run, Fact::TaskFailed(task, details)),
         }
@@ -223,10 +226,10 @@ impl<'a> WorkflowParticipant<'a> {
                 };
                 return durable::durable_ended(self, run, task, answer);
             }
-            CallKind::Chained { task: of, operation } if status < 4 => {
+            CallKind::Chained { task: of, .. } if status < 4 => {
                 let answer =
                     if status == 0 { Ok(body.unwrap_or_else(|| "null".into())) } else { Err(failed(status, body)) };
-                return durable::chained_ended(self, run, task, (of, operation), answer);
+                return durable::chained_ended(self, run, task, of, answer);
             }
             _ => {}
         }

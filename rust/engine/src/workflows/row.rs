@@ -191,8 +191,14 @@ pub(crate) enum CallKind {
     Execution(RunId),
     /// A durable function runs, or waits for something.
     Durable,
-    /// A function that a durable one has invoked.
-    Chained { task: TaskId, operation: String },
+    /// A function that a durable one has invoked. With `child` it is a durable one, too, and its execution runs. Releases before do not
+    /// know that: they wait for a function with the name that the call has, and there is none.
+    Chained {
+        task: TaskId,
+        operation: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        child: Option<RunId>,
+    },
     /// An integration asks whether a job has ended.
     Job,
     /// Items of a Map are read.

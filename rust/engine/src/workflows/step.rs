@@ -18,7 +18,7 @@ use crate::store::port::Table;
 use crate::workflows::aside::Held;
 use crate::workflows::outside::call_of_frame;
 use crate::workflows::row::{check_name, name_key, CallKind, ExecutionRow, OpenCall, Parent, RunId};
-use crate::workflows::{activities, aside, children, express, logs, outside, throttle};
+use crate::workflows::{activities, aside, children, durable, express, logs, outside, throttle};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
 
 struct Draws<'a>(&'a mut Rng);
@@ -86,7 +86,8 @@ impl WorkflowRoom<'_> {
         let commands = if is_held_back { None } else { run.try_turn(fact, now_ms, &mut draws, patience_ms)? };
         if let Some(task) = ended {
             run.calls.remove(&task);
-            chained = run.forget_durable(task);
+            // A function that has ended leaves the executions that it has begun, as on AWS.
+            chained = run.forget_durable(task).into_keys().collect();
         }
         if let Some(before) = before {
             workflows.unsaved.by_run.insert(id, Step { before: Some(before), ..Step::default() });
@@ -296,6 +297,10 @@ impl WorkflowRoom<'_> {
         }
         let Some(run) = self.workflows.runs.get(&id) else { return };
         if let Some(parent) = run.row.parent {
+            if durable::is_chained(parent.task) {
+                let end = durable::end_of(&run.row);
+                return durable::child_ended(self.workflows, parent, end);
+            }
             let (workflow, row) = (run.machine.row.name.clone(), run.row.clone());
             let fact = self.child_ended(parent, &workflow, &row);
             self.workflows.happened(parent.run, fact);
@@ -306,11 +311,17 @@ impl WorkflowRoom<'_> {
     fn give_up_calls(&mut self, id: RunId, is_it: impl Fn(TaskId) -> bool) {
         let Some(run) = self.workflows.runs.get_mut(&id) else { return };
         let mut given_up: Vec<TaskId> = run.calls.keys().copied().filter(|&task| is_it(task)).collect();
-        let jobs: Vec<OpenCall> = given_up.iter().filter_map(|task| run.calls.remove(task)).collect();
-        given_up.extend(given_up.clone().into_iter().flat_map(|task| run.forget_durable(task)));
+        let mut jobs: Vec<OpenCall> = given_up.iter().filter_map(|task| run.calls.remove(task)).collect();
+        for task in given_up.clone() {
+            let chained = run.forget_durable(task);
+            given_up.extend(chained.keys());
+            jobs.extend(chained.into_values());
+        }
         for job in &jobs {
             match job.kind {
-                CallKind::Execution(child) => self.workflows.happened(child, Fact::Stop(ErrorDetails::default())),
+                CallKind::Execution(child) | CallKind::Chained { child: Some(child), .. } => {
+                    self.workflows.happened(child, Fact::Stop(ErrorDetails::default()));
+                }
                 _ => outside::stop_job(self, job),
             }
         }

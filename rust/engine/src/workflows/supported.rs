@@ -74,6 +74,18 @@ fn is_there(room: &WorkflowRoom<'_>, what: &str, name: &str) -> bool {
     }
 }
 
+/// The durable function that a definition runs, if that is all that it does.
+pub(super) fn durable_of(definition: &Value) -> Option<String> {
+    let states = definition.get("States")?.as_object()?;
+    let mut states = states.values();
+    let (Some(state), None) = (states.next(), states.next()) else { return None };
+    let Resource::Service { service, action, .. } = Resource::parse(state.get("Resource")?.as_str()?)? else {
+        return None;
+    };
+    let function = state.get("Parameters")?.get("FunctionName")?.as_str()?;
+    (service.as_str() == "forebay" && action.as_str() == "durable").then(|| function_name(function).to_owned())
+}
+
 /// Whether results of a distributed Map are written by an integration.
 pub(super) fn writes_results(definition: &Value) -> bool {
     let mut writes = false;
