@@ -16,9 +16,11 @@ from forebay._model.gateway import (
     JwtSettings,
     RouteSettings,
     StageSettings,
+    pairs,
     read_throttle,
     texts,
 )
+from forebay._runtime import inspection
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import gateway as wire
 from forebay._wire import payload
@@ -141,12 +143,11 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
             timeout: seconds that it may take for one request, 0.05 to 30.
 
         Raises:
-            InvalidParameterValue: it cannot be called, or an option cannot be.
+            InvalidParameterValue: it cannot be called with (scope, receive, send), or an option cannot be.
             ResourceConflict: the API has a `$default` route already.
 
         """
-        if not callable(app):
-            checks.refuse("app", app, "an ASGI app")
+        inspection.check_asgi(app)
         settings = self._route("$default", authorizer, (), timeout, None)
         self._check_new("$default")
         function = self._app.mounted(f"{self.name.replace('.', '-')}-mount", app, timeout)
@@ -197,10 +198,8 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
         """
         if any(known.name == name for known in self._stages):
             raise ResourceConflict(f"API {self.name!r}: stage {name!r} is already declared")
-        pairs = tuple((variables or {}).items())
-        if not all(isinstance(value, str) for _, value in pairs):
-            checks.refuse("variables", variables, "texts by their names")
-        self._change(self._stages, StageSettings(name=name, variables=pairs, throttle=read_throttle(throttle)))
+        given = pairs("variables", variables)
+        self._change(self._stages, StageSettings(name=name, variables=given, throttle=read_throttle(throttle)))
 
     def jwt_authorizer(
         self, name: str, *, issuer: str, audiences: Sequence[str], identity_source: str = TOKEN_SOURCE
