@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_VARIABLE = re.compile(r"(?<!\$)\{([^{}]*)\}")
+"""A variable of a path; what has a dollar in front is a stage's."""
 
 
 class HttpApi(DeclaredApi[HttpApiSettings]):
@@ -130,7 +133,15 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
             ResourceConflict: a route of the same method and path is already declared.
 
         """
-        self._add(RouteSettings(url=url, **self._route(route, authorizer, scopes, timeout, throttle)))
+        checks.text("route", route)
+        checks.text("url", url)
+        given = RouteSettings(url=url, **self._route(route, authorizer, scopes, timeout, throttle))
+        self._check_new(route)
+        self._try(self._routes, given)
+        known = [name.removesuffix("+") for name in _VARIABLE.findall(route)]
+        if any(name not in known for name in _VARIABLE.findall(url)):
+            checks.refuse("url", url, f"variables are those of the route: {', '.join(known) or 'it has none'}")
+        self._add(given)
 
     def mount(self, app: AsgiApp, *, authorizer: str | None = None, timeout: Seconds = TIMEOUT_SECONDS_MAX) -> None:
         """Have an ASGI app (FastAPI, Starlette, Django, Quart) answer what no other route takes, in this process.

@@ -41,6 +41,11 @@ def rest(app, **options):
         (lambda app: http(app, cors={"allow_origins": "*"}), "cors={'allow_origins': '*'}: a forebay.Cors, or None"),
         (lambda app: http(app).stage("dev", throttle=(-1.0, 2)), "throttle=(-1.0, 2): the rate is 0 to 1,000,000"),
         (lambda app: http(app).stage("dev", throttle=(math.nan, 2)), "throttle=(nan, 2): the rate is 0 to 1,000,000"),
+        (
+            lambda app: http(app).proxy("ANY /a/{b+}", "http://127.0.0.1:9/{c}"),
+            "url='http://127.0.0.1:9/{c}': variables",
+        ),
+        (lambda app: http(app).proxy("$default", "http://127.0.0.1:9/{c}"), "those of the route: it has none"),
         (lambda app: chat(app).on(one), "@ws.on needs the key of its route"),
         (lambda app: http(app).mount(3), "app=3: an ASGI app"),
         (lambda app: http(app).mount(wsgi), "A WSGI app, as of Flask"),
