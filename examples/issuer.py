@@ -3,7 +3,8 @@
     python examples/issuer.py 9000 &
     curl -s "http://127.0.0.1:9000/token?aud=shop&scope=orders:read"
 
-Its key is made anew at each start, by Python alone. An issuer that guards something is a product of its own.
+What is asked for becomes a claim: with `&exp=1` the token has run out. Its key is made anew at each start, by Python alone. An
+issuer that guards something is a product of its own.
 """
 
 import base64
@@ -17,6 +18,7 @@ import time
 import urllib.parse
 
 EXPONENT = 65_537
+TIMES = ("exp", "iat", "nbf")
 SMALL = math.prod(number for number in range(3, 1_000, 2) if all(number % by for by in range(3, number, 2)))
 # The DER of SHA-256's name, which stands before a digest that is signed (RFC 8017, 9.2).
 SHA_256 = bytes.fromhex("3031300d060960864801650304020105000420")
@@ -45,19 +47,21 @@ class Issuer(http.server.ThreadingHTTPServer):
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.kid = secrets.token_hex(4)  # who remembers keys by their ids fetches the new one
         one, two = prime(1_024), prime(1_024)
         self.modulus, self.private = one * two, pow(EXPONENT, -1, (one - 1) * (two - 1))
 
     def keys(self) -> dict[str, object]:
         """Give the public key."""
-        key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": "trial", "e": text(EXPONENT.to_bytes(3))}
+        key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.kid, "e": text(EXPONENT.to_bytes(3))}
         return {"keys": [{**key, "n": text(self.modulus.to_bytes(256))}]}
 
     def token(self, asked: dict[str, str]) -> str:
         """Sign a token with these claims, good for an hour."""
         now = int(time.time())
-        claims = {"iss": self.url, "sub": "ada", "iat": now, "exp": now + 3_600, **asked}
-        head = {"alg": "RS256", "kid": "trial", "typ": "JWT"}
+        wanted = {name: int(value) if name in TIMES else value for name, value in asked.items()}
+        claims = {"iss": self.url, "sub": "ada", "iat": now, "exp": now + 3_600, **wanted}
+        head = {"alg": "RS256", "kid": self.kid, "typ": "JWT"}
         signed = ".".join(text(json.dumps(part).encode()) for part in (head, claims))
         digest = SHA_256 + hashlib.sha256(signed.encode()).digest()
         padded = b"\x00\x01" + b"\xff" * (256 - 3 - len(digest)) + b"\x00" + digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -16,9 +17,11 @@ from forebay._model.gateway import (
     JwtSettings,
     RouteSettings,
     StageSettings,
+    pairs,
     read_throttle,
     texts,
 )
+from forebay._runtime import inspection
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import gateway as wire
 from forebay._wire import payload
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_VARIABLE = re.compile(r"(?<!\$)\{([^{}]*)\}")
+"""A variable of a path; what has a dollar in front is a stage's."""
 
 
 class HttpApi(DeclaredApi[HttpApiSettings]):
@@ -128,7 +133,15 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
             ResourceConflict: a route of the same method and path is already declared.
 
         """
-        self._add(RouteSettings(url=url, **self._route(route, authorizer, scopes, timeout, throttle)))
+        checks.text("route", route)
+        checks.text("url", url)
+        given = RouteSettings(url=url, **self._route(route, authorizer, scopes, timeout, throttle))
+        self._check_new(route)
+        self._try(self._routes, given)
+        known = [name.removesuffix("+") for name in _VARIABLE.findall(route)]
+        if any(name not in known for name in _VARIABLE.findall(url)):
+            checks.refuse("url", url, f"variables are those of the route: {', '.join(known) or 'it has none'}")
+        self._add(given)
 
     def mount(self, app: AsgiApp, *, authorizer: str | None = None, timeout: Seconds = TIMEOUT_SECONDS_MAX) -> None:
         """Have an ASGI app (FastAPI, Starlette, Django, Quart) answer what no other route takes, in this process.
@@ -141,12 +154,11 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
             timeout: seconds that it may take for one request, 0.05 to 30.
 
         Raises:
-            InvalidParameterValue: it cannot be called, or an option cannot be.
+            InvalidParameterValue: it cannot be called with (scope, receive, send), or an option cannot be.
             ResourceConflict: the API has a `$default` route already.
 
         """
-        if not callable(app):
-            checks.refuse("app", app, "an ASGI app")
+        inspection.check_asgi(app)
         settings = self._route("$default", authorizer, (), timeout, None)
         self._check_new("$default")
         function = self._app.mounted(f"{self.name.replace('.', '-')}-mount", app, timeout)
@@ -197,10 +209,8 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
         """
         if any(known.name == name for known in self._stages):
             raise ResourceConflict(f"API {self.name!r}: stage {name!r} is already declared")
-        pairs = tuple((variables or {}).items())
-        if not all(isinstance(value, str) for _, value in pairs):
-            checks.refuse("variables", variables, "texts by their names")
-        self._change(self._stages, StageSettings(name=name, variables=pairs, throttle=read_throttle(throttle)))
+        given = pairs("variables", variables)
+        self._change(self._stages, StageSettings(name=name, variables=given, throttle=read_throttle(throttle)))
 
     def jwt_authorizer(
         self, name: str, *, issuer: str, audiences: Sequence[str], identity_source: str = TOKEN_SOURCE

@@ -105,6 +105,7 @@ class RestApi:
         if key in self._methods:
             raise ResourceConflict(f"REST API {self.name!r}: {verb.upper()} {path} is already declared")
         checks.integer("timeout_ms", timeout_ms, low=50, high=29_000)
+        checks.flag("api_key_required", api_key_required)
 
         def declare(handler: Callable[P, R]) -> Function[P, R]:
             function = self._app.bound_function(handler)
@@ -243,8 +244,12 @@ class RestApi:
             await self.call("GetStage", stageName=self.stage)
         except ResourceNotFound:
             has_changed = True
-        if has_changed:
+        if not has_changed:
+            return
+        try:
             await self._deployed(self.stage, None, None)
+        except InvalidParameterValue as error:
+            raise checks.placed(error, f"REST API {self.name!r}: stage={self.stage!r}") from error
 
     async def _deployed(self, stage: str, variables: Mapping[str, str] | None, description: str | None) -> str:
         told = await self.call(
@@ -323,20 +328,28 @@ class RestApi:
         listed = await self._items("GetResources", restApiId=await self._created())
         resources = {one["path"]: one["id"] for one in listed}
         for (path, verb), declared in self._methods.items():
-            place = {"resourceId": await self._resource(path, resources), "httpMethod": verb}
-            method = {name: value for name, value in declared.items() if name != "integration"}
             try:
-                known = await self.call("GetMethod", **place)
-            except ResourceNotFound:
-                known = None
-            if known is not None and _is_as_declared(known, declared):
-                continue
-            has_changed = True
-            if known is not None:
-                await self.call("DeleteMethod", **place)
-            await self.call("PutMethod", **place, **method)
-            await self.call("PutIntegration", **place, **declared["integration"])
+                is_new = await self._put_method(path, verb, declared, resources)
+            except InvalidParameterValue as error:
+                raise checks.placed(error, f"REST API {self.name!r}: {verb} {path}") from error
+            has_changed = has_changed or is_new
         return has_changed
+
+    async def _put_method(self, path: str, verb: str, declared: dict[str, Any], resources: dict[str, str]) -> bool:
+        """Make a method of a handler what is declared; tell whether it was something else."""
+        place = {"resourceId": await self._resource(path, resources), "httpMethod": verb}
+        method = {name: value for name, value in declared.items() if name != "integration"}
+        try:
+            known = await self.call("GetMethod", **place)
+        except ResourceNotFound:
+            known = None
+        if known is not None and _is_as_declared(known, declared):
+            return False
+        if known is not None:
+            await self.call("DeleteMethod", **place)
+        await self.call("PutMethod", **place, **method)
+        await self.call("PutIntegration", **place, **declared["integration"])
+        return True
 
     async def _resource(self, path: str, resources: dict[str, str]) -> str:
         """Give the id of the resource at a path; create it with those above it if it is not among these, and add them."""

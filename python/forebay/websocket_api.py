@@ -13,12 +13,14 @@ from forebay._model.gateway import (
     RouteSettings,
     StageSettings,
     WebSocketApiSettings,
+    pairs,
     read_throttle,
+    texts,
 )
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import gateway as wire
 from forebay._wire import payload
-from forebay.errors import ResourceConflict
+from forebay.errors import InvalidParameterValue, ResourceConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -157,6 +159,10 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-route-expressions.html
 
         """
+        if callable(key):
+            raise InvalidParameterValue(
+                '@ws.on needs the key of its route: @ws.on("say"); @ws.on_default takes the rest'
+            )
         declared: Callable[[Callable[P, R]], Function[P, R]] = self._declared(
             None, key, timeout, responds=checks.flag("responds", responds), throttle=read_throttle(throttle)
         )
@@ -192,8 +198,8 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
         """
         if any(known.name == name for known in self._stages):
             raise ResourceConflict(f"API {self.name!r}: stage {name!r} is already declared")
-        pairs = tuple((variables or {}).items())
-        self._change(self._stages, StageSettings(name=name, variables=pairs, throttle=read_throttle(throttle)))
+        given = pairs("variables", variables)
+        self._change(self._stages, StageSettings(name=name, variables=given, throttle=read_throttle(throttle)))
 
     # --- the way back
 
@@ -210,7 +216,9 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
             AppClosed: the app is not running.
 
         """
-        await self._caller.ask("connection.post", connection_id=connection_id, **_data(data))
+        await self._caller.ask(
+            "connection.post", connection_id=checks.text("connection_id", connection_id), **_data(data)
+        )
 
     post_sync = sync_twin(post)
 
@@ -226,7 +234,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
             AppClosed: the app is not running.
 
         """
-        ids = None if connection_ids is None else list(connection_ids)
+        ids = None if connection_ids is None else _ids(connection_ids)
         told = await self._caller.ask("connection.post_many", api=self.name, connection_ids=ids, **_data(data))
         return int(told["sent"])
 
@@ -240,7 +248,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
             AppClosed: the app is not running.
 
         """
-        told = await self._caller.ask("connection.describe", connection_id=connection_id)
+        told = await self._caller.ask("connection.describe", connection_id=checks.text("connection_id", connection_id))
         return Connection(
             connection_id=told["connection_id"],
             connected=told["connected_ms"] / 1000,
@@ -259,7 +267,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
             AppClosed: the app is not running.
 
         """
-        await self._caller.ask("connection.close", connection_id=connection_id)
+        await self._caller.ask("connection.close", connection_id=checks.text("connection_id", connection_id))
 
     disconnect_sync = sync_twin(disconnect)
 
@@ -271,6 +279,11 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
             stages=tuple(self._stages),
             authorizers=tuple(self._authorizers),
         )
+
+
+def _ids(given: Iterable[str]) -> tuple[str, ...]:
+    """Read ids of connections: one by itself would be its letters."""
+    return texts("connection_ids", given if isinstance(given, str) else list(given))
 
 
 def _data(data: Any) -> dict[str, Any]:

@@ -115,3 +115,18 @@ async def test_what_is_no_asgi_app_is_refused():
     api = App("t", store=":memory:").http_api("shop")
     with pytest.raises(InvalidParameterValue, match="an ASGI app"):
         api.mount("app")
+
+
+async def test_the_app_is_below_a_stage_that_is_named(app, serve):
+    """It was asked for `/dev/orders/7`, which it does not have."""
+    inner, _ = shop()
+    api = app.http_api("shop")
+    api.stage("dev")
+    api.stage("$default")
+    api.mount(inner)
+    client = await serve()
+    for base in ("", "/dev"):
+        found = await client.ask("GET", f"/_apis/shop{base}/orders/7")
+        assert (found.status, found.json()["order"]) == (200, "7")
+    page = await client.ask("GET", "/_apis/shop/dev/docs")
+    assert page.status == 200 and b"'/dev/openapi.json'" in page.body

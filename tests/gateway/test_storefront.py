@@ -53,6 +53,7 @@ async def test_an_order_is_placed_packed_and_heard_of(shop):
         ("shop", "orders:read", 200),
         ("shop", "orders:write", 403),
         ("bank", "orders:read", 401),
+        ("shop", "orders:read&exp=1", 401),
     ):
         token = (await shop.issuer.ask("GET", f"/token?aud={aud}&scope={scope}")).body.decode()
         bearer = {"authorization": f"Bearer {token}"}

@@ -557,7 +557,10 @@ class Declarations(DeclaredApis):
             where = f"{getattr(holder, '__module__', '?')}.{getattr(holder, '__qualname__', name)}"
             raise ResourceConflict(f"function {name!r} is already declared, by {where}: give one of them another name")
         if holder is not None:
-            raise ResourceConflict(f"function {name!r} is already declared: put all decorators on the same handler")
+            raise ResourceConflict(
+                f"function {name!r} is already declared for this handler: put its decorators one above "
+                "the other, or give the second one what the first one has returned"
+            )
 
     def _arn(self, name: str) -> str:
         return names.function_arn(self.settings.region, self.settings.account, name)

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from forebay._model import checks
-from forebay._model.gateway import Cors, HttpApiSettings, OwnPort, WebSocketApiSettings, texts
-from forebay.errors import InvalidParameterValue
+from forebay._model.gateway import HttpApiSettings, OwnPort, WebSocketApiSettings, pairs, read_cors, texts
+from forebay.errors import InvalidParameterValue, ResourceConflict
 
 # https://docs.aws.amazon.com/apigateway/latest/api/API_CreateRestApi.html
 REST_API_NAME_MAX = 1_024
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from forebay._app.declarations import Declarations
     from forebay._app.run import AppRun
+    from forebay._model.gateway import Cors
     from forebay.http_api import HttpApi
     from forebay.rest_api import RestApi
     from forebay.websocket_api import WebSocketApi
@@ -34,7 +35,7 @@ class DeclaresApis:
         def _declare_soon(self) -> None: ...
 
     def _own_port(
-        self, port: int | None, truststore: str | os.PathLike[str] | None, *, is_new: bool
+        self, name: str, port: int | None, truststore: str | os.PathLike[str] | None, known: Collection[str]
     ) -> tuple[int | None, str | None]:
         """Check the port behind which an API is alone, and who signs the certificates of its clients."""
         if port is None:
@@ -43,10 +44,14 @@ class DeclaresApis:
                     "truststore: an API has one at a port of its own: give port=…, or start(http_truststore=…) for all APIs"
                 )
             return None, None
-        if self._running is not None and is_new:
+        checks.integer("port", port, low=1, high=65_535)
+        if self._running is not None and name not in known:
             raise InvalidParameterValue("port: declare an API that has a port of its own before the app starts")
         found = None if truststore is None else os.fspath(truststore)
-        return checks.integer("port", port, low=1, high=65_535), found
+        for other in self._declared.own_ports():
+            if other.port == port and other.name != name:
+                raise ResourceConflict(f"port={port}: API {other.name!r} is alone there: give one of them another port")
+        return port, found
 
     def http_api(
         self,
@@ -76,10 +81,10 @@ class DeclaresApis:
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api.html
 
         """
-        if cors is not None and not isinstance(cors, Cors):
-            checks.refuse("cors", cors, "a forebay.Cors, or None")
+        checks.text("name", name)
+        read_cors(cors)
         given = texts("hosts", list(hosts) if not isinstance(hosts, str) else hosts)
-        own, trusted = self._own_port(port, truststore, is_new=name not in self._declared.apis)
+        own, trusted = self._own_port(name, port, truststore, self._declared.apis)
         settings = HttpApiSettings(name=name, cors=cors, hosts=given, port=own, truststore=trusted)
         return self._declared.http_api(settings, self._declare_soon)
 
@@ -114,12 +119,14 @@ class DeclaresApis:
         """
         if not isinstance(name, str) or not 1 <= len(name) <= REST_API_NAME_MAX:
             checks.refuse("name", name, "a text of 1 to 1,024 characters")
-        pools = dict(user_pools or {})
+        if stage is not None:
+            checks.text("stage", stage)
+        pools = dict(pairs("user_pools", user_pools))
         for issuer in pools.values():
             is_local = urlsplit(issuer).hostname in ("localhost", "127.0.0.1", "::1")
             if not issuer.startswith("https://") and not (issuer.startswith("http://") and is_local):
                 checks.refuse("user_pools", issuer, "an https:// URL, and http:// for this machine only")
-        own, trusted = self._own_port(port, truststore, is_new=name not in self._declared.rest_apis)
+        own, trusted = self._own_port(name, port, truststore, self._declared.rest_apis)
         alone = None if own is None else OwnPort(name=name, id=None, port=own, truststore=trusted)
         return self._declared.rest_api(name, description, stage, pools, alone)
 
@@ -148,7 +155,9 @@ class DeclaresApis:
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api.html
 
         """
-        own, trusted = self._own_port(port, truststore, is_new=name not in self._declared.websocket_apis)
+        checks.text("name", name)
+        checks.text("selection", selection)
+        own, trusted = self._own_port(name, port, truststore, self._declared.websocket_apis)
         in_order = checks.flag("ordered", ordered)
         settings = WebSocketApiSettings(name=name, selection=selection, ordered=in_order, port=own, truststore=trusted)
         return self._declared.websocket_api(settings, self._declare_soon)

@@ -69,6 +69,13 @@ def redrive_rate(option: str, value: float | None) -> None:
         refuse(option, value, f"allowed is {plural.plain(low)} to {high:,} a second, or None")
 
 
+def text(option: str, value: str) -> str:
+    """Check that something is text."""
+    if not isinstance(value, str):
+        refuse(option, value, "allowed is a text")
+    return value
+
+
 def flag(option: str, value: bool) -> bool:
     """Check a yes or no."""
     if not isinstance(value, bool):

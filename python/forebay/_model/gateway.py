@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -12,6 +13,8 @@ PayloadFormat = Literal["1.0", "2.0"]
 
 TIMEOUT_SECONDS_MAX: Final = 30.0
 """Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html"""
+RATE_MAX: Final = 1_000_000
+"""Most requests a second of a throttle, and at once."""
 TOKEN_SOURCE: Final = "$request.header.Authorization"  # noqa: S105  the name of a place
 
 
@@ -64,6 +67,7 @@ class FunctionUrl:
 
     def __post_init__(self) -> None:
         checks.one_of("auth", self.auth, ("NONE", "AWS_IAM"))
+        read_cors(self.cors)
 
 
 class UrlOf(NamedTuple):
@@ -223,6 +227,23 @@ def texts(option: str, given: object) -> tuple[str, ...]:
     return tuple(given)
 
 
+def read_cors(given: Cors | None) -> Cors | None:
+    """Read which pages of other origins may use an API."""
+    if given is not None and not isinstance(given, Cors):
+        checks.refuse("cors", given, "a forebay.Cors, or None")
+    return given
+
+
+def pairs(option: str, given: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """Read texts by their names."""
+    found = {} if given is None else given
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, str) for name, value in found.items()
+    ):
+        checks.refuse(option, given, "texts by their names")
+    return tuple(found.items())
+
+
 def read_throttle(given: tuple[float, int] | None) -> Throttle | None:
     """Read a rate and a burst."""
     if given is None:
@@ -230,6 +251,6 @@ def read_throttle(given: tuple[float, int] | None) -> Throttle | None:
     if not isinstance(given, tuple) or len(given) != 2:  # noqa: PLR2004  a rate and a burst
         checks.refuse("throttle", given, "a rate and a burst, as (100.0, 200), or None")
     rate, burst = given
-    if isinstance(rate, bool) or not isinstance(rate, int | float):
-        checks.refuse("throttle", given, "the rate is a number of requests a second")
-    return Throttle(rate=float(rate), burst=checks.integer("throttle", burst, low=0, high=1_000_000))
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= RATE_MAX:
+        checks.refuse("throttle", given, f"the rate is 0 to {RATE_MAX:,} requests a second")
+    return Throttle(rate=float(rate), burst=checks.integer("throttle", burst, low=0, high=RATE_MAX))

@@ -43,7 +43,7 @@ def _scope(event: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
         headers.append((b"cookie", "; ".join(event["cookies"]).encode()))
     host, _, port = given.get("host", "").rpartition(":")
     server = (host, int(port)) if host and port.isdigit() else (given.get("host", ""), None)
-    raw_path = event["rawPath"]
+    raw_path, stage = event["rawPath"], event["requestContext"]["stage"]
     return {
         "type": "http",
         "asgi": _SPEC,
@@ -53,7 +53,7 @@ def _scope(event: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
         "path": unquote(raw_path),
         "raw_path": raw_path.encode(),
         "query_string": event["rawQueryString"].encode(),
-        "root_path": "",
+        "root_path": "" if stage == "$default" else f"/{stage}",  # the path has it in front, too, as ASGI wants it
         "headers": headers,
         "client": (http["sourceIp"], 0),
         "server": server,

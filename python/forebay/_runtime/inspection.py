@@ -88,6 +88,23 @@ def check_callable(handler: Callable[..., Any]) -> None:
         ) from None
 
 
+def check_asgi(app: Callable[..., Any]) -> None:
+    """Refuse what cannot be called with (scope, receive, send). What shows no signature is taken as it is."""
+    if not callable(app):
+        checks.refuse("app", app, "an ASGI app")
+    try:
+        signature = inspect.signature(app)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None, None, None)
+    except TypeError as error:
+        raise InvalidParameterValue(
+            f"app={checks.shown(app)}: an ASGI app is called with (scope, receive, send), which {signature} does not take: "
+            f"{error}. A WSGI app, as of Flask, is behind a route by apig-wsgi, or becomes an ASGI app by a2wsgi"
+        ) from None
+
+
 def wants_batch(handler: Callable[..., Any]) -> bool:
     """Tell whether the first parameter is annotated `forebay.Batch`, also where annotations are text."""
     return _first_parameter(handler) == "batch"
