@@ -97,6 +97,34 @@ async def test_rest_apis_are_listed_beside_them(tmp_path, no_task_is_left):
             assert lines[1][:5] == ["GET", "/pets/{id}", "function", "pet", "AWS_IAM"], output
 
 
+async def test_apis_that_calls_have_made_are_listed(tmp_path, no_task_is_left):
+    """`/_routes` had them, and the command did not."""
+    app = App("shop", store=tmp_path / "data")
+    api = app.http_api("shop")
+
+    @app.function()
+    async def order(event, context):
+        return None
+
+    api.route("GET", "/orders")(order)
+    async with app:
+        arn = "arn:aws:lambda:local:000000000000:function:order"
+        made = await api._caller.ask(
+            "http_api.call",
+            operation="CreateApi",
+            params={"Name": "made", "ProtocolType": "HTTP", "Target": arn, "RouteKey": "GET /made"},
+        )
+        assert made["status"] == 200, made
+        store = ("--store", tmp_path / "data")
+        status, output = await forebay("routes", "made", *store)
+        assert status == 0 and "GET /made" in output, output
+        assert [one["name"] for one in json.loads((await forebay("list", *store, "--output", "json"))[1])] == [
+            "shop",
+            "made",
+        ]
+        assert "/made" in (await forebay("export", "made", *store))[1]
+
+
 async def test_a_route_is_tried(tmp_path, clients):
     app = App("shop", store=tmp_path / "data")
     api, rest = app.http_api("shop"), app.rest_api("pets", stage="prod")

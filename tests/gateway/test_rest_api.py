@@ -233,7 +233,7 @@ async def test_nobody_is_let_in_where_nobody_can_be_verified(rest, serve):
     assert (answer.status, answer.json()["message"]) == (403, "Missing Authentication Token")
 
 
-async def test_an_answer_is_kept_where_the_stage_has_a_cache(rest, serve):
+async def test_an_answer_is_kept_where_the_stage_has_a_cache(app, rest, serve):
     count = 0
 
     @rest.method("GET", "/pets")
@@ -262,6 +262,13 @@ async def test_an_answer_is_kept_where_the_stage_has_a_cache(rest, serve):
         patch = [{"op": "replace", "path": "/cacheClusterEnabled", "value": value}]
         await rest.call("UpdateStage", stageName="dev", patchOperations=patch)
     assert (await client.ask("GET", "/_apis/legacy/dev/pets")).body == b"5"
+
+    def sums(name, statistic):
+        return app.metrics.statistic(name, statistic, period=60, api="legacy", stage="dev")
+
+    # Two requests before there was a cache, two out of it, and three that it did not have.
+    assert (sums("CacheHitCount", "Sum"), sums("CacheMissCount", "Sum")) == (2.0, 3.0)
+    assert (sums("Latency", "SampleCount"), sums("IntegrationLatency", "SampleCount")) == (7.0, 5.0)
 
 
 async def test_an_answer_that_was_under_way_when_the_cache_was_flushed_is_not_kept(rest, serve):

@@ -324,6 +324,11 @@ catalogue! {
         Some(gateway("IntegrationLatency", "Milliseconds", 1000.0)), Distribution, Seconds, ["api", "stage"], CALL,
         "Time that the function, or the server, behind a route took.";
 
+    ApiCacheHits: "forebay_api_cache_hits_total", Some(gateway("CacheHitCount", "Count", 1.0)), Counter, Count, ["api", "stage"], NONE,
+        "Requests of a REST API that were answered from the cache of the stage.";
+    ApiCacheMisses: "forebay_api_cache_misses_total", Some(gateway("CacheMissCount", "Count", 1.0)), Counter, Count, ["api", "stage"],
+        NONE, "Requests of a REST API that the cache of the stage was asked for, and that the method answered.";
+
     ApiConnects: "forebay_api_connections_total", Some(gateway("ConnectCount", "Count", 1.0)), Counter, Count, ["api", "stage"], NONE,
         "Connections of a WebSocket API that were opened.";
     ApiMessages: "forebay_api_messages_total", Some(gateway("MessageCount", "Count", 1.0)), Counter, Count, ["api", "stage"], NONE,

@@ -52,7 +52,10 @@ pub struct Throttle {
 impl Throttle {
     fn check(self) -> Result<(), String> {
         if !(0.0..=1e6).contains(&self.rate) || self.burst > 1_000_000 {
-            return Err(format!("throttle: {self:?}: allowed are a rate and a burst of 0 to 1000000"));
+            return Err(format!(
+                "throttle: a rate of {} and a burst of {}: allowed are 0 to 1,000,000 of each",
+                self.rate, self.burst
+            ));
         }
         Ok(())
     }
@@ -219,7 +222,9 @@ impl Api {
         }
         check_stages(&stages)?;
         if let Some(host) = hosts.iter().find(|host| !is_host(host)) {
-            return Err(format!("hosts: {host:?} is not a host: allowed is a name without scheme, port and path"));
+            return Err(format!(
+                "hosts: {host:?} is not a host: allowed is a name in small letters, without scheme, port and path"
+            ));
         }
         let selection = match (kind, selection) {
             (Kind::Websocket, Some(text)) => Some(Selection::parse(&text)?),
@@ -315,7 +320,9 @@ fn compile_route(definition: RouteDefinition, kind: Kind, authorizers: &[Authori
         None => None,
         Some(name) => {
             let found = authorizers.iter().position(|known| known.name == *name);
-            Some(found.ok_or_else(|| wrong(format!("there is no authorizer {name:?}")))?)
+            let known: Vec<&str> = authorizers.iter().map(|one| one.name.as_str()).collect();
+            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            Some(found.ok_or_else(|| wrong(format!("there is no authorizer {name:?}: this API has {known}")))?)
         }
     };
     Ok(Route { definition, variables, authorizer })

@@ -182,7 +182,7 @@ fn tls(place: &Where, truststore: Option<&str>) -> Result<Option<Arc<Tls>>, Engi
     if let Some(own) = truststore {
         files.truststore = Some(own.into());
     }
-    let tls = Tls::open(files).map_err(|error| EngineError::Invalid(format!("http_certificate: {error}")))?;
+    let tls = Tls::open(files).map_err(EngineError::Invalid)?;
     Ok(Some(Arc::new(tls)))
 }
 

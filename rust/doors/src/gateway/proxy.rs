@@ -114,7 +114,7 @@ impl Outside {
             (Err(text), true) => return Err(wrong(text)),
             (_, false) => self.http.request(request).await,
         };
-        let response = sent.map_err(|error| wrong(&error))?;
+        let response = sent.map_err(|error| wrong(&whole(&error)))?;
         if response.status() != 200 {
             return Err(wrong(&response.status()));
         }
@@ -158,7 +158,7 @@ impl Outside {
         } else {
             self.http.request(sent).await
         };
-        answer_of(answered.map_err(|error| wrong(&error))?).await.map_err(|error| wrong(&error))
+        answer_of(answered.map_err(|error| wrong(&whole(&error)))?).await.map_err(|error| wrong(&error))
     }
 
     /// Hand a request on to the server behind a route, and give its answer.
@@ -189,9 +189,20 @@ impl Outside {
         }
         let body = Full::new(Bytes::copy_from_slice(request.body));
         let sent = builder.uri(uri).body(body).map_err(|error| wrong(&error))?;
-        let answered = self.http.request(sent).await.map_err(|error| wrong(&error))?;
+        let answered = self.http.request(sent).await.map_err(|error| wrong(&whole(&error)))?;
         answer_of(answered).await.map_err(|error| wrong(&error))
     }
+}
+
+/// An error with what is behind it: "client error (Connect)" alone does not tell a wrong name from a closed port.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut behind = error.source();
+    while let Some(one) = behind {
+        told = format!("{told}: {one}");
+        behind = one.source();
+    }
+    told
 }
 
 /// What a server answered, without what is between the two of us.

@@ -218,6 +218,14 @@ impl Gateway {
             _ => {}
         }
         registry.distribution(Metric::ApiLatency, &labels[..2]).record(began.elapsed().as_secs_f64());
+        let way = trail.take();
+        if let Some(took) = way.integration {
+            registry.distribution(Metric::ApiIntegrationLatency, &labels[..2]).record(took.as_secs_f64());
+        }
+        if let Some(had_it) = way.cached {
+            let metric = if had_it { Metric::ApiCacheHits } else { Metric::ApiCacheMisses };
+            registry.counter(metric, &labels[..2]).add(1);
+        }
         let answer = compressed(answer, found.api.minimum_compression_size, head).await;
         let asked = requests::Asked {
             at_ms: now_ms(),
@@ -231,7 +239,7 @@ impl Gateway {
             function: "",
             status: answer.status,
         };
-        self.noted.note(&asked, trail.take());
+        self.noted.note(&asked, way);
         let told = Told { api: &found.api.id, stage: &stage, route: &route, path: found.path, request_id: &request_id };
         self.log(head, told, &answer, began);
         answer
@@ -451,7 +459,9 @@ impl Gateway {
                 Err(failure) => return Self::fail(reached, &failure),
             };
         let known = locked(cache).get(&key, arrival.time_ms);
-        if let (Some(known), true) = (known, wanted != Wanted::Fresh) {
+        let known = known.filter(|_| wanted != Wanted::Fresh);
+        reached.trail.looked_in_cache(known.is_some());
+        if let Some(known) = known {
             reached.trail.tell("answered from the cache", "of the stage");
             let mut answer = Answer::clone(&known);
             // It has the ids of the request that it was kept of.

@@ -85,6 +85,11 @@ impl Trail {
         took
     }
 
+    /// The cache of a stage was looked at: whether it had the answer.
+    pub(super) fn looked_in_cache(&self, had_it: bool) {
+        self.lock().cached = Some(had_it);
+    }
+
     /// Ask a function, and await its answer; `None`: it took longer than `within`.
     pub(super) async fn ask(
         &self,

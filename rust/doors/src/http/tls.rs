@@ -68,7 +68,7 @@ impl Tls {
 
 impl Files {
     fn acceptor(&self) -> Result<TlsAcceptor, String> {
-        let key = self.read()?;
+        let key = self.read().map_err(|error| format!("http_certificate: {error}"))?;
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -76,7 +76,8 @@ impl Files {
         let builder = match &self.truststore {
             None => builder.with_no_client_auth(),
             Some(path) => {
-                let roots = Arc::new(authorities(path)?);
+                let roots = authorities(path).map_err(|error| format!("truststore: {error}"))?;
+                let roots = Arc::new(roots);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
                 builder.with_client_cert_verifier(verifier.map_err(|error| wrong(path, &error))?)
             }

@@ -168,6 +168,8 @@ impl Dispatch {
     pub(crate) fn no_function(&self, function: &str) -> EngineError {
         let known: Vec<&str> =
             self.function_names.keys().filter(|name| !name.contains(':')).take(8).map(String::as_str).collect();
-        EngineError::NotFound(format!("there is no function {function:?}: declared are {}", known.join(", ")))
+        let known =
+            if known.is_empty() { "none is declared".into() } else { format!("declared are {}", known.join(", ")) };
+        EngineError::NotFound(format!("there is no function {function:?}: {known}"))
     }
 }

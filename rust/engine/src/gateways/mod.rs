@@ -30,6 +30,7 @@ use crate::dispatch::Dispatch;
 use crate::gateways::calls::Calls;
 use crate::gateways::connections::{Connections, Outgoing};
 use crate::gateways::requests::Requests;
+use crate::gateways::rest::RestApis;
 
 /// Most APIs of an app.
 const APIS_MAX: usize = 600;
@@ -69,6 +70,7 @@ pub(crate) struct GatewayRoom<'a> {
     pub(crate) ctx: &'a mut Ctx,
     pub(crate) dispatch: &'a mut Dispatch,
     pub(crate) gateways: &'a mut Gateways,
+    pub(crate) rest: &'a RestApis,
 }
 
 impl GatewayRoom<'_> {
@@ -94,20 +96,32 @@ impl GatewayRoom<'_> {
     }
 
     pub(crate) fn api_list(&mut self, _: Empty) -> Result<Done, EngineError> {
-        let apis = self.gateways.served.now();
-        Ok(Done::at_once(apis.list().iter().map(|api| described(api)).collect::<Vec<_>>()))
+        let mut told: Vec<gateway::Api> = Vec::new();
+        for api in self.all().list() {
+            let one = described(api);
+            match told.iter_mut().find(|known| known.id == one.id) {
+                // What calls have made is served stage by stage.
+                Some(known) => known.stages.extend(one.stages),
+                None => told.push(one),
+            }
+        }
+        Ok(Done::at_once(told))
     }
 
     pub(crate) fn api_describe(&mut self, named: Named) -> Result<Done, EngineError> {
-        let apis = self.gateways.served.now();
-        Ok(Done::at_once(described(found(&apis, &named.name)?)))
+        Ok(Done::at_once(described(found(&self.all(), &named.name)?)))
     }
 
     pub(crate) fn api_export(&mut self, asked: Export) -> Result<Done, EngineError> {
-        let (apis, config) = (self.gateways.served.now(), &self.ctx.config);
+        let (apis, config) = (self.all(), &self.ctx.config);
         let api = found(&apis, &asked.name)?;
         let document = openapi::export(api, &config.region, &config.account).map_err(EngineError::Invalid)?;
         Ok(Done::at_once(Exported { body: openapi::written(&document, asked.yaml) }))
+    }
+
+    /// What is declared, and what calls have made.
+    fn all(&self) -> Apis {
+        self.gateways.served.now().and(&self.rest.served.now().served_urls)
     }
 
     /// Requests under way end by the definition that they began with.
@@ -122,7 +136,9 @@ impl GatewayRoom<'_> {
 fn found<'a>(apis: &'a Apis, name: &str) -> Result<&'a Api, EngineError> {
     apis.get(name).map(AsRef::as_ref).ok_or_else(|| {
         let known: Vec<&str> = apis.list().iter().take(8).map(|api| api.name.as_str()).collect();
-        EngineError::NotFound(format!("there is no API {name:?}: declared are {}", known.join(", ")))
+        let known =
+            if known.is_empty() { "none is declared".into() } else { format!("declared are {}", known.join(", ")) };
+        EngineError::NotFound(format!("there is no API {name:?}: {known}"))
     })
 }
 

@@ -66,6 +66,8 @@ pub struct Way {
     pub attempt_at: usize,
     /// How long what stands behind the route took.
     pub integration: Option<Duration>,
+    /// Whether the cache of the stage, which was looked at, had the answer.
+    pub cached: Option<bool>,
     /// What else there is to tell.
     pub steps: Vec<Step>,
 }
@@ -343,8 +345,13 @@ mod tests {
     fn what_happened_is_told_in_its_order() {
         let requests = Requests::default();
         let step = |what| Step { what, ..Step::default() };
-        let way =
-            Way { attempt: Some(77), attempt_at: 1, steps: vec![step("asked"), step("failed")], integration: None };
+        let way = Way {
+            attempt: Some(77),
+            attempt_at: 1,
+            steps: vec![step("asked"), step("failed")],
+            integration: None,
+            cached: None,
+        };
         requests.note(&asked(&id(1)), way);
         let whats: Vec<Value> = requests.of(77).iter().map(|fact| fact["what"].clone()).collect();
         assert_eq!(whats, ["asked of an API", "asked", "handled", "failed", "answered"]);

@@ -108,7 +108,12 @@ impl Rooms {
     }
 
     pub(crate) fn api_gateways(&mut self) -> GatewayRoom<'_> {
-        GatewayRoom { ctx: &mut self.ctx, dispatch: &mut self.dispatch, gateways: &mut self.gateways }
+        GatewayRoom {
+            ctx: &mut self.ctx,
+            dispatch: &mut self.dispatch,
+            gateways: &mut self.gateways,
+            rest: &self.rest_apis,
+        }
     }
 
     pub(crate) fn event_buses(&mut self) -> BusRoom<'_> {

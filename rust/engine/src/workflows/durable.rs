@@ -195,7 +195,7 @@ fn invoke_chained(room: &mut WorkflowRoom<'_>, (id, task): (RunId, TaskId), invo
     let mut arn = String::new();
     if let Some(run) = room.workflows.runs.get_mut(&child) {
         (run.row.version, run.row.alias) = (chosen.version, chosen.alias);
-        arn = run.execution.identity().execution_arn.as_str().to_owned();
+        run.execution.identity().execution_arn.as_str().clone_into(&mut arn);
     }
     if let Some(run) = room.workflows.runs.get_mut(&id) {
         let kind = CallKind::Chained { task, operation, child: Some(child) };

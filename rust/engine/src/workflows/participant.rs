@@ -436,12 +436,12 @@ impl Participant for WorkflowParticipant<'_> {
         for (id, before) in before {
             self.workflows.remove_run(id);
             if let Some(mut run) = before {
-                let anew = if !run.held.is_empty() {
-                    run.held.forget_order();
-                    Some(Fact::Due)
-                } else {
+                let anew = if run.held.is_empty() {
                     // One whose start waited for the rate of transitions has begun in the step that is taken back.
                     (run.execution.event_count() == 0).then_some(Fact::Start)
+                } else {
+                    run.held.forget_order();
+                    Some(Fact::Due)
                 };
                 again.extend(anew.map(|fact| Happened { run: id, fact, is_kept: false, brings: None }));
                 let calls = run.calls.iter();
