@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +29,6 @@ log = logging.getLogger("figures")
 FAR_APP = Path(__file__).parent / "far_app.py"
 # An owner is dead after 5 s, and what it left is opened; beside other tests a machine takes longer for all of it.
 TAKEN_WITHIN = 12.0 if os.environ.get("FOREBAY_COUNT") else 30.0
-# An owner that opens the store is asked again and again; an address that does not answer is tried for 3 s.
-ASKED_WITHIN = 2.0
 SECRET = PASSWORD.partition("!")[0]
 
 
@@ -161,29 +157,6 @@ def test_a_port_that_is_held_is_waited_for(members: Members, url: str, own_serve
     asked = command("lag", url=url, machine="elsewhere")
     assert asked.returncode == 0, asked.stderr
     assert owner.lives
-
-
-def test_an_owner_that_takes_the_store_again_is_asked_by_its_socket(members: Members, url: str) -> None:
-    """While it opened the store its socket was not there yet, and it was asked where its last time as the owner had been told."""
-    with contextlib.ExitStack() as cleanup:
-        # Nobody answers there, nor refuses.
-        silent = cleanup.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(3):
-            waits = cleanup.enter_context(socket.socket())
-            waits.setblocking(False)
-            waits.connect_ex(silent.getsockname())
-        address = f"127.0.0.1:{silent.getsockname()[1]}"
-        first = members.start(url, FOREBAY_CLUSTER_ADDRESS=address, FOREBAY_CLUSTER_BIND="127.0.0.1:0")
-        members.working(0.0)
-        second = members.start(url)
-        until(lambda: len(second.lines("acked")) > 5, members.logs)
-        for process in (second, first):
-            moved = command("cluster", "move", str(process.child.pid), url=url)
-            assert moved.returncode == 0, moved.stderr
-        begun, before = now(), len(second.lines("acked"))
-        until(lambda: len(second.lines("acked")) > before + 5, members.logs)
-        assert now() - begun < ASKED_WITHIN
-        check_ledger(members)
 
 
 def test_a_process_that_speaks_another_protocol_than_the_owner_stands_by(

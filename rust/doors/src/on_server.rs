@@ -22,9 +22,6 @@ const OWNER_WITHIN: Duration = Duration::from_secs(1);
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 /// How long until an owner that does not listen is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long the socket of an owner on this machine is waited for before the owner is asked over the network: it may have just taken the
-/// store, and its row may still say where it listened before.
-const SOCKET_WITHIN: Duration = Duration::from_millis(500);
 /// How long an owner on another machine is tried before this process stands by without it, and until it is tried again.
 const UNREACHED: Duration = Duration::from_secs(10);
 /// What to do about an owner that is of another release, one that lets no other machine in, and one that cannot be reached.
@@ -91,7 +88,7 @@ impl Opening {
             let Some(owner) = seen.owner.filter(|_| is_living) else {
                 return self.own_or_stand_by(&Member::join(settings)?, COMMAND_WITHIN, true);
             };
-            match Self::client_of(&owner, &settings, true) {
+            match Self::client_of(&owner, &settings) {
                 Err(EngineError::OwnerLost(_)) if Instant::now() < until => std::thread::sleep(AGAIN),
                 answered => return answered.map(End::Client),
             }
@@ -99,9 +96,8 @@ impl Opening {
     }
 
     /// A client of the owner with this name: by its socket on this machine, or over the network. [`EngineError::OwnerLost`] says that it
-    /// may be reached soon, and [`StoreError::Locked`] that it will not as long as it owns the store. `far`: where its socket is not to be
-    /// found, it is asked over the network.
-    fn client_of(owner: &str, settings: &Settings, far: bool) -> Result<Client, EngineError> {
+    /// may be reached soon, and [`StoreError::Locked`] that it will not as long as it owns the store.
+    fn client_of(owner: &str, settings: &Settings) -> Result<Client, EngineError> {
         let (here, place) = (is_here(owner), settings.place());
         let door = match settings.door_of(owner) {
             Ok(door) => door,
@@ -119,7 +115,7 @@ impl Opening {
         if here {
             let socket = socket_of(owner)?;
             match Client::connect(&socket) {
-                Err(error) if far && !socket.exists() && door.as_ref().is_some_and(|door| door.address.is_some()) => {
+                Err(error) if !socket.exists() && door.as_ref().is_some_and(|door| door.address.is_some()) => {
                     missed = Some(error);
                 }
                 connected => return connected,
@@ -167,8 +163,7 @@ impl Opening {
                     let text = format!("the store {place} is owned by {}", described(&owner));
                     return Err(EngineError::Store(StoreError::Locked(text)));
                 }
-                Some(Owner::Other(owner)) => match Self::client_of(&owner, member.settings(), goes_far(member, &owner))
-                {
+                Some(Owner::Other(owner)) => match Self::client_of(&owner, member.settings()) {
                     Ok(client) => {
                         let (lease, clock, of) = (member.clone(), member.clone(), owner.clone());
                         client.run_while(member.settings().member(), move || lease.may_run_for(&of));
@@ -212,11 +207,6 @@ impl Opening {
         member.runs(&engine);
         self.with_doors(engine, Home::Server(member.clone()))
     }
-}
-
-/// Whether an owner may be asked over the network by now.
-fn goes_far(member: &Member, owner: &str) -> bool {
-    !is_here(owner) || member.unreached(owner) >= SOCKET_WITHIN
 }
 
 fn no_store(settings: &Settings) -> EngineError {
