@@ -29,8 +29,10 @@ KINDS = ("slow", "lossy", "short_cut", "long_cut")
 COUNT = int(os.environ.get("FOREBAY_COUNT") or 1)
 SEED = int(os.environ.get("FOREBAY_SEED", "20261129"))
 MACHINES = ("one", "two", "three")
-# An owner is dead after 5 s; one that is far from the server opens the store in a dozen round trips. A busy machine takes longer.
-GOES_ON_WITHIN = 20.0 if os.environ.get("FOREBAY_COUNT") else 40.0
+# Seconds one way, and how much more by chance. `make deep` has a machine as far away as it gets.
+FAR = 0.1 if os.environ.get("FOREBAY_COUNT") else 0.03
+# An owner is dead after 5 s, and one that is far from the server opens the store in some eighty round trips.
+GOES_ON_WITHIN = {kind: 60.0 if kind == "slow" else 40.0 for kind in KINDS}
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def strike(fleet: Fleet, network: Network, kind: str, chance: random.Random) -> 
     match kind:
         case "slow":
             # Whoever is far from the server may be the next owner, and is to find out as soon as any other.
-            any_link.delay = any_link.jitter = 0.2
+            any_link.delay = any_link.jitter = FAR
             fleet.all_put()
             victim, token = fleet.owner()
             begun = now()
@@ -109,7 +111,7 @@ def test_links_that_are_slow_lose_packets_or_are_cut_lose_nothing(
     fleet.all_put()
     for kind in kinds:
         took = strike(fleet, network, kind, chance)
-        assert took < GOES_ON_WITHIN, kind
+        assert took < GOES_ON_WITHIN[kind], kind
         times[kind].append(took)
     # What a link that was cut has left open at the server ends by itself: else it would have no place for anybody some time.
     until(lambda: int(far_server.sql("SELECT count(*) FROM pg_stat_activity WHERE client_addr IS NOT NULL")) < 25)
