@@ -153,10 +153,6 @@ struct Asked {
 #[derive(Clone, Copy, Debug)]
 struct Watched {
     beat: Option<u64>,
-    /// The last view was the first that showed it.
-    is_new: bool,
-    /// The last view was the first that showed this beat.
-    beats: bool,
     /// For how long it has been known, in good observation.
     known_ns: u64,
     /// For how long it has not beaten, in good observation.
@@ -324,9 +320,9 @@ impl Lease {
     fn observe(&mut self, view: &View, sent_ns: u64, now_ns: u64) {
         let is_good = |answered: u64| sent_ns.saturating_sub(answered) <= self.rules.gap_ns && self.is_alive(now_ns);
         let last = self.observed_ns.filter(|(_, answered)| is_good(*answered));
-        let passed = |so_far: u64, is_new: bool| {
-            let since = last.map(|(asked, answered)| if is_new { answered } else { asked });
-            so_far.saturating_add(since.map_or(0, |since| sent_ns.saturating_sub(since)))
+        let passed = |so_far: u64| {
+            let since = |(asked, answered)| if so_far > 0 { asked } else { answered };
+            so_far.saturating_add(last.map_or(0, |last| sent_ns.saturating_sub(since(last))))
         };
         let before = self.living(now_ns).len();
         let owners = view.heads.iter().filter_map(|head| head.owner.as_ref());
@@ -337,15 +333,13 @@ impl Lease {
             let beat = view.beats.get(name).copied();
             match self.others.get_mut(name) {
                 Some(watched) => {
-                    let beats = watched.beat != beat;
-                    watched.known_ns = passed(watched.known_ns, watched.is_new);
-                    watched.silent_ns = if beats { 0 } else { passed(watched.silent_ns, watched.beats) };
-                    (watched.is_new, watched.beats, watched.beat) = (false, beats, beat);
+                    watched.known_ns = passed(watched.known_ns);
+                    watched.silent_ns = if watched.beat == beat { passed(watched.silent_ns) } else { 0 };
+                    watched.beat = beat;
                 }
                 None => {
                     came = true;
-                    self.others
-                        .insert(name.clone(), Watched { beat, is_new: true, beats: true, known_ns: 0, silent_ns: 0 });
+                    self.others.insert(name.clone(), Watched { beat, known_ns: 0, silent_ns: 0 });
                 }
             }
         }
@@ -354,7 +348,7 @@ impl Lease {
         }
         // Whoever is about to be held for dead is looked at when that is due, and not up to a look later.
         let due = |watched: &Watched| {
-            let counted_until = if watched.beats { now_ns } else { sent_ns };
+            let counted_until = if watched.silent_ns > 0 { sent_ns } else { now_ns };
             counted_until.saturating_add(self.rules.dead_ns.saturating_sub(watched.silent_ns))
         };
         let soonest = self.others.values().filter(|watched| self.lives(watched)).map(due).min();

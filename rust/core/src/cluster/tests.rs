@@ -433,21 +433,17 @@ fn a_silent_owner_is_dead_after_five_seconds_of_good_observation() {
 fn dead_after(way_ms: u64) -> Option<u64> {
     let silent = view(&[("a", 1), ("b", 9)], Some("b"), 4);
     let mut lease = Lease::new("a".into(), 1, Rules::default());
-    let (mut asked, mut first) = (None, None);
+    let (mut asked, mut first): (Option<(u64, u64)>, Option<u64>) = (None, None);
     (0..60_000).find_map(|now| {
-        if let Some((number, _)) = asked.filter(|(_, sent)| now == sent + way_ms) {
-            asked = None;
-            first.get_or_insert(now);
-            let commands = lease.answered(number, &silent, now * MS);
-            if commands.iter().any(|command| matches!(command, Command::Take { .. })) {
-                return first.map(|first| now - first);
-            }
-        }
+        // The next question is never sent in the moment of an answer.
         for command in lease.time(now * MS) {
             let Command::Ask { number, .. } = command else { panic!("{command:?}") };
             asked = Some((number, now));
         }
-        None
+        let (number, _) = asked.filter(|(_, sent)| now == sent + way_ms)?;
+        let first = *first.get_or_insert(now);
+        let commands = lease.answered(number, &silent, now * MS);
+        commands.iter().any(|command| matches!(command, Command::Take { .. })).then(|| now - first)
     })
 }
 
