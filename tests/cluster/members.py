@@ -95,13 +95,17 @@ class Members:
         url: str,
         *arguments: str,
         machine: str | None = None,
+        inside: tuple[str, ...] = (),
         program: Path = PROGRAM,
         python: str = sys.executable,
         **variables: str,
     ) -> Process:
-        """Start one more, on a machine that is made up, if one is named; its notes begin with the numbers that it puts."""
+        """Start one more, on a machine that is made up, if one is named; its notes begin with the numbers that it puts.
+
+        `inside` is what its command begins with.
+        """
         notes = self._folder / f"notes-{len(self.all)}"
-        command = [*on(machine), python, str(program), str(notes), str(len(self.all)), *arguments]
+        command = [*inside, *on(machine), python, str(program), str(notes), str(len(self.all)), *arguments]
         log = (self._folder / f"log-{len(self.all)}").open("wb")
         run = str(self._folder / f"run-{machine or 'here'}")
         environment = {**os.environ, "STORE_URL": url, "FOREBAY_RUN_DIR": run, **variables}

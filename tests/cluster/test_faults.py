@@ -16,11 +16,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from fleet import Fleet, percentile
 from ledger import check_ledger
-from members import Members, Process, need_machines, now, until
+from members import Members, Process, need_machines, now
 from ways import Way
-
-from forebay._core import look_at_server
 
 if TYPE_CHECKING:
     from db_servers import Postgres
@@ -33,86 +32,10 @@ MACHINES = ("one", "two", "three")
 TAKEN_WITHIN = 15.0 if os.environ.get("FOREBAY_COUNT") else 30.0
 
 
-class Watched:
-    """A process, and what it has written down until now, each line of which is read once."""
-
-    def __init__(self, process: Process, machine: str) -> None:
-        self.process = process
-        self.machine = machine
-        self.acknowledged = 0
-        self.begun: list[tuple[int, float]] = []
-        """The token of each batch, and when it began."""
-        self._read = 0
-
-    def look(self) -> None:
-        """Read on."""
-        if not self.process.notes.exists():
-            return
-        with self.process.notes.open("rb") as notes:
-            notes.seek(self._read)
-            text = notes.read()
-        whole = text[: text.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.decode().splitlines():
-            words = line.split()
-            if words[0] == "acked":
-                self.acknowledged += 1
-            elif words[0] == "ran":
-                self.begun.append((int(words[1]), float(words[2])))
-
-
-class Fleet:
-    """The processes, one on each machine, each with a way of its own to the server."""
-
-    def __init__(self, members: Members, server: Postgres, ways: dict[str, Way]) -> None:
-        self._members = members
-        self._url = f"{server.url}?sslmode=disable"
-        self._port = f":{server.port}/"
-        self.ways = ways
-        self.running = {machine: self.start(machine) for machine in ways}
-
-    def start(self, machine: str) -> Watched:
-        """Start a process on a machine."""
-        url = self._url.replace(self._port, f":{self.ways[machine].port}/")
-        return Watched(self._members.start(url, machine=machine), machine)
-
-    def owner(self) -> tuple[Watched, int]:
-        """Give the process that owns the store, and its token."""
-        process = self._members.owner(self._url)
-        token = json.loads(look_at_server(self._url))["store"]["epoch"]
-        return next(watched for watched in self.running.values() if watched.process is process), token
-
-    def taken(self, victim: Watched, former: int) -> float:
-        """Wait until another process runs handlers with a newer token; give when that began."""
-        found: list[float] = []
-
-        def look() -> bool:
-            for watched in self.running.values():
-                if watched is not victim:
-                    watched.look()
-                    found.extend(moment for token, moment in watched.begun if token > former)
-                    watched.begun.clear()
-            return bool(found)
-
-        until(look, self._members.logs)
-        return min(found)
-
-    def all_put(self) -> None:
-        """Wait until the puts of all processes are acknowledged, whoever owns the store now."""
-        before = {machine: watched.acknowledged for machine, watched in self.running.items()}
-
-        def look() -> bool:
-            for watched in self.running.values():
-                watched.look()
-            return all(watched.acknowledged > before[machine] + 3 for machine, watched in self.running.items())
-
-        until(look, self._members.logs)
-
-
-def strike(fleet: Fleet, kind: str, chance: random.Random) -> float:
+def strike(fleet: Fleet, ways: dict[str, Way], kind: str, chance: random.Random) -> float:
     """Have one fault come over the owner and pass; give the seconds until another process ran handlers."""
     victim, token = fleet.owner()
-    way, process = fleet.ways[victim.machine], victim.process
+    way, process = ways[victim.machine], victim.process
     begun = now()
     match kind:
         case "kill":
@@ -136,11 +59,6 @@ def strike(fleet: Fleet, kind: str, chance: random.Random) -> float:
     return took
 
 
-def percentile(times: list[float], share: float) -> int:
-    """Give a percentile, in ms."""
-    return round(1000 * statistics.quantiles(times, n=1000, method="inclusive")[round(1000 * share) - 1])
-
-
 @pytest.mark.timeout(240 + 120 * COUNT)
 def test_whatever_comes_over_an_owner_another_goes_on_and_nothing_is_lost(
     members: Members, own_server: Postgres
@@ -153,10 +71,15 @@ def test_whatever_comes_over_an_owner_another_goes_on_and_nothing_is_lost(
     with contextlib.ExitStack() as cleanup:
         ways = {machine: cleanup.enter_context(Way(own_server.port)) for machine in MACHINES}
         cleanup.callback(members.end)
-        fleet = Fleet(members, own_server, ways)
+        url = f"{own_server.url}?sslmode=disable"
+
+        def begin(machine: str) -> Process:
+            return members.start(url.replace(f":{own_server.port}/", f":{ways[machine].port}/"), machine=machine)
+
+        fleet = Fleet(members, url, MACHINES, begin)
         fleet.all_put()
         for kind in kinds:
-            took = strike(fleet, kind, chance)
+            took = strike(fleet, ways, kind, chance)
             assert took < TAKEN_WITHIN, kind
             times[kind].append(took)
         check_ledger(members)

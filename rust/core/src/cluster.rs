@@ -6,9 +6,11 @@
 
 mod lease;
 mod placement;
+mod store_time;
 
 pub use lease::{Command, Head, Lease, Rules, Taken, View};
 pub use placement::placed;
+pub use store_time::{on_machine, StoreTime};
 
 /// A process on its way from start to end. A process that starts again has another name.
 pub type Member = String;

@@ -67,6 +67,10 @@ impl Held for HeldLease {
         self.shared.holds(self.epoch)
     }
 
+    fn wall_ms(&self) -> Option<u64> {
+        self.shared.membership.store_ms()
+    }
+
     fn standbys(&self) -> usize {
         let own = self.shared.settings.member();
         self.shared.membership.living().iter().filter(|name| *name != own).count()
@@ -245,6 +249,11 @@ impl Member {
             lock(&self.shared.state).taken = None;
             self.shared.membership.declined();
         }
+    }
+
+    /// What time it is at the store; `None`: its server has not said so yet.
+    pub(crate) fn store_ms(&self) -> Option<u64> {
+        self.shared.membership.store_ms()
     }
 
     /// Nothing runs here any more of the time before the store was lost or given up. Until then this process takes nothing.

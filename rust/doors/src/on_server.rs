@@ -165,8 +165,9 @@ impl Opening {
                 }
                 Some(Owner::Other(owner)) => match Self::client_of(&owner, member.settings()) {
                     Ok(client) => {
-                        let (lease, of) = (member.clone(), owner.clone());
+                        let (lease, clock, of) = (member.clone(), member.clone(), owner.clone());
                         client.run_while(member.settings().member(), move || lease.may_run_for(&of));
+                        client.dates_by(move || clock.store_ms());
                         member.follows(owner, None, (client.changes(), client.looks()));
                         return Ok(End::Client(client));
                     }

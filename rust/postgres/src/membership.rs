@@ -3,6 +3,7 @@
 //! [`forebay_core::cluster::Lease`] decides; a thread of this module asks the server, with a connection of its own, so that a long commit
 //! holds no beat up.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{mpsc as std_mpsc, Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub enum Event {
 pub struct Membership {
     lease: Arc<Mutex<Lease>>,
     seen: Arc<Mutex<Seen>>,
+    /// How far the server's clock is ahead of [`now_ns`]; the least there is: it has not said so yet.
+    ahead_ms: Arc<AtomicI64>,
     results: mpsc::Sender<Heard>,
     events: Mutex<std_mpsc::Receiver<Event>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -74,11 +77,19 @@ impl Membership {
     pub fn join_by(settings: Settings, rules: Rules) -> Result<Self, StoreError> {
         let lease = Arc::new(Mutex::new(Lease::new(settings.member().into(), settings.format(), rules)));
         let seen = Arc::new(Mutex::new(Seen::default()));
+        let ahead_ms = Arc::new(AtomicI64::new(i64::MIN));
         let (results, heard) = mpsc::channel(RESULTS_MAX);
         let (tell, events) = std_mpsc::channel();
         let (opened, joined) = std_mpsc::sync_channel(1);
-        let thread =
-            Watch { settings, rules, lease: lease.clone(), seen: seen.clone(), results: results.clone(), tell };
+        let thread = Watch {
+            settings,
+            rules,
+            lease: lease.clone(),
+            seen: seen.clone(),
+            ahead_ms: ahead_ms.clone(),
+            results: results.clone(),
+            tell,
+        };
         let thread = std::thread::Builder::new()
             .name("forebay-member".into())
             .spawn(move || thread.run(heard, &opened))
@@ -87,6 +98,7 @@ impl Membership {
         Ok(Self {
             lease,
             seen,
+            ahead_ms,
             results,
             events: Mutex::new(events),
             thread: Mutex::new(Some(thread)),
@@ -112,6 +124,12 @@ impl Membership {
     /// The processes that are known and have died, as far as this one knows.
     pub fn silent(&self) -> Vec<Member> {
         lock(&self.lease).silent().into_iter().cloned().collect()
+    }
+
+    /// What time it is at the store's server, ms since 1970; `None`: it has not said so yet.
+    pub fn store_ms(&self) -> Option<u64> {
+        let ahead_ms = self.ahead_ms.load(Ordering::Relaxed);
+        ((now_ns() / 1_000_000) as i64).checked_add(ahead_ms).and_then(|ms| u64::try_from(ms).ok())
     }
 
     /// The next thing that this process is told, if it comes in time.
@@ -179,6 +197,7 @@ struct Watch {
     rules: Rules,
     lease: Arc<Mutex<Lease>>,
     seen: Arc<Mutex<Seen>>,
+    ahead_ms: Arc<AtomicI64>,
     results: mpsc::Sender<Heard>,
     tell: std_mpsc::Sender<Event>,
 }
@@ -225,7 +244,13 @@ impl Watch {
                 Err(_) | Ok(Some(Heard::Lost)) => continue,
                 Ok(Some(Heard::Answered(number, Ok(view)))) => {
                     lock(&self.seen).head = view.heads.iter().find(|head| head.unit == ALL as u32).cloned();
-                    lock(&self.lease).answered(number, &view, now_ns())
+                    let mut lease = lock(&self.lease);
+                    let commands = lease.answered(number, &view, now_ns());
+                    if let Some(ahead_ms) = lease.store_time().ahead_ms() {
+                        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+                    }
+                    drop(lease);
+                    commands
                 }
                 Ok(Some(Heard::Answered(number, Err(_)))) => {
                     lock(&self.lease).unanswered(number);
@@ -388,12 +413,13 @@ async fn asking<'a>(settings: &Settings, turn: &'a mut Option<Asking>) -> Result
 }
 
 /// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, drained or deaths, wanted or null, format understood or had,
-/// units declined or null)`.
+/// units declined or null, what time it is)`.
 fn view(rows: &[Row]) -> Result<View, StoreError> {
     let mut seen = View::default();
     for row in rows {
         let mut read = || -> Result<(), tokio_postgres::Error> {
             let (unit, name): (Option<i32>, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+            seen.now_ms = u64::try_from(row.try_get::<_, i64>(7)?).ok();
             let (number, deaths, format): (i64, i32, i32) = (row.try_get(2)?, row.try_get(3)?, row.try_get(5)?);
             match (unit, name) {
                 (Some(unit), owner) => {

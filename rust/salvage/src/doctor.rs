@@ -15,6 +15,8 @@ use crate::survey::{Damage, Survey};
 
 /// Most ranges of lost records that a report lists; the rest is counted.
 const LOST_LISTED: usize = 1_000;
+const MARKED: &str = "it has the mark of a migration into it: either that had not ended, and is to be run again into an empty directory, or \
+                      the damage has brought the mark back. A salvage leaves the mark out";
 pub(crate) const LEADS_NOWHERE: &str = "the first page of forebay.db does not lead to its tables";
 
 /// What a store holds and what is wrong with it.
@@ -121,6 +123,9 @@ pub(crate) fn report_on(
     let header = header.or((!report.readable).then(|| LEADS_NOWHERE.into()));
     if let Some(ailment) = header {
         others.tell(&ailment);
+    }
+    if source.survey.has_mark() {
+        others.tell(MARKED);
     }
     beside.tell(source.survey.census.map(|census| census.commits), &mut others);
     with(report, others)

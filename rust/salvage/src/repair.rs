@@ -70,7 +70,9 @@ pub fn salvage(dir: &Path, into: &Path) -> Result<Salvage, StoreError> {
         Err(error) => return Err(error.clone()),
     }
     let copy = Copy::with_a_new_first_page(&file, into)?;
-    let renewed = Source::at(&copy.file).ok().filter(|renewed| renewed.holds() > 0 || renewed.survey.census.is_some());
+    // Its first page is damaged, so a mark of a migration in it says nothing.
+    let renewed =
+        Source::read(&copy.file).ok().filter(|renewed| renewed.holds() > 0 || renewed.survey.census.is_some());
     match (found, renewed) {
         (Ok(source), renewed) if source.holds() > 0 && renewed.iter().all(|renewed| renewed.holds() <= source.holds()) => {
             save(&source, into, &beside, header, size(&file))

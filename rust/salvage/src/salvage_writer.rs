@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use crate::lost::Names;
 use crate::mending::Mending;
 use crate::repair::Salvage;
-use crate::survey::{chunk, Survey};
+use crate::survey::{chunk, is_mark, Survey};
 
 /// Bytes written in one commit of a salvage.
 const COMMIT_BYTES: usize = 1 << 20;
@@ -68,7 +68,8 @@ impl<'a> SalvageWriter<'a> {
             mending.see(table, key, value.as_deref());
         }
         survey.spans.keys().copied().chain(survey.heads.iter().map(Head::shard)).for_each(|log| mending.see_log(log));
-        for (table, key) in tables_of(survey) {
+        // With the mark of a migration nobody would open the new store.
+        for (table, key) in tables_of(survey).filter(|(table, key)| !is_mark(*table, key)) {
             let value = reader::row(self.source, table as u8, key)?;
             if let Some(value) = value.filter(|value| mending.fits(table, key, value)) {
                 self.take_row(table, key.to_vec(), mending.mended(table, key, value))?;

@@ -3,9 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use forebay_store::format::keys::MIGRATING;
 use forebay_store::migrate::UNFINISHED;
-use forebay_store::port::{StoreError, Table};
+use forebay_store::port::StoreError;
 use forebay_store::sqlite::connection::Handle;
 use forebay_store::sqlite::first_page;
 
@@ -24,15 +23,20 @@ impl Source {
     /// [`StoreError::Refused`]: a migration into it has not ended: what it lacks is still in the source. A damaged store may have an old
     /// mark, so it is not refused.
     pub(crate) fn at(file: &Path) -> Result<Self, StoreError> {
+        let source = Self::read(file)?;
+        if source.survey.damage.findings == 0 && source.survey.has_mark() {
+            return Err(StoreError::Refused(UNFINISHED.into()));
+        }
+        Ok(source)
+    }
+
+    /// Open and read one that is damaged.
+    pub(crate) fn read(file: &Path) -> Result<Self, StoreError> {
         first_page::keep_log(file)?;
         let handle = Handle::reader(file)?;
         // One snapshot for all; a file that cannot even begin one is judged all the same.
         let _ = handle.execute_batch("BEGIN");
         let survey = Survey::of(&handle)?;
-        let mark = |(table, key): &(u8, Vec<u8>)| Table::numbered(*table) == Some(Table::Meta) && key == MIGRATING;
-        if survey.damage.findings == 0 && survey.rows.iter().any(mark) {
-            return Err(StoreError::Refused(UNFINISHED.into()));
-        }
         Ok(Self { handle, survey })
     }
 

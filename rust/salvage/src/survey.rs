@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use forebay_store::chunk::Chunk;
-use forebay_store::port::{ShardId, StoreError};
+use forebay_store::format::keys::MIGRATING;
+use forebay_store::port::{ShardId, StoreError, Table};
 use forebay_store::sqlite::check_format;
 use forebay_store::sqlite::layout::{
     chunk_name, decode_span, row_crc, row_name, shard_of_span, Census, Head, CENSUS_KEY, OWN,
@@ -31,6 +32,11 @@ impl Damage {
             self.told.push(finding.to_string());
         }
     }
+}
+
+/// Whether a row says that a migration into the store has not ended.
+pub(crate) fn is_mark(table: Table, key: &[u8]) -> bool {
+    table == Table::Meta && key == MIGRATING
 }
 
 /// What can be read of a file.
@@ -61,6 +67,11 @@ impl Survey {
         survey.read_chunks(connection);
         survey.check_logs();
         Ok(survey)
+    }
+
+    /// Whether it says that a migration into it has not ended.
+    pub(crate) fn has_mark(&self) -> bool {
+        self.rows.iter().any(|(tab, key)| Table::numbered(*tab).is_some_and(|table| is_mark(table, key)))
     }
 
     fn check_integrity(&mut self, connection: &Connection) {

@@ -11,6 +11,7 @@ use std::path::Path;
 use common::{append, content, count, declared, quick_dir, seed, set, trim, Random};
 use forebay_salvage::{examine, salvage, Report};
 use forebay_store::directory::Directory;
+use forebay_store::format::keys::MIGRATING;
 use forebay_store::migrate::{migrate, UNFINISHED};
 use forebay_store::port::{BlockingStore as _, Durability, Store, StoreError, Table};
 use forebay_store::sqlite::SqliteStore;
@@ -50,8 +51,37 @@ fn a_store_into_which_a_migration_was_stopped_is_not_called_damaged() {
     assert!(examine(whole.path()).unwrap().whole);
     // The mark may be an old one that damage has brought back.
     sql(half.path(), "UPDATE chunk SET body = zeroblob(length(body)) WHERE id = (SELECT min(id) FROM chunk)");
-    assert!(!examine(half.path()).unwrap().whole);
-    assert!(salvage(half.path(), saved.path()).is_ok());
+    assert_salvaged_without_the_mark(half.path(), saved.path());
+}
+
+/// The mark was copied as well, so what a salvage had made could be opened by nobody.
+fn assert_salvaged_without_the_mark(half: &Path, saved: &Path) {
+    let told = examine(half).unwrap().damage;
+    assert!(told.iter().any(|finding| finding.contains("the mark of a migration into it")), "{told:?}");
+    salvage(half, saved).unwrap();
+    let store = open(saved).unwrap();
+    assert_eq!(store.reader().unwrap().get(Table::Meta, MIGRATING).unwrap(), None);
+    assert!(everything(&store).0.len() > 100);
+    let left = examine(saved).unwrap().damage;
+    assert!(!left.iter().any(|finding| finding.contains("migration")), "{left:?}");
+}
+
+/// It was said that nothing of a forebay store was found in it.
+#[test]
+fn a_half_migrated_store_whose_first_page_is_gone_is_salvaged() {
+    let (whole, half, saved) = (quick_dir(), quick_dir(), quick_dir());
+    source(whole.path());
+    let (mut from, mut into) = (open(whole.path()).unwrap(), open(half.path()).unwrap());
+    assert_eq!(migrate(&mut from, &mut into, &mut |copied| copied.rows == 0), Ok(None));
+    drop((from, into));
+    let file = half.path().join("forebay.db");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[..4096].fill(0);
+    fs::write(&file, bytes).unwrap();
+    salvage(half.path(), saved.path()).unwrap();
+    let store = open(saved.path()).unwrap();
+    assert_eq!(store.reader().unwrap().get(Table::Meta, MIGRATING).unwrap(), None);
+    assert!(everything(&store).0.len() > 100);
 }
 
 fn sql(dir: &Path, statement: &str) {

@@ -18,6 +18,9 @@ const SMALL: usize = 256 << 10;
 const TRIES: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// In the first number of a mark: the commits of the target follow. A release that does not know this takes it for another source.
+const TELLS_TARGET: u64 = 1 << 63;
+
 /// Why a store into which a copy was stopped is neither opened nor judged.
 pub const UNFINISHED: &str =
     "a migration into this store has not ended: run the same `forebay migrate` again, which goes on where it was";
@@ -47,8 +50,8 @@ pub fn migrate(
     }
     let token = target.take_now(Unit::All)?;
     let into = target.reader()?;
-    let mut copy =
-        Copy { from, into, target, token, mark: Mark::of(taken.commits), copied: Copied::default(), goes_on };
+    let mark = Mark::of(taken.commits, token.commits);
+    let mut copy = Copy { from, into, target, token, mark, copied: Copied::default(), goes_on };
     copy.begin()?;
     let is_whole = copy.all()?;
     let (copied, token) = (copy.copied, copy.token);
@@ -62,24 +65,34 @@ pub fn migrate(
 struct Mark {
     /// Of the source, when the copy began.
     commits: u64,
+    /// Of the target, with the commit that wrote this. Releases before did not say so.
+    target: Option<u64>,
     /// The last row that was copied.
     table: u8,
     key: Vec<u8>,
 }
 
 impl Mark {
-    fn of(commits: u64) -> Self {
-        Self { commits, table: 0, key: Vec::new() }
+    fn of(commits: u64, target: u64) -> Self {
+        Self { commits, target: Some(target), table: 0, key: Vec::new() }
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        let (commits, rest) = bytes.split_first_chunk()?;
+        let (commits, mut rest) = bytes.split_first_chunk()?;
+        let commits = u64::from_be_bytes(*commits);
+        let mut target = None;
+        if commits & TELLS_TARGET != 0 {
+            let (commits, others) = rest.split_first_chunk()?;
+            (target, rest) = (Some(u64::from_be_bytes(*commits)), others);
+        }
         let (table, key) = rest.split_first()?;
-        Some(Self { commits: u64::from_be_bytes(*commits), table: *table, key: key.into() })
+        Some(Self { commits: commits & !TELLS_TARGET, target, table: *table, key: key.into() })
     }
 
     fn write(&self) -> Write {
-        let value = [&self.commits.to_be_bytes()[..], &[self.table], &self.key].concat();
+        let tells = self.target.map_or(0, |_| TELLS_TARGET);
+        let target = self.target.map(|commits| commits.to_be_bytes().to_vec()).unwrap_or_default();
+        let value = [&(self.commits | tells).to_be_bytes()[..], &target, &[self.table], &self.key].concat();
         Write::Set { table: Table::Meta, key: MIGRATING.into(), value }
     }
 }
@@ -104,6 +117,13 @@ impl Copy<'_> {
                     "the source has changed since this migration began: delete what is in the target, and begin again",
                 );
             }
+            // Damage can bring a mark back that was removed long ago, and an older copy of a store has it, too.
+            if found.target.is_some_and(|commits| commits != self.token.commits) {
+                return refused(
+                    "the target is not as this migration left it: nothing was copied over what it holds. Next: look at it with \
+                     `forebay doctor`; or migrate into a directory or a schema that no app has used",
+                );
+            }
             self.mark = found;
             return Ok(());
         }
@@ -117,8 +137,7 @@ impl Copy<'_> {
         if !is_empty {
             return refused("the target is not empty: name a directory or a schema that no app has used");
         }
-        let mark = self.mark.write();
-        self.commit(&[mark])
+        self.commit(Vec::new())
     }
 
     /// False: it was stopped.
@@ -145,7 +164,7 @@ impl Copy<'_> {
         if !(self.goes_on)(self.copied) {
             return Ok(false);
         }
-        self.commit(&[Write::Remove { table: Table::Meta, key: MIGRATING.into() }])?;
+        self.submit(&[Write::Remove { table: Table::Meta, key: MIGRATING.into() }])?;
         Ok(true)
     }
 
@@ -171,14 +190,18 @@ impl Copy<'_> {
             }
             None => first,
         };
+        if next > end {
+            return refused(&format!(
+                "log {log} of the target has more than that of the source: the target is a store of its own"
+            ));
+        }
         while next < end {
             let chunks = self.from.chunks(log, next, BYTES)?;
-            let writes: Vec<_> =
-                chunks.iter().map(|chunk| Write::Append { shard: log, chunk: chunk.clone() }).collect();
+            let writes = chunks.iter().map(|chunk| Write::Append { shard: log, chunk: chunk.clone() }).collect();
             let Some(last) = chunks.last() else {
                 return Err(StoreError::Corrupt(format!("log {log} has nothing at {next} and ends at {end}")));
             };
-            self.commit(&writes)?;
+            self.commit(writes)?;
             self.copied.records += last.end() - next;
             next = last.end();
             if !(self.goes_on)(self.copied) {
@@ -194,7 +217,7 @@ impl Copy<'_> {
         let mut chunk = Chunk::starting_at(last);
         chunk.push_lost(0);
         let append = Write::Append { shard: log, chunk: chunk.into() };
-        self.commit(&[append, Write::Trim { shard: log, before: end }])
+        self.commit(vec![append, Write::Trim { shard: log, before: end }])
     }
 
     fn table(&mut self, table: Table) -> Result<bool, StoreError> {
@@ -212,9 +235,7 @@ impl Copy<'_> {
             after = Some(last.clone());
             let many = rows.len() as u64;
             let rows = rows.into_iter().filter(|(key, _)| !is_own(table, key));
-            let mut writes: Vec<_> = rows.map(|(key, value)| Write::Set { table, key, value }).collect();
-            writes.push(self.mark.write());
-            self.commit(&writes)?;
+            self.commit(rows.map(|(key, value)| Write::Set { table, key, value }).collect())?;
             self.copied.rows += many;
             if !(self.goes_on)(self.copied) {
                 return Ok(false);
@@ -238,8 +259,15 @@ impl Copy<'_> {
         }
     }
 
+    /// Write what was copied, and how far that is.
+    fn commit(&mut self, mut writes: Vec<Write>) -> Result<(), StoreError> {
+        self.mark.target = Some(self.token.commits + 1);
+        writes.push(self.mark.write());
+        self.submit(&writes)
+    }
+
     /// The same again while the target cannot be reached.
-    fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn submit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let until = Instant::now() + TRIES;
         loop {
             match self.target.submit_now(Unit::All, self.token, writes)? {

@@ -110,3 +110,45 @@ fn what_would_mix_two_stores_is_refused() {
     target.commit(&[Write::Remove { table: Table::Meta, key: MIGRATING.into() }]).unwrap();
     assert!(refusal(&mut one, &mut target).contains("not empty"));
 }
+
+/// Damage brings back the mark of a migration that ended long ago, and the operator runs it again, as he is told to. The rows of the source
+/// were written over what the target had become.
+#[test]
+fn a_store_that_has_lived_since_is_not_written_over_though_it_has_the_mark_of_a_migration() {
+    let (mut one, mut target) = (source(), MemoryStore::new());
+    assert_eq!(migrate(&mut one, &mut target, &mut |copied| copied.rows == 0), Ok(None));
+    let mark = target.reader().unwrap().get(Table::Meta, MIGRATING).unwrap().unwrap();
+    migrate(&mut one, &mut target, &mut |_| true).unwrap().unwrap();
+    target.commit(&[set(Table::Stream, &4_u32.to_be_bytes(), b"newer")]).unwrap();
+    target.commit(&[set(Table::Meta, MIGRATING, &mark)]).unwrap();
+    let before = contents(&target);
+    let refused = refusal(&mut one, &mut target);
+    assert!(refused.contains("not as this migration left it") && refused.contains("forebay doctor"), "{refused}");
+    assert_eq!(contents(&target), before);
+}
+
+/// The mark as releases before wrote it: the commits of the source, and how far the copy of the rows is.
+fn older_mark(source: &mut FaultStore) -> Vec<u8> {
+    let mut target = MemoryStore::new();
+    migrate(source, &mut target, &mut |_| false).unwrap();
+    let mark = target.reader().unwrap().get(Table::Meta, MIGRATING).unwrap().unwrap();
+    [&(u64::from_be_bytes(mark[..8].try_into().unwrap()) & !(1 << 63)).to_be_bytes()[..], &mark[16..]].concat()
+}
+
+#[test]
+fn a_copy_that_the_release_before_began_goes_on_and_stops_at_a_log_that_has_more() {
+    let mut one = source();
+    let mark = older_mark(&mut one);
+    let mut target = MemoryStore::new();
+    assert_eq!(migrate(&mut one, &mut target, &mut |_| false), Ok(None));
+    target.commit(&[set(Table::Meta, MIGRATING, &mark)]).unwrap();
+    migrate(&mut one, &mut target, &mut |_| true).unwrap().unwrap();
+    assert_eq!(contents(&target), contents(&one));
+
+    target.commit(&[append(0, 500, 1), set(Table::Stream, &4_u32.to_be_bytes(), b"newer")]).unwrap();
+    target.commit(&[set(Table::Meta, MIGRATING, &mark)]).unwrap();
+    let before = contents(&target);
+    let refused = refusal(&mut one, &mut target);
+    assert!(refused.contains("log 0 of the target has more"), "{refused}");
+    assert_eq!(contents(&target), before);
+}

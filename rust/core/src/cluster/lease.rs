@@ -1,7 +1,8 @@
 //! One member's part: it beats, watches the others, takes units whose owner has died, and stops itself when its own beats go unanswered.
 //!
 //! Three rules keep a unit from running in two processes. An observer counts only time in which the server answered it and took its own
-//! beats, so that a member that was cut off, or stood still, does not hold the others for dead. After it has stopped itself, a member
+//! beats, so that a member that was cut off, or stood still, does not hold the others for dead. The time of a question that was answered
+//! counts, too: else a member far from the server would never hold anybody for dead. After it has stopped itself, a member
 //! goes on with a unit only by taking it anew, even where the head still names it. And it takes nothing before all that it ran has
 //! stopped: else it could hand a unit over while the handlers of its former hold still run.
 //!
@@ -9,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::{placed, Member, UnitId};
+use crate::cluster::{placed, Member, StoreTime, UnitId};
 
 /// The times of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,8 @@ pub struct View {
     pub declined: BTreeMap<Member, BTreeSet<UnitId>>,
     /// The heads of all units.
     pub heads: Vec<Head>,
+    /// What time it was at the primary, ms since 1970.
+    pub now_ms: Option<u64>,
 }
 
 /// What is to be done.
@@ -172,8 +175,8 @@ pub struct Lease {
     acknowledged_ns: Option<u64>,
     /// It has stopped itself, and what it ran still stops.
     is_stopping: bool,
-    /// When the last question was answered.
-    observed_ns: Option<u64>,
+    /// When the last question that was answered was sent, and when its answer came.
+    observed_ns: Option<(u64, u64)>,
     others: BTreeMap<Member, Watched>,
     /// When the living ones changed last.
     settled_ns: u64,
@@ -184,6 +187,7 @@ pub struct Lease {
     declined: BTreeMap<UnitId, u64>,
     /// Since when all living members understand a newer format than the store's.
     understood_ns: Option<u64>,
+    time: StoreTime,
 }
 
 impl Lease {
@@ -208,7 +212,13 @@ impl Lease {
             handing_over: BTreeSet::new(),
             declined: BTreeMap::new(),
             understood_ns: None,
+            time: StoreTime::default(),
         }
+    }
+
+    /// What time it is at the store.
+    pub fn store_time(&self) -> StoreTime {
+        self.time
     }
 
     /// The epoch of a unit that may be worked on now: it is the handler's fencing token. Asked before each hand-out.
@@ -224,7 +234,7 @@ impl Lease {
     /// Whether this member may run what another one gives it that owns a unit: both have beaten a short time ago. Else the unit may have
     /// another owner soon, or that one may hold this member for dead.
     pub fn may_run_for(&self, owner: &str, now_ns: u64) -> bool {
-        let unseen_ns = self.observed_ns.map_or(u64::MAX, |seen| now_ns.saturating_sub(seen));
+        let unseen_ns = self.observed_ns.map_or(u64::MAX, |(_, seen)| now_ns.saturating_sub(seen));
         let is_near = |watched: &Watched| watched.silent_ns.saturating_add(unseen_ns) < self.rules.self_ns;
         self.is_alive(now_ns) && self.others.get(owner).is_some_and(is_near)
     }
@@ -294,19 +304,26 @@ impl Lease {
             self.acknowledged_ns = Some(asked.sent_ns);
         }
         self.observe(view, asked.sent_ns, now_ns);
-        self.observed_ns = Some(now_ns);
+        if let Some(now_ms) = view.now_ms {
+            self.time.told(now_ms, asked.sent_ns, now_ns);
+        }
+        self.observed_ns = Some((asked.sent_ns, now_ns));
         if self.is_alive(now_ns) {
             self.decide(view, now_ns, &mut commands);
         }
         commands
     }
 
-    /// Count how long the others have been silent. Between two looks at the primary passed at least the time from the answer of the first
-    /// to the sending of the second.
+    /// Count how long the others have been silent. A view is of a moment between the question and its answer. So a beat that a view showed
+    /// first is at least as old as that answer, and whoever had been silent before it was so from its question on, too. What is counted
+    /// ends with the sending of the newest question: it is never more than has passed.
     fn observe(&mut self, view: &View, sent_ns: u64, now_ns: u64) {
-        let since = self.observed_ns.map(|answered| sent_ns.saturating_sub(answered));
-        let counts = |gap: &u64| *gap <= self.rules.gap_ns && self.is_alive(now_ns);
-        let passed = since.filter(counts).unwrap_or(0);
+        let is_good = |answered: u64| sent_ns.saturating_sub(answered) <= self.rules.gap_ns && self.is_alive(now_ns);
+        let last = self.observed_ns.filter(|(_, answered)| is_good(*answered));
+        let passed = |so_far: u64| {
+            let since = |(asked, answered)| if so_far > 0 { asked } else { answered };
+            so_far.saturating_add(last.map_or(0, |last| sent_ns.saturating_sub(since(last))))
+        };
         let before = self.living(now_ns).len();
         let owners = view.heads.iter().filter_map(|head| head.owner.as_ref());
         let seen: BTreeSet<&Member> = view.beats.keys().chain(owners).filter(|name| **name != self.name).collect();
@@ -316,8 +333,8 @@ impl Lease {
             let beat = view.beats.get(name).copied();
             match self.others.get_mut(name) {
                 Some(watched) => {
-                    watched.known_ns = watched.known_ns.saturating_add(passed);
-                    watched.silent_ns = if watched.beat == beat { watched.silent_ns.saturating_add(passed) } else { 0 };
+                    watched.known_ns = passed(watched.known_ns);
+                    watched.silent_ns = if watched.beat == beat { passed(watched.silent_ns) } else { 0 };
                     watched.beat = beat;
                 }
                 None => {
@@ -329,6 +346,15 @@ impl Lease {
         if came || self.living(now_ns).len() != before {
             self.settled_ns = now_ns;
         }
+        // Whoever is about to be held for dead is looked at when that is due, and not up to a look later.
+        let due = |watched: &Watched| {
+            let counted_until = if watched.silent_ns > 0 { sent_ns } else { now_ns };
+            counted_until.saturating_add(self.rules.dead_ns.saturating_sub(watched.silent_ns))
+        };
+        let soonest = self.others.values().filter(|watched| self.lives(watched)).map(due).min();
+        // A member that is not alive counts nothing, and would ask again and again.
+        let soonest = soonest.filter(|_| self.is_alive(now_ns));
+        self.watch_due_ns = self.watch_due_ns.min(soonest.unwrap_or(u64::MAX));
     }
 
     fn decide(&mut self, view: &View, now_ns: u64, commands: &mut Vec<Command>) {

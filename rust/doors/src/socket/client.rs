@@ -113,6 +113,11 @@ impl Client {
         lock(&self.shared.state).running.begin(member, may_run);
     }
 
+    /// What is given has deadlines in the time of the store, which this says; without it in the time of the machine.
+    pub fn dates_by(&self, store_ms: impl Fn() -> Option<u64> + Send + Sync + 'static) {
+        lock(&self.shared.state).running.dates_by(store_ms);
+    }
+
     /// What is to be called often while this client has the right owner.
     pub fn looks(&self) -> impl Fn() + Send + Sync + 'static {
         let shared = Arc::downgrade(&self.shared);

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use forebay_core::cluster::on_machine;
 use forebay_engine::base::error::Reply;
+use forebay_engine::base::time::machine_ms;
 use forebay_engine::dispatch::attempts::{Settled, Token};
 use forebay_engine::environments::assignment::{assignments, AssignedTask, Assignment};
 use forebay_engine::runtime::runners::{Accepted, Offer};
 
 /// Whether this process may run what the owner gives it.
 type MayRun = dyn Fn() -> bool + Send + Sync;
+/// What time it is at the store.
+type StoreMs = dyn Fn() -> Option<u64> + Send + Sync;
 
 /// How an attempt has ended that was not begun, because this process ends.
 const INTERRUPTED: u8 = 4;
@@ -18,6 +22,7 @@ const INTERRUPTED: u8 = 4;
 pub(super) struct Running {
     /// This process's name among those that share the store, and its lease; `None`: it runs nothing for others.
     lease: Option<(String, Arc<MayRun>)>,
+    store_ms: Option<Box<StoreMs>>,
     /// Its functions, and whether each takes a batch.
     functions: Vec<(String, bool)>,
     /// All functions are declared that are declared at a start.
@@ -53,6 +58,17 @@ impl Running {
     pub(super) fn begin(&mut self, member: &str, may_run: impl Fn() -> bool + Send + Sync + 'static) {
         let may_run: Arc<MayRun> = Arc::new(may_run);
         self.lease = Some((member.to_owned(), may_run));
+    }
+
+    /// Deadlines are in the time that this says.
+    pub(super) fn dates_by(&mut self, store_ms: impl Fn() -> Option<u64> + Send + Sync + 'static) {
+        self.store_ms = Some(Box::new(store_ms));
+    }
+
+    /// A deadline as this machine's clock says it.
+    fn on_machine(&self, deadline_ms: u64) -> u64 {
+        let now_ms = self.store_ms.as_ref().and_then(|store_ms| store_ms());
+        now_ms.map_or(deadline_ms, |now_ms| on_machine(deadline_ms, now_ms, machine_ms()))
     }
 
     /// What is asked before work is begun. It is asked without the client's lock.
@@ -140,9 +156,10 @@ impl Running {
         let mut found = Vec::new();
         for bytes in answers {
             let Some(given) = assignments(&bytes) else { return (Vec::new(), Next::GiveUp) };
-            for assignment in given {
-                match &assignment.task {
+            for mut assignment in given {
+                match &mut assignment.task {
                     AssignedTask::Run(run) if !self.leaves => {
+                        run.deadline_ms = self.on_machine(run.deadline_ms);
                         let function = run.function;
                         self.out.insert(assignment.token, function);
                         found.push((assignment, function));

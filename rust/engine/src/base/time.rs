@@ -1,4 +1,11 @@
-//! Times as AWS writes them.
+//! The machine's clock, and times as AWS writes them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What the machine's clock says, ms since 1970.
+pub fn machine_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
 
 /// ISO 8601, UTC, milliseconds.
 pub fn iso_millis(wall_ms: u64) -> String {

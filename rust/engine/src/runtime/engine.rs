@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     bell: Bell,
     pub(crate) tails: Arc<Tails>,
     pub(crate) start: Instant,
+    pub(crate) lease: Lease,
     pub(crate) manual: bool,
     slow_disk: bool,
 }
@@ -93,11 +94,12 @@ impl Engine {
         let registry = Arc::new(if parts.config.metrics { Registry::new() } else { Registry::off() });
         let start = Instant::now();
         let manual = parts.manual.is_some();
-        let now = parts.manual.unwrap_or_else(|| read_clock(start));
+        let now = parts.manual.unwrap_or_else(|| read_clock(start, &parts.lease));
         let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
         let limits = parts.config.limits.check()?;
         let mut store = parts.store;
         let token = store.take_now(Unit::All)?;
+        let lease = parts.lease.clone();
         let direct = (store.reader()?, parts.lease, token);
         let mut state = Rooms::new(parts.config, limits, now, seed, direct, parts.slots, registry.clone());
         state.ctx.place = store.place();
@@ -127,6 +129,7 @@ impl Engine {
             bell,
             tails,
             start,
+            lease,
             manual,
             slow_disk: parts.slow_disk,
         };
@@ -328,6 +331,9 @@ impl Engine {
         answered.extend(inner.state.ctx.observe.notices.take().map(|notices| (UNSOLICITED, Ok(notices))));
         inner.state.ctx.ring = most > 0 && inner.state.dispatch.ready_list.rings(inner.state.ctx.is_paused());
         self.shared.leave(inner);
+        if !self.shared.manual {
+            works.iter_mut().for_each(|work| work.deadline_ms = self.shared.lease.on_machine(work.deadline_ms));
+        }
         (works, answered)
     }
 
@@ -402,7 +408,7 @@ impl Shared {
 
     pub(crate) fn tell_time(&self, state: &mut Rooms) {
         if !self.manual {
-            let clock = read_clock(self.start);
+            let clock = read_clock(self.start, &self.lease);
             state.ctx.now = Now { entropy: state.ctx.rng.next(), ..clock };
             let second = state.ctx.now.wall_ms / 1000;
             if second > state.ctx.second {

@@ -1,6 +1,7 @@
 //! What environments and dispatch are to each other: work goes to idle environments, what they answer is settled.
 
 use crate::base::ids::uuid_text;
+use crate::base::time::machine_ms;
 use crate::dispatch::attempts::HandlerId;
 use crate::dispatch::attempts::Settled;
 use crate::dispatch::attempts::Token;
@@ -17,7 +18,6 @@ use crate::metrics::exports::Told;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::Shared;
 use crate::runtime::rooms::Rooms;
-use crate::runtime::threads::read_clock;
 use crate::store::port::StoreError;
 use serde_json::json;
 use std::io::Write;
@@ -141,9 +141,9 @@ impl EnvironmentEvents for Shared {
 
     fn on_the_machines_clock(&self, wall_ms: u64) -> u64 {
         if !self.manual {
-            return wall_ms;
+            return self.lease.on_machine(wall_ms);
         }
         let ahead_ms = wall_ms.saturating_sub(self.lock().state.ctx.now.wall_ms);
-        read_clock(self.start).wall_ms + ahead_ms
+        machine_ms() + ahead_ms
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::Now;
 
+use crate::base::lease::Lease;
 use crate::commit::read_jobs::ReadJob;
 use crate::runtime::engine::Shared;
 use crate::runtime::wakes::{Wakes, Wanted};
@@ -178,12 +179,12 @@ impl Reads {
     }
 }
 
-/// The machine's clock; `start` is the engine's.
-pub(crate) fn read_clock(start: Instant) -> Now {
+/// The machine's clock, and the store's if it has one; `start` is the engine's.
+pub(crate) fn read_clock(start: Instant, lease: &Lease) -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now {
         mono_ns: start.elapsed().as_nanos() as u64,
-        wall_ms: wall.as_millis() as u64,
+        wall_ms: lease.wall_ms().unwrap_or(wall.as_millis() as u64),
         entropy: wall.as_nanos() as u64,
     }
 }

@@ -317,6 +317,7 @@ impl World {
             formats: self.formats.clone(),
             declined: self.declined.clone(),
             heads,
+            now_ms: Some(self.now),
         }
     }
 
