@@ -231,6 +231,10 @@ def test_what_is_not_served_can_be_left_out(tmp_path):
         ("A: {Type: AWS::SQS::Queue, Properties: {VisibilityTimeout: 50000}}", "A: visibility_timeout=50000: allowed"),
         ("A: {Type: AWS::SQS::Queue, Properties: {QueueName: 'no name'}}", "A: name='no name'"),
         ("A: {Type: AWS::SQS::Queue, Properties: {QueueName: a.fifo}}", "a FIFO queue's name ends in '.fifo'"),
+        (
+            "A: {Type: AWS::Kinesis::Stream, Properties: {StreamModeDetails: {StreamMode: SOON}}}",
+            "A: StreamModeDetails.StreamMode='SOON': allowed are PROVISIONED and ON_DEMAND",
+        ),
         ("A: {Type: AWS::SQS::Queue, Nonsense: 1}", "Invalid template resource property 'Nonsense'"),
     ],
 )

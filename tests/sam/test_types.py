@@ -22,7 +22,7 @@ Resources:
   ToQueue:
     Type: AWS::SNS::Subscription
     Properties: {TopicArn: !Ref Alerts, Protocol: sqs, Endpoint: !GetAtt Done.Arn, RawMessageDelivery: true, FilterPolicy: {kind: [loud]}}
-  Records: {Type: AWS::Kinesis::Stream, Properties: {ShardCount: 1}}
+  Records: {Type: AWS::Kinesis::Stream, Properties: {ShardCount: 1, StreamModeDetails: {StreamMode: ON_DEMAND}}}
   Bus: {Type: AWS::Events::EventBus, Properties: {Name: orders}}
   Kept: {Type: AWS::Events::Archive, Properties: {SourceArn: !GetAtt Bus.Arn, RetentionDays: 3}}
   Discovery: {Type: AWS::EventSchemas::Discoverer, Properties: {SourceArn: !GetAtt Bus.Arn}}
@@ -145,6 +145,7 @@ def test_every_type_becomes_the_real_thing(tmp_path):
         until(lambda: "records aws:sqs" in log.read_text())
         forebay("stream", "put", named["Records"], "--partition-key", "k", cwd=tmp_path, given="{}\n")
         until(lambda: "records aws:kinesis" in log.read_text())
+        assert ask("stream", "describe", named["Records"])["notes"] == {"kinesis:mode": "ON_DEMAND"}
         topic = ask("topic", "list")[0]["name"]
         forebay("topic", "publish", topic, "hello", cwd=tmp_path)
         until(lambda: "records aws:sns" in log.read_text())

@@ -147,6 +147,29 @@ def test_a_stream_tells_when_its_first_and_last_events_were(logs, group):
     assert [stream["logStreamName"] for stream in latest] == [STREAM, "two"]
 
 
+def test_a_stream_that_gets_an_event_between_two_pages_is_passed_over_by_neither(logs, group):
+    begun = now_ms() - 60_000
+    names = ["a", "b", "c", "d", "e"]
+    logs.delete_log_stream(logGroupName=GROUP, logStreamName=STREAM)
+    for place, name in enumerate(names):
+        logs.create_log_stream(logGroupName=GROUP, logStreamName=name)
+        put(logs, ["x"], name, at=begun + place)
+    for descending, moved in ((True, "a"), (False, "e")):
+        how = {"orderBy": "LastEventTime", "descending": descending, "limit": 2}
+        before = [one["logStreamName"] for one in described(logs, orderBy="LastEventTime", descending=descending)]
+        page = logs.describe_log_streams(logGroupName=GROUP, **how)
+        seen = [one["logStreamName"] for one in page["logStreams"]]
+        later = begun + 1_000 if descending else begun + 2_000
+        for name in (moved, seen[0]):
+            put(logs, ["y"], name, at=later)
+        while "nextToken" in page:
+            page = logs.describe_log_streams(logGroupName=GROUP, nextToken=page["nextToken"], **how)
+            seen += [one["logStreamName"] for one in page["logStreams"]]
+        assert seen == before
+    with pytest.raises(logs.exceptions.InvalidParameterException, match="nextToken"):
+        logs.describe_log_streams(logGroupName=GROUP, orderBy="LastEventTime", nextToken="x")
+
+
 def test_of_a_large_group_the_events_at_both_ends_are_known(logs, group):
     begun = now_ms() - 60_000
     for name in ("early", "middle", "late"):

@@ -184,19 +184,38 @@ def _stream_settings(name: str, properties: Properties) -> StreamSettings:
     return StreamSettings(name=name, shards=number(properties, "ShardCount", _ON_DEMAND_SHARDS), retention=hours * 3600)
 
 
+_ON_DEMAND: Final = "ON_DEMAND"
+_NOTE_MODE: Final = "kinesis:mode"
+"""What the wire API keeps beside a stream that is not `PROVISIONED`."""
 _ON_DEMAND_SHARDS: Final = 4
 """Source: https://docs.aws.amazon.com/streams/latest/dev/how-do-i-size-a-stream.html"""
 
 
 def _stream_given(name: str, properties: Properties, world: World, _others: Mapping[str, Resource]) -> dict[str, Any]:
     _stream_settings(name, properties)
+    _stream_mode(properties)
     return {"Ref": name, "Arn": names.stream_arn(world.region, world.account, name), "StreamId": name}
+
+
+def _stream_mode(properties: Properties) -> str:
+    details = properties.get("StreamModeDetails") or {"StreamMode": "PROVISIONED"}
+    mode = details.get("StreamMode") if isinstance(details, dict) else details
+    if mode not in ("PROVISIONED", _ON_DEMAND):
+        raise InvalidParameterValue(f"StreamModeDetails.StreamMode={mode!r}: allowed are PROVISIONED and ON_DEMAND")
+    return str(mode)
 
 
 def _stream_put(resource: Resource, before: Resource | None, _world: World) -> list[Request]:
     settings = _stream_settings(resource.physical, resource.properties)
     retention = wire_mapping.milliseconds(settings.retention)
-    fields = {"name": settings.name, "shards": settings.shards, "retention_ms": retention, "retention_bytes": None}
+    on_demand = _ON_DEMAND if _stream_mode(resource.properties) == _ON_DEMAND else None
+    fields = {
+        "name": settings.name,
+        "shards": settings.shards,
+        "retention_ms": retention,
+        "retention_bytes": None,
+        "notes": {_NOTE_MODE: on_demand},
+    }
     requests = [Request("stream.declare", fields)]
     if before is not None and _stream_settings(before.physical, before.properties).shards != settings.shards:
         requests.append(Request("stream.reshard", {"name": settings.name, "shards": settings.shards}))
@@ -206,10 +225,9 @@ def _stream_put(resource: Resource, before: Resource | None, _world: World) -> l
 STREAM: Final = Kind(
     type="AWS::Kinesis::Stream",
     becomes="a stream",
-    honoured=words("Name ShardCount RetentionPeriodHours"),
+    honoured=words("Name ShardCount RetentionPeriodHours StreamModeDetails"),
     inert={
         **TAGS,
-        "StreamModeDetails": "a stream has the shards that it is given; without ShardCount, 4",
         "StreamEncryption": NOT_ENCRYPTED,
         "DesiredShardLevelMetrics": "shards have their metrics",
     },

@@ -22,6 +22,9 @@ pub struct Declare {
     /// How many bytes of records are kept at most.
     #[serde(default)]
     pub retention_bytes: Option<u64>,
+    /// Texts that are kept beside it, by name; null removes one, and those that are not named stay.
+    #[serde(default)]
+    pub notes: BTreeMap<String, Option<String>>,
 }
 
 /// Names a stream.

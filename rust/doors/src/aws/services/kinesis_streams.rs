@@ -66,14 +66,13 @@ pub(super) async fn create_stream(call: &Call<'_>) -> Result<Value, Fault> {
         return Err(Fault::new("ResourceInUseException", text));
     }
     let retention_ms = RETENTION_HOURS as u64 * HOUR_MS;
-    let declare = Declare { name: name.clone(), shards, retention_ms, retention_bytes: None };
-    call.ask(Request::StreamDeclare(declare)).await.map_err(fault)?;
     let tags = call.input.entries("Tags").iter().map(|(key, value)| (key.as_ref(), value.as_text()));
     let mut notes = tag_notes(tags);
     if mode == ON_DEMAND {
         notes.insert(NOTE_MODE.into(), Some(mode.into()));
     }
-    note(call, &name, notes).await?;
+    let declare = Declare { name, shards, retention_ms, retention_bytes: None, notes };
+    call.ask(Request::StreamDeclare(declare)).await.map_err(fault)?;
     Ok(Value::structure())
 }
 

@@ -6,15 +6,14 @@ use std::collections::BTreeMap;
 use forebay_core::sequence;
 use forebay_engine::api::logs::{group_stream, record, stream_note, GROUP, STREAM_NOTE};
 use forebay_engine::api::notes::Annotate;
-use forebay_engine::api::stream::{Alter, Declare, Named, Read, StartingPosition};
+use forebay_engine::api::stream::{Alter, Declare, Named, Read, Record, Records, StartingPosition};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use serde_json::Value as Json;
 
-use crate::ask::answer;
-use crate::aws::call::{unavailable, Call};
+use crate::ask::{answer, typed};
+use crate::aws::call::{typed_of, unavailable, Call};
 use crate::aws::fault::Fault;
-use crate::aws::protocol::base64_text;
 use crate::aws::services::logs_filter::Filter;
 use crate::aws::services::logs_moments::{ends, moments};
 use crate::aws::services::page::{page, Token};
@@ -135,6 +134,7 @@ async fn create_log_group(call: &Call<'_>) -> Result<Value, Fault> {
         shards: 1,
         retention_ms: RETENTION_DAYS * DAY_MS,
         retention_bytes: Some(GROUP_BYTES),
+        notes: BTreeMap::new(),
     };
     call.ask(Request::StreamDeclare(declare)).await.map_err(fault)?;
     Ok(Value::structure())
@@ -249,7 +249,17 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
     if by_time && !prefix.is_empty() {
         return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
     }
-    let known = moments(call, &group).await?;
+    let wrong = || invalid("The specified nextToken is invalid.");
+    let from = Token::read(input.text("nextToken")).ok_or_else(wrong)?;
+    // By their last events: the following pages know no event that came after the first one, so that their order stays as it was.
+    let (end, from) = match from.name().filter(|_| by_time) {
+        Some(name) => {
+            let (end, key) = name.split_once('/').ok_or_else(wrong)?;
+            (end.parse::<u64>().map_err(|_| wrong())?, Some(key.to_owned()))
+        }
+        None => (ends(&group).1, from.name().map(str::to_owned)),
+    };
+    let known = moments(call, &group, end).await?;
     let key = |name: &str, created: i64| {
         let last = known.get(name).and_then(|moments| moments.last).unwrap_or(created);
         if by_time {
@@ -264,19 +274,16 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
         .map(|(name, created)| (key(&name, created), name, created))
         .collect();
     streams.sort();
-    let from = Token::read(input.text("nextToken")).ok_or_else(|| invalid("The specified nextToken is invalid."))?;
     let limit = input.int("limit").unwrap_or(50).clamp(1, 50) as usize;
-    let (streams, next) = if input.flag("descending") == Some(true) {
+    let is_descending = input.flag("descending") == Some(true);
+    if is_descending {
         streams.reverse();
-        let from = from.name().map(str::to_owned);
-        let mut rest: Vec<_> =
-            streams.into_iter().filter(|one| from.as_ref().is_none_or(|from| one.0 < *from)).collect();
-        let next = (rest.len() > limit).then(|| Token::after(&rest[limit - 1].0));
-        rest.truncate(limit);
-        (rest, next)
-    } else {
-        page(streams, limit, from, |one| &one.0)
-    };
+    }
+    let is_next = |key: &str, from: &str| if is_descending { key < from } else { key > from };
+    streams.retain(|(key, ..)| from.as_ref().is_none_or(|from| is_next(key, from)));
+    let last = streams.get(limit - 1).filter(|_| streams.len() > limit).map(|(key, ..)| key);
+    let next = last.map(|key| Token::after(&if by_time { format!("{end}/{key}") } else { key.clone() }));
+    streams.truncate(limit);
     let arn = group_arn(call, name_of(&group));
     let stream = |(_, name, created): &(String, String, i64)| {
         let moments = known.get(name);
@@ -296,14 +303,14 @@ async fn describe_log_streams(call: &Call<'_>) -> Result<Value, Fault> {
 // ---- events
 
 /// An event as it stands in a group.
-pub(super) struct Event {
+struct Event {
     position: u64,
     /// Its log stream.
-    pub(super) stream: String,
+    stream: String,
     /// When it happened.
-    pub(super) time_ms: i64,
+    time_ms: i64,
     /// When it was put.
-    pub(super) put_ms: i64,
+    put_ms: i64,
     message: String,
 }
 
@@ -346,13 +353,14 @@ async fn put_log_events(call: &Call<'_>) -> Result<Value, Fault> {
     Ok(Value::structure().with("nextSequenceToken", now_ms.to_string()).with("rejectedLogEventsInfo", rejected))
 }
 
-/// Events of a group from a position on, and where to read on; `None` at its end.
-pub(super) async fn block(
+/// Events of a group from a position on, as they are wanted; where to read on, and whether that is its end.
+pub(super) async fn block<T>(
     call: &Call<'_>,
     group: &str,
     at: Start,
     limit: u64,
-) -> Result<(Vec<Event>, u64, bool), Fault> {
+    wanted: impl Fn(&Record) -> Option<T>,
+) -> Result<(Vec<T>, u64, bool), Fault> {
     let (cursors, position, timestamp_ms) = match at {
         Start::At(position) => (Some(BTreeMap::from([(SHARD.to_owned(), position.to_string())])), None, None),
         Start::Since(ms) if ms > 0 => (None, Some(StartingPosition::AtTimestamp), Some(ms as u64)),
@@ -366,10 +374,10 @@ pub(super) async fn block(
         shard: Some(SHARD.into()),
         limit: limit as usize,
     };
-    let given = call.ask(Request::StreamRead(read)).await.map_err(fault)?;
-    let next = given["cursors"][SHARD].as_str().and_then(|text| text.parse().ok()).unwrap_or_default();
-    let events = given["records"].as_array().into_iter().flatten().filter_map(event).collect();
-    Ok((events, next, given["behind"].as_u64() == Some(0)))
+    let given = typed(|waiter| call.engine.call(Request::StreamRead(read), waiter)).await.map_err(fault)?;
+    let given: &Records = typed_of(&given).map_err(fault)?;
+    let next = given.cursors.get(SHARD).and_then(|text| text.parse().ok()).unwrap_or_default();
+    Ok((given.records.iter().filter_map(wanted).collect(), next, given.behind == 0))
 }
 
 /// Where events are looked for.
@@ -379,15 +387,14 @@ pub(super) enum Start {
     Since(i64),
 }
 
-fn event(record: &Json) -> Option<Event> {
-    let (_, position) = sequence::parse(record["sequence_number"].as_str()?)?;
-    let data = base64_text(record["data"].as_str()?).ok()?;
-    let (time, message) = data.split_first_chunk::<8>()?;
+fn event(record: &Record) -> Option<Event> {
+    let (_, position) = sequence::parse(&record.sequence_number)?;
+    let (time, message) = record.data.split_first_chunk::<8>()?;
     Some(Event {
         position,
-        stream: record["partition_key"].as_str()?.to_owned(),
+        stream: record.partition_key.clone(),
         time_ms: i64::from_be_bytes(*time),
-        put_ms: (record["approximate_arrival_timestamp"].as_f64()? * 1000.0) as i64,
+        put_ms: (record.approximate_arrival_timestamp * 1000.0) as i64,
         message: String::from_utf8_lossy(message).into_owned(),
     })
 }
@@ -435,7 +442,7 @@ impl Wanted {
     ) -> Result<(Vec<Event>, u64, bool), Fault> {
         let (mut found, mut bytes, mut scanned, mut at) = (Vec::new(), 0, 0, start);
         loop {
-            let (events, next, is_end) = block(call, group, at, BLOCK).await?;
+            let (events, next, is_end) = block(call, group, at, BLOCK, event).await?;
             scanned += events.len() as u64;
             for event in events {
                 if !self.takes(&event) {
@@ -471,7 +478,7 @@ impl Wanted {
             let mut below = Vec::new();
             let mut at = low;
             while at < high {
-                let (events, next, _) = block(call, name, Start::At(at), high - at).await?;
+                let (events, next, _) = block(call, name, Start::At(at), high - at, event).await?;
                 below.extend(events.into_iter().filter(|event| event.position < high && self.takes(event)));
                 if next <= at {
                     break;

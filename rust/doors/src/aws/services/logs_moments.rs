@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_core::sequence;
+use forebay_engine::api::stream::Record;
 use serde_json::Value as Json;
 
 use crate::aws::call::Call;
@@ -31,9 +32,17 @@ pub(super) fn ends(group: &Json) -> (u64, u64) {
     (position("first_sequence_number").unwrap_or(end), end)
 }
 
-/// What is known of each stream of a group. A stream whose events are all between the two ends is not in it.
-pub(super) async fn moments(call: &Call<'_>, group: &Json) -> Result<BTreeMap<String, Moments>, Fault> {
-    let (name, (first, end)) = (group["name"].as_str().unwrap_or_default(), ends(group));
+/// A log stream, and when an event of it was and was put.
+fn moment(record: &Record) -> Option<(String, i64, i64)> {
+    let time = record.data.first_chunk::<8>()?;
+    let put_ms = (record.approximate_arrival_timestamp * 1000.0) as i64;
+    Some((record.partition_key.clone(), i64::from_be_bytes(*time), put_ms))
+}
+
+/// What is known of each stream of a group by the events before a position. A stream whose events are all between the two ends is not in it.
+pub(super) async fn moments(call: &Call<'_>, group: &Json, end: u64) -> Result<BTreeMap<String, Moments>, Fault> {
+    let (name, (first, last)) = (group["name"].as_str().unwrap_or_default(), ends(group));
+    let end = end.min(last);
     let mut known: BTreeMap<String, Moments> = BTreeMap::new();
     if first >= end {
         return Ok(known);
@@ -41,21 +50,21 @@ pub(super) async fn moments(call: &Call<'_>, group: &Json) -> Result<BTreeMap<St
     let low = end.saturating_sub(LOOKED).max(first);
     let (head, seen, _) = match low - first {
         0 => (Vec::new(), low, false),
-        before => block(call, name, Start::At(first), before.min(LOOKED)).await?,
+        before => block(call, name, Start::At(first), before.min(LOOKED), moment).await?,
     };
-    let (tail, reached, _) = block(call, name, Start::At(low), end - low).await?;
+    let (tail, reached, _) = block(call, name, Start::At(low), end - low, moment).await?;
     // An answer ends early where records are large.
     let (is_whole, has_end) = (seen >= low, reached >= end);
     let parts = [(head, true, is_whole && has_end), (tail, is_whole, has_end)];
     for (events, has_first, has_last) in parts {
-        for event in events {
-            let moments = known.entry(event.stream).or_default();
+        for (stream, time_ms, put_ms) in events {
+            let moments = known.entry(stream).or_default();
             if has_first {
-                moments.first = Some(moments.first.map_or(event.time_ms, |first| first.min(event.time_ms)));
+                moments.first = Some(moments.first.map_or(time_ms, |first| first.min(time_ms)));
             }
             if has_last {
-                moments.last = moments.last.max(Some(event.time_ms));
-                moments.put = moments.put.max(Some(event.put_ms));
+                moments.last = moments.last.max(Some(time_ms));
+                moments.put = moments.put.max(Some(put_ms));
             }
         }
     }

@@ -50,9 +50,13 @@ impl Streams {
 impl StreamRoom<'_> {
     pub(crate) fn stream_declare(&mut self, declare: Declare) -> Result<Done, EngineError> {
         check_shards(declare.shards)?;
+        let known = self.streams.by_name.get(&declare.name).map(|stream| &stream.row.notes);
+        let notes = Annotate { name: declare.name.clone(), notes: declare.notes };
+        let notes = notes.applied(known.unwrap_or(&Notes::new()))?;
         if let Some(stream) = self.streams.by_name.get_mut(&declare.name) {
             stream.row.retention_ms = declare.retention_ms;
             stream.row.retention_bytes = declare.retention_bytes;
+            stream.row.notes = notes;
         } else {
             self.streams.check_numbers(declare.shards)?;
             let row = StreamRow {
@@ -61,7 +65,7 @@ impl StreamRoom<'_> {
                 retention_ms: declare.retention_ms,
                 retention_bytes: declare.retention_bytes,
                 next_index: 0,
-                notes: Notes::new(),
+                notes,
             };
             let arn = self.ctx.stream_arn(&declare.name);
             let meters = StreamMeters::new(&self.ctx.registry, &declare.name);
@@ -449,19 +453,23 @@ impl StreamRoom<'_> {
             };
             while at < durable && records.len() < read.limit && room > 0 {
                 let chunks = self.ctx.commit.reader.chunks(id, at, 1 << 16)?;
-                let Some(chunk) = chunks.first() else { break };
-                at = at.max(chunk.first());
-                while at < chunk.end() && records.len() < read.limit && room > 0 {
-                    let record = chunk.record(at);
-                    room = room.saturating_sub(record.data.len() / 3 * 4 + record.key.len() + RECORD_BYTES);
-                    records.push(Record {
-                        shard_id: shard_id.clone(),
-                        sequence_number: sequence::number(index, at).to_string(),
-                        partition_key: record.key.into(),
-                        data: record.data.to_vec(),
-                        approximate_arrival_timestamp: record.arrival_ms as f64 / 1e3,
-                    });
-                    at += 1;
+                if chunks.is_empty() {
+                    break;
+                }
+                for chunk in &chunks {
+                    at = at.max(chunk.first());
+                    while at < chunk.end() && records.len() < read.limit && room > 0 {
+                        let record = chunk.record(at);
+                        room = room.saturating_sub(record.data.len() / 3 * 4 + record.key.len() + RECORD_BYTES);
+                        records.push(Record {
+                            shard_id: shard_id.clone(),
+                            sequence_number: sequence::number(index, at).to_string(),
+                            partition_key: record.key.into(),
+                            data: record.data.to_vec(),
+                            approximate_arrival_timestamp: record.arrival_ms as f64 / 1e3,
+                        });
+                        at += 1;
+                    }
                 }
             }
             behind += durable.saturating_sub(at);
