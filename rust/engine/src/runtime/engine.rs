@@ -332,7 +332,9 @@ impl Engine {
         inner.state.ctx.ring = most > 0 && inner.state.dispatch.ready_list.rings(inner.state.ctx.is_paused());
         self.shared.leave(inner);
         if !self.shared.manual {
-            works.iter_mut().for_each(|work| work.deadline_ms = self.shared.lease.on_machine(work.deadline_ms));
+            for work in &mut works {
+                work.deadline_ms = self.shared.lease.on_machine(work.deadline_ms);
+            }
         }
         (works, answered)
     }
