@@ -183,8 +183,9 @@ async def test_old_and_new_writer_are_never_mixed(pair, proxies):
 
 
 async def test_without_any_writer_everybody_waits_and_then_is_told(pair, proxies):
+    """Whoever waited for long was closed as older than `client_lifetime`, on a machine that had been up for longer than that."""
     demote(pair.one)
-    proxy = proxies(pair.url, **settings(connection_borrow_timeout=0.3))
+    proxy = proxies(pair.url, **settings(connection_borrow_timeout=2, client_lifetime=60))
     with pytest.raises(DatabaseUnavailable, match="no server is the writer"):
         async with proxy.connect():
             pass

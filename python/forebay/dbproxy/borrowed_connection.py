@@ -47,7 +47,7 @@ class BorrowedConnection:
         self._schema_changed = False
         self._settings: Tracked = DEFAULTS  # what was set since it was lent, as far as it says how texts are read
         self._changes: int | None = None  # how often the schema had been changed when its first statement was judged
-        self.opened_at = 0.0
+        self.opened_at = 0.0  # the loop's time; it was never a client
 
     async def begin(self, *, read_only: bool, user: str | None = None) -> Self:
         """Stand in line for a connection.
@@ -69,16 +69,13 @@ class BorrowedConnection:
 
     async def admitted(self, *, read_only: bool = False, user: str | None = None) -> Self:
         """Become a client of the proxy, without a connection yet."""
-        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=read_only, user=user)
+        self._borrower = await self._proxy.admit(self, read_only=read_only, user=user)
         self.use = self._borrower.use
         return self
 
     def _admitted_again(self) -> bool:
         """Become a client once more, if this was one before and there is room."""
-        if not self.opened_at or (opened_at := self._proxy.admit_again(self, self._borrower)) is None:
-            return False
-        self.opened_at = opened_at
-        return True
+        return bool(self.opened_at) and self._proxy.admit_again(self, self._borrower)
 
     async def take(self) -> None:
         """Stand in line for a connection."""

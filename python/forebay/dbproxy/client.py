@@ -137,7 +137,7 @@ class Client:
         """Open the client connection; see ``DBProxy.connect``."""
         if self._borrower is not None:
             raise ClientClosed(f"client {self.number} was open before: make a new one with proxy.connect()")
-        self._borrower, self.opened_at = await self._proxy.admit(self, read_only=self.read_only, user=self._user)
+        self._borrower = await self._proxy.admit(self, read_only=self.read_only, user=self._user)
         return self
 
     async def __aexit__(

@@ -378,9 +378,7 @@ class DBProxy:
         """
         return Client(self, read_only=read_only, user=user)
 
-    async def admit(
-        self, client: Client | BorrowedConnection, *, read_only: bool, user: str | None = None
-    ) -> tuple[Lender, float]:
+    async def admit(self, client: Client | BorrowedConnection, *, read_only: bool, user: str | None = None) -> Lender:
         """Let a client in. See ``connect``, which is what users call."""
         self.counters.clients_received += 1
         cluster = self._of_user(user)
@@ -398,6 +396,7 @@ class DBProxy:
             counters=self.counters,
             suspect=cluster.suspect,
         )
+        client.opened_at = self._loop.time()  # it may wait below, and its age is looked at meanwhile
         self._clients[borrower] = client
         try:
             if read_only:
@@ -405,21 +404,23 @@ class DBProxy:
             if not cluster.proven:
                 await self._prove(cluster.reader_queue if read_only else cluster.writer_queue)
         except BaseException:
-            del self._clients[borrower]
+            self._clients.pop(borrower, None)
+            client.opened_at = 0.0
             raise
         self.counters.clients_succeeded += 1
-        return borrower, self._loop.time()
+        return borrower
 
-    def admit_again(self, client: BorrowedConnection, borrower: Lender) -> float | None:
-        """Let a client in that was dismissed, under a new number; give the loop's time, or None: ``admit`` says what is wrong."""
+    def admit_again(self, client: BorrowedConnection, borrower: Lender) -> bool:
+        """Let a client in that was dismissed, under a new number; false: ``admit`` says what is wrong."""
         if self._closed or not borrower.is_at_home() or len(self._clients) >= self.settings.maximum_clients:
-            return None
+            return False
         self.counters.clients_received += 1
         self.counters.clients_succeeded += 1
         self._numbers += 1
         borrower.begin_again(self._numbers)
+        client.opened_at = self._loop.time()
         self._clients[borrower] = client
-        return self._loop.time()
+        return True
 
     async def _find_readers(self, cluster: Cluster) -> None:
         if cluster.alone:
