@@ -156,12 +156,18 @@ impl<'a> WorkflowParticipant<'a> {
                 let token = dispatch.ready(Attempt::new(handler, job, 1), suspect.is_some());
                 self.workflows.attempts.insert((run, task), token);
             }
-            Err(_) if !is_new => self.workflows.unregistered.push((run, task)),
+            Err(_) if !is_new || self.has_run(run, task) => self.workflows.unregistered.push((run, task)),
             Err(error) => {
                 let details = ErrorDetails::new("Lambda.ResourceNotFoundException", Some(error.to_string()));
                 self.call_failed(run, task, details);
             }
         }
+    }
+
+    /// Whether a durable function has run for a task before.
+    fn has_run(&self, run: RunId, task: TaskId) -> bool {
+        let durable = self.workflows.runs.get(&run).and_then(|run| run.durables.get(&task));
+        durable.is_some_and(|durable| durable.generation() > 0)
     }
 
     /// A call has failed for good: say so to what has made it.

@@ -1,6 +1,7 @@
 //! What becomes of executions when the process is killed, the disk is full or an app is upgraded: each step happens once.
 
 mod aside;
+mod durable;
 mod express;
 mod life;
 mod map;
