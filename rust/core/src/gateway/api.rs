@@ -443,7 +443,7 @@ mod tests {
             (route(json!({"scopes": ["a"]})), "name one"),
             (route(json!({"target": {"url": "ftp://a"}})), "such as http://127.0.0.1"),
             (route(json!({"target": {"url": "http://a@example.com/"}})), "without user"),
-            (route(json!({"throttle": {"rate": -1.0, "burst": 1}})), "0 to 1000000"),
+            (route(json!({"throttle": {"rate": -1.0, "burst": 1}})), "0 to 1,000,000 of each"),
             (route(json!({"cache": true})), "unknown field"),
             (json!({"name": "n", "stages": [{"name": "a/b"}]}), "allowed are $default"),
             (json!({"name": "n", "stages": [{"name": "a"}, {"name": "a"}]}), "declared twice"),
