@@ -428,8 +428,7 @@ impl Participant for WorkflowParticipant<'_> {
     fn refused(&mut self, error: &StoreError) {
         let later = std::mem::take(&mut self.workflows.unsaved);
         let first = std::mem::take(&mut self.workflows.committing);
-        let kept = first.kept.into_iter().chain(later.kept);
-        let kept: Vec<Happened> = kept.collect();
+        let kept: Vec<Happened> = first.kept.into_iter().chain(later.kept).collect();
         for child in first.by_run.values().chain(later.by_run.values()).flat_map(|step| &step.begun) {
             if self.workflows.remove_run(*child).is_some() {
                 self.workflows.express.one_less();
