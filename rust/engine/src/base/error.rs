@@ -9,6 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::port::StoreError;
 
+/// Some of the names that there are, for whoever has asked for another one.
+pub(crate) fn declared_are<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = names.take(8).collect();
+    if known.is_empty() {
+        "none is declared yet".into()
+    } else {
+        format!("declared are {}", known.join(", "))
+    }
+}
+
 /// One refusal or failure. The binding turns each kind into one Python exception; the socket carries it as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum EngineError {

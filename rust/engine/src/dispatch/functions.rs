@@ -7,7 +7,7 @@ use forebay_core::concurrency::{FunctionId, UnitId};
 use serde::Deserialize;
 
 use crate::base::asynchronous::Asynchronous;
-use crate::base::error::EngineError;
+use crate::base::error::{declared_are, EngineError};
 use crate::base::limits::FunctionLimits;
 use crate::dispatch::attempts::{HandlerId, Token};
 use crate::dispatch::program::Declared;
@@ -166,10 +166,7 @@ impl Dispatch {
     }
 
     pub(crate) fn no_function(&self, function: &str) -> EngineError {
-        let known: Vec<&str> =
-            self.function_names.keys().filter(|name| !name.contains(':')).take(8).map(String::as_str).collect();
-        let known =
-            if known.is_empty() { "none is declared".into() } else { format!("declared are {}", known.join(", ")) };
+        let known = declared_are(self.function_names.keys().filter(|name| !name.contains(':')).map(String::as_str));
         EngineError::NotFound(format!("there is no function {function:?}: {known}"))
     }
 }

@@ -22,7 +22,7 @@ use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
 
 use crate::api::gateway::{self, Declare, Export, Exported, Named, OfConnection, Post, PostMany, Posted};
 use crate::api::Empty;
-use crate::base::error::EngineError;
+use crate::base::error::{declared_are, EngineError};
 use crate::commit::done::Done;
 use crate::ctx::Ctx;
 use crate::dispatch::versions::split;
@@ -135,9 +135,7 @@ impl GatewayRoom<'_> {
 
 fn found<'a>(apis: &'a Apis, name: &str) -> Result<&'a Api, EngineError> {
     apis.get(name).map(AsRef::as_ref).ok_or_else(|| {
-        let known: Vec<&str> = apis.list().iter().take(8).map(|api| api.name.as_str()).collect();
-        let known =
-            if known.is_empty() { "none is declared".into() } else { format!("declared are {}", known.join(", ")) };
+        let known = declared_are(apis.list().iter().map(|api| api.name.as_str()));
         EngineError::NotFound(format!("there is no API {name:?}: {known}"))
     })
 }

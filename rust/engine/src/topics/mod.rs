@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use forebay_core::pattern::policy::Policy;
 
-use crate::base::error::EngineError;
+use crate::base::error::{declared_are, EngineError};
 use crate::commit::rows::damaged;
 use crate::metrics::{Counter, Distribution, Metric, Registry};
 use crate::store::port::{StoreError, Table};
@@ -98,12 +98,7 @@ impl TopicMeters {
 impl Topics {
     pub(crate) fn topic(&self, name: &str) -> Result<&Topic, EngineError> {
         self.entries.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.entries.keys().take(8).map(String::as_str).collect();
-            let known = if known.is_empty() {
-                "none is declared yet".into()
-            } else {
-                format!("declared are {}", known.join(", "))
-            };
+            let known = declared_are(self.entries.keys().map(String::as_str));
             EngineError::NotFound(format!("there is no topic {name:?}: {known}"))
         })
     }

@@ -167,3 +167,28 @@ fn lag_has_the_store_asked_about_64_shards_at_a_time() {
     let rows: Vec<Value> = serde_json::from_slice(&rows).unwrap();
     assert!(rows.len() == 150 && rows.iter().all(|row| row["iterator_age_ms"].is_u64()));
 }
+
+/// A page that ended within a chunk went on behind the chunks that were read with it.
+#[test]
+fn pages_of_a_stream_give_each_record_once_wherever_they_end() {
+    let engine = TestEngine::new();
+    engine.json("stream.declare", &json!({"name": "s", "shards": 1, "retention_ms": 86_400_000}));
+    for chunk in 0..4_u8 {
+        let records: Vec<[u8; 1]> = (0..5).map(|at| [chunk * 5 + at]).collect();
+        let records = records.iter().map(|data| ("k", data.as_slice()));
+        engine.engine.put("s", records, None, Waiter::Call(Box::new(|answer| drop(answer.unwrap()))));
+    }
+    for limit in [1, 3, 5, 7, 100] {
+        let (mut cursors, mut found) = (json!(null), Vec::new());
+        for _ in 0..25 {
+            let read = json!({"name": "s", "position": "TRIM_HORIZON", "limit": limit, "cursors": cursors});
+            let page = engine.json("stream.read", &read);
+            let given = page["records"].as_array().unwrap().iter();
+            found.extend(given.map(|record| record["sequence_number"].as_str().unwrap().parse::<u128>().unwrap()));
+            assert_eq!(page["behind"], 20 - found.len(), "with a limit of {limit}");
+            cursors = page["cursors"].clone();
+        }
+        assert_eq!(found.len(), 20, "with a limit of {limit}: {found:?}");
+        assert!(found.windows(2).all(|two| two[0] < two[1]), "with a limit of {limit}: {found:?}");
+    }
+}

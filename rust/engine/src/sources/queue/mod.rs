@@ -257,12 +257,7 @@ impl Queues {
     /// A queue's number by its name.
     pub(crate) fn queue_id(&self, name: &str) -> Result<QueueId, crate::base::error::EngineError> {
         self.names.get(name).copied().ok_or_else(|| {
-            let known: Vec<&str> = self.names.keys().take(8).map(String::as_str).collect();
-            let known = if known.is_empty() {
-                "none is declared yet".into()
-            } else {
-                format!("declared are {}", known.join(", "))
-            };
+            let known = crate::base::error::declared_are(self.names.keys().map(String::as_str));
             crate::base::error::EngineError::NotFound(format!("{NO_QUEUE} (queue {name:?}: {known})"))
         })
     }

@@ -18,7 +18,7 @@ pub mod shards;
 pub(crate) mod sizes;
 pub mod suspects;
 
-use crate::base::error::EngineError;
+use crate::base::error::{declared_are, EngineError};
 use crate::sources::stream::poller::PollerId;
 use crate::store::chunk::Chunk;
 use std::collections::{BTreeMap, VecDeque};
@@ -97,9 +97,7 @@ impl StreamRoom<'_> {
 
 impl Streams {
     pub(crate) fn no_stream(&self, name: &str) -> EngineError {
-        let known: Vec<&str> = self.by_name.keys().take(8).map(String::as_str).collect();
-        let known =
-            if known.is_empty() { "none is declared yet".into() } else { format!("declared are {}", known.join(", ")) };
+        let known = declared_are(self.by_name.keys().map(String::as_str));
         EngineError::NotFound(format!("there is no stream {name:?}: {known}"))
     }
 }

@@ -470,6 +470,10 @@ impl StreamRoom<'_> {
                         });
                         at += 1;
                     }
+                    // Its rest is for the next page; that of the chunks behind it as well.
+                    if at < chunk.end() {
+                        break;
+                    }
                 }
             }
             behind += durable.saturating_sub(at);
