@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 BUSY = 0.0 if os.environ.get("FOREBAY_COUNT") else 2.0
 # How long before an owner's end it may have handled what it did not commit any more: it runs 3.5 s without the server at most.
 UNCOMMITTED = 4.5 + BUSY
-# How long before its end a process may have handled what it did not tell the owner any more.
+# How long before its end, or before it is cut off, a process may have handled what it did not tell the owner any more.
 UNTOLD = 1.0 + BUSY
-# How long after it goes on a process that was stopped may run what another owns by now.
+# How long after it goes on, or is reached again, a process may run what another owns by now.
 UNNOTICED = 1.0 + BUSY
 
 
@@ -33,7 +33,7 @@ def check_ledger(members: Members) -> None:
     runs = members.runs()
     check_owners_follow_each_other(members, runs)
     check_order(runs)
-    check_repeats(runs)
+    check_repeats(runs, members.cuts)
 
 
 def check_owners_follow_each_other(members: Members, runs: list[Run]) -> None:
@@ -62,11 +62,16 @@ def check_order(runs: list[Run]) -> None:
         newest[key] = number
 
 
-def check_repeats(runs: list[Run]) -> None:
+def check_repeats(runs: list[Run], cuts: list[tuple[float, float]]) -> None:
     """A record runs once under one owner, and again under the next only if the first had no time to commit it.
 
-    Under the same owner it runs again only if its process was killed, or stopped, before it said that the batch had ended.
+    Under the same owner it runs again only if its process was killed, stopped or cut off before it said that the batch had ended.
     """
+
+    def was_told(run: Run) -> bool:
+        cut_off = any(low - UNTOLD < run.ended < high + UNNOTICED for low, high in cuts)
+        return run.ended <= min(run.killed, run.stopped) - UNTOLD and not cut_off
+
     last: dict[int, float] = {}
     for run in runs:
         if run.begun < run.stopped:
@@ -77,9 +82,7 @@ def check_repeats(runs: list[Run]) -> None:
             before = seen.get(number)
             if before is not None:
                 if before.token == run.token:
-                    assert before.ended > min(before.killed, before.stopped) - UNTOLD, (
-                        f"{name} ran twice under one owner"
-                    )
+                    assert not was_told(before), f"{name} ran twice under one owner: {before}, {run}, {cuts}"
                     continue
                 assert before.token < run.token
                 assert before.ended > last[before.token] - UNCOMMITTED, f"{name} was committed, and ran again"

@@ -62,10 +62,6 @@ class Machine:
     carried: int = 0
     dropped: int = 0
 
-    def cut(self) -> None:
-        """Let nothing through; nobody is told."""
-        self.lost = 1.0
-
     def heal(self) -> None:
         """Let everything through at once."""
         self.delay = self.jitter = self.lost = 0.0

@@ -89,6 +89,8 @@ class Members:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.all: list[Process] = []
+        self.cuts: list[tuple[float, float]] = []
+        """From when to when a link between its machines lost packets, or all of them."""
 
     def start(
         self,

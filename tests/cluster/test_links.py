@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fleet import Fleet
 from ledger import check_ledger
-from links import Network, need_network
+from links import Machine, Network, need_network
 from members import DURABLE, Members, Process, need_machines, now, until
 
 if TYPE_CHECKING:
@@ -56,7 +57,17 @@ def far_server(template: Postgres, network: Network) -> Iterator[Postgres]:
     clone.remove()
 
 
-def strike(fleet: Fleet, network: Network, kind: str, chance: random.Random) -> float:
+@contextlib.contextmanager
+def bad(link: Machine, lost: float, members: Members) -> Iterator[None]:
+    """Let a share of the packets of a link be lost for a while, and nobody be told."""
+    begun = now()
+    link.lost = lost
+    yield
+    link.heal()
+    members.cuts.append((begun, now()))
+
+
+def strike(fleet: Fleet, network: Network, kind: str, chance: random.Random, members: Members) -> float:
     """Have one fault come over a link and pass; give the seconds until all went on."""
     victim, token = fleet.owner()
     any_link, link = network.machines[chance.choice(MACHINES)], network.machines[victim.machine]
@@ -75,20 +86,17 @@ def strike(fleet: Fleet, network: Network, kind: str, chance: random.Random) -> 
             fleet.running[victim.machine] = fleet.start(victim.machine)
             fleet.all_put()
         case "lossy":
-            any_link.lost = 0.5
-            time.sleep(chance.uniform(3, 8))
-            any_link.heal()
+            with bad(any_link, 0.5, members):
+                time.sleep(chance.uniform(3, 8))
             took = fleet.all_put()
         case "short_cut":
-            link.cut()
-            time.sleep(chance.uniform(0.5, 3))
-            link.heal()
+            with bad(link, 1.0, members):
+                time.sleep(chance.uniform(0.5, 3))
             took = fleet.all_put()
         case _:
-            link.cut()
-            took = fleet.taken(victim, token) - begun
-            time.sleep(chance.uniform(0, 2))
-            link.heal()
+            with bad(link, 1.0, members):
+                took = fleet.taken(victim, token) - begun
+                time.sleep(chance.uniform(0, 2))
             fleet.all_put()
     return took
 
@@ -110,7 +118,7 @@ def test_links_that_are_slow_lose_packets_or_are_cut_lose_nothing(
     fleet = Fleet(members, url, MACHINES, begin)
     fleet.all_put()
     for kind in kinds:
-        took = strike(fleet, network, kind, chance)
+        took = strike(fleet, network, kind, chance, members)
         assert took < GOES_ON_WITHIN[kind], kind
         times[kind].append(took)
     # What a link that was cut has left open at the server ends by itself: else it would have no place for anybody some time.
