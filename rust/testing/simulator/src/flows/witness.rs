@@ -112,41 +112,63 @@ impl Witness {
         Ok(())
     }
 
-    /// Bodies of the messages that steps have sent to a queue, as the histories say.
-    pub(super) fn sent(&self, queue: &str) -> Vec<Value> {
-        let mut sent = Vec::new();
+    /// What steps have sent to a queue, as the histories say.
+    pub(super) fn sent(&self, queue: &str) -> Sends {
+        let mut sends = Sends::default();
         for events in self.histories.values() {
+            let mut open: BTreeMap<u64, &Value> = BTreeMap::new();
             for event in events {
                 let kind = event["type"].as_str().unwrap_or_default();
-                let details = match kind {
-                    "TaskSucceeded" => &event["taskSucceededEventDetails"],
-                    "TaskSubmitted" => &event["taskSubmittedEventDetails"],
-                    _ => continue,
-                };
-                let action = details["resource"].as_str().unwrap_or_default();
-                let is_sent = (kind == "TaskSucceeded" && action == "sendMessage")
-                    || (kind == "TaskSubmitted" && action == "sendMessage.waitForTaskToken");
-                if let Some(scheduled) = scheduled(events, event).filter(|_| is_sent) {
-                    let given: Value = serde_json::from_str(scheduled).unwrap_or_default();
-                    if given["QueueUrl"] == queue {
-                        sent.push(given["MessageBody"].clone());
+                if kind.starts_with("TaskState") {
+                    continue;
+                }
+                if kind == "TaskScheduled" {
+                    open.insert(event["id"].as_u64().unwrap_or_default(), event);
+                } else if let Some(call) = call_of(events, event).and_then(|id| open.get(&id).copied()) {
+                    let waits = call["taskScheduledEventDetails"]["resource"] == "sendMessage.waitForTaskToken";
+                    if kind == if waits { "TaskSubmitted" } else { "TaskSucceeded" } {
+                        sends.told.extend(message(call, queue));
+                    }
+                    if kind != "TaskStarted" {
+                        open.remove(&call["id"].as_u64().unwrap_or_default());
                     }
                 }
             }
+            sends.cut_short.extend(open.values().filter_map(|call| message(call, queue)));
         }
-        sent
+        sends
     }
 }
 
-/// The parameters of the call that an event ends.
-fn scheduled<'e>(events: &'e [Value], event: &Value) -> Option<&'e str> {
+/// The bodies of messages to a queue.
+#[derive(Debug, Default)]
+pub(super) struct Sends {
+    /// Those whose tasks tell that they were sent.
+    pub(super) told: Vec<String>,
+    /// Those whose tasks were aborted with nothing told of them, as an item of a `Map` is when another one fails in the
+    /// same turn: the message may be sent by then.
+    pub(super) cut_short: Vec<String>,
+}
+
+/// The call that an event belongs to: the number of its `TaskScheduled`.
+fn call_of(events: &[Value], event: &Value) -> Option<u64> {
     let mut event = event;
     while event["type"] != "TaskScheduled" {
+        if !event["type"].as_str()?.starts_with("Task") {
+            return None;
+        }
         let before = event["previousEventId"].as_u64()?.checked_sub(1)?;
         event = events.get(before as usize)?;
     }
-    let id = event["id"].as_u64()?.checked_sub(1)?;
-    events.get(id as usize)?["taskScheduledEventDetails"]["parameters"].as_str()
+    event["id"].as_u64()
+}
+
+/// The body that a call sends to a queue.
+fn message(call: &Value, queue: &str) -> Option<String> {
+    let details = &call["taskScheduledEventDetails"];
+    let sends = details["resource"].as_str()?.starts_with("sendMessage");
+    let given: Value = serde_json::from_str(details["parameters"].as_str()?).ok()?;
+    (sends && given["QueueUrl"] == queue).then(|| given["MessageBody"].to_string())
 }
 
 fn run_of(key: &[u8]) -> Option<Run> {
