@@ -211,42 +211,37 @@ pub(super) fn is_chained(task: TaskId) -> bool {
 
 /// How the execution of a durable function has ended, for the one that has invoked it. Types and texts are AWS's.
 pub(super) fn end_of(row: &ExecutionRow) -> InvokeEnd {
-    let error = || {
-        let mut error = json!({});
-        for (name, text) in [("ErrorType", &row.error), ("ErrorMessage", &row.cause)] {
-            if let Some(text) = text {
-                error[name] = text.as_str().into();
-            }
-        }
-        error
-    };
-    let took_too_long = row.status == Status::TimedOut || row.error.as_deref() == Some(TIMEOUT);
+    let (error, cause) = (row.error.as_deref(), row.cause.as_deref());
+    let took_too_long = row.status == Status::TimedOut || error == Some(TIMEOUT);
     match row.status {
         Status::Succeeded => {
             InvokeEnd::Succeeded(row.output.as_ref().map_or("null", |output| output.as_str()).to_owned())
         }
-        Status::Aborted if row.error.is_none() && row.cause.is_none() => {
+        Status::Aborted if error.is_none() && cause.is_none() => {
             InvokeEnd::Stopped(json!({"ErrorMessage": "Execution stopped by user request"}))
         }
-        Status::Aborted => InvokeEnd::Stopped(error()),
+        Status::Aborted => InvokeEnd::Stopped(error_of(error, cause)),
         _ if took_too_long => {
             let seconds = row.stopped_ms.unwrap_or(row.started_ms).saturating_sub(row.started_ms) / 1_000;
             let text = format!("CHAINED_INVOKE timed out after {seconds} seconds.");
             InvokeEnd::TimedOut(json!({"ErrorType": "ChainedInvoke.Timeout", "ErrorMessage": text}))
         }
-        _ => {
-            // The cause is the error of the SDK, or of the function, as a whole.
-            let cause: Value = serde_json::from_str(row.cause.as_deref().unwrap_or_default()).unwrap_or_default();
-            if cause.get("ErrorMessage").or(cause.get("ErrorType")).is_some() {
-                return InvokeEnd::Failed(cause);
-            }
-            let mut error = error();
-            if let Some(message) = cause["errorMessage"].as_str() {
-                error["ErrorMessage"] = message.into();
-            }
-            InvokeEnd::Failed(error)
-        }
+        _ => failed(error, cause),
     }
+}
+
+/// What an invocation has failed with. A cause may be the error of the SDK as a whole, or a function's with its message.
+fn failed(error: Option<&str>, cause: Option<&str>) -> InvokeEnd {
+    let told: Value = serde_json::from_str(cause.unwrap_or_default()).unwrap_or_default();
+    if told.get("ErrorMessage").or(told.get("ErrorType")).is_some() {
+        return InvokeEnd::Failed(told);
+    }
+    InvokeEnd::Failed(error_of(error, told["errorMessage"].as_str().or(cause)))
+}
+
+fn error_of(kind: Option<&str>, message: Option<&str>) -> Value {
+    let members = [("ErrorType", kind), ("ErrorMessage", message)];
+    members.into_iter().filter_map(|(name, text)| text.map(|text| (name, text))).collect()
 }
 
 /// Tell a durable function that the execution which it has begun has ended: in the same commit.
@@ -446,12 +441,7 @@ pub(super) fn chained_ended(
 ) {
     let end = match answer {
         Ok(result) => InvokeEnd::Succeeded(result),
-        Err(details) => {
-            let cause: Value =
-                details.cause.as_deref().and_then(|cause| serde_json::from_str(cause).ok()).unwrap_or_default();
-            let message = cause["errorMessage"].as_str().map(str::to_owned).or(details.cause);
-            InvokeEnd::Failed(json!({"ErrorType": details.error, "ErrorMessage": message}))
-        }
+        Err(details) => failed(details.error.as_deref(), details.cause.as_deref()),
     };
     let brings = Some(Brings::Durable(Told::Invoked(call, end)));
     part.workflows.inbox.push_back(Happened { run, fact: Fact::Heartbeat(task), is_kept: true, brings });
