@@ -65,7 +65,7 @@ SERVED = {
         PutProvisionedConcurrencyConfig GetProvisionedConcurrencyConfig DeleteProvisionedConcurrencyConfig
         ListProvisionedConcurrencyConfigs GetFunctionCodeSigningConfig GetFunctionRecursionConfig GetRuntimeManagementConfig
         GetPolicy CreateFunctionUrlConfig GetFunctionUrlConfig UpdateFunctionUrlConfig DeleteFunctionUrlConfig
-        ListFunctionUrlConfigs DeleteAlias ListTags""",
+        ListFunctionUrlConfigs DeleteAlias ListTags PublishVersion""",
     "sts/2011-06-15": "GetCallerIdentity",
     "events/2015-10-07": """
         PutEvents PutRule DescribeRule ListRules EnableRule DisableRule DeleteRule PutTargets RemoveTargets ListTargetsByRule

@@ -112,10 +112,46 @@ def test_what_cannot_be_invoked_is_told_as_aws_does(functions):
     ):
         functions.invoke(FunctionName="echo", Payload=b"{")
     with pytest.raises(ClientError) as raised:
-        functions.publish_version(FunctionName="echo")
+        functions.update_function_code(FunctionName="echo", ZipFile=b"")
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
-    text = "forebay does not serve lambda: PublishVersion (POST /2015-03-31/functions/echo/versions)"
+    text = "forebay does not serve lambda: UpdateFunctionCode (PUT /2015-03-31/functions/echo/code)"
     assert raised.value.response["Error"]["Message"] == text
+
+
+def test_the_version_that_the_program_published_is_published_again(make_app):
+    async def old(event, context):
+        return "old"
+
+    app = make_app()
+
+    @app.function(timeout=5)
+    async def price(event, context):
+        return "new"
+
+    @app.function()
+    async def bare(event, context):
+        return None
+
+    price.publish_version(old)
+    price.publish_version(provisioned_concurrency=1)
+    bare.publish_version(timeout=2)
+    with served(app) as running:
+        functions = running.client("lambda")
+        published = functions.publish_version(FunctionName="price")
+        assert published["ResponseMetadata"]["HTTPStatusCode"] == 201
+        assert (published["Version"], published["Timeout"]) == ("2", 5)
+        assert published["FunctionArn"].endswith(":function:price:2")
+        functions.get_waiter("published_version_active").wait(FunctionName="price", Qualifier="2")
+        functions.create_alias(FunctionName="price", Name="live", FunctionVersion=published["Version"])
+        assert functions.invoke(FunctionName="price", Qualifier="live")["ExecutedVersion"] == "2"
+        with pytest.raises(functions.exceptions.ResourceConflictException, match="has the handler and the settings of"):
+            functions.publish_version(FunctionName="bare")
+        with pytest.raises(
+            functions.exceptions.InvalidParameterValueException, match="RevisionId: functions of forebay"
+        ):
+            functions.publish_version(FunctionName="price", RevisionId="1")
+        with pytest.raises(functions.exceptions.ResourceNotFoundException, match="Function not found"):
+            functions.publish_version(FunctionName="none")
 
 
 def test_functions_are_described_listed_and_limited(functions):

@@ -168,13 +168,7 @@ class Declarations(DeclaredApis):
             raise InvalidParameterValue(f"function {function.name!r} belongs to another app, or is a version itself")
         bare = _handler_of_version(function, handler)
         is_process = function.settings.isolation == "process"
-        settings = dataclasses.replace(
-            function.declared,
-            isolation=inspection.isolation_of_version(bare, function.declared.isolation),
-            reserved_concurrency=None,
-            rate_limit=None,
-            **given,
-        )
+        settings = _settings_of_version(function, bare, given)
         provisioned = settings.provisioned_concurrency
         last = next(reversed(function.versions.values()), None)
         highest = 0 if last is None else int(last.version)
@@ -575,6 +569,24 @@ def _handler_of_version(function: Function[..., Any], handler: Callable[..., Any
         checks.refuse("handler", handler, "a plain function that takes (event, context), or None for the declared one")
     inspection.check_handler(handler)
     return handler
+
+
+def _settings_of_version(
+    function: Function[..., Any], handler: Callable[..., Any], given: dict[str, Any]
+) -> FunctionSettings:
+    isolation = inspection.isolation_of_version(handler, function.declared.isolation)
+    return dataclasses.replace(
+        function.declared, isolation=isolation, reserved_concurrency=None, rate_limit=None, **given
+    )
+
+
+def is_latest(version: Function[..., Any]) -> bool:
+    """Tell whether a version has the handler and the settings of what is declared."""
+    function = version.latest
+    given = {"provisioned_concurrency": version.declared.provisioned_concurrency}
+    return version.handler is function.handler and version.declared == _settings_of_version(
+        function, version.handler, given
+    )
 
 
 def _no_handler(name: str) -> Callable[[Any, Any], Any]:

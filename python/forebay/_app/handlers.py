@@ -6,6 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from forebay._app.declarations import is_latest
 from forebay._app.lambda_variables import SharedVariables
 from forebay._app.process_settings import process_settings
 from forebay._model.asynchronous import DESTINATIONS
@@ -134,6 +135,7 @@ class Handlers:
             "timeout_ms": wire_mapping.milliseconds(function.settings.timeout),
             "isolation": function.settings.isolation,
             "wants": "batch" if function.wants_batch else "event",
+            "is_latest": is_latest(function),
             "response": served.reads,
             **served.limits,
             "asynchronous": wire_asynchronous.settings(

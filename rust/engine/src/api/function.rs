@@ -95,6 +95,8 @@ pub struct Version {
     pub name: String,
     /// `$LATEST`, or a number.
     pub version: String,
+    /// Whether it has the handler and the settings of what is declared.
+    pub is_latest: bool,
     /// Where handlers run: `task`, `thread` or `process`.
     pub isolation: String,
     /// What a handler takes, `event` or `batch`.

@@ -36,6 +36,9 @@ pub struct Registration {
     /// `event` or `batch`.
     #[serde(default)]
     pub wants: Option<String>,
+    /// Of a version: whether it has the handler and the settings of what is declared.
+    #[serde(default)]
+    pub is_latest: bool,
     /// `task` or `thread`.
     #[serde(default)]
     pub isolation: Option<String>,
@@ -62,6 +65,8 @@ pub(crate) struct Function {
     pub(crate) version: Version,
     pub(crate) timeout_ns: u64,
     pub(crate) as_event: bool,
+    /// Whether it has the handler and the settings of what is declared.
+    pub(crate) is_latest: bool,
     pub(crate) isolation: String,
     pub(crate) asynchronous: Asynchronous,
     /// The same, as it was declared.
@@ -98,6 +103,7 @@ impl Function {
             version,
             timeout_ns: timeout_ms.saturating_mul(1_000_000),
             as_event: registration.wants.as_deref() != Some("batch"),
+            is_latest: registration.is_latest || version == Version::Latest,
             isolation: registration.isolation.clone().unwrap_or_default(),
             asynchronous: registration.asynchronous.clone().unwrap_or_default(),
             declared_asynchronous: registration.asynchronous.clone().unwrap_or_default(),
@@ -123,6 +129,7 @@ impl Function {
     pub(crate) fn replace_settings(&mut self, other: Self) {
         self.timeout_ns = other.timeout_ns;
         self.as_event = other.as_event;
+        self.is_latest = other.is_latest;
         self.isolation = other.isolation;
         self.asynchronous = other.asynchronous;
         self.declared_asynchronous = other.declared_asynchronous;

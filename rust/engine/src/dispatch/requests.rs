@@ -69,6 +69,7 @@ impl Dispatch {
         function::Version {
             name: function.qualified(),
             version: function.version.to_string(),
+            is_latest: function.is_latest,
             isolation: function.isolation.clone(),
             wants: if function.as_event { "event" } else { "batch" },
             timeout_ms: function.timeout_ns / 1_000_000,

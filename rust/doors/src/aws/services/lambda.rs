@@ -41,6 +41,7 @@ super::operations! {
     GetFunctionConfiguration => get_function_configuration,
     ListFunctions => list_functions,
     ListVersionsByFunction => list_versions_by_function,
+    PublishVersion => publish_version,
     CreateEventSourceMapping => create_event_source_mapping,
     GetEventSourceMapping => get_event_source_mapping,
     ListEventSourceMappings => list_event_source_mappings,
@@ -423,6 +424,32 @@ async fn list_versions_by_function(call: &Call<'_>) -> Result<Value, Fault> {
         .map(|told| lambda_states::with(told, &Json::Null))
         .collect();
     Ok(Value::structure().with("Versions", versions).with("NextMarker", next))
+}
+
+/// Give the newest version that is what `$LATEST` is, as AWS does where nothing has changed since it was published. What else there is to
+/// publish only the program knows.
+async fn publish_version(call: &Call<'_>) -> Result<Value, Fault> {
+    let target = call.function()?;
+    if target.qualifier.is_some() {
+        return Err(fault(EngineError::Invalid("Function qualifier is not allowed: $LATEST is published".into())));
+    }
+    for name in ["CodeSha256", "RevisionId", "PublishTo"] {
+        if call.input.get(name).is_some() {
+            return Err(fault(EngineError::Invalid(format!("{name}: functions of forebay have none; leave it out"))));
+        }
+    }
+    let described = call.described_function(&target).await?;
+    let versions = described["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let Some(published) = versions.iter().rev().find(|version| version["is_latest"] == true) else {
+        let name = &target.name;
+        return Err(fault(EngineError::Conflict(format!(
+            "no version of {name} has the handler and the settings of $LATEST. Versions belong to the program: publish one there \
+             by publish_version(), and start it again"
+        ))));
+    };
+    let known = Known::of(call, Some(&target.name)).await;
+    let told = configuration(call, &target.name, published["version"].as_str(), published);
+    Ok(lambda_states::with(declared(known.added_to(told, call), published), &Json::Null))
 }
 
 async fn change_reserved(call: &Call<'_>, reserved: Json) -> Result<Value, Fault> {

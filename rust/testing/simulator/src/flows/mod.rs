@@ -125,6 +125,7 @@ impl Flows {
             isolation: Some("task".into()),
             asynchronous: None,
             invocation_rate: None,
+            is_latest: false,
             limits: FunctionLimits::default(),
             environment: None,
             at_once: None,

@@ -110,6 +110,7 @@ impl World {
                     environment: None,
                     at_once: None,
                     invocation_rate: None,
+                    is_latest: false,
                 };
                 engine.register(&registration).map(drop)
             });

@@ -192,6 +192,7 @@ impl TestEngine {
             environment: None,
             at_once: None,
             invocation_rate: None,
+            is_latest: false,
         };
         self.inner().register(&registration).unwrap();
     }
