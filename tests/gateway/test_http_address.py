@@ -75,11 +75,50 @@ async def test_apis_are_served_over_tls_and_the_certificate_is_read_anew(app, ap
         await app.stop()
 
 
+async def test_a_certificate_that_cannot_be_read_anew_is_told_once_and_when_it_is_good(app, api, files, caplog):
+    """Nobody was told, and the old certificate was shown until it ran out."""
+    port = free_port()
+    await app.start(http_port=port, http_tls=files(certificates.ONE, certificates.ONE_KEY))
+
+    def told():
+        return [line.getMessage() for line in caplog.records if "files of TLS" in line.getMessage()]
+
+    async def looks(number):
+        for _ in range(number):
+            await asyncio.sleep(1.1)  # they are looked at once a second
+            await over_tls(port, certificates.ONE)
+
+    try:
+        for wrong, part in [
+            ((certificates.TWO, certificates.ONE_KEY), "/key: it is not the key of the certificate in "),
+            (("nonsense", certificates.ONE_KEY), "/certificate: there is no certificate in it"),
+        ]:
+            caplog.clear()
+            files(*wrong)
+            await looks(1)
+            assert told() == [], "half of a change may be there"
+            await looks(3)
+            [line] = told()
+            assert "what they said before is served on: http_certificate: " in line and part in line
+        caplog.clear()
+        files(certificates.ONE, certificates.ONE_KEY)
+        await looks(2)
+        [line] = told()
+        assert line == "the files of TLS are good again, and new connections have what they say"
+    finally:
+        await app.stop()
+
+
 async def test_files_that_are_no_certificate_are_named(app, files, tmp_path):
     for tls, part in [
         (lambda: files("", ""), "there is no certificate in it"),
         (lambda: files(certificates.ONE, certificates.TWO_KEY), "it is not the key of the certificate in "),
         (lambda: (str(tmp_path / "nothing"), str(tmp_path / "key")), "nothing"),
+        # It was told as "failed to parse private key as RSA, ECDSA, or EdDSA".
+        (
+            lambda: files(certificates.ONE, certificates.SMALL_KEY),
+            "http_certificate: .*/key: the RSA key is too small: it needs 2,048 to 4,096 bits",
+        ),
     ]:
         with pytest.raises(InvalidParameterValue, match=part):
             await app.start(http_port=free_port(), http_tls=tls())

@@ -107,7 +107,7 @@ async def told(event, context):
 async def test_a_port_that_is_held_is_refused_at_the_start(app):
     with socket.create_server(("127.0.0.1", 0)) as held:
         app.http_api("shop", port=held.getsockname()[1])
-        with pytest.raises(InvalidParameterValue, match=r"port of an API: .*; choose another port"):
+        with pytest.raises(InvalidParameterValue, match=r'the port of API "shop": .*; choose another port'):
             await app.start()
 
 

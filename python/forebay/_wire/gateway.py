@@ -73,7 +73,13 @@ def function_url(function: str, cors: Cors | None, auth: str = "NONE") -> dict[s
 def own_port(own: OwnPort) -> dict[str, Any]:
     """Write a port at which one API is alone."""
     is_rest = own.id is None
-    return {"api": own.id or own.name, "is_rest": is_rest, "port": own.port, "truststore": own.truststore}
+    return {
+        "api": own.id or own.name,
+        "name": own.name,
+        "is_rest": is_rest,
+        "port": own.port,
+        "truststore": own.truststore,
+    }
 
 
 class Imported(NamedTuple):

@@ -156,23 +156,26 @@ pub(crate) fn start(engine: &Arc<Engine>, names: (&str, &str), place: &Where) ->
     let (closing, called) = watch::channel(false);
     let gateway = Gateway::new(engine, names, (place, socket), called, (trusted, access_log));
     let mut listeners = Vec::with_capacity(1 + place.ports.len());
+    let of_all = tls(engine, place, None)?;
     if place.port != 0 {
         let all = Door { gateway: gateway.clone(), port: place.port, alone: None };
-        let listener = listen(socket, tls(place, None)?, all, "http_port")?;
+        let listener = listen(socket, of_all.clone(), all, "http_port")?;
         gateway.address.get_or_init(|| listener.address());
         listeners.push(listener);
     }
     for own in &place.ports {
         let alone = if own.is_rest { Alone::Rest(own.api.clone()) } else { Alone::Api(own.api.clone()) };
         let one = Door { gateway: gateway.clone(), port: own.port, alone: Some(alone) };
-        let tls = tls(place, own.truststore.as_deref())?;
-        listeners.push(listen(SocketAddr::new(socket.ip(), own.port), tls, one, "port of an API")?);
+        let tls = if own.truststore.is_some() { tls(engine, place, Some(own))? } else { of_all.clone() };
+        let option = format!("the port of API {:?}", own.name);
+        listeners.push(listen(SocketAddr::new(socket.ip(), own.port), tls, one, &option)?);
     }
     Ok(Open { listeners, closing, retired: None })
 }
 
-/// What a port speaks TLS with; `truststore` has the authorities of clients where they are its own.
-fn tls(place: &Where, truststore: Option<&str>) -> Result<Option<Arc<Tls>>, EngineError> {
+/// What the port of all APIs speaks TLS with, or that of one API, which may have authorities of clients that are its own.
+fn tls(engine: &Arc<Engine>, place: &Where, own: Option<&ApiPort>) -> Result<Option<Arc<Tls>>, EngineError> {
+    let truststore = own.and_then(|own| own.truststore.as_ref());
     let Some(files) = &place.tls else {
         let text = "truststore: clients show certificates over TLS alone: give http_tls=(certificate, key) (`--http-certificate`, \
                     `--http-key`)";
@@ -182,7 +185,13 @@ fn tls(place: &Where, truststore: Option<&str>) -> Result<Option<Arc<Tls>>, Engi
     if let Some(own) = truststore {
         files.truststore = Some(own.into());
     }
-    let tls = Tls::open(files).map_err(EngineError::Invalid)?;
+    let (told, of) = (Arc::downgrade(engine), own.map(|own| own.name.clone()).unwrap_or_default());
+    let tell = move |text: &str| {
+        if let Some(engine) = told.upgrade() {
+            engine.remark_on_api(&of, text);
+        }
+    };
+    let tls = Tls::open(files, tell).map_err(EngineError::Invalid)?;
     Ok(Some(Arc::new(tls)))
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use ::ring::rsa::KeyPair;
 use forebay_core::gateway::client_cert::ClientCert;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -19,6 +20,9 @@ use crate::http::certificate;
 /// How often it is looked whether the files have changed.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The RSA keys that sign here.
+const RSA: &str = "it needs 2,048 to 4,096 bits, and an exponent of at least 65,537";
+
 /// The files.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -30,39 +34,70 @@ pub struct Files {
     pub truststore: Option<PathBuf>,
 }
 
+/// When each of the files was changed.
+type Changed = [Option<SystemTime>; 3];
+
 /// What accepts connections.
 pub(crate) struct Tls {
     files: Files,
     state: Mutex<State>,
+    /// Tells the operator.
+    tell: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 struct State {
     looked: Instant,
-    changed: [Option<SystemTime>; 3],
+    changed: Changed,
     acceptor: TlsAcceptor,
+    /// The files as they were when they were last looked at, where they could not be taken.
+    wrong: Option<Changed>,
+    /// Those of which the operator was told.
+    told: Option<Changed>,
 }
 
 impl Tls {
-    /// Read the files; the error names the one that is wrong.
-    pub(crate) fn open(files: Files) -> Result<Self, String> {
+    /// Read the files; the error names the one that is wrong. `tell` tells the operator of later ones.
+    pub(crate) fn open(files: Files, tell: impl Fn(&str) + Send + Sync + 'static) -> Result<Self, String> {
         let (changed, acceptor) = (files.changed(), files.acceptor()?);
-        Ok(Self { files, state: Mutex::new(State { looked: Instant::now(), changed, acceptor }) })
+        let state = State { looked: Instant::now(), changed, acceptor, wrong: None, told: None };
+        Ok(Self { files, state: Mutex::new(state), tell: Box::new(tell) })
     }
 
     /// What accepts the next connection. A session that began under other files is not taken up again.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked.elapsed() >= LOOK {
-            state.looked = Instant::now();
-            let changed = self.files.changed();
-            // Half of a change may be there: until the files fit each other, the old ones are good.
-            if changed != state.changed {
-                if let Ok(acceptor) = self.files.acceptor() {
-                    (state.acceptor, state.changed) = (acceptor, changed);
-                }
+        let news = (state.looked.elapsed() >= LOOK).then(|| state.look(&self.files)).flatten();
+        let acceptor = state.acceptor.clone();
+        drop(state);
+        if let Some(text) = news {
+            (self.tell)(&text);
+        }
+        acceptor
+    }
+}
+
+impl State {
+    /// Take the files if they have changed; the answer is what the operator has to know.
+    fn look(&mut self, files: &Files) -> Option<String> {
+        self.looked = Instant::now();
+        let changed = files.changed();
+        if changed != self.changed {
+            match files.acceptor() {
+                Ok(acceptor) => (self.acceptor, self.changed) = (acceptor, changed),
+                Err(error) => return self.refuse(changed, &error),
             }
         }
-        state.acceptor.clone()
+        self.wrong = None;
+        self.told.take().map(|_| "the files of TLS are good again, and new connections have what they say".into())
+    }
+
+    /// Keep what was read before. Half of a change may be there: it is told when it is still so at the next look, and once.
+    fn refuse(&mut self, changed: Changed, error: &str) -> Option<String> {
+        if self.wrong.replace(changed) != Some(changed) || self.told == Some(changed) {
+            return None;
+        }
+        self.told = Some(changed);
+        Some(format!("the files of TLS have changed and cannot be used, what they said before is served on: {error}"))
     }
 }
 
@@ -90,7 +125,10 @@ impl Files {
     fn read(&self) -> Result<CertifiedKey, String> {
         let certificates = certificates(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| wrong(&self.key, &error))?;
-        let key = ring::sign::any_supported_type(&key).map_err(|error| wrong(&self.key, &error))?;
+        let key = ring::sign::any_supported_type(&key).map_err(|error| match rsa_size(&key) {
+            Some(size) => wrong(&self.key, &format!("the RSA key is too {size}: {RSA}")),
+            None => wrong(&self.key, &error),
+        })?;
         let certified = CertifiedKey::new(certificates, key);
         let other = || format!("it is not the key of the certificate in {}", self.certificate.display());
         certified.keys_match().map_err(|error| match error {
@@ -100,7 +138,7 @@ impl Files {
         Ok(certified)
     }
 
-    fn changed(&self) -> [Option<SystemTime>; 3] {
+    fn changed(&self) -> Changed {
         let changed = |path: &PathBuf| path.metadata().and_then(|about| about.modified()).ok();
         [changed(&self.certificate), changed(&self.key), self.truststore.as_ref().and_then(changed)]
     }
@@ -108,6 +146,20 @@ impl Files {
 
 fn wrong(path: &Path, error: &dyn fmt::Display) -> String {
     format!("{}: {error}", path.display())
+}
+
+/// What is wrong with the size of an RSA key, of which rustls says only that it is none.
+fn rsa_size(key: &PrivateKeyDer<'_>) -> Option<&'static str> {
+    let read = match key {
+        PrivateKeyDer::Pkcs1(key) => KeyPair::from_der(key.secret_pkcs1_der()),
+        PrivateKeyDer::Pkcs8(key) => KeyPair::from_pkcs8(key.secret_pkcs8_der()),
+        _ => return None,
+    };
+    match read.err()?.to_string().as_str() {
+        "TooSmall" => Some("small"),
+        "TooLarge" => Some("large"),
+        _ => None,
+    }
 }
 
 /// The certificates of a file; at least one.

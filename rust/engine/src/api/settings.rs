@@ -112,6 +112,8 @@ fn yes() -> bool {
 pub struct ApiPort {
     /// Of an HTTP or a WebSocket API: its id. Of a REST API: its name.
     pub api: String,
+    /// Its name.
+    pub name: String,
     /// Whether it is a REST API.
     #[serde(default)]
     pub is_rest: bool,
