@@ -53,6 +53,12 @@ class Wire:
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
 
+    def listed(self, api):
+        """Give the stages of each entry that an API has in the list of what is served."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_routes")
+        with urllib.request.urlopen(request, timeout=100) as answer:  # noqa: S310
+            return [one["stages"] for one in json.loads(answer.read()) if one["id"] == api]
+
     def made(self, key="GET /pets/{id}", **more):
         """Make an API with one route; give the ids."""
         api = self.apis.create_api(Name="pets", ProtocolType="HTTP")["ApiId"]
@@ -128,10 +134,12 @@ def test_a_stage_serves_its_deployment_until_it_is_given_another(wire):
     apis.create_stage(ApiId=api, StageName="dev", AutoDeploy=True)
     apis.create_route(ApiId=api, RouteKey="GET /two", Target=f"integrations/{integration}")
     assert [wire.get(api, path)[0] for path in ("/prod/one", "/prod/two", "/dev/two")] == [200, 404, 200]
+    assert wire.listed(api) == [["dev"], ["prod"]], "each has routes of its own"
     second = apis.create_deployment(ApiId=api)["DeploymentId"]
     assert wire.get(api, "/prod/two")[0] == 404
     apis.update_stage(ApiId=api, StageName="prod", DeploymentId=second)
     assert wire.get(api, "/prod/two")[1]["stage"] == "prod"
+    assert wire.listed(api) == [["dev", "prod"]], "it stood there once for each stage"
     with pytest.raises(apis.exceptions.BadRequestException, match="Active stages pointing to this deployment"):
         apis.delete_deployment(ApiId=api, DeploymentId=second)
     apis.delete_deployment(ApiId=api, DeploymentId=first["DeploymentId"])

@@ -12,10 +12,18 @@ use serde_json::{json, Value};
 /// The path of the page.
 pub(super) const PATH: &str = "/_routes";
 
-/// The HTTP and WebSocket APIs, the URLs of functions, and the stages of REST APIs.
+/// The HTTP and WebSocket APIs, the URLs of functions, and the REST APIs. Stages that serve other routes than those before them are listed
+/// apart.
 pub(super) fn routes(apis: &Apis, rest: &Account, accept: &str) -> Answer {
     let stages = rest.stages.iter().filter_map(|((api, _), stage)| described_stage(rest, api, stage));
-    let listed: Vec<Value> = apis.list().iter().map(|api| described(api)).chain(stages).collect();
+    let mut listed: Vec<Value> = Vec::new();
+    for one in apis.list().iter().map(|api| described(api)).chain(stages) {
+        let same = listed.iter_mut().find(|known| is_same(known, &one));
+        match same.and_then(|known| known["stages"].as_array_mut()) {
+            Some(stages) => stages.extend(items(&one["stages"]).cloned()),
+            None => listed.push(one),
+        }
+    }
     if accept.contains("text/html") {
         let headers = vec![
             ("content-type".into(), "text/html; charset=utf-8".into()),
@@ -24,6 +32,11 @@ pub(super) fn routes(apis: &Apis, rest: &Account, accept: &str) -> Answer {
         return Answer { status: 200, headers, body: html(&listed).into_bytes() };
     }
     Answer::json(200, &Value::from(listed).to_string())
+}
+
+/// Whether two differ in their stages alone.
+fn is_same(one: &Value, other: &Value) -> bool {
+    ["id", "name", "kind", "path", "authorizers", "routes"].iter().all(|name| one[name] == other[name])
 }
 
 fn kind(api: &Api) -> &'static str {
@@ -80,7 +93,7 @@ fn described_stage(rest: &Account, api: &str, stage: &Stage) -> Option<Value> {
         .collect();
     let authorizers: Vec<&String> = deployed.authorizers.values().map(|one| &one.name).collect();
     Some(json!({
-        "id": api, "name": deployed.name, "kind": "REST API", "path": format!("{PREFIX}{api}/{}/", stage.stage_name),
+        "id": api, "name": deployed.name, "kind": "REST API", "path": format!("{PREFIX}{api}/"),
         "stages": [stage.stage_name], "authorizers": authorizers, "routes": routes,
     }))
 }
