@@ -94,10 +94,14 @@ fn structured(reader: Reader, fields: &mut Map<String, Value>) -> Result<Answer,
         }
     }
     if reader != Reader::Http(Format::One) {
-        if let Some(Value::Array(cookies)) = fields.get("cookies") {
-            for cookie in cookies {
-                push(&mut headers, "set-cookie", text(cookie).ok_or("a cookie is not text")?)?;
+        match fields.get("cookies") {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(cookies)) => {
+                for cookie in cookies {
+                    push(&mut headers, "set-cookie", text(cookie).ok_or("a cookie is not text")?)?;
+                }
             }
+            Some(_) => return Err("cookies is not a list".into()),
         }
     }
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
@@ -199,7 +203,7 @@ mod tests {
         let values: Vec<&str> =
             answer.headers.iter().filter(|(name, _)| name == "a").map(|(_, value)| &**value).collect();
         assert_eq!(values, ["1", "2", "3"]);
-        let given = br#"{"statusCode":200,"isBase64Encoded":true,"body":"/wA="}"#;
+        let given = br#"{"statusCode":200,"isBase64Encoded":true,"body":"/wA=","cookies":null}"#;
         assert_eq!(read(TWO, given).unwrap().body, [0xff, 0]);
         assert_eq!(read(Reader::Url, br#"{"statusCode":200,"body":"x"}"#), Ok(answered(200, JSON, "x")));
     }
@@ -217,6 +221,9 @@ mod tests {
             r#"{"statusCode":200,"headers":{"a":"1\r\nb: 2"}}"#,
             r#"{"statusCode":200,"headers":{"a\nb":"1"}}"#,
             r#"{"statusCode":200,"cookies":["a\r\n"]}"#,
+            // The cookie was left out of the answer, and nobody was told.
+            r#"{"statusCode":200,"cookies":"a=1"}"#,
+            r#"{"statusCode":200,"cookies":{"a":"1"}}"#,
             r#"{"statusCode":200,"isBase64Encoded":true,"body":"***"}"#,
             r#"{"statusCode":200,"body":{"a":1}}"#,
         ] {
