@@ -32,7 +32,18 @@ _REFUSALS: dict[str, type[ForebayError]] = {
     "ResourceConflictException": ResourceConflict,
 }
 # Calls that are about all APIs of the store.
-_OF_ALL = ("ApiKey", "UsagePlan", "Usage", "ClientCertificate", "Tag", "RestApis", "Account", "VpcLink", "FunctionUrl")
+_OF_ALL = (
+    "ApiKey",
+    "Usage",
+    "ClientCertificate",
+    "Tag",
+    "RestApis",
+    "CreateRestApi",
+    "ImportRestApi",
+    "Account",
+    "VpcLink",
+    "FunctionUrl",
+)
 # They run a method: the HTTP port does that, not the store.
 _TESTS = ("TestInvokeMethod", "TestInvokeAuthorizer")
 

@@ -73,10 +73,21 @@ async def test_refusals_are_errors_with_the_text_of_aws(app):
             await rest.call("CreateModel", name="Empty", contentType="application/json", schema='{"type": "object"}')
         with pytest.raises(InvalidParameterValue, match="GetSdk is not supported by forebay"):
             await rest.call("GetSdk")
+        # It was dropped, and the plan let everything through.
+        with pytest.raises(InvalidParameterValue, match=r'"throtle", must be one of: name, .*throttle'):
+            await rest.call("CreateUsagePlan", name="p", throtle={"rateLimit": 1, "burstLimit": 1})
         with pytest.raises(InvalidParameterValue, match="`forebay api test`, and boto3"):
             await rest.call("TestInvokeMethod", resourceId="x", httpMethod="GET")
         with pytest.raises(InvalidParameterValue, match="Invalid OpenAPI input"):
             await rest.import_openapi("nonsense")
+
+
+async def test_calls_that_make_an_api_have_no_id_of_this_one(app):
+    rest = app.rest_api("legacy")
+    async with app:
+        await rest.call("CreateRestApi", name="other")
+        await rest.call("ImportRestApi", body=json.dumps(DOCUMENT))
+        assert sorted(one["name"] for one in (await rest.call("GetRestApis"))["items"]) == ["Pets", "other"]
 
 
 async def test_methods_of_handlers_are_put_by_each_deployment(app):
@@ -147,6 +158,15 @@ async def test_a_handler_is_given_the_event_of_a_rest_api(rest, serve):
     assert [route["key"] for route in shown["routes"]] == ["GET /pets/{id}"]
     page = await client.ask("GET", "/_routes", {"accept": "text/html"})
     assert b"GET /pets/{id}" in page.body
+    await rest.call(
+        "CreateStage", stageName="prod", deploymentId=(await rest.call("GetStage", stageName="dev"))["deploymentId"]
+    )
+    [shown] = (await client.ask("GET", "/_routes")).json()
+    assert shown["stages"] == ["dev", "prod"], "it stood there once for each stage"
+    rest.method("GET", "/cats")(told)
+    await rest.deploy("dev")
+    shown = (await client.ask("GET", "/_routes")).json()
+    assert [(one["stages"], len(one["routes"])) for one in shown] == [(["dev"], 2), (["prod"], 1)]
 
 
 async def test_what_is_not_there_is_refused_as_by_aws(rest, serve):

@@ -9,6 +9,7 @@ use serde_json::{json, Map, Value};
 
 use crate::gateway::api::{Api, Definition, Kind};
 use crate::gateway::rest::control::fault::{Fault, Outcome};
+use crate::gateway::rest::control::members::check as known_members;
 use crate::gateway::rest::control::params::Params;
 use crate::gateway::rest::control::{Answer, Facts};
 
@@ -118,6 +119,7 @@ pub fn call(
     members: &Map<String, Value>,
 ) -> Outcome<(Answer, Option<(String, String)>)> {
     let params = Params(members);
+    known_members(operation, members)?;
     check(operation, params)?;
     let (name, qualifier) = named(params)?;
     let is_known = known(&name, qualifier.as_deref());

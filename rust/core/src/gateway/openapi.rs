@@ -8,12 +8,13 @@ use serde_json::{json, Map, Value};
 use crate::gateway::api::{Api, Kind, Route, Target, TIMEOUT_MS};
 use crate::gateway::authorizer::{Authorizer, By, Source};
 use crate::gateway::event::Format;
-use crate::gateway::rest::control::openapi::document as read;
+use crate::gateway::rest::control::openapi::{document as read, security};
 use crate::gateway::rest::uri;
 
 const INTEGRATION: &str = "x-amazon-apigateway-integration";
 const AUTHORIZER: &str = "x-amazon-apigateway-authorizer";
 const AUTH_TYPE: &str = "x-amazon-apigateway-authtype";
+const SIGV4: &str = "awsSigv4";
 const CORS: &str = "x-amazon-apigateway-cors";
 const ANY: &str = "x-amazon-apigateway-any-method";
 const DEFAULT_PATH: &str = "/$default";
@@ -93,7 +94,7 @@ impl Import<'_> {
     }
 
     fn authorizer(&mut self, name: &str, scheme: &Value) -> Option<Value> {
-        if scheme[AUTH_TYPE].as_str() == Some("awsSigv4") {
+        if is_signed(scheme) {
             return Some(json!({"name": name, "by": {"iam": {}}, "identity_sources": []}));
         }
         let of = scheme.get(AUTHORIZER)?;
@@ -205,23 +206,22 @@ impl Import<'_> {
     /// The authoriser of an operation, and the scopes that it wants. A scheme that lets nobody in here opens nothing.
     fn security(&mut self, key: &str, operation: &Value) -> (Value, Value) {
         let open = (Value::Null, json!([]));
-        let wanted = operation.get("security").or_else(|| self.document.get("security"));
-        let wanted: Vec<(String, Value)> = wanted
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object)
-            .flatten()
-            .map(|(name, scopes)| (name.clone(), scopes.clone()))
-            .collect();
-        match &wanted[..] {
+        let wanted = match security(self.document, operation) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                self.wrong(key, &error);
+                return open;
+            }
+        };
+        match wanted[..] {
             [] => open,
             [(name, scopes)] => {
-                let is_known = self.schemes().any(|(known, scheme)| {
-                    known == name && (scheme.get(AUTHORIZER).is_some() || scheme.get(AUTH_TYPE).is_some())
-                });
+                let is_known = self
+                    .schemes()
+                    .any(|(known, scheme)| known == name && (scheme.get(AUTHORIZER).is_some() || is_signed(scheme)));
                 if !is_known {
-                    self.wrong(key, &format!("security {name:?} is not a scheme with {AUTHORIZER} or {AUTH_TYPE}"));
+                    let text = format!("security {name:?} is not a scheme with {AUTHORIZER}, or {AUTH_TYPE} {SIGV4}");
+                    self.wrong(key, &text);
                 }
                 (name.as_str().into(), scopes.clone())
             }
@@ -231,6 +231,11 @@ impl Import<'_> {
             }
         }
     }
+}
+
+/// Whether requests are signed with an access key.
+fn is_signed(scheme: &Value) -> bool {
+    scheme[AUTH_TYPE].as_str() == Some(SIGV4)
 }
 
 /// The function that an ARN names.
@@ -343,7 +348,7 @@ fn scheme(authorizer: &Authorizer, arn: &dyn Fn(&str) -> String) -> Value {
     let sources = authorizer.sources.iter().map(Source::text).collect::<Vec<_>>().join(",");
     let key = |(extension, value): (&str, Value)| json!({"type": "apiKey", "name": "Authorization", "in": "header", extension: value});
     match &authorizer.by {
-        By::Iam {} => key((AUTH_TYPE, json!("awsSigv4"))),
+        By::Iam {} => key((AUTH_TYPE, json!(SIGV4))),
         By::Jwt { issuer, audiences } => json!({
             "type": "oauth2",
             "flows": {},
@@ -396,6 +401,7 @@ mod tests {
                     "staff": {"type": "apiKey", "name": "a", "in": "header", AUTHORIZER: {"type": "request", "identitySource": "$request.header.a, $context.routeKey", "authorizerUri": format!("{FUNCTION}guard/invocations"), "authorizerPayloadFormatVersion": "2.0", "enableSimpleResponses": true, "authorizerResultTtlInSeconds": 0}},
                     "signed": {"type": "apiKey", "name": "Authorization", "in": "header", AUTH_TYPE: "awsSigv4"},
                     "elsewhere": {"type": "http", "scheme": "basic"},
+                    "named": {"type": "apiKey", "name": "a", "in": "header", AUTH_TYPE: "oauth2"},
                 },
             },
             CORS: {"allowOrigins": ["https://shop.example.com"], "allowMethods": ["GET"], "maxAge": 5},
@@ -469,6 +475,10 @@ mod tests {
             (format!("{get}/{INTEGRATION}"), json!({"type": "aws_proxy", "uri": "arn:aws:sqs"}), "names no function"),
             (format!("{get}/{INTEGRATION}"), json!({"type": "mock"}), "allowed are aws_proxy and http_proxy"),
             (format!("{get}/security"), json!([{"elsewhere": []}]), "\"elsewhere\" is not a scheme"),
+            // `ImportApi` made an open route of the next three.
+            (format!("{get}/security"), json!([{"named": []}]), "\"named\" is not a scheme"),
+            (format!("{get}/security"), json!(["users"]), "security is not a list of objects"),
+            (format!("{get}/security"), json!({"users": []}), "security is not a list of objects"),
             (format!("{get}/security"), json!([{"users": []}, {"staff": []}]), "one authorizer"),
             (
                 format!("/paths/~1$default/{ANY}/{INTEGRATION}/requestParameters"),

@@ -19,11 +19,14 @@ fn what_a_control_call_answered_outlives_a_kill() {
     let engine = TestEngine::new();
     let api = engine.rest("CreateRestApi", &json!({"name": "pets"}));
     let (id, root) = (&api["id"], &api["rootResourceId"]);
-    let method = json!({
-        "restApiId": id, "resourceId": root, "httpMethod": "GET", "authorizationType": "NONE", "type": "MOCK",
-    });
-    engine.rest("PutMethod", &method);
-    engine.rest("PutIntegration", &method);
+    let method = json!({"restApiId": id, "resourceId": root, "httpMethod": "GET"});
+    let with = |name: &str, value: &str| {
+        let mut members = method.clone();
+        members[name] = value.into();
+        members
+    };
+    engine.rest("PutMethod", &with("authorizationType", "NONE"));
+    engine.rest("PutIntegration", &with("type", "MOCK"));
     engine.rest("CreateDeployment", &json!({"restApiId": id, "stageName": "dev"}));
     let key = engine.rest("CreateApiKey", &json!({"name": "k"}));
     let plan = engine.rest("CreateUsagePlan", &json!({"name": "p", "apiStages": [{"apiId": id, "stage": "dev"}]}));

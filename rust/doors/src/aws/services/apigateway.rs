@@ -124,3 +124,57 @@ async fn test(call: &Call<'_>, model: &Model, operation: &Operation) -> Result<V
     let output = operation.output.map(|shape| from_json(model, model.shape(shape), &told));
     Ok(output.unwrap_or_else(Value::structure))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use forebay_core::gateway::function_url;
+    use forebay_core::gateway::rest::control::members::{MEMBERS, NESTED};
+
+    use super::*;
+    use crate::aws::model::{Kind, ShapeId};
+
+    type Names = BTreeMap<String, BTreeSet<String>>;
+
+    fn read(table: &[(&str, &str)]) -> Names {
+        let names = |names: &str| names.split_whitespace().map(str::to_owned).collect();
+        table.iter().map(|(of, members)| ((*of).to_owned(), names(members))).collect()
+    }
+
+    fn nest(model: &Model, shape: ShapeId, place: &str, found: &mut Names) {
+        let of = |name: &str| format!("{place}.{name}");
+        match &model.shape(shape).kind {
+            Kind::Structure { members, .. } => {
+                found.entry(place.to_owned()).or_default().extend(members.iter().map(|one| one.name.to_owned()));
+                for one in members {
+                    nest(model, one.shape, &of(one.name), found);
+                }
+            }
+            Kind::List(item) => nest(model, item.shape, place, found),
+            Kind::Map(_, held) if matches!(model.shape(held.shape).kind, Kind::Structure { .. }) => {
+                found.insert(place.to_owned(), ["*".to_owned()].into());
+                nest(model, held.shape, &of("*"), found);
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_core_knows_the_members_of_each_call_as_the_models_have_them() {
+        let (mut calls, mut nested) = (Names::new(), Names::new());
+        for (service, operations) in [("apigateway", control::OPERATIONS), ("lambda", function_url::OPERATIONS)] {
+            for operation in operations {
+                let (model, operation) = found(service, operation).unwrap();
+                let members = model.members(operation.input);
+                let names = members.iter().map(|one| one.name.to_owned()).collect();
+                calls.insert(operation.name.to_owned(), names);
+                for one in members {
+                    nest(model, one.shape, one.name, &mut nested);
+                }
+            }
+        }
+        assert_eq!(read(MEMBERS), calls);
+        assert_eq!(read(NESTED), nested);
+    }
+}

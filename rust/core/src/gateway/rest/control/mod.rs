@@ -11,6 +11,7 @@ pub mod fault;
 mod gateway_responses;
 mod integrations;
 mod keys;
+pub mod members;
 mod methods;
 mod models;
 pub mod openapi;
@@ -145,6 +146,7 @@ pub fn call(
     operation: &str,
     members: &Map<String, Value>,
 ) -> Outcome<(Answer, BTreeSet<Row>)> {
+    members::check(operation, members)?;
     check(operation, members)?;
     let mut control = Control { account, facts, drawn: 0, changed: BTreeSet::new() };
     let body = control.carry_out(operation, Params(members))?;

@@ -60,9 +60,9 @@ impl Try {
         let (id, root) = (api["id"].clone(), api["rootResourceId"].clone());
         let of = json!({"restApiId": id, "parentId": root, "pathPart": "pets"});
         let resource = self.done("CreateResource", of)["id"].clone();
-        let method = json!({"restApiId": id, "resourceId": resource, "httpMethod": "GET", "authorizationType": "NONE", "type": "MOCK"});
-        self.done("PutMethod", method.clone());
-        self.done("PutIntegration", method);
+        let with = |name: &str, value: &str| json!({"restApiId": id, "resourceId": resource, "httpMethod": "GET", name: value});
+        self.done("PutMethod", with("authorizationType", "NONE"));
+        self.done("PutIntegration", with("type", "MOCK"));
         (id.as_str().unwrap().into(), resource.as_str().unwrap().into())
     }
 }
@@ -135,6 +135,74 @@ fn an_import_with_errors_names_each_of_them() {
     );
     assert!(text.contains("Unable to create resource at path '/b c'"), "{text}");
     assert!(of.account.apis.is_empty());
+}
+
+/// A method whose scheme lets nobody in here was open, and no warning said so.
+#[test]
+fn a_scheme_that_lets_nobody_in_opens_nothing() {
+    let document = |security: Value, scheme: Value| {
+        let operation =
+            json!({"security": security, "responses": {}, "x-amazon-apigateway-integration": {"type": "mock"}});
+        let body = json!({
+            "openapi": "3.0.1",
+            "info": {"title": "t", "version": "1"},
+            "paths": {"/a": {"get": operation}},
+            "components": {"securitySchemes": {"own": scheme}},
+        });
+        json!({"body": body.to_string()})
+    };
+    let named = || json!([{"own": []}]);
+    let key = |name: &str| json!({"type": "apiKey", "name": name, "in": "header"});
+    for (security, scheme, text) in [
+        (json!([{"owm": []}]), key("x-api-key"), "security names 'owm', which is not a security scheme"),
+        (json!([{"own": []}, {"owm": []}]), key("x-api-key"), "security names 'owm', which is not a security scheme"),
+        (json!(["own"]), key("x-api-key"), "security is not a list of objects"),
+        (json!({"own": []}), key("x-api-key"), "security is not a list of objects"),
+        (named(), json!({"type": "http", "scheme": "bearer"}), "Unsupported security definition type 'http' for 'own'"),
+        (named(), json!({"type": "oauth2", "flows": {}}), "Unsupported security definition type 'oauth2' for 'own'"),
+        (named(), key("Authorization"), "Unsupported security definition type 'apiKey' for 'own'"),
+    ] {
+        let mut of = Try::new();
+        let told = of.refused("ImportRestApi", document(security, scheme));
+        assert!(told.contains(&format!("Unable to put method 'GET' on resource at path '/a': {text}")), "{told}");
+        assert!(of.account.apis.is_empty());
+    }
+    for security in [named(), json!([])] {
+        Try::new().done("ImportRestApi", document(security, key("x-api-key")));
+    }
+}
+
+/// A document of 3.1 was read as if it were one of 3.0. AWS refuses it with this text.
+#[test]
+fn a_document_of_openapi_3_1_is_refused() {
+    let body = json!({"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {}});
+    let text = Try::new().refused("ImportRestApi", json!({"body": body.to_string()}));
+    assert!(text.starts_with("BadRequestException Invalid OpenAPI input."), "{text}");
+    assert!(text.contains("3.0") && text.contains("3.1.0"), "{text}");
+}
+
+/// They did nothing, and the plan had no limit.
+#[test]
+fn members_that_a_call_has_not_are_refused() {
+    let mut of = Try::new();
+    for (members, text) in [
+        (
+            json!({"name": "p", "throtle": {"rateLimit": 1}}),
+            "input: \"throtle\", must be one of: name, description, apiStages, throttle, quota, tags",
+        ),
+        (
+            json!({"name": "p", "throttle": {"rateLimt": 1}}),
+            "throttle: \"rateLimt\", must be one of: burstLimit, rateLimit",
+        ),
+        (
+            json!({"name": "p", "apiStages": [{"apiId": "a", "stage": "s", "throttle": {"/a/GET": {"rate": 1}}}]}),
+            "apiStages.throttle.*: \"rate\"",
+        ),
+    ] {
+        let told = of.refused("CreateUsagePlan", members);
+        assert!(told.starts_with(&format!("BadRequestException Unknown parameter in {text}")), "{told}");
+    }
+    of.done("CreateUsagePlan", json!({"name": "p", "throttle": {"rateLimit": 1}, "tags": {"any": "name"}}));
 }
 
 #[test]
@@ -235,10 +303,11 @@ fn no_call_tells_the_key_of_a_certificate() {
         (made["pemEncodedCertificate"].as_str(), made["expirationDate"].as_u64()),
         (Some("-----BEGIN CERTIFICATE-----"), Some(1_800_000_000))
     );
-    let named = json!({"clientCertificateId": id, "patchOperations": [{"op": "replace", "path": "/description", "value": "new"}]});
+    let named = json!({"clientCertificateId": id});
+    let patch = json!({"clientCertificateId": id, "patchOperations": [{"op": "replace", "path": "/description", "value": "new"}]});
     let told = [
-        of.done("UpdateClientCertificate", named.clone()),
-        of.done("GetClientCertificate", named.clone()),
+        of.done("UpdateClientCertificate", patch),
+        of.done("GetClientCertificate", named),
         of.done("GetClientCertificates", json!({}))["items"][0].clone(),
     ];
     for told in told.iter().chain([&made]) {

@@ -145,15 +145,19 @@ impl Control<'_> {
 }
 
 fn read(params: Params) -> Outcome<Value> {
-    let invalid = || Fault::bad("Invalid OpenAPI input.");
+    const INVALID: &str = "Invalid OpenAPI input.";
+    let invalid = || Fault::bad(INVALID);
     let document = document(params.named("body")?).ok_or_else(invalid)?;
     let version = |name: &str| document.get(name).and_then(text_of).unwrap_or_default();
+    let openapi = version("openapi");
+    if !openapi.is_empty() && !openapi.starts_with("3.0") {
+        return Err(Fault::bad(format!(
+            "{INVALID} A REST API is read from OpenAPI 2.0 and 3.0, and this is {openapi}"
+        )));
+    }
     // The example of AWS without either is Swagger 2.0.
     let has_paths = document.get("paths").is_some_and(Value::is_object);
-    if version("swagger").starts_with('2')
-        || version("openapi").starts_with("3.")
-        || (has_paths && document.get("info").is_some())
-    {
+    if version("swagger").starts_with('2') || !openapi.is_empty() || (has_paths && document.get("info").is_some()) {
         return Ok(document);
     }
     Err(invalid())

@@ -8,7 +8,7 @@ use crate::gateway::rest::control::integrations::{
 };
 use crate::gateway::rest::control::methods::{check_method, check_response};
 use crate::gateway::rest::control::openapi::import::Import;
-use crate::gateway::rest::control::openapi::{members, text_of};
+use crate::gateway::rest::control::openapi::{members, security, text_of};
 use crate::gateway::rest::control::params::is_status;
 use crate::gateway::rest::model::{
     Integration, IntegrationResponse, Method, MethodResponse, Templates, Texts, TlsConfig,
@@ -122,7 +122,7 @@ impl Import<'_, '_> {
                 method.method_responses.insert(status, response);
             }
         }
-        self.security(&mut method, operation);
+        self.security(&mut method, operation)?;
         let name = operation.get("x-amazon-apigateway-request-validator");
         if let Some(name) = name.or_else(|| document.get("x-amazon-apigateway-request-validator")).and_then(text_of) {
             let known = self.api.request_validators.values().find(|one| one.name.as_ref() == Some(&name));
@@ -174,30 +174,41 @@ impl Import<'_, '_> {
         Ok(response)
     }
 
-    fn security(&self, method: &mut Method, operation: &Value) {
+    /// Who is let in. A scheme that lets nobody in here opens nothing: AWS leaves it out with a warning. Of an authoriser that could not
+    /// be made it has been told already.
+    fn security(&self, method: &mut Method, operation: &Value) -> Outcome<()> {
         let schemes = self.schemes();
-        let wanted = operation.get("security").or_else(|| self.document.get("security"));
-        for requirement in wanted.and_then(Value::as_array).into_iter().flatten() {
-            for (name, scopes) in requirement.as_object().into_iter().flatten() {
-                let Some((_, scheme)) = schemes.iter().find(|(known, _)| *known == name) else { continue };
-                let text = |member: &str| scheme.get(member).and_then(Value::as_str).unwrap_or_default();
-                let authorizer = self.api.authorizers.values().find(|one| one.name == *name);
-                if let Some(authorizer) = authorizer {
-                    let kind = if authorizer.kind == "COGNITO_USER_POOLS" { "COGNITO_USER_POOLS" } else { "CUSTOM" };
-                    kind.clone_into(&mut method.authorization_type);
-                    method.authorizer_id = Some(authorizer.id.clone());
-                    method.authorization_scopes = scopes.as_array().into_iter().flatten().filter_map(text_of).collect();
-                } else if text("x-amazon-apigateway-authtype").eq_ignore_ascii_case("awsSigv4") {
-                    method.authorization_type = "AWS_IAM".into();
-                } else if text("type") == "apiKey" && text("name").eq_ignore_ascii_case("x-api-key") {
-                    method.api_key_required = true;
-                }
+        for (name, scopes) in security(self.document, operation).map_err(Fault::bad)? {
+            let Some((_, scheme)) = schemes.iter().find(|(known, _)| *known == name) else {
+                return Err(Fault::bad(format!(
+                    "security names '{name}', which is not a security scheme of the document"
+                )));
+            };
+            let text = |member: &str| scheme.get(member).and_then(Value::as_str).unwrap_or_default();
+            let authorizer = self.api.authorizers.values().find(|one| one.name == *name);
+            if let Some(authorizer) = authorizer {
+                let kind = if authorizer.kind == "COGNITO_USER_POOLS" { "COGNITO_USER_POOLS" } else { "CUSTOM" };
+                kind.clone_into(&mut method.authorization_type);
+                method.authorizer_id = Some(authorizer.id.clone());
+                method.authorization_scopes = scopes.as_array().into_iter().flatten().filter_map(text_of).collect();
+            } else if text("x-amazon-apigateway-authtype").eq_ignore_ascii_case("awsSigv4") {
+                method.authorization_type = "AWS_IAM".into();
+            } else if text("type") == "apiKey" && text("name").eq_ignore_ascii_case("x-api-key") {
+                method.api_key_required = true;
+            } else if scheme.get("x-amazon-apigateway-authorizer").is_none() {
+                return Err(Fault::bad(format!(
+                    "Unsupported security definition type '{}' for '{name}': allowed are a scheme with \
+                     x-amazon-apigateway-authorizer, one with x-amazon-apigateway-authtype awsSigv4, and an apiKey in the \
+                     header x-api-key",
+                    text("type")
+                )));
             }
         }
         let own = operation.pointer("/x-amazon-apigateway-auth/type").and_then(Value::as_str);
         if own.is_some_and(|kind| kind.eq_ignore_ascii_case("AWS_IAM")) {
             method.authorization_type = "AWS_IAM".into();
         }
+        Ok(())
     }
 
     /// Texts of a member; what is no text is left out with a warning.

@@ -56,6 +56,18 @@ fn members<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = (&'a String
     value.get(name).and_then(Value::as_object).into_iter().flat_map(Map::iter)
 }
 
+/// The security schemes that an operation names, with their scopes: its own, or the document's.
+///
+/// # Errors
+///
+/// It is not as a document has it, so nobody can tell who is let in.
+pub fn security<'d>(document: &'d Value, operation: &'d Value) -> Result<Vec<(&'d String, &'d Value)>, String> {
+    let Some(wanted) = operation.get("security").or_else(|| document.get("security")) else { return Ok(Vec::new()) };
+    let all = wanted.as_array().and_then(|all| all.iter().map(Value::as_object).collect::<Option<Vec<_>>>());
+    let all = all.ok_or("security is not a list of objects: [{\"scheme\": []}]")?;
+    Ok(all.into_iter().flatten().collect())
+}
+
 /// Rewrite the references of a schema.
 fn with_references(schema: &Value, rewrite: &dyn Fn(&str) -> String) -> Value {
     match schema {
