@@ -156,7 +156,7 @@ def play_workflow(
     items: str | None,
     moment: tuple[int, int],
 ) -> tuple[str, str | None, str | None, str | None, str, int]:
-    """Play an execution; give status, output, error, cause, history and how many ms it took.
+    """Play an execution; give status, output, error, cause, histories and how many ms it took. Its own history is first.
 
     `call` takes a state's name, its resource and the arguments; its answer has ms at its end. `moment`: ms since 1970, a seed.
     """

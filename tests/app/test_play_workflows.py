@@ -51,6 +51,28 @@ def test_an_execution_is_played_with_answers_and_its_path_is_checked():
     assert played.history[0]["type"] == "ExecutionStarted"
 
 
+def test_what_the_executions_of_a_distributed_map_go_through_is_covered():
+    """Their events are in histories of their own, so all of their states counted as missed."""
+    states = {
+        "Is": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$", "NumericGreaterThan": 1, "Next": "Many"}],
+            "Default": "Few",
+        },
+        "Many": {"Type": "Pass", "End": True},
+        "Few": {"Type": "Pass", "End": True},
+    }
+    config = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    each = {"Type": "Map", "ItemProcessor": {"ProcessorConfig": config, "StartAt": "Is", "States": states}, "End": True}
+    machine = {"StartAt": "Each", "States": {"Each": each}}
+    coverage = Coverage()
+    played = run(machine, [2, 3], coverage=coverage)
+    assert [history[1]["stateEnteredEventDetails"]["name"] for history in played.child_histories] == ["Is", "Is"]
+    assert coverage.missed(machine) == ["Is -> Few", "Few"]
+    run(machine, [1], coverage=coverage)
+    assert coverage.missed(machine) == []
+
+
 def test_a_function_may_answer_and_what_it_raises_fails_the_task():
     class Declined(Exception):
         pass

@@ -73,6 +73,7 @@ class Played:
         cause: the error's cause.
         seconds: how long it took on its own clock.
         history: its events, as AWS's GetExecutionHistory has them.
+        child_histories: those of each child execution that its distributed Maps began, and of theirs.
 
     """
 
@@ -82,6 +83,7 @@ class Played:
     cause: str | None
     seconds: float
     history: tuple[dict[str, Any], ...] = field(repr=False)
+    child_histories: tuple[tuple[dict[str, Any], ...], ...] = field(default=(), repr=False)
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -109,9 +111,13 @@ class Coverage:
         self._ways: set[tuple[str, str]] = set()
 
     def add(self, played: Played) -> None:
-        """Count the states and the ways of an execution."""
+        """Count the states and the ways of an execution, and of its distributed Maps' child executions."""
+        for history in (played.history, *played.child_histories):
+            self._add(history)
+
+    def _add(self, history: Sequence[Mapping[str, Any]]) -> None:
         exits: dict[int, str] = {}
-        for event in played.history:
+        for event in history:
             if "stateExitedEventDetails" in event:
                 exits[event["id"]] = event["stateExitedEventDetails"]["name"]
             elif "stateEnteredEventDetails" in event:
@@ -174,7 +180,7 @@ def run(
         calls[state] = at + 1
         return _answered(state, given[state], at, arguments)
 
-    status, output, error, cause, history, took_ms = play_workflow(
+    status, output, error, cause, told, took_ms = play_workflow(
         text,
         type or known_type,
         _json("input", {} if input is None else input),
@@ -182,13 +188,15 @@ def run(
         None if items is None else _json("items", list(items)),
         (_STARTED_MS, seed),
     )
+    history, *children = (tuple(events) for events in json.loads(told))
     played = Played(
         status=status,  # type: ignore[arg-type]  # one of the four
         output=None if output is None else payload.loads(output.encode()),
         error=error,
         cause=cause,
         seconds=took_ms / 1000,
-        history=tuple(json.loads(history)),
+        history=history,
+        child_histories=tuple(children),
     )
     if coverage is not None:
         coverage.add(played)

@@ -4,13 +4,13 @@ use forebay_core::workflow::definition::{invalid_definition, Definition, Machine
 use forebay_core::workflow::machine::driver::{Answer, Driver, Stuck, World};
 use forebay_core::workflow::machine::reader;
 use forebay_core::workflow::machine::test_state::{Surroundings, Tested};
-use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Identity, Outcome, ReadRequest, WriteRequest};
+use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Event, Identity, Outcome, ReadRequest, WriteRequest};
 use pyo3::prelude::*;
 use serde_json::{json, Value};
 
 use crate::errors::invalid;
 
-/// Status, output, error, cause, the history as JSON, and how many milliseconds it took.
+/// Status, output, error, cause, the histories as JSON, its own first, and how many milliseconds it took.
 type Played = (&'static str, Option<String>, Option<String>, Option<String>, String, u64);
 /// What a call answers: its result or nothing, an error or nothing, the error's cause, and milliseconds until then.
 type Answered = (Option<String>, Option<String>, Option<String>, u64);
@@ -94,7 +94,8 @@ pub(crate) fn play_workflow(
         Stuck::Waiting => invalid("the execution waits for something that never comes"),
         Stuck::Endless => invalid("the execution goes on and on: it has made a million steps"),
     })?;
-    let events: Vec<Value> = played.events.iter().map(|event| event.to_json(true)).collect();
+    let told = |events: &Vec<Event>| -> Value { events.iter().map(|event| event.to_json(true)).collect() };
+    let histories: Value = std::iter::once(&played.events).chain(&played.children).map(told).collect();
     let (status, output, details) = match played.outcome {
         Outcome::Succeeded(output) => ("SUCCEEDED", Some(output.text().as_str().to_owned()), ErrorDetails::default()),
         Outcome::Failed(details) => ("FAILED", None, details),
@@ -102,7 +103,7 @@ pub(crate) fn play_workflow(
         Outcome::Aborted(details) => ("ABORTED", None, details),
     };
     let took_ms = played.ended_ms.saturating_sub(started_ms);
-    Ok((status, output, details.error, details.cause, Value::Array(events).to_string(), took_ms))
+    Ok((status, output, details.error, details.cause, histories.to_string(), took_ms))
 }
 
 /// See the stub.

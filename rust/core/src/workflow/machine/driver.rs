@@ -49,6 +49,8 @@ pub struct Played {
     pub execution: Execution,
     /// Its events.
     pub events: Vec<Event>,
+    /// Those of each child execution that its distributed Maps began, and of theirs.
+    pub children: Vec<Vec<Event>>,
     /// How it ended.
     pub outcome: Outcome,
     /// When, in milliseconds since 1970.
@@ -95,6 +97,7 @@ struct Play {
     planned: u64,
     now_ms: u64,
     children: BTreeMap<FrameId, BTreeMap<u32, (Data, Outcome)>>,
+    histories: Vec<Vec<Event>>,
     /// Items that were read and not brought yet.
     unread: BTreeMap<FrameId, Vec<Value>>,
 }
@@ -120,10 +123,10 @@ impl<'d> Driver<'d> {
     /// Let an execution that has ended go on.
     pub fn redrive(&mut self, played: Played, now_ms: u64) -> Result<Played, Stuck> {
         let mut again = self.play_from(played.execution, now_ms, vec![(now_ms, Fact::Redrive)])?;
-        let mut events = played.events;
+        let Played { mut events, mut children, .. } = played;
         events.append(&mut again.events);
-        again.events = events;
-        Ok(again)
+        children.append(&mut again.children);
+        Ok(Played { events, children, ..again })
     }
 
     fn play(&mut self, execution: Execution, now_ms: u64, mut facts: Vec<(u64, Fact)>) -> Result<Played, Stuck> {
@@ -139,6 +142,7 @@ impl<'d> Driver<'d> {
             planned: 0,
             now_ms,
             children: BTreeMap::new(),
+            histories: Vec::new(),
             unread: BTreeMap::new(),
         };
         for (at_ms, fact) in facts {
@@ -164,8 +168,8 @@ impl<'d> Driver<'d> {
                 self.carry_out(&mut play, command)?;
             }
             if let Some(outcome) = play.execution.outcome().cloned() {
-                let Play { execution, events, now_ms, .. } = play;
-                return Ok(Played { execution, events, outcome, ended_ms: now_ms });
+                let Play { execution, events, histories: children, now_ms, .. } = play;
+                return Ok(Played { execution, events, children, outcome, ended_ms: now_ms });
             }
         }
         Err(Stuck::Endless)
@@ -220,6 +224,8 @@ impl<'d> Driver<'d> {
         let played = played?;
         let result = (child.input.clone(), played.outcome.clone());
         play.children.entry(frame).or_default().insert(child.index, result);
+        play.histories.push(played.events);
+        play.histories.extend(played.children);
         play.plan(played.ended_ms, Fact::ChildEnded(frame, child.index, played.outcome));
         Ok(())
     }
