@@ -32,8 +32,8 @@ SEED = int(os.environ.get("FOREBAY_SEED", "20261129"))
 MACHINES = ("one", "two", "three")
 # Seconds one way, and how much more by chance. `make deep` has a machine as far away as it gets.
 FAR = 0.1 if os.environ.get("FOREBAY_COUNT") else 0.03
-# An owner is dead after 5 s, and one that is far from the server opens the store in some eighty round trips.
-GOES_ON_WITHIN = {kind: 60.0 if kind == "slow" else 40.0 for kind in KINDS}
+# An owner is dead after 5 s, and one that is far from the server opens the store in some fifteen round trips.
+GOES_ON_WITHIN = {kind: 30.0 if kind == "slow" else 40.0 for kind in KINDS}
 
 
 @pytest.fixture

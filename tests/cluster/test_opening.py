@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # Longer than an owner may run without having reached the server.
 STANDS_DOWN_AFTER = 4.0
+# What an opening and the declarations of a small app ask a server, one after the other.
+QUESTIONS_MAX = 30
+PUTS = 50
 
 
 async def wait_for(done: Callable[[], bool]) -> None:
@@ -83,6 +86,36 @@ async def test_a_process_alone_that_fails_late_in_opening_the_store_owns_it_when
         await second.stop()
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len([text for text in told if "cannot listen at" in text]) <= 2, "it is told once, not with each attempt"
+
+
+async def test_an_opening_asks_its_server_little_however_much_it_has_stored(own_server: Postgres) -> None:
+    """It read some eighty things, each for itself, and the heads of all chunks for each process that declared their stream."""
+    url = f"{own_server.url}?sslmode=disable"
+    handled: list[bytes] = []
+    first, second = forebay.App("shop", store=url), forebay.App("shop", store=url)
+    for app in (first, second):
+        app.queue("orders")
+        app.stream("numbers", shards=2)
+
+    @second.on_stream("numbers")
+    async def handle(batch: forebay.Batch[forebay.Record], context: forebay.Context) -> None:
+        handled.extend(record.data for record in batch)
+
+    async with first:
+        for number in range(PUTS):
+            await first.stream("numbers").put(str(number), str(number))
+    own_server.sql("ALTER SYSTEM SET log_statement = 'all'")
+    own_server.sql("SELECT pg_reload_conf()")
+    before = (own_server.folder / "log").stat().st_size
+    async with second:
+        await second.stream("numbers").put("last", "key")
+        await wait_for(lambda: b"last" in handled)
+    said = (own_server.folder / "log").read_bytes()[before:].decode()
+    asked = [line for line in said.splitlines() if "LOG:  execute" in line]
+    # A beat is nobody's question, and what is committed depends on the work.
+    asked = [line for line in asked if ".member" not in line and ".commit_1(" not in line]
+    assert len(asked) < QUESTIONS_MAX, "\n".join(asked)
+    assert not [line for line in asked if "LIMIT $2) c ON true" in line], "the heads of a log's chunks"
 
 
 async def test_a_socket_whose_path_would_be_too_long_is_where_everybody_finds_it(

@@ -146,6 +146,12 @@ impl Member {
         }
     }
 
+    /// Wait until this process is told something, or the time has passed.
+    pub(crate) fn wait(&self, within: Duration) {
+        let state = lock(&self.shared.state);
+        drop(self.shared.changed.wait_timeout(state, within));
+    }
+
     /// What the engine asks before each hand-out.
     pub(crate) fn lease(&self, epoch: u64) -> Lease {
         Lease::new(HeldLease { shared: self.shared.clone(), epoch })

@@ -163,6 +163,14 @@ impl Opening {
                     let text = format!("the store {place} is owned by {}", described(&owner));
                     return Err(EngineError::Store(StoreError::Locked(text)));
                 }
+                // It runs nothing any more, and another process follows it soon, which may be this one.
+                Some(Owner::Other(owner)) if !is_here(&owner) && !member.may_run_for(&owner) => {
+                    if Instant::now() >= until {
+                        let text = elsewhere(&owner, place, "it has not reached the server for some seconds");
+                        return Err(EngineError::OwnerLost(text));
+                    }
+                    member.wait(AGAIN);
+                }
                 Some(Owner::Other(owner)) => match Self::client_of(&owner, member.settings()) {
                     Ok(client) => {
                         let (lease, clock, of) = (member.clone(), member.clone(), owner.clone());
@@ -180,7 +188,7 @@ impl Opening {
                     Err(error) if Instant::now() >= until => return Err(error),
                     // It has just taken the store, and does not listen yet.
                     Err(_) if is_here(&owner) => std::thread::sleep(Duration::from_millis(10)),
-                    Err(_) => std::thread::sleep(AGAIN),
+                    Err(_) => member.wait(AGAIN),
                 },
                 None => {
                     if let Some(error) = member.declined() {

@@ -412,7 +412,7 @@ impl Opening {
     }
 }
 
-/// Listen for processes of other machines, and say where in the database. The owner runs the store also while that cannot be done.
+/// Listen for processes of other machines, and say where in the database. The owner does not wait for that.
 fn let_others_in(
     engine: &Arc<Engine>,
     member: &Arc<Member>,
@@ -429,7 +429,7 @@ fn let_others_in(
         Ok(listener)
     };
     let has_failed = AtomicBool::new(false);
-    Late::open(begin, true, move |error| {
+    Late::soon(begin, move |error| {
         let was_closed = has_failed.swap(error.is_some(), Ordering::Relaxed);
         let text = match error {
             Some(error) => format!("processes of other machines cannot ask this one yet: {error}"),

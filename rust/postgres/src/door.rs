@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use forebay_store::port::StoreError;
 use tokio::time::timeout;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::look::{blocking, column};
-use crate::schema::{sql, DOOR_OF, DOOR_TOLD, HAS_DOORS};
-use crate::session::{answer, Session};
+use crate::schema::{DOOR_OF, DOOR_TOLD, HAS_DOORS};
+use crate::session::{answer, silent, Session};
 use crate::settings::Settings;
 
 /// How long the server may take to be told of a door.
@@ -63,12 +63,11 @@ impl Settings {
     pub fn door_of(&self, member: &str) -> Result<Option<Door>, StoreError> {
         blocking(async {
             let session = Session::open(self).await?;
-            let known = answer(session.client.query_one(&sql(&self.quoted_schema(), HAS_DOORS), &[])).await?;
+            let known = session.typed_one(HAS_DOORS, &[]).await?.ok_or_else(silent)?;
             if !column::<bool>(&known, 0)? {
                 return Ok(None);
             }
-            let asked = session.prepare(DOOR_OF).await?;
-            let Some(row) = answer(session.client.query_opt(&asked, &[&member])).await? else { return Ok(None) };
+            let Some(row) = session.typed_one(DOOR_OF, &[(&member, Type::TEXT)]).await? else { return Ok(None) };
             let protocol: i32 = column(&row, 0)?;
             let (address, key, secret) = (column(&row, 1)?, column(&row, 2)?, column(&row, 3)?);
             Ok(Some(Door { protocol: protocol as u32, address, key, secret }))

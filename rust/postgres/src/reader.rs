@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use forebay_store::chunk::Chunk;
-use forebay_store::port::{Found, Read, Reader, Rows, ShardId, StoreError, Table, Ticket};
+use forebay_store::port::{Ahead, Found, Read, Reader, Rows, ShardId, StoreError, Table, Ticket};
 use forebay_store::sqlite::layout::{chunk_id, missing, row_name, verify_row, Head};
 use forebay_store::{Span, POSITION_LIMIT, SHARD_LIMIT};
 use tokio::sync::{mpsc, Mutex};
 use tokio::time::{sleep, timeout};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Statement};
 
 use crate::answers::Answers;
-use crate::schema::{BOUNDS, CHUNKS, ROW, ROWS, ROWS_BEFORE, SIZES};
+use crate::schema::{BOUNDS, CHUNKS, LOGS, ROW, ROWS, ROWS_BEFORE, SIZES, TABLES};
 use crate::session::{ended, silent, Session, AGAIN, ANSWER_WITHIN};
 use crate::settings::Settings;
 
@@ -67,6 +68,9 @@ pub(crate) async fn serve(
     answers: Arc<Answers<Answered>>,
 ) {
     let link = Arc::new(Link { settings, generation, session: Mutex::new(None) });
+    // So that the first read does not wait for the connection. Where there is none yet, the first read asks again.
+    let first = link.clone();
+    tokio::spawn(async move { drop(first.reading().await) });
     while let Some((ticket, read)) = asks.recv().await {
         let (link, answers) = (link.clone(), answers.clone());
         tokio::spawn(async move { answers.done(ticket, link.read(&read).await) });
@@ -123,16 +127,15 @@ impl Link {
 
 impl Reading {
     async fn over(session: Session, generation: u64) -> Result<Self, StoreError> {
-        Ok(Self {
-            generation,
-            chunks: session.prepare(CHUNKS).await?,
-            bounds: session.prepare(BOUNDS).await?,
-            sizes: session.prepare(SIZES).await?,
-            row: session.prepare(ROW).await?,
-            rows: session.prepare(ROWS).await?,
-            rows_before: session.prepare(ROWS_BEFORE).await?,
-            session,
-        })
+        let (chunks, bounds, sizes, row, rows, rows_before) = tokio::try_join!(
+            session.prepare(CHUNKS),
+            session.prepare(BOUNDS),
+            session.prepare(SIZES),
+            session.prepare(ROW),
+            session.prepare(ROWS),
+            session.prepare(ROWS_BEFORE),
+        )?;
+        Ok(Self { session, generation, chunks, bounds, sizes, row, rows, rows_before })
     }
 
     async fn read(&self, read: &Read) -> Answered {
@@ -143,6 +146,9 @@ impl Reading {
             Read::Row { table, key } => self.row(*table, key).await.map(Found::Row),
             Read::Rows { table, prefix, after, limit } => {
                 self.rows(*table, prefix, after.as_deref(), *limit).await.map(Found::Rows)
+            }
+            Read::Ahead { rows_max, bytes_max, logs_max } => {
+                self.ahead(*rows_max, *bytes_max, *logs_max).await.map(Found::Ahead)
             }
         }
     }
@@ -198,7 +204,7 @@ impl Reading {
         for row in &rows {
             let Some(head) = head(row, shard)? else { break };
             let head = head.follow(next, span)?;
-            found.push((head.first(), head.count, head.bytes, head.last_arrival_ms));
+            found.push(size(&head));
             next = head.end();
         }
         if next < span.next && found.len() < limit {
@@ -239,6 +245,43 @@ impl Reading {
         }
         Ok(found)
     }
+
+    async fn ahead(&self, rows_max: usize, bytes_max: usize, logs_max: usize) -> Result<Ahead, StoreError> {
+        let known = Table::ALL.map(|table| i16::from(table as u8));
+        let (known, limit, bytes_max) = (known.as_slice(), number(rows_max.saturating_add(1)), number(bytes_max));
+        let tables: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&known, Type::INT2_ARRAY), (&limit, Type::INT8), (&bytes_max, Type::INT8)];
+        let logs_max = number(logs_max);
+        let logs: [(&(dyn ToSql + Sync), Type); 1] = [(&logs_max, Type::INT8)];
+        let (rows, logs) = tokio::try_join!(self.session.typed(TABLES, &tables), self.session.typed(LOGS, &logs))?;
+        let mut found = Ahead::default();
+        for row in rows {
+            let tab: i16 = row.try_get(0).map_err(|error| ended(&error))?;
+            let Some(table) = u8::try_from(tab).ok().and_then(Table::numbered) else { continue };
+            let rows = found.tables.entry(table).or_default();
+            if let Some(key) = row.try_get::<_, Option<Vec<u8>>>(1).map_err(|error| ended(&error))? {
+                let value: Vec<u8> = row.try_get(2).map_err(|error| ended(&error))?;
+                verify_row(table as u8, &key, &value, crc(&row, 3, || row_name(table as u8, &key))?)?;
+                rows.insert(key, value);
+            }
+        }
+        for row in logs {
+            let shard = row.try_get::<_, i32>(9).map_err(|error| ended(&error))? as u32;
+            let span = span(&row, 0, shard)?.ok_or_else(|| no_log(shard))?;
+            let size = match head(&row, shard)? {
+                Some(head) => Some(size(&head.follow(span.first, span)?)),
+                None if span.first < span.next => return Err(missing(shard, span.first)),
+                None => None,
+            };
+            found.logs.insert(shard, ((span.first, span.next), size));
+        }
+        Ok(found)
+    }
+}
+
+/// What a chunk weighs.
+fn size(head: &Head) -> (u64, u32, u64, u64) {
+    (head.first(), head.count, head.bytes, head.last_arrival_ms)
 }
 
 /// The first key behind all keys that begin with `prefix`; `None`: there is no such key.

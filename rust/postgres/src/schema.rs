@@ -118,6 +118,17 @@ pub(crate) const SIZES: &str =
      LEFT JOIN LATERAL (SELECT * FROM @.chunk c WHERE c.log = $1 AND c.first >= l.kept ORDER BY c.first LIMIT $2) c ON true \
      WHERE l.id = $1 ORDER BY c.first";
 pub(crate) const ROW: &str = "SELECT value, crc FROM @.entry WHERE tab = $1 AND key = $2";
+/// Every row of each of these tables that has less than `$2` rows and no more bytes than `$3`; of one without rows a key that is null.
+pub(crate) const TABLES: &str =
+    "SELECT tab, key, value, crc FROM (SELECT t.tab, e.key, e.value, e.crc, count(*) OVER own AS rows, \
+     sum(octet_length(e.key) + octet_length(e.value)) OVER own AS bytes FROM unnest($1::int2[]) AS t (tab) \
+     LEFT JOIN LATERAL (SELECT key, value, crc FROM @.entry WHERE tab = t.tab ORDER BY key LIMIT $2) e ON true \
+     WINDOW own AS (PARTITION BY t.tab)) s WHERE rows < $2 AND coalesce(bytes, 0) <= $3";
+/// The span of each log, and its first chunk.
+pub(crate) const LOGS: &str =
+    "SELECT l.kept, l.next, l.guard, c.first, c.count, c.bytes, c.last_arrival_ms, c.body_crc, c.crc, l.id \
+     FROM (SELECT * FROM @.log ORDER BY id LIMIT $1) l LEFT JOIN LATERAL \
+     (SELECT * FROM @.chunk c WHERE c.log = l.id AND c.first >= l.kept ORDER BY c.first LIMIT 1) c ON true";
 /// Rows from a key on.
 pub(crate) const ROWS: &str = "SELECT key, value, crc FROM @.entry WHERE tab = $1 AND key >= $2 ORDER BY key LIMIT $3";
 /// The same, and before another key.

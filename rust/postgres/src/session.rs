@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use forebay_store::port::StoreError;
 use tokio::time::timeout;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row, Statement};
 
 use crate::errors::{fate, say, Fate};
 use crate::schema::sql;
@@ -47,6 +48,26 @@ impl Session {
     /// Prepare a statement of this store.
     pub(crate) async fn prepare(&self, text: &str) -> Result<Statement, StoreError> {
         self.client.prepare(&sql(&self.schema, text)).await.map_err(|error| ended(&error))
+    }
+
+    /// Ask with a statement of this store that is not asked often, in one round trip.
+    pub(crate) async fn typed(
+        &self,
+        text: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, StoreError> {
+        let text = sql(&self.schema, text);
+        answer(self.client.query_typed(&text, parameters)).await
+    }
+
+    /// The same, for one row.
+    pub(crate) async fn typed_one(
+        &self,
+        text: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Option<Row>, StoreError> {
+        let text = sql(&self.schema, text);
+        answer(self.client.query_typed_opt(&text, parameters)).await
     }
 
     /// Whether nothing can be asked any more.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use forebay_store::port::{Outcome, StoreError, Token};
 use forebay_store::Span;
 use tokio::time::{sleep, timeout, Instant};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Row, Statement};
 
 use crate::batch::Batch;
@@ -46,11 +46,10 @@ impl Writer {
     /// Connect, look at what the server promises, and make the store where there is none.
     pub(crate) async fn open(settings: Settings, generation: Arc<AtomicU64>) -> Result<(Self, Promises), StoreError> {
         let session = Session::open(&settings).await?;
-        let promises = promises(&session).await?;
+        let (promises, complete) = tokio::try_join!(promises(&session), session.typed_one(COMPLETE, &[]))?;
         promises.check(settings.durability)?;
         let name = settings.quoted_schema();
-        let complete = answer(session.client.query_one(&sql(&name, COMPLETE), &[])).await?;
-        if !complete.try_get::<_, bool>(0).map_err(|error| ended(&error))? {
+        if !complete.ok_or_else(silent)?.try_get::<_, bool>(0).map_err(|error| ended(&error))? {
             // In one transaction: another process that starts just now finds a store that says whose it is, or none.
             let made = answer(session.client.batch_execute(&schema::make(&name))).await;
             made.map_err(|error| not_made(&settings, &error))?;
@@ -62,9 +61,9 @@ impl Writer {
             }
             answer(session.client.batch_execute("COMMIT")).await?;
         }
-        let found = answer(session.client.query_opt(&sql(&name, FOUND), &[])).await?;
-        check_format(&settings, found.as_ref())?;
-        let commit = session.prepare(COMMIT).await?;
+        let (found, commit) = tokio::join!(session.typed_one(FOUND, &[]), session.prepare(COMMIT));
+        check_format(&settings, found?.as_ref())?;
+        let commit = commit?;
         generation.fetch_add(1, Ordering::Release);
         let session = Some(Writing { session, commit });
         Ok((Self { settings, session, generation, doubtful: None, stamps: RandomState::new(), sent: 0 }, promises))
@@ -75,8 +74,9 @@ impl Writer {
         if self.session.as_ref().is_none_or(|writing| writing.session.is_over()) {
             self.session = None;
             let session = Session::open(&self.settings).await?;
-            promises(&session).await?.check(self.settings.durability)?;
-            let commit = session.prepare(COMMIT).await?;
+            let (promises, commit) = tokio::join!(promises(&session), session.prepare(COMMIT));
+            promises?.check(self.settings.durability)?;
+            let commit = commit?;
             self.generation.fetch_add(1, Ordering::Release);
             self.session = Some(Writing { session, commit });
         }
@@ -98,31 +98,35 @@ impl Writer {
     }
 
     async fn try_take(&mut self) -> Result<Token, StoreError> {
-        let name = self.settings.quoted_schema();
         let (owner, epoch) = (self.settings.member().to_owned(), self.settings.epoch);
-        let client = &self.writing().await?.session.client;
-        let taken = match epoch {
-            Some(epoch) => {
-                let taken = answer(client.query_opt(&sql(&name, TAKEN), &[&ALL, &owner, &(epoch as i64)])).await?;
-                taken.ok_or_else(|| StoreError::Lost("another process has taken the store meanwhile".into()))?
-            }
-            None => {
-                let taken = answer(client.query_opt(&sql(&name, TAKE), &[&ALL, &owner])).await?;
-                taken.ok_or_else(|| StoreError::Corrupt("the head of the store is missing".into()))?
-            }
-        };
+        let session = &self.writing().await?.session;
+        let epoch_taken = epoch.unwrap_or_default() as i64;
+        let mut taking: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&ALL, Type::INT4), (&owner, Type::TEXT)];
+        if epoch.is_some() {
+            taking.push((&epoch_taken, Type::INT8));
+        }
+        // All are sent at once, and the server answers one after the other: what it counts is what the head tells of, since nobody else
+        // writes once the unit is taken.
+        let (taken, counted, ends) = tokio::try_join!(
+            biased;
+            session.typed_one(if epoch.is_some() { TAKEN } else { TAKE }, &taking),
+            session.typed_one(CENSUS, &[]),
+            session.typed(ENDS, &[]),
+        )?;
+        let taken = taken.ok_or_else(|| match epoch {
+            Some(_) => StoreError::Lost("another process has taken the store meanwhile".into()),
+            None => StoreError::Corrupt("the head of the store is missing".into()),
+        })?;
         let head: [i64; 4] = columns(&taken)?;
-        // From here on nobody else writes: what is counted is what the head tells of.
-        let counted = answer(client.query_one(&sql(&name, CENSUS), &[])).await?;
-        let [count, sum] = columns(&counted)?;
+        let [count, sum] = columns(&counted.ok_or_else(silent)?)?;
         if [count, sum] != head[2..] {
             return Err(StoreError::Corrupt(format!(
                 "the rows do not add up: {} were written, {count} found, or some are not the newest",
                 head[2]
             )));
         }
-        for row in answer(client.query(&sql(&name, ENDS), &[])).await? {
-            check_ends(&row)?;
+        for row in &ends {
+            check_ends(row)?;
         }
         Ok(Token { epoch: head[0] as u64, commits: head[1] as u64 })
     }
@@ -206,7 +210,7 @@ impl Writer {
 }
 
 async fn promises(session: &Session) -> Result<Promises, StoreError> {
-    let row = answer(session.client.query_one(QUESTION, &[])).await?;
+    let row = session.typed_one(QUESTION, &[]).await?.ok_or_else(silent)?;
     Promises::read(&row).map_err(|error| ended(&error))
 }
 

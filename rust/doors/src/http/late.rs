@@ -93,25 +93,47 @@ impl<T: Send + 'static> Late<T> {
             Err(error) => error,
         };
         report(Some(&error));
+        Self::later(begin, AGAIN, report, true)
+    }
+
+    /// The same, where nobody waits for the first attempt either.
+    pub(crate) fn soon(
+        begin: impl Fn() -> Result<T, EngineError> + Send + 'static,
+        report: impl Fn(Option<&EngineError>) + Send + 'static,
+    ) -> Result<Self, EngineError> {
+        Self::later(begin, Duration::ZERO, report, false)
+    }
+
+    fn later(
+        begin: impl Fn() -> Result<T, EngineError> + Send + 'static,
+        mut wait: Duration,
+        report: impl Fn(Option<&EngineError>) + Send + 'static,
+        mut has_reported: bool,
+    ) -> Result<Self, EngineError> {
         let late = Self::with(State::Waiting);
         let shared = Arc::clone(&late.shared);
         let again = move || loop {
             let state = lock(&shared.state);
-            let (state, _) = shared.changed.wait_timeout(state, AGAIN).unwrap_or_else(PoisonError::into_inner);
+            let (state, _) = shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
             if !matches!(*state, State::Waiting) {
                 return;
             }
             // Whoever closes meanwhile does not wait for it to begin.
             drop(state);
-            if let Ok(listener) = begin() {
-                let mut state = lock(&shared.state);
-                if matches!(*state, State::Waiting) {
-                    *state = State::Open(listener);
-                    drop(state);
-                    report(None);
+            match begin() {
+                Ok(listener) => {
+                    let mut state = lock(&shared.state);
+                    if matches!(*state, State::Waiting) {
+                        *state = State::Open(listener);
+                        drop(state);
+                        report(None);
+                    }
+                    return;
                 }
-                return;
+                Err(error) if !has_reported => report(Some(&error)),
+                Err(_) => {}
             }
+            (wait, has_reported) = (AGAIN, true);
         };
         let thread = thread::Builder::new().name("forebay-late".into()).spawn(again);
         let thread = thread.map_err(|error| EngineError::Closed(format!("no thread can be started: {error}")))?;
@@ -153,6 +175,19 @@ mod tests {
         assert!(listens);
         late.close();
         assert!(TcpListener::bind(("127.0.0.1", port)).is_ok());
+    }
+
+    #[test]
+    fn what_is_to_listen_soon_says_once_that_it_cannot_yet() {
+        let held = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
+        let (told, reports) = mpsc::channel();
+        let report = move |error: Option<&EngineError>| told.send(error.is_some()).unwrap();
+        let late = Late::soon(begin_at(port), report).unwrap();
+        assert_eq!(reports.recv(), Ok(true));
+        drop(held);
+        assert_eq!(reports.recv(), Ok(false));
+        late.close();
     }
 
     #[test]

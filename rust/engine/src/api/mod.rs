@@ -51,7 +51,7 @@ pub struct Empty {}
 macro_rules! operations {
     ($then:ident) => { $then! {
         /// Create a stream, or change the retention of one that exists; its shards stay as they are.
-        "stream.declare" StreamDeclare(stream::Declare) -> stream::Stream: streams.stream_declare now;
+        "stream.declare" StreamDeclare(stream::Declare) -> Empty: streams.stream_declare now;
         /// List the streams, without their shards.
         "stream.list" StreamList(Empty) -> Vec<stream::Stream>: streams.stream_list now;
         /// List the streams that hold logs, without their shards: those whose names begin with `log:`, which `stream.list` leaves out.

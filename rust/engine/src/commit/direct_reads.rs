@@ -9,28 +9,48 @@
 //! - a chunk or 512 KiB of chunks: a record that is given up after its chunk has left the memory, messages that are shown, or given a
 //!   row of their own. A chunk holds what one commit took in of one shard, which is 96 MiB at most, or 32 KiB of a queue's messages.
 //!
-//! Three reads grow with what they are about: the sizes of all chunks of a shard (a declaration or change of its stream, a start at a
-//! time), of which there is one for each commit that took in records of it; all rows of a mapping, a rule or an execution that is deleted; and what
+//! Three reads grow with what they are about: the sizes of all chunks of a shard (a change of its stream, a start at a time), of which
+//! there is one for each commit that took in records of it; all rows of a mapping, a rule or an execution that is deleted; and what
 //! salvages have noted of a shard.
 //!
 //! The embedded store answers each at once. For a store on another machine the holder of the lock waits, one round trip for each read,
-//! until the process may not run the store any more.
+//! until the process may not run the store any more. An opening has some eighty of them, so most of what they find is read ahead.
 
 use std::sync::Arc;
 
 use crate::base::lease::Lease;
 use crate::store::chunk::Chunk;
-use crate::store::port::{Found, Read, Reader, Rows, ShardId, StoreError, Table};
+use crate::store::port::{Ahead, Found, Read, Reader, Rows, ShardId, StoreError, Table, Write};
+
+/// What is read ahead at most: rows of a table, their bytes, and logs. All tables together have 13 MB then.
+const AHEAD: Read = Read::Ahead { rows_max: 256, bytes_max: 256 << 10, logs_max: 4_096 };
 
 /// A reader for reads that somebody waits for.
 pub(crate) struct DirectReads {
     reader: Box<dyn Reader>,
     lease: Lease,
+    ahead: Ahead,
 }
 
 impl DirectReads {
     pub(crate) fn over(reader: Box<dyn Reader>, lease: Lease) -> Self {
-        Self { reader, lease }
+        Self { reader, lease, ahead: Ahead::default() }
+    }
+
+    /// Read ahead what an opening wants, until [`Self::opened`].
+    pub(crate) fn read_ahead(&mut self) -> Result<(), StoreError> {
+        self.ahead = self.read(AHEAD)?.ahead()?;
+        Ok(())
+    }
+
+    /// These writes are about to be submitted.
+    pub(crate) fn changes(&mut self, writes: &[Write]) {
+        self.ahead.forget(writes);
+    }
+
+    /// The opening is over: what was read ahead goes.
+    pub(crate) fn opened(&mut self) {
+        self.ahead = Ahead::default();
     }
 
     /// As [`Read::Chunks`].
@@ -70,6 +90,9 @@ impl DirectReads {
     }
 
     fn read(&mut self, read: Read) -> Result<Found, StoreError> {
+        if let Some(found) = self.ahead.answer(&read) {
+            return Ok(found);
+        }
         let found = self.reader.read_while(read, || self.lease.may_run());
         found.unwrap_or_else(|| Err(StoreError::Lost("this process may not run the store any more".into())))
     }

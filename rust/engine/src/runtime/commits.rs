@@ -44,6 +44,7 @@ impl Rooms {
         for (shard, before) in &pending.trims {
             writes.push(Write::Trim { shard: *shard, before: *before });
         }
+        self.ctx.commit.reader.changes(&writes);
         self.ctx.commit.is_committing = true;
         self.ctx.commit.committing_bytes = pending.bytes;
         self.ctx.commit.committing = Arc::new(pending.rows);

@@ -98,21 +98,22 @@ impl Engine {
         let seed = if manual { now.entropy } else { now.entropy ^ u64::from(std::process::id()) };
         let limits = parts.config.limits.check()?;
         let mut store = parts.store;
+        // The readers of a store on another machine connect meanwhile.
+        let (direct, reader) = (store.reader()?, store.reader()?);
         let token = store.take_now(Unit::All)?;
         let lease = parts.lease.clone();
-        let direct = (store.reader()?, parts.lease, token);
+        let direct = (direct, parts.lease, token);
         let mut state = Rooms::new(parts.config, limits, now, seed, direct, parts.slots, registry.clone());
         state.ctx.place = store.place();
         state.ctx.has_threads = !manual;
         let tails: Arc<Tails> = Arc::default();
         state.runners.tails = tails.clone();
         let points = Mutex::new(state.restore()?);
-        let reader = Some(store.reader()?);
         let inner = Inner {
             state,
             driver_wakes: if manual { 0 } else { u64::MAX },
             store: Some(store),
-            reader,
+            reader: Some(reader),
             begun: None,
             store_woke: Arc::default(),
             reads_woke: Arc::default(),
@@ -190,6 +191,7 @@ impl Engine {
             state.try_each_participant(|one| one.start())?;
             state.environments().start_environments();
             state.answer_wanted();
+            state.ctx.commit.reader.opened();
             Ok(())
         })
     }

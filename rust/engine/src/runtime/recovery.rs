@@ -13,6 +13,7 @@ use crate::store::port::{StoreError, Table};
 impl Rooms {
     /// Let every room read what is its own; gives the metric points, which no room has.
     pub(crate) fn restore(&mut self) -> Result<Points, StoreError> {
+        self.ctx.commit.reader.read_ahead()?;
         if self.ctx.commit.reader.get(Table::Meta, MIGRATING)?.is_some() {
             return Err(StoreError::Refused(UNFINISHED.into()));
         }

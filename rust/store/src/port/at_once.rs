@@ -7,7 +7,7 @@ use std::task::Waker;
 use crate::chunk::Chunk;
 use crate::format::{ShardId, Table};
 use crate::port::write::positions;
-use crate::port::{Found, Outcome, Read, Reader, Rows, StoreError, Ticket, Token, Write};
+use crate::port::{Ahead, Found, Outcome, Read, Reader, Rows, StoreError, Ticket, Token, Write};
 
 /// Results that `poll` has not returned yet.
 #[derive(Clone, Debug)]
@@ -80,6 +80,7 @@ impl<R: Reads> Reader for ReaderAtOnce<R> {
             Read::Rows { table, prefix, after, limit } => {
                 reads.rows(table, &prefix, after.as_deref(), limit).map(Found::Rows)
             }
+            Read::Ahead { .. } => Ok(Found::Ahead(Ahead::default())),
         };
         self.answers.done(found)
     }

@@ -6,6 +6,7 @@
 //! No call waits for its result. It returns a ticket, and `poll` returns the result of each ticket once. The embedded store has done its
 //! work when it returns the ticket. A store on another machine answers later and wakes the caller of `poll`.
 
+mod ahead;
 pub(crate) mod at_once;
 mod blocking;
 mod error;
@@ -14,6 +15,7 @@ mod write;
 
 use std::task::Waker;
 
+pub use ahead::Ahead;
 pub use at_once::AtOnce;
 pub use blocking::BlockingStore;
 pub use error::StoreError;

@@ -6,7 +6,7 @@ use std::task::Waker;
 use crate::chunk::Chunk;
 use crate::format::{ShardId, Table};
 use crate::port::blocking::{wait, wait_while};
-use crate::port::{StoreError, Ticket};
+use crate::port::{Ahead, StoreError, Ticket};
 
 /// Rows as `(key, value)`, ascending by key.
 pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
@@ -55,6 +55,16 @@ pub enum Read {
         /// Most rows.
         limit: usize,
     },
+    /// What an opening wants in any case: every row of each table that is small, and where logs begin and end. A store that answers at
+    /// once leaves it to the reads that ask for each of them.
+    Ahead {
+        /// Most rows of a table.
+        rows_max: usize,
+        /// Most bytes of a table's rows.
+        bytes_max: usize,
+        /// Most logs.
+        logs_max: usize,
+    },
 }
 
 /// What a read has found, as [`Read`] says of each.
@@ -70,6 +80,8 @@ pub enum Found {
     Row(Option<Vec<u8>>),
     /// Of [`Read::Rows`].
     Rows(Rows),
+    /// Of [`Read::Ahead`].
+    Ahead(Ahead),
 }
 
 impl Found {
@@ -109,6 +121,14 @@ impl Found {
     pub fn rows(self) -> Result<Rows, StoreError> {
         match self {
             Self::Rows(rows) => Ok(rows),
+            _ => Err(another()),
+        }
+    }
+
+    /// What [`Read::Ahead`] has found.
+    pub fn ahead(self) -> Result<Ahead, StoreError> {
+        match self {
+            Self::Ahead(ahead) => Ok(ahead),
             _ => Err(another()),
         }
     }

@@ -298,6 +298,54 @@ fn each_answer_is_told_once_and_by_its_ticket() {
     });
 }
 
+#[test]
+fn what_is_read_ahead_is_what_each_read_finds() {
+    with_each_store(|mut store| {
+        let rows = |table, count: u8| (0..count).map(move |key| set(table, &[key / 2, key], b"12345678"));
+        store.commit(&rows(Table::Queue, 4).chain(rows(Table::Event, 5)).collect::<Vec<_>>()).unwrap();
+        store.commit(&[set(Table::Topic, b"large", &[7; 100]), set(Table::Bus, b"", b"")]).unwrap();
+        store.commit(&[append(1, 0, 3), append(1, 3, 2), append(2, 7, 1), append(3, 0, 1)]).unwrap();
+        store.commit(&[trim(1, 3), trim(2, 8), trim(3, u64::MAX)]).unwrap();
+        let mut reader = store.reader().unwrap();
+        let bounded = |logs_max| Read::Ahead { rows_max: 4, bytes_max: 40, logs_max };
+        let ahead = reader.read(bounded(9)).and_then(Found::ahead).unwrap();
+        let mut reads: Vec<Read> = (1..4).map(|shard| Read::Bounds { shard }).collect();
+        reads.extend((1..4).map(|shard| Read::Sizes { shard, limit: 1 }));
+        for table in [Table::Queue, Table::Event, Table::Topic, Table::Bus, Table::Meta] {
+            reads.extend([vec![], vec![1, 2], vec![9]].map(|key| Read::Row { table, key }));
+            for prefix in [vec![], vec![1]] {
+                for after in [None, Some(vec![0, 1]), Some(vec![1, 2]), Some(vec![9])] {
+                    for limit in [2, usize::MAX] {
+                        reads.push(Read::Rows { table, prefix: prefix.clone(), after: after.clone(), limit });
+                    }
+                }
+            }
+        }
+        for read in reads {
+            if let Some(found) = ahead.answer(&read) {
+                assert_eq!(Ok(found), reader.read(read.clone()), "{read:?}");
+            }
+        }
+        if ahead.tables.is_empty() {
+            return; // such a store answers each read at once
+        }
+        assert_eq!(ahead.logs.keys().collect::<Vec<_>>(), [&1, &2]);
+        let whole = [Table::Queue, Table::Event, Table::Topic, Table::Bus, Table::Meta];
+        let whole = whole.map(|table| ahead.tables.get(&table).map(BTreeMap::len));
+        assert_eq!(whole, [Some(4), None, None, Some(1), Some(0)], "rows and bytes are bounded");
+        assert_eq!(reader.read(bounded(1)).and_then(Found::ahead).unwrap().logs.len(), 1);
+        let mut ahead = ahead;
+        ahead.forget(&[set(Table::Queue, &[1, 2], b""), remove(Table::Bus, b""), append(1, 5, 1)]);
+        let answers = |read: Read| ahead.answer(&read).is_some();
+        let row = |table, key: &[u8]| answers(Read::Row { table, key: key.into() });
+        let rows =
+            |table, prefix: &[u8]| answers(Read::Rows { table, prefix: prefix.into(), after: None, limit: usize::MAX });
+        assert!(!row(Table::Queue, &[1, 2]) && !row(Table::Bus, b"") && !answers(Read::Bounds { shard: 1 }));
+        assert!(!rows(Table::Queue, &[1]) && !rows(Table::Queue, b"") && !rows(Table::Bus, b""));
+        assert!(row(Table::Queue, &[1, 3]) && rows(Table::Queue, &[0]) && answers(Read::Bounds { shard: 2 }));
+    });
+}
+
 /// What `poll` gives once it has woken whoever waits for it.
 fn woken<T>(mut poll: impl FnMut(&Waker) -> Option<T>) -> T {
     let waker = Waker::from(Arc::new(Sleeper(std::thread::current())));
