@@ -12,6 +12,7 @@ mod failure;
 mod frame;
 mod history;
 mod inspection;
+mod items;
 mod map;
 mod mock;
 mod packed;
