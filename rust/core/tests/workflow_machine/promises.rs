@@ -11,19 +11,19 @@ use forebay_core::workflow::machine::{
 };
 use serde_json::{json, Value};
 
-const START_MS: u64 = 1_704_067_200_000;
-const FUNCTION: &str = "arn:aws:lambda:us-east-1:111111111111:function:f";
+pub(crate) const START_MS: u64 = 1_704_067_200_000;
+pub(crate) const FUNCTION: &str = "arn:aws:lambda:us-east-1:111111111111:function:f";
 const TOKEN: &str = "arn:aws:states:::sqs:sendMessage.waitForTaskToken";
 
 /// Answers calls by a function of the call and its number.
-struct Script<F: FnMut(&Call, usize) -> Answer> {
+pub(crate) struct Script<F: FnMut(&Call, usize) -> Answer> {
     answer: F,
     calls: usize,
-    items: Vec<Value>,
-    written: Vec<(Data, Outcome)>,
+    pub(crate) items: Vec<Value>,
+    pub(crate) written: Vec<(Data, Outcome)>,
 }
 
-fn script<F: FnMut(&Call, usize) -> Answer>(answer: F) -> Script<F> {
+pub(crate) fn script<F: FnMut(&Call, usize) -> Answer>(answer: F) -> Script<F> {
     Script { answer, calls: 0, items: Vec::new(), written: Vec::new() }
 }
 
@@ -43,15 +43,15 @@ impl<F: FnMut(&Call, usize) -> Answer> World for Script<F> {
     }
 }
 
-fn ok(value: Value) -> Answer {
+pub(crate) fn ok(value: Value) -> Answer {
     Answer { end: Some(Ok(Data::new(value))), ..Answer::default() }
 }
 
-fn error(name: &str) -> Answer {
+pub(crate) fn error(name: &str) -> Answer {
     Answer { end: Some(Err(ErrorDetails::new(name, Some("because".into())))), ..Answer::default() }
 }
 
-fn identity(machine_type: MachineType) -> Identity {
+pub(crate) fn identity(machine_type: MachineType) -> Identity {
     Identity {
         machine_arn: "arn:aws:states:us-east-1:111111111111:stateMachine:m".into(),
         machine_type,
@@ -61,36 +61,41 @@ fn identity(machine_type: MachineType) -> Identity {
     }
 }
 
-fn bring(execution: &mut Execution, machine: &Definition, fact: Fact, now_ms: u64) -> Result<Vec<Command>, Refused> {
+pub(crate) fn bring(
+    execution: &mut Execution,
+    machine: &Definition,
+    fact: Fact,
+    now_ms: u64,
+) -> Result<Vec<Command>, Refused> {
     execution.apply(machine, fact, now_ms, &mut Seed(1), &Budget::unclocked())
 }
 
-fn definition(value: &Value) -> Definition {
+pub(crate) fn definition(value: &Value) -> Definition {
     Definition::parse(&value.to_string(), MachineType::Standard).unwrap()
 }
 
-fn one(state: &Value) -> Definition {
+pub(crate) fn one(state: &Value) -> Definition {
     definition(&json!({"StartAt": "S", "States": {"S": state}}))
 }
 
-fn run(definition: &Definition, input: Value, world: &mut dyn World) -> Played {
+pub(crate) fn run(definition: &Definition, input: Value, world: &mut dyn World) -> Played {
     Driver::new(definition, world, 7)
         .run(identity(MachineType::Standard), Data::new(input), START_MS, Vec::new())
         .unwrap()
 }
 
-fn types(played: &Played) -> Vec<String> {
+pub(crate) fn types(played: &Played) -> Vec<String> {
     played.events.iter().map(|event| event.to_json(false)["type"].as_str().unwrap().to_owned()).collect()
 }
 
-fn output(played: &Played) -> Value {
+pub(crate) fn output(played: &Played) -> Value {
     match &played.outcome {
         Outcome::Succeeded(output) => output.value().clone(),
         other => panic!("{other:?}"),
     }
 }
 
-fn failure(played: &Played) -> (&str, Option<&str>) {
+pub(crate) fn failure(played: &Played) -> (&str, Option<&str>) {
     match &played.outcome {
         Outcome::Failed(details) => (details.error.as_deref().unwrap_or_default(), details.cause.as_deref()),
         other => panic!("{other:?}"),
@@ -302,7 +307,7 @@ fn a_failed_branch_gives_its_siblings_up() {
     assert_eq!(execution.outcome(), Some(&Outcome::Succeeded(Data::new(caught))));
 }
 
-fn map_of(mut more: Value) -> Definition {
+pub(crate) fn map_of(mut more: Value) -> Definition {
     let fields = json!({
         "Type": "Map", "End": true,
         "ItemProcessor": {"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": FUNCTION, "End": true}}},
@@ -313,7 +318,7 @@ fn map_of(mut more: Value) -> Definition {
     one(&more)
 }
 
-fn distributed() -> Value {
+pub(crate) fn distributed() -> Value {
     json!({
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
         "StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": FUNCTION, "End": true}},

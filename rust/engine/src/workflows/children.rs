@@ -4,7 +4,7 @@
 //! has not been told of is begun anew after a crash.
 
 use forebay_core::workflow::definition::MachineType;
-use forebay_core::workflow::machine::{Child, ErrorDetails, Fact, FrameId, Outcome};
+use forebay_core::workflow::machine::{Child, ErrorDetails, Fact, FrameId, Outcome, RunKey};
 
 use crate::api::map_run::{MapResults, MapResultsPage};
 use crate::base::error::EngineError;
@@ -18,27 +18,27 @@ use crate::workflows::row::{ChildOf, ExecutionRow, RunId};
 use crate::workflows::{redrive, Happened, Run, Step, WorkflowRoom};
 
 /// Begin children of a Map's run.
-pub(super) fn spawn(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId, arn: &str, children: &[Child]) {
-    let known = room.workflows.runs.get(&id).and_then(|run| run.map_runs.get(&frame));
+pub(super) fn spawn(room: &mut WorkflowRoom<'_>, id: RunId, key: RunKey, arn: &str, children: &[Child]) {
+    let known = room.workflows.runs.get(&id).and_then(|run| run.map_runs.get(&key.frame()));
     let number = match known.filter(|(known, _)| known == arn) {
         Some((_, number)) => *number,
         None => room.below.ctx.new_mapping_id(),
     };
     let Some(run) = room.workflows.runs.get_mut(&id) else { return };
-    run.map_runs.insert(frame, (arn.to_owned(), number));
+    run.map_runs.insert(key.frame(), (arn.to_owned(), number));
     for child in children {
-        begin_child(room, id, frame, number, child, false);
+        begin_child(room, id, key, number, child, false);
     }
 }
 
-fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, frame: FrameId, number: u64, child: &Child, is_again: bool) {
+fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, key: RunKey, number: u64, child: &Child, is_again: bool) {
     let id = RunId { machine: number, number: u64::from(child.index) };
     let now_ms = room.below.ctx.now.wall_ms;
     let Some(run) = room.workflows.runs.get(&parent) else { return };
     let prefix = format!("{:x}.{:x}", id.machine, id.number).into();
     let definition = run.machine.definition();
-    let Some(execution) = run.execution.child(definition, frame, child, prefix, now_ms) else { return };
-    let child_of = ChildOf { run: parent, frame, index: child.index };
+    let Some(execution) = run.execution.child(definition, key.frame(), child, prefix, now_ms) else { return };
+    let child_of = ChildOf { run: parent, key, index: child.index };
     // A child of one in memory is in memory, too.
     let is_in_memory = child.machine_type == MachineType::Express || run.memory.is_some();
     let row = ExecutionRow {
@@ -98,12 +98,12 @@ pub(super) fn abort_children(room: &mut WorkflowRoom<'_>, id: RunId, frame: Fram
 /// Tell a parent the end of its child, unless it has given that up. What ended in memory is told once.
 pub(super) fn tell_parent(room: &mut WorkflowRoom<'_>, id: RunId, child: ChildOf, outcome: Outcome) {
     let parent = room.workflows.runs.get(&child.run);
-    let map_run = parent.and_then(|run| run.map_runs.get(&child.frame));
+    let map_run = parent.and_then(|run| run.map_runs.get(&child.key.frame()));
     if map_run.is_some_and(|(_, number)| *number == id.machine) {
         let is_kept = room.workflows.is_in_memory(id);
         let ended = room.workflows.runs.get(&id).filter(|run| is_kept && run.machine.program.writes_results);
         let brings = ended.map(|run| Brings::Child(id, Box::new(run.row.clone())));
-        let fact = Fact::ChildEnded(child.frame, child.index, outcome);
+        let fact = Fact::ChildEnded(child.key, child.index, outcome);
         room.workflows.inbox.push_back(Happened { run: child.run, fact, is_kept, brings });
     }
 }
@@ -112,13 +112,13 @@ pub(super) fn tell_parent(room: &mut WorkflowRoom<'_>, id: RunId, child: ChildOf
 pub(super) fn begin_children_anew(room: &mut WorkflowRoom<'_>) {
     for parent in std::mem::take(&mut room.workflows.childless) {
         let Some(run) = room.workflows.runs.get(&parent) else { continue };
-        for (frame, _, children) in run.execution.open_children(run.machine.clone().definition()) {
-            let number = room.workflows.runs.get(&parent).and_then(|run| run.map_runs.get(&frame));
+        for (key, children) in run.execution.open_children(run.machine.clone().definition()) {
+            let number = room.workflows.runs.get(&parent).and_then(|run| run.map_runs.get(&key.frame()));
             let Some(number) = number.map(|(_, number)| *number) else { continue };
             for child in &children {
                 let id = RunId { machine: number, number: u64::from(child.index) };
                 if !room.workflows.runs.contains_key(&id) {
-                    begin_child(room, parent, frame, number, child, true);
+                    begin_child(room, parent, key, number, child, true);
                 }
             }
         }

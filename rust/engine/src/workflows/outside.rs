@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::workflow::definition::{Pattern, Resource};
-use forebay_core::workflow::machine::{Call, ErrorDetails, Fact, FrameId, ReadRequest, TaskId, Text, WriteRequest};
+use forebay_core::workflow::machine::{
+    Call, ErrorDetails, Fact, FrameId, ReadRequest, RunKey, TaskId, Text, WriteRequest,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
@@ -24,7 +26,7 @@ pub(crate) const FUNCTION: &str = "forebay-integrations";
 /// Longest time between two questions about a job.
 const ASKED_MS_MAX: u64 = 60_000;
 /// Calls for a Map's run have numbers that no task has.
-const OF_FRAME: u64 = 1 << 63;
+const OF_RUN: u64 = 1 << 63;
 
 /// What the app can call beside the store. A name may end in `*`, which stands for the rest.
 #[derive(Default)]
@@ -71,8 +73,17 @@ pub(crate) struct Reading {
 }
 
 /// The number of the call that reads a Map's items, or writes its results.
-pub(crate) fn call_of_frame(frame: FrameId) -> TaskId {
-    TaskId(OF_FRAME | u64::from(frame.0))
+pub(crate) fn task_of_run(call: RunKey) -> TaskId {
+    TaskId(OF_RUN | call.0)
+}
+
+fn run_of_task(task: TaskId) -> RunKey {
+    RunKey(task.0 & !OF_RUN)
+}
+
+/// Whether a call is one that the run of a frame makes.
+pub(crate) fn is_of_frame(task: TaskId, frame: FrameId) -> bool {
+    task.0 & OF_RUN != 0 && run_of_task(task).frame() == frame
 }
 
 /// The name of a resource as integrations are declared: `elasticmapreduce:addStep.sync`.
@@ -120,31 +131,31 @@ pub(super) fn call_outside(room: &mut WorkflowRoom<'_>, id: RunId, call: &Call) 
 }
 
 /// Read the first items of a Map's run.
-pub(super) fn begin_reading(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId, request: &ReadRequest) {
+pub(super) fn begin_reading(room: &mut WorkflowRoom<'_>, id: RunId, call: RunKey, request: &ReadRequest) {
     let Some(run) = room.workflows.runs.get_mut(&id) else { return };
     let request = serde_json::to_value(request).unwrap_or_default();
-    run.readings.insert(frame, Reading { request, next: None });
-    read_on(room, id, frame);
+    run.readings.insert(call.frame(), Reading { request, next: None });
+    read_on(room, id, call);
 }
 
 /// Read the next items.
-pub(super) fn read_on(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId) {
-    let Some(reading) = room.workflows.runs.get(&id).and_then(|run| run.readings.get(&frame)) else {
+pub(super) fn read_on(room: &mut WorkflowRoom<'_>, id: RunId, call: RunKey) {
+    let Some(reading) = room.workflows.runs.get(&id).and_then(|run| run.readings.get(&call.frame())) else {
         let cause = "how far the items were read is not known any more: start another execution".to_owned();
         let details = ErrorDetails::new("States.ItemReaderFailed", Some(cause));
-        return room.workflows.happened(id, Fact::ReadFailed(frame, details));
+        return room.workflows.happened(id, Fact::ReadFailed(call, details));
     };
     let payload = json!({"read": reading.request, "from": reading.next}).to_string();
-    room.call_later(id, call_of_frame(frame), FUNCTION, payload.into(), CallKind::Read(frame));
+    room.call_later(id, task_of_run(call), FUNCTION, payload.into(), CallKind::Read(call.frame()));
 }
 
 /// Write the results of a Map's run.
-pub(super) fn write_results(room: &mut WorkflowRoom<'_>, id: RunId, frame: FrameId, request: &WriteRequest) {
+pub(super) fn write_results(room: &mut WorkflowRoom<'_>, id: RunId, call: RunKey, request: &WriteRequest) {
     let Some(run) = room.workflows.runs.get(&id) else { return };
-    let number = run.map_runs.get(&frame).map(|(_, number)| *number);
-    let arn = run.map_runs.get(&frame).map(|(arn, _)| arn.as_str());
+    let number = run.map_runs.get(&call.frame()).map(|(_, number)| *number);
+    let arn = run.map_runs.get(&call.frame()).map(|(arn, _)| arn.as_str());
     let payload = json!({"write": request, "map_run": number, "map_run_arn": arn}).to_string();
-    room.call_later(id, call_of_frame(frame), FUNCTION, payload.into(), CallKind::Write(frame));
+    room.call_later(id, task_of_run(call), FUNCTION, payload.into(), CallKind::Write(call.frame()));
 }
 
 /// Have the jobs of calls that are given up stopped: an event of the same commit tells the function.
@@ -178,19 +189,20 @@ pub(super) fn outside_ended(
             Err(ErrorDetails::new(error, answer["cause"].take().as_str().map(str::to_owned)))
         }
     });
+    let of_run = run_of_task(task);
     let (fact, brings) = match (&call.kind, answer) {
         (CallKind::Read(frame), Ok(mut answer)) => {
             let next = Some(answer["next"].take()).filter(|next| !next.is_null());
             let Value::Array(items) = answer["items"].take() else {
                 let cause = "the reader has given no list of items".to_owned();
                 let details = ErrorDetails::new("States.ItemReaderFailed", Some(cause));
-                return told(part, run, Fact::ReadFailed(*frame, details), None);
+                return told(part, run, Fact::ReadFailed(of_run, details), None);
             };
-            (Fact::Items(*frame, items, next.is_none()), Some(Brings::Read(*frame, next)))
+            (Fact::Items(of_run, items, next.is_none()), Some(Brings::Read(*frame, next)))
         }
-        (CallKind::Read(frame), Err(details)) => (Fact::ReadFailed(*frame, details), None),
-        (CallKind::Write(frame), Ok(mut answer)) => (Fact::Written(*frame, data(&mut answer)), None),
-        (CallKind::Write(frame), Err(details)) => (Fact::WriteFailed(*frame, details), None),
+        (CallKind::Read(_), Err(details)) => (Fact::ReadFailed(of_run, details), None),
+        (CallKind::Write(_), Ok(mut answer)) => (Fact::Written(of_run, data(&mut answer)), None),
+        (CallKind::Write(_), Err(details)) => (Fact::WriteFailed(of_run, details), None),
         (CallKind::Job, Ok(mut answer)) => match answer["running"].as_u64() {
             Some(wait_ms) => {
                 let due_ms = part.ctx.now.wall_ms + wait_ms.clamp(1, ASKED_MS_MAX);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_core::durable::Durable;
-use forebay_core::workflow::machine::{Execution, FrameId, MapRun, TaskId, Text};
+use forebay_core::workflow::machine::{Execution, FrameId, MapRun, RunKey, TaskId, Text};
 use serde::{Deserialize, Serialize};
 
 use crate::api::notes::Notes;
@@ -152,7 +152,9 @@ pub(crate) struct Parent {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct ChildOf {
     pub(crate) run: RunId,
-    pub(crate) frame: FrameId,
+    /// Rows of earlier releases have the frame alone.
+    #[serde(rename = "frame")]
+    pub(crate) key: RunKey,
     pub(crate) index: u32,
 }
 

@@ -16,7 +16,7 @@ use crate::base::rng::Rng;
 use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
 use crate::workflows::aside::Held;
-use crate::workflows::outside::call_of_frame;
+use crate::workflows::outside::task_of_run;
 use crate::workflows::row::{check_name, name_key, CallKind, ExecutionRow, OpenCall, Parent, RunId};
 use crate::workflows::{activities, aside, children, durable, express, logs, outside, throttle};
 use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
@@ -155,14 +155,14 @@ impl WorkflowRoom<'_> {
                 }
             }
             Command::End(outcome) => self.end(id, outcome),
-            Command::Spawn { frame, run, children } => children::spawn(self, id, frame, &run, &children),
+            Command::Spawn { run, arn, children } => children::spawn(self, id, run, &arn, &children),
             Command::AbortRun(frame) => {
-                self.give_up_calls(id, |one| one == call_of_frame(frame));
+                self.give_up_calls(id, |one| outside::is_of_frame(one, frame));
                 children::abort_children(self, id, frame);
             }
-            Command::Read(frame, request) => outside::begin_reading(self, id, frame, &request),
-            Command::ReadMore(frame) => outside::read_on(self, id, frame),
-            Command::Write(frame, request) => outside::write_results(self, id, frame, &request),
+            Command::Read(call, request) => outside::begin_reading(self, id, call, &request),
+            Command::ReadMore(call) => outside::read_on(self, id, call),
+            Command::Write(call, request) => outside::write_results(self, id, call, &request),
         }
     }
 
@@ -389,8 +389,8 @@ pub(super) fn ended_call(fact: &Fact) -> Option<TaskId> {
         | Fact::TaskFailed(task, _)
         | Fact::TaskSubmitFailed(task, _)
         | Fact::TaskStartFailed(task, _) => Some(*task),
-        Fact::Items(frame, ..) | Fact::ReadFailed(frame, _) | Fact::Written(frame, _) | Fact::WriteFailed(frame, _) => {
-            Some(call_of_frame(*frame))
+        Fact::Items(call, ..) | Fact::ReadFailed(call, _) | Fact::Written(call, _) | Fact::WriteFailed(call, _) => {
+            Some(task_of_run(*call))
         }
         _ => None,
     }

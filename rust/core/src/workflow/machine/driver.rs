@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Call, Command, Data, ErrorDetails, Event, Execution, Fact, FrameId, Identity, Outcome, ReadRequest, Refused,
-    TaskId, WriteRequest,
+    RunKey, TaskId, WriteRequest,
 };
 use crate::workflow::budget::Budget;
 use crate::workflow::definition::Definition;
@@ -182,25 +182,28 @@ impl<'d> Driver<'d> {
                 let answer = self.world.call(&call);
                 play.plan_answer(call.task, answer);
             }
-            Command::Spawn { frame, children, .. } => {
+            Command::Spawn { run, children, .. } => {
                 for child in children {
-                    self.spawn(play, frame, &child)?;
+                    self.spawn(play, run, &child)?;
                 }
             }
-            Command::Read(frame, request) => match self.world.read(&request) {
+            Command::Read(call, request) => match self.world.read(&request) {
                 Ok(items) => {
-                    play.unread.insert(frame, items);
-                    play.plan_page(frame);
+                    play.unread.insert(call.frame(), items);
+                    play.plan_page(call);
                 }
-                Err(details) => play.plan(play.now_ms, Fact::ReadFailed(frame, details)),
+                Err(details) => play.plan(play.now_ms, Fact::ReadFailed(call, details)),
             },
-            Command::ReadMore(frame) => play.plan_page(frame),
-            Command::Write(frame, request) => {
-                let children: Vec<(Data, Outcome)> =
-                    play.children.get(&frame).map(|children| children.values().cloned().collect()).unwrap_or_default();
+            Command::ReadMore(call) => play.plan_page(call),
+            Command::Write(call, request) => {
+                let children: Vec<(Data, Outcome)> = play
+                    .children
+                    .get(&call.frame())
+                    .map(|children| children.values().cloned().collect())
+                    .unwrap_or_default();
                 let fact = match self.world.write(&request, &children) {
-                    Ok(output) => Fact::Written(frame, output),
-                    Err(details) => Fact::WriteFailed(frame, details),
+                    Ok(output) => Fact::Written(call, output),
+                    Err(details) => Fact::WriteFailed(call, details),
                 };
                 play.plan(play.now_ms, fact);
             }
@@ -211,22 +214,22 @@ impl<'d> Driver<'d> {
         Ok(())
     }
 
-    fn spawn(&mut self, play: &mut Play, frame: FrameId, child: &super::Child) -> Result<(), Stuck> {
+    fn spawn(&mut self, play: &mut Play, run: RunKey, child: &super::Child) -> Result<(), Stuck> {
         if self.depth >= DEPTH_MAX {
             return Err(Stuck::Endless);
         }
         let prefix = format!("{}.{}", play.execution.identity().token_prefix, child.index);
-        let execution = play.execution.child(self.definition, frame, child, prefix.into(), play.now_ms);
+        let execution = play.execution.child(self.definition, run.frame(), child, prefix.into(), play.now_ms);
         let Some(execution) = execution else { return Ok(()) };
         self.depth += 1;
         let played = self.play(execution, play.now_ms, Vec::new());
         self.depth -= 1;
         let played = played?;
         let result = (child.input.clone(), played.outcome.clone());
-        play.children.entry(frame).or_default().insert(child.index, result);
+        play.children.entry(run.frame()).or_default().insert(child.index, result);
         play.histories.push(played.events);
         play.histories.extend(played.children);
-        play.plan(played.ended_ms, Fact::ChildEnded(frame, child.index, played.outcome));
+        play.plan(played.ended_ms, Fact::ChildEnded(run, child.index, played.outcome));
         Ok(())
     }
 }
@@ -237,12 +240,13 @@ impl Play {
         self.agenda.insert((at_ms, self.planned), fact);
     }
 
-    fn plan_page(&mut self, frame: FrameId) {
+    fn plan_page(&mut self, call: RunKey) {
+        let frame = call.frame();
         let mut page = self.unread.remove(&frame).unwrap_or_default();
         let rest = page.split_off(page.len().min(PAGE_ITEMS));
         let is_last = rest.is_empty();
         self.unread.insert(frame, rest);
-        self.plan(self.now_ms, Fact::Items(frame, page, is_last));
+        self.plan(self.now_ms, Fact::Items(call, page, is_last));
     }
 
     fn plan_answer(&mut self, task: TaskId, answer: Answer) {

@@ -14,6 +14,26 @@ use crate::workflow::definition::{MachineType, ReaderFormat, StateIndex, WriterF
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FrameId(pub u32);
 
+/// A run of a distributed Map, or a call that it makes: its frame, and a number that the execution gives only once. One frame has one run
+/// after another, and what belongs to the one before comes late. Earlier releases wrote the frame alone, which is number 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunKey(pub u64);
+
+impl RunKey {
+    pub(super) fn new(frame: FrameId, number: u32) -> Self {
+        Self((u64::from(number) << 32) | u64::from(frame.0))
+    }
+
+    /// The frame.
+    pub fn frame(self) -> FrameId {
+        FrameId(self.0 as u32)
+    }
+
+    pub(super) fn number(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
 /// A task by its number in its execution; a retry has a number of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId(pub u64);
@@ -118,6 +138,11 @@ pub(super) struct Group {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) arn: String,
+    /// Its own number, and that of the last call that it made.
+    #[serde(default)]
+    pub(super) number: u32,
+    #[serde(default)]
+    pub(super) call: u32,
     #[serde(default)]
     pub(super) started_ms: u64,
     /// The event that began it.

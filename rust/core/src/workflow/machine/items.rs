@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::data::{Data, DATA_MAX};
 use super::failure::Failure;
-use super::frame::{Batch, FrameId, Item, ReadRequest, Run, Step};
+use super::frame::{Batch, FrameId, Item, ReadRequest, Run, RunKey, Step};
 use super::history::ErrorDetails;
 use super::run::{ITEMS_MAX, ITEM_READER_FAILED, PAGE_MAX};
 use super::{Command, Execution, Refused, Turn};
@@ -74,7 +74,8 @@ impl Execution {
             format: reader.format.clone(),
             items_max,
         };
-        turn.commands.push(Command::Read(id, Box::new(request)));
+        let call = self.new_call(id);
+        turn.commands.push(Command::Read(call, Box::new(request)));
         Ok(())
     }
 
@@ -82,18 +83,19 @@ impl Execution {
     pub(super) fn run_items(
         &mut self,
         turn: &mut Turn<'_>,
-        id: FrameId,
+        call: RunKey,
         items: Vec<Value>,
         is_last: bool,
     ) -> Result<(), Refused> {
+        let id = call.frame();
         let count = items.len();
         if count > PAGE_MAX {
-            self.keep_items(id, Vec::new(), false)?;
+            self.keep_items(call, Vec::new(), false)?;
             let cause = format!("A page has {count} items; at most {PAGE_MAX} are taken");
             self.end_run_failed(turn, id, ErrorDetails::new(ITEM_READER_FAILED, Some(cause)));
             return Ok(());
         }
-        self.keep_items(id, items, is_last)?;
+        self.keep_items(call, items, is_last)?;
         if let Err(failure) = self.start_run_children(turn, id) {
             self.end_run_failed(turn, id, failure.details);
         }
@@ -101,8 +103,8 @@ impl Execution {
     }
 
     /// Keep items that a reader brought; no child is started yet.
-    pub(super) fn keep_items(&mut self, id: FrameId, items: Vec<Value>, is_last: bool) -> Result<(), Refused> {
-        let run = self.open_run(id)?;
+    pub(super) fn keep_items(&mut self, call: RunKey, items: Vec<Value>, is_last: bool) -> Result<(), Refused> {
+        let run = self.asking_run(call)?;
         if !run.is_reading || !run.is_asked {
             return Err(Refused::NotExpected);
         }
@@ -124,7 +126,8 @@ impl Execution {
         let has_room = run.open.len() < run.concurrency as usize;
         if run.is_reading && !run.is_asked && !run.has_failed && has_room {
             run.is_asked = true;
-            turn.commands.push(Command::ReadMore(id));
+            let call = self.new_call(id);
+            turn.commands.push(Command::ReadMore(call));
         }
     }
 

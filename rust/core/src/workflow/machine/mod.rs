@@ -33,7 +33,7 @@ use serde_json::{Map, Value};
 pub use super::text::Text;
 pub use context::Identity;
 pub use data::{Data, DataError, DATA_MAX};
-pub use frame::{Child, Counts, FrameId, MapRun, MapRunStatus, ReadRequest, TaskId, Tolerated, WriteRequest};
+pub use frame::{Child, Counts, FrameId, MapRun, MapRunStatus, ReadRequest, RunKey, TaskId, Tolerated, WriteRequest};
 pub use map::{INLINE_ITEMS_MAX, ITERATIONS_MAX};
 pub use packed::{pack, unpack};
 pub use run::{CHILDREN_DEFAULT, CHILDREN_MAX, ITEMS_MAX, PAGE_MAX, SPAWN_MAX};
@@ -87,15 +87,15 @@ pub enum Fact {
     /// The task is alive.
     Heartbeat(TaskId),
     /// A reader brings a page of items; whether it is the last.
-    Items(FrameId, Vec<Value>, bool),
+    Items(RunKey, Vec<Value>, bool),
     /// A reader failed.
-    ReadFailed(FrameId, ErrorDetails),
+    ReadFailed(RunKey, ErrorDetails),
     /// A child execution of a distributed Map ended.
-    ChildEnded(FrameId, u32, Outcome),
+    ChildEnded(RunKey, u32, Outcome),
     /// A writer has written the results; its answer.
-    Written(FrameId, Data),
+    Written(RunKey, Data),
     /// A writer failed.
-    WriteFailed(FrameId, ErrorDetails),
+    WriteFailed(RunKey, ErrorDetails),
     /// A wake-up, or a turn's remainder: what is due goes on.
     Due,
     /// Somebody stops the execution.
@@ -128,21 +128,21 @@ pub enum Command {
     Cancel(TaskId),
     /// Start child executions.
     Spawn {
-        /// The frame whose run they are of.
-        frame: FrameId,
+        /// The run that they are of.
+        run: RunKey,
         /// The run's ARN.
-        run: String,
+        arn: String,
         /// The children.
         children: Vec<Child>,
     },
-    /// Stop the children of a run that still run.
+    /// Stop the children of a frame's run that still run, and give up what it reads or writes.
     AbortRun(FrameId),
     /// Read the first page of items.
-    Read(FrameId, Box<ReadRequest>),
+    Read(RunKey, Box<ReadRequest>),
     /// Read the next page of what is being read.
-    ReadMore(FrameId),
+    ReadMore(RunKey),
     /// Write the results of a run's children.
-    Write(FrameId, Box<WriteRequest>),
+    Write(RunKey, Box<WriteRequest>),
     /// Bring [`Fact::Due`] at this time, in milliseconds since 1970; it replaces an earlier one.
     WakeAt(u64),
     /// Bring [`Fact::Due`] as soon as others had their turn.
@@ -202,6 +202,9 @@ pub struct Execution {
     ready: VecDeque<FrameId>,
     next_frame: u32,
     next_task: u64,
+    /// The last number that was given to a run of a distributed Map, or to a call of one.
+    #[serde(default)]
+    last_run_key: u32,
     last_event: EventId,
     /// The history is full: only its last event may still be added.
     is_full: bool,
@@ -257,6 +260,7 @@ impl Execution {
             ready: VecDeque::new(),
             next_frame: 1,
             next_task: 1,
+            last_run_key: 0,
             last_event: 0,
             is_full: false,
             outcome: None,
@@ -319,8 +323,8 @@ impl Execution {
         }
     }
 
-    /// Children of distributed Maps that run: the frame, the run's ARN, and what [`Command::Spawn`] asked for.
-    pub fn open_children(&self, definition: &Definition) -> Vec<(FrameId, String, Vec<Child>)> {
+    /// Children of distributed Maps that run: the run, and what [`Command::Spawn`] asked for.
+    pub fn open_children(&self, definition: &Definition) -> Vec<(RunKey, Vec<Child>)> {
         let runs = self.frames.iter().filter_map(|(id, frame)| {
             let (Step::Run(run), Body::Map(map)) = (&frame.step, &definition.state(frame.state).body) else {
                 return None;
@@ -328,7 +332,7 @@ impl Execution {
             let machine_type = map.distributed.as_ref()?.execution_type;
             let open = run.open.iter();
             let children = open.map(|(index, input)| Child { index: *index, input: input.clone(), machine_type });
-            Some((*id, run.arn.clone(), children.collect()))
+            Some((RunKey::new(*id, run.number), children.collect()))
         });
         runs.collect()
     }
@@ -384,11 +388,11 @@ impl Execution {
             Fact::TaskFailed(task, details) => self.task_failed(turn, task, details, CallPhase::Failed)?,
             Fact::TaskSubmitFailed(task, details) => self.task_failed(turn, task, details, CallPhase::SubmitFailed)?,
             Fact::TaskStartFailed(task, details) => self.task_failed(turn, task, details, CallPhase::StartFailed)?,
-            Fact::Items(frame, items, is_last) => self.run_items(turn, frame, items, is_last)?,
-            Fact::ChildEnded(frame, index, outcome) => self.run_child_ended(turn, frame, index, &outcome)?,
-            Fact::Written(frame, output) => self.run_written(turn, frame, &output)?,
-            Fact::ReadFailed(frame, details) | Fact::WriteFailed(frame, details) => {
-                self.run_failed(turn, frame, details)?;
+            Fact::Items(call, items, is_last) => self.run_items(turn, call, items, is_last)?,
+            Fact::ChildEnded(run, index, outcome) => self.run_child_ended(turn, run, index, &outcome)?,
+            Fact::Written(call, output) => self.run_written(turn, call, &output)?,
+            Fact::ReadFailed(call, details) | Fact::WriteFailed(call, details) => {
+                self.run_failed(turn, call, details)?;
             }
         }
         Ok(())

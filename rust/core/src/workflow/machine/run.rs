@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::data::{Data, DATA_MAX};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::frame::{Child, Counts, FrameId, MapRun, MapRunStatus, Run, Step, WriteRequest};
+use super::frame::{Child, Counts, FrameId, MapRun, MapRunStatus, Run, RunKey, Step, WriteRequest};
 use super::history::{ErrorDetails, EventId, EventKind};
 use super::map::Limits;
 use super::{Command, Execution, Outcome, Refused, Turn};
@@ -54,6 +54,8 @@ impl Execution {
         self.set_last(id, started);
         let concurrency = if limits.concurrency == 0 { CHILDREN_DEFAULT } else { limits.concurrency.min(CHILDREN_MAX) };
         let run = Run {
+            number: self.next_run_key(),
+            call: 0,
             arn,
             started_ms: turn.now_ms,
             started,
@@ -89,6 +91,28 @@ impl Execution {
         self.run_mut(id).filter(|run| !run.has_failed).ok_or(Refused::NotExpected)
     }
 
+    /// The run that made a call, if it waits for the answer.
+    pub(super) fn asking_run(&mut self, call: RunKey) -> Result<&mut Run, Refused> {
+        self.open_run(call.frame())?;
+        let run = self.run_mut(call.frame()).filter(|run| run.call == call.number());
+        run.filter(|run| run.is_writing || (run.is_reading && run.is_asked)).ok_or(Refused::NotExpected)
+    }
+
+    /// The key of a new call of a run.
+    pub(super) fn new_call(&mut self, id: FrameId) -> RunKey {
+        let number = self.next_run_key();
+        if let Some(run) = self.run_mut(id) {
+            run.call = number;
+        }
+        RunKey::new(id, number)
+    }
+
+    /// The engine's numbers of calls have room for 31 bits.
+    fn next_run_key(&mut self) -> u32 {
+        self.last_run_key = (self.last_run_key + 1) & 0x7fff_ffff;
+        self.last_run_key
+    }
+
     pub(super) fn run_mut(&mut self, id: FrameId) -> Option<&mut Run> {
         match &mut self.frames.get_mut(&id)?.step {
             Step::Run(run) => Some(run),
@@ -100,11 +124,11 @@ impl Execution {
     pub(super) fn run_failed(
         &mut self,
         turn: &mut Turn<'_>,
-        id: FrameId,
+        call: RunKey,
         details: ErrorDetails,
     ) -> Result<(), Refused> {
-        self.open_run(id)?;
-        self.end_run_failed(turn, id, details);
+        self.asking_run(call)?;
+        self.end_run_failed(turn, call.frame(), details);
         Ok(())
     }
 
@@ -138,7 +162,8 @@ impl Execution {
         for page in children.chunks(SPAWN_MAX) {
             let children =
                 page.iter().map(|(index, input)| Child { index: *index, input: input.clone(), machine_type });
-            turn.commands.push(Command::Spawn { frame: id, run: run.arn.clone(), children: children.collect() });
+            let (key, arn) = (RunKey::new(id, run.number), run.arn.clone());
+            turn.commands.push(Command::Spawn { run: key, arn, children: children.collect() });
         }
     }
 
@@ -146,11 +171,12 @@ impl Execution {
     pub(super) fn run_child_ended(
         &mut self,
         turn: &mut Turn<'_>,
-        id: FrameId,
+        key: RunKey,
         index: u32,
         outcome: &Outcome,
     ) -> Result<(), Refused> {
-        self.count_child(turn, id, index, outcome)?;
+        self.count_child(turn, key, index, outcome)?;
+        let id = key.frame();
         let run = self.open_run(id)?;
         let failed = run.counts.failed + run.counts.timed_out + run.counts.aborted;
         let all = u64::from(run.next_child) + run.pending.len() as u64;
@@ -167,12 +193,16 @@ impl Execution {
     pub(super) fn count_child(
         &mut self,
         turn: &Turn<'_>,
-        id: FrameId,
+        key: RunKey,
         index: u32,
         outcome: &Outcome,
     ) -> Result<(), Refused> {
-        let keeps_results = self.keeps_results(turn, id);
-        let run = self.open_run(id)?;
+        let keeps_results = self.keeps_results(turn, key.frame());
+        let run = self.open_run(key.frame())?;
+        // A child of the run that the frame had before says so late.
+        if run.number != key.number() {
+            return Err(Refused::NotExpected);
+        }
         let input = run.open.remove(&index).ok_or(Refused::NotExpected)?;
         let result = match outcome {
             Outcome::Succeeded(output) => {
@@ -229,7 +259,8 @@ impl Execution {
         if let Some(run) = self.run_mut(id) {
             run.is_writing = true;
         }
-        turn.commands.push(Command::Write(id, Box::new(request)));
+        let call = self.new_call(id);
+        turn.commands.push(Command::Write(call, Box::new(request)));
         Ok(())
     }
 
@@ -266,10 +297,11 @@ impl Execution {
     }
 
     /// The writer has written.
-    pub(super) fn run_written(&mut self, turn: &mut Turn<'_>, id: FrameId, output: &Data) -> Result<(), Refused> {
-        if !self.open_run(id)?.is_writing {
+    pub(super) fn run_written(&mut self, turn: &mut Turn<'_>, call: RunKey, output: &Data) -> Result<(), Refused> {
+        if !self.asking_run(call)?.is_writing {
             return Err(Refused::NotExpected);
         }
+        let id = call.frame();
         if let Err(failure) = self.end_run(turn, id, output.value().clone()) {
             self.fail(turn, id, failure);
         }
@@ -289,11 +321,8 @@ impl Execution {
 
     pub(super) fn end_run_failed(&mut self, turn: &mut Turn<'_>, id: FrameId, details: ErrorDetails) {
         let Some(run) = self.run_mut(id) else { return };
-        run.has_failed = true;
-        let (started, has_open) = (run.started, !run.open.is_empty());
-        if has_open {
-            self.abort_run(turn, id);
-        }
+        let started = run.started;
+        self.abort_run(turn, id);
         self.run_ended(turn, id, MapRunStatus::Failed);
         let shown = details.clone();
         let failed = self.record(turn, started, || EventKind::MapRunFailed(shown));
@@ -337,7 +366,7 @@ impl Execution {
         self.ended_runs.iter().cloned().chain(open).collect()
     }
 
-    /// Give up the children that run; a redrive starts them once more.
+    /// Give up the children that run, and what is read or written; a redrive starts them once more.
     pub(super) fn abort_run(&mut self, turn: &mut Turn<'_>, id: FrameId) {
         let Some(run) = self.run_mut(id) else { return };
         let open = core::mem::take(&mut run.open);

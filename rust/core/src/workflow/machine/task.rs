@@ -339,8 +339,8 @@ impl Execution {
             Fact::TaskFailed(task, details) => self.note_failure(turn, task, details, CallPhase::Failed),
             Fact::TaskSubmitFailed(task, details) => self.note_failure(turn, task, details, CallPhase::SubmitFailed),
             Fact::TaskStartFailed(task, details) => self.note_failure(turn, task, details, CallPhase::StartFailed),
-            Fact::ChildEnded(frame, index, outcome) => self.count_child(turn, frame, index, &outcome),
-            Fact::Items(frame, items, is_last) => self.keep_items(frame, items, is_last),
+            Fact::ChildEnded(run, index, outcome) => self.count_child(turn, run, index, &outcome),
+            Fact::Items(call, items, is_last) => self.keep_items(call, items, is_last),
             // What failed to be read, and what was written, is tried anew. The rest says nothing that lasts.
             Fact::ReadFailed(..)
             | Fact::Written(..)

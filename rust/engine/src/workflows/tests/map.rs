@@ -2,7 +2,7 @@
 
 use serde_json::{json, Value};
 
-use crate::dispatch::attempts::Work;
+use crate::dispatch::attempts::{Task, Work};
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::workflows::tests::{arn, function, payload};
@@ -66,7 +66,7 @@ fn failures_within_the_threshold_are_borne_and_others_fail_the_state_and_stop_it
     let one = engine.execution("one");
     assert_eq!((&one["status"], &one["error"]), (&json!("FAILED"), &json!("States.ExceedToleratedFailureThreshold")));
     engine.end_call(&calls[2], 2, "{}");
-    assert!(engine.calls().iter().all(|work| matches!(work.task, crate::dispatch::attempts::Task::Cancel)));
+    assert!(engine.calls().iter().all(|work| matches!(work.task, Task::Cancel)));
     // What failed is run again, what succeeded is not.
     engine.json("execution.redrive", &json!({"workflow": "w", "name": "one"}));
     let mut engine = engine.killed();
@@ -180,4 +180,54 @@ fn thousands_of_items_are_mapped_inline_and_by_children() {
         let output: Vec<u32> = serde_json::from_str(one["output"].as_str().unwrap()).unwrap();
         assert_eq!(output, items);
     }
+}
+
+/// An engine whose app reads and writes files.
+fn with_files(definition: &Value) -> TestEngine {
+    let engine = TestEngine::new();
+    engine.register(function("f"));
+    engine.register(function("forebay-integrations"));
+    let files = json!({"resources": ["s3:getObject", "s3:putObject"], "parameters": {}});
+    engine.json("integration.declare", &files);
+    engine.workflow("w", definition);
+    engine
+}
+
+fn reader() -> Value {
+    json!({"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"},
+        "Parameters": {"Bucket": "b", "Key": "k"}})
+}
+
+/// Calls of functions, without those that are taken back.
+fn begun(engine: &TestEngine) -> Vec<Work> {
+    engine.calls().into_iter().filter(|work| matches!(work.task, Task::Event(_))).collect()
+}
+
+/// The page of a Map that had failed and was caught came after the next Map had begun to read: it was the first page of that one.
+#[test]
+fn a_page_comes_to_the_map_that_has_asked_for_it() {
+    let mut definition = machine(
+        "EXPRESS",
+        json!({"ItemReader": reader(), "Next": "Other",
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Other"}]}),
+    );
+    definition["States"]["Other"] = machine("EXPRESS", json!({"ItemReader": reader()}))["States"]["Each"].clone();
+    let _end = definition["States"]["Each"].as_object_mut().unwrap().remove("End");
+    let mut inner = definition["States"]["Other"]["ItemProcessor"].clone();
+    inner["States"] = json!({"Call again": inner["States"]["Call"]});
+    inner["StartAt"] = json!("Call again");
+    definition["States"]["Other"]["ItemProcessor"] = inner;
+    let mut engine = with_files(&definition);
+    engine.start("one", &json!({})).unwrap();
+    let first = begun(&engine).remove(0);
+    engine.end_call(&first, 0, &json!({"items": [0], "next": 1}).to_string());
+    let (pages, calls): (Vec<_>, Vec<_>) = begun(&engine).into_iter().partition(|work| payload(work).is_object());
+    engine.end_call(&calls[0], 1, "{\"errorType\": \"Bad\"}");
+    engine.end_call(&pages[0], 0, &json!({"items": ["of the first"], "next": null}).to_string());
+    let read = begun(&engine).remove(0);
+    engine.end_call(&read, 0, &json!({"items": ["of the other"], "next": null}).to_string());
+    let call = begun(&engine).remove(0);
+    assert_eq!(payload(&call), "of the other");
+    engine.end_call(&call, 0, "1");
+    assert_eq!(engine.execution("one")["output"], "[1]");
 }

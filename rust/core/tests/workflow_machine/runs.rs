@@ -1,0 +1,71 @@
+//! Promises of Map states that run children, and of their distributed runs: whose items they take, what they give up, what they count.
+
+use forebay_core::workflow::definition::{Definition, MachineType};
+use forebay_core::workflow::machine::{Child, Command, Data, ErrorDetails, Execution, Fact, Outcome, Refused, RunKey};
+use serde_json::{json, Value};
+
+use crate::promises::{bring, definition, identity, START_MS};
+
+fn begun(machine: &Definition, input: Value) -> (Execution, Vec<Command>) {
+    let mut execution = Execution::new(machine, identity(MachineType::Standard), Data::new(input), START_MS);
+    let commands = bring(&mut execution, machine, Fact::Start, START_MS).unwrap();
+    (execution, commands)
+}
+
+fn reader() -> Value {
+    json!({"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"}})
+}
+
+/// The call that reads items.
+fn read(commands: &[Command]) -> RunKey {
+    let call = commands.iter().find_map(|command| match command {
+        Command::Read(call, _) | Command::ReadMore(call) => Some(*call),
+        _ => None,
+    });
+    call.unwrap()
+}
+
+/// Children that are started, with their run.
+fn started(commands: &[Command]) -> Vec<(RunKey, Child)> {
+    let spawns = commands.iter().filter_map(|command| match command {
+        Command::Spawn { run, children, .. } => Some(children.iter().map(|child| (*run, child.clone()))),
+        _ => None,
+    });
+    spawns.flatten().collect()
+}
+
+fn failed(name: &str) -> Outcome {
+    Outcome::Failed(ErrorDetails::new(name, None))
+}
+
+/// A Map failed while a page was read, and was caught: the page came to the Map behind it, which mapped the items of the one before.
+#[test]
+fn a_map_is_given_no_items_and_no_results_of_another() {
+    let map = |more: Value| {
+        let name = format!("Keep {}", more["Next"]);
+        let keep = json!({"StartAt": name, "States": {name: {"Type": "Pass", "End": true}},
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}});
+        let mut map = json!({"Type": "Map", "ItemProcessor": keep, "ItemReader": reader()});
+        map.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        map
+    };
+    let machine = definition(&json!({"StartAt": "A", "States": {
+        "A": map(json!({"Next": "B", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "B"}]})),
+        "B": map(json!({"End": true})),
+    }}));
+    let (mut execution, commands) = begun(&machine, json!({}));
+    let mut bring = |fact: Fact| bring(&mut execution, &machine, fact, START_MS);
+    let commands = bring(Fact::Items(read(&commands), vec![json!("a0")], false)).unwrap();
+    let (page, (first, _)) = (read(&commands), started(&commands)[0].clone());
+    let commands = bring(Fact::ChildEnded(first, 0, failed("E"))).unwrap();
+    assert!(commands.iter().any(|command| matches!(command, Command::AbortRun(_))), "nobody waits for the page");
+    let begins = read(&commands);
+    assert_eq!(bring(Fact::Items(page, vec![json!("a1")], true)).unwrap_err(), Refused::NotExpected);
+    assert_eq!(bring(Fact::ReadFailed(page, ErrorDetails::default())).unwrap_err(), Refused::NotExpected);
+    let children = started(&bring(Fact::Items(begins, vec![json!("b0")], true)).unwrap());
+    assert_eq!(children[0].1.input, Data::new(json!("b0")));
+    let succeeded = |output: &str| Outcome::Succeeded(Data::new(json!(output)));
+    assert_eq!(bring(Fact::ChildEnded(first, 0, succeeded("of a"))).unwrap_err(), Refused::NotExpected);
+    bring(Fact::ChildEnded(children[0].0, 0, succeeded("of b"))).unwrap();
+    assert_eq!(execution.outcome(), Some(&Outcome::Succeeded(Data::new(json!(["of b"])))));
+}
