@@ -4,7 +4,7 @@ use forebay_core::workflow::definition::{Definition, MachineType};
 use forebay_core::workflow::machine::{Child, Command, Data, ErrorDetails, Execution, Fact, Outcome, Refused, RunKey};
 use serde_json::{json, Value};
 
-use crate::promises::{bring, definition, identity, START_MS};
+use crate::promises::{bring, definition, identity, FUNCTION, START_MS};
 
 fn begun(machine: &Definition, input: Value) -> (Execution, Vec<Command>) {
     let mut execution = Execution::new(machine, identity(MachineType::Standard), Data::new(input), START_MS);
@@ -68,4 +68,35 @@ fn a_map_is_given_no_items_and_no_results_of_another() {
     assert_eq!(bring(Fact::ChildEnded(first, 0, succeeded("of a"))).unwrap_err(), Refused::NotExpected);
     bring(Fact::ChildEnded(children[0].0, 0, succeeded("of b"))).unwrap();
     assert_eq!(execution.outcome(), Some(&Outcome::Succeeded(Data::new(json!(["of b"])))));
+}
+
+/// The selector of a later item failed, and was caught: tasks of the items before went on without a state, and a restart called them again.
+#[test]
+fn what_a_map_has_begun_is_given_up_when_it_fails_by_itself() {
+    let call = json!({"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": FUNCTION, "End": true}}});
+    let map = json!({"Type": "Map", "MaxConcurrency": 2, "Items": "{% $states.input %}", "ItemProcessor": call, "End": true,
+        "ItemSelector": {"v": "{% $states.context.Map.Item.Value.v %}"},
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Rest"}]});
+    let rest = json!({"Type": "Wait", "Seconds": 60, "End": true});
+    let machine = json!({"QueryLanguage": "JSONata", "StartAt": "Each", "States": {"Each": map, "Rest": rest}});
+    let machine = definition(&machine);
+    let (mut execution, commands) = begun(&machine, json!([{"v": 1}, {"v": 2}, {}]));
+    let calls = commands.iter().filter_map(|command| match command {
+        Command::Call(call) => Some(call.task),
+        _ => None,
+    });
+    let tasks: Vec<_> = calls.collect();
+    let answer = Fact::TaskSucceeded(tasks[0], Data::new(json!(1)));
+    let commands = bring(&mut execution, &machine, answer, START_MS).unwrap();
+    assert!(
+        commands.iter().any(|command| matches!(command, Command::Cancel(task) if *task == tasks[1])),
+        "{commands:?}"
+    );
+    let Command::Record(events) = &commands[0] else { panic!("{commands:?}") };
+    let kinds: Vec<_> = events.iter().map(|event| event.to_json(false)["type"].as_str().unwrap().to_owned()).collect();
+    let at = |kind: &str| kinds.iter().position(|one| one == kind).unwrap_or_else(|| panic!("{kind} in {kinds:?}"));
+    assert!(at("TaskStateAborted") < at("MapIterationAborted"));
+    assert!(at("MapIterationAborted") < at("MapStateFailed"));
+    let late = Fact::TaskSucceeded(tasks[1], Data::new(json!(2)));
+    assert_eq!(bring(&mut execution, &machine, late, START_MS).unwrap_err(), Refused::NoTask);
 }

@@ -83,7 +83,23 @@ impl WorkflowRoom<'_> {
         let ended = run.ended_by(&fact);
         // What nobody asks for again is not shared, so that its documents need not be copied.
         let again = (is_kept || brings.is_some() || run.machine.program.evaluates).then(|| fact.clone());
-        let commands = if is_held_back { None } else { run.try_turn(fact, now_ms, &mut draws, patience_ms)? };
+        let commands = if is_held_back {
+            None
+        } else {
+            match run.try_turn(fact, now_ms, &mut draws, patience_ms) {
+                Ok(commands) => commands,
+                Err(refused) => {
+                    let task = ended.filter(|_| refused == Refused::NoTask);
+                    // Nobody waits for the call's end: a restart need not make it again.
+                    if task.and_then(|task| run.calls.remove(&task)).is_some() {
+                        self.below.ctx.commit.pending.urgent |= is_written;
+                        let step = before.map(|run| Step { before: Some(run), ..Step::default() });
+                        workflows.unsaved.by_run.extend(step.map(|step| (id, step)));
+                    }
+                    return Err(refused);
+                }
+            }
+        };
         if let Some(task) = ended {
             run.calls.remove(&task);
             // A function that has ended leaves the executions that it has begun, as on AWS.

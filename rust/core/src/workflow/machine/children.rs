@@ -180,15 +180,23 @@ impl Execution {
         let Some(failed) = self.frames.get(&child) else { return };
         let (last, index) = (failed.last, failed.index);
         let Step::Children(group) = &frame.step else { return };
-        let siblings: Vec<(u32, FrameId)> =
-            group.open.iter().filter(|(_, open)| **open != child).map(|(index, id)| (*index, *id)).collect();
-        let (is_map, name) = (group.items.is_some(), turn.definition.state(frame.state).name.clone());
-        if is_map {
-            let name = name.clone();
+        if group.items.is_some() {
+            let name = turn.definition.state(frame.state).name.clone();
             self.record(turn, last, || EventKind::MapIteration(IterationPhase::Failed, name, index));
         } else {
             self.record_aborted(turn, child);
         }
+        self.abort_children(turn, id, Some(child));
+        self.set_last(id, last);
+    }
+
+    /// Give up the children of a state that failed, but for the one that it failed by.
+    pub(super) fn abort_children(&mut self, turn: &mut Turn<'_>, id: FrameId, failed: Option<FrameId>) {
+        let Some(frame) = self.frames.get(&id) else { return };
+        let Step::Children(group) = &frame.step else { return };
+        let siblings: Vec<(u32, FrameId)> =
+            group.open.iter().filter(|(_, open)| Some(**open) != failed).map(|(index, id)| (*index, *id)).collect();
+        let (is_map, name) = (group.items.is_some(), turn.definition.state(frame.state).name.clone());
         for (index, sibling) in siblings {
             let last = self.abort_frame(turn, sibling);
             if is_map {
@@ -196,7 +204,6 @@ impl Execution {
                 self.record(turn, last, || EventKind::MapIteration(IterationPhase::Aborted, name, index));
             }
         }
-        self.set_last(id, last);
     }
 
     /// The event of a state that is given up, where its kind has one.

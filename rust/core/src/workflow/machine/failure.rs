@@ -100,6 +100,10 @@ impl Execution {
         if failure.is_final() {
             return self.fail_at_once(turn, id, failure);
         }
+        if is_handled {
+            // It failed by itself, such as by the selector of its next item.
+            self.abort_children(turn, id, None);
+        }
         let mut at = id;
         loop {
             if is_handled || at != id {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use forebay_core::workflow::machine::TaskId;
 use serde_json::{json, Value};
 
 use crate::base::error::{Answer, EngineError, Reply, Waiter};
@@ -10,6 +11,7 @@ use crate::dispatch::attempts::Task;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::Table;
+use crate::workflows::row::{CallKind, OpenCall};
 use crate::workflows::tests::{arn, function, payload};
 
 fn two_calls() -> Value {
@@ -337,4 +339,23 @@ fn a_start_that_waited_for_the_rate_and_met_a_full_disk_begins_when_there_is_roo
         engine.advance(SECOND);
     }
     assert_eq!(engine.execution("two")["status"], "SUCCEEDED");
+}
+
+/// States that earlier releases wrote have such calls. They stayed as long as the execution ran, and each restart made them again.
+#[test]
+fn a_call_that_no_state_waits_for_goes_with_its_end() {
+    let mut engine =
+        with(&json!({"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 60, "End": true}}}));
+    engine.start("one", &json!({})).unwrap();
+    engine.engine.with(|rooms| {
+        let mut room = rooms.state_machines();
+        let (&id, run) = room.workflows.runs.iter_mut().next().unwrap();
+        let call = OpenCall { function: "f".to_owned(), payload: "1".into(), kind: CallKind::Plain };
+        run.calls.insert(TaskId(9), call);
+        room.participant().begin_call(id, TaskId(9), true);
+    });
+    let call = engine.only_call();
+    engine.end_call(&call, 0, "1");
+    engine.engine.with(|rooms| assert!(rooms.state_machines().workflows.runs.values().all(|run| run.calls.is_empty())));
+    assert!(engine.killed().calls().is_empty());
 }
