@@ -4,7 +4,7 @@ use forebay_core::workflow::definition::{Definition, MachineType};
 use forebay_core::workflow::machine::{Child, Command, Data, ErrorDetails, Execution, Fact, Outcome, Refused, RunKey};
 use serde_json::{json, Value};
 
-use crate::promises::{bring, definition, identity, FUNCTION, START_MS};
+use crate::promises::{bring, definition, distributed, identity, map_of, FUNCTION, START_MS};
 
 fn begun(machine: &Definition, input: Value) -> (Execution, Vec<Command>) {
     let mut execution = Execution::new(machine, identity(MachineType::Standard), Data::new(input), START_MS);
@@ -63,7 +63,7 @@ fn a_map_is_given_no_items_and_no_results_of_another() {
     assert_eq!(bring(Fact::Items(page, vec![json!("a1")], true)).unwrap_err(), Refused::NotExpected);
     assert_eq!(bring(Fact::ReadFailed(page, ErrorDetails::default())).unwrap_err(), Refused::NotExpected);
     let children = started(&bring(Fact::Items(begins, vec![json!("b0")], true)).unwrap());
-    assert_eq!(children[0].1.input, Data::new(json!("b0")));
+    assert_eq!(children[0].1.input, Some(Data::new(json!("b0"))));
     let succeeded = |output: &str| Outcome::Succeeded(Data::new(json!(output)));
     assert_eq!(bring(Fact::ChildEnded(first, 0, succeeded("of a"))).unwrap_err(), Refused::NotExpected);
     bring(Fact::ChildEnded(children[0].0, 0, succeeded("of b"))).unwrap();
@@ -99,4 +99,54 @@ fn what_a_map_has_begun_is_given_up_when_it_fails_by_itself() {
     assert!(at("MapIterationAborted") < at("MapStateFailed"));
     let late = Fact::TaskSucceeded(tasks[1], Data::new(json!(2)));
     assert_eq!(bring(&mut execution, &machine, late, START_MS).unwrap_err(), Refused::NoTask);
+}
+
+/// All children that had failed ran at once after a redrive, whatever `MaxConcurrency` said.
+#[test]
+fn a_redriven_run_starts_no_more_children_at_once_than_before() {
+    let machine = map_of(json!({"ItemProcessor": distributed(), "MaxConcurrency": 2, "ToleratedFailureCount": 4}));
+    let (mut execution, commands) = begun(&machine, json!([0, 1, 2, 3, 4, 5, 6]));
+    let mut open = started(&commands);
+    while execution.outcome().is_none() {
+        let (run, child) = open.remove(0);
+        let commands = bring(&mut execution, &machine, Fact::ChildEnded(run, child.index, failed("E")), START_MS);
+        open.extend(started(&commands.unwrap()));
+    }
+    let mut open = started(&bring(&mut execution, &machine, Fact::Redrive, START_MS).unwrap());
+    let mut began = Vec::new();
+    loop {
+        assert!(open.len() <= 2, "{open:?}");
+        let run = &execution.map_runs()[0];
+        assert_eq!((run.running as usize, run.pending + run.counts.succeeded + run.running), (open.len(), 7));
+        if open.is_empty() {
+            break;
+        }
+        let (run, child) = open.remove(0);
+        began.push((child.index, child.input.is_some()));
+        let end = Fact::ChildEnded(run, child.index, Outcome::Succeeded(Data::new(json!(child.index))));
+        open.extend(started(&bring(&mut execution, &machine, end, START_MS).unwrap()));
+    }
+    // The sixth was given up: nothing else has its input. The last one is new.
+    let expected = [(0, false), (1, false), (2, false), (3, false), (4, false), (5, true), (6, true)];
+    assert_eq!(began, expected);
+    assert_eq!(execution.outcome(), Some(&Outcome::Succeeded(Data::new(json!([0, 1, 2, 3, 4, 5, 6])))));
+}
+
+/// The inputs of all that had failed were written at each commit: 16,000 failures wrote 700 MB.
+#[test]
+fn a_run_is_no_longer_to_write_when_many_children_have_failed() {
+    let selector = json!({"v.$": "$$.Map.Item.Value", "pad": "x".repeat(1_000)});
+    let machine =
+        map_of(json!({"ItemProcessor": distributed(), "MaxConcurrency": 1, "ToleratedFailurePercentage": 100,
+        "ItemSelector": selector}));
+    let (mut execution, commands) = begun(&machine, json!((0..500).collect::<Vec<_>>()));
+    let mut open = started(&commands);
+    let first = serde_json::to_string(&execution).unwrap().len();
+    for _ in 0..499 {
+        let (run, child) = open.remove(0);
+        let end = Fact::ChildEnded(run, child.index, failed("E"));
+        open.extend(started(&bring(&mut execution, &machine, end, START_MS).unwrap()));
+        let size = serde_json::to_string(&execution).unwrap().len();
+        assert!(size < first + 100, "{size}");
+    }
 }

@@ -4,9 +4,10 @@
 //! has not been told of is begun anew after a crash.
 
 use forebay_core::workflow::definition::MachineType;
-use forebay_core::workflow::machine::{Child, ErrorDetails, Fact, FrameId, Outcome, RunKey};
+use forebay_core::workflow::machine::{Child, Data, ErrorDetails, Fact, FrameId, Outcome, RunKey};
 
 use crate::api::map_run::{MapResults, MapResultsPage};
+use crate::api::workflow::Status;
 use crate::base::error::EngineError;
 use crate::commit::done::Done;
 use crate::commit::rows::damaged;
@@ -35,17 +36,25 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, key: RunKey, number: 
     let id = RunId { machine: number, number: u64::from(child.index) };
     let now_ms = room.below.ctx.now.wall_ms;
     let Some(run) = room.workflows.runs.get(&parent) else { return };
-    let prefix = format!("{:x}.{:x}", id.machine, id.number).into();
-    let definition = run.machine.definition();
-    let Some(execution) = run.execution.child(definition, key.frame(), child, prefix, now_ms) else { return };
     let child_of = ChildOf { run: parent, key, index: child.index };
     // A child of one in memory is in memory, too.
     let is_in_memory = child.machine_type == MachineType::Express || run.memory.is_some();
+    let may_go_on = !is_in_memory && run.execution.redrive_count() > 0;
+    let input = match redriven(room, id, child, may_go_on) {
+        Ok(Some(input)) => input,
+        Ok(None) => return,
+        Err(EngineError::Store(error)) => return room.below.ctx.fail(error),
+        Err(error) => {
+            let details = ErrorDetails::new("States.Runtime", Some(error.to_string()));
+            return tell_parent(room, id, child_of, Outcome::Failed(details));
+        }
+    };
+    let Some(run) = room.workflows.runs.get(&parent) else { return };
     let row = ExecutionRow {
         name: child.index.to_string(),
         started_ms: now_ms,
         stopped_ms: None,
-        input: child.input.text().clone(),
+        input: input.text().clone(),
         parent: None,
         child: Some(child_of),
         redrive_count: 0,
@@ -53,18 +62,10 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, key: RunKey, number: 
         map_runs: Vec::new(),
         ..run.row.clone()
     };
-    if !is_in_memory && run.execution.redrive_count() > 0 {
-        match redrive::child_redriven(room, id) {
-            Ok(false) => {}
-            Ok(true) => return,
-            Err(EngineError::Store(error)) => return room.below.ctx.fail(error),
-            Err(error) => {
-                let details = ErrorDetails::new("States.Runtime", Some(error.to_string()));
-                return tell_parent(room, id, child_of, Outcome::Failed(details));
-            }
-        }
-    }
-    let Some(run) = room.workflows.runs.get(&parent) else { return };
+    let prefix = format!("{:x}.{:x}", id.machine, id.number).into();
+    let child = Child { input: Some(input), ..child.clone() };
+    let execution = run.execution.child(run.machine.definition(), key.frame(), &child, prefix, now_ms);
+    let Some(execution) = execution else { return };
     let (machine, memory) = (run.machine.clone(), is_in_memory.then(|| InMemory::of_child(is_again)));
     let (calls, map_runs, readings, durables, held) = Default::default();
     let began = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, held, memory };
@@ -81,6 +82,28 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, key: RunKey, number: 
     }
     // Its turn comes after that of its parent, which may have many.
     room.workflows.happened(id, Fact::Start);
+}
+
+/// Let a child go on from where it failed, or give the input that it begins with; `None`: it goes on.
+fn redriven(
+    room: &mut WorkflowRoom<'_>,
+    id: RunId,
+    child: &Child,
+    may_go_on: bool,
+) -> Result<Option<Data>, EngineError> {
+    if may_go_on && redrive::child_redriven(room, id)? {
+        return Ok(None);
+    }
+    if let Some(input) = &child.input {
+        return Ok(Some(input.clone()));
+    }
+    let row = room.below.ctx.row(Table::Execution, &id.bytes())?;
+    let Some(row) = row else {
+        let cause = "it ended more than 90 days ago: nobody has its input any more".to_owned();
+        return Err(EngineError::NotFound(cause));
+    };
+    let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
+    Data::parse(row.input.as_str()).map(Some).map_err(|_| damaged("an execution's input").into())
 }
 
 /// Stop the children of a run that is given up.
@@ -101,7 +124,9 @@ pub(super) fn tell_parent(room: &mut WorkflowRoom<'_>, id: RunId, child: ChildOf
     let map_run = parent.and_then(|run| run.map_runs.get(&child.key.frame()));
     if map_run.is_some_and(|(_, number)| *number == id.machine) {
         let is_kept = room.workflows.is_in_memory(id);
-        let ended = room.workflows.runs.get(&id).filter(|run| is_kept && run.machine.program.writes_results);
+        // A writer has results out of the children's rows, and a redrive the inputs of those that did not succeed.
+        let is_asked_for = |run: &&Run| run.machine.program.writes_results || run.row.status != Status::Succeeded;
+        let ended = room.workflows.runs.get(&id).filter(|_| is_kept).filter(is_asked_for);
         let brings = ended.map(|run| Brings::Child(id, Box::new(run.row.clone())));
         let fact = Fact::ChildEnded(child.key, child.index, outcome);
         room.workflows.inbox.push_back(Happened { run: child.run, fact, is_kept, brings });

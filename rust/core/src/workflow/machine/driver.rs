@@ -49,12 +49,21 @@ pub struct Played {
     pub execution: Execution,
     /// Its events.
     pub events: Vec<Event>,
-    /// Those of each child execution that its distributed Maps began, and of theirs.
-    pub children: Vec<Vec<Event>>,
     /// How it ended.
     pub outcome: Outcome,
     /// When, in milliseconds since 1970.
     pub ended_ms: u64,
+    /// What a redrive goes on with.
+    left: Left,
+}
+
+/// What the runs of distributed Maps have outside of the execution.
+#[derive(Clone, Debug, Default)]
+struct Left {
+    /// The children of the run that a frame has.
+    children: BTreeMap<FrameId, (RunKey, BTreeMap<u32, (Data, Outcome)>)>,
+    /// Items that were read and not brought yet.
+    unread: BTreeMap<FrameId, Vec<Value>>,
 }
 
 /// Why an execution cannot be played.
@@ -96,10 +105,7 @@ struct Play {
     agenda: BTreeMap<(u64, u64), Fact>,
     planned: u64,
     now_ms: u64,
-    children: BTreeMap<FrameId, BTreeMap<u32, (Data, Outcome)>>,
-    histories: Vec<Vec<Event>>,
-    /// Items that were read and not brought yet.
-    unread: BTreeMap<FrameId, Vec<Value>>,
+    left: Left,
 }
 
 impl<'d> Driver<'d> {
@@ -122,29 +128,26 @@ impl<'d> Driver<'d> {
 
     /// Let an execution that has ended go on.
     pub fn redrive(&mut self, played: Played, now_ms: u64) -> Result<Played, Stuck> {
-        let mut again = self.play_from(played.execution, now_ms, vec![(now_ms, Fact::Redrive)])?;
-        let Played { mut events, mut children, .. } = played;
+        let mut again = self.play_from(played.execution, played.left, now_ms, vec![(now_ms, Fact::Redrive)])?;
+        let mut events = played.events;
         events.append(&mut again.events);
-        children.append(&mut again.children);
-        Ok(Played { events, children, ..again })
+        again.events = events;
+        Ok(again)
     }
 
     fn play(&mut self, execution: Execution, now_ms: u64, mut facts: Vec<(u64, Fact)>) -> Result<Played, Stuck> {
         facts.insert(0, (now_ms, Fact::Start));
-        self.play_from(execution, now_ms, facts)
+        self.play_from(execution, Left::default(), now_ms, facts)
     }
 
-    fn play_from(&mut self, execution: Execution, now_ms: u64, facts: Vec<(u64, Fact)>) -> Result<Played, Stuck> {
-        let mut play = Play {
-            execution,
-            events: Vec::new(),
-            agenda: BTreeMap::new(),
-            planned: 0,
-            now_ms,
-            children: BTreeMap::new(),
-            histories: Vec::new(),
-            unread: BTreeMap::new(),
-        };
+    fn play_from(
+        &mut self,
+        execution: Execution,
+        left: Left,
+        now_ms: u64,
+        facts: Vec<(u64, Fact)>,
+    ) -> Result<Played, Stuck> {
+        let mut play = Play { execution, events: Vec::new(), agenda: BTreeMap::new(), planned: 0, now_ms, left };
         for (at_ms, fact) in facts {
             play.plan(at_ms, fact);
         }
@@ -168,8 +171,8 @@ impl<'d> Driver<'d> {
                 self.carry_out(&mut play, command)?;
             }
             if let Some(outcome) = play.execution.outcome().cloned() {
-                let Play { execution, events, histories: children, now_ms, .. } = play;
-                return Ok(Played { execution, events, children, outcome, ended_ms: now_ms });
+                let Play { execution, events, now_ms, left, .. } = play;
+                return Ok(Played { execution, events, outcome, ended_ms: now_ms, left });
             }
         }
         Err(Stuck::Endless)
@@ -189,18 +192,16 @@ impl<'d> Driver<'d> {
             }
             Command::Read(call, request) => match self.world.read(&request) {
                 Ok(items) => {
-                    play.unread.insert(call.frame(), items);
+                    play.left.unread.insert(call.frame(), items);
                     play.plan_page(call);
                 }
                 Err(details) => play.plan(play.now_ms, Fact::ReadFailed(call, details)),
             },
             Command::ReadMore(call) => play.plan_page(call),
             Command::Write(call, request) => {
-                let children: Vec<(Data, Outcome)> = play
-                    .children
-                    .get(&call.frame())
-                    .map(|children| children.values().cloned().collect())
-                    .unwrap_or_default();
+                let children = play.left.children.get(&call.frame());
+                let children: Vec<(Data, Outcome)> =
+                    children.map(|(_, children)| children.values().cloned().collect()).unwrap_or_default();
                 let fact = match self.world.write(&request, &children) {
                     Ok(output) => Fact::Written(call, output),
                     Err(details) => Fact::WriteFailed(call, details),
@@ -219,16 +220,23 @@ impl<'d> Driver<'d> {
             return Err(Stuck::Endless);
         }
         let prefix = format!("{}.{}", play.execution.identity().token_prefix, child.index);
+        let (of, children) = play.left.children.entry(run.frame()).or_insert((run, BTreeMap::new()));
+        if *of != run {
+            (*of, *children) = (run, BTreeMap::new());
+        }
+        let input = child.input.as_ref().or_else(|| children.get(&child.index).map(|(input, _)| input));
+        let Some(input) = input.cloned() else { return Ok(()) };
+        let child = &super::Child { input: Some(input.clone()), ..child.clone() };
         let execution = play.execution.child(self.definition, run.frame(), child, prefix.into(), play.now_ms);
         let Some(execution) = execution else { return Ok(()) };
         self.depth += 1;
         let played = self.play(execution, play.now_ms, Vec::new());
         self.depth -= 1;
         let played = played?;
-        let result = (child.input.clone(), played.outcome.clone());
-        play.children.entry(run.frame()).or_default().insert(child.index, result);
-        play.histories.push(played.events);
-        play.histories.extend(played.children);
+        let result = (input, played.outcome.clone());
+        if let Some((_, children)) = play.left.children.get_mut(&run.frame()) {
+            children.insert(child.index, result);
+        }
         play.plan(played.ended_ms, Fact::ChildEnded(run, child.index, played.outcome));
         Ok(())
     }
@@ -242,10 +250,10 @@ impl Play {
 
     fn plan_page(&mut self, call: RunKey) {
         let frame = call.frame();
-        let mut page = self.unread.remove(&frame).unwrap_or_default();
+        let mut page = self.left.unread.remove(&frame).unwrap_or_default();
         let rest = page.split_off(page.len().min(PAGE_ITEMS));
         let is_last = rest.is_empty();
-        self.unread.insert(frame, rest);
+        self.left.unread.insert(frame, rest);
         self.plan(self.now_ms, Fact::Items(call, page, is_last));
     }
 

@@ -8,6 +8,8 @@ use serde_json::{json, Map, Value};
 
 use super::data::Data;
 use super::history::{CallKind, EventId};
+use super::ranges::Ranges;
+use super::Outcome;
 use crate::workflow::definition::{MachineType, ReaderFormat, StateIndex, WriterFormat};
 
 /// A frame by its number in its execution.
@@ -157,8 +159,8 @@ pub(super) struct Run {
     pub(super) is_asked: bool,
     /// How many more items the reader may bring.
     pub(super) items_left: Option<u64>,
-    /// Children that run, with their inputs.
-    pub(super) open: BTreeMap<u32, Data>,
+    /// Children that run.
+    pub(super) open: BTreeMap<u32, Open>,
     /// At least 1.
     pub(super) concurrency: u32,
     pub(super) tolerated: Tolerated,
@@ -167,13 +169,62 @@ pub(super) struct Run {
     pub(super) results: Vec<Option<Data>>,
     pub(super) results_size: usize,
     pub(super) is_writing: bool,
-    /// Children that did not succeed, with their inputs: a redrive starts them once more.
+    /// Children that were given up, with their inputs, which nothing else has. Earlier releases kept all here that did not succeed.
+    #[serde(default)]
     pub(super) unsuccessful: BTreeMap<u32, Data>,
+    /// Children that ended without success. The rows that they left have their inputs.
+    #[serde(default)]
+    pub(super) failed: Ranges,
+    /// Those that a redrive starts once more, when there is room.
+    #[serde(default, skip_serializing_if = "Again::is_empty")]
+    pub(super) again: Again,
     pub(super) batch: Option<Batch>,
     /// What selectors read: the Map state's input behind `InputPath`.
     pub(super) effective: Data,
     pub(super) has_failed: bool,
     pub(super) redrive_count: u32,
+}
+
+/// A child that runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Open {
+    /// Its input.
+    Begun(Data),
+    /// It had ended without success and goes on, with the input that its row has: how many items that has.
+    Again { items: u64 },
+}
+
+impl Open {
+    /// Its input, unless its row has that.
+    pub(super) fn input(&self) -> Option<Data> {
+        match self {
+            Self::Begun(input) => Some(input.clone()),
+            Self::Again { .. } => None,
+        }
+    }
+}
+
+/// Children that are to be started once more.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Again {
+    pub(super) inputs: BTreeMap<u32, Data>,
+    pub(super) failed: Ranges,
+}
+
+impl Again {
+    pub(super) fn is_empty(&self) -> bool {
+        self.inputs.is_empty() && self.failed.is_empty()
+    }
+
+    /// The first of them.
+    pub(super) fn pop_first(&mut self) -> Option<(u32, Open)> {
+        let input = self.inputs.first_key_value().map(|(index, _)| *index);
+        if self.failed.first().is_none_or(|failed| input.is_some_and(|input| input < failed)) {
+            return self.inputs.pop_first().map(|(index, input)| (index, Open::Begun(input)));
+        }
+        self.failed.pop_first().map(|(index, items)| (index, Open::Again { items }))
+    }
 }
 
 /// How items are put together.
@@ -262,7 +313,38 @@ pub struct MapRun {
     pub redrive_count: u32,
 }
 
+impl Counts {
+    /// Count children, or items, with their end.
+    pub(super) fn add(&mut self, outcome: &Outcome, count: u64) {
+        *match outcome {
+            Outcome::Succeeded(_) => &mut self.succeeded,
+            Outcome::Failed(_) => &mut self.failed,
+            Outcome::TimedOut(_) => &mut self.timed_out,
+            Outcome::Aborted(_) => &mut self.aborted,
+        } += count;
+    }
+}
+
 impl Run {
+    /// How many items a child has.
+    pub(super) fn items_of(&self, input: &Data) -> u64 {
+        let items = self.batch.as_ref().and_then(|_| input.value()["Items"].as_array());
+        items.map_or(1, |items| items.len() as u64)
+    }
+
+    pub(super) fn items_of_open(&self, open: &Open) -> u64 {
+        match open {
+            Open::Begun(input) => self.items_of(input),
+            Open::Again { items } => *items,
+        }
+    }
+
+    /// How many items those have that are to be started once more.
+    pub(super) fn items_again(&self) -> u64 {
+        let inputs: u64 = self.again.inputs.values().map(|input| self.items_of(input)).sum();
+        inputs + self.again.failed.count().1
+    }
+
     pub(super) fn told(&self, status: MapRunStatus, stopped_ms: Option<u64>) -> MapRun {
         MapRun {
             arn: self.arn.clone(),
@@ -272,7 +354,7 @@ impl Run {
             concurrency: self.concurrency,
             tolerated: self.tolerated,
             counts: self.counts,
-            pending: self.pending.len() as u64,
+            pending: self.pending.len() as u64 + self.items_again(),
             running: self.open.len() as u64,
             redrive_count: self.redrive_count,
         }
@@ -308,8 +390,8 @@ pub struct WriteRequest {
 pub struct Child {
     /// Its index in the run; the name of the child execution is made of it.
     pub index: u32,
-    /// Its input.
-    pub input: Data,
+    /// Its input; `None`: it ran before without success, and what it left has it.
+    pub input: Option<Data>,
     /// Its type.
     pub machine_type: MachineType,
 }

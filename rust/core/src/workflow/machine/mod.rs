@@ -16,6 +16,7 @@ mod items;
 mod map;
 mod mock;
 mod packed;
+mod ranges;
 pub mod reader;
 mod run;
 mod task;
@@ -224,7 +225,7 @@ impl Execution {
     }
 
     /// A child execution of a distributed Map, as [`Command::Spawn`] asks for it.
-    /// Its tokens begin with `token_prefix`.
+    /// Its tokens begin with `token_prefix`. One without its input is none.
     pub fn child(
         &self,
         definition: &Definition,
@@ -237,7 +238,7 @@ impl Execution {
         let Body::Map(map) = &definition.state(parent.state).body else { return None };
         let Step::Run(run) = &parent.step else { return None };
         let identity = Identity { token_prefix, ..self.identity.child(&run.arn, child) };
-        Some(Self::of_flow(definition, map.flow, identity, child.input.clone(), now_ms))
+        Some(Self::of_flow(definition, map.flow, identity, child.input.clone()?, now_ms))
     }
 
     fn of_flow(definition: &Definition, flow: FlowIndex, identity: Identity, input: Data, now_ms: u64) -> Self {
@@ -331,7 +332,7 @@ impl Execution {
             };
             let machine_type = map.distributed.as_ref()?.execution_type;
             let open = run.open.iter();
-            let children = open.map(|(index, input)| Child { index: *index, input: input.clone(), machine_type });
+            let children = open.map(|(index, open)| Child { index: *index, input: open.input(), machine_type });
             Some((RunKey::new(*id, run.number), children.collect()))
         });
         runs.collect()

@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::data::{Data, DATA_MAX};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::frame::{Child, Counts, FrameId, MapRun, MapRunStatus, Run, RunKey, Step, WriteRequest};
+use super::frame::{Again, Child, Counts, FrameId, MapRun, MapRunStatus, Open, Run, RunKey, Step, WriteRequest};
 use super::history::{ErrorDetails, EventId, EventKind};
 use super::map::Limits;
+use super::ranges::Ranges;
 use super::{Command, Execution, Outcome, Refused, Turn};
 use crate::workflow::definition::{Body, MapBody, StateKind, Transformation, Writer};
 use crate::workflow::query::Documents;
@@ -73,6 +74,8 @@ impl Execution {
             results_size: 0,
             is_writing: false,
             unsuccessful: BTreeMap::new(),
+            failed: Ranges::default(),
+            again: Again::default(),
             batch: self.batch(turn, id, distributed, &effective)?,
             effective,
             has_failed: false,
@@ -140,21 +143,26 @@ impl Execution {
             if run.open.len() >= run.concurrency as usize {
                 break;
             }
+            if let Some((index, open)) = run.again.pop_first() {
+                children.push((index, open.input()));
+                run.open.insert(index, open);
+                continue;
+            }
             let Some((first, items)) = run.take_items() else { break };
             let input = self.child_input(turn, id, first, items)?;
             let Some(run) = self.run_mut(id) else { return Ok(()) };
             let index = run.next_child;
             run.next_child += 1;
             run.counts.started += 1;
-            run.open.insert(index, input.clone());
-            children.push((index, input));
+            run.open.insert(index, Open::Begun(input.clone()));
+            children.push((index, Some(input)));
         }
         self.spawn(turn, id, &children);
         self.ask_for_items(turn, id);
         self.end_run_if_done(turn, id)
     }
 
-    fn spawn(&self, turn: &mut Turn<'_>, id: FrameId, children: &[(u32, Data)]) {
+    fn spawn(&self, turn: &mut Turn<'_>, id: FrameId, children: &[(u32, Option<Data>)]) {
         let Some(frame) = self.frames.get(&id) else { return };
         let Body::Map(map) = &turn.definition.state(frame.state).body else { return };
         let (Step::Run(run), Some(distributed)) = (&frame.step, &map.distributed) else { return };
@@ -203,30 +211,14 @@ impl Execution {
         if run.number != key.number() {
             return Err(Refused::NotExpected);
         }
-        let input = run.open.remove(&index).ok_or(Refused::NotExpected)?;
-        let result = match outcome {
-            Outcome::Succeeded(output) => {
-                run.counts.succeeded += 1;
-                Some(output)
-            }
-            Outcome::Failed(_) => {
-                run.counts.failed += 1;
-                None
-            }
-            Outcome::TimedOut(_) => {
-                run.counts.timed_out += 1;
-                None
-            }
-            Outcome::Aborted(_) => {
-                run.counts.aborted += 1;
-                None
-            }
-        };
-        match result {
-            Some(output) if keeps_results => run.keep(index, output.clone()),
-            Some(_) => {}
-            None => {
-                run.unsuccessful.insert(index, input);
+        let open = run.open.remove(&index).ok_or(Refused::NotExpected)?;
+        run.counts.add(outcome, 1);
+        match outcome {
+            Outcome::Succeeded(output) if keeps_results => run.keep(index, output.clone()),
+            Outcome::Succeeded(_) => {}
+            _ => {
+                let items = run.items_of_open(&open);
+                run.failed.insert(index, items);
             }
         }
         Ok(())
@@ -247,7 +239,7 @@ impl Execution {
 
     fn end_run_if_done(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
         let Some(run) = self.run_mut(id) else { return Ok(()) };
-        if run.is_reading || run.is_writing || run.has_failed || !run.open.is_empty() || !run.pending.is_empty() {
+        if run.is_reading || run.is_writing || run.has_failed || run.has_children() {
             return Ok(());
         }
         if self.keeps_results(turn, id) {
@@ -376,10 +368,19 @@ impl Execution {
         }
         let Some(run) = self.run_mut(id) else { return };
         run.counts.aborted += open.len() as u64;
-        run.unsuccessful.extend(open);
+        for (index, open) in open {
+            match open {
+                Open::Begun(input) => drop(run.unsuccessful.insert(index, input)),
+                Open::Again { items } => run.failed.insert(index, items),
+            }
+        }
+        let again = core::mem::take(&mut run.again);
+        run.counts.aborted += again.inputs.len() as u64 + again.failed.count().0;
+        run.unsuccessful.extend(again.inputs);
+        run.failed.append(again.failed);
     }
 
-    /// After a redrive a run starts those of its children once more that did not succeed, and reads on. What was being written begins
+    /// After a redrive a run starts those of its children once more that did not succeed, as many at once as ever, and reads on. What was being written begins
     /// anew, and so does a run that had nothing yet. `false`: the frame has no run.
     pub(super) fn run_redriven(&mut self, turn: &mut Turn<'_>, id: FrameId, event: EventId) -> bool {
         let Some(run) = self.run_mut(id) else { return false };
@@ -392,9 +393,9 @@ impl Execution {
         run.has_failed = false;
         run.is_writing = false;
         run.is_asked = false;
-        let again: Vec<(u32, Data)> = core::mem::take(&mut run.unsuccessful).into_iter().collect();
+        let (inputs, failed) = (core::mem::take(&mut run.unsuccessful), core::mem::take(&mut run.failed));
+        run.again = Again { inputs, failed };
         run.counts = Counts { started: run.counts.started, succeeded: run.counts.succeeded, ..Counts::default() };
-        run.open.extend(again.iter().cloned());
         let (arn, count) = (run.arn.clone(), run.redrive_count);
         self.ended_runs.retain(|ended| ended.arn != arn);
         let redriven = self.record(turn, event, || EventKind::MapRunRedriven(arn, count));
@@ -402,7 +403,6 @@ impl Execution {
             run.started = redriven;
         }
         self.set_last(id, redriven);
-        self.spawn(turn, id, &again);
         if let Err(failure) = self.start_run_children(turn, id) {
             self.end_run_failed(turn, id, failure.details);
         }
@@ -411,6 +411,11 @@ impl Execution {
 }
 
 impl Run {
+    /// Whether children run, or are to be started.
+    fn has_children(&self) -> bool {
+        !self.open.is_empty() || !self.again.is_empty() || !self.pending.is_empty()
+    }
+
     /// Keep a result, as long as all together may still be a state's output.
     fn keep(&mut self, index: u32, output: Data) {
         self.results_size = self.results_size.saturating_add(output.size() + 1);

@@ -231,3 +231,28 @@ fn a_page_comes_to_the_map_that_has_asked_for_it() {
     engine.end_call(&call, 0, "1");
     assert_eq!(engine.execution("one")["output"], "[1]");
 }
+
+/// They all ran at once after a redrive. What failed in memory has its input in a row.
+#[test]
+fn children_that_failed_run_no_more_at_once_after_a_redrive_than_before() {
+    for kind in ["STANDARD", "EXPRESS"] {
+        let mut engine = with(&machine(kind, json!({"MaxConcurrency": 1, "ToleratedFailureCount": 2})));
+        engine.start("one", &json!([7, 8, 9, 10])).unwrap();
+        for _ in 0..3 {
+            let call = engine.only_call();
+            engine.end_call(&call, 1, "{\"errorType\": \"Bad\"}");
+        }
+        engine.advance(SECOND);
+        assert_eq!(engine.execution("one")["error"], "States.ExceedToleratedFailureThreshold", "{kind}");
+        let engine_killed = engine.killed();
+        engine_killed.json("execution.redrive", &json!({"workflow": "w", "name": "one"}));
+        let mut engine = engine_killed.killed();
+        for item in 7..11 {
+            let call = engine.only_call();
+            assert_eq!(number(&call), item, "{kind}");
+            engine.end_call(&call, 0, &item.to_string());
+            engine = engine.killed();
+        }
+        assert_eq!(engine.execution("one")["output"], "[7,8,9,10]", "{kind}");
+    }
+}
