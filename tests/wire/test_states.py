@@ -201,6 +201,20 @@ def test_a_run_of_a_distributed_map_is_described(states):
         states.describe_map_run(mapRunArn=run["mapRunArn"] + "0")
 
 
+def test_items_and_children_of_a_run_are_counted_apart(states):
+    """A batch was one item."""
+    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **json.loads(PASS)}
+    each = {"Type": "Map", "ItemProcessor": processor, "ItemBatcher": {"MaxItemsPerBatch": 2}, "End": True}
+    definition = json.dumps({"StartAt": "Each", "States": {"Each": each}})
+    machine = states.create_state_machine(name="batches", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=machine, input="[1, 2, 3]")["executionArn"]
+    assert ended(states, execution)["output"] == '[{"Items":[1,2]},{"Items":[3]}]'
+    [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
+    told = states.describe_map_run(mapRunArn=run["mapRunArn"])
+    counts = [(told[of]["succeeded"], told[of]["total"]) for of in ("itemCounts", "executionCounts")]
+    assert counts == [(3, 3), (2, 2)]
+
+
 def test_an_express_execution_is_waited_for(states):
     machine = states.create_state_machine(name="fast", definition=PASS, roleArn=ROLE, type="EXPRESS")["stateMachineArn"]
     told = states.start_sync_execution(stateMachineArn=machine, input='{"a": 1}', name="one")

@@ -150,3 +150,28 @@ fn a_run_is_no_longer_to_write_when_many_children_have_failed() {
         assert!(size < first + 100, "{size}");
     }
 }
+
+/// A batch of five that failed was one failure.
+#[test]
+fn failures_are_counted_by_items_and_so_are_those_that_are_borne() {
+    let map = |tolerated: u64| {
+        let machine = map_of(json!({"ItemProcessor": distributed(), "ToleratedFailureCount": tolerated,
+            "ItemBatcher": {"MaxItemsPerBatch": 5}}));
+        let (mut execution, commands) = begun(&machine, json!((0..12).collect::<Vec<_>>()));
+        let (run, child) = started(&commands)[1].clone();
+        bring(&mut execution, &machine, Fact::ChildEnded(run, child.index, failed("E")), START_MS).unwrap();
+        execution
+    };
+    let run = map(5).map_runs().remove(0);
+    let batched = run.batched.unwrap();
+    assert_eq!((run.running, run.counts.failed, run.pending), (2, 1, 0));
+    assert_eq!((batched.running, batched.counts.failed, batched.pending), (7, 5, 0));
+    let error = |execution: &Execution| match execution.outcome() {
+        Some(Outcome::Failed(details)) => details.error.clone(),
+        _ => None,
+    };
+    let exceeded = map(4);
+    assert_eq!(error(&exceeded).as_deref(), Some("States.ExceedToleratedFailureThreshold"));
+    let batched = exceeded.map_runs()[0].batched.unwrap();
+    assert_eq!((batched.running, batched.counts.failed, batched.counts.aborted), (0, 5, 7));
+}

@@ -61,11 +61,11 @@ pub struct MapRun {
     pub stopped_ms: Option<u64>,
     /// How many children run at once.
     pub max_concurrency: u32,
-    /// How many children may fail.
+    /// How many items may fail.
     pub tolerated_failure_count: u64,
-    /// The percentage of its children that may fail.
+    /// The percentage of its items that may fail.
     pub tolerated_failure_percentage: f64,
-    /// Items that wait for a child.
+    /// Children that are still to be started, where their items are known.
     pub pending: u64,
     /// Children that run.
     pub running: u64,
@@ -77,6 +77,26 @@ pub struct MapRun {
     pub timed_out: u64,
     /// Children that were stopped.
     pub aborted: u64,
+    /// The same of items: a child has several where they are put together.
+    pub items: MapRunItems,
     /// How often it was redriven.
     pub redrive_count: u32,
+}
+
+/// The items of a distributed Map's run, by what became of the children that they were given to.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MapRunItems {
+    /// Items that no running child has.
+    pub pending: u64,
+    /// Items of children that run.
+    pub running: u64,
+    /// Items of children that have succeeded.
+    pub succeeded: u64,
+    /// Items of children that have failed.
+    pub failed: u64,
+    /// Items of children that took too long.
+    pub timed_out: u64,
+    /// Items of children that were stopped.
+    pub aborted: u64,
 }

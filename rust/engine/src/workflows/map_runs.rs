@@ -1,6 +1,6 @@
 //! Runs of distributed Maps, as they are asked for.
 
-use forebay_core::workflow::machine::MapRun;
+use forebay_core::workflow::machine::{Batched, MapRun};
 
 use crate::api::map_run::{self as api, MapRunNamed, MapRuns};
 use crate::api::workflow::ExecutionNamed;
@@ -68,6 +68,17 @@ fn find_ended(
 }
 
 fn shown(room: &WorkflowRoom<'_>, machine: &MachineRow, id: RunId, name: &str, run: MapRun) -> api::MapRun {
+    // A child has one item, unless they are put together.
+    let one_each = Batched { pending: run.pending, running: run.running, counts: run.counts };
+    let batched = run.batched.unwrap_or(one_each);
+    let items = api::MapRunItems {
+        pending: run.pending,
+        running: batched.running,
+        succeeded: batched.counts.succeeded,
+        failed: batched.counts.failed,
+        timed_out: batched.counts.timed_out,
+        aborted: batched.counts.aborted,
+    };
     api::MapRun {
         execution_arn: room.below.ctx.run_arn(machine, id, name),
         workflow_arn: room.below.ctx.workflow_arn(&machine.name),
@@ -78,12 +89,13 @@ fn shown(room: &WorkflowRoom<'_>, machine: &MachineRow, id: RunId, name: &str, r
         max_concurrency: run.concurrency,
         tolerated_failure_count: run.tolerated.count.unwrap_or(0),
         tolerated_failure_percentage: run.tolerated.percentage.unwrap_or(0.0),
-        pending: run.pending,
+        pending: batched.pending,
         running: run.running,
         succeeded: run.counts.succeeded,
         failed: run.counts.failed,
         timed_out: run.counts.timed_out,
         aborted: run.counts.aborted,
+        items,
         redrive_count: run.redrive_count,
     }
 }

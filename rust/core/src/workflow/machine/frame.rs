@@ -165,6 +165,9 @@ pub(super) struct Run {
     pub(super) concurrency: u32,
     pub(super) tolerated: Tolerated,
     pub(super) counts: Counts,
+    /// The same of items. Runs of earlier releases have counted children alone.
+    #[serde(default)]
+    pub(super) items: Counts,
     /// The results by index, until they are too large together; a writer has them elsewhere.
     pub(super) results: Vec<Option<Data>>,
     pub(super) results_size: usize,
@@ -217,6 +220,10 @@ impl Again {
         self.inputs.is_empty() && self.failed.is_empty()
     }
 
+    pub(super) fn children(&self) -> u64 {
+        self.inputs.len() as u64 + self.failed.count().0
+    }
+
     /// The first of them.
     pub(super) fn pop_first(&mut self) -> Option<(u32, Open)> {
         let input = self.inputs.first_key_value().map(|(index, _)| *index);
@@ -238,14 +245,14 @@ pub(super) struct Batch {
 /// Failures that a run bears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tolerated {
-    /// Children that may fail.
+    /// Items that may fail.
     pub count: Option<u64>,
-    /// Percentage of the children that may fail, 0 to 100.
+    /// Percentage of the items that may fail, 0 to 100.
     pub percentage: Option<f64>,
 }
 
 impl Tolerated {
-    /// Whether so many failures among so many children are too many; without a limit of its own the first one is.
+    /// Whether so many failures among so many items are too many; without a limit of its own the first one is.
     pub(super) fn is_exceeded(&self, failed: u64, all: u64) -> bool {
         if failed == 0 {
             return false;
@@ -259,7 +266,7 @@ impl Tolerated {
     }
 }
 
-/// What `DescribeMapRun` counts of a run's children.
+/// What `DescribeMapRun` counts of a run's children, or of its items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Started so far.
@@ -311,6 +318,20 @@ pub struct MapRun {
     pub running: u64,
     /// How often it was redriven.
     pub redrive_count: u32,
+    /// Where a child has several items: rows of earlier releases do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batched: Option<Batched>,
+}
+
+/// What is counted apart where a child has several items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batched {
+    /// Children that will be given the items that no child has yet. How many it is depends on the items' sizes, too.
+    pub pending: u64,
+    /// Items of the children that run.
+    pub running: u64,
+    /// What became of the items.
+    pub counts: Counts,
 }
 
 impl Counts {
@@ -339,6 +360,30 @@ impl Run {
         }
     }
 
+    /// What became of the items.
+    pub(super) fn item_counts(&self) -> Counts {
+        let (children, items) = (self.counts, self.items);
+        if self.batch.is_none() {
+            return children;
+        }
+        // What an earlier release has counted had at least one item each.
+        Counts {
+            started: items.started.max(children.started),
+            succeeded: items.succeeded.max(children.succeeded),
+            failed: items.failed.max(children.failed),
+            timed_out: items.timed_out.max(children.timed_out),
+            aborted: items.aborted.max(children.aborted),
+        }
+    }
+
+    fn batched(&self) -> Option<Batched> {
+        let batch = self.batch.as_ref()?;
+        let left = self.pending.len() as u64;
+        let batches = batch.items.map_or(left.min(1), |items| left.div_ceil(items.max(1)));
+        let running = self.open.values().map(|open| self.items_of_open(open)).sum();
+        Some(Batched { pending: batches + self.again.children(), running, counts: self.item_counts() })
+    }
+
     /// How many items those have that are to be started once more.
     pub(super) fn items_again(&self) -> u64 {
         let inputs: u64 = self.again.inputs.values().map(|input| self.items_of(input)).sum();
@@ -357,6 +402,7 @@ impl Run {
             pending: self.pending.len() as u64 + self.items_again(),
             running: self.open.len() as u64,
             redrive_count: self.redrive_count,
+            batched: self.batched(),
         }
     }
 }

@@ -34,7 +34,9 @@ use serde_json::{Map, Value};
 pub use super::text::Text;
 pub use context::Identity;
 pub use data::{Data, DataError, DATA_MAX};
-pub use frame::{Child, Counts, FrameId, MapRun, MapRunStatus, ReadRequest, RunKey, TaskId, Tolerated, WriteRequest};
+pub use frame::{
+    Batched, Child, Counts, FrameId, MapRun, MapRunStatus, ReadRequest, RunKey, TaskId, Tolerated, WriteRequest,
+};
 pub use map::{INLINE_ITEMS_MAX, ITERATIONS_MAX};
 pub use packed::{pack, unpack};
 pub use run::{CHILDREN_DEFAULT, CHILDREN_MAX, ITEMS_MAX, PAGE_MAX, SPAWN_MAX};

@@ -70,6 +70,7 @@ impl Execution {
             concurrency,
             tolerated: limits.tolerated,
             counts: Counts::default(),
+            items: Counts::default(),
             results: Vec::new(),
             results_size: 0,
             is_writing: false,
@@ -186,8 +187,9 @@ impl Execution {
         self.count_child(turn, key, index, outcome)?;
         let id = key.frame();
         let run = self.open_run(id)?;
-        let failed = run.counts.failed + run.counts.timed_out + run.counts.aborted;
-        let all = u64::from(run.next_child) + run.pending.len() as u64;
+        let counts = run.item_counts();
+        let failed = counts.failed + counts.timed_out + counts.aborted;
+        let all = run.next_item + run.pending.len() as u64;
         if run.tolerated.is_exceeded(failed, all) {
             let details = ErrorDetails::new(THRESHOLD_EXCEEDED, Some(THRESHOLD_CAUSE.to_owned()));
             self.end_run_failed(turn, id, details);
@@ -212,14 +214,13 @@ impl Execution {
             return Err(Refused::NotExpected);
         }
         let open = run.open.remove(&index).ok_or(Refused::NotExpected)?;
+        let items = run.items_of_open(&open);
         run.counts.add(outcome, 1);
+        run.items.add(outcome, items);
         match outcome {
             Outcome::Succeeded(output) if keeps_results => run.keep(index, output.clone()),
             Outcome::Succeeded(_) => {}
-            _ => {
-                let items = run.items_of_open(&open);
-                run.failed.insert(index, items);
-            }
+            _ => run.failed.insert(index, items),
         }
         Ok(())
     }
@@ -367,15 +368,16 @@ impl Execution {
             turn.commands.push(Command::AbortRun(id));
         }
         let Some(run) = self.run_mut(id) else { return };
-        run.counts.aborted += open.len() as u64;
+        run.counts.aborted += open.len() as u64 + run.again.children();
+        run.items.aborted += run.items_again();
         for (index, open) in open {
+            run.items.aborted += run.items_of_open(&open);
             match open {
                 Open::Begun(input) => drop(run.unsuccessful.insert(index, input)),
                 Open::Again { items } => run.failed.insert(index, items),
             }
         }
         let again = core::mem::take(&mut run.again);
-        run.counts.aborted += again.inputs.len() as u64 + again.failed.count().0;
         run.unsuccessful.extend(again.inputs);
         run.failed.append(again.failed);
     }
@@ -395,7 +397,9 @@ impl Execution {
         run.is_asked = false;
         let (inputs, failed) = (core::mem::take(&mut run.unsuccessful), core::mem::take(&mut run.failed));
         run.again = Again { inputs, failed };
-        run.counts = Counts { started: run.counts.started, succeeded: run.counts.succeeded, ..Counts::default() };
+        for counts in [&mut run.counts, &mut run.items] {
+            *counts = Counts { started: counts.started, succeeded: counts.succeeded, ..Counts::default() };
+        }
         let (arn, count) = (run.arn.clone(), run.redrive_count);
         self.ended_runs.retain(|ended| ended.arn != arn);
         let redriven = self.record(turn, event, || EventKind::MapRunRedriven(arn, count));

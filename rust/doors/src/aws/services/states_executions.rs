@@ -285,10 +285,10 @@ pub(super) async fn describe_map_run(call: &Call<'_>) -> Result<Value, Fault> {
     call.states_resource(arn, &["mapRun"])?;
     let run = call.ask(Request::MapRunDescribe(MapRunNamed { arn: arn.to_owned() })).await.map_err(fault)?;
     let number = |name: &str| run[name].as_i64().unwrap_or_default();
-    let kinds = ["pending", "running", "succeeded", "failed", "timed_out", "aborted"];
-    let total: i64 = kinds.iter().map(|kind| number(kind)).sum();
-    // A child has one item unless items are put together: then children are counted, here and there.
-    let counts = || {
+    let counts = |of: &Json| {
+        let number = |name: &str| of[name].as_i64().unwrap_or_default();
+        let kinds = ["pending", "running", "succeeded", "failed", "timed_out", "aborted"];
+        let total: i64 = kinds.iter().map(|kind| number(kind)).sum();
         Value::structure()
             .with("pending", number("pending"))
             .with("running", number("running"))
@@ -308,8 +308,8 @@ pub(super) async fn describe_map_run(call: &Call<'_>) -> Result<Value, Fault> {
         .with("maxConcurrency", number("max_concurrency"))
         .with("toleratedFailurePercentage", Value::Double(run["tolerated_failure_percentage"].as_f64().unwrap_or(0.0)))
         .with("toleratedFailureCount", number("tolerated_failure_count"))
-        .with("itemCounts", counts())
-        .with("executionCounts", counts())
+        .with("itemCounts", counts(&run["items"]))
+        .with("executionCounts", counts(&run))
         .with("redriveCount", number("redrive_count")))
 }
 
