@@ -175,3 +175,32 @@ fn failures_are_counted_by_items_and_so_are_those_that_are_borne() {
     let batched = exceeded.map_runs()[0].batched.unwrap();
     assert_eq!((batched.running, batched.counts.failed, batched.counts.aborted), (0, 5, 7));
 }
+
+/// A tenth of a file may fail. The first two of ten items that had been read did, and the file had forty.
+#[test]
+fn a_percentage_is_judged_when_all_items_are_read() {
+    let map = |most: u64, more: Value| {
+        let mut map =
+            json!({"ItemProcessor": distributed(), "ItemReader": reader(), "ToleratedFailurePercentage": most});
+        map["ItemReader"]["ReaderConfig"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let machine = map_of(map);
+        let (mut execution, commands) = begun(&machine, json!({}));
+        let page = Fact::Items(read(&commands), (0..10).map(Value::from).collect(), false);
+        let commands = bring(&mut execution, &machine, page, START_MS).unwrap();
+        for (run, child) in &started(&commands)[..2] {
+            let _ended = bring(&mut execution, &machine, Fact::ChildEnded(*run, child.index, failed("E")), START_MS);
+        }
+        (machine, execution, commands)
+    };
+    for (count, is_borne) in [(10, true), (9, false)] {
+        let (machine, mut execution, commands) = map(10, json!({}));
+        assert_eq!(execution.outcome(), None);
+        let page = Fact::Items(read(&commands), (0..count).map(Value::from).collect(), true);
+        bring(&mut execution, &machine, page, START_MS).unwrap();
+        assert_eq!(execution.outcome().is_none(), is_borne, "{count}");
+    }
+    // What no more items can heal is judged at once.
+    assert!(map(0, json!({})).1.outcome().is_some());
+    assert!(map(10, json!({"MaxItems": 19})).1.outcome().is_some());
+    assert!(map(10, json!({"MaxItems": 20})).1.outcome().is_none());
+}

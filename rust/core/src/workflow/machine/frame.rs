@@ -252,13 +252,17 @@ pub struct Tolerated {
 }
 
 impl Tolerated {
-    /// Whether so many failures among so many items are too many; without a limit of its own the first one is.
-    pub(super) fn is_exceeded(&self, failed: u64, all: u64) -> bool {
+    /// Whether so many failures among so many items are too many; without a limit of its own the first one is. `None`: nobody knows yet how
+    /// many items there are, and any number of failures may still be few.
+    pub(super) fn is_exceeded(&self, failed: u64, all: Option<u64>) -> bool {
         if failed == 0 {
             return false;
         }
         let by_count = self.count.map(|count| failed > count);
-        let by_percentage = self.percentage.map(|most| failed as f64 * 100.0 > most * all as f64);
+        let by_percentage = self.percentage.map(|most| match all {
+            Some(all) => failed as f64 * 100.0 > most * all as f64,
+            None => most == 0.0,
+        });
         match (by_count, by_percentage) {
             (None, None) => true,
             (count, percentage) => count == Some(true) || percentage == Some(true),
@@ -374,6 +378,15 @@ impl Run {
             timed_out: items.timed_out.max(children.timed_out),
             aborted: items.aborted.max(children.aborted),
         }
+    }
+
+    /// Whether more items have failed than the run bears.
+    pub(super) fn is_exceeded(&self) -> bool {
+        let counts = self.item_counts();
+        let known = self.next_item + self.pending.len() as u64;
+        // As long as items are read there may be as many more as the reader may bring.
+        let most = if self.is_reading { self.items_left.map(|left| known.saturating_add(left)) } else { Some(known) };
+        self.tolerated.is_exceeded(counts.failed + counts.timed_out + counts.aborted, most)
     }
 
     fn batched(&self) -> Option<Batched> {

@@ -96,9 +96,7 @@ impl Execution {
             return Ok(());
         }
         self.keep_items(call, items, is_last)?;
-        if let Err(failure) = self.start_run_children(turn, id) {
-            self.end_run_failed(turn, id, failure.details);
-        }
+        self.go_on(turn, id);
         Ok(())
     }
 

@@ -76,7 +76,7 @@ impl Execution {
     fn inspect_map(&mut self, turn: &mut Turn<'_>, id: FrameId, limits: &Limits, length: u64) -> Result<(), Failure> {
         let failed = turn.inspection.as_ref().and_then(|inspection| inspection.failed_iterations).unwrap_or_default();
         let has_answer = turn.inspection.as_ref().is_some_and(|inspection| matches!(inspection.answer, Some(Ok(_))));
-        if has_answer && limits.tolerated.is_exceeded(failed, length) {
+        if has_answer && limits.tolerated.is_exceeded(failed, Some(length)) {
             return Err(Failure::new(THRESHOLD_EXCEEDED, THRESHOLD_CAUSE));
         }
         self.inspect_answer(turn, id, &Value::Null)

@@ -136,8 +136,18 @@ impl Execution {
         Ok(())
     }
 
+    /// Let a run go on after a child, or items, unless more has failed than it bears.
+    pub(super) fn go_on(&mut self, turn: &mut Turn<'_>, id: FrameId) {
+        if self.run_mut(id).is_some_and(|run| run.is_exceeded()) {
+            let details = ErrorDetails::new(THRESHOLD_EXCEEDED, Some(THRESHOLD_CAUSE.to_owned()));
+            self.end_run_failed(turn, id, details);
+        } else if let Err(failure) = self.start_run_children(turn, id) {
+            self.end_run_failed(turn, id, failure.details);
+        }
+    }
+
     /// Start children while there are items and room; end the run when nothing is left.
-    pub(super) fn start_run_children(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
+    fn start_run_children(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<(), Failure> {
         let mut children = Vec::new();
         loop {
             let Some(run) = self.run_mut(id) else { return Ok(()) };
@@ -185,17 +195,7 @@ impl Execution {
         outcome: &Outcome,
     ) -> Result<(), Refused> {
         self.count_child(turn, key, index, outcome)?;
-        let id = key.frame();
-        let run = self.open_run(id)?;
-        let counts = run.item_counts();
-        let failed = counts.failed + counts.timed_out + counts.aborted;
-        let all = run.next_item + run.pending.len() as u64;
-        if run.tolerated.is_exceeded(failed, all) {
-            let details = ErrorDetails::new(THRESHOLD_EXCEEDED, Some(THRESHOLD_CAUSE.to_owned()));
-            self.end_run_failed(turn, id, details);
-        } else if let Err(failure) = self.start_run_children(turn, id) {
-            self.end_run_failed(turn, id, failure.details);
-        }
+        self.go_on(turn, key.frame());
         Ok(())
     }
 
@@ -407,9 +407,7 @@ impl Execution {
             run.started = redriven;
         }
         self.set_last(id, redriven);
-        if let Err(failure) = self.start_run_children(turn, id) {
-            self.end_run_failed(turn, id, failure.details);
-        }
+        self.go_on(turn, id);
         true
     }
 }
