@@ -204,3 +204,58 @@ fn a_percentage_is_judged_when_all_items_are_read() {
     assert!(map(10, json!({"MaxItems": 19})).1.outcome().is_some());
     assert!(map(10, json!({"MaxItems": 20})).1.outcome().is_none());
 }
+
+/// Batches were cut before the selector: 100 items of 1 KB were one batch of `MaxInputBytesPerBatch` 5,000.
+#[test]
+fn batches_are_measured_behind_the_selector() {
+    let sizes = |batcher: Value| {
+        let selector = json!({"v.$": "$$.Map.Item.Value", "pad": "x".repeat(1_000)});
+        let map = json!({"ItemProcessor": distributed(), "ItemSelector": selector, "ItemBatcher": batcher});
+        let (_, commands) = begun(&map_of(map), json!((0..600).collect::<Vec<_>>()));
+        let inputs: Vec<Data> = started(&commands).into_iter().filter_map(|(_, child)| child.input).collect();
+        let items: Vec<Value> =
+            inputs.iter().flat_map(|input| input.value()["Items"].as_array().unwrap().clone()).collect();
+        assert_eq!(
+            items.iter().map(|item| item["v"].as_u64().unwrap()).collect::<Vec<_>>(),
+            (0..600).collect::<Vec<_>>()
+        );
+        inputs.iter().map(Data::size).collect::<Vec<_>>()
+    };
+    let small = sizes(json!({"MaxInputBytesPerBatch": 5_000, "BatchInput": {"of": "all"}}));
+    assert!(small.len() == 150 && small.iter().all(|size| *size <= 5_000), "{small:?}");
+    let large = sizes(json!({"MaxItemsPerBatch": 600}));
+    assert!(large.len() == 3 && large.iter().all(|size| *size <= 262_144), "{large:?}");
+}
+
+#[test]
+fn a_batch_that_is_not_full_waits_for_more_items() {
+    let map = json!({"ItemProcessor": distributed(), "ItemReader": reader(), "ItemBatcher": {"MaxItemsPerBatch": 3},
+        "ItemSelector": {"i.$": "$$.Map.Item.Index"}});
+    let machine = map_of(map);
+    let (mut execution, commands) = begun(&machine, json!({}));
+    let mut bring = |fact: Fact| bring(&mut execution, &machine, fact, START_MS).unwrap();
+    let commands = bring(Fact::Items(read(&commands), vec![json!("a"); 4], false));
+    let items = |commands: &[Command]| -> Vec<Value> {
+        started(commands).iter().map(|(_, child)| child.input.as_ref().unwrap().value()["Items"].clone()).collect()
+    };
+    assert_eq!(items(&commands), [json!([{"i": 0}, {"i": 1}, {"i": 2}])]);
+    let commands = bring(Fact::Items(read(&commands), vec![json!("a")], true));
+    assert_eq!(items(&commands), [json!([{"i": 3}, {"i": 4}])]);
+}
+
+/// A child began with whatever a reader brought, and failed in its first state.
+#[test]
+fn an_item_over_the_limit_is_no_childs_input() {
+    for batcher in [Value::Null, json!({"MaxItemsPerBatch": 2})] {
+        let mut map = json!({"ItemProcessor": distributed(), "ItemReader": reader()});
+        if !batcher.is_null() {
+            map["ItemBatcher"] = batcher;
+        }
+        let machine = map_of(map);
+        let (mut execution, commands) = begun(&machine, json!({}));
+        let page = Fact::Items(read(&commands), vec![json!("x".repeat(300_000))], true);
+        assert!(started(&bring(&mut execution, &machine, page, START_MS).unwrap()).is_empty());
+        let Some(Outcome::Failed(details)) = execution.outcome() else { panic!("{:?}", execution.outcome()) };
+        assert_eq!(details.error.as_deref(), Some("States.DataLimitExceeded"));
+    }
+}

@@ -153,6 +153,9 @@ pub(super) struct Run {
     pub(super) pending: VecDeque<Data>,
     /// The index of the first of them.
     pub(super) next_item: u64,
+    /// Items that no child has yet and that the selector has made what children are given: they wait for their batch to be full.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub(super) selected: VecDeque<Data>,
     pub(super) next_child: u32,
     pub(super) is_reading: bool,
     /// A page was asked for and has not come yet.
@@ -389,9 +392,14 @@ impl Run {
         self.tolerated.is_exceeded(counts.failed + counts.timed_out + counts.aborted, most)
     }
 
+    /// Items that no child has yet.
+    pub(super) fn items_left(&self) -> u64 {
+        (self.selected.len() + self.pending.len()) as u64
+    }
+
     fn batched(&self) -> Option<Batched> {
         let batch = self.batch.as_ref()?;
-        let left = self.pending.len() as u64;
+        let left = self.items_left();
         let batches = batch.items.map_or(left.min(1), |items| left.div_ceil(items.max(1)));
         let running = self.open.values().map(|open| self.items_of_open(open)).sum();
         Some(Batched { pending: batches + self.again.children(), running, counts: self.item_counts() })
@@ -412,7 +420,7 @@ impl Run {
             concurrency: self.concurrency,
             tolerated: self.tolerated,
             counts: self.counts,
-            pending: self.pending.len() as u64 + self.items_again(),
+            pending: self.items_left() + self.items_again(),
             running: self.open.len() as u64,
             redrive_count: self.redrive_count,
             batched: self.batched(),

@@ -1,12 +1,10 @@
 //! Items of distributed Maps: they are read page by page, selected, and put together into what children are given.
 
-use std::collections::VecDeque;
-
 use serde_json::{Map, Value};
 
 use super::data::{Data, DATA_MAX};
 use super::failure::Failure;
-use super::frame::{Batch, FrameId, Item, ReadRequest, Run, RunKey, Step};
+use super::frame::{Batch, FrameId, Item, ReadRequest, RunKey, Step};
 use super::history::ErrorDetails;
 use super::run::{ITEMS_MAX, ITEM_READER_FAILED, PAGE_MAX};
 use super::{Command, Execution, Refused, Turn};
@@ -129,64 +127,71 @@ impl Execution {
         }
     }
 
-    pub(super) fn child_input(
-        &self,
-        turn: &mut Turn<'_>,
-        id: FrameId,
-        first: u64,
-        items: Vec<Data>,
-    ) -> Result<Data, Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(Data::new(Value::Null)) };
-        let Body::Map(map) = &turn.definition.state(frame.state).body else { return Ok(frame.input.clone()) };
-        let Step::Run(run) = &frame.step else { return Ok(frame.input.clone()) };
-        let mut inputs = Vec::with_capacity(items.len());
-        for (index, value) in (first..).zip(items) {
-            inputs.push(self.item_input(turn, id, map, &run.effective, &Item { index, value })?);
+    /// What the next child is given: an item, or a batch. Nothing where there is none, or where more have to be read first.
+    pub(super) fn next_input(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<Option<Data>, Failure> {
+        let Some(batch) = self.run_mut(id).map(|run| run.batch.clone()) else { return Ok(None) };
+        match batch {
+            None => self.select(turn, id),
+            Some(batch) => self.next_batch(turn, id, &batch),
         }
-        let Some(batch) = &run.batch else {
-            return Ok(inputs.pop().unwrap_or_else(|| Data::new(Value::Null)));
-        };
+    }
+
+    /// Take the next item, as the selector gives it to children. One that is too large stays, so that a redrive does not pass it over.
+    fn select(&mut self, turn: &mut Turn<'_>, id: FrameId) -> Result<Option<Data>, Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(None) };
+        let state = turn.definition.state(frame.state);
+        let (Body::Map(map), Step::Run(run)) = (&state.body, &frame.step) else { return Ok(None) };
+        let Some(value) = run.pending.front().cloned() else { return Ok(None) };
+        let item = Item { index: run.next_item, value };
+        let input = self.item_input(turn, id, map, &run.effective, &item)?;
+        if input.is_over_limit() {
+            return Err(Failure::too_large(&state.name));
+        }
+        if let Some(run) = self.run_mut(id) {
+            run.pending.pop_front();
+            run.next_item += 1;
+        }
+        Ok(Some(input))
+    }
+
+    /// Put selected items together: what a batch may hold is measured by what the selector has made of them.
+    fn next_batch(&mut self, turn: &mut Turn<'_>, id: FrameId, batch: &Batch) -> Result<Option<Data>, Failure> {
+        let items_max = batch.items.map_or(usize::MAX, |items| items as usize);
+        let bytes_max = batch.bytes.map_or(DATA_MAX, |bytes| bytes as usize);
+        let common = batch.input.as_ref().map_or(0, |input| input.size() + r#","BatchInput":"#.len());
+        let mut bytes = common + r#"{"Items":[]}"#.len();
+        let (mut count, mut is_full) = (0, false);
+        while !is_full {
+            if self.run_mut(id).is_some_and(|run| run.selected.len() == count) {
+                let Some(item) = self.select(turn, id)? else { break };
+                if let Some(run) = self.run_mut(id) {
+                    run.selected.push_back(item);
+                }
+            }
+            let Some(item) = self.run_mut(id).and_then(|run| run.selected.get(count)) else { break };
+            let more = bytes + item.size() + 1;
+            is_full = count > 0 && more > bytes_max;
+            if !is_full {
+                (bytes, count) = (more, count + 1);
+                is_full = count >= items_max;
+            }
+        }
+        let name = self.frames.get(&id).map(|frame| turn.definition.state(frame.state).name.as_str());
+        let Some(run) = self.run_mut(id) else { return Ok(None) };
+        if count == 0 || (!is_full && run.is_reading) {
+            return Ok(None);
+        }
+        // The last item has no comma.
+        if bytes > DATA_MAX + 1 {
+            return Err(Failure::too_large(name.unwrap_or_default()));
+        }
+        let items = run.selected.drain(..count).map(Data::into_value).collect();
         let mut input = Map::new();
         if let Some(common) = &batch.input {
             input.insert("BatchInput".into(), common.value().clone());
         }
-        input.insert("Items".into(), inputs.iter().map(|item| item.value().clone()).collect());
-        Ok(Data::new(Value::Object(input)))
-    }
-}
-
-impl Run {
-    /// The next item, or the next batch, with the index of its first item; nothing where more have to be read first.
-    pub(super) fn take_items(&mut self) -> Option<(u64, Vec<Data>)> {
-        let count = match &self.batch {
-            None => usize::from(!self.pending.is_empty()),
-            Some(batch) => batch.cut(&self.pending, self.is_reading)?,
-        };
-        if count == 0 {
-            return None;
-        }
-        let first = self.next_item;
-        self.next_item += count as u64;
-        Some((first, self.pending.drain(..count).collect()))
-    }
-}
-
-impl Batch {
-    /// How many of the items that wait are the next batch.
-    fn cut(&self, pending: &VecDeque<Data>, is_reading: bool) -> Option<usize> {
-        let most = self.items.map_or(usize::MAX, |items| items as usize);
-        let bytes_max = self.bytes.map_or(DATA_MAX, |bytes| bytes as usize);
-        let common = self.input.as_ref().map_or(0, |input| input.size() + r#","BatchInput":"#.len());
-        let mut bytes = common + r#"{"Items":[]}"#.len();
-        let mut count = 0;
-        for item in pending {
-            bytes += item.size() + 1;
-            if count >= most || (count > 0 && bytes > bytes_max) {
-                return Some(count);
-            }
-            count += 1;
-        }
-        (count >= most || !is_reading).then_some(count)
+        input.insert("Items".into(), items);
+        Ok(Some(Data::new(Value::Object(input))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Distributed Maps: a run of child executions, of which the parent keeps counters, what is open, and small results.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
@@ -62,6 +62,7 @@ impl Execution {
             started,
             pending: items.unwrap_or_default().into_iter().map(Data::new).collect(),
             next_item: 0,
+            selected: VecDeque::new(),
             next_child: 0,
             is_reading: distributed.reader.is_some(),
             is_asked: false,
@@ -159,8 +160,7 @@ impl Execution {
                 run.open.insert(index, open);
                 continue;
             }
-            let Some((first, items)) = run.take_items() else { break };
-            let input = self.child_input(turn, id, first, items)?;
+            let Some(input) = self.next_input(turn, id)? else { break };
             let Some(run) = self.run_mut(id) else { return Ok(()) };
             let index = run.next_child;
             run.next_child += 1;
@@ -386,7 +386,7 @@ impl Execution {
     /// anew, and so does a run that had nothing yet. `false`: the frame has no run.
     pub(super) fn run_redriven(&mut self, turn: &mut Turn<'_>, id: FrameId, event: EventId) -> bool {
         let Some(run) = self.run_mut(id) else { return false };
-        if run.is_reading && run.next_child == 0 && run.pending.is_empty() {
+        if run.is_reading && run.next_child == 0 && run.items_left() == 0 {
             self.set_last(id, event);
             self.make_ready(id, Step::Begin);
             return true;
@@ -415,7 +415,7 @@ impl Execution {
 impl Run {
     /// Whether children run, or are to be started.
     fn has_children(&self) -> bool {
-        !self.open.is_empty() || !self.again.is_empty() || !self.pending.is_empty()
+        !self.open.is_empty() || !self.again.is_empty() || self.items_left() > 0
     }
 
     /// Keep a result, as long as all together may still be a state's output.
