@@ -1,7 +1,9 @@
 //! Promises of Map states that run children, and of their distributed runs: whose items they take, what they give up, what they count.
 
 use forebay_core::workflow::definition::{Definition, MachineType};
-use forebay_core::workflow::machine::{Child, Command, Data, ErrorDetails, Execution, Fact, Outcome, Refused, RunKey};
+use forebay_core::workflow::machine::{
+    Child, Command, Data, ErrorDetails, Execution, Fact, MapRunStatus, Outcome, Refused, RunKey,
+};
 use serde_json::{json, Value};
 
 use crate::promises::{bring, definition, distributed, identity, map_of, FUNCTION, START_MS};
@@ -258,4 +260,26 @@ fn an_item_over_the_limit_is_no_childs_input() {
         let Some(Outcome::Failed(details)) = execution.outcome() else { panic!("{:?}", execution.outcome()) };
         assert_eq!(details.error.as_deref(), Some("States.DataLimitExceeded"));
     }
+}
+
+/// A run had begun, and nobody was told what became of it.
+#[test]
+fn a_run_that_begins_says_how_it_ends() {
+    let kinds = |more: Value| {
+        let mut map = json!({"ItemProcessor": distributed()});
+        map.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (execution, commands) = begun(&map_of(map), json!([1]));
+        assert!(matches!(execution.outcome(), Some(Outcome::Failed(_))));
+        let Command::Record(events) = &commands[0] else { panic!("{commands:?}") };
+        let kinds = events.iter().map(|event| event.to_json(false)["type"].as_str().unwrap().to_owned());
+        let kinds: Vec<String> = kinds.filter(|kind| kind.starts_with("MapRun")).collect();
+        (kinds, execution.map_runs().iter().map(|run| run.status).collect::<Vec<_>>())
+    };
+    // One whose batches cannot be made does not begin.
+    assert_eq!(kinds(json!({"ItemBatcher": {"MaxItemsPerBatchPath": "$.none"}})), (Vec::new(), Vec::new()));
+    let ends = (vec!["MapRunStarted".to_owned(), "MapRunFailed".to_owned()], vec![MapRunStatus::Failed]);
+    assert_eq!(kinds(json!({"ItemSelector": {"v.$": "$.none"}})), ends);
+    let mut unread = reader();
+    unread["Parameters"] = json!({"Bucket.$": "$.none"});
+    assert_eq!(kinds(json!({"ItemReader": unread})), ends);
 }

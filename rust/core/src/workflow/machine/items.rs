@@ -5,7 +5,6 @@ use serde_json::{Map, Value};
 use super::data::{Data, DATA_MAX};
 use super::failure::Failure;
 use super::frame::{Batch, FrameId, Item, ReadRequest, RunKey, Step};
-use super::history::ErrorDetails;
 use super::run::{ITEMS_MAX, ITEM_READER_FAILED, PAGE_MAX};
 use super::{Command, Execution, Refused, Turn};
 use crate::workflow::definition::{Body, Distributed, Reader};
@@ -58,7 +57,7 @@ impl Execution {
             None => None,
             Some(Ok(most)) => most,
             Some(Err(cause)) => {
-                self.end_run_failed(turn, id, ErrorDetails::new(ITEM_READER_FAILED, Some(cause)));
+                self.end_run_failed(turn, id, Failure::new(ITEM_READER_FAILED, cause));
                 return Ok(());
             }
         };
@@ -90,7 +89,7 @@ impl Execution {
         if count > PAGE_MAX {
             self.keep_items(call, Vec::new(), false)?;
             let cause = format!("A page has {count} items; at most {PAGE_MAX} are taken");
-            self.end_run_failed(turn, id, ErrorDetails::new(ITEM_READER_FAILED, Some(cause)));
+            self.end_run_failed(turn, id, Failure::new(ITEM_READER_FAILED, cause));
             return Ok(());
         }
         self.keep_items(call, items, is_last)?;

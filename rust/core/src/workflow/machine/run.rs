@@ -45,6 +45,7 @@ impl Execution {
         limits: &Limits,
     ) -> Result<(), Failure> {
         let Some(distributed) = &map.distributed else { return Ok(()) };
+        let batch = self.batch(turn, id, distributed, &effective)?;
         let run_id = uuid(turn.entropy);
         let label = distributed.label.clone().unwrap_or_else(|| uuid(turn.entropy));
         let arn = self.identity.run_arn(&label, &run_id);
@@ -78,7 +79,7 @@ impl Execution {
             unsuccessful: BTreeMap::new(),
             failed: Ranges::default(),
             again: Again::default(),
-            batch: self.batch(turn, id, distributed, &effective)?,
+            batch,
             effective,
             has_failed: false,
             redrive_count: 0,
@@ -86,10 +87,15 @@ impl Execution {
         if let Some(frame) = self.frames.get_mut(&id) {
             frame.step = Step::Run(Box::new(run));
         }
-        match &distributed.reader {
+        let begun = match &distributed.reader {
             Some(reader) => self.begin_reading(turn, id, reader),
             None => self.start_run_children(turn, id),
+        };
+        // The run has begun: it is told how it has ended.
+        if let Err(failure) = begun {
+            self.end_run_failed(turn, id, failure);
         }
+        Ok(())
     }
 
     pub(super) fn open_run(&mut self, id: FrameId) -> Result<&mut Run, Refused> {
@@ -133,17 +139,16 @@ impl Execution {
         details: ErrorDetails,
     ) -> Result<(), Refused> {
         self.asking_run(call)?;
-        self.end_run_failed(turn, call.frame(), details);
+        self.end_run_failed(turn, call.frame(), Failure::of_state(details));
         Ok(())
     }
 
     /// Let a run go on after a child, or items, unless more has failed than it bears.
     pub(super) fn go_on(&mut self, turn: &mut Turn<'_>, id: FrameId) {
         if self.run_mut(id).is_some_and(|run| run.is_exceeded()) {
-            let details = ErrorDetails::new(THRESHOLD_EXCEEDED, Some(THRESHOLD_CAUSE.to_owned()));
-            self.end_run_failed(turn, id, details);
+            self.end_run_failed(turn, id, Failure::new(THRESHOLD_EXCEEDED, THRESHOLD_CAUSE));
         } else if let Err(failure) = self.start_run_children(turn, id) {
-            self.end_run_failed(turn, id, failure.details);
+            self.end_run_failed(turn, id, failure);
         }
     }
 
@@ -312,15 +317,15 @@ impl Execution {
         self.exit(turn, id, Exit::with(result))
     }
 
-    pub(super) fn end_run_failed(&mut self, turn: &mut Turn<'_>, id: FrameId, details: ErrorDetails) {
+    pub(super) fn end_run_failed(&mut self, turn: &mut Turn<'_>, id: FrameId, failure: Failure) {
         let Some(run) = self.run_mut(id) else { return };
         let started = run.started;
         self.abort_run(turn, id);
         self.run_ended(turn, id, MapRunStatus::Failed);
-        let shown = details.clone();
-        let failed = self.record(turn, started, || EventKind::MapRunFailed(shown));
+        let details = failure.details.clone();
+        let failed = self.record(turn, started, || EventKind::MapRunFailed(details));
         self.set_last(id, failed);
-        self.fail(turn, id, Failure::of_state(details));
+        self.fail(turn, id, failure);
     }
 
     /// Keep what is to be told of a run that has ended.
