@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from forebay import _core
-from forebay.errors import InvalidParameterValue
+from forebay.errors import InvalidParameterValue, ResourceNotFound
 from forebay.integrations.port import TaskError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class MapFiles:
                 await self._write_results(bucket, folder, form, files, _children(run["number"], results, run["arn"]))
             manifest = {"DestinationBucket": bucket, "MapRunArn": run["arn"], "ResultFiles": files}
             await self._objects.put(bucket, f"{folder}/manifest.json", json.dumps(manifest).encode())
-        except (OSError, InvalidParameterValue) as error:
+        except (OSError, InvalidParameterValue, ResourceNotFound) as error:
             raise TaskError("States.ResultWriterFailed", str(error)) from error
         return {"MapRunArn": run["arn"], "ResultWriterDetails": {"Bucket": bucket, "Key": f"{folder}/manifest.json"}}
 

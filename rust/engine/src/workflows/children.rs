@@ -161,7 +161,14 @@ pub(super) fn map_run_results(room: &mut WorkflowRoom<'_>, asked: &MapResults) -
             break;
         }
         let id = RunId { machine: asked.map_run, number };
-        let Some(row) = room.below.ctx.row(Table::Execution, &id.bytes())? else { break };
+        let Some(row) = room.below.ctx.row(Table::Execution, &id.bytes())? else {
+            let count = children_of(room, asked.map_run);
+            if number < count {
+                let text = format!("child {number} of {count} of the Map's run {} has left no result", asked.map_run);
+                return Err(EngineError::NotFound(text));
+            }
+            break;
+        };
         bytes += row.len();
         let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
         let of = row.machine(id);
@@ -170,4 +177,13 @@ pub(super) fn map_run_results(room: &mut WorkflowRoom<'_>, asked: &MapResults) -
         children.push(described(room.below.ctx, &machine.row, id, row));
     }
     Ok(Done::at_once(MapResultsPage { children, next }))
+}
+
+/// How many children a run that is under way has begun.
+fn children_of(room: &WorkflowRoom<'_>, number: u64) -> u64 {
+    let of_run = |run: &Run| {
+        let (frame, _) = run.map_runs.iter().find(|(_, (_, of))| *of == number)?;
+        run.execution.children_begun(*frame)
+    };
+    room.workflows.runs.values().find_map(of_run).unwrap_or(0)
 }

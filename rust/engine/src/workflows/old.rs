@@ -32,12 +32,20 @@ pub(crate) struct OldRuns {
     looks: VecDeque<Look>,
     looking: Option<Look>,
     reads: usize,
-    found: Vec<(RunId, Table, Vec<u8>)>,
+    found: Vec<Gone>,
     /// The look through all rows that is under way, and the last whole one.
     pass: Pass,
     whole: Option<Pass>,
     /// What went wrong.
     failed: Option<StoreError>,
+}
+
+/// A row that is to go, with the execution that it is of, and the one that this is a child of.
+struct Gone {
+    id: RunId,
+    parent: Option<RunId>,
+    table: Table,
+    key: Vec<u8>,
 }
 
 /// One look through all rows.
@@ -57,9 +65,9 @@ enum Look {
     /// The next rows of executions.
     Rows,
     /// Whether an execution has left something to be redriven.
-    Closed(RunId),
+    Closed { id: RunId, parent: Option<RunId> },
     /// What there is of a history; then the execution itself goes.
-    History { id: RunId, name: Vec<u8>, after: Option<Vec<u8>> },
+    History { id: RunId, parent: Option<RunId>, name: Vec<u8>, after: Option<Vec<u8>> },
 }
 
 /// As much of an execution's row as is looked at.
@@ -87,7 +95,7 @@ impl ReadJob for OldRuns {
             Look::Rows => {
                 Read::Rows { table: Table::Execution, prefix: Vec::new(), after: self.after.clone(), limit: ROWS }
             }
-            Look::Closed(id) => Read::Row { table: Table::ExecutionClosed, key: id.bytes() },
+            Look::Closed { id, .. } => Read::Row { table: Table::ExecutionClosed, key: id.bytes() },
             Look::History { id, after, .. } => {
                 Read::Rows { table: Table::History, prefix: id.bytes(), after: after.clone(), limit: ROWS }
             }
@@ -119,25 +127,26 @@ impl OldRuns {
                     self.see(key, value)?;
                 }
             }
-            Look::Closed(id) => {
+            Look::Closed { id, parent } => {
                 if let Found::Row(Some(_)) = found? {
                     self.pass.has_found = true;
-                    self.found.push((id, Table::ExecutionClosed, id.bytes()));
+                    self.found.push(Gone { id, parent, table: Table::ExecutionClosed, key: id.bytes() });
                 }
             }
-            Look::History { id, name, .. } => {
+            Look::History { id, parent, name, .. } => {
                 let rows = found?.rows()?;
+                let gone = |table, key| Gone { id, parent, table, key };
                 self.pass.has_found = true;
-                self.found.extend(rows.iter().map(|(key, _)| (id, Table::History, key.clone())));
+                self.found.extend(rows.iter().map(|(key, _)| gone(Table::History, key.clone())));
                 match rows.last() {
                     Some((last, _)) => {
                         let after = Some(last.clone());
-                        self.looks.push_front(Look::History { id, name, after });
+                        self.looks.push_front(Look::History { id, parent, name, after });
                     }
                     None => self.found.extend([
-                        (id, Table::ExecutionName, name),
-                        (id, Table::ExecutionClosed, id.bytes()),
-                        (id, Table::Execution, id.bytes()),
+                        gone(Table::ExecutionName, name),
+                        gone(Table::ExecutionClosed, id.bytes()),
+                        gone(Table::Execution, id.bytes()),
                     ]),
                 }
             }
@@ -148,7 +157,8 @@ impl OldRuns {
     fn see(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let Some(id) = RunId::parse(key) else { return Ok(()) };
         let row: EndedRow = serde_json::from_slice(value).map_err(|_| damaged("an execution's row"))?;
-        let machine = row.child.map_or(id.machine, |child| child.run.machine);
+        let parent = row.child.map(|child| child.run);
+        let machine = parent.map_or(id.machine, |parent| parent.machine);
         let is_deleted = !self.machines.contains(&machine);
         let age_ms = row.stopped_ms.map(|stopped_ms| self.now_ms.saturating_sub(stopped_ms));
         let stays_ms = if row.status == Status::Succeeded || age_ms.is_some_and(|age_ms| age_ms > REDRIVE_MS_MAX) {
@@ -160,9 +170,10 @@ impl OldRuns {
             self.pass.next_ms = self.pass.next_ms.min(stopped_ms.saturating_add(stays_ms).saturating_add(1));
         }
         if is_deleted || age_ms.is_some_and(|age_ms| age_ms > KEPT_MS) {
-            self.looks.push_back(Look::History { id, name: name_key(id.machine, &row.name), after: None });
+            let name = name_key(id.machine, &row.name);
+            self.looks.push_back(Look::History { id, parent, name, after: None });
         } else if row.status != Status::Succeeded && age_ms.is_some_and(|age_ms| age_ms > REDRIVE_MS_MAX) {
-            self.looks.push_back(Look::Closed(id));
+            self.looks.push_back(Look::Closed { id, parent });
         }
         Ok(())
     }
@@ -203,9 +214,10 @@ pub(super) fn found_old(part: &mut WorkflowParticipant<'_>, job: Box<dyn Any>) {
     if let Some(error) = old.failed.take() {
         return part.ctx.fail(error);
     }
-    for (id, table, key) in std::mem::take(&mut old.found) {
-        // One that was redriven meanwhile stays.
-        if !part.workflows.runs.contains_key(&id) {
+    for Gone { id, parent, table, key } in std::mem::take(&mut old.found) {
+        // One that was redriven meanwhile stays, and so does what a Map that runs may still ask of its children.
+        let runs = |id: RunId| part.workflows.runs.contains_key(&id);
+        if !runs(id) && !parent.is_some_and(runs) {
             part.ctx.commit.pending.remove(table, key);
             part.ctx.commit.pending.begin_lazily(part.ctx.now.mono_ns);
         }

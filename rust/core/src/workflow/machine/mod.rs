@@ -318,10 +318,10 @@ impl Execution {
         })
     }
 
-    /// What `DescribeMapRun` counts of the run of a frame.
-    pub fn run_counts(&self, frame: FrameId) -> Option<Counts> {
+    /// How many children the run of a frame has begun.
+    pub fn children_begun(&self, frame: FrameId) -> Option<u64> {
         match &self.frames.get(&frame)?.step {
-            Step::Run(run) => Some(run.counts),
+            Step::Run(run) => Some(u64::from(run.next_child)),
             _ => None,
         }
     }

@@ -2,9 +2,12 @@
 
 use serde_json::{json, Value};
 
+use crate::base::error::EngineError;
 use crate::dispatch::attempts::{Task, Work};
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
+use crate::store::port::Table;
+use crate::workflows::row::RunId;
 use crate::workflows::tests::{arn, function, payload};
 
 fn machine(kind: &str, more: Value) -> Value {
@@ -255,4 +258,44 @@ fn children_that_failed_run_no_more_at_once_after_a_redrive_than_before() {
         }
         assert_eq!(engine.execution("one")["output"], "[7,8,9,10]", "{kind}");
     }
+}
+
+fn writer() -> Value {
+    json!({"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "b"}})
+}
+
+/// A long Map's first children were removed after 90 days, and what was written was short: nothing said so.
+#[test]
+fn children_of_a_map_that_runs_stay_as_long_as_it_does() {
+    let rest = json!({"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "SecondsPath": "$", "End": true}},
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}});
+    let mut engine = with_files(&machine("STANDARD", json!({"ItemProcessor": rest, "ResultWriter": writer()})));
+    engine.start("one", &json!([0, 100 * 86_400])).unwrap();
+    engine.advance(91 * 86_400 * SECOND);
+    engine.advance(60 * SECOND);
+    engine.advance(9 * 86_400 * SECOND);
+    let run = payload(&begun(&engine)[0])["map_run"].as_u64().unwrap();
+    let results = engine.json("map_run.results", &json!({"map_run": run, "limit": 10}));
+    let inputs: Vec<&Value> = results["children"].as_array().unwrap().iter().map(|child| &child["input"]).collect();
+    assert_eq!(inputs, ["0", "8640000"]);
+}
+
+#[test]
+fn results_that_are_not_there_are_an_error() {
+    let mut engine = with_files(&machine("STANDARD", json!({"ResultWriter": writer()})));
+    engine.start("one", &json!([1, 2, 3])).unwrap();
+    for call in begun(&engine) {
+        engine.end_call(&call, 0, "1");
+    }
+    engine.advance(SECOND);
+    let run = payload(&begun(&engine)[0])["map_run"].as_u64().unwrap();
+    let results = |engine: &TestEngine, after: Value| {
+        let page = engine.asked("map_run.results", &json!({"map_run": run, "limit": 2, "after": after}))?;
+        Ok::<_, EngineError>((page["children"].as_array().unwrap().len(), page["next"].clone()))
+    };
+    assert_eq!(results(&engine, Value::Null).unwrap(), (2, json!(1)));
+    assert_eq!(results(&engine, json!(1)).unwrap(), (1, Value::Null));
+    let last = RunId { machine: run, number: 2 };
+    engine.engine.with(|rooms| rooms.ctx.commit.pending.remove(Table::Execution, last.bytes()));
+    assert!(results(&engine, json!(1)).unwrap_err().to_string().contains("child 2 of 3"));
 }
