@@ -95,7 +95,7 @@ pub(crate) fn play_workflow(
         Stuck::Endless => invalid("the execution goes on and on: it has made a million steps"),
     })?;
     let told = |events: &Vec<Event>| -> Value { events.iter().map(|event| event.to_json(true)).collect() };
-    let histories: Value = std::iter::once(&played.events).chain(&played.children).map(told).collect();
+    let histories: Value = std::iter::once(&played.events).chain(played.child_histories()).map(told).collect();
     let (status, output, details) = match played.outcome {
         Outcome::Succeeded(output) => ("SUCCEEDED", Some(output.text().as_str().to_owned()), ErrorDetails::default()),
         Outcome::Failed(details) => ("FAILED", None, details),

@@ -64,6 +64,15 @@ struct Left {
     children: BTreeMap<FrameId, (RunKey, BTreeMap<u32, (Data, Outcome)>)>,
     /// Items that were read and not brought yet.
     unread: BTreeMap<FrameId, Vec<Value>>,
+    /// The events of each child execution, and of theirs.
+    histories: Vec<Vec<Event>>,
+}
+
+impl Played {
+    /// The events of each child execution that its distributed Maps began, and of theirs.
+    pub fn child_histories(&self) -> &[Vec<Event>] {
+        &self.left.histories
+    }
 }
 
 /// Why an execution cannot be played.
@@ -237,6 +246,8 @@ impl<'d> Driver<'d> {
         if let Some((_, children)) = play.left.children.get_mut(&run.frame()) {
             children.insert(child.index, result);
         }
+        play.left.histories.push(played.events);
+        play.left.histories.extend(played.left.histories);
         play.plan(played.ended_ms, Fact::ChildEnded(run, child.index, played.outcome));
         Ok(())
     }
