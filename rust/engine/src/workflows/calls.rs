@@ -241,7 +241,8 @@ impl WorkflowRoom<'_> {
         };
         let arn = given.text("StateMachineArn").ok_or_else(|| missing("StepFunctions", "StateMachineArn"))?;
         let asked = arn.split_once(":stateMachine:").map_or(arn.as_str(), |(_, asked)| asked).to_owned();
-        let machine = versions::choose(self, &asked).map_err(|error| fault(&error))?.machine;
+        let chosen = versions::choose(self, &asked).map_err(|error| fault(&error))?;
+        let machine = &chosen.machine;
         let workflow = machine.row.name.as_str();
         let input = match given.get("Input") {
             Some(Value::String(text)) => Data::parse(text)
@@ -262,7 +263,7 @@ impl WorkflowRoom<'_> {
                 ));
             }
             throttle::take_start(self, Kind::Express).map_err(|error| fault(&error))?;
-            let accepted = express::accept(self, &machine, Begin { name, input, parent: None, depth, trace });
+            let accepted = express::accept(self, &chosen, Begin { name, input, parent: None, depth, trace });
             let (id, name) = accepted.map_err(|error| fault(&error))?;
             let arn = self.below.ctx.run_arn(&machine.row, id, &name);
             return Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})));
@@ -275,7 +276,7 @@ impl WorkflowRoom<'_> {
         }
         throttle::take_start(self, machine.row.kind).map_err(|error| fault(&error))?;
         let parent = waits.then_some(Parent { run: id, task: call.task, as_json: pattern == Pattern::Sync2 });
-        let child = self.begin(&machine, Begin { name, input, parent, depth, trace }).map_err(|error| fault(&error))?;
+        let child = self.begin(&chosen, Begin { name, input, parent, depth, trace }).map_err(|error| fault(&error))?;
         if let Some(run) = self.workflows.runs.get_mut(&id).filter(|_| waits) {
             let (function, payload, kind) = (workflow.to_owned(), Text::default(), CallKind::Execution(child));
             run.calls.insert(call.task, OpenCall { function, payload, kind });

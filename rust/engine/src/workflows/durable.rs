@@ -190,11 +190,10 @@ fn invoke_chained(room: &mut WorkflowRoom<'_>, (id, task): (RunId, TaskId), invo
     let (depth, trace) = run.map_or((0, None), |run| (run.row.depth, run.row.trace.clone()));
     let parent = Some(Parent { run: id, task: call, as_json: true });
     let begin = Begin { name: None, input, parent, depth: depth + 1, trace };
-    let begun = room.begin(&chosen.machine, begin);
+    let begun = room.begin(&chosen, begin);
     let child = begun.map_err(|error| refused("RecursiveInvocationException", error.to_string()))?;
     let mut arn = String::new();
-    if let Some(run) = room.workflows.runs.get_mut(&child) {
-        (run.row.version, run.row.alias) = (chosen.version, chosen.alias);
+    if let Some(run) = room.workflows.runs.get(&child) {
         run.execution.identity().execution_arn.as_str().clone_into(&mut arn);
     }
     if let Some(run) = room.workflows.runs.get_mut(&id) {

@@ -23,6 +23,7 @@ use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::requests::{described, is_asked};
 use crate::workflows::row::{ExecutionRow, HistoryPlace, MachineRow, RunId};
 use crate::workflows::step::{name_of, Begin};
+use crate::workflows::versions::Chosen;
 use crate::workflows::{Machine, WorkflowRoom};
 
 /// Starts of one row.
@@ -41,6 +42,13 @@ pub(crate) struct Accepted {
     started_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trace: Option<String>,
+    /// What it was started with. Rows of earlier releases do not say: theirs begin with the latest revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revision: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alias: Option<String>,
 }
 
 /// What an execution in memory has beside the others.
@@ -98,6 +106,13 @@ impl Express {
 
     pub(crate) fn has_puts(&self) -> bool {
         !self.accepted.is_empty() || !self.sent.is_empty()
+    }
+
+    /// The revisions of a machine that starts which have not begun are of.
+    pub(crate) fn waiting_revisions(&self, machine: u64) -> impl Iterator<Item = u32> + '_ {
+        let committing = self.committing.iter().flat_map(|(_, starts)| starts.iter());
+        let waiting = self.ready.iter().map(|(_, start)| start).chain(&self.accepted).chain(committing);
+        waiting.filter(move |start| start.id.machine == machine).filter_map(|start| start.revision)
     }
 
     /// Executions of a machine that have ended, the latest first.
@@ -244,33 +259,36 @@ pub(super) fn check_open(room: &WorkflowRoom<'_>, more: usize) -> Result<(), Eng
 }
 
 /// A number and a name for an execution in memory. Names need not differ.
-fn number_in_memory(room: &mut WorkflowRoom<'_>, machine: &Machine, asked: Begin) -> Result<Accepted, EngineError> {
+fn number_in_memory(room: &mut WorkflowRoom<'_>, chosen: &Chosen, asked: Begin) -> Result<Accepted, EngineError> {
     let started_ms = room.below.ctx.now.wall_ms;
     let name = name_of(room, asked.name)?;
     let number = (started_ms << 16).max(room.workflows.last_number + 1);
     room.workflows.last_number = number;
     room.workflows.express.open += 1;
+    let Begin { input, depth, trace, .. } = asked;
+    let Chosen { machine, version, alias } = chosen;
     let id = RunId { machine: machine.row.id, number };
-    Ok(Accepted { id, name, input: asked.input, depth: asked.depth, started_ms, trace: asked.trace })
+    let (revision, version, alias) = (Some(machine.row.revision), *version, alias.clone());
+    Ok(Accepted { id, name, input, depth, started_ms, trace, revision, version, alias })
 }
 
 /// Accept a start; its execution begins when that is durable.
 pub(super) fn accept(
     room: &mut WorkflowRoom<'_>,
-    machine: &Machine,
+    chosen: &Chosen,
     asked: Begin,
 ) -> Result<(RunId, String), EngineError> {
     check_open(room, 1)?;
-    accept_promised(room, machine, asked)
+    accept_promised(room, chosen, asked)
 }
 
 /// Accept a start that something accepted before has promised: there was room for it then.
 pub(super) fn accept_promised(
     room: &mut WorkflowRoom<'_>,
-    machine: &Machine,
+    chosen: &Chosen,
     asked: Begin,
 ) -> Result<(RunId, String), EngineError> {
-    let accepted = number_in_memory(room, machine, asked)?;
+    let accepted = number_in_memory(room, chosen, asked)?;
     let (id, name) = (accepted.id, accepted.name.clone());
     room.below.ctx.commit.pending.bytes += accepted.input.size();
     room.below.ctx.commit.pending.urgent = true;
@@ -281,22 +299,22 @@ pub(super) fn accept_promised(
 /// Prepare an execution that is written nowhere.
 pub(super) fn prepare_unwritten(
     room: &mut WorkflowRoom<'_>,
-    machine: &Arc<Machine>,
+    chosen: &Chosen,
     asked: Begin,
 ) -> Result<RunId, EngineError> {
     check_open(room, 1)?;
-    let accepted = number_in_memory(room, machine, asked)?;
+    let accepted = number_in_memory(room, chosen, asked)?;
     let id = accepted.id;
-    prepare_in_memory(room, machine, accepted, None);
+    prepare_in_memory(room, &chosen.machine, accepted, None);
     Ok(id)
 }
 
 /// Begin executions whose starts are durable.
 pub(super) fn begin_ready(room: &mut WorkflowRoom<'_>) {
     while let Some((row, accepted)) = room.workflows.express.ready.pop_front() {
-        let (id, of) = (accepted.id, accepted.id.machine);
-        let machine = room.workflows.revisions.range((of, 0)..=(of, u32::MAX)).next_back();
-        if let Some(machine) = machine.map(|(_, machine)| machine.clone()) {
+        let id = accepted.id;
+        let began_with = accepted.revision.and_then(|revision| room.workflows.revisions.get(&(id.machine, revision)));
+        if let Some(machine) = began_with.or_else(|| room.workflows.latest(id.machine)).cloned() {
             prepare_in_memory(room, &machine, accepted, Some(row));
             begin_in_memory(room, id);
         } else {
@@ -308,9 +326,10 @@ pub(super) fn begin_ready(room: &mut WorkflowRoom<'_>) {
 }
 
 fn prepare_in_memory(room: &mut WorkflowRoom<'_>, machine: &Arc<Machine>, accepted: Accepted, row: Option<u64>) {
-    let Accepted { id, name, input, depth, started_ms, trace } = accepted;
+    let Accepted { id, name, input, depth, started_ms, trace, version, alias, .. } = accepted;
+    let chosen = Chosen { machine: machine.clone(), version, alias };
     let begin = Begin { name: Some(name), input, parent: None, depth, trace };
-    let mut run = room.new_run(machine, id, begin);
+    let mut run = room.new_run(&chosen, id, begin);
     run.row.started_ms = started_ms;
     let is_again = row.is_some_and(|row| row <= room.workflows.express.restored_row);
     run.memory = Some(InMemory { row, is_again, events: Vec::new() });
@@ -356,8 +375,8 @@ pub(super) fn history_in_memory(room: &WorkflowRoom<'_>, id: RunId, asked: &Hist
         Some((memory, _)) => memory.events.as_slice(),
         None => ended().map_or(&[][..], |ended| ended.events.as_slice()),
     };
-    let machine = room.workflows.revisions.range((id.machine, 0)..=(id.machine, u32::MAX)).next_back();
-    let with_data = !asked.without_data && machine.is_some_and(|(_, machine)| machine.row.include_execution_data);
+    let machine = room.workflows.latest(id.machine);
+    let with_data = !asked.without_data && machine.is_some_and(|machine| machine.row.include_execution_data);
     let from = asked.after.map(HistoryPlace::of).unwrap_or_default();
     let rest: Vec<&Event> = events.iter().filter(|event| event.id > from.event).collect();
     let page = &rest[..rest.len().min(asked.limit)];

@@ -1,5 +1,6 @@
 //! Machines: they are declared, described, annotated and deleted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use forebay_core::workflow::definition::check;
@@ -139,8 +140,8 @@ pub(super) fn workflow_annotate(room: &mut WorkflowRoom<'_>, asked: Annotate) ->
 /// Remove revisions that no execution runs with; the last ones stay, for their executions are described by them.
 pub(super) fn forget_revisions(room: &mut WorkflowRoom<'_>, latest: &MachineRow) {
     let runs = room.workflows.runs.values().chain(room.workflows.steps_before());
-    let used: std::collections::BTreeSet<u32> =
-        runs.filter(|run| run.machine.row.id == latest.id).map(|run| run.row.revision).collect();
+    let running = runs.filter(|run| run.machine.row.id == latest.id).map(|run| run.row.revision);
+    let used: BTreeSet<u32> = running.chain(room.workflows.express.waiting_revisions(latest.id)).collect();
     let is_kept = |revision: u32| latest.versions.iter().any(|version| version.revision == revision);
     let old = room.workflows.revisions.range((latest.id, 0)..(latest.id, latest.revision));
     let unused: Vec<MachineRow> = old

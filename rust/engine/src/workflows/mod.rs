@@ -260,6 +260,11 @@ impl Workflows {
         })
     }
 
+    /// The latest revision of a machine, by its id.
+    fn latest(&self, machine: u64) -> Option<&Arc<Machine>> {
+        self.revisions.range((machine, 0)..=(machine, u32::MAX)).next_back().map(|(_, machine)| machine)
+    }
+
     fn happened(&mut self, run: RunId, fact: Fact) {
         self.inbox.push_back(Happened { run, fact, is_kept: false, brings: None });
     }

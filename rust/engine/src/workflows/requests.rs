@@ -122,7 +122,7 @@ impl WorkflowRoom<'_> {
             if !is_paid {
                 throttle::take_start(self, Kind::Express)?;
             }
-            let (id, name) = express::accept(self, machine, Begin { name, input, parent: None, depth: 0, trace })?;
+            let (id, name) = express::accept(self, chosen, Begin { name, input, parent: None, depth: 0, trace })?;
             let arn = self.below.ctx.run_arn(&machine.row, id, &name);
             return Ok(Started { name, arn, started_ms: self.below.ctx.now.wall_ms });
         }
@@ -139,11 +139,8 @@ impl WorkflowRoom<'_> {
         if !is_paid {
             throttle::take_start(self, Kind::Standard)?;
         }
-        let id = self.begin(machine, Begin { name, input, parent: None, depth: 0, trace })?;
-        let told = self.workflows.runs.get_mut(&id).map(|run| {
-            (run.row.version, run.row.alias) = (chosen.version, chosen.alias.clone());
-            (run.row.name.clone(), run.row.started_ms)
-        });
+        let id = self.begin(chosen, Begin { name, input, parent: None, depth: 0, trace })?;
+        let told = self.workflows.runs.get(&id).map(|run| (run.row.name.clone(), run.row.started_ms));
         let (name, started_ms) = told.ok_or_else(|| damaged("an execution that has just begun"))?;
         let arn = self.below.ctx.execution_arn(workflow, &name);
         Ok(Started { name, arn, started_ms })
@@ -180,16 +177,16 @@ impl WorkflowRoom<'_> {
     pub(crate) fn execution_start_sync(&mut self, asked: ReadStart, waiter: Waiter) {
         let ReadStart { asked, input } = asked;
         let prepared = self.below.ctx.check_room().and_then(|()| {
-            let machine = versions::choose(self, &asked.workflow)?.machine;
+            let chosen = versions::choose(self, &asked.workflow)?;
             check_trace(asked.trace.as_deref())?;
-            if machine.row.kind != Kind::Express {
+            if chosen.machine.row.kind != Kind::Express {
                 return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
             }
             let input = input?;
             throttle::take_start(self, Kind::Express)?;
             express::prepare_unwritten(
                 self,
-                &machine,
+                &chosen,
                 Begin { name: asked.name, input, parent: None, depth: 0, trace: asked.trace },
             )
         });
@@ -222,9 +219,9 @@ impl WorkflowRoom<'_> {
         let program = Program::read(&definition, Kind::Express)?;
         let now_ms = self.below.ctx.now.wall_ms;
         let row = MachineRow { definition, ..MachineRow::new("TestState".into(), Kind::Express, now_ms) };
-        let machine = Arc::new(Machine::new(row, program, self.below.ctx));
+        let chosen = Chosen::plain(Arc::new(Machine::new(row, program, self.below.ctx)));
         let input = read_document("State Machine Execution Input", &asked.arguments)?;
-        express::prepare_unwritten(self, &machine, Begin { name: None, input, parent: None, depth: 0, trace: None })
+        express::prepare_unwritten(self, &chosen, Begin { name: None, input, parent: None, depth: 0, trace: None })
     }
 
     /// An execution by its name, as the store has it.

@@ -1,7 +1,6 @@
 //! One step of an execution: what happened is brought to it, and what it commands is carried out or written down.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use forebay_core::workflow::machine::{
     Command, Data, ErrorDetails, Execution, Fact, Identity, Outcome, Refused, TaskId,
@@ -18,8 +17,9 @@ use crate::store::port::Table;
 use crate::workflows::aside::Held;
 use crate::workflows::outside::task_of_run;
 use crate::workflows::row::{check_name, name_key, CallKind, ExecutionRow, OpenCall, Parent, RunId};
+use crate::workflows::versions::Chosen;
 use crate::workflows::{activities, aside, children, durable, express, logs, outside, throttle};
-use crate::workflows::{Happened, Machine, Run, Step, WorkflowRoom};
+use crate::workflows::{Happened, Run, Step, WorkflowRoom};
 
 struct Draws<'a>(&'a mut Rng);
 
@@ -187,9 +187,11 @@ impl WorkflowRoom<'_> {
         while let Some(WantedStart { workflow, name, input, depth }) = self.below.ctx.starts.next() {
             let begun = self.workflows.machine(&workflow).cloned().and_then(|machine| {
                 let begin = Begin { name: Some(name), input, parent: None, depth, trace: None };
-                match machine.row.kind {
-                    Kind::Standard => self.begin(&machine, begin).map(drop),
-                    Kind::Express => express::accept_promised(self, &machine, begin).map(drop),
+                let kind = machine.row.kind;
+                let chosen = Chosen::plain(machine);
+                match kind {
+                    Kind::Standard => self.begin(&chosen, begin).map(drop),
+                    Kind::Express => express::accept_promised(self, &chosen, begin).map(drop),
                 }
             });
             // What is wrong with a start was refused when it was asked for; the store is left.
@@ -201,15 +203,15 @@ impl WorkflowRoom<'_> {
     }
 
     /// Begin an execution; its rows and everything that it does at once join the next commit.
-    pub(super) fn begin(&mut self, machine: &Arc<Machine>, asked: Begin) -> Result<RunId, EngineError> {
+    pub(super) fn begin(&mut self, chosen: &Chosen, asked: Begin) -> Result<RunId, EngineError> {
         let Begin { name, input, parent, depth, trace } = asked;
         if depth > CHAIN_MAX {
             return Err(chain_too_long());
         }
         let name = name_of(self, name)?;
-        let id = self.new_number(machine.row.id);
+        let id = self.new_number(chosen.machine.row.id);
         self.below.ctx.commit.pending.bytes += input.size();
-        let run = self.new_run(machine, id, Begin { name: Some(name), input, parent, depth, trace });
+        let run = self.new_run(chosen, id, Begin { name: Some(name), input, parent, depth, trace });
         self.workflows.insert_run(id, run);
         self.workflows.unsaved.by_run.insert(id, Step::default());
         // A new execution takes its start.
@@ -221,7 +223,8 @@ impl WorkflowRoom<'_> {
     }
 
     /// An execution that has not begun.
-    pub(super) fn new_run(&self, machine: &Arc<Machine>, id: RunId, asked: Begin) -> Run {
+    pub(super) fn new_run(&self, chosen: &Chosen, id: RunId, asked: Begin) -> Run {
+        let Chosen { machine, version, alias } = chosen;
         let Begin { name, input, parent, depth, trace } = asked;
         let name = name.unwrap_or_default();
         let ctx = &*self.below.ctx;
@@ -245,8 +248,8 @@ impl WorkflowRoom<'_> {
             parent,
             depth,
             child: None,
-            version: None,
-            alias: None,
+            version: *version,
+            alias: alias.clone(),
             trace,
             redrive_count: 0,
             redriven_ms: None,

@@ -49,11 +49,18 @@ pub(crate) struct Chosen {
     pub(crate) alias: Option<String>,
 }
 
+impl Chosen {
+    /// A machine that was asked for by its name alone.
+    pub(crate) fn plain(machine: Arc<Machine>) -> Self {
+        Self { machine, version: None, alias: None }
+    }
+}
+
 /// The machine of `NAME`, `NAME:VERSION` or `NAME:ALIAS`.
 pub(super) fn choose(room: &mut WorkflowRoom<'_>, asked: &str) -> Result<Chosen, EngineError> {
     let Some((name, qualifier)) = asked.split_once(':') else {
         let machine = room.workflows.machine(asked)?.clone();
-        return Ok(Chosen { machine, version: None, alias: None });
+        return Ok(Chosen::plain(machine));
     };
     let machine = room.workflows.machine(name)?.clone();
     let row = &machine.row;

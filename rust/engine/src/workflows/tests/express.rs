@@ -72,6 +72,65 @@ fn what_is_started_and_had_not_ended_begins_anew_after_a_kill_and_is_gone_from_t
     assert!(engine.calls().is_empty(), "it has ended");
 }
 
+/// Accepted starts ran the definition that was the latest when they began: a version and an alias of an Express workflow led nowhere.
+#[test]
+fn an_accepted_start_runs_the_version_that_it_was_started_with_also_after_a_kill() {
+    let says = |text: &str| json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": text, "End": true}}});
+    let engine = with(&says("one"), json!({}));
+    engine.json("workflow.publish", &json!({"name": "w"}));
+    let routes = json!([{"version": 1, "weight": 100}]);
+    engine.json("workflow.alias", &json!({"workflow": "w", "name": "live", "routes": routes}));
+    let outer = json!({"StartAt": "Start", "States": {"Start": {"Type": "Task", "End": true,
+        "Resource": "arn:aws:states:::states:startExecution",
+        "Parameters": {"StateMachineArn": "arn:aws:states:r:0:stateMachine:w:1", "Name": "nested", "Input": {}}}}});
+    engine.json("workflow.declare", &json!({"name": "outer", "definition": outer.to_string()}));
+    declare(&engine, &says("two"), json!({})).unwrap();
+    let start = |workflow: &str, name: &str| {
+        engine.json("execution.start", &json!({"workflow": workflow, "name": name, "input": "{}"}));
+    };
+    start("w:1", "by-version");
+    start("w:live", "by-alias");
+    start("w", "plain");
+    engine.json("execution.start", &json!({"workflow": "outer", "input": "{}"}));
+    let described = |engine: &TestEngine, name: &str| {
+        let told = engine.json("execution.describe", &json!({"workflow": "w", "name": name}));
+        (told["output"].clone(), told["revision"].clone(), told["version"].clone(), told["alias"].clone())
+    };
+    assert_eq!(described(&engine, "by-version"), (json!("\"one\""), json!(1), json!(1), Value::Null));
+    assert_eq!(described(&engine, "by-alias"), (json!("\"one\""), json!(1), json!(1), json!("live")));
+    assert_eq!(described(&engine, "plain"), (json!("\"two\""), json!(2), Value::Null, Value::Null));
+    assert_eq!(described(&engine, "nested").0, json!("\"one\""));
+    let sync = value(&ask(&engine, "execution.start_sync", &json!({"workflow": "w:live", "input": "{}"})));
+    assert_eq!((&sync["output"], &sync["alias"]), (&json!("\"one\""), &json!("live")));
+    let page = engine.json("execution.list", &json!({"workflow": "w", "limit": 10, "alias": "live"}));
+    assert_eq!(page["executions"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn executions_that_begin_anew_keep_their_definition_however_often_another_one_came() {
+    let engine = with(&call(), json!({}));
+    engine.json("execution.start", &json!({"workflow": "w", "name": "one", "input": "{}"}));
+    let engine = engine.crashed();
+    for number in 0..30 {
+        let other = json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": number, "End": true}}});
+        declare(&engine, &other, json!({})).unwrap();
+    }
+    let mut engine = engine.killed();
+    let work = engine.only_call();
+    engine.end_call(&work, 0, "\"done\"");
+    let told = engine.json("execution.describe", &json!({"workflow": "w", "name": "one"}));
+    assert_eq!((&told["output"], &told["revision"]), (&json!("\"done\""), &json!(1)));
+}
+
+/// The row is one of the release before, whose starts did not say what they were of.
+#[test]
+fn starts_of_an_earlier_release_begin_with_the_latest_definition() {
+    let mut express = Express::default();
+    let row = r#"[{"id":{"machine":1,"number":65536},"name":"one","input":"{\"n\":1}","depth":0,"started_ms":1}]"#;
+    assert_eq!(express.restore(&1_u64.to_be_bytes(), row.as_bytes()).unwrap(), 65_536);
+    assert_eq!((express.open(), express.waiting_revisions(1).count()), (1, 0));
+}
+
 #[test]
 fn many_starts_cross_at_once_and_one_bad_input_refuses_all() {
     let engine = with(&call(), json!({}));
