@@ -1,6 +1,6 @@
 //! Recorded refusals of definitions, and statelint's verdicts.
 
-use forebay_core::workflow::definition::{check, invalid_definition, lint, MachineType, Problem};
+use forebay_core::workflow::definition::{check, invalid_definition, lint, Definition, MachineType, Problem};
 use serde_json::{json, Value};
 
 use crate::cases::{judge, load, text_of};
@@ -49,6 +49,65 @@ fn refusal(case: &Value) -> Option<String> {
     };
     let actual = invalid_definition(&problems).unwrap_or_default();
     (!matches(expected, &actual) && expected != actual).then(|| format!("expected {expected} but was {actual}"))
+}
+
+/// What AWS says of a definition with this state alone.
+fn says(machine: &Value) -> String {
+    invalid_definition(&check(&machine.to_string(), MachineType::Standard)).unwrap_or_default()
+}
+
+fn alone(state: &Value) -> Value {
+    json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": state}})
+}
+
+/// These took expressions and never evaluated them: a retrier kept its defaults, and an execution had no timeout.
+#[test]
+fn an_expression_is_refused_where_nothing_is_evaluated() {
+    let task = |retrier: Value| {
+        alone(&json!({"Type": "Task", "End": true, "Resource": "arn:aws:lambda:r:0:function:f", "Retry": [retrier]}))
+    };
+    for (field, kind) in [
+        ("IntervalSeconds", "Integer"),
+        ("MaxAttempts", "Integer"),
+        ("BackoffRate", "numeric"),
+        ("MaxDelaySeconds", "Integer"),
+    ] {
+        let retrier = json!({"ErrorEquals": ["States.ALL"], field: "{% 7 %}"});
+        let told = format!("SCHEMA_VALIDATION_FAILED: Expected value of type {kind} at /States/A/Retry[0]/{field}");
+        assert_eq!(says(&task(retrier)), format!("Invalid State Machine Definition: '{told}'"));
+        assert_eq!(says(&task(json!({"ErrorEquals": ["States.ALL"], field: 7}))), "");
+    }
+    let mut machine = alone(&json!({"Type": "Wait", "Seconds": "{% 100 %}", "End": true}));
+    assert_eq!(says(&machine), "", "a state's own fields take expressions");
+    machine["TimeoutSeconds"] = "{% 5 %}".into();
+    let told = "SCHEMA_VALIDATION_FAILED: Expected value of type Integer at /TimeoutSeconds";
+    assert_eq!(says(&machine), format!("Invalid State Machine Definition: '{told}'"));
+    // A machine that an earlier release accepted goes on as it did.
+    assert_eq!(Definition::accepted(&machine.to_string()).unwrap().timeout_seconds(), None);
+}
+
+/// An inline Map with one of them ran over its own input: nothing was read, batched or written.
+#[test]
+fn an_inline_map_has_nothing_of_a_distributed_one() {
+    let map = |config: Value, field: &str, value: &Value| {
+        let processor =
+            json!({"ProcessorConfig": config, "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}});
+        json!({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemProcessor": processor, field: value, "End": true}}})
+    };
+    let fields = [
+        ("ItemReader", json!({"Resource": "arn:aws:states:::s3:getObject", "Parameters": {"Bucket": "b", "Key": "k"}})),
+        ("ItemBatcher", json!({"MaxItemsPerBatch": 2})),
+        ("ResultWriter", json!({"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "b"}})),
+    ];
+    for (field, value) in &fields {
+        let told = format!("SCHEMA_VALIDATION_FAILED: Field '{field}' is not supported at /States/M");
+        for inline in [json!({}), json!({"Mode": "INLINE"})] {
+            assert_eq!(says(&map(inline, field, value)), format!("Invalid State Machine Definition: '{told}'"));
+        }
+        assert_eq!(says(&map(json!({"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}), field, value)), "");
+    }
+    // Recorded of AWS: accepted.
+    assert_eq!(says(&map(json!({"Mode": "INLINE"}), "ToleratedFailureCount", &json!(5))), "");
 }
 
 #[test]

@@ -33,7 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use forebay_core::durable::Durable;
-use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType};
+use forebay_core::workflow::definition::{invalid_definition, Definition, MachineType, Problem};
 use forebay_core::workflow::machine::{Event, Execution, Fact, FrameId, Identity, TaskId};
 
 use crate::api::workflow::{Kind, LogLevel, Status};
@@ -215,10 +215,19 @@ impl Meters {
 impl Program {
     /// Read a definition; refuse one that is wrong.
     fn read(definition: &str, kind: Kind) -> Result<Arc<Self>, EngineError> {
-        let states = states(definition);
+        Self::of(definition, Definition::parse(definition, kind.into()))
+    }
+
+    /// Read a definition that the store has.
+    fn accepted(definition: &str) -> Result<Arc<Self>, EngineError> {
+        Self::of(definition, Definition::accepted(definition))
+    }
+
+    fn of(text: &str, definition: Result<Definition, Vec<Problem>>) -> Result<Arc<Self>, EngineError> {
+        let states = states(text);
         let (writes_results, durable_of) = (writes_results(&states), durable_of(&states));
-        let definition = Definition::parse(definition, kind.into())
-            .map_err(|problems| EngineError::Invalid(invalid_definition(&problems).unwrap_or_default()))?;
+        let definition =
+            definition.map_err(|problems| EngineError::Invalid(invalid_definition(&problems).unwrap_or_default()))?;
         let evaluates = definition.evaluates_jsonata();
         Ok(Arc::new(Self { definition, writes_results, evaluates, durable_of }))
     }

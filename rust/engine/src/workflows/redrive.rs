@@ -103,7 +103,7 @@ fn take_back(room: &mut WorkflowRoom<'_>, id: RunId, row: ExecutionRow, closed: 
     if !room.workflows.revisions.contains_key(&revision) {
         let (key, value) = (machine.key(), serde_json::to_vec(&machine).unwrap_or_default());
         // Twenty others have come after it: nobody else can start one with it.
-        let program = Program::read(&machine.definition, machine.kind)?;
+        let program = Program::accepted(&machine.definition)?;
         room.participant().take_machine(machine, program);
         room.below.ctx.commit.pending.set(Table::Machine, key, value);
     }

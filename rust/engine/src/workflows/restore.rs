@@ -21,7 +21,7 @@ pub(super) fn read(part: &mut WorkflowParticipant<'_>) -> Result<(), EngineError
         let latest = part.ctx.commit.reader.scan(Table::Execution, &row.id.to_be_bytes(), None, 1)?;
         let number = latest.first().and_then(|(key, _)| RunId::parse(key)).map_or(0, |id| id.number);
         part.workflows.last_number = part.workflows.last_number.max(number);
-        let program = Program::read(&row.definition, row.kind)?;
+        let program = Program::accepted(&row.definition)?;
         part.take_machine(row, program);
     }
     let mut after: Option<Vec<u8>> = None;

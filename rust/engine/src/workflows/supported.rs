@@ -131,6 +131,7 @@ fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<Foun
             ));
         }
     }
+    problems.extend(of_reader(state));
     if state.contains_key("Credentials") {
         let text = "there are no roles here, so a task cannot take one; remove the field";
         problems.push((NOT_SUPPORTED, "Credentials".into(), text.into()));
@@ -151,6 +152,23 @@ fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<Foun
             );
             problems.push((NOT_SUPPORTED, "Resource".into(), text));
         }
+    }
+    problems
+}
+
+/// What of a reader's configuration is AWS's and nothing here.
+fn of_reader(state: &Map<String, Value>) -> Vec<Found> {
+    let config = state.get("ItemReader").and_then(|reader| reader.get("ReaderConfig"));
+    let given = |name: &str| config.and_then(|config| config.get(name));
+    let place = |name: &str| format!("ItemReader/ReaderConfig/{name}");
+    let mut problems = Vec::new();
+    if given("Transformation").is_some_and(|transformation| transformation == "LOAD_AND_FLATTEN") {
+        let text = "LOAD_AND_FLATTEN is not supported: a list of files gives their names, so let each item's task read its file";
+        problems.push((NOT_SUPPORTED, place("Transformation"), text.into()));
+    }
+    if given("ExpectedBucketOwner").is_some() {
+        let text = "the folders of an object store have no owner; remove the field";
+        problems.push((NOT_SUPPORTED, place("ExpectedBucketOwner"), text.into()));
     }
     problems
 }

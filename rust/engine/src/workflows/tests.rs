@@ -14,7 +14,7 @@ use crate::base::error::{Answer, EngineError, Reply, Waiter};
 use crate::dispatch::attempts::{Settled, Task, Work};
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
-use crate::store::port::StoreError;
+use crate::store::port::{StoreError, Table};
 
 pub(super) fn function(name: &str) -> Value {
     json!({"kind": "function", "name": name, "timeout_ms": 3_000})
@@ -283,6 +283,55 @@ fn what_is_not_built_is_refused_when_it_is_declared_with_its_place() {
         "{text}"
     );
     assert_eq!(engine.json("workflow.list", &json!({})), json!([]));
+}
+
+/// The list of names was mapped as if the files' contents had been, and nobody's owner was looked at.
+#[test]
+fn what_a_reader_does_not_do_is_refused() {
+    let engine = TestEngine::new();
+    let inner = json!({"StartAt": "B", "States": {"B": {"Type": "Pass", "End": true}},
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}});
+    let problems = |config: Value| {
+        let reader = json!({"Resource": "arn:aws:states:::s3:listObjectsV2", "ReaderConfig": config, "Parameters": {"Bucket": "b"}});
+        let map = json!({"Type": "Map", "ItemReader": reader, "ItemProcessor": inner, "End": true});
+        let definition = json!({"StartAt": "A", "States": {"A": map}}).to_string();
+        let told = engine.json("workflow.validate", &json!({"definition": definition, "type": "STANDARD"}));
+        let places =
+            told["problems"].as_array().unwrap().iter().map(|one| one["location"].as_str().unwrap().to_owned());
+        places.filter(|place| !place.ends_with("/Resource")).collect::<Vec<_>>()
+    };
+    assert_eq!(problems(json!({"Transformation": "NONE"})), Vec::<String>::new());
+    let place = |name: &str| vec![format!("/States/A/ItemReader/ReaderConfig/{name}")];
+    assert_eq!(problems(json!({"Transformation": "LOAD_AND_FLATTEN"})), place("Transformation"));
+    assert_eq!(problems(json!({"ExpectedBucketOwner": "1"})), place("ExpectedBucketOwner"));
+}
+
+/// A release that refuses more than the one before must open what that one has accepted.
+#[test]
+fn a_definition_that_is_refused_now_runs_on_where_an_earlier_release_accepted_it() {
+    let definition =
+        json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}});
+    let engine = with(&definition);
+    let mut refused = definition;
+    refused["TimeoutSeconds"] = "{% 5 %}".into();
+    engine.engine.with(|rooms| {
+        let rows = rooms.ctx.commit.reader.scan(Table::Machine, &[], None, 10).unwrap();
+        let (key, row) = rows.first().unwrap().clone();
+        let mut row: Value = serde_json::from_slice(&row).unwrap();
+        row["definition"] = refused.to_string().into();
+        rooms.ctx.commit.pending.set(Table::Machine, key, row.to_string().into_bytes());
+        rooms.ctx.commit.pending.urgent = true;
+    });
+    let mut engine = engine.killed();
+    engine.start("one", &json!({})).unwrap();
+    engine.advance(SECOND);
+    assert_eq!(engine.execution("one")["status"], "SUCCEEDED");
+    let declare = |definition: &Value| {
+        engine.asked("workflow.declare", &json!({"name": "w", "definition": definition.to_string()}))
+    };
+    assert_eq!(declare(&refused).unwrap()["revision"], 1, "an app that has not changed starts");
+    refused["Comment"] = "changed".into();
+    assert!(declare(&refused).unwrap_err().to_string().contains("/TimeoutSeconds"));
 }
 
 #[test]

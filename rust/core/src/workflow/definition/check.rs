@@ -143,11 +143,13 @@ impl Checker {
                     self.add(place, Fault::Empty);
                 }
             }
-            Kind::Integer(range) => {
+            Kind::Integer(range) | Kind::PlainInteger(range) => {
                 let is_whole = value.is_i64() || value.is_u64();
                 self.number(place, value, is_whole, "an Integer", range);
             }
-            Kind::Number(range) => self.number(place, value, value.is_number(), "numeric", range),
+            Kind::Number(range) | Kind::PlainNumber(range) => {
+                self.number(place, value, value.is_number(), "numeric", range)
+            }
             Kind::Enum(allowed) => {
                 if !value.as_str().is_some_and(|text| allowed.contains(&text)) {
                     self.add(place, Fault::NotAllowed(name.to_owned(), allowed));
@@ -407,6 +409,11 @@ impl Checker {
         part(self, "ItemReader", schema::item_reader(language));
         part(self, "ResultWriter", schema::result_writer(language));
         part(self, "ItemBatcher", schema::item_batcher(language));
+        if !self.is_lint() && !is_distributed(state) {
+            for name in DISTRIBUTED_FIELDS.iter().filter(|name| state.contains_key(**name)) {
+                self.add(place, Fault::Unsupported((*name).to_owned()));
+            }
+        }
         for (name, config, schema) in [
             ("ItemReader", "ReaderConfig", schema::reader_config(language)),
             ("ResultWriter", "WriterConfig", schema::writer_config()),
@@ -442,6 +449,14 @@ impl Checker {
 
 /// The fields that hold a Map state's processor.
 pub(super) const PROCESSORS: &[&str] = &["ItemProcessor", "Iterator"];
+
+/// What only a distributed Map has. An inline one may name failures to tolerate, as recorded of AWS, and tolerates none.
+const DISTRIBUTED_FIELDS: &[&str] = &["ItemReader", "ItemBatcher", "ResultWriter"];
+
+fn is_distributed(state: &Object) -> bool {
+    let mut modes = PROCESSORS.iter().filter_map(|name| state.get(*name)?.get("ProcessorConfig")?.get("Mode"));
+    modes.any(|mode| mode == "DISTRIBUTED")
+}
 
 /// A list among an object's fields, or nothing.
 pub(super) fn list<'a>(object: &'a Object, name: &str) -> &'a [Value] {

@@ -348,6 +348,11 @@ impl Definition {
         build::definition(&value)
     }
 
+    /// Read a definition that was accepted when it was declared. A release that refuses more goes on with it all the same.
+    pub fn accepted(text: &str) -> Result<Self, Vec<Problem>> {
+        build::definition(&read(text)?)
+    }
+
     /// Where the machine itself starts.
     pub fn flow(&self) -> FlowIndex {
         FlowIndex(0)

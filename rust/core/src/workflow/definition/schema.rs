@@ -20,6 +20,9 @@ pub(super) enum Kind {
     /// Bounds; an expression may stand for it in JSONata.
     Integer(Range),
     Number(Range),
+    /// The same where no expression may stand for it: nothing is evaluated there.
+    PlainInteger(Range),
+    PlainNumber(Range),
     Enum(&'static [&'static str]),
     Path,
     NullablePath,
@@ -104,7 +107,7 @@ pub(super) fn machine() -> Schema {
         ("States", Kind::Object),
         ("StartAt", Kind::Text),
         ("Version", Kind::Enum(&["1.0"])),
-        ("TimeoutSeconds", Kind::Integer(above(0, SECONDS_MAX))),
+        ("TimeoutSeconds", Kind::PlainInteger(above(0, SECONDS_MAX))),
         ("QueryLanguage", Kind::Enum(LANGUAGES)),
         ("ProcessorConfig", Kind::Object),
     ])
@@ -318,10 +321,10 @@ pub(super) fn retrier() -> Schema {
     Schema::of(&[
         ("Comment", Kind::Text),
         ("ErrorEquals", Kind::FullList),
-        ("IntervalSeconds", Kind::Integer(above(0, SECONDS_MAX))),
-        ("MaxAttempts", Kind::Integer(from(0, SECONDS_MAX))),
-        ("BackoffRate", Kind::Number(from(1, i64::MAX))),
-        ("MaxDelaySeconds", Kind::Integer(above(0, DELAY_MAX))),
+        ("IntervalSeconds", Kind::PlainInteger(above(0, SECONDS_MAX))),
+        ("MaxAttempts", Kind::PlainInteger(from(0, SECONDS_MAX))),
+        ("BackoffRate", Kind::PlainNumber(from(1, i64::MAX))),
+        ("MaxDelaySeconds", Kind::PlainInteger(above(0, DELAY_MAX))),
         ("JitterStrategy", Kind::Enum(&["FULL", "NONE"])),
     ])
     .required(&["ErrorEquals"])
