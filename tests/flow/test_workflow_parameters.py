@@ -159,3 +159,21 @@ async def test_a_message_for_each_protocol_and_the_time_of_an_event_are_honoured
         [copy] = await copies.receive()
     assert (copy.body, seen) == ("short", ["2012-10-09T19:00:55Z"] * 2)
     assert copy.attributes["kind"] == "news"
+
+
+async def test_an_event_of_a_task_is_about_its_execution_and_its_workflow_too(app, clock):
+    """Step Functions appends both ARNs. A rule that matches on them never saw what a workflow put."""
+    entries = [{"Source": "shop", "DetailType": "d", "Detail": {}, "Resources": ["arn:aws:s3:::orders"]}]
+    put = app.workflow("put", machine("events:putEvents", {"Entries": [*entries, {**entries[0], "Resources": []}]}))
+    seen = []
+
+    @app.on_event(pattern={"resources": [put.arn]})
+    async def listener(event, context):
+        seen.append(event["resources"])
+
+    async with app:
+        execution = await put.start()
+        await clock.settle()
+        await execution.result()
+        arn = (await execution.describe()).arn
+    assert sorted(seen) == sorted([["arn:aws:s3:::orders", arn, put.arn], [arn, put.arn]])

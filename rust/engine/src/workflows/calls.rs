@@ -81,7 +81,7 @@ impl WorkflowRoom<'_> {
                     "lambda" => self.invoke(id, call, given),
                     "sqs" => self.send_message(given, carried).map(Some),
                     "sns" => self.publish(given, carried).map(Some),
-                    "events" => self.put_events(given, carried).map(Some),
+                    "events" => self.put_events(id, given, carried).map(Some),
                     "kinesis" => self.put_record(given, carried).map(Some),
                     "states" => self.start_execution(id, call, *pattern, given),
                     _ => durable::begin_durable(self, id, call, given).map(|()| None),
@@ -198,17 +198,21 @@ impl WorkflowRoom<'_> {
     }
 
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/connect-eventbridge.html>
-    fn put_events(&mut self, given: Given<'_>, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
+    fn put_events(&mut self, id: RunId, given: Given<'_>, carried: Carried<'_>) -> Result<Value, ErrorDetails> {
         let given = given.each("Entries").ok_or_else(|| missing("EventBridge", "Entries"))?;
         let mut entries = Vec::with_capacity(given.len());
+        let about = self.workflows.runs.get(&id).map(|run| run.execution.identity());
+        let about = about.map(|about| [about.execution_arn.as_str().to_owned(), about.machine_arn.as_str().to_owned()]);
         for one in given {
             let bus = one.text("EventBusName").unwrap_or_else(|| "default".into());
             let bus = bus.rsplit('/').next().unwrap_or_default().to_owned();
+            let mut resources = texts_of(one).map_err(|text| client_fault("EventBridge", text))?;
+            resources.extend(about.iter().flatten().cloned());
             let entry = Entry {
                 source: one.text("Source").unwrap_or_default(),
                 detail_type: one.text("DetailType").unwrap_or_default(),
                 detail: one.text("Detail").unwrap_or_default(),
-                resources: texts_of(one).map_err(|text| client_fault("EventBridge", text))?,
+                resources,
                 time_ms: time_of(one).map_err(|text| client_fault("EventBridge", text))?,
             };
             // An event that is refused fails the task: none of the others is put either.
