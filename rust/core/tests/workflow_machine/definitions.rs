@@ -86,6 +86,34 @@ fn an_expression_is_refused_where_nothing_is_evaluated() {
     assert_eq!(Definition::accepted(&machine.to_string()).unwrap().timeout_seconds(), None);
 }
 
+/// The states language: the heartbeat is smaller than the timeout. Such a task could only time out.
+#[test]
+fn a_heartbeat_lies_within_its_tasks_timeout() {
+    let task = |timeout: Value, heartbeat: Value| {
+        let resource = "arn:aws:states:us-east-1:111111111111:activity:a";
+        says(&alone(
+            &json!({"Type": "Task", "Resource": resource, "TimeoutSeconds": timeout, "HeartbeatSeconds": heartbeat, "End": true}),
+        ))
+    };
+    let told = "HeartbeatSeconds must be smaller than TimeoutSeconds at /States/A/HeartbeatSeconds";
+    for heartbeat in [5, 10] {
+        assert!(task(json!(5), json!(heartbeat)).contains(told));
+    }
+    assert_eq!(task(json!(5), json!(4)), "");
+    assert_eq!(task("{% 5 %}".into(), json!(10)), "", "what an expression gives is known when the task runs");
+}
+
+#[test]
+fn a_label_has_at_most_40_characters() {
+    let processor = json!({"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "P",
+        "States": {"P": {"Type": "Pass", "End": true}}});
+    let map =
+        |label: &str| says(&alone(&json!({"Type": "Map", "Label": label, "ItemProcessor": processor, "End": true})));
+    assert_eq!(map(&"é".repeat(40)), "");
+    assert!(map(&"x".repeat(41)).contains("Label must have 1 to 40 characters at /States/A/Label"));
+    assert!(map("").contains("Label must have 1 to 40 characters"));
+}
+
 /// An inline Map with one of them ran over its own input: nothing was read, batched or written.
 #[test]
 fn an_inline_map_has_nothing_of_a_distributed_one() {

@@ -11,6 +11,9 @@ use super::{graph, syntax, MachineType, QueryLanguage};
 pub const NESTING_MAX: usize = 50;
 /// Most characters of a state's name.
 pub const STATE_NAME_MAX: usize = 80;
+/// Most characters of a Map state's label.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html>
+const LABEL_MAX: usize = 40;
 /// Problems that are listed; a definition with more is as wrong.
 pub const PROBLEMS_MAX: usize = 100;
 
@@ -305,6 +308,9 @@ impl Checker {
         if kind == "Choice" {
             self.choices(place, state, language);
         }
+        if !self.is_lint() {
+            self.task_times(place, state);
+        }
         self.map_fields(place, state, language);
         self.flows(place, state, language, depth);
     }
@@ -319,6 +325,15 @@ impl Checker {
             (false, false) => self.add(place, Fault::Required(vec!["Next".into()])),
             (true, true) => self.add(place, Fault::OnlyOneOf(vec!["Next", "End"])),
             _ => {}
+        }
+    }
+
+    /// The states language has a heartbeat within the time that its task has.
+    fn task_times(&mut self, place: &str, state: &Object) {
+        let seconds = |name: &str| state.get(name).and_then(Value::as_u64);
+        let times = seconds("HeartbeatSeconds").zip(seconds("TimeoutSeconds"));
+        if times.is_some_and(|(heartbeat, timeout)| heartbeat >= timeout) {
+            self.add(&below(place, "HeartbeatSeconds"), Fault::LateHeartbeat);
         }
     }
 
@@ -413,6 +428,10 @@ impl Checker {
             for name in DISTRIBUTED_FIELDS.iter().filter(|name| state.contains_key(**name)) {
                 self.add(place, Fault::Unsupported((*name).to_owned()));
             }
+        }
+        let label = state.get("Label").and_then(Value::as_str).filter(|_| !self.is_lint());
+        if label.is_some_and(|label| label.is_empty() || label.chars().count() > LABEL_MAX) {
+            self.add(&below(place, "Label"), Fault::Label(LABEL_MAX));
         }
         for (name, config, schema) in [
             ("ItemReader", "ReaderConfig", schema::reader_config(language)),

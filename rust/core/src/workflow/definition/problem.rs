@@ -50,6 +50,10 @@ pub enum Fault {
     Duplicate(String),
     /// The same label twice.
     DuplicateLabel(String),
+    /// A label with more characters than so many, or with none.
+    Label(usize),
+    /// A heartbeat that may come after its task has timed out.
+    LateHeartbeat,
     /// A transition to a state that is not there.
     NoTarget(String),
     /// A state that no transition leads to.
@@ -122,6 +126,8 @@ impl Fault {
             Self::StateName(name) => format!("State name '{name}' must have 1 to 80 characters"),
             Self::Duplicate(name) => format!("Duplicate state name: {name}"),
             Self::DuplicateLabel(name) => format!("Duplicate label name: {name}"),
+            Self::Label(most) => format!("Label must have 1 to {most} characters"),
+            Self::LateHeartbeat => "HeartbeatSeconds must be smaller than TimeoutSeconds".into(),
             // AWS writes "Next" for a target of StartAt, Default and Catch, too.
             Self::NoTarget(name) => format!("Missing 'Next' target: {name}"),
             Self::Unreachable(name) => format!("State \"{name}\" is not reachable."),
