@@ -31,7 +31,7 @@ pub struct MapResultsPage {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MapRunNamed {
-    /// Its ARN. It is found while its execution is one of the workflow's last 10,000.
+    /// Its ARN.
     pub arn: String,
 }
 

@@ -331,6 +331,13 @@ fn time_of(entry: Given<'_>) -> Result<Option<u64>, String> {
     time_ms.map(Some).ok_or_else(|| format!("Time is {given}: allowed are {allowed}"))
 }
 
+/// The error of a function's error object: its type, with the whole object as its cause.
+pub(super) fn error_of(body: String) -> ErrorDetails {
+    let object: Value = serde_json::from_str(&body).unwrap_or_default();
+    let name = object.get("errorType").and_then(Value::as_str).unwrap_or("Lambda.Unknown");
+    ErrorDetails::new(name, Some(body))
+}
+
 /// An error as AWS's services name it: `Service.Name`.
 fn failure(service: &str, not_found: &str, error: &EngineError) -> ErrorDetails {
     let name = if matches!(error, EngineError::NotFound(_)) { not_found } else { "SdkClientException" };

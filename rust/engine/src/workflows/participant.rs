@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use forebay_core::workflow::machine::{pack, Data, ErrorDetails, Fact, TaskId};
-use serde_json::{json, Value};
+use serde_json::json;
 
 use crate::api::workflow::{Kind, Status};
 use crate::base::error::{EngineError, Reply};
@@ -25,11 +25,12 @@ use crate::observe::operator_events::OperatorEvent;
 use crate::payload::event::Qualifier;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::activities::POLLS;
+use crate::workflows::calls::error_of;
 use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
 use crate::workflows::step::ended_call;
-use crate::workflows::{durable, old, outside, restore};
+use crate::workflows::{durable, map_runs, old, outside, restore};
 use crate::workflows::{Happened, Machine, Program, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
@@ -474,7 +475,11 @@ impl Participant for WorkflowParticipant<'_> {
     }
 
     fn read_done(&mut self, job: Box<dyn Any>) {
-        old::found_old(self, job);
+        map_runs::read_done(self, job);
+    }
+
+    fn read_abandoned(&mut self, job: Box<dyn Any>) {
+        map_runs::read_abandoned(self, job);
     }
 
     fn failed(&mut self, error: &StoreError) {
@@ -590,11 +595,4 @@ fn succeeded(task: TaskId, kind: &CallKind, response: &Data, version: &str, requ
         return Fact::TaskSubmitted(task, answer);
     }
     Fact::TaskSucceeded(task, answer)
-}
-
-/// The error of a function's error object: its type, with the whole object as its cause.
-fn error_of(body: String) -> ErrorDetails {
-    let object: Value = serde_json::from_str(&body).unwrap_or_default();
-    let name = object.get("errorType").and_then(Value::as_str).unwrap_or("Lambda.Unknown");
-    ErrorDetails::new(name, Some(body))
 }

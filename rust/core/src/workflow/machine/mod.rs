@@ -326,6 +326,13 @@ impl Execution {
         }
     }
 
+    /// The run of a distributed Map that has an ARN.
+    pub fn map_run(&self, arn: &str) -> Option<MapRun> {
+        let is_open = |frame: &Frame| matches!(&frame.step, Step::Run(run) if run.arn == arn);
+        let is_there = self.ended_runs.iter().any(|run| run.arn == arn) || self.frames.values().any(is_open);
+        is_there.then(|| self.map_runs().into_iter().find(|run| run.arn == arn)).flatten()
+    }
+
     /// Children of distributed Maps that run: the run, and what [`Command::Spawn`] asked for.
     pub fn open_children(&self, definition: &Definition) -> Vec<(RunKey, Vec<Child>)> {
         let runs = self.frames.iter().filter_map(|(id, frame)| {

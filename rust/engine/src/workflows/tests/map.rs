@@ -2,7 +2,9 @@
 
 use serde_json::{json, Value};
 
+use crate::api::map_run::MapRunNamed;
 use crate::base::error::EngineError;
+use crate::commit::done::Done;
 use crate::dispatch::attempts::{Task, Work};
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
@@ -113,6 +115,29 @@ fn children_that_failed_go_on_from_where_they_failed_after_a_redrive() {
     let runs = engine.json("map_run.list", &json!({"workflow": "w", "name": "one"}));
     let run = &runs["map_runs"][0];
     assert_eq!((&run["redrive_count"], &run["succeeded"], &run["failed"]), (&json!(1), &json!(3), &json!(0)), "{run}");
+}
+
+/// The rows of 10,000 executions were read under the engine's lock, and a run of an older one was not found.
+#[test]
+fn a_run_is_looked_for_by_the_reader_however_many_executions_came_after_it() {
+    let mut engine = with(&machine("STANDARD", json!({})));
+    engine.start("one", &json!([7])).unwrap();
+    let call = engine.only_call();
+    let run = engine.json("map_run.list", &json!({"workflow": "w", "name": "one"}))["map_runs"][0]["arn"].clone();
+    let described = |engine: &TestEngine| engine.asked("map_run.describe", &json!({"arn": run}));
+    assert_eq!(described(&engine).unwrap()["status"], "RUNNING");
+    engine.end_call(&call, 0, "1");
+    engine.json("execution.start_many", &json!({"workflow": "w", "inputs": vec!["[]"; 1_100]}));
+    engine.advance(SECOND);
+    let told = described(&engine).unwrap();
+    let arn = engine.execution("one")["arn"].clone();
+    assert_eq!((&told["status"], &told["succeeded"], &told["execution_arn"]), (&json!("SUCCEEDED"), &json!(1), &arn));
+    let unknown = format!("{}0", run.as_str().unwrap());
+    let error = engine.asked("map_run.describe", &json!({"arn": unknown})).unwrap_err();
+    assert_eq!(error, EngineError::NotFound(format!("Resource not found: '{unknown}'")));
+    let done =
+        engine.engine.with(|rooms| rooms.state_machines().map_run_describe(MapRunNamed { arn: unknown })).unwrap();
+    assert!(matches!(done, Done::WhenRead(_)), "nothing is read under the lock");
 }
 
 #[test]
