@@ -96,6 +96,23 @@ fn invoking(ids: &[&str]) -> Durable {
     durable
 }
 
+/// The function was invoked once for each START, and the operation took the end that came first.
+#[test]
+fn an_operation_that_begins_twice_invokes_its_function_once() {
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
+    durable.invoked(NOW, 100);
+    let start = update(json!({"Id": "1", "Type": "CHAINED_INVOKE", "Action": "START", "Payload": "1",
+        "ChainedInvokeOptions": {"FunctionName": "other"}}));
+    let mut begun = |updates: &[Update]| {
+        let generation = durable.generation();
+        let told = durable.checkpoint(generation, None, updates, NOW, &mut |id| id.to_owned()).unwrap();
+        (told.invokes.len(), told.operations[0]["Status"].clone())
+    };
+    assert_eq!(begun(&[start.clone(), start.clone()]), (1, json!("STARTED")));
+    assert_eq!(begun(&[start]), (0, json!("STARTED")));
+    assert!(durable.invoke_ended("1", InvokeEnd::Succeeded("7".into()), NOW));
+}
+
 #[test]
 fn functions_are_invoked_and_each_end_is_found_once() {
     let mut durable = invoking(&["1", "2", "3", "4"]);

@@ -103,7 +103,8 @@ impl Durable {
         if self.bytes > BYTES_MAX {
             return Err(Refused::Invalid(format!("the operations of an execution hold at most {BYTES_MAX} bytes")));
         }
-        let at = match self.index().get(update.id.as_str()).copied() {
+        let known = self.index().get(update.id.as_str()).copied();
+        let at = match known {
             Some(at) => {
                 same(&self.operations[at], update)?;
                 at
@@ -125,6 +126,10 @@ impl Durable {
             )));
         }
         self.changed.insert(at);
+        // It was invoked when it first began: its end is on the way.
+        if known.is_some() && (update.kind, update.action) == (Kind::ChainedInvoke, Action::Start) {
+            return Ok(None);
+        }
         act(operation, update, now_ms, callback_id)
     }
 }
