@@ -10,6 +10,9 @@ use super::scope::{Entropy, EvaluationError, Scope};
 use super::template::{FieldExpression, Template};
 use super::value::type_name;
 
+/// Most seconds of a timeout, a wait and an interval, and most attempts of a retrier.
+pub(super) const SECONDS_MAX: i64 = 99_999_999;
+
 /// What an expression can read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Documents<'a> {
@@ -197,7 +200,7 @@ impl Operand {
             let double = value.as_f64().filter(|double| double.fract() == 0.0 && (0.0..1e15).contains(double));
             double.map(|double| double as u64)
         });
-        if let Some(seconds) = whole.filter(|seconds| (1..=SECONDS_MAX).contains(seconds)) {
+        if let Some(seconds) = whole.filter(|seconds| (1..=SECONDS_MAX.unsigned_abs()).contains(seconds)) {
             return Ok(seconds);
         }
         let cause = format!("{field} must be a whole number from 1 to {SECONDS_MAX}, but was {value}");
@@ -236,6 +239,3 @@ impl Choices {
         Ok(None)
     }
 }
-
-/// The longest time-out.
-const SECONDS_MAX: u64 = 99_999_999;

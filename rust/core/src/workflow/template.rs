@@ -64,11 +64,6 @@ impl Template {
         }
         Ok(payload)
     }
-
-    /// Visit every path of the template, those of its intrinsics too.
-    pub fn visit_paths<'t>(&'t self, visit: &mut dyn FnMut(&'t Path)) {
-        self.0.visit_paths(visit);
-    }
 }
 
 impl Node {
@@ -160,15 +155,5 @@ impl Node {
             });
         }
         Ok(value)
-    }
-
-    fn visit_paths<'t>(&'t self, visit: &mut dyn FnMut(&'t Path)) {
-        match self {
-            Self::Literal(_) => {}
-            Self::Array(nodes) => nodes.iter().for_each(|node| node.visit_paths(visit)),
-            Self::Object(nodes) => nodes.iter().for_each(|(_, node)| node.visit_paths(visit)),
-            Self::Path(path, _) => visit(path),
-            Self::Intrinsic(intrinsic) => intrinsic.visit_paths(visit),
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Which fields each object of a definition has, and what their values may be.
 
 use super::QueryLanguage;
+use crate::workflow::query::SECONDS_MAX;
 
 /// What a field's value may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,8 +65,6 @@ pub(super) struct Schema {
     pub(super) at_most_one: Vec<&'static [&'static str]>,
 }
 
-/// Most seconds of a timeout, a wait and an interval, and most attempts of a retrier.
-const SECONDS_MAX: i64 = 99_999_999;
 /// Most seconds of `MaxDelaySeconds`: 366 days.
 const DELAY_MAX: i64 = 31_622_400;
 /// Most items that a reader reads.

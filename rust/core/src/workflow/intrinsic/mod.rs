@@ -116,11 +116,6 @@ impl Intrinsic {
             EvaluationError::runtime(format!("The function '{}' had the following error: {detail}", self.text))
         })
     }
-
-    /// Visit every path among the arguments.
-    pub fn visit_paths<'t>(&'t self, visit: &mut dyn FnMut(&'t Path)) {
-        self.call.visit_paths(visit);
-    }
 }
 
 impl Call {
@@ -135,15 +130,5 @@ impl Call {
             });
         }
         functions::apply(self.function, values, entropy)
-    }
-
-    fn visit_paths<'t>(&'t self, visit: &mut dyn FnMut(&'t Path)) {
-        for argument in &self.arguments {
-            match argument {
-                Argument::Path(path) => visit(path),
-                Argument::Call(call) => call.visit_paths(visit),
-                Argument::Literal(_) | Argument::Template(_) => {}
-            }
-        }
     }
 }

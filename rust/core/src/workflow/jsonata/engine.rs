@@ -46,10 +46,6 @@ impl Program {
     pub(super) fn unsupported(&self) -> Option<String> {
         self.facts.unsupported.clone()
     }
-
-    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
-        self.facts.variables.iter().map(String::as_str)
-    }
 }
 
 /// The random numbers of one session. They start from 128 bits, drawn only where a program needs them.

@@ -102,11 +102,6 @@ impl Expression {
         &self.text
     }
 
-    /// The variables that the expression reads, `states` and its own among them.
-    pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.program.variables()
-    }
-
     /// The expression's value; `None` if it is undefined.
     pub fn evaluate(
         &self,

@@ -1,7 +1,5 @@
 //! Task states: the call that goes out, and what is told of it.
 
-use core::fmt::Write as _;
-
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -14,18 +12,12 @@ use super::history::{CallKind, CallPhase, ErrorDetails, EventKind, Scheduled};
 use super::{Call, Command, Event, Execution, Fact, Refused, Turn};
 use crate::workflow::budget::Budget;
 use crate::workflow::definition::{Definition, Pattern, Resource, StateKind, Task};
+use crate::workflow::digest::digits;
 use crate::workflow::query::Documents;
 
 /// What stands for a token in a state that is written.
 pub(super) fn token_hash(token: &str) -> String {
-    hexadecimal(&Sha256::digest(token.as_bytes()))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    digits(&Sha256::digest(token.as_bytes()))
 }
 
 /// What a task is called with.

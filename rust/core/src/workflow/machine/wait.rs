@@ -5,12 +5,9 @@ use super::failure::Failure;
 use super::frame::{FrameId, Step};
 use super::{Execution, Turn};
 use crate::workflow::definition::Until;
-use crate::workflow::query::{Documents, Operand};
+use crate::workflow::query::{Documents, Operand, SECONDS_MAX};
 use crate::workflow::scope::EvaluationError;
 use crate::workflow::timestamp::Timestamp;
-
-/// Most seconds that a Wait state waits.
-const SECONDS_MAX: i64 = 99_999_999;
 
 impl Execution {
     pub(super) fn begin_wait(&mut self, turn: &mut Turn<'_>, id: FrameId, until: &Until) -> Result<(), Failure> {

@@ -45,11 +45,6 @@ impl ReferencePath {
         &self.text
     }
 
-    /// Whether the path is `$`, so that what is written replaces everything.
-    pub fn is_root(&self) -> bool {
-        self.places.is_empty()
-    }
-
     /// Put `value` into `into`, making the objects on the way. An index must be there already.
     pub fn write(&self, into: Value, value: Value) -> Result<Value, PathError> {
         self.check(&into, &value)?;

@@ -85,15 +85,6 @@ fn what_is_no_expression_is_refused_with_its_place() {
 }
 
 #[test]
-fn the_paths_of_a_template_can_be_visited() {
-    let template =
-        Template::parse(&json!({"a.$": "$x", "b": [{"c.$": "States.Array($y, States.Array($.z))"}]})).unwrap();
-    let mut found = Vec::new();
-    template.visit_paths(&mut |path| found.push(path.text()));
-    assert_eq!(found, ["$x", "$y", "$.z"]);
-}
-
-#[test]
 fn payloads_neither_nest_nor_grow_without_end() {
     let mut input = json!(0);
     let template = json!({"a": {"b": {"c.$": "$"}}});
