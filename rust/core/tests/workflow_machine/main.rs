@@ -17,4 +17,6 @@ mod runs;
 #[cfg(test)]
 mod test_state;
 #[cfg(test)]
+mod variables;
+#[cfg(test)]
 mod world;

@@ -93,7 +93,7 @@ impl Execution {
             _ => None,
         };
         let input = input.unwrap_or_else(|| parent.input.clone());
-        let mut child = Frame::new(turn.definition.start(flow), input, parent.variables.clone(), previous);
+        let mut child = Frame::new(turn.definition.start(flow), input, parent.variables.for_child(), previous);
         child.parent = Some(id);
         child.index = index;
         child.item.clone_from(&parent.item);

@@ -1,7 +1,6 @@
 //! What goes into a state's work and what comes out of it: the paths and templates of JSONPath, the expressions of JSONata.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -9,6 +8,7 @@ use super::data::{Data, DATA_MAX};
 use super::failure::Failure;
 use super::frame::{Frame, FrameId, Step};
 use super::history::EventKind;
+use super::variables::Variables;
 use super::{nothing, Execution, Text, Turn};
 use crate::workflow::definition::{Choice, FailBody, Io, PathField, PathIo, ResultPath, State, StateIndex, StateKind};
 use crate::workflow::path::{Path, ReferencePath};
@@ -384,7 +384,7 @@ fn find<'v>(
 }
 
 /// Set variables; their texts, for the history.
-fn assign(variables: &mut Arc<Map<String, Value>>, assigned: Value) -> Result<Vec<(String, Text)>, Failure> {
+fn assign(variables: &mut Variables, assigned: Value) -> Result<Vec<(String, Text)>, Failure> {
     let Value::Object(assigned) = assigned else { return Ok(Vec::new()) };
     let mut texts = Vec::with_capacity(assigned.len());
     let mut size = 0;
@@ -393,7 +393,7 @@ fn assign(variables: &mut Arc<Map<String, Value>>, assigned: Value) -> Result<Ve
         size += text.len();
         texts.push((name.clone(), Text::from(text)));
     }
-    let all = Arc::make_mut(variables);
+    let all = variables.own();
     let kept: usize =
         all.iter().filter(|(name, _)| !assigned.contains_key(*name)).map(|(_, value)| weight(value)).sum();
     if size > DATA_MAX || kept + size > VARIABLES_MAX {

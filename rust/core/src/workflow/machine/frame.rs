@@ -1,14 +1,14 @@
 //! A frame: one flow at one of its states. The execution, a branch and an iteration are frames; children know their parent.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{json, Map, Value};
+use serde_json::{json, Value};
 
 use super::data::Data;
 use super::history::{CallKind, EventId};
 use super::ranges::Ranges;
+use super::variables::Variables;
 use super::Outcome;
 use crate::workflow::definition::{MachineType, ReaderFormat, StateIndex, WriterFormat};
 
@@ -40,9 +40,6 @@ impl RunKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId(pub u64);
 
-/// Variables by name; children share what their parent has.
-pub(super) type Variables = Arc<Map<String, Value>>;
-
 /// One flow at one of its states.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Frame {
@@ -52,7 +49,7 @@ pub(super) struct Frame {
     pub(super) state: StateIndex,
     /// The state's input.
     pub(super) input: Data,
-    #[serde(with = "variables")]
+    #[serde(default = "Variables::of_parent", skip_serializing_if = "Variables::is_of_parent")]
     pub(super) variables: Variables,
     /// The state's entry; 0 before it.
     pub(super) entered: EventId,
@@ -511,22 +508,5 @@ impl Item {
     /// `$$.Map.Item`.
     pub(super) fn context(&self) -> Value {
         json!({"Index": self.index, "Value": self.value.value()})
-    }
-}
-
-mod variables {
-    //! Variables as a plain object in a state that is written.
-
-    use std::sync::Arc;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use serde_json::{Map, Value};
-
-    pub(super) fn serialize<S: Serializer>(variables: &Arc<Map<String, Value>>, to: S) -> Result<S::Ok, S::Error> {
-        variables.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Map<String, Value>>, D::Error> {
-        Map::deserialize(from).map(Arc::new)
     }
 }

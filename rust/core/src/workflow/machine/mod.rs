@@ -23,10 +23,10 @@ mod task;
 pub mod test_state;
 pub mod time;
 mod turn;
+mod variables;
 mod wait;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -50,6 +50,7 @@ use failure::Failure;
 use frame::{Frame, Step};
 use inspection::Inspection;
 use turn::Turn;
+use variables::{read_frames, Variables};
 
 use super::budget::Budget;
 use super::definition::{Body, Definition, FlowIndex, MachineType, Resource};
@@ -200,6 +201,7 @@ pub struct Execution {
     /// When it times out.
     deadline_ms: u64,
     timeout_ms: u64,
+    #[serde(deserialize_with = "read_frames")]
     frames: BTreeMap<FrameId, Frame>,
     /// Frames that can go on at once.
     ready: VecDeque<FrameId>,
@@ -250,7 +252,7 @@ impl Execution {
         };
         let asked = if flow == definition.flow() { definition.timeout_seconds() } else { None };
         let timeout_ms = asked.map_or(longest, |seconds| longest.min(seconds.saturating_mul(1_000)));
-        let mut frame = Frame::new(definition.start(flow), input.clone(), Arc::default(), 0);
+        let mut frame = Frame::new(definition.start(flow), input.clone(), Variables::default(), 0);
         frame.step = Step::Enter;
         Self {
             identity,
@@ -350,7 +352,7 @@ impl Execution {
     /// Give the machine's variables before it begins.
     fn set_variables(&mut self, variables: Map<String, Value>) {
         if let Some(frame) = self.frames.get_mut(&FrameId(0)) {
-            frame.variables = Arc::new(variables);
+            frame.variables = Variables::new(variables);
         }
     }
 
