@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from forebay._model import checks
 from forebay._model.workflow import WorkflowSettings
+from forebay._runtime import starters
 from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
@@ -85,8 +84,10 @@ class Workflow(StoreResource[WorkflowSettings]):
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
         """
+        return await self._start(payload.dumps({} if input is None else input).decode(), name, qualifier)
+
+    async def _start(self, text: str, name: str | None, qualifier: str | None = None) -> Execution:
         await self._declared()
-        text = payload.dumps({} if input is None else input).decode()
         try:
             asked = self.name if qualifier is None else f"{self.name}:{qualifier}"
             fields = {"workflow": asked, "name": name, "input": text}
@@ -248,24 +249,31 @@ class Workflow(StoreResource[WorkflowSettings]):
 
     delete_alias_sync = sync_twin(delete_alias)
 
-    def starter(self) -> Callable[[dict[str, Any], Any], Awaitable[None]]:
+    def starter(self) -> Callable[[dict[str, Any], Any], Awaitable[Any]]:
         """Give a handler for `App.on_queue` and `App.on_stream` that starts an execution for each message or record.
 
-        The input is the record as Lambda's event has it. The execution is named by the message's id, or by the record's shard and
-        sequence number: a batch that is tried again starts no Standard execution twice. An Express execution may start twice.
+        The input is the record as Lambda's event has it, at most 262,144 bytes. A message's execution has the message's id as its
+        name, and a record's has the stream, the shard, the sequence number and a digest: a batch that is tried again starts no
+        Standard execution twice. An Express execution may start twice.
+
+        What cannot be started comes back alone, and ends as a dead letter or at the mapping's `on_failure`: the mapping of a
+        starter has `report_batch_item_failures`, and that of a stream `bisect_batch_on_function_error`, too.
         """
 
-        async def start(event: dict[str, Any], _context: Any) -> None:
-            await asyncio.gather(*(self._start_once(record) for record in event["Records"]))
+        async def start(event: dict[str, Any], _context: Any) -> Any:
+            return await starters.start_each(self._start_once, self.name, event["Records"])
 
         start.__name__ = start.__qualname__ = re.sub(r"[^A-Za-z0-9_-]", "-", f"start-{self.name}")[:64]
+        starters.mark(start)
         return start
 
-    async def _start_once(self, record: dict[str, Any]) -> None:
-        name = record["messageId"] if "messageId" in record else record["eventID"].replace(":", "-")
-        # One that is over was started by an earlier attempt at the batch.
-        with contextlib.suppress(ExecutionAlreadyExists):
-            await self.start(record, name)
+    async def _start_once(self, text: str, name: str, record: dict[str, Any]) -> None:
+        try:
+            await self._start(text, name)
+        except ExecutionAlreadyExists as error:
+            # An earlier attempt at the batch may have started it; or it is somebody else's.
+            if not starters.is_same(record, (await self.execution(name).describe()).input):
+                raise ExecutionAlreadyExists(f"{error}; its input is another one") from error
 
     async def delete_state_machine(self) -> None:
         """Delete the workflow with its executions. The code must not declare it any more, or the next start makes a new one.

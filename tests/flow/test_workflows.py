@@ -413,24 +413,3 @@ async def test_a_stopped_execution_stops_its_function(app, clock):
         await execution.stop()
         await clock.settle()
         assert stopped == [{"n": 1}]
-
-
-async def test_messages_and_records_start_executions_once(app, clock):
-    flow = app.workflow("intake", machine(Keep={"Type": "Pass", "End": True}))
-    queue, stream = app.queue("orders"), app.stream("clicks")
-    starter = flow.starter()
-    app.on_stream("clicks")(app.on_queue("orders", batch_size=10)(starter))
-    async with app:
-        await queue.send_many([f"order {n}" for n in range(3)])
-        await stream.put("lamp", "a")
-        await clock.settle()
-        names = []
-        for record in ({"messageId": "m-1", "body": "again"}, {"messageId": "m-1", "body": "again"}):
-            await starter({"Records": [record]}, None)
-            await clock.settle()
-            names.append((await flow.execution("m-1").describe()).input["body"])
-        assert names == ["again", "again"]
-        listed = await app._caller.ask("execution.list", workflow="intake", limit=100)
-    inputs = sorted(one["name"] for one in listed["executions"])
-    assert len(inputs) == 5
-    assert [name for name in inputs if name.startswith("shardId-")]

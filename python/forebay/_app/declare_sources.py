@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from forebay._model import limits, names
 from forebay._model.mapping import Backoff, MappingSettings, moment_not_in_future
 from forebay._model.queue import QueueMappingSettings
+from forebay._runtime.starters import suited
 from forebay.mapping import check_is_here
 from forebay.queue import Queue
 
@@ -111,7 +112,7 @@ class DeclaresSources:
         settings = moment_not_in_future(settings, self.clock.time())
 
         def bind(handler: Callable[P, R]) -> Function[P, R]:
-            function = self._declared.on_stream(handler, name, settings)
+            function = self._declared.on_stream(handler, name, suited(handler, settings))
             self._declare_soon()
             return function
 
@@ -166,7 +167,7 @@ class DeclaresSources:
         settings.fits(names.queue_name(queue, "queue"))
 
         def bind(handler: Callable[P, R]) -> Function[P, R]:
-            function = self._declared.on_queue(handler, queue, settings)
+            function = self._declared.on_queue(handler, queue, suited(handler, settings))
             self._declare_soon()
             return function
 

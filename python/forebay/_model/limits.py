@@ -48,6 +48,9 @@ TUMBLING_WINDOW_SECONDS_MAX: Final = _core.limits["TUMBLING_WINDOW_MS_MAX"] // 1
 
 BUS_NAME_CHARACTERS_MAX: Final = _core.limits["BUS_NAME_CHARACTERS_MAX"]
 WORKFLOW_NAME_CHARACTERS_MAX: Final = _core.limits["WORKFLOW_NAME_CHARACTERS_MAX"]
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+EXECUTION_NAME_CHARACTERS_MAX: Final = 80
+EXECUTION_INPUT_BYTES_MAX: Final = 262_144
 RULE_NAME_CHARACTERS_MAX: Final = _core.limits["RULE_NAME_CHARACTERS_MAX"]
 ARCHIVE_NAME_CHARACTERS_MAX: Final = _core.limits["ARCHIVE_NAME_CHARACTERS_MAX"]
 RULE_RETRIES_MAX: Final = _core.limits["RULE_RETRIES_MAX"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model import limits
 from forebay._model.one_line import one_line
+from forebay._runtime.starters import PartFailed
 from forebay._wire import errors, payload
 from forebay.errors import InvalidParameterValue
 
@@ -43,7 +44,11 @@ DONE: Final[Answer] = (RETURNED, None)
 
 def returned(served: ServedFunction, kind: int, event: Any, result: Any, request_id: str) -> Answer:
     """Turn what a handler returned into JSON; the body is given where somebody reads it, else it is only held to be JSON."""
-    if kind == BATCH and event.failures:
+    if isinstance(result, PartFailed):
+        if source_arn(event) not in served.reports:
+            return raised(result.error, request_id)
+        result = {ITEM_FAILURES: [{"itemIdentifier": item} for item in result.items]}
+    elif kind == BATCH and event.failures:
         result = _with_failures(result, event.failures, reported=event.source_arn in served.reports)
     elif isinstance(result, dict) and kind in BATCHES and result.get(ITEM_FAILURES):
         _tell_unread(served, event)
