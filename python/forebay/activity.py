@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from forebay._model import checks
-from forebay._model.workflow import ActivitySettings
+from forebay._model.workflow import ActivitySettings, failure_of
 from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
@@ -43,12 +43,13 @@ class ActivityTask:
             output: its result, any JSON value of at most 262,144 bytes.
 
         Raises:
+            InvalidParameterValue: an output that cannot be.
             ResourceNotFound: the task is over: it timed out, was told before, or its execution has ended.
             StoreFull: the disk is full; the task was not told.
             AppClosed: the app is not running.
 
         """
-        await self._caller.ask("task.succeed", token=self.token, output=payload.dumps(output).decode())
+        await self._caller.ask("task.succeed", token=self.token, output=payload.argument("output", output))
 
     success_sync = sync_twin(success)
 
@@ -60,12 +61,13 @@ class ActivityTask:
             cause: its cause, at most 32,768 characters.
 
         Raises:
+            InvalidParameterValue: an error or a cause that is too long.
             ResourceNotFound: the task is over: it timed out, was told before, or its execution has ended.
             StoreFull: the disk is full; the task was not told.
             AppClosed: the app is not running.
 
         """
-        await self._caller.ask("task.fail", token=self.token, error=error, cause=cause)
+        await self._caller.ask("task.fail", token=self.token, **failure_of(error, cause))
 
     failure_sync = sync_twin(failure)
 
@@ -100,6 +102,7 @@ class Activity(StoreResource[ActivitySettings]):
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetActivityTask.html
 
         """
+        checks.optional_text("worker", worker)
         seconds = checks.seconds("wait", wait, low=0, high=_WAIT_MAX)
         await self._declared()
         wait_ms = round(seconds * 1000)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from forebay._model import checks
-from forebay._model.workflow import WorkflowSettings
+from forebay._model.workflow import WorkflowSettings, failure_of
 from forebay._runtime import starters
 from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
@@ -84,9 +84,10 @@ class Workflow(StoreResource[WorkflowSettings]):
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
         """
-        return await self._start(payload.dumps({} if input is None else input).decode(), name, qualifier)
+        return await self._start(payload.argument("input", {} if input is None else input), name, qualifier)
 
     async def _start(self, text: str, name: str | None, qualifier: str | None = None) -> Execution:
+        checks.optional_text("name", name)
         await self._declared()
         try:
             asked = self.name if qualifier is None else f"{self.name}:{qualifier}"
@@ -113,8 +114,10 @@ class Workflow(StoreResource[WorkflowSettings]):
             AppClosed: the app is not running.
 
         """
+        if isinstance(inputs, str | bytes | dict):
+            checks.refuse_content("inputs", inputs, "allowed is a list, or another iterable, with one input each")
+        texts = [payload.argument(f"inputs[{at}]", one) for at, one in enumerate(inputs)]
         await self._declared()
-        texts = [payload.dumps(one).decode() for one in inputs]
         fields = {"workflow": self.name, "inputs": texts}
         started = payload.loads(await self._caller.start_execution("execution.start_many", fields))
         return [Execution(self.name, one["name"], one["arn"], self._caller) for one in started]
@@ -139,8 +142,9 @@ class Workflow(StoreResource[WorkflowSettings]):
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html
 
         """
+        checks.optional_text("name", name)
+        text = payload.argument("input", {} if input is None else input)
         await self._declared()
-        text = payload.dumps({} if input is None else input).decode()
         fields = {"workflow": self.name, "name": name, "input": text}
         return _output(payload.loads(await self._caller.start_execution("execution.start_sync", fields)))
 
@@ -161,6 +165,7 @@ class Workflow(StoreResource[WorkflowSettings]):
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_PublishStateMachineVersion.html
 
         """
+        checks.text("description", description)
         await self._declared()
         version = await self._caller.ask("workflow.publish", name=self.name, description=description)
         return int(version["version"])
@@ -213,6 +218,7 @@ class Workflow(StoreResource[WorkflowSettings]):
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachineAlias.html
 
         """
+        checks.text("name", name)
         await self._declared()
         weights = {routes: 100} if isinstance(routes, int) else routes
         given = [{"version": version, "weight": weight} for version, weight in weights.items()]
@@ -244,6 +250,7 @@ class Workflow(StoreResource[WorkflowSettings]):
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachineAlias.html
 
         """
+        checks.text("name", name)
         await self._declared()
         await self._caller.ask("workflow.delete_alias", workflow=self.name, name=name)
 
@@ -293,7 +300,13 @@ class Workflow(StoreResource[WorkflowSettings]):
     delete_state_machine_sync = sync_twin(delete_state_machine)
 
     def execution(self, name: str) -> Execution:
-        """Give the execution of a name, whether there is one or not."""
+        """Give the execution of a name, whether there is one or not.
+
+        Raises:
+            InvalidParameterValue: the name is no text.
+
+        """
+        checks.text("name", name)
         arn = f"{self.arn.replace(':stateMachine:', ':execution:', 1)}:{name}"
         return Execution(self.name, name, arn, self._caller)
 
@@ -385,12 +398,13 @@ class Execution:
             cause: the error's cause, at most 32,768 characters.
 
         Raises:
+            InvalidParameterValue: an error or a cause that is too long.
             ResourceNotFound: there is no such execution.
             StoreFull: the disk is full; it was not stopped.
             AppClosed: the app is not running.
 
         """
-        await self._caller.ask("execution.stop", workflow=self.workflow, name=self.name, error=error, cause=cause)
+        await self._caller.ask("execution.stop", workflow=self.workflow, name=self.name, **failure_of(error, cause))
 
     stop_sync = sync_twin(stop)
 

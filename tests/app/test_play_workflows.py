@@ -186,3 +186,27 @@ def test_what_a_test_gives_wrong_is_said_and_not_played(call, said):
 
 async def handler(event, context):
     """A handler of an app, which a test may take for a task's answer."""
+
+
+A_PASS = {"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}}
+
+
+def test_what_cannot_be_given_is_refused():
+    """A list of names was a bare TypeError, `mock` went before an answer, and an input that `start` refuses failed a state."""
+    played = run(A_PASS)
+    with pytest.raises(InvalidParameterValue, match=r"^states=.*: give the names one by one"):
+        played.assert_path(["A"])
+    with pytest.raises(InvalidParameterValue, match="answer and mock both say what the task answers"):
+        try_state({"Type": "Task", "Resource": "${a}", "End": True}, {}, Succeeded(1), mock={"result": "2"})
+    with pytest.raises(InvalidParameterValue, match=r"^input has 262,146 bytes: allowed are 262,144$"):
+        run(A_PASS, "x" * 262_144)
+
+
+def test_a_mock_file_says_what_it_has(tmp_path):
+    """It said what it has not, and nothing of what it has."""
+    file = tmp_path / "mocks.json"
+    cases = {"Busy": {"Charge": "Later"}}
+    file.write_text(json.dumps({"StateMachines": {"Order": {"TestCases": cases}}, "MockedResponses": {"Now": {}}}))
+    for machine, case, told in (("Ordr", "Busy", "'Order'"), ("Order", "Bsy", "'Busy'"), ("Order", "Busy", "'Now'")):
+        with pytest.raises(InvalidParameterValue, match=f"it has no .*, but {told}$"):
+            read_mocks(file, machine, case)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from forebay._app import durable
 from forebay._model import checks, limits
 from forebay._model.asynchronous import AsynchronousSettings
+from forebay._model.workflow import failure_of
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
 from forebay.errors import ForebayError
@@ -139,7 +140,7 @@ class DeclaresWorkflows:
             result: a text, or any JSON value, which is given as its JSON; with None or an empty text the handler gets None.
 
         Raises:
-            InvalidParameterValue: no id of a callback.
+            InvalidParameterValue: no id of a callback, or a result that cannot be.
             ResourceNotFound: the callback is over.
             StoreFull: the disk is full; the callback was not told.
             AppClosed: the app is not running.
@@ -147,7 +148,8 @@ class DeclaresWorkflows:
         Source: https://docs.aws.amazon.com/lambda/latest/api/API_SendDurableExecutionCallbackSuccess.html
 
         """
-        text = result if result is None or isinstance(result, str) else payload.dumps(result).decode()
+        text = result if result is None or isinstance(result, str) else payload.argument("result", result)
+        checks.text("callback_id", callback_id)
         await self._caller.ask("durable.callback", callback_id=callback_id, result=text)
 
     durable_callback_success_sync = sync_twin(durable_callback_success)
@@ -169,7 +171,8 @@ class DeclaresWorkflows:
         Source: https://docs.aws.amazon.com/lambda/latest/api/API_SendDurableExecutionCallbackFailure.html
 
         """
-        told = {"ErrorType": error, "ErrorMessage": message}
+        told = {"ErrorType": checks.text("error", error), "ErrorMessage": checks.text("message", message)}
+        checks.text("callback_id", callback_id)
         await self._caller.ask("durable.callback", callback_id=callback_id, error=told)
 
     durable_callback_failure_sync = sync_twin(durable_callback_failure)
@@ -188,6 +191,7 @@ class DeclaresWorkflows:
         Source: https://docs.aws.amazon.com/lambda/latest/api/API_SendDurableExecutionCallbackHeartbeat.html
 
         """
+        checks.text("callback_id", callback_id)
         await self._caller.ask("durable.callback", callback_id=callback_id, is_heartbeat=True)
 
     durable_callback_heartbeat_sync = sync_twin(durable_callback_heartbeat)
@@ -227,7 +231,8 @@ class DeclaresWorkflows:
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html
 
         """
-        await self._caller.ask("task.succeed", token=token, output=payload.dumps(output).decode())
+        checks.text("token", token)
+        await self._caller.ask("task.succeed", token=token, output=payload.argument("output", output))
 
     task_success_sync = sync_twin(task_success)
 
@@ -240,7 +245,7 @@ class DeclaresWorkflows:
             cause: its cause, at most 32,768 characters.
 
         Raises:
-            InvalidParameterValue: no token.
+            InvalidParameterValue: no token, or an error or a cause that is too long.
             ResourceNotFound: the task is over: it timed out, was told before, or its execution has ended.
             StoreFull: the disk is full; the task was not told.
             AppClosed: the app is not running.
@@ -248,7 +253,8 @@ class DeclaresWorkflows:
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
 
         """
-        await self._caller.ask("task.fail", token=token, error=error, cause=cause)
+        checks.text("token", token)
+        await self._caller.ask("task.fail", token=token, **failure_of(error, cause))
 
     task_failure_sync = sync_twin(task_failure)
 
@@ -266,6 +272,7 @@ class DeclaresWorkflows:
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskHeartbeat.html
 
         """
+        checks.text("token", token)
         await self._caller.ask("task.heartbeat", token=token)
 
     task_heartbeat_sync = sync_twin(task_heartbeat)

@@ -76,6 +76,17 @@ def text(option: str, value: str) -> str:
     return value
 
 
+def optional_text(option: str, value: str | None, *, most: int | None = None) -> str | None:
+    """Check that something is text, not longer than it may be, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        refuse(option, value, "allowed is a text, or None")
+    if most is not None and len(value) > most:
+        raise InvalidParameterValue(f"{option} has {len(value):,} characters: allowed are at most {most:,}")
+    return value
+
+
 def flag(option: str, value: bool) -> bool:
     """Check a yes or no."""
     if not isinstance(value, bool):

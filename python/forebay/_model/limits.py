@@ -51,6 +51,9 @@ WORKFLOW_NAME_CHARACTERS_MAX: Final = _core.limits["WORKFLOW_NAME_CHARACTERS_MAX
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 EXECUTION_NAME_CHARACTERS_MAX: Final = 80
 EXECUTION_INPUT_BYTES_MAX: Final = 262_144
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
+TASK_ERROR_CHARACTERS_MAX: Final = 256
+TASK_CAUSE_CHARACTERS_MAX: Final = 32_768
 RULE_NAME_CHARACTERS_MAX: Final = _core.limits["RULE_NAME_CHARACTERS_MAX"]
 ARCHIVE_NAME_CHARACTERS_MAX: Final = _core.limits["ARCHIVE_NAME_CHARACTERS_MAX"]
 RULE_RETRIES_MAX: Final = _core.limits["RULE_RETRIES_MAX"]

@@ -95,6 +95,14 @@ Source: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 """
 
 
+def failure_of(error: str | None, cause: str | None) -> dict[str, str | None]:
+    """Check what a task or an execution failed with, as it is told."""
+    return {
+        "error": checks.optional_text("error", error, most=limits.TASK_ERROR_CHARACTERS_MAX),
+        "cause": checks.optional_text("cause", cause, most=limits.TASK_CAUSE_CHARACTERS_MAX),
+    }
+
+
 def workflow_limits(value: str | WorkflowLimits | None) -> WorkflowLimits:
     """Check how often executions may begin and go on: a profile's name, `WorkflowLimits`, or None for no limit."""
     if value is None or isinstance(value, WorkflowLimits):

@@ -16,7 +16,17 @@ from forebay._model import limits
 from forebay._model.checks import refuse_content
 from forebay.errors import RequestTooLarge
 
-__all__ = ["checked_event", "checked_request", "dumps", "event", "indented", "invocation", "loads", "record"]
+__all__ = [
+    "argument",
+    "checked_event",
+    "checked_request",
+    "dumps",
+    "event",
+    "indented",
+    "invocation",
+    "loads",
+    "record",
+]
 
 # What orjson would write by itself and Lambda's encoder refuses goes through `_as_lambda`, so that a handler means the same in
 # both places.
@@ -86,16 +96,26 @@ def invocation(payload: object) -> bytes:
         InvalidParameterValue: not JSON.
 
     """
-    return checked_request(_json(payload))
+    return checked_request(_json("payload", payload))
 
 
-def _json(payload: object) -> bytes:
-    if isinstance(payload, _BYTES):
-        refuse_content("payload", payload, "allowed is any JSON value; decode bytes first")
+def argument(option: str, value: object) -> str:
+    """Write an argument as JSON text.
+
+    Raises:
+        InvalidParameterValue: not JSON.
+
+    """
+    return _json(option, value).decode()
+
+
+def _json(option: str, value: object) -> bytes:
+    if isinstance(value, _BYTES):
+        refuse_content(option, value, "allowed is any JSON value; decode bytes first")
     try:
-        return dumps(payload)
+        return dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
-        refuse_content("payload", payload, f"allowed is any JSON value; {error}")
+        refuse_content(option, value, f"allowed is any JSON value; {error}")
 
 
 def checked_request(body: bytes) -> bytes:
@@ -116,7 +136,7 @@ def event(payload: object) -> bytes:
         InvalidParameterValue: not JSON.
 
     """
-    return checked_event(_json(payload))
+    return checked_event(_json("payload", payload))
 
 
 def checked_event(body: bytes) -> bytes:

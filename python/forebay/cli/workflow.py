@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from forebay._model import names
-from forebay._model.workflow import put_in
+from forebay._model.workflow import failure_of, put_in
 from forebay.cli.arn import named, named_execution
 from forebay.cli.connect import FILE, connect, store_option
 from forebay.cli.show import moment, output_option, show, table, unpacked
@@ -131,8 +131,12 @@ def history(*, name: str, execution: str, store: StorePlace, output: str) -> Non
 @output_option
 def stop(*, name: str, execution: str, error: str | None, cause: str | None, store: StorePlace, output: str) -> None:
     """Stop an EXECUTION of workflow NAME; one that is over stays as it is."""
+    try:
+        failure = failure_of(error, cause)
+    except InvalidParameterValue as refused:
+        raise click.UsageError(str(refused)) from None
     with connect(store) as connection:
-        told = connection.ask("execution.stop", workflow=name, name=execution, error=error, cause=cause)
+        told = connection.ask("execution.stop", workflow=name, name=execution, **failure)
     show(unpacked(told), output, text=f"{told['arn']} {told['status']}")
 
 

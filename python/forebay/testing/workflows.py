@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from forebay._core import play_workflow, test_state
-from forebay._model import checks, names
+from forebay._model import checks, limits, names
 from forebay._model.plural import counted
 from forebay._model.workflow import definition_text, put_in
 from forebay._wire import payload
-from forebay.errors import InvalidParameterValue
+from forebay.errors import InvalidParameterValue, RequestTooLarge
 from forebay.function import Function
 from forebay.workflow import Workflow
 
@@ -97,8 +97,11 @@ class Played:
 
         Raises:
             AssertionError: others were.
+            InvalidParameterValue: what is given are no names.
 
         """
+        if not all(isinstance(state, str) for state in states):
+            checks.refuse("states", states, 'give the names one by one, as in assert_path("Charge", "Rest")')
         if self.path != states:
             raise AssertionError(f"the path is {' -> '.join(self.path)}; expected was {' -> '.join(states)}")
 
@@ -171,6 +174,10 @@ def run(
     given = dict(tasks or {})
     checks.one_of("type", type or known_type, ("STANDARD", "EXPRESS"))
     _check_tasks(given, text)
+    given_input = _json("input", {} if input is None else input)
+    size = len(given_input.encode())
+    if size > limits.EXECUTION_INPUT_BYTES_MAX:
+        raise RequestTooLarge(f"input has {size:,} bytes: allowed are {limits.EXECUTION_INPUT_BYTES_MAX:,}")
     calls: dict[str, int] = {}
 
     def call(state: str, resource: str, arguments: str) -> tuple[str | None, str | None, str | None, int]:
@@ -183,7 +190,7 @@ def run(
     status, output, error, cause, told, took_ms = play_workflow(
         text,
         type or known_type,
-        _json("input", {} if input is None else input),
+        given_input,
         call,
         None if items is None else _json("items", list(items)),
         (_STARTED_MS, seed),
@@ -235,6 +242,8 @@ def try_state(
         )
     if answer is not None and not isinstance(answer, Succeeded | Failed):
         checks.refuse("answer", answer, "give Succeeded or Failed")
+    if answer is not None and "mock" in more:
+        raise InvalidParameterValue("try_state: answer and mock both say what the task answers: give one of them")
     request = {
         "roleArn": f"arn:aws:iam::{_ACCOUNT}:role/forebay",
         **{
@@ -272,12 +281,19 @@ def read_mocks(path: str | Path, machine: str, case: str) -> dict[str, list[Answ
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        states = content["StateMachines"][machine]["TestCases"][case]
+        states = _of(_of(content["StateMachines"], "machine", machine)["TestCases"], "case", case)
         responses = content["MockedResponses"]
-        return {state: _mocked(responses[name]) for state, name in states.items()}
+        return {state: _mocked(_of(responses, "response", name)) for state, name in states.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
         checks.refuse("path", str(path), f"a mock file with case {case!r} of machine {machine!r}: {reason}")
+
+
+def _of(parts: Mapping[str, Any], kind: str, name: str) -> Any:
+    """Give a part of a mock file; where there is none, say which ones there are."""
+    if name not in parts:
+        raise ValueError(f"it has no {kind} {name!r}, but {', '.join(map(repr, parts)) or 'none at all'}")
+    return parts[name]
 
 
 def _mocked(responses: Mapping[str, Any]) -> list[Answer]:
