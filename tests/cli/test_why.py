@@ -156,3 +156,23 @@ def test_the_result_of_an_event_is_told_with_its_id_and_when_it_is_due(tmp_path)
     assert "KeyError: 'ada'" in told
     assert "now: waits for bill, due " in (told := forebay(tmp_path, "why", later).stdout)
     assert "deduplication id order-3" in told
+
+
+def test_executions_of_one_name_are_all_told(tmp_path):
+    """Names are unique in a workflow: that of one workflow was told, and the others' were not mentioned."""
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        rest = {"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 60, "End": True}}}
+        flows = [app.workflow(name, rest) for name in ("bill", "order", "ship")]
+        async with app:
+            for flow in flows[1:]:
+                await flow.start(name="order-1")
+
+    asyncio.run(make())
+    told = forebay(tmp_path, "why", "order-1").stdout
+    assert "execution order-1 of workflow order: RUNNING" in told
+    assert "execution order-1 of workflow ship: RUNNING" in told
+    assert [one["workflow"] for one in asked(tmp_path, "why", "order-1")] == ["order", "ship"]
+    arn = "arn:aws:states:local:000000000000:execution:ship:order-1"
+    assert asked(tmp_path, "why", arn)["workflow"] == "ship"

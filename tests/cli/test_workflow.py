@@ -198,3 +198,14 @@ def test_a_workflow_is_drawn(place):
     dot = forebay(place, "workflow", "graph", "rest", "--format", "dot").stdout
     assert '"Rest" [shape=box];' in dot
     assert 'start -> "Rest";' in dot
+
+
+def test_any_name_of_a_state_is_drawn(place):
+    """In dot a state `start` was the entry, too; Mermaid read `#` and a new line as something else."""
+    states = {"start": {"Type": "Pass", "Next": "start_"}, "start_": {"Type": "Pass", "Next": "#quot; <b>\n&"}}
+    states["#quot; <b>\n&"] = {"Type": "Succeed"}
+    (place / "names.json").write_text(json.dumps({"StartAt": "start", "States": states}))
+    dot = forebay(place, "workflow", "graph", "names.json", "--format", "dot").stdout
+    assert "start__ [shape=circle, label=start];" in dot
+    assert 'start__ -> "start";' in dot
+    assert '["#35;quot; #lt;b#gt;<br/>#amp;"]' in forebay(place, "workflow", "graph", "names.json").stdout

@@ -175,7 +175,7 @@ async def test_who_is_stopped_or_too_late_stops_what_it_invoked_down_to_the_last
         await stopped.stop()
         late = await outer.start()
         await clock.advance(600)
-        assert (await late.describe()).error == "States.Timeout"
+        assert (await late.describe()).status == "TIMED_OUT"
         for name in ("inner", "last"):
             assert [one["status"] for one in await executions(app, name)] == ["ABORTED", "ABORTED"]
 

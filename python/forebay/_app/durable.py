@@ -162,6 +162,6 @@ def definition(function_arn: str, execution_timeout: float | None) -> dict[str, 
         "Parameters": {"FunctionName": function_arn, "Payload.$": "$"},
         "End": True,
     }
-    if execution_timeout is not None:
-        state["TimeoutSeconds"] = round(execution_timeout)
-    return {"StartAt": "Run", "States": {"Run": state}}
+    # The machine's, not the state's: an execution that takes too long is TIMED_OUT, as on AWS, and not FAILED.
+    limit = {} if execution_timeout is None else {"TimeoutSeconds": round(execution_timeout)}
+    return {"StartAt": "Run", "States": {"Run": state}, **limit}

@@ -11,7 +11,7 @@ from forebay._model.plural import counted
 from forebay._wire import payload
 from forebay.cli.connect import StoreConnection, connect, store_option
 from forebay.cli.show import moment, output_option, show, unpacked
-from forebay.cli.why_execution import find_execution, tell_execution
+from forebay.cli.why_execution import find_executions, tell_execution
 from forebay.errors import InvalidParameterValue, ResourceNotFound
 
 if TYPE_CHECKING:
@@ -36,17 +36,17 @@ def why(id_: str, store: StorePlace, output: str) -> None:
     target of the rules that it matched. Of a request to an API: which function ran for it, or why none did. ID is what
     `invoke_async`, `send`, `publish` or a bus's `put` gave, a sequence number, which a stream's `put` gave, the id in an API's
     answer (`apigw-requestid`, `x-amzn-requestid`), or an id of `forebay dlq list`: of that event, or the first record of that
-    batch. Of an
-    execution of a workflow (its ARN or its name): the states that it has entered, what failed, and what it waits for. Where
-    several streams or queues have a number, all are told. What has not ended, or was given up, is found in the store; what
-    happened lately is remembered by the running app.
+    batch. Of an execution of a workflow (its ARN or its name): the states that it has entered, what failed, and what it waits
+    for. Where several streams or queues have a number, or several workflows an execution of a name, all are told. What has not
+    ended, or was given up, is found in the store; what happened lately is remembered by the running app.
     """
     with connect(store) as connection:
         is_other = LISTED.fullmatch(id_) or _API_REQUEST.fullmatch(id_) or id_.isdecimal()
-        execution = None if is_other else find_execution(connection, id_)
-        if execution is not None:
-            known, told = tell_execution(connection, execution)
-            show(unpacked(known), output, text="\n".join(told))
+        executions = [] if is_other else find_executions(connection, id_)
+        if executions:
+            known, told = zip(*(tell_execution(connection, one) for one in executions), strict=True)
+            text = "\n".join(line for lines_ in told for line in lines_)
+            show(unpacked(known[0] if len(known) == 1 else list(known)), output, text=text)
             return
         subject = listed_subject(connection, id_) if LISTED.fullmatch(id_) else id_
         try:

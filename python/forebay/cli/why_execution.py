@@ -22,19 +22,18 @@ _CAUSE: Final = 120
 _ENDS: Final = ("Succeeded", "Failed", "TimedOut", "Aborted")
 
 
-def find_execution(connection: StoreConnection, id_: str) -> dict[str, Any] | None:
-    """Describe the execution that an ARN or a name means; None: there is none."""
+def find_executions(connection: StoreConnection, id_: str) -> list[dict[str, Any]]:
+    """Describe the executions that an ARN or a name means: each workflow may have one of a name."""
     found = execution_of(id_)
     if found is not None:
-        told: dict[str, Any] = connection.ask("execution.describe", workflow=found[0], name=found[1])
-        return told
+        return [connection.ask("execution.describe", workflow=found[0], name=found[1])]
+    told = []
     for workflow in connection.ask("workflow.list"):
         try:
-            told = connection.ask("execution.describe", workflow=workflow["name"], name=id_)
+            told.append(connection.ask("execution.describe", workflow=workflow["name"], name=id_))
         except ResourceNotFound:
             continue
-        return told
-    return None
+    return told
 
 
 def tell_execution(connection: StoreConnection, told: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

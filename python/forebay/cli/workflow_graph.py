@@ -43,8 +43,30 @@ class _Numbers:
         return iter(self._known.items())
 
 
+_MERMAID: Final = str.maketrans(
+    {'"': "#quot;", "#": "#35;", "&": "#amp;", "<": "#lt;", ">": "#gt;", "\n": "<br/>", "\r": ""}
+)
+"""What Mermaid reads as something else than itself."""
+
+
 def _mermaid_text(text: str) -> str:
-    return '"' + text.replace('"', "#quot;") + '"'
+    return f'"{text.translate(_MERMAID)}"'
+
+
+def _names(part: Mapping[str, Any]) -> set[str]:
+    """Give the names of the states, and of those that something leads to."""
+    names = {part.get("StartAt", "")}
+    for name, state in part.get("States", {}).items():
+        names |= {name, *(target for target, _ in _ways(state))}
+        names = names.union(*map(_names, _flows(state)))
+    return names
+
+
+def _unlike(text: str, names: set[str]) -> str:
+    """Give an id that is no state's name, which may be anything."""
+    while text in names:
+        text += "_"
+    return text
 
 
 def mermaid(machine: Mapping[str, Any]) -> str:
@@ -77,10 +99,12 @@ def mermaid(machine: Mapping[str, Any]) -> str:
 
 def dot(machine: Mapping[str, Any]) -> str:
     """Draw for Graphviz."""
-    lines = ["digraph {", "    start [shape=circle];"]
+    entry = _unlike("start", _names(machine))
 
     def quoted(text: str) -> str:
         return json.dumps(text, ensure_ascii=False)
+
+    lines = ["digraph {", f"    {entry} [shape=circle, label=start];"]
 
     def flow(part: Mapping[str, Any], indent: str) -> None:
         for name, state in part.get("States", {}).items():
@@ -96,7 +120,7 @@ def dot(machine: Mapping[str, Any]) -> str:
                 lines.append(f"{indent}{quoted(name)} -> {quoted(target)}{says};")
 
     flow(machine, "    ")
-    lines.append(f"    start -> {quoted(machine.get('StartAt', ''))};")
+    lines.append(f"    {entry} -> {quoted(machine.get('StartAt', ''))};")
     return "\n".join([*lines, "}"])
 
 
