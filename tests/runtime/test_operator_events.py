@@ -251,7 +251,7 @@ def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
         ({"what": "disk", "of": "", "error": None}, "the store takes what is put and sent again"),
         (
             {"what": "interrupted", "of": "", "attempts": 2},
-            "2 attempts were in flight when the process before this one died: what they held runs again, each alone",
+            "2 attempts were in flight when the process before this one died: what they held runs again, each alone, and no",
         ),
         (
             {"what": "undelivered", "of": "bill", "destinations": ["queue:q"], "tries": 9, "id": "1-0-2"},
