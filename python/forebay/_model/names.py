@@ -137,11 +137,11 @@ def registry_name(name: str, option: str = "name") -> str:
     return name
 
 
-def workflow_name(name: str, option: str = "name") -> str:
+def workflow_name(name: str, option: str = "name", of: str = "a workflow") -> str:
     """Check a workflow's name: https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachine.html."""
     longest = limits.WORKFLOW_NAME_CHARACTERS_MAX
     if not isinstance(name, str) or len(name) > longest or not _WORKFLOW.fullmatch(name):
-        refuse(option, name, f"a workflow's name has 1 to {longest} characters, without blanks and {_NOT_IN_WORKFLOWS}")
+        refuse(option, name, f"{of}'s name has 1 to {longest} characters, without blanks and {_NOT_IN_WORKFLOWS}")
     return name
 
 

@@ -124,7 +124,7 @@ class ActivitySettings:
     name: str
 
     def __post_init__(self) -> None:
-        names.workflow_name(self.name)
+        names.workflow_name(self.name, of="an activity")
 
 
 def definition_text(

@@ -22,7 +22,9 @@ _BEFORE: Final[Mapping[str, tuple[str, str]]] = {
     "topic": ("sns", ""),
     "stream": ("kinesis", "stream/"),
 }
-_EXECUTION: Final = re.compile(r"arn:[^:]+:states:[^:]*:[^:]*:(?:execution|express):([^:]+):([^:]+)(?::[0-9a-f]+)?")
+_EXECUTION: Final = re.compile(r"arn:[^:]+:states:[^:]*:[^:]*:(?:execution|express):([^:/]+):([^:]+)(?::[0-9a-f]+)?")
+_CHILD: Final = re.compile(r"arn:[^:]+:states:[^:]*:[^:]*:(?:execution|express):([^:/]+/[^:]+:[^:]+):(\d+)")
+"""A child of a distributed Map: the run of the Map, `WORKFLOW/LABEL:ID`, and the child's index in it."""
 """Behind the name of an Express execution stands its number: names need not differ."""
 _EXECUTION_FORM: Final = "arn:aws:states:REGION:ACCOUNT:execution:WORKFLOW:NAME"
 
@@ -58,7 +60,7 @@ def named_execution(ctx: click.Context, _param: click.Parameter, value: str | No
 
 def execution_of(text: str) -> tuple[str, str] | None:
     """Give the workflow and the name of the execution that an ARN names; None: it is not such an ARN."""
-    found = _EXECUTION.fullmatch(text)
+    found = _EXECUTION.fullmatch(text) or _CHILD.fullmatch(text)
     return None if found is None else (found[1], found[2])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model.plural import counted
@@ -19,6 +20,10 @@ _SHOWN: Final = 40
 """Most lines; what came before is left out."""
 _CAUSE: Final = 120
 """Most characters of a text."""
+_CHILDREN: Final = 5
+"""Most children of a distributed Map's run."""
+_CALLBACK: Final = ".waitForTaskToken"
+_UNDER_WAY: Final = {"STARTED", "PENDING", "READY"}
 _ENDS: Final = ("Succeeded", "Failed", "TimedOut", "Aborted")
 
 
@@ -48,6 +53,7 @@ def tell_execution(connection: StoreConnection, told: dict[str, Any]) -> tuple[d
         if after is None:
             break
     story = list(_story(events))
+    story += [line for arn in _runs(events) for line in _failed_children(connection, arn)]
     lines = [f"execution {told['name']} of workflow {told['workflow']}: {told['status']}"]
     lines += [f"  started {moment(told['started_ms'])}"]
     if told["redrive_count"]:
@@ -60,7 +66,8 @@ def tell_execution(connection: StoreConnection, told: dict[str, Any]) -> tuple[d
         )
     lines += [f"  {line}" for line in story[-_SHOWN:]]
     if told["status"] == "RUNNING":
-        lines += [f"  now: {line}" for line in _open(events)] or ["  now: it has just begun"]
+        waits = list(_waits(connection, told, events))
+        lines += [f"  now: {line}" for line in waits] or ["  now: it has just begun"]
     elif told["stopped_ms"] is not None:
         lines.append(f"  ended {moment(told['stopped_ms'])}")
     if told.get("error"):
@@ -80,23 +87,82 @@ def _what(details: dict[str, Any]) -> str:
 
 def _story(events: list[dict[str, Any]]) -> Iterator[str]:
     """Say what happened, a line for each state and each end of a call."""
+    by_id = {event["id"]: event for event in events}
     for event in events:
         kind, details, at = event["type"], _details(event), moment(event["timestamp"] * 1000)
         if kind.endswith("StateEntered"):
             yield f"{at} state {details['name']}"
         elif kind == "EvaluationFailed" or kind.endswith(("Failed", "TimedOut")):
-            says = [kind, *(str(details[key])[:_CAUSE] for key in ("error", "cause") if details.get(key))]
-            yield f"{at} {': '.join(says)}"
+            says = [kind, *(_cut(details[key]) for key in ("error", "cause") if details.get(key))]
+            yield f"{at} {': '.join([*says, *_late(event, by_id)])}"
         elif kind in {"ExecutionRedriven", "ExecutionAborted", "MapRunStarted", "MapRunSucceeded"}:
             yield f"{at} {kind}"
 
 
-def _open(events: list[dict[str, Any]]) -> Iterator[str]:
+def _cut(text: object) -> str:
+    """Shorten a text, and show that it goes on."""
+    whole = str(text)
+    return whole if len(whole) <= _CAUSE else f"{whole[: _CAUSE - 1]}…"
+
+
+def _late(event: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> Iterator[str]:
+    """Say after which of its two times a task ended that was late."""
+    if not event["type"].endswith("TimedOut") or _details(event).get("cause"):
+        return
+    scheduled: dict[str, Any] | None = event
+    while scheduled is not None and not scheduled["type"].endswith("Scheduled"):
+        scheduled = by_id.get(scheduled["previousEventId"])
+    if scheduled is None:
+        return
+    given, took = _details(scheduled), event["timestamp"] - scheduled["timestamp"]
+    longest, beat = given.get("timeoutInSeconds"), given.get("heartbeatInSeconds")
+    if longest is not None and took >= int(longest):
+        yield f"it took longer than its {longest} s"
+    elif beat is not None:
+        yield f"no heartbeat came for {beat} s"
+
+
+def _runs(events: list[dict[str, Any]]) -> Iterator[str]:
+    """Name the runs of distributed Maps."""
+    for event in events:
+        if event["type"] == "MapRunStarted":
+            yield _details(event)["mapRunArn"]
+
+
+def _failed_children(connection: StoreConnection, run: str) -> list[str]:
+    """Say which children of a run failed, and why."""
+    name = run.partition(":mapRun:")[2]
+    given = {"workflow": name, "status": "FAILED", "limit": _CHILDREN, "after": None}
+    try:
+        failed = connection.ask("execution.list", **given)["executions"]
+    except ResourceNotFound:  # its children are gone, or are of an earlier release
+        return []
+    return [
+        f"{moment(one['stopped_ms'])} child {one['arn']} failed: {one['error']}: {_cut(one['cause'] or 'no cause')}"
+        for one in failed
+    ]
+
+
+def _waits(connection: StoreConnection, told: dict[str, Any], events: list[dict[str, Any]]) -> Iterator[str]:
+    """Say what the execution waits for, with what only its durable function and its clock know."""
+    waits = list(_open(events, told.get("due_ms")))
+    yield from waits
+    if any("forebay:durable" in line for line in waits):
+        given = {"workflow": told["workflow"], "name": told["name"]}
+        for one in connection.ask("durable.describe", **given)["operations"]:
+            if one["Status"] in _UNDER_WAY and one["Type"] != "EXECUTION":
+                name = f" {one['Name']}" if one.get("Name") else ""
+                yield f"{one['Type'].lower().replace('_', ' ')}{name} is {one['Status'].lower()}"
+
+
+def _open(events: list[dict[str, Any]], due_ms: int | None) -> Iterator[str]:
     """Say what the execution waits for: states that were entered and not left, with their calls that have not ended."""
     by_id = {event["id"]: event for event in events}
     entered = {event["id"]: _details(event)["name"] for event in events if event["type"].endswith("StateEntered")}
     state_of: dict[int, int] = {}
     calls: dict[int, dict[str, Any]] = {}
+    workers: dict[int, str] = {}
+    failures: Counter[int] = Counter()
     for event in events:
         kind, id_ = event["type"], event["id"]
         state_of[id_] = id_ if id_ in entered else state_of.get(event["previousEventId"], 0)
@@ -106,13 +172,32 @@ def _open(events: list[dict[str, Any]]) -> Iterator[str]:
             calls.pop(state, None)
         elif kind.endswith(("Scheduled", "Submitted")):
             calls[state] = event
+            workers.pop(state, None)
+        elif kind == "ActivityStarted":
+            workers[state] = _details(event).get("workerName") or "without a name"
         elif kind.endswith(_ENDS):
             calls.pop(state, None)
+            failures[state] += kind.endswith(("Failed", "TimedOut"))
     for id_, name in entered.items():
         since, call = moment(by_id[id_]["timestamp"] * 1000), calls.get(id_)
-        if call is None:
-            yield f"state {name}, since {since}"
+        # Of several states nobody knows which one goes on then.
+        until = "" if due_ms is None or len(entered) > 1 else f", until {moment(due_ms)}"
+        if call is None and failures[id_]:
+            yield f"state {name} waits for its retry {failures[id_]}{until}"
+        elif call is None:
+            waits = " waits" if by_id[id_]["type"] == "WaitStateEntered" else ""
+            yield f"state {name}{waits}{until if waits else ''}, since {since}"
         else:
-            details = _details(call)
-            waits = "for its end" if call["type"].endswith("Submitted") else "for an answer"
-            yield f"state {name} waits {waits} of {_what(details)}, since {moment(call['timestamp'] * 1000)}"
+            waits = _for_what(call, workers.get(id_))
+            yield f"state {name} waits {waits}, since {moment(call['timestamp'] * 1000)}"
+
+
+def _for_what(call: dict[str, Any], worker: str | None) -> str:
+    """Say what the end of a call is waited for from."""
+    what = _what(_details(call))
+    if what.endswith(_CALLBACK):
+        return f"until its token is told an end ({what})"
+    if call["type"].startswith("Activity"):
+        taken = "no worker has taken it" if worker is None else f"worker {worker} has taken it"
+        return f"for an answer of activity {what}: {taken}"
+    return f"for its end of {what}" if call["type"].endswith("Submitted") else f"for an answer of {what}"

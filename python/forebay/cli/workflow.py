@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from forebay._model import names
+from forebay._model.plural import counted
 from forebay._model.workflow import failure_of, put_in
 from forebay.cli.arn import named, named_execution
 from forebay.cli.connect import FILE, connect, store_option
@@ -97,6 +98,8 @@ def describe(*, name: str, execution: str | None, store: StorePlace, output: str
             lines = [f"arn: {told['arn']}", f"status: {told['status']}", f"started: {moment(told['started_ms'])}"]
             if told["stopped_ms"] is not None:
                 lines.append(f"stopped: {moment(told['stopped_ms'])}")
+            if told["redrive_count"]:
+                lines.append(f"redriven: {counted(told['redrive_count'], 'time')}")
             keys = ("version", "alias", "input", "output", "error", "cause")
             lines += [f"{key}: {told[key]}" for key in keys if told.get(key)]
             text = "\n".join(lines)
@@ -112,6 +115,8 @@ def history(*, name: str, execution: str, store: StorePlace, output: str) -> Non
     """List the events of an EXECUTION of workflow NAME."""
     events: list[dict[str, Any]] = []
     with connect(store) as connection:
+        of = name.partition("/")[0]  # of a child of a distributed Map, the workflow's alone
+        machine = connection.ask("workflow.describe", name=of)
         after = None
         while True:
             page = connection.ask("execution.history", workflow=name, name=execution, limit=_PAGE, after=after)
@@ -119,7 +124,11 @@ def history(*, name: str, execution: str, store: StorePlace, output: str) -> Non
             after = page["next"]
             if after is None:
                 break
-    show(unpacked(events), output, text=table(events, _EVENTS))
+    text = table(events, _EVENTS)
+    if machine["type"] == "EXPRESS" and machine["log_level"] != "ALL":
+        kept = "no events" if machine["log_level"] == "OFF" else "only its errors"
+        text = f'{text}\nworkflow {of} has log_level={machine["log_level"]}, which keeps {kept}: "ALL" keeps all'
+    show(unpacked(events), output, text=text)
 
 
 @workflow.command()
@@ -180,6 +189,8 @@ def delete(*, name: str, yes: bool, store: StorePlace, output: str) -> None:
 def graph(*, name: str, form: str, store: StorePlace) -> None:
     """Draw workflow NAME, or the definition in a file NAME: as text for Mermaid or Graphviz, or as SVG."""
     file = Path(name)
+    if not file.is_file() and (file.suffix or file.name != name):
+        raise click.ClickException(f"there is no file {name}")
     if file.is_file():
         definition = file.read_text(encoding="utf-8")
     else:

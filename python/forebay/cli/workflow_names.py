@@ -82,7 +82,7 @@ def _machine(connection: StoreConnection, name: str, version: str | None) -> tup
 
 
 def _lines(told: dict[str, Any]) -> list[str]:
-    return [f"arn: {told['arn']}", f"revision: {told['revision']}"]
+    return [f"arn: {told['arn']}", f"type: {told['type']}", f"revision: {told['revision']}"]
 
 
 def _alias(connection: StoreConnection, name: str, alias: str) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""`forebay why` of an execution: what it waits for, and until when."""
+
+import asyncio
+
+import pytest
+from cli_commands import forebay
+
+from forebay import App, ExecutionFailed
+
+CALLBACK = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
+
+
+def of(state):
+    return {"StartAt": "A", "States": {"A": {**state, "End": True}}}
+
+
+@pytest.fixture
+def told(tmp_path):
+    """Start executions of the app that a test declares, wait until they stand, and tell what `why` says of one of them."""
+
+    def tell(declare, *, until, name="one", **commands):
+        async def make():
+            app = App("shop", store=tmp_path / "data")
+            flow = declare(app)
+            async with app:
+                execution = await flow.start([1, 2] if commands.get("items") else {}, name="one")
+                for _ in range(1_000):
+                    if until in [event["type"] async for event in execution.history()]:
+                        break
+                    await asyncio.sleep(0.01)
+                for take in commands.get("then", ()):
+                    await take(app)
+
+        asyncio.run(make())
+        return forebay(tmp_path, "why", name).stdout
+
+    return tell
+
+
+def test_a_task_that_waits_for_its_token_says_so(told):
+    """It "waits for its end of sqs:sendMessage.waitForTaskToken"."""
+
+    def declare(app):
+        app.queue("q")
+        token = {"QueueUrl": "q", "MessageBody.$": "$$.Task.Token"}
+        return app.workflow("w", of({"Type": "Task", "Resource": CALLBACK, "Parameters": token}))
+
+    text = told(declare, until="TaskSubmitted")
+    assert "state A waits until its token is told an end (sqs:sendMessage.waitForTaskToken), since " in text
+
+
+def test_the_worker_of_an_activity_is_named(told):
+    """Nothing said whether a worker had taken the task, although the history has its name."""
+
+    async def take(app):
+        await app.activity("paint").get_task("ann", wait=5)
+
+    def declare(app):
+        return app.workflow("w", of({"Type": "Task", "Resource": app.activity("paint").arn}))
+
+    assert "of activity paint: no worker has taken it, since" in told(declare, until="ActivityScheduled")
+
+
+def test_the_worker_that_has_taken_a_task_is_named(told):
+    async def take(app):
+        await app.activity("paint").get_task("ann", wait=5)
+
+    def declare(app):
+        return app.workflow("w", of({"Type": "Task", "Resource": app.activity("paint").arn}))
+
+    text = told(declare, until="ActivityScheduled", then=[take])
+    assert "state A waits for an answer of activity paint: worker ann has taken it, since" in text
+
+
+def test_a_retry_and_a_long_cause_are_told(told):
+    """The state was told alone, and the cause was cut in the middle of a word."""
+
+    def declare(app):
+        @app.function()
+        async def fail(event, context):
+            raise ValueError("no" * 200)
+
+        retry = [{"ErrorEquals": ["ValueError"], "IntervalSeconds": 600}]
+        return app.workflow("w", of({"Type": "Task", "Resource": "${fail}", "Retry": retry}))
+
+    text = told(declare, until="LambdaFunctionFailed")
+    assert "now: state A waits for its retry 1" in text
+    assert "nonono…" in text
+
+
+def test_a_task_that_was_late_says_for_which_of_its_times(tmp_path):
+    """A heartbeat that did not come was "no cause", as a timeout was."""
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        times = {"beat": {"HeartbeatSeconds": 1, "TimeoutSeconds": 60}, "whole": {"TimeoutSeconds": 1}}
+        resource = app.activity("paint").arn
+        flows = [
+            app.workflow(name, of({"Type": "Task", "Resource": resource, **of_it})) for name, of_it in times.items()
+        ]
+        async with app:
+            for flow in flows:
+                await flow.start(name=flow.name)
+            for flow in flows:
+                with pytest.raises(ExecutionFailed):
+                    await flow.execution(flow.name).result()
+
+    asyncio.run(make())
+    assert "no heartbeat came for 1 s" in forebay(tmp_path, "why", "beat").stdout
+    assert "it took longer than its 1 s" in forebay(tmp_path, "why", "whole").stdout
+
+
+def test_an_express_execution_without_events_says_why(tmp_path):
+    """`history` said "(none)", as if nothing had happened."""
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        flow = app.workflow("w", of({"Type": "Wait", "Seconds": 60}), type="EXPRESS")
+        async with app:
+            await flow.start(name="one")
+            history, described = ["history", "w", "one"], ["describe", "w"]
+            return [
+                (await asyncio.to_thread(forebay, tmp_path, "workflow", *asked)).stdout
+                for asked in (history, described)
+            ]
+
+    history, described = asyncio.run(make())
+    assert 'workflow w has log_level=OFF, which keeps no events: "ALL" keeps all' in history
+    assert "type: EXPRESS" in described
