@@ -429,13 +429,18 @@ class Execution:
 
 
 def refusals(declared: Sequence[object], answers: Sequence[object]) -> list[BaseException]:
-    """Give the errors among the answers to declarations; that of a workflow says which one, as AWS's texts do not."""
+    """Give the errors among the answers to declarations; that of a workflow says which one, as AWS's texts do not.
+
+    The first one, which is raised, has the others as notes.
+    """
     errors: list[BaseException] = []
     for item, answer in zip(declared, answers, strict=True):
         if isinstance(item, Workflow) and isinstance(answer, InvalidParameterValue):
             errors.append(checks.placed(answer, f"workflow {item.name!r}"))
         elif isinstance(answer, BaseException):
             errors.append(answer)
+    for other in errors[1:]:
+        errors[0].add_note(f"and {other}")
     return errors
 
 

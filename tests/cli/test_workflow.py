@@ -195,6 +195,7 @@ def test_a_workflow_is_drawn(place):
     ]
     (place / "half.json").write_text(json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}}}))
     assert 's2["B is missing"]' in forebay(place, "workflow", "graph", "half.json").stdout
+    assert refused(place, "workflow", "graph", "./none.json") == "Error: there is no file ./none.json\n"
     dot = forebay(place, "workflow", "graph", "rest", "--format", "dot").stdout
     assert '"Rest" [shape=box];' in dot
     assert 'start -> "Rest";' in dot

@@ -71,6 +71,23 @@ async def test_many_inputs_are_a_list(app, flow, inputs):
         assert len(await flow.start_many(iter([{}, None]))) == 2
 
 
+def test_a_file_in_yaml_is_named(app, tmp_path):
+    """The start said "expected value at line 1 column 1", and of which file nobody knew."""
+    file = tmp_path / "order.asl.yaml"
+    file.write_text("StartAt: A\nStates:\n  A:\n    Type: Succeed\n")
+    with pytest.raises(InvalidParameterValue, match=r"order\.asl\.yaml': the file is not JSON, and YAML is not read"):
+        app.workflow("order", file)
+
+
+async def test_a_start_names_every_workflow_that_is_wrong(app):
+    """It named the first one: the next was found at the next start."""
+    for name in ("one", "two", "three"):
+        app.workflow(name, {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": name}}})
+    with pytest.raises(InvalidParameterValue, match=r"^workflow 'one': ") as refused:
+        await app.start()
+    assert [note.split(":")[0] for note in refused.value.__notes__] == ["and workflow 'two'", "and workflow 'three'"]
+
+
 async def test_an_error_that_is_too_long_is_refused_as_aws_does(app, flow, clock):
     """It was cut without a word, where the page and AWS's model name a limit."""
     waits = {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}

@@ -131,9 +131,10 @@ def definition_text(
     definition: Mapping[str, Any] | str | Path, substitutions: Mapping[str, object], function_arn: str
 ) -> str:
     """Read a definition, and put in what stands for `${Name}`: what is given, or the ARN of the function of that name."""
-    if isinstance(definition, Path) or (isinstance(definition, str) and not definition.lstrip().startswith("{")):
+    is_file = isinstance(definition, Path) or (isinstance(definition, str) and not definition.lstrip().startswith("{"))
+    if is_file:
         try:
-            text = Path(definition).read_text(encoding="utf-8")
+            text = Path(definition).read_text(encoding="utf-8")  # type: ignore[arg-type]  # no mapping is a file
         except (OSError, UnicodeDecodeError) as error:
             checks.refuse(
                 "definition", str(definition), f"it is not a JSON object, and no file that can be read: {error}"
@@ -145,7 +146,13 @@ def definition_text(
             text = json.dumps(definition, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
             checks.refuse("definition", definition, f"it cannot be written as JSON: {error}")
-    return put_in(text, substitutions, function_arn)
+    text = put_in(text, substitutions, function_arn)
+    if is_file:
+        try:
+            json.loads(text)
+        except ValueError as error:
+            checks.refuse("definition", str(definition), f"the file is not JSON, and YAML is not read: {error}")
+    return text
 
 
 def put_in(text: str, substitutions: Mapping[str, object], function_arn: str) -> str:
