@@ -395,8 +395,9 @@ async def test_batches_and_failures_that_are_borne(app, clock, tmp_path):
         "ResultWriter": WRITER,
         "End": True,
     }
-    borne = app.workflow("borne", machine(Map={**state, "ToleratedFailureCount": 1}))
-    strict = app.workflow("strict", machine(Map=state))
+    # The batch that fails has two items.
+    borne = app.workflow("borne", machine(Map={**state, "ToleratedFailureCount": 2}))
+    strict = app.workflow("strict", machine(Map={**state, "ToleratedFailureCount": 1}))
     async with app:
         output = await until(clock, await borne.start())
         with pytest.raises(ExecutionFailed, match=r"States\.ExceedToleratedFailureThreshold"):
