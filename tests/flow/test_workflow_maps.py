@@ -4,12 +4,13 @@ import shutil
 from pathlib import Path
 
 from forebay import App
+from forebay.integrations import Objects
 from forebay.testing import VirtualClock
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-class Files:
+class Files(Objects):
     """Has three files."""
 
     async def list(self, bucket, prefix, after, limit):
