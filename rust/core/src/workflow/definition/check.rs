@@ -151,7 +151,7 @@ impl Checker {
                 self.number(place, value, is_whole, "an Integer", range);
             }
             Kind::Number(range) | Kind::PlainNumber(range) => {
-                self.number(place, value, value.is_number(), "numeric", range)
+                self.number(place, value, value.is_number(), "numeric", range);
             }
             Kind::Enum(allowed) => {
                 if !value.as_str().is_some_and(|text| allowed.contains(&text)) {

@@ -57,11 +57,14 @@ pub struct Played {
     left: Left,
 }
 
+/// Children of a run, with what each was given and how it ended.
+type Children = BTreeMap<u32, (Data, Outcome)>;
+
 /// What the runs of distributed Maps have outside of the execution.
 #[derive(Clone, Debug, Default)]
 struct Left {
     /// The children of the run that a frame has.
-    children: BTreeMap<FrameId, (RunKey, BTreeMap<u32, (Data, Outcome)>)>,
+    children: BTreeMap<FrameId, (RunKey, Children)>,
     /// Items that were read and not brought yet.
     unread: BTreeMap<FrameId, Vec<Value>>,
     /// The events of each child execution, and of theirs.
