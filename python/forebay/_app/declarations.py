@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from forebay._app.declared_apis import DeclaredApis
+from forebay._app.versions import handler_of_version, settings_of_version
 from forebay._core import check_limits
 from forebay._model import checks, limits, names
 from forebay._model.alias import AliasSettings
@@ -166,9 +167,9 @@ class Declarations(DeclaredApis):
         """Publish a version of a function; give its number, which is the last one's where nothing has changed since."""
         if self.functions.get(function.name) is not function:
             raise InvalidParameterValue(f"function {function.name!r} belongs to another app, or is a version itself")
-        bare = _handler_of_version(function, handler)
+        bare = handler_of_version(function, handler)
         is_process = function.settings.isolation == "process"
-        settings = _settings_of_version(function, bare, given)
+        settings = settings_of_version(function, bare, given)
         provisioned = settings.provisioned_concurrency
         last = next(reversed(function.versions.values()), None)
         highest = 0 if last is None else int(last.version)
@@ -558,35 +559,6 @@ class Declarations(DeclaredApis):
 
     def _arn(self, name: str) -> str:
         return names.function_arn(self.settings.region, self.settings.account, name)
-
-
-def _handler_of_version(function: Function[..., Any], handler: Callable[..., Any] | None) -> Callable[..., Any]:
-    if handler is None or handler is function:
-        return function.handler
-    if function.settings.command is not None:
-        checks.refuse("handler", handler, "a command has no handler: leave it out")
-    if isinstance(handler, Function) or not callable(handler):
-        checks.refuse("handler", handler, "a plain function that takes (event, context), or None for the declared one")
-    inspection.check_handler(handler)
-    return handler
-
-
-def _settings_of_version(
-    function: Function[..., Any], handler: Callable[..., Any], given: dict[str, Any]
-) -> FunctionSettings:
-    isolation = inspection.isolation_of_version(handler, function.declared.isolation)
-    return dataclasses.replace(
-        function.declared, isolation=isolation, reserved_concurrency=None, rate_limit=None, **given
-    )
-
-
-def is_latest(version: Function[..., Any]) -> bool:
-    """Tell whether a version has the handler and the settings of what is declared."""
-    function = version.latest
-    given = {"provisioned_concurrency": version.declared.provisioned_concurrency}
-    return version.handler is function.handler and version.declared == _settings_of_version(
-        function, version.handler, given
-    )
 
 
 def _no_handler(name: str) -> Callable[[Any, Any], Any]:

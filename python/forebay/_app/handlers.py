@@ -6,9 +6,9 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from forebay._app.declarations import is_latest
 from forebay._app.lambda_variables import SharedVariables
 from forebay._app.process_settings import process_settings
+from forebay._app.versions import is_latest
 from forebay._model.asynchronous import DESTINATIONS
 from forebay._model.names import LATEST
 from forebay._runtime.context import FunctionFacts
