@@ -12,7 +12,6 @@ mod failure;
 mod frame;
 mod history;
 mod inspection;
-mod items;
 mod map;
 mod mock;
 mod packed;
