@@ -525,17 +525,6 @@ fn a_redrive_ends_a_state_whose_end_had_failed() {
 }
 
 #[test]
-fn a_reader_is_asked_for_pages_as_long_as_there_is_room() {
-    let machine = map_of(json!({
-        "ItemProcessor": distributed(), "MaxConcurrency": 10,
-        "ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"}},
-    }));
-    let mut world = script(|call: &Call, _| ok(call.arguments.value().clone()));
-    world.items = (0..2_500).map(Value::from).collect();
-    assert_eq!(output(&run(&machine, json!({}), &mut world)), Value::from(world.items.clone()));
-}
-
-#[test]
 fn a_stop_ends_open_tasks_first() {
     let machine = one(&json!({"Type": "Task", "Resource": FUNCTION, "End": true}));
     let mut world = script(|_, _| Answer::default());

@@ -2,11 +2,13 @@
 
 use forebay_core::workflow::definition::{Definition, MachineType};
 use forebay_core::workflow::machine::{
-    Child, Command, Data, ErrorDetails, Execution, Fact, MapRunStatus, Outcome, Refused, RunKey,
+    Call, Child, Command, Data, ErrorDetails, Execution, Fact, MapRunStatus, Outcome, Refused, RunKey,
 };
 use serde_json::{json, Value};
 
-use crate::promises::{bring, definition, distributed, identity, map_of, FUNCTION, START_MS};
+use crate::promises::{
+    bring, definition, distributed, identity, map_of, ok, output, run as played, script, FUNCTION, START_MS,
+};
 
 fn begun(machine: &Definition, input: Value) -> (Execution, Vec<Command>) {
     let mut execution = Execution::new(machine, identity(MachineType::Standard), Data::new(input), START_MS);
@@ -282,4 +284,15 @@ fn a_run_that_begins_says_how_it_ends() {
     let mut unread = reader();
     unread["Parameters"] = json!({"Bucket.$": "$.none"});
     assert_eq!(kinds(json!({"ItemReader": unread})), ends);
+}
+
+#[test]
+fn a_reader_is_asked_for_pages_as_long_as_there_is_room() {
+    let machine = map_of(json!({
+        "ItemProcessor": distributed(), "MaxConcurrency": 10,
+        "ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSON"}},
+    }));
+    let mut world = script(|call: &Call, _| ok(call.arguments.value().clone()));
+    world.items = (0..2_500).map(Value::from).collect();
+    assert_eq!(output(&played(&machine, json!({}), &mut world)), Value::from(world.items.clone()));
 }
