@@ -319,14 +319,6 @@ impl Execution {
         })
     }
 
-    /// How many children the run of a frame has begun.
-    pub fn children_begun(&self, frame: FrameId) -> Option<u64> {
-        match &self.frames.get(&frame)?.step {
-            Step::Run(run) => Some(u64::from(run.next_child)),
-            _ => None,
-        }
-    }
-
     /// The run of a distributed Map that has an ARN.
     pub fn map_run(&self, arn: &str) -> Option<MapRun> {
         let is_open = |frame: &Frame| matches!(&frame.step, Step::Run(run) if run.arn == arn);

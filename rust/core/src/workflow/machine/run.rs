@@ -35,6 +35,14 @@ pub(super) const THRESHOLD_EXCEEDED: &str = "States.ExceedToleratedFailureThresh
 pub(super) const THRESHOLD_CAUSE: &str = "The specified tolerated failure threshold was exceeded";
 
 impl Execution {
+    /// How many children the run of a frame has begun.
+    pub fn children_begun(&self, frame: FrameId) -> Option<u64> {
+        match &self.frames.get(&frame)?.step {
+            Step::Run(run) => Some(u64::from(run.next_child)),
+            _ => None,
+        }
+    }
+
     pub(super) fn begin_run(
         &mut self,
         turn: &mut Turn<'_>,
