@@ -256,7 +256,7 @@ class Workflow(StoreResource[WorkflowSettings]):
 
     delete_alias_sync = sync_twin(delete_alias)
 
-    def starter(self) -> Callable[[dict[str, Any], Any], Awaitable[Any]]:
+    def starter(self) -> Callable[[dict[str, Any], Any], Awaitable[None]]:
         """Give a handler for `App.on_queue` and `App.on_stream` that starts an execution for each message or record.
 
         The input is the record as Lambda's event has it, at most 262,144 bytes. A message's execution has the message's id as its
@@ -267,8 +267,8 @@ class Workflow(StoreResource[WorkflowSettings]):
         starter has `report_batch_item_failures`, and that of a stream `bisect_batch_on_function_error`, too.
         """
 
-        async def start(event: dict[str, Any], _context: Any) -> Any:
-            return await starters.start_each(self._start_once, self.name, event["Records"])
+        async def start(event: dict[str, Any], _context: Any) -> None:
+            await starters.start_each(self._start_once, self.name, event["Records"])
 
         start.__name__ = start.__qualname__ = re.sub(r"[^A-Za-z0-9_-]", "-", f"start-{self.name}")[:64]
         starters.mark(start)

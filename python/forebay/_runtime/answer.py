@@ -44,11 +44,7 @@ DONE: Final[Answer] = (RETURNED, None)
 
 def returned(served: ServedFunction, kind: int, event: Any, result: Any, request_id: str) -> Answer:
     """Turn what a handler returned into JSON; the body is given where somebody reads it, else it is only held to be JSON."""
-    if isinstance(result, PartFailed):
-        if source_arn(event) not in served.reports:
-            return raised(result.error, request_id)
-        result = {ITEM_FAILURES: [{"itemIdentifier": item} for item in result.items]}
-    elif kind == BATCH and event.failures:
+    if kind == BATCH and event.failures:
         result = _with_failures(result, event.failures, reported=event.source_arn in served.reports)
     elif isinstance(result, dict) and kind in BATCHES and result.get(ITEM_FAILURES):
         _tell_unread(served, event)
@@ -96,6 +92,15 @@ def source_arn(event: Any) -> str:
     records = event.get("Records")
     first = records[0] if isinstance(records, list) and records else event
     return str(first.get("eventSourceARN")) if isinstance(first, dict) else "its source"
+
+
+def thrown(served: ServedFunction, event: Any, error: BaseException, request_id: str) -> Answer:
+    """Turn what left a handler into its end: of a part that failed, a response with its items where somebody reads it."""
+    if not isinstance(error, PartFailed):
+        return raised(error, request_id)
+    if source_arn(event) not in served.reports:
+        return raised(error.error, request_id)
+    return RETURNED, payload.dumps({ITEM_FAILURES: [{"itemIdentifier": item} for item in error.items]})
 
 
 def raised(error: BaseException, request_id: str) -> Answer:

@@ -28,14 +28,15 @@ _DIGEST_CHARACTERS: Final = 16
 Settings = TypeVar("Settings", MappingSettings, QueueMappingSettings)
 
 
-class PartFailed:
-    """What a handler gives of a batch of which some items failed.
+class PartFailed(Exception):
+    """Leaves a handler of whose batch some items failed.
 
-    They are reported if the mapping reads that. If it does not, the whole batch fails with the error: a response that nobody
-    reads would count as done.
+    They are reported if the mapping reads that. If it does not, or if another handler called this one, the whole batch fails with
+    the error: what nobody reads would count as done.
     """
 
     def __init__(self, items: list[str], error: BaseException) -> None:
+        super().__init__(str(error))
         self.items = items
         self.error = error
 
@@ -84,11 +85,16 @@ def is_same(record: dict[str, Any], other: object) -> bool:
     return all(record[field] == other.get(field) for field in fields)
 
 
-async def start_each(start: Start, workflow: str, records: list[dict[str, Any]]) -> PartFailed | None:
-    """Start an execution for each record, and give those that failed; where none or all of them could, raise the error.
+async def start_each(start: Start, workflow: str, records: list[dict[str, Any]]) -> None:
+    """Start an execution for each record.
 
     What can never be an input is known before anything is started: in a stream, and in a group of a FIFO queue, what is behind it
     comes again with it, and would be started each time.
+
+    Raises:
+        PartFailed: some could not be started.
+        ForebayError: none of them could, or not the first one of a stream.
+
     """
     texts, failed = _readable(workflow, records)
     starts = (start(text, name_of(records[at]), records[at]) for at, text in texts.items())
@@ -96,7 +102,7 @@ async def start_each(start: Start, workflow: str, records: list[dict[str, Any]])
         if isinstance(answer, BaseException):
             failed[at] = answer
     if not failed:
-        return None
+        return
     first = min(failed)
     is_stream = "messageId" not in records[first]
     if len(failed) == len(records) or (is_stream and first == 0):
@@ -106,7 +112,7 @@ async def start_each(start: Start, workflow: str, records: list[dict[str, Any]])
     log.warning(
         "%d of %d executions of workflow %r did not start: %s", len(failed), len(records), workflow, failed[first]
     )
-    return PartFailed([_item(records[at]) for at in told], failed[first])
+    raise PartFailed([_item(records[at]) for at in told], failed[first]) from failed[first]
 
 
 def _readable(workflow: str, records: list[dict[str, Any]]) -> tuple[dict[int, str], dict[int, BaseException]]:

@@ -71,7 +71,7 @@ class TaskEnvironment:
             else:
                 end = answer.returned(served, kind, event, result, request_id)
         except BaseException as error:  # noqa: BLE001  a handler's own: it goes into the outcome, and nothing of it is lost
-            end = answer.raised(error, request_id)
+            end = answer.thrown(served, event, error, request_id)
             if span is not None:
                 span.raised(error)
         if span is not None:
