@@ -365,3 +365,26 @@ def test_what_a_deleted_destination_is_given_goes_to_the_dead_letter_queue(event
         [message] = sqs.receive_message(**asked)["Messages"]
         assert message["MessageAttributes"]["ERROR_CODE"]["StringValue"] == "NO_RESOURCE"
         assert crm.given == []
+
+
+def test_a_request_of_the_scheduler_that_comes_once_more_is_answered_as_the_first_one_was(wire):
+    """boto3 gives a token by itself: a try after a lost answer was told that the schedule is there, as if by somebody else."""
+    scheduler = wire.client("scheduler")
+    wire.client("sqs").create_queue(QueueName="inbox")
+    target = {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:inbox", "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/r"}
+    settings = {"Name": "tick", "FlexibleTimeWindow": {"Mode": "OFF"}, "Target": target, "ClientToken": "once"}
+    made = [scheduler.create_schedule(**settings, ScheduleExpression="rate(1 hour)") for _ in range(2)]
+    assert made[0]["ScheduleArn"] == made[1]["ScheduleArn"]
+    with pytest.raises(scheduler.exceptions.ConflictException):
+        scheduler.create_schedule(**settings, ScheduleExpression="rate(2 hours)")
+    with pytest.raises(scheduler.exceptions.ConflictException):
+        scheduler.create_schedule(**{**settings, "ClientToken": "twice"}, ScheduleExpression="rate(1 hour)")
+    groups = [scheduler.create_schedule_group(Name="night", ClientToken="once") for _ in range(2)]
+    assert groups[0]["ScheduleGroupArn"] == groups[1]["ScheduleGroupArn"]
+    for _ in range(2):
+        scheduler.delete_schedule(Name="tick", ClientToken="once")
+        scheduler.delete_schedule_group(Name="night", ClientToken="once")
+    with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
+        scheduler.delete_schedule(Name="tick")
+    with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
+        scheduler.delete_schedule_group(Name="night")

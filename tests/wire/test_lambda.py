@@ -215,8 +215,17 @@ def test_a_stream_is_mapped_to_a_function(functions, wire):
 def test_asynchronous_invocation_is_configured_and_set_back(functions, wire):
     queue = wire.client("sqs").create_queue(QueueName="failed")["QueueUrl"]
     arn = "arn:aws:sqs:eu-central-1:123456789012:failed"
-    declared = functions.get_function_event_invoke_config(FunctionName="echo")
-    assert (declared["MaximumRetryAttempts"], declared["MaximumEventAgeInSeconds"]) == (2, 21_600)
+    missing = functions.exceptions.ResourceNotFoundException
+    for operation in ("get", "delete", "update"):
+        with pytest.raises(missing, match=r"function:echo:\$LATEST doesn't have an EventInvokeConfig"):
+            getattr(functions, f"{operation}_function_event_invoke_config")(FunctionName="echo")
+    listed = functions.list_function_event_invoke_configs(FunctionName="echo")
+    assert listed["FunctionEventInvokeConfigs"] == []
+    # What is set to AWS's own defaults is set.
+    put = functions.put_function_event_invoke_config(FunctionName="echo", MaximumRetryAttempts=2)
+    assert (put["MaximumRetryAttempts"], put["MaximumEventAgeInSeconds"]) == (2, 21_600)
+    told = [functions.get_function_event_invoke_config(FunctionName="echo")["LastModified"] for _ in range(2)]
+    assert told == [put["LastModified"]] * 2
     put = functions.put_function_event_invoke_config(
         FunctionName="echo", MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": arn}}
     )
@@ -232,7 +241,8 @@ def test_asynchronous_invocation_is_configured_and_set_back(functions, wire):
     (listed,) = functions.list_function_event_invoke_configs(FunctionName="echo")["FunctionEventInvokeConfigs"]
     assert listed["MaximumEventAgeInSeconds"] == 60
     functions.delete_function_event_invoke_config(FunctionName="echo")
-    assert functions.get_function_event_invoke_config(FunctionName="echo")["MaximumRetryAttempts"] == 2
+    with pytest.raises(missing, match="doesn't have an EventInvokeConfig"):
+        functions.get_function_event_invoke_config(FunctionName="echo")
     with pytest.raises(functions.exceptions.InvalidParameterValueException, match="destination ARN"):
         functions.put_function_event_invoke_config(
             FunctionName="echo", DestinationConfig={"OnFailure": {"Destination": arn + "-none"}}

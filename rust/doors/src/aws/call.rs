@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::ask::{ask, begin};
 use crate::aws::fault::Fault;
 use crate::aws::services::kinesis_subscription::Subscriptions;
+use crate::aws::services::remembered::Remembered;
 use crate::aws::value::Value;
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
@@ -44,6 +45,8 @@ pub struct Call<'d> {
     pub engine: &'d Arc<Engine>,
     /// The subscriptions to shards.
     pub subscriptions: &'d Arc<Subscriptions>,
+    /// What is remembered of earlier requests.
+    pub remembered: &'d Remembered,
     /// Region of every ARN.
     pub region: &'d str,
     /// Account of every ARN.

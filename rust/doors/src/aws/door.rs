@@ -31,6 +31,7 @@ use crate::aws::protocol::rest::{self, Written};
 use crate::aws::protocol::text_of_bytes;
 use crate::aws::routing::{Asked, Routed, Unrouted};
 use crate::aws::services::kinesis_subscription::Subscriptions;
+use crate::aws::services::remembered::Remembered;
 use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
 use crate::aws::value::Value;
 use crate::clock::now_ms;
@@ -99,6 +100,7 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
         engine: Arc::clone(engine),
         ledger,
         subscriptions: Arc::default(),
+        remembered: Remembered::default(),
         address: settings.address,
         region: settings.region,
         account: settings.account,
@@ -117,6 +119,7 @@ struct Door {
     engine: Arc<Engine>,
     ledger: Ledger,
     subscriptions: Arc<Subscriptions>,
+    remembered: Remembered,
     address: SocketAddr,
     region: String,
     account: String,
@@ -318,6 +321,7 @@ impl Door {
         let call = Call {
             engine: &self.engine,
             subscriptions: &self.subscriptions,
+            remembered: &self.remembered,
             region: &self.region,
             account: &self.account,
             store: self.store.as_deref(),

@@ -24,6 +24,7 @@ use crate::aws::protocol::query::Form;
 use crate::aws::protocol::rest::{pairs, Pairs, Written};
 use crate::aws::routing::{Asked, Routed};
 use crate::aws::services::kinesis_subscription::Subscriptions;
+use crate::aws::services::remembered::Remembered;
 use crate::aws::services::{Service, SERVICES};
 use crate::aws::sigv4::Given;
 use crate::aws::value::Value;
@@ -38,6 +39,7 @@ pub(crate) struct Inside {
     region: String,
     account: String,
     subscriptions: Arc<Subscriptions>,
+    remembered: Remembered,
     seeds: [std::hash::RandomState; 2],
 }
 
@@ -47,6 +49,7 @@ impl Inside {
             region: region.to_owned(),
             account: account.to_owned(),
             subscriptions: Arc::default(),
+            remembered: Remembered::default(),
             seeds: [std::hash::RandomState::new(), std::hash::RandomState::new()],
         }
     }
@@ -82,6 +85,7 @@ impl Inside {
         let call = Call {
             engine,
             subscriptions: &self.subscriptions,
+            remembered: &self.remembered,
             region: &self.region,
             account: &self.account,
             store: None,

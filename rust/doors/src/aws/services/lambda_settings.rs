@@ -73,10 +73,8 @@ fn destination_arn(call: &Call<'_>, name: &str) -> Option<String> {
 async fn changes(call: &Call<'_>, all: bool) -> Result<Map<String, Json>, Fault> {
     let input = &call.input;
     let mut changes = Map::new();
-    let defaults = [("maximum_retry_attempts", json!(2)), ("maximum_event_age_ms", json!(21_600_000))];
     if all {
-        changes.extend(defaults.map(|(name, value)| (name.to_owned(), value)));
-        changes.extend(["on_success", "on_failure"].map(|name| (name.to_owned(), Json::Null)));
+        changes.extend(defaults().map(|(name, value)| (name.to_owned(), value)));
     }
     if let Some(retries) = input.int("MaximumRetryAttempts") {
         changes.insert("maximum_retry_attempts".into(), retries.into());
@@ -96,7 +94,37 @@ async fn changes(call: &Call<'_>, all: bool) -> Result<Map<String, Json>, Fault>
     Ok(changes)
 }
 
-fn event_invoke_config(call: &Call<'_>, target: &Target, settings: &Json) -> Value {
+/// What holds where nothing is configured.
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html>
+fn defaults() -> [(&'static str, Json); 4] {
+    [
+        ("maximum_retry_attempts", json!(2)),
+        ("maximum_event_age_ms", json!(21_600_000)),
+        ("on_success", Json::Null),
+        ("on_failure", Json::Null),
+    ]
+}
+
+/// The settings of a function or a version, and when they were configured; none where neither a client nor the app's code did.
+async fn known_config(call: &Call<'_>, target: &Target) -> Result<Option<(Json, i64)>, Fault> {
+    let settings = asynchronous(call, target, Map::new()).await?;
+    if let Some(set_ms) = call.remembered.invoke_config(&target.qualified()) {
+        return Ok(Some((settings, set_ms)));
+    }
+    if defaults().iter().all(|(name, value)| settings["now"][name] == *value) {
+        return Ok(None);
+    }
+    let described = call.described_function(target).await?;
+    Ok(Some((settings, described["declared_ms"].as_i64().unwrap_or_default())))
+}
+
+fn not_configured(call: &Call<'_>, target: &Target) -> Fault {
+    let arn = call.function_arn(&target.name);
+    let qualifier = target.qualifier.as_deref().unwrap_or("$LATEST");
+    fault(EngineError::NotFound(format!("The function {arn}:{qualifier} doesn't have an EventInvokeConfig")))
+}
+
+fn event_invoke_config(call: &Call<'_>, target: &Target, (settings, set_ms): (&Json, i64)) -> Value {
     let now = &settings["now"];
     let told = |name: &str| {
         let arn = now[name].as_str().and_then(|name| destination_arn(call, name));
@@ -105,7 +133,7 @@ fn event_invoke_config(call: &Call<'_>, target: &Target, settings: &Json) -> Val
     let destinations = Value::structure().with("OnSuccess", told("on_success")).with("OnFailure", told("on_failure"));
     let arn = call.function_arn(&target.name);
     Value::structure()
-        .with("LastModified", Value::Time(call.now_ms()))
+        .with("LastModified", Value::Time(set_ms))
         .with("FunctionArn", format!("{arn}:{}", target.qualifier.as_deref().unwrap_or("$LATEST")))
         .with("MaximumRetryAttempts", now["maximum_retry_attempts"].as_i64())
         .with("MaximumEventAgeInSeconds", now["maximum_event_age_ms"].as_i64().map(|ms| ms / 1000))
@@ -114,8 +142,13 @@ fn event_invoke_config(call: &Call<'_>, target: &Target, settings: &Json) -> Val
 
 async fn change_event_invoke_config(call: &Call<'_>, all: bool) -> Result<Value, Fault> {
     let target = configured(call)?;
+    if !all && known_config(call, &target).await?.is_none() {
+        return Err(not_configured(call, &target));
+    }
     let settings = asynchronous(call, &target, changes(call, all).await?).await?;
-    Ok(event_invoke_config(call, &target, &settings))
+    let now_ms = call.now_ms();
+    call.remembered.set_invoke_config(target.qualified(), Some(now_ms));
+    Ok(event_invoke_config(call, &target, (&settings, now_ms)))
 }
 
 pub(super) async fn put_function_event_invoke_config(call: &Call<'_>) -> Result<Value, Fault> {
@@ -128,16 +161,17 @@ pub(super) async fn update_function_event_invoke_config(call: &Call<'_>) -> Resu
 
 pub(super) async fn get_function_event_invoke_config(call: &Call<'_>) -> Result<Value, Fault> {
     let target = configured(call)?;
-    let settings = asynchronous(call, &target, Map::new()).await?;
-    Ok(event_invoke_config(call, &target, &settings))
+    let (settings, set_ms) = known_config(call, &target).await?.ok_or_else(|| not_configured(call, &target))?;
+    Ok(event_invoke_config(call, &target, (&settings, set_ms)))
 }
 
 /// What the app declares holds again.
 pub(super) async fn delete_function_event_invoke_config(call: &Call<'_>) -> Result<Value, Fault> {
     let target = configured(call)?;
-    let settings = asynchronous(call, &target, Map::new()).await?;
+    let (settings, _) = known_config(call, &target).await?.ok_or_else(|| not_configured(call, &target))?;
     let declared = settings["declared"].as_object().cloned().unwrap_or_default();
     asynchronous(call, &target, declared).await?;
+    call.remembered.set_invoke_config(target.qualified(), None);
     Ok(Value::structure())
 }
 
@@ -154,8 +188,9 @@ pub(super) async fn list_function_event_invoke_configs(call: &Call<'_>) -> Resul
     for qualifier in qualifiers {
         let qualifier = Some(qualifier).filter(|one| one != "$LATEST");
         let target = Target { name: name.clone(), qualifier };
-        let settings = asynchronous(call, &target, Map::new()).await?;
-        configs.push(event_invoke_config(call, &target, &settings));
+        if let Some((settings, set_ms)) = known_config(call, &target).await? {
+            configs.push(event_invoke_config(call, &target, (&settings, set_ms)));
+        }
     }
     Ok(Value::structure().with("FunctionEventInvokeConfigs", configs).with("NextMarker", next))
 }

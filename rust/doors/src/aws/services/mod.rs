@@ -27,6 +27,7 @@ mod logs_moments;
 mod members;
 mod page;
 mod rds;
+pub mod remembered;
 mod scheduler;
 mod scheduler_groups;
 mod schemas;

@@ -134,9 +134,13 @@ async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
 async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.schedule();
     if call.described_schedule(&name).await.is_ok() {
-        return Err(Fault::new("ConflictException", format!("Schedule {name} already exists.")).status(409));
+        return call
+            .answered_before("CreateSchedule")
+            .ok_or_else(|| Fault::new("ConflictException", format!("Schedule {name} already exists.")).status(409));
     }
-    put(call, &name).await
+    let made = put(call, &name).await?;
+    call.keep_answer("CreateSchedule", &made);
+    Ok(made)
 }
 
 async fn update_schedule(call: &Call<'_>) -> Result<Value, Fault> {
@@ -264,7 +268,10 @@ async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn delete_schedule(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.schedule();
-    call.described_schedule(&name).await?;
+    if let Err(missing) = call.described_schedule(&name).await {
+        return call.answered_before("DeleteSchedule").ok_or(missing);
+    }
     call.ask(Request::ScheduleDelete(ScheduleNamed { name })).await.map_err(fault)?;
+    call.keep_answer("DeleteSchedule", &Value::structure());
     Ok(Value::structure())
 }

@@ -3,6 +3,7 @@
 use forebay_engine::api::bus::ScheduleNamed;
 use forebay_engine::api::notes::Annotate;
 use forebay_engine::api::{Empty, Request};
+use forebay_engine::base::error::EngineError;
 use serde_json::Value as Json;
 
 use crate::aws::call::Call;
@@ -19,12 +20,19 @@ fn named(call: &Call<'_>) -> ScheduleNamed {
 pub(super) async fn create_schedule_group(call: &Call<'_>) -> Result<Value, Fault> {
     let notes = tag_notes(call.input.list("Tags"));
     check_tags(&Json::Null, &notes)?;
-    let made = call.ask(Request::ScheduleGroupCreate(named(call))).await.map_err(fault)?;
+    let made = match call.ask(Request::ScheduleGroupCreate(named(call))).await {
+        Err(conflict @ EngineError::Conflict(_)) => {
+            return call.answered_before("CreateScheduleGroup").ok_or_else(|| fault(conflict));
+        }
+        made => made.map_err(fault)?,
+    };
     if !notes.is_empty() {
         let name = call.input.needed("Name").to_owned();
         call.ask(Request::ScheduleGroupAnnotate(Annotate { name, notes })).await.map_err(fault)?;
     }
-    Ok(Value::structure().with("ScheduleGroupArn", made["arn"].as_str()))
+    let answer = Value::structure().with("ScheduleGroupArn", made["arn"].as_str());
+    call.keep_answer("CreateScheduleGroup", &answer);
+    Ok(answer)
 }
 
 fn group(given: &Json) -> Value {
@@ -53,7 +61,13 @@ pub(super) async fn list_schedule_groups(call: &Call<'_>) -> Result<Value, Fault
 }
 
 pub(super) async fn delete_schedule_group(call: &Call<'_>) -> Result<Value, Fault> {
-    call.ask(Request::ScheduleGroupDelete(named(call))).await.map_err(fault)?;
+    match call.ask(Request::ScheduleGroupDelete(named(call))).await {
+        Err(missing @ EngineError::NotFound(_)) => {
+            return call.answered_before("DeleteScheduleGroup").ok_or_else(|| fault(missing));
+        }
+        deleted => deleted.map_err(fault)?,
+    };
+    call.keep_answer("DeleteScheduleGroup", &Value::structure());
     Ok(Value::structure())
 }
 

@@ -1,0 +1,87 @@
+//! What is remembered of earlier requests until the app starts again.
+//!
+//! By its client token a request that an SDK sends once more, since the first answer was lost, is answered as the first one was.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher as _;
+use std::sync::{Mutex, PoisonError};
+
+use crate::aws::call::Call;
+use crate::aws::value::Value;
+
+/// Most requests that are remembered.
+const KEPT_MAX: usize = 4_096;
+
+/// What is remembered.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    seed: std::hash::RandomState,
+    /// The newest requests that had a token, and what each was answered.
+    kept: Mutex<VecDeque<(u64, Value)>>,
+    /// The functions and versions whose event invoke config a client has set, and when. They last as long as what was set.
+    invoke_configs: Mutex<HashMap<String, i64>>,
+}
+
+impl Remembered {
+    /// When a client set the event invoke config of a function or a version.
+    pub(super) fn invoke_config(&self, name: &str) -> Option<i64> {
+        self.invoke_configs.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
+
+    /// A client has set it, or set it back.
+    pub(super) fn set_invoke_config(&self, name: String, set_ms: Option<i64>) {
+        let mut configs = self.invoke_configs.lock().unwrap_or_else(PoisonError::into_inner);
+        match set_ms {
+            Some(set_ms) => configs.insert(name, set_ms),
+            None => configs.remove(&name),
+        };
+    }
+
+    fn keep(&self, request: u64, answer: Value) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT_MAX {
+            kept.pop_front();
+        }
+        kept.push_back((request, answer));
+    }
+
+    fn find(&self, request: u64) -> Option<Value> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().rev().find(|(own, _)| *own == request).map(|(_, answer)| answer.clone())
+    }
+}
+
+impl Call<'_> {
+    /// The request as it is told from others: all of its input counts, so that a token with another input is another request.
+    fn with_token(&self, operation: &str) -> Option<u64> {
+        self.input.text("ClientToken")?;
+        Some(self.remembered.seed.hash_one(format!("{operation} {:?}", self.input)))
+    }
+
+    /// What the same request was answered before.
+    pub(super) fn answered_before(&self, operation: &str) -> Option<Value> {
+        self.with_token(operation).and_then(|request| self.remembered.find(request))
+    }
+
+    /// Keep an answer for the same request.
+    pub(super) fn keep_answer(&self, operation: &str, answer: &Value) {
+        if let Some(request) = self.with_token(operation) {
+            self.remembered.keep(request, answer.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_found_until_newer_ones_push_it_out() {
+        let remembered = Remembered::default();
+        for request in 0..=KEPT_MAX as u64 {
+            remembered.keep(request, Value::structure().with("Arn", "a"));
+        }
+        assert_eq!(remembered.find(0), None);
+        assert_eq!(remembered.find(1), Some(Value::structure().with("Arn", "a")));
+    }
+}
