@@ -320,7 +320,14 @@ def test_the_secret_of_a_connection_is_in_a_file_of_its_own_and_outlives_the_pro
         secret = events.describe_connection(Name="crm")["SecretArn"]
         got = wire.client("secretsmanager").get_secret_value(SecretId=secret)
         assert json.loads(got["SecretString"]) == {"username": "u", "password": SECRET}
-        assert wire.client("secretsmanager").describe_secret(SecretId=got["Name"])["ARN"] == secret
+        told = wire.client("secretsmanager").describe_secret(SecretId=got["Name"])
+        assert (told["ARN"], told["VersionIdsToStages"]) == (secret, {got["VersionId"]: ["AWSCURRENT"]})
+        for other in ({"VersionStage": "AWSPREVIOUS"}, {"VersionId": "0" * 36}):
+            with pytest.raises(ClientError, match="can't find the specified secret value for"):
+                wire.client("secretsmanager").get_secret_value(SecretId=secret, **other)
+        current = {"VersionStage": "AWSCURRENT", "VersionId": got["VersionId"]}
+        again = wire.client("secretsmanager").get_secret_value(SecretId=secret, **current)
+        assert again["SecretString"] == got["SecretString"]
         with pytest.raises(events.exceptions.ResourceAlreadyExistsException):
             connect(events, "BASIC", parameters)
         with pytest.raises(ClientError, match=r"AuthParameters\.BasicAuthParameters must be given"):
@@ -388,3 +395,19 @@ def test_a_request_of_the_scheduler_that_comes_once_more_is_answered_as_the_firs
         scheduler.delete_schedule(Name="tick")
     with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
         scheduler.delete_schedule_group(Name="night")
+
+
+def test_another_value_of_a_secret_is_another_version(wire):
+    """The version stayed, so that who compares versions never read the new password."""
+    events, secrets = wire.client("events"), wire.client("secretsmanager")
+    connect(events, "BASIC", {"BasicAuthParameters": {"Username": "u", "Password": "one"}})
+    secret = events.describe_connection(Name="crm")["SecretArn"]
+    before = secrets.get_secret_value(SecretId=secret)
+    changed = {"BasicAuthParameters": {"Username": "u", "Password": "two"}}
+    events.update_connection(Name="crm", AuthorizationType="BASIC", AuthParameters=changed)
+    after = secrets.get_secret_value(SecretId=secret)
+    assert (before["VersionId"] != after["VersionId"], len(after["VersionId"])) == (True, 36)
+    with pytest.raises(ClientError, match="can't find the specified secret value for VersionId"):
+        secrets.get_secret_value(SecretId=secret, VersionId=before["VersionId"])
+    (listed,) = secrets.list_secrets()["SecretList"]
+    assert listed["SecretVersionsToStages"] == {after["VersionId"]: ["AWSCURRENT"]}

@@ -20,6 +20,11 @@ Members = dict[str, Any]
 _PARAMETER_ARN = ":parameter"
 
 
+def _version_id(since: int) -> str:
+    """Give the id of the one version of a secret, which another value changes."""
+    return f"{since:032d}"
+
+
 class Values:
     """What stacks keep for functions to read."""
 
@@ -84,7 +89,10 @@ class Values:
     def _named(self, resource: Resource, since: int) -> Members:
         """Say which secret it is, without its value."""
         told = {"ARN": resource.attributes["Ref"], "Name": resource.physical}
-        return {**told, "LastChangedDate": since, "CreatedDate": since}
+        versions = {_version_id(since): ["AWSCURRENT"]}
+        # A description of one and a line of the list have other names for their versions.
+        named = {"VersionIdsToStages": versions, "SecretVersionsToStages": versions}
+        return {**told, **named, "LastChangedDate": since, "CreatedDate": since}
 
     def _batch(self, asked: Iterable[str]) -> Iterator[Members]:
         """Give those that are there; the door tells of the others."""
@@ -99,6 +107,6 @@ class Values:
                     return self._named(one, since)
                 told = {"ARN": one.attributes["Ref"], "Name": one.physical}
                 value = self._service().secret_value(one.attributes["Ref"])
-                version = {"VersionId": f"{since:032d}", "VersionStages": ["AWSCURRENT"], "CreatedDate": since}
+                version = {"VersionId": _version_id(since), "VersionStages": ["AWSCURRENT"], "CreatedDate": since}
                 return {**told, **version, "SecretString": value}
         raise WireError("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")

@@ -8,7 +8,7 @@ use crate::aws::call::{unavailable, Call, Output};
 use crate::aws::fault::Fault;
 use crate::aws::services::page::{page, Token};
 use crate::aws::services::stacks;
-use crate::aws::value::Value;
+use crate::aws::value::{Key, Value};
 
 super::operations! {
     DescribeSecret => describe_secret,
@@ -19,6 +19,8 @@ super::operations! {
 
 /// The service that owns these secrets.
 const OWNER: &str = "events";
+/// The stage of the one version.
+const CURRENT: &str = "AWSCURRENT";
 /// Most secrets of a page.
 const PAGE: i64 = 100;
 
@@ -53,10 +55,29 @@ fn time(ms: &Json) -> Value {
     ms.as_i64().map_or(Value::Null, Value::Time)
 }
 
-/// The id of the one version of a secret: that of its connection.
+/// The id of the one version of a secret: its connection's, which ends in when that was changed. Who compares ids sees each change.
 fn version(connection: &Json) -> String {
     let arn = connection["arn"].as_str().unwrap_or_default();
-    arn.rsplit('/').next().unwrap_or_default().to_owned()
+    let id = arn.rsplit('/').next().unwrap_or_default();
+    let begin = id.rsplit_once('-').map_or(id, |(begin, _)| begin);
+    format!("{begin}-{:012x}", connection["modified_ms"].as_u64().unwrap_or_default())
+}
+
+fn stages() -> Value {
+    Value::List(vec![CURRENT.into()])
+}
+
+/// There is one version of a secret. Another one that is asked for is not there.
+fn refuse_other_version(call: &Call<'_>, current: Option<&str>) -> Result<(), Fault> {
+    let missing = |what: String| {
+        let text = format!("Secrets Manager can't find the specified secret value for {what}");
+        Err(Fault::new("ResourceNotFoundException", text))
+    };
+    match (call.input.text("VersionId"), call.input.text("VersionStage")) {
+        (Some(id), _) if Some(id) != current => missing(format!("VersionId: {id}")),
+        (_, Some(stage)) if stage != CURRENT => missing(format!("staging label: {stage}")),
+        _ => Ok(()),
+    }
 }
 
 async fn describe_secret(call: &Call<'_>) -> Result<Output, Fault> {
@@ -66,11 +87,15 @@ async fn describe_secret(call: &Call<'_>) -> Result<Output, Fault> {
     }
 }
 
+/// A description of one and a line of the list, whose names of the versions differ.
 fn described(connection: &Json) -> Value {
+    let versions = Value::Map(vec![(Key::Owned(version(connection)), stages())]);
     Value::structure()
         .with("ARN", connection["secret_arn"].as_str())
         .with("Name", name(connection))
         .with("OwningService", OWNER)
+        .with("VersionIdsToStages", versions.clone())
+        .with("SecretVersionsToStages", versions)
         .with("CreatedDate", time(&connection["created_ms"]))
         .with("LastChangedDate", time(&connection["modified_ms"]))
 }
@@ -119,10 +144,14 @@ fn written(parameters: &Json) -> Json {
 
 async fn get_secret_value(call: &Call<'_>) -> Result<Output, Fault> {
     stacks::refuse_strangers(call)?;
-    match connection(call, call.input.needed("SecretId")).await? {
-        Some(given) => Ok(value(call, &given).await?.into()),
-        None => of_stack(call, "GetSecretValue").await,
+    let given = match connection(call, call.input.needed("SecretId")).await? {
+        Some(given) => value(call, &given).await?.into(),
+        None => of_stack(call, "GetSecretValue").await?,
+    };
+    if let Output::Value(value) = &given {
+        refuse_other_version(call, value.text("VersionId"))?;
     }
+    Ok(given)
 }
 
 async fn value(call: &Call<'_>, connection: &Json) -> Result<Value, Fault> {
@@ -133,8 +162,8 @@ async fn value(call: &Call<'_>, connection: &Json) -> Result<Value, Fault> {
         .with("Name", name(connection))
         .with("VersionId", version(connection))
         .with("SecretString", written(&parameters).to_string())
-        .with("VersionStages", vec![Value::from("AWSCURRENT")])
-        .with("CreatedDate", time(&connection["created_ms"])))
+        .with("VersionStages", stages())
+        .with("CreatedDate", time(&connection["modified_ms"])))
 }
 
 fn refuse_filters(call: &Call<'_>) -> Result<(), Fault> {
