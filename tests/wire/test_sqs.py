@@ -227,6 +227,27 @@ def test_dead_letters_move_and_are_moved_back(sqs):
     assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
 
 
+
+
+def test_a_fifo_queue_tells_who_sends_the_number_of_the_message(sqs):
+    """The number was only told to who receives: producers that log it failed."""
+    queue = sqs.create_queue(QueueName="steps.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+
+    def entry(number, **more):
+        return {"MessageBody": "m", "MessageGroupId": "g", "MessageDeduplicationId": str(number), **more}
+
+    first = sqs.send_message(QueueUrl=queue, **entry(1))["SequenceNumber"]
+    assert sqs.send_message(QueueUrl=queue, **entry(1))["SequenceNumber"] == first, "it is that message"
+    entries = [entry(number, Id=str(number)) for number in (2, 1, 3, 2)]
+    entries[3]["Id"] = "again"
+    batch = sqs.send_message_batch(QueueUrl=queue, Entries=entries)["Successful"]
+    told = {one["Id"]: one["SequenceNumber"] for one in batch}
+    assert (told["1"], told["again"]) == (first, told["2"])
+    answer = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"])
+    received = [message["Attributes"]["SequenceNumber"] for message in answer["Messages"]]
+    assert received == [first, told["2"], told["3"]]
+
+
 def test_limits_are_told_in_aws_s_words(sqs, queue):
     with pytest.raises(
         ClientError, match=r"Value 11 for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10"

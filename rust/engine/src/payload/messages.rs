@@ -158,13 +158,26 @@ impl Written for Messages {
     }
 }
 
+/// The id and the number of a message.
+pub(crate) type Numbered = (u128, u64);
+
 /// The ids of messages that were sent, in the order in which they were given.
 #[derive(Debug)]
-pub struct MessageIds(pub Vec<u128>);
+pub struct MessageIds {
+    pub(crate) named: Vec<Numbered>,
+    pub(crate) is_fifo: bool,
+}
+
+impl MessageIds {
+    /// Each id, and the sequence number that a message of a FIFO queue has.
+    pub fn all(&self) -> impl Iterator<Item = (u128, Option<u64>)> + '_ {
+        self.named.iter().map(|(id, number)| (*id, self.is_fifo.then(|| sequence_number(*number))))
+    }
+}
 
 impl Written for MessageIds {
     fn json(&self) -> Vec<u8> {
-        let texts: Value = self.0.iter().map(|id| uuid_text(*id)).collect();
+        let texts: Value = self.named.iter().map(|(id, _)| uuid_text(*id)).collect();
         texts.to_string().into_bytes()
     }
 }

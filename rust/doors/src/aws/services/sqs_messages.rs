@@ -158,15 +158,19 @@ impl<'c> Sending<'c> {
     }
 }
 
-/// Send messages; their ids, in their order.
-async fn send_all(call: &Call<'_>, send: Send) -> Result<Vec<u128>, EngineError> {
+/// The id of a message, and its number if its queue is FIFO.
+type Named = (u128, Option<u64>);
+
+/// Send messages; how they are named, in their order.
+async fn send_all(call: &Call<'_>, send: Send) -> Result<Vec<Named>, EngineError> {
     let sent = typed(|waiter| call.engine.call(Request::QueueSend(send), waiter)).await?;
     let ids: &MessageIds = typed_of(&sent)?;
-    Ok(ids.0.clone())
+    Ok(ids.all().collect())
 }
 
-fn sent(id: u128, sums: [(&'static str, Option<String>); 3]) -> Value {
-    let told = Value::structure().with("MessageId", uuid_text(id));
+fn sent((id, number): Named, sums: [(&'static str, Option<String>); 3]) -> Value {
+    let number = number.map(|number| number.to_string());
+    let told = Value::structure().with("MessageId", uuid_text(id)).with("SequenceNumber", number);
     sums.into_iter().fold(told, |told, (name, sum)| told.with(name, sum))
 }
 

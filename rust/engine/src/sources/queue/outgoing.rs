@@ -8,6 +8,7 @@ use crate::base::error::Waiter;
 use crate::base::trace::kept;
 use crate::commit::attachment::Attachment;
 use crate::payload::message::{message_id, rename};
+use crate::payload::messages::Numbered;
 use crate::sources::queue::transfer::Transferred;
 use crate::store::chunk::RecordView;
 
@@ -32,8 +33,8 @@ impl Sender {
 /// Messages that wait for the next commit.
 pub(crate) struct Outgoing {
     pub(crate) packed: Vec<Packed>,
-    /// Ids for the caller, of duplicates too.
-    pub(crate) ids: Vec<u128>,
+    /// Ids and numbers for the caller, of duplicates too.
+    pub(crate) ids: Vec<Numbered>,
     pub(crate) sender: Sender,
 }
 
@@ -44,16 +45,16 @@ impl Outgoing {
 
     /// The id of the only message.
     pub(crate) fn id(&self) -> u128 {
-        self.ids.first().copied().unwrap_or_default()
+        self.ids.first().map(|(id, _)| *id).unwrap_or_default()
     }
 
     /// What was to be before it may be refused: its numbers are others then, and its ids must lead there. Gives them, by those before.
     pub(crate) fn renumber(&mut self, seed: u64, first: u64) -> Vec<(u128, u128)> {
         let numbered = self.packed.iter_mut().zip(&mut self.ids).zip(first..);
-        let name = |((packed, id), number): ((&mut Packed, &mut u128), u64)| {
+        let name = |((packed, named), number): ((&mut Packed, &mut Numbered), u64)| {
             let name = message_id(seed, number);
             rename(&mut packed.data, name);
-            (std::mem::replace(id, name), name)
+            (std::mem::replace(named, (name, number)).0, name)
         };
         numbered.map(name).collect()
     }

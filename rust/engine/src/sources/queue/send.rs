@@ -15,7 +15,7 @@ use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::trace::{check_trace, kept, Carried, Origin};
 use crate::commit::pending::Pending;
 use crate::payload::message::{message_id, pack_attributes, Message, NewMessage};
-use crate::payload::messages::MessageIds;
+use crate::payload::messages::{MessageIds, Numbered};
 use crate::sources::queue::check::{check_entries, check_message, name_entry};
 use crate::sources::queue::outgoing::{Outgoing, Packed, Sender};
 use crate::sources::queue::size_estimate::{event_bytes, mean};
@@ -37,7 +37,7 @@ pub(crate) struct SentCommit {
     queue: QueueId,
     chunks: Vec<Arc<Chunk>>,
     /// Who sent them, and how many each.
-    senders: Vec<(u64, Vec<u128>, Sender)>,
+    senders: Vec<(u64, Vec<Numbered>, Sender)>,
     keys: Vec<Key>,
     bytes: usize,
 }
@@ -114,7 +114,7 @@ impl QueueRoom<'_> {
         id: QueueId,
         messages: &[NewMessage],
         carried: Carried<'_>,
-    ) -> Result<(Vec<Packed>, Vec<u128>), EngineError> {
+    ) -> Result<(Vec<Packed>, Vec<Numbered>), EngineError> {
         let queue = &self.queues.entries[id];
         for (at, message) in messages.iter().enumerate() {
             check_message(message, &queue.row).map_err(|error| name_entry(error, at, messages.len()))?;
@@ -146,7 +146,7 @@ impl QueueRoom<'_> {
         id: QueueId,
         (messages, carried): (&[NewMessage], Carried<'_>),
         taken: &mut Vec<Key>,
-    ) -> Result<(Vec<Packed>, Vec<u128>), EngineError> {
+    ) -> Result<(Vec<Packed>, Vec<Numbered>), EngineError> {
         let now = self.ctx.now;
         let queue = &mut self.queues.entries[id];
         let is_fifo = queue.row.is_fifo();
@@ -172,7 +172,7 @@ impl QueueRoom<'_> {
                         key = Some(offered);
                     }
                     Offer::Duplicate { number } => {
-                        ids.push(message_id(queue.row.seed, number));
+                        ids.push((message_id(queue.row.seed, number), number));
                         queue.meters.deduplicated.increment();
                         continue;
                     }
@@ -186,7 +186,7 @@ impl QueueRoom<'_> {
                 Message::new(id, (group, deduplication_id), (now.wall_ms, delay_ms), &attributes, &message.body);
             let data = Message { hops: carried.hops, ..whole }.pack();
             packed.push(Packed { group: group.into(), data, trace: trace.clone(), sent_ms: now.wall_ms, key });
-            ids.push(id);
+            ids.push((id, number));
             number += 1;
         }
         Ok((packed, ids))
@@ -271,7 +271,8 @@ impl QueueRoom<'_> {
             self.queues.entries[commit.queue].inbound -= u64::from(sender.is_engine());
             match sender {
                 Sender::Caller(waiter) => {
-                    let reply = Reply::of(Arc::new(MessageIds(ids)), &waiter);
+                    let is_fifo = self.queues.entries[commit.queue].row.is_fifo();
+                    let reply = Reply::of(Arc::new(MessageIds { named: ids, is_fifo }), &waiter);
                     self.ctx.answer(waiter, Ok(reply));
                 }
                 Sender::Attachment(attachment) => self.queues.attached.push(attachment),
