@@ -218,6 +218,11 @@ def test_dead_letters_move_and_are_moved_back(sqs):
     assert len(sqs.receive_message(QueueUrl=queue)["Messages"]) == 1
     assert "Messages" not in sqs.receive_message(QueueUrl=queue)
     assert len(sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=5, VisibilityTimeout=0)["Messages"]) == 1
+    for rate in (0, 501):
+        with pytest.raises(ClientError, match="MaxNumberOfMessagesPerSecond must be an integer between 1 and 500"):
+            sqs.start_message_move_task(SourceArn=arn, MaxNumberOfMessagesPerSecond=rate)
+    with pytest.raises(ClientError, match="MaxResults must be an integer between 1 and 10"):
+        sqs.list_message_move_tasks(SourceArn=arn, MaxResults=11)
     sqs.start_message_move_task(SourceArn=arn)
     (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=10)["Messages"]
     assert message["Body"] == "poison"
@@ -227,6 +232,24 @@ def test_dead_letters_move_and_are_moved_back(sqs):
     assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
 
 
+def test_the_handle_of_a_task_that_has_ended_stops_no_other_one(sqs):
+    """Each task of a queue had the same handle: who cancelled one late stopped the next."""
+    sqs.create_queue(QueueName="dead")
+    arn = "arn:aws:sqs:eu-central-1:123456789012:dead"
+    policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 1}}'
+    sqs.create_queue(QueueName="live", Attributes={"RedrivePolicy": policy})
+    url = sqs.get_queue_url(QueueName="dead")["QueueUrl"]
+    for _ in range(3):
+        sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": str(number), "MessageBody": "m"} for number in range(10)])
+    first = sqs.start_message_move_task(SourceArn=arn, MaxNumberOfMessagesPerSecond=1)["TaskHandle"]
+    sqs.cancel_message_move_task(TaskHandle=first)
+    time.sleep(0.01)
+    second = sqs.start_message_move_task(SourceArn=arn, MaxNumberOfMessagesPerSecond=1)["TaskHandle"]
+    assert first != second
+    assert code(sqs.cancel_message_move_task, TaskHandle=first)[0] == "ResourceNotFoundException"
+    (task,) = sqs.list_message_move_tasks(SourceArn=arn, MaxResults=10)["Results"]
+    assert (task["Status"], task["TaskHandle"]) == ("RUNNING", second)
+    sqs.cancel_message_move_task(TaskHandle=second)
 
 
 def test_a_fifo_queue_tells_who_sends_the_number_of_the_message(sqs):

@@ -43,6 +43,10 @@ super::operations! {
     RemovePermission => remove_permission,
 }
 
+/// Most messages that a task moves in a second, and most tasks of an answer.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html>
+const MOVE_RATE_MAX: i64 = 500;
+const MOVES_MAX: i64 = 10;
 /// Most tags of a queue.
 const TAGS_MAX: usize = 50;
 
@@ -281,9 +285,25 @@ async fn start_message_move_task(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("SourceArn");
     let name = call.queue_of_arn(arn)?;
     let to = call.input.text("DestinationArn").map(|arn| call.queue_of_arn(arn)).transpose()?;
-    let rate = call.input.int("MaxNumberOfMessagesPerSecond").map(|rate| rate as f64);
-    call.ask(Request::QueueRedrive(Redrive { name, to, rate })).await.map_err(move_fault)?;
-    Ok(Value::structure().with("TaskHandle", task_handle(arn)))
+    let rate = within(call, "MaxNumberOfMessagesPerSecond", MOVE_RATE_MAX)?.map(|rate| rate as f64);
+    let begun = call.ask(Request::QueueRedrive(Redrive { name: name.clone(), to, rate })).await.map_err(move_fault)?;
+    // Where there is nothing to move, no task is kept.
+    let began_ms = match begun["moving"].as_u64() {
+        Some(0) => None,
+        _ => call.described_queue(name).await?["redrive"]["began_ms"].as_i64(),
+    };
+    Ok(Value::structure().with("TaskHandle", task_handle(began_ms.unwrap_or_else(|| call.now_ms()), arn)))
+}
+
+/// A number of the input from 1 on.
+fn within(call: &Call<'_>, member: &str, most: i64) -> Result<Option<i64>, Fault> {
+    match call.input.int(member) {
+        Some(number) if !(1..=most).contains(&number) => {
+            let reason = format!("{member} must be an integer between 1 and {most}.");
+            Err(invalid(format!("Value {number} for parameter {member} is invalid. Reason: {reason}")))
+        }
+        number => Ok(number),
+    }
 }
 
 fn move_fault(error: EngineError) -> Fault {
@@ -296,13 +316,14 @@ fn move_fault(error: EngineError) -> Fault {
     }
 }
 
-/// A queue has one move at a time, so its ARN names it.
-fn task_handle(arn: &str) -> String {
-    crate::aws::protocol::text_of_bytes(arn.as_bytes())
+/// A queue has one move at a time: when that began, and the queue's ARN, name it.
+fn task_handle(began_ms: i64, arn: &str) -> String {
+    crate::aws::protocol::text_of_bytes(format!("{began_ms} {arn}").as_bytes())
 }
 
 async fn list_message_move_tasks(call: &Call<'_>) -> Result<Value, Fault> {
     let arn = call.input.needed("SourceArn");
+    within(call, "MaxResults", MOVES_MAX)?;
     let queue = call.described_queue(call.queue_of_arn(arn)?).await?;
     let redrive = &queue["redrive"];
     let mut results = Vec::new();
@@ -312,7 +333,7 @@ async fn list_message_move_tasks(call: &Call<'_>) -> Result<Value, Fault> {
         let is_running = redrive["status"] == "RUNNING";
         results.push(
             Value::structure()
-                .with("TaskHandle", is_running.then(|| task_handle(arn)))
+                .with("TaskHandle", redrive["began_ms"].as_i64().filter(|_| is_running).map(|at| task_handle(at, arn)))
                 .with("Status", redrive["status"].as_str())
                 .with("SourceArn", arn)
                 .with("DestinationArn", destination)
@@ -327,10 +348,15 @@ async fn list_message_move_tasks(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn cancel_message_move_task(call: &Call<'_>) -> Result<Value, Fault> {
-    let arn = crate::aws::protocol::base64_text(call.input.needed("TaskHandle")).ok();
-    let arn = arn.and_then(|bytes| String::from_utf8(bytes).ok());
+    let task = crate::aws::protocol::base64_text(call.input.needed("TaskHandle")).ok();
+    let task = task.and_then(|bytes| String::from_utf8(bytes).ok());
     let missing = || Fault::new("ResourceNotFoundException", "The task handle does not exist.").status(404);
-    let name = call.queue_of_arn(&arn.ok_or_else(missing)?)?;
+    let (began, arn) = task.as_deref().and_then(|task| task.split_once(' ')).ok_or_else(missing)?;
+    let name = call.queue_of_arn(arn)?;
+    let redrive = &call.described_queue(name.clone()).await?["redrive"];
+    if redrive["status"] == "RUNNING" && redrive["began_ms"].as_i64() != began.parse().ok() {
+        return Err(missing());
+    }
     let moved = call.ask(Request::QueueCancelRedrive(Named { name })).await.map_err(move_fault)?;
     Ok(Value::structure().with("ApproximateNumberOfMessagesMoved", moved["moved"].as_i64()))
 }
