@@ -241,3 +241,22 @@ def test_what_functions_log_is_kept_in_processes_as_well(tmp_path):
             (stream,) = logs.describe_log_streams(logGroupName=group)["logStreams"]
             assert stream["logStreamName"] == event["logStreamName"]
             assert abs(event["timestamp"] - now_ms()) < 60_000
+
+
+def test_events_are_told_by_when_they_happened(logs, group):
+    """They came in the order in which they were put."""
+    put(logs, ["late"])
+    put(logs, ["early"], at=now_ms() - 60_000)
+    place = {"logGroupName": GROUP, "logStreamName": STREAM}
+    for answer in (
+        logs.get_log_events(**place, startFromHead=True),
+        logs.get_log_events(**place),
+        logs.filter_log_events(logGroupName=GROUP, logStreamNames=[STREAM]),
+    ):
+        assert [event["message"] for event in answer["events"]] == ["early", "late"]
+
+
+def test_a_stream_that_is_not_there_has_no_events_to_filter(logs, group):
+    """A name with a slip in it found nothing."""
+    with pytest.raises(logs.exceptions.ResourceNotFoundException, match="The specified log stream does not exist"):
+        logs.filter_log_events(logGroupName=GROUP, logStreamNames=[STREAM, "typo"])

@@ -514,6 +514,12 @@ fn place(token: &str) -> Result<(bool, u64), Fault> {
     Ok((is_forward, position.parse().map_err(|_| wrong())?))
 }
 
+/// Events of an answer by when they happened. They are found in the order in which they were put.
+fn in_time(mut events: Vec<Event>) -> Vec<Event> {
+    events.sort_by_key(|event| event.time_ms);
+    events
+}
+
 async fn get_log_events(call: &Call<'_>) -> Result<Value, Fault> {
     let group = described_group(call).await?;
     let stream = call.input.needed("logStreamName");
@@ -543,6 +549,7 @@ async fn get_log_events(call: &Call<'_>) -> Result<Value, Fault> {
             (events, begin, end)
         }
     };
+    let events = in_time(events);
     let event = |event: Event| {
         Value::structure()
             .with("timestamp", event.time_ms)
@@ -565,6 +572,10 @@ async fn filter_log_events(call: &Call<'_>) -> Result<Value, Fault> {
     if input.flag("startFromHead") == Some(false) {
         return Err(invalid("startFromHead: events are found from the oldest on; leave it out"));
     }
+    let known = streams_of(&group);
+    if !streams.iter().all(|stream| known.contains_key(stream)) {
+        return Err(missing("stream"));
+    }
     let wanted = Wanted::of(input, streams, true)?;
     let start = match input.text("nextToken").map(place).transpose()? {
         Some((_, at)) => Start::At(at),
@@ -572,6 +583,7 @@ async fn filter_log_events(call: &Call<'_>) -> Result<Value, Fault> {
     };
     let name = group["name"].as_str().unwrap_or_default();
     let (events, next, is_end) = wanted.forward(call, name, start, limit(call)).await?;
+    let events = in_time(events);
     let event = |event: Event| {
         Value::structure()
             .with("logStreamName", event.stream)
