@@ -313,14 +313,56 @@ def test_each_request_is_a_line_of_the_access_log_without_its_secrets(make_app, 
     assert told == [
         ("CreateQueue", 200, None, "forebay"),
         ("SendMessage", 200, None, "forebay"),
-        ("GetQueueUrl", 400, "QueueDoesNotExist", "forebay"),
-        ("ListQueues", 403, "MissingAuthenticationTokenException", ""),
+        ("GetQueueUrl", 400, "AWS.SimpleQueueService.NonExistentQueue", "forebay"),
+        ("ListQueues", 403, "MissingAuthenticationToken", ""),
         ("CreateQueue", 200, None, "forebay"),
         ("ReceiveMessage", 499, None, "k"),
     ]
     assert lines[1]["request_id"] == sent["ResponseMetadata"]["RequestId"]
     assert lines[1]["service"] == "sqs" and lines[1]["took_ms"] > 0 and lines[1]["invocation_id"]
     assert "a body" not in text and "Signature" not in text
+
+
+def test_the_access_log_and_why_tell_of_a_refused_request_what_its_client_reads(make_app, tmp_path):
+    """The log had another code than the client, no key where it was not allowed, and no operation that is not served."""
+    path = tmp_path / "access.jsonl"
+    key = {"id": "FBKREADER", "secret": "reader-secret", "read_only": True, "services": ["sqs", "sts"]}
+    (tmp_path / "aws-keys.json").write_text(json.dumps({"keys": [key]}))
+    calls = [
+        ("sqs", "get_queue_url", {"QueueName": "none"}),
+        ("sqs", "create_queue", {"QueueName": "q"}),
+        ("sns", "list_topics", {}),
+        ("sts", "get_session_token", {}),
+        ("sts", "assume_role", {"RoleArn": "arn:aws:iam::123456789012:role/r", "RoleSessionName": "name"}),
+    ]
+    with served(make_app(str(tmp_path)), aws_access_log=path) as wire:
+        told, known = [], []
+        for service, name, arguments in calls:
+            client = wire.client(service, key=key["id"], secret=key["secret"])
+            with pytest.raises(ClientError) as refused:
+                getattr(client, name)(**arguments)
+            error, request = refused.value.response["Error"], refused.value.response["ResponseMetadata"]["RequestId"]
+            told.append((error["Code"], error["Message"]))
+            [fact] = wire.ask("why", id=request)["facts"]
+            known.append((fact["error"], fact["text"]))
+    assert known == told
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["error"] for line in lines] == [code for code, _ in told]
+    assert {line["key_id"] for line in lines} == {key["id"]}
+    assert [(line["service"], line["operation"]) for line in lines] == [
+        ("sqs", "GetQueueUrl"),
+        ("sqs", "CreateQueue"),
+        ("sns", "ListTopics"),
+        ("sts", "GetSessionToken"),
+        ("sts", "AssumeRole"),
+    ]
+    not_authorized = "the key FBKREADER is not authorized to perform: "
+    assert [text.removeprefix(not_authorized) for _, text in told[1:]] == [
+        "sqs:CreateQueue, because it is read-only",
+        "sns:ListTopics, because it is for sqs, sts only",
+        "forebay does not serve sts: GetSessionToken",
+        "sts:AssumeRole, because it is read-only",
+    ]
 
 
 def test_an_access_log_that_cannot_be_written_is_refused(make_app, tmp_path):

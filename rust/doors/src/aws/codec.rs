@@ -116,6 +116,16 @@ pub fn status_in_query(model: &Model, fault: &Fault) -> Option<u16> {
     model.is_query_compatible.then(|| named(model, fault).status)
 }
 
+/// The code of an error, as a client that speaks this protocol reports it.
+pub fn code<'f>(protocol: Protocol, model: &'f Model, fault: &'f Fault) -> &'f str {
+    let has_codes = protocol == Protocol::Query || model.is_query_compatible || model.is_rest_xml;
+    if has_codes {
+        named(model, fault).code
+    } else {
+        &fault.name
+    }
+}
+
 /// Write an error.
 pub fn write_error(protocol: Protocol, model: &Model, fault: &Fault, request_id: &str) -> Written {
     let named = named(model, fault);

@@ -301,23 +301,21 @@ impl Door {
             form: form.as_ref(),
         };
         if matches!(signature, Err(Refused::Missing)) && asked.says_nothing() {
-            entry.error = Some("AccessDeniedException".into());
+            entry.error = Some(("AccessDeniedException".into(), NOTHING.into()));
             return Err(nothing());
         }
         let routed = asked.route().map_err(|unrouted| {
             // Whoever is not let in learns nothing of what is served.
-            let Unrouted { model, protocol, fault } = *unrouted;
-            entry.operation = (model.signing_name, "");
-            let fault = self.admit(&signature, given, None).err().unwrap_or(fault);
+            let Unrouted { model, protocol, fault, operation } = *unrouted;
+            entry.operation = (model.signing_name, operation);
+            let fault = self.admit(&signature, given, (None, operation), &mut entry.key_id).err().unwrap_or(fault);
             refused((protocol, model), &fault, entry)
         })?;
-        entry.operation = (routed.model.signing_name, routed.operation.name);
-        let admitted = self.admit(&signature, given, Some(&routed));
-        let read = admitted.and_then(|key_id| {
-            entry.key_id.clone_from(&key_id);
-            Ok((key_id, input_of(&routed, given, &query, form)?))
-        });
-        let (key_id, input) = read.map_err(|fault| refused((routed.protocol, routed.model), &fault, entry))?;
+        let (service, operation) = (routed.model.signing_name, routed.operation.name);
+        (entry.operation, entry.is_served) = ((service, operation), true);
+        let admitted = self.admit(&signature, given, (Some(service), operation), &mut entry.key_id);
+        let read = admitted.and_then(|()| input_of(&routed, given, &query, form));
+        let input = read.map_err(|fault| refused((routed.protocol, routed.model), &fault, entry))?;
         let call = Call {
             engine: &self.engine,
             subscriptions: &self.subscriptions,
@@ -328,28 +326,32 @@ impl Door {
             stranger: (!self.keys.any()).then_some((peer, self.address)),
             input,
             origin: format!("http://{}", given.authority),
-            key_id,
+            key_id: entry.key_id.clone(),
             tester: Some(&self.tester),
             own_id: OnceLock::new(),
         };
         Ok((routed, call))
     }
 
-    /// Whose request it is, if it is let in.
+    /// Let a request in, or say why not. Whose it is stands in `key_id` as soon as its signature is found right.
     fn admit(
         &self,
         signature: &Result<Signature, Refused>,
         given: Given<'_>,
-        routed: Option<&Routed>,
-    ) -> Result<String, Fault> {
+        (service, operation): (Option<&str>, &str),
+        key_id: &mut String,
+    ) -> Result<(), Fault> {
         let signature = signature.as_ref().map_err(refusal)?;
-        let service = routed.map_or(signature.service.as_str(), |routed| routed.model.signing_name);
+        let service = service.unwrap_or(&signature.service);
         if signature.service != service {
             let scope = format!("Credential should be scoped to correct service: '{service}'.");
             return Err(Fault::new("InvalidSignatureException", scope).code("SignatureDoesNotMatch").status(403));
         }
         let key = match self.keys.find(&signature.key_id) {
-            Found::Open => return Ok(signature.key_id.clone()),
+            Found::Open => {
+                key_id.clone_from(&signature.key_id);
+                return Ok(());
+            }
             Found::Nobody => return Err(refusal(&Refused::UnknownKey)),
             Found::Key(_) if given.headers.contains_key("x-amz-security-token") => {
                 return Err(refusal(&Refused::UnknownKey))
@@ -357,13 +359,18 @@ impl Door {
             Found::Key(key) => key,
         };
         self.verifier.verify(signature, given, &key.secret, now_ms() as i64).map_err(|refused| refusal(&refused))?;
-        let operation = routed.map_or("", |routed| routed.operation.name);
+        key_id.clone_from(&key.id);
         let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
-        if !is_of_service || key.read_only && !is_reading(operation) {
-            let text = format!("the key {} is not authorized to perform: {service}:{operation}", key.id);
-            return Err(Fault::new("AccessDeniedException", text).code("AccessDenied").status(403));
-        }
-        Ok(key.id.clone())
+        let why = if !is_of_service {
+            format!("it is for {} only", key.services.join(", "))
+        } else if key.read_only && !is_reading(operation) {
+            "it is read-only".to_owned()
+        } else {
+            return Ok(());
+        };
+        let asked = if operation.is_empty() { service.to_owned() } else { format!("{service}:{operation}") };
+        let text = format!("the key {} is not authorized to perform: {asked}, because {why}", key.id);
+        Err(Fault::new("AccessDeniedException", text).code("AccessDenied").status(403))
     }
 }
 
@@ -384,7 +391,7 @@ async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> An
 
 /// Write a fault, and keep its name.
 fn refused((protocol, model): (Protocol, &Model), fault: &Fault, entry: &mut Entry<'_>) -> Written {
-    entry.error = Some(fault.name.clone());
+    entry.error = Some((codec::code(protocol, model, fault).to_owned(), fault.message.clone()));
     let written = codec::write_error(protocol, model, fault, &uuid_text(entry.id));
     let status = codec::status_in_query(model, fault).filter(|_| entry.is_in_query_mode);
     Written { status: status.unwrap_or(written.status), ..written }
@@ -547,11 +554,10 @@ fn authority(headers: &HeaderMap, uri: &http::Uri) -> String {
     host.or(uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default().to_owned()
 }
 
-/// The answer to what says of nothing what it is, as AWS has it.
+/// What is said to what says of nothing what it is, as AWS has it.
+const NOTHING: &str = "Unable to determine service/operation name to be authorized";
 fn nothing() -> Written {
-    let text =
-        "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be authorized</Message>\n\
-                </AccessDeniedException>\n";
+    let text = format!("<AccessDeniedException>\n  <Message>{NOTHING}</Message>\n</AccessDeniedException>\n");
     Written { status: 403, headers: vec![("content-type".into(), "application/xml".into())], body: text.into() }
 }
 

@@ -25,6 +25,9 @@ const LINES_MAX: usize = 16_384;
 /// About how many bytes are written at once.
 const WRITE_BYTES: usize = 1 << 16;
 
+/// Most characters of an error's text that are remembered.
+const TEXT_MAX: usize = 300;
+
 /// Where the access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTo {
@@ -45,12 +48,14 @@ pub struct Entry<'d> {
     pub id: u128,
     /// Service and operation; empty where none was found.
     pub operation: (&'static str, &'static str),
-    /// The key that signed; empty if the request was not let in.
+    /// Whether that operation is served.
+    pub is_served: bool,
+    /// The key that signed, if its signature is right: also of a request that it may not send.
     pub key_id: String,
     /// Status of the answer.
     pub status: u16,
-    /// The name of an error.
-    pub error: Option<String>,
+    /// The code and the text of an error, as the client has them.
+    pub error: Option<(String, String)>,
     /// What it made.
     pub made: Vec<String>,
     /// What a client calls its request, retries included.
@@ -93,6 +98,7 @@ impl Ledger {
             begun: Instant::now(),
             id,
             operation: ("", ""),
+            is_served: false,
             key_id: String::new(),
             status: HUNG_UP,
             error: None,
@@ -104,11 +110,13 @@ impl Ledger {
 
     fn keep(&self, entry: &mut Entry<'_>, now_ms: i64) {
         let took = entry.begun.elapsed();
-        // Whoever was not let in makes no series and pushes nothing out.
+        // Who has no key makes no series and pushes nothing out.
         if !entry.key_id.is_empty() && !entry.operation.1.is_empty() {
-            let meters = self.meters(entry.operation);
-            meters.outcomes[usize::from(entry.status >= 400) + usize::from(entry.status >= 500)].increment();
-            meters.duration.record(took.as_secs_f64());
+            if entry.is_served {
+                let meters = self.meters(entry.operation);
+                meters.outcomes[usize::from(entry.status >= 400) + usize::from(entry.status >= 500)].increment();
+                meters.duration.record(took.as_secs_f64());
+            }
             self.calls.note(Called {
                 at_ms: now_ms as u64,
                 id: entry.id,
@@ -116,6 +124,7 @@ impl Ledger {
                 operation: entry.operation.1,
                 key_id: entry.key_id.as_str().into(),
                 status: entry.status,
+                error: entry.error.as_ref().map(told),
                 took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
                 made: std::mem::take(&mut entry.made),
             });
@@ -139,6 +148,11 @@ impl Ledger {
     }
 }
 
+/// What `why` is to tell of an error: a text may repeat what was sent, and fifty thousand of them are remembered.
+fn told((code, text): &(String, String)) -> Box<(String, String)> {
+    Box::new((code.clone(), text.chars().take(TEXT_MAX).collect()))
+}
+
 /// No body, no signature and no token is in it.
 fn line(entry: &Entry<'_>, took: Duration, now_ms: i64) -> String {
     let (service, operation) = entry.operation;
@@ -147,8 +161,8 @@ fn line(entry: &Entry<'_>, took: Duration, now_ms: i64) -> String {
         "service": service, "operation": operation, "status": entry.status,
         "took_ms": took.as_micros() as f64 / 1000.0,
     });
-    if let Some(error) = &entry.error {
-        line["error"] = error.as_str().into();
+    if let Some((code, _)) = &entry.error {
+        line["error"] = code.as_str().into();
     }
     if !entry.invocation.is_empty() {
         line["invocation_id"] = entry.invocation.as_str().into();

@@ -35,6 +35,8 @@ pub struct Unrouted {
     pub protocol: Protocol,
     /// What to say.
     pub fault: Fault,
+    /// The operation, if the service has it and it is not served.
+    pub operation: &'static str,
 }
 
 /// What of a request tells its operation.
@@ -154,7 +156,7 @@ impl Asked<'_> {
             Some(name) => not_implemented(model, &format!("{name} ({} {})", self.method, self.path)),
             None => Fault::new("UnknownOperationException", "").status(404),
         };
-        Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault }))
+        Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault, operation: other.unwrap_or_default() }))
     }
 
     /// No operation: in the words of the service that the signature names, if there is one.
@@ -173,7 +175,7 @@ impl Asked<'_> {
         } else {
             Protocol::Query
         };
-        Box::new(Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", "") })
+        Box::new(Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", ""), operation: "" })
     }
 
     /// A service that is not served is refused in its own words: its client reads no others.
@@ -195,7 +197,7 @@ impl Asked<'_> {
             served.dedup();
             message = format!("forebay does not serve {signed_for:?}: it serves {}", served.join(", "));
         }
-        Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", message) }
+        Unrouted { model, protocol, fault: Fault::new("UnknownOperationException", message), operation: "" }
     }
 }
 
@@ -232,9 +234,11 @@ fn found(service: &'static Service, protocol: Protocol, name: &str, fault: Fault
     let model = service.model();
     match model.operation(name) {
         Some(operation) => Ok(Routed { service, model, protocol, operation, labels: Labels::new() }),
-        None if model.others.contains(&name) => {
-            Err(Box::new(Unrouted { model, protocol, fault: not_implemented(model, name) }))
-        }
-        None => Err(Box::new(Unrouted { model, protocol, fault })),
+        None => match model.others.iter().find(|other| **other == name) {
+            Some(operation) => {
+                Err(Box::new(Unrouted { model, protocol, fault: not_implemented(model, name), operation }))
+            }
+            None => Err(Box::new(Unrouted { model, protocol, fault, operation: "" })),
+        },
     }
 }

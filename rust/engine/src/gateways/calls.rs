@@ -25,6 +25,8 @@ pub struct Called {
     pub key_id: Box<str>,
     /// Status of the answer.
     pub status: u16,
+    /// The code and the text of an error, as the client has them.
+    pub error: Option<Box<(String, String)>>,
     /// How long it took.
     pub took_ms: u32,
     /// What it made: ids that `why` knows as well.
@@ -65,6 +67,10 @@ impl Called {
             "at_ms": self.at_ms, "what": "asked over AWS's wire API", "operation": format!("{}:{}", self.service, self.operation),
             "key": &*self.key_id, "status": self.status, "took_ms": self.took_ms, "request": uuid_text(self.id),
         });
+        if let Some((code, text)) = self.error.as_deref() {
+            fact["error"] = code.as_str().into();
+            fact["text"] = text.as_str().into();
+        }
         if !self.made.is_empty() {
             fact["made"] = self.made.join(" ").into();
         }
@@ -86,6 +92,7 @@ mod tests {
             operation: "SendMessage",
             key_id: "k".into(),
             status: 200,
+            error: None,
             took_ms: 1,
             made: vec![uuid_text(u128::from(number) << 64)],
         };
@@ -95,5 +102,9 @@ mod tests {
         assert!(calls.of(1).is_empty());
         assert_eq!(calls.of(2)[0]["operation"], "sqs:SendMessage");
         assert_eq!(calls.of(2 << 64), calls.of(2));
+        let error = Some(Box::new(("NonExistentQueue".into(), "there is none".into())));
+        calls.note(Called { error, made: Vec::new(), ..called(0) });
+        assert_eq!(calls.of(0)[0]["error"], "NonExistentQueue");
+        assert_eq!(calls.of(0)[0]["text"], "there is none");
     }
 }
