@@ -266,8 +266,9 @@ def test_what_is_the_same_of_every_function_is_told(functions):
 
 
 def test_a_streamed_response_is_one_piece_and_its_end(functions):
-    stream = functions.invoke_with_response_stream(FunctionName="echo", Payload=b"1")["EventStream"]
-    events = list(stream)
+    answer = functions.invoke_with_response_stream(FunctionName="echo", Payload=b"1")
+    assert answer["ExecutedVersion"] == "$LATEST"
+    events = list(answer["EventStream"])
     assert json.loads(events[0]["PayloadChunk"]["Payload"]) == {"got": 1}
     assert events[1] == {"InvokeComplete": {}}
     (failed,) = functions.invoke_with_response_stream(FunctionName="echo", Payload=b'"fail"')["EventStream"]
@@ -302,3 +303,9 @@ def test_an_alias_is_deleted(functions, wire):
         functions.invoke(FunctionName="echo:live")
     with pytest.raises(functions.exceptions.ResourceNotFoundException):
         functions.delete_alias(FunctionName="none", Name="live")
+
+
+def test_a_payload_that_is_waited_for_has_six_mebibytes(functions):
+    with pytest.raises(functions.exceptions.RequestTooLargeException, match="smaller than 6291456 bytes") as refused:
+        functions.invoke(FunctionName="echo", Payload=b'"' + b"x" * 6_291_455 + b'"')
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use forebay_engine::api::Request;
 use forebay_engine::base::error::{Answer, EngineError, Reply};
 use forebay_engine::runtime::engine::Engine;
+use http::{HeaderName, HeaderValue};
 use serde_json::Value as Json;
 use tokio::sync::oneshot;
 
@@ -26,8 +27,8 @@ use crate::http::listener::Body;
 pub enum Output {
     /// Its output.
     Value(Value),
-    /// An event stream.
-    Stream(Body),
+    /// An event stream, and a header that goes before it.
+    Stream(Body, Option<(HeaderName, HeaderValue)>),
 }
 
 impl From<Value> for Output {

@@ -142,8 +142,9 @@ impl Service for Door {
         let answer = self.answer_entered(request, peer, &mut entry).await;
         let mut response = match answer {
             Answered::Whole(written) => respond(written),
-            Answered::Stream(stream) => {
+            Answered::Stream(stream, header) => {
                 let mut response = Response::new(stream);
+                response.headers_mut().extend(header);
                 let kind = HeaderValue::from_static("application/vnd.amazon.eventstream");
                 response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
                 response
@@ -165,7 +166,7 @@ impl Service for Door {
 
 enum Answered {
     Whole(Written),
-    Stream(Body),
+    Stream(Body, Option<(HeaderName, HeaderValue)>),
 }
 
 impl Door {
@@ -384,12 +385,12 @@ async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> An
             entry.made = made(&value);
             Answered::Whole(codec::write(protocol, model, operation, &value, &uuid_text(entry.id)))
         }
-        Ok(Output::Stream(stream)) => Answered::Stream(stream),
+        Ok(Output::Stream(stream, header)) => Answered::Stream(stream, header),
         Err(fault) => Answered::Whole(refused((protocol, model), &fault, entry)),
     }
 }
 
-/// Write a fault, and keep its name.
+/// Write a fault, and keep what the client reads of it.
 fn refused((protocol, model): (Protocol, &Model), fault: &Fault, entry: &mut Entry<'_>) -> Written {
     entry.error = Some((codec::code(protocol, model, fault).to_owned(), fault.message.clone()));
     let written = codec::write_error(protocol, model, fault, &uuid_text(entry.id));

@@ -98,7 +98,7 @@ impl Inside {
         };
         match (routed.service.call)(&call, routed.operation.name).await {
             Ok(Output::Value(value)) => Ok(request.answered(&routed, &value, &id)),
-            Ok(Output::Stream(_)) => Err(format!("{} answers with a stream", routed.operation.name)),
+            Ok(Output::Stream(..)) => Err(format!("{} answers with a stream", routed.operation.name)),
             Err(fault) => Ok(request.refused(routed.protocol, model, &fault, &id)),
         }
     }

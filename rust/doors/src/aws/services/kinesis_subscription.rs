@@ -103,7 +103,7 @@ pub(super) async fn subscribe_to_shard(call: &Call<'_>) -> Result<Output, Fault>
             () = frames.closed() => {}
         }
     });
-    Ok(Output::Stream(body))
+    Ok(Output::Stream(body, None))
 }
 
 impl Subscription {

@@ -7,6 +7,7 @@ use forebay_engine::api::function::{Named, Update};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::base::trace::Origin;
+use http::{HeaderName, HeaderValue};
 use serde_json::{json, Map, Value as Json};
 
 use crate::ask::answer;
@@ -79,6 +80,9 @@ super::operations! {
     ListFunctionUrlConfigs => list_function_url_configs,
 }
 
+/// Most bytes of a payload whose answer is waited for.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const PAYLOAD_BYTES_MAX: usize = 6_291_456;
 /// Items of a page.
 pub(super) const PAGE: usize = 50;
 
@@ -139,7 +143,8 @@ impl Call<'_> {
 
     fn asked_function(&self, given: &str, qualifier: Option<&str>) -> Result<Target, Fault> {
         let missing = || {
-            let text = format!("Function not found: {}", self.function_arn(given));
+            let arn = if given.starts_with("arn:") { given.to_owned() } else { self.function_arn(given) };
+            let text = format!("Function not found: {arn}");
             fault(EngineError::NotFound(text))
         };
         let whole = format!("arn:aws:lambda:{}:{}:function:", self.region, self.account);
@@ -272,10 +277,16 @@ async fn invoke_with_response_stream(call: &Call<'_>) -> Result<Output, Fault> {
         end["LogResult"] = logs.into();
     }
     frames.extend(event_stream::event("InvokeComplete", "application/json", end.to_string().as_bytes()));
-    Ok(Output::Stream(whole(frames)))
+    let version = given.text("ExecutedVersion").and_then(|version| HeaderValue::try_from(version).ok());
+    let version = version.map(|version| (HeaderName::from_static("x-amz-executed-version"), version));
+    Ok(Output::Stream(whole(frames), version))
 }
 
 async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<Value, Fault> {
+    if payload.len() > PAYLOAD_BYTES_MAX {
+        let text = format!("Request must be smaller than {PAYLOAD_BYTES_MAX} bytes for the InvokeFunction operation");
+        return Err(fault(EngineError::TooLarge(text)));
+    }
     let name = target.qualified();
     let payload: Arc<[u8]> = payload.into();
     let (is_tailed, begun) = (call.input.text("LogType") == Some("Tail"), Instant::now());
