@@ -61,6 +61,14 @@ def test_what_an_alias_lacks_is_named(make_app):
         assert told == ("ResourceNotFoundException", f"Function not found: {arn}:9")
         told = refused(functions.update_alias, FunctionName="price", Name="dead", FunctionVersion="1")
         assert told == ("ResourceNotFoundException", f"Alias not found: {arn}:dead")
+        told = refused(functions.create_alias, FunctionName="price", Name="next", FunctionVersion="9")
+        assert told == ("ResourceNotFoundException", f"Function not found: {arn}:9")
+        other = arn.replace("123456789012", "999999999999")
+        told = refused(functions.invoke, FunctionName=other)
+        assert told == ("ResourceNotFoundException", f"Function not found: {other}")
+        # A deployer that names the revision it knows moved the alias under another one's hands.
+        told = refused(functions.update_alias, FunctionName="price", Name="live", FunctionVersion="1", RevisionId="r")
+        assert told[1] == "RevisionId: aliases of forebay have none; leave it out"
 
 
 def test_mistakes_about_queues(wire):
@@ -148,3 +156,57 @@ def test_what_would_have_no_effect_is_refused(make_app):
         machine = {"name": "m", "definition": '{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}', "roleArn": "x"}
         told = refused(running.client("stepfunctions").create_state_machine, **machine)
         assert told == ("InvalidArn", "Invalid Role Arn: 'x'")
+
+
+def test_an_option_that_did_nothing_is_refused(wire):
+    """Each was taken, and nothing came of it."""
+    functions, streams, metrics = (wire.client(name) for name in ("lambda", "kinesis", "cloudwatch"))
+
+    def message(call, **fields):
+        return refused(call, **fields)[1]
+
+    assert "leave it out" in message(streams.create_stream, StreamName="s", ShardCount=1, MaxRecordSizeInKiB=2048)
+    mode = {"StreamMode": "ON_DEMAND"}
+    told = message(streams.create_stream, StreamName="s", StreamModeDetails=mode, WarmThroughputMiBps=50)
+    assert told == "WarmThroughputMiBps: a shard has no limit of bytes a second here; leave it out"
+    streams.create_stream(StreamName="s", ShardCount=1, MaxRecordSizeInKiB=1024)
+    bus = "arn:aws:events:eu-central-1:123456789012:event-bus/default"
+    events = wire.client("events")
+    told = message(events.create_archive, ArchiveName="a", EventSourceArn=bus, KmsKeyIdentifier="x")
+    assert "KmsKeyIdentifier" in told
+    assert "ListVersionsByFunction" in message(functions.list_functions, FunctionVersion="ALL")
+    stat = {"Metric": {"Namespace": "App", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}
+    times = {"StartTime": 1_700_000_000, "EndTime": 1_700_000_600}
+
+    def data(*ids, **more):
+        queries = [{"Id": id_, "MetricStat": stat} for id_ in ids]
+        return message(metrics.get_metric_data, MetricDataQueries=queries, **times, **more)
+
+    assert data("a", MaxDatapoints=1) == "MaxDatapoints: an answer has all points; leave it out, or make Period longer"
+    assert data("a", "a") == "The MetricDataQueries have the id a twice: each has its own."
+    assert "The value A for parameter" in data("A")
+    told = message(
+        streams.get_shard_iterator,
+        StreamName="s",
+        ShardId="shardId-000000000000",
+        ShardIteratorType="AT_SEQUENCE_NUMBER",
+    )
+    assert told == "Must specify StartingSequenceNumber for an iterator of type AT_SEQUENCE_NUMBER."
+    topics = wire.client("sns")
+    assert "encrypts no topic" in message(topics.create_topic, Name="t", Attributes={"KmsMasterKeyId": "x"})
+    assert refused(topics.unsubscribe, SubscriptionArn="x")[0] == "InvalidParameter"
+    topics.unsubscribe(SubscriptionArn="arn:aws:sns:eu-central-1:123456789012:none:1")
+
+
+def test_a_target_that_there_is_only_on_aws_is_named(wire):
+    """A correct ARN was said not to be in the correct format."""
+    scheduler = wire.client("scheduler")
+    settings = {"Name": "s", "ScheduleExpression": "rate(1 hour)", "FlexibleTimeWindow": {"Mode": "OFF"}}
+
+    def told(arn):
+        target = {"Arn": arn, "RoleArn": "arn:aws:iam::123456789012:role/r"}
+        return refused(scheduler.create_schedule, **settings, Target=target)[1]
+
+    assert "forebay has no such targets" in told("arn:aws:scheduler:::aws-sdk:sqs:sendMessage")
+    assert "forebay has no such targets" in told("arn:aws:ecs:eu-central-1:123456789012:cluster/c")
+    assert "not in correct format" in told("arn:aws:sqs:eu-central-1:999999999999:q")

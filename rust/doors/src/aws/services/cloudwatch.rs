@@ -1,6 +1,6 @@
 //! CloudWatch: what is counted, and values that others put.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_core::histogram::Histogram;
 use forebay_core::statistic::Statistic;
@@ -340,8 +340,21 @@ async fn get_metric_data(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
     let mut results = Vec::new();
     let mut room = ALL_POINTS_MAX;
+    // An answer has all points that may be asked for: a smaller one would need another page.
+    if input.int("MaxDatapoints").is_some_and(|most| most < ALL_POINTS_MAX as i64) {
+        return Err(Fault::validation("MaxDatapoints: an answer has all points; leave it out, or make Period longer"));
+    }
+    let mut ids = BTreeSet::new();
     for query in input.list("MetricDataQueries") {
         let id = query.needed("Id");
+        let is_word = id.bytes().all(|one| one.is_ascii_alphanumeric() || one == b'_');
+        if !is_word || !id.starts_with(|first: char| first.is_ascii_lowercase()) {
+            let text = format!("The value {id} for parameter MetricDataQueries.member.Id is not matching the expected pattern ^[a-z][a-zA-Z0-9_]*$.");
+            return Err(Fault::validation(text));
+        }
+        if !ids.insert(id) {
+            return Err(Fault::validation(format!("The MetricDataQueries have the id {id} twice: each has its own.")));
+        }
         let Some(stat) = query.get("MetricStat") else {
             let text = format!("MetricDataQueries {id}: forebay works out no expressions; ask for a MetricStat");
             return Err(Fault::validation(text));

@@ -77,6 +77,17 @@ super::operations! {
 /// Items of a page.
 const PAGE: usize = 100;
 
+/// What takes events: its service, what its ARN has before its name, and the engine's word for it.
+const RECIPIENTS: [(&str, &str, &str); 7] = [
+    ("lambda", "function:", "function"),
+    ("sqs", "", "queue"),
+    ("sns", "", "topic"),
+    ("kinesis", "stream/", "stream"),
+    ("events", "event-bus/", "bus"),
+    ("states", "stateMachine:", "workflow"),
+    ("events", "api-destination/", "api_destination"),
+];
+
 /// An engine's refusal in EventBridge's words.
 pub(super) fn fault(error: EngineError) -> Fault {
     match error {
@@ -131,19 +142,19 @@ impl Call<'_> {
     /// What an ARN names, as the engine names it: `{"queue": "orders"}`.
     pub(super) fn recipient(&self, arn: &str) -> Result<(&'static str, String), Fault> {
         let place = format!("{}:{}", self.region, self.account);
-        for (service, kind, key) in [
-            ("lambda", "function:", "function"),
-            ("sqs", "", "queue"),
-            ("sns", "", "topic"),
-            ("kinesis", "stream/", "stream"),
-            ("events", "event-bus/", "bus"),
-            ("states", "stateMachine:", "workflow"),
-            ("events", "api-destination/", "api_destination"),
-        ] {
+        for (service, kind, key) in RECIPIENTS {
             if let Some(name) = arn.strip_prefix(&format!("arn:aws:{service}:{place}:{kind}")) {
                 // On AWS the ARN of an API destination ends in an id.
                 let name = if key == "api_destination" { name.split('/').next().unwrap_or(name) } else { name };
                 return Ok((key, name.to_owned()));
+            }
+        }
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        if let ["arn", "aws", service, region, account, _] = parts[..] {
+            let is_here = region == self.region && account == self.account;
+            if service == "scheduler" || is_here && RECIPIENTS.iter().all(|(own, ..)| *own != service) {
+                let text = "forebay has no such targets: functions, queues, topics, streams, buses, state machines and API destinations are some. A function can make any call";
+                return refuse(format!("Parameter {arn} is not valid. Reason: {text}."));
             }
         }
         refuse(format!("Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."))
@@ -152,15 +163,7 @@ impl Call<'_> {
     /// The ARN of what the engine names.
     pub(super) fn recipient_arn(&self, given: &Json) -> String {
         let place = format!("{}:{}", self.region, self.account);
-        for (key, service, kind) in [
-            ("function", "lambda", "function:"),
-            ("queue", "sqs", ""),
-            ("topic", "sns", ""),
-            ("stream", "kinesis", "stream/"),
-            ("bus", "events", "event-bus/"),
-            ("workflow", "states", "stateMachine:"),
-            ("api_destination", "events", "api-destination/"),
-        ] {
+        for (service, kind, key) in RECIPIENTS {
             if let Some(name) = given[key].as_str() {
                 return format!("arn:aws:{service}:{place}:{kind}{name}");
             }

@@ -55,6 +55,9 @@ fn shown(call: &Call<'_>, given: &Json) -> Value {
 
 async fn put(call: &Call<'_>, name: &str, bus: String, existing: Option<&Json>) -> Result<Value, Fault> {
     let input = &call.input;
+    if input.text("KmsKeyIdentifier").is_some() {
+        return Err(Fault::validation("KmsKeyIdentifier: forebay's archives have no key of their own; leave it out"));
+    }
     let before = |field: &str| existing.map_or(Json::Null, |archive| archive[field].clone());
     let retention = match input.int("RetentionDays") {
         Some(0) => Json::Null,

@@ -187,7 +187,10 @@ pub(super) async fn start_of(
     };
     let (position, timestamp_ms) = match kind {
         "AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER" => {
-            let number = number.unwrap_or_default();
+            let Some(number) = number else {
+                let text = format!("Must specify StartingSequenceNumber for an iterator of type {kind}.");
+                return Err(Fault::new("InvalidArgumentException", text));
+            };
             if number == BEFORE_ALL {
                 return Ok(0);
             }

@@ -22,6 +22,8 @@ const RETENTION_HOURS: i64 = 24;
 const RETENTION_HOURS_MAX: i64 = 8_760;
 /// Shards of a stream that is made on demand.
 const ON_DEMAND_SHARDS: i64 = 4;
+/// Most KiB of a record, which is AWS's default.
+const RECORD_KIB_MAX: i64 = 1_024;
 /// Most shards of a stream.
 const SHARDS_MAX: i64 = 1_000;
 /// Begins the notes that are tags.
@@ -61,6 +63,13 @@ pub(super) async fn create_stream(call: &Call<'_>) -> Result<Value, Fault> {
         (None, _) => return Err(Fault::validation("ShardCount must be given for a stream in PROVISIONED mode")),
     };
     let shards = shard_count(count)?;
+    if call.input.int("WarmThroughputMiBps").is_some() {
+        return Err(invalid("WarmThroughputMiBps: a shard has no limit of bytes a second here; leave it out"));
+    }
+    if call.input.int("MaxRecordSizeInKiB").is_some_and(|size| size != RECORD_KIB_MAX) {
+        let text = format!("MaxRecordSizeInKiB: a record has at most {RECORD_KIB_MAX} KiB here; leave it out");
+        return Err(invalid(text));
+    }
     if call.described_stream(&name).await.is_ok() {
         let text = format!("Stream {name} under account {} already exists.", call.account);
         return Err(Fault::new("ResourceInUseException", text));

@@ -385,6 +385,10 @@ async fn get_function(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn list_functions(call: &Call<'_>) -> Result<Value, Fault> {
+    if call.input.text("FunctionVersion").is_some() {
+        let text = "FunctionVersion: functions are listed without their versions; ask for those of each (ListVersionsByFunction)";
+        return Err(fault(EngineError::Invalid(text.into())));
+    }
     let listed = call.ask(Request::FunctionList(Empty {})).await.map_err(fault)?;
     let mut functions: Vec<&Json> = listed.as_array().into_iter().flatten().collect();
     functions.retain(|one| one["name"].as_str().is_some_and(|name| !name.contains(':')));
@@ -437,6 +441,14 @@ async fn list_versions_by_function(call: &Call<'_>) -> Result<Value, Fault> {
     Ok(Value::structure().with("Versions", versions).with("NextMarker", next))
 }
 
+/// Refuse what forebay's functions or aliases do not have.
+pub(super) fn refuse_unversioned(call: &Call<'_>, names: &[&str], what: &str) -> Result<(), Fault> {
+    match names.iter().find(|name| call.input.get(name).is_some()) {
+        Some(name) => Err(fault(EngineError::Invalid(format!("{name}: {what} of forebay have none; leave it out")))),
+        None => Ok(()),
+    }
+}
+
 /// Give the newest version that is what `$LATEST` is, as AWS does where nothing has changed since it was published. What else there is to
 /// publish only the program knows.
 async fn publish_version(call: &Call<'_>) -> Result<Value, Fault> {
@@ -444,11 +456,7 @@ async fn publish_version(call: &Call<'_>) -> Result<Value, Fault> {
     if target.qualifier.is_some() {
         return Err(fault(EngineError::Invalid("Function qualifier is not allowed: $LATEST is published".into())));
     }
-    for name in ["CodeSha256", "RevisionId", "PublishTo"] {
-        if call.input.get(name).is_some() {
-            return Err(fault(EngineError::Invalid(format!("{name}: functions of forebay have none; leave it out"))));
-        }
-    }
+    refuse_unversioned(call, &["CodeSha256", "RevisionId", "PublishTo"], "functions")?;
     let described = call.described_function(&target).await?;
     let versions = described["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let Some(published) = versions.iter().rev().find(|version| version["is_latest"] == true) else {

@@ -7,7 +7,7 @@ use serde_json::{json, Map, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::lambda::{fault, paged, Target};
+use crate::aws::services::lambda::{fault, paged, refuse_unversioned, Target};
 use crate::aws::value::{Fields, Key, Value};
 
 /// The alias of a function by its name.
@@ -35,8 +35,9 @@ fn weights(call: &Call<'_>) -> Option<Map<String, Json>> {
     Some(given.map(|(version, share)| (version.clone().into_owned(), json!(share.as_double()))).collect())
 }
 
-/// A description is accepted nowhere in the engine.
-fn refuse_description(call: &Call<'_>) -> Result<(), Fault> {
+/// A description is accepted nowhere in the engine, and there are no revisions to compare.
+fn refuse_options(call: &Call<'_>) -> Result<(), Fault> {
+    refuse_unversioned(call, &["RevisionId"], "aliases")?;
     match call.input.text("Description") {
         Some(text) if !text.is_empty() => {
             Err(fault(EngineError::Invalid("Description: forebay's aliases have none; leave it out".into())))
@@ -46,7 +47,7 @@ fn refuse_description(call: &Call<'_>) -> Result<(), Fault> {
 }
 
 pub(super) async fn create_alias(call: &Call<'_>) -> Result<Value, Fault> {
-    refuse_description(call)?;
+    refuse_options(call)?;
     let target = Target { qualifier: None, ..call.function()? };
     let name = call.input.needed("Name").to_owned();
     let described = call.described_function(&target).await?;
@@ -60,8 +61,9 @@ pub(super) async fn create_alias(call: &Call<'_>) -> Result<Value, Fault> {
         provisioned_concurrency: 0,
     };
     let declare = DeclareAlias { function: target.name.clone(), name, settings };
-    let declared =
-        call.ask(Request::AliasDeclare(declare)).await.map_err(|error| call.function_fault(&target, error))?;
+    let version = Some(call.input.needed("FunctionVersion").to_owned());
+    let declared = call.ask(Request::AliasDeclare(declare)).await;
+    let declared = declared.map_err(|error| call.function_fault(&Target { qualifier: version, ..target }, error))?;
     Ok(alias(&declared))
 }
 
@@ -88,7 +90,7 @@ pub(super) async fn list_aliases(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 pub(super) async fn update_alias(call: &Call<'_>) -> Result<Value, Fault> {
-    refuse_description(call)?;
+    refuse_options(call)?;
     let target = Target { qualifier: None, ..call.function()? };
     let name = call.input.needed("Name").to_owned();
     let mut changes = Map::new();

@@ -163,6 +163,9 @@ fn note_attribute(name: &str, text: &str, notes: &mut BTreeMap<String, Option<St
             notes.insert(format!("{NOTE_ATTRIBUTE}{name}"), Some(text.to_owned()).filter(|text| !text.is_empty()));
             Ok(())
         }
+        "KmsMasterKeyId" => Err(invalid(
+            "Attributes Reason: forebay encrypts no topic; encrypt the disk under the store (KmsMasterKeyId)",
+        )),
         "FifoTopic" => Err(invalid("Attributes Reason: forebay has no FIFO topics; send to FIFO queues themselves")),
         other => Err(invalid(format!("Attributes Reason: forebay does not know the attribute {other}"))),
     }
@@ -287,8 +290,13 @@ fn subscribed_at<'t>(topic: &'t Json, endpoint: &Endpoint) -> Option<(&'t str, S
 }
 
 async fn unsubscribe(call: &Call<'_>) -> Result<Value, Fault> {
-    if let Ok(Found { topic, endpoint, .. }) = call.subscription().await {
-        call.ask(Request::TopicUnsubscribe(Unsubscribe { name: topic, endpoint })).await.map_err(fault)?;
+    match call.subscription().await {
+        Ok(Found { topic, endpoint, .. }) => {
+            call.ask(Request::TopicUnsubscribe(Unsubscribe { name: topic, endpoint })).await.map_err(fault)?;
+        }
+        // One that is not there is gone already. What is no ARN of one is a mistake.
+        Err(missing) if missing.status == 404 => {}
+        Err(wrong) => return Err(wrong),
     }
     Ok(Value::structure())
 }
