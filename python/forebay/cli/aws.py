@@ -42,7 +42,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--read-only", is_flag=True, help="Allow only operations that change nothing.")
+@click.option("--read-only", is_flag=True, help="Allow only operations that change nothing. They read secrets, too.")
 @click.option(
     "--service",
     "services",

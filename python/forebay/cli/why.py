@@ -32,12 +32,13 @@ _PLACE: Final = re.compile(r'File "(.+)", line (\d+)')
 def why(id_: str, store: StorePlace, output: str) -> None:
     """Tell the life of one request, message, record or execution: when it came, attempts, errors, destinations.
 
-    Of a publication: which subscriptions were told, and which filtered it out. Of an event on a bus: what became of it at each
-    target of the rules that it matched. Of a request to an API: which function ran for it, or why none did. ID is what
-    `invoke_async`, `send`, `publish` or a bus's `put` gave, a sequence number, which a stream's `put` gave, the id in an API's
-    answer (`apigw-requestid`, `x-amzn-requestid`), or an id of `forebay dlq list`: of that event, or the first record of that
-    batch. Of an execution of a workflow (its ARN or its name): the states that it has entered, what failed, and what it waits
-    for. Where several streams or queues have a number, or several workflows an execution of a name, all are told. What has not
+    Of a publication: which subscriptions were told, and which filtered it out. Of an event on a bus: what became of it at
+    each target of the rules that it matched. Of a request to an API: which function ran for it, or why none did. ID is what
+    `invoke_async`, `send`, `publish` or a bus's `put` gave, a sequence number, which a stream's `put` gave, the id in an
+    API's answer (`apigw-requestid`, `x-amzn-requestid`), that in an answer of AWS's wire API, or an id of `forebay dlq list`:
+    of that event, or the first record of that batch. Of an execution of a workflow (its ARN or its name): the states that it
+    has entered, what failed, and what it waits for. Where several streams or queues have a number, or several workflows an
+    execution of a name, all are told. What has not
     ended, or was given up, is found in the store; what happened lately is remembered by the running app.
     """
     with connect(store) as connection:

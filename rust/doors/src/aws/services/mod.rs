@@ -165,7 +165,8 @@ mod tests {
 
 `make docs` writes this page from `rust/doors/src/aws/services`. [Use it from any AWS SDK](aws.md) says how to reach them, and what differs.
 An operation that is not served is answered with status 501 and the code `NotImplemented`. In brackets stands the name that requests are
-signed for, which `forebay aws keys create --service` takes.
+signed for, which `forebay aws keys create --service` takes. One that is refused is known, and refused whatever it asks: the error says who
+does that here.
 ";
 
     /// A service as people call it.
@@ -202,10 +203,16 @@ signed for, which `forebay aws keys create --service` takes.
         let mut page = HEAD.to_owned();
         for service in &SERVICES {
             let model = service.model();
+            let refused = if service.name == "rds" { rds::REFUSED } else { &[] };
+            assert!(refused.iter().all(|name| service.operations.contains(name)), "{service:?}");
             let mut served = service.operations.to_vec();
+            served.retain(|name| !refused.contains(name));
             served.sort_unstable();
             let listed = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let _ = write!(page, "\n## {}\n\nServed: {}.\n", title(model), listed(&served));
+            if !refused.is_empty() {
+                let _ = write!(page, "\nRefused: {}.\n", listed(refused));
+            }
             if !model.others.is_empty() {
                 let _ = write!(page, "\nNot served: {}.\n", listed(&model.others));
             }

@@ -30,6 +30,17 @@ super::operations! {
     RegisterDBProxyTargets => change_targets,
 }
 
+/// Those that no client carries out, whatever it asks: the app's code does.
+#[cfg(test)]
+pub(super) const REFUSED: &[&str] = &[
+    "CreateDBProxy",
+    "CreateDBProxyEndpoint",
+    "DeleteDBProxy",
+    "DeleteDBProxyEndpoint",
+    "DeregisterDBProxyTargets",
+    "ModifyDBProxyEndpoint",
+    "RegisterDBProxyTargets",
+];
 /// The function that answers, as Python declares it.
 const FUNCTION: &str = "forebay-dbproxies";
 /// The one target group of a proxy.
