@@ -36,7 +36,8 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, key: RunKey, number: 
     let id = RunId { machine: number, number: u64::from(child.index) };
     let now_ms = room.below.ctx.now.wall_ms;
     let Some(run) = room.workflows.runs.get(&parent) else { return };
-    let child_of = ChildOf { run: parent, key, index: child.index };
+    let machine = run.row.child.map(|_| run.row.machine(parent));
+    let child_of = ChildOf { run: parent, key, index: child.index, machine };
     // A child of one in memory is in memory, too.
     let is_in_memory = child.machine_type == MachineType::Express || run.memory.is_some();
     let may_go_on = !is_in_memory && run.execution.redrive_count() > 0;

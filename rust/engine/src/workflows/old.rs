@@ -158,7 +158,7 @@ impl OldRuns {
         let Some(id) = RunId::parse(key) else { return Ok(()) };
         let row: EndedRow = serde_json::from_slice(value).map_err(|_| damaged("an execution's row"))?;
         let parent = row.child.map(|child| child.run);
-        let machine = parent.map_or(id.machine, |parent| parent.machine);
+        let machine = row.child.map_or(id.machine, |child| child.machine());
         let is_deleted = !self.machines.contains(&machine);
         let age_ms = row.stopped_ms.map(|stopped_ms| self.now_ms.saturating_sub(stopped_ms));
         let stays_ms = if row.status == Status::Succeeded || age_ms.is_some_and(|age_ms| age_ms > REDRIVE_MS_MAX) {

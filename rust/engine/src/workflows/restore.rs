@@ -6,7 +6,7 @@ use crate::base::error::EngineError;
 use crate::commit::rows::damaged;
 use crate::store::port::Table;
 use crate::workflows::participant::WorkflowParticipant;
-use crate::workflows::row::{ExecutionRow, MachineRow, RunId, StateRow};
+use crate::workflows::row::{ChildOf, ExecutionRow, MachineRow, RunId, StateRow};
 use crate::workflows::{Program, Run};
 
 /// Rows of executions that are read at once.
@@ -41,12 +41,27 @@ pub(super) fn read(part: &mut WorkflowParticipant<'_>) -> Result<(), EngineError
     Ok(())
 }
 
+/// The machine of a child whose row does not have it; `None`: its parent is no child.
+fn machine_of_parent(part: &mut WorkflowParticipant<'_>, child: ChildOf) -> Result<Option<u64>, EngineError> {
+    let (mut above, mut machine) = (Some(child), None);
+    while let Some(child) = above {
+        let Some(row) = part.ctx.commit.reader.get(Table::Execution, &child.run.bytes())? else { break };
+        let row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
+        above = row.child;
+        machine = above.map_or(machine, |child| Some(child.machine()));
+    }
+    Ok(machine)
+}
+
 /// Take an execution that runs into memory, as its rows have it.
 fn take_run(part: &mut WorkflowParticipant<'_>, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
     let id = RunId::parse(key).ok_or_else(|| damaged("an execution's key"))?;
     let state: StateRow = serde_json::from_slice(value).map_err(|_| damaged("an execution's state"))?;
     let row = part.ctx.commit.reader.get(Table::Execution, key)?.ok_or_else(|| damaged("an execution's row"))?;
     let mut row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
+    if let Some(child) = row.child.filter(|child| child.machine.is_none()) {
+        row.child = Some(ChildOf { machine: machine_of_parent(part, child)?, ..child });
+    }
     let machine = part.workflows.revisions.get(&(row.machine(id), row.revision));
     let machine = machine.cloned().ok_or_else(|| damaged("the revision of an execution"))?;
     let StateRow { due_ms, calls, map_runs, readings, durables, held, mut execution } = state;

@@ -156,6 +156,16 @@ pub(crate) struct ChildOf {
     #[serde(rename = "frame")]
     pub(crate) key: RunKey,
     pub(crate) index: u32,
+    /// The number of its machine, where its parent is a child, too. Rows of earlier releases do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) machine: Option<u64>,
+}
+
+impl ChildOf {
+    /// The number of its machine, as far as the row has it.
+    pub(crate) fn machine(&self) -> u64 {
+        self.machine.unwrap_or(self.run.machine)
+    }
 }
 
 /// The runs of distributed Maps that an execution is in: the ARN and the number of each.
@@ -164,7 +174,7 @@ pub(crate) type MapRuns = BTreeMap<FrameId, (String, u64)>;
 impl ExecutionRow {
     /// The number of its machine.
     pub(crate) fn machine(&self, id: RunId) -> u64 {
-        self.child.map_or(id.machine, |child| child.run.machine)
+        self.child.map_or(id.machine, |child| child.machine())
     }
 }
 

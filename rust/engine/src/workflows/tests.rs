@@ -5,6 +5,7 @@ mod durable;
 mod express;
 mod life;
 mod map;
+mod map_children;
 
 use std::time::Duration;
 
