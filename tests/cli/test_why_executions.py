@@ -1,6 +1,7 @@
 """`forebay why` of an execution: what it waits for, and until when."""
 
 import asyncio
+import re
 
 import pytest
 from cli_commands import forebay
@@ -127,3 +128,31 @@ def test_an_express_execution_without_events_says_why(tmp_path):
     history, described = asyncio.run(make())
     assert 'workflow w has log_level=OFF, which keeps no events: "ALL" keeps all' in history
     assert "type: EXPRESS" in described
+
+
+def test_a_wait_says_until_when(told):
+    text = told(lambda app: app.workflow("w", of({"Type": "Wait", "Seconds": 3600})), until="WaitStateEntered")
+    assert "now: state A waits, until 20" in text
+
+
+def test_the_children_that_failed_are_told_with_their_arns(tmp_path):
+    """Of a distributed Map it told that the threshold was exceeded, and a child's ARN named no workflow."""
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        each = {"StartAt": "No", "States": {"No": {"Type": "Fail", "Error": "Odd", "Cause": "it is"}}}
+        each["ProcessorConfig"] = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+        flow = app.workflow("w", of({"Type": "Map", "ItemProcessor": each}))
+        async with app:
+            execution = await flow.start([1], name="one")
+            with pytest.raises(ExecutionFailed):
+                await execution.result()
+
+    asyncio.run(make())
+    text = forebay(tmp_path, "why", "one").stdout
+    [child] = re.findall(r"child (arn:\S+:0) failed: Odd: it is", text)
+    assert ": FAILED" in forebay(tmp_path, "why", child).stdout
+    run = child.partition(":execution:")[2].rpartition(":")[0]
+    assert "FAILED" in forebay(tmp_path, "workflow", "list", run, "--status", "FAILED").stdout
+    assert f"arn: {child}" in forebay(tmp_path, "workflow", "describe", run, child).stdout
+    assert "ExecutionFailed" in forebay(tmp_path, "workflow", "history", run, "0").stdout

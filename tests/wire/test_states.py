@@ -215,6 +215,43 @@ def test_items_and_children_of_a_run_are_counted_apart(states):
     assert counts == [(3, 3), (2, 2)]
 
 
+def test_the_children_of_a_distributed_map_are_listed_and_described(states):
+    """Which item failed, and why, nobody could ask: mapRunArn was refused, and a child's ARN was unknown."""
+    check = {"Type": "Choice", "Choices": [{"Variable": "$", "NumericEquals": 2, "Next": "No"}], "Default": "Yes"}
+    steps = {"Check": check, "No": {"Type": "Fail", "Error": "Odd", "Cause": "it is 2"}, "Yes": {"Type": "Succeed"}}
+    processor = {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "Check",
+        "States": steps,
+    }
+    each = {"Type": "Map", "Label": "Each", "ItemProcessor": processor, "ToleratedFailureCount": 1, "End": True}
+    definition = json.dumps({"StartAt": "Each", "States": {"Each": each}})
+    machine = states.create_state_machine(name="items", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=machine, input="[1, 2, 3]")["executionArn"]
+    ended(states, execution)
+    [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
+    pages = states.get_paginator("list_executions").paginate(
+        mapRunArn=run["mapRunArn"], PaginationConfig={"PageSize": 2}
+    )
+    children = [one for page in pages for one in page["executions"]]
+    assert [one["status"] for one in children] == ["SUCCEEDED", "FAILED", "SUCCEEDED"]
+    [failed] = states.list_executions(mapRunArn=run["mapRunArn"], statusFilter="FAILED")["executions"]
+    assert (failed["mapRunArn"], failed["stateMachineArn"]) == (run["mapRunArn"], f"{machine}/Each")
+    told = states.describe_execution(executionArn=failed["executionArn"])
+    assert (told["error"], told["cause"], told["input"]) == ("Odd", "it is 2", "2")
+    assert told["mapRunArn"] == run["mapRunArn"]
+    events = states.get_execution_history(executionArn=failed["executionArn"])["events"]
+    assert events[-1]["type"] == "ExecutionFailed"
+    of = states.describe_state_machine_for_execution(executionArn=failed["executionArn"])
+    assert (of["mapRunArn"], of["label"], of["stateMachineArn"]) == (run["mapRunArn"], "Each", machine)
+    with pytest.raises(ClientError, match="Must provide a State Machine ARN or Map Run ARN"):
+        states.list_executions(mapRunArn=run["mapRunArn"], stateMachineArn=machine)
+    with pytest.raises(states.exceptions.ResourceNotFound):
+        states.list_executions(mapRunArn=run["mapRunArn"] + "0")
+    with pytest.raises(states.exceptions.ExecutionDoesNotExist):
+        states.describe_execution(executionArn=failed["executionArn"].rpartition(":")[0] + ":9")
+
+
 def test_an_express_execution_is_waited_for(states):
     machine = states.create_state_machine(name="fast", definition=PASS, roleArn=ROLE, type="EXPRESS")["stateMachineArn"]
     told = states.start_sync_execution(stateMachineArn=machine, input='{"a": 1}', name="one")

@@ -53,7 +53,7 @@ def named_execution(ctx: click.Context, _param: click.Parameter, value: str | No
         raise click.BadParameter(f"{value} is not the ARN of an execution: {_EXECUTION_FORM}")
     workflow, name = found
     asked = ctx.params.get("name")
-    if asked is not None and asked.partition(":")[0] != workflow:
+    if asked is not None and workflow not in {asked, asked.partition(":")[0]}:
         raise click.BadParameter(f"{value} is an execution of workflow {workflow}, not of {asked}")
     return name
 

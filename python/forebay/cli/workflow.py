@@ -49,7 +49,7 @@ def workflow() -> None:
 def list_(*, name: str | None, status: str | None, limit: int, store: StorePlace, output: str) -> None:
     """List the workflows of a store, or the executions of workflow NAME, the latest first.
 
-    NAME:VERSION or NAME:ALIAS lists those that were started by it.
+    NAME:VERSION or NAME:ALIAS lists those that were started by it; NAME/LABEL:ID, a run of a distributed Map, its children.
     """
     with connect(store) as connection:
         if name is None:

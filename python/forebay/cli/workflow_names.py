@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def split(asked: str) -> tuple[str, str | None]:
-    """Give the workflow's name, and the version or the alias behind it."""
+    """Give the workflow's name, and the version or the alias behind it. A run of a distributed Map has neither."""
+    if "/" in asked:
+        return asked, None
     name, sign, qualifier = asked.partition(":")
     return name, qualifier if sign else None
 

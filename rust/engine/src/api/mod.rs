@@ -5,6 +5,7 @@
 //! `make docs`. Durations and times end in `_ms`: milliseconds, since 1970 where it is a moment.
 
 pub mod account;
+pub mod activity;
 pub mod archive;
 pub mod bus;
 pub mod changes;
@@ -340,18 +341,18 @@ macro_rules! operations {
         "execution.redrive" ExecutionRedrive(workflow::ExecutionNamed) -> workflow::Execution:
             state_machines.execution_redrive later;
         /// Create an activity, unless it exists.
-        "activity.declare" ActivityDeclare(workflow::ActivityNamed) -> workflow::Activity: state_machines.activity_declare now;
+        "activity.declare" ActivityDeclare(activity::ActivityNamed) -> activity::Activity: state_machines.activity_declare now;
         /// List the activities.
-        "activity.list" ActivityList(Empty) -> Vec<workflow::Activity>: state_machines.activity_list now;
+        "activity.list" ActivityList(Empty) -> Vec<activity::Activity>: state_machines.activity_list now;
         /// Describe an activity.
-        "activity.describe" ActivityDescribe(workflow::ActivityNamed) -> workflow::Activity:
+        "activity.describe" ActivityDescribe(activity::ActivityNamed) -> activity::Activity:
             state_machines.activity_describe now;
         /// Keep notes beside an activity, or remove them.
-        "activity.annotate" ActivityAnnotate(notes::Annotate) -> workflow::Activity: state_machines.activity_annotate now;
+        "activity.annotate" ActivityAnnotate(notes::Annotate) -> activity::Activity: state_machines.activity_annotate now;
         /// Delete an activity. Tasks that wait for a worker run into their timeouts.
-        "activity.delete" ActivityDelete(workflow::ActivityNamed) -> Empty: state_machines.activity_delete now;
+        "activity.delete" ActivityDelete(activity::ActivityNamed) -> Empty: state_machines.activity_delete now;
         /// Give a worker the oldest task of an activity; `null` when there was none in time.
-        "activity.get_task" ActivityGetTask(workflow::GetActivityTask) -> Option<workflow::ActivityTask>:
+        "activity.get_task" ActivityGetTask(activity::GetActivityTask) -> Option<activity::ActivityTask>:
             state_machines.activity_get_task later;
         /// Call what a task would call, in an Express execution of its own, and give that one's end: for tests of states.
         "task.call" TaskCall(workflow::TaskCall) -> workflow::Execution: state_machines.task_call later;

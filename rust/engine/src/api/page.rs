@@ -11,8 +11,8 @@ use crate::api::changes::Changes;
 use crate::api::mapping::BySource;
 use crate::api::settings::Settings;
 use crate::api::{
-    account, archive, bus, connection, event, failure, function, gateway, map_run, mapping, metrics, notes, operations,
-    queue, rest, schema, stream, topic, why, workflow, Empty,
+    account, activity, archive, bus, connection, event, failure, function, gateway, map_run, mapping, metrics, notes,
+    operations, queue, rest, schema, stream, topic, why, workflow, Empty,
 };
 use crate::dispatch::functions::Registration;
 

@@ -388,7 +388,7 @@ pub struct Started {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExecutionNamed {
-    /// The workflow's name.
+    /// The workflow's name; with `/LABEL:ID` behind it, a run of a distributed Map, whose children have their indices as names.
     pub workflow: String,
     /// The execution's name.
     pub name: String,
@@ -410,6 +410,8 @@ pub struct Execution {
     pub started_ms: u64,
     /// When it ended, milliseconds since 1970.
     pub stopped_ms: Option<u64>,
+    /// When it goes on by itself, or fails, if nothing comes before, milliseconds since 1970; `null`: it waits for something else.
+    pub due_ms: Option<u64>,
     /// The revision of the workflow that it began with.
     pub revision: u32,
     /// The version and the alias that it was started by.
@@ -436,7 +438,7 @@ pub struct Execution {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct List {
-    /// The workflow's name.
+    /// The workflow's name; with `/LABEL:ID` behind it, a run of a distributed Map: its children.
     pub workflow: String,
     /// Only those that stand there.
     #[serde(default)]
@@ -471,7 +473,7 @@ pub struct Executions {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct History {
-    /// The workflow's name.
+    /// The workflow's name, as `execution.describe` takes it.
     pub workflow: String,
     /// The execution's name.
     pub name: String,
@@ -499,7 +501,7 @@ pub struct HistoryPage {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stop {
-    /// The workflow's name.
+    /// The workflow's name, as `execution.describe` takes it.
     pub workflow: String,
     /// The execution's name.
     pub name: String,
@@ -509,51 +511,6 @@ pub struct Stop {
     /// The error's cause.
     #[serde(default)]
     pub cause: Option<String>,
-}
-
-/// Names an activity.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ActivityNamed {
-    /// The activity's name, 1 to 80 characters.
-    pub name: String,
-}
-
-/// An activity: tasks that workers ask for.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Activity {
-    /// Name.
-    pub name: String,
-    /// ARN.
-    pub arn: String,
-    /// When it was declared, milliseconds since 1970.
-    pub created_ms: u64,
-    /// Texts that are kept beside it, as tags.
-    pub notes: Notes,
-}
-
-/// Ask for a task.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct GetActivityTask {
-    /// The activity's name.
-    pub name: String,
-    /// The worker's name, which the history has.
-    #[serde(default)]
-    pub worker: Option<String>,
-    /// How long to wait for a task, at most 60,000.
-    pub wait_ms: u64,
-}
-
-/// A task that a worker has.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ActivityTask {
-    /// The token that its end is told with.
-    pub token: String,
-    /// Its input, a JSON text.
-    pub input: String,
 }
 
 /// Call what a task would call.

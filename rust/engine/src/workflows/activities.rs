@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use forebay_core::workflow::machine::{Fact, TaskId};
 use serde::{Deserialize, Serialize};
 
+use crate::api::activity::{Activity, ActivityNamed, ActivityTask, GetActivityTask};
 use crate::api::notes::{Annotate, Notes};
-use crate::api::workflow::{Activity, ActivityNamed, ActivityTask, GetActivityTask};
 use crate::api::Empty;
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::base::timers::Timer;

@@ -16,14 +16,14 @@ use crate::workflows::express::InMemory;
 use crate::workflows::outside::Brings;
 use crate::workflows::requests::{check_limit, described, BYTES_MAX};
 use crate::workflows::row::{ChildOf, ExecutionRow, RunId};
-use crate::workflows::{redrive, Happened, Run, Step, WorkflowRoom};
+use crate::workflows::{map_children, redrive, Happened, Run, Step, WorkflowRoom};
 
 /// Begin children of a Map's run.
 pub(super) fn spawn(room: &mut WorkflowRoom<'_>, id: RunId, key: RunKey, arn: &str, children: &[Child]) {
     let known = room.workflows.runs.get(&id).and_then(|run| run.map_runs.get(&key.frame()));
     let number = match known.filter(|(known, _)| known == arn) {
         Some((_, number)) => *number,
-        None => room.below.ctx.new_mapping_id(),
+        None => map_children::new_number(room, id, arn),
     };
     let Some(run) = room.workflows.runs.get_mut(&id) else { return };
     run.map_runs.insert(key.frame(), (arn.to_owned(), number));

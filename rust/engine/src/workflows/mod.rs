@@ -12,6 +12,7 @@ mod durable;
 mod express;
 mod logs;
 mod machines;
+mod map_children;
 mod map_runs;
 mod old;
 mod outside;

@@ -12,6 +12,7 @@ use crate::base::ids::RoomId;
 use crate::commit::read_jobs::ReadJob;
 use crate::commit::rows::damaged;
 use crate::store::port::{Found, Read, StoreError, Table};
+use crate::workflows::map_children::run_key;
 use crate::workflows::participant::{WorkflowParticipant, ROOM};
 use crate::workflows::row::{name_key, ChildOf, RunId};
 
@@ -67,7 +68,7 @@ enum Look {
     /// Whether an execution has left something to be redriven.
     Closed { id: RunId, parent: Option<RunId> },
     /// What there is of a history; then the execution itself goes.
-    History { id: RunId, parent: Option<RunId>, name: Vec<u8>, after: Option<Vec<u8>> },
+    History { id: RunId, parent: Option<RunId>, names: Vec<Vec<u8>>, after: Option<Vec<u8>> },
 }
 
 /// As much of an execution's row as is looked at.
@@ -78,6 +79,14 @@ struct EndedRow {
     stopped_ms: Option<u64>,
     #[serde(default)]
     child: Option<ChildOf>,
+    #[serde(default)]
+    map_runs: Vec<EndedRun>,
+}
+
+/// As much of the run of a distributed Map.
+#[derive(Deserialize)]
+struct EndedRun {
+    arn: String,
 }
 
 impl ReadJob for OldRuns {
@@ -133,7 +142,7 @@ impl OldRuns {
                     self.found.push(Gone { id, parent, table: Table::ExecutionClosed, key: id.bytes() });
                 }
             }
-            Look::History { id, parent, name, .. } => {
+            Look::History { id, parent, names, .. } => {
                 let rows = found?.rows()?;
                 let gone = |table, key| Gone { id, parent, table, key };
                 self.pass.has_found = true;
@@ -141,13 +150,12 @@ impl OldRuns {
                 match rows.last() {
                     Some((last, _)) => {
                         let after = Some(last.clone());
-                        self.looks.push_front(Look::History { id, parent, name, after });
+                        self.looks.push_front(Look::History { id, parent, names, after });
                     }
-                    None => self.found.extend([
-                        gone(Table::ExecutionName, name),
-                        gone(Table::ExecutionClosed, id.bytes()),
-                        gone(Table::Execution, id.bytes()),
-                    ]),
+                    None => {
+                        self.found.extend(names.into_iter().map(|name| gone(Table::ExecutionName, name)));
+                        self.found.extend([Table::ExecutionClosed, Table::Execution].map(|of| gone(of, id.bytes())));
+                    }
                 }
             }
         }
@@ -170,8 +178,9 @@ impl OldRuns {
             self.pass.next_ms = self.pass.next_ms.min(stopped_ms.saturating_add(stays_ms).saturating_add(1));
         }
         if is_deleted || age_ms.is_some_and(|age_ms| age_ms > KEPT_MS) {
-            let name = name_key(id.machine, &row.name);
-            self.looks.push_back(Look::History { id, parent, name, after: None });
+            let runs = row.map_runs.iter().map(|run| run_key(machine, &run.arn));
+            let names = runs.chain([name_key(id.machine, &row.name)]).collect();
+            self.looks.push_back(Look::History { id, parent, names, after: None });
         } else if row.status != Status::Succeeded && age_ms.is_some_and(|age_ms| age_ms > REDRIVE_MS_MAX) {
             self.looks.push_back(Look::Closed { id, parent });
         }

@@ -45,6 +45,10 @@ pub(super) fn execution_redrive(room: &mut WorkflowRoom<'_>, asked: &ExecutionNa
 }
 
 fn redriven(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed) -> Result<Vec<u8>, EngineError> {
+    if asked.workflow.contains('/') {
+        let text = "Execution Not Redrivable: a child of a distributed Map goes on with a redrive of the execution that began it";
+        return Err(EngineError::Conflict(text.into()));
+    }
     if room.workflows.machine(&asked.workflow)?.row.kind == Kind::Express {
         return Err(EngineError::Invalid(TYPE_NOT_SUPPORTED.into()));
     }
@@ -54,8 +58,11 @@ fn redriven(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed) -> Result<Vec<u
     if room.workflows.runs.contains_key(&id) || row.status == Status::Running {
         return Err(refused("is running"));
     }
+    if row.status == Status::Succeeded {
+        return Err(refused("has succeeded"));
+    }
     let closed = room.below.ctx.row(Table::ExecutionClosed, &id.bytes())?;
-    let closed = closed.ok_or_else(|| refused("has succeeded, or ended more than 14 days ago"))?;
+    let closed = closed.ok_or_else(|| refused("ended more than 14 days ago"))?;
     let closed: ClosedRow = serde_json::from_slice(&closed).map_err(|_| damaged("what an execution left"))?;
     throttle::take_start(room, Kind::Standard)?;
     take_back(room, id, row, closed)?;

@@ -6,13 +6,14 @@ use forebay_core::workflow::machine::{unpack, Data, ErrorDetails, Fact, Refused,
 
 use serde_json::json as object;
 
+use crate::api::activity::{ActivityNamed, GetActivityTask};
 use crate::api::map_run::{MapResults, MapRunNamed};
 use crate::api::notes::Annotate;
 use crate::api::workflow::{
-    ActivityNamed, DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion,
-    DurableCallback, DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, GetActivityTask,
-    History, HistoryPage, Kind, List, Named, PublishWorkflow, Revision, Start, StartMany, Started, Status, Stop,
-    TaskCall, TaskFailed, TaskHeartbeat, TaskSucceeded,
+    DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion, DurableCallback,
+    DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, History, HistoryPage, Kind, List,
+    Named, PublishWorkflow, Revision, Start, StartMany, Started, Status, Stop, TaskCall, TaskFailed, TaskHeartbeat,
+    TaskSucceeded,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
@@ -30,7 +31,8 @@ use crate::workflows::row::{check_name, ExecutionRow, HistoryPlace, MachineRow, 
 use crate::workflows::step::Begin;
 use crate::workflows::versions::Chosen;
 use crate::workflows::{
-    activities, children, durable, express, machines, map_runs, outside, redrive, supported, throttle, versions,
+    activities, children, durable, express, machines, map_children, map_runs, outside, redrive, supported, throttle,
+    versions,
 };
 use crate::workflows::{Machine, Program, WorkflowRoom};
 
@@ -226,6 +228,9 @@ impl WorkflowRoom<'_> {
 
     /// An execution by its name, as the store has it.
     pub(crate) fn found(&mut self, workflow: &str, name: &str) -> Result<(RunId, ExecutionRow), EngineError> {
+        if let Some(child) = map_children::found(self, workflow, name)? {
+            return Ok(child);
+        }
         let machine = self.workflows.machine(workflow)?.row.clone();
         let ended = || {
             let ended = self.workflows.express.ended_of(machine.id).find(|ended| ended.row.name == name)?;
@@ -245,12 +250,14 @@ impl WorkflowRoom<'_> {
 
     /// What is told of an execution of a workflow.
     fn described(&self, workflow: &str, id: RunId, row: ExecutionRow) -> Result<Execution, EngineError> {
-        Ok(described(self.below.ctx, &self.workflows.machine(workflow)?.row, id, row))
+        let machine = self.workflows.machine(map_children::workflow_of(workflow))?;
+        Ok(map_children::described(self, workflow, &machine.row, (id, row)))
     }
 
     pub(crate) fn execution_describe(&mut self, named: ExecutionNamed) -> Result<Done, EngineError> {
         let (id, row) = self.found(&named.workflow, &named.name)?;
-        Ok(Done::at_once(self.described(&named.workflow, id, row)?))
+        let due_ms = self.workflows.runs.get(&id).and_then(|run| run.due_ms);
+        Ok(Done::at_once(Execution { due_ms, ..self.described(&named.workflow, id, row)? }))
     }
 
     /// Answer when the execution has ended.
@@ -278,8 +285,11 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn execution_list(&mut self, asked: List) -> Result<Done, EngineError> {
         check_limit(asked.limit)?;
-        let of = self.workflows.machine(&asked.workflow)?.clone();
-        let machine = of.row.id;
+        let of_map = map_children::named_run(self, &asked.workflow)?;
+        let (of, machine) = match of_map {
+            Some(run) => (run.machine, run.number),
+            None => self.workflows.machine(&asked.workflow).map(|of| (of.clone(), of.row.id))?,
+        };
         let bad = || EngineError::Invalid("Invalid Token: 'after' is not the `next` of an answer".into());
         let mut after = asked.after.as_deref().map(|text| unhex(text).ok_or_else(bad)).transpose()?;
         if of.row.kind == Kind::Express {
@@ -297,7 +307,7 @@ impl WorkflowRoom<'_> {
                 after = Some(key);
                 if is_asked(&asked, &row) {
                     let id = after.as_deref().and_then(RunId::parse).ok_or_else(|| damaged("an execution's key"))?;
-                    let one = described(self.below.ctx, &of.row, id, row);
+                    let one = map_children::described(self, &asked.workflow, &of.row, (id, row));
                     executions.push(Execution { input: None, output: None, ..one });
                 }
             }
@@ -309,7 +319,7 @@ impl WorkflowRoom<'_> {
     pub(crate) fn execution_history(&mut self, asked: History) -> Result<Done, EngineError> {
         check_limit(asked.limit)?;
         let (id, _) = self.found(&asked.workflow, &asked.name)?;
-        if self.workflows.machine(&asked.workflow)?.row.kind == Kind::Express {
+        if self.workflows.machine(map_children::workflow_of(&asked.workflow))?.row.kind == Kind::Express {
             return Ok(Done::at_once(express::history_in_memory(self, id, &asked)));
         }
         let from = asked.after.map(HistoryPlace::of).unwrap_or_default();
@@ -510,6 +520,7 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
         status: row.status,
         started_ms: row.started_ms,
         stopped_ms: row.stopped_ms,
+        due_ms: None,
         redrive_count: row.redrive_count,
         redriven_ms: row.redriven_ms,
         revision: row.revision,

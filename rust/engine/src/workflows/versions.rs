@@ -64,8 +64,14 @@ pub(super) fn choose(room: &mut WorkflowRoom<'_>, asked: &str) -> Result<Chosen,
     };
     let machine = room.workflows.machine(name)?.clone();
     let row = &machine.row;
-    let unknown =
-        || EngineError::NotFound(format!("State Machine Does Not Exist: workflow {name:?} has no {qualifier:?}"));
+    let unknown = || {
+        let versions = row.versions.iter().map(|one| one.number.to_string());
+        let known: Vec<String> = versions.chain(row.aliases.iter().map(|one| one.name.clone())).collect();
+        let known = if known.is_empty() { "no versions and no aliases".into() } else { known.join(", ") };
+        EngineError::NotFound(format!(
+            "State Machine Does Not Exist: workflow {name:?} has no {qualifier:?}: it has {known}"
+        ))
+    };
     let (version, alias) = match qualifier.parse::<u32>() {
         Ok(number) => (number, None),
         Err(_) => {
@@ -224,8 +230,9 @@ fn check_routes(row: &MachineRow, routes: &[AliasRoute]) -> Result<(), EngineErr
     if !(1..=2).contains(&routes.len()) {
         return invalid(format!("an alias leads to one or two versions, not to {}", routes.len()));
     }
-    if routes.iter().map(|route| route.weight).sum::<u32>() != WEIGHTS {
-        return invalid(format!("the weights of an alias add up to {WEIGHTS}"));
+    let sum = routes.iter().map(|route| u64::from(route.weight)).sum::<u64>();
+    if sum != u64::from(WEIGHTS) {
+        return invalid(format!("the weights of an alias add up to {WEIGHTS}, and these to {sum}"));
     }
     if routes.len() == 2 && routes[0].version == routes[1].version {
         return invalid("the two versions of an alias differ".into());

@@ -179,7 +179,9 @@ impl Call<'_> {
     pub(super) fn execution_of(&self, arn: &str, kinds: &[&str]) -> Result<ExecutionNamed, Fault> {
         let missing = || Fault::new("ExecutionDoesNotExist", format!("Execution Does Not Exist: '{arn}'"));
         let (_, resource) = self.states_resource(arn, kinds)?.ok_or_else(missing)?;
-        let (workflow, name) = resource.split_once(':').ok_or_else(missing)?;
+        // A child of a distributed Map: `WORKFLOW/LABEL:RUN:INDEX`.
+        let parts = if resource.contains('/') { resource.rsplit_once(':') } else { resource.split_once(':') };
+        let (workflow, name) = parts.ok_or_else(missing)?;
         Ok(ExecutionNamed { workflow: workflow.to_owned(), name: name.to_owned() })
     }
 

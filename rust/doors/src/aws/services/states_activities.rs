@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use forebay_engine::api::activity::{ActivityNamed, GetActivityTask};
 use forebay_engine::api::notes::Annotate;
-use forebay_engine::api::workflow::{ActivityNamed, GetActivityTask, TaskFailed, TaskHeartbeat, TaskSucceeded};
+use forebay_engine::api::workflow::{TaskFailed, TaskHeartbeat, TaskSucceeded};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use serde_json::Value as Json;

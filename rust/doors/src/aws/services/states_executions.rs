@@ -104,7 +104,12 @@ pub(super) async fn start_sync_execution(call: &Call<'_>) -> Result<Value, Fault
 
 /// What lists and descriptions have of an execution.
 fn listed(call: &Call<'_>, given: &Json) -> Value {
-    let machine = call.states_arn("stateMachine", given["workflow"].as_str().unwrap_or_default());
+    let workflow = given["workflow"].as_str().unwrap_or_default();
+    let (map_run, workflow) = match run_of(workflow) {
+        Some((machine, _)) => (Some(call.states_arn("mapRun", workflow)), machine),
+        None => (None, workflow),
+    };
+    let machine = call.states_arn("stateMachine", workflow);
     let qualified = |qualifier: Option<String>| qualifier.map(|qualifier| format!("{machine}:{qualifier}"));
     Value::structure()
         .with("executionArn", given["arn"].as_str())
@@ -117,6 +122,13 @@ fn listed(call: &Call<'_>, given: &Json) -> Value {
         .with("redriveCount", given["redrive_count"].as_i64())
         .with("redriveDate", time(&given["redriven_ms"]))
         .with("stateMachineArn", machine)
+        .with("mapRunArn", map_run)
+}
+
+/// What the name of a distributed Map's run has before its id, and the Map's label; `None`: it is the name of a workflow.
+fn run_of(name: &str) -> Option<(&str, &str)> {
+    let machine = name.rsplit_once(':').map_or(name, |(machine, _)| machine);
+    Some((machine, machine.split_once('/')?.1))
 }
 
 pub(super) async fn describe_execution(call: &Call<'_>) -> Result<Value, Fault> {
@@ -145,16 +157,26 @@ pub(super) async fn describe_state_machine_for_execution(call: &Call<'_>) -> Res
         .ask(Request::ExecutionDescribe(named_execution(call)?))
         .await
         .map_err(|error| execution_fault(call, error))?;
-    let workflow = given["workflow"].as_str().unwrap_or_default().to_owned();
+    let named = given["workflow"].as_str().unwrap_or_default();
+    let workflow = named.split_once('/').map_or(named, |(workflow, _)| workflow).to_owned();
     let machine = call.described_machine(workflow, given["revision"].as_u64().map(|revision| revision as u32)).await?;
-    let told = described(&machine).with("updateDate", time(&machine["updated_ms"]));
+    let run = run_of(named);
+    let told = described(&machine)
+        .with("updateDate", time(&machine["updated_ms"]))
+        .with("mapRunArn", run.map(|_| call.states_arn("mapRun", named)))
+        .with("label", run.map(|(_, label)| label));
     Ok(without(told.with("revisionId", revision_id(&machine)), call, &["definition"]))
 }
 
 pub(super) async fn list_executions(call: &Call<'_>) -> Result<Value, Fault> {
     let input = &call.input;
-    let Some(arn) = input.text("stateMachineArn") else {
-        return Err(Fault::validation("Must provide a State Machine ARN or Map Run ARN"));
+    let arn = match (input.text("stateMachineArn"), input.text("mapRunArn")) {
+        (Some(arn), None) => arn,
+        (None, Some(run)) => return list_children(call, run).await,
+        (None, None) => return Err(Fault::validation("Must provide a State Machine ARN or Map Run ARN")),
+        (Some(_), Some(_)) => {
+            return Err(Fault::validation("Must provide a State Machine ARN or Map Run ARN, but not both"))
+        }
     };
     let machine = call.machine()?;
     let of = call.described_machine(machine.name.clone(), None).await.map_err(|_| no_machine(arn))?;
@@ -176,6 +198,29 @@ pub(super) async fn list_executions(call: &Call<'_>) -> Result<Value, Fault> {
         "limit": call.most(),
         "after": input.text("nextToken"),
     }))?;
+    list_as_asked(call, list).await
+}
+
+/// The children of a distributed Map's run.
+async fn list_children(call: &Call<'_>, run: &str) -> Result<Value, Fault> {
+    let missing = || Fault::new("ResourceNotFound", format!("Resource not found: '{run}'"));
+    let (_, name) =
+        call.states_resource(run, &["mapRun"])?.filter(|(_, name)| name.contains('/')).ok_or_else(missing)?;
+    let input = &call.input;
+    if input.text("statusFilter") == Some("PENDING_REDRIVE") {
+        return Ok(Value::structure().with("executions", Vec::<Value>::new()));
+    }
+    let list: List = settings(json!({
+        "workflow": name,
+        "status": input.text("statusFilter"),
+        "is_redriven": input.text("redriveFilter").map(|filter| filter == "REDRIVEN"),
+        "limit": call.most(),
+        "after": input.text("nextToken"),
+    }))?;
+    list_as_asked(call, list).await
+}
+
+async fn list_as_asked(call: &Call<'_>, list: List) -> Result<Value, Fault> {
     let given = call.ask(Request::ExecutionList(list)).await.map_err(|error| match fault(error) {
         refused if refused.name == "InvalidToken" => bad_token(),
         other => other,

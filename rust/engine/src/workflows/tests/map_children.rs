@@ -1,7 +1,8 @@
-//! Children of distributed Maps in distributed Maps.
+//! Children of distributed Maps as they are asked for, and those of Maps in Maps.
 
 use serde_json::{json, Value};
 
+use crate::base::error::EngineError;
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::port::Table;
 use crate::workflows::tests::{arn, function, payload};
@@ -43,4 +44,62 @@ fn the_children_of_a_map_in_a_map_go_on_after_a_kill() {
     let engine = engine.killed();
     let left = engine.engine.with(|rooms| rooms.ctx.commit.reader.scan(Table::Execution, &[], None, 10)).unwrap();
     assert_eq!(left.len(), 6);
+}
+
+#[test]
+fn the_children_of_a_run_are_listed_and_described_by_its_name() {
+    let mut engine = with(&distributed(&call()));
+    engine.start("one", &json!([1, 2, 3])).unwrap();
+    let calls = engine.calls();
+    engine.end_call(&calls[0], 0, "10");
+    engine.end_call(&calls[1], 1, "{\"errorType\": \"Bad\", \"errorMessage\": \"it is\"}");
+    engine.advance(SECOND);
+    let engine = engine.killed();
+    let runs = engine.json("map_run.list", &json!({"workflow": "w", "name": "one"}));
+    let run = runs["map_runs"][0]["arn"].as_str().unwrap().split_once(":mapRun:").unwrap().1.to_owned();
+    let list = |status: Value| {
+        let asked = json!({"workflow": run, "limit": 10, "status": status});
+        engine.json("execution.list", &asked)["executions"].as_array().unwrap().clone()
+    };
+    assert_eq!(list(Value::Null).iter().map(|one| one["name"].clone()).collect::<Vec<_>>(), ["2", "1", "0"]);
+    let failed = list(json!("FAILED"));
+    assert_eq!((failed.len(), &failed[0]["error"], &failed[0]["workflow"]), (1, &json!("Bad"), &json!(run)));
+    let child = engine.json("execution.describe", &json!({"workflow": run, "name": "0"}));
+    assert_eq!((&child["output"], &child["input"]), (&json!("10"), &json!("1")));
+    assert!(child["arn"].as_str().unwrap().ends_with(&format!(":execution:{run}:0")), "{child}");
+    let history = engine.json("execution.history", &json!({"workflow": run, "name": "1", "limit": 100}));
+    assert_eq!(history["events"].as_array().unwrap().last().unwrap()["type"], "ExecutionFailed");
+    for (workflow, name) in [(run.as_str(), "3"), (run.as_str(), "x"), ("w/none:0", "0"), ("none/a:0", "0")] {
+        let told = engine.asked("execution.describe", &json!({"workflow": workflow, "name": name}));
+        assert!(matches!(told, Err(EngineError::NotFound(_))), "{workflow} {name}");
+    }
+    let refused = engine.asked("execution.redrive", &json!({"workflow": run, "name": "1"})).unwrap_err();
+    assert!(refused.to_string().contains("a redrive of the execution that began it"), "{refused}");
+}
+
+#[test]
+fn the_name_of_a_run_goes_with_its_execution() {
+    let mut engine = with(&distributed(&call()));
+    engine.start("one", &json!([1])).unwrap();
+    let call = engine.calls().remove(0);
+    engine.end_call(&call, 0, "10");
+    engine.advance(SECOND);
+    engine.json("workflow.delete", &json!({"name": "w"}));
+    engine.advance(60 * SECOND);
+    engine.advance(SECOND);
+    let engine = engine.killed();
+    for table in [Table::Execution, Table::ExecutionName, Table::History] {
+        let left = engine.engine.with(|rooms| rooms.ctx.commit.reader.scan(table, &[], None, 10)).unwrap();
+        assert!(left.is_empty(), "{table:?}");
+    }
+}
+
+/// `why` could not say until when a Wait state waits, or a retry is due.
+#[test]
+fn an_execution_says_when_it_goes_on_by_itself() {
+    let rest = json!({"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 60, "End": true}}});
+    let engine = with(&rest);
+    engine.start("one", &json!({})).unwrap();
+    let told = engine.execution("one");
+    assert_eq!(told["due_ms"].as_u64().unwrap() - told["started_ms"].as_u64().unwrap(), 60_000);
 }
