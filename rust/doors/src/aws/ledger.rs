@@ -124,7 +124,7 @@ impl Ledger {
                 operation: entry.operation.1,
                 key_id: entry.key_id.as_str().into(),
                 status: entry.status,
-                error: entry.error.as_ref().map(told),
+                error: entry.error.as_ref().map(told).map(Box::new),
                 took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
                 made: std::mem::take(&mut entry.made),
             });
@@ -149,8 +149,8 @@ impl Ledger {
 }
 
 /// What `why` is to tell of an error: a text may repeat what was sent, and fifty thousand of them are remembered.
-fn told((code, text): &(String, String)) -> Box<(String, String)> {
-    Box::new((code.clone(), text.chars().take(TEXT_MAX).collect()))
+fn told((code, text): &(String, String)) -> (String, String) {
+    (code.clone(), text.chars().take(TEXT_MAX).collect())
 }
 
 /// No body, no signature and no token is in it.
