@@ -6,7 +6,6 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
 use std::sync::{Mutex, PoisonError};
 
-use crate::aws::call::Call;
 use crate::aws::value::Value;
 
 /// Most requests that are remembered.
@@ -49,24 +48,22 @@ impl Remembered {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().rev().find(|(own, _)| *own == request).map(|(_, answer)| answer.clone())
     }
-}
 
-impl Call<'_> {
     /// The request as it is told from others: all of its input counts, so that a token with another input is another request.
-    fn with_token(&self, operation: &str) -> Option<u64> {
-        self.input.text("ClientToken")?;
-        Some(self.remembered.seed.hash_one(format!("{operation} {:?}", self.input)))
+    fn with_token(&self, operation: &str, input: &Value) -> Option<u64> {
+        input.text("ClientToken")?;
+        Some(self.seed.hash_one(format!("{operation} {input:?}")))
     }
 
     /// What the same request was answered before.
-    pub(super) fn answered_before(&self, operation: &str) -> Option<Value> {
-        self.with_token(operation).and_then(|request| self.remembered.find(request))
+    pub(super) fn answered_before(&self, operation: &str, input: &Value) -> Option<Value> {
+        self.with_token(operation, input).and_then(|request| self.find(request))
     }
 
     /// Keep an answer for the same request.
-    pub(super) fn keep_answer(&self, operation: &str, answer: &Value) {
-        if let Some(request) = self.with_token(operation) {
-            self.remembered.keep(request, answer.clone());
+    pub(super) fn keep_answer(&self, operation: &str, input: &Value, answer: &Value) {
+        if let Some(request) = self.with_token(operation, input) {
+            self.keep(request, answer.clone());
         }
     }
 }

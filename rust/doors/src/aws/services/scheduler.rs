@@ -135,11 +135,12 @@ async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.schedule();
     if call.described_schedule(&name).await.is_ok() {
         return call
-            .answered_before("CreateSchedule")
+            .remembered
+            .answered_before("CreateSchedule", &call.input)
             .ok_or_else(|| Fault::new("ConflictException", format!("Schedule {name} already exists.")).status(409));
     }
     let made = put(call, &name).await?;
-    call.keep_answer("CreateSchedule", &made);
+    call.remembered.keep_answer("CreateSchedule", &call.input, &made);
     Ok(made)
 }
 
@@ -269,9 +270,9 @@ async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
 async fn delete_schedule(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.schedule();
     if let Err(missing) = call.described_schedule(&name).await {
-        return call.answered_before("DeleteSchedule").ok_or(missing);
+        return call.remembered.answered_before("DeleteSchedule", &call.input).ok_or(missing);
     }
     call.ask(Request::ScheduleDelete(ScheduleNamed { name })).await.map_err(fault)?;
-    call.keep_answer("DeleteSchedule", &Value::structure());
+    call.remembered.keep_answer("DeleteSchedule", &call.input, &Value::structure());
     Ok(Value::structure())
 }

@@ -22,7 +22,7 @@ pub(super) async fn create_schedule_group(call: &Call<'_>) -> Result<Value, Faul
     check_tags(&Json::Null, &notes)?;
     let made = match call.ask(Request::ScheduleGroupCreate(named(call))).await {
         Err(conflict @ EngineError::Conflict(_)) => {
-            return call.answered_before("CreateScheduleGroup").ok_or_else(|| fault(conflict));
+            return call.remembered.answered_before("CreateScheduleGroup", &call.input).ok_or_else(|| fault(conflict));
         }
         made => made.map_err(fault)?,
     };
@@ -31,7 +31,7 @@ pub(super) async fn create_schedule_group(call: &Call<'_>) -> Result<Value, Faul
         call.ask(Request::ScheduleGroupAnnotate(Annotate { name, notes })).await.map_err(fault)?;
     }
     let answer = Value::structure().with("ScheduleGroupArn", made["arn"].as_str());
-    call.keep_answer("CreateScheduleGroup", &answer);
+    call.remembered.keep_answer("CreateScheduleGroup", &call.input, &answer);
     Ok(answer)
 }
 
@@ -63,11 +63,11 @@ pub(super) async fn list_schedule_groups(call: &Call<'_>) -> Result<Value, Fault
 pub(super) async fn delete_schedule_group(call: &Call<'_>) -> Result<Value, Fault> {
     match call.ask(Request::ScheduleGroupDelete(named(call))).await {
         Err(missing @ EngineError::NotFound(_)) => {
-            return call.answered_before("DeleteScheduleGroup").ok_or_else(|| fault(missing));
+            return call.remembered.answered_before("DeleteScheduleGroup", &call.input).ok_or_else(|| fault(missing));
         }
         deleted => deleted.map_err(fault)?,
     };
-    call.keep_answer("DeleteScheduleGroup", &Value::structure());
+    call.remembered.keep_answer("DeleteScheduleGroup", &call.input, &Value::structure());
     Ok(Value::structure())
 }
 
