@@ -74,12 +74,29 @@ pub(super) async fn read(head: &Head<'_>, mut body: Incoming, room: &Arc<Semapho
             discard(body).await;
             return Err(Unread::TooLarge);
         }
-        let kib = data.len().div_ceil(1024) as u32;
+        let kib = more_kib(whole.bytes.len(), data.len());
         let permit = Arc::clone(room).try_acquire_many_owned(kib).map_err(|_| Unread::NoRoom)?;
         match whole.room.first_mut() {
             Some(first) => first.merge(permit),
             None => whole.room.push(permit),
         }
         whole.bytes.extend_from_slice(&data);
+    }
+}
+
+/// KiB that a body takes more when so many bytes come to it, however small its pieces are.
+fn more_kib(before: usize, more: usize) -> u32 {
+    ((before + more).div_ceil(1024) - before.div_ceil(1024)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body of 393 KB in pieces of one byte took the room of all bodies, which is 64 MiB.
+    #[test]
+    fn a_body_in_small_pieces_takes_no_more_room_than_in_one() {
+        assert_eq!(more_kib(0, 2_500), 3);
+        assert_eq!((0..2_500).map(|before| more_kib(before, 1)).sum::<u32>(), 3);
     }
 }
