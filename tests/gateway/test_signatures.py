@@ -65,6 +65,13 @@ async def test_a_method_with_aws_iam_lets_in_who_signs_with_a_key(rest):
     assert (await ask_signed(rest, "POST", PETS, body=b'{"a": 1}')).status == 200
 
 
+async def test_a_signature_is_of_the_path_that_is_asked_for(rest):
+    """What is signed has no dot segments, and a route is found by the path as it is: one route's presigned URL opened another."""
+    sent = f"{PETS}/../pets"
+    assert (await ask_signed(rest, "GET", sent)).status == 403
+    assert (await ask_signed(rest, "GET", f"{PETS}/./", query=True)).status == 403
+
+
 @pytest.mark.parametrize(
     ("method", "key", "status"),
     [

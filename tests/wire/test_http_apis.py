@@ -3,8 +3,11 @@
 import asyncio
 import json
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "gateway"))
 
 from ports import free_port
 from sockets import TEXT, connect
+from tokens import key_set, signed
 
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:echo"
 
@@ -180,6 +184,46 @@ def test_routes_have_authorisers_and_limits(wire):
     apis.update_route(ApiId=api, RouteId=route, AuthorizationType="NONE")
     apis.delete_authorizer(ApiId=api, AuthorizerId=made["AuthorizerId"])
     assert wire.get(api, "/guarded")[0] == 200
+
+
+class Keys(BaseHTTPRequestHandler):
+    """Answers as an issuer of tokens does."""
+
+    def do_GET(self):
+        where = f"http://127.0.0.1:{self.server.server_port}"
+        told = {"jwks_uri": f"{where}/keys"} if "openid" in self.path else key_set("one")
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_token_is_held_against_each_stages_own_audience(wire):
+    """What one stage had let in was let in by all: a token that was verified was remembered without its stage."""
+    apis = wire.apis
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keys) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        issuer = f"http://127.0.0.1:{server.server_port}"
+        api, _, route = wire.made("GET /guarded")
+        sources = ["$request.header.Authorization"]
+
+        def audience(name):
+            return {"JwtConfiguration": {"Issuer": issuer, "Audience": [name]}}
+
+        made = apis.create_authorizer(
+            ApiId=api, Name="jwt", AuthorizerType="JWT", IdentitySource=sources, **audience("old")
+        )
+        apis.update_route(ApiId=api, RouteId=route, AuthorizationType="JWT", AuthorizerId=made["AuthorizerId"])
+        for stage, wanted in (("dev", "old"), ("prod", "new")):
+            apis.update_authorizer(ApiId=api, AuthorizerId=made["AuthorizerId"], **audience(wanted))
+            deployment = apis.create_deployment(ApiId=api)["DeploymentId"]
+            apis.create_stage(ApiId=api, StageName=stage, DeploymentId=deployment)
+        token = signed({"iss": issuer, "aud": "old", "exp": int(time.time()) + 600})
+        asked = [wire.get(api, f"/{stage}/guarded", authorization=f"Bearer {token}")[0] for stage in ("dev", "prod")]
+        server.shutdown()
+    assert asked == [200, 401]
 
 
 def test_a_document_makes_an_api_and_takes_the_place_of_another(wire):

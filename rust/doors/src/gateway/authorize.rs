@@ -79,7 +79,7 @@ impl Gateway {
         text: &str,
     ) -> Result<Arc<KnownToken>, Refusal> {
         let now_s = asked.arrival.time_ms / 1000;
-        let key = digest(&[&asked.api.id, &authorizer.name, text]);
+        let key = digest(&[&asked.api.id, asked.arrival.stage, &authorizer.name, text]);
         let entry = asked.deployment.tokens.entry(key);
         let mut entry = entry.lock().await;
         if let Some((_, known)) = entry.as_ref().filter(|(until_s, _)| *until_s > now_s) {

@@ -59,6 +59,10 @@ impl Signers {
         if given.headers.get("x-amz-content-sha256").is_some_and(|value| is_unsigned(value.as_bytes())) {
             return Err(Unsigned::Refused(Refused::Wrong));
         }
+        // A signature is of the path without dot segments, and a route is found by the path as it came.
+        if given.path.split('/').any(|part| matches!(part, "." | "..")) {
+            return Err(Unsigned::Refused(Refused::Wrong));
+        }
         self.verifier.verify(&signature, given, &key.secret, now_ms() as i64).map_err(Unsigned::Refused)?;
         let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
         if !is_of_service || key.read_only && !READING.contains(&given.method) {
