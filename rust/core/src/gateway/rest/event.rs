@@ -110,7 +110,7 @@ pub fn reply(json: &[u8], binary: &[String], accept: &str) -> Result<Answer, Fai
         Some(Value::String(text)) => text.trim().parse().ok(),
         Some(_) => None,
     };
-    let status = status.filter(|status| (100..=599).contains(status));
+    let status = status.filter(|status| (200..=599).contains(status));
     let status = status.ok_or_else(|| wrong("statusCode is not a status"))? as u16;
     let headers = headers(&fields).map_err(|what| wrong(&what))?;
     let is_base64 = matches!(fields.get("isBase64Encoded"), Some(Value::Bool(true)));

@@ -40,7 +40,7 @@ pub fn judge(policy: &str, caller: Caller<'_>) -> Result<Verdict, Failure> {
 /// Whether a statement speaks of this caller. What was looked at here is taken out of it.
 fn applies(statement: &mut Value, caller: Caller<'_>) -> bool {
     let Some(fields) = statement.as_object_mut() else { return true };
-    if !matches!(fields.get("Principal"), None | Some(Value::String(_))) && !is_everybody(&fields["Principal"]) {
+    if fields.get("Principal").is_some_and(|principal| !is_everybody(principal)) {
         // There are no accounts here: a statement for somebody is for nobody who can be known.
         return fields.get("Effect").and_then(Value::as_str) == Some("Deny");
     }
@@ -204,6 +204,11 @@ mod tests {
             ),
             (
                 json!([statement("Allow", "execute-api:/*", json!({"Principal": {"AWS": "arn:aws:iam::1:root"}}))]),
+                Verdict::Silent,
+            ),
+            // A text other than `*` let everybody in.
+            (
+                json!([statement("Allow", "execute-api:/*", json!({"Principal": "arn:aws:iam::1:user/ali"}))]),
                 Verdict::Silent,
             ),
             (json!([statement("Allow", "execute-api:/*", json!({"Principal": {"AWS": "*"}}))]), Verdict::Allow),

@@ -15,7 +15,7 @@ use super::log::Log;
 use super::mapping::{self, plain, push_header, set_header, Sources};
 use super::mock;
 use super::model::{ContentHandling, Integration, IntegrationType, Passthrough};
-use super::uri::{self, Service, Target};
+use super::uri::{self, Operation, Service, Target};
 use super::vtl::{Globals, Input, Params, RenderError};
 use crate::gateway::answer::Answer;
 use crate::gateway::request::Request;
@@ -224,11 +224,16 @@ impl<'a> Exchange<'a> {
         Next::Call(command, integration.timeout_in_millis)
     }
 
-    /// The function that an integration names.
+    /// The function or the service that an integration names. What the client gives is put into the service's path alone: it does not
+    /// choose what is called.
     fn target(&self, integration: &Integration, path: &[(String, String)]) -> Result<Target, Failure> {
         let uri = integration.uri.as_deref().unwrap_or_default();
-        let uri = uri::filled(uri, path, self.arrival.stage_variables);
-        uri::target(&uri).map_err(Failure::of_setup)
+        let uri = uri::filled(uri, &[], self.arrival.stage_variables);
+        let mut target = uri::target(&uri).map_err(Failure::of_setup)?;
+        if let Target::Service(Service { operation: Operation::Path(given), .. }) = &mut target {
+            *given = uri::filled(given, path, self.arrival.stage_variables);
+        }
+        Ok(target)
     }
 
     fn proxy_event(&mut self, integration: &Integration) -> Result<Next, Failure> {
@@ -485,7 +490,7 @@ impl<'a> Exchange<'a> {
     fn override_response(&self, status: &mut u16, headers: &mut Vec<(String, String)>) {
         let Some(over) = self.context.get("responseOverride") else { return };
         let given = over.get("status").and_then(plain).and_then(|text| text.trim().parse().ok());
-        *status = given.filter(|given| (100..=599).contains(given)).unwrap_or(*status);
+        *status = given.filter(|given| (200..=599).contains(given)).unwrap_or(*status);
         for (name, value) in over.get("header").and_then(Value::as_object).into_iter().flatten() {
             headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
             let values = match value {

@@ -313,6 +313,18 @@ fn other_services_get_their_command() {
     assert_eq!(seen(&answer), (200, "{\"message\": \"great\"}".into()));
 }
 
+/// A client that sent `:function:secret` for the queue had that function called.
+#[test]
+fn a_client_does_not_choose_what_is_called() {
+    let integration = json!({"type": "AWS", "httpMethod": "POST", "uri": "arn:aws:apigateway:local:sqs:path/1/{q}",
+        "requestParameters": {"integration.request.path.q": "method.request.header.X-Queue"}});
+    let asked = Play { headers: &[("X-Queue", ":function:secret")], ..PLAIN };
+    let Some(Command::Service(service, _)) = play(&served(&integration, &json!({})), asked).0 else {
+        panic!("the service is called")
+    };
+    assert_eq!(service.operation, super::uri::Operation::Path("/1/:function:secret".into()));
+}
+
 #[test]
 fn a_request_is_validated_before_it_goes_on() {
     let more = json!({"requestValidators": {"v": {"id": "v", "validateRequestParameters": true}},
