@@ -11,11 +11,11 @@ use serde_json::{json, Map, Value};
 use super::compiled::Route;
 use super::context::{request_context, Arrival};
 use super::failure::Failure;
-use super::mapping::push_header;
 use super::model::RestApi;
 use super::vtl::Params;
 use crate::gateway::answer::{Answer, ANSWER_BYTES_MAX};
 use crate::gateway::request::Request;
+use crate::gateway::wire::is_header;
 
 /// Keys that an answer may have.
 const KEYS: [&str; 5] = ["statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"];
@@ -140,13 +140,12 @@ fn headers(fields: &Map<String, Value>) -> Result<Vec<(String, String)>, String>
             Value::Array(_) | Value::Object(_) => return Err(format!("the header {name:?} is not text")),
             other => super::mapping::plain(other).unwrap_or_default(),
         };
-        let before = headers.len();
         // The same header keeps the spelling of its first one.
         let known = headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(known, _)| known.clone());
-        push_header(&mut headers, known.as_deref().unwrap_or(name), text);
-        if headers.len() == before {
+        if !is_header(name, &text) {
             return Err(format!("the header {name:?} has a character that no header has"));
         }
+        headers.push((known.unwrap_or_else(|| name.to_owned()), text));
         Ok(())
     };
     match fields.get("multiValueHeaders") {

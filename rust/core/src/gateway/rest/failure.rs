@@ -150,7 +150,7 @@ impl Failure {
                 if name.eq_ignore_ascii_case("content-type") {
                     media_type = value;
                 } else {
-                    mapping::push_header(&mut answer.headers, name, value);
+                    mapping::push_mapped(&mut answer.headers, name, value);
                 }
             }
         }

@@ -147,13 +147,17 @@ pub(super) fn substituted(text: &str, sources: &Sources<'_>) -> String {
 const FRAMING: [&str; 6] = ["connection", "content-length", "keep-alive", "te", "transfer-encoding", "upgrade"];
 
 /// Add a header, unless it cannot be sent: a value with a line end would be two headers.
-///
-/// What says how a message is framed is said by whoever sends it: two lengths of one body would make two messages of it.
 pub(super) fn push_header(headers: &mut Vec<(String, String)>, name: &str, value: impl Into<Cow<'static, str>>) {
     let value = value.into();
-    let is_framing = FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing));
-    if is_header(name, &value) && !is_framing {
+    if is_header(name, &value) {
         headers.push((name.to_owned(), value.into_owned()));
+    }
+}
+
+/// Add a header to an answer. How that is framed says whoever sends it: two lengths of one body would make two messages of it.
+pub(super) fn push_mapped(headers: &mut Vec<(String, String)>, name: &str, value: impl Into<Cow<'static, str>>) {
+    if !FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing)) {
+        push_header(headers, name, value);
     }
 }
 
@@ -174,7 +178,7 @@ mod tests {
     fn nobody_says_how_a_message_is_framed() {
         let mut headers = Vec::new();
         for name in ["Content-Length", "transfer-encoding", "Connection", "X-Length"] {
-            push_header(&mut headers, name, "5");
+            push_mapped(&mut headers, name, "5");
         }
         assert_eq!(headers, [("X-Length".to_owned(), "5".to_owned())]);
     }

@@ -12,7 +12,7 @@ use super::context::{context, params, Arrival};
 use super::event::{self, is_binary, media_type};
 use super::failure::{Failure, ResponseType};
 use super::log::Log;
-use super::mapping::{self, plain, push_header, set_header, Sources};
+use super::mapping::{self, plain, push_header, push_mapped, set_header, Sources};
 use super::mock;
 use super::model::{ContentHandling, Integration, IntegrationType, Passthrough};
 use super::uri::{self, Operation, Service, Target};
@@ -454,7 +454,7 @@ impl<'a> Exchange<'a> {
             let name = target.strip_prefix("method.response.").and_then(|rest| rest.split_once('.'));
             let Some(("header" | "multivalueheader", name)) = name else { continue };
             for value in mapping::find(source, &sources).unwrap_or_default() {
-                push_header(&mut headers, name, value);
+                push_mapped(&mut headers, name, value);
             }
         }
         let body = match definition.content_handling {
@@ -498,7 +498,7 @@ impl<'a> Exchange<'a> {
                 other => plain(other).into_iter().collect::<Vec<_>>(),
             };
             for value in values {
-                push_header(headers, name, value);
+                push_mapped(headers, name, value);
             }
         }
     }

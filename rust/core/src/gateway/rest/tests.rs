@@ -313,6 +313,17 @@ fn other_services_get_their_command() {
     assert_eq!(seen(&answer), (200, "{\"message\": \"great\"}".into()));
 }
 
+/// What an app says of the length of its answer goes on under another name, as on AWS; it is no wrong answer.
+#[test]
+fn the_length_that_a_function_gives_is_not_sent_as_one() {
+    let integration = json!({"type": "AWS_PROXY", "httpMethod": "POST", "uri": "arn:aws:apigateway:local:lambda:path/2015-03-31/functions/arn:aws:lambda:local:1:function:f/invocations"});
+    let json = json!({"statusCode": 200, "headers": {"Content-Length": "2"}, "body": "abc"}).to_string().into_bytes();
+    let outcome = Some(Outcome::Function { json, is_error: false });
+    let (_, answer) = play(&served(&integration, &json!({})), Play { outcome, ..PLAIN });
+    assert_eq!(seen(&answer), (200, "abc".into()));
+    assert_eq!((answer.header("content-length"), answer.header("x-amzn-remapped-content-length")), (None, Some("2")));
+}
+
 /// A client that sent `:function:secret` for the queue had that function called.
 #[test]
 fn a_client_does_not_choose_what_is_called() {
