@@ -186,16 +186,24 @@ def test_a_state_is_tested_with_a_mock_and_with_its_call(wire, states):
     assert (told["nextState"], json.loads(told["inspectionData"]["afterParameters"])) == ("Later", {"b": 1})
 
 
-def test_a_run_of_a_distributed_map_is_described(states):
-    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **json.loads(PASS)}
-    each = {"Type": "Map", "ItemProcessor": processor, "MaxConcurrency": 2, "End": True}
+def mapped(states, name, processor, **fields):
+    """Run a distributed Map over three items; give the ARN of its machine, its execution and its run."""
+    config = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    each = {"Type": "Map", "ItemProcessor": {"ProcessorConfig": config, **processor}, "End": True, **fields}
     definition = json.dumps({"StartAt": "Each", "States": {"Each": each}})
-    machine = states.create_state_machine(name="each", definition=definition, roleArn=ROLE)["stateMachineArn"]
-    execution = states.start_execution(stateMachineArn=machine, input="[1, 2, 3]")["executionArn"]
-    assert ended(states, execution)["output"] == "[1,2,3]"
-    [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
+    machine = states.create_state_machine(name=name, definition=definition, roleArn=ROLE)["stateMachineArn"]
+    arn = states.start_execution(stateMachineArn=machine, input="[1, 2, 3]")["executionArn"]
+    execution = ended(states, arn)
+    [run] = states.list_map_runs(executionArn=arn)["mapRuns"]
+    return machine, execution, run
+
+
+def test_a_run_of_a_distributed_map_is_described(states):
+    _, execution, run = mapped(states, "each", json.loads(PASS), MaxConcurrency=2)
+    assert execution["output"] == "[1,2,3]"
     told = states.describe_map_run(mapRunArn=run["mapRunArn"])
-    assert (told["status"], told["executionArn"], told["maxConcurrency"]) == ("SUCCEEDED", execution, 2)
+    told_of = (told["status"], told["executionArn"], told["maxConcurrency"])
+    assert told_of == ("SUCCEEDED", execution["executionArn"], 2)
     assert (told["itemCounts"]["succeeded"], told["executionCounts"]["total"]) == (3, 3)
     with pytest.raises(states.exceptions.ResourceNotFound):
         states.describe_map_run(mapRunArn=run["mapRunArn"] + "0")
@@ -203,13 +211,8 @@ def test_a_run_of_a_distributed_map_is_described(states):
 
 def test_items_and_children_of_a_run_are_counted_apart(states):
     """A batch was one item."""
-    processor = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, **json.loads(PASS)}
-    each = {"Type": "Map", "ItemProcessor": processor, "ItemBatcher": {"MaxItemsPerBatch": 2}, "End": True}
-    definition = json.dumps({"StartAt": "Each", "States": {"Each": each}})
-    machine = states.create_state_machine(name="batches", definition=definition, roleArn=ROLE)["stateMachineArn"]
-    execution = states.start_execution(stateMachineArn=machine, input="[1, 2, 3]")["executionArn"]
-    assert ended(states, execution)["output"] == '[{"Items":[1,2]},{"Items":[3]}]'
-    [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
+    _, execution, run = mapped(states, "batches", json.loads(PASS), ItemBatcher={"MaxItemsPerBatch": 2})
+    assert execution["output"] == '[{"Items":[1,2]},{"Items":[3]}]'
     told = states.describe_map_run(mapRunArn=run["mapRunArn"])
     counts = [(told[of]["succeeded"], told[of]["total"]) for of in ("itemCounts", "executionCounts")]
     assert counts == [(3, 3), (2, 2)]
@@ -219,17 +222,8 @@ def test_the_children_of_a_distributed_map_are_listed_and_described(states):
     """Which item failed, and why, nobody could ask: mapRunArn was refused, and a child's ARN was unknown."""
     check = {"Type": "Choice", "Choices": [{"Variable": "$", "NumericEquals": 2, "Next": "No"}], "Default": "Yes"}
     steps = {"Check": check, "No": {"Type": "Fail", "Error": "Odd", "Cause": "it is 2"}, "Yes": {"Type": "Succeed"}}
-    processor = {
-        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
-        "StartAt": "Check",
-        "States": steps,
-    }
-    each = {"Type": "Map", "Label": "Each", "ItemProcessor": processor, "ToleratedFailureCount": 1, "End": True}
-    definition = json.dumps({"StartAt": "Each", "States": {"Each": each}})
-    machine = states.create_state_machine(name="items", definition=definition, roleArn=ROLE)["stateMachineArn"]
-    execution = states.start_execution(stateMachineArn=machine, input="[1, 2, 3]")["executionArn"]
-    ended(states, execution)
-    [run] = states.list_map_runs(executionArn=execution)["mapRuns"]
+    processor = {"StartAt": "Check", "States": steps}
+    machine, _, run = mapped(states, "items", processor, Label="Each", ToleratedFailureCount=1)
     pages = states.get_paginator("list_executions").paginate(
         mapRunArn=run["mapRunArn"], PaginationConfig={"PageSize": 2}
     )
