@@ -40,7 +40,9 @@ def settings_of_version(
 def is_latest(version: Function[..., Any]) -> bool:
     """Tell whether a version has the handler and the settings of what is declared."""
     function = version.latest
-    if version is function or version.handler is not function.handler:
-        return version is function
+    if version is function:
+        return True
+    if version.handler is not function.handler:
+        return False
     given = {"provisioned_concurrency": version.declared.provisioned_concurrency}
     return version.declared == settings_of_version(function, version.handler, given)
