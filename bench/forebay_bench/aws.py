@@ -221,11 +221,13 @@ async def get_records(stage: Stage) -> Mapping[str, float]:
     """Get the same records of 200 bytes again and again, 500 a call."""
     count = stage.share(2_000)
     async with served(stage) as wire:
-        await wire.app.stream("s").put_many([(BODY.encode(), "k")] * RECORDS)
+        await wire.app.stream("s", shards=1).put_many([(BODY.encode(), "k")] * RECORDS)
         place = {"StreamName": "s", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}
         given = await wire.ask(wire.signed("kinesis", "Kinesis_20131202.GetShardIterator", place))
         asked = {"ShardIterator": given["ShardIterator"], "Limit": RECORDS}
         request = wire.signed("kinesis", "Kinesis_20131202.GetRecords", asked)
+        if (got := len((await wire.ask(request))["Records"])) != RECORDS:
+            raise RuntimeError(f"a call gets {got} records, not {RECORDS}")
         with stage.meter:
             took = await wire.load(count, request)
     return figures(count, RECORDS, *took)

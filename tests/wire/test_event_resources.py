@@ -122,6 +122,14 @@ def test_schedules_are_in_groups_that_have_tags(wire):
     assert made.endswith(":schedule/night/tick")
     got = scheduler.get_schedule(Name="tick", GroupName="night")
     assert (got["Name"], got["GroupName"]) == ("tick", "night")
+    assert got["LastModificationDate"] == got["CreationDate"]
+    for changed in ({"Description": "hourly"}, {"ScheduleExpression": "rate(2 hours)"}):
+        time.sleep(0.002)  # The dates have milliseconds.
+        scheduler.update_schedule(Name="tick", GroupName="night", **settings | changed)
+        now = scheduler.get_schedule(Name="tick", GroupName="night")
+        assert now["LastModificationDate"] > got["LastModificationDate"]
+        assert now["CreationDate"] == got["CreationDate"]
+        got = now
     listed = scheduler.list_schedules()["Schedules"]
     assert sorted((one["GroupName"], one["Name"]) for one in listed) == [("default", "tick"), ("night", "tick")]
     assert [one["Arn"] for one in scheduler.list_schedules(GroupName="night", NamePrefix="t")["Schedules"]] == [made]

@@ -20,7 +20,8 @@ def wire(make_app):
         app.seen.append(event)
         if event == "fail":
             raise ValueError("no")
-        return context.invoked_function_arn if event == "arn" else {"got": event}
+        facts = {"arn": context.invoked_function_arn, "id": context.aws_request_id}
+        return facts[event] if isinstance(event, str) and event in facts else {"got": event}
 
     with served(app) as running:
         yield running
@@ -289,6 +290,21 @@ def test_why_knows_requests_by_the_ids_of_aws(functions, wire):
     (fact,) = life(sent["ResponseMetadata"]["RequestId"])
     assert (fact["operation"], fact["made"], fact["key"]) == ("sqs:SendMessage", sent["MessageId"], "forebay")
     assert any(fact.get("operation") == "sqs:SendMessage" for fact in life(sent["MessageId"]))
+
+    # The answer to a call that waits had another id than the handler read.
+    ran = functions.invoke(FunctionName="echo", Payload=b'"id"')
+    assert ran["ResponseMetadata"]["RequestId"] == json.loads(ran["Payload"].read())
+
+    kinesis, events = wire.client("kinesis"), wire.client("events")
+    kinesis.create_stream(StreamName="told", ShardCount=1)
+    put = kinesis.put_records(StreamName="told", Records=[{"Data": b"1", "PartitionKey": key} for key in "ab"])
+    sent = events.put_events(Entries=[{"Source": "a", "DetailType": "b", "Detail": "{}"}])
+    for answer, made in (
+        (put, " ".join(one["SequenceNumber"] for one in put["Records"])),
+        (sent, sent["Entries"][0]["EventId"]),
+    ):
+        (fact,) = (one for one in life(answer["ResponseMetadata"]["RequestId"]) if "operation" in one)
+        assert fact["made"] == made
 
 
 def test_an_alias_is_deleted(functions, wire):

@@ -92,6 +92,9 @@ def test_mistakes_about_queues(wire):
     arn = "arn:aws:sqs:eu-central-1:123456789012:plain"
     told = refused(queues.start_message_move_task, SourceArn=arn)
     assert told == ("InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue.")
+    # The text named each queue that there is, to any key.
+    told = refused(queues.start_message_move_task, SourceArn=arn.replace("plain", "nowhere"))
+    assert told == ("ResourceNotFoundException", "One or more specified resources don't exist.")
     told = refused(queues.receive_message, QueueUrl=plain, MessageSystemAttributeNames=["Bogus"])
     assert told == ("InvalidAttributeName", "Unknown Attribute Bogus.")
     assert "Messages" not in queues.receive_message(QueueUrl=plain, AttributeNames=["VisibilityTimeout", "SenderId"])
@@ -115,6 +118,9 @@ def test_what_is_there_is_not_changed_by_making_it_again(wire):
     first = topics.subscribe(**at, Attributes={"RawMessageDelivery": "true"})["SubscriptionArn"]
     assert topics.subscribe(**at)["SubscriptionArn"] == first
     assert topics.subscribe(**at, Attributes={"RawMessageDelivery": "true"})["SubscriptionArn"] == first
+    nowhere = at["Endpoint"].replace("inbox", "nowhere")
+    told = refused(topics.subscribe, **at | {"Endpoint": nowhere})
+    assert told == ("InvalidParameter", f"Invalid parameter: Endpoint Reason: {nowhere} does not exist")
     told = refused(topics.subscribe, **at, Attributes={"RawMessageDelivery": "false"})[1]
     assert told == "Invalid parameter: Attributes Reason: Subscription already exists with different attributes"
     assert topics.publish(TargetArn=arn, Message="by its other name")["MessageId"]

@@ -69,6 +69,13 @@ pub struct Call<'d> {
 }
 
 impl Call<'_> {
+    /// Have the answer bear the id of what the engine accepted. One operation accepts one thing.
+    pub fn name(&self, id: Option<u128>) {
+        if let Some(id) = id {
+            let _ = self.own_id.set(id);
+        }
+    }
+
     /// Ask the engine; the answer is JSON.
     pub async fn ask(&self, request: Request) -> Result<Json, EngineError> {
         json_of(ask(self.engine, request).await)

@@ -382,7 +382,9 @@ async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> An
     entry.id = call.own_id.get().copied().unwrap_or(entry.id);
     match done {
         Ok(Output::Value(value)) => {
-            entry.made = made(&value);
+            if !is_reading(operation.name) {
+                entry.made = made(&value);
+            }
             Answered::Whole(codec::write(protocol, model, operation, &value, &uuid_text(entry.id)))
         }
         Ok(Output::Stream(stream, header)) => Answered::Stream(stream, header),
@@ -470,9 +472,12 @@ pub fn is_reading(operation: &str) -> bool {
 
 /// The ids of what an operation made that `why` knows.
 fn made(value: &Value) -> Vec<String> {
-    let id = |one: &Value| one.text("MessageId").or(one.text("SequenceNumber")).map(str::to_owned);
-    let batch = value.list("Successful").iter().take(MADE_MAX);
-    id(value).into_iter().chain(batch.filter_map(id)).collect()
+    let id = |one: &Value| {
+        let names = ["MessageId", "SequenceNumber", "EventId", "executionArn"];
+        names.into_iter().find_map(|name| one.text(name)).map(str::to_owned)
+    };
+    let batches = ["Successful", "Records", "Entries"].into_iter().flat_map(|name| value.list(name));
+    id(value).into_iter().chain(batches.take(MADE_MAX).filter_map(id)).collect()
 }
 
 /// A queue's URL out of the path on which some clients post.

@@ -508,6 +508,8 @@ pub struct Schedule {
     pub arn: String,
     /// When it was declared, milliseconds since 1970.
     pub created_ms: u64,
+    /// When its settings were changed last, milliseconds since 1970.
+    pub modified_ms: u64,
     /// When it is due next, milliseconds since 1970; null: never again.
     pub next_due_ms: Option<u64>,
     /// When it is due then, milliseconds since 1970: some of its next due times.

@@ -332,7 +332,9 @@ impl BusRoom<'_> {
         let row = match &known {
             // What is due, and overdue, stays so.
             Some(known) if known.settings.is_due_as(&settings) => {
-                let row = ScheduleRow { settings, ..known.clone() };
+                // Each start of an app declares its schedules anew.
+                let modified_ms = if known.settings == settings { known.modified_ms } else { Some(now_ms) };
+                let row = ScheduleRow { settings, modified_ms, ..known.clone() };
                 self.buses.schedules.change(&row, known);
                 row
             }
@@ -342,6 +344,7 @@ impl BusRoom<'_> {
                 let mut row = ScheduleRow {
                     name: name.clone(),
                     created_ms,
+                    modified_ms: known.as_ref().map(|_| now_ms),
                     enabled_ms: now_ms,
                     next_due_ms: None,
                     fires_ms: None,
@@ -397,6 +400,7 @@ impl BusRoom<'_> {
             name: row.name.clone(),
             arn: self.ctx.schedule_arn(&row.name),
             created_ms: row.created_ms,
+            modified_ms: row.modified_ms.unwrap_or(row.created_ms),
             next_due_ms: row.next_due_ms.filter(|_| row.settings.enabled),
             upcoming_ms,
             missed: row.missed,

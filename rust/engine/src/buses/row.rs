@@ -69,6 +69,9 @@ pub(crate) struct RuleRow {
 pub(crate) struct ScheduleRow {
     pub(crate) name: String,
     pub(crate) created_ms: u64,
+    /// When its settings were changed last; `None`: never, or by a release that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) modified_ms: Option<u64>,
     /// Rates count from here: when it was declared, changed or enabled last.
     pub(crate) enabled_ms: u64,
     /// When it is due next; `None`: never again.

@@ -243,8 +243,7 @@ async fn accept(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<(), 
         Err(error) => return Err(lambda_states::refused(call, target, error).await),
     };
     if let Reply::Request(id) = done {
-        // It is set once.
-        let _ = call.own_id.set(id);
+        call.name(Some(id));
     }
     Ok(())
 }
@@ -292,11 +291,13 @@ async fn invoke_now(call: &Call<'_>, target: &Target, payload: &[u8]) -> Result<
     let (is_tailed, begun) = (call.input.text("LogType") == Some("Tail"), Instant::now());
     let mut tail = None;
     let done = answer(|waiter| {
-        if is_tailed {
+        let request = if is_tailed {
             tail = call.engine.invoke_tailed(&name, payload, waiter);
+            tail.as_ref().map(|tail| tail.request)
         } else {
-            call.engine.invoke(&name, payload, None, waiter);
-        }
+            call.engine.invoke(&name, payload, None, waiter)
+        };
+        call.name(request);
     })
     .await;
     let (json, version, failure) = match done {

@@ -203,6 +203,7 @@ async fn get_schedule(call: &Call<'_>) -> Result<Value, Fault> {
         .with("EndDate", time(&given["end_ms"]))
         .with("State", state(&given))
         .with("CreationDate", time(&given["created_ms"]))
+        .with("LastModificationDate", time(&given["modified_ms"]))
         .with("FlexibleTimeWindow", window)
         .with("ActionAfterCompletion", if given["delete_after_completion"] == true { "DELETE" } else { "NONE" })
         .with("Description", given["description"].as_str())
@@ -261,6 +262,7 @@ async fn list_schedules(call: &Call<'_>) -> Result<Value, Fault> {
             .with("GroupName", named(one).0)
             .with("State", state(one))
             .with("CreationDate", time(&one["created_ms"]))
+            .with("LastModificationDate", time(&one["modified_ms"]))
             .with("Target", Value::structure().with("Arn", call.recipient_arn(one)))
     };
     let schedules: Vec<Value> = schedules.iter().map(shown).collect();

@@ -274,7 +274,11 @@ async fn subscribe(call: &Call<'_>) -> Result<Value, Fault> {
     }
     let topic =
         call.ask(Request::TopicSubscribe(Subscribe { name, subscription })).await.map_err(|error| match error {
-            EngineError::NotFound(text) => invalid(format!("Endpoint Reason: {text}")),
+            // The engine names what there is; a key may be one that must not know it.
+            EngineError::NotFound(_) => {
+                let endpoint = call.input.text("Endpoint").unwrap_or_default();
+                invalid(format!("Endpoint Reason: {endpoint} does not exist"))
+            }
             error => fault(error),
         })?;
     Ok(Value::structure().with("SubscriptionArn", subscribed_at(&topic, &endpoint).map(|(arn, _)| arn)))

@@ -308,7 +308,10 @@ fn within(call: &Call<'_>, member: &str, most: i64) -> Result<Option<i64>, Fault
 
 fn move_fault(error: EngineError) -> Fault {
     match error {
-        EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text).status(404),
+        // The engine names the queues that there are; a key may be one that must not know them.
+        EngineError::NotFound(_) => {
+            Fault::new("ResourceNotFoundException", "One or more specified resources don't exist.").status(404)
+        }
         EngineError::Invalid(text) if text.contains("is not a queue's dead-letter queue") => {
             invalid("Source queue must be configured as a Dead Letter Queue.")
         }
