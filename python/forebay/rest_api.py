@@ -65,6 +65,7 @@ class RestApi:
         """The issuers that stand for user pools, by the pools' ids."""
         self.own_port: OwnPort | None = None
         """The port at which it is alone."""
+        self._is_owner = False
         self._description = description
         self._caller = caller
         self._app = app
@@ -241,32 +242,23 @@ class RestApi:
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-deploy-api.html
 
         """
-        await self._put_methods()
-        return await self._deployed(stage, variables, description)
-
-    deploy_sync = sync_twin(deploy)
-
-    async def deploy_if_changed(self) -> None:
-        """Bring the methods of handlers to the API's own stage, if it has one and serves something else."""
-        if self.stage is None or not self._methods:
-            return
-        has_changed = await self._put_methods()
-        try:
-            await self.call("GetStage", stageName=self.stage)
-        except ResourceNotFound:
-            has_changed = True
-        if not has_changed:
-            return
-        try:
-            await self._deployed(self.stage, None, None)
-        except InvalidParameterValue as error:
-            raise checks.placed(error, f"REST API {self.name!r}: stage={self.stage!r}") from error
-
-    async def _deployed(self, stage: str, variables: Mapping[str, str] | None, description: str | None) -> str:
+        await self._declare(None)
         told = await self.call(
             "CreateDeployment", stageName=stage, variables=dict(variables or {}), description=description
         )
         return str(told["id"])
+
+    deploy_sync = sync_twin(deploy)
+
+    async def deploy_if_changed(self) -> None:
+        """Bring the methods of handlers to the API's own stage, if it has one and serves something else. An owner does so."""
+        # From now on a method that is not declared goes. A client need not declare all methods, and takes none away.
+        self._is_owner = True
+        if self.stage is None:
+            return
+        # An API of which nothing is declared is made by its first call.
+        if self._methods or await self._found() is not None:
+            await self._declare(self.stage)
 
     async def export(
         self,
@@ -306,21 +298,22 @@ class RestApi:
 
     async def _ask(self, operation: str, params: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in params.items() if value is not None}
-        told = await self._caller.ask("rest.call", operation=operation, params=given)
-        if "error" in told:
-            raise _REFUSALS.get(told["error"], InvalidParameterValue)(f"{operation}: {told['body']['message']}")
-        body: dict[str, Any] = told["body"]
-        return body
+        return _body_of(await self._caller.ask("rest.call", operation=operation, params=given), operation)
+
+    async def _found(self) -> str | None:
+        """Give the API's id, if there is one of its name."""
+        if self._id is None:
+            found = [one["id"] for one in await self._items("GetRestApis") if one["name"] == self.name]
+            self._id = str(found[0]) if found else None
+        return self._id
 
     async def _created(self) -> str:
         """Give the API's id; create it if there is none of its name."""
-        if self._id is None:
-            found = [one["id"] for one in await self._items("GetRestApis") if one["name"] == self.name]
-            if not found:
-                made = await self._ask("CreateRestApi", {"name": self.name, "description": self._description})
-                found = [made["id"]]
-            self._id = str(found[0])
-        return self._id
+        found = await self._found()
+        if found is None:
+            made = await self._ask("CreateRestApi", {"name": self.name, "description": self._description})
+            found = self._id = str(made["id"])
+        return found
 
     async def _items(self, operation: str, **params: Any) -> list[dict[str, Any]]:
         """Give the items of all pages of a list."""
@@ -333,58 +326,18 @@ class RestApi:
             if position is None:
                 return items
 
-    async def _put_methods(self) -> bool:
-        """Make the methods of handlers what is declared; tell whether any was something else."""
-        has_changed = False
-        listed = await self._items("GetResources", restApiId=await self._created())
-        resources = {one["path"]: one["id"] for one in listed}
-        for (path, verb), declared in self._methods.items():
-            try:
-                is_new = await self._put_method(path, verb, declared, resources)
-            except InvalidParameterValue as error:
-                raise checks.placed(error, f"REST API {self.name!r}: {verb} {path}") from error
-            has_changed = has_changed or is_new
-        return has_changed
-
-    async def _put_method(self, path: str, verb: str, declared: dict[str, Any], resources: dict[str, str]) -> bool:
-        """Make a method of a handler what is declared; tell whether it was something else."""
-        place = {"resourceId": await self._resource(path, resources), "httpMethod": verb}
-        method = {name: value for name, value in declared.items() if name != "integration"}
-        try:
-            known = await self.call("GetMethod", **place)
-        except ResourceNotFound:
-            known = None
-        if known is not None and _is_as_declared(known, declared):
-            return False
-        if known is not None:
-            await self.call("DeleteMethod", **place)
-        await self.call("PutMethod", **place, **method)
-        await self.call("PutIntegration", **place, **declared["integration"])
-        return True
-
-    async def _resource(self, path: str, resources: dict[str, str]) -> str:
-        """Give the id of the resource at a path; create it with those above it if it is not among these, and add them."""
-        parent, whole = resources["/"], ""
-        for part in path.strip("/").split("/") if path != "/" else []:
-            whole += "/" + part
-            if whole not in resources:
-                made = await self.call("CreateResource", parentId=parent, pathPart=part)
-                resources[whole] = made["id"]
-            parent = resources[whole]
-        return parent
+    async def _declare(self, stage: str | None) -> None:
+        """Make the methods of handlers what is declared, and have the stage serve them, in one step."""
+        methods = [{"path": path, "httpMethod": verb, **declared} for (path, verb), declared in self._methods.items()]
+        api = await self._created()
+        params = {"restApiId": api, "methods": methods, "stageName": stage, "areAll": self._is_owner}
+        told = await self._caller.ask("rest.call", operation="DeclareMethods", params=params)
+        _body_of(told, f"REST API {self.name!r}")
 
 
-def _is_as_declared(known: Mapping[str, Any], declared: Mapping[str, Any]) -> bool:
-    """Tell whether a method is what it would be put as."""
-    integration = known.get("methodIntegration", {})
-    wanted = declared["integration"]
-    return bool(
-        known["authorizationType"] == declared["authorizationType"]
-        and known.get("authorizerId") == declared["authorizerId"]
-        and known.get("authorizationScopes", []) == declared["authorizationScopes"]
-        and known["apiKeyRequired"] == declared["apiKeyRequired"]
-        and known.get("requestParameters", {}) == declared["requestParameters"]
-        and integration.get("type") == wanted["type"]
-        and integration.get("uri") == wanted["uri"]
-        and integration.get("timeoutInMillis") == wanted["timeoutInMillis"]
-    )
+def _body_of(told: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Give what a call answered; a refusal is raised, and says first where it is."""
+    if "error" in told:
+        raise _REFUSALS.get(told["error"], InvalidParameterValue)(f"{where}: {told['body']['message']}")
+    body: dict[str, Any] = told["body"]
+    return body

@@ -408,6 +408,73 @@ async def test_the_methods_of_handlers_are_deployed_when_something_has_changed(t
     assert [await deployments(of) for of in (1_000, 1_000, 2_000)] == [1, 1, 2]
 
 
+async def test_a_method_that_is_declared_no_longer_is_served_no_longer(tmp_path, clients):
+    """It stayed in the API and in its stage for ever."""
+
+    async def start(*paths):
+        app = App("shop", store=tmp_path)
+        rest = app.rest_api("legacy", stage="dev")
+
+        @app.function()
+        async def told(event, context):
+            return {"statusCode": 200}
+
+        for path in paths:
+            rest.method("GET", path)(told)
+        return app, rest, await clients(app)
+
+    async def statuses(client):
+        return [(await client.ask("GET", f"/_apis/legacy/dev{path}")).status for path in ("/a", "/b", "/c")]
+
+    app, rest, client = await start("/a", "/b")
+    root = (await rest.call("GetRestApi"))["rootResourceId"]
+    made = (await rest.call("CreateResource", parentId=root, pathPart="c"))["id"]
+    await rest.call("PutMethod", resourceId=made, httpMethod="GET", authorizationType="NONE")
+    mock = {"requestTemplates": {"application/json": '{"statusCode": 200}'}}
+    await rest.call("PutIntegration", resourceId=made, httpMethod="GET", type="MOCK", **mock)
+    await rest.call("PutMethodResponse", resourceId=made, httpMethod="GET", statusCode="200")
+    await rest.call("PutIntegrationResponse", resourceId=made, httpMethod="GET", statusCode="200")
+    await rest.deploy("dev")
+    assert await statuses(client) == [200, 200, 200]
+    await app.stop()
+    app, _, client = await start("/a")
+    assert await statuses(client) == [200, 403, 200], "what calls have made stays"
+    await app.stop()
+    app, rest, client = await start()
+    await rest.call("DeleteMethod", resourceId=made, httpMethod="GET")
+    await rest.deploy_if_changed()
+    assert await statuses(client) == [403, 403, 200], "of what calls have made, the stage serves what was deployed"
+    await app.stop()
+    app, _, client = await start("/a")
+    assert await statuses(client) == [200, 403, 403]
+    await app.stop()
+    _, _, client = await start()
+    assert await statuses(client) == [403, 403, 403], "a stage without a method"
+
+
+async def test_a_stage_is_held_against_what_it_serves(tmp_path, clients):
+    """A start was killed between `PutMethod` and `CreateDeployment`: the stage served the method open from then on."""
+
+    async def start(authorization_type):
+        app = App("shop", store=tmp_path)
+        rest = app.rest_api("legacy", stage="dev")
+
+        @rest.method("GET", "/pets", authorization_type=authorization_type)
+        async def pets(event, context):
+            return {"statusCode": 200}
+
+        return app, rest, await clients(app)
+
+    app, rest, client = await start("NONE")
+    assert (await client.ask("GET", "/_apis/legacy/dev/pets")).status == 200
+    [_, pets] = (await rest.call("GetResources"))["items"]
+    patch = [{"op": "replace", "path": "/authorizationType", "value": "AWS_IAM"}]
+    await rest.call("UpdateMethod", resourceId=pets["id"], httpMethod="GET", patchOperations=patch)
+    await app.stop()
+    _, _, client = await start("AWS_IAM")
+    assert (await client.ask("GET", "/_apis/legacy/dev/pets")).status == 403
+
+
 async def test_an_api_goes_before_the_url_of_a_function_of_its_name(rest, serve, app):
     """The URL had the name, and the API was reached by its id alone."""
 

@@ -215,7 +215,7 @@ class AppRun:
             answers += [(api, self._add_api(api)) for api in declared.all_apis()]
             if declared.stacks is not None:
                 declared.stacks.declare(self)
-            answers += [(rest, self._deploy(rest)) for rest in declared.rest_apis.values() if rest.stage]
+            answers += [(rest, self._deploy(rest)) for rest in declared.rest_apis.values()]
             engine.start()
         return answers
 

@@ -3,7 +3,7 @@
 //! The control plane changes a [`RestApi`]; a [`Deployment`] holds a copy that no longer changes, and a [`Stage`] points at one.
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/api/API_Operations.html>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,9 @@ pub struct RestApi {
     /// Versions of those texts, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub documentation_versions: BTreeMap<String, DocumentationVersion>,
+    /// The methods that the app's program declares, by path and verb. They go with their declarations.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub declared_methods: BTreeSet<(String, String)>,
 }
 
 /// Where a request's API key is looked for.

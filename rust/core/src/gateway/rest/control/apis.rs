@@ -33,6 +33,7 @@ const PARTS: &[&str] = &[
     "gatewayResponses",
     "documentationParts",
     "documentationVersions",
+    "declaredMethods",
 ];
 
 fn only_dualstack() -> Fault {

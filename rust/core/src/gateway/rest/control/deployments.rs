@@ -35,7 +35,7 @@ fn shown_deployment(deployment: &Deployment, with_summary: bool) -> Value {
 }
 
 /// Refuse to deploy what answers nothing.
-fn check_complete(api: &RestApi) -> Outcome<()> {
+pub(super) fn check_complete(api: &RestApi) -> Outcome<()> {
     let mut methods = api.resources.values().flat_map(|resource| resource.methods.values()).peekable();
     if methods.peek().is_none() {
         return Err(Fault::bad("The REST API doesn't contain any methods"));
@@ -55,6 +55,11 @@ impl Control<'_> {
     pub(super) fn create_deployment(&mut self, params: Params) -> Outcome<Value> {
         let api = self.api(params)?.clone();
         check_complete(&api)?;
+        Ok(shown_deployment(&self.deploy(api, params)?, false))
+    }
+
+    /// Bring an API as it stands to a stage, if one is named.
+    pub(super) fn deploy(&mut self, api: RestApi, params: Params) -> Outcome<Deployment> {
         let stage_name = params.filled("stageName")?;
         let canary = params.inner("canarySettings")?;
         let stage =
@@ -100,10 +105,9 @@ impl Control<'_> {
             }
             self.keep_stage(&api.id, stage);
         }
-        let answer = shown_deployment(&deployment, false);
         self.changed.insert(Row::Deployment(api.id.clone(), deployment.id.clone()));
-        self.account.deployments.insert((api.id, deployment.id.clone()), deployment);
-        Ok(answer)
+        self.account.deployments.insert((api.id, deployment.id.clone()), deployment.clone());
+        Ok(deployment)
     }
 
     pub(super) fn get_deployment(&mut self, params: Params) -> Outcome<Value> {

@@ -185,6 +185,37 @@ pub(super) fn check_integration(method: &Method, integration: &mut Integration) 
     check_request_mappings(method, &integration.request_parameters)
 }
 
+/// The integration that the members of `PutIntegration` say.
+pub(super) fn integration_of(resource: &str, method: &Method, params: Params) -> Outcome<Integration> {
+    let mut integration = Integration {
+        kind: kind_of(params.named("type")?).unwrap_or_default(),
+        http_method: params.filled("integrationHttpMethod")?,
+        uri: params.filled("uri")?,
+        connection_type: params.filled("connectionType")?,
+        connection_id: params.filled("connectionId")?,
+        credentials: params.filled("credentials")?,
+        request_parameters: params.texts("requestParameters")?,
+        request_templates: params.templates("requestTemplates")?,
+        passthrough_behavior: passthrough_of(params.named("passthroughBehavior")?)?,
+        content_handling: handling_of(params.named("contentHandling")?)?,
+        timeout_in_millis: timeout(params.number("timeoutInMillis")?.unwrap_or(*TIMEOUT_MS.end())),
+        cache_namespace: params.named("cacheNamespace")?.to_owned(),
+        cache_key_parameters: params.list("cacheKeyParameters")?,
+        tls_config: match params.inner("tlsConfig")? {
+            Some(tls) => {
+                Some(TlsConfig { insecure_skip_verification: tls.flag("insecureSkipVerification")?.unwrap_or(false) })
+            }
+            None => None,
+        },
+        ..Integration::default()
+    };
+    check_integration(method, &mut integration)?;
+    if integration.cache_namespace.is_empty() {
+        resource.clone_into(&mut integration.cache_namespace);
+    }
+    Ok(integration)
+}
+
 /// Refuse a response of an integration that cannot work with its method.
 pub(super) fn check_integration_response(method: &Method, response: &IntegrationResponse) -> Outcome<()> {
     check_response_mappings(method, response)
@@ -192,33 +223,8 @@ pub(super) fn check_integration_response(method: &Method, response: &Integration
 
 impl Control<'_> {
     pub(super) fn put_integration(&mut self, params: Params) -> Outcome<Value> {
-        let mut integration = Integration {
-            kind: kind_of(params.named("type")?).unwrap_or_default(),
-            http_method: params.filled("integrationHttpMethod")?,
-            uri: params.filled("uri")?,
-            connection_type: params.filled("connectionType")?,
-            connection_id: params.filled("connectionId")?,
-            credentials: params.filled("credentials")?,
-            request_parameters: params.texts("requestParameters")?,
-            request_templates: params.templates("requestTemplates")?,
-            passthrough_behavior: passthrough_of(params.named("passthroughBehavior")?)?,
-            content_handling: handling_of(params.named("contentHandling")?)?,
-            timeout_in_millis: timeout(params.number("timeoutInMillis")?.unwrap_or(*TIMEOUT_MS.end())),
-            cache_namespace: params.named("cacheNamespace")?.to_owned(),
-            cache_key_parameters: params.list("cacheKeyParameters")?,
-            tls_config: match params.inner("tlsConfig")? {
-                Some(tls) => Some(TlsConfig {
-                    insecure_skip_verification: tls.flag("insecureSkipVerification")?.unwrap_or(false),
-                }),
-                None => None,
-            },
-            ..Integration::default()
-        };
         self.change_method(params, |_, resource, method| {
-            check_integration(method, &mut integration)?;
-            if integration.cache_namespace.is_empty() {
-                resource.clone_into(&mut integration.cache_namespace);
-            }
+            let integration = integration_of(resource, method, params)?;
             let answer = shown(&integration);
             method.integration = Some(integration);
             Ok(answer)

@@ -108,6 +108,24 @@ pub(super) fn check_method(api: &RestApi, method: &mut Method) -> Outcome<()> {
     check_models(api, &method.request_models)
 }
 
+/// The method that the members of `PutMethod` say.
+pub(super) fn method_of(api: &RestApi, params: Params) -> Outcome<Method> {
+    let mut method = Method {
+        http_method: params.named("httpMethod")?.to_owned(),
+        authorization_type: params.named("authorizationType")?.to_owned(),
+        authorizer_id: params.filled("authorizerId")?,
+        authorization_scopes: params.list("authorizationScopes")?,
+        api_key_required: params.flag("apiKeyRequired")?.unwrap_or(false),
+        operation_name: params.filled("operationName")?,
+        request_validator_id: params.filled("requestValidatorId")?,
+        request_models: params.texts("requestModels")?,
+        request_parameters: params.flags("requestParameters")?,
+        ..Method::default()
+    };
+    check_method(api, &mut method)?;
+    Ok(method)
+}
+
 /// Check a method response against its API.
 pub(super) fn check_response(api: &RestApi, response: &MethodResponse) -> Outcome<()> {
     check_response_parameters(&response.response_parameters)?;
@@ -140,19 +158,7 @@ impl Control<'_> {
     pub(super) fn put_method(&mut self, params: Params) -> Outcome<Value> {
         let (api, resource) = self.resource(params)?;
         let verb = params.named("httpMethod")?;
-        let mut method = Method {
-            http_method: verb.to_owned(),
-            authorization_type: params.named("authorizationType")?.to_owned(),
-            authorizer_id: params.filled("authorizerId")?,
-            authorization_scopes: params.list("authorizationScopes")?,
-            api_key_required: params.flag("apiKeyRequired")?.unwrap_or(false),
-            operation_name: params.filled("operationName")?,
-            request_validator_id: params.filled("requestValidatorId")?,
-            request_models: params.texts("requestModels")?,
-            request_parameters: params.flags("requestParameters")?,
-            ..Method::default()
-        };
-        check_method(api, &mut method)?;
+        let method = method_of(api, params)?;
         if resource.methods.contains_key(verb) {
             return Err(Fault::conflict("Method already exists for this resource"));
         }

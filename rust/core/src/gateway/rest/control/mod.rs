@@ -5,6 +5,7 @@
 mod apis;
 mod authorizers;
 mod certificates;
+mod declared;
 mod deployments;
 mod documentation;
 pub mod fault;
@@ -118,6 +119,9 @@ pub struct Made {
 /// The call for which a certificate is made.
 pub const NEEDS_CERTIFICATE: &str = "GenerateClientCertificate";
 
+/// The call that an app makes for what its program declares. AWS has none like it.
+pub const DECLARE: &str = "DeclareMethods";
+
 /// What a call answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -149,7 +153,11 @@ pub fn call(
     members::check(operation, members)?;
     check(operation, members)?;
     let mut control = Control { account, facts, drawn: 0, changed: BTreeSet::new() };
-    let body = control.carry_out(operation, Params(members))?;
+    let body = if operation == DECLARE {
+        declared::declare_methods(&mut control, Params(members))?
+    } else {
+        control.carry_out(operation, Params(members))?
+    };
     Ok((Answer { status: status_of(operation), body }, control.changed))
 }
 

@@ -72,6 +72,7 @@ impl Import<'_, '_> {
         };
         if let Some(resource) = self.api.resources.get_mut(id) {
             resource.methods.insert(verb.to_owned(), Method { integration, ..method });
+            self.api.declared_methods.remove(&(path.to_owned(), verb.to_owned()));
         }
     }
 
