@@ -30,6 +30,10 @@ DOCUMENT = {
 }
 
 
+async def echo_again(event, context):
+    return event["body"]
+
+
 @pytest.fixture
 def wire(make_app):
     """Serve an app with a function."""
@@ -40,6 +44,7 @@ def wire(make_app):
         return {"statusCode": 200, "headers": {"X-Path": event["path"]}, "body": event["body"] or "nothing"}
 
     app.http_api("shop").route("GET", "/orders/{id}")(echo)
+    app.function(name="open", url=True)(echo_again)
 
     @app.function()
     async def guard(event, context):
@@ -178,6 +183,21 @@ def test_the_url_of_a_function(wire):
     functions.delete_function_url_config(FunctionName="echo")
     with pytest.raises(functions.exceptions.ResourceNotFoundException):
         functions.get_function_url_config(FunctionName="echo")
+
+
+def test_the_url_that_a_program_declares_is_its_own(wire):
+    """It was made "anew" with a signature, and told so, and it stayed open."""
+    functions = wire.client("lambda")
+    for change in (functions.create_function_url_config, functions.update_function_url_config):
+        with pytest.raises(functions.exceptions.ResourceConflictException):
+            change(FunctionName="open", AuthType="AWS_IAM")
+    with pytest.raises(functions.exceptions.ResourceConflictException, match="declared in the program"):
+        functions.delete_function_url_config(FunctionName="open")
+    told = functions.get_function_url_config(FunctionName="open")
+    [listed] = functions.list_function_url_configs(FunctionName="open")["FunctionUrlConfigs"]
+    url = next(one for one in wire.ask("api.list") if one["kind"] == "url")
+    assert told["AuthType"] == listed["AuthType"] == "NONE"
+    assert told["FunctionUrl"] == listed["FunctionUrl"] == f"https://{url['id']}.lambda-url.{REGION}.on.aws/"
 
 
 def test_what_is_not_served_says_so(apis):

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
 
 use crate::gateway::api::{Api, Definition, Kind};
+use crate::gateway::authorizer::By;
+use crate::gateway::cors::Cors;
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::members::check as known_members;
 use crate::gateway::rest::control::params::Params;
@@ -47,6 +49,20 @@ pub struct UrlCors {
     pub max_age: Option<i32>,
 }
 
+impl UrlCors {
+    fn of(cors: &Cors) -> Self {
+        let some = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
+        Self {
+            allow_credentials: Some(cors.allow_credentials),
+            allow_headers: some(&cors.allow_headers),
+            allow_methods: some(&cors.allow_methods),
+            allow_origins: some(&cors.allow_origins),
+            expose_headers: some(&cors.expose_headers),
+            max_age: cors.max_age,
+        }
+    }
+}
+
 /// The URL of a function or of an alias.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct FunctionUrl {
@@ -70,6 +86,29 @@ pub struct FunctionUrl {
 pub type Urls = BTreeMap<(String, String), FunctionUrl>;
 
 impl FunctionUrl {
+    /// A URL that a program declares, with the time since when its function is there; `None` if it is another API.
+    pub fn declared(api: &Api, since_ms: u64) -> Option<Self> {
+        let (function, qualifier) = match api.name.split_once(':') {
+            Some((function, qualifier)) => (function, Some(qualifier.to_owned())),
+            None => (api.name.as_str(), None),
+        };
+        let is_signed = api.authorizers.iter().any(|one| matches!(one.by, By::Iam {}));
+        (api.kind == Kind::Url).then(|| Self {
+            function: function.to_owned(),
+            qualifier,
+            auth_type: if is_signed { "AWS_IAM" } else { "NONE" }.into(),
+            cors: api.cors.as_ref().map(UrlCors::of),
+            invoke_mode: "BUFFERED".into(),
+            created_ms: since_ms,
+            modified_ms: since_ms,
+        })
+    }
+
+    /// Under which it stands among all.
+    pub fn key(&self) -> (String, String) {
+        (self.function.clone(), self.qualifier.clone().unwrap_or_default())
+    }
+
     /// The function as it is invoked.
     pub fn target(&self) -> String {
         self.qualifier.as_ref().map_or_else(|| self.function.clone(), |of| format!("{}:{of}", self.function))
@@ -105,14 +144,14 @@ impl FunctionUrl {
     }
 }
 
-/// Carry out a call on the URLs of an app; `known` says whether a function, or an alias of one, is there. The answer is what AWS says and
-/// which URL has changed.
+/// Carry out a call on the URLs of an app; `declared` are those of its program, which no call changes, and `known` says whether a function,
+/// or an alias of one, is there. The answer is what AWS says and which URL has changed.
 ///
 /// # Errors
 ///
 /// What AWS answers to the same mistake. Nothing was changed then.
 pub fn call(
-    (app, urls): (&str, &mut Urls),
+    (app, urls, declared): (&str, &mut Urls, &Urls),
     facts: &Facts,
     known: &dyn Fn(&str, Option<&str>) -> bool,
     operation: &str,
@@ -133,7 +172,7 @@ pub fn call(
                 return Err(missing("Function does not exist"));
             }
             let url = created(params, facts, name, qualifier)?;
-            if urls.contains_key(&key) {
+            if urls.contains_key(&key) || declared.contains_key(&key) {
                 let message = format!(
                     "Failed to create function url config for [functionArn = {}]. Error message:  FunctionUrlConfig exists for this Lambda function",
                     arn(&url)
@@ -145,6 +184,11 @@ pub fn call(
             urls.insert(key.clone(), url);
             Ok((told(201, body), Some(key)))
         }
+        "UpdateFunctionUrlConfig" | "DeleteFunctionUrlConfig" if declared.contains_key(&key) => {
+            let message =
+                format!("The URL of {} is declared in the program: only the program changes it", arn(&declared[&key]));
+            Err(Fault { code: "ResourceConflictException", status: 409, message })
+        }
         "UpdateFunctionUrlConfig" => {
             let url = changed(urls.get(&key).cloned().ok_or_else(no_url)?, params, facts)?;
             let names = ["FunctionUrl", "FunctionArn", "AuthType", "Cors", "CreationTime", "LastModifiedTime"];
@@ -153,7 +197,7 @@ pub fn call(
             Ok((told(200, body), Some(key)))
         }
         "GetFunctionUrlConfig" => {
-            let url = urls.get(&key).ok_or_else(no_url)?;
+            let url = declared.get(&key).or_else(|| urls.get(&key)).ok_or_else(no_url)?;
             Ok((told(200, shown(app, url, facts, &[])?), None))
         }
         "DeleteFunctionUrlConfig" => {
@@ -164,7 +208,7 @@ pub fn call(
             if !is_known {
                 return Err(missing("Function does not exist"));
             }
-            Ok((told(200, list(app, urls, facts, params, &key.0)?), None))
+            Ok((told(200, list(app, (urls, declared), facts, params, &key.0)?), None))
         }
     }
 }
@@ -289,11 +333,14 @@ fn time(ms: u64) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-fn list(app: &str, urls: &Urls, facts: &Facts, params: Params, function: &str) -> Outcome<Value> {
+fn list(app: &str, (urls, declared): (&Urls, &Urls), facts: &Facts, params: Params, function: &str) -> Outcome<Value> {
     let most = usize::try_from(params.number("MaxItems")?.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)).unwrap_or(1);
     let marker = params.filled("Marker")?.unwrap_or_default();
-    let of =
-        urls.iter().filter(|((name, qualifier), _)| name == function && (marker.is_empty() || *qualifier >= marker));
+    // A declared one stands in front of one of the same function that calls have made before.
+    let all: BTreeMap<_, _> = urls.iter().chain(declared).collect();
+    let of = all
+        .into_iter()
+        .filter(|((name, qualifier), _)| name == function && (marker.is_empty() || *qualifier >= marker));
     let mut of = of.peekable();
     let mut items = Vec::new();
     while items.len() < most {
@@ -313,6 +360,10 @@ mod tests {
     use crate::gateway::rest::plans::Usage;
 
     fn asked(urls: &mut Urls, operation: &str, members: Value) -> Result<Value, String> {
+        asked_beside(urls, &Urls::new(), operation, members)
+    }
+
+    fn asked_beside(urls: &mut Urls, declared: &Urls, operation: &str, members: Value) -> Result<Value, String> {
         let usage = &Usage::default();
         let facts = Facts {
             now_ms: 1_700_000_000_000,
@@ -325,7 +376,7 @@ mod tests {
         };
         let known = |name: &str, alias: Option<&str>| name == "f" && alias.is_none_or(|alias| alias == "live");
         let Value::Object(members) = members else { panic!("{operation}: an object is expected") };
-        let told = call(("app", urls), &facts, &known, operation, &members);
+        let told = call(("app", urls, declared), &facts, &known, operation, &members);
         told.map(|(answer, _)| answer.body).map_err(|fault| format!("{} {}", fault.code, fault.message))
     }
 
@@ -351,6 +402,33 @@ mod tests {
         asked(&mut urls, "DeleteFunctionUrlConfig", json!({"FunctionName": "f"})).unwrap();
         let text = asked(&mut urls, "GetFunctionUrlConfig", json!({"FunctionName": "f"})).unwrap_err();
         assert_eq!(text, "ResourceNotFoundException The resource you requested does not exist.");
+    }
+
+    /// A call on a URL that the program declares was answered as if it had made one with a signature, and the URL stayed open.
+    #[test]
+    fn a_declared_url_is_shown_and_no_call_changes_it() {
+        let definition = json!({"name": "f", "kind": "url", "cors": {"allow_origins": ["*"]},
+                                "routes": [{"key": "$default", "target": {"function": "f"}}]});
+        let api = Api::compile("app", serde_json::from_value(definition).unwrap()).unwrap();
+        let url = FunctionUrl::declared(&api, 7_000).unwrap();
+        let declared: Urls = [(("f".to_owned(), String::new()), url)].into();
+        let mut urls = Urls::new();
+        let mut asked = |operation: &str, of: Value| asked_beside(&mut urls, &declared, operation, of);
+        let signed = json!({"FunctionName": "f", "AuthType": "AWS_IAM"});
+        for operation in ["CreateFunctionUrlConfig", "UpdateFunctionUrlConfig"] {
+            let text = asked(operation, signed.clone()).unwrap_err();
+            assert!(text.starts_with("ResourceConflictException"), "{operation}: {text}");
+        }
+        let text = asked("DeleteFunctionUrlConfig", json!({"FunctionName": "f"})).unwrap_err();
+        assert!(text.contains("function:f is declared in the program"), "{text}");
+        let shown = asked("GetFunctionUrlConfig", json!({"FunctionName": "f"})).unwrap();
+        assert_eq!((&shown["AuthType"], &shown["Cors"]["AllowOrigins"]), (&json!("NONE"), &json!(["*"])));
+        assert_eq!(shown["FunctionUrl"], format!("https://{}.lambda-url.eu-west-1.on.aws/", api.id));
+        asked("CreateFunctionUrlConfig", json!({"FunctionName": "f:live", "AuthType": "AWS_IAM"})).unwrap();
+        let all = asked("ListFunctionUrlConfigs", json!({"FunctionName": "f"})).unwrap();
+        let types: Vec<&Value> =
+            all["FunctionUrlConfigs"].as_array().unwrap().iter().map(|one| &one["AuthType"]).collect();
+        assert_eq!(types, ["NONE", "AWS_IAM"]);
     }
 
     #[test]

@@ -375,7 +375,7 @@ macro_rules! operations {
         "api.delete" ApiDelete(gateway::Named) -> Empty: api_gateways.api_delete now;
 
         /// Carry out a control call of a REST API or of a function's URL, in AWS's own form.
-        "rest.call" RestCall(rest::Call) -> rest::RestAnswer: rest_apis.rest_call now;
+        "rest.call" RestCall(rest::Call) -> rest::RestAnswer: rooms.rest_call now;
 
         /// Make, change or delete an HTTP or a WebSocket API, in the form of AWS's `apigatewayv2`.
         "http_api.call" HttpApiCall(rest::Call) -> rest::RestAnswer: rest_apis.http_api_call now;

@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use forebay_core::gateway::api::Api;
 use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::function_url::{self, FunctionUrl, Urls};
 use forebay_core::gateway::rest::control::fault::{Fault, Outcome};
@@ -24,6 +25,7 @@ use crate::ctx::Ctx;
 use crate::dispatch::attempts::{Attempt, Token};
 use crate::dispatch::job::Handed;
 use crate::dispatch::participant::{Ended, Participant};
+use crate::dispatch::versions::split;
 use crate::dispatch::Dispatch;
 use crate::failures::Failures;
 use crate::gateways::caches::Caches;
@@ -99,7 +101,8 @@ impl<'a> RestRoom<'a> {
         Self { ctx, dispatch, rest }
     }
 
-    pub(crate) fn rest_call(&mut self, asked: Call) -> Result<Done, EngineError> {
+    /// `declared`: what the program declares, which has the URLs that no call changes.
+    pub(crate) fn rest_call(&mut self, asked: Call, declared: &Apis) -> Result<Done, EngineError> {
         let seed = self.seed();
         let config = &self.ctx.config;
         let usage = match asked.operation.as_str() {
@@ -121,7 +124,7 @@ impl<'a> RestRoom<'a> {
         let mut kept = Kept::clone(&self.rest.served.now());
         let mut grants = Vec::new();
         let done = if function_url::OPERATIONS.contains(&asked.operation.as_str()) {
-            self.url_call(&mut kept, &facts, &asked)
+            self.url_call(&mut kept, &facts, &asked, declared)
         } else {
             control::call(&mut kept.account, &facts, &asked.operation, &asked.params).and_then(|(answer, changed)| {
                 let rows = changed.iter().filter_map(|row| written(&kept.account, row).transpose());
@@ -200,14 +203,26 @@ impl<'a> RestRoom<'a> {
         seed
     }
 
-    fn url_call(&self, kept: &mut Kept, facts: &Facts, asked: &Call) -> Outcome<(control::Answer, Vec<Written>)> {
+    fn url_call(
+        &self,
+        kept: &mut Kept,
+        facts: &Facts,
+        asked: &Call,
+        declared: &Apis,
+    ) -> Outcome<(control::Answer, Vec<Written>)> {
         let app = self.ctx.config.app.as_str();
         let known = |name: &str, alias: Option<&str>| match alias {
             Some(alias) => self.dispatch.aliases.contains_key(&format!("{name}:{alias}")),
             None => self.dispatch.function_names.contains_key(name),
         };
-        let (answer, changed) =
-            function_url::call((app, &mut kept.urls), facts, &known, &asked.operation, &asked.params)?;
+        let since = |api: &Api| {
+            let handler = self.dispatch.function_names.get(split(&api.name).0);
+            handler.map_or(facts.now_ms, |&handler| self.dispatch.functions[handler].declared_ms)
+        };
+        let declared = declared.list().iter().filter_map(|api| FunctionUrl::declared(api, since(api)));
+        let declared: Urls = declared.map(|url| (url.key(), url)).collect();
+        let urls = (app, &mut kept.urls, &declared);
+        let (answer, changed) = function_url::call(urls, facts, &known, &asked.operation, &asked.params)?;
         let Some(key) = changed else { return Ok((answer, Vec::new())) };
         kept.served_urls = Arc::new(served(app, kept));
         let row = bytes(kept.urls.get(&key))?;

@@ -14,7 +14,7 @@ use crate::api::changes::Changes;
 use crate::api::mapping::{
     BySource, DeclareOnQueue, DeclareOnStream, OnQueue, OnStream, Seek, Skip, UpdateOnQueue, UpdateOnStream,
 };
-use crate::api::{operations, queue, topic, Empty, Request};
+use crate::api::{operations, queue, rest, topic, Empty, Request};
 use crate::base::error::{EngineError, Reply, Waiter};
 use crate::commit::done::Done;
 use crate::dispatch::attempts::Settled;
@@ -303,6 +303,11 @@ impl Rooms {
     fn topic_delete(&mut self, named: topic::Named) -> Result<Done, EngineError> {
         self.check_topic_unused(&named.name)?;
         Ok(self.topics().delete_topic(&named.name))
+    }
+
+    fn rest_call(&mut self, asked: rest::Call) -> Result<Done, EngineError> {
+        let declared = self.gateways.served.now();
+        self.rest_apis().rest_call(asked, &declared)
     }
 
     fn account_describe(&mut self, _: Empty) -> Result<Done, EngineError> {
