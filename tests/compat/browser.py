@@ -132,8 +132,10 @@ async def test_the_page_of_the_shop_orders_and_hears_that_it_is_packed(browser, 
 
 
 async def test_the_list_of_routes_is_a_page(browser, shop):
+    token = await sys.modules["examples.storefront"].app.api_token()
+
     def look():
-        browser.open(f"{shop}/_routes")
+        browser.open(f"{shop}/_routes?token={token}")
         return browser.run("return document.body.innerText")
 
     shown = await asyncio.to_thread(look)

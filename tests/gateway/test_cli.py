@@ -155,6 +155,11 @@ async def test_a_route_is_tried(tmp_path, clients):
     ]:
         status, output = await forebay("test", *words, *(where[:2] if "--url" in words else where))
         assert status != 0 and part in output, output
+    status, output = await forebay("link", *where)
+    page = await client.ask("GET", output.strip().removeprefix(where[3]))
+    assert (status, page.status, len(page.json())) == (0, 200, 2)
+    status, output = await forebay("link", "--token", *where)
+    assert (status, output.strip()) == (0, await app.api_token())
 
 
 async def test_a_process_that_never_owns_the_store_says_nothing_of_http(tmp_path, caplog, no_task_is_left):

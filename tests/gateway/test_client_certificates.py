@@ -233,7 +233,7 @@ async def test_a_stage_shows_its_certificate_to_the_server_behind_it(tmp_path, f
         # A test of the method shows the certificate that it names.
         asked = {"restApiId": (await rest.call("GetRestApi"))["id"], **place}
         for more, status in (({}, 504), ({"clientCertificateId": made["clientCertificateId"]}, 200)):
-            told = await client.ask("POST", "/_test/invoke-method", body=json.dumps(asked | more).encode())
+            told = await client.own(app, "POST", "/_test/invoke-method", body=json.dumps(asked | more).encode())
             assert told.json()["status"] == status
         # Its key has been kept with it, and no answer tells it.
         await app.stop()

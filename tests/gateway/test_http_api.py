@@ -327,13 +327,13 @@ async def test_another_server_is_behind_a_proxy_route(api, serve):
     assert sent == "/{two}${stageVariables.secret}/north/7", "what a client sends names no variable"
 
 
-async def test_what_is_served_is_shown_on_this_machine(api, serve):
+async def test_what_is_served_is_shown_on_this_machine(app, api, serve):
     echo(api, "GET", "/a")
     client = await serve()
-    [told] = (await client.ask("GET", "/_routes")).json()
+    [told] = (await client.own(app, "GET", "/_routes")).json()
     assert (told["name"], told["id"], told["stages"]) == ("shop", api.id, ["$default"])
     assert [(route["key"], route["target"]) for route in told["routes"]] == [("GET /a", "function told")]
-    page = await client.ask("GET", "/_routes", {"accept": "text/html"})
+    page = await client.own(app, "GET", "/_routes", {"accept": "text/html"})
     assert page["content-type"] == "text/html; charset=utf-8" and b"GET /a" in page.body
     for name in ("x-forwarded-for", "forwarded", "x-real-ip"):
         assert (await client.ask("GET", "/_routes", {name: "192.0.2.1"})).status == 404, "a proxy brings others"

@@ -138,7 +138,7 @@ def rest(app):
     return app.rest_api("legacy", stage="dev")
 
 
-async def test_a_handler_is_given_the_event_of_a_rest_api(rest, serve):
+async def test_a_handler_is_given_the_event_of_a_rest_api(app, rest, serve):
     @rest.method("GET", "/pets/{id}")
     async def told(event, context):
         return {"statusCode": 200, "headers": {"x-own": "1"}, "body": json.dumps(event)}
@@ -153,19 +153,19 @@ async def test_a_handler_is_given_the_event_of_a_rest_api(rest, serve):
     assert event["pathParameters"] == {"id": "7"}
     assert event["multiValueQueryStringParameters"] == {"a": ["1", "2"]}
     assert (event["body"], event["isBase64Encoded"]) == (None, False)
-    [shown] = (await client.ask("GET", "/_routes")).json()
+    [shown] = (await client.own(app, "GET", "/_routes")).json()
     assert (shown["kind"], shown["name"], shown["stages"]) == ("REST API", "legacy", ["dev"])
     assert [route["key"] for route in shown["routes"]] == ["GET /pets/{id}"]
-    page = await client.ask("GET", "/_routes", {"accept": "text/html"})
+    page = await client.own(app, "GET", "/_routes", {"accept": "text/html"})
     assert b"GET /pets/{id}" in page.body
     await rest.call(
         "CreateStage", stageName="prod", deploymentId=(await rest.call("GetStage", stageName="dev"))["deploymentId"]
     )
-    [shown] = (await client.ask("GET", "/_routes")).json()
+    [shown] = (await client.own(app, "GET", "/_routes")).json()
     assert shown["stages"] == ["dev", "prod"], "it stood there once for each stage"
     rest.method("GET", "/cats")(told)
     await rest.deploy("dev")
-    shown = (await client.ask("GET", "/_routes")).json()
+    shown = (await client.own(app, "GET", "/_routes")).json()
     assert [(one["stages"], len(one["routes"])) for one in shown] == [(["dev"], 2), (["prod"], 1)]
 
 
@@ -363,7 +363,7 @@ async def test_large_answers_are_compressed_where_the_api_says_so(rest, serve):
     assert (await client.ask("GET", "/_apis/legacy/dev/pets"))["content-encoding"] is None
 
 
-async def test_a_method_is_tested_with_its_log(rest, serve):
+async def test_a_method_is_tested_with_its_log(app, rest, serve):
     client = await serve()
     await rest.import_openapi(DOCUMENT)
     resources = (await rest.call("GetResources"))["items"]
@@ -373,23 +373,28 @@ async def test_a_method_is_tested_with_its_log(rest, serve):
         "httpMethod": "GET",
         "pathWithQueryString": "/pets/7",
     }
-    answer = await client.ask("POST", "/_test/invoke-method", body=json.dumps(asked).encode())
+    answer = await client.own(app, "POST", "/_test/invoke-method", body=json.dumps(asked).encode())
     told = answer.json()
     assert (told["status"], json.loads(told["body"])) == (200, {"pet": "7"})
     assert "Successfully completed execution" in told["log"]
-    answer = await client.ask("POST", "/_test/invoke-method", body=json.dumps({**asked, "restApiId": "x"}).encode())
+    answer = await client.own(
+        app, "POST", "/_test/invoke-method", body=json.dumps({**asked, "restApiId": "x"}).encode()
+    )
     assert answer.status == 404
-    foreign = await client.ask(
-        "POST", "/_test/invoke-method", body=json.dumps(asked).encode(), host="legacy.example.com"
+    foreign = await client.own(
+        app, "POST", "/_test/invoke-method", body=json.dumps(asked).encode(), host="legacy.example.com"
     )
     assert foreign.status == 421
+    for headers in ({}, {"authorization": "Bearer "}, {"authorization": "Bearer x"}):
+        stranger = await client.ask("POST", "/_test/invoke-method", headers, json.dumps(asked).encode())
+        assert stranger.status == 403 and b"forebay api link" in stranger.body
     for headers, status in [
         ({"origin": "https://evil.example.com", "content-type": "text/plain"}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"x-forwarded-for": "192.0.2.1"}, 403),
         ({"via": "1.1 proxy"}, 403),
     ]:
-        refused = await client.ask("POST", "/_test/invoke-method", headers, json.dumps(asked).encode())
+        refused = await client.own(app, "POST", "/_test/invoke-method", headers, json.dumps(asked).encode())
         assert refused.status == status and b"Successfully" not in refused.body, headers
 
 

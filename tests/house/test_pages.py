@@ -59,7 +59,15 @@ forget() {  # what a reader kills may end
     started=("${left[@]}")
 }
 serve() { [ "$(ls -d */forebay.sock 2>/dev/null | wc -l)" -ge "$1" ]; }
-routes() { curl -s "http://127.0.0.1:$1/_routes" > "$TMPDIR/ready" && grep -q key "$TMPDIR/ready"; }
+routes() {
+    local socket token
+    for socket in */forebay.sock; do
+        token=$(forebay api link --token --store "${socket%/*}" 2> "$TMPDIR/ready") || continue
+        curl -s -H "authorization: Bearer $token" "http://127.0.0.1:$1/_routes" > "$TMPDIR/ready" || continue
+        if grep -q key "$TMPDIR/ready"; then return 0; fi
+    done
+    return 1
+}
 answers() { curl -s -o "$TMPDIR/ready" "http://127.0.0.1:$1/"; }
 holds() { LINE=$2 awk '{ $1 = $1 } $0 == ENVIRON["LINE"] { found = 1 } END { exit !found }' "$1"; }
 is_said() { holds "$SAID" "$1"; }

@@ -59,7 +59,8 @@ class Wire:
 
     def listed(self, api):
         """Give the stages of each entry that an API has in the list of what is served."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_routes")
+        token = self.running.ask("api.token")["token"]
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_routes?token={token}")
         with urllib.request.urlopen(request, timeout=100) as answer:  # noqa: S310
             return [one["stages"] for one in json.loads(answer.read()) if one["id"] == api]
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from forebay._model import checks
 from forebay._model.gateway import HttpApiSettings, OwnPort, WebSocketApiSettings, pairs, read_cors, texts
+from forebay._runtime.sync_twins import sync_twin
 from forebay.errors import InvalidParameterValue, ResourceConflict
 
 # https://docs.aws.amazon.com/apigateway/latest/api/API_CreateRestApi.html
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from forebay._app.declarations import Declarations
     from forebay._app.run import AppRun
     from forebay._model.gateway import Cors
+    from forebay._runtime.caller import Caller
     from forebay.http_api import HttpApi
     from forebay.rest_api import RestApi
     from forebay.websocket_api import WebSocketApi
@@ -29,6 +31,7 @@ class DeclaresApis:
 
     _declared: Declarations
     _running: AppRun | None
+    _caller: Caller
 
     if TYPE_CHECKING:
 
@@ -161,3 +164,16 @@ class DeclaresApis:
         in_order = checks.flag("ordered", ordered)
         settings = WebSocketApiSettings(name=name, selection=selection, ordered=in_order, port=own, truststore=trusted)
         return self._declared.websocket_api(settings, self._declare_soon)
+
+    async def api_token(self) -> str:
+        """Give the token that opens `/_routes` and `/_test/invoke-method` on the HTTP port: `authorization: Bearer TOKEN`.
+
+        Each process that serves APIs has another one. `forebay api link` gives a link with it.
+
+        Raises:
+            AppClosed: the app is not running.
+
+        """
+        return str((await self._caller.ask("api.token"))["token"])
+
+    api_token_sync = sync_twin(api_token)

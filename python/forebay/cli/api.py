@@ -141,14 +141,32 @@ def test(
         connection.need_app()
         is_rest = not _is_known(connection, name)
         place = _method(connection, _rest_api(connection, name), asked) if is_rest else None
+        token = _token(connection)
     if place is not None and stage is not None:
         raise click.UsageError("--stage is for HTTP APIs: a method of a REST API is run without a stage")
     if place is not None:
-        answer = run_method(url, place, asked)
+        answer = run_method(url, token, place, asked)
     else:
         path = f"/_apis/{name}{f'/{stage}' if stage else ''}{asked.path}"
         answer = send(url, asked._replace(path=path))
     show(answer, output, text=text_of(answer))
+
+
+@api.command()
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Where the app serves HTTP.")
+@click.option("--token", is_flag=True, help="Only the token, for `authorization: Bearer …`.")
+@store_option
+def link(url: str, store: StorePlace, *, token: bool) -> None:
+    """Print the link to the page of all routes, for a browser on this machine; it holds until the app stops."""
+    with connect(store) as connection:
+        connection.need_app()
+        told = _token(connection)
+    click.echo(told if token else f"{url}/_routes?token={told}")
+
+
+def _token(connection: StoreConnection) -> str:
+    """Give what opens the pages that the HTTP port has for whoever works on this machine."""
+    return str(connection.ask("api.token")["token"])
 
 
 def _method(connection: StoreConnection, rest_api: str, asked: Request) -> dict[str, str]:

@@ -69,8 +69,8 @@ def send(url: str, request: Request) -> dict[str, Any]:
         connection.close()
 
 
-def run_method(url: str, place: Mapping[str, str], request: Request) -> dict[str, Any]:
-    """Have the app run a method of a REST API, as `TestInvokeMethod` does; give its answer with the log."""
+def run_method(url: str, token: str, place: Mapping[str, str], request: Request) -> dict[str, Any]:
+    """Have the app run a method of a REST API, with its token, as `TestInvokeMethod` does; give its answer with the log."""
     asked = {
         **place,
         "httpMethod": request.method,
@@ -78,7 +78,8 @@ def run_method(url: str, place: Mapping[str, str], request: Request) -> dict[str
         "headers": dict(request.headers),
         "body": request.body,
     }
-    told = send(url, Request("POST", "/_test/invoke-method", (), payload.dumps(asked).decode()))
+    known = (("authorization", f"Bearer {token}"),)
+    told = send(url, Request("POST", "/_test/invoke-method", known, payload.dumps(asked).decode()))
     answer: dict[str, Any] = payload.loads(told["body"])
     if told["status"] != http.HTTPStatus.OK:
         raise click.ClickException(str(answer.get("message", told["body"])))

@@ -35,7 +35,7 @@ use forebay_core::gateway::forwarded::Trusted;
 use forebay_engine::api::settings::ApiPort;
 use forebay_engine::base::error::EngineError;
 use forebay_engine::gateways::requests::Requests;
-use forebay_engine::gateways::Served;
+use forebay_engine::gateways::{PageToken, Served};
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use hyper::{Request as HttpRequest, Response};
@@ -130,6 +130,8 @@ pub(crate) struct Gateway {
     access_log: Option<AccessLog>,
     /// What `forebay why` tells of the newest requests.
     noted: Arc<Requests>,
+    /// What opens the pages for whoever works on this machine.
+    token: Arc<PageToken>,
     requests: Semaphore,
     bodies: Arc<Semaphore>,
     issuers: Issuers,
@@ -261,6 +263,7 @@ impl Gateway {
             trusted,
             access_log,
             noted: engine.api_requests(),
+            token: engine.page_token(),
             address: OnceLock::new(),
             requests: Semaphore::new(REQUESTS_MAX),
             bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),

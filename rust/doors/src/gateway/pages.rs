@@ -28,6 +28,8 @@ pub(super) fn routes(apis: &Apis, rest: &Account, accept: &str) -> Answer {
         let headers = vec![
             ("content-type".into(), "text/html; charset=utf-8".into()),
             ("content-security-policy".into(), "default-src 'none'; style-src 'unsafe-inline'".into()),
+            // Its address has the token.
+            ("referrer-policy".into(), "no-referrer".into()),
         ];
         return Answer { status: 200, headers, body: html(&listed).into_bytes() };
     }

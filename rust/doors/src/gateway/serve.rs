@@ -10,6 +10,7 @@ use forebay_core::gateway::apis::Place;
 use forebay_core::gateway::authorizer::By;
 use forebay_core::gateway::event::{self, For};
 use forebay_core::gateway::request::{Arrival, Authorized, Request};
+use forebay_core::gateway::wire::query_fields;
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::base::host::names_loopback;
 use forebay_engine::gateways::requests;
@@ -206,7 +207,11 @@ impl Gateway {
     ) -> Result<Answer, Incoming> {
         // A proxy on this machine brings requests of others.
         if peer.ip().to_canonical().is_loopback() && names_loopback(&head.host) && !head.is_handed_on() {
-            if head.path == pages::PATH {
+            let is_page = head.path == pages::PATH;
+            if (is_page || head.path == rest_test::PATH) && !self.knows_token(head) {
+                return Ok(Answer::message(403, "this takes the token that `forebay api link` tells"));
+            }
+            if is_page {
                 let accept = header(head, "accept").unwrap_or_default();
                 return Ok(pages::routes(&deployment.apis, &self.rest.kept().account, accept));
             }
@@ -224,6 +229,13 @@ impl Gateway {
         }
         spell(head, parts, lines);
         Ok(self.serve_rest(engine, &found, head, body).await)
+    }
+
+    /// Whether a request has the token of this process: `?token=…`, or as a bearer.
+    fn knows_token(&self, head: &Head<'_>) -> bool {
+        let bearer = header(head, "authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let field = query_fields(head.query).find(|(name, _)| name == "token");
+        bearer.is_some_and(|token| self.token.is(token)) || field.is_some_and(|(_, token)| self.token.is(&token))
     }
 
     fn entrance(&self, peer: SocketAddr, port: u16) -> Entrance<'_> {

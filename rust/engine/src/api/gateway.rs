@@ -39,6 +39,14 @@ pub struct Exported {
     pub body: String,
 }
 
+/// What opens `/_routes` and `/_test/invoke-method`.
+#[derive(Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Token {
+    /// Whoever asks the owner through its socket is told it, and nobody else.
+    pub token: String,
+}
+
 /// An API.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -371,6 +371,8 @@ macro_rules! operations {
         "api.describe" ApiDescribe(gateway::Named) -> gateway::Api: api_gateways.api_describe always;
         /// Write an HTTP API as an `OpenAPI` document.
         "api.export" ApiExport(gateway::Export) -> gateway::Exported: api_gateways.api_export always;
+        /// Tell what opens the pages that the HTTP port has for whoever works on this machine: another text in each process.
+        "api.token" ApiToken(Empty) -> gateway::Token: api_gateways.api_token always;
         /// Serve an API no longer.
         "api.delete" ApiDelete(gateway::Named) -> Empty: api_gateways.api_delete now;
 

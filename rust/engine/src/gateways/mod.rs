@@ -11,14 +11,18 @@ pub mod rest;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use base64::prelude::{Engine as _, BASE64_STANDARD};
+use base64::prelude::{Engine as _, BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 
 use forebay_core::gateway::api::{Api, Kind, Target};
 use forebay_core::gateway::apis::Apis;
+use forebay_core::gateway::authorizer::digest;
 use forebay_core::gateway::openapi;
 use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::api::gateway::{self, Declare, Export, Exported, Named, OfConnection, Post, PostMany, Posted};
 use crate::api::Empty;
@@ -63,6 +67,37 @@ pub(crate) struct Gateways {
     pub(crate) connections: Arc<Connections>,
     pub(crate) calls: Arc<Calls>,
     pub(crate) requests: Arc<Requests>,
+    pub(crate) token: Arc<PageToken>,
+}
+
+/// What opens the pages that a door has for whoever works on this machine. A proxy on the machine brings requests of others, and where it says
+/// nothing of that, nothing else tells them apart.
+#[derive(Default)]
+pub struct PageToken(OnceLock<Option<String>>);
+
+impl PageToken {
+    /// The token; `None` if the system has no random numbers.
+    pub fn get(&self) -> Option<String> {
+        self.0.get_or_init(drawn).clone()
+    }
+
+    /// Whether somebody knows it.
+    pub fn is(&self, given: &str) -> bool {
+        // Digests take equally long to compare, whatever is in them.
+        self.get().is_some_and(|token| digest(&[&token]) == digest(&[given]))
+    }
+}
+
+impl fmt::Debug for PageToken {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("PageToken")
+    }
+}
+
+fn drawn() -> Option<String> {
+    let mut bytes = [0; 24];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// The room, with what it needs.
@@ -110,6 +145,11 @@ impl GatewayRoom<'_> {
 
     pub(crate) fn api_describe(&mut self, named: Named) -> Result<Done, EngineError> {
         Ok(Done::at_once(described(found(&self.all(), &named.name)?)))
+    }
+
+    pub(crate) fn api_token(&mut self, _: Empty) -> Result<Done, EngineError> {
+        let told = self.gateways.token.get().map(|token| Done::at_once(gateway::Token { token }));
+        told.ok_or_else(|| EngineError::Invalid("the system has no random numbers".into()))
     }
 
     pub(crate) fn api_export(&mut self, asked: Export) -> Result<Done, EngineError> {

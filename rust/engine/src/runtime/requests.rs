@@ -23,7 +23,7 @@ use crate::gateways::calls::Calls;
 use crate::gateways::connections::Connections;
 use crate::gateways::requests::Requests;
 use crate::gateways::rest::ServedRest;
-use crate::gateways::Served;
+use crate::gateways::{PageToken, Served};
 use crate::metrics::Metric;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::Engine;
@@ -102,6 +102,11 @@ impl Engine {
     /// The open connections of WebSocket APIs.
     pub fn connections(&self) -> Arc<Connections> {
         self.shared.lock().state.gateways.connections.clone()
+    }
+
+    /// What opens the pages of the door for whoever works on this machine.
+    pub fn page_token(&self) -> Arc<PageToken> {
+        self.shared.lock().state.gateways.token.clone()
     }
 
     /// The newest requests to APIs.
