@@ -168,7 +168,8 @@ async def test_several_apis_are_told_apart_by_path_and_by_host(app, serve):
         ("localhost", "/_apis/one/a", one.id),
         ("localhost", f"/_apis/{one.id}/a", one.id),
         ("one.example.com", "/a", one.id),
-        (f"{one.id}.execute-api.local.example.com", "/a", one.id),
+        (f"{one.id}.execute-api.us-east-1.amazonaws.com", "/a", one.id),
+        (f"{one.id}.execute-api.us-east-1.localhost", "/a", one.id),
     ]:
         event = (await client.ask("GET", path, host=host)).json()
         assert (event["requestContext"]["apiId"], event["rawPath"]) == (expected, "/a"), (host, path)
@@ -180,6 +181,13 @@ async def test_a_page_of_the_web_that_points_its_name_here_reads_nothing(api, se
     echo(api, "GET", "/a")
     client = await serve()
     assert (await client.ask("GET", "/a", host="rebound.example.com")).status == 421
+    # The id of an API can be worked out from the names of the app and of the API.
+    for host in (
+        "execute-api.evil.example.com",
+        "lambda-url.evil.example.com",
+        "execute-api.x.amazonaws.com.evil.example",
+    ):
+        assert (await client.ask("GET", "/a", host=f"{api.id}.{host}")).status == 421
     assert (await client.ask("GET", "/_routes", host="rebound.example.com")).status == 421
 
 

@@ -25,6 +25,35 @@ pub struct Place<'a> {
     pub path: &'a str,
 }
 
+/// What a host that nobody has declared says of an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// Its id.
+    Id(&'a str),
+    /// Its name or its id.
+    Name(&'a str),
+}
+
+impl<'a> Named<'a> {
+    /// Read `{id}.execute-api.{region}.amazonaws.com`, `{id}.lambda-url.{region}.on.aws` and `{name}.localhost`. Under any other suffix a host
+    /// is somebody's who may have it point anywhere, at this machine, too: a page of his would reach the API by it.
+    pub fn by(host: &'a str) -> Option<Self> {
+        let (label, rest) = host.split_once('.')?;
+        if rest == "localhost" {
+            return Some(Self::Name(label));
+        }
+        let (service, rest) = rest.split_once('.')?;
+        let (region, suffix) = rest.split_once('.')?;
+        let is_region = !region.is_empty() && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let suffixes: &[&str] = match service {
+            "execute-api" => &["amazonaws.com", "amazonaws.com.cn", "api.aws", "localhost"],
+            "lambda-url" => &["on.aws", "localhost"],
+            _ => &[],
+        };
+        (is_region && suffixes.contains(&suffix)).then_some(Self::Id(label))
+    }
+}
+
 impl Apis {
     /// With one more, or with another one instead of one of the same kind and name.
     #[must_use]
@@ -103,13 +132,14 @@ impl Apis {
     }
 
     fn by_host(&self, host: &str) -> Option<usize> {
-        let (label, rest) = host.split_once('.').unwrap_or((host, ""));
-        let is_named = rest.starts_with("execute-api.") || rest.starts_with("lambda-url.") || rest == "localhost";
-        let &at = self.by_name.get(if is_named { label } else { host })?;
-        let api = &self.list[at];
-        let fits =
-            if is_named { api.id == label || rest == "localhost" } else { api.hosts.iter().any(|known| known == host) };
-        fits.then_some(at)
+        let found = |name: &str| self.by_name.get(name).map(|&at| (at, &self.list[at]));
+        let fitting = match Named::by(host) {
+            Some(Named::Id(id)) => found(id).filter(|(_, api)| api.id == id),
+            Some(Named::Name(name)) => found(name),
+            None => None,
+        };
+        let declared = || found(host).filter(|(_, api)| api.hosts.iter().any(|known| known == host));
+        fitting.or_else(declared).map(|(at, _)| at)
     }
 
     /// The API of an id, behind a port of its own: its path begins at the root.
@@ -160,7 +190,17 @@ mod tests {
         assert_eq!(found(&two, "localhost", "/_apis/shop/a/1"), shop("/a/1"));
         assert_eq!(found(&two, "localhost", &format!("/_apis/{id}")), shop("/"));
         assert_eq!(found(&two, "shop.example.com", "/a"), shop("/a"));
-        assert_eq!(found(&two, &format!("{id}.execute-api.local.example.com"), "/a"), shop("/a"));
+        for own in
+            ["execute-api.eu-west-1.amazonaws.com", "execute-api.eu-west-1.localhost", "lambda-url.eu-west-1.on.aws"]
+        {
+            assert_eq!(found(&two, &format!("{id}.{own}"), "/a"), shop("/a"), "{own}");
+        }
+        // Ids can be worked out: a page whose own name has one before it reached the API.
+        for other in
+            ["execute-api.local.example.com", "execute-api.a.amazonaws.com.example.com", "lambda-url.a.b.on.aws"]
+        {
+            assert_eq!(found(&two, &format!("{id}.{other}"), "/a"), None, "{other}");
+        }
         assert_eq!(found(&two, "shop.localhost", "/a"), shop("/a"));
         assert_eq!(found(&two, "shop.execute-api.evil.example.com", "/a"), None);
         assert_eq!(found(&two.without(&id), "127.0.0.1", "/").unwrap().0, "chat");

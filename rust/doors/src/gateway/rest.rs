@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use flate2::Compression;
 use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::api::PREFIX;
+use forebay_core::gateway::apis::Named;
 use forebay_core::gateway::authorizer::Decision;
 use forebay_core::gateway::policy::Verdict;
 use forebay_core::gateway::request::{Authorized, Request};
@@ -118,15 +119,17 @@ impl RestState {
     ) -> Option<Found<'a>> {
         let kept = self.served.now();
         let apis = &kept.account.apis;
-        let (label, rest) = host.split_once('.').unwrap_or((host, ""));
         let named = |name: &str| {
             let by_name = || apis.values().filter(|api| api.name == name).min_by_key(|api| api.created_date);
             apis.get(name).or_else(|| if is_taken(name) { None } else { by_name() }).cloned()
         };
-        if rest.starts_with("execute-api.") || rest == "localhost" {
-            if let Some(api) = if rest == "localhost" { named(label) } else { apis.get(label).cloned() } {
-                return Some(Found { kept, api, path });
-            }
+        let by_host = match Named::by(host) {
+            Some(Named::Id(id)) => apis.get(id).cloned(),
+            Some(Named::Name(name)) => named(name),
+            None => None,
+        };
+        if let Some(api) = by_host {
+            return Some(Found { kept, api, path });
         }
         if let Some(rest) = path.strip_prefix(PREFIX) {
             let (name, _) = rest.split_once('/').unwrap_or((rest, ""));
@@ -147,12 +150,14 @@ impl RestState {
     }
 
     pub(super) fn has_host(&self, host: &str) -> bool {
-        let (label, rest) = host.split_once('.').unwrap_or((host, ""));
         let kept = self.served.now();
         let apis = &kept.account.apis;
-        let is_known = apis.contains_key(label);
-        let is_named = rest == "localhost" && (is_known || apis.values().any(|api| api.name == label));
-        (rest.starts_with("execute-api.") && is_known) || is_named || kept.served_urls.has_host(host)
+        let is_known = match Named::by(host) {
+            Some(Named::Id(id)) => apis.contains_key(id),
+            Some(Named::Name(name)) => apis.contains_key(name) || apis.values().any(|api| api.name == name),
+            None => false,
+        };
+        is_known || kept.served_urls.has_host(host)
     }
 
     /// A deployment, compiled once.
