@@ -211,14 +211,12 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
             data: a text, bytes, or what is written as JSON; at most 128 KiB.
 
         Raises:
-            ResourceNotFound: the connection has gone, or was let go since its client read too slowly.
+            ResourceNotFound: the connection has gone, is another API's, or was let go since its client read too slowly.
             InvalidParameterValue: data of more than 128 KiB, or what is not JSON.
             AppClosed: the app is not running.
 
         """
-        await self._caller.ask(
-            "connection.post", connection_id=checks.text("connection_id", connection_id), **_data(data)
-        )
+        await self._caller.ask("connection.post", **self._named(connection_id), **_data(data))
 
     post_sync = sync_twin(post)
 
@@ -227,7 +225,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
 
         Args:
             data: as in `post`.
-            connection_ids: whom; None: everybody who is connected to this API.
+            connection_ids: whom of those who are connected to this API; None: everybody.
 
         Raises:
             InvalidParameterValue: data of more than 128 KiB, or what is not JSON.
@@ -235,7 +233,7 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
 
         """
         ids = None if connection_ids is None else _ids(connection_ids)
-        told = await self._caller.ask("connection.post_many", api=self.name, connection_ids=ids, **_data(data))
+        told = await self._caller.ask("connection.post_many", api=self.id, connection_ids=ids, **_data(data))
         return int(told["sent"])
 
     post_many_sync = sync_twin(post_many)
@@ -244,11 +242,11 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
         """Tell of a connection.
 
         Raises:
-            ResourceNotFound: the connection has gone.
+            ResourceNotFound: the connection has gone, or is another API's.
             AppClosed: the app is not running.
 
         """
-        told = await self._caller.ask("connection.describe", connection_id=checks.text("connection_id", connection_id))
+        told = await self._caller.ask("connection.describe", **self._named(connection_id))
         return Connection(
             connection_id=told["connection_id"],
             connected=told["connected_ms"] / 1000,
@@ -263,13 +261,17 @@ class WebSocketApi(DeclaredApi[WebSocketApiSettings]):
         """Close a connection, after what waits for its client.
 
         Raises:
-            ResourceNotFound: the connection has gone.
+            ResourceNotFound: the connection has gone, or is another API's.
             AppClosed: the app is not running.
 
         """
-        await self._caller.ask("connection.close", connection_id=checks.text("connection_id", connection_id))
+        await self._caller.ask("connection.close", **self._named(connection_id))
 
     disconnect_sync = sync_twin(disconnect)
+
+    def _named(self, connection_id: str) -> dict[str, Any]:
+        """Name a connection of this API."""
+        return {"connection_id": checks.text("connection_id", connection_id), "api": self.id}
 
     def definition(self) -> dict[str, Any]:
         """Write it as the engine reads it."""

@@ -137,6 +137,25 @@ async def test_what_reaches_no_handler_is_told_and_the_connection_stays(ws, clie
         assert told.keys() == {"message", "connectionId", "requestId"}
 
 
+async def test_an_api_reaches_its_own_clients_alone(app, ws, client):
+    """Another API of the app could send to them, look at them and close them."""
+    ids = []
+
+    @ws.on_connect
+    async def opened(event, context):
+        ids.append(event["requestContext"]["connectionId"])
+
+    other = app.websocket_api("other")
+    one = await client("/_apis/chat/")
+    await until(lambda: ids)
+    for ask in (other.post(ids[0], "x"), other.connection(ids[0]), other.disconnect(ids[0])):
+        with pytest.raises(ResourceNotFound, match="has gone"):
+            await ask
+    assert await other.post_many("x", ids) == 0
+    await ws.post(ids[0], "mine")
+    assert await one.receive() == (TEXT, b"mine")
+
+
 async def test_a_handler_posts_to_clients(app, ws, client):
     ids = []
 

@@ -16,7 +16,7 @@ class Client:
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
-            "GET /_apis/chat/ HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+            "GET /_apis/chat/production/ HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
             f"sec-websocket-key: {key}\r\nsec-websocket-version: 13\r\nuser-agent: test\r\n\r\n".encode()
         )
         self.read = self.socket.makefile("rb")
@@ -34,6 +34,8 @@ def wire(make_app):
     app, port = make_app(), free_port()
     app.opened = []
     chat = app.websocket_api("chat")
+    chat.stage("production")
+    app.websocket_api("other")
 
     @chat.on_connect
     async def opened(event, context):
@@ -47,7 +49,7 @@ def wire(make_app):
         client.socket.close()
 
 
-@pytest.mark.parametrize("stage", ["", "/production", "/_apis/chat/production"])
+@pytest.mark.parametrize("stage", ["", "/production", "/_apis/chat", "/_apis/chat/production"])
 def test_a_client_is_sent_something_described_and_let_go(wire, stage):
     running, client = wire
     [connection] = running.app.opened
@@ -59,6 +61,12 @@ def test_a_client_is_sent_something_described_and_let_go(wire, stage):
     told = api.get_connection(ConnectionId=connection)
     assert told["Identity"] == {"SourceIp": "127.0.0.1", "UserAgent": "test"}
     assert told["ConnectedAt"] <= told["LastActiveAt"]
+    for place in ("/test", "/_apis/other", "/_apis/chat/test", "/_apis/other/production"):
+        elsewhere = running.client("apigatewaymanagementapi", path=place)
+        with pytest.raises(api.exceptions.GoneException):
+            elsewhere.post_to_connection(ConnectionId=connection, Data=b"not yours")
+        with pytest.raises(api.exceptions.GoneException):
+            elsewhere.delete_connection(ConnectionId=connection)
     with pytest.raises(api.exceptions.PayloadTooLargeException):
         api.post_to_connection(ConnectionId=connection, Data=b"x" * 131_073)
     api.delete_connection(ConnectionId=connection)

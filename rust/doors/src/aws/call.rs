@@ -58,6 +58,8 @@ pub struct Call<'d> {
     pub stranger: Option<(SocketAddr, SocketAddr)>,
     /// The input.
     pub input: Value,
+    /// What stands in the path before the part that names the operation.
+    pub before: String,
     /// How the caller names this server: `http://127.0.0.1:4566`.
     pub origin: String,
     /// The key that signed.

@@ -326,6 +326,7 @@ impl Door {
             store: self.store.as_deref(),
             stranger: (!self.keys.any()).then_some((peer, self.address)),
             input,
+            before: routed.before.clone(),
             origin: format!("http://{}", given.authority),
             key_id: entry.key_id.clone(),
             tester: Some(&self.tester),

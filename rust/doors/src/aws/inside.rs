@@ -91,6 +91,7 @@ impl Inside {
             store: None,
             stranger: None,
             input,
+            before: routed.before.clone(),
             origin: format!("http://{AUTHORITY}"),
             key_id: String::new(),
             tester: None,

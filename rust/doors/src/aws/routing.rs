@@ -24,6 +24,8 @@ pub struct Routed {
     pub operation: &'static Operation,
     /// What the path gives.
     pub labels: Labels,
+    /// What stands before the part of the path that names the operation.
+    pub before: String,
 }
 
 /// Why there is no operation: how to say so, and what to say.
@@ -141,14 +143,15 @@ impl Asked<'_> {
             return Err(self.nowhere());
         }
         // The endpoint of a WebSocket API names its stage: what stands before the connections says which they are among.
-        let path = match self.path.find(connections::PATH) {
-            Some(at) if model.signing_name == "execute-api" => &self.path[at..],
-            _ => self.path,
+        let (before, path) = match self.path.find(connections::PATH) {
+            Some(at) if model.signing_name == "execute-api" => self.path.split_at(at),
+            _ => ("", self.path),
         };
         for service in ours() {
             let model = service.model();
             if let Some((operation, labels)) = rest::route(model, self.method, path, self.query) {
-                return Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels });
+                let before = before.to_owned();
+                return Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels, before });
             }
         }
         let other = ours().find_map(|service| rest::other(service.model(), self.method, path));
@@ -233,7 +236,9 @@ pub fn not_implemented(model: &Model, name: &str) -> Fault {
 fn found(service: &'static Service, protocol: Protocol, name: &str, fault: Fault) -> Result<Routed, Box<Unrouted>> {
     let model = service.model();
     match model.operation(name) {
-        Some(operation) => Ok(Routed { service, model, protocol, operation, labels: Labels::new() }),
+        Some(operation) => {
+            Ok(Routed { service, model, protocol, operation, labels: Labels::new(), before: String::new() })
+        }
         None => match model.others.iter().find(|other| **other == name) {
             Some(operation) => {
                 Err(Box::new(Unrouted { model, protocol, fault: not_implemented(model, name), operation }))

@@ -116,6 +116,8 @@ impl Gateway {
         let mailbox = engine.connections().open(Connection {
             connection_id: session.id.clone(),
             api: session.api.name.clone(),
+            api_id: session.api.id.clone(),
+            stage: session.api.stages[session.stage].name.clone(),
             connected_ms: session.connected_ms,
             last_active_ms: session.connected_ms,
             source_ip: session.source_ip.clone(),

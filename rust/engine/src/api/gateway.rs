@@ -83,7 +83,8 @@ pub struct Route {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Post {
     /// Whom.
-    pub connection_id: String,
+    #[serde(flatten)]
+    pub to: OfConnection,
     /// A text, or bytes in base64.
     pub data: String,
     /// Whether it is base64.
@@ -95,9 +96,9 @@ pub struct Post {
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PostMany {
-    /// The API's name.
+    /// The API's id or its name.
     pub api: String,
-    /// Whom; without it, everybody who is connected to the API.
+    /// Whom: those of them who are connected to the API; without it, everybody who is.
     #[serde(default)]
     pub connection_ids: Option<Vec<String>>,
     /// A text, or bytes in base64.
@@ -121,6 +122,12 @@ pub struct Posted {
 pub struct OfConnection {
     /// Its id.
     pub connection_id: String,
+    /// The id or the name of its API: one of another API is none. Without it, any API's.
+    #[serde(default)]
+    pub api: Option<String>,
+    /// Its stage, likewise.
+    #[serde(default)]
+    pub stage: Option<String>,
 }
 
 /// An open connection.
@@ -131,6 +138,10 @@ pub struct Connection {
     pub connection_id: String,
     /// The API's name.
     pub api: String,
+    /// The API's id.
+    pub api_id: String,
+    /// The stage.
+    pub stage: String,
     /// When it was opened.
     pub connected_ms: u64,
     /// When a message last went over it.

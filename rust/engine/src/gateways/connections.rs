@@ -127,10 +127,11 @@ impl Connections {
         false
     }
 
-    /// The ids of an API's connections.
+    /// The ids of the connections of an API, by its id or its name.
     pub(super) fn of_api(&self, api: &str) -> Vec<String> {
         let map = self.lock();
-        map.iter().filter(|(_, open)| open.about.api == api).map(|(id, _)| id.clone()).collect()
+        let is_of = |about: &Connection| about.api == api || about.api_id == api;
+        map.iter().filter(|(_, open)| is_of(&open.about)).map(|(id, _)| id.clone()).collect()
     }
 
     pub(super) fn describe(&self, id: &str) -> Option<Connection> {
@@ -146,6 +147,8 @@ mod tests {
         Connection {
             connection_id: id.into(),
             api: "a".into(),
+            api_id: "i".into(),
+            stage: "dev".into(),
             connected_ms: 1,
             last_active_ms: 1,
             source_ip: "127.0.0.1".into(),

@@ -24,7 +24,7 @@ use forebay_core::gateway::openapi;
 use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::api::gateway::{self, Declare, Export, Exported, Named, OfConnection, Post, PostMany, Posted};
+use crate::api::gateway::{self, Connection, Declare, Export, Exported, Named, OfConnection, Post, PostMany, Posted};
 use crate::api::Empty;
 use crate::base::error::{declared_are, EngineError};
 use crate::commit::done::Done;
@@ -183,26 +183,40 @@ fn found<'a>(apis: &'a Apis, name: &str) -> Result<&'a Api, EngineError> {
 impl GatewayRoom<'_> {
     pub(crate) fn connection_post(&mut self, post: Post) -> Result<Done, EngineError> {
         let outgoing = outgoing(post.data, post.base64)?;
-        if self.gateways.connections.send(&post.connection_id, outgoing) {
+        self.connection(&post.to)?;
+        if self.gateways.connections.send(&post.to.connection_id, outgoing) {
             return Ok(Done::at_once(Empty {}));
         }
-        Err(gone(&post.connection_id))
+        Err(gone(&post.to.connection_id))
     }
 
     pub(crate) fn connection_post_many(&mut self, post: PostMany) -> Result<Done, EngineError> {
         let outgoing = outgoing(post.data, post.base64)?;
         let connections = &self.gateways.connections;
-        let ids = post.connection_ids.unwrap_or_else(|| connections.of_api(&post.api));
+        let mut ids = connections.of_api(&post.api);
+        if let Some(wanted) = post.connection_ids {
+            let known: HashSet<String> = std::mem::take(&mut ids).into_iter().collect();
+            ids = wanted.into_iter().filter(|id| known.contains(id)).collect();
+        }
         let sent = ids.iter().filter(|id| connections.send(id, outgoing.clone())).count();
         Ok(Done::at_once(Posted { sent }))
     }
 
     pub(crate) fn connection_describe(&mut self, asked: OfConnection) -> Result<Done, EngineError> {
-        let found = self.gateways.connections.describe(&asked.connection_id);
-        found.map(Done::at_once).ok_or_else(|| gone(&asked.connection_id))
+        self.connection(&asked).map(Done::at_once)
+    }
+
+    /// A connection of the API and the stage that are named.
+    fn connection(&self, asked: &OfConnection) -> Result<Connection, EngineError> {
+        let found = self.gateways.connections.describe(&asked.connection_id).filter(|found| {
+            asked.api.as_ref().is_none_or(|api| *api == found.api || *api == found.api_id)
+                && asked.stage.as_ref().is_none_or(|stage| *stage == found.stage)
+        });
+        found.ok_or_else(|| gone(&asked.connection_id))
     }
 
     pub(crate) fn connection_close(&mut self, asked: OfConnection) -> Result<Done, EngineError> {
+        self.connection(&asked)?;
         let connections = &self.gateways.connections;
         if connections.send(&asked.connection_id, Outgoing::Close(1000)) {
             connections.remove(&asked.connection_id);

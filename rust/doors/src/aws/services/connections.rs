@@ -1,6 +1,7 @@
 //! The API Gateway Management API: what is sent to clients of WebSocket APIs.
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
+use forebay_core::gateway::wire::decoded;
 use forebay_engine::api::gateway::{OfConnection, Post};
 use forebay_engine::api::Request;
 use forebay_engine::base::error::EngineError;
@@ -28,8 +29,18 @@ fn fault(error: EngineError) -> Fault {
     }
 }
 
+/// A connection of the API and the stage that stand in the path before it, as far as they do: `/{stage}/@connections/{id}`,
+/// `/_apis/{api}/{stage}/@connections/{id}`.
 fn named(call: &Call<'_>) -> OfConnection {
-    OfConnection { connection_id: call.input.needed("ConnectionId").to_owned() }
+    let parts: Vec<&str> = call.before.split('/').filter(|part| !part.is_empty()).collect();
+    let (api, stage) = match parts[..] {
+        [] => (None, None),
+        ["_apis", api] => (Some(api), None),
+        [stage] => (None, Some(stage)),
+        [.., api, stage] => (Some(api), Some(stage)),
+    };
+    let [api, stage] = [api, stage].map(|part| part.map(|part| decoded(part).into_owned()));
+    OfConnection { connection_id: call.input.needed("ConnectionId").to_owned(), api, stage }
 }
 
 async fn post_to_connection(call: &Call<'_>) -> Result<Value, Fault> {
@@ -39,7 +50,7 @@ async fn post_to_connection(call: &Call<'_>) -> Result<Value, Fault> {
         Ok(text) => (text.to_owned(), false),
         Err(_) => (BASE64_STANDARD.encode(bytes), true),
     };
-    let post = Post { connection_id: named(call).connection_id, data, base64 };
+    let post = Post { to: named(call), data, base64 };
     call.ask(Request::ConnectionPost(post)).await.map_err(fault)?;
     Ok(Value::structure())
 }
