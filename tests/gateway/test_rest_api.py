@@ -212,8 +212,9 @@ async def test_a_lambda_authoriser_lets_in_or_not(app, rest, serve):
         calls.append(event)
         if event["authorizationToken"] == "nobody":
             raise Exception("Unauthorized")  # noqa: TRY002 - the text that AWS knows
-        effect = "Allow" if event["authorizationToken"] == "friend" else "Deny"
-        statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": event["methodArn"]}
+        effect = "Deny" if event["authorizationToken"] == "enemy" else "Allow"
+        resource = event["methodArn"] if event["authorizationToken"] != "stranger" else "arn:aws:execute-api:none"
+        statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": resource}
         return {"principalId": "p", "policyDocument": {"Statement": [statement]}, "context": {"tier": "gold"}}
 
     client = await serve()
@@ -235,7 +236,10 @@ async def test_a_lambda_authoriser_lets_in_or_not(app, rest, serve):
     assert (answer.status, answer.body) == (200, b"gold")
     assert (await client.ask("GET", path, {"authorization": "friend"})).status == 200
     assert len(calls) == 1, "the verdict is kept"
-    assert (await client.ask("GET", path, {"authorization": "enemy"})).status == 403
+    answer = await client.ask("GET", path, {"authorization": "enemy"})
+    text = "User is not authorized to access this resource"
+    assert (answer.status, answer.json()) == (403, {"Message": f"{text} with an explicit deny"})
+    assert (await client.ask("GET", path, {"authorization": "stranger"})).json() == {"Message": text}
     assert (await client.ask("GET", path)).status == 401
     answer = await client.ask("GET", path, {"authorization": "nobody"})
     assert (answer.status, answer.json()) == (401, {"message": "Unauthorized"})

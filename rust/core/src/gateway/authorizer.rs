@@ -260,8 +260,11 @@ pub fn is_issuer(issuer: &str) -> bool {
 pub enum Said {
     /// It lets the caller in.
     Allowed(Authorized),
-    /// It does not.
-    Denied,
+    /// It does not: a statement of its policy denies it, or none allows it.
+    Denied {
+        /// Whether a statement denies it.
+        explicitly: bool,
+    },
 }
 
 /// An answer of such a function, which may be kept: what a policy says depends on the route.
@@ -321,9 +324,13 @@ impl Decision {
 
     /// What it means for a route; of its two ARNs see [`evaluate`].
     pub fn of(&self, arn: &str, plain: Option<&str>) -> Said {
-        let is_allowed = self.is_allowed.unwrap_or_else(|| evaluate(&self.policy, arn, plain) == Ok(Verdict::Allow));
-        if !is_allowed {
-            return Said::Denied;
+        let verdict = match self.is_allowed {
+            Some(true) => Verdict::Allow,
+            Some(false) => Verdict::Silent,
+            None => evaluate(&self.policy, arn, plain).unwrap_or(Verdict::Silent),
+        };
+        if verdict != Verdict::Allow {
+            return Said::Denied { explicitly: verdict == Verdict::Deny };
         }
         Said::Allowed(Authorized::Lambda { context: self.context.clone(), principal: self.principal.clone() })
     }
@@ -388,7 +395,7 @@ mod tests {
         let context = Authorized::Lambda { context: r#"{"k":[1]}"#.into(), principal: None };
         let yes = read(json!({"isAuthorized": true, "context": {"k": [1]}})).unwrap();
         assert_eq!(yes.of("arn:x", None), Said::Allowed(context));
-        assert_eq!(read(json!({"isAuthorized": false})).unwrap().of("arn:x", None), Said::Denied);
+        assert_eq!(read(json!({"isAuthorized": false})).unwrap().of("arn:x", None), Said::Denied { explicitly: false });
         for answer in [json!({}), json!({"isAuthorized": "true"}), json!(true), json!(null), json!({"isAuthorized": 1})]
         {
             assert!(read(answer.clone()).is_err(), "{answer}");
@@ -398,10 +405,14 @@ mod tests {
     #[test]
     fn a_policy_that_was_kept_is_held_against_each_route() {
         let statement = json!({"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "arn:*/GET/a"});
-        let answer = json!({"principalId": "p", "policyDocument": {"Statement": [statement]}, "context": {"n": 1}});
+        let answer = json!({"principalId": "p", "policyDocument": {"Statement": [&statement]}, "context": {"n": 1}});
         let decision = Decision::read(answer.to_string().as_bytes(), false).unwrap();
         assert!(matches!(decision.of("arn:x/GET/a", None), Said::Allowed(_)));
-        assert_eq!(decision.of("arn:x/GET/b", None), Said::Denied);
+        assert_eq!(decision.of("arn:x/GET/b", None), Said::Denied { explicitly: false });
+        let deny = json!({"Action": "execute-api:Invoke", "Effect": "Deny", "Resource": "arn:*/GET/a"});
+        let answer = json!({"policyDocument": {"Statement": [statement, deny]}});
+        let decision = Decision::read(answer.to_string().as_bytes(), false).unwrap();
+        assert_eq!(decision.of("arn:x/GET/a", None), Said::Denied { explicitly: true });
         for answer in [
             json!({"principalId": "p"}),
             json!({"policyDocument": {}}),

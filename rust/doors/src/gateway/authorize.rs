@@ -136,7 +136,7 @@ impl Gateway {
         };
         match decision.of(&self.route_arn(asked), self.plain_route_arn(asked).as_deref()) {
             Said::Allowed(authorized) => Ok(authorized),
-            Said::Denied => {
+            Said::Denied { .. } => {
                 asked.trail.not_let_in(&authorizer.name, SAID_NO);
                 Err(Answer::message(403, "Forbidden"))
             }

@@ -22,6 +22,8 @@ use crate::gateway::Gateway;
 
 /// How long a function may take to decide.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(29);
+/// What a caller is told whom a statement of the policy denies it.
+const DENIED: &str = "User is not authorized to access this resource with an explicit deny";
 /// How long a verdict is kept unless it is said.
 const TTL_S: u32 = 300;
 
@@ -62,9 +64,10 @@ impl Gateway {
         };
         match decision.of(arn, self.plain_arn(reached).as_deref()) {
             Said::Allowed(authorized) => Ok((authorized, decision.usage_key().map(str::to_owned))),
-            Said::Denied => {
+            Said::Denied { explicitly } => {
                 trail.not_let_in(&authorizer.name, SAID_NO);
-                Err(Failure::new(ResponseType::AccessDenied))
+                let failure = Failure::new(ResponseType::AccessDenied);
+                Err(if explicitly { failure.message(DENIED) } else { failure })
             }
         }
     }
