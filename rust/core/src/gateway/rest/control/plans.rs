@@ -262,19 +262,7 @@ impl Control<'_> {
         if !plan.keys.insert(key.id.clone()) {
             return Err(Fault::conflict(format!("Usage plan {} already has the API key {}", plan.id, key.id)));
         }
-        // A key may be in several plans, but only in one of them for a stage.
-        let same_stage = |other: &&UsagePlan| {
-            let shares = |stage: &ApiStage| {
-                plan.api_stages.iter().any(|own| own.api_id == stage.api_id && own.stage == stage.stage)
-            };
-            other.id != plan.id && other.keys.contains(&key.id) && other.api_stages.iter().any(shares)
-        };
-        if let Some(other) = self.account.plans.values().find(same_stage) {
-            return Err(Fault::conflict(format!(
-                "API key {} is already in usage plan {}, which has a stage of usage plan {}",
-                key.id, other.id, plan.id
-            )));
-        }
+        self.check_key(&plan, &key.id)?;
         self.keep_plan(plan);
         Ok(shown_plan_key(&key))
     }
@@ -304,6 +292,22 @@ impl Control<'_> {
         Ok(json!({}))
     }
 
+    /// A key may be in several plans, but only in one of them for a stage.
+    fn check_key(&self, plan: &UsagePlan, key: &str) -> Outcome<()> {
+        let same_stage = |other: &&UsagePlan| {
+            let shares = |stage: &ApiStage| {
+                plan.api_stages.iter().any(|own| own.api_id == stage.api_id && own.stage == stage.stage)
+            };
+            other.id != plan.id && other.keys.contains(key) && other.api_stages.iter().any(shares)
+        };
+        self.account.plans.values().find(same_stage).map_or(Ok(()), |other| {
+            Err(Fault::conflict(format!(
+                "API key {key} is already in usage plan {}, which has a stage of usage plan {}",
+                other.id, plan.id
+            )))
+        })
+    }
+
     fn change_plan(&self, plan: &mut UsagePlan, patch: &Patch) -> Outcome<()> {
         let path = patch.path.as_deref().unwrap_or_default();
         if path == "/apiStages" {
@@ -317,6 +321,7 @@ impl Control<'_> {
                         stage: stage.into(),
                         throttle: BTreeMap::new(),
                     });
+                    plan.keys.iter().try_for_each(|key| self.check_key(plan, key))?;
                 }
                 ("add", Some(_)) => {
                     return Err(Fault::conflict(format!("API Stage {api}:{stage} is already part of the Usage Plan")));

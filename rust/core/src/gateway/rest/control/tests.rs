@@ -245,6 +245,12 @@ fn a_key_has_one_plan_for_a_stage() {
     of.done("CreateUsagePlanKey", json!({"usagePlanId": one, "keyId": key, "keyType": "API_KEY"}));
     let text = of.refused("CreateUsagePlanKey", json!({"usagePlanId": other, "keyId": key, "keyType": "API_KEY"}));
     assert!(text.starts_with("ConflictException"), "{text}");
+    // A stage that was put beside the key was let through.
+    let free = of.done("CreateUsagePlan", json!({"name": "free"}))["id"].clone();
+    of.done("CreateUsagePlanKey", json!({"usagePlanId": free, "keyId": key, "keyType": "API_KEY"}));
+    let patch = json!([{"op": "add", "path": "/apiStages", "value": format!("{id}:dev")}]);
+    let text = of.refused("UpdateUsagePlan", json!({"usagePlanId": free, "patchOperations": patch}));
+    assert!(text.starts_with("ConflictException"), "{text}");
     let text = of.refused("DeleteStage", json!({"restApiId": id, "stageName": "dev"}));
     assert!(text.starts_with("BadRequestException"), "{text}");
 }
