@@ -93,6 +93,12 @@ async def test_a_rest_api_has_one_too(app, started):
     # It is alone there: no other API and no page of this machine is behind that port.
     for path in ("/_apis/other/prod/pets/7", "/_routes", "/_test/invoke-method", "/dev/pets/7"):
         assert (await Client(own).ask("GET", path)).json() == {"message": "Forbidden"}
+    closed = [{"op": "replace", "path": "/disableExecuteApiEndpoint", "value": "true"}]
+    await rest.call("UpdateRestApi", patchOperations=closed)
+    for path, host in (("/_apis/legacy/prod/pets/7", "localhost"), ("/prod/pets/7", "legacy.localhost")):
+        answer = await Client(all_).ask("GET", path, host=host)
+        assert (answer.status, answer.json()) == (403, {"message": "Forbidden"})
+    assert (await Client(own).ask("GET", "/prod/pets/7")).status == 200
     assert app.rest_api("legacy") is rest
     with pytest.raises(ResourceConflict, match="another port"):
         app.rest_api("legacy", port=free_port())

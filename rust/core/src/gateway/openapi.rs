@@ -20,8 +20,8 @@ const ANY: &str = "x-amazon-apigateway-any-method";
 const DEFAULT_PATH: &str = "/$default";
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 /// What an integration of AWS may have, and forebay has not.
-const MISSING: [&str; 5] =
-    ["requestParameters", "responseParameters", "integrationSubtype", "tlsConfig", "connectionId"];
+const MISSING: [&str; 6] =
+    ["requestParameters", "responseParameters", "integrationSubtype", "tlsConfig", "connectionId", "credentials"];
 const TOKEN_SOURCE: &str = "$request.header.Authorization";
 /// How long an answer of a function that authorises is kept where a document does not say it, seconds.
 const TTL_SECONDS: u64 = 300;
@@ -158,6 +158,9 @@ impl Import<'_> {
             if integration.get(member).is_some_and(|value| !value.is_null()) {
                 self.wrong(key, &format!("{member} is not supported by forebay"));
             }
+        }
+        if integration["connectionType"].as_str().is_some_and(|kind| kind != "INTERNET") {
+            self.wrong(key, "connectionType: VPC links are not supported by forebay");
         }
         let target = match integration["type"].as_str().unwrap_or_default().to_ascii_lowercase().as_str() {
             "aws_proxy" => match function(&integration["uri"]) {
@@ -491,6 +494,12 @@ mod tests {
                 "payloadFormatVersion",
             ),
             (format!("/paths/~1old~1{{path+}}/{ANY}/{INTEGRATION}/httpMethod"), json!("GET"), "its own method"),
+            (
+                format!("/paths/~1$default/{ANY}/{INTEGRATION}/credentials"),
+                json!("arn:aws:iam::1:role/r"),
+                "credentials is not",
+            ),
+            (format!("/paths/~1$default/{ANY}/{INTEGRATION}/connectionType"), json!("VPC_LINK"), "VPC links are not"),
             ("/paths/~1$default/trace".to_owned(), json!({}), "TRACE"),
             (format!("/components/securitySchemes/users/{AUTHORIZER}/type"), json!("token"), "jwt and request"),
         ] {

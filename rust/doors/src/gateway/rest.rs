@@ -71,6 +71,11 @@ impl Found<'_> {
     pub(super) fn name(&self) -> &str {
         &self.api.name
     }
+
+    /// Whether it is to be reached at a port of its own alone.
+    pub(super) fn is_closed(&self) -> bool {
+        self.api.disable_execute_api_endpoint
+    }
 }
 
 /// One request that has reached a method.

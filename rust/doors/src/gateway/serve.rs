@@ -227,6 +227,9 @@ impl Gateway {
         if self.is_guarded(true, found.name()) {
             return Ok(Answer::message(404, "Not Found"));
         }
+        if found.is_closed() {
+            return Ok(Answer::message(403, "Forbidden"));
+        }
         spell(head, parts, lines);
         Ok(self.serve_rest(engine, &found, head, body).await)
     }

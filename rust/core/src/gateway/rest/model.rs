@@ -268,6 +268,13 @@ pub struct Integration {
     pub integration_responses: BTreeMap<String, IntegrationResponse>,
 }
 
+impl Integration {
+    /// Whether its requests go by a VPC link, which is not there.
+    pub fn is_by_vpc_link(&self) -> bool {
+        self.connection_type.as_deref() == Some("VPC_LINK")
+    }
+}
+
 /// How a server's certificate is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]

@@ -172,6 +172,10 @@ impl<'a> Exchange<'a> {
         let Some(integration) = &self.route.method.integration else {
             return Err(Failure::of_setup("No integration defined for method"));
         };
+        // It is not deployed. In a draft it is tested, and in a deployment of an earlier release its requests went to the URI itself.
+        if integration.is_by_vpc_link() {
+            return Err(Failure::of_setup("VPC links are not supported by forebay"));
+        }
         match integration.kind {
             IntegrationType::AwsProxy => self.proxy_event(integration),
             IntegrationType::HttpProxy => {

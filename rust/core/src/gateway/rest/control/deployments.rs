@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{json, Map, Value};
 
 use crate::gateway::rest::control::fault::{Fault, Outcome};
+use crate::gateway::rest::control::integrations::no_vpc_link;
 use crate::gateway::rest::control::params::Params;
 use crate::gateway::rest::control::stages::{canary_of, check_stage_name, new_stage};
 use crate::gateway::rest::control::{page, seconds, without, Control, Row};
@@ -40,10 +41,11 @@ pub(super) fn check_complete(api: &RestApi) -> Outcome<()> {
     if methods.peek().is_none() {
         return Err(Fault::bad("The REST API doesn't contain any methods"));
     }
-    if methods.any(|method| method.integration.is_none()) {
-        return Err(Fault::bad("No integration defined for method"));
-    }
-    Ok(())
+    methods.try_for_each(|method| match &method.integration {
+        None => Err(Fault::bad("No integration defined for method")),
+        Some(integration) if integration.is_by_vpc_link() => Err(no_vpc_link()),
+        Some(_) => Ok(()),
+    })
 }
 
 impl Control<'_> {

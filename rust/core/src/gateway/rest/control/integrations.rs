@@ -153,6 +153,11 @@ fn check_response_mappings(method: &Method, response: &IntegrationResponse) -> O
     Ok(())
 }
 
+/// A draft may have one, as on AWS; it is never served.
+pub(super) fn no_vpc_link() -> Fault {
+    Fault::bad("VPC links are not supported by forebay")
+}
+
 /// Refuse an integration that cannot work with its method.
 pub(super) fn check_integration(method: &Method, integration: &mut Integration) -> Outcome<()> {
     if integration.kind == IntegrationType::Mock {
@@ -166,8 +171,10 @@ pub(super) fn check_integration(method: &Method, integration: &mut Integration) 
         if is_http && integration.connection_type.is_none() {
             integration.connection_type = Some("INTERNET".into());
         }
-        if integration.connection_type.as_deref() == Some("VPC_LINK") && integration.connection_id.is_none() {
-            return Err(Fault::bad("Connection ID must be specified for VPC_LINK connections"));
+        match (integration.is_by_vpc_link(), &integration.connection_id) {
+            (true, None) => return Err(Fault::bad("Connection ID must be specified for VPC_LINK connections")),
+            (false, Some(_)) => return Err(Fault::bad("Connection ID is for VPC_LINK connections alone")),
+            _ => {}
         }
     }
     if !TIMEOUT_MS.contains(&i64::from(integration.timeout_in_millis)) {

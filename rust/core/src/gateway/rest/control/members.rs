@@ -162,13 +162,40 @@ pub const NESTED: &[(&str, &str)] = &[
     ("Cors", "AllowCredentials AllowHeaders AllowMethods AllowOrigins ExposeHeaders MaxAge"),
 ];
 
+/// Members that forebay has not, and the values under which they change nothing.
+const MISSING: &[(&str, &str, &[&str])] = &[
+    // The port speaks TLS 1.2 and 1.3.
+    ("CreateRestApi", "securityPolicy", &["TLS_1_0", "TLS_1_2"]),
+    ("CreateRestApi", "endpointAccessMode", &["BASIC"]),
+    ("PutIntegration", "responseTransferMode", &["BUFFERED"]),
+    ("PutIntegration", "integrationTarget", &[]),
+    ("CreateAuthorizer", "jwtConfiguration", &[]),
+    ("GetModel", "flatten", &["false"]),
+    ("GetDocumentationParts", "locationStatus", &["DOCUMENTED"]),
+];
+
 fn of(table: &'static [(&str, &str)], name: &str) -> Option<&'static str> {
     table.iter().find(|(known, _)| *known == name).map(|(_, names)| *names)
 }
 
-/// Refuse a member that a call has not, as AWS's SDKs do.
+/// Refuse a member that a call has not, as AWS's SDKs do, and one that would have no effect here.
 pub fn check(operation: &str, members: &Map<String, Value>) -> Outcome<()> {
-    of(MEMBERS, operation).map_or(Ok(()), |names| known(("input", names), "", members))
+    of(MEMBERS, operation).map_or(Ok(()), |names| known(("input", names), "", members))?;
+    MISSING.iter().filter(|(name, ..)| *name == operation).try_for_each(|(_, name, allowed)| {
+        let given = members.get(*name).filter(|value| !value.is_null()).map(written);
+        let Some(given) = given.filter(|given| !given.is_empty() && !allowed.contains(&given.as_str())) else {
+            return Ok(());
+        };
+        let instead = match allowed {
+            [] => "leave it out".to_owned(),
+            allowed => format!("allowed is {}", allowed.join(" or ")),
+        };
+        Err(Fault::bad(format!("{name} is {given}: it is not supported by forebay: {instead}")))
+    })
+}
+
+fn written(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// `shown` is how the place is named that has these names, `inside` what stands before those of its members.

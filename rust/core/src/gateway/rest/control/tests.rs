@@ -205,6 +205,104 @@ fn members_that_a_call_has_not_are_refused() {
     of.done("CreateUsagePlan", json!({"name": "p", "throttle": {"rateLimit": 1}, "tags": {"any": "name"}}));
 }
 
+/// They were taken, and did nothing; the request of a VPC link went to the URI itself.
+#[test]
+fn members_without_an_effect_are_refused() {
+    let mut of = Try::new();
+    let (id, resource) = of.pets();
+    let method = json!({"restApiId": id, "resourceId": resource, "httpMethod": "GET"});
+    let with = |base: &Value, more: Value| {
+        let mut members = base.clone();
+        members.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        members
+    };
+    let http = with(&method, json!({"type": "HTTP_PROXY", "integrationHttpMethod": "GET", "uri": "http://127.0.0.1/"}));
+    let name = json!({"name": "n"});
+    for (operation, members, text) in [
+        (
+            "CreateRestApi",
+            with(&name, json!({"securityPolicy": "SecurityPolicy_TLS13_2025_EDGE"})),
+            "TLS_1_0 or TLS_1_2",
+        ),
+        ("CreateRestApi", with(&name, json!({"endpointAccessMode": "STRICT"})), "allowed is BASIC"),
+        ("PutIntegration", with(&http, json!({"responseTransferMode": "STREAM"})), "allowed is BUFFERED"),
+        ("PutIntegration", with(&http, json!({"integrationTarget": "arn:aws:x"})), "integrationTarget is arn:aws:x"),
+        ("PutIntegration", with(&http, json!({"connectionId": "l"})), "for VPC_LINK connections alone"),
+        (
+            "CreateAuthorizer",
+            json!({"restApiId": id, "name": "a", "type": "TOKEN", "jwtConfiguration": {"issuers": []}}),
+            "jwtConfiguration is",
+        ),
+        ("GetModel", json!({"restApiId": id, "modelName": "Empty", "flatten": true}), "allowed is false"),
+    ] {
+        let told = of.refused(operation, members);
+        assert!(told.starts_with("BadRequestException") && told.contains(text), "{told}");
+    }
+    let body = json!({"openapi": "3.0.1", "info": {"title": "t", "version": "1"}, "paths": {"/a": {"get": {"responses": {},
+        "x-amazon-apigateway-integration": {"type": "http_proxy", "httpMethod": "GET", "uri": "http://127.0.0.1/",
+                                            "connectionType": "VPC_LINK", "connectionId": "l"}}}}});
+    assert!(of.refused("ImportRestApi", json!({"body": body.to_string()})).contains("VPC links"));
+    of.done("PutIntegration", with(&http, json!({"responseTransferMode": "BUFFERED", "connectionType": "INTERNET"})));
+    // AWS takes it in a draft, with the id of a link or of a variable.
+    of.done("PutIntegration", with(&http, json!({"connectionType": "VPC_LINK", "connectionId": "l"})));
+    assert!(of.refused("CreateDeployment", json!({"restApiId": id, "stageName": "dev"})).contains("VPC links"));
+    of.done("CreateRestApi", with(&name, json!({"securityPolicy": "TLS_1_2", "endpointAccessMode": "BASIC"})));
+}
+
+fn declared(verb: &str, path: &str, authorization: &str) -> Value {
+    let function = "arn:aws:lambda:eu-west-1:123456789012:function:f";
+    let uri = format!("arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/{function}/invocations");
+    let integration = json!({"type": "AWS_PROXY", "integrationHttpMethod": "POST", "uri": uri});
+    json!({"path": path, "httpMethod": verb, "authorizationType": authorization, "integration": integration})
+}
+
+/// A stage served a method open whose program had asked for a signature: the draft had it, and nothing looked at the stage.
+#[test]
+fn what_a_program_declares_is_served_by_its_stage_and_by_nothing_less() {
+    let mut of = Try::new();
+    let (id, _) = of.pets();
+    let put = |of: &mut Try, methods: Value| {
+        of.asked(super::DECLARE, json!({"restApiId": id, "methods": methods, "stageName": "dev"}))
+            .map(|answer| answer.body.get("deploymentId").is_some())
+            .map_err(|fault| fault.message)
+    };
+    let served = |of: &mut Try| {
+        let stage = of.account.stages[&(id.clone(), "dev".to_owned())].clone();
+        let api = &of.account.deployments[&(id.clone(), stage.deployment_id)].api;
+        let methods =
+            api.resources.values().flat_map(|one| one.methods.values().map(move |method| (one.path.clone(), method)));
+        let mut told: Vec<_> = methods.map(|(path, method)| format!("{path} {}", method.authorization_type)).collect();
+        told.sort();
+        told
+    };
+    let open = declared("GET", "/a/{b}", "NONE");
+    assert_eq!(put(&mut of, json!([open, declared("GET", "/", "NONE")])), Ok(true));
+    assert_eq!(served(&mut of), ["/ NONE", "/a/{b} NONE", "/pets NONE"]);
+    assert_eq!(put(&mut of, json!([open, declared("GET", "/", "NONE")])), Ok(false), "the stage has it");
+    let signed = declared("GET", "/a/{b}", "AWS_IAM");
+    // A start that was killed here has changed the draft alone.
+    of.done(super::DECLARE, json!({"restApiId": id, "methods": [signed]}));
+    assert_eq!(served(&mut of), ["/ NONE", "/a/{b} NONE", "/pets NONE"]);
+    assert_eq!(put(&mut of, json!([signed])), Ok(true));
+    assert_eq!(
+        served(&mut of),
+        ["/a/{b} AWS_IAM", "/pets NONE"],
+        "what is declared no longer is gone, what calls have made stays"
+    );
+    let (before, stages) = (of.account.apis.clone(), of.account.stages.clone());
+    let text = put(&mut of, json!([declared("GET", "/new", "NONE"), declared("GTE", "/x", "NONE")])).unwrap_err();
+    assert!(text.starts_with("GTE /x: PutMethod: Invalid HttpMethod"), "{text}");
+    assert_eq!((&of.account.apis, &of.account.stages), (&before, &stages), "of a refusal nothing is kept");
+    of.done(super::DECLARE, json!({"restApiId": id, "methods": [], "areAll": false}));
+    assert_eq!(of.account.apis, before, "a client that declares less takes nothing away");
+    let pets = of.account.apis[&id].at("/pets").unwrap().id.clone();
+    of.done("DeleteMethod", json!({"restApiId": id, "resourceId": pets, "httpMethod": "GET"}));
+    assert_eq!(put(&mut of, json!([])), Ok(true));
+    assert!(served(&mut of).is_empty());
+    assert_eq!(put(&mut of, json!([])), Ok(false));
+    assert!(of.done("GetRestApi", json!({"restApiId": id})).get("declaredMethods").is_none());
+}
+
 #[test]
 fn yaml_that_repeats_itself_without_end_is_refused() {
     let mut of = Try::new();

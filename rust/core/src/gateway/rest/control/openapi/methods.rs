@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::integrations::{
-    check_integration, check_integration_response, handling_of, kind_of, passthrough_of, timeout,
+    check_integration, check_integration_response, handling_of, kind_of, no_vpc_link, passthrough_of, timeout,
 };
 use crate::gateway::rest::control::methods::{check_method, check_response};
 use crate::gateway::rest::control::openapi::import::Import;
@@ -252,6 +252,9 @@ impl Import<'_, '_> {
             ..Integration::default()
         };
         check_integration(method, &mut integration)?;
+        if integration.is_by_vpc_link() {
+            return Err(no_vpc_link());
+        }
         for (pattern, one) in members(of, "responses") {
             let response = IntegrationResponse {
                 status_code: one.get("statusCode").and_then(text_of).unwrap_or_else(|| "200".into()),
