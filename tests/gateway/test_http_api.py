@@ -344,7 +344,39 @@ async def test_what_is_served_is_shown_on_this_machine(app, api, serve):
     page = await client.own(app, "GET", "/_routes", {"accept": "text/html"})
     assert page["content-type"] == "text/html; charset=utf-8" and b"GET /a" in page.body
     for name in ("x-forwarded-for", "forwarded", "x-real-ip"):
-        assert (await client.ask("GET", "/_routes", {name: "192.0.2.1"})).status == 404, "a proxy brings others"
+        assert (await client.own(app, "GET", "/_routes", {name: "192.0.2.1"})).status == 404, "a proxy brings others"
+    # nginx says nothing of that by default: whoever came through it saw the page, and could run methods.
+    stranger = await client.ask("GET", "/_routes", host="127.0.0.1")
+    assert stranger.status == 403 and b"GET /a" not in stranger.body
+    assert (await client.ask("GET", f"/_routes?token={await app.api_token()}")).json() == [told]
+    assert (await client.ask("GET", "/_routes?token=x")).status == 403
+
+
+async def test_a_limit_and_a_verdict_hold_on_when_something_else_changes(app, api, serve):
+    """Each change of any API or URL filled all throttles and forgot all verdicts, so that a loop switched them off."""
+    asked = []
+
+    @app.function()
+    async def judge(event, context):
+        asked.append(event)
+        return {"isAuthorized": True}
+
+    @app.function()
+    async def other(event, context):
+        return None
+
+    gate = api.lambda_authorizer("judge", judge)
+    api.route("GET", "/limited", throttle=(0.001, 2))(other)
+    api.route("GET", "/guarded", authorizer=gate)(other)
+    client = await serve()
+    for change in ("Create", "Update", "Delete", "Create"):
+        named = {"FunctionName": "other", **({} if change == "Delete" else {"AuthType": "NONE"})}
+        told = await app._caller.ask("rest.call", operation=f"{change}FunctionUrlConfig", params=named)
+        assert "error" not in told
+        await client.ask("GET", "/_apis/shop/limited")
+        assert (await client.ask("GET", "/_apis/shop/guarded", {"authorization": "x"})).status == 200
+    assert (await client.ask("GET", "/_apis/shop/limited")).status == 429
+    assert len(asked) == 1
 
 
 async def test_a_route_that_is_added_while_the_app_runs_is_served(api, serve):

@@ -79,6 +79,8 @@ pub struct Authorizer {
     pub by: By,
     /// Where the identity stands.
     pub sources: Vec<Source>,
+    /// All of it as a text: what another one has said is not its own.
+    pub written: String,
 }
 
 /// A place in a request where an identity stands.
@@ -218,7 +220,8 @@ impl Authorizer {
             }
             By::Iam {} => {}
         }
-        Ok(Self { name, by, sources })
+        let written = format!("{by:?} {sources:?}");
+        Ok(Self { name, by, sources, written })
     }
 
     /// The function that it asks.

@@ -79,7 +79,7 @@ impl Gateway {
         text: &str,
     ) -> Result<Arc<KnownToken>, Refusal> {
         let now_s = asked.arrival.time_ms / 1000;
-        let key = digest(&[&asked.api.id, asked.arrival.stage, &authorizer.name, text]);
+        let key = digest(&[&asked.api.id, asked.arrival.stage, &authorizer.name, &authorizer.written, text]);
         let entry = asked.deployment.tokens.entry(key);
         let mut entry = entry.lock().await;
         if let Some((_, known)) = entry.as_ref().filter(|(until_s, _)| *until_s > now_s) {
@@ -118,7 +118,8 @@ impl Gateway {
         let decision = if *ttl == 0 {
             Arc::new(self.ask_function(asked, authorizer, sources).await?)
         } else {
-            let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, authorizer.name.as_str()];
+            let (name, written) = (authorizer.name.as_str(), authorizer.written.as_str());
+            let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, name, written];
             parts.extend(sources.iter().map(String::as_str));
             let place = asked.deployment.decisions.place(digest(&parts), DECISION_TIMEOUT).await;
             let Some(mut entry) = place else {

@@ -1,10 +1,10 @@
 //! What is served at a moment, with all that belongs to it: limits, counters, what authorisers have said.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use forebay_core::gateway::api::{Api, Throttle};
+use forebay_core::gateway::api::{Api, Stage, Throttle};
 use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::authorizer::{Decision, Digest};
 use forebay_core::token_bucket::{Rate, TokenBucket};
@@ -21,8 +21,8 @@ pub(super) struct Deployment {
     pub(super) declared: Arc<Apis>,
     pub(super) urls: Arc<Apis>,
     stages: Vec<Vec<StageState>>,
-    pub(super) decisions: Kept<Decision>,
-    pub(super) tokens: Kept<KnownToken>,
+    pub(super) decisions: Arc<Kept<Decision>>,
+    pub(super) tokens: Arc<Kept<KnownToken>>,
 }
 
 /// A token that was found good.
@@ -50,9 +50,9 @@ pub(super) struct RouteState {
 }
 
 impl RouteState {
-    fn new(registry: &Registry, labels: &[&str], throttle: Option<Throttle>, now_ns: u64) -> Self {
+    fn new(registry: &Registry, labels: &[&str], bucket: Bucket) -> Self {
         Self {
-            bucket: Bucket::new(throttle, now_ns),
+            bucket,
             requests: registry.counter(Metric::ApiRequests, labels),
             client_errors: registry.counter(Metric::ApiClientErrors, labels),
             server_errors: registry.counter(Metric::ApiServerErrors, labels),
@@ -70,10 +70,26 @@ impl RouteState {
 }
 
 impl Deployment {
-    pub(super) fn new(declared: Arc<Apis>, urls: Arc<Apis>, registry: &Registry, now_ns: u64) -> Self {
+    /// `before`: what was served until now. What was counted and found out for it holds on, however much else has changed: nobody gets round
+    /// a limit by changing another API.
+    pub(super) fn new(
+        (declared, urls): (Arc<Apis>, Arc<Apis>),
+        registry: &Registry,
+        now_ns: u64,
+        before: Option<&Self>,
+    ) -> Self {
         let apis = if urls.list().is_empty() { declared.clone() } else { Arc::new(declared.and(&urls)) };
-        let stages = apis.list().iter().map(|api| stages(api, registry, now_ns)).collect();
-        Self { apis, declared, urls, stages, decisions: Kept::default(), tokens: Kept::default() }
+        let stages = apis.list().iter().map(|api| stages(api, registry, now_ns, before)).collect();
+        let decisions = before.map(|before| before.decisions.clone()).unwrap_or_default();
+        let tokens = before.map(|before| before.tokens.clone()).unwrap_or_default();
+        Self { apis, declared, urls, stages, decisions, tokens }
+    }
+
+    /// The state of a stage, with its API.
+    fn known(&self, api: &str, stage: &str) -> Option<(&Api, &StageState)> {
+        let apis = self.apis.list().iter().zip(&self.stages).filter(|(known, _)| known.id == api);
+        let mut stages = apis.flat_map(|(api, states)| api.stages.iter().zip(states).map(move |one| (api, one)));
+        stages.find(|(_, (known, _))| known.name == stage).map(|(api, (_, state))| (&**api, state))
     }
 
     pub(super) fn stage(&self, api: usize, stage: usize) -> &StageState {
@@ -81,17 +97,19 @@ impl Deployment {
     }
 }
 
-fn stages(api: &Api, registry: &Registry, now_ns: u64) -> Vec<StageState> {
-    let state = |stage: &forebay_core::gateway::api::Stage| {
+fn stages(api: &Api, registry: &Registry, now_ns: u64, before: Option<&Deployment>) -> Vec<StageState> {
+    let state = |stage: &Stage| {
         let labels = |route| [api.name.as_str(), stage.name.as_str(), route];
-        let routes = api
-            .routes
-            .iter()
-            .map(|route| RouteState::new(registry, &labels(&route.definition.key), route.definition.throttle, now_ns));
+        let known = before.and_then(|before| before.known(&api.id, &stage.name));
+        let routes = api.routes.iter().map(|route| {
+            let key = &route.definition.key;
+            let known = known.and_then(|(api, state)| Some(&state.routes[api.route_named(key)?].bucket));
+            RouteState::new(registry, &labels(key), Bucket::new(route.definition.throttle, known, now_ns))
+        });
         StageState {
-            bucket: Bucket::new(stage.throttle, now_ns),
+            bucket: Bucket::new(stage.throttle, known.map(|(_, state)| &state.bucket), now_ns),
             routes: routes.collect(),
-            unrouted: RouteState::new(registry, &labels(""), None, now_ns),
+            unrouted: RouteState::new(registry, &labels(""), Bucket(None)),
             opened: registry.counter(Metric::ApiConnects, &labels("")[..2]),
             messages: registry.counter(Metric::ApiMessages, &labels("")[..2]),
             latency: registry.distribution(Metric::ApiLatency, &labels("")[..2]),
@@ -113,23 +131,41 @@ impl StageState {
 }
 
 /// A limit; without one, everything is let through.
-struct Bucket(Option<Mutex<Option<TokenBucket>>>);
+struct Bucket(Option<Arc<Limit>>);
+
+struct Limit {
+    throttle: Throttle,
+    bucket: Mutex<Option<TokenBucket>>,
+}
 
 impl Bucket {
-    fn new(throttle: Option<Throttle>, now_ns: u64) -> Self {
-        Self(throttle.map(|throttle| {
-            let rate = Rate::per_second(throttle.rate);
-            // A rate or a burst of nothing lets nothing through.
-            Mutex::new(rate.and_then(|rate| TokenBucket::new(rate, throttle.burst.into(), now_ns)))
+    /// `known`: the one of the same stage or route before, whose tokens are this one's.
+    fn new(throttle: Option<Throttle>, known: Option<&Self>, now_ns: u64) -> Self {
+        let known = known.and_then(|known| known.0.as_ref());
+        Self(throttle.map(|throttle| match known {
+            Some(known) if known.throttle == throttle => known.clone(),
+            _ => Arc::new(Limit { throttle, bucket: Mutex::new(filled(throttle, known, now_ns)) }),
         }))
     }
 
     fn try_acquire(&self, now_ns: u64) -> bool {
-        self.0.as_ref().is_none_or(|bucket| {
-            let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-            bucket.as_mut().is_some_and(|bucket| bucket.try_acquire(1, now_ns))
-        })
+        self.0.as_ref().is_none_or(|limit| limit.bucket().as_mut().is_some_and(|bucket| bucket.try_acquire(1, now_ns)))
     }
+}
+
+impl Limit {
+    fn bucket(&self) -> MutexGuard<'_, Option<TokenBucket>> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// With as many tokens as the one before has, or full. A rate or a burst of nothing lets nothing through.
+fn filled(throttle: Throttle, known: Option<&Arc<Limit>>, now_ns: u64) -> Option<TokenBucket> {
+    let (rate, burst) = (Rate::per_second(throttle.rate)?, u64::from(throttle.burst));
+    let fresh = TokenBucket::new(rate, burst, now_ns)?;
+    let Some(mut bucket) = known.and_then(|known| *known.bucket()) else { return Some(fresh) };
+    bucket.configure(rate, burst, now_ns);
+    Some(bucket)
 }
 
 /// Answers that hold for a while. Whoever asks for one that is being found out waits for it.
@@ -166,6 +202,20 @@ impl<T> Kept<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bucket(rate: f64, burst: u32, known: Option<&Bucket>) -> Bucket {
+        Bucket::new(Some(Throttle { rate, burst }), known, 0)
+    }
+
+    #[test]
+    fn a_limit_that_is_changed_is_not_full_again() {
+        let taken = |bucket: &Bucket| (0..9).filter(|_| bucket.try_acquire(0)).count();
+        let first = bucket(0.01, 2, None);
+        assert_eq!(taken(&first), 2);
+        assert_eq!(taken(&bucket(0.01, 2, Some(&first))), 0);
+        assert_eq!(taken(&bucket(0.02, 2, Some(&first))), 0);
+        assert_eq!(taken(&bucket(0.01, 2, Some(&Bucket::new(None, Some(&first), 0)))), 2);
+    }
 
     #[tokio::test]
     async fn nobody_waits_for_ever_for_what_others_find_out() {

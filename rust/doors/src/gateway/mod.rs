@@ -255,7 +255,12 @@ impl Gateway {
             engine: Arc::downgrade(engine),
             account: account.to_owned(),
             region: region.to_owned(),
-            deployment: RwLock::new(Arc::new(Deployment::new(served.now(), Arc::default(), engine.registry(), 0))),
+            deployment: RwLock::new(Arc::new(Deployment::new(
+                (served.now(), Arc::default()),
+                engine.registry(),
+                0,
+                None,
+            ))),
             served,
             is_loopback: socket.ip().is_loopback(),
             is_tls: place.tls.is_some(),
@@ -319,7 +324,7 @@ impl Gateway {
         if Arc::ptr_eq(&known.declared, &apis) && Arc::ptr_eq(&known.urls, &urls) {
             return known;
         }
-        let fresh = Arc::new(Deployment::new(apis, urls, engine.registry(), self.mono_ns()));
+        let fresh = Arc::new(Deployment::new((apis, urls), engine.registry(), self.mono_ns(), Some(&known)));
         self.deployment.write().unwrap_or_else(PoisonError::into_inner).clone_from(&fresh);
         fresh
     }
