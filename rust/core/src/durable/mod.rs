@@ -4,16 +4,19 @@
 //! the function runs again. This is the other side: updates in, answers out; `now` is an argument.
 
 mod operation;
+mod operations;
 #[cfg(test)]
 mod tests;
 mod update;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
 use crate::workflow::machine::Text;
+
+use operations::Operations;
 
 pub use operation::{InvokeEnd, Kind, Operation, Status};
 pub use update::{Action, Refused, Update};
@@ -35,11 +38,17 @@ pub struct Durable {
     input: Text,
     started_ms: u64,
     /// In the order in which they began.
-    operations: Vec<Operation>,
+    operations: Operations,
     /// Operations that have changed since the function was invoked last, or was last told.
     changed: BTreeSet<usize>,
-    /// The number in the token of the next checkpoint.
+    /// How many invocations and checkpoints there were.
     generation: u64,
+    /// The number of the invocation that runs. It is not written: what a process before has invoked writes nothing any more.
+    #[serde(skip)]
+    invocation: Option<u64>,
+    /// The function has answered that it waits, and nothing has happened since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_waiting: bool,
     /// The last checkpoint: the client's token, and which operations it was answered with.
     last: Option<(String, Vec<usize>)>,
     /// A result that was too large for the function's answer.
@@ -50,6 +59,15 @@ pub struct Durable {
     /// Why its last checkpoint was refused, if the code has changed.
     #[serde(default)]
     misfit: Option<String>,
+}
+
+/// What the token of a checkpoint is made of. It is good once, and in its invocation alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointNumber {
+    /// Invocations and checkpoints before it.
+    pub generation: u64,
+    /// The number that was drawn for its invocation: a process that dies forgets those that it has counted, and none is given again.
+    pub invocation: u64,
 }
 
 /// Another function that is to be invoked.
@@ -78,20 +96,37 @@ impl Durable {
         Self { id, input, started_ms: now_ms, ..Self::default() }
     }
 
-    /// The number that the token of the next checkpoint has.
-    pub fn generation(&self) -> u64 {
-        self.generation
+    /// Whether the function was invoked before.
+    pub fn has_run(&self) -> bool {
+        self.generation > 0
     }
 
-    /// The function is about to be invoked: give the event's operations, the first `most` of them, and the ids of those that have
-    /// changed since it ran last. Tokens from before mean nothing any more.
-    pub fn invoked(&mut self, now_ms: u64, most: usize) -> (Vec<Value>, Vec<String>) {
+    /// What the token of the next checkpoint is made of.
+    pub fn number(&self) -> CheckpointNumber {
+        CheckpointNumber { generation: self.generation, invocation: self.invocation.unwrap_or_default() }
+    }
+
+    /// The function is about to be invoked, by a number that was drawn: give the event's operations, the first `most` of them, and the ids
+    /// of those that have changed since it ran last. Tokens from before mean nothing any more.
+    pub fn invoked(&mut self, invocation: u64, now_ms: u64, most: usize) -> (Vec<Value>, Vec<String>) {
         self.pass_time(now_ms);
         self.generation += 1;
+        self.invocation = Some(invocation);
+        self.is_waiting = false;
         self.last = None;
         let changed = std::mem::take(&mut self.changed);
-        let ids = changed.into_iter().map(|at| self.operations[at].id.clone()).collect();
+        let ids = changed.into_iter().filter_map(|at| self.operations.get(at)).map(|one| one.id.clone()).collect();
         (self.page(0, most), ids)
+    }
+
+    /// The function has answered that it waits, and there is nothing to tell it.
+    pub fn waits(&mut self) {
+        self.is_waiting = true;
+    }
+
+    /// Whether the function waits and is to be told nothing yet. `false`: it runs, or is to run.
+    pub fn is_waiting(&mut self, now_ms: u64) -> bool {
+        self.is_waiting && !self.has_changed(now_ms)
     }
 
     /// Operations from a place on, as many as a page holds: the first one is the execution itself.
@@ -105,7 +140,7 @@ impl Durable {
                 "ExecutionDetails": {"InputPayload": self.input.as_str()},
             }));
         }
-        for operation in self.operations.iter().skip(from.saturating_sub(1)) {
+        for operation in self.operations.from(from.saturating_sub(1)) {
             let size = operation.size();
             if page.len() >= most || (size > room && !page.is_empty()) {
                 break;
@@ -118,7 +153,7 @@ impl Durable {
 
     /// All operations but the execution itself.
     pub fn operations(&self) -> impl Iterator<Item = Value> + '_ {
-        self.operations.iter().map(Operation::to_json)
+        self.operations.from(0).map(Operation::to_json)
     }
 
     /// How many operations [`Self::page`] has in all.
@@ -134,19 +169,21 @@ impl Durable {
     /// Take the updates of a checkpoint: all of them or none. The same `client_token` again is answered again.
     pub fn checkpoint(
         &mut self,
-        generation: u64,
+        number: CheckpointNumber,
         client_token: Option<&str>,
         updates: &[Update],
         now_ms: u64,
         callback_id: &mut dyn FnMut(&str) -> String,
     ) -> Result<Checkpointed, Refused> {
+        if self.invocation != Some(number.invocation) {
+            return Err(Refused::OldToken);
+        }
         if let (Some(given), Some((known, told))) = (client_token, &self.last) {
-            if given == known && generation + 1 == self.generation {
-                let operations = told.iter().map(|at| self.operations[*at].to_json()).collect();
-                return Ok(Checkpointed { operations, invokes: Vec::new() });
+            if given == known && number.generation.checked_add(1) == Some(self.generation) {
+                return Ok(Checkpointed { operations: self.shown(told), invokes: Vec::new() });
             }
         }
-        if generation != self.generation {
+        if number.generation != self.generation {
             return Err(Refused::OldToken);
         }
         if updates.len() > UPDATES_MAX {
@@ -168,16 +205,20 @@ impl Durable {
         next.pass_time(now_ms);
         next.generation += 1;
         let told: Vec<usize> = std::mem::take(&mut next.changed).into_iter().collect();
-        let operations = told.iter().map(|at| next.operations[*at].to_json()).collect();
+        let operations = next.shown(&told);
         next.last = client_token.map(|token| (token.to_owned(), told));
-        (next.failures, next.misfit) = (0, None);
+        (next.failures, next.misfit, next.is_waiting) = (0, None, false);
         *self = next;
         Ok(Checkpointed { operations, invokes })
     }
 
+    fn shown(&self, places: &[usize]) -> Vec<Value> {
+        places.iter().filter_map(|at| self.operations.get(*at)).map(Operation::to_json).collect()
+    }
+
     /// When something becomes due by itself.
     pub fn due_ms(&self) -> Option<u64> {
-        self.operations.iter().filter_map(Operation::due_ms).min()
+        self.operations.open().filter_map(|(_, one)| one.due_ms()).min()
     }
 
     /// Whether something has changed that the function was not told of.
@@ -188,19 +229,24 @@ impl Durable {
 
     /// Let time pass: waits end, steps may be tried again, callbacks are too late.
     fn pass_time(&mut self, now_ms: u64) {
-        for (at, operation) in self.operations.iter_mut().enumerate() {
-            if operation.pass_time(now_ms) {
-                self.changed.insert(at);
-            }
+        let is_due = |(_, one): &(usize, &Operation)| one.due_ms().is_some_and(|due_ms| due_ms <= now_ms);
+        let due: Vec<usize> = self.operations.open().filter(is_due).map(|(at, _)| at).collect();
+        for at in due {
+            self.operations.change(at, |one| one.pass_time(now_ms));
+            self.changed.insert(at);
         }
+    }
+
+    /// The operation of a callback that has not ended.
+    fn open_callback(&self, callback_id: &str) -> Option<usize> {
+        self.operations.open().find(|(_, one)| one.callback_id.as_deref() == Some(callback_id)).map(|(at, _)| at)
     }
 
     /// Somebody tells the end of a callback; false: it is over, or never was.
     pub fn callback_told(&mut self, callback_id: &str, result: Result<String, Value>, now_ms: u64) -> bool {
         self.pass_time(now_ms);
-        let is_it = |one: &Operation| one.callback_id.as_deref() == Some(callback_id) && !one.is_over();
-        let Some(at) = self.operations.iter().position(is_it) else { return false };
-        self.operations[at].end(result, now_ms);
+        let Some(at) = self.open_callback(callback_id) else { return false };
+        self.operations.change(at, |one| one.end(result, now_ms));
         self.changed.insert(at);
         true
     }
@@ -208,16 +254,17 @@ impl Durable {
     /// Somebody tells that a callback is on its way; false: it is over, or never was.
     pub fn callback_heartbeat(&mut self, callback_id: &str, now_ms: u64) -> bool {
         self.pass_time(now_ms);
-        let is_it = |one: &&mut Operation| one.callback_id.as_deref() == Some(callback_id) && !one.is_over();
-        let Some(operation) = self.operations.iter_mut().find(is_it) else { return false };
-        operation.heartbeat_due_ms = operation.heartbeat_ms.map(|ms| now_ms.saturating_add(ms));
-        true
+        let Some(at) = self.open_callback(callback_id) else { return false };
+        let heartbeat = |one: &mut Operation| {
+            one.heartbeat_due_ms = one.heartbeat_ms.map(|ms| now_ms.saturating_add(ms));
+        };
+        self.operations.change(at, heartbeat).is_some()
     }
 
     /// A function that was invoked has ended; false: nobody waits for it.
     pub fn invoke_ended(&mut self, id: &str, end: InvokeEnd, now_ms: u64) -> bool {
         let Some(at) = self.open_invoke(id) else { return false };
-        self.operations[at].end_invoke(end, now_ms);
+        self.operations.change(at, |one| one.end_invoke(end, now_ms));
         self.changed.insert(at);
         true
     }
@@ -225,13 +272,16 @@ impl Durable {
     /// A function cannot be invoked: give its operation, for the answer to the checkpoint that has asked for it.
     pub fn invoke_refused(&mut self, id: &str, error: Value, now_ms: u64) -> Option<Value> {
         let at = self.open_invoke(id)?;
-        self.operations[at].end_invoke(InvokeEnd::Failed(error), now_ms);
-        Some(self.operations[at].to_json())
+        let refused = |one: &mut Operation| {
+            one.end_invoke(InvokeEnd::Failed(error), now_ms);
+            one.to_json()
+        };
+        self.operations.change(at, refused)
     }
 
     fn open_invoke(&self, id: &str) -> Option<usize> {
-        let is_it = |one: &Operation| one.id == id && one.kind == Kind::ChainedInvoke && !one.is_over();
-        self.operations.iter().position(is_it)
+        let is_it = |one: &Operation| one.kind == Kind::ChainedInvoke && !one.is_over();
+        self.operations.find(id).filter(|&at| self.operations.get(at).is_some_and(is_it))
     }
 
     /// An invocation of the function has failed; how often that was so without a checkpoint between.
@@ -248,9 +298,5 @@ impl Durable {
     /// The result that was written because it is too large for an answer.
     pub fn result(&self) -> Option<&Result<String, Value>> {
         self.result.as_ref()
-    }
-
-    fn index(&self) -> BTreeMap<&str, usize> {
-        self.operations.iter().enumerate().map(|(at, one)| (one.id.as_str(), at)).collect()
     }
 }

@@ -65,24 +65,34 @@ pub struct Operation {
     /// Its id, which the SDK makes from its place.
     pub id: String,
     /// The context that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<String>,
     /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What it is.
     pub kind: Kind,
     /// What it is for the SDK.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_type: Option<String>,
     /// Where it stands.
     pub status: Status,
     pub(super) started_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ended_ms: Option<u64>,
     pub(super) attempt: u32,
     /// When it is tried again, when a wait ends, or when a callback is too late.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) heartbeat_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) heartbeat_due_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) result: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) callback_id: Option<String>,
     pub(super) replay_children: bool,
     /// It failed since somebody has stopped it. This is not a status of its own: releases before do not know that one, and read the rest.

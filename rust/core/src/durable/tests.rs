@@ -2,7 +2,7 @@
 
 use serde_json::{json, Value};
 
-use super::{Durable, InvokeEnd, Refused, Update};
+use super::{CheckpointNumber, Durable, InvokeEnd, Refused, Update};
 
 const NOW: u64 = 1_000_000;
 
@@ -12,15 +12,15 @@ fn update(given: Value) -> Update {
 
 fn told(durable: &mut Durable, now_ms: u64, updates: &[Value]) -> Result<Vec<Value>, Refused> {
     let updates: Vec<Update> = updates.iter().cloned().map(update).collect();
-    let generation = durable.generation();
-    let told = durable.checkpoint(generation, None, &updates, now_ms, &mut |id| format!("cb-{id}"))?;
+    let number = durable.number();
+    let told = durable.checkpoint(number, None, &updates, now_ms, &mut |id| format!("cb-{id}"))?;
     Ok(told.operations)
 }
 
 #[test]
 fn a_step_is_tried_again_when_its_time_has_come() {
     let mut durable = Durable::new("run".into(), "{}".into(), NOW);
-    durable.invoked(NOW, 100);
+    durable.invoked(5, NOW, 100);
     let step = json!({"Id": "1", "Type": "STEP", "SubType": "Step", "Name": "charge", "Action": "START"});
     assert_eq!(told(&mut durable, NOW, std::slice::from_ref(&step)).unwrap()[0]["StepDetails"]["Attempt"], 1);
     let retry = json!({"Id": "1", "Type": "STEP", "SubType": "Step", "Name": "charge", "Action": "RETRY",
@@ -29,7 +29,7 @@ fn a_step_is_tried_again_when_its_time_has_come() {
     assert_eq!(durable.due_ms(), Some(NOW + 10_000));
     assert!(!durable.has_changed(NOW + 9_999));
     assert!(durable.has_changed(NOW + 10_000));
-    let (operations, updated) = durable.invoked(NOW + 10_000, 100);
+    let (operations, updated) = durable.invoked(5, NOW + 10_000, 100);
     assert_eq!((operations[1]["Status"].as_str(), updated.as_slice()), (Some("READY"), ["1".to_owned()].as_slice()));
     assert_eq!(told(&mut durable, NOW + 10_000, &[step]).unwrap()[0]["StepDetails"]["Attempt"], 2);
 }
@@ -37,7 +37,7 @@ fn a_step_is_tried_again_when_its_time_has_come() {
 #[test]
 fn a_wait_ends_and_a_callback_is_told_once_or_too_late() {
     let mut durable = Durable::new("run".into(), "{}".into(), NOW);
-    durable.invoked(NOW, 100);
+    durable.invoked(5, NOW, 100);
     let wait = json!({"Id": "1", "Type": "WAIT", "Action": "START", "WaitOptions": {"WaitSeconds": 60}});
     let callback =
         |id: &str| json!({"Id": id, "Type": "CALLBACK", "Action": "START", "CallbackOptions": {"TimeoutSeconds": 30}});
@@ -46,7 +46,7 @@ fn a_wait_ends_and_a_callback_is_told_once_or_too_late() {
     assert!(durable.callback_told("cb-2", Ok("1".into()), NOW + 1));
     assert!(!durable.callback_told("cb-2", Ok("2".into()), NOW + 2));
     assert!(!durable.callback_told("cb-3", Ok("2".into()), NOW + 30_000), "it is too late");
-    let (operations, updated) = durable.invoked(NOW + 60_000, 100);
+    let (operations, updated) = durable.invoked(5, NOW + 60_000, 100);
     let statuses: Vec<&str> = operations.iter().map(|one| one["Status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["STARTED", "SUCCEEDED", "SUCCEEDED", "TIMED_OUT"]);
     assert_eq!(updated, ["1", "2", "3"]);
@@ -55,21 +55,55 @@ fn a_wait_ends_and_a_callback_is_told_once_or_too_late() {
 #[test]
 fn a_token_is_good_once_and_the_same_client_token_is_answered_again() {
     let mut durable = Durable::new("run".into(), "{}".into(), NOW);
-    durable.invoked(NOW, 100);
+    durable.invoked(5, NOW, 100);
     let updates = [update(json!({"Id": "1", "Type": "STEP", "Action": "SUCCEED", "Payload": "7"}))];
-    let generation = durable.generation();
+    let number = durable.number();
     let mut ids = |id: &str| id.to_owned();
-    let first = durable.checkpoint(generation, Some("c"), &updates, NOW, &mut ids).unwrap();
-    assert_eq!(durable.checkpoint(generation, Some("c"), &updates, NOW, &mut ids).unwrap(), first);
-    assert_eq!(durable.checkpoint(generation, Some("d"), &updates, NOW, &mut ids), Err(Refused::OldToken));
-    durable.invoked(NOW, 100);
-    assert_eq!(durable.checkpoint(generation + 1, None, &[], NOW, &mut ids), Err(Refused::OldToken));
+    let first = durable.checkpoint(number, Some("c"), &updates, NOW, &mut ids).unwrap();
+    assert_eq!(durable.checkpoint(number, Some("c"), &updates, NOW, &mut ids).unwrap(), first);
+    assert_eq!(durable.checkpoint(number, Some("d"), &updates, NOW, &mut ids), Err(Refused::OldToken));
+    durable.invoked(5, NOW, 100);
+    assert_eq!(
+        durable.checkpoint(CheckpointNumber { generation: number.generation + 1, ..number }, None, &[], NOW, &mut ids),
+        Err(Refused::OldToken)
+    );
+}
+
+/// Its number was counted in memory, so that the next process gave it again.
+#[test]
+fn a_token_is_of_one_process() {
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
+    durable.invoked(5, NOW, 100);
+    let number = durable.number();
+    let written = serde_json::to_string(&durable).unwrap();
+    let mut after: Durable = serde_json::from_str(&written).unwrap();
+    let told = |durable: &mut Durable, number| durable.checkpoint(number, None, &[], NOW, &mut str::to_owned);
+    assert_eq!(told(&mut after, number), Err(Refused::OldToken), "it has not been invoked");
+    let mut before: Durable = serde_json::from_str(&written.replace("\"generation\":1", "\"generation\":0")).unwrap();
+    before.invoked(6, NOW, 100);
+    assert_eq!((before.number().generation, told(&mut before, number)), (1, Err(Refused::OldToken)));
+    assert!(told(&mut durable, number).is_ok());
+}
+
+#[test]
+fn a_function_waits_until_there_is_something_to_tell_it() {
+    let mut durable = Durable::new("run".into(), "{}".into(), NOW);
+    assert!(!durable.is_waiting(NOW), "it has not run");
+    durable.invoked(5, NOW, 100);
+    let wait = json!({"Id": "1", "Type": "WAIT", "Action": "START", "WaitOptions": {"WaitSeconds": 60}});
+    told(&mut durable, NOW, &[wait]).unwrap();
+    assert!(!durable.is_waiting(NOW), "it runs");
+    durable.waits();
+    let mut read: Durable = serde_json::from_str(&serde_json::to_string(&durable).unwrap()).unwrap();
+    assert_eq!([read.is_waiting(NOW + 59_999), read.is_waiting(NOW + 60_000)], [true, false]);
+    read.invoked(6, NOW + 60_000, 100);
+    assert!(!read.is_waiting(NOW + 60_000), "it runs");
 }
 
 #[test]
 fn another_operation_at_the_same_place_is_refused_and_nothing_of_the_checkpoint_is_kept() {
     let mut durable = Durable::new("run".into(), "{}".into(), NOW);
-    durable.invoked(NOW, 100);
+    durable.invoked(5, NOW, 100);
     let step = |name: &str, action: &str| json!({"Id": "1", "Type": "STEP", "Name": name, "Action": action});
     told(&mut durable, NOW, &[step("charge", "START")]).unwrap();
     let other = json!({"Id": "2", "Type": "STEP", "Action": "START"});
@@ -82,14 +116,14 @@ fn another_operation_at_the_same_place_is_refused_and_nothing_of_the_checkpoint_
 
 fn invoking(ids: &[&str]) -> Durable {
     let mut durable = Durable::new("run".into(), "{}".into(), NOW);
-    durable.invoked(NOW, 100);
+    durable.invoked(5, NOW, 100);
     let invoke = |id: &&str| {
         update(json!({"Id": id, "Type": "CHAINED_INVOKE", "Action": "START", "Payload": "{\"n\":1}",
             "ChainedInvokeOptions": {"FunctionName": "other"}}))
     };
     let updates: Vec<Update> = ids.iter().map(invoke).collect();
-    let generation = durable.generation();
-    let made = durable.checkpoint(generation, None, &updates, NOW, &mut |id| id.to_owned()).unwrap();
+    let number = durable.number();
+    let made = durable.checkpoint(number, None, &updates, NOW, &mut |id| id.to_owned()).unwrap();
     let asked: Vec<(&str, &str)> =
         made.invokes.iter().map(|one| (one.function.as_str(), one.payload.as_str())).collect();
     assert_eq!(asked, vec![("other", "{\"n\":1}"); ids.len()]);
@@ -100,12 +134,12 @@ fn invoking(ids: &[&str]) -> Durable {
 #[test]
 fn an_operation_that_begins_twice_invokes_its_function_once() {
     let mut durable = Durable::new("run".into(), "{}".into(), NOW);
-    durable.invoked(NOW, 100);
+    durable.invoked(5, NOW, 100);
     let start = update(json!({"Id": "1", "Type": "CHAINED_INVOKE", "Action": "START", "Payload": "1",
         "ChainedInvokeOptions": {"FunctionName": "other"}}));
     let mut begun = |updates: &[Update]| {
-        let generation = durable.generation();
-        let told = durable.checkpoint(generation, None, updates, NOW, &mut |id| id.to_owned()).unwrap();
+        let number = durable.number();
+        let told = durable.checkpoint(number, None, updates, NOW, &mut |id| id.to_owned()).unwrap();
         (told.invokes.len(), told.operations[0]["Status"].clone())
     };
     assert_eq!(begun(&[start.clone(), start.clone()]), (1, json!("STARTED")));
@@ -129,7 +163,7 @@ fn functions_are_invoked_and_each_end_is_found_once() {
     }
     // As it is read from its row after a restart.
     let mut durable: Durable = serde_json::from_value(serde_json::to_value(&durable).unwrap()).unwrap();
-    let (operations, updated) = durable.invoked(NOW, 100);
+    let (operations, updated) = durable.invoked(5, NOW, 100);
     let statuses: Vec<&str> = operations[1..].iter().map(|one| one["Status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]);
     assert_eq!(operations[1]["ChainedInvokeDetails"]["Result"], "7");
@@ -160,7 +194,7 @@ fn releases_before_read_the_operation_of_a_function_that_was_stopped() {
 #[test]
 fn a_page_ends_where_it_has_enough_bytes_and_the_next_goes_on() {
     let mut durable = Durable::new("run".into(), "{}".into(), NOW);
-    durable.invoked(NOW, 100);
+    durable.invoked(5, NOW, 100);
     let step = |id: usize, bytes: usize| json!({"Id": id.to_string(), "Type": "STEP", "Action": "SUCCEED", "Payload": "x".repeat(bytes)});
     let sizes = [3 << 20, 1 << 19, 1 << 20, 5 << 20, 10];
     let updates: Vec<Value> = sizes.iter().enumerate().map(|(at, bytes)| step(at, *bytes)).collect();

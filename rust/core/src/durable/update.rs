@@ -103,34 +103,31 @@ impl Durable {
         if self.bytes > BYTES_MAX {
             return Err(Refused::Invalid(format!("the operations of an execution hold at most {BYTES_MAX} bytes")));
         }
-        let known = self.index().get(update.id.as_str()).copied();
-        let at = match known {
-            Some(at) => {
-                same(&self.operations[at], update)?;
-                at
+        let known = self.operations.find(&update.id);
+        if let Some(operation) = known.and_then(|at| self.operations.get(at)) {
+            same(operation, update)?;
+            if operation.is_over() {
+                return Err(Refused::NonDeterministic(format!(
+                    "operation {} ({}) has already ended: the code does other things than when it ran before",
+                    update.id,
+                    shown(operation.kind, operation.name.as_deref())
+                )));
             }
+        }
+        let at = match known {
+            Some(at) => at,
             None if self.operations.len() >= OPERATIONS_MAX => {
                 return Err(Refused::Invalid(format!("an execution has at most {OPERATIONS_MAX} operations")));
             }
-            None => {
-                self.operations.push(begun(update, now_ms));
-                self.operations.len() - 1
-            }
+            None => self.operations.push(begun(update, now_ms)),
         };
-        let operation = &mut self.operations[at];
-        if operation.is_over() {
-            return Err(Refused::NonDeterministic(format!(
-                "operation {} ({}) has already ended: the code does other things than when it ran before",
-                update.id,
-                shown(operation.kind, operation.name.as_deref())
-            )));
-        }
         self.changed.insert(at);
         // It was invoked when it first began: its end is on the way.
         if known.is_some() && (update.kind, update.action) == (Kind::ChainedInvoke, Action::Start) {
             return Ok(None);
         }
-        act(operation, update, now_ms, callback_id)
+        let acted = self.operations.change(at, |operation| act(operation, update, now_ms, callback_id));
+        acted.unwrap_or(Ok(None))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use forebay_core::alias::LATEST;
-use forebay_core::durable::{Durable, Invoke, InvokeEnd, Refused, Update};
+use forebay_core::durable::{CheckpointNumber, Durable, Invoke, InvokeEnd, Refused, Update};
 use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, TaskId, DATA_MAX};
 use serde_json::{json, Value};
 
@@ -26,7 +26,7 @@ use crate::workflows::parameters::Given;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{CallKind, ExecutionRow, OpenCall, Parent, RunId};
 use crate::workflows::step::Begin;
-use crate::workflows::{versions, Happened, Run, WorkflowRoom, Workflows};
+use crate::workflows::{versions, Happened, Run, Step, WorkflowRoom, Workflows};
 
 /// Operations of one page.
 const PAGE: usize = 1_000;
@@ -46,23 +46,32 @@ pub(crate) enum Told {
     Invoked(TaskId, InvokeEnd),
 }
 
+/// A function that waits no longer than this is not noted to wait: it would soon run anyway.
+const NOTED_MS: u64 = 60_000;
+
 /// A checkpoint's token: which execution and task it is of, and its number.
 struct CheckpointToken {
     run: RunId,
     task: TaskId,
-    generation: u64,
+    number: CheckpointNumber,
 }
 
 impl CheckpointToken {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.').map(|part| u64::from_str_radix(part, 16).ok());
         let mut next = || parts.next().flatten();
-        let run = RunId { machine: next()?, number: next()? };
-        Some(Self { run, task: TaskId(next()?), generation: next()? })
+        let (run, task) = (RunId { machine: next()?, number: next()? }, TaskId(next()?));
+        // The id of a callback ends otherwise.
+        let number = CheckpointNumber { generation: next()?, invocation: next().unwrap_or_default() };
+        Some(Self { run, task, number })
     }
 
     fn text(&self) -> String {
-        let Self { run, task, generation } = self;
+        format!("{}.{:x}", self.beginning(self.number.generation), self.number.invocation)
+    }
+
+    fn beginning(&self, generation: u64) -> String {
+        let Self { run, task, .. } = self;
         format!("{:x}.{:x}.{:x}.{generation:x}", run.machine, run.number, task.0)
     }
 }
@@ -129,13 +138,13 @@ fn checkpoint(room: &mut WorkflowRoom<'_>, asked: &DurableCheckpoint) -> Result<
     let number = |rng: &mut crate::base::rng::Rng| crate::base::bytes::hex(&rng.uuid().to_be_bytes());
     let secrets: Vec<String> = updates.iter().map(|_| number(&mut room.below.ctx.rng)).collect();
     let mut secrets = secrets.into_iter();
-    let prefix = CheckpointToken { generation: 0, ..token }.text();
+    let prefix = token.beginning(0);
     let mut callback = |_: &str| format!("{prefix}.{}", secrets.next().unwrap_or_default());
     let Some(durable) = room.workflows.runs.get_mut(&id).and_then(|run| run.durables.get_mut(&task)) else {
         return Err(gone());
     };
     let client_token = asked.client_token.as_deref();
-    let made = durable.checkpoint(token.generation, client_token, &updates, now_ms, &mut callback);
+    let made = durable.checkpoint(token.number, client_token, &updates, now_ms, &mut callback);
     let made = made.map_err(|refused| {
         EngineError::Invalid(match refused {
             Refused::OldToken => "Invalid checkpoint token: it was used, or the function was invoked again".into(),
@@ -143,7 +152,7 @@ fn checkpoint(room: &mut WorkflowRoom<'_>, asked: &DurableCheckpoint) -> Result<
             Refused::Invalid(text) => text,
         })
     })?;
-    let next = CheckpointToken { generation: durable.generation(), ..token };
+    let next = CheckpointToken { number: durable.number(), ..token };
     let mut operations = made.operations;
     for invoke in made.invokes {
         let operation = invoke.id.clone();
@@ -350,18 +359,41 @@ pub(super) fn durable_told(workflows: &mut Workflows, id: RunId, task: TaskId, t
     }
 }
 
-/// The event of a durable function's next invocation; `None`: it runs already, or there is nothing to tell it.
+/// Have an execution's state written with what is written next. Nobody waits for it: if it is lost, its function runs once more.
+fn note(part: &mut WorkflowParticipant<'_>, id: RunId) {
+    let Some(run) = part.workflows.runs.get(&id) else { return };
+    let step = || Step { before: Some(run.clone()), ..Step::default() };
+    part.workflows.unsaved.by_run.entry(id).or_insert_with(step);
+    part.ctx.commit.pending.begin_lazily(part.ctx.now.mono_ns);
+}
+
+/// Whether a durable function waits and there is nothing to tell it: then it is asked again when something is due. One that ran when the last
+/// process died runs again.
+pub(super) fn goes_on_waiting(part: &mut WorkflowParticipant<'_>, run: RunId, task: TaskId) -> bool {
+    let now_ms = part.ctx.now.wall_ms;
+    let was_running = part.workflows.interrupted.contains_key(&(run, task));
+    let durable = part.workflows.runs.get_mut(&run).and_then(|run| run.durables.get_mut(&task));
+    let Some(durable) = durable.filter(|_| !was_running) else { return false };
+    if !durable.is_waiting(now_ms) {
+        return false;
+    }
+    part.workflows.questions.extend(durable.due_ms().map(|due_ms| (due_ms, run, task)));
+    true
+}
+
+/// The event of a durable function's next invocation; `None`: it runs already.
 pub(super) fn durable_event(part: &mut WorkflowParticipant<'_>, run: RunId, task: TaskId) -> Option<String> {
     if part.workflows.attempts.contains_key(&(run, task)) {
         return None;
     }
     let now_ms = part.ctx.now.wall_ms;
+    let invocation = part.ctx.rng.next();
     let of = part.workflows.runs.get_mut(&run)?;
     let arn = format!("{}/{}", of.execution.identity().execution_arn, task.0);
     let durable = of.durables.get_mut(&task)?;
-    let (operations, updated) = durable.invoked(now_ms, PAGE);
+    let (operations, updated) = durable.invoked(invocation, now_ms, PAGE);
     let next = if operations.len() < durable.len() { operations.len().to_string() } else { String::new() };
-    let token = CheckpointToken { run, task, generation: durable.generation() };
+    let token = CheckpointToken { run, task, number: durable.number() };
     let event = json!({
         "DurableExecutionArn": arn,
         "CheckpointToken": token.text(),
@@ -410,7 +442,12 @@ pub(super) fn durable_ended(
         }
         ("PENDING", Ok(_)) if durable.has_changed(now_ms) => part.begin_call(run, task, true),
         ("PENDING", Ok(_)) => {
-            if let Some(due_ms) = durable.due_ms() {
+            durable.waits();
+            let due_ms = durable.due_ms();
+            if due_ms.is_none_or(|due_ms| due_ms >= now_ms.saturating_add(NOTED_MS)) {
+                note(part, run);
+            }
+            if let Some(due_ms) = due_ms {
                 part.workflows.questions.insert((due_ms, run, task));
                 part.arm();
             }

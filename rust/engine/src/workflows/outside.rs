@@ -227,7 +227,7 @@ pub(super) fn told(part: &mut WorkflowParticipant<'_>, run: RunId, fact: Fact, b
     part.workflows.inbox.push_back(Happened { run, fact, is_kept: true, brings });
 }
 
-/// Ask about jobs again whose time has come.
+/// Ask about jobs again whose time has come, and run durable functions that something is due for.
 pub(super) fn ask_about_jobs(part: &mut WorkflowParticipant<'_>) {
     let now_ms = part.ctx.now.wall_ms;
     while let Some(&(due_ms, run, task)) = part.workflows.questions.first() {
@@ -235,7 +235,9 @@ pub(super) fn ask_about_jobs(part: &mut WorkflowParticipant<'_>) {
             return;
         }
         part.workflows.questions.pop_first();
-        part.begin_call(run, task, true);
+        if !durable::goes_on_waiting(part, run, task) {
+            part.begin_call(run, task, true);
+        }
     }
 }
 

@@ -168,7 +168,7 @@ impl<'a> WorkflowParticipant<'a> {
     /// Whether a durable function has run for a task before.
     fn has_run(&self, run: RunId, task: TaskId) -> bool {
         let durable = self.workflows.runs.get(&run).and_then(|run| run.durables.get(&task));
-        durable.is_some_and(|durable| durable.generation() > 0)
+        durable.is_some_and(forebay_core::durable::Durable::has_run)
     }
 
     /// A call has failed for good: say so to what has made it.
@@ -300,13 +300,15 @@ impl Participant for WorkflowParticipant<'_> {
         })
     }
 
-    /// Calls whose end was not told before the restart are made again.
+    /// Calls whose end was not told before the restart are made again, but for durable functions that only wait.
     fn start(&mut self) -> Result<(), EngineError> {
         let runs = self.workflows.runs.iter();
         let open: Vec<(RunId, TaskId)> =
             runs.flat_map(|(&id, run)| run.calls.keys().map(move |&task| (id, task))).collect();
         for (run, task) in open {
-            self.begin_call(run, task, false);
+            if !durable::goes_on_waiting(self, run, task) {
+                self.begin_call(run, task, false);
+            }
         }
         self.arm();
         Ok(())

@@ -3,7 +3,7 @@
 use serde_json::{json, Value};
 
 use crate::base::error::EngineError;
-use crate::dispatch::attempts::Work;
+use crate::dispatch::attempts::{Settled, Work};
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::workflows::tests::{arn, function, payload};
@@ -89,7 +89,7 @@ fn a_durable_function_waits_for_one_that_it_invoked_over_a_kill_at_each_commit()
     });
     assert_eq!(called, ["inner", "outer"], "both run again");
     let mut engine = killed(engine);
-    assert_eq!(engine.answer_calls(|engine, _, call| engine.waits(call)), ["inner", "outer"]);
+    assert!(engine.calls().is_empty(), "there is nothing to tell them");
     engine.advance(3_600 * SECOND);
     let inner = engine.only_call();
     engine.end_call(&inner, 0, "{\"Status\": \"SUCCEEDED\", \"Result\": \"[7]\"}");
@@ -190,4 +190,76 @@ fn a_function_that_this_release_lacks_is_waited_for_when_what_it_invoked_ends() 
     engine.register(function("outer"));
     let outer = engine.only_call();
     assert_eq!(payload(&outer)["InitialExecutionState"]["Operations"][1]["Status"], "SUCCEEDED");
+}
+
+fn wait(id: &str, seconds: u64) -> Value {
+    json!({"Id": id, "Type": "WAIT", "Action": "START", "WaitOptions": {"WaitSeconds": seconds}})
+}
+
+/// A restart ran every waiting function again, a hundred thousand of them at once, though nothing was due.
+#[test]
+fn a_restart_runs_a_waiting_function_when_something_is_due_and_one_that_ran_at_once() {
+    let engine = declared(TestEngine::new());
+    for name in ["waits", "runs", "due"] {
+        engine.json("execution.start", &json!({"workflow": "outer", "name": name, "input": "{}"}));
+    }
+    let mut engine = engine;
+    let name = |call: &Work| {
+        payload(call)["DurableExecutionArn"].as_str().unwrap().split([':', '/']).nth(7).unwrap().to_owned()
+    };
+    let mut names: Vec<String> = Vec::new();
+    for call in engine.calls() {
+        names.push(name(&call));
+        engine.write(&call, &wait("1", if name(&call) == "due" { 3_600 } else { 86_400 })).unwrap();
+        if name(&call) != "runs" {
+            engine.waits(&call);
+        }
+    }
+    names.sort();
+    assert_eq!(names, ["due", "runs", "waits"]);
+    engine.advance(SECOND);
+    engine = killed(engine);
+    assert_eq!(name(&engine.only_call()), "runs");
+    engine = killed(engine);
+    let runs = engine.only_call();
+    assert_eq!(name(&runs), "runs", "it had not answered");
+    engine.waits(&runs);
+    engine.advance(3_600 * SECOND);
+    let due = engine.only_call();
+    assert_eq!((name(&due), &payload(&due)["UpdatedOperationIds"]), ("due".to_owned(), &json!(["1"])));
+    // It dies while it runs, and has written nothing since it was told.
+    let mut engine = killed(engine);
+    let due = engine.only_call();
+    assert_eq!(name(&due), "due");
+    engine.end_call(&due, 0, "{\"Status\": \"SUCCEEDED\"}");
+    engine.advance(86_400 * SECOND);
+    let called = engine.answer_calls(|engine, _, call| engine.end_call(call, 0, "{\"Status\": \"SUCCEEDED\"}"));
+    assert_eq!((called.len(), engine.statuses("outer")), (2, vec!["SUCCEEDED".to_owned(); 3]));
+}
+
+#[test]
+fn a_function_runs_again_if_that_it_waits_was_not_on_disk() {
+    let engine = declared(TestEngine::new());
+    let call = engine.start_outer();
+    engine.write(&call, &wait("1", 86_400)).unwrap();
+    let body = Some(b"{\"Status\": \"PENDING\"}".to_vec());
+    engine.engine.exchange(vec![Settled { token: call.token, status: 0, body, duration_ns: 1 }], 0);
+    let mut engine = killed(engine);
+    let again = engine.only_call();
+    engine.waits(&again);
+    assert!(killed(engine).calls().is_empty());
+}
+
+/// The numbers of tokens were counted in memory: the next process gave the same one again, and took what a handler of the one before wrote.
+#[test]
+fn a_handler_that_outlives_its_process_writes_nothing() {
+    let engine = declared(TestEngine::new());
+    let first = engine.start_outer();
+    let mut crashed = engine.crashed();
+    crashed.now.entropy += 1; // as the clock of another process
+    let engine = killed(crashed);
+    let second = engine.only_call();
+    let told = engine.write(&first, &wait("1", 60));
+    assert!(told.unwrap_err().to_string().contains("Invalid checkpoint token"));
+    engine.write(&second, &wait("1", 60)).unwrap();
 }
