@@ -93,7 +93,7 @@ impl RunSearch {
     }
 }
 
-/// List the runs of an execution's distributed Maps, in their order.
+/// List the runs of an execution's distributed Maps, in their order. What is not durable yet may be taken back.
 pub(super) fn map_run_list(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed) -> Result<Done, EngineError> {
     let (id, row) = room.found(&asked.workflow, &asked.name)?;
     let machine = room.workflows.machine(&asked.workflow)?.row.clone();
@@ -109,7 +109,8 @@ pub(super) fn map_run_describe(room: &mut WorkflowRoom<'_>, asked: MapRunNamed) 
     let name = arn.split_once(":mapRun:").and_then(|(_, rest)| rest.split_once('/')).map(|(name, _)| name);
     let machine = name.and_then(|name| room.workflows.machine(name).ok()).ok_or_else(|| unknown(&arn))?.clone();
     let of = |number| RunId { machine: machine.row.id, number };
-    let running = room.workflows.runs.range(of(0)..=of(u64::MAX)).find_map(|(id, run)| {
+    let running = room.workflows.runs.range(of(0)..=of(u64::MAX)).find_map(|(id, _)| {
+        let run = room.workflows.durable_run(*id)?;
         let found = run.execution.map_run(&arn)?;
         Some((*id, run.row.name.clone(), found))
     });
@@ -152,7 +153,7 @@ fn unknown(arn: &str) -> EngineError {
 }
 
 fn runs_of(room: &WorkflowRoom<'_>, id: RunId, ended: Vec<MapRun>) -> Vec<MapRun> {
-    room.workflows.runs.get(&id).map_or(ended, |run| run.execution.map_runs())
+    room.workflows.durable_run(id).map_or(ended, |run| run.execution.map_runs())
 }
 
 fn shown(ctx: &Ctx, machine: &MachineRow, id: RunId, name: &str, run: MapRun) -> api::MapRun {

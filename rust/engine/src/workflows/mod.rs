@@ -285,10 +285,14 @@ impl Workflows {
     }
 
     /// What the store has of an execution that runs here.
-    fn durable_row(&self, id: RunId) -> Option<ExecutionRow> {
+    fn durable_run(&self, id: RunId) -> Option<&Run> {
         let steps = [&self.committing, &self.unsaved];
         let before = steps.into_iter().find_map(|steps| steps.by_run.get(&id)).and_then(|step| step.before.as_ref());
-        before.or_else(|| self.runs.get(&id)).map(|run| run.row.clone())
+        before.or_else(|| self.runs.get(&id))
+    }
+
+    fn durable_row(&self, id: RunId) -> Option<ExecutionRow> {
+        self.durable_run(id).map(|run| run.row.clone())
     }
 
     /// How many executions of a machine run.

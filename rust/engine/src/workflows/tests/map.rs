@@ -117,6 +117,30 @@ fn children_that_failed_go_on_from_where_they_failed_after_a_redrive() {
     assert_eq!((&run["redrive_count"], &run["succeeded"], &run["failed"]), (&json!(1), &json!(3), &json!(0)), "{run}");
 }
 
+/// It told what the store did not have yet: after a crash the numbers went back.
+#[test]
+fn what_is_told_of_a_run_is_durable() {
+    let engine = with(&machine("STANDARD", json!({})));
+    engine.start("one", &json!([0, 1, 2])).unwrap();
+    assert_eq!(engine.calls().len(), 3);
+    let mut engine = engine.reopened_slowly();
+    engine.register(function("f"));
+    (0..9).for_each(|_| engine.engine.disk_done());
+    let call = engine.calls().remove(0);
+    let list = |engine: &TestEngine| {
+        engine.json("map_run.list", &json!({"workflow": "w", "name": "one"}))["map_runs"][0].clone()
+    };
+    let described = |engine: &TestEngine| engine.json("map_run.describe", &json!({"arn": list(engine)["arn"]}));
+    engine.end_call(&call, 0, "1");
+    for told in [list(&engine), described(&engine)] {
+        assert_eq!((&told["running"], &told["succeeded"]), (&json!(3), &json!(0)));
+    }
+    (0..9).for_each(|_| engine.engine.disk_done());
+    for told in [list(&engine), described(&engine)] {
+        assert_eq!((&told["running"], &told["succeeded"]), (&json!(2), &json!(1)));
+    }
+}
+
 /// The rows of 10,000 executions were read under the engine's lock, and a run of an older one was not found.
 #[test]
 fn a_run_is_looked_for_by_the_reader_however_many_executions_came_after_it() {
