@@ -38,10 +38,15 @@ pub(crate) struct ActivityRow {
     notes: Notes,
 }
 
-/// All activities, by name.
+/// All activities, by name. A worker that comes looks at nothing but its own activity, and the timer at those that have waited long enough.
 #[derive(Default)]
 pub(crate) struct Activities {
     entries: BTreeMap<String, Entry>,
+    /// Workers that wait, by until when, mono ns: their numbers, and their activities.
+    waiting: BTreeMap<(u64, u64), String>,
+    last_poll: u64,
+    /// Activities in which a task and a worker wait for each other.
+    ready: BTreeSet<String>,
     armed: Option<u64>,
 }
 
@@ -53,7 +58,8 @@ struct Entry {
     listed: BTreeSet<(RunId, TaskId)>,
     /// So many tasks are looked through for those that have ended.
     looked_through_at: usize,
-    polls: VecDeque<Poll>,
+    /// Workers that wait, by their numbers: the one that waits longest first.
+    polls: BTreeMap<u64, Poll>,
 }
 
 /// A worker that waits.
@@ -76,7 +82,34 @@ impl Activities {
 
     /// Whether a task and a worker wait for each other.
     pub(crate) fn match_each_other(&self) -> bool {
-        self.entries.values().any(|entry| !entry.tasks.is_empty() && !entry.polls.is_empty())
+        !self.ready.is_empty()
+    }
+
+    fn wait(&mut self, name: &str, poll: Poll) -> Result<(), EngineError> {
+        let number = self.last_poll + 1;
+        let until_ns = poll.until_ns;
+        let entry = self.entry(name)?;
+        entry.polls.insert(number, poll);
+        if !entry.tasks.is_empty() {
+            self.ready.insert(name.to_owned());
+        }
+        self.last_poll = number;
+        self.waiting.insert((until_ns, number), name.to_owned());
+        Ok(())
+    }
+
+    /// The worker of an activity that has waited longest.
+    fn next_poll(&mut self, name: &str) -> Option<Poll> {
+        let (number, poll) = self.entries.get_mut(name)?.polls.pop_first()?;
+        self.waiting.remove(&(poll.until_ns, number));
+        Some(poll)
+    }
+
+    /// A worker that has waited long enough.
+    fn next_over(&mut self, now_ns: u64) -> Option<Poll> {
+        let first = self.waiting.first_entry().filter(|first| first.key().0 <= now_ns)?;
+        let ((_, number), name) = first.remove_entry();
+        self.entries.get_mut(&name)?.polls.remove(&number)
     }
 
     fn entry(&mut self, name: &str) -> Result<&mut Entry, EngineError> {
@@ -87,8 +120,10 @@ impl Activities {
 
     /// Everybody who waits.
     pub(crate) fn take_waiters(&mut self) -> Vec<Waiter> {
-        let polls = self.entries.values_mut().flat_map(|entry| entry.polls.drain(..));
-        polls.map(|poll| poll.waiter).collect()
+        self.waiting.clear();
+        self.ready.clear();
+        let polls = self.entries.values_mut().flat_map(|entry| std::mem::take(&mut entry.polls));
+        polls.map(|(_, poll)| poll.waiter).collect()
     }
 }
 
@@ -100,6 +135,9 @@ impl Workflows {
             return;
         }
         entry.tasks.push_back(task);
+        if !entry.polls.is_empty() {
+            self.activities.ready.insert(activity.to_owned());
+        }
         if entry.tasks.len() >= entry.looked_through_at {
             let runs = &self.runs;
             entry.tasks.retain(|&task| waits_for_worker(runs, task));
@@ -135,15 +173,7 @@ impl WorkflowParticipant<'_> {
     pub(crate) fn end_polls(&mut self) {
         self.workflows.activities.armed = None;
         let now_ns = self.ctx.now.mono_ns;
-        let mut ended = Vec::new();
-        for entry in self.workflows.activities.entries.values_mut() {
-            let polls = std::mem::take(&mut entry.polls);
-            let (over, left): (VecDeque<Poll>, VecDeque<Poll>) =
-                polls.into_iter().partition(|poll| poll.until_ns <= now_ns);
-            entry.polls = left;
-            ended.extend(over);
-        }
-        for poll in ended {
+        while let Some(poll) = self.workflows.activities.next_over(now_ns) {
             self.ctx.answer(poll.waiter, Ok(Reply::Json(json(None::<ActivityTask>))));
         }
         self.arm_polls();
@@ -151,9 +181,8 @@ impl WorkflowParticipant<'_> {
 
     fn arm_polls(&mut self) {
         let activities = &mut self.workflows.activities;
-        let polls = activities.entries.values().flat_map(|entry| &entry.polls);
-        if let Some(until_ns) = polls.map(|poll| poll.until_ns).min() {
-            self.ctx.timers.arm(&mut activities.armed, until_ns, POLLS);
+        if let Some(((until_ns, _), _)) = activities.waiting.first_key_value() {
+            self.ctx.timers.arm(&mut activities.armed, *until_ns, POLLS);
         }
     }
 }
@@ -205,11 +234,10 @@ pub(super) fn activity_describe(room: &mut WorkflowRoom<'_>, asked: &ActivityNam
 /// Delete an activity. Tasks that wait for a worker run into their timeouts.
 pub(super) fn activity_delete(room: &mut WorkflowRoom<'_>, asked: ActivityNamed) -> Result<Done, EngineError> {
     room.workflows.activities.entry(&asked.name)?;
-    if let Some(entry) = room.workflows.activities.entries.remove(&asked.name) {
-        for poll in entry.polls {
-            room.below.ctx.answer(poll.waiter, Ok(Reply::Json(json(None::<ActivityTask>))));
-        }
+    while let Some(poll) = room.workflows.activities.next_poll(&asked.name) {
+        room.below.ctx.answer(poll.waiter, Ok(Reply::Json(json(None::<ActivityTask>))));
     }
+    room.workflows.activities.entries.remove(&asked.name);
     room.below.ctx.commit.pending.remove(Table::Activity, asked.name.into_bytes());
     room.below.ctx.commit.pending.urgent = true;
     Ok(Done::when_durable(Empty {}))
@@ -232,9 +260,8 @@ pub(super) fn activity_get_task(room: &mut WorkflowRoom<'_>, asked: GetActivityT
         return room.below.ctx.answer(waiter, Err(error));
     }
     let until_ns = room.below.ctx.now.mono_ns.saturating_add(asked.wait_ms * 1_000_000);
-    if let Ok(entry) = room.workflows.activities.entry(&asked.name) {
-        entry.polls.push_back(Poll { until_ns, worker: asked.worker, waiter });
-    }
+    // It was declared just before.
+    let _waits = room.workflows.activities.wait(&asked.name, Poll { until_ns, worker: asked.worker, waiter });
     serve_activities(room);
     // Also that of a worker that does not want to wait.
     room.participant().end_polls();
@@ -242,8 +269,7 @@ pub(super) fn activity_get_task(room: &mut WorkflowRoom<'_>, asked: GetActivityT
 
 /// Give tasks to the workers that wait.
 pub(super) fn serve_activities(room: &mut WorkflowRoom<'_>) {
-    let names: Vec<String> = room.workflows.activities.entries.keys().cloned().collect();
-    for name in names {
+    while let Some(name) = room.workflows.activities.ready.pop_first() {
         while let Some((task, poll)) = next_match(room, &name) {
             give_task(room, task, poll);
         }
@@ -256,8 +282,7 @@ fn next_match(room: &mut WorkflowRoom<'_>, name: &str) -> Option<((RunId, TaskId
         let task = entry.tasks.pop_front()?;
         entry.listed.remove(&task);
         if waits_for_worker(&room.workflows.runs, task) {
-            let entry = room.workflows.activities.entries.get_mut(name)?;
-            return Some((task, entry.polls.pop_front()?));
+            return Some((task, room.workflows.activities.next_poll(name)?));
         }
     }
 }

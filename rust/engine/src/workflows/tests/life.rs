@@ -1,6 +1,7 @@
 //! Executions that are stopped, redriven or deleted, activities, and functions that kill their process.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use forebay_core::workflow::machine::TaskId;
 use serde_json::{json, Value};
@@ -175,10 +176,14 @@ fn activity() -> Value {
 }
 
 fn ask(engine: &TestEngine, wait_ms: u64) -> Arc<Mutex<Option<Answer>>> {
+    ask_for(engine, "a", wait_ms)
+}
+
+fn ask_for(engine: &TestEngine, activity: &str, wait_ms: u64) -> Arc<Mutex<Option<Answer>>> {
     let told: Arc<Mutex<Option<Answer>>> = Arc::default();
     let teller = Arc::clone(&told);
     let waiter = Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer)));
-    let body = json!({"name": "a", "worker": "bob", "wait_ms": wait_ms});
+    let body = json!({"name": activity, "worker": "bob", "wait_ms": wait_ms});
     engine.engine.request("activity.get_task", body.to_string().as_bytes(), waiter);
     told
 }
@@ -238,6 +243,52 @@ fn a_list_that_no_worker_looks_at_forgets_the_tasks_that_have_ended() {
     assert!(listed <= 1_900, "{listed} of 4,500");
     engine.start("one", &json!({"n": 1})).unwrap();
     assert_eq!(value(&ask(&engine, 0))["input"], "{\"n\":1}");
+}
+
+/// Each worker that came had all workers of all activities looked through.
+#[test]
+fn a_worker_that_comes_costs_as_much_however_many_wait_elsewhere() {
+    let engine = TestEngine::new();
+    let mut took = Vec::new();
+    for activity in 0..24 {
+        let name = activity.to_string();
+        engine.json("activity.declare", &json!({"name": name}));
+        let body = json!({"name": name, "wait_ms": 60_000}).to_string();
+        let begun = Instant::now();
+        for _ in 0..1_000 {
+            engine.engine.request("activity.get_task", body.as_bytes(), Waiter::Call(Box::new(drop)));
+        }
+        took.push(begun.elapsed());
+    }
+    let least = |times: &[Duration]| times.iter().min().copied().unwrap();
+    assert!(least(&took[20..]) < 5 * least(&took[..4]), "{took:?}");
+}
+
+#[test]
+fn workers_of_several_activities_are_told_in_time() {
+    let mut engine = TestEngine::new();
+    for name in ["a", "b"] {
+        engine.json("activity.declare", &json!({"name": name}));
+    }
+    engine.workflow("w", &activity());
+    let waits = [ask_for(&engine, "a", 30_000), ask_for(&engine, "b", 10_000), ask_for(&engine, "a", 20_000)];
+    let is_told = |at: usize| waits[at].lock().unwrap().is_some();
+    let told = || [is_told(0), is_told(1), is_told(2)];
+    engine.advance(9 * SECOND);
+    assert_eq!(told(), [false; 3]);
+    engine.advance(2 * SECOND);
+    assert_eq!((told(), value(&waits[1])), ([false, true, false], Value::Null));
+    // The one that waits longest is the first.
+    engine.start("one", &json!({"n": 1})).unwrap();
+    assert_eq!(value(&waits[0])["input"], "{\"n\":1}");
+    engine.advance(10 * SECOND);
+    assert_eq!(value(&waits[2]), Value::Null);
+    // Those of an activity that is deleted are told at once.
+    let waits = [ask_for(&engine, "a", 5_000), ask_for(&engine, "b", 5_000)];
+    engine.json("activity.delete", &json!({"name": "a"}));
+    assert_eq!(value(&waits[0]), Value::Null);
+    engine.advance(6 * SECOND);
+    assert_eq!(value(&waits[1]), Value::Null);
 }
 
 #[test]
