@@ -60,6 +60,46 @@ fn alone(state: &Value) -> Value {
     json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {"A": state}})
 }
 
+/// They were taken, and no expression could read them; `states` stood in the way of the states' own.
+#[test]
+fn a_variable_has_a_name_that_expressions_can_read() {
+    let long = "v".repeat(81);
+    let pass = |field: &str| alone(&json!({"Type": "Pass", "End": true, "Assign": {field: 1}}));
+    for name in ["$x", "1x", "", "a b", "a-b", "a.b", "x.$", long.as_str()] {
+        let told = format!(
+            "SCHEMA_VALIDATION_FAILED: Variable name '{name}' must have 1 to 80 characters, a letter first, then letters, \
+             digits and _ at /States/A/Assign/{name}"
+        );
+        assert_eq!(says(&pass(name)), format!("Invalid State Machine Definition: '{told}'"));
+    }
+    for name in ["x", "_x", "X1_y", "größe", "名前", "e\u{301}t", &long[1..]] {
+        assert_eq!(says(&pass(name)), "", "{name}");
+    }
+    let reserved = "SCHEMA_VALIDATION_FAILED: Variable name 'states' is reserved at";
+    assert_eq!(
+        says(&pass("states")),
+        format!("Invalid State Machine Definition: '{reserved} /States/A/Assign/states'")
+    );
+    // In rules, catchers and branches, and in JSONPath.
+    let choice = json!({"Type": "Choice", "Default": "B", "Choices": [
+        {"Variable": "$.x", "IsNull": true, "Next": "B", "Assign": {"states.$": "$.x"}}]});
+    let inner = json!({"StartAt": "C", "States": {"C": {"Type": "Pass", "End": true, "Assign": {"1x": 1}}}});
+    let parallel = json!({"Type": "Parallel", "End": true, "Branches": [inner],
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "D", "Assign": {"$y.$": "$.z"}}]});
+    let machine = json!({"StartAt": "A", "States": {"A": choice, "B": parallel, "D": {"Type": "Succeed"}}});
+    let problems = check(&machine.to_string(), MachineType::Standard);
+    let mut places: Vec<&str> = problems.iter().map(|problem| problem.location.as_str()).collect();
+    places.sort_unstable();
+    assert_eq!(
+        places,
+        [
+            "/States/A/Choices[0]/Assign/states.$",
+            "/States/B/Branches[0]/States/C/Assign/1x",
+            "/States/B/Catch[0]/Assign/$y.$"
+        ]
+    );
+}
+
 /// These took expressions and never evaluated them: a retrier kept its defaults, and an execution had no timeout.
 #[test]
 fn an_expression_is_refused_where_nothing_is_evaluated() {

@@ -14,6 +14,11 @@ pub const STATE_NAME_MAX: usize = 80;
 /// Most characters of a Map state's label.
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html>
 const LABEL_MAX: usize = 40;
+/// Most characters of a variable's name.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html>
+const VARIABLE_NAME_MAX: usize = 80;
+/// The variable that JSONata states have.
+const RESERVED_VARIABLE: &str = "states";
 /// Problems that are listed; a definition with more is as wrong.
 pub const PROBLEMS_MAX: usize = 100;
 
@@ -113,8 +118,27 @@ impl Checker {
         }
         for (name, value) in object {
             match schema.fields.iter().find(|(field, _)| field == name) {
-                Some((_, kind)) => self.value(&below(place, name), name, value, *kind, language),
+                Some((_, kind)) => {
+                    let place = below(place, name);
+                    self.value(&place, name, value, *kind, language);
+                    if name == "Assign" && !self.is_lint() {
+                        self.variables(&place, value, language);
+                    }
+                }
                 None => self.add(place, Fault::Unsupported(name.clone())),
+            }
+        }
+    }
+
+    /// The names of the variables that are assigned: no expression can read one that is no identifier.
+    fn variables(&mut self, place: &str, assigned: &Value, language: QueryLanguage) {
+        for field in assigned.as_object().into_iter().flat_map(Object::keys) {
+            let path = field.strip_suffix(".$").filter(|_| language == QueryLanguage::JsonPath);
+            let name = path.unwrap_or(field);
+            if name == RESERVED_VARIABLE {
+                self.add(&below(place, field), Fault::ReservedVariable(name.to_owned()));
+            } else if !is_variable_name(name) {
+                self.add(&below(place, field), Fault::VariableName(name.to_owned()));
             }
         }
     }
@@ -464,6 +488,16 @@ impl Checker {
             }
         }
     }
+}
+
+/// An identifier of Unicode. Those beyond ASCII may have marks, which are no letters.
+fn is_variable_name(name: &str) -> bool {
+    let is_first = |one: char| one.is_alphabetic() || one == '_';
+    let is_mark = |one: char| !one.is_ascii() && !one.is_whitespace() && !one.is_control();
+    let mut characters = name.chars();
+    characters.next().is_some_and(is_first)
+        && characters.all(|one| is_first(one) || one.is_numeric() || is_mark(one))
+        && name.chars().count() <= VARIABLE_NAME_MAX
 }
 
 /// The fields that hold a Map state's processor.

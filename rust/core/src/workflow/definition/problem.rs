@@ -50,6 +50,10 @@ pub enum Fault {
     Duplicate(String),
     /// The same label twice.
     DuplicateLabel(String),
+    /// A name that no variable can have.
+    VariableName(String),
+    /// The name of a variable that every state has.
+    ReservedVariable(String),
     /// A label with more characters than so many, or with none.
     Label(usize),
     /// A heartbeat that may come after its task has timed out.
@@ -126,6 +130,12 @@ impl Fault {
             Self::StateName(name) => format!("State name '{name}' must have 1 to 80 characters"),
             Self::Duplicate(name) => format!("Duplicate state name: {name}"),
             Self::DuplicateLabel(name) => format!("Duplicate label name: {name}"),
+            Self::VariableName(name) => {
+                format!(
+                    "Variable name '{name}' must have 1 to 80 characters, a letter first, then letters, digits and _"
+                )
+            }
+            Self::ReservedVariable(name) => format!("Variable name '{name}' is reserved"),
             Self::Label(most) => format!("Label must have 1 to {most} characters"),
             Self::LateHeartbeat => "HeartbeatSeconds must be smaller than TimeoutSeconds".into(),
             // AWS writes "Next" for a target of StartAt, Default and Catch, too.
