@@ -505,10 +505,10 @@ pub struct Stop {
     pub workflow: String,
     /// The execution's name.
     pub name: String,
-    /// The error that its history and its description have.
+    /// The error that its history and its description have, at most 256 characters.
     #[serde(default)]
     pub error: Option<String>,
-    /// The error's cause.
+    /// The error's cause, at most 32,768 characters.
     #[serde(default)]
     pub cause: Option<String>,
 }
@@ -539,10 +539,10 @@ pub struct TaskSucceeded {
 pub struct TaskFailed {
     /// The task's token.
     pub token: String,
-    /// The error's name.
+    /// The error's name, at most 256 characters.
     #[serde(default)]
     pub error: Option<String>,
-    /// Its cause.
+    /// Its cause, at most 32,768 characters.
     #[serde(default)]
     pub cause: Option<String>,
 }

@@ -7,6 +7,7 @@ use forebay_core::concurrency::{Account, AccountLimits, Limits, Scaling, Scope};
 use forebay_core::invocation::protocol;
 use forebay_core::queue;
 use forebay_core::token_bucket::{self, Rate};
+use forebay_core::workflow::machine;
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of an answer that lists things, about; what does not fit comes with the next call.
@@ -115,6 +116,13 @@ limits! {
     /// Most characters of the name of a workflow or an execution.
     /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>
     WORKFLOW_NAME_CHARACTERS_MAX: usize = 80;
+    /// Most bytes of an execution's input: the same page.
+    EXECUTION_INPUT_BYTES_MAX: usize = machine::DATA_MAX;
+    /// Most characters of the error that a task or an execution has failed with.
+    /// <https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html>
+    TASK_ERROR_CHARACTERS_MAX: usize = machine::ERROR_CHARS_MAX;
+    /// Most characters of that error's cause: the same page.
+    TASK_CAUSE_CHARACTERS_MAX: usize = machine::CAUSE_CHARS_MAX;
     /// Most characters of the description of a bus. <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateEventBus.html>
     BUS_DESCRIPTION_CHARACTERS_MAX: usize = 512;
     /// Most rules of a store. Ours: they are all in memory.

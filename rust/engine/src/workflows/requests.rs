@@ -18,6 +18,7 @@ use crate::api::workflow::{
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
 use crate::base::error::{EngineError, Reply, Waiter};
+use crate::base::limits::{TASK_CAUSE_CHARACTERS_MAX, TASK_ERROR_CHARACTERS_MAX};
 use crate::base::trace::check_trace;
 use crate::commit::done::{json, Done};
 use crate::commit::pending::PUT_BYTES_MAX;
@@ -355,9 +356,11 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn execution_stop(&mut self, asked: Stop, waiter: Waiter) {
         let Stop { workflow, name, error, cause } = asked;
-        let stopped = self.below.ctx.check_room().and_then(|()| self.found(&workflow, &name)).and_then(|(id, row)| {
+        let checked = self.below.ctx.check_room().and_then(|()| checked_details(error, cause));
+        let found = checked.and_then(|details| Ok((details, self.found(&workflow, &name)?)));
+        let stopped = found.and_then(|(details, (id, row))| {
             // One that is over stays as it is.
-            let _is_over = self.bring(id, Fact::Stop(ErrorDetails { error, cause }));
+            let _is_over = self.bring(id, Fact::Stop(details));
             let ended = self.workflows.express.ended_of(id.machine).find(|ended| ended.id == id);
             let row = ended.map_or(row, |ended| ended.row.clone());
             let row = self.workflows.runs.get(&id).map_or(row, |run| run.row.clone());
@@ -483,7 +486,8 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn task_fail(&mut self, asked: TaskFailed, waiter: Waiter) {
         let TaskFailed { token, error, cause } = asked;
-        let told = self.tell_task(&token, |task| Fact::TaskFailed(task, ErrorDetails { error, cause }));
+        let told = checked_details(error, cause)
+            .and_then(|details| self.tell_task(&token, |task| Fact::TaskFailed(task, details)));
         self.answer_with_commit(waiter, told);
     }
 
@@ -502,6 +506,19 @@ impl WorkflowRoom<'_> {
         self.bring(id, fact(task)).map_err(|_: Refused| gone())?;
         Ok(json(Empty {}))
     }
+}
+
+/// What somebody says that a task or an execution has failed with. What a function has failed with is cut; this is refused, as on AWS.
+fn checked_details(error: Option<String>, cause: Option<String>) -> Result<ErrorDetails, EngineError> {
+    for (name, text, most) in
+        [("error", &error, TASK_ERROR_CHARACTERS_MAX), ("cause", &cause, TASK_CAUSE_CHARACTERS_MAX)]
+    {
+        let count = text.as_ref().map_or(0, |text| text.chars().count());
+        if count > most {
+            return Err(EngineError::Invalid(format!("{name} has {count} characters: allowed are at most {most}")));
+        }
+    }
+    Ok(ErrorDetails { error, cause })
 }
 
 /// The execution that a token names.

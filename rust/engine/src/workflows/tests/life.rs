@@ -306,6 +306,38 @@ fn a_task_that_a_full_disk_kept_from_a_worker_is_given_to_the_next() {
     assert_eq!(value(&ask(&engine, 0))["input"], "{\"n\":1}");
 }
 
+/// They were cut where they did not come by Python, and AWS refuses them.
+#[test]
+fn what_somebody_says_that_failed_has_an_error_and_a_cause_of_bounded_length() {
+    let mut engine = TestEngine::new();
+    engine.json("activity.declare", &json!({"name": "a"}));
+    engine.workflow("w", &activity());
+    engine.start("one", &json!({})).unwrap();
+    engine.start("two", &json!({})).unwrap();
+    let token = value(&ask(&engine, 0))["token"].clone();
+    let (error, cause) = ("ä".repeat(256), "c".repeat(32_768));
+    let fail =
+        |error: &str, cause: &str| engine.asked("task.fail", &json!({"token": token, "error": error, "cause": cause}));
+    let stop = |error: &str, cause: &str| {
+        engine.asked("execution.stop", &json!({"workflow": "w", "name": "two", "error": error, "cause": cause}))
+    };
+    let long = format!("{cause}c");
+    for told in [fail(&error, &long), stop(&error, &long)] {
+        let text = told.unwrap_err().to_string();
+        assert_eq!(text, "cause has 32769 characters: allowed are at most 32768");
+    }
+    for told in [fail(&format!("{error}e"), &cause), stop(&format!("{error}e"), &cause)] {
+        assert_eq!(told.unwrap_err().to_string(), "error has 257 characters: allowed are at most 256");
+    }
+    fail(&error, &cause).unwrap();
+    stop(&error, &cause).unwrap();
+    engine.advance(SECOND);
+    for name in ["one", "two"] {
+        let told = engine.execution(name);
+        assert_eq!((&told["error"], &told["cause"]), (&json!(error), &json!(cause)));
+    }
+}
+
 #[test]
 fn events_of_a_standard_workflow_are_logged_to_its_group() {
     let engine = TestEngine::new();
