@@ -13,6 +13,8 @@ mod executions;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]
+mod results;
+#[cfg(test)]
 mod runs;
 #[cfg(test)]
 mod test_state;

@@ -11,6 +11,11 @@ use super::frame::{Frame, FrameId, Group, Item, Step};
 use super::history::{EventId, EventKind, IterationPhase};
 use super::{Command, Execution, Outcome, Turn};
 use crate::workflow::definition::{Body, FlowIndex, MapBody, StateKind};
+use crate::workflow::scope::DATA_LIMIT_EXCEEDED;
+
+/// Most bytes that the results of a state's branches or iterations have together. Ours: until the state ends they are in memory, and in what
+/// is written at each step.
+pub const RESULTS_BYTES_MAX: usize = 64 << 20;
 
 impl Execution {
     pub(super) fn begin_parallel(
@@ -29,6 +34,7 @@ impl Execution {
         self.set_last(id, started);
         let group = Group {
             results: vec![None; branches.len()],
+            results_size: 0,
             open: BTreeMap::new(),
             next: 0,
             concurrency: branches.len() as u32,
@@ -147,19 +153,31 @@ impl Execution {
         let Some(frame) = self.frames.get_mut(&id) else { return Ok(()) };
         let Step::Children(group) = &mut frame.step else { return Ok(()) };
         group.open.remove(&index);
+        group.results_size = group.results_size.saturating_add(output.size());
         group.results[index as usize] = Some(output);
         let is_done = group.is_done();
         let is_map = group.items.is_some();
+        let is_too_large = group.results_size > RESULTS_BYTES_MAX;
         frame.last = last;
         if is_map {
             let name = turn.definition.state(frame.state).name.clone();
             let ended = self.record(turn, last, || EventKind::MapIteration(IterationPhase::Succeeded, name, index));
             self.set_last(id, ended);
         }
+        if is_too_large {
+            return Err(self.results_too_large(turn, id));
+        }
         if is_done {
             return self.end_group(turn, id);
         }
         self.start_children(turn, id, last)
+    }
+
+    fn results_too_large(&self, turn: &Turn<'_>, id: FrameId) -> Failure {
+        let name = self.frames.get(&id).map(|frame| turn.definition.state(frame.state).name.as_str());
+        let name = name.unwrap_or_default();
+        let text = format!("The results of the state '{name}' have more than {RESULTS_BYTES_MAX} bytes together.");
+        Failure::new(DATA_LIMIT_EXCEEDED, text)
     }
 
     /// All children have results: the state goes on with them in their order.

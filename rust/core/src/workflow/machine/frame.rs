@@ -119,8 +119,10 @@ impl OpenTask {
 /// The children of a Parallel state or an inline Map.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
-    /// The results by index.
+    /// The results by index, and their bytes together.
     pub(super) results: Vec<Option<Data>>,
+    #[serde(default)]
+    pub(super) results_size: usize,
     /// Children that run: their frames by index.
     pub(super) open: BTreeMap<u32, FrameId>,
     /// The next one to start.

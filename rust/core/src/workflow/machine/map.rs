@@ -62,6 +62,7 @@ impl Execution {
         let concurrency = if limits.concurrency == 0 { ITERATIONS_MAX } else { limits.concurrency.min(ITERATIONS_MAX) };
         let group = Group {
             results: vec![None; items.len()],
+            results_size: 0,
             open: BTreeMap::new(),
             next: 0,
             concurrency,

@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use super::text::Text;
+pub use children::RESULTS_BYTES_MAX;
 pub use context::Identity;
 pub use data::{Data, DataError, DATA_MAX};
 pub use frame::{
