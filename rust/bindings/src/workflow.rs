@@ -4,7 +4,9 @@ use forebay_core::workflow::definition::{invalid_definition, Definition, Machine
 use forebay_core::workflow::machine::driver::{Answer, Driver, Stuck, World};
 use forebay_core::workflow::machine::reader;
 use forebay_core::workflow::machine::test_state::{Surroundings, Tested};
-use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Event, Identity, Outcome, ReadRequest, WriteRequest};
+use forebay_core::workflow::machine::{
+    Call, CallKind, Data, ErrorDetails, Event, Identity, Outcome, ReadRequest, WriteRequest,
+};
 use pyo3::prelude::*;
 use serde_json::{json, Value};
 
@@ -24,7 +26,8 @@ struct PythonWorld<'py> {
 
 impl PythonWorld<'_> {
     fn answer(&self, call: &Call) -> PyResult<Answered> {
-        self.call.call1((call.state.as_str(), call.resource.short_name(), call.arguments.text().as_str()))?.extract()
+        let kind = CallKind::from(&call.resource);
+        self.call.call1((call.state.as_str(), kind.name(), call.arguments.text().as_str()))?.extract()
     }
 }
 
@@ -136,7 +139,7 @@ pub(crate) fn test_state(
     match forebay_core::workflow::machine::test_state::test_state(&request, &surroundings) {
         Ok(Tested::Answer(answer)) => Ok((answer.to_string(), true)),
         Ok(Tested::Call(resource, arguments)) => {
-            let call = json!({"resource": resource.short_name(), "arguments": arguments});
+            let call = json!({"resource": CallKind::from(&resource).name(), "arguments": arguments});
             Ok((call.to_string(), false))
         }
         Err(refused) => Err(invalid(format!("{}: {}", refused.code, refused.message))),

@@ -65,38 +65,29 @@ pub struct MapRun {
     pub tolerated_failure_count: u64,
     /// The percentage of its items that may fail.
     pub tolerated_failure_percentage: f64,
-    /// Children that are still to be started, where their items are known.
-    pub pending: u64,
-    /// Children that run.
-    pub running: u64,
-    /// Children that have succeeded.
-    pub succeeded: u64,
-    /// Children that have failed.
-    pub failed: u64,
-    /// Children that took too long.
-    pub timed_out: u64,
-    /// Children that were stopped.
-    pub aborted: u64,
+    /// Its children.
+    #[serde(flatten)]
+    pub children: MapRunCounts,
     /// The same of items: a child has several where they are put together.
-    pub items: MapRunItems,
+    pub items: MapRunCounts,
     /// How often it was redriven.
     pub redrive_count: u32,
 }
 
-/// The items of a distributed Map's run, by what became of the children that they were given to.
+/// The children of a distributed Map's run, or their items, by what became of the children.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct MapRunItems {
-    /// Items that no running child has.
+pub struct MapRunCounts {
+    /// How many are still to be started, where their items are known.
     pub pending: u64,
-    /// Items of children that run.
+    /// How many run.
     pub running: u64,
-    /// Items of children that have succeeded.
+    /// How many have succeeded.
     pub succeeded: u64,
-    /// Items of children that have failed.
+    /// How many have failed.
     pub failed: u64,
-    /// Items of children that took too long.
+    /// How many took too long.
     pub timed_out: u64,
-    /// Items of children that were stopped.
+    /// How many were stopped.
     pub aborted: u64,
 }

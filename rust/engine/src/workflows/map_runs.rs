@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use forebay_core::workflow::machine::{Batched, MapRun};
+use forebay_core::workflow::machine::{Batched, Counts, MapRun};
 use serde::Deserialize;
 
 use crate::api::map_run::{self as api, MapRunNamed, MapRuns};
@@ -160,14 +160,6 @@ fn shown(ctx: &Ctx, machine: &MachineRow, id: RunId, name: &str, run: MapRun) ->
     // A child has one item, unless they are put together.
     let one_each = Batched { pending: run.pending, running: run.running, counts: run.counts };
     let batched = run.batched.unwrap_or(one_each);
-    let items = api::MapRunItems {
-        pending: run.pending,
-        running: batched.running,
-        succeeded: batched.counts.succeeded,
-        failed: batched.counts.failed,
-        timed_out: batched.counts.timed_out,
-        aborted: batched.counts.aborted,
-    };
     api::MapRun {
         execution_arn: ctx.run_arn(machine, id, name),
         workflow_arn: ctx.workflow_arn(&machine.name),
@@ -178,13 +170,13 @@ fn shown(ctx: &Ctx, machine: &MachineRow, id: RunId, name: &str, run: MapRun) ->
         max_concurrency: run.concurrency,
         tolerated_failure_count: run.tolerated.count.unwrap_or(0),
         tolerated_failure_percentage: run.tolerated.percentage.unwrap_or(0.0),
-        pending: batched.pending,
-        running: run.running,
-        succeeded: run.counts.succeeded,
-        failed: run.counts.failed,
-        timed_out: run.counts.timed_out,
-        aborted: run.counts.aborted,
-        items,
+        children: counts(batched.pending, run.running, run.counts),
+        items: counts(run.pending, batched.running, batched.counts),
         redrive_count: run.redrive_count,
     }
+}
+
+fn counts(pending: u64, running: u64, ended: Counts) -> api::MapRunCounts {
+    let Counts { succeeded, failed, timed_out, aborted, .. } = ended;
+    api::MapRunCounts { pending, running, succeeded, failed, timed_out, aborted }
 }

@@ -85,12 +85,4 @@ impl Resource {
             Self::Function(_) | Self::Activity(_) => Pattern::RequestResponse,
         }
     }
-
-    /// The name that AWS's texts about too long results give it.
-    pub fn short_name(&self) -> &str {
-        match self {
-            Self::Function(arn) | Self::Activity(arn) => arn,
-            Self::Service { service, .. } => service,
-        }
-    }
 }

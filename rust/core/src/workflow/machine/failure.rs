@@ -8,7 +8,9 @@ use super::history::{ErrorDetails, EventId, EventKind};
 use super::{Execution, MachineType, Outcome, Refused, Turn, EVENTS_MAX, REDRIVES_MAX, REDRIVE_MS_MAX};
 use crate::workflow::definition::{Catcher, Io, QueryLanguage, ResultPath, Retrier, StateKind};
 use crate::workflow::query::Documents;
-use crate::workflow::scope::{Entropy, EvaluationError, DATA_LIMIT_EXCEEDED, QUERY_EVALUATION_ERROR, RUNTIME};
+use crate::workflow::scope::{
+    fraction, Entropy, EvaluationError, DATA_LIMIT_EXCEEDED, QUERY_EVALUATION_ERROR, RUNTIME,
+};
 
 /// What a state fails with.
 #[derive(Clone, Debug, PartialEq)]
@@ -311,7 +313,7 @@ impl Retrier {
     /// The pause before the next attempt, when so many have been made.
     fn delay_ms(&self, made: u32, entropy: &mut dyn Entropy) -> u64 {
         let seconds = self.delay_seconds(made);
-        let fraction = if self.has_jitter { (entropy.next_u64() >> 11) as f64 / (1_u64 << 53) as f64 } else { 1.0 };
+        let fraction = if self.has_jitter { fraction(entropy) } else { 1.0 };
         (seconds * 1_000.0 * fraction) as u64
     }
 

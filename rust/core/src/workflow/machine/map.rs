@@ -13,7 +13,7 @@ use super::run::{ITEMS_MAX, ITEM_READER_FAILED, PAGE_MAX, THRESHOLD_CAUSE, THRES
 use super::{Command, Execution, Refused, Turn};
 use crate::workflow::definition::{Body, Distributed, Items, MapBody, Reader};
 use crate::workflow::query::{Documents, Operand};
-use crate::workflow::scope::EvaluationError;
+use crate::workflow::scope::{Entropy, EvaluationError};
 
 /// Iterations of an inline Map that run at once.
 pub const ITERATIONS_MAX: u32 = 40;
@@ -144,41 +144,49 @@ impl Execution {
         distributed: &Distributed,
         effective: &Data,
     ) -> Result<Option<Batch>, Failure> {
-        let (Some(batcher), Some(frame)) = (&distributed.batcher, self.frames.get(&id)) else { return Ok(None) };
+        let Some(batcher) = &distributed.batcher else { return Ok(None) };
+        self.evaluate_of_run(turn, id, effective, |documents, entropy| {
+            let mut count = |operand: &Option<Operand>, field: &str| -> Result<Option<u64>, Failure> {
+                let Some(operand) = operand else { return Ok(None) };
+                let value = operand.number(field, documents, entropy)?;
+                match integer(&value) {
+                    Some(count) if count > 0 => Ok(Some(count as u64)),
+                    _ => Err(Failure::new("States.Runtime", format!("field {field} must be positive"))),
+                }
+            };
+            let items = count(&batcher.items, "MaxItemsPerBatch")?;
+            let bytes = count(&batcher.bytes, "MaxInputBytesPerBatch")?.map(|bytes| bytes.min(DATA_MAX as u64));
+            let input = batcher.input.as_ref().map(|input| input.evaluate(documents, entropy)).transpose()?;
+            Ok(Batch { items, bytes, input: input.map(Data::new) })
+        })
+    }
+
+    /// Evaluate fields of a distributed Map beside its items: they read what its selectors read. `None`: there is no such frame.
+    fn evaluate_of_run<T>(
+        &self,
+        turn: &mut Turn<'_>,
+        id: FrameId,
+        effective: &Data,
+        evaluate: impl FnOnce(&Documents<'_>, &mut dyn Entropy) -> Result<T, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let Some(frame) = self.frames.get(&id) else { return Ok(None) };
         let context = self.context(turn, frame, None);
         let documents = Documents {
             root: effective.value(),
             ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
-        let mut count = |operand: &Option<Operand>, field: &str| -> Result<Option<u64>, Failure> {
-            let Some(operand) = operand else { return Ok(None) };
-            let value = operand.number(field, &documents, turn.entropy)?;
-            match integer(&value) {
-                Some(count) if count > 0 => Ok(Some(count as u64)),
-                _ => Err(Failure::new("States.Runtime", format!("field {field} must be positive"))),
-            }
-        };
-        let items = count(&batcher.items, "MaxItemsPerBatch")?;
-        let bytes = count(&batcher.bytes, "MaxInputBytesPerBatch")?;
-        let input = batcher.input.as_ref();
-        let input = input.map(|input| input.evaluate(&documents, turn.entropy)).transpose()?;
-        Ok(Some(Batch { items, bytes: bytes.map(|bytes| bytes.min(DATA_MAX as u64)), input: input.map(Data::new) }))
+        evaluate(&documents, turn.entropy).map(Some)
     }
 
     pub(super) fn begin_reading(&mut self, turn: &mut Turn<'_>, id: FrameId, reader: &Reader) -> Result<(), Failure> {
-        let Some(frame) = self.frames.get(&id) else { return Ok(()) };
-        let Step::Run(run) = &frame.step else { return Ok(()) };
-        let context = self.context(turn, frame, None);
-        let documents = Documents {
-            root: run.effective.value(),
-            ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
-        };
-        let arguments = reader.arguments.as_ref();
-        let arguments = arguments.map(|payload| payload.evaluate(&documents, turn.entropy)).transpose()?;
-        let items_max = reader.max_items.as_ref();
-        let items_max = items_max
-            .map(|operand| operand.number("ItemReader/ReaderConfig/MaxItems", &documents, turn.entropy))
-            .transpose()?;
+        let Some(effective) = self.run_mut(id).map(|run| run.effective.clone()) else { return Ok(()) };
+        let evaluated = self.evaluate_of_run(turn, id, &effective, |documents, entropy| {
+            let arguments =
+                reader.arguments.as_ref().map(|payload| payload.evaluate(documents, entropy)).transpose()?;
+            let number = |operand: &Operand| operand.number("ItemReader/ReaderConfig/MaxItems", documents, entropy);
+            Ok((arguments, reader.max_items.as_ref().map(number).transpose()?))
+        })?;
+        let Some((arguments, items_max)) = evaluated else { return Ok(()) };
         let items_max = match items_max.as_ref().map(items_max_of) {
             None => None,
             Some(Ok(most)) => most,

@@ -41,7 +41,7 @@ impl Execution {
         if turn.inspection.is_some() {
             return self.inspect_answer(turn, id, arguments.value());
         }
-        let kind = call_kind(&task.resource);
+        let kind = CallKind::from(&task.resource);
         self.record_scheduled(turn, id, &kind, &arguments, &settings);
         let seconds = |seconds: Option<u64>| seconds.map(|seconds| seconds.saturating_mul(1_000));
         let has_heartbeat = token.is_some();
@@ -346,18 +346,21 @@ impl Execution {
     }
 }
 
-fn call_kind(resource: &Resource) -> CallKind {
-    match resource {
-        Resource::Function(arn) => CallKind::Function(arn.clone()),
-        Resource::Activity(arn) => CallKind::Activity(arn.clone()),
-        Resource::Service { service, action, .. } => {
-            CallKind::Service { service: service.clone(), action: action.clone() }
+impl From<&Resource> for CallKind {
+    fn from(resource: &Resource) -> Self {
+        match resource {
+            Resource::Function(arn) => Self::Function(arn.clone()),
+            Resource::Activity(arn) => Self::Activity(arn.clone()),
+            Resource::Service { service, action, .. } => {
+                Self::Service { service: service.clone(), action: action.clone() }
+            }
         }
     }
 }
 
 impl CallKind {
-    fn name(&self) -> &str {
+    /// The name that AWS's texts about too long results give it.
+    pub fn name(&self) -> &str {
         match self {
             Self::Service { service, .. } => service,
             Self::Function(arn) | Self::Activity(arn) => arn,
