@@ -130,3 +130,67 @@ async def test_the_app_is_below_a_stage_that_is_named(app, serve):
         assert (found.status, found.json()["order"]) == (200, "7")
     page = await client.ask("GET", "/_apis/shop/dev/docs")
     assert page.status == 200 and b"'/dev/openapi.json'" in page.body
+
+
+def answers(*, header=(b"x-a", b"1"), behind=None):
+    async def asgi(scope, receive, send):
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 202, "headers": [header]})
+        await send({"type": "http.response.body", "body": b"taken"})
+        if behind is not None:
+            await behind(receive)
+
+    return asgi
+
+
+async def test_a_header_may_be_in_latin_one(app, serve):
+    """Starlette sends every value so; one that was not ASCII was 500."""
+    app.http_api("shop").mount(answers(header=(b"x-a", "n\u00e9".encode("latin-1"))))
+    answer = await (await serve()).ask("GET", "/")
+    assert (answer.status, answer["x-a"].encode("latin-1").decode()) == (202, "n\u00e9")
+
+
+async def test_what_is_done_behind_an_answer_holds_it_no_longer(app, serve):
+    goes_on, done = asyncio.Event(), []
+
+    async def behind(receive):
+        await receive()
+        assert await receive() == {"type": "http.disconnect"}
+        await goes_on.wait()
+        done.append(True)
+
+    app.http_api("shop").mount(answers(behind=behind))
+    answer = await (await serve()).ask("GET", "/")
+    assert (answer.status, answer.body, done) == (202, b"taken", [])
+    goes_on.set()
+    await app.stop()
+    assert done == [True], "the app waits for it"
+
+
+async def test_what_fails_behind_an_answer_is_logged(app, serve, caplog):
+    """A timeout, or an error, made 500 of an answer that was whole."""
+
+    async def fails(_receive):
+        raise ValueError("no paper")
+
+    async def fails_later(_receive):
+        await asyncio.sleep(0.01)
+        raise ValueError("no ink")
+
+    for name, behind in (("one", fails), ("two", fails_later), ("three", lambda _: asyncio.sleep(30))):
+        app.http_api(name).mount(answers(behind=behind), timeout=0.3)
+    client = await serve()
+    for name in ("one", "two", "three"):
+        assert (await client.ask("GET", f"/_apis/{name}/")).status == 202
+    await asyncio.sleep(0.5)
+    told = [(record.getMessage(), record.exc_info and str(record.exc_info[1])) for record in caplog.records]
+    assert ("function one-mount: the ASGI app has failed behind its answer", "no paper") in told
+    assert ("function two-mount: the ASGI app has failed behind its answer", "no ink") in told
+    assert any("three-mount: what the ASGI app did behind its answer was cut off" in text for text, _ in told)
+
+
+async def test_what_is_done_behind_an_answer_is_cut_off_when_the_app_stops_in_a_hurry(app, serve, caplog):
+    app.http_api("shop").mount(answers(behind=lambda _: asyncio.sleep(30)))
+    assert (await (await serve()).ask("GET", "/")).status == 202
+    await app.stop(grace=0.1)
+    assert "was cut off" in caplog.text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from forebay._model.gateway import OwnPort, UrlOf
 from forebay._model.settings import FunctionSettings
-from forebay._runtime.asgi import Lifespan, handler_of
+from forebay._runtime.asgi import Behind, Lifespan, handler_of
 from forebay.errors import ResourceConflict
 from forebay.http_api import HttpApi
 from forebay.rest_api import RestApi
@@ -145,6 +145,11 @@ class DeclaredApis(ABC):
         """Make the function that runs an ASGI app, and have its lifespan run with the app's."""
         state: dict[str, Any] = {}
         settings = FunctionSettings(name=name, timeout=timeout, isolation="task")  # type: ignore[arg-type]
-        function = self._add(handler_of(app, state), settings)
-        self.lifespans.append(Lifespan(app, state))
+        behind = Behind()
+        function = self._add(handler_of(app, state, behind), settings)
+        self.lifespans.append(Lifespan(app, state, behind))
         return function
+
+    def are_answered(self) -> bool:
+        """Whether no ASGI app does anything behind its answers."""
+        return all(lifespan.behind.is_idle for lifespan in self.lifespans)

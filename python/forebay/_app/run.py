@@ -490,11 +490,10 @@ class AppRun:
         if engine is not None:
             while not engine.drain():  # noqa: ASYNC110  requests of APIs are on their way, and no event tells of their end
                 await asyncio.sleep(POLL_SECONDS)
-            if isinstance(clock, ManualClock):
-                drained = await clock.run_until(engine.idle, grace)
-            else:
-                self.hurry(grace)
-                drained = await self._until(engine.idle)
+            self.hurry(grace)
+            idle = engine.idle
+            drained = await (clock.run_until(idle, grace) if isinstance(clock, ManualClock) else self._until(idle))
+            await self._until(self._declared.are_answered)
             if not drained:
                 await self._interrupt()
         if self._state_spans is not None:

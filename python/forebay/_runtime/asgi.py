@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -23,16 +25,81 @@ if TYPE_CHECKING:
 
 _SPEC: Final = {"version": "3.0", "spec_version": "2.4"}
 
+log = logging.getLogger("forebay.runtime")
 
-def handler_of(app: AsgiApp, state: dict[str, Any]) -> Callable[[dict[str, Any], Any], Awaitable[dict[str, Any]]]:
+
+class Behind:
+    """What ASGI apps still do behind their answers, as the background tasks of Starlette."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is done."""
+        return not self._tasks
+
+    def take(self, task: asyncio.Task[None], function: str, seconds: float) -> None:
+        """Let a task end within so many seconds. Its error is logged: its client has been answered."""
+        if task.done():
+            self._tell(function, task)
+            return
+        self._tasks.add(task)
+        late = asyncio.get_running_loop().call_later(seconds, task.cancel)
+        task.add_done_callback(partial(self._ended, function, late))
+
+    def _ended(self, function: str, late: asyncio.TimerHandle, task: asyncio.Task[None]) -> None:
+        late.cancel()
+        self._tasks.discard(task)
+        self._tell(function, task)
+
+    @staticmethod
+    def _tell(function: str, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            log.warning(
+                "function %s: what the ASGI app did behind its answer was cut off: the time of the request was over, "
+                "or the app has stopped",
+                function,
+            )
+        elif (error := task.exception()) is not None:
+            log.error("function %s: the ASGI app has failed behind its answer", function, exc_info=error)
+
+    async def end(self) -> None:
+        """Cut off what is left."""
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+def handler_of(
+    app: AsgiApp, state: dict[str, Any], behind: Behind
+) -> Callable[[dict[str, Any], Any], Awaitable[dict[str, Any]]]:
     """Make the handler that answers events by an ASGI app; `state` is what its lifespan has left for its requests."""
 
-    async def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-        exchange = _Exchange(event)
-        await app(_scope(event, state), exchange.receive, exchange.send)
+    async def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        exchange = _Exchange(event, loop.create_future())
+        # A task of its own: the answer is sent when it is whole, and not when the app has done all that it does.
+        task = loop.create_task(_run(app, _scope(event, state), exchange), name="forebay-asgi-request")
+        task.add_done_callback(exchange.end)
+        try:
+            await exchange.over
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+        if exchange.is_whole:
+            behind.take(task, context.function_name, context.get_remaining_time_in_millis() / 1_000)
+        else:
+            await task
         return exchange.answer()
 
     return handler
+
+
+async def _run(app: AsgiApp, scope: dict[str, Any], exchange: _Exchange) -> None:
+    await app(scope, exchange.receive, exchange.send)
 
 
 def _scope(event: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
@@ -65,10 +132,12 @@ def _scope(event: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, event: dict[str, Any]) -> None:
+    def __init__(self, event: dict[str, Any], over: asyncio.Future[None]) -> None:
         self._event = event
         self._was_read = False
-        self._ended = asyncio.Event()
+        # Done when the answer is whole, or the app has ended.
+        self.over = over
+        self.is_whole = False
         self._start: Message | None = None
         self._chunks: list[bytes] = []
         self._bytes = 0
@@ -76,7 +145,7 @@ class _Exchange:
     async def receive(self) -> Message:
         """Give the body, whole, and later that there is nothing more."""
         if self._was_read:
-            await self._ended.wait()
+            await asyncio.shield(self.over)
             return {"type": "http.disconnect"}
         self._was_read = True
         body = self._event.get("body", "")
@@ -88,7 +157,7 @@ class _Exchange:
         kind = message["type"]
         if kind == "http.response.start" and self._start is None:
             self._start = message
-        elif kind == "http.response.body" and self._start is not None and not self._ended.is_set():
+        elif kind == "http.response.body" and self._start is not None and not self.is_whole:
             chunk = bytes(message.get("body", b""))
             self._bytes += len(chunk)
             if self._bytes > RESPONSE_BYTES_MAX:  # an app that streams without end would fill the memory
@@ -98,18 +167,24 @@ class _Exchange:
                 )
             self._chunks.append(chunk)
             if not message.get("more_body", False):
-                self._ended.set()
+                self.is_whole = True
+                self.end()
         else:
             raise ForebayError(f"the ASGI app sent {kind!r}, which has no place here")
 
+    def end(self, _task: object = None) -> None:
+        """Let the handler go on: nothing more comes."""
+        if not self.over.done():
+            self.over.set_result(None)
+
     def answer(self) -> dict[str, Any]:
         """Give the answer in payload format 2.0."""
-        if self._start is None or not self._ended.is_set():
+        if self._start is None or not self.is_whole:
             raise ForebayError("the ASGI app ended without a whole answer")
         headers: dict[str, str] = {}
         cookies: list[str] = []
         for raw_name, raw_value in self._start.get("headers", ()):
-            name, value = bytes(raw_name).decode("latin-1").lower(), bytes(raw_value).decode()
+            name, value = bytes(raw_name).decode("latin-1").lower(), _text(bytes(raw_value))
             if name == "set-cookie":
                 cookies.append(value)
             else:
@@ -128,12 +203,21 @@ class _Exchange:
         }
 
 
+def _text(value: bytes) -> str:
+    """Read a header's value: UTF-8, as handlers write it, or Latin-1, as Starlette does."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
 class Lifespan:
     """The lifespan of an ASGI app: begun before its first request, ended after the last one."""
 
-    def __init__(self, app: AsgiApp, state: dict[str, Any]) -> None:
+    def __init__(self, app: AsgiApp, state: dict[str, Any], behind: Behind) -> None:
         self._app = app
         self._state = state
+        self.behind = behind
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         self._outgoing: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
@@ -167,6 +251,7 @@ class Lifespan:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.behind.end()
         if self._task is None:
             return
         self._incoming.put_nowait({"type": "lifespan.shutdown"})
