@@ -295,6 +295,20 @@ async def test_an_answer_is_kept_where_the_stage_has_a_cache(app, rest, serve):
     assert (sums("Latency", "SampleCount"), sums("IntegrationLatency", "SampleCount")) == (7.0, 5.0)
 
 
+async def test_an_expression_that_is_too_large_is_refused_where_it_is_given(rest, app):
+    """It was compiled for each request, before anybody was let in."""
+    async with app:
+        with pytest.raises(InvalidParameterValue, match="Invalid identity validation expression"):
+            await rest.call(
+                "CreateAuthorizer",
+                name="judge",
+                type="TOKEN",
+                authorizerUri=rest.uri("judge"),
+                identitySource="method.request.header.Authorization",
+                identityValidationExpression=r"\w{100}",
+            )
+
+
 async def test_an_answer_that_was_under_way_when_the_cache_was_flushed_is_not_kept(rest, serve):
     begun, goes_on = asyncio.Event(), asyncio.Event()
     price = 1

@@ -11,7 +11,6 @@ use forebay_core::gateway::rest::model::Authorizer;
 use forebay_core::gateway::rest::pipeline::Exchange;
 use forebay_core::gateway::rest::{log::Log, mapping, uri};
 use forebay_engine::base::error::Reply;
-use regex::Regex;
 use serde_json::json;
 
 use crate::gateway::authorize::{why, NO_IDENTITY, SAID_NO, TOKEN_KEPT_S};
@@ -134,12 +133,9 @@ impl Gateway {
             return Err(unauthorized(&format!("the method wants an {use_wanted} token")));
         }
         let granted = known.claims.granted(scopes).map_err(|refusal| unauthorized(why(refusal)))?;
-        if let (Some(pattern), "id") = (&authorizer.identity_validation_expression, use_wanted) {
-            // The control plane has refused what is not a pattern.
-            let audience = known.claims.text("aud").unwrap_or_default();
-            if !Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(audience)) {
-                return Err(unauthorized("the token is for another audience"));
-            }
+        let audience = known.claims.text("aud").unwrap_or_default();
+        if use_wanted == "id" && !reached.served.looks_right(&authorizer.id, audience) {
+            return Err(unauthorized("the token is for another audience"));
         }
         Ok(Authorized::Jwt { claims: known.json.clone(), scopes: granted })
     }
@@ -215,12 +211,9 @@ fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String
         let value = values.first().filter(|value| !value.is_empty()).ok_or_else(unauthorized)?;
         found.push(value.clone());
     }
-    if let (Some(pattern), Some(token)) = (&authorizer.identity_validation_expression, found.first()) {
-        // The whole token has to fit, as in Java. The control plane has refused what is not a pattern.
-        let fits = Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(token));
-        if authorizer.kind == "TOKEN" && !fits {
-            return Err(unauthorized());
-        }
+    let is_wrong = |token: &String| !reached.served.looks_right(&authorizer.id, token);
+    if authorizer.kind == "TOKEN" && found.first().is_some_and(is_wrong) {
+        return Err(unauthorized());
     }
     Ok(found)
 }

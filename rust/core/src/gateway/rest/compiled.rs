@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
-use super::model::{IntegrationResponse, IntegrationType, Method, RestApi, Templates};
+use super::model::{Authorizer, IntegrationResponse, IntegrationType, Method, RestApi, Templates};
 use super::validate::Validation;
 use super::vtl::Template;
 use crate::gateway::routes::{RouteKey, Router};
 
-/// Bytes that a compiled selection pattern may take.
+/// Bytes that a compiled pattern of an API may take.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// A pattern that has to fit the whole of a text, as in Java.
+pub(super) fn whole(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_BYTES_MAX).build()
+}
 
 /// Templates by media type. One that is `None` hands the body on; one that does not read fails the request.
 pub(super) type Compiled = BTreeMap<String, Option<Result<Template, String>>>;
@@ -23,6 +28,8 @@ pub struct Served {
     pub api: Arc<RestApi>,
     routes: Vec<Route>,
     router: Router,
+    /// What identities of authorisers look like, by the authorisers' ids; `None`: nobody's identity looks like it.
+    identities: BTreeMap<String, Option<Regex>>,
 }
 
 /// A method of a resource.
@@ -62,7 +69,12 @@ impl Served {
                 routes.push(Route::compile(&api, &resource.id, &resource.path, method, key.variables()));
             }
         }
-        Self { api, routes, router }
+        let identity = |(id, authorizer): (&String, &Authorizer)| {
+            let pattern = authorizer.identity_validation_expression.as_deref()?;
+            Some((id.clone(), whole(pattern).ok()))
+        };
+        let identities = api.authorizers.iter().filter_map(identity).collect();
+        Self { api, routes, router, identities }
     }
 
     /// The method that a request reaches, and what the variables of its path stand for, as they were sent. The path is without
@@ -80,6 +92,12 @@ impl Served {
             self.routes.iter().find(|route| route.resource_id == resource_id && route.method.http_method == verb)
         };
         of(verb).or_else(|| of("ANY"))
+    }
+
+    /// Whether an identity looks as an authoriser's expression wants it; without one any does.
+    pub fn looks_right(&self, authorizer: &str, identity: &str) -> bool {
+        let pattern = self.identities.get(authorizer);
+        pattern.is_none_or(|pattern| pattern.as_ref().is_some_and(|pattern| pattern.is_match(identity)))
     }
 
     /// All methods.
@@ -120,10 +138,7 @@ impl Route {
 fn response(definition: &IntegrationResponse) -> Response {
     let pattern = definition.selection_pattern.as_deref().filter(|pattern| !pattern.is_empty());
     let compile = |pattern: &str| {
-        // The whole of the status or of the message has to fit, as in Java.
-        let whole = format!("^(?:{pattern})$");
-        let built = RegexBuilder::new(&whole).size_limit(PATTERN_BYTES_MAX).build();
-        built.map_err(|error| format!("the selection pattern {pattern:?} cannot be used: {error}"))
+        whole(pattern).map_err(|error| format!("the selection pattern {pattern:?} cannot be used: {error}"))
     };
     Response {
         definition: definition.clone(),

@@ -2,6 +2,7 @@
 
 use serde_json::{json, Value};
 
+use crate::gateway::rest::compiled::whole;
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::params::{Params, Patch};
 use crate::gateway::rest::control::{page, Control};
@@ -54,7 +55,7 @@ pub(super) fn check_authorizer(authorizer: &Authorizer) -> Outcome<()> {
         return Err(Fault::bad("Identity source must be specified when caching is enabled or the type is TOKEN"));
     }
     if let Some(expression) = &authorizer.identity_validation_expression {
-        if regex::Regex::new(expression).is_err() {
+        if whole(expression).is_err() {
             return Err(Fault::bad(format!("Invalid identity validation expression: {expression}")));
         }
     }

@@ -10,6 +10,7 @@ mod input;
 mod methods;
 mod numbers;
 mod parse;
+mod patterns;
 mod render;
 mod syntax;
 mod text;

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::budget::{Budget, Stop};
 use super::input::Document;
 use super::numbers;
+use super::patterns::Patterns;
 use super::syntax::{Expr, Macro, Node, Operator, Reference, Step};
 use super::value::{Heap, Value};
 use super::{Globals, Template, OUTPUT_BYTES_MAX, ROUNDS_MAX};
@@ -30,6 +31,7 @@ pub(super) struct Render<'a> {
     pub(super) document: Document<'a>,
     pub(super) heap: Heap<'a>,
     pub(super) budget: Budget,
+    pub(super) patterns: Patterns,
     names: HashMap<String, Value<'a>>,
     out: String,
     depth: usize,
@@ -44,6 +46,7 @@ pub(super) fn render<'a>(template: &'a Template, globals: Globals<'a>) -> Result
         document: Document::new(globals.input),
         heap: Heap::default(),
         budget: Budget::new(),
+        patterns: Patterns::default(),
         names: HashMap::new(),
         out: String::new(),
         depth: 0,

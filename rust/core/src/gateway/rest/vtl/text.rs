@@ -3,15 +3,11 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use regex::{Regex, RegexBuilder};
-
 use super::budget::{Budget, Stop};
 use super::numbers;
+use super::patterns::whole;
 use super::render::Render;
 use super::value::Value;
-
-/// Bytes that a compiled pattern may take.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 impl<'a> Render<'a> {
     /// Call a method of a string; none where there is no such method.
@@ -28,6 +24,11 @@ impl<'a> Render<'a> {
             texts.push(self.text(argument)?);
         }
         let given: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        if let ("matches", [pattern]) = (name, &given[..]) {
+            // The whole text has to fit, as in Java.
+            let pattern = self.patterns.compiled(&whole(pattern), &mut self.budget)?;
+            return Ok(Some(Value::Flag(pattern.is_match(text))));
+        }
         if let Some(found) = look(text, name, &given) {
             return Ok(Some(found));
         }
@@ -49,7 +50,7 @@ impl<'a> Render<'a> {
                 text.replace(from, to).into()
             }
             ("replaceAll" | "replaceFirst", [pattern, to], _) => {
-                let pattern = compiled(pattern)?;
+                let pattern = self.patterns.compiled(pattern, &mut self.budget)?;
                 let to = replacement(to);
                 self.budget.spend_bytes(text.len().saturating_mul(1 + to.len()))?;
                 let most = usize::from(name == "replaceFirst");
@@ -78,7 +79,7 @@ impl<'a> Render<'a> {
 
     /// As Java: empty texts at the end are left out where no limit is given.
     fn split(&mut self, text: &str, pattern: &str, limit: i64) -> Result<Value<'a>, Stop> {
-        let pattern = compiled(pattern)?;
+        let pattern = self.patterns.compiled(pattern, &mut self.budget)?;
         let most = usize::try_from(limit).unwrap_or(0);
         let mut parts: Vec<&str> = Vec::new();
         let mut from = 0;
@@ -147,7 +148,6 @@ fn look<'t>(text: &Rc<str>, name: &str, given: &[&str]) -> Option<Value<'t>> {
             let hash = text.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
             Value::Whole(hash.into())
         }
-        ("matches", [pattern]) => return whole_match(text, pattern).map(Value::Flag),
         _ => return None,
     })
 }
@@ -180,19 +180,6 @@ fn cut(text: &str, from: i64, to: Option<i64>) -> Result<Rc<str>, Stop> {
     }
     let cut: Vec<u16> = text.encode_utf16().skip(from).take(end - from).collect();
     Ok(String::from_utf16_lossy(&cut).into())
-}
-
-/// A pattern, of Java in its common part. Its time is in proportion to the text, whatever the pattern.
-pub(super) fn compiled(pattern: &str) -> Result<Regex, Stop> {
-    RegexBuilder::new(pattern)
-        .size_limit(PATTERN_BYTES_MAX)
-        .build()
-        .map_err(|error| Stop::Failed(format!("the pattern {pattern:?} cannot be used: {error}")))
-}
-
-/// None where the pattern is none: the call is an error then.
-fn whole_match(text: &str, pattern: &str) -> Option<bool> {
-    compiled(&format!("^(?:{pattern})$")).ok().map(|pattern| pattern.is_match(text))
 }
 
 /// Java's replacement, in which `$1` is a group and `\` makes the next character plain.
