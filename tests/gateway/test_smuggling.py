@@ -163,5 +163,19 @@ async def test_an_upgrade_that_is_not_taken_opens_no_way_round(reader):
     assert seen == [("/a", None)]
 
 
+async def test_a_head_that_ends_otherwise_is_refused_behind_a_body_that_looks_like_it(reader):
+    """The one in the body was looked at, and the one behind it was let through."""
+    client, seen = reader
+    good, bad = NEXT, NEXT.replace(b"localhost\r\n", b"localhost\n")
+    for first in (
+        line(b"content-length: %d" % len(good), body=good),
+        CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(good), good),
+    ):
+        seen.clear()
+        got = await client.raw(first + bad)
+        assert seen == [("/a", good.decode())]
+        assert got.startswith(b"HTTP/1.1 200 ") and b"HTTP/1.1 400 " in got
+
+
 def test_the_table_has_sixty_requests():
     assert len(REFUSED) + len(READ) >= 60

@@ -24,7 +24,7 @@ struct Heads(Heard);
 impl Service for Heads {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let (parts, _) = request.into_parts();
-        let spelled = self.0.lines(&parts).map(|lines| names(&lines, &parts)).unwrap_or_default();
+        let spelled = self.0.head(&parts).ok().flatten().map(|lines| names(&lines, &parts)).unwrap_or_default();
         let trusted = Trusted::default();
         let entrance = Entrance { peer, port: 1, is_tls: false, trusted: &trusted };
         match Head::read(&parts, entrance) {

@@ -3,6 +3,7 @@
 
 mod begun;
 pub(crate) mod certificate;
+mod framing;
 pub(crate) mod late;
 pub mod listener;
 mod operations;

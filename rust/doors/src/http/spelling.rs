@@ -1,136 +1,133 @@
 //! How the names of headers were spelled: hyper gives them in small letters, and REST APIs hand them on as they were sent.
 //!
-//! What comes over a connection is kept beside hyper until the head in it is asked for. The head that is found must be the one that
-//! hyper has read, name for name; where it is not, there is no spelling, and nothing else changes.
+//! What comes over a connection is kept beside hyper until the head in it is asked for. From then on nothing is kept until the body of
+//! that head has ended: a head begins where the body before it has ended, and nowhere else.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use hyper::header::TRANSFER_ENCODING;
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Most bytes that are kept: a head, and as much again of the body before it.
-const KEPT_MAX: usize = 32 * 1024;
+use crate::http::framing::Framing;
+
+/// Most bytes that are kept: more than hyper reads of a head and of what stands behind it.
+const KEPT_MAX: usize = 64 * 1024;
 const HTTP2: &[u8] = b"PRI * HTTP/2";
 
-/// What has come over a connection since its last head; `None` when nobody listens any more.
+/// What comes over a connection.
+#[derive(Debug)]
+enum Hearing {
+    /// Heads: what has come since the last body has ended.
+    Head(Vec<u8>),
+    /// A body that nobody keeps.
+    Body(Framing),
+    /// Nobody knows any more where a head begins.
+    Lost,
+    /// Nobody listens any more.
+    Stopped,
+}
+
+/// What is heard of a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard(Arc<Mutex<Option<Vec<u8>>>>);
+pub(crate) struct Heard(Arc<Mutex<Hearing>>);
 
 impl Default for Heard {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Some(Vec::new()))))
+        Self(Arc::new(Mutex::new(Hearing::Head(Vec::new()))))
     }
 }
 
 impl Heard {
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
-        // The bytes are whole after every step.
+    fn lock(&self) -> MutexGuard<'_, Hearing> {
+        // It is whole after every step.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn hear(&self, bytes: &[u8]) {
-        let mut heard = self.lock();
-        let Some(kept) = heard.as_mut() else { return };
-        kept.extend_from_slice(bytes);
-        if kept.starts_with(HTTP2) {
-            *heard = None;
-        } else if kept.len() > 2 * KEPT_MAX {
-            kept.drain(..kept.len() - KEPT_MAX);
+        let mut hearing = self.lock();
+        let hearing = &mut *hearing;
+        match hearing {
+            Hearing::Head(kept) => {
+                kept.extend_from_slice(bytes);
+                if kept.starts_with(HTTP2) {
+                    *hearing = Hearing::Stopped;
+                } else if kept.len() > KEPT_MAX {
+                    *hearing = Hearing::Lost;
+                }
+            }
+            Hearing::Body(framing) => {
+                let framing = std::mem::take(framing);
+                *hearing = behind(framing, bytes);
+            }
+            Hearing::Lost | Hearing::Stopped => {}
         }
     }
 
     /// Listen no more: what follows is not HTTP/1.
     pub(crate) fn stop(&self) {
-        *self.lock() = None;
+        *self.lock() = Hearing::Stopped;
     }
 
-    /// The header lines of this request, as they came; what came before them is forgotten.
-    pub(crate) fn lines(&self, parts: &Parts) -> Option<Vec<u8>> {
-        if parts.version == Version::HTTP_2 {
-            return None;
-        }
-        let mut heard = self.lock();
-        let kept = heard.as_ref()?;
-        let first = first_line(parts);
-        let found = starts(kept, &first).find_map(|start| match written(kept, start + first.len()) {
-            Written::Lines(lines, end) => Some((lines, end)),
-            Written::InPart | Written::Otherwise => None,
-        });
-        let kept = heard.as_mut()?;
-        let Some((lines, end)) = found else {
-            kept.clear();
-            return None;
-        };
-        let head = kept[lines..end].to_vec();
-        kept.drain(..(end + 2).min(kept.len()));
-        Some(head)
-    }
-
-    /// The same, of a head that everybody reads as hyper does; the error says why there may be another reading. `None`: nobody listens.
+    /// The header lines of this request, which hyper has read just now, as they came. The error says why others may read them otherwise.
+    /// `None`: nobody listens.
     pub(crate) fn head(&self, parts: &Parts) -> Result<Option<Vec<u8>>, &'static str> {
-        if parts.version == Version::HTTP_2 || self.lock().is_none() {
+        const NO_HEAD: &str = "the lines of a head end with CR and LF, and a path has no fragment";
+        if parts.version == Version::HTTP_2 {
             return Ok(None);
         }
+        let mut hearing = self.lock();
+        let mut kept = match std::mem::replace(&mut *hearing, Hearing::Lost) {
+            Hearing::Head(kept) => kept,
+            Hearing::Stopped => {
+                *hearing = Hearing::Stopped;
+                return Ok(None);
+            }
+            Hearing::Body(_) | Hearing::Lost => return Err(NO_HEAD),
+        };
+        let (lines, end) = lines(&kept, parts).ok_or(NO_HEAD)?;
+        let rest = kept.split_off(end);
+        let lines = kept[lines..end - 2].to_vec();
+        if has_bare_feed(&lines) {
+            return Err(NO_HEAD);
+        }
         // hyper goes by the chunks and hides the length.
-        if parts.headers.contains_key(TRANSFER_ENCODING) && self.may_be_framed_twice(parts) {
+        if is_framed_twice(&lines) {
             return Err("a body has a length or is chunked");
         }
-        let lines = self.lines(parts).filter(|lines| !has_bare_feed(lines));
-        lines.map(Some).ok_or("the lines of a head end with CR and LF, and a path has no fragment")
-    }
-
-    /// Whether a head with this first line says twice how its body ends. What is written like it in a body counts, too: which of them
-    /// is the head, nobody has said.
-    fn may_be_framed_twice(&self, parts: &Parts) -> bool {
-        let heard = self.lock();
-        let Some(kept) = heard.as_ref() else { return false };
-        let first = first_line(parts);
-        let found = starts(kept, &first).any(|start| match written(kept, start + first.len()) {
-            Written::Lines(lines, end) => is_framed_twice(&kept[lines..end]),
-            Written::InPart => false,
-            Written::Otherwise => true,
-        });
-        found
+        let framing = if parts.headers.contains_key(TRANSFER_ENCODING) {
+            Framing::chunked()
+        } else {
+            let length = parts.headers.get(CONTENT_LENGTH).map(|value| value.to_str().ok()?.trim().parse().ok());
+            Framing::of_length(length.unwrap_or(Some(0)).ok_or("the length of a body is a number")?)
+        };
+        *hearing = behind(framing, &rest);
+        Ok(Some(lines))
     }
 }
 
-/// A request's first line, up to the last digit of its version.
-fn first_line(parts: &Parts) -> Vec<u8> {
-    format!("{} {} HTTP/1.", parts.method, parts.uri).into_bytes()
-}
-
-/// Where a first line begins.
-fn starts<'a>(kept: &'a [u8], first: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-    kept.windows(first.len()).enumerate().filter(move |(_, window)| *window == first).map(|(at, _)| at)
-}
-
-/// What stands behind a first line.
-enum Written {
-    /// Header lines, from here to there.
-    Lines(usize, usize),
-    /// Some of them.
-    InPart,
-    /// Something that is none.
-    Otherwise,
-}
-
-/// What stands behind a first line whose version's last digit is here.
-fn written(kept: &[u8], digit: usize) -> Written {
-    let lines = digit + 3;
-    match kept.get(digit + 1..lines) {
-        Some(b"\r\n") => {}
-        Some(_) => return Written::Otherwise,
-        None => return Written::InPart,
+/// What is heard next, when these bytes of a body and of what follows it have come.
+fn behind(mut framing: Framing, bytes: &[u8]) -> Hearing {
+    match framing.skip(bytes) {
+        Ok(Some(rest)) => Hearing::Head(rest.to_vec()),
+        Ok(None) => Hearing::Body(framing),
+        Err(_) => Hearing::Lost,
     }
-    match position(&kept[lines - 2..], b"\r\n\r\n") {
-        Some(at) => Written::Lines(lines, lines + at),
-        None => Written::InPart,
-    }
+}
+
+/// Where the header lines of this request begin, and where its head ends, if these bytes begin with it.
+fn lines(kept: &[u8], parts: &Parts) -> Option<(usize, usize)> {
+    // Empty lines before a head are nobody's.
+    let start = kept.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    let first = format!("{} {} HTTP/1.", parts.method, parts.uri);
+    let version = kept[start..].strip_prefix(first.as_bytes())?;
+    let behind = version.get(1..).filter(|behind| behind.starts_with(b"\r\n"))?;
+    let lines = kept.len() - behind.len() + 2;
+    Some((lines, lines + position(&kept[lines - 2..], b"\r\n\r\n")? + 2))
 }
 
 /// Whether a line ends otherwise than with CR and LF.
@@ -246,29 +243,58 @@ mod tests {
     }
 
     fn spelled(heard: &Heard, parts: &Parts) -> Vec<String> {
-        let lines = heard.lines(parts).unwrap_or_default();
+        let lines = heard.head(parts).ok().flatten().unwrap_or_default();
         names(&lines, parts).into_iter().map(|(_, name)| name).collect()
+    }
+
+    fn kept(heard: &Heard) -> Option<Vec<u8>> {
+        match &*heard.lock() {
+            Hearing::Head(kept) => Some(kept.clone()),
+            _ => None,
+        }
     }
 
     #[test]
     fn each_head_of_a_connection_is_found_behind_the_body_before_it() {
         let heard = Heard::default();
-        heard.hear(b"POST /a?b=%2F HTTP/1.1\r\nHost: x\r\ntEsT-HEADeR: 1\r\ntest-header: 2\r\n\r\nbody POST /c");
-        let first = parts("/a?b=%2F", &[("host", "x"), ("test-header", "1"), ("test-header", "2")]);
-        assert_eq!(spelled(&heard, &first), ["Host", "tEsT-HEADeR"]);
-        heard.hear(b" more bodyPOST /c HTTP/1.1\r\nX-A: 1\r\n\r\n");
+        let body = "body POST /c HTTP/1.1";
+        heard.hear(
+            b"POST /a?b=%2F HTTP/1.1\r\nHost: x\r\ntEsT-HEADeR: 1\r\ntest-header: 2\r\nContent-Length: 21\r\n\r\n",
+        );
+        heard.hear(&body.as_bytes()[..10]);
+        let first = [("host", "x"), ("test-header", "1"), ("test-header", "2"), ("content-length", "21")];
+        assert_eq!(spelled(&heard, &parts("/a?b=%2F", &first)), ["Host", "tEsT-HEADeR", "Content-Length"]);
+        assert_eq!(kept(&heard), None, "nothing is kept of a body");
+        heard.hear(&body.as_bytes()[10..]);
+        assert_eq!(kept(&heard).map(|kept| kept.capacity()), Some(0), "nothing is kept of a connection that rests");
+        heard.hear(b"\r\nPOST /c HTTP/1.1\r\nX-A: 1\r\n\r\nPOST /d");
         assert_eq!(spelled(&heard, &parts("/c", &[("x-a", "1")])), ["X-A"]);
-        assert_eq!(heard.lock().as_deref(), Some(&b""[..]));
+        assert_eq!(kept(&heard).as_deref(), Some(&b"POST /d"[..]));
     }
 
     #[test]
-    fn a_head_in_a_body_is_not_taken_for_one_that_it_is_not() {
+    fn a_head_behind_chunks_is_found() {
+        let chunked = [("transfer-encoding", "chunked")];
+        let whole = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\n0\r\n\r\n0\r\nX-A: 1\r\n\r\nPOST /b HTTP/1.1\r\nX-B: 1\r\n\r\n";
+        for step in [1, 7, whole.len()] {
+            let heard = Heard::default();
+            let head = whole.len() - 40;
+            whole[..head].chunks(step).for_each(|piece| heard.hear(piece));
+            assert_eq!(spelled(&heard, &parts("/a", &chunked)), ["Transfer-Encoding"]);
+            whole[head..].chunks(step).for_each(|piece| heard.hear(piece));
+            assert_eq!(spelled(&heard, &parts("/b", &[("x-b", "1")])), ["X-B"]);
+        }
+    }
+
+    /// It was looked for in all that had come: one in the body before it was taken for it, and was all that was looked at.
+    #[test]
+    fn a_head_is_not_looked_for_in_the_body_before_it() {
         let heard = Heard::default();
-        heard.hear(b"POST / HTTP/1.1\r\nX-Other: 1\r\n\r\n");
-        assert!(spelled(&heard, &parts("/", &[("x-a", "1")])).is_empty());
-        heard.hear(b"nothing that is known");
-        assert!(spelled(&heard, &parts("/", &[("x-a", "1")])).is_empty());
-        assert_eq!(heard.lock().as_deref(), Some(&b""[..]), "it begins anew");
+        let (good, bad) = ("POST /b HTTP/1.1\r\nx-a: 1\r\n\r\n", "POST /b HTTP/1.1\r\nx-a: 1\n\r\n");
+        heard.hear(format!("POST /a HTTP/1.1\r\ncontent-length: {}\r\n\r\n{good}{bad}", good.len()).as_bytes());
+        assert!(heard.head(&parts("/a", &[("content-length", &good.len().to_string())])).is_ok());
+        assert!(heard.head(&parts("/b", &[("x-a", "1")])).is_err());
+        assert!(heard.head(&parts("/b", &[("x-a", "1")])).is_err(), "what follows cannot be told either");
     }
 
     #[test]
@@ -278,10 +304,10 @@ mod tests {
         let twice = b"POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n";
         for (heard, is_good) in [
             (whole.to_vec(), true),
-            ([&b"POST /a HTTP/1.1, said a body"[..9], whole].concat(), true),
-            ([whole, &b"POST /a HTTP/1.1\r\ntransfer-"[..]].concat(), true),
+            ([&b"\r\n"[..], whole].concat(), true),
+            ([whole, &b"1\r\nx"[..]].concat(), true),
             (twice.to_vec(), false),
-            ([whole, &twice[..]].concat(), false),
+            ([&b"POST /b"[..], whole].concat(), false),
             (b"POST /a HTTP/1.1\ntransfer-encoding: chunked\n\n".to_vec(), false),
             (b"POST /a HTTP/1.1\r\nx: y\ntransfer-encoding: chunked\r\n\r\n".to_vec(), false),
             (b"POST /a#b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n".to_vec(), false),
@@ -302,12 +328,12 @@ mod tests {
         for _ in 0..100 {
             heard.hear(&[b'x'; 4096]);
         }
-        assert!(heard.lock().as_ref().unwrap().len() <= 2 * KEPT_MAX);
+        assert!(kept(&heard).is_none() && heard.head(&parts("/", &[])).is_err());
         heard.stop();
         heard.hear(b"more");
-        assert!(heard.lock().is_none());
+        assert_eq!(heard.head(&parts("/", &[])), Ok(None));
         let other = Heard::default();
         other.hear(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        assert!(other.lock().is_none());
+        assert!(kept(&other).is_none());
     }
 }
