@@ -263,3 +263,23 @@ async def test_routes_are_open_to_whom_they_are_declared_for_and_to_nobody_else(
         for method, path in table
     }
     assert got == table
+
+
+async def test_an_authorizer_of_payload_one_is_given_what_callers_are_known_by(app, api, serve):
+    """Both were null: authorisers that read the token denied, or failed."""
+    seen = []
+
+    @app.function()
+    async def guard(event, context):
+        seen.append((event["type"], event["identitySource"], event["authorizationToken"]))
+        statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": event["methodArn"]}
+        return {"principalId": "p", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
+
+    sources = ["$request.header.x-user", "$request.querystring.shop"]
+    options = {"payload_format": "1.0", "simple_responses": False}
+    told_of(api, "GET", "/a", authorizer=api.lambda_authorizer("g", guard, identity_sources=sources, **options))
+    told_of(api, "GET", "/b", authorizer=api.lambda_authorizer("n", guard, identity_sources=(), ttl=0, **options))
+    client = await serve()
+    assert (await client.ask("GET", "/a?shop=123", {"x-user": "user1"})).status == 200
+    assert (await client.ask("GET", "/b")).status == 200
+    assert seen == [("REQUEST", "user1,123", "user1,123"), ("REQUEST", None, None)]

@@ -119,15 +119,17 @@ fn authorizer(json: &mut Json, authorized: &Authorized) {
     }
 }
 
-/// The event of a request, of format 1.0; of an authoriser's request where an ARN is given.
-pub fn one(request: &Request<'_>, arrival: &Arrival<'_>, method_arn: Option<&str>) -> Vec<u8> {
+/// The event of a request, of format 1.0; of an authoriser's request where the ARN of the route and the values of its identity sources
+/// are given.
+pub fn one(request: &Request<'_>, arrival: &Arrival<'_>, authorizer: Option<(&str, &[&str])>) -> Vec<u8> {
     let mut json = Json::with_capacity(2 * FRAME_BYTES + request.query.len() * 3 + request.body.len());
     let resource = arrival.route_key.split_once(' ').map_or(arrival.route_key, |(_, path)| path);
     json.raw(r#"{"version":"1.0","#);
-    if let Some(arn) = method_arn {
-        json.raw(r#""type":"REQUEST","methodArn":"#)
-            .string(arn)
-            .raw(r#","identitySource":null,"authorizationToken":null,"#);
+    if let Some((arn, sources)) = authorizer {
+        let identity = (!sources.is_empty()).then(|| sources.join(","));
+        json.raw(r#""type":"REQUEST","methodArn":"#).string(arn);
+        json.raw(r#","identitySource":"#).optional(identity.as_deref());
+        json.raw(r#","authorizationToken":"#).optional(identity.as_deref()).raw(",");
     }
     json.raw(r#""resource":"#).string(resource).raw(r#","path":"#).string(request.path);
     json.raw(r#","httpMethod":"#).string(request.method);
@@ -146,7 +148,7 @@ pub fn one(request: &Request<'_>, arrival: &Arrival<'_>, method_arn: Option<&str
     } else {
         json.pairs(texts(arrival.stage_variables));
     }
-    if method_arn.is_none() {
+    if authorizer.is_none() {
         if request.body.is_empty() {
             json.raw(r#","body":null,"isBase64Encoded":false"#);
         } else {

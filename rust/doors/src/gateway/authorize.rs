@@ -182,7 +182,7 @@ impl Gateway {
         let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
         let payload = match payload_format {
             Format::Two => event::two(asked.request, asked.arrival, For::Authorizer(&arn, &sources)),
-            Format::One => event::one(asked.request, asked.arrival, Some(&arn)),
+            Format::One => event::one(asked.request, asked.arrival, Some((&arn, &sources))),
         };
         let question = Question { function, authorizer: Some(&authorizer.name), trace: None, is_told: true };
         let told = match asked.trail.ask(asked.engine, question, payload.into(), DECISION_TIMEOUT).await {
