@@ -124,9 +124,17 @@ impl StageState {
         route.map_or(&self.unrouted, |route| &self.routes[route])
     }
 
-    /// Whether one more request of a route may begin.
+    /// Whether one more request of a route may begin. What is refused uses nothing up.
     pub(super) fn admits(&self, route: usize, now_ns: u64) -> bool {
-        self.routes[route].bucket.try_acquire(now_ns) && self.bucket.try_acquire(now_ns)
+        let of_route = &self.routes[route].bucket;
+        if !of_route.try_acquire(now_ns) {
+            return false;
+        }
+        let is_admitted = self.bucket.try_acquire(now_ns);
+        if !is_admitted {
+            of_route.give_back(now_ns);
+        }
+        is_admitted
     }
 }
 
@@ -150,6 +158,12 @@ impl Bucket {
 
     fn try_acquire(&self, now_ns: u64) -> bool {
         self.0.as_ref().is_none_or(|limit| limit.bucket().as_mut().is_some_and(|bucket| bucket.try_acquire(1, now_ns)))
+    }
+
+    fn give_back(&self, now_ns: u64) {
+        if let Some(limit) = &self.0 {
+            limit.bucket().iter_mut().for_each(|bucket| bucket.give_back(1, now_ns));
+        }
     }
 }
 
@@ -201,6 +215,8 @@ impl<T> Kept<T> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn bucket(rate: f64, burst: u32, known: Option<&Bucket>) -> Bucket {
@@ -215,6 +231,19 @@ mod tests {
         assert_eq!(taken(&bucket(0.01, 2, Some(&first))), 0);
         assert_eq!(taken(&bucket(0.02, 2, Some(&first))), 0);
         assert_eq!(taken(&bucket(0.01, 2, Some(&Bucket::new(None, Some(&first), 0)))), 2);
+    }
+
+    /// What the stage's limit refused was taken from the route's.
+    #[test]
+    fn a_request_that_is_refused_uses_nothing_up() {
+        let route = |key: &str, burst: u32| json!({"key": key, "target": {"function": "f"}, "throttle": {"rate": 1e-9, "burst": burst}});
+        let definition = json!({"name": "shop", "routes": [route("GET /a", 1), route("GET /b", 1)],
+            "stages": [{"name": "$default", "throttle": {"rate": 1.0, "burst": 1}}]});
+        let api = Api::compile("app", serde_json::from_value(definition).unwrap()).unwrap();
+        let state = &stages(&api, &Registry::new(), 0, None)[0];
+        let admitted =
+            [(0, 0), (1, 0), (1, 0), (1, 2_000_000_000), (1, 4_000_000_000)].map(|(route, at)| state.admits(route, at));
+        assert_eq!(admitted, [true, false, false, true, false]);
     }
 
     #[tokio::test]

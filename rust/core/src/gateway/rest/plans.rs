@@ -256,10 +256,16 @@ impl Usage {
                 return Err(Failure::new(ResponseType::QuotaExceeded));
             }
         }
+        let mut taken = None;
         for (method, limit) in limits.into_iter().flatten() {
             if !counted.take(method, *limit, now_ns) {
+                // What is refused uses nothing up.
+                if let Some(bucket) = taken.and_then(|taken| counted.buckets.get_mut(taken)) {
+                    bucket.give_back(1, now_ns);
+                }
                 return Err(Failure::new(ResponseType::Throttled));
             }
+            taken = Some(method);
         }
         counted.count(now_ms);
         Ok(())
@@ -382,6 +388,21 @@ mod tests {
             created_date: 0,
             ..ApiKey::default()
         }
+    }
+
+    /// What the plan's own limit refused was taken from the method's.
+    #[test]
+    fn a_request_that_is_refused_uses_nothing_up() {
+        let throttle = |burst: u32| json!({"rateLimit": 1e-9, "burstLimit": burst});
+        let known = key();
+        let mut plan = plan(&json!({"throttle": throttle(1)}));
+        let own: Throttle = serde_json::from_value(throttle(2)).unwrap();
+        plan.api_stages[0].throttle.insert(PLACE.method.into(), own);
+        let mut usage = Usage::default();
+        let mut admits = |plan: &UsagePlan| usage.admit(Client { key: &known, plan }, PLACE, 0, NOW).is_ok();
+        assert_eq!([admits(&plan), admits(&plan), admits(&plan)], [true, false, false]);
+        let alone = UsagePlan { throttle: None, ..plan };
+        assert_eq!([admits(&alone), admits(&alone)], [true, false], "the method's limit has let one through");
     }
 
     #[test]
