@@ -152,6 +152,17 @@ async def test_what_has_no_route_is_not_found(api, serve):
         assert (answer.status, answer.body) == (404, b'{"message":"Not Found"}'), (method, path)
 
 
+async def test_a_method_that_api_gateway_does_not_have_reaches_nobody(api, serve):
+    """ANY and $default took each token, past policies that list the seven methods."""
+    echo(api, "ANY", "/a")
+    echo(api, "$default", name="rest")
+    client = await serve()
+    for method in ("FOO", "TRACE", "PROPFIND", "get"):
+        for path in ("/a", "/b"):
+            assert (await client.ask(method, path)).status == 404, method
+    assert (await client.ask("PATCH", "/a")).status == 200
+
+
 async def test_a_head_runs_the_handler_and_has_no_body(api, serve):
     echo(api, "ANY", "/a")
     answer = await (await serve()).ask("HEAD", "/a")

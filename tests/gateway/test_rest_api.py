@@ -174,10 +174,13 @@ async def test_what_is_not_there_is_refused_as_by_aws(rest, serve):
     async def pets(event, context):
         return {"statusCode": 200}
 
+    rest.method("ANY", "/dogs")(pets)
     client = await serve()
     for method, path, status, text in [
         ("GET", "/_apis/legacy/dev/cats", 403, "Missing Authentication Token"),
         ("POST", "/_apis/legacy/dev/pets", 403, "Missing Authentication Token"),
+        ("ANY", "/_apis/legacy/dev/dogs", 403, "Missing Authentication Token"),
+        ("TRACE", "/_apis/legacy/dev/dogs", 403, "Missing Authentication Token"),
         ("GET", "/_apis/legacy/prod/pets", 403, "Forbidden"),
         ("GET", "/_apis/other/dev/pets", 404, "Not Found"),
     ]:

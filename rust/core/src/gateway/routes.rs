@@ -189,8 +189,12 @@ impl Router {
         node.here.add(method.as_deref(), route)
     }
 
-    /// Find the route of a request, by its method and the path as it was sent.
+    /// Find the route of a request, by its method and the path as it was sent. A method that no route can name finds none: policies
+    /// and authorisers know those alone.
     pub fn find<'a>(&self, method: &str, path: &'a str) -> Option<Found<'a>> {
+        if !METHODS.contains(&method) {
+            return None;
+        }
         let rest = path.strip_prefix('/').unwrap_or(path);
         let mut values = Vec::new();
         let found = if rest.is_empty() {
@@ -340,6 +344,22 @@ mod tests {
                 ("POST /1/x", Some(("POST /{c}/{rest+}", &["1", "x"]))),
                 ("POST /1/x//y/", Some(("POST /{c}/{rest+}", &["1", "x//y/"]))),
                 ("POST /1/", None),
+            ],
+        );
+    }
+
+    /// `FOO` and `TRACE` reached the handlers of `ANY`, past policies that list the seven methods.
+    #[test]
+    fn a_method_that_no_route_can_name_finds_none() {
+        check(
+            &["ANY /a", "$default"],
+            &[
+                ("HEAD /a", Some(("ANY /a", &[]))),
+                ("FOO /a", None),
+                ("TRACE /a", None),
+                ("get /a", None),
+                ("CONNECT /b", None),
+                ("PATCH /b", Some(("$default", &[]))),
             ],
         );
     }
