@@ -235,6 +235,19 @@ async def test_cors_is_the_gateways_where_it_is_declared(app, serve):
         assert (await client.ask("GET", "/a", headers))["access-control-allow-origin"] is None
 
 
+@pytest.mark.parametrize("status", [200, 204])
+async def test_an_answer_to_options_that_is_no_preflight_has_the_gateways_cors(app, serve, status):
+    """One with 204 was taken for the gateway's own, and went out with what the handler allows."""
+    api = app.http_api("shop", cors=Cors(allow_origins=("https://shop.example.com",)))
+
+    @api.route("OPTIONS", "/a")
+    async def handler(event, context):
+        return {"statusCode": status, "headers": {"access-control-allow-origin": "https://evil.example.com"}}
+
+    answer = await (await serve()).ask("OPTIONS", "/a", {"origin": "https://evil.example.com"})
+    assert (answer.status, answer["access-control-allow-origin"]) == (status, None)
+
+
 async def test_a_function_has_a_url_of_its_own(app, serve):
     @app.function(url=True)
     async def hello(event, context):

@@ -148,7 +148,9 @@ impl Gateway {
         let state = deployment.stage(place.index, stage);
         let (request_id, trail) = (self.ids.next(), Trail::default());
         let route = place.api.route(head.method, path);
-        let mut answer = match Self::preflight(place, head) {
+        let preflight = Self::preflight(place, head);
+        let is_preflight = preflight.is_some();
+        let mut answer = match preflight {
             Some(answer) => {
                 trail.turned_away("a preflight of CORS: the gateway answers it itself");
                 answer
@@ -166,7 +168,7 @@ impl Gateway {
                 }
             },
         };
-        Self::finish(&mut answer, place, head, &request_id);
+        Self::finish(&mut answer, place, head, (&request_id, is_preflight));
         let route = route.map(|(route, _)| route);
         state.route(route).count(answer.status);
         let took = began.elapsed();
@@ -276,9 +278,9 @@ impl Gateway {
     }
 
     /// Add what the gateway says itself.
-    fn finish(answer: &mut Answer, place: &Place<'_>, head: &Head<'_>, request_id: &str) {
+    fn finish(answer: &mut Answer, place: &Place<'_>, head: &Head<'_>, (request_id, is_preflight): (&str, bool)) {
         if let Some(cors) = place.api.cors.as_ref() {
-            if answer.status != 204 || head.method != "OPTIONS" {
+            if !is_preflight {
                 answer.headers.retain(|(name, _)| !name.starts_with(CORS_HEADERS));
                 if let Some(origin) = header(head, "origin") {
                     answer.headers.extend(cors.headers(origin));
