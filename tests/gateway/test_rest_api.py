@@ -298,6 +298,31 @@ async def test_an_answer_is_kept_where_the_stage_has_a_cache(app, rest, serve):
     assert (sums("Latency", "SampleCount"), sums("IntegrationLatency", "SampleCount")) == (7.0, 5.0)
 
 
+async def test_a_request_that_lacks_what_the_method_demands_is_not_answered_from_the_cache(rest, serve):
+    """It was 400, and 200 once another client had asked well."""
+
+    @rest.method("GET", "/pets")
+    async def pets(event, context):
+        return {"statusCode": 200}
+
+    client = await serve()
+    validator = await rest.call("CreateRequestValidator", name="v", validateRequestParameters=True)
+    pets_id = (await rest.call("GetResources"))["items"][1]["id"]
+    patches = [
+        {"op": "add", "path": "/requestParameters/method.request.header.X-Must", "value": "true"},
+        {"op": "replace", "path": "/requestValidatorId", "value": validator["id"]},
+    ]
+    await rest.call("UpdateMethod", resourceId=pets_id, httpMethod="GET", patchOperations=patches)
+    api = await rest.call("GetRestApi")
+    await rest.call("CreateDeployment", stageName="cached", cacheClusterEnabled=True, cacheClusterSize="0.5")
+    patch = [{"op": "replace", "path": "/*/*/caching/enabled", "value": "true"}]
+    await rest.call("UpdateStage", stageName="cached", patchOperations=patch)
+    path = f"/_apis/{api['id']}/cached/pets"
+    assert [(await client.ask("GET", path, {"X-Must": "1"})).status for _ in range(2)] == [200, 200]
+    answer = await client.ask("GET", path)
+    assert (answer.status, answer.json()["message"]) == (400, "Missing required request parameters: [X-Must]")
+
+
 async def test_an_expression_that_is_too_large_is_refused_where_it_is_given(rest, app):
     """It was compiled for each request, before anybody was let in."""
     async with app:

@@ -461,6 +461,10 @@ impl Gateway {
         };
         let key = {
             let exchange = Exchange::new(served, route, *request, *arrival, Log::default());
+            // What the method would refuse is not answered, though another one has asked well.
+            if let Err(failure) = exchange.validate() {
+                return Self::fail(reached, &failure);
+            }
             cache::key(integration, request, arrival.authorized, &exchange.sources())
         };
         let wanted =

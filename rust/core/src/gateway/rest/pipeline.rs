@@ -167,8 +167,8 @@ impl<'a> Exchange<'a> {
         self.log.fields("Method request query string", &self.params.query);
         self.log.fields("Method request headers", &self.params.headers);
         self.log.body("Method request body before transformations", self.request.body);
+        self.validate()?;
         let content_type = self.content_type();
-        self.route.validation.check(&content_type, &self.sources())?;
         let Some(integration) = &self.route.method.integration else {
             return Err(Failure::of_setup("No integration defined for method"));
         };
@@ -203,6 +203,11 @@ impl<'a> Exchange<'a> {
                 self.respond(integration, &status.to_string(), Answer::default()).map(Next::Answer)
             }
         }
+    }
+
+    /// Hold the request against what its method demands.
+    pub fn validate(&self) -> Result<(), Failure> {
+        self.route.validation.check(&self.content_type(), &self.sources())
     }
 
     /// The media type of the request's body.
