@@ -406,7 +406,11 @@ async def test_large_answers_are_compressed_where_the_api_says_so(rest, serve):
     await rest.call("UpdateRestApi", patchOperations=patch)
     answer = await client.ask("GET", "/_apis/legacy/dev/pets", {"accept-encoding": "gzip"})
     assert (answer["content-encoding"], gzip.decompress(answer.body)) == ("gzip", b"x" * 1_000)
-    assert (await client.ask("GET", "/_apis/legacy/dev/pets"))["content-encoding"] is None
+    assert answer["vary"] == "Accept-Encoding"
+    # `gzip;q=0` was taken for gzip, and no cache on the way was told that the answer depends on what is asked.
+    for headers in ({}, {"accept-encoding": "gzip;q=0"}, {"accept-encoding": "br"}):
+        answer = await client.ask("GET", "/_apis/legacy/dev/pets", headers)
+        assert (answer["content-encoding"], answer["vary"], len(answer.body)) == (None, "Accept-Encoding", 1_000)
 
 
 async def test_a_method_is_tested_with_its_log(app, rest, serve):

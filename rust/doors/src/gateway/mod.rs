@@ -6,6 +6,7 @@
 mod access_log;
 mod authorize;
 mod body;
+mod compress;
 mod deployment;
 #[cfg(feature = "failpoints")]
 pub(crate) mod fuzzing;

@@ -2,12 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use flate2::write::GzEncoder;
-use flate2::Compression;
 use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::api::PREFIX;
 use forebay_core::gateway::apis::Named;
@@ -32,10 +29,10 @@ use forebay_engine::metrics::Metric;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use tokio::sync::SemaphorePermit;
-use tokio::task::spawn_blocking;
 
 use crate::clock::now_ms;
 use crate::gateway::body::{self, Unread};
+use crate::gateway::compress::compressed;
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
 use crate::gateway::serve::{Told, FULL};
@@ -44,8 +41,6 @@ use crate::gateway::{signers, Gateway};
 
 /// Most limits of methods that are counted; beyond, all begin anew.
 const BUCKETS_MAX: usize = 10_000;
-/// Bytes that are compressed on the thread of the gateway.
-const COMPRESSED_HERE_MAX: usize = 64 * 1024;
 
 /// What REST APIs share between requests.
 pub(super) struct RestState {
@@ -493,33 +488,6 @@ impl Gateway {
         }
         answer
     }
-}
-
-/// An answer as the API compresses it: with gzip, from so many bytes on, where the client takes it.
-async fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>) -> Answer {
-    let accepts = head.headers.iter().any(|(name, value)| {
-        name.eq_ignore_ascii_case("accept-encoding") && value.split(',').any(|one| one.trim().starts_with("gzip"))
-    });
-    let is_coded = answer.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
-    let is_large = least.is_some_and(|least| answer.body.len() >= least as usize);
-    if !accepts || is_coded || !is_large || answer.body.is_empty() {
-        return answer;
-    }
-    let is_long = answer.body.len() > COMPRESSED_HERE_MAX;
-    let compress = move || {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        // Writing to memory does not fail.
-        if let Ok(body) = encoder.write_all(&answer.body).and_then(|()| encoder.finish()) {
-            answer.body = body;
-            answer.headers.push(("Content-Encoding".into(), "gzip".into()));
-        }
-        answer
-    };
-    if !is_long {
-        return compress();
-    }
-    // All other requests would wait for it.
-    spawn_blocking(compress).await.unwrap_or_else(|_| Answer::message(500, "Internal server error"))
 }
 
 /// What a request asks for, as the end of an ARN: `prod/GET/pets`.
