@@ -49,6 +49,8 @@ pub struct Facts<'a> {
     pub latency_ms: u64,
     /// When it came, wall ms.
     pub time_ms: u64,
+    /// Why nobody has read the answer; empty where its client did.
+    pub error: &'a str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +78,11 @@ enum Field {
     ResponseLatency,
     RequestTime,
     RequestTimeEpoch,
+    ErrorMessage,
 }
 
 /// Names as AWS has them.
-const FIELDS: [(&str, Field); 24] = [
+const FIELDS: [(&str, Field); 25] = [
     ("accountId", Field::AccountId),
     ("apiId", Field::ApiId),
     ("domainName", Field::DomainName),
@@ -104,6 +107,7 @@ const FIELDS: [(&str, Field); 24] = [
     ("responseLatency", Field::ResponseLatency),
     ("requestTime", Field::RequestTime),
     ("requestTimeEpoch", Field::RequestTimeEpoch),
+    ("error.message", Field::ErrorMessage),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,6 +231,7 @@ impl Field {
             Self::ResponseLatency => facts.latency_ms.to_string(),
             Self::RequestTime => request_time(facts.time_ms),
             Self::RequestTimeEpoch => facts.time_ms.to_string(),
+            Self::ErrorMessage => facts.error.into(),
         }
     }
 }
@@ -253,6 +258,7 @@ mod tests {
             length: 17,
             latency_ms: 3,
             time_ms: 1_583_348_638_390,
+            error: "",
         }
     }
 
@@ -267,6 +273,7 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&line("json", "a\"b")).unwrap();
         assert_eq!((&read["identity.userAgent"], &read["status"]), (&"a\"b".into(), &"200".into()));
         assert_eq!(line("$context.routeKey|$context.domainPrefix.", ""), "GET /a|a.\n");
+        assert_eq!((&read["error.message"], line("$context.error.message", "")), (&"".into(), "-\n".into()));
     }
 
     #[test]

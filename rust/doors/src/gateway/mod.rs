@@ -10,6 +10,7 @@ mod compress;
 mod deployment;
 #[cfg(feature = "failpoints")]
 pub(crate) mod fuzzing;
+mod going;
 mod head;
 mod issuers;
 mod outgoing;
@@ -45,6 +46,7 @@ use tokio::sync::{watch, Semaphore};
 use crate::aws::inside::Inside;
 use crate::gateway::access_log::AccessLog;
 use crate::gateway::deployment::Deployment;
+use crate::gateway::going::{Going, Left};
 use crate::gateway::issuers::Issuers;
 use crate::gateway::proxy::Outside;
 use crate::gateway::rest::RestState;
@@ -139,6 +141,8 @@ pub(crate) struct Gateway {
     outside: Outside,
     ids: reply::Ids,
     sockets: Sockets,
+    /// Requests whose clients have left.
+    left: Left,
     rest: RestState,
     /// Who asks the services of this process for methods.
     inside: Inside,
@@ -168,7 +172,7 @@ pub(crate) fn start(engine: &Arc<Engine>, names: (&str, &str), place: &Where) ->
     }
     for own in &place.ports {
         let alone = if own.is_rest { Alone::Rest(own.api.clone()) } else { Alone::Api(own.api.clone()) };
-        let one = Door { gateway: gateway.clone(), port: own.port, alone: Some(alone) };
+        let one = Door { gateway: gateway.clone(), port: own.port, alone: Some(Arc::new(alone)) };
         let tls = if own.truststore.is_some() { tls(engine, place, Some(own))? } else { of_all.clone() };
         let option = format!("the port of API {:?}", own.name);
         listeners.push(listen(SocketAddr::new(socket.ip(), own.port), tls, one, &option)?);
@@ -206,10 +210,11 @@ fn listen(at: SocketAddr, tls: Option<Arc<Tls>>, door: Door, option: &str) -> Re
 }
 
 /// A port, and who is behind it: all APIs, or one.
+#[derive(Clone)]
 struct Door {
     gateway: Arc<Gateway>,
     port: u16,
-    alone: Option<Alone>,
+    alone: Option<Arc<Alone>>,
 }
 
 /// The only API behind a port.
@@ -277,6 +282,7 @@ impl Gateway {
             outside,
             ids: reply::Ids::default(),
             sockets: Sockets::new(called),
+            left: Left::default(),
             rest: RestState::new(engine.rest_apis()),
             inside: Inside::new(account, region),
             signers: Signers::new(place.keys.clone()),
@@ -333,10 +339,13 @@ impl Gateway {
 
 impl Service for Door {
     async fn answer(&self, request: HttpRequest<Incoming>, peer: SocketAddr) -> Response<Body> {
-        self.gateway.serve(request, peer, self).await
+        let door = self.clone();
+        let request = async move { door.gateway.serve(request, peer, &door).await };
+        Going::begin(request, &self.gateway.left).await
     }
 
     async fn ended(&self) {
         self.gateway.sockets.ended().await;
+        self.gateway.left.ended().await;
     }
 }

@@ -28,16 +28,15 @@ use forebay_engine::gateways::rest::{Kept, ServedRest};
 use forebay_engine::metrics::Metric;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
-use tokio::sync::SemaphorePermit;
 
 use crate::clock::now_ms;
 use crate::gateway::body::{self, Unread};
 use crate::gateway::compress::compressed;
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
-use crate::gateway::serve::{Told, FULL};
+use crate::gateway::serve::{Told, FULL, LEFT, LEFT_WHY};
 use crate::gateway::trail::Trail;
-use crate::gateway::{signers, Gateway};
+use crate::gateway::{going, signers, Gateway};
 
 /// Most limits of methods that are counted; beyond, all begin anew.
 const BUCKETS_MAX: usize = 10_000;
@@ -223,6 +222,9 @@ impl Gateway {
             _ => {}
         }
         registry.distribution(Metric::ApiLatency, &labels[..2]).record(began.elapsed().as_secs_f64());
+        if going::is_left() {
+            trail.tell(LEFT, LEFT_WHY);
+        }
         let way = trail.take();
         if let Some(took) = way.integration {
             registry.distribution(Metric::ApiIntegrationLatency, &labels[..2]).record(took.as_secs_f64());
@@ -318,18 +320,22 @@ impl Gateway {
     /// Answer a request that has reached a method.
     async fn reached(&self, reached: &Reached<'_>, head: &Head<'_>, incoming: Incoming) -> Result<Answer, Answer> {
         let fail = |failure: Failure| Self::fail(reached, &failure);
+        // Before anybody is asked: who waits for an authoriser takes a place, too.
+        let Ok(_under_way) = self.requests.try_acquire() else {
+            reached.trail.turned_away(FULL);
+            return Err(fail(Failure::new(ResponseType::Throttled)));
+        };
         let ((authorized, client), whole) = if reached.route.method.authorization_type == "AWS_IAM" {
             // A signature is made over the body: it is read before anybody is let in, if there is a signature at all.
             let arn = self.arn(reached);
             signers::is_signed(head.given(&[])).map_err(|unsigned| fail(unsigned.failure(&arn)))?;
             let whole = self.take_rest(reached, head, incoming).await?;
-            let signed = self.signers.signer(head.given(&whole.1.bytes), signers::OF_APIS);
+            let signed = self.signers.signer(head.given(&whole.bytes), signers::OF_APIS);
             let signer = signed.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
             (self.let_in(reached, Some(signer)).await.map_err(fail)?, whole)
         } else {
             (self.let_in(reached, None).await.map_err(fail)?, self.take_rest(reached, head, incoming).await?)
         };
-        let (_under_way, whole) = whole;
         let request = Request { body: &whole.bytes, ..reached.request };
         let api_key = client.map(|client| (client.key.id.as_str(), client.key.value.as_str()));
         let arrival = Arrival { authorized: &authorized, api_key, ..reached.arrival };
@@ -345,25 +351,23 @@ impl Gateway {
         stage.cache_cluster_enabled.then(|| self.rest.served.caches.answers(api, stage, own))
     }
 
-    /// Read a body, with a place among the requests under way.
+    /// Read a body.
     async fn take_rest(
         &self,
         reached: &Reached<'_>,
         head: &Head<'_>,
         incoming: Incoming,
-    ) -> Result<(SemaphorePermit<'_>, body::Whole), Answer> {
+    ) -> Result<body::Whole, Answer> {
         let fail = |why: &str, kind| {
             reached.trail.turned_away(why);
             Self::fail(reached, &Failure::new(kind))
         };
-        let place = self.requests.try_acquire().map_err(|_| fail(FULL, ResponseType::Throttled))?;
-        let whole = body::read(head, incoming, &self.bodies).await.map_err(|unread| match unread {
+        body::read(head, incoming, &self.bodies).await.map_err(|unread| match unread {
             Unread::TooLarge => fail(unread.why(), ResponseType::RequestTooLarge),
             Unread::NoRoom => fail(unread.why(), ResponseType::Throttled),
             Unread::TooSlow => Answer::message(408, "Request Timeout"),
             Unread::Broken => Answer::message(400, "Bad Request"),
-        })?;
-        Ok((place, whole))
+        })
     }
 
     /// The ARN of an API.

@@ -29,7 +29,7 @@ use crate::gateway::head::{Entrance, Head};
 use crate::gateway::reply::{refusal, response};
 use crate::gateway::signers::{self, Unsigned};
 use crate::gateway::trail::{Question, Trail};
-use crate::gateway::{pages, rest_test, Alone, Door, Gateway};
+use crate::gateway::{going, pages, rest_test, Alone, Door, Gateway};
 use crate::http::listener::Body;
 use crate::http::spelling::{self, Heard};
 
@@ -37,6 +37,9 @@ use crate::http::spelling::{self, Heard};
 pub(super) const THROTTLED: &str = "the throttle of the route or of the stage";
 /// Why a request has no place.
 pub(super) const FULL: &str = "as many requests are under way as may be";
+/// What becomes of an answer that nobody waits for.
+pub(super) const LEFT: &str = "not delivered";
+pub(super) const LEFT_WHY: &str = "the client left before it was answered";
 /// Headers of CORS that the gateway answers for, where it is configured.
 const CORS_HEADERS: &str = "access-control-";
 
@@ -101,7 +104,7 @@ impl Gateway {
                 "this server answers under 127.0.0.1, [::1], localhost and the hosts of its APIs only",
             );
         }
-        let (found, body) = match &door.alone {
+        let (found, body) = match door.alone.as_deref() {
             Some(Alone::Api(id)) => (deployment.apis.only(id, head.path), body),
             Some(Alone::Rest(name)) => {
                 let Some(found) = self.rest.only(name, head.path) else {
@@ -192,6 +195,9 @@ impl Gateway {
             function: function.unwrap_or_default(),
             status: answer.status,
         };
+        if going::is_left() {
+            trail.tell(LEFT, LEFT_WHY);
+        }
         self.noted.note(&asked, trail.take());
         let told = Told { api: &place.api.id, stage, route, path: place.path, request_id: &request_id };
         self.log(head, told, &answer, began);
@@ -267,6 +273,7 @@ impl Gateway {
             length: answer.body.len(),
             latency_ms: began.elapsed().as_millis() as u64,
             time_ms: now_ms(),
+            error: if going::is_left() { LEFT_WHY } else { "" },
         });
     }
 
@@ -456,7 +463,7 @@ fn failed(is_url: bool) -> Answer {
 }
 
 /// What there is no place for.
-fn busy(is_url: bool) -> Answer {
+pub(super) fn busy(is_url: bool) -> Answer {
     let mut answer =
         if is_url { Answer::message(429, "Rate Exceeded.") } else { Answer::message(503, "Service Unavailable") };
     answer.headers.push(("retry-after".into(), "1".into()));
