@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import struct
 
 import pytest
-from sockets import BINARY, CONTINUATION, PING, PONG, TEXT, connect
+from sockets import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, connect
+from waiting import until
 
 from forebay import InvalidParameterValue, ResourceConflict, ResourceNotFound
 
@@ -29,14 +31,6 @@ async def client(serve):
     yield open_one
     for socket in opened[1:]:
         socket.cut()
-
-
-async def until(condition):
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 async def test_a_connection_has_its_events(ws, client):
@@ -318,3 +312,74 @@ async def test_declaring_what_cannot_be_is_refused(app, ws):
     for declare in (app.http_api, app.rest_api):
         with pytest.raises(ResourceConflict, match=r"WebSocket API 'chat'.* already has this name"):
             declare("chat")
+
+
+async def test_pings_and_a_close_are_read_while_a_message_waits_for_its_turn(app, serve):
+    """With ordered=True nothing was read while a message ran: clients that ping each 20 s took the connection for dead."""
+    ws = app.websocket_api("chat", ordered=True)
+    goes_on, seen = asyncio.Event(), []
+
+    @ws.on_default
+    async def message(event, context):
+        await goes_on.wait()
+        seen.append(event["body"])
+
+    @ws.on_disconnect
+    async def closed(event, context):
+        seen.append(event["requestContext"]["disconnectStatusCode"])
+
+    socket = await connect((await serve()).port)
+    for number in range(3):
+        await socket.send(str(number))
+    await socket.frame(PING, b"x")
+    assert await socket.receive(within=20) == (PONG, b"x")
+    await socket.frame(CLOSE, struct.pack("!H", 1000))
+    assert await socket.closed() == 1000
+    assert seen == []
+    goes_on.set()
+    await until(lambda: len(seen) == 4)
+    assert seen == ["0", "1", "2", 1000], "the end comes behind the messages"
+    socket.cut()
+
+
+async def test_a_message_without_room_is_told_so(app, serve):
+    """Messages took no place among the requests under way, and no room among their bodies."""
+    ws = app.websocket_api("chat", ordered=True)
+    goes_on, begun = asyncio.Event(), []
+
+    @ws.on_default(responds=True)
+    async def message(event, context):
+        begun.append(event)
+        await goes_on.wait()
+        return {"statusCode": 200, "body": event["body"][:5]}
+
+    @app.http_api("shop").route("POST", "/a")
+    async def posted(event, context):
+        return "taken"
+
+    client = await serve()
+    part = struct.pack("!BBHI", 1, 254, 32_768, 0) + b"x" * 32_768
+    more = struct.pack("!BBHI", 0, 254, 32_768, 0) + b"x" * 32_768
+    last = struct.pack("!BBHI", 128, 254, 32_768, 0) + b"x" * 32_768
+    opened = [await connect(client.port, "/_apis/chat/") for _ in range(9)]
+    try:
+        for socket in opened[:8]:  # 64 messages of 128 KiB each: all the room that there is
+            for _ in range(64):
+                socket.writer.write(part + more + more + last)
+                await socket.writer.drain()
+        for _ in range(1_000):
+            answer = await client.ask("POST", "/_apis/shop/a", body=b"x" * 2_000)
+            if answer.status != 200:
+                break
+        assert (answer.status, answer["retry-after"], len(begun)) == (503, "1", 8)
+        await opened[8].send("hello")
+        told = await opened[8].json()
+        assert told["message"] == "Too Many Requests" and told.keys() == {"message", "connectionId", "requestId"}
+        goes_on.set()
+        assert await opened[0].receive() == (TEXT, b"xxxxx")
+        await opened[8].send("hello")
+        assert await opened[8].receive() == (TEXT, b"hello")
+    finally:
+        goes_on.set()
+        for socket in opened:
+            socket.cut()

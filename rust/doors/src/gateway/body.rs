@@ -84,6 +84,11 @@ pub(super) async fn read(head: &Head<'_>, mut body: Incoming, room: &Arc<Semapho
     }
 }
 
+/// The room of a message that is there already; `None`: all bodies together take what they may.
+pub(super) fn room_for(bytes: usize, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(room).try_acquire_many_owned(more_kib(0, bytes)).ok()
+}
+
 /// KiB that a body takes more when so many bytes come to it, however small its pieces are.
 fn more_kib(before: usize, more: usize) -> u32 {
     ((before + more).div_ceil(1024) - before.div_ceil(1024)) as u32

@@ -39,6 +39,11 @@ impl Sockets {
 }
 
 impl Place {
+    /// Where it is said that the gateway closes.
+    pub(super) fn word(&self) -> watch::Receiver<bool> {
+        self.closing.clone()
+    }
+
     /// Wait until the gateway closes.
     pub(super) async fn called(&mut self) {
         // Whoever could say so is gone: that says it, too.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 use forebay_core::gateway::answer::{self, Answer, Reader};
 use forebay_core::gateway::api::{Api, Route, Target};
-use forebay_core::gateway::apis::Place;
+use forebay_core::gateway::apis;
 use forebay_core::gateway::client_cert::ClientCert;
 use forebay_core::gateway::event::Format;
 use forebay_core::gateway::request::{Arrival, Authorized, Header, Request};
@@ -23,7 +23,8 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::Semaphore;
+use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout, Instant};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -33,11 +34,13 @@ use tokio_tungstenite::WebSocketStream;
 
 use crate::clock::now_ms;
 use crate::gateway::authorize::Asked;
+use crate::gateway::body::{room_for, Unread};
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::Head;
-use crate::gateway::serve::THROTTLED;
+use crate::gateway::serve::{busy, FULL, LEFT, LEFT_WHY, THROTTLED};
+use crate::gateway::sockets::Place;
 use crate::gateway::trail::{Question, Trail};
-use crate::gateway::Gateway;
+use crate::gateway::{going, Gateway};
 
 /// A connection without a message ends after this time, and any after the other.
 const IDLE: Duration = Duration::from_secs(10 * 60);
@@ -52,6 +55,8 @@ const AT_ONCE: usize = 64;
 const BUFFER_BYTES: usize = 2 * 1024;
 /// Beyond what the mailbox holds.
 const WRITE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What a client is told that comes too often, or finds no place.
+const TOO_MANY: &str = "Too Many Requests";
 /// What a server proves with that it has read a handshake.
 const HANDSHAKE: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -77,7 +82,7 @@ impl Gateway {
     pub(super) async fn handshake(
         &self,
         engine: &Engine,
-        (deployment, place, stage): (&Arc<Deployment>, &Place<'_>, usize),
+        (deployment, place, stage): (&Arc<Deployment>, &apis::Place<'_>, usize),
         head: &Head<'_>,
         upgrade: Option<OnUpgrade>,
     ) -> Answer {
@@ -132,6 +137,9 @@ impl Gateway {
         let visit = Visit::begin("CONNECT", self.ids.next());
         let answer = self.opened(engine, session, at, &visit).await;
         let (Ok(told) | Err(told)) = &answer;
+        if going::is_left() {
+            visit.trail.tell(LEFT, LEFT_WHY);
+        }
         session.note(self, &visit, Some(at), told.status);
         answer
     }
@@ -139,8 +147,12 @@ impl Gateway {
     async fn opened(&self, engine: &Engine, session: &mut Session, at: usize, visit: &Visit) -> Result<Answer, Answer> {
         if !session.state().admits(at, self.mono_ns()) {
             visit.trail.turned_away(THROTTLED);
-            return Err(Answer::message(429, "Too Many Requests"));
+            return Err(Answer::message(429, TOO_MANY));
         }
+        let Ok(_under_way) = self.requests.try_acquire() else {
+            visit.trail.turned_away(FULL);
+            return Err(busy(false));
+        };
         let api = session.api.clone();
         let route = &api.routes[at];
         let authorized = {
@@ -211,6 +223,38 @@ impl Visit {
 
 /// How a connection ended.
 type End = (u16, String);
+
+/// A message that was read, with its place among those of its connection.
+struct Said {
+    /// Its text, with its room among all bodies; `None`: there was none.
+    text: Option<(String, OwnedSemaphorePermit)>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The messages of a connection that are handled one after the other: the last of them.
+struct Turns(Option<JoinHandle<()>>);
+
+impl Turns {
+    /// Have a message handled behind those before it. One that has not begun when the gateway closes is not.
+    fn next(&mut self, session: Arc<Session>, said: Said, closing: watch::Receiver<bool>) {
+        let before = self.0.take();
+        self.0 = Some(tokio::spawn(Box::pin(async move {
+            Turns(before).over().await;
+            if !*closing.borrow() {
+                session.handle(said).await;
+            }
+        })));
+    }
+
+    /// Wait until all have been handled.
+    async fn over(&mut self) {
+        if let Some(last) = &mut self.0 {
+            // A panic has been reported on standard error; the next one has its turn.
+            let _ = last.await;
+            self.0 = None;
+        }
+    }
+}
 
 impl Session {
     fn state(&self) -> &StageState {
@@ -301,18 +345,23 @@ impl Session {
     }
 
     /// Hold the connection until it ends.
-    async fn live(self: Arc<Self>, upgrade: OnUpgrade, mut mailbox: Mailbox, mut ends: super::sockets::Place) {
+    async fn live(self: Arc<Self>, upgrade: OnUpgrade, mut mailbox: Mailbox, mut ends: Place) {
+        let mut turns = Turns(None);
         let end = match upgrade.await {
-            Ok(upgraded) => self.converse(upgraded, &mut mailbox, &mut ends).await,
+            Ok(upgraded) => self.converse(upgraded, &mut mailbox, &mut ends, &mut turns).await,
             Err(_) => (1006, String::new()),
         };
         let Some(gateway) = self.gateway.upgrade() else { return };
         let Some(engine) = gateway.engine.upgrade() else { return };
         engine.connections().remove(&self.id);
+        // Where messages are handled in their order, the end comes behind all of them.
+        turns.over().await;
         if let Some(at) = self.api.route_named(DISCONNECT) {
             let (code, reason) = &end;
             let happened = Happened::Disconnect { code: *code, reason };
             let visit = Visit::begin("DISCONNECT", gateway.ids.next());
+            // Nobody could be told that there is none; nothing closes the places.
+            let _under_way = gateway.requests.acquire().await;
             let result = self.invoke(&gateway, &engine, (&self.api.routes[at], &visit), happened).await;
             let status = result.map_or(500, |answer| answer.status);
             self.state().route(Some(at)).count(status);
@@ -324,16 +373,16 @@ impl Session {
         self: &Arc<Self>,
         upgraded: Upgraded,
         mailbox: &mut Mailbox,
-        ends: &mut super::sockets::Place,
+        ends: &mut Place,
+        turns: &mut Turns,
     ) -> End {
         let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config())).await;
-        let most = if self.api.ordered { 1 } else { AT_ONCE };
-        let at_once = Arc::new(Semaphore::new(most));
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
         let dies = Instant::now() + LIFE;
         let mut idles = Instant::now() + IDLE;
         loop {
             let code = tokio::select! {
-                // No further message is read while as many are handled as may be.
+                // No further message is read while as many are handled, or wait for their turn, as may be.
                 permit = at_once.clone().acquire_owned(), if at_once.available_permits() == 0 => {
                     drop(permit);
                     continue;
@@ -342,13 +391,14 @@ impl Session {
                     Some(Ok(Message::Text(text))) => {
                         idles = Instant::now() + IDLE;
                         mailbox.is_active(now_ms());
-                        if let Ok(permit) = at_once.clone().try_acquire_owned() {
-                            let session = self.clone();
-                            let text = text.as_str().to_owned();
-                            tokio::spawn(async move {
-                                session.handle(&text).await;
-                                drop(permit);
-                            });
+                        if let Ok(place) = at_once.clone().try_acquire_owned() {
+                            let said = self.said(text.as_str(), place);
+                            if self.api.ordered {
+                                turns.next(self.clone(), said, ends.word());
+                            } else {
+                                let session = self.clone();
+                                tokio::spawn(async move { session.handle(said).await });
+                            }
                         }
                         continue;
                     }
@@ -380,6 +430,7 @@ impl Session {
                         Err(_) => 1008,
                     }
                 }
+                () = turns.over(), if turns.0.is_some() => continue,
                 () = sleep_until(idles.min(dies)) => 1001,
                 () = ends.called() => 1001,
             };
@@ -387,29 +438,46 @@ impl Session {
         }
     }
 
-    /// Bring a message to the function of its route.
-    async fn handle(&self, text: &str) {
-        let Some(gateway) = self.gateway.upgrade() else { return };
-        let Some(engine) = gateway.engine.upgrade() else { return };
+    fn said(&self, text: &str, place: OwnedSemaphorePermit) -> Said {
+        let room = self.gateway.upgrade().and_then(|gateway| room_for(text.len(), &gateway.bodies));
+        Said { text: room.map(|room| (text.to_owned(), room)), _place: place }
+    }
+
+    /// The route of a message.
+    fn wanted(&self, text: &str) -> Option<usize> {
         let key = self.api.selection.as_ref().and_then(|selection| selection.key(text));
         let named = key.filter(|key| !key.starts_with('$')).and_then(|key| self.api.route_named(&key));
-        let at = named.or_else(|| self.api.route_named(DEFAULT));
+        named.or_else(|| self.api.route_named(DEFAULT))
+    }
+
+    /// Bring a message to the function of its route.
+    async fn handle(&self, said: Said) {
+        let Some(gateway) = self.gateway.upgrade() else { return };
+        let Some(engine) = gateway.engine.upgrade() else { return };
+        let text = said.text.as_ref().map(|(text, _)| text.as_str());
+        let at = text.and_then(|text| self.wanted(text));
         let mut visit = Visit::begin("MESSAGE", gateway.ids.next());
         visit.message = gateway.ids.next();
         let failure = |text| Some(websocket::failure(text, &self.id, &visit.id));
         self.state().messages.add(1);
+        let place = gateway.requests.try_acquire();
         let (status, told) = match at {
+            _ if text.is_none() || place.is_err() => {
+                visit.trail.turned_away(if text.is_none() { Unread::NoRoom.why() } else { FULL });
+                (429, failure(TOO_MANY))
+            }
             None => {
                 visit.trail.turned_away("no route takes this message");
                 (403, failure("Forbidden"))
             }
             Some(at) if !self.state().admits(at, gateway.mono_ns()) => {
                 visit.trail.turned_away(THROTTLED);
-                (429, failure("Too Many Requests"))
+                (429, failure(TOO_MANY))
             }
             Some(at) => {
                 let route = &self.api.routes[at];
-                let happened = Happened::Message { id: &visit.message, body: text, is_base64: false };
+                let happened =
+                    Happened::Message { id: &visit.message, body: text.unwrap_or_default(), is_base64: false };
                 match self.invoke(&gateway, &engine, (route, &visit), happened).await {
                     Ok(answer) => {
                         self.state().route(Some(at)).count(answer.status);
