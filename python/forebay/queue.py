@@ -60,7 +60,8 @@ class Queue(StoreResource[QueueSettings]):
 
         Args:
             body: text, or any JSON value; 1 byte to 1 MiB together with the attributes. NaN and Infinity are not JSON.
-            group_id: message group of a FIFO queue, 1 to 128 characters; its messages stay in order.
+            group_id: message group, 1 to 128 characters. A FIFO queue needs one, and its messages stay in order. In a standard
+                queue it is an attribute that receivers see.
             deduplication_id: of a FIFO queue, 1 to 128 characters; within five minutes a message with the same one is accepted
                 and not delivered. None: the body's SHA-256, if the queue has `content_based_deduplication`.
             delay: seconds before a standard queue's message can be received, 0 to 900; None: as the queue says.

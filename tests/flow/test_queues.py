@@ -292,7 +292,7 @@ REFUSED_SENDS = [
     ("q.fifo", {"body": "a", "group_id": "g" * 129, "deduplication_id": "d"}, "1 to 128 in length"),
     ("q.fifo", {"body": "a", "group_id": "g", "deduplication_id": "d" * 129}, "1 to 128 in length"),
     ("q.fifo", {"body": "a", "group_id": "g h", "deduplication_id": "d"}, "alphanumeric and punctuation"),
-    ("q", {"body": "a", "group_id": "g"}, "not valid for this queue type"),
+    ("q", {"body": "a", "group_id": "g h"}, "alphanumeric and punctuation"),
     ("q", {"body": "a", "deduplication_id": "g"}, "not valid for this queue type"),
     ("q", {"body": "a", "delay": 901}, "allowed are 0 to 900 seconds"),
     ("q", {"body": ""}, "The request must contain the parameter MessageBody."),

@@ -1,6 +1,7 @@
 """A day's work with SNS by boto3, which speaks the query protocol."""
 
 import json
+import threading
 
 import pytest
 
@@ -101,3 +102,37 @@ def test_what_forebay_does_not_do_is_refused(sns, topic):
 def test_whoever_asks_is_told_who_they_are(wire):
     identity = wire.client("sts").get_caller_identity()
     assert (identity["Account"], identity["UserId"]) == ("123456789012", "forebay")
+
+
+def test_a_topic_has_fifty_tags_at_most(sns, topic):
+    """It took any number."""
+    tags = [{"Key": str(number), "Value": "v"} for number in range(51)]
+    sns.tag_resource(ResourceArn=topic, Tags=tags[:50])
+    sns.tag_resource(ResourceArn=topic, Tags=[{"Key": "0", "Value": "again"}])
+    with pytest.raises(sns.exceptions.TagLimitExceededException):
+        sns.tag_resource(ResourceArn=topic, Tags=tags[50:])
+    with pytest.raises(sns.exceptions.TagLimitExceededException):
+        sns.create_topic(Name="other", Tags=tags)
+    assert len(sns.list_tags_for_resource(ResourceArn=topic)["Tags"]) == 50
+
+
+def test_changes_of_a_subscription_that_two_make_at_once_both_hold(wire, sns, sqs, topic):
+    """Each described the subscription, and the one that wrote last took the other's change back."""
+    made = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue(sqs, "all")[1])["SubscriptionArn"]
+
+    def change(name, values):
+        client = wire.client("sns")
+        for value in values:
+            client.set_subscription_attributes(SubscriptionArn=made, AttributeName=name, AttributeValue=value)
+
+    policies = [f'{{"n": ["{number}"]}}' for number in range(20)]
+    threads = [
+        threading.Thread(target=change, args=("RawMessageDelivery", ["true", "false"] * 10 + ["true"])),
+        threading.Thread(target=change, args=("FilterPolicy", policies)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    given = sns.get_subscription_attributes(SubscriptionArn=made)["Attributes"]
+    assert (given["RawMessageDelivery"], given["FilterPolicy"]) == ("true", policies[-1])

@@ -28,7 +28,14 @@ impl Annotate {
         let mut notes = before.clone();
         for (name, text) in self.notes {
             match text {
-                Some(text) => drop(notes.insert(name, text)),
+                Some(text) if is_text(&name) && is_text(&text) => drop(notes.insert(name, text)),
+                // Whoever asks in XML could never be answered.
+                Some(_) => {
+                    return Err(EngineError::Invalid(format!(
+                        "Tags and attributes of {:?} cannot have control characters.",
+                        self.name
+                    )))
+                }
                 None => drop(notes.remove(&name)),
             }
         }
@@ -43,9 +50,30 @@ impl Annotate {
     }
 }
 
+/// Whether all characters are such as XML can have.
+/// <https://www.w3.org/TR/xml/#charsets>
+pub fn is_text(text: &str) -> bool {
+    // Byte by byte, which is all there is to ASCII; only other text is looked at by its characters.
+    let has_control = text.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r'));
+    !has_control && (text.is_ascii() || !text.contains(['\u{FFFE}', '\u{FFFF}']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A tag with U+0001 made every answer that has it a page of XML that no client can read.
+    #[test]
+    fn no_note_has_a_character_that_xml_cannot_have() {
+        let change = |name: &str, text: &str| {
+            let notes = [(name.to_owned(), Some(text.to_owned()))].into();
+            Annotate { name: "q".into(), notes }.applied(&Notes::new())
+        };
+        assert!(change("tag:a", "b\t\u{e9}\r\n").is_ok());
+        for (name, text) in [("tag:a", "b\u{1}"), ("tag:\u{b}", "b"), ("tag:a", "\u{FFFE}")] {
+            assert!(matches!(change(name, text), Err(EngineError::Invalid(_))), "{name:?} {text:?}");
+        }
+    }
 
     #[test]
     fn notes_that_are_not_named_stay_and_null_removes_one() {

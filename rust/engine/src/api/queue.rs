@@ -1,5 +1,7 @@
 //! Queues: what is asked of them, and what is answered.
 
+use std::collections::BTreeMap;
+
 use forebay_core::queue::dedup::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +18,27 @@ pub struct Declare {
     /// How it behaves.
     #[serde(flatten)]
     pub settings: Settings,
+    /// Texts that are kept beside it, by name; null removes one, and those that are not named stay.
+    #[serde(default)]
+    pub notes: BTreeMap<String, Option<String>>,
+    /// Refused (`Conflict`) where there is one already.
+    #[serde(default)]
+    pub only_new: bool,
+    /// What it is to be before; refused (`Conflict`) where it is otherwise. Without it, whatever it is.
+    #[serde(default)]
+    pub instead_of: Option<Before>,
+}
+
+/// What a queue is to be before it is changed.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Before {
+    /// How it behaves.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// Notes that are kept beside it.
+    #[serde(default)]
+    pub notes: Notes,
 }
 
 /// How a queue behaves.
@@ -173,6 +196,8 @@ pub struct Queue {
     pub name: String,
     /// When it was declared, milliseconds since 1970.
     pub created_ms: u64,
+    /// When its settings were changed last, milliseconds since 1970.
+    pub modified_ms: u64,
     /// How it behaves.
     #[serde(flatten)]
     pub settings: Settings,

@@ -23,6 +23,9 @@ pub struct Subscribe {
     /// What is subscribed, and how.
     #[serde(flatten)]
     pub subscription: Subscription,
+    /// How it is to be subscribed before; refused (`Conflict`) where it is otherwise. Without it, however it is.
+    #[serde(default)]
+    pub instead_of: Option<Subscription>,
 }
 
 /// What is subscribed, and how.
@@ -94,6 +97,9 @@ pub struct Publication {
     /// Attributes, which filter policies may look at.
     #[serde(default)]
     pub attributes: Vec<Attribute>,
+    /// `MessageGroupId` of the messages that standard queues are given.
+    #[serde(default)]
+    pub group_id: Option<String>,
     /// What queues are given in the place of `message`.
     #[serde(default)]
     pub for_queues: Option<String>,

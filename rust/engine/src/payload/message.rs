@@ -40,7 +40,7 @@ const SEQUENCE_BASE: u64 = 10_000_000_000_000_000_000;
 pub struct NewMessage {
     /// Text, 1 byte to 1 MiB together with the attributes.
     pub body: String,
-    /// `MessageGroupId`; a FIFO queue's messages have one, others none.
+    /// `MessageGroupId`; a FIFO queue's messages have one. In a standard queue it orders nothing.
     #[serde(default)]
     pub group_id: Option<String>,
     /// `MessageDeduplicationId` of a FIFO queue's message.
@@ -69,6 +69,15 @@ pub struct Attribute {
 impl Attribute {
     pub(crate) fn is_binary(&self) -> bool {
         self.data_type.split('.').next() == Some("Binary")
+    }
+
+    /// Bytes that count, of a binary one those that its base64 stands for.
+    pub fn size(&self) -> usize {
+        let value = match self.value.trim_end_matches('=').len() {
+            letters if self.is_binary() => letters * 3 / 4,
+            _ => self.value.len(),
+        };
+        self.name.len() + self.data_type.len() + value
     }
 
     /// Bytes of the value; `None` if a binary one is not base64.
@@ -368,6 +377,9 @@ mod tests {
         let names: Vec<_> = message.attributes().collect();
         assert_eq!(names, [("a", "Binary.png", &b"\x00\x01\xff"[..]), ("z", "String", "ü".as_bytes())]);
         assert_eq!(message.size(), 5 + 1 + 10 + 3 + 1 + 6 + 2);
+        assert_eq!(attribute("a", "Binary.png", "AAH/").size(), 1 + 10 + 3);
+        assert_eq!(attribute("a", "Binary", "AA==").size(), 1 + 6 + 1);
+        assert_eq!(attribute("z", "String", "ü=").size(), 1 + 6 + 3);
     }
 
     #[test]

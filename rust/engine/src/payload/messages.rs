@@ -66,6 +66,8 @@ impl Item {
         list.push(("SentTimestamp", message.sent_ms.to_string()));
         if source.is_fifo {
             list.push(("SequenceNumber", sequence_number(delivery.handle.number).to_string()));
+        }
+        if !message.group.is_empty() {
             list.push(("MessageGroupId", message.group.to_owned()));
         }
         list.push(("SenderId", source.account.clone()));

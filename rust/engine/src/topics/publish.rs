@@ -14,7 +14,7 @@ use crate::observe::history::publications::{Fate, Published};
 use crate::payload::endpoint::Endpoint;
 use crate::payload::event::Accepted;
 use crate::payload::message::{Attribute, NewMessage};
-use crate::sources::queue::{check_attributes, check_characters, Outgoing, QueueId};
+use crate::sources::queue::{check_attributes, check_characters, check_id, Outgoing, QueueId};
 use crate::topics::envelope::Envelope;
 use crate::topics::row::SubscriptionRow;
 use crate::topics::TopicRoom;
@@ -33,7 +33,7 @@ struct Copies {
 
 impl Publication {
     fn size(&self) -> usize {
-        let attributes = self.attributes.iter().map(|one| one.name.len() + one.data_type.len() + one.value.len());
+        let attributes = self.attributes.iter().map(Attribute::size);
         let texts = [Some(&self.message), self.for_queues.as_ref(), self.for_functions.as_ref()];
         texts.into_iter().flatten().map(String::len).sum::<usize>() + attributes.sum::<usize>()
     }
@@ -53,6 +53,9 @@ impl Publication {
             check_characters(text)?;
         }
         check_attributes(&self.attributes)?;
+        if let Some(group) = &self.group_id {
+            check_id("MessageGroupId", group)?;
+        }
         match &self.subject {
             Some(subject) if !is_subject(subject) => Err(EngineError::Invalid(format!(
                 "Invalid parameter: Subject: allowed are 1 to {SUBJECT_CHARS_MAX} characters of printable ASCII that do not begin with a space"
@@ -203,11 +206,12 @@ impl TopicRoom<'_> {
         carried: Carried<'_>,
     ) -> Result<(QueueId, Outgoing), EngineError> {
         let given = envelope.publication;
+        let group_id = given.group_id.clone();
         let message = if raw {
             let attributes = given.attributes.clone();
-            NewMessage { body: envelope.queue_text().to_owned(), attributes, ..NewMessage::default() }
+            NewMessage { body: envelope.queue_text().to_owned(), attributes, group_id, ..NewMessage::default() }
         } else {
-            NewMessage { body: envelope.body(), ..NewMessage::default() }
+            NewMessage { body: envelope.body(), group_id, ..NewMessage::default() }
         };
         let queue = self.queues.queue_id(name)?;
         Ok((queue, self.queues().accept_part(queue, &message, carried)?))

@@ -66,7 +66,7 @@ impl TopicRoom<'_> {
 
     /// Subscribe a queue or a function; one that is already subscribed takes the new settings.
     pub(crate) fn topic_subscribe(&mut self, asked: Subscribe) -> Result<Done, EngineError> {
-        let Subscribe { name, subscription } = asked;
+        let Subscribe { name, subscription, instead_of } = asked;
         let mut row = self.topics.topic(&name)?.row.clone();
         let mut subscription = SubscriptionRow { id: String::new(), settings: subscription };
         subscription.check()?;
@@ -77,7 +77,11 @@ impl TopicRoom<'_> {
                 self.events().event_queue(function)?;
             }
         }
-        match row.subscriptions.iter().position(|one| one.settings.endpoint == subscription.settings.endpoint) {
+        let at = row.subscriptions.iter().position(|one| one.settings.endpoint == subscription.settings.endpoint);
+        if instead_of.is_some_and(|wanted| at.is_none_or(|at| row.subscriptions[at].settings != wanted)) {
+            return Err(EngineError::Conflict(format!("a subscription of topic {name:?} was changed meanwhile")));
+        }
+        match at {
             Some(at) => {
                 subscription.id.clone_from(&row.subscriptions[at].id);
                 row.subscriptions[at] = subscription;

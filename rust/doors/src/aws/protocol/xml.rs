@@ -18,6 +18,9 @@ pub fn escape(text: &str, into: &mut String) {
             '\n' => into.push_str("&#xA;"),
             '\u{85}' => into.push_str("&#x85;"),
             '\u{2028}' => into.push_str("&#x2028;"),
+            '\t' => into.push(one),
+            // XML has no way to write these, and no reader takes an answer that has one.
+            '\0'..' ' | '\u{FFFE}' | '\u{FFFF}' => into.push('\u{FFFD}'),
             _ => into.push(one),
         }
     }
@@ -164,5 +167,18 @@ pub fn plain(value: &Value) -> String {
         Value::Time(millis) => time::write(*millis, TimeFormat::Iso),
         Value::Document(json) => json.to_string(),
         Value::Null | Value::List(_) | Value::Map(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer with U+0001 in it was no XML, and whoever asked for it could not go on.
+    #[test]
+    fn a_character_that_xml_cannot_have_is_never_written() {
+        let mut text = String::new();
+        escape("a\u{1}\u{b}\u{fffe}\t\n\r<\u{e9}", &mut text);
+        assert_eq!(text, "a\u{fffd}\u{fffd}\u{fffd}\t&#xA;&#xD;&lt;\u{e9}");
     }
 }

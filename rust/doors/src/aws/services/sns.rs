@@ -42,6 +42,10 @@ const PAGE: usize = 100;
 const ENTRIES_MAX: usize = 10;
 /// Most bytes of the messages of a batch. <https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html>
 const BATCH_BYTES_MAX: usize = 262_144;
+/// Most tags of a topic. <https://docs.aws.amazon.com/sns/latest/dg/sns-tags.html>
+const TAGS_MAX: usize = 50;
+/// How often a change of a subscription is tried that another one came before.
+const TRIES: usize = 100;
 /// Begins the notes that are tags.
 const NOTE_TAG: &str = "tag:";
 /// Begins the notes that are attributes.
@@ -132,6 +136,18 @@ fn differs(topic: &Json, notes: &BTreeMap<String, Option<String>>, prefix: &str)
     asked.any(|(note, text)| topic["notes"][note].as_str().is_some_and(|own| Some(own) != text.as_deref()))
 }
 
+/// Refuse more tags than a topic may have.
+fn check_tags(topic: &Json, changes: &BTreeMap<String, Option<String>>) -> Result<(), Fault> {
+    let is_tag = |note: &str| note.starts_with(NOTE_TAG);
+    let kept = topic["notes"].as_object().into_iter().flatten();
+    let kept = kept.filter(|(note, _)| is_tag(note) && !changes.contains_key(*note)).count();
+    if kept + changes.keys().filter(|note| is_tag(note)).count() <= TAGS_MAX {
+        return Ok(());
+    }
+    let text = "Could not complete request: tag quota of per resource exceeded";
+    Err(Fault::new("TagLimitExceededException", text).code("TagLimitExceeded"))
+}
+
 async fn create_topic(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("Name").to_owned();
     let mut notes = BTreeMap::new();
@@ -141,6 +157,7 @@ async fn create_topic(call: &Call<'_>) -> Result<Value, Fault> {
     for tag in call.input.list("Tags") {
         notes.insert(format!("{NOTE_TAG}{}", tag.needed("Key")), Some(tag.needed("Value").to_owned()));
     }
+    check_tags(&Json::Null, &notes)?;
     if let Ok(topic) = call.described_topic(name.clone()).await {
         for (prefix, what) in [(NOTE_ATTRIBUTE, "Attributes"), (NOTE_TAG, "Tags")] {
             if differs(&topic, &notes, prefix) {
@@ -272,15 +289,16 @@ async fn subscribe(call: &Call<'_>) -> Result<Value, Fault> {
         }
         return Ok(Value::structure().with("SubscriptionArn", arn));
     }
-    let topic =
-        call.ask(Request::TopicSubscribe(Subscribe { name, subscription })).await.map_err(|error| match error {
+    let topic = call.ask(Request::TopicSubscribe(Subscribe { name, subscription, instead_of: None })).await.map_err(
+        |error| match error {
             // The engine names what there is; a key may be one that must not know it.
             EngineError::NotFound(_) => {
                 let endpoint = call.input.text("Endpoint").unwrap_or_default();
                 invalid(format!("Endpoint Reason: {endpoint} does not exist"))
             }
             error => fault(error),
-        })?;
+        },
+    )?;
     Ok(Value::structure().with("SubscriptionArn", subscribed_at(&topic, &endpoint).map(|(arn, _)| arn)))
 }
 
@@ -368,11 +386,18 @@ async fn get_subscription_attributes(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn set_subscription_attributes(call: &Call<'_>) -> Result<Value, Fault> {
-    let Found { topic, mut subscription, .. } = call.subscription().await?;
     let text = call.input.text("AttributeValue").unwrap_or_default();
-    set_attribute(&mut subscription, call.input.needed("AttributeName"), text)?;
-    call.ask(Request::TopicSubscribe(Subscribe { name: topic, subscription })).await.map_err(fault)?;
-    Ok(Value::structure())
+    for _ in 0..TRIES {
+        let Found { topic, mut subscription, .. } = call.subscription().await?;
+        let instead_of = Some(subscription.clone());
+        set_attribute(&mut subscription, call.input.needed("AttributeName"), text)?;
+        match call.ask(Request::TopicSubscribe(Subscribe { name: topic, subscription, instead_of })).await {
+            // Another change came before: both are to hold.
+            Err(EngineError::Conflict(_)) => {}
+            done => return done.map(|_| Value::structure()).map_err(fault),
+        }
+    }
+    Err(fault(EngineError::Conflict("The subscription is changed too often: try again.".into())))
 }
 
 fn attribute(name: &str, given: &Value) -> Result<Attribute, Fault> {
@@ -391,15 +416,16 @@ fn publication(given: &Value) -> Result<Publication, Fault> {
     for (name, value) in given.entries("MessageAttributes") {
         attributes.push(attribute(name, value)?);
     }
-    if given.text("MessageGroupId").is_some() || given.text("MessageDeduplicationId").is_some() {
-        return Err(invalid("MessageGroupId Reason: The request includes MessageGroupId parameter that is not valid for this topic type"));
+    if given.text("MessageDeduplicationId").is_some() {
+        return Err(invalid("MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter that is not valid for this topic type"));
     }
     let publication = match given.text("MessageStructure") {
         None => Publication { message: given.needed("Message").to_owned(), ..Publication::default() },
         Some("json") => Publication::by_protocol(given.needed("Message")).map_err(invalid)?,
         Some(_) => return Err(invalid("MessageStructure")),
     };
-    Ok(Publication { subject: given.text("Subject").map(str::to_owned), attributes, ..publication })
+    let text = |name: &str| given.text(name).map(str::to_owned);
+    Ok(Publication { subject: text("Subject"), group_id: text("MessageGroupId"), attributes, ..publication })
 }
 
 async fn publish(call: &Call<'_>) -> Result<Value, Fault> {
@@ -480,7 +506,9 @@ async fn tag_resource(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.topic_of_arn(call.input.needed("ResourceArn"))?;
     let tags = call.input.list("Tags").iter();
     let notes = tags.map(|tag| (format!("{NOTE_TAG}{}", tag.needed("Key")), Some(tag.needed("Value").to_owned())));
-    call.ask(Request::TopicAnnotate(Annotate { name, notes: notes.collect() })).await.map_err(fault)?;
+    let notes = notes.collect();
+    check_tags(&call.described_topic(name.clone()).await?, &notes)?;
+    call.ask(Request::TopicAnnotate(Annotate { name, notes })).await.map_err(fault)?;
     Ok(Value::structure())
 }
 

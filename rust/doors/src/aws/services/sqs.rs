@@ -1,7 +1,7 @@
 //! SQS: queues, their tags and redrives.
 
 use forebay_engine::api::notes::Annotate;
-use forebay_engine::api::queue::{Declare, Named, Redrive};
+use forebay_engine::api::queue::{Before, Declare, Named, Redrive, Settings};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use serde_json::Value as Json;
@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::aws::call::{unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::services::page::{page, Token};
-use crate::aws::services::sqs_attributes::{attributes_of, changed, is_same, refused_settings, NOTE_TAG};
+use crate::aws::services::sqs_attributes::{attributes_of, changed, is_same, refused_settings, NoteChanges, NOTE_TAG};
 use crate::aws::services::sqs_messages::{
     change_message_visibility, change_message_visibility_batch, delete_message, delete_message_batch, receive_message,
     send_message, send_message_batch,
@@ -49,6 +49,13 @@ const MOVE_RATE_MAX: i64 = 500;
 const MOVES_MAX: i64 = 10;
 /// Most tags of a queue.
 const TAGS_MAX: usize = 50;
+/// Most bytes of a queue's URL: the name of a server and a path of some hundred.
+const URL_MAX: usize = 2_048;
+/// Most names of a list of attributes, and most bytes of all. A message has ten attributes, and a receive waits with its list.
+const NAMES_MAX: usize = 100;
+const NAMES_BYTES_MAX: usize = 8_192;
+/// How often a change is tried that another one came before.
+const TRIES: usize = 100;
 
 /// An engine's refusal in SQS's words.
 pub(super) fn fault(error: EngineError) -> Fault {
@@ -100,6 +107,9 @@ impl Call<'_> {
     /// The queue that the URL of the input names.
     pub(super) fn queue(&self) -> Result<String, Fault> {
         let url = self.input.needed("QueueUrl");
+        if url.len() > URL_MAX {
+            return Err(no_queue());
+        }
         let mut parts = url.rsplit('/');
         let (name, account) = (parts.next().unwrap_or_default(), parts.next());
         // A bare name is what some clients give.
@@ -107,6 +117,16 @@ impl Call<'_> {
             return Err(no_queue());
         }
         Ok(name.to_owned())
+    }
+
+    /// The names of a list of attributes.
+    pub(super) fn names(&self, member: &'static str) -> Result<Vec<&str>, Fault> {
+        let names: Vec<&str> = self.input.texts(member).collect();
+        if names.len() > NAMES_MAX || names.iter().map(|name| name.len()).sum::<usize>() > NAMES_BYTES_MAX {
+            let reason = format!("At most {NAMES_MAX} names of {NAMES_BYTES_MAX} bytes together are allowed.");
+            return Err(invalid(format!("Value for parameter {member} is invalid. Reason: {reason}")));
+        }
+        Ok(names)
     }
 
     fn queue_url(&self, name: &str) -> String {
@@ -131,30 +151,75 @@ impl Call<'_> {
     }
 }
 
+/// The answer to who would create a queue that there is; `None`: there is none.
+async fn created_before(call: &Call<'_>, name: &str) -> Option<Result<Value, Fault>> {
+    let existing = call.described_queue(name.to_owned()).await.ok()?;
+    if let Some(other) = is_same(call, &existing, call.input.entries("Attributes")) {
+        let text = format!("A queue already exists with the same name and a different value for attribute {other}");
+        return Some(Err(Fault::new("QueueNameExists", text).code("QueueAlreadyExists")));
+    }
+    Some(Ok(Value::structure().with("QueueUrl", call.queue_url(name))))
+}
+
 async fn create_queue(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("QueueName").to_owned();
     let given = call.input.entries("Attributes");
-    if let Ok(existing) = call.described_queue(name.clone()).await {
-        if let Some(other) = is_same(call, &existing, given) {
-            let text = format!("A queue already exists with the same name and a different value for attribute {other}");
-            return Err(Fault::new("QueueNameExists", text).code("QueueAlreadyExists"));
-        }
-        return Ok(Value::structure().with("QueueUrl", call.queue_url(&name)));
+    if let Some(answer) = created_before(call, &name).await {
+        return answer;
     }
     let (settings, mut notes) = changed(call, &name, None, given)?;
-    for (key, value) in call.input.entries("tags") {
+    let tags = call.input.entries("tags");
+    if tags.len() > TAGS_MAX {
+        return Err(invalid(format!("Too many tags added for queue {name}.")));
+    }
+    for (key, value) in tags {
         notes.insert(tag_note(key)?, value.as_text().map(str::to_owned));
     }
-    call.ask(Request::QueueDeclare(Declare { name: name.clone(), settings })).await.map_err(|error| match error {
-        EngineError::Invalid(text) if text.starts_with("name is") => {
-            invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
+    // All in one: of a queue that was made in part, this request would say for ever that it is another one.
+    let declare = Declare { name: name.clone(), settings, notes, only_new: true, instead_of: None };
+    match call.ask(Request::QueueDeclare(declare)).await {
+        Ok(_) => Ok(Value::structure().with("QueueUrl", call.queue_url(&name))),
+        Err(conflict @ EngineError::Conflict(_)) => {
+            created_before(call, &name).await.unwrap_or_else(|| Err(fault(conflict)))
         }
-        error => refused_settings(error, given),
-    })?;
-    if !notes.is_empty() {
-        call.ask(Request::QueueAnnotate(Annotate { name: name.clone(), notes })).await.map_err(fault)?;
+        Err(EngineError::Invalid(text)) if text.starts_with("name is") => {
+            Err(invalid("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"))
+        }
+        Err(error) => Err(refused_settings(error, given)),
     }
-    Ok(Value::structure().with("QueueUrl", call.queue_url(&name)))
+}
+
+/// Change a queue that is as it was described; false: another change came before.
+async fn change(
+    call: &Call<'_>,
+    existing: Json,
+    (settings, notes): (Settings, NoteChanges),
+) -> Result<bool, EngineError> {
+    let name = existing["name"].as_str().unwrap_or_default().to_owned();
+    let before: Before = serde_json::from_value(existing).map_err(|error| EngineError::Invalid(error.to_string()))?;
+    let declare = Declare { name, settings, notes, only_new: false, instead_of: Some(before) };
+    match call.ask(Request::QueueDeclare(declare)).await {
+        Ok(_) => Ok(true),
+        Err(EngineError::Conflict(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Change a queue by what it is; `of` is asked again where another change came before, so that both hold.
+pub(super) async fn change_queue(
+    call: &Call<'_>,
+    of: impl Fn(&str, &Json) -> Result<(Settings, NoteChanges), Fault>,
+) -> Result<Value, Fault> {
+    let name = call.queue()?;
+    for _ in 0..TRIES {
+        let existing = call.described_queue(name.clone()).await?;
+        let changes = of(&name, &existing)?;
+        let done = change(call, existing, changes).await;
+        if done.map_err(|error| refused_settings(error, call.input.entries("Attributes")))? {
+            return Ok(Value::structure());
+        }
+    }
+    Err(fault(EngineError::Conflict(format!("Queue {name} is changed too often: try again."))))
 }
 
 async fn get_queue_url(call: &Call<'_>) -> Result<Value, Fault> {
@@ -195,7 +260,7 @@ fn queue_urls(call: &Call<'_>, names: Vec<&str>, member: &'static str) -> Result
 async fn get_queue_attributes(call: &Call<'_>) -> Result<Value, Fault> {
     let queue = call.described_queue(call.queue()?).await?;
     let attributes = attributes_of(call, &queue);
-    let wanted: Vec<&str> = call.input.texts("AttributeNames").collect();
+    let wanted = call.names("AttributeNames")?;
     let mut given = Fields::new();
     for name in &wanted {
         if !crate::aws::services::sqs_attributes::is_known(name) && *name != "All" {
@@ -212,16 +277,8 @@ async fn get_queue_attributes(call: &Call<'_>) -> Result<Value, Fault> {
 }
 
 async fn set_queue_attributes(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.queue()?;
-    let existing = call.described_queue(name.clone()).await?;
     let given = call.input.entries("Attributes");
-    let (settings, notes) = changed(call, &name, Some(&existing), given)?;
-    let declared = call.ask(Request::QueueDeclare(Declare { name: name.clone(), settings })).await;
-    declared.map_err(|error| refused_settings(error, given))?;
-    if !notes.is_empty() {
-        call.ask(Request::QueueAnnotate(Annotate { name, notes })).await.map_err(fault)?;
-    }
-    Ok(Value::structure())
+    change_queue(call, |name, existing| changed(call, name, Some(existing), given)).await
 }
 
 async fn delete_queue(call: &Call<'_>) -> Result<Value, Fault> {

@@ -18,8 +18,14 @@ pub(super) const NOTE_TAG: &str = "tag:";
 pub(super) const NOTE_POLICY: &str = "sqs:Policy";
 /// Begins the notes that are attributes.
 const NOTE_ATTRIBUTE: &str = "sqs:";
-/// Attributes that are kept and on which the engine does not act: the door waits for `ReceiveMessageWaitTimeSeconds`.
-const NOTED: [&str; 3] = ["Policy", "RedriveAllowPolicy", "ReceiveMessageWaitTimeSeconds"];
+/// Attributes that are kept and given back as they are, and on which nothing acts.
+const NOTED: [&str; 2] = ["Policy", "RedriveAllowPolicy"];
+/// Kept as well: the door waits for the first one, and the engine has no limit for the second to choose.
+const WAIT: &str = "ReceiveMessageWaitTimeSeconds";
+const THROUGHPUT: &str = "FifoThroughputLimit";
+/// What `FifoThroughputLimit` is where nothing is said, and what needs a `DeduplicationScope` of `messageGroup`.
+const PER_QUEUE: &str = "perQueue";
+const PER_GROUP: &str = "perMessageGroupId";
 /// Bytes of a message, and the only limit there is.
 const MESSAGE_BYTES: i64 = 1_048_576;
 /// How often a message may be received before it goes to the dead-letter queue, where nothing is said.
@@ -56,6 +62,11 @@ const KNOWN: [&str; 25] = [
     "All",
 ];
 
+/// Whether a queue of this name is a FIFO queue.
+pub(super) fn is_fifo(queue: &str) -> bool {
+    queue.ends_with(FIFO)
+}
+
 /// Whether SQS has an attribute of this name.
 pub(super) fn is_known(name: &str) -> bool {
     KNOWN.contains(&name)
@@ -66,7 +77,7 @@ pub(super) type NoteChanges = BTreeMap<String, Option<String>>;
 
 /// How long a receive waits that does not say so, ms.
 pub(super) fn receive_wait_ms(queue: &Json) -> u64 {
-    let seconds = queue["notes"][format!("{NOTE_ATTRIBUTE}ReceiveMessageWaitTimeSeconds")].as_str();
+    let seconds = queue["notes"][noted(WAIT)].as_str();
     seconds.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) * 1000
 }
 
@@ -80,12 +91,12 @@ pub(super) fn attributes_of(call: &Call<'_>, queue: &Json) -> Vec<(&'static str,
         ("ApproximateNumberOfMessagesNotVisible", number("in_flight").to_string()),
         ("ApproximateNumberOfMessagesDelayed", number("delayed").to_string()),
         ("CreatedTimestamp", seconds("created_ms")),
-        ("LastModifiedTimestamp", seconds("created_ms")),
+        ("LastModifiedTimestamp", seconds("modified_ms")),
         ("VisibilityTimeout", seconds("visibility_timeout_ms")),
         ("MaximumMessageSize", MESSAGE_BYTES.to_string()),
         ("MessageRetentionPeriod", seconds("retention_ms")),
         ("DelaySeconds", seconds("delay_ms")),
-        ("ReceiveMessageWaitTimeSeconds", (receive_wait_ms(queue) / 1000).to_string()),
+        (WAIT, (receive_wait_ms(queue) / 1000).to_string()),
         ("SqsManagedSseEnabled", "false".to_owned()),
     ];
     if let Some(name) = queue["dead_letter_queue"].as_str() {
@@ -95,16 +106,16 @@ pub(super) fn attributes_of(call: &Call<'_>, queue: &Json) -> Vec<(&'static str,
     }
     if queue["fifo"] == true {
         let scope = queue["deduplication_scope"].as_str().unwrap_or("queue");
-        let throughput = if scope == "queue" { "perQueue" } else { "perMessageGroupId" };
+        let throughput = queue["notes"][noted(THROUGHPUT)].as_str().unwrap_or(PER_QUEUE);
         attributes.extend([
             ("FifoQueue", "true".to_owned()),
             ("ContentBasedDeduplication", queue["content_based_deduplication"].to_string()),
             ("DeduplicationScope", scope.to_owned()),
-            ("FifoThroughputLimit", throughput.to_owned()),
+            (THROUGHPUT, throughput.to_owned()),
         ]);
     }
-    for name in NOTED.iter().filter(|name| **name != "ReceiveMessageWaitTimeSeconds") {
-        if let Some(text) = queue["notes"][format!("{NOTE_ATTRIBUTE}{name}")].as_str() {
+    for name in NOTED {
+        if let Some(text) = queue["notes"][noted(name)].as_str() {
             attributes.push((name, text.to_owned()));
         }
     }
@@ -148,10 +159,19 @@ pub(super) fn changed(
             maximum_receive_count: RECEIVE_COUNT,
         },
     };
-    let (is_fifo, is_new) = (name.ends_with(FIFO), existing.is_none());
+    let (is_fifo, is_new) = (is_fifo(name), existing.is_none());
     let mut change = Change { settings, notes: NoteChanges::new(), is_fifo, is_new };
     for (attribute, value) in given {
         change.set(call, attribute, value.as_text().unwrap_or_default())?;
+    }
+    let kept = existing.and_then(|queue| queue["notes"][noted(THROUGHPUT)].as_str().map(str::to_owned));
+    let throughput = change.notes.get(&noted(THROUGHPUT)).cloned().unwrap_or(kept);
+    let is_asked = given.iter().any(|(name, _)| name == THROUGHPUT || name == "DeduplicationScope");
+    if is_asked
+        && throughput.as_deref() == Some(PER_GROUP)
+        && change.settings.deduplication_scope != Scope::MessageGroup
+    {
+        return Err(invalid_value(THROUGHPUT, PER_GROUP));
     }
     // A queue ends in .fifo by its attribute, which a client must not forget.
     let says_fifo = given.iter().any(|(name, value)| name == "FifoQueue" && value.as_text() == Some("true"));
@@ -190,10 +210,10 @@ impl Change {
                 self.settings.dead_letter_queue = Some(queue);
                 self.settings.maximum_receive_count = count;
             }
-            "FifoQueue" | "ContentBasedDeduplication" | "DeduplicationScope" | "FifoThroughputLimit" => {
+            "FifoQueue" | "ContentBasedDeduplication" | "DeduplicationScope" | THROUGHPUT => {
                 return self.set_fifo(attribute, text)
             }
-            "ReceiveMessageWaitTimeSeconds" => self.note(attribute, Some(within(0, 20)?.to_string())),
+            WAIT => self.note(attribute, Some(within(0, 20)?.to_string())),
             "Policy" | "RedriveAllowPolicy" if text.is_empty() => self.note(attribute, None),
             "Policy" | "RedriveAllowPolicy" => {
                 if !serde_json::from_str::<Json>(text).is_ok_and(|json| json.is_object()) {
@@ -235,7 +255,10 @@ impl Change {
                 };
                 Ok(())
             }
-            "FifoThroughputLimit" if ["perQueue", "perMessageGroupId"].contains(&text) => Ok(()),
+            THROUGHPUT if [PER_QUEUE, PER_GROUP].contains(&text) => {
+                self.note(attribute, Some(text.to_owned()));
+                Ok(())
+            }
             _ => Err(wrong()),
         }
     }

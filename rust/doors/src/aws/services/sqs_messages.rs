@@ -17,7 +17,7 @@ use crate::aws::call::{ended, typed_of, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::{base64_text, text_of_bytes};
 use crate::aws::services::sqs::{fault, invalid};
-use crate::aws::services::sqs_attributes::{is_known, receive_wait_ms, unknown};
+use crate::aws::services::sqs_attributes::{is_fifo, is_known, receive_wait_ms, unknown};
 use crate::aws::value::{Fields, Key, Value};
 
 /// What a message says of itself.
@@ -38,6 +38,8 @@ const SYSTEM_ATTRIBUTES: [&str; 10] = [
 const ENTRIES_MAX: usize = 10;
 /// Most characters of an entry's id.
 const ID_MAX: usize = 80;
+/// Most characters of a `ReceiveRequestAttemptId`.
+const ATTEMPT_ID_MAX: usize = 128;
 
 /// A message out of the input of a send, or of one entry of a batch, and the sum of its attributes.
 fn message_of(given: &Value) -> Result<(NewMessage, Option<String>), Fault> {
@@ -153,8 +155,7 @@ impl<'c> Sending<'c> {
     }
 
     fn bytes(&self) -> usize {
-        let of = |one: &Attribute| one.name.len() + one.data_type.len() + one.value.len();
-        self.message.body.len() + self.message.attributes.iter().map(of).sum::<usize>()
+        self.message.body.len() + self.message.attributes.iter().map(Attribute::size).sum::<usize>()
     }
 }
 
@@ -344,7 +345,12 @@ pub(super) async fn receive_message(call: &Call<'_>) -> Result<Value, Fault> {
         format!("Value {wait} for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if provided.");
     let wait = within(wait, 20, text)?;
     let visibility = input.int("VisibilityTimeout").map(visible_after).transpose()?;
-    let wanted = Wanted::of(input)?;
+    let wanted = Wanted::of(call)?;
+    if input.text("ReceiveRequestAttemptId").is_some_and(|id| id.len() > ATTEMPT_ID_MAX) {
+        let reason =
+            "ReceiveRequestAttemptId can only include alphanumeric and punctuation characters. 1 to 128 in length.";
+        return Err(invalid(format!("Value for parameter ReceiveRequestAttemptId is invalid. Reason: {reason}")));
+    }
     let receive = Receive {
         name,
         maximum: maximum as u32,
@@ -365,13 +371,14 @@ struct Wanted<'c> {
 }
 
 impl<'c> Wanted<'c> {
-    fn of(input: &'c Value) -> Result<Self, Fault> {
-        let asked = input.texts("AttributeNames").chain(input.texts("MessageSystemAttributeNames"));
-        let system: Vec<&str> = asked.collect();
+    /// Thousands may wait with theirs: neither list is long.
+    fn of(call: &'c Call<'_>) -> Result<Self, Fault> {
+        let mut system = call.names("AttributeNames")?;
+        system.extend(call.names("MessageSystemAttributeNames")?);
         // `AttributeNames` was one list for queues and messages: a queue's attribute is none of a message's, and no mistake.
         match system.iter().find(|name| !SYSTEM_ATTRIBUTES.contains(name) && !is_known(name)) {
             Some(name) => Err(unknown(name)),
-            None => Ok(Self { system, own: input.texts("MessageAttributeNames").collect() }),
+            None => Ok(Self { system, own: call.names("MessageAttributeNames")? }),
         }
     }
 
@@ -428,18 +435,20 @@ fn visible_after(seconds: i64) -> Result<u64, Fault> {
     (0..=43_200).contains(&seconds).then(|| seconds as u64 * 1000).ok_or_else(|| invalid(text))
 }
 
-/// A receipt that has expired is no mistake for who deletes: the message is somebody else's by now, or gone.
-fn deleted(done: Result<Json, EngineError>) -> Result<(), Fault> {
+/// A receipt that has expired is no mistake for who deletes from a standard queue: the message is somebody else's by now, or gone. In a
+/// FIFO queue it is one: the message is done once more.
+fn deleted(queue: &str, done: Result<Json, EngineError>) -> Result<(), Fault> {
     match done {
-        Err(EngineError::Invalid(text)) if text.contains("The receipt handle has expired") => Ok(()),
+        Err(EngineError::Invalid(text)) if text.contains("The receipt handle has expired") && !is_fifo(queue) => Ok(()),
         Err(EngineError::Invalid(text)) if text.contains("Message does not exist") => Ok(()),
         done => done.map(drop).map_err(fault),
     }
 }
 
 pub(super) async fn delete_message(call: &Call<'_>) -> Result<Value, Fault> {
-    let receipt_handle = call.input.needed("ReceiptHandle").to_owned();
-    deleted(call.ask(Request::QueueDeleteMessage(DeleteMessage { name: call.queue()?, receipt_handle })).await)?;
+    let (name, receipt_handle) = (call.queue()?, call.input.needed("ReceiptHandle").to_owned());
+    let asked = DeleteMessage { name: name.clone(), receipt_handle };
+    deleted(&name, call.ask(Request::QueueDeleteMessage(asked)).await)?;
     Ok(Value::structure())
 }
 
@@ -447,11 +456,11 @@ pub(super) async fn delete_message_batch(call: &Call<'_>) -> Result<Value, Fault
     let name = call.queue()?;
     let (ids, receipt_handles): (Vec<&str>, Vec<String>) =
         entries(call)?.into_iter().map(|(id, entry)| (id, entry.needed("ReceiptHandle").to_owned())).unzip();
-    let asked = DeleteMessages { name, receipt_handles };
+    let asked = DeleteMessages { name: name.clone(), receipt_handles };
     let told = call.ask(Request::QueueDeleteMessages(asked)).await.map_err(fault)?;
     let (mut successful, mut refused) = (Vec::new(), Vec::new());
     for (id, why) in ids.into_iter().zip(told.as_array().into_iter().flatten()) {
-        match deleted(why.as_str().map_or(Ok(Json::Null), |why| Err(EngineError::Invalid(why.to_owned())))) {
+        match deleted(&name, why.as_str().map_or(Ok(Json::Null), |why| Err(EngineError::Invalid(why.to_owned())))) {
             Ok(()) => successful.push(Value::structure().with("Id", id)),
             Err(fault) => refused.push(failed(id, &fault)),
         }

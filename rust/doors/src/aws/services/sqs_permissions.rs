@@ -1,34 +1,40 @@
 //! SQS: permissions, which are statements of a queue's policy. The policy is kept and given back, and not evaluated.
 
-use forebay_engine::api::notes::Annotate;
-use forebay_engine::api::Request;
+use forebay_engine::api::queue::Settings;
 use serde_json::{json, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::sqs::{fault, invalid};
-use crate::aws::services::sqs_attributes::NOTE_POLICY;
+use crate::aws::services::sqs::{change_queue, invalid};
+use crate::aws::services::sqs_attributes::{changed, NoteChanges, NOTE_POLICY};
 use crate::aws::value::Value;
 
 /// Most actions of a permission. <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_AddPermission.html>
 const ACTIONS_MAX: usize = 7;
 
-/// The policy of a queue, and the queue's name.
-async fn policy(call: &Call<'_>) -> Result<(String, Json), Fault> {
-    let name = call.queue()?;
-    let queue = call.described_queue(name.clone()).await?;
+/// The policy of a queue as it is described.
+fn policy_of(queue: &Json) -> Json {
     let text = queue["notes"][NOTE_POLICY].as_str().unwrap_or_default();
     let policy = serde_json::from_str::<Json>(text).ok().filter(|policy| policy["Statement"].is_array());
     let id = format!("{}/SQSDefaultPolicy", queue["arn"].as_str().unwrap_or_default());
-    Ok((name, policy.unwrap_or_else(|| json!({"Version": "2012-10-17", "Id": id, "Statement": []}))))
+    policy.unwrap_or_else(|| json!({"Version": "2012-10-17", "Id": id, "Statement": []}))
 }
 
-async fn keep(call: &Call<'_>, name: String, policy: &Json) -> Result<Value, Fault> {
-    let is_empty = policy["Statement"].as_array().is_none_or(Vec::is_empty);
-    let text = (!is_empty).then(|| policy.to_string());
-    let annotate = Annotate { name, notes: [(NOTE_POLICY.to_owned(), text)].into() };
-    call.ask(Request::QueueAnnotate(annotate)).await.map_err(fault)?;
-    Ok(Value::structure())
+/// Change the statements of a queue's policy.
+async fn change_statements(
+    call: &Call<'_>,
+    change: impl Fn(&str, &mut Vec<Json>) -> Result<(), Fault>,
+) -> Result<Value, Fault> {
+    let changes = |name: &str, queue: &Json| -> Result<(Settings, NoteChanges), Fault> {
+        let mut policy = policy_of(queue);
+        if let Some(statements) = policy["Statement"].as_array_mut() {
+            change(name, statements)?;
+        }
+        let is_empty = policy["Statement"].as_array().is_none_or(Vec::is_empty);
+        let (settings, _) = changed(call, name, Some(queue), &[])?;
+        Ok((settings, [(NOTE_POLICY.to_owned(), (!is_empty).then(|| policy.to_string()))].into()))
+    };
+    change_queue(call, changes).await
 }
 
 pub(super) async fn add_permission(call: &Call<'_>) -> Result<Value, Fault> {
@@ -40,28 +46,30 @@ pub(super) async fn add_permission(call: &Call<'_>) -> Result<Value, Fault> {
         let text = format!("A permission has an account and 1 to {ACTIONS_MAX} actions; {} are given.", actions.len());
         return Err(invalid(text));
     }
-    let (name, mut policy) = policy(call).await?;
-    let arn = format!("arn:aws:sqs:{}:{}:{name}", call.region, call.account);
-    let Some(statements) = policy["Statement"].as_array_mut() else { return keep(call, name, &policy).await };
-    if statements.iter().any(|one| one["Sid"] == label) {
-        return Err(invalid(format!("Value {label} for parameter Label is invalid. Reason: Already exists.")));
-    }
-    statements.push(json!({
-        "Sid": label, "Effect": "Allow", "Principal": {"AWS": accounts}, "Action": actions, "Resource": arn,
-    }));
-    keep(call, name, &policy).await
+    change_statements(call, |name, statements| {
+        let arn = format!("arn:aws:sqs:{}:{}:{name}", call.region, call.account);
+        if statements.iter().any(|one| one["Sid"] == label) {
+            return Err(invalid(format!("Value {label} for parameter Label is invalid. Reason: Already exists.")));
+        }
+        statements.push(json!({
+            "Sid": label, "Effect": "Allow", "Principal": {"AWS": accounts}, "Action": actions, "Resource": arn,
+        }));
+        Ok(())
+    })
+    .await
 }
 
 pub(super) async fn remove_permission(call: &Call<'_>) -> Result<Value, Fault> {
     let label = call.input.needed("Label");
-    let (name, mut policy) = policy(call).await?;
-    let Some(statements) = policy["Statement"].as_array_mut() else { return keep(call, name, &policy).await };
-    let before = statements.len();
-    statements.retain(|one| one["Sid"] != label);
-    if statements.len() == before {
-        return Err(invalid(format!(
-            "Value {label} for parameter Label is invalid. Reason: can't find label on existing policy."
-        )));
-    }
-    keep(call, name, &policy).await
+    change_statements(call, |_, statements| {
+        let before = statements.len();
+        statements.retain(|one| one["Sid"] != label);
+        if statements.len() == before {
+            return Err(invalid(format!(
+                "Value {label} for parameter Label is invalid. Reason: can't find label on existing policy."
+            )));
+        }
+        Ok(())
+    })
+    .await
 }

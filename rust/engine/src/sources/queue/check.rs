@@ -1,5 +1,6 @@
 //! What a queue takes: the rules of one message, in AWS's words where it has some.
 
+use crate::api::notes::is_text;
 use crate::base::error::EngineError;
 use crate::base::limits::{DELAY_MS_MAX, MESSAGES_OF_A_CALL_MAX};
 use crate::payload::message::{Attribute, NewMessage, BODY_MAX};
@@ -32,9 +33,7 @@ pub(crate) fn check_entries(messages: &[NewMessage]) -> Result<(), EngineError> 
 }
 
 fn size(message: &NewMessage) -> usize {
-    let attributes: usize =
-        message.attributes.iter().map(|one| one.name.len() + one.data_type.len() + one.value.len()).sum();
-    message.body.len() + attributes
+    message.body.len() + message.attributes.iter().map(Attribute::size).sum::<usize>()
 }
 
 /// Refuse a message that the queue does not take.
@@ -44,14 +43,14 @@ pub(crate) fn check_message(message: &NewMessage, queue: &QueueRow) -> Result<()
     if queue.is_fifo() {
         return check_fifo(message, queue);
     }
-    for (option, given) in
-        [("MessageGroupId", &message.group_id), ("MessageDeduplicationId", &message.deduplication_id)]
-    {
-        if let Some(value) = given {
-            return refuse(format!(
-                "Value {value} for parameter {option} is invalid. Reason: The request include parameter that is not valid for this queue type."
-            ));
-        }
+    // AWS shares out a standard queue by its groups; here they say something of a message and order nothing.
+    if let Some(group) = &message.group_id {
+        check_id("MessageGroupId", group)?;
+    }
+    if let Some(value) = &message.deduplication_id {
+        return refuse(format!(
+            "Value {value} for parameter MessageDeduplicationId is invalid. Reason: The request include parameter that is not valid for this queue type."
+        ));
     }
     match message.delay_ms {
         Some(delay_ms) if delay_ms > DELAY_MS_MAX => refuse(format!(
@@ -86,7 +85,7 @@ fn check_fifo(message: &NewMessage, queue: &QueueRow) -> Result<(), EngineError>
 }
 
 /// Letters, digits and punctuation of ASCII, 1 to 128 of them.
-fn check_id(option: &str, value: &str) -> Result<(), EngineError> {
+pub(crate) fn check_id(option: &str, value: &str) -> Result<(), EngineError> {
     if value.is_empty() || value.len() > ID_CHARS_MAX || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
         let shown: String = value.chars().take(ID_CHARS_MAX + 1).collect();
         return refuse(format!(
@@ -120,12 +119,6 @@ pub(crate) fn check_characters(text: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Byte by byte, which is all there is to ASCII; only other text is looked at by its characters.
-fn is_text(body: &str) -> bool {
-    let has_control = body.bytes().any(|byte| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r'));
-    !has_control && (body.is_ascii() || !body.contains(['\u{FFFE}', '\u{FFFF}']))
-}
-
 /// Refuse message attributes that nobody takes.
 pub(crate) fn check_attributes(attributes: &[Attribute]) -> Result<(), EngineError> {
     if attributes.len() > ATTRIBUTES_MAX {
@@ -153,6 +146,9 @@ pub(crate) fn check_attributes(attributes: &[Attribute]) -> Result<(), EngineErr
                 "The message attribute '{name}' has an invalid message attribute type, the set of supported type prefixes is Binary, Number, and String."
             ));
         }
+        // A receiver that speaks XML could not read the answer.
+        check_characters(&attribute.data_type)?;
+        check_characters(&attribute.value)?;
         if attribute.value.is_empty() {
             return refuse(format!("The message attribute '{name}' must contain a non-empty message attribute value."));
         }

@@ -48,7 +48,7 @@ use forebay_core::queue::dedup::Deduplication;
 use forebay_core::queue::QueueMachine;
 use forebay_core::Now;
 
-pub(crate) use check::{check_attributes, check_characters};
+pub(crate) use check::{check_attributes, check_characters, check_id};
 pub(crate) use job::QueueJob;
 pub(crate) use mapping::QueueMapping;
 pub(crate) use outgoing::{Outgoing, Sender};

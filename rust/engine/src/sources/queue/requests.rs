@@ -3,8 +3,8 @@
 use crate::api::mapping::{DeclareOnQueue, Mapping, OnQueue, QueueMapping as Described, Status, UpdateOnQueue};
 use crate::api::notes::{Annotate, Notes};
 use crate::api::queue::{
-    ChangeVisibility, Declare, DeleteMessage, DeleteMessages, Depth, Moved, Moving, Named, Queue, Receive, Redrive,
-    Send,
+    Before, ChangeVisibility, Declare, DeleteMessage, DeleteMessages, Depth, Moved, Moving, Named, Queue, Receive,
+    Redrive, Send,
 };
 use crate::api::Empty;
 use crate::base::error::{EngineError, Waiter};
@@ -95,8 +95,20 @@ impl QueueRoom<'_> {
         Ok(Done::when_durable(Moved { moved, left }))
     }
 
-    pub(crate) fn queue_declare(&mut self, Declare { name, settings }: Declare) -> Result<Done, EngineError> {
-        let mut row = QueueRow { name, log: 0, seed: 0, created_ms: 0, settings, redrive: None, notes: Notes::new() };
+    pub(crate) fn queue_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
+        let Declare { name, settings, notes, only_new, instead_of } = asked;
+        let known = self.queues.names.get(&name).map(|id| &self.queues.entries[*id].row);
+        if only_new && known.is_some() {
+            return Err(EngineError::Conflict(format!("queue {name:?} already exists")));
+        }
+        let is_as =
+            |wanted: &Before| known.is_some_and(|row| row.settings == wanted.settings && row.notes == wanted.notes);
+        if instead_of.is_some_and(|wanted| !is_as(&wanted)) {
+            return Err(EngineError::Conflict(format!("queue {name:?} was changed meanwhile")));
+        }
+        let notes = Annotate { name: name.clone(), notes }.applied(known.map_or(&Notes::new(), |row| &row.notes))?;
+        let (created_ms, modified_ms) = (0, None);
+        let mut row = QueueRow { name, log: 0, seed: 0, created_ms, modified_ms, settings, redrive: None, notes };
         row.check()?;
         if let Some(name) = &row.settings.dead_letter_queue {
             let target = &self.queues.entries[self.queues.queue_id(name)?].row;
@@ -117,7 +129,9 @@ impl QueueRoom<'_> {
                 queue.machine.configure(row.of_core(), &now);
                 (row.log, row.seed, row.created_ms) = (queue.row.log, queue.row.seed, queue.row.created_ms);
                 row.redrive = queue.row.redrive.take();
-                row.notes = std::mem::take(&mut queue.row.notes);
+                // Each start of an app declares its queues anew.
+                let is_same = row.settings == queue.row.settings && row.notes == queue.row.notes;
+                row.modified_ms = if is_same { queue.row.modified_ms } else { Some(now.wall_ms) };
                 queue.row = row;
                 id
             }
@@ -156,6 +170,7 @@ impl QueueRoom<'_> {
         Queue {
             name: queue.row.name.clone(),
             created_ms: queue.row.created_ms,
+            modified_ms: queue.row.modified_ms.unwrap_or(queue.row.created_ms),
             settings: queue.row.settings.clone(),
             arn: queue.source.arn.clone(),
             fifo: queue.row.is_fifo(),

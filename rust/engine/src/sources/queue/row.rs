@@ -35,6 +35,9 @@ pub(crate) struct QueueRow {
     /// When it was declared, wall ms.
     #[serde(default)]
     pub(crate) created_ms: u64,
+    /// When its settings were changed last, wall ms; `None`: never, or by a release that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) modified_ms: Option<u64>,
     #[serde(flatten)]
     pub(crate) settings: Settings,
     /// What is being moved out of it, or was last.

@@ -89,10 +89,8 @@ impl QueueRoom<'_> {
 
     /// Send a message of one queue to another.
     pub(crate) fn send_moved(&mut self, id: QueueId, message: &Message<'_>, trace: Option<&str>, moved: Transferred) {
-        let entry = &self.queues.entries[id];
-        let group = if entry.row.is_fifo() { message.group } else { "" };
         let (data, trace) = (message.pack(), kept(trace));
-        let packed = Packed { group: group.into(), data, trace, sent_ms: message.sent_ms, key: None };
+        let packed = Packed { group: message.group.into(), data, trace, sent_ms: message.sent_ms, key: None };
         self.queue_outgoing(id, Outgoing { packed: vec![packed], ids: Vec::new(), sender: Sender::Move(moved) });
         self.ctx.commit.pending.begin_lazily(self.ctx.now.mono_ns);
     }

@@ -1,6 +1,7 @@
 //! What an engine does with queues, seen from inside: rows bound to messages, stragglers, logs that shrink.
 
 mod batches;
+mod declaring;
 mod deleting;
 mod leaving;
 mod looking;

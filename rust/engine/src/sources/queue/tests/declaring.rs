@@ -1,0 +1,56 @@
+//! Declaring queues that others declare, too.
+
+use serde_json::{json, Value};
+
+use crate::base::error::EngineError;
+use crate::runtime::test_engine::{queue, TestEngine, SECOND};
+
+fn declared(name: &str, settings: &Value) -> Value {
+    let mut asked = queue(name);
+    asked.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    asked
+}
+
+/// Two clients could both be told that they had made a queue, with the settings of only one of them. And a change was lost that
+/// another one was made beside.
+#[test]
+fn of_two_who_make_or_change_a_queue_one_is_refused() {
+    let mut engine = TestEngine::new();
+    let new = declared("q", &json!({"only_new": true, "notes": {"tag:a": "1"}}));
+    assert_eq!(engine.json("queue.declare", &new)["notes"], json!({"tag:a": "1"}), "in the commit that makes it");
+    assert!(matches!(engine.asked("queue.declare", &new), Err(EngineError::Conflict(_))));
+    engine = engine.crashed();
+    let before = engine.json("queue.describe", &json!({"name": "q"}));
+    assert_eq!((&before["notes"], &before["modified_ms"]), (&json!({"tag:a": "1"}), &before["created_ms"]));
+    engine.advance(SECOND);
+    let change = declared("q", &json!({"delay_ms": 1_000, "notes": {"sqs:Policy": "{}"}, "instead_of": before}));
+    let after = engine.json("queue.declare", &change);
+    assert_eq!(after["notes"], json!({"tag:a": "1", "sqs:Policy": "{}"}));
+    assert!(after["modified_ms"].as_u64() > after["created_ms"].as_u64());
+    assert!(matches!(engine.asked("queue.declare", &change), Err(EngineError::Conflict(_))));
+    engine = engine.crashed();
+    assert_eq!(engine.json("queue.describe", &json!({"name": "q"}))["modified_ms"], after["modified_ms"]);
+}
+
+/// A group of a standard queue is kept beside the message, wherever that goes, and orders nothing.
+#[test]
+fn messages_of_a_group_in_a_standard_queue_wait_for_none_of_it() {
+    let mut engine = TestEngine::new();
+    engine.json("queue.declare", &queue("dead"));
+    engine.json("queue.declare", &declared("q", &json!({"dead_letter_queue": "dead", "maximum_receive_count": 1})));
+    for body in ["1", "2"] {
+        let message = json!({"body": body, "group_id": "g"});
+        engine.json("queue.send", &json!({"name": "q", "messages": [message]}));
+    }
+    let receive = |name: &str| json!({"name": name, "maximum": 10, "visibility_timeout_ms": 0});
+    let groups = |messages: &Value| -> Vec<Value> {
+        let messages = messages.as_array().unwrap().iter();
+        messages.map(|message| message["attributes"]["MessageGroupId"].clone()).collect()
+    };
+    assert_eq!(groups(&engine.json("queue.receive", &receive("q"))), ["g", "g"]);
+    engine.advance(SECOND);
+    assert_eq!(groups(&engine.json("queue.receive", &receive("q"))), [""; 0]);
+    engine.advance(SECOND);
+    engine = engine.crashed();
+    assert_eq!(groups(&engine.json("queue.receive", &receive("dead"))), ["g", "g"]);
+}
