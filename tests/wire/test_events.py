@@ -126,3 +126,50 @@ def test_a_schedule_is_made_changed_and_deleted(wire, inbox):
     scheduler.delete_schedule(Name="tick")
     with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
         scheduler.get_schedule(Name="tick")
+
+
+def test_roles_of_rules_and_targets_are_given_back(events, inbox):
+    """They were taken and forgotten: Terraform and the CDK saw a change at every plan."""
+    rule, target = (f"arn:aws:iam::123456789012:role/{name}" for name in ("rule", "target"))
+    events.put_rule(Name="r", EventPattern='{"source": ["x"]}', RoleArn=rule)
+    events.put_targets(
+        Rule="r", Targets=[{"Id": "1", "Arn": inbox[2], "RoleArn": target}, {"Id": "2", "Arn": inbox[2]}]
+    )
+    events.disable_rule(Name="r")
+    assert events.describe_rule(Name="r")["RoleArn"] == rule
+    assert events.list_rules()["Rules"][0]["RoleArn"] == rule
+    roles = [one.get("RoleArn") for one in events.list_targets_by_rule(Rule="r")["Targets"]]
+    assert roles == [target, None]
+
+
+def test_what_a_client_makes_and_leaves_has_its_tags_or_is_not_there(wire, events):
+    """Tags came in a commit of their own. Who made a bus again was told that it exists, and it never had them."""
+    from test_sqs_settings import hang_up
+
+    tags, arn = [{"Key": "team", "Value": "a"}], "arn:aws:events:eu-central-1:123456789012"
+    for number in range(10):
+        bus, rule = f"b{number}", f"r{number}"
+        hang_up(wire, "AWSEvents.CreateEventBus", {"Name": bus, "Tags": tags}, service="events")
+        pattern = '{"source": ["x"]}'
+        hang_up(wire, "AWSEvents.PutRule", {"Name": rule, "EventPattern": pattern, "Tags": tags}, service="events")
+        # The last one was read before this one is answered, or never is.
+        for made in (f"{arn}:event-bus/{bus}", f"{arn}:rule/{rule}"):
+            try:
+                found = events.list_tags_for_resource(ResourceARN=made)["Tags"]
+            except events.exceptions.ResourceNotFoundException:
+                continue
+            assert found == tags, made
+
+
+def test_an_event_that_is_tested_is_no_larger_than_one_that_is_put(events):
+    """One of 15 MB held up all clients of the door for 21 seconds."""
+    event = {"id": "1", "account": "1", "source": "x", "time": "2026-01-01T00:00:00Z", "region": "r", "resources": []}
+
+    def tested(characters):
+        text = json.dumps({**event, "detail-type": "t", "detail": {"a": "x" * characters}})
+        pattern = '{"detail": {"a": [{"prefix": "x"}]}}'
+        return events.test_event_pattern(EventPattern=pattern, Event=text)["Result"]
+
+    assert tested(1_000_000)
+    with pytest.raises(ClientError, match="Event size exceeded"):
+        tested(1_048_576)

@@ -12,7 +12,7 @@ use forebay_engine::base::error::{Answer, EngineError, Reply};
 use forebay_engine::runtime::engine::Engine;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value as Json;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, Semaphore};
 
 use crate::ask::{ask, begin};
 use crate::aws::fault::Fault;
@@ -88,10 +88,27 @@ impl Call<'_> {
         begin(|waiter| self.engine.call(request, waiter))
     }
 
+    /// Ask the engine for what takes long to read.
+    pub async fn ask_aside(&self, request: Request) -> Result<Result<Json, EngineError>, Fault> {
+        let engine = self.engine.clone();
+        let asked = aside(move || begin(|waiter| engine.call(request, waiter))).await?;
+        Ok(ended(asked).await)
+    }
+
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         now_ms() as i64
     }
+}
+
+/// So many things are worked out at once beside the door's thread: the machine has other work.
+static ASIDE: Semaphore = Semaphore::const_new(2);
+
+/// Work something out that takes long. The door has one thread for all connections.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    let failed = |reason: String| Fault::new("ServiceUnavailable", reason).status(503);
+    let _permit = ASIDE.acquire().await.map_err(|error| failed(error.to_string()))?;
+    tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))
 }
 
 /// An answer that came as it is.

@@ -18,6 +18,9 @@ pub struct PutArchive {
     pub name: String,
     /// The bus whose events it keeps.
     pub bus: String,
+    /// Refused (`Conflict`) where there is one already.
+    #[serde(default)]
+    pub only_new: bool,
     /// Its settings.
     #[serde(flatten)]
     pub settings: ArchiveSettings,

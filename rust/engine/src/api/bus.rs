@@ -29,6 +29,12 @@ pub struct Declare {
     /// What it is for; without it, as before, and at first empty. At most 512 characters.
     #[serde(default)]
     pub description: Option<String>,
+    /// Texts that are kept beside it, by name; null removes one, and those that are not named stay.
+    #[serde(default)]
+    pub notes: BTreeMap<String, Option<String>>,
+    /// Refused (`Conflict`) where there is one already.
+    #[serde(default)]
+    pub only_new: bool,
 }
 
 /// Whose schemas the events of a bus must fit.
@@ -91,6 +97,9 @@ pub struct PutRule {
     /// What its settings are to be before; refused (`Conflict`) where they are others. Without it, whatever they are.
     #[serde(default)]
     pub instead_of: Option<RuleSettings>,
+    /// Texts that are kept beside a new one, by name; one that exists keeps its own.
+    #[serde(default)]
+    pub notes: BTreeMap<String, Option<String>>,
     /// Its settings.
     #[serde(flatten)]
     pub settings: RuleSettings,
@@ -136,6 +145,9 @@ pub struct RuleSettings {
     /// Whether it routes events.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// ARN of a role, which is given back and not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// Where matching events go; at most five.
     pub targets: Vec<Target>,
 }
@@ -174,6 +186,9 @@ pub struct Target {
     /// How long it is given one again, 60,000 to 86,400,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum_event_age_ms: Option<u64>,
+    /// ARN of a role, which is given back and not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }
 
 /// What is given an event.
@@ -363,7 +378,7 @@ pub enum HappenedKind {
 pub struct TestPattern {
     /// The pattern, a JSON text.
     pub pattern: String,
-    /// The event, a JSON text.
+    /// The event, a JSON text of at most 1 MiB.
     pub event: String,
 }
 
@@ -373,6 +388,17 @@ pub struct TestPattern {
 pub struct ScheduleNamed {
     /// The schedule's name.
     pub name: String,
+}
+
+/// Create a group of schedules.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CreateGroup {
+    /// The group's name.
+    pub name: String,
+    /// Texts that are kept beside it, by name.
+    #[serde(default)]
+    pub notes: BTreeMap<String, Option<String>>,
 }
 
 /// A group of schedules.
@@ -395,6 +421,9 @@ pub struct ScheduleGroup {
 pub struct PutSchedule {
     /// The schedule's name; that of one in a group other than `default` has the group and a slash before it.
     pub name: String,
+    /// Refused (`Conflict`) where there is one already.
+    #[serde(default)]
+    pub only_new: bool,
     /// Its settings.
     #[serde(flatten)]
     pub settings: ScheduleSettings,

@@ -177,7 +177,7 @@ macro_rules! operations {
         /// Put something that happened outside of the engine on the default bus, if such events are wanted.
         "bus.happened" BusHappened(bus::Happened) -> Empty: event_buses.bus_happened now;
         /// Hold an event against a pattern, and tell which conditions it fails.
-        "bus.test" BusTest(bus::TestPattern) -> bus::Tested: event_buses.bus_test always;
+        "bus.test" BusTest(bus::TestPattern) -> bus::Tested: event_buses.bus_test always_read;
         /// Create a rule, or change one that exists.
         "rule.put" RulePut(bus::PutRule) -> bus::Rule: event_buses.rule_put now;
         /// List the rules of a bus.
@@ -201,7 +201,7 @@ macro_rules! operations {
         /// Delete a schedule.
         "schedule.delete" ScheduleDelete(bus::ScheduleNamed) -> Empty: event_buses.schedule_delete now;
         /// Create a group of schedules. Refused (`Conflict`) where there is one.
-        "schedule_group.create" ScheduleGroupCreate(bus::ScheduleNamed) -> bus::ScheduleGroup: schedule_groups.group_create now;
+        "schedule_group.create" ScheduleGroupCreate(bus::CreateGroup) -> bus::ScheduleGroup: schedule_groups.group_create now;
         /// List the groups of schedules.
         "schedule_group.list" ScheduleGroupList(Empty) -> Vec<bus::ScheduleGroup>: schedule_groups.group_list now;
         /// Describe a group of schedules.

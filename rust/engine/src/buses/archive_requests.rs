@@ -30,7 +30,7 @@ impl BusRoom<'_> {
 
     /// Create an archive, or change one that exists: it keeps its events.
     pub(crate) fn archive_put(&mut self, asked: PutArchive) -> Result<Done, EngineError> {
-        let PutArchive { name, bus, settings } = asked;
+        let PutArchive { name, bus, only_new, settings } = asked;
         check_rule_name(&name, "archive")?;
         if name.len() > ARCHIVE_NAME_CHARACTERS_MAX {
             return refuse(format!(
@@ -40,6 +40,7 @@ impl BusRoom<'_> {
         self.buses.bus(&bus)?;
         settings.check()?;
         let row = match self.buses.archives.row(&name) {
+            Ok(_) if only_new => return Err(EngineError::Conflict(format!("Archive {name} already exists."))),
             Ok(known) if known.bus != bus => {
                 return Err(EngineError::Conflict(format!(
                     "Archive {name} already exists. It keeps events of bus {}.",

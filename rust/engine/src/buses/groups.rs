@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::bus::{ScheduleGroup as Answer, ScheduleNamed};
+use crate::api::bus::{CreateGroup, ScheduleGroup as Answer, ScheduleNamed};
 use crate::api::notes::{Annotate, Notes};
 use crate::api::Empty;
 use crate::base::error::EngineError;
@@ -72,8 +72,8 @@ pub(crate) struct GroupRoom<'a> {
 
 impl GroupRoom<'_> {
     /// Create a group.
-    pub(crate) fn group_create(&mut self, named: ScheduleNamed) -> Result<Done, EngineError> {
-        let name = named.name;
+    pub(crate) fn group_create(&mut self, asked: CreateGroup) -> Result<Done, EngineError> {
+        let CreateGroup { name, notes } = asked;
         check_rule_name(&name, "schedule group")?;
         if self.below.buses.groups.0.contains_key(&name) {
             return Err(EngineError::Conflict(format!("Schedule group {name} already exists.")));
@@ -82,7 +82,8 @@ impl GroupRoom<'_> {
             return Err(EngineError::Invalid(format!("the store has {GROUPS_MAX} schedule groups, which is the most")));
         }
         let created_ms = self.below.ctx.now.wall_ms;
-        self.save(GroupRow { name: name.clone(), created_ms, notes: Notes::new() });
+        let notes = Annotate { name: name.clone(), notes }.applied(&Notes::new())?;
+        self.save(GroupRow { name: name.clone(), created_ms, notes });
         Ok(Done::when_durable(self.described(self.below.buses.groups.group(&name)?)))
     }
 

@@ -11,7 +11,7 @@ use crate::api::bus::{
 use crate::api::notes::{Annotate, Notes};
 use crate::api::Empty;
 use crate::base::error::{EngineError, Reply, Waiter};
-use crate::base::limits::{BUS_DESCRIPTION_CHARACTERS_MAX, RULES_MAX, SCHEDULES_MAX};
+use crate::base::limits::{BUS_DESCRIPTION_CHARACTERS_MAX, BUS_EVENT_BYTES_MAX, RULES_MAX, SCHEDULES_MAX};
 use crate::buses::participant::BusParticipant;
 use crate::buses::row::{check_bus_name, check_rule_name, parse_pattern, BusRow, RuleRow, ScheduleRow, DEFAULT};
 use crate::buses::{Bus, BusRoom, Rule, RuleMeters, Taker};
@@ -38,7 +38,7 @@ impl BusRoom<'_> {
 
     /// Create a bus, or change one that exists; what is not said of it stays.
     pub(crate) fn bus_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
-        let Declare { name, discovery, enforce, description } = asked;
+        let Declare { name, discovery, enforce, description, notes, only_new } = asked;
         check_bus_name(&name)?;
         if description.as_ref().is_some_and(|text| text.chars().count() > BUS_DESCRIPTION_CHARACTERS_MAX) {
             return Err(EngineError::Invalid(format!(
@@ -50,11 +50,15 @@ impl BusRoom<'_> {
         }
         let known = self.buses.entries.get(&name).map(|bus| bus.row.clone());
         let is_new = known.is_none();
+        if only_new && !is_new {
+            return Err(EngineError::Conflict(format!("Event bus {name} already exists.")));
+        }
         let before = known.unwrap_or_else(|| BusRow::new(&name, self.ctx.now.wall_ms));
         let row = BusRow {
             discovery: discovery.unwrap_or(before.discovery),
             enforce: enforce.unwrap_or_else(|| before.enforce.clone()),
             description: description.unwrap_or_else(|| before.description.clone()),
+            notes: Annotate { name: name.clone(), notes }.applied(&before.notes)?,
             ..before.clone()
         };
         if is_new || row != before {
@@ -109,22 +113,33 @@ impl BusRoom<'_> {
         Ok(Done::when_durable(Empty {}))
     }
 
-    /// Hold an event against a pattern.
+    /// Tell what came of an event and a pattern.
     #[allow(clippy::unused_self, reason = "every request is a method of its room")]
-    pub(crate) fn bus_test(&mut self, asked: TestPattern) -> Result<Done, EngineError> {
-        let invalid = |text: String| EngineError::Invalid(text);
-        let pattern = parse_pattern(&asked.pattern)?;
-        let report = pattern.report(&asked.event).map_err(|error| invalid(error.to_string()))?;
-        let unmet =
-            |one: Failure| Unmet { path: one.path, condition: one.condition, value: one.value, reason: one.reason };
-        let failures = report.failures.into_iter().map(unmet).collect();
-        Ok(Done::at_once(Tested { matches: report.matches, failures }))
+    pub(crate) fn bus_test(&mut self, tested: Result<Tested, EngineError>) -> Result<Done, EngineError> {
+        tested.map(Done::at_once)
     }
 
     fn describe_bus(&self, bus: &Bus) -> BusAnswer {
         let BusRow { name, created_ms, discovery, enforce, description, notes } = bus.row.clone();
         let arn = self.ctx.bus_arn(&name);
         BusAnswer { name, arn, created_ms, rules: bus.rules.len(), discovery, enforce, description, notes }
+    }
+}
+
+impl TestPattern {
+    /// Hold the event against the pattern: it needs nothing of the engine, and an event may be large.
+    pub(crate) fn read(self) -> Result<Tested, EngineError> {
+        let invalid = |text: String| EngineError::Invalid(text);
+        if self.event.len() > BUS_EVENT_BYTES_MAX {
+            let size = self.event.len();
+            return Err(invalid(format!("Event size exceeded: {size} bytes, allowed are {BUS_EVENT_BYTES_MAX}.")));
+        }
+        let pattern = parse_pattern(&self.pattern)?;
+        let report = pattern.report(&self.event).map_err(|error| invalid(error.to_string()))?;
+        let unmet =
+            |one: Failure| Unmet { path: one.path, condition: one.condition, value: one.value, reason: one.reason };
+        let failures = report.failures.into_iter().map(unmet).collect();
+        Ok(Tested { matches: report.matches, failures })
     }
 }
 
@@ -140,7 +155,7 @@ impl BusRoom<'_> {
 
     /// Create a rule, or change one that exists: it keeps its failures.
     pub(crate) fn rule_put(&mut self, asked: PutRule) -> Result<Done, EngineError> {
-        let PutRule { bus, name, instead_of, settings } = asked;
+        let PutRule { bus, name, instead_of, notes, settings } = asked;
         check_rule_name(&name, "rule")?;
         self.buses.bus(&bus)?;
         if bus != DEFAULT && settings.schedule_expression.is_some() {
@@ -165,7 +180,8 @@ impl BusRoom<'_> {
             Err(_) => {
                 let id = self.ctx.new_mapping_id();
                 let (bus, created_ms) = (bus.clone(), self.ctx.now.wall_ms);
-                RuleRow { id, bus, name: name.clone(), created_ms, notes: Notes::new(), settings }
+                let notes = Annotate { name: name.clone(), notes }.applied(&Notes::new())?;
+                RuleRow { id, bus, name: name.clone(), created_ms, notes, settings }
             }
         };
         self.save_rule(row)?;
@@ -295,12 +311,15 @@ impl BusRoom<'_> {
 
     /// Create a schedule, or change one that exists. Rates begin anew when something is changed, and go on when nothing is.
     pub(crate) fn schedule_put(&mut self, asked: PutSchedule) -> Result<Done, EngineError> {
-        let PutSchedule { name, settings } = asked;
+        let PutSchedule { name, only_new, settings } = asked;
         self.buses.groups.check_schedule_name(&name)?;
         if matches!(settings.to, Recipient::Rule(_)) {
             return Err(EngineError::Invalid("a rule is not a target of a schedule: give the rule its own".into()));
         }
         let known = self.known_schedule(&name)?;
+        if only_new && known.is_some() {
+            return Err(EngineError::Conflict(format!("Schedule {name} already exists.")));
+        }
         if let Some(row) = known.as_ref().filter(|row| row.settings == settings) {
             return Ok(Done::when_durable(self.describe_schedule(row, UPCOMING)));
         }
@@ -334,7 +353,7 @@ impl BusRoom<'_> {
             Some(known) if known.settings.is_due_as(&settings) => {
                 // Each start of an app declares its schedules anew.
                 let modified_ms = if known.settings == settings { known.modified_ms } else { Some(now_ms) };
-                let row = ScheduleRow { settings, modified_ms, ..known.clone() };
+                let row = ScheduleRow { modified_ms, settings, ..known.clone() };
                 self.buses.schedules.change(&row, known);
                 row
             }

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_core::schedule::RULE_REFUSAL;
-use forebay_engine::api::bus::{
-    AnnotateRule, EnableRule, Entry, Named, Put, PutRule, RuleNamed, RuleSettings, Target, TestPattern,
-};
-use forebay_engine::api::notes::Annotate;
+use forebay_engine::api::bus::{EnableRule, Entry, Named, Put, PutRule, RuleNamed, RuleSettings, Target, TestPattern};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use serde_json::{json, Value as Json};
@@ -246,18 +243,15 @@ async fn put_rule(call: &Call<'_>) -> Result<Value, Fault> {
         "schedule_expression": input.text("ScheduleExpression"),
         "description": input.text("Description").unwrap_or_default(),
         "enabled": input.text("State") != Some("DISABLED"),
+        "role": input.text("RoleArn"),
         "targets": targets,
     }))?;
     // Those of a rule that exists stay, as on AWS.
     let tags = if existing.is_ok() { BTreeMap::new() } else { tag_notes(input.list("Tags")) };
     check_tags(&Json::Null, &tags)?;
     let instead_of = existing.ok().map(settings).transpose()?;
-    let put = PutRule { bus: bus.clone(), name: name.clone(), instead_of, settings: rule };
+    let put = PutRule { bus, name, instead_of, notes: tags, settings: rule };
     let put = call.ask(Request::RulePut(put)).await.map_err(rule_refused)?;
-    if !tags.is_empty() {
-        let annotate = AnnotateRule { bus, name, notes: tags };
-        call.ask(Request::RuleAnnotate(annotate)).await.map_err(fault)?;
-    }
     Ok(Value::structure().with("RuleArn", put["arn"].as_str()))
 }
 
@@ -279,6 +273,7 @@ fn rule(given: &Json) -> Value {
         .with("ScheduleExpression", given["schedule_expression"].as_str())
         .with("State", if given["enabled"] == true { "ENABLED" } else { "DISABLED" })
         .with("Description", description)
+        .with("RoleArn", given["role"].as_str())
         .with("EventBusName", given["bus"].as_str())
 }
 
@@ -377,6 +372,7 @@ fn target_of(call: &Call<'_>, given: &Value) -> Result<Target, Fault> {
         "input_path": given.text("InputPath"),
         "input_transformer": transformer,
         "dead_letter_queue": dead_letters,
+        "role": given.text("RoleArn"),
     });
     if let Some(policy) = given.get("RetryPolicy") {
         json["maximum_retry_attempts"] = policy.int("MaximumRetryAttempts").into();
@@ -423,6 +419,7 @@ fn target(call: &Call<'_>, given: &Json) -> Value {
         )
         .with("Id", given["id"].as_str())
         .with("Arn", call.recipient_arn(given))
+        .with("RoleArn", given["role"].as_str())
         .with("Input", given["input"].as_str())
         .with("InputPath", given["input_path"].as_str())
         .with("InputTransformer", transformer)
@@ -451,7 +448,7 @@ async fn put_rule_again(call: &Call<'_>, named: RuleNamed, mut rule: Json, targe
     let instead_of = Some(settings(rule.clone())?);
     rule["targets"] = targets;
     let RuleNamed { bus, name } = named;
-    let put = PutRule { bus, name, instead_of, settings: settings(rule)? };
+    let put = PutRule { bus, name, instead_of, notes: BTreeMap::new(), settings: settings(rule)? };
     call.ask(Request::RulePut(put)).await.map_err(rule_refused)?;
     Ok(())
 }
@@ -502,24 +499,25 @@ async fn list_rule_names_by_target(call: &Call<'_>) -> Result<Value, Fault> {
 async fn test_event_pattern(call: &Call<'_>) -> Result<Value, Fault> {
     let text = |name: &str| call.input.needed(name).to_owned();
     let asked = TestPattern { pattern: text("EventPattern"), event: text("Event") };
-    let tested = call.ask(Request::BusTest(asked)).await.map_err(fault)?;
+    let tested = call.ask_aside(Request::BusTest(asked)).await?.map_err(fault)?;
     Ok(Value::structure().with("Result", tested["matches"].as_bool()))
 }
 
 async fn create_event_bus(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.input.needed("Name").to_owned();
+    let existing = || Fault::new("ResourceAlreadyExistsException", format!("Event bus {name} already exists."));
     if call.ask(Request::BusDescribe(Named { name: name.clone() })).await.is_ok() {
-        return Err(Fault::new("ResourceAlreadyExistsException", format!("Event bus {name} already exists.")));
+        return Err(existing());
     }
     refuse_unknown(call)?;
     let tags = tag_notes(call.input.list("Tags"));
     check_tags(&Json::Null, &tags)?;
     let described = call.input.text("Description");
-    let declare = settings(json!({"name": name, "description": described}))?;
-    let bus = call.ask(Request::BusDeclare(declare)).await.map_err(fault)?;
-    if !tags.is_empty() {
-        call.ask(Request::BusAnnotate(Annotate { name, notes: tags })).await.map_err(fault)?;
-    }
+    let declare = settings(json!({"name": name, "description": described, "notes": tags, "only_new": true}))?;
+    let bus = call.ask(Request::BusDeclare(declare)).await.map_err(|error| match error {
+        EngineError::Conflict(_) => existing(),
+        error => fault(error),
+    })?;
     Ok(Value::structure().with("EventBusArn", bus["arn"].as_str()).with("Description", described))
 }
 

@@ -69,11 +69,15 @@ async fn put(call: &Call<'_>, name: &str, bus: String, existing: Option<&Json>) 
     let archive: PutArchive = settings(json!({
         "name": name,
         "bus": bus,
+        "only_new": existing.is_none(),
         "pattern": pattern,
         "description": description.as_str().unwrap_or_default(),
         "retention_ms": retention,
     }))?;
-    let put = call.ask(Request::ArchivePut(archive)).await.map_err(fault)?;
+    let put = call.ask(Request::ArchivePut(archive)).await.map_err(|error| match error {
+        EngineError::Conflict(text) if existing.is_none() => Fault::new("ResourceAlreadyExistsException", text),
+        error => fault(error),
+    })?;
     Ok(Value::structure()
         .with("ArchiveArn", put["arn"].as_str())
         .with("State", "ENABLED")

@@ -82,7 +82,7 @@ impl Call<'_> {
     }
 }
 
-async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
+async fn put(call: &Call<'_>, name: &str, only_new: bool) -> Result<Value, Fault> {
     let input = &call.input;
     if input.text("KmsKeyArn").is_some() {
         return Err(Fault::validation("KmsKeyArn: forebay's schedules do not have it"));
@@ -110,6 +110,7 @@ async fn put(call: &Call<'_>, name: &str) -> Result<Value, Fault> {
     let retry = target.get("RetryPolicy").unwrap_or(&empty);
     let mut given = json!({
         "name": name,
+        "only_new": only_new,
         "expression": input.needed("ScheduleExpression"),
         "timezone": input.text("ScheduleExpressionTimezone").unwrap_or("UTC"),
         "start_ms": input.time("StartDate"),
@@ -139,7 +140,7 @@ async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
             .answered_before("CreateSchedule", &call.input)
             .ok_or_else(|| Fault::new("ConflictException", format!("Schedule {name} already exists.")).status(409));
     }
-    let made = put(call, &name).await?;
+    let made = put(call, &name, true).await?;
     call.remembered.keep_answer("CreateSchedule", &call.input, &made);
     Ok(made)
 }
@@ -147,7 +148,7 @@ async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
 async fn update_schedule(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.schedule();
     call.described_schedule(&name).await?;
-    put(call, &name).await
+    put(call, &name, false).await
 }
 
 pub(super) fn time(ms: &Json) -> Value {

@@ -1,6 +1,6 @@
 //! EventBridge Scheduler: groups of schedules, and their tags.
 
-use forebay_engine::api::bus::ScheduleNamed;
+use forebay_engine::api::bus::{CreateGroup, ScheduleNamed};
 use forebay_engine::api::notes::Annotate;
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
@@ -20,16 +20,13 @@ fn named(call: &Call<'_>) -> ScheduleNamed {
 pub(super) async fn create_schedule_group(call: &Call<'_>) -> Result<Value, Fault> {
     let notes = tag_notes(call.input.list("Tags"));
     check_tags(&Json::Null, &notes)?;
-    let made = match call.ask(Request::ScheduleGroupCreate(named(call))).await {
+    let create = CreateGroup { name: call.input.needed("Name").to_owned(), notes };
+    let made = match call.ask(Request::ScheduleGroupCreate(create)).await {
         Err(conflict @ EngineError::Conflict(_)) => {
             return call.remembered.answered_before("CreateScheduleGroup", &call.input).ok_or_else(|| fault(conflict));
         }
         made => made.map_err(fault)?,
     };
-    if !notes.is_empty() {
-        let name = call.input.needed("Name").to_owned();
-        call.ask(Request::ScheduleGroupAnnotate(Annotate { name, notes })).await.map_err(fault)?;
-    }
     let answer = Value::structure().with("ScheduleGroupArn", made["arn"].as_str());
     call.remembered.keep_answer("CreateScheduleGroup", &call.input, &answer);
     Ok(answer)

@@ -345,7 +345,8 @@ fn discoverer(call: &Call<'_>, given: &Json) -> Value {
 
 async fn discover(call: &Call<'_>, given: &Json, discovery: bool) -> Result<Json, Fault> {
     let name = given["name"].as_str().unwrap_or_default().to_owned();
-    let declare = bus::Declare { name, discovery: Some(discovery), enforce: None, description: None };
+    let (discovery, notes) = (Some(discovery), std::collections::BTreeMap::new());
+    let declare = bus::Declare { name, discovery, enforce: None, description: None, notes, only_new: false };
     call.ask(Request::BusDeclare(declare)).await.map_err(fault)
 }
 
