@@ -260,3 +260,34 @@ def test_a_stream_that_is_not_there_has_no_events_to_filter(logs, group):
     """A name with a slip in it found nothing."""
     with pytest.raises(logs.exceptions.ResourceNotFoundException, match="The specified log stream does not exist"):
         logs.filter_log_events(logGroupName=GROUP, logStreamNames=[STREAM, "typo"])
+
+
+def test_a_search_with_many_terms_gives_a_page_and_goes_on(logs, group):
+    """All other clients waited for seconds while one search looked through a whole group."""
+    for _ in range(4):
+        put(logs, ["x" * 100_000] * 5)
+    put(logs, ["here: zq"])
+
+    def search(terms):
+        asked, pages, found = {"logGroupName": GROUP, "filterPattern": " ".join(f"?{term}" for term in terms)}, 0, []
+        while True:
+            answer = logs.filter_log_events(**asked)
+            pages += 1
+            found += [event["message"] for event in answer["events"]]
+            if "nextToken" not in answer:
+                return pages, found
+            asked["nextToken"] = answer["nextToken"]
+
+    assert search(["zq"]) == (1, ["here: zq"])
+    pages, found = search([first + second for first in "zyxwvuts" for second in "abcdefghijklmnopqrstuvw"])
+    assert found == ["here: zq"] and pages > 3
+
+
+def test_tokens_of_events_are_none_that_a_client_can_write(logs, group):
+    put(logs, ["one", "two"])
+    answer = logs.filter_log_events(logGroupName=GROUP, limit=1)
+    for wrong in ("f/1", answer["nextToken"][1:], answer["nextToken"] + "A"):
+        with pytest.raises(logs.exceptions.InvalidParameterException, match="nextToken"):
+            logs.filter_log_events(logGroupName=GROUP, limit=1, nextToken=wrong)
+        with pytest.raises(logs.exceptions.InvalidParameterException, match="nextToken"):
+            logs.get_log_events(logGroupName=GROUP, logStreamName=STREAM, nextToken=wrong)

@@ -45,6 +45,11 @@ impl Filter {
         Ok(filter)
     }
 
+    /// How many terms it has.
+    pub(super) fn terms(&self) -> usize {
+        self.all.len() + self.any.len() + self.none.len()
+    }
+
     pub(super) fn matches(&self, message: &str) -> bool {
         self.all.iter().all(|term| message.contains(term.as_str()))
             && !self.none.iter().any(|term| message.contains(term.as_str()))

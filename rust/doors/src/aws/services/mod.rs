@@ -24,6 +24,7 @@ mod lambda_urls;
 mod logs;
 mod logs_filter;
 mod logs_moments;
+mod logs_tokens;
 mod members;
 mod page;
 mod rds;
