@@ -74,6 +74,11 @@ impl<'c> Budget<'c> {
         (self.clock)() >= self.short_ms.unwrap_or(STATE_MS_MAX)
     }
 
+    /// Whether the expressions of the state have used up their time.
+    pub(super) fn has_no_time(&self) -> bool {
+        (self.clock)().saturating_sub(self.state_began_ms.get()) >= self.short_ms.unwrap_or(STATE_MS_MAX)
+    }
+
     /// What the next expressions may use that read these documents; `None`: the turn is void.
     pub(super) fn guards(&self, documents: &Documents<'_>) -> Option<Guards> {
         let Some(short_ms) = self.short_ms else {

@@ -98,7 +98,8 @@ fn jsonata(
     let states = Value::Object(states);
     let now_ms = i64::try_from(documents.now_ms).unwrap_or(i64::MAX);
     let bindings = Bindings { states: &states, variables: documents.variables, now_ms };
-    template.evaluate(&bindings, &guards, entropy).inspect_err(|error| {
+    let is_over = || documents.budget.has_no_time();
+    template.evaluate(&bindings, &guards, entropy, &is_over).inspect_err(|error| {
         if error.is_limit {
             documents.budget.limit_met();
         }

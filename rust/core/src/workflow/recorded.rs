@@ -64,7 +64,7 @@ fn payloads_are_those_that_aws_recorded() {
             let states = serde_json::json!({"input": input});
             let bindings = Bindings { states: &states, variables: &empty, now_ms: 0 };
             let guards = Guards { time_ms_max: 20_000, ..Guards::default() };
-            JsonataTemplate::parse(template, "Output").unwrap().evaluate(&bindings, &guards, &mut Constant)
+            JsonataTemplate::parse(template, "Output").unwrap().evaluate(&bindings, &guards, &mut Constant, &|| false)
         } else {
             continue;
         };

@@ -1,6 +1,9 @@
 //! Recorded calls of `TestState`.
 
-use forebay_core::workflow::machine::test_state::{test_state, Surroundings, TestRefused, Tested};
+use std::cell::Cell;
+
+use forebay_core::workflow::budget::Budget;
+use forebay_core::workflow::machine::test_state::{test_state, test_state_within, Surroundings, TestRefused, Tested};
 use forebay_core::workflow::machine::Identity;
 use serde_json::{json, Value};
 
@@ -30,6 +33,30 @@ fn recorded_tests_of_states_are_answered_as_on_aws() {
         }
     }
     judge("TestState", cases.len(), &failed, MISSES);
+}
+
+/// Each expression had a second for itself, and a state has any number of them.
+#[test]
+fn the_expressions_of_a_tested_state_have_their_time_together() {
+    let output: Value = (0..20).map(|number| (format!("x{number}"), json!("{% $sum([1..10]) %}"))).collect();
+    let state = json!({"Type": "Pass", "QueryLanguage": "JSONata", "Output": output, "End": true});
+    let request = json!({"definition": state.to_string(), "input": "{}"});
+    let status = |tested: Result<Tested, TestRefused>| match tested {
+        Ok(Tested::Answer(answer)) => (answer["status"].clone(), answer["error"].clone()),
+        other => panic!("{other:?}"),
+    };
+    let around = Surroundings::default();
+    assert_eq!(status(test_state(&request, &around)).0, "SUCCEEDED");
+    let (now, each) = (Cell::new(0), Cell::new(0));
+    let clock = || {
+        now.set(now.get() + each.get());
+        now.get()
+    };
+    assert_eq!(status(test_state_within(&request, &around, &Budget::whole(&clock))).0, "SUCCEEDED");
+    each.set(300);
+    let (status, error) = status(test_state_within(&request, &around, &Budget::whole(&clock)));
+    assert_eq!(status, "FAILED");
+    assert!(error == "States.QueryEvaluationError" || error == "States.Timeout", "{error}");
 }
 
 fn surroundings(request: &Value, models: &Value) -> Surroundings {

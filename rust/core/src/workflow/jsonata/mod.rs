@@ -125,6 +125,12 @@ impl Expression {
         })
     }
 
+    /// The failure of an expression for which those before it have left no time.
+    fn late(&self) -> EvaluationError {
+        let error = self.failure("threw an error during evaluation: the expressions before it took all the time");
+        EvaluationError { is_limit: true, ..error }
+    }
+
     /// The failure of a field that must not be undefined.
     pub fn undefined(&self) -> EvaluationError {
         self.failure("returned nothing (undefined).")
@@ -190,19 +196,20 @@ impl JsonataTemplate {
         found
     }
 
-    /// The field's value. An undefined expression anywhere in it is an error.
+    /// The field's value. An undefined expression anywhere in it is an error. `is_over`: there is no time for a further one.
     pub fn evaluate(
         &self,
         bindings: &Bindings<'_>,
         guards: &Guards,
         entropy: &mut dyn Entropy,
+        is_over: &dyn Fn() -> bool,
     ) -> Result<Value, EvaluationError> {
         if let Some(value) = self.literal() {
             return Ok(value.clone());
         }
         let programs: Vec<&Program> = self.expressions().into_iter().map(|expression| &expression.program).collect();
         let mut session = Session::open(&programs, bindings, guards, entropy);
-        let value = self.0.evaluate(&mut session)?;
+        let value = self.0.evaluate(&mut session, is_over)?;
         if is_deeper_than(&value, NESTING_MAX) {
             let cause = format!("The field's value nests deeper than {NESTING_MAX} levels");
             return Err(EvaluationError { location: None, ..EvaluationError::query(cause, "") });
@@ -253,14 +260,15 @@ impl Node {
         }
     }
 
-    fn evaluate(&self, session: &mut Session) -> Result<Value, EvaluationError> {
+    fn evaluate(&self, session: &mut Session, is_over: &dyn Fn() -> bool) -> Result<Value, EvaluationError> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
-            Self::Array(nodes) => nodes.iter().map(|node| node.evaluate(session)).collect(),
+            Self::Array(nodes) => nodes.iter().map(|node| node.evaluate(session, is_over)).collect(),
             Self::Object(nodes) => {
-                let fields = nodes.iter().map(|(name, node)| Ok((name.clone(), node.evaluate(session)?)));
+                let fields = nodes.iter().map(|(name, node)| Ok((name.clone(), node.evaluate(session, is_over)?)));
                 fields.collect::<Result<Map<_, _>, _>>().map(Value::Object)
             }
+            Self::Expression(expression) if is_over() => Err(expression.late()),
             Self::Expression(expression) => expression.run(session)?.ok_or_else(|| expression.undefined()),
         }
     }

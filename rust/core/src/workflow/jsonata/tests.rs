@@ -222,7 +222,7 @@ fn templates_hold_expressions_in_any_place() {
         let states = states();
         let bindings = Bindings { states: &states, variables: &variables, now_ms: 0 };
         JsonataTemplate::parse(&template, "Output")?
-            .evaluate(&bindings, &Guards::default(), &mut Counting(0))
+            .evaluate(&bindings, &Guards::default(), &mut Counting(0), &|| false)
             .map_err(|error| Problem { code: "", place: error.location.unwrap_or_default(), message: error.cause })
     };
     assert_eq!(evaluate(json!("{% $states.input.n %}")), Ok(json!(5)));

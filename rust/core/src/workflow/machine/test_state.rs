@@ -10,8 +10,8 @@ use super::driver::Seed;
 use super::history::ErrorDetails;
 use super::inspection::Inspection;
 use super::mock::check_result;
-use super::{Execution, Fact, Identity, Outcome, Turn};
-use crate::workflow::budget::Budget;
+use super::{Command, Execution, Fact, Identity, Outcome, Turn};
+use crate::workflow::budget::{Budget, STATE_MS_MAX};
 use crate::workflow::definition::{self, invalid_definition, Definition, MachineType, Problem, Resource};
 
 /// Why a request is refused.
@@ -82,8 +82,17 @@ pub fn resource_text(request: &Value) -> Option<String> {
     tested.state.get("Resource")?.as_str().map(str::to_owned)
 }
 
-/// Test a state.
+/// Test a state without a clock.
 pub fn test_state(request: &Value, surroundings: &Surroundings) -> Result<Tested, TestRefused> {
+    test_state_within(request, surroundings, &Budget::unclocked())
+}
+
+/// Test a state whose expressions may use no more than this.
+pub fn test_state_within(
+    request: &Value,
+    surroundings: &Surroundings,
+    budget: &Budget<'_>,
+) -> Result<Tested, TestRefused> {
     let Some(request) = request.as_object() else { return Err(invalid("The request must be an object")) };
     let tested = find(request)?;
     let mut inspection = tested.inspection(surroundings)?;
@@ -94,7 +103,7 @@ pub fn test_state(request: &Value, surroundings: &Surroundings) -> Result<Tested
         message: format!("Invalid State Machine Execution Input: '{error:?}'"),
     })?;
     inspection.noted.insert("input".into(), input.value().clone());
-    let (inspection, outcome) = tested.run(&definition, input, inspection, surroundings)?;
+    let (inspection, outcome) = tested.run(&definition, input, inspection, (surroundings, budget))?;
     if let (Some(arguments), Some(resource)) = (&inspection.arguments, tested.resource()) {
         return Ok(Tested::Call(resource, arguments.clone()));
     }
@@ -296,7 +305,7 @@ impl Subject<'_> {
         definition: &Definition,
         input: Data,
         inspection: Inspection,
-        surroundings: &Surroundings,
+        (surroundings, budget): (&Surroundings, &Budget<'_>),
     ) -> Result<(Inspection, Option<Outcome>), TestRefused> {
         // A test runs as an Express execution does: its context object has no redrives.
         let identity =
@@ -309,12 +318,16 @@ impl Subject<'_> {
             }
         }
         let mut seed = Seed(surroundings.seed);
-        let budget = Budget::unclocked();
-        let mut turn = Turn::new(definition, surroundings.now_ms, &mut seed, &budget);
+        let mut turn = Turn::new(definition, surroundings.now_ms, &mut seed, budget);
         turn.inspection = Some(inspection);
         let taken = execution.take(&mut turn, Fact::Start);
         debug_assert!(taken.is_ok());
-        let inspection = turn.inspection.take().unwrap_or_default();
+        let mut inspection = turn.inspection.take().unwrap_or_default();
+        let is_over = turn.commands.iter().any(|command| matches!(command, Command::Continue));
+        if is_over && !inspection.is_done() {
+            let cause = format!("The expressions of the state took more than {STATE_MS_MAX} ms");
+            inspection.failure = Some(ErrorDetails { error: Some("States.Timeout".into()), cause: Some(cause) });
+        }
         Ok((inspection, execution.outcome().cloned()))
     }
 }

@@ -1,5 +1,9 @@
 //! Step Functions: a state on its own (`TestState`).
 
+use std::sync::Arc;
+use std::time::Instant;
+
+use forebay_core::workflow::budget::Budget;
 use forebay_core::workflow::definition::MachineType;
 use forebay_core::workflow::machine::test_state::{self, Surroundings, Tested};
 use forebay_core::workflow::machine::{ErrorDetails, Identity};
@@ -7,7 +11,7 @@ use forebay_engine::api::workflow::TaskCall;
 use forebay_engine::api::Request;
 use serde_json::{Map, Value as Json};
 
-use crate::aws::call::Call;
+use crate::aws::call::{aside, Call};
 use crate::aws::fault::Fault;
 use crate::aws::services::states::fault;
 use crate::aws::services::states_executions::named;
@@ -41,7 +45,7 @@ async fn answer(call: &Call<'_>, resource: String, arguments: &Json) -> Result<R
 }
 
 pub(super) async fn test_state(call: &Call<'_>) -> Result<Value, Fault> {
-    let request = json_of(&call.input);
+    let request = Arc::new(json_of(&call.input));
     let role = call.input.text("roleArn").map(str::to_owned);
     let identity = Identity {
         execution_arn: call.states_arn("express", "TestState:TestState").into(),
@@ -56,7 +60,14 @@ pub(super) async fn test_state(call: &Call<'_>) -> Result<Value, Fault> {
     };
     let mut surroundings = Surroundings { identity, now_ms: call.now_ms() as u64, ..Surroundings::default() };
     loop {
-        let tested = test_state::test_state(&request, &surroundings);
+        // Its expressions may take as long as those of a state may, all together.
+        let (asked, around) = (Arc::clone(&request), surroundings.clone());
+        let tested = aside(move || {
+            let began = Instant::now();
+            let clock = || began.elapsed().as_millis() as u64;
+            test_state::test_state_within(&asked, &around, &Budget::whole(&clock))
+        })
+        .await?;
         match tested.map_err(|refused| Fault::new(refused.code, refused.message))? {
             Tested::Answer(answer) => return Ok(named("TestStateOutput", &answer)),
             Tested::Call(_, arguments) if surroundings.answer.is_none() => {
