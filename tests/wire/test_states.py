@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 import time
 
 import pytest
@@ -300,3 +301,53 @@ def test_a_state_machine_is_deleted_when_a_full_disk_has_room_again(make_app, sm
         sqs.delete_queue(QueueUrl=queue)
         until_not_full(lambda: states.delete_state_machine(stateMachineArn=machine))
         assert states.list_state_machines()["stateMachines"] == []
+
+
+def test_pages_of_a_long_history_follow_each_other_either_way(states):
+    """Each page of a reversed one read the whole history. And a token was a number, which a client could write itself."""
+    steps = {f"s{number}": {"Type": "Pass", "Next": f"s{number + 1}"} for number in range(99)}
+    definition = json.dumps({"StartAt": "s0", "States": {**steps, "s99": {"Type": "Pass", "End": True}}})
+    machine = states.create_state_machine(name="long", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=machine)["executionArn"]
+    ended(states, execution)
+    for is_reversed in (False, True):
+        asked = {"executionArn": execution, "reverseOrder": is_reversed}
+        for size in (7, 50, 202, 1000):
+            pages = states.get_paginator("get_execution_history").paginate(**asked, PaginationConfig={"PageSize": size})
+            ids = [event["id"] for page in pages for event in page["events"]]
+            assert ids == sorted(range(1, 203), reverse=is_reversed)
+        token = states.get_execution_history(**asked, maxResults=7)["nextToken"]
+        for wrong in ("7", token[1:], token + "A"):
+            with pytest.raises(states.exceptions.InvalidToken):
+                states.get_execution_history(**asked, nextToken=wrong)
+        with pytest.raises(states.exceptions.InvalidToken):
+            states.get_execution_history(executionArn=execution, reverseOrder=not is_reversed, nextToken=token)
+
+
+def test_expressions_of_a_tested_state_have_a_second_together_and_nobody_waits(states, wire):
+    """Each of any number had a second, and all other clients waited."""
+    slow = "{% $count($map([1..100000], function($x){$x*$x*$x})) %}"
+    output = {f"x{number}": slow for number in range(400)}
+    state = {"Type": "Pass", "QueryLanguage": "JSONata", "Output": output, "End": True}
+    told = []
+    asking = threading.Thread(target=lambda: told.append(states.test_state(definition=json.dumps(state), input="{}")))
+    sqs, answers = wire.client("sqs"), 0
+    asking.start()
+    while asking.is_alive():
+        sqs.list_queues()
+        answers += 1
+    asking.join()
+    assert (told[0]["status"], told[0]["error"]) == ("FAILED", "States.QueryEvaluationError")
+    assert answers > 5
+
+
+def test_a_machine_that_a_client_makes_and_leaves_has_its_tags_or_is_not_there(states, wire):
+    """Tags came in a commit of their own. The same creation again is no mistake, and left it without them."""
+    from test_sqs_settings import hang_up
+
+    tags, arn = [{"key": "team", "value": "a"}], "arn:aws:states:eu-central-1:123456789012:stateMachine"
+    for number in range(10):
+        asked = {"name": f"m{number}", "definition": PASS, "roleArn": ROLE, "tags": tags}
+        hang_up(wire, "AWSStepFunctions.CreateStateMachine", asked, service="states")
+        states.create_state_machine(**asked)
+        assert states.list_tags_for_resource(resourceArn=f"{arn}:m{number}")["tags"] == tags

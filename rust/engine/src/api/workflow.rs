@@ -33,6 +33,9 @@ pub struct Declare {
     /// What `tracingConfiguration` says; the app's own tracing decides whether there are spans.
     #[serde(default)]
     pub tracing: bool,
+    /// Texts that are kept beside a new one, by name; one that exists keeps its own.
+    #[serde(default)]
+    pub notes: BTreeMap<String, Option<String>>,
 }
 
 /// Which events of an Express execution are kept, for as long as it is one of the last 1,000 that ended; and which a log group is given.
@@ -485,13 +488,16 @@ pub struct History {
     /// Leave inputs and outputs out.
     #[serde(default)]
     pub without_data: bool,
+    /// The latest first.
+    #[serde(default)]
+    pub reverse: bool,
 }
 
 /// A page of events.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HistoryPage {
-    /// Events in the form of `GetExecutionHistory`, in their order; `timestamp` is in seconds since 1970.
+    /// Events in the form of `GetExecutionHistory`, in the order that was asked for; `timestamp` is in seconds since 1970.
     pub events: Vec<Value>,
     /// Gives the next page; `null`: there is none.
     pub next: Option<u64>,

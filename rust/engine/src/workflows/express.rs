@@ -377,6 +377,16 @@ pub(super) fn history_in_memory(room: &WorkflowRoom<'_>, id: RunId, asked: &Hist
     };
     let machine = room.workflows.latest(id.machine);
     let with_data = !asked.without_data && machine.is_some_and(|machine| machine.row.include_execution_data);
+    if asked.reverse {
+        let before = asked.after.unwrap_or(u64::MAX);
+        let mut rest = events.iter().rev().filter(|event| u64::from(event.id) < before).peekable();
+        let (mut page, mut next) = (Vec::new(), None);
+        while let Some(event) = rest.next_if(|_| page.len() < asked.limit) {
+            page.push(event.to_json(with_data));
+            next = rest.peek().map(|_| u64::from(event.id));
+        }
+        return HistoryPage { events: page, next };
+    }
     let from = asked.after.map(HistoryPlace::of).unwrap_or_default();
     let rest: Vec<&Event> = events.iter().filter(|event| event.id > from.event).collect();
     let page = &rest[..rest.len().min(asked.limit)];

@@ -62,7 +62,7 @@ impl Validate {
 /// Create a workflow, or give one that exists another definition.
 pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: ReadDeclaration) -> Result<Done, EngineError> {
     let ReadDeclaration { asked, states, program } = asked;
-    let Declare { name, definition, kind, log_level, include_execution_data, log_group, role, tracing } = asked;
+    let Declare { name, definition, kind, log_level, include_execution_data, log_group, role, tracing, notes } = asked;
     check_name(&name)?;
     let is_logged = log_level != LogLevel::Off || include_execution_data;
     if kind == Kind::Standard && is_logged && log_group.is_none() {
@@ -112,7 +112,10 @@ pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: ReadDeclarati
         Some(_) => row,
         // A definition that is refused takes no number.
         None if program.is_err() => row,
-        None => MachineRow { id: room.below.ctx.new_mapping_id(), ..row },
+        None => {
+            let notes = Annotate { name: row.name.clone(), notes }.applied(&Notes::new())?;
+            MachineRow { id: room.below.ctx.new_mapping_id(), notes, ..row }
+        }
     };
     let program = program?;
     logs::open_log(room, &row)?;

@@ -10,6 +10,7 @@ mod calls;
 mod children;
 mod durable;
 mod express;
+mod histories;
 mod logs;
 mod machines;
 mod map_children;

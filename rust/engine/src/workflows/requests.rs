@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay_core::workflow::machine::{unpack, Data, ErrorDetails, Fact, Refused, TaskId};
+use forebay_core::workflow::machine::{Data, ErrorDetails, Fact, Refused, TaskId};
 
 use serde_json::json as object;
 
@@ -11,8 +11,8 @@ use crate::api::map_run::{MapResults, MapRunNamed};
 use crate::api::notes::Annotate;
 use crate::api::workflow::{
     DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion, DurableCallback,
-    DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, History, HistoryPage, Kind, List,
-    Named, PublishWorkflow, Revision, Start, StartMany, Started, Status, Stop, TaskCall, TaskFailed, TaskHeartbeat,
+    DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, History, Kind, List, Named,
+    PublishWorkflow, Revision, Start, StartMany, Started, Status, Stop, TaskCall, TaskFailed, TaskHeartbeat,
     TaskSucceeded,
 };
 use crate::api::Empty;
@@ -28,12 +28,12 @@ use crate::payload::document::read_document;
 use crate::store::port::Table;
 use crate::workflows::machines::{ReadDeclaration, ReadDefinition};
 use crate::workflows::participant::WorkflowParticipant;
-use crate::workflows::row::{check_name, ExecutionRow, HistoryPlace, MachineRow, RunId};
+use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::versions::Chosen;
 use crate::workflows::{
-    activities, children, durable, express, machines, map_children, map_runs, outside, redrive, supported, throttle,
-    versions,
+    activities, children, durable, express, histories, machines, map_children, map_runs, outside, redrive, supported,
+    throttle, versions,
 };
 use crate::workflows::{Machine, Program, WorkflowRoom};
 
@@ -323,35 +323,7 @@ impl WorkflowRoom<'_> {
         if self.workflows.machine(map_children::workflow_of(&asked.workflow))?.row.kind == Kind::Express {
             return Ok(Done::at_once(express::history_in_memory(self, id, &asked)));
         }
-        let from = asked.after.map(HistoryPlace::of).unwrap_or_default();
-        let (mut at, mut after) = (from, Some(id.history_key(from.row)));
-        let (mut events, mut bytes, mut is_all) = (Vec::new(), 0, false);
-        let with_data = !asked.without_data;
-        while !is_all && events.len() < asked.limit && bytes < BYTES_MAX {
-            let (rows, all) = self.below.ctx.rows_after(Table::History, &id.bytes(), after.as_deref(), ROWS)?;
-            is_all = all;
-            for (key, value) in rows {
-                if events.len() >= asked.limit {
-                    is_all = false;
-                    break;
-                }
-                bytes += value.len();
-                let chunk = unpack(&value).ok_or_else(|| damaged("a history"))?;
-                let rest = chunk.iter().filter(|event| event.id > from.event);
-                let shown = rest.take(asked.limit - events.len()).map(|event| (event.id, event.to_json(with_data)));
-                for (number, event) in shown {
-                    at.event = number;
-                    events.push(event);
-                }
-                if chunk.last().is_some_and(|last| last.id > at.event) {
-                    is_all = false;
-                    break;
-                }
-                at.row = chunk.first().map_or(at.row, |event| event.id);
-                after = Some(key);
-            }
-        }
-        Ok(Done::at_once(HistoryPage { events, next: (!is_all).then(|| at.number()) }))
+        histories::page(self, id, &asked).map(Done::at_once)
     }
 
     pub(crate) fn execution_stop(&mut self, asked: Stop, waiter: Waiter) {

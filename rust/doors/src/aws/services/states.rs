@@ -1,7 +1,6 @@
 //! Step Functions: its operations, ARNs and errors, and state machines.
 
 use forebay_core::workflow::definition::variable_references;
-use forebay_engine::api::notes::Annotate;
 use forebay_engine::api::workflow::{Declare, ExecutionNamed, Named, PublishWorkflow, Revision, Validate};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
@@ -325,12 +324,8 @@ async fn create_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
             return Err(Fault::new("StateMachineAlreadyExists", text));
         }
         None => {
-            let machine = declare(call, asked).await?;
-            if !tags.is_empty() {
-                let annotate = Annotate { name: name.to_owned(), notes: tags };
-                call.ask(Request::WorkflowAnnotate(annotate)).await.map_err(fault)?;
-            }
-            machine
+            asked["notes"] = json!(tags);
+            declare(call, asked).await?
         }
     };
     Ok(Value::structure()

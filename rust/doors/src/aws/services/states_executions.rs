@@ -1,7 +1,5 @@
 //! Step Functions: executions of state machines.
 
-use std::collections::VecDeque;
-
 use forebay_engine::api::map_run::MapRunNamed;
 use forebay_engine::api::workflow::{ExecutionNamed, History, List, Start, Stop};
 use forebay_engine::api::Request;
@@ -18,8 +16,6 @@ use crate::aws::services::states::{
 };
 use crate::aws::value::{Fields, Key, Value};
 
-/// Most items of an engine's page.
-const PAGE_MAX: usize = 1_000;
 /// How AWS bills Express executions: so many milliseconds at a time, and so much memory.
 /// <https://aws.amazon.com/step-functions/pricing/>
 const BILLED_MS: u64 = 100;
@@ -265,44 +261,23 @@ pub(super) async fn get_execution_history(call: &Call<'_>) -> Result<Value, Faul
     let ExecutionNamed { workflow, name } = named_execution(call)?;
     let without_data = call.input.flag("includeExecutionData") == Some(false);
     let is_reversed = call.input.flag("reverseOrder").unwrap_or(false);
-    let limit = call.most();
-    let after = call.input.text("nextToken").map(str::parse::<u64>).transpose().map_err(|_| bad_token())?;
-    let ask = |after: Option<u64>, limit: usize| {
-        let history: Result<History, Fault> = settings(
-            json!({"workflow": workflow, "name": name, "limit": limit, "after": after, "without_data": without_data}),
-        );
-        async move { call.ask(Request::ExecutionHistory(history?)).await.map_err(|error| execution_fault(call, error)) }
-    };
-    let (events, next) = if is_reversed {
-        // The token is the number of the last event that was shown: an execution that goes on gets others behind it.
-        let before = after.unwrap_or(u64::MAX);
-        let number = |event: &Json| event["id"].as_u64().unwrap_or(u64::MAX);
-        // Those that are shown, oldest first, and the one before them, if there is one.
-        let (mut last, mut from) = (VecDeque::new(), None);
-        loop {
-            let page = ask(from, PAGE_MAX).await?;
-            let events = page["events"].as_array().map_or(&[][..], Vec::as_slice);
-            for event in events.iter().take_while(|event| number(event) < before) {
-                last.push_back(event.clone());
-                if last.len() > limit + 1 {
-                    last.pop_front();
-                }
-            }
-            from = page["next"].as_u64();
-            if from.is_none() || events.last().is_some_and(|event| number(event) >= before) {
-                break;
-            }
-        }
-        let has_more = last.len() > limit;
-        let shown: Vec<Json> = last.into_iter().rev().take(limit).collect();
-        let next = shown.last().filter(|_| has_more).map(|event| event["id"].to_string());
-        (shown, next)
-    } else {
-        let page = ask(after, limit).await?;
-        let events = page["events"].as_array().cloned().unwrap_or_default();
-        (events, page["next"].as_u64().map(|next| next.to_string()))
-    };
-    let events: Vec<Value> = events.iter().map(|one| named("HistoryEvent", one)).collect();
+    // One way's token leads nowhere the other way.
+    let way = if is_reversed { "back/" } else { "on/" };
+    let token = Token::read(call.input.text("nextToken")).ok_or_else(bad_token)?;
+    let after = token.name().map(|name| name.strip_prefix(way).and_then(|number| number.parse::<u64>().ok()));
+    let after = after.map(|number| number.ok_or_else(bad_token)).transpose()?;
+    let asked: History = settings(json!({
+        "workflow": workflow,
+        "name": name,
+        "limit": call.most(),
+        "after": after,
+        "without_data": without_data,
+        "reverse": is_reversed,
+    }))?;
+    let page = call.ask(Request::ExecutionHistory(asked)).await.map_err(|error| execution_fault(call, error))?;
+    let events = page["events"].as_array().into_iter().flatten();
+    let events: Vec<Value> = events.map(|one| named("HistoryEvent", one)).collect();
+    let next = page["next"].as_u64().map(|next| Token::after(&format!("{way}{next}")));
     Ok(Value::structure().with("events", events).with("nextToken", next))
 }
 
