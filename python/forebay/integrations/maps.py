@@ -5,20 +5,23 @@ A page of items is read at a time, and where the next one begins is kept with th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 import zlib
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import orjson
 
 from forebay import _core
 from forebay.errors import InvalidParameterValue, ResourceNotFound
-from forebay.integrations.port import TaskError
+from forebay.integrations.port import TaskError, Walks
+from forebay.integrations.threads import THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from forebay.integrations.port import Objects
 
@@ -32,17 +35,42 @@ _PAGE_BYTES: Final = 1 << 20
 _FILE_BYTES: Final = 64 << 20
 _FILES: Final = 2
 """Files whose items are kept between two pages."""
+_WALKS: Final = 16
+"""Buckets that are walked through: of each the names of the folders are kept in which the walk is."""
 _WRITTEN_BYTES: Final = 5 << 30
 """What a file of results has at most. AWS begins another one at 5 GB."""
 _PAGE_RESULTS: Final = 100
 
 
+T = TypeVar("T")
+
+
+class _Kept(Generic[T]):
+    """What runs of Maps go on with at their next page. The oldest is let go: its run begins it anew."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: OrderedDict[tuple[Any, ...], T] = OrderedDict()
+
+    def take(self, *name: Any) -> T | None:
+        return self._known.pop(name, None)
+
+    def put(self, one: T, *name: Any) -> None:
+        self._known[name] = one
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+
 class MapFiles:
-    """Reads and writes the files of distributed Maps in an object store."""
+    """Reads and writes the files of distributed Maps in an object store.
+
+    The place of a page has a name for the run's reading. What is kept belongs to it: another run looks at the files anew.
+    """
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._files: OrderedDict[str, list[bytes]] = OrderedDict()
+        self._files: _Kept[tuple[list[bytes], str]] = _Kept(_FILES)
+        self._walks: _Kept[Iterator[dict[str, Any]]] = _Kept(_WALKS)
 
     # --- items
 
@@ -61,7 +89,7 @@ class MapFiles:
                 return await self._list(bucket, given, request["items_max"], at)
             if request["format"]["input_type"] == "Manifest":
                 return await self._read_manifest(bucket, given, request, at)
-            place = at or {"item": 0}
+            place = at or {"reading": _reading(), "item": 0}
             return await self._page(bucket, _text(given, "Key"), request["format"], request["items_max"], place)
         except FileNotFoundError as error:
             cause = f"The specified key does not exist: {bucket}/{given.get('Key', given.get('Prefix', ''))}"
@@ -70,9 +98,10 @@ class MapFiles:
             raise TaskError("States.ItemReaderFailed", str(error)) from error
 
     async def _list(self, bucket: str, given: dict[str, Any], most: int | None, at: Any) -> dict[str, Any]:
-        after, seen = (at["after"], at["seen"]) if at else (given.get("StartAfter", ""), 0)
+        place = at or {"reading": _reading(), "after": given.get("StartAfter", ""), "seen": 0}
+        seen = place["seen"]
         limit = _PAGE_ITEMS if most is None else min(_PAGE_ITEMS, most - seen)
-        found = await self._objects.list(bucket, given.get("Prefix", ""), after, limit)
+        found = await self._files_after(bucket, given.get("Prefix", ""), place, limit)
         is_all = len(found) < limit or (most is not None and seen + len(found) >= most)
         items = [
             {
@@ -84,12 +113,29 @@ class MapFiles:
             }
             for one in found
         ]
-        return {"items": items, "next": None if is_all else {"after": found[-1]["Key"], "seen": seen + len(found)}}
+        place = {**place, "seen": seen + len(found), "after": found[-1]["Key"] if found else place["after"]}
+        return {"items": items, "next": None if is_all else place}
+
+    async def _files_after(self, bucket: str, prefix: str, place: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+        """List a page of files: to look at the whole bucket for each would take the square of its size."""
+        if not isinstance(self._objects, Walks):
+            return await self._objects.list(bucket, prefix, place["after"], limit)
+        # A page that is asked for again is not where the walk is, which has gone on.
+        reading, after = place.get("reading"), place["after"]
+        walk = self._walks.take(reading, after) or self._objects.walk(bucket, prefix, after)
+        found = await THREADS.run(lambda: list(islice(walk, limit)))
+        if len(found) == limit:
+            self._walks.put(walk, reading, found[-1]["Key"])
+        return found
 
     async def _page(
         self, bucket: str, key: str, form: dict[str, Any], most: int | None, at: dict[str, Any]
     ) -> dict[str, Any]:
-        items = await self._items(bucket, key, form, most)
+        name = (at.get("reading"), key)
+        items, digest = self._files.take(*name) or await self._items(bucket, key, form, most)
+        # Its first items may have been read in an earlier process. Places of earlier releases do not say of what.
+        if at.get("digest", digest) != digest:
+            raise TaskError("States.ItemReaderFailed", f"{key} was changed after its first items were read")
         first = at["item"]
         size, last = 0, first
         while (
@@ -100,23 +146,16 @@ class MapFiles:
             size += len(items[last])
             last += 1
         page = [orjson.Fragment(item) for item in items[first:last]]
-        return {"items": page, "next": None if last >= len(items) else {**at, "item": last}}
+        if last >= len(items):
+            return {"items": page, "next": None}
+        self._files.put((items, digest), *name)
+        return {"items": page, "next": {**at, "item": last, "digest": digest}}
 
-    async def _items(self, bucket: str, key: str, form: dict[str, Any], most: int | None) -> list[bytes]:
-        name = json.dumps([bucket, key, form, most], sort_keys=True)
-        known = self._files.pop(name, None)
-        if known is None:
-            data = await self._objects.get(bucket, key)
-            if key.endswith(".gz"):
-                data = _unpacked(key, data)
-            try:
-                known = _core.read_items(json.dumps(form), data, most)
-            except InvalidParameterValue as error:
-                raise TaskError("States.ItemReaderFailed", str(error)) from error
-        self._files[name] = known
-        while len(self._files) > _FILES:
-            self._files.popitem(last=False)
-        return known
+    async def _items(self, bucket: str, key: str, form: dict[str, Any], most: int | None) -> tuple[list[bytes], str]:
+        """Read a file's items, and tell files apart by what is in them."""
+        data = await self._objects.get(bucket, key)
+        # It takes seconds where the file is large: nothing else of the app would run meanwhile.
+        return await THREADS.run(_items_of, key, data, form, most)
 
     async def _read_manifest(
         self, bucket: str, given: dict[str, Any], request: dict[str, Any], at: Any
@@ -127,7 +166,7 @@ class MapFiles:
             raise TaskError("States.ItemReaderFailed", "The manifest has no fileSchema or no files")
         columns = [name.strip() for name in listed["fileSchema"].split(",")]
         form = {"input_type": "Csv", "headers": columns, "delimiter": "Comma", "pointer": None}
-        place = at or {"file": 0, "item": 0, "seen": 0}
+        place = at or {"reading": _reading(), "file": 0, "item": 0, "seen": 0}
         files = [file["key"] for file in listed["files"]]
         if place["file"] >= len(files):
             return {"items": [], "next": None}
@@ -136,7 +175,7 @@ class MapFiles:
         seen, most = place["seen"] + len(page["items"]), request["items_max"]
         if most is not None and seen >= most:
             return {"items": page["items"][: most - place["seen"]], "next": None}
-        place = page["next"] or {"file": place["file"] + 1, "item": 0}
+        place = page["next"] or {"reading": place.get("reading"), "file": place["file"] + 1, "item": 0}
         is_all = place["file"] >= len(files)
         return {"items": page["items"], "next": None if is_all else {**place, "seen": seen}}
 
@@ -227,6 +266,21 @@ async def _children(number: int, results: Results, arn: str) -> AsyncIterator[di
         after = page["next"]
         if after is None:
             return
+
+
+def _reading() -> str:
+    """Name the reading of a run."""
+    return uuid.uuid4().hex
+
+
+def _items_of(key: str, data: bytes, form: dict[str, Any], most: int | None) -> tuple[list[bytes], str]:
+    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+    if key.endswith(".gz"):
+        data = _unpacked(key, data)
+    try:
+        return _core.read_items(json.dumps(form), data, most), digest
+    except InvalidParameterValue as error:
+        raise TaskError("States.ItemReaderFailed", str(error)) from error
 
 
 def _unpacked(key: str, data: bytes) -> bytes:

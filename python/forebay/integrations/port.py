@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Pattern = Literal["request", "sync", "sync2", "token"]
 
@@ -73,6 +73,10 @@ class TaskError(Exception):
         self.cause = cause
 
 
+class NotAnswered(TaskError):
+    """A service has not answered, or does not do so now. A question about a job is asked again."""
+
+
 class Integration(Protocol):
     """Calls a service for tasks of workflows.
 
@@ -113,6 +117,8 @@ class RunsJobs(Protocol):
     async def poll(self, call: ServiceCall, job: Any) -> Any:
         """Give the result of a job that has ended, or `StillRunning`.
 
+        Whatever else it raises leaves the question open: it is asked again after a pause, for as long as the task may take.
+
         Raises:
             TaskError: the job has failed.
 
@@ -120,6 +126,14 @@ class RunsJobs(Protocol):
 
     async def stop(self, call: ServiceCall, job: Any) -> None:
         """Stop a job whose task was given up."""
+
+
+@runtime_checkable
+class Walks(Protocol):
+    """What an object store has beside that goes through a bucket once for all pages of a Map's run."""
+
+    def walk(self, bucket: str, prefix: str, after: str) -> Iterator[dict[str, Any]]:
+        """Give files in the order of their keys, as `list` does. It is called, and gone on with, in a thread."""
 
 
 @runtime_checkable

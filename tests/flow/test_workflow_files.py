@@ -1,0 +1,175 @@
+"""Files of distributed Maps: which of them a run reads, and what it costs the app."""
+
+import asyncio
+import json
+
+import pytest
+
+from forebay import ExecutionFailed
+from forebay.integrations import ObjectStore
+from forebay.integrations import maps as maps_module
+from forebay.integrations import objects as objects_module
+from forebay.integrations.maps import MapFiles
+from forebay.integrations.port import TaskError
+
+LISTING = {
+    "resource": "arn:aws:states:::s3:listObjectsV2",
+    "arguments": {"Bucket": "in"},
+    "format": {"input_type": None},
+    "items_max": None,
+}
+FORM = {"input_type": "Json", "headers": None, "delimiter": "Comma", "pointer": None}
+
+
+def reading(key):
+    return {
+        "resource": "arn:aws:states:::s3:getObject",
+        "arguments": {"Bucket": "in", "Key": key},
+        "format": FORM,
+        "items_max": None,
+    }
+
+
+async def pages(files, request):
+    """Give the items of all pages."""
+    items, place = [], None
+    while True:
+        page = await files.read(request, place)
+        items += page["items"]
+        place = page["next"]
+        if place is None:
+            return items
+
+
+async def until(clock, execution):
+    result = asyncio.ensure_future(execution.result())
+    for _ in range(500):
+        await clock.advance(1)
+        if result.done():
+            break
+        await asyncio.sleep(0.01)
+    return await result
+
+
+async def test_a_run_reads_the_file_as_it_is_now(app, clock, tmp_path):
+    """The items of a file were kept by its name for as long as the app ran: a nightly Map over it had the first night's rows."""
+    store = ObjectStore(tmp_path)
+    app.integrate(store)
+    processor = {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "One",
+        "States": {"One": {"Type": "Pass", "End": True}},
+    }
+    reader = {
+        "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": {"InputType": "JSON"},
+        "Parameters": {"Bucket": "in", "Key": "a.json"},
+    }
+    state = {"Type": "Map", "ItemProcessor": processor, "ItemReader": reader, "End": True}
+    flow = app.workflow("nightly", {"StartAt": "Map", "States": {"Map": state}})
+    async with app:
+        for night in (["monday-1", "monday-2"], ["tuesday-1", "tuesday-2", "tuesday-3"]):
+            await store.put("in", "a.json", json.dumps(night).encode())
+            assert await until(clock, await flow.start()) == night
+
+
+async def test_a_file_that_changes_between_two_pages_is_not_mixed_with_what_it_was(tmp_path):
+    """After a restart nothing of the first pages is kept: items of another file would take the places of those that are left."""
+    store = ObjectStore(tmp_path)
+    await store.put("in", "a.json", json.dumps(list(range(1500))).encode())
+    first = await MapFiles(store).read(reading("a.json"), None)
+    again = await MapFiles(store).read(reading("a.json"), first["next"])
+    assert (len(first["items"]), len(again["items"]), again["next"]) == (1000, 500, None)
+    await store.put("in", "a.json", json.dumps(list(range(9, 1509))).encode())
+    with pytest.raises(
+        TaskError, match=r"States\.ItemReaderFailed: a\.json was changed after its first items were read"
+    ):
+        await MapFiles(store).read(reading("a.json"), first["next"])
+
+
+async def test_a_bucket_is_walked_through_once_for_all_pages_of_a_run(tmp_path, monkeypatch):
+    """Each page looked at the whole bucket and sorted it: 10,000 files took 15 s, ten times as many a hundred times as long."""
+    monkeypatch.setattr(maps_module, "_PAGE_ITEMS", 10)
+    scans = []
+    scandir = objects_module.os.scandir
+    monkeypatch.setattr(objects_module.os, "scandir", lambda path: scans.append(path) or scandir(path))
+    store = ObjectStore(tmp_path)
+    names = ["a", "a.b", "a/b", "a/c/d", "a0", *(f"f/{n:03}" for n in range(200))]
+    for name in names:
+        if name != "a":  # a file and a folder cannot have one name
+            await store.put("in", name, b"x")
+    files = MapFiles(store)
+    assert [item["Key"] for item in await pages(files, LISTING)] == sorted(names[1:])
+    assert len(scans) == 4  # each folder once
+    # A page that is asked for again, as after a crash, is the same.
+    first = await files.read(LISTING, None)
+    second = await files.read(LISTING, first["next"])
+    assert await files.read(LISTING, first["next"]) == second
+    assert await MapFiles(store).read(LISTING, first["next"]) == second
+
+
+@pytest.mark.parametrize("prefix", ["", "a", "a/", "a/b", "b", "b/x/", "z"])
+async def test_files_are_listed_as_s3_does(tmp_path, prefix):
+    """Keys are in the order of their text: a folder's stand where its name with a slash does."""
+    store = ObjectStore(tmp_path)
+    names = ["a-", "a/b", "a/b-c", "a/c/1", "a0", "b.txt", "b/x/1", "b/x/2", "b/y"]
+    for name in names:
+        await store.put("in", name, b"x")
+    (tmp_path / "in" / ".forebay-half").write_bytes(b"")
+    (tmp_path / "in" / "gone").symlink_to(tmp_path / "nothing")
+    for after in ["", *names, "a/", "a/bb", "b/x", "zz"]:
+        wanted = [name for name in sorted(names) if name.startswith(prefix) and name > after]
+        assert [one["Key"] for one in await store.list("in", prefix, after, 100)] == wanted
+        assert [one["Key"] for one in await store.list("in", prefix, after, 2)] == wanted[:2]
+    with pytest.raises(FileNotFoundError):
+        await store.list("out", prefix, "", 1)
+
+
+async def test_the_app_goes_on_while_a_large_file_is_read(tmp_path, monkeypatch):
+    """The items were read on the event loop: with 49 MiB no handler and no API ran for 3.5 s."""
+    store = ObjectStore(tmp_path)
+    await store.put("in", "a.json", b"[1]")
+    ran = []
+    loop = asyncio.get_running_loop()
+
+    def read_items(_form, _data, _most):
+        # The loop must run while this waits for it.
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0, ran.append(1)), loop).result(5)
+        return [b"1"]
+
+    monkeypatch.setattr(maps_module._core, "read_items", read_items)
+    assert len((await MapFiles(store).read(reading("a.json"), None))["items"]) == 1
+    assert ran == [1]
+
+
+async def test_a_file_that_is_not_there_fails_the_map(app, clock, tmp_path):
+    """A bucket's list is read with its first page, in a thread: its error is the Map's as before."""
+    app.integrate(ObjectStore(tmp_path))
+    processor = {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "One",
+        "States": {"One": {"Type": "Pass", "End": True}},
+    }
+    reader = {"Resource": "arn:aws:states:::s3:listObjectsV2", "Parameters": {"Bucket": "none"}}
+    state = {"Type": "Map", "ItemProcessor": processor, "ItemReader": reader, "End": True}
+    flow = app.workflow("each", {"StartAt": "Map", "States": {"Map": state}})
+    async with app:
+        with pytest.raises(ExecutionFailed, match=r"States\.ItemReaderFailed.*does not exist: none"):
+            await until(clock, await flow.start())
+
+
+async def test_what_runs_keep_is_bounded(tmp_path, monkeypatch):
+    """A run whose walk was let go walks on from where it is."""
+    monkeypatch.setattr(maps_module, "_PAGE_ITEMS", 2)
+    store = ObjectStore(tmp_path)
+    for n in range(5):
+        await store.put("in", f"{n}", b"x")
+    files = MapFiles(store)
+    begun = [await files.read(LISTING, None) for _ in range(20)]
+    assert len(files._walks._known) == 16
+    for first in begun:
+        items, place = first["items"], first["next"]
+        while place is not None:
+            page = await files.read(LISTING, place)
+            items, place = items + page["items"], page["next"]
+        assert [item["Key"] for item in items] == ["0", "1", "2", "3", "4"]
