@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import socket
 import ssl
 import threading
 import time
@@ -17,6 +15,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from forebay._model.api_destination import WILDCARD, header_names
 from forebay._wire import cloudevents, payload
+from forebay._wire.exchange import Exchange
 from forebay._wire.tokens import NoToken, Tokens
 from forebay.errors import InvalidParameterValue
 
@@ -78,7 +77,7 @@ class HttpSender:
     async def send(self, given: dict[str, Any]) -> Refusal | None:
         """Send a request; None: the endpoint has confirmed it."""
         async with self._free:
-            exchange = _Exchange()
+            exchange = Exchange()
             loop = asyncio.get_running_loop()
             # Each read has its own timeout: this one ends a request whose answer comes a byte at a time.
             timer = loop.call_later(self._settings.timeout, exchange.abort)
@@ -88,7 +87,7 @@ class HttpSender:
                 timer.cancel()
                 exchange.abort()
 
-    def _send(self, given: dict[str, Any], exchange: _Exchange) -> Refusal | None:
+    def _send(self, given: dict[str, Any], exchange: Exchange) -> Refusal | None:
         where = f"{self._settings.name} ({self._settings.host})"
         try:
             request = _Request.of(self._settings, given)
@@ -108,7 +107,7 @@ class HttpSender:
         code, is_final = _CODES.get(status, _CLIENT_ERROR), status not in _RETRIED
         return None if status in _OK else refusal(code, message, retry_after=retry_after, is_final=is_final)
 
-    def _authorized(self, request: _Request, exchange: _Exchange) -> tuple[int, str, float]:
+    def _authorized(self, request: _Request, exchange: Exchange) -> tuple[int, str, float]:
         """Send a request with a token, if the connection has tokens. One that is refused is asked for again, once."""
         if self._tokens is None:
             return self._ask(request, exchange)
@@ -121,7 +120,7 @@ class HttpSender:
         request.headers["Authorization"] = f"Bearer {token}"
         return self._ask(request, exchange)
 
-    def _ask(self, request: _Request, exchange: _Exchange) -> tuple[int, str, float]:
+    def _ask(self, request: _Request, exchange: Exchange) -> tuple[int, str, float]:
         with self._lock:
             kept = self._idle.pop() if self._idle else None
         if kept is not None:
@@ -140,7 +139,7 @@ class HttpSender:
             return HTTPSConnection(host, parts.port, timeout=timeout, context=self._tls)
         return HTTPConnection(host, parts.port, timeout=timeout)
 
-    def _ask_on(self, connection: HTTPConnection, request: _Request, exchange: _Exchange) -> tuple[int, str, float]:
+    def _ask_on(self, connection: HTTPConnection, request: _Request, exchange: Exchange) -> tuple[int, str, float]:
         is_kept = False
         try:
             if connection.sock is None:
@@ -158,32 +157,6 @@ class HttpSender:
                     self._idle.append(connection)
             else:
                 connection.close()
-
-
-class _Exchange:
-    """A request under way, which another thread may end."""
-
-    def __init__(self) -> None:
-        self.is_aborted = False
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-
-    def begins(self, connected: socket.socket) -> None:
-        with self._lock:
-            self._socket = connected
-            if self.is_aborted:
-                raise TimeoutError
-
-    def ends(self) -> None:
-        with self._lock:
-            self._socket = None
-
-    def abort(self) -> None:
-        with self._lock:
-            self.is_aborted = True
-            if self._socket is not None:
-                with contextlib.suppress(OSError):  # it is already closed
-                    self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Request:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import functools
 import re
+import uuid
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay.errors import InvalidParameterValue
-from forebay.integrations.port import ServiceCall, TaskError
+from forebay.integrations.port import NotAnswered, ServiceCall, TaskError
+from forebay.integrations.threads import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,27 @@ NAMES = {
     "sfn": "stepfunctions",
 }
 """Services that tasks often call and that boto3 names otherwise than the SDK for Java."""
+_THROTTLED: Final = frozenset(
+    (
+        "BandwidthLimitExceeded",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "ExpiredTokenException",
+    )
+)
+"""Codes of refusals that pass: what botocore tries again, and credentials that are about to be renewed."""
+_SERVER_ERROR: Final = 500
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
@@ -67,7 +89,7 @@ class AwsSdk:
             TaskError: the service has refused it, or there is no such operation.
 
         """
-        return await asyncio.to_thread(self._call, call)
+        return await THREADS.run(self._call, call)
 
     def _call(self, call: ServiceCall) -> Any:
         sdk = call.service.partition(":")[2]
@@ -77,7 +99,11 @@ class AwsSdk:
         if operation not in methods:
             raise TaskError("States.Runtime", f"aws-sdk:{sdk} has no operation {call.action!r}")
         model = client.meta.service_model
-        given = _to_wire(call.parameters, model.operation_model(operation).input_shape)
+        asked = model.operation_model(operation)
+        given = _to_wire(call.parameters, asked.input_shape)
+        # A call that is made again after a crash has the same token, so that the service does it once.
+        token = str(uuid.uuid5(uuid.NAMESPACE_URL, call.id))
+        given = {**dict.fromkeys(asked.idempotent_members, token), **given}
         return answer_of(client, model.service_id, methods[operation], given)
 
 
@@ -86,9 +112,10 @@ def answer_of(client: Any, service_id: str, method: str, given: dict[str, Any]) 
 
     Raises:
         TaskError: the service has refused it: `Service.ExceptionName`.
+        NotAnswered: it has not answered, or does not do so now.
 
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+    from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError  # noqa: PLC0415 - an extra
 
     service = "".join(word.capitalize() for word in _WORDS.findall(service_id))
     try:
@@ -99,11 +126,19 @@ def answer_of(client: Any, service_id: str, method: str, given: dict[str, Any]) 
         name = code if code.endswith("Exception") else f"{code}Exception"
         status, request = about.get("HTTPStatusCode", 0), about.get("RequestId", "")
         cause = f"{told.get('Message', '')} (Service: {service}, Status Code: {status}, Request ID: {request})"
-        raise TaskError(f"{service}.{name}", cause) from error
-    except BotoCoreError as error:
+        passes = code in _THROTTLED or status >= _SERVER_ERROR
+        raise (NotAnswered if passes else TaskError)(f"{service}.{name}", cause) from error
+    except ParamValidationError as error:
         raise TaskError(f"{service}.SdkClientException", str(error)) from error
+    except BotoCoreError as error:
+        raise NotAnswered(f"{service}.SdkClientException", str(error)) from error
     answer.pop("ResponseMetadata", None)
     return from_wire(answer)
+
+
+def is_throttled(error: TaskError) -> bool:
+    """Tell whether the service may answer the same question later."""
+    return isinstance(error, NotAnswered) or error.error.rpartition(".")[2] in _THROTTLED
 
 
 def from_wire(value: Any) -> Any:

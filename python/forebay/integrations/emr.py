@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay.integrations.aws_sdk import answer_of, boto3_client, from_wire
-from forebay.integrations.port import ServiceCall, StillRunning, Submitted, TaskError
+from forebay.integrations.aws_sdk import answer_of, boto3_client, from_wire, is_throttled
+from forebay.integrations.port import NotAnswered, ServiceCall, StillRunning, Submitted, TaskError
+from forebay.integrations.threads import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,14 +92,15 @@ class Emr:
         """Ask whether a job has ended.
 
         Raises:
-            TaskError: the cluster or the step has failed.
+            TaskError: the cluster or the step has failed, or EMR refuses the question for good: then the step is cancelled.
+            NotAnswered: EMR does not answer now.
 
         """
         if call.action == "addStep":
-            step = (await self._ask("describe_step", **job))["Step"]
+            step = (await self._question("describe_step", call, job))["Step"]
             failed = {"CANCELLED", "FAILED", "INTERRUPTED"}
             return self._of_state(step, {"COMPLETED"}, failed, {"Step": step})
-        cluster = (await self._ask("describe_cluster", **job))["Cluster"]
+        cluster = (await self._question("describe_cluster", call, job))["Cluster"]
         done, failed = {"WAITING"}, {"TERMINATED", "TERMINATED_WITH_ERRORS", "TERMINATING"}
         if call.action == "terminateCluster":
             done, failed = {"TERMINATED"}, {"TERMINATED_WITH_ERRORS"}
@@ -109,6 +111,17 @@ class Emr:
         """Cancel a step whose task was given up."""
         if call.action == "addStep":
             await self._ask("cancel_steps", ClusterId=job["ClusterId"], StepIds=[job["StepId"]])
+
+    async def _question(self, method: str, call: ServiceCall, job: Any) -> Any:
+        try:
+            return await self._ask(method, **job)
+        except TaskError as error:
+            if is_throttled(error):
+                raise NotAnswered(error.error, error.cause) from error
+            # The task fails: nobody would stop the step any more.
+            with contextlib.suppress(TaskError):
+                await self.stop(call, job)
+            raise
 
     def _of_state(self, about: dict[str, Any], done: set[str], failed: set[str], result: dict[str, Any]) -> Any:
         state = about["Status"]["State"]
@@ -176,10 +189,10 @@ class Emr:
 
     async def _ask(self, method: str, **given: Any) -> Any:
         if self._client is None and self._make is not None:
-            self._client = await asyncio.to_thread(self._make, "emr")
+            self._client = await THREADS.run(self._make, "emr")
         if hasattr(self._client, "meta"):
-            return await asyncio.to_thread(answer_of, self._client, _SERVICE, method, given)
-        return from_wire(await asyncio.to_thread(getattr(self._client, method), **given))
+            return await THREADS.run(answer_of, self._client, _SERVICE, method, given)
+        return from_wire(await THREADS.run(getattr(self._client, method), **given))
 
 
 def _text(given: dict[str, Any], name: str) -> str:

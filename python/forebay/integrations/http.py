@@ -10,15 +10,17 @@ import urllib.parse
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model.connection import ApiKey, BasicAuth, ClientCredentials, Connection
+from forebay._wire.exchange import Exchange
 from forebay._wire.tokens import LOOPBACK, NoToken, Tokens, tls
 from forebay.errors import InvalidParameterValue
 from forebay.integrations.port import ServiceCall, TaskError
+from forebay.integrations.threads import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _SECONDS: Final = 60.0
-"""How long an endpoint may take, as on AWS."""
+"""How long a call may take, with its token and its whole answer, as on AWS."""
 _RESPONSE_BYTES: Final = 262_144
 _BEARER: Final = "Bearer "
 _PARAMETERS: Final = (
@@ -79,9 +81,18 @@ class Http:
             TaskError: the endpoint cannot be reached, or has answered with a status that is not a success.
 
         """
-        return await asyncio.to_thread(self._invoke, call.parameters)
+        exchange = Exchange()
+        try:
+            # Each read has its own timeout: this one ends a call whose answer comes a byte at a time.
+            async with asyncio.timeout(_SECONDS):
+                return await THREADS.run(self._invoke, call.parameters, exchange)
+        except TimeoutError as error:
+            host = urllib.parse.urlsplit(str(call.parameters.get("ApiEndpoint"))).hostname
+            raise TaskError("States.Http.Socket", f"{host} has not answered within {_SECONDS:g} s") from error
+        finally:
+            exchange.abort()  # of a task that is stopped, too: its thread ends
 
-    def _invoke(self, given: dict[str, Any]) -> Any:
+    def _invoke(self, given: dict[str, Any], exchange: Exchange) -> Any:
         endpoint, method = given.get("ApiEndpoint"), str(given.get("Method", "")).upper()
         if not isinstance(endpoint, str) or not method:
             raise TaskError("States.Runtime", "ApiEndpoint or Method is missing")
@@ -91,12 +102,12 @@ class Http:
         query = urllib.parse.urlencode(given.get("QueryParameters") or {}, doseq=True)
         if query:
             endpoint += ("&" if "?" in endpoint else "?") + query
-        status, reason, told, data = _request(endpoint, method, headers | authorization, body)
+        status, reason, told, data = _request(exchange, endpoint, method, headers | authorization, body)
         if status == http.HTTPStatus.UNAUTHORIZED and authorization.get("Authorization", "").startswith(_BEARER):
             # The token may have been taken back before its time.
             refused = authorization["Authorization"].removeprefix(_BEARER)
             authorization = self._authorized(given.get("Authentication"), refused)
-            status, reason, told, data = _request(endpoint, method, headers | authorization, body)
+            status, reason, told, data = _request(exchange, endpoint, method, headers | authorization, body)
         text = data.decode("utf-8", "replace")
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's successes
             raise TaskError(f"States.Http.StatusCode.{status}", text or reason)
@@ -173,7 +184,7 @@ def _pairs(value: Any, name: str, form: str) -> list[tuple[str, str]]:
 
 
 def _request(
-    url: str, method: str, headers: dict[str, str], body: bytes | None
+    exchange: Exchange, url: str, method: str, headers: dict[str, str], body: bytes | None
 ) -> tuple[int, str, dict[str, list[str]], bytes]:
     parts = urllib.parse.urlsplit(url)
     host = parts.hostname or ""
@@ -187,14 +198,17 @@ def _request(
         raise TaskError("States.Runtime", f"ApiEndpoint {url!r}: an endpoint begins with https://")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
+        connection.connect()
+        exchange.begins(connection.sock)
         connection.request(method, path, body=body, headers=headers)
         answer = connection.getresponse()
         data = answer.read(_RESPONSE_BYTES + 1)
-    except TimeoutError as error:
-        raise TaskError("States.Http.Socket", f"{host} has not answered within {_SECONDS:.0f} s") from error
+    except TimeoutError:
+        raise
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise TaskError("States.Http.Socket", f"{host}: {error}") from error
     finally:
+        exchange.ends()
         connection.close()
     if len(data) > _RESPONSE_BYTES:
         raise TaskError("States.DataLimitExceeded", f"the response has more than {_RESPONSE_BYTES} bytes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ from forebay.integrations.maps import READS, WRITES, MapFiles
 from forebay.integrations.port import (
     Integration,
     NamesParameters,
+    NotAnswered,
     Objects,
     RunsJobs,
     ServiceCall,
@@ -20,6 +22,8 @@ from forebay.integrations.port import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+
+log = logging.getLogger("forebay.integrations")
 
 FUNCTION: Final = "forebay-integrations"
 """The function's name; the engine knows it, too."""
@@ -60,6 +64,8 @@ class Integrations:
         self._results = results
         self._all: list[Integration] = []
         self._files: MapFiles | None = None
+        self._unanswered: dict[str, int] = {}
+        """How often in a row the question about the job of a call was not answered."""
 
     def __bool__(self) -> bool:
         return bool(self._all) or self._files is not None
@@ -115,6 +121,7 @@ class Integrations:
             return await self._poll(_call_of(event["poll"]), event["poll"]["job"])
         if "stop" in event:
             call = _call_of(event["stop"])
+            self._unanswered.pop(call.id, None)
             await self._jobs_of(call).stop(call, event["stop"]["job"])
             return {}
         if self._files is None:
@@ -133,11 +140,28 @@ class Integrations:
         return {"output": result}
 
     async def _poll(self, call: ServiceCall, job: Any) -> dict[str, Any]:
-        result = await self._jobs_of(call).poll(call, job)
+        """Ask whether a job has ended. A question without an answer says nothing of the job, which runs on: it is asked again."""
+        try:
+            result = await self._jobs_of(call).poll(call, job)
+        except NotAnswered as error:
+            return self._ask_again(call, error)
+        except TaskError:
+            self._unanswered.pop(call.id, None)
+            raise
+        except Exception as error:  # noqa: BLE001  of whatever client an integration has
+            return self._ask_again(call, error)
+        self._unanswered.pop(call.id, None)
         if isinstance(result, StillRunning):
-            least, most = _WAIT_MS
-            return {"running": min(most, max(least, round(result.after * 1000)))}
+            return _later(result.after)
         return {"output": result}
+
+    def _ask_again(self, call: ServiceCall, error: Exception) -> dict[str, Any]:
+        times = self._unanswered[call.id] = self._unanswered.get(call.id, -1) + 1
+        later = _later(2.0 ** min(times, 6))
+        text = "the question about the job of %s (%s:%s) was not answered, and is asked again after %s s: %s: %s"
+        seconds = later["running"] / 1000
+        log.warning(text, call.id, call.service, call.action, seconds, type(error).__name__, error)
+        return later
 
     def _of(self, call: ServiceCall) -> Integration:
         patterns = {"request": "", "sync": ".sync", "sync2": ".sync:2", "token": ".waitForTaskToken"}
@@ -145,13 +169,20 @@ class Integrations:
         for one in self._all:
             if any(name == wanted or (name.endswith("*") and wanted.startswith(name[:-1])) for name in one.resources):
                 return one
-        raise TaskError("States.Runtime", f"{wanted} is called by no integration of this app any more")
+        # A job is asked about again when the app has it back.
+        raise NotAnswered("States.Runtime", f"{wanted} is called by no integration of this app any more")
 
     def _jobs_of(self, call: ServiceCall) -> RunsJobs:
         one = self._of(call)
         if not isinstance(one, RunsJobs):
             raise TaskError("States.Runtime", f"{call.service}:{call.action}: the integration runs no jobs")
         return one
+
+
+def _later(seconds: float) -> dict[str, Any]:
+    """Say when a job is asked about again."""
+    least, most = _WAIT_MS
+    return {"running": min(most, max(least, round(seconds * 1000)))}
 
 
 def _call_of(given: dict[str, Any]) -> ServiceCall:
