@@ -113,9 +113,11 @@ pub(crate) fn play_workflow(
 #[pyfunction]
 pub(crate) fn read_items(py: Python<'_>, form: &str, file: &[u8], items_max: Option<u64>) -> PyResult<Vec<Vec<u8>>> {
     let form: ReaderFormat = serde_json::from_str(form).map_err(invalid)?;
-    let read = py.detach(|| reader::items(&form, file, items_max));
-    let items = read.map_err(|details| invalid(details.cause.unwrap_or_default()))?;
-    items.iter().map(|item| serde_json::to_vec(item).map_err(invalid)).collect()
+    py.detach(|| {
+        let items = reader::items(&form, file, items_max);
+        let items = items.map_err(|details| invalid(details.cause.unwrap_or_default()))?;
+        items.iter().map(|item| serde_json::to_vec(item).map_err(invalid)).collect()
+    })
 }
 
 /// See the stub.

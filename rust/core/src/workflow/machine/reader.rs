@@ -1,5 +1,8 @@
 //! Reads the items of a distributed Map out of a file's bytes.
 
+use std::fmt;
+
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::history::ErrorDetails;
@@ -19,7 +22,7 @@ pub fn items(format: &ReaderFormat, file: &[u8], items_max: Option<u64>) -> Resu
     let mut items = match format.input_type {
         Some(InputType::Csv) => rows(format, file, most)?,
         Some(InputType::Jsonl) => lines(file, most)?,
-        Some(InputType::Json) | None => array(format, file)?,
+        Some(InputType::Json) | None => array(format, file, most)?,
         Some(InputType::Parquet | InputType::Manifest) => {
             return Err(failed("This reader reads files of CSV, JSON and JSONL".into()));
         }
@@ -35,9 +38,16 @@ fn failed(cause: String) -> ErrorDetails {
     ErrorDetails::new(ITEM_READER_FAILED, Some(cause))
 }
 
-fn array(format: &ReaderFormat, file: &[u8]) -> Result<Vec<Value>, ErrorDetails> {
-    let value: Value =
-        serde_json::from_slice(file).map_err(|error| failed(format!("Unable to parse JSON: {error}")))?;
+fn array(format: &ReaderFormat, file: &[u8], most: usize) -> Result<Vec<Value>, ErrorDetails> {
+    let wrong = |error: serde_json::Error| failed(format!("Unable to parse JSON: {error}"));
+    if format.pointer.is_none() && file.trim_ascii_start().starts_with(b"[") {
+        // What stands behind the last item is not read, as with rows and lines.
+        let mut first = First { items: Vec::new(), most };
+        let mut reader = serde_json::Deserializer::from_slice(file);
+        let read = reader.deserialize_seq(&mut first).and_then(|()| reader.end());
+        return if first.items.len() < most { read.map(|()| first.items).map_err(wrong) } else { Ok(first.items) };
+    }
+    let value: Value = serde_json::from_slice(file).map_err(wrong)?;
     let found = match &format.pointer {
         None => Some(value),
         Some(pointer) => value.pointer(pointer).cloned(),
@@ -45,6 +55,28 @@ fn array(format: &ReaderFormat, file: &[u8]) -> Result<Vec<Value>, ErrorDetails>
     match found {
         Some(Value::Array(items)) => Ok(items),
         _ => Err(failed("Attempting to map over non-iterable node.".into())),
+    }
+}
+
+/// The first items of a list.
+struct First {
+    items: Vec<Value>,
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for &mut First {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while self.items.len() < self.most {
+            let Some(item) = list.next_element()? else { break };
+            self.items.push(item);
+        }
+        Ok(())
     }
 }
 
@@ -123,6 +155,19 @@ mod tests {
         assert_eq!(error.cause.as_deref(), Some("Attempting to map over non-iterable node."));
         let inside = ReaderFormat { pointer: Some("/a".into()), ..format };
         assert_eq!(items(&inside, br#"{"a": [1, 2]}"#, Some(1)).unwrap(), [json!(1)]);
+    }
+
+    /// A file of 49 MiB of which ten items were wanted was read to its end: 3.5 s.
+    #[test]
+    fn the_most_items_end_the_reading_of_a_list() {
+        let format = ReaderFormat { input_type: Some(InputType::Json), ..ReaderFormat::default() };
+        assert_eq!(items(&format, b" [1, 2, {not json", Some(2)).unwrap(), [json!(1), json!(2)]);
+        for (file, most) in [(&b"[1, 2, {not json"[..], 3), (b"[1, 2] 3", 3), (b"[1, 2", 3), (b"[1,]", 2)] {
+            let cause = items(&format, file, Some(most)).unwrap_err().cause.unwrap();
+            assert!(cause.starts_with("Unable to parse JSON: "), "{cause}");
+        }
+        assert_eq!(items(&format, b"[1, 2]\n", None).unwrap(), [json!(1), json!(2)]);
+        assert_eq!(items(&format, b"[]", Some(2)).unwrap(), Vec::<Value>::new());
     }
 
     #[test]
