@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from forebay import ExecutionFailed
+from forebay import App, ExecutionFailed
 from forebay.integrations import AwsSdk, Emr, Http, ServiceCall, StillRunning, Submitted, TaskError
 from forebay.integrations import http as http_module
 from forebay.integrations.threads import Threads
@@ -137,6 +137,75 @@ async def test_jobs_of_integrations_of_ones_own_are_asked_about_again(app, clock
     assert len(asked) == 3
 
 
+async def soon(is_it):
+    """Wait in real time: the virtual clock waits for calls."""
+    deadline = time.monotonic() + 20
+    while not is_it():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("ends_by", ["stop", "timeout"])
+async def test_a_job_is_stopped_that_begins_after_its_task_was_given_up(tmp_path, ends_by):
+    """The call was cancelled while the service took it: nobody knew of the step that it had added, which ran on."""
+    entered, gate = threading.Event(), threading.Event()
+
+    class Slow(FakeCluster):
+        def add_job_flow_steps(self, **given):
+            entered.set()
+            gate.wait(20)
+            return super().add_job_flow_steps(**given)
+
+    cluster, app = Slow(), App("t", store=tmp_path)
+    app.integrate(Emr(cluster, poll_seconds=0.05))
+    flow = app.workflow("emr", one_step(**({"TimeoutSeconds": 1} if ends_by == "timeout" else {})))
+    async with app:
+        execution = await flow.start()
+        await soon(entered.is_set)
+        if ends_by == "stop":
+            await execution.stop()
+        else:
+            with pytest.raises(ExecutionFailed, match=r"States\.Timeout"):
+                await execution.result()
+        await asyncio.sleep(0.2)
+        assert cluster.steps == {}
+        gate.set()
+        await soon(lambda: any(name == "cancel_steps" for name, _ in cluster.calls))
+    assert [step["Status"]["State"] for step in cluster.steps.values()] == ["CANCELLED"]
+
+
+async def test_a_job_that_begins_while_the_app_stops_runs_on(tmp_path):
+    """The call is made again at the next start, and may find the job by its id: it would find one that was stopped."""
+    entered, told = asyncio.Event(), []
+
+    class Oven:
+        resources = ("oven:bake.sync",)
+
+        async def call(self, _call):
+            entered.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                told.append("cancelled")
+                raise
+            return Submitted({}, 1)
+
+        async def poll(self, _call, _job):
+            raise AssertionError("it has not begun")
+
+        async def stop(self, _call, _job):
+            told.append("stopped")
+
+    app = App("t", store=tmp_path)
+    app.integrate(Oven())
+    flow = app.workflow("oven", {"StartAt": "Bake", "States": {"Bake": task("oven:bake.sync", {}, End=True)}})
+    await app.start()
+    await flow.start()
+    await soon(entered.is_set)
+    await app.stop(grace=0)
+    assert told == ["cancelled"]
+
+
 async def test_boto3_tells_what_passes():
     """Throttling, errors of the service and connections that break are no answer; a refusal is one."""
     boto3 = pytest.importorskip("boto3")
@@ -156,7 +225,7 @@ async def test_boto3_tells_what_passes():
         with pytest.raises(TaskError) as failed:
             await emr.poll(call, {"ClusterId": "j", "StepId": "s"})
         told.append((type(failed.value).__name__, failed.value.error.partition(".")[2]))
-    client.describe_step = lambda **_: (_ for _ in ()).throw(ReadTimeoutError(endpoint_url="https://emr"))
+    client.describe_step = lambda **_: (_ for _ in ()).throw(ReadTimeoutError(endpoint_url="https://example.com"))
     with pytest.raises(TaskError) as failed:
         await emr.poll(call, {"ClusterId": "j", "StepId": "s"})
     told.append((type(failed.value).__name__, failed.value.error.partition(".")[2]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._runtime import answer
 from forebay._runtime.context import Context
 from forebay._runtime.environments import FailureLog
+from forebay._wire.errors import PAST_DEADLINE
 from forebay.clock import Attempt
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class TaskEnvironment:
         self._stopping[token] = status
         # A task that is cancelled before its first step never enters `_run`: then this says that it ended.
         task.add_done_callback(lambda _: self._unbegun(token))
-        task.cancel("the attempt is past its deadline" if status == answer.STOPPED else "the app stops")
+        task.cancel(PAST_DEADLINE if status == answer.STOPPED else "the app stops")
 
     def _unbegun(self, token: int) -> None:
         if token in self._running:

@@ -13,6 +13,8 @@ from forebay._model import limits
 if TYPE_CHECKING:
     from types import TracebackType
 
+PAST_DEADLINE = "the attempt is past its deadline"
+"""Why a handler in a task is cancelled whose outcome nobody waits for any more, other than that the app stops."""
 RESPONSE_TOO_LARGE = orjson.dumps(
     {
         "errorMessage": f"Response payload size exceeded maximum allowed payload size ({limits.RESPONSE_BYTES_MAX} bytes).",

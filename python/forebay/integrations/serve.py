@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from forebay._wire.errors import PAST_DEADLINE
 from forebay.errors import InvalidParameterValue
 from forebay.integrations.maps import READS, WRITES, MapFiles
 from forebay.integrations.port import (
@@ -28,6 +30,8 @@ log = logging.getLogger("forebay.integrations")
 FUNCTION: Final = "forebay-integrations"
 """The function's name; the engine knows it, too."""
 _WAIT_MS: Final = (1, 60_000)
+_JOBS: Final = ("sync", "sync2")
+"""Patterns of calls that start jobs."""
 
 
 def declaration(integrations: Iterable[Integration], resources: list[str]) -> dict[str, Any]:
@@ -132,12 +136,26 @@ class Integrations:
         return {"output": await self._files.write(event["write"], run, self._results)}
 
     async def _call(self, call: ServiceCall) -> dict[str, Any]:
-        result = await self._of(call).call(call)
+        result = await self._submitted(call) if call.pattern in _JOBS else await self._of(call).call(call)
         if isinstance(result, Submitted):
             return {"output": result.output, "job": result.job}
-        if call.pattern in {"sync", "sync2"}:
+        if call.pattern in _JOBS:
             raise TaskError("States.Runtime", f"{call.service}:{call.action}: the integration has started no job")
         return {"output": result}
+
+    async def _submitted(self, call: ServiceCall) -> Any:
+        """Start a job. If its task is given up meanwhile, the job is stopped as soon as it is known."""
+        submission = asyncio.ensure_future(self._of(call).call(call))
+        try:
+            return await asyncio.shield(submission)
+        except asyncio.CancelledError as cancelled:
+            if PAST_DEADLINE not in cancelled.args:
+                submission.cancel()  # the app stops: the call is made again, and may find the job by its id
+                raise
+            result = await submission
+            if isinstance(result, Submitted):
+                await self._jobs_of(call).stop(call, result.job)
+            raise
 
     async def _poll(self, call: ServiceCall, job: Any) -> dict[str, Any]:
         """Ask whether a job has ended. A question without an answer says nothing of the job, which runs on: it is asked again."""

@@ -20,6 +20,8 @@ pub(crate) struct Ended {
     pub(crate) status: u8,
     /// Response or error object, JSON; a delivery's error text.
     pub(crate) body: Option<Vec<u8>>,
+    /// The response of one that was past its deadline, or given up, and came to its end.
+    pub(crate) late: Option<Vec<u8>>,
     pub(crate) duration_ns: u64,
 }
 

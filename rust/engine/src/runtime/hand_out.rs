@@ -100,7 +100,7 @@ impl Rooms {
         }
         if let Some(attempt) = self.dispatch().withdraw(token) {
             let room = attempt.job.room();
-            let ended = Ended { status: 4, body: None, duration_ns: 0 };
+            let ended = Ended { status: 4, body: None, late: None, duration_ns: 0 };
             self.participant(room, |one| one.settled(attempt, ended));
         }
     }

@@ -32,10 +32,13 @@ impl Rooms {
         let status = if attempt.timed_out { 2 } else { settled.status };
         let timed_out = (status == 2 && kind != Kind::Delivery)
             .then(|| self.dispatch.timeout_error(attempt.handler, attempt.request).1);
-        let body = timed_out.map(String::into_bytes).or(settled.body);
+        let (body, late) = match timed_out {
+            Some(error) => (Some(error.into_bytes()), settled.body.filter(|_| settled.status == 0)),
+            None => (settled.body, None),
+        };
         self.dispatch().measure(&attempt, status, settled.duration_ns);
         let room = attempt.job.room();
-        let ended = Ended { status, body, duration_ns: settled.duration_ns };
+        let ended = Ended { status, body, late, duration_ns: settled.duration_ns };
         self.participant(room, |one| one.settled(attempt, ended));
         if self.dispatch.ready_list.rings(self.ctx.is_paused()) {
             self.ctx.ring = true;

@@ -131,6 +131,17 @@ impl TestEngine {
         engine
     }
 
+    /// The process dies and another one starts that has registered these functions before, as a program does.
+    pub(crate) fn crashed_with(self, functions: &[Value]) -> Self {
+        let slots = AttemptJournal::left_by(&self.engine.in_flight());
+        let engine = Self::opened(self.store.crash(Crash::Process), slots, self.now, (true, false)).unwrap();
+        for function in functions {
+            engine.register(function.clone());
+        }
+        engine.engine.start().unwrap();
+        engine
+    }
+
     /// The process dies and another one starts.
     pub(crate) fn crashed(self) -> Self {
         let slots = AttemptJournal::left_by(&self.engine.in_flight());

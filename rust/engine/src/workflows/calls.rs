@@ -331,6 +331,23 @@ fn time_of(entry: Given<'_>) -> Result<Option<u64>, String> {
     time_ms.map(Some).ok_or_else(|| format!("Time is {given}: allowed are {allowed}"))
 }
 
+/// What a task is told of its function's response.
+pub(super) fn succeeded(task: TaskId, kind: &CallKind, response: &Data, version: &str, request: u128) -> Fact {
+    if *kind == CallKind::Plain {
+        return Fact::TaskSucceeded(task, response.clone());
+    }
+    let answer = Data::new(json!({
+        "ExecutedVersion": version,
+        "Payload": response.value(),
+        "SdkResponseMetadata": {"RequestId": uuid_text(request)},
+        "StatusCode": 200,
+    }));
+    if *kind == CallKind::Submitted {
+        return Fact::TaskSubmitted(task, answer);
+    }
+    Fact::TaskSucceeded(task, answer)
+}
+
 /// The error of a function's error object: its type, with the whole object as its cause.
 pub(super) fn error_of(body: String) -> ErrorDetails {
     let object: Value = serde_json::from_str(&body).unwrap_or_default();

@@ -108,11 +108,21 @@ impl Express {
         !self.accepted.is_empty() || !self.sent.is_empty()
     }
 
-    /// The revisions of a machine that starts which have not begun are of.
-    pub(crate) fn waiting_revisions(&self, machine: u64) -> impl Iterator<Item = u32> + '_ {
+    /// Starts of a machine that were accepted and have not begun.
+    fn waiting(&self, machine: u64) -> impl Iterator<Item = &Accepted> {
         let committing = self.committing.iter().flat_map(|(_, starts)| starts.iter());
         let waiting = self.ready.iter().map(|(_, start)| start).chain(&self.accepted).chain(committing);
-        waiting.filter(move |start| start.id.machine == machine).filter_map(|start| start.revision)
+        waiting.filter(move |start| start.id.machine == machine)
+    }
+
+    /// How many starts of a machine were accepted and have not begun.
+    pub(crate) fn waiting_count(&self, machine: u64) -> usize {
+        self.waiting(machine).count()
+    }
+
+    /// The revisions of a machine that those starts are of.
+    pub(crate) fn waiting_revisions(&self, machine: u64) -> impl Iterator<Item = u32> + '_ {
+        self.waiting(machine).filter_map(|start| start.revision)
     }
 
     /// Executions of a machine that have ended, the latest first.

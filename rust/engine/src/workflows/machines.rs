@@ -161,7 +161,8 @@ pub(super) fn forget_revisions(room: &mut WorkflowRoom<'_>, latest: &MachineRow)
 /// Delete a workflow; what its executions have left is removed little by little.
 pub(super) fn workflow_delete(room: &mut WorkflowRoom<'_>, named: &Named) -> Result<Done, EngineError> {
     let machine = room.workflows.machine(&named.name)?.row.id;
-    let running = room.workflows.running(machine);
+    // Whoever started one was told that it runs.
+    let running = room.workflows.running(machine) + room.workflows.express.waiting_count(machine);
     if running > 0 {
         return Err(EngineError::Conflict(format!(
             "workflow {:?} has {running} executions that run: stop them, or wait for their ends",

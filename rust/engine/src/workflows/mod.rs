@@ -99,6 +99,8 @@ pub(crate) struct Workflows {
     integrations: Integrations,
     /// When jobs are asked about again.
     questions: BTreeSet<(u64, RunId, TaskId)>,
+    /// Jobs whose tasks were given up before they were known, and that are to be stopped.
+    unwanted_jobs: Vec<OpenCall>,
     throttles: Throttles,
     aside: Aside,
     /// How many executions of a machine, or children of a Map's run, run.
@@ -304,6 +306,7 @@ impl Workflows {
     /// Whether something is to be brought to executions, or may begin.
     pub(crate) fn has_work(&self, is_started: bool) -> bool {
         !self.inbox.is_empty()
+            || !self.unwanted_jobs.is_empty()
             || (is_started && (self.express.has_ready() || !self.childless.is_empty()))
             || self.activities.match_each_other()
     }

@@ -25,6 +25,8 @@ use crate::workflows::{Happened, WorkflowRoom, Workflows};
 pub(crate) const FUNCTION: &str = "forebay-integrations";
 /// Longest time between two questions about a job.
 const ASKED_MS_MAX: u64 = 60_000;
+/// How long after a question that the function has not answered.
+const ASKED_AGAIN_MS: u64 = 5_000;
 /// Calls for a Map's run have numbers that no task has.
 const OF_RUN: u64 = 1 << 63;
 
@@ -174,6 +176,28 @@ pub(super) fn stop_job(room: &mut WorkflowRoom<'_>, call: &OpenCall) {
     }
 }
 
+/// A call that may start a job has ended. If its task was given up meanwhile, nobody waits for the job.
+pub(super) fn stop_unwanted_job(
+    workflows: &mut Workflows,
+    (run, task): (RunId, TaskId),
+    payload: &[u8],
+    answer: Option<Vec<u8>>,
+) {
+    if workflows.runs.get(&run).is_some_and(|run| run.calls.contains_key(&task)) {
+        return;
+    }
+    let answer: Option<Value> = answer.and_then(|answer| serde_json::from_slice(&answer).ok());
+    let job = answer.map(|mut answer| answer["job"].take()).filter(|job| !job.is_null());
+    workflows.unwanted_jobs.extend(job.map(|job| question(payload, &job)));
+}
+
+/// Have jobs stopped that nobody waits for.
+pub(super) fn stop_unwanted_jobs(room: &mut WorkflowRoom<'_>) {
+    for call in std::mem::take(&mut room.workflows.unwanted_jobs) {
+        stop_job(room, &call);
+    }
+}
+
 /// The function has answered for a call.
 pub(super) fn outside_ended(
     part: &mut WorkflowParticipant<'_>,
@@ -182,6 +206,10 @@ pub(super) fn outside_ended(
     call: &OpenCall,
     answer: Result<Value, ErrorDetails>,
 ) {
+    if call.kind == CallKind::Job && answer.is_err() {
+        // That the question has failed says nothing of the job, which runs on.
+        return ask_in(part, run, task, ASKED_AGAIN_MS);
+    }
     let answer = answer.and_then(|mut answer| match answer.get("error") {
         None => Ok(answer),
         Some(_) => {
@@ -205,15 +233,13 @@ pub(super) fn outside_ended(
         (CallKind::Write(_), Err(details)) => (Fact::WriteFailed(of_run, details), None),
         (CallKind::Job, Ok(mut answer)) => match answer["running"].as_u64() {
             Some(wait_ms) => {
-                let due_ms = part.ctx.now.wall_ms + wait_ms.clamp(1, ASKED_MS_MAX);
-                part.workflows.questions.insert((due_ms, run, task));
-                return part.arm();
+                return ask_in(part, run, task, wait_ms.clamp(1, ASKED_MS_MAX));
             }
             None => (Fact::TaskSucceeded(task, data(&mut answer)), None),
         },
         (CallKind::Outside { goes_on: true }, Ok(mut answer)) => {
             let job = answer["job"].take();
-            let next = (!job.is_null()).then(|| Brings::Call(question(call, &job)));
+            let next = (!job.is_null()).then(|| Brings::Call(question(call.payload.as_str().as_bytes(), &job)));
             (Fact::TaskSubmitted(task, data(&mut answer)), next)
         }
         (CallKind::Outside { goes_on: true }, Err(details)) => (Fact::TaskSubmitFailed(task, details), None),
@@ -227,7 +253,14 @@ pub(super) fn told(part: &mut WorkflowParticipant<'_>, run: RunId, fact: Fact, b
     part.workflows.inbox.push_back(Happened { run, fact, is_kept: true, brings });
 }
 
-/// Ask about jobs again whose time has come, and run durable functions that something is due for.
+fn ask_in(part: &mut WorkflowParticipant<'_>, run: RunId, task: TaskId, wait_ms: u64) {
+    let due_ms = part.ctx.now.wall_ms + wait_ms;
+    part.workflows.questions.insert((due_ms, run, task));
+    part.arm();
+}
+
+/// Ask about jobs again whose time has come, and run durable functions that something is due for. An app that has the function no more may
+/// have it again.
 pub(super) fn ask_about_jobs(part: &mut WorkflowParticipant<'_>) {
     let now_ms = part.ctx.now.wall_ms;
     while let Some(&(due_ms, run, task)) = part.workflows.questions.first() {
@@ -236,7 +269,7 @@ pub(super) fn ask_about_jobs(part: &mut WorkflowParticipant<'_>) {
         }
         part.workflows.questions.pop_first();
         if !durable::goes_on_waiting(part, run, task) {
-            part.begin_call(run, task, true);
+            part.begin_call(run, task, false);
         }
     }
 }
@@ -270,8 +303,8 @@ pub(super) fn take_brought(workflows: &mut Workflows, id: RunId, fact: &Fact, br
 }
 
 /// The question whether a job has ended, that its submission leaves.
-fn question(call: &OpenCall, job: &Value) -> OpenCall {
-    let mut asked: Value = serde_json::from_str(call.payload.as_str()).unwrap_or_default();
+fn question(call: &[u8], job: &Value) -> OpenCall {
+    let mut asked: Value = serde_json::from_slice(call).unwrap_or_default();
     let mut about = asked["call"].take();
     // They may be large, and the job has what is needed of them.
     if let Some(about) = about.as_object_mut() {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::api::workflow::{Kind, Status};
 use crate::base::error::{EngineError, Reply};
-use crate::base::ids::{uuid_text, RoomId};
+use crate::base::ids::RoomId;
 use crate::base::timers::Timer;
 use crate::commit::done::json;
 use crate::commit::pending::{Pending, Unwritten, FULL_NS};
@@ -25,7 +25,7 @@ use crate::observe::operator_events::OperatorEvent;
 use crate::payload::event::Qualifier;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::activities::POLLS;
-use crate::workflows::calls::error_of;
+use crate::workflows::calls::{error_of, succeeded};
 use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
@@ -50,6 +50,8 @@ struct TaskJob {
     qualifier: Qualifier,
     /// How often the process has died while this call ran alone.
     crashes: u32,
+    /// It may start a job.
+    submits: bool,
     /// Of whoever started the execution.
     trace: Option<Arc<str>>,
 }
@@ -152,7 +154,8 @@ impl<'a> WorkflowParticipant<'a> {
                 let payload: Arc<[u8]> = event.into_bytes().into();
                 let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
                 let trace = self.workflows.runs.get(&run).and_then(|run| run.row.trace.as_deref()).map(Arc::from);
-                let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0), trace };
+                let submits = kind == CallKind::Outside { goes_on: true };
+                let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0), submits, trace };
                 // What ran when the process died runs alone, so that it is seen which call it was.
                 let token = dispatch.ready(Attempt::new(handler, job, 1), suspect.is_some());
                 self.workflows.attempts.insert((run, task), token);
@@ -175,6 +178,10 @@ impl<'a> WorkflowParticipant<'a> {
     fn call_failed(&mut self, run: RunId, task: TaskId, details: ErrorDetails) {
         let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)).cloned();
         match call {
+            Some(call) if call.kind == CallKind::Job => {
+                self.workflows.unwanted_jobs.push(call);
+                self.kept(run, Fact::TaskFailed(task, details));
+            }
             Some(call) if call.kind.is_outside() => outside::outside_ended(self, run, task, &call, Err(details)),
             Some(OpenCall { kind: CallKind::Chained { task: of, .. }, .. }) => {
                 durable::chained_ended(self, run, task, of, Err(details));
@@ -369,8 +376,8 @@ impl Participant for WorkflowParticipant<'_> {
         let Some(&TaskJob { run, task, .. }) = attempt.job.get::<TaskJob>() else { return };
         let (_, body) = self.dispatch.timeout_error(handler, request);
         let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task));
-        // A durable function is tried again, when it has really ended: two of them must not run at once.
-        if call.is_none_or(|call| call.kind != CallKind::Durable) {
+        // A durable function is tried again, and a job is asked about again, when it has really ended: two must not run at once.
+        if call.is_none_or(|call| !matches!(call.kind, CallKind::Durable | CallKind::Job)) {
             self.call_failed(run, task, error_of(body));
         }
     }
@@ -379,6 +386,10 @@ impl Participant for WorkflowParticipant<'_> {
         let (version, request) = (self.dispatch.functions[attempt.handler].version.to_string(), attempt.request);
         if let Some(job) = attempt.job.into::<TaskJob>() {
             self.workflows.attempts.remove(&(job.run, job.task));
+            if job.submits {
+                let answer = if ended.status == 0 { ended.body.clone() } else { ended.late };
+                outside::stop_unwanted_job(self.workflows, (job.run, job.task), &job.payload, answer);
+            }
             self.call_ended(&job, &version, (ended.status, ended.body), request);
         }
     }
@@ -580,21 +591,4 @@ fn write_step(id: RunId, run: &Run, step: &mut Step, pending: &mut Pending, writ
         let write = Write::Add { table: Table::History, key: id.history_key(first), value: Vec::new() };
         pending.write_later(writes, write, Box::new(move || pack(events)));
     }
-}
-
-/// What a task is told of its function's response.
-fn succeeded(task: TaskId, kind: &CallKind, response: &Data, version: &str, request: u128) -> Fact {
-    if *kind == CallKind::Plain {
-        return Fact::TaskSucceeded(task, response.clone());
-    }
-    let answer = Data::new(json!({
-        "ExecutedVersion": version,
-        "Payload": response.value(),
-        "SdkResponseMetadata": {"RequestId": uuid_text(request)},
-        "StatusCode": 200,
-    }));
-    if *kind == CallKind::Submitted {
-        return Fact::TaskSubmitted(task, answer);
-    }
-    Fact::TaskSucceeded(task, answer)
 }

@@ -46,6 +46,7 @@ impl WorkflowRoom<'_> {
             children::begin_children_anew(self);
         }
         activities::serve_activities(self);
+        outside::stop_unwanted_jobs(self);
         while let Some(happened) = self.workflows.inbox.pop_front() {
             if let Some(happened) = throttle::admit(self, happened) {
                 // What is refused came too late: its task has ended, or the execution.

@@ -1,7 +1,7 @@
 //! What a definition names beside AWS's language. What cannot be called here is refused when a machine is declared, never ignored. What is
 //! not there, as a queue, an activity or a function, may come before its task does: it is told of, and as on AWS no reason to refuse.
 
-use forebay_core::workflow::definition::Resource;
+use forebay_core::workflow::definition::{Pattern, Resource};
 use serde_json::{Map, Value};
 
 use crate::api::workflow::Problem;
@@ -138,6 +138,16 @@ fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<Foun
     }
     let resource = state.get("Resource").filter(|_| state.get("Type").is_some_and(|kind| kind == "Task"));
     let Some(resource) = resource.and_then(Value::as_str) else { return problems };
+    if let Some(Resource::Service { service, pattern: Pattern::Sync | Pattern::Sync2, .. }) = Resource::parse(resource)
+    {
+        if service.starts_with("aws-sdk:") {
+            let text = format!(
+                "{resource:?}: calls of AWS's SDK have no .sync, for nothing says when what they begin has ended: ask for it in a state                  of its own, or use an integration with .sync"
+            );
+            problems.push((WRONG, "Resource".into(), text));
+            return problems;
+        }
+    }
     match Resource::parse(resource).filter(|resource| can_be_called(resource, integrations)) {
         Some(Resource::Service { service, action, .. }) => {
             problems.extend(parameters_of(&service, action.split('.').next().unwrap_or_default(), state, integrations));

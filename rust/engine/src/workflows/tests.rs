@@ -3,6 +3,7 @@
 mod aside;
 mod durable;
 mod express;
+mod jobs;
 mod life;
 mod map;
 mod map_children;

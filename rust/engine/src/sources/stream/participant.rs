@@ -167,7 +167,7 @@ impl Participant for StreamRoom<'_> {
     }
 
     fn settled(&mut self, attempt: Attempt, ended: Ended) {
-        let Ended { status, body, duration_ns } = ended;
+        let Ended { status, body, duration_ns, .. } = ended;
         if let Some(StreamBatch { poller, batch, records, window, .. }) = attempt.job.get() {
             let (poller, batch, mapping) = (*poller, *batch, records.source.mapping);
             let reads = window.is_some() || self.reads_response(mapping);
