@@ -321,11 +321,8 @@ class InternalStates:
         told |= without_nones(output=given.get("output"), error=given.get("error"), cause=given.get("cause"))
         if given.get("output") is not None:
             told["outputDetails"] = {"included": True}
-        is_redrivable = given["status"] not in ("RUNNING", "SUCCEEDED")
-        told["redriveStatus"] = "REDRIVABLE" if is_redrivable else "NOT_REDRIVABLE"
-        if not is_redrivable:
-            told["redriveStatusReason"] = f"Execution is {given['status']} and cannot be redriven"
-        return told
+        reason = given["redrive_status_reason"]
+        return told | without_nones(redriveStatus=given["redrive_status"], redriveStatusReason=reason)
 
     def list_executions(self, **params):
         name, _, qualifier = name_of(params["stateMachineArn"]).partition(":")

@@ -235,6 +235,10 @@ def test_the_children_of_a_distributed_map_are_listed_and_described(states):
     told = states.describe_execution(executionArn=failed["executionArn"])
     assert (told["error"], told["cause"], told["input"]) == ("Odd", "it is 2", "2")
     assert told["mapRunArn"] == run["mapRunArn"]
+    # It said REDRIVABLE, and a redrive of it is refused.
+    assert told["redriveStatus"] == "REDRIVABLE_BY_MAP_RUN"
+    with pytest.raises(states.exceptions.ExecutionNotRedrivable):
+        states.redrive_execution(executionArn=failed["executionArn"])
     events = states.get_execution_history(executionArn=failed["executionArn"])["events"]
     assert events[-1]["type"] == "ExecutionFailed"
     of = states.describe_state_machine_for_execution(executionArn=failed["executionArn"])
@@ -256,6 +260,23 @@ def test_an_express_execution_is_waited_for(states):
         states.list_executions(stateMachineArn=machine)
     with pytest.raises(states.exceptions.InvalidArn, match="Resource type not valid in this context: express"):
         states.describe_execution(executionArn=told["executionArn"])
+
+
+def test_a_state_machine_is_deleted_whose_executions_that_run_stand_behind_many_that_have_ended(states):
+    """Only the first page was looked at, which 4 MiB of others filled: after 33 s the answer was an error it does not have."""
+    choice = {"Variable": "$.waits", "IsPresent": True, "Next": "Wait"}
+    steps = {"Which": {"Type": "Choice", "Choices": [choice], "Default": "Done"}, "Done": {"Type": "Succeed"}}
+    steps["Wait"] = {"Type": "Wait", "Seconds": 600, "End": True}
+    definition = json.dumps({"StartAt": "Which", "States": steps})
+    machine = states.create_state_machine(name="many", definition=definition, roleArn=ROLE)["stateMachineArn"]
+    waits = states.start_execution(stateMachineArn=machine, input='{"waits": true}')["executionArn"]
+    text = json.dumps({"text": "x" * 250_000})
+    others = [states.start_execution(stateMachineArn=machine, input=text)["executionArn"] for _ in range(20)]
+    ended(states, others[-1])
+    listed = states.list_executions(stateMachineArn=machine, statusFilter="RUNNING", maxResults=10)
+    assert [one["executionArn"] for one in listed["executions"]] == [waits]
+    states.delete_state_machine(stateMachineArn=machine)
+    assert states.list_state_machines()["stateMachines"] == []
 
 
 def until_not_full(call):

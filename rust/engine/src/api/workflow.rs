@@ -83,6 +83,19 @@ pub enum Status {
     Aborted,
 }
 
+/// Whether an execution may be redriven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RedriveStatus {
+    /// It may.
+    Redrivable,
+    /// It may not.
+    NotRedrivable,
+    /// It is a child of a distributed Map, and goes on with a redrive of the execution that began it.
+    RedrivableByMapRun,
+}
+
 /// Names a workflow.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -425,6 +438,10 @@ pub struct Execution {
     pub redrive_count: u32,
     /// See `redrive_count`.
     pub redriven_ms: Option<u64>,
+    /// Whether it may be redriven; `null` of an Express execution.
+    pub redrive_status: Option<RedriveStatus>,
+    /// Why it may not be, in AWS's words.
+    pub redrive_status_reason: Option<String>,
     /// Its input, a JSON text; lists leave it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,

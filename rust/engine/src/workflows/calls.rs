@@ -22,6 +22,9 @@ use crate::workflows::step::Begin;
 use crate::workflows::{durable, express, outside, throttle, versions};
 use crate::workflows::{Happened, WorkflowRoom};
 
+/// The payload of a call that waits for an execution and is given its output as JSON.
+pub(super) const AS_JSON: &str = "json";
+
 /// A call's answer; `None`: it comes later.
 type Answered = Result<Option<Value>, ErrorDetails>;
 
@@ -272,22 +275,26 @@ impl WorkflowRoom<'_> {
             let arn = self.below.ctx.run_arn(&machine.row, id, &name);
             return Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})));
         }
-        if let Some(name) = &name {
-            if self.find(machine.row.id, name).map_err(|error| fault(&error))?.is_some() {
-                let arn = self.below.ctx.execution_arn(workflow, name);
-                return Err(fault(&EngineError::Conflict(format!("Execution Already Exists: '{arn}'"))));
-            }
-        }
-        throttle::take_start(self, machine.row.kind).map_err(|error| fault(&error))?;
         let parent = waits.then_some(Parent { run: id, task: call.task, as_json: pattern == Pattern::Sync2 });
-        let child = self.begin(&chosen, Begin { name, input, parent, depth, trace }).map_err(|error| fault(&error))?;
+        let known = name.as_ref().map(|name| self.begun_before(&machine.row, name, &input)).transpose();
+        let child = if let Some((child, _)) = known.map_err(|error| fault(&error))?.flatten() {
+            if let Some(parent) = parent {
+                self.workflows.followers.entry(child).or_default().push(parent);
+            }
+            child
+        } else {
+            throttle::take_start(self, machine.row.kind).map_err(|error| fault(&error))?;
+            self.begin(&chosen, Begin { name, input, parent, depth, trace }).map_err(|error| fault(&error))?
+        };
         if let Some(run) = self.workflows.runs.get_mut(&id).filter(|_| waits) {
-            let (function, payload, kind) = (workflow.to_owned(), Text::default(), CallKind::Execution(child));
+            // What the task is given of an execution that something else has begun.
+            let payload = if pattern == Pattern::Sync2 { Text::from(AS_JSON) } else { Text::default() };
+            let (function, kind) = (workflow.to_owned(), CallKind::Execution(child));
             run.calls.insert(call.task, OpenCall { function, payload, kind });
         }
-        let name = self.workflows.runs.get(&child).map(|run| run.row.name.clone()).unwrap_or_default();
-        let arn = self.below.ctx.execution_arn(workflow, &name);
-        Ok(Some(json!({"ExecutionArn": arn, "StartDate": self.below.ctx.now.wall_ms})))
+        let row = self.workflows.runs.get(&child).map(|run| &run.row);
+        let arn = row.map(|row| self.below.ctx.execution_arn(workflow, &row.name));
+        Ok(Some(json!({"ExecutionArn": arn, "StartDate": row.map(|row| row.started_ms)})))
     }
 }
 

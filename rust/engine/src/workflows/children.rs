@@ -60,6 +60,7 @@ fn begin_child(room: &mut WorkflowRoom<'_>, parent: RunId, key: RunKey, number: 
         child: Some(child_of),
         redrive_count: 0,
         redriven_ms: None,
+        events: 0,
         map_runs: Vec::new(),
         ..run.row.clone()
     };

@@ -50,7 +50,7 @@ use crate::workflows::aside::{Aside, Held, Slowness};
 use crate::workflows::express::{Express, InMemory};
 use crate::workflows::old::OldRuns;
 use crate::workflows::outside::{Brings, Integrations, Reading};
-use crate::workflows::row::{ExecutionRow, MachineRow, MapRuns, OpenCall, RunId};
+use crate::workflows::row::{ExecutionRow, MachineRow, MapRuns, OpenCall, Parent, RunId};
 use crate::workflows::supported::{durable_of, states, writes_results};
 use crate::workflows::throttle::Throttles;
 use crate::workflows::waiting::Waiting;
@@ -101,6 +101,8 @@ pub(crate) struct Workflows {
     questions: BTreeSet<(u64, RunId, TaskId)>,
     /// Jobs whose tasks were given up before they were known, and that are to be stopped.
     unwanted_jobs: Vec<OpenCall>,
+    /// Tasks that wait for an execution that something else has begun.
+    followers: BTreeMap<RunId, Vec<Parent>>,
     throttles: Throttles,
     aside: Aside,
     /// How many executions of a machine, or children of a Map's run, run.

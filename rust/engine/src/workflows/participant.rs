@@ -506,6 +506,7 @@ impl WorkflowParticipant<'_> {
     /// An execution's end is durable.
     pub(crate) fn ended(&mut self, id: RunId) {
         let Some(run) = self.workflows.remove_run(id) else { return };
+        self.workflows.followers.remove(&id);
         run.machine.meters.ended(run.row.status);
         if let Some(trace) = &run.row.trace {
             let (workflow, name) = (&run.machine.row.name, &run.row.name);

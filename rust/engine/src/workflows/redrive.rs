@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use forebay_core::workflow::machine::{ErrorDetails, Execution, Fact, FrameId, Outcome};
+use forebay_core::workflow::machine::{Ended, ErrorDetails, Execution, Fact, FrameId, NotRedrivable, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::api::workflow::{ExecutionNamed, Kind, Status};
@@ -38,6 +38,19 @@ struct ClosedRow {
     readings: BTreeMap<FrameId, Reading>,
 }
 
+impl ExecutionRow {
+    /// Why a redrive of it is refused; `None`: it is not.
+    pub(crate) fn not_redrivable(&self, now_ms: u64) -> Option<NotRedrivable> {
+        let ended = self.stopped_ms.filter(|_| self.status != Status::Running).map(|stopped_ms| Ended {
+            has_succeeded: self.status == Status::Succeeded,
+            stopped_ms,
+            events: self.events,
+            redrives: self.redrive_count,
+        });
+        ended.map_or(Some(NotRedrivable::Running), |ended| ended.not_redrivable(now_ms))
+    }
+}
+
 /// Let an execution that failed go on from where it failed; what succeeded stays.
 pub(super) fn execution_redrive(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed, waiter: Waiter) {
     let redriven = room.below.ctx.check_room().and_then(|()| redriven(room, asked));
@@ -54,22 +67,27 @@ fn redriven(room: &mut WorkflowRoom<'_>, asked: &ExecutionNamed) -> Result<Vec<u
     }
     let (id, row) = room.found(&asked.workflow, &asked.name)?;
     let arn = room.below.ctx.execution_arn(&asked.workflow, &asked.name);
-    let refused = |why: &str| EngineError::Conflict(format!("Execution Not Redrivable: '{arn}' {why}"));
-    if room.workflows.runs.contains_key(&id) || row.status == Status::Running {
-        return Err(refused("is running"));
-    }
-    if row.status == Status::Succeeded {
-        return Err(refused("has succeeded"));
+    let refused =
+        |why: NotRedrivable| EngineError::Conflict(format!("Execution Not Redrivable: '{arn}' {}", why.what()));
+    let now_ms = room.below.ctx.now.wall_ms;
+    let is_running = room.workflows.runs.contains_key(&id);
+    let why = if is_running { Some(NotRedrivable::Running) } else { row.not_redrivable(now_ms) };
+    if let Some(why) = why {
+        return Err(refused(why));
     }
     let closed = room.below.ctx.row(Table::ExecutionClosed, &id.bytes())?;
-    let closed = closed.ok_or_else(|| refused("ended more than 14 days ago"))?;
+    let closed = closed.ok_or_else(|| refused(NotRedrivable::Period))?;
     let closed: ClosedRow = serde_json::from_slice(&closed).map_err(|_| damaged("what an execution left"))?;
+    // Rows of earlier releases do not say how many events there are.
+    if let Some(why) = closed.execution.not_redrivable(now_ms) {
+        return Err(refused(why));
+    }
     throttle::take_start(room, Kind::Standard)?;
     take_back(room, id, row, closed)?;
     let Ok(()) = room.bring(id, Fact::Redrive) else {
         room.workflows.remove_run(id);
         room.workflows.unsaved.by_run.remove(&id);
-        return Err(refused("ended more than 14 days ago, was redriven 1,000 times, or has 24,999 events"));
+        return Err(refused(NotRedrivable::Running));
     };
     let Some(run) = room.workflows.runs.get_mut(&id) else {
         return Err(damaged("an execution that goes on").into());
@@ -87,9 +105,9 @@ pub(super) fn child_redriven(room: &mut WorkflowRoom<'_>, id: RunId) -> Result<b
     let row = ctx.row(Table::Execution, &id.bytes())?.ok_or_else(|| damaged("an execution's row"))?;
     let mut row: ExecutionRow = serde_json::from_slice(&row).map_err(|_| damaged("an execution's row"))?;
     let closed: ClosedRow = serde_json::from_slice(&closed).map_err(|_| damaged("what an execution left"))?;
-    if !closed.execution.is_redrivable(ctx.now.wall_ms) {
+    if let Some(why) = closed.execution.not_redrivable(ctx.now.wall_ms) {
         if let Some(child) = row.child {
-            let cause = "it ended more than 14 days ago, was redriven 1,000 times, or has 24,999 events".to_owned();
+            let cause = format!("it {}", why.what());
             let outcome = Outcome::Failed(ErrorDetails::new("States.NotRedrivable", Some(cause)));
             children::tell_parent(room, id, child, outcome);
         }

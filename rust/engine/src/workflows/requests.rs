@@ -12,8 +12,8 @@ use crate::api::notes::Annotate;
 use crate::api::workflow::{
     DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion, DurableCallback,
     DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, History, Kind, List, Named,
-    PublishWorkflow, Revision, Start, StartMany, Started, Status, Stop, TaskCall, TaskFailed, TaskHeartbeat,
-    TaskSucceeded,
+    PublishWorkflow, RedriveStatus, Revision, Start, StartMany, Started, Status, Stop, TaskCall, TaskFailed,
+    TaskHeartbeat, TaskSucceeded,
 };
 use crate::api::Empty;
 use crate::base::bytes::{hex, unhex};
@@ -28,7 +28,7 @@ use crate::payload::document::read_document;
 use crate::store::port::Table;
 use crate::workflows::machines::{ReadDeclaration, ReadDefinition};
 use crate::workflows::participant::WorkflowParticipant;
-use crate::workflows::row::{check_name, ExecutionRow, MachineRow, RunId};
+use crate::workflows::row::{ExecutionRow, MachineRow, RunId};
 use crate::workflows::step::Begin;
 use crate::workflows::versions::Chosen;
 use crate::workflows::{
@@ -130,12 +130,8 @@ impl WorkflowRoom<'_> {
             return Ok(Started { name, arn, started_ms: self.below.ctx.now.wall_ms });
         }
         if let Some(name) = &name {
-            check_name(name)?;
-            if let Some((_, known)) = self.find(machine.row.id, name)? {
+            if let Some((_, known)) = self.begun_before(&machine.row, name, &input)? {
                 let arn = self.below.ctx.execution_arn(workflow, name);
-                if known.status != Status::Running || known.input != *input.text() {
-                    return Err(EngineError::Conflict(format!("Execution Already Exists: '{arn}'")));
-                }
                 return Ok(Started { name: known.name, arn, started_ms: known.started_ms });
             }
         }
@@ -295,6 +291,10 @@ impl WorkflowRoom<'_> {
         let mut after = asked.after.as_deref().map(|text| unhex(text).ok_or_else(bad)).transpose()?;
         if of.row.kind == Kind::Express {
             return Ok(Done::at_once(express::list_in_memory(self, &of.row, &asked, after.as_deref())));
+        }
+        if asked.status == Some(Status::Running) {
+            let after = after.map(|after| RunId::parse(&after).ok_or_else(bad)).transpose()?;
+            return Ok(Done::at_once(list_running(self, &asked, (&of.row, machine), after)));
         }
         let (mut executions, mut bytes, mut is_all) = (Vec::new(), 0, false);
         while !is_all && executions.len() < asked.limit && bytes < BYTES_MAX {
@@ -502,6 +502,13 @@ fn run_of_token(token: &str) -> Option<RunId> {
 
 /// What is told of an execution.
 pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: ExecutionRow) -> Execution {
+    let why = row.not_redrivable(ctx.now.wall_ms);
+    let redrive_status = match (machine.kind, why) {
+        (Kind::Express, _) => None,
+        (Kind::Standard, Some(_)) => Some(RedriveStatus::NotRedrivable),
+        (Kind::Standard, None) if row.child.is_some() => Some(RedriveStatus::RedrivableByMapRun),
+        (Kind::Standard, None) => Some(RedriveStatus::Redrivable),
+    };
     Execution {
         workflow: machine.name.clone(),
         arn: ctx.run_arn(machine, id, &row.name),
@@ -512,6 +519,8 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
         due_ms: None,
         redrive_count: row.redrive_count,
         redriven_ms: row.redriven_ms,
+        redrive_status,
+        redrive_status_reason: why.filter(|_| redrive_status.is_some()).map(|why| why.reason().to_owned()),
         revision: row.revision,
         version: row.version,
         alias: row.alias,
@@ -520,6 +529,26 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
         error: row.error,
         cause: row.cause,
     }
+}
+
+/// A page of the executions that run, the latest first. In the store any number of those that have ended stand between them.
+fn list_running(
+    room: &WorkflowRoom<'_>,
+    asked: &List,
+    (of, machine): (&MachineRow, u64),
+    after: Option<RunId>,
+) -> Executions {
+    let before = after.map_or(u64::MAX, |after| after.number);
+    let of_machine = |number| RunId { machine, number };
+    let runs = room.workflows.runs.range(of_machine(0)..of_machine(before)).rev();
+    let rows = runs.filter(|(_, run)| run.memory.is_none());
+    let mut rows =
+        rows.filter_map(|(&id, _)| Some((id, room.workflows.durable_row(id).filter(|row| is_asked(asked, row))?)));
+    let page: Vec<(RunId, ExecutionRow)> = rows.by_ref().take(asked.limit).collect();
+    let last = page.last().map(|(id, _)| hex(&id.bytes()));
+    let described =
+        |one| Execution { input: None, output: None, ..map_children::described(room, &asked.workflow, of, one) };
+    Executions { next: last.filter(|_| rows.next().is_some()), executions: page.into_iter().map(described).collect() }
 }
 
 /// Whether an execution is one of those that a list asks for.

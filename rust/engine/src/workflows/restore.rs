@@ -5,8 +5,9 @@ use forebay_core::workflow::machine::Fact;
 use crate::base::error::EngineError;
 use crate::commit::rows::damaged;
 use crate::store::port::Table;
+use crate::workflows::calls::AS_JSON;
 use crate::workflows::participant::WorkflowParticipant;
-use crate::workflows::row::{ChildOf, ExecutionRow, MachineRow, RunId, StateRow};
+use crate::workflows::row::{CallKind, ChildOf, ExecutionRow, MachineRow, Parent, RunId, StateRow};
 use crate::workflows::{Program, Run};
 
 /// Rows of executions that are read at once.
@@ -33,12 +34,28 @@ pub(super) fn read(part: &mut WorkflowParticipant<'_>) -> Result<(), EngineError
             take_run(part, &key, &value)?;
         }
     }
+    find_followers(part);
     part.read_activities()?;
     for (key, value) in part.ctx.commit.reader.scan(Table::ExpressStart, &[], None, usize::MAX)? {
         let last = part.workflows.express.restore(&key, &value)?;
         part.workflows.last_number = part.workflows.last_number.max(last);
     }
     Ok(())
+}
+
+/// Find the tasks that wait for executions which something else has begun.
+fn find_followers(part: &mut WorkflowParticipant<'_>) {
+    let runs = &part.workflows.runs;
+    let calls = runs.iter().flat_map(|(&run, of)| of.calls.iter().map(move |(&task, call)| (run, task, call)));
+    let followers = calls.filter_map(|(run, task, call)| {
+        let CallKind::Execution(child) = call.kind else { return None };
+        let parent = runs.get(&child)?.row.parent;
+        let is_parent = parent.is_some_and(|parent| (parent.run, parent.task) == (run, task));
+        (!is_parent).then(|| (child, Parent { run, task, as_json: call.payload.as_str() == AS_JSON }))
+    });
+    for (child, parent) in followers.collect::<Vec<_>>() {
+        part.workflows.followers.entry(child).or_default().push(parent);
+    }
 }
 
 /// The machine of a child whose row does not have it; `None`: its parent is no child.

@@ -134,6 +134,9 @@ pub(crate) struct ExecutionRow {
     pub(crate) redrive_count: u32,
     #[serde(default)]
     pub(crate) redriven_ms: Option<u64>,
+    /// How many events its history has, once it is over. Rows of earlier releases do not say.
+    #[serde(default)]
+    pub(crate) events: u32,
     /// Runs of its distributed Maps, once it is over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) map_runs: Vec<MapRun>,

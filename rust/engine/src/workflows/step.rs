@@ -16,7 +16,7 @@ use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
 use crate::store::port::Table;
 use crate::workflows::aside::Held;
 use crate::workflows::outside::task_of_run;
-use crate::workflows::row::{check_name, name_key, CallKind, ExecutionRow, OpenCall, Parent, RunId};
+use crate::workflows::row::{check_name, name_key, CallKind, ExecutionRow, MachineRow, OpenCall, Parent, RunId};
 use crate::workflows::versions::Chosen;
 use crate::workflows::{activities, aside, children, durable, express, logs, outside, throttle};
 use crate::workflows::{Happened, Run, Step, WorkflowRoom};
@@ -254,6 +254,7 @@ impl WorkflowRoom<'_> {
             trace,
             redrive_count: 0,
             redriven_ms: None,
+            events: 0,
             map_runs: Vec::new(),
         };
         let execution = Execution::new(machine.definition(), identity, input, now_ms);
@@ -291,6 +292,22 @@ impl WorkflowRoom<'_> {
         Ok(Some((id, row)))
     }
 
+    /// The execution that a start with a name means. As on AWS the same start gives the one that runs, and any other is refused.
+    pub(super) fn begun_before(
+        &mut self,
+        machine: &MachineRow,
+        name: &str,
+        input: &Data,
+    ) -> Result<Option<(RunId, ExecutionRow)>, EngineError> {
+        check_name(name)?;
+        let Some((id, known)) = self.find(machine.id, name)? else { return Ok(None) };
+        if known.status != Status::Running || known.input != *input.text() {
+            let arn = self.below.ctx.execution_arn(&machine.name, name);
+            return Err(EngineError::Conflict(format!("Execution Already Exists: '{arn}'")));
+        }
+        Ok(Some((id, known)))
+    }
+
     fn end(&mut self, id: RunId, outcome: Outcome) {
         self.workflows.set_due(id, None);
         self.give_up_calls(id, |_| true);
@@ -311,10 +328,12 @@ impl WorkflowRoom<'_> {
         (run.row.status, run.row.stopped_ms) = (status, Some(now_ms));
         (run.row.error, run.row.cause) = (details.error, details.cause);
         run.row.map_runs = run.execution.map_runs();
+        run.row.events = run.execution.event_count();
         if let Some((child, outcome)) = child.zip(told) {
             children::tell_parent(self, id, child, outcome);
             return;
         }
+        self.tell_followers(id);
         let Some(run) = self.workflows.runs.get(&id) else { return };
         if let Some(parent) = run.row.parent {
             if durable::is_chained(parent.task) {
@@ -324,6 +343,21 @@ impl WorkflowRoom<'_> {
             let (workflow, row) = (run.machine.row.name.clone(), run.row.clone());
             let fact = self.child_ended(parent, &workflow, &row);
             self.workflows.happened(parent.run, fact);
+        }
+    }
+
+    /// Tell tasks that wait for an execution that something else has begun.
+    fn tell_followers(&mut self, id: RunId) {
+        let Some(run) = self.workflows.runs.get(&id) else { return };
+        let Some(followers) = self.workflows.followers.get(&id).cloned() else { return };
+        let (workflow, row) = (run.machine.row.name.clone(), run.row.clone());
+        for parent in followers {
+            let call = self.workflows.runs.get(&parent.run).and_then(|run| run.calls.get(&parent.task));
+            // It may have been given up, or taken back.
+            if call.is_some_and(|call| call.kind == CallKind::Execution(id)) {
+                let fact = self.child_ended(parent, &workflow, &row);
+                self.workflows.happened(parent.run, fact);
+            }
         }
     }
 

@@ -5,7 +5,8 @@ use serde_json::{json, Value};
 use super::data::Data;
 use super::frame::{FrameId, Step};
 use super::history::{ErrorDetails, EventId, EventKind};
-use super::{Execution, MachineType, Outcome, Refused, Turn, EVENTS_MAX, REDRIVES_MAX, REDRIVE_MS_MAX};
+use super::redrivable::{Ended, NotRedrivable};
+use super::{Execution, MachineType, Outcome, Refused, Turn};
 use crate::workflow::definition::{Catcher, Io, QueryLanguage, ResultPath, Retrier, StateKind};
 use crate::workflow::query::Documents;
 use crate::workflow::scope::{
@@ -253,7 +254,7 @@ impl Execution {
 
     /// Let what failed begin once more; what succeeded stays.
     pub(super) fn redrive(&mut self, turn: &mut Turn<'_>) -> Result<(), Refused> {
-        if !self.is_redrivable(turn.now_ms) {
+        if self.not_redrivable(turn.now_ms).is_some() {
             return Err(Refused::NotRedrivable);
         }
         self.outcome = None;
@@ -266,13 +267,18 @@ impl Execution {
         Ok(())
     }
 
-    /// Whether [`Fact::Redrive`](super::Fact::Redrive) lets it go on.
-    pub fn is_redrivable(&self, now_ms: u64) -> bool {
-        let is_failed = self.outcome.as_ref().is_some_and(|outcome| !matches!(outcome, Outcome::Succeeded(_)));
-        let is_standard = self.identity.machine_type == MachineType::Standard;
-        let is_recent = now_ms.saturating_sub(self.stopped_ms) <= REDRIVE_MS_MAX;
-        let has_room = self.last_event + 1 < EVENTS_MAX - 1 && self.redrive_count < REDRIVES_MAX;
-        is_failed && is_standard && is_recent && has_room
+    /// Why [`Fact::Redrive`](super::Fact::Redrive) does not let it go on; `None`: it does.
+    pub fn not_redrivable(&self, now_ms: u64) -> Option<NotRedrivable> {
+        if self.identity.machine_type != MachineType::Standard {
+            return Some(NotRedrivable::Express);
+        }
+        let ended = self.outcome.as_ref().map(|outcome| Ended {
+            has_succeeded: matches!(outcome, Outcome::Succeeded(_)),
+            stopped_ms: self.stopped_ms,
+            events: self.last_event,
+            redrives: self.redrive_count,
+        });
+        ended.map_or(Some(NotRedrivable::Running), |ended| ended.not_redrivable(now_ms))
     }
 
     /// After a redrive: what had failed or was given up begins once more, and what has its answer goes on, behind `event`.

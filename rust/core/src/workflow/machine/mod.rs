@@ -17,6 +17,7 @@ mod mock;
 mod packed;
 mod ranges;
 pub mod reader;
+mod redrivable;
 mod run;
 mod task;
 pub mod test_state;
@@ -39,6 +40,7 @@ pub use frame::{
 };
 pub use map::{INLINE_ITEMS_MAX, ITERATIONS_MAX};
 pub use packed::{pack, unpack};
+pub use redrivable::{Ended, NotRedrivable};
 pub use run::{CHILDREN_DEFAULT, CHILDREN_MAX, ITEMS_MAX, PAGE_MAX, SPAWN_MAX};
 
 pub use history::{

@@ -1,5 +1,7 @@
 //! Step Functions: its operations, ARNs and errors, and state machines.
 
+use std::time::Duration;
+
 use forebay_core::workflow::definition::variable_references;
 use forebay_engine::api::workflow::{Declare, ExecutionNamed, Named, PublishWorkflow, Revision, Validate};
 use forebay_engine::api::{Empty, Request};
@@ -71,6 +73,8 @@ const PAGE: i64 = 100;
 /// Executions that are stopped at once, and how often more of them are looked for.
 const STOPPED_AT_ONCE: usize = 1_000;
 const PASSES_MAX: usize = 1_000;
+/// How long it is waited where none runs, and the machine is not free yet.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The engine's refusals begin with AWS's words for them: `Invalid Token: '…'`.
 const WORDS: [(&str, &str); 16] = [
@@ -427,18 +431,22 @@ async fn delete_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
     for _ in 0..PASSES_MAX {
         match call.ask(Request::WorkflowDelete(Named { name: name.clone() })).await {
             Ok(_) | Err(EngineError::NotFound(_)) => return Ok(Value::structure()),
-            Err(EngineError::Conflict(_)) => stop_some(call, &name).await?,
+            Err(EngineError::Conflict(_)) => {
+                if stop_some(call, &name).await? == 0 {
+                    // Starts that are to begin, and ends that are to become durable.
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
             Err(error) => return Err(fault(error)),
         }
     }
-    Err(Fault::new(
-        "StateMachineDeleting",
-        format!("State Machine Deleting: '{}'", call.states_arn("stateMachine", &name)),
-    ))
+    // An error of all operations: this one has none for it. Clients call again.
+    let text = format!("'{name}' is started as fast as its executions are stopped");
+    Err(Fault::new("ServiceUnavailable", text).status(503))
 }
 
-/// Stop a page of the executions that run.
-async fn stop_some(call: &Call<'_>, name: &str) -> Result<(), Fault> {
+/// Stop a page of the executions that run; gives how many those were.
+async fn stop_some(call: &Call<'_>, name: &str) -> Result<usize, Fault> {
     let running = json!({"workflow": name, "status": "RUNNING", "limit": STOPPED_AT_ONCE});
     let listed = call.ask(Request::ExecutionList(settings(running)?)).await.map_err(fault)?;
     let mut stops = Vec::new();
@@ -446,13 +454,14 @@ async fn stop_some(call: &Call<'_>, name: &str) -> Result<(), Fault> {
         let stop = settings(json!({"workflow": name, "name": execution["name"]}))?;
         stops.push(call.begin(Request::ExecutionStop(stop)));
     }
+    let stopped = stops.len();
     for stop in stops {
         match ended(stop).await {
             Ok(_) | Err(EngineError::NotFound(_)) => {}
             Err(error) => return Err(fault(error)),
         }
     }
-    Ok(())
+    Ok(stopped)
 }
 
 async fn validate_state_machine_definition(call: &Call<'_>) -> Result<Value, Fault> {

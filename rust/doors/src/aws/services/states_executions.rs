@@ -133,9 +133,7 @@ pub(super) async fn describe_execution(call: &Call<'_>) -> Result<Value, Fault> 
         .await
         .map_err(|error| execution_fault(call, error))?;
     let included = || Value::structure().with("included", is_included(call));
-    let (status, output) = (given["status"].as_str().unwrap_or_default(), given["output"].as_str());
-    let is_redrivable = !matches!(status, "RUNNING" | "SUCCEEDED");
-    let reason = (!is_redrivable).then(|| format!("Execution is {status} and cannot be redriven"));
+    let output = given["output"].as_str();
     let told = listed(call, &given)
         .with("input", given["input"].as_str())
         .with("inputDetails", included())
@@ -143,8 +141,8 @@ pub(super) async fn describe_execution(call: &Call<'_>) -> Result<Value, Fault> 
         .with("outputDetails", output.map_or(Value::Null, |_| included()))
         .with("error", given["error"].as_str())
         .with("cause", given["cause"].as_str())
-        .with("redriveStatus", if is_redrivable { "REDRIVABLE" } else { "NOT_REDRIVABLE" })
-        .with("redriveStatusReason", reason);
+        .with("redriveStatus", given["redrive_status"].as_str())
+        .with("redriveStatusReason", given["redrive_status_reason"].as_str());
     Ok(without(told, call, &["input", "output"]))
 }
 
