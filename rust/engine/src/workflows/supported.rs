@@ -142,7 +142,8 @@ fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<Foun
     {
         if service.starts_with("aws-sdk:") {
             let text = format!(
-                "{resource:?}: calls of AWS's SDK have no .sync, for nothing says when what they begin has ended: ask for it in a state                  of its own, or use an integration with .sync"
+                "{resource:?}: calls of AWS's SDK have no .sync, for nothing says when what they begin has ended: ask for it in a state \
+                 of its own, or use an integration with .sync"
             );
             problems.push((WRONG, "Resource".into(), text));
             return problems;

@@ -158,6 +158,7 @@ fn calls_of_awss_sdk_have_no_sync() {
         if let Err(error) = declared {
             assert!(error.to_string().starts_with("/States/Run/Resource: "), "{error}");
             assert!(error.to_string().contains("calls of AWS's SDK have no .sync"), "{error}");
+            assert!(!error.to_string().contains("  "), "{error}");
         }
     }
 }
