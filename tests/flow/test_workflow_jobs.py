@@ -350,3 +350,16 @@ async def test_threads_are_bounded_and_end():
     assert ended[:5] + ended[6:9] == [0, 1, 2, 3, 4, 6, 7, 8]
     assert isinstance(ended[5], socket.gaierror)
     assert most == 3
+
+
+async def test_a_thread_that_cannot_begin_takes_no_place(monkeypatch):
+    """The error is the call's, and later calls find the place free."""
+    threads = Threads(1)
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="can't start new thread"):
+        patched.setattr(threading.Thread, "start", refuse)
+        await threads.run(int)
+    assert await asyncio.wait_for(threads.run(int), 10) == 0

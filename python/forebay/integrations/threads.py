@@ -54,7 +54,12 @@ class Threads:
                 self._waiting.append(job)
                 return
             self._running += 1
-        threading.Thread(target=self._work, args=(job,), name="forebay-integration", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, args=(job,), name="forebay-integration", daemon=True).start()
+        except RuntimeError:  # the system has no more threads
+            with self._lock:
+                self._running -= 1
+            raise
 
     def _work(self, job: Callable[[], None] | None) -> None:
         while job is not None:
