@@ -1,7 +1,7 @@
 //! CBOR bodies, in two dialects: rpc-v2's, and the older one that Kinesis speaks with Java.
 
 use crate::aws::model::{Kind, Member, Model, Shape};
-use crate::aws::protocol::{integer, time, too_many, Malformed, VALUES_MAX};
+use crate::aws::protocol::{integer, last_of_each, time, too_many, Malformed, VALUES_MAX};
 use crate::aws::value::{Fields, Key, Value};
 
 /// Most levels of a body.
@@ -227,7 +227,7 @@ impl Decoder<'_> {
                 let inner = self.model.shape(held.shape);
                 let entries = entries.into_iter();
                 let entries = entries.map(|(key, item)| Ok((Key::Owned(key), self.held(shape, inner, item)?)));
-                Value::Map(entries.collect::<Result<_, Malformed>>()?)
+                Value::Map(last_of_each(entries.collect::<Result<_, Malformed>>()?))
             }
             (Kind::Text, Item::Text(text)) => Value::Text(text),
             (Kind::Blob, Item::Bytes(bytes)) => Value::Blob(bytes),
@@ -256,6 +256,8 @@ impl Decoder<'_> {
         for (key, item) in entries {
             let Some(member) = members.iter().find(|member| member.name == key) else { continue };
             let value = self.value(self.model.shape(member.shape), item)?;
+            // Of two values with one name the last one counts, as in JSON.
+            fields.retain(|(name, _)| *name != member.name);
             if value != Value::Null {
                 fields.push((Key::Borrowed(member.name), value));
             }

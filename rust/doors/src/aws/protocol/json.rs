@@ -1,7 +1,6 @@
 //! JSON bodies: of JSON 1.0 and 1.1, and of REST. They are read and written by the shapes of a model, with no tree of JSON between.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -11,7 +10,7 @@ use serde_json::{Number, Value as Json};
 
 use crate::aws::model::{Kind, Location, Member, Model, Shape, ShapeId, TimeFormat};
 use crate::aws::protocol::{
-    base64_text, double_text, integer, text_of_bytes, time, too_many, Malformed, DEPTH_MAX, VALUES_MAX,
+    base64_text, double_text, integer, last_of_each, text_of_bytes, time, too_many, Malformed, DEPTH_MAX, VALUES_MAX,
 };
 use crate::aws::value::{Fields, Key, Value};
 
@@ -180,17 +179,6 @@ impl<'m> Decoder<'m> {
         }
         Ok(())
     }
-}
-
-/// The entries, of two with one key the last.
-fn last_of_each(entries: Fields) -> Fields {
-    if entries.iter().map(|(key, _)| key.as_ref()).collect::<HashSet<&str>>().len() == entries.len() {
-        return entries;
-    }
-    let mut seen = HashSet::new();
-    let mut kept: Fields = entries.into_iter().rev().filter(|(key, _)| seen.insert(key.clone())).collect();
-    kept.reverse();
-    kept
 }
 
 /// What the name of a member says.

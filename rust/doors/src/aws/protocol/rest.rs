@@ -147,7 +147,7 @@ fn from_query(model: &Model, member: &Member, query: &[(String, String)]) -> Res
                 let text = Value::Text(value.clone());
                 match entries.iter_mut().find(|(key, _)| key == name) {
                     Some((_, Value::List(values))) => values.push(text),
-                    Some(_) => {}
+                    Some((_, value)) => *value = text,
                     None => {
                         entries.push((Key::Owned(name.clone()), if is_list { Value::List(vec![text]) } else { text }));
                     }

@@ -5,7 +5,7 @@ use quick_xml::Reader;
 
 use crate::aws::model::{Kind, Location, Member, Model, Shape};
 use crate::aws::protocol::query::plain;
-use crate::aws::protocol::{too_many, Malformed, DEPTH_MAX, VALUES_MAX};
+use crate::aws::protocol::{last_of_each, too_many, Malformed, DEPTH_MAX, VALUES_MAX};
 use crate::aws::value::{Fields, Key, Value};
 
 /// Most attributes of an element: each of them is compared with all before it.
@@ -129,13 +129,13 @@ impl Decoder<'_> {
         let shape = self.model.shape(held.shape);
         let mut entries = Fields::new();
         for element in elements {
-            let child = |name: &str| element.children.iter().find(|child| child.name == name);
+            let child = |name: &str| element.children.iter().rfind(|child| child.name == name);
             let (Some(key), Some(value)) = (child(key), child(name)) else {
                 return Err(Malformed::new("an entry of a map has a key and a value"));
             };
             entries.push((Key::Owned(key.text.clone()), self.value(shape, Some(held), value)?));
         }
-        Ok(Value::Map(entries))
+        Ok(Value::Map(last_of_each(entries)))
     }
 
     fn structure(&self, members: &[Member], is_union: bool, element: &Element) -> Result<Value, Malformed> {
@@ -154,7 +154,8 @@ impl Decoder<'_> {
                 Kind::Map(key, held) if member.is_flattened || shape.is_flattened => {
                     Some(self.entries((key, held), named())?)
                 }
-                _ => named().next().map(|child| self.value(shape, Some(member), child)).transpose()?,
+                // Of two elements with one name the last one counts.
+                _ => named().next_back().map(|child| self.value(shape, Some(member), child)).transpose()?,
             };
             if let Some(value) = value {
                 fields.push((Key::Borrowed(member.name), value));
