@@ -8,6 +8,7 @@ use forebay_core::workflow::timestamp::Timestamp;
 use serde_json::{json, Map, Value};
 
 use crate::api::bus::{Entry, EntryResult};
+use crate::api::logs::GROUP;
 use crate::api::topic::Publication;
 use crate::api::workflow::Kind;
 use crate::base::error::EngineError;
@@ -189,6 +190,11 @@ impl WorkflowRoom<'_> {
         let stream = given.text("StreamName").or_else(|| given.text("StreamARN"));
         let stream = stream.ok_or_else(|| missing("Kinesis", "StreamName"))?;
         let stream = stream.rsplit('/').next().unwrap_or_default();
+        if stream.starts_with(GROUP) {
+            // A log group is a stream of the store, and none of Kinesis's.
+            let text = format!("Stream {stream} not found.");
+            return Err(ErrorDetails::new("Kinesis.ResourceNotFoundException", Some(text)));
+        }
         let data = given.text("Data").ok_or_else(|| missing("Kinesis", "Data"))?;
         let key = given.text("PartitionKey").ok_or_else(|| missing("Kinesis", "PartitionKey"))?;
         let fault = |error: EngineError| failure("Kinesis", "ResourceNotFoundException", &error);

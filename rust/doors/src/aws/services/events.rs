@@ -143,7 +143,7 @@ impl Call<'_> {
             if let Some(name) = arn.strip_prefix(&format!("arn:aws:{service}:{place}:{kind}")) {
                 // On AWS the ARN of an API destination ends in an id.
                 let name = if key == "api_destination" { name.split('/').next().unwrap_or(name) } else { name };
-                return Ok((key, name.to_owned()));
+                return Ok((key, if key == "stream" { self.not_a_group(name)? } else { name.to_owned() }));
             }
         }
         let parts: Vec<&str> = arn.splitn(6, ':').collect();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_core::sequence;
+use forebay_engine::api::logs::GROUP;
 use forebay_engine::api::stream::{Read, Record, Records, StartingPosition};
 use forebay_engine::api::Request;
 use forebay_engine::base::error::{EngineError, Reply};
@@ -82,7 +83,7 @@ impl Call<'_> {
     /// The stream that the input names, by its name or its ARN.
     pub(super) fn stream(&self) -> Result<String, Fault> {
         if let Some(name) = self.input.text("StreamName") {
-            return Ok(name.to_owned());
+            return self.not_a_group(name);
         }
         let Some(arn) = self.input.text("StreamARN") else {
             return Err(Fault::new("InvalidArgumentException", "Either StreamName or StreamARN must be given."));
@@ -93,7 +94,15 @@ impl Call<'_> {
     pub(super) fn stream_of_arn(&self, arn: &str) -> Result<String, Fault> {
         let prefix = format!("arn:aws:kinesis:{}:{}:stream/", self.region, self.account);
         let name = arn.strip_prefix(&prefix).and_then(|rest| rest.split('/').next());
-        name.map(str::to_owned).ok_or_else(|| no_stream(arn, self.account))
+        self.not_a_group(name.ok_or_else(|| no_stream(arn, self.account))?)
+    }
+
+    /// A stream's name, unless it is that of a log group: those are none of Kinesis's, and a key of Kinesis has none of them.
+    pub(super) fn not_a_group(&self, name: &str) -> Result<String, Fault> {
+        if name.starts_with(GROUP) {
+            return Err(self.no_stream(name));
+        }
+        Ok(name.to_owned())
     }
 
     pub(super) fn no_stream(&self, name: &str) -> Fault {
@@ -247,6 +256,7 @@ fn position_in(shard: &str, number: &str) -> Option<u64> {
 async fn get_records(call: &Call<'_>) -> Result<Value, Fault> {
     let now_ms = call.now_ms() as u64;
     let iterator = ShardIterator::read(call.input.needed("ShardIterator"), now_ms)?;
+    call.not_a_group(&iterator.stream)?;
     let limit = call.input.int("Limit").unwrap_or(RECORDS_MAX).clamp(1, RECORDS_MAX) as usize;
     let asked = Read {
         name: iterator.stream.clone(),

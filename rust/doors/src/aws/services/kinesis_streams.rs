@@ -201,7 +201,7 @@ fn shards_token(call: &Call<'_>) -> Result<(String, Option<String>), Fault> {
     }
     let token = Token::read(Some(text)).ok_or_else(wrong)?;
     let (stream, shard) = token.name().and_then(|name| name.split_once('/')).ok_or_else(wrong)?;
-    Ok((stream.to_owned(), Some(shard.to_owned())))
+    Ok((call.not_a_group(stream)?, Some(shard.to_owned())))
 }
 
 pub(super) async fn list_shards(call: &Call<'_>) -> Result<Value, Fault> {

@@ -1,5 +1,6 @@
 //! Lambda: event source mappings, by UUIDs that follow from what a mapping binds.
 
+use forebay_engine::api::logs::GROUP;
 use forebay_engine::api::mapping::{
     Backoff, BySource, DeclareOnQueue, DeclareOnStream, OnQueue, OnStream, QueueSettings, StreamSettings,
     UpdateOnQueue, UpdateOnStream,
@@ -33,7 +34,8 @@ impl Call<'_> {
             let prefix = format!("arn:aws:{service}:{}:{}:{kind}", self.region, self.account);
             arn.strip_prefix(&prefix).filter(|name| !name.is_empty()).map(str::to_owned)
         };
-        let stream = within("kinesis", "stream/").map(Source::Stream);
+        // A log group is a stream of the store, and none of Kinesis's.
+        let stream = within("kinesis", "stream/").filter(|name| !name.starts_with(GROUP)).map(Source::Stream);
         stream.or_else(|| within("sqs", "").map(Source::Queue)).ok_or_else(|| invalid("Unrecognized event source."))
     }
 
