@@ -42,3 +42,15 @@ def test_a_key_for_a_store_that_is_not_there_is_made_and_says_so(tmp_path):
     assert second.stderr == ""
     listed = json.loads(said("keys", "list", "--store", str(store), "--output", "json").stdout)
     assert [key["id"] for key in listed] == [json.loads(one.stdout)["id"] for one in (first, second)]
+
+
+def test_the_last_key_can_be_revoked_and_lets_nobody_in(tmp_path):
+    """It could not, so that a key that had leaked stayed; and a file without keys let everybody in."""
+    place = ("--store", str(tmp_path))
+    key = json.loads(said("keys", "create", *place, "--output", "json").stdout)["id"]
+    assert said("keys", "revoke", key, *place).stdout.startswith(f"revoked {key}, the last key: nobody is let in until")
+    assert "nobody is let in until there is one" in said("keys", "list", *place).stdout
+    assert "AWS_ACCESS_KEY_ID=forebay" not in said("env", *place).stdout
+    (tmp_path / "aws-keys.json").unlink()
+    assert "any signature is taken" in said("keys", "list", *place).stdout
+    assert "export AWS_ACCESS_KEY_ID=forebay" in said("env", *place).stdout

@@ -1,8 +1,13 @@
 """Who is let in at which operation: every one of them with every kind of request that ought to be turned away."""
 
+import base64
 import http.client
 import json
+import logging
 import re
+import socket
+import time
+import zlib
 from datetime import UTC, datetime, timedelta
 from unittest import mock
 
@@ -10,6 +15,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from operations import operations
 from wire_app import REGION, served
 
@@ -20,6 +26,8 @@ KEYS = {
     "every": {"id": "FBKEVERY", "secret": "every-secret"},
     "reader": {"id": "FBKREADER", "secret": "reader-secret", "read_only": True},
     "kinesis": {"id": "FBKKINESIS", "secret": "kinesis-secret", "services": ["kinesis"]},
+    "apis": {"id": "FBKAPIS", "secret": "apis-secret", "services": ["apigateway"]},
+    "apis and queues": {"id": "FBKBOTH", "secret": "both-secret", "services": ["apigateway", "sqs"]},
 }
 READING = (
     "Get",
@@ -32,7 +40,6 @@ READING = (
     "Filter",
     "Search",
     "Export",
-    "SubscribeTo",
 )
 
 
@@ -143,6 +150,153 @@ def test_a_key_of_one_service_is_let_in_there_alone(guarded):
 def test_a_web_page_and_another_host_are_refused_with_a_good_key_as_well(guarded):
     key = KEYS["every"]
     for one in OPERATIONS:
-        for headers in ({"Origin": "http://evil.example.com"}, {"Host": "evil.example.com"}):
+        for headers in (
+            {"Origin": "http://evil.example.com"},
+            {"Host": "evil.example.com"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Referer": "https://evil.example.com/"},
+        ):
             status, code = ask(guarded, one, key=key["id"], secret=key["secret"], headers=headers.items())
             assert (status, code) == (403, "AccessDeniedException"), f"{one} {headers}"
+
+
+def client(guarded, service, name, **options):
+    return guarded[0].client(service, key=KEYS[name]["id"], secret=KEYS[name]["secret"], **options)
+
+
+def test_a_key_of_kinesis_has_no_log_groups(guarded):
+    """A log group is a stream of the store: its lines were read, written and deleted by a key that was for Kinesis only."""
+    logs, kinesis = client(guarded, "logs", "every"), client(guarded, "kinesis", "kinesis")
+    for group in ("audit", "/aws/audit"):
+        logs.create_log_group(logGroupName=group)
+        logs.create_log_stream(logGroupName=group, logStreamName="s")
+    arn, shard = f"arn:aws:kinesis:{REGION}:123456789012:stream/log:audit", "shardId-000000000000"
+    missing = kinesis.exceptions.ResourceNotFoundException
+    with pytest.raises(missing, match="log:audit under account 123456789012 not found"):
+        kinesis.get_shard_iterator(StreamARN=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    for refused in (
+        lambda: kinesis.put_record(StreamARN=arn, Data=b"x", PartitionKey="s"),
+        lambda: kinesis.describe_stream(StreamARN=arn),
+        lambda: kinesis.register_stream_consumer(StreamARN=arn, ConsumerName="c"),
+        lambda: kinesis.tag_resource(ResourceARN=arn, Tags={"a": "b"}),
+        lambda: kinesis.delete_stream(StreamARN=arn),
+    ):
+        with pytest.raises(missing):
+            refused()
+    # An iterator can be made by whoever knows its form.
+    [group] = logs.describe_log_groups(logGroupNamePrefix="/aws")["logGroups"]
+    moment = int(datetime.now(UTC).timestamp() * 1000)
+    forged = {"stream": "log:/aws/audit", "stream_ms": group["creationTime"], "shard": shard, "at": 0}
+    text = json.dumps({**forged, "issued_ms": moment}, separators=(",", ":")).encode()
+    with pytest.raises(missing):
+        kinesis.get_records(ShardIterator=base64.b64encode(zlib.crc32(text).to_bytes(4, "big") + text).decode())
+    # Nor does anything else take a group for a stream.
+    mappings, rules = client(guarded, "lambda", "every"), client(guarded, "events", "every")
+    with pytest.raises(ClientError, match="Unrecognized event source"):
+        mappings.create_event_source_mapping(EventSourceArn=arn, FunctionName="f", StartingPosition="LATEST")
+    rules.put_rule(Name="r", EventPattern='{"source": ["s"]}')
+    with pytest.raises(rules.exceptions.ResourceNotFoundException):
+        rules.put_targets(Rule="r", Targets=[{"Id": "1", "Arn": arn}])
+    machines = client(guarded, "stepfunctions", "every", inject_host_prefix=False)
+    task = {"Type": "Task", "Resource": "arn:aws:states:::kinesis:putRecord", "End": True}
+    task["Parameters"] = {"StreamName": "log:audit", "Data": "x", "PartitionKey": "s"}
+    told = machines.test_state(definition=json.dumps(task), roleArn="arn:aws:iam::123456789012:role/r")
+    assert (told["status"], told["error"]) == ("FAILED", "Kinesis.ResourceNotFoundException")
+    assert len(logs.describe_log_groups()["logGroups"]) == 2
+
+
+def test_a_method_that_is_tested_reaches_the_services_of_the_key_that_tests_it(guarded):
+    """A key for API Gateway alone emptied a queue by a test of a method."""
+    sqs = client(guarded, "sqs", "every")
+    url = sqs.create_queue(QueueName="q")["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="m")
+    apis = client(guarded, "apigateway", "apis")
+    api = apis.create_rest_api(name="a")
+    method = {"restApiId": api["id"], "resourceId": api["rootResourceId"], "httpMethod": "POST"}
+    apis.put_method(**method, authorizationType="NONE")
+    apis.put_integration(
+        **method,
+        type="AWS",
+        integrationHttpMethod="POST",
+        uri=f"arn:aws:apigateway:{REGION}:sqs:action/PurgeQueue",
+        credentials="arn:aws:iam::123456789012:role/r",
+    )
+    apis.put_method_response(**method, statusCode="200")
+    apis.put_integration_response(**method, statusCode="200")
+    asked = {"body": json.dumps({"QueueUrl": url}), "headers": {"Content-Type": "application/json"}}
+    tried = apis.test_invoke_method(**method, **asked)
+    assert "sqs:PurgeQueue, because it is for apigateway only" in tried["body"]
+
+    def count():
+        told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        return told["Attributes"]["ApproximateNumberOfMessages"]
+
+    assert count() == "1"
+    client(guarded, "apigateway", "apis and queues").test_invoke_method(**method, **asked)
+    assert count() == "0"
+
+
+def test_a_key_that_is_too_long_is_refused(guarded):
+    """Ids of keys are kept with the newest requests, and there was no end to their length."""
+    one = next(one for one in OPERATIONS if one.name == "GetCallerIdentity")
+    assert ask(guarded, one, key="k" * 129, secret="s") == (400, "IncompleteSignature")
+    assert ask(guarded, one, key="k" * 128, secret="s") == (403, "InvalidClientTokenId")
+
+
+def test_bodies_of_who_is_not_known_keep_nobody_out(guarded):
+    """Sixteen unsigned bodies that never ended took the room of all, and everybody else was refused after 10 s."""
+    running, size = guarded[0], 16 << 20
+    named = b"X-Amz-Target: AmazonSQS.ListQueues\r\nContent-Type: application/x-amz-json-1.0\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\n%bContent-Length: %d\r\n\r\n" % (named, size)
+    slow = [socket.create_connection(("127.0.0.1", running.port), timeout=100) for _ in range(16)]
+    try:
+        for one in slow:
+            one.sendall(head + b"x" * (size - 5))
+        sqs = client(guarded, "sqs", "every")
+        url = sqs.create_queue(QueueName="room")["QueueUrl"]
+        assert sqs.send_message(QueueUrl=url, MessageBody="x" * (1 << 20))["MessageId"]
+        slow[0].sendall(b"x" * 5)
+        answer = slow[0].recv(4096)
+        assert answer.startswith(b"HTTP/1.1 403 ") and b"MissingAuthenticationToken" in answer
+    finally:
+        for one in slow:
+            one.close()
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_a_long_form_names_its_operation_at_either_end(guarded, order):
+    """Some SDKs write the action behind all else."""
+    topic = client(guarded, "sns", "every").create_topic(Name="t")["TopicArn"]
+    named = f"Action=Publish&Version=2010-03-31&TopicArn={topic}"
+    message = "Message=" + "m" * 200_000
+    body = "&".join([named, message] if order == "first" else [message, named]).encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+    request = AWSRequest("POST", guarded[0].url + "/", headers=headers, data=body)
+    key = KEYS["every"]
+    SigV4Auth(Credentials(key["id"], key["secret"]), "sns", REGION).add_auth(request)
+    _, connection = guarded
+    connection.request("POST", "/", body, dict(request.headers))
+    answer = connection.getresponse()
+    assert (answer.status, b"<MessageId>" in answer.read()) == (200, True)
+
+
+def test_who_has_had_keys_is_closed_without_them(guarded, tmp_path, caplog):
+    """Whoever moved the file of the keys away had the door open to everybody."""
+    sqs, other = client(guarded, "sqs", "every"), guarded[0].client("sqs")
+    assert sqs.list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
+    keys = tmp_path / "aws-keys.json"
+    text = keys.read_text()
+    with caplog.at_level(logging.WARNING, "forebay"):
+        for lose in (keys.unlink, lambda: keys.write_text('{"keys": []}')):
+            lose()
+            time.sleep(1.2)
+            for one in (sqs, other, sqs, other):
+                with pytest.raises(ClientError) as refused:
+                    one.list_queues()
+                assert refused.value.response["Error"]["Code"] == "InvalidClientTokenId"
+            time.sleep(0.2)
+            assert caplog.text.count("AWS's API refuses everybody: aws-keys.json has no access keys any more") == 1
+            caplog.clear()
+            keys.write_text(text)
+            time.sleep(1.2)
+            assert sqs.list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200

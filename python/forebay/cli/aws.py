@@ -38,7 +38,7 @@ def aws() -> None:
 
 @aws.group()
 def keys() -> None:
-    """Make, list and revoke access keys. While there are none, any signature is taken, and only on this machine."""
+    """Make, list and revoke access keys. Before the first one any signature is taken, and only on this machine."""
 
 
 @keys.command()
@@ -83,7 +83,10 @@ def list_keys(*, store: Path, output: str) -> None:
         f"{key['id']}  {'read only' if key['read_only'] else 'read and write'}  {', '.join(key['services']) or 'all services'}"
         for key in known
     ]
-    show(known, output, text="\n".join(lines) or "there are no keys: any signature is taken, on this machine only")
+    nothing = "there are no keys: any signature is taken, on this machine only"
+    if (store / FILE).exists():
+        nothing = "there are no keys any more: nobody is let in until there is one (`forebay aws keys create`)"
+    show(known, output, text="\n".join(lines) or nothing)
 
 
 @keys.command()
@@ -93,20 +96,16 @@ def list_keys(*, store: Path, output: str) -> None:
 def revoke(*, key_id: str, store: Path, output: str) -> None:
     """Revoke the access key ID: within a second it is let in no more.
 
-    The last key cannot be revoked by this: without keys, any signature is taken. Make another one first.
+    Without the last key nobody is let in until another one is made. To have any signature taken again, delete the file of the
+    keys and start the app again.
     """
     known = _read(store)
     left = [key for key in known if key["id"] != key_id]
     if len(left) == len(known):
         raise click.ClickException(f"there is no key {key_id!r}; `forebay aws keys list` shows those that there are")
-    if not left:
-        raise click.ClickException(
-            f"{key_id} is the last key, and without keys any signature is taken. "
-            "Next: `forebay aws keys create`, then revoke this one; "
-            f"or delete {store / FILE} to have none on purpose"
-        )
     _write(store, left)
-    show({"revoked": key_id}, output, text=f"revoked {key_id}")
+    last = "" if left else ", the last key: nobody is let in until there is another one (`forebay aws keys create`)"
+    show({"revoked": key_id}, output, text=f"revoked {key_id}{last}")
 
 
 @aws.command()
@@ -122,7 +121,7 @@ def env(*, host: str, port: int, region: str, store: StorePlace) -> None:
     lines.append(f"export AWS_DEFAULT_REGION={region}")
     # `StartSyncExecution` and `TestState` would go to the host sync-127.0.0.1 otherwise.
     lines.append("export AWS_DISABLE_HOST_PREFIX_INJECTION=true")
-    if isinstance(store, ServerStore) or not _read(store):
+    if isinstance(store, ServerStore) or not (_read(store) or (store / FILE).exists()):
         # Without keys any signature is taken, so that any two words sign.
         lines += ["export AWS_ACCESS_KEY_ID=forebay", "export AWS_SECRET_ACCESS_KEY=forebay"]
     else:

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -16,6 +15,7 @@ use tokio::sync::{oneshot, Semaphore};
 
 use crate::ask::{ask, begin};
 use crate::aws::fault::Fault;
+use crate::aws::keys::Key;
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::services::remembered::Remembered;
 use crate::aws::value::Value;
@@ -54,16 +54,18 @@ pub struct Call<'d> {
     pub account: &'d str,
     /// The store's directory.
     pub store: Option<&'d Path>,
-    /// Where the request comes from and where it came to, where nothing else says whose it is: there are no keys.
-    pub stranger: Option<(SocketAddr, SocketAddr)>,
+    /// What to tell somebody who has no key and is not the user of the app, where that is refused.
+    pub stranger: Option<&'static str>,
     /// The input.
     pub input: Value,
     /// What stands in the path before the part that names the operation.
     pub before: String,
     /// How the caller names this server: `http://127.0.0.1:4566`.
     pub origin: String,
-    /// The key that signed.
+    /// The id of the key that signed.
     pub key_id: String,
+    /// That key; none where there are no keys, or where the call comes from a method.
+    pub key: Option<Arc<Key>>,
     /// Gives what runs a method for a test; not where the call comes from a method.
     pub(crate) tester: Option<&'d (dyn Fn() -> Arc<Gateway> + Send + Sync)>,
     /// The id of what the engine accepted, where that has one of its own: the answer bears it.

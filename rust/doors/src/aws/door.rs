@@ -13,46 +13,38 @@ use forebay_engine::base::host::names_loopback;
 use forebay_engine::base::ids::uuid_text;
 use forebay_engine::runtime::engine::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
-use hyper::body::{Bytes, Incoming};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{timeout, timeout_at, Instant};
+use hyper::body::Incoming;
 
+use crate::aws::bodies::{Bodies, BODY_MAX};
 use crate::aws::call::{Call, Output};
 use crate::aws::check;
 use crate::aws::codec::{self, Protocol};
 use crate::aws::fault::Fault;
-use crate::aws::keys::{Found, Keys};
+use crate::aws::keys::{Found, Key, Keys};
 use crate::aws::ledger::{Entry, Ledger, LogTo};
 use crate::aws::model::Model;
+use crate::aws::owner;
 use crate::aws::protocol::aws_chunked;
-use crate::aws::protocol::query::Form;
+use crate::aws::protocol::query::{Form, KIND as FORM};
 use crate::aws::protocol::rest::{self, Written};
 use crate::aws::protocol::text_of_bytes;
 use crate::aws::routing::{Asked, Routed, Unrouted};
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::services::remembered::Remembered;
 use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
+use crate::aws::strangers;
 use crate::aws::value::Value;
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
-use crate::http::listener::{discard, holds_back, whole, Body, Least, Limits, Listener, Service};
+use crate::http::listener::{whole, Body, Least, Limits, Listener, Service, Stranger};
 use crate::http::StartError;
 
 /// The file of the access keys, in the store's directory.
 pub const KEYS: &str = "aws-keys.json";
-/// Most bytes of a body: a request of Kinesis has 10 MiB of records, which are a third longer in base64.
-const BODY_MAX: usize = 16 << 20;
-/// Most bytes of all bodies that are read at once, in KiB.
-const BODIES_KIB: usize = 256 << 10;
 /// Most characters of a client's name for its request in the log.
 const INVOCATION_MAX: usize = 64;
 /// Most ids of what one request made that are remembered: as many as a batch of messages has.
 const MADE_MAX: usize = 10;
-/// The longest pause inside a body. Beyond it a body brings a byte each millisecond on average.
-const BODY_PAUSE: Duration = Duration::from_secs(60);
-/// How long a body waits for room among all bodies.
-const ROOM_WAIT: Duration = Duration::from_secs(10);
 /// What a connection may take: clients keep theirs, and a long poll waits for 20 s.
 pub(crate) const LIMITS: Limits = Limits {
     connections: 12_000,
@@ -86,7 +78,7 @@ pub struct Settings {
 pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, StartError> {
     let store = settings.keys.as_deref().and_then(Path::parent).map(Path::to_owned);
     let keys = Keys::at(settings.keys);
-    if !settings.address.ip().is_loopback() && !keys.any() {
+    if !settings.address.ip().is_loopback() && keys.is_open() {
         return Err(StartError::NoKeys(settings.address.ip()));
     }
     let ledger = Ledger::begin(engine.registry().clone(), engine.calls(), settings.access_log)?;
@@ -108,7 +100,7 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
         keys,
         verifier: Verifier::default(),
         is_loopback: settings.address.ip().is_loopback(),
-        bodies: Semaphore::new(BODIES_KIB),
+        bodies: Bodies::new(),
         requests: AtomicU64::new(0),
         seeds: [std::hash::RandomState::new(), std::hash::RandomState::new()],
     };
@@ -127,7 +119,7 @@ struct Door {
     keys: Keys,
     verifier: Verifier,
     is_loopback: bool,
-    bodies: Semaphore,
+    bodies: Bodies,
     requests: AtomicU64,
     seeds: [std::hash::RandomState; 2],
     tester: Tester,
@@ -137,9 +129,14 @@ struct Door {
 type Tester = Box<dyn Fn() -> Arc<Gateway> + Send + Sync>;
 
 impl Service for Door {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    /// Nothing else says whose a connection is while there are no keys.
+    fn is_stranger(&self, peer: SocketAddr) -> bool {
+        self.keys.is_open() && !owner::is_ours(peer, self.address)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Response<Body> {
         let mut entry = self.ledger.enter(self.request_id());
-        let answer = self.answer_entered(request, peer, &mut entry).await;
+        let answer = self.answer_entered(request, &mut entry).await;
         let mut response = match answer {
             Answered::Whole(written) => respond(written),
             Answered::Stream(stream, header) => {
@@ -170,43 +167,34 @@ enum Answered {
 }
 
 impl Door {
-    async fn answer_entered(&self, request: Request<Incoming>, peer: SocketAddr, entry: &mut Entry<'_>) -> Answered {
+    async fn answer_entered(&self, request: Request<Incoming>, entry: &mut Entry<'_>) -> Answered {
         // Boxed, so that a long poll keeps nothing of its request but what was read out of it.
-        match Box::pin(self.taken(request, peer, entry)).await {
+        match Box::pin(self.taken(request, entry)).await {
             Ok((routed, call)) => carry_out(routed, &call, entry).await,
             Err(written) => Answered::Whole(written),
         }
     }
 
     /// Read a request.
-    async fn taken(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-        entry: &mut Entry<'_>,
-    ) -> Result<(Routed, Call<'_>), Written> {
+    async fn taken(&self, request: Request<Incoming>, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
         let (head, body) = request.into_parts();
+        let is_stranger = head.extensions.get::<Stranger>().is_some();
         let authority = authority(&head.headers, &head.uri);
         if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
             return Err(plain((403, "AccessDeniedException", why)));
         }
-        let body = match self.read(&head.headers, body).await {
-            Ok(body) => body,
-            Err(unread) => return Err(plain(unread)),
-        };
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
-        let given = Given {
-            method: head.method.as_str(),
-            path,
-            query,
-            headers: &head.headers,
-            authority: &authority,
-            body: &body,
-        };
+        let headers = &head.headers;
+        let given = Given { method: head.method.as_str(), path, query, headers, authority: &authority, body: &[] };
+        let signature = sigv4::read(given);
+        // A body of somebody whom nobody knows is not worth its room.
+        let body = self.bodies.read(headers, body, self.is_known(&signature)).await.map_err(plain)?;
+        let given = Given { body: &body.bytes, ..given };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
         entry.invocation = invocation.unwrap_or_default().chars().take(INVOCATION_MAX).collect();
         entry.is_in_query_mode = given.headers.get("x-amzn-query-mode").is_some_and(|mode| mode == "true");
-        self.prepare(given, peer, entry)
+        let asker = Asker { signature, is_cut: body.is_cut, is_stranger };
+        self.prepare(given, &asker, entry)
     }
 
     /// A UUID of version 4.
@@ -219,7 +207,7 @@ impl Door {
 
     /// What no client of AWS sends: a web page's request, or one under a name that is not this machine's.
     fn refused_at_once(&self, method: &Method, headers: &HeaderMap, authority: &str) -> Option<&'static str> {
-        if headers.contains_key(http::header::ORIGIN) || method == Method::OPTIONS {
+        if method == Method::OPTIONS || is_of_page(headers) {
             return Some("requests of web pages are not answered: there is no CORS here");
         }
         if headers.get_all(http::header::HOST).iter().count() > 1 {
@@ -231,68 +219,20 @@ impl Door {
         None
     }
 
-    /// Read a body. What has come of it has room among what has come of all bodies: whoever only announces one takes none.
-    async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Unread> {
-        let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let announced: usize = announced.unwrap_or(0);
-        if announced > BODY_MAX {
-            // To read on is to tell such a client that it may send what is refused.
-            if !holds_back(headers) {
-                discard(body).await;
-            }
-            return Err(TOO_LONG);
-        }
-        let mut whole = Vec::with_capacity(announced.min(1 << 16));
-        let mut room: Option<SemaphorePermit<'_>> = None;
-        let begun = Instant::now();
-        loop {
-            let now = if whole.is_empty() { begun } else { Instant::now() };
-            let until = (begun + Duration::from_millis(whole.len() as u64)).min(now) + BODY_PAUSE;
-            let frame = match timeout_at(until, body.frame()).await {
-                Err(_) => return Err(TOO_SLOW),
-                Ok(None) => return Ok(whole.into()),
-                Ok(Some(Err(_))) => return Err(BROKEN),
-                Ok(Some(Ok(frame))) => frame,
-            };
-            let data = frame.into_data().unwrap_or_default();
-            let length = whole.len() + data.len();
-            if length > BODY_MAX {
-                discard(body).await;
-                return Err(TOO_LONG);
-            }
-            let held = room.as_ref().map_or(0, SemaphorePermit::num_permits);
-            let more = self.room(length.div_ceil(1024).saturating_sub(held)).await?;
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
-            }
-            whole.extend_from_slice(&data);
-        }
-    }
-
-    /// Room for so many KiB.
-    async fn room(&self, kib: usize) -> Result<SemaphorePermit<'_>, Unread> {
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        if let Ok(room) = self.bodies.try_acquire_many(kib) {
-            return Ok(room);
-        }
-        match timeout(ROOM_WAIT, self.bodies.acquire_many(kib)).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(NO_ROOM),
-        }
+    /// Whether a signature says of itself that it may be right: whose it is, and that it is looked at.
+    fn is_known(&self, signature: &Result<Signature, Refused>) -> bool {
+        signature.as_ref().is_ok_and(|signature| match self.keys.find(&signature.key_id) {
+            Found::Open => !signature.is_in_query,
+            Found::Key(_) => true,
+            Found::Nobody => false,
+        })
     }
 
     /// Find the operation, see to who asks, and read the input.
-    fn prepare(
-        &self,
-        given: Given<'_>,
-        peer: SocketAddr,
-        entry: &mut Entry<'_>,
-    ) -> Result<(Routed, Call<'_>), Written> {
-        let signature = sigv4::read(given);
-        let signed_for = signature.as_ref().ok().map(|signature| signature.service.as_str());
+    fn prepare(&self, given: Given<'_>, asker: &Asker, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
+        let signed_for = asker.signature.as_ref().ok().map(|signature| signature.service.as_str());
         let query = rest::pairs(given.query).unwrap_or_default();
-        let form = form_of(given);
+        let form = form_of(given, Form::look);
         let asked = Asked {
             method: given.method,
             path: given.path,
@@ -301,7 +241,7 @@ impl Door {
             signed_for,
             form: form.as_ref(),
         };
-        if matches!(signature, Err(Refused::Missing)) && asked.says_nothing() {
+        if matches!(asker.signature, Err(Refused::Missing)) && asked.says_nothing() {
             entry.error = Some(("AccessDeniedException".into(), NOTHING.into()));
             return Err(nothing());
         }
@@ -309,14 +249,19 @@ impl Door {
             // Whoever is not let in learns nothing of what is served.
             let Unrouted { model, protocol, fault, operation } = *unrouted;
             entry.operation = (model.signing_name, operation);
-            let fault = self.admit(&signature, given, (None, operation), &mut entry.key_id).err().unwrap_or(fault);
+            let fault = self.admit(asker, given, (None, operation), &mut entry.key_id).err().unwrap_or(fault);
             refused((protocol, model), &fault, entry)
         })?;
         let (service, operation) = (routed.model.signing_name, routed.operation.name);
         (entry.operation, entry.is_served) = ((service, operation), true);
-        let admitted = self.admit(&signature, given, (Some(service), operation), &mut entry.key_id);
-        let read = admitted.and_then(|()| input_of(&routed, given, &query, form));
-        let input = read.map_err(|fault| refused((routed.protocol, routed.model), &fault, entry))?;
+        let admitted = self.admit(asker, given, (Some(service), operation), &mut entry.key_id);
+        let read = admitted.and_then(|key| {
+            // A form is taken apart only now: one of many fields takes its time.
+            let form = (routed.protocol == Protocol::Query).then(|| form_of(given, Form::read)).flatten();
+            let form = form.transpose().map_err(|malformed| Fault::malformed(malformed.0))?;
+            Ok((key, input_of(&routed, given, &query, form)?))
+        });
+        let (key, input) = read.map_err(|fault| refused((routed.protocol, routed.model), &fault, entry))?;
         let call = Call {
             engine: &self.engine,
             subscriptions: &self.subscriptions,
@@ -324,41 +269,47 @@ impl Door {
             region: &self.region,
             account: &self.account,
             store: self.store.as_deref(),
-            stranger: (!self.keys.any()).then_some((peer, self.address)),
+            stranger: (asker.is_stranger && key.is_none()).then_some(strangers::USER),
             input,
             before: routed.before.clone(),
             origin: format!("http://{}", given.authority),
             key_id: entry.key_id.clone(),
+            key,
             tester: Some(&self.tester),
             own_id: OnceLock::new(),
         };
         Ok((routed, call))
     }
 
-    /// Let a request in, or say why not. Whose it is stands in `key_id` as soon as its signature is found right.
+    /// Let a request in by its key, or say why not. Whose it is stands in `key_id` as soon as its signature is found right.
     fn admit(
         &self,
-        signature: &Result<Signature, Refused>,
+        asker: &Asker,
         given: Given<'_>,
         (service, operation): (Option<&str>, &str),
         key_id: &mut String,
-    ) -> Result<(), Fault> {
-        let signature = signature.as_ref().map_err(refusal)?;
+    ) -> Result<Option<Arc<Key>>, Fault> {
+        let signature = asker.signature.as_ref().map_err(refusal)?;
         let service = service.unwrap_or(&signature.service);
         if signature.service != service {
             let scope = format!("Credential should be scoped to correct service: '{service}'.");
             return Err(Fault::new("InvalidSignatureException", scope).code("SignatureDoesNotMatch").status(403));
         }
         let key = match self.keys.find(&signature.key_id) {
-            Found::Open => {
+            // A URL is no proof that somebody could sign: a web page can have any of them fetched.
+            Found::Open if signature.is_in_query => {
+                let text = "a presigned URL needs an access key, by which it is verified: `forebay aws keys create`";
+                return Err(Fault::new("AccessDeniedException", text).code("AccessDenied").status(403));
+            }
+            Found::Open if !asker.is_cut && self.is_loopback => {
                 key_id.clone_from(&signature.key_id);
-                return Ok(());
+                return Ok(None);
             }
-            Found::Nobody => return Err(refusal(&Refused::UnknownKey)),
-            Found::Key(_) if given.headers.contains_key("x-amz-security-token") => {
-                return Err(refusal(&Refused::UnknownKey))
+            Found::Key(key) if !asker.is_cut && !given.headers.contains_key("x-amz-security-token") => key,
+            Found::Key(_) | Found::Open | Found::Nobody => {
+                self.tell_of_no_keys();
+                return Err(refusal(&Refused::UnknownKey));
             }
-            Found::Key(key) => key,
         };
         self.verifier.verify(signature, given, &key.secret, now_ms() as i64).map_err(|refused| refusal(&refused))?;
         key_id.clone_from(&key.id);
@@ -368,18 +319,41 @@ impl Door {
         } else if key.read_only && !is_reading(operation) {
             "it is read-only".to_owned()
         } else {
-            return Ok(());
+            return Ok(Some(key));
         };
         let asked = if operation.is_empty() { service.to_owned() } else { format!("{service}:{operation}") };
         let text = format!("the key {} is not authorized to perform: {asked}, because {why}", key.id);
         Err(Fault::new("AccessDeniedException", text).code("AccessDenied").status(403))
     }
+
+    /// Say in the log, once, that nobody is let in.
+    fn tell_of_no_keys(&self) {
+        if self.keys.is_to_tell() {
+            let text = format!(
+                "AWS's API refuses everybody: {KEYS} has no access keys any more; make one (`forebay aws keys create`), or delete \
+                 that file and start the app again to have none"
+            );
+            self.engine.remark_on_api("", &text);
+        }
+    }
+}
+
+/// Who asks, as far as a request's head and its connection tell.
+struct Asker {
+    signature: Result<Signature, Refused>,
+    /// Only the beginning of the body was kept: nobody is let in by that.
+    is_cut: bool,
+    /// Another user of this machine has opened the connection, and there were no keys.
+    is_stranger: bool,
 }
 
 /// Carry an operation out, and write what comes of it.
 async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> Answered {
     let Routed { service, model, protocol, operation, .. } = routed;
-    let done = (service.call)(call, operation.name).await;
+    let done = match strangers::refuse(call, model.signing_name, operation.name) {
+        Ok(()) => (service.call)(call, operation.name).await,
+        Err(fault) => Err(fault),
+    };
     entry.id = call.own_id.get().copied().unwrap_or(entry.id);
     match done {
         Ok(Output::Value(value)) => {
@@ -453,21 +427,11 @@ fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fa
     Err(Fault::validation(check::message(&violations)))
 }
 
-/// Whether an operation changes nothing. What gives a worker its task, or runs something for a test, is none of those.
+/// Whether an operation changes nothing. What gives a worker its task, ends another one's subscription, or runs something for a test, is none
+/// of those.
 pub fn is_reading(operation: &str) -> bool {
-    let begins = [
-        "Get",
-        "BatchGet",
-        "Head",
-        "List",
-        "Describe",
-        "TestEventPattern",
-        "Validate",
-        "Filter",
-        "Search",
-        "Export",
-        "SubscribeTo",
-    ];
+    let begins =
+        ["Get", "BatchGet", "Head", "List", "Describe", "TestEventPattern", "Validate", "Filter", "Search", "Export"];
     begins.iter().any(|word| operation.starts_with(word)) && operation != "GetActivityTask"
 }
 
@@ -488,13 +452,25 @@ fn queue_url(given: Given<'_>) -> Option<String> {
     is_queue.then(|| format!("http://{}/{account}/{name}", given.authority))
 }
 
-fn form_of(given: Given<'_>) -> Option<Form> {
+/// The form of a body, or of the query string; `None` where there is none.
+fn form_of<F>(given: Given<'_>, read: impl Fn(&[u8]) -> F) -> Option<F> {
     let kind = given.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if kind.starts_with("application/x-www-form-urlencoded") && !given.body.is_empty() {
-        return Form::read(given.body).ok();
+    if kind.starts_with(FORM) && !given.body.is_empty() {
+        return Some(read(given.body));
     }
-    let is_query = given.query.contains("Action=") && given.body.is_empty();
-    is_query.then(|| Form::read(given.query.as_bytes()).ok()).flatten()
+    (given.query.contains("Action=") && given.body.is_empty()).then(|| read(given.query.as_bytes()))
+}
+
+/// Whether a web page sent a request, as its browser tells: a page can have an image fetched, and leave the origin out.
+fn is_of_page(headers: &HeaderMap) -> bool {
+    let of_others = |value: &HeaderValue| !matches!(value.as_bytes(), b"none" | b"same-origin");
+    let is_page = |value: &HeaderValue| {
+        let begin: Vec<u8> = value.as_bytes().iter().take(8).map(u8::to_ascii_lowercase).collect();
+        begin.starts_with(b"http://") || begin.starts_with(b"https://")
+    };
+    headers.contains_key(http::header::ORIGIN)
+        || headers.get_all("sec-fetch-site").iter().any(of_others)
+        || headers.get_all(http::header::REFERER).iter().any(is_page)
 }
 
 /// The body without its compression.
@@ -567,14 +543,6 @@ fn nothing() -> Written {
     let text = format!("<AccessDeniedException>\n  <Message>{NOTHING}</Message>\n</AccessDeniedException>\n");
     Written { status: 403, headers: vec![("content-type".into(), "application/xml".into())], body: text.into() }
 }
-
-/// Why a body was not read: the status, the error's name, and what is said.
-type Unread = (u16, &'static str, &'static str);
-
-const TOO_LONG: Unread = (413, "RequestEntityTooLarge", "the body has more than 16 MiB");
-const TOO_SLOW: Unread = (408, "RequestTimeout", "the body did not come in time");
-const BROKEN: Unread = (400, "SerializationException", "the body is broken");
-const NO_ROOM: Unread = (503, "ServiceUnavailable", "the bodies of other requests take all room: try again");
 
 /// A refusal of what has not been read: in whose words it would be said is not known.
 fn plain((status, name, why): (u16, &str, &str)) -> Written {

@@ -1,6 +1,7 @@
 //! A request of a service from inside this process: a method of an API asks as any client does, without a signature.
 //!
-//! Whoever declares such a method decides what is asked; no key is looked for, and no line is written to the access log.
+//! Whoever declares such a method decides what is asked; no key is looked for, and no line is written to the access log. What a key is needed
+//! for is refused. Whoever has a method run for a test reaches no service that the own key does not reach.
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
@@ -20,18 +21,18 @@ use crate::aws::door::input_of;
 use crate::aws::fault::Fault;
 use crate::aws::model::Model;
 use crate::aws::protocol::json::{json_of, Names};
-use crate::aws::protocol::query::Form;
+use crate::aws::protocol::query::{Form, KIND as FORM};
 use crate::aws::protocol::rest::{pairs, Pairs, Written};
 use crate::aws::routing::{Asked, Routed};
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::services::remembered::Remembered;
 use crate::aws::services::{Service, SERVICES};
 use crate::aws::sigv4::Given;
+use crate::aws::strangers;
 use crate::aws::value::Value;
 
 /// The name under which the services of this process are asked.
 const AUTHORITY: &str = "localhost";
-const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Who asks.
 #[derive(Debug)]
@@ -54,11 +55,12 @@ impl Inside {
         }
     }
 
-    /// Ask a service; an error where there is none of this name, or its answer is no single one. `id` is unique to the request.
+    /// Ask a service; an error where there is none of this name, or its answer is no single one. `id` is unique to the request, and
+    /// `services` are those that may be asked: all of them where none is named.
     pub(crate) async fn ask(
         &self,
         engine: &Arc<Engine>,
-        id: &str,
+        (id, services): (&str, &[String]),
         service: &Named,
         sent: &Sent,
     ) -> Result<Answer, String> {
@@ -78,7 +80,19 @@ impl Inside {
             body: &sent.body,
         };
         let id = uuid_text(u128::from(self.seeds[0].hash_one(id)) << 64 | u128::from(self.seeds[1].hash_one(id)));
-        let (routed, input) = match read(given, model) {
+        let read = read(given, model);
+        let (protocol, operation) = match &read {
+            Ok((routed, _)) => (routed.protocol, routed.operation.name),
+            Err(unread) => (unread.0, ""),
+        };
+        // Whoever may not ask a service is not told either what is wrong with the request.
+        if !services.is_empty() && !services.iter().any(|allowed| allowed == model.signing_name) {
+            let (service, only) = (model.signing_name, services.join(", "));
+            let text = format!("the key that tests this method is not authorized to perform: {service}:{operation}, because it is for {only} only");
+            let fault = Fault::new("AccessDeniedException", text).code("AccessDenied").status(403);
+            return Ok(request.refused(protocol, model, &fault, &id));
+        }
+        let (routed, input) = match read {
             Ok(read) => read,
             Err(unread) => return Ok(request.refused(unread.0, model, &unread.1, &id)),
         };
@@ -89,15 +103,20 @@ impl Inside {
             region: &self.region,
             account: &self.account,
             store: None,
-            stranger: None,
+            stranger: Some(strangers::METHOD),
             input,
             before: routed.before.clone(),
             origin: format!("http://{AUTHORITY}"),
             key_id: String::new(),
+            key: None,
             tester: None,
             own_id: OnceLock::new(),
         };
-        match (routed.service.call)(&call, routed.operation.name).await {
+        let done = match strangers::refuse(&call, model.signing_name, operation) {
+            Ok(()) => (routed.service.call)(&call, operation).await,
+            Err(fault) => Err(fault),
+        };
+        match done {
             Ok(Output::Value(value)) => Ok(request.answered(&routed, &value, &id)),
             Ok(Output::Stream(..)) => Err(format!("{} answers with a stream", routed.operation.name)),
             Err(fault) => Ok(request.refused(routed.protocol, model, &fault, &id)),

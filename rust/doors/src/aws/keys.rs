@@ -1,7 +1,8 @@
 //! Access keys: who may ask, of what services, and whether only to read. They are kept in a file that `forebay aws keys` writes.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
@@ -36,23 +37,28 @@ pub struct Keys {
     seen: Mutex<Seen>,
 }
 
+/// What tells one content of the file from another: its time, its length, and which file it is.
+type Stamp = (SystemTime, u64, u64);
+
 #[derive(Debug, Default)]
 struct Seen {
     looked: Option<Instant>,
-    changed: Option<SystemTime>,
+    stamp: Option<Stamp>,
     keys: Vec<Arc<Key>>,
-    /// The file is there, and is not what it should be: nobody is let in.
-    is_broken: bool,
+    /// There is or was a file of keys: whoever has none of them is not let in, also when there are none any more.
+    is_closed: bool,
+    /// It was said that there are none.
+    is_told: bool,
 }
 
 /// Who asks.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// There are no keys: whoever signs is let in.
+    /// There are no keys, and there were none: whoever signs is let in.
     Open,
     /// This key.
     Key(Arc<Key>),
-    /// There are keys, and not this one.
+    /// There are keys, or were, and not this one.
     Nobody,
 }
 
@@ -62,28 +68,44 @@ impl Keys {
         Self { path, seen: Mutex::default() }
     }
 
-    /// Whether there are any.
-    pub fn any(&self) -> bool {
-        !matches!(self.find(""), Found::Open)
+    /// Whether whoever signs is let in.
+    pub fn is_open(&self) -> bool {
+        matches!(self.find(""), Found::Open)
     }
 
     /// The key of an id.
     pub fn find(&self, id: &str) -> Found {
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(path) = self.path.as_ref().filter(|_| seen.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY)) {
-            seen.looked = Some(Instant::now());
-            let changed = std::fs::metadata(path).and_then(|file| file.modified()).ok();
-            if changed != seen.changed {
-                seen.changed = changed;
-                let read = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
-                seen.is_broken = changed.is_some() && read.is_none();
-                seen.keys = read.into_iter().flat_map(|file| file.keys).map(Arc::new).collect();
-            }
-        }
-        if seen.keys.is_empty() && !seen.is_broken {
+        let seen = self.look();
+        if seen.keys.is_empty() && !seen.is_closed {
             return Found::Open;
         }
         seen.keys.iter().find(|key| key.id == id).map_or(Found::Nobody, |key| Found::Key(key.clone()))
+    }
+
+    /// Whether it is to be said now that nobody is let in, because there are no keys any more: once, until there are some.
+    pub fn is_to_tell(&self) -> bool {
+        let mut seen = self.look();
+        let is_to_tell = seen.is_closed && seen.keys.is_empty() && !seen.is_told;
+        seen.is_told |= is_to_tell;
+        is_to_tell
+    }
+
+    fn look(&self) -> MutexGuard<'_, Seen> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = self.path.as_ref().filter(|_| seen.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY)) {
+            seen.looked = Some(Instant::now());
+            let file = std::fs::metadata(path).ok();
+            let stamp = file.and_then(|file| Some((file.modified().ok()?, file.len(), file.ino())));
+            if stamp != seen.stamp {
+                seen.stamp = stamp;
+                let read = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
+                seen.keys = read.into_iter().flat_map(|file| file.keys).map(Arc::new).collect();
+                // A file that is not what it should be lets nobody in either.
+                seen.is_closed |= stamp.is_some();
+                seen.is_told &= seen.keys.is_empty();
+            }
+        }
+        seen
     }
 }
 
@@ -103,5 +125,29 @@ mod tests {
         assert!(matches!(keys.find("b"), Found::Nobody));
         std::fs::write(&path, "{").unwrap();
         assert!(matches!(Keys::at(Some(path)).find("a"), Found::Nobody));
+    }
+
+    /// Whoever moved the file away, or emptied it, let everybody in, on an address that other machines reach as well.
+    #[test]
+    fn who_has_had_keys_lets_nobody_in_without_them_and_says_so_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let keys = Keys::at(Some(path.clone()));
+        let look = || keys.seen.lock().unwrap().looked = None;
+        assert!(keys.is_open() && !keys.is_to_tell());
+        std::fs::write(&path, r#"{"keys": [{"id": "a", "secret": "s"}]}"#).unwrap();
+        look();
+        assert!(matches!(keys.find("a"), Found::Key(_)) && !keys.is_to_tell());
+        for left in [None, Some(r#"{"keys": []}"#)] {
+            left.map_or_else(|| std::fs::remove_file(&path), |text| std::fs::write(&path, text)).unwrap();
+            look();
+            assert!(matches!(keys.find("a"), Found::Nobody) && !keys.is_open());
+            assert!(keys.is_to_tell() && !keys.is_to_tell());
+            std::fs::write(&path, r#"{"keys": [{"id": "b", "secret": "s"}]}"#).unwrap();
+            look();
+            assert!(matches!(keys.find("b"), Found::Key(_)) && !keys.is_to_tell());
+        }
+        std::fs::write(&path, r#"{"keys": []}"#).unwrap();
+        assert!(!Keys::at(Some(path)).is_open(), "a file without keys is no open door");
     }
 }

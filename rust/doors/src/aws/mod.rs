@@ -1,5 +1,6 @@
 //! AWS's wire API on one port: what any SDK sends, verified, decoded by tables, and asked of the engine.
 
+mod bodies;
 pub mod call;
 pub mod check;
 pub mod codec;
@@ -14,4 +15,5 @@ pub mod protocol;
 pub mod routing;
 pub mod services;
 pub mod sigv4;
+mod strangers;
 pub mod value;

@@ -5,21 +5,39 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 
+/// The state of a connection that is open at both ends. One that its client has closed is nobody's: the kernel says 0 of it, as of root's.
+const ESTABLISHED: u8 = 1;
+const STATE: usize = 3;
 const UID: usize = 7;
 
-/// Whether a connection of this machine is this user's or root's. Where the kernel does not say, it is taken to be.
-pub fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
-    let table = if peer.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
-    let (Ok(table), Ok(own)) = (fs::read_to_string(table), fs::metadata("/proc/self")) else { return true };
-    uid_of(&table, peer, here).is_some_and(|uid| uid == 0 || uid == own.uid())
+/// What the kernel says of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    state: u8,
+    uid: u32,
 }
 
-/// The user who opened the connection from `peer` to `here`. An address may have several connections, to different places.
-fn uid_of(table: &str, peer: SocketAddr, here: SocketAddr) -> Option<u32> {
+/// Whether a connection of this machine is this user's or root's. Where the kernel does not say, it is taken to be.
+///
+/// It is looked at as soon as the connection has been accepted: later its client may be gone, and be taken for root.
+pub fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
+    let Ok(own) = fs::metadata("/proc/self") else { return true };
+    let is_ours = |row: Row| row.state == ESTABLISHED && (row.uid == 0 || row.uid == own.uid());
+    // The table has every connection of the machine: it is read only where the kernel does not answer for a single one.
+    if let Some(row) = diag::ask(peer, here) {
+        return is_ours(row);
+    }
+    let table = if peer.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
+    let Ok(table) = fs::read_to_string(table) else { return true };
+    row_of(&table, peer, here).is_some_and(is_ours)
+}
+
+/// The row of the connection from `peer` to `here`. An address may have several connections, to different places.
+fn row_of(table: &str, peer: SocketAddr, here: SocketAddr) -> Option<Row> {
     let (from, to) = (written(peer), written(here));
     let is_it = |row: &&str| row.split_whitespace().skip(1).take(2).eq([from.as_str(), to.as_str()]);
-    let row = table.lines().find(is_it)?;
-    row.split_whitespace().nth(UID)?.parse().ok()
+    let row: Vec<&str> = table.lines().find(is_it)?.split_whitespace().collect();
+    Some(Row { state: u8::from_str_radix(row.get(STATE)?, 16).ok()?, uid: row.get(UID)?.parse().ok()? })
 }
 
 /// An address as the kernel writes it: words of four bytes in this machine's order, in hexadecimal.
@@ -39,6 +57,77 @@ fn written(address: SocketAddr) -> String {
     format!("{text}:{:04X}", address.port())
 }
 
+/// The kernel is asked for one connection (`sock_diag(7)`).
+#[cfg(target_os = "linux")]
+mod diag {
+    use std::net::{IpAddr, SocketAddr};
+
+    use rustix::net::{netlink, recv, send, socket_with, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+    use super::Row;
+
+    const HEADER: usize = 16;
+    const QUESTION: u32 = 72;
+    const ANSWER_MAX: usize = 512;
+    const BY_FAMILY: u16 = 20;
+    const REQUEST: u16 = 1;
+    const IPV4: u8 = 2;
+    const IPV6: u8 = 10;
+    const TCP: u8 = 6;
+    /// Where these stand behind the header of an answer.
+    const STATE: usize = 1;
+    const UID: usize = 64;
+
+    /// What the kernel says, if it has an answer.
+    pub(super) fn ask(peer: SocketAddr, here: SocketAddr) -> Option<Row> {
+        let kind = (AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC);
+        let socket = socket_with(kind.0, kind.1, kind.2, Some(netlink::SOCK_DIAG)).ok()?;
+        send(&socket, &question(peer, here), SendFlags::empty()).ok()?;
+        let mut answer = [0_u8; ANSWER_MAX];
+        // It is there when `send` has returned.
+        let (length, _) = recv(&socket, &mut answer[..], RecvFlags::DONTWAIT).ok()?;
+        read(answer.get(..length)?)
+    }
+
+    fn question(peer: SocketAddr, here: SocketAddr) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(QUESTION as usize);
+        bytes.extend(QUESTION.to_ne_bytes());
+        bytes.extend(BY_FAMILY.to_ne_bytes());
+        bytes.extend(REQUEST.to_ne_bytes());
+        bytes.extend([0; 8]);
+        bytes.extend([if peer.is_ipv4() { IPV4 } else { IPV6 }, TCP, 0, 0]);
+        // In whatever state.
+        bytes.extend(u32::MAX.to_ne_bytes());
+        bytes.extend(peer.port().to_be_bytes());
+        bytes.extend(here.port().to_be_bytes());
+        for address in [peer, here] {
+            let mut place = [0; 16];
+            match address.ip() {
+                IpAddr::V4(ip) => place[..4].copy_from_slice(&ip.octets()),
+                IpAddr::V6(ip) => place = ip.octets(),
+            }
+            bytes.extend(place);
+        }
+        // At whatever interface, with whatever cookie.
+        bytes.extend([0; 4]);
+        bytes.extend([0xFF; 8]);
+        bytes
+    }
+
+    fn read(answer: &[u8]) -> Option<Row> {
+        let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
+        let told = answer.get(HEADER..).filter(|_| kind == BY_FAMILY)?;
+        Some(Row { state: *told.get(STATE)?, uid: u32::from_ne_bytes(told.get(UID..UID + 4)?.try_into().ok()?) })
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod diag {
+    pub(super) fn ask(_: std::net::SocketAddr, _: std::net::SocketAddr) -> Option<super::Row> {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,25 +136,33 @@ mod tests {
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:11D6 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1 0 100 0 0 10 0
    1: 0100007F:B4A2 0100007F:11D6 01 00000000:00000000 00:00000000 00000000  1000        0 13 1 0 20 4 30 10 -1
+   2: 0100007F:B4A4 0100007F:11D6 05 00000000:00000000 00:00000000 00000000     0        0 0 1 0 20 4 30 10 -1
 ";
 
     #[test]
     fn the_kernels_table_names_the_user_of_a_connection() {
         if cfg!(target_endian = "little") {
             let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-            assert_eq!(uid_of(TABLE, at(46_242), at(4566)), Some(1000));
-            assert_eq!(uid_of(TABLE, at(46_242), at(4567)), None);
-            assert_eq!(uid_of(TABLE, at(46_243), at(4566)), None);
+            assert_eq!(row_of(TABLE, at(46_242), at(4566)), Some(Row { state: ESTABLISHED, uid: 1000 }));
+            assert_eq!(row_of(TABLE, at(46_244), at(4566)), Some(Row { state: 5, uid: 0 }));
+            assert_eq!(row_of(TABLE, at(46_242), at(4567)), None);
+            assert_eq!(row_of(TABLE, at(46_243), at(4566)), None);
             assert_eq!(written("[::1]:80".parse().unwrap()), "00000000000000000000000001000000:0050");
         }
     }
 
+    /// A client that had closed its connection was taken for root: the kernel tells the user 0 of what is nobody's.
     #[test]
-    fn a_connection_of_this_process_is_ours() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (peer, here) = (client.local_addr().unwrap(), listener.local_addr().unwrap());
-        assert!(is_ours(peer, here));
-        assert!(!cfg!(target_os = "linux") || !is_ours("127.0.0.1:1".parse().unwrap(), here));
+    fn a_connection_of_this_process_is_ours_until_its_client_closes_it() {
+        for place in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = std::net::TcpListener::bind(place) else { continue };
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (peer, here) = (client.local_addr().unwrap(), listener.local_addr().unwrap());
+            assert!(is_ours(peer, here));
+            let is_linux = cfg!(target_os = "linux");
+            assert!(!is_linux || !is_ours(SocketAddr::new(peer.ip(), 1), here));
+            drop(client);
+            assert!(!is_linux || !is_ours(peer, here));
+        }
     }
 }

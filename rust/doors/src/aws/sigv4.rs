@@ -19,6 +19,8 @@ const SKEW_MS: i64 = 15 * 60 * 1000;
 const EXPIRES_MAX: i64 = 604_800;
 /// Most derived keys that are remembered.
 const DERIVED_MAX: usize = 1024;
+/// Most characters of an access key's id, and of each part of its scope: ids are kept, and AWS's have at most 128.
+const NAME_MAX: usize = 128;
 /// Most headers of a signature.
 const SIGNED_MAX: usize = 100;
 
@@ -73,7 +75,8 @@ pub struct Signature {
     /// As it was sent, `20260101T000000Z`.
     stamp: String,
     expires: Option<i64>,
-    is_in_query: bool,
+    /// It stands in the query string: the URL is presigned.
+    pub is_in_query: bool,
 }
 
 /// Read a request's signature, wherever it stands.
@@ -127,7 +130,8 @@ fn stamp_of_date(headers: &HeaderMap) -> Result<String, Refused> {
 
 fn from_query(query: &str) -> Result<Signature, Refused> {
     let value = |name: &str| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        // Of two with one name the last one counts.
+        let mut pairs = query.rsplit('&').filter_map(|pair| pair.split_once('='));
         let value = pairs.find(|(key, _)| *key == name).map(|(_, value)| value)?;
         percent_decode_str(value).decode_utf8().ok().map(std::borrow::Cow::into_owned)
     };
@@ -171,6 +175,10 @@ fn signature_of(
         return Err(Refused::Incomplete(
             "Credential must be scoped to the day of the request and to 'aws4_request'.".into(),
         ));
+    }
+    if [key_id, region, service].iter().any(|name| name.len() > NAME_MAX) {
+        let text = format!("an access key id, a region and a service have at most {NAME_MAX} characters each");
+        return Err(Refused::Incomplete(text));
     }
     let signed_headers: Vec<String> = signed.split(';').map(str::to_ascii_lowercase).collect();
     if signed_headers.len() > SIGNED_MAX {

@@ -84,6 +84,8 @@ pub(super) struct Reached<'a> {
     pub(super) trail: &'a Trail,
     /// The answers that the stage keeps, if it keeps any.
     pub(super) answers: Option<SharedCache>,
+    /// The services that an integration reaches; all of them where none is named.
+    pub(super) services: &'a [String],
 }
 
 fn locked<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -312,7 +314,8 @@ impl Gateway {
         let name = format!("{} {}", route.method.http_method, route.resource_path);
         arrival.parameters = &parameters;
         let answers = self.answers(&served.api.id, stage, &arrival);
-        let reached = Reached { engine, kept, served: &served, stage, route, request, arrival, trail, answers };
+        let (served, services) = (&served, &[][..]);
+        let reached = Reached { engine, kept, served, stage, route, request, arrival, trail, answers, services };
         let answer = self.reached(&reached, head, incoming).await.unwrap_or_else(|answer| answer);
         (answer, reached_stage, name)
     }
@@ -339,9 +342,11 @@ impl Gateway {
         let request = Request { body: &whole.bytes, ..reached.request };
         let api_key = client.map(|client| (client.key.id.as_str(), client.key.value.as_str()));
         let arrival = Arrival { authorized: &authorized, api_key, ..reached.arrival };
-        let Reached { engine, kept, served, stage, route, trail, .. } = *reached;
+        let Reached { engine, kept, served, stage, route, trail, services, .. } = *reached;
         let answers = reached.answers.clone();
-        Ok(self.cached(&Reached { engine, kept, served, stage, route, request, arrival, trail, answers }).await)
+        Ok(self
+            .cached(&Reached { engine, kept, served, stage, route, request, arrival, trail, answers, services })
+            .await)
     }
 
     /// The cache of a stage that has one. It is taken when a request arrives: one that is under way while the stage is deployed anew and

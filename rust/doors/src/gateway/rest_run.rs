@@ -98,7 +98,7 @@ impl Reached<'_> {
                 };
                 let id = self.arrival.request_id;
                 trail.tell("asked a service", &service.name);
-                match timeout(within, gateway.inside.ask(&engine, id, &service, &call)).await {
+                match timeout(within, gateway.inside.ask(&engine, (id, self.services), &service, &call)).await {
                     Ok(Ok(answer)) => Outcome::Http(answer),
                     Ok(Err(text)) => Outcome::Refused(text),
                     Err(_) => Outcome::TimedOut,

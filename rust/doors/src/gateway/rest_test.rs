@@ -94,13 +94,13 @@ impl Gateway {
             return refused(403, "AccessDeniedException", "a page in a browser runs no test: use `forebay api test`");
         }
         match body::read(head, incoming, &self.bodies).await {
-            Ok(whole) => self.test_method(engine, &whole.bytes).await,
+            Ok(whole) => self.test_method(engine, &whole.bytes, &[]).await,
             Err(_) => refused(400, "BadRequestException", "the body was not read"),
         }
     }
 
-    /// Run a test; the request is JSON with AWS's members, and so is the answer.
-    pub(crate) async fn test_method(&self, engine: &Engine, request: &[u8]) -> Answer {
+    /// Run a test; the request is JSON with AWS's members, and so is the answer. An integration reaches `services`: all where none is named.
+    pub(crate) async fn test_method(&self, engine: &Engine, request: &[u8], services: &[String]) -> Answer {
         let asked: Asked = match serde_json::from_slice(request) {
             Ok(asked) => asked,
             Err(error) => return refused(400, "BadRequestException", &error.to_string()),
@@ -164,7 +164,7 @@ impl Gateway {
         // Nobody asks `forebay why` of a test: its answer has a log.
         let trail = &Trail::default();
         let (kept, served, stage, answers) = (&kept, &served, &stage, None);
-        let reached = Reached { engine, kept, served, stage, route, request, arrival, trail, answers };
+        let reached = Reached { engine, kept, served, stage, route, request, arrival, trail, answers, services };
         if asked.authorizer_id.is_some() {
             return self.test_authorizer(&reached, began).await;
         }

@@ -66,10 +66,19 @@ pub(crate) fn holds_back(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
+/// Stands in the extensions of each request of a connection that its service takes for a stranger's.
+#[derive(Clone, Copy, Debug)]
+pub struct Stranger;
+
 /// What stands behind a listener. It is called on the listener's thread, and must not block it.
 pub trait Service: Send + Sync + 'static {
     /// Answer a request of somebody at this address.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
+
+    /// Whether a connection of somebody at this address is a stranger's. It is asked once, as soon as the connection has been accepted.
+    fn is_stranger(&self, _peer: SocketAddr) -> bool {
+        false
+    }
 
     /// Wait, when the listener stops, for what outlives its request: a connection that speaks another protocol now.
     fn ended(&self) -> impl Future<Output = ()> + Send {
@@ -203,18 +212,17 @@ async fn serve<S: Service>(
             Ok((stream, peer)) => {
                 // An answer in many small pieces must not wait for the client's acknowledgements; where that cannot be set, it is slower.
                 let _ = stream.set_nodelay(true);
-                let (service, ends, tls) = (Arc::clone(&service), ends.clone(), tls.clone());
+                let (service, tls) = (Arc::clone(&service), tls.clone());
+                let is_stranger = service.is_stranger(peer);
+                let told = Told { ends: ends.clone(), heard: None, client: None, is_http2: false, is_stranger };
                 let stream = Taking::new(stream, limits.taken);
                 tokio::spawn(async move {
                     // Boxed: a future that is moved before it is awaited stands in its task's future more than once, and one with TLS
                     // is larger than what other connections need.
                     let conversation = Box::pin(async move {
                         match tls {
-                            Some(tls) => Box::pin(secured(tls, stream, peer, limits, (service, ends))).await,
-                            None => {
-                                let told = Told { ends, heard: None, client: None, is_http2: false };
-                                listened(stream, peer, limits, service, told).await;
-                            }
+                            Some(tls) => Box::pin(secured(tls, stream, peer, limits, (service, told))).await,
+                            None => listened(stream, peer, limits, service, told).await,
                         }
                     });
                     match limits.connection {
@@ -252,14 +260,14 @@ async fn secured<S: Service>(
     stream: Taking<TcpStream>,
     peer: SocketAddr,
     limits: Limits,
-    (service, ends): (Arc<S>, watch::Receiver<()>),
+    (service, told): (Arc<S>, Told),
 ) {
     // A handshake that fails, or takes too long, is the client's.
     let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.acceptor().accept(stream)).await else { return };
     let agreed = stream.get_ref().1;
     let is_http2 = agreed.alpn_protocol() == Some(b"h2");
     if let Ok(client) = tls::client(agreed) {
-        let told = Told { ends, heard: None, client: client.map(Arc::new), is_http2 };
+        let told = Told { client: client.map(Arc::new), is_http2, ..told };
         listened(stream, peer, limits, service, told).await;
     }
 }
@@ -291,6 +299,8 @@ struct Told {
     client: Option<Arc<ClientCert>>,
     /// Whether its client has agreed on HTTP/2.
     is_http2: bool,
+    /// Whether its client is a stranger to the service.
+    is_stranger: bool,
 }
 
 /// Answer what comes over one connection, and end it after the answers under way when `ends` says so. A client that has agreed on HTTP/2
@@ -300,7 +310,7 @@ async fn hold<S: Service>(
     peer: SocketAddr,
     limits: Limits,
     service: Arc<S>,
-    Told { ends, heard, client, is_http2 }: Told,
+    Told { ends, heard, client, is_http2, is_stranger }: Told,
 ) {
     let end = Arc::new(End::new(ends, limits.idle, limits.head));
     let of_requests = Arc::clone(&end);
@@ -308,6 +318,9 @@ async fn hold<S: Service>(
         let (service, end) = (Arc::clone(&service), Arc::clone(&of_requests));
         if let Some(heard) = &heard {
             request.extensions_mut().insert(heard.clone());
+        }
+        if is_stranger {
+            request.extensions_mut().insert(Stranger);
         }
         if let Some(client) = &client {
             request.extensions_mut().insert(client.clone());
@@ -371,7 +384,8 @@ pub(crate) async fn converse_alone<S: Service>(
     service: Arc<S>,
 ) {
     let (_open, ends) = watch::channel(());
-    hold(stream, peer, limits, service, Told { ends, heard: None, client: None, is_http2: false }).await;
+    hold(stream, peer, limits, service, Told { ends, heard: None, client: None, is_http2: false, is_stranger: false })
+        .await;
 }
 
 #[cfg(test)]
@@ -429,7 +443,7 @@ mod tests {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let (server, other) = duplex(64 * 1024);
         let (_open, ends) = watch::channel(());
-        let told = Told { ends, heard: None, client: None, is_http2: false };
+        let told = Told { ends, heard: None, client: None, is_http2: false, is_stranger: false };
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         runtime.block_on(async {
             let served = hold(TokioIo::new(server), peer, LIMITS, Arc::new(service), told);

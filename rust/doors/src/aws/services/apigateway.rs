@@ -114,7 +114,8 @@ async fn test(call: &Call<'_>, model: &Model, operation: &Operation) -> Result<V
     if params.get("clientCertificateId").is_some_and(|id| id == "") {
         params.remove("clientCertificateId");
     }
-    let answer = tester().test_method(call.engine, &json!(params).to_string().into_bytes()).await;
+    let services = call.key.as_ref().map_or(&[][..], |key| key.services.as_slice());
+    let answer = tester().test_method(call.engine, &json!(params).to_string().into_bytes(), services).await;
     let told: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.status != 200 {
         let code = answer.header("x-amzn-errortype").unwrap_or("InternalServerErrorException");

@@ -25,9 +25,9 @@ impl Known {
             version => &self.0[format!("{name}:{version}")],
         };
         let mut told = told["configuration"].clone();
-        if !told["Environment"].is_null() && stacks::refuse_strangers(call).is_err() {
+        if let (false, Some(why)) = (told["Environment"].is_null(), call.stranger) {
             // As AWS says it to whoever may not read the variables.
-            told["Environment"] = json!({"Error": {"ErrorCode": "AccessDeniedException", "Message": stacks::STRANGER}});
+            told["Environment"] = json!({"Error": {"ErrorCode": "AccessDeniedException", "Message": why}});
         }
         let Some(model) = SERVICES.iter().find(|service| service.name == "lambda").map(super::Service::model) else {
             return configuration;

@@ -1,0 +1,233 @@
+//! Bodies of requests: how much of them is read, and how long that may take.
+//!
+//! What has come of a body has room among what has come of all bodies: whoever only announces one takes none. Of whoever has no known key
+//! only the beginning is kept, and it takes no room from others. Small bodies have room of their own, so that large ones do not keep them out.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http_body_util::BodyExt as _;
+use hyper::body::{Bytes, Incoming};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{timeout, timeout_at, Instant};
+
+use crate::http::listener::{discard, holds_back};
+
+/// Most bytes of a body: a request of Kinesis has 10 MiB of records, which are a third longer in base64.
+pub(super) const BODY_MAX: usize = 16 << 20;
+/// Most bytes of a small body, and of one that is read of somebody who has no known key.
+const SMALL: usize = 64 << 10;
+/// Most KiB of the bodies that are read at once: of their first 64 KiB each, of what is longer, and of whoever has no known key.
+const SMALL_KIB: usize = 64 << 10;
+const LARGE_KIB: usize = 184 << 10;
+const UNKNOWN_KIB: usize = 8 << 10;
+/// In each span of this length a body brings so many bytes, or ends. In its first one it has to bring no more than a small one has.
+const SPAN: Duration = Duration::from_secs(60);
+const SPAN_BYTES: usize = 480 << 10;
+/// How long a body waits for room.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
+
+/// Why a body was not read: the status, the error's name, and what is said.
+pub(super) type Unread = (u16, &'static str, &'static str);
+
+const TOO_LONG: Unread = (413, "RequestEntityTooLarge", "the body has more than 16 MiB");
+const TOO_SLOW: Unread = (408, "RequestTimeout", "the body did not come in time");
+const BROKEN: Unread = (400, "SerializationException", "the body is broken");
+const NO_ROOM: Unread = (503, "ServiceUnavailable", "the bodies of other requests take all room: try again");
+
+/// A body that was read.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) bytes: Bytes,
+    /// Only its beginning was kept.
+    pub(super) is_cut: bool,
+}
+
+/// How fast a body comes.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Pace {
+    /// So much of the body is there now.
+    fn came(&mut self, length: usize, now: Instant) {
+        let least = if self.bytes == 0 { SMALL } else { SPAN_BYTES };
+        if length - self.bytes >= least {
+            *self = Self { since: now, bytes: length };
+        }
+    }
+
+    fn until(self) -> Instant {
+        self.since + SPAN
+    }
+}
+
+/// The room of all bodies.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    small: Semaphore,
+    large: Semaphore,
+    unknown: Semaphore,
+}
+
+/// The room of one body.
+#[derive(Debug, Default)]
+struct Room<'b> {
+    small: Option<SemaphorePermit<'b>>,
+    large: Option<SemaphorePermit<'b>>,
+    unknown: Option<SemaphorePermit<'b>>,
+}
+
+impl Bodies {
+    pub(super) fn new() -> Self {
+        Self {
+            small: Semaphore::new(SMALL_KIB),
+            large: Semaphore::new(LARGE_KIB),
+            unknown: Semaphore::new(UNKNOWN_KIB),
+        }
+    }
+
+    /// Read a body; of somebody without a known key, what tells how to refuse it.
+    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming, is_known: bool) -> Result<Taken, Unread> {
+        let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let announced: usize = announced.unwrap_or(0);
+        if announced > BODY_MAX {
+            // To read on is to tell such a client that it may send what is refused.
+            if !holds_back(headers) {
+                discard(body).await;
+            }
+            return Err(TOO_LONG);
+        }
+        let (mut whole, mut room) = (Vec::new(), Room::default());
+        let (mut length, mut is_cut) = (0, false);
+        let mut pace = Pace { since: Instant::now(), bytes: 0 };
+        loop {
+            let frame = match timeout_at(pace.until(), body.frame()).await {
+                Err(_) => return Err(TOO_SLOW),
+                Ok(None) => return Ok(Taken { bytes: whole.into(), is_cut }),
+                Ok(Some(Err(_))) => return Err(BROKEN),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let data = frame.into_data().unwrap_or_default();
+            length += data.len();
+            if length > BODY_MAX {
+                discard(body).await;
+                return Err(TOO_LONG);
+            }
+            pace.came(length, Instant::now());
+            if is_known {
+                let waited = Instant::now();
+                self.make_room(&mut room, length).await?;
+                // To wait for room is not to be slow.
+                pace.since += waited.elapsed();
+            } else {
+                is_cut = is_cut || length > SMALL || !self.make_room_for_unknown(&mut room, length);
+            }
+            if !is_cut {
+                if whole.is_empty() {
+                    whole.reserve(announced.min(SMALL));
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+
+    async fn make_room<'b>(&'b self, room: &mut Room<'b>, length: usize) -> Result<(), Unread> {
+        grow(&self.small, &mut room.small, length.min(SMALL)).await?;
+        grow(&self.large, &mut room.large, length.saturating_sub(SMALL)).await
+    }
+
+    /// Whether there is any: nobody waits for it.
+    fn make_room_for_unknown<'b>(&'b self, room: &mut Room<'b>, length: usize) -> bool {
+        let more = self.unknown.try_acquire_many(lacking(room.unknown.as_ref(), length));
+        more.is_ok_and(|more| {
+            add(&mut room.unknown, more);
+            true
+        })
+    }
+}
+
+/// The KiB that a body of this length needs besides those that it has.
+fn lacking(held: Option<&SemaphorePermit<'_>>, length: usize) -> u32 {
+    let held = held.map_or(0, SemaphorePermit::num_permits);
+    u32::try_from(length.div_ceil(1024).saturating_sub(held)).unwrap_or(u32::MAX)
+}
+
+fn add<'b>(held: &mut Option<SemaphorePermit<'b>>, more: SemaphorePermit<'b>) {
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+}
+
+/// Have room for so many bytes.
+async fn grow<'b>(of: &'b Semaphore, held: &mut Option<SemaphorePermit<'b>>, length: usize) -> Result<(), Unread> {
+    let lacking = lacking(held.as_ref(), length);
+    if lacking == 0 {
+        return Ok(());
+    }
+    let more = match of.try_acquire_many(lacking) {
+        Ok(more) => more,
+        Err(_) => match timeout(ROOM_WAIT, of.acquire_many(lacking)).await {
+            Ok(Ok(more)) => more,
+            _ => return Err(NO_ROOM),
+        },
+    };
+    add(held, more);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One byte each minute kept a body's room for 4.6 hours: a time that had passed quickly before counted for what came slowly.
+    #[test]
+    fn a_body_brings_as_much_in_its_last_minute_as_in_its_first() {
+        let begun = Instant::now();
+        let mut pace = Pace { since: begun, bytes: 0 };
+        let second = |count: u64| begun + Duration::from_secs(count);
+        pace.came(SMALL - 1, second(1));
+        assert_eq!(pace.until(), second(60), "a small one ends within a minute");
+        pace.came(BODY_MAX - 10, second(2));
+        assert_eq!(pace.until(), second(62));
+        for at in 3..62 {
+            pace.came(BODY_MAX - 9, second(at));
+        }
+        assert_eq!(pace.until(), second(62), "a byte now and then is not enough");
+        let (mut slow, mut length) = (Pace { since: begun, bytes: SMALL }, SMALL);
+        for at in 1..600 {
+            length += 10 << 10;
+            slow.came(length, second(at));
+            assert!(slow.until() > second(at), "10 KiB a second are: {at}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn large_bodies_leave_room_for_small_ones_and_for_who_has_a_key() {
+        let bodies = Bodies::new();
+        let mut rooms = Vec::new();
+        while bodies.large.available_permits() >= BODY_MAX / 1024 {
+            let mut room = Room::default();
+            bodies.make_room(&mut room, BODY_MAX).await.unwrap();
+            rooms.push(room);
+        }
+        loop {
+            let mut room = Room::default();
+            if !bodies.make_room_for_unknown(&mut room, SMALL) {
+                break;
+            }
+            rooms.push(room);
+        }
+        let mut small = Room::default();
+        bodies.make_room(&mut small, SMALL).await.unwrap();
+        assert_eq!(bodies.small.available_permits(), SMALL_KIB - (rooms.len() - UNKNOWN_KIB / 64 + 1) * 64);
+        rooms.clear();
+        drop(small);
+        let left = (&bodies.small, &bodies.large, &bodies.unknown);
+        let left = (left.0.available_permits(), left.1.available_permits(), left.2.available_permits());
+        assert_eq!(left, (SMALL_KIB, LARGE_KIB, UNKNOWN_KIB));
+    }
+}
