@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from forebay import App, ForebayError, InvalidParameterValue
+from forebay._runtime.asgi import BEHIND_MAX
 
 fastapi = pytest.importorskip("fastapi")
 
@@ -194,3 +195,26 @@ async def test_what_is_done_behind_an_answer_is_cut_off_when_the_app_stops_in_a_
     assert (await (await serve()).ask("GET", "/")).status == 202
     await app.stop(grace=0.1)
     assert "was cut off" in caplog.text
+
+
+async def test_no_more_than_so_many_do_something_behind_their_answers(app, serve):
+    """Nothing bounded them: each held its event and its answer for the time of its request."""
+    goes_on, scopes = asyncio.Event(), []
+
+    async def asgi(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        await send({"type": "http.response.body", "body": b"taken"})
+        scopes.append(scope)
+        await goes_on.wait()
+
+    app.http_api("shop").mount(asgi)
+    client = await serve()
+    for _ in range(BEHIND_MAX):
+        assert (await client.ask("POST", "/", body=b"x" * 10_000)).status == 202
+    assert all("body" not in scope["aws.event"] for scope in scopes), "what was answered holds no body"
+    one_more = asyncio.ensure_future(client.ask("POST", "/", body=b"x"))
+    await asyncio.wait({one_more}, timeout=0.5)
+    assert not one_more.done()
+    goes_on.set()
+    assert (await one_more).status == 202

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _SPEC: Final = {"version": "3.0", "spec_version": "2.4"}
 
+BEHIND_MAX: Final = 100
+"""Requests of one app that still do something behind their answers; the answer of a further one waits for it."""
+
 log = logging.getLogger("forebay.runtime")
 
 
@@ -38,6 +41,11 @@ class Behind:
     def is_idle(self) -> bool:
         """Whether nothing is done."""
         return not self._tasks
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more may be done."""
+        return len(self._tasks) >= BEHIND_MAX
 
     def take(self, task: asyncio.Task[None], function: str, seconds: float) -> None:
         """Let a task end within so many seconds. Its error is logged: its client has been answered."""
@@ -89,7 +97,7 @@ def handler_of(
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             raise
-        if exchange.is_whole:
+        if exchange.is_whole and (task.done() or not behind.is_full):
             behind.take(task, context.function_name, context.get_remaining_time_in_millis() / 1_000)
         else:
             await task
@@ -190,6 +198,10 @@ class _Exchange:
             else:
                 headers[name] = f"{headers[name]},{value}" if name in headers else value
         data = b"".join(self._chunks)
+        # What the app does behind its answer does not hold the bodies: nothing else bounds how much that would be.
+        self._chunks.clear()
+        self._event.pop("body", None)
+        self._was_read = True
         try:
             body, is_base64 = data.decode(), False
         except UnicodeDecodeError:
