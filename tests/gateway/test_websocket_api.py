@@ -342,9 +342,77 @@ async def test_pings_and_a_close_are_read_while_a_message_waits_for_its_turn(app
     socket.cut()
 
 
+LARGEST = b"".join(struct.pack("!BBHI", first, 254, 32_768, 0) + b"x" * 32_768 for first in (1, 0, 0, 128))
+"""A message of 128 KiB, in frames."""
+
+
+async def test_messages_that_wait_for_their_turn_leave_room_for_others(app, serve):
+    """64 messages of each connection waited in the room of all bodies: eight clients took it from every API."""
+    ws = app.websocket_api("chat", ordered=True)
+    goes_on, begun = asyncio.Event(), []
+
+    @ws.on_default
+    async def message(event, context):
+        begun.append(len(event["body"]))
+        await goes_on.wait()
+
+    @app.http_api("shop").route("POST", "/a")
+    async def posted(event, context):
+        return "taken"
+
+    client = await serve()
+    opened = [await connect(client.port, "/_apis/chat/") for _ in range(8)]
+    try:
+        for socket in opened:
+            socket.writer.write(LARGEST * 64)
+        await until(lambda: len(begun) == 8)
+        await asyncio.sleep(0.5)
+        for _ in range(100):
+            assert (await client.ask("POST", "/_apis/shop/a", body=b"x" * 200_000)).status == 200
+        goes_on.set()
+        await until(lambda: len(begun) == 8 * 64)
+        assert set(begun) == {131_072}
+    finally:
+        goes_on.set()
+        for socket in opened:
+            socket.cut()
+
+
+async def test_messages_that_wait_when_the_app_stops_are_counted(app, serve):
+    """They had been read, and nothing told of them."""
+    ws = app.websocket_api("chat", ordered=True)
+    goes_on, begun, counts = asyncio.Event(), [], []
+
+    def count():
+        counts.append(app.metrics.statistic("MessageCount", "Sum", period=60, api="chat", stage="$default"))
+        return counts[-1] == 4
+
+    @ws.on_default
+    async def message(event, context):
+        begun.append(event["body"])
+        await goes_on.wait()
+        if event["body"] == "last":
+            await until(count)
+
+    port = (await serve()).port
+    socket, other = await connect(port), await connect(port)
+    for number in range(3):
+        await socket.send(str(number))
+    await socket.frame(PING, b"x")
+    assert await socket.receive() == (PONG, b"x"), "they have been read"
+    await other.send("last")
+    await until(lambda: len(begun) == 2)
+    stopping = asyncio.ensure_future(app.stop())
+    assert await socket.closed() == 1001
+    goes_on.set()
+    await stopping
+    assert sorted(begun) == ["0", "last"], "no handler begins while the app stops"
+    assert counts[-1] == 4
+
+
 async def test_a_message_without_room_is_told_so(app, serve):
     """Messages took no place among the requests under way, and no room among their bodies."""
-    ws = app.websocket_api("chat", ordered=True)
+    ws = app.websocket_api("chat")
     goes_on, begun = asyncio.Event(), []
 
     @ws.on_default(responds=True)
@@ -358,20 +426,17 @@ async def test_a_message_without_room_is_told_so(app, serve):
         return "taken"
 
     client = await serve()
-    part = struct.pack("!BBHI", 1, 254, 32_768, 0) + b"x" * 32_768
-    more = struct.pack("!BBHI", 0, 254, 32_768, 0) + b"x" * 32_768
-    last = struct.pack("!BBHI", 128, 254, 32_768, 0) + b"x" * 32_768
     opened = [await connect(client.port, "/_apis/chat/") for _ in range(9)]
     try:
         for socket in opened[:8]:  # 64 messages of 128 KiB each: all the room that there is
             for _ in range(64):
-                socket.writer.write(part + more + more + last)
+                socket.writer.write(LARGEST)
                 await socket.writer.drain()
         for _ in range(1_000):
             answer = await client.ask("POST", "/_apis/shop/a", body=b"x" * 2_000)
             if answer.status != 200:
                 break
-        assert (answer.status, answer["retry-after"], len(begun)) == (503, "1", 8)
+        assert (answer.status, answer["retry-after"], len(begun)) == (503, "1", 512)
         await opened[8].send("hello")
         told = await opened[8].json()
         assert told["message"] == "Too Many Requests" and told.keys() == {"message", "connectionId", "requestId"}

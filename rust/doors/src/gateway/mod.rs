@@ -15,6 +15,7 @@ mod head;
 mod issuers;
 mod outgoing;
 mod pages;
+mod places;
 mod proxy;
 mod reply;
 mod rest;
@@ -46,8 +47,9 @@ use tokio::sync::{watch, Semaphore};
 use crate::aws::inside::Inside;
 use crate::gateway::access_log::AccessLog;
 use crate::gateway::deployment::Deployment;
-use crate::gateway::going::{Going, Left};
+use crate::gateway::going::{Going, Left, LEFT_MAX};
 use crate::gateway::issuers::Issuers;
+use crate::gateway::places::Places;
 use crate::gateway::proxy::Outside;
 use crate::gateway::rest::RestState;
 use crate::gateway::signers::Signers;
@@ -71,8 +73,6 @@ const LIMITS: Limits = Limits {
     taken: Some(Least { bytes: 75 * 1024, within: Duration::from_secs(75) }),
     stop_grace: Duration::from_secs(2),
 };
-/// Requests under way at once.
-const REQUESTS_MAX: usize = 4_096;
 /// Bytes of bodies that are held at once, KiB.
 const BODIES_KIB_MAX: usize = 64 * 1024;
 
@@ -135,7 +135,7 @@ pub(crate) struct Gateway {
     noted: Arc<Requests>,
     /// What opens the pages for whoever works on this machine.
     token: Arc<PageToken>,
-    requests: Semaphore,
+    places: Places,
     bodies: Arc<Semaphore>,
     issuers: Issuers,
     outside: Outside,
@@ -256,6 +256,15 @@ impl Gateway {
         (trusted, access_log): (Trusted, Option<AccessLog>),
     ) -> Arc<Self> {
         let served = engine.apis();
+        let operator = Arc::downgrade(engine);
+        let told = move |dropped: u64| {
+            if let Some(engine) = operator.upgrade() {
+                engine.remark_on_api(
+                    "",
+                    &format!("{dropped} requests whose clients have left were dropped: {LEFT_MAX} others went on"),
+                );
+            }
+        };
         let outside = Outside::new();
         Arc::new_cyclic(|me| Self {
             engine: Arc::downgrade(engine),
@@ -276,13 +285,13 @@ impl Gateway {
             noted: engine.api_requests(),
             token: engine.page_token(),
             address: OnceLock::new(),
-            requests: Semaphore::new(REQUESTS_MAX),
+            places: Places::default(),
             bodies: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
             issuers: Issuers::new(outside.clone()),
             outside,
             ids: reply::Ids::default(),
             sockets: Sockets::new(called),
-            left: Left::default(),
+            left: Left::new(told),
             rest: RestState::new(engine.rest_apis()),
             inside: Inside::new(account, region),
             signers: Signers::new(place.keys.clone()),

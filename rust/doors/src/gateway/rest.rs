@@ -324,7 +324,7 @@ impl Gateway {
     async fn reached(&self, reached: &Reached<'_>, head: &Head<'_>, incoming: Incoming) -> Result<Answer, Answer> {
         let fail = |failure: Failure| Self::fail(reached, &failure);
         // Before anybody is asked: who waits for an authoriser takes a place, too.
-        let Ok(_under_way) = self.requests.try_acquire() else {
+        let Some(_under_way) = self.places.request() else {
             reached.trail.turned_away(FULL);
             return Err(fail(Failure::new(ResponseType::Throttled)));
         };

@@ -310,7 +310,7 @@ impl Gateway {
             trail.turned_away(THROTTLED);
             return Err(Answer::message(429, "Too Many Requests"));
         }
-        let Ok(_under_way) = self.requests.try_acquire() else {
+        let Some(_under_way) = self.places.request() else {
             trail.turned_away(FULL);
             return Err(busy(is_url));
         };

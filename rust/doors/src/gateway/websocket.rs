@@ -1,5 +1,6 @@
 //! WebSocket APIs: a connection from its handshake to its end.
 
+use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{sleep_until, timeout, Instant};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -51,6 +52,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Messages of one connection that are handled at once; beyond it, no further one is read.
 const AT_ONCE: usize = 64;
+/// KiB of the messages of one connection that wait for their turn: while as much waits, no further one is read.
+const WAITING_KIB_MAX: usize = 128;
 /// Memory for each connection: thousands of them are idle.
 const BUFFER_BYTES: usize = 2 * 1024;
 /// Beyond what the mailbox holds.
@@ -149,7 +152,7 @@ impl Gateway {
             visit.trail.turned_away(THROTTLED);
             return Err(Answer::message(429, TOO_MANY));
         }
-        let Ok(_under_way) = self.requests.try_acquire() else {
+        let Some(_under_way) = self.places.request() else {
             visit.trail.turned_away(FULL);
             return Err(busy(false));
         };
@@ -231,28 +234,46 @@ struct Said {
     _place: OwnedSemaphorePermit,
 }
 
-/// The messages of a connection that are handled one after the other: the last of them.
-struct Turns(Option<JoinHandle<()>>);
+/// The messages of a connection that are handled one after the other.
+struct Turns {
+    last: Option<JoinHandle<()>>,
+    /// Of all that wait for their turn, in KiB.
+    waiting: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { last: None, waiting: Arc::new(Semaphore::new(WAITING_KIB_MAX)) }
+    }
+}
 
 impl Turns {
-    /// Have a message handled behind those before it. One that has not begun when the gateway closes is not.
+    /// Have a message handled behind those before it. One that has not begun when the gateway closes is turned away.
     fn next(&mut self, session: Arc<Session>, said: Said, closing: watch::Receiver<bool>) {
-        let before = self.0.take();
-        self.0 = Some(tokio::spawn(Box::pin(async move {
-            Turns(before).over().await;
-            if !*closing.borrow() {
-                session.handle(said).await;
-            }
+        let kib = said.text.as_ref().map_or(0, |(text, _)| text.len().div_ceil(1_024));
+        // The last one that is read may have more than there is left.
+        let held = kib.clamp(1, self.waiting.available_permits().max(1)) as u32;
+        let waits = self.waiting.clone().try_acquire_many_owned(held);
+        let before = self.last.take();
+        self.last = Some(tokio::spawn(Box::pin(async move {
+            over(before).await;
+            drop(waits);
+            let is_over = *closing.borrow();
+            session.handle(said, is_over).await;
         })));
     }
 
     /// Wait until all have been handled.
     async fn over(&mut self) {
-        if let Some(last) = &mut self.0 {
-            // A panic has been reported on standard error; the next one has its turn.
-            let _ = last.await;
-            self.0 = None;
-        }
+        over(self.last.as_mut()).await;
+        self.last = None;
+    }
+}
+
+async fn over(message: Option<impl Future<Output = Result<(), JoinError>>>) {
+    if let Some(message) = message {
+        // A panic has been reported on standard error; the next one has its turn.
+        let _ = message.await;
     }
 }
 
@@ -346,7 +367,7 @@ impl Session {
 
     /// Hold the connection until it ends.
     async fn live(self: Arc<Self>, upgrade: OnUpgrade, mut mailbox: Mailbox, mut ends: Place) {
-        let mut turns = Turns(None);
+        let mut turns = Turns::default();
         let end = match upgrade.await {
             Ok(upgraded) => self.converse(upgraded, &mut mailbox, &mut ends, &mut turns).await,
             Err(_) => (1006, String::new()),
@@ -360,8 +381,7 @@ impl Session {
             let (code, reason) = &end;
             let happened = Happened::Disconnect { code: *code, reason };
             let visit = Visit::begin("DISCONNECT", gateway.ids.next());
-            // Nobody could be told that there is none; nothing closes the places.
-            let _under_way = gateway.requests.acquire().await;
+            let _under_way = gateway.places.end().await;
             let result = self.invoke(&gateway, &engine, (&self.api.routes[at], &visit), happened).await;
             let status = result.map_or(500, |answer| answer.status);
             self.state().route(Some(at)).count(status);
@@ -377,17 +397,15 @@ impl Session {
         turns: &mut Turns,
     ) -> End {
         let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config())).await;
-        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        let (at_once, waiting) = (Arc::new(Semaphore::new(AT_ONCE)), turns.waiting.clone());
         let dies = Instant::now() + LIFE;
         let mut idles = Instant::now() + IDLE;
         loop {
+            // No further message is read while as many are handled, or wait for their turn, as may be.
+            let full = [&at_once, &waiting].into_iter().find(|places| places.available_permits() == 0);
             let code = tokio::select! {
-                // No further message is read while as many are handled, or wait for their turn, as may be.
-                permit = at_once.clone().acquire_owned(), if at_once.available_permits() == 0 => {
-                    drop(permit);
-                    continue;
-                }
-                read = socket.next(), if at_once.available_permits() > 0 => match read {
+                () = one_of(full), if full.is_some() => continue,
+                read = socket.next(), if full.is_none() => match read {
                     Some(Ok(Message::Text(text))) => {
                         idles = Instant::now() + IDLE;
                         mailbox.is_active(now_ms());
@@ -397,7 +415,7 @@ impl Session {
                                 turns.next(self.clone(), said, ends.word());
                             } else {
                                 let session = self.clone();
-                                tokio::spawn(async move { session.handle(said).await });
+                                tokio::spawn(async move { session.handle(said, false).await });
                             }
                         }
                         continue;
@@ -430,7 +448,7 @@ impl Session {
                         Err(_) => 1008,
                     }
                 }
-                () = turns.over(), if turns.0.is_some() => continue,
+                () = turns.over(), if turns.last.is_some() => continue,
                 () = sleep_until(idles.min(dies)) => 1001,
                 () = ends.called() => 1001,
             };
@@ -450,8 +468,8 @@ impl Session {
         named.or_else(|| self.api.route_named(DEFAULT))
     }
 
-    /// Bring a message to the function of its route.
-    async fn handle(&self, said: Said) {
+    /// Bring a message to the function of its route, unless the gateway has closed before its turn.
+    async fn handle(&self, said: Said, is_over: bool) {
         let Some(gateway) = self.gateway.upgrade() else { return };
         let Some(engine) = gateway.engine.upgrade() else { return };
         let text = said.text.as_ref().map(|(text, _)| text.as_str());
@@ -460,15 +478,23 @@ impl Session {
         visit.message = gateway.ids.next();
         let failure = |text| Some(websocket::failure(text, &self.id, &visit.id));
         self.state().messages.add(1);
-        let place = gateway.requests.try_acquire();
+        let place = gateway.places.request();
         let (status, told) = match at {
-            _ if text.is_none() || place.is_err() => {
-                visit.trail.turned_away(if text.is_none() { Unread::NoRoom.why() } else { FULL });
+            _ if is_over => {
+                visit.trail.turned_away("the app stops");
+                (503, None)
+            }
+            _ if text.is_none() => {
+                visit.trail.turned_away(Unread::NoRoom.why());
                 (429, failure(TOO_MANY))
             }
             None => {
                 visit.trail.turned_away("no route takes this message");
                 (403, failure("Forbidden"))
+            }
+            Some(_) if place.is_none() => {
+                visit.trail.turned_away(FULL);
+                (429, failure(TOO_MANY))
             }
             Some(at) if !self.state().admits(at, gateway.mono_ns()) => {
                 visit.trail.turned_away(THROTTLED);
@@ -499,6 +525,14 @@ impl Session {
             // One that has gone meanwhile is told nothing.
             let _sent = engine.connections().send(&self.id, Outgoing::Text(told.into()));
         }
+    }
+}
+
+/// Wait for one of these places.
+async fn one_of(places: Option<&Arc<Semaphore>>) {
+    if let Some(places) = places {
+        // Nothing closes them.
+        let _ = places.acquire().await;
     }
 }
 
