@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from forebay._model.gateway import OwnPort
     from forebay._runtime.caller import Caller
     from forebay.function import Function
+
+log = logging.getLogger("forebay.app")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,7 +68,6 @@ class RestApi:
         """The issuers that stand for user pools, by the pools' ids."""
         self.own_port: OwnPort | None = None
         """The port at which it is alone."""
-        self._is_owner = False
         self._description = description
         self._caller = caller
         self._app = app
@@ -91,7 +93,8 @@ class RestApi:
     ) -> Callable[[Callable[P, R]], Function[P, R]]:
         """Bring a method's requests to a handler, as events of AWS_PROXY; the next `deploy` takes it.
 
-        A handler that is not a function becomes one with default settings.
+        A handler that is not a function becomes one with default settings. A method that is declared while the app runs stays in
+        the API, and in its stage, until a call deletes it.
 
         Args:
             verb: "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" or "ANY".
@@ -122,6 +125,7 @@ class RestApi:
         def declare(handler: Callable[P, R]) -> Function[P, R]:
             function = self._app.bound_function(handler)
             self._methods[key] = {
+                "isLate": self._caller.is_open,
                 "authorizationType": authorization_type,
                 "authorizerId": authorizer_id,
                 "authorizationScopes": list(authorization_scopes),
@@ -252,8 +256,6 @@ class RestApi:
 
     async def deploy_if_changed(self) -> None:
         """Bring the methods of handlers to the API's own stage, if it has one and serves something else. An owner does so."""
-        # From now on a method that is not declared goes. A client need not declare all methods, and takes none away.
-        self._is_owner = True
         if self.stage is None:
             return
         # An API of which nothing is declared is made by its first call.
@@ -330,9 +332,12 @@ class RestApi:
         """Make the methods of handlers what is declared, and have the stage serve them, in one step."""
         methods = [{"path": path, "httpMethod": verb, **declared} for (path, verb), declared in self._methods.items()]
         api = await self._created()
-        params = {"restApiId": api, "methods": methods, "stageName": stage, "areAll": self._is_owner}
+        # What the owner's program declares no longer goes. Others need not declare all methods, and take none away.
+        are_all = self._caller.is_owner and self._app.settings.serve is not False
+        params = {"restApiId": api, "methods": methods, "stageName": stage, "areAll": are_all}
         told = await self._caller.ask("rest.call", operation="DeclareMethods", params=params)
-        _body_of(told, f"REST API {self.name!r}")
+        for gone in _body_of(told, f"REST API {self.name!r}").get("removed", ()):
+            log.info("REST API %s: %s %s is declared no longer: removed", self.name, gone["httpMethod"], gone["path"])
 
 
 def _body_of(told: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -507,6 +507,42 @@ async def test_a_method_that_is_declared_no_longer_is_served_no_longer(tmp_path,
     assert await statuses(client) == [403, 403, 403], "a stage without a method"
 
 
+async def test_a_method_that_is_declared_while_the_app_runs_is_served_at_the_next_start(tmp_path, clients, caplog):
+    """It left the API and its stage at each start, until the program had declared and deployed it again."""
+
+    async def start(*early, late=()):
+        app = App("shop", store=tmp_path)
+        rest = app.rest_api("legacy", stage="dev")
+
+        @app.function()
+        async def told(event, context):
+            return {"statusCode": 200}
+
+        for path in early:
+            rest.method("GET", path)(told)
+        client = await clients(app)
+        for path in late:
+            rest.method("GET", path)(told)
+        if late:
+            await rest.deploy("dev")
+        return app, client
+
+    async def statuses(client):
+        return [(await client.ask("GET", f"/_apis/legacy/dev{path}")).status for path in ("/a", "/b", "/c")]
+
+    app, client = await start("/a", "/b", late=["/c"])
+    assert await statuses(client) == [200, 200, 200]
+    await app.stop()
+    await app.start(http_port=client.port)
+    assert await statuses(client) == [200, 200, 200], "the same app once more"
+    await app.stop()
+    caplog.set_level("INFO", "forebay.app")
+    app, client = await start("/a")
+    assert await statuses(client) == [200, 403, 200]
+    assert "REST API legacy: GET /b is declared no longer: removed" in caplog.text
+    assert "GET /c is declared no longer" not in caplog.text
+
+
 async def test_a_stage_is_held_against_what_it_serves(tmp_path, clients):
     """A start was killed between `PutMethod` and `CreateDeployment`: the stage served the method open from then on."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from forebay._runtime.context import parent
 from forebay._runtime.sync_twins import Question, on_a_loop, sync_twin
 from forebay._wire import event, payload
-from forebay.errors import AppClosed, ForebayError
+from forebay.errors import AppClosed, ForebayError, OwnerLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +56,15 @@ class Caller:
     def is_open(self) -> bool:
         """Whether calls come through."""
         return self._access is not None
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether this process owns the store."""
+        access = self._access
+        try:
+            return access is not None and bool(access.ask_now(lambda engine: engine.role == "owner", may_wait=False))
+        except OwnerLost:
+            return False
 
     def connect(self, access: EngineAccess, tracing: Tracing | None = None) -> None:
         """Let calls through; with tracing, each has a span where its caller has one."""

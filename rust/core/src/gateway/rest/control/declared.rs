@@ -19,25 +19,34 @@ type Declared = (String, Method);
 
 /// `restApiId`, `methods`, and the `stageName` of the stage that is to serve them. Each of the methods has a `path`, the members of
 /// `PutMethod`, and in `integration` those of `PutIntegration`. `areAll`: whether what is not among them is declared no longer.
+/// `isLate`: it was declared while the app ran. It may be declared late at the next start, too, so it never counts as declared no longer.
+/// `removed` of the answer are those that are gone now.
 pub(super) fn declare_methods(control: &mut Control, params: Params) -> Outcome<Value> {
     let before = control.api(params)?.clone();
     let mut api = before.clone();
-    let mut declared = Vec::new();
+    let (mut declared, mut names) = (Vec::new(), BTreeSet::new());
     for given in params.0.get("methods").and_then(Value::as_array).into_iter().flatten() {
         let Some(members) = given.as_object() else { continue };
         let (verb, path) = (Params(members).named("httpMethod")?, Params(members).named("path")?);
-        declared.push(declare(control, &mut api, members).map_err(within(&format!("{verb} {path}")))?);
+        let one = declare(control, &mut api, members).map_err(within(&format!("{verb} {path}")))?;
+        let name = (one.0.clone(), one.1.http_method.clone());
+        if Params(members).flag("isLate")?.unwrap_or(false) {
+            api.declared_methods.remove(&name);
+        } else {
+            names.insert(name);
+        }
+        declared.push(one);
     }
-    let mut names: BTreeSet<_> =
-        declared.iter().map(|(path, method)| (path.clone(), method.http_method.clone())).collect();
+    let mut removed = Vec::new();
     if params.flag("areAll")?.unwrap_or(true) {
-        for (path, verb) in before.declared_methods.difference(&names) {
-            if let Some(resource) = api.resources.values_mut().find(|resource| resource.path == *path) {
-                resource.methods.remove(verb);
+        for (path, verb) in api.declared_methods.difference(&names) {
+            let resource = api.resources.values_mut().find(|resource| resource.path == *path);
+            if resource.is_some_and(|resource| resource.methods.remove(verb).is_some()) {
+                removed.push(json!({"httpMethod": verb, "path": path}));
             }
         }
     } else {
-        names.extend(before.declared_methods.iter().cloned());
+        names.extend(api.declared_methods.iter().cloned());
     }
     api.declared_methods = names;
     // A stage is held against what it serves, not against what has changed now: whoever changed it may have been killed before it was
@@ -52,9 +61,9 @@ pub(super) fn declare_methods(control: &mut Control, params: Params) -> Outcome<
     if api != before {
         control.keep(api.clone());
     }
-    let Some(stage) = stage else { return Ok(json!({})) };
+    let Some(stage) = stage else { return Ok(json!({"removed": removed})) };
     let named = Map::from_iter([("stageName".to_owned(), json!(stage))]);
-    Ok(json!({"deploymentId": control.deploy(api, Params(&named))?.id}))
+    Ok(json!({"deploymentId": control.deploy(api, Params(&named))?.id, "removed": removed}))
 }
 
 /// Put a method where it belongs. One that serves the same stays as it is, with what calls have made of the rest.

@@ -165,6 +165,8 @@ impl Control<'_> {
         let (mut api, id, answer) = (api.clone(), resource.id.clone(), shown(&method));
         if let Some(resource) = api.resources.get_mut(&id) {
             resource.methods.insert(verb.to_owned(), method);
+            // It is the caller's now, whatever the program declared there.
+            api.declared_methods.remove(&(resource.path.clone(), verb.to_owned()));
         }
         self.keep(api);
         Ok(answer)
@@ -190,6 +192,7 @@ impl Control<'_> {
         let (mut api, resource, verb) = (api.clone(), resource.to_owned(), method.http_method.clone());
         if let Some(resource) = api.resources.get_mut(&resource) {
             resource.methods.remove(&verb);
+            api.declared_methods.remove(&(resource.path.clone(), verb));
         }
         self.keep(api);
         Ok(json!({}))

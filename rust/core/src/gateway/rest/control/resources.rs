@@ -94,7 +94,10 @@ pub(super) fn add(api: &mut RestApi, parent_id: &str, part: &str, id: String) ->
 pub(super) fn remove(api: &mut RestApi, id: &str) {
     let mut gone = vec![id.to_owned()];
     while let Some(id) = gone.pop() {
-        api.resources.remove(&id);
+        if let Some(resource) = api.resources.remove(&id) {
+            // What is made there anew is the caller's.
+            api.declared_methods.retain(|(path, _)| *path != resource.path);
+        }
         let below = api.resources.values().filter(|one| one.parent_id.as_deref() == Some(&id));
         gone.extend(below.map(|one| one.id.clone()));
     }

@@ -303,6 +303,47 @@ fn what_a_program_declares_is_served_by_its_stage_and_by_nothing_less() {
     assert!(of.done("GetRestApi", json!({"restApiId": id})).get("declaredMethods").is_none());
 }
 
+/// A start took away a method that the program declares while it runs, as one whose authoriser a call makes first.
+#[test]
+fn what_is_declared_late_is_never_declared_no_longer() {
+    let mut of = Try::new();
+    let (id, _) = of.pets();
+    let mut put = |methods: Value| of.done(super::DECLARE, json!({"restApiId": id, "methods": methods}));
+    let mut late = declared("GET", "/late", "NONE");
+    late["isLate"] = true.into();
+    assert_eq!(put(json!([declared("GET", "/early", "NONE"), late]))["removed"], json!([]));
+    assert_eq!(put(json!([]))["removed"], json!([{"httpMethod": "GET", "path": "/early"}]));
+    assert_eq!(put(json!([declared("GET", "/late", "NONE")]))["removed"], json!([]));
+    assert_eq!(put(json!([late]))["removed"], json!([]), "it is late from now on");
+    assert_eq!(put(json!([]))["removed"], json!([]));
+    assert!(of.account.apis[&id].at("/late").unwrap().methods.contains_key("GET"));
+}
+
+/// A method that calls made in the place of a declared one was taken for the program's, and went with its declaration.
+#[test]
+fn a_method_that_calls_make_anew_is_no_longer_the_programs() {
+    for with_resource in [false, true] {
+        let mut of = Try::new();
+        let (id, _) = of.pets();
+        let declare =
+            |of: &mut Try, methods: Value| of.done(super::DECLARE, json!({"restApiId": id, "methods": methods}));
+        declare(&mut of, json!([declared("GET", "/a", "NONE")]));
+        let resource = |of: &Try| of.account.apis[&id].at("/a").unwrap().id.clone();
+        let at = resource(&of);
+        if with_resource {
+            of.done("DeleteResource", json!({"restApiId": id, "resourceId": at}));
+            let root = of.account.apis[&id].root_resource_id.clone();
+            of.done("CreateResource", json!({"restApiId": id, "parentId": root, "pathPart": "a"}));
+        } else {
+            of.done("DeleteMethod", json!({"restApiId": id, "resourceId": at, "httpMethod": "GET"}));
+        }
+        let made =
+            json!({"restApiId": id, "resourceId": resource(&of), "httpMethod": "GET", "authorizationType": "NONE"});
+        of.done("PutMethod", made);
+        assert_eq!(declare(&mut of, json!([]))["removed"], json!([]), "{with_resource}");
+    }
+}
+
 #[test]
 fn yaml_that_repeats_itself_without_end_is_refused() {
     let mut of = Try::new();
