@@ -184,6 +184,11 @@ pub fn call(
             urls.insert(key.clone(), url);
             Ok((told(201, body), Some(key)))
         }
+        // One that a call has made before stands behind the declared one, and would be served again without that: a call may delete it.
+        "DeleteFunctionUrlConfig" if urls.contains_key(&key) => {
+            urls.remove(&key);
+            Ok((told(204, json!({})), Some(key)))
+        }
         "UpdateFunctionUrlConfig" | "DeleteFunctionUrlConfig" if declared.contains_key(&key) => {
             let message =
                 format!("The URL of {} is declared in the program: only the program changes it", arn(&declared[&key]));
@@ -200,10 +205,7 @@ pub fn call(
             let url = declared.get(&key).or_else(|| urls.get(&key)).ok_or_else(no_url)?;
             Ok((told(200, shown(app, url, facts, &[])?), None))
         }
-        "DeleteFunctionUrlConfig" => {
-            urls.remove(&key).ok_or_else(no_url)?;
-            Ok((told(204, json!({})), Some(key)))
-        }
+        "DeleteFunctionUrlConfig" => Err(no_url()),
         _ => {
             if !is_known {
                 return Err(missing("Function does not exist"));
@@ -429,6 +431,22 @@ mod tests {
         let types: Vec<&Value> =
             all["FunctionUrlConfigs"].as_array().unwrap().iter().map(|one| &one["AuthType"]).collect();
         assert_eq!(types, ["NONE", "AWS_IAM"]);
+    }
+
+    /// Nobody could remove it, and it was open again when the program declared none any more.
+    #[test]
+    fn a_url_that_was_made_before_one_was_declared_can_be_deleted() {
+        let definition =
+            json!({"name": "f", "kind": "url", "routes": [{"key": "$default", "target": {"function": "f"}}]});
+        let api = Api::compile("app", serde_json::from_value(definition).unwrap()).unwrap();
+        let declared: Urls = [(("f".to_owned(), String::new()), FunctionUrl::declared(&api, 7_000).unwrap())].into();
+        let mut urls = Urls::new();
+        asked(&mut urls, "CreateFunctionUrlConfig", json!({"FunctionName": "f", "AuthType": "NONE"})).unwrap();
+        let name = json!({"FunctionName": "f"});
+        asked_beside(&mut urls, &declared, "DeleteFunctionUrlConfig", name.clone()).unwrap();
+        assert!(urls.is_empty());
+        let text = asked_beside(&mut urls, &declared, "DeleteFunctionUrlConfig", name).unwrap_err();
+        assert!(text.contains("is declared in the program"), "{text}");
     }
 
     #[test]
