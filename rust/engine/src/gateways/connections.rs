@@ -127,11 +127,14 @@ impl Connections {
         false
     }
 
-    /// The ids of the connections of an API, by its id or its name.
-    pub(super) fn of_api(&self, api: &str) -> Vec<String> {
+    /// The ids of the connections of an API, by its id or its name: of all, or of those that are asked for.
+    pub(super) fn of_api(&self, api: &str, asked: Option<Vec<String>>) -> Vec<String> {
         let map = self.lock();
-        let is_of = |about: &Connection| about.api == api || about.api_id == api;
-        map.iter().filter(|(_, open)| is_of(&open.about)).map(|(id, _)| id.clone()).collect()
+        let is_of = |open: &Open| open.about.api == api || open.about.api_id == api;
+        match asked {
+            None => map.iter().filter(|(_, open)| is_of(open)).map(|(id, _)| id.clone()).collect(),
+            Some(ids) => ids.into_iter().filter(|id| map.get(id).is_some_and(is_of)).collect(),
+        }
     }
 
     pub(super) fn describe(&self, id: &str) -> Option<Connection> {

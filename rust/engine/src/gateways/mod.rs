@@ -11,7 +11,6 @@ pub mod rest;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -193,11 +192,7 @@ impl GatewayRoom<'_> {
     pub(crate) fn connection_post_many(&mut self, post: PostMany) -> Result<Done, EngineError> {
         let outgoing = outgoing(post.data, post.base64)?;
         let connections = &self.gateways.connections;
-        let mut ids = connections.of_api(&post.api);
-        if let Some(wanted) = post.connection_ids {
-            let known: HashSet<String> = std::mem::take(&mut ids).into_iter().collect();
-            ids = wanted.into_iter().filter(|id| known.contains(id)).collect();
-        }
+        let ids = connections.of_api(&post.api, post.connection_ids);
         let sent = ids.iter().filter(|id| connections.send(id, outgoing.clone())).count();
         Ok(Done::at_once(Posted { sent }))
     }
