@@ -141,7 +141,8 @@ def test(
         connection.need_app()
         is_rest = not _is_known(connection, name)
         place = _method(connection, _rest_api(connection, name), asked) if is_rest else None
-        token = _token(connection)
+        # A release before this one has no token, and the tests of HTTP APIs need none.
+        token = _token(connection) if is_rest else ""
     if place is not None and stage is not None:
         raise click.UsageError("--stage is for HTTP APIs: a method of a REST API is run without a stage")
     if place is not None:
