@@ -4,7 +4,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Requests, messages and handshakes at once.
 const REQUESTS_MAX: usize = 4_096;
-/// Ends of WebSockets that are told at once; the others wait.
+/// Ends of `WebSocket` connections that are told at once; the others wait.
 const ENDS_MAX: usize = 1_024;
 
 /// The places. Ends have their own: a semaphore is fair, so what waits for one takes each that is free, and nothing else gets any.
@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
 
-    /// Ends waited for places of requests: when a proxy took thousands of WebSockets with it, all APIs answered 503 until the last end was told.
+    /// Ends waited for places of requests: when a proxy took thousands of connections with it, all APIs answered 503 until the last end was told.
     #[tokio::test]
     async fn ends_that_wait_take_no_place_of_requests() {
         let places = Places::default();
