@@ -413,3 +413,40 @@ async def test_a_stopped_execution_stops_its_function(app, clock):
         await execution.stop()
         await clock.settle()
         assert stopped == [{"n": 1}]
+
+
+async def test_a_number_that_no_text_has_ends_its_execution_and_nothing_else(tmp_path):
+    """`$substring` of 1e30 characters panicked in the engine's thread: nothing went on, and no restart got through its start."""
+    expressions = {
+        "substring": "$substring($states.input.code, 1, $states.input.n)",
+        "parsed": "$parseInteger($states.input.long, 'A')",
+        "moment": "$fromMillis($states.input.n, '[Y]', '+0100')",
+    }
+
+    def made():
+        app = App("t", store=tmp_path / "store")
+        wait = {"Type": "Wait", "Seconds": 1, "Next": "Last"}
+        flows = [app.workflow("other", machine(Done={"Type": "Pass", "End": True}))]
+        for name, text in expressions.items():
+            definition = machine(Wait=wait, Last={"Type": "Pass", "Output": f"{{% {text} %}}", "End": True})
+            flows.append(app.workflow(name, definition | {"QueryLanguage": "JSONata"}))
+        return app, flows
+
+    app, (other, *flows) = made()
+    async with app:
+        asked = {"code": "ABC", "n": 1e30, "long": "ABCDEFGHIJKLMNOPQRST"}
+        executions = [await flow.start(asked, name="e") for flow in flows]
+        assert await asyncio.wait_for(executions[0].result(), 20) == "BC"
+        for execution in executions[1:]:
+            with pytest.raises(ExecutionFailed, match=r"FAILED with States\.QueryEvaluationError"):
+                await asyncio.wait_for(execution.result(), 20)
+        assert await asyncio.wait_for((await other.start(1)).result(), 20) == 1
+        executions = [await flow.start(asked, name="open") for flow in flows]
+    app, (other, *flows) = made()
+    async with app:
+        executions = [flow.execution("open") for flow in flows]
+        ended = await asyncio.wait_for(
+            asyncio.gather(*(one.result() for one in executions), return_exceptions=True), 20
+        )
+        assert [type(end) for end in ended] == [str, ExecutionFailed, ExecutionFailed]
+        assert await asyncio.wait_for((await other.start(1)).result(), 20) == 1

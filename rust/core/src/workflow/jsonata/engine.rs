@@ -9,6 +9,7 @@ use jsonata_core::parser;
 use jsonata_core::value::JValue;
 use serde_json::Value;
 
+use super::contained::contain;
 use super::convert::{object, to_json, to_jsonata, MEMORY};
 use super::rewrite::{self, Facts};
 use super::{functions, guarded, Bindings, Guards};
@@ -30,10 +31,16 @@ pub(super) enum Failure {
     Coded(String),
     /// A limit, in AWS's words where it has them.
     Limit(String),
+    /// jsonata-core panicked.
+    Broken(String),
 }
 
 impl Program {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        contain(|| Self::read(text))?
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
         let mut ast = parser::parse(text).map_err(|error| coded(&error.to_string()))?;
         let mut facts = rewrite::survey(&ast);
         if rewrite::guard(&mut ast, &facts) {
@@ -118,13 +125,24 @@ impl Session {
         Self { evaluator, shared, root: JValue::Undefined }
     }
 
-    /// The program's value; `None` if it is undefined.
+    /// The program's value; `None` if it is undefined. After a failure the session is used no more.
     pub(super) fn run(&mut self, program: &Program) -> Result<Option<Value>, Failure> {
+        contain(|| self.evaluate(program)).map_err(Failure::Broken)?
+    }
+
+    fn evaluate(&mut self, program: &Program) -> Result<Option<Value>, Failure> {
         let value = self.evaluator.evaluate(&program.ast, &self.root).map_err(|error| failure(&error))?;
         match value {
             JValue::Undefined => Ok(None),
             value => to_json(&value, self.shared.guards.value_bytes_max).map(Some),
         }
+    }
+
+    /// Give programs a function of a test's own.
+    #[cfg(test)]
+    pub(super) fn with_function(mut self, name: &str, function: fn(&[JValue]) -> Result<JValue, EvaluatorError>) -> Self {
+        self.evaluator.register_fn(name, function).unwrap();
+        self
     }
 
     /// Evaluate on a document, as the language's own test suite does.
@@ -207,7 +225,7 @@ impl From<Failure> for EvaluatorError {
     fn from(failure: Failure) -> Self {
         Self::EvaluationError(match failure {
             Failure::Unsupported => "returned an unsupported result type".to_owned(),
-            Failure::Coded(message) => message,
+            Failure::Coded(message) | Failure::Broken(message) => message,
             Failure::Limit(message) => format!("{LIMIT}{message}"),
         })
     }

@@ -3,6 +3,7 @@
 //! The language is the crate jsonata-core's. Its values and its evaluator are named in this folder only, and nothing of
 //! them shows here: an expression is read once, may be shared by threads, and takes and gives plain JSON.
 
+mod contained;
 mod convert;
 mod engine;
 mod functions;
@@ -119,7 +120,9 @@ impl Expression {
                 Failure::Unsupported => "returned an unsupported result type.".to_owned(),
                 // AWS joins a coded message with a full stop and a bare one with a colon.
                 Failure::Coded(message) => format!("threw an error during evaluation. {message}"),
-                Failure::Limit(message) => format!("threw an error during evaluation: {message}"),
+                Failure::Limit(message) | Failure::Broken(message) => {
+                    format!("threw an error during evaluation: {message}")
+                }
             });
             EvaluationError { is_limit, ..error }
         })
