@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::contained::contain;
 use super::convert::{object, to_json, to_jsonata, MEMORY};
-use super::rewrite::{self, Facts};
-use super::{functions, guarded, Bindings, Guards};
+use super::survey::{self, Facts};
+use super::{functions, guarded, rewrite, Bindings, Guards};
 use crate::workflow::scope::Entropy;
 
 /// A parsed expression.
@@ -42,10 +42,8 @@ impl Program {
 
     fn read(text: &str) -> Result<Self, String> {
         let mut ast = parser::parse(text).map_err(|error| coded(&error.to_string()))?;
-        let mut facts = rewrite::survey(&ast);
-        if rewrite::guard(&mut ast, &facts) {
-            facts.guarded.insert(rewrite::STEP);
-        }
+        let mut facts = survey::survey(&ast);
+        rewrite::guard(&mut ast, &mut facts);
         Ok(Self { ast, facts })
     }
 
@@ -83,6 +81,8 @@ pub(super) struct Shared {
     pub(super) draws: RefCell<Draws>,
     /// Bytes that may still be built.
     pub(super) left: RefCell<usize>,
+    /// Bytes that other functions may still make.
+    pub(super) unmade: RefCell<usize>,
 }
 
 /// Values made ready for one or more programs.
@@ -117,6 +117,7 @@ impl Session {
             now_ms: bindings.now_ms,
             draws: RefCell::new(draws),
             left: RefCell::new(guards.built_bytes_max),
+            unmade: RefCell::new(guards.made_bytes_max),
         });
         let mut evaluator = Evaluator::with_options(context, options(guards));
         for program in programs {
@@ -140,7 +141,11 @@ impl Session {
 
     /// Give programs a function of a test's own.
     #[cfg(test)]
-    pub(super) fn with_function(mut self, name: &str, function: fn(&[JValue]) -> Result<JValue, EvaluatorError>) -> Self {
+    pub(super) fn with_function(
+        mut self,
+        name: &str,
+        function: fn(&[JValue]) -> Result<JValue, EvaluatorError>,
+    ) -> Self {
         self.evaluator.register_fn(name, function).unwrap();
         self
     }
@@ -164,9 +169,12 @@ pub(super) fn options(guards: &Guards) -> EvaluatorOptions {
 
 /// Give the evaluator the functions that a program uses and jsonata-core lacks, or lacks a guard in.
 pub(super) fn register(evaluator: &mut Evaluator, facts: &Facts, shared: &Rc<Shared>) {
-    for (name, function) in functions::ALL.iter().chain(guarded::ALL) {
-        if facts.variables.contains(*name) || facts.guarded.contains(name) {
-            let (shared, facts) = (Rc::clone(shared), facts.clone());
+    let is_used = |name: &&str| facts.variables.contains(*name) || facts.guarded.contains(name);
+    let mut used = functions::ALL.iter().chain(guarded::ALL).filter(|(name, _)| is_used(name)).peekable();
+    if used.peek().is_some() {
+        let known = Rc::new(facts.clone());
+        for (name, function) in used {
+            let (shared, facts) = (Rc::clone(shared), Rc::clone(&known));
             let call = move |arguments: &[JValue]| function(arguments, &shared, &facts);
             // Only a function that the fast path inlines is refused, and none of these is.
             let is_registered = evaluator.register_fn_override(*name, call);
