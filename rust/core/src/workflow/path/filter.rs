@@ -1,13 +1,13 @@
 //! The tests of `[?(…)]`: comparisons of an item's fields, `&&`, `||`, `!`, and whether a field is there at all.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::rc::Rc;
 
 use regex::Regex;
 use serde_json::Value;
 
 use super::function::Call;
-use super::walk::{Step, Stop, Walk};
+use super::walk::{Found, Step, Stop, Walk};
 use crate::workflow::value::compare_numbers;
 
 /// A test that an item passes or not.
@@ -49,20 +49,23 @@ pub(super) enum Operator {
 }
 
 impl ItemPath {
-    pub(super) fn find<'v>(&self, item: &'v Value, walk: &mut Walk<'v>) -> Result<Option<Cow<'v, Value>>, Stop> {
-        let start = if self.is_of_root { walk.root } else { item };
-        let found = match walk.select(start, &self.steps) {
-            Ok(found) => found,
-            Err(Stop::Missing(_)) => return Ok(None),
-            Err(stop) => return Err(stop),
-        };
-        match &self.call {
-            None => Ok(Some(found)),
-            Some(call) => match call.apply(&found, walk) {
-                Ok(value) => Ok(Some(Cow::Owned(value))),
-                Err(Stop::Missing(_)) => Ok(None),
-                Err(stop) => Err(stop),
-            },
+    pub(super) fn find<'v>(&self, item: &'v Value, walk: &mut Walk<'v>) -> Result<Option<Found<'v>>, Stop> {
+        if self.is_of_root {
+            let root = walk.root;
+            return walk.once(self, |walk| self.find_from(root, walk));
+        }
+        self.find_from(item, walk)
+    }
+
+    fn find_from<'v>(&self, start: &'v Value, walk: &mut Walk<'v>) -> Result<Option<Found<'v>>, Stop> {
+        let found = walk.select(start, &self.steps).and_then(|found| match &self.call {
+            None => Ok(Found::from(found)),
+            Some(call) => call.apply(&found, walk).map(|value| Found::Made(Rc::new(value))),
+        });
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(Stop::Missing(_)) => Ok(None),
+            Err(stop) => Err(stop),
         }
     }
 }
@@ -89,27 +92,42 @@ impl Test {
             Self::Not(test) => Ok(!test.accepts(item, walk)?),
             Self::Exists(path) => Ok(path.find(item, walk)?.is_some()),
             Self::Compare(left, operator, right) => {
-                let left = left.value(item, walk)?;
-                if let (Operand::Pattern(pattern), Operator::Matches) = (right, operator) {
-                    return Ok(left.is_some_and(|value| value.as_str().is_some_and(|text| pattern.is_match(text))));
-                }
-                let right = right.value(item, walk)?;
-                if let (Operator::In | Operator::NotIn, Some(Value::Array(items))) = (operator, right.as_deref()) {
-                    walk.visit(items.len())?;
-                }
-                Ok(holds(left.as_deref(), *operator, right.as_deref()))
+                let (found, sought);
+                let left = match left {
+                    Operand::Path(path) => {
+                        found = path.find(item, walk)?;
+                        found.as_deref()
+                    }
+                    Operand::Literal(value) => Some(value),
+                    Operand::Pattern(_) => None,
+                };
+                let right = match right {
+                    Operand::Pattern(pattern) => {
+                        let Some(text) = left.and_then(Value::as_str) else { return Ok(false) };
+                        walk.visit_text(text)?;
+                        return Ok(*operator == Operator::Matches && pattern.is_match(text));
+                    }
+                    Operand::Path(path) => {
+                        sought = path.find(item, walk)?;
+                        sought.as_deref()
+                    }
+                    Operand::Literal(value) => Some(value),
+                };
+                count(left, *operator, right, walk)?;
+                Ok(holds(left, *operator, right))
             }
         }
     }
 }
 
-impl Operand {
-    fn value<'a, 'v: 'a>(&'a self, item: &'v Value, walk: &mut Walk<'v>) -> Result<Option<Cow<'a, Value>>, Stop> {
-        match self {
-            Self::Path(path) => path.find(item, walk),
-            Self::Literal(value) => Ok(Some(Cow::Borrowed(value))),
-            Self::Pattern(_) => Ok(None),
+/// Count what a comparison looks at.
+fn count(left: Option<&Value>, operator: Operator, right: Option<&Value>, walk: &mut Walk<'_>) -> Result<(), Stop> {
+    let (Some(left), Some(right)) = (left, right) else { return Ok(()) };
+    match (operator, right) {
+        (Operator::In | Operator::NotIn, Value::Array(items)) => {
+            items.iter().try_for_each(|item| walk.visit_both(left, item))
         }
+        _ => walk.visit_both(left, right),
     }
 }
 

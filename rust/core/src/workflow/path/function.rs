@@ -1,14 +1,10 @@
 //! The functions at the end of a path: `length()`, `sum()`, `min()`, `max()`, `avg()`, `stddev()`, `keys()`,
 //! `concat(…)`, `append(…)`.
 
-use std::borrow::Cow;
-
 use serde_json::{Number, Value};
 
 use super::filter::ItemPath;
-use super::walk::{Stop, Walk};
-use super::SELECTED_BYTES_MAX;
-use crate::workflow::value::weigh;
+use super::walk::{Found, Stop, Walk};
 
 /// A function with its arguments.
 #[derive(Clone, Debug)]
@@ -57,6 +53,12 @@ impl Call {
     /// The function's value over what the path has found.
     pub(super) fn apply(&self, found: &Value, walk: &mut Walk<'_>) -> Result<Value, Stop> {
         let arguments = self.arguments.iter().map(|argument| argument.value(walk)).collect::<Result<Vec<_>, _>>()?;
+        let arguments = || {
+            arguments.iter().map(|argument| match argument {
+                Given::Literal(value) => *value,
+                Given::Found(found) => &**found,
+            })
+        };
         match self.function {
             Function::Length => match found {
                 Value::Array(items) => Ok(items.len().into()),
@@ -64,52 +66,78 @@ impl Call {
                 _ => Ok(Value::Null),
             },
             Function::Keys => match found {
-                Value::Object(fields) => Ok(fields.keys().cloned().collect()),
+                Value::Object(fields) => {
+                    walk.visit(fields.len())?;
+                    let keys = fields.keys().map(|name| {
+                        walk.count_bytes(size_of::<Value>() + name.len())?;
+                        Ok(Value::from(name.as_str()))
+                    });
+                    keys.collect()
+                }
                 _ => Err(Stop::Missing("The function keys() can only be applied to objects".to_owned())),
             },
             Function::Concat => {
-                let parts = found.as_array().into_iter().flatten().chain(arguments.iter().map(AsRef::as_ref));
-                let text: String = parts.filter_map(Value::as_str).collect();
-                within_limit(Value::String(text))
+                let mut text = String::new();
+                for part in items(found).chain(arguments()) {
+                    walk.visit(1)?;
+                    if let Some(part) = part.as_str() {
+                        walk.count_bytes(part.len())?;
+                        text.push_str(part);
+                    }
+                }
+                Ok(Value::String(text))
             }
             Function::Append => {
-                let mut items = found.as_array().cloned().unwrap_or_default();
-                items.extend(arguments.into_iter().map(Cow::into_owned));
-                within_limit(Value::Array(items))
+                let mut appended = Vec::new();
+                for item in items(found).chain(arguments()) {
+                    walk.visit(1)?;
+                    walk.count_copy(item)?;
+                    appended.push(item.clone());
+                }
+                Ok(Value::Array(appended))
             }
             Function::Sum | Function::Min | Function::Max | Function::Avg | Function::StdDev => {
-                let of_path = found.as_array().into_iter().flatten();
-                let of_arguments = arguments.iter().map(AsRef::as_ref).flat_map(numbers_in);
-                aggregate(self.function, &of_path.filter_map(Value::as_f64).chain(of_arguments).collect::<Vec<_>>())
+                let mut numbers = Vec::new();
+                for item in items(found).chain(arguments().flat_map(numbers_in)) {
+                    walk.visit(1)?;
+                    numbers.extend(item.as_f64());
+                }
+                aggregate(self.function, &numbers)
             }
         }
     }
 }
 
+/// What an argument is.
+enum Given<'a, 'v> {
+    Literal(&'a Value),
+    Found(Found<'v>),
+}
+
 impl Argument {
-    fn value<'a, 'v: 'a>(&'a self, walk: &mut Walk<'v>) -> Result<Cow<'a, Value>, Stop> {
+    fn value<'v>(&self, walk: &mut Walk<'v>) -> Result<Given<'_, 'v>, Stop> {
         match self {
-            Self::Literal(value) => Ok(Cow::Borrowed(value)),
+            Self::Literal(value) => Ok(Given::Literal(value)),
             Self::Path(path) => {
                 let root = walk.root;
-                path.find(root, walk)?
+                let found = path.find(root, walk)?;
+                found
+                    .map(Given::Found)
                     .ok_or_else(|| Stop::Missing("An argument of the function leads to nothing".to_owned()))
             }
         }
     }
 }
 
-fn within_limit(value: Value) -> Result<Value, Stop> {
-    if weigh(&value, SELECTED_BYTES_MAX) > SELECTED_BYTES_MAX {
-        return Err(Stop::TooLarge(format!("The path builds more than {SELECTED_BYTES_MAX} bytes")));
-    }
-    Ok(value)
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
-fn numbers_in(value: &Value) -> Vec<f64> {
+/// The items of a list, or the value itself.
+fn numbers_in(value: &Value) -> &[Value] {
     match value {
-        Value::Array(items) => items.iter().filter_map(Value::as_f64).collect(),
-        _ => value.as_f64().into_iter().collect(),
+        Value::Array(items) => items,
+        _ => std::slice::from_ref(value),
     }
 }
 

@@ -1,15 +1,20 @@
 //! Going along a path's steps through a value. Every node that is visited and every byte that is copied is counted.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::filter::Test;
+use super::filter::{ItemPath, Test};
 use super::SELECTED_BYTES_MAX;
 use crate::workflow::value::weigh;
 
 /// Nodes that one path may visit. Several `..` in one path multiply.
 const VISITS_MAX: usize = 2_000_000;
+/// Bytes of a text that are compared in the time of a visit.
+const BYTES_OF_VISIT: usize = 64;
 
 /// One step of a path.
 #[derive(Clone, Debug)]
@@ -54,11 +59,56 @@ pub(super) struct Walk<'v> {
     pub(super) root: &'v Value,
     visits: usize,
     copied: usize,
+    /// What paths from the root inside of filters lead to. They are the same for each item.
+    of_root: HashMap<*const ItemPath, Option<Found<'v>>>,
+}
+
+/// A value that a path inside of a filter leads to.
+#[derive(Clone, Debug)]
+pub(super) enum Found<'v> {
+    Part(&'v Value),
+    Made(Rc<Value>),
+}
+
+impl Deref for Found<'_> {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        match self {
+            Self::Part(value) => value,
+            Self::Made(value) => value,
+        }
+    }
+}
+
+impl<'v> From<Cow<'v, Value>> for Found<'v> {
+    fn from(value: Cow<'v, Value>) -> Self {
+        match value {
+            Cow::Borrowed(value) => Self::Part(value),
+            Cow::Owned(value) => Self::Made(Rc::new(value)),
+        }
+    }
 }
 
 impl<'v> Walk<'v> {
     pub(super) fn new(root: &'v Value) -> Self {
-        Self { root, visits: 0, copied: 0 }
+        Self { root, visits: 0, copied: 0, of_root: HashMap::new() }
+    }
+
+    /// What a path from the root leads to, which is found once.
+    pub(super) fn once(
+        &mut self,
+        path: &ItemPath,
+        find: impl FnOnce(&mut Self) -> Result<Option<Found<'v>>, Stop>,
+    ) -> Result<Option<Found<'v>>, Stop> {
+        self.visit(1)?;
+        let key = std::ptr::from_ref(path);
+        if let Some(found) = self.of_root.get(&key) {
+            return Ok(found.clone());
+        }
+        let found = find(self)?;
+        self.of_root.insert(key, found.clone());
+        Ok(found)
     }
 
     /// What the steps lead to from `start`.
@@ -77,8 +127,14 @@ impl<'v> Walk<'v> {
         Ok(Cow::Owned(Value::Array(list)))
     }
 
-    fn count_copy(&mut self, value: &Value) -> Result<(), Stop> {
-        self.copied += weigh(value, SELECTED_BYTES_MAX);
+    /// Count a value that is copied.
+    pub(super) fn count_copy(&mut self, value: &Value) -> Result<(), Stop> {
+        self.count_bytes(weigh(value, SELECTED_BYTES_MAX))
+    }
+
+    /// Count bytes that are copied.
+    pub(super) fn count_bytes(&mut self, bytes: usize) -> Result<(), Stop> {
+        self.copied = self.copied.saturating_add(bytes);
         if self.copied > SELECTED_BYTES_MAX {
             return Err(Stop::TooLarge(format!("The path selects more than {SELECTED_BYTES_MAX} bytes")));
         }
@@ -94,6 +150,19 @@ impl<'v> Walk<'v> {
         Ok(())
     }
 
+    /// Count what a comparison of two values looks at, at most: the whole of the smaller one.
+    pub(super) fn visit_both(&mut self, left: &Value, right: &Value) -> Result<(), Stop> {
+        let most = VISITS_MAX.saturating_sub(self.visits) + 1;
+        let least = size(left, most);
+        self.visit(size(right, least))
+    }
+
+    /// Count a text that is looked through.
+    pub(super) fn visit_text(&mut self, text: &str) -> Result<(), Stop> {
+        // A pattern takes several times as long as a comparison.
+        self.visit(text.len() / (BYTES_OF_VISIT / 8))
+    }
+
     fn one(&mut self, start: &'v Value, steps: &[Step]) -> Result<Cow<'v, Value>, Stop> {
         let mut at = start;
         for (position, step) in steps.iter().enumerate() {
@@ -102,7 +171,10 @@ impl<'v> Walk<'v> {
                 Step::Name(name) => at.as_object().map(|fields| fields.get(name)),
                 Step::Index(index) => at.as_array().map(|items| item(items, *index)),
                 Step::Names(names) => {
-                    return object_of(at, names).map(Cow::Owned).ok_or_else(|| miss(at, steps, position))
+                    self.visit(names.len())?;
+                    let object = object_of(at, names).ok_or_else(|| miss(at, steps, position))?;
+                    self.count_copy(&object)?;
+                    return Ok(Cow::Owned(object));
                 }
                 _ => None,
             };
@@ -133,6 +205,7 @@ impl<'v> Walk<'v> {
     fn objects_of(&mut self, found: &[&'v Value], names: &[String]) -> Result<Vec<Cow<'v, Value>>, Stop> {
         let mut objects = Vec::new();
         for value in found {
+            self.visit(names.len())?;
             if let Some(object) = object_of(value, names) {
                 self.count_copy(&object)?;
                 objects.push(Cow::Owned(object));
@@ -187,6 +260,29 @@ impl<'v> Walk<'v> {
         }
         Ok(())
     }
+}
+
+/// The visits that looking at all of a value takes, counted up to `most`.
+fn size(value: &Value, most: usize) -> usize {
+    let mut visits = 1;
+    let mut inside = |part: &Value| {
+        visits += size(part, most - visits);
+        visits < most
+    };
+    if most == 0 {
+        return 0;
+    }
+    match value {
+        Value::Array(items) => {
+            items.iter().all(&mut inside);
+        }
+        Value::Object(fields) => {
+            fields.values().all(&mut inside);
+        }
+        Value::String(text) => visits += text.len() / BYTES_OF_VISIT,
+        _ => {}
+    }
+    visits.min(most)
 }
 
 fn item(items: &[Value], index: i64) -> Option<&Value> {
