@@ -13,7 +13,17 @@ use super::value::{is_deeper_than, weigh, NESTING_MAX};
 mod tests;
 
 /// Bytes that a template may build, as they lie in memory. A payload's text may have 262,144.
-const BUILT_BYTES_MAX: usize = 16 << 20;
+pub(super) const BUILT_BYTES_MAX: usize = 16 << 20;
+
+/// The failure of a template that builds too much.
+pub(super) fn too_large() -> EvaluationError {
+    EvaluationError {
+        error: DATA_LIMIT_EXCEEDED.to_owned(),
+        cause: format!("The payload template builds more than {BUILT_BYTES_MAX} bytes"),
+        location: None,
+        is_limit: false,
+    }
+}
 
 /// A parsed template.
 #[derive(Clone, Debug)]
@@ -143,16 +153,12 @@ impl Node {
             }
             Self::Literal(value) => value.clone(),
             Self::Path(path, field) => path.select(scope).map_err(|error| error.of_field(field, scope.input))?,
-            Self::Intrinsic(intrinsic) => intrinsic.evaluate(scope, entropy)?,
+            // It counts what it builds itself.
+            Self::Intrinsic(intrinsic) => return intrinsic.evaluate(scope, entropy, built),
         };
         *built += weigh(&value, BUILT_BYTES_MAX);
         if *built > BUILT_BYTES_MAX {
-            return Err(EvaluationError {
-                error: DATA_LIMIT_EXCEEDED.to_owned(),
-                cause: format!("The payload template builds more than {BUILT_BYTES_MAX} bytes"),
-                location: None,
-                is_limit: false,
-            });
+            return Err(too_large());
         }
         Ok(value)
     }

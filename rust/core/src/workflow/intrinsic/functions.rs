@@ -26,6 +26,8 @@ pub(super) enum Failure {
     Path(PathError),
     /// The function itself, in AWS's words.
     Function(String),
+    /// Arguments and results take more than a template may build.
+    TooLarge,
 }
 
 pub(super) fn apply(function: Function, values: Vec<Value>, entropy: &mut dyn Entropy) -> Result<Value, Failure> {

@@ -7,10 +7,14 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::path::{Path, PathErrorKind};
 use super::scope::{Entropy, EvaluationError, Problem, Scope};
+use super::template::{too_large, BUILT_BYTES_MAX};
+use super::value::weigh;
 use functions::Failure;
 
 /// Calls inside one another, as AWS allows them.
@@ -101,15 +105,21 @@ impl Intrinsic {
         &self.text
     }
 
-    /// The call's value.
-    pub fn evaluate(&self, scope: &Scope<'_>, entropy: &mut dyn Entropy) -> Result<Value, EvaluationError> {
-        self.call.evaluate(scope, entropy).map_err(|failure| {
+    /// The call's value. What its arguments and those of calls inside of it take is added to `built`, the bytes of a template.
+    pub fn evaluate(
+        &self,
+        scope: &Scope<'_>,
+        entropy: &mut dyn Entropy,
+        built: &mut usize,
+    ) -> Result<Value, EvaluationError> {
+        self.call.evaluate(scope, entropy, built).map_err(|failure| {
             let detail = match failure {
                 Failure::Path(error) if error.kind == PathErrorKind::Missing => format!(
                     "The JsonPath argument for the field '{}' could not be found in the input '{}'",
                     error.path, scope.input
                 ),
                 Failure::Path(error) => return error.evaluation(),
+                Failure::TooLarge => return too_large(),
                 Failure::Function(detail) => detail,
             };
             // AWS names the whole expression, also where an inner call fails.
@@ -119,16 +129,32 @@ impl Intrinsic {
 }
 
 impl Call {
-    fn evaluate(&self, scope: &Scope<'_>, entropy: &mut dyn Entropy) -> Result<Value, Failure> {
+    fn evaluate(&self, scope: &Scope<'_>, entropy: &mut dyn Entropy, built: &mut usize) -> Result<Value, Failure> {
         let mut values = Vec::with_capacity(self.arguments.len());
         for argument in &self.arguments {
-            values.push(match argument {
-                Argument::Literal(value) => value.clone(),
-                Argument::Template(text) => Value::String(text.clone()),
-                Argument::Path(path) => path.select(scope).map_err(Failure::Path)?,
-                Argument::Call(call) => call.evaluate(scope, entropy)?,
-            });
+            let value = match argument {
+                Argument::Literal(value) => Cow::Borrowed(value),
+                Argument::Template(text) => Cow::Owned(Value::String(text.clone())),
+                Argument::Path(path) => path.find(scope).map_err(Failure::Path)?,
+                Argument::Call(call) => {
+                    values.push(call.evaluate(scope, entropy, built)?);
+                    continue;
+                }
+            };
+            // Looked at before it is copied.
+            count_built(&value, built)?;
+            values.push(value.into_owned());
         }
-        functions::apply(self.function, values, entropy)
+        let value = functions::apply(self.function, values, entropy)?;
+        count_built(&value, built)?;
+        Ok(value)
     }
+}
+
+fn count_built(value: &Value, built: &mut usize) -> Result<(), Failure> {
+    *built += weigh(value, BUILT_BYTES_MAX);
+    if *built > BUILT_BYTES_MAX {
+        return Err(Failure::TooLarge);
+    }
+    Ok(())
 }
