@@ -164,8 +164,13 @@ def play_workflow(
 def read_items(form: str, file: bytes, items_max: int | None) -> list[bytes]:
     """Read the items of a distributed Map out of a file, each as JSON; `form` is the JSON of how it is read."""
 
-def test_state(request: str, result: str | None, error: str | None, cause: str | None, now_ms: int) -> tuple[str, bool]:
-    """Answer AWS's TestState; or give what the state calls, and False, where nothing was given. Refuse as AWS does."""
+def test_state(
+    request: str, result: str | None, error: str | None, cause: str | None, moment: tuple[int, int]
+) -> tuple[str, bool]:
+    """Answer AWS's TestState; or give what the state calls, and False, where nothing was given. Refuse as AWS does.
+
+    `moment`: ms since 1970, a seed.
+    """
 
 def infer_schema(samples: list[str], schema_format: str) -> str:
     """Infer a schema from samples, JSON texts of objects, as AWS does. Those that are events need one source and detail-type."""

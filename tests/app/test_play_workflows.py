@@ -202,6 +202,27 @@ def test_what_cannot_be_given_is_refused():
         run(A_PASS, "x" * 262_144)
 
 
+def test_a_tested_state_draws_other_numbers_each_time():
+    """It drew from seed 0: `States.UUID()` was the same each time."""
+    state = {"Type": "Pass", "Parameters": {"id.$": "States.UUID()"}, "End": True}
+    assert len({try_state(state)["output"] for _ in range(3)}) == 3
+
+
+def test_a_mock_is_held_against_no_model_and_says_so():
+    """`STRICT` was accepted and checked nothing."""
+    state = {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "End": True}
+    state["Parameters"] = {"QueueUrl": "q", "MessageBody": "b"}
+    for mode in ("STRICT", "PRESENT"):
+        with pytest.raises(InvalidParameterValue, match=f"fieldValidationMode {mode} is not supported"):
+            try_state(state, mock={"result": '{"MessageId": 5}', "fieldValidationMode": mode})
+    with pytest.raises(InvalidParameterValue, match=r"one of: \[STRICT, PRESENT, NONE\]"):
+        try_state(state, mock={"result": "{}", "fieldValidationMode": "LOOSE"})
+    for more in ({}, {"fieldValidationMode": "NONE"}):
+        assert try_state(state, mock={"result": '{"MessageId": 5}', **more})["status"] == "SUCCEEDED"
+    function = {"Type": "Task", "Resource": "${charge}", "End": True}
+    assert try_state(function, mock={"result": "1", "fieldValidationMode": "STRICT"})["output"] == "1"
+
+
 def test_a_mock_file_says_what_it_has(tmp_path):
     """It said what it has not, and nothing of what it has."""
     file = tmp_path / "mocks.json"

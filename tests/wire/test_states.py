@@ -182,6 +182,8 @@ def test_a_state_is_tested_with_a_mock_and_with_its_call(wire, states):
     mock = {"errorOutput": {"error": "Sqs.Gone", "cause": "it is"}}
     told = states.test_state(definition=json.dumps(state), roleArn=ROLE, input='{"text": "hello"}', mock=mock)
     assert (told["status"], told["error"]) == ("FAILED", "Sqs.Gone")
+    drawing = json.dumps({"Type": "Pass", "Parameters": {"id.$": "States.UUID()"}, "End": True})
+    assert len({states.test_state(definition=drawing, roleArn=ROLE)["output"] for _ in range(3)}) == 3
     passing = json.dumps({"Type": "Pass", "Parameters": {"b.$": "$.a"}, "Next": "Later"})
     told = states.test_state(definition=passing, roleArn=ROLE, input='{"a": 1}', inspectionLevel="DEBUG")
     assert (told["nextState"], json.loads(told["inspectionData"]["afterParameters"])) == ("Later", {"b": 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -260,7 +261,7 @@ def try_state(
     }
     result = _json("answer", answer.output) if isinstance(answer, Succeeded) else None
     error, cause = (answer.error, answer.cause) if isinstance(answer, Failed) else (None, None)
-    told, _ = test_state(payload.dumps(request).decode(), result, error, cause, _STARTED_MS)
+    told, _ = test_state(payload.dumps(request).decode(), result, error, cause, (_STARTED_MS, secrets.randbits(64)))
     answered: dict[str, Any] = json.loads(told)
     return answered
 

@@ -127,7 +127,7 @@ pub(crate) fn test_state(
     result: Option<&str>,
     error: Option<String>,
     cause: Option<String>,
-    now_ms: u64,
+    moment: (u64, u64),
 ) -> PyResult<(String, bool)> {
     let request: Value = serde_json::from_str(request).map_err(invalid)?;
     let result = result.map(|result| serde_json::from_str(result).map_err(invalid)).transpose()?;
@@ -136,8 +136,9 @@ pub(crate) fn test_state(
         (_, Some(error)) => Some(Err(ErrorDetails::new(error, cause))),
         (None, None) => None,
     };
+    let (now_ms, seed) = moment;
     let surroundings =
-        Surroundings { identity: identity(MachineType::Express), answer, now_ms, ..Surroundings::default() };
+        Surroundings { identity: identity(MachineType::Express), answer, now_ms, seed, ..Surroundings::default() };
     match forebay_core::workflow::machine::test_state::test_state(&request, &surroundings) {
         Ok(Tested::Answer(answer)) => Ok((answer.to_string(), true)),
         Ok(Tested::Call(resource, arguments)) => {

@@ -248,9 +248,21 @@ impl Subject<'_> {
         let text = result.and_then(Value::as_str).unwrap_or_default();
         let result: Value = serde_json::from_str(text).map_err(|_| invalid("Mocked result must be valid JSON"))?;
         self.check_result(&result)?;
-        let mode = mock.get("fieldValidationMode").and_then(Value::as_str).unwrap_or("STRICT");
+        let asked = mock.get("fieldValidationMode").filter(|mode| !mode.is_null());
+        let mode = asked.and_then(Value::as_str).unwrap_or(if asked.is_some() { "" } else { "STRICT" });
+        if !matches!(mode, "STRICT" | "PRESENT" | "NONE") {
+            return Err(invalid("fieldValidationMode must be one of: [STRICT, PRESENT, NONE]"));
+        }
+        let resource = self.resource();
+        let is_of_service = matches!(resource, Some(Resource::Service { .. }));
+        if asked.is_some() && mode != "NONE" && is_of_service && surroundings.model.is_none() {
+            return Err(invalid(format!(
+                "fieldValidationMode {mode} is not supported: a mocked result is not held against the model of its service. \
+                 Leave it out, or give NONE"
+            )));
+        }
         if let (Some(model), true) = (&surroundings.model, mode != "NONE") {
-            check_result(model, self.resource().as_ref(), &result, mode == "STRICT")
+            check_result(model, resource.as_ref(), &result, mode == "STRICT")
                 .map_err(|why| invalid(format!("Mock result schema validation error: {why}")))?;
         }
         Ok(Ok(result))

@@ -1,5 +1,6 @@
 //! Step Functions: a state on its own (`TestState`).
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -58,7 +59,9 @@ pub(super) async fn test_state(call: &Call<'_>) -> Result<Value, Fault> {
         is_recorded: true,
         token_prefix: "0.0".into(),
     };
-    let mut surroundings = Surroundings { identity, now_ms: call.now_ms() as u64, ..Surroundings::default() };
+    let now_ms = call.now_ms() as u64;
+    let seed = RandomState::new().hash_one(now_ms);
+    let mut surroundings = Surroundings { identity, now_ms, seed, ..Surroundings::default() };
     loop {
         // Its expressions may take as long as those of a state may, all together.
         let (asked, around) = (Arc::clone(&request), surroundings.clone());
