@@ -42,6 +42,39 @@ fn failed(name: &str) -> Outcome {
     Outcome::Failed(ErrorDetails::new(name, None))
 }
 
+/// `$$.Map.Item` had no `Source`, and a definition of AWS's that names it failed.
+#[test]
+fn an_item_tells_where_it_comes_from() {
+    let selector = json!({"from.$": "$$.Map.Item.Source", "i.$": "$$.Map.Item.Index"});
+    let source = |arguments: Option<Value>| {
+        let mut map = json!({"ItemProcessor": distributed(), "ItemSelector": selector});
+        let input = if let Some(arguments) = arguments {
+            map["ItemReader"] = reader();
+            map["ItemReader"]["Parameters"] = arguments;
+            json!({"k": "a/b.json"})
+        } else {
+            json!(["x"])
+        };
+        let machine = map_of(map);
+        let (mut execution, mut commands) = begun(&machine, input);
+        if machine_reads(&commands) {
+            let page = Fact::Items(read(&commands), vec![json!("x")], true);
+            commands = bring(&mut execution, &machine, page, START_MS).unwrap();
+        }
+        started(&commands)[0].1.input.as_ref().unwrap().value()["from"].clone()
+    };
+    assert_eq!(source(None), "STATE_DATA");
+    assert_eq!(source(Some(json!({"Bucket": "b", "Key.$": "$.k"}))), "S3://b/a/b.json");
+    assert_eq!(source(Some(json!({"Bucket": "b", "Prefix": "a/"}))), "S3://b");
+    let inline = map_of(json!({"ItemSelector": selector}));
+    let told = played(&inline, json!(["x"]), &mut script(|call, _| ok(call.arguments.value().clone())));
+    assert_eq!(output(&told), json!([{"from": "STATE_DATA", "i": 0}]));
+}
+
+fn machine_reads(commands: &[Command]) -> bool {
+    commands.iter().any(|command| matches!(command, Command::Read(..)))
+}
+
 /// A Map failed while a page was read, and was caught: the page came to the Map behind it, which mapped the items of the one before.
 #[test]
 fn a_map_is_given_no_items_and_no_results_of_another() {

@@ -121,7 +121,7 @@ impl Execution {
         let items = group.items.as_ref().and_then(|items| items.value().as_array());
         let value = items.and_then(|items| items.get(index as usize)).cloned().unwrap_or(Value::Null);
         let effective = group.effective.clone().unwrap_or_else(|| frame.input.clone());
-        let item = Item { index: u64::from(index), value: Data::new(value) };
+        let item = Item { index: u64::from(index), value: Data::new(value), source: None };
         let input = self.item_input(turn, id, map, &effective, &item)?;
         let mut child = self.branch(turn, id, map.flow, index, started);
         child.input = input;

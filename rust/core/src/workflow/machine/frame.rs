@@ -71,6 +71,9 @@ pub(super) struct Frame {
 pub(super) struct Item {
     pub(super) index: u64,
     pub(super) value: Data,
+    /// Where a reader has found it; `None`: in the state's input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<String>,
 }
 
 /// Where a frame stands.
@@ -159,6 +162,9 @@ pub(super) struct Run {
     pub(super) is_reading: bool,
     /// A page was asked for and has not come yet.
     pub(super) is_asked: bool,
+    /// What the reader reads, as `$$.Map.Item.Source` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<String>,
     /// How many more items the reader may bring.
     pub(super) items_left: Option<u64>,
     /// Children that run.
@@ -509,6 +515,7 @@ impl Frame {
 impl Item {
     /// `$$.Map.Item`.
     pub(super) fn context(&self) -> Value {
-        json!({"Index": self.index, "Value": self.value.value()})
+        let source = self.source.as_deref().unwrap_or("STATE_DATA");
+        json!({"Index": self.index, "Value": self.value.value(), "Source": source})
     }
 }

@@ -196,6 +196,7 @@ impl Execution {
             }
         };
         if let Some(run) = self.run_mut(id) {
+            run.source = arguments.as_ref().and_then(source);
             run.items_left = items_max;
             run.is_asked = true;
         }
@@ -275,7 +276,7 @@ impl Execution {
         let state = turn.definition.state(frame.state);
         let (Body::Map(map), Step::Run(run)) = (&state.body, &frame.step) else { return Ok(None) };
         let Some(value) = run.pending.front().cloned() else { return Ok(None) };
-        let item = Item { index: run.next_item, value };
+        let item = Item { index: run.next_item, value, source: run.source.clone() };
         let input = self.item_input(turn, id, map, &run.effective, &item)?;
         if input.is_over_limit() {
             return Err(Failure::too_large(&state.name));
@@ -383,6 +384,15 @@ fn percentage(value: &Value, operand: Option<&Operand>) -> Result<f64, Failure> 
     } else {
         Err(EvaluationError::runtime("ToleratedFailurePercentage must be between 0 and 100.").into())
     }
+}
+
+/// The file or the folder that a reader's arguments name, as AWS tells it to children.
+fn source(arguments: &Value) -> Option<String> {
+    let bucket = arguments.get("Bucket")?.as_str()?;
+    Some(match arguments.get("Key").and_then(Value::as_str) {
+        Some(key) => format!("S3://{bucket}/{key}"),
+        None => format!("S3://{bucket}"),
+    })
 }
 
 /// How many items to read: 0 and none mean all.

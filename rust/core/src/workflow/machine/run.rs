@@ -75,6 +75,7 @@ impl Execution {
             next_child: 0,
             is_reading: distributed.reader.is_some(),
             is_asked: false,
+            source: None,
             items_left: None,
             open: BTreeMap::new(),
             concurrency,
