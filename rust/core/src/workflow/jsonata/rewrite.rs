@@ -266,7 +266,9 @@ impl Guard<'_> {
         let Some(watched) = watched(name).filter(|_| !is_partial) else {
             match rhs {
                 AstNode::Function { args, .. } if !is_partial => {
-                    args.iter_mut().for_each(|argument| self.node(argument))
+                    for argument in args {
+                        self.node(argument);
+                    }
                 }
                 other => self.node(other),
             }
