@@ -341,6 +341,7 @@ impl Ctx {
         }
         self.starts.check_open(workflow)?;
         let input = read_document("State Machine Execution Input", input)?;
+        self.starts.take_one(workflow, self.config.limits.workflows, self.now.mono_ns)?;
         let id = self.rng.uuid();
         self.starts.want(WantedStart { workflow: workflow.to_owned(), name: uuid_text(id), input, depth: hops + 1 });
         Ok(id)

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use forebay_core::token_bucket::{Rate, TokenBucket};
 use forebay_core::workflow::machine::Data;
 
 use crate::base::error::EngineError;
+use crate::base::limits::{BucketSettings, WorkflowLimits};
 
 /// Most executions that may start one another in a chain, also over the buses between them: a machine that starts itself would go on
 /// without end.
@@ -20,6 +22,10 @@ pub(crate) struct Starts {
     wanted: VecDeque<WantedStart>,
     /// How many Express executions have not ended.
     pub(crate) express_open: usize,
+    /// What the buckets are made of.
+    limits: WorkflowLimits,
+    standard: Option<TokenBucket>,
+    express: Option<TokenBucket>,
 }
 
 /// An execution that is to begin.
@@ -47,6 +53,40 @@ impl Starts {
         }
     }
 
+    /// Take a token for a start of a workflow.
+    pub(crate) fn take_one(&mut self, workflow: &str, limits: WorkflowLimits, now_ns: u64) -> Result<(), EngineError> {
+        let is_express = self.workflows.get(workflow).copied().unwrap_or(false);
+        self.take(is_express, 1, limits, now_ns)
+    }
+
+    /// Take tokens for several starts: all of them or none. The buckets of limits that have changed are full.
+    pub(crate) fn take(
+        &mut self,
+        is_express: bool,
+        count: usize,
+        limits: WorkflowLimits,
+        now_ns: u64,
+    ) -> Result<(), EngineError> {
+        if self.limits != limits {
+            self.standard = full_bucket(limits.standard_starts, now_ns);
+            self.express = full_bucket(limits.express_starts, now_ns);
+            self.limits = limits;
+        }
+        let bucket = if is_express { &mut self.express } else { &mut self.standard };
+        let Some(bucket) = bucket else { return Ok(()) };
+        if bucket.try_acquire(count as u64, now_ns) {
+            return Ok(());
+        }
+        let Some(wait_ns) = bucket.time_until(count as u64, now_ns) else {
+            return Err(EngineError::Invalid(format!(
+                "{count} executions are to begin at once: the bucket of starts holds {}; start them in several calls",
+                bucket.burst()
+            )));
+        };
+        let retry_after_ms = wait_ns.div_ceil(1_000_000).max(1);
+        Err(EngineError::TooMany { message: "Rate exceeded".into(), reason: "StartExecution".into(), retry_after_ms })
+    }
+
     pub(crate) fn want(&mut self, start: WantedStart) {
         self.wanted.push_back(start);
     }
@@ -62,6 +102,11 @@ impl Starts {
     pub(crate) fn next(&mut self) -> Option<WantedStart> {
         self.wanted.pop_front()
     }
+}
+
+/// A new bucket, if there is to be one.
+pub(crate) fn full_bucket(of: Option<BucketSettings>, now_ns: u64) -> Option<TokenBucket> {
+    of.and_then(|of| TokenBucket::new(Rate::per_second(of.per_second)?, of.burst, now_ns))
 }
 
 pub(crate) fn chain_too_long() -> EngineError {

@@ -309,6 +309,7 @@ impl Workflows {
     pub(crate) fn has_work(&self, is_started: bool) -> bool {
         !self.inbox.is_empty()
             || !self.unwanted_jobs.is_empty()
+            || self.throttles.is_due
             || (is_started && (self.express.has_ready() || !self.childless.is_empty()))
             || self.activities.match_each_other()
     }

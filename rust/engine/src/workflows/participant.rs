@@ -349,7 +349,7 @@ impl Participant for WorkflowParticipant<'_> {
         self.workflows.armed = None;
         let held = std::mem::take(&mut self.workflows.held);
         self.workflows.inbox.extend(held);
-        self.workflows.throttles.release(&mut self.workflows.inbox, self.ctx.now.mono_ns);
+        self.workflows.throttles.is_due = true;
         outside::ask_about_jobs(self);
         let now_ms = self.ctx.now.wall_ms;
         for _ in 0..RUNS_OF_A_TURN {

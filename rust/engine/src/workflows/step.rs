@@ -47,11 +47,9 @@ impl WorkflowRoom<'_> {
         }
         activities::serve_activities(self);
         outside::stop_unwanted_jobs(self);
-        while let Some(happened) = self.workflows.inbox.pop_front() {
-            if let Some(happened) = throttle::admit(self, happened) {
-                // What is refused came too late: its task has ended, or the execution.
-                let _too_late = self.bring_all(happened);
-            }
+        while let Some(happened) = throttle::next(self) {
+            // What is refused came too late: its task has ended, or the execution.
+            let _too_late = self.bring_all(happened);
         }
         self.participant().arm();
     }

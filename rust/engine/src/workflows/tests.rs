@@ -7,6 +7,7 @@ mod jobs;
 mod life;
 mod map;
 mod map_children;
+mod rates;
 mod starts;
 
 use std::time::Duration;

@@ -5,42 +5,38 @@
 
 use std::collections::VecDeque;
 
-use forebay_core::token_bucket::{Rate, TokenBucket};
+use forebay_core::token_bucket::TokenBucket;
 use forebay_core::workflow::machine::{Command, EventKind, Fact};
 
 use crate::api::workflow::Kind;
 use crate::base::error::EngineError;
-use crate::base::limits::{BucketSettings, WorkflowLimits};
+use crate::base::limits::WorkflowLimits;
+use crate::commit::starts::full_bucket;
 use crate::workflows::{Happened, WorkflowRoom};
 
-/// The buckets, and what waits for tokens.
+/// The bucket of transitions, and what waits for tokens.
 #[derive(Default)]
 pub(crate) struct Throttles {
-    /// What the buckets are made of.
+    /// What the bucket is made of.
     limits: WorkflowLimits,
-    standard: Option<TokenBucket>,
-    express: Option<TokenBucket>,
     transitions: Option<TokenBucket>,
     /// States that were entered without a token.
     debt: u64,
     waiting: VecDeque<Happened>,
-    /// How many of what waited may go on now.
-    let_go: usize,
+    /// There may be tokens for what waits.
+    pub(crate) is_due: bool,
 }
 
 impl Throttles {
-    /// Take over limits that have changed; the new buckets are full.
+    /// Take over limits that have changed; the new bucket is full.
     fn follow(&mut self, limits: WorkflowLimits, now_ns: u64) {
         if self.limits == limits {
             return;
         }
-        let bucket = |of: Option<BucketSettings>| {
-            of.and_then(|of| TokenBucket::new(Rate::per_second(of.per_second)?, of.burst, now_ns))
-        };
-        self.standard = bucket(limits.standard_starts);
-        self.express = bucket(limits.express_starts);
-        self.transitions = bucket(limits.transitions);
-        (self.limits, self.debt) = (limits, 0);
+        if self.limits.transitions != limits.transitions {
+            (self.transitions, self.debt) = (full_bucket(limits.transitions, now_ns), 0);
+        }
+        self.limits = limits;
     }
 
     /// Pay for states that were entered without a token. Whether there is one for the next.
@@ -61,17 +57,6 @@ impl Throttles {
         let Some(bucket) = &mut self.transitions else { return Some(0) };
         bucket.time_until((self.debt + 1).min(bucket.burst()), now_ns)
     }
-
-    /// Let go on as much of what waits as there are tokens for.
-    pub(crate) fn release(&mut self, inbox: &mut VecDeque<Happened>, now_ns: u64) {
-        if !self.has_token(now_ns) {
-            return;
-        }
-        let tokens = self.transitions.as_mut().map_or(usize::MAX, |bucket| bucket.tokens(now_ns) as usize);
-        let freed = self.waiting.drain(..tokens.min(self.waiting.len()));
-        self.let_go += freed.len();
-        inbox.extend(freed);
-    }
 }
 
 /// Take a token for a start.
@@ -81,26 +66,28 @@ pub(super) fn take_start(room: &mut WorkflowRoom<'_>, kind: Kind) -> Result<(), 
 
 /// Take tokens for several starts: all of them or none.
 pub(super) fn take_starts(room: &mut WorkflowRoom<'_>, kind: Kind, count: usize) -> Result<(), EngineError> {
-    let ctx = &*room.below.ctx;
-    let (limits, now_ns) = (ctx.config.limits.workflows, ctx.now.mono_ns);
-    let throttles = &mut room.workflows.throttles;
-    throttles.follow(limits, now_ns);
-    let bucket = match kind {
-        Kind::Standard => &mut throttles.standard,
-        Kind::Express => &mut throttles.express,
-    };
-    let Some(bucket) = bucket else { return Ok(()) };
-    if bucket.try_acquire(count as u64, now_ns) {
-        return Ok(());
+    let ctx = &mut *room.below.ctx;
+    ctx.starts.take(kind == Kind::Express, count, ctx.config.limits.workflows, ctx.now.mono_ns)
+}
+
+/// What an execution is brought next: first what has waited for a token, in its order.
+pub(super) fn next(room: &mut WorkflowRoom<'_>) -> Option<Happened> {
+    loop {
+        let ctx = &*room.below.ctx;
+        let (limits, now_ns) = (ctx.config.limits.workflows, ctx.now.mono_ns);
+        let throttles = &mut room.workflows.throttles;
+        throttles.is_due = false;
+        if !throttles.waiting.is_empty() {
+            throttles.follow(limits, now_ns);
+            if throttles.has_token(now_ns) {
+                return throttles.waiting.pop_front();
+            }
+        }
+        let happened = room.workflows.inbox.pop_front()?;
+        if let Some(happened) = admit(room, happened) {
+            return Some(happened);
+        }
     }
-    let Some(wait_ns) = bucket.time_until(count as u64, now_ns) else {
-        return Err(EngineError::Invalid(format!(
-            "{count} executions are to begin at once: the bucket of starts holds {}; start them in several calls",
-            bucket.burst()
-        )));
-    };
-    let retry_after_ms = wait_ns.div_ceil(1_000_000).max(1);
-    Err(EngineError::TooMany { message: "Rate exceeded".into(), reason: "StartExecution".into(), retry_after_ms })
 }
 
 /// Give back what may go on now. What may not is held until there are tokens: only what a restart would bring again.
@@ -118,11 +105,8 @@ pub(super) fn admit(room: &mut WorkflowRoom<'_>, happened: Happened) -> Option<H
     let throttled = run.machine.meters.throttled.clone();
     let throttles = &mut room.workflows.throttles;
     throttles.follow(limits, now_ns);
-    if throttles.let_go > 0 || throttles.waiting.is_empty() {
-        throttles.let_go = throttles.let_go.saturating_sub(1);
-        if throttles.has_token(now_ns) {
-            return Some(happened);
-        }
+    if throttles.waiting.is_empty() && throttles.has_token(now_ns) {
+        return Some(happened);
     }
     throttled.increment();
     throttles.waiting.push_back(happened);
