@@ -19,7 +19,7 @@ use crate::commit::pending::Pending;
 use crate::commit::rows::damaged;
 use crate::commit::starts::check_express_open;
 use crate::store::port::{StoreError, Table, Write};
-use crate::workflows::participant::WorkflowParticipant;
+use crate::workflows::participant::{WorkflowParticipant, RUNS_OF_A_TURN};
 use crate::workflows::requests::{described, is_asked};
 use crate::workflows::row::{ExecutionRow, HistoryPlace, MachineRow, RunId};
 use crate::workflows::step::{name_of, Begin};
@@ -31,6 +31,9 @@ const ROW_STARTS: usize = 1_000;
 /// Executions that have ended and can be looked at, and about how many bytes they have together.
 const ENDED_MAX: usize = 1_000;
 const ENDED_BYTES_MAX: usize = 32 << 20;
+/// About how many bytes of events are kept of one execution, and of all that have not ended.
+pub(super) const EVENT_BYTES_MAX: usize = 8 << 20;
+const OPEN_BYTES_MAX: usize = 64 << 20;
 
 /// A start that is durable before its execution begins.
 #[derive(Clone, Serialize, Deserialize)]
@@ -59,6 +62,9 @@ pub(crate) struct InMemory {
     /// It had begun before the restart: a function of its may not be registered yet.
     pub(crate) is_again: bool,
     events: Vec<Event>,
+    bytes: usize,
+    /// An event was not kept: the later ones are not kept either.
+    is_full: bool,
 }
 
 /// An execution that has ended.
@@ -66,6 +72,8 @@ pub(crate) struct EndedRun {
     pub(crate) id: RunId,
     pub(crate) row: ExecutionRow,
     pub(crate) events: Vec<Event>,
+    /// Its events have their documents.
+    has_data: bool,
     bytes: usize,
 }
 
@@ -75,6 +83,8 @@ pub(crate) struct Express {
     accepted: Vec<Accepted>,
     committing: Vec<(u64, Arc<Vec<Accepted>>)>,
     ready: VecDeque<(u64, Accepted)>,
+    /// How many of them have begun in this turn.
+    begun: usize,
     /// How many executions of a row have not ended.
     rows: BTreeMap<u64, usize>,
     last_row: u64,
@@ -84,6 +94,8 @@ pub(crate) struct Express {
     /// Ends of tasks that are told when what they have sent is durable, and those of the commit under way.
     sent: Vec<(RunId, Fact)>,
     sending: Vec<(RunId, Fact)>,
+    /// Bytes of the events of executions that have not ended.
+    pub(crate) open_bytes: usize,
     /// The latest last.
     ended: VecDeque<EndedRun>,
     ended_bytes: usize,
@@ -95,8 +107,26 @@ impl Express {
         self.open
     }
 
+    /// Whether an execution may begin in this turn.
     pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty() && self.begun < RUNS_OF_A_TURN
+    }
+
+    /// Whether executions wait for the next turn.
+    pub(crate) fn has_waiting(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Another turn comes, in which as many may begin.
+    pub(crate) fn next_turn(&mut self) {
+        self.begun = 0;
+    }
+
+    /// The next that may begin in this turn.
+    fn next_ready(&mut self) -> Option<(u64, Accepted)> {
+        let next = if self.has_ready() { self.ready.pop_front() } else { None };
+        self.begun = if self.ready.is_empty() { 0 } else { self.begun + 1 };
+        next
     }
 
     /// Whether an execution begins anew that an earlier process has begun.
@@ -229,10 +259,20 @@ impl InMemory {
         Self { is_again, ..Self::default() }
     }
 
-    /// Keep what the machine's log asks for.
-    pub(crate) fn record(&mut self, level: LogLevel, events: Vec<Event>) {
-        let room = (EVENTS_MAX as usize).saturating_sub(self.events.len());
-        self.events.extend(events.into_iter().filter(|event| level.has(&event.kind)).take(room));
+    /// Keep what the machine's log asks for, and count its bytes among those of all.
+    pub(crate) fn record(&mut self, machine: &MachineRow, events: Vec<Event>, open_bytes: &mut usize) {
+        for mut event in events.into_iter().filter(|event| machine.log_level.has(&event.kind)) {
+            let bytes = event.keep(machine.include_execution_data);
+            self.is_full |= self.events.len() == EVENTS_MAX as usize
+                || self.bytes + bytes > EVENT_BYTES_MAX
+                || *open_bytes + bytes > OPEN_BYTES_MAX;
+            if self.is_full {
+                return;
+            }
+            self.bytes += bytes;
+            *open_bytes += bytes;
+            self.events.push(event);
+        }
     }
 }
 
@@ -321,7 +361,12 @@ pub(super) fn prepare_unwritten(
 
 /// Begin executions whose starts are durable.
 pub(super) fn begin_ready(room: &mut WorkflowRoom<'_>) {
-    while let Some((row, accepted)) = room.workflows.express.ready.pop_front() {
+    // A clock that stands still has no later turn.
+    let has_turns = room.workflows.patience_ms().is_some();
+    while let Some((row, accepted)) = room.workflows.express.next_ready() {
+        if !has_turns {
+            room.workflows.express.next_turn();
+        }
         let id = accepted.id;
         let began_with = accepted.revision.and_then(|revision| room.workflows.revisions.get(&(id.machine, revision)));
         if let Some(machine) = began_with.or_else(|| room.workflows.latest(id.machine)).cloned() {
@@ -342,7 +387,7 @@ fn prepare_in_memory(room: &mut WorkflowRoom<'_>, machine: &Arc<Machine>, accept
     let mut run = room.new_run(&chosen, id, begin);
     run.row.started_ms = started_ms;
     let is_again = row.is_some_and(|row| row <= room.workflows.express.restored_row);
-    run.memory = Some(InMemory { row, is_again, events: Vec::new() });
+    run.memory = Some(InMemory { row, is_again, ..InMemory::default() });
     machine.meters.started.increment();
     room.workflows.insert_run(id, run);
 }
@@ -381,12 +426,13 @@ pub(super) fn list_in_memory(
 pub(super) fn history_in_memory(room: &WorkflowRoom<'_>, id: RunId, asked: &History) -> HistoryPage {
     let running = room.workflows.runs.get(&id).and_then(|run| Some((run.memory.as_ref()?, &run.machine)));
     let ended = || room.workflows.express.ended_of(id.machine).find(|ended| ended.id == id);
-    let events = match &running {
-        Some((memory, _)) => memory.events.as_slice(),
-        None => ended().map_or(&[][..], |ended| ended.events.as_slice()),
+    let (events, has_data) = match &running {
+        Some((memory, machine)) => (memory.events.as_slice(), machine.row.include_execution_data),
+        None => ended().map_or((&[][..], false), |ended| (ended.events.as_slice(), ended.has_data)),
     };
     let machine = room.workflows.latest(id.machine);
-    let with_data = !asked.without_data && machine.is_some_and(|machine| machine.row.include_execution_data);
+    let is_shown = machine.is_some_and(|machine| machine.row.include_execution_data);
+    let with_data = !asked.without_data && has_data && is_shown;
     if asked.reverse {
         let before = asked.after.unwrap_or(u64::MAX);
         let mut rest = events.iter().rev().filter(|event| u64::from(event.id) < before).peekable();
@@ -409,14 +455,14 @@ impl WorkflowParticipant<'_> {
     /// An execution in memory has ended.
     pub(crate) fn ended_in_memory(&mut self, id: RunId) {
         let Some(run) = self.workflows.runs.get_mut(&id) else { return };
-        let Some(InMemory { row: start, events, .. }) = run.memory.take() else { return };
-        let row = run.row.clone();
-        let sizes = events.iter().map(|event| serde_json::to_vec(event).map_or(0, |bytes| bytes.len()));
+        let Some(InMemory { row: start, events, bytes, .. }) = run.memory.take() else { return };
+        let (row, has_data) = (run.row.clone(), run.machine.row.include_execution_data);
         let output = row.output.as_ref().map_or(0, |output| output.as_str().len());
-        let bytes = 512 + row.input.as_str().len() + output + sizes.sum::<usize>();
+        self.workflows.express.open_bytes -= bytes;
+        let bytes = 512 + row.input.as_str().len() + output + bytes;
         self.ended(id);
         let ctx = &mut *self.ctx;
         self.workflows.express.left(start, &mut ctx.commit.pending, ctx.now.mono_ns);
-        self.workflows.express.keep(EndedRun { id, row, events, bytes });
+        self.workflows.express.keep(EndedRun { id, row, events, has_data, bytes });
     }
 }

@@ -37,7 +37,7 @@ pub(crate) const ROOM: RoomId = RoomId(7);
 /// An execution goes on by itself.
 const TIMER: Timer = Timer { room: ROOM, kind: 0, id: 0 };
 /// Most executions that go on in one turn, so that the engine's lock is let go between.
-const RUNS_OF_A_TURN: usize = 256;
+pub(super) const RUNS_OF_A_TURN: usize = 256;
 
 /// How often the process may die while a call runs alone, before the call has failed.
 const CRASHES_MAX: u32 = 2;
@@ -113,8 +113,12 @@ impl<'a> WorkflowParticipant<'a> {
         let again = (!self.workflows.held.is_empty()).then_some(FULL_NS);
         let question = self.workflows.questions.first().map(|(due_ms, ..)| in_ms(*due_ms));
         let rate = self.workflows.throttles.wait_ns(now.mono_ns);
-        if let Some(wait_ns) = due.into_iter().chain(again).chain(question).chain(rate).min() {
-            self.ctx.timers.arm(&mut self.workflows.armed, now.mono_ns.saturating_add(wait_ns), TIMER);
+        let begins = self.workflows.express.has_waiting().then_some(0);
+        if let Some(wait_ns) = due.into_iter().chain(again).chain(question).chain(rate).chain(begins).min() {
+            // What is due at once is due in this turn, and the lock is not let go in it. A clock that stands still has no later turn.
+            let least_ns = u64::from(self.workflows.patience_ms().is_some());
+            let due_ns = now.mono_ns.saturating_add(wait_ns.max(least_ns));
+            self.ctx.timers.arm(&mut self.workflows.armed, due_ns, TIMER);
         }
     }
 
@@ -350,6 +354,7 @@ impl Participant for WorkflowParticipant<'_> {
         let held = std::mem::take(&mut self.workflows.held);
         self.workflows.inbox.extend(held);
         self.workflows.throttles.is_due = true;
+        self.workflows.express.next_turn();
         outside::ask_about_jobs(self);
         let now_ms = self.ctx.now.wall_ms;
         for _ in 0..RUNS_OF_A_TURN {

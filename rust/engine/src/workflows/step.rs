@@ -146,9 +146,10 @@ impl WorkflowRoom<'_> {
         match command {
             Command::Record(events) => {
                 logs::log_events(self, id, &events);
-                if let Some(run) = self.workflows.runs.get_mut(&id) {
+                let workflows = &mut *self.workflows;
+                if let Some(run) = workflows.runs.get_mut(&id) {
                     if let Some(memory) = &mut run.memory {
-                        return memory.record(run.machine.row.log_level, events);
+                        return memory.record(&run.machine.row, events, &mut workflows.express.open_bytes);
                     }
                 }
                 if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {

@@ -244,6 +244,26 @@ fn uncapitalized(name: &str) -> String {
 }
 
 impl EventKind {
+    /// How long its error and its cause are together.
+    pub(super) fn error_bytes(&self) -> usize {
+        let bytes = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        match self {
+            Self::ExecutionFailed(details)
+            | Self::ExecutionAborted(details)
+            | Self::ExecutionTimedOut(details)
+            | Self::MapRunFailed(details)
+            | Self::Call(
+                _,
+                CallPhase::Failed(details)
+                | CallPhase::StartFailed(details)
+                | CallPhase::SubmitFailed(details)
+                | CallPhase::TimedOut(details),
+            ) => bytes(&details.error) + bytes(&details.cause),
+            Self::EvaluationFailed { error, cause, .. } => error.len() + cause.len(),
+            _ => 0,
+        }
+    }
+
     /// The event's type and its details.
     fn shape(&self, with_data: bool) -> (String, Details) {
         let mut fields = Map::new();

@@ -36,6 +36,20 @@ impl EventKind {
     }
 }
 
+impl Event {
+    /// Make it what is kept of it, without its documents where they are not asked for; gives about how many bytes it has.
+    pub fn keep(&mut self, with_data: bool) -> usize {
+        let texts = self.kind.texts_mut().into_iter().map(|text| {
+            if !with_data {
+                *text = Text::default();
+            }
+            text.as_str().len()
+        });
+        let documents: usize = texts.sum();
+        size_of::<Self>() + documents + self.kind.error_bytes()
+    }
+}
+
 /// Pack events; each of their documents is replaced by its number.
 pub fn pack(mut events: Vec<Event>) -> Vec<u8> {
     let mut texts: Vec<Text> = Vec::new();

@@ -11,7 +11,8 @@ use crate::commit::starts::EXPRESS_OPEN_MAX;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::Table;
-use crate::workflows::express::Express;
+use crate::workflows::express::{Express, EVENT_BYTES_MAX};
+use crate::workflows::participant::RUNS_OF_A_TURN;
 use crate::workflows::tests::{arn, function, payload};
 
 fn with(definition: &Value, more: Value) -> TestEngine {
@@ -261,4 +262,67 @@ fn an_event_for_a_workflow_that_has_no_room_is_given_again_and_keeps_its_chain()
     let depths: Vec<u32> = engine.engine.with(|rooms| rooms.workflows.runs.values().map(|run| run.row.depth).collect());
     assert_eq!(depths, [6], "one more than the chain that it belongs to");
     assert_eq!(engine.json("failed.list", &json!({"function": "default/r", "limit": 10}))["failures"], json!([]));
+}
+
+/// It kept each document of each event, also those that it never shows, and wrote all of them at its end to learn their size.
+#[test]
+fn the_log_keeps_no_document_that_it_does_not_show_and_so_many_bytes_of_the_others() {
+    let again = json!({"Variable": "$.n", "NumericLessThan": 30, "Next": "Again"});
+    let rounds = json!({"StartAt": "Again", "States": {
+        "Again": {"Type": "Pass", "Parameters": {"n.$": "States.MathAdd($.n, 1)", "d.$": "$.d"}, "Next": "Enough"},
+        "Enough": {"Type": "Choice", "Choices": [again], "Default": "Done"},
+        "Done": {"Type": "Wait", "Seconds": 1, "End": true}}});
+    let input = json!({"n": 0, "d": "x".repeat(200_000)}).to_string();
+    let kept = |more: Value| {
+        let mut engine = with(&rounds, more);
+        let told = ask(&engine, "execution.start_sync", &json!({"workflow": "w", "name": "n", "input": input}));
+        let open = |engine: &TestEngine| engine.engine.with(|rooms| rooms.workflows.express.open_bytes);
+        let mut most = 0;
+        for _ in 0..500 {
+            most = most.max(open(&engine));
+            engine.advance(SECOND / 100);
+        }
+        assert_eq!((&value(&told)["status"], open(&engine)), (&json!("SUCCEEDED"), 0));
+        let ended = engine.engine.with(|rooms| {
+            let machine = rooms.workflows.machine("w").unwrap().row.id;
+            serde_json::to_vec(&rooms.workflows.express.ended_of(machine).next().unwrap().events).unwrap().len()
+        });
+        (engine, most, ended)
+    };
+    let history = |engine: &TestEngine| {
+        let page = engine.json("execution.history", &json!({"workflow": "w", "name": "n", "limit": 1_000}));
+        page["events"].as_array().unwrap().clone()
+    };
+    let (engine, most, ended) = kept(json!({"log_level": "ALL"}));
+    assert!(most < 100_000 && ended < 100_000, "{most} {ended}");
+    let events = history(&engine);
+    assert_eq!((events.len(), &events.last().unwrap()["type"]), (124, &json!("ExecutionSucceeded")));
+    // What was not kept is not shown as if it were empty.
+    declare(&engine, &rounds, json!({"log_level": "ALL", "include_execution_data": true})).unwrap();
+    assert!(!json!(history(&engine)).to_string().contains("\"input\""));
+    let (engine, most, ended) = kept(json!({"log_level": "ALL", "include_execution_data": true}));
+    assert!(most <= EVENT_BYTES_MAX && most > EVENT_BYTES_MAX / 2, "{most}");
+    assert!(ended < 2 * EVENT_BYTES_MAX, "{ended}");
+    let ids: Vec<u64> = history(&engine).iter().map(|event| event["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "the first ones, without a hole");
+}
+
+/// All starts of a commit began in one hold of the engine's lock, and after a crash everything that had been accepted.
+#[test]
+fn so_many_executions_begin_in_a_turn() {
+    let inputs = json!({"workflow": "w", "inputs": vec!["{}"; 600]});
+    let begun = |engine: &TestEngine| engine.engine.with(|rooms| rooms.workflows.runs.len());
+    let mut engine = with(&call(), json!({}));
+    engine.engine.with(|rooms| rooms.workflows.make_turns_aside(5));
+    engine.json("execution.start_many", &inputs);
+    assert_eq!(begun(&engine), RUNS_OF_A_TURN);
+    engine.advance(1);
+    assert_eq!(begun(&engine), 2 * RUNS_OF_A_TURN);
+    engine.advance(1);
+    assert_eq!(begun(&engine), 600);
+    engine.json("execution.start", &json!({"workflow": "w", "input": "{}"}));
+    assert_eq!(begun(&engine), 601);
+    let engine = with(&call(), json!({}));
+    engine.json("execution.start_many", &inputs);
+    assert_eq!(begun(&engine), 600, "a clock that stands still has one turn");
 }
