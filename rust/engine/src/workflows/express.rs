@@ -374,6 +374,7 @@ pub(super) fn begin_ready(room: &mut WorkflowRoom<'_>) {
             begin_in_memory(room, id);
         } else {
             // Its workflow was deleted.
+            room.participant().release_slots_of(id);
             let ctx = &mut *room.below.ctx;
             room.workflows.express.left(Some(row), &mut ctx.commit.pending, ctx.now.mono_ns);
         }

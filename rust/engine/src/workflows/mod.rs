@@ -11,6 +11,7 @@ mod children;
 mod durable;
 mod express;
 mod histories;
+mod interrupted;
 mod logs;
 mod machines;
 mod map_children;

@@ -14,7 +14,7 @@ use crate::base::timers::Timer;
 use crate::commit::done::json;
 use crate::commit::pending::{Pending, Unwritten, FULL_NS};
 use crate::ctx::Ctx;
-use crate::dispatch::attempt_journal::{InFlight, InFlightKind, JournalSlot};
+use crate::dispatch::attempt_journal::{InFlight, JournalSlot};
 use crate::dispatch::attempts::{Attempt, HandlerId, Task, Token};
 use crate::dispatch::job::{Handed, Job};
 use crate::dispatch::participant::{Ended, Participant};
@@ -26,6 +26,7 @@ use crate::payload::event::Qualifier;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::activities::POLLS;
 use crate::workflows::calls::{error_of, succeeded};
+use crate::workflows::interrupted::slot_record;
 use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
@@ -194,13 +195,6 @@ impl<'a> WorkflowParticipant<'a> {
         }
     }
 
-    fn release_slots(&mut self, run: RunId, task: TaskId) {
-        let (_, slots) = self.workflows.interrupted.remove(&(run, task)).unwrap_or_default();
-        for slot in slots {
-            self.dispatch.journal.release(slot);
-        }
-    }
-
     /// Stop functions whose ends nobody waits for any more.
     pub(crate) fn stop_attempts(&mut self, run: RunId, tasks: &[TaskId]) {
         let tokens = tasks.iter().filter_map(|&task| self.workflows.attempts.get(&(run, task)));
@@ -269,39 +263,9 @@ impl<'a> WorkflowParticipant<'a> {
     }
 }
 
-/// What the attempts file says of a call.
-fn slot_record(run: RunId, task: TaskId, crashes: u32, alone: bool) -> InFlight {
-    InFlight {
-        kind: InFlightKind::Task,
-        mapping: run.machine,
-        shard: 0,
-        lane: 0,
-        lanes: 1,
-        first: run.number,
-        last: task.0,
-        attempt: 1,
-        interruptions: crashes,
-        alone,
-    }
-}
-
 impl Participant for WorkflowParticipant<'_> {
-    /// A call was running when the last process died.
     fn take_over(&mut self, record: &InFlight, slot: JournalSlot) -> Result<bool, StoreError> {
-        if record.kind != InFlightKind::Task {
-            return Ok(false);
-        }
-        let (run, task) = (RunId { machine: record.mapping, number: record.first }, TaskId(record.last));
-        let is_open = match self.workflows.runs.get(&run) {
-            Some(run) => run.calls.contains_key(&task),
-            None => self.workflows.express.begins_anew(run),
-        };
-        if is_open {
-            let (crashes, slots) = self.workflows.interrupted.entry((run, task)).or_default();
-            *crashes = (*crashes).max(record.interruptions + u32::from(record.alone));
-            slots.push(slot);
-        }
-        Ok(is_open)
+        Ok(self.take_over_call(record, slot))
     }
 
     fn restore(&mut self) -> Result<(), StoreError> {
@@ -512,6 +476,8 @@ impl WorkflowParticipant<'_> {
     pub(crate) fn ended(&mut self, id: RunId) {
         let Some(run) = self.workflows.remove_run(id) else { return };
         self.workflows.followers.remove(&id);
+        // One in memory that began anew may have taken another way.
+        self.release_slots_of(id);
         run.machine.meters.ended(run.row.status);
         if let Some(trace) = &run.row.trace {
             let (workflow, name) = (&run.machine.row.name, &run.row.name);

@@ -326,3 +326,27 @@ fn so_many_executions_begin_in_a_turn() {
     engine.json("execution.start_many", &inputs);
     assert_eq!(begun(&engine), 600, "a clock that stands still has one turn");
 }
+
+/// What the attempts file held of the call stayed there until the next start of the app.
+#[test]
+fn a_call_that_an_execution_does_not_make_again_leaves_nothing() {
+    let one = json!({"Variable": "$", "NumericEquals": 1, "Next": "Call"});
+    let asks = json!({"StartAt": "Ask", "States": {
+        "Ask": {"Type": "Task", "Resource": arn("g"), "Next": "Which"},
+        "Which": {"Type": "Choice", "Choices": [one], "Default": "Done"},
+        "Call": {"Type": "Task", "Resource": arn("f"), "End": true},
+        "Done": {"Type": "Succeed"}}});
+    let mut engine = with(&asks, json!({}));
+    engine.register(function("g"));
+    engine.json("execution.start", &json!({"workflow": "w", "input": "{}"}));
+    let ask = engine.only_call();
+    engine.end_call(&ask, 0, "1");
+    assert_eq!(engine.calls().len(), 1);
+    let mut engine = engine.killed();
+    engine.register(function("g"));
+    let interrupted = |engine: &TestEngine| engine.engine.with(|rooms| rooms.workflows.interrupted.len());
+    assert_eq!(interrupted(&engine), 1);
+    let ask = engine.only_call();
+    engine.end_call(&ask, 0, "2");
+    assert_eq!((engine.calls().len(), interrupted(&engine)), (0, 0));
+}
