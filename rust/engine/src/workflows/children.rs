@@ -23,7 +23,7 @@ pub(super) fn spawn(room: &mut WorkflowRoom<'_>, id: RunId, key: RunKey, arn: &s
     let known = room.workflows.runs.get(&id).and_then(|run| run.map_runs.get(&key.frame()));
     let number = match known.filter(|(known, _)| known == arn) {
         Some((_, number)) => *number,
-        None => map_children::new_number(room, id, arn),
+        None => map_children::number_of(room, id, arn),
     };
     let Some(run) = room.workflows.runs.get_mut(&id) else { return };
     run.map_runs.insert(key.frame(), (arn.to_owned(), number));

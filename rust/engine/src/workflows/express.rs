@@ -96,6 +96,8 @@ pub(crate) struct Express {
     sending: Vec<(RunId, Fact)>,
     /// Bytes of the events of executions that have not ended.
     pub(crate) open_bytes: usize,
+    /// Runs of distributed Maps of executions in memory, by their ARNs: their numbers, and what they are of.
+    pub(crate) map_runs: BTreeMap<String, (u64, RunId)>,
     /// The latest last.
     ended: VecDeque<EndedRun>,
     ended_bytes: usize,
@@ -461,6 +463,7 @@ impl WorkflowParticipant<'_> {
         let output = row.output.as_ref().map_or(0, |output| output.as_str().len());
         self.workflows.express.open_bytes -= bytes;
         let bytes = 512 + row.input.as_str().len() + output + bytes;
+        self.workflows.express.map_runs.retain(|_, (_, of)| *of != id);
         self.ended(id);
         let ctx = &mut *self.ctx;
         self.workflows.express.left(start, &mut ctx.commit.pending, ctx.now.mono_ns);

@@ -31,7 +31,7 @@ use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
 use crate::workflows::step::ended_call;
-use crate::workflows::{durable, map_runs, old, outside, restore};
+use crate::workflows::{durable, old, outside, restore};
 use crate::workflows::{Happened, Machine, Program, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
@@ -457,11 +457,7 @@ impl Participant for WorkflowParticipant<'_> {
     }
 
     fn read_done(&mut self, job: Box<dyn Any>) {
-        map_runs::read_done(self, job);
-    }
-
-    fn read_abandoned(&mut self, job: Box<dyn Any>) {
-        map_runs::read_abandoned(self, job);
+        old::found_old(self, job);
     }
 
     fn failed(&mut self, error: &StoreError) {

@@ -380,7 +380,7 @@ impl WorkflowRoom<'_> {
     }
 
     pub(crate) fn map_run_describe(&mut self, asked: MapRunNamed) -> Result<Done, EngineError> {
-        map_runs::map_run_describe(self, asked)
+        map_runs::map_run_describe(self, &asked)
     }
 
     pub(crate) fn workflow_publish(&mut self, asked: PublishWorkflow) -> Result<Done, EngineError> {

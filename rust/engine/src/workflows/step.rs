@@ -18,7 +18,7 @@ use crate::workflows::aside::Held;
 use crate::workflows::outside::task_of_run;
 use crate::workflows::row::{check_name, name_key, CallKind, ExecutionRow, MachineRow, OpenCall, Parent, RunId};
 use crate::workflows::versions::Chosen;
-use crate::workflows::{activities, aside, children, durable, express, logs, outside, throttle};
+use crate::workflows::{activities, aside, children, durable, express, logs, map_children, outside, throttle};
 use crate::workflows::{Happened, Run, Step, WorkflowRoom};
 
 struct Draws<'a>(&'a mut Rng);
@@ -146,6 +146,7 @@ impl WorkflowRoom<'_> {
         match command {
             Command::Record(events) => {
                 logs::log_events(self, id, &events);
+                map_children::name_begun(self, id, &events);
                 let workflows = &mut *self.workflows;
                 if let Some(run) = workflows.runs.get_mut(&id) {
                     if let Some(memory) = &mut run.memory {
@@ -176,6 +177,7 @@ impl WorkflowRoom<'_> {
                 self.give_up_calls(id, |one| outside::is_of_frame(one, frame));
                 children::abort_children(self, id, frame);
             }
+            Command::ForgetRun(arn) => map_children::forget(self, id, &arn),
             Command::Read(call, request) => outside::begin_reading(self, id, call, &request),
             Command::ReadMore(call) => outside::read_on(self, id, call),
             Command::Write(call, request) => outside::write_results(self, id, call, &request),
@@ -282,6 +284,10 @@ impl WorkflowRoom<'_> {
     pub(crate) fn find(&mut self, machine: u64, name: &str) -> Result<Option<(RunId, ExecutionRow)>, EngineError> {
         if let Some(&id) = self.workflows.names.get(&(machine, name.to_owned())) {
             return Ok(self.workflows.runs.get(&id).map(|run| (id, run.row.clone())));
+        }
+        if name.contains('/') {
+            // The names of Maps' runs stand there, too.
+            return Ok(None);
         }
         let Some(number) = self.below.ctx.row(Table::ExecutionName, &name_key(machine, name))? else { return Ok(None) };
         let number = crate::commit::rows::counted(&number, "an execution's number")?;

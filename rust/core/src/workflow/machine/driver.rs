@@ -222,7 +222,7 @@ impl<'d> Driver<'d> {
             }
             Command::WakeAt(at_ms) => play.plan(at_ms, Fact::Due),
             Command::Continue => play.plan(play.now_ms, Fact::Due),
-            Command::Cancel(_) | Command::AbortRun(_) | Command::End(_) => {}
+            Command::Cancel(_) | Command::AbortRun(_) | Command::ForgetRun(_) | Command::End(_) => {}
         }
         Ok(())
     }

@@ -143,6 +143,8 @@ pub enum Command {
     },
     /// Stop the children of a frame's run that still run, and give up what it reads or writes.
     AbortRun(FrameId),
+    /// The run of an ARN ended so many others ago that nothing is told of it any more.
+    ForgetRun(String),
     /// Read the first page of items.
     Read(RunKey, Box<ReadRequest>),
     /// Read the next page of what is being read.

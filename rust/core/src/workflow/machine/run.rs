@@ -338,12 +338,12 @@ impl Execution {
     }
 
     /// Keep what is to be told of a run that has ended.
-    fn run_ended(&mut self, turn: &Turn<'_>, id: FrameId, status: MapRunStatus) {
+    fn run_ended(&mut self, turn: &mut Turn<'_>, id: FrameId, status: MapRunStatus) {
         let Some(run) = self.run_mut(id) else { return };
         let told = run.told(status, Some(turn.now_ms));
         self.ended_runs.retain(|known| known.arn != told.arn);
         if self.ended_runs.len() == RUNS_KEPT {
-            self.ended_runs.remove(0);
+            turn.commands.push(Command::ForgetRun(self.ended_runs.remove(0).arn));
         }
         self.ended_runs.push(told);
     }

@@ -4,7 +4,6 @@ use serde_json::{json, Value};
 
 use crate::api::map_run::MapRunNamed;
 use crate::base::error::EngineError;
-use crate::commit::done::Done;
 use crate::dispatch::attempts::{Task, Work};
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
@@ -141,9 +140,10 @@ fn what_is_told_of_a_run_is_durable() {
     }
 }
 
-/// The rows of 10,000 executions were read under the engine's lock, and a run of an older one was not found.
+/// The rows of 10,000 executions were read under the engine's lock, and a run of an older one was not found. Later the reader read all rows
+/// of the machine, also where the ARN was that of no run.
 #[test]
-fn a_run_is_looked_for_by_the_reader_however_many_executions_came_after_it() {
+fn a_run_is_found_by_its_name_however_many_executions_came_after_it() {
     let mut engine = with(&machine("STANDARD", json!({})));
     engine.start("one", &json!([7])).unwrap();
     let call = engine.only_call();
@@ -159,9 +159,21 @@ fn a_run_is_looked_for_by_the_reader_however_many_executions_came_after_it() {
     let unknown = format!("{}0", run.as_str().unwrap());
     let error = engine.asked("map_run.describe", &json!({"arn": unknown})).unwrap_err();
     assert_eq!(error, EngineError::NotFound(format!("Resource not found: '{unknown}'")));
-    let done =
-        engine.engine.with(|rooms| rooms.state_machines().map_run_describe(MapRunNamed { arn: unknown })).unwrap();
-    assert!(matches!(done, Done::WhenRead(_)), "nothing is read under the lock");
+    let told = engine.engine.with(|rooms| rooms.state_machines().map_run_describe(MapRunNamed { arn: unknown }));
+    assert!(matches!(told, Err(EngineError::NotFound(_))), "it is known at once");
+    let elsewhere = run.as_str().unwrap().replace(":r:", ":q:");
+    assert!(engine.asked("map_run.describe", &json!({"arn": elsewhere})).is_err());
+    // One without an item has no child.
+    engine.start("none", &json!([])).unwrap();
+    let none = engine.json("map_run.list", &json!({"workflow": "w", "name": "none"}))["map_runs"][0].clone();
+    let told = engine.json("map_run.describe", &json!({"arn": none["arn"]}));
+    assert_eq!((&told, &told["status"]), (&none, &json!("SUCCEEDED")));
+    let name = none["arn"].as_str().unwrap().split_once(":mapRun:").unwrap().1;
+    let children = engine.json("execution.list", &json!({"workflow": name, "limit": 10}))["executions"].clone();
+    assert_eq!(children, json!([]));
+    // Only what stands behind the name of its workflow is one of its own.
+    let slashed = json!({"workflow": "w", "name": format!("/{}", name.split_once('/').unwrap().1)});
+    assert!(matches!(engine.asked("execution.describe", &slashed), Err(EngineError::NotFound(_))));
 }
 
 #[test]

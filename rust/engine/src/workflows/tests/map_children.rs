@@ -103,3 +103,51 @@ fn an_execution_says_when_it_goes_on_by_itself() {
     let told = engine.execution("one");
     assert_eq!(told["due_ms"].as_u64().unwrap() - told["started_ms"].as_u64().unwrap(), 60_000);
 }
+
+/// The names of runs of which nothing is told any more stayed for as long as the store lived.
+#[test]
+fn the_names_of_runs_of_which_nothing_is_told_go() {
+    let again = json!({"Variable": "$.n", "NumericLessThan": 1_003, "Next": "Count"});
+    let mut rounds = distributed(&call());
+    let mut each = rounds["States"]["Each"].clone();
+    each.as_object_mut().unwrap().remove("End");
+    each.as_object_mut().unwrap().extend([
+        ("ItemsPath".to_owned(), json!("$.items")),
+        ("ResultPath".to_owned(), Value::Null),
+        ("Next".to_owned(), json!("Enough")),
+    ]);
+    rounds["StartAt"] = json!("Count");
+    rounds["States"] = json!({
+        "Count": {"Type": "Pass", "Parameters": {"n.$": "States.MathAdd($.n, 1)", "items": []}, "Next": "Each"},
+        "Each": each,
+        "Enough": {"Type": "Choice", "Choices": [again], "Default": "Done"},
+        "Done": {"Type": "Succeed"}});
+    let mut engine = with(&rounds);
+    engine.start("one", &json!({"n": 0})).unwrap();
+    engine.advance(SECOND);
+    assert_eq!(engine.execution("one")["status"], "SUCCEEDED");
+    let names = engine.engine.with(|rooms| rooms.ctx.commit.reader.scan(Table::ExecutionName, &[], None, 2_000));
+    let runs = names.unwrap().iter().filter(|(key, _)| key[8..].contains(&b'/')).count();
+    assert_eq!(runs, 1_000);
+    let told = engine.json("map_run.list", &json!({"workflow": "w", "name": "one"}))["map_runs"].clone();
+    for run in [&told[0], &told[999]] {
+        assert_eq!(&engine.json("map_run.describe", &json!({"arn": run["arn"]})), run);
+    }
+}
+
+#[test]
+fn a_run_of_an_express_execution_is_found_while_that_runs() {
+    let mut engine = TestEngine::new();
+    engine.register(function("f"));
+    let definition = distributed(&call()).to_string();
+    engine.json("workflow.declare", &json!({"name": "w", "definition": definition, "type": "EXPRESS"}));
+    engine.start("one", &json!([1])).unwrap();
+    let call = engine.only_call();
+    let run = engine.json("map_run.list", &json!({"workflow": "w", "name": "one"}))["map_runs"][0].clone();
+    let described = |engine: &TestEngine| engine.asked("map_run.describe", &json!({"arn": run["arn"]}));
+    assert_eq!(described(&engine).unwrap(), run);
+    engine.end_call(&call, 0, "10");
+    assert_eq!(engine.execution("one")["output"], "[10]");
+    assert!(matches!(described(&engine), Err(EngineError::NotFound(_))));
+    engine.engine.with(|rooms| assert!(rooms.workflows.express.map_runs.is_empty()));
+}
