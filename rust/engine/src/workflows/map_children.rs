@@ -50,9 +50,8 @@ pub(super) fn number_of(room: &mut WorkflowRoom<'_>, id: RunId, run_arn: &str) -
     let known = room.below.ctx.row(Table::ExecutionName, &key).map_err(EngineError::from);
     match known.and_then(|known| known.map(|known| parse(&known)).transpose()) {
         Ok(Some((number, _))) => return number,
-        Ok(None) => {}
         Err(EngineError::Store(error)) => room.below.ctx.fail(error),
-        Err(_) => {}
+        Ok(None) | Err(_) => {}
     }
     let number = room.below.ctx.new_mapping_id();
     let value = [number.to_be_bytes().as_slice(), &id.bytes()].concat();
