@@ -153,8 +153,7 @@ impl Node {
             }
             Self::Literal(value) => value.clone(),
             Self::Path(path, field) => path.select(scope).map_err(|error| error.of_field(field, scope.input))?,
-            // It counts what it builds itself.
-            Self::Intrinsic(intrinsic) => return intrinsic.evaluate(scope, entropy, built),
+            Self::Intrinsic(intrinsic) => intrinsic.evaluate(scope, entropy, built)?,
         };
         *built += weigh(&value, BUILT_BYTES_MAX);
         if *built > BUILT_BYTES_MAX {

@@ -105,7 +105,7 @@ impl Intrinsic {
         &self.text
     }
 
-    /// The call's value. What its arguments and those of calls inside of it take is added to `built`, the bytes of a template.
+    /// The call's value. Its arguments and those of calls inside of it have room beside `built`, the bytes of a template.
     pub fn evaluate(
         &self,
         scope: &Scope<'_>,
@@ -130,6 +130,7 @@ impl Intrinsic {
 
 impl Call {
     fn evaluate(&self, scope: &Scope<'_>, entropy: &mut dyn Entropy, built: &mut usize) -> Result<Value, Failure> {
+        let before = *built;
         let mut values = Vec::with_capacity(self.arguments.len());
         for argument in &self.arguments {
             let value = match argument {
@@ -137,7 +138,9 @@ impl Call {
                 Argument::Template(text) => Cow::Owned(Value::String(text.clone())),
                 Argument::Path(path) => path.find(scope).map_err(Failure::Path)?,
                 Argument::Call(call) => {
-                    values.push(call.evaluate(scope, entropy, built)?);
+                    let value = call.evaluate(scope, entropy, built)?;
+                    count_built(&value, built)?;
+                    values.push(value);
                     continue;
                 }
             };
@@ -146,7 +149,8 @@ impl Call {
             values.push(value.into_owned());
         }
         let value = functions::apply(self.function, values, entropy)?;
-        count_built(&value, built)?;
+        // The arguments are gone; who takes the value counts it.
+        *built = before;
         Ok(value)
     }
 }

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::contained::contain;
 use super::convert::{object, to_json, to_jsonata, MEMORY};
-use super::survey::{self, Facts};
-use super::{functions, guarded, rewrite, Bindings, Guards};
+use super::rewrite::{self, Facts};
+use super::{functions, guarded, Bindings, Guards};
 use crate::workflow::scope::Entropy;
 
 /// A parsed expression.
@@ -42,8 +42,10 @@ impl Program {
 
     fn read(text: &str) -> Result<Self, String> {
         let mut ast = parser::parse(text).map_err(|error| coded(&error.to_string()))?;
-        let mut facts = survey::survey(&ast);
-        rewrite::guard(&mut ast, &mut facts);
+        let mut facts = rewrite::survey(&ast);
+        if rewrite::guard(&mut ast, &facts) {
+            facts.guarded.insert(rewrite::STEP);
+        }
         Ok(Self { ast, facts })
     }
 
@@ -81,8 +83,6 @@ pub(super) struct Shared {
     pub(super) draws: RefCell<Draws>,
     /// Bytes that may still be built.
     pub(super) left: RefCell<usize>,
-    /// Bytes that other functions may still make.
-    pub(super) unmade: RefCell<usize>,
 }
 
 /// Values made ready for one or more programs.
@@ -117,7 +117,6 @@ impl Session {
             now_ms: bindings.now_ms,
             draws: RefCell::new(draws),
             left: RefCell::new(guards.built_bytes_max),
-            unmade: RefCell::new(guards.made_bytes_max),
         });
         let mut evaluator = Evaluator::with_options(context, options(guards));
         for program in programs {

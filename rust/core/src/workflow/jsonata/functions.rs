@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::convert::{to_jsonata, MEMORY};
 use super::engine::{Failure, Shared};
 use super::guarded::moment;
-use super::survey::Facts;
+use super::rewrite::Facts;
 use crate::workflow::digest;
 use crate::workflow::random::JavaRandom;
 use crate::workflow::scope::{fraction, uuid, Entropy};
@@ -25,7 +25,7 @@ pub(super) const ALL: &[(&str, Function)] = &[
         Ok(JValue::from(shared.now_ms))
     }),
     ("now", |arguments, shared, _| moment(shared.now_ms, arguments, shared)),
-    ("parse", |arguments, shared, _| parse(arguments, shared)),
+    ("parse", |arguments, _, _| parse(arguments)),
     ("partition", |arguments, _, _| partition(arguments)),
     ("random", |arguments, shared, _| random(arguments, shared)),
     ("range", |arguments, _, _| range(arguments)),
@@ -90,11 +90,9 @@ fn hash(arguments: &[JValue]) -> Outcome {
     }
 }
 
-fn parse(arguments: &[JValue], shared: &Rc<Shared>) -> Outcome {
+fn parse(arguments: &[JValue]) -> Outcome {
     accept(arguments, "parse", 1)?;
     let Some(content) = text(arguments, 0, "parse")? else { return Ok(JValue::Undefined) };
-    // Two characters of JSON may be an item.
-    shared.make(content.len() / 2 * size_of::<JValue>())?;
     match serde_json::from_str::<Value>(content) {
         Ok(value) => Ok(to_jsonata(&value)),
         Err(error) => coded(&format!("D3137: Invalid JSON: {error}")),

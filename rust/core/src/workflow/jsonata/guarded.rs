@@ -3,8 +3,8 @@
 //! Each gets the arguments as they are written, then the context (which stands in for a first argument that is left
 //! out), and hands them on to jsonata-core's own.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use jsonata_core::ast::AstNode;
@@ -16,39 +16,29 @@ use jsonata_core::value::JValue;
 use super::convert::{check_size, to_json, MEMORY};
 use super::engine::{options, register, Failure, Shared};
 use super::functions::Outcome;
-use super::rewrite::{CHARGE, CONCATENATE, IS_BUILTIN, NEARER, STEP};
-use super::survey::Facts;
+use super::rewrite::{Facts, CONCATENATE, STEP};
 use crate::workflow::value::canonical;
 
 type Function = fn(&[JValue], &Rc<Shared>, &Facts) -> Outcome;
 
 pub(super) const ALL: &[(&str, Function)] = &[
-    (CHARGE, charge),
     (CONCATENATE, concatenate),
     ("distinct (guarded)", distinct),
     ("formatInteger (guarded)", format_integer),
-    (IS_BUILTIN, |arguments, _, _| Ok(JValue::Bool(matches!(arguments.first(), Some(JValue::Builtin { .. }))))),
     ("join (guarded)", join),
-    ("match (guarded)", |arguments, shared, facts| cut("match", arguments, 512, shared, facts)),
-    (NEARER, |arguments, _, _| Ok(nearer(arguments))),
     ("pad (guarded)", pad),
     ("parseInteger (guarded)", parse_integer),
     ("replace (guarded)", replace),
-    ("split (guarded)", |arguments, shared, facts| cut("split", arguments, 64, shared, facts)),
-    (STEP, step),
     ("string (guarded)", text_of),
+    (STEP, step),
 ];
 
 /// What an item of a list takes.
 const ITEM_BYTES: usize = size_of::<JValue>();
 /// Items from which on comparing each with each takes too long.
 const FEW_ITEMS: usize = 1_000;
-/// No function has more arguments than so many; a call may.
-const ARGUMENTS_KEPT: usize = 4;
 /// Bytes of a picture of numbers.
 const PICTURE_MAX: usize = 1_000;
-/// No text has so many characters.
-const PLACE_MAX: f64 = 1e15;
 /// Letters of the largest number in spreadsheets' columns that fits 64 bits.
 const LETTERS_MAX: usize = 13;
 
@@ -62,22 +52,11 @@ impl Shared {
         *left -= bytes;
         Ok(())
     }
-
-    /// Make room for a list or a text of another function, or fail.
-    pub(super) fn make(&self, bytes: usize) -> Result<(), Failure> {
-        let mut left = self.unmade.borrow_mut();
-        *left = left.checked_sub(bytes).ok_or_else(|| Failure::Limit(MEMORY.to_owned()))?;
-        Ok(())
-    }
 }
 
 /// Call jsonata-core's function with what a guarded one was given.
 fn hand_on(name: &'static str, arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
     let (context, arguments) = split(arguments);
-    // A function that is called as a value gets all it may have: what is left out at the end is undefined there.
-    let needed = arguments.len().min(if name == "replace" { 3 } else { 2 });
-    let given = arguments.iter().rposition(|argument| !argument.is_undefined()).map_or(0, |last| last + 1);
-    let arguments = &arguments[..given.max(needed)];
     let mut names = Context::new();
     for (at, argument) in arguments.iter().enumerate() {
         names.bind(format!("argument{at}"), argument.clone());
@@ -87,31 +66,18 @@ fn hand_on(name: &'static str, arguments: &[JValue], shared: &Rc<Shared>, facts:
         // A function among the arguments may call guarded ones itself.
         register(&mut evaluator, facts, shared);
     }
-    evaluator.evaluate(&*call_of(name, arguments.len())?, context)
+    evaluator.evaluate(&call_of(name, arguments.len())?, context)
 }
 
 fn split(arguments: &[JValue]) -> (&JValue, &[JValue]) {
     arguments.split_last().unwrap_or((&JValue::Undefined, &[]))
 }
 
-thread_local! {
-    /// Calls that were read before, by their functions and how many arguments they have.
-    static CALLS: RefCell<HashMap<(&'static str, usize), Rc<AstNode>>> = RefCell::default();
-}
-
 /// `$name($argument0, …)`.
-fn call_of(name: &'static str, arguments: usize) -> Result<Rc<AstNode>, EvaluatorError> {
-    if let Some(call) = CALLS.with_borrow(|calls| calls.get(&(name, arguments)).cloned()) {
-        return Ok(call);
-    }
+fn call_of(name: &str, arguments: usize) -> Result<AstNode, EvaluatorError> {
     let written: Vec<String> = (0..arguments).map(|at| format!("$argument{at}")).collect();
     let text = format!("${name}({})", written.join(","));
-    let call = parser::parse(&text).map_err(|error| EvaluatorError::EvaluationError(error.to_string()))?;
-    let call = Rc::new(call);
-    if arguments <= ARGUMENTS_KEPT {
-        CALLS.with_borrow_mut(|calls| calls.insert((name, arguments), Rc::clone(&call)));
-    }
-    Ok(call)
+    parser::parse(&text).map_err(|error| EvaluatorError::EvaluationError(error.to_string()))
 }
 
 fn concatenate(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
@@ -142,34 +108,6 @@ fn step(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
         *left = left.checked_sub(bytes).ok_or_else(|| Failure::Limit(MEMORY.to_owned()))?;
     }
     Ok(value)
-}
-
-fn charge(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
-    let number = |at: usize| arguments.get(at).and_then(JValue::as_f64).unwrap_or_default() as usize;
-    let (value, each) = (arguments.first().cloned().unwrap_or(JValue::Undefined), number(1));
-    shared.make(number(2).saturating_add(match &value {
-        JValue::Array(items) => items.len().saturating_mul(each),
-        JValue::Object(fields) => fields.len().saturating_mul(each),
-        JValue::String(text) => text.len(),
-        _ => 0,
-    }))?;
-    Ok(value)
-}
-
-fn nearer(arguments: &[JValue]) -> JValue {
-    match arguments.first() {
-        Some(JValue::Number(number)) => JValue::Number(number.clamp(-PLACE_MAX, PLACE_MAX)),
-        other => other.cloned().unwrap_or(JValue::Undefined),
-    }
-}
-
-/// `$split` and `$match`: each character may become an item, before anybody looks at their number.
-fn cut(name: &'static str, arguments: &[JValue], each: usize, shared: &Rc<Shared>, facts: &Facts) -> Outcome {
-    let longest = arguments.iter().filter_map(JValue::as_str).map(str::len).max().unwrap_or_default();
-    if longest.saturating_mul(each) > *shared.unmade.borrow() {
-        return Err(Failure::Limit(MEMORY.to_owned()).into());
-    }
-    hand_on(name, arguments, shared, facts)
 }
 
 /// How a number of the arguments is to be written, without what follows a semicolon.
@@ -275,16 +213,31 @@ fn distinct(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome
     Ok(if items.sequence { JValue::sequence(distinct) } else { JValue::array(distinct) })
 }
 
+thread_local! {
+    /// `$fromMillis`, with none, one or two of its further arguments.
+    static FROM_MILLIS: [OnceCell<AstNode>; 3] = const { [OnceCell::new(), OnceCell::new(), OnceCell::new()] };
+}
+
 /// A moment as `$now` tells it, in a picture and a time zone if they are given.
 pub(super) fn moment(now_ms: i64, arguments: &[JValue], shared: &Rc<Shared>) -> Outcome {
-    if arguments.len() > 2 {
-        let message = "T0410: Argument 3 of function \"now\" does not match function signature";
-        return Err(EvaluatorError::EvaluationError(message.to_owned()));
-    }
     let mut names = Context::new();
     for (at, argument) in std::iter::once(&JValue::from(now_ms)).chain(arguments).enumerate() {
         names.bind(format!("argument{at}"), argument.clone());
     }
     let mut evaluator = Evaluator::with_options(names, options(&shared.guards));
-    evaluator.evaluate(&*call_of("fromMillis", 1 + arguments.len())?, &JValue::Undefined)
+    FROM_MILLIS.with(|calls| {
+        let call = calls.get(arguments.len()).ok_or_else(|| {
+            EvaluatorError::EvaluationError(
+                "T0410: Argument 3 of function \"now\" does not match function signature".to_owned(),
+            )
+        })?;
+        let ast = match call.get() {
+            Some(ast) => ast,
+            None => {
+                let ast = call_of("fromMillis", 1 + arguments.len())?;
+                call.get_or_init(|| ast)
+            }
+        };
+        evaluator.evaluate(ast, &JValue::Undefined)
+    })
 }

@@ -9,7 +9,6 @@ mod engine;
 mod functions;
 mod guarded;
 mod rewrite;
-mod survey;
 
 #[cfg(test)]
 mod suite;
@@ -49,8 +48,6 @@ pub struct Guards {
     pub value_bytes_max: usize,
     /// Bytes of all texts that an evaluation joins, pads or replaces.
     pub built_bytes_max: usize,
-    /// Bytes of all lists and texts that its other functions make, also of those that are gone again.
-    pub made_bytes_max: usize,
 }
 
 impl Default for Guards {
@@ -62,7 +59,6 @@ impl Default for Guards {
             sequence_items_max: 873_782,
             value_bytes_max: 6_990_256,
             built_bytes_max: 64 << 20,
-            made_bytes_max: 256 << 20,
         }
     }
 }
@@ -70,13 +66,7 @@ impl Default for Guards {
 impl Guards {
     /// For an evaluation on which others wait: what no clock is looked at in, as a sort, stays short, too.
     pub fn short() -> Self {
-        Self {
-            sequence_items_max: 20_000,
-            value_bytes_max: 1 << 20,
-            built_bytes_max: 1 << 20,
-            made_bytes_max: 16 << 20,
-            ..Self::default()
-        }
+        Self { sequence_items_max: 20_000, value_bytes_max: 1 << 20, built_bytes_max: 1 << 20, ..Self::default() }
     }
 }
 

@@ -1,357 +1,245 @@
-//! Putting guards into a program's tree.
+//! Reading a program's tree: which values it needs, what AWS refuses of it, and where a guard has to be put in.
 //!
-//! jsonata-core counts time, depth and the items of a sequence, but no bytes: a few texts or lists make gigabytes. Functions that make much of
-//! little have a *guarded form*, which gets the context as its last argument and looks at sizes first. Of other functions that make lists and
-//! texts the results are *charged*. A program may bind any name itself, and may take a function as a value (`$p := $pad`): which function a
-//! name means is asked where the program runs.
+//! jsonata-core counts time, depth and items, but no bytes: joining, padding and replacing texts make gigabytes of a
+//! few. Calls of such functions are directed to guarded ones, which get the context as their last argument.
 
 use std::collections::BTreeSet;
 
 use jsonata_core::ast::{AstNode, BinaryOp, PathStep, Stage};
 use jsonata_core::value::with_stack;
 
-use super::survey::Facts;
-
-/// A function whose calls are looked at.
-#[derive(Clone, Copy)]
-struct Watched {
-    name: &'static str,
-    /// The name of its guarded form, which no program can write; `None`: its results are charged only.
-    guarded: Option<&'static str>,
-    /// What its result is charged for each item or field of a list or an object, in bytes; a text is charged by its length.
-    each: Option<usize>,
-    /// How many arguments it gets as a callback.
-    arity: usize,
-    /// The signature, where the context may stand in for the first argument.
-    signature: Option<&'static str>,
+/// What is known of a program before it runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    /// Names after a `$`: variables and functions.
+    pub(super) variables: BTreeSet<String>,
+    /// Names that the program binds itself.
+    bound: BTreeSet<String>,
+    /// The guarded functions it calls.
+    pub(super) guarded: BTreeSet<&'static str>,
+    /// `input` of `$states.input`, and so on.
+    pub(super) states_fields: BTreeSet<String>,
+    /// `$states` stands somewhere without a field after it.
+    pub(super) reads_whole_states: bool,
+    /// What Step Functions refuse, in AWS's words.
+    pub(super) unsupported: Option<String>,
 }
 
-const fn guarded(name: &'static str, form: &'static str, arity: usize, signature: Option<&'static str>) -> Watched {
-    Watched { name, guarded: Some(form), each: None, arity, signature }
-}
-
-const fn charged(name: &'static str, each: usize, arity: usize, signature: Option<&'static str>) -> Watched {
-    Watched { name, guarded: None, each: Some(each), arity, signature }
-}
-
-const fn both(watched: Watched, each: usize) -> Watched {
-    Watched { each: Some(each), ..watched }
-}
-
-/// A list's item that is a value of its own takes more than one that is shared.
-const WATCHED: &[Watched] = &[
-    both(guarded("distinct", "distinct (guarded)", 1, None), 16),
-    guarded("formatInteger", "formatInteger (guarded)", 2, Some("<n-s:s>")),
-    guarded("join", "join (guarded)", 2, None),
-    both(guarded("match", "match (guarded)", 3, Some("<s-f<s:o>n?:a<o>>")), 512),
-    guarded("pad", "pad (guarded)", 3, Some("<s-ns?:s>")),
-    guarded("parseInteger", "parseInteger (guarded)", 2, Some("<s-s:n>")),
-    guarded("replace", "replace (guarded)", 4, Some("<s-(sf)(sf)n?:s>")),
-    both(guarded("split", "split (guarded)", 3, Some("<s-(sf)n?:a<s>>")), 64),
-    guarded("string", "string (guarded)", 1, Some("<x-b?:s>")),
-    charged("append", 16, 2, None),
-    charged("base64decode", 0, 1, Some("<s-:s>")),
-    charged("base64encode", 0, 1, Some("<s-:s>")),
-    charged("decodeUrl", 0, 1, Some("<s-:s>")),
-    charged("decodeUrlComponent", 0, 1, Some("<s-:s>")),
-    charged("encodeUrl", 0, 1, Some("<s-:s>")),
-    charged("encodeUrlComponent", 0, 1, Some("<s-:s>")),
-    charged("keys", 64, 1, Some("<x-:a<s>>")),
-    charged("lookup", 16, 2, Some("<x-s:x>")),
-    charged("lowercase", 0, 1, Some("<s-:s>")),
-    charged("merge", 128, 1, None),
-    charged("parse", 0, 1, None),
-    charged("partition", 64, 2, None),
-    charged("range", 16, 3, None),
-    charged("reverse", 16, 1, None),
-    charged("shuffle", 16, 1, None),
-    charged("sort", 16, 2, None),
-    charged("spread", 256, 1, Some("<x-:a<o>>")),
-    charged("substring", 0, 3, Some("<s-nn?:s>")),
-    charged("substringAfter", 0, 2, Some("<s-s:s>")),
-    charged("substringBefore", 0, 2, Some("<s-s:s>")),
-    charged("trim", 0, 1, Some("<s-:s>")),
-    charged("uppercase", 0, 1, Some("<s-:s>")),
-    charged("zip", 64, 0, None),
+/// The functions that are guarded, each with its guarded form's name, which no program can write.
+const GUARDED: [(&str, &str); 7] = [
+    ("distinct", "distinct (guarded)"),
+    ("formatInteger", "formatInteger (guarded)"),
+    ("join", "join (guarded)"),
+    ("pad", "pad (guarded)"),
+    ("parseInteger", "parseInteger (guarded)"),
+    ("replace", "replace (guarded)"),
+    ("string", "string (guarded)"),
 ];
-
 pub(super) const CONCATENATE: &str = "& (guarded)";
 /// Counts the items of each value that a step of a path gives: `$a.($b)` has as many as both lists multiplied.
 pub(super) const STEP: &str = "step (guarded)";
-/// Charges for its first argument, and gives it. The second is what each item takes, the third what is charged besides.
-pub(super) const CHARGE: &str = "charge (guarded)";
-/// Whether its argument is a function of the language.
-pub(super) const IS_BUILTIN: &str = "is builtin (guarded)";
 
-/// Brings a number that is too large for a place in a text nearer to 0: jsonata-core adds two of them.
-pub(super) const NEARER: &str = "nearer (guarded)";
-
-/// Literals from which on making them counts: a function may make them again and again.
-const LONG_TEXT: usize = 256;
-const MANY_FIELDS: usize = 16;
-/// What an item of a list and a field of an object take.
-const ITEM_BYTES: usize = 16;
-const FIELD_BYTES: usize = 64;
-
-fn watched(name: &str) -> Option<&'static Watched> {
-    WATCHED.iter().find(|watched| watched.name == name)
+fn guarded_form(name: &str) -> Option<&'static str> {
+    GUARDED.iter().find(|(plain, _)| *plain == name).map(|(_, guarded)| *guarded)
 }
 
-fn call(name: &str, args: Vec<AstNode>) -> AstNode {
-    AstNode::Function { name: name.to_owned(), args, is_builtin: true }
+/// Learn what there is to know of a program.
+pub(super) fn survey(ast: &AstNode) -> Facts {
+    let mut facts = Facts::default();
+    facts.node(ast, true);
+    let needed =
+        facts.variables.iter().filter(|name| !facts.bound.contains(*name)).filter_map(|name| guarded_form(name));
+    facts.guarded.extend(needed.collect::<Vec<_>>());
+    facts
 }
 
-fn context() -> AstNode {
-    AstNode::Variable(String::new())
-}
-
-/// Put the guards in. The guarded functions that it takes are added to what is known of the program.
-pub(super) fn guard(ast: &mut AstNode, facts: &mut Facts) {
-    let mut guard = Guard { bound: &facts.bound, used: BTreeSet::new() };
-    guard.node(ast);
-    facts.guarded.extend(guard.used);
-}
-
-struct Guard<'f> {
-    /// Names that the program binds itself, anywhere: what they mean in a place is known when it runs.
-    bound: &'f BTreeSet<String>,
-    used: BTreeSet<&'static str>,
-}
-
-/// What becomes of a chain.
-enum Chained {
-    Plain,
-    /// Its value is charged so much for each item.
-    Charged(usize),
-    /// It is a call of a function that is known when the program runs, with these arguments behind the first.
-    Called(AstNode, Vec<AstNode>),
-}
-
-impl Guard<'_> {
-    fn node(&mut self, ast: &mut AstNode) {
-        with_stack(|| self.visit(ast));
+impl Facts {
+    /// `is_top` says whether the node's context is the top level's, where there is none.
+    fn node(&mut self, node: &AstNode, is_top: bool) {
+        with_stack(|| self.visit(node, is_top));
     }
 
-    fn visit(&mut self, ast: &mut AstNode) {
-        if let AstNode::Binary { op: BinaryOp::ChainPipe, lhs, rhs } = ast {
-            self.node(lhs);
-            match self.chained(rhs) {
-                Chained::Plain => {}
-                Chained::Charged(each) => self.charge(ast, each, 0),
-                Chained::Called(procedure, mut args) => {
-                    args.insert(0, std::mem::replace(lhs.as_mut(), AstNode::Null));
-                    *ast = AstNode::Call { procedure: Box::new(procedure), args };
-                }
+    fn nodes<'n>(&mut self, nodes: impl IntoIterator<Item = &'n AstNode>, is_top: bool) {
+        nodes.into_iter().for_each(|node| self.node(node, is_top));
+    }
+
+    fn pairs(&mut self, pairs: &[(AstNode, AstNode)], is_top: bool) {
+        self.nodes(pairs.iter().flat_map(|(key, value)| [key, value]), is_top);
+    }
+
+    fn refuse(&mut self, message: String) {
+        self.unsupported.get_or_insert(message);
+    }
+
+    fn visit(&mut self, node: &AstNode, is_top: bool) {
+        match node {
+            AstNode::Name(name) if is_top => {
+                self.refuse(format!("Reference to '{name}' at the top level is not supported."));
             }
-            return;
-        }
-        for child in children(ast) {
-            self.node(child);
-        }
-        match ast {
             AstNode::Variable(name) => {
-                if let Some(watched) = watched(name).filter(|watched| watched.arity > 0) {
-                    *ast = self.value(watched);
-                }
+                self.reads_whole_states |= name == "states";
+                self.variables.insert(name.clone());
             }
-            AstNode::String(text) if text.len() > LONG_TEXT => self.charge(ast, 0, 0),
-            AstNode::Path { steps } => {
-                for step in steps.iter_mut().skip(1) {
-                    self.count_items(&mut step.node);
+            AstNode::ParentVariable(_) => self.refuse("Reference to '$$' is not supported.".to_owned()),
+            AstNode::Path { steps } => self.path(steps, is_top),
+            AstNode::Binary { op, lhs, rhs } => {
+                if let (BinaryOp::ColonEqual, AstNode::Variable(name)) = (op, lhs.as_ref()) {
+                    self.bound.insert(name.clone());
                 }
-            }
-            AstNode::Function { name, .. } => {
-                if let Some(watched) = watched(name) {
-                    self.called(ast, watched);
+                if *op == BinaryOp::Concatenate {
+                    self.guarded.insert(CONCATENATE);
                 }
+                self.nodes([lhs.as_ref(), rhs], is_top);
             }
-            AstNode::Binary { op: BinaryOp::Concatenate, lhs, rhs } => {
-                let operands = [lhs, rhs].map(|operand| std::mem::replace(operand.as_mut(), AstNode::Null));
-                self.used.insert(CONCATENATE);
-                *ast = call(CONCATENATE, operands.into());
+            AstNode::Unary { operand, .. } => self.node(operand, is_top),
+            AstNode::Function { name, args, .. } => {
+                self.variables.insert(name.clone());
+                self.nodes(args, is_top);
             }
-            AstNode::Binary { op: BinaryOp::Range, .. } => self.charge(ast, ITEM_BYTES, 0),
-            AstNode::Array(items) => self.array(items),
-            AstNode::Object(fields) if fields.len() > MANY_FIELDS => {
-                let bytes = fields.len() * FIELD_BYTES;
-                if let Some((_, value)) = fields.first_mut() {
-                    self.charge(value, 0, bytes);
-                }
+            AstNode::Call { procedure, args } => {
+                self.node(procedure, is_top);
+                self.nodes(args, is_top);
+            }
+            AstNode::Lambda { params, body, .. } => {
+                self.bound.extend(params.iter().cloned());
+                self.node(body, is_top);
+            }
+            AstNode::Array(items) | AstNode::ArrayGroup(items) | AstNode::Block(items) => self.nodes(items, is_top),
+            AstNode::Object(pairs) => self.pairs(pairs, is_top),
+            AstNode::ObjectTransform { input, pattern } => {
+                self.node(input, is_top);
+                self.pairs(pattern, false);
+            }
+            AstNode::Conditional { condition, then_branch, else_branch } => {
+                self.nodes([condition.as_ref(), then_branch], is_top);
+                self.nodes(else_branch.as_deref(), is_top);
+            }
+            AstNode::FunctionApplication(inner) => self.node(inner, is_top),
+            AstNode::Sort { input, terms } => {
+                self.node(input, is_top);
+                self.nodes(terms.iter().map(|(term, _)| term), false);
+            }
+            AstNode::Transform { location, update, delete } => {
+                self.nodes([location.as_ref(), update], false);
+                self.nodes(delete.as_deref(), false);
             }
             _ => {}
         }
     }
 
-    /// Lists among the items are copied into the new one.
-    fn array(&mut self, items: &mut Vec<AstNode>) {
-        for item in &mut *items {
-            let copies = match item {
-                AstNode::Path { steps } => {
-                    !matches!(steps.first(), Some(first) if matches!(first.node, AstNode::Array(_)))
+    /// Only the first step of a path is read in the context that the path stands in.
+    fn path(&mut self, steps: &[PathStep], is_top: bool) {
+        let field_of_states = match steps {
+            [first, second, ..]
+                if first.stages.is_empty() && matches!(&first.node, AstNode::Variable(name) if name == "states") =>
+            {
+                match &second.node {
+                    AstNode::Name(field) => Some(field),
+                    _ => None,
                 }
-                AstNode::Variable(_) | AstNode::Block(_) | AstNode::Conditional { .. } | AstNode::Call { .. } => true,
-                AstNode::Function { name, .. } => name != CHARGE,
-                _ => false,
-            };
-            if copies {
-                self.charge(item, ITEM_BYTES, 0);
             }
-        }
-        if items.len() > MANY_FIELDS {
-            // An item that is undefined is none.
-            let mut charge = AstNode::Undefined;
-            self.charge(&mut charge, 0, items.len() * ITEM_BYTES);
-            items.push(charge);
-        }
-    }
-
-    /// Have a node's value charged.
-    fn charge(&mut self, node: &mut AstNode, each: usize, besides: usize) {
-        let value = std::mem::replace(node, AstNode::Null);
-        self.used.insert(CHARGE);
-        *node = call(CHARGE, vec![value, AstNode::Number(each as f64), AstNode::Number(besides as f64)]);
-    }
-
-    /// A watched function's call by its name.
-    fn called(&mut self, ast: &mut AstNode, watched: &'static Watched) {
-        if let AstNode::Function { args, .. } = &mut *ast {
-            // The first of three is the text.
-            let text = usize::from(args.len() > 2);
-            self.bring_nearer(watched, args, text);
-        }
-        if self.bound.contains(watched.name) && watched.arity > 0 {
-            if let AstNode::Function { args, .. } = ast {
-                let args = std::mem::take(args);
-                // A partial application names its function.
-                let procedure = Box::new(self.value(watched));
-                *ast = AstNode::Call { procedure, args };
-            }
-            return;
-        }
-        self.direct(ast, watched);
-        if let Some(each) = watched.each {
-            self.charge(ast, each, 0);
-        }
-    }
-
-    /// Keep the places of `$substring` to those that a text can have.
-    fn bring_nearer(&mut self, watched: &Watched, args: &mut [AstNode], first: usize) {
-        if watched.name != "substring" {
-            return;
-        }
-        for argument in args.iter_mut().skip(first) {
-            if !matches!(argument, AstNode::String(_) | AstNode::Placeholder) {
-                self.used.insert(NEARER);
-                *argument = call(NEARER, vec![std::mem::replace(argument, AstNode::Null)]);
-            }
-        }
-    }
-
-    /// Direct a call to the guarded form.
-    fn direct(&mut self, ast: &mut AstNode, watched: &'static Watched) {
-        if let (AstNode::Function { name, args, .. }, Some(form)) = (ast, watched.guarded) {
-            form.clone_into(name);
-            args.push(context());
-            self.used.insert(form);
-        }
-    }
-
-    /// What stands behind a `~>`. Its first argument comes from before it, so that nothing may be put around a call.
-    fn chained(&mut self, rhs: &mut AstNode) -> Chained {
-        let (name, is_partial) = match &*rhs {
-            AstNode::Function { name, args, .. } => (name.as_str(), args.contains(&AstNode::Placeholder)),
-            AstNode::Variable(name) => (name.as_str(), false),
-            _ => ("", false),
+            _ => None,
         };
-        let Some(watched) = watched(name).filter(|_| !is_partial) else {
-            match rhs {
-                AstNode::Function { args, .. } if !is_partial => {
-                    for argument in args {
-                        self.node(argument);
-                    }
+        for (position, step) in steps.iter().enumerate() {
+            match field_of_states {
+                Some(field) if position == 0 => {
+                    self.variables.insert("states".to_owned());
+                    self.states_fields.insert(field.clone());
                 }
-                other => self.node(other),
+                _ => self.node(&step.node, is_top && position == 0),
             }
-            return Chained::Plain;
-        };
-        let is_bound = self.bound.contains(watched.name) && watched.arity > 0;
-        if let AstNode::Function { args, .. } = rhs {
-            for argument in &mut *args {
-                self.node(argument);
-            }
-            self.bring_nearer(watched, args, 0);
-            if is_bound {
-                let args = std::mem::take(args);
-                return Chained::Called(self.value(watched), args);
-            }
-            self.direct(rhs, watched);
-        } else if is_bound {
-            *rhs = self.value(watched);
-            return Chained::Plain;
-        } else if watched.guarded.is_some() {
-            // `list ~> $distinct` is a call, too.
-            *rhs = call(watched.name, Vec::new());
-            self.direct(rhs, watched);
-        }
-        watched.each.map_or(Chained::Plain, Chained::Charged)
-    }
-
-    /// A watched function as a value: what the name is bound to, or else a function that makes the guarded call.
-    fn value(&mut self, watched: &'static Watched) -> AstNode {
-        let params: Vec<String> = (0..watched.arity).map(|at| format!("argument{at}")).collect();
-        let mut args: Vec<AstNode> = params.iter().map(|name| AstNode::Variable(name.clone())).collect();
-        self.bring_nearer(watched, &mut args, 1);
-        let mut body = call(watched.name, args);
-        self.direct(&mut body, watched);
-        if let Some(each) = watched.each {
-            self.charge(&mut body, each, 0);
-        }
-        let signature = watched.signature.map(str::to_owned);
-        let lambda = AstNode::Lambda { params, body: Box::new(body), signature, thunk: false };
-        let named = || AstNode::Variable(watched.name.to_owned());
-        self.used.insert(IS_BUILTIN);
-        AstNode::Conditional {
-            condition: Box::new(call(IS_BUILTIN, vec![named()])),
-            then_branch: Box::new(lambda),
-            else_branch: Some(Box::new(named())),
-        }
-    }
-
-    /// Have the items counted of what a step gives, unless it only reads fields: those are no more than there were.
-    fn count_items(&mut self, step: &mut AstNode) {
-        match step {
-            AstNode::FunctionApplication(inner) => self.count_items(inner),
-            AstNode::Block(items) => {
-                if let Some(last) = items.last_mut() {
-                    self.count_items(last);
+            for stage in &step.stages {
+                if let Stage::Filter(filter) = stage {
+                    self.node(filter, false);
                 }
             }
-            AstNode::Variable(name) if name.is_empty() => {}
-            AstNode::Path { steps } if steps.first().is_some_and(|first| matches!(first.node, AstNode::Name(_))) => {}
-            AstNode::Variable(_)
-            | AstNode::Path { .. }
-            | AstNode::Function { .. }
-            | AstNode::Call { .. }
-            | AstNode::Conditional { .. }
-            | AstNode::Array(_) => {
-                self.used.insert(STEP);
-                *step = call(STEP, vec![std::mem::replace(step, AstNode::Null)]);
-            }
-            _ => {}
         }
     }
 }
 
-/// The nodes right inside a node that are evaluated.
+/// `$map(texts, $parse)`: a function that gets an item with its index and its list must be told to take the item only.
+fn take_one_argument(args: &mut [AstNode], facts: &Facts) {
+    // The first argument is the list, unless the list comes from a chain.
+    let first = usize::from(args.len() > 1);
+    for argument in &mut args[first..] {
+        if matches!(argument, AstNode::Variable(name) if name == "parse" && !facts.bound.contains(name)) {
+            let value = || "value".to_owned();
+            let call = AstNode::Function {
+                name: "parse".to_owned(),
+                args: vec![AstNode::Variable(value())],
+                is_builtin: true,
+            };
+            *argument = AstNode::Lambda { params: vec![value()], body: Box::new(call), signature: None, thunk: false };
+        }
+    }
+}
+
+/// Direct the calls of functions that make much of little to their guarded forms. Tells whether steps are counted.
+pub(super) fn guard(ast: &mut AstNode, facts: &Facts) -> bool {
+    let mut counts = with_stack(|| children(ast).into_iter().fold(false, |counts, node| guard(node, facts) | counts));
+    match ast {
+        AstNode::Path { steps } => {
+            for step in steps.iter_mut().skip(1) {
+                counts |= count_items(&mut step.node);
+            }
+        }
+        AstNode::Function { name, args, .. } if !facts.bound.contains(name.as_str()) => {
+            if matches!(name.as_str(), "map" | "filter" | "each" | "single") {
+                take_one_argument(args, facts);
+            }
+            if let Some(guarded) = guarded_form(name) {
+                guarded.clone_into(name);
+                args.push(AstNode::Variable(String::new()));
+            }
+        }
+        AstNode::Binary { op: BinaryOp::Concatenate, lhs, rhs } => {
+            let operands = [lhs, rhs].map(|operand| std::mem::replace(operand.as_mut(), AstNode::Null));
+            *ast = AstNode::Function { name: CONCATENATE.to_owned(), args: operands.into(), is_builtin: true };
+        }
+        AstNode::Binary { op: BinaryOp::ChainPipe, rhs, .. } => {
+            // `list ~> $distinct` is a call, too.
+            let guarded = match rhs.as_ref() {
+                AstNode::Variable(name) if !facts.bound.contains(name) => guarded_form(name),
+                _ => None,
+            };
+            if let Some(guarded) = guarded {
+                let args = vec![AstNode::Variable(String::new())];
+                **rhs = AstNode::Function { name: guarded.to_owned(), args, is_builtin: true };
+            }
+        }
+        _ => {}
+    }
+    counts
+}
+
+/// Have the items counted of what a step gives, unless it only reads fields: those are no more than there were.
+fn count_items(step: &mut AstNode) -> bool {
+    match step {
+        AstNode::FunctionApplication(inner) => count_items(inner),
+        AstNode::Block(items) => items.last_mut().is_some_and(count_items),
+        AstNode::Variable(name) if name.is_empty() => false,
+        AstNode::Path { steps } if steps.first().is_some_and(|first| matches!(first.node, AstNode::Name(_))) => false,
+        AstNode::Variable(_)
+        | AstNode::Path { .. }
+        | AstNode::Function { .. }
+        | AstNode::Call { .. }
+        | AstNode::Conditional { .. }
+        | AstNode::Array(_) => {
+            let args = vec![std::mem::replace(step, AstNode::Null)];
+            *step = AstNode::Function { name: STEP.to_owned(), args, is_builtin: true };
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The nodes right inside a node.
 fn children(ast: &mut AstNode) -> Vec<&mut AstNode> {
-    fn of_pairs(pairs: &mut [(AstNode, AstNode)]) -> impl Iterator<Item = &mut AstNode> {
+    fn both(pairs: &mut [(AstNode, AstNode)]) -> impl Iterator<Item = &mut AstNode> {
         pairs.iter_mut().flat_map(|(key, value)| [key, value])
     }
     match ast {
         AstNode::Path { steps } => steps.iter_mut().flat_map(in_step).collect(),
-        // The name that is bound.
-        AstNode::Binary { op: BinaryOp::ColonEqual, rhs, .. } => vec![rhs],
-        AstNode::Binary { op: BinaryOp::FocusBind | BinaryOp::IndexBind, lhs, .. } => vec![lhs],
         AstNode::Binary { lhs, rhs, .. } => vec![lhs, rhs],
         AstNode::Unary { operand: inner, .. }
         | AstNode::FunctionApplication(inner)
@@ -359,8 +247,8 @@ fn children(ast: &mut AstNode) -> Vec<&mut AstNode> {
         AstNode::Function { args, .. } => args.iter_mut().collect(),
         AstNode::Call { procedure, args } => std::iter::once(&mut **procedure).chain(args).collect(),
         AstNode::Array(items) | AstNode::ArrayGroup(items) | AstNode::Block(items) => items.iter_mut().collect(),
-        AstNode::Object(pairs) => of_pairs(pairs).collect(),
-        AstNode::ObjectTransform { input, pattern } => std::iter::once(&mut **input).chain(of_pairs(pattern)).collect(),
+        AstNode::Object(pairs) => both(pairs).collect(),
+        AstNode::ObjectTransform { input, pattern } => std::iter::once(&mut **input).chain(both(pattern)).collect(),
         AstNode::Conditional { condition, then_branch, else_branch } => {
             [condition, then_branch].into_iter().chain(else_branch).map(|node| &mut **node).collect()
         }
