@@ -115,7 +115,12 @@ def answer_of(client: Any, service_id: str, method: str, given: dict[str, Any]) 
         NotAnswered: it has not answered, or does not do so now.
 
     """
-    from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError  # noqa: PLC0415 - an extra
+    from botocore.exceptions import (  # noqa: PLC0415 - an extra
+        BotoCoreError,
+        ClientError,
+        ConnectionError,  # noqa: A004 - botocore's own
+        HTTPClientError,
+    )
 
     service = "".join(word.capitalize() for word in _WORDS.findall(service_id))
     try:
@@ -128,10 +133,11 @@ def answer_of(client: Any, service_id: str, method: str, given: dict[str, Any]) 
         cause = f"{told.get('Message', '')} (Service: {service}, Status Code: {status}, Request ID: {request})"
         passes = code in _THROTTLED or status >= _SERVER_ERROR
         raise (NotAnswered if passes else TaskError)(f"{service}.{name}", cause) from error
-    except ParamValidationError as error:
-        raise TaskError(f"{service}.SdkClientException", str(error)) from error
-    except BotoCoreError as error:
+    except (ConnectionError, HTTPClientError) as error:
         raise NotAnswered(f"{service}.SdkClientException", str(error)) from error
+    except BotoCoreError as error:
+        # Wrong parameters, or nobody's credentials: the same question has the same answer.
+        raise TaskError(f"{service}.SdkClientException", str(error)) from error
     answer.pop("ResponseMetadata", None)
     return from_wire(answer)
 

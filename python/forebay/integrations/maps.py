@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import uuid
 import zlib
 from collections import OrderedDict
@@ -33,8 +34,8 @@ _PAGE_ITEMS: Final = 1_000
 _PAGE_BYTES: Final = 1 << 20
 """What a page has at most together, unless one item is larger."""
 _FILE_BYTES: Final = 64 << 20
-_FILES: Final = 2
-"""Files whose items are kept between two pages."""
+_FILES_BYTES: Final = 256 << 20
+"""What the items of files that are kept between two pages have together, unless one file has more."""
 _WALKS: Final = 16
 """Buckets that are walked through: of each the names of the folders are kept in which the walk is."""
 _WRITTEN_BYTES: Final = 5 << 30
@@ -46,19 +47,24 @@ T = TypeVar("T")
 
 
 class _Kept(Generic[T]):
-    """What runs of Maps go on with at their next page. The oldest is let go: its run begins it anew."""
+    """What runs of Maps go on with at their next page. Beyond a size in all the oldest is let go: its run begins it anew."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._known: OrderedDict[tuple[Any, ...], T] = OrderedDict()
+        self._known: OrderedDict[tuple[Any, ...], tuple[T, int]] = OrderedDict()
+        self._size = 0
 
     def take(self, *name: Any) -> T | None:
-        return self._known.pop(name, None)
+        one, size = self._known.pop(name, (None, 0))
+        self._size -= size
+        return one
 
-    def put(self, one: T, *name: Any) -> None:
-        self._known[name] = one
-        while len(self._known) > self._most:
-            self._known.popitem(last=False)
+    def put(self, one: T, *name: Any, size: int = 1) -> None:
+        self.take(*name)
+        self._known[name] = one, size
+        self._size += size
+        while self._size > self._most and len(self._known) > 1:
+            self._size -= self._known.popitem(last=False)[1][1]
 
 
 class MapFiles:
@@ -69,7 +75,7 @@ class MapFiles:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._files: _Kept[tuple[list[bytes], str]] = _Kept(_FILES)
+        self._files: _Kept[tuple[list[bytes], str, int]] = _Kept(_FILES_BYTES)
         self._walks: _Kept[Iterator[dict[str, Any]]] = _Kept(_WALKS)
 
     # --- items
@@ -132,7 +138,7 @@ class MapFiles:
         self, bucket: str, key: str, form: dict[str, Any], most: int | None, at: dict[str, Any]
     ) -> dict[str, Any]:
         name = (at.get("reading"), key)
-        items, digest = self._files.take(*name) or await self._items(bucket, key, form, most)
+        items, digest, weight = self._files.take(*name) or await self._items(bucket, key, form, most)
         # Its first items may have been read in an earlier process. Places of earlier releases do not say of what.
         if at.get("digest", digest) != digest:
             raise TaskError("States.ItemReaderFailed", f"{key} was changed after its first items were read")
@@ -148,11 +154,13 @@ class MapFiles:
         page = [orjson.Fragment(item) for item in items[first:last]]
         if last >= len(items):
             return {"items": page, "next": None}
-        self._files.put((items, digest), *name)
+        self._files.put((items, digest, weight), *name, size=weight)
         return {"items": page, "next": {**at, "item": last, "digest": digest}}
 
-    async def _items(self, bucket: str, key: str, form: dict[str, Any], most: int | None) -> tuple[list[bytes], str]:
-        """Read a file's items, and tell files apart by what is in them."""
+    async def _items(
+        self, bucket: str, key: str, form: dict[str, Any], most: int | None
+    ) -> tuple[list[bytes], str, int]:
+        """Read a file's items, tell files apart by what is in them, and say what they take."""
         data = await self._objects.get(bucket, key)
         # It takes seconds where the file is large: nothing else of the app would run meanwhile.
         return await THREADS.run(_items_of, key, data, form, most)
@@ -273,14 +281,15 @@ def _reading() -> str:
     return uuid.uuid4().hex
 
 
-def _items_of(key: str, data: bytes, form: dict[str, Any], most: int | None) -> tuple[list[bytes], str]:
+def _items_of(key: str, data: bytes, form: dict[str, Any], most: int | None) -> tuple[list[bytes], str, int]:
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
     if key.endswith(".gz"):
         data = _unpacked(key, data)
     try:
-        return _core.read_items(json.dumps(form), data, most), digest
+        items = _core.read_items(json.dumps(form), data, most)
     except InvalidParameterValue as error:
         raise TaskError("States.ItemReaderFailed", str(error)) from error
+    return items, digest, sum(map(sys.getsizeof, items))
 
 
 def _unpacked(key: str, data: bytes) -> bytes:

@@ -59,7 +59,9 @@ class Threads:
         except RuntimeError:  # the system has no more threads
             with self._lock:
                 self._running -= 1
-            raise
+                if self._running == 0:
+                    raise
+                self._waiting.append(job)
 
     def _work(self, job: Callable[[], None] | None) -> None:
         while job is not None:

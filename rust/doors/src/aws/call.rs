@@ -4,7 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use forebay_engine::api::Request;
 use forebay_engine::base::error::{Answer, EngineError, Reply};
@@ -104,12 +104,21 @@ impl Call<'_> {
 }
 
 /// So many things are worked out at once beside the door's thread: the machine has other work.
-static ASIDE: Semaphore = Semaphore::const_new(2);
+static ASIDE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
+/// So many wait for that. Each keeps its input.
+static WAITING: Semaphore = Semaphore::const_new(16);
 
 /// Work something out that takes long. The door has one thread for all connections.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     let failed = |reason: String| Fault::new("ServiceUnavailable", reason).status(503);
-    let _permit = ASIDE.acquire().await.map_err(|error| failed(error.to_string()))?;
+    let waits = WAITING.try_acquire().map_err(|_| Fault::new("ThrottlingException", "Rate exceeded").status(400))?;
+    let permit = Arc::clone(&ASIDE).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
+    drop(waits);
+    // The work keeps its place to its end: it goes on when the client leaves.
+    let work = move || {
+        let _permit = permit;
+        work()
+    };
     tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))
 }
 
@@ -145,4 +154,29 @@ pub async fn ended(receiver: oneshot::Receiver<Answer>) -> Result<Json, EngineEr
 /// What all services say alike of a failure that is none of the caller's.
 pub fn unavailable(error: &EngineError) -> Fault {
     Fault::new("ServiceUnavailable", error.to_string()).status(503)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::{aside, ASIDE};
+
+    /// A client that hung up gave its place to the next one, and its work went on: hundreds ran at once.
+    #[tokio::test]
+    async fn what_is_worked_out_keeps_its_place_when_its_client_leaves() {
+        let (began, begun) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let client = tokio::spawn(aside(move || {
+            began.send(()).ok();
+            goes_on.recv().ok();
+        }));
+        tokio::task::spawn_blocking(move || begun.recv_timeout(Duration::from_secs(60))).await.unwrap().unwrap();
+        client.abort();
+        assert!(client.await.unwrap_err().is_cancelled());
+        assert_eq!(ASIDE.available_permits(), 1);
+        drop(go_on);
+        let _whole = ASIDE.acquire_many(2).await.unwrap();
+    }
 }

@@ -191,6 +191,14 @@ pub(super) fn stop_unwanted_job(
     workflows.unwanted_jobs.extend(job.map(|job| question(payload, &job)));
 }
 
+/// The question about a job that a task learns to have begun.
+pub(super) fn begun_job(happened: &Happened) -> Option<OpenCall> {
+    match &happened.brings {
+        Some(Brings::Call(call)) if call.kind == CallKind::Job => Some(call.clone()),
+        _ => None,
+    }
+}
+
 /// Have jobs stopped that nobody waits for.
 pub(super) fn stop_unwanted_jobs(room: &mut WorkflowRoom<'_>) {
     for call in std::mem::take(&mut room.workflows.unwanted_jobs) {

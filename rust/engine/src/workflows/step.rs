@@ -48,8 +48,11 @@ impl WorkflowRoom<'_> {
         activities::serve_activities(self);
         outside::stop_unwanted_jobs(self);
         while let Some(happened) = throttle::next(self) {
-            // What is refused came too late: its task has ended, or the execution.
-            let _too_late = self.bring_all(happened);
+            let job = outside::begun_job(&happened);
+            // What is refused came too late: its task has ended, or the execution. Nobody waits for the job that it has begun.
+            if self.bring_all(happened).is_err() {
+                self.workflows.unwanted_jobs.extend(job);
+            }
         }
         self.participant().arm();
     }

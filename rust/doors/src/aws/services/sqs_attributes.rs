@@ -106,7 +106,9 @@ pub(super) fn attributes_of(call: &Call<'_>, queue: &Json) -> Vec<(&'static str,
     }
     if queue["fifo"] == true {
         let scope = queue["deduplication_scope"].as_str().unwrap_or("queue");
-        let throughput = queue["notes"][noted(THROUGHPUT)].as_str().unwrap_or(PER_QUEUE);
+        // Of a queue that code declares, or an earlier release has made, the scope tells it.
+        let derived = if scope == "messageGroup" { PER_GROUP } else { PER_QUEUE };
+        let throughput = queue["notes"][noted(THROUGHPUT)].as_str().unwrap_or(derived);
         attributes.extend([
             ("FifoQueue", "true".to_owned()),
             ("ContentBasedDeduplication", queue["content_based_deduplication"].to_string()),
@@ -172,6 +174,10 @@ pub(super) fn changed(
         && change.settings.deduplication_scope != Scope::MessageGroup
     {
         return Err(invalid_value(THROUGHPUT, PER_GROUP));
+    }
+    if (is_new || is_asked) && throughput.is_none() && change.settings.deduplication_scope == Scope::MessageGroup {
+        // AWS's default, and not what such a queue of an earlier release has.
+        change.notes.insert(noted(THROUGHPUT), Some(PER_QUEUE.to_owned()));
     }
     // A queue ends in .fifo by its attribute, which a client must not forget.
     let says_fifo = given.iter().any(|(name, value)| name == "FifoQueue" && value.as_text() == Some("true"));
