@@ -202,6 +202,7 @@ async def test_no_more_than_so_many_do_something_behind_their_answers(app, serve
     goes_on, scopes = asyncio.Event(), []
 
     async def asgi(scope, receive, send):
+        assert scope["type"] == "http", "it has no lifespan"
         await receive()
         await send({"type": "http.response.start", "status": 202, "headers": []})
         await send({"type": "http.response.body", "body": b"taken"})
