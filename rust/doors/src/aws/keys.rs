@@ -96,9 +96,12 @@ impl Keys {
             seen.looked = Some(Instant::now());
             let file = std::fs::metadata(path).ok();
             let stamp = file.and_then(|file| Some((file.modified().ok()?, file.len(), file.ino())));
-            if stamp != seen.stamp {
+            let read = (stamp != seen.stamp).then(|| stamp.map(|_| std::fs::read(path)).transpose());
+            // A process without free descriptors cannot read it now: the keys that were known hold until it can.
+            seen.is_closed |= matches!(read, Some(Err(_)));
+            if let Some(Ok(bytes)) = read {
                 seen.stamp = stamp;
-                let read = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
+                let read = bytes.and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
                 seen.keys = read.into_iter().flat_map(|file| file.keys).map(Arc::new).collect();
                 // A file that is not what it should be lets nobody in either.
                 seen.is_closed |= stamp.is_some();
@@ -125,6 +128,26 @@ mod tests {
         assert!(matches!(keys.find("b"), Found::Nobody));
         std::fs::write(&path, "{").unwrap();
         assert!(matches!(Keys::at(Some(path)).find("a"), Found::Nobody));
+    }
+
+    /// A file that could not be read once locked everybody out until it changed again.
+    #[test]
+    fn a_file_that_cannot_be_read_now_leaves_the_keys_that_were() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        std::fs::write(&path, r#"{"keys": [{"id": "a", "secret": "s"}]}"#).unwrap();
+        let keys = Keys::at(Some(path.clone()));
+        let look = || keys.seen.lock().unwrap().looked = None;
+        assert!(matches!(keys.find("a"), Found::Key(_)));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap(); // It has a date, and nobody can read it as a file.
+        look();
+        assert!(matches!(keys.find("a"), Found::Key(_)) && !keys.is_to_tell());
+        assert!(matches!(Keys::at(Some(path.clone())).find("a"), Found::Nobody));
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, r#"{"keys": [{"id": "b", "secret": "s"}]}"#).unwrap();
+        look();
+        assert!(matches!(keys.find("b"), Found::Key(_)));
     }
 
     /// Whoever moved the file away, or emptied it, let everybody in, on an address that other machines reach as well.
