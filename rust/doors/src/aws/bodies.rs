@@ -1,6 +1,6 @@
 //! Bodies of requests: how much of them is read, and how long that may take.
 //!
-//! What has come of a body has room among what has come of all bodies: whoever only announces one takes none. Of whoever has no known key
+//! A body has room among all bodies: for what has come of it, and from 64 KiB on for what it announces. Whoever only announces one takes none. Of whoever has no known key
 //! only the beginning is kept, and it takes no room from others. Small bodies have room of their own, so that large ones do not keep them out.
 
 use std::time::Duration;
@@ -119,7 +119,9 @@ impl Bodies {
             pace.came(length, Instant::now());
             if is_known {
                 let waited = Instant::now();
-                self.make_room(&mut room, length).await?;
+                // Large bodies that took their room piece by piece waited for each other, all of it taken.
+                let whole = if length > SMALL { length.max(announced) } else { length };
+                self.make_room(&mut room, whole).await?;
                 // To wait for room is not to be slow.
                 pace.since += waited.elapsed();
             } else {
