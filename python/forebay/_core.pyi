@@ -126,9 +126,8 @@ def check_filter_policy(policy: str, body: bool) -> None:
 def test_event_pattern(pattern: str, event: str) -> tuple[bool, list[tuple[str, str, str, str]]]:
     """Test an event, or some of its fields, against a bus rule's pattern, both JSON texts.
 
-    Gives whether it matches, and if not, each field that fails: its path, the conditions as the pattern has them, the event's
-    values as JSON (empty if the field is absent), and what is wrong, in words. An event without its envelope and a pattern that
-    cannot be are refused with EventBridge's text.
+    Gives whether it matches, and if not, each field that fails: its path, the pattern's conditions, the event's values as JSON
+    (empty if it is absent), and what is wrong, in words. What no event or pattern can be is refused with EventBridge's text.
     """
 
 def upcoming(
@@ -167,10 +166,7 @@ def read_items(form: str, file: bytes, items_max: int | None) -> list[bytes]:
 def test_state(
     request: str, result: str | None, error: str | None, cause: str | None, moment: tuple[int, int]
 ) -> tuple[str, bool]:
-    """Answer AWS's TestState; or give what the state calls, and False, where nothing was given. Refuse as AWS does.
-
-    `moment`: ms since 1970, a seed.
-    """
+    """Answer TestState at a moment, ms, with a seed; or give what the state calls, and False. Refuse as AWS does."""
 
 def infer_schema(samples: list[str], schema_format: str) -> str:
     """Infer a schema from samples, JSON texts of objects, as AWS does. Those that are events need one source and detail-type."""
@@ -185,10 +181,7 @@ def misfit(event: str, content: str, schema_format: str) -> tuple[str, str] | No
     """Hold an event against a schema: None if it fits, else the place and what is wrong there."""
 
 def loads(text: bytes | str, /) -> Any:
-    """Read JSON: by orjson, and whole numbers over 64 bits by the standard library, with all their digits.
-
-    ValueError: it is not JSON, or a whole number has more digits than Python is set to read (4,300).
-    """
+    """Read JSON, also whole numbers over 64 bits. ValueError: it is none, or a number has over 4,300 digits (Python's setting)."""
 
 def non_finite(value: object, text: bytes | None = None, /) -> str | None:
     """Find the first NaN or infinity, such as "NaN at $.a[3]". `text`: what orjson made of it; without null it has none."""

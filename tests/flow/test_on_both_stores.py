@@ -9,7 +9,25 @@ CLOCKS = {"clock", "forebay_clock", "forebay_app", "VirtualClock"}
 DIRECTORY_ALONE = {
     "test_scenarios_are_answered_as_aws_answered_them": "16 apps, of which AWS's texts are compared, and no store is read again",
     "test_limits_that_are_changed_at_once_are_all_in_the_settings": "it is about a number in memory",
-}
+    "test_a_number_that_no_text_has_ends_its_execution_and_nothing_else": "it is about the engine's thread",
+} | dict.fromkeys(
+    [
+        "test_a_bucket_is_walked_through_once_for_all_pages_of_a_run",
+        "test_a_call_has_one_deadline",
+        "test_a_call_that_is_made_again_has_the_same_token",
+        "test_a_file_that_changes_between_two_pages_is_not_mixed_with_what_it_was",
+        "test_a_job_is_stopped_that_begins_after_its_task_was_given_up",
+        "test_a_job_that_begins_while_the_app_stops_runs_on",
+        "test_a_thread_that_cannot_begin_takes_no_place",
+        "test_boto3_tells_what_passes",
+        "test_files_are_listed_as_s3_does",
+        "test_slow_endpoints_hold_up_no_other_call_and_none_of_the_app",
+        "test_the_app_goes_on_while_a_large_file_is_read",
+        "test_threads_are_bounded_and_end",
+        "test_what_runs_keep_is_bounded",
+    ],
+    "it is about an integration, and not about what is kept",
+)
 
 
 def functions_of(path):

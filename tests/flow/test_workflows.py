@@ -436,8 +436,7 @@ async def test_a_number_that_no_text_has_ends_its_execution_and_nothing_else(tmp
     async with app:
         asked = {"code": "ABC", "n": 1e30, "long": "ABCDEFGHIJKLMNOPQRST"}
         executions = [await flow.start(asked, name="e") for flow in flows]
-        assert await asyncio.wait_for(executions[0].result(), 20) == "BC"
-        for execution in executions[1:]:
+        for execution in executions:
             with pytest.raises(ExecutionFailed, match=r"FAILED with States\.QueryEvaluationError"):
                 await asyncio.wait_for(execution.result(), 20)
         assert await asyncio.wait_for((await other.start(1)).result(), 20) == 1

@@ -408,6 +408,8 @@ async def test_messages_that_wait_when_the_app_stops_are_counted(app, serve):
     await stopping
     assert sorted(begun) == ["0", "last"], "no handler begins while the app stops"
     assert counts[-1] == 4
+    socket.cut()
+    other.cut()
 
 
 async def test_a_message_without_room_is_told_so(app, serve):

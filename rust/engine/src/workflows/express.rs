@@ -24,7 +24,7 @@ use crate::workflows::requests::{described, is_asked};
 use crate::workflows::row::{ExecutionRow, HistoryPlace, MachineRow, RunId};
 use crate::workflows::step::{name_of, Begin};
 use crate::workflows::versions::Chosen;
-use crate::workflows::{Machine, WorkflowRoom};
+use crate::workflows::{interrupted, Machine, WorkflowRoom};
 
 /// Starts of one row.
 const ROW_STARTS: usize = 1_000;
@@ -376,7 +376,7 @@ pub(super) fn begin_ready(room: &mut WorkflowRoom<'_>) {
             begin_in_memory(room, id);
         } else {
             // Its workflow was deleted.
-            room.participant().release_slots_of(id);
+            interrupted::release_slots_of(&mut room.participant(), id);
             let ctx = &mut *room.below.ctx;
             room.workflows.express.left(Some(row), &mut ctx.commit.pending, ctx.now.mono_ns);
         }

@@ -22,39 +22,37 @@ pub(super) fn slot_record(run: RunId, task: TaskId, crashes: u32, alone: bool) -
     }
 }
 
-impl WorkflowParticipant<'_> {
-    /// A call was running when the last process died. Says whether it is still open.
-    pub(super) fn take_over_call(&mut self, record: &InFlight, slot: JournalSlot) -> bool {
-        if record.kind != InFlightKind::Task {
-            return false;
-        }
-        let (run, task) = (RunId { machine: record.mapping, number: record.first }, TaskId(record.last));
-        let is_open = match self.workflows.runs.get(&run) {
-            Some(run) => run.calls.contains_key(&task),
-            None => self.workflows.express.begins_anew(run),
-        };
-        if is_open {
-            let (crashes, slots) = self.workflows.interrupted.entry((run, task)).or_default();
-            *crashes = (*crashes).max(record.interruptions + u32::from(record.alone));
-            slots.push(slot);
-        }
-        is_open
+/// A call was running when the last process died. Says whether it is still open.
+pub(super) fn take_over_call(part: &mut WorkflowParticipant<'_>, record: &InFlight, slot: JournalSlot) -> bool {
+    if record.kind != InFlightKind::Task {
+        return false;
     }
-
-    /// Give back what the attempts file holds of a call.
-    pub(super) fn release_slots(&mut self, run: RunId, task: TaskId) {
-        let (_, slots) = self.workflows.interrupted.remove(&(run, task)).unwrap_or_default();
-        for slot in slots {
-            self.dispatch.journal.release(slot);
-        }
+    let (run, task) = (RunId { machine: record.mapping, number: record.first }, TaskId(record.last));
+    let is_open = match part.workflows.runs.get(&run) {
+        Some(run) => run.calls.contains_key(&task),
+        None => part.workflows.express.begins_anew(run),
+    };
+    if is_open {
+        let (crashes, slots) = part.workflows.interrupted.entry((run, task)).or_default();
+        *crashes = (*crashes).max(record.interruptions + u32::from(record.alone));
+        slots.push(slot);
     }
+    is_open
+}
 
-    /// Give back what it holds of an execution.
-    pub(super) fn release_slots_of(&mut self, run: RunId) {
-        let of = |task| (run, TaskId(task));
-        let held = self.workflows.interrupted.range(of(0)..=of(u64::MAX));
-        for task in held.map(|((_, task), _)| *task).collect::<Vec<TaskId>>() {
-            self.release_slots(run, task);
-        }
+/// Give back what the attempts file holds of a call.
+pub(super) fn release_slots(part: &mut WorkflowParticipant<'_>, run: RunId, task: TaskId) {
+    let (_, slots) = part.workflows.interrupted.remove(&(run, task)).unwrap_or_default();
+    for slot in slots {
+        part.dispatch.journal.release(slot);
+    }
+}
+
+/// Give back what it holds of an execution.
+pub(super) fn release_slots_of(part: &mut WorkflowParticipant<'_>, run: RunId) {
+    let of = |task| (run, TaskId(task));
+    let held = part.workflows.interrupted.range(of(0)..=of(u64::MAX));
+    for task in held.map(|((_, task), _)| *task).collect::<Vec<TaskId>>() {
+        release_slots(part, run, task);
     }
 }

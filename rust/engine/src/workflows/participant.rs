@@ -26,7 +26,7 @@ use crate::payload::event::Qualifier;
 use crate::store::port::{StoreError, Table, Write};
 use crate::workflows::activities::POLLS;
 use crate::workflows::calls::{error_of, succeeded};
-use crate::workflows::interrupted::slot_record;
+use crate::workflows::interrupted::{release_slots, release_slots_of, slot_record, take_over_call};
 use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
@@ -142,7 +142,7 @@ impl<'a> WorkflowParticipant<'a> {
         }
         let suspect = self.workflows.interrupted.get(&(run, task)).map(|(crashes, _)| *crashes);
         if suspect.is_some_and(|crashes| crashes >= CRASHES_MAX) {
-            self.release_slots(run, task);
+            release_slots(self, run, task);
             let cause =
                 format!("The process has died each time that the function ran ({function}); it is not called again.");
             return self.call_failed(run, task, ErrorDetails::new("Lambda.Unknown", Some(cause)));
@@ -200,7 +200,7 @@ impl<'a> WorkflowParticipant<'a> {
         let tokens = tasks.iter().filter_map(|&task| self.workflows.attempts.get(&(run, task)));
         self.dispatch.unwanted.extend(tokens);
         for &task in tasks {
-            self.release_slots(run, task);
+            release_slots(self, run, task);
         }
     }
 
@@ -265,7 +265,7 @@ impl<'a> WorkflowParticipant<'a> {
 
 impl Participant for WorkflowParticipant<'_> {
     fn take_over(&mut self, record: &InFlight, slot: JournalSlot) -> Result<bool, StoreError> {
-        Ok(self.take_over_call(record, slot))
+        Ok(take_over_call(self, record, slot))
     }
 
     fn restore(&mut self) -> Result<(), StoreError> {
@@ -334,7 +334,7 @@ impl Participant for WorkflowParticipant<'_> {
         let &TaskJob { run, task, crashes, ref payload, .. } = attempt.job.get::<TaskJob>()?;
         let (payload, is_alone) = (payload.clone(), attempt.alone);
         self.dispatch.counted.push((token, slot_record(run, task, crashes, is_alone)));
-        self.release_slots(run, task);
+        release_slots(self, run, task);
         Some(Handed { task: Task::Event(payload), reads: true, reports: false })
     }
 
@@ -473,7 +473,7 @@ impl WorkflowParticipant<'_> {
         let Some(run) = self.workflows.remove_run(id) else { return };
         self.workflows.followers.remove(&id);
         // One in memory that began anew may have taken another way.
-        self.release_slots_of(id);
+        release_slots_of(self, id);
         run.machine.meters.ended(run.row.status);
         if let Some(trace) = &run.row.trace {
             let (workflow, name) = (&run.machine.row.name, &run.row.name);
