@@ -181,7 +181,7 @@ def misfit(event: str, content: str, schema_format: str) -> tuple[str, str] | No
     """Hold an event against a schema: None if it fits, else the place and what is wrong there."""
 
 def loads(text: bytes | str, /) -> Any:
-    """Read JSON, also whole numbers over 64 bits. ValueError: it is none, or a number has over 4,300 digits (Python's setting)."""
+    """Read JSON, also whole numbers over 64 bits. ValueError: it is none, or a number has over 4,300 digits, as Python allows."""
 
 def non_finite(value: object, text: bytes | None = None, /) -> str | None:
     """Find the first NaN or infinity, such as "NaN at $.a[3]". `text`: what orjson made of it; without null it has none."""
