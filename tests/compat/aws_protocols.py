@@ -170,8 +170,14 @@ def played(cases, tmp_path_factory):
     folder = tmp_path_factory.mktemp("botocore")
     asked, told = folder / "cases", folder / "played"
     asked.write_text("".join(json.dumps(request_of(suite, case)) + "\n" for _, suite, case in cases))
-    variables = {"FOREBAY_BOTOCORE_CASES": str(asked), "FOREBAY_BOTOCORE_PLAYED": str(told)}
-    command = ["cargo", "test", "--locked", "--profile", "ci", "-p", "forebay-doors", "--features", "failpoints"]
+    variables = {
+        "FOREBAY_BOTOCORE_CASES": str(asked),
+        "FOREBAY_BOTOCORE_PLAYED": str(told),
+        "PYO3_PYTHON": sys.executable,
+    }
+    # As `make test` builds it: another choice of crates compiles each dependency anew.
+    features = ["--features", "forebay-bindings/failpoints"]
+    command = ["cargo", "test", "--locked", "--profile", "ci", "--workspace", *features]
     done = subprocess.run(
         [*command, "--test", "botocore", "--", "--ignored"],
         cwd=ROOT,
