@@ -463,23 +463,31 @@ async def test_the_methods_of_handlers_are_deployed_when_something_has_changed(t
     assert [await deployments(of) for of in (1_000, 1_000, 2_000)] == [1, 1, 2]
 
 
+def legacy(store, *paths):
+    """Make an app with methods of these paths; give its REST API and the function behind them, too."""
+    app = App("shop", store=store)
+    rest = app.rest_api("legacy", stage="dev")
+
+    @app.function()
+    async def told(event, context):
+        return {"statusCode": 200}
+
+    for path in paths:
+        rest.method("GET", path)(told)
+    return app, rest, told
+
+
+async def statuses(client):
+    """Tell what is served of three paths of that API."""
+    return [(await client.ask("GET", f"/_apis/legacy/dev{path}")).status for path in ("/a", "/b", "/c")]
+
+
 async def test_a_method_that_is_declared_no_longer_is_served_no_longer(tmp_path, clients):
     """It stayed in the API and in its stage for ever."""
 
     async def start(*paths):
-        app = App("shop", store=tmp_path)
-        rest = app.rest_api("legacy", stage="dev")
-
-        @app.function()
-        async def told(event, context):
-            return {"statusCode": 200}
-
-        for path in paths:
-            rest.method("GET", path)(told)
+        app, rest, _ = legacy(tmp_path, *paths)
         return app, rest, await clients(app)
-
-    async def statuses(client):
-        return [(await client.ask("GET", f"/_apis/legacy/dev{path}")).status for path in ("/a", "/b", "/c")]
 
     app, rest, client = await start("/a", "/b")
     root = (await rest.call("GetRestApi"))["rootResourceId"]
@@ -511,24 +519,13 @@ async def test_a_method_that_is_declared_while_the_app_runs_is_served_at_the_nex
     """It left the API and its stage at each start, until the program had declared and deployed it again."""
 
     async def start(*early, late=()):
-        app = App("shop", store=tmp_path)
-        rest = app.rest_api("legacy", stage="dev")
-
-        @app.function()
-        async def told(event, context):
-            return {"statusCode": 200}
-
-        for path in early:
-            rest.method("GET", path)(told)
+        app, rest, told = legacy(tmp_path, *early)
         client = await clients(app)
         for path in late:
             rest.method("GET", path)(told)
         if late:
             await rest.deploy("dev")
         return app, client
-
-    async def statuses(client):
-        return [(await client.ask("GET", f"/_apis/legacy/dev{path}")).status for path in ("/a", "/b", "/c")]
 
     app, client = await start("/a", "/b", late=["/c"])
     assert await statuses(client) == [200, 200, 200]

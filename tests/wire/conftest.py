@@ -25,3 +25,14 @@ def wire(make_app):
 
     with served(make_app()) as running:
         yield running
+
+
+@pytest.fixture
+def sqs(wire):
+    return wire.client("sqs")
+
+
+@pytest.fixture
+def queue(sqs):
+    """Make a queue; give its URL."""
+    return sqs.create_queue(QueueName="orders")["QueueUrl"]

@@ -12,11 +12,6 @@ def sns(wire):
 
 
 @pytest.fixture
-def sqs(wire):
-    return wire.client("sqs")
-
-
-@pytest.fixture
 def topic(sns):
     return sns.create_topic(Name="alerts")["TopicArn"]
 

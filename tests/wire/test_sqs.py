@@ -18,16 +18,6 @@ from forebay import App
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-@pytest.fixture
-def sqs(wire):
-    return wire.client("sqs")
-
-
-@pytest.fixture
-def queue(sqs):
-    return sqs.create_queue(QueueName="orders")["QueueUrl"]
-
-
 def code(call, **arguments):
     """Give the code and the shape of the error that a call raises."""
     with pytest.raises(ClientError) as raised:

@@ -13,16 +13,6 @@ from wire_app import REGION
 ARN = f"arn:aws:sqs:{REGION}:123456789012:"
 
 
-@pytest.fixture
-def sqs(wire):
-    return wire.client("sqs")
-
-
-@pytest.fixture
-def queue(sqs):
-    return sqs.create_queue(QueueName="orders")["QueueUrl"]
-
-
 def attributes(sqs, queue, *names):
     return sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=list(names or ["All"]))["Attributes"]
 
