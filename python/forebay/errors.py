@@ -136,7 +136,10 @@ class StoreFull(StoreError):
 
 
 class StoreFailed(StoreError):
-    """A write or fsync failed. Nothing more is acknowledged until a restart."""
+    """A write or fsync failed, and nothing more is acknowledged until a restart.
+
+    A store on a server also raises it when nobody knows whether it was written, and at the start when no server answers.
+    """
 
 
 class StoreCorrupt(StoreError):

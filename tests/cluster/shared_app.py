@@ -48,7 +48,7 @@ async def put(key: str) -> None:
         try:
             await numbers.put(name, key)
         except forebay.StoreError as error:
-            note("refused", name, type(error).__name__)
+            note("refused", name, type(error).__name__, error)
         else:
             note("acked", name)
         await asyncio.sleep(0.02)
