@@ -7,6 +7,7 @@ import base64
 import json
 import re
 import socket
+import statistics
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ KEY = {"id": "FBKBENCH", "secret": "a-secret-of-the-bench"}
 BODY = "x" * 200
 TOGETHER = 10
 RECORDS = 500
+DEPTHS = (100_000, 1_000_000)
 
 
 @dataclass
@@ -204,6 +206,27 @@ async def receive(stage: Stage) -> Mapping[str, float]:
     return drained(calls, *took)
 
 
+async def depth(stage: Stage) -> Mapping[str, float]:
+    """Send messages ten a call, and receive and delete as many, in turns with many and with ten times as many waiting."""
+    calls, waiting = stage.share(20_000), 0
+    seen: dict[str, list[float]] = {}
+    async with served(stage) as wire:
+        wire.app.queue("q")
+        # In turns: one second of this differs from the next by more than the depths do.
+        for depth in DEPTHS * 3:
+            more = stage.share(depth) - waiting
+            await (wire.load(more // TOGETHER, wire.batch()) if more > 0 else wire.drain(-more))
+            waiting += more
+            for _ in range(3):
+                with stage.meter:
+                    sent = figures(calls, TOGETHER, *await wire.load(calls, wire.batch()))
+                    received = drained(calls, *await wire.drain(calls * TOGETHER))
+                for what, told in (("send", sent), ("receive", received)):
+                    for name, value in told.items():
+                        seen.setdefault(f"{what}_{name}_{depth}", []).append(value)
+    return {name: statistics.median(values) for name, values in seen.items()}
+
+
 async def put_records(stage: Stage) -> Mapping[str, float]:
     """Put records of 200 bytes, 500 a call."""
     count = stage.share(1_000)
@@ -278,6 +301,24 @@ SCENARIOS = (
     scenario("aws.send", send, "SendMessage of 200 B", "messages/s"),
     scenario("aws.send_batch", send_batch, "SendMessageBatch of 10", "messages/s"),
     scenario("aws.receive", receive, "ReceiveMessage of 10 and DeleteMessageBatch", "messages/s"),
+    Scenario(
+        "aws.depth",
+        depth,
+        tuple(
+            Figure(f"{key}_{name}_{depth}", f"{title} with {depth:,} waiting, 64 connections{of}", unit)
+            for depth in DEPTHS
+            for key, title in (
+                ("send", "SendMessageBatch of 10"),
+                ("receive", "ReceiveMessage of 10 and DeleteMessageBatch"),
+            )
+            for name, of, unit in (
+                ("rate", "", "messages/s"),
+                ("us", ": processor time of a request in the app's process", "µs"),
+            )
+        ),
+        note=NOTE,
+        seconds=90,
+    ),
     scenario("aws.put_records", put_records, "PutRecords of 500 of 200 B", "records/s"),
     scenario("aws.get_records", get_records, "GetRecords of 500 of 200 B", "records/s"),
     scenario("aws.invoke", invoke, "Invoke of an async handler", "invocations/s"),
