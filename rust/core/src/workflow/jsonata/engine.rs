@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::contained::contain;
 use super::convert::{object, to_json, to_jsonata, MEMORY};
-use super::rewrite::{self, Facts};
+use super::rewrite::{self, Facts, Scope};
 use super::{functions, guarded, Bindings, Guards};
 use crate::workflow::scope::Entropy;
 
@@ -43,7 +43,7 @@ impl Program {
     fn read(text: &str) -> Result<Self, String> {
         let mut ast = parser::parse(text).map_err(|error| coded(&error.to_string()))?;
         let mut facts = rewrite::survey(&ast);
-        if rewrite::guard(&mut ast, &facts) {
+        if rewrite::guard(&mut ast, &facts, &mut Scope::default()) {
             facts.guarded.insert(rewrite::STEP);
         }
         Ok(Self { ast, facts })

@@ -16,13 +16,15 @@ use jsonata_core::value::JValue;
 use super::convert::{check_size, to_json, MEMORY};
 use super::engine::{options, register, Failure, Shared};
 use super::functions::Outcome;
-use super::rewrite::{Facts, CONCATENATE, STEP};
+use super::rewrite::{Facts, BOUNDED, CONCATENATE, IS_BOUNDED, STEP};
 use crate::workflow::value::canonical;
 
 type Function = fn(&[JValue], &Rc<Shared>, &Facts) -> Outcome;
 
 pub(super) const ALL: &[(&str, Function)] = &[
+    (BOUNDED, bounded),
     (CONCATENATE, concatenate),
+    (IS_BOUNDED, is_bounded),
     ("distinct (guarded)", distinct),
     ("formatInteger (guarded)", format_integer),
     ("join (guarded)", join),
@@ -37,6 +39,8 @@ pub(super) const ALL: &[(&str, Function)] = &[
 const ITEM_BYTES: usize = size_of::<JValue>();
 /// Items from which on comparing each with each takes too long.
 const FEW_ITEMS: usize = 1_000;
+/// Bytes of an item that is compared with all others.
+const FEW_BYTES: usize = 1_000;
 /// Bytes of a picture of numbers.
 const PICTURE_MAX: usize = 1_000;
 /// Letters of the largest number in spreadsheets' columns that fits 64 bits.
@@ -108,6 +112,19 @@ fn step(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
         *left = left.checked_sub(bytes).ok_or_else(|| Failure::Limit(MEMORY.to_owned()))?;
     }
     Ok(value)
+}
+
+/// The value, if it is not too large to be looked at as a whole.
+fn bounded(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
+    let value = arguments.first().cloned().unwrap_or(JValue::Undefined);
+    if matches!(value, JValue::Array(_) | JValue::Object(_)) {
+        check_size(&value, shared.guards.value_bytes_max)?;
+    }
+    Ok(value)
+}
+
+fn is_bounded(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
+    bounded(arguments, shared, facts).map(|_| JValue::Bool(true))
 }
 
 /// How a number of the arguments is to be written, without what follows a semicolon.
@@ -197,7 +214,8 @@ fn distinct(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome
     let (_, [JValue::Array(items)]) = split(arguments) else {
         return hand_on("distinct", arguments, shared, facts);
     };
-    if items.len() <= FEW_ITEMS {
+    // Each is compared with each, as a whole.
+    if items.len() <= FEW_ITEMS && items.iter().all(|item| check_size(item, FEW_BYTES).is_ok()) {
         return hand_on("distinct", arguments, shared, facts);
     }
     let mut left = shared.guards.value_bytes_max;

@@ -1,7 +1,7 @@
 //! Reading a program's tree: which values it needs, what AWS refuses of it, and where a guard has to be put in.
 //!
 //! jsonata-core counts time, depth and items, but no bytes: joining, padding and replacing texts make gigabytes of a
-//! few. Calls of such functions are directed to guarded ones, which get the context as their last argument.
+//! few. Such functions are replaced by guarded ones, which get the context as their last argument.
 
 use std::collections::BTreeSet;
 
@@ -25,31 +25,36 @@ pub(super) struct Facts {
     pub(super) unsupported: Option<String>,
 }
 
-/// The functions that are guarded, each with its guarded form's name, which no program can write.
-const GUARDED: [(&str, &str); 7] = [
-    ("distinct", "distinct (guarded)"),
-    ("formatInteger", "formatInteger (guarded)"),
-    ("join", "join (guarded)"),
-    ("pad", "pad (guarded)"),
-    ("parseInteger", "parseInteger (guarded)"),
-    ("replace", "replace (guarded)"),
-    ("string", "string (guarded)"),
+/// The functions that are guarded, each with its guarded form's name, which no program can write, and with the number of arguments that it
+/// is given where a function takes it as a value.
+const GUARDED: [(&str, &str, usize); 7] = [
+    ("distinct", "distinct (guarded)", 1),
+    ("formatInteger", "formatInteger (guarded)", 2),
+    ("join", "join (guarded)", 2),
+    ("pad", "pad (guarded)", 3),
+    ("parseInteger", "parseInteger (guarded)", 2),
+    ("replace", "replace (guarded)", 4),
+    ("string", "string (guarded)", 1),
 ];
 pub(super) const CONCATENATE: &str = "& (guarded)";
-/// Counts the items of each value that a step of a path gives: `$a.($b)` has as many as both lists multiplied.
+/// Counts the items of each value that a step of a path gives: `$a.($b)` has as many as both lists multiplied. Those of lists that functions
+/// give, too.
 pub(super) const STEP: &str = "step (guarded)";
+/// Gives back a value that is not too large to be looked at as a whole. Values share parts: forty of them can be a tree of 2^40.
+pub(super) const BOUNDED: &str = "bounded (guarded)";
+/// The same, as a filter that lets everything pass.
+pub(super) const IS_BOUNDED: &str = "is bounded (guarded)";
 
 fn guarded_form(name: &str) -> Option<&'static str> {
-    GUARDED.iter().find(|(plain, _)| *plain == name).map(|(_, guarded)| *guarded)
+    GUARDED.iter().find(|(plain, ..)| *plain == name).map(|(_, guarded, _)| *guarded)
 }
 
 /// Learn what there is to know of a program.
 pub(super) fn survey(ast: &AstNode) -> Facts {
     let mut facts = Facts::default();
     facts.node(ast, true);
-    let needed =
-        facts.variables.iter().filter(|name| !facts.bound.contains(*name)).filter_map(|name| guarded_form(name));
-    facts.guarded.extend(needed.collect::<Vec<_>>());
+    let needed: Vec<_> = facts.variables.iter().filter_map(|name| guarded_form(name)).collect();
+    facts.guarded.extend(needed);
     facts
 }
 
@@ -86,12 +91,17 @@ impl Facts {
                 if let (BinaryOp::ColonEqual, AstNode::Variable(name)) = (op, lhs.as_ref()) {
                     self.bound.insert(name.clone());
                 }
-                if *op == BinaryOp::Concatenate {
-                    self.guarded.insert(CONCATENATE);
-                }
+                match op {
+                    BinaryOp::Concatenate => self.guarded.insert(CONCATENATE),
+                    BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In => self.guarded.insert(BOUNDED),
+                    _ => false,
+                };
                 self.nodes([lhs.as_ref(), rhs], is_top);
             }
             AstNode::Unary { operand, .. } => self.node(operand, is_top),
+            AstNode::Descendant => {
+                self.guarded.insert(IS_BOUNDED);
+            }
             AstNode::Function { name, args, .. } => {
                 self.variables.insert(name.clone());
                 self.nodes(args, is_top);
@@ -174,17 +184,109 @@ fn take_one_argument(args: &mut [AstNode], facts: &Facts) {
     }
 }
 
-/// Direct the calls of functions that make much of little to their guarded forms. Tells whether steps are counted.
-pub(super) fn guard(ast: &mut AstNode, facts: &Facts) -> bool {
-    let mut counts = with_stack(|| children(ast).into_iter().fold(false, |counts, node| guard(node, facts) | counts));
+/// The guarded functions' names that a program gives to values of its own, where the rewriting is.
+#[derive(Default)]
+pub(super) struct Scope {
+    bound: Vec<String>,
+    /// What the blocks around bind at some time: a function is called when they have.
+    later: Vec<String>,
+}
+
+impl Scope {
+    fn has(&self, name: &str) -> bool {
+        self.bound.iter().any(|bound| bound == name)
+    }
+
+    /// Give a name of the program's own another one, under which nobody looks for the function.
+    fn bind(&mut self, name: &mut String) {
+        if guarded_form(name).is_some() {
+            let own = own_name(name);
+            self.bound.push(std::mem::replace(name, own));
+        }
+    }
+
+    fn inside(&mut self, node: &mut AstNode, facts: &Facts) -> bool {
+        let outer = [self.bound.len(), self.later.len()];
+        let mut counts = false;
+        match node {
+            AstNode::Lambda { params, body, .. } => {
+                self.bound.extend(self.later.iter().cloned());
+                for param in params {
+                    self.bind(param);
+                }
+                counts |= guard(body, facts, self);
+            }
+            AstNode::Block(items) => {
+                let bound = items.iter().filter_map(|item| match item {
+                    AstNode::Binary { op: BinaryOp::ColonEqual, lhs, .. } => match lhs.as_ref() {
+                        AstNode::Variable(name) if guarded_form(name).is_some() => Some(name.clone()),
+                        _ => None,
+                    },
+                    _ => None,
+                });
+                self.later.extend(bound.collect::<Vec<_>>());
+                for item in items {
+                    counts |= guard(item, facts, self);
+                }
+            }
+            AstNode::Binary { op: BinaryOp::ColonEqual, lhs, rhs } => {
+                counts |= guard(rhs, facts, self);
+                if let AstNode::Variable(name) = lhs.as_mut() {
+                    self.bind(name);
+                }
+                return counts;
+            }
+            AstNode::Path { steps } => {
+                for step in steps {
+                    // `**` as a step is bounded by the step before it.
+                    let own = usize::from(matches!(step.node, AstNode::Descendant));
+                    for part in in_step(step).skip(own) {
+                        counts |= guard(part, facts, self);
+                    }
+                }
+                return counts;
+            }
+            _ => {
+                for child in children(node) {
+                    counts |= guard(child, facts, self);
+                }
+                return counts;
+            }
+        }
+        self.bound.truncate(outer[0]);
+        self.later.truncate(outer[1]);
+        counts
+    }
+}
+
+fn own_name(name: &str) -> String {
+    format!("{name} (own)")
+}
+
+/// Direct functions and operators that make much of little, or look at all of it, to their guarded forms. Tells whether steps are counted.
+pub(super) fn guard(ast: &mut AstNode, facts: &Facts, scope: &mut Scope) -> bool {
+    let mut counts = with_stack(|| scope.inside(ast, facts));
     match ast {
         AstNode::Path { steps } => {
             for step in steps.iter_mut().skip(1) {
                 counts |= count_items(&mut step.node);
             }
+            bound_descendants(steps);
         }
-        AstNode::Function { name, args, .. } if !facts.bound.contains(name.as_str()) => {
-            if matches!(name.as_str(), "map" | "filter" | "each" | "single") {
+        AstNode::Lambda { body, .. } => counts |= count_list(body),
+        AstNode::Descendant => {
+            let mut steps = vec![PathStep::new(std::mem::replace(ast, AstNode::Null))];
+            bound_descendants(&mut steps);
+            *ast = AstNode::Path { steps };
+        }
+        AstNode::Variable(name) | AstNode::Function { name, .. } if scope.has(name) => *name = own_name(name),
+        AstNode::Variable(name) => {
+            if let Some((_, guarded, arguments)) = GUARDED.iter().find(|(plain, ..)| plain == name) {
+                *ast = as_value(guarded, *arguments);
+            }
+        }
+        AstNode::Function { name, args, .. } => {
+            if matches!(name.as_str(), "map" | "filter" | "each" | "single") && !facts.bound.contains(name) {
                 take_one_argument(args, facts);
             }
             if let Some(guarded) = guarded_form(name) {
@@ -196,20 +298,49 @@ pub(super) fn guard(ast: &mut AstNode, facts: &Facts) -> bool {
             let operands = [lhs, rhs].map(|operand| std::mem::replace(operand.as_mut(), AstNode::Null));
             *ast = AstNode::Function { name: CONCATENATE.to_owned(), args: operands.into(), is_builtin: true };
         }
-        AstNode::Binary { op: BinaryOp::ChainPipe, rhs, .. } => {
-            // `list ~> $distinct` is a call, too.
-            let guarded = match rhs.as_ref() {
-                AstNode::Variable(name) if !facts.bound.contains(name) => guarded_form(name),
-                _ => None,
-            };
-            if let Some(guarded) = guarded {
-                let args = vec![AstNode::Variable(String::new())];
-                **rhs = AstNode::Function { name: guarded.to_owned(), args, is_builtin: true };
-            }
+        // To compare values costs what the smaller of them is, and a literal is small.
+        AstNode::Binary { op: BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In, lhs, rhs }
+            if !is_literal(lhs) && !is_literal(rhs) =>
+        {
+            wrap(lhs, BOUNDED);
         }
         _ => {}
     }
     counts
+}
+
+/// A guarded function where its plain one stands as a value: its context is the one that it stands in.
+fn as_value(guarded: &str, arguments: usize) -> AstNode {
+    let params: Vec<String> = (0..arguments).map(|at| format!("argument{at}")).collect();
+    let context = std::iter::once(String::new());
+    let args = params.iter().cloned().chain(context).map(AstNode::Variable).collect();
+    let call = AstNode::Function { name: guarded.to_owned(), args, is_builtin: true };
+    AstNode::Lambda { params, body: Box::new(call), signature: None, thunk: false }
+}
+
+fn is_literal(node: &AstNode) -> bool {
+    matches!(node, AstNode::String(_) | AstNode::Number(_) | AstNode::Boolean(_) | AstNode::Null | AstNode::Undefined)
+}
+
+fn wrap(node: &mut AstNode, function: &str) {
+    let args = vec![std::mem::replace(node, AstNode::Null)];
+    *node = AstNode::Function { name: function.to_owned(), args, is_builtin: true };
+}
+
+/// Have the value looked at whose descendants a step gives: `**` takes lists apart, so that a filter before it changes nothing.
+fn bound_descendants(steps: &mut Vec<PathStep>) {
+    let is_bounded = || {
+        let args = vec![AstNode::Variable(String::new())];
+        Stage::Filter(Box::new(AstNode::Function { name: IS_BOUNDED.to_owned(), args, is_builtin: true }))
+    };
+    if matches!(steps.first(), Some(first) if matches!(first.node, AstNode::Descendant)) {
+        steps.insert(0, PathStep::new(AstNode::Variable(String::new())));
+    }
+    for at in 1..steps.len() {
+        if matches!(steps[at].node, AstNode::Descendant) {
+            steps[at - 1].stages.push(is_bounded());
+        }
+    }
 }
 
 /// Have the items counted of what a step gives, unless it only reads fields: those are no more than there were.
@@ -225,9 +356,23 @@ fn count_items(step: &mut AstNode) -> bool {
         | AstNode::Call { .. }
         | AstNode::Conditional { .. }
         | AstNode::Array(_) => {
-            let args = vec![std::mem::replace(step, AstNode::Null)];
-            *step = AstNode::Function { name: STEP.to_owned(), args, is_builtin: true };
+            wrap(step, STEP);
             true
+        }
+        _ => false,
+    }
+}
+
+/// Have the items counted of a list that a function writes out as its value: `$map` and `$reduce` make many of them.
+fn count_list(body: &mut AstNode) -> bool {
+    match body {
+        AstNode::Array(_) => {
+            wrap(body, STEP);
+            true
+        }
+        AstNode::Block(items) => items.last_mut().is_some_and(count_list),
+        AstNode::Conditional { then_branch, else_branch, .. } => {
+            count_list(then_branch) | else_branch.as_deref_mut().is_some_and(count_list)
         }
         _ => false,
     }
@@ -239,7 +384,6 @@ fn children(ast: &mut AstNode) -> Vec<&mut AstNode> {
         pairs.iter_mut().flat_map(|(key, value)| [key, value])
     }
     match ast {
-        AstNode::Path { steps } => steps.iter_mut().flat_map(in_step).collect(),
         AstNode::Binary { lhs, rhs, .. } => vec![lhs, rhs],
         AstNode::Unary { operand: inner, .. }
         | AstNode::FunctionApplication(inner)

@@ -280,6 +280,30 @@ fn hostile_expressions_end_with_an_error() {
         "($a := [1..20000]; $count($a.$a))".to_owned(),
         "($a := {'b': [1..20000]}; $a.b.($a.b))".to_owned(),
         "[1..800000].([1..800000])".to_owned(),
+        "$reduce([1..30], function($a, $i){[$a, $a]}, [1])".to_owned(),
+        "$map([1..60], function($i){[1..800000]})".to_owned(),
+        "$map([1..60], function($i){($l := 800000; $i > 0 ? [1..$l] : [])})".to_owned(),
+        // Guarded functions under other names.
+        "($p := $pad; $length($p('x', 1e15)))".to_owned(),
+        "($pad := $pad; $pad('x', 1e15))".to_owned(),
+        "(false ? ($pad := 1); $pad('x', 1e15))".to_owned(),
+        "(false ? $pad := 1 : 2; $pad('x', 1e15))".to_owned(),
+        "($f := function($pad){1}; $pad('x', 1e15))".to_owned(),
+        "(function($f){$f('x', 1e15)})($pad)".to_owned(),
+        "($f := {'a': $pad}; $f.a('x', 1e15))".to_owned(),
+        "($f := $formatInteger; $f(1e12, 'I'))".to_owned(),
+        "($s := $pad('x', 100000, 'x'); $f := $replace; $f($s, 'x', $s))".to_owned(),
+        "$map([1e15], function($n){['x', $n] ~> function($l){$pad($l[0], $l[1])}})".to_owned(),
+        // Forty values that share their parts are a tree of 2^40, and no clock is looked at while it is compared.
+        doubled("$a = $b"),
+        doubled("$a != $b"),
+        doubled("$a in [$b]"),
+        doubled("$distinct([$a, $b])"),
+        doubled("$distinct($append([1..2000], [[$a], [$b]]))"),
+        doubled("$count($a.**)"),
+        doubled("$count([$a, $b].(**))"),
+        doubled("$count($a.b.**.c)"),
+        doubled("$count($a[**])"),
         deep("(", ")"),
         deep("[", "]"),
         deep("-", ""),
@@ -291,6 +315,63 @@ fn hostile_expressions_end_with_an_error() {
         assert!(ended.is_err(), "{name}");
         assert!(started.elapsed() < Duration::from_secs(20), "{name}: {:?}", started.elapsed());
     }
+}
+
+/// What is done with two values that are small, and large as JSON.
+fn doubled(done: &str) -> String {
+    let value = "$reduce([1..40], function($v, $i){{'a': $v, 'b': $v}}, 1)";
+    format!("($a := {value}; $b := {value}; {done})")
+}
+
+#[test]
+fn guarded_functions_are_values_like_others() {
+    check("$map([1, 'a', [2]], $string)", json!(["1", "a", "[2]"]));
+    check("[1, 2] ~> $map($string) ~> $join('-')", json!("1-2"));
+    check("['a', 'b'] ~> $join", json!("ab"));
+    check("($f := $trim ~> $string; $f(' x '))", json!("x"));
+    check("($p := $pad; [$p('x', 3), $p('x', -3, '-')])", json!(["x  ", "--x"]));
+    check("($r := $replace; [$r('aba', 'a', 'c'), $r('aba', 'a', 'c', 1)])", json!(["cbc", "cba"]));
+    check("($j := $join; [$j(['a', 'b']), $j(['a', 'b'], '-')])", json!(["ab", "a-b"]));
+    check("$reduce([['a', 'b'], '-'], $join)", json!("a-b"));
+    check("$map([[1, 1], [2]], $distinct)", json!([[1], [2]]));
+    check("($f := $formatInteger; $f(12, 'I'))", json!("XII"));
+    check("$type($pad)", json!("function"));
+}
+
+#[test]
+fn a_program_may_give_the_names_of_guarded_functions_to_its_own() {
+    check("($string := 5; $string + 1)", json!(6));
+    check("($string := $string(5); $string & '!')", json!("5!"));
+    check("($join := function($n){$n = 0 ? 0 : $n + $join($n - 1)}; $join(4))", json!(10));
+    check("($a := function(){$pad(1)}; $pad := function($x){$x + 1}; $a())", json!(2));
+    check("(function($pad){$pad + 1})(1) & $pad('x', 3)", json!("2x  "));
+    check("(($pad := 2; $pad) + 1) & $pad('x', 3)", json!("3x  "));
+    check("($replace := {'a': 1}; $replace.a)", json!(1));
+    check("($join := [3, 4]; $join[1])", json!(4));
+}
+
+#[test]
+fn comparing_and_descending_give_what_they_gave() {
+    check(
+        "($a := {'x': [1]}; $b := {'x': [1]}; [$a = $b, $a != $b, $a in [$b], $a.y = $b.y])",
+        json!([true, false, false, false]),
+    );
+    check("($a := [{'b': {'c': 1}}, {'b': [{'c': 2}, {'c': 3}]}]; $a.**.c)", json!([1, 2, 3]));
+    check("($a := {'b': {'c': 1}}; $a.(**).c)", json!(1));
+    check("($a := {'b': {'c': 1}}; $map([$a, $a], function($x){$count($x.**)}))", json!([3, 3]));
+    check("($a := [[[1], 2]]; $a.**)", json!([1, 2]));
+    check("($a := {'b': null}; $count($a.**))", json!(2));
+}
+
+#[test]
+fn lists_of_functions_are_what_they_were() {
+    check("$map([1, 2], function($i){[$i]})", json!([[1], [2]]));
+    check("$map([1, 2], function($i){[]})", json!([[], []]));
+    check("($f := function(){[1, 2]}; 0 ~> $f()[0])", json!(1));
+    check("($f := function(){[1]}; {'a': $f(), 'b': $f()[], 'c': $f().($ + 1)})", json!({"a": [1], "b": [1], "c": 2}));
+    check("($f := function(){true ? [[1]] : []}; [$f(), $f()])", json!([[1], [1]]));
+    check("$reduce([1..3], function($a, $i){[$a, $i]}, [])", json!([1, 2, 3]));
+    check("$count($map([1..400000], function($i){[$i, $i]}))", json!(400_000));
 }
 
 #[test]
