@@ -37,6 +37,9 @@ pub struct PutConnection {
     /// How it authorizes; without it, nothing of its authorization changes.
     #[serde(default)]
     pub authorization: Option<PutAuthorization>,
+    /// Refused (`Conflict`) where there is one already.
+    #[serde(default)]
+    pub only_new: bool,
 }
 
 /// How a connection authorizes.
@@ -124,6 +127,9 @@ pub struct Authorized {
 pub struct PutApiDestination {
     /// Its name.
     pub name: String,
+    /// Refused (`Conflict`) where there is one already.
+    #[serde(default)]
+    pub only_new: bool,
     /// Its settings.
     #[serde(flatten)]
     pub settings: ApiDestinationSettings,

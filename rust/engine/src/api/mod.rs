@@ -144,7 +144,7 @@ macro_rules! operations {
         "queue.delete" QueueDelete(queue::Named) -> queue::Deleted: rooms.queue_delete now;
 
         /// Create a topic, unless it exists.
-        "topic.declare" TopicDeclare(topic::Named) -> topic::Topic: topics.topic_declare now;
+        "topic.declare" TopicDeclare(topic::Declare) -> topic::Topic: topics.topic_declare now;
         /// List the topics.
         "topic.list" TopicList(Empty) -> Vec<topic::Topic>: topics.topic_list now;
         /// Describe a topic and its subscriptions.

@@ -25,6 +25,9 @@ pub struct Declare {
     /// Texts that are kept beside it, by name; null removes one, and those that are not named stay.
     #[serde(default)]
     pub notes: BTreeMap<String, Option<String>>,
+    /// Refused (`Conflict`) where there is one already.
+    #[serde(default)]
+    pub only_new: bool,
 }
 
 /// Names a stream.

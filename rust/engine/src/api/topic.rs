@@ -1,5 +1,7 @@
 //! Topics: what is asked of them, and what is answered.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::api::notes::Notes;
@@ -12,6 +14,17 @@ use crate::payload::message::Attribute;
 pub struct Named {
     /// The topic's name.
     pub name: String,
+}
+
+/// Create a topic; one that exists stays.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Declare {
+    /// The topic's name.
+    pub name: String,
+    /// Texts that are kept beside it, by name. Refused (`Conflict`) where one that stands there is another one, or is to be none (null).
+    #[serde(default)]
+    pub notes: BTreeMap<String, Option<String>>,
 }
 
 /// Subscribe a queue or a function; one that is already subscribed takes the new settings.

@@ -36,6 +36,9 @@ pub struct Declare {
     /// Texts that are kept beside a new one, by name; one that exists keeps its own.
     #[serde(default)]
     pub notes: BTreeMap<String, Option<String>>,
+    /// Refused (`Conflict`) where there is one already.
+    #[serde(default)]
+    pub only_new: bool,
 }
 
 /// Which events of an Express execution are kept, for as long as it is one of the last 1,000 that ended; and which a log group is given.

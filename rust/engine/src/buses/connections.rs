@@ -169,8 +169,11 @@ impl ConnectionRoom<'_> {
     }
 
     pub(crate) fn connection_put(&mut self, asked: PutConnection) -> Result<Done, EngineError> {
-        let PutConnection { name, description, authorization } = asked;
+        let PutConnection { name, description, authorization, only_new } = asked;
         check_rule_name(&name, "connection")?;
+        if only_new && self.connections().connection(&name).is_ok() {
+            return Err(EngineError::Conflict(format!("Connection {name} already exists.")));
+        }
         check_description(description.as_deref().unwrap_or_default())?;
         let bytes = authorization.as_ref().map_or(0, |one| one.parameters.0.to_string().len());
         if bytes > PARAMETERS_BYTES_MAX {
@@ -336,9 +339,12 @@ impl ConnectionRoom<'_> {
 
 impl ConnectionRoom<'_> {
     pub(crate) fn destination_put(&mut self, asked: PutApiDestination) -> Result<Done, EngineError> {
-        let PutApiDestination { name, settings } = asked;
+        let PutApiDestination { name, only_new, settings } = asked;
         check_rule_name(&name, "api destination")?;
         check_description(&settings.description)?;
+        if only_new && self.connections().destination(&name).is_ok() {
+            return Err(EngineError::Conflict(format!("An api-destination '{name}' already exists.")));
+        }
         self.connections().connection(&settings.connection)?;
         let now_ms = self.ctx().now.wall_ms;
         let known = self.connections().destinations.get(&name).cloned();

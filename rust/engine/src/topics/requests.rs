@@ -1,7 +1,7 @@
 //! `topic.*`
 
 use crate::api::notes::{Annotate, Notes};
-use crate::api::topic::{Named, Publish, Subscribe, Subscribed, Topic as Answer, Unsubscribe};
+use crate::api::topic::{Declare, Named, Publish, Subscribe, Subscribed, Topic as Answer, Unsubscribe};
 use crate::api::Empty;
 use crate::base::error::{EngineError, Waiter};
 use crate::base::ids::{parse_uuid, uuid_text};
@@ -30,11 +30,23 @@ impl TopicRoom<'_> {
         Ok(Done::at_once(self.describe_topic(self.topics.topic(&named.name)?)))
     }
 
-    pub(crate) fn topic_declare(&mut self, Named { name }: Named) -> Result<Done, EngineError> {
+    pub(crate) fn topic_declare(&mut self, asked: Declare) -> Result<Done, EngineError> {
+        let Declare { name, notes } = asked;
+        let known = self.topics.topic(&name).ok().map(|topic| topic.row.clone());
+        let is_new = known.is_none();
         let created_ms = self.ctx.now.wall_ms;
-        let row = TopicRow { name: name.clone(), created_ms, subscriptions: Vec::new(), notes: Notes::new() };
+        let new = || TopicRow { name: name.clone(), created_ms, subscriptions: Vec::new(), notes: Notes::new() };
+        let mut row = known.unwrap_or_else(new);
         row.check()?;
-        if self.topics.topic(&name).is_err() {
+        let is_other = |(note, text): (&String, &Option<String>)| {
+            row.notes.get(note).is_some_and(|own| text.as_ref() != Some(own))
+        };
+        if notes.iter().any(is_other) {
+            return Err(EngineError::Conflict(format!("topic {name:?} exists with other notes")));
+        }
+        let notes = Annotate { name: name.clone(), notes }.applied(&row.notes)?;
+        if is_new || notes != row.notes {
+            row.notes = notes;
             self.save_topic(row)?;
         }
         Ok(Done::when_durable(self.describe_topic(self.topics.topic(&name)?)))

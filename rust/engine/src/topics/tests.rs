@@ -211,6 +211,26 @@ fn a_topic_keeps_its_subscriptions_over_a_restart_and_loses_them_when_it_is_dele
     assert_eq!(engine.asked("topic.list", &json!({})).unwrap().as_array().unwrap().len(), 1);
 }
 
+/// Notes came in a commit of their own: whoever was ended between the two left a topic without its tags, and of two who made one topic
+/// both were told that it was theirs.
+#[test]
+fn a_topic_comes_with_its_notes_and_nobody_makes_it_anew_with_others() {
+    let engine = TestEngine::new();
+    let declared = |notes: Value| json!({"name": "n", "notes": notes});
+    let made = engine.json("topic.declare", &declared(json!({"tag:a": "1"})));
+    assert_eq!(made["notes"], json!({"tag:a": "1"}));
+    for other in [json!({"tag:a": "2", "tag:b": "1"}), json!({"tag:a": null})] {
+        let refused = engine.asked("topic.declare", &declared(other));
+        assert!(matches!(refused, Err(EngineError::Conflict(_))), "{refused:?}");
+    }
+    let engine = crashed(engine);
+    engine.json("topic.declare", &json!({"name": "n"}));
+    assert_eq!(engine.json("topic.describe", &json!({"name": "n"}))["notes"], json!({"tag:a": "1"}));
+    engine.json("topic.declare", &declared(json!({"tag:a": "1", "tag:b": "2"})));
+    let engine = crashed(engine);
+    assert_eq!(engine.json("topic.describe", &json!({"name": "n"}))["notes"], json!({"tag:a": "1", "tag:b": "2"}));
+}
+
 #[test]
 fn a_topic_has_a_hundred_subscriptions_at_most() {
     let engine = published();

@@ -59,18 +59,30 @@ impl Validate {
     }
 }
 
-/// Create a workflow, or give one that exists another definition.
-pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: ReadDeclaration) -> Result<Done, EngineError> {
-    let ReadDeclaration { asked, states, program } = asked;
-    let Declare { name, definition, kind, log_level, include_execution_data, log_group, role, tracing, notes } = asked;
-    check_name(&name)?;
-    let is_logged = log_level != LogLevel::Off || include_execution_data;
-    if kind == Kind::Standard && is_logged && log_group.is_none() {
+/// Refuse what no workflow can be, and one that is to be new and is there.
+fn check_asked(room: &WorkflowRoom<'_>, asked: &Declare) -> Result<(), EngineError> {
+    let name = &asked.name;
+    check_name(name)?;
+    if asked.only_new && room.workflows.machine(name).is_ok() {
+        let arn = room.below.ctx.workflow_arn(name);
+        return Err(EngineError::Conflict(format!("State Machine Already Exists: '{arn}'")));
+    }
+    let is_logged = asked.log_level != LogLevel::Off || asked.include_execution_data;
+    if asked.kind == Kind::Standard && is_logged && asked.log_group.is_none() {
         return Err(EngineError::Invalid(format!(
             "workflow {name:?}: log_level and include_execution_data are for EXPRESS workflows, and for those with a log group; \
              a STANDARD one has its history"
         )));
     }
+    Ok(())
+}
+
+/// Create a workflow, or give one that exists another definition.
+pub(super) fn workflow_declare(room: &mut WorkflowRoom<'_>, asked: ReadDeclaration) -> Result<Done, EngineError> {
+    let ReadDeclaration { asked, states, program } = asked;
+    check_asked(room, &asked)?;
+    let Declare { name, definition, kind, log_level, include_execution_data, log_group, role, .. } = asked;
+    let (tracing, notes) = (asked.tracing, asked.notes);
     // What is wrong with the language is told first.
     if program.is_ok() {
         supported::check_definition(room, &states)?;

@@ -143,20 +143,19 @@ fn refuse_unknown(call: &Call<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn put_connection(call: &Call<'_>, authorization: Option<PutAuthorization>) -> Result<Json, Fault> {
+async fn put_connection(
+    call: &Call<'_>,
+    authorization: Option<PutAuthorization>,
+    only_new: bool,
+) -> Result<Json, Fault> {
     let description = call.input.text("Description").map(str::to_owned);
-    let put = PutConnection { name: call.input.needed("Name").to_owned(), description, authorization };
-    call.ask(Request::HttpConnectionPut(put)).await.map_err(fault)
+    let put = PutConnection { name: call.input.needed("Name").to_owned(), description, authorization, only_new };
+    call.ask(Request::HttpConnectionPut(put)).await.map_err(|error| not_found("put", "connection", error))
 }
 
 pub(super) async fn create_connection(call: &Call<'_>) -> Result<Value, Fault> {
     refuse_unknown(call)?;
-    let authorization = authorization(call, None)?;
-    let name = call.input.needed("Name");
-    if described(call, "describe").await.is_ok() {
-        return Err(Fault::new("ResourceAlreadyExistsException", format!("Connection {name} already exists.")));
-    }
-    let made = put_connection(call, authorization).await?;
+    let made = put_connection(call, authorization(call, None)?, true).await?;
     Ok(Value::structure()
         .with("ConnectionArn", made["arn"].as_str())
         .with("ConnectionState", made["state"].as_str())
@@ -167,7 +166,7 @@ pub(super) async fn create_connection(call: &Call<'_>) -> Result<Value, Fault> {
 pub(super) async fn update_connection(call: &Call<'_>) -> Result<Value, Fault> {
     refuse_unknown(call)?;
     let before = described(call, "update").await?;
-    Ok(changed(&put_connection(call, authorization(call, Some(&before))?).await?))
+    Ok(changed(&put_connection(call, authorization(call, Some(&before))?, false).await?))
 }
 
 fn connection(given: &Json) -> Value {
@@ -240,7 +239,7 @@ async fn put_destination(call: &Call<'_>, before: Option<&Json>) -> Result<Value
         "invocations_per_second": rate.unwrap_or(RATE_DEFAULT),
         "description": input.text("Description").unwrap_or_else(|| known("description")),
     }))?;
-    let put = PutApiDestination { name: input.needed("Name").to_owned(), settings };
+    let put = PutApiDestination { name: input.needed("Name").to_owned(), only_new: before.is_none(), settings };
     let made = call.ask(Request::ApiDestinationPut(put)).await.map_err(|error| match error {
         EngineError::NotFound(text) => Fault::new("ResourceNotFoundException", text),
         EngineError::Conflict(text) => Fault::new("ResourceAlreadyExistsException", text),
@@ -272,11 +271,6 @@ async fn described_destination(call: &Call<'_>, doing: &str) -> Result<Json, Fau
 }
 
 pub(super) async fn create_api_destination(call: &Call<'_>) -> Result<Value, Fault> {
-    let name = call.input.needed("Name");
-    if described_destination(call, "describe").await.is_ok() {
-        let text = format!("An api-destination '{name}' already exists.");
-        return Err(Fault::new("ResourceAlreadyExistsException", text));
-    }
     put_destination(call, None).await
 }
 

@@ -70,18 +70,18 @@ pub(super) async fn create_stream(call: &Call<'_>) -> Result<Value, Fault> {
         let text = format!("MaxRecordSizeInKiB: a record has at most {RECORD_KIB_MAX} KiB here; leave it out");
         return Err(invalid(text));
     }
-    if call.described_stream(&name).await.is_ok() {
-        let text = format!("Stream {name} under account {} already exists.", call.account);
-        return Err(Fault::new("ResourceInUseException", text));
-    }
     let retention_ms = RETENTION_HOURS as u64 * HOUR_MS;
     let tags = call.input.entries("Tags").iter().map(|(key, value)| (key.as_ref(), value.as_text()));
     let mut notes = tag_notes(tags);
     if mode == ON_DEMAND {
         notes.insert(NOTE_MODE.into(), Some(mode.into()));
     }
-    let declare = Declare { name, shards, retention_ms, retention_bytes: None, notes };
-    call.ask(Request::StreamDeclare(declare)).await.map_err(fault)?;
+    let exists = format!("Stream {name} under account {} already exists.", call.account);
+    let declare = Declare { name, shards, retention_ms, retention_bytes: None, notes, only_new: true };
+    call.ask(Request::StreamDeclare(declare)).await.map_err(|error| match error {
+        EngineError::Conflict(_) => Fault::new("ResourceInUseException", exists),
+        error => fault(error),
+    })?;
     Ok(Value::structure())
 }
 

@@ -129,17 +129,20 @@ async fn create_log_group(call: &Call<'_>) -> Result<Value, Fault> {
     if !input.entries("tags").is_empty() {
         return Err(invalid("tags: forebay's log groups have no tags; leave them out"));
     }
-    if described_group(call).await.is_ok() {
-        return Err(Fault::new("ResourceAlreadyExistsException", "The specified log group already exists"));
-    }
     let declare = Declare {
         name: group(call)?,
         shards: 1,
         retention_ms: RETENTION_DAYS * DAY_MS,
         retention_bytes: Some(GROUP_BYTES),
         notes: BTreeMap::new(),
+        only_new: true,
     };
-    call.ask(Request::StreamDeclare(declare)).await.map_err(fault)?;
+    call.ask(Request::StreamDeclare(declare)).await.map_err(|error| match error {
+        EngineError::Conflict(_) => {
+            Fault::new("ResourceAlreadyExistsException", "The specified log group already exists")
+        }
+        error => fault(error),
+    })?;
     Ok(Value::structure())
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use forebay_engine::api::notes::Annotate;
-use forebay_engine::api::topic::{Named, PolicyScope, Publication, Publish, Subscribe, Subscription, Unsubscribe};
+use forebay_engine::api::topic::{
+    Declare, Named, PolicyScope, Publication, Publish, Subscribe, Subscription, Unsubscribe,
+};
 use forebay_engine::api::{Empty, Request};
 use forebay_engine::base::error::EngineError;
 use forebay_engine::payload::endpoint::Endpoint;
@@ -129,8 +131,8 @@ impl Call<'_> {
     }
 }
 
-/// Whether a topic that is there has another text for a note than the one that is asked for. What it lacks is no difference: whoever
-/// made it may have been ended, or not be done, between the topic and its notes.
+/// Whether a topic that is there has another text for a note than the one that is asked for. What it lacks is no difference: in earlier
+/// releases whoever made it could be ended between the topic and its notes.
 fn differs(topic: &Json, notes: &BTreeMap<String, Option<String>>, prefix: &str) -> bool {
     let mut asked = notes.iter().filter(|(note, _)| note.starts_with(prefix));
     asked.any(|(note, text)| topic["notes"][note].as_str().is_some_and(|own| Some(own) != text.as_deref()))
@@ -158,19 +160,17 @@ async fn create_topic(call: &Call<'_>) -> Result<Value, Fault> {
         notes.insert(format!("{NOTE_TAG}{}", tag.needed("Key")), Some(tag.needed("Value").to_owned()));
     }
     check_tags(&Json::Null, &notes)?;
-    if let Ok(topic) = call.described_topic(name.clone()).await {
-        for (prefix, what) in [(NOTE_ATTRIBUTE, "Attributes"), (NOTE_TAG, "Tags")] {
-            if differs(&topic, &notes, prefix) {
-                let text = format!("{what} Reason: Topic already exists with different {}", what.to_lowercase());
-                return Err(invalid(text));
-            }
+    let declare = Declare { name: name.clone(), notes: notes.clone() };
+    match call.ask(Request::TopicDeclare(declare)).await {
+        Ok(topic) => Ok(Value::structure().with("TopicArn", topic["arn"].as_str())),
+        Err(EngineError::Conflict(_)) => {
+            let topic = call.described_topic(name).await?;
+            let what = if differs(&topic, &notes, NOTE_ATTRIBUTE) { "Attributes" } else { "Tags" };
+            let text = format!("{what} Reason: Topic already exists with different {}", what.to_lowercase());
+            Err(invalid(text))
         }
+        Err(error) => Err(fault(error)),
     }
-    let topic = call.ask(Request::TopicDeclare(Named { name: name.clone() })).await.map_err(fault)?;
-    if !notes.is_empty() {
-        call.ask(Request::TopicAnnotate(Annotate { name, notes })).await.map_err(fault)?;
-    }
-    Ok(Value::structure().with("TopicArn", topic["arn"].as_str()))
 }
 
 fn note_attribute(name: &str, text: &str, notes: &mut BTreeMap<String, Option<String>>) -> Result<(), Fault> {

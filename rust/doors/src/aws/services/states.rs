@@ -76,12 +76,14 @@ const PASSES_MAX: usize = 1_000;
 /// How long it is waited where none runs, and the machine is not free yet.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The error of a name that another state machine has.
+const EXISTS: &str = "StateMachineAlreadyExists";
 /// The engine's refusals begin with AWS's words for them: `Invalid Token: '…'`.
 const WORDS: [(&str, &str); 16] = [
     ("Execution Already Exists", "ExecutionAlreadyExists"),
     ("Execution Does Not Exist", "ExecutionDoesNotExist"),
     ("Execution Not Redrivable", "ExecutionNotRedrivable"),
-    ("State Machine Already Exists", "StateMachineAlreadyExists"),
+    ("State Machine Already Exists", EXISTS),
     ("State Machine Does Not Exist", "StateMachineDoesNotExist"),
     ("State Machine Type Not Supported", "StateMachineTypeNotSupported"),
     ("Activity Does Not Exist", "ActivityDoesNotExist"),
@@ -279,10 +281,14 @@ fn declared(call: &Call<'_>, before: &Json) -> Result<Json, Fault> {
     }))
 }
 
-/// What of a machine must be alike for a creation to be the same once more.
-fn is_same(existing: &Json, asked: &Json) -> bool {
+/// A machine that exists, if its creation is the same once more.
+fn same(existing: Json, asked: &Json) -> Result<Json, Fault> {
     let fields = ["definition", "type", "log_level", "include_execution_data", "log_group", "tracing"];
-    fields.iter().all(|field| existing[*field] == asked[*field])
+    if fields.iter().all(|field| existing[*field] == asked[*field]) {
+        return Ok(existing);
+    }
+    let text = format!("State Machine Already Exists: '{}'", existing["arn"].as_str().unwrap_or_default());
+    Err(Fault::new(EXISTS, text))
 }
 
 fn check_version_description(call: &Call<'_>) -> Result<bool, Fault> {
@@ -319,18 +325,16 @@ async fn create_state_machine(call: &Call<'_>) -> Result<Value, Fault> {
     asked["name"] = name.into();
     asked["definition"] = input.needed("definition").into();
     asked["type"] = input.text("type").unwrap_or("STANDARD").into();
-    let tags = notes_of_tags(call, &Json::Null)?;
-    let existing = call.described_machine(name.to_owned(), None).await.ok();
-    let machine = match existing {
-        Some(existing) if is_same(&existing, &asked) => existing,
-        Some(existing) => {
-            let text = format!("State Machine Already Exists: '{}'", existing["arn"].as_str().unwrap_or_default());
-            return Err(Fault::new("StateMachineAlreadyExists", text));
-        }
-        None => {
-            asked["notes"] = json!(tags);
-            declare(call, asked).await?
-        }
+    asked["notes"] = json!(notes_of_tags(call, &Json::Null)?);
+    asked["only_new"] = true.into();
+    let described = || call.described_machine(name.to_owned(), None);
+    let machine = match described().await {
+        Ok(existing) => same(existing, &asked)?,
+        Err(_) => match declare(call, asked.clone()).await {
+            // Another client has made it meanwhile.
+            Err(fault) if fault.name == EXISTS => same(described().await?, &asked)?,
+            made => made?,
+        },
     };
     Ok(Value::structure()
         .with("stateMachineArn", machine["arn"].as_str())

@@ -51,6 +51,9 @@ impl StreamRoom<'_> {
     pub(crate) fn stream_declare(&mut self, declare: Declare) -> Result<Done, EngineError> {
         check_shards(declare.shards)?;
         let known = self.streams.by_name.get(&declare.name).map(|stream| &stream.row.notes);
+        if declare.only_new && known.is_some() {
+            return Err(EngineError::Conflict(format!("stream {:?} exists already", declare.name)));
+        }
         let notes = Annotate { name: declare.name.clone(), notes: declare.notes };
         let notes = notes.applied(known.unwrap_or(&Notes::new()))?;
         if let Some(stream) = self.streams.by_name.get_mut(&declare.name) {
