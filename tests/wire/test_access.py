@@ -28,6 +28,7 @@ KEYS = {
     "kinesis": {"id": "FBKKINESIS", "secret": "kinesis-secret", "services": ["kinesis"]},
     "apis": {"id": "FBKAPIS", "secret": "apis-secret", "services": ["apigateway"]},
     "apis and queues": {"id": "FBKBOTH", "secret": "both-secret", "services": ["apigateway", "sqs"]},
+    "apis and functions": {"id": "FBKRUNS", "secret": "runs-secret", "services": ["apigateway", "lambda"]},
 }
 READING = (
     "Get",
@@ -44,14 +45,20 @@ READING = (
 
 
 @pytest.fixture
-def guarded(tmp_path):
-    """Serve an app that has access keys."""
+def app(tmp_path):
+    """Make an app that has access keys."""
     from forebay import App
 
     keys = tmp_path / "aws-keys.json"
     keys.write_text(json.dumps({"keys": list(KEYS.values())}))
     keys.chmod(0o600)
-    with served(App("guarded", store=str(tmp_path), region=REGION, account="123456789012")) as running:
+    return App("guarded", store=str(tmp_path), region=REGION, account="123456789012")
+
+
+@pytest.fixture
+def guarded(app):
+    """Serve an app that has access keys."""
+    with served(app) as running:
         connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=100)
         try:
             yield running, connection
@@ -237,6 +244,49 @@ def test_a_method_that_is_tested_reaches_the_services_of_the_key_that_tests_it(g
 
 
 def test_a_key_that_is_too_long_is_refused(guarded):
+def test_a_test_runs_functions_by_a_key_that_runs_some(app):
+    """A key for API Gateway alone ran any function, by a test of a method or of an authoriser."""
+    ran = []
+
+    @app.function()
+    async def work(event, context):
+        ran.append(event)
+        if event.get("type") == "TOKEN":
+            return {"principalId": "p", "policyDocument": {"Statement": []}}
+        return {"statusCode": 200, "body": "ran"}
+
+    arn = f"arn:aws:lambda:{REGION}:123456789012:function:work"
+    uri = f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{arn}/invocations"
+    with served(app) as running:
+        apis, both = (client((running, None), "apigateway", name) for name in ("apis", "apis and functions"))
+        api = apis.create_rest_api(name="a")
+        place = {"restApiId": api["id"]}
+        made = apis.create_authorizer(
+            **place, name="g", type="TOKEN", identitySource="method.request.header.A", authorizerUri=uri
+        )
+        guard = {**place, "authorizerId": made["id"], "headers": {"A": "t"}}
+        methods = []
+        for kind, verb, invocation in (("AWS", "POST", "Event"), ("AWS", "PUT", None), ("AWS_PROXY", "GET", None)):
+            method = {**place, "resourceId": api["rootResourceId"], "httpMethod": verb}
+            apis.put_method(**method, authorizationType="NONE")
+            headers = {"integration.request.header.X-Amz-Invocation-Type": f"'{invocation}'"} if invocation else {}
+            apis.put_integration(**method, type=kind, integrationHttpMethod="POST", uri=uri, requestParameters=headers)
+            apis.put_method_response(**method, statusCode="200")
+            apis.put_integration_response(**method, statusCode="200")
+            methods.append(method)
+        for method in methods:
+            tried = apis.test_invoke_method(**method, body="{}")
+            assert tried["status"] == 500
+            assert "lambda:InvokeFunction, because it is for apigateway only" in tried["log"]
+        told = apis.test_invoke_authorizer(**guard)
+        assert told["clientStatus"] == 500
+        assert "lambda:InvokeFunction, because it is for apigateway only" in told["log"]
+        assert ran == []
+        for method in methods:
+            assert both.test_invoke_method(**method, body="{}")["status"] == 200
+        assert both.test_invoke_authorizer(**guard)["principalId"] == "p"
+
+
     """Ids of keys are kept with the newest requests, and there was no end to their length."""
     one = next(one for one in OPERATIONS if one.name == "GetCallerIdentity")
     assert ask(guarded, one, key="k" * 129, secret="s") == (400, "IncompleteSignature")

@@ -1,7 +1,7 @@
 //! A request of a service from inside this process: a method of an API asks as any client does, without a signature.
 //!
 //! Whoever declares such a method decides what is asked; no key is looked for, and no line is written to the access log. What a key is needed
-//! for is refused. Whoever has a method run for a test reaches no service that the own key does not reach.
+//! for is refused. Whoever has a method run for a test reaches no service that the own key does not reach, and no function without `lambda`.
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
@@ -33,6 +33,15 @@ use crate::aws::value::Value;
 
 /// The name under which the services of this process are asked.
 const AUTHORITY: &str = "localhost";
+
+/// Why whoever may ask these services does not carry this operation out; all of them may be asked where none is named.
+pub(crate) fn refusal(services: &[String], service: &str, operation: &str) -> Option<String> {
+    let is_allowed = services.is_empty() || services.iter().any(|allowed| allowed == service);
+    (!is_allowed).then(|| {
+        let only = services.join(", ");
+        format!("the key that tests this is not authorized to perform: {service}:{operation}, because it is for {only} only")
+    })
+}
 
 /// Who asks.
 #[derive(Debug)]
@@ -86,9 +95,7 @@ impl Inside {
             Err(unread) => (unread.0, ""),
         };
         // Whoever may not ask a service is not told either what is wrong with the request.
-        if !services.is_empty() && !services.iter().any(|allowed| allowed == model.signing_name) {
-            let (service, only) = (model.signing_name, services.join(", "));
-            let text = format!("the key that tests this method is not authorized to perform: {service}:{operation}, because it is for {only} only");
+        if let Some(text) = refusal(services, model.signing_name, operation) {
             let fault = Fault::new("AccessDeniedException", text).code("AccessDenied").status(403);
             return Ok(request.refused(protocol, model, &fault, &id));
         }

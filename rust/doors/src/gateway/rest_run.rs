@@ -11,6 +11,7 @@ use forebay_engine::gateways::requests::Step;
 use tokio::time::timeout;
 
 use crate::ask;
+use crate::aws::inside;
 use crate::gateway::proxy::Manner;
 use crate::gateway::rest::Reached;
 use crate::gateway::trail::Question;
@@ -44,8 +45,16 @@ impl Reached<'_> {
         (answer, std::mem::take(&mut exchange.log))
     }
 
+    /// Why no function is run: a test is made with a key that runs none itself.
+    pub(super) fn no_function(&self) -> Option<String> {
+        inside::refusal(self.services, "lambda", "InvokeFunction")
+    }
+
     async fn carry_out(&self, gateway: &Gateway, command: Command, within: Duration) -> Outcome {
         let (engine, trail) = (self.engine, self.trail);
+        if let (Command::Invoke { .. }, Some(text)) = (&command, self.no_function()) {
+            return Outcome::Refused(text);
+        }
         match command {
             Command::Invoke { function, payload, is_event: true } => {
                 let accepted =

@@ -7,6 +7,7 @@ use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::request::{Authorized, Header, Request};
 use forebay_core::gateway::rest::compiled::Served;
 use forebay_core::gateway::rest::context::Arrival;
+use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::log::Log;
 use forebay_core::gateway::rest::model::{Method, RestApi, Stage};
 use forebay_engine::runtime::engine::Engine;
@@ -193,7 +194,10 @@ fn guarded(api: &RestApi, authorizer: &str) -> Option<Place> {
 impl Gateway {
     async fn test_authorizer(&self, reached: &Reached<'_>, began: Instant) -> Answer {
         let arn = self.arn(reached);
-        let told = if reached.route.method.authorization_type == "COGNITO_USER_POOLS" {
+        let is_of_pool = reached.route.method.authorization_type == "COGNITO_USER_POOLS";
+        let told = if let Some(text) = reached.no_function().filter(|_| !is_of_pool) {
+            Err(Failure::new(ResponseType::Default5xx).remark(text))
+        } else if is_of_pool {
             self.ask_user_pool(reached).await.map(|authorized| match authorized {
                 Authorized::Jwt { claims, .. } => json!({"claims": parsed(&claims)}),
                 _ => json!({}),
