@@ -128,6 +128,9 @@ pub struct OfConnection {
     /// Its stage, likewise.
     #[serde(default)]
     pub stage: Option<String>,
+    /// Whether `stage` is a part of a path that a proxy may have put there. It counts where some WebSocket API has a stage of that name.
+    #[serde(default)]
+    pub is_perhaps_stage: bool,
 }
 
 /// An open connection.

@@ -205,9 +205,19 @@ impl GatewayRoom<'_> {
     fn connection(&self, asked: &OfConnection) -> Result<Connection, EngineError> {
         let found = self.gateways.connections.describe(&asked.connection_id).filter(|found| {
             asked.api.as_ref().is_none_or(|api| *api == found.api || *api == found.api_id)
-                && asked.stage.as_ref().is_none_or(|stage| *stage == found.stage)
+                && asked
+                    .stage
+                    .as_ref()
+                    .is_none_or(|stage| *stage == found.stage || asked.is_perhaps_stage && !self.is_stage(stage))
         });
         found.ok_or_else(|| gone(&asked.connection_id))
+    }
+
+    /// Whether a WebSocket API has a stage of this name.
+    fn is_stage(&self, name: &str) -> bool {
+        let apis = self.all();
+        let mut apis = apis.list().iter().filter(|api| api.kind == Kind::Websocket);
+        apis.any(|api| api.stages.iter().any(|stage| stage.name == name))
     }
 
     pub(crate) fn connection_close(&mut self, asked: OfConnection) -> Result<Done, EngineError> {

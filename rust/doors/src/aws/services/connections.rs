@@ -32,13 +32,13 @@ fn fault(error: EngineError) -> Fault {
 
 /// A connection of the API and the stage that are named, as far as they are.
 fn named(call: &Call<'_>) -> OfConnection {
-    let [api, stage] = place(&call.before, &call.origin);
-    OfConnection { connection_id: call.input.needed("ConnectionId").to_owned(), api, stage }
+    let ([api, stage], is_perhaps_stage) = place(&call.before, &call.origin);
+    OfConnection { connection_id: call.input.needed("ConnectionId").to_owned(), api, stage, is_perhaps_stage }
 }
 
 /// The API and the stage of a URL: `/{stage}/@connections/{id}`, `/_apis/{api}/{stage}/@connections/{id}`, and the API by a host
-/// `{id}.execute-api.…`. Another path before it is a proxy's, and says nothing.
-fn place(before: &str, origin: &str) -> [Option<String>; 2] {
+/// `{id}.execute-api.…`. Another path before it is a proxy's, and says nothing. One of a single part may be either: it is told so.
+fn place(before: &str, origin: &str) -> ([Option<String>; 2], bool) {
     let parts: Vec<&str> = before.split('/').filter(|part| !part.is_empty()).collect();
     let (api, stage) = match parts[..] {
         ["_apis", api] => (Some(api), None),
@@ -54,7 +54,7 @@ fn place(before: &str, origin: &str) -> [Option<String>; 2] {
         // Any name of this machine may stand there.
         Some(Named::Name(_)) | None => None,
     };
-    [api.or(by_host), stage]
+    ([api.or(by_host), stage], parts.len() == 1)
 }
 
 async fn post_to_connection(call: &Call<'_>) -> Result<Value, Fault> {
@@ -108,7 +108,9 @@ mod tests {
             ("/prod", "http://aws.localhost:4566", None, Some("prod")),
             ("/prod", "http://[::1]:4566", None, Some("prod")),
         ] {
-            assert_eq!(place(before, origin), [api, stage].map(|one| one.map(str::to_owned)), "{before} {origin}");
+            let is_perhaps_stage = before.matches('/').count() == 1;
+            let told = ([api, stage].map(|one| one.map(str::to_owned)), is_perhaps_stage);
+            assert_eq!(place(before, origin), told, "{before} {origin}");
         }
     }
 }
