@@ -161,6 +161,7 @@ def test_a_web_page_and_another_host_are_refused_with_a_good_key_as_well(guarded
             {"Origin": "http://evil.example.com"},
             {"Host": "evil.example.com"},
             {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-origin"},
             {"Referer": "https://evil.example.com/"},
         ):
             status, code = ask(guarded, one, key=key["id"], secret=key["secret"], headers=headers.items())

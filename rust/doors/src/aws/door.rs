@@ -463,7 +463,8 @@ fn form_of<F>(given: Given<'_>, read: impl Fn(&[u8]) -> F) -> Option<F> {
 
 /// Whether a web page sent a request, as its browser tells: a page can have an image fetched, and leave the origin out.
 fn is_of_page(headers: &HeaderMap) -> bool {
-    let of_others = |value: &HeaderValue| !matches!(value.as_bytes(), b"none" | b"same-origin");
+    // Everything else is a page's, and none is served here.
+    let of_others = |value: &HeaderValue| value.as_bytes() != b"none";
     let is_page = |value: &HeaderValue| {
         let begin: Vec<u8> = value.as_bytes().iter().take(8).map(u8::to_ascii_lowercase).collect();
         begin.starts_with(b"http://") || begin.starts_with(b"https://")

@@ -17,15 +17,27 @@ struct Row {
     uid: u32,
 }
 
-/// Whether a connection of this machine is this user's or root's. Where the kernel does not say, it is taken to be.
+/// What the kernel says of a connection it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Row(Row),
+    /// There is none from that address to this one.
+    None,
+}
+
+/// Whether a connection of this machine is this user's or root's. One that the kernel does not know is a stranger's: a packet filter has led it
+/// here, or its client has gone. Where the kernel says nothing of connections at all, each is taken to be this user's.
 ///
 /// It is looked at as soon as the connection has been accepted: later its client may be gone, and be taken for root.
 pub fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
     let Ok(own) = fs::metadata("/proc/self") else { return true };
     let is_ours = |row: Row| row.state == ESTABLISHED && (row.uid == 0 || row.uid == own.uid());
     // The table has every connection of the machine: it is read only where the kernel does not answer for a single one.
-    if let Some(row) = diag::ask(peer, here) {
-        return is_ours(row);
+    match diag::ask(peer, here) {
+        Some(Told::Row(row)) => return is_ours(row),
+        // Nor has the table it then: whoever connects and hangs up would have all of it read.
+        Some(Told::None) => return false,
+        None => {}
     }
     let table = if peer.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
     let Ok(table) = fs::read_to_string(table) else { return true };
@@ -64,13 +76,16 @@ mod diag {
 
     use rustix::net::{netlink, recv, send, socket_with, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-    use super::Row;
+    use super::{Row, Told};
 
     const HEADER: usize = 16;
     const QUESTION: u32 = 72;
     const ANSWER_MAX: usize = 512;
     const BY_FAMILY: u16 = 20;
     const REQUEST: u16 = 1;
+    /// An answer that is an error's number.
+    const ERROR: u16 = 2;
+    const NO_SUCH: i32 = -2;
     const IPV4: u8 = 2;
     const IPV6: u8 = 10;
     const TCP: u8 = 6;
@@ -79,7 +94,7 @@ mod diag {
     const UID: usize = 64;
 
     /// What the kernel says, if it has an answer.
-    pub(super) fn ask(peer: SocketAddr, here: SocketAddr) -> Option<Row> {
+    pub(super) fn ask(peer: SocketAddr, here: SocketAddr) -> Option<Told> {
         let kind = (AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC);
         let socket = socket_with(kind.0, kind.1, kind.2, Some(netlink::SOCK_DIAG)).ok()?;
         send(&socket, &question(peer, here), SendFlags::empty()).ok()?;
@@ -114,16 +129,21 @@ mod diag {
         bytes
     }
 
-    fn read(answer: &[u8]) -> Option<Row> {
+    pub(super) fn read(answer: &[u8]) -> Option<Told> {
         let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
-        let told = answer.get(HEADER..).filter(|_| kind == BY_FAMILY)?;
-        Some(Row { state: *told.get(STATE)?, uid: u32::from_ne_bytes(told.get(UID..UID + 4)?.try_into().ok()?) })
+        let told = answer.get(HEADER..)?;
+        let word = |at: usize| Some(<[u8; 4]>::try_from(told.get(at..at + 4)?).ok()?);
+        match kind {
+            BY_FAMILY => Some(Told::Row(Row { state: *told.get(STATE)?, uid: u32::from_ne_bytes(word(UID)?) })),
+            ERROR if i32::from_ne_bytes(word(0)?) == NO_SUCH => Some(Told::None),
+            _ => None,
+        }
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod diag {
-    pub(super) fn ask(_: std::net::SocketAddr, _: std::net::SocketAddr) -> Option<super::Row> {
+    pub(super) fn ask(_: std::net::SocketAddr, _: std::net::SocketAddr) -> Option<super::Told> {
         None
     }
 }
@@ -149,6 +169,21 @@ mod tests {
             assert_eq!(row_of(TABLE, at(46_243), at(4566)), None);
             assert_eq!(written("[::1]:80".parse().unwrap()), "00000000000000000000000001000000:0050");
         }
+    }
+
+    /// No answer was told from the answer that there is no such connection: a client that hung up had the whole table read.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn that_there_is_no_such_connection_is_an_answer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = listener.local_addr().unwrap();
+        if let Some(told) = diag::ask(SocketAddr::new(here.ip(), 1), here) {
+            assert_eq!(told, Told::None);
+        }
+        let refused = |number: i32| [&[0; 4][..], &2_u16.to_ne_bytes(), &[0; 10], &number.to_ne_bytes()].concat();
+        assert_eq!(diag::read(&refused(-2)), Some(Told::None));
+        // EPERM, where the kernel may not be asked.
+        assert_eq!(diag::read(&refused(-1)), None);
     }
 
     /// A client that had closed its connection was taken for root: the kernel tells the user 0 of what is nobody's.
