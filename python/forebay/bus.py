@@ -109,7 +109,7 @@ class Bus(StoreResource[BusSettings]):
             input: what targets are given instead of the event: any JSON value, or a JSON text.
             input_path: the part of the event that targets are given, such as "$.detail".
             input_transformer: variables with their paths, and the template that has them as `<name>`.
-            group_id: the message group of a FIFO queue.
+            group_id: the message group of queues. A FIFO queue needs one; in a standard queue it orders nothing.
             partition_key_path: where a stream's partition key stands in the event; None: the event's id is the key.
             path_parameter_values: for each `*` in an API destination's endpoint, in order. A text that begins with "$.", here
                 and in the next two, is a path into the event.
@@ -377,7 +377,7 @@ def _detail(value: object) -> str:
 
 
 def recipient(target: object, group_id: str | None, *, is_alone: bool = True) -> Recipient:
-    """Name what is given events; `is_alone`: the message group is for no other target."""
+    """Name what is given events; `is_alone`: the message group is for no other target, which is a queue then."""
     kinds: tuple[tuple[type, Kind], ...] = (
         (Queue, "queue"),
         (Topic, "topic"),
@@ -394,12 +394,12 @@ def recipient(target: object, group_id: str | None, *, is_alone: bool = True) ->
         hint = "; `@app.function()` makes a function of the app" if inspect.isroutine(target) else ""
         checks.refuse("target", target, allowed + hint)
     name: str = target.name  # type: ignore[attr-defined]
-    is_fifo = kind == "queue" and names.is_fifo(name)
-    if is_fifo and group_id is None:
+    is_queue = kind == "queue"
+    if is_queue and names.is_fifo(name) and group_id is None:
         checks.refuse("group_id", None, "a FIFO queue as target needs one")
-    if not is_fifo and group_id is not None and is_alone:
-        checks.refuse("group_id", group_id, "only a FIFO queue as target has message groups")
-    return Recipient(kind=kind, name=name, group_id=group_id if is_fifo else None)
+    if not is_queue and group_id is not None and is_alone:
+        checks.refuse("group_id", group_id, "only a queue as target has message groups")
+    return Recipient(kind=kind, name=name, group_id=group_id if is_queue else None)
 
 
 def _check_parameters(parameters: HttpParameters, targets: Iterable[object]) -> None:

@@ -241,7 +241,7 @@ def test_whatever_a_rule_cannot_be_is_refused_where_it_is_declared(app, bus):
         ({"target": queue, "input_path": "nowhere"}, "InputPath"),
         ({"target": queue, "input": 1, "input_path": "$.a"}, "Only one of Input, InputPath, or InputTransformer"),
         ({"target": queue, "input_transformer": ({}, '"<x>"')}, "invalid placeholder x"),
-        ({"target": queue, "group_id": "g"}, "group_id"),
+        ({"target": app.topic("t"), "group_id": "g"}, "only a queue as target has message groups"),
         ({"target": lambda event, context: None}, "makes a function of the app"),
     ]:
         with pytest.raises(InvalidParameterValue, match=text):

@@ -244,7 +244,6 @@ def test_a_method_that_is_tested_reaches_the_services_of_the_key_that_tests_it(g
     assert count() == "0"
 
 
-def test_a_key_that_is_too_long_is_refused(guarded):
 def test_a_test_runs_functions_by_a_key_that_runs_some(app):
     """A key for API Gateway alone ran any function, by a test of a method or of an authoriser."""
     ran = []
@@ -288,6 +287,7 @@ def test_a_test_runs_functions_by_a_key_that_runs_some(app):
         assert both.test_invoke_authorizer(**guard)["principalId"] == "p"
 
 
+def test_a_key_that_is_too_long_is_refused(guarded):
     """Ids of keys are kept with the newest requests, and there was no end to their length."""
     one = next(one for one in OPERATIONS if one.name == "GetCallerIdentity")
     assert ask(guarded, one, key="k" * 129, secret="s") == (400, "IncompleteSignature")

@@ -172,6 +172,54 @@ def test_a_schedule_has_a_description_and_retries_and_goes_when_it_has_completed
         scheduler.create_schedule(**{**settings, "Name": "wrong", "ScheduleExpression": "rate(1 hour)"}, Target=wrong)
 
 
+def test_messages_of_a_standard_queue_have_the_group_that_their_sender_names(wire, events):
+    """A message group was refused of whatever is no FIFO queue."""
+    sqs, scheduler, sns = wire.client("sqs"), wire.client("scheduler"), wire.client("sns")
+    states = wire.client("stepfunctions", inject_host_prefix=False)
+    role = f"arn:aws:iam::{ACCOUNT}:role/r"
+
+    def queue(name):
+        url = sqs.create_queue(QueueName=name)["QueueUrl"]
+        return url, {"Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}", "SqsParameters": {"MessageGroupId": f"g-{name}"}}
+
+    (of_rule, rule_target), (of_schedule, target), (of_topic, other) = queue("r"), queue("s"), queue("t")
+    events.put_rule(Name="r", EventPattern='{"source": ["shop"]}')
+    events.put_targets(Rule="r", Targets=[{"Id": "1", **rule_target}])
+    assert events.list_targets_by_rule(Rule="r")["Targets"] == [{"Id": "1", **rule_target}]
+    # Two of one event: nothing takes the second one for a copy.
+    events.put_targets(Rule="r", Targets=[{"Id": "2", **rule_target}])
+    events.put_events(Entries=[{"Source": "shop", "DetailType": "t", "Detail": "{}"}])
+    scheduler.create_schedule(
+        Name="s",
+        ScheduleExpression=datetime.fromtimestamp(int(time.time()) + 2, UTC).strftime("at(%Y-%m-%dT%H:%M:%S)"),
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={**target, "RoleArn": role},
+    )
+    assert scheduler.get_schedule(Name="s")["Target"]["SqsParameters"] == target["SqsParameters"]
+    topic = sns.create_topic(Name="n")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=other["Arn"])
+    task = {"Type": "Task", "Resource": "arn:aws:states:::sns:publish", "End": True}
+    task["Parameters"] = {"TopicArn": topic, "Message": "m", "MessageGroupId": "g-t"}
+    definition = json.dumps({"StartAt": "A", "States": {"A": task}})
+    machine = states.create_state_machine(name="m", definition=definition, roleArn=role)["stateMachineArn"]
+    states.start_execution(stateMachineArn=machine)
+
+    def groups(url, count):
+        found = []
+
+        def receive():
+            asked = {"MessageSystemAttributeNames": ["MessageGroupId"], "WaitTimeSeconds": 1}
+            found.extend(sqs.receive_message(QueueUrl=url, **asked).get("Messages", []))
+            return len(found) >= count
+
+        until(receive)
+        return [message["Attributes"]["MessageGroupId"] for message in found]
+
+    assert groups(of_rule, 2) == ["g-r"] * 2
+    assert groups(of_schedule, 1) == ["g-s"]
+    assert groups(of_topic, 1) == ["g-t"]
+
+
 def test_many_schedules_are_listed_by_the_page(wire):
     """A page of the engine has a thousand, one of AWS's at most a hundred; those that nobody asked for lie between."""
     for number in range(1_050):

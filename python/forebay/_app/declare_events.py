@@ -246,7 +246,7 @@ class DeclaresEvents:
             end: not due after.
             catch_up: what becomes of due times at which no app ran: "none" counts them, "one" fires the latest, "all" fires all.
             input: what the target is given instead of a scheduled event: any JSON value, or a JSON text.
-            group_id: the message group of a FIFO queue.
+            group_id: the message group of a queue. A FIFO queue needs one; in a standard queue it orders nothing.
             dead_letter_queue: a standard queue that is sent events which the target could not be given.
             enabled: False: it does not fire.
 
@@ -277,7 +277,7 @@ class DeclaresEvents:
             self._declare_soon()
 
         if target is None and group_id is not None:
-            checks.refuse("group_id", group_id, "only a FIFO queue as target has message groups")
+            checks.refuse("group_id", group_id, "only a queue as target has message groups")
         if isinstance(target, ApiDestination) and target.settings.wildcards:
             checks.refuse("target", target, "a schedule has no values for the * in its endpoint: a rule has")
         if target is not None:

@@ -165,7 +165,7 @@ pub struct Target {
     /// What is given the event.
     #[serde(flatten)]
     pub to: Recipient,
-    /// Message group of a FIFO queue.
+    /// Message group of a queue, which a FIFO queue needs. In a standard queue it orders nothing.
     #[serde(default)]
     pub group_id: Option<String>,
     /// Where in the event a stream's partition key stands; without it, the event's id is the key.
@@ -456,7 +456,7 @@ pub struct ScheduleSettings {
     /// What is given an event when it is due.
     #[serde(flatten)]
     pub to: Recipient,
-    /// Message group of a FIFO queue.
+    /// Message group of a queue, which a FIFO queue needs. In a standard queue it orders nothing.
     #[serde(default)]
     pub group_id: Option<String>,
     /// The text that is given instead of a scheduled event.

@@ -14,6 +14,7 @@ use crate::base::trace::{kept, Carried};
 use crate::buses::http_parameters::CompiledParameters;
 use crate::buses::participant::Undelivered;
 use crate::buses::put::OnBus;
+use crate::buses::row::FIFO;
 use crate::buses::BusRoom;
 use crate::failures::delivery::delivery_given_up;
 use crate::failures::log::FailureRow;
@@ -83,7 +84,7 @@ impl BusRoom<'_> {
                 let message = NewMessage {
                     body: input.to_owned(),
                     group_id: delivery.group_id.map(str::to_owned),
-                    deduplication_id: delivery.group_id.is_some().then(id),
+                    deduplication_id: name.ends_with(FIFO).then(id),
                     ..NewMessage::default()
                 };
                 let queue = self.queues.queue_id(name)?;

@@ -17,7 +17,7 @@ use crate::failures::routed::RetryPolicy;
 /// The bus that always exists.
 pub(crate) const DEFAULT: &str = "default";
 const TARGET_ID_CHARACTERS_MAX: usize = 64;
-const FIFO: &str = ".fifo";
+pub(super) const FIFO: &str = ".fifo";
 
 /// A bus's row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,13 +217,15 @@ pub(crate) fn retry_policy(of: &str, attempts: Option<u32>, age_ms: Option<u64>)
     Ok(RetryPolicy { attempts_max, age_max_ms })
 }
 
-/// Refuse a message group where there can be none, and its want where there must be one.
+/// Refuse a message group where there can be none, and its want where there must be one. Messages of standard queues may have one, which orders
+/// nothing.
 pub(crate) fn check_recipient(to: &Recipient, group_id: Option<&str>) -> Result<(), EngineError> {
-    let is_fifo = matches!(to, Recipient::Queue(name) if name.ends_with(FIFO));
-    match (is_fifo, group_id) {
-        (true, None) => refuse("a FIFO queue needs a group_id: its messages all go to one group"),
-        (false, Some(_)) => refuse("group_id: only a FIFO queue has message groups"),
-        _ => Ok(()),
+    match (to, group_id) {
+        (Recipient::Queue(name), None) if name.ends_with(FIFO) => {
+            refuse("a FIFO queue needs a group_id: its messages all go to one group")
+        }
+        (Recipient::Queue(_), _) | (_, None) => Ok(()),
+        (_, Some(_)) => refuse("group_id: only a queue has message groups"),
     }
 }
 

@@ -179,7 +179,8 @@ impl WorkflowRoom<'_> {
                 return Err(client_fault("Sns", text));
             }
         };
-        let publication = Publication { subject: given.text("Subject"), attributes: attributes(given), ..publication };
+        let (subject, group_id) = (given.text("Subject"), given.text("MessageGroupId"));
+        let publication = Publication { subject, group_id, attributes: attributes(given), ..publication };
         let published = self.below.topics().publish_part(name, &publication, carried);
         let id = published.map_err(|error| failure("Sns", "NotFoundException", &error))?;
         Ok(json!({"MessageId": uuid_text(id)}))

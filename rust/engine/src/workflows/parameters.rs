@@ -73,7 +73,14 @@ static CALLS: [StoreCall; 7] = [
         service: "sns",
         action: "publish",
         patterns: ANSWERED_OR_TOLD,
-        parameters: &[needed("Message"), ATTRIBUTES, may("MessageStructure"), may("Subject"), needed("TopicArn")],
+        parameters: &[
+            needed("Message"),
+            ATTRIBUTES,
+            may("MessageGroupId"),
+            may("MessageStructure"),
+            may("Subject"),
+            needed("TopicArn"),
+        ],
     },
     StoreCall {
         service: "kinesis",
