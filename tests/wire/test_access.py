@@ -1,6 +1,7 @@
 """Who is let in at which operation: every one of them with every kind of request that ought to be turned away."""
 
 import base64
+import hashlib
 import http.client
 import json
 import logging
@@ -312,6 +313,65 @@ def test_bodies_of_who_is_not_known_keep_nobody_out(guarded):
     finally:
         for one in slow:
             one.close()
+
+
+def put_large(guarded, *, key, secret, is_told=True, tampered=b""):
+    """Put a record of 200 KiB over a connection of its own; give the status and the error's code."""
+    body = json.dumps({"StreamName": "large", "PartitionKey": "k", "Data": "eHh4" * 50_000}).encode()
+    headers = {"X-Amz-Target": "Kinesis_20131202.PutRecord", "Content-Type": "application/x-amz-json-1.1"}
+    if is_told:
+        headers["X-Amz-Content-SHA256"] = hashlib.sha256(body).hexdigest()
+    request = AWSRequest("POST", guarded[0].url + "/", headers=headers, data=body)
+    SigV4Auth(Credentials(key, secret), "kinesis", REGION).add_auth(request)
+    connection = http.client.HTTPConnection("127.0.0.1", guarded[0].port, timeout=100)
+    try:
+        connection.request("POST", "/", body[: len(body) - len(tampered)] + tampered, dict(request.headers))
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read()).get("__type", "").rpartition("#")[2]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("told", [b"", b"X-Amz-Content-SHA256: UNSIGNED-PAYLOAD\r\n"], ids=["nothing", "unsigned"])
+def test_the_id_of_a_key_keeps_no_large_body_out(guarded, told):
+    """It stands in every presigned URL. Twelve bodies with it and a made-up signature took all room of large ones."""
+    running, size, every = guarded[0], 16 << 20, KEYS["every"]
+    kinesis = client(guarded, "kinesis", "every")
+    kinesis.create_stream(StreamName="large", ShardCount=1)
+    moment = datetime.now(UTC)
+    signed = b"host;x-amz-content-sha256;x-amz-date" if told else b"host;x-amz-date"
+    scope = f"{every['id']}/{moment:%Y%m%d}/{REGION}/kinesis/aws4_request".encode()
+    head = (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n%b"
+        b"X-Amz-Date: %b\r\nContent-Length: %d\r\n"
+        b"Authorization: AWS4-HMAC-SHA256 Credential=%b, SignedHeaders=%b;x-amz-target, Signature=%b\r\n\r\n"
+    ) % (told, f"{moment:%Y%m%dT%H%M%SZ}".encode(), size, scope, signed, b"0" * 64)
+    slow = [socket.create_connection(("127.0.0.1", running.port), timeout=100) for _ in range(16)]
+    try:
+        for one in slow:
+            one.sendall(head + b"x" * (100 << 10))
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert put_large(guarded, key=every["id"], secret=every["secret"]) == (200, "")
+        # On a connection that somebody has signed on the body's hash need not stand in the head.
+        kinesis.put_record(StreamName="large", PartitionKey="k", Data=b"x" * (1 << 20))
+        assert time.monotonic() - began < 9
+    finally:
+        for one in slow:
+            one.close()
+
+
+def test_a_large_body_has_the_hash_that_was_signed(guarded):
+    """The head is verified before the body comes, and the body after that."""
+    every = KEYS["every"]
+    client(guarded, "kinesis", "every").create_stream(StreamName="large", ShardCount=1)
+    right = {"key": every["id"], "secret": every["secret"]}
+    for is_told in (True, False):
+        assert put_large(guarded, **right, is_told=is_told) == (200, "")
+        changed = put_large(guarded, **right, is_told=is_told, tampered=b"Z" * 8 + b'"}')
+        wrong = put_large(guarded, key=every["id"], secret="wrong", is_told=is_told)
+        assert changed == wrong == (400, "InvalidSignatureException")
+        assert put_large(guarded, key="FBKNOBODY", secret="s", is_told=is_told) == (400, "UnrecognizedClientException")
 
 
 @pytest.mark.parametrize("order", ["first", "last"])

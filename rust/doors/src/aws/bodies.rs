@@ -1,7 +1,9 @@
 //! Bodies of requests: how much of them is read, and how long that may take.
 //!
-//! A body has room among all bodies: for what has come of it, and from 64 KiB on for what it announces. Whoever only announces one takes none. Of whoever has no known key
-//! only the beginning is kept, and it takes no room from others. Small bodies have room of their own, so that large ones do not keep them out.
+//! A body has room among all bodies: for what has come of it, and from 64 KiB on for what it announces. Whoever only announces one takes none.
+//! Of whoever has no known key, or a wrong signature, only the beginning is kept, and it takes no room from others. Small bodies have room of
+//! their own, so that large ones do not keep them out. What is signed only with the body may be anybody's who has seen the id of a key: all
+//! such bodies have half of the room of large ones, and must come faster.
 
 use std::time::Duration;
 
@@ -17,13 +19,16 @@ use crate::http::listener::{discard, holds_back};
 pub(super) const BODY_MAX: usize = 16 << 20;
 /// Most bytes of a small body, and of one that is read of somebody who has no known key.
 const SMALL: usize = 64 << 10;
-/// Most KiB of the bodies that are read at once: of their first 64 KiB each, of what is longer, and of whoever has no known key.
+/// Most KiB of the bodies that are read at once: of their first 64 KiB each, of what is longer, of that what nobody has proven to be his, and
+/// of whoever has no known key.
 const SMALL_KIB: usize = 64 << 10;
 const LARGE_KIB: usize = 184 << 10;
+const CLAIMED_KIB: usize = LARGE_KIB / 2;
 const UNKNOWN_KIB: usize = 8 << 10;
-/// In each span of this length a body brings so many bytes, or ends. In its first one it has to bring no more than a small one has.
+/// In each span of this length a body brings so many bytes, or ends: what a small one has, and after its first span more if nobody has proven
+/// it to be his.
 const SPAN: Duration = Duration::from_secs(60);
-const SPAN_BYTES: usize = 480 << 10;
+const CLAIMED_BYTES: usize = 480 << 10;
 /// How long a body waits for room.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
 
@@ -34,6 +39,17 @@ const TOO_LONG: Unread = (413, "RequestEntityTooLarge", "the body has more than 
 const TOO_SLOW: Unread = (408, "RequestTimeout", "the body did not come in time");
 const BROKEN: Unread = (400, "SerializationException", "the body is broken");
 const NO_ROOM: Unread = (503, "ServiceUnavailable", "the bodies of other requests take all room: try again");
+
+/// Whose a body is, as far as the head of its request tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Somebody's who is let in.
+    Known,
+    /// Perhaps: it names a key, and its signature is verified when it is there.
+    Claimed,
+    /// Nobody's who is let in.
+    Unknown,
+}
 
 /// A body that was read.
 #[derive(Debug)]
@@ -48,14 +64,20 @@ pub(super) struct Taken {
 struct Pace {
     since: Instant,
     bytes: usize,
+    /// What a later span has to bring.
+    least: usize,
 }
 
 impl Pace {
+    fn new(since: Instant, whose: Whose) -> Self {
+        Self { since, bytes: 0, least: if whose == Whose::Known { SMALL } else { CLAIMED_BYTES } }
+    }
+
     /// So much of the body is there now.
     fn came(&mut self, length: usize, now: Instant) {
-        let least = if self.bytes == 0 { SMALL } else { SPAN_BYTES };
+        let least = if self.bytes == 0 { SMALL } else { self.least };
         if length - self.bytes >= least {
-            *self = Self { since: now, bytes: length };
+            (self.since, self.bytes) = (now, length);
         }
     }
 
@@ -69,6 +91,7 @@ impl Pace {
 pub(super) struct Bodies {
     small: Semaphore,
     large: Semaphore,
+    claimed: Semaphore,
     unknown: Semaphore,
 }
 
@@ -77,6 +100,7 @@ pub(super) struct Bodies {
 struct Room<'b> {
     small: Option<SemaphorePermit<'b>>,
     large: Option<SemaphorePermit<'b>>,
+    claimed: Option<SemaphorePermit<'b>>,
     unknown: Option<SemaphorePermit<'b>>,
 }
 
@@ -85,12 +109,13 @@ impl Bodies {
         Self {
             small: Semaphore::new(SMALL_KIB),
             large: Semaphore::new(LARGE_KIB),
+            claimed: Semaphore::new(CLAIMED_KIB),
             unknown: Semaphore::new(UNKNOWN_KIB),
         }
     }
 
-    /// Read a body; of somebody without a known key, what tells how to refuse it.
-    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming, is_known: bool) -> Result<Taken, Unread> {
+    /// Read a body; of somebody who is not let in, what tells how to refuse it.
+    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming, whose: Whose) -> Result<Taken, Unread> {
         let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let announced: usize = announced.unwrap_or(0);
         if announced > BODY_MAX {
@@ -102,7 +127,7 @@ impl Bodies {
         }
         let (mut whole, mut room) = (Vec::new(), Room::default());
         let (mut length, mut is_cut) = (0, false);
-        let mut pace = Pace { since: Instant::now(), bytes: 0 };
+        let mut pace = Pace::new(Instant::now(), whose);
         loop {
             let frame = match timeout_at(pace.until(), body.frame()).await {
                 Err(_) => return Err(TOO_SLOW),
@@ -117,15 +142,15 @@ impl Bodies {
                 return Err(TOO_LONG);
             }
             pace.came(length, Instant::now());
-            if is_known {
+            if whose == Whose::Unknown {
+                is_cut = is_cut || length > SMALL || !self.make_room_for_unknown(&mut room, length);
+            } else {
                 let waited = Instant::now();
                 // Large bodies that took their room piece by piece waited for each other, all of it taken.
                 let whole = if length > SMALL { length.max(announced) } else { length };
-                self.make_room(&mut room, whole).await?;
+                self.make_room(&mut room, whole, whose).await?;
                 // To wait for room is not to be slow.
                 pace.since += waited.elapsed();
-            } else {
-                is_cut = is_cut || length > SMALL || !self.make_room_for_unknown(&mut room, length);
             }
             if !is_cut {
                 if whole.is_empty() {
@@ -136,9 +161,13 @@ impl Bodies {
         }
     }
 
-    async fn make_room<'b>(&'b self, room: &mut Room<'b>, length: usize) -> Result<(), Unread> {
+    async fn make_room<'b>(&'b self, room: &mut Room<'b>, length: usize, whose: Whose) -> Result<(), Unread> {
         grow(&self.small, &mut room.small, length.min(SMALL)).await?;
-        grow(&self.large, &mut room.large, length.saturating_sub(SMALL)).await
+        let beyond = length.saturating_sub(SMALL);
+        if whose == Whose::Claimed {
+            grow(&self.claimed, &mut room.claimed, beyond).await?;
+        }
+        grow(&self.large, &mut room.large, beyond).await
     }
 
     /// Whether there is any: nobody waits for it.
@@ -189,7 +218,7 @@ mod tests {
     #[test]
     fn a_body_brings_as_much_in_its_last_minute_as_in_its_first() {
         let begun = Instant::now();
-        let mut pace = Pace { since: begun, bytes: 0 };
+        let mut pace = Pace::new(begun, Whose::Claimed);
         let second = |count: u64| begun + Duration::from_secs(count);
         pace.came(SMALL - 1, second(1));
         assert_eq!(pace.until(), second(60), "a small one ends within a minute");
@@ -199,12 +228,34 @@ mod tests {
             pace.came(BODY_MAX - 9, second(at));
         }
         assert_eq!(pace.until(), second(62), "a byte now and then is not enough");
-        let (mut slow, mut length) = (Pace { since: begun, bytes: SMALL }, SMALL);
-        for at in 1..600 {
-            length += 10 << 10;
-            slow.came(length, second(at));
-            assert!(slow.until() > second(at), "10 KiB a second are: {at}");
+        for (whose, kib) in [(Whose::Claimed, 10), (Whose::Known, 2)] {
+            let (mut slow, mut length) = (Pace { bytes: SMALL, ..Pace::new(begun, whose) }, SMALL);
+            for at in 1..600 {
+                length += kib << 10;
+                slow.came(length, second(at));
+                assert!(slow.until() > second(at), "{whose:?}: {kib} KiB a second are enough: {at}");
+            }
         }
+    }
+
+    /// Whoever had seen the id of a key held all room of large bodies with it, and a made-up signature.
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_nobody_has_proven_to_be_his_leaves_half_of_the_room() {
+        let bodies = Bodies::new();
+        let mut rooms = Vec::new();
+        while bodies.claimed.available_permits() > 0 {
+            let mut room = Room::default();
+            let length = BODY_MAX.min(SMALL + (bodies.claimed.available_permits() << 10));
+            bodies.make_room(&mut room, length, Whose::Claimed).await.unwrap();
+            rooms.push(room);
+        }
+        assert_eq!(bodies.large.available_permits(), LARGE_KIB / 2);
+        let mut known = Room::default();
+        bodies.make_room(&mut known, BODY_MAX, Whose::Known).await.unwrap();
+        rooms.clear();
+        drop(known);
+        let left = [&bodies.small, &bodies.large, &bodies.claimed].map(Semaphore::available_permits);
+        assert_eq!(left, [SMALL_KIB, LARGE_KIB, CLAIMED_KIB]);
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -213,7 +264,7 @@ mod tests {
         let mut rooms = Vec::new();
         while bodies.large.available_permits() >= BODY_MAX / 1024 {
             let mut room = Room::default();
-            bodies.make_room(&mut room, BODY_MAX).await.unwrap();
+            bodies.make_room(&mut room, BODY_MAX, Whose::Known).await.unwrap();
             rooms.push(room);
         }
         loop {
@@ -224,7 +275,7 @@ mod tests {
             rooms.push(room);
         }
         let mut small = Room::default();
-        bodies.make_room(&mut small, SMALL).await.unwrap();
+        bodies.make_room(&mut small, SMALL, Whose::Claimed).await.unwrap();
         assert_eq!(bodies.small.available_permits(), SMALL_KIB - (rooms.len() - UNKNOWN_KIB / 64 + 1) * 64);
         rooms.clear();
         drop(small);

@@ -15,7 +15,7 @@ use forebay_engine::runtime::engine::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::aws::bodies::{Bodies, BODY_MAX};
+use crate::aws::bodies::{Bodies, Whose, BODY_MAX};
 use crate::aws::call::{Call, Output};
 use crate::aws::check;
 use crate::aws::codec::{self, Protocol};
@@ -36,7 +36,7 @@ use crate::aws::strangers;
 use crate::aws::value::Value;
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
-use crate::http::listener::{whole, Body, Least, Limits, Listener, Service, Stranger};
+use crate::http::listener::{whole, Body, Least, Limits, Listener, Proven, Service, Stranger};
 use crate::http::StartError;
 
 /// The file of the access keys, in the store's directory.
@@ -129,6 +129,8 @@ struct Door {
 type Tester = Box<dyn Fn() -> Arc<Gateway> + Send + Sync>;
 
 impl Service for Door {
+    const PROVES: bool = true;
+
     /// Nothing else says whose a connection is while there are no keys.
     fn is_stranger(&self, peer: SocketAddr) -> bool {
         self.keys.is_open() && !owner::is_ours(peer, self.address)
@@ -179,6 +181,7 @@ impl Door {
     async fn taken(&self, request: Request<Incoming>, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
         let (head, body) = request.into_parts();
         let is_stranger = head.extensions.get::<Stranger>().is_some();
+        let proven = head.extensions.get::<Proven>().cloned().unwrap_or_default();
         let authority = authority(&head.headers, &head.uri);
         if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
             return Err(plain((403, "AccessDeniedException", why)));
@@ -186,14 +189,15 @@ impl Door {
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         let headers = &head.headers;
         let given = Given { method: head.method.as_str(), path, query, headers, authority: &authority, body: &[] };
-        let signature = sigv4::read(given);
+        let mut asker = Asker { signature: sigv4::read(given), verified: None, proven, is_cut: false, is_stranger };
         // A body of somebody whom nobody knows is not worth its room.
-        let body = self.bodies.read(headers, body, self.is_known(&signature)).await.map_err(plain)?;
+        let whose = self.whose(&mut asker, given);
+        let body = self.bodies.read(headers, body, whose).await.map_err(plain)?;
+        asker.is_cut = body.is_cut;
         let given = Given { body: &body.bytes, ..given };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
         entry.invocation = invocation.unwrap_or_default().chars().take(INVOCATION_MAX).collect();
         entry.is_in_query_mode = given.headers.get("x-amzn-query-mode").is_some_and(|mode| mode == "true");
-        let asker = Asker { signature, is_cut: body.is_cut, is_stranger };
         self.prepare(given, &asker, entry)
     }
 
@@ -219,13 +223,25 @@ impl Door {
         None
     }
 
-    /// Whether a signature says of itself that it may be right: whose it is, and that it is looked at.
-    fn is_known(&self, signature: &Result<Signature, Refused>) -> bool {
-        signature.as_ref().is_ok_and(|signature| match self.keys.find(&signature.key_id) {
-            Found::Open => !signature.is_in_query,
-            Found::Key(_) => true,
-            Found::Nobody => false,
-        })
+    /// Whose a request is by its head. Where that alone tells by which key it was signed, the key is kept.
+    fn whose(&self, asker: &mut Asker, given: Given<'_>) -> Whose {
+        let Ok(signature) = &asker.signature else { return Whose::Unknown };
+        let key = match self.keys.find(&signature.key_id) {
+            Found::Key(key) => key,
+            Found::Open if !signature.is_in_query && asker.is_stranger => return Whose::Claimed,
+            Found::Open if !signature.is_in_query => return Whose::Known,
+            Found::Open | Found::Nobody => return Whose::Unknown,
+        };
+        match self.verifier.verify_head(signature, given, &key.secret, now_ms() as i64) {
+            Ok(true) => {
+                asker.verified = Some(key);
+                Whose::Known
+            }
+            // Some SDKs leave the body's hash out of the head: whoever signed right on this connection is believed.
+            Ok(false) if asker.proven.is() => Whose::Known,
+            Ok(false) => Whose::Claimed,
+            Err(_) => Whose::Unknown,
+        }
     }
 
     /// Find the operation, see to who asks, and read the input.
@@ -305,13 +321,20 @@ impl Door {
                 key_id.clone_from(&signature.key_id);
                 return Ok(None);
             }
-            Found::Key(key) if !asker.is_cut && !given.headers.contains_key("x-amz-security-token") => key,
+            Found::Key(key) if !given.headers.contains_key("x-amz-security-token") => key,
             Found::Key(_) | Found::Open | Found::Nobody => {
                 self.tell_of_no_keys();
                 return Err(refusal(&Refused::UnknownKey));
             }
         };
-        self.verifier.verify(signature, given, &key.secret, now_ms() as i64).map_err(|refused| refusal(&refused))?;
+        let right = match &asker.verified {
+            // It was in time when its head came, whenever the body ends.
+            Some(verified) if verified.secret == key.secret => sigv4::check_body(given),
+            _ => self.verifier.verify(signature, given, &key.secret, now_ms() as i64),
+        };
+        let whole = if asker.is_cut { Err(Refused::UnknownKey) } else { Ok(()) };
+        right.and(whole).map_err(|refused| refusal(&refused))?;
+        asker.proven.set();
         key_id.clone_from(&key.id);
         let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
         let why = if !is_of_service {
@@ -341,6 +364,9 @@ impl Door {
 /// Who asks, as far as a request's head and its connection tell.
 struct Asker {
     signature: Result<Signature, Refused>,
+    /// The key by whose secret the head is right.
+    verified: Option<Arc<Key>>,
+    proven: Proven,
     /// Only the beginning of the body was kept: nobody is let in by that.
     is_cut: bool,
     /// Another user of this machine has opened the connection, and there were no keys.

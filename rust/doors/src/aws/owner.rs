@@ -132,7 +132,7 @@ mod diag {
     pub(super) fn read(answer: &[u8]) -> Option<Told> {
         let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
         let told = answer.get(HEADER..)?;
-        let word = |at: usize| Some(<[u8; 4]>::try_from(told.get(at..at + 4)?).ok()?);
+        let word = |at: usize| <[u8; 4]>::try_from(told.get(at..at + 4)?).ok();
         match kind {
             BY_FAMILY => Some(Told::Row(Row { state: *told.get(STATE)?, uid: u32::from_ne_bytes(word(UID)?) })),
             ERROR if i32::from_ne_bytes(word(0)?) == NO_SUCH => Some(Told::None),

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -70,8 +71,28 @@ pub(crate) fn holds_back(headers: &HeaderMap) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub struct Stranger;
 
+/// Stands in the extensions of each request of a connection of a service that asks for it (`Service::PROVES`): whether its client has proven
+/// who it is.
+#[derive(Clone, Debug, Default)]
+pub struct Proven(Arc<AtomicBool>);
+
+impl Proven {
+    /// Whether a request of this connection was its client's beyond doubt.
+    pub fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One was.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What stands behind a listener. It is called on the listener's thread, and must not block it.
 pub trait Service: Send + Sync + 'static {
+    /// Whether its requests bear what was proven on their connection.
+    const PROVES: bool = false;
+
     /// Answer a request of somebody at this address.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
 
@@ -314,6 +335,7 @@ async fn hold<S: Service>(
 ) {
     let end = Arc::new(End::new(ends, limits.idle, limits.head));
     let of_requests = Arc::clone(&end);
+    let proven = S::PROVES.then(Proven::default);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let (service, end) = (Arc::clone(&service), Arc::clone(&of_requests));
         if let Some(heard) = &heard {
@@ -324,6 +346,9 @@ async fn hold<S: Service>(
         }
         if let Some(client) = &client {
             request.extensions_mut().insert(client.clone());
+        }
+        if let Some(proven) = &proven {
+            request.extensions_mut().insert(proven.clone());
         }
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
