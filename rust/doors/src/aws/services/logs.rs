@@ -129,21 +129,13 @@ async fn create_log_group(call: &Call<'_>) -> Result<Value, Fault> {
     if !input.entries("tags").is_empty() {
         return Err(invalid("tags: forebay's log groups have no tags; leave them out"));
     }
-    let declare = Declare {
-        name: group(call)?,
-        shards: 1,
-        retention_ms: RETENTION_DAYS * DAY_MS,
-        retention_bytes: Some(GROUP_BYTES),
-        notes: BTreeMap::new(),
-        only_new: true,
-    };
-    call.ask(Request::StreamDeclare(declare)).await.map_err(|error| match error {
-        EngineError::Conflict(_) => {
-            Fault::new("ResourceAlreadyExistsException", "The specified log group already exists")
-        }
+    let (name, retention_ms, retention_bytes) = (group(call)?, RETENTION_DAYS * DAY_MS, Some(GROUP_BYTES));
+    let declare = Declare { name, shards: 1, retention_ms, retention_bytes, notes: BTreeMap::new(), only_new: true };
+    let exists = || Fault::new("ResourceAlreadyExistsException", "The specified log group already exists");
+    call.ask(Request::StreamDeclare(declare)).await.map(|_| Value::structure()).map_err(|error| match error {
+        EngineError::Conflict(_) => exists(),
         error => fault(error),
-    })?;
-    Ok(Value::structure())
+    })
 }
 
 async fn delete_log_group(call: &Call<'_>) -> Result<Value, Fault> {

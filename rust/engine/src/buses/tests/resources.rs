@@ -43,7 +43,7 @@ fn notes_come_with_what_they_stand_beside_and_of_two_who_make_one_thing_one_is_r
     let connection = json!({"name": "c", "only_new": true, "authorization": authorization});
     let destination = json!({"name": "d", "only_new": true, "connection": "c", "endpoint": "https://example.com", "method": "POST",
         "invocations_per_second": 10});
-    let stream = json!({"name": "s", "only_new": true, "shards": 1, "retention_ms": MINUTE});
+    let stream = json!({"name": "new", "only_new": true, "shards": 1, "retention_ms": MINUTE});
     let definition = json!({"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}).to_string();
     let machine = json!({"name": "m", "only_new": true, "definition": definition});
     for (verb, asked) in [
