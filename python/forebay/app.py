@@ -296,7 +296,8 @@ class App(DeclaresSources, DeclaresEvents, DeclaresWorkflows, DeclaresApis, Decl
 
         Args:
             grace: seconds after which what still runs is interrupted; it will be run again after the next start. A second
-                call while the first is under way can make the grace shorter.
+                call while the first is under way can make the grace shorter. The lifespan of an ASGI app has what is left
+                of it to end, and 2 s in any case; then it is cut off.
 
         Raises:
             InvalidParameterValue: `grace` is out of its range.

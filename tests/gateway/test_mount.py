@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from forebay import App, ForebayError, InvalidParameterValue
+from forebay._model.limits import CLOSING_SECONDS
 from forebay._runtime.asgi import BEHIND_MAX
 
 fastapi = pytest.importorskip("fastapi")
@@ -195,6 +196,56 @@ async def test_what_is_done_behind_an_answer_is_cut_off_when_the_app_stops_in_a_
     assert (await (await serve()).ask("GET", "/")).status == 202
     await app.stop(grace=0.1)
     assert "was cut off" in caplog.text
+
+
+class Stuck:
+    """An ASGI app whose lifespan does not end."""
+
+    def __init__(self):
+        self.cut_off = False
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "lifespan":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"here"})
+            return
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        try:
+            await asyncio.sleep(3_600)
+        except asyncio.CancelledError:
+            self.cut_off = True
+            raise
+
+
+async def test_a_lifespan_that_does_not_end_is_cut_off_and_told_of(app, serve, caplog):
+    """`App.stop` waited for it for ever, whatever its grace."""
+    stuck = Stuck()
+    app.http_api("shop").mount(stuck)
+    assert (await (await serve()).ask("GET", "/")).body == b"here"
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(20):
+        await app.stop(grace=0.5)
+    took = asyncio.get_running_loop().time() - began
+    assert stuck.cut_off and took >= CLOSING_SECONDS, "a lifespan has a moment in any case"
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("function shop-mount: the lifespan of its ASGI app did not end within 2 s" in text for text in told)
+
+
+async def test_a_lifespan_has_what_is_left_of_the_grace(app, serve, caplog):
+    ended = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app):
+        yield
+        await asyncio.sleep(CLOSING_SECONDS + 0.5)
+        ended.append(True)
+
+    app.http_api("shop").mount(fastapi.FastAPI(lifespan=lifespan))
+    await serve()
+    await app.stop(grace=30)
+    assert ended == [True] and "cut off" not in caplog.text
 
 
 async def test_no_more_than_so_many_do_something_behind_their_answers(app, serve):

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from forebay._model.gateway import OwnPort, UrlOf
+from forebay._model.limits import CLOSING_SECONDS
 from forebay._model.settings import FunctionSettings
 from forebay._runtime.asgi import Behind, Lifespan, handler_of
 from forebay.errors import ResourceConflict
@@ -147,8 +148,13 @@ class DeclaredApis(ABC):
         settings = FunctionSettings(name=name, timeout=timeout, isolation="task")  # type: ignore[arg-type]
         behind = Behind()
         function = self._add(handler_of(app, state, behind), settings)
-        self.lifespans.append(Lifespan(app, state, behind))
+        self.lifespans.append(Lifespan(app, name, state, behind))
         return function
+
+    def close_within(self, seconds: float) -> None:
+        """Give the lifespans of ASGI apps so long to end, and a moment in any case."""
+        for lifespan in self.lifespans:
+            lifespan.closing_seconds = max(seconds, CLOSING_SECONDS)
 
     def are_answered(self) -> bool:
         """Whether no ASGI app does anything behind its answers."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from forebay._model.limits import RESPONSE_BYTES_MAX
+from forebay._model.limits import CLOSING_SECONDS, RESPONSE_BYTES_MAX
 from forebay.errors import ForebayError
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ _SPEC: Final = {"version": "3.0", "spec_version": "2.4"}
 
 BEHIND_MAX: Final = 100
 """Requests of one app that still do something behind their answers; the answer of a further one waits for it."""
+
+CUT_OFF_SECONDS: Final = 1.0
+"""How long is waited for a lifespan that was cut off."""
 
 log = logging.getLogger("forebay.runtime")
 
@@ -72,12 +75,13 @@ class Behind:
         elif (error := task.exception()) is not None:
             log.error("function %s: the ASGI app has failed behind its answer", function, exc_info=error)
 
-    async def end(self) -> None:
-        """Cut off what is left."""
+    async def end(self, seconds: float) -> None:
+        """Cut off what is left. What does not let itself be cut off is left alone after so many seconds."""
         left = list(self._tasks)
         for task in left:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        if left:
+            await asyncio.wait(left, timeout=seconds)
 
 
 def handler_of(
@@ -224,12 +228,18 @@ def _text(value: bytes) -> str:
 
 
 class Lifespan:
-    """The lifespan of an ASGI app: begun before its first request, ended after the last one."""
+    """The lifespan of an ASGI app: begun before its first request, ended after the last one.
 
-    def __init__(self, app: AsgiApp, state: dict[str, Any], behind: Behind) -> None:
+    `function` is the one that runs the app's requests: the log names the app by it.
+    """
+
+    def __init__(self, app: AsgiApp, function: str, state: dict[str, Any], behind: Behind) -> None:
         self._app = app
+        self._function = function
         self._state = state
         self.behind = behind
+        self.closing_seconds: float = CLOSING_SECONDS
+        """How long it may take to end. Whoever stops the app says how long that is."""
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         self._outgoing: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
@@ -246,15 +256,20 @@ class Lifespan:
     async def _run(self, scope: dict[str, Any]) -> None:
         await self._app(scope, self._incoming.get, self._outgoing.put)
 
-    async def _told(self) -> Message | None:
-        """Give what the app says next; None if it has no lifespan, as those that raise at the scope have none."""
+    async def _told(self, seconds: float | None = None) -> Message | None:
+        """Give what the app says next; None if it has no lifespan, as those that raise at the scope have none.
+
+        None, too, if it says nothing within so many seconds.
+        """
         if self._task is None:
             return None
         message = asyncio.ensure_future(self._outgoing.get())
-        await asyncio.wait({message, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({message, self._task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if message.done():
             return message.result()
         message.cancel()
+        if not self._task.done():
+            return None
         if not self._task.cancelled():
             self._task.exception()  # it was looked at: nobody needs to be told that there is no lifespan
         self._task = None
@@ -263,10 +278,25 @@ class Lifespan:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.behind.end()
+        loop = asyncio.get_running_loop()
+        late = loop.time() + self.closing_seconds
+        await self.behind.end(self.closing_seconds)
         if self._task is None:
             return
         self._incoming.put_nowait({"type": "lifespan.shutdown"})
-        await self._told()
-        if self._task is not None:
+        await self._told(max(0.0, late - loop.time()))
+        if self._task is None:
+            return
+        await asyncio.wait({self._task}, timeout=max(0.0, late - loop.time()))
+        if self._task.done():
             await asyncio.gather(self._task, return_exceptions=True)
+            return
+        log.warning(
+            "function %s: the lifespan of its ASGI app did not end within %g s and was cut off: what it closes at the "
+            "end may still be open",
+            self._function,
+            self.closing_seconds,
+        )
+        self._task.cancel()
+        # It may let itself not be cut off: nobody waits for that.
+        await asyncio.wait({self._task}, timeout=CUT_OFF_SECONDS)
