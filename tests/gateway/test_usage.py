@@ -16,6 +16,33 @@ def pets(store):
     return app, rest
 
 
+async def key_of(rest, **plan):
+    """Make a key in a plan of the stage; give the plan's id and the header that shows the key."""
+    api = await rest.call("GetRestApi")
+    key = await rest.call("CreateApiKey", name="partner", enabled=True)
+    stages = [{"apiId": api["id"], "stage": "prod"}]
+    made = (await rest.call("CreateUsagePlan", name="bronze", apiStages=stages, **plan))["id"]
+    await rest.call("CreateUsagePlanKey", usagePlanId=made, keyId=key["id"], keyType="API_KEY")
+    return made, {"x-api-key": key["value"]}
+
+
+async def test_what_the_stage_throttles_counts_against_no_quota(tmp_path, clients):
+    """A client that met the stage's limit used its quota up without one answer."""
+    app, rest = pets(tmp_path)
+    client = await clients(app)
+    await rest.deploy("prod")
+    plan, header = await key_of(rest, quota={"limit": 5, "period": "MONTH"})
+    throttle = [
+        {"op": "replace", "path": "/~1pets/GET/throttling/rateLimit", "value": "0.000001"},
+        {"op": "replace", "path": "/~1pets/GET/throttling/burstLimit", "value": "2"},
+    ]
+    await rest.call("UpdateStage", stageName="prod", patchOperations=throttle)
+    answers = [await client.ask("GET", "/_apis/pets/prod/pets", header) for _ in range(8)]
+    assert [answer.status for answer in answers] == [200, 200, *[429] * 6]
+    assert {answer.json()["message"] for answer in answers[2:]} == {"Too Many Requests"}
+    assert list((await used(rest, plan)).values()) == [2]
+
+
 async def used(rest, plan):
     today = dt.datetime.now(dt.UTC).date()
     days = {"startDate": str(today - dt.timedelta(1)), "endDate": str(today + dt.timedelta(1))}
@@ -29,13 +56,8 @@ async def test_a_quota_goes_on_after_a_restart(tmp_path, clients):
     app, rest = pets(tmp_path)
     client = await clients(app)
     await rest.deploy("prod")
-    api = await rest.call("GetRestApi")
-    key = await rest.call("CreateApiKey", name="partner", enabled=True)
-    stages = [{"apiId": api["id"], "stage": "prod"}]
-    quota = {"limit": 3, "period": "MONTH"}
-    plan = (await rest.call("CreateUsagePlan", name="bronze", quota=quota, apiStages=stages))["id"]
-    await rest.call("CreateUsagePlanKey", usagePlanId=plan, keyId=key["id"], keyType="API_KEY")
-    header = {"x-api-key": key["value"]}
+    plan, header = await key_of(rest, quota={"limit": 3, "period": "MONTH"})
+    [key] = (await rest.call("GetApiKeys"))["items"]
     for _ in range(2):
         assert (await client.ask("GET", "/_apis/pets/prod/pets", header)).status == 200
     assert (await client.ask("GET", "/_apis/pets/prod/pets")).status == 403

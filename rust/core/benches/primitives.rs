@@ -111,7 +111,7 @@ fn plans() {
     let (mut usage, value) = (Usage::default(), format!("{:040}", 4_711));
     measure("an API key of 10,000, its rate and its quota", 1_000_000, |i| {
         let client = directory.client((&keys, &plans), place, black_box(&value)).expect("a key of the plan");
-        let admitted = usage.admit(client, place, u64::from(i) * 1_000, 1_795_867_200_000);
+        let admitted = usage.admit(client, place, (u64::from(i) * 1_000, 1_795_867_200_000), || true);
         assert!(black_box(admitted).is_ok());
     });
 }

@@ -42,6 +42,8 @@ use crate::gateway::{going, signers, Gateway};
 const BUCKETS_MAX: usize = 10_000;
 
 /// What REST APIs share between requests.
+/// Why a request is turned away, for an operator.
+const BY_STAGE: &str = "the throttle of the stage for this method";
 pub(super) struct RestState {
     pub(super) served: Arc<ServedRest>,
     /// Deployments that are served, by the API's id and their own.
@@ -435,21 +437,22 @@ impl Gateway {
             let place = plans::Place { api: &api.id, stage: &stage.stage_name, method: &method };
             let known = (&kept.account.keys, &kept.account.plans);
             let client = kept.directory.client(known, place, &value)?;
-            let admitted = self.rest.served.usage().admit(client, place, self.mono_ns(), arrival.time_ms);
+            let mut is_by_key = true;
+            let now = (self.mono_ns(), arrival.time_ms);
+            let admitted = self.rest.served.usage().admit(client, place, now, || {
+                is_by_key = self.rest.admits(&api.id, stage, &key, now.0);
+                is_by_key
+            });
             admitted.inspect_err(|failure| {
                 let (plan, key) = (&client.plan.name, &client.key.id);
-                let why = format!("usage plan {plan}, key {key}: {}", failure.response_type.name());
-                reached.trail.turned_away(&why);
+                let by_key = || format!("usage plan {plan}, key {key}: {}", failure.response_type.name());
+                reached.trail.turned_away(&if is_by_key { by_key() } else { BY_STAGE.to_owned() });
             })?;
             Some(client)
         } else {
             None
         };
         let key = route.setting_key(&route.method.http_method);
-        if !self.rest.admits(&api.id, stage, &key, self.mono_ns()) {
-            reached.trail.turned_away("the throttle of the stage for this method");
-            return Err(Failure::new(ResponseType::Throttled));
-        }
         Ok((authorized, client))
     }
 
@@ -462,6 +465,10 @@ impl Gateway {
             (setting.caching_enabled && request.method == "GET", integration, &reached.answers)
         else {
             return reached.run(self, Log::default()).await.0;
+            if !self.rest.admits(&api.id, stage, &key, self.mono_ns()) {
+                reached.trail.turned_away(BY_STAGE);
+                return Err(Failure::new(ResponseType::Throttled));
+            }
         };
         let key = {
             let exchange = Exchange::new(served, route, *request, *arrival, Log::default());

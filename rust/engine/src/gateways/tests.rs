@@ -70,7 +70,7 @@ fn use_key(engine: &TestEngine, key: &Value, plan: &Value, times: usize, now_ms:
     let (key, plan) = (&account.keys[key["id"].as_str().unwrap()], &account.plans[plan["id"].as_str().unwrap()]);
     let place = Place { api: "a", stage: "dev", method: "/GET" };
     for _ in 0..times {
-        served.usage().admit(Client { key, plan }, place, 0, now_ms).unwrap();
+        served.usage().admit(Client { key, plan }, place, (0, now_ms), || true).unwrap();
     }
 }
 

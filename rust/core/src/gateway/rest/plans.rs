@@ -240,8 +240,15 @@ pub struct Grant {
 }
 
 impl Usage {
-    /// Let one request through, or say why not. Times are on the monotonic and on the wall clock.
-    pub fn admit(&mut self, client: Client<'_>, place: Place<'_>, now_ns: u64, now_ms: u64) -> Result<(), Failure> {
+    /// Let one request through, or say why not. Times are on the monotonic and on the wall clock. `last` is a limit that is no key's, and
+    /// is asked when nothing else refuses the request.
+    pub fn admit(
+        &mut self,
+        client: Client<'_>,
+        place: Place<'_>,
+        (now_ns, now_ms): (u64, u64),
+        last: impl FnOnce() -> bool,
+    ) -> Result<(), Failure> {
         let Client { plan, key } = client;
         let own = stage_of(plan, place).and_then(|stage| stage.throttle.get(place.method));
         let limits = [own.map(|limit| (place.method, limit)), plan.throttle.as_ref().map(|limit| ("", limit))];
@@ -256,16 +263,16 @@ impl Usage {
                 return Err(Failure::new(ResponseType::QuotaExceeded));
             }
         }
-        let mut taken = None;
-        for (method, limit) in limits.into_iter().flatten() {
-            if !counted.take(method, *limit, now_ns) {
-                // What is refused uses nothing up.
-                if let Some(bucket) = taken.and_then(|taken| counted.buckets.get_mut(taken)) {
+        let limits = || limits.into_iter().flatten();
+        let refusing = limits().position(|(method, limit)| !counted.take(method, *limit, now_ns));
+        if refusing.is_some() || !last() {
+            // What is refused uses nothing up.
+            for (method, _) in limits().take(refusing.unwrap_or(usize::MAX)) {
+                if let Some(bucket) = counted.buckets.get_mut(method) {
                     bucket.give_back(1, now_ns);
                 }
-                return Err(Failure::new(ResponseType::Throttled));
             }
-            taken = Some(method);
+            return Err(Failure::new(ResponseType::Throttled));
         }
         counted.count(now_ms);
         Ok(())
@@ -380,6 +387,11 @@ mod tests {
         serde_json::from_value(plan).unwrap()
     }
 
+    /// No limit but those of keys.
+    fn no_other() -> bool {
+        true
+    }
+
     fn key() -> ApiKey {
         ApiKey {
             id: "k".into(),
@@ -399,10 +411,27 @@ mod tests {
         let own: Throttle = serde_json::from_value(throttle(2)).unwrap();
         plan.api_stages[0].throttle.insert(PLACE.method.into(), own);
         let mut usage = Usage::default();
-        let mut admits = |plan: &UsagePlan| usage.admit(Client { key: &known, plan }, PLACE, 0, NOW).is_ok();
+        let mut admits =
+            |plan: &UsagePlan| usage.admit(Client { key: &known, plan }, PLACE, (0, NOW), no_other).is_ok();
         assert_eq!([admits(&plan), admits(&plan), admits(&plan)], [true, false, false]);
         let alone = UsagePlan { throttle: None, ..plan };
         assert_eq!([admits(&alone), admits(&alone)], [true, false], "the method's limit has let one through");
+    }
+
+    /// What the stage's limit for a method refused was counted, and taken from the plan's limits.
+    #[test]
+    fn what_the_stage_refuses_last_uses_nothing_up() {
+        let known = key();
+        let plan = plan(
+            &json!({"quota": {"limit": 1, "offset": 0, "period": "DAY"}, "throttle": {"rateLimit": 1e-9, "burstLimit": 1}}),
+        );
+        let client = Client { key: &known, plan: &plan };
+        let mut usage = Usage::default();
+        let refused = usage.admit(client, PLACE, (0, NOW), || false).map_err(|failure| failure.response_type);
+        assert_eq!((refused, usage.left(client, NOW)), (Err(ResponseType::Throttled), Some(1)));
+        assert_eq!(usage.admit(client, PLACE, (0, NOW), no_other), Ok(()));
+        let unasked = || panic!("what a key may not have is asked of nobody else");
+        assert!(usage.admit(client, PLACE, (0, NOW), unasked).is_err());
     }
 
     #[test]
@@ -456,14 +485,17 @@ mod tests {
         let client = Client { key: &key, plan: &plan };
         let mut usage = Usage::default();
         let throttled = Err(Failure::new(ResponseType::Throttled));
-        assert_eq!(usage.admit(client, PLACE, 0, NOW), Ok(()));
-        assert_eq!(usage.admit(client, PLACE, 0, NOW), Ok(()));
-        assert_eq!(usage.admit(client, PLACE, 0, NOW), throttled);
-        assert_eq!(usage.admit(client, PLACE, 1_000_000_000, NOW), Ok(()));
+        assert_eq!(usage.admit(client, PLACE, (0, NOW), no_other), Ok(()));
+        assert_eq!(usage.admit(client, PLACE, (0, NOW), no_other), Ok(()));
+        assert_eq!(usage.admit(client, PLACE, (0, NOW), no_other), throttled);
+        assert_eq!(usage.admit(client, PLACE, (1_000_000_000, NOW), no_other), Ok(()));
         let slow = Place { method: "/slow/GET", ..PLACE };
-        assert_eq!(usage.admit(client, slow, 5_000_000_000, NOW), Ok(()));
-        assert_eq!(usage.admit(client, slow, 5_000_000_000, NOW), throttled);
-        assert_eq!(usage.admit(client, Place { method: "/shut/GET", ..PLACE }, 9_000_000_000, NOW), throttled);
+        assert_eq!(usage.admit(client, slow, (5_000_000_000, NOW), no_other), Ok(()));
+        assert_eq!(usage.admit(client, slow, (5_000_000_000, NOW), no_other), throttled);
+        assert_eq!(
+            usage.admit(client, Place { method: "/shut/GET", ..PLACE }, (9_000_000_000, NOW), no_other),
+            throttled
+        );
     }
 
     #[test]
@@ -478,12 +510,12 @@ mod tests {
             let key = key();
             let client = Client { key: &key, plan: &plan };
             let mut usage = Usage::default();
-            assert_eq!(usage.admit(client, PLACE, 0, same.min(NOW)), Ok(()), "{period}");
-            assert_eq!(usage.admit(client, PLACE, 0, same.max(NOW)), Ok(()), "{period}");
-            let failure = usage.admit(client, PLACE, 0, same.max(NOW)).unwrap_err();
+            assert_eq!(usage.admit(client, PLACE, (0, same.min(NOW)), no_other), Ok(()), "{period}");
+            assert_eq!(usage.admit(client, PLACE, (0, same.max(NOW)), no_other), Ok(()), "{period}");
+            let failure = usage.admit(client, PLACE, (0, same.max(NOW)), no_other).unwrap_err();
             assert_eq!(failure.response_type, ResponseType::QuotaExceeded, "{period}");
             assert_eq!(usage.left(client, next), Some(2), "{period}");
-            assert_eq!(usage.admit(client, PLACE, 0, next), Ok(()), "{period}");
+            assert_eq!(usage.admit(client, PLACE, (0, next), no_other), Ok(()), "{period}");
         }
     }
 
@@ -492,8 +524,8 @@ mod tests {
         let (key, plan) = (key(), plan(&json!({"quota": {"limit": 2, "offset": 0, "period": "DAY"}})));
         let client = Client { key: &key, plan: &plan };
         let mut usage = Usage::default();
-        usage.admit(client, PLACE, 0, NOW).unwrap();
-        usage.admit(client, PLACE, 0, NOW).unwrap();
+        usage.admit(client, PLACE, (0, NOW), no_other).unwrap();
+        usage.admit(client, PLACE, (0, NOW), no_other).unwrap();
         let changes = usage.take_changes();
         assert_eq!(changes.len(), 1, "one row for all requests: {changes:?}");
         assert!(usage.take_changes().is_empty());
@@ -515,8 +547,8 @@ mod tests {
         let (key, plan) = (key(), plan(&json!({"quota": {"limit": 1, "offset": 0, "period": "DAY"}})));
         let client = Client { key: &key, plan: &plan };
         let mut usage = Usage::default();
-        usage.admit(client, PLACE, 0, NOW).unwrap();
-        assert!(usage.admit(client, PLACE, 0, NOW).is_err());
+        usage.admit(client, PLACE, (0, NOW), no_other).unwrap();
+        assert!(usage.admit(client, PLACE, (0, NOW), no_other).is_err());
         usage.allow(&usage.grant(client, 2, NOW).unwrap());
         let kept: Vec<_> = usage.take_changes().into_iter().map(|(name, days)| (name, days.unwrap())).collect();
         let written = serde_json::to_string(&kept[0].1).unwrap();
@@ -524,7 +556,7 @@ mod tests {
         after.restore([(kept[0].0.clone(), serde_json::from_str(&written).unwrap())]);
         assert_eq!((after.left(client, NOW), after.left(client, NOW + DAY_MS)), (Some(2), Some(1)));
         for outcome in [true, true, false] {
-            assert_eq!(after.admit(client, PLACE, 0, NOW).is_ok(), outcome);
+            assert_eq!(after.admit(client, PLACE, (0, NOW), no_other).is_ok(), outcome);
         }
         // Less than the quota can be left, too, and a later word takes the place of an earlier one.
         after.allow(&after.grant(client, 0, NOW).unwrap());
@@ -547,7 +579,7 @@ mod tests {
         let mut usage = Usage::default();
         let today = NOW / DAY_MS;
         for days in [200, 1, 1, 0] {
-            usage.admit(client, PLACE, 0, NOW - days * DAY_MS).unwrap();
+            usage.admit(client, PLACE, (0, NOW - days * DAY_MS), no_other).unwrap();
         }
         // Today is a Saturday: tomorrow begins a week.
         assert_eq!(usage.by_day(client, today - 2..=today + 1), [[0, 9], [2, 7], [1, 6], [0, 9]]);
