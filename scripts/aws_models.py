@@ -127,7 +127,7 @@ SERVED = {
         GetDeployments GetDeployment ExportApi CreateApi UpdateApi DeleteApi ImportApi ReimportApi DeleteCorsConfiguration
         CreateRoute UpdateRoute DeleteRoute CreateIntegration UpdateIntegration DeleteIntegration CreateAuthorizer
         UpdateAuthorizer DeleteAuthorizer CreateStage UpdateStage DeleteStage DeleteRouteSettings CreateDeployment
-        UpdateDeployment DeleteDeployment""",
+        UpdateDeployment DeleteDeployment ResetAuthorizersCache""",
     "cloudcontrol/2021-09-30": "GetResource",
     "rds/2014-10-31": """
         CreateDBProxy CreateDBProxyEndpoint DeleteDBProxy DeleteDBProxyEndpoint DeregisterDBProxyTargets DescribeDBProxies

@@ -157,6 +157,33 @@ async def test_a_function_says_who_is_let_in_and_is_asked_once(app, api, serve):
     assert len(asked) == 2
 
 
+async def test_what_a_function_has_said_is_forgotten_when_it_is_flushed(app, api, serve):
+    """`forebay api flush --authorizers` was for REST APIs alone: a caller kept its place for up to an hour."""
+    is_let_in = True
+
+    @app.function()
+    async def guard(event, context):
+        return {"isAuthorized": is_let_in}
+
+    told_of(api, "GET", "/a", authorizer=api.lambda_authorizer("guard", guard))
+    client = await serve()
+
+    async def status():
+        return (await client.ask("GET", "/a", {"authorization": "ali"})).status
+
+    async def reset(**place):
+        return await api._caller.ask("http_api.call", operation="ResetAuthorizersCache", params=place)
+
+    assert await status() == 200
+    is_let_in = False
+    assert await status() == 200
+    for place in ({"ApiId": api.id, "StageName": "none"}, {"ApiId": "none", "StageName": "$default"}):
+        assert (await reset(**place))["status"] == 404
+    assert await status() == 200
+    assert (await reset(ApiId=api.id, StageName="$default"))["status"] == 200
+    assert [await status(), await status()] == [403, 403]
+
+
 async def test_many_callers_at_once_ask_the_function_once(app, api, serve):
     asked = []
 

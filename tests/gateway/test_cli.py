@@ -86,7 +86,11 @@ async def test_rest_apis_are_listed_beside_them(tmp_path, no_task_is_left):
             (("pets", "prod"), "forgot the answers of stage prod of pets"),
             (("pets", "prod", "--authorizers"), "forgot what authorisers have said for stage prod of pets"),
             (("pets", "dev"), "REST API 'pets' has no stage 'dev': there is prod"),
-            (("shop", "dev"), "'shop' is not a REST API: only the stages of REST APIs are flushed"),
+            (
+                ("shop", "dev"),
+                "'shop' is not a REST API: only the stages of REST APIs keep answers: --authorizers forgets",
+            ),
+            (("shop", "dev", "--authorizers"), "ResetAuthorizersCache: Invalid Stage identifier specified dev"),
         ]:
             status, output = await forebay("flush", *words, *store)
             assert (status == 0) == output.startswith("forgot") and part in output, output

@@ -177,6 +177,13 @@ def test_routes_have_authorisers_and_limits(wire):
     apis.create_stage(ApiId=api, StageName="$default", AutoDeploy=True, RouteSettings=settings)
     assert wire.get(api, "/guarded", authorization="open")[1]["caller"] == {"lambda": {"user": "ali"}}
     assert [wire.get(api, "/guarded", authorization="x")[0], wire.get(api, "/guarded")[0]] == [403, 401]
+    # A program's API is not changed by that, so it may be asked for, too.
+    apis.reset_authorizers_cache(ApiId=api, StageName="$default")
+    [declared] = [one["ApiId"] for one in apis.get_apis()["Items"] if one["Name"] == "declared"]
+    apis.reset_authorizers_cache(ApiId=declared, StageName="$default")
+    for place in ({"ApiId": api, "StageName": "none"}, {"ApiId": "none", "StageName": "$default"}):
+        with pytest.raises(apis.exceptions.NotFoundException, match=r"Invalid (Stage|API) identifier"):
+            apis.reset_authorizers_cache(**place)
     assert wire.get(api, "/slow")[0] == 429
     apis.delete_route_settings(ApiId=api, StageName="$default", RouteKey="GET /slow")
     assert wire.get(api, "/slow")[0] == 200

@@ -86,17 +86,22 @@ def export(name: str, stage: str | None, kind: str, store: StorePlace, *, yaml: 
 @click.option("--authorizers", is_flag=True, help="What Lambda authorisers have said, in place of the answers.")
 @store_option
 def flush(name: str, stage: str, store: StorePlace, *, authorizers: bool) -> None:
-    """Forget the answers in the cache of a STAGE of a REST API: the next requests run."""
-    operation, what = (
-        ("FlushStageAuthorizersCache", "what authorisers have said for")
-        if authorizers
-        else ("FlushStageCache", "the answers of")
-    )
+    """Forget the answers in the cache of a STAGE of a REST API: the next requests run.
+
+    With --authorizers forget what Lambda authorisers have said for a STAGE of any API: they are asked anew.
+    """
+    what = "what authorisers have said for" if authorizers else "the answers of"
     with connect(store) as connection:
         connection.need_app()
-        if _is_known(connection, name):
-            raise click.ClickException(f"{name!r} is not a REST API: only the stages of REST APIs are flushed")
-        _call(connection, operation, **_stage(connection, name, stage))
+        if (other := _known(connection, name)) is None:
+            operation = "FlushStageAuthorizersCache" if authorizers else "FlushStageCache"
+            _call(connection, operation, **_stage(connection, name, stage))
+        elif authorizers:
+            place = {"ApiId": other["id"], "StageName": stage}
+            _call(connection, "ResetAuthorizersCache", verb="http_api.call", **place)
+        else:
+            text = "only the stages of REST APIs keep answers: --authorizers forgets what its authorisers have said"
+            raise click.ClickException(f"{name!r} is not a REST API: {text}")
     click.echo(f"forgot {what} stage {stage} of {name}")
 
 
@@ -195,9 +200,9 @@ def _fits(pattern: list[str], parts: list[str]) -> bool:
     return all(one.startswith("{") or one == part for one, part in zip(pattern, parts, strict=True))
 
 
-def _call(connection: StoreConnection, operation: str, **params: Any) -> dict[str, Any]:
-    """Make a control call of REST APIs; a refusal is the command's error."""
-    told: dict[str, Any] = connection.ask("rest.call", operation=operation, params=params)
+def _call(connection: StoreConnection, operation: str, *, verb: str = "rest.call", **params: Any) -> dict[str, Any]:
+    """Make a control call, of REST APIs unless it is said; a refusal is the command's error."""
+    told: dict[str, Any] = connection.ask(verb, operation=operation, params=params)
     if "error" in told:
         raise click.ClickException(f"{operation}: {told['body']['message']}")
     body: dict[str, Any] = told["body"]
@@ -246,7 +251,12 @@ def _stages_text(stages: list[str]) -> str:
 
 def _is_known(connection: StoreConnection, name: str) -> bool:
     """Whether an HTTP or a WebSocket API has this name or id."""
-    return any(name in (one["name"], one["id"]) for one in connection.ask("api.list"))
+    return _known(connection, name) is not None
+
+
+def _known(connection: StoreConnection, name: str) -> dict[str, Any] | None:
+    """Give the HTTP or the WebSocket API of a name or an id."""
+    return next((one for one in connection.ask("api.list") if name in (one["name"], one["id"])), None)
 
 
 def _described(connection: StoreConnection, api: dict[str, Any]) -> dict[str, Any]:

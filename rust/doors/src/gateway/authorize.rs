@@ -114,12 +114,17 @@ impl Gateway {
         authorizer: &Authorizer,
         sources: &[String],
     ) -> Result<Authorized, Answer> {
-        let By::Lambda { ttl, .. } = &authorizer.by else { return Err(Answer::message(500, "Internal Server Error")) };
+        let By::Lambda { ttl, function, .. } = &authorizer.by else {
+            return Err(Answer::message(500, "Internal Server Error"));
+        };
         let decision = if *ttl == 0 {
             Arc::new(self.ask_function(asked, authorizer, sources).await?)
         } else {
             let (name, written) = (authorizer.name.as_str(), authorizer.written.as_str());
-            let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, name, written];
+            let flush = self.rest.served.caches.decisions(&asked.api.id, asked.arrival.stage).to_string();
+            // Other code has not said what is kept.
+            let code = asked.engine.code_of(function);
+            let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, &flush, name, written, &code];
             parts.extend(sources.iter().map(String::as_str));
             let place = asked.deployment.decisions.place(digest(&parts), DECISION_TIMEOUT).await;
             let Some(mut entry) = place else {

@@ -44,7 +44,10 @@ impl Gateway {
             Arc::new(self.decide(reached, authorizer, &sources, arn).await?)
         } else {
             let flush = self.rest.served.caches.decisions(&api.id, reached.arrival.stage).to_string();
-            let mut parts = vec![api.id.as_str(), reached.arrival.stage, &flush, &authorizer.id];
+            // Another function, or other code, has not said what is kept.
+            let function = function_of(reached, authorizer)?;
+            let code = reached.engine.code_of(&function);
+            let mut parts = vec![api.id.as_str(), reached.arrival.stage, &flush, &authorizer.id, &function, &code];
             parts.extend(sources.iter().map(String::as_str));
             let place = self.rest.decisions.place(digest(&parts), DECISION_TIMEOUT).await;
             let late = || {
@@ -87,12 +90,7 @@ impl Gateway {
         sources: &[String],
         arn: &str,
     ) -> Result<Decision, Failure> {
-        let wrong = |text: String| Failure::new(ResponseType::AuthorizerConfigurationError).remark(text);
-        let uri =
-            uri::filled(authorizer.authorizer_uri.as_deref().unwrap_or_default(), &[], reached.arrival.stage_variables);
-        let Ok(uri::Target::Function(function)) = uri::target(&uri) else {
-            return Err(wrong(format!("authorizer {}: {uri:?} names no function", authorizer.name)));
-        };
+        let function = function_of(reached, authorizer)?;
         let payload = if authorizer.kind == "TOKEN" {
             json!({"type": "TOKEN", "methodArn": arn, "authorizationToken": sources.first()}).to_string().into_bytes()
         } else {
@@ -191,6 +189,20 @@ impl Gateway {
         let known = Arc::new(KnownToken { json: claims.json().into(), claims });
         *entry = Some((until_s, known.clone()));
         Ok(known)
+    }
+}
+
+fn wrong(text: String) -> Failure {
+    Failure::new(ResponseType::AuthorizerConfigurationError).remark(text)
+}
+
+/// The function that an authoriser asks in the stage.
+fn function_of(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<String, Failure> {
+    let uri =
+        uri::filled(authorizer.authorizer_uri.as_deref().unwrap_or_default(), &[], reached.arrival.stage_variables);
+    match uri::target(&uri) {
+        Ok(uri::Target::Function(function)) => Ok(function),
+        _ => Err(wrong(format!("authorizer {}: {uri:?} names no function", authorizer.name))),
     }
 }
 

@@ -379,8 +379,8 @@ macro_rules! operations {
         /// Carry out a control call of a REST API or of a function's URL, in AWS's own form.
         "rest.call" RestCall(rest::Call) -> rest::RestAnswer: rooms.rest_call now;
 
-        /// Make, change or delete an HTTP or a WebSocket API, in the form of AWS's `apigatewayv2`.
-        "http_api.call" HttpApiCall(rest::Call) -> rest::RestAnswer: rest_apis.http_api_call now;
+        /// Make, change or delete an HTTP or a WebSocket API, or have its authorisers asked anew, in the form of AWS's `apigatewayv2`.
+        "http_api.call" HttpApiCall(rest::Call) -> rest::RestAnswer: rooms.http_api_call now;
 
         /// Send something to a client of a WebSocket API. Refused (`NotFound`) if it has gone.
         "connection.post" ConnectionPost(gateway::Post) -> Empty: api_gateways.connection_post always;

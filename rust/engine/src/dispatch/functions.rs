@@ -89,6 +89,8 @@ pub(crate) struct Function {
     pub(crate) memory_bytes: Option<u64>,
     /// When it was declared first since the app started, wall ms.
     pub(crate) declared_ms: u64,
+    /// How often it was registered anew since.
+    pub(crate) registered: u64,
 }
 
 impl Function {
@@ -117,6 +119,7 @@ impl Function {
             invocation_rate: registration.invocation_rate,
             memory_bytes: registration.environment.as_ref().and_then(|declared| declared.program.memory_bytes),
             declared_ms,
+            registered: 0,
         }
     }
 
@@ -136,6 +139,7 @@ impl Function {
         self.at_once = other.at_once;
         self.invocation_rate = other.invocation_rate;
         self.memory_bytes = other.memory_bytes;
+        self.registered += 1;
     }
 }
 

@@ -107,6 +107,25 @@ impl Dispatch {
     }
 }
 
+impl Dispatch {
+    /// What tells the code that is invoked by this name from what was before: another text after a move of the alias, or after the function
+    /// was registered anew.
+    pub(crate) fn code_of(&self, asked: &str) -> String {
+        let (function, qualifier) = split(asked);
+        let of = |version| {
+            let handler = self.version_handler(function, version);
+            handler.map(|handler| (handler, self.functions[handler].registered))
+        };
+        match qualifier.map_or(Some(Version::Latest), Version::parse) {
+            Some(version) => format!("{:?}", of(version)),
+            None => self.aliases.get(asked).map_or_else(String::new, |declared| {
+                let versions: Vec<_> = declared.alias.versions().map(of).collect();
+                format!("{versions:?} {:?}", declared.settings.weights)
+            }),
+        }
+    }
+}
+
 impl DispatchRoom<'_> {
     /// AWS's text. Before the app has told what it has, nothing is known to be missing.
     pub(crate) fn no_version(&self, asked: &str) -> EngineError {

@@ -168,16 +168,22 @@ impl<'a> RestRoom<'a> {
         Ok(Done::when_durable(told))
     }
 
-    /// Make, change or delete an API, as `apigatewayv2` does.
-    pub(crate) fn http_api_call(&mut self, asked: Call) -> Result<Done, EngineError> {
+    /// Make, change or delete an API, as `apigatewayv2` does, or have its authorisers asked anew.
+    pub(crate) fn http_api_call(&mut self, asked: Call, declared: &Apis) -> Result<Done, EngineError> {
         let seed = self.seed();
         let config = &self.ctx.config;
-        let facts = v2::control::Facts {
-            now_ms: self.ctx.now.wall_ms,
-            app: &config.app,
-            home: Home { region: &config.region, account: &config.account },
-            seed,
-        };
+        let home = Home { region: &config.region, account: &config.account };
+        let facts = v2::control::Facts { now_ms: self.ctx.now.wall_ms, app: &config.app, home, seed };
+        if asked.operation == v2::control::RESET {
+            let kept = self.rest.served.now();
+            return Ok(Done::at_once(match v2::reset((declared, &kept.http_apis), home, &asked.params) {
+                Ok((api, stage)) => {
+                    self.rest.served.caches.forget_decisions(api, stage);
+                    RestAnswer { status: 200, error: None, body: json!({}) }
+                }
+                Err(fault) => refused(fault),
+            }));
+        }
         let mut kept = Kept::clone(&self.rest.served.now());
         let done = v2::control::call(&mut kept.http_apis, &facts, &asked.operation, &asked.params)
             .and_then(|(answer, id)| Ok((answer, bytes(kept.http_apis.get(&id).map(|api| &**api))?, id)));

@@ -94,6 +94,11 @@ impl Engine {
         self.shared.lock().state.gateways.served.clone()
     }
 
+    /// What tells the code that is invoked by a name from what was before: another text when that changes.
+    pub fn code_of(&self, function: &str) -> String {
+        self.shared.lock().state.dispatch.code_of(function)
+    }
+
     /// The REST APIs, as the gateway sees them.
     pub fn rest_apis(&self) -> Arc<ServedRest> {
         self.shared.lock().state.rest_apis.served.clone()
@@ -313,6 +318,11 @@ impl Rooms {
     fn rest_call(&mut self, asked: rest::Call) -> Result<Done, EngineError> {
         let declared = self.gateways.served.now();
         self.rest_apis().rest_call(asked, &declared)
+    }
+
+    fn http_api_call(&mut self, asked: rest::Call) -> Result<Done, EngineError> {
+        let declared = self.gateways.served.now();
+        self.rest_apis().http_api_call(asked, &declared)
     }
 
     fn account_describe(&mut self, _: Empty) -> Result<Done, EngineError> {

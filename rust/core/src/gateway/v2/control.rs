@@ -51,7 +51,10 @@ pub const OPERATIONS: &[&str] = &[
     "CreateDeployment",
     "UpdateDeployment",
     "DeleteDeployment",
+    RESET,
 ];
+/// The call that forgets what authorisers have said. It changes no API, so it is for those of a program, too.
+pub const RESET: &str = "ResetAuthorizersCache";
 
 /// What a call is not told by its members.
 #[derive(Clone, Copy, Debug)]

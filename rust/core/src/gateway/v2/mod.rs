@@ -87,6 +87,32 @@ pub fn call(
     }
 }
 
+/// The API and the stage whose authorisers are to be asked anew.
+///
+/// # Errors
+///
+/// There is no such API or stage.
+pub fn reset<'m>(
+    (apis, made): (&Apis, &MadeApis),
+    home: Home<'_>,
+    members: &'m Map<String, Value>,
+) -> Outcome<(&'m str, &'m str)> {
+    let params = Params(members);
+    let (id, name) = (params.named("ApiId")?, params.named("StageName")?);
+    let is_there = match made.get(id) {
+        Some(api) => api.stages.contains_key(name),
+        None => {
+            let api = listed(apis).find(|api| api.id == id).ok_or_else(|| no_api(home, id))?;
+            api.stages.iter().any(|stage| stage.name == name)
+        }
+    };
+    if is_there {
+        Ok((id, name))
+    } else {
+        Err(Fault::missing(format!("Invalid Stage identifier specified {name}")))
+    }
+}
+
 /// Refuse a change of an API that a program declares.
 ///
 /// # Errors

@@ -192,3 +192,34 @@ fn pages_of_a_stream_give_each_record_once_wherever_they_end() {
         assert!(found.windows(2).all(|two| two[0] < two[1]), "with a limit of {limit}: {found:?}");
     }
 }
+
+/// A gateway keeps what an authoriser has said: it held although other code stood behind the name.
+#[test]
+fn other_code_behind_a_name_is_told_from_what_was_before() {
+    let engine = TestEngine::new();
+    for name in ["guard", "guard:1", "guard:2"] {
+        engine.register(json!({"kind": "function", "name": name}));
+    }
+    let points = |version: &str, weights: Value| {
+        engine.json(
+            "alias.declare",
+            &json!({"function": "guard", "name": "live", "version": version, "weights": weights}),
+        );
+        engine.engine.code_of("guard:live")
+    };
+    let told = [
+        points("1", json!({})),
+        points("2", json!({})),
+        points("1", json!({"2": 0.1})),
+        points("1", json!({"2": 0.9})),
+    ];
+    for (at, one) in told.iter().enumerate() {
+        assert!(!told[..at].contains(one), "{told:?}");
+    }
+    assert_eq!(points("1", json!({})), told[0]);
+    let before = ["guard", "guard:1", "guard:2", "guard:live"].map(|name| engine.engine.code_of(name));
+    engine.register(json!({"kind": "function", "name": "guard:1", "timeout_ms": 9_000}));
+    let after = ["guard", "guard:1", "guard:2", "guard:live"].map(|name| engine.engine.code_of(name));
+    let changed: Vec<bool> = before.iter().zip(&after).map(|(before, after)| before != after).collect();
+    assert_eq!(changed, [false, true, false, true]);
+}
