@@ -13,6 +13,7 @@ pub(crate) mod fuzzing;
 mod going;
 mod head;
 mod issuers;
+mod long;
 mod outgoing;
 mod pages;
 mod places;

@@ -18,7 +18,7 @@ use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::gate::{self, Caller};
 use forebay_core::gateway::rest::log::Log;
 use forebay_core::gateway::rest::model::{ApiKeySource, MethodSetting, RestApi, Stage};
-use forebay_core::gateway::rest::pipeline::{sign, unrouted, Exchange};
+use forebay_core::gateway::rest::pipeline::{sign, unrouted};
 use forebay_core::gateway::rest::plans::{self, Client};
 use forebay_core::gateway::routes;
 use forebay_core::token_bucket::{Rate, TokenBucket};
@@ -28,26 +28,29 @@ use forebay_engine::gateways::rest::{Kept, ServedRest};
 use forebay_engine::metrics::Metric;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
+use tokio::sync::OnceCell;
 
 use crate::clock::now_ms;
 use crate::gateway::body::{self, Unread};
 use crate::gateway::compress::compressed;
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
+use crate::gateway::long::Long;
 use crate::gateway::serve::{Told, FULL, LEFT, LEFT_WHY};
 use crate::gateway::trail::Trail;
 use crate::gateway::{going, signers, Gateway};
 
 /// Most limits of methods that are counted; beyond, all begin anew.
 const BUCKETS_MAX: usize = 10_000;
-
-/// What REST APIs share between requests.
 /// Why a request is turned away, for an operator.
 const BY_STAGE: &str = "the throttle of the stage for this method";
+
+/// What REST APIs share between requests.
 pub(super) struct RestState {
     pub(super) served: Arc<ServedRest>,
     /// Deployments that are served, by the API's id and their own.
-    compiled: Mutex<HashMap<(String, String), Arc<Served>>>,
+    compiled: Mutex<HashMap<(String, String), Compiled>>,
+    pub(super) long: Long,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
     pub(super) decisions: KeptFor<Decision>,
@@ -78,7 +81,7 @@ impl Found<'_> {
 pub(super) struct Reached<'a> {
     pub(super) engine: &'a Engine,
     pub(super) kept: &'a Kept,
-    pub(super) served: &'a Served,
+    pub(super) served: &'a Arc<Served>,
     pub(super) stage: &'a Stage,
     pub(super) route: &'a Route,
     pub(super) request: Request<'a>,
@@ -95,11 +98,15 @@ fn locked<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A deployment, once it has been read.
+type Compiled = Arc<OnceCell<Arc<Served>>>;
+
 impl RestState {
     pub(super) fn new(served: Arc<ServedRest>) -> Self {
         Self {
             served,
             compiled: Mutex::default(),
+            long: Long::default(),
             buckets: Mutex::default(),
             decisions: KeptFor::default(),
             tokens: KeptFor::default(),
@@ -163,17 +170,29 @@ impl RestState {
         is_known || kept.served_urls.has_host(host)
     }
 
-    /// A deployment, compiled once.
-    fn compiled(&self, kept: &Kept, api: &str, deployment: &str) -> Option<Arc<Served>> {
+    /// A deployment, compiled once: the first request of it waits for that, and those that come meanwhile.
+    async fn compiled(&self, kept: &Kept, api: &str, deployment: &str) -> Option<Arc<Served>> {
         let key = (api.to_owned(), deployment.to_owned());
-        if let Some(known) = locked(&self.compiled).get(&key) {
-            return Some(known.clone());
+        let known = locked(&self.compiled).get(&key).cloned();
+        let place = match known {
+            Some(known) => known,
+            None => {
+                kept.account.deployments.get(&key)?;
+                let mut compiled = locked(&self.compiled);
+                compiled.retain(|key, _| kept.account.deployments.contains_key(key));
+                compiled.entry(key.clone()).or_default().clone()
+            }
+        };
+        if let Some(served) = place.get() {
+            return Some(served.clone());
         }
-        let fresh = Arc::new(Served::compile(kept.account.deployments.get(&key)?.api.clone()));
-        let mut compiled = locked(&self.compiled);
-        compiled.retain(|key, _| kept.account.deployments.contains_key(key));
-        compiled.insert(key, fresh.clone());
-        Some(fresh)
+        let api = kept.account.deployments.get(&key)?.api.clone();
+        place.get_or_try_init(|| async { self.compile(api).await.ok_or(()) }).await.ok().cloned()
+    }
+
+    /// Compile an API beside the thread of all requests: its models and templates may be many.
+    pub(super) async fn compile(&self, api: Arc<RestApi>) -> Option<Arc<Served>> {
+        self.long.place_in_any_case().await?.run(move || Arc::new(Served::compile(api))).await
     }
 
     /// Whether one more request of a method may begin in its stage.
@@ -274,7 +293,7 @@ impl Gateway {
         let reached_stage = stage.stage_name.clone();
         let canary = gate::canary(stage, self.rest.draw(request_id));
         let deployment = canary.and_then(|canary| canary.deployment_id.as_deref()).unwrap_or(&stage.deployment_id);
-        let Some(served) = self.rest.compiled(kept, &api.id, deployment) else {
+        let Some(served) = self.rest.compiled(kept, &api.id, deployment).await else {
             trail.turned_away("the deployment of the stage is gone");
             return (forbidden(request_id, extended_id), reached_stage, String::new());
         };
@@ -398,7 +417,7 @@ impl Gateway {
             let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
             reached.engine.remark_on_api(&reached.served.api.name, &text);
         }
-        Exchange::new(reached.served, reached.route, reached.request, reached.arrival, Log::default()).failed(failure)
+        reached.exchange(Log::default()).failed(failure)
     }
 
     /// Who has sent a request, and by which key; the failure of one that is not let in. Of one that needs a signature it is known who
@@ -428,6 +447,7 @@ impl Gateway {
             "COGNITO_USER_POOLS" => (self.ask_user_pool(reached).await?, None),
             _ => return Err(Failure::new(ResponseType::Unauthorized)),
         };
+        let key = route.setting_key(&route.method.http_method);
         let client = if route.method.api_key_required {
             let value = match api.api_key_source {
                 ApiKeySource::Header => request.header("x-api-key").to_owned(),
@@ -450,40 +470,35 @@ impl Gateway {
             })?;
             Some(client)
         } else {
+            if !self.rest.admits(&api.id, stage, &key, self.mono_ns()) {
+                reached.trail.turned_away(BY_STAGE);
+                return Err(Failure::new(ResponseType::Throttled));
+            }
             None
         };
-        let key = route.setting_key(&route.method.http_method);
         Ok((authorized, client))
     }
 
     /// Answer from the stage's cache, or run the request and keep its answer.
     async fn cached(&self, reached: &Reached<'_>) -> Answer {
-        let Reached { stage, route, request, arrival, served, .. } = reached;
+        let Reached { stage, route, request, arrival, .. } = reached;
         let setting: MethodSetting = gate::setting(stage, &route.setting_key(&route.method.http_method));
-        let integration = route.method.integration.as_ref();
-        let (true, Some(integration), Some(cache)) =
-            (setting.caching_enabled && request.method == "GET", integration, &reached.answers)
-        else {
-            return reached.run(self, Log::default()).await.0;
-            if !self.rest.admits(&api.id, stage, &key, self.mono_ns()) {
-                reached.trail.turned_away(BY_STAGE);
-                return Err(Failure::new(ResponseType::Throttled));
-            }
+        let mut exchange = reached.exchange(Log::default());
+        let is_kept = setting.caching_enabled && request.method == "GET" && route.method.integration.is_some();
+        let (true, Some(cache)) = (is_kept, &reached.answers) else {
+            return reached.run(self, exchange).await.0;
         };
-        let key = {
-            let exchange = Exchange::new(served, route, *request, *arrival, Log::default());
-            // What the method would refuse is not answered, though another one has asked well.
-            if let Err(failure) = exchange.validate() {
-                return Self::fail(reached, &failure);
-            }
-            cache::key(integration, request, arrival.authorized, &exchange.sources())
+        // What the method would refuse is not answered, though another one has asked well.
+        let key = match reached.checked(self, &mut exchange).await {
+            Ok(key) => key,
+            Err(failure) => return Self::fail(reached, &failure),
         };
         let wanted =
             match cache::wanted(request.header("cache-control"), &setting, *arrival.authorized != Authorized::Open) {
                 Ok(wanted) => wanted,
                 Err(failure) => return Self::fail(reached, &failure),
             };
-        let known = locked(cache).get(&key, arrival.time_ms);
+        let known = key.and_then(|key| locked(cache).get(&key, arrival.time_ms));
         let known = known.filter(|_| wanted != Wanted::Fresh);
         reached.trail.looked_in_cache(known.is_some());
         if let Some(known) = known {
@@ -498,8 +513,8 @@ impl Gateway {
             }
             return answer;
         }
-        let answer = reached.run(self, Log::default()).await.0;
-        if answer.status == 200 {
+        let answer = reached.run(self, exchange).await.0;
+        if let (200, Some(key)) = (answer.status, key) {
             locked(cache).put(key, &Arc::new(answer.clone()), setting.cache_ttl_in_seconds, arrival.time_ms);
         }
         answer

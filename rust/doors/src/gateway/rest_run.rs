@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use forebay_core::gateway::answer::Answer;
+use forebay_core::gateway::rest::answering::Ended;
+use forebay_core::gateway::rest::cache;
+use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::log::Log;
 use forebay_core::gateway::rest::pipeline::{Command, Exchange, Next, Outcome};
 use forebay_engine::base::error::{EngineError, Reply};
@@ -12,25 +15,78 @@ use tokio::time::timeout;
 
 use crate::ask;
 use crate::aws::inside;
+use crate::gateway::long::{Place, BUSY};
 use crate::gateway::proxy::Manner;
 use crate::gateway::rest::Reached;
 use crate::gateway::trail::Question;
 use crate::gateway::Gateway;
 
 impl Reached<'_> {
+    /// The request on its way through the method.
+    pub(super) fn exchange(&self, log: Log) -> Exchange<'_> {
+        Exchange::new(self.served, self.route, self.request, self.arrival, log)
+    }
+
+    /// Hold a request against what its method demands; the key of its answer in the cache of the stage.
+    pub(super) async fn checked(
+        &self,
+        gateway: &Gateway,
+        exchange: &mut Exchange<'_>,
+    ) -> Result<Option<cache::Key>, Failure> {
+        let check = |exchange: &mut Exchange<'_>| exchange.validate().map(|()| exchange.cache_key());
+        if exchange.is_long() {
+            let place = self.place(gateway).await?;
+            aside(place, exchange, check).await?
+        } else {
+            check(exchange)
+        }
+    }
+
+    /// A place for what takes long; the failure of a request for which there is none.
+    async fn place(&self, gateway: &Gateway) -> Result<Place, Failure> {
+        gateway.rest.long.place().await.ok_or_else(|| {
+            self.trail.turned_away(BUSY);
+            Failure::new(ResponseType::Throttled)
+        })
+    }
+
+    /// What is next for a request.
+    async fn begin(&self, gateway: &Gateway, exchange: &mut Exchange<'_>) -> Result<Next, Failure> {
+        match exchange.begin()? {
+            Next::Aside => {
+                let place = self.place(gateway).await?;
+                aside(place, exchange, begun).await?
+            }
+            next => Ok(next),
+        }
+    }
+
+    /// What a request is answered after its integration. It is not refused any more: the integration has done its work.
+    async fn end(gateway: &Gateway, exchange: &mut Exchange<'_>, outcome: Outcome) -> Result<Answer, Failure> {
+        let mut ended = exchange.end(outcome)?;
+        if let Ended::Aside(outcome) = ended {
+            let place = gateway.rest.long.place_in_any_case().await.ok_or_else(given_up)?;
+            ended = aside(place, exchange, |exchange| exchange.end(outcome)).await??;
+        }
+        match ended {
+            Ended::Answer(answer) => Ok(answer),
+            Ended::Aside(_) => Err(given_up()),
+        }
+    }
+
     /// Run a request through its method; the answer and the log.
-    pub(super) async fn run(&self, gateway: &Gateway, log: Log) -> (Answer, Log) {
-        let mut exchange = Exchange::new(self.served, self.route, self.request, self.arrival, log);
-        let ended = match exchange.begin() {
+    pub(super) async fn run(&self, gateway: &Gateway, mut exchange: Exchange<'_>) -> (Answer, Log) {
+        let ended = match self.begin(gateway, &mut exchange).await {
             Ok(Next::Answer(answer)) => {
                 self.trail.tell("answered by the method itself", "a mock integration");
                 Ok(answer)
             }
+            Ok(Next::Aside) => Err(given_up()),
             Ok(Next::Call(command, within_ms)) => {
                 let began = Instant::now();
                 let outcome = self.carry_out(gateway, command, Duration::from_millis(within_ms.into())).await;
                 self.trail.integrated(began);
-                exchange.end(outcome)
+                Self::end(gateway, &mut exchange, outcome).await
             }
             Err(failure) => Err(failure),
         };
@@ -115,6 +171,27 @@ impl Reached<'_> {
             }
         }
     }
+}
+
+/// Work on a request at leisure, beside the thread of all others.
+async fn aside<T: Send + 'static>(
+    place: Place,
+    exchange: &mut Exchange<'_>,
+    work: impl FnOnce(&mut Exchange<'_>) -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let taken = exchange.aside();
+    let (told, state) = place.run(move || taken.with(work)).await.ok_or_else(given_up)?;
+    exchange.resume(state);
+    Ok(told)
+}
+
+fn begun(exchange: &mut Exchange<'_>) -> Result<Next, Failure> {
+    exchange.begin()
+}
+
+/// What worked on a request has failed itself.
+fn given_up() -> Failure {
+    Failure::new(ResponseType::Default5xx)
 }
 
 /// How the server behind a method is met: with the certificate of the stage, by the settings of the integration.

@@ -5,7 +5,6 @@
 
 use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::request::{Authorized, Header, Request};
-use forebay_core::gateway::rest::compiled::Served;
 use forebay_core::gateway::rest::context::Arrival;
 use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::log::Log;
@@ -85,6 +84,10 @@ fn refused(status: u16, code: &str, message: &str) -> Answer {
     answer
 }
 
+fn unread() -> Answer {
+    refused(500, "InternalFailure", "the API could not be read")
+}
+
 impl Gateway {
     pub(super) async fn test_invoke(&self, engine: &Engine, head: &Head<'_>, incoming: Incoming) -> Answer {
         if head.method != "POST" {
@@ -119,7 +122,7 @@ impl Gateway {
         if asked.client_certificate_id.as_ref().is_some_and(|id| !certificates.contains_key(id)) {
             return refused(404, "NotFoundException", "Invalid Client Certificate identifier specified");
         }
-        let served = Served::compile(api);
+        let Some(served) = self.rest.compile(api).await else { return unread() };
         let Some(route) = served.route(&place.0, &place.1) else {
             return refused(404, "NotFoundException", "Invalid Method identifier specified");
         };
@@ -169,7 +172,7 @@ impl Gateway {
         if asked.authorizer_id.is_some() {
             return self.test_authorizer(&reached, began).await;
         }
-        let (answer, log) = reached.run(self, Log::kept(&request_id, time_ms)).await;
+        let (answer, log) = reached.run(self, reached.exchange(Log::kept(&request_id, time_ms))).await;
         told(&answer, log.text(), began)
     }
 }

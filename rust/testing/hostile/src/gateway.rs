@@ -67,7 +67,7 @@ pub(crate) fn templates(bytes: &[u8]) -> bool {
     let mut context: Map<String, Value> = Map::new();
     context.insert("requestOverride".into(), json!({"header": {}, "path": {}, "querystring": {}}));
     let globals = Globals { input: Input { body, params: &params }, context: &mut context, stage_variables: &[] };
-    if let Ok(text) = template.render(globals) {
+    if let Ok(text) = template.render(globals, true) {
         assert!(text.len() <= OUTPUT_BYTES_MAX);
     }
     true

@@ -35,6 +35,8 @@ pub struct Served {
 /// A method of a resource.
 #[derive(Debug)]
 pub struct Route {
+    /// Its place among all.
+    pub(super) at: usize,
     /// The resource's id.
     pub resource_id: String,
     /// Its path, `/pets/{id}`.
@@ -66,7 +68,8 @@ impl Served {
             for (verb, method) in &resource.methods {
                 let Ok(key) = RouteKey::parse(&format!("{verb} {}", resource.path)) else { continue };
                 router.add(&key, routes.len());
-                routes.push(Route::compile(&api, &resource.id, &resource.path, method, key.variables()));
+                let place = (routes.len(), resource.id.as_str(), resource.path.as_str());
+                routes.push(Route::compile(&api, place, method, key.variables()));
             }
         }
         let identity = |(id, authorizer): (&String, &Authorizer)| {
@@ -100,6 +103,10 @@ impl Served {
         pattern.is_none_or(|pattern| pattern.as_ref().is_some_and(|pattern| pattern.is_match(identity)))
     }
 
+    pub(super) fn route_at(&self, at: usize) -> &Route {
+        &self.routes[at]
+    }
+
     /// All methods.
     pub fn routes(&self) -> &[Route] {
         &self.routes
@@ -107,13 +114,14 @@ impl Served {
 }
 
 impl Route {
-    fn compile(api: &RestApi, id: &str, path: &str, method: &Method, variables: Vec<String>) -> Self {
+    fn compile(api: &RestApi, (at, id, path): (usize, &str, &str), method: &Method, variables: Vec<String>) -> Self {
         let integration = method.integration.as_ref();
         // The templates and responses of a proxy are not looked at.
         let mapped = integration.filter(|integration| !integration.kind.is_proxy());
         let request_templates = mapped.map(|integration| templates(&integration.request_templates)).unwrap_or_default();
         let responses = mapped.map(|integration| integration.integration_responses.values().map(response).collect());
         Self {
+            at,
             resource_id: id.to_owned(),
             resource_path: path.to_owned(),
             method: method.clone(),

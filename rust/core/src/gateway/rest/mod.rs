@@ -2,6 +2,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-rest-api.html>
 
+pub mod answering;
+pub mod aside;
 pub mod cache;
 pub mod compiled;
 pub mod context;

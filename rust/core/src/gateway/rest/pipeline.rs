@@ -3,16 +3,19 @@
 //! Nothing is done here: [`Exchange::begin`] says what is to be called, and [`Exchange::end`] is told what came of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 use serde_json::{Map, Value};
 
-use super::compiled::{Compiled, Response, Route, Served};
+use super::aside::Halt;
+use super::cache;
+use super::compiled::{Route, Served};
 use super::context::{context, params, Arrival};
 use super::event::{self, is_binary, media_type};
 use super::failure::{Failure, ResponseType};
 use super::log::Log;
-use super::mapping::{self, plain, push_header, push_mapped, set_header, Sources};
+use super::mapping::{self, plain, push_header, set_header, Sources};
 use super::mock;
 use super::model::{ContentHandling, Integration, IntegrationType, Passthrough};
 use super::uri::{self, Operation, Service, Target};
@@ -21,24 +24,7 @@ use crate::gateway::answer::Answer;
 use crate::gateway::request::Request;
 use crate::gateway::wire;
 
-const JSON: &str = "application/json";
-/// Headers of an answer that go no further.
-const DROPPED: [&str; 8] =
-    ["expect", "host", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"];
-/// Headers of an answer that are the gateway's own to say: they go on under another name. Source:
-/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html>
-const REMAPPED: [&str; 10] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "content-md5",
-    "date",
-    "max-forwards",
-    "server",
-    "user-agent",
-    "www-authenticate",
-    "x-amzn-requestid",
-];
+pub(super) const JSON: &str = "application/json";
 
 /// What is to be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,17 +86,23 @@ pub enum Next {
     Call(Command, u32),
     /// The request is answered.
     Answer(Answer),
+    /// It takes long: to be begun again at leisure, beside the thread that serves others ([`Exchange::aside`]).
+    Aside,
 }
 
 /// One request.
 #[derive(Debug)]
 pub struct Exchange<'a> {
-    served: &'a Served,
-    route: &'a Route,
-    request: Request<'a>,
-    arrival: Arrival<'a>,
-    params: Params<'a>,
-    context: Map<String, Value>,
+    pub(super) served: &'a Arc<Served>,
+    pub(super) route: &'a Route,
+    pub(super) request: Request<'a>,
+    pub(super) arrival: Arrival<'a>,
+    pub(super) params: Params<'a>,
+    pub(super) context: Map<String, Value>,
+    /// Whether the method was found to demand nothing more of the request.
+    pub(super) is_valid: bool,
+    /// Whether nobody else waits for the thread.
+    pub(super) is_at_leisure: bool,
     /// What is written about it.
     pub log: Log,
 }
@@ -123,9 +115,16 @@ struct Body {
 
 impl<'a> Exchange<'a> {
     /// A request that has reached a method.
-    pub fn new(served: &'a Served, route: &'a Route, request: Request<'a>, arrival: Arrival<'a>, log: Log) -> Self {
+    pub fn new(
+        served: &'a Arc<Served>,
+        route: &'a Route,
+        request: Request<'a>,
+        arrival: Arrival<'a>,
+        log: Log,
+    ) -> Self {
         let context = context(&request, &arrival, &served.api.id, Some(route));
-        Self { served, route, request, arrival, params: params(&request, &arrival), context, log }
+        let params = params(&request, &arrival);
+        Self { served, route, request, arrival, params, context, is_valid: false, is_at_leisure: false, log }
     }
 
     /// Where mappings of the request find their values.
@@ -160,6 +159,21 @@ impl<'a> Exchange<'a> {
 
     /// Validate the request and map it.
     pub fn begin(&mut self) -> Result<Next, Failure> {
+        let log = self.log.clone();
+        match self.mapped_request() {
+            Ok(next) => Ok(next),
+            Err(Halt::Failed(failure)) => Err(failure),
+            Err(Halt::Long) => {
+                self.log = log;
+                Ok(Next::Aside)
+            }
+        }
+    }
+
+    fn mapped_request(&mut self) -> Result<Next, Halt> {
+        if !self.is_at_leisure && self.is_long() {
+            return Err(Halt::Long);
+        }
         let path = &self.route.resource_path;
         let verb = self.request.method;
         self.log.line(|| format!("HTTP Method: {verb}, Resource Path: {path}"));
@@ -170,14 +184,14 @@ impl<'a> Exchange<'a> {
         self.validate()?;
         let content_type = self.content_type();
         let Some(integration) = &self.route.method.integration else {
-            return Err(Failure::of_setup("No integration defined for method"));
+            return Err(Failure::of_setup("No integration defined for method").into());
         };
         // It is not deployed. In a draft it is tested, and in a deployment of an earlier release its requests went to the URI itself.
         if integration.is_by_vpc_link() {
-            return Err(Failure::of_setup("VPC links are not supported by forebay"));
+            return Err(Failure::of_setup("VPC links are not supported by forebay").into());
         }
         match integration.kind {
-            IntegrationType::AwsProxy => self.proxy_event(integration),
+            IntegrationType::AwsProxy => Ok(self.proxy_event(integration)?),
             IntegrationType::HttpProxy => {
                 let body = Body { bytes: self.request.body.to_vec(), media_type: content_type };
                 let call = self.call(integration, body)?;
@@ -205,9 +219,19 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Hold the request against what its method demands.
-    pub fn validate(&self) -> Result<(), Failure> {
-        self.route.validation.check(&self.content_type(), &self.sources())
+    /// Hold the request against what its method demands: once.
+    pub fn validate(&mut self) -> Result<(), Failure> {
+        if !self.is_valid {
+            self.route.validation.check(&self.content_type(), &self.sources())?;
+            self.is_valid = true;
+        }
+        Ok(())
+    }
+
+    /// The key of its answer in the cache of a stage.
+    pub fn cache_key(&self) -> Option<cache::Key> {
+        let integration = self.route.method.integration.as_ref()?;
+        Some(cache::key(integration, &self.request, self.arrival.authorized, &self.sources()))
     }
 
     /// The media type of the request's body.
@@ -259,7 +283,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The body of the request after its template and its handling.
-    fn mapped_body(&mut self, integration: &Integration, content_type: String) -> Result<Body, Failure> {
+    fn mapped_body(&mut self, integration: &Integration, content_type: String) -> Result<Body, Halt> {
         let template = self.route.request_templates.get(&content_type);
         let is_refused = match integration.passthrough_behavior {
             Passthrough::WhenNoMatch => false,
@@ -267,7 +291,7 @@ impl<'a> Exchange<'a> {
             Passthrough::Never => template.is_none(),
         };
         if is_refused {
-            return Err(Failure::new(ResponseType::UnsupportedMediaType));
+            return Err(Failure::new(ResponseType::UnsupportedMediaType).into());
         }
         let is_bytes = is_binary(&self.served.api.binary_media_types, &content_type);
         let bytes = match integration.content_handling {
@@ -285,9 +309,12 @@ impl<'a> Exchange<'a> {
             context: &mut self.context,
             stage_variables: self.arrival.stage_variables,
         };
-        let rendered = template.render(globals).map_err(|error| match error {
-            RenderError::NoJson => Failure::new(ResponseType::BadRequestBody).message("Invalid JSON in request body"),
-            RenderError::Template(reason) => Failure::of_setup(reason),
+        let rendered = template.render(globals, self.is_at_leisure).map_err(|error| match error {
+            RenderError::NoJson => {
+                Halt::from(Failure::new(ResponseType::BadRequestBody).message("Invalid JSON in request body"))
+            }
+            RenderError::Template(reason) => Failure::of_setup(reason).into(),
+            RenderError::Long => Halt::Long,
         })?;
         Ok(Body { bytes: rendered.into_bytes(), media_type: content_type })
     }
@@ -397,147 +424,6 @@ impl<'a> Exchange<'a> {
             }
         }
     }
-
-    /// Map what came of the command.
-    pub fn end(&mut self, outcome: Outcome) -> Result<Answer, Failure> {
-        let Some(integration) = &self.route.method.integration else {
-            return Err(Failure::of_setup("No integration defined for method"));
-        };
-        let accept = self.request.header("accept").to_owned();
-        match outcome {
-            Outcome::TimedOut => Err(Failure::new(ResponseType::IntegrationTimeout)),
-            Outcome::Unreachable(reason) => Err(Failure::new(ResponseType::IntegrationFailure).remark(reason)),
-            Outcome::Refused(reason) => Err(Failure::new(ResponseType::Default5xx).remark(reason)),
-            Outcome::Accepted => self.respond(integration, "", Answer { status: 202, ..Answer::default() }),
-            Outcome::Function { json, is_error } if integration.kind == IntegrationType::AwsProxy => {
-                self.log.body("Endpoint response body before transformations", &json);
-                if is_error {
-                    return Err(Failure::malformed(
-                        "Lambda execution failed with status 200 due to customer function error",
-                    ));
-                }
-                let mut answer = event::reply(&json, &self.served.api.binary_media_types, &accept)?;
-                remap(&mut answer.headers);
-                Ok(self.finish(answer, true))
-            }
-            Outcome::Function { json, is_error } => {
-                let message = if is_error { error_message(&json) } else { String::new() };
-                self.respond(integration, &message, Answer { status: 200, headers: Vec::new(), body: json })
-            }
-            Outcome::Http(mut answer) if integration.kind == IntegrationType::HttpProxy => {
-                self.log_answer(&answer);
-                remap(&mut answer.headers);
-                Ok(self.finish(answer, true))
-            }
-            Outcome::Http(answer) => {
-                let status = answer.status.to_string();
-                self.respond(integration, &status, answer)
-            }
-        }
-    }
-
-    fn log_answer(&mut self, answer: &Answer) {
-        self.log.line(|| format!("Received response. Status: {}", answer.status));
-        self.log.fields("Endpoint response headers", &answer.headers);
-        self.log.body("Endpoint response body before transformations", &answer.body);
-    }
-
-    /// Choose the response by the status or the error's message, and map the answer.
-    fn respond(&mut self, integration: &Integration, matched: &str, given: Answer) -> Result<Answer, Failure> {
-        self.log_answer(&given);
-        let response = self.chosen(matched)?;
-        let definition = &response.definition;
-        if !self.route.method.method_responses.contains_key(&definition.status_code) {
-            let reason = format!("Output mapping refers to an invalid method response: {}", definition.status_code);
-            return Err(Failure::of_setup(reason));
-        }
-        let accept = media_type(self.request.header("accept"));
-        let (media_type, template) = chosen_template(&response.templates, &accept);
-        let mut headers = Vec::new();
-        let sources = Sources {
-            response_headers: Some(&given.headers),
-            response_body: &given.body,
-            ..Sources::of_request(&self.context, self.arrival.stage_variables, &self.params, self.request.body)
-        };
-        for (target, source) in &definition.response_parameters {
-            let name = target.strip_prefix("method.response.").and_then(|rest| rest.split_once('.'));
-            let Some(("header" | "multivalueheader", name)) = name else { continue };
-            for value in mapping::find(source, &sources).unwrap_or_default() {
-                push_mapped(&mut headers, name, value);
-            }
-        }
-        let body = match definition.content_handling {
-            Some(ContentHandling::ConvertToText) => BASE64_STANDARD.encode(&given.body).into_bytes(),
-            Some(ContentHandling::ConvertToBinary) => BASE64_STANDARD
-                .decode(&given.body)
-                .map_err(|error| Failure::of_setup(format!("Unable to base64 decode the body: {error}")))?,
-            None => given.body,
-        };
-        let is_called = integration.kind != IntegrationType::Mock;
-        let body = match template {
-            None => body,
-            Some(template) => {
-                let template = template.as_ref().map_err(|reason| Failure::of_setup(reason.as_str()))?;
-                let text = String::from_utf8_lossy(&body);
-                let globals = Globals {
-                    input: Input { body: &text, params: &self.params },
-                    context: &mut self.context,
-                    stage_variables: self.arrival.stage_variables,
-                };
-                template.render(globals).map_err(|error| Failure::of_setup(error.to_string()))?.into_bytes()
-            }
-        };
-        let mut status = definition.status_code.parse().unwrap_or(500);
-        self.override_response(&mut status, &mut headers);
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
-            push_header(&mut headers, "Content-Type", media_type);
-        }
-        Ok(self.finish(Answer { status, headers, body }, is_called))
-    }
-
-    /// What a template has put into `$context.responseOverride`.
-    fn override_response(&self, status: &mut u16, headers: &mut Vec<(String, String)>) {
-        let Some(over) = self.context.get("responseOverride") else { return };
-        let given = over.get("status").and_then(plain).and_then(|text| text.trim().parse().ok());
-        *status = given.filter(|given| (200..=599).contains(given)).unwrap_or(*status);
-        for (name, value) in over.get("header").and_then(Value::as_object).into_iter().flatten() {
-            headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-            let values = match value {
-                Value::Array(items) => items.iter().filter_map(plain).collect(),
-                other => plain(other).into_iter().collect::<Vec<_>>(),
-            };
-            for value in values {
-                push_mapped(headers, name, value);
-            }
-        }
-    }
-
-    fn chosen(&self, matched: &str) -> Result<&'a Response, Failure> {
-        let route = self.route;
-        for response in &route.responses {
-            if let Some(pattern) = &response.pattern {
-                let pattern = pattern.as_ref().map_err(|reason| Failure::of_setup(reason.as_str()))?;
-                if !matched.is_empty() && pattern.is_match(matched) {
-                    return Ok(response);
-                }
-            }
-        }
-        let others = route.responses.iter().find(|response| response.pattern.is_none());
-        others.ok_or_else(|| Failure::of_setup("No match for output mapping and no default output mapping configured"))
-    }
-
-    /// Add what the gateway says itself.
-    fn finish(&mut self, mut answer: Answer, is_called: bool) -> Answer {
-        if !answer.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
-            push_header(&mut answer.headers, "Content-Type", JSON);
-        }
-        self.log.body("Method response body after transformations", &answer.body);
-        self.log.fields("Method response headers", &answer.headers);
-        self.log.line(|| "Successfully completed execution".into());
-        self.log.line(|| format!("Method completed with status: {}", answer.status));
-        sign(&mut answer, &self.arrival, is_called);
-        answer
-    }
 }
 
 /// The answer of a request that has reached no method.
@@ -557,32 +443,4 @@ pub fn sign(answer: &mut Answer, arrival: &Arrival<'_>, is_called: bool) {
     if is_called {
         set_header(&mut answer.headers, "X-Amzn-Trace-Id", arrival.trace_id);
     }
-}
-
-/// Put the names of an answer's headers out of the way of the gateway's own.
-fn remap(headers: &mut Vec<(String, String)>) {
-    for (name, _) in headers.iter_mut() {
-        let lower = name.to_ascii_lowercase();
-        if REMAPPED.contains(&lower.as_str()) {
-            *name = format!("x-amzn-Remapped-{name}");
-        }
-    }
-    headers.retain(|(name, _)| !DROPPED.contains(&name.to_ascii_lowercase().as_str()));
-}
-
-/// The response's template: by what the client accepts, JSON's, or the first.
-fn chosen_template<'t>(
-    templates: &'t Compiled,
-    accept: &str,
-) -> (String, Option<&'t Result<super::vtl::Template, String>>) {
-    let found = templates.get_key_value(accept).or_else(|| templates.get_key_value(JSON));
-    let found = found.or_else(|| templates.first_key_value());
-    found.map_or_else(|| (JSON.to_owned(), None), |(media_type, template)| (media_type.clone(), template.as_ref()))
-}
-
-/// `errorMessage` of what a function has raised.
-fn error_message(json: &[u8]) -> String {
-    let error: Value = serde_json::from_slice(json).unwrap_or_default();
-    // An error without a message is an error: it fits no pattern, and not the response of success either.
-    error.get("errorMessage").and_then(plain).unwrap_or_else(|| "null".into())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{json, Value};
 
+use super::answering::Ended;
 use super::compiled::Served;
 use super::context::Arrival;
 use super::failure::{Failure, ResponseType};
@@ -13,7 +14,7 @@ use crate::gateway::answer::Answer;
 use crate::gateway::request::{Authorized, Header, Request};
 
 /// A method at `/{id}` with an integration and its responses.
-fn served(integration: &Value, more: &Value) -> Served {
+fn served(integration: &Value, more: &Value) -> Arc<Served> {
     let mut method = json!({"httpMethod": "POST", "authorizationType": "NONE", "methodIntegration": integration,
         "methodResponses": {"200": {"statusCode": "200"}, "400": {"statusCode": "400"}}});
     let mut api = json!({"id": "abcdefghij", "name": "a"});
@@ -25,7 +26,7 @@ fn served(integration: &Value, more: &Value) -> Served {
         }
     }
     api["resources"] = json!({"r1": {"id": "r1", "path": "/{id}", "resourceMethods": {"POST": method}}});
-    Served::compile(Arc::new(serde_json::from_value(api).unwrap()))
+    Arc::new(Served::compile(Arc::new(serde_json::from_value(api).unwrap())))
 }
 
 /// What a request brings and what comes of what is called.
@@ -38,56 +39,137 @@ struct Play<'a> {
 
 const PLAIN: Play<'static> = Play { headers: &[], query: "", body: "", outcome: None };
 
-fn play(served: &Served, play: Play<'_>) -> (Option<Command>, Answer) {
+const PLAIN_REQUEST: Request<'static> = Request {
+    method: "POST",
+    path: "/42",
+    query: "",
+    protocol: "HTTP/1.1",
+    headers: &[],
+    source_ip: "127.0.0.1",
+    client_cert: None,
+    body: b"",
+};
+
+const PLAIN_ARRIVAL: Arrival<'static> = Arrival {
+    account: "111122223333",
+    region: "local",
+    domain: "abcdefghij.example.com",
+    stage: "dev",
+    stage_variables: &[],
+    deployment: "d1",
+    is_canary: false,
+    full_path: "/dev/42",
+    parameters: &[],
+    request_id: "r-1",
+    extended_request_id: "x-1",
+    trace_id: "Root=1-2",
+    time_ms: 1_583_348_638_390,
+    authorized: &Authorized::Open,
+    api_key: None,
+};
+
+fn play(served: &Arc<Served>, play: Play<'_>) -> (Option<Command>, Answer) {
     let headers: Vec<Header<'_>> = play.headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let request = Request {
-        method: "POST",
-        path: "/42",
-        query: play.query,
-        protocol: "HTTP/1.1",
-        headers: &headers,
-        source_ip: "127.0.0.1",
-        client_cert: None,
-        body: play.body.as_bytes(),
-    };
+    let request = Request { query: play.query, headers: &headers, body: play.body.as_bytes(), ..PLAIN_REQUEST };
     let (route, parameters) = served.find("POST", "/42").unwrap();
     let variables = [("env".to_owned(), "prod".to_owned())];
-    let arrival = Arrival {
-        account: "111122223333",
-        region: "local",
-        domain: "abcdefghij.example.com",
-        stage: "dev",
-        stage_variables: &variables,
-        deployment: "d1",
-        is_canary: false,
-        full_path: "/dev/42",
-        parameters: &parameters,
-        request_id: "r-1",
-        extended_request_id: "x-1",
-        trace_id: "Root=1-2",
-        time_ms: 1_583_348_638_390,
-        authorized: &Authorized::Open,
-        api_key: None,
+    let arrival = Arrival { stage_variables: &variables, parameters: &parameters, ..PLAIN_ARRIVAL };
+    let exchange = || Exchange::new(served, route, request, arrival, Log::kept("r-1", 0));
+    let outcome = play.outcome.unwrap_or(Outcome::Accepted);
+    let (command, answer, log) = run(exchange(), outcome.clone(), false);
+    assert!(log.contains(&format!("Method completed with status: {}", answer.status)));
+    assert_eq!(answer.header("x-amzn-requestid"), Some("r-1"));
+    // Beside the thread of all requests nothing is otherwise.
+    let (command_aside, answer_aside, log_aside) = run(exchange(), outcome, true);
+    assert_eq!((&command_aside, seen(&answer_aside), log_aside), (&command, seen(&answer), log));
+    assert_eq!(answer_aside.headers, answer.headers);
+    (command, answer)
+}
+
+/// Run a request, and take it aside where it takes long, or in any case.
+fn run(mut exchange: Exchange<'_>, outcome: Outcome, is_always_aside: bool) -> (Option<Command>, Answer, String) {
+    fn aside<T>(exchange: &mut Exchange<'_>, work: impl FnOnce(&mut Exchange<'_>) -> T) -> T {
+        let (told, state) = exchange.aside().with(work);
+        exchange.resume(state);
+        told
+    }
+    fn begun(exchange: &mut Exchange<'_>) -> Result<Next, Failure> {
+        exchange.begin()
+    }
+    let next = match if is_always_aside { Ok(Next::Aside) } else { exchange.begin() } {
+        Ok(Next::Aside) => aside(&mut exchange, begun),
+        next => next,
     };
-    let mut exchange = Exchange::new(served, route, request, arrival, Log::kept("r-1", 0));
-    let next = exchange.begin();
     let (command, answered) = match next {
         Ok(Next::Answer(answer)) => (None, Ok(answer)),
-        Ok(Next::Call(command, _)) => (Some(command), exchange.end(play.outcome.unwrap_or(Outcome::Accepted))),
+        Ok(Next::Aside) => panic!("at leisure all of it is done"),
+        Ok(Next::Call(command, _)) => {
+            let ended = match if is_always_aside { Ok(Ended::Aside(outcome)) } else { exchange.end(outcome) } {
+                Ok(Ended::Aside(outcome)) => aside(&mut exchange, |exchange| exchange.end(outcome)),
+                ended => ended,
+            };
+            let answered = ended.map(|ended| match ended {
+                Ended::Answer(answer) => answer,
+                Ended::Aside(_) => panic!("at leisure all of it is done"),
+            });
+            (Some(command), answered)
+        }
         Err(failure) => (None, Err(failure)),
     };
     let answer = answered.unwrap_or_else(|failure| exchange.failed(&failure));
-    assert!(exchange.log.text().contains(&format!("Method completed with status: {}", answer.status)));
-    assert_eq!(answer.header("x-amzn-requestid"), Some("r-1"));
-    (command, answer)
+    (command, answer, exchange.log.text().to_owned())
 }
 
 fn seen(answer: &Answer) -> (u16, String) {
     (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
 }
 
-fn mock(request: &Value, responses: &Value) -> Served {
+fn mock(request: &Value, responses: &Value) -> Arc<Served> {
     served(&json!({"type": "MOCK", "requestTemplates": request, "integrationResponses": responses}), &json!({}))
+}
+
+/// They were all worked on where every other request waits.
+#[test]
+fn what_takes_long_is_not_done_before_somebody_has_the_leisure() {
+    const LONG: &str = "#foreach($a in [1..100])#foreach($b in [1..100])#set($c = $b)#end#end\n";
+    let begins = |served: &Arc<Served>, body: &str, outcome: &str| {
+        let (route, parameters) = served.find("POST", "/42").unwrap();
+        let request = Request { body: body.as_bytes(), ..PLAIN_REQUEST };
+        let arrival = Arrival { parameters: &parameters, ..PLAIN_ARRIVAL };
+        let mut exchange = Exchange::new(served, route, request, arrival, Log::kept("r-1", 0));
+        let log = exchange.log.text().to_owned();
+        match exchange.begin() {
+            Ok(Next::Aside) => {
+                assert_eq!(exchange.log.text(), log, "what is begun again is told once");
+                "asks"
+            }
+            Ok(Next::Call(..)) => {
+                let answer = Answer { status: 200, headers: Vec::new(), body: outcome.into() };
+                match exchange.end(Outcome::Http(answer.clone())) {
+                    Ok(Ended::Aside(Outcome::Http(kept))) => {
+                        assert_eq!(seen(&kept), seen(&answer));
+                        "answers"
+                    }
+                    ended => panic!("{ended:?}"),
+                }
+            }
+            next => panic!("{next:?}"),
+        }
+    };
+    let http = |request: &str, response: &str| {
+        let integration = json!({"type": "HTTP", "uri": "http://127.0.0.1:1/", "requestTemplates": {"application/json": request},
+            "integrationResponses": {"200": {"statusCode": "200", "responseTemplates": {"application/json": response}}}});
+        served(&integration, &json!({}))
+    };
+    assert_eq!(begins(&http(LONG, ""), "{}", "{}"), "asks");
+    assert_eq!(begins(&http("{}", LONG), "{}", "{}"), "answers");
+    let large = format!("\"{}\"", "x".repeat(20_000));
+    assert_eq!(begins(&http("{}", "{}"), &large, "{}"), "asks");
+    assert_eq!(begins(&http("{}", "{}"), "{}", &large), "answers");
+    let more = json!({"models": {"M": {"name": "M", "schema": "{}"}}, "requestValidators": {"v": {"id": "v", "validateRequestBody": true}},
+        "method": {"requestValidatorId": "v", "requestModels": {"application/json": "M"}}});
+    let proxy = json!({"type": "HTTP_PROXY", "uri": "http://127.0.0.1:1/"});
+    assert_eq!(begins(&served(&proxy, &more), &large, "{}"), "asks");
 }
 
 #[test]

@@ -40,6 +40,11 @@ impl Validation {
         Self { parameters, models }
     }
 
+    /// Whether it looks at bodies.
+    pub fn reads_body(&self) -> bool {
+        self.models.as_ref().is_some_and(|models| !models.is_empty())
+    }
+
     /// Hold a request against it: the parameters first, by headers, path and query.
     pub fn check(&self, media_type: &str, sources: &Sources<'_>) -> Result<(), Failure> {
         let is_missing =

@@ -23,7 +23,7 @@ use std::fmt;
 
 use serde_json::{Map, Value as Json};
 
-use budget::Stop;
+use budget::{Budget, Stop};
 pub use input::{Input, Params};
 
 /// Bytes of a template, as AWS has it.
@@ -59,6 +59,8 @@ pub enum RenderError {
     Template(String),
     /// The template reads the body as JSON, and it is none.
     NoJson,
+    /// It takes longer than others may be made to wait: to be rendered at leisure.
+    Long,
 }
 
 impl fmt::Display for RenderError {
@@ -66,6 +68,7 @@ impl fmt::Display for RenderError {
         match self {
             Self::Template(reason) => f.write_str(reason),
             Self::NoJson => f.write_str("Invalid JSON in request body"),
+            Self::Long => f.write_str("the template takes long"),
         }
     }
 }
@@ -96,9 +99,11 @@ impl Template {
         &self.text
     }
 
-    /// Render the template.
-    pub fn render(&self, globals: Globals<'_>) -> Result<String, RenderError> {
-        render::render(self, globals).map_err(|(stop, at)| match stop {
+    /// Render the template. Unless that is done at leisure, one that takes long is left, and has changed nothing.
+    pub fn render(&self, globals: Globals<'_>, is_at_leisure: bool) -> Result<String, RenderError> {
+        let budget = if is_at_leisure { Budget::new() } else { Budget::brief() };
+        render::render(self, globals, budget).map_err(|(stop, at)| match stop {
+            Stop::Long => RenderError::Long,
             Stop::Failed(reason) => RenderError::Template(format!("line {}: {reason}", line(&self.text, at))),
             Stop::NoJson => RenderError::NoJson,
         })

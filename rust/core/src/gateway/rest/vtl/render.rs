@@ -40,12 +40,16 @@ pub(super) struct Render<'a> {
 }
 
 /// Render a template; the error comes with its place.
-pub(super) fn render<'a>(template: &'a Template, globals: Globals<'a>) -> Result<String, (Stop, usize)> {
+pub(super) fn render<'a>(
+    template: &'a Template,
+    globals: Globals<'a>,
+    budget: Budget,
+) -> Result<String, (Stop, usize)> {
     let mut render = Render {
         template,
         document: Document::new(globals.input),
         heap: Heap::default(),
-        budget: Budget::new(),
+        budget,
         patterns: Patterns::default(),
         names: HashMap::new(),
         out: String::new(),

@@ -20,7 +20,7 @@ fn try_render(template: &str, body: &str, context: &mut Map<String, Json>) -> Re
     let params = params();
     let stage_variables = [("env".to_owned(), "prod".to_owned())];
     let input = Input { body, params: &params };
-    template.render(Globals { input, context, stage_variables: &stage_variables })
+    template.render(Globals { input, context, stage_variables: &stage_variables }, true)
 }
 
 fn context() -> Map<String, Json> {
