@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from forebay._model.gateway import OwnPort, UrlOf
-from forebay._model.limits import CLOSING_SECONDS
 from forebay._model.settings import FunctionSettings
 from forebay._runtime.asgi import Behind, Lifespan, handler_of
 from forebay.errors import ResourceConflict
@@ -151,10 +150,10 @@ class DeclaredApis(ABC):
         self.lifespans.append(Lifespan(app, name, state, behind))
         return function
 
-    def close_within(self, seconds: float) -> None:
-        """Give the lifespans of ASGI apps so long to end, and a moment in any case."""
+    def close_by(self, moment: float) -> None:
+        """Give the lifespans of ASGI apps until then to end, on the loop's clock."""
         for lifespan in self.lifespans:
-            lifespan.closing_seconds = max(seconds, CLOSING_SECONDS)
+            lifespan.close_by = moment
 
     def are_answered(self) -> bool:
         """Whether no ASGI app does anything behind its answers."""

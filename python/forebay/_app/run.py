@@ -503,7 +503,7 @@ class AppRun:
         if self._declared.stacks is not None:
             await self._declared.stacks.end()
         self.hurry(grace)
-        self._declared.close_within(self._stop_by - self._loop.time())
+        self._declared.close_by(self._stop_by)
 
     async def _stop_exporting(self) -> None:
         if self._exporting is not None and self._exporter is not None:

@@ -29,7 +29,9 @@ BEHIND_MAX: Final = 100
 """Requests of one app that still do something behind their answers; the answer of a further one waits for it."""
 
 CUT_OFF_SECONDS: Final = 1.0
-"""How long is waited for a lifespan that was cut off."""
+"""How long is waited for what was cut off."""
+ENDING_SECONDS: Final = 30.0
+"""How long a lifespan may take to end where nobody has said by when, as when a start fails."""
 
 log = logging.getLogger("forebay.runtime")
 
@@ -238,8 +240,8 @@ class Lifespan:
         self._function = function
         self._state = state
         self.behind = behind
-        self.closing_seconds: float = CLOSING_SECONDS
-        """How long it may take to end. Whoever stops the app says how long that is."""
+        self.close_by: float | None = None
+        """By when it has to end, on the loop's clock. Whoever stops the app says when that is."""
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         self._outgoing: asyncio.Queue[Message] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
@@ -279,15 +281,17 @@ class Lifespan:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         loop = asyncio.get_running_loop()
-        late = loop.time() + self.closing_seconds
-        await self.behind.end(self.closing_seconds)
+        await self.behind.end(CUT_OFF_SECONDS)
         if self._task is None:
             return
+        began = loop.time()
+        # Of several lifespans each has a moment, whatever the ones before it have taken.
+        seconds = ENDING_SECONDS if self.close_by is None else max(self.close_by - began, CLOSING_SECONDS)
         self._incoming.put_nowait({"type": "lifespan.shutdown"})
-        await self._told(max(0.0, late - loop.time()))
+        await self._told(seconds)
         if self._task is None:
             return
-        await asyncio.wait({self._task}, timeout=max(0.0, late - loop.time()))
+        await asyncio.wait({self._task}, timeout=max(0.0, began + seconds - loop.time()))
         if self._task.done():
             await asyncio.gather(self._task, return_exceptions=True)
             return
@@ -295,7 +299,7 @@ class Lifespan:
             "function %s: the lifespan of its ASGI app did not end within %g s and was cut off: what it closes at the "
             "end may still be open",
             self._function,
-            self.closing_seconds,
+            round(seconds, 1),
         )
         self._task.cancel()
         # It may let itself not be cut off: nobody waits for that.
