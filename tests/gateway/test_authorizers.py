@@ -184,6 +184,49 @@ async def test_what_a_function_has_said_is_forgotten_when_it_is_flushed(app, api
     assert [await status(), await status()] == [403, 403]
 
 
+async def test_an_authoriser_behind_an_alias_is_asked_anew_when_the_alias_moves(serve, app):
+    """What the old version had said held for its whole time: whom the new one refuses was let in."""
+
+    rest = app.rest_api("legacy", stage="dev")
+
+    def said(effect):
+        statement = {"Effect": effect, "Resource": "*", "Action": "*"}
+        return {"principalId": "ada", "policyDocument": {"Statement": [statement]}}
+
+    async def stricter(event, context):
+        return said("Deny")
+
+    @app.function()
+    async def guard(event, context):
+        return said("Allow")
+
+    old, new = guard.publish_version(), guard.publish_version(stricter)
+    live = app.alias("live", guard, old)
+    client = await serve()
+    authorizer = await rest.call(
+        "CreateAuthorizer",
+        name="guard",
+        type="TOKEN",
+        authorizerUri=rest.uri("guard:live"),
+        identitySource="method.request.header.Authorization",
+    )
+
+    async def pets(event, context):
+        return {"statusCode": 200}
+
+    rest.method("GET", "/pets", authorization_type="CUSTOM", authorizer_id=authorizer["id"])(pets)
+    await rest.deploy("dev")
+
+    async def status():
+        return (await client.ask("GET", "/_apis/legacy/dev/pets", {"authorization": "token"})).status
+
+    assert [await status(), await status()] == [200, 200]
+    await live.update(version=new)
+    assert await status() == 403
+    await live.update(version=old)
+    assert await status() == 200, "what this version has said holds still"
+
+
 async def test_many_callers_at_once_ask_the_function_once(app, api, serve):
     asked = []
 

@@ -502,8 +502,7 @@ class AppRun:
         self.close()
         if self._declared.stacks is not None:
             await self._declared.stacks.end()
-        self.hurry(grace)
-        self._declared.close_by(self._stop_by)
+        self._declared.close_by(min(self._stop_by, self._loop.time() + grace))
 
     async def _stop_exporting(self) -> None:
         if self._exporting is not None and self._exporter is not None:
