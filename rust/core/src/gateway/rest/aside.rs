@@ -72,7 +72,8 @@ impl Exchange<'_> {
     /// Whether it may take long to look at the request's body.
     pub fn is_long(&self) -> bool {
         let is_mapped = self.route.kind().is_some_and(|kind| !kind.is_proxy());
-        self.request.body.len() > BODY_BYTES_HERE_MAX && (is_mapped || self.route.validation.reads_body())
+        let is_checked = self.route.validation.reads_body() && !self.is_valid;
+        self.request.body.len() > BODY_BYTES_HERE_MAX && (is_mapped || is_checked)
     }
 
     /// Take the request aside. What it has come to there is given back to it by [`Self::resume`].

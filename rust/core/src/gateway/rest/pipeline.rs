@@ -160,11 +160,15 @@ impl<'a> Exchange<'a> {
     /// Validate the request and map it.
     pub fn begin(&mut self) -> Result<Next, Failure> {
         let log = self.log.clone();
+        // A mock has two templates, and the first one's overrides are not there when it is rendered again.
+        let is_mock = self.route.kind() == Some(IntegrationType::Mock);
+        let context = is_mock.then(|| self.context.clone());
         match self.mapped_request() {
             Ok(next) => Ok(next),
             Err(Halt::Failed(failure)) => Err(failure),
             Err(Halt::Long) => {
                 self.log = log;
+                self.context = context.unwrap_or_else(|| std::mem::take(&mut self.context));
                 Ok(Next::Aside)
             }
         }

@@ -170,6 +170,12 @@ fn what_takes_long_is_not_done_before_somebody_has_the_leisure() {
         "method": {"requestValidatorId": "v", "requestModels": {"application/json": "M"}}});
     let proxy = json!({"type": "HTTP_PROXY", "uri": "http://127.0.0.1:1/"});
     assert_eq!(begins(&served(&proxy, &more), &large, "{}"), "asks");
+    // The second template of a mock takes long: the first one finds the context as it was.
+    let first = "#if($context.responseOverride.status)#set($context.responseOverride.status = 400)#else#set($context.responseOverride.status = 201)#end{\"statusCode\": 200}";
+    let responses =
+        json!({"200": {"statusCode": "200", "responseTemplates": {"application/json": format!("{LONG}done")}}});
+    let (_, answer) = play(&mock(&json!({"application/json": first}), &responses), PLAIN);
+    assert_eq!(answer.status, 201);
 }
 
 #[test]
