@@ -34,6 +34,11 @@ pub(crate) trait Job: Any + Send {
         json!({})
     }
 
+    /// Whether its answer may have to wait in memory: it is not begun while there is no room for more of them.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     /// Whether it had been given up, and is run again.
     fn is_redrive(&self) -> bool {
         false

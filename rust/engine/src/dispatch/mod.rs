@@ -61,6 +61,9 @@ pub(crate) struct Dispatch {
     pub(crate) changes: Vec<Change>,
     /// Attempts whose ends nobody waits for any more.
     pub(crate) unwanted: Vec<Token>,
+    /// There is no room for answers that would wait: attempts that bring such ones stand aside when their turn comes.
+    is_crowded: bool,
+    standing_aside: Vec<Token>,
 }
 
 /// What a change of a function's limits means to the rooms above.
@@ -70,6 +73,8 @@ pub(crate) enum Change {
     Provisioned(HandlerId, u32),
     /// A function may run, or may not run any more.
     Limits(HandlerId),
+    /// A function has an alias, or another one.
+    Alias(HandlerId),
 }
 
 impl Dispatch {
@@ -88,6 +93,8 @@ impl Dispatch {
             hops_running: BTreeMap::new(),
             unwanted: Vec::new(),
             changes: Vec::new(),
+            is_crowded: false,
+            standing_aside: Vec::new(),
         }
     }
 }

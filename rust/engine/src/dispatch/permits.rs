@@ -120,6 +120,19 @@ impl Dispatch {
     pub(crate) fn unit_of(&self, handler: HandlerId) -> Option<UnitId> {
         self.functions[handler].place.map(|(_, unit)| unit)
     }
+
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.is_crowded
+    }
+
+    /// Whether an attempt whose turn has come is not to begin now. It passes its place on.
+    pub(crate) fn stands_aside(&mut self, token: Token) -> bool {
+        let stands = self.is_crowded && self.attempts.get(token).is_some_and(|attempt| attempt.job.may_wait());
+        if stands {
+            self.standing_aside.push(token);
+        }
+        stands
+    }
 }
 
 impl DispatchRoom<'_> {
@@ -291,12 +304,23 @@ impl DispatchRoom<'_> {
         due_ns
     }
 
+    /// There is no room for answers that would wait, or there is again: then the attempts that stood aside are in line anew.
+    pub(crate) fn set_crowded(&mut self, is_crowded: bool) {
+        self.dispatch.is_crowded = is_crowded;
+        if !is_crowded {
+            for token in std::mem::take(&mut self.dispatch.standing_aside) {
+                self.queue_attempt(token);
+            }
+        }
+    }
+
     /// Attempts that nobody has taken yet.
     pub(crate) fn untaken(&self) -> Vec<Token> {
         self.dispatch
             .ready_list
             .untaken()
             .chain(self.dispatch.permits.waiting())
+            .chain(self.dispatch.standing_aside.iter().copied())
             .chain(self.dispatch.process_lines.waiting())
             .collect()
     }

@@ -17,6 +17,7 @@ use forebay_core::alias::{check_name, Alias, AliasError, Version};
 use crate::api::function::{Alias as Described, AliasSettings};
 use crate::base::error::EngineError;
 use crate::dispatch::attempts::HandlerId;
+use crate::dispatch::Change;
 use crate::dispatch::Dispatch;
 use crate::dispatch::DispatchRoom;
 
@@ -185,6 +186,8 @@ impl DispatchRoom<'_> {
         }
         self.move_provisioned(function, &asked, before, provisioned)?;
         self.dispatch.aliases.insert(asked, Declared { settings, alias });
+        let handler = self.dispatch.function_names.get(function).copied();
+        self.dispatch.changes.extend(handler.map(Change::Alias));
         self.describe_alias(function, name)
     }
 

@@ -76,6 +76,7 @@ impl Rooms {
         self.dispatch.permits.waiters[unit].working += 1;
         while let Some(lease) = left.take() {
             match self.dispatch.permits.waiters[unit].next() {
+                Some(Next::Attempt(token)) if self.dispatch.stands_aside(token) => left = Some(lease),
                 Some(Next::Attempt(token)) => self.dispatch().seat(token, lease),
                 Some(Next::Pull(room, source)) => left = self.participant(room, |one| one.grant(source, lease)),
                 None => self.dispatch().free_unused(Some(lease)),

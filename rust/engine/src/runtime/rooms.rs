@@ -160,6 +160,7 @@ impl Rooms {
                         self.environments().provision_environments(handler, most as usize);
                     }
                     Change::Limits(handler) => self.events().bind_events_of(handler),
+                    Change::Alias(handler) => self.state_machines().participant().call_at_last(handler),
                 }
             } else if !self.events.ended.is_empty() {
                 for end in std::mem::take(&mut self.events.ended) {

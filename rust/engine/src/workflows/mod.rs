@@ -89,8 +89,11 @@ pub(crate) struct Workflows {
     interrupted: BTreeMap<(RunId, TaskId), (u32, Vec<JournalSlot>)>,
     /// Who waits for the end of an execution.
     waiting: Waiting,
-    /// Calls of functions that this process has not registered yet.
-    unregistered: Vec<(RunId, TaskId)>,
+    /// Calls of functions that this process has not registered yet, by the functions.
+    unregistered: BTreeMap<String, BTreeSet<(RunId, TaskId)>>,
+    /// How often a call was tried.
+    #[cfg(test)]
+    tried: usize,
     last_number: u64,
     /// When the timer rings.
     armed: Option<u64>,

@@ -18,6 +18,7 @@ use crate::dispatch::attempt_journal::{InFlight, JournalSlot};
 use crate::dispatch::attempts::{Attempt, HandlerId, Task, Token};
 use crate::dispatch::job::{Handed, Job};
 use crate::dispatch::participant::{Ended, Participant};
+use crate::dispatch::versions::split;
 use crate::dispatch::waiters::SourceId;
 use crate::dispatch::{Dispatch, DispatchRoom};
 use crate::failures::Failures;
@@ -53,6 +54,8 @@ struct TaskJob {
     crashes: u32,
     /// It may start a job.
     submits: bool,
+    /// Its answer may wait for the rate of transitions.
+    may_wait: bool,
     /// Of whoever started the execution.
     trace: Option<Arc<str>>,
 }
@@ -68,6 +71,10 @@ impl Job for TaskJob {
 
     fn asked_with(&self) -> (Qualifier, Option<Arc<str>>) {
         (self.qualifier.clone(), self.trace.clone())
+    }
+
+    fn may_wait(&self) -> bool {
+        self.may_wait
     }
 }
 
@@ -126,9 +133,13 @@ impl<'a> WorkflowParticipant<'a> {
     /// Call the function of a task whose step is durable. One that is not registered was perhaps forgotten in this release: a call that was
     /// open before it waits for it.
     pub(crate) fn begin_call(&mut self, run: RunId, task: TaskId, is_new: bool) {
-        let Some(call) = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task)) else { return };
+        let Some(of) = self.workflows.runs.get(&run) else { return };
+        let may_wait = of.memory.is_none();
+        let Some(call) = of.calls.get(&task) else { return };
         let OpenCall { function, payload, kind } = call.clone();
         if matches!(kind, CallKind::Execution(_)) {
+        #[cfg(test)]
+        (self.workflows.tried += 1);
             return;
         }
         if let CallKind::Chained { child: Some(child), .. } = kind {
@@ -160,12 +171,16 @@ impl<'a> WorkflowParticipant<'a> {
                 let mut dispatch = DispatchRoom { ctx: self.ctx, dispatch: self.dispatch };
                 let trace = self.workflows.runs.get(&run).and_then(|run| run.row.trace.as_deref()).map(Arc::from);
                 let submits = kind == CallKind::Outside { goes_on: true };
-                let job = TaskJob { run, task, payload, qualifier, crashes: suspect.unwrap_or(0), submits, trace };
+                let crashes = suspect.unwrap_or(0);
+                let job = TaskJob { run, task, payload, qualifier, crashes, submits, may_wait, trace };
                 // What ran when the process died runs alone, so that it is seen which call it was.
                 let token = dispatch.ready(Attempt::new(handler, job, 1), suspect.is_some());
                 self.workflows.attempts.insert((run, task), token);
             }
-            Err(_) if !is_new || self.has_run(run, task) => self.workflows.unregistered.push((run, task)),
+            Err(_) if !is_new || self.has_run(run, task) => {
+                let function = split(&function).0.to_owned();
+                self.workflows.unregistered.entry(function).or_default().insert((run, task));
+            }
             Err(error) => {
                 let details = ErrorDetails::new("Lambda.ResourceNotFoundException", Some(error.to_string()));
                 self.call_failed(run, task, details);
@@ -174,6 +189,14 @@ impl<'a> WorkflowParticipant<'a> {
     }
 
     /// Whether a durable function has run for a task before.
+    /// Make the calls that wait for a function, which is there now, or a version or an alias of it.
+    pub(crate) fn call_at_last(&mut self, handler: HandlerId) {
+        let function = &self.dispatch.functions[handler].name;
+        for (run, task) in self.workflows.unregistered.remove(function).unwrap_or_default() {
+            self.begin_call(run, task, false);
+        }
+    }
+
     fn has_run(&self, run: RunId, task: TaskId) -> bool {
         let durable = self.workflows.runs.get(&run).and_then(|run| run.durables.get(&task));
         durable.is_some_and(forebay_core::durable::Durable::has_run)
@@ -289,10 +312,8 @@ impl Participant for WorkflowParticipant<'_> {
         Ok(())
     }
 
-    fn registered(&mut self, _handler: HandlerId, _is_new: bool) -> Result<(), EngineError> {
-        for (run, task) in std::mem::take(&mut self.workflows.unregistered) {
-            self.begin_call(run, task, false);
-        }
+    fn registered(&mut self, handler: HandlerId, _is_new: bool) -> Result<(), EngineError> {
+        self.call_at_last(handler);
         Ok(())
     }
 

@@ -5,14 +5,21 @@
 
 use std::collections::VecDeque;
 
+use forebay_core::durable::InvokeEnd;
 use forebay_core::token_bucket::TokenBucket;
-use forebay_core::workflow::machine::{Command, EventKind, Fact};
+use forebay_core::workflow::machine::{Command, ErrorDetails, EventKind, Fact};
 
 use crate::api::workflow::Kind;
 use crate::base::error::EngineError;
 use crate::base::limits::WorkflowLimits;
 use crate::commit::starts::full_bucket;
+use crate::dispatch::DispatchRoom;
+use crate::workflows::durable::Told;
+use crate::workflows::outside::Brings;
 use crate::workflows::{Happened, WorkflowRoom};
+
+/// While about so many bytes of answers of functions wait, no other function is called that may bring one.
+pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// The bucket of transitions, and what waits for tokens.
 #[derive(Default)]
@@ -23,6 +30,8 @@ pub(crate) struct Throttles {
     /// States that were entered without a token.
     debt: u64,
     waiting: VecDeque<Happened>,
+    /// About how many bytes of answers wait.
+    bytes: usize,
     /// There may be tokens for what waits.
     pub(crate) is_due: bool,
 }
@@ -80,7 +89,13 @@ pub(super) fn next(room: &mut WorkflowRoom<'_>) -> Option<Happened> {
         if !throttles.waiting.is_empty() {
             throttles.follow(limits, now_ns);
             if throttles.has_token(now_ns) {
-                return throttles.waiting.pop_front();
+                let next = throttles.waiting.pop_front();
+                throttles.bytes -= next.as_ref().map_or(0, answer_bytes);
+                // Not for each answer that goes on: all that stood aside is in line anew.
+                if throttles.bytes <= ANSWER_BYTES_MAX / 2 && room.below.dispatch.is_crowded() {
+                    line(room).set_crowded(false);
+                }
+                return next;
             }
         }
         let happened = room.workflows.inbox.pop_front()?;
@@ -109,8 +124,43 @@ pub(super) fn admit(room: &mut WorkflowRoom<'_>, happened: Happened) -> Option<H
         return Some(happened);
     }
     throttled.increment();
+    throttles.bytes += answer_bytes(&happened);
+    let is_crowded = throttles.bytes >= ANSWER_BYTES_MAX;
     throttles.waiting.push_back(happened);
+    if is_crowded && !room.below.dispatch.is_crowded() {
+        line(room).set_crowded(true);
+    }
     None
+}
+
+/// Those who wait for their turn to be handed out.
+fn line<'a>(room: &'a mut WorkflowRoom<'_>) -> DispatchRoom<'a> {
+    DispatchRoom { ctx: room.below.ctx, dispatch: room.below.dispatch }
+}
+
+/// About how many bytes an answer has that waits. What an execution only wants of itself has none.
+fn answer_bytes(happened: &Happened) -> usize {
+    let details = |details: &ErrorDetails| {
+        let texts = [&details.error, &details.cause];
+        texts.into_iter().flatten().map(String::len).sum::<usize>()
+    };
+    let answer = match &happened.fact {
+        Fact::Start | Fact::Due => return 0,
+        Fact::TaskSucceeded(_, data) | Fact::TaskSubmitted(_, data) | Fact::Written(_, data) => data.size(),
+        Fact::TaskFailed(_, error)
+        | Fact::TaskSubmitFailed(_, error)
+        | Fact::TaskStartFailed(_, error)
+        | Fact::ReadFailed(_, error)
+        | Fact::WriteFailed(_, error) => details(error),
+        Fact::Items(_, items, _) => items.iter().map(|item| item.to_string().len()).sum(),
+        _ => 0,
+    };
+    let brought = match &happened.brings {
+        Some(Brings::Call(call)) => call.payload.len(),
+        Some(Brings::Durable(Told::Invoked(_, InvokeEnd::Succeeded(result)))) => result.len(),
+        _ => 0,
+    };
+    size_of::<Happened>() + answer + brought
 }
 
 /// Take tokens for the states that a turn has entered.

@@ -1,11 +1,13 @@
-//! Rates of starts and transitions.
+//! Rates of starts and transitions, and calls that wait for them or for their functions.
 
-use serde_json::json;
+use serde_json::{json, Value};
 
 use crate::api::bus::Entry;
 use crate::base::limits::BucketSettings;
 use crate::base::trace::Carried;
 use crate::runtime::test_engine::{TestEngine, SECOND};
+use crate::workflows::tests::{arn, function};
+use crate::workflows::throttle::ANSWER_BYTES_MAX;
 
 fn so_many(burst: u64) -> Option<BucketSettings> {
     Some(BucketSettings { per_second: 1.0, burst })
@@ -64,4 +66,95 @@ fn a_start_by_a_rule_takes_a_token_and_waits_for_it() {
         engine.advance(SECOND);
     }
     assert_eq!(started(&engine), 2);
+}
+
+fn call(resource: &str) -> Value {
+    json!({"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": arn(resource), "End": true}}})
+}
+
+/// Each function that was registered had the calls of all others tried.
+#[test]
+fn a_function_that_registers_has_its_own_calls_tried_alone() {
+    let engine = TestEngine::new();
+    engine.register(function("f"));
+    engine.workflow("w", &call("f"));
+    for number in 0..50 {
+        engine.start(&format!("e{number}"), &json!({})).unwrap();
+    }
+    let engine = engine.crashed();
+    let tried = || engine.engine.with(|rooms| rooms.workflows.tried);
+    assert_eq!(tried(), 50);
+    for number in 0..20 {
+        engine.register(function(&format!("other-{number}")));
+    }
+    assert_eq!(tried(), 50);
+    engine.register(function("f"));
+    assert_eq!((tried(), engine.calls().len()), (100, 10), "as many as may run at once");
+}
+
+/// What waited for an alias was tried when the next function registered, whichever that was. After the last one nothing tried it.
+#[test]
+fn a_call_of_an_alias_begins_when_the_app_has_declared_it() {
+    let alias = |engine: &TestEngine| {
+        engine.json("alias.declare", &json!({"function": "f", "name": "live", "version": "1"}));
+    };
+    let engine = TestEngine::new();
+    for name in ["f", "f:1"] {
+        engine.register(function(name));
+    }
+    alias(&engine);
+    engine.workflow("w", &call("f:live"));
+    engine.start("one", &json!({})).unwrap();
+    let engine = engine.crashed();
+    for name in ["f", "f:1"] {
+        engine.register(function(name));
+    }
+    assert!(engine.calls().is_empty());
+    alias(&engine);
+    assert_eq!(engine.only_call().qualifier.as_deref(), Some("live"));
+}
+
+/// All answers waited in memory for their tokens: as many as there were executions, with 256 KiB each.
+#[test]
+fn functions_are_not_called_while_so_many_bytes_of_answers_wait() {
+    let mut engine = TestEngine::new();
+    engine.register(function("f"));
+    // What ends enters no state, and takes no token.
+    let mut then = call("f");
+    then["States"]["Call"] = json!({"Type": "Task", "Resource": arn("f"), "Next": "Done"});
+    then["States"]["Done"] = json!({"Type": "Pass", "Result": 1, "End": true});
+    engine.workflow("w", &then);
+    let (count, answer) = (400, json!("x".repeat(250_000)).to_string());
+    for number in 0..count {
+        engine.start(&format!("e{number}"), &json!({})).unwrap();
+    }
+    engine.engine.with(|rooms| rooms.ctx.config.limits.workflows.transitions = so_many(1));
+    let answered = |engine: &mut TestEngine| {
+        let mut answered = 0;
+        loop {
+            let calls = engine.calls();
+            if calls.is_empty() {
+                return answered;
+            }
+            for call in calls {
+                engine.end_call(&call, 0, &answer);
+                answered += 1;
+            }
+        }
+    };
+    let first = answered(&mut engine);
+    let fit = ANSWER_BYTES_MAX / answer.len();
+    // Beside them those that ran then, and a few that have had their tokens meanwhile.
+    assert!((fit..=fit + 10 + 5).contains(&first), "{first}");
+    // An Express execution waits for no rate, and its calls neither.
+    let quick = json!({"name": "x", "definition": call("f").to_string(), "type": "EXPRESS"});
+    engine.json("workflow.declare", &quick);
+    engine.json("execution.start", &json!({"workflow": "x", "input": "{}"}));
+    assert_eq!(answered(&mut engine), 1);
+    engine.engine.with(|rooms| rooms.ctx.config.limits.workflows.transitions = None);
+    engine.advance(SECOND);
+    assert_eq!(answered(&mut engine), count - first);
+    engine.advance(SECOND);
+    let page = engine.json("execution.list", &json!({"workflow": "w", "limit": 1_000, "status": "SUCCEEDED"}));
+    assert_eq!(page["executions"].as_array().unwrap().len(), count);
 }
