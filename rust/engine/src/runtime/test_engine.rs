@@ -24,7 +24,12 @@ pub(crate) struct TestEngine {
 
 impl TestEngine {
     pub(crate) fn new() -> Self {
-        let now = Now { mono_ns: 0, wall_ms: 1_600_000_000_000, entropy: 7 };
+        Self::drawing(7)
+    }
+
+    /// One with other random numbers.
+    pub(crate) fn drawing(entropy: u64) -> Self {
+        let now = Now { mono_ns: 0, wall_ms: 1_600_000_000_000, entropy };
         Self::over(FaultStore::new(1, Durability::PowerLoss), AttemptJournal::memory(), now, false)
     }
 

@@ -52,6 +52,9 @@ pub(crate) struct Accepted {
     version: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alias: Option<String>,
+    /// Calls of its tasks have the store in their ids. Those of starts of earlier releases have not, also when they are made again.
+    #[serde(default)]
+    names_store: bool,
 }
 
 /// What an execution in memory has beside the others.
@@ -65,6 +68,7 @@ pub(crate) struct InMemory {
     bytes: usize,
     /// An event was not kept: the later ones are not kept either.
     is_full: bool,
+    has_old_ids: bool,
 }
 
 /// An execution that has ended.
@@ -256,9 +260,14 @@ fn row_key(row: u64) -> Vec<u8> {
 }
 
 impl InMemory {
-    /// Of a child, whose start stands in no row of its own.
+    /// Of a child, whose start stands in no row of its own. The run that it is in has an id that no other has.
     pub(crate) fn of_child(is_again: bool) -> Self {
-        Self { is_again, ..Self::default() }
+        Self { is_again, has_old_ids: true, ..Self::default() }
+    }
+
+    /// Whether ids of its calls are those that earlier releases gave.
+    pub(crate) fn has_old_ids(&self) -> bool {
+        self.has_old_ids
     }
 
     /// Keep what the machine's log asks for, and count its bytes among those of all.
@@ -321,7 +330,7 @@ fn number_in_memory(room: &mut WorkflowRoom<'_>, chosen: &Chosen, asked: Begin) 
     let Chosen { machine, version, alias } = chosen;
     let id = RunId { machine: machine.row.id, number };
     let (revision, version, alias) = (Some(machine.row.revision), *version, alias.clone());
-    Ok(Accepted { id, name, input, depth, started_ms, trace, revision, version, alias })
+    Ok(Accepted { id, name, input, depth, started_ms, trace, revision, version, alias, names_store: true })
 }
 
 /// Accept a start; its execution begins when that is durable.
@@ -384,13 +393,13 @@ pub(super) fn begin_ready(room: &mut WorkflowRoom<'_>) {
 }
 
 fn prepare_in_memory(room: &mut WorkflowRoom<'_>, machine: &Arc<Machine>, accepted: Accepted, row: Option<u64>) {
-    let Accepted { id, name, input, depth, started_ms, trace, version, alias, .. } = accepted;
+    let Accepted { id, name, input, depth, started_ms, trace, version, alias, names_store, .. } = accepted;
     let chosen = Chosen { machine: machine.clone(), version, alias };
     let begin = Begin { name: Some(name), input, parent: None, depth, trace };
     let mut run = room.new_run(&chosen, id, begin);
     run.row.started_ms = started_ms;
     let is_again = row.is_some_and(|row| row <= room.workflows.express.restored_row);
-    run.memory = Some(InMemory { row, is_again, ..InMemory::default() });
+    run.memory = Some(InMemory { row, is_again, has_old_ids: !names_store, ..InMemory::default() });
     machine.meters.started.increment();
     room.workflows.insert_run(id, run);
 }

@@ -101,10 +101,13 @@ pub(crate) struct Workflows {
     old: Box<OldRuns>,
     is_looking: bool,
     integrations: Integrations,
+    /// Tells this store apart from all others.
+    store: Option<u128>,
     /// When jobs are asked about again.
     questions: BTreeSet<(u64, RunId, TaskId)>,
-    /// Jobs whose tasks were given up before they were known, and that are to be stopped.
+    /// Jobs whose tasks were given up before they were known, and that are to be stopped; and those of them that a full disk has refused.
     unwanted_jobs: Vec<OpenCall>,
+    held_jobs: Vec<OpenCall>,
     /// Tasks that wait for an execution that something else has begun.
     followers: BTreeMap<RunId, Vec<Parent>>,
     throttles: Throttles,
@@ -171,6 +174,8 @@ struct Steps {
     by_run: BTreeMap<RunId, Step>,
     /// What they came of and what does not happen again, in its order.
     kept: Vec<Happened>,
+    /// Unwanted jobs whose stops are written beside them.
+    stopped_jobs: Vec<OpenCall>,
 }
 
 /// What is written of one execution.

@@ -14,9 +14,13 @@ use serde_json::{json, Value};
 
 use crate::api::workflow::DeclareIntegrations;
 use crate::api::Empty;
+use crate::base::ids::uuid_text;
 use crate::base::trace::Carried;
 use crate::commit::done::Done;
+use crate::store::format::keys::STORE;
+use crate::store::port::Table;
 use crate::workflows::durable::{self, Told};
+use crate::workflows::express::InMemory;
 use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{CallKind, ExecutionRow, OpenCall, RunId};
 use crate::workflows::{Happened, WorkflowRoom, Workflows};
@@ -105,14 +109,38 @@ pub(crate) fn object_action(arn: &str) -> &str {
 pub(super) fn integrations_declare(room: &mut WorkflowRoom<'_>, asked: DeclareIntegrations) -> Done {
     let DeclareIntegrations { resources, parameters } = asked;
     room.workflows.integrations = Integrations { resources: resources.into_iter().collect(), parameters };
+    // Long before the first call, so that it is on disk by then.
+    store_number(room);
     Done::at_once(Empty {})
+}
+
+/// The number of this store, which services outside know its calls by. Stores of earlier releases are given one.
+fn store_number(room: &mut WorkflowRoom<'_>) -> u128 {
+    if let Some(known) = room.workflows.store {
+        return known;
+    }
+    let ctx = &mut *room.below.ctx;
+    let number = ctx.rng.uuid();
+    ctx.commit.pending.set(Table::Meta, STORE.to_vec(), number.to_be_bytes().to_vec());
+    ctx.commit.pending.begin_lazily(ctx.now.mono_ns);
+    room.workflows.store = Some(number);
+    number
 }
 
 /// Write down that an integration is to be called.
 pub(super) fn call_outside(room: &mut WorkflowRoom<'_>, id: RunId, call: &Call) {
     let Resource::Service { service, action, pattern } = &call.resource else { return };
     let run = room.workflows.runs.get(&id);
-    let execution = run.map_or("", |run| run.execution.identity().execution_arn.as_str());
+    let execution = run.map_or_else(String::new, |run| run.execution.identity().execution_arn.as_str().to_owned());
+    let is_old = run.and_then(|run| run.memory.as_ref()).is_some_and(InMemory::has_old_ids);
+    let task = call.task.0;
+    // A call that is made again after a crash has the same one. One of another store has another, and so has an execution with a name
+    // that another had before.
+    let call_id = if is_old {
+        format!("{execution}/{task}")
+    } else {
+        format!("{execution}/{}/{:x}.{:x}/{task}", uuid_text(store_number(room)), id.machine, id.number)
+    };
     let pattern = match pattern {
         Pattern::RequestResponse => "request",
         Pattern::Sync => "sync",
@@ -124,8 +152,7 @@ pub(super) fn call_outside(room: &mut WorkflowRoom<'_>, id: RunId, call: &Call) 
         "action": action.split('.').next().unwrap_or_default(),
         "pattern": pattern,
         "parameters": call.arguments.value(),
-        // A call that is made again after a crash has the same one.
-        "id": format!("{execution}/{}", call.task.0),
+        "id": call_id,
         "seconds": call.timeout_seconds,
     }});
     let kind = CallKind::Outside { goes_on: call.resource.pattern().is_submitted() };
@@ -160,13 +187,14 @@ pub(super) fn write_results(room: &mut WorkflowRoom<'_>, id: RunId, call: RunKey
     room.call_later(id, task_of_run(call), FUNCTION, payload.into(), CallKind::Write(call.frame()));
 }
 
-/// Have the jobs of calls that are given up stopped: an event of the same commit tells the function.
+/// Have the job of a call that is given up stopped: an event of the same commit tells the function, also one that is not registered now.
 pub(super) fn stop_job(room: &mut WorkflowRoom<'_>, call: &OpenCall) {
     if call.kind != CallKind::Job {
         return;
     }
     let asked: Value = serde_json::from_str(call.payload.as_str()).unwrap_or_default();
     let payload = json!({"stop": asked["poll"]}).to_string();
+    room.below.events().event_queue_of(FUNCTION);
     if let Err(error) = room.below.invoke(FUNCTION, &payload, Carried { hops: 0, trace: None }) {
         room.below.ctx.notice(
             crate::observe::operator_events::OperatorEvent::JobNotStopped,
@@ -199,10 +227,12 @@ pub(super) fn begun_job(happened: &Happened) -> Option<OpenCall> {
     }
 }
 
-/// Have jobs stopped that nobody waits for.
+/// Have jobs stopped that nobody waits for. If the commit is refused they are stopped again.
 pub(super) fn stop_unwanted_jobs(room: &mut WorkflowRoom<'_>) {
     for call in std::mem::take(&mut room.workflows.unwanted_jobs) {
         stop_job(room, &call);
+        room.workflows.unsaved.stopped_jobs.push(call);
+        room.below.ctx.commit.pending.urgent = true;
     }
 }
 

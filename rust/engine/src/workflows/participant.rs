@@ -118,7 +118,8 @@ impl<'a> WorkflowParticipant<'a> {
         let is_full = self.ctx.commit.refused.is_some();
         // On a full disk a step would be refused at once, again and again.
         let due = due.map(|wait_ns| if is_full { wait_ns.max(FULL_NS) } else { wait_ns });
-        let again = (!self.workflows.held.is_empty()).then_some(FULL_NS);
+        let is_held = !self.workflows.held.is_empty() || !self.workflows.held_jobs.is_empty();
+        let again = is_held.then_some(FULL_NS);
         let question = self.workflows.questions.first().map(|(due_ms, ..)| in_ms(*due_ms));
         let rate = self.workflows.throttles.wait_ns(now.mono_ns);
         let begins = self.workflows.express.has_waiting().then_some(0);
@@ -137,9 +138,9 @@ impl<'a> WorkflowParticipant<'a> {
         let may_wait = of.memory.is_none();
         let Some(call) = of.calls.get(&task) else { return };
         let OpenCall { function, payload, kind } = call.clone();
-        if matches!(kind, CallKind::Execution(_)) {
         #[cfg(test)]
         (self.workflows.tried += 1);
+        if matches!(kind, CallKind::Execution(_)) {
             return;
         }
         if let CallKind::Chained { child: Some(child), .. } = kind {
@@ -188,7 +189,6 @@ impl<'a> WorkflowParticipant<'a> {
         }
     }
 
-    /// Whether a durable function has run for a task before.
     /// Make the calls that wait for a function, which is there now, or a version or an alias of it.
     pub(crate) fn call_at_last(&mut self, handler: HandlerId) {
         let function = &self.dispatch.functions[handler].name;
@@ -197,6 +197,7 @@ impl<'a> WorkflowParticipant<'a> {
         }
     }
 
+    /// Whether a durable function has run for a task before.
     fn has_run(&self, run: RunId, task: TaskId) -> bool {
         let durable = self.workflows.runs.get(&run).and_then(|run| run.durables.get(&task));
         durable.is_some_and(forebay_core::durable::Durable::has_run)
@@ -338,6 +339,8 @@ impl Participant for WorkflowParticipant<'_> {
         self.workflows.armed = None;
         let held = std::mem::take(&mut self.workflows.held);
         self.workflows.inbox.extend(held);
+        let jobs = std::mem::take(&mut self.workflows.held_jobs);
+        self.workflows.unwanted_jobs.extend(jobs);
         self.workflows.throttles.is_due = true;
         self.workflows.express.next_turn();
         outside::ask_about_jobs(self);
@@ -433,6 +436,8 @@ impl Participant for WorkflowParticipant<'_> {
         let later = std::mem::take(&mut self.workflows.unsaved);
         let first = std::mem::take(&mut self.workflows.committing);
         let kept: Vec<Happened> = first.kept.into_iter().chain(later.kept).collect();
+        // Their tasks were given up in steps before, which stay.
+        self.workflows.held_jobs.extend(first.stopped_jobs.into_iter().chain(later.stopped_jobs));
         for child in first.by_run.values().chain(later.by_run.values()).flat_map(|step| &step.begun) {
             if self.workflows.remove_run(*child).is_some() {
                 self.workflows.express.one_less();

@@ -4,6 +4,7 @@ use forebay_core::workflow::machine::Fact;
 
 use crate::base::error::EngineError;
 use crate::commit::rows::damaged;
+use crate::store::format::keys::STORE;
 use crate::store::port::Table;
 use crate::workflows::calls::AS_JSON;
 use crate::workflows::participant::WorkflowParticipant;
@@ -35,6 +36,10 @@ pub(super) fn read(part: &mut WorkflowParticipant<'_>) -> Result<(), EngineError
         }
     }
     find_followers(part);
+    if let Some(number) = part.ctx.commit.reader.get(Table::Meta, STORE)? {
+        let number = number.try_into().map_err(|_| damaged("the number of the store"))?;
+        part.workflows.store = Some(u128::from_be_bytes(number));
+    }
     part.read_activities()?;
     for (key, value) in part.ctx.commit.reader.scan(Table::ExpressStart, &[], None, usize::MAX)? {
         let last = part.workflows.express.restore(&key, &value)?;

@@ -4,6 +4,8 @@ use crate::format::ShardId;
 
 /// In `Table::Meta`: the name of the app whose store it is.
 pub const APP: &[u8] = b"app";
+/// In `Table::Meta`: a number that no other store has, but for copies of this one.
+pub const STORE: &[u8] = b"store";
 /// In `Table::Meta`: the number of the next shard's log.
 pub const NEXT_SHARD: &[u8] = b"next_shard";
 /// In `Table::Meta`: the number of the next queue's log.

@@ -227,8 +227,13 @@ impl InvocationRoom<'_> {
             }
         };
         let name = self.dispatch.functions[handler].qualified();
-        let known = self.events.by_function.get(&name).copied();
-        Ok((known.unwrap_or_else(|| self.new_event_queue(&name)), qualifier))
+        Ok((self.event_queue_of(&name), qualifier))
+    }
+
+    /// The queue of a function that may not be registered now.
+    pub(crate) fn event_queue_of(&mut self, function: &str) -> u64 {
+        let known = self.events.by_function.get(function).copied();
+        known.unwrap_or_else(|| self.new_event_queue(function))
     }
 
     fn new_event_queue(&mut self, function: &str) -> u64 {

@@ -4,6 +4,9 @@ use serde_json::{json, Value};
 
 use crate::dispatch::attempts::{Task, Work};
 use crate::runtime::test_engine::{TestEngine, SECOND};
+use crate::store::fault::{Fault, Repeat};
+use crate::store::format::keys::STORE;
+use crate::store::port::Table;
 use crate::workflows::outside::FUNCTION;
 use crate::workflows::tests::{function, payload};
 
@@ -16,7 +19,10 @@ fn declare(engine: &TestEngine) {
 
 /// An engine with one execution, which waits for a job.
 fn baking() -> TestEngine {
-    let engine = TestEngine::new();
+    baking_in(TestEngine::new())
+}
+
+fn baking_in(engine: TestEngine) -> TestEngine {
     declare(&engine);
     let bake = json!({"Type": "Task", "Resource": "arn:aws:states:::oven:bake.sync", "End": true});
     engine.workflow("w", &json!({"StartAt": "Bake", "States": {"Bake": bake}}));
@@ -161,4 +167,118 @@ fn calls_of_awss_sdk_have_no_sync() {
             assert!(!error.to_string().contains("  "), "{error}");
         }
     }
+}
+
+fn only_stop(engine: &TestEngine) -> Work {
+    let mut works = begun(engine);
+    assert_eq!(works.len(), 1);
+    assert_eq!(asked(&works[0])["stop"]["job"], 7);
+    works.remove(0)
+}
+
+/// The stop was lost with the commit that a full disk refused, and the job ran on.
+#[test]
+fn the_stop_of_a_job_outlives_a_full_disk_and_a_kill() {
+    let mut engine = baking();
+    let call = engine.only_call();
+    engine.json("execution.stop", &json!({"workflow": "w", "name": "one"}));
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    engine.end_call(&call, 0, SUBMITTED);
+    for _ in 0..3 {
+        engine.advance(SECOND);
+    }
+    assert!(begun(&engine).is_empty(), "what is not on disk is not carried out");
+    engine.store.mend();
+    engine.advance(SECOND);
+    only_stop(&engine);
+    // Killed while it is carried out.
+    let mut engine = engine.crashed_with(&[function(FUNCTION)]);
+    let stop = only_stop(&engine);
+    engine.end_call(&stop, 0, "{}");
+    engine.advance(SECOND);
+    let engine = engine.crashed_with(&[function(FUNCTION)]);
+    assert!(begun(&engine).is_empty());
+}
+
+/// An app that did not have the function then never had the job stopped: the log said so, and that was all.
+#[test]
+fn the_stop_of_a_job_waits_for_the_function() {
+    let mut engine = baking();
+    let call = engine.only_call();
+    engine.end_call(&call, 0, SUBMITTED);
+    question(&engine);
+    let engine = engine.crashed();
+    engine.json("execution.stop", &json!({"workflow": "w", "name": "one"}));
+    assert_eq!(engine.execution("one")["status"], "ABORTED");
+    let engine = engine.crashed();
+    assert!(begun(&engine).is_empty());
+    let engine = engine.crashed_with(&[function(FUNCTION)]);
+    only_stop(&engine);
+}
+
+fn id(work: &Work) -> String {
+    asked(work)["call"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Two stores with the same workflows and names gave a service outside the same ids: it did the work of one of them.
+#[test]
+fn ids_of_calls_are_those_of_one_store_and_of_one_execution() {
+    let engine = baking_in(TestEngine::drawing(1));
+    let first = id(&engine.only_call());
+    assert_ne!(id(&baking_in(TestEngine::drawing(2)).only_call()), first);
+    let engine = engine.crashed_with(&[function(FUNCTION)]);
+    assert_eq!(id(&engine.only_call()), first, "the same call");
+    // What a task's call was named by before an upgrade stays, however calls are named after it.
+    set(&engine, Table::Meta, STORE.to_vec(), 7_u128.to_be_bytes().to_vec());
+    let engine = engine.crashed_with(&[function(FUNCTION)]);
+    declare(&engine);
+    let call = engine.only_call();
+    assert_eq!(id(&call), first);
+    // Nothing runs beside it, for it ran when the process died.
+    let mut engine = engine;
+    engine.end_call(&call, 0, "{\"error\": \"Oven.Cold\"}");
+    engine.start("two", &json!({})).unwrap();
+    let second = id(&engine.only_call());
+    assert!(second.contains("00000000-0000-0000-0000-000000000007"), "{second}");
+    // The same name in a workflow that was made anew.
+    engine.json("execution.stop", &json!({"workflow": "w", "name": "two"}));
+    engine.json("workflow.delete", &json!({"name": "w"}));
+    engine.advance(SECOND);
+    let engine = baking_in(engine);
+    engine.start("two", &json!({})).unwrap();
+    let made_anew: Vec<String> = begun(&engine).iter().map(id).collect();
+    assert!(!made_anew.is_empty() && !made_anew.contains(&second), "{made_anew:?} {second}");
+}
+
+/// Its calls are made anew after a crash, also by another release, and have the ids that the service knows.
+#[test]
+fn ids_of_calls_of_an_express_execution_that_an_earlier_release_has_begun_stay() {
+    let engine = TestEngine::new();
+    declare(&engine);
+    let run = json!({"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:ecs:runTask", "End": true});
+    let definition = json!({"StartAt": "Run", "States": {"Run": run}}).to_string();
+    engine.json("workflow.declare", &json!({"name": "w", "definition": definition, "type": "EXPRESS"}));
+    let start = |name: &str| engine.json("execution.start", &json!({"workflow": "w", "name": name, "input": "{}"}));
+    let arn = start("one")["arn"].as_str().unwrap().to_owned();
+    let (new, flag) = (id(&engine.only_call()), ",\"names_store\":true");
+    assert!(new.starts_with(&arn) && new.len() > arn.len() + 32, "{new}");
+    let rows = engine.engine.with(|rooms| rooms.ctx.commit.reader.scan(Table::ExpressStart, &[], None, 10)).unwrap();
+    let (key, row) = &rows[0];
+    let row = String::from_utf8(row.clone()).unwrap();
+    assert!(row.contains(flag), "{row}");
+    set(&engine, Table::ExpressStart, key.clone(), row.replace(flag, "").into_bytes());
+    let engine = engine.crashed_with(&[function(FUNCTION)]);
+    let again = id(&engine.only_call());
+    let (of, task) = again.rsplit_once('/').unwrap();
+    assert_eq!(of, arn);
+    assert!(new.ends_with(&format!("/{task}")), "{new} {again}");
+}
+
+/// Write a row as another release has written it.
+fn set(engine: &TestEngine, table: Table, key: Vec<u8>, value: Vec<u8>) {
+    engine.engine.with(|rooms| {
+        rooms.ctx.commit.pending.set(table, key, value);
+        rooms.ctx.commit.pending.urgent = true;
+    });
+    engine.engine.turn(engine.now);
 }
