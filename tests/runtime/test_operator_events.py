@@ -288,6 +288,10 @@ def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
             "function ship: attempt 2 at 9 messages of queue mail timed out after 3 s",
         ),
         (
+            {"what": "events left out", "of": "arn:aws:states:r:0:express:w:one:1"},
+            "arn:aws:states:r:0:express:w:one:1: its history has not all of its events: an Express execution keeps 8 MiB",
+        ),
+        (
             {"what": "timed out", "of": "on_failure:bill", "seconds": 60, "destinations": ["on_failure:bill"]},
             "destination Books: a delivery timed out after 60 s",
         ),

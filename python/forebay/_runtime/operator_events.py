@@ -245,6 +245,10 @@ def _job_not_stopped(event: dict[str, Any]) -> str:
     return f"{job['service']}:{job['action']}: its task was given up, and the job {job['job']} may run on: {event['error']}"
 
 
+def _events_left_out(event: dict[str, Any]) -> str:
+    return f"{event['of']}: its history has not all of its events: an Express execution keeps 8 MiB, all that are open 64 MiB"
+
+
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "timed out": _timed_out,
     "gave up": _gave_up,
@@ -264,4 +268,5 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "not emitted": _not_emitted,
     "no bus": _no_bus,
     "job not stopped": _job_not_stopped,
+    "events left out": _events_left_out,
 }

@@ -95,6 +95,8 @@ def _story(events: list[dict[str, Any]]) -> Iterator[str]:
         elif kind == "EvaluationFailed" or kind.endswith(("Failed", "TimedOut")):
             says = [kind, *(_cut(details[key]) for key in ("error", "cause") if details.get(key))]
             yield f"{at} {': '.join([*says, *_late(event, by_id)])}"
+        elif kind == "EventsLeftOut":
+            yield f"{at} {counted(details['count'], 'event')} left out: {details['cause']}"
         elif kind in {"ExecutionRedriven", "ExecutionAborted", "MapRunStarted", "MapRunSucceeded"}:
             yield f"{at} {kind}"
 

@@ -517,7 +517,8 @@ pub struct History {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HistoryPage {
-    /// Events in the form of `GetExecutionHistory`, in the order that was asked for; `timestamp` is in seconds since 1970.
+    /// Events in the form of `GetExecutionHistory`, in the order that was asked for; `timestamp` is in seconds since 1970. One of the type
+    /// `EventsLeftOut` stands for those that an Express execution has not kept.
     pub events: Vec<Value>,
     /// Gives the next page; `null`: there is none.
     pub next: Option<u64>,

@@ -52,6 +52,8 @@ pub(crate) enum OperatorEvent {
     Api,
     /// A job outside runs on although its task was given up.
     JobNotStopped,
+    /// An Express execution keeps no more events.
+    EventsLeftOut,
     /// An execution ended whose start was traced. It is for the process around the engine, which makes its spans, and for no log.
     ExecutionEnded,
 }
@@ -79,6 +81,7 @@ impl OperatorEvent {
             Self::Connection => "connection",
             Self::Api => "api",
             Self::JobNotStopped => "job not stopped",
+            Self::EventsLeftOut => "events left out",
             Self::ExecutionEnded => "execution ended",
         }
     }

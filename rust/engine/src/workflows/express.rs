@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use forebay_core::workflow::definition::StateKind;
-use forebay_core::workflow::machine::{CallPhase, Data, Event, EventKind, Fact, EVENTS_MAX};
+use forebay_core::workflow::machine::{CallPhase, Data, Event, EventId, EventKind, Fact, EVENTS_MAX};
 use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
 
 use crate::api::workflow::{Execution, Executions, History, HistoryPage, List, LogLevel};
 use crate::base::bytes::hex;
@@ -33,7 +34,7 @@ const ENDED_MAX: usize = 1_000;
 const ENDED_BYTES_MAX: usize = 32 << 20;
 /// About how many bytes of events are kept of one execution, and of all that have not ended.
 pub(super) const EVENT_BYTES_MAX: usize = 8 << 20;
-const OPEN_BYTES_MAX: usize = 64 << 20;
+pub(super) const OPEN_BYTES_MAX: usize = 64 << 20;
 
 /// A start that is durable before its execution begins.
 #[derive(Clone, Serialize, Deserialize)]
@@ -66,9 +67,17 @@ pub(crate) struct InMemory {
     pub(crate) is_again: bool,
     events: Vec<Event>,
     bytes: usize,
-    /// An event was not kept: the later ones are not kept either.
-    is_full: bool,
+    /// What was not kept. Once that is one event, no later one is kept but the last.
+    left_out: Option<LeftOut>,
     has_old_ids: bool,
+}
+
+/// Events that were not kept, for there was no room for them.
+#[derive(Clone, Copy)]
+struct LeftOut {
+    first: EventId,
+    at_ms: u64,
+    count: u64,
 }
 
 /// An execution that has ended.
@@ -76,6 +85,7 @@ pub(crate) struct EndedRun {
     pub(crate) id: RunId,
     pub(crate) row: ExecutionRow,
     pub(crate) events: Vec<Event>,
+    left_out: Option<LeftOut>,
     /// Its events have their documents.
     has_data: bool,
     bytes: usize,
@@ -270,30 +280,89 @@ impl InMemory {
         self.has_old_ids
     }
 
-    /// Keep what the machine's log asks for, and count its bytes among those of all.
-    pub(crate) fn record(&mut self, machine: &MachineRow, events: Vec<Event>, open_bytes: &mut usize) {
+    /// Keep what the machine's log asks for, and count its bytes among those of all. Says whether the first event is left out.
+    pub(crate) fn record(&mut self, machine: &MachineRow, events: Vec<Event>, open_bytes: &mut usize) -> bool {
+        let was_whole = self.left_out.is_none();
         for mut event in events.into_iter().filter(|event| machine.log_level.has(&event.kind)) {
             let bytes = event.keep(machine.include_execution_data);
-            self.is_full |= self.events.len() == EVENTS_MAX as usize
+            let is_full = self.left_out.is_some()
+                || self.events.len() == EVENTS_MAX as usize
                 || self.bytes + bytes > EVENT_BYTES_MAX
                 || *open_bytes + bytes > OPEN_BYTES_MAX;
-            if self.is_full {
-                return;
+            // How it ended is told of each.
+            if is_full && !is_end(&event.kind) {
+                let first = LeftOut { first: event.id, at_ms: event.at_ms, count: 0 };
+                self.left_out.get_or_insert(first).count += 1;
+                continue;
             }
             self.bytes += bytes;
             *open_bytes += bytes;
             self.events.push(event);
         }
+        was_whole && self.left_out.is_some()
     }
+}
+
+fn is_end(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::ExecutionSucceeded(_)) || is_fatal(kind)
+}
+
+fn is_fatal(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::ExecutionFailed(_) | EventKind::ExecutionAborted(_) | EventKind::ExecutionTimedOut(_))
+}
+
+impl LeftOut {
+    /// It stands in a history as an event does, in the place of those that it tells of.
+    fn to_json(self) -> Value {
+        let cause = format!(
+            "So many events were not kept, for an execution keeps {} MiB of them, and all that are open {} MiB together",
+            EVENT_BYTES_MAX >> 20,
+            OPEN_BYTES_MAX >> 20
+        );
+        json!({
+            "timestamp": self.at_ms as f64 / 1_000.0,
+            "type": "EventsLeftOut",
+            "id": self.first,
+            "previousEventId": self.first - 1,
+            "eventsLeftOutEventDetails": {"count": self.count, "cause": cause},
+        })
+    }
+}
+
+/// An event, or what stands for those that are not there.
+#[derive(Clone, Copy)]
+enum Told<'a> {
+    Event(&'a Event),
+    LeftOut(LeftOut),
+}
+
+impl Told<'_> {
+    fn id(self) -> EventId {
+        match self {
+            Self::Event(event) => event.id,
+            Self::LeftOut(left_out) => left_out.first,
+        }
+    }
+
+    fn to_json(self, with_data: bool) -> Value {
+        match self {
+            Self::Event(event) => event.to_json(with_data),
+            Self::LeftOut(left_out) => left_out.to_json(),
+        }
+    }
+}
+
+/// A history in its order.
+fn told(events: &[Event], left_out: Option<LeftOut>) -> impl DoubleEndedIterator<Item = Told<'_>> {
+    let first = left_out.map_or(EventId::MAX, |left_out| left_out.first);
+    let (before, after) = events.split_at(events.partition_point(|event| event.id < first));
+    before.iter().map(Told::Event).chain(left_out.map(Told::LeftOut)).chain(after.iter().map(Told::Event))
 }
 
 impl LogLevel {
     /// <https://docs.aws.amazon.com/step-functions/latest/dg/cloudwatch-log-level.html>
     pub(super) fn has(self, kind: &EventKind) -> bool {
-        let is_fatal = matches!(
-            kind,
-            EventKind::ExecutionFailed(_) | EventKind::ExecutionAborted(_) | EventKind::ExecutionTimedOut(_)
-        );
+        let is_fatal = is_fatal(kind);
         let is_error = || match kind {
             EventKind::StateFailed(_)
             | EventKind::MapRunFailed(_)
@@ -438,28 +507,31 @@ pub(super) fn list_in_memory(
 pub(super) fn history_in_memory(room: &WorkflowRoom<'_>, id: RunId, asked: &History) -> HistoryPage {
     let running = room.workflows.runs.get(&id).and_then(|run| Some((run.memory.as_ref()?, &run.machine)));
     let ended = || room.workflows.express.ended_of(id.machine).find(|ended| ended.id == id);
-    let (events, has_data) = match &running {
-        Some((memory, machine)) => (memory.events.as_slice(), machine.row.include_execution_data),
-        None => ended().map_or((&[][..], false), |ended| (ended.events.as_slice(), ended.has_data)),
+    let (events, left_out, has_data) = match &running {
+        Some((memory, machine)) => (memory.events.as_slice(), memory.left_out, machine.row.include_execution_data),
+        None => {
+            ended().map_or((&[][..], None, false), |ended| (ended.events.as_slice(), ended.left_out, ended.has_data))
+        }
     };
+    let events = told(events, left_out);
     let machine = room.workflows.latest(id.machine);
     let is_shown = machine.is_some_and(|machine| machine.row.include_execution_data);
     let with_data = !asked.without_data && has_data && is_shown;
     if asked.reverse {
         let before = asked.after.unwrap_or(u64::MAX);
-        let mut rest = events.iter().rev().filter(|event| u64::from(event.id) < before).peekable();
+        let mut rest = events.rev().filter(|event| u64::from(event.id()) < before).peekable();
         let (mut page, mut next) = (Vec::new(), None);
         while let Some(event) = rest.next_if(|_| page.len() < asked.limit) {
             page.push(event.to_json(with_data));
-            next = rest.peek().map(|_| u64::from(event.id));
+            next = rest.peek().map(|_| u64::from(event.id()));
         }
         return HistoryPage { events: page, next };
     }
     let from = asked.after.map(HistoryPlace::of).unwrap_or_default();
-    let rest: Vec<&Event> = events.iter().filter(|event| event.id > from.event).collect();
+    let rest: Vec<Told<'_>> = events.filter(|event| event.id() > from.event).collect();
     let page = &rest[..rest.len().min(asked.limit)];
     let next = page.last().filter(|_| rest.len() > page.len());
-    let next = next.map(|event| HistoryPlace { row: 0, event: event.id }.number());
+    let next = next.map(|event| HistoryPlace { row: 0, event: event.id() }.number());
     HistoryPage { events: page.iter().map(|event| event.to_json(with_data)).collect(), next }
 }
 
@@ -467,7 +539,7 @@ impl WorkflowParticipant<'_> {
     /// An execution in memory has ended.
     pub(crate) fn ended_in_memory(&mut self, id: RunId) {
         let Some(run) = self.workflows.runs.get_mut(&id) else { return };
-        let Some(InMemory { row: start, events, bytes, .. }) = run.memory.take() else { return };
+        let Some(InMemory { row: start, events, left_out, bytes, .. }) = run.memory.take() else { return };
         let (row, has_data) = (run.row.clone(), run.machine.row.include_execution_data);
         let output = row.output.as_ref().map_or(0, |output| output.as_str().len());
         self.workflows.express.open_bytes -= bytes;
@@ -476,6 +548,6 @@ impl WorkflowParticipant<'_> {
         self.ended(id);
         let ctx = &mut *self.ctx;
         self.workflows.express.left(start, &mut ctx.commit.pending, ctx.now.mono_ns);
-        self.workflows.express.keep(EndedRun { id, row, events, has_data, bytes });
+        self.workflows.express.keep(EndedRun { id, row, events, left_out, has_data, bytes });
     }
 }

@@ -13,6 +13,7 @@ use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::base::rng::Rng;
 use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
+use crate::observe::operator_events::OperatorEvent;
 use crate::store::port::Table;
 use crate::workflows::aside::Held;
 use crate::workflows::outside::task_of_run;
@@ -153,7 +154,11 @@ impl WorkflowRoom<'_> {
                 let workflows = &mut *self.workflows;
                 if let Some(run) = workflows.runs.get_mut(&id) {
                     if let Some(memory) = &mut run.memory {
-                        return memory.record(&run.machine.row, events, &mut workflows.express.open_bytes);
+                        if memory.record(&run.machine.row, events, &mut workflows.express.open_bytes) {
+                            let arn = run.execution.identity().execution_arn.as_str();
+                            self.below.ctx.notice(OperatorEvent::EventsLeftOut, arn, json!({}));
+                        }
+                        return;
                     }
                 }
                 if let Some(step) = self.workflows.unsaved.by_run.get_mut(&id) {

@@ -11,7 +11,7 @@ use crate::commit::starts::EXPRESS_OPEN_MAX;
 use crate::runtime::test_engine::{queue, TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
 use crate::store::port::Table;
-use crate::workflows::express::{Express, EVENT_BYTES_MAX};
+use crate::workflows::express::{Express, EVENT_BYTES_MAX, OPEN_BYTES_MAX};
 use crate::workflows::participant::RUNS_OF_A_TURN;
 use crate::workflows::tests::{arn, function, payload};
 
@@ -304,7 +304,50 @@ fn the_log_keeps_no_document_that_it_does_not_show_and_so_many_bytes_of_the_othe
     assert!(most <= EVENT_BYTES_MAX && most > EVENT_BYTES_MAX / 2, "{most}");
     assert!(ended < 2 * EVENT_BYTES_MAX, "{ended}");
     let ids: Vec<u64> = history(&engine).iter().map(|event| event["id"].as_u64().unwrap()).collect();
-    assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "the first ones, without a hole");
+    let first = ids.len() as u64 - 1;
+    assert_eq!(ids, (1..=first).chain([124]).collect::<Vec<_>>(), "the first ones, without a hole, and the last");
+    assert_left_out(&history(&engine), 124 - first);
+}
+
+/// The history was cut, without a word, and had no end: by the bound of one execution, or because others had filled that of all.
+#[test]
+fn a_history_says_that_events_were_left_out_and_has_its_end() {
+    let one = json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}});
+    let engine = with(&one, json!({"log_level": "ALL"}));
+    let run = |name: &str| {
+        value(&ask(&engine, "execution.start_sync", &json!({"workflow": "w", "name": name, "input": "{}"})));
+    };
+    let page = |more: Value| {
+        let mut asked = json!({"workflow": "w", "name": "full", "limit": 100});
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        engine.json("execution.history", &asked)
+    };
+    engine.engine.with(|rooms| rooms.workflows.express.open_bytes += OPEN_BYTES_MAX);
+    run("full");
+    engine.engine.with(|rooms| rooms.workflows.express.open_bytes -= OPEN_BYTES_MAX);
+    run("whole");
+    let events = page(json!({}))["events"].as_array().unwrap().clone();
+    let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["EventsLeftOut", "ExecutionSucceeded"]);
+    assert_left_out(&events, 3);
+    assert_eq!(page(json!({"reverse": true}))["events"], json!([events[1], events[0]]));
+    let first = page(json!({"limit": 1}));
+    assert_eq!(first["events"], json!([events[0]]));
+    let rest = page(json!({"limit": 1, "after": first["next"]}));
+    assert_eq!((&rest["events"], &rest["next"]), (&json!([events[1]]), &Value::Null));
+    assert_eq!(engine.kinds("whole").len(), 4);
+    let told = engine.notices();
+    let [notice] = &told[..] else { panic!("one of one execution: {told:?}") };
+    assert_eq!((&notice["what"], &notice["count"]), (&json!("events left out"), &json!(1)));
+    assert!(notice["of"].as_str().unwrap().contains(":express:w:full:"), "{notice}");
+}
+
+fn assert_left_out(events: &[Value], count: u64) {
+    let [.., marker, end] = events else { panic!("{events:?}") };
+    assert_eq!((&marker["type"], &end["type"]), (&json!("EventsLeftOut"), &json!("ExecutionSucceeded")));
+    assert_eq!(marker["eventsLeftOutEventDetails"]["count"], count);
+    let cause = marker["eventsLeftOutEventDetails"]["cause"].as_str().unwrap();
+    assert!(cause.contains("8 MiB") && cause.contains("64 MiB"), "{cause}");
 }
 
 /// All starts of a commit began in one hold of the engine's lock, and after a crash everything that had been accepted.
