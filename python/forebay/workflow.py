@@ -352,8 +352,8 @@ class Execution:
     async def history(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the events of the execution; of an Express execution those that the workflow's `log_level` keeps.
 
-        They are as AWS's GetExecutionHistory has them; `timestamp` is in seconds since 1970. One of the type `EventsLeftOut` stands for
-        those that an Express execution has not kept.
+        They are as AWS's GetExecutionHistory has them; `timestamp` is in seconds since 1970. One of the type `EventsLeftOut`
+        stands for those that an Express execution has not kept.
 
         Raises:
             ResourceNotFound: there is no such execution.

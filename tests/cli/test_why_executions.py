@@ -7,6 +7,7 @@ import pytest
 from cli_commands import forebay
 
 from forebay import App, ExecutionFailed
+from forebay.cli.why_execution import tell_execution
 
 CALLBACK = "arn:aws:states:::sqs:sendMessage.waitForTaskToken"
 
@@ -156,3 +157,23 @@ def test_the_children_that_failed_are_told_with_their_arns(tmp_path):
     assert "FAILED" in forebay(tmp_path, "workflow", "list", run, "--status", "FAILED").stdout
     assert f"arn: {child}" in forebay(tmp_path, "workflow", "describe", run, child).stdout
     assert "ExecutionFailed" in forebay(tmp_path, "workflow", "history", run, "0").stdout
+
+
+def test_events_that_are_not_there_are_told():
+    """The story of an Express execution broke off without a word."""
+    marker = {
+        "id": 2,
+        "previousEventId": 1,
+        "timestamp": 1.0,
+        "type": "EventsLeftOut",
+        "eventsLeftOutEventDetails": {"count": 7, "cause": "no room"},
+    }
+
+    class History:
+        def ask(self, what, **_):
+            assert what == "execution.history"
+            return {"events": [marker], "next": None}
+
+    about = {"workflow": "w", "name": "n", "status": "SUCCEEDED", "started_ms": 0, "stopped_ms": 1, "redrive_count": 0}
+    _, lines = tell_execution(History(), about)
+    assert lines[2].endswith("7 events left out: no room")
