@@ -11,6 +11,7 @@ from forebay.integrations import maps as maps_module
 from forebay.integrations import objects as objects_module
 from forebay.integrations.maps import MapFiles
 from forebay.integrations.port import TaskError
+from forebay.integrations.threads import FILES, THREADS
 
 LISTING = {
     "resource": "arn:aws:states:::s3:listObjectsV2",
@@ -173,3 +174,70 @@ async def test_what_runs_keep_is_bounded(tmp_path, monkeypatch):
             page = await files.read(LISTING, place)
             items, place = items + page["items"], page["next"]
         assert [item["Key"] for item in items] == ["0", "1", "2", "3", "4"]
+
+
+class Gated:
+    """An object store that gives no file before it may."""
+
+    def __init__(self):
+        self.gate = asyncio.Event()
+        self.begun = []
+
+    async def get(self, bucket, key):
+        self.begun.append(key)
+        await self.gate.wait()
+        if key == "3":
+            raise FileNotFoundError(key)
+        return b"[1]"
+
+
+async def test_so_many_files_are_read_at_once_and_the_others_in_their_order():
+    """Each Map that began read its file at once, whole, and had a thread: many of them left none for other services."""
+    store = Gated()
+    files = MapFiles(store)
+    keys = [str(number) for number in range(50)]
+    reads = [asyncio.ensure_future(files.read(reading(key), None)) for key in keys]
+    await asyncio.sleep(0.05)
+    assert store.begun == keys[:FILES]
+    reads[0].cancel()
+    reads[20].cancel()
+    await asyncio.sleep(0.05)
+    assert store.begun == keys[: FILES + 1], "one that is given up makes room for another"
+    store.gate.set()
+    ended = await asyncio.gather(*reads, return_exceptions=True)
+    assert store.begun == [key for key in keys if key != "20"]
+    assert [type(one) for one in ended if not isinstance(one, dict)] == [
+        asyncio.CancelledError,
+        TaskError,
+        asyncio.CancelledError,
+    ]
+
+
+def test_files_are_read_after_the_app_has_started_again():
+    """Who waits for a turn waits in the loop of the app that runs."""
+    store = Gated()
+    files = MapFiles(store)
+
+    async def read_all():
+        store.gate = asyncio.Event()
+        reads = [asyncio.ensure_future(files.read(reading("1"), None)) for _ in range(2 * FILES)]
+        await asyncio.sleep(0.01)
+        store.gate.set()
+        return await asyncio.wait_for(asyncio.gather(*reads), 10)
+
+    for _ in range(2):
+        assert len(asyncio.run(read_all())) == 2 * FILES
+
+
+async def test_object_stores_take_no_thread_of_other_calls(tmp_path, monkeypatch):
+    """Results are written, files listed and read in threads that are theirs."""
+
+    async def refuse(*_):
+        raise AssertionError("a thread of the others")
+
+    monkeypatch.setattr(THREADS, "run", refuse)
+    store = ObjectStore(tmp_path)
+    await store.put("in", "a.json", b"[1, 2]")
+    files = MapFiles(store)
+    assert len(await pages(files, reading("a.json"))) == 2
+    assert len(await pages(files, LISTING)) == 1

@@ -19,7 +19,7 @@ import orjson
 from forebay import _core
 from forebay.errors import InvalidParameterValue, ResourceNotFound
 from forebay.integrations.port import TaskError, Walks
-from forebay.integrations.threads import THREADS
+from forebay.integrations.threads import FILE_THREADS, FILES, Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -75,6 +75,7 @@ class MapFiles:
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
+        self._turns = Turns(FILES)
         self._files: _Kept[tuple[list[bytes], str, int]] = _Kept(_FILES_BYTES)
         self._walks: _Kept[Iterator[dict[str, Any]]] = _Kept(_WALKS)
 
@@ -129,7 +130,7 @@ class MapFiles:
         # A page that is asked for again is not where the walk is, which has gone on.
         reading, after = place.get("reading"), place["after"]
         walk = self._walks.take(reading, after) or self._objects.walk(bucket, prefix, after)
-        found = await THREADS.run(lambda: list(islice(walk, limit)))
+        found = await FILE_THREADS.run(lambda: list(islice(walk, limit)))
         if len(found) == limit:
             self._walks.put(walk, reading, found[-1]["Key"])
         return found
@@ -161,15 +162,18 @@ class MapFiles:
         self, bucket: str, key: str, form: dict[str, Any], most: int | None
     ) -> tuple[list[bytes], str, int]:
         """Read a file's items, tell files apart by what is in them, and say what they take."""
-        data = await self._objects.get(bucket, key)
-        # It takes seconds where the file is large: nothing else of the app would run meanwhile.
-        return await THREADS.run(_items_of, key, data, form, most)
+        # One turn for both: whole files would wait in memory for what is made of them.
+        async with self._turns.turn():
+            data = await self._objects.get(bucket, key)
+            # It takes seconds where the file is large: nothing else of the app would run meanwhile.
+            return await FILE_THREADS.run(_items_of, key, data, form, most)
 
     async def _read_manifest(
         self, bucket: str, given: dict[str, Any], request: dict[str, Any], at: Any
     ) -> dict[str, Any]:
         """Read the files that an S3 inventory's manifest lists: rows of CSV, of which each is an item."""
-        listed = json.loads(await self._objects.get(bucket, _text(given, "Key")))
+        async with self._turns.turn():
+            listed = json.loads(await self._objects.get(bucket, _text(given, "Key")))
         if "fileSchema" not in listed or "files" not in listed:
             raise TaskError("States.ItemReaderFailed", "The manifest has no fileSchema or no files")
         columns = [name.strip() for name in listed["fileSchema"].split(",")]

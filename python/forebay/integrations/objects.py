@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from forebay._durable import write
 from forebay.errors import InvalidParameterValue
-from forebay.integrations.threads import THREADS
+from forebay.integrations.threads import FILE_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class ObjectStore:
             InvalidParameterValue: a name that leaves the directory.
 
         """
-        return await THREADS.run(self._path(bucket, key).read_bytes)
+        return await FILE_THREADS.run(self._path(bucket, key).read_bytes)
 
     async def put(self, bucket: str, key: str, data: bytes) -> None:
         """Write a file: after a crash it is there as a whole, or as it was.
@@ -48,7 +48,7 @@ class ObjectStore:
             InvalidParameterValue: a name that leaves the directory.
 
         """
-        await THREADS.run(write, self._path(bucket, key), data)
+        await FILE_THREADS.run(write, self._path(bucket, key), data)
 
     async def list(self, bucket: str, prefix: str, after: str, limit: int) -> list[dict[str, Any]]:
         """List files in the order of their keys.
@@ -59,7 +59,7 @@ class ObjectStore:
 
         """
         found = self.walk(bucket, prefix, after)
-        return await THREADS.run(lambda: list(islice(found, limit)))
+        return await FILE_THREADS.run(lambda: list(islice(found, limit)))
 
     def walk(self, bucket: str, prefix: str, after: str) -> Iterator[dict[str, Any]]:
         """Go through files in the order of their keys, of which it holds the names of a folder at a time.

@@ -72,5 +72,25 @@ class Threads:
                     self._running -= 1
 
 
+class Turns:
+    """Lets so many coroutines go on at once, and the others in their order."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns = asyncio.Semaphore(most)
+
+    def turn(self) -> asyncio.Semaphore:
+        """Give what a coroutine of the loop that runs holds while it goes on."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # the app has started again
+            self._loop, self._turns = loop, asyncio.Semaphore(self._most)
+        return self._turns
+
+
 THREADS: Final = Threads(limits.CONCURRENCY_DEFAULT)
 """Of all integrations of the process: as many as an app has permits unless it asks for more."""
+FILES: Final = 16
+"""Files of distributed Maps that are read at once."""
+FILE_THREADS: Final = Threads(FILES)
+"""Of object stores, and of what is made of their files: apart, so that many Maps take no thread from other calls."""
