@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._api import DeclaredApi
+from forebay._app import served
 from forebay._app.deployed import registration
 from forebay._app.failover import tell_failovers
 from forebay._app.handlers import Handlers
@@ -161,7 +162,8 @@ class AppRun:
             self._settings.place,
             self._metrics_text(engine),
         )
-        self._tell_of_apis(engine)
+        if engine.role == "owner":
+            served.tell_of_apis(self._declared, self._http)
         answers = self._declare_all()
         serve = self._settings.serve
         if serve is False or engine.role != "owner" or self._shared.member is not None:
@@ -171,6 +173,9 @@ class AppRun:
             self._reconnecting = self._loop.create_task(reconnector.run(), name="forebay-reconnector")
             self._reconnecting.add_done_callback(partial(_log_if_failed, reconnector))
         await self._wait_until_declared(answers)
+        if engine.role == "owner":
+            kept = served.keep(self._settings, self._http, self._declared, self._caller)
+            await asyncio.gather(*kept, return_exceptions=True)
         tell_failovers(resources, self._caller, self._declared, self._clock)
         measured = [resource for resource in resources if isinstance(resource, Measured)]
         if measured:
@@ -241,6 +246,7 @@ class AppRun:
             self._shared.tell_role(engine)
         if self._runs:
             self._declared.as_declared()  # whoever made the changes that end here with the owner that is gone
+            served.keep(self._settings, self._http, self._declared, self._caller)
         for item, answer in self._declare_all():
             self._check_answer(item, answer)
 
@@ -254,22 +260,6 @@ class AppRun:
         if self._settings.is_on_server:
             return f": the owner serves the metrics; this one will on {where} once it owns it"
         return f": another process owns it and serves its metrics, if any; this one will on {where} once it owns it"
-
-    def _tell_of_apis(self, engine: Engine) -> None:
-        """Say where the APIs are, or why they are nowhere."""
-        rest_apis = (f"{rest.name}/{rest.stage}" for rest in self._declared.rest_apis.values() if rest.stage)
-        names = [*self._declared.apis, *self._declared.websocket_apis, *self._declared.urls, *rest_apis]
-        if not names or engine.role != "owner":
-            return
-        alone, sockets = self._declared.own_ports(), self._declared.websocket_apis
-        for own in alone:
-            log.info("API %s is served at %s/", own.name, self._http.at(own.port, socket=own.name in sockets))
-        for name in names if self._http.base is not None else ():
-            if not any(own.truststore and own.name == name.partition("/")[0] for own in alone):
-                log.info("API %s is served at %s/_apis/%s/", name, self._http.at(socket=name in sockets), name)
-        nowhere = sorted(name for name in names if name.partition("/")[0] not in {own.name for own in alone})
-        if self._http.base is None and nowhere:
-            log.info("no API is served (%s): give --http-port, or start(http_port=…)", ", ".join(nowhere))
 
     @property
     def _runs(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
 from forebay._model import checks
@@ -213,6 +213,11 @@ class HttpAddress:
     def base(self) -> str | None:
         """The address of all APIs; None when there is none."""
         return self.at(self.port) if self.port else None
+
+    @property
+    def here(self) -> HttpAddress:
+        """As a program on this machine reaches it."""
+        return replace(self, host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host))  # noqa: S104  not bound
 
     def at(self, port: int = 0, *, socket: bool = False) -> str:
         """Give the address with a port, that of all APIs by default, as requests or as WebSockets reach it."""

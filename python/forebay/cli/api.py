@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from forebay.cli.api_request import Request, read_request, run_method, send, text_of
+from forebay._app import served
+from forebay.cli.api_request import Target, read_request, run_method, send, text_of
 from forebay.cli.connect import connect, store_option
 from forebay.cli.show import output_option, show, table
+from forebay.cli.store_place import ServerStore
 
 if TYPE_CHECKING:
+    from forebay._app.served import Served
+    from forebay.cli.api_request import Request
     from forebay.cli.connect import StoreConnection
     from forebay.cli.store_place import StorePlace
+
+_FILE = click.Path(exists=True, dir_okay=False)
+_url_option = click.option("--url", help="Where the app serves HTTP, if it is not where the running app says.")
 
 
 @click.group()
@@ -32,9 +39,13 @@ def list_(store: StorePlace, output: str) -> None:
             *connection.ask("api.list"),
             *(_described(connection, api) for api in _pages(connection, "GetRestApis")),
         ]
+        told = _served(connection, store)
     names = Counter(api["name"] for api in apis)
     for one in apis:  # a name may be of several that were made by calls: an id is of one
-        one["path"] = f"/_apis/{one['name'] if names[one['name']] == 1 else one['id']}/"
+        is_named = names[one["name"]] == 1
+        own = _own(told, one["id"], one["name"] if is_named else "")
+        scheme = "ws" if one["kind"] == "websocket" else "http"
+        one["path"] = f"{scheme}{own.removeprefix('http')}/" if own else f"/_apis/{one['name' if is_named else 'id']}/"
     show(apis, output, text=table(apis, _COLUMNS))
 
 
@@ -123,7 +134,9 @@ def keys(store: StorePlace, output: str, *, values: bool) -> None:
 @click.option("--data", help="The body.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header; repeatable.")
 @click.option("--stage", help="The stage of an HTTP API, if it is not $default.")
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Where the app serves HTTP.")
+@_url_option
+@click.option("--cert", type=_FILE, help="A client's certificate to show, PEM.")
+@click.option("--key", type=_FILE, help="Its key, PEM.")
 @store_option
 @output_option
 def test(
@@ -133,7 +146,9 @@ def test(
     data: str | None,
     headers: tuple[str, ...],
     stage: str | None,
-    url: str,
+    url: str | None,
+    cert: str | None,
+    key: str | None,
     store: StorePlace,
     output: str,
 ) -> None:
@@ -142,32 +157,69 @@ def test(
     A method of a REST API is run as it stands now, without a stage, authorisation and keys, and its log is shown.
     """
     asked = read_request(request, headers, data)
+    if (cert is None) != (key is None):
+        raise click.UsageError("--cert and --key are given together")
+    shown = (cert, key) if cert is not None and key is not None else None
     with connect(store) as connection:
         connection.need_app()
-        is_rest = not _is_known(connection, name)
-        place = _method(connection, _rest_api(connection, name), asked) if is_rest else None
+        api = _known(connection, name)
+        place = _method(connection, _rest_api(connection, name), asked) if api is None else None
         # A release before this one has no token, and the tests of HTTP APIs need none.
-        token = _token(connection) if is_rest else ""
+        token = _token(connection) if api is None else ""
+        told = _served(connection, store)
     if place is not None and stage is not None:
         raise click.UsageError("--stage is for HTTP APIs: a method of a REST API is run without a stage")
+    certificate = told.certificate if told is not None and url is None else None
     if place is not None:
-        answer = run_method(url, token, place, asked)
+        answer = run_method(Target(url or _base(told, store), certificate, shown), token, place, asked)
     else:
-        path = f"/_apis/{name}{f'/{stage}' if stage else ''}{asked.path}"
-        answer = send(url, asked._replace(path=path))
+        own = _own(told, api["id"]) if api is not None else None
+        is_alone = own is not None and (url is None or url.rstrip("/") == own)
+        base = url or own or _base(told, store)
+        path = f"{'' if is_alone else f'/_apis/{name}'}{f'/{stage}' if stage else ''}{asked.path}"
+        answer = send(Target(base, certificate, shown), asked._replace(path=path))
     show(answer, output, text=text_of(answer))
 
 
 @api.command()
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Where the app serves HTTP.")
+@_url_option
 @click.option("--token", is_flag=True, help="Only the token, for `authorization: Bearer …`.")
 @store_option
-def link(url: str, store: StorePlace, *, token: bool) -> None:
+def link(url: str | None, store: StorePlace, *, token: bool) -> None:
     """Print the link to the page of all routes, for a browser on this machine; it holds until the app stops."""
     with connect(store) as connection:
         connection.need_app()
-        told = _token(connection)
-    click.echo(told if token else f"{url}/_routes?token={told}")
+        known = _token(connection)
+        told = _served(connection, store) if url is None and not token else None
+    click.echo(known if token else f"{url or _base(told, store)}/_routes?token={known}")
+
+
+def _served(connection: StoreConnection, store: StorePlace) -> Served | None:
+    """Give where the running app says that it serves HTTP, if it does; one of a store on a server may be elsewhere."""
+    if isinstance(store, ServerStore) or not (store / served.FILE).exists():
+        return None
+    return served.read(store, _token(connection))
+
+
+def _base(told: Served | None, store: StorePlace) -> str:
+    """Give the address of all APIs. It is not guessed: another app there would get the request, and the token."""
+    if told is None:
+        raise click.ClickException(
+            f"the app of {store.absolute()} does not say where it serves HTTP. Next: start it with --http-port, or say where "
+            "by --url"
+        )
+    if told.base is None:
+        alone = ", ".join(told.own.values())
+        raise click.ClickException(
+            f"the app serves single APIs at ports of their own ({alone}), and has no port for all. Next: start it with "
+            "--http-port"
+        )
+    return told.base
+
+
+def _own(told: Served | None, *known: str) -> str | None:
+    """Give the address at which an API is alone, if it has one."""
+    return next((told.own[one] for one in known if one in told.own), None) if told is not None else None
 
 
 def _token(connection: StoreConnection) -> str:
@@ -255,7 +307,7 @@ def _is_known(connection: StoreConnection, name: str) -> bool:
 
 
 def _known(connection: StoreConnection, name: str) -> dict[str, Any] | None:
-    """Give the HTTP or the WebSocket API of a name or an id."""
+    """Give the HTTP or the WebSocket API of a name or an id, or the URL of a function."""
     return next((one for one in connection.ask("api.list") if name in (one["name"], one["id"])), None)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http
 import http.client
+import re
+import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TIMEOUT_SECONDS = 60.0
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Request(NamedTuple):
@@ -24,6 +28,21 @@ class Request(NamedTuple):
     path: str
     headers: tuple[tuple[str, str], ...]
     body: str | None
+
+
+class Target(NamedTuple):
+    """Where it is sent.
+
+    Attributes:
+        url: the address, without a path.
+        certificate: the file of the certificate that is shown there; None: one of a known authority, for the address.
+        shown: the files of the client's certificate and its key, if it shows one.
+
+    """
+
+    url: str
+    certificate: str | None = None
+    shown: tuple[str, str] | None = None
 
 
 def read_request(route: str, headers: tuple[str, ...], data: str | None) -> Request:
@@ -48,28 +67,79 @@ def _kind(data: str) -> str:
     return "application/json"
 
 
-def send(url: str, request: Request) -> dict[str, Any]:
+def send(target: Target, request: Request) -> dict[str, Any]:
     """Send a request to an app; give the answer's status, headers and body."""
-    place = urlsplit(url)
+    url, place = target.url, urlsplit(target.url)
     if place.scheme not in ("http", "https") or place.hostname is None:
         raise click.UsageError(f"--url is {url!r}: allowed is where the app serves HTTP, as http://127.0.0.1:8000")
-    kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-    connection = kind(place.hostname, place.port, timeout=TIMEOUT_SECONDS)
+    connection = (
+        http.client.HTTPSConnection(place.hostname, place.port, timeout=TIMEOUT_SECONDS, context=_context(target))
+        if place.scheme == "https"
+        else http.client.HTTPConnection(place.hostname, place.port, timeout=TIMEOUT_SECONDS)
+    )
     try:
+        connection.connect()
+        _check_certificate(target, connection.sock)
         body = None if request.body is None else request.body.encode()
         connection.request(request.method, request.path, body, dict(request.headers))
         answer = connection.getresponse()
         text = answer.read().decode("utf-8", "replace")
         return {"status": answer.status, "headers": dict(answer.getheaders()), "body": text}
-    except OSError as error:
-        raise click.ClickException(
-            f"nothing answers at {url}: {error}. Next: start the app with --http-port, and say where by --url"
-        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise click.ClickException(_reason(target, error)) from error
     finally:
         connection.close()
 
 
-def run_method(url: str, token: str, place: Mapping[str, str], request: Request) -> dict[str, Any]:
+def _context(target: Target) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if target.certificate is not None:  # the very certificate is looked for, whoever has signed it and for what name
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if target.shown is not None:
+        try:
+            context.load_cert_chain(*target.shown)
+        except OSError as error:
+            raise click.ClickException(f"--cert and --key cannot be read: {error}") from error
+    return context
+
+
+def _check_certificate(target: Target, sock: Any) -> None:
+    """Refuse another server than the app that has told its address, which would be given the app's token."""
+    if target.certificate is None:
+        return
+    try:
+        known = _CERTIFICATE.search(Path(target.certificate).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"the app's certificate cannot be read: {error}. Next: give --url") from error
+    if known is None or sock.getpeercert(binary_form=True) != ssl.PEM_cert_to_DER_cert(known[0]):
+        raise click.ClickException(
+            f"what answers at {target.url} does not show the certificate in {target.certificate}: it is another program, or "
+            "the app has not read a new certificate yet"
+        )
+
+
+def _reason(target: Target, error: OSError | http.client.HTTPException) -> str:
+    """Say what is wrong where no answer came, and what to do next."""
+    url = target.url
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of what answers at {url} is not good here: {error.verify_message}. Next: set SSL_CERT_FILE to the "
+            "file of its authority, or leave --url out, and the app's own certificate is looked for"
+        )
+    wants_certificate = "Next: show a client's certificate by --cert and --key, if it asks for one"
+    if isinstance(error, ssl.SSLError):
+        if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            return f"what answers at {url} does not speak TLS. Next: say http:// by --url"
+        return f"TLS with what answers at {url} failed: {error}. {wants_certificate}"
+    if isinstance(error, ConnectionResetError | BrokenPipeError) and url.startswith("https:"):
+        return f"what answers at {url} has hung up: {error}. {wants_certificate}"
+    if isinstance(error, http.client.HTTPException | ConnectionResetError):
+        return f"what answers at {url} does not speak HTTP. Next: say https:// by --url, if it speaks TLS"
+    return f"nothing answers at {url}: {error}. Next: start the app with --http-port, and say where by --url"
+
+
+def run_method(target: Target, token: str, place: Mapping[str, str], request: Request) -> dict[str, Any]:
     """Have the app run a method of a REST API, with its token, as `TestInvokeMethod` does; give its answer with the log."""
     asked = {
         **place,
@@ -79,7 +149,7 @@ def run_method(url: str, token: str, place: Mapping[str, str], request: Request)
         "body": request.body,
     }
     known = (("authorization", f"Bearer {token}"),)
-    told = send(url, Request("POST", "/_test/invoke-method", known, payload.dumps(asked).decode()))
+    told = send(target, Request("POST", "/_test/invoke-method", known, payload.dumps(asked).decode()))
     answer: dict[str, Any] = payload.loads(told["body"])
     if told["status"] != http.HTTPStatus.OK:
         raise click.ClickException(str(answer.get("message", told["body"])))
