@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from forebay._model import checks
+from forebay._model.gateway import pairs
 from forebay._runtime.sync_twins import sync_twin
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 
@@ -246,10 +247,9 @@ class RestApi:
         Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/how-to-deploy-api.html
 
         """
+        given = dict(pairs("variables", variables))
         await self._declare(None)
-        told = await self.call(
-            "CreateDeployment", stageName=stage, variables=dict(variables or {}), description=description
-        )
+        told = await self.call("CreateDeployment", stageName=stage, variables=given, description=description)
         return str(told["id"])
 
     deploy_sync = sync_twin(deploy)

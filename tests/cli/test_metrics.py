@@ -97,6 +97,18 @@ def test_a_statistic_is_given_as_json_and_csv(store):
     assert "exceeds the limit of 1,440" in refused.stderr
 
 
+def test_a_counter_is_summed_unless_another_statistic_is_asked_for(store):
+    """Its average was shown: 1.0 of the attempts of any minute."""
+    path, begun = store
+    for name in ("Invocations", "forebay_invocations_total"):
+        answer = json.loads(metrics(path, "get", name, "--since", "2h", "--output", "json").stdout)
+        assert (answer["statistic"], answer["points"]) == ("Sum", [[begun, 3.0], [begun + 120, 1.0]])
+    answer = json.loads(metrics(path, "get", "Invocations", "--statistic", "Average", "--output", "json").stdout)
+    assert answer["statistic"] == "Average"
+    answer = json.loads(metrics(path, "get", "Duration", "--output", "json").stdout)
+    assert answer["statistic"] == "Average"
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [

@@ -191,6 +191,21 @@ async def test_what_fails_behind_an_answer_is_logged(app, serve, caplog):
     assert any("three-mount: what the ASGI app did behind its answer was cut off" in text for text, _ in told)
 
 
+async def test_a_failure_that_is_answered_is_not_told_as_one_behind_an_answer(app, serve, caplog):
+    """Both had the words "failed behind its answer": nobody saw which requests had got 500."""
+    site = fastapi.FastAPI()
+
+    @site.get("/")
+    async def fails():
+        raise ValueError("no paper")
+
+    app.http_api("shop").mount(site)
+    assert (await (await serve()).ask("GET", "/")).status == 500
+    told = [(record.getMessage(), record.exc_info and str(record.exc_info[1])) for record in caplog.records]
+    assert ("function shop-mount: the ASGI app has failed and answered 500", "no paper") in told
+    assert "behind" not in caplog.text
+
+
 async def test_what_is_done_behind_an_answer_is_cut_off_when_the_app_stops_in_a_hurry(app, serve, caplog):
     app.http_api("shop").mount(answers(behind=lambda _: asyncio.sleep(30)))
     assert (await (await serve()).ask("GET", "/")).status == 202

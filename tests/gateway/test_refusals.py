@@ -78,6 +78,14 @@ def test_a_handler_of_two_routes_is_told_how():
     assert api.route("POST", "/a")(declared) is declared
 
 
+async def test_variables_of_a_stage_are_texts(app, no_task_is_left):
+    """`TruncatingBigNumber can not be converted to an String`, it said, as AWS does, and which option was wrong it did not."""
+    rest = app.rest_api("pets")
+    async with app:
+        with pytest.raises(InvalidParameterValue, match=r"variables=.*texts by their names"):
+            await rest.deploy("prod", variables={"a": 1})
+
+
 async def test_a_wrong_id_of_a_connection_is_named(app, no_task_is_left):
     ws = app.websocket_api("chat")
     async with app:

@@ -1,8 +1,12 @@
 """What the keys of usage plans have used: it is counted, shown, and kept over restarts."""
 
+import asyncio
 import datetime as dt
 
+from click.testing import CliRunner
+
 from forebay import App
+from forebay.cli import main
 
 
 def pets(store):
@@ -71,3 +75,22 @@ async def test_a_quota_goes_on_after_a_restart(tmp_path, clients):
     assert answers[1].json() == {"message": "Limit Exceeded"}
     await rest.call("DeleteUsagePlanKey", usagePlanId=plan, keyId=key["id"])
     assert await used(rest, plan) == {}
+
+
+async def test_the_stages_that_a_plan_opens_are_listed_with_its_key(tmp_path, clients):
+    """The key had "-" there, as one that opens nothing."""
+    app, rest = pets(tmp_path)
+    await clients(app)
+    await rest.deploy("prod")
+    api = (await rest.call("GetRestApi"))["id"]
+    key = await rest.call("CreateApiKey", name="partner", enabled=True)
+    await rest.call("CreateApiKey", name="nobody", enabled=True)
+    plan = await rest.call("CreateUsagePlan", name="bronze", apiStages=[{"apiId": api, "stage": "prod"}])
+    await rest.call("CreateUsagePlanKey", usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+    listed = await asyncio.to_thread(CliRunner().invoke, main, ["api", "keys", "--store", str(tmp_path)])
+    lines = {line.split()[1]: line.split()[2:] for line in listed.output.splitlines()}
+    assert lines == {
+        "NAME": ["ENABLED", "PLANS", "STAGES"],
+        "partner": ["yes", "bronze", f"{api}/prod"],
+        "nobody": ["yes", "-", "-"],
+    }

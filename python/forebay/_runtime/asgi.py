@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _SPEC: Final = {"version": "3.0", "spec_version": "2.4"}
 
+_FAILED: Final = 500
+"""Statuses from here on tell of a failure of the server."""
+
 BEHIND_MAX: Final = 100
 """Requests of one app that still do something behind their answers; the answer of a further one waits for it."""
 
@@ -52,9 +55,13 @@ class Behind:
         """Whether no more may be done."""
         return len(self._tasks) >= BEHIND_MAX
 
-    def take(self, task: asyncio.Task[None], function: str, seconds: float) -> None:
-        """Let a task end within so many seconds. Its error is logged: its client has been answered."""
+    def take(self, task: asyncio.Task[None], function: str, seconds: float, status: int) -> None:
+        """Let a task end within so many seconds. Its error is logged: its client has been answered, with this status."""
         if task.done():
+            if status >= _FAILED and not task.cancelled() and (error := task.exception()) is not None:
+                # As Starlette does it: the answer is that of the failure, which is raised for the server to log.
+                log.error("function %s: the ASGI app has failed and answered %d", function, status, exc_info=error)
+                return
             self._tell(function, task)
             return
         self._tasks.add(task)
@@ -104,7 +111,7 @@ def handler_of(
             await asyncio.gather(task, return_exceptions=True)
             raise
         if exchange.is_whole and (task.done() or not behind.is_full):
-            behind.take(task, context.function_name, context.get_remaining_time_in_millis() / 1_000)
+            behind.take(task, context.function_name, context.get_remaining_time_in_millis() / 1_000, exchange.status)
         else:
             await task
         return exchange.answer()
@@ -185,6 +192,11 @@ class _Exchange:
                 self.end()
         else:
             raise ForebayError(f"the ASGI app sent {kind!r}, which has no place here")
+
+    @property
+    def status(self) -> int:
+        """The status of the answer that has begun."""
+        return 0 if self._start is None else int(self._start["status"])
 
     def end(self, _task: object = None) -> None:
         """Let the handler go on: nothing more comes."""

@@ -121,9 +121,11 @@ def flush(name: str, stage: str, store: StorePlace, *, authorizers: bool) -> Non
 @store_option
 @output_option
 def keys(store: StorePlace, output: str, *, values: bool) -> None:
-    """List the API keys of REST APIs, the latest first."""
+    """List the API keys of REST APIs, the latest first, with their usage plans and the stages that these open."""
     with connect(store) as connection:
         found = _pages(connection, "GetApiKeys", includeValues=values)
+        for one in found:
+            one["usagePlans"] = _pages(connection, "GetUsagePlans", keyId=one["id"])
     columns = _KEYS if values else _KEYS[:-1]
     show(found, output, text=table(found, columns))
 
@@ -331,6 +333,12 @@ def _described(connection: StoreConnection, api: dict[str, Any]) -> dict[str, An
     return {"id": api["id"], "name": api["name"], "kind": "rest", "stages": stages, "routes": routes}
 
 
+def _opened(key: dict[str, Any]) -> list[str]:
+    """Give the stages that a key opens, by itself or by a usage plan, as `API/STAGE`."""
+    stages = (stage for plan in key["usagePlans"] for stage in plan.get("apiStages", ()))
+    return sorted({*key["stageKeys"], *(f"{stage['apiId']}/{stage['stage']}" for stage in stages)})
+
+
 def _integration(integration: dict[str, Any]) -> dict[str, str]:
     uri = integration.get("uri", "")
     _, is_function, function = uri.partition(":function:")
@@ -357,7 +365,8 @@ _KEYS = [
     ("KEY", lambda key: key["id"]),
     ("NAME", lambda key: key.get("name", "")),
     ("ENABLED", lambda key: "yes" if key["enabled"] else "no"),
-    ("STAGES", lambda key: key["stageKeys"]),
+    ("PLANS", lambda key: [plan.get("name", plan["id"]) for plan in key["usagePlans"]]),
+    ("STAGES", _opened),
     ("VALUE", lambda key: key["value"]),
 ]
 _ROUTES = [

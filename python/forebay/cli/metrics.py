@@ -60,7 +60,7 @@ def list_(every: bool, store: StorePlace, output: str) -> None:
 @metrics.command()
 @click.argument("name")
 @click.option(
-    "--statistic", default="Average", show_default=True, help="As in CloudWatch: Sum, p99.9, TM(10%:90%), ..."
+    "--statistic", help="As in CloudWatch: Sum, p99.9, TM(10%:90%), ...  [default: Sum of a counter, else Average]"
 )
 @click.option(
     "--period", default="60", show_default=True, metavar="DURATION", help="What one number covers: 1s, 60, 5m, 1h."
@@ -74,7 +74,14 @@ def list_(every: bool, store: StorePlace, output: str) -> None:
 @store_option
 @output_option
 def get(
-    *, name: str, statistic: str, period: str, since: str, labels: tuple[str, ...], store: StorePlace, output: str
+    *,
+    name: str,
+    statistic: str | None,
+    period: str,
+    since: str,
+    labels: tuple[str, ...],
+    store: StorePlace,
+    output: str,
 ) -> None:
     """Show a statistic of the metric NAME over time.
 
@@ -83,12 +90,15 @@ def get(
     seconds = whole_seconds("period", period)
     fields = {
         "name": name,
-        "statistic": statistic,
         "period": seconds,
         "since": whole_seconds("since", since),
         "labels": dict(_label(text) for text in labels),
     }
     with connect(store) as connection:
+        if statistic is None:  # the average of what is counted says little
+            counted = (one for one in connection.ask("metrics.list") if one["kind"] == "counter")
+            statistic = "Sum" if any(name in (one["name"], one["aws_name"]) for one in counted) else "Average"
+        fields["statistic"] = statistic
         answer = connection.ask("metrics.series", **fields)
     points, unit = answer["points"], _unit(statistic, answer["unit"])
     if output == "csv":
