@@ -145,3 +145,32 @@ async def test_the_log_tells_where_each_is(app, started, caplog):
         f"ws://127.0.0.1:{own}/",
     ):
         assert place in told, told
+
+
+async def test_the_log_tells_of_what_calls_have_made(tmp_path, caplog, no_task_is_left):
+    """They were served, and the log of a start named those that the program declares alone."""
+
+    def shop():
+        app = App("shop", store=tmp_path)
+        rest = app.rest_api("pets", stage="prod")
+        rest.method("GET", "/pets")(app.function(name="here")(here))
+        return app, rest
+
+    app, rest = shop()
+    async with app:
+        await rest.deploy("dev")
+        arn = "arn:aws:lambda:local:000000000000:function:here"
+        params = {"Name": "made", "ProtocolType": "HTTP", "Target": arn, "RouteKey": "GET /made"}
+        made = (await rest._caller.ask("http_api.call", operation="CreateApi", params=params))["body"]["ApiId"]
+        api = (await rest.call("GetRestApi"))["id"]
+    app, port = shop()[0], free_port()
+    with caplog.at_level("INFO", "forebay.app"):
+        await app.start(http_port=port)
+    await app.stop()
+    told = [text for text in (record.getMessage() for record in caplog.records) if "served at" in text]
+    base = f"http://127.0.0.1:{port}/_apis"
+    assert told == [
+        f"API pets/prod is served at {base}/pets/prod/",
+        f"API made is served at {base}/{made}/",
+        f"API pets/dev is served at {base}/{api}/dev/",
+    ]

@@ -176,6 +176,7 @@ class AppRun:
         if engine.role == "owner":
             kept = served.keep(self._settings, self._http, self._declared, self._caller)
             await asyncio.gather(*kept, return_exceptions=True)
+            await served.tell_of_made(self._declared, self._http, self._caller)
         tell_failovers(resources, self._caller, self._declared, self._clock)
         measured = [resource for resource in resources if isinstance(resource, Measured)]
         if measured:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay._durable import write
 from forebay._model.store_place import MEMORY
@@ -101,3 +101,26 @@ def tell_of_apis(declared: Declarations, http: HttpAddress) -> None:
     nowhere = sorted(name for name in names if name.partition("/")[0] not in {own.name for own in alone})
     if http.base is None and nowhere:
         log.info("no API is served (%s): give --http-port, or start(http_port=…)", ", ".join(nowhere))
+
+
+async def tell_of_made(declared: Declarations, http: HttpAddress, caller: Caller) -> None:
+    """Say in the log where the APIs and stages are that calls have made: the store keeps them."""
+    if http.base is None:
+        return
+    known = {*declared.apis, *declared.websocket_apis, *declared.urls}
+    for one in await caller.ask("api.list"):
+        if one["name"] not in known:
+            base = http.at(socket=one["kind"] == "websocket")
+            log.info("API %s is served at %s/_apis/%s/", one["name"], base, one["id"])
+    for api in await _rest(caller, "GetRestApis", limit=500):
+        declares = declared.rest_apis.get(api["name"])
+        for stage in [one["stageName"] for one in await _rest(caller, "GetStages", restApiId=api["id"])]:
+            if declares is None or declares.stage != stage:
+                log.info("API %s/%s is served at %s/_apis/%s/%s/", api["name"], stage, http.base, api["id"], stage)
+
+
+async def _rest(caller: Caller, operation: str, **params: Any) -> list[dict[str, Any]]:
+    """Give the items of an answer."""
+    told = await caller.ask("rest.call", operation=operation, params=params)
+    items: list[dict[str, Any]] = told["body"].get("items", told["body"].get("item", []))
+    return items
