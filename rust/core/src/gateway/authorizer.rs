@@ -182,6 +182,15 @@ impl Source {
         };
         found.filter(|text| !text.is_empty())
     }
+
+    /// Whether a request has more than one value there: whoever reads it next may take another one than is looked at here.
+    pub fn is_ambiguous(&self, request: &Request<'_>) -> bool {
+        match self {
+            Self::Header(name) => request.values(name).nth(1).is_some(),
+            Self::Query(name) => query_fields(request.query).filter(|(known, _)| known == name).nth(1).is_some(),
+            Self::Context(_) | Self::StageVariable(_) => false,
+        }
+    }
 }
 
 impl Authorizer {
@@ -286,6 +295,14 @@ impl Decision {
         self.usage_key.as_deref()
     }
 
+    /// The same, of a function that has to say who the caller is, as REST APIs want it.
+    pub fn named(self) -> Result<Self, String> {
+        if self.principal.is_none() {
+            return Err("the answer has no principalId that is a text".into());
+        }
+        Ok(self)
+    }
+
     /// Who the function says that the caller is.
     pub fn principal(&self) -> Option<&str> {
         self.principal.as_deref()
@@ -335,7 +352,8 @@ impl Decision {
         if verdict != Verdict::Allow {
             return Said::Denied { explicitly: verdict == Verdict::Deny };
         }
-        Said::Allowed(Authorized::Lambda { context: self.context.clone(), principal: self.principal.clone() })
+        let (context, principal) = (self.context.clone(), self.principal.clone());
+        Said::Allowed(Authorized::Lambda { context, principal, known_by: None })
     }
 }
 
@@ -392,10 +410,37 @@ mod tests {
         }
     }
 
+    /// The first one was looked at and its verdict kept, and the handler was given the last one.
+    #[test]
+    fn an_identity_that_stands_twice_is_none() {
+        let header = |name: &'static str, value: &'static str| (name.into(), value.into());
+        let headers = [header("X-Tenant", "good"), header("x-tenant", "evil"), header("x-user", "ann")];
+        let request = Request {
+            method: "GET",
+            path: "/",
+            query: "tenant=good&user=ann&%74enant=evil",
+            protocol: "HTTP/1.1",
+            headers: &headers,
+            source_ip: "::1",
+            client_cert: None,
+            body: &[],
+        };
+        for (source, expected) in [
+            ("$request.header.x-tenant", true),
+            ("$request.header.x-user", false),
+            ("$request.header.x-none", false),
+            ("$request.querystring.tenant", true),
+            ("$request.querystring.user", false),
+            ("$context.path", false),
+        ] {
+            assert_eq!(Source::parse(source).unwrap().is_ambiguous(&request), expected, "{source}");
+        }
+    }
+
     #[test]
     fn a_simple_answer_says_yes_or_no() {
         let read = |answer: Value| Decision::read(answer.to_string().as_bytes(), true);
-        let context = Authorized::Lambda { context: r#"{"k":[1]}"#.into(), principal: None };
+        let context = Authorized::Lambda { context: r#"{"k":[1]}"#.into(), principal: None, known_by: None };
         let yes = read(json!({"isAuthorized": true, "context": {"k": [1]}})).unwrap();
         assert_eq!(yes.of("arn:x", None), Said::Allowed(context));
         assert_eq!(read(json!({"isAuthorized": false})).unwrap().of("arn:x", None), Said::Denied { explicitly: false });
@@ -412,9 +457,11 @@ mod tests {
         let decision = Decision::read(answer.to_string().as_bytes(), false).unwrap();
         assert!(matches!(decision.of("arn:x/GET/a", None), Said::Allowed(_)));
         assert_eq!(decision.of("arn:x/GET/b", None), Said::Denied { explicitly: false });
+        assert!(decision.named().is_ok());
         let deny = json!({"Action": "execute-api:Invoke", "Effect": "Deny", "Resource": "arn:*/GET/a"});
         let answer = json!({"policyDocument": {"Statement": [statement, deny]}});
         let decision = Decision::read(answer.to_string().as_bytes(), false).unwrap();
+        assert!(decision.clone().named().is_err(), "a REST API let everybody in as the same caller");
         assert_eq!(decision.of("arn:x/GET/a", None), Said::Denied { explicitly: true });
         for answer in [
             json!({"principalId": "p"}),

@@ -179,7 +179,7 @@ fn context_one(json: &mut Json, request: &Request<'_>, arrival: &Arrival<'_>, re
         Authorized::Jwt { claims, scopes } => {
             json.raw(r#","authorizer":{"claims":"#).raw(claims).raw(r#","scopes":"#).raw(scopes).raw("}");
         }
-        Authorized::Lambda { context, principal } => lambda_one(json, context, principal.as_deref()),
+        Authorized::Lambda { context, principal, .. } => lambda_one(json, context, principal.as_deref()),
     }
     let access_key = match arrival.authorized {
         Authorized::Iam { access_key } => Some(access_key.as_str()),
@@ -435,9 +435,9 @@ mod tests {
     #[test]
     fn what_an_authoriser_found_out_is_in_the_event() {
         let jwt = Authorized::Jwt { claims: r#"{"sub":"u"}"#.into(), scopes: "null".into() };
-        let lambda = Authorized::Lambda { context: r#"{"k":"v"}"#.into(), principal: Some("p".into()) };
-        let nested = Authorized::Lambda { context: r#"{"k":{"l":{}}}"#.into(), principal: None };
-        let bare = Authorized::Lambda { context: "null".into(), principal: None };
+        let lambda = Authorized::Lambda { context: r#"{"k":"v"}"#.into(), principal: Some("p".into()), known_by: None };
+        let nested = Authorized::Lambda { context: r#"{"k":{"l":{}}}"#.into(), principal: None, known_by: None };
+        let bare = Authorized::Lambda { context: "null".into(), principal: None, known_by: None };
         for (authorized, two, one) in [
             (
                 &jwt,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 
+use crate::gateway::authorizer::Digest;
 use crate::gateway::client_cert::ClientCert;
 use crate::gateway::wire;
 
@@ -105,6 +106,8 @@ pub enum Authorized {
         context: String,
         /// Who it says that the caller is.
         principal: Option<String>,
+        /// What it has told the caller by, of a REST API: a function may say of many that they are one.
+        known_by: Option<Digest>,
     },
     /// The caller has signed with this access key.
     Iam {

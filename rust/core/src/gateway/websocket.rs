@@ -191,7 +191,7 @@ pub fn event(
 
 /// The authoriser's context stands in every event of the connection.
 fn authorizer(json: &mut Json, authorized: &Authorized) {
-    if let Authorized::Lambda { context, principal } = authorized {
+    if let Authorized::Lambda { context, principal, .. } = authorized {
         lambda_one(json, context, principal.as_deref());
     }
 }
@@ -255,7 +255,11 @@ mod tests {
             parameters: &[],
             request_id: "r",
             time_ms: 1_583_348_638_390,
-            authorized: &Authorized::Lambda { context: r#"{"user":"ali"}"#.into(), principal: Some("p".into()) },
+            authorized: &Authorized::Lambda {
+                context: r#"{"user":"ali"}"#.into(),
+                principal: Some("p".into()),
+                known_by: None,
+            },
         };
         let connection = Connection { id: "c=", connected_ms: 5 };
         serde_json::from_slice(&event(happened, &request, &arrival, connection)).unwrap()

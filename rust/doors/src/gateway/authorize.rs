@@ -25,6 +25,8 @@ pub(super) const TOKEN_KEPT_S: u64 = 300;
 /// Why nobody is let in, for an operator.
 pub(super) const SAID_NO: &str = "its function says no";
 pub(super) const NO_IDENTITY: &str = "the request does not have what callers are told by";
+pub(super) const TWO_IDENTITIES: &str = "what callers are told by stands in the request more than once";
+pub(super) const OTHERS_FAILED: &str = "its function has said nothing to another request of the same caller";
 const NO_SCOPE: &str = "the token does not have a scope of the route";
 
 /// What an authoriser is asked about.
@@ -44,6 +46,14 @@ impl Gateway {
     pub(super) async fn authorize(&self, asked: Asked<'_>) -> Result<Authorized, Answer> {
         let Some(at) = asked.route.authorizer else { return Ok(Authorized::Open) };
         let authorizer = &asked.api.authorizers[at];
+        // The handler, or a server behind the route, may take another value than is looked at here.
+        if authorizer.sources.iter().any(|source| source.is_ambiguous(asked.request)) {
+            asked.trail.not_let_in(&authorizer.name, TWO_IDENTITIES);
+            return Err(match &authorizer.by {
+                By::Jwt { .. } => refused(Refusal::Invalid("the token stands in the request more than once")),
+                By::Lambda { .. } | By::Iam {} => Answer::message(401, "Unauthorized"),
+            });
+        }
         let mut sources = authorizer.sources.iter().map(|source| source.find(asked.request, asked.arrival));
         match &authorizer.by {
             By::Jwt { .. } => {
@@ -126,19 +136,20 @@ impl Gateway {
             let code = asked.engine.code_of(function);
             let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, &flush, name, written, &code];
             parts.extend(sources.iter().map(String::as_str));
-            let place = asked.deployment.decisions.place(digest(&parts), DECISION_TIMEOUT).await;
-            let Some(mut entry) = place else {
-                asked.trail.not_let_in(&authorizer.name, "others waited too long for its answer");
-                return Err(Answer::message(500, "Internal Server Error"));
+            let mut has_asked = false;
+            let ask = async {
+                has_asked = true;
+                let fresh = self.ask_function(asked, authorizer, sources).await?;
+                Ok((self.mono_ns() + u64::from(*ttl) * 1_000_000_000, fresh))
             };
-            match entry.as_ref().filter(|(until_ns, _)| *until_ns > self.mono_ns()) {
-                Some((_, known)) => known.clone(),
-                None => {
-                    let fresh = Arc::new(self.ask_function(asked, authorizer, sources).await?);
-                    *entry = Some((self.mono_ns() + u64::from(*ttl) * 1_000_000_000, fresh.clone()));
-                    fresh
-                }
+            let place = (digest(&parts), || self.mono_ns(), DECISION_TIMEOUT);
+            let found = asked.deployment.decisions.find(place, ask).await;
+            let late = || Err(Answer::message(500, "Internal Server Error"));
+            let found = found.unwrap_or_else(late);
+            if found.is_err() && !has_asked {
+                asked.trail.not_let_in(&authorizer.name, OTHERS_FAILED);
             }
+            found?
         };
         match decision.of(&self.route_arn(asked), self.plain_route_arn(asked).as_deref()) {
             Said::Allowed(authorized) => Ok(authorized),

@@ -1,9 +1,11 @@
 //! What is served at a moment, with all that belongs to it: limits, counters, what authorisers have said.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::api::{Api, Stage, Throttle};
 use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::authorizer::{Decision, Digest};
@@ -21,7 +23,7 @@ pub(super) struct Deployment {
     pub(super) declared: Arc<Apis>,
     pub(super) urls: Arc<Apis>,
     stages: Vec<Vec<StageState>>,
-    pub(super) decisions: Arc<Kept<Decision>>,
+    pub(super) decisions: Arc<Kept<Decision, Answer>>,
     pub(super) tokens: Arc<Kept<KnownToken>>,
 }
 
@@ -182,34 +184,79 @@ fn filled(throttle: Throttle, known: Option<&Arc<Limit>>, now_ns: u64) -> Option
     Some(bucket)
 }
 
-/// Answers that hold for a while. Whoever asks for one that is being found out waits for it.
-pub(super) struct Kept<T>(Mutex<HashMap<Digest, Arc<Entry<T>>>>);
+/// Answers that hold for a while. Whoever asks for one that is being found out waits for it, and shares a failure of that, too: one that
+/// takes long would be waited for by each of them after the other.
+pub(super) struct Kept<T, E = ()>(Mutex<HashMap<Digest, Arc<Entry<T, E>>>>);
 
-/// One of them: until when it holds, mono ns.
-type Entry<T> = tokio::sync::Mutex<Option<(u64, Arc<T>)>>;
+/// One of them.
+pub(super) struct Entry<T, E> {
+    /// Until when it holds, mono ns, and what it is.
+    known: tokio::sync::Mutex<Option<(u64, Arc<T>)>>,
+    failed: Mutex<Failed<E>>,
+}
 
-/// One of them, for whoever has it alone.
-type Place<T> = tokio::sync::OwnedMutexGuard<Option<(u64, Arc<T>)>>;
+/// How often nothing was found out, and why, the last time.
+type Failed<E> = (u64, Option<E>);
 
-impl<T> Default for Kept<T> {
+impl<T, E> Default for Kept<T, E> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T> Kept<T> {
-    /// The place of a key, for whoever finds out what belongs there; `None` if others do for so long. Each of them may have no success.
-    pub(super) async fn place(&self, key: Digest, patience: Duration) -> Option<Place<T>> {
-        timeout(patience, self.entry(key).lock_owned()).await.ok()
+impl<T, E> Entry<T, E> {
+    pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, Option<(u64, Arc<T>)>> {
+        self.known.lock().await
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Failed<E>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T, E: Clone> Kept<T, E> {
+    /// What belongs to a key, and is asked for now if nobody knows it: until when it holds, and what it is. `None` if others ask for so
+    /// long.
+    pub(super) async fn find(
+        &self,
+        (key, now_ns, patience): (Digest, impl Fn() -> u64, Duration),
+        ask: impl Future<Output = Result<(u64, T), E>>,
+    ) -> Option<Result<Arc<T>, E>> {
+        let entry = self.entry(key);
+        let before = entry.failed().0;
+        let mut known = timeout(patience, entry.lock()).await.ok()?;
+        if let Some((_, found)) = known.as_ref().filter(|(until_ns, _)| *until_ns > now_ns()) {
+            return Some(Ok(found.clone()));
+        }
+        if let (count, Some(failure)) = &*entry.failed() {
+            if *count != before {
+                return Some(Err(failure.clone()));
+            }
+        }
+        Some(match ask.await {
+            Ok((until_ns, found)) => {
+                let found = Arc::new(found);
+                *known = Some((until_ns, found.clone()));
+                Ok(found)
+            }
+            Err(failure) => {
+                let mut failed = entry.failed();
+                *failed = (failed.0 + 1, Some(failure.clone()));
+                Err(failure)
+            }
+        })
     }
 
     /// The place of a key. It is bounded: where it is full, it begins anew.
-    pub(super) fn entry(&self, key: Digest) -> Arc<Entry<T>> {
+    pub(super) fn entry(&self, key: Digest) -> Arc<Entry<T, E>> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= KEPT_MAX && !map.contains_key(&key) {
             map.clear();
         }
-        map.entry(key).or_default().clone()
+}
+        let fresh = || Arc::new(Entry { known: tokio::sync::Mutex::default(), failed: Mutex::new((0, None)) });
+        map.entry(key).or_insert_with(fresh).clone()
+impl<T, E> Kept<T, E> {
     }
 }
 
@@ -248,12 +295,44 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_ever_for_what_others_find_out() {
-        let kept = Kept::<u8>::default();
+        let kept = Kept::<u8, u8>::default();
         let (one, other) = ([1; 32], [2; 32]);
-        let held = kept.place(one, Duration::from_secs(9)).await.unwrap();
-        assert!(kept.place(one, Duration::from_millis(1)).await.is_none());
-        assert!(kept.place(other, Duration::from_millis(1)).await.is_some());
+        let entry = kept.entry(one);
+        let held = entry.lock().await;
+        let find = |key, patience| kept.find((key, || 0, Duration::from_millis(patience)), async { Ok((1, 7)) });
+        assert!(find(one, 1).await.is_none());
+        assert!(find(other, 1).await.is_some());
         drop(held);
-        assert!(kept.place(one, Duration::from_secs(9)).await.is_some());
+        assert_eq!(find(one, 9_000).await, Some(Ok(Arc::new(7))));
+    }
+
+    /// Each of ten requests waited for the failure of those before it, three seconds each.
+    #[tokio::test]
+    async fn whoever_waits_shares_a_failure_and_whoever_comes_later_asks_anew() {
+        let kept = Kept::<u8, &str>::default();
+        let (goes_on, asked) = (tokio::sync::Notify::new(), std::cell::Cell::new(0));
+        let find = |now_ns| {
+            kept.find(([1; 32], move || now_ns, Duration::from_secs(9)), async {
+                asked.set(asked.get() + 1);
+                goes_on.notified().await;
+                if asked.get() == 1 {
+                    Err("down")
+                } else {
+                    Ok((5, 7))
+                }
+            })
+        };
+        let on = async {
+            tokio::task::yield_now().await;
+            goes_on.notify_one();
+        };
+        let (first, second, third, ()) = tokio::join!(find(0), find(0), find(0), on);
+        assert_eq!([first, second, third], [Some(Err("down")), Some(Err("down")), Some(Err("down"))]);
+        assert_eq!(asked.get(), 1);
+        goes_on.notify_one();
+        let found = Some(Ok(Arc::new(7)));
+        assert_eq!((find(0).await, find(4).await, asked.get()), (found.clone(), found.clone(), 2));
+        goes_on.notify_one();
+        assert_eq!((find(5).await, asked.get()), (found, 3), "its time is over");
     }
 }

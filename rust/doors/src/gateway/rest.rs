@@ -53,7 +53,7 @@ pub(super) struct RestState {
     pub(super) long: Long,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
-    pub(super) decisions: KeptFor<Decision>,
+    pub(super) decisions: KeptFor<Decision, Failure>,
     /// Tokens of user pools that were found good.
     pub(super) tokens: KeptFor<KnownToken>,
     random: RandomState,

@@ -13,7 +13,7 @@ use forebay_core::gateway::rest::{log::Log, mapping, uri};
 use forebay_engine::base::error::Reply;
 use serde_json::json;
 
-use crate::gateway::authorize::{why, NO_IDENTITY, SAID_NO, TOKEN_KEPT_S};
+use crate::gateway::authorize::{why, NO_IDENTITY, OTHERS_FAILED, SAID_NO, TOKEN_KEPT_S, TWO_IDENTITIES};
 use crate::gateway::deployment::KnownToken;
 use crate::gateway::rest::Reached;
 use crate::gateway::trail::Question;
@@ -47,25 +47,33 @@ impl Gateway {
             // Another function, or other code, has not said what is kept.
             let function = function_of(reached, authorizer)?;
             let code = reached.engine.code_of(&function);
-            let mut parts = vec![api.id.as_str(), reached.arrival.stage, &flush, &authorizer.id, &function, &code];
+            // Nor has another authoriser of its id, as it was set or is set for a canary.
+            let written = format!("{authorizer:?}");
+            let mut parts = vec![api.id.as_str(), reached.arrival.stage, &flush, &written, &function, &code];
             parts.extend(sources.iter().map(String::as_str));
-            let place = self.rest.decisions.place(digest(&parts), DECISION_TIMEOUT).await;
-            let late = || {
-                trail.not_let_in(&authorizer.name, "others waited too long for its answer");
-                Failure::new(ResponseType::AuthorizerConfigurationError)
+            let mut has_asked = false;
+            let ask = async {
+                has_asked = true;
+                let fresh = self.decide(reached, authorizer, &sources, arn).await?;
+                Ok((self.mono_ns() + u64::from(ttl) * 1_000_000_000, fresh))
             };
-            let mut entry = place.ok_or_else(late)?;
-            match entry.as_ref().filter(|(until_ns, _)| *until_ns > self.mono_ns()) {
-                Some((_, known)) => known.clone(),
-                None => {
-                    let fresh = Arc::new(self.decide(reached, authorizer, &sources, arn).await?);
-                    *entry = Some((self.mono_ns() + u64::from(ttl) * 1_000_000_000, fresh.clone()));
-                    fresh
-                }
+            let place = (digest(&parts), || self.mono_ns(), DECISION_TIMEOUT);
+            let found = self.rest.decisions.find(place, ask).await;
+            let late = || Err(Failure::new(ResponseType::AuthorizerConfigurationError));
+            let found = found.unwrap_or_else(late);
+            if found.is_err() && !has_asked {
+                trail.not_let_in(&authorizer.name, OTHERS_FAILED);
             }
+            found?
         };
         match decision.of(arn, self.plain_arn(reached).as_deref()) {
-            Said::Allowed(authorized) => Ok((authorized, decision.usage_key().map(str::to_owned))),
+            Said::Allowed(mut authorized) => {
+                if let Authorized::Lambda { known_by, .. } = &mut authorized {
+                    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+                    *known_by = Some(digest(&sources));
+                }
+                Ok((authorized, decision.usage_key().map(str::to_owned)))
+            }
             Said::Denied { explicitly } => {
                 trail.not_let_in(&authorizer.name, SAID_NO);
                 let failure = Failure::new(ResponseType::AccessDenied);
@@ -99,7 +107,9 @@ impl Gateway {
         };
         let question = Question { function: &function, authorizer: Some(&authorizer.name), trace: None, is_told: true };
         let told = match reached.trail.ask(reached.engine, question, payload.into(), DECISION_TIMEOUT).await {
-            Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => Decision::read(&json, false),
+            Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => {
+                Decision::read(&json, false).and_then(Decision::named)
+            }
             // A function that raises exactly this says no; anything else is its failure.
             Some(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
                 reached.trail.not_let_in(&authorizer.name, SAID_NO);
@@ -206,26 +216,30 @@ fn function_of(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<String,
     }
 }
 
-/// What a caller is known by; one without it is 401, and nobody is asked.
+/// What a caller is known by; one without it, or with more than one, is 401, and nobody is asked.
 fn known_by(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String>, Failure> {
-    identity(reached, authorizer).inspect_err(|_| reached.trail.not_let_in(&authorizer.name, NO_IDENTITY))
+    identity(reached, authorizer).map_err(|why| {
+        reached.trail.not_let_in(&authorizer.name, why);
+        Failure::new(ResponseType::Unauthorized)
+    })
 }
 
-fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String>, Failure> {
-    let unauthorized = || Failure::new(ResponseType::Unauthorized);
+fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String>, &'static str> {
     let exchange = Exchange::new(reached.served, reached.route, reached.request, reached.arrival, Log::default());
     let mut found = Vec::new();
     for source in authorizer.identity_source.as_deref().unwrap_or_default().split(',').map(str::trim) {
         if source.is_empty() {
             continue;
         }
-        let values = mapping::find(source, &exchange.sources()).unwrap_or_default();
-        let value = values.first().filter(|value| !value.is_empty()).ok_or_else(unauthorized)?;
-        found.push(value.clone());
+        match mapping::find_all(source, &exchange.sources()).as_slice() {
+            [value] if !value.is_empty() => found.push(value.clone()),
+            [] | [_] => return Err(NO_IDENTITY),
+            _ => return Err(TWO_IDENTITIES),
+        }
     }
     let is_wrong = |token: &String| !reached.served.looks_right(&authorizer.id, token);
     if authorizer.kind == "TOKEN" && found.first().is_some_and(is_wrong) {
-        return Err(unauthorized());
+        return Err(NO_IDENTITY);
     }
     Ok(found)
 }

@@ -105,14 +105,14 @@ impl Cache {
 
 /// The key of a request: the namespace, the path as it was sent, the chosen parameters, and who has asked.
 pub fn key(integration: &Integration, request: &Request<'_>, by: &Authorized, sources: &Sources<'_>) -> Key {
-    let asker = asker(by);
+    let (asker, known_by) = asker(by);
     let mut digest = Sha256::new();
     let mut part = |text: &str| {
         // With its length: two texts beside each other are not one.
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(text);
     };
-    for text in [integration.cache_namespace.as_str(), request.method, request.path, &asker] {
+    for text in [integration.cache_namespace.as_str(), request.method, request.path, &asker, &known_by] {
         part(text);
     }
     for name in &integration.cache_key_parameters {
@@ -127,23 +127,28 @@ pub fn key(integration: &Integration, request: &Request<'_>, by: &Authorized, so
 }
 
 /// Who has asked: an answer is not another caller's. Whoever cannot be told by a name is told by all that is known of it.
-fn asker(by: &Authorized) -> Cow<'_, str> {
-    match by {
-        Authorized::Open => "".into(),
-        Authorized::Iam { access_key } => access_key.into(),
-        Authorized::Lambda { context, principal } => principal.as_ref().unwrap_or(context).into(),
+fn asker(by: &Authorized) -> (Cow<'_, str>, String) {
+    let (name, known_by): (Cow<'_, str>, _) = match by {
+        Authorized::Open => ("".into(), None),
+        Authorized::Iam { access_key } => (access_key.into(), None),
+        // A function may say of all whom it lets in that they are the same.
+        Authorized::Lambda { context, principal, known_by } => {
+            (principal.as_ref().unwrap_or(context).into(), known_by.as_ref())
+        }
         Authorized::Jwt { claims, .. } => {
             let known: Value = serde_json::from_str(claims).unwrap_or_default();
             let subject = known["iss"].as_str().zip(known["sub"].as_str());
-            subject.map_or((&**claims).into(), |(issuer, subject)| format!("{issuer} {subject}").into())
+            (subject.map_or((&**claims).into(), |(issuer, subject)| format!("{issuer} {subject}").into()), None)
         }
-    }
+    };
+    (name, known_by.map(|digest| format!("{digest:?}")).unwrap_or_default())
 }
 
 /// A parameter of the method, or one of the integration by what it is taken from.
 fn find_parameter(integration: &Integration, name: &str, sources: &Sources<'_>) -> Vec<String> {
     let source = integration.request_parameters.get(name).map_or(name, |source| source);
-    mapping::find(source, sources).unwrap_or_default()
+    // All values: whatever answers takes the one that it likes, and the answer is for whoever sends the same.
+    mapping::find_all(source, sources)
 }
 
 /// What `Cache-Control: max-age=0` means, for a client that may ask for it or not.
@@ -224,11 +229,23 @@ mod tests {
             };
             key(&integration, &request, by, &Sources::of_request(&context, &[], &params, b""))
         };
-        let key = |a, b, other, principal: &str| {
-            let principal = Some(principal.to_owned());
-            of(a, b, other, &Authorized::Lambda { context: "null".into(), principal })
+        let lambda = |principal: &str, known_by: Option<u8>| {
+            let (context, principal, known_by) =
+                ("null".into(), Some(principal.to_owned()), known_by.map(|by| [by; 32]));
+            Authorized::Lambda { context, principal, known_by }
         };
+        let key = |a, b, other, principal: &str| of(a, b, other, &lambda(principal, None));
         let first = key("1", "2", "3", "");
+        // The last value alone was the key: what was answered to `a=evil&a=1` was given to whoever asked for `a=1`.
+        let headers = vec![("b".into(), "2".into())];
+        let query = vec![("a".into(), "evil".into()), ("a".into(), "1".into())];
+        let twice = Params { query, headers, ..Params::default() };
+        let sources = Sources::of_request(&context, &[], &twice, b"");
+        assert_ne!(first, super::key(&integration, &request, &lambda("", None), &sources));
+        // One function says `user` of all: what was answered to ann was given to bob.
+        let user = |known_by| of("1", "2", "3", &lambda("user", Some(known_by)));
+        assert_eq!(user(1), user(1));
+        assert_ne!(user(1), user(2));
         assert_eq!(first, key("1", "2", "9", ""));
         for other in
             [key("9", "2", "3", ""), key("1", "9", "3", ""), key("1", "2", "3", "somebody"), key("12", "", "3", "")]

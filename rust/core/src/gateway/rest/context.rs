@@ -191,7 +191,7 @@ fn authorizer(authorized: &Authorized) -> Option<Value> {
         Authorized::Jwt { claims, .. } => {
             Some(json!({ "claims": serde_json::from_str::<Value>(claims).unwrap_or_default() }))
         }
-        Authorized::Lambda { context, principal } => {
+        Authorized::Lambda { context, principal, .. } => {
             let mut fields = Map::new();
             if let Ok(Value::Object(given)) = serde_json::from_str(context) {
                 fields.extend(

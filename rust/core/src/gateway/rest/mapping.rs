@@ -72,6 +72,17 @@ pub fn find(source: &str, sources: &Sources<'_>) -> Option<Vec<String>> {
     }
 }
 
+/// The same with all values of a parameter of the request, where [`find`] gives the last one. Whoever reads the request next may take another.
+pub fn find_all(source: &str, sources: &Sources<'_>) -> Vec<String> {
+    let place = source.strip_prefix("method.request.").and_then(|place| place.split_once('.'));
+    let found = match place {
+        Some(("querystring", name)) => named(&sources.request.query, name, false, true),
+        Some(("header", name)) => named(&sources.request.headers, name, true, true),
+        _ => find(source, sources),
+    };
+    found.unwrap_or_default()
+}
+
 /// All values of a name, or the last one.
 fn named<N: AsRef<str>, V: AsRef<str>>(
     fields: &[(N, V)],
