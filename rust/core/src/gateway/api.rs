@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use crate::gateway::authorizer::{self, Authorizer};
 use crate::gateway::cors::Cors;
 use crate::gateway::event::Format;
-use crate::gateway::routes::{RouteKey, Router};
+use crate::gateway::routes::{self, RouteKey, Router};
 use crate::gateway::websocket::{Selection, CONNECT};
 
 /// Most routes of an API.
@@ -284,6 +284,14 @@ impl Api {
         Some((found.route, names.zip(found.values).collect()))
     }
 
+    /// Whether a path can be handed on to another server from a route: to a server that reads it otherwise, it may be what stands behind
+    /// another authoriser.
+    pub fn may_hand_on(&self, method: &str, path: &str, route: usize) -> bool {
+        let guard = |route: usize| (self.routes[route].authorizer, &self.routes[route].definition.scopes);
+        let read_otherwise = || routes::plain(path).and_then(|plain| Some(self.route(method, &plain)?.0));
+        !routes::climbs(path) && read_otherwise().is_none_or(|other| guard(other) == guard(route))
+    }
+
     /// The route of a WebSocket API by its key, by its index.
     pub fn route_named(&self, key: &str) -> Option<usize> {
         self.routes.iter().position(|route| route.definition.key == key)
@@ -424,6 +432,31 @@ mod tests {
         assert_eq!(stage("/"), told("$default", "/"));
         let api = compile(json!({"name": "n", "stages": [{"name": "dev"}]})).unwrap();
         assert!(api.stage("/a").is_none() && api.stage("/").is_none());
+    }
+
+    /// An open `/{proxy+}` beside a guarded `/admin/{proxy+}` of the same server was no guard.
+    #[test]
+    fn what_a_server_may_read_as_a_guarded_path_is_not_handed_on() {
+        let lambda = json!({"function": "f", "payload_format": "2.0", "simple_responses": true, "ttl": 0});
+        let route = |key: &str, authorizer: Option<&str>| json!({"key": key, "target": {"url": "http://127.0.0.1:9/x"}, "authorizer": authorizer});
+        let api = compile(json!({"name": "n", "authorizers": [{"name": "a", "by": {"lambda": lambda}, "identity_sources": []}],
+            "routes": [route("ANY /{proxy+}", None), route("ANY /admin/{proxy+}", Some("a")), route("GET /files/{name}", None)]}))
+        .unwrap();
+        for (path, expected) in [
+            ("/a/b", true),
+            ("/a//b/", true),
+            ("/admin/x", true),
+            ("/admin//x", true),
+            ("/files/a%2Fb", true),
+            ("//admin/x", false),
+            ("/admin%2Fx", false),
+            ("/a/../b", false),
+            ("/a/..%2Fadmin/x", false),
+            ("/admin/../a", false),
+        ] {
+            let (route, _) = api.route("GET", path).unwrap();
+            assert_eq!(api.may_hand_on("GET", path, route), expected, "{path}");
+        }
     }
 
     #[test]

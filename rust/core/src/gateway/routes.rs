@@ -112,15 +112,40 @@ fn parse_segment(text: &str) -> Result<Segment, String> {
     Ok(if is_greedy { Segment::Greedy(name.to_owned()) } else { Segment::Variable(name.to_owned()) })
 }
 
-/// A path as routes are found by it: escapes of its segments are decoded, and slashes at its ends are gone. `None` where it was sent
-/// like that.
+/// A path as whoever reads it next may read it: its escapes are decoded, slashes that are nobody's are gone, and `..` has taken what stands
+/// before it. `None` where it was sent like that.
 pub fn plain(path: &str) -> Option<String> {
-    let inner = path.trim_matches('/');
-    if !inner.contains('%') && path.strip_prefix('/').unwrap_or(path) == inner {
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let is_plain = |segment: &str| !segment.is_empty() && !is_dots(segment);
+    if !inner.contains('%') && (inner.is_empty() || inner.split('/').all(is_plain)) {
         return None;
     }
-    let segments: Vec<Cow<'_, str>> = inner.split('/').map(decoded).collect();
+    let text = decoded(inner);
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in text.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            other => segments.push(other),
+        }
+    }
     Some(segments.join("/"))
+}
+
+fn is_dots(segment: &str) -> bool {
+    matches!(segment, "." | "..")
+}
+
+/// Whether a path has a segment `.` or `..`, in whatever spelling servers know: escaped, behind a backslash, or with parameters behind a `;`.
+/// Most servers take such a path for another one.
+pub fn climbs(path: &str) -> bool {
+    if !path.contains(['.', '%']) {
+        return false;
+    }
+    let text = decoded(path);
+    text.split(['/', '\\']).any(|segment| is_dots(segment.split(';').next().unwrap_or_default()))
 }
 
 /// Index of a route, as it was added.
@@ -384,9 +409,24 @@ mod tests {
             ("/%61dmin", Some("admin")),
             ("//admin", Some("admin")),
             ("/admin/", Some("admin")),
-            ("/a/%2e%2E/b%", Some("a/../b%")),
+            ("/a/%2e%2E/b%", Some("b%")),
+            ("/public/../secret", Some("secret")),
+            ("/public/..%2f..%2Fsecret", Some("secret")),
+            ("/a/./b//c", Some("a/b/c")),
+            ("/..", Some("")),
+            ("/a..b/...", None),
         ] {
             assert_eq!(plain(path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_climbs_is_known_in_every_spelling() {
+        for path in ["/a/../b", "/a/.", "/%2e%2E/b", "/a/..%2fb", "/a/..%5Cb", "/a/..;/b", "/a/%2e;x=1/b", ".."] {
+            assert!(climbs(path), "{path}");
+        }
+        for path in ["/", "/a..b", "/...", "/a.b/c", "/a%2Fb", "/..a/b", "/%252e%252e/b"] {
+            assert!(!climbs(path), "{path}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use forebay_core::gateway::answer::Answer;
+use forebay_core::gateway::authorizer::Source;
 use forebay_core::gateway::request::{Arrival, Request};
 use forebay_core::gateway::rest::uri;
 use forebay_core::gateway::wire::is_header;
@@ -39,6 +40,11 @@ const BETWEEN: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Headers that go on although a client names them in `Connection`.
+const FOR_THE_END: [&str; 6] = ["authorization", "cookie", "forwarded", "via", "x-api-key", "x-real-ip"];
+/// The same of all names that begin so.
+const FOR_THE_END_BEGINS: [&str; 3] = ["content-", "x-amz", "x-forwarded-"];
 
 type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -161,10 +167,10 @@ impl Outside {
         answer_of(answered.map_err(|error| wrong(&whole(&error)))?).await.map_err(|error| wrong(&error))
     }
 
-    /// Hand a request on to the server behind a route, and give its answer.
+    /// Hand a request on to the server behind a route, and give its answer. `told_by`: where the route's authoriser has found who asks.
     pub(super) async fn hand_on(
         &self,
-        target: &str,
+        (target, told_by): (&str, &[Source]),
         request: &Request<'_>,
         arrival: &Arrival<'_>,
     ) -> Result<Answer, String> {
@@ -181,9 +187,8 @@ impl Outside {
             .map(|name| name.trim().to_ascii_lowercase())
             .collect();
         for (name, value) in request.headers {
-            let stays =
-                BETWEEN.contains(&&**name) || &**name == "content-length" || named.iter().any(|one| one == &**name);
-            if !stays {
+            let is_dropped = || named.iter().any(|one| one == &**name) && !is_for_the_end(name, told_by);
+            if !BETWEEN.contains(&&**name) && &**name != "content-length" && !is_dropped() {
                 builder = builder.header(&**name, &**value);
             }
         }
@@ -192,6 +197,14 @@ impl Outside {
         let answered = self.http.request(sent).await.map_err(|error| wrong(&whole(&error)))?;
         answer_of(answered).await.map_err(|error| wrong(&error))
     }
+}
+
+/// Whether a header is for the server behind, so that no client takes it out by naming it in `Connection`: what the gateway says itself, what
+/// authorisers tell callers by, and what says what the body is.
+fn is_for_the_end(name: &str, told_by: &[Source]) -> bool {
+    FOR_THE_END.contains(&name)
+        || FOR_THE_END_BEGINS.iter().any(|begin| name.starts_with(begin))
+        || told_by.iter().any(|source| matches!(source, Source::Header(header) if header == name))
 }
 
 /// An error with what is behind it: "client error (Connect)" alone does not tell a wrong name from a closed port.
@@ -234,4 +247,27 @@ fn target_url(target: &str, request: &Request<'_>, arrival: &Arrival<'_>) -> Str
         url.push_str(request.query);
     }
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `Connection: x-forwarded-for` took out what the gateway itself had said of the client.
+    #[test]
+    fn a_client_takes_out_its_own_headers_alone() {
+        let told_by = [Source::Header("x-tenant".into()), Source::Query("x-field".into())];
+        for (name, expected) in [
+            ("x-forwarded-for", true),
+            ("x-forwarded-proto", true),
+            ("authorization", true),
+            ("cookie", true),
+            ("content-type", true),
+            ("x-tenant", true),
+            ("x-field", false),
+            ("x-hop", false),
+        ] {
+            assert_eq!(is_for_the_end(name, &told_by), expected, "{name}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use forebay_core::gateway::access_log::Facts;
 use forebay_core::gateway::answer::{self, Answer, Reader};
 use forebay_core::gateway::api::{Kind, Route, Target};
 use forebay_core::gateway::apis::Place;
-use forebay_core::gateway::authorizer::By;
+use forebay_core::gateway::authorizer::{Authorizer, By, Source};
 use forebay_core::gateway::event::{self, For};
 use forebay_core::gateway::request::{Arrival, Authorized, Request};
 use forebay_core::gateway::wire::query_fields;
@@ -35,6 +35,8 @@ use crate::http::spelling::{self, Heard};
 
 /// Why a request is not let through.
 pub(super) const THROTTLED: &str = "the throttle of the route or of the stage";
+/// Why a request is not handed on.
+const TWO_PATHS: &str = "the server behind the route may read its path as another one, which is not this route's";
 /// Why a request has no place.
 pub(super) const FULL: &str = "as many requests are under way as may be";
 /// What becomes of an answer that nobody waits for.
@@ -67,9 +69,17 @@ pub(super) struct Told<'a> {
 }
 
 impl Call<'_> {
+    fn authorizer(&self) -> Option<&Authorizer> {
+        self.route.authorizer.map(|at| &self.place.api.authorizers[at])
+    }
+
     fn needs_signature(&self) -> bool {
-        let authorizer = self.route.authorizer.map(|at| &self.place.api.authorizers[at]);
-        authorizer.is_some_and(|authorizer| authorizer.by == By::Iam {})
+        self.authorizer().is_some_and(|authorizer| authorizer.by == By::Iam {})
+    }
+
+    /// Where the route's authoriser finds who asks.
+    fn told_by(&self) -> &[Source] {
+        self.authorizer().map_or(&[], |authorizer| authorizer.sources.as_slice())
     }
 }
 
@@ -167,7 +177,7 @@ impl Gateway {
                     let (index, route) = (*route, &place.api.routes[*route]);
                     let (request_id, trail) = (&request_id, &trail);
                     let call = Call { engine, deployment, head, place, stage, route, parameters, request_id, trail };
-                    self.run(&call, (state, index), body).await.unwrap_or_else(|answer| answer)
+                    self.run(&call, (state, index, path), body).await.unwrap_or_else(|answer| answer)
                 }
             },
         };
@@ -301,13 +311,19 @@ impl Gateway {
     async fn run(
         &self,
         call: &Call<'_>,
-        (state, index): (&StageState, usize),
+        (state, index, path): (&StageState, usize, &str),
         body: Incoming,
     ) -> Result<Answer, Answer> {
         let is_url = call.place.api.kind == Kind::Url;
         let (head, trail) = (call.head, call.trail);
         if !state.admits(index, self.mono_ns()) {
             trail.turned_away(THROTTLED);
+        if matches!(call.route.definition.target, Target::Url(_))
+            && !call.place.api.may_hand_on(head.method, path, index)
+        {
+            trail.turned_away(TWO_PATHS);
+            return Err(Answer::message(400, "Bad Request"));
+        }
             return Err(Answer::message(429, "Too Many Requests"));
         }
         let Some(_under_way) = self.places.request() else {
@@ -425,20 +441,22 @@ impl Gateway {
                     None => Answer::message(503, "Service Unavailable"),
                 }
             }
-            Target::Url(url) => match timeout(within, self.outside.hand_on(url, request, arrival)).await {
-                Ok(Ok(answer)) => {
-                    call.trail.tell("handed on", url);
-                    answer
+            Target::Url(url) => {
+                match timeout(within, self.outside.hand_on((url.as_str(), call.told_by()), request, arrival)).await {
+                    Ok(Ok(answer)) => {
+                        call.trail.tell("handed on", url);
+                        answer
+                    }
+                    Ok(Err(text)) => {
+                        remark("not reached", text);
+                        Answer::message(503, "Service Unavailable")
+                    }
+                    Err(_) => {
+                        call.trail.tell("not waited for", url);
+                        Answer::message(503, "Service Unavailable")
+                    }
                 }
-                Ok(Err(text)) => {
-                    remark("not reached", text);
-                    Answer::message(503, "Service Unavailable")
-                }
-                Err(_) => {
-                    call.trail.tell("not waited for", url);
-                    Answer::message(503, "Service Unavailable")
-                }
-            },
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ use regex::{Regex, RegexBuilder};
 use super::model::{Authorizer, IntegrationResponse, IntegrationType, Method, RestApi, Templates};
 use super::validate::Validation;
 use super::vtl::Template;
-use crate::gateway::routes::{RouteKey, Router};
+use crate::gateway::request::Request;
+use crate::gateway::routes::{self, RouteKey, Router};
 
 /// Bytes that a compiled pattern of an API may take.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -89,6 +90,12 @@ impl Served {
         Some((route, route.variables.iter().map(String::as_str).zip(found.values).collect()))
     }
 
+    /// Whether the same are let in to the method that a request reaches when its path is read as others may read it.
+    pub fn is_guarded_alike(&self, request: &Request<'_>, route: &Route) -> bool {
+        let Some(plain) = routes::plain(request.path) else { return true };
+        self.find(request.method, &plain).is_none_or(|(other, _)| other.is_guarded_as(route))
+    }
+
     /// The method with a verb of a resource: what `TestInvokeMethod` names.
     pub fn route(&self, resource_id: &str, verb: &str) -> Option<&Route> {
         let of = |verb: &str| {
@@ -130,6 +137,15 @@ impl Route {
             request_templates,
             responses: responses.unwrap_or_default(),
         }
+    }
+
+    /// Whether the same are let in to another method.
+    fn is_guarded_as(&self, other: &Self) -> bool {
+        let (one, other) = (&self.method, &other.method);
+        one.authorization_type == other.authorization_type
+            && one.authorizer_id == other.authorizer_id
+            && one.authorization_scopes == other.authorization_scopes
+            && one.api_key_required == other.api_key_required
     }
 
     /// What answers the method.

@@ -268,9 +268,18 @@ impl<'a> Exchange<'a> {
         let uri = uri::filled(uri, &[], self.arrival.stage_variables);
         let mut target = uri::target(&uri).map_err(Failure::of_setup)?;
         if let Target::Service(Service { operation: Operation::Path(given), .. }) = &mut target {
-            *given = uri::filled(given, path, self.arrival.stage_variables);
+            *given = self.filled(given, path)?;
         }
         Ok(target)
+    }
+
+    /// Put what a client gives into a path. One that whoever is asked may read as another path is not handed on: what is open here may be
+    /// guarded by another method there.
+    fn filled(&self, uri: &str, path: &[(String, String)]) -> Result<String, Failure> {
+        let filled = uri::filled_by_client(uri, path, self.arrival.stage_variables);
+        let is_its_own = || path.is_empty() || self.served.is_guarded_alike(&self.request, self.route);
+        let refused = || Failure::new(ResponseType::BadRequestParameters).message("Invalid path");
+        filled.filter(|_| is_its_own()).ok_or_else(refused)
     }
 
     fn proxy_event(&mut self, integration: &Integration) -> Result<Next, Failure> {
@@ -355,8 +364,8 @@ impl<'a> Exchange<'a> {
     /// The request of a server.
     fn call(&self, integration: &Integration, body: Body) -> Result<Call, Failure> {
         let is_proxy = integration.kind == IntegrationType::HttpProxy;
-        let mut url = integration.uri.clone().unwrap_or_default();
-        url = uri::filled(&url, &self.mapped(integration, "path"), self.arrival.stage_variables);
+        let uri = integration.uri.as_deref().unwrap_or_default();
+        let mut url = self.filled(uri, &self.mapped(integration, "path"))?;
         let mut query: Vec<(String, String)> = Vec::new();
         if is_proxy {
             query.extend(self.params.query.iter().map(|(name, value)| (name.to_string(), value.to_string())));

@@ -424,6 +424,30 @@ fn a_client_does_not_choose_what_is_called() {
     assert_eq!(service.operation, super::uri::Operation::Path("/1/:function:secret".into()));
 }
 
+/// `/public/../secret` was handed on, and the server behind both read what was guarded.
+#[test]
+fn a_path_that_climbs_goes_to_no_server() {
+    let of = |kind: &str, uri: &str| {
+        served(
+            &json!({"type": kind, "httpMethod": "POST", "uri": uri,
+                "requestParameters": {"integration.request.path.p": "method.request.header.X-P"}}),
+            &json!({}),
+        )
+    };
+    for (kind, uri) in [
+        ("HTTP_PROXY", "http://h.example.com/public/{p}"),
+        ("HTTP", "http://h.example.com/public/{p}"),
+        ("AWS", "arn:aws:apigateway:local:sqs:path/1/{p}"),
+    ] {
+        let served = of(kind, uri);
+        for path in ["../secret", "a/%2e%2E/..", "..%2fsecret", "..;/secret"] {
+            let (command, answer) = play(&served, Play { headers: &[("X-P", path)], ..PLAIN });
+            assert_eq!((command, answer.status), (None, 400), "{kind} {path}");
+        }
+        assert!(play(&served, Play { headers: &[("X-P", "a..b/c.d")], ..PLAIN }).0.is_some(), "{kind}");
+    }
+}
+
 #[test]
 fn a_request_is_validated_before_it_goes_on() {
     let more = json!({"requestValidators": {"v": {"id": "v", "validateRequestParameters": true}},

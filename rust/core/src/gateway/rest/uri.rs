@@ -1,5 +1,7 @@
 //! Where an integration goes: its URI, with variables put in.
 
+use crate::gateway::routes;
+
 /// A service, and what is asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -51,6 +53,13 @@ pub fn filled(uri: &str, path: &[(String, String)], stage_variables: &[(String, 
     }
     out.push_str(rest);
     out
+}
+
+/// The same with what a client has given for the path; `None` if that makes another path of it for those who resolve `..`.
+pub fn filled_by_client(uri: &str, path: &[(String, String)], stage_variables: &[(String, String)]) -> Option<String> {
+    let whole = filled(uri, path, stage_variables);
+    let climbs = routes::climbs(&whole) && !routes::climbs(&filled(uri, &[], stage_variables));
+    (!climbs && !path.iter().any(|(_, value)| routes::climbs(value))).then_some(whole)
 }
 
 /// Read the ARN of an integration of the kinds `AWS` and `AWS_PROXY`.
