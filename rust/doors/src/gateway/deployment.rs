@@ -94,6 +94,13 @@ impl Deployment {
         stages.find(|(_, (known, _))| known.name == stage).map(|(api, (_, state))| (&**api, state))
     }
 
+    /// Where the stage of an API stands among all, and where in it.
+    pub(super) fn place(&self, api: &str, stage: &str) -> Option<(usize, usize)> {
+        let stages = |known: &Api| known.stages.iter().position(|known| known.name == stage);
+        let mut apis = self.apis.list().iter().enumerate().filter(|(_, known)| known.id == api);
+        apis.find_map(|(index, known)| Some((index, stages(known)?)))
+    }
+
     pub(super) fn stage(&self, api: usize, stage: usize) -> &StageState {
         &self.stages[api][stage]
     }
@@ -246,17 +253,17 @@ impl<T, E: Clone> Kept<T, E> {
             }
         })
     }
+}
 
+impl<T, E> Kept<T, E> {
     /// The place of a key. It is bounded: where it is full, it begins anew.
     pub(super) fn entry(&self, key: Digest) -> Arc<Entry<T, E>> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= KEPT_MAX && !map.contains_key(&key) {
             map.clear();
         }
-}
         let fresh = || Arc::new(Entry { known: tokio::sync::Mutex::default(), failed: Mutex::new((0, None)) });
         map.entry(key).or_insert_with(fresh).clone()
-impl<T, E> Kept<T, E> {
     }
 }
 

@@ -57,6 +57,11 @@ impl Head<'_> {
         self.client_cert.as_deref()
     }
 
+    /// Whether its version of HTTP lets a connection go on as another one.
+    pub(super) fn may_upgrade(&self) -> bool {
+        self.parts.version == Version::HTTP_11
+    }
+
     /// Whether a proxy has handed the request on.
     pub(super) fn is_handed_on(&self) -> bool {
         HANDED_ON.iter().any(|name| self.parts.headers.contains_key(*name))

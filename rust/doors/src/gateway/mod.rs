@@ -27,6 +27,7 @@ mod serve;
 mod signers;
 mod sockets;
 mod trail;
+mod turns;
 mod websocket;
 
 use std::collections::BTreeMap;

@@ -1,12 +1,12 @@
 //! WebSocket APIs: a connection from its handshake to its end.
 
-use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use base64::prelude::{Engine as _, BASE64_STANDARD};
 use forebay_core::gateway::answer::{self, Answer, Reader};
-use forebay_core::gateway::api::{Api, Route, Target};
+use forebay_core::gateway::api::{Api, Route, Stage, Target};
 use forebay_core::gateway::apis;
 use forebay_core::gateway::client_cert::ClientCert;
 use forebay_core::gateway::event::Format;
@@ -24,8 +24,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::sync::{watch, OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep_until, timeout, Instant};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -41,6 +40,7 @@ use crate::gateway::head::Head;
 use crate::gateway::serve::{busy, FULL, LEFT, LEFT_WHY, THROTTLED};
 use crate::gateway::sockets::Place;
 use crate::gateway::trail::{Question, Trail};
+use crate::gateway::turns::{Said, Turns};
 use crate::gateway::{going, Gateway};
 
 /// A connection without a message ends after this time, and any after the other.
@@ -52,24 +52,41 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Messages of one connection that are handled at once; beyond it, no further one is read.
 const AT_ONCE: usize = 64;
-/// KiB of the messages of one connection that wait for their turn: while as much waits, no further one is read.
-const WAITING_KIB_MAX: usize = 128;
 /// Memory for each connection: thousands of them are idle.
 const BUFFER_BYTES: usize = 2 * 1024;
 /// Beyond what the mailbox holds.
 const WRITE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Why a message is not handled.
+const GONE: &str = "the API of its connection is gone, or the stage";
 /// What a client is told that comes too often, or finds no place.
 const TOO_MANY: &str = "Too Many Requests";
 /// What a server proves with that it has read a handshake.
 const HANDSHAKE: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// All that a connection carries on from its handshake.
-struct Session {
-    gateway: Weak<Gateway>,
+/// The API and the stage of a connection, as they are served at a moment.
+#[derive(Clone)]
+struct Reached {
     deployment: Arc<Deployment>,
     api: Arc<Api>,
     index: usize,
     stage: usize,
+}
+
+impl Reached {
+    fn stage(&self) -> &Stage {
+        &self.api.stages[self.stage]
+    }
+
+    fn state(&self) -> &StageState {
+        self.deployment.stage(self.index, self.stage)
+    }
+}
+
+/// All that a connection carries on from its handshake.
+pub(super) struct Session {
+    gateway: Weak<Gateway>,
+    /// What it was opened by.
+    opened: Reached,
     headers: Vec<Header<'static>>,
     query: String,
     source_ip: String,
@@ -78,6 +95,8 @@ struct Session {
     id: String,
     connected_ms: u64,
     authorized: Authorized,
+    /// Whether what waits for its turn is handled no more: its client has left, as have too many others.
+    pub(super) is_given_up: AtomicBool,
 }
 
 impl Gateway {
@@ -97,10 +116,7 @@ impl Gateway {
         let Some(ends) = self.sockets.admit() else { return Answer::message(503, "Service Unavailable") };
         let mut session = Session {
             gateway: self.me.clone(),
-            deployment: deployment.clone(),
-            api: place.api.clone(),
-            index: place.index,
-            stage,
+            opened: Reached { deployment: deployment.clone(), api: place.api.clone(), index: place.index, stage },
             headers: head.headers.iter().map(|(name, value)| (owned(name), owned(value))).collect(),
             query: head.query.to_owned(),
             source_ip: head.source_ip.clone(),
@@ -109,10 +125,11 @@ impl Gateway {
             id: self.ids.next(),
             connected_ms: now_ms(),
             authorized: Authorized::Open,
+            is_given_up: AtomicBool::new(false),
         };
         let mut headers = vec![("upgrade".into(), "websocket".into()), ("connection".into(), "upgrade".into())];
         headers.push(("sec-websocket-accept".into(), accept(&key)));
-        if let Some(at) = session.api.route_named(CONNECT) {
+        if let Some(at) = session.opened.api.route_named(CONNECT) {
             match self.connect(engine, &mut session, at).await {
                 Ok(answer) if (200..300).contains(&answer.status) => {
                     let protocol = answer.header("sec-websocket-protocol").map(str::to_owned);
@@ -123,32 +140,39 @@ impl Gateway {
         }
         let mailbox = engine.connections().open(Connection {
             connection_id: session.id.clone(),
-            api: session.api.name.clone(),
-            api_id: session.api.id.clone(),
-            stage: session.api.stages[session.stage].name.clone(),
+            api: session.opened.api.name.clone(),
+            api_id: session.opened.api.id.clone(),
+            stage: session.opened.stage().name.clone(),
             connected_ms: session.connected_ms,
             last_active_ms: session.connected_ms,
             source_ip: session.source_ip.clone(),
             user_agent: session.request().header("user-agent").to_owned(),
         });
-        session.state().opened.add(1);
+        session.opened.state().opened.add(1);
         tokio::spawn(async move { Arc::new(session).live(upgrade, mailbox, ends).await });
         Answer { status: 101, headers, body: Vec::new() }
     }
 
     async fn connect(&self, engine: &Engine, session: &mut Session, at: usize) -> Result<Answer, Answer> {
         let visit = Visit::begin("CONNECT", self.ids.next());
-        let answer = self.opened(engine, session, at, &visit).await;
+        let answer = self.ask_connect(engine, session, at, &visit).await;
         let (Ok(told) | Err(told)) = &answer;
         if going::is_left() {
             visit.trail.tell(LEFT, LEFT_WHY);
         }
-        session.note(self, &visit, Some(at), told.status);
+        session.note(self, (&session.opened, Some(at)), &visit, told.status);
         answer
     }
 
-    async fn opened(&self, engine: &Engine, session: &mut Session, at: usize, visit: &Visit) -> Result<Answer, Answer> {
-        if !session.state().admits(at, self.mono_ns()) {
+    async fn ask_connect(
+        &self,
+        engine: &Engine,
+        session: &mut Session,
+        at: usize,
+        visit: &Visit,
+    ) -> Result<Answer, Answer> {
+        let reached = session.opened.clone();
+        if !reached.state().admits(at, self.mono_ns()) {
             visit.trail.turned_away(THROTTLED);
             return Err(Answer::message(429, TOO_MANY));
         }
@@ -156,18 +180,18 @@ impl Gateway {
             visit.trail.turned_away(FULL);
             return Err(busy(false));
         };
-        let api = session.api.clone();
-        let route = &api.routes[at];
+        let route = &reached.api.routes[at];
         let authorized = {
-            let (request, arrival) = (session.request(), session.arrival(&self.account, route, &visit.id));
-            let (deployment, trail) = (&session.deployment, &visit.trail);
-            let asked = Asked { engine, deployment, api: &api, route, request: &request, arrival: &arrival, trail };
+            let arrival = session.arrival(&self.account, (reached.stage(), route), &visit.id);
+            let (request, trail) = (session.request(), &visit.trail);
+            let Reached { deployment, api, .. } = &reached;
+            let asked = Asked { engine, deployment, api, route, request: &request, arrival: &arrival, trail };
             self.authorize(asked).await?
         };
         session.authorized = authorized;
-        let answer = session.invoke(self, engine, (route, visit), Happened::Connect).await;
+        let answer = session.invoke(self, engine, (&reached, route, visit), Happened::Connect).await;
         let answer = answer.unwrap_or_else(|()| Answer::message(500, "Internal Server Error"));
-        session.state().route(Some(at)).count(answer.status);
+        reached.state().route(Some(at)).count(answer.status);
         Ok(answer)
     }
 }
@@ -183,7 +207,7 @@ fn check(head: &Head<'_>) -> Result<String, Answer> {
         found.map(|(_, value)| value.to_string()).collect::<Vec<_>>().join(",")
     };
     let has = |name: &str, word: &str| values(name).split(',').any(|one| one.trim().eq_ignore_ascii_case(word));
-    if !has("upgrade", "websocket") || !has("connection", "upgrade") || head.protocol != "HTTP/1.1" {
+    if !has("upgrade", "websocket") || !has("connection", "upgrade") || !head.may_upgrade() {
         let mut answer = Answer::message(426, "Upgrade Required");
         answer.headers.push(("upgrade".into(), "websocket".into()));
         return Err(answer);
@@ -227,59 +251,16 @@ impl Visit {
 /// How a connection ended.
 type End = (u16, String);
 
-/// A message that was read, with its place among those of its connection.
-struct Said {
-    /// Its text, with its room among all bodies; `None`: there was none.
-    text: Option<(String, OwnedSemaphorePermit)>,
-    _place: OwnedSemaphorePermit,
-}
-
-/// The messages of a connection that are handled one after the other.
-struct Turns {
-    last: Option<JoinHandle<()>>,
-    /// Of all that wait for their turn, in KiB.
-    waiting: Arc<Semaphore>,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self { last: None, waiting: Arc::new(Semaphore::new(WAITING_KIB_MAX)) }
-    }
-}
-
-impl Turns {
-    /// Have a message handled behind those before it. One that has not begun when the gateway closes is turned away.
-    fn next(&mut self, session: Arc<Session>, said: Said, closing: watch::Receiver<bool>) {
-        let kib = said.text.as_ref().map_or(0, |(text, _)| text.len().div_ceil(1_024));
-        // The last one that is read may have more than there is left.
-        let held = kib.clamp(1, self.waiting.available_permits().max(1)) as u32;
-        let waits = self.waiting.clone().try_acquire_many_owned(held);
-        let before = self.last.take();
-        self.last = Some(tokio::spawn(Box::pin(async move {
-            over(before).await;
-            drop(waits);
-            let is_over = *closing.borrow();
-            session.handle(said, is_over).await;
-        })));
-    }
-
-    /// Wait until all have been handled.
-    async fn over(&mut self) {
-        over(self.last.as_mut()).await;
-        self.last = None;
-    }
-}
-
-async fn over(message: Option<impl Future<Output = Result<(), JoinError>>>) {
-    if let Some(message) = message {
-        // A panic has been reported on standard error; the next one has its turn.
-        let _ = message.await;
-    }
-}
-
 impl Session {
-    fn state(&self) -> &StageState {
-        self.deployment.stage(self.index, self.stage)
+    /// The API and the stage as they are served now; `None`: one of them is gone.
+    fn reached(&self, gateway: &Gateway, engine: &Engine) -> Option<Reached> {
+        let deployment = gateway.deployment(engine);
+        if Arc::ptr_eq(&deployment, &self.opened.deployment) {
+            return Some(self.opened.clone());
+        }
+        let (index, stage) = deployment.place(&self.opened.api.id, &self.opened.stage().name)?;
+        let api = deployment.apis.list()[index].clone();
+        Some(Reached { deployment, api, index, stage })
     }
 
     fn request(&self) -> Request<'_> {
@@ -295,11 +276,15 @@ impl Session {
         }
     }
 
-    fn arrival<'a>(&'a self, account: &'a str, route: &'a Route, request_id: &'a str) -> Arrival<'a> {
-        let stage = &self.api.stages[self.stage];
+    fn arrival<'a>(
+        &'a self,
+        account: &'a str,
+        (stage, route): (&'a Stage, &'a Route),
+        request_id: &'a str,
+    ) -> Arrival<'a> {
         Arrival {
             account,
-            api: &self.api.id,
+            api: &self.opened.api.id,
             domain: &self.host,
             stage: &stage.name,
             stage_variables: &stage.variables,
@@ -316,18 +301,19 @@ impl Session {
         &self,
         gateway: &Gateway,
         engine: &Engine,
-        (route, visit): (&Route, &Visit),
+        (reached, route, visit): (&Reached, &Route, &Visit),
         happened: Happened<'_>,
     ) -> Result<Answer, ()> {
         let Target::Function(function) = &route.definition.target else { return Err(()) };
-        let (request, arrival) = (self.request(), self.arrival(&gateway.account, route, &visit.id));
+        let arrival = self.arrival(&gateway.account, (reached.stage(), route), &visit.id);
+        let request = self.request();
         let connection = websocket::Connection { id: &self.id, connected_ms: self.connected_ms };
         let payload = websocket::event(happened, &request, &arrival, connection);
         let within = Duration::from_millis(route.definition.timeout_ms.into());
         let began = std::time::Instant::now();
         let question = Question { function, authorizer: None, trace: None, is_told: false };
         let invoked = visit.trail.ask(engine, question, payload.into(), within).await;
-        self.state().integration_latency.record(visit.trail.integrated(began).as_secs_f64());
+        reached.state().integration_latency.record(visit.trail.integrated(began).as_secs_f64());
         let told = match invoked {
             Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => {
                 let read = answer::read(Reader::Http(Format::Two), &json);
@@ -339,13 +325,13 @@ impl Session {
         };
         told.map_err(|text| {
             let text = format!("route {:?}: function {function}: {text}", route.definition.key);
-            engine.remark_on_api(&self.api.name, &text);
+            engine.remark_on_api(&reached.api.name, &text);
         })
     }
 
     /// Remember what the connection has asked.
-    fn note(&self, gateway: &Gateway, visit: &Visit, at: Option<usize>, status: u16) {
-        let definition = at.map(|at| &self.api.routes[at].definition);
+    fn note(&self, gateway: &Gateway, (reached, at): (&Reached, Option<usize>), visit: &Visit, status: u16) {
+        let definition = at.map(|at| &reached.api.routes[at].definition);
         let function = definition.and_then(|definition| match &definition.target {
             Target::Function(function) => Some(function.as_str()),
             Target::Url(_) => None,
@@ -354,8 +340,8 @@ impl Session {
             at_ms: now_ms(),
             took: visit.began.elapsed(),
             ids: [&visit.id, &visit.message],
-            api: &self.api.name,
-            stage: &self.api.stages[self.stage].name,
+            api: &reached.api.name,
+            stage: &reached.stage().name,
             method: visit.what,
             place: requests::Place::Connection(&self.id),
             route: definition.map_or("", |definition| &definition.key),
@@ -375,17 +361,22 @@ impl Session {
         let Some(gateway) = self.gateway.upgrade() else { return };
         let Some(engine) = gateway.engine.upgrade() else { return };
         engine.connections().remove(&self.id);
-        // Where messages are handled in their order, the end comes behind all of them.
+        // Where messages are handled in their order, the end comes behind all of them. Whoever comes meanwhile has the place.
+        if turns.last.is_some() && !gateway.sockets.leave(&mut ends) {
+            self.is_given_up.store(true, Ordering::Relaxed);
+        }
         turns.over().await;
-        if let Some(at) = self.api.route_named(DISCONNECT) {
+        let Some(reached) = self.reached(&gateway, &engine) else { return };
+        if let Some(at) = reached.api.route_named(DISCONNECT) {
             let (code, reason) = &end;
             let happened = Happened::Disconnect { code: *code, reason };
             let visit = Visit::begin("DISCONNECT", gateway.ids.next());
             let _under_way = gateway.places.end().await;
-            let result = self.invoke(&gateway, &engine, (&self.api.routes[at], &visit), happened).await;
+            let route = &reached.api.routes[at];
+            let result = self.invoke(&gateway, &engine, (&reached, route, &visit), happened).await;
             let status = result.map_or(500, |answer| answer.status);
-            self.state().route(Some(at)).count(status);
-            self.note(&gateway, &visit, Some(at), status);
+            reached.state().route(Some(at)).count(status);
+            self.note(&gateway, (&reached, Some(at)), &visit, status);
         }
     }
 
@@ -410,12 +401,13 @@ impl Session {
                         idles = Instant::now() + IDLE;
                         mailbox.is_active(now_ms());
                         if let Ok(place) = at_once.clone().try_acquire_owned() {
-                            let said = self.said(text.as_str(), place);
-                            if self.api.ordered {
+                            let waits = self.opened.api.ordered && turns.last.is_some();
+                            let said = self.said(text.as_str(), place, waits);
+                            if self.opened.api.ordered {
                                 turns.next(self.clone(), said, ends.word());
                             } else {
                                 let session = self.clone();
-                                tokio::spawn(async move { session.handle(said, false).await });
+                                tokio::spawn(async move { session.handle(said, None).await });
                             }
                         }
                         continue;
@@ -456,32 +448,31 @@ impl Session {
         }
     }
 
-    fn said(&self, text: &str, place: OwnedSemaphorePermit) -> Said {
-        let room = self.gateway.upgrade().and_then(|gateway| room_for(text.len(), &gateway.bodies));
-        Said { text: room.map(|room| (text.to_owned(), room)), _place: place }
+    fn said(&self, text: &str, place: OwnedSemaphorePermit, is_to_wait: bool) -> Said {
+        let gateway = self.gateway.upgrade();
+        let room = gateway.as_ref().and_then(|gateway| room_for(text.len(), &gateway.bodies));
+        let waits = gateway.filter(|_| is_to_wait).and_then(|gateway| gateway.sockets.room_to_wait(text.len()));
+        let room = room.filter(|_| waits.is_some() || !is_to_wait);
+        Said { text: room.map(|room| (text.to_owned(), room)), waits, _place: place }
     }
 
-    /// The route of a message.
-    fn wanted(&self, text: &str) -> Option<usize> {
-        let key = self.api.selection.as_ref().and_then(|selection| selection.key(text));
-        let named = key.filter(|key| !key.starts_with('$')).and_then(|key| self.api.route_named(&key));
-        named.or_else(|| self.api.route_named(DEFAULT))
-    }
-
-    /// Bring a message to the function of its route, unless the gateway has closed before its turn.
-    async fn handle(&self, said: Said, is_over: bool) {
+    /// Bring a message to the function of its route, unless it is too late for it: `over` says why.
+    pub(super) async fn handle(&self, said: Said, over: Option<&str>) {
         let Some(gateway) = self.gateway.upgrade() else { return };
         let Some(engine) = gateway.engine.upgrade() else { return };
         let text = said.text.as_ref().map(|(text, _)| text.as_str());
-        let at = text.and_then(|text| self.wanted(text));
+        let found = self.reached(&gateway, &engine);
+        let over = over.or(found.is_none().then_some(GONE));
+        let reached = found.unwrap_or_else(|| self.opened.clone());
+        let at = text.and_then(|text| wanted(&reached.api, text));
         let mut visit = Visit::begin("MESSAGE", gateway.ids.next());
         visit.message = gateway.ids.next();
         let failure = |text| Some(websocket::failure(text, &self.id, &visit.id));
-        self.state().messages.add(1);
+        reached.state().messages.add(1);
         let place = gateway.places.request();
         let (status, told) = match at {
-            _ if is_over => {
-                visit.trail.turned_away("the app stops");
+            _ if over.is_some() => {
+                visit.trail.turned_away(over.unwrap_or_default());
                 (503, None)
             }
             _ if text.is_none() => {
@@ -496,17 +487,17 @@ impl Session {
                 visit.trail.turned_away(FULL);
                 (429, failure(TOO_MANY))
             }
-            Some(at) if !self.state().admits(at, gateway.mono_ns()) => {
+            Some(at) if !reached.state().admits(at, gateway.mono_ns()) => {
                 visit.trail.turned_away(THROTTLED);
                 (429, failure(TOO_MANY))
             }
             Some(at) => {
-                let route = &self.api.routes[at];
+                let route = &reached.api.routes[at];
                 let happened =
                     Happened::Message { id: &visit.message, body: text.unwrap_or_default(), is_base64: false };
-                match self.invoke(&gateway, &engine, (route, &visit), happened).await {
+                match self.invoke(&gateway, &engine, (&reached, route, &visit), happened).await {
                     Ok(answer) => {
-                        self.state().route(Some(at)).count(answer.status);
+                        reached.state().route(Some(at)).count(answer.status);
                         let body = String::from_utf8_lossy(&answer.body).into_owned();
                         (
                             answer.status,
@@ -514,18 +505,25 @@ impl Session {
                         )
                     }
                     Err(()) => {
-                        self.state().route(Some(at)).count(500);
+                        reached.state().route(Some(at)).count(500);
                         (500, failure("Internal server error"))
                     }
                 }
             }
         };
-        self.note(&gateway, &visit, at, status);
+        self.note(&gateway, (&reached, at), &visit, status);
         if let Some(told) = told {
             // One that has gone meanwhile is told nothing.
             let _sent = engine.connections().send(&self.id, Outgoing::Text(told.into()));
         }
     }
+}
+
+/// The route of a message.
+fn wanted(api: &Api, text: &str) -> Option<usize> {
+    let key = api.selection.as_ref().and_then(|selection| selection.key(text));
+    let named = key.filter(|key| !key.starts_with('$')).and_then(|key| api.route_named(&key));
+    named.or_else(|| api.route_named(DEFAULT))
 }
 
 /// Wait for one of these places.

@@ -109,6 +109,17 @@ impl Connections {
         self.lock().remove(id);
     }
 
+    /// Close all but those whose API, by its id, and stage are served.
+    pub(super) fn keep_only(&self, is_served: impl Fn(&str, &str) -> bool) {
+        self.lock().retain(|_, open| {
+            let stays = is_served(&open.about.api_id, &open.about.stage);
+            if !stays {
+                let _gone = open.sender.send(Outgoing::Close(1001));
+            }
+            stays
+        });
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.lock().len()
@@ -173,6 +184,17 @@ mod tests {
             last = Some(outgoing);
         }
         assert!(matches!(last, Some(Outgoing::Close(1008))));
+    }
+
+    #[test]
+    fn a_connection_is_closed_when_its_stage_is_served_no_more() {
+        let connections = Connections::default();
+        let (mut gone, mut stays) = (connections.open(about("c")), connections.open(about("d")));
+        connections.lock().get_mut("d").unwrap().about.stage = "prod".into();
+        connections.keep_only(|api, stage| api == "i" && stage == "prod");
+        assert!(matches!(gone.receiver.try_recv(), Ok(Outgoing::Close(1001))));
+        assert!(stays.receiver.try_recv().is_err());
+        assert!(connections.describe("c").is_none() && connections.describe("d").is_some());
     }
 
     #[test]

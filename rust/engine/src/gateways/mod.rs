@@ -126,6 +126,7 @@ impl GatewayRoom<'_> {
         }
         let told = described(&api);
         self.gateways.served.replace(apis.with(api));
+        self.close_what_is_gone();
         Ok(Done::at_once(told))
     }
 
@@ -163,12 +164,25 @@ impl GatewayRoom<'_> {
         self.gateways.served.now().and(&self.rest.served.now().served_urls)
     }
 
-    /// Requests under way end by the definition that they began with.
+    /// Requests under way end by the definition that they began with. Connections are closed.
     pub(crate) fn api_delete(&mut self, named: Named) -> Result<Done, EngineError> {
         let apis = self.gateways.served.now();
         let without = apis.without(&found(&apis, &named.name)?.id);
         self.gateways.served.replace(without);
+        self.close_what_is_gone();
         Ok(Done::at_once(Empty {}))
+    }
+
+    /// Close the connections whose API or stage is served no more.
+    pub(crate) fn close_what_is_gone(&self) {
+        if self.gateways.connections.count() == 0 {
+            return;
+        }
+        let apis = self.all();
+        let is_served = |id: &str, stage: &str| {
+            apis.list().iter().any(|api| api.id == id && api.stages.iter().any(|known| known.name == stage))
+        };
+        self.gateways.connections.keep_only(is_served);
     }
 }
 

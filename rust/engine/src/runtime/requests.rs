@@ -322,7 +322,9 @@ impl Rooms {
 
     fn http_api_call(&mut self, asked: rest::Call) -> Result<Done, EngineError> {
         let declared = self.gateways.served.now();
-        self.rest_apis().http_api_call(asked, &declared)
+        let done = self.rest_apis().http_api_call(asked, &declared)?;
+        self.api_gateways().close_what_is_gone();
+        Ok(done)
     }
 
     fn account_describe(&mut self, _: Empty) -> Result<Done, EngineError> {
