@@ -58,11 +58,19 @@ impl Cors {
         Some(if allowed == "*" { "*".into() } else { origin.to_owned() })
     }
 
+    /// What tells a cache that another origin is answered otherwise; an answer that is for all of them needs no such word.
+    fn varying(&self) -> Headers {
+        if self.allow_origins.is_empty() {
+            return Vec::new();
+        }
+        vec![("vary".into(), "origin".into())]
+    }
+
     /// The headers of the answer to a preflight.
     pub fn preflight(&self, origin: &str, method: &str) -> Headers {
-        let Some(allowed) = self.allowed(origin) else { return Vec::new() };
+        let Some(allowed) = self.allowed(origin) else { return self.varying() };
         if !self.allow_methods.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(method)) {
-            return Vec::new();
+            return if allowed == "*" { Vec::new() } else { self.varying() };
         }
         let mut headers = self.of_origin(allowed);
         let mut list = |name: &str, values: &[String]| {
@@ -78,9 +86,9 @@ impl Cors {
         headers
     }
 
-    /// What is added to the answer of a request with an `Origin`.
-    pub fn headers(&self, origin: &str) -> Headers {
-        let Some(allowed) = self.allowed(origin) else { return Vec::new() };
+    /// What is added to the answer of a request, by its `Origin`.
+    pub fn headers(&self, origin: Option<&str>) -> Headers {
+        let Some(allowed) = origin.and_then(|origin| self.allowed(origin)) else { return self.varying() };
         let mut headers = self.of_origin(allowed);
         if !self.expose_headers.is_empty() {
             headers.push(("access-control-expose-headers".into(), self.expose_headers.join(",")));
@@ -89,10 +97,7 @@ impl Cors {
     }
 
     fn of_origin(&self, allowed: String) -> Headers {
-        let mut headers = Vec::new();
-        if allowed != "*" {
-            headers.push(("vary".into(), "origin".into()));
-        }
+        let mut headers = if allowed == "*" { Vec::new() } else { self.varying() };
         headers.push(("access-control-allow-origin".into(), allowed));
         if self.allow_credentials {
             headers.push(("access-control-allow-credentials".into(), "true".into()));
@@ -132,10 +137,35 @@ mod tests {
             (vec!["https://*"], "http://b.example.com", None),
         ] {
             let cors = cors(&origins);
-            assert_eq!(value(&cors.headers(origin), "access-control-allow-origin"), expected, "{origins:?} {origin}");
+            assert_eq!(
+                value(&cors.headers(Some(origin)), "access-control-allow-origin"),
+                expected,
+                "{origins:?} {origin}"
+            );
             let preflight = cors.preflight(origin, "GET");
             assert_eq!(value(&preflight, "access-control-allow-origin"), expected, "{origins:?} {origin}");
         }
+    }
+
+    /// A cache on the way kept the answer to a request without an origin, and gave it to a page that was then refused.
+    #[test]
+    fn a_cache_is_told_that_other_origins_are_answered_otherwise() {
+        let (a, b) = ("https://a.example.com", "https://b.example.com");
+        for (origins, origin, expected) in [
+            (vec![a], None, Some("origin")),
+            (vec![a], Some(b), Some("origin")),
+            (vec![a], Some(a), Some("origin")),
+            (vec!["*"], None, Some("origin")),
+            (vec!["*"], Some(a), None),
+            (vec![], Some(a), None),
+        ] {
+            let cors = cors(&origins);
+            assert_eq!(value(&cors.headers(origin), "vary"), expected, "{origins:?} {origin:?}");
+            if let Some(origin) = origin {
+                assert_eq!(value(&cors.preflight(origin, "GET"), "vary"), expected, "{origins:?} {origin}");
+            }
+        }
+        assert_eq!(value(&cors(&[a]).preflight(a, "DELETE"), "vary"), Some("origin"));
     }
 
     #[test]

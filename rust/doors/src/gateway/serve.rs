@@ -299,9 +299,7 @@ impl Gateway {
         if let Some(cors) = place.api.cors.as_ref() {
             if !is_preflight {
                 answer.headers.retain(|(name, _)| !name.starts_with(CORS_HEADERS));
-                if let Some(origin) = header(head, "origin") {
-                    answer.headers.extend(cors.headers(origin));
-                }
+                answer.headers.extend(cors.headers(header(head, "origin")));
             }
         }
         let name = if place.api.kind == Kind::Url { "x-amzn-requestid" } else { "apigw-requestid" };
@@ -318,13 +316,13 @@ impl Gateway {
         let (head, trail) = (call.head, call.trail);
         if !state.admits(index, self.mono_ns()) {
             trail.turned_away(THROTTLED);
+            return Err(Answer::message(429, "Too Many Requests"));
+        }
         if matches!(call.route.definition.target, Target::Url(_))
             && !call.place.api.may_hand_on(head.method, path, index)
         {
             trail.turned_away(TWO_PATHS);
             return Err(Answer::message(400, "Bad Request"));
-        }
-            return Err(Answer::message(429, "Too Many Requests"));
         }
         let Some(_under_way) = self.places.request() else {
             trail.turned_away(FULL);

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
-use hyper::Version;
+use hyper::{Uri, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::framing::Framing;
@@ -124,10 +124,20 @@ fn lines(kept: &[u8], parts: &Parts) -> Option<(usize, usize)> {
     // Empty lines before a head are nobody's.
     let start = kept.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let first = format!("{} {} HTTP/1.", parts.method, parts.uri);
-    let version = kept[start..].strip_prefix(first.as_bytes())?;
+    let version = kept[start..].strip_prefix(first.as_bytes()).or_else(|| written_otherwise(&kept[start..], parts))?;
     let behind = version.get(1..).filter(|behind| behind.starts_with(b"\r\n"))?;
     let lines = kept.len() - behind.len() + 2;
     Some((lines, lines + position(&kept[lines - 2..], b"\r\n\r\n")? + 2))
+}
+
+/// What stands behind `HTTP/1.`, where the request's line names the same as `parts`, written otherwise: a URI without a path has the root's, and
+/// its scheme may stand in large letters.
+fn written_otherwise<'a>(kept: &'a [u8], parts: &Parts) -> Option<&'a [u8]> {
+    let target = kept.strip_prefix(parts.method.as_str().as_bytes())?.strip_prefix(b" ")?;
+    let length = target.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n'))?;
+    let (target, behind) = target.split_at(length);
+    let is_same = !target.contains(&b'#') && Uri::try_from(target).is_ok_and(|uri| uri == parts.uri);
+    behind.strip_prefix(b" HTTP/1.").filter(|_| is_same)
 }
 
 /// Whether a line ends otherwise than with CR and LF.
@@ -320,6 +330,23 @@ mod tests {
         let connection = Heard::default();
         connection.stop();
         assert_eq!(connection.head(&parts("/a", &chunked)), Ok(None));
+    }
+
+    /// They were refused as if a line had ended wrongly.
+    #[test]
+    fn a_whole_uri_may_be_written_without_a_path_and_in_large_letters() {
+        for (sent, read, is_good) in [
+            ("http://example.com:1", "http://example.com:1", true),
+            ("http://example.com:1?z=1", "http://example.com:1?z=1", true),
+            ("HTTP://EXAMPLE.COM:1/q", "http://example.com:1/q", true),
+            ("http://other.example.com", "http://example.com:1", false),
+            ("http://example.com:1/q", "http://example.com:1/Q", false),
+            ("http://example.com:1#f", "http://example.com:1", false),
+        ] {
+            let heard = Heard::default();
+            heard.hear(format!("POST {sent} HTTP/1.1\r\nx-a: 1\r\n\r\n").as_bytes());
+            assert_eq!(heard.head(&parts(read, &[("x-a", "1")])).is_ok(), is_good, "{sent} {read}");
+        }
     }
 
     #[test]
