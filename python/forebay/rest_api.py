@@ -216,12 +216,13 @@ class RestApi:
             "PutRestApi",
             body=text,
             mode=checks.one_of("mode", mode, ("merge", "overwrite")),
-            parameters={"basepath": checks.one_of("base_path", base_path, ("ignore", "prepend", "split"))},
+            parameters={
+                "basepath": checks.one_of("base_path", base_path, ("ignore", "prepend", "split")),
+                # The document's title is not the name by which this API is found.
+                "x-forebay-name": self.name,
+            },
             failOnWarnings=checks.flag("fail_on_warnings", fail_on_warnings),
         )
-        # The document's title is not the name by which this API is found.
-        patch = [{"op": "replace", "path": "/name", "value": self.name}]
-        await self.call("UpdateRestApi", patchOperations=patch)
         warnings: list[str] = told.get("warnings", [])
         return warnings
 

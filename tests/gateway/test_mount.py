@@ -206,6 +206,26 @@ async def test_a_failure_that_is_answered_is_not_told_as_one_behind_an_answer(ap
     assert "behind" not in caplog.text
 
 
+async def test_an_answer_that_is_whole_is_sent_however_many_go_on(app, serve):
+    """Beyond 100 of them it was 500 when the time of the request was over, or the app failed behind it."""
+
+    async def asgi(scope, receive, send):
+        assert scope["type"] == "http", "it has no lifespan"
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        await send({"type": "http.response.body", "body": b"taken"})
+        if scope["path"] == "/fails":
+            await asyncio.sleep(0.05)
+            raise ValueError("no paper")
+        await asyncio.sleep(30)
+
+    app.http_api("shop").mount(asgi, timeout=2)
+    client = await serve()
+    answers = await asyncio.gather(*(client.ask("GET", "/") for _ in range(BEHIND_MAX)))
+    assert {answer.status for answer in answers} == {202}
+    more = await asyncio.gather(client.ask("GET", "/fails"), client.ask("GET", "/"))
+    assert [(answer.status, answer.body) for answer in more] == [(202, b"taken")] * 2
+
+
 async def test_what_is_done_behind_an_answer_is_cut_off_when_the_app_stops_in_a_hurry(app, serve, caplog):
     app.http_api("shop").mount(answers(behind=lambda _: asyncio.sleep(30)))
     assert (await (await serve()).ask("GET", "/")).status == 202

@@ -29,7 +29,7 @@ _FAILED: Final = 500
 """Statuses from here on tell of a failure of the server."""
 
 BEHIND_MAX: Final = 100
-"""Requests of one app that still do something behind their answers; the answer of a further one waits for it."""
+"""Requests of one app that still do something behind their answers; the answer of a further one waits for it, within its time."""
 
 CUT_OFF_SECONDS: Final = 1.0
 """How long is waited for what was cut off."""
@@ -106,6 +106,8 @@ def handler_of(
         task.add_done_callback(exchange.end)
         try:
             await exchange.over
+            if exchange.is_whole and behind.is_full:
+                await _end_in_time(task, context.get_remaining_time_in_millis() / 1_000)
         except asyncio.CancelledError:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -117,6 +119,15 @@ def handler_of(
         return exchange.answer()
 
     return handler
+
+
+async def _end_in_time(task: asyncio.Task[None], seconds: float) -> None:
+    """Wait for what is done behind a whole answer, and cut it off while there is time to send the answer."""
+    spare = min(seconds / 10, 0.5)
+    await asyncio.wait({task}, timeout=max(0.0, seconds - 2 * spare))
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=spare)
 
 
 async def _run(app: AsgiApp, scope: dict[str, Any], exchange: _Exchange) -> None:

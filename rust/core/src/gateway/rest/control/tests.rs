@@ -115,6 +115,20 @@ fn an_exported_api_comes_back_the_same() {
     }
 }
 
+/// It had the document's title between two calls, and whoever was killed there did not find it any more.
+#[test]
+fn a_document_does_not_rename_an_api_that_keeps_its_name() {
+    let mut of = Try::new();
+    let (api, _) = of.pets();
+    let document = r#"{"openapi": "3.0.1", "info": {"title": "Title", "version": "1"}, "paths": {}}"#;
+    for (parameters, expected) in [(json!({}), "Title"), (json!({"x-forebay-name": "pets"}), "pets")] {
+        for mode in ["merge", "overwrite"] {
+            let members = json!({"restApiId": api, "mode": mode, "body": document, "parameters": parameters});
+            assert_eq!(of.done("PutRestApi", members)["name"], expected, "{mode}");
+        }
+    }
+}
+
 #[test]
 fn an_import_with_errors_names_each_of_them() {
     let mut of = Try::new();

@@ -56,6 +56,9 @@ fn base_path(document: &Value, mode: &str) -> Outcome<String> {
     Ok(kept.iter().flat_map(|part| ["/", *part]).collect())
 }
 
+/// The parameter that says the API's name, whatever the document's title is. AWS has none.
+const KEPT_NAME: &str = "x-forebay-name";
+
 impl Control<'_> {
     pub(in crate::gateway::rest::control) fn import_rest_api(&mut self, params: Params) -> Outcome<Value> {
         let document = read(params)?;
@@ -128,6 +131,10 @@ impl Control<'_> {
                 EndpointConfiguration { types: vec![kind.clone()], ..EndpointConfiguration::default() };
         }
         import.settings()?;
+        // In one step: whoever was killed between two would not find the API by its name any more.
+        if let Some(name) = options.get(KEPT_NAME).filter(|name| !name.is_empty()) {
+            import.api.name.clone_from(name);
+        }
         import.models();
         import.validators();
         import.authorizers();
