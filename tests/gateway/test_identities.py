@@ -208,7 +208,7 @@ async def test_a_cached_answer_goes_to_nobody_whom_the_authoriser_gives_the_same
 
     @rest.method("GET", "/mine", authorization_type="CUSTOM", authorizer_id=made)
     async def mine(event, context):
-        return {"statusCode": 200, "body": event["headers"]["authorization"]}
+        return {"statusCode": 200, "body": event["headers"]["Authorization"]}
 
     await rest.deploy("dev")
     await cached(rest)

@@ -4,6 +4,8 @@
 
 use serde_json::Value;
 
+use crate::gateway::routes;
+
 const INVOKE: &str = "execute-api:Invoke";
 /// Most statements that are looked at; a policy with more lets nobody in.
 const STATEMENTS_MAX: usize = 1_000;
@@ -21,7 +23,7 @@ pub enum Verdict {
 
 /// Hold a policy document against the ARN of a method or a route. The error says why it is not a policy. Where its path can be written
 /// otherwise, `plain` is the ARN with the path as routes are found by it: what denies that one denies the request, so nobody goes round
-/// a denial by an escape or a slash. It allows nothing.
+/// a denial by an escape or a slash. It allows nothing; but a path with `..` has to be allowed as what it means, too.
 pub fn evaluate(document: &Value, arn: &str, plain: Option<&str>) -> Result<Verdict, String> {
     let statements = match document.get("Statement") {
         Some(Value::Array(list)) => &list[..],
@@ -31,7 +33,8 @@ pub fn evaluate(document: &Value, arn: &str, plain: Option<&str>) -> Result<Verd
     if statements.len() > STATEMENTS_MAX {
         return Err(format!("the policy has {} statements: at most {STATEMENTS_MAX} are read", statements.len()));
     }
-    let mut verdict = Verdict::Silent;
+    let mut is_allowed = false;
+    let mut is_plain_allowed = !routes::climbs(arn);
     for statement in statements {
         let effect = statement.get("Effect").and_then(Value::as_str);
         let fits = speaks_of(statement, arn);
@@ -41,12 +44,15 @@ pub fn evaluate(document: &Value, arn: &str, plain: Option<&str>) -> Result<Verd
             ["Condition", "NotAction", "NotResource", "NotPrincipal"].iter().any(|key| statement.get(key).is_some());
         match effect {
             Some("Deny") if fits || is_conditional || fits_plain() => return Ok(Verdict::Deny),
-            Some("Allow") if fits && !is_conditional => verdict = Verdict::Allow,
+            Some("Allow") if !is_conditional => {
+                is_allowed |= fits;
+                is_plain_allowed = is_plain_allowed || fits_plain();
+            }
             Some("Allow" | "Deny") => {}
             _ => return Err("a statement's Effect is neither Allow nor Deny".into()),
         }
     }
-    Ok(verdict)
+    Ok(if is_allowed && is_plain_allowed { Verdict::Allow } else { Verdict::Silent })
 }
 
 fn speaks_of(statement: &Value, arn: &str) -> bool {
@@ -137,6 +143,30 @@ mod tests {
         assert_eq!(judged(json!([statement("Allow", "*"), statement("Deny", "*/orders/*")])), Verdict::Deny);
         assert_eq!(judged(json!([statement("Allow", "*"), statement("Deny", "*/carts/*")])), Verdict::Allow);
         assert_eq!(judged(json!([statement("Allow", "*/orders/*")])), Verdict::Silent);
+    }
+
+    /// `/public/../secret` was let in by a policy that allows `/public/*`.
+    #[test]
+    fn a_path_that_climbs_is_allowed_as_what_it_means() {
+        let judged = |sent: &str, plain: &str, resources: &[&str]| {
+            let statements: Vec<Value> = resources.iter().map(|resource| statement("Allow", resource)).collect();
+            evaluate(
+                &json!({ "Statement": statements }),
+                &format!("arn:x/GET/{sent}"),
+                Some(&format!("arn:x/GET/{plain}")),
+            )
+        };
+        for (sent, plain, resources, expected) in [
+            ("public/../secret", "secret", &["*/public/*"][..], Verdict::Silent),
+            ("public/%2e%2E%2fsecret", "secret", &["*/public/*"], Verdict::Silent),
+            ("public/../secret", "secret", &["*/public/*", "arn:x/GET/secret"], Verdict::Allow),
+            ("public/a/../b", "public/b", &["*/public/*"], Verdict::Allow),
+            ("public/../secret", "secret", &["arn:x/GET/secret"], Verdict::Silent),
+            // A policy for the very request names it as it was sent.
+            ("public/a%2Fb", "public/a/b", &["arn:x/GET/public/a%2Fb"], Verdict::Allow),
+        ] {
+            assert_eq!(judged(sent, plain, resources), Ok(expected), "{sent} {resources:?}");
+        }
     }
 
     #[test]
