@@ -85,7 +85,8 @@ class TaskEnvironment:
         now = self._now_ns()
         if self._stopping:
             forced = self._stopping.pop(token, None)
-            if forced is not None:
+            # The engine knows that it has stopped the attempt; a late answer may name a job that is to be stopped.
+            if forced is not None and (forced, status) != (answer.STOPPED, answer.RETURNED):
                 status, body = forced, None
         if status == answer.RAISED and body is not None:
             self._failure_log.add(body, now)

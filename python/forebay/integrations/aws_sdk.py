@@ -119,10 +119,16 @@ def answer_of(client: Any, service_id: str, method: str, given: dict[str, Any]) 
         BotoCoreError,
         ClientError,
         ConnectionError,  # noqa: A004 - botocore's own
+        CredentialRetrievalError,
         HTTPClientError,
+        MetadataRetrievalError,
+        TokenRetrievalError,
+        UnauthorizedSSOTokenError,
     )
 
     service = "".join(word.capitalize() for word in _WORDS.findall(service_id))
+    # Whoever gives credentials has not given them now: a role, a session of SSO, a process, the machine.
+    renewals = (CredentialRetrievalError, MetadataRetrievalError, TokenRetrievalError, UnauthorizedSSOTokenError)
     try:
         answer = getattr(client, method)(**given)
     except ClientError as error:
@@ -133,7 +139,7 @@ def answer_of(client: Any, service_id: str, method: str, given: dict[str, Any]) 
         cause = f"{told.get('Message', '')} (Service: {service}, Status Code: {status}, Request ID: {request})"
         passes = code in _THROTTLED or status >= _SERVER_ERROR
         raise (NotAnswered if passes else TaskError)(f"{service}.{name}", cause) from error
-    except (ConnectionError, HTTPClientError) as error:
+    except (ConnectionError, HTTPClientError, *renewals) as error:
         raise NotAnswered(f"{service}.SdkClientException", str(error)) from error
     except BotoCoreError as error:
         # Wrong parameters, or nobody's credentials: the same question has the same answer.

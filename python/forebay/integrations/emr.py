@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay.integrations.aws_sdk import answer_of, boto3_client, from_wire, is_throttled
@@ -12,6 +12,8 @@ from forebay.integrations.threads import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+log = logging.getLogger("forebay.integrations")
 
 _RESOURCES: Final = (
     "elasticmapreduce:createCluster",
@@ -108,19 +110,36 @@ class Emr:
         return self._of_state(cluster, done, failed, result)
 
     async def stop(self, call: ServiceCall, job: Any) -> None:
-        """Cancel a step whose task was given up."""
+        """Cancel a step whose task was given up.
+
+        Raises:
+            TaskError: EMR refuses it for good.
+            NotAnswered: EMR does not answer now.
+
+        """
         if call.action == "addStep":
-            await self._ask("cancel_steps", ClusterId=job["ClusterId"], StepIds=[job["StepId"]])
+            await self._ask_now("cancel_steps", ClusterId=job["ClusterId"], StepIds=[job["StepId"]])
 
     async def _question(self, method: str, call: ServiceCall, job: Any) -> Any:
         try:
-            return await self._ask(method, **job)
+            return await self._ask_now(method, **job)
+        except NotAnswered:
+            raise
+        except TaskError:
+            # The task fails: nobody would stop the step any more.
+            try:
+                await self.stop(call, job)
+            except TaskError as error:
+                log.warning("the job %r of %s was not stopped, and may run on: %s", job, call.id, error)
+            raise
+
+    async def _ask_now(self, method: str, **given: Any) -> Any:
+        """Ask, and tell apart what may be answered later."""
+        try:
+            return await self._ask(method, **given)
         except TaskError as error:
             if is_throttled(error):
                 raise NotAnswered(error.error, error.cause) from error
-            # The task fails: nobody would stop the step any more.
-            with contextlib.suppress(TaskError):
-                await self.stop(call, job)
             raise
 
     def _of_state(self, about: dict[str, Any], done: set[str], failed: set[str], result: dict[str, Any]) -> Any:

@@ -74,7 +74,7 @@ class TaskError(Exception):
 
 
 class NotAnswered(TaskError):
-    """A service has not answered, or does not do so now. A question about a job is asked again."""
+    """A service has not answered, or does not do so now. A question about a job is asked again, and so is a stop."""
 
 
 class Integration(Protocol):
@@ -125,7 +125,14 @@ class RunsJobs(Protocol):
         """
 
     async def stop(self, call: ServiceCall, job: Any) -> None:
-        """Stop a job whose task was given up."""
+        """Stop a job whose task was given up.
+
+        Whatever else it raises leaves the job as it is: this is called again, three times in all.
+
+        Raises:
+            TaskError: the job cannot be stopped. That is logged, and not tried again.
+
+        """
 
 
 @runtime_checkable

@@ -112,10 +112,17 @@ class Integrations:
         return any(name.partition(":")[0] == service for name in self.resources)
 
     async def handle(self, event: dict[str, Any], _context: Any) -> dict[str, Any]:
-        """Make one of the engine's calls."""
+        """Make one of the engine's calls.
+
+        Raises:
+            NotAnswered: a job was not stopped now. An event that fails is given again; an answer would end it.
+
+        """
         try:
             return await self._answer(event)
         except TaskError as error:
+            if "stop" in event:
+                raise
             return {"error": error.error, "cause": error.cause}
 
     async def _answer(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -126,8 +133,7 @@ class Integrations:
         if "stop" in event:
             call = _call_of(event["stop"])
             self._unanswered.pop(call.id, None)
-            await self._jobs_of(call).stop(call, event["stop"]["job"])
-            return {}
+            return await self._stop(call, event["stop"]["job"])
         if self._files is None:
             raise TaskError("States.Runtime", "the app has no object store any more")
         if "read" in event:
@@ -144,7 +150,7 @@ class Integrations:
         return {"output": result}
 
     async def _submitted(self, call: ServiceCall) -> Any:
-        """Start a job. If its task is given up meanwhile, the job is stopped as soon as it is known."""
+        """Start a job. If its task is given up meanwhile, the engine has the job stopped as soon as this names it."""
         submission = asyncio.ensure_future(self._of(call).call(call))
         try:
             return await asyncio.shield(submission)
@@ -152,10 +158,24 @@ class Integrations:
             if PAST_DEADLINE not in cancelled.args:
                 submission.cancel()  # the app stops: the call is made again, and may find the job by its id
                 raise
-            result = await submission
-            if isinstance(result, Submitted):
-                await self._jobs_of(call).stop(call, result.job)
+            return await submission
+
+    async def _stop(self, call: ServiceCall, job: Any) -> dict[str, Any]:
+        """Stop a job. A refusal for good would be the same at each attempt."""
+        try:
+            await self._jobs_of(call).stop(call, job)
+        except NotAnswered:
             raise
+        except TaskError as error:
+            log.warning(
+                "the job %r of %s (%s:%s) was not stopped, and may run on: %s",
+                job,
+                call.id,
+                call.service,
+                call.action,
+                error,
+            )
+        return {}
 
     async def _poll(self, call: ServiceCall, job: Any) -> dict[str, Any]:
         """Ask whether a job has ended. A question without an answer says nothing of the job, which runs on: it is asked again."""
