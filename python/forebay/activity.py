@@ -97,6 +97,7 @@ class Activity(StoreResource[ActivitySettings]):
         Raises:
             InvalidParameterValue: an argument out of its range.
             TooManyRequests: 1,000 workers wait already.
+            OwnerLost: the process that owns the store stopped first; ask again when the app runs.
             AppClosed: the app is not running.
 
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetActivityTask.html
@@ -124,6 +125,7 @@ class Activity(StoreResource[ActivitySettings]):
 
         Raises:
             InvalidParameterValue: a name that cannot be.
+            OwnerLost: the process that owns the store stopped; call this again when the app runs.
             AppClosed: the app is not running.
 
         """

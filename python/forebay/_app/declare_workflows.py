@@ -115,12 +115,15 @@ class DeclaresWorkflows:
             execution_timeout: seconds that an execution may take with its waits, 1 to 31,622,400; None: a year.
 
         Raises:
-            InvalidParameterValue: an argument that cannot be, or the SDK is not installed.
+            InvalidParameterValue: an argument that cannot be, a handler that is not under `@durable_execution` or is an
+                `async def`, or the SDK is not installed.
             ResourceConflict: a function or a workflow of that name is already declared.
 
         Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html
 
         """
+        if callable(name):
+            checks.refuse("name", name, "write @app.durable_function() with its parentheses")
         longest = None
         if execution_timeout is not None:
             longest = checks.seconds("execution_timeout", execution_timeout, low=1, high=limits.DURABLE_SECONDS_MAX)

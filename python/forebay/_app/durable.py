@@ -7,8 +7,11 @@ itself, so nothing goes over a network.
 from __future__ import annotations
 
 import functools
+import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from forebay._model import checks
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceNotFound
 
 if TYPE_CHECKING:
@@ -118,7 +121,7 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], 
     """Give a handler that runs the SDK's with the app as its client.
 
     Raises:
-        InvalidParameterValue: the SDK is not installed.
+        InvalidParameterValue: the SDK is not installed, or the handler is none of its own.
 
     """
     try:
@@ -126,6 +129,7 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], 
     except ImportError as error:
         raise InvalidParameterValue(MISSING) from error
     plain, with_client = execution.DurableExecutionInvocationInput, execution.DurableExecutionInvocationInputWithClient
+    _check(handler, execution.__name__)
     of_sdk = exceptions.NonDeterministicExecutionError
     seen_by_sdk = f"{of_sdk.__module__}.{of_sdk.__qualname__}"
 
@@ -152,6 +156,39 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], 
         return answer
 
     return invoked
+
+
+def _check(handler: Any, module: str) -> None:
+    """Refuse a handler that the SDK cannot run: an execution of it would fail after three runs."""
+    order = "put @app.durable_function() above @durable_execution, and that above a plain def"
+    if not callable(handler):
+        checks.refuse("handler", handler, order)
+    at = handler
+    while at is not None:
+        if inspect.iscoroutinefunction(at) or inspect.isasyncgenfunction(at):
+            checks.refuse("handler", handler, f"AWS's SDK runs no async def: {order}")
+        at = getattr(at, "__wrapped__", None)
+    if isinstance(handler, FunctionType) and not _leads_to(handler, module, set()):
+        checks.refuse("handler", handler, f"it is not under @durable_execution: {order}")
+
+
+def _leads_to(function: Any, module: str, seen: set[int]) -> bool:
+    """Whether a function is of a module, or may call one that is: by what it wraps, holds or names. Other callables may."""
+    if not isinstance(function, FunctionType):
+        return callable(function) and not isinstance(function, type) and not inspect.isbuiltin(function)
+    if id(function) in seen:
+        return False
+    seen.add(id(function))
+    if function.__globals__.get("__name__") == module:
+        return True
+    try:
+        named = inspect.getclosurevars(function)
+    except ValueError:
+        return True  # it holds what is not there yet, such as itself
+    values = [getattr(function, "__wrapped__", None), *named.nonlocals.values()]
+    if len(seen) == 1:  # a whole library may follow
+        values += named.globals.values()
+    return any(_leads_to(one, module, seen) for one in values)
 
 
 def definition(function_arn: str, execution_timeout: float | None) -> dict[str, Any]:
