@@ -90,8 +90,7 @@ class Workflow(StoreResource[WorkflowSettings]):
         checks.optional_text("name", name)
         await self._declared()
         try:
-            asked = self.name if qualifier is None else f"{self.name}:{qualifier}"
-            fields = {"workflow": asked, "name": name, "input": text}
+            fields = {"workflow": self._asked(qualifier), "name": name, "input": text}
             started = payload.loads(await self._caller.start_execution("execution.start", fields))
         except ResourceConflict as error:
             raise ExecutionAlreadyExists(str(error)) from error
@@ -99,11 +98,16 @@ class Workflow(StoreResource[WorkflowSettings]):
 
     start_sync = sync_twin(start)
 
-    async def start_many(self, inputs: Iterable[Any]) -> list[Execution]:
+    def _asked(self, qualifier: str | None) -> str:
+        checks.optional_text("qualifier", qualifier)
+        return self.name if qualifier is None else f"{self.name}:{qualifier}"
+
+    async def start_many(self, inputs: Iterable[Any], *, qualifier: str | None = None) -> list[Execution]:
         """Start several executions in one call, each with a new UUID as its name. An input that is refused refuses them all.
 
         Args:
             inputs: 1 to 10,000 JSON values, at most 262,144 bytes each and 32 MiB together.
+            qualifier: the number of a version, or an alias, which chooses for each; None: what is declared.
 
         Raises:
             InvalidParameterValue: an input that cannot be, or too many of them; nothing was started.
@@ -118,18 +122,27 @@ class Workflow(StoreResource[WorkflowSettings]):
             checks.refuse_content("inputs", inputs, "allowed is a list, or another iterable, with one input each")
         texts = [payload.argument(f"inputs[{at}]", one) for at, one in enumerate(inputs)]
         await self._declared()
-        fields = {"workflow": self.name, "inputs": texts}
+        fields = {"workflow": self._asked(qualifier), "inputs": texts}
         started = payload.loads(await self._caller.start_execution("execution.start_many", fields))
         return [Execution(self.name, one["name"], one["arn"], self._caller) for one in started]
 
     start_many_sync = sync_twin(start_many)
 
-    async def start_sync_execution(self, input: Any = None, name: str | None = None) -> Any:  # noqa: A002 - AWS's name
+    async def start_sync_execution(
+        self,
+        input: Any = None,  # noqa: A002 - AWS's name
+        name: str | None = None,
+        *,
+        qualifier: str | None = None,
+    ) -> Any:
         """Run an execution of an Express workflow, and give its output. Nothing of it is written: a crash ends it.
+
+        On a virtual clock it runs while the clock is moved: await this in a task, and `advance()` or `settle()` meanwhile.
 
         Args:
             input: any JSON value, at most 262,144 bytes; None: {}.
             name: 1 to 80 characters; None: a new UUID.
+            qualifier: the number of a version, or an alias; None: what is declared.
 
         Raises:
             ExecutionFailed: it failed, took too long or was stopped.
@@ -145,7 +158,7 @@ class Workflow(StoreResource[WorkflowSettings]):
         checks.optional_text("name", name)
         text = payload.argument("input", {} if input is None else input)
         await self._declared()
-        fields = {"workflow": self.name, "name": name, "input": text}
+        fields = {"workflow": self._asked(qualifier), "name": name, "input": text}
         return _output(payload.loads(await self._caller.start_execution("execution.start_sync", fields)))
 
     start_sync_execution_sync = sync_twin(start_sync_execution)
@@ -325,6 +338,8 @@ class Execution:
 
     async def result(self) -> Any:
         """Wait for the end of the execution, and give its output.
+
+        On a virtual clock it ends while the clock is moved, by `advance()` or `settle()`, and not by this.
 
         Raises:
             ExecutionFailed: it failed, took too long or was stopped.
