@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from forebay._app import missing_functions
 from forebay._app.declared_apis import DeclaredApis
 from forebay._app.versions import handler_of_version, settings_of_version
 from forebay._core import check_limits
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+log = logging.getLogger("forebay.app")
+
 _RESULTS: Final = 100
 
 
@@ -107,6 +111,13 @@ class Declarations(DeclaredApis):
 
     def __repr__(self) -> str:
         return f"<declarations of app {self.settings.name!r}>"
+
+    def tell_of_missing_functions(self) -> None:
+        """Log which functions workflows call and nobody declares. Those of stacks are deployed later."""
+        found = missing_functions.missing(tuple(self.workflows.values()), self.functions) if self.stacks is None else {}
+        for workflow, unknown in found.items():
+            text = "workflow %r calls functions that this app does not declare: %s; tasks that call them fail"
+            log.warning(text, workflow, ", ".join(unknown))
 
     def take_new(self) -> list[Declarable]:
         """Give the functions, versions, aliases, mappings and subscriptions that came since the last call, in order."""

@@ -210,6 +210,7 @@ class AppRun:
         if engine is not None and self._shared.runs_for_owner(engine):
             self._handlers.run_for_owner(engine)
         if engine is not None and self._runs:
+            declared.tell_of_missing_functions()
             for function in tuple(declared.functions.values()):
                 for version in (function, *function.versions.values()):
                     self._handlers.add_function(engine, version)
