@@ -1,7 +1,10 @@
 """Files of distributed Maps: which of them a run reads, and what it costs the app."""
 
 import asyncio
+import gzip
 import json
+import threading
+import time
 
 import pytest
 
@@ -241,3 +244,34 @@ async def test_object_stores_take_no_thread_of_other_calls(tmp_path, monkeypatch
     files = MapFiles(store)
     assert len(await pages(files, reading("a.json"))) == 2
     assert len(await pages(files, LISTING)) == 1
+
+
+async def test_large_files_are_parsed_one_after_the_other(tmp_path, monkeypatch):
+    """Six Maps that began together over a file of 15 MiB took 7 GiB. Small files wait for none of them."""
+    parse, lock, running, most, order = maps_module._items_of, threading.Lock(), 0, 0, []
+
+    def parsed(key, *given):
+        nonlocal running, most
+        if key == "small.json":
+            order.append(key)
+            return parse(key, *given)
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.1)
+        with lock:
+            running -= 1
+        order.append(key)
+        return parse(key, *given)
+
+    monkeypatch.setattr(maps_module, "_items_of", parsed)
+    store = ObjectStore(tmp_path)
+    await store.put("in", "large.json", b"[%s1]" % (b"1," * 200_000))
+    await store.put("in", "packed.json.gz", gzip.compress(b"[1]"))
+    await store.put("in", "small.json", b"[1]")
+    files = MapFiles(store)
+    keys = ["large.json"] * 3 + ["packed.json.gz"] * 3 + ["small.json"]
+    read = await asyncio.gather(*(files.read(reading(key), None) for key in keys))
+    assert [len(page["items"]) for page in read] == [1000] * 3 + [1] * 4
+    assert most == 1
+    assert order.index("small.json") < 5

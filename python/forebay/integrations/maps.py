@@ -36,6 +36,8 @@ _PAGE_BYTES: Final = 1 << 20
 _FILE_BYTES: Final = 64 << 20
 _FILES_BYTES: Final = 256 << 20
 """What the items of files that are kept between two pages have together, unless one file has more."""
+_LARGE_BYTES: Final = 256 << 10
+"""From here on a file's items may take much: 15 MiB of small ones take more than a GiB while they are read."""
 _WALKS: Final = 16
 """Buckets that are walked through: of each the names of the folders are kept in which the walk is."""
 _WRITTEN_BYTES: Final = 5 << 30
@@ -76,6 +78,7 @@ class MapFiles:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._turns = Turns(FILES)
+        self._large = Turns(1)
         self._files: _Kept[tuple[list[bytes], str, int]] = _Kept(_FILES_BYTES)
         self._walks: _Kept[Iterator[dict[str, Any]]] = _Kept(_WALKS)
 
@@ -166,7 +169,10 @@ class MapFiles:
         async with self._turns.turn():
             data = await self._objects.get(bucket, key)
             # It takes seconds where the file is large: nothing else of the app would run meanwhile.
-            return await FILE_THREADS.run(_items_of, key, data, form, most)
+            if len(data) < _LARGE_BYTES and not key.endswith(".gz"):
+                return await FILE_THREADS.run(_items_of, key, data, form, most)
+            async with self._large.turn():
+                return await FILE_THREADS.run(_items_of, key, data, form, most)
 
     async def _read_manifest(
         self, bucket: str, given: dict[str, Any], request: dict[str, Any], at: Any
