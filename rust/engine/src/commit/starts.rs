@@ -67,11 +67,13 @@ impl Starts {
         limits: WorkflowLimits,
         now_ns: u64,
     ) -> Result<(), EngineError> {
-        if self.limits != limits {
+        if self.limits.standard_starts != limits.standard_starts {
             self.standard = full_bucket(limits.standard_starts, now_ns);
-            self.express = full_bucket(limits.express_starts, now_ns);
-            self.limits = limits;
         }
+        if self.limits.express_starts != limits.express_starts {
+            self.express = full_bucket(limits.express_starts, now_ns);
+        }
+        self.limits = limits;
         let bucket = if is_express { &mut self.express } else { &mut self.standard };
         let Some(bucket) = bucket else { return Ok(()) };
         if bucket.try_acquire(count as u64, now_ns) {

@@ -8,6 +8,7 @@ use crate::dispatch::ready_list::Kind;
 use crate::dispatch::waiters::Next;
 use crate::dispatch::PERMITS;
 use crate::runtime::rooms::Rooms;
+use crate::workflows::throttle;
 use forebay_core::concurrency::Kind as Start;
 use forebay_core::concurrency::Lease;
 use forebay_core::concurrency::Reason;
@@ -133,5 +134,6 @@ impl Rooms {
             self.dispatch().refuse_invocation(token, EngineError::Closed(text));
         }
         self.queues().withdraw_strict();
+        throttle::bring_answers(&mut self.workflows);
     }
 }

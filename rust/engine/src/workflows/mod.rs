@@ -28,7 +28,7 @@ mod step;
 mod supported;
 #[cfg(test)]
 mod tests;
-mod throttle;
+pub(crate) mod throttle;
 mod versions;
 mod waiting;
 

@@ -88,6 +88,15 @@ impl TestEngine {
         answer.as_array().unwrap().iter().map(|one| one["body"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Write a row as another release has written it.
+    pub(super) fn set_row(&self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.engine.with(|rooms| {
+            rooms.ctx.commit.pending.set(table, key, value);
+            rooms.ctx.commit.pending.urgent = true;
+        });
+        self.engine.turn(self.now);
+    }
+
     pub(super) fn killed(self) -> Self {
         let engine = self.crashed();
         engine.register(function("f"));

@@ -16,7 +16,7 @@ use crate::commit::starts::full_bucket;
 use crate::dispatch::DispatchRoom;
 use crate::workflows::durable::Told;
 use crate::workflows::outside::Brings;
-use crate::workflows::{Happened, WorkflowRoom};
+use crate::workflows::{Happened, WorkflowRoom, Workflows};
 
 /// While about so many bytes of answers of functions wait, no other function is called that may bring one.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -112,7 +112,9 @@ pub(super) fn admit(room: &mut WorkflowRoom<'_>, happened: Happened) -> Option<H
     if limits.transitions.is_none() && room.workflows.throttles.waiting.is_empty() {
         return Some(happened);
     }
-    let is_again = happened.is_kept && !matches!(happened.fact, Fact::ChildEnded(..));
+    // A submission enters no state, and names a job that nobody else knows of. What an app that stops was answered is written at once, too.
+    let passes = matches!(happened.fact, Fact::ChildEnded(..) | Fact::TaskSubmitted(..)) || ctx.draining;
+    let is_again = happened.is_kept && !passes;
     let is_held_back = is_again || matches!(happened.fact, Fact::Start | Fact::Due);
     let Some(run) = room.workflows.runs.get(&happened.run).filter(|run| is_held_back && run.memory.is_none()) else {
         return Some(happened);
@@ -163,16 +165,28 @@ fn answer_bytes(happened: &Happened) -> usize {
     size_of::<Happened>() + answer + brought
 }
 
+/// The app stops: what functions have answered is brought now, for a restart would call them again.
+pub(crate) fn bring_answers(workflows: &mut Workflows) {
+    let throttles = &mut workflows.throttles;
+    let waiting = std::mem::take(&mut throttles.waiting).into_iter();
+    let (answers, others): (VecDeque<Happened>, _) = waiting.partition(|happened| happened.is_kept);
+    (throttles.waiting, throttles.bytes) = (others, 0);
+    workflows.inbox.extend(answers);
+}
+
 /// Take tokens for the states that a turn has entered.
 pub(super) fn spend(room: &mut WorkflowRoom<'_>, commands: &[Command]) {
+    let ctx = &*room.below.ctx;
+    let (limits, now_ns) = (ctx.config.limits.workflows, ctx.now.mono_ns);
     let throttles = &mut room.workflows.throttles;
+    // Limits that were taken away owe nothing.
+    throttles.follow(limits, now_ns);
     let Some(bucket) = &mut throttles.transitions else { return };
     let events = commands.iter().filter_map(|command| match command {
         Command::Record(events) => Some(events),
         _ => None,
     });
     let entered = events.flatten().filter(|event| matches!(event.kind, EventKind::StateEntered(..))).count() as u64;
-    let now_ns = room.below.ctx.now.mono_ns;
     let paid = entered.min(bucket.tokens(now_ns) as u64);
     let _taken = bucket.try_acquire(paid, now_ns);
     throttles.debt += entered - paid;

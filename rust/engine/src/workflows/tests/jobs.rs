@@ -2,6 +2,7 @@
 
 use serde_json::{json, Value};
 
+use crate::base::limits::BucketSettings;
 use crate::dispatch::attempts::{Task, Work};
 use crate::runtime::test_engine::{TestEngine, SECOND};
 use crate::store::fault::{Fault, Repeat};
@@ -72,6 +73,20 @@ fn a_question_that_is_not_answered_is_asked_again() {
     assert_eq!(engine.execution("one")["output"], "1");
     engine.advance(60 * SECOND);
     assert!(begun(&engine).is_empty());
+}
+
+/// It waited for a token in memory with the job's name: an app that stopped or died then began the job once more.
+#[test]
+fn a_job_is_on_disk_without_a_token() {
+    let engine = TestEngine::new();
+    declare(&engine);
+    let one = Some(BucketSettings { per_second: 0.1, burst: 1 });
+    engine.engine.with(|rooms| rooms.ctx.config.limits.workflows.transitions = one);
+    let mut engine = baking_in(engine);
+    let call = engine.only_call();
+    engine.end_call(&call, 0, SUBMITTED);
+    let engine = engine.crashed_with(&[function(FUNCTION)]);
+    question(&engine);
 }
 
 /// An app without the function failed the task after a restart.
@@ -229,7 +244,7 @@ fn ids_of_calls_are_those_of_one_store_and_of_one_execution() {
     let engine = engine.crashed_with(&[function(FUNCTION)]);
     assert_eq!(id(&engine.only_call()), first, "the same call");
     // What a task's call was named by before an upgrade stays, however calls are named after it.
-    set(&engine, Table::Meta, STORE.to_vec(), 7_u128.to_be_bytes().to_vec());
+    engine.set_row(Table::Meta, STORE.to_vec(), 7_u128.to_be_bytes().to_vec());
     let engine = engine.crashed_with(&[function(FUNCTION)]);
     declare(&engine);
     let call = engine.only_call();
@@ -266,19 +281,10 @@ fn ids_of_calls_of_an_express_execution_that_an_earlier_release_has_begun_stay()
     let (key, row) = &rows[0];
     let row = String::from_utf8(row.clone()).unwrap();
     assert!(row.contains(flag), "{row}");
-    set(&engine, Table::ExpressStart, key.clone(), row.replace(flag, "").into_bytes());
+    engine.set_row(Table::ExpressStart, key.clone(), row.replace(flag, "").into_bytes());
     let engine = engine.crashed_with(&[function(FUNCTION)]);
     let again = id(&engine.only_call());
     let (of, task) = again.rsplit_once('/').unwrap();
     assert_eq!(of, arn);
     assert!(new.ends_with(&format!("/{task}")), "{new} {again}");
-}
-
-/// Write a row as another release has written it.
-fn set(engine: &TestEngine, table: Table, key: Vec<u8>, value: Vec<u8>) {
-    engine.engine.with(|rooms| {
-        rooms.ctx.commit.pending.set(table, key, value);
-        rooms.ctx.commit.pending.urgent = true;
-    });
-    engine.engine.turn(engine.now);
 }

@@ -3,10 +3,10 @@
 use serde_json::{json, Value};
 
 use crate::api::bus::Entry;
-use crate::base::limits::BucketSettings;
+use crate::base::limits::{BucketSettings, WorkflowLimits};
 use crate::base::trace::Carried;
 use crate::runtime::test_engine::{TestEngine, SECOND};
-use crate::workflows::tests::{arn, function};
+use crate::workflows::tests::{arn, function, payload};
 use crate::workflows::throttle::ANSWER_BYTES_MAX;
 
 fn so_many(burst: u64) -> Option<BucketSettings> {
@@ -157,4 +157,71 @@ fn functions_are_not_called_while_so_many_bytes_of_answers_wait() {
     engine.advance(SECOND);
     let page = engine.json("execution.list", &json!({"workflow": "w", "limit": 1_000, "status": "SUCCEEDED"}));
     assert_eq!(page["executions"].as_array().unwrap().len(), count);
+}
+
+/// What was done without limits was owed to those that came later: a night's import stopped all workflows for hours.
+#[test]
+fn limits_that_are_taken_away_owe_nothing_when_they_are_given_again() {
+    let mut engine = TestEngine::new();
+    engine.workflow("w", &json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}));
+    let limit = |engine: &TestEngine, of| {
+        engine.engine.with(|rooms| rooms.ctx.config.limits.workflows.transitions = of);
+    };
+    let start = |engine: &mut TestEngine, name: &str| {
+        engine.start(name, &json!({})).unwrap();
+        engine.advance(1);
+    };
+    limit(&engine, so_many(5));
+    start(&mut engine, "limited");
+    limit(&engine, None);
+    for number in 0..100 {
+        start(&mut engine, &format!("free-{number}"));
+    }
+    limit(&engine, so_many(5));
+    start(&mut engine, "again");
+    assert_eq!(engine.execution("again")["status"], "SUCCEEDED");
+}
+
+/// What functions had answered waited for its token in memory, and an app that stopped called them again.
+#[test]
+fn an_app_that_stops_writes_the_answers_that_wait_for_the_rate() {
+    let mut engine = TestEngine::new();
+    engine.register(function("f"));
+    let mut then = call("f");
+    then["States"]["Call"] = json!({"Type": "Task", "Resource": arn("f"), "Next": "Again"});
+    then["States"]["Again"] = json!({"Type": "Task", "Resource": arn("f"), "End": true});
+    engine.workflow("w", &then);
+    engine.start("one", &json!({})).unwrap();
+    engine.engine.with(|rooms| rooms.ctx.config.limits.workflows.transitions = so_many(1));
+    engine.workflow("x", &json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}));
+    engine.json("execution.start", &json!({"workflow": "x", "input": "{}"}));
+    let first = engine.only_call();
+    engine.end_call(&first, 0, "\"answered\"");
+    assert!(engine.calls().is_empty(), "it waits for its token");
+    engine.engine.drain();
+    engine.engine.turn(engine.now);
+    assert!(engine.engine.idle());
+    let engine = engine.reopened_with(&[function("f")]);
+    assert_eq!(payload(&engine.only_call()), "answered", "what comes next is called, and not the first again");
+}
+
+/// Another limit filled the buckets of starts: whoever was refused had a new burst with each update of the app.
+#[test]
+fn a_bucket_is_full_again_when_its_own_limit_changes() {
+    let engine = TestEngine::new();
+    let pass = json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}).to_string();
+    let kinds = ["STANDARD", "EXPRESS"];
+    for kind in kinds {
+        engine.json("workflow.declare", &json!({"name": kind, "definition": pass, "type": kind}));
+    }
+    let start = |kind: &str| engine.asked("execution.start", &json!({"workflow": kind, "input": "{}"})).is_ok();
+    let limit = |change: fn(&mut WorkflowLimits)| {
+        engine.engine.with(|rooms| change(&mut rooms.ctx.config.limits.workflows));
+    };
+    limit(|limits| (limits.standard_starts, limits.express_starts) = (so_many(1), so_many(1)));
+    assert_eq!(kinds.map(start), [true, true]);
+    limit(|limits| limits.transitions = so_many(100));
+    assert_eq!(kinds.map(start), [false, false]);
+    limit(|limits| limits.express_starts = so_many(2));
+    assert_eq!(kinds.map(start), [false, true]);
 }
