@@ -30,7 +30,7 @@ pub(super) fn take_over_call(part: &mut WorkflowParticipant<'_>, record: &InFlig
     let (run, task) = (RunId { machine: record.mapping, number: record.first }, TaskId(record.last));
     let is_open = match part.workflows.runs.get(&run) {
         Some(run) => run.calls.contains_key(&task),
-        None => part.workflows.express.begins_anew(run),
+        None => part.workflows.express.begins_anew(run) || child_begins_anew(part, run),
     };
     if is_open {
         let (crashes, slots) = part.workflows.interrupted.entry((run, task)).or_default();
@@ -38,6 +38,13 @@ pub(super) fn take_over_call(part: &mut WorkflowParticipant<'_>, record: &InFlig
         slots.push(slot);
     }
     is_open
+}
+
+/// Whether a child of a distributed Map is begun anew when the app starts: one that runs in memory.
+fn child_begins_anew(part: &WorkflowParticipant<'_>, child: RunId) -> bool {
+    let parents = part.workflows.childless.iter().filter_map(|parent| part.workflows.runs.get(parent));
+    let mut open = parents.flat_map(|run| run.map_runs.iter().map(move |(frame, (_, number))| (run, *frame, *number)));
+    open.any(|(run, frame, number)| number == child.machine && run.execution.has_open_child(frame, child.number))
 }
 
 /// Give back what the attempts file holds of a call.

@@ -43,6 +43,13 @@ impl Execution {
         }
     }
 
+    /// Whether a child of the run of a frame has begun and not ended.
+    pub fn has_open_child(&self, frame: FrameId, index: u64) -> bool {
+        let step = self.frames.get(&frame).map(|frame| &frame.step);
+        let index = u32::try_from(index).ok();
+        matches!((step, index), (Some(Step::Run(run)), Some(index)) if run.open.contains_key(&index))
+    }
+
     pub(super) fn begin_run(
         &mut self,
         turn: &mut Turn<'_>,

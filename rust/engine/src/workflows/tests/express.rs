@@ -393,3 +393,27 @@ fn a_call_that_an_execution_does_not_make_again_leaves_nothing() {
     engine.end_call(&ask, 0, "2");
     assert_eq!((engine.calls().len(), interrupted(&engine)), (0, 0));
 }
+
+/// Its deaths were forgotten at each start, for it begins only later: it killed the process for ever.
+#[test]
+fn the_call_of_a_child_in_memory_that_kills_the_process_fails_after_the_third() {
+    let mut processor = call();
+    processor["ProcessorConfig"] = json!({"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"});
+    let each = json!({"StartAt": "Each", "States": {"Each": {"Type": "Map", "ItemProcessor": processor, "End": true}}});
+    let mut engine = TestEngine::new();
+    engine.register(function("f"));
+    engine.workflow("w", &each);
+    engine.start("one", &json!([1])).unwrap();
+    let mut deaths = 0;
+    loop {
+        engine.advance(SECOND);
+        if engine.calls().is_empty() {
+            break;
+        }
+        deaths += 1;
+        assert!(deaths < 6);
+        engine = engine.crashed_with(&[function("f")]);
+    }
+    assert_eq!((deaths, &engine.execution("one")["status"]), (3, &json!("FAILED")));
+    assert_eq!(engine.engine.with(|rooms| rooms.workflows.interrupted.len()), 0);
+}
