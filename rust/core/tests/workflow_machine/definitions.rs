@@ -200,3 +200,87 @@ fn definitions_have_the_problems_statelint_finds() {
     }
     judge("statelint", cases.len(), &failed, &[]);
 }
+
+/// AWS says that an expression which is badly begun or ended is a validation error. Here it was a plain text, and so the output.
+#[test]
+fn an_expression_that_is_badly_begun_or_ended_is_refused() {
+    let output = |text: &str| says(&alone(&json!({"Type": "Pass", "End": true, "Output": {"a": [text]}})));
+    let told =
+        "INVALID_JSONATA_EXPRESSION: An expression begins with '{%' and ends with '%}', without blanks around them";
+    for text in ["{% $states.input", " {% 1 %}", "{% 1 %} ", "1 %}", "{%", "{%}"] {
+        assert_eq!(
+            output(text),
+            format!("Invalid State Machine Definition: '{told} at /States/A/Output/a[0]'"),
+            "{text}"
+        );
+    }
+    for text in ["{% 1 %}", "{%1%}", "", " {% 1 %} ", "100 %", "a {% b %} c", "{ % 1 % }"] {
+        assert_eq!(output(text), "", "{text}");
+    }
+    let fails = says(&alone(&json!({"Type": "Fail", "Cause": "{% 'x'"})));
+    assert!(fails.contains("at /States/A/Cause"), "{fails}");
+    // In JSONPath it is a text as any other.
+    let pass = json!({"StartAt": "A", "States": {"A": {"Type": "Pass", "Result": "{% 1", "End": true}}});
+    assert_eq!(says(&pass), "");
+}
+
+/// It was found when the state ran, as something undefined.
+#[test]
+fn what_states_has_is_read_where_it_is_there_only() {
+    let (result, caught) = ("{% $states.result.x %}", "{% [1, $states . errorOutput] %}");
+    let task = |more: Value| {
+        let mut task =
+            json!({"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:f", "End": true});
+        task.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        alone(&task)
+    };
+    let catch =
+        |field: &str, text: &str| task(json!({"Catch": [{"ErrorEquals": ["E"], "Next": "A", field: {"a": text}}]}));
+    let pass = |field: &str, text: &str| alone(&json!({"Type": "Pass", "End": true, field: {"a": text}}));
+    for field in ["Output", "Assign"] {
+        assert_eq!(says(&task(json!({field: {"a": result}}))), "");
+        assert_eq!(says(&catch(field, caught)), "");
+        for (wrong, name, place) in [
+            (pass(field, result), "result", format!("{field}/a")),
+            (pass(field, caught), "errorOutput", format!("{field}/a")),
+            (task(json!({field: {"a": caught}})), "errorOutput", format!("{field}/a")),
+            (catch(field, result), "result", format!("Catch[0]/{field}/a")),
+        ] {
+            let told = says(&wrong);
+            assert!(
+                told.starts_with(&format!(
+                "Invalid State Machine Definition: 'INVALID_JSONATA_EXPRESSION: '$states.{name}' is there in 'Output'"
+            )),
+                "{told}"
+            );
+            assert!(told.ends_with(&format!(" at /States/A/{place}'")), "{told}");
+        }
+    }
+    assert!(says(&task(json!({"Arguments": {"a": result}}))).ends_with(" at /States/A/Arguments/a'"));
+    for text in [
+        "{% '$states.result' %}",
+        "{% 1 /* $states.result */ %}",
+        "{% $states.results %}",
+        "{% $states.input.result %}",
+    ] {
+        assert_eq!(says(&pass("Output", text)), "", "{text}");
+    }
+}
+
+/// AWS has distributed Maps in Standard machines only. Here it ran, and the definition could not be taken there.
+#[test]
+fn an_express_machine_has_no_distributed_map() {
+    let map = |mode: &str| {
+        let processor = json!({"StartAt": "B", "States": {"B": {"Type": "Pass", "End": true}}, "ProcessorConfig": {
+            "Mode": mode, "ExecutionType": "EXPRESS"}});
+        json!({"StartAt": "A", "States": {"A": {"Type": "Map", "ItemProcessor": processor, "End": true}}}).to_string()
+    };
+    let told = invalid_definition(&check(&map("DISTRIBUTED"), MachineType::Express)).unwrap();
+    assert_eq!(
+        told,
+        "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: Express state machine does not support a Map state in \
+         DISTRIBUTED mode at /States/A/ItemProcessor/ProcessorConfig/Mode'"
+    );
+    assert!(check(&map("INLINE"), MachineType::Express).is_empty());
+    assert!(check(&map("DISTRIBUTED"), MachineType::Standard).is_empty());
+}

@@ -19,6 +19,11 @@ const LABEL_MAX: usize = 40;
 const VARIABLE_NAME_MAX: usize = 80;
 /// The variable that JSONata states have.
 const RESERVED_VARIABLE: &str = "states";
+/// What it has in some fields only: of what has succeeded, and of what a catcher has caught.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html>
+const RESULT: &str = "result";
+const ERROR_OUTPUT: &str = "errorOutput";
+const STATES_GIVEN: [&str; 2] = [RESULT, ERROR_OUTPUT];
 /// Problems that are listed; a definition with more is as wrong.
 pub const PROBLEMS_MAX: usize = 100;
 
@@ -37,13 +42,17 @@ type Object = Map<String, Value>;
 pub(super) struct Checker {
     dialect: Dialect,
     machine_language: QueryLanguage,
+    /// What `$states` has in `Output` and `Assign` of the object that is walked, beside what it has everywhere.
+    gives: Option<&'static str>,
+    /// What it has so in the field that is walked.
+    given: Option<&'static str>,
     problems: Vec<Problem>,
 }
 
 /// All problems of a machine.
 pub(super) fn machine(machine: &Object, dialect: Dialect) -> Vec<Problem> {
     let machine_language = language(machine, QueryLanguage::JsonPath);
-    let mut checker = Checker { dialect, machine_language, problems: Vec::new() };
+    let mut checker = Checker::new(dialect, machine_language);
     checker.object("/", machine, &schema::machine(), machine_language);
     checker.states("", machine, machine_language, 0);
     let mut problems = checker.problems;
@@ -58,7 +67,7 @@ pub(super) fn machine(machine: &Object, dialect: Dialect) -> Vec<Problem> {
 pub(super) fn state(name: &str, state: &Object) -> Vec<Problem> {
     let language = QueryLanguage::JsonPath;
     let dialect = Dialect::Aws(MachineType::Standard);
-    let mut checker = Checker { dialect, machine_language: language, problems: Vec::new() };
+    let mut checker = Checker::new(dialect, language);
     checker.state(&format!("/States/{name}"), state, language, 0);
     checker.problems
 }
@@ -82,6 +91,10 @@ fn below(place: &str, field: &str) -> String {
 }
 
 impl Checker {
+    fn new(dialect: Dialect, machine_language: QueryLanguage) -> Self {
+        Self { dialect, machine_language, gives: None, given: None, problems: Vec::new() }
+    }
+
     fn is_lint(&self) -> bool {
         self.dialect == Dialect::Lint
     }
@@ -120,6 +133,7 @@ impl Checker {
             match schema.fields.iter().find(|(field, _)| field == name) {
                 Some((_, kind)) => {
                     let place = below(place, name);
+                    self.given = self.gives.filter(|_| matches!(name.as_str(), "Output" | "Assign"));
                     self.value(&place, name, value, *kind, language);
                     if name == "Assign" && !self.is_lint() {
                         self.variables(&place, value, language);
@@ -128,6 +142,7 @@ impl Checker {
                 None => self.add(place, Fault::Unsupported(name.clone())),
             }
         }
+        self.given = None;
     }
 
     /// The names of the variables that are assigned: no expression can read one that is no identifier.
@@ -147,7 +162,7 @@ impl Checker {
     fn value(&mut self, place: &str, name: &str, value: &Value, kind: Kind, language: QueryLanguage) {
         let is_jsonata = language == QueryLanguage::Jsonata;
         if is_jsonata && kind.takes_expression() {
-            if let Some(text) = value.as_str().filter(|text| syntax::is_expression(text)) {
+            if let Some(text) = value.as_str().filter(|text| syntax::has_marks(text)) {
                 return self.expression(place, text);
             }
         }
@@ -271,7 +286,7 @@ impl Checker {
     /// The expressions inside a value of a JSONata state.
     fn expressions(&mut self, place: &str, value: &Value) {
         match value {
-            Value::String(text) if syntax::is_expression(text) => self.expression(place, text),
+            Value::String(text) if syntax::has_marks(text) => self.expression(place, text),
             Value::Object(fields) => {
                 for (name, value) in fields {
                     self.expressions(&below(place, name), value);
@@ -287,6 +302,13 @@ impl Checker {
     }
 
     fn expression(&mut self, place: &str, text: &str) {
+        if !syntax::is_expression(text) {
+            return self.add(place, Fault::NotMarked);
+        }
+        let read = STATES_GIVEN.into_iter().filter(|name| syntax::reads_of_states(text, name));
+        for name in read.filter(|name| self.given != Some(*name) && !self.is_lint()).collect::<Vec<_>>() {
+            self.add(place, Fault::NotGiven(name));
+        }
         if let Err(problem) = syntax::check_expression(text) {
             self.add(place, Fault::Expression(problem.code, problem.message));
         }
@@ -323,10 +345,14 @@ impl Checker {
             Some(_) => return self.add(&below(place, "Type"), Fault::NotAllowed("Type".into(), schema::STATE_TYPES)),
             None => return self.add(place, Fault::Required(vec!["Type".into()])),
         };
+        self.gives = matches!(kind, "Task" | "Parallel" | "Map").then_some(RESULT);
         self.object(place, state, &schema::state(kind, language, self.is_lint()), language);
+        self.gives = None;
         self.next_or_end(place, state, kind);
         self.elements(place, state, "Retry", &schema::retrier(), language);
+        self.gives = Some(ERROR_OUTPUT);
         self.elements(place, state, "Catch", &schema::catcher(language), language);
+        self.gives = None;
         self.error_names(place, state);
         self.credentials(place, state, language);
         if kind == "Choice" {
@@ -451,6 +477,13 @@ impl Checker {
         if !self.is_lint() && !is_distributed(state) {
             for name in DISTRIBUTED_FIELDS.iter().filter(|name| state.contains_key(**name)) {
                 self.add(place, Fault::Unsupported((*name).to_owned()));
+            }
+        }
+        if self.dialect == Dialect::Aws(MachineType::Express) {
+            let mode = |name: &&&str| state.get(**name).and_then(|flow| flow.get("ProcessorConfig")?.get("Mode"));
+            for name in PROCESSORS.iter().filter(|name| mode(name).is_some_and(|mode| mode == "DISTRIBUTED")) {
+                let what = "a Map state in DISTRIBUTED mode".to_owned();
+                self.add(&format!("{place}/{name}/ProcessorConfig/Mode"), Fault::ExpressOnly(what));
             }
         }
         let label = state.get("Label").and_then(Value::as_str).filter(|_| !self.is_lint());

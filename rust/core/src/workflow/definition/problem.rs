@@ -70,6 +70,10 @@ pub enum Fault {
     ExpressOnly(String),
     /// States inside one another beyond the bound.
     TooDeep(usize),
+    /// A text of a JSONata state that is badly begun or ended as an expression.
+    NotMarked,
+    /// A field of `$states` that there is not in the place of the expression.
+    NotGiven(&'static str),
     /// What a parser of expressions says: AWS's code and message.
     Expression(&'static str, String),
 }
@@ -99,6 +103,7 @@ impl Fault {
             Self::NoTarget(_) | Self::Unreachable(_) => "MISSING_TRANSITION_TARGET",
             Self::NoEnd => "MISSING_END_STATE",
             Self::TooDeep(_) => "TOO_DEEPLY_NESTED",
+            Self::NotMarked | Self::NotGiven(_) => "INVALID_JSONATA_EXPRESSION",
             Self::Expression(code, _) => code,
             _ => "SCHEMA_VALIDATION_FAILED",
         }
@@ -147,6 +152,11 @@ impl Fault {
             }
             Self::ExpressOnly(what) => format!("Express state machine does not support {what}"),
             Self::TooDeep(most) => format!("States are nested more than {most} deep"),
+            Self::NotMarked => "An expression begins with '{%' and ends with '%}', without blanks around them".into(),
+            Self::NotGiven("result") => {
+                "'$states.result' is there in 'Output' and 'Assign' of a Task, a Parallel and a Map state only".into()
+            }
+            Self::NotGiven(name) => format!("'$states.{name}' is there in 'Output' and 'Assign' of a catcher only"),
             Self::Expression(_, message) => message.clone(),
         }
     }

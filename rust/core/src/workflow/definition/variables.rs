@@ -74,6 +74,16 @@ fn of_program(program: &str) -> BTreeSet<String> {
     read.map(|word| word.name).filter(|name| !bound.contains(name)).collect()
 }
 
+/// Whether a JSONata program reads a field of `$states` by its name.
+pub(super) fn reads_of_states(program: &str, field: &str) -> bool {
+    let reads = |word: &Word<'_>| {
+        let name = word.after.strip_prefix('.')?.trim_start().strip_prefix(field)?;
+        let ends = !name.starts_with(|one: char| one.is_alphanumeric() || one == '_');
+        (word.name == "states" && word.before != Some('$') && ends).then_some(())
+    };
+    words(program, &['\'', '"', '`']).iter().any(|word| reads(word).is_some())
+}
+
 /// A name behind a `$`.
 struct Word<'t> {
     name: String,
@@ -95,6 +105,11 @@ fn words<'t>(text: &'t str, quotes: &[char]) -> Vec<Word<'t>> {
             Some(_) if character == '\\' => skipped = true,
             Some(begun) if character == begun => quote = None,
             None if quotes.contains(&character) => quote = Some(character),
+            // A comment of JSONata.
+            None if text[at..].starts_with("/*") => {
+                let end = text[at..].find("*/").map_or(text.len(), |length| at + length + 1);
+                while characters.next_if(|(next, _)| *next <= end).is_some() {}
+            }
             None if character == '(' => {
                 let head = text[..at].trim_end();
                 parameters = head.ends_with("function") || head.ends_with('λ');

@@ -135,12 +135,22 @@ fn the_names_of_runs_of_which_nothing_is_told_go() {
     }
 }
 
+/// A definition with one is refused now, and what a release before has accepted goes on.
 #[test]
 fn a_run_of_an_express_execution_is_found_while_that_runs() {
-    let mut engine = TestEngine::new();
-    engine.register(function("f"));
-    let definition = distributed(&call()).to_string();
-    engine.json("workflow.declare", &json!({"name": "w", "definition": definition, "type": "EXPRESS"}));
+    let engine = TestEngine::new();
+    let declare = |definition: &Value| {
+        engine.asked("workflow.declare", &json!({"name": "w", "definition": definition.to_string(), "type": "EXPRESS"}))
+    };
+    let refused = declare(&distributed(&call())).unwrap_err().to_string();
+    assert!(refused.contains("Express state machine does not support a Map state in DISTRIBUTED mode"), "{refused}");
+    declare(&call()).unwrap();
+    let rows = engine.engine.with(|rooms| rooms.ctx.commit.reader.scan(Table::Machine, &[], None, 10)).unwrap();
+    let (key, row) = &rows[0];
+    let mut row: Value = serde_json::from_slice(row).unwrap();
+    row["definition"] = distributed(&call()).to_string().into();
+    engine.set_row(Table::Machine, key.clone(), row.to_string().into_bytes());
+    let mut engine = engine.killed();
     engine.start("one", &json!([1])).unwrap();
     let call = engine.only_call();
     let run = engine.json("map_run.list", &json!({"workflow": "w", "name": "one"}))["map_runs"][0].clone();
