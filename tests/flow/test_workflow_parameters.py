@@ -91,6 +91,10 @@ def test_an_unknown_parameter_is_told_with_its_place_and_what_is_allowed():
     [
         ("kinesis:putRecord", {"Data": "d", "PartitionKey": "k", "ExplicitHashKey": "1"}, "StreamARN, StreamName"),
         ("http:invoke", {"ApiEndpoint": "https://localhost", "Method": "GET", "Header": {}}, "Headers, Method"),
+        # They were missed when the task ran, and the method went to the server.
+        ("http:invoke", {"ApiEndpoint": "https://localhost"}, 'The field "Method" is required but was missing'),
+        ("http:invoke", {"Method.$": "$.method"}, 'The field "ApiEndpoint" is required but was missing'),
+        ("http:invoke", {"ApiEndpoint": "https://localhost", "Method": "BREW"}, '"BREW" is no method of http:invoke'),
         ("elasticmapreduce:cancelStep", {"ClusterId": "c", "Step": "s"}, "ClusterId, StepId"),
     ],
 )

@@ -106,6 +106,12 @@ static CALLS: [StoreCall; 7] = [
 /// Nobody writes its call but forebay.
 const DURABLE: &str = "forebay";
 
+/// What calls of integrations need, by their names.
+const NEEDED: [(&str, &[&str]); 1] = [("http:invoke", &["ApiEndpoint", "Method"])];
+/// What `http:invoke` may send.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/call-https-apis.html>
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"];
+
 /// The call of a resource, if the engine makes it itself. `action` is without its pattern.
 pub(super) fn store_call(service: &str, action: &str) -> Option<&'static StoreCall> {
     CALLS.iter().find(|call| (call.service, call.action) == (service, action))
@@ -192,15 +198,48 @@ fn look(
             _ => {}
         }
     }
-    let is_given = |name: &str| given.keys().any(|key| written.name(key) == name);
-    for parameter in known.iter().filter(|parameter| parameter.is_needed && !is_given(parameter.name)) {
-        let message = format!("The field {:?} is required but was missing", parameter.name);
-        found.push(Wrong { place: place.to_owned(), message, is_missing: true });
-    }
+    let needed = known.iter().filter(|parameter| parameter.is_needed).map(|parameter| parameter.name);
+    found.extend(missing(needed, given, written, place));
 }
 
-/// What of the parameters of an integration's call is not among those that the integration names.
-pub(super) fn unnamed(allowed: &[String], given: &Map<String, Value>, written: Written, call: &str) -> Vec<Wrong> {
+/// The parameters that are needed and not there.
+fn missing<'a>(
+    needed: impl Iterator<Item = &'a str>,
+    given: &Map<String, Value>,
+    written: Written,
+    place: &str,
+) -> Vec<Wrong> {
+    let is_given = |name: &str| given.keys().any(|key| written.name(key) == name);
+    let wrong = |name: &str| {
+        let message = format!("The field {name:?} is required but was missing");
+        Wrong { place: place.to_owned(), message, is_missing: true }
+    };
+    needed.filter(|name| !is_given(name)).map(wrong).collect()
+}
+
+/// What is wrong with the parameters of an integration's call: not among those that it names, or needed and not there.
+pub(super) fn of_integration(
+    allowed: &[String],
+    given: &Map<String, Value>,
+    written: Written,
+    call: &str,
+) -> Vec<Wrong> {
+    let mut found = unnamed(allowed, given, written, call);
+    let Some((_, needed)) = NEEDED.iter().find(|(name, _)| *name == call) else { return found };
+    found.extend(missing(needed.iter().copied(), given, written, ""));
+    // One that an expression gives is known when the task runs.
+    let method = given.get("Method").filter(|method| !method.as_str().is_some_and(|text| text.starts_with("{%")));
+    if let Some(method) = method {
+        let name = method.as_str().unwrap_or_default().to_ascii_uppercase();
+        if !METHODS.contains(&name.as_str()) {
+            let message = format!("{method} is no method of {call}: allowed are {}", METHODS.join(", "));
+            found.push(Wrong { place: "/Method".into(), message, is_missing: false });
+        }
+    }
+    found
+}
+
+fn unnamed(allowed: &[String], given: &Map<String, Value>, written: Written, call: &str) -> Vec<Wrong> {
     let strange = given.keys().filter(|key| !allowed.iter().any(|name| name == written.name(key)));
     let wrong = |key: &String| {
         let message = unsupported(written.name(key), call, allowed.iter().map(String::as_str));

@@ -195,7 +195,7 @@ fn parameters_of(service: &str, action: &str, state: &Map<String, Value>, integr
         Some(call) => call.wrong(given, written),
         None => integrations
             .parameters(&name)
-            .map_or_else(Vec::new, |allowed| parameters::unnamed(allowed, given, written, &name)),
+            .map_or_else(Vec::new, |allowed| parameters::of_integration(allowed, given, written, &name)),
     };
     let code = |is_missing: bool| if is_missing { WRONG } else { NOT_SUPPORTED };
     wrong.into_iter().map(|one| (code(one.is_missing), format!("{field}{}", one.place), one.message)).collect()
