@@ -24,6 +24,8 @@ pub struct Budget<'c> {
     /// When the state began whose expressions are evaluated.
     state_began_ms: Cell<u64>,
     is_exceeded: Cell<bool>,
+    /// How many values the paths of the state have looked at.
+    visits: Cell<usize>,
 }
 
 impl fmt::Debug for Budget<'_> {
@@ -39,7 +41,8 @@ impl fmt::Debug for Budget<'_> {
 impl<'c> Budget<'c> {
     /// For a turn whose expressions may take what a state's may.
     pub fn whole(clock: &'c dyn Fn() -> u64) -> Self {
-        Self { clock, short_ms: None, state_began_ms: Cell::new(0), is_exceeded: Cell::new(false) }
+        let (state_began_ms, is_exceeded, visits) = Default::default();
+        Self { clock, short_ms: None, state_began_ms, is_exceeded, visits }
     }
 
     /// For a turn that takes `short_ms` at most, or is void.
@@ -64,9 +67,20 @@ impl<'c> Budget<'c> {
 
     /// The expressions of another state follow.
     pub(super) fn begin_state(&self) {
+        self.begin_paths();
         if self.short_ms.is_none() {
             self.state_began_ms.set((self.clock)());
         }
+    }
+
+    /// The paths of another state, or of another item of a Map, follow.
+    pub(super) fn begin_paths(&self) {
+        self.visits.set(0);
+    }
+
+    /// How many values those paths have looked at.
+    pub(super) fn visits(&self) -> &Cell<usize> {
+        &self.visits
     }
 
     /// Whether others should have their turns, before the next state.

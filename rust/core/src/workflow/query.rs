@@ -70,7 +70,8 @@ impl<'a> Documents<'a> {
     }
 
     pub(super) fn scope(&self) -> Scope<'a> {
-        Scope { input: self.root, context: self.context, variables: self.variables }
+        let visits = Some(self.budget.visits());
+        Scope { input: self.root, context: self.context, variables: self.variables, visits }
     }
 }
 

@@ -58,7 +58,7 @@ fn payloads_are_those_that_aws_recorded() {
             continue;
         }
         let built = if let Some(template) = state.get("Parameters").filter(|_| state.as_object().unwrap().len() == 3) {
-            let scope = Scope { input: &input, context: &Value::Null, variables: &empty };
+            let scope = Scope { input: &input, context: &Value::Null, variables: &empty, visits: None };
             Template::parse(template).unwrap().evaluate(&scope, &mut Constant)
         } else if let Some(template) = state.get("Output").filter(|_| state.get("Assign").is_none()) {
             let states = serde_json::json!({"input": input});
@@ -90,7 +90,7 @@ fn choices_go_the_ways_that_aws_recorded() {
         let states = case["definition"]["States"].as_object().unwrap();
         let rule = states.values().find_map(|state| state["Choices"].get(0)).unwrap();
         let input = input_of(case);
-        let scope = Scope { input: &input, context: &Value::Null, variables: &empty };
+        let scope = Scope { input: &input, context: &Value::Null, variables: &empty, visits: None };
         count += 1;
         assert_eq!(ChoiceRule::parse(rule).unwrap().evaluate(&scope), Ok(is_true), "{case}");
     }

@@ -1,5 +1,6 @@
 //! What an expression sees, where its randomness comes from, and how its failure is told.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -13,6 +14,8 @@ pub struct Scope<'a> {
     pub context: &'a Value,
     /// `$name`: the workflow's variables.
     pub variables: &'a Map<String, Value>,
+    /// How many values the paths of a state have looked at; `None`: each path counts for itself.
+    pub visits: Option<&'a Cell<usize>>,
 }
 
 /// Where random numbers come from. A turn that is run again must be given the same ones.

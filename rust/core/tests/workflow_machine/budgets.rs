@@ -63,3 +63,29 @@ fn each_state_has_a_second_and_a_turn_ends_behind_the_state_that_took_it() {
     execution.apply(&machine, Fact::Due, START_MS, &mut Seed(1), &Budget::whole(&clock)).unwrap();
     assert_eq!(execution.outcome(), Some(&Outcome::Succeeded(Data::new(json!(7)))));
 }
+
+/// Each path had two million visits for itself, and a template may have thousands of paths: the lock was held for seconds.
+#[test]
+fn the_paths_of_a_state_count_what_they_visit_together() {
+    let paths = |count: usize| {
+        let of_each = (0..count).map(|number| (format!("p{number}.$"), json!(format!("$.i[?(@ == {})]", number + 2))));
+        let template: serde_json::Map<String, serde_json::Value> = of_each.collect();
+        let rest = json!({"Type": "Pass", "Parameters": template, "ResultPath": null, "Next": "B"});
+        let mut again = rest.clone();
+        again["Next"] = "C".into();
+        let choice = json!({"Variable": "$.i[?(@ == 5)]", "IsPresent": true, "Next": "D"});
+        let choices: Vec<serde_json::Value> = (0..count).map(|_| choice.clone()).collect();
+        let states = json!({"A": rest, "B": again, "C": {"Type": "Choice", "Choices": choices, "Default": "D"}, "D": {"Type": "Succeed"}});
+        json!({"StartAt": "A", "States": states}).to_string()
+    };
+    let play = |count: usize| {
+        let machine = Definition::parse(&paths(count), MachineType::Standard).unwrap();
+        let input = Data::new(json!({"i": vec![1; 100_000]}));
+        let mut execution = Execution::new(&machine, identity(), input, START_MS);
+        execution.apply(&machine, Fact::Start, START_MS, &mut Seed(1), &Budget::unclocked()).unwrap();
+        execution.outcome().cloned()
+    };
+    let Some(Outcome::Failed(details)) = play(60) else { panic!("it went on") };
+    assert_eq!(details.error.as_deref(), Some("States.DataLimitExceeded"), "{details:?}");
+    assert!(matches!(play(3), Some(Outcome::Succeeded(_))), "each state counts anew");
+}

@@ -107,7 +107,8 @@ fn of_body(place: &str, body: &[u8]) -> Option<Vec<String>> {
     }
     let json: Value = serde_json::from_slice(body).ok()?;
     let path = Path::parse(&format!("${path}")).ok()?;
-    let found = path.select(&Scope { input: &json, context: &Value::Null, variables: &Map::new() }).ok()?;
+    let found =
+        path.select(&Scope { input: &json, context: &Value::Null, variables: &Map::new(), visits: None }).ok()?;
     plain(&found).map(|text| vec![text])
 }
 

@@ -9,7 +9,7 @@ fn evaluate(rule: &Value, input: &Value) -> Result<bool, EvaluationError> {
     let context = json!({"Execution": {"Name": "run"}});
     let variables: Map<String, Value> = [("limit".to_owned(), json!(10))].into_iter().collect();
     let rule = ChoiceRule::parse(rule).unwrap();
-    rule.evaluate(&Scope { input, context: &context, variables: &variables })
+    rule.evaluate(&Scope { input, context: &context, variables: &variables, visits: None })
 }
 
 #[track_caller]

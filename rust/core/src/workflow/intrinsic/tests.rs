@@ -21,7 +21,11 @@ fn evaluate(text: &str, input: Value) -> Result<Value, EvaluationError> {
     let context = json!({"Execution": {"Name": "run-7"}});
     let variables: Map<String, Value> = [("template".to_owned(), json!("It's {}!"))].into_iter().collect();
     let intrinsic = Intrinsic::parse(text).map_err(|problem| EvaluationError::runtime(problem.message))?;
-    intrinsic.evaluate(&Scope { input: &input, context: &context, variables: &variables }, &mut Counting(1), &mut 0)
+    intrinsic.evaluate(
+        &Scope { input: &input, context: &context, variables: &variables, visits: None },
+        &mut Counting(1),
+        &mut 0,
+    )
 }
 
 #[track_caller]

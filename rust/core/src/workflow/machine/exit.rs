@@ -380,7 +380,7 @@ fn find<'v>(
     context: &'v Value,
     variables: &'v Map<String, Value>,
 ) -> Result<Cow<'v, Value>, EvaluationError> {
-    path.find(&Scope { input: root, context, variables }).map_err(|error| error.evaluation())
+    path.find(&Scope { input: root, context, variables, visits: None }).map_err(|error| error.evaluation())
 }
 
 /// Set variables; their texts, for the history.

@@ -7,7 +7,7 @@ use super::frame::{FrameId, Step};
 use super::history::{ErrorDetails, EventId, EventKind};
 use super::redrivable::{Ended, NotRedrivable};
 use super::{Execution, MachineType, Outcome, Refused, Turn};
-use crate::workflow::definition::{Catcher, Io, QueryLanguage, ResultPath, Retrier, StateKind};
+use crate::workflow::definition::{Catcher, Definition, Io, QueryLanguage, ResultPath, Retrier, StateKind};
 use crate::workflow::query::Documents;
 use crate::workflow::scope::{
     fraction, Entropy, EvaluationError, DATA_LIMIT_EXCEEDED, QUERY_EVALUATION_ERROR, RUNTIME,
@@ -221,6 +221,8 @@ impl Execution {
             Io::Jsonata(_) => QueryLanguage::Jsonata,
         };
         let context = self.context(turn, frame, None);
+        // The state may have failed because its paths had looked at too much.
+        turn.budget.begin_paths();
         let error_output = failure.output();
         let documents = Documents {
             root: &error_output,
@@ -265,6 +267,13 @@ impl Execution {
         let event = self.record(turn, self.last_event, || EventKind::ExecutionRedriven(count));
         self.begin_failed(turn, event);
         Ok(())
+    }
+
+    /// The name of the state that an execution which has not succeeded ended in.
+    pub fn last_state<'d>(&self, definition: &'d Definition) -> Option<&'d str> {
+        let failed = self.frames.values().rev().find(|frame| matches!(frame.step, Step::Failed));
+        let frame = failed.or_else(|| self.frames.values().next_back())?;
+        Some(definition.state_name(frame.state))
     }
 
     /// Why [`Fact::Redrive`](super::Fact::Redrive) does not let it go on; `None`: it does.

@@ -126,6 +126,7 @@ impl Execution {
             root: effective.value(),
             ..Documents::of_input(frame.input.value(), &context, &frame.variables, turn.now_ms, turn.budget)
         };
+        turn.budget.begin_paths();
         let value = selector.evaluate(&documents, turn.entropy)?;
         turn.inspect("afterItemSelector", &value);
         let input = Data::new(value);

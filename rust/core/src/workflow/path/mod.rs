@@ -13,6 +13,7 @@ mod walk;
 mod tests;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde_json::Value;
@@ -148,12 +149,15 @@ impl Path {
                 .get(name)
                 .ok_or_else(|| self.error(PathErrorKind::Missing, format!("The variable '{name}' has no value")))?,
         };
-        let mut walk = Walk::new(root);
-        let found = walk.select(root, &self.steps).map_err(|stop| self.stopped(stop))?;
-        match &self.call {
+        let mut walk = Walk::new(root, scope.visits.map_or(0, Cell::get));
+        let found = walk.select(root, &self.steps).and_then(|found| match &self.call {
             None => Ok(found),
-            Some(call) => call.apply(&found, &mut walk).map(Cow::Owned).map_err(|stop| self.stopped(stop)),
+            Some(call) => call.apply(&found, &mut walk).map(Cow::Owned),
+        });
+        if let Some(visits) = scope.visits {
+            visits.set(walk.visits());
         }
+        found.map_err(|stop| self.stopped(stop))
     }
 
     fn error(&self, kind: PathErrorKind, detail: String) -> PathError {

@@ -22,7 +22,7 @@ fn document() -> Value {
 fn select_in(document: &Value, path: &str) -> Result<Value, PathError> {
     let variables = json!({"total": {"sum": 5}}).as_object().cloned().unwrap_or_default();
     let context = json!({"Execution": {"Id": "arn"}});
-    Path::parse(path)?.select(&Scope { input: document, context: &context, variables: &variables })
+    Path::parse(path)?.select(&Scope { input: document, context: &context, variables: &variables, visits: None })
 }
 
 fn select(path: &str) -> Result<Value, PathError> {
@@ -298,7 +298,7 @@ proptest! {
         let text = format!("${}", names.iter().map(quoted).collect::<String>());
         let written = ReferencePath::parse(&text).unwrap().write(json!({}), json!(value)).unwrap();
         let variables = Map::new();
-        let selected = Path::parse(&text).unwrap().select(&Scope { input: &written, context: &Value::Null, variables: &variables });
+        let selected = Path::parse(&text).unwrap().select(&Scope { input: &written, context: &Value::Null, variables: &variables, visits: None });
         prop_assert_eq!(selected, Ok(json!(value)));
     }
 
@@ -306,7 +306,7 @@ proptest! {
     fn no_text_makes_the_parser_panic(text in "\\$[$@.?()\\[\\]'\"*:,0-9a-c =<>!&|/~\\\\]{0,40}") {
         if let Ok(path) = Path::parse(&text) {
             let variables = Map::new();
-            let _ = path.select(&Scope { input: &document(), context: &Value::Null, variables: &variables });
+            let _ = path.select(&Scope { input: &document(), context: &Value::Null, variables: &variables, visits: None });
         }
     }
 }

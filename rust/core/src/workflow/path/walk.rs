@@ -11,7 +11,7 @@ use super::filter::{ItemPath, Test};
 use super::SELECTED_BYTES_MAX;
 use crate::workflow::value::weigh;
 
-/// Nodes that one path may visit. Several `..` in one path multiply.
+/// Nodes that the paths of a state may visit together. Several `..` in one path multiply.
 const VISITS_MAX: usize = 2_000_000;
 /// Bytes of a text that are compared in the time of a visit.
 const BYTES_OF_VISIT: usize = 64;
@@ -91,8 +91,13 @@ impl<'v> From<Cow<'v, Value>> for Found<'v> {
 }
 
 impl<'v> Walk<'v> {
-    pub(super) fn new(root: &'v Value) -> Self {
-        Self { root, visits: 0, copied: 0, of_root: HashMap::new() }
+    /// A walk, after those before it have made so many visits.
+    pub(super) fn new(root: &'v Value, visits: usize) -> Self {
+        Self { root, visits, copied: 0, of_root: HashMap::new() }
+    }
+
+    pub(super) fn visits(&self) -> usize {
+        self.visits
     }
 
     /// What a path from the root leads to, which is found once.
@@ -145,7 +150,7 @@ impl<'v> Walk<'v> {
     pub(super) fn visit(&mut self, nodes: usize) -> Result<(), Stop> {
         self.visits += nodes;
         if self.visits > VISITS_MAX {
-            return Err(Stop::TooLarge(format!("The path visits more than {VISITS_MAX} values")));
+            return Err(Stop::TooLarge(format!("more than {VISITS_MAX} values are visited")));
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ fn evaluate(template: Value, input: &Value) -> Result<Value, EvaluationError> {
     let variables = json!({"total": [1, 2]}).as_object().cloned().unwrap_or_default();
     Template::parse(&template)
         .unwrap()
-        .evaluate(&Scope { input, context: &context, variables: &variables }, &mut Constant)
+        .evaluate(&Scope { input, context: &context, variables: &variables, visits: None }, &mut Constant)
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_path_that_leads_nowhere_fails_with_its_field_and_the_input() {
 #[test]
 fn a_single_expression_has_a_field_too() {
     let variables = Map::new();
-    let scope = Scope { input: &json!({}), context: &Value::Null, variables: &variables };
+    let scope = Scope { input: &json!({}), context: &Value::Null, variables: &variables, visits: None };
     let expression = FieldExpression::parse("$.ErrorX", "ErrorPath").unwrap();
     assert_eq!(
         expression.evaluate(&scope, &mut Constant).unwrap_err().cause,

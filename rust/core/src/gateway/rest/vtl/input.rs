@@ -100,7 +100,7 @@ fn selected(render: &mut Render<'_>, path: &str) -> Result<Option<Json>, Stop> {
         // It may look at the whole document.
         render.budget.spend_bytes(render.document.body().len())?;
     }
-    let scope = Scope { input: json, context: &Json::Null, variables: &Map::new() };
+    let scope = Scope { input: json, context: &Json::Null, variables: &Map::new(), visits: None };
     match path.find(&scope) {
         Ok(found) => {
             render.budget.spend(1)?;
