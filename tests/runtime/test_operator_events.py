@@ -349,3 +349,28 @@ async def test_a_handler_that_times_out_again_and_again_is_told_which_option_to_
     assert (
         "; that makes 4 timeouts since the app started: if it needs longer, give it @app.function(timeout=…)" in told[3]
     )
+
+
+async def test_an_execution_that_fails_is_in_the_log(app, clock, lines):
+    """Nothing told of it: each workflow had to be listed to find what had failed."""
+    fail = {"Type": "Fail", "Error": "Odd\nerror", "Cause": HIDDEN}
+    flow = app.workflow("ship", {"StartAt": "No", "States": {"No": fail}})
+    slow = {"StartAt": "Rest", "TimeoutSeconds": 5, "States": {"Rest": {"Type": "Wait", "Seconds": 60, "End": True}}}
+    late = app.workflow("late", slow)
+    async with app:
+        execution = await flow.start(HIDDEN, name="one")
+        await clock.settle()
+        await flow.start(HIDDEN, name="two")
+        await flow.start(HIDDEN, name="three")
+        other = await late.start(HIDDEN, name="four")
+        await clock.advance(10)
+    first, *others = lines("workflow ship: execution")
+    assert first == (
+        f"workflow ship: execution one failed in state No (Odd error): `forebay why {execution.arn}` tells its life"
+    )
+    told = len(others) + sum(int(line.rpartition(" (")[2].split()[0]) for line in others if " more " in line)
+    assert told == 2
+    [timed_out] = lines("workflow late: execution")
+    assert timed_out == (
+        f"workflow late: execution four timed out in state Rest (States.Timeout): `forebay why {other.arn}` tells its life"
+    )

@@ -25,6 +25,8 @@ TIMEOUTS_ADVISED: Final = 3
 """From this timeout of a function on, the line says which option to change."""
 _NOT_LOGGED: Final = frozenset(("api destination", "connection", "execution ended"))
 """They have secrets, or are for a tracer alone."""
+ERROR_CHARS_MAX: Final = 200
+"""Of the name of an error that an execution has failed with."""
 KEPT_MAX: Final = 10_000
 """Kinds of lines, each of a function or a queue, whose last second is known."""
 
@@ -249,6 +251,14 @@ def _events_left_out(event: dict[str, Any]) -> str:
     return f"{event['of']}: its history has not all of its events: an Express execution keeps 8 MiB, all that are open 64 MiB"
 
 
+def _execution_failed(event: dict[str, Any]) -> str:
+    ended = "timed out" if event["status"] == "TIMED_OUT" else "failed"
+    where = f" in state {event['state']}" if event["state"] else ""
+    # An error of a Fail state may be any text.
+    error = f" ({' '.join(event['error'].split())[:ERROR_CHARS_MAX]})" if event["error"] else ""
+    return f"workflow {event['of']}: execution {event['name']} {ended}{where}{error}: `forebay why {event['arn']}` tells its life"
+
+
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "timed out": _timed_out,
     "gave up": _gave_up,
@@ -269,4 +279,5 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "no bus": _no_bus,
     "job not stopped": _job_not_stopped,
     "events left out": _events_left_out,
+    "execution failed": _execution_failed,
 }

@@ -54,6 +54,8 @@ pub(crate) enum OperatorEvent {
     JobNotStopped,
     /// An Express execution keeps no more events.
     EventsLeftOut,
+    /// An execution failed or timed out.
+    ExecutionFailed,
     /// An execution ended whose start was traced. It is for the process around the engine, which makes its spans, and for no log.
     ExecutionEnded,
 }
@@ -82,6 +84,7 @@ impl OperatorEvent {
             Self::Api => "api",
             Self::JobNotStopped => "job not stopped",
             Self::EventsLeftOut => "events left out",
+            Self::ExecutionFailed => "execution failed",
             Self::ExecutionEnded => "execution ended",
         }
     }

@@ -1,14 +1,17 @@
-//! Logs of machines: their events are records of a log group, in the form that Step Functions writes them to CloudWatch Logs.
+//! Logs of machines: their events are records of a log group, in the form that Step Functions writes them to CloudWatch Logs. The app's own
+//! log is told of executions that fail.
 
 use forebay_core::workflow::machine::Event;
 use serde_json::{json, Value};
 
 use crate::api::logs::{group_stream, record, stream_note};
 use crate::api::notes::Annotate;
-use crate::api::workflow::LogLevel;
+use crate::api::workflow::{LogLevel, Status};
 use crate::base::error::EngineError;
+use crate::ctx::Ctx;
+use crate::observe::operator_events::OperatorEvent;
 use crate::workflows::row::{MachineRow, RunId};
-use crate::workflows::WorkflowRoom;
+use crate::workflows::{Run, WorkflowRoom};
 
 /// The log stream of a machine.
 fn log_stream(machine: &str) -> String {
@@ -73,4 +76,20 @@ fn message(event: &Event, arn: &str, with_data: bool, redrive_count: u32) -> Str
         "redrive_count": redrive_count.to_string(),
     });
     logged.to_string()
+}
+
+/// The app's log tells of an execution that has failed. A child of a distributed Map fails with its Map, or is tolerated.
+pub(super) fn tell_of_failure(ctx: &mut Ctx, id: RunId, run: &Run) {
+    let (row, machine) = (&run.row, &run.machine);
+    if row.child.is_some() || !matches!(row.status, Status::Failed | Status::TimedOut) {
+        return;
+    }
+    let fields = json!({
+        "arn": ctx.run_arn(&machine.row, id, &row.name),
+        "name": row.name,
+        "status": row.status,
+        "state": run.execution.last_state(machine.definition()),
+        "error": row.error,
+    });
+    ctx.notice(OperatorEvent::ExecutionFailed, &machine.row.name, fields);
 }

@@ -32,7 +32,7 @@ use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
 use crate::workflows::step::ended_call;
-use crate::workflows::{durable, old, outside, restore};
+use crate::workflows::{durable, logs, old, outside, restore};
 use crate::workflows::{Happened, Machine, Program, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
@@ -501,6 +501,7 @@ impl WorkflowParticipant<'_> {
         // One in memory that began anew may have taken another way.
         release_slots_of(self, id);
         run.machine.meters.ended(run.row.status);
+        logs::tell_of_failure(self.ctx, id, &run);
         if let Some(trace) = &run.row.trace {
             let (workflow, name) = (&run.machine.row.name, &run.row.name);
             let arn = self.ctx.run_arn(&run.machine.row, id, name);

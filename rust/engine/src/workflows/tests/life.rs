@@ -442,3 +442,37 @@ fn a_call_that_no_state_waits_for_goes_with_its_end() {
     engine.engine.with(|rooms| assert!(rooms.state_machines().workflows.runs.values().all(|run| run.calls.is_empty())));
     assert!(engine.killed().calls().is_empty());
 }
+
+/// Nothing in the log told of it: each workflow had to be listed to find what had failed.
+#[test]
+fn the_log_is_told_of_executions_that_fail() {
+    let mut engine = TestEngine::new();
+    engine.register(function("f"));
+    let call = json!({"Type": "Task", "Resource": arn("f"), "End": true});
+    let branch = json!({"StartAt": "Call", "States": {"Call": call}});
+    let both = json!({"StartAt": "Both", "States": {"Both": {"Type": "Parallel", "End": true, "Branches": [branch]}}});
+    for kind in ["STANDARD", "EXPRESS"] {
+        let declared = json!({"name": kind, "definition": both.to_string(), "type": kind});
+        engine.json("workflow.declare", &declared);
+        let start = |engine: &TestEngine, name: &str| {
+            engine.json("execution.start", &json!({"workflow": kind, "name": name, "input": "{}"}))["arn"].clone()
+        };
+        start(&engine, "good");
+        let work = engine.only_call();
+        engine.end_call(&work, 0, "1");
+        let failed = |engine: &TestEngine| {
+            let told = engine.notices();
+            told.into_iter().filter(|one| one["what"] == "execution failed").collect::<Vec<Value>>()
+        };
+        assert!(failed(&engine).is_empty());
+        let arn = start(&engine, "bad");
+        let work = engine.only_call();
+        engine.end_call(&work, 1, "{\"errorType\": \"Boom\", \"errorMessage\": \"a secret\"}");
+        let told = failed(&engine);
+        let expected = json!({
+            "what": "execution failed", "of": kind, "count": 1, "arn": arn, "name": "bad", "status": "FAILED",
+            "state": "Call", "error": "Boom",
+        });
+        assert_eq!(told, [expected]);
+    }
+}
