@@ -135,8 +135,8 @@ SERVED = {
         ModifyDBProxyTargetGroup RegisterDBProxyTargets ListTagsForResource""",
 }
 
-# AWS takes these in small letters, too (recorded of CreateConnection): what is served checks them itself.
-LENIENT = {"ConnectionOAuthHttpMethod"}
+# AWS takes one in small letters, too (recorded of CreateConnection), and an app has a region of its own: who serves checks them.
+LENIENT = {"BucketLocationConstraint", "ConnectionOAuthHttpMethod"}
 
 # SQS's model says no more how the query protocol names things: these are the names of API version 2012-11-05.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/ (each operation's query parameters)
@@ -179,6 +179,9 @@ ORDERS = {
 # The one member of what these give is the whole body. The model says it in prose alone.
 UNWRAPPED = {"GetBucketLocation": {"unwrappedOutput": True}}
 
+# Their requests are those of another operation, and go to an address of their own.
+ELSEWHERE = {"ListDirectoryBuckets"}
+
 
 def plain(value: Any) -> Any:
     """Give a part of a model without prose and without what nobody reads."""
@@ -219,6 +222,19 @@ def reached(shapes: dict[str, Shape], names: list[str]) -> dict[str, Shape]:
     return {name: plain(shape) for name, shape in shapes.items() if name in found}
 
 
+def route(model: dict[str, Any], name: str) -> list[Any]:
+    """Give method and path of an operation that is not served, and what it needs of the query string and the headers."""
+    if name in ELSEWHERE:
+        return ["", ""]
+    one = model["operations"][name]
+    shape = model["shapes"][one["input"]["shape"]] if "input" in one else {}
+    members = [shape["members"][member] for member in shape.get("required", [])]
+    places = [
+        [one["locationName"] for one in members if one.get("location") == place] for place in ("querystring", "header")
+    ]
+    return [one["http"]["method"], one["http"]["requestUri"], *(places if any(places) else [])]
+
+
 def table(service: str, served: list[str]) -> str:
     """Give the table of a service."""
     with gzip.open(DATA / service / "service-2.json.gz") as file:
@@ -253,7 +269,7 @@ def table(service: str, served: list[str]) -> str:
         metadata["xmlNamespace"] = "http://queue.amazonaws.com/doc/2012-11-05/"
         metadata["errorNamespace"] = "com.amazonaws.sqs"
     others = sorted(set(model["operations"]) - set(served))
-    routes = [[model["operations"][name]["http"][part] for part in ("method", "requestUri")] for name in others]
+    routes = [route(model, name) for name in others]
     is_rest = model["metadata"]["protocol"].startswith("rest")
 
     def lines(part: dict[str, Any]) -> str:

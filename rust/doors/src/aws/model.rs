@@ -47,6 +47,12 @@ pub struct Other {
     pub method: &'static str,
     /// The path, with labels.
     pub path: Vec<Segment>,
+    /// What the query string must hold.
+    pub query: Vec<(&'static str, &'static str)>,
+    /// Members of the input that are asked for, by their names in the query string.
+    pub in_query: Vec<&'static str>,
+    /// The same, of the headers.
+    pub in_headers: Vec<&'static str>,
 }
 
 /// One operation.
@@ -345,7 +351,6 @@ impl Reader {
         let shape = |place: &str| given[place]["shape"].as_str().map(|name| self.id(name)).transpose();
         let uri = given["http"]["requestUri"].as_str().unwrap_or("/");
         let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
-        let query = query.split('&').filter(|pair| !pair.is_empty());
         let mut errors = Vec::new();
         for error in given["errors"].as_array().into_iter().flatten() {
             errors.push(self.id(error["shape"].as_str().unwrap_or_default())?);
@@ -354,10 +359,7 @@ impl Reader {
             name: kept(name),
             method: kept(given["http"]["method"].as_str().unwrap_or("POST")),
             path: segments(path),
-            query: query
-                .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-                .map(|(k, v)| (kept(k), kept(v)))
-                .collect(),
+            query: demanded(query),
             status: given["http"]["responseCode"].as_u64().unwrap_or(200) as u16,
             input: shape("input")?,
             input_element: given["input"]["locationName"].as_str().map(kept),
@@ -469,14 +471,29 @@ fn segments(path: &str) -> Vec<Segment> {
     path.split('/').filter(|part| !part.is_empty()).map(segment).collect()
 }
 
-/// The operations that are not served: a table has their names, and in the same order their methods and paths.
+/// What a query string must hold. A name without a value stands for any.
+fn demanded(query: &str) -> Vec<(&'static str, &'static str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (kept(k), kept(v))).collect()
+}
+
+/// The operations that are not served: a table has their names, and in the same order how they are asked for.
 fn others(table: &Json) -> Vec<Other> {
     let text = |given: &Json| kept(given.as_str().unwrap_or_default());
     let names = table["others"].as_array().into_iter().flatten();
     let routes = table["otherRoutes"].as_array().into_iter().flatten();
     let other = |(name, route): (&Json, &Json)| {
-        let path = route[1].as_str().and_then(|uri| uri.split('?').next()).unwrap_or_default();
-        Other { name: text(name), method: text(&route[0]), path: segments(path) }
+        let uri = route[1].as_str().unwrap_or_default();
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+        let names = |place: usize| route[place].as_array().into_iter().flatten().map(text).collect();
+        Other {
+            name: text(name),
+            method: text(&route[0]),
+            path: segments(path),
+            query: demanded(query),
+            in_query: names(2),
+            in_headers: names(3),
+        }
     };
     names.zip(routes).map(other).collect()
 }

@@ -147,19 +147,27 @@ impl Asked<'_> {
             Some(at) if model.signing_name == "execute-api" => self.path.split_at(at),
             _ => ("", self.path),
         };
-        for service in ours() {
-            let model = service.model();
-            if let Some((operation, labels)) = rest::route(model, self.method, path, self.query) {
-                let before = before.to_owned();
-                return Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels, before });
+        let routed =
+            ours().find_map(|service| Some((service, rest::route(service.model(), self.method, path, self.query)?)));
+        let whole = (self.query.as_slice(), self.headers);
+        let other = ours().filter_map(|service| rest::other(service.model(), self.method, path, whole)).max();
+        // S3 tells operations apart by a word of the query string or by a header: what changes an object's tags is no new object.
+        let best = routed.filter(|(_, (fit, ..))| other.is_none_or(|(of, _)| of <= *fit));
+        let asked = format!("{} {}", self.method, self.path);
+        let (fault, operation) = match (best, other) {
+            (Some((service, (_, operation, labels))), _) => {
+                let model = service.model();
+                let unknown = rest::unknown_in_query(model, operation, self.query).filter(|_| model.is_rest_xml);
+                let Some(unknown) = unknown else {
+                    let before = before.to_owned();
+                    return Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels, before });
+                };
+                (not_implemented(model, &format!("{unknown:?} in the query string ({asked})")), "")
             }
-        }
-        let other = ours().find_map(|service| rest::other(service.model(), self.method, path));
-        let fault = match other {
-            Some(name) => not_implemented(model, &format!("{name} ({} {})", self.method, self.path)),
-            None => Fault::new("UnknownOperationException", "").status(404),
+            (None, Some((_, name))) => (not_implemented(model, &format!("{name} ({asked})")), name),
+            (None, None) => (Fault::new("UnknownOperationException", "").status(404), ""),
         };
-        Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault, operation: other.unwrap_or_default() }))
+        Err(Box::new(Unrouted { model, protocol: Protocol::Rest, fault, operation }))
     }
 
     /// No operation: in the words of the service that the signature names, if there is one.

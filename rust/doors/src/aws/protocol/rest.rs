@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use crate::aws::model::{Kind, Location, Member, Model, Operation, Other, Segment, Shape, TimeFormat};
+use crate::aws::model::{Kind, Location, Member, Model, Operation, Segment, Shape, TimeFormat};
 use crate::aws::protocol::json::{self, Names};
 use crate::aws::protocol::query::plain;
 use crate::aws::protocol::{base64_text, text_of_bytes, time, xml, xml_reader, Malformed};
@@ -26,6 +26,24 @@ pub fn pairs(query: &str) -> Result<Pairs, Malformed> {
     split.map(|(name, value)| Ok((decode(name)?, decode(value)?))).collect()
 }
 
+/// How well a request fits an operation: how much literal text its path has, how much of the query string is demanded by name, whether
+/// nothing that it needs is missing, and how much of that is there.
+pub type Fit = (usize, usize, bool, usize);
+
+fn fit(path: &[Segment], demanded: usize, needed: impl Iterator<Item = bool>) -> Fit {
+    let literals = path.iter().filter(|segment| matches!(segment, Segment::Literal(_))).count();
+    let (mut found, mut missing) = (0, false);
+    for is_there in needed {
+        found += usize::from(is_there);
+        missing |= !is_there;
+    }
+    (literals, demanded, !missing, found)
+}
+
+fn holds(query: &[(String, String)], demanded: &[(&str, &str)]) -> bool {
+    demanded.iter().all(|(name, value)| query.iter().any(|(k, v)| k == name && (value.is_empty() || v == value)))
+}
+
 /// The operation of a method and a path, and its labels. The one with more literal text goes first, then the one that finds in the
 /// query string all that it needs: `PUT` of a part of an object differs from `PUT` of an object by nothing else.
 pub fn route<'m>(
@@ -33,31 +51,45 @@ pub fn route<'m>(
     method: &str,
     path: &str,
     query: &[(String, String)],
-) -> Option<(&'m Operation, Labels)> {
+) -> Option<(Fit, &'m Operation, Labels)> {
     let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     let fitting = model.operations.iter().filter(|operation| operation.method == method).filter_map(|operation| {
-        let has =
-            |(name, value): &(&str, &str)| query.iter().any(|(k, v)| k == name && (value.is_empty() || v == value));
-        let labels = operation.query.iter().all(has).then(|| labels(&operation.path, &parts)).flatten()?;
-        let literals = operation.path.iter().filter(|segment| matches!(segment, Segment::Literal(_))).count();
-        let needed =
-            model.members(operation.input).iter().filter(|one| one.is_required && one.location == Location::Query);
-        let (mut found, mut missing) = (operation.query.len(), false);
-        for member in needed {
-            let is_there = query.iter().any(|(name, _)| name == member.wire_name());
-            found += usize::from(is_there);
-            missing |= !is_there;
-        }
-        Some(((literals, !missing, found), operation, labels))
+        let labels = holds(query, &operation.query).then(|| labels(&operation.path, &parts)).flatten()?;
+        let members = model.members(operation.input).iter();
+        let needed = members.filter(|one| one.is_required && one.location == Location::Query);
+        let needed = needed.map(|member| query.iter().any(|(name, _)| name == member.wire_name()));
+        Some((fit(&operation.path, operation.query.len(), needed), operation, labels))
     });
-    fitting.max_by_key(|(rank, ..)| *rank).map(|(_, operation, labels)| (operation, labels))
+    fitting.max_by_key(|(fit, ..)| *fit)
 }
 
-/// The operation that is not served and has this method and this path.
-pub fn other(model: &Model, method: &str, path: &str) -> Option<&'static str> {
+/// The operation that is not served and that a request fits best. The newer one of two names of one operation is the longer one.
+pub fn other(
+    model: &Model,
+    method: &str,
+    path: &str,
+    (query, headers): (&[(String, String)], &HeaderMap),
+) -> Option<(Fit, &'static str)> {
     let parts: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
-    let is_asked = |other: &&Other| other.method == method && labels(&other.path, &parts).is_some();
-    model.other_routes.iter().find(is_asked).map(|other| other.name)
+    let fitting = model.other_routes.iter().filter(|other| other.method == method).filter_map(|other| {
+        (holds(query, &other.query) && labels(&other.path, &parts).is_some()).then_some(())?;
+        let in_query = other.in_query.iter().map(|name| query.iter().any(|(given, _)| given == name));
+        let in_headers = other.in_headers.iter().map(|name| headers.contains_key(*name));
+        Some((fit(&other.path, other.query.len(), in_query.chain(in_headers)), other.name))
+    });
+    fitting.max_by_key(|(fit, _)| *fit)
+}
+
+/// What a query string of S3 holds that the operation does not know: a sub-resource, which is something else than the object itself.
+pub fn unknown_in_query<'q>(model: &Model, operation: &Operation, query: &'q [(String, String)]) -> Option<&'q str> {
+    let is_known = |name: &str| {
+        let members = model.members(operation.input).iter();
+        operation.query.iter().any(|(known, _)| *known == name)
+            || members.filter(|one| one.location == Location::Query).any(|one| one.wire_name() == name)
+            // A signature, and the name of the operation that some SDKs add.
+            || name.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case("x-"))
+    };
+    query.iter().map(|(name, _)| name.as_str()).find(|name| !is_known(name))
 }
 
 fn labels(wanted: &[Segment], parts: &[&str]) -> Option<Labels> {
