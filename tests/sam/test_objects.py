@@ -1,8 +1,11 @@
-"""The little S3: what is not served changes nothing, whatever it is told apart by."""
+"""The little S3: what is not served changes nothing, and what is said of an object is kept, or refused."""
 
+import base64
+import hashlib
 import json
 import re
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,113 @@ def test_a_word_of_the_query_string_that_nobody_knows_is_no_object(client):
         assert ask(word) == [501, 501], word
     assert ask("uploadId") == [501, 404]
     assert s3.get_object(Bucket="loss", Key="k")["Body"].read() == BODY
+
+
+def test_what_is_said_of_an_object_is_kept(client):
+    s3 = client("s3")
+    s3.create_bucket(Bucket="kept")
+    told = {
+        "CacheControl": "no-store",
+        "ContentDisposition": "inline",
+        "ContentEncoding": "br",
+        "ContentLanguage": "de",
+        "ContentType": "text/x-thing",
+        "Metadata": {"team": "shop"},
+    }
+    s3.put_object(Bucket="kept", Key="k", Body=BODY, **told)
+    upload = s3.create_multipart_upload(Bucket="kept", Key="parts", **told)["UploadId"]
+    place = {"Bucket": "kept", "Key": "parts", "UploadId": upload}
+    etag = s3.upload_part(**place, PartNumber=1, Body=BODY)["ETag"]
+    s3.complete_multipart_upload(**place, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    for key in ("k", "parts"):
+        for answer in (s3.head_object(Bucket="kept", Key=key), s3.get_object(Bucket="kept", Key=key)):
+            assert {name: answer[name] for name in told} == told
+    other = s3.get_object(Bucket="kept", Key="k", ResponseContentType="text/plain")
+    assert (other["ContentType"], other["Body"].read()) == ("text/plain", BODY)
+    s3.put_object(Bucket="kept", Key="k", Body=BODY)
+    assert s3.head_object(Bucket="kept", Key="k")["Metadata"] == {}
+    long = {"long": "x" * 2048}
+    assert refused(s3.put_object, Bucket="kept", Key="k", Metadata=long) == (400, "MetadataTooLarge")
+
+
+def test_what_has_no_effect_is_refused(client):
+    """Each of these answered 200, and did nothing: an object that should be encrypted or locked was neither."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="opts")
+    for option in (
+        {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "k"},
+        {"ACL": "public-read"},
+        {"GrantRead": "id=x"},
+        {"Tagging": "a=b"},
+        {"StorageClass": "GLACIER"},
+        {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": 2_000_000_000},
+        {"WebsiteRedirectLocation": "/x"},
+    ):
+        assert refused(s3.put_object, Bucket="opts", Key="k", **option) == (501, "NotImplemented"), option
+        assert refused(s3.create_multipart_upload, Bucket="opts", Key="k", **option)[0] == 501, option
+    assert refused(s3.put_object, Bucket="opts", Key="k", ExpectedBucketOwner="999999999999")[0] == 403
+    assert s3.list_objects_v2(Bucket="opts")["KeyCount"] == 0
+    # What `sam` and the AWS CLI send.
+    s3.put_object(Bucket="opts", Key="k", ServerSideEncryption="AES256", ACL="bucket-owner-full-control")
+    assert refused(s3.get_object, Bucket="opts", Key="k", PartNumber=1)[0] == 501
+
+
+def in_base64(data):
+    return base64.b64encode(data).decode()
+
+
+def test_bytes_that_are_not_those_of_their_checksum_are_refused(client):
+    """A wrong checksum was stored: what arrived damaged was acknowledged."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="sums")
+    right = {
+        "ContentMD5": in_base64(hashlib.md5(BODY, usedforsecurity=False).digest()),
+        "ChecksumCRC32": in_base64(zlib.crc32(BODY).to_bytes(4, "big")),
+        "ChecksumSHA1": in_base64(hashlib.sha1(BODY, usedforsecurity=False).digest()),
+        "ChecksumSHA256": in_base64(hashlib.sha256(BODY).digest()),
+    }
+    for name, value in right.items():
+        s3.put_object(Bucket="sums", Key="k", Body=BODY, **{name: value})
+        other = {"Bucket": "sums", "Key": "other", "Body": b"other", name: value}
+        assert refused(s3.put_object, **other) == (400, "BadDigest"), name
+    for name, length in (("ChecksumCRC32C", 4), ("ChecksumCRC64NVME", 8)):
+        wrong = in_base64(bytes(length))
+        assert refused(s3.put_object, Bucket="sums", Key="other", Body=BODY, **{name: wrong}) == (400, "BadDigest"), (
+            name
+        )
+    upload = s3.create_multipart_upload(Bucket="sums", Key="parts")["UploadId"]
+    place = {"Bucket": "sums", "Key": "parts", "UploadId": upload}
+    etag = s3.upload_part(**place, PartNumber=1, Body=BODY)["ETag"]
+    part = {"PartNumber": 1, "ETag": etag, "ChecksumSHA256": right["ChecksumSHA256"]}
+    wrong = {**part, "ChecksumSHA256": in_base64(bytes(32))}
+    end = s3.complete_multipart_upload
+    assert refused(end, **place, MultipartUpload={"Parts": [wrong]}) == (400, "BadDigest")
+    assert refused(end, **place, MultipartUpload={"Parts": [part]}, ChecksumCRC32="AAAAAA==") == (400, "BadDigest")
+    assert refused(end, **place, MultipartUpload={"Parts": [part]}, MpuObjectSize=1) == (400, "InvalidRequest")
+    of_parts = in_base64(hashlib.sha256(hashlib.sha256(BODY).digest()).digest())
+    end(**place, MultipartUpload={"Parts": [part]}, ChecksumSHA256=f"{of_parts}-1")
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket="sums")["Contents"]] == ["k", "parts"]
+
+
+def test_an_object_is_deleted_only_where_its_condition_holds(client):
+    """`IfMatch` was passed over: a newer object went."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="cond")
+    etag = s3.put_object(Bucket="cond", Key="k", Body=BODY)["ETag"]
+    assert refused(s3.delete_object, Bucket="cond", Key="k", IfMatch='"00"') == (412, "PreconditionFailed")
+    both = {"Objects": [{"Key": "k", "ETag": '"00"'}, {"Key": "none"}]}
+    told = s3.delete_objects(Bucket="cond", Delete=both)
+    assert [one["Key"] for one in told["Deleted"]] == ["none"]
+    assert [(one["Key"], one["Code"]) for one in told["Errors"]] == [("k", "PreconditionFailed")]
+    assert s3.get_object(Bucket="cond", Key="k")["Body"].read() == BODY
+    s3.delete_object(Bucket="cond", Key="k", IfMatch=etag)
+    assert s3.list_objects_v2(Bucket="cond")["KeyCount"] == 0
+
+
+def test_a_bucket_is_made_in_the_region_of_the_app(client):
+    """An app whose region is none of AWS's refused its own, with a list of 38 others."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="here", CreateBucketConfiguration={"LocationConstraint": "us-east-1"})
+    wanted = (400, "IllegalLocationConstraintException")
+    place = {"LocationConstraint": "moon"}
+    assert refused(s3.create_bucket, Bucket="there", CreateBucketConfiguration=place) == wanted

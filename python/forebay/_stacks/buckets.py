@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from forebay import _durable
 from forebay._durable import sync
+from forebay._stacks import object_settings
 from forebay._stacks.kind import Kind, Properties, Request, words
 from forebay._stacks.wire_error import WireError
 from forebay.errors import InvalidParameterValue, ResourceConflict
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from forebay._sam.plan import Resource, World
+    from forebay._stacks.service import Place
 
 FOLDER: Final = "buckets"
 UPLOADS: Final = ".uploads"
+ABOUT: Final = "about"
+"""The file of what is said about the object of an upload."""
 UPLOADS_MAX: Final = 100
 PARTS_MAX: Final = 10_000
 OBJECT_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -38,21 +42,13 @@ _NO_CONSTRAINT: Final = "us-east-1"
 _NAME_MAX: Final = 63
 _UPLOAD: Final = re.compile(r"[0-9a-f]{32}")
 _OBJECT: Final = re.compile(r"[0-9a-f]{64}")
-"""Names of the files of objects, as `_file_name` makes them. Beside each stands its key, in a file `NAME.key`."""
+"""Names of the files of objects, as `_file_name` makes them. Beside each stand its key (`NAME.key`) and its settings."""
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
 Members = dict[str, Any]
 _CHANGING: Final = threading.Lock()
 """Held while an object and its key come or go, so that neither stands alone."""
-_REFUSED: Final = {
-    "IfModifiedSince": "ask for the whole object",
-    "IfUnmodifiedSince": "ask for the whole object",
-    "Range": "ask for the whole object",
-    "SSECustomerKey": "the store is not encrypted",
-    "VersionId": "an object has one version",
-}
-"""Members that would change what is done, and what to do without them."""
 
 
 class Buckets:
@@ -118,36 +114,37 @@ class Buckets:
 
     # --- S3's operations
 
-    def answer(self, action: str, given: Members, region: str) -> Members:
-        """Carry out an operation of S3, in the region of the app.
+    def answer(self, action: str, given: Members, place: Place) -> Members:
+        """Carry out an operation of S3, in the region and the account of the app.
 
         Raises:
             WireError: it is refused.
 
         """
         bucket, key = given["Bucket"], given.get("Key", "")
-        wished = [name for name in _REFUSED if given.get(name) is not None]
-        if wished:
-            raise WireError("NotImplemented", f"{wished[0]} is not served: {_REFUSED[wished[0]]}", 501)
+        object_settings.refuse(action, given, place.account)
         if action.endswith(("Bucket", "BucketLocation")):
-            return self._of_bucket(action, bucket, given, region)
+            return self._of_bucket(action, bucket, given, place.region)
         if action == "ListObjectsV2":
             return _listed(self._bucket(bucket), given)
         if action in {"DeleteObject", "DeleteObjects"}:
-            asked = {"Objects": [{"Key": key}], "Quiet": True} if action == "DeleteObject" else given["Delete"]
-            return _delete(self._bucket(bucket), asked)
+            folder = self._bucket(bucket)
+            return _delete_all(folder, given["Delete"]) if key == "" else _delete(folder, key, given.get("IfMatch"))
         if action in {"HeadObject", "GetObject"}:
             return self._get(action, bucket, key, given)
         if action == "PutObject":
             target = self._bucket(bucket) / _file_name(key)
             _check_condition(target, given)
-            return {"ETag": self._put(target, given.get("Body"), key)}
+            return {"ETag": self._put(target, given.get("Body"), key, object_settings.kept(given))}
         return self._multipart(action, self._bucket(bucket), key, given)
 
     def _of_bucket(self, action: str, name: str, given: Members, region: str) -> Members:
         if action == "CreateBucket":
-            _refuse_settings(given)
-            self._create(name, (given.get("CreateBucketConfiguration") or {}).get("LocationConstraint"), region)
+            asked = given.get("CreateBucketConfiguration") or {}
+            others = [wish for wish, value in asked.items() if wish != "LocationConstraint" and value is not None]
+            if others:
+                raise WireError("NotImplemented", f"{others[0]} is not served: a bucket has a name alone", 501)
+            self._create(name, asked.get("LocationConstraint"), region)
             return {"Location": f"/{name}"}
         folder = self._bucket(name)
         if action == "GetBucketLocation":
@@ -178,12 +175,13 @@ class Buckets:
         path = self.object(bucket, key)
         if any(given.get(name) is not None for name in ("IfMatch", "IfNoneMatch")):
             raise WireError("NotImplemented", "conditions of reads are not served: ask for the whole object", 501)
-        status = path.stat()
-        told = {"ContentLength": status.st_size, "ETag": _etag(path), "LastModified": int(status.st_mtime * 1000)}
+        status, etag = path.stat(), _etag(path)
+        told = {"ContentLength": status.st_size, "ETag": etag, "LastModified": int(status.st_mtime * 1000)}
+        told |= object_settings.unpacked(path.with_suffix(".about"), etag) | object_settings.overridden(given)
         return told if action == "HeadObject" else {**told, "Body": str(path.absolute())}
 
-    def _put(self, target: Path, body: str | None, key: str | None = None) -> str:
-        """Keep what was sent, an object with its key; it is durable when this returns."""
+    def _put(self, target: Path, body: str | None, key: str | None = None, about: Members | None = None) -> str:
+        """Keep what was sent, an object with its key and what is said about it; it is durable when this returns."""
         temporary = target.with_name(f".new-{secrets.token_hex(8)}")
         try:
             if body is None:
@@ -191,16 +189,18 @@ class Buckets:
             else:
                 Path(body).rename(temporary)
             sync(temporary)
+            etag = _etag(temporary)
             with _CHANGING:
                 if key is not None:
                     _durable.write(target.with_suffix(".key"), key.encode())
+                    _durable.write(target.with_suffix(".about"), object_settings.packed(etag, about or {}))
                 temporary.rename(target)
             sync(target.parent)
-            return _etag(target)
         except FileNotFoundError:
             if target.parent.is_dir():
                 raise
             raise _no_bucket() from None
+        return etag
 
     def _multipart(self, action: str, bucket: Path, key: str, given: Members) -> Members:
         uploads = bucket / UPLOADS
@@ -209,7 +209,9 @@ class Buckets:
             if len(list(uploads.iterdir())) >= UPLOADS_MAX:
                 raise WireError("SlowDown", f"{UPLOADS_MAX} uploads are under way: end or abort some", 503)
             upload = secrets.token_hex(16)
+            about = object_settings.packed("", object_settings.kept(given))
             (uploads / upload).mkdir(mode=0o700)
+            _durable.write(uploads / upload / ABOUT, about)
             return {"Bucket": bucket.name, "Key": key, "UploadId": upload}
         upload = str(given.get("UploadId", ""))
         folder = uploads / upload
@@ -225,13 +227,17 @@ class Buckets:
         if action == "CompleteMultipartUpload":
             _check_condition(bucket / _file_name(key), given)
             parts = _parts(folder, (given.get("MultipartUpload") or {}).get("Parts", []))
-            etag = self._join(parts, bucket / _file_name(key), key)
+            if given.get("MpuObjectSize") not in {None, sum(part.stat().st_size for part in parts)}:
+                raise WireError("InvalidRequest", "The parts have another size than x-amz-mp-object-size.")
+            object_settings.check_sums(given, parts)
+            told = object_settings.unpacked(folder / ABOUT, "")
+            etag = self._join(parts, bucket / _file_name(key), key, told)
             shutil.rmtree(folder, ignore_errors=True)
             return {"Bucket": bucket.name, "Key": key, "ETag": etag}
         shutil.rmtree(folder, ignore_errors=True)
         return {}
 
-    def _join(self, parts: list[Path], target: Path, key: str) -> str:
+    def _join(self, parts: list[Path], target: Path, key: str, about: Members) -> str:
         if not parts:
             raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
         if sum(part.stat().st_size for part in parts) > OBJECT_BYTES_MAX:
@@ -241,37 +247,41 @@ class Buckets:
             for part in parts:
                 with part.open("rb") as reader:
                     shutil.copyfileobj(reader, writer)
-        return self._put(target, str(whole), key)
+        return self._put(target, str(whole), key, about)
 
 
 def _no_bucket() -> WireError:
     return WireError("NoSuchBucket", "The specified bucket does not exist", 404)
 
 
-def _refuse_settings(given: Members) -> None:
-    """Refuse what a bucket cannot be made with."""
-    settings = [name for name in given if name.startswith("Grant")]
-    if given.get("ACL") not in {None, "private"}:
-        settings.append("ACL")
-    if given.get("ObjectLockEnabledForBucket"):
-        settings.append("ObjectLockEnabledForBucket")
-    wished = [name for name in settings if given[name] is not None]
-    if wished:
-        raise WireError("NotImplemented", f"{wished[0]} is not served: the store's owner alone reads a bucket", 501)
+def _delete(bucket: Path, key: str, wanted: str | None) -> Members:
+    """Delete an object, if it is the one that the client knows."""
+    target = bucket / _file_name(key)
+    with _CHANGING:
+        if wanted is not None:
+            _check_condition(target, {"IfMatch": wanted})
+        for path in (target, target.with_suffix(".key"), target.with_suffix(".about")):
+            path.unlink(missing_ok=True)
+    return {}
 
 
-def _delete(bucket: Path, asked: Members) -> Members:
+def _delete_all(bucket: Path, asked: Members) -> Members:
     objects = asked["Objects"]
     if not 1 <= len(objects) <= LISTED_MAX:
         raise WireError("MalformedXML", f"a request deletes 1 to {LISTED_MAX} objects")
-    if any(one.get("VersionId") is not None for one in objects):
-        raise WireError("NotImplemented", f"VersionId is not served: {_REFUSED['VersionId']}", 501)
+    wished = [
+        wish for wish in ("VersionId", "LastModifiedTime", "Size") for one in objects if one.get(wish) is not None
+    ]
+    if wished:
+        raise WireError("NotImplemented", f"{wished[0]} is not served: name the ETag, or the key alone", 501)
+    deleted, errors = [], []
     for one in objects:
-        target = bucket / _file_name(one["Key"])
-        with _CHANGING:
-            target.unlink(missing_ok=True)
-            target.with_suffix(".key").unlink(missing_ok=True)
-    return {} if asked.get("Quiet") else {"Deleted": [{"Key": one["Key"]} for one in objects]}
+        try:
+            _delete(bucket, one["Key"], one.get("ETag"))
+            deleted.append({"Key": one["Key"]})
+        except WireError as error:
+            errors.append({"Key": one["Key"], "Code": error.code, "Message": error.message})
+    return {"Deleted": None if asked.get("Quiet") else deleted, "Errors": errors or None}
 
 
 def _objects(bucket: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -337,7 +347,7 @@ def _check_condition(target: Path, given: Members) -> None:
     wanted = given.get("IfMatch")
     if wanted is not None and there is None:
         raise WireError("NoSuchKey", "The specified key does not exist.", 404)
-    is_other = wanted is not None and there is not None and wanted.strip('"') != there.strip('"')
+    is_other = wanted not in {None, "*"} and there is not None and wanted.strip('"') != there.strip('"')
     if is_other or (given.get("IfNoneMatch") and there is not None):
         raise WireError("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412)
 
@@ -353,6 +363,7 @@ def _parts(folder: Path, named: list[Members]) -> list[Path]:
         tag = one.get("ETag")
         if not part.is_file() or (tag is not None and tag.strip('"') != _etag(part).strip('"')):
             raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
+        object_settings.check_sums(one, [part])
     return parts
 
 

@@ -46,7 +46,7 @@ class Wire:
         if service == "cloudformation":
             return await self._stacks.answer(action, given)
         if service == "s3":
-            return await asyncio.to_thread(self._buckets.answer, action, given, self._service().place.region)
+            return await asyncio.to_thread(self._buckets.answer, action, given, self._service().place)
         if service == "cloudcontrolapi":
             return resource_views.described(self._service(), given)
         if service == "schemas":

@@ -3,6 +3,7 @@
 mod bodies;
 pub mod call;
 pub mod check;
+mod checksums;
 pub mod codec;
 pub mod door;
 pub mod fault;

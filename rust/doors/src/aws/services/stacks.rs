@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::SERVICES;
 use crate::aws::call::{Call, Outcome, Output};
+use crate::aws::checksums;
 use crate::aws::fault::Fault;
 use crate::aws::model::{Kind, Model, Shape};
 use crate::aws::protocol::text_of_bytes;
@@ -123,6 +124,9 @@ pub(super) async fn if_run(
     let Some(store) = call.store else { return Ok(None) };
     refuse_strangers(call)?;
     let body = model.payload(operation.input).map(|member| member.name);
+    if ["PutObject", "UploadPart"].contains(&name) {
+        checksums::check(&call.input, body.and_then(|member| call.input.blob(member)).unwrap_or_default())?;
+    }
     let mut input = json_of(&call.input, body);
     let sent = match body.and_then(|member| Some((member, call.input.blob(member)?))) {
         Some((member, bytes)) => {

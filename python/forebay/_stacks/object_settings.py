@@ -1,0 +1,159 @@
+"""What a client of the little S3 says of an object beside its bytes: kept, compared with the bytes, or refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+from forebay._stacks.wire_error import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+Members = dict[str, Any]
+METADATA_BYTES_MAX: Final = 2048
+"""Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
+KEPT: Final = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+    "Expires",
+    "Metadata",
+)
+_WHOLE: Final = "ask for the whole object"
+_OWNER: Final = "the store's owner alone reads a bucket"
+_PLAIN: Final = "the store is not encrypted"
+_LOCK: Final = "objects are not locked"
+_REFUSED: Final = {
+    "BucketKeyEnabled": _PLAIN,
+    "GrantFullControl": _OWNER,
+    "GrantRead": _OWNER,
+    "GrantReadACP": _OWNER,
+    "GrantWrite": _OWNER,
+    "GrantWriteACP": _OWNER,
+    "IfMatchInitiatedTime": "name the upload alone",
+    "IfMatchLastModifiedTime": "name the ETag",
+    "IfMatchSize": "name the ETag",
+    "IfModifiedSince": _WHOLE,
+    "IfUnmodifiedSince": _WHOLE,
+    "MFA": "an object has one version",
+    "ObjectLockEnabledForBucket": _LOCK,
+    "ObjectLockEventHold": _LOCK,
+    "ObjectLockEventHoldDurationDays": _LOCK,
+    "ObjectLockEventHoldDurationYears": _LOCK,
+    "ObjectLockLegalHoldStatus": _LOCK,
+    "ObjectLockMode": _LOCK,
+    "ObjectLockRetainUntilDate": _LOCK,
+    "Range": _WHOLE,
+    "SSECustomerAlgorithm": _PLAIN,
+    "SSECustomerKey": _PLAIN,
+    "SSEKMSEncryptionContext": _PLAIN,
+    "SSEKMSKeyId": _PLAIN,
+    "Tagging": "objects have no tags",
+    "VersionId": "an object has one version",
+    "WebsiteRedirectLocation": "no website is served",
+    "WriteOffsetBytes": "an object is written whole",
+}
+"""Members that would change what is done, and what to say of them."""
+_ALONE: Final = {
+    # A bucket's owner has full control of it whatever is said, and AES256 is what every object on AWS has.
+    "ACL": ({"private", "bucket-owner-full-control"}, _OWNER),
+    "ObjectOwnership": ({"BucketOwnerEnforced"}, _OWNER),
+    "ServerSideEncryption": ({"AES256"}, _PLAIN),
+    "StorageClass": ({"STANDARD"}, "there is STANDARD alone"),
+}
+"""Members of which only some values change nothing."""
+_SUMS: Final = ("MD5", "SHA1", "SHA256", "SHA512")
+
+
+def refuse(action: str, given: Members, account: str) -> None:
+    """Refuse what would be done otherwise on AWS.
+
+    Raises:
+        WireError: there is such a member.
+
+    """
+    for name, value in given.items():
+        allowed, why = _ALONE.get(name, (set(), _REFUSED.get(name)))
+        if why is not None and value not in {None, False} | allowed:
+            raise WireError("NotImplemented", f"{name} is not served: {why}", 501)
+    if action in {"GetObject", "HeadObject"} and given.get("PartNumber") is not None:
+        raise WireError("NotImplemented", f"PartNumber is not served: {_WHOLE}", 501)
+    if given.get("ExpectedBucketOwner") not in {None, account}:
+        raise WireError("AccessDenied", f"the bucket's owner is {account}", 403)
+
+
+def kept(given: Members) -> Members:
+    """Give what is kept of an object.
+
+    Raises:
+        WireError: it is too long.
+
+    """
+    told = {name: given[name] for name in KEPT if given.get(name) is not None}
+    metadata = told.get("Metadata") or {}
+    if sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items()) > METADATA_BYTES_MAX:
+        raise WireError("MetadataTooLarge", f"an object's metadata have {METADATA_BYTES_MAX} bytes at most")
+    # How the body was sent says nothing of the object.
+    encodings = [one.strip() for one in told.pop("ContentEncoding", "").split(",")]
+    encodings = [one for one in encodings if one not in {"", "aws-chunked"}]
+    return {**told, **({"ContentEncoding": ",".join(encodings)} if encodings else {})}
+
+
+def packed(etag: str, told: Members) -> bytes:
+    """Write what is kept of an object, so that it is known to be of these bytes."""
+    return json.dumps({"ETag": etag, **told}).encode()
+
+
+def unpacked(path: Path, etag: str) -> Members:
+    """Read what is kept of an object: nothing, if it was written with other bytes."""
+    try:
+        told: Members = json.loads(path.read_bytes())
+    except FileNotFoundError:  # put by a release that kept none
+        return {}
+    return told if told.pop("ETag") == etag else {}
+
+
+def overridden(given: Members) -> Members:
+    """Give what a reader wants the answer to say in place of what is kept."""
+    begin = "Response"
+    return {
+        name.removeprefix(begin): value for name, value in given.items() if name.startswith(begin) and value is not None
+    }
+
+
+def check_sums(given: Members, parts: Iterable[Path]) -> None:
+    """Compare the checksums of a whole object, or of one part, with the bytes of its files.
+
+    Raises:
+        WireError: one is another, or cannot be computed here.
+
+    """
+    files = list(parts)
+    for name, wanted in given.items():
+        kind = name.removeprefix("Checksum")
+        if kind == name or kind in {"Type", "Algorithm"} or wanted is None:
+            continue
+        if kind != "CRC32" and kind not in _SUMS:
+            raise WireError("NotImplemented", f"{name} of parts is not compared here: let the client send CRC32", 501)
+        if base64.b64encode(_sum(kind, files, is_of_parts="-" in wanted)).decode() != wanted.partition("-")[0]:
+            raise WireError("BadDigest", f"The {kind} you specified did not match what we received.")
+
+
+def _sum(kind: str, files: list[Path], *, is_of_parts: bool) -> bytes:
+    if is_of_parts:
+        each = b"".join(_sum(kind, [file], is_of_parts=False) for file in files)
+        return zlib.crc32(each).to_bytes(4, "big") if kind == "CRC32" else hashlib.new(kind.lower(), each).digest()
+    number, digest = 0, None if kind == "CRC32" else hashlib.new(kind.lower(), usedforsecurity=False)
+    for file in files:
+        data = file.read_bytes()  # 16 MiB at most, as one request brought it
+        number = zlib.crc32(data, number)
+        if digest is not None:
+            digest.update(data)
+    return number.to_bytes(4, "big") if digest is None else digest.digest()
