@@ -89,6 +89,12 @@ async def test_the_wire_api_of_a_store_on_a_server_is_for_its_own_machine_alone(
         await App("a", store="postgresql://shop@127.0.0.1:1/shop").start(aws_host="192.0.2.1", aws_port=4566)
 
 
+async def test_an_address_of_the_wire_api_without_its_port_is_refused():
+    """The app started, and served nothing."""
+    with pytest.raises(InvalidParameterValue, match="only with aws_port"):
+        await App("a", store=":memory:").start(aws_host="192.0.2.1")
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

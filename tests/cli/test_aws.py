@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from forebay import App
 from forebay.cli.aws import aws
+from forebay.cli.doctor import doctor
 
 
 async def started(app):
@@ -27,6 +28,7 @@ def test_a_shell_is_told_all_that_boto3_needs(tmp_path):
         "export AWS_REGION=eu-west-1",
         "export AWS_DEFAULT_REGION=eu-west-1",
         "export AWS_DISABLE_HOST_PREFIX_INJECTION=true",
+        "# any signature is taken, unless the app has had keys since it started: then nobody is let in",
         "export AWS_ACCESS_KEY_ID=forebay",
         "export AWS_SECRET_ACCESS_KEY=forebay",
     ]
@@ -54,3 +56,30 @@ def test_the_last_key_can_be_revoked_and_lets_nobody_in(tmp_path):
     (tmp_path / "aws-keys.json").unlink()
     assert "any signature is taken" in said("keys", "list", *place).stdout
     assert "export AWS_ACCESS_KEY_ID=forebay" in said("env", *place).stdout
+    assert "unless the app has had keys" in said("keys", "list", *place).stdout
+
+
+def test_a_damaged_file_of_keys_is_told_with_what_helps(tmp_path):
+    """The log said to make a key, which was refused with the advice to delete the file; the doctor called the store whole."""
+    place = ("--store", str(tmp_path))
+    asyncio.run(started(App("shop", store=tmp_path)))
+    said("keys", "create", *place)
+    assert CliRunner().invoke(doctor, place).exit_code == 0
+    (tmp_path / "aws-keys.json").write_text('{"x')
+    for asked in (("keys", "create"), ("keys", "list"), ("env",)):
+        told = CliRunner().invoke(aws, [*asked, *place])
+        assert told.exit_code == 1
+        assert "is damaged: nobody is let in. Next: put a copy of it back; or move it away" in told.stderr
+    told = CliRunner().invoke(doctor, place)
+    assert told.exit_code != 0
+    assert "aws-keys.json is damaged" in told.stdout
+    assert "is whole" in told.stdout
+
+
+def test_a_store_in_memory_gets_no_key(tmp_path, monkeypatch):
+    """The key stood in a directory named `:memory:`, which no app reads."""
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(aws, ["keys", "create", "--store", ":memory:"])
+    assert told.exit_code == 2
+    assert "has no access keys" in told.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from typing import Final
 from forebay import _core
 from forebay._model import checks
 
+HOST: Final = "127.0.0.1"
 PORT: Final = 4566
 """The port that the other servers of AWS's APIs have as well, so that settings for them do."""
 
@@ -22,7 +23,7 @@ OF_METHODS: Final = [name for name in SERVICES if _core.wire_services[name]]
 class WireAddress:
     """Where an app answers what AWS's SDKs send."""
 
-    host: str = "127.0.0.1"
+    host: str = HOST
     port: int = 0
     access_log: str | None = None
     """The file that gets a line of each request; `-`: standard error."""
@@ -33,6 +34,8 @@ class WireAddress:
             checks.refuse("aws_access_log", self.access_log, 'a file, or "-" for standard error')
         if self.access_log is not None and not self.port:
             checks.refuse("aws_access_log", self.access_log, f"only with aws_port (`--aws-port {PORT}`)")
+        if self.host != HOST and not self.port:
+            checks.refuse("aws_host", self.host, f"only with aws_port (`--aws-port {PORT}`)")
 
     def check_without_keys(self) -> None:
         """Refuse an address that other machines reach: a store on a server has no access keys.

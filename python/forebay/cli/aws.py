@@ -83,7 +83,10 @@ def list_keys(*, store: Path, output: str) -> None:
         f"{key['id']}  {'read only' if key['read_only'] else 'read and write'}  {', '.join(key['services']) or 'all services'}"
         for key in known
     ]
-    nothing = "there are no keys: any signature is taken, on this machine only"
+    nothing = (
+        "there is no file of keys: any signature is taken, on this machine only, unless the app has had keys since its start; "
+        "then nobody is let in until there is one (`forebay aws keys create`)"
+    )
     if (store / FILE).exists():
         nothing = "there are no keys any more: nobody is let in until there is one (`forebay aws keys create`)"
     show(known, output, text="\n".join(lines) or nothing)
@@ -122,24 +125,31 @@ def env(*, host: str, port: int, region: str, store: StorePlace) -> None:
     # `StartSyncExecution` and `TestState` would go to the host sync-127.0.0.1 otherwise.
     lines.append("export AWS_DISABLE_HOST_PREFIX_INJECTION=true")
     if isinstance(store, ServerStore) or not (_read(store) or (store / FILE).exists()):
-        # Without keys any signature is taken, so that any two words sign.
+        lines.append("# any signature is taken, unless the app has had keys since it started: then nobody is let in")
         lines += ["export AWS_ACCESS_KEY_ID=forebay", "export AWS_SECRET_ACCESS_KEY=forebay"]
     else:
         lines.append("# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: as `forebay aws keys create` has shown them")
     click.echo("\n".join(lines))
 
 
-def _read(store: Path) -> list[Key]:
+def damage(store: Path) -> str | None:
+    """Say what is wrong with the file of the keys; None when nothing is."""
     try:
-        text = (store / FILE).read_bytes()
+        _read(store)
+    except click.ClickException as error:
+        return error.message
+    return None
+
+
+def _read(store: Path) -> list[Key]:
+    path = store / FILE
+    try:
+        return list(orjson.loads(path.read_bytes())["keys"])
     except FileNotFoundError:
         return []
-    try:
-        return list(orjson.loads(text)["keys"])
     except (ValueError, KeyError, TypeError):
-        raise click.ClickException(
-            f"{store / FILE} is damaged: nobody is let in. Next: delete it, and make keys anew"
-        ) from None
+        text = f"{path} is damaged: nobody is let in. Next: put a copy of it back; or move it away and make keys anew"
+        raise click.ClickException(text) from None
 
 
 def _write(store: Path, known: Sequence[Key]) -> None:

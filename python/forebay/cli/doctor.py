@@ -10,6 +10,7 @@ import orjson
 
 from forebay._core import examine_store, look_at_server, salvage_store
 from forebay._model.plural import counted
+from forebay.cli import aws
 from forebay.cli.cluster import owner_text
 from forebay.cli.connect import store_option
 from forebay.cli.show import RANGES_MAX, output_option, show, table
@@ -61,10 +62,13 @@ def doctor(ctx: click.Context, named: StorePlace | None, store: StorePlace, salv
         raise click.UsageError(f"the directory {store} does not exist")
     if salvage is None:
         report = orjson.loads(examine_store(store))
-        advice = "" if report["whole"] else f"\n{_ADVICE.format(store=store)}"
-        show(
-            report, output, text=f"{_whole_or_damaged(store, report)}{advice}\n{_memory_line(report['memory_limits'])}"
-        )
+        report["access_keys"] = aws.damage(store)
+        lines = [_whole_or_damaged(store, report)]
+        lines += [] if report["whole"] else [_ADVICE.format(store=store)]
+        lines += [] if report["access_keys"] is None else [report["access_keys"]]
+        show(report, output, text="\n".join([*lines, _memory_line(report["memory_limits"])]))
+        if report["access_keys"] is not None:
+            ctx.exit(_DAMAGED)
     else:
         saved = orjson.loads(salvage_store(store, salvage))
         report = saved["report"]
