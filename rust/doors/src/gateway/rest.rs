@@ -13,6 +13,7 @@ use forebay_core::gateway::policy::Verdict;
 use forebay_core::gateway::request::{Authorized, Request};
 use forebay_core::gateway::rest::cache::{self, Wanted};
 use forebay_core::gateway::rest::compiled::{Route, Served};
+use forebay_core::gateway::rest::conditions::Facts;
 use forebay_core::gateway::rest::context::Arrival;
 use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 use forebay_core::gateway::rest::gate::{self, Caller};
@@ -433,7 +434,14 @@ impl Gateway {
         let kind = route.method.authorization_type.as_str();
         if let Some(policy) = &api.policy {
             let plain = plain.as_deref();
-            let caller = Caller { api_arn: &api_arn, place: &place, plain, source_ip: request.source_ip };
+            let facts = Facts {
+                source_ip: request.source_ip,
+                user_agent: request.values("user-agent").next(),
+                referer: request.values("referer").next(),
+                is_tls: request.values("x-forwarded-proto").all(|scheme| scheme == "https"),
+                now_ms: arrival.time_ms,
+            };
+            let caller = Caller { api_arn: &api_arn, place: &place, plain, facts };
             // An authoriser says who is let in; the policy only says who is not.
             let needs_allow = kind == "NONE" || kind == "COGNITO_USER_POOLS";
             if needs_allow || gate::judge(policy, caller)? == Verdict::Deny {

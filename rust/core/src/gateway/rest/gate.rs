@@ -2,10 +2,9 @@
 //!
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-resource-policies.html>
 
-use core::net::IpAddr;
+use serde_json::Value;
 
-use serde_json::{Map, Value};
-
+use super::conditions::{hold, Facts};
 use super::failure::{Failure, ResponseType};
 use super::model::{CanarySettings, MethodSetting, Stage};
 use crate::gateway::policy::{evaluate, Verdict};
@@ -19,11 +18,27 @@ pub struct Caller<'a> {
     pub place: &'a str,
     /// The same with the path as routes are found by it, where it was written otherwise.
     pub plain: Option<&'a str>,
-    /// The client's address.
-    pub source_ip: &'a str,
+    /// What conditions are held against.
+    pub facts: Facts<'a>,
 }
 
-/// Hold a resource policy against a request. A condition other than on the client's address is taken at its strictest.
+/// Refuse a resource policy that could not be held against every request: what it means must not depend on who asks first.
+pub fn check(policy: &str) -> Result<(), String> {
+    let document: Value = serde_json::from_str(policy).map_err(|error| error.to_string())?;
+    let statements = match &document {
+        Value::Object(fields) => fields.get("Statement"),
+        _ => return Err("it is not an object".into()),
+    };
+    let statements = match statements {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    let conditions = statements.iter().filter_map(|statement| statement.get("Condition"));
+    conditions.map(|conditions| hold(conditions, &Facts::default()).map(|_| ())).collect()
+}
+
+/// Hold a resource policy against a request.
 pub fn judge(policy: &str, caller: Caller<'_>) -> Result<Verdict, Failure> {
     let wrong = |reason: String| Failure::of_setup(format!("the resource policy cannot be used: {reason}"));
     let mut document: Value = serde_json::from_str(policy).map_err(|error| wrong(error.to_string()))?;
@@ -31,18 +46,27 @@ pub fn judge(policy: &str, caller: Caller<'_>) -> Result<Verdict, Failure> {
         document["Statement"] = Value::Array(vec![one.clone()]);
     }
     if let Some(statements) = document.get_mut("Statement").and_then(Value::as_array_mut) {
-        statements.retain_mut(|statement| applies(statement, caller));
+        let mut unread = None;
+        statements.retain_mut(|statement| {
+            applies(statement, caller).unwrap_or_else(|reason| {
+                unread = Some(reason);
+                false
+            })
+        });
+        if let Some(reason) = unread {
+            return Err(wrong(reason));
+        }
     }
     let arn = |place: &str| format!("{}/{place}", caller.api_arn);
     evaluate(&document, &arn(caller.place), caller.plain.map(arn).as_deref()).map_err(wrong)
 }
 
 /// Whether a statement speaks of this caller. What was looked at here is taken out of it.
-fn applies(statement: &mut Value, caller: Caller<'_>) -> bool {
-    let Some(fields) = statement.as_object_mut() else { return true };
+fn applies(statement: &mut Value, caller: Caller<'_>) -> Result<bool, String> {
+    let Some(fields) = statement.as_object_mut() else { return Ok(true) };
     if fields.get("Principal").is_some_and(|principal| !is_everybody(principal)) {
         // There are no accounts here: a statement for somebody is for nobody who can be known.
-        return fields.get("Effect").and_then(Value::as_str) == Some("Deny");
+        return Ok(fields.get("Effect").and_then(Value::as_str) == Some("Deny"));
     }
     // `execute-api:/stage/GET/path` is short for the whole ARN.
     if let Some(resource) = fields.get_mut("Resource") {
@@ -56,12 +80,7 @@ fn applies(statement: &mut Value, caller: Caller<'_>) -> bool {
             }
         }
     }
-    let Some(Value::Object(mut conditions)) = fields.remove("Condition") else { return true };
-    let known = take_addresses(&mut conditions, caller.source_ip);
-    if !conditions.is_empty() {
-        fields.insert("Condition".into(), Value::Object(conditions));
-    }
-    known
+    fields.remove("Condition").map_or(Ok(true), |conditions| hold(&conditions, &caller.facts))
 }
 
 fn is_everybody(principal: &Value) -> bool {
@@ -71,44 +90,6 @@ fn is_everybody(principal: &Value) -> bool {
         _ => false,
     };
     star(principal) || principal.get("AWS").is_some_and(star)
-}
-
-/// Take the conditions on the client's address out; whether they hold.
-fn take_addresses(conditions: &mut Map<String, Value>, source_ip: &str) -> bool {
-    let mut holds = true;
-    for (operator, wanted) in [("IpAddress", true), ("NotIpAddress", false)] {
-        let Some(Value::Object(keys)) = conditions.get_mut(operator) else { continue };
-        let Some(name) = keys.keys().find(|name| name.eq_ignore_ascii_case("aws:SourceIp")).cloned() else { continue };
-        let ranges = match keys.remove(&name) {
-            Some(Value::Array(items)) => items,
-            Some(one) => vec![one],
-            None => Vec::new(),
-        };
-        let is_in = ranges.iter().filter_map(Value::as_str).any(|range| contains(range, source_ip));
-        holds &= is_in == wanted;
-        if keys.is_empty() {
-            conditions.remove(operator);
-        }
-    }
-    holds
-}
-
-/// Whether an address lies in a range, `10.0.0.0/8`.
-fn contains(range: &str, address: &str) -> bool {
-    let (base, bits) = range.split_once('/').map_or((range, None), |(base, bits)| (base, Some(bits)));
-    let (Ok(base), Ok(address)) = (base.parse::<IpAddr>(), address.parse::<IpAddr>()) else { return false };
-    let (base, address, width) = match (base, address) {
-        (IpAddr::V4(base), IpAddr::V4(address)) => (u128::from(base.to_bits()), u128::from(address.to_bits()), 32),
-        (IpAddr::V6(base), IpAddr::V6(address)) => (base.to_bits(), address.to_bits(), 128),
-        _ => return false,
-    };
-    let Ok(bits) = bits.map_or(Ok(width), str::parse::<u32>) else { return false };
-    if bits > width {
-        return false;
-    }
-    let shift = width - bits;
-    // A range of no bits is everybody.
-    base.checked_shr(shift).unwrap_or(0) == address.checked_shr(shift).unwrap_or(0)
 }
 
 /// What a resource policy alone means: nobody is let in without a word for it.
@@ -155,7 +136,7 @@ mod tests {
         api_arn: "arn:aws:execute-api:local:1:api",
         place: "dev/GET/pets",
         plain: None,
-        source_ip: "10.1.2.3",
+        facts: Facts { source_ip: "10.1.2.3", user_agent: None, referer: None, is_tls: false, now_ms: 0 },
     };
 
     fn judged(statements: &Value) -> Verdict {
@@ -195,14 +176,6 @@ mod tests {
                 Verdict::Allow,
             ),
             (
-                json!([statement(
-                    "Allow",
-                    "execute-api:/*",
-                    json!({"Condition": {"StringEquals": {"aws:SourceVpc": "v"}}})
-                )]),
-                Verdict::Silent,
-            ),
-            (
                 json!([statement("Allow", "execute-api:/*", json!({"Principal": {"AWS": "arn:aws:iam::1:root"}}))]),
                 Verdict::Silent,
             ),
@@ -215,11 +188,42 @@ mod tests {
         ] {
             assert_eq!(judged(&statements), expected, "{statements}");
         }
-        assert!(contains("0.0.0.0/0", "1.2.3.4") && !contains("0.0.0.0/33", "1.2.3.4") && !contains("::/0", "1.2.3.4"));
         let silent = admit(&json!({"Statement": []}).to_string(), CALLER).unwrap_err();
         let text = "User: anonymous is not authorized to perform: execute-api:Invoke on resource: arn:aws:execute-api:local:1:api/dev/GET/pets";
         assert_eq!(silent.message.as_deref(), Some(text));
         assert_eq!(admit("nonsense", CALLER).unwrap_err().response_type, ResponseType::ApiConfigurationError);
+    }
+
+    /// A Deny of a block that cannot be read denied nobody.
+    #[test]
+    fn a_condition_that_cannot_be_used_is_refused_and_lets_nobody_in() {
+        let all =
+            json!({"Effect": "Allow", "Principal": "*", "Action": "execute-api:Invoke", "Resource": "execute-api:/*"});
+        for (operator, key, value) in [
+            ("IpAddress", "aws:SourceIp", "10.0.0.0/33"),
+            ("IpAddress", "aws:SourceIp", "10.0.0.l/8"),
+            ("StringEquals", "aws:SourceVpc", "v"),
+            ("Foo", "aws:SourceIp", "10.0.0.0/8"),
+        ] {
+            for effect in ["Allow", "Deny"] {
+                let mut other = all.clone();
+                other["Effect"] = effect.into();
+                other["Condition"] = json!({operator: {key: value}});
+                let policy = json!({"Statement": [all, other]}).to_string();
+                assert!(check(&policy).unwrap_err().contains(operator), "{policy}");
+                let failure = admit(&policy, CALLER).unwrap_err();
+                assert_eq!(failure.response_type, ResponseType::ApiConfigurationError);
+                assert!(failure.remark.unwrap().contains(operator));
+            }
+        }
+        let fits = |condition: Value| {
+            let mut other = all.clone();
+            other["Condition"] = condition;
+            json!({ "Statement": other }).to_string()
+        };
+        assert_eq!(check(&fits(json!({"Bool": {"aws:SecureTransport": "true"}}))), Ok(()));
+        assert_eq!(check("{}"), Ok(()));
+        assert!(check("[]").is_err() && check("x").is_err() && check(&fits(json!("x"))).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod answering;
 pub mod aside;
 pub mod cache;
 pub mod compiled;
+pub mod conditions;
 pub mod context;
 pub mod control;
 pub mod event;

@@ -6,6 +6,7 @@ use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::models::default_models;
 use crate::gateway::rest::control::params::{Params, Patch};
 use crate::gateway::rest::control::{page, seconds, without, Control, Row, APIS_MAX};
+use crate::gateway::rest::gate;
 use crate::gateway::rest::model::{shown, ApiKeySource, EndpointConfiguration, Resource, RestApi};
 
 const COMPRESSION_MAX: i64 = 10_485_760;
@@ -184,13 +185,13 @@ impl Control<'_> {
     }
 }
 
-/// Refuse a resource policy that is not a JSON object.
+/// Refuse a resource policy that cannot be used, or not whole.
 pub(super) fn check_policy(policy: &str) -> Outcome<()> {
-    match serde_json::from_str::<Value>(policy) {
-        Ok(Value::Object(_)) => Ok(()),
-        _ => Err(Fault::bad(
-            "Invalid policy document. Please check the policy syntax and ensure that Principals are valid.",
-        )),
+    const TEXT: &str = "Invalid policy document. Please check the policy syntax and ensure that Principals are valid.";
+    match gate::check(policy) {
+        Ok(()) => Ok(()),
+        Err(reason) if reason.starts_with("condition") => Err(Fault::bad(format!("{TEXT} Here: {reason}."))),
+        Err(_) => Err(Fault::bad(TEXT)),
     }
 }
 
