@@ -111,6 +111,7 @@ async def test_a_connection_whose_client_leaves_in_the_handshake_is_ended(app, s
         begun.set()
         await goes_on.wait()
         seen.append(event["requestContext"]["connectionId"])
+        return {"statusCode": 200}
 
     @ws.on_disconnect
     async def closed(event, context):

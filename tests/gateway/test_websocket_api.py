@@ -71,6 +71,7 @@ async def test_powertools_models_read_the_events(ws, client):
     @ws.on_connect
     async def opened(event, context):
         seen.append(models.APIGatewayWebSocketConnectEventModel.model_validate(event))
+        return {"statusCode": 200}
 
     @ws.on_default
     async def message(event, context):
@@ -138,6 +139,7 @@ async def test_an_api_reaches_its_own_clients_alone(app, ws, client):
     @ws.on_connect
     async def opened(event, context):
         ids.append(event["requestContext"]["connectionId"])
+        return {"statusCode": 200}
 
     other = app.websocket_api("other")
     one = await client("/_apis/chat/")
@@ -156,6 +158,7 @@ async def test_a_handler_posts_to_clients(app, ws, client):
     @ws.on_connect
     async def opened(event, context):
         ids.append(event["requestContext"]["connectionId"])
+        return {"statusCode": 200}
 
     one, two = await client(), await client()
     await until(lambda: len(ids) == 2)
@@ -203,15 +206,42 @@ async def test_a_client_is_turned_away_before_it_is_connected(app, ws, client):
     assert await socket.receive() == (TEXT, b"ali")
 
 
-@pytest.mark.parametrize("answer", ["raise", "x" * 20, None])
+@pytest.mark.parametrize("answer", ["raise", "x" * 20, None, {"status": 403}, {"statusCode": "no"}])
 async def test_a_connect_that_fails_connects_nobody(ws, client, answer):
+    """A handler that forgot its statusCode let everybody in."""
+
     @ws.on_connect
     async def opened(event, context):
         if answer == "raise":
             raise ValueError("no")
         return answer
 
-    assert (await client()).status == (500 if answer == "raise" else 101)
+    assert (await client()).status == 500
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 503])
+async def test_a_connect_connects_only_with_a_status_below_300(ws, client, status):
+    @ws.on_connect
+    async def opened(event, context):
+        return {"statusCode": status}
+
+    assert (await client()).status == status
+
+
+async def test_a_client_that_is_cut_off_ends_with_1006(ws, client):
+    """It was told as 1002, which accuses the client of a wrong frame."""
+    seen = []
+
+    @ws.on_disconnect
+    async def gone(event, context):
+        seen.append((event["requestContext"]["disconnectStatusCode"], event["requestContext"]["disconnectReason"]))
+
+    (await client()).cut()
+    await until(lambda: seen)
+    other = await client()
+    other.writer.close()
+    await until(lambda: len(seen) == 2)
+    assert seen == [(1006, "")] * 2
 
 
 async def test_a_subprotocol_is_the_handlers_choice(ws, client):

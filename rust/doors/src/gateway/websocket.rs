@@ -26,7 +26,7 @@ use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep_until, timeout, Instant};
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::Message;
@@ -308,6 +308,8 @@ impl Session {
         let arrival = self.arrival(&gateway.account, (reached.stage(), route), &visit.id);
         let request = self.request();
         let connection = websocket::Connection { id: &self.id, connected_ms: self.connected_ms };
+        // Who says nothing lets nobody in: the answer of `$connect` has to have a status.
+        let format = if matches!(happened, Happened::Connect) { Format::One } else { Format::Two };
         let payload = websocket::event(happened, &request, &arrival, connection);
         let within = Duration::from_millis(route.definition.timeout_ms.into());
         let began = std::time::Instant::now();
@@ -316,7 +318,7 @@ impl Session {
         reached.state().integration_latency.record(visit.trail.integrated(began).as_secs_f64());
         let told = match invoked {
             Some(Ok(Reply::Json(json) | Reply::Executed { json, .. })) => {
-                let read = answer::read(Reader::Http(Format::Two), &json);
+                let read = answer::read(Reader::Http(format), &json);
                 read.inspect_err(|text| visit.trail.tell("failed", text))
             }
             Some(Err(EngineError::Function { .. }) | Ok(_)) => return Err(()),
@@ -422,6 +424,10 @@ impl Session {
                     }
                     Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => 1009,
                     Some(Err(Error::Utf8(_))) => 1007,
+                    // A client that is cut off has broken no rule.
+                    Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                        return (1006, String::new());
+                    }
                     Some(Err(Error::Protocol(_) | Error::Capacity(_))) => 1002,
                     Some(Err(_)) | None => return (1006, String::new()),
                 },
