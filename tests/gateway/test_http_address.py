@@ -8,6 +8,7 @@ import certificates
 import pytest
 from plain_client import Client
 from ports import free_port
+from waiting import until
 
 from forebay import App, InvalidParameterValue
 
@@ -105,6 +106,20 @@ async def test_a_certificate_that_cannot_be_read_anew_is_told_once_and_when_it_i
         await looks(2)
         [line] = told()
         assert line == "the files of TLS are good again, and new connections have what they say"
+    finally:
+        await app.stop()
+
+
+async def test_a_certificate_that_is_wrong_is_told_before_a_client_comes(app, api, files, caplog):
+    """A renewal that went wrong at night was told when the first clients came in the morning."""
+    await app.start(http_port=free_port(), http_tls=files(certificates.ONE, certificates.ONE_KEY))
+    try:
+        for wrong, part in [
+            ((certificates.TWO, certificates.ONE_KEY), "cannot be used"),
+            ((certificates.ONE, certificates.ONE_KEY), "good again"),
+        ]:
+            files(*wrong)
+            await until(lambda part=part: any(part in line.getMessage() for line in caplog.records))
     finally:
         await app.stop()
 

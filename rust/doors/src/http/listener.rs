@@ -220,6 +220,10 @@ async fn serve<S: Service>(
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let connections = Arc::new(Semaphore::new(limits.connections as usize));
     let (ending, ends) = watch::channel(());
+    if let Some(tls) = tls.clone() {
+        // It ends with the thread's runtime.
+        tokio::spawn(async move { tls.look_on().await });
+    }
     loop {
         let next = async {
             let admitted = Arc::clone(&connections).acquire_owned().await;

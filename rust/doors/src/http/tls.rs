@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ::ring::rsa::KeyPair;
 use forebay_core::gateway::client_cert::ClientCert;
+use tokio::time::sleep;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,6 +20,8 @@ use crate::http::certificate;
 
 /// How often it is looked whether the files have changed.
 const LOOK: Duration = Duration::from_secs(1);
+/// For how long files have to be wrong before that is told: half of a change may be there.
+const SETTLED: Duration = Duration::from_millis(1_500);
 
 /// The RSA keys that sign here.
 const RSA: &str = "it needs 2,048 to 4,096 bits, and an exponent of at least 65,537";
@@ -49,8 +52,8 @@ struct State {
     looked: Instant,
     changed: Changed,
     acceptor: TlsAcceptor,
-    /// The files as they were when they were last looked at, where they could not be taken.
-    wrong: Option<Changed>,
+    /// The files as they were when they were last looked at, where they could not be taken, and since when they were so.
+    wrong: Option<(Changed, Instant)>,
     /// Those of which the operator was told.
     told: Option<Changed>,
 }
@@ -65,14 +68,25 @@ impl Tls {
 
     /// What accepts the next connection. A session that began under other files is not taken up again.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.look();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).acceptor.clone()
+    }
+
+    /// Look at the files each second: a renewal that went wrong at night is told before the first client comes.
+    pub(crate) async fn look_on(&self) {
+        loop {
+            sleep(LOOK).await;
+            self.look();
+        }
+    }
+
+    fn look(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let news = (state.looked.elapsed() >= LOOK).then(|| state.look(&self.files)).flatten();
-        let acceptor = state.acceptor.clone();
         drop(state);
         if let Some(text) = news {
             (self.tell)(&text);
         }
-        acceptor
     }
 }
 
@@ -91,9 +105,11 @@ impl State {
         self.told.take().map(|_| "the files of TLS are good again, and new connections have what they say".into())
     }
 
-    /// Keep what was read before. Half of a change may be there: it is told when it is still so at the next look, and once.
+    /// Keep what was read before. What is wrong is told once, when it has stayed so.
     fn refuse(&mut self, changed: Changed, error: &str) -> Option<String> {
-        if self.wrong.replace(changed) != Some(changed) || self.told == Some(changed) {
+        let known = self.wrong.filter(|(known, _)| *known == changed);
+        let (_, since) = *self.wrong.insert(known.unwrap_or((changed, self.looked)));
+        if since.elapsed() < SETTLED || self.told == Some(changed) {
             return None;
         }
         self.told = Some(changed);
