@@ -193,6 +193,25 @@ def test_a_storm_is_one_line_a_second_for_each_kind_and_function(lines):
     ]
 
 
+def test_one_reason_of_an_api_hides_no_other(lines):
+    """Of three routes that failed in one second the log told the first one's reason and the last one's."""
+    loop, now = asyncio.new_event_loop(), 0
+    events = OperatorEvents(loop, lambda: now)
+    for text in ("one", "two", "three", "two"):
+        events.write(orjson.dumps([{"what": "api", "of": "a", "count": 1, "text": text}]))
+    events.close()
+    told = lines("API a:")
+    assert [line.removeprefix("API a: ") for line in told] == ["one", "two", "three", "two"]
+    now = 10**10
+    for number in range(1_000):
+        events.write(orjson.dumps([{"what": "api", "of": "a", "count": 1, "text": f"new {number}"}]))
+    events.close()
+    loop.close()
+    told = lines("API a: new")
+    assert len(told) == 18, "16 have a line each, and the others two for all of them"
+    assert told[-1] == "API a: new 999 (982 more since the last line)"
+
+
 LOST = {
     "what": "lost",
     "of": "ship",

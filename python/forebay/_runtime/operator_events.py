@@ -27,6 +27,8 @@ _NOT_LOGGED: Final = frozenset(("api destination", "connection", "execution ende
 """They have secrets, or are for a tracer alone."""
 ERROR_CHARS_MAX: Final = 200
 """Of the name of an error that an execution has failed with."""
+REASONS_MAX: Final = 16
+"""Reasons of one API with a line a second of their own; further ones share one."""
 KEPT_MAX: Final = 10_000
 """Kinds of lines, each of a function or a queue, whose last second is known."""
 
@@ -43,7 +45,9 @@ class OperatorEvents:
         """Who is told of kinds that are for no log."""
         self._loop = loop
         self._now_ns = now_ns
-        self._throttles: dict[tuple[str, str], LogThrottle] = {}
+        self._throttles: dict[tuple[str, str, str], LogThrottle] = {}
+        self._reasons: dict[str, set[str]] = {}
+        """Of each API, those with a line of their own."""
         self._timeouts: Counter[str] = Counter()
         """Of each function, since the app started."""
 
@@ -54,12 +58,13 @@ class OperatorEvents:
                 if (listener := self.listeners.get(event["what"])) is not None:
                     listener(event)
                 continue
-            at = event["what"], event["of"]
+            at = self._line_of(event)
             throttle = self._throttles.get(at)
             if throttle is None:
                 if len(self._throttles) >= KEPT_MAX:  # queues may come and go
                     self.close()
                     self._throttles.clear()
+                    self._reasons.clear()
                     self._timeouts.clear()
                 throttle = self._throttles[at] = LogThrottle(self._write, self._loop)
             if event["what"] == "timed out":
@@ -69,6 +74,24 @@ class OperatorEvents:
             for name, number in (throttle.last or {}).get("sums", {}).items():
                 sums[name] += number
             throttle.add(event, self._now_ns(), event["count"])
+
+    def _line_of(self, event: dict[str, Any]) -> tuple[str, str, str]:
+        """Tell which events share a line a second: one reason of an API hides no other, unless there are too many of them."""
+        what, of = event["what"], event["of"]
+        if what != "api":
+            return what, of, ""
+        reason, known = event["text"], self._reasons.setdefault(of, set())
+        if reason not in known and len(known) >= REASONS_MAX:
+            now_ns = self._now_ns()
+            for other in list(known):
+                throttle = self._throttles.get((what, of, other))
+                if throttle is None or (not throttle.pending and now_ns >= throttle.quiet_until_ns):
+                    self._throttles.pop((what, of, other), None)
+                    known.discard(other)
+            if len(known) >= REASONS_MAX:
+                return what, of, ""
+        known.add(reason)
+        return what, of, reason
 
     def close(self) -> None:
         """Write what waits for the end of its second."""

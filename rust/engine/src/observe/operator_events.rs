@@ -93,11 +93,15 @@ impl OperatorEvent {
 /// What waits to be told: the newest of each kind of each function or queue, and how many there were. Numbers in the field `sums` are
 /// those of all of them.
 #[derive(Default)]
-pub(crate) struct Notices(BTreeMap<(OperatorEvent, String), (u64, Value)>);
+pub(crate) struct Notices(BTreeMap<(OperatorEvent, String, String), (u64, Value)>);
+
+/// Most reasons of one API that wait each by itself; further ones are counted together.
+const REASONS_MAX: usize = 16;
 
 impl Notices {
     pub(crate) fn add(&mut self, what: OperatorEvent, of: &str, mut fields: Value) {
-        let notice = self.0.entry((what, of.to_owned())).or_default();
+        let reason = self.reason(what, of, &fields);
+        let notice = self.0.entry((what, of.to_owned(), reason)).or_default();
         let sums = fields.get_mut("sums").and_then(Value::as_object_mut);
         for (name, sum) in sums.into_iter().flatten() {
             let before = notice.1["sums"][name.as_str()].as_u64().unwrap_or(0);
@@ -106,9 +110,23 @@ impl Notices {
         *notice = (notice.0 + 1, fields);
     }
 
+    /// By what a notice is told apart from others of the same: one reason of an API hides no other.
+    fn reason(&self, what: OperatorEvent, of: &str, fields: &Value) -> String {
+        let text = fields["text"].as_str().filter(|_| what == OperatorEvent::Api).unwrap_or_default();
+        let key = (what, of.to_owned(), text.to_owned());
+        let others = (what, of.to_owned(), String::new())..;
+        let is_of = |known: &(OperatorEvent, String, String)| known.0 == what && known.1 == of;
+        let count = self.0.range(others).map(|(known, _)| known).take_while(|known| is_of(known)).count();
+        if count < REASONS_MAX || self.0.contains_key(&key) {
+            key.2
+        } else {
+            String::new()
+        }
+    }
+
     /// Everything that waits, if anything does: a list, JSON.
     pub(crate) fn take(&mut self) -> Option<Reply> {
-        let told = std::mem::take(&mut self.0).into_iter().map(|((what, of), (count, fields))| {
+        let told = std::mem::take(&mut self.0).into_iter().map(|((what, of, _), (count, fields))| {
             let mut notice = Map::from_iter([
                 ("what".to_owned(), Value::from(what.name())),
                 ("of".to_owned(), of.into()),
@@ -159,6 +177,25 @@ mod tests {
         assert_eq!(engine.notices(), [json!({"what": "disk", "of": "", "count": 1, "error": null})]);
         engine.json("queue.send", &body);
         assert!(engine.notices().is_empty());
+    }
+
+    /// Of three routes that failed in one second the log told the last one's reason.
+    #[test]
+    fn reasons_of_an_api_are_told_each_and_too_many_together() {
+        let engine = TestEngine::new();
+        for text in ["one", "two", "one"] {
+            engine.engine.remark_on_api("a", text);
+        }
+        engine.engine.remark_on_api("b", "one");
+        let told = |notice: &Value| (notice["of"].clone(), notice["text"].clone(), notice["count"].clone());
+        let all: Vec<_> = engine.notices().iter().map(told).collect();
+        let expected = [("a", "one", 2), ("a", "two", 1), ("b", "one", 1)];
+        assert_eq!(all, expected.map(|(of, text, count)| (json!(of), json!(text), json!(count))));
+        for number in 0..100 {
+            engine.engine.remark_on_api("a", &format!("{number}"));
+        }
+        let counts: Vec<u64> = engine.notices().iter().filter_map(|notice| notice["count"].as_u64()).collect();
+        assert_eq!((counts.len(), counts.iter().sum::<u64>()), (REASONS_MAX + 1, 100));
     }
 
     #[test]
