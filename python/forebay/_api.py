@@ -138,7 +138,9 @@ class DeclaredApi(ABC, Generic[S]):
     describe_sync = sync_twin(describe)
 
     def _checked(self) -> str:
-        return check_api(self._app.settings.name, payload.dumps(self.definition()))
+        # Whoever shares a store makes the same ids.
+        app = self._app.settings.store_app or self._app.settings.name
+        return check_api(app, payload.dumps(self.definition()))
 
     def _try(self, among: list[Any], one: object) -> None:
         """Refuse something with which the API could not be served."""

@@ -8,7 +8,7 @@ import pytest
 from sockets import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, connect
 from waiting import until
 
-from forebay import InvalidParameterValue, ResourceConflict, ResourceNotFound
+from forebay import App, InvalidParameterValue, ResourceConflict, ResourceNotFound
 
 
 @pytest.fixture
@@ -478,3 +478,23 @@ async def test_a_message_without_room_is_told_so(app, serve):
         goes_on.set()
         for socket in opened:
             socket.cut()
+
+
+async def test_an_app_of_another_name_reaches_the_clients_of_its_store(tmp_path, clients):
+    """It made other ids than the owner: `post_many` reached nobody, and `post` said that the connection had gone."""
+    app = App("shop", store=str(tmp_path))
+    ids = []
+
+    @app.websocket_api("chat").on_connect
+    async def opened(event, context):
+        ids.append(event["requestContext"]["connectionId"])
+        return {"statusCode": 200}
+
+    socket = await connect((await clients(app)).port, "/_apis/chat/")
+    web = App("web", store=str(tmp_path), store_app="shop", serve=False)
+    ws = web.websocket_api("chat")
+    async with web:
+        assert await ws.post_many("all") == 1
+        await ws.post(ids[0], "one")
+    assert [await socket.receive() for _ in range(2)] == [(TEXT, b"all"), (TEXT, b"one")]
+    socket.cut()

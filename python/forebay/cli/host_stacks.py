@@ -53,7 +53,8 @@ def host_stacks(app: App, http: HttpAddress, aws: WireAddress) -> None:
     settings = app.settings
     if settings.store == MEMORY or settings.is_on_server:
         return
-    place = Place(app=settings.name, region=settings.region, account=settings.account, http=http.base or HTTP)
+    owner = settings.store_app or settings.name
+    place = Place(app=owner, region=settings.region, account=settings.account, http=http.base or HTTP)
     declared = app._declared  # noqa: SLF001  an app without `forebay run` has no stacks
     logs = next((one for one in declared.attached if isinstance(one, FunctionLogs)), None)
     declared.stacks = Host(Path(settings.store).absolute(), place, aws.url, app.clock, logs)

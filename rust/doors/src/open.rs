@@ -395,7 +395,8 @@ impl Opening {
             store,
             slots,
             config: Config {
-                app: self.0.app.clone(),
+                // Ids of APIs are made of it, and all who share a store have to make the same.
+                app: self.0.store_app.as_ref().unwrap_or(&self.0.app).clone(),
                 region: self.0.region.clone(),
                 account: self.0.account.clone(),
                 limits: self.0.limits,
