@@ -133,6 +133,16 @@ async def test_a_document_that_cannot_be_declares_nothing(app):
     late["paths"]["/$default"]["x-amazon-apigateway-any-method"] = integration("order", timeoutInMillis=40_000)
     with pytest.raises(InvalidParameterValue, match="50 to 30000"):
         api.import_openapi(late)
+    several = document()
+    several["paths"]["b"] = {"get": integration("order")}
+    several["paths"]["/c"] = {"get": {"x-amazon-apigateway-integration": {"type": "http_proxy", "uri": "ftp://x"}}}
+    several["paths"]["/d"] = {"get": integration("order", type="mock")}
+    several["paths"]["/e"] = {"get": {**integration("order"), "x-amazon-apigateway-request-validator": "all"}}
+    several["x-amazon-apigateway-cors"]["allowOrigins"] = ["shop.example.com/"]
+    with pytest.raises(InvalidParameterValue) as refused:
+        api.import_openapi(several)
+    for part in ("GET b", "ftp", "mock", "GET /e: x-amazon-apigateway-request-validator", "shop.example.com/"):
+        assert part in str(refused.value), "each error is told, and not the first alone"
     assert api.definition()["routes"] == [] == api.definition()["authorizers"]
     api.import_openapi(document())
     with pytest.raises(ResourceConflict, match="already declared"):
@@ -143,7 +153,9 @@ async def test_a_document_that_cannot_be_declares_nothing(app):
 
 async def test_a_function_that_is_not_there_is_named_at_the_start(app):
     app.http_api("shop").import_openapi(document())
-    with pytest.raises(ResourceNotFound, match="function"):
+    with pytest.raises(
+        ResourceNotFound, match=r'API "shop", route "(GET|DELETE|PUT|ANY|.default).*there is no function "order"'
+    ):
         await app.start()
 
 

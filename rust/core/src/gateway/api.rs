@@ -246,7 +246,7 @@ impl Api {
                 router.add(&RouteKey::parse(&compiled.definition.key)?, ready.len())
             };
             if !is_new {
-                return Err(format!("route {:?} is declared twice", compiled.definition.key));
+                return Err(twice(&compiled.definition.key, &ready));
             }
             ready.push(compiled);
         }
@@ -295,6 +295,19 @@ impl Api {
     /// The route of a WebSocket API by its key, by its index.
     pub fn route_named(&self, key: &str) -> Option<usize> {
         self.routes.iter().position(|route| route.definition.key == key)
+    }
+}
+
+/// What is wrong with a route that another one leaves no request.
+fn twice(key: &str, ready: &[Route]) -> String {
+    let is_same = |known: &&Route| {
+        let mut router = Router::default();
+        let keys = [RouteKey::parse(&known.definition.key), RouteKey::parse(key)];
+        keys.iter().flatten().enumerate().any(|(at, key)| !router.add(key, at))
+    };
+    match ready.iter().filter(|known| known.definition.key != key).find(is_same) {
+        Some(other) => format!("route {key:?} is declared twice: {:?} takes the same requests", other.definition.key),
+        None => format!("route {key:?} is declared twice"),
     }
 }
 
@@ -485,7 +498,7 @@ mod tests {
             (
                 json!({"name": "n", "routes": [{"key": "GET /{a}", "target": {"function": "f"}},
                                                {"key": "GET /{b}", "target": {"function": "f"}}]}),
-                "declared twice",
+                r#"route "GET /{b}" is declared twice: "GET /{a}" takes the same requests"#,
             ),
         ] {
             let error = compile(definition.clone()).unwrap_err();

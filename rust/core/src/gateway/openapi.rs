@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde_json::{json, Map, Value};
 
-use crate::gateway::api::{Api, Kind, Route, Target, TIMEOUT_MS};
+use crate::gateway::api::{Api, Definition, Kind, Route, Target, TIMEOUT_MS};
 use crate::gateway::authorizer::{Authorizer, By, Source};
 use crate::gateway::event::Format;
 use crate::gateway::rest::control::openapi::{document as read, security};
@@ -16,6 +16,7 @@ const AUTHORIZER: &str = "x-amazon-apigateway-authorizer";
 const AUTH_TYPE: &str = "x-amazon-apigateway-authtype";
 const SIGV4: &str = "awsSigv4";
 const CORS: &str = "x-amazon-apigateway-cors";
+const VALIDATOR: &str = "x-amazon-apigateway-request-validator";
 const ANY: &str = "x-amazon-apigateway-any-method";
 const DEFAULT_PATH: &str = "/$default";
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
@@ -49,6 +50,7 @@ pub fn import(text: &str) -> Result<Imported, String> {
     }
     let mut import = Import { document: &document, errors: Vec::new() };
     let imported = Imported { cors: import.cors(), authorizers: import.authorizers(), routes: import.routes() };
+    import.check(&imported);
     if import.errors.is_empty() {
         return Ok(imported);
     }
@@ -68,6 +70,27 @@ struct Import<'d> {
 impl Import<'_> {
     fn wrong(&mut self, place: &str, what: &str) {
         self.errors.push(format!("{place}: {what}"));
+    }
+
+    /// Refuse each part with which an API could not be served, and not only the first of them.
+    fn check(&mut self, imported: &Imported) {
+        if self.document.get(VALIDATOR).is_some() {
+            self.wrong("the document", &format!("{VALIDATOR} is not supported by forebay"));
+        }
+        let mut part = |whole: Value| {
+            let read = serde_json::from_value::<Definition>(whole).map_err(|error| error.to_string());
+            self.errors.extend(read.and_then(|definition| Api::compile("", definition)).err());
+        };
+        part(json!({"name": "import", "cors": imported.cors}));
+        for authorizer in &imported.authorizers {
+            part(json!({"name": "import", "authorizers": [authorizer]}));
+        }
+        for route in &imported.routes {
+            // Whether there is such an authoriser has been looked at.
+            let mut alone = route.clone();
+            (alone["authorizer"], alone["scopes"]) = (Value::Null, json!([]));
+            part(json!({"name": "import", "routes": [alone]}));
+        }
     }
 
     fn cors(&self) -> Value {
@@ -154,6 +177,9 @@ impl Import<'_> {
             self.wrong(key, &format!("it has no {INTEGRATION}, or a reference that leads nowhere"));
             return None;
         };
+        if operation.get(VALIDATOR).is_some() {
+            self.wrong(key, &format!("{VALIDATOR} is not supported by forebay"));
+        }
         for member in MISSING {
             if integration.get(member).is_some_and(|value| !value.is_null()) {
                 self.wrong(key, &format!("{member} is not supported by forebay"));

@@ -111,13 +111,14 @@ impl GatewayRoom<'_> {
     pub(crate) fn api_declare(&mut self, declare: Declare) -> Result<Done, EngineError> {
         let api = Api::compile(&self.ctx.config.app, declare.definition).map_err(EngineError::Invalid)?;
         let functions = api.routes.iter().filter_map(|route| match &route.definition.target {
-            Target::Function(name) => Some(name.as_str()),
+            Target::Function(name) => Some((name.as_str(), "route", &route.definition.key)),
             Target::Url(_) => None,
         });
-        let asked = api.authorizers.iter().filter_map(|authorizer| authorizer.function());
-        for name in functions.chain(asked) {
+        let asked = api.authorizers.iter().filter_map(|one| Some((one.function()?, "authorizer", &one.name)));
+        for (name, what, of) in functions.chain(asked) {
             if !self.dispatch.function_names.contains_key(split(name).0) {
-                return Err(self.dispatch.no_function(name));
+                let wrong = self.dispatch.no_function(name);
+                return Err(EngineError::NotFound(format!("API {:?}, {what} {of:?}: {wrong}", api.name)));
             }
         }
         let apis = self.gateways.served.now();
