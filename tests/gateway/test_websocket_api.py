@@ -324,6 +324,29 @@ async def test_clients_are_told_when_the_app_stops(app, ws, client):
     await stopping
 
 
+@pytest.mark.parametrize("grace", [10, 0.3])
+async def test_the_answer_of_a_message_under_way_comes_before_the_end(app, ws, client, grace):
+    """The client was closed with 1001 at once, and the answer went nowhere."""
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    @ws.on("slow", responds=True)
+    async def slow(event, context):
+        begun.set()
+        await goes_on.wait()
+        return "answer"
+
+    socket, other = await client(), await client()
+    await socket.send({"action": "slow"})
+    await asyncio.wait_for(begun.wait(), 30)
+    stopping = asyncio.ensure_future(app.stop(grace=grace))
+    assert await other.closed() == 1001
+    if grace > 1:
+        goes_on.set()
+        assert await socket.receive() == (TEXT, b"answer")
+    assert await socket.closed() == 1001
+    await stopping
+
+
 async def test_declaring_what_cannot_be_is_refused(app, ws):
     async def handler(event, context):
         return None

@@ -1,5 +1,8 @@
 //! WebSocket APIs: a connection from its handshake to its end.
 
+mod ending;
+
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -41,6 +44,7 @@ use crate::gateway::serve::{busy, FULL, LEFT, LEFT_WHY, THROTTLED};
 use crate::gateway::sockets::Place;
 use crate::gateway::trail::{Question, Trail};
 use crate::gateway::turns::{Said, Turns};
+use crate::gateway::websocket::ending::{answer_last, sendable};
 use crate::gateway::{going, Gateway};
 
 /// A connection without a message ends after this time, and any after the other.
@@ -432,11 +436,9 @@ impl Session {
                     Some(Err(_)) | None => return (1006, String::new()),
                 },
                 outgoing = mailbox.next() => {
-                    let message = match outgoing {
-                        Some(Outgoing::Text(text)) => Message::text(text.as_ref()),
-                        Some(Outgoing::Binary(bytes)) => Message::binary(bytes.to_vec()),
-                        Some(Outgoing::Close(code)) => return close(&mut socket, code).await,
-                        None => return close(&mut socket, 1001).await,
+                    let message = match sendable(outgoing) {
+                        Ok(message) => message,
+                        Err(code) => return close(&mut socket, code).await,
                     };
                     idles = Instant::now() + IDLE;
                     mailbox.is_active(now_ms());
@@ -448,7 +450,12 @@ impl Session {
                 }
                 () = turns.over(), if turns.last.is_some() => continue,
                 () = sleep_until(idles.min(dies)) => 1001,
-                () = ends.called() => 1001,
+                () = ends.called() => {
+                    if self.api.routes.iter().any(|route| route.definition.responds) {
+                        answer_last(&mut socket, mailbox, &at_once).await;
+                    }
+                    1001
+                }
             };
             return close(&mut socket, code).await;
         }
