@@ -1,6 +1,8 @@
 """A day's work with API Gateway by boto3: an API is made, tried, deployed, exported and given keys."""
 
 import json
+import re
+import uuid
 
 import pytest
 from ports import free_port
@@ -41,7 +43,9 @@ def wire(make_app):
 
     @app.function()
     async def echo(event, context):
-        return {"statusCode": 200, "headers": {"X-Path": event["path"]}, "body": event["body"] or "nothing"}
+        ids = f"{event['headers'].get('X-Amzn-Trace-Id')} {event['requestContext']['requestId']}"
+        headers = {"X-Path": event["path"], "X-Ids": ids}
+        return {"statusCode": 200, "headers": headers, "body": event["body"] or "nothing"}
 
     app.http_api("shop").route("GET", "/orders/{id}")(echo)
     app.function(name="open", url=True)(echo_again)
@@ -79,6 +83,10 @@ def test_an_api_is_made_tried_and_deployed(apis):
     assert (tried["status"], tried["body"]) == (200, "hello")
     assert tried["headers"]["X-Path"] == "/pets"
     assert "Method completed with status: 200" in tried["log"]
+    # The trace had no id, which a tracing library cannot read, and the request's was no UUID.
+    trace, request = tried["headers"]["X-Ids"].split(" ")
+    assert re.fullmatch("Root=1-[0-9a-f]{8}-[0-9a-f]{24}", trace) and trace == tried["headers"]["X-Amzn-Trace-Id"]
+    assert str(uuid.UUID(request)) in tried["log"]
     deployed = apis.create_deployment(**place, stageName="prod", variables={"colour": "red"})
     stage = apis.get_stage(**place, stageName="prod")
     assert (stage["deploymentId"], stage["variables"]) == (deployed["id"], {"colour": "red"})

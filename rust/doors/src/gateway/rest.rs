@@ -299,7 +299,7 @@ impl Gateway {
             return (forbidden(request_id, extended_id), reached_stage, String::new());
         };
         let (variables, time_ms) = (gate::variables(stage, canary), now_ms());
-        let trace_id = format!("Root=1-{:08x}-{}", time_ms / 1_000, &request_id.replace('-', "")[..24]);
+        let trace_id = trace_of(request_id, time_ms);
         let request = Request {
             method: head.method,
             path: rest,
@@ -558,8 +558,13 @@ fn forbidden(request_id: &str, extended_id: &str) -> Answer {
     answer
 }
 
+/// The id by which a trace of a request would be known.
+pub(super) fn trace_of(request_id: &str, time_ms: u64) -> String {
+    format!("Root=1-{:08x}-{}", time_ms / 1_000, &request_id.replace('-', "")[..24])
+}
+
 /// A request's id as REST APIs have it, from two of the gateway's own.
-fn uuid_of(one: &str, other: &str) -> String {
+pub(super) fn uuid_of(one: &str, other: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let digest = Sha256::new().chain_update(one).chain_update(other).finalize();
     let hex = format!("{:032x}", u128::from_be_bytes(digest[..16].try_into().unwrap_or_default()));

@@ -21,7 +21,7 @@ use std::time::Instant;
 use crate::clock::now_ms;
 use crate::gateway::body;
 use crate::gateway::head::Head;
-use crate::gateway::rest::Reached;
+use crate::gateway::rest::{trace_of, uuid_of, Reached};
 use crate::gateway::trail::Trail;
 use crate::gateway::Gateway;
 
@@ -144,7 +144,9 @@ impl Gateway {
             client_cert: None,
             body: asked.body.as_deref().unwrap_or_default().as_bytes(),
         };
-        let (request_id, extended_id, time_ms) = (self.ids.next(), self.ids.next(), now_ms());
+        let (request_id, extended_id) = (uuid_of(&self.ids.next(), &self.ids.next()), self.ids.next());
+        let time_ms = now_ms();
+        let trace_id = trace_of(&request_id, time_ms);
         let open = Authorized::Open;
         let arrival = Arrival {
             account: &self.account,
@@ -158,7 +160,7 @@ impl Gateway {
             parameters: &parameters,
             request_id: &request_id,
             extended_request_id: &extended_id,
-            trace_id: "",
+            trace_id: &trace_id,
             time_ms,
             authorized: &open,
             api_key: None,
