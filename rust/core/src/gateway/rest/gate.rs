@@ -34,8 +34,10 @@ pub fn check(policy: &str) -> Result<(), String> {
         Some(one) => std::slice::from_ref(one),
         None => &[],
     };
-    let conditions = statements.iter().filter_map(|statement| statement.get("Condition"));
-    conditions.map(|conditions| hold(conditions, &Facts::default()).map(|_| ())).collect()
+    for conditions in statements.iter().filter_map(|statement| statement.get("Condition")) {
+        hold(conditions, &Facts::default())?;
+    }
+    Ok(())
 }
 
 /// Hold a resource policy against a request.
