@@ -41,6 +41,7 @@ async def put(rest, document):
 async def test_a_policy_that_cannot_be_held_is_refused(serve, rest, condition, why):
     """A Deny of a block that cannot be read denied nobody; of a key that is not known, everybody."""
     client = await serve()
+    await rest.deploy("prod")
     before = await rest.call("GetRestApi")
     with pytest.raises(ForebayError, match="Invalid policy document") as refused:
         await put(rest, policy(condition))
