@@ -122,7 +122,8 @@ def test_without_a_signature_nobody_is_let_in(guarded):
 
 def test_a_key_that_nobody_made_is_refused(guarded):
     for one in OPERATIONS:
-        wanted = refused(one, "UnrecognizedClientException", "InvalidClientTokenId")
+        code = "InvalidAccessKeyId" if one.service == "s3" else "InvalidClientTokenId"
+        wanted = refused(one, "UnrecognizedClientException", code)
         assert ask(guarded, one, key="FBKNOBODY", secret="any") == wanted, str(one)
 
 
@@ -398,16 +399,28 @@ def test_who_has_had_keys_is_closed_without_them(guarded, tmp_path, caplog):
     keys = tmp_path / "aws-keys.json"
     text = keys.read_text()
     with caplog.at_level(logging.WARNING, "forebay"):
-        for lose in (keys.unlink, lambda: keys.write_text('{"keys": []}')):
-            lose()
+        for left, why in (
+            (None, "is gone"),
+            ('{"keys": []}', "has no access keys any more"),
+            ('{"x', "is damaged; put"),
+        ):
+            keys.unlink() if left is None else keys.write_text(left)
             time.sleep(1.2)
             for one in (sqs, other, sqs, other):
                 with pytest.raises(ClientError) as refused:
                     one.list_queues()
                 assert refused.value.response["Error"]["Code"] == "InvalidClientTokenId"
             time.sleep(0.2)
-            assert caplog.text.count("AWS's API refuses everybody: aws-keys.json has no access keys any more") == 1
+            assert caplog.text.count(f"AWS's API refuses everybody: aws-keys.json {why}") == 1
             caplog.clear()
             keys.write_text(text)
             time.sleep(1.2)
             assert sqs.list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+def test_a_damaged_file_of_keys_is_told_at_the_start(make_app, tmp_path, caplog):
+    """Nothing was said until the first client was refused."""
+    (tmp_path / "aws-keys.json").write_text('{"x')
+    with caplog.at_level(logging.WARNING, "forebay"), served(make_app(str(tmp_path))):
+        time.sleep(0.2)
+    assert caplog.text.count("AWS's API refuses everybody: aws-keys.json is damaged; put a copy of it back") == 1

@@ -31,6 +31,11 @@ def stream(client, name, number):
     client.create_stream(StreamName=name, ShardCount=number + 1)
 
 
+def consumer(client, name, _):
+    arn = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/shared"
+    client.register_stream_consumer(StreamARN=arn, ConsumerName=name)
+
+
 def log_group(client, name, _):
     client.create_log_group(logGroupName=name)
 
@@ -50,6 +55,7 @@ def topic(client, name, number):
         ("events", connection, "ResourceAlreadyExistsException"),
         ("events", api_destination, "ResourceAlreadyExistsException"),
         ("kinesis", stream, "ResourceInUseException"),
+        ("kinesis", consumer, "ResourceInUseException"),
         ("logs", log_group, "ResourceAlreadyExistsException"),
         ("stepfunctions", state_machine, "StateMachineAlreadyExists"),
         ("sns", topic, "InvalidParameter"),
@@ -59,6 +65,8 @@ def test_of_those_who_make_one_thing_at_once_one_has_made_it(wire, service, make
     """All were told that they had made it: what one of them had given it was gone, such as the secret of a connection."""
     if service == "events":
         connection(wire.client("events"), "shared", 0)
+    if make is consumer:
+        stream(wire.client("kinesis"), "shared", 0)
     clients = [wire.client(service) for _ in range(AT_ONCE)]
     ready = threading.Barrier(AT_ONCE)
 

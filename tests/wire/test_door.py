@@ -331,7 +331,7 @@ def test_the_access_log_and_why_tell_of_a_refused_request_what_its_client_reads(
     calls = [
         ("sqs", "get_queue_url", {"QueueName": "none"}),
         ("sqs", "create_queue", {"QueueName": "q"}),
-        ("sns", "list_topics", {}),
+        ("sns.list_topics", {}),
         ("sts", "get_session_token", {}),
         ("sts", "assume_role", {"RoleArn": "arn:aws:iam::123456789012:role/r", "RoleSessionName": "name"}),
     ]
@@ -409,3 +409,66 @@ def test_an_idle_long_poll_costs_no_thread_and_a_send_wakes_it(wire):
     finally:
         for connection in connections:
             connection.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "operation", "code"),
+    [
+        ("sns.list_topics", "", "AccessDenied"),
+        ("sts.get_caller_identity", "", "AccessDenied"),
+        ("s3.list_buckets", "ListBuckets", "AccessDenied"),
+        ("cloudwatch.list_metrics", "ListMetrics", "AccessDenied"),
+        ("sqs.list_queues", "ListQueues", "AccessDenied"),
+        ("lambda.list_functions", "ListFunctions", "AccessDeniedException"),
+        ("kinesis.list_streams", "ListStreams", "AccessDeniedException"),
+    ],
+)
+def test_a_name_that_is_not_the_ports_is_refused_in_the_words_of_its_service(make_app, tmp_path, call, operation, code):
+    """Clients of SNS and STS could not parse JSON, S3's read "403 Forbidden", and the log had neither code nor operation."""
+    path, (service, _, name) = tmp_path / "log", call.partition(".")
+
+    def elsewhere(request, **_):
+        request.headers["Host"] = "forebay.internal:4570"
+
+    with served(make_app(), aws_access_log=path) as wire:
+        client = wire.client(service)
+        client.meta.events.register("before-send", elsewhere)
+        with pytest.raises(ClientError) as told:
+            getattr(client, name)()
+    answer = told.value.response
+    assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]) == (403, code)
+    assert "`--aws-host`" in answer["Error"]["Message"]
+    [line] = [json.loads(line) for line in path.read_text().splitlines()]
+    signing = {"cloudwatch": "monitoring"}.get(service, service)
+    assert (line["service"], line["operation"], line["error"], line["status"]) == (signing, operation, code, 403)
+
+
+def test_an_object_that_is_too_large_is_refused_in_the_words_of_s3(make_app, tmp_path):
+    path = tmp_path / "log"
+    with served(make_app(), aws_access_log=path) as wire:
+        with pytest.raises(ClientError) as told:
+            wire.client("s3").put_object(Bucket="b", Key="k", Body=bytes(17 << 20))
+        assert told.value.response["Error"]["Code"] == "EntityTooLarge"
+        assert ask(wire.port, {**LIST, "Origin": "http://evil.example.com"})[0] == 403
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(one["service"], one["operation"], one["error"]) for one in lines] == [
+        ("s3", "PutObject", "EntityTooLarge"),
+        ("", "", "AccessDeniedException"),
+    ]
+
+
+def test_an_invocation_that_failed_is_told_by_the_log_and_by_why(make_app, tmp_path):
+    """Status 200 was all that they had."""
+    path, app = tmp_path / "log", make_app()
+
+    @app.function()
+    async def boom(event, context):
+        raise ValueError("no")
+
+    with served(app, aws_access_log=path) as wire:
+        answer = wire.client("lambda").invoke(FunctionName="boom")
+        assert answer["FunctionError"] == "Unhandled"
+        facts = wire.ask("why", id=answer["ResponseMetadata"]["RequestId"])["facts"]
+        assert [fact["function_error"] for fact in facts if "function_error" in fact] == ["Unhandled"]
+    [line] = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (line["status"], line["function_error"]) == (200, "Unhandled")

@@ -194,6 +194,17 @@ def test_a_queue_is_mapped_to_a_function(functions, wire):
         functions.get_event_source_mapping(UUID=mapping["UUID"])
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_queue_is_deleted_with_the_mapping_that_a_client_made(functions, wire, enabled):
+    """It was refused, as if the app's own code read the queue: Terraform could not destroy both in any order."""
+    sqs = wire.client("sqs")
+    queue = sqs.create_queue(QueueName="work")["QueueUrl"]
+    arn = "arn:aws:sqs:eu-central-1:123456789012:work"
+    functions.create_event_source_mapping(EventSourceArn=arn, FunctionName="echo", Enabled=enabled)
+    sqs.delete_queue(QueueUrl=queue)
+    assert functions.list_event_source_mappings(FunctionName="echo")["EventSourceMappings"] == []
+
+
 def test_a_stream_is_mapped_to_a_function(functions, wire):
     wire.client("kinesis").create_stream(StreamName="clicks", ShardCount=1)
     arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"

@@ -1,6 +1,7 @@
 """Refusals by which clients tell one mistake from another: AWS's codes and texts."""
 
 import json
+import logging
 
 import pytest
 from botocore.exceptions import ClientError
@@ -144,6 +145,39 @@ def test_what_is_in_use_is_not_deleted(wire):
     assert told == ("ValidationException", "Cannot delete event bus shop since it has rules.")
 
 
+def test_what_the_code_reads_is_deleted_with_a_word_in_the_log(make_app, caplog):
+    """Messages were accepted that nobody handled any more, and the log had no line about it."""
+    app = make_app()
+    app.queue("orders")
+    app.stream("clicks")
+
+    @app.on_queue("orders")
+    async def pack(event, context): ...
+
+    with caplog.at_level(logging.INFO, "forebay"), served(app) as running:
+        functions, queues = running.client("lambda", key="FBKOPS"), running.client("sqs")
+        [mapping] = functions.list_event_source_mappings()["EventSourceMappings"]
+        url = queues.get_queue_url(QueueName="orders")["QueueUrl"]
+        assert "is read by function 'pack'" in refused(queues.delete_queue, QueueUrl=url)[1].replace('"', "'")
+        functions.delete_event_source_mapping(UUID=mapping["UUID"])
+        running.client("kinesis", key="FBKOPS").delete_stream(StreamName="clicks")
+    begin = "a client of AWS's API (key FBKOPS) has deleted "
+    assert f'{begin}the mapping of queue "orders" to function "pack"' in caplog.text
+    assert f'{begin}stream "clicks"' in caplog.text
+
+
+def test_a_redrive_of_an_empty_queue_is_listed(wire):
+    """A script that waited for its task to be COMPLETED waited for ever."""
+    queues = wire.client("sqs")
+    dead = "arn:aws:sqs:eu-central-1:123456789012:dead"
+    queues.create_queue(QueueName="dead")
+    policy = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": 1})
+    queues.create_queue(QueueName="orders", Attributes={"RedrivePolicy": policy})
+    assert queues.start_message_move_task(SourceArn=dead)["TaskHandle"]
+    [task] = queues.list_message_move_tasks(SourceArn=dead)["Results"]
+    assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 0)
+
+
 def test_what_would_have_no_effect_is_refused(make_app):
     app = make_app()
 
@@ -216,3 +250,20 @@ def test_a_target_that_there_is_only_on_aws_is_named(wire):
     assert "forebay has no such targets" in told("arn:aws:scheduler:::aws-sdk:sqs:sendMessage")
     assert "forebay has no such targets" in told("arn:aws:ecs:eu-central-1:123456789012:cluster/c")
     assert "not in correct format" in told("arn:aws:sqs:eu-central-1:999999999999:q")
+
+
+def test_a_setting_that_aws_does_not_have_is_named(wire):
+    logs, topics = wire.client("logs"), wire.client("sns")
+    logs.create_log_group(logGroupName="/app")
+    told = refused(logs.put_retention_policy, logGroupName="/app", retentionInDays=4)
+    assert told[0] == "InvalidParameterException"
+    assert "allowed are [1, 3, 5, 7, 14," in told[1]
+    topic = topics.create_topic(Name="news")["TopicArn"]
+    url = wire.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+    assert url
+    arn = topics.subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:eu-central-1:123456789012:q", ReturnSubscriptionArn=True
+    )["SubscriptionArn"]
+    change = {"SubscriptionArn": arn, "AttributeName": "RedrivePolicy", "AttributeValue": "{}"}
+    told = refused(topics.set_subscription_attributes, **change)
+    assert told[1].startswith("RedrivePolicy: subscriptions have none here")

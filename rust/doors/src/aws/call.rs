@@ -97,6 +97,12 @@ impl Call<'_> {
         Ok(ended(asked).await)
     }
 
+    /// Say in the log what a client has deleted: what reads or writes it stands still until the app starts again.
+    pub fn tell_deleted(&self, what: &str) {
+        let (key, end) = (&self.key_id, "if the app's code declares it, it is there again after the next start");
+        self.engine.remark_on_api("", &format!("a client of AWS's API (key {key}) has deleted {what}; {end}"));
+    }
+
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         now_ms() as i64

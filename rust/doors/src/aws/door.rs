@@ -19,6 +19,7 @@ use crate::aws::bodies::{Bodies, Whose, BODY_MAX};
 use crate::aws::call::{Call, Output};
 use crate::aws::check;
 use crate::aws::codec::{self, Protocol};
+use crate::aws::early;
 use crate::aws::fault::Fault;
 use crate::aws::keys::{Found, Key, Keys};
 use crate::aws::ledger::{Entry, Ledger, LogTo};
@@ -104,6 +105,7 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
         requests: AtomicU64::new(0),
         seeds: [std::hash::RandomState::new(), std::hash::RandomState::new()],
     };
+    door.tell_of_no_keys();
     Listener::start("forebay-aws", settings.address, LIMITS, Arc::new(door))
 }
 
@@ -183,16 +185,19 @@ impl Door {
         let is_stranger = head.extensions.get::<Stranger>().is_some();
         let proven = head.extensions.get::<Proven>().cloned().unwrap_or_default();
         let authority = authority(&head.headers, &head.uri);
-        if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
-            return Err(plain((403, "AccessDeniedException", why)));
-        }
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         let headers = &head.headers;
         let given = Given { method: head.method.as_str(), path, query, headers, authority: &authority, body: &[] };
-        let mut asker = Asker { signature: sigv4::read(given), verified: None, proven, is_cut: false, is_stranger };
+        let signature = sigv4::read(given);
+        if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
+            let unread = (403, "AccessDeniedException", why);
+            return Err(early::refused(unread, given, signature.as_ref().ok(), entry));
+        }
+        let mut asker = Asker { signature, verified: None, proven, is_cut: false, is_stranger };
         // A body of somebody whom nobody knows is not worth its room.
         let whose = self.whose(&mut asker, given);
-        let body = self.bodies.read(headers, body, whose).await.map_err(plain)?;
+        let body = self.bodies.read(headers, body, whose).await;
+        let body = body.map_err(|unread| early::refused(unread, given, asker.signature.as_ref().ok(), entry))?;
         asker.is_cut = body.is_cut;
         let given = Given { body: &body.bytes, ..given };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
@@ -211,14 +216,16 @@ impl Door {
 
     /// What no client of AWS sends: a web page's request, or one under a name that is not this machine's.
     fn refused_at_once(&self, method: &Method, headers: &HeaderMap, authority: &str) -> Option<&'static str> {
-        if method == Method::OPTIONS || is_of_page(headers) {
+        if method == Method::OPTIONS || early::is_of_page(headers) {
             return Some("requests of web pages are not answered: there is no CORS here");
         }
         if headers.get_all(http::header::HOST).iter().count() > 1 {
             return Some("a request names one host");
         }
         if self.is_loopback && !names_loopback(authority) {
-            return Some("this port answers under 127.0.0.1, [::1] and localhost only");
+            return Some(
+                "this port answers under 127.0.0.1, [::1] and localhost only: `--aws-host` (aws_host) has it answer others",
+            );
         }
         None
     }
@@ -258,8 +265,8 @@ impl Door {
             form: form.as_ref(),
         };
         if matches!(asker.signature, Err(Refused::Missing)) && asked.says_nothing() {
-            entry.error = Some(("AccessDeniedException".into(), NOTHING.into()));
-            return Err(nothing());
+            entry.error = Some(("AccessDeniedException".into(), early::NOTHING.into()));
+            return Err(early::nothing());
         }
         let routed = asked.route().map_err(|unrouted| {
             // Whoever is not let in learns nothing of what is served.
@@ -305,7 +312,8 @@ impl Door {
         (service, operation): (Option<&str>, &str),
         key_id: &mut String,
     ) -> Result<Option<Arc<Key>>, Fault> {
-        let signature = asker.signature.as_ref().map_err(refusal)?;
+        let signature =
+            asker.signature.as_ref().map_err(|refused| early::refusal(refused, service.unwrap_or_default()))?;
         let service = service.unwrap_or(&signature.service);
         if signature.service != service {
             let scope = format!("Credential should be scoped to correct service: '{service}'.");
@@ -324,7 +332,7 @@ impl Door {
             Found::Key(key) if !given.headers.contains_key("x-amz-security-token") => key,
             Found::Key(_) | Found::Open | Found::Nobody => {
                 self.tell_of_no_keys();
-                return Err(refusal(&Refused::UnknownKey));
+                return Err(early::refusal(&Refused::UnknownKey, service));
             }
         };
         let right = match &asker.verified {
@@ -333,7 +341,7 @@ impl Door {
             _ => self.verifier.verify(signature, given, &key.secret, now_ms() as i64),
         };
         let whole = if asker.is_cut { Err(Refused::UnknownKey) } else { Ok(()) };
-        right.and(whole).map_err(|refused| refusal(&refused))?;
+        right.and(whole).map_err(|refused| early::refusal(&refused, service))?;
         asker.proven.set();
         key_id.clone_from(&key.id);
         let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
@@ -349,14 +357,10 @@ impl Door {
         Err(Fault::new("AccessDeniedException", text).code("AccessDenied").status(403))
     }
 
-    /// Say in the log, once, that nobody is let in.
+    /// Say in the log, once, that nobody is let in, and why.
     fn tell_of_no_keys(&self) {
-        if self.keys.is_to_tell() {
-            let text = format!(
-                "AWS's API refuses everybody: {KEYS} has no access keys any more; make one (`forebay aws keys create`), or delete \
-                 that file and start the app again to have none"
-            );
-            self.engine.remark_on_api("", &text);
+        if let Some(why) = self.keys.to_tell() {
+            self.engine.remark_on_api("", &format!("AWS's API refuses everybody: {KEYS} {why}"));
         }
     }
 }
@@ -383,6 +387,7 @@ async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> An
     entry.id = call.own_id.get().copied().unwrap_or(entry.id);
     match done {
         Ok(Output::Value(value)) => {
+            entry.function_error = value.text("FunctionError").map(str::to_owned);
             if !is_reading(operation.name) {
                 entry.made = made(&value);
             }
@@ -394,7 +399,7 @@ async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> An
 }
 
 /// Write a fault, and keep what the client reads of it.
-fn refused((protocol, model): (Protocol, &Model), fault: &Fault, entry: &mut Entry<'_>) -> Written {
+pub(super) fn refused((protocol, model): (Protocol, &Model), fault: &Fault, entry: &mut Entry<'_>) -> Written {
     entry.error = Some((codec::code(protocol, model, fault).to_owned(), fault.message.clone()));
     let written = codec::write_error(protocol, model, fault, &uuid_text(entry.id));
     let status = codec::status_in_query(model, fault).filter(|_| entry.is_in_query_mode);
@@ -487,19 +492,6 @@ fn form_of<F>(given: Given<'_>, read: impl Fn(&[u8]) -> F) -> Option<F> {
     (given.query.contains("Action=") && given.body.is_empty()).then(|| read(given.query.as_bytes()))
 }
 
-/// Whether a web page sent a request, as its browser tells: a page can have an image fetched, and leave the origin out.
-fn is_of_page(headers: &HeaderMap) -> bool {
-    // Everything else is a page's, and none is served here.
-    let of_others = |value: &HeaderValue| value.as_bytes() != b"none";
-    let is_page = |value: &HeaderValue| {
-        let begin: Vec<u8> = value.as_bytes().iter().take(8).map(u8::to_ascii_lowercase).collect();
-        begin.starts_with(b"http://") || begin.starts_with(b"https://")
-    };
-    headers.contains_key(http::header::ORIGIN)
-        || headers.get_all("sec-fetch-site").iter().any(of_others)
-        || headers.get_all(http::header::REFERER).iter().any(is_page)
-}
-
 /// The body without its compression.
 fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<std::borrow::Cow<'g, [u8]>, Fault> {
     let header = |name: &str| given.headers.get(name).and_then(|value| value.to_str().ok());
@@ -536,46 +528,9 @@ fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<std::borrow::Cow<'g, 
     Ok(whole.into())
 }
 
-/// A refusal in AWS's words.
-fn refusal(refused: &Refused) -> Fault {
-    let incomplete = |text: &str| Fault::new("IncompleteSignatureException", text).code("IncompleteSignature");
-    let wrong = |text: &str| Fault::new("InvalidSignatureException", text).code("SignatureDoesNotMatch").status(403);
-    match refused {
-        Refused::Missing => Fault::new("MissingAuthenticationTokenException", "Missing Authentication Token")
-            .code("MissingAuthenticationToken")
-            .status(403),
-        Refused::Incomplete(text) => incomplete(text),
-        Refused::Unsupported(text) => incomplete(text),
-        Refused::Both => wrong("a request is signed in its header or in its query string, not in both"),
-        Refused::UnknownKey => {
-            Fault::new("UnrecognizedClientException", "The security token included in the request is invalid.")
-                .code("InvalidClientTokenId")
-                .status(403)
-        }
-        Refused::Wrong => wrong(
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
-        ),
-        Refused::Expired(text) => wrong(text),
-    }
-}
-
 fn authority(headers: &HeaderMap, uri: &http::Uri) -> String {
     let host = headers.get(http::header::HOST).and_then(|value| value.to_str().ok());
     host.or(uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default().to_owned()
-}
-
-/// What is said to what says of nothing what it is, as AWS has it.
-const NOTHING: &str = "Unable to determine service/operation name to be authorized";
-fn nothing() -> Written {
-    let text = format!("<AccessDeniedException>\n  <Message>{NOTHING}</Message>\n</AccessDeniedException>\n");
-    Written { status: 403, headers: vec![("content-type".into(), "application/xml".into())], body: text.into() }
-}
-
-/// A refusal of what has not been read: in whose words it would be said is not known.
-fn plain((status, name, why): (u16, &str, &str)) -> Written {
-    let body = serde_json::json!({"__type": name, "message": why}).to_string().into_bytes();
-    let headers = vec![("content-type".into(), "application/json".into()), ("x-amzn-errortype".into(), name.into())];
-    Written { status, headers, body }
 }
 
 fn respond(written: Written) -> Response<Body> {

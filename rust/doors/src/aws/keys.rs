@@ -47,6 +47,8 @@ struct Seen {
     keys: Vec<Arc<Key>>,
     /// There is or was a file of keys: whoever has none of them is not let in, also when there are none any more.
     is_closed: bool,
+    /// The file is there, and says nothing of keys.
+    is_damaged: bool,
     /// It was said that there are none.
     is_told: bool,
 }
@@ -82,12 +84,18 @@ impl Keys {
         seen.keys.iter().find(|key| key.id == id).map_or(Found::Nobody, |key| Found::Key(key.clone()))
     }
 
-    /// Whether it is to be said now that nobody is let in, because there are no keys any more: once, until there are some.
-    pub fn is_to_tell(&self) -> bool {
+    /// Why nobody is let in, if that is to be said now: once, until there are keys, or there are none for another reason.
+    pub fn to_tell(&self) -> Option<&'static str> {
         let mut seen = self.look();
         let is_to_tell = seen.is_closed && seen.keys.is_empty() && !seen.is_told;
         seen.is_told |= is_to_tell;
-        is_to_tell
+        is_to_tell.then_some(if seen.is_damaged {
+            "is damaged; put a copy of it back, or move it away and make a key (`forebay aws keys create`): the old ones are lost then"
+        } else if seen.stamp.is_none() {
+            "is gone; put it back, or make a key (`forebay aws keys create`), or start the app again to have none"
+        } else {
+            "has no access keys any more; make one (`forebay aws keys create`), or delete that file and start the app again to have none"
+        })
     }
 
     fn look(&self) -> MutexGuard<'_, Seen> {
@@ -102,10 +110,11 @@ impl Keys {
             if let Some(Ok(bytes)) = read {
                 seen.stamp = stamp;
                 let read = bytes.and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
+                seen.is_damaged = stamp.is_some() && read.is_none();
                 seen.keys = read.into_iter().flat_map(|file| file.keys).map(Arc::new).collect();
                 // A file that is not what it should be lets nobody in either.
                 seen.is_closed |= stamp.is_some();
-                seen.is_told &= seen.keys.is_empty();
+                seen.is_told = false;
             }
         }
         seen
@@ -142,7 +151,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap(); // It has a date, and nobody can read it as a file.
         look();
-        assert!(matches!(keys.find("a"), Found::Key(_)) && !keys.is_to_tell());
+        assert!(matches!(keys.find("a"), Found::Key(_)) && keys.to_tell().is_none());
         assert!(matches!(Keys::at(Some(path.clone())).find("a"), Found::Nobody));
         std::fs::remove_dir(&path).unwrap();
         std::fs::write(&path, r#"{"keys": [{"id": "b", "secret": "s"}]}"#).unwrap();
@@ -157,18 +166,20 @@ mod tests {
         let path = directory.path().join("keys");
         let keys = Keys::at(Some(path.clone()));
         let look = || keys.seen.lock().unwrap().looked = None;
-        assert!(keys.is_open() && !keys.is_to_tell());
+        assert!(keys.is_open() && keys.to_tell().is_none());
         std::fs::write(&path, r#"{"keys": [{"id": "a", "secret": "s"}]}"#).unwrap();
         look();
-        assert!(matches!(keys.find("a"), Found::Key(_)) && !keys.is_to_tell());
-        for left in [None, Some(r#"{"keys": []}"#)] {
+        assert!(matches!(keys.find("a"), Found::Key(_)) && keys.to_tell().is_none());
+        for (left, told) in
+            [(None, "is gone"), (Some(r#"{"keys": []}"#), "has no access keys"), (Some("{"), "is damaged")]
+        {
             left.map_or_else(|| std::fs::remove_file(&path), |text| std::fs::write(&path, text)).unwrap();
             look();
             assert!(matches!(keys.find("a"), Found::Nobody) && !keys.is_open());
-            assert!(keys.is_to_tell() && !keys.is_to_tell());
+            assert!(keys.to_tell().is_some_and(|why| why.starts_with(told)) && keys.to_tell().is_none());
             std::fs::write(&path, r#"{"keys": [{"id": "b", "secret": "s"}]}"#).unwrap();
             look();
-            assert!(matches!(keys.find("b"), Found::Key(_)) && !keys.is_to_tell());
+            assert!(matches!(keys.find("b"), Found::Key(_)) && keys.to_tell().is_none());
         }
         std::fs::write(&path, r#"{"keys": []}"#).unwrap();
         assert!(!Keys::at(Some(path)).is_open(), "a file without keys is no open door");

@@ -56,6 +56,8 @@ pub struct Entry<'d> {
     pub status: u16,
     /// The code and the text of an error, as the client has them.
     pub error: Option<(String, String)>,
+    /// What became of a function that was invoked, where it failed.
+    pub function_error: Option<String>,
     /// What it made.
     pub made: Vec<String>,
     /// What a client calls its request, retries included.
@@ -102,6 +104,7 @@ impl Ledger {
             key_id: String::new(),
             status: HUNG_UP,
             error: None,
+            function_error: None,
             made: Vec::new(),
             invocation: String::new(),
             is_in_query_mode: false,
@@ -125,6 +128,7 @@ impl Ledger {
                 key_id: entry.key_id.as_str().into(),
                 status: entry.status,
                 error: entry.error.as_ref().map(told).map(Box::new),
+                function_error: entry.function_error.as_deref().map(Into::into),
                 took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
                 made: std::mem::take(&mut entry.made),
             });
@@ -163,6 +167,9 @@ fn line(entry: &Entry<'_>, took: Duration, now_ms: i64) -> String {
     });
     if let Some((code, _)) = &entry.error {
         line["error"] = code.as_str().into();
+    }
+    if let Some(error) = &entry.function_error {
+        line["function_error"] = error.as_str().into();
     }
     if !entry.invocation.is_empty() {
         line["invocation_id"] = entry.invocation.as_str().into();

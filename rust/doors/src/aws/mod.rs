@@ -6,6 +6,7 @@ pub mod check;
 mod checksums;
 pub mod codec;
 pub mod door;
+mod early;
 pub mod fault;
 pub(crate) mod inside;
 pub mod keys;

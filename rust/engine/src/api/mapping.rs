@@ -109,6 +109,9 @@ pub struct DeclareOnQueue {
     /// Its settings.
     #[serde(flatten)]
     pub settings: QueueSettings,
+    /// Whether a client of AWS's wire API makes it: such a mapping goes with its queue.
+    #[serde(default)]
+    pub by_client: bool,
 }
 
 /// Settings of a mapping on a queue.

@@ -27,6 +27,8 @@ pub struct Called {
     pub status: u16,
     /// The code and the text of an error, as the client has them.
     pub error: Option<Box<(String, String)>>,
+    /// What became of a function that was invoked, where it failed.
+    pub function_error: Option<Box<str>>,
     /// How long it took.
     pub took_ms: u32,
     /// What it made: ids that `why` knows as well.
@@ -71,6 +73,9 @@ impl Called {
             fact["error"] = code.as_str().into();
             fact["text"] = text.as_str().into();
         }
+        if let Some(error) = self.function_error.as_deref() {
+            fact["function_error"] = error.into();
+        }
         if !self.made.is_empty() {
             fact["made"] = self.made.join(" ").into();
         }
@@ -93,6 +98,7 @@ mod tests {
             key_id: "k".into(),
             status: 200,
             error: None,
+            function_error: None,
             took_ms: 1,
             made: vec![uuid_text(u128::from(number) << 64)],
         };

@@ -239,7 +239,8 @@ pub(super) fn of_integration(
     found
 }
 
-fn unnamed(allowed: &[String], given: &Map<String, Value>, written: Written, call: &str) -> Vec<Wrong> {
+/// What is given and not allowed.
+pub(super) fn unnamed(allowed: &[String], given: &Map<String, Value>, written: Written, call: &str) -> Vec<Wrong> {
     let strange = given.keys().filter(|key| !allowed.iter().any(|name| name == written.name(key)));
     let wrong = |key: &String| {
         let message = unsupported(written.name(key), call, allowed.iter().map(String::as_str));

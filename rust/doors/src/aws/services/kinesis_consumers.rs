@@ -83,8 +83,13 @@ async fn note(call: &Call<'_>, stream: &str, consumer: &str, text: Option<String
     Ok(())
 }
 
+/// Consumers come by this door alone.
+static REGISTERING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 pub(super) async fn register_stream_consumer(call: &Call<'_>) -> Result<Value, Fault> {
     let (arn, name) = (call.input.needed("StreamARN"), call.input.needed("ConsumerName"));
+    // From the look to the note it is one client's turn: of two at once both were told that the consumer was theirs.
+    let _turn = REGISTERING.lock().await;
     let stream = call.described_stream(&call.stream_of_arn(arn)?).await?;
     let known = consumers_of(&stream);
     if known.iter().any(|one| one.name == name) {

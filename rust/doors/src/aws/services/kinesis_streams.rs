@@ -94,6 +94,7 @@ pub(super) async fn delete_stream(call: &Call<'_>) -> Result<Value, Fault> {
     }
     let deleted = call.ask(Request::StreamDelete(Named { name: name.clone() })).await;
     deleted.map_err(|error| call.stream_fault(&name, error))?;
+    call.tell_deleted(&format!("stream {name:?}"));
     Ok(Value::structure())
 }
 

@@ -285,7 +285,7 @@ pub(super) async fn create_event_source_mapping(call: &Call<'_>) -> Result<Value
         }
         Source::Queue(queue) => {
             let settings = with_changes(&queue_settings(), changes)?;
-            BySource::Queue(DeclareOnQueue { queue, function, settings })
+            BySource::Queue(DeclareOnQueue { queue, function, settings, by_client: true })
         }
     };
     let given = call.ask(Request::MappingDeclare(declare)).await.map_err(fault)?;
@@ -336,5 +336,10 @@ pub(super) async fn delete_event_source_mapping(call: &Call<'_>) -> Result<Value
         Source::Queue(queue) => BySource::Queue(OnQueue { queue, function }),
     };
     call.ask(Request::MappingDelete(named)).await.map_err(fault)?;
+    let source = match &found.source {
+        Source::Stream(name) => format!("stream {name:?}"),
+        Source::Queue(name) => format!("queue {name:?}"),
+    };
+    call.tell_deleted(&format!("the mapping of {source} to function {:?}", found.function));
     Ok(found.shown(call, Some("Deleting")))
 }

@@ -182,10 +182,14 @@ async fn keep_for(call: &Call<'_>, days: u64) -> Result<Value, Fault> {
     Ok(Value::structure())
 }
 
+/// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html>
+const DAYS: [i64; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
 async fn put_retention_policy(call: &Call<'_>) -> Result<Value, Fault> {
     let days = call.input.int("retentionInDays").unwrap_or_default();
-    if !(1..=3_653).contains(&days) {
-        return Err(invalid(format!("retentionInDays is {days}: allowed are 1 to 3,653 days.")));
+    if !DAYS.contains(&days) {
+        return Err(invalid(format!("retentionInDays is {days}: allowed are {DAYS:?}.")));
     }
     keep_for(call, days as u64).await
 }

@@ -258,6 +258,9 @@ fn set_attribute(subscription: &mut Subscription, name: &str, text: &str) -> Res
                 _ => return Err(invalid("FilterPolicyScope: Invalid value")),
             };
         }
+        "RedrivePolicy" => return Err(invalid(
+            "RedrivePolicy: subscriptions have none here: a copy comes in the commit of the publication; leave it out",
+        )),
         other => return Err(invalid(format!("AttributeName: forebay does not know {other}"))),
     }
     Ok(())

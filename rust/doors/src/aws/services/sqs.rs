@@ -343,12 +343,8 @@ async fn start_message_move_task(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.queue_of_arn(arn)?;
     let to = call.input.text("DestinationArn").map(|arn| call.queue_of_arn(arn)).transpose()?;
     let rate = within(call, "MaxNumberOfMessagesPerSecond", MOVE_RATE_MAX)?.map(|rate| rate as f64);
-    let begun = call.ask(Request::QueueRedrive(Redrive { name: name.clone(), to, rate })).await.map_err(move_fault)?;
-    // Where there is nothing to move, no task is kept.
-    let began_ms = match begun["moving"].as_u64() {
-        Some(0) => None,
-        _ => call.described_queue(name).await?["redrive"]["began_ms"].as_i64(),
-    };
+    call.ask(Request::QueueRedrive(Redrive { name: name.clone(), to, rate })).await.map_err(move_fault)?;
+    let began_ms = call.described_queue(name).await?["redrive"]["began_ms"].as_i64();
     Ok(Value::structure().with("TaskHandle", task_handle(began_ms.unwrap_or_else(|| call.now_ms()), arn)))
 }
 

@@ -28,13 +28,14 @@ impl Queues {
         &self.entries[id].row.name
     }
 
-    /// Refuse to delete a queue that a function reads, or that another one's dead letters go to.
+    /// Refuse to delete a queue that the app's own code reads, or that another one's dead letters go to.
     pub(crate) fn check_unread(&self, id: QueueId) -> Result<(), EngineError> {
         let queue = &self.entries[id];
         let name = &queue.row.name;
         let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
-        let declared = |mapping: &&u64| {
-            self.mappings.get(mapping).is_some_and(|mapping| mapping.declared && mapping.handler.is_some())
+        let declared = |id: &&u64| {
+            let mapping = self.mappings.get(id);
+            mapping.is_some_and(|mapping| mapping.declared && !mapping.by_client && mapping.handler.is_some())
         };
         if let Some(mapping) = queue.readers.iter().find(declared) {
             let function = &self.mappings[mapping].row.function;

@@ -42,6 +42,8 @@ pub(crate) struct QueueMapping {
     /// The function, once it is registered in this process.
     pub(crate) handler: Option<HandlerId>,
     pub(crate) declared: bool,
+    /// A client of AWS's wire API has made it, and no code declares it.
+    pub(crate) by_client: bool,
     /// Batches being put together or in a handler's hands.
     pub(crate) in_flight: u32,
     /// When a batch that is not full must go, mono ns.
@@ -100,6 +102,7 @@ impl QueueMapping {
             filters,
             handler: None,
             declared: false,
+            by_client: false,
             in_flight: 0,
             window_ends: None,
             meters,

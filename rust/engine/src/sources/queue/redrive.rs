@@ -128,21 +128,23 @@ impl QueueRoom<'_> {
             )));
         }
         let messages = self.queues.entries[from].machine.depth().visible;
+        // Where nothing waits it has ended as it begins: who asks for it later finds it, as on SQS.
+        let status = if messages > 0 { Status::Running } else { Status::Completed };
+        self.queues.entries[from].row.redrive = Some(RedriveRow {
+            status,
+            to,
+            rate,
+            messages,
+            moved: 0,
+            began_ms: self.ctx.now.wall_ms,
+            failure_reason: None,
+            is_ahead: false,
+            number: 0,
+        });
         if messages > 0 {
-            self.queues.entries[from].row.redrive = Some(RedriveRow {
-                status: Status::Running,
-                to,
-                rate,
-                messages,
-                moved: 0,
-                began_ms: self.ctx.now.wall_ms,
-                failure_reason: None,
-                is_ahead: false,
-                number: 0,
-            });
             self.start_redrive(from, target);
-            self.save_queue(from);
         }
+        self.save_queue(from);
         Ok(messages)
     }
 }

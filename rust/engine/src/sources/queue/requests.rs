@@ -244,7 +244,7 @@ impl QueueRoom<'_> {
     }
 
     pub(crate) fn queue_mapping_declare(&mut self, asked: DeclareOnQueue) -> Result<Done, EngineError> {
-        let DeclareOnQueue { queue, function, settings } = asked;
+        let DeclareOnQueue { queue, function, settings, by_client } = asked;
         let declared_enabled = Some(settings.enabled);
         let mut row = QueueMappingRow { queue, function, settings, declared_enabled };
         check_unqualified(&row.function, "mapping")?;
@@ -277,6 +277,7 @@ impl QueueRoom<'_> {
         };
         if let Some(mapping) = self.queues.mappings.get_mut(&id) {
             mapping.declared = true;
+            mapping.by_client = by_client;
         }
         self.apply_queue_mapping(id, row)?;
         Ok(Done::when_durable(self.queues.describe_queue_mapping(id)))
