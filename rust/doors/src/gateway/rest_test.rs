@@ -147,7 +147,6 @@ impl Gateway {
         let (request_id, extended_id) = (uuid_of(&self.ids.next(), &self.ids.next()), self.ids.next());
         let time_ms = now_ms();
         let trace_id = trace_of(&request_id, time_ms);
-        let open = Authorized::Open;
         let arrival = Arrival {
             account: &self.account,
             region: &self.region,
@@ -162,7 +161,7 @@ impl Gateway {
             extended_request_id: &extended_id,
             trace_id: &trace_id,
             time_ms,
-            authorized: &open,
+            authorized: &Authorized::Open,
             api_key: None,
         };
         let client_certificate_id = asked.client_certificate_id.clone();

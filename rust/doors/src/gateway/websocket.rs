@@ -2,7 +2,6 @@
 
 mod ending;
 
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -451,7 +450,7 @@ impl Session {
                 () = turns.over(), if turns.last.is_some() => continue,
                 () = sleep_until(idles.min(dies)) => 1001,
                 () = ends.called() => {
-                    if self.api.routes.iter().any(|route| route.definition.responds) {
+                    if self.opened.api.routes.iter().any(|route| route.definition.responds) {
                         answer_last(&mut socket, mailbox, &at_once).await;
                     }
                     1001

@@ -68,7 +68,7 @@ fn decoded(model: &Model, case: &Json) -> Result<Json, String> {
     let protocol = protocol(case);
     let labels = if protocol == Protocol::Rest {
         let method = case["method"].as_str().unwrap();
-        route(model, method, path, &query).ok_or_else(|| format!("no route for {method} {path}"))?.1
+        route(model, method, path, &query).ok_or_else(|| format!("no route for {method} {path}"))?.2
     } else {
         Vec::new()
     };

@@ -190,7 +190,7 @@ impl Suite {
         let labels = match self.protocol {
             Protocol::Rest => {
                 let found = route(self.model, case["method"].as_str().unwrap(), path, &query);
-                let (operation, labels) = found.ok_or("no route")?;
+                let (_, operation, labels) = found.ok_or("no route")?;
                 if operation.name != wanted.name {
                     return Err(format!("routed to {}", operation.name));
                 }

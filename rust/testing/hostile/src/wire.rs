@@ -64,7 +64,7 @@ pub(crate) fn rest(bytes: &[u8]) -> bool {
     let mut understood = unchunked.is_ok_and(|whole| whole.len() < body.len());
     for service in SERVICES.iter().filter(|_| METHODS.contains(&method)) {
         let model = service.model();
-        let Some((operation, labels)) = route(model, method, path, &query) else { continue };
+        let Some((_, operation, labels)) = route(model, method, path, &query) else { continue };
         let request = Request { labels: &labels, query: &query, headers: &headers, body: body.as_bytes() };
         let Ok(value) = read(Protocol::Rest, model, operation, request) else { continue };
         let violations = operation.input.map(|input| check::violations(model, input, &value)).unwrap_or_default();
