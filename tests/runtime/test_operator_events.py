@@ -391,5 +391,5 @@ async def test_an_execution_that_fails_is_in_the_log(app, clock, lines):
     assert told == 2
     [timed_out] = lines("workflow late: execution")
     assert timed_out == (
-        f"workflow late: execution four timed out in state Rest (States.Timeout): `forebay why {other.arn}` tells its life"
+        f"workflow late: execution four timed out in state Rest: `forebay why {other.arn}` tells its life"
     )

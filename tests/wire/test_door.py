@@ -331,7 +331,7 @@ def test_the_access_log_and_why_tell_of_a_refused_request_what_its_client_reads(
     calls = [
         ("sqs", "get_queue_url", {"QueueName": "none"}),
         ("sqs", "create_queue", {"QueueName": "q"}),
-        ("sns.list_topics", {}),
+        ("sns", "list_topics", {}),
         ("sts", "get_session_token", {}),
         ("sts", "assume_role", {"RoleArn": "arn:aws:iam::123456789012:role/r", "RoleSessionName": "name"}),
     ]

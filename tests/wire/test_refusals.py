@@ -266,4 +266,4 @@ def test_a_setting_that_aws_does_not_have_is_named(wire):
     )["SubscriptionArn"]
     change = {"SubscriptionArn": arn, "AttributeName": "RedrivePolicy", "AttributeValue": "{}"}
     told = refused(topics.set_subscription_attributes, **change)
-    assert told[1].startswith("RedrivePolicy: subscriptions have none here")
+    assert told[1].startswith("Invalid parameter: RedrivePolicy: subscriptions have none here")

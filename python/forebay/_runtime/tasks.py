@@ -86,7 +86,8 @@ class TaskEnvironment:
         if self._stopping:
             forced = self._stopping.pop(token, None)
             # The engine knows that it has stopped the attempt; a late answer may name a job that is to be stopped.
-            if forced is not None and (forced, status) != (answer.STOPPED, answer.RETURNED):
+            is_late = forced == answer.STOPPED and status == answer.RETURNED and body is not None
+            if forced is not None and not is_late:
                 status, body = forced, None
         if status == answer.RAISED and body is not None:
             self._failure_log.add(body, now)

@@ -10,6 +10,7 @@ use crate::base::error::{Answer, EngineError, Reply, Waiter};
 use crate::base::lease::Lease;
 use crate::base::limits::AccountSettings;
 use crate::dispatch::attempt_journal::AttemptJournal;
+use crate::dispatch::attempts::Settled;
 use crate::runtime::engine::{Engine, Parts};
 use crate::store::fault::{Crash, FaultStore};
 use crate::store::port::Durability;
@@ -88,7 +89,12 @@ impl TestEngine {
 
     /// What the log is to be told.
     pub(crate) fn notices(&self) -> Vec<Value> {
-        let (_, answered) = self.engine.exchange(Vec::new(), 0);
+        self.notices_with(Vec::new())
+    }
+
+    /// The same once attempts have ended.
+    pub(crate) fn notices_with(&self, settled: Vec<Settled>) -> Vec<Value> {
+        let (_, answered) = self.engine.exchange(settled, 0);
         let lists = answered.into_iter().filter_map(|(ticket, answer)| match answer {
             Ok(Reply::Json(list)) if ticket == 0 => Some(list),
             _ => None,
