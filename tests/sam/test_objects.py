@@ -6,6 +6,8 @@ import json
 import re
 import time
 import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -197,6 +199,32 @@ def test_bytes_that_are_not_those_of_their_checksum_are_refused(client):
     of_parts = in_base64(hashlib.sha256(hashlib.sha256(BODY).digest()).digest())
     end(**place, MultipartUpload={"Parts": [part]}, ChecksumSHA256=f"{of_parts}-1")
     assert [one["Key"] for one in s3.list_objects_v2(Bucket="sums")["Contents"]] == ["k", "parts"]
+
+
+def test_of_two_clients_that_want_to_make_an_object_one_does(client):
+    """The condition was looked at before the bytes were in place: both were told that they had made it, and one of them had not."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="made")
+
+    def make(number):
+        try:
+            s3.put_object(Bucket="made", Key=f"k{number // 8}", Body=bytes([number]) * 100_000, IfNoneMatch="*")
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return "made"
+
+    with ThreadPoolExecutor(8) as threads:
+        told = list(threads.map(make, range(160)))
+    assert Counter(told) == {"made": 20, "PreconditionFailed": 140}
+
+
+def test_a_size_of_nothing_is_a_condition_too(client):
+    """0 passed for nothing that was said, and the object went, whatever its size."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="sizes")
+    s3.put_object(Bucket="sizes", Key="k", Body=BODY)
+    assert refused(s3.delete_object, Bucket="sizes", Key="k", IfMatchSize=0) == (501, "NotImplemented")
+    assert s3.get_object(Bucket="sizes", Key="k")["Body"].read() == BODY
 
 
 def test_an_object_is_deleted_only_where_its_condition_holds(client):

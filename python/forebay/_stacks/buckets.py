@@ -134,8 +134,7 @@ class Buckets:
             return self._get(action, bucket, key, given)
         if action == "PutObject":
             target = self._bucket(bucket) / _file_name(key)
-            _check_condition(target, given)
-            return {"ETag": self._put(target, given.get("Body"), key, object_settings.kept(given))}
+            return {"ETag": self._put(target, given.get("Body"), (key, given, object_settings.kept(given)))}
         return self._multipart(action, self._bucket(bucket), key, given)
 
     def _of_bucket(self, action: str, name: str, given: Members, region: str) -> Members:
@@ -180,8 +179,11 @@ class Buckets:
         told |= object_settings.unpacked(path.with_suffix(".about"), etag) | object_settings.overridden(given)
         return told if action == "HeadObject" else {**told, "Body": str(path.absolute())}
 
-    def _put(self, target: Path, body: str | None, key: str | None = None, about: Members | None = None) -> str:
-        """Keep what was sent, an object with its key and what is said about it; it is durable when this returns."""
+    def _put(self, target: Path, body: str | None, of: tuple[str, Members, Members] | None = None) -> str:
+        """Keep what was sent, `of` an object: with its key, on the request's conditions, with what is said about it.
+
+        It is durable when this returns.
+        """
         temporary = target.with_name(f".new-{secrets.token_hex(8)}")
         try:
             if body is None:
@@ -191,11 +193,17 @@ class Buckets:
             sync(temporary)
             etag = _etag(temporary)
             with _CHANGING:
-                if key is not None:
+                if of is not None:
+                    key, conditions, about = of
+                    # Of two clients that both want to make it, one does.
+                    _check_condition(target, conditions)
                     _durable.write(target.with_suffix(".key"), key.encode())
-                    _durable.write(target.with_suffix(".about"), object_settings.packed(etag, about or {}))
+                    _durable.write(target.with_suffix(".about"), object_settings.packed(etag, about))
                 temporary.rename(target)
             sync(target.parent)
+        except WireError:
+            temporary.unlink(missing_ok=True)
+            raise
         except FileNotFoundError:
             if target.parent.is_dir():
                 raise
@@ -225,19 +233,20 @@ class Buckets:
                 )
             return {"ETag": self._put(folder / str(number), given.get("Body"))}
         if action == "CompleteMultipartUpload":
-            _check_condition(bucket / _file_name(key), given)
+            target = bucket / _file_name(key)
+            _check_condition(target, given)
             parts = _parts(folder, (given.get("MultipartUpload") or {}).get("Parts", []))
             if given.get("MpuObjectSize") not in {None, sum(part.stat().st_size for part in parts)}:
                 raise WireError("InvalidRequest", "The parts have another size than x-amz-mp-object-size.")
             object_settings.check_sums(given, parts)
             told = object_settings.unpacked(folder / ABOUT, "")
-            etag = self._join(parts, bucket / _file_name(key), key, told)
+            etag = self._join(parts, target, (key, given, told))
             shutil.rmtree(folder, ignore_errors=True)
             return {"Bucket": bucket.name, "Key": key, "ETag": etag}
         shutil.rmtree(folder, ignore_errors=True)
         return {}
 
-    def _join(self, parts: list[Path], target: Path, key: str, about: Members) -> str:
+    def _join(self, parts: list[Path], target: Path, of: tuple[str, Members, Members]) -> str:
         if not parts:
             raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
         if sum(part.stat().st_size for part in parts) > OBJECT_BYTES_MAX:
@@ -247,7 +256,7 @@ class Buckets:
             for part in parts:
                 with part.open("rb") as reader:
                     shutil.copyfileobj(reader, writer)
-        return self._put(target, str(whole), key, about)
+        return self._put(target, str(whole), of)
 
 
 def _no_bucket() -> WireError:

@@ -81,7 +81,9 @@ def refuse(action: str, given: Members, account: str) -> None:
     """
     for name, value in given.items():
         allowed, why = _ALONE.get(name, (set(), _REFUSED.get(name)))
-        if why is not None and value not in {None, False} | allowed:
+        # A size of 0 is a wish, though it equals False.
+        is_said = value is not None and value is not False
+        if why is not None and is_said and value not in allowed:
             raise WireError("NotImplemented", f"{name} is not served: {why}", 501)
     if action in {"GetObject", "HeadObject"} and given.get("PartNumber") is not None:
         raise WireError("NotImplemented", f"PartNumber is not served: {_WHOLE}", 501)

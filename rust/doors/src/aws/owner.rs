@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The state of a connection that is open at both ends. One that its client has closed is nobody's: the kernel says 0 of it, as of root's.
 const ESTABLISHED: u8 = 1;
@@ -25,6 +26,9 @@ enum Told {
     None,
 }
 
+/// The kernel has told of a connection for which it was asked.
+static HAS_TOLD: AtomicBool = AtomicBool::new(false);
+
 /// Whether a connection of this machine is this user's or root's. One that the kernel does not know is a stranger's: a packet filter has led it
 /// here, or its client has gone. Where the kernel says nothing of connections at all, each is taken to be this user's.
 ///
@@ -34,10 +38,14 @@ pub fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
     let is_ours = |row: Row| row.state == ESTABLISHED && (row.uid == 0 || row.uid == own.uid());
     // The table has every connection of the machine: it is read only where the kernel does not answer for a single one.
     match diag::ask(peer, here) {
-        Some(Told::Row(row)) => return is_ours(row),
-        // Nor has the table it then: whoever connects and hangs up would have all of it read.
-        Some(Told::None) => return false,
-        None => {}
+        Some(Told::Row(row)) => {
+            HAS_TOLD.store(true, Ordering::Relaxed);
+            return is_ours(row);
+        }
+        // Nor has the table it then: whoever connects and hangs up would have all of it read. A kernel that was built without the answers
+        // says the same of every connection, so it is believed once it has told of one.
+        Some(Told::None) if HAS_TOLD.load(Ordering::Relaxed) => return false,
+        _ => {}
     }
     let table = if peer.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
     let Ok(table) = fs::read_to_string(table) else { return true };
