@@ -1,6 +1,7 @@
 //! How an engine is reached from outside: how it opens, the socket of its owner, its HTTP server.
 #![forbid(unsafe_code)]
 
+mod aside;
 pub mod ask;
 pub mod aws;
 mod clock;

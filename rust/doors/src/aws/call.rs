@@ -11,8 +11,9 @@ use forebay_engine::base::error::{Answer, EngineError, Reply};
 use forebay_engine::runtime::engine::Engine;
 use http::{HeaderName, HeaderValue};
 use serde_json::Value as Json;
-use tokio::sync::{oneshot, Semaphore};
+use tokio::sync::oneshot;
 
+use crate::aside::Aside;
 use crate::ask::{ask, begin};
 use crate::aws::fault::Fault;
 use crate::aws::keys::Key;
@@ -109,23 +110,15 @@ impl Call<'_> {
     }
 }
 
-/// So many things are worked out at once beside the door's thread: the machine has other work.
-static ASIDE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(2)));
-/// So many wait for that. Each keeps its input.
-static WAITING: Semaphore = Semaphore::const_new(16);
+/// So many requests wait for what takes long.
+const WAITING_MAX: usize = 16;
+static ASIDE: LazyLock<Aside> = LazyLock::new(|| Aside::new(WAITING_MAX));
 
 /// Work something out that takes long. The door has one thread for all connections.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    let failed = |reason: String| Fault::new("ServiceUnavailable", reason).status(503);
-    let waits = WAITING.try_acquire().map_err(|_| Fault::new("ThrottlingException", "Rate exceeded").status(400))?;
-    let permit = Arc::clone(&ASIDE).acquire_owned().await.map_err(|error| failed(error.to_string()))?;
-    drop(waits);
-    // The work keeps its place to its end: it goes on when the client leaves.
-    let work = move || {
-        let _permit = permit;
-        work()
-    };
-    tokio::task::spawn_blocking(work).await.map_err(|error| failed(error.to_string()))
+    let place = ASIDE.place().await;
+    let place = place.ok_or_else(|| Fault::new("ThrottlingException", "Rate exceeded").status(400))?;
+    place.run(work).await.map_err(|error| Fault::new("ServiceUnavailable", error.to_string()).status(503))
 }
 
 /// An answer that came as it is.
@@ -181,8 +174,8 @@ mod tests {
         tokio::task::spawn_blocking(move || begun.recv_timeout(Duration::from_secs(60))).await.unwrap().unwrap();
         client.abort();
         assert!(client.await.unwrap_err().is_cancelled());
-        assert_eq!(ASIDE.available_permits(), 1);
+        assert_eq!(ASIDE.at_once.available_permits(), 1);
         drop(go_on);
-        let _whole = ASIDE.acquire_many(2).await.unwrap();
+        let _whole = ASIDE.at_once.acquire_many(2).await.unwrap();
     }
 }

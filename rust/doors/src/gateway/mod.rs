@@ -13,7 +13,6 @@ pub(crate) mod fuzzing;
 mod going;
 mod head;
 mod issuers;
-mod long;
 mod outgoing;
 mod pages;
 mod places;

@@ -31,16 +31,18 @@ use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
 use tokio::sync::OnceCell;
 
+use crate::aside::Aside;
 use crate::clock::now_ms;
 use crate::gateway::body::{self, Unread};
 use crate::gateway::compress::compressed;
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
-use crate::gateway::long::Long;
 use crate::gateway::serve::{Told, FULL, LEFT, LEFT_WHY};
 use crate::gateway::trail::Trail;
 use crate::gateway::{going, signers, Gateway};
 
+/// So many requests wait for long templates and models before their integrations are asked.
+const WAITING_MAX: usize = 64;
 /// Most limits of methods that are counted; beyond, all begin anew.
 const BUCKETS_MAX: usize = 10_000;
 /// Why a request is turned away, for an operator.
@@ -51,7 +53,8 @@ pub(super) struct RestState {
     pub(super) served: Arc<ServedRest>,
     /// Deployments that are served, by the API's id and their own.
     compiled: Mutex<HashMap<(String, String), Compiled>>,
-    pub(super) long: Long,
+    /// Long templates, the bodies that models are held against, and the models and templates of a deployment when they are read.
+    pub(super) long: Aside,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
     pub(super) decisions: KeptFor<Decision, Failure>,
@@ -107,7 +110,7 @@ impl RestState {
         Self {
             served,
             compiled: Mutex::default(),
-            long: Long::default(),
+            long: Aside::new(WAITING_MAX),
             buckets: Mutex::default(),
             decisions: KeptFor::default(),
             tokens: KeptFor::default(),
@@ -193,7 +196,7 @@ impl RestState {
 
     /// Compile an API beside the thread of all requests: its models and templates may be many.
     pub(super) async fn compile(&self, api: Arc<RestApi>) -> Option<Arc<Served>> {
-        self.long.place_in_any_case().await?.run(move || Arc::new(Served::compile(api))).await
+        self.long.place_in_any_case().await?.run(move || Arc::new(Served::compile(api))).await.ok()
     }
 
     /// Whether one more request of a method may begin in its stage.

@@ -13,13 +13,16 @@ use forebay_engine::base::trace::Origin;
 use forebay_engine::gateways::requests::Step;
 use tokio::time::timeout;
 
+use crate::aside::Place;
 use crate::ask;
 use crate::aws::inside;
-use crate::gateway::long::{Place, BUSY};
 use crate::gateway::proxy::Manner;
 use crate::gateway::rest::Reached;
 use crate::gateway::trail::Question;
 use crate::gateway::Gateway;
+
+/// Why a request is turned away, for an operator.
+const BUSY: &str = "too many requests wait for long templates and models";
 
 impl Reached<'_> {
     /// The request on its way through the method.
@@ -180,7 +183,7 @@ async fn aside<T: Send + 'static>(
     work: impl FnOnce(&mut Exchange<'_>) -> T + Send + 'static,
 ) -> Result<T, Failure> {
     let taken = exchange.aside();
-    let (told, state) = place.run(move || taken.with(work)).await.ok_or_else(given_up)?;
+    let (told, state) = place.run(move || taken.with(work)).await.map_err(|_| given_up())?;
     exchange.resume(state);
     Ok(told)
 }
