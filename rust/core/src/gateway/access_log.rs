@@ -35,6 +35,10 @@ pub struct Facts<'a> {
     pub stage: &'a str,
     /// The request's id.
     pub request_id: &'a str,
+    /// The connection of a WebSocket API; empty: it is a request.
+    pub connection_id: &'a str,
+    /// What happened of that connection; empty: it is a request.
+    pub event_type: &'a str,
     /// The client's address.
     pub source_ip: &'a str,
     /// What the client calls itself.
@@ -49,7 +53,7 @@ pub struct Facts<'a> {
     pub latency_ms: u64,
     /// When it came, wall ms.
     pub time_ms: u64,
-    /// Why nobody has read the answer; empty where its client did.
+    /// Why the answer is what it is, where that is known, or why nobody has read it.
     pub error: &'a str,
 }
 
@@ -65,6 +69,8 @@ enum Field {
     RouteKey,
     Stage,
     RequestId,
+    ConnectionId,
+    EventType,
     SourceIp,
     UserAgent,
     CertPem,
@@ -82,7 +88,7 @@ enum Field {
 }
 
 /// Names as AWS has them.
-const FIELDS: [(&str, Field); 25] = [
+const FIELDS: [(&str, Field); 27] = [
     ("accountId", Field::AccountId),
     ("apiId", Field::ApiId),
     ("domainName", Field::DomainName),
@@ -94,6 +100,8 @@ const FIELDS: [(&str, Field); 25] = [
     ("stage", Field::Stage),
     ("requestId", Field::RequestId),
     ("extendedRequestId", Field::RequestId),
+    ("connectionId", Field::ConnectionId),
+    ("eventType", Field::EventType),
     ("identity.sourceIp", Field::SourceIp),
     ("identity.userAgent", Field::UserAgent),
     ("identity.clientCert.clientCertPem", Field::CertPem),
@@ -218,6 +226,8 @@ impl Field {
             Self::RouteKey => facts.route_key.into(),
             Self::Stage => facts.stage.into(),
             Self::RequestId => facts.request_id.into(),
+            Self::ConnectionId => facts.connection_id.into(),
+            Self::EventType => facts.event_type.into(),
             Self::SourceIp => facts.source_ip.into(),
             Self::UserAgent => facts.user_agent.into(),
             Self::CertPem => of(|certificate| &certificate.pem),
@@ -251,6 +261,8 @@ mod tests {
             route_key: "GET /a",
             stage: "$default",
             request_id: "r",
+            connection_id: "",
+            event_type: "",
             source_ip: "192.0.2.1",
             user_agent,
             client_cert: None,

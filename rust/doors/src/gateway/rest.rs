@@ -273,9 +273,16 @@ impl Gateway {
             function: "",
             status: answer.status,
         };
-        self.noted.note(&asked, way);
-        let told = Told { api: &found.api.id, stage: &stage, route: &route, path: found.path, request_id: &request_id };
+        let told = Told {
+            api: &found.api.id,
+            stage: &stage,
+            route: &route,
+            path: found.path,
+            request_id: &request_id,
+            error: way.reason(answer.status),
+        };
         self.log(head, told, &answer, began);
+        self.noted.note(&asked, way);
         answer
     }
 

@@ -66,6 +66,8 @@ pub(super) struct Told<'a> {
     pub(super) route: &'a str,
     pub(super) path: &'a str,
     pub(super) request_id: &'a str,
+    /// Why the answer is what it is.
+    pub(super) error: &'a str,
 }
 
 impl Call<'_> {
@@ -208,9 +210,17 @@ impl Gateway {
         if going::is_left() {
             trail.tell(LEFT, LEFT_WHY);
         }
-        self.noted.note(&asked, trail.take());
-        let told = Told { api: &place.api.id, stage, route, path: place.path, request_id: &request_id };
+        let way = trail.take();
+        let told = Told {
+            api: &place.api.id,
+            stage,
+            route,
+            path: place.path,
+            request_id: &request_id,
+            error: way.reason(answer.status),
+        };
         self.log(head, told, &answer, began);
+        self.noted.note(&asked, way);
         answer
     }
 
@@ -276,6 +286,8 @@ impl Gateway {
             route_key: told.route,
             stage: told.stage,
             request_id: told.request_id,
+            connection_id: "",
+            event_type: "",
             source_ip: &head.source_ip,
             user_agent: header(head, "user-agent").unwrap_or_default(),
             client_cert: head.client_cert(),
@@ -283,7 +295,7 @@ impl Gateway {
             length: answer.body.len(),
             latency_ms: began.elapsed().as_millis() as u64,
             time_ms: now_ms(),
-            error: if going::is_left() { LEFT_WHY } else { "" },
+            error: if going::is_left() { LEFT_WHY } else { told.error },
         });
     }
 

@@ -1,6 +1,7 @@
 //! WebSocket APIs: a connection from its handshake to its end.
 
 mod ending;
+mod visit;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -19,7 +20,6 @@ use forebay_core::gateway::websocket::{
 use forebay_engine::api::gateway::Connection;
 use forebay_engine::base::error::{EngineError, Reply};
 use forebay_engine::gateways::connections::{Mailbox, Outgoing};
-use forebay_engine::gateways::requests;
 use forebay_engine::runtime::engine::Engine;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -41,9 +41,10 @@ use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::Head;
 use crate::gateway::serve::{busy, FULL, LEFT, LEFT_WHY, THROTTLED};
 use crate::gateway::sockets::Place;
-use crate::gateway::trail::{Question, Trail};
+use crate::gateway::trail::Question;
 use crate::gateway::turns::{Said, Turns};
 use crate::gateway::websocket::ending::{answer_last, sendable};
+use crate::gateway::websocket::visit::Visit;
 use crate::gateway::{going, Gateway};
 
 /// A connection without a message ends after this time, and any after the other.
@@ -95,6 +96,8 @@ pub(super) struct Session {
     source_ip: String,
     client_cert: Option<Arc<ClientCert>>,
     host: String,
+    /// The path of its handshake.
+    path: Box<str>,
     id: String,
     connected_ms: u64,
     authorized: Authorized,
@@ -111,12 +114,6 @@ impl Gateway {
         head: &Head<'_>,
         upgrade: Option<OnUpgrade>,
     ) -> Answer {
-        let key = match check(head) {
-            Ok(key) => key,
-            Err(answer) => return answer,
-        };
-        let Some(upgrade) = upgrade else { return Answer::message(400, "Bad Request") };
-        let Some(ends) = self.sockets.admit() else { return Answer::message(503, "Service Unavailable") };
         let mut session = Session {
             gateway: self.me.clone(),
             opened: Reached { deployment: deployment.clone(), api: place.api.clone(), index: place.index, stage },
@@ -125,46 +122,55 @@ impl Gateway {
             source_ip: head.source_ip.clone(),
             client_cert: head.client_cert.clone(),
             host: head.host.clone(),
+            path: place.path.into(),
             id: self.ids.next(),
             connected_ms: now_ms(),
             authorized: Authorized::Open,
             is_given_up: AtomicBool::new(false),
         };
-        let mut headers = vec![("upgrade".into(), "websocket".into()), ("connection".into(), "upgrade".into())];
-        headers.push(("sec-websocket-accept".into(), accept(&key)));
-        if let Some(at) = session.opened.api.route_named(CONNECT) {
-            match self.connect(engine, &mut session, at).await {
-                Ok(answer) if (200..300).contains(&answer.status) => {
-                    let protocol = answer.header("sec-websocket-protocol").map(str::to_owned);
-                    headers.extend(protocol.map(|protocol| ("sec-websocket-protocol".into(), protocol)));
-                }
-                Ok(answer) | Err(answer) => return answer,
-            }
-        }
-        let mailbox = engine.connections().open(Connection {
-            connection_id: session.id.clone(),
-            api: session.opened.api.name.clone(),
-            api_id: session.opened.api.id.clone(),
-            stage: session.opened.stage().name.clone(),
-            connected_ms: session.connected_ms,
-            last_active_ms: session.connected_ms,
-            source_ip: session.source_ip.clone(),
-            user_agent: session.request().header("user-agent").to_owned(),
-        });
-        session.opened.state().opened.add(1);
-        tokio::spawn(async move { Arc::new(session).live(upgrade, mailbox, ends).await });
-        Answer { status: 101, headers, body: Vec::new() }
-    }
-
-    async fn connect(&self, engine: &Engine, session: &mut Session, at: usize) -> Result<Answer, Answer> {
         let visit = Visit::begin("CONNECT", self.ids.next());
-        let answer = self.ask_connect(engine, session, at, &visit).await;
-        let (Ok(told) | Err(told)) = &answer;
+        let at = session.opened.api.route_named(CONNECT);
+        let opened = self.open(engine, &mut session, head, at, &visit).await;
+        let (mut answer, ends) = match opened {
+            Ok((answer, ends)) => (answer, Some(ends)),
+            Err(answer) => (answer, None),
+        };
         if going::is_left() {
             visit.trail.tell(LEFT, LEFT_WHY);
         }
-        session.note(self, (&session.opened, Some(at)), &visit, told.status);
+        session.note(self, (&session.opened, at), &visit, answer.status);
+        match (ends, upgrade) {
+            (Some(ends), Some(upgrade)) => session.begin(engine, upgrade, ends),
+            _ => answer.headers.push(("x-amzn-requestid".into(), visit.id)),
+        }
         answer
+    }
+
+    /// Have a handshake pass all that may refuse it.
+    async fn open(
+        &self,
+        engine: &Engine,
+        session: &mut Session,
+        head: &Head<'_>,
+        at: Option<usize>,
+        visit: &Visit,
+    ) -> Result<(Answer, Place), Answer> {
+        let key = check(head).inspect_err(|_| visit.trail.turned_away("it is not a handshake of RFC 6455"))?;
+        let Some(ends) = self.sockets.admit() else {
+            visit.trail.turned_away("as many connections are open as may be");
+            return Err(Answer::message(503, "Service Unavailable"));
+        };
+        let mut headers = vec![("upgrade".into(), "websocket".into()), ("connection".into(), "upgrade".into())];
+        headers.push(("sec-websocket-accept".into(), accept(&key)));
+        if let Some(at) = at {
+            let answer = self.ask_connect(engine, session, at, visit).await?;
+            if !(200..300).contains(&answer.status) {
+                return Err(answer);
+            }
+            let protocol = answer.header("sec-websocket-protocol").map(str::to_owned);
+            headers.extend(protocol.map(|protocol| ("sec-websocket-protocol".into(), protocol)));
+        }
+        Ok((Answer { status: 101, headers, body: Vec::new() }, ends))
     }
 
     async fn ask_connect(
@@ -233,22 +239,6 @@ fn accept(key: &str) -> String {
     hasher.update(key);
     hasher.update(HANDSHAKE);
     BASE64_STANDARD.encode(hasher.finalize())
-}
-
-/// What a connection asks, for `forebay why`.
-struct Visit {
-    began: Instant,
-    what: &'static str,
-    id: String,
-    /// The message's own id.
-    message: String,
-    trail: Trail,
-}
-
-impl Visit {
-    fn begin(what: &'static str, id: String) -> Self {
-        Self { began: Instant::now(), what, id, message: String::new(), trail: Trail::default() }
-    }
 }
 
 /// How a connection ended.
@@ -334,26 +324,20 @@ impl Session {
         })
     }
 
-    /// Remember what the connection has asked.
-    fn note(&self, gateway: &Gateway, (reached, at): (&Reached, Option<usize>), visit: &Visit, status: u16) {
-        let definition = at.map(|at| &reached.api.routes[at].definition);
-        let function = definition.and_then(|definition| match &definition.target {
-            Target::Function(function) => Some(function.as_str()),
-            Target::Url(_) => None,
+    /// Have the connection go on in a task of its own.
+    fn begin(self, engine: &Engine, upgrade: OnUpgrade, ends: Place) {
+        let mailbox = engine.connections().open(Connection {
+            connection_id: self.id.clone(),
+            api: self.opened.api.name.clone(),
+            api_id: self.opened.api.id.clone(),
+            stage: self.opened.stage().name.clone(),
+            connected_ms: self.connected_ms,
+            last_active_ms: self.connected_ms,
+            source_ip: self.source_ip.clone(),
+            user_agent: self.request().header("user-agent").to_owned(),
         });
-        let asked = requests::Asked {
-            at_ms: now_ms(),
-            took: visit.began.elapsed(),
-            ids: [&visit.id, &visit.message],
-            api: &reached.api.name,
-            stage: &reached.stage().name,
-            method: visit.what,
-            place: requests::Place::Connection(&self.id),
-            route: definition.map_or("", |definition| &definition.key),
-            function: function.unwrap_or_default(),
-            status,
-        };
-        gateway.noted.note(&asked, visit.trail.take());
+        self.opened.state().opened.add(1);
+        tokio::spawn(async move { Arc::new(self).live(upgrade, mailbox, ends).await });
     }
 
     /// Hold the connection until it ends.

@@ -72,6 +72,15 @@ pub struct Way {
     pub steps: Vec<Step>,
 }
 
+impl Way {
+    /// Why an answer of 400 or more is what it is; empty: nobody has told.
+    #[must_use]
+    pub fn reason(&self, status: u16) -> &str {
+        let last = self.steps.iter().rev().find_map(|step| step.why.as_deref());
+        last.filter(|_| status >= 400).unwrap_or_default()
+    }
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
