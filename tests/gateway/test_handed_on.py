@@ -5,6 +5,8 @@ import json
 
 import pytest
 from plain_client import parsed
+from ports import free_port
+from waiting import until
 
 
 class Behind:
@@ -79,6 +81,8 @@ CLIMBS = [
     "..;/admin",
     "./a",
     ".",
+    "%ff/%2e%2e/%2e%2e/admin",
+    "..%2fadmin/%ff",
 ]
 
 
@@ -127,7 +131,7 @@ async def test_a_path_that_is_written_otherwise_does_not_go_round_a_guard(app, s
     api.proxy("ANY /{proxy+}", f"{behind.url}/{{proxy}}")
     api.proxy("ANY /admin/{proxy+}", f"{behind.url}/admin/{{proxy}}", authorizer=api.lambda_authorizer("g", guard))
     client = await serve()
-    for path in ("//admin/x", "/admin%2Fx", "/admin%2fx%2Fy"):
+    for path in ("//admin/x", "/admin%2Fx", "/admin%2fx%2Fy", "/%61dmin%2F%ff", "/admin;a=1/x", "/%5cadmin/x"):
         assert (await client.ask("GET", path, {"authorization": "x"})).status == 400, path
     assert (await client.ask("GET", "/admin//x", {"authorization": "x"})).status == 403
     assert behind.heads == []
@@ -166,7 +170,46 @@ async def test_a_policy_is_held_against_the_path_that_a_climbing_one_means(app, 
     await rest.call("UpdateRestApi", patchOperations=patch)
     await rest.deploy("dev")
     for base, refused in (("/_apis/shop", 403), ("/_apis/legacy/dev", 403)):
-        for path in ("/public/../secret", "/public/%2e%2e/secret", "/public/..%2Fsecret", "/secret"):
+        climbing = ("/public/../secret", "/public/%2e%2e/secret", "/public/..%2Fsecret", "/public/..%5csecret")
+        for path in (*climbing, "/public/%ff/%2e%2e/%2e%2e/secret", "/secret"):
             assert (await client.ask("GET", base + path, {"authorization": "x"})).status == refused, (base, path)
         found = await client.ask("GET", f"{base}/public/a/../b", {"authorization": "x"})
         assert found.status != 403, base
+
+
+async def test_what_a_client_gives_for_a_path_is_one_segment_of_it(app, serve, behind):
+    """`?id=a%3fadmin=1` asked the server for `/items/a?admin=1`, and an id with a space was a failure of the server."""
+    client, rest = await serve(), app.rest_api("legacy")
+    root = (await rest.call("GetRestApi"))["rootResourceId"]
+    made = {"resourceId": root, "httpMethod": "GET"}
+    await rest.call(
+        "PutMethod", **made, authorizationType="NONE", requestParameters={"method.request.querystring.id": False}
+    )
+    await rest.call(
+        "PutIntegration",
+        **made,
+        type="HTTP_PROXY",
+        integrationHttpMethod="GET",
+        uri=f"{behind.url}/items/{{id}}",
+        requestParameters={"integration.request.path.id": "method.request.querystring.id"},
+    )
+    await rest.call("CreateDeployment", stageName="dev")
+    for given, sent in [("a%3fadmin=1", "a%3Fadmin%3D1"), ("a%23b", "a%23b"), ("a%2fb", "a%2Fb"), ("a%20b", "a%20b")]:
+        assert (await client.ask("GET", f"/_apis/legacy/dev/?id={given}")).status == 200, given
+        assert behind.headers()[0].partition("?")[0] == f"/items/{sent}"
+
+
+async def test_the_log_names_the_server_that_is_down_and_nothing_of_its_clients(app, serve, caplog):
+    """A token in the query string stood in the log, and each other one made another line."""
+    client, rest = await serve(), app.rest_api("legacy")
+    root = (await rest.call("GetRestApi"))["rootResourceId"]
+    made = {"resourceId": root, "httpMethod": "GET"}
+    await rest.call("PutMethod", **made, authorizationType="NONE")
+    uri = f"http://127.0.0.1:{free_port()}/items"
+    await rest.call("PutIntegration", **made, type="HTTP_PROXY", integrationHttpMethod="GET", uri=uri)
+    await rest.call("CreateDeployment", stageName="dev")
+    for number in range(3):
+        assert (await client.ask("GET", f"/_apis/legacy/dev/?token=SECRET{number}")).status == 504
+    await until(lambda: "client error" in caplog.text)
+    assert "SECRET" not in caplog.text and uri.removesuffix("/items") in caplog.text
+    assert len([record for record in caplog.records if "client error" in record.getMessage()]) == 1

@@ -204,6 +204,9 @@ async def test_a_client_needs_its_key_and_keeps_to_its_plan(rest, serve):
     assert (await client.ask(*asked)).status == 403
     await rest.call("CreateUsagePlanKey", usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
     assert (await client.ask(*asked[:2])).json() == {"message": "Forbidden"}
+    # The gateway read the first, and whoever is behind it the last.
+    twice = {**asked[2], "X-API-KEY": "forged"}
+    assert (await client.ask(*asked[:2], twice)).status == 403
     assert [(await client.ask(*asked)).status for _ in range(3)] == [200, 200, 429]
 
 

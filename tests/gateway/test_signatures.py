@@ -70,6 +70,7 @@ async def test_a_signature_is_of_the_path_that_is_asked_for(rest):
     sent = f"{PETS}/../pets"
     assert (await ask_signed(rest, "GET", sent)).status == 403
     assert (await ask_signed(rest, "GET", f"{PETS}/./", query=True)).status == 403
+    assert (await ask_signed(rest, "GET", PETS.replace("/prod/", "/prod//"), query=True)).status == 403
 
 
 @pytest.mark.parametrize(

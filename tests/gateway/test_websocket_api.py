@@ -347,6 +347,27 @@ async def test_the_answer_of_a_message_under_way_comes_before_the_end(app, ws, c
     await stopping
 
 
+async def test_what_a_handler_posts_comes_before_the_end(app, ws, client):
+    """A handler that answers by `post`, as on AWS, found that its connection was gone, or its message was lost."""
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    @ws.on("slow")
+    async def slow(event, context):
+        begun.set()
+        await goes_on.wait()
+        await ws.post(event["requestContext"]["connectionId"], "answer")
+
+    socket = await client()
+    await socket.send({"action": "slow"})
+    await asyncio.wait_for(begun.wait(), 30)
+    stopping = asyncio.ensure_future(app.stop())
+    await asyncio.sleep(0.1)
+    goes_on.set()
+    assert await socket.receive() == (TEXT, b"answer")
+    assert await socket.closed() == 1001
+    await stopping
+
+
 async def test_declaring_what_cannot_be_is_refused(app, ws):
     async def handler(event, context):
         return None

@@ -95,3 +95,23 @@ async def test_messages_that_wait_are_handled_although_their_client_has_left(app
     goes_on.set()
     await until(lambda: len(seen) == 4)
     assert seen == ["0", "1", "2", "gone"]
+
+
+async def test_a_connection_whose_api_is_deleted_in_its_handshake_is_closed(app, serve):
+    """It was opened, nobody ever closed it, and what it sent was lost without a word."""
+    ws, begun, goes_on = app.websocket_api("chat"), asyncio.Event(), asyncio.Event()
+
+    @ws.on_connect
+    async def opened(event, context):
+        begun.set()
+        await goes_on.wait()
+        return {"statusCode": 200}
+
+    client = await serve()
+    opening = asyncio.ensure_future(connect(client.port))
+    await asyncio.wait_for(begun.wait(), 30)
+    await app._caller.ask("api.delete", name="chat")
+    goes_on.set()
+    socket = await opening
+    assert (socket.status, await socket.closed()) == (101, 1001)
+    socket.cut()

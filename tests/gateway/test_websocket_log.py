@@ -5,7 +5,6 @@ from ports import free_port
 from sockets import connect
 from waiting import until
 
-
 FORMAT = "$context.eventType $context.routeKey $context.status $context.connectionId $context.requestId $context.error.message"
 
 

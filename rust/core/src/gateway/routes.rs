@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::gateway::wire::decoded;
+use crate::gateway::wire::{decoded, decoded_anyway};
 
 /// Most segments of a path that is looked for: a longer one is looked for no further.
 const SEGMENTS_MAX: usize = 64;
@@ -112,17 +112,17 @@ fn parse_segment(text: &str) -> Result<Segment, String> {
     Ok(if is_greedy { Segment::Greedy(name.to_owned()) } else { Segment::Variable(name.to_owned()) })
 }
 
-/// A path as whoever reads it next may read it: its escapes are decoded, slashes that are nobody's are gone, and `..` has taken what stands
-/// before it. `None` where it was sent like that.
+/// A path as whoever reads it next may read it: its escapes are decoded, a backslash is a slash, parameters behind a `;` and slashes that
+/// are nobody's are gone, and `..` has taken what stands before it. `None` where it was sent like that.
 pub fn plain(path: &str) -> Option<String> {
     let inner = path.strip_prefix('/').unwrap_or(path);
     let is_plain = |segment: &str| !segment.is_empty() && !is_dots(segment);
-    if !inner.contains('%') && (inner.is_empty() || inner.split('/').all(is_plain)) {
+    if !inner.contains(['%', '\\', ';']) && (inner.is_empty() || inner.split('/').all(is_plain)) {
         return None;
     }
-    let text = decoded(inner);
+    let text = decoded_anyway(inner);
     let mut segments: Vec<&str> = Vec::new();
-    for segment in text.split('/') {
+    for segment in read_segments(&text) {
         match segment {
             "" | "." => {}
             ".." => {
@@ -132,6 +132,11 @@ pub fn plain(path: &str) -> Option<String> {
         }
     }
     Some(segments.join("/"))
+}
+
+/// The segments of a decoded path in the widest reading that servers have: a backslash ends one, and what stands behind a `;` is not of it.
+fn read_segments(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default())
 }
 
 fn is_dots(segment: &str) -> bool {
@@ -144,8 +149,9 @@ pub fn climbs(path: &str) -> bool {
     if !path.contains(['.', '%']) {
         return false;
     }
-    let text = decoded(path);
-    text.split(['/', '\\']).any(|segment| is_dots(segment.split(';').next().unwrap_or_default()))
+    let text = decoded_anyway(path);
+    let climbs = read_segments(&text).any(is_dots);
+    climbs
 }
 
 /// Index of a route, as it was added.
@@ -415,6 +421,11 @@ mod tests {
             ("/a/./b//c", Some("a/b/c")),
             ("/..", Some("")),
             ("/a..b/...", None),
+            ("/%61dmin/%ff", Some("admin/\u{fffd}")),
+            ("/public/%ff/%2e%2e/%2e%2e/admin", Some("admin")),
+            ("/admin;a=1/x", Some("admin/x")),
+            ("/\\admin/x", Some("admin/x")),
+            ("/public/..%5csecret", Some("secret")),
         ] {
             assert_eq!(plain(path).as_deref(), expected, "{path}");
         }
@@ -422,7 +433,17 @@ mod tests {
 
     #[test]
     fn a_path_that_climbs_is_known_in_every_spelling() {
-        for path in ["/a/../b", "/a/.", "/%2e%2E/b", "/a/..%2fb", "/a/..%5Cb", "/a/..;/b", "/a/%2e;x=1/b", ".."] {
+        for path in [
+            "/a/../b",
+            "/a/.",
+            "/%2e%2E/b",
+            "/a/..%2fb",
+            "/a/..%5Cb",
+            "/a/..;/b",
+            "/a/%2e;x=1/b",
+            "..",
+            "/%ff/%2e%2e/b",
+        ] {
             assert!(climbs(path), "{path}");
         }
         for path in ["/", "/a..b", "/...", "/a.b/c", "/a%2Fb", "/..a/b", "/%252e%252e/b"] {

@@ -3,19 +3,29 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Decode `%XX`; what is not an escape, or would be no UTF-8, stays as it is.
+/// Decode `%XX`; what is not an escape stays as it is, and so does a text that would be no UTF-8.
 pub fn decoded(text: &str) -> Cow<'_, str> {
-    unescaped(text, false)
+    whole(text, false)
+}
+
+/// The same, but bytes that are no UTF-8 become `U+FFFD`: nothing in the text keeps its other escapes from being decoded.
+pub fn decoded_anyway(text: &str) -> Cow<'_, str> {
+    unescaped(text, false).map_or(text.into(), |bytes| String::from_utf8_lossy(&bytes).into_owned().into())
 }
 
 /// Decode a name or a value of a query: `+` is a space, too.
 pub fn decoded_field(text: &str) -> Cow<'_, str> {
-    unescaped(text, true)
+    whole(text, true)
 }
 
-fn unescaped(text: &str, plus: bool) -> Cow<'_, str> {
+fn whole(text: &str, plus: bool) -> Cow<'_, str> {
+    unescaped(text, plus).and_then(|bytes| String::from_utf8(bytes).ok()).map_or(text.into(), Cow::Owned)
+}
+
+/// The bytes of a text with escapes; `None`: it has none.
+fn unescaped(text: &str, plus: bool) -> Option<Vec<u8>> {
     if !text.bytes().any(|byte| byte == b'%' || (plus && byte == b'+')) {
-        return text.into();
+        return None;
     }
     let bytes = text.as_bytes();
     let mut found = Vec::with_capacity(bytes.len());
@@ -33,7 +43,7 @@ fn unescaped(text: &str, plus: bool) -> Cow<'_, str> {
             }
         }
     }
-    String::from_utf8(found).map_or_else(|_| text.into(), Cow::Owned)
+    Some(found)
 }
 
 fn hex(digits: &[u8]) -> Option<u8> {

@@ -137,7 +137,10 @@ impl Outside {
         headers: &[(String, String)],
         body: Vec<u8>,
     ) -> Result<Answer, String> {
-        let wrong = |what: &dyn std::fmt::Display| format!("{url}: {what}");
+        // What a client has put into the path or the query may be secret, and would make each failure a reason of its own.
+        let server = url.match_indices('/').nth(2).map_or(url, |(end, _)| &url[..end]);
+        let server = server.split(['?', '#']).next().unwrap_or_default();
+        let wrong = |what: &dyn std::fmt::Display| format!("{server}: {what}");
         let asked: Uri = url.parse().map_err(|error| wrong(&error))?;
         let uri = match home {
             None => asked.clone(),

@@ -29,7 +29,7 @@ use forebay_engine::gateways::rest::{Kept, ServedRest};
 use forebay_engine::metrics::Metric;
 use forebay_engine::runtime::engine::Engine;
 use hyper::body::Incoming;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::aside::Aside;
 use crate::clock::now_ms;
@@ -41,6 +41,8 @@ use crate::gateway::serve::{Told, FULL, LEFT, LEFT_WHY};
 use crate::gateway::trail::Trail;
 use crate::gateway::{going, signers, Gateway};
 
+/// KiB of integrations' answers that wait for long templates: no request is under way for longer.
+const ANSWERS_KIB_MAX: usize = 64 << 10;
 /// So many requests wait for long templates and models before their integrations are asked.
 const WAITING_MAX: usize = 64;
 /// Most limits of methods that are counted; beyond, all begin anew.
@@ -55,6 +57,9 @@ pub(super) struct RestState {
     compiled: Mutex<HashMap<(String, String), Compiled>>,
     /// Long templates, the bodies that models are held against, and the models and templates of a deployment when they are read.
     pub(super) long: Aside,
+    /// KiB of answers that wait for their templates.
+    pub(super) answers: Arc<Semaphore>,
+    compiling: Aside,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
     pub(super) decisions: KeptFor<Decision, Failure>,
@@ -111,6 +116,8 @@ impl RestState {
             served,
             compiled: Mutex::default(),
             long: Aside::new(WAITING_MAX),
+            answers: Arc::new(Semaphore::new(ANSWERS_KIB_MAX)),
+            compiling: Aside::new(0),
             buckets: Mutex::default(),
             decisions: KeptFor::default(),
             tokens: KeptFor::default(),
@@ -196,7 +203,7 @@ impl RestState {
 
     /// Compile an API beside the thread of all requests: its models and templates may be many.
     pub(super) async fn compile(&self, api: Arc<RestApi>) -> Option<Arc<Served>> {
-        self.long.place_in_any_case().await?.run(move || Arc::new(Served::compile(api))).await.ok()
+        self.compiling.place_in_any_case().await?.run(move || Arc::new(Served::compile(api))).await.ok()
     }
 
     /// Whether one more request of a method may begin in its stage.
@@ -468,6 +475,8 @@ impl Gateway {
         let key = route.setting_key(&route.method.http_method);
         let client = if route.method.api_key_required {
             let value = match api.api_key_source {
+                // Who reads the request behind this takes the first or the last of several.
+                ApiKeySource::Header if request.values("x-api-key").count() > 1 => String::new(),
                 ApiKeySource::Header => request.header("x-api-key").to_owned(),
                 ApiKeySource::Authorizer => usage_key.unwrap_or_default(),
             };

@@ -16,12 +16,17 @@ use tokio::time::timeout;
 use crate::aside::Place;
 use crate::ask;
 use crate::aws::inside;
+use crate::gateway::body::room_for;
 use crate::gateway::proxy::Manner;
 use crate::gateway::rest::Reached;
 use crate::gateway::trail::Question;
 use crate::gateway::Gateway;
 
 /// Why a request is turned away, for an operator.
+const NO_ROOM: &str = "64 MiB of answers wait for long templates, so this one was thrown away";
+const TOO_LONG: &str = "the answer waited 29 s for a long template and was thrown away";
+/// How long the answer of an integration waits for its template: as long as an integration may take on AWS.
+const ANSWER_WAIT: Duration = Duration::from_secs(29);
 const BUSY: &str = "too many requests wait for long templates and models";
 
 impl Reached<'_> {
@@ -68,7 +73,10 @@ impl Reached<'_> {
     async fn end(gateway: &Gateway, exchange: &mut Exchange<'_>, outcome: Outcome) -> Result<Answer, Failure> {
         let mut ended = exchange.end(outcome)?;
         if let Ended::Aside(outcome) = ended {
-            let place = gateway.rest.long.place_in_any_case().await.ok_or_else(given_up)?;
+            let room = room_for(outcome.bytes(), &gateway.rest.answers);
+            let _room = room.ok_or_else(|| given_up().remark(NO_ROOM))?;
+            let place = timeout(ANSWER_WAIT, gateway.rest.long.place_in_any_case()).await;
+            let place = place.map_err(|_| given_up().remark(TOO_LONG))?.ok_or_else(given_up)?;
             ended = aside(place, exchange, |exchange| exchange.end(outcome)).await??;
         }
         match ended {

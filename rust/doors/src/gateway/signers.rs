@@ -59,8 +59,8 @@ impl Signers {
         if given.headers.get("x-amz-content-sha256").is_some_and(|value| is_unsigned(value.as_bytes())) {
             return Err(Unsigned::Refused(Refused::Wrong));
         }
-        // A signature is of the path without dot segments, and a route is found by the path as it came.
-        if given.path.split('/').any(|part| matches!(part, "." | "..")) {
+        // A signature is of the path without dot segments and without empty ones, and a route is found by the path as it came.
+        if !is_as_signed(given.path) {
             return Err(Unsigned::Refused(Refused::Wrong));
         }
         self.verifier.verify(&signature, given, &key.secret, now_ms() as i64).map_err(Unsigned::Refused)?;
@@ -70,6 +70,13 @@ impl Signers {
         }
         Ok(Authorized::Iam { access_key: key.id.clone() })
     }
+}
+
+/// Whether a path has nothing that a signature passes over.
+fn is_as_signed(path: &str) -> bool {
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    inner.is_empty() || !inner.split('/').any(|part| matches!(part, "" | "." | ".."))
 }
 
 /// Whether a request is signed at all: a body that nobody signed is not worth reading.

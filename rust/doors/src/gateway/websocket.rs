@@ -337,6 +337,10 @@ impl Session {
             user_agent: self.request().header("user-agent").to_owned(),
         });
         self.opened.state().opened.add(1);
+        // Its API may have been deleted while `$connect` ran: nobody closes it later.
+        if self.gateway.upgrade().is_none_or(|gateway| self.reached(&gateway, engine).is_none()) {
+            engine.connections().remove(&self.id);
+        }
         tokio::spawn(async move { Arc::new(self).live(upgrade, mailbox, ends).await });
     }
 
@@ -421,7 +425,10 @@ impl Session {
                 outgoing = mailbox.next() => {
                     let message = match sendable(outgoing) {
                         Ok(message) => message,
-                        Err(code) => return close(&mut socket, code).await,
+                        Err(code) => {
+                            self.leave();
+                            return close(&mut socket, code).await;
+                        }
                     };
                     idles = Instant::now() + IDLE;
                     mailbox.is_active(now_ms());
@@ -434,13 +441,20 @@ impl Session {
                 () = turns.over(), if turns.last.is_some() => continue,
                 () = sleep_until(idles.min(dies)) => 1001,
                 () = ends.called() => {
-                    if self.opened.api.routes.iter().any(|route| route.definition.responds) {
-                        answer_last(&mut socket, mailbox, &at_once).await;
-                    }
+                    answer_last(&mut socket, mailbox, &at_once).await;
                     1001
                 }
             };
+            self.leave();
             return close(&mut socket, code).await;
+        }
+    }
+
+    /// Be known no more: whatever is sent to a connection that is being closed would be lost.
+    fn leave(&self) {
+        let gateway = self.gateway.upgrade();
+        if let Some(engine) = gateway.and_then(|gateway| gateway.engine.upgrade()) {
+            engine.connections().remove(&self.id);
         }
     }
 

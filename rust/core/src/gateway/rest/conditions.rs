@@ -103,6 +103,9 @@ pub fn hold(conditions: &Value, facts: &Facts<'_>) -> Result<bool, String> {
                 Value::Array(items) => items.as_slice(),
                 one => std::slice::from_ref(one),
             };
+            if wanted.is_empty() {
+                return Err(format!("condition {operator} on {name} names no value"));
+            }
             let mut fits = false;
             for value in wanted {
                 // Each is read, and not only those before the first that fits.
@@ -158,6 +161,10 @@ fn moment(text: &str) -> Option<i64> {
 fn contains(block: &str, address: &str) -> Option<bool> {
     let (base, bits) = block.split_once('/').map_or((block, None), |(base, bits)| (base, Some(bits)));
     let base: IpAddr = base.parse().ok()?;
+    if base.to_canonical() != base {
+        // Addresses of clients are never written so: such a block would hold nobody.
+        return None;
+    }
     let (base, width) = match base {
         IpAddr::V4(base) => (u128::from(base.to_bits()), 32),
         IpAddr::V6(base) => (base.to_bits(), 128),

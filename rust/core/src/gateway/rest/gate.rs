@@ -31,10 +31,36 @@ pub fn check(policy: &str) -> Result<(), String> {
     };
     let statements = match statements {
         Some(Value::Array(items)) => items.as_slice(),
-        Some(one) => std::slice::from_ref(one),
-        None => &[],
+        Some(one @ Value::Object(_)) => std::slice::from_ref(one),
+        _ => return Err("Statement is neither a statement nor a list of them".into()),
     };
-    for conditions in statements.iter().filter_map(|statement| statement.get("Condition")) {
+    for statement in statements {
+        check_statement(statement)?;
+    }
+    Ok(())
+}
+
+fn check_statement(statement: &Value) -> Result<(), String> {
+    let fields = statement.as_object().ok_or("a statement is not an object")?;
+    if !matches!(fields.get("Effect").and_then(Value::as_str), Some("Allow" | "Deny")) {
+        return Err("a statement's Effect is neither Allow nor Deny".into());
+    }
+    // What such a statement says is taken at its strictest when it is held.
+    let is_by_exception = |part: &str| fields.contains_key(&format!("Not{part}"));
+    if !fields.contains_key("Principal") && !is_by_exception("Principal") {
+        return Err("a statement has no Principal: \"*\" is everybody".into());
+    }
+    for part in ["Action", "Resource"] {
+        let is_read = match fields.get(part) {
+            Some(Value::String(_)) => true,
+            Some(Value::Array(items)) => !items.is_empty() && items.iter().all(Value::is_string),
+            _ => is_by_exception(part),
+        };
+        if !is_read {
+            return Err(format!("a statement's {part} is neither a text nor a list of texts"));
+        }
+    }
+    if let Some(conditions) = fields.get("Condition") {
         hold(conditions, &Facts::default())?;
     }
     Ok(())
@@ -224,7 +250,22 @@ mod tests {
             json!({ "Statement": other }).to_string()
         };
         assert_eq!(check(&fits(json!({"Bool": {"aws:SecureTransport": "true"}}))), Ok(()));
-        assert_eq!(check("{}"), Ok(()));
+        for (field, value) in [
+            ("Effect", json!("allow")),
+            ("Principal", Value::Null),
+            ("Action", Value::Null),
+            ("Resource", json!([])),
+            ("Condition", json!({"IpAddress": {"aws:SourceIp": []}})),
+            ("Condition", json!({"IpAddress": {"aws:SourceIp": "::ffff:127.0.0.0/104"}})),
+        ] {
+            let mut other = all.clone();
+            match value {
+                Value::Null => drop(other.as_object_mut().unwrap().remove(field)),
+                value => other[field] = value,
+            }
+            assert!(check(&json!({ "Statement": other }).to_string()).is_err(), "{field}");
+        }
+        assert!(check("{}").is_err() && check(r#"{"Statement": ["x"]}"#).is_err());
         assert!(check("[]").is_err() && check("x").is_err() && check(&fits(json!("x"))).is_err());
     }
 

@@ -22,7 +22,7 @@ use super::uri::{self, Operation, Service, Target};
 use super::vtl::{Globals, Input, Params, RenderError};
 use crate::gateway::answer::Answer;
 use crate::gateway::request::Request;
-use crate::gateway::wire;
+use crate::gateway::{routes, wire};
 
 pub(super) const JSON: &str = "application/json";
 
@@ -77,6 +77,17 @@ pub enum Outcome {
     Unreachable(String),
     /// No answer came within the integration's timeout.
     TimedOut,
+}
+
+impl Outcome {
+    /// Bytes of its body.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Function { json, .. } => json.len(),
+            Self::Http(answer) => answer.body.len(),
+            Self::Accepted | Self::Refused(_) | Self::Unreachable(_) | Self::TimedOut => 0,
+        }
+    }
 }
 
 /// What is next.
@@ -332,6 +343,21 @@ impl<'a> Exchange<'a> {
         Ok(Body { bytes: rendered.into_bytes(), media_type: content_type })
     }
 
+    /// What the mappings put into the path. What comes out of the client's path is escaped as it came; anything else of the client's is one
+    /// segment, whatever it holds.
+    fn mapped_path(&self, integration: &Integration) -> Vec<(String, String)> {
+        let mut mapped = self.mapped(integration, "path");
+        for (name, value) in &mut mapped {
+            let source = integration.request_parameters.get(&format!("integration.request.path.{name}"));
+            let place = source.and_then(|source| source.strip_prefix("method.request."));
+            // One that climbs stays as it is: it is refused.
+            if place.is_some_and(|place| !place.starts_with("path.")) && !routes::climbs(value) {
+                *value = wire::encoded(value);
+            }
+        }
+        mapped
+    }
+
     /// What the mappings say of a part (`header`, `path`, `querystring`), with what a template has put above them.
     fn mapped(&self, integration: &Integration, part: &str) -> Vec<(String, String)> {
         let sources = self.sources();
@@ -365,7 +391,7 @@ impl<'a> Exchange<'a> {
     fn call(&self, integration: &Integration, body: Body) -> Result<Call, Failure> {
         let is_proxy = integration.kind == IntegrationType::HttpProxy;
         let uri = integration.uri.as_deref().unwrap_or_default();
-        let mut url = self.filled(uri, &self.mapped(integration, "path"))?;
+        let mut url = self.filled(uri, &self.mapped_path(integration))?;
         let mut query: Vec<(String, String)> = Vec::new();
         if is_proxy {
             query.extend(self.params.query.iter().map(|(name, value)| (name.to_string(), value.to_string())));
@@ -412,7 +438,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn of_service(&self, integration: &Integration, body: Body) -> Result<Command, Failure> {
-        let path = self.mapped(integration, "path");
+        let path = self.mapped_path(integration);
         let headers = self.headers(integration, &body, false);
         match self.target(integration, &path)? {
             Target::Function(function) => {

@@ -421,7 +421,7 @@ fn a_client_does_not_choose_what_is_called() {
     let Some(Command::Service(service, _)) = play(&served(&integration, &json!({})), asked).0 else {
         panic!("the service is called")
     };
-    assert_eq!(service.operation, super::uri::Operation::Path("/1/:function:secret".into()));
+    assert_eq!(service.operation, super::uri::Operation::Path("/1/%3Afunction%3Asecret".into()));
 }
 
 /// `/public/../secret` was handed on, and the server behind both read what was guarded.
