@@ -1,12 +1,13 @@
 //! Who is let in: by a token, or by what a function says. Whatever fails lets nobody in.
 
 use std::borrow::Cow;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::api::{Api, Kind, Route, DEFAULT_STAGE};
-use forebay_core::gateway::authorizer::{digest, Authorizer, By, Decision, Said};
+use forebay_core::gateway::authorizer::{digest, Authorizer, By, Decision, Digest, Said};
 use forebay_core::gateway::event::{self, For, Format};
 use forebay_core::gateway::jwt::{Refusal, Token, Wanted};
 use forebay_core::gateway::request::{Arrival, Authorized, Request};
@@ -14,7 +15,7 @@ use forebay_core::gateway::routes;
 use forebay_engine::base::error::Reply;
 use forebay_engine::runtime::engine::Engine;
 
-use crate::gateway::deployment::{Deployment, KnownToken};
+use crate::gateway::deployment::{Deployment, Kept, KnownToken};
 use crate::gateway::trail::{Question, Trail};
 use crate::gateway::Gateway;
 
@@ -26,7 +27,7 @@ pub(super) const TOKEN_KEPT_S: u64 = 300;
 pub(super) const SAID_NO: &str = "its function says no";
 pub(super) const NO_IDENTITY: &str = "the request does not have what callers are told by";
 pub(super) const TWO_IDENTITIES: &str = "what callers are told by stands in the request more than once";
-pub(super) const OTHERS_FAILED: &str = "its function has said nothing to another request of the same caller";
+const OTHERS_FAILED: &str = "its function has said nothing to another request of the same caller";
 const NO_SCOPE: &str = "the token does not have a scope of the route";
 
 /// What an authoriser is asked about.
@@ -39,6 +40,15 @@ pub(super) struct Asked<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) arrival: &'a Arrival<'a>,
     pub(super) trail: &'a Trail,
+}
+
+/// Whom an authoriser is asked of: what is said holds for all requests of the key.
+pub(super) struct Caller<'a> {
+    pub(super) authorizer: &'a str,
+    pub(super) key: Digest,
+    pub(super) ttl_s: u32,
+    /// How long others may ask for the same.
+    pub(super) patience: Duration,
 }
 
 impl Gateway {
@@ -118,6 +128,28 @@ impl Gateway {
         }
     }
 
+    /// What an authoriser has said within its time, or says now. Whoever shares the failure of another's question is told so; `late` is the
+    /// failure of those for whom others ask too long.
+    pub(super) async fn said<T, E: Clone>(
+        &self,
+        kept: &Kept<T, E>,
+        (caller, trail, late): (Caller<'_>, &Trail, E),
+        ask: impl Future<Output = Result<T, E>>,
+    ) -> Result<Arc<T>, E> {
+        let mut has_asked = false;
+        let ask = async {
+            has_asked = true;
+            let fresh = ask.await?;
+            Ok((self.mono_ns() + u64::from(caller.ttl_s) * 1_000_000_000, fresh))
+        };
+        let place = (caller.key, || self.mono_ns(), caller.patience);
+        let found = kept.find(place, ask).await.unwrap_or(Err(late));
+        if found.is_err() && !has_asked {
+            trail.not_let_in(caller.authorizer, OTHERS_FAILED);
+        }
+        found
+    }
+
     async fn by_function(
         &self,
         asked: Asked<'_>,
@@ -136,20 +168,10 @@ impl Gateway {
             let code = asked.engine.code_of(function);
             let mut parts = vec![asked.api.id.as_str(), asked.arrival.stage, &flush, name, written, &code];
             parts.extend(sources.iter().map(String::as_str));
-            let mut has_asked = false;
-            let ask = async {
-                has_asked = true;
-                let fresh = self.ask_function(asked, authorizer, sources).await?;
-                Ok((self.mono_ns() + u64::from(*ttl) * 1_000_000_000, fresh))
-            };
-            let place = (digest(&parts), || self.mono_ns(), DECISION_TIMEOUT);
-            let found = asked.deployment.decisions.find(place, ask).await;
-            let late = || Err(Answer::message(500, "Internal Server Error"));
-            let found = found.unwrap_or_else(late);
-            if found.is_err() && !has_asked {
-                asked.trail.not_let_in(&authorizer.name, OTHERS_FAILED);
-            }
-            found?
+            let caller = Caller { authorizer: name, key: digest(&parts), ttl_s: *ttl, patience: DECISION_TIMEOUT };
+            let late = Answer::message(500, "Internal Server Error");
+            let ask = self.ask_function(asked, authorizer, sources);
+            self.said(&asked.deployment.decisions, (caller, asked.trail, late), ask).await?
         };
         match decision.of(&self.route_arn(asked), self.plain_route_arn(asked).as_deref()) {
             Said::Allowed(authorized) => Ok(authorized),

@@ -13,7 +13,7 @@ use forebay_core::gateway::rest::{log::Log, mapping, uri};
 use forebay_engine::base::error::Reply;
 use serde_json::json;
 
-use crate::gateway::authorize::{why, NO_IDENTITY, OTHERS_FAILED, SAID_NO, TOKEN_KEPT_S, TWO_IDENTITIES};
+use crate::gateway::authorize::{why, Caller, NO_IDENTITY, SAID_NO, TOKEN_KEPT_S, TWO_IDENTITIES};
 use crate::gateway::deployment::KnownToken;
 use crate::gateway::rest::Reached;
 use crate::gateway::trail::Question;
@@ -51,20 +51,11 @@ impl Gateway {
             let written = format!("{authorizer:?}");
             let mut parts = vec![api.id.as_str(), reached.arrival.stage, &flush, &written, &function, &code];
             parts.extend(sources.iter().map(String::as_str));
-            let mut has_asked = false;
-            let ask = async {
-                has_asked = true;
-                let fresh = self.decide(reached, authorizer, &sources, arn).await?;
-                Ok((self.mono_ns() + u64::from(ttl) * 1_000_000_000, fresh))
-            };
-            let place = (digest(&parts), || self.mono_ns(), DECISION_TIMEOUT);
-            let found = self.rest.decisions.find(place, ask).await;
-            let late = || Err(Failure::new(ResponseType::AuthorizerConfigurationError));
-            let found = found.unwrap_or_else(late);
-            if found.is_err() && !has_asked {
-                trail.not_let_in(&authorizer.name, OTHERS_FAILED);
-            }
-            found?
+            let name = authorizer.name.as_str();
+            let caller = Caller { authorizer: name, key: digest(&parts), ttl_s: ttl, patience: DECISION_TIMEOUT };
+            let late = Failure::new(ResponseType::AuthorizerConfigurationError);
+            let ask = self.decide(reached, authorizer, &sources, arn);
+            self.said(&self.rest.decisions, (caller, trail, late), ask).await?
         };
         match decision.of(arn, self.plain_arn(reached).as_deref()) {
             Said::Allowed(mut authorized) => {
