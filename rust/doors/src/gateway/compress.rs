@@ -5,15 +5,15 @@ use std::io::Write as _;
 use flate2::write::GzEncoder;
 use flate2::Compression;
 use forebay_core::gateway::answer::Answer;
-use tokio::task::spawn_blocking;
 
+use crate::aside::Aside;
 use crate::gateway::head::Head;
 
 /// Bytes that are compressed on the thread of the gateway.
 const COMPRESSED_HERE_MAX: usize = 64 * 1024;
 
 /// An answer as the API compresses it: with gzip, from so many bytes on, where the client takes it.
-pub(super) async fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>) -> Answer {
+pub(super) async fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>, long: &Aside) -> Answer {
     let accepts = head
         .headers
         .iter()
@@ -42,7 +42,11 @@ pub(super) async fn compressed(mut answer: Answer, least: Option<u32>, head: &He
         return compress();
     }
     // All other requests would wait for it.
-    spawn_blocking(compress).await.unwrap_or_else(|_| Answer::message(500, "Internal server error"))
+    let lost = || Answer::message(500, "Internal server error");
+    match long.place_in_any_case().await {
+        Some(place) => place.run(compress).await.unwrap_or_else(|_| lost()),
+        None => lost(),
+    }
 }
 
 /// Whether a member of `Accept-Encoding` takes gzip: `gzip;q=0` does not.

@@ -60,6 +60,7 @@ pub(super) struct RestState {
     /// KiB of answers that wait for their templates.
     pub(super) answers: Arc<Semaphore>,
     compiling: Aside,
+    compressing: Aside,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
     pub(super) decisions: KeptFor<Decision, Failure>,
@@ -118,6 +119,7 @@ impl RestState {
             long: Aside::new(WAITING_MAX),
             answers: Arc::new(Semaphore::new(ANSWERS_KIB_MAX)),
             compiling: Aside::new(0),
+            compressing: Aside::new(0),
             buckets: Mutex::default(),
             decisions: KeptFor::default(),
             tokens: KeptFor::default(),
@@ -267,7 +269,7 @@ impl Gateway {
             let metric = if had_it { Metric::ApiCacheHits } else { Metric::ApiCacheMisses };
             registry.counter(metric, &labels[..2]).add(1);
         }
-        let answer = compressed(answer, found.api.minimum_compression_size, head).await;
+        let answer = compressed(answer, found.api.minimum_compression_size, head, &self.rest.compressing).await;
         let asked = requests::Asked {
             at_ms: now_ms(),
             took: began.elapsed(),
