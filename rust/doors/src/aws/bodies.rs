@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http_body_util::BodyExt as _;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{timeout, timeout_at, Instant};
 
@@ -19,10 +19,11 @@ use crate::http::listener::{discard, holds_back};
 pub(super) const BODY_MAX: usize = 16 << 20;
 /// Most bytes of a small body, and of one that is read of somebody who has no known key.
 const SMALL: usize = 64 << 10;
-/// Most KiB of the bodies that are read at once: of their first 64 KiB each, of what is longer, of that what nobody has proven to be his, and
-/// of whoever has no known key.
+/// Most KiB of the bodies that are read at once: of their first 64 KiB each, and of what is longer; of both what nobody has proven to be his;
+/// and of whoever has no known key.
 const SMALL_KIB: usize = 64 << 10;
 const LARGE_KIB: usize = 184 << 10;
+const CLAIMED_SMALL_KIB: usize = SMALL_KIB / 2;
 const CLAIMED_KIB: usize = LARGE_KIB / 2;
 const UNKNOWN_KIB: usize = 8 << 10;
 /// In each span of this length a body brings so many bytes, or ends: what a small one has, and after its first span more if nobody has proven
@@ -91,6 +92,7 @@ impl Pace {
 pub(super) struct Bodies {
     small: Semaphore,
     large: Semaphore,
+    claimed_small: Semaphore,
     claimed: Semaphore,
     unknown: Semaphore,
 }
@@ -100,6 +102,7 @@ pub(super) struct Bodies {
 struct Room<'b> {
     small: Option<SemaphorePermit<'b>>,
     large: Option<SemaphorePermit<'b>>,
+    claimed_small: Option<SemaphorePermit<'b>>,
     claimed: Option<SemaphorePermit<'b>>,
     unknown: Option<SemaphorePermit<'b>>,
 }
@@ -109,13 +112,17 @@ impl Bodies {
         Self {
             small: Semaphore::new(SMALL_KIB),
             large: Semaphore::new(LARGE_KIB),
+            claimed_small: Semaphore::new(CLAIMED_SMALL_KIB),
             claimed: Semaphore::new(CLAIMED_KIB),
             unknown: Semaphore::new(UNKNOWN_KIB),
         }
     }
 
     /// Read a body; of somebody who is not let in, what tells how to refuse it.
-    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming, whose: Whose) -> Result<Taken, Unread> {
+    pub(super) async fn read<B>(&self, headers: &HeaderMap, mut body: B, whose: Whose) -> Result<Taken, Unread>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let announced = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let announced: usize = announced.unwrap_or(0);
         if announced > BODY_MAX {
@@ -144,7 +151,7 @@ impl Bodies {
             pace.came(length, Instant::now());
             if whose == Whose::Unknown {
                 is_cut = is_cut || length > SMALL || !self.make_room_for_unknown(&mut room, length);
-            } else {
+            } else if length > SMALL || !body.is_end_stream() {
                 let waited = Instant::now();
                 // Large bodies that took their room piece by piece waited for each other, all of it taken.
                 let whole = if length > SMALL { length.max(announced) } else { length };
@@ -162,6 +169,9 @@ impl Bodies {
     }
 
     async fn make_room<'b>(&'b self, room: &mut Room<'b>, length: usize, whose: Whose) -> Result<(), Unread> {
+        if whose == Whose::Claimed {
+            grow(&self.claimed_small, &mut room.claimed_small, length.min(SMALL)).await?;
+        }
         grow(&self.small, &mut room.small, length.min(SMALL)).await?;
         let beyond = length.saturating_sub(SMALL);
         if whose == Whose::Claimed {
@@ -212,7 +222,50 @@ async fn grow<'b>(of: &'b Semaphore, held: &mut Option<SemaphorePermit<'b>>, len
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body_util::Full;
+    use hyper::body::Frame;
+
     use super::*;
+
+    /// The first bytes of a body, whose end does not come.
+    struct Begun(Option<Bytes>);
+
+    impl Body for Begun {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0.take().map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(bytes)))))
+        }
+    }
+
+    /// A thousand bodies of 64 KiB, less one byte, signed in the name of a key whose id somebody had seen, took all room of small bodies for
+    /// a minute: whoever had the key got 503.
+    #[tokio::test(flavor = "current_thread")]
+    async fn who_knows_the_id_of_a_key_keeps_no_small_body_out() {
+        let (bodies, headers) = (Bodies::new(), HeaderMap::new());
+        let slow = || bodies.read(&headers, Begun(Some(vec![0; SMALL - 1].into())), Whose::Claimed);
+        let mut held: Vec<_> = (0..2 * SMALL_KIB / 64).map(|_| Box::pin(slow())).collect();
+        for one in &mut held {
+            assert!(timeout(Duration::ZERO, one.as_mut()).await.is_err(), "it waits for its body, or for room");
+        }
+        assert_eq!(bodies.small.available_permits(), SMALL_KIB - CLAIMED_SMALL_KIB);
+        for whose in [Whose::Known, Whose::Claimed] {
+            let whole = bodies.read(&headers, Full::new(Bytes::from(vec![1; SMALL])), whose);
+            let whole = timeout(Duration::ZERO, whole).await.expect("nobody waits for a small body that is whole");
+            assert_eq!(whole.unwrap().bytes.len(), SMALL);
+        }
+        let mut known = Room::default();
+        let room = bodies.make_room(&mut known, SMALL, Whose::Known);
+        timeout(Duration::ZERO, room).await.expect("whoever is known has room while it comes").unwrap();
+        drop((held, known));
+        let left = [&bodies.small, &bodies.claimed_small].map(Semaphore::available_permits);
+        assert_eq!(left, [SMALL_KIB, CLAIMED_SMALL_KIB]);
+    }
 
     /// One byte each minute kept a body's room for 4.6 hours: a time that had passed quickly before counted for what came slowly.
     #[test]

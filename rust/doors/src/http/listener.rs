@@ -51,7 +51,7 @@ const DISCARD: Duration = Duration::from_secs(2);
 const DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Read what a client goes on to send, for a moment: a connection that is closed before would take the answer with it.
-pub(crate) async fn discard(mut body: Incoming) {
+pub(crate) async fn discard(mut body: impl hyper::body::Body<Data = Bytes> + Unpin) {
     let until = Instant::now() + DISCARD;
     let mut left = DISCARD_BYTES_MAX;
     while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
