@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
-from wire_app import ACCOUNT, REGION
+from wire_app import ACCOUNT, REGION, served
 
 AT_ONCE = 8
 ROUNDS = 3
@@ -49,6 +49,28 @@ def topic(client, name, number):
     client.create_topic(Name=name, Attributes={"DisplayName": str(number)})
 
 
+def stream_mapping(client, name, number):
+    arn = f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/shared"
+    client.create_event_source_mapping(
+        EventSourceArn=arn, FunctionName=name, BatchSize=number + 1, StartingPosition="LATEST"
+    )
+
+
+def queue_mapping(client, name, number):
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:shared"
+    client.create_event_source_mapping(EventSourceArn=arn, FunctionName=name, BatchSize=number + 1)
+
+
+@pytest.fixture
+def wire(make_app):
+    """Serve an app with a function for each round."""
+    app = make_app()
+    for turn in range(ROUNDS):
+        app.function(name=f"n{turn}", isolation="thread")(lambda _event, _context: None)
+    with served(app) as running:
+        yield running
+
+
 @pytest.mark.parametrize(
     ("service", "make", "error"),
     [
@@ -59,13 +81,17 @@ def topic(client, name, number):
         ("logs", log_group, "ResourceAlreadyExistsException"),
         ("stepfunctions", state_machine, "StateMachineAlreadyExists"),
         ("sns", topic, "InvalidParameter"),
+        ("lambda", stream_mapping, "ResourceConflictException"),
+        ("lambda", queue_mapping, "ResourceConflictException"),
     ],
 )
 def test_of_those_who_make_one_thing_at_once_one_has_made_it(wire, service, make, error):
     """All were told that they had made it: what one of them had given it was gone, such as the secret of a connection."""
     if service == "events":
         connection(wire.client("events"), "shared", 0)
-    if make is consumer:
+    if make is queue_mapping:
+        wire.client("sqs").create_queue(QueueName="shared")
+    if make in (consumer, stream_mapping):
         stream(wire.client("kinesis"), "shared", 0)
     clients = [wire.client(service) for _ in range(AT_ONCE)]
     ready = threading.Barrier(AT_ONCE)

@@ -265,32 +265,40 @@ pub(super) async fn create_event_source_mapping(call: &Call<'_>) -> Result<Value
         return Err(invalid("Function does not exist"));
     }
     let uuid = call.mapping_uuid(&source, &function);
-    if call.mappings().await?.iter().any(|one| one.uuid == uuid) {
-        let kind = match source {
-            Source::Queue(_) => format!(
-                "An event source mapping with SQS arn (\" {arn} \") and function (\" {function} \") already exists."
-            ),
-            Source::Stream(_) => format!(
-                "The event source arn (\" {arn} \") and function (\" {function} \") provided mapping already exists."
-            ),
-        };
-        let text = format!("{kind} Please update or delete the existing mapping with UUID {uuid}");
-        return Err(fault(EngineError::Conflict(text)));
-    }
     let changes = changes(call, &source)?;
     let declare = match source.clone() {
         Source::Stream(stream) => {
             let settings = with_changes(&stream_settings(call)?, changes)?;
-            BySource::Stream(DeclareOnStream { stream, function, settings })
+            BySource::Stream(DeclareOnStream { stream, function, settings, only_new: true })
         }
         Source::Queue(queue) => {
             let settings = with_changes(&queue_settings(), changes)?;
-            BySource::Queue(DeclareOnQueue { queue, function, settings, by_client: true })
+            BySource::Queue(DeclareOnQueue { queue, function, settings, by_client: true, only_new: true })
         }
     };
-    let given = call.ask(Request::MappingDeclare(declare)).await.map_err(fault)?;
+    let given = call.ask(Request::MappingDeclare(declare)).await.map_err(|error| match error {
+        EngineError::Conflict(_) => fault(EngineError::Conflict(is_there(&source, arn, &target.name, &uuid))),
+        error => fault(error),
+    })?;
     let found = Found { uuid, source, function: target.name, given };
     Ok(found.shown(call, Some("Creating")))
+}
+
+/// What AWS says of a mapping that is to be new.
+fn is_there(source: &Source, arn: &str, function: &str, uuid: &str) -> String {
+    let kind = match source {
+        Source::Queue(_) => {
+            format!(
+                "An event source mapping with SQS arn (\" {arn} \") and function (\" {function} \") already exists."
+            )
+        }
+        Source::Stream(_) => {
+            format!(
+                "The event source arn (\" {arn} \") and function (\" {function} \") provided mapping already exists."
+            )
+        }
+    };
+    format!("{kind} Please update or delete the existing mapping with UUID {uuid}")
 }
 
 pub(super) async fn get_event_source_mapping(call: &Call<'_>) -> Result<Value, Fault> {

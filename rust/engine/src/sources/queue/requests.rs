@@ -244,7 +244,7 @@ impl QueueRoom<'_> {
     }
 
     pub(crate) fn queue_mapping_declare(&mut self, asked: DeclareOnQueue) -> Result<Done, EngineError> {
-        let DeclareOnQueue { queue, function, settings, by_client } = asked;
+        let DeclareOnQueue { queue, function, settings, by_client, only_new } = asked;
         let declared_enabled = Some(settings.enabled);
         let mut row = QueueMappingRow { queue, function, settings, declared_enabled };
         check_unqualified(&row.function, "mapping")?;
@@ -255,6 +255,10 @@ impl QueueRoom<'_> {
             ))
         })?;
         let id = match self.queues.queue_mapping_id(&row.queue, &row.function) {
+            Some(_) if only_new => {
+                let (queue, function) = (&row.queue, &row.function);
+                return Err(EngineError::Conflict(format!("queue {queue:?} has a mapping to {function:?} already")));
+            }
             Some(id) => {
                 let before = &self.queues.mappings[&id].row;
                 // A mapping that an operator paused stays paused over restarts, until the declaration itself changes.
@@ -276,8 +280,9 @@ impl QueueRoom<'_> {
             }
         };
         if let Some(mapping) = self.queues.mappings.get_mut(&id) {
+            // What the app's code declares stays its own.
+            mapping.by_client = by_client && (mapping.by_client || !mapping.declared);
             mapping.declared = true;
-            mapping.by_client = by_client;
         }
         self.apply_queue_mapping(id, row)?;
         Ok(Done::when_durable(self.queues.describe_queue_mapping(id)))

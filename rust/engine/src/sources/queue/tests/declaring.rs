@@ -32,6 +32,30 @@ fn of_two_who_make_or_change_a_queue_one_is_refused() {
     assert_eq!(engine.json("queue.describe", &json!({"name": "q"}))["modified_ms"], after["modified_ms"]);
 }
 
+/// Of two clients that made one mapping both were told so, and the settings of one were gone. A mapping of the app's code became a client's,
+/// and a queue that running code reads could be deleted.
+#[test]
+fn a_mapping_that_is_to_be_new_changes_none() {
+    let engine = TestEngine::new();
+    engine.declare("q");
+    engine.bind("q");
+    let before = engine.json("mapping.describe", &json!({"queue": "q", "function": "f"}));
+    let client = |queue: &str, only_new: bool| {
+        json!({
+            "queue": queue, "function": "f", "batch_size": 3, "maximum_batching_window_ms": 0,
+            "report_batch_item_failures": false, "filters": [], "strict_lambda": false, "enabled": true,
+            "by_client": true, "only_new": only_new,
+        })
+    };
+    assert!(matches!(engine.asked("mapping.declare", &client("q", true)), Err(EngineError::Conflict(_))));
+    assert_eq!(engine.json("mapping.describe", &json!({"queue": "q", "function": "f"})), before);
+    engine.json("mapping.declare", &client("q", false));
+    assert!(matches!(engine.ask("queue.delete", &json!({"name": "q"})), Err(EngineError::Conflict(_))));
+    engine.declare("other");
+    engine.json("mapping.declare", &client("other", true));
+    assert!(!matches!(engine.ask("queue.delete", &json!({"name": "other"})), Err(EngineError::Conflict(_))));
+}
+
 /// A group of a standard queue is kept beside the message, wherever that goes, and orders nothing.
 #[test]
 fn messages_of_a_group_in_a_standard_queue_wait_for_none_of_it() {
