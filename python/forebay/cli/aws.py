@@ -124,9 +124,13 @@ def env(*, host: str, port: int, region: str, store: StorePlace) -> None:
     lines.append(f"export AWS_DEFAULT_REGION={region}")
     # `StartSyncExecution` and `TestState` would go to the host sync-127.0.0.1 otherwise.
     lines.append("export AWS_DISABLE_HOST_PREFIX_INJECTION=true")
+    # A login to AWS leaves it behind, and the app refuses it with a right key.
+    lines.append("unset AWS_SESSION_TOKEN")
     if isinstance(store, ServerStore) or not (_read(store) or (store / FILE).exists()):
         lines.append("# any signature is taken, unless the app has had keys since it started: then nobody is let in")
         lines += ["export AWS_ACCESS_KEY_ID=forebay", "export AWS_SECRET_ACCESS_KEY=forebay"]
+        # JavaScript's SDK takes the profile before these two. Where there are keys, a profile may have one of them.
+        lines.append("unset AWS_PROFILE AWS_DEFAULT_PROFILE")
     else:
         lines.append("# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: as `forebay aws keys create` has shown them")
     click.echo("\n".join(lines))
