@@ -9,9 +9,15 @@ import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
+from deploying import Killed
+
+from forebay import _durable
+from forebay._stacks.buckets import Buckets
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -199,6 +205,123 @@ def test_bytes_that_are_not_those_of_their_checksum_are_refused(client):
     of_parts = in_base64(hashlib.sha256(hashlib.sha256(BODY).digest()).digest())
     end(**place, MultipartUpload={"Parts": [part]}, ChecksumSHA256=f"{of_parts}-1")
     assert [one["Key"] for one in s3.list_objects_v2(Bucket="sums")["Contents"]] == ["k", "parts"]
+
+
+def test_a_damaged_list_of_objects_deletes_none(client):
+    """It was carried out: what was compared of it is the signature alone, which need not have the body."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="lists")
+    s3.put_object(Bucket="lists", Key="k", Body=BODY)
+
+    def ask(changed):
+        def change(request, **_):
+            for name in [one for one in request.headers if one.lower().startswith("x-amz-checksum-")]:
+                del request.headers[name]
+            for name, value in changed.items():
+                request.headers[name] = value
+
+        s3.meta.events.register("before-sign.s3", change)
+        try:
+            return refused(s3.delete_objects, Bucket="lists", Delete={"Objects": [{"Key": "k"}]})
+        finally:
+            s3.meta.events.unregister("before-sign.s3", change)
+
+    assert ask({"Content-MD5": in_base64(bytes(16))}) == (400, "BadDigest")
+    assert ask({"x-amz-checksum-crc32": "AAAAAA=="}) == (400, "BadDigest")
+    assert ask({}) == (400, "InvalidRequest")
+    assert s3.get_object(Bucket="lists", Key="k")["Body"].read() == BODY
+    assert s3.delete_objects(Bucket="lists", Delete={"Objects": [{"Key": "k"}]})["Deleted"] == [{"Key": "k"}]
+
+
+def test_parts_of_an_object_are_read_by_ranges(client, tmp_path):
+    """`aws s3 cp` and `download_file` ask for larger objects in ranges, and failed with 501."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="ranges")
+    etag = s3.put_object(Bucket="ranges", Key="k", Body=b"0123456789")["ETag"]
+    s3.put_object(Bucket="ranges", Key="empty", Body=b"")
+    for asked, wanted, where in (
+        ("bytes=2-4", b"234", "bytes 2-4/10"),
+        ("bytes=8-", b"89", "bytes 8-9/10"),
+        ("bytes=0-99", b"0123456789", "bytes 0-9/10"),
+        ("bytes=-3", b"789", "bytes 7-9/10"),
+        ("bytes=-99", b"0123456789", "bytes 0-9/10"),
+    ):
+        part = s3.get_object(Bucket="ranges", Key="k", Range=asked, IfMatch=etag)
+        assert (part["Body"].read(), part["ContentRange"], part["ETag"]) == (wanted, where, etag), asked
+        assert part["ResponseMetadata"]["HTTPStatusCode"] == 206
+        assert part["ContentLength"] == len(wanted)
+        assert s3.head_object(Bucket="ranges", Key="k", Range=asked)["ContentRange"] == where
+    for whole in ("bytes=4-2", "bytes=0-1,3-4", "lines=1-2"):
+        answer = s3.get_object(Bucket="ranges", Key="k", Range=whole)
+        assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["Body"].read()) == (200, b"0123456789"), whole
+    for key, none in (("k", "bytes=10-"), ("k", "bytes=-0"), ("empty", "bytes=0-")):
+        assert refused(s3.get_object, Bucket="ranges", Key=key, Range=none) == (416, "InvalidRange"), none
+    assert refused(s3.get_object, Bucket="ranges", Key="k", IfMatch='"00"') == (412, "PreconditionFailed")
+    large = bytes(range(256)) * 20_000
+    s3.put_object(Bucket="ranges", Key="large", Body=large)
+    in_parts = TransferConfig(multipart_threshold=1 << 20, multipart_chunksize=1 << 20)
+    s3.download_file("ranges", "large", str(tmp_path / "large"), Config=in_parts)
+    assert (tmp_path / "large").read_bytes() == large
+
+
+def test_an_object_and_what_is_said_of_it_are_of_one_request(client):
+    """While an object was overwritten its bytes were answered without its settings, or new bytes with those of the old ones."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="pairs")
+
+    def put(number):
+        s3.put_object(Bucket="pairs", Key="k", Body=str(number).encode() * 50_000, Metadata={"n": str(number)})
+
+    put(0)
+    with ThreadPoolExecutor(4) as threads:
+        writing = [threads.submit(put, number) for number in range(1, 100)]
+        reads = 0
+        while not all(one.done() for one in writing) or reads < 20:
+            answer = s3.get_object(Bucket="pairs", Key="k")
+            body, number = answer["Body"].read(), answer["Metadata"]["n"].encode()
+            assert body == number * 50_000
+            assert answer["ETag"].strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest()
+            reads += 1
+    assert [one.result() for one in writing] == [None] * 99
+
+
+@pytest.mark.parametrize("files", [0, 1, 2, 3], ids=["key", "both settings", "object", "settings"])
+def test_a_crash_leaves_an_object_its_settings(tmp_path, monkeypatch, files):
+    """They were replaced before the bytes were: the old object lost its encoding and its metadata for good."""
+    buckets, place = Buckets(tmp_path), SimpleNamespace(region="us-east-1", account="000000000000")
+    named = {"Bucket": "crash", "Key": "k"}
+    buckets.answer("CreateBucket", {"Bucket": "crash"}, place)
+    sent = {}
+    for name in ("old", "new"):
+        sent[name] = tmp_path / name
+        sent[name].write_text(name)
+    buckets.answer("PutObject", {**named, "Body": str(sent["old"]), "Metadata": {"of": "old"}}, place)
+    left = files
+
+    def count(do):
+        def counted(*given, **more):
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return do(*given, **more)
+
+        return counted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_durable, "write", count(_durable.write))
+        rename = Path.rename
+        take = lambda path, to: (count(rename) if len(Path(to).name) == 64 else rename)(path, to)  # noqa: E731
+        patch.setattr(Path, "rename", take)
+        with pytest.raises(Killed):
+            buckets.answer("PutObject", {**named, "Body": str(sent["new"]), "Metadata": {"of": "new"}}, place)
+    for _ in range(2):
+        answer = Buckets(tmp_path).answer("GetObject", named, place)
+        body = Path(answer["Body"]).read_text()
+        assert (body, answer["Metadata"]) == ("new" if files == 3 else "old", {"of": body})
+        again = tmp_path / "again"
+        again.write_text(body)
+        buckets.answer("PutObject", {**named, "Body": str(again), "Metadata": {"of": body}}, place)
 
 
 def test_of_two_clients_that_want_to_make_an_object_one_does(client):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 import re
 import secrets
 import shutil
@@ -21,8 +22,8 @@ from forebay._stacks.wire_error import WireError
 from forebay.errors import InvalidParameterValue, ResourceConflict
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping
+    from io import BufferedReader
 
     from forebay._sam.plan import Resource, World
     from forebay._stacks.service import Place
@@ -171,13 +172,27 @@ class Buckets:
         sync(self._folder)
 
     def _get(self, action: str, bucket: str, key: str, given: Members) -> Members:
-        path = self.object(bucket, key)
-        if any(given.get(name) is not None for name in ("IfMatch", "IfNoneMatch")):
-            raise WireError("NotImplemented", "conditions of reads are not served: ask for the whole object", 501)
-        status, etag = path.stat(), _etag(path)
-        told = {"ContentLength": status.st_size, "ETag": etag, "LastModified": int(status.st_mtime * 1000)}
-        told |= object_settings.unpacked(path.with_suffix(".about"), etag) | object_settings.overridden(given)
-        return told if action == "HeadObject" else {**told, "Body": str(path.absolute())}
+        if given.get("IfNoneMatch") is not None:
+            raise WireError("NotImplemented", "IfNoneMatch is not served: ask for the whole object", 501)
+        with _CHANGING:  # both are of one object, whatever takes its place then
+            path = self.object(bucket, key)
+            versions = object_settings.versions(path.with_suffix(".about"))
+            file = path.open("rb")
+        with file:
+            status, etag = os.fstat(file.fileno()), _etag_of(file)
+        _check_condition(path, {"IfMatch": given.get("IfMatch")}, there=etag)
+        told = {"ETag": etag, "LastModified": int(status.st_mtime * 1000), "AcceptRanges": "bytes"}
+        told |= object_settings.of_version(versions, etag) | object_settings.overridden(given)
+        size = status.st_size
+        found = object_settings.range_of(given.get("Range"), size)
+        start, length = found or (0, size)
+        told["ContentLength"] = length
+        if found is not None:
+            told["ContentRange"] = f"bytes {start}-{start + length - 1}/{size}"
+        if action == "HeadObject":
+            return told
+        part = {"inode": status.st_ino, "modified_ns": status.st_mtime_ns, "from": start, "length": length}
+        return {**told, "Body": str(path.absolute()), "File": part}
 
     def _put(self, target: Path, body: str | None, of: tuple[str, Members, Members] | None = None) -> str:
         """Keep what was sent, `of` an object: with its key, on the request's conditions, with what is said about it.
@@ -198,8 +213,9 @@ class Buckets:
                     # Of two clients that both want to make it, one does.
                     _check_condition(target, conditions)
                     _durable.write(target.with_suffix(".key"), key.encode())
-                    _durable.write(target.with_suffix(".about"), object_settings.packed(etag, about))
-                temporary.rename(target)
+                    self._replace(temporary, target, etag, about)
+                else:
+                    temporary.rename(target)
             sync(target.parent)
         except WireError:
             temporary.unlink(missing_ok=True)
@@ -209,6 +225,17 @@ class Buckets:
                 raise
             raise _no_bucket() from None
         return etag
+
+    @staticmethod
+    def _replace(temporary: Path, target: Path, etag: str, about: Members) -> None:
+        """Have an object take its place: a process that is killed meanwhile leaves the settings of whichever is there then."""
+        kept = target.with_suffix(".about")
+        others = [one for one in object_settings.versions(kept) if one["ETag"] != etag]
+        _durable.write(kept, object_settings.packed(etag, about, others))
+        temporary.rename(target)
+        if others:
+            sync(target.parent)
+            _durable.write(kept, object_settings.packed(etag, about))
 
     def _multipart(self, action: str, bucket: Path, key: str, given: Members) -> Members:
         uploads = bucket / UPLOADS
@@ -239,7 +266,7 @@ class Buckets:
             if given.get("MpuObjectSize") not in {None, sum(part.stat().st_size for part in parts)}:
                 raise WireError("InvalidRequest", "The parts have another size than x-amz-mp-object-size.")
             object_settings.check_sums(given, parts)
-            told = object_settings.unpacked(folder / ABOUT, "")
+            told = object_settings.of_version(object_settings.versions(folder / ABOUT), "")
             etag = self._join(parts, target, (key, given, told))
             shutil.rmtree(folder, ignore_errors=True)
             return {"Bucket": bucket.name, "Key": key, "ETag": etag}
@@ -348,9 +375,11 @@ def _listed(bucket: Path, given: Members) -> Members:
     }
 
 
-def _check_condition(target: Path, given: Members) -> None:
-    """Refuse to write where the client's condition does not hold."""
-    there = _etag(target) if target.is_file() else None
+def _check_condition(target: Path, given: Members, there: str | None = None) -> None:
+    """Refuse what the client does not want of the object that is there."""
+    if given.get("IfMatch") is None and given.get("IfNoneMatch") is None:
+        return  # what is there need not be read
+    there = _etag(target) if there is None and target.is_file() else there
     if given.get("IfNoneMatch") is not None and given["IfNoneMatch"] != "*":
         raise WireError("NotImplemented", "If-None-Match is '*' where an object is written", 501)
     wanted = given.get("IfMatch")
@@ -382,7 +411,11 @@ def _file_name(key: str) -> str:
 
 def _etag(path: Path) -> str:
     with path.open("rb") as file:
-        return f'"{hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()}"'
+        return _etag_of(file)
+
+
+def _etag_of(file: BufferedReader) -> str:
+    return f'"{hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()}"'
 
 
 # --- the types that the stack of `sam` for its bucket has

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Members = dict[str, Any]
 METADATA_BYTES_MAX: Final = 2048
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 KEPT: Final = (
     "CacheControl",
     "ContentDisposition",
@@ -50,7 +52,6 @@ _REFUSED: Final = {
     "ObjectLockLegalHoldStatus": _LOCK,
     "ObjectLockMode": _LOCK,
     "ObjectLockRetainUntilDate": _LOCK,
-    "Range": _WHOLE,
     "SSECustomerAlgorithm": _PLAIN,
     "SSECustomerKey": _PLAIN,
     "SSEKMSEncryptionContext": _PLAIN,
@@ -108,18 +109,46 @@ def kept(given: Members) -> Members:
     return {**told, **({"ContentEncoding": ",".join(encodings)} if encodings else {})}
 
 
-def packed(etag: str, told: Members) -> bytes:
-    """Write what is kept of an object, so that it is known to be of these bytes."""
-    return json.dumps({"ETag": etag, **told}).encode()
+def packed(etag: str, told: Members, others: Iterable[Members] = ()) -> bytes:
+    """Write what is kept of an object, so that it is known to be of these bytes, beside what is kept of others."""
+    return json.dumps([{"ETag": etag, **told}, *others]).encode()
 
 
-def unpacked(path: Path, etag: str) -> Members:
-    """Read what is kept of an object: nothing, if it was written with other bytes."""
+def versions(path: Path) -> list[Members]:
+    """Read what is kept of the object that is there and, while one takes its place or after that was cut short, of that one."""
     try:
-        told: Members = json.loads(path.read_bytes())
+        found: list[Members] = json.loads(path.read_bytes())
     except FileNotFoundError:  # put by a release that kept none
-        return {}
-    return told if told.pop("ETag") == etag else {}
+        return []
+    return found
+
+
+def of_version(found: Iterable[Members], etag: str) -> Members:
+    """Give what is kept of an object: nothing, if that was written with other bytes."""
+    told = next((one for one in found if one["ETag"] == etag), {})
+    return {name: value for name, value in told.items() if name != "ETag"}
+
+
+def range_of(asked: str | None, size: int) -> tuple[int, int] | None:
+    """Give where a range of an object begins, and its length. What is none, or more than one, is the whole object.
+
+    Raises:
+        WireError: the object has nothing there.
+
+    """
+    found = _RANGE.fullmatch(asked or "")
+    if found is None or not any(found.groups()):
+        return None
+    first, last = found.groups()
+    if first == "":
+        start, end = max(0, size - int(last)), size
+    else:
+        start, end = int(first), size if last == "" else min(int(last) + 1, size)
+        if last != "" and int(last) < start:
+            return None
+    if start >= size:
+        raise WireError("InvalidRange", "The requested range is not satisfiable", 416)
+    return start, end - start
 
 
 def overridden(given: Members) -> Members:

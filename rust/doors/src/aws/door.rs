@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use crate::aws::bodies::{Bodies, Whose, BODY_MAX};
 use crate::aws::call::{Call, Output};
 use crate::aws::check;
+use crate::aws::checksums;
 use crate::aws::codec::{self, Protocol};
 use crate::aws::early;
 use crate::aws::fault::Fault;
@@ -391,7 +392,11 @@ async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> An
             if !is_reading(operation.name) {
                 entry.made = made(&value);
             }
-            Answered::Whole(codec::write(protocol, model, operation, &value, &uuid_text(entry.id)))
+            let mut written = codec::write(protocol, model, operation, &value, &uuid_text(entry.id));
+            if model.is_rest_xml && value.get("ContentRange").is_some() {
+                written.status = StatusCode::PARTIAL_CONTENT.as_u16();
+            }
+            Answered::Whole(written)
         }
         Ok(Output::Stream(stream, header)) => Answered::Stream(stream, header),
         Err(fault) => Answered::Whole(refused((protocol, model), &fault, entry)),
@@ -429,6 +434,9 @@ pub(super) fn input_of(
         _ => codec::read(*protocol, model, operation, request),
     };
     let input = input.map_err(|malformed| Fault::malformed(malformed.0))?;
+    if model.is_rest_xml && operation.name == "DeleteObjects" {
+        checksums::of_list(given.headers, &body)?;
+    }
     validate(model, operation.input, &input)?;
     Ok(input)
 }

@@ -3,11 +3,12 @@
 //! A call is one line of JSON there, and so is its answer; times are milliseconds since 1970. The body of an object is a file beside.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::{json, Map, Value as Json};
@@ -17,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::SERVICES;
+use crate::aside::Aside;
 use crate::aws::call::{Call, Outcome, Output};
 use crate::aws::checksums;
 use crate::aws::fault::Fault;
@@ -35,6 +37,10 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Levels of an answer's values.
 const DEPTH_MAX: usize = 32;
 static BODIES: AtomicU64 = AtomicU64::new(0);
+/// Bodies of objects that wait until their checksums are compared.
+static ASIDE: LazyLock<Aside> = LazyLock::new(|| Aside::new(32));
+/// How often an object is asked for that is written anew before it is read.
+const READS_MAX: usize = 8;
 
 /// A service whose calls are all carried out there.
 macro_rules! forwarded {
@@ -124,40 +130,91 @@ pub(super) async fn if_run(
     let Some(store) = call.store else { return Ok(None) };
     refuse_strangers(call)?;
     let body = model.payload(operation.input).map(|member| member.name);
-    if ["PutObject", "UploadPart"].contains(&name) {
-        checksums::check(&call.input, body.and_then(|member| call.input.blob(member)).unwrap_or_default())?;
-    }
     let mut input = json_of(&call.input, body);
-    let sent = match body.and_then(|member| Some((member, call.input.blob(member)?))) {
+    let sums = match name {
+        "PutObject" | "UploadPart" => checksums::of_object(&call.input),
+        _ => checksums::Sent::default(),
+    };
+    let _sent = match body.and_then(|member| Some((member, call.input.blob(member)?))) {
         Some((member, bytes)) => {
-            let sent = Sent::write(store.to_owned(), bytes.to_vec()).await.map_err(|error| broken(&error))?;
+            let sent = Sent::write(store.to_owned(), bytes.to_vec(), sums).await?;
             input[member] = json!(sent.0);
             Some(sent)
         }
-        None => None,
+        None => {
+            sums.check(&[])?;
+            None
+        }
     };
     let line = json!({"operation": "wire", "service": of.0, "action": name, "input": input, "origin": call.origin});
-    let told = ask(store, line.to_string()).await?;
-    drop(sent);
-    let Some(mut told) = told else { return Ok(None) };
+    let line = line.to_string();
+    let Some(output) = operation.output.map(|shape| model.shape(shape)) else {
+        return Ok(answered(store, line).await?.map(|_| Value::structure().into()));
+    };
+    let payload = model.payload(operation.output).filter(|member| matches!(model.shape(member.shape).kind, Kind::Blob));
+    for _ in 0..READS_MAX {
+        let Some(answer) = answered(store, line.clone()).await? else { return Ok(None) };
+        let file = payload.and_then(|member| Some((member.name, Kept::of(&answer, member.name)?)));
+        let mut value = value_of(model, output, answer, 0);
+        let (Some((member, kept)), Value::Map(fields)) = (file, &mut value) else { return Ok(Some(value.into())) };
+        let read = tokio::task::spawn_blocking(move || kept.read()).await.map_err(io::Error::other).flatten();
+        if let Some(bytes) = read.map_err(|error| broken(&error))? {
+            fields.retain(|(key, _)| key != member);
+            fields.push((Key::Borrowed(member), Value::Blob(bytes)));
+            return Ok(Some(value.into()));
+        }
+    }
+    Err(slow_down())
+}
+
+/// What is answered; None where nothing runs the stacks.
+async fn answered(store: &Path, line: String) -> Result<Option<Json>, Fault> {
+    let Some(mut told) = ask(store, line).await? else { return Ok(None) };
     if let Some(code) = told["error"].as_str() {
         let status = told["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(400);
         let message = told["reasons"].as_array().into_iter().flatten().filter_map(Json::as_str).collect::<Vec<_>>();
         return Err(Fault::new(code, message.join("\n")).status(status));
     }
-    let answer = told["answer"].take();
-    let Some(output) = operation.output.map(|shape| model.shape(shape)) else {
-        return Ok(Some(Value::structure().into()));
-    };
-    let payload = model.payload(operation.output).filter(|member| matches!(model.shape(member.shape).kind, Kind::Blob));
-    let file = payload.and_then(|member| Some((member.name, PathBuf::from(answer[member.name].as_str()?))));
-    let mut value = value_of(model, output, answer, 0);
-    if let (Some((member, path)), Value::Map(fields)) = (file, &mut value) {
-        let read = tokio::task::spawn_blocking(move || fs::read(path)).await.map_err(io::Error::other).flatten();
-        fields.retain(|(key, _)| key != member);
-        fields.push((Key::Borrowed(member), Value::Blob(read.map_err(|error| broken(&error))?)));
+    Ok(Some(told["answer"].take()))
+}
+
+/// What is read of the file of an object, as it was when its settings were read.
+struct Kept {
+    path: PathBuf,
+    inode: u64,
+    modified_ns: i64,
+    from: u64,
+    length: u64,
+}
+
+impl Kept {
+    fn of(answer: &Json, member: &str) -> Option<Self> {
+        let file = &answer["File"];
+        Some(Self {
+            path: PathBuf::from(answer[member].as_str()?),
+            inode: file["inode"].as_u64()?,
+            modified_ns: file["modified_ns"].as_i64()?,
+            from: file["from"].as_u64()?,
+            length: file["length"].as_u64()?,
+        })
     }
-    Ok(Some(value.into()))
+
+    /// None: another object has taken its place, whose settings are others.
+    fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let there = file.metadata()?;
+        if (there.ino(), there.mtime() * 1_000_000_000 + there.mtime_nsec()) != (self.inode, self.modified_ns) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(self.length).unwrap_or_default());
+        file.seek(SeekFrom::Start(self.from))?;
+        file.take(self.length).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
 }
 
 /// What is said of functions by what runs the stacks; null where nothing does, or where it cannot be asked.
@@ -199,17 +256,25 @@ async fn exchange(store: &Path, mut line: String) -> Result<Option<Json>, Fault>
 struct Sent(PathBuf);
 
 impl Sent {
-    async fn write(store: PathBuf, bytes: Vec<u8>) -> io::Result<Self> {
-        let write = move || {
+    /// Write bytes that have these checksums.
+    async fn write(store: PathBuf, bytes: Vec<u8>, sums: checksums::Sent) -> Result<Self, Fault> {
+        let write = move |bytes: &[u8]| -> io::Result<Self> {
             let folder = std::path::absolute(store.join(FOLDER))?;
             fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
             let number = BODIES.fetch_add(1, Ordering::Relaxed);
             let sent = Self(folder.join(format!(".body-{}-{number}", std::process::id())));
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&sent.0)?;
-            file.write_all(&bytes)?;
+            file.write_all(bytes)?;
             Ok(sent)
         };
-        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+        let place = ASIDE.place().await.ok_or_else(slow_down)?;
+        let work = move || sums.check(&bytes).map(|()| write(&bytes));
+        place
+            .run(work)
+            .await
+            .map_err(io::Error::other)
+            .map_err(|error| broken(&error))??
+            .map_err(|error| broken(&error))
     }
 }
 
@@ -221,6 +286,10 @@ impl Drop for Sent {
 
 fn not_served(why: &str) -> Fault {
     Fault::new("NotImplemented", format!("this app deploys no stacks: {why}")).status(501)
+}
+
+fn slow_down() -> Fault {
+    Fault::new("SlowDown", "Please reduce your request rate.").status(503)
 }
 
 fn broken(error: &io::Error) -> Fault {
