@@ -26,6 +26,7 @@ use crate::aws::keys::{Found, Key, Keys};
 use crate::aws::ledger::{Entry, Ledger, LogTo};
 use crate::aws::model::Model;
 use crate::aws::owner;
+use crate::aws::presigned;
 use crate::aws::protocol::aws_chunked;
 use crate::aws::protocol::query::{Form, KIND as FORM};
 use crate::aws::protocol::rest::{self, Written};
@@ -255,13 +256,15 @@ impl Door {
     /// Find the operation, see to who asks, and read the input.
     fn prepare(&self, given: Given<'_>, asker: &Asker, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
         let signed_for = asker.signature.as_ref().ok().map(|signature| signature.service.as_str());
-        let query = rest::pairs(given.query).unwrap_or_default();
-        let form = form_of(given, Form::look);
+        let (query, headers) = presigned::told(asker.signature.as_ref().ok(), given);
+        // As it is read, which need not be as it was signed.
+        let read = Given { headers: &headers, ..given };
+        let form = form_of(read, Form::look);
         let asked = Asked {
             method: given.method,
             path: given.path,
             query: &query,
-            headers: given.headers,
+            headers: read.headers,
             signed_for,
             form: form.as_ref(),
         };
@@ -279,13 +282,13 @@ impl Door {
         let (service, operation) = (routed.model.signing_name, routed.operation.name);
         (entry.operation, entry.is_served) = ((service, operation), true);
         let admitted = self.admit(asker, given, (Some(service), operation), &mut entry.key_id);
-        let read = admitted.and_then(|key| {
+        let input = admitted.and_then(|key| {
             // A form is taken apart only now: one of many fields takes its time.
-            let form = (routed.protocol == Protocol::Query).then(|| form_of(given, Form::read)).flatten();
+            let form = (routed.protocol == Protocol::Query).then(|| form_of(read, Form::read)).flatten();
             let form = form.transpose().map_err(|malformed| Fault::malformed(malformed.0))?;
-            Ok((key, input_of(&routed, given, &query, form)?))
+            Ok((key, input_of(&routed, read, &query, form)?))
         });
-        let (key, input) = read.map_err(|fault| refused((routed.protocol, routed.model), &fault, entry))?;
+        let (key, input) = input.map_err(|fault| refused((routed.protocol, routed.model), &fault, entry))?;
         let call = Call {
             engine: &self.engine,
             subscriptions: &self.subscriptions,
@@ -338,7 +341,7 @@ impl Door {
         };
         let right = match &asker.verified {
             // It was in time when its head came, whenever the body ends.
-            Some(verified) if verified.secret == key.secret => sigv4::check_body(given),
+            Some(verified) if verified.secret == key.secret => sigv4::check_body(signature, given),
             _ => self.verifier.verify(signature, given, &key.secret, now_ms() as i64),
         };
         let whole = if asker.is_cut { Err(Refused::UnknownKey) } else { Ok(()) };

@@ -7,8 +7,9 @@ use crate::aws::codec::Protocol;
 use crate::aws::door;
 use crate::aws::fault::Fault;
 use crate::aws::ledger::Entry;
+use crate::aws::presigned;
 use crate::aws::protocol::query::KIND as FORM;
-use crate::aws::protocol::rest::{self, Written};
+use crate::aws::protocol::rest::Written;
 use crate::aws::routing::Asked;
 use crate::aws::sigv4::{Given, Refused, Signature};
 
@@ -37,12 +38,12 @@ pub(super) fn refused(
         entry.error = Some((name.to_owned(), why.to_owned()));
         return plain(unread);
     };
-    let query = rest::pairs(given.query).unwrap_or_default();
+    let (query, headers) = presigned::told(Some(signature), given);
     let asked = Asked {
         method: given.method,
         path: given.path,
         query: &query,
-        headers: given.headers,
+        headers: &headers,
         signed_for: Some(&signature.service),
         form: None,
     };

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod ledger;
 pub mod model;
 pub mod owner;
+mod presigned;
 pub mod protocol;
 pub mod routing;
 pub mod services;

@@ -162,7 +162,12 @@ impl Asked<'_> {
                     let before = before.to_owned();
                     return Ok(Routed { service, model, protocol: Protocol::Rest, operation, labels, before });
                 };
-                (not_implemented(model, &format!("{unknown:?} in the query string ({asked})")), "")
+                // Whoever says which operation it is is not given another one.
+                let named = rest::named_in_query(self.query);
+                match model.others.iter().find(|other| named == Some(**other)) {
+                    Some(other) => (not_implemented(model, &format!("{other} ({asked})")), *other),
+                    None => (not_implemented(model, &format!("{unknown:?} in the query string ({asked})")), ""),
+                }
             }
             (None, Some((_, name))) => (not_implemented(model, &format!("{name} ({asked})")), name),
             (None, None) => (Fault::new("UnknownOperationException", "").status(404), ""),

@@ -75,6 +75,8 @@ pub struct Signature {
     /// As it was sent, `20260101T000000Z`.
     stamp: String,
     expires: Option<i64>,
+    /// What a presigned URL tells of the body.
+    content: Option<String>,
     /// It stands in the query string: the URL is presigned.
     pub is_in_query: bool,
 }
@@ -144,7 +146,12 @@ fn from_query(query: &str) -> Result<Signature, Refused> {
         .ok_or_else(|| Refused::Incomplete(format!("X-Amz-Expires must be between 1 and {EXPIRES_MAX} seconds.")))?;
     let signature = needed("X-Amz-Signature")?;
     let (credential, signed) = (needed("X-Amz-Credential")?, needed("X-Amz-SignedHeaders")?);
-    signature_of(&credential, &signed, &signature, needed("X-Amz-Date")?, Some(expires))
+    let signature = signature_of(&credential, &signed, &signature, needed("X-Amz-Date")?, Some(expires))?;
+    let content = value("X-Amz-Content-Sha256").or_else(|| value("x-amz-content-sha256"));
+    if content.as_deref().is_some_and(|content| content.starts_with("STREAMING-")) {
+        return Err(Refused::Unsupported("a body in chunks of its own is not served by a presigned URL"));
+    }
+    Ok(Signature { content, ..signature })
 }
 
 fn check_algorithm(algorithm: &str) -> Result<(), Refused> {
@@ -194,6 +201,7 @@ fn signature_of(
         stamp,
         is_in_query: expires.is_some(),
         expires,
+        content: None,
     })
 }
 
@@ -211,7 +219,7 @@ impl Verifier {
     /// Whether a request was signed with a secret, and now.
     pub fn verify(&self, signature: &Signature, given: Given<'_>, secret: &str, now_ms: i64) -> Result<(), Refused> {
         self.verify_over(signature, given, (secret, &content(signature, given)), now_ms)?;
-        check_body(given)
+        check_body(signature, given)
     }
 
     /// The same of the head alone, whatever its body is (`check_body`). False: what was signed is known when the body is there.
@@ -314,9 +322,9 @@ fn check_signed(signature: &Signature, headers: &HeaderMap) -> Result<(), Refuse
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// What the head tells of the body: its hash, or that it is not signed.
-fn told_content<'g>(signature: &Signature, headers: &'g HeaderMap) -> Option<&'g str> {
+fn told_content<'g>(signature: &'g Signature, headers: &'g HeaderMap) -> Option<&'g str> {
     let is_unsigned = signature.is_in_query && signature.service == "s3";
-    sent_content(headers).or(is_unsigned.then_some(UNSIGNED))
+    sent_content(headers).or(is_unsigned.then(|| signature.content.as_deref().unwrap_or(UNSIGNED)))
 }
 
 fn sent_content(headers: &HeaderMap) -> Option<&str> {
@@ -329,8 +337,8 @@ fn content(signature: &Signature, given: Given<'_>) -> String {
 }
 
 /// Whether the body has the hash that the head tells, if it tells one.
-pub fn check_body(given: Given<'_>) -> Result<(), Refused> {
-    match sent_content(given.headers) {
+pub fn check_body(signature: &Signature, given: Given<'_>) -> Result<(), Refused> {
+    match told_content(signature, given.headers) {
         Some(sent) if sent == UNSIGNED || sent.starts_with("STREAMING-") => Ok(()),
         Some(sent) if sent != hex(&Sha256::digest(given.body)) => Err(Refused::Wrong),
         _ => Ok(()),

@@ -86,10 +86,17 @@ pub fn unknown_in_query<'q>(model: &Model, operation: &Operation, query: &'q [(S
         let members = model.members(operation.input).iter();
         operation.query.iter().any(|(known, _)| *known == name)
             || members.filter(|one| one.location == Location::Query).any(|one| one.wire_name() == name)
-            // A signature, and the name of the operation that some SDKs add.
-            || name.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case("x-"))
     };
-    query.iter().map(|(name, _)| name.as_str()).find(|name| !is_known(name))
+    let is_its_name = |name: &str, value: &str| name == OPERATION && value == operation.name;
+    query.iter().find(|(name, value)| !(is_known(name) || is_its_name(name, value))).map(|(name, _)| name.as_str())
+}
+
+/// Some SDKs name the operation in the query string, too.
+const OPERATION: &str = "x-id";
+
+/// The operation that a query string names.
+pub fn named_in_query(query: &[(String, String)]) -> Option<&str> {
+    query.iter().find(|(name, _)| name == OPERATION).map(|(_, value)| value.as_str())
 }
 
 fn labels(wanted: &[Segment], parts: &[&str]) -> Option<Labels> {

@@ -1,0 +1,142 @@
+"""URLs that are presigned for S3: what they say in place of headers is done, or refused."""
+
+import hashlib
+import json
+import urllib.error
+import urllib.request
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from deploying import serving
+from ports import free_port
+
+pytestmark = pytest.mark.timeout(300)
+
+KEY, SECRET, REGION = "FBKSIGNER", "a-secret", "us-east-1"
+BODY = b"important"
+
+
+@pytest.fixture
+def s3(tmp_path):
+    """Give a client of an app with a key, and two objects in a bucket."""
+    store, port = tmp_path / "data", free_port()
+    store.mkdir()
+    keys = store / "aws-keys.json"
+    keys.write_text(json.dumps({"keys": [{"id": KEY, "secret": SECRET}]}))
+    keys.chmod(0o600)
+    with serving(store, free_port(), "--aws-port", str(port), cwd=tmp_path):
+        made = boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{port}",
+            region_name=REGION,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        )
+        made.create_bucket(Bucket="box")
+        made.put_object(Bucket="box", Key="k", Body=BODY)
+        made.put_object(Bucket="box", Key="source", Body=b"source")
+        yield made
+        made.close()
+
+
+class OverHash(S3SigV4QueryAuth):
+    """Signs the hash that the URL names, as JavaScript's SDK does."""
+
+    def payload(self, request):
+        return parse_qs(urlsplit(request.url).query)["X-Amz-Content-Sha256"][0]
+
+
+def url_of(s3, method, words, *, headers=(), body_hash=None):
+    """Make a URL for the object as JavaScript's SDK does: what it would say in headers stands in the query string."""
+    request = AWSRequest(method, f"{s3.meta.endpoint_url}/box/k?{words}", headers=dict(headers))
+    if body_hash is not None:
+        request.url += f"&X-Amz-Content-Sha256={body_hash}"
+    signer = S3SigV4QueryAuth if body_hash is None else OverHash
+    signer(Credentials(KEY, SECRET), "s3", REGION, expires=600).add_auth(request)
+    return request.url
+
+
+def send(url, method="GET", data=None, headers=()):
+    """Send a request without an SDK; give status, body and headers."""
+    request = urllib.request.Request(url, data, {"Content-Type": "text/x-thing", **dict(headers)}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=100) as answer:
+            return answer.status, answer.read(), answer.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read(), error.headers
+
+
+def test_what_a_url_says_of_an_object_is_kept(s3):
+    """It was passed over, with status 200: S3 keeps it."""
+    words = "x-amz-meta-owner=a%20b&x-amz-acl=private&x-amz-storage-class=STANDARD&x-id=PutObject"
+    # JavaScript's SDK takes this of the body that it does not have, and S3 does not compare it.
+    sums = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32"
+    assert send(url_of(s3, "PUT", f"{words}&{sums}"), "PUT", b"new")[0] == 200
+    there = s3.get_object(Bucket="box", Key="k")
+    assert (there["Body"].read(), there["Metadata"], there["ContentType"]) == (b"new", {"owner": "a b"}, "text/x-thing")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "x-amz-acl=public-read",
+        "X-Amz-Object-Lock-Mode=GOVERNANCE",
+        "x-amz-tagging=a%3Db",
+        "x-amz-storage-class=GLACIER",
+        "x-amz-server-side-encryption=aws%3Akms",
+        "x-amz-copy-source=box%2Fsource&x-id=CopyObject",
+        "x-amz-copy-source=box%2Fsource",
+        "x-id=CopyObject",
+        "x-id=GetObject",
+        "x-other=1",
+    ],
+)
+def test_what_a_url_asks_that_is_not_done_is_refused(s3, words):
+    """A presigned CopyObject emptied its target, and what should be locked or encrypted was neither."""
+    for data in (None, b"new"):
+        status, told, _ = send(url_of(s3, "PUT", words), "PUT", data)
+        assert (status, b"<Code>NotImplemented</Code>" in told) == (501, True), told
+    assert s3.get_object(Bucket="box", Key="k")["Body"].read() == BODY
+
+
+def test_a_header_that_says_otherwise_than_the_url_is_refused(s3):
+    header = {"x-amz-meta-owner": "b"}
+    for word, status in (("a", 501), ("b", 200)):
+        url = url_of(s3, "PUT", f"x-amz-meta-owner={word}", headers=header)
+        assert send(url, "PUT", b"new", header)[0] == status
+    assert s3.head_object(Bucket="box", Key="k")["Metadata"] == {"owner": "b"}
+
+
+def test_a_url_for_one_body_takes_no_other(s3):
+    url = url_of(s3, "PUT", "x-id=PutObject", body_hash=hashlib.sha256(b"new").hexdigest())
+    assert send(url, "PUT", b"other")[0] == 403
+    assert s3.get_object(Bucket="box", Key="k")["Body"].read() == BODY
+    assert send(url, "PUT", b"new")[0] == 200
+    assert send(url_of(s3, "PUT", "x-id=PutObject", body_hash="UNSIGNED-PAYLOAD"), "PUT", b"any")[0] == 200
+    streamed = url_of(s3, "PUT", "x-id=PutObject", body_hash="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+    assert send(streamed, "PUT", b"3\r\nnew\r\n0\r\n\r\n")[0] == 400
+    assert s3.get_object(Bucket="box", Key="k")["Body"].read() == b"any"
+
+
+def test_urls_of_boto3_hold_with_the_headers_that_they_name(s3):
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": "box", "Key": "k", "Metadata": {"owner": "a"}})
+    assert send(put, "PUT", b"new")[0] == 403
+    assert send(put, "PUT", b"new", {"x-amz-meta-owner": "b"})[0] == 403
+    assert send(put, "PUT", b"new", {"x-amz-meta-owner": "a"})[0] == 200
+    shown = {"Bucket": "box", "Key": "k", "ResponseContentType": "text/plain"}
+    status, body, headers = send(s3.generate_presigned_url("get_object", Params=shown))
+    assert (status, body, headers["x-amz-meta-owner"], headers["content-type"]) == (200, b"new", "a", "text/plain")
+    status, body, headers = send(s3.generate_presigned_url("get_object", Params=shown), headers={"Range": "bytes=1-"})
+    assert (status, body, headers["content-range"]) == (206, b"ew", "bytes 1-2/3")
+    copy = {"Bucket": "box", "Key": "k", "CopySource": "box/source"}
+    refused = s3.generate_presigned_url("copy_object", Params=copy)
+    assert send(refused, "PUT", None, {"x-amz-copy-source": "box/source"})[0] == 501
+    assert send(refused, "PUT", None)[0] == 403
+    assert s3.get_object(Bucket="box", Key="k")["Body"].read() == b"new"
