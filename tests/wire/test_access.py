@@ -363,6 +363,70 @@ def test_the_id_of_a_key_keeps_no_large_body_out(guarded, told):
             one.close()
 
 
+def signed(service, target, key):
+    """Give the bytes of a request without a body that a key has signed."""
+    headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1", "Host": "localhost"}
+    request = AWSRequest("POST", "http://localhost/", headers=headers, data=b"{}")
+    SigV4Auth(Credentials(key["id"], key["secret"]), service, REGION).add_auth(request)
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
+    return "\r\n".join(["POST / HTTP/1.1", *lines, "Content-Length: 2", "", "{}"]).encode()
+
+
+@pytest.mark.parametrize("proof", ["another's", "refused since"])
+def test_what_one_client_proves_on_a_connection_is_no_other_ones(guarded, proof):
+    """A proxy sends what several clients ask over one connection. Behind a right request a made-up signature was believed,
+    whatever key it named, and took the room of large bodies."""
+    running, size, every = guarded[0], 16 << 20, KEYS["every"]
+    client(guarded, "kinesis", "every").create_stream(StreamName="large", ShardCount=1)
+    target = "Kinesis_20131202.ListStreams"
+    before = [signed("kinesis", target, KEYS["kinesis"] if proof == "another's" else every)]
+    if proof == "refused since":
+        before.append(signed("kinesis", target, {**every, "secret": "made-up"}))
+    moment = datetime.now(UTC)
+    head = (
+        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n"
+        f"X-Amz-Date: {moment:%Y%m%dT%H%M%SZ}\r\nContent-Length: {size}\r\n"
+        f"Authorization: AWS4-HMAC-SHA256 Credential={every['id']}/{moment:%Y%m%d}/{REGION}/kinesis/aws4_request, "
+        f"SignedHeaders=host;x-amz-date;x-amz-target, Signature={'0' * 64}\r\n\r\n"
+    ).encode()
+    slow = [socket.create_connection(("127.0.0.1", running.port), timeout=100) for _ in range(16)]
+    try:
+        for one in slow:
+            for number, request in enumerate(before):
+                one.sendall(request)
+                assert one.recv(65_536).startswith(b"HTTP/1.1 200" if number == 0 else b"HTTP/1.1 400")
+            one.sendall(head + b"x" * (100 << 10))
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert put_large(guarded, key=every["id"], secret=every["secret"]) == (200, "")
+        assert time.monotonic() - began < 9
+    finally:
+        for one in slow:
+            one.close()
+
+
+def test_a_refused_signature_is_counted_and_its_address_is_in_the_log(app, tmp_path):
+    """Somebody who tried keys was seen nowhere: no metric counted him, and the log had no address."""
+    every, path = KEYS["every"], tmp_path / "access.log"
+    with served(app, aws_access_log=path) as running:
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=100)
+        place, one = (running, connection), next(one for one in OPERATIONS if one.name == "ListQueues")
+        ask(place, one, key=every["id"], secret=every["secret"])
+        ask(place, one)
+        ask(place, one, key="FBKNOBODY", secret="s")
+        ask(place, one, key=every["id"], secret="wrong")
+        ask(place, one, key=every["id"], secret=every["secret"], at=datetime.now(UTC) - timedelta(hours=1))
+        ask(place, one, key="k" * 129, secret="s")
+        ask(place, one, key=every["id"], secret=every["secret"], headers={"Origin": "http://other"})
+        connection.close()
+        page = running.app.metrics.page()
+    counted = dict(re.findall(r'^forebay_aws_refused_total\{.*reason="(\w+)".*\} ([0-9.]+)', page, re.MULTILINE))
+    reasons = ("malformed", "unknown_key", "unsigned", "web_page", "wrong_signature", "wrong_time")
+    assert {reason: float(count) for reason, count in counted.items()} == dict.fromkeys(reasons, 1.0)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line.get("client") for line in lines] == [None] + ["127.0.0.1"] * 6
+
+
 def test_a_large_body_has_the_hash_that_was_signed(guarded):
     """The head is verified before the body comes, and the body after that."""
     every = KEYS["every"]

@@ -140,8 +140,8 @@ impl Service for Door {
         self.keys.is_open() && !owner::is_ours(peer, self.address)
     }
 
-    async fn answer(&self, request: Request<Incoming>, _: SocketAddr) -> Response<Body> {
-        let mut entry = self.ledger.enter(self.request_id());
+    async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+        let mut entry = self.ledger.enter(self.request_id(), client);
         let answer = self.answer_entered(request, &mut entry).await;
         let mut response = match answer {
             Answered::Whole(written) => respond(written),
@@ -191,7 +191,8 @@ impl Door {
         let headers = &head.headers;
         let given = Given { method: head.method.as_str(), path, query, headers, authority: &authority, body: &[] };
         let signature = sigv4::read(given);
-        if let Some(why) = self.refused_at_once(&head.method, &head.headers, &authority) {
+        if let Some((reason, why)) = self.refused_at_once(&head.method, &head.headers, &authority) {
+            entry.refused = Some(reason);
             let unread = (403, "AccessDeniedException", why);
             return Err(early::refused(unread, given, signature.as_ref().ok(), entry));
         }
@@ -217,17 +218,23 @@ impl Door {
     }
 
     /// What no client of AWS sends: a web page's request, or one under a name that is not this machine's.
-    fn refused_at_once(&self, method: &Method, headers: &HeaderMap, authority: &str) -> Option<&'static str> {
+    fn refused_at_once(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        authority: &str,
+    ) -> Option<(&'static str, &'static str)> {
         if method == Method::OPTIONS || early::is_of_page(headers) {
-            return Some("requests of web pages are not answered: there is no CORS here");
+            return Some(("web_page", "requests of web pages are not answered: there is no CORS here"));
         }
         if headers.get_all(http::header::HOST).iter().count() > 1 {
-            return Some("a request names one host");
+            return Some(("other_host", "a request names one host"));
         }
         if self.is_loopback && !names_loopback(authority) {
-            return Some(
+            return Some((
+                "other_host",
                 "this port answers under 127.0.0.1, [::1] and localhost only: `--aws-host` (aws_host) has it answer others",
-            );
+            ));
         }
         None
     }
@@ -247,9 +254,12 @@ impl Door {
                 Whose::Known
             }
             // Some SDKs leave the body's hash out of the head: whoever signed right on this connection is believed.
-            Ok(false) if asker.proven.is() => Whose::Known,
+            Ok(false) if asker.proven.is_of(&key.id) => Whose::Known,
             Ok(false) => Whose::Claimed,
-            Err(_) => Whose::Unknown,
+            Err(_) => {
+                asker.proven.clear();
+                Whose::Unknown
+            }
         }
     }
 
@@ -269,6 +279,7 @@ impl Door {
             form: form.as_ref(),
         };
         if matches!(asker.signature, Err(Refused::Missing)) && asked.says_nothing() {
+            entry.refused = Some(early::reason(&Refused::Missing));
             entry.error = Some(("AccessDeniedException".into(), early::NOTHING.into()));
             return Err(early::nothing());
         }
@@ -276,12 +287,12 @@ impl Door {
             // Whoever is not let in learns nothing of what is served.
             let Unrouted { model, protocol, fault, operation } = *unrouted;
             entry.operation = (model.signing_name, operation);
-            let fault = self.admit(asker, given, (None, operation), &mut entry.key_id).err().unwrap_or(fault);
+            let fault = self.admit(asker, given, (None, operation), entry).err().unwrap_or(fault);
             refused((protocol, model), &fault, entry)
         })?;
         let (service, operation) = (routed.model.signing_name, routed.operation.name);
         (entry.operation, entry.is_served) = ((service, operation), true);
-        let admitted = self.admit(asker, given, (Some(service), operation), &mut entry.key_id);
+        let admitted = self.admit(asker, given, (Some(service), operation), entry);
         let input = admitted.and_then(|key| {
             // A form is taken apart only now: one of many fields takes its time.
             let form = (routed.protocol == Protocol::Query).then(|| form_of(read, Form::read)).flatten();
@@ -308,35 +319,42 @@ impl Door {
         Ok((routed, call))
     }
 
-    /// Let a request in by its key, or say why not. Whose it is stands in `key_id` as soon as its signature is found right.
+    /// Let a request in by its key, or say why not. Whose it is stands in `entry` as soon as its signature is found right.
     fn admit(
         &self,
         asker: &Asker,
         given: Given<'_>,
         (service, operation): (Option<&str>, &str),
-        key_id: &mut String,
+        entry: &mut Entry<'_>,
     ) -> Result<Option<Arc<Key>>, Fault> {
-        let signature =
-            asker.signature.as_ref().map_err(|refused| early::refusal(refused, service.unwrap_or_default()))?;
+        let mut refuse = |refused: &Refused, service: &str| {
+            // Who sends it may be another one than who sent what came before, over a proxy's connection.
+            asker.proven.clear();
+            entry.refused = Some(early::reason(refused));
+            early::refusal(refused, service)
+        };
+        let signature = asker.signature.as_ref().map_err(|refused| refuse(refused, service.unwrap_or_default()))?;
         let service = service.unwrap_or(&signature.service);
         if signature.service != service {
+            refuse(&Refused::Wrong, service);
             let scope = format!("Credential should be scoped to correct service: '{service}'.");
             return Err(Fault::new("InvalidSignatureException", scope).code("SignatureDoesNotMatch").status(403));
         }
         let key = match self.keys.find(&signature.key_id) {
             // A URL is no proof that somebody could sign: a web page can have any of them fetched.
             Found::Open if signature.is_in_query => {
+                refuse(&Refused::UnknownKey, service);
                 let text = "a presigned URL needs an access key, by which it is verified: `forebay aws keys create`";
                 return Err(Fault::new("AccessDeniedException", text).code("AccessDenied").status(403));
             }
             Found::Open if !asker.is_cut && self.is_loopback => {
-                key_id.clone_from(&signature.key_id);
+                entry.key_id.clone_from(&signature.key_id);
                 return Ok(None);
             }
             Found::Key(key) if !given.headers.contains_key("x-amz-security-token") => key,
             Found::Key(_) | Found::Open | Found::Nobody => {
                 self.tell_of_no_keys();
-                return Err(early::refusal(&Refused::UnknownKey, service));
+                return Err(refuse(&Refused::UnknownKey, service));
             }
         };
         let right = match &asker.verified {
@@ -345,9 +363,12 @@ impl Door {
             _ => self.verifier.verify(signature, given, &key.secret, now_ms() as i64),
         };
         let whole = if asker.is_cut { Err(Refused::UnknownKey) } else { Ok(()) };
-        right.and(whole).map_err(|refused| early::refusal(&refused, service))?;
-        asker.proven.set();
-        key_id.clone_from(&key.id);
+        right.and(whole).map_err(|refused| refuse(&refused, service))?;
+        // Whoever was given a URL has no key.
+        if !signature.is_in_query {
+            asker.proven.set(&key.id);
+        }
+        entry.key_id.clone_from(&key.id);
         let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
         let why = if !is_of_service {
             format!("it is for {} only", key.services.join(", "))

@@ -91,6 +91,17 @@ pub(super) fn refusal(refused: &Refused, service: &str) -> Fault {
     }
 }
 
+/// Why a request was not let in, as a metric names it.
+pub(super) fn reason(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::Missing => "unsigned",
+        Refused::Incomplete(_) | Refused::Unsupported(_) | Refused::Both => "malformed",
+        Refused::UnknownKey => "unknown_key",
+        Refused::Wrong => "wrong_signature",
+        Refused::Expired(_) => "wrong_time",
+    }
+}
+
 /// What is said to what says of nothing what it is, as AWS has it.
 pub(super) const NOTHING: &str = "Unable to determine service/operation name to be authorized";
 pub(super) fn nothing() -> Written {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,6 +45,7 @@ const HUNG_UP: u16 = 499;
 pub struct Entry<'d> {
     ledger: &'d Ledger,
     begun: Instant,
+    client: SocketAddr,
     /// Its id.
     pub id: u128,
     /// Service and operation; empty where none was found.
@@ -56,6 +58,8 @@ pub struct Entry<'d> {
     pub status: u16,
     /// The code and the text of an error, as the client has them.
     pub error: Option<(String, String)>,
+    /// Why it was not let in.
+    pub refused: Option<&'static str>,
     /// What became of a function that was invoked, where it failed.
     pub function_error: Option<String>,
     /// What it made.
@@ -93,17 +97,19 @@ impl Ledger {
         Ok(Self { calls, registry, meters: Mutex::default(), log })
     }
 
-    /// A request has come.
-    pub fn enter(&self, id: u128) -> Entry<'_> {
+    /// A request has come from somewhere.
+    pub fn enter(&self, id: u128, client: SocketAddr) -> Entry<'_> {
         Entry {
             ledger: self,
             begun: Instant::now(),
+            client,
             id,
             operation: ("", ""),
             is_served: false,
             key_id: String::new(),
             status: HUNG_UP,
             error: None,
+            refused: None,
             function_error: None,
             made: Vec::new(),
             invocation: String::new(),
@@ -113,6 +119,9 @@ impl Ledger {
 
     fn keep(&self, entry: &mut Entry<'_>, now_ms: i64) {
         let took = entry.begun.elapsed();
+        if let Some(reason) = entry.refused {
+            self.registry.counter(Metric::AwsRefused, &[reason]).increment();
+        }
         // Who has no key makes no series and pushes nothing out.
         if !entry.key_id.is_empty() && !entry.operation.1.is_empty() {
             if entry.is_served {
@@ -167,6 +176,9 @@ fn line(entry: &Entry<'_>, took: Duration, now_ms: i64) -> String {
     });
     if let Some((code, _)) = &entry.error {
         line["error"] = code.as_str().into();
+    }
+    if entry.refused.is_some() {
+        line["client"] = entry.client.ip().to_string().into();
     }
     if let Some(error) = &entry.function_error {
         line["function_error"] = error.as_str().into();

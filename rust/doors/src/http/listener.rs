@@ -5,8 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -71,20 +70,32 @@ pub(crate) fn holds_back(headers: &HeaderMap) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub struct Stranger;
 
-/// Stands in the extensions of each request of a connection of a service that asks for it (`Service::PROVES`): whether its client has proven
-/// who it is.
+/// Stands in the extensions of each request of a connection of a service that asks for it (`Service::PROVES`): as whom its client has proven
+/// itself.
 #[derive(Clone, Debug, Default)]
-pub struct Proven(Arc<AtomicBool>);
+pub struct Proven(Arc<Mutex<Option<String>>>);
 
 impl Proven {
-    /// Whether a request of this connection was its client's beyond doubt.
-    pub fn is(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Whether the last request of this connection that was somebody's beyond doubt was that of this name.
+    pub fn is_of(&self, name: &str) -> bool {
+        self.name().as_deref() == Some(name)
     }
 
     /// One was.
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    pub fn set(&self, name: &str) {
+        let mut known = self.name();
+        if known.as_deref() != Some(name) {
+            *known = Some(name.to_owned());
+        }
+    }
+
+    /// One was not: another client may use this connection, too.
+    pub fn clear(&self) {
+        *self.name() = None;
+    }
+
+    fn name(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -450,6 +461,20 @@ mod tests {
             sleep(PATIENCE * 3).await;
             Response::new(whole("late"))
         }
+    }
+
+    /// A proxy sends what several clients ask over one connection: whoever knew another key's id, or made a signature up, was believed.
+    #[test]
+    fn a_connection_is_proven_for_one_name_until_somebody_fails() {
+        let proven = Proven::default();
+        let of_a_later_request = proven.clone();
+        assert!(!proven.is_of("A"));
+        proven.set("A");
+        assert!(of_a_later_request.is_of("A") && !of_a_later_request.is_of("B"));
+        of_a_later_request.set("B");
+        assert!(proven.is_of("B") && !proven.is_of("A"));
+        of_a_later_request.clear();
+        assert!(!proven.is_of("B"));
     }
 
     const LARGE: usize = 1 << 20;
