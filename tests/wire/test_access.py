@@ -417,7 +417,7 @@ def test_a_refused_signature_is_counted_and_its_address_is_in_the_log(app, tmp_p
         ask(place, one, key=every["id"], secret="wrong")
         ask(place, one, key=every["id"], secret=every["secret"], at=datetime.now(UTC) - timedelta(hours=1))
         ask(place, one, key="k" * 129, secret="s")
-        ask(place, one, key=every["id"], secret=every["secret"], headers={"Origin": "http://other"})
+        ask(place, one, key=every["id"], secret=every["secret"], headers={"Origin": "http://example.com"})
         connection.close()
         page = running.app.metrics.page()
     counted = dict(re.findall(r'^forebay_aws_refused_total\{.*reason="(\w+)".*\} ([0-9.]+)', page, re.MULTILINE))
