@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model import checks
 from forebay._model.workflow import ActivitySettings, failure_of
 from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
 from forebay._wire import payload
+from forebay.errors import OwnerLost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from forebay._runtime.caller import Caller
 
 _WAIT_MAX = 60
+_PAUSE_SECONDS: Final = 0.2
+"""How long a worker waits before it asks again that has lost the owner of the store."""
 
 
 class ActivityTask:
@@ -97,7 +101,8 @@ class Activity(StoreResource[ActivitySettings]):
         Raises:
             InvalidParameterValue: an argument out of its range.
             TooManyRequests: 1,000 workers wait already.
-            OwnerLost: the process that owns the store stopped first; ask again when the app runs.
+            OwnerLost: the process that owned the store died, and may have given this worker a task. Ask again. When it stopped in
+                order, its successor is asked, and the wait begins anew.
             AppClosed: the app is not running.
 
         Source: https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetActivityTask.html
@@ -115,21 +120,25 @@ class Activity(StoreResource[ActivitySettings]):
     get_task_sync = sync_twin(get_task)
 
     async def tasks(self, worker: str | None = None) -> AsyncIterator[ActivityTask]:
-        """Yield tasks as they come, without end. A task is not given to another worker: tell its end, or let it time out.
+        """Yield tasks as they come, without end, also when the app is stopped, killed and started again.
 
-        A worker that is cancelled while it waits may still be given one task, for at most 60 s. Give such states
-        `TimeoutSeconds`, and let `Retry` schedule the task again.
+        A task is not given to another worker: tell its end, or let it time out. A worker that is cancelled while it waits may
+        still be given one task, for at most 60 s, and so may one whose app is killed. Give such states `TimeoutSeconds`, and
+        let `Retry` schedule the task again.
 
         Args:
             worker: the worker's name, which the history has; 1 to 80 characters.
 
         Raises:
             InvalidParameterValue: a name that cannot be.
-            OwnerLost: the process that owns the store stopped; call this again when the app runs.
-            AppClosed: the app is not running.
+            AppClosed: this process's app is not running.
 
         """
         while True:
-            task = await self.get_task(worker)
+            try:
+                task = await self.get_task(worker)
+            except OwnerLost:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
             if task is not None:
                 yield task

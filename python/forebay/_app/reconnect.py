@@ -2,7 +2,8 @@
 
 serve="elect"   the owner is gone -> open again at once: own the store, or be the next owner's client. The owner of a
                 store on a server does the same when it has lost the store
-serve=False     somebody asks     -> open; where nobody owns the store, own it until nobody waits any more
+serve=False     somebody asks     -> open; where nobody owns the store, own it until nobody waits any more, or an app wants it:
+                what still waits is asked of the app
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ log = logging.getLogger("forebay.runtime")
 GIVE_UP_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = (0.01, 1.0)
 LINGER_SECONDS: Final = 0.02
+GIVES_WAY_SECONDS: Final = 0.1
+"""For so long a process that runs nothing leaves a store to others whose owner has gone."""
 REPEAT_SECONDS: Final = 60.0
 """How often the same reason is told while a store cannot be opened."""
 
@@ -56,9 +59,11 @@ class Reconnector:
         runner = self._runner
         while True:
             await self._until_disconnected()
+            leaves_at = runner.loop.time() + (GIVES_WAY_SECONDS if runner.lost.is_set() else 0)
             await self._let_go(runner.engine)
             if self._client_only:
                 await runner.needed.wait()
+                await asyncio.sleep(max(0, leaves_at - runner.loop.time()))
             runner.attach(await self._open())
             self._told = ""
             try:

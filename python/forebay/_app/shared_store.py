@@ -37,6 +37,7 @@ DECLINES_SECONDS: Final = 10.0
 """How often a process says that it cannot own the store yet; each time holds for 30 s."""
 LOOK_SECONDS: Final = 0.005
 GONE: Final = "the process that owned the store %s is gone"
+LEFT: Final = "this process, which runs no handlers, lets go of the store %s"
 ANOTHER: Final = (
     "the store %s gets another owner, or its server cannot be reached: this process stops what it ran for the owner"
 )
@@ -108,7 +109,12 @@ class SharedStore:
         """Close an engine whose store has another owner by now, may have soon, or is to have."""
         runner, member = self._runner, self.member
         has_owned = member is not None and engine is not None and engine.role == "owner"
-        if not has_owned:
+        if member is None and engine is not None and engine.role == "owner":
+            log.info(LEFT, self._settings.place)
+            # Nothing ran here. What waits, and what is asked from now on, is asked of the next owner.
+            runner.lost.set()
+            await asyncio.to_thread(engine.close)
+        elif not has_owned:
             if engine is None or engine.role != "standby":
                 log.info(GONE if member is None else ANOTHER, self._settings.place)
             if engine is not None and self.runs_for_owner(engine):

@@ -175,6 +175,7 @@ impl Opening {
                     Ok(client) => {
                         let (lease, clock, of) = (member.clone(), member.clone(), owner.clone());
                         client.run_while(member.settings().member(), move || lease.may_run_for(&of));
+                        self.want_store(&client);
                         client.dates_by(move || clock.store_ms());
                         member.follows(owner, None, (client.changes(), client.looks()));
                         return Ok(End::Client(client));

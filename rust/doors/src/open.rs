@@ -18,6 +18,7 @@ use forebay_engine::store::memory::MemoryStore;
 use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
 use forebay_postgres::is_url;
+use serde_json::json;
 
 use crate::aws::door;
 use crate::aws::ledger::LogTo;
@@ -34,6 +35,11 @@ use crate::socket::server::{Entrance, Listener};
 
 /// How long an owner may take to begin to listen, or to end: a busy disk takes its time to sync and to close.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long an owner that is asked to let go of its store may be silent, since it begins or ends.
+const SILENT_WITHIN: Duration = Duration::from_secs(1);
+/// How long an owner that runs nothing may take to let go of a store.
+const GIVEN_WAY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where a store is that an engine runs.
 pub(crate) enum Home {
@@ -176,7 +182,8 @@ impl Opening {
         if matches!(self.0.serve, Serve::Elect) && !self.0.manual {
             return self.own_or_join(&path, durability);
         }
-        self.own(Directory::own(&path)?, durability)
+        let owned = if self.0.manual { Directory::own(&path)? } else { own_alone(&path)? };
+        self.own(owned, durability)
     }
 
     /// What a commit must survive; `None`: nothing.
@@ -213,16 +220,18 @@ impl Opening {
     fn join(&self, path: &Path) -> Result<Client, EngineError> {
         let client = Client::connect(&Directory::at(path).socket_path()?)?;
         if self.0.store_app.is_some() {
-            let (sender, answer) = mpsc::sync_channel(1);
-            // Nobody hears an answer that comes too late.
-            let waiter = Waiter::Call(Box::new(move |answer| drop(sender.send(answer))));
-            client.request("health", b"{}", waiter);
-            let silent = |_| EngineError::OwnerLost("the process that owns the store does not answer".into());
-            let Reply::Json(health) = answer.recv_timeout(ANSWER_WITHIN).map_err(silent)?? else { return Ok(client) };
-            let health: serde_json::Value = serde_json::from_slice(&health).unwrap_or_default();
+            let health = answered(|waiter| client.request("health", b"{}", waiter))?;
             self.check_app(path, health["app"].as_str())?;
         }
+        self.want_store(&client);
         Ok(client)
+    }
+
+    /// Have an owner that runs nothing let go of the store, where this process is to own it.
+    pub(crate) fn want_store(&self, client: &Client) {
+        if matches!(self.0.serve, Serve::Elect) {
+            client.wants_store(Waiter::Call(Box::new(drop)));
+        }
     }
 
     /// Refuse a store of another app: whoever put into it for this one's functions would wait for ever, and functions of the same name
@@ -281,7 +290,8 @@ impl Opening {
             Home::Server(member) => Some(socket_of(member.settings().member())?),
             Home::Directory(_) | Home::Nowhere => None,
         };
-        let listener = socket.map(|path| Listener::start(&path, engine.clone())).transpose()?;
+        let gives_way = matches!(self.0.serve, Serve::Client);
+        let listener = socket.map(|path| Listener::start(&path, engine.clone(), gives_way)).transpose()?;
         let apis = self.serve_apis(&engine, &home)?;
         let network = match (&home, &listener) {
             (Home::Server(member), Some(listener)) => let_others_in(&engine, member, listener.entrance())?,
@@ -410,6 +420,50 @@ impl Opening {
             lease,
             slow_disk: false,
         }
+    }
+}
+
+/// What an owner answers.
+fn answered(ask: impl FnOnce(Waiter)) -> Result<serde_json::Value, EngineError> {
+    let (sender, answer) = mpsc::sync_channel(1);
+    // Nobody hears an answer that comes too late.
+    ask(Waiter::Call(Box::new(move |answer| drop(sender.send(answer)))));
+    let silent = |_| EngineError::OwnerLost("the process that owns the store does not answer".into());
+    let Reply::Json(answer) = answer.recv_timeout(ANSWER_WITHIN).map_err(silent)?? else { return Ok(json!(null)) };
+    Ok(serde_json::from_slice(&answer).unwrap_or_default())
+}
+
+/// Own the directory, or fail. An owner that runs nothing is asked to let go of it, and has some time for that.
+fn own_alone(path: &Path) -> Result<Ownership, EngineError> {
+    let began = Instant::now();
+    let mut heard = began;
+    loop {
+        let refused = match Directory::own(path) {
+            Err(refused @ StoreError::Locked(_)) => refused,
+            owned => return Ok(owned?),
+        };
+        match gives_way(path) {
+            Some(true) => heard = Instant::now(),
+            // It begins or ends.
+            None if heard.elapsed() < SILENT_WITHIN => {}
+            _ => return Err(refused.into()),
+        }
+        if began.elapsed() > GIVEN_WAY_WITHIN {
+            return Err(refused.into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Ask the owner of a directory to let go of it; whether it does. `None`: it does not answer.
+fn gives_way(path: &Path) -> Option<bool> {
+    let socket = Directory::at(path).socket_path().ok()?;
+    let client = Client::connect(&socket).ok()?;
+    match answered(|waiter| client.wants_store(waiter)) {
+        Ok(gives_way) => Some(gives_way == json!(true)),
+        Err(EngineError::OwnerLost(_) | EngineError::OwnerLeft(_)) => None,
+        // It is of an earlier release.
+        Err(_) => Some(false),
     }
 }
 

@@ -49,7 +49,7 @@ impl Owner {
         };
         let engine = Arc::new(Engine::open(parts).unwrap());
         let folder = tempfile::tempdir().unwrap();
-        let listener = Listener::start(&folder.path().join("s"), engine.clone()).unwrap();
+        let listener = Listener::start(&folder.path().join("s"), engine.clone(), false).unwrap();
         let place = Place { bind: "127.0.0.1:0".parse().unwrap(), host: "127.0.0.1".into(), port: None };
         let (network, door) = network::Listener::start(&place, listener.entrance()).unwrap();
         Self { engine, listener: Some(listener), network: Some(network), door, _folder: folder }

@@ -67,7 +67,7 @@ fn a_stop_does_not_need_the_file_of_the_socket() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("s");
     let engine = engine();
-    let mut listener = Listener::start(&path, engine.clone()).unwrap();
+    let mut listener = Listener::start(&path, engine.clone(), false).unwrap();
     let client = Client::connect(&path).unwrap();
     assert!(matches!(asked(&client, "health"), Ok(Reply::Json(_))));
     std::fs::remove_file(&path).unwrap();
@@ -105,7 +105,7 @@ fn a_client_that_does_not_read_its_answers_waits_and_then_gets_them_all() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("s");
     let engine = engine();
-    let listener = Listener::start(&path, engine.clone()).unwrap();
+    let listener = Listener::start(&path, engine.clone(), false).unwrap();
     let (mut stream, written, writer) = flood(&path, REQUESTS);
     assert!(settled(&written) < REQUESTS, "the owner does not read on without an end");
     // Nobody else is held up.
@@ -126,7 +126,7 @@ fn a_client_that_never_reads_keeps_no_owner_from_stopping() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("s");
     let engine = engine();
-    let mut listener = Listener::start(&path, engine.clone()).unwrap();
+    let mut listener = Listener::start(&path, engine.clone(), false).unwrap();
     let (_stream, written, writer) = flood(&path, 50_000);
     settled(&written);
     listener.stop_reading();
@@ -223,7 +223,7 @@ fn a_client_runs_handlers_for_the_owner() {
     let function = r#"{"kind": "function", "name": "f", "timeout_ms": 60000, "isolation": "task"}"#;
     engine.register(&serde_json::from_str(function).unwrap()).unwrap();
     engine.start().unwrap();
-    let listener = Listener::start(&path, engine.clone()).unwrap();
+    let listener = Listener::start(&path, engine.clone(), false).unwrap();
     let invoke = || {
         let (sender, answer) = mpsc::channel();
         engine.invoke("f", (*b"{}").into(), None, Waiter::Call(Box::new(move |told| drop(sender.send(told)))));

@@ -215,6 +215,11 @@ impl Client {
         self.shared.send(waiter, |id| frame::verb(id, verb, body));
     }
 
+    /// Say that this process is to own the store: an owner that runs nothing lets go of it. One of an earlier release does not know that.
+    pub(crate) fn wants_store(&self, waiter: Waiter) {
+        self.request(frame::WANTED, b"{}", waiter);
+    }
+
     /// The answers that have come.
     pub fn answered(&self) -> Vec<(Ticket, Answer)> {
         std::mem::take(&mut lock(&self.shared.state).answered)

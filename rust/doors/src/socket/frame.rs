@@ -14,6 +14,9 @@ use forebay_engine::dispatch::attempts::Settled;
 /// The number of all that is said here and of what it means. Another one is another language, which this release does not know.
 pub const PROTOCOL: u32 = 1;
 
+/// The verb by which a client says that its process is to own the store.
+pub(crate) const WANTED: &str = "owner.wanted";
+
 /// Greatest frame: the largest put there is (500 records of 1 MiB would be refused long before) and the largest answer.
 pub const FRAME_MAX: usize = 64 << 20;
 

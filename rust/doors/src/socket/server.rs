@@ -18,8 +18,8 @@ use crate::lock::lock;
 use crate::socket::connections::{Admitted, Connections};
 use crate::socket::credit::Credit;
 use crate::socket::frame;
-use crate::socket::frame::Request;
-use forebay_engine::base::error::{EngineError, Waiter};
+use crate::socket::frame::{Request, WANTED};
+use forebay_engine::base::error::{EngineError, Reply, Waiter};
 use forebay_engine::base::trace::Origin;
 use forebay_engine::runtime::engine::Engine;
 use forebay_engine::store::directory::Place;
@@ -45,6 +45,8 @@ pub struct Listener {
 pub struct Entrance {
     engine: Arc<Engine>,
     connections: Connections,
+    /// The engine runs nothing: it is closed when an app wants the store.
+    gives_way: bool,
     /// Numbers the clients.
     clients: AtomicU64,
     open: Mutex<Open>,
@@ -64,7 +66,8 @@ struct Connection {
 
 impl Listener {
     /// Listen at `path` (mode 0600). A socket that a dead owner left there is replaced: the caller holds the directory's lock.
-    pub fn start(path: &Path, engine: Arc<Engine>) -> Result<Self, EngineError> {
+    /// `gives_way`: the engine runs nothing, and its process is told when a client wants to own the store.
+    pub fn start(path: &Path, engine: Arc<Engine>, gives_way: bool) -> Result<Self, EngineError> {
         let failed =
             |error: std::io::Error| EngineError::Closed(format!("cannot listen at {}: {error}", path.display()));
         match std::fs::remove_file(path) {
@@ -82,6 +85,7 @@ impl Listener {
         let entrance = Arc::new(Entrance {
             engine,
             connections: Connections::at_most(CONNECTIONS_MAX),
+            gives_way,
             clients: AtomicU64::new(1),
             open: Mutex::default(),
         });
@@ -175,7 +179,7 @@ fn open_connection(stream: UnixStream, entrance: &Entrance, admitted: Admitted, 
     }
     let client = entrance.clients.fetch_add(1, Ordering::Relaxed);
     let (answers, waiting) = channel();
-    let (engine, credit) = (entrance.engine.clone(), Arc::new(Credit::new()));
+    let (engine, gives_way, credit) = (entrance.engine.clone(), entrance.gives_way, Arc::new(Credit::new()));
     let theirs = credit.clone();
     let writer = std::thread::Builder::new().name("forebay-answers".into()).spawn(move || {
         write_answers(stream, &waiting, &theirs);
@@ -186,7 +190,7 @@ fn open_connection(stream: UnixStream, entrance: &Entrance, admitted: Admitted, 
     let reader = std::thread::Builder::new().name("forebay-requests".into());
     // Where it cannot be started, nobody is left who could answer, and the writer hangs up.
     let _started = reader.spawn(move || {
-        serve(reading, &engine, client, &answers, &credit);
+        serve(reading, &engine, (client, gives_way), &answers, &credit);
         engine.client_left(client, is_here);
         drop(admitted);
     });
@@ -194,7 +198,13 @@ fn open_connection(stream: UnixStream, entrance: &Entrance, admitted: Admitted, 
     open.connections.push(Connection { stream: kept, writer });
 }
 
-fn serve(mut stream: UnixStream, engine: &Engine, client: u64, answers: &Sender<Vec<u8>>, credit: &Arc<Credit>) {
+fn serve(
+    mut stream: UnixStream,
+    engine: &Engine,
+    (client, gives_way): (u64, bool),
+    answers: &Sender<Vec<u8>>,
+    credit: &Arc<Credit>,
+) {
     // Not read before there is room for its answer: a client that asks faster than it is answered waits in its own writes.
     while credit.take() {
         let Ok(Some((id, kind, body))) = frame::read(&mut stream) else { break };
@@ -227,6 +237,14 @@ fn serve(mut stream: UnixStream, engine: &Engine, client: u64, answers: &Sender<
             Request::Verb { verb, body } if verb == "runner.offer" => engine.runner_offers(client, &body, waiter),
             Request::Verb { verb, body } if verb == "mapping.wanted" => {
                 engine.mappings_wanted(client, &body, waiter);
+            }
+            Request::Verb { verb, .. } if verb == WANTED => {
+                if gives_way {
+                    engine.hand_over("an app is to own the store");
+                }
+                if let Waiter::Call(tell) = waiter {
+                    tell(Ok(Reply::Json(gives_way.to_string().into_bytes())));
+                }
             }
             Request::Verb { verb, body } => engine.request(&verb, &body, waiter),
         }

@@ -237,14 +237,15 @@ impl Engine {
         inner.state.abandon_reads();
         inner.state.runners.close();
         inner.state.dispatch().answer_open_invokes();
-        inner.state.queues().answer_open_receives();
-        inner.state.streams().answer_followers();
-        let stopped = EngineError::OwnerLost("the app stopped before the event ended".into());
-        inner.state.events().answer_open_results(&stopped);
-        let stopped = EngineError::OwnerLost(
-            "the app stopped before the execution had ended: it goes on when the app starts".into(),
-        );
-        inner.state.workflows().answer_waiting(&stopped);
+        // Where nothing has run, whoever waits is waiting for what the next owner does, and may ask that one.
+        let is_passed_on = !inner.state.ctx.started;
+        let error = if is_passed_on { EngineError::OwnerLeft } else { EngineError::OwnerLost };
+        let stopped = |text: &str| error(text.into());
+        inner.state.queues().answer_open_receives(&stopped("the app stopped before a message came"));
+        inner.state.streams().answer_followers(&stopped("the app stopped before a record came"));
+        inner.state.events().answer_open_results(&stopped("the app stopped before the event ended"));
+        let text = "the app stopped before the execution had ended: it goes on when the app starts";
+        inner.state.workflows().answer_waiting(&stopped(text));
         inner.state.answer_wanted();
         if let (Some(mut store), Some(token)) = (inner.store.take(), inner.to_release()) {
             store.release(Unit::All, token);

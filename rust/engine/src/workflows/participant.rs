@@ -518,10 +518,16 @@ impl WorkflowParticipant<'_> {
         }
     }
 
-    /// Tell whoever waits for an execution that nothing more will be said.
+    /// Tell whoever waits for an execution that nothing more will be said. A worker that waits was given nothing: it may ask the next owner.
     pub(crate) fn answer_waiting(&mut self, error: &EngineError) {
-        let workers = self.workflows.activities.take_waiters();
-        for waiter in self.workflows.waiting.take_all().into_iter().chain(workers) {
+        let unserved = match error {
+            EngineError::OwnerLost(_) => EngineError::OwnerLeft("the app stopped before a task came".into()),
+            error => error.clone(),
+        };
+        for waiter in self.workflows.activities.take_waiters() {
+            self.ctx.answer(waiter, Err(unserved.clone()));
+        }
+        for waiter in self.workflows.waiting.take_all() {
             self.ctx.answer(waiter, Err(error.clone()));
         }
     }

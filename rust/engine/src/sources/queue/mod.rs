@@ -265,10 +265,9 @@ impl Queues {
 
 impl QueueRoom<'_> {
     /// The app has stopped: whoever waits for a message is told so. Those at the loop are told by it.
-    pub(crate) fn answer_open_receives(&mut self) {
-        let error = crate::base::error::EngineError::OwnerLost("the app stopped before a message came".into());
+    pub(crate) fn answer_open_receives(&mut self, error: &crate::base::error::EngineError) {
         for id in 0..self.queues.entries.len() {
-            self.refuse_waiting(id, &error);
+            self.refuse_waiting(id, error);
         }
     }
 

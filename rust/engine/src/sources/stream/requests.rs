@@ -425,8 +425,7 @@ impl StreamRoom<'_> {
     }
 
     /// The app has stopped: whoever waits for records is told so.
-    pub(crate) fn answer_followers(&mut self) {
-        let error = EngineError::OwnerLost("the app stopped before a record came".into());
+    pub(crate) fn answer_followers(&mut self, error: &EngineError) {
         for waiter in self.streams.followers.take_all() {
             self.ctx.answer(waiter, Err(error.clone()));
         }
