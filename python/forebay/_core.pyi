@@ -150,6 +150,7 @@ def upcoming(
 def play_workflow(
     definition: str,
     machine_type: str,
+    services: bytes,
     given: str,
     call: Callable[[str, str, str], tuple[str | None, str | None, str | None, int]],
     items: str | None,
@@ -157,6 +158,7 @@ def play_workflow(
 ) -> tuple[str, str | None, str | None, str | None, str, int]:
     """Play an execution; give status, output, error, cause, histories and how many ms it took. Its own history is first.
 
+    `services` are those of `integration.declare`, JSON: what no app starts with that has them is refused.
     `call` takes a state's name, its resource and the arguments; its answer has ms at its end. `moment`: ms since 1970, a seed.
     """
 

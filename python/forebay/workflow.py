@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
     from forebay._runtime.caller import Caller
+    from forebay.integrations.serve import Integrations
 
 _PAGE = 1000
 
@@ -58,6 +59,9 @@ class ExecutionDescription:
 
 class Workflow(StoreResource[WorkflowSettings]):
     """A workflow. Made by `App.workflow`, never by hand."""
+
+    integrations: Integrations | None = None
+    """What its app calls for tasks, beside the store."""
 
     async def start(self, input: Any = None, name: str | None = None, *, qualifier: str | None = None) -> Execution:  # noqa: A002 - AWS's name
         """Start an execution; when this returns, it is durable.
@@ -110,9 +114,11 @@ class Workflow(StoreResource[WorkflowSettings]):
             qualifier: the number of a version, or an alias, which chooses for each; None: what is declared.
 
         Raises:
-            InvalidParameterValue: an input that cannot be, or too many of them; nothing was started.
+            InvalidParameterValue: an input that cannot be, or too many of them, also for the whole bucket of `workflow_limits`;
+                nothing was started.
             ResourceNotFound: the engine has refused the workflow.
-            TooManyRequests: too much waits for the disk, or 100,000 Express executions are open; nothing was started.
+            TooManyRequests: too much waits for the disk, 100,000 Express executions are open, or `workflow_limits` allow not so
+                many starts now; nothing was started.
             StoreFull: the disk is full; nothing was started.
             StoreFailed: a write failed; whether they were started is unknown.
             AppClosed: the app is not running.

@@ -231,3 +231,63 @@ def test_a_mock_file_says_what_it_has(tmp_path):
     for machine, case, told in (("Ordr", "Busy", "'Order'"), ("Order", "Bsy", "'Busy'"), ("Order", "Busy", "'Now'")):
         with pytest.raises(InvalidParameterValue, match=f"it has no .*, but {told}$"):
             read_mocks(file, machine, case)
+
+
+def calls(service, **parameters):
+    task = {"Type": "Task", "Resource": f"arn:aws:states:::{service}", "Parameters": parameters, "End": True}
+    return {"StartAt": "A", "States": {"A": task}}
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        calls("sqs:sendMesage", QueueUrl="q", MessageBody="b"),
+        calls("sqs:sendMessage.sync", QueueUrl="q", MessageBody="b"),
+        calls("sqs:sendMessage", QueueUrl="q"),
+        calls("sqs:sendMessage", QueueUrl="q", MessageBody="b", Foo=1),
+        calls("dynamodb:putItem", TableName="t"),
+        calls("ecs:runTask.sync"),
+        calls("http:invoke", Method="GET"),
+    ],
+)
+async def test_what_no_app_starts_with_is_not_played(definition):
+    """It was played: the test was green, and the app did not start."""
+    app = App("t", store=":memory:")
+    flow = app.workflow("w", definition)
+    with pytest.raises(InvalidParameterValue) as refused:
+        await app.start()
+    text = str(refused.value).removeprefix("workflow 'w': ")
+    for machine in (definition, flow):
+        with pytest.raises(InvalidParameterValue) as unplayed:
+            run(machine, tasks={"A": Succeeded(1)})
+        assert str(unplayed.value) == text
+
+
+def test_a_service_that_a_test_alone_has_is_played():
+    definition = calls("ecs:runTask.sync", Cluster="c")
+    for services in (["ecs:runTask.sync"], ["arn:aws:states:::ecs:runTask.sync"], ["ecs:*"]):
+        played = run(definition, tasks={"A": Succeeded({"Tasks": []})}, services=services)
+        assert played.output == {"Tasks": []}
+    with pytest.raises(InvalidParameterValue, match="give a list, such as"):
+        run(definition, tasks={"A": Succeeded(1)}, services="ecs:runTask.sync")
+    with pytest.raises(InvalidParameterValue, match="give integrations, and names"):
+        run(definition, tasks={"A": Succeeded(1)}, services=[5])
+
+
+def test_the_integrations_of_an_app_are_played():
+    class Oven:
+        def __init__(self):
+            self.resources = ("oven:bake.sync",)
+            self.parameters = {"oven:bake": ["Bread"]}
+
+        async def call(self, call):
+            return None
+
+    definition, wrong = calls("oven:bake.sync", Bread="rye"), calls("oven:bake.sync", Cake="plum")
+    app = App("t", store=":memory:")
+    app.integrate(Oven())
+    assert run(app.workflow("w", definition), tasks={"A": Succeeded(1)}).output == 1
+    assert run(definition, tasks={"A": Succeeded(1)}, services=[Oven()]).output == 1
+    for machine, services in ((app.workflow("v", wrong), []), (wrong, [Oven()])):
+        with pytest.raises(InvalidParameterValue, match="Cake"):
+            run(machine, tasks={"A": Succeeded(1)}, services=services)

@@ -405,6 +405,7 @@ class Declarations(DeclaredApis):
         if known is None:
             arn = names.workflow_arn(region, account, name)
             known = self.workflows[name] = Workflow(settings, arn, self._caller)
+            known.integrations = self.integrations
             return known, True
         if known.settings != settings:
             raise ResourceConflict(f"workflow {name!r} is already declared, otherwise: give one of them another name")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,10 @@ from forebay._model.workflow import definition_text, put_in
 from forebay._wire import payload
 from forebay.errors import InvalidParameterValue, RequestTooLarge
 from forebay.function import Function
+from forebay.integrations import Integration, Objects
+from forebay.integrations.maps import READS, WRITES
+from forebay.integrations.offered import callable_services
+from forebay.integrations.serve import declaration
 from forebay.workflow import Workflow
 
 _STARTED_MS = 1_704_067_200_000  # the first of January 2024
@@ -150,6 +154,7 @@ def run(
     tasks: Mapping[str, Answers] | None = None,
     *,
     type: Literal["STANDARD", "EXPRESS"] | None = None,  # noqa: A002 - AWS's name
+    services: Iterable[Integration | Objects | str] = (),
     items: Sequence[Any] | None = None,
     coverage: Coverage | None = None,
     seed: int = 1,
@@ -163,12 +168,16 @@ def run(
             (tries again take the next one), or a plain function that is given the arguments and gives the result. What it
             raises fails the task with the exception's name.
         type: the type of the workflow; None: that of `machine`, or "STANDARD".
+        services: what tasks may call beside the store, what packages offer, and what the app of `machine` integrates: the
+            integrations of the app that will run a definition, and by name what is there in this test alone and has its answers
+            in `tasks`, such as "ecs:runTask.sync".
         items: what the `ItemReader` of a distributed Map finds.
         coverage: is told where the execution went.
         seed: of the random numbers: the same seed, the same execution.
 
     Raises:
-        InvalidParameterValue: a definition or an input that cannot be, a task without an answer, or an execution that never ends.
+        InvalidParameterValue: a definition with which no app starts, also because of a service, an action or a parameter that
+            cannot be called; an input that cannot be, a task without an answer, or an execution that never ends.
 
     """
     text, known_type = _definition(machine)
@@ -191,6 +200,7 @@ def run(
     status, output, error, cause, told, took_ms = play_workflow(
         text,
         type or known_type,
+        payload.dumps(_callable(machine, text, services)),
         given_input,
         call,
         None if items is None else _json("items", list(items)),
@@ -362,6 +372,23 @@ def _definition(machine: Machine) -> tuple[str, Literal["STANDARD", "EXPRESS"]]:
     if isinstance(machine, Workflow):
         return machine.settings.definition, machine.settings.type
     return definition_text(machine, {}, names.function_arn(_REGION, _ACCOUNT, "")), "STANDARD"
+
+
+def _callable(machine: Machine, text: str, services: Iterable[Integration | Objects | str]) -> dict[str, Any]:
+    """Say what tasks may call beside the store, as an app says it to its engine."""
+    if isinstance(services, str):
+        checks.refuse("services", services, 'give a list, such as ["ecs:runTask.sync"]')
+    names = [one.rpartition(":::")[2] for one in services if isinstance(one, str)]
+    given = [one for one in services if not isinstance(one, str)]
+    for one in given:
+        if not isinstance(one, Objects) and not hasattr(one, "resources"):
+            checks.refuse("services", one, 'give integrations, and names such as "ecs:runTask.sync"')
+    own = machine.integrations if isinstance(machine, Workflow) else None
+    told = callable_services(text) if own is None else own.declaration
+    for one in given:
+        names += [*READS, *WRITES] if isinstance(one, Objects) else one.resources
+    more = declaration([one for one in given if not isinstance(one, Objects)], names)
+    return {"resources": told["resources"] + more["resources"], "parameters": told["parameters"] | more["parameters"]}
 
 
 def _states(flow: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

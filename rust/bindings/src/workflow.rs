@@ -7,10 +7,12 @@ use forebay_core::workflow::machine::test_state::{Surroundings, Tested};
 use forebay_core::workflow::machine::{
     Call, CallKind, Data, ErrorDetails, Event, Identity, Outcome, ReadRequest, WriteRequest,
 };
+use forebay_engine::api::workflow::DeclareIntegrations;
+use forebay_engine::workflows::check_callable;
 use pyo3::prelude::*;
 use serde_json::{json, Value};
 
-use crate::errors::invalid;
+use crate::errors::{exception, invalid};
 
 /// Status, output, error, cause, the histories as JSON, its own first, and how many milliseconds it took.
 type Played = (&'static str, Option<String>, Option<String>, Option<String>, String, u64);
@@ -75,15 +77,19 @@ impl World for PythonWorld<'_> {
 pub(crate) fn play_workflow(
     definition: &str,
     machine_type: &str,
+    services: &[u8],
     given: &str,
     call: Bound<'_, PyAny>,
     items: Option<&str>,
     moment: (u64, u64),
 ) -> PyResult<Played> {
+    let services: DeclareIntegrations = serde_json::from_slice(services).map_err(invalid)?;
     let (started_ms, seed) = moment;
+    let text = definition;
     let machine_type = if machine_type == "EXPRESS" { MachineType::Express } else { MachineType::Standard };
     let definition = Definition::parse(definition, machine_type)
         .map_err(|problems| invalid(invalid_definition(&problems).unwrap_or_default()))?;
+    check_callable(text, services).map_err(|error| exception(call.py(), &error))?;
     let input =
         Data::parse(given).map_err(|error| invalid(format!("Invalid State Machine Execution Input: '{error:?}'")))?;
     let items = items.map(|items| serde_json::from_str(items).map_err(invalid)).transpose()?;

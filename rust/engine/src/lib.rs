@@ -22,7 +22,7 @@ pub mod runtime;
 mod schemas;
 pub mod sources;
 pub mod topics;
-mod workflows;
+pub mod workflows;
 
 pub use forebay_metrics as metrics;
 pub use forebay_store as store;

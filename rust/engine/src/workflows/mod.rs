@@ -4,6 +4,8 @@
 //! machines of this store (`calls`). A function is called when that is durable, and again after a crash before its end was told. A step
 //! that a full disk refuses is taken back with everything that it sent; what a function had answered is brought again when there is room.
 
+pub use crate::workflows::supported::check_callable;
+
 pub(crate) mod activities;
 pub(crate) mod aside;
 mod calls;

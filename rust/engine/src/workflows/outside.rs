@@ -42,6 +42,12 @@ pub(crate) struct Integrations {
     parameters: BTreeMap<String, Vec<String>>,
 }
 
+impl From<DeclareIntegrations> for Integrations {
+    fn from(declared: DeclareIntegrations) -> Self {
+        Self { resources: declared.resources.into_iter().collect(), parameters: declared.parameters }
+    }
+}
+
 impl Integrations {
     /// Whether it can call a resource: `SERVICE:ACTION`, with the action's pattern.
     pub(crate) fn has(&self, resource: &str) -> bool {
@@ -107,8 +113,7 @@ pub(crate) fn object_action(arn: &str) -> &str {
 
 /// Say what this process can call.
 pub(super) fn integrations_declare(room: &mut WorkflowRoom<'_>, asked: DeclareIntegrations) -> Done {
-    let DeclareIntegrations { resources, parameters } = asked;
-    room.workflows.integrations = Integrations { resources: resources.into_iter().collect(), parameters };
+    room.workflows.integrations = asked.into();
     // Long before the first call, so that it is on disk by then.
     store_number(room);
     Done::at_once(Empty {})

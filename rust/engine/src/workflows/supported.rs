@@ -4,7 +4,7 @@
 use forebay_core::workflow::definition::{Pattern, Resource};
 use serde_json::{Map, Value};
 
-use crate::api::workflow::Problem;
+use crate::api::workflow::{DeclareIntegrations, Problem};
 use crate::base::error::EngineError;
 use crate::workflows::calls::{activity_name, function_name};
 use crate::workflows::outside::{object_action, resource_name, Integrations};
@@ -20,7 +20,16 @@ type Found = (&'static str, String, String);
 
 /// Refuse a definition that was found good but names what cannot be called.
 pub(super) fn check_definition(room: &WorkflowRoom<'_>, definition: &Value) -> Result<(), EngineError> {
-    match unsupported(room, definition).first() {
+    refuse_first(&unsupported(room, definition))
+}
+
+/// The same where no app runs: refuse a definition that is good as the start of an app does that has these integrations.
+pub fn check_callable(definition: &str, integrations: DeclareIntegrations) -> Result<(), EngineError> {
+    refuse_first(&uncallable(&states(definition), &Integrations::from(integrations)))
+}
+
+fn refuse_first(problems: &[Problem]) -> Result<(), EngineError> {
+    match problems.first() {
         Some(problem) => Err(EngineError::Invalid(format!("{}: {}", problem.location, problem.message))),
         None => Ok(()),
     }
@@ -28,9 +37,13 @@ pub(super) fn check_definition(room: &WorkflowRoom<'_>, definition: &Value) -> R
 
 /// Everything in a definition that cannot be called.
 pub(super) fn unsupported(room: &WorkflowRoom<'_>, definition: &Value) -> Vec<Problem> {
+    uncallable(definition, &room.workflows.integrations)
+}
+
+fn uncallable(definition: &Value, integrations: &Integrations) -> Vec<Problem> {
     let mut problems = Vec::new();
     each_state_of(definition, "", &mut |state, place| {
-        let found = of_state(state, &room.workflows.integrations);
+        let found = of_state(state, integrations);
         problems.extend(found.into_iter().map(|(code, field, message)| Problem {
             code: code.into(),
             message,
