@@ -177,3 +177,167 @@ def test_events_that_are_not_there_are_told():
     about = {"workflow": "w", "name": "n", "status": "SUCCEEDED", "started_ms": 0, "stopped_ms": 1, "redrive_count": 0}
     _, lines = tell_execution(History(), about)
     assert lines[2].endswith("7 events left out: no room")
+
+
+WAIT = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "End": True}}}
+
+
+@pytest.mark.parametrize("kind", ["Parallel", "Map"])
+def test_a_wait_inside_another_state_says_until_when(told, kind):
+    """Only one at the top did."""
+    other = {"StartAt": "V", "States": {"V": WAIT["States"]["W"]}}
+    inner = {"Branches": [WAIT, other]} if kind == "Parallel" else {"ItemProcessor": WAIT}
+
+    def declare(app):
+        return app.workflow("w", of({"Type": kind, **inner}))
+
+    text = told(declare, until="WaitStateEntered", items=kind == "Map")
+    assert len(re.findall(r"now: state [VW] waits, until 20", text)) == 2
+
+
+def test_a_distributed_map_that_runs_is_named_with_its_children(told, tmp_path):
+    """It said "state A, since" and nothing else: the run's name was in the JSON of the history alone."""
+
+    def declare(app):
+        return app.workflow(
+            "w",
+            of(
+                {
+                    "Type": "Map",
+                    "MaxConcurrency": 1,
+                    "ItemProcessor": {**WAIT, "ProcessorConfig": {"Mode": "DISTRIBUTED"}},
+                }
+            ),
+        )
+
+    text = told(declare, until="MapRunStarted", items=True)
+    [run] = re.findall(r"now: state A runs (\S+) \(children: 1 running, 1 pending\), since 20", text)
+    assert "RUNNING" in forebay(tmp_path, "workflow", "list", run).stdout
+
+
+def test_the_execution_that_a_task_waits_for_is_named(told):
+    """It "waits for its end of states:startExecution.sync:2", and nothing said which one."""
+
+    def declare(app):
+        app.workflow("child", WAIT)
+        resource = "arn:aws:states:::states:startExecution.sync:2"
+        return app.workflow(
+            "w", of({"Type": "Task", "Resource": resource, "Parameters": {"StateMachineArn": "child", "Name": "kid"}})
+        )
+
+    text = told(declare, until="TaskSubmitted")
+    assert re.search(r"waits for its end of states:startExecution\.sync:2 \(arn:\S+:execution:child:kid\), since", text)
+
+
+def test_a_call_of_a_function_that_is_declared_no_more_says_so(tmp_path):
+    """It "waits for an answer of slow", as if the function ran."""
+
+    def made():
+        app = App("shop", store=tmp_path / "data")
+        return app, app.workflow("w", of({"Type": "Task", "Resource": "${slow}"}))
+
+    async def begin():
+        app, flow = made()
+        began = asyncio.Event()
+
+        @app.function(timeout=60)
+        async def slow(event, context):
+            began.set()
+            await asyncio.sleep(60)
+
+        async with asyncio.timeout(50):
+            await app.start()
+            await flow.start(name="one")
+            await began.wait()
+            await app.stop(grace=0)
+
+    async def ask():
+        app, _ = made()
+        async with app:
+            return (await asyncio.to_thread(forebay, tmp_path, "why", "one")).stdout
+
+    asyncio.run(begin())
+    text = asyncio.run(ask())
+    assert "waits for an answer of slow" in text
+    assert "the app does not declare function slow, and the task waits until it does" in text
+
+
+def test_a_durable_function_that_waits_says_until_when(told):
+    """It said "wait is started"."""
+    sdk = pytest.importorskip("aws_durable_execution_sdk_python")
+    from aws_durable_execution_sdk_python.config import Duration
+
+    def declare(app):
+        @app.durable_function()
+        @sdk.durable_execution
+        def rest(event, context):
+            context.wait(Duration.from_days(30))
+
+        return rest
+
+    async def stand(app):
+        await asyncio.sleep(0.5)
+
+    assert "now: wait is started, until 20" in told(declare, until="TaskScheduled", then=[stand])
+
+
+def test_a_task_that_was_late_with_its_token_says_for_which_of_its_times(tmp_path):
+    """Only the tasks of activities did."""
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        app.queue("q")
+        token = {"QueueUrl": "q", "MessageBody.$": "$$.Task.Token"}
+        times = {"beat": {"HeartbeatSeconds": 1, "TimeoutSeconds": 60}, "whole": {"TimeoutSeconds": 1}}
+        flows = [
+            app.workflow(name, of({"Type": "Task", "Resource": CALLBACK, "Parameters": token, **of_it}))
+            for name, of_it in times.items()
+        ]
+        async with app:
+            for flow in flows:
+                await flow.start(name=flow.name)
+            for flow in flows:
+                with pytest.raises(ExecutionFailed):
+                    await flow.execution(flow.name).result()
+
+    asyncio.run(make())
+    assert "no heartbeat came for 1 s" in forebay(tmp_path, "why", "beat").stdout
+    assert "it took longer than its 1 s" in forebay(tmp_path, "why", "whole").stdout
+
+
+def test_the_request_of_a_function_leads_to_its_execution(tmp_path):
+    """Nothing was known of it, although the cause of the failure and the log have it."""
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        requests = []
+
+        @app.function()
+        async def fail(event, context):
+            requests.append(context.aws_request_id)
+            raise ValueError("no")
+
+        flow = app.workflow("w", of({"Type": "Task", "Resource": "${fail}"}))
+        async with app:
+            execution = await flow.start(name="one")
+            with pytest.raises(ExecutionFailed):
+                await execution.result()
+            return execution.arn, (await asyncio.to_thread(forebay, tmp_path, "why", requests[0])).stdout
+
+    arn, text = asyncio.run(make())
+    assert f"failed for a task function=fail execution={arn} error=ValueError" in text
+
+
+def test_an_express_execution_that_is_not_there_says_where_they_are(tmp_path):
+    """It said "Execution Does Not Exist", also while the app did not run."""
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        flow = app.workflow("w", of({"Type": "Pass"}), type="EXPRESS")
+        async with app:
+            await (await flow.start(name="one")).result()
+
+    asyncio.run(make())
+    where = "Express executions that run, and the last 1,000 that ended, are in the memory of the running app only"
+    for command in (["workflow", "describe", "w", "one"], ["why", "one"]):
+        assert where in forebay(tmp_path, *command, status=1).stderr

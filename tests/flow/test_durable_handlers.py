@@ -1,10 +1,11 @@
 """What `App.durable_function` takes as a handler: it refuses what AWS's SDK could not run."""
 
 import functools
+import time
 
 import pytest
 
-from forebay import InvalidParameterValue
+from forebay import App, ExecutionFailed, InvalidParameterValue
 
 pytest.importorskip("aws_durable_execution_sdk_python")
 
@@ -91,3 +92,20 @@ class Called:
 )
 def test_other_decorators_may_be_between(app, handler):
     assert app.durable_function("work")(handler).name == "work"
+
+
+async def test_one_that_times_out_again_and_again_is_told_which_option_to_change(caplog):
+    """It was told of `@app.function(timeout=…)`, which does not declare it."""
+    app = App("t", store=":memory:")
+
+    @app.durable_function(timeout=0.05)
+    @durable_execution
+    def slow(event, context):
+        time.sleep(0.2)
+
+    async with app:
+        execution = await slow.start()
+        with pytest.raises(ExecutionFailed):
+            await execution.result()
+    told = [record.getMessage() for record in caplog.records if "timed out after" in record.getMessage()]
+    assert "give it @app.durable_function(timeout=…), in seconds" in told[-1]

@@ -24,6 +24,9 @@ NON_DETERMINISTIC = "NonDeterministic"
 MISSING = 'the SDK is not installed: pip install "forebay[durable]"'
 
 
+_HOSTED = "__forebay_durable__"
+"""Marks handlers that run a durable function."""
+
 # Kinds of operations that end from outside: by time, by a caller of the callback, by another function.
 OUTSIDE = {"WAIT", "CALLBACK", "CHAINED_INVOKE"}
 
@@ -155,7 +158,13 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], 
             return {**answer, "Error": {**error, "ErrorType": NON_DETERMINISTIC}}
         return answer
 
+    setattr(invoked, _HOSTED, True)
     return invoked
+
+
+def is_hosted(handler: Callable[..., Any]) -> bool:
+    """Tell whether a handler is one that `hosted` gave."""
+    return bool(getattr(handler, _HOSTED, False))
 
 
 def _check(handler: Any, module: str) -> None:

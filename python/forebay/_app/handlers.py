@@ -6,6 +6,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from forebay._app import durable
 from forebay._app.lambda_variables import SharedVariables
 from forebay._app.process_settings import process_settings
 from forebay._app.versions import is_latest
@@ -82,6 +83,8 @@ class Handlers:
         served.limits = wire_limits.function(function.settings)
         self._served[function.qualified] = served
         self._add_destinations(engine, function)
+        if durable.is_hosted(function.handler):
+            self._runner.operator_events.decorators[function.name] = "durable_function"
         handler_id = self._register(engine, function, served)
         if function.settings.isolation != "process":  # else the engine hands it work itself
             self._run_here(function, handler_id, served)

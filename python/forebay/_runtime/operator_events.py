@@ -41,6 +41,8 @@ class OperatorEvents:
         """Where the app shows its metrics."""
         self.destinations: dict[str, str] = {}
         """How those destinations are shown that have a name for the engine alone."""
+        self.decorators: dict[str, str] = {}
+        """What declares those functions that `@app.function` does not."""
         self.listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
         """Who is told of kinds that are for no log."""
         self._loop = loop
@@ -101,6 +103,7 @@ class OperatorEvents:
     def _write(self, event: dict[str, Any], others: int) -> None:
         event["destinations"] = [self._shown(name) for name in event.get("destinations", ())]
         event["metrics_page"] = self.metrics_page
+        event["decorator"] = self.decorators.get(str(event["of"]).partition(":")[0], "function")
         text = _TEXTS[event["what"]](event)
         extra = {"aws_request_id": event.get("request"), "function_name": _function(event)}
         # What has sums tells of all of them.
@@ -122,7 +125,7 @@ def _timed_out(event: dict[str, Any]) -> str:
         return text
     return (
         f"{text}; that makes {event['timeouts']:,} timeouts since the app started: if it needs longer, give it "
-        "@app.function(timeout=…), in seconds"
+        f"@app.{event['decorator']}(timeout=…), in seconds"
     )
 
 

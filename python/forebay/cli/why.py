@@ -53,12 +53,19 @@ def why(id_: str, store: StorePlace, output: str) -> None:
         try:
             life = ask_all(connection, subject)
         except InvalidParameterValue as error:
-            error.add_note("no workflow here has an execution of that name either")
+            error.add_note(f"no workflow here has an execution of that name either{_of_express(connection)}")
             raise
         if not (life["facts"] or life["kept"] or life["running"]):
             raise ResourceNotFound(_unknown(subject, owned=connection.owned))
         texts = [*lines(life), _ONLY_STORE] if connection.owned else lines(life)
     show(unpacked(life), output, text="\n".join(texts))
+
+
+def _of_express(connection: StoreConnection) -> str:
+    """Say where executions are that are not in the store, if there can be any."""
+    if not any(workflow["type"] == "EXPRESS" for workflow in connection.ask("workflow.list")):
+        return ""
+    return "; Express executions that run, and the last 1,000 that ended, are in the memory of the running app only"
 
 
 def listed_subject(connection: StoreConnection, failure: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ _CAUSE: Final = 120
 _CHILDREN: Final = 5
 """Most children of a distributed Map's run."""
 _CALLBACK: Final = ".waitForTaskToken"
+_CHILD_STATES: Final = ("succeeded", "failed", "timed_out", "aborted", "running", "pending")
 _UNDER_WAY: Final = {"STARTED", "PENDING", "READY"}
 _ENDS: Final = ("Succeeded", "Failed", "TimedOut", "Aborted")
 
@@ -147,51 +149,105 @@ def _failed_children(connection: StoreConnection, run: str) -> list[str]:
 
 def _waits(connection: StoreConnection, told: dict[str, Any], events: list[dict[str, Any]]) -> Iterator[str]:
     """Say what the execution waits for, with what only its durable function and its clock know."""
-    waits = list(_open(events, told.get("due_ms")))
+    waits = list(_open(connection, told, events))
     yield from waits
     if any("forebay:durable" in line for line in waits):
         given = {"workflow": told["workflow"], "name": told["name"]}
         for one in connection.ask("durable.describe", **given)["operations"]:
             if one["Status"] in _UNDER_WAY and one["Type"] != "EXECUTION":
                 name = f" {one['Name']}" if one.get("Name") else ""
-                yield f"{one['Type'].lower().replace('_', ' ')}{name} is {one['Status'].lower()}"
+                due_ms = _due_ms(one)
+                until = "" if due_ms is None else f", until {moment(due_ms)}"
+                yield f"{one['Type'].lower().replace('_', ' ')}{name} is {one['Status'].lower()}{until}"
 
 
-def _open(events: list[dict[str, Any]], due_ms: int | None) -> Iterator[str]:
-    """Say what the execution waits for: states that were entered and not left, with their calls that have not ended."""
-    by_id = {event["id"]: event for event in events}
-    entered = {event["id"]: _details(event)["name"] for event in events if event["type"].endswith("StateEntered")}
-    state_of: dict[int, int] = {}
-    calls: dict[int, dict[str, Any]] = {}
-    workers: dict[int, str] = {}
-    failures: Counter[int] = Counter()
-    for event in events:
-        kind, id_ = event["type"], event["id"]
-        state_of[id_] = id_ if id_ in entered else state_of.get(event["previousEventId"], 0)
-        state = state_of[id_]
+def _due_ms(operation: dict[str, Any]) -> float | None:
+    """Say until when an operation of a durable function waits."""
+    wait, step = operation.get("WaitDetails", {}), operation.get("StepDetails", {})
+    due_ms: float | None = wait.get("ScheduledEndTimestamp", step.get("NextAttemptTimestamp"))
+    return due_ms
+
+
+class _Standing:
+    """Where an execution stands: states that were entered and not left, by the numbers of their entries, and what is open."""
+
+    def __init__(self, events: list[dict[str, Any]]) -> None:
+        self.entered = {event["id"]: event for event in events if event["type"].endswith("StateEntered")}
+        self.calls: dict[int, dict[str, Any]] = {}
+        self.workers: dict[int, str] = {}
+        self.runs: dict[int, str] = {}
+        self.failures: Counter[int] = Counter()
+        state_of: dict[int, int] = {}
+        states = set(self.entered)
+        for event in events:
+            id_ = event["id"]
+            state_of[id_] = id_ if id_ in states else state_of.get(event["previousEventId"], 0)
+            self._take(state_of[id_], event)
+
+    def _take(self, state: int, event: dict[str, Any]) -> None:
+        kind = event["type"]
         if kind.endswith("StateExited") or kind.startswith("Execution"):
-            entered.pop(state, None)
-            calls.pop(state, None)
+            self.entered.pop(state, None)
+            self.calls.pop(state, None)
         elif kind.endswith(("Scheduled", "Submitted")):
-            calls[state] = event
-            workers.pop(state, None)
+            self.calls[state] = event
+            self.workers.pop(state, None)
         elif kind == "ActivityStarted":
-            workers[state] = _details(event).get("workerName") or "without a name"
+            self.workers[state] = _details(event).get("workerName") or "without a name"
+        elif kind == "MapRunStarted":
+            self.runs[state] = _details(event)["mapRunArn"]
         elif kind.endswith(_ENDS):
-            calls.pop(state, None)
-            failures[state] += kind.endswith(("Failed", "TimedOut"))
-    for id_, name in entered.items():
-        since, call = moment(by_id[id_]["timestamp"] * 1000), calls.get(id_)
-        # Of several states nobody knows which one goes on then.
-        until = "" if due_ms is None or len(entered) > 1 else f", until {moment(due_ms)}"
-        if call is None and failures[id_]:
-            yield f"state {name} waits for its retry {failures[id_]}{until}"
+            self.calls.pop(state, None)
+            if kind.startswith("MapRun"):
+                self.runs.pop(state, None)
+            self.failures[state] += kind.endswith(("Failed", "TimedOut"))
+
+
+def _open(connection: StoreConnection, told: dict[str, Any], events: list[dict[str, Any]]) -> Iterator[str]:
+    """Say what the execution waits for, a line for each state that it is in."""
+    due = {one["event"]: one["due_ms"] for one in told.get("waits", ())}
+    standing = _Standing(events)
+    for id_, entry in standing.entered.items():
+        name, since, call = _details(entry)["name"], moment(entry["timestamp"] * 1000), standing.calls.get(id_)
+        until = f", until {moment(due[id_])}" if id_ in due else ""
+        if id_ in standing.runs:
+            yield f"state {name} runs {_progress(connection, standing.runs[id_])}, since {since}"
+        elif call is None and standing.failures[id_]:
+            yield f"state {name} waits for its retry {standing.failures[id_]}{until}"
         elif call is None:
-            waits = " waits" if by_id[id_]["type"] == "WaitStateEntered" else ""
-            yield f"state {name}{waits}{until if waits else ''}, since {since}"
+            waits = f" waits{until}" if entry["type"] == "WaitStateEntered" else ""
+            yield f"state {name}{waits}, since {since}"
         else:
-            waits = _for_what(call, workers.get(id_))
-            yield f"state {name} waits {waits}, since {moment(call['timestamp'] * 1000)}"
+            waits = _for_what(call, standing.workers.get(id_))
+            missing = _missing(connection, _details(call))
+            yield f"state {name} waits {waits}, since {moment(call['timestamp'] * 1000)}{missing}"
+
+
+def _progress(connection: StoreConnection, run: str) -> str:
+    """Name a run of a distributed Map as the commands take it, and say how far it is."""
+    name = run.partition(":mapRun:")[2]
+    try:
+        told = connection.ask("map_run.describe", arn=run)
+    except ResourceNotFound:  # it has ended just now
+        return name
+    counts = [f"{told[kind]:,} {kind.replace('_', ' ')}" for kind in _CHILD_STATES if told[kind]]
+    return f"{name} (children: {', '.join(counts) or 'none has begun'})"
+
+
+def _missing(connection: StoreConnection, call: dict[str, Any]) -> str:
+    """Say that the app which runs has no such function: the call waits until one declares it."""
+    text = str(call.get("resource", ""))
+    if "resourceType" in call:
+        given = json.loads(call.get("parameters") or "{}")
+        text = str(given.get("FunctionName", "")) if isinstance(given, dict) else ""
+    name = text.rpartition(":function:")[2].partition(":")[0]
+    if connection.owned or not name or ":activity:" in text:
+        return ""
+    try:
+        connection.ask("function.describe", name=name)
+    except ResourceNotFound:
+        return f"; the app does not declare function {name}, and the task waits until it does"
+    return ""
 
 
 def _for_what(call: dict[str, Any], worker: str | None) -> str:
@@ -202,4 +258,17 @@ def _for_what(call: dict[str, Any], worker: str | None) -> str:
     if call["type"].startswith("Activity"):
         taken = "no worker has taken it" if worker is None else f"worker {worker} has taken it"
         return f"for an answer of activity {what}: {taken}"
-    return f"for its end of {what}" if call["type"].endswith("Submitted") else f"for an answer of {what}"
+    if not call["type"].endswith("Submitted"):
+        return f"for an answer of {what}"
+    child = _child(_details(call).get("output"))
+    return f"for its end of {what}" + (f" ({child})" if child else "")
+
+
+def _child(output: str | None) -> str | None:
+    """Name the execution that a task has begun and waits for."""
+    try:
+        told = json.loads(output or "null")
+    except ValueError:  # it was cut
+        return None
+    found = told.get("ExecutionArn") if isinstance(told, dict) else None
+    return None if found is None else str(found)

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::store::port::StoreError;
 
 /// Some of the names that there are, for whoever has asked for another one.
-pub(crate) fn declared_are<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = names.take(8).collect();
-    if known.is_empty() {
-        "none is declared yet".into()
-    } else {
-        format!("declared are {}", known.join(", "))
+pub(crate) fn declared_are<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = names.by_ref().take(8).collect();
+    match names.count() {
+        _ if known.is_empty() => "none is declared yet".into(),
+        0 => format!("declared are {}", known.join(", ")),
+        more => format!("declared are {} and {more} more", known.join(", ")),
     }
 }
 
@@ -186,3 +186,17 @@ impl Waiter {
 
 /// The ticket of what nobody asked for: that the store has failed, and what is to be told to the log.
 pub(crate) const UNSOLICITED: Ticket = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_left_out_are_counted() {
+        let names: Vec<String> = (0..10).map(|number| format!("f{number}")).collect();
+        let told = |count: usize| declared_are(names.iter().take(count).map(String::as_str));
+        assert_eq!(told(10), "declared are f0, f1, f2, f3, f4, f5, f6, f7 and 2 more");
+        assert_eq!(told(2), "declared are f0, f1", "it looked as if eight were all");
+        assert_eq!(told(0), "none is declared yet");
+    }
+}

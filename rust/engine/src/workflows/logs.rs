@@ -9,7 +9,10 @@ use crate::api::notes::Annotate;
 use crate::api::workflow::{LogLevel, Status};
 use crate::base::error::EngineError;
 use crate::ctx::Ctx;
+use crate::dispatch::attempts::HandlerId;
+use crate::observe::history::RequestEvent;
 use crate::observe::operator_events::OperatorEvent;
+use crate::workflows::participant::WorkflowParticipant;
 use crate::workflows::row::{MachineRow, RunId};
 use crate::workflows::{Run, WorkflowRoom};
 
@@ -55,6 +58,23 @@ pub(super) fn log_events(room: &mut WorkflowRoom<'_>, id: RunId, events: &[Event
     if is_put && is_in_memory {
         room.below.ctx.commit.pending.urgent = true;
     }
+}
+
+/// Remember for which execution a function ran that has failed: `why` is asked by its request's id, which causes and logs have.
+pub(super) fn note_failed_call(
+    part: &mut WorkflowParticipant<'_>,
+    id: RunId,
+    (handler, request): (HandlerId, u128),
+    body: Option<&[u8]>,
+) {
+    let Some(run) = part.workflows.runs.get(&id) else { return };
+    let execution = part.ctx.run_arn(&run.machine.row, id, &run.row.name).into();
+    let error: Value = body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+    let error = error["errorType"].as_str().unwrap_or("Lambda.Unknown").into();
+    let function = part.dispatch.functions[handler].name.as_str().into();
+    let what = RequestEvent::CallFailed { function, execution, error };
+    let now_ms = part.ctx.now.wall_ms;
+    part.ctx.observe.history.note(now_ms, request, what);
 }
 
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html>

@@ -368,6 +368,7 @@ impl Participant for WorkflowParticipant<'_> {
         let (handler, request) = (attempt.handler, attempt.request);
         let Some(&TaskJob { run, task, .. }) = attempt.job.get::<TaskJob>() else { return };
         let (_, body) = self.dispatch.timeout_error(handler, request);
+        logs::note_failed_call(self, run, (handler, request), Some(body.as_bytes()));
         let call = self.workflows.runs.get(&run).and_then(|run| run.calls.get(&task));
         // A durable function is tried again, and a job is asked about again, when it has really ended: two must not run at once.
         if call.is_none_or(|call| !matches!(call.kind, CallKind::Durable | CallKind::Job)) {
@@ -379,6 +380,9 @@ impl Participant for WorkflowParticipant<'_> {
         let (version, request) = (self.dispatch.functions[attempt.handler].version.to_string(), attempt.request);
         if let Some(job) = attempt.job.into::<TaskJob>() {
             self.workflows.attempts.remove(&(job.run, job.task));
+            if ended.status == 1 {
+                logs::note_failed_call(self, job.run, (attempt.handler, request), ended.body.as_deref());
+            }
             if job.submits {
                 let answer = if ended.status == 0 { ended.body.clone() } else { ended.late };
                 outside::stop_unwanted_job(self.workflows, (job.run, job.task), &job.payload, answer);

@@ -12,7 +12,7 @@ use crate::api::notes::Annotate;
 use crate::api::workflow::{
     DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion, DurableCallback,
     DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, History, Kind, List, Named,
-    PublishWorkflow, RedriveStatus, Revision, Start, StartMany, Started, Status, Stop, TaskCall, TaskFailed,
+    PublishWorkflow, RedriveStatus, Revision, Start, StartMany, Started, StateWait, Status, Stop, TaskCall, TaskFailed,
     TaskHeartbeat, TaskSucceeded,
 };
 use crate::api::Empty;
@@ -47,6 +47,11 @@ const STARTS_MAX: usize = 10_000;
 /// What AWS says of a call that is for the other type of workflows.
 pub(crate) const TYPE_NOT_SUPPORTED: &str =
     "State Machine Type Not Supported: 'This operation is not supported by this type of state machine'";
+/// Why an Express execution may not be found.
+const IN_MEMORY: &str =
+    ": Express executions that run, and the last 1,000 that ended, are in the memory of the running app only";
+/// Most states that wait, for one answer.
+const WAITS_MAX: usize = 1_000;
 /// Most callers that may wait for ends of executions.
 const WAITERS_MAX: usize = 100_000;
 
@@ -240,7 +245,11 @@ impl WorkflowRoom<'_> {
         };
         let (id, row) = found.ok_or_else(|| {
             let arn = self.below.ctx.execution_arn(workflow, name);
-            EngineError::NotFound(format!("Execution Does Not Exist: '{arn}'"))
+            let text = format!("Execution Does Not Exist: '{arn}'");
+            EngineError::NotFound(match machine.kind {
+                Kind::Standard => text,
+                Kind::Express => format!("{text}{IN_MEMORY}"),
+            })
         })?;
         Ok((id, self.workflows.durable_row(id).unwrap_or(row)))
     }
@@ -253,8 +262,11 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn execution_describe(&mut self, named: ExecutionNamed) -> Result<Done, EngineError> {
         let (id, row) = self.found(&named.workflow, &named.name)?;
-        let due_ms = self.workflows.runs.get(&id).and_then(|run| run.due_ms);
-        Ok(Done::at_once(Execution { due_ms, ..self.described(&named.workflow, id, row)? }))
+        let run = self.workflows.runs.get(&id);
+        let due_ms = run.and_then(|run| run.due_ms);
+        let waits = run.into_iter().flat_map(|run| run.execution.waits()).take(WAITS_MAX);
+        let waits = waits.map(|(event, due_ms)| StateWait { event: event.into(), due_ms }).collect();
+        Ok(Done::at_once(Execution { due_ms, waits, ..self.described(&named.workflow, id, row)? }))
     }
 
     /// Answer when the execution has ended.
@@ -517,6 +529,7 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
         started_ms: row.started_ms,
         stopped_ms: row.stopped_ms,
         due_ms: None,
+        waits: Vec::new(),
         redrive_count: row.redrive_count,
         redriven_ms: row.redriven_ms,
         redrive_status,

@@ -3,6 +3,7 @@
 use super::exit::Exit;
 use super::failure::Failure;
 use super::frame::{FrameId, Step};
+use super::history::EventId;
 use super::{Execution, Turn};
 use crate::workflow::definition::Until;
 use crate::workflow::query::{Documents, Operand, SECONDS_MAX};
@@ -10,6 +11,14 @@ use crate::workflow::scope::EvaluationError;
 use crate::workflow::timestamp::Timestamp;
 
 impl Execution {
+    /// The states that wait until a time, as also before a retry: the events of their entries, and until when.
+    pub fn waits(&self) -> impl Iterator<Item = (EventId, u64)> + '_ {
+        self.frames.values().filter_map(|frame| match frame.step {
+            Step::Until { due_ms, .. } => Some((frame.entered, due_ms)),
+            _ => None,
+        })
+    }
+
     pub(super) fn begin_wait(&mut self, turn: &mut Turn<'_>, id: FrameId, until: &Until) -> Result<(), Failure> {
         let due_ms = self.wait_until(turn, id, until)?;
         if turn.inspection.is_some() || due_ms <= turn.now_ms {

@@ -107,6 +107,11 @@ pub(super) fn fault(error: EngineError) -> Fault {
             Some(end) => text[..=end].to_owned(),
             None => text,
         };
+        // Nor where Express executions are.
+        let text = match text.find("': ").filter(|_| name == "ExecutionDoesNotExist") {
+            Some(end) => text[..=end].to_owned(),
+            None => text,
+        };
         Fault::new(name, text)
     };
     match error {

@@ -36,6 +36,8 @@ pub(crate) enum RequestEvent {
     Told { destination: Arc<str> },
     /// An operator had it run again.
     Redriven,
+    /// A function failed that ran for a task of an execution.
+    CallFailed { function: Arc<str>, execution: Arc<str>, error: Arc<str> },
 }
 
 #[derive(Debug)]
@@ -103,6 +105,9 @@ impl RequestEvent {
             }
             Self::Told { destination } => json!({"at_ms": at_ms, "what": "delivered", "destination": &**destination}),
             Self::Redriven => json!({"at_ms": at_ms, "what": "redriven"}),
+            Self::CallFailed { function, execution, error } => json!({
+                "at_ms": at_ms, "what": "failed for a task", "function": &**function, "execution": &**execution, "error": &**error,
+            }),
         }
     }
 }
