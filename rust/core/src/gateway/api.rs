@@ -69,6 +69,18 @@ pub enum Target {
     Function(String),
     /// To another server.
     Url(String),
+    /// Nowhere yet: a call has made the route, and nothing stands behind it. Whoever is let in gets a failure.
+    Nothing {},
+}
+
+impl Target {
+    /// The function, where it is one.
+    pub fn function(&self) -> Option<&str> {
+        match self {
+            Self::Function(function) => Some(function),
+            Self::Url(_) | Self::Nothing {} => None,
+        }
+    }
 }
 
 /// A route, as it is declared.

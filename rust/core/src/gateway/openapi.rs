@@ -349,6 +349,7 @@ fn operation(api: &Api, route: &Route, arn: &dyn Fn(&str) -> String) -> Value {
             "timeoutInMillis": definition.timeout_ms,
             "connectionType": "INTERNET",
         }),
+        Target::Nothing {} => Value::Null,
     };
     let mut operation = json!({
         "responses": {"default": {"description": format!("Default response for {}", definition.key)}},

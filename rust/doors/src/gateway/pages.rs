@@ -53,6 +53,7 @@ fn target(target: &Target) -> String {
     match target {
         Target::Function(name) => format!("function {name}"),
         Target::Url(url) => url.clone(),
+        Target::Nothing {} => "nothing".into(),
     }
 }
 

@@ -103,7 +103,8 @@ impl Reached<'_> {
         };
         let answer = ended.unwrap_or_else(|failure| {
             self.trail.fails(&failure);
-            if let Some(remark) = &failure.remark {
+            // What a client has sent is no fault of the app.
+            if let Some(remark) = failure.remark.as_ref().filter(|_| failure.response_type.status() >= 500) {
                 let text = format!("{} {}: {remark}", self.request.method, self.route.resource_path);
                 self.engine.remark_on_api(&self.served.api.name, &text);
             }

@@ -40,6 +40,8 @@ const TWO_PATHS: &str = "the server behind the route may read its path as anothe
 /// Why a request has no place.
 pub(super) const FULL: &str = "as many requests are under way as may be";
 /// What becomes of an answer that nobody waits for.
+/// Why a request that was let in fails.
+pub(super) const NOTHING: &str = "no integration stands behind the route";
 pub(super) const LEFT: &str = "not delivered";
 pub(super) const LEFT_WHY: &str = "the client left before it was answered";
 /// Headers of CORS that the gateway answers for, where it is configured.
@@ -137,8 +139,8 @@ impl Gateway {
             }
         };
         let Some(place) = found else { return response(Answer::message(404, "Not Found")) };
-        let Some((place, stage, path)) = deployment.apis.stage(place) else {
-            return response(Answer::message(404, "Not Found"));
+        let Some((place, stage, path)) = deployment.apis.stage(place.clone()) else {
+            return response(self.no_stage(&place, &head, began));
         };
         if place.api.kind == Kind::Websocket {
             let answer = self.handshake(&engine, (&deployment, &place, stage), &head, upgrade).await;
@@ -149,6 +151,37 @@ impl Gateway {
             return response(answer);
         }
         response(self.routed((&engine, &deployment), (&place, stage, path), &head, body, began).await)
+    }
+
+    /// Answer a request that names an API, and no stage of it.
+    fn no_stage(&self, place: &Place<'_>, head: &Head<'_>, began: Instant) -> Answer {
+        let (mut answer, request_id, trail) = (Answer::message(404, "Not Found"), self.ids.next(), Trail::default());
+        trail.turned_away("the API has no such stage");
+        Self::finish(&mut answer, place, head, (&request_id, false));
+        let asked = requests::Asked {
+            at_ms: now_ms(),
+            took: began.elapsed(),
+            ids: [&request_id, ""],
+            api: &place.api.name,
+            stage: "",
+            method: head.method,
+            place: requests::Place::Path(place.path),
+            route: "",
+            function: "",
+            status: answer.status,
+        };
+        let way = trail.take();
+        let told = Told {
+            api: &place.api.id,
+            stage: "",
+            route: "",
+            path: place.path,
+            request_id: &request_id,
+            error: way.reason(answer.status),
+        };
+        self.log(head, told, &answer, began);
+        self.noted.note(&asked, way);
+        answer
     }
 
     /// Answer a request of an HTTP API or of a URL.
@@ -189,10 +222,7 @@ impl Gateway {
         let took = began.elapsed();
         state.latency.record(took.as_secs_f64());
         let definition = route.map(|route| &place.api.routes[route].definition);
-        let function = definition.and_then(|definition| match &definition.target {
-            Target::Function(function) => Some(function.as_str()),
-            Target::Url(_) => None,
-        });
+        let function = definition.and_then(|definition| definition.target.function());
         let route = definition.map_or("", |definition| &definition.key);
         let stage = place.api.stages[stage].name.as_str();
         let asked = requests::Asked {
@@ -450,6 +480,10 @@ impl Gateway {
                     }
                     None => Answer::message(503, "Service Unavailable"),
                 }
+            }
+            Target::Nothing {} => {
+                call.trail.tell("failed", NOTHING);
+                failed(is_url)
             }
             Target::Url(url) => {
                 match timeout(within, self.outside.hand_on((url.as_str(), call.told_by()), request, arrival)).await {

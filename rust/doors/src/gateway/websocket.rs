@@ -39,7 +39,7 @@ use crate::gateway::authorize::Asked;
 use crate::gateway::body::{room_for, Unread};
 use crate::gateway::deployment::{Deployment, StageState};
 use crate::gateway::head::Head;
-use crate::gateway::serve::{busy, FULL, LEFT, LEFT_WHY, THROTTLED};
+use crate::gateway::serve::{busy, FULL, LEFT, LEFT_WHY, NOTHING, THROTTLED};
 use crate::gateway::sockets::Place;
 use crate::gateway::trail::Question;
 use crate::gateway::turns::{Said, Turns};
@@ -198,6 +198,9 @@ impl Gateway {
             self.authorize(asked).await?
         };
         session.authorized = authorized;
+        if route.definition.target == (Target::Nothing {}) {
+            return Ok(Answer { status: 200, headers: Vec::new(), body: Vec::new() });
+        }
         let answer = session.invoke(self, engine, (&reached, route, visit), Happened::Connect).await;
         let answer = answer.unwrap_or_else(|()| Answer::message(500, "Internal Server Error"));
         reached.state().route(Some(at)).count(answer.status);
@@ -297,7 +300,10 @@ impl Session {
         (reached, route, visit): (&Reached, &Route, &Visit),
         happened: Happened<'_>,
     ) -> Result<Answer, ()> {
-        let Target::Function(function) = &route.definition.target else { return Err(()) };
+        let Some(function) = route.definition.target.function() else {
+            visit.trail.tell("failed", NOTHING);
+            return Err(());
+        };
         let arrival = self.arrival(&gateway.account, (reached.stage(), route), &visit.id);
         let request = self.request();
         let connection = websocket::Connection { id: &self.id, connected_ms: self.connected_ms };
@@ -360,7 +366,8 @@ impl Session {
         }
         turns.over().await;
         let Some(reached) = self.reached(&gateway, &engine) else { return };
-        if let Some(at) = reached.api.route_named(DISCONNECT) {
+        let at = reached.api.route_named(DISCONNECT);
+        if let Some(at) = at.filter(|&at| reached.api.routes[at].definition.target.function().is_some()) {
             let (code, reason) = &end;
             let happened = Happened::Disconnect { code: *code, reason };
             let visit = Visit::begin("DISCONNECT", gateway.ids.next());

@@ -110,9 +110,9 @@ pub(crate) struct GatewayRoom<'a> {
 impl GatewayRoom<'_> {
     pub(crate) fn api_declare(&mut self, declare: Declare) -> Result<Done, EngineError> {
         let api = Api::compile(&self.ctx.config.app, declare.definition).map_err(EngineError::Invalid)?;
-        let functions = api.routes.iter().filter_map(|route| match &route.definition.target {
-            Target::Function(name) => Some((name.as_str(), "route", &route.definition.key)),
-            Target::Url(_) => None,
+        let functions = api.routes.iter().filter_map(|route| {
+            let definition = &route.definition;
+            Some((definition.target.function()?, "route", &definition.key))
         });
         let asked = api.authorizers.iter().filter_map(|one| Some((one.function()?, "authorizer", &one.name)));
         for (name, what, of) in functions.chain(asked) {

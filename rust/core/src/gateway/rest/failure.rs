@@ -86,7 +86,9 @@ pub struct Failure {
     pub status: Option<u16>,
     /// What the client is told; `None`: null.
     pub message: Option<String>,
-    /// What only the log is told.
+    /// What is wrong with the body that the client has sent: for a template that asks for it.
+    pub invalid: Option<String>,
+    /// What only an operator is told.
     pub remark: Option<String>,
 }
 
@@ -95,7 +97,7 @@ impl Failure {
     pub fn new(response_type: ResponseType) -> Self {
         let text = response_type.known().4;
         let message = (!text.is_empty()).then(|| text.to_owned());
-        Self { response_type, status: None, message, remark: None }
+        Self { response_type, status: None, message, invalid: None, remark: None }
     }
 
     /// The same with another text.
@@ -105,7 +107,14 @@ impl Failure {
         self
     }
 
-    /// The same with what the log is told.
+    /// The same with what is wrong with the body.
+    #[must_use]
+    pub fn invalid(mut self, what: impl Into<String>) -> Self {
+        self.invalid = Some(what.into());
+        self
+    }
+
+    /// The same with what an operator is told.
     #[must_use]
     pub fn remark(mut self, remark: impl Into<String>) -> Self {
         self.remark = Some(remark.into());
@@ -165,7 +174,7 @@ impl Failure {
         let error = json!({
             "message": self.message,
             "messageString": quoted,
-            "validationErrorString": self.remark,
+            "validationErrorString": self.invalid,
             "responseType": self.response_type.name(),
         });
         context.insert("error".into(), error);

@@ -57,14 +57,18 @@ impl Validation {
         let Some(models) = &self.models else { return Ok(()) };
         let Some(model) = models.get(media_type).or_else(|| models.get("$default")) else { return Ok(()) };
         let model = model.as_ref().map_err(|reason| Failure::of_setup(reason.as_str()))?;
-        let invalid = |remark: String| Err(Failure::new(ResponseType::BadRequestBody).remark(format!("[{remark}]")));
+        let invalid = |told: String, remark: String| {
+            Err(Failure::new(ResponseType::BadRequestBody).invalid(format!("[{told}]")).remark(remark))
+        };
         let body = if sources.request_body.is_empty() { b"{}" } else { sources.request_body };
         let body: Value = match serde_json::from_slice(body) {
             Ok(body) => body,
-            Err(error) => return invalid(error.to_string()),
+            Err(error) => return invalid(error.to_string(), "the body is not JSON".into()),
         };
-        let first = model.iter_errors(&body).next().map(|error| error.to_string());
-        first.map_or(Ok(()), invalid)
+        let first = model.iter_errors(&body).next();
+        // Its client is told what it has sent itself; whoever reads a log is not.
+        first
+            .map_or(Ok(()), |error| invalid(error.to_string(), format!("{} {}", error.instance_path(), error.masked())))
     }
 }
 

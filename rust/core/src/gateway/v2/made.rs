@@ -106,7 +106,7 @@ impl Parts {
         let name = text(&self.api, "Name");
         // A name is a label of metrics and part of a path: one that could be neither gives way to the id.
         let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        let routes = self.routes.values().filter_map(|route| self.route(route, stage).transpose());
+        let routes = self.routes.values().map(|route| self.route(route, stage));
         let routes = routes.collect::<Result<Vec<_>, String>>()?;
         let mut authorizers = self.authorizers.values().map(authorizer).collect::<Result<Vec<_>, String>>()?;
         if self.routes.values().any(|route| text(route, "AuthorizationType") == "AWS_IAM") {
@@ -134,14 +134,20 @@ impl Parts {
         Ok(definition)
     }
 
-    /// A route, unless nothing stands behind it.
-    fn route(&self, route: &Members, stage: &Members) -> Result<Option<Value>, String> {
+    /// A route. One behind which nothing stands is there, too: its requests must not reach another one.
+    fn route(&self, route: &Members, stage: &Members) -> Result<Value, String> {
         let key = text(route, "RouteKey");
         let wrong = |what: &str| format!("route {key:?}: {what}");
-        let Some(integration) = text(route, "Target").strip_prefix("integrations/") else { return Ok(None) };
-        let integration = self.integrations.get(integration).ok_or_else(|| wrong("its integration is gone"))?;
+        let nothing = Members::new();
+        let named = text(route, "Target").strip_prefix("integrations/");
+        let integration = match named {
+            Some(named) => self.integrations.get(named).ok_or_else(|| wrong("its integration is gone"))?,
+            None => &nothing,
+        };
         let uri = text(integration, "IntegrationUri");
-        let target = if text(integration, "IntegrationType") == "AWS_PROXY" {
+        let target = if named.is_none() {
+            json!({"nothing": {}})
+        } else if text(integration, "IntegrationType") == "AWS_PROXY" {
             match uri::target(uri) {
                 Ok(uri::Target::Function(function)) => json!({ "function": function }),
                 _ => return Err(wrong(&format!("IntegrationUri {uri:?} names no function"))),
@@ -180,7 +186,7 @@ impl Parts {
         if let Some(timeout) = number(integration, "TimeoutInMillis") {
             told["timeout_ms"] = timeout.into();
         }
-        Ok(Some(told))
+        Ok(told)
     }
 }
 

@@ -320,8 +320,9 @@ impl Shown<'_> {
             let (kind, method, uri) = match &definition.target {
                 Target::Function(name) => ("AWS_PROXY", "POST", self.function_uri(name)),
                 Target::Url(url) => ("HTTP_PROXY", "ANY", url.clone()),
+                Target::Nothing {} => return None,
             };
-            json!({
+            Some(json!({
                 "ConnectionType": "INTERNET",
                 "IntegrationId": id(self.api, "integration", &definition.key),
                 "IntegrationMethod": method,
@@ -329,9 +330,9 @@ impl Shown<'_> {
                 "IntegrationUri": uri,
                 "PayloadFormatVersion": version(definition.payload_format),
                 "TimeoutInMillis": definition.timeout_ms,
-            })
+            }))
         };
-        self.api.routes.iter().map(integration).collect()
+        self.api.routes.iter().filter_map(integration).collect()
     }
 
     fn stages(&self) -> Vec<Value> {

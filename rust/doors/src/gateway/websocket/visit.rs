@@ -1,7 +1,6 @@
 //! What a connection asks, as `forebay why` and the access log tell it.
 
 use forebay_core::gateway::access_log::Facts;
-use forebay_core::gateway::api::Target;
 use forebay_engine::gateways::requests::{Asked, Place};
 use tokio::time::Instant;
 
@@ -31,10 +30,7 @@ impl Session {
     /// Remember what the connection has asked, and write its line.
     pub(super) fn note(&self, gateway: &Gateway, (reached, at): (&Reached, Option<usize>), visit: &Visit, status: u16) {
         let definition = at.map(|at| &reached.api.routes[at].definition);
-        let function = definition.and_then(|definition| match &definition.target {
-            Target::Function(function) => Some(function.as_str()),
-            Target::Url(_) => None,
-        });
+        let function = definition.and_then(|definition| definition.target.function());
         let (api, stage) = (&reached.api, reached.stage().name.as_str());
         let (took, route) = (visit.began.elapsed(), definition.map_or("", |definition| &definition.key));
         let asked = Asked {

@@ -111,6 +111,11 @@ impl Change<'_> {
         let wanted = match kind.as_str() {
             "JWT" => Some("JWT"),
             "CUSTOM" => Some("REQUEST"),
+            "AWS_IAM" if self.api.parts.is_websocket() => {
+                return Err(Fault::bad(
+                    "AuthorizationType AWS_IAM is not there for WebSocket APIs: CUSTOM and NONE are",
+                ));
+            }
             "NONE" | "AWS_IAM" => None,
             other => return Err(Fault::bad(format!("Invalid authorization type specified {other}"))),
         };
