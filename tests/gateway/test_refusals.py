@@ -27,6 +27,14 @@ def rest(app, **options):
     return app.rest_api("pets", **options)
 
 
+def test_a_host_is_of_one_api():
+    """The API that was declared last got all requests."""
+    app = App("shop", store=":memory:")
+    app.http_api("one", hosts=["a.example.com"])
+    with pytest.raises(ResourceConflict, match=r"already has the host 'a.example.com'"):
+        app.http_api("two", hosts=["b.example.com", "a.example.com"])
+
+
 @pytest.mark.parametrize(
     ("declare", "told"),
     [

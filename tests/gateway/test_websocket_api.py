@@ -355,15 +355,15 @@ async def test_what_a_handler_posts_comes_before_the_end(app, ws, client):
     async def slow(event, context):
         begun.set()
         await goes_on.wait()
-        await ws.post(event["requestContext"]["connectionId"], "answer")
+        for number in range(300):
+            await ws.post(event["requestContext"]["connectionId"], str(number))
 
     socket = await client()
     await socket.send({"action": "slow"})
     await asyncio.wait_for(begun.wait(), 30)
     stopping = asyncio.ensure_future(app.stop())
-    await asyncio.sleep(0.1)
     goes_on.set()
-    assert await socket.receive() == (TEXT, b"answer")
+    assert [await socket.receive() for _ in range(300)] == [(TEXT, str(number).encode()) for number in range(300)]
     assert await socket.closed() == 1001
     await stopping
 
@@ -469,7 +469,7 @@ async def test_messages_that_wait_when_the_app_stops_are_counted(app, serve):
             await until(count)
 
     port = (await serve()).port
-    socket, other = await connect(port), await connect(port)
+    socket, other, idle = await connect(port), await connect(port), await connect(port)
     for number in range(3):
         await socket.send(str(number))
     await socket.frame(PING, b"x")
@@ -477,8 +477,9 @@ async def test_messages_that_wait_when_the_app_stops_are_counted(app, serve):
     await other.send("last")
     await until(lambda: len(begun) == 2)
     stopping = asyncio.ensure_future(app.stop())
-    assert await socket.closed() == 1001
+    assert await idle.closed() == 1001
     goes_on.set()
+    assert await socket.closed() == 1001
     await stopping
     assert sorted(begun) == ["0", "last"], "no handler begins while the app stops"
     assert counts[-1] == 4

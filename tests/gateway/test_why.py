@@ -94,12 +94,14 @@ async def test_it_is_told_why_a_request_to_an_http_api_failed_or_ran_nothing(app
 
     api.route("GET", "/full")(full)
     api.proxy("ANY /old", "http://127.0.0.1:9/old")
+    app.http_api("staged").stage("dev")
     client = await serve()
 
     async def told(path, headers=()):
         answer = await client.ask("GET", path, headers)
         return answer.status, steps(await life(app, answer["apigw-requestid"]))
 
+    assert await told("/_apis/staged/v") == (404, [("turned away", None, "the API has no such stage")])
     assert await told("/nothing") == (404, [("turned away", None, "no route has this method and this path")])
     assert await told("/raises") == (500, [("failed", "broken", "ValueError: no paper")])
     status, [handled, failed] = await told("/nonsense")

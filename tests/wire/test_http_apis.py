@@ -37,6 +37,12 @@ def program(make_app, **options):
     async def guard(event, context):
         return {"isAuthorized": event["identitySource"] == ["open"], "context": {"user": "ali"}}
 
+    @app.function()
+    async def allowed(event, context):
+        effect = "Allow" if event["headers"].get("authorization") == "open" else "Deny"
+        statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": event["methodArn"]}
+        return {"principalId": "p", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]}}
+
     app.http_api("declared").route("GET", "/")(echo)
     return app
 
@@ -274,6 +280,66 @@ def test_a_websocket_api_is_made_too(wire):
         return said
 
     assert asyncio.run(talk()) == (TEXT, b'{"said":"hello"}')
+
+
+def test_a_route_without_a_target_lets_nobody_round_its_authoriser(wire):
+    """It was not there: its requests went to the open `$default`, and everybody could connect."""
+    apis = wire.apis
+    api, integration, route = wire.made("GET /guarded")
+    guard = {
+        "Name": "guard",
+        "AuthorizerType": "REQUEST",
+        "IdentitySource": ["$request.header.Authorization"],
+        "AuthorizerUri": ARN.replace("echo", "guard"),
+        "AuthorizerPayloadFormatVersion": "2.0",
+        "EnableSimpleResponses": True,
+    }
+    named = apis.create_authorizer(ApiId=api, **guard)["AuthorizerId"]
+    apis.delete_route(ApiId=api, RouteId=route)
+    apis.create_route(ApiId=api, RouteKey="GET /guarded", AuthorizationType="CUSTOM", AuthorizerId=named)
+    apis.create_route(ApiId=api, RouteKey="$default", Target=f"integrations/{integration}")
+    apis.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+    assert wire.get(api, "/guarded")[0] == 401
+    assert wire.get(api, "/guarded", Authorization="other")[0] == 403
+    assert wire.get(api, "/guarded", Authorization="open") == (500, {"message": "Internal Server Error"})
+    assert wire.get(api, "/other")[0] == 200
+
+
+def test_connect_without_a_target_asks_its_authoriser(wire):
+    apis = wire.apis
+    selection = "$request.body.action"
+    api = apis.create_api(Name="chat", ProtocolType="WEBSOCKET", RouteSelectionExpression=selection)["ApiId"]
+    guard = apis.create_authorizer(
+        ApiId=api,
+        Name="guard",
+        AuthorizerType="REQUEST",
+        IdentitySource=["route.request.header.Authorization"],
+        AuthorizerUri=ARN.replace("echo", "allowed"),
+    )["AuthorizerId"]
+    with pytest.raises(apis.exceptions.BadRequestException, match="AWS_IAM is not there for WebSocket APIs"):
+        apis.create_route(ApiId=api, RouteKey="$connect", AuthorizationType="AWS_IAM")
+    apis.create_route(ApiId=api, RouteKey="$connect", AuthorizationType="CUSTOM", AuthorizerId=guard)
+    apis.create_route(ApiId=api, RouteKey="say", RouteResponseSelectionExpression="$default")
+    apis.create_stage(ApiId=api, StageName="live", AutoDeploy=True)
+
+    async def status(**headers):
+        opened = await connect(wire.port, f"/_apis/{api}/live", **headers)
+        if opened.status == 101:
+            await opened.send({"action": "say"})
+            assert (await opened.json())["message"] == "Internal server error"
+        opened.cut()
+        return opened.status
+
+    async def all_of_them():
+        return [await status(), await status(authorization="other"), await status(authorization="open")]
+
+    assert asyncio.run(all_of_them()) == [401, 403, 101]
+
+
+def test_a_url_that_streams_is_refused(wire):
+    functions = wire.running.client("lambda")
+    with pytest.raises(functions.exceptions.InvalidParameterValueException, match="responses are not streamed here"):
+        functions.create_function_url_config(FunctionName="echo", AuthType="NONE", InvokeMode="RESPONSE_STREAM")
 
 
 def test_what_could_not_be_honoured_is_refused_and_changes_nothing(wire):

@@ -14,7 +14,7 @@ from forebay.rest_api import RestApi
 from forebay.websocket_api import WebSocketApi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from forebay._api import DeclaredApi
     from forebay._model.checks import Seconds
@@ -57,6 +57,7 @@ class DeclaredApis(ABC):
         known = self.apis.get(name)
         if known is None:
             self._refuse_taken(name, self.websocket_apis, self.rest_apis)
+            self._refuse_hosts(settings.hosts)
             known = self.apis[name] = HttpApi(settings, self._caller, self, on_new)
             self._new.append(known)
         elif known.settings != settings:
@@ -71,6 +72,13 @@ class DeclaredApis(ABC):
         for known in others:
             if name in known:
                 raise ResourceConflict(f"{known[name]!r} already has this name: give one of them another name")
+
+    def _refuse_hosts(self, hosts: Sequence[str]) -> None:
+        """Refuse a host that another API has: only one of them would be reached under it."""
+        for api in self.apis.values():
+            for host in hosts:
+                if host in api.settings.hosts:
+                    raise ResourceConflict(f"{api!r} already has the host {host!r}: give it to one of them")
 
     def own_ports(self) -> list[OwnPort]:
         """Give the ports at which one API is alone."""

@@ -515,7 +515,9 @@ class AppRun:
         self.runner.interrupt()
         if not await self._until(lambda: not list(self.runner.attempts())):
             left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in self.runner.attempts())
-            log.warning("stopped while these had not ended; after the next start what is not a call's runs again: %s", left)
+            log.warning(
+                "stopped while these had not ended; after the next start what is not a call's runs again: %s", left
+            )
         self.runner.flush()
 
     async def _until(self, done: Callable[[], bool]) -> bool:

@@ -300,8 +300,9 @@ impl Api {
     /// another authoriser.
     pub fn may_hand_on(&self, method: &str, path: &str, route: usize) -> bool {
         let guard = |route: usize| (self.routes[route].authorizer, &self.routes[route].definition.scopes);
-        let read_otherwise = || routes::plain(path).and_then(|plain| Some(self.route(method, &plain)?.0));
-        !routes::climbs(path) && read_otherwise().is_none_or(|other| guard(other) == guard(route))
+        let is_alike =
+            |reading: String| self.route(method, &reading).is_none_or(|(other, _)| guard(other) == guard(route));
+        !routes::climbs(path) && routes::readings(path).into_iter().all(is_alike)
     }
 
     /// The route of a WebSocket API by its key, by its index.

@@ -338,16 +338,16 @@ impl Decision {
             return Ok(Self { is_allowed, policy: Value::Null, context, principal, usage_key });
         }
         let policy = value.get("policyDocument").cloned().ok_or("the answer has no policyDocument")?;
-        evaluate(&policy, "", None)?;
+        evaluate(&policy, "", &[])?;
         Ok(Self { is_allowed: None, policy, context, principal, usage_key })
     }
 
     /// What it means for a route; of its two ARNs see [`evaluate`].
-    pub fn of(&self, arn: &str, plain: Option<&str>) -> Said {
+    pub fn of(&self, arn: &str, readings: &[String]) -> Said {
         let verdict = match self.is_allowed {
             Some(true) => Verdict::Allow,
             Some(false) => Verdict::Silent,
-            None => evaluate(&self.policy, arn, plain).unwrap_or(Verdict::Silent),
+            None => evaluate(&self.policy, arn, readings).unwrap_or(Verdict::Silent),
         };
         if verdict != Verdict::Allow {
             return Said::Denied { explicitly: verdict == Verdict::Deny };
@@ -442,8 +442,8 @@ mod tests {
         let read = |answer: Value| Decision::read(answer.to_string().as_bytes(), true);
         let context = Authorized::Lambda { context: r#"{"k":[1]}"#.into(), principal: None, known_by: None };
         let yes = read(json!({"isAuthorized": true, "context": {"k": [1]}})).unwrap();
-        assert_eq!(yes.of("arn:x", None), Said::Allowed(context));
-        assert_eq!(read(json!({"isAuthorized": false})).unwrap().of("arn:x", None), Said::Denied { explicitly: false });
+        assert_eq!(yes.of("arn:x", &[]), Said::Allowed(context));
+        assert_eq!(read(json!({"isAuthorized": false})).unwrap().of("arn:x", &[]), Said::Denied { explicitly: false });
         for answer in [json!({}), json!({"isAuthorized": "true"}), json!(true), json!(null), json!({"isAuthorized": 1})]
         {
             assert!(read(answer.clone()).is_err(), "{answer}");
@@ -455,14 +455,14 @@ mod tests {
         let statement = json!({"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "arn:*/GET/a"});
         let answer = json!({"principalId": "p", "policyDocument": {"Statement": [&statement]}, "context": {"n": 1}});
         let decision = Decision::read(answer.to_string().as_bytes(), false).unwrap();
-        assert!(matches!(decision.of("arn:x/GET/a", None), Said::Allowed(_)));
-        assert_eq!(decision.of("arn:x/GET/b", None), Said::Denied { explicitly: false });
+        assert!(matches!(decision.of("arn:x/GET/a", &[]), Said::Allowed(_)));
+        assert_eq!(decision.of("arn:x/GET/b", &[]), Said::Denied { explicitly: false });
         assert!(decision.named().is_ok());
         let deny = json!({"Action": "execute-api:Invoke", "Effect": "Deny", "Resource": "arn:*/GET/a"});
         let answer = json!({"policyDocument": {"Statement": [statement, deny]}});
         let decision = Decision::read(answer.to_string().as_bytes(), false).unwrap();
         assert!(decision.clone().named().is_err(), "a REST API let everybody in as the same caller");
-        assert_eq!(decision.of("arn:x/GET/a", None), Said::Denied { explicitly: true });
+        assert_eq!(decision.of("arn:x/GET/a", &[]), Said::Denied { explicitly: true });
         for answer in [
             json!({"principalId": "p"}),
             json!({"policyDocument": {}}),

@@ -22,9 +22,9 @@ pub enum Verdict {
 }
 
 /// Hold a policy document against the ARN of a method or a route. The error says why it is not a policy. Where its path can be written
-/// otherwise, `plain` is the ARN with the path as routes are found by it: what denies that one denies the request, so nobody goes round
-/// a denial by an escape or a slash. It allows nothing; but a path with `..` has to be allowed as what it means, too.
-pub fn evaluate(document: &Value, arn: &str, plain: Option<&str>) -> Result<Verdict, String> {
+/// otherwise, `readings` are the ARNs with the path as others may read it: what denies one of them denies the request, so nobody goes round
+/// a denial by an escape or a slash. They allow nothing; but a path with `..` has to be allowed as what it means, too.
+pub fn evaluate(document: &Value, arn: &str, readings: &[String]) -> Result<Verdict, String> {
     let statements = match document.get("Statement") {
         Some(Value::Array(list)) => &list[..],
         Some(one @ Value::Object(_)) => std::slice::from_ref(one),
@@ -34,25 +34,27 @@ pub fn evaluate(document: &Value, arn: &str, plain: Option<&str>) -> Result<Verd
         return Err(format!("the policy has {} statements: at most {STATEMENTS_MAX} are read", statements.len()));
     }
     let mut is_allowed = false;
-    let mut is_plain_allowed = !routes::climbs(arn);
+    let mut allowed: Vec<bool> = vec![!routes::climbs(arn); readings.len()];
     for statement in statements {
         let effect = statement.get("Effect").and_then(Value::as_str);
         let fits = speaks_of(statement, arn);
-        let fits_plain = || plain.is_some_and(|plain| speaks_of(statement, plain));
+        let fits_other = || readings.iter().any(|reading| speaks_of(statement, reading));
         // A condition cannot be looked at here: what it restricts is taken at its strictest.
         let is_conditional =
             ["Condition", "NotAction", "NotResource", "NotPrincipal"].iter().any(|key| statement.get(key).is_some());
         match effect {
-            Some("Deny") if fits || is_conditional || fits_plain() => return Ok(Verdict::Deny),
+            Some("Deny") if fits || is_conditional || fits_other() => return Ok(Verdict::Deny),
             Some("Allow") if !is_conditional => {
                 is_allowed |= fits;
-                is_plain_allowed = is_plain_allowed || fits_plain();
+                for (is_allowed, reading) in allowed.iter_mut().zip(readings) {
+                    *is_allowed = *is_allowed || speaks_of(statement, reading);
+                }
             }
             Some("Allow" | "Deny") => {}
             _ => return Err("a statement's Effect is neither Allow nor Deny".into()),
         }
     }
-    Ok(if is_allowed && is_plain_allowed { Verdict::Allow } else { Verdict::Silent })
+    Ok(if is_allowed && allowed.into_iter().all(|is_allowed| is_allowed) { Verdict::Allow } else { Verdict::Silent })
 }
 
 fn speaks_of(statement: &Value, arn: &str) -> bool {
@@ -124,7 +126,7 @@ mod tests {
             ),
             (json!([statement("Allow", "*"), {"NotAction": "s3:*", "Effect": "Deny", "Resource": "*"}]), Verdict::Deny),
         ] {
-            assert_eq!(evaluate(&json!({ "Statement": statements }), ARN, None), Ok(expected), "{statements}");
+            assert_eq!(evaluate(&json!({ "Statement": statements }), ARN, &[]), Ok(expected), "{statements}");
         }
     }
 
@@ -132,14 +134,15 @@ mod tests {
     fn what_is_no_policy_is_told() {
         for document in [json!(null), json!({}), json!({"Statement": "x"}), json!({"Statement": [{"Effect": "allow"}]})]
         {
-            assert!(evaluate(&document, ARN, None).is_err(), "{document}");
+            assert!(evaluate(&document, ARN, &[]).is_err(), "{document}");
         }
     }
 
     #[test]
     fn a_path_that_is_written_otherwise_goes_round_no_denial() {
         let sent = ARN.replace("orders", "%6frders");
-        let judged = |statements: Value| evaluate(&json!({ "Statement": statements }), &sent, Some(ARN)).unwrap();
+        let judged =
+            |statements: Value| evaluate(&json!({ "Statement": statements }), &sent, &[ARN.to_owned()]).unwrap();
         assert_eq!(judged(json!([statement("Allow", "*"), statement("Deny", "*/orders/*")])), Verdict::Deny);
         assert_eq!(judged(json!([statement("Allow", "*"), statement("Deny", "*/carts/*")])), Verdict::Allow);
         assert_eq!(judged(json!([statement("Allow", "*/orders/*")])), Verdict::Silent);
@@ -150,11 +153,7 @@ mod tests {
     fn a_path_that_climbs_is_allowed_as_what_it_means() {
         let judged = |sent: &str, plain: &str, resources: &[&str]| {
             let statements: Vec<Value> = resources.iter().map(|resource| statement("Allow", resource)).collect();
-            evaluate(
-                &json!({ "Statement": statements }),
-                &format!("arn:x/GET/{sent}"),
-                Some(&format!("arn:x/GET/{plain}")),
-            )
+            evaluate(&json!({ "Statement": statements }), &format!("arn:x/GET/{sent}"), &[format!("arn:x/GET/{plain}")])
         };
         for (sent, plain, resources, expected) in [
             ("public/../secret", "secret", &["*/public/*"][..], Verdict::Silent),

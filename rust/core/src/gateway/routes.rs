@@ -112,31 +112,56 @@ fn parse_segment(text: &str) -> Result<Segment, String> {
     Ok(if is_greedy { Segment::Greedy(name.to_owned()) } else { Segment::Variable(name.to_owned()) })
 }
 
-/// A path as whoever reads it next may read it: its escapes are decoded, a backslash is a slash, parameters behind a `;` and slashes that
-/// are nobody's are gone, and `..` has taken what stands before it. `None` where it was sent like that.
-pub fn plain(path: &str) -> Option<String> {
+/// What a path is for those who read it next, where it may be another one for some of them: escapes are decoded, and slashes that are
+/// nobody's are gone, and `..` has taken what stands before it. Servers differ in whether a backslash or an escaped slash ends a segment,
+/// and in whether parameters behind a `;` are cut off, before or after decoding: each of these readings is here.
+pub fn readings(path: &str) -> Vec<String> {
     let inner = path.strip_prefix('/').unwrap_or(path);
     let is_plain = |segment: &str| !segment.is_empty() && !is_dots(segment);
     if !inner.contains(['%', '\\', ';']) && (inner.is_empty() || inner.split('/').all(is_plain)) {
-        return None;
+        return Vec::new();
     }
-    let text = decoded_anyway(inner);
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in read_segments(&text) {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
+    let mut all: Vec<String> = Vec::new();
+    for parameters in [Parameters::CutFirst, Parameters::CutLast, Parameters::Kept] {
+        for is_wide in [true, false] {
+            let reading = reading(inner, parameters, is_wide);
+            if !all.contains(&reading) {
+                all.push(reading);
             }
-            other => segments.push(other),
         }
     }
-    Some(segments.join("/"))
+    all
 }
 
-/// The segments of a decoded path in the widest reading that servers have: a backslash ends one, and what stands behind a `;` is not of it.
-fn read_segments(text: &str) -> impl Iterator<Item = &str> {
-    text.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default())
+/// What becomes of what stands behind a `;` in a segment.
+#[derive(Clone, Copy, PartialEq)]
+enum Parameters {
+    CutFirst,
+    CutLast,
+    Kept,
+}
+
+fn reading(inner: &str, parameters: Parameters, is_wide: bool) -> String {
+    let mut kept: Vec<String> = Vec::new();
+    for sent in inner.split('/') {
+        let sent = if parameters == Parameters::CutFirst { without_parameters(sent) } else { sent };
+        let text = decoded_anyway(sent);
+        let parts: Vec<&str> = if is_wide { text.split(['/', '\\']).collect() } else { vec![&*text] };
+        for part in parts {
+            let part = if parameters == Parameters::CutLast { without_parameters(part) } else { part };
+            match part {
+                "" | "." => {}
+                ".." => drop(kept.pop()),
+                // A slash that ends no segment is written so that it ends none.
+                other => kept.push(other.replace('/', "%2F")),
+            }
+        }
+    }
+    kept.join("/")
+}
+
+fn without_parameters(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or_default()
 }
 
 fn is_dots(segment: &str) -> bool {
@@ -150,7 +175,7 @@ pub fn climbs(path: &str) -> bool {
         return false;
     }
     let text = decoded_anyway(path);
-    let climbs = read_segments(&text).any(is_dots);
+    let climbs = text.split(['/', '\\']).any(|segment| is_dots(without_parameters(segment)));
     climbs
 }
 
@@ -408,26 +433,29 @@ mod tests {
     }
 
     #[test]
-    fn a_path_has_one_plain_form() {
+    fn a_path_has_all_readings_of_servers() {
         for (path, expected) in [
-            ("/admin/users", None),
-            ("/", None),
-            ("/%61dmin", Some("admin")),
-            ("//admin", Some("admin")),
-            ("/admin/", Some("admin")),
-            ("/a/%2e%2E/b%", Some("b%")),
-            ("/public/../secret", Some("secret")),
-            ("/public/..%2f..%2Fsecret", Some("secret")),
-            ("/a/./b//c", Some("a/b/c")),
-            ("/..", Some("")),
-            ("/a..b/...", None),
-            ("/%61dmin/%ff", Some("admin/\u{fffd}")),
-            ("/public/%ff/%2e%2e/%2e%2e/admin", Some("admin")),
-            ("/admin;a=1/x", Some("admin/x")),
-            ("/\\admin/x", Some("admin/x")),
-            ("/public/..%5csecret", Some("secret")),
+            ("/admin/users", &[][..]),
+            ("/", &[]),
+            ("/a..b/...", &[]),
+            ("/%61dmin", &["admin"]),
+            ("//admin", &["admin"]),
+            ("/admin/", &["admin"]),
+            ("/a/%2e%2E/b%", &["b%"]),
+            ("/public/../secret", &["secret"]),
+            ("/public/..%2f..%2Fsecret", &["secret", "public/..%2F..%2Fsecret"]),
+            ("/a/./b//c", &["a/b/c"]),
+            ("/..", &[""]),
+            ("/%61dmin/%ff", &["admin/\u{fffd}"]),
+            ("/public/%ff/%2e%2e/%2e%2e/admin", &["admin"]),
+            ("/admin;a=1/x", &["admin/x", "admin;a=1/x"]),
+            ("/\\admin/x", &["admin/x", "\\admin/x"]),
+            ("/public/..%5csecret", &["secret", "public/..\\secret"]),
+            ("/admin;%2fy/x", &["admin/x", "admin/y/x", "admin;/y/x", "admin;%2Fy/x"]),
+            ("//admin/a%2fb", &["admin/a/b", "admin/a%2Fb"]),
+            ("/admin;a=1/x%2fy", &["admin/x/y", "admin/x%2Fy", "admin;a=1/x/y", "admin;a=1/x%2Fy"]),
         ] {
-            assert_eq!(plain(path).as_deref(), expected, "{path}");
+            assert_eq!(readings(path), expected, "{path}");
         }
     }
 

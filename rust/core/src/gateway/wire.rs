@@ -65,6 +65,22 @@ pub fn encoded(text: &str) -> String {
     found
 }
 
+/// Encode what a path cannot hold, and leave what is encoded already.
+pub fn as_path(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut found = String::with_capacity(text.len());
+    for (at, &byte) in bytes.iter().enumerate() {
+        let is_escape = byte == b'%' && bytes.get(at + 1..at + 3).and_then(hex).is_some();
+        if is_escape || byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte) {
+            found.push(byte.into());
+        } else {
+            // Writing to memory does not fail.
+            let _ = write!(found, "%{byte:02X}");
+        }
+    }
+    found
+}
+
 /// The fields of a query as they were sent, decoded, in their order.
 pub fn query_fields(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     query.split('&').filter(|field| !field.is_empty()).map(|field| {

@@ -173,7 +173,7 @@ impl Gateway {
             let ask = self.ask_function(asked, authorizer, sources);
             self.said(&asked.deployment.decisions, (caller, asked.trail, late), ask).await?
         };
-        match decision.of(&self.route_arn(asked), self.plain_route_arn(asked).as_deref()) {
+        match decision.of(&self.route_arn(asked), &self.readings_of_route_arn(asked)) {
             Said::Allowed(authorized) => Ok(authorized),
             Said::Denied { .. } => {
                 asked.trail.not_let_in(&authorizer.name, SAID_NO);
@@ -194,11 +194,14 @@ impl Gateway {
         format!("{}{}", self.method_arn(asked), path_in_stage(request.path, arrival.stage))
     }
 
-    /// The same with the path as routes are found by it, where it was written otherwise.
-    fn plain_route_arn(&self, asked: Asked<'_>) -> Option<String> {
+    /// The same with the path as others may read it.
+    fn readings_of_route_arn(&self, asked: Asked<'_>) -> Vec<String> {
         let Asked { api, arrival, request, .. } = asked;
-        let path = routes::plain(path_in_stage(request.path, arrival.stage)).filter(|_| api.kind != Kind::Websocket)?;
-        Some(format!("{}/{path}", self.method_arn(asked)))
+        if api.kind == Kind::Websocket {
+            return Vec::new();
+        }
+        let readings = routes::readings(path_in_stage(request.path, arrival.stage)).into_iter();
+        readings.map(|path| format!("{}/{path}", self.method_arn(asked))).collect()
     }
 
     fn method_arn(&self, Asked { api, arrival, request, .. }: Asked<'_>) -> String {

@@ -1,19 +1,25 @@
 //! Answers of REST APIs that are compressed: with gzip, where the client takes it.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use flate2::write::GzEncoder;
 use flate2::Compression;
 use forebay_core::gateway::answer::Answer;
+use tokio::time::timeout;
 
-use crate::aside::Aside;
+use crate::gateway::body::room_for;
 use crate::gateway::head::Head;
+use crate::gateway::rest::RestState;
 
 /// Bytes that are compressed on the thread of the gateway.
 const COMPRESSED_HERE_MAX: usize = 64 * 1024;
 
+/// How long an answer waits for a place at which it is compressed; it goes out as it is then.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// An answer as the API compresses it: with gzip, from so many bytes on, where the client takes it.
-pub(super) async fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>, long: &Aside) -> Answer {
+pub(super) async fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>, rest: &RestState) -> Answer {
     let accepts = head
         .headers
         .iter()
@@ -28,25 +34,28 @@ pub(super) async fn compressed(mut answer: Answer, least: Option<u32>, head: &He
     if !accepts {
         return answer;
     }
-    let is_long = answer.body.len() > COMPRESSED_HERE_MAX;
-    let compress = move || {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        // Writing to memory does not fail.
-        if let Ok(body) = encoder.write_all(&answer.body).and_then(|()| encoder.finish()) {
-            answer.body = body;
-            answer.headers.push(("Content-Encoding".into(), "gzip".into()));
-        }
-        answer
-    };
-    if !is_long {
-        return compress();
+    if answer.body.len() <= COMPRESSED_HERE_MAX {
+        return gzipped(answer);
     }
     // All other requests would wait for it.
-    let lost = || Answer::message(500, "Internal server error");
-    match long.place_in_any_case().await {
-        Some(place) => place.run(compress).await.unwrap_or_else(|_| lost()),
-        None => lost(),
+    let Some(_room) = room_for(answer.body.len(), &rest.answers) else { return answer };
+    match timeout(PATIENCE, rest.compressing.place_in_any_case()).await {
+        Ok(Some(place)) => {
+            let told = place.run(move || gzipped(answer)).await;
+            told.unwrap_or_else(|_| Answer::message(500, "Internal server error"))
+        }
+        Ok(None) | Err(_) => answer,
     }
+}
+
+fn gzipped(mut answer: Answer) -> Answer {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing to memory does not fail.
+    if let Ok(body) = encoder.write_all(&answer.body).and_then(|()| encoder.finish()) {
+        answer.body = body;
+        answer.headers.push(("Content-Encoding".into(), "gzip".into()));
+    }
+    answer
 }
 
 /// Whether a member of `Accept-Encoding` takes gzip: `gzip;q=0` does not.

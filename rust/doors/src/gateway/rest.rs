@@ -57,10 +57,10 @@ pub(super) struct RestState {
     compiled: Mutex<HashMap<(String, String), Compiled>>,
     /// Long templates, the bodies that models are held against, and the models and templates of a deployment when they are read.
     pub(super) long: Aside,
-    /// KiB of answers that wait for their templates.
+    /// KiB of answers that wait for their templates, or to be compressed.
     pub(super) answers: Arc<Semaphore>,
     compiling: Aside,
-    compressing: Aside,
+    pub(super) compressing: Aside,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
     pub(super) decisions: KeptFor<Decision, Failure>,
@@ -269,7 +269,7 @@ impl Gateway {
             let metric = if had_it { Metric::ApiCacheHits } else { Metric::ApiCacheMisses };
             registry.counter(metric, &labels[..2]).add(1);
         }
-        let answer = compressed(answer, found.api.minimum_compression_size, head, &self.rest.compressing).await;
+        let answer = compressed(answer, found.api.minimum_compression_size, head, &self.rest).await;
         let asked = requests::Asked {
             at_ms: now_ms(),
             took: began.elapsed(),
@@ -427,8 +427,9 @@ impl Gateway {
     }
 
     /// The same with the path as routes are found by it, where it was written otherwise.
-    pub(super) fn plain_arn(&self, reached: &Reached<'_>) -> Option<String> {
-        plain_place_of(reached).map(|place| format!("{}/{place}", self.api_arn(&reached.served.api.id)))
+    pub(super) fn readings_of_arn(&self, reached: &Reached<'_>) -> Vec<String> {
+        let arn = self.api_arn(&reached.served.api.id);
+        readings_of(reached).into_iter().map(|place| format!("{arn}/{place}")).collect()
     }
 
     fn fail(reached: &Reached<'_>, failure: &Failure) -> Answer {
@@ -449,10 +450,9 @@ impl Gateway {
     ) -> Result<(Authorized, Option<Client<'a>>), Failure> {
         let Reached { kept, served, stage, route, request, arrival, .. } = reached;
         let api = &served.api;
-        let (place, plain, api_arn) = (place_of(reached), plain_place_of(reached), self.api_arn(&api.id));
+        let (place, readings, api_arn) = (place_of(reached), readings_of(reached), self.api_arn(&api.id));
         let kind = route.method.authorization_type.as_str();
         if let Some(policy) = &api.policy {
-            let plain = plain.as_deref();
             let facts = Facts {
                 source_ip: request.source_ip,
                 user_agent: request.values("user-agent").next(),
@@ -460,7 +460,7 @@ impl Gateway {
                 is_tls: request.values("x-forwarded-proto").all(|scheme| scheme == "https"),
                 now_ms: arrival.time_ms,
             };
-            let caller = Caller { api_arn: &api_arn, place: &place, plain, facts };
+            let caller = Caller { api_arn: &api_arn, place: &place, readings: &readings, facts };
             // An authoriser says who is let in; the policy only says who is not.
             let needs_allow = kind == "NONE" || kind == "COGNITO_USER_POOLS";
             if needs_allow || gate::judge(policy, caller)? == Verdict::Deny {
@@ -556,10 +556,11 @@ fn place_of(reached: &Reached<'_>) -> String {
     format!("{}/{}/{}", stage.stage_name, request.method, request.path.trim_start_matches('/'))
 }
 
-/// The same with the path as routes are found by it, where it was written otherwise.
-fn plain_place_of(reached: &Reached<'_>) -> Option<String> {
-    let path = routes::plain(reached.request.path)?;
-    Some(format!("{}/{}/{path}", reached.stage.stage_name, reached.request.method))
+/// The same with the path as others may read it.
+fn readings_of(reached: &Reached<'_>) -> Vec<String> {
+    let (stage, method) = (&reached.stage.stage_name, reached.request.method);
+    let readings = routes::readings(reached.request.path).into_iter();
+    readings.map(|path| format!("{stage}/{method}/{path}")).collect()
 }
 
 /// The stage that a path names, and the path in it.

@@ -57,7 +57,7 @@ impl Gateway {
             let ask = self.decide(reached, authorizer, &sources, arn);
             self.said(&self.rest.decisions, (caller, trail, late), ask).await?
         };
-        match decision.of(arn, self.plain_arn(reached).as_deref()) {
+        match decision.of(arn, &self.readings_of_arn(reached)) {
             Said::Allowed(mut authorized) => {
                 if let Authorized::Lambda { known_by, .. } = &mut authorized {
                     let sources: Vec<&str> = sources.iter().map(String::as_str).collect();

@@ -75,8 +75,8 @@ impl Signers {
 /// Whether a path has nothing that a signature passes over.
 fn is_as_signed(path: &str) -> bool {
     let inner = path.strip_prefix('/').unwrap_or(path);
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
-    inner.is_empty() || !inner.split('/').any(|part| matches!(part, "" | "." | ".."))
+    let is_passed_over = |part: &str| matches!(part, "" | "." | "..");
+    inner.is_empty() || !inner.strip_suffix('/').unwrap_or(inner).split('/').any(is_passed_over)
 }
 
 /// Whether a request is signed at all: a body that nobody signed is not worth reading.

@@ -141,7 +141,10 @@ impl Gateway {
         session.note(self, (&session.opened, at), &visit, answer.status);
         match (ends, upgrade) {
             (Some(ends), Some(upgrade)) => session.begin(engine, upgrade, ends),
-            _ => answer.headers.push(("x-amzn-requestid".into(), visit.id)),
+            _ => {
+                answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-amzn-requestid"));
+                answer.headers.push(("x-amzn-requestid".into(), visit.id));
+            }
         }
         answer
     }
@@ -447,10 +450,7 @@ impl Session {
                 }
                 () = turns.over(), if turns.last.is_some() => continue,
                 () = sleep_until(idles.min(dies)) => 1001,
-                () = ends.called() => {
-                    answer_last(&mut socket, mailbox, &at_once).await;
-                    1001
-                }
+                () = ends.called() => answer_last(&mut socket, mailbox, (&at_once, &|| self.leave())).await,
             };
             self.leave();
             return close(&mut socket, code).await;

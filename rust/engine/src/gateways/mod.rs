@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use base64::prelude::{Engine as _, BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 
-use forebay_core::gateway::api::{Api, Kind, Target};
+use forebay_core::gateway::api::{Api, Kind};
 use forebay_core::gateway::apis::Apis;
 use forebay_core::gateway::authorizer::digest;
 use forebay_core::gateway::openapi;

@@ -18,6 +18,8 @@ const REQUESTS_MAX: usize = 16_384;
 const TEXT_MAX: usize = 256;
 /// A request that took as long is remembered beside those that failed.
 const SLOW: Duration = Duration::from_secs(1);
+/// The steps whose `why` is a reason, and not what was reached.
+const REASONS: [&str; 4] = ["turned away", "failed", "not reached", "not waited for"];
 /// How many texts there are.
 const TEXTS: usize = 6;
 /// Characters of a request's id where it is not a UUID.
@@ -76,7 +78,8 @@ impl Way {
     /// Why an answer of 400 or more is what it is; empty: nobody has told.
     #[must_use]
     pub fn reason(&self, status: u16) -> &str {
-        let last = self.steps.iter().rev().find_map(|step| step.why.as_deref());
+        let is_reason = |step: &&Step| REASONS.contains(&step.what);
+        let last = self.steps.iter().rev().find(is_reason).and_then(|step| step.why.as_deref());
         last.filter(|_| status >= 400).unwrap_or_default()
     }
 }

@@ -92,8 +92,9 @@ impl Served {
 
     /// Whether the same are let in to the method that a request reaches when its path is read as others may read it.
     pub fn is_guarded_alike(&self, request: &Request<'_>, route: &Route) -> bool {
-        let Some(plain) = routes::plain(request.path) else { return true };
-        self.find(request.method, &plain).is_none_or(|(other, _)| other.is_guarded_as(route))
+        let is_alike =
+            |reading: String| self.find(request.method, &reading).is_none_or(|(other, _)| other.is_guarded_as(route));
+        routes::readings(request.path).into_iter().all(is_alike)
     }
 
     /// The method with a verb of a resource: what `TestInvokeMethod` names.

@@ -16,8 +16,8 @@ pub struct Caller<'a> {
     pub api_arn: &'a str,
     /// `{stage}/{verb}/{path}`.
     pub place: &'a str,
-    /// The same with the path as routes are found by it, where it was written otherwise.
-    pub plain: Option<&'a str>,
+    /// The same with the path as others may read it.
+    pub readings: &'a [String],
     /// What conditions are held against.
     pub facts: Facts<'a>,
 }
@@ -40,10 +40,40 @@ pub fn check(policy: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What a statement may say.
+const MEMBERS: [&str; 9] =
+    ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+
+fn is_principal(principal: &Value) -> bool {
+    let is_named = |value: &Value| match value {
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => {
+            !items.is_empty() && items.iter().all(|item| item.as_str().is_some_and(|text| !text.is_empty()))
+        }
+        _ => false,
+    };
+    match principal {
+        Value::String(text) => text == "*",
+        Value::Object(by) => {
+            let is_known = |(kind, value): (&String, &Value)| {
+                ["AWS", "Service", "Federated", "CanonicalUser"].contains(&kind.as_str()) && is_named(value)
+            };
+            !by.is_empty() && by.iter().all(is_known)
+        }
+        _ => false,
+    }
+}
+
 fn check_statement(statement: &Value) -> Result<(), String> {
     let fields = statement.as_object().ok_or("a statement is not an object")?;
     if !matches!(fields.get("Effect").and_then(Value::as_str), Some("Allow" | "Deny")) {
         return Err("a statement's Effect is neither Allow nor Deny".into());
+    }
+    if let Some(name) = fields.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
+        return Err(format!("a statement has no member {name:?}"));
+    }
+    if fields.get("Principal").is_some_and(|principal| !is_principal(principal)) {
+        return Err("a Principal is \"*\", or texts by AWS, Service, Federated or CanonicalUser".into());
     }
     // What such a statement says is taken at its strictest when it is held.
     let is_by_exception = |part: &str| fields.contains_key(&format!("Not{part}"));
@@ -86,16 +116,13 @@ pub fn judge(policy: &str, caller: Caller<'_>) -> Result<Verdict, Failure> {
         }
     }
     let arn = |place: &str| format!("{}/{place}", caller.api_arn);
-    evaluate(&document, &arn(caller.place), caller.plain.map(arn).as_deref()).map_err(wrong)
+    let readings: Vec<String> = caller.readings.iter().map(|place| arn(place)).collect();
+    evaluate(&document, &arn(caller.place), &readings).map_err(wrong)
 }
 
 /// Whether a statement speaks of this caller. What was looked at here is taken out of it.
 fn applies(statement: &mut Value, caller: Caller<'_>) -> Result<bool, String> {
     let Some(fields) = statement.as_object_mut() else { return Ok(true) };
-    if fields.get("Principal").is_some_and(|principal| !is_everybody(principal)) {
-        // There are no accounts here: a statement for somebody is for nobody who can be known.
-        return Ok(fields.get("Effect").and_then(Value::as_str) == Some("Deny"));
-    }
     // `execute-api:/stage/GET/path` is short for the whole ARN.
     if let Some(resource) = fields.get_mut("Resource") {
         let items = match resource {
@@ -107,6 +134,14 @@ fn applies(statement: &mut Value, caller: Caller<'_>) -> Result<bool, String> {
                 *item = format!("{}/{}", caller.api_arn, rest.trim_start_matches('/')).into();
             }
         }
+    }
+    match fields.get("Principal") {
+        // There are no accounts here: a statement for somebody is for nobody who can be known.
+        Some(principal) if !is_everybody(principal) => {
+            return Ok(fields.get("Effect").and_then(Value::as_str) == Some("Deny"));
+        }
+        None if !fields.contains_key("NotPrincipal") => return Err("a statement has no Principal".into()),
+        _ => {}
     }
     fields.remove("Condition").map_or(Ok(true), |conditions| hold(&conditions, &caller.facts))
 }
@@ -163,7 +198,7 @@ mod tests {
     const CALLER: Caller<'_> = Caller {
         api_arn: "arn:aws:execute-api:local:1:api",
         place: "dev/GET/pets",
-        plain: None,
+        readings: &[],
         facts: Facts { source_ip: "10.1.2.3", user_agent: None, referer: None, is_tls: false, now_ms: 0 },
     };
 

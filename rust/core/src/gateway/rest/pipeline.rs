@@ -343,21 +343,6 @@ impl<'a> Exchange<'a> {
         Ok(Body { bytes: rendered.into_bytes(), media_type: content_type })
     }
 
-    /// What the mappings put into the path. What comes out of the client's path is escaped as it came; anything else of the client's is one
-    /// segment, whatever it holds.
-    fn mapped_path(&self, integration: &Integration) -> Vec<(String, String)> {
-        let mut mapped = self.mapped(integration, "path");
-        for (name, value) in &mut mapped {
-            let source = integration.request_parameters.get(&format!("integration.request.path.{name}"));
-            let place = source.and_then(|source| source.strip_prefix("method.request."));
-            // One that climbs stays as it is: it is refused.
-            if place.is_some_and(|place| !place.starts_with("path.")) && !routes::climbs(value) {
-                *value = wire::encoded(value);
-            }
-        }
-        mapped
-    }
-
     /// What the mappings say of a part (`header`, `path`, `querystring`), with what a template has put above them.
     fn mapped(&self, integration: &Integration, part: &str) -> Vec<(String, String)> {
         let sources = self.sources();
@@ -368,17 +353,27 @@ impl<'a> Exchange<'a> {
                 continue;
             };
             if kind == part || kind.strip_prefix("multivalue") == Some(part) {
-                if let Some(values) = mapping::find(source, &sources) {
+                if let Some(mut values) = mapping::find(source, &sources) {
+                    if part == "path" {
+                        for value in &mut values {
+                            into_path(value, source);
+                        }
+                    }
                     found.insert(name.to_owned(), values);
                 }
             }
         }
         let overrides = self.context.get("requestOverride").and_then(|all| all.get(part)).and_then(Value::as_object);
         for (name, value) in overrides.into_iter().flatten() {
-            let values = match value {
+            let mut values: Vec<String> = match value {
                 Value::Array(items) => items.iter().filter_map(plain).collect(),
                 other => plain(other).into_iter().collect(),
             };
+            if part == "path" {
+                for value in &mut values {
+                    *value = wire::as_path(value);
+                }
+            }
             found.insert(name.clone(), values);
         }
         found
@@ -391,7 +386,7 @@ impl<'a> Exchange<'a> {
     fn call(&self, integration: &Integration, body: Body) -> Result<Call, Failure> {
         let is_proxy = integration.kind == IntegrationType::HttpProxy;
         let uri = integration.uri.as_deref().unwrap_or_default();
-        let mut url = self.filled(uri, &self.mapped_path(integration))?;
+        let mut url = self.filled(uri, &self.mapped(integration, "path"))?;
         let mut query: Vec<(String, String)> = Vec::new();
         if is_proxy {
             query.extend(self.params.query.iter().map(|(name, value)| (name.to_string(), value.to_string())));
@@ -438,7 +433,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn of_service(&self, integration: &Integration, body: Body) -> Result<Command, Failure> {
-        let path = self.mapped_path(integration);
+        let path = self.mapped(integration, "path");
         let headers = self.headers(integration, &body, false);
         match self.target(integration, &path)? {
             Target::Function(function) => {
@@ -462,6 +457,16 @@ impl<'a> Exchange<'a> {
                 Ok(Command::Service(service, Call { method, url, headers, body: body.bytes }))
             }
         }
+    }
+}
+
+/// Make a value fit to stand in a path. What comes out of the client's path is escaped as it came; anything else of the client's is one
+/// segment, whatever it holds. What climbs stays as it is: it is refused.
+fn into_path(value: &mut String, source: &str) {
+    let is_of_client = |place: &str| !place.starts_with("path.");
+    let is_foreign = source.strip_prefix("method.request.").is_some_and(is_of_client) || source.starts_with("context.");
+    if is_foreign && !routes::climbs(value) {
+        *value = wire::encoded(value);
     }
 }
 

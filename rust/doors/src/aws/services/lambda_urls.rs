@@ -13,7 +13,17 @@ async fn of(call: &Call<'_>, operation: &str) -> Result<Value, Fault> {
     })
 }
 
+/// Refuse what nobody here would do.
+fn refuse_streaming(call: &Call<'_>) -> Result<(), Fault> {
+    if call.input.text("InvokeMode") == Some("RESPONSE_STREAM") {
+        let text = "InvokeMode RESPONSE_STREAM: responses are not streamed here; BUFFERED is the other mode.";
+        return Err(Fault::new("InvalidParameterValueException", text).with("Type", "User"));
+    }
+    Ok(())
+}
+
 pub(super) async fn create_function_url_config(call: &Call<'_>) -> Result<Value, Fault> {
+    refuse_streaming(call)?;
     of(call, "CreateFunctionUrlConfig").await
 }
 
@@ -22,6 +32,7 @@ pub(super) async fn get_function_url_config(call: &Call<'_>) -> Result<Value, Fa
 }
 
 pub(super) async fn update_function_url_config(call: &Call<'_>) -> Result<Value, Fault> {
+    refuse_streaming(call)?;
     of(call, "UpdateFunctionUrlConfig").await
 }
 

@@ -190,8 +190,7 @@ pub(super) fn check_policy(policy: &str) -> Outcome<()> {
     const TEXT: &str = "Invalid policy document. Please check the policy syntax and ensure that Principals are valid.";
     match gate::check(policy) {
         Ok(()) => Ok(()),
-        Err(reason) if reason.starts_with("condition") => Err(Fault::bad(format!("{TEXT} Here: {reason}."))),
-        Err(_) => Err(Fault::bad(TEXT)),
+        Err(reason) => Err(Fault::bad(format!("{TEXT} Here: {reason}."))),
     }
 }
 
