@@ -485,6 +485,7 @@ async def test_messages_that_wait_when_the_app_stops_are_counted(app, serve):
     assert counts[-1] == 4
     socket.cut()
     other.cut()
+    idle.cut()
 
 
 async def test_a_message_without_room_is_told_so(app, serve):

@@ -94,14 +94,12 @@ async def test_it_is_told_why_a_request_to_an_http_api_failed_or_ran_nothing(app
 
     api.route("GET", "/full")(full)
     api.proxy("ANY /old", "http://127.0.0.1:9/old")
-    app.http_api("staged").stage("dev")
     client = await serve()
 
     async def told(path, headers=()):
         answer = await client.ask("GET", path, headers)
         return answer.status, steps(await life(app, answer["apigw-requestid"]))
 
-    assert await told("/_apis/staged/v") == (404, [("turned away", None, "the API has no such stage")])
     assert await told("/nothing") == (404, [("turned away", None, "no route has this method and this path")])
     assert await told("/raises") == (500, [("failed", "broken", "ValueError: no paper")])
     status, [handled, failed] = await told("/nonsense")
@@ -123,6 +121,16 @@ async def test_it_is_told_why_a_request_to_an_http_api_failed_or_ran_nothing(app
     status, [failed, away] = await told("/staff", {"authorization": "raises"})
     assert (status, failed) == (500, ("failed", "guard", "RuntimeError: no mood"))
     assert away[0] == "turned away" and "no mood" in away[2]
+
+
+async def test_a_stage_that_an_api_has_not_is_told(app, serve):
+    """The answer had no id, and the request was in no log: the first mistake that one makes with stages."""
+    staged = app.http_api("staged")
+    staged.stage("dev")
+    staged.proxy("GET /v", "http://127.0.0.1:9/")
+    answer = await (await serve()).ask("GET", "/v")
+    assert answer.status == 404
+    assert steps(await life(app, answer["apigw-requestid"])) == [("turned away", None, "the API has no such stage")]
 
 
 async def test_a_function_that_is_not_waited_for_is_told_to_run(app, serve):
