@@ -8,6 +8,7 @@ import time
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +18,9 @@ from botocore.exceptions import ClientError
 from deploying import Killed
 
 from forebay import _durable
+from forebay._stacks import buckets as little_s3
 from forebay._stacks.buckets import Buckets
+from forebay._stacks.wire_error import WireError
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -245,6 +248,11 @@ def test_parts_of_an_object_are_read_by_ranges(client, tmp_path):
         ("bytes=0-99", b"0123456789", "bytes 0-9/10"),
         ("bytes=-3", b"789", "bytes 7-9/10"),
         ("bytes=-99", b"0123456789", "bytes 0-9/10"),
+        # Java's SDK asks so for all from a place on: the whole object was answered, and taken for its end.
+        (f"bytes=4-{2**63 - 1}", b"456789", "bytes 4-9/10"),
+        (f"bytes=4-{2**63 - 2}", b"456789", "bytes 4-9/10"),
+        (f"bytes=-{10**40}", b"0123456789", "bytes 0-9/10"),
+        (f"bytes={'0' * 5000}4-5", b"45", "bytes 4-5/10"),
     ):
         part = s3.get_object(Bucket="ranges", Key="k", Range=asked, IfMatch=etag)
         assert (part["Body"].read(), part["ContentRange"], part["ETag"]) == (wanted, where, etag), asked
@@ -254,7 +262,7 @@ def test_parts_of_an_object_are_read_by_ranges(client, tmp_path):
     for whole in ("bytes=4-2", "bytes=0-1,3-4", "lines=1-2"):
         answer = s3.get_object(Bucket="ranges", Key="k", Range=whole)
         assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["Body"].read()) == (200, b"0123456789"), whole
-    for key, none in (("k", "bytes=10-"), ("k", "bytes=-0"), ("empty", "bytes=0-")):
+    for key, none in (("k", "bytes=10-"), ("k", "bytes=-0"), ("empty", "bytes=0-"), ("k", f"bytes={2**63 - 2}-")):
         assert refused(s3.get_object, Bucket="ranges", Key=key, Range=none) == (416, "InvalidRange"), none
     assert refused(s3.get_object, Bucket="ranges", Key="k", IfMatch='"00"') == (412, "PreconditionFailed")
     large = bytes(range(256)) * 20_000
@@ -322,6 +330,72 @@ def test_a_crash_leaves_an_object_its_settings(tmp_path, monkeypatch, files):
         again = tmp_path / "again"
         again.write_text(body)
         buckets.answer("PutObject", {**named, "Body": str(again), "Metadata": {"of": body}}, place)
+
+
+@pytest.fixture
+def direct(tmp_path):
+    """Give what asks the little S3 without a door, on one object."""
+    buckets, place = Buckets(tmp_path), SimpleNamespace(region="us-east-1", account="000000000000")
+    named = {"Bucket": "direct", "Key": "k"}
+
+    def ask(action, body=None, **given):
+        if body is not None:
+            sent = tmp_path / "sent"
+            sent.write_bytes(body)
+            given["Body"] = str(sent)
+        return buckets.answer(action, {**named, **given}, place)
+
+    ask("CreateBucket")
+    ask("PutObject", BODY, Metadata={"of": "it"})
+    return ask
+
+
+def test_who_reads_an_object_waits_for_no_writer_and_no_condition(direct, monkeypatch):
+    """Each read waited until all writes of all buckets were on the disk, and while the target of a condition was hashed."""
+    with ThreadPoolExecutor(2) as threads:
+        with little_s3._CHANGING:
+            assert threads.submit(direct, "GetObject").result(10)["Metadata"] == {"of": "it"}
+            hashing = little_s3._etag_of
+            monkeypatch.setattr(little_s3, "_etag_of", lambda file: pytest.fail(f"{file.name} is hashed"))
+            assert threads.submit(direct, "HeadObject", Range="bytes=0-0").result(10)["ContentLength"] == 1
+        with pytest.raises(WireError, match="pre-conditions"):
+            direct("DeleteObject", IfMatch='"00"')
+        monkeypatch.setattr(little_s3, "_etag_of", hashing)
+        # Nothing is kept of an object that was copied there: its bytes are hashed, but never under the lock.
+        path = Path(direct("GetObject")["Body"])
+        path.write_bytes(b"copied")
+
+        def hash_freely(file):
+            assert not little_s3._CHANGING.locked()
+            return hashing(file)
+
+        monkeypatch.setattr(little_s3, "_etag_of", hash_freely)
+        copied = direct("GetObject")
+        etag = f'"{hashlib.md5(b"copied", usedforsecurity=False).hexdigest()}"'
+        assert (copied["ETag"], "Metadata" in copied) == (etag, False)
+        direct("DeleteObject", IfMatch=copied["ETag"])
+
+
+def test_settings_in_another_form_are_none(direct):
+    """An object whose settings were damaged, or in the form of an earlier build, could be neither read nor overwritten."""
+    kept = Path(direct("GetObject")["Body"]).with_suffix(".about")
+    for form in (b'{"ETag": "x", "Metadata": {}}', b"[1, {}]", b"7", b"", b"\xff", b'[{"ETag": 1}]'):
+        kept.write_bytes(form)
+        assert "Metadata" not in direct("GetObject"), form
+        direct("PutObject", BODY, Metadata={"of": "it"})
+        assert direct("GetObject")["Metadata"] == {"of": "it"}, form
+
+
+def test_a_range_of_an_object_that_has_changed_is_the_whole_one(direct):
+    """A download that was resumed was spliced of two objects."""
+    there = direct("HeadObject")
+    date = formatdate(there["LastModified"] // 1000, usegmt=True)
+    for same in (there["ETag"], date):
+        assert direct("GetObject", Range="bytes=4-", IfRange=same)["ContentRange"] == "bytes 4-8/9"
+    for other in ('"00"', f"W/{there['ETag']}", formatdate(0, usegmt=True), ""):
+        answer = direct("GetObject", Range="bytes=4-", IfRange=other)
+        assert (answer["ContentLength"], "ContentRange" in answer) == (9, False)
+    assert "ContentRange" not in direct("GetObject", Range="bytes=99-", IfRange='"00"')
 
 
 def test_of_two_clients_that_want_to_make_an_object_one_does(client):

@@ -10,8 +10,9 @@ import re
 import secrets
 import shutil
 import threading
+from email.utils import formatdate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from forebay import _durable
@@ -49,7 +50,7 @@ _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 
 Members = dict[str, Any]
 _CHANGING: Final = threading.Lock()
-"""Held while an object and its key come or go, so that neither stands alone."""
+"""Held while an object and its key come or go, so that neither stands alone. Who reads does not wait for it."""
 
 
 class Buckets:
@@ -85,7 +86,7 @@ class Buckets:
         """
         path = self._bucket(bucket) / _file_name(key)
         if not path.is_file():
-            raise WireError("NoSuchKey", "The specified key does not exist.", 404)
+            raise _no_key()
         return path
 
     def of_url(self, url: str) -> Path:
@@ -174,17 +175,18 @@ class Buckets:
     def _get(self, action: str, bucket: str, key: str, given: Members) -> Members:
         if given.get("IfNoneMatch") is not None:
             raise WireError("NotImplemented", "IfNoneMatch is not served: ask for the whole object", 501)
-        with _CHANGING:  # both are of one object, whatever takes its place then
-            path = self.object(bucket, key)
-            versions = object_settings.versions(path.with_suffix(".about"))
-            file = path.open("rb")
-        with file:
-            status, etag = os.fstat(file.fileno()), _etag_of(file)
-        _check_condition(path, {"IfMatch": given.get("IfMatch")}, there=etag)
-        told = {"ETag": etag, "LastModified": int(status.st_mtime * 1000), "AcceptRanges": "bytes"}
-        told |= object_settings.of_version(versions, etag) | object_settings.overridden(given)
+        path = self.object(bucket, key)
+        there = _there(path)
+        if there is None:
+            raise _no_key()
+        _check_condition(there, {"IfMatch": given.get("IfMatch")})
+        status = there.status
+        told = {"ETag": there.etag, "LastModified": int(status.st_mtime * 1000), "AcceptRanges": "bytes"}
+        told |= there.about | object_settings.overridden(given)
         size = status.st_size
-        found = object_settings.range_of(given.get("Range"), size)
+        # Who resumes a download of another object than this one is given the whole.
+        resumed = {None, there.etag, formatdate(int(status.st_mtime), usegmt=True)}
+        found = object_settings.range_of(given.get("Range"), size) if given.get("IfRange") in resumed else None
         start, length = found or (0, size)
         told["ContentLength"] = length
         if found is not None:
@@ -207,11 +209,13 @@ class Buckets:
                 Path(body).rename(temporary)
             sync(temporary)
             etag = _etag(temporary)
+            before = _there(target) if of is not None and _has_condition(of[1]) else None
             with _CHANGING:
                 if of is not None:
                     key, conditions, about = of
                     # Of two clients that both want to make it, one does.
-                    _check_condition(target, conditions)
+                    if _has_condition(conditions):
+                        _check_condition(_there(target, before), conditions)
                     _durable.write(target.with_suffix(".key"), key.encode())
                     self._replace(temporary, target, etag, about)
                 else:
@@ -229,13 +233,13 @@ class Buckets:
     @staticmethod
     def _replace(temporary: Path, target: Path, etag: str, about: Members) -> None:
         """Have an object take its place: a process that is killed meanwhile leaves the settings of whichever is there then."""
-        kept = target.with_suffix(".about")
-        others = [one for one in object_settings.versions(kept) if one["ETag"] != etag]
-        _durable.write(kept, object_settings.packed(etag, about, others))
+        kept, file = target.with_suffix(".about"), object_settings.identity(temporary.stat())
+        others = object_settings.versions(kept)
+        _durable.write(kept, object_settings.packed(etag, about, others, file=file))
         temporary.rename(target)
         if others:
             sync(target.parent)
-            _durable.write(kept, object_settings.packed(etag, about))
+            _durable.write(kept, object_settings.packed(etag, about, file=file))
 
     def _multipart(self, action: str, bucket: Path, key: str, given: Members) -> Members:
         uploads = bucket / UPLOADS
@@ -261,7 +265,8 @@ class Buckets:
             return {"ETag": self._put(folder / str(number), given.get("Body"))}
         if action == "CompleteMultipartUpload":
             target = bucket / _file_name(key)
-            _check_condition(target, given)
+            if _has_condition(given):
+                _check_condition(_there(target), given)
             parts = _parts(folder, (given.get("MultipartUpload") or {}).get("Parts", []))
             if given.get("MpuObjectSize") not in {None, sum(part.stat().st_size for part in parts)}:
                 raise WireError("InvalidRequest", "The parts have another size than x-amz-mp-object-size.")
@@ -286,6 +291,10 @@ class Buckets:
         return self._put(target, str(whole), of)
 
 
+def _no_key() -> WireError:
+    return WireError("NoSuchKey", "The specified key does not exist.", 404)
+
+
 def _no_bucket() -> WireError:
     return WireError("NoSuchBucket", "The specified bucket does not exist", 404)
 
@@ -293,9 +302,10 @@ def _no_bucket() -> WireError:
 def _delete(bucket: Path, key: str, wanted: str | None) -> Members:
     """Delete an object, if it is the one that the client knows."""
     target = bucket / _file_name(key)
+    before = None if wanted is None else _there(target)
     with _CHANGING:
         if wanted is not None:
-            _check_condition(target, {"IfMatch": wanted})
+            _check_condition(_there(target, before), {"IfMatch": wanted})
         for path in (target, target.with_suffix(".key"), target.with_suffix(".about")):
             path.unlink(missing_ok=True)
     return {}
@@ -375,17 +385,48 @@ def _listed(bucket: Path, given: Members) -> Members:
     }
 
 
-def _check_condition(target: Path, given: Members, there: str | None = None) -> None:
+class _Object(NamedTuple):
+    """An object as it was at one time."""
+
+    status: os.stat_result
+    etag: str
+    about: Members
+
+
+def _there(path: Path, before: _Object | None = None) -> _Object | None:
+    """Give the object that is there, with what is said of it, without waiting for who overwrites it.
+
+    Its bytes are read only where its ETag is not kept. Those of the object `before` are known: nobody reads them under the lock.
+    """
+    try:
+        while True:  # once more for each writer that was quicker
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if before is not None and object_settings.identity(before.status) == object_settings.identity(status):
+                    return before
+                versions = object_settings.versions(path.with_suffix(".about"))
+                if (known := object_settings.of_file(versions, status)) is not None:
+                    return _Object(status, *known)
+                # What was read of an object is there until another one has its name.
+                if os.path.samestat(status, path.stat()):
+                    etag = _etag_of(file)
+                    return _Object(status, etag, object_settings.of_version(versions, etag))
+    except FileNotFoundError:
+        return None
+
+
+def _has_condition(given: Members) -> bool:
+    return given.get("IfMatch") is not None or given.get("IfNoneMatch") is not None
+
+
+def _check_condition(there: _Object | None, given: Members) -> None:
     """Refuse what the client does not want of the object that is there."""
-    if given.get("IfMatch") is None and given.get("IfNoneMatch") is None:
-        return  # what is there need not be read
-    there = _etag(target) if there is None and target.is_file() else there
-    if given.get("IfNoneMatch") is not None and given["IfNoneMatch"] != "*":
+    if given.get("IfNoneMatch") not in {None, "*"}:
         raise WireError("NotImplemented", "If-None-Match is '*' where an object is written", 501)
     wanted = given.get("IfMatch")
     if wanted is not None and there is None:
-        raise WireError("NoSuchKey", "The specified key does not exist.", 404)
-    is_other = wanted not in {None, "*"} and there is not None and wanted.strip('"') != there.strip('"')
+        raise _no_key()
+    is_other = wanted not in {None, "*"} and there is not None and wanted.strip('"') != there.etag.strip('"')
     if is_other or (given.get("IfNoneMatch") and there is not None):
         raise WireError("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412)
 

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 from forebay._stacks.wire_error import WireError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
     from pathlib import Path
 
 Members = dict[str, Any]
 METADATA_BYTES_MAX: Final = 2048
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html"""
-_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+_DIGITS_MAX: Final = 32
+"""What has more digits is beyond the end of any object, as 2^63-1 is, which Java's SDK sends for "to the end"."""
 KEPT: Final = (
     "CacheControl",
     "ContentDisposition",
@@ -109,24 +112,42 @@ def kept(given: Members) -> Members:
     return {**told, **({"ContentEncoding": ",".join(encodings)} if encodings else {})}
 
 
-def packed(etag: str, told: Members, others: Iterable[Members] = ()) -> bytes:
-    """Write what is kept of an object, so that it is known to be of these bytes, beside what is kept of others."""
-    return json.dumps([{"ETag": etag, **told}, *others]).encode()
+def packed(etag: str, told: Members, others: Iterable[Members] = (), *, file: list[int] | None = None) -> bytes:
+    """Write what is kept of an object, with its ETag and the file that it is, beside what is kept of others."""
+    return json.dumps([{"ETag": etag, "File": file, **told}, *others]).encode()
+
+
+def identity(status: os.stat_result) -> list[int]:
+    """Give what tells a file from all that take its place: its bytes need not be read to know it again."""
+    return [status.st_ino, status.st_mtime_ns, status.st_size]
 
 
 def versions(path: Path) -> list[Members]:
-    """Read what is kept of the object that is there and, while one takes its place or after that was cut short, of that one."""
+    """Read what is kept of the object that is there and, while one takes its place or after that was cut short, of that one.
+
+    What was written in another form, or is damaged, is nothing: the object can be read and overwritten still.
+    """
     try:
-        found: list[Members] = json.loads(path.read_bytes())
-    except FileNotFoundError:  # put by a release that kept none
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
         return []
-    return found
+    entries = found if isinstance(found, list) else []
+    return [one for one in entries if isinstance(one, dict) and isinstance(one.get("ETag"), str)]
+
+
+def of_file(found: Iterable[Members], status: os.stat_result) -> tuple[str, Members] | None:
+    """Give the ETag of a file and what is kept of it; None where it was written by an earlier release, or copied."""
+    known = next((one for one in found if one.get("File") == identity(status)), None)
+    return None if known is None else (known["ETag"], _settings(known))
 
 
 def of_version(found: Iterable[Members], etag: str) -> Members:
     """Give what is kept of an object: nothing, if that was written with other bytes."""
-    told = next((one for one in found if one["ETag"] == etag), {})
-    return {name: value for name, value in told.items() if name != "ETag"}
+    return _settings(next((one for one in found if one["ETag"] == etag), {}))
+
+
+def _settings(kept: Members) -> Members:
+    return {name: value for name, value in kept.items() if name not in {"ETag", "File"}}
 
 
 def range_of(asked: str | None, size: int) -> tuple[int, int] | None:
@@ -141,14 +162,18 @@ def range_of(asked: str | None, size: int) -> tuple[int, int] | None:
         return None
     first, last = found.groups()
     if first == "":
-        start, end = max(0, size - int(last)), size
+        start, end = max(0, size - _position(last)), size
     else:
-        start, end = int(first), size if last == "" else min(int(last) + 1, size)
-        if last != "" and int(last) < start:
+        start, end = _position(first), size if last == "" else min(_position(last) + 1, size)
+        if last != "" and _position(last) < start:
             return None
     if start >= size:
         raise WireError("InvalidRange", "The requested range is not satisfiable", 416)
     return start, end - start
+
+
+def _position(digits: str) -> int:
+    return int(digits.lstrip("0")[:_DIGITS_MAX] or "0")
 
 
 def overridden(given: Members) -> Members:
