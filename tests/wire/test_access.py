@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
@@ -372,37 +372,71 @@ def signed(service, target, key):
     return "\r\n".join(["POST / HTTP/1.1", *lines, "Content-Length: 2", "", "{}"]).encode()
 
 
-@pytest.mark.parametrize("proof", ["another's", "refused since"])
-def test_what_one_client_proves_on_a_connection_is_no_other_ones(guarded, proof):
-    """A proxy sends what several clients ask over one connection. Behind a right request a made-up signature was believed,
-    whatever key it named, and took the room of large bodies."""
-    running, size, every = guarded[0], 16 << 20, KEYS["every"]
-    client(guarded, "kinesis", "every").create_stream(StreamName="large", ShardCount=1)
-    target = "Kinesis_20131202.ListStreams"
-    before = [signed("kinesis", target, KEYS["kinesis"] if proof == "another's" else every)]
-    if proof == "refused since":
-        before.append(signed("kinesis", target, {**every, "secret": "made-up"}))
-    moment = datetime.now(UTC)
-    head = (
-        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n"
-        f"X-Amz-Date: {moment:%Y%m%dT%H%M%SZ}\r\nContent-Length: {size}\r\n"
-        f"Authorization: AWS4-HMAC-SHA256 Credential={every['id']}/{moment:%Y%m%d}/{REGION}/kinesis/aws4_request, "
-        f"SignedHeaders=host;x-amz-date;x-amz-target, Signature={'0' * 64}\r\n\r\n"
-    ).encode()
-    slow = [socket.create_connection(("127.0.0.1", running.port), timeout=100) for _ in range(16)]
-    try:
-        for one in slow:
+@pytest.fixture
+def slow(guarded):
+    """Give what sends the beginnings of bodies whose ends do not come, until they count as slow."""
+    opened = []
+
+    def begin(count, head, length, before=()):
+        for _ in range(count):
+            one = socket.create_connection(("127.0.0.1", guarded[0].port), timeout=100)
+            opened.append(one)
             for number, request in enumerate(before):
                 one.sendall(request)
                 assert one.recv(65_536).startswith(b"HTTP/1.1 200" if number == 0 else b"HTTP/1.1 400")
-            one.sendall(head + b"x" * (100 << 10))
-        time.sleep(0.5)
-        began = time.monotonic()
-        assert put_large(guarded, key=every["id"], secret=every["secret"]) == (200, "")
-        assert time.monotonic() - began < 9
-    finally:
-        for one in slow:
-            one.close()
+            one.sendall(head + b"x" * length)
+        time.sleep(3.5)
+
+    yield begin
+    for one in opened:
+        one.close()
+
+
+def made_up(key_id, size):
+    """Give the head of a request with a made-up signature, which does not say what its body is."""
+    moment = datetime.now(UTC)
+    return (
+        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n"
+        f"X-Amz-Date: {moment:%Y%m%dT%H%M%SZ}\r\nContent-Length: {size}\r\n"
+        f"Authorization: AWS4-HMAC-SHA256 Credential={key_id}/{moment:%Y%m%d}/{REGION}/kinesis/aws4_request, "
+        f"SignedHeaders=host;x-amz-date;x-amz-target, Signature={'0' * 64}\r\n\r\n"
+    ).encode()
+
+
+@pytest.mark.parametrize("proof", ["its own", "another's", "refused since", "a URL's"])
+def test_what_is_proven_on_a_connection_keeps_nobody_out(guarded, slow, proof):
+    """A proxy sends what several clients ask over one connection. Behind a right request a made-up signature was believed,
+    and took the room of large bodies. So did the body of a presigned URL for reading, which is handed to strangers."""
+    every, size = KEYS["every"], 16 << 20
+    kinesis = client(guarded, "kinesis", "every")
+    kinesis.create_stream(StreamName="large", ShardCount=1)
+    target = "Kinesis_20131202.ListStreams"
+    before, head = (
+        [signed("kinesis", target, KEYS["kinesis"] if proof == "another's" else every)],
+        made_up(every["id"], size),
+    )
+    if proof == "refused since":
+        before.append(signed("kinesis", target, {**every, "secret": "made-up"}))
+    if proof == "a URL's":
+        request = AWSRequest("GET", "http://localhost/box/k")
+        S3SigV4QueryAuth(Credentials(every["id"], every["secret"]), "s3", REGION).add_auth(request)
+        path = request.url.removeprefix("http://localhost")
+        before, head = [], f"GET {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode()
+    slow(16, head, 100 << 10, before)
+    began = time.monotonic()
+    assert put_large(guarded, key=every["id"], secret=every["secret"]) == (200, "")
+    # Nor do they keep out whose head does not say what the body is, if that comes quickly.
+    kinesis.put_record(StreamName="large", PartitionKey="k", Data=b"x" * (1 << 20))
+    assert time.monotonic() - began < 9
+
+
+def test_the_id_of_a_key_keeps_no_small_body_out_of_any_length(guarded, slow):
+    """Those of more than 8 KiB waited for room among bodies that were signed wrong and did not end."""
+    url = client(guarded, "sqs", "every").create_queue(QueueName="small")["QueueUrl"]
+    slow(300, made_up(KEYS["every"]["id"], 70_000), 65_535)
+    for length in (1000, 8000, 12_000, 20_000, 40_000, 60_000):
+        sqs = client(guarded, "sqs", "every")
+        assert sqs.send_message(QueueUrl=url, MessageBody="x" * length)["MessageId"], length
 
 
 def test_a_refused_signature_is_counted_and_its_address_is_in_the_log(app, tmp_path):

@@ -39,7 +39,7 @@ use crate::aws::strangers;
 use crate::aws::value::Value;
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
-use crate::http::listener::{whole, Body, Least, Limits, Listener, Proven, Service, Stranger};
+use crate::http::listener::{whole, Body, Least, Limits, Listener, Service, Stranger};
 use crate::http::StartError;
 
 /// The file of the access keys, in the store's directory.
@@ -133,8 +133,6 @@ struct Door {
 type Tester = Box<dyn Fn() -> Arc<Gateway> + Send + Sync>;
 
 impl Service for Door {
-    const PROVES: bool = true;
-
     /// Nothing else says whose a connection is while there are no keys.
     fn is_stranger(&self, peer: SocketAddr) -> bool {
         self.keys.is_open() && !owner::is_ours(peer, self.address)
@@ -185,7 +183,6 @@ impl Door {
     async fn taken(&self, request: Request<Incoming>, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
         let (head, body) = request.into_parts();
         let is_stranger = head.extensions.get::<Stranger>().is_some();
-        let proven = head.extensions.get::<Proven>().cloned().unwrap_or_default();
         let authority = authority(&head.headers, &head.uri);
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         let headers = &head.headers;
@@ -196,7 +193,7 @@ impl Door {
             let unread = (403, "AccessDeniedException", why);
             return Err(early::refused(unread, given, signature.as_ref().ok(), entry));
         }
-        let mut asker = Asker { signature, verified: None, proven, is_cut: false, is_stranger };
+        let mut asker = Asker { signature, verified: None, is_cut: false, is_stranger };
         // A body of somebody whom nobody knows is not worth its room.
         let whose = self.whose(&mut asker, given);
         let body = self.bodies.read(headers, body, whose).await;
@@ -251,15 +248,16 @@ impl Door {
         match self.verifier.verify_head(signature, given, &key.secret, now_ms() as i64) {
             Ok(true) => {
                 asker.verified = Some(key);
-                Whose::Known
+                // Whoever was given a URL has no key.
+                if signature.is_in_query {
+                    Whose::Claimed
+                } else {
+                    Whose::Known
+                }
             }
-            // Some SDKs leave the body's hash out of the head: whoever signed right on this connection is believed.
-            Ok(false) if asker.proven.is_of(&key.id) => Whose::Known,
+            // Some SDKs leave the body's hash out of the head. What else came over this connection proves nothing: it may be a proxy's.
             Ok(false) => Whose::Claimed,
-            Err(_) => {
-                asker.proven.clear();
-                Whose::Unknown
-            }
+            Err(_) => Whose::Unknown,
         }
     }
 
@@ -328,8 +326,6 @@ impl Door {
         entry: &mut Entry<'_>,
     ) -> Result<Option<Arc<Key>>, Fault> {
         let mut refuse = |refused: &Refused, service: &str| {
-            // Who sends it may be another one than who sent what came before, over a proxy's connection.
-            asker.proven.clear();
             entry.refused = Some(early::reason(refused));
             early::refusal(refused, service)
         };
@@ -364,10 +360,6 @@ impl Door {
         };
         let whole = if asker.is_cut { Err(Refused::UnknownKey) } else { Ok(()) };
         right.and(whole).map_err(|refused| refuse(&refused, service))?;
-        // Whoever was given a URL has no key.
-        if !signature.is_in_query {
-            asker.proven.set(&key.id);
-        }
         entry.key_id.clone_from(&key.id);
         let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
         let why = if !is_of_service {
@@ -395,7 +387,6 @@ struct Asker {
     signature: Result<Signature, Refused>,
     /// The key by whose secret the head is right.
     verified: Option<Arc<Key>>,
-    proven: Proven,
     /// Only the beginning of the body was kept: nobody is let in by that.
     is_cut: bool,
     /// Another user of this machine has opened the connection, and there were no keys.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -70,40 +70,8 @@ pub(crate) fn holds_back(headers: &HeaderMap) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub struct Stranger;
 
-/// Stands in the extensions of each request of a connection of a service that asks for it (`Service::PROVES`): as whom its client has proven
-/// itself.
-#[derive(Clone, Debug, Default)]
-pub struct Proven(Arc<Mutex<Option<String>>>);
-
-impl Proven {
-    /// Whether the last request of this connection that was somebody's beyond doubt was that of this name.
-    pub fn is_of(&self, name: &str) -> bool {
-        self.name().as_deref() == Some(name)
-    }
-
-    /// One was.
-    pub fn set(&self, name: &str) {
-        let mut known = self.name();
-        if known.as_deref() != Some(name) {
-            *known = Some(name.to_owned());
-        }
-    }
-
-    /// One was not: another client may use this connection, too.
-    pub fn clear(&self) {
-        *self.name() = None;
-    }
-
-    fn name(&self) -> MutexGuard<'_, Option<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What stands behind a listener. It is called on the listener's thread, and must not block it.
 pub trait Service: Send + Sync + 'static {
-    /// Whether its requests bear what was proven on their connection.
-    const PROVES: bool = false;
-
     /// Answer a request of somebody at this address.
     fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
 
@@ -350,7 +318,6 @@ async fn hold<S: Service>(
 ) {
     let end = Arc::new(End::new(ends, limits.idle, limits.head));
     let of_requests = Arc::clone(&end);
-    let proven = S::PROVES.then(Proven::default);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         let (service, end) = (Arc::clone(&service), Arc::clone(&of_requests));
         if let Some(heard) = &heard {
@@ -361,9 +328,6 @@ async fn hold<S: Service>(
         }
         if let Some(client) = &client {
             request.extensions_mut().insert(client.clone());
-        }
-        if let Some(proven) = &proven {
-            request.extensions_mut().insert(proven.clone());
         }
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
@@ -461,20 +425,6 @@ mod tests {
             sleep(PATIENCE * 3).await;
             Response::new(whole("late"))
         }
-    }
-
-    /// A proxy sends what several clients ask over one connection: whoever knew another key's id, or made a signature up, was believed.
-    #[test]
-    fn a_connection_is_proven_for_one_name_until_somebody_fails() {
-        let proven = Proven::default();
-        let of_a_later_request = proven.clone();
-        assert!(!proven.is_of("A"));
-        proven.set("A");
-        assert!(of_a_later_request.is_of("A") && !of_a_later_request.is_of("B"));
-        of_a_later_request.set("B");
-        assert!(proven.is_of("B") && !proven.is_of("A"));
-        of_a_later_request.clear();
-        assert!(!proven.is_of("B"));
     }
 
     const LARGE: usize = 1 << 20;
