@@ -28,7 +28,7 @@ def test_a_shell_is_told_all_that_boto3_needs(tmp_path):
         "export AWS_REGION=eu-west-1",
         "export AWS_DEFAULT_REGION=eu-west-1",
         "export AWS_DISABLE_HOST_PREFIX_INJECTION=true",
-        "unset AWS_SESSION_TOKEN",
+        "unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_CREDENTIAL_EXPIRATION",
         "# any signature is taken, unless the app has had keys since it started: then nobody is let in",
         "export AWS_ACCESS_KEY_ID=forebay",
         "export AWS_SECRET_ACCESS_KEY=forebay",

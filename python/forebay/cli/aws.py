@@ -124,8 +124,8 @@ def env(*, host: str, port: int, region: str, store: StorePlace) -> None:
     lines.append(f"export AWS_DEFAULT_REGION={region}")
     # `StartSyncExecution` and `TestState` would go to the host sync-127.0.0.1 otherwise.
     lines.append("export AWS_DISABLE_HOST_PREFIX_INJECTION=true")
-    # A login to AWS leaves it behind, and the app refuses it with a right key.
-    lines.append("unset AWS_SESSION_TOKEN")
+    # A login to AWS leaves them behind. The app refuses a token with a right key, and boto3 fails by itself after that time.
+    lines.append("unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_CREDENTIAL_EXPIRATION")
     if isinstance(store, ServerStore) or not (_read(store) or (store / FILE).exists()):
         lines.append("# any signature is taken, unless the app has had keys since it started: then nobody is let in")
         lines += ["export AWS_ACCESS_KEY_ID=forebay", "export AWS_SECRET_ACCESS_KEY=forebay"]
