@@ -191,6 +191,8 @@ def test_bytes_that_are_not_those_of_their_checksum_are_refused(client):
         s3.put_object(Bucket="sums", Key="k", Body=BODY, **{name: value})
         other = {"Bucket": "sums", "Key": "other", "Body": b"other", name: value}
         assert refused(s3.put_object, **other) == (400, "BadDigest"), name
+    for name, value in (("ContentMD5", "InvalidDigest"), ("ChecksumCRC32", "InvalidRequest")):
+        assert refused(s3.put_object, Bucket="sums", Key="other", Body=BODY, **{name: "AAAA"}) == (400, value)
     for name, length in (("ChecksumCRC32C", 4), ("ChecksumCRC64NVME", 8)):
         wrong = in_base64(bytes(length))
         assert refused(s3.put_object, Bucket="sums", Key="other", Body=BODY, **{name: wrong}) == (400, "BadDigest"), (

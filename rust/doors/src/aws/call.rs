@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::aside::Aside;
 use crate::ask::{ask, begin};
+use crate::aws::checksums::Sent;
 use crate::aws::fault::Fault;
 use crate::aws::keys::Key;
 use crate::aws::services::kinesis_subscription::Subscriptions;
@@ -59,6 +60,8 @@ pub struct Call<'d> {
     pub stranger: Option<&'static str>,
     /// The input.
     pub input: Value,
+    /// The checksums of what S3 is to keep, or of the list of what it is to delete.
+    pub(super) sums: Sent,
     /// What stands in the path before the part that names the operation.
     pub before: String,
     /// How the caller names this server: `http://127.0.0.1:4566`.

@@ -36,7 +36,7 @@ use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::services::remembered::Remembered;
 use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
 use crate::aws::strangers;
-use crate::aws::value::Value;
+use crate::aws::value::{self, Value};
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
 use crate::http::listener::{whole, Body, Least, Limits, Listener, Service, Stranger};
@@ -295,9 +295,14 @@ impl Door {
             // A form is taken apart only now: one of many fields takes its time.
             let form = (routed.protocol == Protocol::Query).then(|| form_of(read, Form::read)).flatten();
             let form = form.transpose().map_err(|malformed| Fault::malformed(malformed.0))?;
-            Ok((key, input_of(&routed, read, &query, form)?))
+            let input = input_of(&routed, read, &query, form)?;
+            let mut sums = checksums::of_request(operation, read.headers)?;
+            if sums.is_of_list(operation) {
+                sums.list = inflated(read, routed.model)?.into_owned();
+            }
+            Ok((key, input, sums))
         });
-        let (key, input) = input.map_err(|fault| refused((routed.protocol, routed.model), &fault, entry))?;
+        let (key, input, sums) = input.map_err(|fault| refused((routed.protocol, routed.model), &fault, entry))?;
         let call = Call {
             engine: &self.engine,
             subscriptions: &self.subscriptions,
@@ -307,6 +312,7 @@ impl Door {
             store: self.store.as_deref(),
             stranger: (asker.is_stranger && key.is_none()).then_some(strangers::USER),
             input,
+            sums,
             before: routed.before.clone(),
             origin: format!("http://{}", given.authority),
             key_id: entry.key_id.clone(),
@@ -448,11 +454,13 @@ pub(super) fn input_of(
         }
         _ => codec::read(*protocol, model, operation, request),
     };
-    let input = input.map_err(|malformed| Fault::malformed(malformed.0))?;
-    if model.is_rest_xml && operation.name == "DeleteObjects" {
-        checksums::of_list(given.headers, &body)?;
-    }
+    let mut input = input.map_err(|malformed| Fault::malformed(malformed.0))?;
     validate(model, operation.input, &input)?;
+    // Browsers resume downloads with it. Its operation has no member for it.
+    let resumed = given.headers.get(http::header::IF_RANGE).filter(|_| model.is_rest_xml);
+    if let (Some(of), Value::Map(fields)) = (resumed, &mut input) {
+        fields.push((value::Key::Borrowed("IfRange"), Value::Text(of.to_str().unwrap_or_default().to_owned())));
+    }
     Ok(input)
 }
 
@@ -524,7 +532,7 @@ fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<std::borrow::Cow<'g, 
         Some(_) if !model.is_rest_xml => {
             return Err(Fault::malformed("x-amz-content-sha256: a body in chunks of its own is for S3 alone"));
         }
-        Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER") => {
+        Some(checksums::TRAILER) => {
             let length = header("x-amz-decoded-content-length");
             let whole = aws_chunked::read(given.body, length, header("x-amz-trailer"));
             return Ok(whole.map_err(|malformed| Fault::malformed(malformed.0))?.into());

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{json, Value as Json};
 
 use crate::aws::call::{Call, Output};
+use crate::aws::checksums;
 use crate::aws::codec::{self, Protocol};
 use crate::aws::door::input_of;
 use crate::aws::fault::Fault;
@@ -112,6 +113,7 @@ impl Inside {
             store: None,
             stranger: Some(strangers::METHOD),
             input,
+            sums: checksums::Sent::default(),
             before: routed.before.clone(),
             origin: format!("http://{AUTHORITY}"),
             key_id: String::new(),

@@ -37,8 +37,8 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Levels of an answer's values.
 const DEPTH_MAX: usize = 32;
 static BODIES: AtomicU64 = AtomicU64::new(0);
-/// Bodies of objects that wait until their checksums are compared.
-static ASIDE: LazyLock<Aside> = LazyLock::new(|| Aside::new(32));
+/// What compares checksums and writes bodies of objects. Nobody is refused there: what waits is here already, as all requests under way are.
+static ASIDE: LazyLock<Aside> = LazyLock::new(|| Aside::new(0));
 /// How often an object is asked for that is written anew before it is read.
 const READS_MAX: usize = 8;
 
@@ -131,18 +131,19 @@ pub(super) async fn if_run(
     refuse_strangers(call)?;
     let body = model.payload(operation.input).map(|member| member.name);
     let mut input = json_of(&call.input, body);
-    let sums = match name {
-        "PutObject" | "UploadPart" => checksums::of_object(&call.input),
-        _ => checksums::Sent::default(),
-    };
     let _sent = match body.and_then(|member| Some((member, call.input.blob(member)?))) {
         Some((member, bytes)) => {
-            let sent = Sent::write(store.to_owned(), bytes.to_vec(), sums).await?;
+            let sent = Sent::write(store.to_owned(), bytes, &call.sums).await?;
             input[member] = json!(sent.0);
             Some(sent)
         }
+        None if call.sums.is_empty() => None,
         None => {
-            sums.check(&[])?;
+            let work = || {
+                let sums = call.sums.clone();
+                move || sums.check(&sums.list)
+            };
+            aside(work).await??;
             None
         }
     };
@@ -257,7 +258,7 @@ struct Sent(PathBuf);
 
 impl Sent {
     /// Write bytes that have these checksums.
-    async fn write(store: PathBuf, bytes: Vec<u8>, sums: checksums::Sent) -> Result<Self, Fault> {
+    async fn write(store: PathBuf, bytes: &[u8], sums: &checksums::Sent) -> Result<Self, Fault> {
         let write = move |bytes: &[u8]| -> io::Result<Self> {
             let folder = std::path::absolute(store.join(FOLDER))?;
             fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
@@ -267,15 +268,19 @@ impl Sent {
             file.write_all(bytes)?;
             Ok(sent)
         };
-        let place = ASIDE.place().await.ok_or_else(slow_down)?;
-        let work = move || sums.check(&bytes).map(|()| write(&bytes));
-        place
-            .run(work)
-            .await
-            .map_err(io::Error::other)
-            .map_err(|error| broken(&error))??
-            .map_err(|error| broken(&error))
+        // Copied only when it has its place.
+        let work = || {
+            let (bytes, sums) = (bytes.to_vec(), sums.clone());
+            move || sums.check(&bytes).map(|()| write(&bytes))
+        };
+        aside(work).await??.map_err(|error| broken(&error))
     }
+}
+
+/// Work something out that is made when there is a place for it.
+async fn aside<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(make: impl FnOnce() -> W) -> Result<T, Fault> {
+    let place = ASIDE.place_in_any_case().await.ok_or_else(slow_down)?;
+    place.run(make()).await.map_err(|error| broken(&io::Error::other(error)))
 }
 
 impl Drop for Sent {
