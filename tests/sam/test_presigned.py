@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import threading
 import urllib.error
 import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
@@ -96,6 +99,9 @@ def test_what_a_url_says_of_an_object_is_kept(s3):
         "x-id=CopyObject",
         "x-id=GetObject",
         "x-other=1",
+        # It was dropped with 200.
+        "x-amz-meta-owner=Z%C3%BCrich&x-amz-meta-x=1",
+        "x-amz-acl=p%C3%BCblic",
     ],
 )
 def test_what_a_url_asks_that_is_not_done_is_refused(s3, words):
@@ -104,6 +110,36 @@ def test_what_a_url_asks_that_is_not_done_is_refused(s3, words):
         status, told, _ = send(url_of(s3, "PUT", words), "PUT", data)
         assert (status, b"<Code>NotImplemented</Code>" in told) == (501, True), told
     assert s3.get_object(Bucket="box", Key="k")["Body"].read() == BODY
+
+
+def test_a_url_with_a_session_token_is_refused_as_a_header_with_one_is(s3):
+    """It was taken: a program all of whose requests failed made URLs that worked."""
+    request = AWSRequest("GET", f"{s3.meta.endpoint_url}/box/k")
+    S3SigV4QueryAuth(Credentials(KEY, SECRET, "a-token"), "s3", REGION).add_auth(request)
+    status, told, _ = send(request.url)
+    assert (status, b"<Code>InvalidAccessKeyId</Code>" in told) == (403, True), told
+
+
+def test_many_objects_that_are_put_at_once_wait_for_each_other(s3):
+    """More than 34 of them were refused with SlowDown."""
+    count = 120
+    urls = [s3.generate_presigned_url("put_object", Params={"Bucket": "box", "Key": f"n{at}"}) for at in range(count)]
+    together = threading.Barrier(count)
+
+    def put(url):
+        together.wait()
+        return send(url, "PUT", b"x" * 1000)[0]
+
+    with ThreadPoolExecutor(count) as threads:
+        for _ in range(3):
+            assert Counter(threads.map(put, urls)) == {200: count}
+
+
+def test_who_resumes_the_download_of_another_object_is_given_the_whole(s3):
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "box", "Key": "k"})
+    etag = s3.head_object(Bucket="box", Key="k")["ETag"]
+    for of, wanted in ((etag, (206, BODY[4:])), ('"00"', (200, BODY))):
+        assert send(url, headers={"Range": "bytes=4-", "If-Range": of})[:2] == wanted
 
 
 def test_a_header_that_says_otherwise_than_the_url_is_refused(s3):

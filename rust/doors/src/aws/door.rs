@@ -353,7 +353,7 @@ impl Door {
                 entry.key_id.clone_from(&signature.key_id);
                 return Ok(None);
             }
-            Found::Key(key) if !given.headers.contains_key("x-amz-security-token") => key,
+            Found::Key(key) if !signature.has_token => key,
             Found::Key(_) | Found::Open | Found::Nobody => {
                 self.tell_of_no_keys();
                 return Err(refuse(&Refused::UnknownKey, service));

@@ -12,6 +12,7 @@ use crate::aws::model::TimeFormat;
 use crate::aws::protocol::time;
 use forebay_engine::base::bytes::{hex, unhex};
 
+const TOKEN: &str = "x-amz-security-token";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// How far a client's clock may be off.
 const SKEW_MS: i64 = 15 * 60 * 1000;
@@ -77,6 +78,8 @@ pub struct Signature {
     expires: Option<i64>,
     /// What a presigned URL tells of the body.
     content: Option<String>,
+    /// A session token was sent with it.
+    pub has_token: bool,
     /// It stands in the query string: the URL is presigned.
     pub is_in_query: bool,
 }
@@ -85,7 +88,7 @@ pub struct Signature {
 pub fn read(given: Given<'_>) -> Result<Signature, Refused> {
     let in_query = given.query.contains("X-Amz-Algorithm=") || given.query.contains("X-Amz-Signature=");
     let header = given.headers.get("authorization").map(|value| value.to_str().unwrap_or_default());
-    match (header, in_query) {
+    let signature = match (header, in_query) {
         (Some(_), true) => Err(Refused::Both),
         (Some(header), false) => from_header(header, given.headers),
         (None, true) => from_query(given.query),
@@ -93,7 +96,11 @@ pub fn read(given: Given<'_>) -> Result<Signature, Refused> {
             Err(Refused::Unsupported("Signature Version 2 is not supported: sign with Signature Version 4"))
         }
         (None, false) => Err(Refused::Missing),
-    }
+    }?;
+    let mut names = given.query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    let has_token = given.headers.contains_key(TOKEN)
+        || signature.is_in_query && names.any(|name| name.eq_ignore_ascii_case(TOKEN));
+    Ok(Signature { has_token, ..signature })
 }
 
 fn from_header(header: &str, headers: &HeaderMap) -> Result<Signature, Refused> {
@@ -202,6 +209,7 @@ fn signature_of(
         is_in_query: expires.is_some(),
         expires,
         content: None,
+        has_token: false,
     })
 }
 
@@ -309,7 +317,7 @@ fn check_signed(signature: &Signature, headers: &HeaderMap) -> Result<(), Refuse
     let missing = headers
         .keys()
         .map(http::HeaderName::as_str)
-        .find(|name| name.starts_with("x-amz-") && *name != "x-amz-security-token" && !is_signed(name));
+        .find(|name| name.starts_with("x-amz-") && *name != TOKEN && !is_signed(name));
     match missing {
         _ if !is_signed("host") && !is_signed(":authority") => {
             Err(Refused::Incomplete("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into()))

@@ -1,6 +1,6 @@
 //! REST: where members stand in a path, a query string, headers and a body, and how the path names the operation.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 
 use crate::aws::model::{Kind, Location, Member, Model, Operation, Segment, Shape, TimeFormat};
@@ -155,7 +155,7 @@ pub fn read(model: &Model, operation: &Operation, request: Request<'_>) -> Resul
             }
             Location::Query => from_query(model, member, request.query)?,
             Location::Header => from_header(model, member, request.headers)?,
-            Location::Headers => prefixed(member.wire_name(), request.headers),
+            Location::Headers => prefixed(member.wire_name(), request.headers)?,
         };
         if value != Value::Null {
             fields.push((Key::Borrowed(member.name), value));
@@ -211,7 +211,7 @@ fn from_header(model: &Model, member: &Member, headers: &HeaderMap) -> Result<Va
     let shape = model.shape(member.shape);
     let mut values = Vec::new();
     for value in headers.get_all(member.wire_name()) {
-        values.push(value.to_str().map_err(|_| Malformed::new("a header is not text"))?);
+        values.push(text_of(value)?);
     }
     if values.is_empty() {
         return Ok(Value::Null);
@@ -276,18 +276,19 @@ fn header_value(shape: &Shape, member: &Member, text: &str) -> Result<Value, Mal
     }
 }
 
-fn prefixed(prefix: &str, headers: &HeaderMap) -> Value {
+fn prefixed(prefix: &str, headers: &HeaderMap) -> Result<Value, Malformed> {
     let prefix = prefix.to_ascii_lowercase();
     let mut entries = Fields::new();
     for (name, value) in headers {
-        if let (Some(name), Ok(value)) = (name.as_str().strip_prefix(&prefix), value.to_str()) {
-            entries.push((Key::Owned(name.to_owned()), value.into()));
+        if let Some(name) = name.as_str().strip_prefix(&prefix) {
+            entries.push((Key::Owned(name.to_owned()), text_of(value)?.into()));
         }
     }
-    if entries.is_empty() {
-        return Value::Null;
-    }
-    Value::Map(entries)
+    Ok(if entries.is_empty() { Value::Null } else { Value::Map(entries) })
+}
+
+fn text_of(value: &HeaderValue) -> Result<&str, Malformed> {
+    value.to_str().map_err(|_| Malformed::new("a header is not text"))
 }
 
 fn from_payload(model: &Model, member: &Member, body: &[u8]) -> Result<Value, Malformed> {
