@@ -1,7 +1,10 @@
 """What `App.durable_function` takes as a handler: it refuses what AWS's SDK could not run."""
 
+import asyncio
 import functools
+import json
 import time
+import types
 
 import pytest
 
@@ -25,11 +28,16 @@ def undecorated(event, context):
     return {"answer": str(context)}
 
 
+def with_steps(event, context):
+    return context.step(lambda _: len(event))
+
+
 @pytest.mark.parametrize(
     ("handler", "reason"),
     [
         (undecorated, "it is not under @durable_execution"),
         (lambda event, context: 1, "it is not under @durable_execution"),
+        (with_steps, "it is not under @durable_execution"),
         (coroutine, "AWS's SDK runs no async def"),
         (durable_execution(coroutine), "AWS's SDK runs no async def"),
         (5, "above a plain def"),
@@ -109,3 +117,132 @@ async def test_one_that_times_out_again_and_again_is_told_which_option_to_change
             await execution.result()
     told = [record.getMessage() for record in caplog.records if "timed out after" in record.getMessage()]
     assert "give it @app.durable_function(timeout=…), in seconds" in told[-1]
+
+
+flows = types.SimpleNamespace(named=named)
+table = {"named": named}
+
+
+def by_module(event, context):
+    return flows.named(event, context)
+
+
+def by_import(event, context):
+    from test_durable_handlers import named as imported
+
+    return imported(event, context)
+
+
+def helper(event, context):
+    return named(event, context)
+
+
+def by_two_levels(event, context):
+    return helper(event, context)
+
+
+def by_table(event, context):
+    return table["named"](event, context)
+
+
+def by_default(event, context, inner=named):
+    return inner(event, context)
+
+
+class Holder:
+    @staticmethod
+    def run(event, context):
+        return named(event, context)
+
+
+def chain(*handlers):
+    def call(event, context):
+        for handler in handlers:
+            answer = handler(event, context)
+        return answer
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [by_module, by_import, by_two_levels, by_table, by_default, Holder.run, chain(named)],
+    ids=lambda one: one.__name__,
+)
+async def test_handlers_come_to_the_sdk_by_any_way(app, clock, handler):
+    """They had run, and then were refused: only what a handler holds and names itself was looked at."""
+    work = app.durable_function("work")(handler)
+    async with app:
+        assert await result_of(clock, await work.start({})) == 1
+
+
+async def result_of(clock, execution, seconds=0):
+    result = asyncio.ensure_future(execution.result())
+    await clock.advance(seconds)
+    return await result
+
+
+runs = []
+note = functools.partial(runs.append, "run")
+
+
+def noting(event, context):
+    note()
+    return 1
+
+
+def steps(event, context):
+    note()
+    return context.step(note)
+
+
+def reading(event, context):
+    note()
+    return event["total"]
+
+
+def unawaited(event, context):
+    return coroutine(event, context)
+
+
+def printing(event, context):
+    note()
+    return repr(event)
+
+
+@pytest.mark.parametrize(
+    ("handler", "cause"),
+    [
+        (noting, "above a plain def"),
+        (printing, "above a plain def"),
+        (steps, "'Context' object has no attribute 'step'"),
+        (reading, "'DurableExecutionInput' object is not subscriptable"),
+        (unawaited, "above a plain def"),
+    ],
+)
+async def test_a_handler_that_does_not_come_to_the_sdk_runs_once(app, clock, handler, cause):
+    """One that names something to call is declared. It ran three times, with all that it does."""
+    work = app.durable_function("work")(handler)
+    runs.clear()
+    async with app:
+        with pytest.raises(ExecutionFailed, match="under @durable_execution") as failed:
+            await result_of(clock, await work.start({"total": 3}), 10)
+        assert failed.value.error == "States.Runtime"
+        assert cause in json.loads(failed.value.cause)["ErrorMessage"]
+    assert len(runs) <= 1
+
+
+async def test_what_fails_before_the_sdk_is_tried_again(app, clock):
+    """What is around the handler may fail for a while, as on AWS."""
+    tries = []
+
+    def around(event, context):
+        tries.append(clock.monotonic())
+        if len(tries) < 3:
+            raise ConnectionError("secrets")
+        return named(event, context)
+
+    work = app.durable_function("work")(around)
+    async with app:
+        assert await result_of(clock, await work.start({}), 10) == 1
+    assert len(tries) == 3

@@ -115,8 +115,8 @@ class DeclaresWorkflows:
             execution_timeout: seconds that an execution may take with its waits, 1 to 31,622,400; None: a year.
 
         Raises:
-            InvalidParameterValue: an argument that cannot be, a handler that is not under `@durable_execution` or is an
-                `async def`, or the SDK is not installed.
+            InvalidParameterValue: an argument that cannot be, a handler that is an `async def` or certainly not under
+                `@durable_execution`, or the SDK is not installed.
             ResourceConflict: a function or a workflow of that name is already declared.
 
         Source: https://docs.aws.amazon.com/lambda/latest/dg/durable-functions.html

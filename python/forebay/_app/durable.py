@@ -7,11 +7,9 @@ itself, so nothing goes over a network.
 from __future__ import annotations
 
 import functools
-import inspect
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from forebay._model import checks
+from forebay._app import durable_handlers
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceNotFound
 
 if TYPE_CHECKING:
@@ -132,7 +130,8 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], 
     except ImportError as error:
         raise InvalidParameterValue(MISSING) from error
     plain, with_client = execution.DurableExecutionInvocationInput, execution.DurableExecutionInvocationInputWithClient
-    _check(handler, execution.__name__)
+    durable_handlers.check(handler)
+    inputs = durable_handlers.inputs(with_client)
     of_sdk = exceptions.NonDeterministicExecutionError
     seen_by_sdk = f"{of_sdk.__module__}.{of_sdk.__qualname__}"
 
@@ -149,8 +148,8 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], 
         while next_event is not None:
             state = next_event["InitialExecutionState"]
             read = {**next_event, "InitialExecutionState": {**state, "Operations": _for_sdk(state["Operations"])}}
-            given = with_client.from_durable_execution_invocation_input(plain.from_json_dict(read), client)
-            answer = handler(given, context)
+            given = inputs(**vars(plain.from_json_dict(read)), service_client=client)
+            answer = durable_handlers.run(handler, given, context)
             waits = isinstance(answer, dict) and answer.get("Status") == "PENDING"
             next_event = client.anew(event) if waits else None
         error = answer.get("Error") if isinstance(answer, dict) else None
@@ -165,39 +164,6 @@ def hosted(handler: Callable[..., Any], caller: Caller) -> Callable[[Any, Any], 
 def is_hosted(handler: Callable[..., Any]) -> bool:
     """Tell whether a handler is one that `hosted` gave."""
     return bool(getattr(handler, _HOSTED, False))
-
-
-def _check(handler: Any, module: str) -> None:
-    """Refuse a handler that the SDK cannot run: an execution of it would fail after three runs."""
-    order = "put @app.durable_function() above @durable_execution, and that above a plain def"
-    if not callable(handler):
-        checks.refuse("handler", handler, order)
-    at = handler
-    while at is not None:
-        if inspect.iscoroutinefunction(at) or inspect.isasyncgenfunction(at):
-            checks.refuse("handler", handler, f"AWS's SDK runs no async def: {order}")
-        at = getattr(at, "__wrapped__", None)
-    if isinstance(handler, FunctionType) and not _leads_to(handler, module, set()):
-        checks.refuse("handler", handler, f"it is not under @durable_execution: {order}")
-
-
-def _leads_to(function: Any, module: str, seen: set[int]) -> bool:
-    """Whether a function is of a module, or may call one that is: by what it wraps, holds or names. Other callables may."""
-    if not isinstance(function, FunctionType):
-        return callable(function) and not isinstance(function, type) and not inspect.isbuiltin(function)
-    if id(function) in seen:
-        return False
-    seen.add(id(function))
-    if function.__globals__.get("__name__") == module:
-        return True
-    try:
-        named = inspect.getclosurevars(function)
-    except ValueError:
-        return True  # it holds what is not there yet, such as itself
-    values = [getattr(function, "__wrapped__", None), *named.nonlocals.values()]
-    if len(seen) == 1:  # a whole library may follow
-        values += named.globals.values()
-    return any(_leads_to(one, module, seen) for one in values)
 
 
 def definition(function_arn: str, execution_timeout: float | None) -> dict[str, Any]:
