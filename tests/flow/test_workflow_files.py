@@ -275,3 +275,45 @@ async def test_large_files_are_parsed_one_after_the_other(tmp_path, monkeypatch)
     assert [len(page["items"]) for page in read] == [1000] * 3 + [1] * 4
     assert most == 1
     assert order.index("small.json") < 5
+
+
+class Unsized:
+    """An object store that tells no sizes."""
+
+    def __init__(self, files):
+        self.files = files
+
+    async def get(self, bucket, key):
+        return self.files[key]
+
+
+@pytest.mark.parametrize("has_sizes", [True, False])
+async def test_small_files_wait_for_no_number_of_large_ones(tmp_path, monkeypatch, has_sizes):
+    """Sixteen large files held all turns, and 30 of them waited in memory as a whole while one was parsed."""
+    parse, order, held = maps_module._items_of, [], []
+    contents = {f"{n}.json": b"[%s1]" % (b"1," * 200_000) for n in range(30)} | {"small.json": b"[1]"}
+    store = ObjectStore(tmp_path) if has_sizes else Unsized(contents)
+    for key, data in contents.items() if has_sizes else ():
+        await store.put("in", key, data)
+    read = store.get
+
+    async def get(bucket, key):
+        data = await read(bucket, key)
+        held.append(key)
+        return data
+
+    def parsed(key, *given):
+        order.append(key)
+        if key != "small.json":
+            time.sleep(0.02)
+            held.remove(key)
+        return parse(key, *given)
+
+    monkeypatch.setattr(store, "get", get)
+    monkeypatch.setattr(maps_module, "_items_of", parsed)
+    files = MapFiles(store)
+    pages = await asyncio.gather(*(files.read(reading(key), None) for key in contents))
+    assert [len(page["items"]) for page in pages] == [1000] * 30 + [1]
+    assert order.index("small.json") <= 2
+    assert len(order) == 31
+    assert len(held) == (1 if has_sizes else 31), "those that were let go, and the small one"

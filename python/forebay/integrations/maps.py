@@ -18,7 +18,7 @@ import orjson
 
 from forebay import _core
 from forebay.errors import InvalidParameterValue, ResourceNotFound
-from forebay.integrations.port import TaskError, Walks
+from forebay.integrations.port import Sizes, TaskError, Walks
 from forebay.integrations.threads import FILE_THREADS, FILES, Turns
 
 if TYPE_CHECKING:
@@ -165,14 +165,25 @@ class MapFiles:
         self, bucket: str, key: str, form: dict[str, Any], most: int | None
     ) -> tuple[list[bytes], str, int]:
         """Read a file's items, tell files apart by what is in them, and say what they take."""
-        # One turn for both: whole files would wait in memory for what is made of them.
-        async with self._turns.turn():
+        if not await self._is_large(bucket, key):
+            # One turn for both: whole files would wait in memory for what is made of them.
+            async with self._turns.turn():
+                data = await self._objects.get(bucket, key)
+                if len(data) < _LARGE_BYTES:
+                    return await FILE_THREADS.run(_items_of, key, data, form, most)
+            # A store that tells no sizes: it is read again in its turn, for many of them would wait in memory as a whole.
+            del data
+        # Apart from the small ones, which wait for none of them.
+        async with self._large.turn():
             data = await self._objects.get(bucket, key)
-            # It takes seconds where the file is large: nothing else of the app would run meanwhile.
-            if len(data) < _LARGE_BYTES and not key.endswith(".gz"):
-                return await FILE_THREADS.run(_items_of, key, data, form, most)
-            async with self._large.turn():
-                return await FILE_THREADS.run(_items_of, key, data, form, most)
+            # It takes seconds: nothing else of the app would run meanwhile.
+            return await FILE_THREADS.run(_items_of, key, data, form, most)
+
+    async def _is_large(self, bucket: str, key: str) -> bool:
+        """Tell what is known before the file is read."""
+        if key.endswith(".gz"):
+            return True
+        return isinstance(self._objects, Sizes) and await self._objects.size(bucket, key) >= _LARGE_BYTES
 
     async def _read_manifest(
         self, bucket: str, given: dict[str, Any], request: dict[str, Any], at: Any

@@ -41,6 +41,16 @@ class ObjectStore:
         """
         return await FILE_THREADS.run(self._path(bucket, key).read_bytes)
 
+    async def size(self, bucket: str, key: str) -> int:
+        """Give a file's size in bytes.
+
+        Raises:
+            FileNotFoundError: there is none.
+            InvalidParameterValue: a name that leaves the directory.
+
+        """
+        return (await FILE_THREADS.run(self._path(bucket, key).stat)).st_size
+
     async def put(self, bucket: str, key: str, data: bytes) -> None:
         """Write a file: after a crash it is there as a whole, or as it was.
 

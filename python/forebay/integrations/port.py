@@ -144,6 +144,19 @@ class Walks(Protocol):
 
 
 @runtime_checkable
+class Sizes(Protocol):
+    """What an object store has beside that knows how large a file is before it is read."""
+
+    async def size(self, bucket: str, key: str) -> int:
+        """Give a file's size in bytes.
+
+        Raises:
+            FileNotFoundError: there is none.
+
+        """
+
+
+@runtime_checkable
 class Objects(Protocol):
     """Keeps files by bucket and key, for the readers and the writers of distributed Maps."""
 
