@@ -41,6 +41,8 @@ async def warnings(definition, caplog):
     "definition",
     [
         one(task("${chrage}")),
+        one(task("${chrage}"), "Result"),
+        one({"Type": "Map", "ItemProcessor": one(task("${chrage}"), "Arguments"), "End": True}, "Parameters"),
         one(task(f"{ARN}chrage:live")),
         each(task("${chrage}")),
         both(task("${chrage}")),

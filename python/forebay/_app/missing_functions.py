@@ -39,7 +39,8 @@ def _named(part: Any) -> Iterator[str]:
         return
     for key, one in part.items():
         if key not in _DATA:
-            yield from _named(one)
+            # Names of states are any.
+            yield from _named(list(one.values()) if key == "States" and isinstance(one, dict) else one)
     resource = part.get("Resource")
     if part.get("Type") != "Task" or not isinstance(resource, str):
         return
