@@ -68,12 +68,14 @@ pub enum PathErrorKind {
     Unwritable,
     /// The path selects, visits or builds more than is allowed.
     TooLarge,
+    /// The paths of a state together visit more than is allowed. No one of them need be at fault.
+    TogetherTooLarge,
 }
 
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            PathErrorKind::Unwritable => f.write_str(&self.detail),
+            PathErrorKind::Unwritable | PathErrorKind::TogetherTooLarge => f.write_str(&self.detail),
             _ => write!(f, "Invalid path '{}' : {}", self.path, self.detail),
         }
     }
@@ -86,7 +88,9 @@ impl PathError {
     pub fn evaluation(&self) -> EvaluationError {
         let mut failure = EvaluationError::runtime(self.to_string());
         match self.kind {
-            PathErrorKind::TooLarge => DATA_LIMIT_EXCEEDED.clone_into(&mut failure.error),
+            PathErrorKind::TooLarge | PathErrorKind::TogetherTooLarge => {
+                DATA_LIMIT_EXCEEDED.clone_into(&mut failure.error);
+            }
             PathErrorKind::Unwritable => "States.ResultPathMatchFailure".clone_into(&mut failure.error),
             PathErrorKind::Syntax | PathErrorKind::Missing => {}
         }
@@ -168,6 +172,9 @@ impl Path {
         match stop {
             walk::Stop::Missing(detail) => self.error(PathErrorKind::Missing, detail),
             walk::Stop::TooLarge(detail) => self.error(PathErrorKind::TooLarge, detail),
+            walk::Stop::TogetherTooLarge(detail) => {
+                self.error(PathErrorKind::TogetherTooLarge, format!("{detail}; the last of them is '{}'", self.text))
+            }
         }
     }
 }

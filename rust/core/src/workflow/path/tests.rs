@@ -214,6 +214,22 @@ fn hostile_paths_end_with_an_error() {
     }
 }
 
+/// The cause named the path that came last as invalid, which looked at a tenth of what is allowed.
+#[test]
+fn paths_that_visit_too_much_together_are_not_blamed_alone() {
+    let (input, visits) = (json!({"i": vec![1; 100_000]}), Cell::new(0));
+    let variables = Map::new();
+    let scope = Scope { input: &input, context: &Value::Null, variables: &variables, visits: Some(&visits) };
+    let path = Path::parse("$.i[?(@ == 5)]").unwrap();
+    let refused = (0..100).find_map(|_| path.select(&scope).err()).unwrap();
+    let cause = refused.evaluation();
+    assert_eq!(cause.error, "States.DataLimitExceeded");
+    assert_eq!(
+        refused.to_string(),
+        "The paths of the state look at more than 2000000 values together; the last of them is '$.i[?(@ == 5)]'"
+    );
+}
+
 /// 20,000 items took 3 to 11 s under the engine's lock: what functions and comparisons look at, and copies of `['a','b']`, were not counted.
 #[test]
 fn what_a_filter_looks_at_is_counted() {

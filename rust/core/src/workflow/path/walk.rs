@@ -42,6 +42,7 @@ pub(super) enum Step {
 pub(super) enum Stop {
     Missing(String),
     TooLarge(String),
+    TogetherTooLarge(String),
 }
 
 /// Whether steps lead to one value. Several names at the end make one object of them.
@@ -57,6 +58,8 @@ pub(super) fn is_definite(steps: &[Step]) -> bool {
 /// One walk: its document and what it has used up.
 pub(super) struct Walk<'v> {
     pub(super) root: &'v Value,
+    /// Those of the walks before it.
+    before: usize,
     visits: usize,
     copied: usize,
     /// What paths from the root inside of filters lead to. They are the same for each item.
@@ -93,7 +96,7 @@ impl<'v> From<Cow<'v, Value>> for Found<'v> {
 impl<'v> Walk<'v> {
     /// A walk, after those before it have made so many visits.
     pub(super) fn new(root: &'v Value, visits: usize) -> Self {
-        Self { root, visits, copied: 0, of_root: HashMap::new() }
+        Self { root, before: visits, visits, copied: 0, of_root: HashMap::new() }
     }
 
     pub(super) fn visits(&self) -> usize {
@@ -150,7 +153,12 @@ impl<'v> Walk<'v> {
     pub(super) fn visit(&mut self, nodes: usize) -> Result<(), Stop> {
         self.visits += nodes;
         if self.visits > VISITS_MAX {
-            return Err(Stop::TooLarge(format!("more than {VISITS_MAX} values are visited")));
+            // One that does not fit alone is at fault itself.
+            return Err(if self.visits - self.before > VISITS_MAX {
+                Stop::TooLarge(format!("more than {VISITS_MAX} values are visited"))
+            } else {
+                Stop::TogetherTooLarge(format!("The paths of the state look at more than {VISITS_MAX} values together"))
+            });
         }
         Ok(())
     }
