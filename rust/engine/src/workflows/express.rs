@@ -145,9 +145,9 @@ impl Express {
         next
     }
 
-    /// Whether an execution begins anew that an earlier process has begun.
-    pub(crate) fn begins_anew(&self, id: RunId) -> bool {
-        self.ready.iter().any(|(_, accepted)| accepted.id == id)
+    /// The executions that begin anew: an earlier process has begun them.
+    pub(crate) fn begin_anew(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.ready.iter().map(|(_, accepted)| accepted.id)
     }
 
     pub(crate) fn has_puts(&self) -> bool {

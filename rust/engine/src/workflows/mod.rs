@@ -89,6 +89,8 @@ pub(crate) struct Workflows {
     attempts: BTreeMap<(RunId, TaskId), Token>,
     /// Calls that ran when the last process died, and how often that was so.
     interrupted: BTreeMap<(RunId, TaskId), (u32, Vec<JournalSlot>)>,
+    /// While those are found.
+    anew: Option<Box<interrupted::Anew>>,
     /// Who waits for the end of an execution.
     waiting: Waiting,
     /// Calls of functions that this process has not registered yet, by the functions.

@@ -301,6 +301,7 @@ impl Participant for WorkflowParticipant<'_> {
 
     /// Calls whose end was not told before the restart are made again, but for durable functions that only wait.
     fn start(&mut self) -> Result<(), EngineError> {
+        self.workflows.anew = None;
         let runs = self.workflows.runs.iter();
         let open: Vec<(RunId, TaskId)> =
             runs.flat_map(|(&id, run)| run.calls.keys().map(move |&task| (id, task))).collect();
