@@ -307,8 +307,25 @@ def test_messages_that_retention_dropped_are_counted_one_by_one(lines):
             "function ship: attempt 2 at 9 messages of queue mail timed out after 3 s",
         ),
         (
-            {"what": "events left out", "of": "arn:aws:states:r:0:express:w:one:1"},
-            "arn:aws:states:r:0:express:w:one:1: its history has not all of its events: an Express execution keeps 8 MiB",
+            {
+                "what": "events left out",
+                "of": "w",
+                "arn": "arn:x:express:w:one:1",
+                "text": "an execution keeps 25,000 events",
+            },
+            "workflow w: the history of arn:x:express:w:one:1 has not all of its events: an execution keeps 25,000 events",
+        ),
+        (
+            {
+                "what": "execution failed",
+                "of": "w",
+                "name": "one",
+                "arn": "arn:one",
+                "status": "FAILED",
+                "state": "A\nWARNING a forged line",
+                "error": "B\r\nWARNING another",
+            },
+            "workflow w: execution one failed in state A WARNING a forged line (B WARNING another): `forebay why arn:one`",
         ),
         (
             {"what": "timed out", "of": "on_failure:bill", "seconds": 60, "destinations": ["on_failure:bill"]},

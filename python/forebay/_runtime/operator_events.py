@@ -274,15 +274,19 @@ def _job_not_stopped(event: dict[str, Any]) -> str:
 
 
 def _events_left_out(event: dict[str, Any]) -> str:
-    return f"{event['of']}: its history has not all of its events: an Express execution keeps 8 MiB, all that are open 64 MiB"
+    return f"workflow {event['of']}: the history of {event['arn']} has not all of its events: {event['text']}"
 
 
 def _execution_failed(event: dict[str, Any]) -> str:
     ended = "timed out" if event["status"] == "TIMED_OUT" else "failed"
-    where = f" in state {event['state']}" if event["state"] else ""
-    # An error of a Fail state may be any text.
-    error = f" ({' '.join(event['error'].split())[:ERROR_CHARS_MAX]})" if event["error"] else ""
+    # Names of states, and an error of a Fail state, may be any text.
+    where = f" in state {_on_one_line(event['state'])}" if event["state"] else ""
+    error = f" ({_on_one_line(event['error'])[:ERROR_CHARS_MAX]})" if event["error"] else ""
     return f"workflow {event['of']}: execution {event['name']} {ended}{where}{error}: `forebay why {event['arn']}` tells its life"
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {

@@ -78,6 +78,31 @@ struct LeftOut {
     first: EventId,
     at_ms: u64,
     count: u64,
+    bound: Bound,
+}
+
+/// What there is no more room in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// The events of one execution.
+    Events,
+    /// Their bytes.
+    Bytes,
+    /// The bytes of all that have not ended.
+    OpenBytes,
+}
+
+impl Bound {
+    /// It as a text, which follows on "…: ".
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Events => format!("an Express execution keeps {EVENTS_MAX} events"),
+            Self::Bytes => format!("an Express execution keeps {} MiB of events", EVENT_BYTES_MAX >> 20),
+            Self::OpenBytes => {
+                format!("all Express executions that are open keep {} MiB of events together", OPEN_BYTES_MAX >> 20)
+            }
+        }
+    }
 }
 
 /// An execution that has ended.
@@ -280,26 +305,30 @@ impl InMemory {
         self.has_old_ids
     }
 
-    /// Keep what the machine's log asks for, and count its bytes among those of all. Says whether the first event is left out.
-    pub(crate) fn record(&mut self, machine: &MachineRow, events: Vec<Event>, open_bytes: &mut usize) -> bool {
+    /// Keep what the machine's log asks for, and count its bytes among those of all. Says for want of what the
+    /// first event is left out.
+    pub(crate) fn record(&mut self, machine: &MachineRow, events: Vec<Event>, open: &mut usize) -> Option<Bound> {
         let was_whole = self.left_out.is_none();
         for mut event in events.into_iter().filter(|event| machine.log_level.has(&event.kind)) {
             let bytes = event.keep(machine.include_execution_data);
-            let is_full = self.left_out.is_some()
-                || self.events.len() == EVENTS_MAX as usize
-                || self.bytes + bytes > EVENT_BYTES_MAX
-                || *open_bytes + bytes > OPEN_BYTES_MAX;
+            let reached = [
+                (Bound::Events, self.events.len() >= EVENTS_MAX as usize),
+                (Bound::Bytes, self.bytes + bytes > EVENT_BYTES_MAX),
+                (Bound::OpenBytes, *open + bytes > OPEN_BYTES_MAX),
+            ];
+            let reached = reached.into_iter().find_map(|(bound, is_reached)| is_reached.then_some(bound));
+            let bound = self.left_out.map(|left_out| left_out.bound).or(reached);
             // How it ended is told of each.
-            if is_full && !is_end(&event.kind) {
-                let first = LeftOut { first: event.id, at_ms: event.at_ms, count: 0 };
+            if let Some(bound) = bound.filter(|_| !is_end(&event.kind)) {
+                let first = LeftOut { first: event.id, at_ms: event.at_ms, count: 0, bound };
                 self.left_out.get_or_insert(first).count += 1;
                 continue;
             }
             self.bytes += bytes;
-            *open_bytes += bytes;
+            *open += bytes;
             self.events.push(event);
         }
-        was_whole && self.left_out.is_some()
+        self.left_out.filter(|_| was_whole).map(|left_out| left_out.bound)
     }
 }
 
@@ -314,11 +343,7 @@ fn is_fatal(kind: &EventKind) -> bool {
 impl LeftOut {
     /// It stands in a history as an event does, in the place of those that it tells of.
     fn to_json(self) -> Value {
-        let cause = format!(
-            "So many events were not kept, for an execution keeps {} MiB of them, and all that are open {} MiB together",
-            EVENT_BYTES_MAX >> 20,
-            OPEN_BYTES_MAX >> 20
-        );
+        let cause = format!("So many events were not kept: {}", self.bound.text());
         json!({
             "timestamp": self.at_ms as f64 / 1_000.0,
             "type": "EventsLeftOut",

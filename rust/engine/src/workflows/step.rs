@@ -154,9 +154,12 @@ impl WorkflowRoom<'_> {
                 let workflows = &mut *self.workflows;
                 if let Some(run) = workflows.runs.get_mut(&id) {
                     if let Some(memory) = &mut run.memory {
-                        if memory.record(&run.machine.row, events, &mut workflows.express.open_bytes) {
+                        let row = &run.machine.row;
+                        if let Some(bound) = memory.record(row, events, &mut workflows.express.open_bytes) {
+                            // Of the workflow: a flood of its executions is one line a second.
                             let arn = run.execution.identity().execution_arn.as_str();
-                            self.below.ctx.notice(OperatorEvent::EventsLeftOut, arn, json!({}));
+                            let fields = json!({"arn": arn, "text": bound.text()});
+                            self.below.ctx.notice(OperatorEvent::EventsLeftOut, &row.name, fields);
                         }
                         return;
                     }

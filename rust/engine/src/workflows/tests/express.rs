@@ -306,7 +306,28 @@ fn the_log_keeps_no_document_that_it_does_not_show_and_so_many_bytes_of_the_othe
     let ids: Vec<u64> = history(&engine).iter().map(|event| event["id"].as_u64().unwrap()).collect();
     let first = ids.len() as u64 - 1;
     assert_eq!(ids, (1..=first).chain([124]).collect::<Vec<_>>(), "the first ones, without a hole, and the last");
-    assert_left_out(&history(&engine), 124 - first);
+    assert_left_out(&history(&engine), 124 - first, "an Express execution keeps 8 MiB");
+}
+
+/// Both texts named two other bounds. The log had a line of each execution, and 10,000 of them pushed out all others.
+#[test]
+fn a_history_says_which_bound_it_has_reached() {
+    let again = json!({"Variable": "$", "NumericEquals": 1, "Next": "Done"});
+    let states = json!({"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "C"}, "Done": {"Type": "Succeed"},
+        "C": {"Type": "Choice", "Choices": [again], "Default": "A"}});
+    let mut engine = with(&json!({"StartAt": "A", "States": states}), json!({"log_level": "ALL"}));
+    engine.json("execution.start", &json!({"workflow": "w", "name": "long", "input": "{}"}));
+    let mut told = engine.notices();
+    for _ in 0..1_000 {
+        if !told.is_empty() {
+            break;
+        }
+        engine.advance(SECOND / 100);
+        told = engine.notices();
+    }
+    let [notice] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&notice["what"], &notice["of"]), (&json!("events left out"), &json!("w")));
+    assert_eq!(notice["text"], "an Express execution keeps 25000 events");
 }
 
 /// The history was cut, without a word, and had no end: by the bound of one execution, or because others had filled that of all.
@@ -329,7 +350,7 @@ fn a_history_says_that_events_were_left_out_and_has_its_end() {
     let events = page(json!({}))["events"].as_array().unwrap().clone();
     let kinds: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["EventsLeftOut", "ExecutionSucceeded"]);
-    assert_left_out(&events, 3);
+    assert_left_out(&events, 3, "all Express executions that are open keep 64 MiB");
     assert_eq!(page(json!({"reverse": true}))["events"], json!([events[1], events[0]]));
     let first = page(json!({"limit": 1}));
     assert_eq!(first["events"], json!([events[0]]));
@@ -339,15 +360,17 @@ fn a_history_says_that_events_were_left_out_and_has_its_end() {
     let told = engine.notices();
     let [notice] = &told[..] else { panic!("one of one execution: {told:?}") };
     assert_eq!((&notice["what"], &notice["count"]), (&json!("events left out"), &json!(1)));
-    assert!(notice["of"].as_str().unwrap().contains(":express:w:full:"), "{notice}");
+    assert_eq!(notice["of"], "w", "a flood of executions is one line a second");
+    assert!(notice["arn"].as_str().unwrap().contains(":express:w:full:"), "{notice}");
+    assert!(notice["text"].as_str().unwrap().contains("64 MiB"), "{notice}");
 }
 
-fn assert_left_out(events: &[Value], count: u64) {
+fn assert_left_out(events: &[Value], count: u64, bound: &str) {
     let [.., marker, end] = events else { panic!("{events:?}") };
     assert_eq!((&marker["type"], &end["type"]), (&json!("EventsLeftOut"), &json!("ExecutionSucceeded")));
     assert_eq!(marker["eventsLeftOutEventDetails"]["count"], count);
     let cause = marker["eventsLeftOutEventDetails"]["cause"].as_str().unwrap();
-    assert!(cause.contains("8 MiB") && cause.contains("64 MiB"), "{cause}");
+    assert!(cause.contains(bound), "{cause}");
 }
 
 /// All starts of a commit began in one hold of the engine's lock, and after a crash everything that had been accepted.
