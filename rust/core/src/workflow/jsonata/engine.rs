@@ -2,24 +2,28 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use jsonata_core::ast::AstNode;
-use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
+use jsonata_core::evaluator::{CancelToken, Context, Evaluator, EvaluatorError, EvaluatorOptions};
 use jsonata_core::parser;
 use jsonata_core::value::JValue;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::contained::contain;
 use super::convert::{object, to_json, to_jsonata, MEMORY};
-use super::rewrite::{self, Facts, Scope};
-use super::{functions, guarded, Bindings, Guards};
+use super::guarded::{guarded, Function, Guarded, ENDS, GUARDED, OPERATORS};
+use super::rewrite::{self, Facts};
+use super::{functions, Bindings, Guards};
 use crate::workflow::scope::Entropy;
+
+pub(super) const TIMEOUT: &str = "Expression evaluation timeout: Check for infinite loop";
 
 /// A parsed expression.
 #[derive(Debug)]
 pub(super) struct Program {
     ast: AstNode,
-    pub(super) facts: Facts,
+    pub(super) facts: Arc<Facts>,
 }
 
 /// Why an evaluation has no result.
@@ -42,10 +46,7 @@ impl Program {
 
     fn read(text: &str) -> Result<Self, String> {
         let mut ast = parser::parse(text).map_err(|error| coded(&error.to_string()))?;
-        let mut facts = rewrite::survey(&ast);
-        if rewrite::guard(&mut ast, &facts, &mut Scope::default()) {
-            facts.guarded.insert(rewrite::STEP);
-        }
+        let facts = Arc::new(rewrite::survey(&mut ast));
         Ok(Self { ast, facts })
     }
 
@@ -59,9 +60,14 @@ impl Program {
 pub(super) struct Draws([u64; 2]);
 
 impl Draws {
-    pub(super) fn new(entropy: &mut dyn Entropy) -> Self {
-        Self([entropy.next_u64(), entropy.next_u64()])
+    pub(super) fn new(programs: &[&Program], entropy: &mut dyn Entropy) -> Self {
+        let is_random = ["random", "uuid", "shuffle"].into_iter().any(|name| reads(programs, name));
+        Self(if is_random { [entropy.next_u64(), entropy.next_u64()] } else { [0, 0] })
     }
+}
+
+fn reads(programs: &[&Program], name: &str) -> bool {
+    programs.iter().any(|program| program.facts.variables.contains(name))
 }
 
 impl Entropy for Draws {
@@ -83,6 +89,10 @@ pub(super) struct Shared {
     pub(super) draws: RefCell<Draws>,
     /// Bytes that may still be built.
     pub(super) left: RefCell<usize>,
+    /// Names of variables that hide a function.
+    hidden: Vec<String>,
+    /// Ends the evaluation when nobody waits for it any more.
+    pub(super) cancel: CancelToken,
 }
 
 /// Values made ready for one or more programs.
@@ -98,27 +108,32 @@ impl Session {
         programs: &[&Program],
         bindings: &Bindings<'_>,
         guards: &Guards,
-        entropy: &mut dyn Entropy,
+        draws: Draws,
+        cancel: CancelToken,
     ) -> Self {
-        let reads = |name: &str| programs.iter().any(|program| program.facts.variables.contains(name));
-        let is_random = ["random", "uuid", "shuffle"].into_iter().any(reads);
-        let draws = if is_random { Draws::new(entropy) } else { Draws([0, 0]) };
-        let mut context = Context::new();
-        for (name, value) in bindings.variables {
-            if reads(name) {
-                context.bind(name.clone(), to_jsonata(value));
-            }
-        }
-        if reads("states") {
-            context.bind("states".to_owned(), states(programs, bindings.states));
-        }
+        let mut hidden = bindings.variables.keys().filter(|name| reads(programs, name)).cloned().collect::<Vec<_>>();
+        hidden.retain(|name| guarded(name).is_some());
+        let left = RefCell::new(guards.built_bytes_max);
         let shared = Rc::new(Shared {
             guards: *guards,
             now_ms: bindings.now_ms,
             draws: RefCell::new(draws),
-            left: RefCell::new(guards.built_bytes_max),
+            left,
+            hidden,
+            cancel,
         });
-        let mut evaluator = Evaluator::with_options(context, options(guards));
+        let mut context = Context::new();
+        for (name, value) in bindings.variables {
+            if reads(programs, name) {
+                let bound = guarded(name).map_or(name.as_str(), |guarded| guarded.value);
+                context.bind(bound.to_owned(), to_jsonata(value));
+            }
+        }
+        if reads(programs, "states") {
+            let fields = states(programs, bindings.states).map(|(name, field)| (name.clone(), to_jsonata(field)));
+            context.bind("states".to_owned(), object(fields));
+        }
+        let mut evaluator = Evaluator::with_options(context, options(&shared));
         for program in programs {
             register(&mut evaluator, &program.facts, &shared);
         }
@@ -157,49 +172,67 @@ impl Session {
     }
 }
 
-pub(super) fn options(guards: &Guards) -> EvaluatorOptions {
+pub(super) fn options(shared: &Shared) -> EvaluatorOptions {
     EvaluatorOptions {
-        timeout_ms: Some(guards.time_ms_max),
-        cancel: None,
-        max_stack_depth: Some(guards.depth_max),
-        max_sequence_length: Some(guards.sequence_items_max),
+        timeout_ms: Some(shared.guards.time_ms_max),
+        cancel: Some(shared.cancel.clone()),
+        max_stack_depth: Some(shared.guards.depth_max),
+        max_sequence_length: Some(shared.guards.sequence_items_max),
     }
 }
 
 /// Give the evaluator the functions that a program uses and jsonata-core lacks, or lacks a guard in.
-pub(super) fn register(evaluator: &mut Evaluator, facts: &Facts, shared: &Rc<Shared>) {
-    let is_used = |name: &&str| facts.variables.contains(*name) || facts.guarded.contains(name);
-    let mut used = functions::ALL.iter().chain(guarded::ALL).filter(|(name, _)| is_used(name)).peekable();
-    if used.peek().is_some() {
-        let known = Rc::new(facts.clone());
-        for (name, function) in used {
-            let (shared, facts) = (Rc::clone(shared), Rc::clone(&known));
-            let call = move |arguments: &[JValue]| function(arguments, &shared, &facts);
-            // Only a function that the fast path inlines is refused, and none of these is.
-            let is_registered = evaluator.register_fn_override(*name, call);
-            debug_assert!(is_registered.is_ok(), "{name} cannot be replaced");
-        }
+pub(super) fn register(evaluator: &mut Evaluator, facts: &Arc<Facts>, shared: &Rc<Shared>) {
+    let mut give = |name: &str, function: Given| {
+        let (shared, facts) = (Rc::clone(shared), Arc::clone(facts));
+        let call = move |arguments: &[JValue]| match function {
+            Given::Plain(function) => function(arguments, &shared, &facts),
+            Given::Value(guarded) => guarded.call_value(arguments, &shared, &facts),
+        };
+        // Only a function that the fast path inlines is refused, and none of these is.
+        let is_registered = evaluator.register_fn_override(name, call);
+        debug_assert!(is_registered.is_ok(), "{name} cannot be replaced");
+    };
+    let operators = OPERATORS.iter().filter(|(name, _)| facts.guards.contains(name));
+    for (name, function) in functions::ALL.iter().filter(|(name, _)| facts.variables.contains(*name)).chain(operators) {
+        give(name, Given::Plain(*function));
+    }
+    for guarded in GUARDED.iter().filter(|guarded| facts.variables.contains(guarded.name)) {
+        let is_hidden = shared.hidden.iter().any(|name| name == guarded.name);
+        give(guarded.call, Given::Plain(if is_hidden { functions::no_function } else { guarded.function }));
+        give(guarded.value, Given::Value(guarded));
     }
 }
 
-/// `$states` with the fields that the programs name.
-fn states(programs: &[&Program], states: &Value) -> JValue {
-    let Some(fields) = states.as_object() else { return to_jsonata(states) };
-    let reads = |name: &str| {
-        let mut facts = programs.iter().map(|program| &program.facts);
-        facts.any(|facts| facts.reads_whole_states || facts.states_fields.contains(name))
-    };
-    object(fields.iter().filter(|(name, _)| reads(name)).map(|(name, field)| (name.clone(), to_jsonata(field))))
+enum Given {
+    Plain(Function),
+    Value(&'static Guarded),
+}
+
+/// The fields of `$states` that the programs name.
+fn states<'v>(programs: &'v [&Program], states: &'v Value) -> impl Iterator<Item = (&'v String, &'v Value)> {
+    let reads_all = programs.iter().any(|program| program.facts.reads_whole_states);
+    let fields = states.as_object().into_iter().flatten();
+    fields.filter(move |(name, _)| {
+        reads_all || programs.iter().any(|program| program.facts.states_fields.contains(*name))
+    })
+}
+
+/// Copy what the programs read of their bindings.
+pub(super) fn read(programs: &[&Program], bindings: &Bindings<'_>) -> (Value, Map<String, Value>) {
+    let copy = |(name, value): (&String, &Value)| (name.clone(), value.clone());
+    let variables = bindings.variables.iter().filter(|(name, _)| reads(programs, name)).map(copy).collect();
+    (Value::Object(states(programs, bindings.states).map(copy).collect()), variables)
 }
 
 /// jsonata-core's error in AWS's words.
 fn failure(error: &EvaluatorError) -> Failure {
-    let message = error.message();
+    let message = &error.message().replace(ENDS, "");
     if let Some(limit) = message.strip_prefix(LIMIT) {
         return Failure::Limit(limit.to_owned());
     }
     match error.code() {
-        Some("D1012") => Failure::Limit("Expression evaluation timeout: Check for infinite loop".to_owned()),
+        Some("D1012" | "U1003") => Failure::Limit(TIMEOUT.to_owned()),
         Some("D1011" | "U1001") => Failure::Limit(
             "Stack overflow error: Check for non-terminating recursive function. Consider rewriting as tail-recursive"
                 .to_owned(),

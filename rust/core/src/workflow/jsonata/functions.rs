@@ -1,6 +1,7 @@
 //! What Step Functions add to JSONata, and what they take from a clock or from chance.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use jsonata_core::evaluator::EvaluatorError;
 use jsonata_core::value::JValue;
@@ -8,23 +9,22 @@ use serde_json::Value;
 
 use super::convert::{to_jsonata, MEMORY};
 use super::engine::{Failure, Shared};
-use super::guarded::moment;
+use super::guarded::{self, Function};
 use super::rewrite::Facts;
 use crate::workflow::digest;
 use crate::workflow::random::JavaRandom;
 use crate::workflow::scope::{fraction, uuid, Entropy};
 
 pub(super) type Outcome = Result<JValue, EvaluatorError>;
-type Function = fn(&[JValue], &Rc<Shared>, &Facts) -> Outcome;
 
 pub(super) const ALL: &[(&str, Function)] = &[
-    ("eval", |_, _, _| coded("T1006: Attempted to invoke a non-function")),
+    ("eval", no_function),
     ("hash", |arguments, _, _| hash(arguments)),
     ("millis", |arguments, shared, _| {
         accept(arguments, "millis", 0)?;
         Ok(JValue::from(shared.now_ms))
     }),
-    ("now", |arguments, shared, _| moment(shared.now_ms, arguments, shared)),
+    ("now", guarded::now),
     ("parse", |arguments, _, _| parse(arguments)),
     ("partition", |arguments, _, _| partition(arguments)),
     ("random", |arguments, shared, _| random(arguments, shared)),
@@ -47,6 +47,11 @@ fn mismatch<T>(name: &str, argument: usize) -> Result<T, EvaluatorError> {
     Err(EvaluatorError::EvaluationError(format!(
         "T0410: Argument {argument} of function \"{name}\" does not match function signature"
     )))
+}
+
+/// What a name stands for that is no function.
+pub(super) fn no_function(_: &[JValue], _: &Rc<Shared>, _: &Arc<Facts>) -> Outcome {
+    coded("T1006: Attempted to invoke a non-function")
 }
 
 /// Refuse more arguments than there are.
@@ -91,6 +96,8 @@ fn hash(arguments: &[JValue]) -> Outcome {
 }
 
 fn parse(arguments: &[JValue]) -> Outcome {
+    // A function that it is given to, as `$map`, gives it the item's index and the list, too.
+    let arguments = if arguments.len() > 2 { &arguments[..1] } else { arguments };
     accept(arguments, "parse", 1)?;
     let Some(content) = text(arguments, 0, "parse")? else { return Ok(JValue::Undefined) };
     match serde_json::from_str::<Value>(content) {

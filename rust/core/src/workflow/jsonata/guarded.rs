@@ -3,37 +3,83 @@
 //! Each gets the arguments as they are written, then the context (which stands in for a first argument that is left
 //! out), and hands them on to jsonata-core's own.
 
-use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use jsonata_core::ast::AstNode;
 use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError};
 use jsonata_core::functions::string;
-use jsonata_core::parser;
 use jsonata_core::value::JValue;
 
 use super::convert::{check_size, to_json, MEMORY};
 use super::engine::{options, register, Failure, Shared};
 use super::functions::Outcome;
-use super::rewrite::{Facts, BOUNDED, CONCATENATE, IS_BOUNDED, STEP};
+use super::rewrite::{Facts, CONCATENATE, IS_BOUNDED, STEP};
 use crate::workflow::value::canonical;
 
-type Function = fn(&[JValue], &Rc<Shared>, &Facts) -> Outcome;
+pub(super) type Function = fn(&[JValue], &Rc<Shared>, &Arc<Facts>) -> Outcome;
 
-pub(super) const ALL: &[(&str, Function)] = &[
-    (BOUNDED, bounded),
-    (CONCATENATE, concatenate),
-    (IS_BOUNDED, is_bounded),
-    ("distinct (guarded)", distinct),
-    ("formatInteger (guarded)", format_integer),
-    ("join (guarded)", join),
-    ("pad (guarded)", pad),
-    ("parseInteger (guarded)", parse_integer),
-    ("replace (guarded)", replace),
-    ("string (guarded)", text_of),
-    (STEP, step),
-];
+/// What stands for operators.
+pub(super) const OPERATORS: &[(&str, Function)] = &[(CONCATENATE, concatenate), (IS_BOUNDED, is_bounded), (STEP, step)];
+
+/// What ends the names that no program can write.
+pub(super) const ENDS: [char; 2] = ['\u{1}', '\u{2}'];
+
+/// A function with a guard.
+pub(super) struct Guarded {
+    pub(super) name: &'static str,
+    /// What is called for a direct call; it gets the context, too.
+    pub(super) call: &'static str,
+    /// What the name becomes where it may also be a name of the program's own. The function is what it is unless it is bound.
+    pub(super) value: &'static str,
+    /// How many arguments it takes from a function that it is given to.
+    arity: usize,
+    /// How many it can have.
+    most: usize,
+    pub(super) function: Function,
+}
+
+macro_rules! guarded {
+    ($($name:literal $arity:literal $most:literal $function:ident)*) => {
+        &[$(Guarded {
+            name: $name,
+            call: concat!($name, "\u{1}"),
+            value: concat!($name, "\u{2}"),
+            arity: $arity,
+            most: $most,
+            function: $function,
+        }),*]
+    };
+}
+
+pub(super) const GUARDED: &[Guarded] = guarded! {
+    "distinct" 1 1 distinct
+    "formatInteger" 2 2 format_integer
+    "formatNumber" 3 3 format_number
+    "fromMillis" 3 3 from_millis
+    "join" 2 2 join
+    "pad" 3 3 pad
+    "parseInteger" 2 2 parse_integer
+    "replace" 4 4 replace
+    "string" 1 2 text_of
+    "toMillis" 2 2 to_millis
+};
+
+/// The function of a name that has a guard.
+pub(super) fn guarded(name: &str) -> Option<&'static Guarded> {
+    GUARDED.iter().find(|guarded| guarded.name == name)
+}
+
+impl Guarded {
+    /// Call it by its value, where nothing is known of the context.
+    pub(super) fn call_value(&self, arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
+        // Only another function gives more than there can be.
+        let taken = if arguments.len() > self.most { self.arity } else { arguments.len() };
+        let with_context: Vec<JValue> = arguments[..taken].iter().cloned().chain([JValue::Undefined]).collect();
+        (self.function)(&with_context, shared, facts)
+    }
+}
 
 /// What an item of a list takes.
 const ITEM_BYTES: usize = size_of::<JValue>();
@@ -41,8 +87,10 @@ const ITEM_BYTES: usize = size_of::<JValue>();
 const FEW_ITEMS: usize = 1_000;
 /// Bytes of an item that is compared with all others.
 const FEW_BYTES: usize = 1_000;
-/// Bytes of a picture of numbers.
+/// Bytes of a picture of numbers or of moments, and of what is read by one.
 const PICTURE_MAX: usize = 1_000;
+/// Digits of a width in a picture.
+const WIDTH_DIGITS_MAX: usize = 3;
 /// Letters of the largest number in spreadsheets' columns that fits 64 bits.
 const LETTERS_MAX: usize = 13;
 
@@ -59,32 +107,26 @@ impl Shared {
 }
 
 /// Call jsonata-core's function with what a guarded one was given.
-fn hand_on(name: &'static str, arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
+fn hand_on(name: &'static str, arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
     let (context, arguments) = split(arguments);
     let mut names = Context::new();
     for (at, argument) in arguments.iter().enumerate() {
         names.bind(format!("argument{at}"), argument.clone());
     }
-    let mut evaluator = Evaluator::with_options(names, options(&shared.guards));
+    let mut evaluator = Evaluator::with_options(names, options(shared));
     if arguments.iter().any(JValue::is_function) {
         // A function among the arguments may call guarded ones itself.
         register(&mut evaluator, facts, shared);
     }
-    evaluator.evaluate(&call_of(name, arguments.len())?, context)
+    let args = (0..arguments.len()).map(|at| AstNode::Variable(format!("argument{at}"))).collect();
+    evaluator.evaluate(&AstNode::Function { name: name.to_owned(), args, is_builtin: true }, context)
 }
 
 fn split(arguments: &[JValue]) -> (&JValue, &[JValue]) {
     arguments.split_last().unwrap_or((&JValue::Undefined, &[]))
 }
 
-/// `$name($argument0, …)`.
-fn call_of(name: &str, arguments: usize) -> Result<AstNode, EvaluatorError> {
-    let written: Vec<String> = (0..arguments).map(|at| format!("$argument{at}")).collect();
-    let text = format!("${name}({})", written.join(","));
-    parser::parse(&text).map_err(|error| EvaluatorError::EvaluationError(error.to_string()))
-}
-
-fn concatenate(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
+fn concatenate(arguments: &[JValue], shared: &Rc<Shared>, _: &Arc<Facts>) -> Outcome {
     let mut parts = Vec::with_capacity(2);
     for argument in arguments {
         parts.push(match argument {
@@ -104,7 +146,7 @@ fn concatenate(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome 
 }
 
 /// jsonata-core looks at the length of a path's result when it has made it.
-fn step(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
+fn step(arguments: &[JValue], shared: &Rc<Shared>, _: &Arc<Facts>) -> Outcome {
     let value = arguments.first().cloned().unwrap_or(JValue::Undefined);
     if let JValue::Array(items) = &value {
         let mut left = shared.left.borrow_mut();
@@ -114,29 +156,51 @@ fn step(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
     Ok(value)
 }
 
-/// The value, if it is not too large to be looked at as a whole.
-fn bounded(arguments: &[JValue], shared: &Rc<Shared>, _: &Facts) -> Outcome {
-    let value = arguments.first().cloned().unwrap_or(JValue::Undefined);
-    if matches!(value, JValue::Array(_) | JValue::Object(_)) {
-        check_size(&value, shared.guards.value_bytes_max)?;
+fn is_bounded(arguments: &[JValue], shared: &Rc<Shared>, _: &Arc<Facts>) -> Outcome {
+    for argument in arguments {
+        check_size(argument, shared.guards.value_bytes_max)?;
     }
-    Ok(value)
+    Ok(JValue::Bool(true))
 }
 
-fn is_bounded(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
-    bounded(arguments, shared, facts).map(|_| JValue::Bool(true))
+/// Look at the texts among the arguments of a function that takes a picture: the text that is read is short, too.
+fn check_pictures(written: &[JValue]) -> Result<(), Failure> {
+    let is_wide = |text: &str| {
+        let markers = text.split('[').skip(1).filter_map(|rest| rest.split(']').next()?.split_once(','));
+        let mut widths =
+            markers.flat_map(|(_, width)| width.split(|each: char| !each.is_ascii_digit() && !each.is_whitespace()));
+        widths.any(|digits| digits.chars().filter(char::is_ascii_digit).count() > WIDTH_DIGITS_MAX)
+    };
+    if written.iter().filter_map(JValue::as_str).any(|text| text.len() > PICTURE_MAX || is_wide(text)) {
+        return Err(Failure::Limit(MEMORY.to_owned()));
+    }
+    Ok(())
 }
 
 /// How a number of the arguments is to be written, without what follows a semicolon.
 fn picture(arguments: &[JValue]) -> Result<&str, Failure> {
-    let picture = split(arguments).1.last().and_then(JValue::as_str).unwrap_or_default();
-    if picture.len() > PICTURE_MAX {
-        return Err(Failure::Limit(MEMORY.to_owned()));
-    }
+    let written = split(arguments).1;
+    check_pictures(written)?;
+    let picture = written.last().and_then(JValue::as_str).unwrap_or_default();
     Ok(picture.rsplit_once(';').map_or(picture, |(primary, _)| primary))
 }
 
-fn format_integer(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
+fn format_number(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
+    check_pictures(split(arguments).1)?;
+    hand_on("formatNumber", arguments, shared, facts)
+}
+
+fn from_millis(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
+    check_pictures(split(arguments).1)?;
+    hand_on("fromMillis", arguments, shared, facts)
+}
+
+fn to_millis(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
+    check_pictures(split(arguments).1)?;
+    hand_on("toMillis", arguments, shared, facts)
+}
+
+fn format_integer(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
     if matches!(picture(arguments)?, "I" | "i") {
         // A thousand is one letter.
         let largest =
@@ -146,7 +210,7 @@ fn format_integer(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> O
     hand_on("formatInteger", arguments, shared, facts)
 }
 
-fn parse_integer(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
+fn parse_integer(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
     let is_of_letters = matches!(picture(arguments)?, "A" | "a");
     let (context, written) = split(arguments);
     // Without its first argument the text is the context.
@@ -158,14 +222,14 @@ fn parse_integer(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Ou
     hand_on("parseInteger", arguments, shared, facts)
 }
 
-fn text_of(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
+fn text_of(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
     for argument in arguments {
         check_size(argument, shared.guards.value_bytes_max)?;
     }
     hand_on("string", arguments, shared, facts)
 }
 
-fn join(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
+fn join(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
     if let (_, [JValue::Array(items), JValue::String(between)]) = split(arguments) {
         let texts: usize = items.iter().filter_map(JValue::as_str).map(str::len).sum();
         shared.build(texts.saturating_add(between.len().saturating_mul(items.len())))?;
@@ -173,7 +237,7 @@ fn join(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
     hand_on("join", arguments, shared, facts)
 }
 
-fn pad(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
+fn pad(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
     for argument in arguments {
         if let JValue::Number(width) = argument {
             // A character may take four bytes.
@@ -183,7 +247,7 @@ fn pad(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
     hand_on("pad", arguments, shared, facts)
 }
 
-fn replace(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
+fn replace(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
     let (context, written) = split(arguments);
     // Without its first argument the text is the context.
     let text = written.first().filter(|first| written.len() > 2 || first.is_regex()).unwrap_or(context);
@@ -210,7 +274,7 @@ fn expected_length(arguments: &[JValue]) -> Option<usize> {
     Some(text.len().saturating_add(count.saturating_mul(longest)))
 }
 
-fn distinct(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome {
+fn distinct(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
     let (_, [JValue::Array(items)]) = split(arguments) else {
         return hand_on("distinct", arguments, shared, facts);
     };
@@ -231,31 +295,13 @@ fn distinct(arguments: &[JValue], shared: &Rc<Shared>, facts: &Facts) -> Outcome
     Ok(if items.sequence { JValue::sequence(distinct) } else { JValue::array(distinct) })
 }
 
-thread_local! {
-    /// `$fromMillis`, with none, one or two of its further arguments.
-    static FROM_MILLIS: [OnceCell<AstNode>; 3] = const { [OnceCell::new(), OnceCell::new(), OnceCell::new()] };
-}
-
-/// A moment as `$now` tells it, in a picture and a time zone if they are given.
-pub(super) fn moment(now_ms: i64, arguments: &[JValue], shared: &Rc<Shared>) -> Outcome {
-    let mut names = Context::new();
-    for (at, argument) in std::iter::once(&JValue::from(now_ms)).chain(arguments).enumerate() {
-        names.bind(format!("argument{at}"), argument.clone());
+/// The time as `$now` tells it, in a picture and a time zone if they are given.
+pub(super) fn now(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
+    if arguments.len() > 2 {
+        let message = "T0410: Argument 3 of function \"now\" does not match function signature";
+        return Err(EvaluatorError::EvaluationError(message.to_owned()));
     }
-    let mut evaluator = Evaluator::with_options(names, options(&shared.guards));
-    FROM_MILLIS.with(|calls| {
-        let call = calls.get(arguments.len()).ok_or_else(|| {
-            EvaluatorError::EvaluationError(
-                "T0410: Argument 3 of function \"now\" does not match function signature".to_owned(),
-            )
-        })?;
-        let ast = match call.get() {
-            Some(ast) => ast,
-            None => {
-                let ast = call_of("fromMillis", 1 + arguments.len())?;
-                call.get_or_init(|| ast)
-            }
-        };
-        evaluator.evaluate(ast, &JValue::Undefined)
-    })
+    let now = std::iter::once(JValue::from(shared.now_ms));
+    let with_context: Vec<JValue> = now.chain(arguments.iter().cloned()).chain([JValue::Undefined]).collect();
+    from_millis(&with_context, shared, facts)
 }

@@ -9,20 +9,29 @@ mod engine;
 mod functions;
 mod guarded;
 mod rewrite;
+mod watched;
 
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use jsonata_core::evaluator::CancelToken;
 use serde_json::{Map, Value};
 
 use super::scope::{Entropy, EvaluationError, Problem};
 use super::value::{is_deeper_than, type_name, NESTING_MAX};
-use engine::{Failure, Program, Session};
+use contained::contain;
+use engine::{Draws, Failure, Program, Session};
+use watched::{watch, Unanswered};
 
 /// Characters of an expression.
 pub const EXPRESSION_CHARS_MAX: usize = 100_000;
+
+const CROWDED: &str = "Two expressions that took too long are still being evaluated, so this one is not begun";
 
 /// What an expression can read.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +57,8 @@ pub struct Guards {
     pub value_bytes_max: usize,
     /// Bytes of all texts that an evaluation joins, pads or replaces.
     pub built_bytes_max: usize,
+    /// Threads of evaluations that nobody waits for any more. While there are so many, nothing is evaluated that could become one.
+    pub stuck_max: usize,
 }
 
 impl Default for Guards {
@@ -59,6 +70,7 @@ impl Default for Guards {
             sequence_items_max: 873_782,
             value_bytes_max: 6_990_256,
             built_bytes_max: 64 << 20,
+            stuck_max: 2,
         }
     }
 }
@@ -66,7 +78,9 @@ impl Default for Guards {
 impl Guards {
     /// For an evaluation on which others wait: what no clock is looked at in, as a sort, stays short, too.
     pub fn short() -> Self {
-        Self { sequence_items_max: 20_000, value_bytes_max: 1 << 20, built_bytes_max: 1 << 20, ..Self::default() }
+        let (value_bytes_max, built_bytes_max) = (1 << 20, 1 << 20);
+        // The second one is for an evaluation on which nobody waits.
+        Self { sequence_items_max: 20_000, value_bytes_max, built_bytes_max, stuck_max: 1, ..Self::default() }
     }
 }
 
@@ -104,34 +118,26 @@ impl Expression {
     }
 
     /// The expression's value; `None` if it is undefined.
-    pub fn evaluate(
-        &self,
-        bindings: &Bindings<'_>,
-        guards: &Guards,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Option<Value>, EvaluationError> {
-        self.run(&mut Session::open(&[&self.program], bindings, guards, entropy))
+    fn evaluate(&self, session: &mut Session) -> Result<Option<Value>, EvaluationError> {
+        session.run(&self.program).map_err(|failure| self.failed(failure))
     }
 
-    fn run(&self, session: &mut Session) -> Result<Option<Value>, EvaluationError> {
-        session.run(&self.program).map_err(|failure| {
-            let is_limit = matches!(failure, Failure::Limit(_));
-            let error = self.failure(&match failure {
-                Failure::Unsupported => "returned an unsupported result type.".to_owned(),
-                // AWS joins a coded message with a full stop and a bare one with a colon.
-                Failure::Coded(message) => format!("threw an error during evaluation. {message}"),
-                Failure::Limit(message) | Failure::Broken(message) => {
-                    format!("threw an error during evaluation: {message}")
-                }
-            });
-            EvaluationError { is_limit, ..error }
-        })
+    fn failed(&self, failure: Failure) -> EvaluationError {
+        let is_limit = matches!(failure, Failure::Limit(_));
+        let error = self.failure(&match failure {
+            Failure::Unsupported => "returned an unsupported result type.".to_owned(),
+            // AWS joins a coded message with a full stop and a bare one with a colon.
+            Failure::Coded(message) => format!("threw an error during evaluation. {message}"),
+            Failure::Limit(message) | Failure::Broken(message) => {
+                format!("threw an error during evaluation: {message}")
+            }
+        });
+        EvaluationError { is_limit, ..error }
     }
 
     /// The failure of an expression for which those before it have left no time.
     fn late(&self) -> EvaluationError {
-        let error = self.failure("threw an error during evaluation: the expressions before it took all the time");
-        EvaluationError { is_limit: true, ..error }
+        self.failed(Failure::Limit("the expressions before it took all the time".to_owned()))
     }
 
     /// The failure of a field that must not be undefined.
@@ -155,7 +161,7 @@ impl Expression {
 
 /// A field of a JSONata state: any JSON, in which texts `{% … %}` are expressions.
 #[derive(Debug)]
-pub struct JsonataTemplate(Node);
+pub struct JsonataTemplate(Arc<Node>);
 
 #[derive(Debug)]
 enum Node {
@@ -173,12 +179,12 @@ impl JsonataTemplate {
             let message = format!("A template nests at most {NESTING_MAX} levels deep");
             return Err(Problem::schema(String::new(), message));
         }
-        Node::parse(template, field, "").map(Self)
+        Node::parse(template, field, "").map(|node| Self(Arc::new(node)))
     }
 
     /// The one expression that the field consists of, if it does.
     pub fn expression(&self) -> Option<&Expression> {
-        match &self.0 {
+        match &*self.0 {
             Node::Expression(expression) => Some(expression),
             _ => None,
         }
@@ -186,17 +192,10 @@ impl JsonataTemplate {
 
     /// The field's value without an evaluation, if there is no expression in it.
     pub fn literal(&self) -> Option<&Value> {
-        match &self.0 {
+        match &*self.0 {
             Node::Literal(value) => Some(value),
             _ => None,
         }
-    }
-
-    /// All expressions of the field.
-    pub fn expressions(&self) -> Vec<&Expression> {
-        let mut found = Vec::new();
-        self.0.collect(&mut found);
-        found
     }
 
     /// The field's value. An undefined expression anywhere in it is an error. `is_over`: there is no time for a further one.
@@ -210,14 +209,64 @@ impl JsonataTemplate {
         if let Some(value) = self.literal() {
             return Ok(value.clone());
         }
-        let programs: Vec<&Program> = self.expressions().into_iter().map(|expression| &expression.program).collect();
-        let mut session = Session::open(&programs, bindings, guards, entropy);
-        let value = self.0.evaluate(&mut session, is_over)?;
+        let programs = self.0.programs();
+        let draws = Draws::new(&programs, entropy);
+        let value = if programs.iter().any(|program| program.facts.is_watched) {
+            self.evaluate_aside(&programs, bindings, guards, draws, is_over)?
+        } else {
+            let mut session = Session::open(&programs, bindings, guards, draws, CancelToken::new());
+            self.0.evaluate(&mut session, is_over, &AtomicUsize::new(0))?
+        };
         if is_deeper_than(&value, NESTING_MAX) {
             let cause = format!("The field's value nests deeper than {NESTING_MAX} levels");
             return Err(EvaluationError { location: None, ..EvaluationError::query(cause, "") });
         }
         Ok(value)
+    }
+
+    /// The same on another thread. It takes no longer than the guards say.
+    fn evaluate_aside(
+        &self,
+        programs: &[&Program],
+        bindings: &Bindings<'_>,
+        guards: &Guards,
+        draws: Draws,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Value, EvaluationError> {
+        let (guards, now_ms, cancel) = (*guards, bindings.now_ms, CancelToken::new());
+        let begun = Arc::new(AtomicUsize::new(0));
+        let failed = |failure| {
+            let mut expressions = Vec::new();
+            self.0.collect(&mut expressions);
+            let at = begun.load(Ordering::Relaxed).saturating_sub(1);
+            expressions.get(at).map_or_else(|| EvaluationError::query("", ""), |expression| expression.failed(failure))
+        };
+        if is_over() {
+            return Err(failed(Failure::Limit("the expressions before it took all the time".to_owned())));
+        }
+        let (states, variables) = engine::read(programs, bindings);
+        let (node, counted, cancelled) = (Arc::clone(&self.0), Arc::clone(&begun), cancel.clone());
+        let answer = watch(guards.time_ms_max, guards.stuck_max, move |is_over| {
+            contain(|| {
+                let bindings = Bindings { states: &states, variables: &variables, now_ms };
+                let mut session = Session::open(&node.programs(), &bindings, &guards, draws, cancelled);
+                node.evaluate(&mut session, is_over, &counted)
+            })
+        });
+        match answer {
+            Ok(done) => done.unwrap_or_else(|panic| Err(failed(Failure::Broken(panic)))),
+            Err(unanswered) => {
+                cancel.cancel();
+                Err(failed(Failure::Limit(
+                    match unanswered {
+                        Unanswered::Late => engine::TIMEOUT,
+                        Unanswered::Crowded => CROWDED,
+                        Unanswered::NoThread => "The system gives no thread for it",
+                    }
+                    .to_owned(),
+                )))
+            }
+        }
     }
 }
 
@@ -263,16 +312,32 @@ impl Node {
         }
     }
 
-    fn evaluate(&self, session: &mut Session, is_over: &dyn Fn() -> bool) -> Result<Value, EvaluationError> {
+    fn programs(&self) -> Vec<&Program> {
+        let mut expressions = Vec::new();
+        self.collect(&mut expressions);
+        expressions.into_iter().map(|expression| &expression.program).collect()
+    }
+
+    /// `begun` counts the expressions that were begun.
+    fn evaluate(
+        &self,
+        session: &mut Session,
+        is_over: &dyn Fn() -> bool,
+        begun: &AtomicUsize,
+    ) -> Result<Value, EvaluationError> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
-            Self::Array(nodes) => nodes.iter().map(|node| node.evaluate(session, is_over)).collect(),
+            Self::Array(nodes) => nodes.iter().map(|node| node.evaluate(session, is_over, begun)).collect(),
             Self::Object(nodes) => {
-                let fields = nodes.iter().map(|(name, node)| Ok((name.clone(), node.evaluate(session, is_over)?)));
-                fields.collect::<Result<Map<_, _>, _>>().map(Value::Object)
+                let evaluate =
+                    |(name, node): &(String, Self)| Ok((name.clone(), node.evaluate(session, is_over, begun)?));
+                nodes.iter().map(evaluate).collect::<Result<Map<_, _>, _>>().map(Value::Object)
             }
             Self::Expression(expression) if is_over() => Err(expression.late()),
-            Self::Expression(expression) => expression.run(session)?.ok_or_else(|| expression.undefined()),
+            Self::Expression(expression) => {
+                begun.fetch_add(1, Ordering::Relaxed);
+                expression.evaluate(session)?.ok_or_else(|| expression.undefined())
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Reading a program's tree: which values it needs, what AWS refuses of it, and where a guard has to be put in.
 //!
 //! jsonata-core counts time, depth and items, but no bytes: joining, padding and replacing texts make gigabytes of a
-//! few. Such functions are replaced by guarded ones, which get the context as their last argument.
+//! few. Calls of such functions become calls of guarded ones, which get the context as their last argument.
 
 use std::collections::BTreeSet;
 
 use jsonata_core::ast::{AstNode, BinaryOp, PathStep, Stage};
 use jsonata_core::value::with_stack;
+
+use super::guarded::guarded;
 
 /// What is known of a program before it runs.
 #[derive(Clone, Debug, Default)]
@@ -15,46 +17,31 @@ pub(super) struct Facts {
     pub(super) variables: BTreeSet<String>,
     /// Names that the program binds itself.
     bound: BTreeSet<String>,
-    /// The guarded functions it calls.
-    pub(super) guarded: BTreeSet<&'static str>,
+    /// Guards that stand for an operator.
+    pub(super) guards: BTreeSet<&'static str>,
     /// `input` of `$states.input`, and so on.
     pub(super) states_fields: BTreeSet<String>,
     /// `$states` stands somewhere without a field after it.
     pub(super) reads_whole_states: bool,
     /// What Step Functions refuse, in AWS's words.
     pub(super) unsupported: Option<String>,
+    /// It may look at more than the data that it is given. What it makes may share parts, so that forty values are a tree of 2^40.
+    pub(super) is_watched: bool,
 }
 
-/// The functions that are guarded, each with its guarded form's name, which no program can write, and with the number of arguments that it
-/// is given where a function takes it as a value.
-const GUARDED: [(&str, &str, usize); 7] = [
-    ("distinct", "distinct (guarded)", 1),
-    ("formatInteger", "formatInteger (guarded)", 2),
-    ("join", "join (guarded)", 2),
-    ("pad", "pad (guarded)", 3),
-    ("parseInteger", "parseInteger (guarded)", 2),
-    ("replace", "replace (guarded)", 4),
-    ("string", "string (guarded)", 1),
-];
 pub(super) const CONCATENATE: &str = "& (guarded)";
 /// Counts the items of each value that a step of a path gives: `$a.($b)` has as many as both lists multiplied. Those of lists that functions
 /// give, too.
 pub(super) const STEP: &str = "step (guarded)";
-/// Gives back a value that is not too large to be looked at as a whole. Values share parts: forty of them can be a tree of 2^40.
-pub(super) const BOUNDED: &str = "bounded (guarded)";
-/// The same, as a filter that lets everything pass.
+/// Lets a value pass whose descendants fit into memory.
 pub(super) const IS_BOUNDED: &str = "is bounded (guarded)";
 
-fn guarded_form(name: &str) -> Option<&'static str> {
-    GUARDED.iter().find(|(plain, ..)| *plain == name).map(|(_, guarded, _)| *guarded)
-}
-
-/// Learn what there is to know of a program.
-pub(super) fn survey(ast: &AstNode) -> Facts {
-    let mut facts = Facts::default();
+/// Learn what there is to know of a program, and put its guards in.
+pub(super) fn survey(ast: &mut AstNode) -> Facts {
+    let mut facts = Facts { is_watched: !is_plain(ast, true), ..Facts::default() };
     facts.node(ast, true);
-    let needed: Vec<_> = facts.variables.iter().filter_map(|name| guarded_form(name)).collect();
-    facts.guarded.extend(needed);
+    let Facts { bound, guards, .. } = &mut facts;
+    guard(ast, bound, guards);
     facts
 }
 
@@ -91,17 +78,9 @@ impl Facts {
                 if let (BinaryOp::ColonEqual, AstNode::Variable(name)) = (op, lhs.as_ref()) {
                     self.bound.insert(name.clone());
                 }
-                match op {
-                    BinaryOp::Concatenate => self.guarded.insert(CONCATENATE),
-                    BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In => self.guarded.insert(BOUNDED),
-                    _ => false,
-                };
                 self.nodes([lhs.as_ref(), rhs], is_top);
             }
             AstNode::Unary { operand, .. } => self.node(operand, is_top),
-            AstNode::Descendant => {
-                self.guarded.insert(IS_BOUNDED);
-            }
             AstNode::Function { name, args, .. } => {
                 self.variables.insert(name.clone());
                 self.nodes(args, is_top);
@@ -151,6 +130,7 @@ impl Facts {
             _ => None,
         };
         for (position, step) in steps.iter().enumerate() {
+            self.bound.extend(step.focus.iter().chain(&step.index_var).cloned());
             match field_of_states {
                 Some(field) if position == 0 => {
                     self.variables.insert("states".to_owned());
@@ -159,231 +139,141 @@ impl Facts {
                 _ => self.node(&step.node, is_top && position == 0),
             }
             for stage in &step.stages {
-                if let Stage::Filter(filter) = stage {
-                    self.node(filter, false);
+                match stage {
+                    Stage::Filter(filter) => self.node(filter, false),
+                    Stage::Index(name) => _ = self.bound.insert(name.clone()),
+                    Stage::KeepArray => {}
                 }
             }
         }
     }
 }
 
-/// `$map(texts, $parse)`: a function that gets an item with its index and its list must be told to take the item only.
-fn take_one_argument(args: &mut [AstNode], facts: &Facts) {
-    // The first argument is the list, unless the list comes from a chain.
-    let first = usize::from(args.len() > 1);
-    for argument in &mut args[first..] {
-        if matches!(argument, AstNode::Variable(name) if name == "parse" && !facts.bound.contains(name)) {
-            let value = || "value".to_owned();
-            let call = AstNode::Function {
-                name: "parse".to_owned(),
-                args: vec![AstNode::Variable(value())],
-                is_builtin: true,
-            };
-            *argument = AstNode::Lambda { params: vec![value()], body: Box::new(call), signature: None, thunk: false };
-        }
-    }
-}
-
-/// The guarded functions' names that a program gives to values of its own, where the rewriting is.
-#[derive(Default)]
-pub(super) struct Scope {
-    bound: Vec<String>,
-    /// What the blocks around bind at some time: a function is called when they have.
-    later: Vec<String>,
-}
-
-impl Scope {
-    fn has(&self, name: &str) -> bool {
-        self.bound.iter().any(|bound| bound == name)
-    }
-
-    /// Give a name of the program's own another one, under which nobody looks for the function.
-    fn bind(&mut self, name: &mut String) {
-        if guarded_form(name).is_some() {
-            let own = own_name(name);
-            self.bound.push(std::mem::replace(name, own));
-        }
-    }
-
-    fn inside(&mut self, node: &mut AstNode, facts: &Facts) -> bool {
-        let outer = [self.bound.len(), self.later.len()];
-        let mut counts = false;
-        match node {
-            AstNode::Lambda { params, body, .. } => {
-                self.bound.extend(self.later.iter().cloned());
-                for param in params {
-                    self.bind(param);
-                }
-                counts |= guard(body, facts, self);
-            }
-            AstNode::Block(items) => {
-                let bound = items.iter().filter_map(|item| match item {
-                    AstNode::Binary { op: BinaryOp::ColonEqual, lhs, .. } => match lhs.as_ref() {
-                        AstNode::Variable(name) if guarded_form(name).is_some() => Some(name.clone()),
-                        _ => None,
-                    },
-                    _ => None,
-                });
-                self.later.extend(bound.collect::<Vec<_>>());
-                for item in items {
-                    counts |= guard(item, facts, self);
-                }
-            }
-            AstNode::Binary { op: BinaryOp::ColonEqual, lhs, rhs } => {
-                counts |= guard(rhs, facts, self);
-                if let AstNode::Variable(name) = lhs.as_mut() {
-                    self.bind(name);
-                }
-                return counts;
-            }
-            AstNode::Path { steps } => {
-                for step in steps {
-                    // `**` as a step is bounded by the step before it.
-                    let own = usize::from(matches!(step.node, AstNode::Descendant));
-                    for part in in_step(step).skip(own) {
-                        counts |= guard(part, facts, self);
-                    }
-                }
-                return counts;
-            }
-            _ => {
-                for child in children(node) {
-                    counts |= guard(child, facts, self);
-                }
-                return counts;
-            }
-        }
-        self.bound.truncate(outer[0]);
-        self.later.truncate(outer[1]);
-        counts
-    }
-}
-
-fn own_name(name: &str) -> String {
-    format!("{name} (own)")
-}
-
-/// Direct functions and operators that make much of little, or look at all of it, to their guarded forms. Tells whether steps are counted.
-pub(super) fn guard(ast: &mut AstNode, facts: &Facts, scope: &mut Scope) -> bool {
-    let mut counts = with_stack(|| scope.inside(ast, facts));
+/// Direct functions and operators that make much of little to their guarded forms.
+///
+/// A function whose name the program gives to something of its own, somewhere, is looked up when it is called.
+fn guard(ast: &mut AstNode, bound: &BTreeSet<String>, guards: &mut BTreeSet<&'static str>) {
+    with_stack(|| children(ast).into_iter().for_each(|child| guard(child, bound, guards)));
     match ast {
         AstNode::Path { steps } => {
             for step in steps.iter_mut().skip(1) {
-                counts |= count_items(&mut step.node);
+                count_items(&mut step.node, guards);
             }
-            bound_descendants(steps);
+            steps.iter_mut().for_each(rename_bound);
+            bound_descendants(steps, guards);
         }
-        AstNode::Lambda { body, .. } => counts |= count_list(body),
+        AstNode::Lambda { params, body, .. } => {
+            params.iter_mut().for_each(rename);
+            count_list(body, guards);
+        }
+        AstNode::Variable(name) => rename(name),
         AstNode::Descendant => {
             let mut steps = vec![PathStep::new(std::mem::replace(ast, AstNode::Null))];
-            bound_descendants(&mut steps);
+            bound_descendants(&mut steps, guards);
             *ast = AstNode::Path { steps };
         }
-        AstNode::Variable(name) | AstNode::Function { name, .. } if scope.has(name) => *name = own_name(name),
-        AstNode::Variable(name) => {
-            if let Some((_, guarded, arguments)) = GUARDED.iter().find(|(plain, ..)| plain == name) {
-                *ast = as_value(guarded, *arguments);
-            }
-        }
+        AstNode::Function { name, .. } if bound.contains(name) => rename(name),
         AstNode::Function { name, args, .. } => {
-            if matches!(name.as_str(), "map" | "filter" | "each" | "single") && !facts.bound.contains(name) {
-                take_one_argument(args, facts);
-            }
-            if let Some(guarded) = guarded_form(name) {
-                guarded.clone_into(name);
+            if let Some(guarded) = guarded(name) {
+                guarded.call.clone_into(name);
                 args.push(AstNode::Variable(String::new()));
             }
         }
         AstNode::Binary { op: BinaryOp::Concatenate, lhs, rhs } => {
             let operands = [lhs, rhs].map(|operand| std::mem::replace(operand.as_mut(), AstNode::Null));
             *ast = AstNode::Function { name: CONCATENATE.to_owned(), args: operands.into(), is_builtin: true };
+            guards.insert(CONCATENATE);
         }
-        // To compare values costs what the smaller of them is, and a literal is small.
-        AstNode::Binary { op: BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In, lhs, rhs }
-            if !is_literal(lhs) && !is_literal(rhs) =>
-        {
-            wrap(lhs, BOUNDED);
-        }
+        AstNode::Binary { op: BinaryOp::Range, .. } => count(ast, guards),
         _ => {}
     }
-    counts
 }
 
-/// A guarded function where its plain one stands as a value: its context is the one that it stands in.
-fn as_value(guarded: &str, arguments: usize) -> AstNode {
-    let params: Vec<String> = (0..arguments).map(|at| format!("argument{at}")).collect();
-    let context = std::iter::once(String::new());
-    let args = params.iter().cloned().chain(context).map(AstNode::Variable).collect();
-    let call = AstNode::Function { name: guarded.to_owned(), args, is_builtin: true };
-    AstNode::Lambda { params, body: Box::new(call), signature: None, thunk: false }
+/// Give a name that a guarded function has the one under which its value is found.
+fn rename(name: &mut String) {
+    if let Some(guarded) = guarded(name) {
+        guarded.value.clone_into(name);
+    }
 }
 
-fn is_literal(node: &AstNode) -> bool {
-    matches!(node, AstNode::String(_) | AstNode::Number(_) | AstNode::Boolean(_) | AstNode::Null | AstNode::Undefined)
+fn rename_bound(step: &mut PathStep) {
+    step.focus.iter_mut().chain(&mut step.index_var).for_each(rename);
+    for stage in &mut step.stages {
+        if let Stage::Index(name) = stage {
+            rename(name);
+        }
+    }
 }
 
-fn wrap(node: &mut AstNode, function: &str) {
+/// Have the items counted of a value.
+fn count(node: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
     let args = vec![std::mem::replace(node, AstNode::Null)];
-    *node = AstNode::Function { name: function.to_owned(), args, is_builtin: true };
+    *node = AstNode::Function { name: STEP.to_owned(), args, is_builtin: true };
+    guards.insert(STEP);
 }
 
 /// Have the value looked at whose descendants a step gives: `**` takes lists apart, so that a filter before it changes nothing.
-fn bound_descendants(steps: &mut Vec<PathStep>) {
-    let is_bounded = || {
-        let args = vec![AstNode::Variable(String::new())];
-        Stage::Filter(Box::new(AstNode::Function { name: IS_BOUNDED.to_owned(), args, is_builtin: true }))
-    };
+fn bound_descendants(steps: &mut Vec<PathStep>, guards: &mut BTreeSet<&'static str>) {
     if matches!(steps.first(), Some(first) if matches!(first.node, AstNode::Descendant)) {
         steps.insert(0, PathStep::new(AstNode::Variable(String::new())));
     }
     for at in 1..steps.len() {
         if matches!(steps[at].node, AstNode::Descendant) {
-            steps[at - 1].stages.push(is_bounded());
+            let args = vec![AstNode::Variable(String::new())];
+            let is_bounded = AstNode::Function { name: IS_BOUNDED.to_owned(), args, is_builtin: true };
+            steps[at - 1].stages.push(Stage::Filter(Box::new(is_bounded)));
+            guards.insert(IS_BOUNDED);
         }
     }
 }
 
 /// Have the items counted of what a step gives, unless it only reads fields: those are no more than there were.
-fn count_items(step: &mut AstNode) -> bool {
+fn count_items(step: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
     match step {
-        AstNode::FunctionApplication(inner) => count_items(inner),
-        AstNode::Block(items) => items.last_mut().is_some_and(count_items),
-        AstNode::Variable(name) if name.is_empty() => false,
-        AstNode::Path { steps } if steps.first().is_some_and(|first| matches!(first.node, AstNode::Name(_))) => false,
+        AstNode::FunctionApplication(inner) => count_items(inner, guards),
+        AstNode::Block(items) => {
+            if let Some(last) = items.last_mut() {
+                count_items(last, guards);
+            }
+        }
+        AstNode::Variable(name) if name.is_empty() => {}
+        AstNode::Path { steps } if steps.first().is_some_and(|first| matches!(first.node, AstNode::Name(_))) => {}
         AstNode::Variable(_)
         | AstNode::Path { .. }
         | AstNode::Function { .. }
         | AstNode::Call { .. }
         | AstNode::Conditional { .. }
-        | AstNode::Array(_) => {
-            wrap(step, STEP);
-            true
-        }
-        _ => false,
+        | AstNode::Array(_) => count(step, guards),
+        _ => {}
     }
 }
 
 /// Have the items counted of a list that a function writes out as its value: `$map` and `$reduce` make many of them.
-fn count_list(body: &mut AstNode) -> bool {
+fn count_list(body: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
     match body {
-        AstNode::Array(_) => {
-            wrap(body, STEP);
-            true
+        AstNode::Array(_) => count(body, guards),
+        AstNode::Block(items) => {
+            if let Some(last) = items.last_mut() {
+                count_list(last, guards);
+            }
         }
-        AstNode::Block(items) => items.last_mut().is_some_and(count_list),
         AstNode::Conditional { then_branch, else_branch, .. } => {
-            count_list(then_branch) | else_branch.as_deref_mut().is_some_and(count_list)
+            count_list(then_branch, guards);
+            if let Some(branch) = else_branch {
+                count_list(branch, guards);
+            }
         }
-        _ => false,
+        _ => {}
     }
 }
 
-/// The nodes right inside a node.
+/// The nodes right inside a node. `**` as a step is bounded by the step before it.
 fn children(ast: &mut AstNode) -> Vec<&mut AstNode> {
     fn both(pairs: &mut [(AstNode, AstNode)]) -> impl Iterator<Item = &mut AstNode> {
         pairs.iter_mut().flat_map(|(key, value)| [key, value])
     }
     match ast {
+        AstNode::Path { steps } => steps.iter_mut().flat_map(in_step).collect(),
         AstNode::Binary { lhs, rhs, .. } => vec![lhs, rhs],
         AstNode::Unary { operand: inner, .. }
         | AstNode::FunctionApplication(inner)
@@ -411,5 +301,118 @@ fn in_step(step: &mut PathStep) -> impl Iterator<Item = &mut AstNode> {
         Stage::Filter(filter) => Some(&mut **filter),
         Stage::KeepArray | Stage::Index(_) => None,
     });
-    std::iter::once(&mut step.node).chain(filters)
+    std::iter::once(&mut step.node).filter(|node| !matches!(node, AstNode::Descendant)).chain(filters)
+}
+
+/// Functions whose results are no larger than what they are given, and are texts, numbers or truth values.
+const OF_TEXTS_AND_NUMBERS: &[&str] = &[
+    "abs",
+    "average",
+    "base64decode",
+    "base64encode",
+    "boolean",
+    "ceil",
+    "contains",
+    "count",
+    "decodeUrl",
+    "decodeUrlComponent",
+    "encodeUrl",
+    "encodeUrlComponent",
+    "exists",
+    "floor",
+    "formatBase",
+    "formatInteger",
+    "formatNumber",
+    "fromMillis",
+    "hash",
+    "join",
+    "length",
+    "lowercase",
+    "max",
+    "millis",
+    "min",
+    "not",
+    "now",
+    "number",
+    "pad",
+    "parseInteger",
+    "power",
+    "random",
+    "replace",
+    "round",
+    "sqrt",
+    "string",
+    "substring",
+    "substringAfter",
+    "substringBefore",
+    "sum",
+    "toMillis",
+    "trim",
+    "type",
+    "uppercase",
+    "uuid",
+];
+/// Functions of lists and objects that look at each once.
+const OF_LISTS: &[&str] =
+    &["append", "keys", "lookup", "merge", "parse", "partition", "range", "reverse", "shuffle", "spread", "zip"];
+
+/// Whether a program looks at the data that it is given, and at nothing that it has made of them: it binds nothing, and its lists,
+/// objects and functions' results are its own result (`is_result`) and are read no more. Whatever is not known to be so is not.
+fn is_plain(node: &AstNode, is_result: bool) -> bool {
+    with_stack(|| is_plain_inside(node, is_result))
+}
+
+fn is_plain_inside(node: &AstNode, is_result: bool) -> bool {
+    let are_plain = |nodes: &[AstNode]| nodes.iter().all(|node| is_plain(node, is_result));
+    match node {
+        AstNode::String(_)
+        | AstNode::Name(_)
+        | AstNode::Number(_)
+        | AstNode::Boolean(_)
+        | AstNode::Null
+        | AstNode::Undefined
+        | AstNode::Variable(_)
+        | AstNode::Wildcard => true,
+        AstNode::Path { steps } => is_plain_path(steps, is_result),
+        AstNode::Unary { operand, .. } => is_plain(operand, false),
+        AstNode::Binary { op, lhs, rhs } => match op {
+            BinaryOp::ColonEqual | BinaryOp::FocusBind | BinaryOp::IndexBind | BinaryOp::ChainPipe => false,
+            BinaryOp::Range => is_result && is_plain(lhs, false) && is_plain(rhs, false),
+            BinaryOp::Default | BinaryOp::Coalesce => is_plain(lhs, false) && is_plain(rhs, is_result),
+            _ => is_plain(lhs, false) && is_plain(rhs, false),
+        },
+        AstNode::Function { name, args, .. } => {
+            let is_known = OF_TEXTS_AND_NUMBERS.contains(&name.as_str());
+            (is_known || (is_result && OF_LISTS.contains(&name.as_str())))
+                && args.iter().all(|argument| is_plain(argument, false))
+        }
+        AstNode::Array(items) | AstNode::ArrayGroup(items) => is_result && are_plain(items),
+        AstNode::Object(pairs) => {
+            is_result && pairs.iter().all(|(key, value)| is_plain(key, false) && is_plain(value, true))
+        }
+        AstNode::Block(items) => {
+            items.split_last().is_none_or(|(last, before)| before.is_empty() && is_plain(last, is_result))
+        }
+        AstNode::Conditional { condition, then_branch, else_branch } => {
+            is_plain(condition, false)
+                && is_plain(then_branch, is_result)
+                && else_branch.as_deref().is_none_or(|branch| is_plain(branch, is_result))
+        }
+        _ => false,
+    }
+}
+
+/// Only the last step may make something of each item that it is given.
+fn is_plain_path(steps: &[PathStep], is_result: bool) -> bool {
+    steps.iter().enumerate().all(|(at, step)| {
+        let is_read = at == 0 || matches!(step.node, AstNode::Name(_) | AstNode::Wildcard);
+        let is_last = at + 1 == steps.len();
+        let made = is_result && is_last && step.stages.is_empty();
+        let stages_are_plain = step.stages.iter().all(|stage| match stage {
+            Stage::Filter(filter) => is_plain(filter, false),
+            Stage::KeepArray => true,
+            Stage::Index(_) => false,
+        });
+        (is_read || is_last) && is_plain(&step.node, made) && !step.is_tuple && stages_are_plain
+    })
 }

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jsonata_core::evaluator::CancelToken;
 use jsonata_core::value::JValue;
 use serde_json::{json, Map, Value};
 
 use super::convert::to_jsonata;
-use super::engine::{Failure, Program, Session};
+use super::engine::{Draws, Failure, Program, Session};
 use super::{Bindings, Guards};
 use crate::workflow::scope::Entropy;
 
@@ -62,7 +64,7 @@ fn the_suite_passes() {
 fn run(case: &Value, datasets: &Value) -> Result<Option<Value>, Failure> {
     let mut program = Program::parse(case["expr"].as_str().unwrap()).map_err(Failure::Coded)?;
     // Step Functions have no $eval, but the suite tests it.
-    program.facts.variables.remove("eval");
+    Arc::make_mut(&mut program.facts).variables.remove("eval");
     let root = match (case.get("data"), case.get("dataset").and_then(Value::as_str)) {
         (_, Some(name)) => to_jsonata(&datasets[name]),
         (Some(data), None) => to_jsonata(data),
@@ -75,10 +77,13 @@ fn run(case: &Value, datasets: &Value) -> Result<Option<Value>, Failure> {
         depth_max: case.get("depth").and_then(Value::as_u64).unwrap_or(5_000) as usize,
         sequence_items_max: 10_000_000,
         value_bytes_max: 100_000_000,
+        built_bytes_max: 1 << 30,
         ..Guards::default()
     };
     let bindings = Bindings { states: &Value::Null, variables, now_ms: now_ms() };
-    Session::open(&[&program], &bindings, &guards, &mut Constant).with_root(root).run(&program)
+    let programs = [&program];
+    let draws = Draws::new(&programs, &mut Constant);
+    Session::open(&programs, &bindings, &guards, draws, CancelToken::new()).with_root(root).run(&program)
 }
 
 /// One case compares `$now()` with what jsonata-core takes from the clock itself.
