@@ -79,6 +79,13 @@ fn hostile_expressions_end_with_an_error() {
         doubled("$count([$a, $b].(**))"),
         doubled("$count($a.b.**.c)"),
         doubled("$count($a[**])"),
+        // These took memory until the process ended, also when nobody waited for them any more.
+        doubled("$count($a.*.*)"),
+        doubled("$each({'k': [[$a], [$b]]}, function($v){$v.*})"),
+        doubled("{'l': $reduce([1..40], function($v, $i){[[$v], [$v]]}, 1)}.*"),
+        doubled("[$a, $b].a.%.b.a"),
+        doubled("{$a: 1}"),
+        doubled("$a{a: 1}"),
         deep("(", ")"),
         deep("[", "]"),
         deep("-", ""),

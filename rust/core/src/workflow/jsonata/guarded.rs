@@ -15,13 +15,14 @@ use jsonata_core::value::JValue;
 use super::convert::{check_size, to_json, MEMORY};
 use super::engine::{options, register, Failure, Shared};
 use super::functions::Outcome;
-use super::rewrite::{Facts, CONCATENATE, IS_BOUNDED, STEP};
+use super::rewrite::{Facts, CONCATENATE, IS_BOUNDED, KEY, STEP};
 use crate::workflow::value::canonical;
 
 pub(super) type Function = fn(&[JValue], &Rc<Shared>, &Arc<Facts>) -> Outcome;
 
 /// What stands for operators.
-pub(super) const OPERATORS: &[(&str, Function)] = &[(CONCATENATE, concatenate), (IS_BOUNDED, is_bounded), (STEP, step)];
+pub(super) const OPERATORS: &[(&str, Function)] =
+    &[(CONCATENATE, concatenate), (IS_BOUNDED, is_bounded), (KEY, key), (STEP, step)];
 
 /// What ends the names that no program can write.
 pub(super) const ENDS: [char; 2] = ['\u{1}', '\u{2}'];
@@ -161,6 +162,11 @@ fn is_bounded(arguments: &[JValue], shared: &Rc<Shared>, _: &Arc<Facts>) -> Outc
         check_size(argument, shared.guards.value_bytes_max)?;
     }
     Ok(JValue::Bool(true))
+}
+
+fn key(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
+    is_bounded(arguments, shared, facts)?;
+    Ok(arguments.first().cloned().unwrap_or(JValue::Undefined))
 }
 
 /// Look at the texts among the arguments of a function that takes a picture: the text that is read is short, too.

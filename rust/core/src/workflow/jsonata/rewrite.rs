@@ -33,8 +33,11 @@ pub(super) const CONCATENATE: &str = "& (guarded)";
 /// Counts the items of each value that a step of a path gives: `$a.($b)` has as many as both lists multiplied. Those of lists that functions
 /// give, too.
 pub(super) const STEP: &str = "step (guarded)";
-/// Lets a value pass whose descendants fit into memory.
+/// Lets a value pass whose descendants fit into memory. Values share parts: forty of them can be a tree of 2^40. An evaluation that is left
+/// behind must not take all memory, so what writes such a tree out needs a guard, and what only looks at it needs none.
 pub(super) const IS_BOUNDED: &str = "is bounded (guarded)";
+/// Gives back what is to be an object's key, if it fits into memory: an error would have it as a text.
+pub(super) const KEY: &str = "key (guarded)";
 
 /// Learn what there is to know of a program, and put its guards in.
 pub(super) fn survey(ast: &mut AstNode) -> Facts {
@@ -167,6 +170,12 @@ fn guard(ast: &mut AstNode, bound: &BTreeSet<String>, guards: &mut BTreeSet<&'st
             count_list(body, guards);
         }
         AstNode::Variable(name) => rename(name),
+        AstNode::Object(pairs) | AstNode::ObjectTransform { pattern: pairs, .. } => {
+            for (key, _) in pairs.iter_mut().filter(|(key, _)| !matches!(key, AstNode::String(_))) {
+                wrap(key, KEY, guards);
+            }
+        }
+        AstNode::Wildcard => bound_wildcard(ast, guards),
         AstNode::Descendant => {
             let mut steps = vec![PathStep::new(std::mem::replace(ast, AstNode::Null))];
             bound_descendants(&mut steps, guards);
@@ -184,7 +193,7 @@ fn guard(ast: &mut AstNode, bound: &BTreeSet<String>, guards: &mut BTreeSet<&'st
             *ast = AstNode::Function { name: CONCATENATE.to_owned(), args: operands.into(), is_builtin: true };
             guards.insert(CONCATENATE);
         }
-        AstNode::Binary { op: BinaryOp::Range, .. } => count(ast, guards),
+        AstNode::Binary { op: BinaryOp::Range, .. } => wrap(ast, STEP, guards),
         _ => {}
     }
 }
@@ -205,26 +214,43 @@ fn rename_bound(step: &mut PathStep) {
     }
 }
 
-/// Have the items counted of a value.
-fn count(node: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
+/// Have a value looked at by a guard that gives it back.
+fn wrap(node: &mut AstNode, guard: &'static str, guards: &mut BTreeSet<&'static str>) {
     let args = vec![std::mem::replace(node, AstNode::Null)];
-    *node = AstNode::Function { name: STEP.to_owned(), args, is_builtin: true };
-    guards.insert(STEP);
+    *node = AstNode::Function { name: guard.to_owned(), args, is_builtin: true };
+    guards.insert(guard);
 }
 
-/// Have the value looked at whose descendants a step gives: `**` takes lists apart, so that a filter before it changes nothing.
+/// Have the value looked at whose descendants a step gives: such steps take lists apart, so that a filter before them changes nothing. A
+/// path that goes back to parents keeps those of all its steps.
 fn bound_descendants(steps: &mut Vec<PathStep>, guards: &mut BTreeSet<&'static str>) {
-    if matches!(steps.first(), Some(first) if matches!(first.node, AstNode::Descendant)) {
-        steps.insert(0, PathStep::new(AstNode::Variable(String::new())));
+    match steps.first_mut().map(|first| &mut first.node) {
+        Some(AstNode::Descendant) => steps.insert(0, PathStep::new(AstNode::Variable(String::new()))),
+        Some(node @ AstNode::Wildcard) => bound_wildcard(node, guards),
+        _ => {}
     }
+    let goes_back = steps.iter().any(|step| matches!(step.node, AstNode::Parent(_)));
     for at in 1..steps.len() {
-        if matches!(steps[at].node, AstNode::Descendant) {
-            let args = vec![AstNode::Variable(String::new())];
-            let is_bounded = AstNode::Function { name: IS_BOUNDED.to_owned(), args, is_builtin: true };
-            steps[at - 1].stages.push(Stage::Filter(Box::new(is_bounded)));
-            guards.insert(IS_BOUNDED);
+        if writes_out(&steps[at].node) || (at == 1 && goes_back) {
+            steps[at - 1].stages.push(Stage::Filter(Box::new(is_bounded(guards))));
         }
     }
+}
+
+/// Have the context looked at before its fields are taken: a list is one value here.
+fn bound_wildcard(node: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
+    let then_branch = Box::new(std::mem::replace(node, AstNode::Null));
+    *node = AstNode::Conditional { condition: Box::new(is_bounded(guards)), then_branch, else_branch: None };
+}
+
+fn is_bounded(guards: &mut BTreeSet<&'static str>) -> AstNode {
+    guards.insert(IS_BOUNDED);
+    let args = vec![AstNode::Variable(String::new())];
+    AstNode::Function { name: IS_BOUNDED.to_owned(), args, is_builtin: true }
+}
+
+fn writes_out(node: &AstNode) -> bool {
+    matches!(node, AstNode::Descendant | AstNode::Wildcard)
 }
 
 /// Have the items counted of what a step gives, unless it only reads fields: those are no more than there were.
@@ -243,7 +269,7 @@ fn count_items(step: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
         | AstNode::Function { .. }
         | AstNode::Call { .. }
         | AstNode::Conditional { .. }
-        | AstNode::Array(_) => count(step, guards),
+        | AstNode::Array(_) => wrap(step, STEP, guards),
         _ => {}
     }
 }
@@ -251,7 +277,7 @@ fn count_items(step: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
 /// Have the items counted of a list that a function writes out as its value: `$map` and `$reduce` make many of them.
 fn count_list(body: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
     match body {
-        AstNode::Array(_) => count(body, guards),
+        AstNode::Array(_) => wrap(body, STEP, guards),
         AstNode::Block(items) => {
             if let Some(last) = items.last_mut() {
                 count_list(last, guards);
@@ -267,7 +293,7 @@ fn count_list(body: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
     }
 }
 
-/// The nodes right inside a node. `**` as a step is bounded by the step before it.
+/// The nodes right inside a node. `**` and `*` as steps are bounded by the step before them.
 fn children(ast: &mut AstNode) -> Vec<&mut AstNode> {
     fn both(pairs: &mut [(AstNode, AstNode)]) -> impl Iterator<Item = &mut AstNode> {
         pairs.iter_mut().flat_map(|(key, value)| [key, value])
@@ -301,7 +327,7 @@ fn in_step(step: &mut PathStep) -> impl Iterator<Item = &mut AstNode> {
         Stage::Filter(filter) => Some(&mut **filter),
         Stage::KeepArray | Stage::Index(_) => None,
     });
-    std::iter::once(&mut step.node).filter(|node| !matches!(node, AstNode::Descendant)).chain(filters)
+    std::iter::once(&mut step.node).filter(|node| !writes_out(node)).chain(filters)
 }
 
 /// Functions whose results are no larger than what they are given, and are texts, numbers or truth values.
