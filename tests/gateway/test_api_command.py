@@ -166,3 +166,102 @@ async def test_who_takes_the_store_over_says_where_it_serves(tmp_path, no_task_i
     assert (status, output.splitlines()[-1]) == (0, "/a"), output
     assert (await forebay(tmp_path / "data", "link"))[1].startswith(f"http://127.0.0.1:{ports[1]}/")
     await second.stop()
+
+
+async def test_a_name_of_several_apis_is_refused_and_their_ids_are_named(app, start, tmp_path):
+    """A method of one of them was run, a document of one of them written, and the cache of one of them emptied."""
+    app.http_api("shop").route("$default")(who)
+    rest = app.rest_api("pets", stage="prod")
+
+    @rest.method("GET", "/cat")
+    async def cat(event, context):
+        return {"statusCode": 200, "body": "miaow"}
+
+    await start(http_port=free_port())
+    store, first = tmp_path / "data", (await rest.call("GetRestApi"))["id"]
+    second = (await rest.call("CreateRestApi", name="pets"))["id"]
+    await rest.call("CreateRestApi", name="shop")
+    for words in (
+        ("test", "pets", "GET /cat"),
+        ("export", "pets", "prod"),
+        ("routes", "pets"),
+        ("flush", "pets", "prod"),
+    ):
+        status, output = await forebay(store, *words)
+        assert status == 1 and "'pets' is the name of 2 APIs: say the id: " in output, output
+        assert first in output and second in output
+        by_id = [first if word == "pets" else word for word in words]
+        assert (await forebay(store, *by_id))[0] == 0
+    for words in (("test", "shop", "GET /a"), ("export", "shop"), ("routes", "shop")):
+        status, output = await forebay(store, *words)
+        assert status == 1 and "'shop' is the name of 2 APIs: say the id: " in output, output
+    assert "NAME|ID" in (await forebay(store, "routes", "--help"))[1]
+
+
+async def test_headers_of_one_name_are_all_sent_and_shown(app, start, tmp_path):
+    """The last of them was."""
+
+    async def cookies(event, context):
+        return {"statusCode": 200, "cookies": ["a=1", "b=2"], "body": event["headers"]["x-a"]}
+
+    app.http_api("shop").route("$default")(cookies)
+    rest = app.rest_api("pets", stage="prod")
+
+    @rest.method("GET", "/")
+    async def pets(event, context):
+        return {"statusCode": 200, "multiValueHeaders": {"x-b": event["multiValueHeaders"]["x-a"]}, "body": ""}
+
+    await start(http_port=free_port())
+    store, sent = tmp_path / "data", ("-H", "x-a: 1", "-H", "x-a: 2")
+    status, output = await forebay(store, "test", "shop", "GET /", *sent)
+    lines = output.splitlines()
+    assert status == 0 and "set-cookie: a=1" in lines and "set-cookie: b=2" in lines and lines[-1] == "1,2", output
+    told = json.loads((await forebay(store, "test", "shop", "GET /", *sent, "--output", "json"))[1])
+    assert told["multiValueHeaders"]["set-cookie"] == ["a=1", "b=2"]
+    status, output = await forebay(store, "test", "pets", "GET /", *sent)
+    assert status == 0 and "x-b: 1" in output.splitlines() and "x-b: 2" in output.splitlines(), output
+
+
+async def test_data_is_read_from_a_file(app, start, tmp_path):
+    """`--data @body.json` sent the text "@body.json"."""
+
+    @app.function()
+    async def told(event, context):
+        return {
+            "statusCode": 200,
+            "body": json.dumps([event["headers"]["content-type"], event["body"], event["isBase64Encoded"]]),
+        }
+
+    app.http_api("shop").route("$default")(told)
+    rest = app.rest_api("pets", stage="prod")
+    rest.method("POST", "/")(told)
+    await start(http_port=free_port())
+    store = tmp_path / "data"
+    for name, body, expected in [
+        ("a.json", b'{"a": 1}\n', ["application/json", '{"a": 1}\n', False]),
+        ("b.txt", b"two", ["text/plain", "two", False]),
+        ("c.bin", b"\xff", ["application/octet-stream", "/w==", True]),
+    ]:
+        (tmp_path / name).write_bytes(body)
+        status, output = await forebay(store, "test", "shop", "POST /", "--data", f"@{tmp_path / name}")
+        assert (status, json.loads(output.splitlines()[-1])) == (0, expected), output
+    status, output = await forebay(store, "test", "shop", "POST /", "--data", "@nowhere")
+    assert status == 2 and "--data: nowhere cannot be read: No such file" in output, output
+    status, output = await forebay(store, "test", "pets", "POST /", "--data", f"@{tmp_path / 'c.bin'}")
+    assert status == 1 and "is tested with a text" in output, output
+
+
+async def test_a_stage_that_is_not_there_is_named_with_those_that_are(app, start, tmp_path):
+    """The answer was 404, and said nothing else."""
+    api = app.http_api("staged")
+    api.stage("dev")
+    api.route("GET", "/v")(who)
+    await start(http_port=free_port())
+    store = tmp_path / "data"
+    for words in (("GET /v", "--stage", "dev"), ("GET /dev/v",)):
+        status, output = await forebay(store, "test", "staged", *words)
+        assert (status, output.splitlines()[-1]) == (0, "/dev/v"), output
+    status, output = await forebay(store, "test", "staged", "GET /v")
+    assert status == 1 and "no stage $default: say which one by --stage: dev" in output, output
+    status, output = await forebay(store, "test", "staged", "GET /v", "--stage", "nope")
+    assert status == 1 and "no stage 'nope': there is dev" in output, output

@@ -70,22 +70,23 @@ async def test_rest_apis_are_listed_beside_them(tmp_path, no_task_is_left):
         assert told == [("shop", "http", ["$default"]), ("pets", "rest", ["prod"])]
         bare = (await rest.call("CreateRestApi", name="pets"))["id"]
         paths = [line.split()[3] for line in (await forebay("list", *store))[1].splitlines()[1:]]
-        assert paths[0] == "/_apis/shop/" and f"/_apis/{listed[1]['id']}/" in paths[1:] and "/_apis/pets/" not in paths
+        pets = listed[1]["id"]
+        assert paths[0] == "/_apis/shop/" and f"/_apis/{pets}/" in paths[1:] and "/_apis/pets/" not in paths
         for words, part in [
-            (("pets",), "'pets' is a REST API: say which stage, too: prod"),
-            (("pets", "dev"), "REST API 'pets' has no stage 'dev': there is prod"),
+            ((pets,), f"{pets!r} is a REST API: say which stage, too: prod"),
+            ((pets, "dev"), f"REST API {pets!r} has no stage 'dev': there is prod"),
             ((bare, "dev"), "has no stage 'dev': there is none, until `RestApi.deploy` or CreateDeployment"),
             ((bare, "none"), "has no stage 'none'"),
             ((bare,), "say which stage, too: none, until `RestApi.deploy`"),
-            (("cats",), "there is no API 'cats': there are shop, pets"),
+            (("cats",), "there is no API 'cats': there are shop, pets, pets"),
             (("shop", "dev"), "'shop' is not a REST API: leave the stage out"),
         ]:
             status, output = await forebay("export", *words, *store)
             assert status == 1 and part in output, output
         for words, part in [
-            (("pets", "prod"), "forgot the answers of stage prod of pets"),
-            (("pets", "prod", "--authorizers"), "forgot what authorisers have said for stage prod of pets"),
-            (("pets", "dev"), "REST API 'pets' has no stage 'dev': there is prod"),
+            ((pets, "prod"), f"forgot the answers of stage prod of {pets}"),
+            ((pets, "prod", "--authorizers"), f"forgot what authorisers have said for stage prod of {pets}"),
+            ((pets, "dev"), f"REST API {pets!r} has no stage 'dev': there is prod"),
             (
                 ("shop", "dev"),
                 "'shop' is not a REST API: only the stages of REST APIs keep answers: --authorizers forgets",
@@ -94,7 +95,8 @@ async def test_rest_apis_are_listed_beside_them(tmp_path, no_task_is_left):
         ]:
             status, output = await forebay("flush", *words, *store)
             assert (status == 0) == output.startswith("forgot") and part in output, output
-        for name in ("pets", listed[1]["id"]):
+        await rest.call("DeleteRestApi", restApiId=bare)
+        for name in ("pets", pets):
             status, output = await forebay("routes", name, *store)
             lines = [line.split() for line in output.splitlines()[-2:]]
             assert status == 0 and lines[0][:3] == ["ANY", "/", "mock"], output

@@ -50,21 +50,22 @@ def list_(store: StorePlace, output: str) -> None:
 
 
 @api.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|ID")
 @store_option
 @output_option
 def routes(name: str, store: StorePlace, output: str) -> None:
-    """Show the routes of an API: where each goes, and who is let in."""
+    """Show the routes of the API of a name or an id: where each goes, and who is let in."""
     with connect(store) as connection:
         connection.need_app()
-        rest = [] if _is_known(connection, name) else _pages(connection, "GetRestApis")
-        found = [api for api in rest if name in (api["id"], api["name"])]
-        described = _described(connection, found[0]) if found else connection.ask("api.describe", name=name)
+        if (other := _known(connection, name)) is not None:
+            described = connection.ask("api.describe", name=other["id"])
+        else:
+            described = _described(connection, _rest(connection, name))
     show(described, output, text=table(described["routes"], _ROUTES))
 
 
 @api.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|ID")
 @click.argument("stage", required=False)
 @click.option("--type", "kind", type=click.Choice(["oas30", "swagger"]), default="oas30", show_default=True)
 @click.option("--yaml", is_flag=True, help="YAML in place of JSON.")
@@ -77,11 +78,11 @@ def export(name: str, stage: str | None, kind: str, store: StorePlace, *, yaml: 
             raise click.ClickException("--type swagger and --plain are for REST APIs: name a stage")
         with connect(store) as connection:
             connection.need_app()
-            if not _is_known(connection, name):
+            if (other := _known(connection, name)) is None:
                 rest_api = _rest_api(connection, name)
                 known = _stages_text(_stages(connection, rest_api))
                 raise click.ClickException(f"{name!r} is a REST API: say which stage, too: {known}")
-            click.echo(connection.ask("api.export", name=name, yaml=yaml)["body"])
+            click.echo(connection.ask("api.export", name=other["id"], yaml=yaml)["body"])
         return
     accepts = "application/yaml" if yaml else "application/json"
     with connect(store) as connection:
@@ -92,7 +93,7 @@ def export(name: str, stage: str | None, kind: str, store: StorePlace, *, yaml: 
 
 
 @api.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|ID")
 @click.argument("stage")
 @click.option("--authorizers", is_flag=True, help="What Lambda authorisers have said, in place of the answers.")
 @store_option
@@ -131,9 +132,9 @@ def keys(store: StorePlace, output: str, *, values: bool) -> None:
 
 
 @api.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|ID")
 @click.argument("request")
-@click.option("--data", help="The body.")
+@click.option("--data", help="The body; @FILE reads it from a file, and @- from standard input.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header; repeatable.")
 @click.option("--stage", help="The stage of an HTTP API, if it is not $default.")
 @_url_option
@@ -154,7 +155,7 @@ def test(
     store: StorePlace,
     output: str,
 ) -> None:
-    """Send the API NAME a REQUEST such as "GET /orders/7", and show the answer.
+    """Send the API of a name or an id a REQUEST such as "GET /orders/7", and show the answer.
 
     A method of a REST API is run as it stands now, without a stage, authorisation and keys, and its log is shown.
     """
@@ -178,7 +179,8 @@ def test(
         own = _own(told, api["id"]) if api is not None else None
         is_alone = own is not None and (url is None or url.rstrip("/") == own)
         base = url or own or _base(told, store)
-        path = f"{'' if is_alone else f'/_apis/{name}'}{f'/{stage}' if stage else ''}{asked.path}"
+        prefix = "" if is_alone else f"/_apis/{name}"
+        path = f"{prefix}{_stage_part(api, stage, asked.path)}{asked.path}"
         answer = send(Target(base, certificate, shown), asked._replace(path=path))
     show(answer, output, text=text_of(answer))
 
@@ -274,15 +276,28 @@ def _pages(connection: StoreConnection, operation: str, **params: Any) -> list[d
 
 def _rest_api(connection: StoreConnection, name: str) -> str:
     """Give the id of the REST API of an id or a name."""
+    return str(_rest(connection, name)["id"])
+
+
+def _rest(connection: StoreConnection, name: str) -> dict[str, Any]:
     apis = _pages(connection, "GetRestApis")
-    found = [api["id"] for api in apis if name in (api["id"], api["name"])]
-    if not found:
+    found = _named(apis, name)
+    if found is None:
         others = [] if connection.owned else connection.ask("api.list")
         if any(name in (one["name"], one["id"]) for one in others):
             raise click.ClickException(f"{name!r} is not a REST API: leave the stage out")
         known = ", ".join(api["name"] for api in [*others, *apis]) or "none"
         raise click.ClickException(f"there is no API {name!r}: there are {known}")
-    return str(found[0])
+    return found
+
+
+def _named(apis: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    """Give the API of an id or a name, if it is there. A name of several would be that of the wrong one."""
+    found = next(([one] for one in apis if one["id"] == name), [one for one in apis if one["name"] == name])
+    if len(found) > 1:
+        ids = ", ".join(str(one["id"]) for one in found)
+        raise click.ClickException(f"{name!r} is the name of {len(found)} APIs: say the id: {ids}")
+    return found[0] if found else None
 
 
 def _stage(connection: StoreConnection, name: str, stage: str) -> dict[str, str]:
@@ -295,6 +310,18 @@ def _stage(connection: StoreConnection, name: str, stage: str) -> dict[str, str]
     return {"restApiId": rest_api, "stageName": stage}
 
 
+def _stage_part(api: dict[str, Any] | None, stage: str | None, path: str) -> str:
+    """Give what a path of an HTTP API begins with for a stage."""
+    stages = [] if api is None else api["stages"]
+    if stage is None and _DEFAULT_STAGE not in stages and path.split("/")[1].partition("?")[0] not in stages:
+        raise click.ClickException(
+            f"the API has no stage {_DEFAULT_STAGE}: say which one by --stage: {', '.join(stages)}"
+        )
+    if stage is not None and stage not in stages:
+        raise click.ClickException(f"the API has no stage {stage!r}: there is {', '.join(stages)}")
+    return "" if stage in (None, _DEFAULT_STAGE) else f"/{stage}"
+
+
 def _stages(connection: StoreConnection, rest_api: str) -> list[str]:
     return [stage["stageName"] for stage in _call(connection, "GetStages", restApiId=rest_api)["item"]]
 
@@ -303,14 +330,13 @@ def _stages_text(stages: list[str]) -> str:
     return ", ".join(stages) or "none, until `RestApi.deploy` or CreateDeployment of AWS's API makes one"
 
 
-def _is_known(connection: StoreConnection, name: str) -> bool:
-    """Whether an HTTP or a WebSocket API has this name or id."""
-    return _known(connection, name) is not None
-
-
 def _known(connection: StoreConnection, name: str) -> dict[str, Any] | None:
     """Give the HTTP or the WebSocket API of a name or an id, or the URL of a function."""
-    return next((one for one in connection.ask("api.list") if name in (one["name"], one["id"])), None)
+    known = connection.ask("api.list")
+    apis = [one for one in known if one["kind"] != "url"]
+    found = _named([*apis, *_pages(connection, "GetRestApis")], name)
+    # As a path is read: the URL of a function has its function's name, unless an API has it.
+    return _named(known, name) if found is None else found if found in apis else None
 
 
 def _described(connection: StoreConnection, api: dict[str, Any]) -> dict[str, Any]:
@@ -352,6 +378,7 @@ def _target(target: dict[str, str]) -> str:
     return f"function {value}" if kind == "function" else value
 
 
+_DEFAULT_STAGE = "$default"
 _OPEN = {"AWS_IAM": "AWS_IAM"}
 _COLUMNS = [
     ("API", lambda api: api["name"]),

@@ -6,6 +6,7 @@ import http
 import http.client
 import re
 import ssl
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ import click
 from forebay._wire import payload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 TIMEOUT_SECONDS = 60.0
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -27,7 +28,7 @@ class Request(NamedTuple):
     method: str
     path: str
     headers: tuple[tuple[str, str], ...]
-    body: str | None
+    body: bytes | None
 
 
 class Target(NamedTuple):
@@ -53,15 +54,30 @@ def read_request(route: str, headers: tuple[str, ...], data: str | None) -> Requ
     pairs = [(name.strip(), value.strip()) for name, found, value in (one.partition(":") for one in headers) if found]
     if len(pairs) != len(headers):
         raise click.UsageError('a header is a name and a value, as "accept: text/plain"')
-    if data is not None and not any(name.lower() == "content-type" for name, _ in pairs):
-        pairs.append(("content-type", _kind(data)))
-    return Request(method.upper(), path, tuple(pairs), data)
+    body = None if data is None else _body(data)
+    if body is not None and not any(name.lower() == "content-type" for name, _ in pairs):
+        pairs.append(("content-type", _kind(body)))
+    return Request(method.upper(), path, tuple(pairs), body)
 
 
-def _kind(data: str) -> str:
-    """Give the media type of a text. A body without one reaches a handler in base64."""
+def _body(data: str) -> bytes:
+    """Give the body that `--data` says: its text, or what is in the file that it names behind an @, as curl reads it."""
+    if not data.startswith("@"):
+        return data.encode()
+    if data == "@-":
+        return sys.stdin.buffer.read()
     try:
-        payload.loads(data)
+        return Path(data[1:]).read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"--data: {data[1:]} cannot be read: {error.strerror}") from error
+
+
+def _kind(body: bytes) -> str:
+    """Give the media type of a body. One without it reaches a handler in base64."""
+    try:
+        payload.loads(body.decode())
+    except UnicodeDecodeError:
+        return "application/octet-stream"
     except ValueError:
         return "text/plain"
     return "application/json"
@@ -80,15 +96,38 @@ def send(target: Target, request: Request) -> dict[str, Any]:
     try:
         connection.connect()
         _check_certificate(target, connection.sock)
-        body = None if request.body is None else request.body.encode()
-        connection.request(request.method, request.path, body, dict(request.headers))
+        _ask(connection, request)
         answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace")
-        return {"status": answer.status, "headers": dict(answer.getheaders()), "body": text}
+        text, headers = answer.read().decode("utf-8", "replace"), answer.getheaders()
+        return {
+            "status": answer.status,
+            "headers": dict(headers),
+            "multiValueHeaders": _by_name(headers),
+            "body": text,
+        }
     except (OSError, http.client.HTTPException) as error:
         raise click.ClickException(_reason(target, error)) from error
     finally:
         connection.close()
+
+
+def _ask(connection: http.client.HTTPConnection, request: Request) -> None:
+    """Send a request whose headers may have names that stand more than once."""
+    given = {name.lower() for name, _ in request.headers}
+    connection.putrequest(request.method, request.path, skip_host="host" in given)
+    for name, value in request.headers:
+        connection.putheader(name, value)
+    has_body = request.body is not None or request.method in {"POST", "PUT", "PATCH"}
+    if has_body and "content-length" not in given:
+        connection.putheader("content-length", str(len(request.body or b"")))
+    connection.endheaders(request.body)
+
+
+def _by_name(headers: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for name, value in headers:
+        values.setdefault(name, []).append(value)
+    return values
 
 
 def _context(target: Target) -> ssl.SSLContext:
@@ -141,15 +180,19 @@ def _reason(target: Target, error: OSError | http.client.HTTPException) -> str:
 
 def run_method(target: Target, token: str, place: Mapping[str, str], request: Request) -> dict[str, Any]:
     """Have the app run a method of a REST API, with its token, as `TestInvokeMethod` does; give its answer with the log."""
+    try:
+        body = None if request.body is None else request.body.decode()
+    except UnicodeDecodeError as error:
+        raise click.ClickException("the body is not UTF-8: a method of a REST API is tested with a text") from error
     asked = {
         **place,
         "httpMethod": request.method,
         "pathWithQueryString": request.path,
-        "headers": dict(request.headers),
-        "body": request.body,
+        "multiValueHeaders": _by_name(request.headers),
+        "body": body,
     }
     known = (("authorization", f"Bearer {token}"),)
-    told = send(target, Request("POST", "/_test/invoke-method", known, payload.dumps(asked).decode()))
+    told = send(target, Request("POST", "/_test/invoke-method", known, payload.dumps(asked)))
     answer: dict[str, Any] = payload.loads(told["body"])
     if told["status"] != http.HTTPStatus.OK:
         raise click.ClickException(str(answer.get("message", told["body"])))
@@ -158,7 +201,9 @@ def run_method(target: Target, token: str, place: Mapping[str, str], request: Re
 
 def text_of(answer: Mapping[str, Any]) -> str:
     """Write an answer for people: the status, the headers, the body, and the log if there is one."""
-    lines = [str(answer["status"]), *(f"{name}: {value}" for name, value in answer["headers"].items()), ""]
+    several = answer.get("multiValueHeaders", {})
+    headers = [(name, one) for name, value in answer["headers"].items() for one in several.get(name, [value])]
+    lines = [str(answer["status"]), *(f"{name}: {value}" for name, value in headers), ""]
     lines.append(answer["body"])
     if answer.get("log"):
         lines += ["", answer["log"].rstrip()]
