@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -17,6 +18,7 @@ from forebay._model.gateway import (
     JwtSettings,
     RouteSettings,
     StageSettings,
+    foreign_variable,
     pairs,
     read_throttle,
     texts,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from forebay._runtime.caller import Caller
     from forebay.function import Function
 
+log = logging.getLogger("forebay.app")
 P = ParamSpec("P")
 R = TypeVar("R")
 _VARIABLE = re.compile(r"(?<!\$)\{([^{}]*)\}")
@@ -172,6 +175,8 @@ class HttpApi(DeclaredApi[HttpApiSettings]):
         timeout: Seconds,
         limit: tuple[float, int] | None,
     ) -> dict[str, Any]:
+        if (text := foreign_variable(key)) is not None:
+            log.warning("API %s: %s", self.name, text)
         return {
             "key": key,
             "authorizer": authorizer,

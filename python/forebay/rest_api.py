@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from forebay._model import checks
-from forebay._model.gateway import pairs
+from forebay._model.gateway import foreign_variable, pairs
 from forebay._runtime.sync_twins import sync_twin
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 
@@ -122,6 +122,8 @@ class RestApi:
             raise ResourceConflict(f"REST API {self.name!r}: {verb.upper()} {path} is already declared")
         checks.integer("timeout_ms", timeout_ms, low=50, high=29_000)
         checks.flag("api_key_required", api_key_required)
+        if (text := foreign_variable(f"{verb.upper()} {path}")) is not None:
+            log.warning("API %s: %s", self.name, text)
 
         def declare(handler: Callable[P, R]) -> Function[P, R]:
             function = self._app.bound_function(handler)

@@ -52,3 +52,21 @@ async def test_a_client_that_says_nothing_does_not_hold_the_app(app, serve):
     assert asyncio.get_running_loop().time() - began < 30
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_what_is_interrupted_when_the_grace_is_over_is_told(app, serve, caplog):
+    """Clients got 503, and the log said that the app had stopped."""
+    api, began = app.http_api("shop"), asyncio.Semaphore(0)
+
+    @api.route("GET", "/slow")
+    async def slow(event, context):
+        began.release()
+        await asyncio.sleep(100)
+
+    client = await serve()
+    asking = [asyncio.create_task(client.ask("GET", "/slow")) for _ in range(2)]
+    for _ in asking:
+        await began.acquire()
+    await app.stop(0.1)
+    assert [answer.status for answer in await asyncio.gather(*asking)] == [503, 503]
+    assert "the grace is over: interrupted slow (2); a request to an API that waits for one gets 503" in caplog.text

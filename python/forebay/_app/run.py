@@ -512,6 +512,7 @@ class AppRun:
 
     async def _interrupt(self) -> None:
         self._stop_by = self._loop.time() + INTERRUPT_SECONDS
+        self.runner.tell_late()
         self.runner.interrupt()
         if not await self._until(lambda: not list(self.runner.attempts())):
             left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in self.runner.attempts())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
@@ -11,6 +12,7 @@ from forebay._model import checks
 
 PayloadFormat = Literal["1.0", "2.0"]
 
+_FOREIGN: Final = re.compile(r"/(:\w+|<[^<>/]+>)(?=/|$)")
 TIMEOUT_SECONDS_MAX: Final = 30.0
 """Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html"""
 RATE_MAX: Final = 1_000_000
@@ -237,6 +239,14 @@ def read_cors(given: Cors | None) -> Cors | None:
     if given is not None and not isinstance(given, Cors):
         checks.refuse("cors", given, "a forebay.Cors, or None")
     return given
+
+
+def foreign_variable(route: str) -> str | None:
+    """Say what is amiss where a path has a variable as Express and Flask write it, which stands for itself here."""
+    found = _FOREIGN.search(route)
+    if found is None:
+        return None
+    return f"route {route!r}: {found[1]!r} stands for itself: a variable is written {{id}}"
 
 
 def pairs(option: str, given: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

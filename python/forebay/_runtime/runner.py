@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from concurrent.futures import Future as Handed
 from typing import TYPE_CHECKING, Any, Final
 
@@ -222,6 +223,13 @@ class Runner:
         return [
             Attempt(name, request or "(its process starts or ends)", None, parked=False) for name, request in at_work
         ]
+
+    def tell_late(self) -> None:
+        """Log what still runs when the grace of a stop is over."""
+        late = Counter(attempt.function for attempt in self.attempts())
+        if late:
+            names = ", ".join(f"{function} ({count})" for function, count in sorted(late.items()))
+            log.warning("the grace is over: interrupted %s; a request to an API that waits for one gets 503", names)
 
     def interrupt(self) -> None:
         """Stop every attempt, also in processes that run handlers for this one: they will be run again."""
