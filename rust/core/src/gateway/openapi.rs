@@ -18,7 +18,9 @@ const SIGV4: &str = "awsSigv4";
 const CORS: &str = "x-amazon-apigateway-cors";
 const VALIDATOR: &str = "x-amazon-apigateway-request-validator";
 const ANY: &str = "x-amazon-apigateway-any-method";
+const DEFAULT_KEY: &str = "$default";
 const DEFAULT_PATH: &str = "/$default";
+const IS_DEFAULT: &str = "isDefaultRoute";
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
 /// What an integration of AWS may have, and forebay has not.
 const MISSING: [&str; 6] =
@@ -164,7 +166,9 @@ impl Import<'_> {
                     // What stands beside the operations.
                     _ => continue,
                 };
-                let key = if path == DEFAULT_PATH { "$default".into() } else { format!("{method} {path}") };
+                // AWS's tools write the path without a slash, too.
+                let is_default = path == DEFAULT_PATH || operation[IS_DEFAULT] == json!(true);
+                let key = if is_default { DEFAULT_KEY.into() } else { format!("{method} {path}") };
                 routes.extend(self.route(&key, &method, operation));
             }
         }
@@ -355,6 +359,10 @@ fn operation(api: &Api, route: &Route, arn: &dyn Fn(&str) -> String) -> Value {
         "responses": {"default": {"description": format!("Default response for {}", definition.key)}},
         INTEGRATION: integration,
     });
+    // Without it the path is one like others on AWS, and nothing reaches it.
+    if definition.key == DEFAULT_KEY {
+        operation[IS_DEFAULT] = json!(true);
+    }
     if !route.variables.is_empty() {
         let parameter =
             |name: &String| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
@@ -476,6 +484,9 @@ mod tests {
         let imported = import(&document().to_string()).unwrap();
         let exported = export(&compiled(&imported), "eu-west-1", "123456789012").unwrap();
         assert_eq!(exported["paths"]["/orders/{id}"]["get"]["parameters"][0]["name"], "id");
+        // It became the route `ANY /$default` on AWS, which no request reached.
+        assert_eq!(exported["paths"][DEFAULT_PATH][ANY][IS_DEFAULT], true);
+        assert!(exported["paths"]["/old/{path+}"][ANY].get(IS_DEFAULT).is_none());
         let again = import(&exported.to_string()).unwrap();
         let sorted = |mut one: Imported| {
             one.routes.sort_by_key(|route| route["key"].to_string());
@@ -487,6 +498,16 @@ mod tests {
             one
         };
         assert_eq!(sorted(again), sorted(imported));
+    }
+
+    #[test]
+    fn the_default_route_may_be_written_without_a_slash() {
+        let mut document = document();
+        let mut item = document["paths"].as_object_mut().unwrap().remove(DEFAULT_PATH).unwrap();
+        item[ANY][IS_DEFAULT] = json!(true);
+        document["paths"][DEFAULT_KEY] = item;
+        let imported = import(&document.to_string()).unwrap();
+        assert!(imported.routes.iter().any(|route| route["key"] == DEFAULT_KEY));
     }
 
     #[test]
