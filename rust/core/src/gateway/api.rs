@@ -379,6 +379,18 @@ pub(crate) fn check_selected(key: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Refuse a variable that no stage can have.
+pub(crate) fn check_variable(key: &str, value: &str) -> Result<(), String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#&=,".contains(&byte);
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_key && value.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(format!(
+        "variable {key:?}={value:?}: a name has letters, digits and _, a value letters, digits and - . _ ~ : / ? # & = ,"
+    ))
+}
+
 fn check_stages(stages: &[Stage]) -> Result<(), String> {
     for (at, stage) in stages.iter().enumerate() {
         let name = &stage.name;
@@ -394,14 +406,7 @@ fn check_stages(stages: &[Stage]) -> Result<(), String> {
             return Err(format!("stage {name:?}: at most {VARIABLES_MAX} variables are allowed"));
         }
         for (key, value) in &stage.variables {
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#&=,".contains(&byte);
-            let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            if !is_key || !value.bytes().all(fits) {
-                return Err(format!(
-                    "stage {name:?}: variable {key:?}={value:?}: a name has letters, digits and _, a value letters, digits and \
-                     - . _ ~ : / ? # & = ,"
-                ));
-            }
+            check_variable(key, value).map_err(|text| format!("stage {name:?}: {text}"))?;
         }
         stage.throttle.map_or(Ok(()), Throttle::check)?;
     }

@@ -30,6 +30,7 @@ use crate::dispatch::Dispatch;
 use crate::failures::Failures;
 use crate::gateways::caches::Caches;
 use crate::gateways::certificate;
+use crate::observe::operator_events::OperatorEvent;
 use crate::store::port::{StoreError, Table};
 
 pub(crate) const ROOM: RoomId = RoomId(11);
@@ -163,9 +164,34 @@ impl<'a> RestRoom<'a> {
         }
         self.ctx.commit.pending.urgent = true;
         self.rest.served.usage().keep_only(&kept.account.plans);
+        let before = self.rest.served.now();
         self.replace(kept);
+        if asked.operation.starts_with("Delete") {
+            self.tell_deleted(&before.account, &asked.operation);
+        }
         self.arm();
         Ok(Done::when_durable(told))
+    }
+
+    /// Tell the operator what a call has deleted of what the program declares: its paths are gone, and the program says otherwise.
+    fn tell_deleted(&mut self, before: &Account, operation: &str) {
+        let now = self.rest.served.now();
+        for (id, api) in before.apis.iter().filter(|(_, api)| !api.declared_methods.is_empty()) {
+            let after = now.account.apis.get(id);
+            let has_method = |name| after.is_some_and(|after| after.declared_methods.contains(name));
+            let methods = api.declared_methods.iter().filter(|name| !has_method(name));
+            let stages = before.stages.keys().filter(|key| key.0 == *id && !now.account.stages.contains_key(key));
+            let mut gone: Vec<String> = stages.map(|(_, stage)| format!("stage {stage}")).collect();
+            gone.extend(methods.map(|(path, verb)| format!("{verb} {path}")));
+            if gone.is_empty() {
+                continue;
+            }
+            let text = format!(
+                "{operation} has deleted {}: what the program declares comes back at RestApi.deploy and at the next start",
+                gone.join(", ")
+            );
+            self.ctx.notice(OperatorEvent::Api, &api.name, json!({ "text": text }));
+        }
     }
 
     /// Make, change or delete an API, as `apigatewayv2` does, or have its authorisers asked anew.

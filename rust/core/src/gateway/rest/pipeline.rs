@@ -159,7 +159,15 @@ impl<'a> Exchange<'a> {
     /// The answer of a failure.
     pub fn failed(&mut self, failure: &Failure) -> Answer {
         if let Some(remark) = &failure.remark {
-            self.log.line(|| format!("Execution failed due to configuration error: {remark}"));
+            let is_refused = failure.response_type == ResponseType::BadRequestBody;
+            let (content_type, is_clients) = (self.content_type(), failure.response_type.status() < 500);
+            self.log.line(|| match is_clients {
+                true if is_refused => {
+                    format!("Request body does not match model schema for content type {content_type}: {remark}")
+                }
+                true => format!("Execution failed: {remark}"),
+                false => format!("Execution failed due to configuration error: {remark}"),
+            });
         }
         let accept = self.request.header("accept");
         let mut answer = failure.answer(&self.served.api, &self.sources(), accept);
@@ -261,7 +269,11 @@ impl<'a> Exchange<'a> {
 
     fn send(&mut self, integration: &Integration, command: Command) -> Next {
         if let Command::Http(call) | Command::Service(_, call) = &command {
-            self.log.line(|| format!("Endpoint request URI: {}", call.url));
+            let region = self.arrival.region;
+            self.log.line(|| match &command {
+                Command::Service(service, _) => format!("Endpoint request URI: {}", service.url(region, &call.url)),
+                _ => format!("Endpoint request URI: {}", call.url),
+            });
             self.log.fields("Endpoint request headers", &call.headers);
             self.log.body("Endpoint request body after transformations", &call.body);
         }

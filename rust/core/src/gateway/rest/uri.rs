@@ -29,6 +29,20 @@ pub enum Operation {
     Path(String),
 }
 
+impl Service {
+    /// Where it would be on AWS, for a log.
+    pub fn url(&self, region: &str, query: &str) -> String {
+        let host = format!("https://{}.{region}.amazonaws.com", self.name);
+        let (path, more) = match &self.operation {
+            Operation::Path(path) => (path.trim_start_matches('/'), query.to_owned()),
+            Operation::Action(action) if query.is_empty() => ("", format!("Action={action}")),
+            Operation::Action(action) => ("", format!("Action={action}&{query}")),
+        };
+        let mark = if more.is_empty() { "" } else { "?" };
+        format!("{host}/{path}{mark}{more}")
+    }
+}
+
 /// Put in `{name}` and `${stageVariables.name}`.
 pub fn filled(uri: &str, path: &[(String, String)], stage_variables: &[(String, String)]) -> String {
     let mut out = String::with_capacity(uri.len());

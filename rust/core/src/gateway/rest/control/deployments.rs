@@ -8,7 +8,7 @@ use serde_json::{json, Map, Value};
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::integrations::no_vpc_link;
 use crate::gateway::rest::control::params::Params;
-use crate::gateway::rest::control::stages::{canary_of, check_stage_name, new_stage};
+use crate::gateway::rest::control::stages::{canary_of, check_stage_name, new_stage, variables};
 use crate::gateway::rest::control::{page, seconds, without, Control, Row};
 use crate::gateway::rest::model::{shown, Deployment, RestApi};
 
@@ -98,7 +98,7 @@ impl Control<'_> {
                 stage.canary_settings = Some(canary_of(canary, &deployment.id)?);
             } else {
                 stage.deployment_id.clone_from(&deployment.id);
-                stage.variables.extend(params.texts("variables")?);
+                stage.variables.extend(variables(params, "variables")?);
                 stage.description = params.filled("stageDescription")?.or(stage.description);
                 if let Some(enabled) = params.flag("cacheClusterEnabled")? {
                     stage.set_cache(enabled, params.filled("cacheClusterSize")?);

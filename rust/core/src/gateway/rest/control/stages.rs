@@ -1,7 +1,10 @@
 //! Stages: the names under which deployments are served, with their settings.
 
+use std::collections::BTreeMap;
+
 use serde_json::{json, Value};
 
+use crate::gateway::api::check_variable;
 use crate::gateway::rest::control::fault::{Fault, Outcome};
 use crate::gateway::rest::control::params::{Params, Patch};
 use crate::gateway::rest::control::{seconds, Control, Row};
@@ -34,6 +37,17 @@ pub(super) fn check_stage_name(name: &str) -> Outcome<()> {
     Err(Fault::bad("Stage name only allows a-zA-Z0-9_-"))
 }
 
+/// The variables that a call gives a stage.
+pub(super) fn variables(params: Params, member: &str) -> Outcome<BTreeMap<String, String>> {
+    let found = params.texts(member)?;
+    found.iter().try_for_each(|(name, value)| check(name, value))?;
+    Ok(found)
+}
+
+fn check(name: &str, value: &str) -> Outcome<()> {
+    check_variable(name, value).map_err(Fault::bad)
+}
+
 /// A stage without a deployment.
 pub(super) fn new_stage(name: &str, now_ms: u64) -> Stage {
     Stage {
@@ -52,7 +66,7 @@ pub(super) fn canary_of(params: Params, deployment: &str) -> Outcome<CanarySetti
     Ok(CanarySettings {
         percent_traffic: percent,
         deployment_id: params.filled("deploymentId")?.or_else(|| Some(deployment.to_owned())),
-        stage_variable_overrides: params.texts("stageVariableOverrides")?,
+        stage_variable_overrides: variables(params, "stageVariableOverrides")?,
         use_stage_cache: params.flag("useStageCache")?.unwrap_or(false),
     })
 }
@@ -113,7 +127,7 @@ impl Control<'_> {
         let mut stage = Stage {
             deployment_id: deployment.to_owned(),
             description: params.filled("description")?,
-            variables: params.texts("variables")?,
+            variables: variables(params, "variables")?,
             documentation_version: params.filled("documentationVersion")?,
             tracing_enabled: params.flag("tracingEnabled")?.unwrap_or(false),
             tags: params.texts("tags")?,
@@ -193,6 +207,7 @@ impl Control<'_> {
             if patch.op == "remove" {
                 stage.variables.remove(&name);
             } else {
+                check(&name, patch.text())?;
                 stage.variables.insert(name, patch.text().to_owned());
             }
             return Ok(());
@@ -247,6 +262,7 @@ impl Control<'_> {
             if patch.op == "remove" {
                 canary.stage_variable_overrides.remove(&name);
             } else {
+                check(&name, patch.text())?;
                 canary.stage_variable_overrides.insert(name, patch.text().to_owned());
             }
             return Ok(());
