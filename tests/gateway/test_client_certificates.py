@@ -170,7 +170,9 @@ async def test_a_truststore_that_could_not_be_used_is_refused(app, files, tmp_pa
     with pytest.raises(InvalidParameterValue, match="give port="):
         app.http_api("shop", truststore=files("AUTHORITY"))
     app.http_api("shop", port=free_port(), truststore=files("AUTHORITY"))
-    with pytest.raises(InvalidParameterValue, match="over TLS alone"):
+    with pytest.raises(
+        InvalidParameterValue, match='truststore of API "shop": clients show certificates over TLS alone'
+    ):
         await app.start()
 
 

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 from click.testing import CliRunner
+from plain_client import parsed
 from sockets import connect
 
-from forebay import App
+from forebay import App, Cors
 from forebay.cli import main
 
 
@@ -114,9 +115,15 @@ async def test_it_is_told_why_a_request_to_an_http_api_failed_or_ran_nothing(app
     assert await told("/users") == (401, [("turned away", None, "there is no token")])
     status, [(what, _, why)] = await told("/users", {"authorization": "a.b.c"})
     assert (status, what) == (401, "turned away") and "token" in why
-    nobody = ("turned away", None, "the request does not have what callers are told by")
+    nobody = ("turned away", None, "the request does not have the header authorization")
     assert await told("/staff") == (401, [nobody])
-    denied = [("asked", "guard", None), ("turned away", None, "its function says no")]
+    lines = (
+        b"GET /staff HTTP/1.1\r\nhost: localhost\r\nauthorization: a\r\nauthorization: b\r\nconnection: close\r\n\r\n"
+    )
+    answer = parsed(await client.raw(lines))
+    twice = ("turned away", None, "the header authorization stands in the request more than once")
+    assert (answer.status, steps(await life(app, answer["apigw-requestid"]))) == (401, [twice])
+    denied = [("asked", "guard", None), ("turned away", None, "the function of authorizer staff says no")]
     assert await told("/staff", {"authorization": "a"}) == (403, denied)
     status, [failed, away] = await told("/staff", {"authorization": "raises"})
     assert (status, failed) == (500, ("failed", "guard", "RuntimeError: no mood"))
@@ -131,6 +138,42 @@ async def test_a_stage_that_an_api_has_not_is_told(app, serve):
     answer = await (await serve()).ask("GET", "/v")
     assert answer.status == 404
     assert steps(await life(app, answer["apigw-requestid"])) == [("turned away", None, "the API has no such stage")]
+
+
+async def test_what_was_reached_is_told_by_its_kind(app, clients):
+    """All of it was told as a `why`: who looked for what was turned away found the preflight of each browser."""
+    api, rest = app.http_api("shop", cors=Cors(allow_origins=("https://a.example.com",))), app.rest_api("pets")
+    api.proxy("$default", "http://127.0.0.1:9")
+    client = await clients(app)
+
+    async def facts(method, path, headers=()):
+        answer = await client.ask(method, path, headers)
+        _, *between, _ = await life(app, answer["x-amzn-requestid"] or answer["apigw-requestid"])
+        return answer.status, between
+
+    preflight = {"origin": "https://a.example.com", "access-control-request-method": "GET"}
+    known = [{"what": "answered by the gateway", "as": "a preflight of CORS"}]
+    assert await facts("OPTIONS", "/_apis/shop/", preflight) == (204, known)
+    root = (await rest.call("GetRestApi"))["rootResourceId"]
+    port = f"http://127.0.0.1:{client.port}/_apis/shop/nowhere?secret=1"
+    uri = "arn:aws:apigateway:local:sqs:path/000000000000/nowhere"
+    for verb, integration in {
+        "GET": {"type": "MOCK", "requestTemplates": {"application/json": '{"statusCode": 200}'}},
+        "PUT": {"type": "HTTP_PROXY", "integrationHttpMethod": "OPTIONS", "uri": port},
+        "POST": {"type": "AWS", "integrationHttpMethod": "POST", "uri": uri},
+    }.items():
+        method = {"resourceId": root, "httpMethod": verb}
+        await rest.call("PutMethod", **method, authorizationType="NONE")
+        await rest.call("PutIntegration", **method, **integration)
+        await rest.call("PutMethodResponse", **method, statusCode="200")
+        await rest.call("PutIntegrationResponse", **method, statusCode="200")
+    await rest.deploy("prod")
+    mock = {"what": "answered by the method itself", "integration": "mock"}
+    assert await facts("GET", "/_apis/pets/prod/") == (200, [mock])
+    status, [handed] = await facts("PUT", "/_apis/pets/prod/")
+    assert handed == {"what": "handed on", "to": port.partition("?")[0], "status": status}
+    status, [asked] = await facts("POST", "/_apis/pets/prod/")
+    assert (status, asked) == (200, {"what": "asked a service", "service": "sqs", "status": 400})
 
 
 async def test_a_function_that_is_not_waited_for_is_told_to_run(app, serve):
@@ -199,7 +242,7 @@ async def test_it_is_told_how_a_request_to_a_rest_api_went(app, serve):
         return answer.status, steps(facts)
 
     assert await told("prod/pets") == (200, [("handled", "pets", None)])
-    assert await told("prod/pets") == (200, [("answered from the cache", None, "of the stage")])
+    assert await told("prod/pets") == (200, [("answered from the cache", None, None)])
     status, [failed, answered] = await told("prod/broken")
     assert (status, failed) == (502, ("failed", "broken", "ValueError: no paper"))
     assert answered[0] == "failed" and answered[2].startswith("DEFAULT_5XX: Internal server error")

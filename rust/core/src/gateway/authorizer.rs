@@ -96,6 +96,13 @@ pub enum Source {
     StageVariable(String),
 }
 
+/// For people, what an identity source names: `method.request.header.Authorization` is "the header authorization".
+pub fn described(source: &str) -> String {
+    let kinds = [("request.header.", "the header"), ("request.querystring.", "the query parameter")];
+    let named = kinds.iter().find_map(|(part, kind)| Some((kind, source.split_once(part)?.1)));
+    named.map_or_else(|| source.to_owned(), |(kind, name)| format!("{kind} {name}"))
+}
+
 /// What of the context may be an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContextField {
@@ -370,6 +377,18 @@ mod tests {
 
     fn lambda(ttl: u32, simple: bool, format: &str) -> Value {
         json!({"lambda": {"function": "f", "payload_format": format, "simple_responses": simple, "ttl": ttl}})
+    }
+
+    #[test]
+    fn a_source_is_described_as_its_sender_knows_it() {
+        for (source, text) in [
+            ("$request.header.authorization", "the header authorization"),
+            ("route.request.querystring.token", "the query parameter token"),
+            ("method.request.header.X-A", "the header X-A"),
+            ("$context.routeKey", "$context.routeKey"),
+        ] {
+            assert_eq!(described(source), text);
+        }
     }
 
     #[test]

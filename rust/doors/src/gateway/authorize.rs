@@ -1,13 +1,12 @@
 //! Who is let in: by a token, or by what a function says. Whatever fails lets nobody in.
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::api::{Api, Kind, Route, DEFAULT_STAGE};
-use forebay_core::gateway::authorizer::{digest, Authorizer, By, Decision, Digest, Said};
+use forebay_core::gateway::authorizer::{described, digest, Authorizer, By, Decision, Digest, Said};
 use forebay_core::gateway::event::{self, For, Format};
 use forebay_core::gateway::jwt::{Refusal, Token, Wanted};
 use forebay_core::gateway::request::{Arrival, Authorized, Request};
@@ -24,9 +23,6 @@ const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a token that was found good is not looked at again.
 pub(super) const TOKEN_KEPT_S: u64 = 300;
 /// Why nobody is let in, for an operator.
-pub(super) const SAID_NO: &str = "its function says no";
-pub(super) const NO_IDENTITY: &str = "the request does not have what callers are told by";
-pub(super) const TWO_IDENTITIES: &str = "what callers are told by stands in the request more than once";
 const OTHERS_FAILED: &str = "its function has said nothing to another request of the same caller";
 const NO_SCOPE: &str = "the token does not have a scope of the route";
 
@@ -57,26 +53,30 @@ impl Gateway {
         let Some(at) = asked.route.authorizer else { return Ok(Authorized::Open) };
         let authorizer = &asked.api.authorizers[at];
         // The handler, or a server behind the route, may take another value than is looked at here.
-        if authorizer.sources.iter().any(|source| source.is_ambiguous(asked.request)) {
-            asked.trail.not_let_in(&authorizer.name, TWO_IDENTITIES);
+        if let Some(source) = authorizer.sources.iter().find(|source| source.is_ambiguous(asked.request)) {
+            asked.trail.not_let_in(&authorizer.name, &identity_twice(&source.text()));
             return Err(match &authorizer.by {
                 By::Jwt { .. } => refused(Refusal::Invalid("the token stands in the request more than once")),
                 By::Lambda { .. } | By::Iam {} => Answer::message(401, "Unauthorized"),
             });
         }
-        let mut sources = authorizer.sources.iter().map(|source| source.find(asked.request, asked.arrival));
         match &authorizer.by {
             By::Jwt { .. } => {
-                let token = sources.next().flatten().unwrap_or_default();
+                let source = authorizer.sources.first();
+                let token = source.and_then(|source| source.find(asked.request, asked.arrival)).unwrap_or_default();
                 self.by_token(asked, authorizer, &token).await
             }
-            By::Lambda { .. } => match sources.map(|found| found.map(Cow::into_owned)).collect::<Option<Vec<_>>>() {
-                Some(sources) => self.by_function(asked, authorizer, &sources).await,
-                None => {
-                    asked.trail.not_let_in(&authorizer.name, NO_IDENTITY);
-                    Err(Answer::message(401, "Unauthorized"))
+            By::Lambda { .. } => {
+                let mut found = Vec::with_capacity(authorizer.sources.len());
+                for source in &authorizer.sources {
+                    let Some(value) = source.find(asked.request, asked.arrival) else {
+                        asked.trail.not_let_in(&authorizer.name, &no_identity(&source.text()));
+                        return Err(Answer::message(401, "Unauthorized"));
+                    };
+                    found.push(value.into_owned());
                 }
-            },
+                self.by_function(asked, authorizer, &found).await
+            }
             By::Iam {} => Err(Answer::message(500, "Internal Server Error")),
         }
     }
@@ -176,7 +176,7 @@ impl Gateway {
         match decision.of(&self.route_arn(asked), &self.readings_of_route_arn(asked)) {
             Said::Allowed(authorized) => Ok(authorized),
             Said::Denied { .. } => {
-                asked.trail.not_let_in(&authorizer.name, SAID_NO);
+                asked.trail.says_no(&authorizer.name);
                 Err(Answer::message(403, "Forbidden"))
             }
         }
@@ -231,7 +231,7 @@ impl Gateway {
             Some(Ok(_)) => Err("it gave no answer".into()),
             // A function that raises exactly this says no; anything else is its failure.
             Some(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
-                asked.trail.not_let_in(&authorizer.name, SAID_NO);
+                asked.trail.says_no(&authorizer.name);
                 return Err(Answer::message(401, "Unauthorized"));
             }
             Some(Err(error)) => Err(error.to_string()),
@@ -244,6 +244,16 @@ impl Gateway {
             failed()
         })
     }
+}
+
+/// Why nobody is let in whose request is without what callers are told by.
+pub(super) fn no_identity(source: &str) -> String {
+    format!("the request does not have {}", described(source))
+}
+
+/// Why nobody is let in whose request has it more than once.
+pub(super) fn identity_twice(source: &str) -> String {
+    format!("{} stands in the request more than once", described(source))
 }
 
 /// The path behind a stage that is named in it.

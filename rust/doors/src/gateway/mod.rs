@@ -185,9 +185,9 @@ pub(crate) fn start(engine: &Arc<Engine>, names: (&str, &str), place: &Where) ->
 fn tls(engine: &Arc<Engine>, place: &Where, own: Option<&ApiPort>) -> Result<Option<Arc<Tls>>, EngineError> {
     let truststore = own.and_then(|own| own.truststore.as_ref());
     let Some(files) = &place.tls else {
-        let text = "truststore: clients show certificates over TLS alone: give http_tls=(certificate, key) (`--http-certificate`, \
-                    `--http-key`)";
-        return truststore.map_or(Ok(None), |_| Err(EngineError::Invalid(text.into())));
+        let of = own.map(|own| format!(" of API {:?}", own.name)).unwrap_or_default();
+        let text = "clients show certificates over TLS alone: give http_tls=(certificate, key) (`--http-certificate`, `--http-key`)";
+        return truststore.map_or(Ok(None), |_| Err(EngineError::Invalid(format!("truststore{of}: {text}"))));
     };
     let mut files = files.clone();
     if let Some(own) = truststore {

@@ -531,7 +531,7 @@ impl Gateway {
         let known = known.filter(|_| wanted != Wanted::Fresh);
         reached.trail.looked_in_cache(known.is_some());
         if let Some(known) = known {
-            reached.trail.tell("answered from the cache", "of the stage");
+            reached.trail.reached("answered from the cache", "cache", "stage", None);
             let mut answer = Answer::clone(&known);
             // It has the ids of the request that it was kept of.
             let was_called = answer.header("x-amzn-trace-id").is_some();

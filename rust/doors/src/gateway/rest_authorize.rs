@@ -13,7 +13,7 @@ use forebay_core::gateway::rest::{log::Log, mapping, uri};
 use forebay_engine::base::error::Reply;
 use serde_json::json;
 
-use crate::gateway::authorize::{why, Caller, NO_IDENTITY, SAID_NO, TOKEN_KEPT_S, TWO_IDENTITIES};
+use crate::gateway::authorize::{identity_twice, no_identity, why, Caller, TOKEN_KEPT_S};
 use crate::gateway::deployment::KnownToken;
 use crate::gateway::rest::Reached;
 use crate::gateway::trail::Question;
@@ -66,7 +66,7 @@ impl Gateway {
                 Ok((authorized, decision.usage_key().map(str::to_owned)))
             }
             Said::Denied { explicitly } => {
-                trail.not_let_in(&authorizer.name, SAID_NO);
+                trail.says_no(&authorizer.name);
                 let failure = Failure::new(ResponseType::AccessDenied);
                 Err(if explicitly { failure.message(DENIED) } else { failure })
             }
@@ -103,7 +103,7 @@ impl Gateway {
             }
             // A function that raises exactly this says no; anything else is its failure.
             Some(Err(error)) if error.to_string().ends_with("Exception: Unauthorized") => {
-                reached.trail.not_let_in(&authorizer.name, SAID_NO);
+                reached.trail.says_no(&authorizer.name);
                 return Err(Failure::new(ResponseType::Unauthorized));
             }
             Some(Ok(_)) => Err("it gave no answer".into()),
@@ -210,12 +210,12 @@ fn function_of(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<String,
 /// What a caller is known by; one without it, or with more than one, is 401, and nobody is asked.
 fn known_by(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String>, Failure> {
     identity(reached, authorizer).map_err(|why| {
-        reached.trail.not_let_in(&authorizer.name, why);
+        reached.trail.not_let_in(&authorizer.name, &why);
         Failure::new(ResponseType::Unauthorized)
     })
 }
 
-fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String>, &'static str> {
+fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String>, String> {
     let exchange = Exchange::new(reached.served, reached.route, reached.request, reached.arrival, Log::default());
     let mut found = Vec::new();
     for source in authorizer.identity_source.as_deref().unwrap_or_default().split(',').map(str::trim) {
@@ -224,13 +224,13 @@ fn identity(reached: &Reached<'_>, authorizer: &Authorizer) -> Result<Vec<String
         }
         match mapping::find_all(source, &exchange.sources()).as_slice() {
             [value] if !value.is_empty() => found.push(value.clone()),
-            [] | [_] => return Err(NO_IDENTITY),
-            _ => return Err(TWO_IDENTITIES),
+            [] | [_] => return Err(no_identity(source)),
+            _ => return Err(identity_twice(source)),
         }
     }
     let is_wrong = |token: &String| !reached.served.looks_right(&authorizer.id, token);
     if authorizer.kind == "TOKEN" && found.first().is_some_and(is_wrong) {
-        return Err(NO_IDENTITY);
+        return Err("the token does not match the authorizer's validation expression".into());
     }
     Ok(found)
 }

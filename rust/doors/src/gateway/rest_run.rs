@@ -89,7 +89,7 @@ impl Reached<'_> {
     pub(super) async fn run(&self, gateway: &Gateway, mut exchange: Exchange<'_>) -> (Answer, Log) {
         let ended = match self.begin(gateway, &mut exchange).await {
             Ok(Next::Answer(answer)) => {
-                self.trail.tell("answered by the method itself", "a mock integration");
+                self.trail.reached("answered by the method itself", "integration", "mock", None);
                 Ok(answer)
             }
             Ok(Next::Aside) => Err(given_up()),
@@ -161,9 +161,12 @@ impl Reached<'_> {
                     Err(text) => return Outcome::Unreachable(text),
                 };
                 let target = (call.url.as_str(), gateway.home(engine, &call.url), &manner);
+                let asked = gateway.outside.send(&call.method, target, &call.headers, call.body);
+                let told = timeout(within, asked).await;
                 // What stands in a query string may be secret.
-                trail.tell("handed on", call.url.split('?').next().unwrap_or_default());
-                match timeout(within, gateway.outside.send(&call.method, target, &call.headers, call.body)).await {
+                let url = call.url.split('?').next().unwrap_or_default();
+                trail.reached("handed on", "to", url, status(&told));
+                match told {
                     Ok(Ok(answer)) => Outcome::Http(answer),
                     Ok(Err(text)) => Outcome::Unreachable(text),
                     Err(_) => Outcome::TimedOut,
@@ -174,8 +177,9 @@ impl Reached<'_> {
                     return Outcome::Refused("the app has stopped".into());
                 };
                 let id = self.arrival.request_id;
-                trail.tell("asked a service", &service.name);
-                match timeout(within, gateway.inside.ask(&engine, (id, self.services), &service, &call)).await {
+                let told = timeout(within, gateway.inside.ask(&engine, (id, self.services), &service, &call)).await;
+                trail.reached("asked a service", "service", &service.name, status(&told));
+                match told {
                     Ok(Ok(answer)) => Outcome::Http(answer),
                     Ok(Err(text)) => Outcome::Refused(text),
                     Err(_) => Outcome::TimedOut,
@@ -183,6 +187,11 @@ impl Reached<'_> {
             }
         }
     }
+}
+
+/// The status that came in time.
+fn status<E, L>(told: &Result<Result<Answer, E>, L>) -> Option<u16> {
+    told.as_ref().ok()?.as_ref().ok().map(|answer| answer.status)
 }
 
 /// Work on a request at leisure, beside the thread of all others.

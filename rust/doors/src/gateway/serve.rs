@@ -200,7 +200,7 @@ impl Gateway {
         let is_preflight = preflight.is_some();
         let mut answer = match preflight {
             Some(answer) => {
-                trail.turned_away("a preflight of CORS: the gateway answers it itself");
+                trail.reached("answered by the gateway", "as", "a preflight of CORS", None);
                 answer
             }
             None => match &route {

@@ -46,9 +46,14 @@ impl Trail {
         self.lock().steps.push(step);
     }
 
-    /// Something has happened, and why, or to what.
+    /// Something has happened, and why.
     pub(super) fn tell(&self, what: &'static str, why: &str) {
         self.step(Step { what, why: Some(cut(why)), ..Step::default() });
+    }
+
+    /// What has answered, by its kind, or what was reached, and the status that it gave.
+    pub(super) fn reached(&self, what: &'static str, kind: &'static str, name: &str, status: Option<u16>) {
+        self.step(Step { what, reached: Some((kind, cut(name))), status, ..Step::default() });
     }
 
     /// No function has run, and why.
@@ -66,6 +71,11 @@ impl Trail {
         });
     }
 
+    /// The function of an authoriser has said no.
+    pub(super) fn says_no(&self, authorizer: &str) {
+        self.not_let_in(authorizer, &format!("the function of authorizer {authorizer} says no"));
+    }
+
     /// A REST API answers itself; nothing is told where it was told closer to the reason.
     pub(super) fn fails(&self, failure: &Failure) {
         let mut way = self.lock();
@@ -76,6 +86,11 @@ impl Trail {
         let why: Vec<&str> = parts.into_iter().flatten().collect();
         let what = if way.integration.is_some() { "failed" } else { "turned away" };
         way.steps.push(Step { what, why: Some(cut(&why.join(": "))), ..Step::default() });
+    }
+
+    /// Whether a function that was asked did not begin.
+    pub(super) fn is_not_reached(&self) -> bool {
+        self.lock().steps.iter().any(|step| step.what == "not reached")
     }
 
     /// How long what stands behind the route took, from `began` until now.
@@ -131,7 +146,7 @@ impl Trail {
             }
         }
         let (function, authorizer) = (Some(question.function.into()), question.authorizer.map(Into::into));
-        way.steps.push(Step { what, authorizer, function, request, why });
+        way.steps.push(Step { what, authorizer, function, request, why, ..Step::default() });
     }
 }
 

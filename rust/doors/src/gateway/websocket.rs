@@ -138,7 +138,7 @@ impl Gateway {
         if going::is_left() {
             visit.trail.tell(LEFT, LEFT_WHY);
         }
-        session.note(self, (&session.opened, at), &visit, answer.status);
+        session.note(self, (&session.opened, at), &visit, (answer.status, answer.body.len()));
         match (ends, upgrade) {
             (Some(ends), Some(upgrade)) => session.begin(engine, upgrade, ends),
             _ => {
@@ -378,8 +378,11 @@ impl Session {
             let route = &reached.api.routes[at];
             let result = self.invoke(&gateway, &engine, (&reached, route, &visit), happened).await;
             let status = result.map_or(500, |answer| answer.status);
-            reached.state().route(Some(at)).count(status);
-            self.note(&gateway, (&reached, Some(at)), &visit, status);
+            // A handler that the app does not begin any more is not told.
+            if !(*ends.word().borrow() && visit.trail.is_not_reached()) {
+                reached.state().route(Some(at)).count(status);
+                self.note(&gateway, (&reached, Some(at)), &visit, (status, 0));
+            }
         }
     }
 
@@ -528,7 +531,8 @@ impl Session {
                 }
             }
         };
-        self.note(&gateway, (&reached, at), &visit, status);
+        let bytes = told.as_ref().map_or(0, String::len);
+        self.note(&gateway, (&reached, at), &visit, (status, bytes));
         if let Some(told) = told {
             // One that has gone meanwhile is told nothing.
             let _sent = engine.connections().send(&self.id, Outgoing::Text(told.into()));

@@ -95,7 +95,11 @@ pub struct Step {
     pub function: Option<Box<str>>,
     /// The request id of its attempt.
     pub request: Option<u128>,
-    /// Why, or what was reached.
+    /// What else was reached, by its kind: the `service`, the `cache`, or where it was handed on `to`.
+    pub reached: Option<(&'static str, Box<str>)>,
+    /// The status that it has answered.
+    pub status: Option<u16>,
+    /// Why.
     pub why: Option<Box<str>>,
 }
 
@@ -293,6 +297,12 @@ impl Step {
         }
         if let Some(request) = self.request {
             fact["request"] = uuid_text(request).into();
+        }
+        if let Some((kind, name)) = &self.reached {
+            fact[*kind] = (&**name).into();
+        }
+        if let Some(status) = self.status {
+            fact["status"] = status.into();
         }
         if let Some(why) = &self.why {
             fact["why"] = (&**why).into();

@@ -27,8 +27,15 @@ impl Visit {
 }
 
 impl Session {
-    /// Remember what the connection has asked, and write its line.
-    pub(super) fn note(&self, gateway: &Gateway, (reached, at): (&Reached, Option<usize>), visit: &Visit, status: u16) {
+    /// Remember what the connection has asked, and write its line: with the status, and how many bytes the client was sent.
+    pub(super) fn note(
+        &self,
+        gateway: &Gateway,
+        (reached, at): (&Reached, Option<usize>),
+        visit: &Visit,
+        answer: (u16, usize),
+    ) {
+        let (status, length) = answer;
         let definition = at.map(|at| &reached.api.routes[at].definition);
         let function = definition.and_then(|definition| definition.target.function());
         let (api, stage) = (&reached.api, reached.stage().name.as_str());
@@ -63,7 +70,7 @@ impl Session {
                 user_agent: self.request().header("user-agent"),
                 client_cert: self.client_cert.as_deref(),
                 status,
-                length: 0,
+                length,
                 latency_ms: took.as_millis() as u64,
                 time_ms: asked.at_ms,
                 error: if going::is_left() { LEFT_WHY } else { way.reason(status) },
