@@ -18,7 +18,9 @@ from forebay._stacks.store import StackStore
 from forebay.cli.connect import connect
 from forebay.cli.stack_connection import StoreTarget
 
-PLACE = Place(app="stacks", region="us-east-1", account="000000000000", http="http://127.0.0.1:3000")
+PLACE = Place(
+    app="stacks", region="us-east-1", account="000000000000", http="http://127.0.0.1:3000", aws="http://127.0.0.1:4566"
+)
 ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "ignore"}
 
 

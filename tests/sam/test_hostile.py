@@ -36,7 +36,7 @@ JUNK = [
 
 def world():
     numbers = iter(range(1, 10_000))
-    place = {"app": "a", "region": "us-east-1", "account": "000000000000"}
+    place = {"app": "a", "region": "us-east-1", "account": "000000000000", "aws": "http://127.0.0.1:4566"}
     return World(**place, suffix=lambda: f"S{next(numbers):07}", version=lambda _: next(numbers))
 
 

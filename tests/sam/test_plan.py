@@ -26,7 +26,7 @@ Resources:
 def planned(text, given=(), **more):
     """Plan a template of a stack that is new."""
     numbers = itertools.count(1)
-    place = {"app": "a", "region": "us-east-1", "account": "000000000000"}
+    place = {"app": "a", "region": "us-east-1", "account": "000000000000", "aws": "http://127.0.0.1:4566"}
     world = World(**place, suffix=lambda: f"X{next(numbers):07}", version=lambda _: next(numbers), **more)
     body = template.read(text.encode()).body
     expansion.check_resources(body)

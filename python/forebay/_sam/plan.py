@@ -42,6 +42,7 @@ class World:
         app: name of the app whose store it is.
         region: region of its ARNs.
         account: account of its ARNs.
+        aws: where AWS's API is: URLs of queues begin so.
         suffix: gives the end of a new resource's name; another one each time.
         version: gives the next number of a function that publishes a version.
         taken: the stacks of other stacks' resources, by their identities.
@@ -57,6 +58,7 @@ class World:
     app: str
     region: str
     account: str
+    aws: str
     suffix: Callable[[], str]
     version: Callable[[str], int]
     taken: Mapping[tuple[str, str], str] = field(default_factory=dict)

@@ -99,18 +99,19 @@ class Buckets:
         parts = urlsplit(url)
         host = (parts.hostname or "").split(".s3", 1)[0]
         path = unquote(parts.path).lstrip("/")
-        if ".s3" in (parts.hostname or "") and self._has(host):
+        if ".s3" in (parts.hostname or "") and self.has(host):
             return self.object(host, path)
         bucket, _, key = path.partition("/")
-        if not self._has(bucket):
+        if not self.has(bucket):
             raise WireError("ValidationError", "TemplateURL must be the address of an object in a bucket of this store")
         return self.object(bucket, key)
 
-    def _has(self, bucket: str) -> bool:
+    def has(self, bucket: str) -> bool:
+        """Tell whether there is a bucket."""
         return _NAME.fullmatch(bucket) is not None and (self._folder / bucket).is_dir()
 
     def _bucket(self, bucket: str) -> Path:
-        if not self._has(bucket):
+        if not self.has(bucket):
             raise _no_bucket()
         return self._folder / bucket
 
@@ -163,7 +164,7 @@ class Buckets:
         if constraint not in {None, region}:
             text = f"The {constraint} location constraint is incompatible: this app is {region}."
             raise WireError("IllegalLocationConstraintException", text)
-        if not self._has(name) and self._folder.is_dir() and len(list(self._folder.iterdir())) >= BUCKETS_MAX:
+        if not self.has(name) and self._folder.is_dir() and len(list(self._folder.iterdir())) >= BUCKETS_MAX:
             raise WireError("TooManyBuckets", f"a store may have {BUCKETS_MAX} buckets: delete some")
         try:
             (self._folder / name).mkdir(mode=0o700, parents=True)

@@ -294,7 +294,8 @@ class Host:
         if asked["operation"] == "functions":
             return {"answer": self._functions(asked.get("function"))}
         if asked["operation"] == "wire":
-            return await self._wire.answer(asked["service"], asked["action"], asked["input"])
+            origin = asked.get("origin", "")
+            return await self._wire.answer(asked["service"], asked["action"], asked["input"], origin)
         return carry_out(self._kept(), asked, self._begin)
 
     def _functions(self, function: str | None) -> dict[str, Any]:

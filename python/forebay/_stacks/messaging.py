@@ -69,7 +69,7 @@ def _queue_given(name: str, properties: Properties, world: World, _others: Mappi
             f"QueueName: {name!r}: a FIFO queue's name ends in '.fifo', and no other one's does"
         )
     _queue_settings(name, properties)
-    url = f"http://127.0.0.1:4566/{world.account}/{name}"
+    url = f"{world.aws}/{world.account}/{name}"
     return {"Ref": url, "Arn": names.queue_arn(world.region, world.account, name), "QueueName": name, "QueueUrl": url}
 
 

@@ -49,6 +49,7 @@ class Place:
     region: str
     account: str
     http: str
+    aws: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,6 +340,7 @@ class Service:
             app=self.place.app,
             region=self.place.region,
             account=self.place.account,
+            aws=self.place.aws,
             suffix=lambda: "".join(secrets.choice(_LETTERS) for _ in range(SUFFIX_LETTERS)),
             version=version,
             taken=taken,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from forebay._sam import secret
 from forebay._stacks import code_bindings, resource_views
@@ -33,14 +34,27 @@ class Wire:
         self._stacks = CloudFormation(service, self._buckets, Artifacts(store), begun)
         self._values = Values(service)
 
-    async def answer(self, service: str, action: str, given: Members) -> Members:
-        """Answer one call as the door takes it; a refusal is an answer, too."""
+    async def answer(self, service: str, action: str, given: Members, origin: str = "") -> Members:
+        """Answer one call as the door takes it; a refusal is an answer, too. `origin` is how the client names the door."""
         try:
+            if service == "s3":
+                self._refuse_bucket_in(origin)
             return {"answer": await self._carried_out(service, action, given)}
         except WireError as error:
             return {"error": error.code, "reasons": [error.message], "status": error.status}
         except ForebayError as error:
             return {"error": "ValidationError", "reasons": [str(secret.shown(str(error)))]}
+
+    def _refuse_bucket_in(self, origin: str) -> None:
+        """Refuse a host that begins with a bucket: the first part of the key would be taken for the bucket."""
+        host = urlsplit(origin).hostname or ""
+        first, _, rest = host.partition(".")
+        if rest and not host.replace(".", "").isdigit() and self._buckets.has(first):
+            text = (
+                f"The host {host} names the bucket {first}, and buckets are addressed by the path here: set the SDK's option for "
+                "that (forcePathStyle, UsePathStyle, addressing_style='path')"
+            )
+            raise WireError("InvalidRequest", text)
 
     async def _carried_out(self, service: str, action: str, given: Members) -> Members:
         if service == "cloudformation":

@@ -13,7 +13,7 @@ from forebay._stacks.service import Place
 from forebay._stacks.store import StackStore
 from forebay.app import App
 from forebay.cli.connect import connect
-from forebay.cli.stack_connection import ACCOUNT, APP, HTTP, REGION
+from forebay.cli.stack_connection import ACCOUNT, APP, AWS, HTTP, REGION
 from forebay.logs import FunctionLogs
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def host_stacks(app: App, http: HttpAddress, aws: WireAddress) -> None:
     if settings.store == MEMORY or settings.is_on_server:
         return
     owner = settings.store_app or settings.name
-    place = Place(app=owner, region=settings.region, account=settings.account, http=http.base or HTTP)
+    place = Place(
+        app=owner, region=settings.region, account=settings.account, http=http.base or HTTP, aws=aws.url or AWS
+    )
     declared = app._declared  # noqa: SLF001  an app without `forebay run` has no stacks
     logs = next((one for one in declared.attached if isinstance(one, FunctionLogs)), None)
     declared.stacks = Host(Path(settings.store).absolute(), place, aws.url, app.clock, logs)

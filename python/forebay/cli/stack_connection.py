@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 APP: Final = "stacks"
 """The app of a store that no program has used yet."""
 HTTP: Final = "http://127.0.0.1:3000"
+AWS: Final = "http://127.0.0.1:4566"
 """Where `forebay run` serves APIs of stacks, unless it is told otherwise."""
 REGION: Final = "us-east-1"
 ACCOUNT: Final = "000000000000"
@@ -197,7 +198,7 @@ def _alone(store: Path, region: str | None) -> Iterator[Stacks | None]:
             app = connection.ask("health").get("app")
             # Of a store that an app has used, the app's own region; of a new one, AWS's first.
             default = names.REGION_DEFAULT if app is not None and app != APP else REGION
-            place = Place(app=app or APP, region=found or default, account=ACCOUNT, http=HTTP)
+            place = Place(app=app or APP, region=found or default, account=ACCOUNT, http=HTTP, aws=AWS)
             service = Service(kept, place)
             target = StoreTarget(connection, service, Artifacts(store), store)
             asyncio.run(_resume(service, target))

@@ -158,7 +158,8 @@ impl<'a> Exchange<'a> {
 
     /// The answer of a failure.
     pub fn failed(&mut self, failure: &Failure) -> Answer {
-        if let Some(remark) = &failure.remark {
+        // Whoever tests a method has sent the body.
+        if let Some(remark) = failure.invalid.as_ref().or(failure.remark.as_ref()) {
             let is_refused = failure.response_type == ResponseType::BadRequestBody;
             let (content_type, is_clients) = (self.content_type(), failure.response_type.status() < 500);
             self.log.line(|| match is_clients {
