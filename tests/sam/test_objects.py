@@ -5,6 +5,8 @@ import hashlib
 import json
 import re
 import time
+import urllib.error
+import urllib.request
 import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -236,6 +238,24 @@ def test_a_damaged_list_of_objects_deletes_none(client):
     assert ask({}) == (400, "InvalidRequest")
     assert s3.get_object(Bucket="lists", Key="k")["Body"].read() == BODY
     assert s3.delete_objects(Bucket="lists", Delete={"Objects": [{"Key": "k"}]})["Deleted"] == [{"Key": "k"}]
+
+
+def test_answers_have_the_elements_of_s3(client):
+    """They were named after the models' shapes, which boto3 does not look at and other SDKs do."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="named")
+    s3.put_object(Bucket="named", Key="k", Body=b"x")
+    assert s3.head_object(Bucket="named", Key="k")["ContentType"] == "binary/octet-stream"
+    for params, expected in [
+        ({"Bucket": "named"}, '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'),
+        ({"Bucket": "nowhere"}, "<Error><Code>NoSuchBucket</Code>"),
+    ]:
+        url = s3.generate_presigned_url("list_objects_v2", Params=params)
+        try:
+            told = urllib.request.urlopen(url).read().decode()
+        except urllib.error.HTTPError as error:
+            told = error.read().decode()
+        assert expected in told and "Sender" not in told
 
 
 def test_parts_of_an_object_are_read_by_ranges(client, tmp_path):

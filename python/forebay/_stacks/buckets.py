@@ -183,7 +183,7 @@ class Buckets:
         _check_condition(there, {"IfMatch": given.get("IfMatch")})
         status = there.status
         told = {"ETag": there.etag, "LastModified": int(status.st_mtime * 1000), "AcceptRanges": "bytes"}
-        told |= there.about | object_settings.overridden(given)
+        told |= {"ContentType": "binary/octet-stream"} | there.about | object_settings.overridden(given)
         size = status.st_size
         # Who resumes a download of another object than this one is given the whole.
         resumed = {None, there.etag, formatdate(int(status.st_mtime), usegmt=True)}

@@ -311,13 +311,31 @@ fn read_body(model: &Model, shape: &Shape, body: &[u8]) -> Result<Value, Malform
     json::read(model, shape, Names::Wire, body)
 }
 
+/// The outer element of answers of S3 that bear another name than their shape; botocore's models do not say it, since boto3 does not look.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html> and the pages of the others.
+const OF_S3: [(&str, &str); 4] = [
+    ("CompleteMultipartUploadOutput", "CompleteMultipartUploadResult"),
+    ("CreateMultipartUploadOutput", "InitiateMultipartUploadResult"),
+    ("DeleteObjectsOutput", "DeleteResult"),
+    ("ListObjectsV2Output", "ListBucketResult"),
+];
+const SPACE_OF_S3: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+fn element_of<'m>(model: &Model, shape: &'m Shape) -> &'m str {
+    let known = OF_S3.iter().find(|(name, _)| model.signing_name == "s3" && *name == shape.name);
+    shape.element.or(known.map(|(_, element)| *element)).unwrap_or(shape.name)
+}
+
 /// A body and its content type.
 fn write_body(model: &Model, shape: &Shape, name: &str, value: &Value) -> (Vec<u8>, &'static str) {
     if !model.is_rest_xml {
         return (json::write(model, shape, Names::Wire, value), "application/json");
     }
     let mut writer = xml::Writer { model, text: String::new() };
-    let own = Some(("", model.namespace)).filter(|(_, uri)| !uri.is_empty());
+    let is_of_s3 = OF_S3.iter().any(|(_, element)| model.signing_name == "s3" && *element == name);
+    let own = if is_of_s3 { SPACE_OF_S3 } else { model.namespace };
+    let own = Some(("", own)).filter(|(_, uri)| !uri.is_empty());
     writer.value(shape, name, shape.namespace.or(own), value);
     (writer.text.into_bytes(), "application/xml")
 }
@@ -362,7 +380,7 @@ pub fn write(model: &Model, shape: Option<&Shape>, status: u16, value: &Value) -
         None if has_body(written.status) && (!model.is_rest_xml || members.iter().any(Member::is_in_answer))
             || shape.error.is_some() =>
         {
-            let (body, kind) = write_body(model, shape, shape.element.unwrap_or(shape.name), value);
+            let (body, kind) = write_body(model, shape, element_of(model, shape), value);
             written.body = body;
             written.headers.push(("content-type".into(), kind.into()));
         }
