@@ -265,6 +265,38 @@ fn ids_of_calls_are_those_of_one_store_and_of_one_execution() {
     assert!(!made_anew.is_empty() && !made_anew.contains(&second), "{made_anew:?} {second}");
 }
 
+/// A call that is made again after a crash would have another id if the number of the store were not on disk by then.
+#[test]
+fn the_number_of_a_store_stays_when_the_commit_that_has_it_is_refused() {
+    let mut engine = TestEngine::new();
+    let declare_as = |engine: &TestEngine, name: &str, kind: &str, state: Value| {
+        let definition = json!({"StartAt": "Run", "States": {"Run": state}}).to_string();
+        engine.json("workflow.declare", &json!({"name": name, "definition": definition, "type": kind}));
+    };
+    let start = |engine: &TestEngine, workflow: &str| {
+        engine.ask("execution.start", &json!({"workflow": workflow, "name": "one", "input": "{}"}))
+    };
+    declare_as(&engine, "pass", "STANDARD", json!({"Type": "Pass", "End": true}));
+    engine.store.fail(1, Fault::Full, Repeat::Always);
+    declare(&engine);
+    assert!(start(&engine, "pass").is_err());
+    let number = engine.engine.with(|rooms| rooms.workflows.store);
+    assert!(number.is_some() && engine.engine.with(|rooms| rooms.ctx.commit.refused.is_some()));
+    engine.advance(SECOND);
+    engine.store.mend();
+    declare_as(
+        &engine,
+        "w",
+        "EXPRESS",
+        json!({"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:ecs:runTask", "End": true}),
+    );
+    start(&engine, "w").unwrap();
+    let first = id(&engine.only_call());
+    let engine = engine.crashed_with(&[function(FUNCTION)]);
+    assert_eq!(id(&engine.only_call()), first);
+    assert_eq!(engine.engine.with(|rooms| rooms.workflows.store), number);
+}
+
 /// Its calls are made anew after a crash, also by another release, and have the ids that the service knows.
 #[test]
 fn ids_of_calls_of_an_express_execution_that_an_earlier_release_has_begun_stay() {
