@@ -27,8 +27,8 @@ def client(tmp_path):
         contextlib.ExitStack() as made,
     ):
 
-        def make(service, **more):
-            one = boto3.client(service, **options, **keys, **more)
+        def make(service):
+            one = boto3.client(service, **options, **keys)
             made.callback(one.close)
             return one
 

@@ -244,9 +244,7 @@ pub fn write_error(
         _ => (format!("<ErrorResponse{space}>"), "</Error>", "</ErrorResponse>", "RequestId"),
     };
     let _ = write!(writer.text, "{before}<Error>");
-    if model.signing_name != "s3" {
-        element("Type", if failure.is_senders { "Sender" } else { "Receiver" }, &mut writer.text);
-    }
+    element("Type", if failure.is_senders { "Sender" } else { "Receiver" }, &mut writer.text);
     element("Code", failure.code, &mut writer.text);
     if !failure.message.is_empty() {
         element("Message", failure.message, &mut writer.text);
