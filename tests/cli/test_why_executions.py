@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 
 import pytest
 from cli_commands import forebay
@@ -48,7 +49,8 @@ def test_a_task_that_waits_for_its_token_says_so(told):
         return app.workflow("w", of({"Type": "Task", "Resource": CALLBACK, "Parameters": token}))
 
     text = told(declare, until="TaskSubmitted")
-    assert "state A waits until its token is told an end (sqs:sendMessage.waitForTaskToken), since " in text
+    assert "state A waits for its token (sqs:sendMessage.waitForTaskToken), since " in text
+    assert "no app runs: nothing goes on until one does" in text
 
 
 def test_the_worker_of_an_activity_is_named(told):
@@ -91,18 +93,22 @@ def test_a_retry_and_a_long_cause_are_told(told):
 
 
 def test_a_task_that_was_late_says_for_which_of_its_times(tmp_path):
-    """A heartbeat that did not come was "no cause", as a timeout was."""
+    """A heartbeat that did not come was "no cause", as a timeout was. Both begin when a worker takes the task."""
 
     async def make():
         app = App("shop", store=tmp_path / "data")
         times = {"beat": {"HeartbeatSeconds": 1, "TimeoutSeconds": 60}, "whole": {"TimeoutSeconds": 1}}
-        resource = app.activity("paint").arn
+        paint = app.activity("paint")
         flows = [
-            app.workflow(name, of({"Type": "Task", "Resource": resource, **of_it})) for name, of_it in times.items()
+            app.workflow(name, of({"Type": "Task", "Resource": paint.arn, **of_it})) for name, of_it in times.items()
         ]
         async with app:
             for flow in flows:
                 await flow.start(name=flow.name)
+            await asyncio.sleep(3)
+            for flow in flows:
+                assert (await flow.execution(flow.name).describe()).status == "RUNNING"
+                assert await paint.get_task("ann", wait=5) is not None
             for flow in flows:
                 with pytest.raises(ExecutionFailed):
                     await flow.execution(flow.name).result()
@@ -134,6 +140,45 @@ def test_an_express_execution_without_events_says_why(tmp_path):
 def test_a_wait_says_until_when(told):
     text = told(lambda app: app.workflow("w", of({"Type": "Wait", "Seconds": 3600})), until="WaitStateEntered")
     assert "now: state A waits, until 20" in text
+
+
+@pytest.mark.parametrize("field", ["TimeoutSeconds", "HeartbeatSeconds"])
+def test_a_task_that_may_time_out_says_when(told, field):
+    """Only a wait and a retry said until when."""
+
+    def declare(app):
+        app.queue("q")
+        token = {"QueueUrl": "q", "MessageBody.$": "$$.Task.Token"}
+        return app.workflow("w", of({"Type": "Task", "Resource": CALLBACK, "Parameters": token, field: 300}))
+
+    text = told(declare, until="TaskSubmitted")
+    assert re.search(r"state A waits for its token \(\S+\), until 20\S+ \S+, since", text), text
+
+
+def test_states_that_follow_each_other_are_one_line(told):
+    """Each iteration of a Map had one."""
+    text = told(
+        lambda app: app.workflow("w", of({"Type": "Map", "ItemProcessor": WAIT})), until="WaitStateEntered", items=True
+    )
+    assert text.count(" state W (2 times)") == 1
+
+
+def test_a_workflow_that_took_too_long_says_which_limit_it_was(tmp_path):
+    """The exception said "None", and `why` ended with "ExecutionTimedOut"."""
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        flow = app.workflow("w", {**WAIT, "TimeoutSeconds": 1})
+        async with app:
+            with pytest.raises(ExecutionFailed) as failed:
+                await (await flow.start(name="one")).result()
+            return failed.value
+
+    failed = asyncio.run(make())
+    assert (failed.status, failed.error) == ("TIMED_OUT", "States.Timeout")
+    assert failed.cause.startswith("it took longer than the TimeoutSeconds of its workflow")
+    told = forebay(tmp_path, "why", "one").stdout
+    assert "ExecutionTimedOut: it took longer than the TimeoutSeconds of its workflow" in told
 
 
 def test_the_children_that_failed_are_told_with_their_arns(tmp_path):
@@ -216,7 +261,7 @@ def test_a_distributed_map_that_runs_is_named_with_its_children(told, tmp_path):
 
 
 def test_the_execution_that_a_task_waits_for_is_named(told):
-    """It "waits for its end of states:startExecution.sync:2", and nothing said which one."""
+    """It waited for the end of states:startExecution.sync:2, and nothing said which one."""
 
     def declare(app):
         app.workflow("child", WAIT)
@@ -226,7 +271,7 @@ def test_the_execution_that_a_task_waits_for_is_named(told):
         )
 
     text = told(declare, until="TaskSubmitted")
-    assert re.search(r"waits for its end of states:startExecution\.sync:2 \(arn:\S+:execution:child:kid\), since", text)
+    assert re.search(r"state A waits for the end of arn:\S+:execution:child:kid, since", text)
 
 
 def test_a_call_of_a_function_that_is_declared_no_more_says_so(tmp_path):
@@ -278,7 +323,36 @@ def test_a_durable_function_that_waits_says_until_when(told):
     async def stand(app):
         await asyncio.sleep(0.5)
 
-    assert "now: wait is started, until 20" in told(declare, until="TaskScheduled", then=[stand])
+    assert "now: waits, until 20" in told(declare, until="TaskScheduled", then=[stand])
+
+
+def test_a_durable_function_whose_step_hangs_says_that_it_is_late(tmp_path):
+    """It said "step slow is started" alone, long after the timeout of its function."""
+    sdk = pytest.importorskip("aws_durable_execution_sdk_python")
+    ends = threading.Event()
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+
+        @app.durable_function(timeout=1)
+        @sdk.durable_execution
+        def hang(event, context):
+            context.step(lambda _: ends.wait(30) and None, name="slow")
+
+        async with app:
+            await hang.start(name="one")
+            try:
+                for _ in range(100):
+                    text = (await asyncio.to_thread(forebay, tmp_path, "why", "one")).stdout
+                    if "is past its timeout" in text:
+                        return text
+            finally:
+                ends.set()
+        return text
+
+    text = asyncio.run(make())
+    assert "now: step slow runs\n" in text
+    assert "now: its handler is past its timeout, and its thread has not ended, since" in text
 
 
 def test_a_task_that_was_late_with_its_token_says_for_which_of_its_times(tmp_path):

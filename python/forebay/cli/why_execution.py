@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from forebay._model.plural import counted
@@ -23,9 +24,20 @@ _CAUSE: Final = 120
 """Most characters of a text."""
 _CHILDREN: Final = 5
 """Most children of a distributed Map's run."""
+_DURABLE: Final = "forebay:durable"
+"""What the task of a durable function calls."""
 _CALLBACK: Final = ".waitForTaskToken"
 _CHILD_STATES: Final = ("succeeded", "failed", "timed_out", "aborted", "running", "pending")
 _UNDER_WAY: Final = {"STARTED", "PENDING", "READY"}
+_TOLD: Final = (
+    "Failed",
+    "TimedOut",
+    "EventsLeftOut",
+    "ExecutionRedriven",
+    "ExecutionAborted",
+    "MapRunStarted",
+    "MapRunSucceeded",
+)
 _ENDS: Final = ("Succeeded", "Failed", "TimedOut", "Aborted")
 
 
@@ -70,6 +82,8 @@ def tell_execution(connection: StoreConnection, told: dict[str, Any]) -> tuple[d
     if told["status"] == "RUNNING":
         waits = list(_waits(connection, told, events))
         lines += [f"  now: {line}" for line in waits] or ["  now: it has just begun"]
+        if connection.owned:
+            lines.append("  no app runs: nothing goes on until one does, and what is due meanwhile is late")
     elif told["stopped_ms"] is not None:
         lines.append(f"  ended {moment(told['stopped_ms'])}")
     if told.get("error"):
@@ -88,18 +102,36 @@ def _what(details: dict[str, Any]) -> str:
 
 
 def _story(events: list[dict[str, Any]]) -> Iterator[str]:
-    """Say what happened, a line for each state and each end of a call."""
+    """Say what happened, a line for each state and each end of a call, and one for states of a name that follow each other."""
     by_id = {event["id"]: event for event in events}
+    told = [event for event in events if event["type"].endswith((*_TOLD, "StateEntered"))]
+    for name, group in groupby(told, key=_entered):
+        same = list(group)
+        if name is None:
+            yield from _happened(same, by_id)
+        else:
+            times = "" if len(same) == 1 else f" ({len(same)} times)"
+            yield f"{moment(same[0]['timestamp'] * 1000)} state {name}{times}"
+
+
+def _entered(event: dict[str, Any]) -> str | None:
+    return _details(event)["name"] if event["type"].endswith("StateEntered") else None
+
+
+def _happened(events: list[dict[str, Any]], by_id: dict[int, dict[str, Any]]) -> Iterator[str]:
     for event in events:
         kind, details, at = event["type"], _details(event), moment(event["timestamp"] * 1000)
-        if kind.endswith("StateEntered"):
-            yield f"{at} state {details['name']}"
-        elif kind == "EvaluationFailed" or kind.endswith(("Failed", "TimedOut")):
-            says = [kind, *(_cut(details[key]) for key in ("error", "cause") if details.get(key))]
+        if kind == "EvaluationFailed" or kind.endswith(("Failed", "TimedOut")):
+            late = kind == "ExecutionTimedOut" and not details.get("error")
+            says = [
+                kind,
+                *(["it took longer than the TimeoutSeconds of its workflow"] if late else []),
+                *(_cut(details[key]) for key in ("error", "cause") if details.get(key)),
+            ]
             yield f"{at} {': '.join([*says, *_late(event, by_id)])}"
         elif kind == "EventsLeftOut":
             yield f"{at} {counted(details['count'], 'event')} left out: {details['cause']}"
-        elif kind in {"ExecutionRedriven", "ExecutionAborted", "MapRunStarted", "MapRunSucceeded"}:
+        else:
             yield f"{at} {kind}"
 
 
@@ -114,11 +146,14 @@ def _late(event: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> Iterator[s
     if not event["type"].endswith("TimedOut") or _details(event).get("cause"):
         return
     scheduled: dict[str, Any] | None = event
+    since = None
     while scheduled is not None and not scheduled["type"].endswith("Scheduled"):
+        if scheduled["type"] == "ActivityStarted":
+            since = scheduled["timestamp"]
         scheduled = by_id.get(scheduled["previousEventId"])
     if scheduled is None:
         return
-    given, took = _details(scheduled), event["timestamp"] - scheduled["timestamp"]
+    given, took = _details(scheduled), event["timestamp"] - (since or scheduled["timestamp"])
     longest, beat = given.get("timeoutInSeconds"), given.get("heartbeatInSeconds")
     if longest is not None and took >= int(longest):
         yield f"it took longer than its {longest} s"
@@ -147,18 +182,23 @@ def _failed_children(connection: StoreConnection, run: str) -> list[str]:
     ]
 
 
-def _waits(connection: StoreConnection, told: dict[str, Any], events: list[dict[str, Any]]) -> Iterator[str]:
-    """Say what the execution waits for, with what only its durable function and its clock know."""
-    waits = list(_open(connection, told, events))
-    yield from waits
-    if any("forebay:durable" in line for line in waits):
-        given = {"workflow": told["workflow"], "name": told["name"]}
-        for one in connection.ask("durable.describe", **given)["operations"]:
-            if one["Status"] in _UNDER_WAY and one["Type"] != "EXECUTION":
-                name = f" {one['Name']}" if one.get("Name") else ""
-                due_ms = _due_ms(one)
-                until = "" if due_ms is None else f", until {moment(due_ms)}"
-                yield f"{one['Type'].lower().replace('_', ' ')}{name} is {one['Status'].lower()}{until}"
+def _operations(connection: StoreConnection, told: dict[str, Any]) -> Iterator[str]:
+    """Say what a durable function waits for, and what it does."""
+    given = {"workflow": told["workflow"], "name": told["name"]}
+    for one in connection.ask("durable.describe", **given)["operations"]:
+        if one["Status"] in _UNDER_WAY and one["Type"] not in {"EXECUTION", "CONTEXT"}:
+            due_ms = _due_ms(one)
+            until = "" if due_ms is None else f", until {moment(due_ms)}"
+            yield f"{_operation(one)}{until}"
+
+
+def _operation(one: dict[str, Any]) -> str:
+    name, kind = one.get("Name") or "without a name", one["Type"]
+    if kind == "STEP":
+        return f"step {name} runs" if one["Status"] == "STARTED" else f"step {name} waits for its retry"
+    if kind == "WAIT":
+        return f"waits ({one['Name']})" if one.get("Name") else "waits"
+    return f"waits for callback {name}" if kind == "CALLBACK" else f"waits for the call {name}"
 
 
 def _due_ms(operation: dict[str, Any]) -> float | None:
@@ -203,13 +243,14 @@ class _Standing:
             self.failures[state] += kind.endswith(("Failed", "TimedOut"))
 
 
-def _open(connection: StoreConnection, told: dict[str, Any], events: list[dict[str, Any]]) -> Iterator[str]:
+def _waits(connection: StoreConnection, told: dict[str, Any], events: list[dict[str, Any]]) -> Iterator[str]:
     """Say what the execution waits for, a line for each state that it is in."""
-    due = {one["event"]: one["due_ms"] for one in told.get("waits", ())}
+    known = {one["event"]: one for one in told.get("waits", ())}
     standing = _Standing(events)
     for id_, entry in standing.entered.items():
         name, since, call = _details(entry)["name"], moment(entry["timestamp"] * 1000), standing.calls.get(id_)
-        until = f", until {moment(due[id_])}" if id_ in due else ""
+        wait = known.get(id_, {})
+        until = "" if wait.get("due_ms") is None else f", until {moment(wait['due_ms'])}"
         if id_ in standing.runs:
             yield f"state {name} runs {_progress(connection, standing.runs[id_])}, since {since}"
         elif call is None and standing.failures[id_]:
@@ -217,10 +258,37 @@ def _open(connection: StoreConnection, told: dict[str, Any], events: list[dict[s
         elif call is None:
             waits = f" waits{until}" if entry["type"] == "WaitStateEntered" else ""
             yield f"state {name}{waits}, since {since}"
+        elif _what(_details(call)) == _DURABLE:
+            yield from _handler(connection, told, call, wait)
+        elif wait.get("held_by"):
+            yield f"state {name} {_held(wait)}{until}, since {moment(call['timestamp'] * 1000)}"
         else:
             waits = _for_what(call, standing.workers.get(id_))
             missing = _missing(connection, _details(call))
-            yield f"state {name} waits {waits}, since {moment(call['timestamp'] * 1000)}{missing}"
+            yield f"state {name} waits {waits}{until}, since {moment(call['timestamp'] * 1000)}{missing}"
+
+
+def _handler(
+    connection: StoreConnection, told: dict[str, Any], call: dict[str, Any], wait: dict[str, Any]
+) -> Iterator[str]:
+    """Say where the handler of a durable function stands."""
+    since = moment(call["timestamp"] * 1000)
+    operations = list(_operations(connection, told))
+    yield from operations
+    if wait.get("held_by"):
+        yield f"its handler {_held(wait)}, since {since}"
+    elif not operations:
+        yield f"its handler is under way, since {since}{_missing(connection, _details(call))}"
+
+
+def _held(wait: dict[str, Any]) -> str:
+    """Say why the function of a task does not run, or does not end."""
+    if wait["held_by"] == "late":
+        return "is past its timeout, and its thread has not ended"
+    if wait["held_by"] == "place":
+        return "waits for a free place to run"
+    now = f", now {wait['alone']}" if wait["alone"] else ""
+    return f"waits for its turn: what ran when the process died runs alone, one after the other{now}"
 
 
 def _progress(connection: StoreConnection, run: str) -> str:
@@ -254,14 +322,13 @@ def _for_what(call: dict[str, Any], worker: str | None) -> str:
     """Say what the end of a call is waited for from."""
     what = _what(_details(call))
     if what.endswith(_CALLBACK):
-        return f"until its token is told an end ({what})"
+        return f"for its token ({what})"
     if call["type"].startswith("Activity"):
         taken = "no worker has taken it" if worker is None else f"worker {worker} has taken it"
         return f"for an answer of activity {what}: {taken}"
     if not call["type"].endswith("Submitted"):
         return f"for an answer of {what}"
-    child = _child(_details(call).get("output"))
-    return f"for its end of {what}" + (f" ({child})" if child else "")
+    return f"for the end of {_child(_details(call).get('output')) or what}"
 
 
 def _child(output: str | None) -> str | None:

@@ -300,7 +300,7 @@ catalogue! {
         "Due times of schedules that were passed over, since nothing ran then.";
 
     ExecutionsStarted: "forebay_workflow_executions_started_total", Some(states("ExecutionsStarted", "Count")), Counter, Count, ["workflow"], NONE,
-        "Executions of the workflow that began.";
+        "Executions of the workflow that began. Children of distributed Maps are in none of these.";
     ExecutionsSucceeded: "forebay_workflow_executions_succeeded_total", Some(states("ExecutionsSucceeded", "Count")), Counter, Count, ["workflow"], NONE,
         "Executions that ended with an output.";
     ExecutionsFailed: "forebay_workflow_executions_failed_total", Some(states("ExecutionsFailed", "Count")), Counter, Count, ["workflow"], NONE,

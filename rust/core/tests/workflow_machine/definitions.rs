@@ -126,6 +126,20 @@ fn an_expression_is_refused_where_nothing_is_evaluated() {
     assert_eq!(Definition::accepted(&machine.to_string()).unwrap().timeout_seconds(), None);
 }
 
+/// A condition without its braces was found when the state ran: it is a text, and no text is a boolean.
+#[test]
+fn a_condition_that_is_a_text_is_an_expression() {
+    let choice = |condition: Value| {
+        let rules = json!([{"Condition": condition, "Next": "B"}]);
+        says(&json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": {
+            "A": {"Type": "Choice", "Choices": rules, "Default": "B"}, "B": {"Type": "Succeed"}}}))
+    };
+    let told = "An expression begins with '{%' and ends with '%}', without blanks around them at /States/A/Choices[0]/Condition";
+    assert!(choice("$states.input.a > 1".into()).contains(told));
+    assert_eq!(choice("{% $states.input.a > 1 %}".into()), "");
+    assert_eq!(choice(true.into()), "");
+}
+
 /// The states language: the heartbeat is smaller than the timeout. Such a task could only time out.
 #[test]
 fn a_heartbeat_lies_within_its_tasks_timeout() {

@@ -1,6 +1,8 @@
 //! The workflow machine against what AWS recorded (`<repo>/../shared/cases`), and promises of its own.
 
 #[cfg(test)]
+mod activities;
+#[cfg(test)]
 mod budgets;
 #[cfg(test)]
 mod cases;

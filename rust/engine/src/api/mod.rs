@@ -26,6 +26,7 @@ pub mod queue;
 pub mod rest;
 pub mod schema;
 pub mod settings;
+pub mod state_wait;
 pub mod stream;
 pub mod topic;
 pub mod why;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::notes::Notes;
+use crate::api::state_wait::StateWait;
 
 /// Create a workflow, or change one that exists.
 #[derive(Clone, Debug, Deserialize)]
@@ -431,7 +432,7 @@ pub struct Execution {
     pub stopped_ms: Option<u64>,
     /// When it goes on by itself, or fails, if nothing comes before, milliseconds since 1970; `null`: it waits for something else.
     pub due_ms: Option<u64>,
-    /// The states in which it waits until a time, at most 1,000; only where it is asked for alone.
+    /// The states in which it waits until a time or for a place to run, at most 1,000; only where it is asked for alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waits: Vec<StateWait>,
     /// The revision of the workflow that it began with.
@@ -458,16 +459,6 @@ pub struct Execution {
     pub error: Option<String>,
     /// The error's cause.
     pub cause: Option<String>,
-}
-
-/// A state that waits until a time: a `Wait` state, or one before its next retry.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StateWait {
-    /// The event of the state's entry.
-    pub event: u64,
-    /// When it goes on, milliseconds since 1970.
-    pub due_ms: u64,
 }
 
 /// List executions.

@@ -177,6 +177,12 @@ impl Attempts {
         self.entries.iter().filter_map(|(_, attempt)| attempt.as_ref()).any(|attempt| attempt.request == request)
     }
 
+    /// The suspect of a crash that runs alone.
+    pub(crate) fn alone(&self) -> Option<&Attempt> {
+        let mut attempts = self.entries.iter().filter_map(|(_, attempt)| attempt.as_ref());
+        attempts.find(|attempt| attempt.alone && attempt.is_out() && !attempt.timed_out)
+    }
+
     pub(crate) fn get(&self, token: Token) -> Option<&Attempt> {
         let entry = self.entries.get(token as u32 as usize)?;
         entry.1.as_ref().filter(|_| entry.0 == (token >> 32) as u32)

@@ -55,6 +55,8 @@ pub(crate) struct Dispatch {
     pub(crate) journal: AttemptJournal,
     /// Batches handed out in this exchange and not yet counted on file.
     pub(crate) counted: Vec<(Token, InFlight)>,
+    /// Attempts that were in flight when the last process died, until the app that runs them again has started.
+    pub(crate) found_in_flight: usize,
     /// Hops of the chains that events in flight and messages in handlers' hands belong to, by request.
     pub(crate) hops_running: BTreeMap<u128, u32>,
     /// What other rooms are to be told.
@@ -89,6 +91,7 @@ impl Dispatch {
             permits,
             process_lines: ProcessLines::default(),
             journal,
+            found_in_flight: 0,
             counted: Vec::new(),
             hops_running: BTreeMap::new(),
             unwanted: Vec::new(),

@@ -188,6 +188,7 @@ impl Engine {
         self.with(|state| {
             state.ctx.started = true;
             state.ctx.sweep_at(state.ctx.now.mono_ns + SWEEP_NS);
+            state.tell_of_interrupted();
             state.try_each_participant(|one| one.start())?;
             state.environments().start_environments();
             state.answer_wanted();

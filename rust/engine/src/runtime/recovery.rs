@@ -25,13 +25,19 @@ impl Rooms {
         Ok(Points::open(points, self.ctx.now.wall_ms))
     }
 
+    /// Tell what the last process was doing when it died: the app starts, which does it again. A process that runs no app does not.
+    pub(crate) fn tell_of_interrupted(&mut self) {
+        let attempts = std::mem::take(&mut self.dispatch.found_in_flight);
+        if attempts > 0 {
+            self.ctx.notice(OperatorEvent::Interrupted, "", json!({"attempts": attempts}));
+        }
+    }
+
     /// Take over what the last process left, in the slots where it stands. What belongs to nothing any more is let go.
     fn take_over(&mut self) -> Result<(), StoreError> {
         let failed = |error: JournalError| StoreError::Failed(error.to_string());
         let adopted = self.dispatch.journal.adopt().map_err(failed)?;
-        if !adopted.is_empty() {
-            self.ctx.notice(OperatorEvent::Interrupted, "", json!({"attempts": adopted.len()}));
-        }
+        self.dispatch.found_in_flight = adopted.len();
         for (record, slot) in adopted {
             let mut is_ours = false;
             self.try_each_participant(|one| -> Result<(), StoreError> {

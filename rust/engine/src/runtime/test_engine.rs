@@ -153,6 +153,12 @@ impl TestEngine {
         engine
     }
 
+    /// The process dies and another one owns the store that runs no app.
+    pub(crate) fn succeeded_by_a_client(self) -> Self {
+        let slots = AttemptJournal::left_by(&self.engine.in_flight());
+        Self::opened(self.store.crash(Crash::Process), slots, self.now, (true, false)).unwrap()
+    }
+
     /// The process dies and another one starts.
     pub(crate) fn crashed(self) -> Self {
         let slots = AttemptJournal::left_by(&self.engine.in_flight());

@@ -31,6 +31,7 @@ mod supported;
 #[cfg(test)]
 mod tests;
 pub(crate) mod throttle;
+mod turns;
 mod versions;
 mod waiting;
 
@@ -220,8 +221,18 @@ impl Meters {
         }
     }
 
-    fn ended(&self, status: Status) {
-        match status {
+    /// An execution began. A child of a distributed Map is not counted: nobody started it, and its failure may be tolerated.
+    fn began(&self, row: &ExecutionRow) {
+        if row.child.is_none() {
+            self.started.increment();
+        }
+    }
+
+    fn ended(&self, row: &ExecutionRow) {
+        if row.child.is_some() {
+            return;
+        }
+        match row.status {
             Status::Running => {}
             Status::Succeeded => self.succeeded.increment(),
             Status::Failed => self.failed.increment(),

@@ -57,6 +57,12 @@ impl Integrations {
         })
     }
 
+    /// What can be called of a service.
+    pub(crate) fn of_service(&self, service: &str) -> Vec<&str> {
+        let is_of = |known: &&str| known.split_once(':').is_some_and(|(name, _)| name == service);
+        self.resources.iter().map(String::as_str).filter(is_of).collect()
+    }
+
     /// The parameters of a call, if its integration names them. `resource` is without its pattern.
     pub(crate) fn parameters(&self, resource: &str) -> Option<&[String]> {
         self.parameters.get(resource).map(Vec::as_slice)

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use forebay_core::invocation::protocol::INTERRUPTIONS_MAX;
 use forebay_core::workflow::machine::{pack, Data, ErrorDetails, Fact, TaskId};
 use serde_json::json;
 
@@ -40,9 +41,6 @@ pub(crate) const ROOM: RoomId = RoomId(7);
 const TIMER: Timer = Timer { room: ROOM, kind: 0, id: 0 };
 /// Most executions that go on in one turn, so that the engine's lock is let go between.
 pub(super) const RUNS_OF_A_TURN: usize = 256;
-
-/// How often the process may die while a call runs alone, before the call has failed.
-const CRASHES_MAX: u32 = 2;
 
 /// A function's call for a task.
 struct TaskJob {
@@ -153,7 +151,7 @@ impl<'a> WorkflowParticipant<'a> {
             return;
         }
         let suspect = self.workflows.interrupted.get(&(run, task)).map(|(crashes, _)| *crashes);
-        if suspect.is_some_and(|crashes| crashes >= CRASHES_MAX) {
+        if suspect.is_some_and(|crashes| crashes >= INTERRUPTIONS_MAX) {
             release_slots(self, run, task);
             let cause =
                 format!("The process has died each time that the function ran ({function}); it is not called again.");
@@ -417,7 +415,7 @@ impl Participant for WorkflowParticipant<'_> {
         for (id, step) in std::mem::take(&mut self.workflows.committing).by_run {
             let Some(run) = self.workflows.runs.get(&id) else { continue };
             if step.before.is_none() && !step.is_redriven {
-                run.machine.meters.started.increment();
+                run.machine.meters.began(&run.row);
             }
             self.stop_attempts(id, &step.given_up);
             for child in step.begun {
@@ -505,7 +503,7 @@ impl WorkflowParticipant<'_> {
         self.workflows.followers.remove(&id);
         // One in memory that began anew may have taken another way.
         release_slots_of(self, id);
-        run.machine.meters.ended(run.row.status);
+        run.machine.meters.ended(&run.row);
         logs::tell_of_failure(self.ctx, id, &run);
         if let Some(trace) = &run.row.trace {
             let (workflow, name) = (&run.machine.row.name, &run.row.name);

@@ -12,7 +12,7 @@ use crate::api::notes::Annotate;
 use crate::api::workflow::{
     DeclareIntegrations, DeclareWorkflowAlias, DeleteWorkflowAlias, DeleteWorkflowVersion, DurableCallback,
     DurableCheckpoint, DurableOperations, Execution, ExecutionNamed, Executions, History, Kind, List, Named,
-    PublishWorkflow, RedriveStatus, Revision, Start, StartMany, Started, StateWait, Status, Stop, TaskCall, TaskFailed,
+    PublishWorkflow, RedriveStatus, Revision, Start, StartMany, Started, Status, Stop, TaskCall, TaskFailed,
     TaskHeartbeat, TaskSucceeded,
 };
 use crate::api::Empty;
@@ -33,7 +33,7 @@ use crate::workflows::step::Begin;
 use crate::workflows::versions::Chosen;
 use crate::workflows::{
     activities, children, durable, express, histories, machines, map_children, map_runs, outside, redrive, supported,
-    throttle, versions,
+    throttle, turns, versions,
 };
 use crate::workflows::{Machine, Program, WorkflowRoom};
 
@@ -50,8 +50,6 @@ pub(crate) const TYPE_NOT_SUPPORTED: &str =
 /// Why an Express execution may not be found.
 const IN_MEMORY: &str =
     ": Express executions that run, and the last 1,000 that ended, are in the memory of the running app only";
-/// Most states that wait, for one answer.
-const WAITS_MAX: usize = 1_000;
 /// Most callers that may wait for ends of executions.
 const WAITERS_MAX: usize = 100_000;
 
@@ -262,10 +260,8 @@ impl WorkflowRoom<'_> {
 
     pub(crate) fn execution_describe(&mut self, named: ExecutionNamed) -> Result<Done, EngineError> {
         let (id, row) = self.found(&named.workflow, &named.name)?;
-        let run = self.workflows.runs.get(&id);
-        let due_ms = run.and_then(|run| run.due_ms);
-        let waits = run.into_iter().flat_map(|run| run.execution.waits()).take(WAITS_MAX);
-        let waits = waits.map(|(event, due_ms)| StateWait { event: event.into(), due_ms }).collect();
+        let due_ms = self.workflows.runs.get(&id).and_then(|run| run.due_ms);
+        let waits = turns::waits_of(self, id);
         Ok(Done::at_once(Execution { due_ms, waits, ..self.described(&named.workflow, id, row)? }))
     }
 

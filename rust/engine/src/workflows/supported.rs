@@ -15,6 +15,10 @@ use crate::workflows::{parameters, WorkflowRoom};
 const WRONG: &str = "SCHEMA_VALIDATION_FAILED";
 const NOT_SUPPORTED: &str = "NOT_SUPPORTED";
 
+/// Services of AWS's own integrations that have the same names and actions in its SDK.
+const NAMED_AS_IN_SDK: [&str; 8] =
+    ["athena", "batch", "codebuild", "databrew", "dynamodb", "ecs", "glue", "mediaconvert"];
+
 /// Something of a state that cannot be: the code, the field, and why.
 type Found = (&'static str, String, String);
 
@@ -170,14 +174,32 @@ fn of_state(state: &Map<String, Value>, integrations: &Integrations) -> Vec<Foun
         None => {
             let text = format!(
                 "{resource:?} cannot be called here; supported are functions and activities by ARN, {} (each also with .waitForTaskToken, the \
-                 last one also with .sync or .sync:2), and what the app's integrations call: `App.integrate`. aws-sdk:* and \
-                 elasticmapreduce:* need boto3 (`pip install \"forebay[aws]\"`)",
-                parameters::names()
+                 last one also with .sync or .sync:2), and what the app's integrations call: `App.integrate`{}",
+                parameters::names(),
+                instead_of(resource, integrations)
             );
             problems.push((NOT_SUPPORTED, "Resource".into(), text));
         }
     }
     problems
+}
+
+/// What may have been meant by a call that there is not.
+fn instead_of(resource: &str, integrations: &Integrations) -> String {
+    let Some(Resource::Service { service, action, pattern }) = Resource::parse(resource) else { return String::new() };
+    let known = integrations.of_service(&service);
+    if !known.is_empty() {
+        return format!(". Of {service} that is {}", known.join(", "));
+    }
+    match service.as_str() {
+        sdk if sdk == "elasticmapreduce" || sdk.starts_with("aws-sdk:") => {
+            format!(". {service} needs boto3 (`pip install \"forebay[aws]\"`)")
+        }
+        named if pattern == Pattern::RequestResponse && NAMED_AS_IN_SDK.contains(&named) => {
+            format!(". With boto3, aws-sdk:{named}:{action} does the same")
+        }
+        _ => String::new(),
+    }
 }
 
 /// What of a reader's configuration is AWS's and nothing here.

@@ -281,6 +281,14 @@ fn what_is_not_built_is_refused_when_it_is_declared_with_its_place() {
         text.starts_with("/States/A/Resource: \"arn:aws:states:::dynamodb:getItem\" cannot be called here"),
         "{text}"
     );
+    assert!(text.ends_with("With boto3, aws-sdk:dynamodb:getItem does the same"), "{text}");
+    let text = declare(task("arn:aws:states:::lambda:invoke.sync"), "STANDARD");
+    assert!(text.ends_with("the app's integrations call: `App.integrate`"), "{text}");
+    engine.json("integration.declare", &json!({"resources": ["elasticmapreduce:addStep.sync"]}));
+    let text = declare(task("arn:aws:states:::elasticmapreduce:addSte"), "STANDARD");
+    assert!(text.ends_with("`App.integrate`. Of elasticmapreduce that is elasticmapreduce:addStep.sync"), "{text}");
+    let text = declare(task("arn:aws:states:::aws-sdk:s3:getObject"), "STANDARD");
+    assert!(text.ends_with("aws-sdk:s3 needs boto3 (`pip install \"forebay[aws]\"`)"), "{text}");
     let waits = declare(task("arn:aws:states:::states:startExecution.sync"), "EXPRESS");
     assert!(waits.contains("Express state machine does not support '.sync' service integration"), "{waits}");
     let text = declare(json!({"StartAt": "A", "States": {"A": {"Type": "Pass"}}}), "STANDARD");

@@ -378,6 +378,17 @@ impl Checker {
         }
     }
 
+    /// A condition that is a text is an expression: another text is never true or false.
+    fn conditions(&mut self, place: &str, state: &Object, language: QueryLanguage) {
+        let rules = state.get("Choices").and_then(Value::as_array).filter(|_| language == QueryLanguage::Jsonata);
+        for (index, rule) in rules.into_iter().flatten().enumerate() {
+            let condition = rule.get("Condition").and_then(Value::as_str);
+            if condition.is_some_and(|text| !syntax::has_marks(text)) {
+                self.add(&format!("{place}/Choices[{index}]/Condition"), Fault::NotMarked);
+            }
+        }
+    }
+
     /// The states language has a heartbeat within the time that its task has.
     fn task_times(&mut self, place: &str, state: &Object) {
         let seconds = |name: &str| state.get(name).and_then(Value::as_u64);
@@ -429,6 +440,7 @@ impl Checker {
 
     fn choices(&mut self, place: &str, state: &Object, language: QueryLanguage) {
         self.elements(place, state, "Choices", &schema::choice_rule(language, true), language);
+        self.conditions(place, state, language);
         if language == QueryLanguage::Jsonata {
             return;
         }

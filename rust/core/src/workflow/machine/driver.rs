@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::failure::HEARTBEAT_TIMEOUT;
 use super::{
     Call, Command, Data, ErrorDetails, Event, Execution, Fact, FrameId, Identity, Outcome, ReadRequest, Refused,
     RunKey, TaskId, WriteRequest,
@@ -195,7 +196,7 @@ impl<'d> Driver<'d> {
             Command::Record(events) => play.events.extend(events),
             Command::Call(call) => {
                 let answer = self.world.call(&call);
-                play.plan_answer(call.task, answer);
+                play.plan_answer(&call, answer);
             }
             Command::Spawn { run, children, .. } => {
                 for child in children {
@@ -271,7 +272,8 @@ impl Play {
         self.plan(self.now_ms, Fact::Items(call, page, is_last));
     }
 
-    fn plan_answer(&mut self, task: TaskId, answer: Answer) {
+    fn plan_answer(&mut self, call: &Call, answer: Answer) {
+        let task = call.task;
         let at_ms = self.now_ms.saturating_add(answer.after_ms);
         if let Some(worker) = answer.worker {
             self.plan(self.now_ms, Fact::TaskStarted(task, worker));
@@ -279,10 +281,24 @@ impl Play {
         if let Some(submitted) = answer.submitted {
             self.plan(self.now_ms, Fact::TaskSubmitted(task, submitted));
         }
+        let heartbeat_ms = call.heartbeat_seconds.filter(|_| call.token.is_some()).map(|seconds| seconds * 1_000);
         match answer.end {
+            // Nothing is told: the machine itself finds that no heartbeat comes any more.
+            Some(Err(details)) if details.error.as_deref() == Some(HEARTBEAT_TIMEOUT) && heartbeat_ms.is_some() => {
+                self.plan_beats(task, at_ms, heartbeat_ms.unwrap_or_default());
+            }
             Some(Ok(output)) => self.plan(at_ms, Fact::TaskSucceeded(task, output)),
             Some(Err(details)) => self.plan(at_ms, Fact::TaskFailed(task, details)),
             None => {}
+        }
+    }
+
+    /// Heartbeats that keep a task until it times out for want of one.
+    fn plan_beats(&mut self, task: TaskId, until_ms: u64, heartbeat_ms: u64) {
+        let mut beat_ms = until_ms.saturating_sub(heartbeat_ms);
+        while beat_ms > self.now_ms {
+            self.plan(beat_ms, Fact::Heartbeat(task));
+            beat_ms = beat_ms.saturating_sub((heartbeat_ms / 2).max(1));
         }
     }
 }

@@ -50,9 +50,13 @@ impl Failure {
 
     /// A result over the limit; AWS says the name of what returned it.
     pub(super) fn too_large(name: &str) -> Self {
-        let cause = format!(
-            "The state/task '{name}' returned a result with a size exceeding the maximum number of bytes service limit."
-        );
+        let what = match name {
+            // A durable function has neither such a state nor such a task.
+            "forebay" => "The durable function".to_owned(),
+            name => format!("The state/task '{name}'"),
+        };
+        let cause =
+            format!("{what} returned a result with a size exceeding the maximum number of bytes service limit.");
         Self::new(DATA_LIMIT_EXCEEDED, cause)
     }
 

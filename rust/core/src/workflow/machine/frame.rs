@@ -108,6 +108,9 @@ pub(super) struct OpenTask {
     /// SHA-256 of the task's token, in hexadecimal.
     pub(super) token_hash: Option<String>,
     pub(super) due_ms: Option<u64>,
+    /// How long it may take once a worker has it; what is no activity has only `due_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) timeout_ms: Option<u64>,
     pub(super) heartbeat_ms: Option<u64>,
     pub(super) heartbeat_due_ms: Option<u64>,
 }

@@ -46,14 +46,19 @@ impl Execution {
         let seconds = |seconds: Option<u64>| seconds.map(|seconds| seconds.saturating_mul(1_000));
         let has_heartbeat = token.is_some();
         let heartbeat_ms = seconds(settings.heartbeat_seconds).filter(|_| has_heartbeat);
+        let timeout_ms = seconds(settings.timeout_seconds);
+        // Both times of an activity begin when a worker takes it.
+        let is_activity = matches!(kind, CallKind::Activity(_));
+        let due_ms = |ms: Option<u64>| ms.filter(|_| !is_activity).map(|ms| turn.now_ms.saturating_add(ms));
         let open = OpenTask {
             id: task_id,
             kind,
             is_submitted: false,
             token_hash: token.as_deref().map(token_hash),
-            due_ms: seconds(settings.timeout_seconds).map(|ms| turn.now_ms.saturating_add(ms)),
+            due_ms: due_ms(timeout_ms),
+            timeout_ms: timeout_ms.filter(|_| is_activity),
             heartbeat_ms,
-            heartbeat_due_ms: heartbeat_ms.map(|ms| turn.now_ms.saturating_add(ms)),
+            heartbeat_due_ms: due_ms(heartbeat_ms),
         };
         turn.commands.push(Command::Call(Box::new(Call {
             task: task_id,
@@ -193,6 +198,8 @@ impl Execution {
             return Err(Refused::NotExpected);
         }
         open.is_submitted = true;
+        // A task of an earlier release has been timed since it was scheduled.
+        open.due_ms = open.timeout_ms.map(|ms| turn.now_ms.saturating_add(ms)).or(open.due_ms);
         open.heartbeat_due_ms = open.heartbeat_ms.map(|ms| turn.now_ms.saturating_add(ms));
         let kind = open.kind.clone();
         self.record_call(turn, id, &kind, || CallPhase::Started(worker));

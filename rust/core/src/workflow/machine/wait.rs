@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::failure::Failure;
-use super::frame::{FrameId, Step};
+use super::frame::{FrameId, Step, TaskId};
 use super::history::EventId;
 use super::{Execution, Turn};
 use crate::workflow::definition::Until;
@@ -11,10 +11,11 @@ use crate::workflow::scope::EvaluationError;
 use crate::workflow::timestamp::Timestamp;
 
 impl Execution {
-    /// The states that wait until a time, as also before a retry: the events of their entries, and until when.
-    pub fn waits(&self) -> impl Iterator<Item = (EventId, u64)> + '_ {
-        self.frames.values().filter_map(|frame| match frame.step {
-            Step::Until { due_ms, .. } => Some((frame.entered, due_ms)),
+    /// The states that wait: the events of their entries, until when at the latest, and for which call. Before a retry they wait, too.
+    pub fn waits(&self) -> impl Iterator<Item = (EventId, Option<u64>, Option<TaskId>)> + '_ {
+        self.frames.values().filter_map(|frame| match &frame.step {
+            Step::Until { due_ms, .. } => Some((frame.entered, Some(*due_ms), None)),
+            Step::Task(open) => Some((frame.entered, open.deadline(), Some(open.id))),
             _ => None,
         })
     }

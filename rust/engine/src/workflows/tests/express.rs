@@ -419,7 +419,7 @@ fn a_call_that_an_execution_does_not_make_again_leaves_nothing() {
 
 /// Its deaths were forgotten at each start, for it begins only later: it killed the process for ever.
 #[test]
-fn the_call_of_a_child_in_memory_that_kills_the_process_fails_after_the_third() {
+fn the_call_of_a_child_in_memory_that_kills_the_process_is_given_up() {
     let mut processor = call();
     processor["ProcessorConfig"] = json!({"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"});
     let each = json!({"StartAt": "Each", "States": {"Each": {"Type": "Map", "ItemProcessor": processor, "End": true}}});
@@ -437,6 +437,6 @@ fn the_call_of_a_child_in_memory_that_kills_the_process_fails_after_the_third() 
         assert!(deaths < 6);
         engine = engine.crashed_with(&[function("f")]);
     }
-    assert_eq!((deaths, &engine.execution("one")["status"]), (3, &json!("FAILED")));
+    assert_eq!((deaths, &engine.execution("one")["status"]), (4, &json!("FAILED")));
     assert_eq!(engine.engine.with(|rooms| rooms.workflows.interrupted.len()), 0);
 }

@@ -124,7 +124,7 @@ fn a_question_that_kills_the_process_each_time_fails_the_task_and_stops_the_job(
         engine = engine.crashed_with(&[function(FUNCTION)]);
         engine.advance(SECOND);
     };
-    assert_eq!((questions, &asked(&stop)["stop"]["job"]), (3, &json!(7)));
+    assert_eq!((questions, &asked(&stop)["stop"]["job"]), (4, &json!(7)));
     let told = engine.execution("one");
     assert_eq!((&told["status"], &told["error"]), (&json!("FAILED"), &json!("Lambda.Unknown")));
 }

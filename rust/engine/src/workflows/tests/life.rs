@@ -102,6 +102,7 @@ fn a_function_is_stopped_with_its_execution() {
     assert!(engine.calls().is_empty());
 }
 
+/// The first death is one in company. It was given up after two deaths alone, where the log says three and an event has three.
 #[test]
 fn a_function_that_kills_its_process_is_not_called_without_end() {
     let mut engine = with(&two_calls());
@@ -112,7 +113,7 @@ fn a_function_that_kills_its_process_is_not_called_without_end() {
         assert!(calls <= 5, "it is called again and again");
         engine = engine.killed();
     }
-    assert_eq!(calls, 3);
+    assert_eq!(calls, 4);
     engine.advance(SECOND);
     let told = engine.execution("one");
     assert_eq!((&told["status"], &told["error"]), (&json!("FAILED"), &json!("Lambda.Unknown")));
@@ -234,7 +235,9 @@ fn a_worker_takes_a_task_over_a_kill_and_tells_its_end() {
 fn a_list_that_no_worker_looks_at_forgets_the_tasks_that_have_ended() {
     let mut engine = TestEngine::new();
     engine.json("activity.declare", &json!({"name": "a"}));
-    engine.workflow("w", &activity());
+    let mut machine = activity();
+    machine["TimeoutSeconds"] = 60.into();
+    engine.workflow("w", &machine);
     for _ in 0..5 {
         engine.json("execution.start_many", &json!({"workflow": "w", "inputs": vec!["{}"; 900]}));
         engine.advance(61 * SECOND);
@@ -476,4 +479,40 @@ fn the_log_is_told_of_executions_that_fail() {
         });
         assert_eq!(told, [expected]);
     }
+}
+
+/// `why` said of a call that waits behind another one what it says of one that runs.
+#[test]
+fn a_call_that_waits_for_its_turn_after_a_crash_says_what_runs_alone() {
+    let mut engine = with(&two_calls());
+    for name in ["one", "two"] {
+        engine.start(name, &json!({})).unwrap();
+    }
+    assert_eq!(engine.calls().len(), 2);
+    assert_eq!(engine.execution("one").get("waits"), None);
+    engine = engine.killed();
+    let call = engine.only_call();
+    engine.start("three", &json!({})).unwrap();
+    let waits = |engine: &TestEngine, name: &str| engine.execution(name)["waits"][0].clone();
+    let behind = json!({"event": 2, "due_ms": null, "held_by": "crash", "alone": "execution one of workflow w"});
+    assert_eq!(
+        [waits(&engine, "one"), waits(&engine, "two"), waits(&engine, "three")],
+        [json!(null), behind.clone(), behind]
+    );
+    engine.end_call(&call, 0, "1");
+    assert_eq!(engine.calls().len(), 1);
+    let behind = waits(&engine, "one");
+    assert_eq!((&behind["held_by"], &behind["alone"]), (&json!("crash"), &json!("execution two of workflow w")));
+}
+
+/// A worker that owns the store for a while said that it would run again what the app did when it died.
+#[test]
+fn only_the_app_that_goes_on_tells_what_ran_when_the_last_process_died() {
+    let engine = with(&two_calls());
+    engine.start("one", &json!({})).unwrap();
+    assert_eq!(engine.calls().len(), 1);
+    let engine = engine.succeeded_by_a_client();
+    assert_eq!(engine.notices(), Vec::<Value>::new());
+    engine.engine.start().unwrap();
+    assert_eq!(engine.notices(), [json!({"what": "interrupted", "of": "", "count": 1, "attempts": 1})]);
 }

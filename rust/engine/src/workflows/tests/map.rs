@@ -360,3 +360,22 @@ fn results_that_are_not_there_are_an_error() {
     engine.engine.with(|rooms| rooms.ctx.commit.pending.remove(Table::Execution, last.bytes()));
     assert!(results(&engine, json!(1)).unwrap_err().to_string().contains("child 2 of 3"));
 }
+
+/// An alert on executions that failed rang for a child whose failure its Map bears.
+#[test]
+fn children_are_not_counted_as_executions_of_their_workflow() {
+    for kind in ["STANDARD", "EXPRESS"] {
+        let mut engine = with(&machine(kind, json!({"ToleratedFailureCount": 1})));
+        engine.start("one", &json!([0, 1])).unwrap();
+        let calls = engine.calls();
+        engine.end_call(&calls[0], 0, "0");
+        engine.end_call(&calls[1], 1, "{\"errorType\": \"E\"}");
+        engine.advance(SECOND);
+        assert_eq!(engine.execution("one")["status"], "SUCCEEDED");
+        let counted = engine.engine.with(|rooms| {
+            let meters = &rooms.workflows.machine("w").unwrap().meters;
+            [meters.started.get(), meters.succeeded.get(), meters.failed.get()]
+        });
+        assert_eq!(counted, [1, 1, 0], "{kind}");
+    }
+}

@@ -1,0 +1,54 @@
+//! When the times of a task that waits for somebody begin, and what it is when they are over.
+
+use forebay_core::workflow::definition::MachineType;
+use forebay_core::workflow::machine::driver::{Answer, Driver};
+use forebay_core::workflow::machine::{Data, Fact, Outcome, TaskId};
+use serde_json::json;
+
+use super::promises::{definition, error, failure, identity, one, output, run, script, START_MS};
+
+const ACTIVITY: &str = "arn:aws:states:us-east-1:111111111111:activity:a";
+
+/// With no worker for as long as a heartbeat may take, the task failed before anybody had it. The guide on Task states counts both times
+/// from `ActivityStarted`: <https://docs.aws.amazon.com/step-functions/latest/dg/state-task.html>
+#[test]
+fn the_times_of_an_activity_begin_when_a_worker_takes_it() {
+    for (more, after_ms) in [(json!({"HeartbeatSeconds": 5}), 5_000), (json!({"TimeoutSeconds": 7}), 7_000)] {
+        let mut state = json!({"Type": "Task", "Resource": ACTIVITY, "End": true});
+        state.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let machine = one(&state);
+        let play = |facts: Vec<(u64, Fact)>| {
+            let mut world = script(|_, _| Answer::default());
+            let mut driver = Driver::new(&machine, &mut world, 7);
+            driver.run(identity(MachineType::Standard), Data::new(json!({})), START_MS, facts)
+        };
+        let untaken = play(Vec::new()).unwrap();
+        assert!(matches!(untaken.outcome, Outcome::TimedOut(_)), "{more}: it waits as long as its execution may");
+        let played = play(vec![(START_MS + 60_000, Fact::TaskStarted(TaskId(1), None))]).unwrap();
+        assert_eq!(
+            (failure(&played), played.ended_ms - START_MS),
+            (("States.Timeout", None), 60_000 + after_ms),
+            "{more}"
+        );
+    }
+}
+
+/// No catcher of one of the two names caught the other one, though the app's time-out has both.
+#[test]
+fn a_heartbeat_that_is_played_as_missing_has_both_names() {
+    for named in ["States.HeartbeatTimeout", "States.Timeout"] {
+        let machine = definition(&json!({"StartAt": "S", "States": {
+            "S": {
+                "Type": "Task", "Resource": ACTIVITY, "HeartbeatSeconds": 10, "End": true,
+                "Catch": [{"ErrorEquals": [named], "Next": "Silent"}],
+            },
+            "Silent": {"Type": "Pass", "Result": "silent", "End": true},
+        }}));
+        for (after_ms, ended_ms) in [(0, 10_000), (64_000, 64_000)] {
+            let mut world =
+                script(move |_, _| Answer { after_ms, worker: Some(None), ..error("States.HeartbeatTimeout") });
+            let played = run(&machine, json!({}), &mut world);
+            assert_eq!((output(&played), played.ended_ms - START_MS), (json!("silent"), ended_ms), "{named}");
+        }
+    }
+}

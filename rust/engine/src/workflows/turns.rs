@@ -1,0 +1,44 @@
+//! What the open states of an execution wait for: until when, and whether the functions of their tasks wait for their turn.
+
+use forebay_core::workflow::machine::TaskId;
+
+use crate::api::state_wait::{HeldBy, StateWait};
+use crate::workflows::row::RunId;
+use crate::workflows::WorkflowRoom;
+
+/// Most states that are told.
+const WAITS_MAX: usize = 1_000;
+
+/// The states of an execution that wait until a time, or for their turn.
+pub(super) fn waits_of(room: &WorkflowRoom<'_>, id: RunId) -> Vec<StateWait> {
+    let Some(run) = room.workflows.runs.get(&id) else { return Vec::new() };
+    let told = run.execution.waits().map(|(event, due_ms, task)| {
+        let held_by = task.and_then(|task| held_by(room, id, task));
+        let alone = held_by.filter(|held_by| *held_by == HeldBy::Crash).and_then(|_| alone(room));
+        StateWait { event: event.into(), due_ms, held_by, alone }
+    });
+    told.filter(|wait| wait.due_ms.is_some() || wait.held_by.is_some()).take(WAITS_MAX).collect()
+}
+
+fn held_by(room: &WorkflowRoom<'_>, id: RunId, task: TaskId) -> Option<HeldBy> {
+    let dispatch = &room.below.dispatch;
+    let attempt = dispatch.attempts.get(*room.workflows.attempts.get(&(id, task))?)?;
+    if attempt.is_out() {
+        return attempt.timed_out.then_some(HeldBy::Late);
+    }
+    let is_crash = attempt.alone || !dispatch.ready_list.batch_may_run();
+    Some(if is_crash { HeldBy::Crash } else { HeldBy::Place })
+}
+
+/// What runs alone now.
+fn alone(room: &WorkflowRoom<'_>) -> Option<String> {
+    let dispatch = &room.below.dispatch;
+    let attempt = dispatch.attempts.alone()?;
+    let is_it = |token| dispatch.attempts.get(token).is_some_and(|one| one.request == attempt.request);
+    let of_task = room.workflows.attempts.iter().find(|(_, &token)| is_it(token));
+    let run = of_task.and_then(|((run, _), _)| room.workflows.runs.get(run));
+    Some(match run {
+        Some(run) => format!("execution {} of workflow {}", run.row.name, run.machine.row.name),
+        None => format!("function {}", dispatch.functions[attempt.handler].name),
+    })
+}
