@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from forebay._model import checks
-from forebay._model.workflow import WorkflowSettings, failure_of
+from forebay._model.workflow import WorkflowSettings, failure_of, no_arns
 from forebay._runtime import starters
 from forebay._runtime.store_resource import StoreResource
 from forebay._runtime.sync_twins import sync_twin
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from forebay.integrations.serve import Integrations
 
 _PAGE = 1000
+_LIMIT = "the TimeoutSeconds of its workflow, which of a durable function is its execution_timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -458,7 +459,8 @@ def refusals(declared: Sequence[object], answers: Sequence[object]) -> list[Base
     errors: list[BaseException] = []
     for item, answer in zip(declared, answers, strict=True):
         if isinstance(item, Workflow) and isinstance(answer, InvalidParameterValue):
-            errors.append(checks.placed(answer, f"workflow {item.name!r}"))
+            hint = no_arns(item.settings.definition, str(answer))
+            errors.append(checks.placed(answer, f"workflow {item.name!r}", hint))
         elif isinstance(answer, BaseException):
             errors.append(answer)
     for other in errors[1:]:
@@ -467,6 +469,10 @@ def refusals(declared: Sequence[object], answers: Sequence[object]) -> list[Base
 
 
 def _output(told: dict[str, Any]) -> Any:
+    if told["status"] == "TIMED_OUT" and told["error"] is None:
+        # AWS gives such an end no error; who catches the exception is told which limit it was.
+        limit = "five minutes, or the TimeoutSeconds of its workflow" if ":express:" in told["arn"] else _LIMIT
+        raise ExecutionFailed(told["arn"], "TIMED_OUT", "States.Timeout", f"it took longer than {limit}")
     if told["status"] != "SUCCEEDED":
         raise ExecutionFailed(told["arn"], told["status"], told["error"], told["cause"])
     return payload.loads(told["output"].encode())

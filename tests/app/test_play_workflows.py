@@ -1,6 +1,7 @@
 """The test kit of workflows: executions that are played without an app, with what their tasks answer given."""
 
 import json
+import re
 
 import pytest
 
@@ -291,3 +292,74 @@ def test_the_integrations_of_an_app_are_played():
     for machine, services in ((app.workflow("v", wrong), []), (wrong, [Oven()])):
         with pytest.raises(InvalidParameterValue, match="Cake"):
             run(machine, tasks={"A": Succeeded(1)}, services=services)
+
+
+def test_a_call_of_awss_sdk_that_there_is_not_is_refused_where_it_is_written():
+    """Both passed a test and the start of the app, and failed when they were called."""
+    pytest.importorskip("boto3")
+    for service, said in (
+        ("s3:getObjectt", "aws-sdk:s3 has no operation 'getObjectt'"),
+        ("s33:getObject", "by the name 's33'"),
+    ):
+        definition = calls(f"aws-sdk:{service}")
+        with pytest.raises(InvalidParameterValue, match=f"^/States/A/Resource: .*{said}$"):
+            run(definition, tasks={"A": Succeeded({})})
+        with pytest.raises(InvalidParameterValue, match=f"^workflow 'w': /States/A/Resource: .*{said}$"):
+            App("t", store=":memory:").workflow("w", definition)
+    for service in (
+        "s3:getObject",
+        "sfn:startExecution",
+        "elasticloadbalancingv2:describeRules",
+        "bedrockruntime:invokeModel",
+    ):
+        assert run(calls(f"aws-sdk:{service}"), tasks={"A": Succeeded(1)}).output == 1
+    assert run(calls("aws-sdk:s33:get"), tasks={"A": Succeeded(1)}, services=["aws-sdk:s33:get"]).output == 1
+
+
+@pytest.mark.parametrize("name", ["States.HeartbeatTimeout", "States.Timeout"])
+def test_a_heartbeat_that_does_not_come_is_played_as_an_app_has_it(name):
+    """The name that caught it in an app did not catch it in a test."""
+    activity = "arn:aws:states:local:000000000000:activity:a"
+    state = {"Type": "Task", "Resource": activity, "HeartbeatSeconds": 10, "End": True}
+    state["Catch"] = [{"ErrorEquals": [name], "Next": "Late"}]
+    played = run(
+        {"StartAt": "A", "States": {"A": state, "Late": {"Type": "Pass", "End": True}}},
+        tasks={"A": Failed("States.HeartbeatTimeout", after=64)},
+    )
+    assert (played.output, played.seconds) == ({"Error": "States.Timeout", "Cause": ""}, 64)
+
+
+def test_a_durable_function_is_no_machine_to_be_played():
+    """It said that state 'Run' calls forebay: the user wrote neither."""
+    sdk = pytest.importorskip("aws_durable_execution_sdk_python")
+    app = App("t", store=":memory:")
+    flow = app.durable_function()(sdk.durable_execution(nothing))
+    with pytest.raises(InvalidParameterValue, match="test it in an app on the virtual clock"):
+        run(flow)
+
+
+def nothing(event, context):
+    """A handler of a durable function."""
+
+
+@pytest.mark.parametrize("resource", ["f", "${f.Arn}"])
+async def test_a_resource_that_is_no_arn_is_told_with_how_a_function_is_written(resource):
+    """It said "Value is not a valid resource ARN", and not which value."""
+    definition = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": resource, "End": True}}}
+    app = App("t", store=":memory:")
+    app.workflow("w", definition)
+    said = re.escape(f'; none is {resource!r}: write "${{f}}" for the function f')
+    with pytest.raises(InvalidParameterValue, match=said):
+        await app.start()
+    with pytest.raises(InvalidParameterValue, match=said):
+        run(definition)
+
+
+def test_a_substitution_is_a_text_or_has_an_arn():
+    definition = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "${F}", "End": True}}}
+    app = App("t", store=":memory:")
+    with pytest.raises(InvalidParameterValue, match=r"substitutions=\{'F': 5\}: give a text, or a function"):
+        app.workflow("w", definition, substitutions={"F": 5})
+    definition["States"]["A"]["Resource"] = app.function()(handler)
+    with pytest.raises(InvalidParameterValue, match=r'write "\$\{name\}" for what `substitutions` gives'):
+        app.workflow("w", definition)

@@ -75,6 +75,18 @@ def test_a_definition_is_checked_before_there_is_a_store(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_file_that_is_not_json_and_a_call_that_there_is_not_are_told(tmp_path):
+    """Of YAML it said that JSON was expected in line 1, without the file. A misspelt operation was found when it was called."""
+    pytest.importorskip("boto3")
+    (tmp_path / "flow.yaml").write_text("StartAt: A\n")
+    told = forebay(tmp_path, "workflow", "validate", "flow.yaml", status=1).stdout
+    assert told.startswith("/: INVALID_JSON_DESCRIPTION: flow.yaml: it is not JSON, and YAML is not read: ")
+    task = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:getObjectt", "End": True}
+    (tmp_path / "get.json").write_text(json.dumps({"StartAt": "A", "States": {"A": task}}))
+    told = forebay(tmp_path, "workflow", "validate", "get.json", status=1).stdout
+    assert told == "/States/A/Resource: NOT_SUPPORTED: aws-sdk:s3 has no operation 'getObjectt'\n"
+
+
 def test_functions_are_not_looked_for_while_no_app_runs(place):
     """Each was told as NOT_FOUND, since only an app that runs knows its functions."""
     task = {"Type": "Task", "Resource": "${charge}", "End": True}

@@ -27,7 +27,7 @@ from forebay.archive import Archive
 from forebay.bus import Bus
 from forebay.errors import ForebayError, InvalidParameterValue, ResourceConflict, ResourceNotFound
 from forebay.function import Function
-from forebay.integrations.offered import offered
+from forebay.integrations.offered import check_sdk, offered
 from forebay.integrations.serve import FUNCTION, Integrations
 from forebay.mapping import Mapping, check_destination
 from forebay.queue import Queue
@@ -401,6 +401,10 @@ class Declarations(DeclaredApis):
         text = definition_text(definition, substitutions, names.function_arn(region, account, ""))
         settings = WorkflowSettings(name=name, definition=text, type=type_, **more)
         self.integrate_plugins(text)
+        try:
+            check_sdk(text, self.integrations)
+        except InvalidParameterValue as error:
+            raise checks.placed(error, f"workflow {name!r}") from error
         known = self.workflows.get(name)
         if known is None:
             arn = names.workflow_arn(region, account, name)

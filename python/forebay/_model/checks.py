@@ -21,9 +21,9 @@ def refuse(option: str, value: object, allowed: str) -> NoReturn:
     raise InvalidParameterValue(f"{option}={shown(value)}: {allowed}")
 
 
-def placed(error: InvalidParameterValue, where: str) -> InvalidParameterValue:
-    """Give a refusal that says first where it is: of the same class, raised from the other, with its notes."""
-    told = type(error)(f"{where}: {error}")
+def placed(error: InvalidParameterValue, where: str, hint: str = "") -> InvalidParameterValue:
+    """Give a refusal that says first where it is, and a hint last: of the same class, raised from the other, with its notes."""
+    told = type(error)(f"{where}: {error}{hint}")
     told.__cause__ = error
     for note in getattr(error, "__notes__", ()):
         told.add_note(note)

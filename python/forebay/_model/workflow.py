@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WorkflowType = Literal["STANDARD", "EXPRESS"]
 LogLevel = Literal["ALL", "ERROR", "FATAL", "OFF"]
 
+_NO_ARN: Final = "Value is not a valid resource ARN"
 _SUBSTITUTION: Final = re.compile(r"\$\{([A-Za-z0-9_-]+)\}")
 
 
@@ -145,7 +146,8 @@ def definition_text(
         try:
             text = json.dumps(definition, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
-            checks.refuse("definition", definition, f"it cannot be written as JSON: {error}")
+            hint = 'write "${name}" for what `substitutions` gives, or for the function of that name'
+            checks.refuse("definition", definition, f"it cannot be written as JSON: {error}; {hint}")
     text = put_in(text, substitutions, function_arn)
     if is_file:
         try:
@@ -165,6 +167,19 @@ def put_in(text: str, substitutions: Mapping[str, object], function_arn: str) ->
         name = found[1]
         value = substitutions.get(name)
         value = function_arn + name if value is None else getattr(value, "arn", value)
+        if not isinstance(value, str):
+            checks.refuse("substitutions", {name: value}, "give a text, or a function, queue, topic or workflow")
         return json.dumps(str(value), ensure_ascii=False)[1:-1]
 
     return _SUBSTITUTION.sub(value_of, text)
+
+
+def no_arns(definition: str, refusal: str) -> str:
+    """Say of resources that a refusal calls no ARNs what they are, and how a function is written."""
+    if _NO_ARN not in refusal:
+        return ""
+    found = {one for one in re.findall(r'"Resource": ?"([^"]*)"', definition) if not one.startswith("arn:")}
+    if not found:
+        return ""
+    told = " and ".join(map(repr, sorted(found)))
+    return f'; none is {told}: write "${{f}}" for the function f, or give what stands for ${{f}} by `substitutions`'

@@ -20,7 +20,7 @@ from forebay.cli.workflow_graph import GRAPHS
 from forebay.cli.workflow_names import definition as definition_of
 from forebay.cli.workflow_names import description, split, started_by
 from forebay.errors import InvalidParameterValue
-from forebay.integrations.offered import callable_services
+from forebay.integrations.offered import callable_services, unknown_sdk_calls
 
 _PAGE = 1000
 _ACCOUNT = "000000000000"
@@ -245,6 +245,11 @@ def validate(
             connection.ask("integration.declare", **callable_services(text))
         found = connection.ask("workflow.validate", definition=text, type=kind)
     problems, missing = found["problems"], found.get("missing", []) if has_store else []
+    problems += unknown_sdk_calls(text)
+    for one in problems:
+        if one["code"] == "INVALID_JSON_DESCRIPTION":
+            file = "standard input" if str(definition) == "-" else definition
+            one["message"] = f"{file}: it is not JSON, and YAML is not read: {one['message']}"
     if owned:  # which functions there are is known to an app that runs, and to nobody else
         functions = [one for one in missing if one["message"].startswith("function ")]
         missing = [one for one in missing if one not in functions]

@@ -18,12 +18,34 @@ if TYPE_CHECKING:
 
 MISSING = 'boto3 is not installed: pip install "forebay[aws]"'
 NAMES = {
+    "applicationdiscoveryservice": "discovery",
     "cloudwatchlogs": "logs",
     "cognitoidentityprovider": "cognito-idp",
+    "configservice": "config",
+    "costandusagereportservice": "cur",
+    "costexplorer": "ce",
+    "databasemigrationservice": "dms",
+    "directoryservice": "ds",
+    "directoryservicedata": "ds-data",
+    "elasticloadbalancing": "elb",
+    "elasticloadbalancingv2": "elbv2",
+    "elasticsearchservice": "es",
     "eventbridge": "events",
+    "iotdataplane": "iot-data",
+    "iotjobsdataplane": "iot-jobs-data",
+    "lexmodelbuildingservice": "lex-models",
+    "lexmodelsv2": "lexv2-models",
+    "lexruntimeservice": "lex-runtime",
+    "lexruntimev2": "lexv2-runtime",
+    "marketplaceentitlementservice": "marketplace-entitlement",
+    "marketplacemetering": "meteringmarketplace",
+    "migrationhub": "mgh",
+    "pinpointsmsvoice": "sms-voice",
+    "serverlessapplicationrepository": "serverlessrepo",
     "sfn": "stepfunctions",
+    "simpledb": "sdb",
 }
-"""Services that tasks often call and that boto3 names otherwise than the SDK for Java."""
+"""Services that boto3 names otherwise than the SDK for Java: the others are found by their names."""
 _THROTTLED: Final = frozenset(
     (
         "BandwidthLimitExceeded",
@@ -75,12 +97,23 @@ class AwsSdk:
     """
 
     def __init__(self, client: Callable[[str], Any] | None = None) -> None:
+        self._checks = client is None
         self._client = functools.lru_cache(maxsize=64)(client or boto3_client())
 
     @property
     def resources(self) -> Sequence[str]:
         """Name what can be called."""
         return ("aws-sdk:*",)
+
+    def unknown(self, sdk: str, action: str) -> str | None:
+        """Say what boto3 does not know of a call; None: it knows the call, or makes no clients here."""
+        if not self._checks:
+            return None
+        try:
+            operations = _loader().load_service_model(_service(sdk), "service-2")["operations"]
+        except TaskError as error:
+            return error.cause
+        return None if _operation(action) in operations else _no_operation(sdk, action)
 
     async def call(self, call: ServiceCall) -> Any:
         """Make a call.
@@ -94,10 +127,10 @@ class AwsSdk:
     def _call(self, call: ServiceCall) -> Any:
         sdk = call.service.partition(":")[2]
         client = self._client(_service(sdk))
-        operation = call.action[:1].upper() + call.action[1:]
+        operation = _operation(call.action)
         methods = {name: method for method, name in client.meta.method_to_api_mapping.items()}
         if operation not in methods:
-            raise TaskError("States.Runtime", f"aws-sdk:{sdk} has no operation {call.action!r}")
+            raise TaskError("States.Runtime", _no_operation(sdk, call.action))
         model = client.meta.service_model
         asked = model.operation_model(operation)
         given = _to_wire(call.parameters, asked.input_shape)
@@ -186,12 +219,25 @@ def _to_wire(value: Any, shape: Any) -> Any:
     return value
 
 
+def _operation(action: str) -> str:
+    return action[:1].upper() + action[1:]
+
+
+def _no_operation(sdk: str, action: str) -> str:
+    return f"aws-sdk:{sdk} has no operation {action!r}"
+
+
+@functools.cache
+def _loader() -> Any:
+    from botocore.loaders import Loader  # noqa: PLC0415 - an extra
+
+    return Loader()
+
+
 @functools.cache
 def _service(sdk: str) -> str:
     """Find boto3's name of a service by that of the SDK for Java: `sfn` is `stepfunctions`."""
-    from botocore.loaders import Loader  # noqa: PLC0415 - an extra
-
-    loader = Loader()
+    loader = _loader()
     names = loader.list_available_services("service-2")
     # Most have one name. Reading all models takes seconds, so that it is done for what is seldom called alone.
     known = [sdk, NAMES.get(sdk, sdk), *(name for name in names if name.replace("-", "") == sdk.lower())]
@@ -199,4 +245,4 @@ def _service(sdk: str) -> str:
         about = loader.load_service_model(name, "service-2")["metadata"]
         if re.sub(r"[^a-z0-9]", "", about.get("serviceId", "").lower()) == sdk.lower():
             return str(name)
-    raise TaskError("States.Runtime", f"there is no service {sdk!r}")
+    raise TaskError("States.Runtime", f"boto3 knows no service of the SDK for Java by the name {sdk!r}")

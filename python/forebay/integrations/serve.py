@@ -23,7 +23,7 @@ from forebay.integrations.port import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 log = logging.getLogger("forebay.integrations")
 
@@ -106,6 +106,9 @@ class Integrations:
     def declaration(self) -> dict[str, Any]:
         """Say what can be called, and with which parameters."""
         return declaration(self._all, self.resources)
+
+    def __iter__(self) -> Iterator[Integration]:
+        return iter(self._all)
 
     def has(self, service: str) -> bool:
         """Tell whether a service is called by one of them."""

@@ -13,19 +13,21 @@ from typing import Any, Literal
 from forebay._core import play_workflow, test_state
 from forebay._model import checks, limits, names
 from forebay._model.plural import counted
-from forebay._model.workflow import definition_text, put_in
+from forebay._model.workflow import definition_text, no_arns, put_in
 from forebay._wire import payload
 from forebay.errors import InvalidParameterValue, RequestTooLarge
 from forebay.function import Function
 from forebay.integrations import Integration, Objects
 from forebay.integrations.maps import READS, WRITES
-from forebay.integrations.offered import callable_services
+from forebay.integrations.offered import callable_services, unknown_sdk_calls
 from forebay.integrations.serve import declaration
 from forebay.workflow import Workflow
 
 _STARTED_MS = 1_704_067_200_000  # the first of January 2024
 _REGION = "local"
 _ACCOUNT = "000000000000"
+_DURABLE = "arn:aws:states:::forebay:durable"
+"""What the task of a durable function calls."""
 _TEXTS = {"context", "variables"}
 """Fields that hold JSON as text."""
 _FIELDS = {"stateName", "context", "variables", "mock", "stateConfiguration", "revealSecrets", "roleArn"}
@@ -51,7 +53,9 @@ class Failed:
     """What a task answers that fails.
 
     Attributes:
-        error: the error's name, which `Retry` and `Catch` look at.
+        error: the error's name, which `Retry` and `Catch` look at. "States.HeartbeatTimeout" of a state with `HeartbeatSeconds`
+            whose task has a token: no heartbeat comes any more, and it fails as in an app, after them, with "States.Timeout",
+            which both names catch.
         cause: its cause.
         after: seconds until then.
 
@@ -112,7 +116,10 @@ class Played:
 
 
 class Coverage:
-    """Which states, and which ways out of Choice states, the executions of a test run went through."""
+    """Which states, and which ways out of Choice states, the executions of a test run went through.
+
+    A way is counted by the state that it leads to: two rules that lead to the same state are one. Catchers are not counted.
+    """
 
     def __init__(self) -> None:
         self._states: set[str] = set()
@@ -181,6 +188,11 @@ def run(
 
     """
     text, known_type = _definition(machine)
+    if _DURABLE in text:
+        raise InvalidParameterValue(
+            "machine: a durable function is no machine of states: test it in an app on the virtual clock (forebay_app and "
+            "forebay_clock), which its waits follow"
+        )
     given = dict(tasks or {})
     checks.one_of("type", type or known_type, ("STANDARD", "EXPRESS"))
     _check_tasks(given, text)
@@ -197,15 +209,19 @@ def run(
         calls[state] = at + 1
         return _answered(state, given[state], at, arguments)
 
-    status, output, error, cause, told, took_ms = play_workflow(
-        text,
-        type or known_type,
-        payload.dumps(_callable(machine, text, services)),
-        given_input,
-        call,
-        None if items is None else _json("items", list(items)),
-        (_STARTED_MS, seed),
-    )
+    try:
+        status, output, error, cause, told, took_ms = play_workflow(
+            text,
+            type or known_type,
+            payload.dumps(_callable(machine, text, services)),
+            given_input,
+            call,
+            None if items is None else _json("items", list(items)),
+            (_STARTED_MS, seed),
+        )
+    except InvalidParameterValue as refused:
+        refused.args = (f"{refused}{no_arns(text, str(refused))}",)
+        raise
     history, *children = (tuple(events) for events in json.loads(told))
     played = Played(
         status=status,  # type: ignore[arg-type]  # one of the four
@@ -338,7 +354,7 @@ def _answered(state: str, given: Answers, at: int, arguments: str) -> tuple[str 
     if isinstance(answer, Succeeded):
         return _json(f"tasks: the answer of state {state!r}", answer.output), None, None, round(answer.after * 1000)
     raise InvalidParameterValue(
-        f"tasks: the answer of state {state!r} is {answer!r}: give Succeeded or Failed, or a function"
+        f"tasks: the answer of state {state!r} is {answer!r}: give Succeeded(…) or Failed(…), a list of them, or a function"
     )
 
 
@@ -384,6 +400,9 @@ def _callable(machine: Machine, text: str, services: Iterable[Integration | Obje
         if not isinstance(one, Objects) and not hasattr(one, "resources"):
             checks.refuse("services", one, 'give integrations, and names such as "ecs:runTask.sync"')
     own = machine.integrations if isinstance(machine, Workflow) else None
+    unknown = [] if own is not None else unknown_sdk_calls(text, [one.partition(".")[0] for one in names])
+    if unknown:
+        raise InvalidParameterValue(f"{unknown[0]['location']}: {unknown[0]['message']}")
     told = callable_services(text) if own is None else own.declaration
     for one in given:
         names += [*READS, *WRITES] if isinstance(one, Objects) else one.resources
