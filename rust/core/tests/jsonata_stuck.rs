@@ -54,6 +54,15 @@ fn what_does_not_end_is_left_behind_and_holds_nobody_up() {
         std::thread::sleep(Duration::from_millis(20));
     }
 
+    // All of a field have their time together.
+    let many: Vec<Value> = (0..200).map(|_| doubled(18, "$a = $b")).collect();
+    let begun = Instant::now();
+    evaluate(&json!(many), &guards).expect_err("each took little, and all took more than they may");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    while evaluate(&small, &Guards { time_ms_max: 100, ..Guards::short() }).is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
     // The expression is named that did not end.
     let second = json!({"x": small, "y": doubled(60, "$a ? 1 : 2"), "z": "{%1%}"});
     assert_eq!(evaluate(&second, &guards), Err(format!("'Output/y' {late}")));

@@ -412,6 +412,7 @@ fn is_plain_inside(node: &AstNode, is_result: bool) -> bool {
             (is_known || (is_result && OF_LISTS.contains(&name.as_str())))
                 && args.iter().all(|argument| is_plain(argument, false))
         }
+        AstNode::Array(items) if items.iter().all(is_flat) => true,
         AstNode::Array(items) | AstNode::ArrayGroup(items) => is_result && are_plain(items),
         AstNode::Object(pairs) => {
             is_result && pairs.iter().all(|(key, value)| is_plain(key, false) && is_plain(value, true))
@@ -424,6 +425,15 @@ fn is_plain_inside(node: &AstNode, is_result: bool) -> bool {
                 && is_plain(then_branch, is_result)
                 && else_branch.as_deref().is_none_or(|branch| is_plain(branch, is_result))
         }
+        _ => false,
+    }
+}
+
+/// Whether all that a list gets of it are texts and numbers, so that it can be looked at again.
+fn is_flat(item: &AstNode) -> bool {
+    match item {
+        AstNode::String(_) | AstNode::Number(_) | AstNode::Boolean(_) | AstNode::Null => true,
+        AstNode::Binary { op: BinaryOp::Range, lhs, rhs } => is_plain(lhs, false) && is_plain(rhs, false),
         _ => false,
     }
 }
