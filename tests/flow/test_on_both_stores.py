@@ -10,6 +10,8 @@ DIRECTORY_ALONE = {
     "test_scenarios_are_answered_as_aws_answered_them": "16 apps, of which AWS's texts are compared, and no store is read again",
     "test_limits_that_are_changed_at_once_are_all_in_the_settings": "it is about a number in memory",
     "test_a_number_that_no_text_has_ends_its_execution_and_nothing_else": "it is about the engine's thread",
+    "test_a_poll_outlives_an_app_that_stops": "a waiting process takes a store in a directory over",
+    "test_one_that_times_out_again_and_again_is_told_which_option_to_change": "it is about a line of the log",
 } | dict.fromkeys(
     [
         "test_a_bucket_is_walked_through_once_for_all_pages_of_a_run",
@@ -27,6 +29,7 @@ DIRECTORY_ALONE = {
         "test_files_are_read_after_the_app_has_started_again",
         "test_large_files_are_parsed_one_after_the_other",
         "test_object_stores_take_no_thread_of_other_calls",
+        "test_small_files_wait_for_no_number_of_large_ones",
         "test_slow_endpoints_hold_up_no_other_call_and_none_of_the_app",
         "test_so_many_files_are_read_at_once_and_the_others_in_their_order",
         "test_the_app_goes_on_while_a_large_file_is_read",

@@ -14,7 +14,7 @@ OWN = "http://127.0.0.1:4566"
     [
         (OWN, True),
         ("http://[::1]:4566", True),
-        ("http://forebay:4566", True),
+        (OWN.replace("127.0.0.1", "app"), True),
         ("http://aws.example.com:4566", True),
         ("http://mine.aws.example.com:4566", False),
         ("http://mine.localhost:4566", False),
