@@ -147,6 +147,7 @@ def test_what_cannot_be_kept_is_refused_whole(cloudwatch):
             "InvalidParameterValue",
         ),
         ({"MetricName": "m", "Values": [1.0, 2.0], "Counts": [1.0]}, "InvalidParameterValue"),
+        ({"MetricName": "m", "Value": 1.0, "StorageResolution": 5}, "InvalidParameterValue"),
     ]:
         with pytest.raises(ClientError) as raised:
             cloudwatch.put_metric_data(Namespace="Shop", MetricData=[good, wrong])

@@ -59,6 +59,14 @@ def test_records_are_put_and_read_in_order(kinesis, stream):
     assert len(read(kinesis, stream, one["ShardId"], "AT_TIMESTAMP", Timestamp=earlier)) == 11
 
 
+def test_a_name_and_an_arn_name_one_stream(kinesis, stream):
+    """The name won, and records went into a stream that the ARN did not name."""
+    arn = kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamARN"]
+    kinesis.put_record(StreamName=stream, StreamARN=arn, PartitionKey="k", Data=b"d")
+    with pytest.raises(kinesis.exceptions.InvalidArgumentException, match=f"names the stream {stream}, and StreamName"):
+        kinesis.put_record(StreamName="other", StreamARN=arn, PartitionKey="k", Data=b"d")
+
+
 def test_a_stream_is_described_as_aws_does(kinesis, stream):
     described = kinesis.describe_stream(StreamName=stream)["StreamDescription"]
     assert described["StreamARN"] == "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"

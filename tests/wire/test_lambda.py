@@ -205,6 +205,26 @@ def test_a_queue_is_deleted_with_the_mapping_that_a_client_made(functions, wire,
     assert functions.list_event_source_mappings(FunctionName="echo")["EventSourceMappings"] == []
 
 
+def test_what_a_mapping_and_a_version_could_not_honour_is_refused(functions, wire):
+    """It was passed over without a word."""
+    wire.client("sqs").create_queue(QueueName="work")
+    wire.client("kinesis").create_stream(StreamName="clicks", ShardCount=1)
+    source = "arn:aws:{}:eu-central-1:123456789012:{}".format
+    queue = {"EventSourceArn": source("sqs", "work"), "FunctionName": "echo"}
+    stream = {"EventSourceArn": source("kinesis", "stream/clicks"), "FunctionName": "echo"}
+    refused = functions.exceptions.InvalidParameterValueException
+    for given, text in [
+        (queue | {"StartingPosition": "TRIM_HORIZON"}, "Unsupported StartingPosition parameter"),
+        (queue | {"LoggingConfig": {"SystemLogLevel": "DEBUG"}}, "LoggingConfig: forebay's mappings do not have it"),
+        (stream | {"StartingPosition": "AT_TIMESTAMP"}, "StartingPositionTimestamp is required"),
+    ]:
+        with pytest.raises(refused, match=text):
+            functions.create_event_source_mapping(**given)
+    with pytest.raises(refused, match="Description: functions of forebay have none"):
+        functions.publish_version(FunctionName="echo", Description="first")
+    assert functions.list_event_source_mappings()["EventSourceMappings"] == []
+
+
 def test_a_stream_is_mapped_to_a_function(functions, wire):
     wire.client("kinesis").create_stream(StreamName="clicks", ShardCount=1)
     arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"

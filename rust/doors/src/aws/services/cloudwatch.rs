@@ -148,6 +148,9 @@ fn datum(namespace: &str, given: &Value, now_ms: i64) -> Result<Datum, Fault> {
             return Err(Fault::new("InvalidParameterCombinationException", text));
         }
     }
+    if given.int("StorageResolution").is_some_and(|seconds| ![1, 60].contains(&seconds)) {
+        return Err(invalid(format!("MetricData {name}: StorageResolution must be 1 or 60.")));
+    }
     let dimensions = dimensions_text(given.list("Dimensions"));
     let unit = given.text("Unit").unwrap_or("None").to_owned();
     Ok(Datum { labels: [namespace.to_owned(), name.to_owned(), dimensions, unit], values })

@@ -82,13 +82,17 @@ pub(super) fn fault(error: EngineError) -> Fault {
 impl Call<'_> {
     /// The stream that the input names, by its name or its ARN.
     pub(super) fn stream(&self) -> Result<String, Fault> {
-        if let Some(name) = self.input.text("StreamName") {
-            return self.not_a_group(name);
-        }
-        let Some(arn) = self.input.text("StreamARN") else {
-            return Err(Fault::new("InvalidArgumentException", "Either StreamName or StreamARN must be given."));
+        let (name, arn) = (self.input.text("StreamName"), self.input.text("StreamARN"));
+        let Some(arn) = arn else {
+            let text = "Either StreamName or StreamARN must be given.";
+            return self.not_a_group(name.ok_or_else(|| Fault::new("InvalidArgumentException", text))?);
         };
-        self.stream_of_arn(arn)
+        let named = self.stream_of_arn(arn)?;
+        if let Some(name) = name.filter(|name| *name != named) {
+            let text = format!("StreamARN names the stream {named}, and StreamName the stream {name}.");
+            return Err(Fault::new("InvalidArgumentException", text));
+        }
+        Ok(named)
     }
 
     pub(super) fn stream_of_arn(&self, arn: &str) -> Result<String, Fault> {

@@ -457,7 +457,7 @@ async fn publish_version(call: &Call<'_>) -> Result<Value, Fault> {
     if target.qualifier.is_some() {
         return Err(fault(EngineError::Invalid("Function qualifier is not allowed: $LATEST is published".into())));
     }
-    refuse_unversioned(call, &["CodeSha256", "RevisionId", "PublishTo"], "functions")?;
+    refuse_unversioned(call, &["CodeSha256", "Description", "RevisionId", "PublishTo"], "functions")?;
     let described = call.described_function(&target).await?;
     let versions = described["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let Some(published) = versions.iter().rev().find(|version| version["is_latest"] == true) else {

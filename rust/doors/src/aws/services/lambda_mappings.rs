@@ -182,7 +182,11 @@ fn changes(call: &Call<'_>, source: &Source) -> Result<Map<String, Json>, Fault>
     if destination.is_some_and(|one| one.text("Destination").is_some()) {
         return Err(invalid("DestinationConfig: an app names the destinations of its mappings; declare it there"));
     }
+    if input.get("StartingPosition").is_some() && matches!(source, Source::Queue(_)) {
+        return Err(invalid("Unsupported StartingPosition parameter for given event source mapping type."));
+    }
     for member in [
+        "LoggingConfig",
         "SourceAccessConfigurations",
         "ProvisionedPollerConfig",
         "MetricsConfig",
@@ -214,6 +218,9 @@ fn stream_settings(call: &Call<'_>) -> Result<StreamSettings, Fault> {
     let starting_position = match call.input.text("StartingPosition") {
         Some("TRIM_HORIZON") => StartingPosition::TrimHorizon,
         Some("LATEST") => StartingPosition::Latest,
+        Some("AT_TIMESTAMP") if call.input.time("StartingPositionTimestamp").is_none() => {
+            return Err(invalid("StartingPositionTimestamp is required with StartingPosition AT_TIMESTAMP."));
+        }
         Some("AT_TIMESTAMP") => StartingPosition::AtTimestamp,
         _ => {
             let text = "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null.";
