@@ -92,15 +92,29 @@ def test_a_retry_and_a_long_cause_are_told(told):
     assert "nonono…" in text
 
 
+TIMES = {"beat": {"HeartbeatSeconds": 1, "TimeoutSeconds": 60}, "whole": {"TimeoutSeconds": 1}}
+
+
+async def all_fail(flows):
+    for flow in flows:
+        with pytest.raises(ExecutionFailed):
+            await flow.execution(flow.name).result()
+
+
+def told_by_times(tmp_path):
+    """Look at what is told of the executions of `TIMES`."""
+    assert "no heartbeat came for 1 s" in forebay(tmp_path, "why", "beat").stdout
+    assert "it took longer than its 1 s" in forebay(tmp_path, "why", "whole").stdout
+
+
 def test_a_task_that_was_late_says_for_which_of_its_times(tmp_path):
     """A heartbeat that did not come was "no cause", as a timeout was. Both begin when a worker takes the task."""
 
     async def make():
         app = App("shop", store=tmp_path / "data")
-        times = {"beat": {"HeartbeatSeconds": 1, "TimeoutSeconds": 60}, "whole": {"TimeoutSeconds": 1}}
         paint = app.activity("paint")
         flows = [
-            app.workflow(name, of({"Type": "Task", "Resource": paint.arn, **of_it})) for name, of_it in times.items()
+            app.workflow(name, of({"Type": "Task", "Resource": paint.arn, **of_it})) for name, of_it in TIMES.items()
         ]
         async with app:
             for flow in flows:
@@ -109,13 +123,10 @@ def test_a_task_that_was_late_says_for_which_of_its_times(tmp_path):
             for flow in flows:
                 assert (await flow.execution(flow.name).describe()).status == "RUNNING"
                 assert await paint.get_task("ann", wait=5) is not None
-            for flow in flows:
-                with pytest.raises(ExecutionFailed):
-                    await flow.execution(flow.name).result()
+            await all_fail(flows)
 
     asyncio.run(make())
-    assert "no heartbeat came for 1 s" in forebay(tmp_path, "why", "beat").stdout
-    assert "it took longer than its 1 s" in forebay(tmp_path, "why", "whole").stdout
+    told_by_times(tmp_path)
 
 
 def test_an_express_execution_without_events_says_why(tmp_path):
@@ -362,21 +373,17 @@ def test_a_task_that_was_late_with_its_token_says_for_which_of_its_times(tmp_pat
         app = App("shop", store=tmp_path / "data")
         app.queue("q")
         token = {"QueueUrl": "q", "MessageBody.$": "$$.Task.Token"}
-        times = {"beat": {"HeartbeatSeconds": 1, "TimeoutSeconds": 60}, "whole": {"TimeoutSeconds": 1}}
         flows = [
             app.workflow(name, of({"Type": "Task", "Resource": CALLBACK, "Parameters": token, **of_it}))
-            for name, of_it in times.items()
+            for name, of_it in TIMES.items()
         ]
         async with app:
             for flow in flows:
                 await flow.start(name=flow.name)
-            for flow in flows:
-                with pytest.raises(ExecutionFailed):
-                    await flow.execution(flow.name).result()
+            await all_fail(flows)
 
     asyncio.run(make())
-    assert "no heartbeat came for 1 s" in forebay(tmp_path, "why", "beat").stdout
-    assert "it took longer than its 1 s" in forebay(tmp_path, "why", "whole").stdout
+    told_by_times(tmp_path)
 
 
 def test_the_request_of_a_function_leads_to_its_execution(tmp_path):

@@ -48,8 +48,8 @@ async def who(event, context):
     return known["clientCert"]["subjectDN"] if known else event["rawPath"]
 
 
-async def test_the_apps_own_port_is_asked(app, start, tmp_path):
-    """It asked port 8000, whatever was there: another app got the request, and was shown in the link with this app's token."""
+def shop_and_pets(app):
+    """Declare an HTTP API and a REST API; give the latter."""
     app.http_api("shop").route("$default")(who)
     rest = app.rest_api("pets", stage="prod")
 
@@ -57,6 +57,12 @@ async def test_the_apps_own_port_is_asked(app, start, tmp_path):
     async def cat(event, context):
         return {"statusCode": 200, "body": "miaow"}
 
+    return rest
+
+
+async def test_the_apps_own_port_is_asked(app, start, tmp_path):
+    """It asked port 8000, whatever was there: another app got the request, and was shown in the link with this app's token."""
+    shop_and_pets(app)
     port = free_port()
     await start(http_port=port)
     status, output = await forebay(tmp_path / "data", "test", "shop", "GET /a")
@@ -170,13 +176,7 @@ async def test_who_takes_the_store_over_says_where_it_serves(tmp_path, no_task_i
 
 async def test_a_name_of_several_apis_is_refused_and_their_ids_are_named(app, start, tmp_path):
     """A method of one of them was run, a document of one of them written, and the cache of one of them emptied."""
-    app.http_api("shop").route("$default")(who)
-    rest = app.rest_api("pets", stage="prod")
-
-    @rest.method("GET", "/cat")
-    async def cat(event, context):
-        return {"statusCode": 200, "body": "miaow"}
-
+    rest = shop_and_pets(app)
     await start(http_port=free_port())
     store, first = tmp_path / "data", (await rest.call("GetRestApi"))["id"]
     second = (await rest.call("CreateRestApi", name="pets"))["id"]

@@ -82,6 +82,18 @@ class Wire:
         wanted = {"IntegrationType": "AWS_PROXY", "IntegrationUri": ARN, "PayloadFormatVersion": "2.0"} | more
         return self.apis.create_integration(ApiId=api, **wanted)["IntegrationId"]
 
+    def guard(self, api):
+        """Make an authoriser that lets in whoever says `open`; give its id."""
+        return self.apis.create_authorizer(
+            ApiId=api,
+            Name="guard",
+            AuthorizerType="REQUEST",
+            IdentitySource=["$request.header.Authorization"],
+            AuthorizerUri=ARN.replace("echo", "guard"),
+            AuthorizerPayloadFormatVersion="2.0",
+            EnableSimpleResponses=True,
+        )["AuthorizerId"]
+
 
 @pytest.fixture
 def wire(make_app):
@@ -167,17 +179,8 @@ def test_a_stage_serves_its_deployment_until_it_is_given_another(wire):
 def test_routes_have_authorisers_and_limits(wire):
     apis = wire.apis
     api, integration, route = wire.made("GET /guarded")
-    made = apis.create_authorizer(
-        ApiId=api,
-        Name="guard",
-        AuthorizerType="REQUEST",
-        IdentitySource=["$request.header.Authorization"],
-        AuthorizerUri=ARN.replace("echo", "guard"),
-        AuthorizerPayloadFormatVersion="2.0",
-        EnableSimpleResponses=True,
-    )
-    wanted = {"AuthorizationType": "CUSTOM", "AuthorizerId": made["AuthorizerId"]}
-    apis.update_route(ApiId=api, RouteId=route, **wanted)
+    guard = wire.guard(api)
+    apis.update_route(ApiId=api, RouteId=route, AuthorizationType="CUSTOM", AuthorizerId=guard)
     apis.create_route(ApiId=api, RouteKey="GET /slow", Target=f"integrations/{integration}")
     settings = {"GET /slow": {"ThrottlingRateLimit": 0.0, "ThrottlingBurstLimit": 0}}
     apis.create_stage(ApiId=api, StageName="$default", AutoDeploy=True, RouteSettings=settings)
@@ -194,9 +197,9 @@ def test_routes_have_authorisers_and_limits(wire):
     apis.delete_route_settings(ApiId=api, StageName="$default", RouteKey="GET /slow")
     assert wire.get(api, "/slow")[0] == 200
     with pytest.raises(apis.exceptions.ConflictException, match="the route GET /guarded uses it"):
-        apis.delete_authorizer(ApiId=api, AuthorizerId=made["AuthorizerId"])
+        apis.delete_authorizer(ApiId=api, AuthorizerId=guard)
     apis.update_route(ApiId=api, RouteId=route, AuthorizationType="NONE")
-    apis.delete_authorizer(ApiId=api, AuthorizerId=made["AuthorizerId"])
+    apis.delete_authorizer(ApiId=api, AuthorizerId=guard)
     assert wire.get(api, "/guarded")[0] == 200
 
 
@@ -286,17 +289,8 @@ def test_a_route_without_a_target_lets_nobody_round_its_authoriser(wire):
     """It was not there: its requests went to the open `$default`, and everybody could connect."""
     apis = wire.apis
     api, integration, route = wire.made("GET /guarded")
-    guard = {
-        "Name": "guard",
-        "AuthorizerType": "REQUEST",
-        "IdentitySource": ["$request.header.Authorization"],
-        "AuthorizerUri": ARN.replace("echo", "guard"),
-        "AuthorizerPayloadFormatVersion": "2.0",
-        "EnableSimpleResponses": True,
-    }
-    named = apis.create_authorizer(ApiId=api, **guard)["AuthorizerId"]
     apis.delete_route(ApiId=api, RouteId=route)
-    apis.create_route(ApiId=api, RouteKey="GET /guarded", AuthorizationType="CUSTOM", AuthorizerId=named)
+    apis.create_route(ApiId=api, RouteKey="GET /guarded", AuthorizationType="CUSTOM", AuthorizerId=wire.guard(api))
     apis.create_route(ApiId=api, RouteKey="$default", Target=f"integrations/{integration}")
     apis.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
     assert wire.get(api, "/guarded")[0] == 401

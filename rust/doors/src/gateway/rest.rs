@@ -37,7 +37,7 @@ use crate::gateway::body::{self, Unread};
 use crate::gateway::compress::compressed;
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
-use crate::gateway::serve::{Told, FULL, LEFT, LEFT_WHY};
+use crate::gateway::serve::{FULL, LEFT, LEFT_WHY};
 use crate::gateway::trail::Trail;
 use crate::gateway::{going, signers, Gateway};
 
@@ -282,16 +282,7 @@ impl Gateway {
             function: "",
             status: answer.status,
         };
-        let told = Told {
-            api: &found.api.id,
-            stage: &stage,
-            route: &route,
-            path: found.path,
-            request_id: &request_id,
-            error: way.reason(answer.status),
-        };
-        self.log(head, told, &answer, began);
-        self.noted.note(&asked, way);
+        self.note(head, (&found.api.id, found.path, answer.body.len()), &asked, way);
         answer
     }
 

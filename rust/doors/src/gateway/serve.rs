@@ -60,18 +60,6 @@ struct Call<'a> {
     trail: &'a Trail,
 }
 
-/// What the access log tells of a request besides its head.
-#[derive(Clone, Copy)]
-pub(super) struct Told<'a> {
-    pub(super) api: &'a str,
-    pub(super) stage: &'a str,
-    pub(super) route: &'a str,
-    pub(super) path: &'a str,
-    pub(super) request_id: &'a str,
-    /// Why the answer is what it is.
-    pub(super) error: &'a str,
-}
-
 impl Call<'_> {
     fn authorizer(&self) -> Option<&Authorizer> {
         self.route.authorizer.map(|at| &self.place.api.authorizers[at])
@@ -170,17 +158,7 @@ impl Gateway {
             function: "",
             status: answer.status,
         };
-        let way = trail.take();
-        let told = Told {
-            api: &place.api.id,
-            stage: "",
-            route: "",
-            path: place.path,
-            request_id: &request_id,
-            error: way.reason(answer.status),
-        };
-        self.log(head, told, &answer, began);
-        self.noted.note(&asked, way);
+        self.note(head, (&place.api.id, place.path, answer.body.len()), &asked, trail.take());
         answer
     }
 
@@ -240,17 +218,7 @@ impl Gateway {
         if going::is_left() {
             trail.tell(LEFT, LEFT_WHY);
         }
-        let way = trail.take();
-        let told = Told {
-            api: &place.api.id,
-            stage,
-            route,
-            path: place.path,
-            request_id: &request_id,
-            error: way.reason(answer.status),
-        };
-        self.log(head, told, &answer, began);
-        self.noted.note(&asked, way);
+        self.note(head, (&place.api.id, place.path, answer.body.len()), &asked, trail.take());
         answer
     }
 
@@ -303,30 +271,38 @@ impl Gateway {
         Entrance { peer, port, is_tls: self.is_tls, trusted: &self.trusted }
     }
 
-    /// Write the line of a request that was answered.
-    pub(super) fn log(&self, head: &Head<'_>, told: Told<'_>, answer: &Answer, began: Instant) {
-        let Some(log) = &self.access_log else { return };
-        log.write(&Facts {
-            account: &self.account,
-            api: told.api,
-            domain: &head.host,
-            method: head.method,
-            path: told.path,
-            protocol: head.protocol,
-            route_key: told.route,
-            stage: told.stage,
-            request_id: told.request_id,
-            connection_id: "",
-            event_type: "",
-            source_ip: &head.source_ip,
-            user_agent: header(head, "user-agent").unwrap_or_default(),
-            client_cert: head.client_cert(),
-            status: answer.status,
-            length: answer.body.len(),
-            latency_ms: began.elapsed().as_millis() as u64,
-            time_ms: now_ms(),
-            error: if going::is_left() { LEFT_WHY } else { told.error },
-        });
+    /// Remember a request that was answered, and write its line. `length` is that of the answer's body.
+    pub(super) fn note(
+        &self,
+        head: &Head<'_>,
+        (api, path, length): (&str, &str, usize),
+        asked: &requests::Asked<'_>,
+        way: requests::Way,
+    ) {
+        if let Some(log) = &self.access_log {
+            log.write(&Facts {
+                account: &self.account,
+                api,
+                domain: &head.host,
+                method: head.method,
+                path,
+                protocol: head.protocol,
+                route_key: asked.route,
+                stage: asked.stage,
+                request_id: asked.ids[0],
+                connection_id: "",
+                event_type: "",
+                source_ip: &head.source_ip,
+                user_agent: header(head, "user-agent").unwrap_or_default(),
+                client_cert: head.client_cert(),
+                status: asked.status,
+                length,
+                latency_ms: asked.took.as_millis() as u64,
+                time_ms: asked.at_ms,
+                error: if going::is_left() { LEFT_WHY } else { way.reason(asked.status) },
+            });
+        }
+        self.noted.note(asked, way);
     }
 
     /// The answer to a preflight, which never reaches a handler.
