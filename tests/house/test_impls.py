@@ -17,7 +17,7 @@ FRAGMENTS = {
     "doors Decoder": 4,
     "doors Gateway": 7,
     "engine BusRoom": 9,
-    "engine Dispatch": 8,
+    "engine Dispatch": 7,
     "engine DispatchRoom": 6,
     "engine FailureRoom": 4,
     "engine InvocationRoom": 7,

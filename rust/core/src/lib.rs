@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alias;
+pub mod chain;
 pub mod cluster;
 pub mod concurrency;
 pub mod durable;

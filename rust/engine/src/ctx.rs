@@ -14,7 +14,6 @@ use crate::commit::rows::ROWS;
 use crate::commit::starts::chain_too_long;
 use crate::commit::starts::Starts;
 use crate::commit::starts::WantedStart;
-use crate::commit::starts::CHAIN_MAX;
 use crate::observe::happenings::Happening;
 use crate::observe::operator_events::OperatorEvent;
 use crate::payload::document::read_document;
@@ -29,7 +28,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use forebay_core::Now;
+use forebay_core::{chain, Now};
 
 /// Begins the name of the schedule of a rule.
 pub(crate) const RULE_SCHEDULE: &str = "rule:";
@@ -336,7 +335,7 @@ impl Ctx {
             let arn = self.workflow_arn(workflow);
             return Err(EngineError::NotFound(format!("State Machine Does Not Exist: '{arn}'")));
         }
-        if hops >= CHAIN_MAX {
+        if !chain::is_within(hops + 1) {
             return Err(chain_too_long());
         }
         self.starts.check_open(workflow)?;

@@ -1,6 +1,7 @@
 //! What becomes of one event: the questions before an attempt, and what an attempt means.
 
-use super::protocol::{Condition, Life, Outcome, Settings, HOPS_MAX, INTERRUPTIONS_MAX};
+use super::protocol::{Condition, Life, Outcome, Settings, INTERRUPTIONS_MAX};
+use crate::chain;
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -19,7 +20,7 @@ pub(super) enum Fate {
 pub(super) fn before(settings: &Settings, life: &Life, interruptions: u32, left_ns: u64) -> Option<Condition> {
     if settings.is_off {
         Some(Condition::ZeroReservedConcurrency)
-    } else if life.hops >= HOPS_MAX {
+    } else if !chain::may_run(life.hops) {
         Some(Condition::RecursiveInvocation)
     } else if interruptions >= INTERRUPTIONS_MAX {
         Some(Condition::RuntimeInterrupted)

@@ -1,8 +1,5 @@
 //! The facts an event queue takes and the commands it gives.
 
-/// A chain of functions that invoke each other ends before this many hops.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>
-pub const HOPS_MAX: u32 = 16;
 /// So many deaths of the process while an event alone was in flight give it up.
 pub const INTERRUPTIONS_MAX: u32 = 3;
 
@@ -94,7 +91,7 @@ pub enum Condition {
     EventAgeExceeded,
     /// The function has zero reserved concurrency.
     ZeroReservedConcurrency,
-    /// Its chain went through [`HOPS_MAX`] functions.
+    /// Its chain went through [`HOPS_MAX`](crate::chain::HOPS_MAX) functions.
     RecursiveInvocation,
     /// The process died [`INTERRUPTIONS_MAX`] times while it alone was in flight.
     RuntimeInterrupted,

@@ -1,7 +1,7 @@
 //! What an attempt means for its batch.
 //!
 //! The order of the questions: did it reach the function at all; what did the answer say; can the batch be split; is a
-//! retry left. Record age is asked before every attempt, in `machine`, because it also ends batches that never ran.
+//! retry left. Record age is asked before every attempt, in `dispatch`, because it also ends batches that never ran.
 
 use super::lanes::{Batch, Lane};
 use super::protocol::{Outcome, Report, Settings};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay_core::invocation::protocol::HOPS_MAX;
+use forebay_core::chain::{self, HOPS_MAX};
 use forebay_core::template::FILLED_BYTES_MAX;
 use serde_json::json;
 
@@ -262,7 +262,7 @@ impl Recipient {
 
 /// Refuse to go on with a chain that has come as far as one may.
 fn check_hops(carried: Carried<'_>) -> Result<(), EngineError> {
-    if carried.hops <= HOPS_MAX {
+    if chain::is_within(carried.hops) {
         return Ok(());
     }
     Err(EngineError::Invalid(format!("the event's chain went through more than {HOPS_MAX} functions and buses")))

@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use forebay_core::chain::HOPS_MAX;
 use forebay_core::token_bucket::{Rate, TokenBucket};
 use forebay_core::workflow::machine::Data;
 
 use crate::base::error::EngineError;
 use crate::base::limits::{BucketSettings, WorkflowLimits};
 
-/// Most executions that may start one another in a chain, also over the buses between them: a machine that starts itself would go on
-/// without end.
-pub(crate) const CHAIN_MAX: u32 = 16;
 /// Most Express executions that have been accepted and have not ended.
 pub(crate) const EXPRESS_OPEN_MAX: usize = 100_000;
 
@@ -112,7 +110,7 @@ pub(crate) fn full_bucket(of: Option<BucketSettings>, now_ns: u64) -> Option<Tok
 }
 
 pub(crate) fn chain_too_long() -> EngineError {
-    EngineError::Invalid(format!("{CHAIN_MAX} executions have started one another, which is the most"))
+    EngineError::Invalid(format!("{HOPS_MAX} executions have started one another, which is the most"))
 }
 
 /// Refuse so many more Express executions while too many have not ended.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::base::asynchronous::Asynchronous;
 use crate::base::error::{declared_are, EngineError};
 use crate::base::limits::FunctionLimits;
+use crate::base::trace::{Carried, Origin};
 use crate::dispatch::attempts::{HandlerId, Token};
 use crate::dispatch::program::Declared;
 use crate::dispatch::versions::{qualified, version_of};
@@ -174,6 +175,11 @@ impl Dispatch {
     /// Functions that the chain has gone through of what a handler begets; `parent` is the request that it runs on.
     pub(crate) fn hops_after(&self, parent: Option<u128>) -> u32 {
         parent.and_then(|request| self.hops_running.get(&request)).map_or(0, |hops| hops + 1)
+    }
+
+    /// What goes along with whatever this origin sets off.
+    pub(crate) fn carried<'a>(&self, origin: Origin<'a>) -> Carried<'a> {
+        Carried { hops: self.hops_after(origin.parent), trace: origin.trace }
     }
 
     pub(crate) fn no_function(&self, function: &str) -> EngineError {

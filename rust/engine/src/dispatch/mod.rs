@@ -11,7 +11,6 @@ pub mod permits;
 pub(crate) mod process_lines;
 pub mod program;
 pub mod ready_list;
-pub(crate) mod recursion;
 pub mod requests;
 pub mod versions;
 pub mod waiters;

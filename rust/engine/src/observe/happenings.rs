@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use forebay_core::invocation::protocol::HOPS_MAX;
+use forebay_core::chain;
 use forebay_core::token_bucket::{Rate, TokenBucket};
 use serde_json::Value;
 
@@ -109,7 +109,7 @@ impl Happenings {
             return false;
         }
         let happening = make();
-        if happening.hops <= HOPS_MAX {
+        if chain::is_within(happening.hops) {
             self.waiting.push(happening);
         }
         true
@@ -168,7 +168,7 @@ mod tests {
         happenings.want(true);
         let added = (0..BURST + 5).filter(|_| happenings.add(0, || happening(0))).count() as u64;
         assert_eq!((added, happenings.take().len() as u64), (BURST, BURST));
-        happenings.add(1_000_000_000, || happening(HOPS_MAX + 1));
+        happenings.add(1_000_000_000, || happening(chain::HOPS_MAX + 1));
         assert!(!happenings.has_waiting());
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay_core::invocation::protocol::HOPS_MAX;
+use forebay_core::chain;
 use forebay_core::pattern::policy::{Attribute as Seen, Policy};
 
 use crate::api::topic::Publication;
@@ -221,7 +221,7 @@ impl TopicRoom<'_> {
 /// Whether anything of a chain that has come so far may go there. One that was stopped goes on in no function, not even as a
 /// record of its end.
 fn is_open(subscription: &SubscriptionRow, hops: u32) -> bool {
-    hops <= HOPS_MAX || matches!(subscription.settings.endpoint, Endpoint::Queue(_))
+    chain::is_within(hops) || matches!(subscription.settings.endpoint, Endpoint::Queue(_))
 }
 
 fn seen(attribute: &Attribute) -> Seen<'_> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use forebay_core::chain;
 use forebay_core::workflow::machine::{
     Command, Data, ErrorDetails, Execution, Fact, Identity, Outcome, Refused, TaskId,
 };
@@ -12,7 +13,7 @@ use crate::api::workflow::{Kind, Status};
 use crate::base::error::EngineError;
 use crate::base::ids::uuid_text;
 use crate::base::rng::Rng;
-use crate::commit::starts::{chain_too_long, WantedStart, CHAIN_MAX};
+use crate::commit::starts::{chain_too_long, WantedStart};
 use crate::observe::operator_events::OperatorEvent;
 use crate::store::port::Table;
 use crate::workflows::aside::Held;
@@ -218,7 +219,7 @@ impl WorkflowRoom<'_> {
     /// Begin an execution; its rows and everything that it does at once join the next commit.
     pub(super) fn begin(&mut self, chosen: &Chosen, asked: Begin) -> Result<RunId, EngineError> {
         let Begin { name, input, parent, depth, trace } = asked;
-        if depth > CHAIN_MAX {
+        if !chain::is_within(depth) {
             return Err(chain_too_long());
         }
         let name = name_of(self, name)?;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use forebay_core::invocation::protocol::HOPS_MAX;
+use forebay_core::chain;
 use forebay_core::queue::protocol::{Handle, Outcome};
 use forebay_core::stream::protocol::Backoff;
 
@@ -25,7 +25,7 @@ pub(crate) struct Stopped {
 impl Stopped {
     /// Whether a message must not be handed out: by its own chain, or since it stands behind such a one.
     pub(crate) fn stops(&mut self, message: &Message<'_>, handle: Handle, is_fifo: bool) -> bool {
-        if message.hops >= HOPS_MAX {
+        if !chain::may_run(message.hops) {
             self.failed.push(handle);
             if is_fifo {
                 self.groups.insert(message.group.to_owned());
