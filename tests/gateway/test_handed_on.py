@@ -144,6 +144,8 @@ async def test_a_path_that_is_written_otherwise_does_not_go_round_a_guard(app, s
     ):
         assert (await client.ask("GET", path, {"authorization": "x"})).status == 400, path
     assert (await client.ask("GET", "/admin//x", {"authorization": "x"})).status == 403
+    for path in ("//x/admin/x", "/%2fx/admin/x", "//x%2fy/admin/x"):
+        assert (await client.ask("GET", path)).status == 400, path
     assert behind.heads == []
     assert (await client.ask("GET", "/files//a%2Fb")).status == 200
 

@@ -23,6 +23,17 @@ def echo(api, *route, name="told", **options):
     return api.route(*route, **options)(told)
 
 
+async def test_an_answer_has_one_id(api, serve):
+    """One that the handler had set stood before it, and `forebay why` did not know that."""
+
+    @api.route("GET", "/x")
+    async def told(event, context):
+        return {"statusCode": 200, "headers": {"Apigw-RequestId": "mine"}, "body": event["requestContext"]["requestId"]}
+
+    answer = await (await serve()).ask("GET", "/x")
+    assert [value for name, value in answer.headers if name == "apigw-requestid"] == [answer.body.decode()]
+
+
 async def test_a_handler_is_given_the_event_of_payload_format_two(api, serve):
     echo(api, "POST", "/orders/{id}")
     client = await serve()

@@ -115,6 +115,30 @@ async def test_a_body_that_is_not_signed_is_nobodys(rest):
         assert (answer.status, answer["x-amzn-errortype"]) == (403, "InvalidSignatureException"), said
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"key": "AKIANOBODY"},
+        {"service": "sqs"},
+        {"secret": "another", "headers": {"x-amz-content-sha256": "0" * 64}},
+        {"query": True, "headers": {"x-amz-security-token": "t"}},
+    ],
+)
+async def test_a_body_that_nobody_can_have_signed_is_not_read(rest, wrong):
+    """Whoever knew the form of a signature filled the room of all bodies."""
+    headers = {"content-length": "1000000", **wrong.pop("headers", {})}
+    assert (await ask_signed(rest, "POST", PETS, headers=headers, **wrong)).status == 403
+
+
+async def test_a_presigned_url_with_a_session_token_lets_nobody_in(rest):
+    """The token was looked for in the header alone."""
+    url = f"http://localhost:{rest.port}{PETS}"
+    request = AWSRequest("GET", url, headers={"host": f"localhost:{rest.port}"})
+    SigV4QueryAuth(Credentials("AKIAWRITER", "w", "token"), "execute-api", "us-east-1").add_auth(request)
+    answer = await rest.ask("GET", request.url.partition(str(rest.port))[2], host=f"localhost:{rest.port}")
+    assert answer.json() == {"message": "The security token included in the request is invalid."}
+
+
 async def test_without_keys_nobody_is_let_in(tmp_path, clients):
     app = App("shop", store=str(tmp_path))
     app.rest_api("pets", stage="prod").method("ANY", "/pets", authorization_type="AWS_IAM")(told)

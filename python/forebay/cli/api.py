@@ -373,9 +373,11 @@ def _integration(integration: dict[str, Any]) -> dict[str, str]:
     return {"url": uri or integration.get("type", "nothing").lower()}
 
 
-def _target(target: dict[str, str]) -> str:
+def _target(target: dict[str, Any]) -> str:
     [(kind, value)] = target.items()
-    return f"function {value}" if kind == "function" else value
+    if kind == "nothing":
+        return kind
+    return f"function {value}" if kind == "function" else str(value)
 
 
 _DEFAULT_STAGE = "$default"

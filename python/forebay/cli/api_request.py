@@ -114,7 +114,7 @@ def send(target: Target, request: Request) -> dict[str, Any]:
 def _ask(connection: http.client.HTTPConnection, request: Request) -> None:
     """Send a request whose headers may have names that stand more than once."""
     given = {name.lower() for name, _ in request.headers}
-    connection.putrequest(request.method, request.path, skip_host="host" in given)
+    connection.putrequest(request.method, request.path, skip_host="host" in given, skip_accept_encoding=True)
     for name, value in request.headers:
         connection.putheader(name, value)
     has_body = request.body is not None or request.method in {"POST", "PUT", "PATCH"}

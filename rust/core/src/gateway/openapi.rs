@@ -355,10 +355,11 @@ fn operation(api: &Api, route: &Route, arn: &dyn Fn(&str) -> String) -> Value {
         }),
         Target::Nothing {} => Value::Null,
     };
-    let mut operation = json!({
-        "responses": {"default": {"description": format!("Default response for {}", definition.key)}},
-        INTEGRATION: integration,
-    });
+    let mut operation =
+        json!({"responses": {"default": {"description": format!("Default response for {}", definition.key)}}});
+    if !integration.is_null() {
+        operation[INTEGRATION] = integration;
+    }
     // Without it the path is one like others on AWS, and nothing reaches it.
     if definition.key == DEFAULT_KEY {
         operation[IS_DEFAULT] = json!(true);

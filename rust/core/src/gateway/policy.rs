@@ -40,8 +40,7 @@ pub fn evaluate(document: &Value, arn: &str, readings: &[String]) -> Result<Verd
         let fits = speaks_of(statement, arn);
         let fits_other = || readings.iter().any(|reading| speaks_of(statement, reading));
         // A condition cannot be looked at here: what it restricts is taken at its strictest.
-        let is_conditional =
-            ["Condition", "NotAction", "NotResource", "NotPrincipal"].iter().any(|key| statement.get(key).is_some());
+        let is_conditional = ["Condition", "NotPrincipal"].iter().any(|key| statement.get(key).is_some());
         match effect {
             Some("Deny") if fits || is_conditional || fits_other() => return Ok(Verdict::Deny),
             Some("Allow") if !is_conditional => {
@@ -63,8 +62,17 @@ fn speaks_of(statement: &Value, arn: &str) -> bool {
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).any(test),
         _ => false,
     };
-    let action = |pattern: &str| matches(&pattern.to_ascii_lowercase(), &INVOKE.to_ascii_lowercase());
-    any("Action", &action) && any("Resource", &|pattern| matches(pattern, arn))
+    // `NotAction` and `NotResource` speak of all but those.
+    let speaks = |key: &str, test: &dyn Fn(&str) -> bool| {
+        let but = format!("Not{key}");
+        any(key, test) || (statement.get(&but).is_some() && !any(&but, test))
+    };
+    speaks("Action", &|pattern| is_action(pattern, INVOKE)) && speaks("Resource", &|pattern| matches(pattern, arn))
+}
+
+/// Whether a pattern of a policy speaks of an action; case says nothing.
+pub fn is_action(pattern: &str, action: &str) -> bool {
+    matches(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase())
 }
 
 /// Whether a text fits a pattern in which `*` is any text and `?` any one character.
@@ -108,6 +116,10 @@ mod tests {
         json!({"Action": "execute-api:Invoke", "Effect": effect, "Resource": resource})
     }
 
+    fn not_resource(effect: &str, resource: &str) -> Value {
+        json!({"Action": "execute-api:Invoke", "Effect": effect, "NotResource": resource})
+    }
+
     #[test]
     fn a_denial_wins_and_silence_lets_nobody_in() {
         let all = "arn:aws:execute-api:*:*:abcdefghij/*";
@@ -125,6 +137,15 @@ mod tests {
                 Verdict::Silent,
             ),
             (json!([statement("Allow", "*"), {"NotAction": "s3:*", "Effect": "Deny", "Resource": "*"}]), Verdict::Deny),
+            // Such a statement denied everything.
+            (
+                json!([statement("Allow", "*"), {"NotAction": "execute-api:*", "Effect": "Deny", "Resource": "*"}]),
+                Verdict::Allow,
+            ),
+            (json!([statement("Allow", "*"), not_resource("Deny", "*/orders/*")]), Verdict::Allow),
+            (json!([statement("Allow", "*"), not_resource("Deny", "*/pets/*")]), Verdict::Deny),
+            (json!([not_resource("Allow", "*/pets/*")]), Verdict::Allow),
+            (json!([not_resource("Allow", "*/orders/*")]), Verdict::Silent),
         ] {
             assert_eq!(evaluate(&json!({ "Statement": statements }), ARN, &[]), Ok(expected), "{statements}");
         }

@@ -114,7 +114,8 @@ fn parse_segment(text: &str) -> Result<Segment, String> {
 
 /// What a path is for those who read it next, where it may be another one for some of them: escapes are decoded, and slashes that are
 /// nobody's are gone, and `..` has taken what stands before it. Servers differ in whether a backslash or an escaped slash ends a segment,
-/// and in whether parameters behind a `;` are cut off, before or after decoding: each of these readings is here.
+/// in whether parameters behind a `;` are cut off, before or after decoding, and in whether what stands behind two slashes at the front is
+/// a host: each of these readings is here.
 pub fn readings(path: &str) -> Vec<String> {
     let inner = path.strip_prefix('/').unwrap_or(path);
     let is_plain = |segment: &str| !segment.is_empty() && !is_dots(segment);
@@ -122,15 +123,36 @@ pub fn readings(path: &str) -> Vec<String> {
         return Vec::new();
     }
     let mut all: Vec<String> = Vec::new();
-    for parameters in [Parameters::CutFirst, Parameters::CutLast, Parameters::Kept] {
-        for is_wide in [true, false] {
-            let reading = reading(inner, parameters, is_wide);
-            if !all.contains(&reading) {
-                all.push(reading);
+    for inner in std::iter::once(inner).chain(behind_host(path)) {
+        for parameters in [Parameters::CutFirst, Parameters::CutLast, Parameters::Kept] {
+            for separators in [Separators::Slash, Separators::Backslash, Separators::Escaped] {
+                let reading = reading(inner, parameters, separators);
+                if !all.contains(&reading) {
+                    all.push(reading);
+                }
             }
         }
     }
     all
+}
+
+/// What is left of a path that begins with two separators for servers that take it for a URL: behind those stands a host.
+fn behind_host(path: &str) -> Option<&str> {
+    let mut rest = path;
+    let mut count = 0;
+    while let Some(next) = SEPARATORS.iter().find_map(|one| without_prefix(rest, one)) {
+        (rest, count) = (next, count + 1);
+    }
+    let is_host = count > usize::from(path.starts_with('/'));
+    is_host.then(|| rest.find(['/', '\\']).map_or("", |end| &rest[end..]))
+}
+
+/// How separators are written.
+const SEPARATORS: [&str; 4] = ["/", "\\", "%2f", "%5c"];
+
+fn without_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let head = text.get(..prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
 }
 
 /// What becomes of what stands behind a `;` in a segment.
@@ -141,12 +163,23 @@ enum Parameters {
     Kept,
 }
 
-fn reading(inner: &str, parameters: Parameters, is_wide: bool) -> String {
+/// What ends a segment beside a slash.
+#[derive(Clone, Copy, PartialEq)]
+enum Separators {
+    Slash,
+    /// As in browsers' URLs, which many servers read by.
+    Backslash,
+    /// A backslash and whatever is one of both when it is decoded.
+    Escaped,
+}
+
+fn reading(inner: &str, parameters: Parameters, separators: Separators) -> String {
     let mut kept: Vec<String> = Vec::new();
-    for sent in inner.split('/') {
+    for sent in inner.split(|of| of == '/' || (of == '\\' && separators == Separators::Backslash)) {
         let sent = if parameters == Parameters::CutFirst { without_parameters(sent) } else { sent };
         let text = decoded_anyway(sent);
-        let parts: Vec<&str> = if is_wide { text.split(['/', '\\']).collect() } else { vec![&*text] };
+        let is_escaped = separators == Separators::Escaped;
+        let parts: Vec<&str> = if is_escaped { text.split(['/', '\\']).collect() } else { vec![&*text] };
         for part in parts {
             let part = if parameters == Parameters::CutLast { without_parameters(part) } else { part };
             match part {
@@ -439,7 +472,12 @@ mod tests {
             ("/", &[]),
             ("/a..b/...", &[]),
             ("/%61dmin", &["admin"]),
-            ("//admin", &["admin"]),
+            ("//admin", &["admin", ""]),
+            ("//x/admin", &["x/admin", "admin"]),
+            ("/\\x/admin", &["x/admin", "\\x/admin", "admin"]),
+            ("/%2fx%5Cy/admin", &["x/y/admin", "%2Fx\\y/admin", "admin"]),
+            ("%2F%2fx", &["x", "%2F%2Fx", ""]),
+            ("/admin\\a%2fb", &["admin\\a%2Fb", "admin/a%2Fb", "admin/a/b"]),
             ("/admin/", &["admin"]),
             ("/a/%2e%2E/b%", &["b%"]),
             ("/public/../secret", &["secret"]),

@@ -291,7 +291,8 @@ fn sign(key: &[u8], text: &str) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-fn check_time(signature: &Signature, now_ms: i64) -> Result<(), Refused> {
+/// Whether a signature is of now.
+pub fn check_time(signature: &Signature, now_ms: i64) -> Result<(), Refused> {
     let Some(sent) = stamp_ms(&signature.stamp) else { return Err(Refused::Wrong) };
     let (now, stamp) = (stamp_text(now_ms), &signature.stamp);
     if sent > now_ms + SKEW_MS {

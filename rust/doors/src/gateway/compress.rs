@@ -1,16 +1,18 @@
 //! Answers of REST APIs that are compressed: with gzip, where the client takes it.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::write::GzEncoder;
 use flate2::Compression;
 use forebay_core::gateway::answer::Answer;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::aside::Aside;
 use crate::gateway::body::room_for;
 use crate::gateway::head::Head;
-use crate::gateway::rest::RestState;
 
 /// Bytes that are compressed on the thread of the gateway.
 const COMPRESSED_HERE_MAX: usize = 64 * 1024;
@@ -18,8 +20,24 @@ const COMPRESSED_HERE_MAX: usize = 64 * 1024;
 /// How long an answer waits for a place at which it is compressed; it goes out as it is then.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// KiB of answers that are compressed or wait for it. Those that wait for their templates have a room of their own: their integrations
+/// have done their work, and without room such an answer is lost.
+const ROOM_KIB: usize = 64 << 10;
+
+/// Where large answers are compressed.
+pub(super) struct Compressing {
+    places: Aside,
+    room: Arc<Semaphore>,
+}
+
+impl Compressing {
+    pub(super) fn new() -> Self {
+        Self { places: Aside::new(0), room: Arc::new(Semaphore::new(ROOM_KIB)) }
+    }
+}
+
 /// An answer as the API compresses it: with gzip, from so many bytes on, where the client takes it.
-pub(super) async fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>, rest: &RestState) -> Answer {
+pub(super) async fn compressed(mut answer: Answer, least: Option<u32>, head: &Head<'_>, by: &Compressing) -> Answer {
     let accepts = head
         .headers
         .iter()
@@ -38,8 +56,8 @@ pub(super) async fn compressed(mut answer: Answer, least: Option<u32>, head: &He
         return gzipped(answer);
     }
     // All other requests would wait for it.
-    let Some(_room) = room_for(answer.body.len(), &rest.answers) else { return answer };
-    match timeout(PATIENCE, rest.compressing.place_in_any_case()).await {
+    let Some(_room) = room_for(answer.body.len(), &by.room) else { return answer };
+    match timeout(PATIENCE, by.places.place_in_any_case()).await {
         Ok(Some(place)) => {
             let told = place.run(move || gzipped(answer)).await;
             told.unwrap_or_else(|_| Answer::message(500, "Internal server error"))

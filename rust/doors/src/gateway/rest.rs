@@ -34,7 +34,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use crate::aside::Aside;
 use crate::clock::now_ms;
 use crate::gateway::body::{self, Unread};
-use crate::gateway::compress::compressed;
+use crate::gateway::compress::{compressed, Compressing};
 use crate::gateway::deployment::{Kept as KeptFor, KnownToken};
 use crate::gateway::head::Head;
 use crate::gateway::serve::{FULL, LEFT, LEFT_WHY};
@@ -57,10 +57,10 @@ pub(super) struct RestState {
     compiled: Mutex<HashMap<(String, String), Compiled>>,
     /// Long templates, the bodies that models are held against, and the models and templates of a deployment when they are read.
     pub(super) long: Aside,
-    /// KiB of answers that wait for their templates, or to be compressed.
+    /// KiB of answers that wait for their templates.
     pub(super) answers: Arc<Semaphore>,
     compiling: Aside,
-    pub(super) compressing: Aside,
+    compressing: Compressing,
     /// Limits of stages for methods, by the API's id, the stage and the method.
     buckets: Mutex<HashMap<(String, String, String), TokenBucket>>,
     pub(super) decisions: KeptFor<Decision, Failure>,
@@ -119,7 +119,7 @@ impl RestState {
             long: Aside::new(WAITING_MAX),
             answers: Arc::new(Semaphore::new(ANSWERS_KIB_MAX)),
             compiling: Aside::new(0),
-            compressing: Aside::new(0),
+            compressing: Compressing::new(),
             buckets: Mutex::default(),
             decisions: KeptFor::default(),
             tokens: KeptFor::default(),
@@ -269,7 +269,7 @@ impl Gateway {
             let metric = if had_it { Metric::ApiCacheHits } else { Metric::ApiCacheMisses };
             registry.counter(metric, &labels[..2]).add(1);
         }
-        let answer = compressed(answer, found.api.minimum_compression_size, head, &self.rest).await;
+        let answer = compressed(answer, found.api.minimum_compression_size, head, &self.rest.compressing).await;
         let asked = requests::Asked {
             at_ms: now_ms(),
             took: began.elapsed(),
@@ -361,9 +361,11 @@ impl Gateway {
             return Err(fail(Failure::new(ResponseType::Throttled)));
         };
         let ((authorized, client), whole) = if reached.route.method.authorization_type == "AWS_IAM" {
-            // A signature is made over the body: it is read before anybody is let in, if there is a signature at all.
+            // A signature is made over the body: it is read before anybody is let in, if the head can be right.
             let arn = self.arn(reached);
-            signers::is_signed(head.given(&[])).map_err(|unsigned| fail(unsigned.failure(&arn)))?;
+            self.admitted_by_policy(reached).map_err(fail)?;
+            let head_is_right = self.signers.check_head(head.given(&[]), signers::OF_APIS);
+            head_is_right.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
             let whole = self.take_rest(reached, head, incoming).await?;
             let signed = self.signers.signer(head.given(&whole.bytes), signers::OF_APIS);
             let signer = signed.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
@@ -425,11 +427,33 @@ impl Gateway {
 
     fn fail(reached: &Reached<'_>, failure: &Failure) -> Answer {
         reached.trail.fails(failure);
-        if let Some(remark) = &failure.remark {
+        // What a client has sent is no fault of the app.
+        if let Some(remark) = failure.remark.as_ref().filter(|_| failure.response_type.status() >= 500) {
             let text = format!("{} {}: {remark}", reached.request.method, reached.route.resource_path);
             reached.engine.remark_on_api(&reached.served.api.name, &text);
         }
         reached.exchange(Log::default()).failed(failure)
+    }
+
+    /// Hold a request against the resource policy of its API.
+    fn admitted_by_policy(&self, reached: &Reached<'_>) -> Result<(), Failure> {
+        let Reached { served, route, request, arrival, .. } = reached;
+        let Some(policy) = &served.api.policy else { return Ok(()) };
+        let (place, readings, api_arn) = (place_of(reached), readings_of(reached), self.api_arn(&served.api.id));
+        let facts = Facts {
+            source_ip: request.source_ip,
+            user_agent: request.values("user-agent").next(),
+            referer: request.values("referer").next(),
+            is_tls: request.values("x-forwarded-proto").all(|scheme| scheme == "https"),
+            now_ms: arrival.time_ms,
+        };
+        let caller = Caller { api_arn: &api_arn, place: &place, readings: &readings, facts };
+        // An authoriser says who is let in; the policy only says who is not.
+        let needs_allow = ["NONE", "COGNITO_USER_POOLS"].contains(&route.method.authorization_type.as_str());
+        if needs_allow || gate::judge(policy, caller)? == Verdict::Deny {
+            gate::admit(policy, caller)?;
+        }
+        Ok(())
     }
 
     /// Who has sent a request, and by which key; the failure of one that is not let in. Of one that needs a signature it is known who
@@ -441,26 +465,14 @@ impl Gateway {
     ) -> Result<(Authorized, Option<Client<'a>>), Failure> {
         let Reached { kept, served, stage, route, request, arrival, .. } = reached;
         let api = &served.api;
-        let (place, readings, api_arn) = (place_of(reached), readings_of(reached), self.api_arn(&api.id));
         let kind = route.method.authorization_type.as_str();
-        if let Some(policy) = &api.policy {
-            let facts = Facts {
-                source_ip: request.source_ip,
-                user_agent: request.values("user-agent").next(),
-                referer: request.values("referer").next(),
-                is_tls: request.values("x-forwarded-proto").all(|scheme| scheme == "https"),
-                now_ms: arrival.time_ms,
-            };
-            let caller = Caller { api_arn: &api_arn, place: &place, readings: &readings, facts };
-            // An authoriser says who is let in; the policy only says who is not.
-            let needs_allow = kind == "NONE" || kind == "COGNITO_USER_POOLS";
-            if needs_allow || gate::judge(policy, caller)? == Verdict::Deny {
-                gate::admit(policy, caller)?;
-            }
+        if kind != "AWS_IAM" {
+            self.admitted_by_policy(reached)?;
         }
         let (authorized, usage_key) = match kind {
             "NONE" => (Authorized::Open, None),
-            "CUSTOM" => self.ask_authorizer(reached, &format!("{api_arn}/{place}")).await?,
+            "CUSTOM" => self.ask_authorizer(reached, &self.arn(reached)).await?,
+            // The policy has been looked at before the body was read.
             "AWS_IAM" => (signer.ok_or_else(|| Failure::new(ResponseType::MissingAuthenticationToken))?, None),
             "COGNITO_USER_POOLS" => (self.ask_user_pool(reached).await?, None),
             _ => return Err(Failure::new(ResponseType::Unauthorized)),

@@ -39,9 +39,9 @@ pub(super) const THROTTLED: &str = "the throttle of the route or of the stage";
 const TWO_PATHS: &str = "the server behind the route may read its path as another one, which is not this route's";
 /// Why a request has no place.
 pub(super) const FULL: &str = "as many requests are under way as may be";
-/// What becomes of an answer that nobody waits for.
 /// Why a request that was let in fails.
 pub(super) const NOTHING: &str = "no integration stands behind the route";
+/// What becomes of an answer that nobody waits for.
 pub(super) const LEFT: &str = "not delivered";
 pub(super) const LEFT_WHY: &str = "the client left before it was answered";
 /// Headers of CORS that the gateway answers for, where it is configured.
@@ -321,6 +321,8 @@ impl Gateway {
             }
         }
         let name = if place.api.kind == Kind::Url { "x-amzn-requestid" } else { "apigw-requestid" };
+        // A handler, or a server that is one of these as well, may have set it.
+        answer.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         answer.headers.push((name.into(), request_id.to_owned()));
     }
 
@@ -375,10 +377,10 @@ impl Gateway {
                     signers::forbidden()
                 }
             };
-            // A signature is made over the body: it is read before anybody is let in, if there is a signature at all.
-            signers::is_signed(head.given(&[])).map_err(refused)?;
-            let whole = self.take(call, body).await?;
+            // A signature is made over the body: it is read before anybody is let in, if the head can be right.
             let service = if is_url { signers::OF_URLS } else { signers::OF_APIS };
+            self.signers.check_head(head.given(&[]), service).map_err(refused)?;
+            let whole = self.take(call, body).await?;
             (self.signers.signer(head.given(&whole.bytes), service).map_err(refused)?, whole)
         } else {
             (self.authorize(asked).await?, self.take(call, body).await?)

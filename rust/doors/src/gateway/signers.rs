@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use forebay_core::gateway::answer::Answer;
 use forebay_core::gateway::request::Authorized;
 use forebay_core::gateway::rest::failure::{Failure, ResponseType};
 
-use crate::aws::keys::{Found, Keys};
-use crate::aws::sigv4::{self, Given, Refused, Verifier};
+use crate::aws::keys::{Found, Key, Keys};
+use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
 use crate::clock::now_ms;
 
 /// The service for which requests of APIs are signed.
@@ -43,6 +44,27 @@ impl Signers {
 
     /// Who has signed a request for a service.
     pub(super) fn signer(&self, given: Given<'_>, service: &'static str) -> Result<Authorized, Unsigned> {
+        let (signature, key) = self.claimed(given, service)?;
+        self.verifier.verify(&signature, given, &key.secret, now_ms() as i64).map_err(Unsigned::Refused)?;
+        let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
+        if !is_of_service || key.read_only && !READING.contains(&given.method) {
+            return Err(Unsigned::Forbidden(key.id.clone()));
+        }
+        Ok(Authorized::Iam { access_key: key.id.clone() })
+    }
+
+    /// Refuse by its head alone a request that nobody can have signed: its body is not worth reading. A signature in which the body's hash
+    /// stands is verified here.
+    pub(super) fn check_head(&self, given: Given<'_>, service: &'static str) -> Result<(), Unsigned> {
+        let (signature, key) = self.claimed(given, service)?;
+        let now_ms = now_ms() as i64;
+        let in_time = sigv4::check_time(&signature, now_ms);
+        let right = in_time.and_then(|()| self.verifier.verify_head(&signature, given, &key.secret, now_ms));
+        right.map(drop).map_err(Unsigned::Refused)
+    }
+
+    /// A request's signature for a service, and the key that it names.
+    fn claimed(&self, given: Given<'_>, service: &'static str) -> Result<(Signature, Arc<Key>), Unsigned> {
         let signature = sigv4::read(given).map_err(Unsigned::Refused)?;
         if signature.service != service {
             return Err(Unsigned::Scope(service));
@@ -52,7 +74,7 @@ impl Signers {
         };
         // Keys here are lasting ones: a token of a session is nobody's. The chunks of a streamed body are signed one by one, which
         // nobody would verify, and a body that is not signed could be anybody's.
-        if given.headers.contains_key("x-amz-security-token") {
+        if signature.has_token {
             return Err(Unsigned::Refused(Refused::UnknownKey));
         }
         let is_unsigned = |word: &[u8]| word == b"UNSIGNED-PAYLOAD" || word.starts_with(b"STREAMING-");
@@ -63,12 +85,7 @@ impl Signers {
         if !is_as_signed(given.path) {
             return Err(Unsigned::Refused(Refused::Wrong));
         }
-        self.verifier.verify(&signature, given, &key.secret, now_ms() as i64).map_err(Unsigned::Refused)?;
-        let is_of_service = key.services.is_empty() || key.services.iter().any(|allowed| allowed == service);
-        if !is_of_service || key.read_only && !READING.contains(&given.method) {
-            return Err(Unsigned::Forbidden(key.id.clone()));
-        }
-        Ok(Authorized::Iam { access_key: key.id.clone() })
+        Ok((signature, key))
     }
 }
 
@@ -77,11 +94,6 @@ fn is_as_signed(path: &str) -> bool {
     let inner = path.strip_prefix('/').unwrap_or(path);
     let is_passed_over = |part: &str| matches!(part, "" | "." | "..");
     inner.is_empty() || !inner.strip_suffix('/').unwrap_or(inner).split('/').any(is_passed_over)
-}
-
-/// Whether a request is signed at all: a body that nobody signed is not worth reading.
-pub(super) fn is_signed(given: Given<'_>) -> Result<(), Unsigned> {
-    sigv4::read(given).map(drop).map_err(Unsigned::Refused)
 }
 
 impl Unsigned {

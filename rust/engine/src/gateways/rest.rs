@@ -187,7 +187,8 @@ impl<'a> RestRoom<'a> {
                 continue;
             }
             let text = format!(
-                "{operation} has deleted {}: what the program declares comes back at RestApi.deploy and at the next start",
+                "{operation} has deleted {}: methods that the program declares come back at RestApi.deploy and at the next start, \
+                 and a stage when it is deployed anew",
                 gone.join(", ")
             );
             self.ctx.notice(OperatorEvent::Api, &api.name, json!({ "text": text }));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::conditions::{hold, Facts};
 use super::failure::{Failure, ResponseType};
 use super::model::{CanarySettings, MethodSetting, Stage};
-use crate::gateway::policy::{evaluate, Verdict};
+use crate::gateway::policy::{evaluate, is_action, Verdict};
 
 /// What a resource policy is held against.
 #[derive(Clone, Copy, Debug)]
@@ -41,17 +41,22 @@ pub fn check(policy: &str) -> Result<(), String> {
 }
 
 /// What a statement may say.
-const MEMBERS: [&str; 9] =
-    ["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+const MEMBERS: [&str; 8] =
+    ["Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
+/// The actions of this service. A statement of no other one would do what it seems to.
+const ACTIONS: [&str; 3] = ["execute-api:Invoke", "execute-api:InvalidateCache", "execute-api:ManageConnections"];
+
+/// A text or a list of texts, none of which is empty.
+fn named(value: &Value) -> Option<Vec<&str>> {
+    let texts: Option<Vec<&str>> = match value {
+        Value::Array(items) => items.iter().map(Value::as_str).collect(),
+        one => one.as_str().map(|text| vec![text]),
+    };
+    texts.filter(|texts| !texts.is_empty() && texts.iter().all(|text| !text.is_empty()))
+}
 
 fn is_principal(principal: &Value) -> bool {
-    let is_named = |value: &Value| match value {
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => {
-            !items.is_empty() && items.iter().all(|item| item.as_str().is_some_and(|text| !text.is_empty()))
-        }
-        _ => false,
-    };
+    let is_named = |value: &Value| named(value).is_some();
     match principal {
         Value::String(text) => text == "*",
         Value::Object(by) => {
@@ -69,25 +74,32 @@ fn check_statement(statement: &Value) -> Result<(), String> {
     if !matches!(fields.get("Effect").and_then(Value::as_str), Some("Allow" | "Deny")) {
         return Err("a statement's Effect is neither Allow nor Deny".into());
     }
+    if fields.contains_key("NotPrincipal") {
+        return Err("NotPrincipal is not supported: there are no accounts that could be left out".into());
+    }
     if let Some(name) = fields.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
         return Err(format!("a statement has no member {name:?}"));
     }
     if fields.get("Principal").is_some_and(|principal| !is_principal(principal)) {
         return Err("a Principal is \"*\", or texts by AWS, Service, Federated or CanonicalUser".into());
     }
-    // What such a statement says is taken at its strictest when it is held.
-    let is_by_exception = |part: &str| fields.contains_key(&format!("Not{part}"));
-    if !fields.contains_key("Principal") && !is_by_exception("Principal") {
+    if !fields.contains_key("Principal") {
         return Err("a statement has no Principal: \"*\" is everybody".into());
     }
     for part in ["Action", "Resource"] {
-        let is_read = match fields.get(part) {
-            Some(Value::String(_)) => true,
-            Some(Value::Array(items)) => !items.is_empty() && items.iter().all(Value::is_string),
-            _ => is_by_exception(part),
+        let but = format!("Not{part}");
+        let texts = match (fields.get(part), fields.get(&but)) {
+            (Some(texts), None) | (None, Some(texts)) => named(texts),
+            (Some(_), Some(_)) => return Err(format!("a statement has {part} and {but}: one of them")),
+            (None, None) => None,
         };
-        if !is_read {
-            return Err(format!("a statement's {part} is neither a text nor a list of texts"));
+        let texts = texts.ok_or_else(|| format!("a statement's {part} is neither a text nor a list of texts"))?;
+        let is_action = |pattern: &&str| ACTIONS.iter().any(|action| is_action(pattern, action));
+        // It would allow nothing and deny nobody.
+        if let Some(unknown) =
+            texts.iter().find(|pattern| but == "NotAction" && fields.contains_key(part) && !is_action(pattern))
+        {
+            return Err(format!("the Action {unknown:?} is none of {}", ACTIONS.join(", ")));
         }
     }
     if let Some(conditions) = fields.get("Condition") {
@@ -124,7 +136,8 @@ pub fn judge(policy: &str, caller: Caller<'_>) -> Result<Verdict, Failure> {
 fn applies(statement: &mut Value, caller: Caller<'_>) -> Result<bool, String> {
     let Some(fields) = statement.as_object_mut() else { return Ok(true) };
     // `execute-api:/stage/GET/path` is short for the whole ARN.
-    if let Some(resource) = fields.get_mut("Resource") {
+    let name = if fields.contains_key("NotResource") { "NotResource" } else { "Resource" };
+    if let Some(resource) = fields.get_mut(name) {
         let items = match resource {
             Value::Array(items) => items.iter_mut().collect(),
             one => vec![one],
@@ -137,8 +150,8 @@ fn applies(statement: &mut Value, caller: Caller<'_>) -> Result<bool, String> {
     }
     match fields.get("Principal") {
         // There are no accounts here: a statement for somebody is for nobody who can be known.
-        Some(principal) if !is_everybody(principal) => {
-            return Ok(fields.get("Effect").and_then(Value::as_str) == Some("Deny"));
+        Some(principal) if !is_everybody(principal) && fields.get("Effect").is_none_or(|effect| effect != "Deny") => {
+            return Ok(false);
         }
         None if !fields.contains_key("NotPrincipal") => return Err("a statement has no Principal".into()),
         _ => {}
@@ -215,6 +228,17 @@ mod tests {
             statement
         };
         let within = |operator: &str, range: Value| json!({"Condition": {operator: {"aws:SourceIp": range}}});
+        let all = statement("Allow", "execute-api:/*", json!({}));
+        let somebody = |resource: &str, range: &str| {
+            let mut one = statement("Deny", resource, within("IpAddress", json!(range)));
+            one["Principal"] = json!({"AWS": "arn:aws:iam::1:root"});
+            one
+        };
+        let but = |resource: &str| {
+            let mut one = statement("Deny", "", json!({"NotResource": resource}));
+            one.as_object_mut().unwrap().remove("Resource");
+            one
+        };
         for (statements, expected) in [
             (json!([statement("Allow", "execute-api:/*", json!({}))]), Verdict::Allow),
             (json!(statement("Allow", "execute-api:/dev/GET/*", json!({}))), Verdict::Allow),
@@ -248,6 +272,12 @@ mod tests {
                 Verdict::Silent,
             ),
             (json!([statement("Allow", "execute-api:/*", json!({"Principal": {"AWS": "*"}}))]), Verdict::Allow),
+            // A Deny for somebody denied every path where it had a condition.
+            (json!([all, somebody("execute-api:/dev/DELETE/*", "10.0.0.0/8")]), Verdict::Allow),
+            (json!([all, somebody("execute-api:/dev/GET/*", "10.0.0.0/8")]), Verdict::Deny),
+            (json!([all, somebody("execute-api:/dev/GET/*", "192.168.0.0/16")]), Verdict::Allow),
+            (json!([all, but("execute-api:/dev/GET/*")]), Verdict::Allow),
+            (json!([all, but("execute-api:/dev/DELETE/*")]), Verdict::Deny),
         ] {
             assert_eq!(judged(&statements), expected, "{statements}");
         }
@@ -285,10 +315,20 @@ mod tests {
             json!({ "Statement": other }).to_string()
         };
         assert_eq!(check(&fits(json!({"Bool": {"aws:SecureTransport": "true"}}))), Ok(()));
+        for action in [json!("*"), json!(["execute-api:Inv*", "EXECUTE-API:ManageConnections"])] {
+            let mut other = all.clone();
+            other["Action"] = action;
+            assert_eq!(check(&json!({ "Statement": other }).to_string()), Ok(()));
+        }
         for (field, value) in [
             ("Effect", json!("allow")),
             ("Principal", Value::Null),
             ("Action", Value::Null),
+            ("Action", json!("execute-api:invok")),
+            ("Action", json!(["execute-api:*", "s3:*"])),
+            ("Resource", json!("")),
+            ("NotResource", json!("*")),
+            ("NotPrincipal", json!("*")),
             ("Resource", json!([])),
             ("Condition", json!({"IpAddress": {"aws:SourceIp": []}})),
             ("Condition", json!({"IpAddress": {"aws:SourceIp": "::ffff:127.0.0.0/104"}})),

@@ -72,8 +72,12 @@ pub(super) fn stage(name: &str) -> Members {
 /// Every stage as it is served. A stage without a deployment serves nothing.
 pub fn served(app: &str, apis: &MadeApis) -> Apis {
     let stages = apis.values().flat_map(|api| {
-        // What does not compile was refused when it was made.
-        api.stages.values().filter_map(move |stage| api.deployed(stage)?.compile(app, &api.id, stage).ok())
+        api.stages.values().filter_map(move |stage| {
+            let parts = api.deployed(stage)?;
+            // What does not compile was refused when it was made, but for routes without a target: those were passed over once.
+            let compile = |parts: &Parts| parts.compile(app, &api.id, stage);
+            compile(parts).or_else(|_| compile(&parts.with_targets())).ok()
+        })
     });
     Apis::staged(stages.collect())
 }
@@ -100,6 +104,13 @@ impl Parts {
         id.clone_into(&mut api.id);
         api.is_made = true;
         Ok(api)
+    }
+
+    /// The same without routes behind which nothing stands.
+    fn with_targets(&self) -> Self {
+        let mut parts = self.clone();
+        parts.routes.retain(|_, route| !text(route, "Target").is_empty());
+        parts
     }
 
     fn definition(&self, id: &str, stage: &Members) -> Result<Value, String> {

@@ -53,6 +53,8 @@ const KEYWORDS: &[&str] = &[
     "xml",
     "externalDocs",
 ];
+/// Types of draft 4, and `file`, which Swagger 2 has for answers.
+const TYPES: [&str; 8] = ["array", "boolean", "integer", "null", "number", "object", "string", "file"];
 /// How deep a schema may be.
 const DEPTH_MAX: usize = 100;
 
@@ -78,29 +80,42 @@ pub(super) fn default_models(id: &mut dyn FnMut() -> String) -> BTreeMap<String,
     [model("Empty", empty), model("Error", error)].into_iter().map(|one| (one.name.clone(), one)).collect()
 }
 
-/// Names of keywords that are not draft 4's.
-fn unknown_keywords<'a>(schema: &'a Value, depth: usize, found: &mut Vec<&'a str>) -> bool {
-    let Value::Object(members) = schema else { return true };
+/// Find the keywords that are not draft 4's. The error says what else is none of its schemas: with it, each request of the model
+/// would fail.
+fn unknown_keywords<'a>(schema: &'a Value, depth: usize, found: &mut Vec<&'a str>) -> Result<(), String> {
+    let Value::Object(members) = schema else { return Ok(()) };
     if depth > DEPTH_MAX {
-        return false;
+        return Err(format!("It is deeper than {DEPTH_MAX}"));
     }
-    members.iter().all(|(key, value)| {
+    members.iter().try_for_each(|(key, value)| {
         if !KEYWORDS.contains(&key.as_str()) && !key.starts_with("x-") {
             found.push(key);
         }
         match (key.as_str(), value) {
             ("properties" | "patternProperties" | "definitions", Value::Object(of)) => {
-                of.values().all(|one| unknown_keywords(one, depth + 1, found))
+                of.values().try_for_each(|one| unknown_keywords(one, depth + 1, found))
             }
             ("allOf" | "anyOf" | "oneOf" | "items", Value::Array(list)) => {
-                list.iter().all(|one| unknown_keywords(one, depth + 1, found))
+                list.iter().try_for_each(|one| unknown_keywords(one, depth + 1, found))
             }
             ("items" | "not" | "additionalProperties" | "additionalItems", one) => {
                 unknown_keywords(one, depth + 1, found)
             }
-            _ => true,
+            ("type", one) => one_or_more(one)
+                .iter()
+                .find(|of| !is_type(of))
+                .map_or(Ok(()), |of| Err(format!("There is no type {of}: it is one of {}", TYPES.join(", ")))),
+            _ => Ok(()),
         }
     })
+}
+
+fn one_or_more(value: &Value) -> &[Value] {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
+}
+
+fn is_type(value: &Value) -> bool {
+    value.as_str().is_some_and(|name| TYPES.contains(&name))
 }
 
 /// Refuse a schema that is none.
@@ -118,9 +133,7 @@ pub(super) fn check_schema(schema: Option<&str>, content_type: &str) -> Outcome<
     }
     let Ok(document @ Value::Object(_)) = serde_json::from_str::<Value>(schema) else { return Err(invalid("")) };
     let mut unknown = Vec::new();
-    if !unknown_keywords(&document, 0, &mut unknown) {
-        return Err(invalid(&format!(". It is deeper than {DEPTH_MAX}")));
-    }
+    unknown_keywords(&document, 0, &mut unknown).map_err(|wrong| invalid(&format!(". {wrong}")))?;
     if unknown.is_empty() {
         return Ok(());
     }

@@ -67,6 +67,25 @@ impl Try {
     }
 }
 
+/// `"objekt"` was taken, and each request of the model was answered by 500.
+#[test]
+fn a_model_with_a_type_that_there_is_not_is_refused() {
+    let mut of = Try::new();
+    let (id, _) = of.pets();
+    let model = |number: usize, schema: &Value| json!({"restApiId": id, "name": format!("M{number}"), "contentType": "application/json", "schema": schema.to_string()});
+    let deep = json!({"type": "object", "properties": {"type": {"items": [{"type": ["string", "nul"]}]}}});
+    for (number, (schema, name)) in
+        [(json!({"type": "objekt"}), "\"objekt\""), (deep, "\"nul\"")].into_iter().enumerate()
+    {
+        let text = of.refused("CreateModel", model(number, &schema));
+        assert!(text.contains("Invalid model schema specified"), "{text}");
+        assert!(text.contains(&format!("There is no type {name}: it is one of array, boolean,")), "{text}");
+    }
+    let right =
+        json!({"type": ["string", "null"], "properties": {"type": {"type": "integer"}}, "enum": [{"type": "x"}]});
+    of.done("CreateModel", model(9, &right));
+}
+
 #[test]
 fn a_call_that_is_refused_half_way_changes_nothing() {
     let mut of = Try::new();
