@@ -89,9 +89,11 @@ async def test_a_call_that_deletes_what_the_program_declares_is_told(app, caplog
         [declared] = [one["id"] for one in resources if one["path"] == "/pets"]
         assert "has deleted" not in caplog.text
         await rest.call("DeleteMethod", resourceId=declared, httpMethod="GET")
-        await until(lambda: "DeleteMethod has deleted GET /pets: what the program declares comes back" in caplog.text)
+        await until(
+            lambda: "DeleteMethod has deleted GET /pets: methods that the program declares come back" in caplog.text
+        )
         await rest.deploy_if_changed()
         await rest.call("DeleteStage", stageName="prod")
-        await until(lambda: "DeleteStage has deleted stage prod: what" in caplog.text)
+        await until(lambda: "DeleteStage has deleted stage prod: methods" in caplog.text)
         await rest.call("DeleteRestApi")
-        await until(lambda: "DeleteRestApi has deleted GET /pets: what" in caplog.text)
+        await until(lambda: "DeleteRestApi has deleted GET /pets: methods" in caplog.text)

@@ -15,7 +15,7 @@ use serde_json::{json, Map, Value};
 
 // A quarter of a run is the making and dropping of small things.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 struct Arguments {
     seeds: Range<u64>,
