@@ -72,6 +72,13 @@ pub(crate) struct InMemory {
     has_old_ids: bool,
 }
 
+impl InMemory {
+    /// Whether the start is in the store, so that the execution begins anew after a restart.
+    pub(super) fn is_written(&self) -> bool {
+        self.row.is_some()
+    }
+}
+
 /// Events that were not kept, for there was no room for them.
 #[derive(Clone, Copy)]
 struct LeftOut {

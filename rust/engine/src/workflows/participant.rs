@@ -33,7 +33,7 @@ use crate::workflows::redrive::ClosedRef;
 use crate::workflows::requests::described;
 use crate::workflows::row::{name_key, CallKind, MachineRow, OpenCall, RunId, StateRef};
 use crate::workflows::step::ended_call;
-use crate::workflows::{durable, logs, old, outside, restore};
+use crate::workflows::{durable, logs, old, outside, restore, waiting};
 use crate::workflows::{Happened, Machine, Program, Run, Step, Steps, Workflows};
 
 pub(crate) const ROOM: RoomId = RoomId(7);
@@ -530,8 +530,9 @@ impl WorkflowParticipant<'_> {
         for waiter in self.workflows.activities.take_waiters() {
             self.ctx.answer(waiter, Err(unserved.clone()));
         }
-        for waiter in self.workflows.waiting.take_all() {
-            self.ctx.answer(waiter, Err(error.clone()));
+        for (run, waiter) in self.workflows.waiting.take_all() {
+            let error = waiting::told_at_the_end(error, self.workflows.runs.get(&run));
+            self.ctx.answer(waiter, Err(error));
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::error::Waiter;
+use crate::base::error::{EngineError, Waiter};
+use crate::workflows::express::InMemory;
 use crate::workflows::row::RunId;
+use crate::workflows::Run;
 
 /// Callers by the executions that they wait for.
 #[derive(Default)]
@@ -30,10 +32,24 @@ impl Waiting {
         waiters
     }
 
-    /// Everybody, who waits no longer.
-    pub(crate) fn take_all(&mut self) -> Vec<Waiter> {
+    /// Everybody, who waits no longer, each with the execution.
+    pub(crate) fn take_all(&mut self) -> Vec<(RunId, Waiter)> {
         self.count = 0;
-        std::mem::take(&mut self.by_run).into_values().flatten().collect()
+        let by_run = std::mem::take(&mut self.by_run);
+        by_run.into_iter().flat_map(|(run, waiters)| waiters.into_iter().map(move |waiter| (run, waiter))).collect()
+    }
+}
+
+/// What is told whoever waits for an execution of which nothing more will be said.
+pub(super) fn told_at_the_end(error: &EngineError, run: Option<&Run>) -> EngineError {
+    let is_written = run.is_none_or(|run| run.memory.as_ref().is_none_or(InMemory::is_written));
+    match error {
+        // It has begun: whoever asks the next owner begins it a second time.
+        EngineError::OwnerLeft(_) | EngineError::OwnerLost(_) if !is_written => {
+            let text = "the process that ran the execution stopped before it had ended: it does not go on, and nothing of it is written";
+            EngineError::OwnerLost(text.into())
+        }
+        error => error.clone(),
     }
 }
 

@@ -440,3 +440,31 @@ fn the_call_of_a_child_in_memory_that_kills_the_process_is_given_up() {
     assert_eq!((deaths, &engine.execution("one")["status"]), (4, &json!("FAILED")));
     assert_eq!(engine.engine.with(|rooms| rooms.workflows.interrupted.len()), 0);
 }
+
+/// A store was handed over while they ran. Whoever had started one was told to ask the next owner, which began it anew: what it had
+/// sent was sent twice.
+#[test]
+fn a_synchronous_execution_is_not_begun_again_where_its_owner_leaves() {
+    let mut flow = send();
+    flow["States"]["Tell"]["End"] = json!(false);
+    flow["States"]["Tell"]["Next"] = json!("Call");
+    flow["States"]["Call"] = call()["States"]["Call"].clone();
+    let engine = with(&flow, json!({}));
+    let client = engine.succeeded_by_a_client();
+    client.json("workflow.declare", &json!({"name": "v", "definition": call().to_string()}));
+    client.json("execution.start", &json!({"workflow": "v", "name": "standard", "input": "{}"}));
+    let result = ask(&client, "execution.result", &json!({"workflow": "v", "name": "standard"}));
+    let input = json!({"text": "unwritten"}).to_string();
+    let sync = ask(&client, "execution.start_sync", &json!({"workflow": "w", "name": "two", "input": input}));
+    let same = ask(&client, "execution.result", &json!({"workflow": "w", "name": "two"}));
+    let task = ask(&client, "task.call", &json!({"resource": arn("f"), "arguments": "{}"}));
+    client.engine.turn(client.now);
+    assert_eq!(client.received("q"), ["unwritten"], "what it has sent is durable");
+    client.engine.close();
+    let told = |told: Arc<Mutex<Option<Answer>>>| told.lock().unwrap().take().unwrap().unwrap_err();
+    assert!(matches!(told(result), EngineError::OwnerLeft(_)));
+    for one in [sync, same, task] {
+        let error = told(one);
+        assert!(matches!(&error, EngineError::OwnerLost(text) if text.contains("does not go on")), "{error}");
+    }
+}
