@@ -21,6 +21,8 @@ pub struct Budget<'c> {
     clock: &'c dyn Fn() -> u64,
     /// How long a short turn may take.
     short_ms: Option<u64>,
+    /// The turn is no execution's.
+    is_trial: bool,
     /// When the state began whose expressions are evaluated.
     state_began_ms: Cell<u64>,
     is_exceeded: Cell<bool>,
@@ -42,7 +44,12 @@ impl<'c> Budget<'c> {
     /// For a turn whose expressions may take what a state's may.
     pub fn whole(clock: &'c dyn Fn() -> u64) -> Self {
         let (state_began_ms, is_exceeded, visits) = Default::default();
-        Self { clock, short_ms: None, state_began_ms, is_exceeded, visits }
+        Self { clock, short_ms: None, is_trial: false, state_began_ms, is_exceeded, visits }
+    }
+
+    /// The same for a state that is tried apart from any execution.
+    pub fn trial(clock: &'c dyn Fn() -> u64) -> Self {
+        Self { is_trial: true, ..Self::whole(clock) }
     }
 
     /// For a turn that takes `short_ms` at most, or is void.
@@ -97,7 +104,7 @@ impl<'c> Budget<'c> {
     pub(super) fn guards(&self, documents: &Documents<'_>) -> Option<Guards> {
         let Some(short_ms) = self.short_ms else {
             let left_ms = STATE_MS_MAX.saturating_sub((self.clock)().saturating_sub(self.state_began_ms.get()));
-            return Some(Guards { time_ms_max: left_ms, ..Guards::default() });
+            return Some(Guards { time_ms_max: left_ms, is_trial: self.is_trial, ..Guards::default() });
         };
         let left_ms = short_ms.saturating_sub((self.clock)());
         if left_ms == 0 || is_large(documents) {
@@ -105,6 +112,16 @@ impl<'c> Budget<'c> {
             return None;
         }
         Some(Guards { time_ms_max: left_ms, ..Guards::short() })
+    }
+
+    /// Do what takes none of the state's time. A short turn has no time for it.
+    pub(super) fn pause(&self, wait: impl FnOnce()) {
+        if self.short_ms.is_none() {
+            let from_ms = (self.clock)();
+            wait();
+            let began_ms = self.state_began_ms.get();
+            self.state_began_ms.set(began_ms + (self.clock)().saturating_sub(from_ms));
+        }
     }
 
     /// A limit has ended an evaluation: in a short turn it was perhaps a short one.
@@ -120,4 +137,25 @@ fn is_large(documents: &Documents<'_>) -> bool {
         bytes += weigh(value, SHORT_BYTES_MAX);
         bytes > SHORT_BYTES_MAX
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A turn that is made aside waited for its own evaluation, which was left behind under the lock, and then had no time.
+    #[test]
+    fn a_pause_takes_none_of_the_time_of_a_state() {
+        let now_ms = Cell::new(0);
+        let clock = || now_ms.get();
+        let budget = Budget::whole(&clock);
+        now_ms.set(600);
+        budget.pause(|| now_ms.set(1_600));
+        assert!(!budget.has_no_time());
+        now_ms.set(1_999);
+        assert!(!budget.has_no_time());
+        now_ms.set(2_000);
+        assert!(budget.has_no_time());
+        Budget::short(5, &clock).pause(|| panic!("others wait for a short turn"));
+    }
 }

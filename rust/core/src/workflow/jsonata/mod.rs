@@ -18,6 +18,7 @@ mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonata_core::evaluator::CancelToken;
 use serde_json::{Map, Value};
@@ -26,7 +27,7 @@ use super::scope::{Entropy, EvaluationError, Problem};
 use super::value::{is_deeper_than, type_name, NESTING_MAX};
 use contained::contain;
 use engine::{Draws, Failure, Program, Session};
-use watched::{watch, Unanswered};
+use watched::{await_place, is_hindered, watch, Task, Unanswered};
 
 /// Characters of an expression.
 pub const EXPRESSION_CHARS_MAX: usize = 100_000;
@@ -47,7 +48,7 @@ pub struct Bindings<'a> {
 /// How much one evaluation may use. Over a limit the state fails with `States.QueryEvaluationError`.
 #[derive(Clone, Copy, Debug)]
 pub struct Guards {
-    /// Milliseconds of wall time, counted where the evaluator looks at its clock: at each node, not inside a function.
+    /// Milliseconds of wall time. What may not look at its clock for long is left behind when they are over.
     pub time_ms_max: u64,
     /// Evaluations inside one another.
     pub depth_max: usize,
@@ -59,6 +60,8 @@ pub struct Guards {
     pub built_bytes_max: usize,
     /// Threads of evaluations that nobody waits for any more. While there are so many, nothing is evaluated that could become one.
     pub stuck_max: usize,
+    /// Threads of trials are counted apart from others: whoever tries a state holds no execution up.
+    pub is_trial: bool,
 }
 
 impl Default for Guards {
@@ -71,6 +74,7 @@ impl Default for Guards {
             value_bytes_max: 6_990_256,
             built_bytes_max: 64 << 20,
             stuck_max: 2,
+            is_trial: false,
         }
     }
 }
@@ -224,6 +228,21 @@ impl JsonataTemplate {
         Ok(value)
     }
 
+    /// Whether the field cannot be evaluated now, because of evaluations that nobody waits for any more.
+    pub(super) fn is_hindered(&self, guards: &Guards) -> bool {
+        is_hindered(self.task(guards), guards.stuck_max)
+            && self.0.programs().iter().any(|program| program.facts.is_watched)
+    }
+
+    /// Wait for them, as long as the guards say.
+    pub(super) fn await_place(&self, guards: &Guards) {
+        await_place(self.task(guards), guards.stuck_max, Duration::from_millis(guards.time_ms_max));
+    }
+
+    fn task(&self, guards: &Guards) -> Task {
+        Task { template: Arc::as_ptr(&self.0).addr(), is_trial: guards.is_trial }
+    }
+
     /// The same on another thread. It takes no longer than the guards say.
     fn evaluate_aside(
         &self,
@@ -246,7 +265,7 @@ impl JsonataTemplate {
         }
         let (states, variables) = engine::read(programs, bindings);
         let (node, counted, cancelled) = (Arc::clone(&self.0), Arc::clone(&begun), cancel.clone());
-        let answer = watch(guards.time_ms_max, guards.stuck_max, move |is_over| {
+        let answer = watch(guards.time_ms_max, self.task(&guards), guards.stuck_max, move |is_over| {
             contain(|| {
                 let bindings = Bindings { states: &states, variables: &variables, now_ms };
                 let mut session = Session::open(&node.programs(), &bindings, &guards, draws, cancelled);

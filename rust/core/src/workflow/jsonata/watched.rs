@@ -3,9 +3,10 @@
 //! The evaluator looks at its clock at each node of a program, and at none inside of a step that walks a whole value. Values share
 //! parts: such a step may take hours. Its thread cannot be stopped, so that it is left behind, and is *stuck* until it ends.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{channel, sync_channel, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{channel, sync_channel, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -14,9 +15,18 @@ const GRACE: Duration = Duration::from_millis(20);
 /// How long a thread waits for more to do.
 const IDLE: Duration = Duration::from_millis(100);
 
+/// What is evaluated, and among which others it counts while it is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Task {
+    /// The template's address, which is no other's while a thread has it.
+    pub(super) template: usize,
+    pub(super) is_trial: bool,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Unanswered {
+    /// It took too long, now or before: a second thread with it would be stuck as the first one is.
     Late,
     /// It was not begun: too many threads are stuck.
     Crowded,
@@ -24,27 +34,55 @@ pub(super) enum Unanswered {
     NoThread,
 }
 
-/// What a thread does; then it tells the answer, under the lock.
-type Work = Box<dyn FnOnce() -> Box<dyn FnOnce(&mut Crew)> + Send>;
+/// What a thread does; then it tells the answer, under the lock. What nobody takes comes back: a holder of another lock may wait for this
+/// one, and it may be large.
+type Work = Box<dyn FnOnce() -> Box<dyn FnOnce(&mut Crew) -> Option<Box<dyn Any>>> + Send>;
 
 struct Crew {
     /// Threads that wait for work, each with its number.
     idle: Vec<(u64, Sender<Work>)>,
     last: u64,
-    stuck: usize,
+    /// What the threads that are stuck evaluate.
+    stuck: Vec<Task>,
 }
 
-static CREW: Mutex<Crew> = Mutex::new(Crew { idle: Vec::new(), last: 0, stuck: 0 });
+static CREW: Mutex<Crew> = Mutex::new(Crew { idle: Vec::new(), last: 0, stuck: Vec::new() });
+/// A thread is stuck no longer.
+static FREED: Condvar = Condvar::new();
 
 fn crew() -> MutexGuard<'static, Crew> {
     CREW.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Crew {
+    /// Why a task cannot be begun now.
+    fn hinders(&self, task: Task, stuck_max: usize) -> Option<Unanswered> {
+        if self.stuck.contains(&task) {
+            return Some(Unanswered::Late);
+        }
+        let beside = self.stuck.iter().filter(|one| one.is_trial == task.is_trial).count();
+        (beside >= stuck_max).then_some(Unanswered::Crowded)
+    }
+}
+
+/// Whether a task cannot be begun now.
+pub(super) fn is_hindered(task: Task, stuck_max: usize) -> bool {
+    crew().hinders(task, stuck_max).is_some()
+}
+
+/// Wait until a task can be begun, for so long at most.
+pub(super) fn await_place(task: Task, stuck_max: usize, most: Duration) {
+    let is_hindered = |crew: &mut Crew| crew.hinders(task, stuck_max).is_some();
+    drop(FREED.wait_timeout_while(crew(), most, is_hindered).unwrap_or_else(PoisonError::into_inner));
+}
+
 /// Do work that must not panic on another thread, and wait so many milliseconds for it. It is given what tells whether they are over.
 ///
-/// It is not begun while `stuck_max` threads are stuck. Those that began before may still be left behind.
+/// It is not begun while a thread is stuck with the same task, or `stuck_max` threads are stuck. Those that began before may still be left
+/// behind.
 pub(super) fn watch<T: Send + 'static>(
     limit_ms: u64,
+    task: Task,
     stuck_max: usize,
     work: impl FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
 ) -> Result<T, Unanswered> {
@@ -54,13 +92,20 @@ pub(super) fn watch<T: Send + 'static>(
     let is_left = Arc::new(AtomicBool::new(false));
     let left = Arc::clone(&is_left);
     hand_over(
+        task,
         stuck_max,
         Box::new(move || {
             let done = work(&|| begun.elapsed() >= limit);
             Box::new(move |crew| {
-                crew.stuck -= usize::from(left.load(Ordering::Relaxed));
+                if left.load(Ordering::Relaxed) {
+                    // Evaluations of one template that went on at once may both have been left behind.
+                    if let Some(at) = crew.stuck.iter().position(|one| *one == task) {
+                        crew.stuck.swap_remove(at);
+                    }
+                    FREED.notify_all();
+                }
                 // Nobody takes it when the time is over.
-                let _late = answer.try_send(done);
+                answer.try_send(done).err().map(|late| Box::new(late) as Box<dyn Any>)
             })
         }),
     )?;
@@ -69,19 +114,22 @@ pub(super) fn watch<T: Send + 'static>(
         Err(RecvTimeoutError::Disconnected) => Err(Unanswered::NoThread),
         Err(RecvTimeoutError::Timeout) => {
             let mut crew = crew();
-            answered.try_recv().map_err(|_| {
-                is_left.store(true, Ordering::Relaxed);
-                crew.stuck += 1;
-                Unanswered::Late
+            answered.try_recv().map_err(|none| match none {
+                TryRecvError::Disconnected => Unanswered::NoThread,
+                TryRecvError::Empty => {
+                    is_left.store(true, Ordering::Relaxed);
+                    crew.stuck.push(task);
+                    Unanswered::Late
+                }
             })
         }
     }
 }
 
-fn hand_over(stuck_max: usize, mut work: Work) -> Result<(), Unanswered> {
+fn hand_over(task: Task, stuck_max: usize, mut work: Work) -> Result<(), Unanswered> {
     let mut crew = crew();
-    if crew.stuck >= stuck_max {
-        return Err(Unanswered::Crowded);
+    if let Some(hindered) = crew.hinders(task, stuck_max) {
+        return Err(hindered);
     }
     while let Some((_, thread)) = crew.idle.pop() {
         match thread.send(work) {
@@ -100,11 +148,12 @@ fn hand_over(stuck_max: usize, mut work: Work) -> Result<(), Unanswered> {
 fn serve(number: u64, mut work: Work, hand: &Sender<Work>, given: &Receiver<Work>) {
     loop {
         let tell = work();
-        {
+        let untaken = {
             let mut crew = crew();
             crew.idle.push((number, hand.clone()));
-            tell(&mut crew);
-        }
+            tell(&mut crew)
+        };
+        drop(untaken);
         work = match given.recv_timeout(IDLE) {
             Ok(next) => next,
             Err(_) => {

@@ -68,7 +68,7 @@ pub(super) async fn test_state(call: &Call<'_>) -> Result<Value, Fault> {
         let tested = aside(move || {
             let began = Instant::now();
             let clock = || began.elapsed().as_millis() as u64;
-            test_state::test_state_within(&asked, &around, &Budget::whole(&clock))
+            test_state::test_state_within(&asked, &around, &Budget::trial(&clock))
         })
         .await?;
         match tested.map_err(|refused| Fault::new(refused.code, refused.message))? {
