@@ -350,7 +350,7 @@ macro_rules! operations {
             state_machines.activity_describe now;
         /// Keep notes beside an activity, or remove them.
         "activity.annotate" ActivityAnnotate(notes::Annotate) -> activity::Activity: state_machines.activity_annotate now;
-        /// Delete an activity. Tasks that wait for a worker run into their timeouts.
+        /// Delete an activity. Tasks that wait for a worker go on waiting: they are for its workers when it is declared again.
         "activity.delete" ActivityDelete(activity::ActivityNamed) -> Empty: state_machines.activity_delete now;
         /// Give a worker the oldest task of an activity; `null` when there was none in time.
         "activity.get_task" ActivityGetTask(activity::GetActivityTask) -> Option<activity::ActivityTask>:

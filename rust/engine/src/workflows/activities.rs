@@ -15,7 +15,7 @@ use crate::commit::done::{json, Done};
 use crate::commit::rows::damaged;
 use crate::store::port::Table;
 use crate::workflows::participant::{WorkflowParticipant, ROOM};
-use crate::workflows::row::{check_name, CallKind, RunId};
+use crate::workflows::row::{check_name, CallKind, OpenCall, RunId};
 use crate::workflows::{Run, WorkflowRoom, Workflows};
 
 /// A worker has waited long enough.
@@ -128,6 +128,13 @@ impl Activities {
 }
 
 impl Workflows {
+    /// All tasks of an activity that no worker has, also those in no list.
+    fn untaken(&self, activity: &str) -> Vec<(RunId, TaskId)> {
+        let calls = self.runs.iter().flat_map(|(&id, run)| run.calls.iter().map(move |(&task, call)| (id, task, call)));
+        let its = calls.filter(|(.., call)| is_untaken(call) && call.function == activity);
+        its.map(|(id, task, _)| (id, task)).collect()
+    }
+
     /// Put a task that no worker has at the end of its activity's list. Where no worker comes, those that have ended leave it as it grows.
     pub(crate) fn wait_for_worker(&mut self, activity: &str, task: (RunId, TaskId)) {
         let Some(entry) = self.activities.entries.get_mut(activity) else { return };
@@ -150,7 +157,11 @@ impl Workflows {
 /// Whether a task still waits for a worker.
 fn waits_for_worker(runs: &BTreeMap<RunId, Run>, (run, task): (RunId, TaskId)) -> bool {
     let call = runs.get(&run).and_then(|run| run.calls.get(&task));
-    call.is_some_and(|call| matches!(call.kind, CallKind::Activity { is_taken: false, .. }))
+    call.is_some_and(is_untaken)
+}
+
+fn is_untaken(call: &OpenCall) -> bool {
+    matches!(call.kind, CallKind::Activity { is_taken: false, .. })
 }
 
 impl WorkflowParticipant<'_> {
@@ -201,6 +212,10 @@ pub(super) fn activity_declare(room: &mut WorkflowRoom<'_>, asked: ActivityNamed
         let row = ActivityRow { name: asked.name.clone(), created_ms, notes: Notes::default() };
         keep(room, &row);
         room.participant().take_activity(row);
+        // Those that it left when it was deleted: without a worker no time of theirs would end them.
+        for task in room.workflows.untaken(&asked.name) {
+            room.workflows.wait_for_worker(&asked.name, task);
+        }
     }
     let row = room.workflows.activities.entry(&asked.name)?.row.clone();
     Ok(Done::when_durable(activity(room, &row)))
@@ -231,7 +246,7 @@ pub(super) fn activity_describe(room: &mut WorkflowRoom<'_>, asked: &ActivityNam
     Ok(Done::at_once(activity(room, &row)))
 }
 
-/// Delete an activity. Tasks that wait for a worker run into their timeouts.
+/// Delete an activity. Tasks that wait for a worker go on waiting: they are for its workers when it is declared again.
 pub(super) fn activity_delete(room: &mut WorkflowRoom<'_>, asked: ActivityNamed) -> Result<Done, EngineError> {
     room.workflows.activities.entry(&asked.name)?;
     while let Some(poll) = room.workflows.activities.next_poll(&asked.name) {

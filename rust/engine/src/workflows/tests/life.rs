@@ -294,6 +294,31 @@ fn workers_of_several_activities_are_told_in_time() {
     assert_eq!(value(&waits[1]), Value::Null);
 }
 
+/// They were in no list, and nothing ended them: they had waited for the next start of the app, or for a year.
+#[test]
+fn tasks_of_an_activity_that_is_declared_again_have_its_workers() {
+    let mut engine = TestEngine::new();
+    engine.json("activity.declare", &json!({"name": "a"}));
+    engine.workflow("w", &activity());
+    for name in ["one", "two"] {
+        engine.start(name, &json!(name)).unwrap();
+    }
+    let taken = value(&ask(&engine, 0));
+    engine.json("activity.delete", &json!({"name": "a"}));
+    // It is declared after the next start.
+    engine = engine.crashed();
+    engine.json("activity.declare", &json!({"name": "a"}));
+    let input = |told: &Value| told["input"].clone();
+    assert_eq!([input(&taken), input(&value(&ask(&engine, 0)))], ["\"one\"", "\"two\""]);
+    assert_eq!(value(&ask(&engine, 0)), Value::Null);
+    engine.start("three", &json!("three")).unwrap();
+    engine.json("activity.delete", &json!({"name": "a"}));
+    engine.advance(600 * SECOND);
+    let waits = engine.json("activity.declare", &json!({"name": "a"}));
+    assert_eq!(waits["name"], "a");
+    assert_eq!(input(&value(&ask(&engine, 0))), "\"three\"");
+}
+
 #[test]
 fn a_task_that_a_full_disk_kept_from_a_worker_is_given_to_the_next() {
     let mut engine = TestEngine::new();
