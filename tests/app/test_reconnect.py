@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -23,6 +24,7 @@ class Runner:
         self.loop = asyncio.get_running_loop()
         self.lost = asyncio.Event()
         self.lost.set()
+        self.needed = asyncio.Event()
         self.engine: object | None = None
         self.attached: list[object] = []
         self.refused: list[ForebayError] = []
@@ -93,3 +95,28 @@ async def test_a_lasting_reason_is_told_once_and_refuses_what_waits(
     assert "cannot listen at shop.sock" in str(runner.refused[0])
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert [text.rpartition(": ")[2] for text in told] == ["cannot listen at shop.sock", "no room"]
+
+
+async def test_the_store_is_left_to_others_once_it_is_free() -> None:
+    """The time in which it is left began before the engine was closed: who had closed it for longer was the first to open it."""
+    runner, engines = Runner(), opens(SimpleNamespace(role="client"))
+    runner.needed.set()
+    at: list[float] = []
+
+    async def let_go(_: object) -> None:
+        await asyncio.sleep(2 * reconnect.GIVES_WAY_SECONDS)
+        at.append(runner.loop.time())
+
+    async def open_engine() -> object:
+        at.append(runner.loop.time())
+        return await engines()
+
+    connecting = Reconnector(cast("Any", runner), open_engine, let_go, lambda: None, client_only=True).run()
+    running = asyncio.create_task(connecting)
+    async with asyncio.timeout(100):
+        await runner.asked.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    free_at, opened_at = at
+    assert opened_at - free_at >= 0.9 * reconnect.GIVES_WAY_SECONDS

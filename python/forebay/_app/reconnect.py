@@ -59,8 +59,10 @@ class Reconnector:
         runner = self._runner
         while True:
             await self._until_disconnected()
-            leaves_at = runner.loop.time() + (GIVES_WAY_SECONDS if runner.lost.is_set() else 0)
+            gives_way = runner.lost.is_set()
             await self._let_go(runner.engine)
+            # Others can take the store only now.
+            leaves_at = runner.loop.time() + (GIVES_WAY_SECONDS if gives_way else 0)
             if self._client_only:
                 await runner.needed.wait()
                 await asyncio.sleep(max(0, leaves_at - runner.loop.time()))

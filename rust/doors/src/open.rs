@@ -38,7 +38,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long an owner that is asked to let go of its store may be silent, since it begins or ends.
 const SILENT_WITHIN: Duration = Duration::from_secs(1);
-/// How long an owner that runs nothing may take to let go of a store.
+/// How long an owner that runs nothing may take to begin to let go of a store: a command that is done, too.
 const GIVEN_WAY_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where a store is that an engine runs.
@@ -436,20 +436,20 @@ fn answered(ask: impl FnOnce(Waiter)) -> Result<serde_json::Value, EngineError> 
 /// Own the directory, or fail. An owner that runs nothing is asked to let go of it, and has some time for that.
 fn own_alone(path: &Path) -> Result<Ownership, EngineError> {
     let began = Instant::now();
-    let mut heard = began;
+    let (mut heard, mut silent_within) = (began, SILENT_WITHIN);
     loop {
         let refused = match Directory::own(path) {
             Err(refused @ StoreError::Locked(_)) => refused,
             owned => return Ok(owned?),
         };
         match gives_way(path) {
-            Some(true) => heard = Instant::now(),
+            // Its socket goes first when it closes.
+            Some(true) if began.elapsed() < GIVEN_WAY_WITHIN => {
+                (heard, silent_within) = (Instant::now(), ANSWER_WITHIN);
+            }
             // It begins or ends.
-            None if heard.elapsed() < SILENT_WITHIN => {}
+            None if heard.elapsed() < silent_within => {}
             _ => return Err(refused.into()),
-        }
-        if began.elapsed() > GIVEN_WAY_WITHIN {
-            return Err(refused.into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }

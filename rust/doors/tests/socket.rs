@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
+use forebay_doors::open::{open, End};
 use forebay_doors::socket::client::Client;
 use forebay_doors::socket::frame;
 use forebay_doors::socket::server::Listener;
@@ -20,7 +21,9 @@ use forebay_engine::dispatch::attempt_journal::AttemptJournal;
 use forebay_engine::dispatch::attempts::Settled;
 use forebay_engine::environments::assignment::{AssignedTask, Assignment, Given};
 use forebay_engine::runtime::engine::{Engine, Parts};
+use forebay_engine::store::directory::Directory;
 use forebay_engine::store::memory::MemoryStore;
+use serde_json::json;
 
 fn engine() -> Arc<Engine> {
     let config = Config {
@@ -277,4 +280,30 @@ fn a_client_runs_handlers_for_the_owner() {
     drop((kept, of_owner, client));
     engine.close();
     drop(listener);
+}
+
+/// It had said that it lets go, and its engine closed behind its socket for more than a second: the app did not start.
+#[test]
+fn an_owner_that_lets_go_may_take_its_time_to_close() {
+    let place = tempfile::tempdir().unwrap();
+    let owned = Directory::own(place.path()).unwrap();
+    let engine = engine();
+    let mut listener = Listener::start(&owned.directory().socket_path().unwrap(), engine.clone(), true).unwrap();
+    let settings = json!({
+        "app": "a", "store": place.path(), "region": "r", "account": "0", "durability": "process-crash", "serve": true,
+    });
+    let app = std::thread::spawn(move || match open(serde_json::from_value(settings).unwrap(), None).unwrap() {
+        End::Owner(owner) => owner.close(),
+        End::Client(_) => panic!("it is to own the store"),
+    });
+    let wants = |(ticket, answer): &(u64, Answer)| *ticket == 0 && matches!(answer, Err(EngineError::OwnerLeft(_)));
+    while !engine.exchange(Vec::new(), 0).1.iter().any(wants) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    listener.stop_reading();
+    std::thread::sleep(Duration::from_millis(1_500));
+    engine.close();
+    drop(listener);
+    drop(owned);
+    app.join().unwrap();
 }
