@@ -52,3 +52,14 @@ fn a_heartbeat_that_is_played_as_missing_has_both_names() {
         }
     }
 }
+
+/// Each heartbeat until then was planned: a play of a month had five million, and was given up as endless.
+#[test]
+fn heartbeats_that_come_for_a_month_take_no_time() {
+    const MONTH_MS: u64 = 30 * 86_400_000;
+    let machine = one(&json!({"Type": "Task", "Resource": ACTIVITY, "HeartbeatSeconds": 1, "End": true}));
+    let mut world =
+        script(|_, _| Answer { after_ms: MONTH_MS, worker: Some(None), ..error("States.HeartbeatTimeout") });
+    let played = run(&machine, json!({}), &mut world);
+    assert_eq!((failure(&played), played.ended_ms - START_MS), (("States.Timeout", None), MONTH_MS));
+}

@@ -117,6 +117,8 @@ struct Play {
     /// Facts by the time at which they come, and the order in which they were planned.
     agenda: BTreeMap<(u64, u64), Fact>,
     planned: u64,
+    /// Tasks of which heartbeats come, and until when they keep them.
+    beats: BTreeMap<TaskId, u64>,
     now_ms: u64,
     left: Left,
 }
@@ -160,7 +162,8 @@ impl<'d> Driver<'d> {
         now_ms: u64,
         facts: Vec<(u64, Fact)>,
     ) -> Result<Played, Stuck> {
-        let mut play = Play { execution, events: Vec::new(), agenda: BTreeMap::new(), planned: 0, now_ms, left };
+        let (events, agenda, beats) = Default::default();
+        let mut play = Play { execution, events, agenda, planned: 0, beats, now_ms, left };
         for (at_ms, fact) in facts {
             play.plan(at_ms, fact);
         }
@@ -168,6 +171,10 @@ impl<'d> Driver<'d> {
             let Some(((at_ms, _), fact)) = play.agenda.pop_first() else { return Err(Stuck::Waiting) };
             play.now_ms = play.now_ms.max(at_ms);
             let budget = Budget::unclocked();
+            let of = match &fact {
+                Fact::TaskStarted(task, _) | Fact::Heartbeat(task) => Some(*task),
+                _ => None,
+            };
             let commands = play.execution.apply(self.definition, fact, play.now_ms, &mut self.seed, &budget);
             // A wake-up or an answer may come after what it was for.
             let commands = match commands {
@@ -180,6 +187,9 @@ impl<'d> Driver<'d> {
                     | Refused::Unfinished,
                 ) => continue,
             };
+            if let Some(task) = of {
+                play.beat(task);
+            }
             for command in commands {
                 self.carry_out(&mut play, command)?;
             }
@@ -281,11 +291,11 @@ impl Play {
         if let Some(submitted) = answer.submitted {
             self.plan(self.now_ms, Fact::TaskSubmitted(task, submitted));
         }
-        let heartbeat_ms = call.heartbeat_seconds.filter(|_| call.token.is_some()).map(|seconds| seconds * 1_000);
+        let beats = call.heartbeat_seconds.is_some() && call.token.is_some();
         match answer.end {
             // Nothing is told: the machine itself finds that no heartbeat comes any more.
-            Some(Err(details)) if details.error.as_deref() == Some(HEARTBEAT_TIMEOUT) && heartbeat_ms.is_some() => {
-                self.plan_beats(task, at_ms, heartbeat_ms.unwrap_or_default());
+            Some(Err(details)) if details.error.as_deref() == Some(HEARTBEAT_TIMEOUT) && beats => {
+                self.plan_beats(task, at_ms);
             }
             Some(Ok(output)) => self.plan(at_ms, Fact::TaskSucceeded(task, output)),
             Some(Err(details)) => self.plan(at_ms, Fact::TaskFailed(task, details)),
@@ -293,12 +303,16 @@ impl Play {
         }
     }
 
-    /// Heartbeats that keep a task until it times out for want of one.
-    fn plan_beats(&mut self, task: TaskId, until_ms: u64, heartbeat_ms: u64) {
-        let mut beat_ms = until_ms.saturating_sub(heartbeat_ms);
-        while beat_ms > self.now_ms {
-            self.plan(beat_ms, Fact::Heartbeat(task));
-            beat_ms = beat_ms.saturating_sub((heartbeat_ms / 2).max(1));
+    /// Heartbeats keep a task until it times out for want of one. They may be millions, and nothing tells of them.
+    fn plan_beats(&mut self, task: TaskId, until_ms: u64) {
+        self.beats.insert(task, until_ms);
+        self.beat(task);
+        self.plan(until_ms, Fact::Due);
+    }
+
+    fn beat(&mut self, task: TaskId) {
+        if let Some(&until_ms) = self.beats.get(&task) {
+            self.execution.beats_until(task, until_ms);
         }
     }
 }

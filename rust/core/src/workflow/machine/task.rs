@@ -187,6 +187,13 @@ impl Execution {
         Ok(())
     }
 
+    /// As if heartbeats had come that keep a task until then.
+    pub(super) fn beats_until(&mut self, task: TaskId, until_ms: u64) {
+        if let Ok((_, open)) = self.task(task) {
+            open.heartbeat_due_ms = open.heartbeat_due_ms.map(|due_ms| due_ms.max(until_ms));
+        }
+    }
+
     pub(super) fn task_started(
         &mut self,
         turn: &mut Turn<'_>,
