@@ -1,6 +1,7 @@
 """`forebay why` of an execution: what it waits for, and until when."""
 
 import asyncio
+import json
 import re
 import threading
 
@@ -316,6 +317,56 @@ def test_a_call_of_a_function_that_is_declared_no_more_says_so(tmp_path):
     text = asyncio.run(ask())
     assert "waits for an answer of slow" in text
     assert "the app does not declare function slow, and the task waits until it does" in text
+
+
+def test_no_app_runs_while_a_worker_holds_the_store(tmp_path):
+    """Of the worker's engine it said that "the app does not declare function slow", and nothing of an app that does not run."""
+
+    def made(**options):
+        app = App("shop", store=tmp_path / "data", **options)
+        return app, app.activity("paint")
+
+    async def begin():
+        app, _ = made()
+        flow = app.workflow("w", of({"Type": "Task", "Resource": "${slow}"}))
+        began = asyncio.Event()
+
+        @app.function(timeout=60)
+        async def slow(event, context):
+            began.set()
+            await asyncio.sleep(60)
+
+        async with asyncio.timeout(50):
+            await app.start()
+            await flow.start(name="one")
+            await began.wait()
+            await app.stop(grace=0)
+
+    async def ask():
+        worker, paint = made(serve=False)
+        async with worker:
+            poll = asyncio.create_task(paint.get_task("ann", wait=50))
+            async with asyncio.timeout(40):
+                while True:
+                    await asyncio.sleep(0.01)
+                    engine = worker._running.runner.engine
+                    if engine is not None and engine.role == "owner":
+                        break
+                task = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "${slow}", "End": True}}}
+                (tmp_path / "slow.json").write_text(json.dumps(task))
+                told = await asyncio.to_thread(forebay, tmp_path, "why", "one")
+                checked = await asyncio.to_thread(forebay, tmp_path, "workflow", "validate", "slow.json")
+            assert not poll.done()
+            poll.cancel()
+            return told.stdout, checked
+
+    asyncio.run(begin())
+    text, checked = asyncio.run(ask())
+    assert "waits for an answer of slow" in text
+    assert "no app runs: nothing goes on until one does" in text
+    assert "does not declare" not in text
+    assert checked.stdout == "nothing is wrong\n"
+    assert "no app runs: the functions" in checked.stderr
 
 
 def test_a_durable_function_that_waits_says_until_when(told):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ FRESH_MS: Final = 3_000
 MAKE_SECONDS: Final = 5.0
 """A command waits for so long for a store that another command makes."""
 NOTHING: Final[Mapping[str, Any]] = {}
+_NOT_STARTED: Final = "the app is not started"
+"""What an owner is not ready for that runs nothing."""
 
 store_option = click.option(
     "--store",
@@ -64,6 +67,11 @@ class StoreConnection:
     def owned(self) -> bool:
         """Whether no app runs, so that this command holds the store meanwhile."""
         return self._engine.role == "owner"
+
+    @functools.cached_property
+    def runs_nothing(self) -> bool:
+        """Whether no app runs: this command holds the store meanwhile, or another process that waits for the app."""
+        return self.owned or _NOT_STARTED in self.ask("health")["reasons"]
 
     def need_app(self) -> None:
         """Refuse what only a running app can answer."""

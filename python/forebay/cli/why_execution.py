@@ -82,7 +82,7 @@ def tell_execution(connection: StoreConnection, told: dict[str, Any]) -> tuple[d
     if told["status"] == "RUNNING":
         waits = list(_waits(connection, told, events))
         lines += [f"  now: {line}" for line in waits] or ["  now: it has just begun"]
-        if connection.owned:
+        if connection.runs_nothing:
             lines.append("  no app runs: nothing goes on until one does, and what is due meanwhile is late")
     elif told["stopped_ms"] is not None:
         lines.append(f"  ended {moment(told['stopped_ms'])}")
@@ -309,7 +309,7 @@ def _missing(connection: StoreConnection, call: dict[str, Any]) -> str:
         given = json.loads(call.get("parameters") or "{}")
         text = str(given.get("FunctionName", "")) if isinstance(given, dict) else ""
     name = text.rpartition(":function:")[2].partition(":")[0]
-    if connection.owned or not name or ":activity:" in text:
+    if connection.runs_nothing or not name or ":activity:" in text:
         return ""
     try:
         connection.ask("function.describe", name=name)

@@ -239,8 +239,8 @@ def validate(
         raise click.BadParameter(str(error), param_hint="--substitute") from None
     has_store = isinstance(store, ServerStore) or (store / FILE).exists()
     with connect(store if has_store else Path(":memory:")) as connection:
-        owned = connection.owned
-        if owned:
+        runs_nothing = connection.runs_nothing
+        if runs_nothing:
             # The app that would say what it calls does not run: what it may call is not wrong.
             connection.ask("integration.declare", **callable_services(text))
         found = connection.ask("workflow.validate", definition=text, type=kind)
@@ -250,7 +250,7 @@ def validate(
         if one["code"] == "INVALID_JSON_DESCRIPTION":
             file = "standard input" if str(definition) == "-" else definition
             one["message"] = f"{file}: it is not JSON, and YAML is not read: {one['message']}"
-    if owned:  # which functions there are is known to an app that runs, and to nobody else
+    if runs_nothing:  # which functions there are is known to an app that runs, and to nobody else
         functions = [one for one in missing if one["message"].startswith("function ")]
         missing = [one for one in missing if one not in functions]
         if functions:
