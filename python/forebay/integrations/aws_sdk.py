@@ -229,6 +229,11 @@ def _no_operation(sdk: str, action: str) -> str:
 
 @functools.cache
 def _loader() -> Any:
+    """Give what keeps the models of services that are called."""
+    return _new_loader()
+
+
+def _new_loader() -> Any:
     from botocore.loaders import Loader  # noqa: PLC0415 - an extra
 
     return Loader()
@@ -242,7 +247,9 @@ def _service(sdk: str) -> str:
     # Most have one name. Reading all models takes seconds, so that it is done for what is seldom called alone.
     known = [sdk, NAMES.get(sdk, sdk), *(name for name in names if name.replace("-", "") == sdk.lower())]
     for name in [one for one in known if one in names] + names:
-        about = loader.load_service_model(name, "service-2")["metadata"]
+        # All models together are more than a gigabyte: those that are only looked through are not kept.
+        keeper = loader if name in known else _new_loader()
+        about = keeper.load_service_model(name, "service-2")["metadata"]
         if re.sub(r"[^a-z0-9]", "", about.get("serviceId", "").lower()) == sdk.lower():
             return str(name)
     raise TaskError("States.Runtime", f"boto3 knows no service of the SDK for Java by the name {sdk!r}")
