@@ -6,6 +6,7 @@ import re
 import pytest
 
 from forebay import App, InvalidParameterValue
+from forebay.integrations import AwsSdk, aws_sdk
 from forebay.testing import Coverage, Failed, Succeeded, read_mocks, run, try_state
 
 ORDER = {
@@ -314,6 +315,29 @@ def test_a_call_of_awss_sdk_that_there_is_not_is_refused_where_it_is_written():
     ):
         assert run(calls(f"aws-sdk:{service}"), tasks={"A": Succeeded(1)}).output == 1
     assert run(calls("aws-sdk:s33:get"), tasks={"A": Succeeded(1)}, services=["aws-sdk:s33:get"]).output == 1
+    # All of them were read for it, and stayed in memory.
+    assert len(aws_sdk._loader()._cache) < 100
+
+
+class Newer:
+    """Calls operations that are newer than boto3."""
+
+    def __init__(self, *resources):
+        self.resources = resources
+
+    async def call(self, call):
+        return None
+
+
+def test_a_call_that_a_given_integration_makes_is_not_looked_up_in_boto3():
+    """An app took each of them, and a test of the same definition was refused."""
+    pytest.importorskip("boto3")
+    definition, tasks = calls("aws-sdk:s3:newerThanBoto"), {"A": Succeeded(1)}
+    for one in (AwsSdk(lambda _: None), Newer("aws-sdk:*"), Newer("aws-sdk:s3:newerThanBoto"), "aws-sdk:s3:*"):
+        assert run(definition, tasks=tasks, services=[one]).output == 1
+    for one in (AwsSdk(), Newer("aws-sdk:s3:other"), "aws-sdk:ec2:*"):
+        with pytest.raises(InvalidParameterValue, match="aws-sdk:s3 has no operation 'newerThanBoto'"):
+            run(definition, tasks=tasks, services=[one])
 
 
 @pytest.mark.parametrize("name", ["States.HeartbeatTimeout", "States.Timeout"])

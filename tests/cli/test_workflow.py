@@ -7,6 +7,7 @@ import pytest
 from cli_commands import asked, forebay, refused
 
 from forebay import App
+from forebay.integrations import AwsSdk
 
 REST = {"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 3600, "End": True}}}
 
@@ -85,6 +86,22 @@ def test_a_file_that_is_not_json_and_a_call_that_there_is_not_are_told(tmp_path)
     (tmp_path / "get.json").write_text(json.dumps({"StartAt": "A", "States": {"A": task}}))
     told = forebay(tmp_path, "workflow", "validate", "get.json", status=1).stdout
     assert told == "/States/A/Resource: NOT_SUPPORTED: aws-sdk:s3 has no operation 'getObjectt'\n"
+
+
+def test_an_operation_that_the_app_may_know_is_not_wrong(tmp_path):
+    """The app's own client knew it, and the check of its definition ended with status 1."""
+    pytest.importorskip("boto3")
+    task = {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:newerThanBoto", "End": True}
+    (tmp_path / "new.json").write_text(json.dumps({"StartAt": "A", "States": {"A": task}}))
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+        app.integrate(AwsSdk(lambda _: None))
+        app.workflow("new", tmp_path / "new.json")
+        async with app:
+            return (await asyncio.to_thread(forebay, tmp_path, "workflow", "validate", "new.json")).stdout
+
+    assert asyncio.run(make()) == "/States/A/Resource: NOT_FOUND: aws-sdk:s3 has no operation 'newerThanBoto'\n"
 
 
 def test_functions_are_not_looked_for_while_no_app_runs(place):

@@ -12,7 +12,7 @@ from forebay.integrations.maps import READS, WRITES
 from forebay.integrations.serve import declaration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from importlib.metadata import EntryPoint
 
     from forebay.integrations.port import Integration
@@ -65,13 +65,22 @@ def check_sdk(text: str, integrations: Iterable[Integration]) -> None:
             raise InvalidParameterValue(f"{problem['location']}: {problem['message']}")
 
 
-def unknown_sdk_calls(text: str, known: Container[str] = ()) -> list[dict[str, str]]:
-    """Give the problems of a definition's calls of AWS's SDK, as far as boto3 is there, but for those in `known`."""
-    calls = [one for one in _sdk_calls(text) if f"aws-sdk:{one[1]}:{one[2]}" not in known]
+def unknown_sdk_calls(text: str, known: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Give the problems of a definition's calls of AWS's SDK, as far as boto3 is there, but for those in `known`.
+
+    A name in it may end in `*`, which stands for the rest.
+    """
+    calls = [one for one in _sdk_calls(text) if not _is_known(f"aws-sdk:{one[1]}:{one[2]}", known)]
     try:
         return _unknown(AwsSdk(), calls) if calls else []
     except InvalidParameterValue:
         return []  # it is not installed: the check of the definition says so
+
+
+def _is_known(call: str, known: Iterable[str]) -> bool:
+    """Tell whether a call, without its pattern, is one of those that integrations name."""
+    beginnings = tuple(one.removesuffix("*") for one in known if one.endswith("*"))
+    return call.startswith(beginnings) or call in {one.partition(".")[0] for one in known}
 
 
 def _unknown(sdk: AwsSdk, calls: Iterable[tuple[str, str, str]]) -> list[dict[str, str]]:

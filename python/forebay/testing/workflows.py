@@ -19,7 +19,7 @@ from forebay.errors import InvalidParameterValue, RequestTooLarge
 from forebay.function import Function
 from forebay.integrations import Integration, Objects
 from forebay.integrations.maps import READS, WRITES
-from forebay.integrations.offered import callable_services, unknown_sdk_calls
+from forebay.integrations.offered import callable_services, check_sdk, unknown_sdk_calls
 from forebay.integrations.serve import declaration
 from forebay.workflow import Workflow
 
@@ -400,13 +400,15 @@ def _callable(machine: Machine, text: str, services: Iterable[Integration | Obje
         if not isinstance(one, Objects) and not hasattr(one, "resources"):
             checks.refuse("services", one, 'give integrations, and names such as "ecs:runTask.sync"')
     own = machine.integrations if isinstance(machine, Workflow) else None
-    unknown = [] if own is not None else unknown_sdk_calls(text, [one.partition(".")[0] for one in names])
-    if unknown:
-        raise InvalidParameterValue(f"{unknown[0]['location']}: {unknown[0]['message']}")
-    told = callable_services(text) if own is None else own.declaration
+    integrations = [one for one in given if not isinstance(one, Objects)]
     for one in given:
         names += [*READS, *WRITES] if isinstance(one, Objects) else one.resources
-    more = declaration([one for one in given if not isinstance(one, Objects)], names)
+    if own is None:
+        check_sdk(text, integrations)
+        for unknown in unknown_sdk_calls(text, names):
+            raise InvalidParameterValue(f"{unknown['location']}: {unknown['message']}")
+    told = callable_services(text) if own is None else own.declaration
+    more = declaration(integrations, names)
     return {"resources": told["resources"] + more["resources"], "parameters": told["parameters"] | more["parameters"]}
 
 
