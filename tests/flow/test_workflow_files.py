@@ -317,3 +317,47 @@ async def test_small_files_wait_for_no_number_of_large_ones(tmp_path, monkeypatc
     assert order.index("small.json") <= 2
     assert len(order) == 31
     assert len(held) == (1 if has_sizes else 31), "those that were let go, and the small one"
+
+
+async def test_a_large_file_that_does_not_come_keeps_no_other_one_waiting(tmp_path, monkeypatch):
+    """It held the one turn of large files, so that none of the app was read any more."""
+    store, comes = ObjectStore(tmp_path), asyncio.Event()
+    for key in ("stalled.json", "large.json"):
+        await store.put("in", key, b"[%s1]" % (b"1," * 200_000))
+    read = store.get
+
+    async def get(bucket, key):
+        if key == "stalled.json":
+            await comes.wait()
+        return await read(bucket, key)
+
+    monkeypatch.setattr(store, "get", get)
+    files = MapFiles(store)
+    stalled = asyncio.create_task(files.read(reading("stalled.json"), None))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        assert len((await files.read(reading("large.json"), None))["items"]) == 1_000
+        comes.set()
+        assert len((await stalled)["items"]) == 1_000
+
+
+async def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    """It was in memory as a whole before it was refused."""
+    store, got = ObjectStore(tmp_path), []
+    for key, more in (("a.json", 1), ("b.json", 0), ("c.json.gz", 1)):
+        await store.put("in", key, b"")
+        with (tmp_path / "in" / key).open("r+b") as file:
+            file.truncate(maps_module._FILE_BYTES + more)
+
+    async def get(bucket, key):
+        got.append(key)
+        return b"[1]"
+
+    monkeypatch.setattr(store, "get", get)
+    files = MapFiles(store)
+    with pytest.raises(TaskError, match="The file has 67108865 bytes; at most 67108864 are read"):
+        await files.read(reading("a.json"), None)
+    assert len((await files.read(reading("b.json"), None))["items"]) == 1
+    with pytest.raises(TaskError, match=r"c\.json\.gz"):
+        await files.read(reading("c.json.gz"), None)
+    assert got == ["b.json", "c.json.gz"]

@@ -38,6 +38,8 @@ _FILES_BYTES: Final = 256 << 20
 """What the items of files that are kept between two pages have together, unless one file has more."""
 _LARGE_BYTES: Final = 256 << 10
 """From here on a file's items may take much: 15 MiB of small ones take more than a GiB while they are read."""
+_LARGE_READS: Final = 4
+"""Large files that are read at once: one that does not come keeps no other one waiting."""
 _WALKS: Final = 16
 """Buckets that are walked through: of each the names of the folders are kept in which the walk is."""
 _WRITTEN_BYTES: Final = 5 << 30
@@ -78,6 +80,7 @@ class MapFiles:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._turns = Turns(FILES)
+        self._large_reads = Turns(_LARGE_READS)
         self._large = Turns(1)
         self._files: _Kept[tuple[list[bytes], str, int]] = _Kept(_FILES_BYTES)
         self._walks: _Kept[Iterator[dict[str, Any]]] = _Kept(_WALKS)
@@ -174,16 +177,20 @@ class MapFiles:
             # A store that tells no sizes: it is read again in its turn, for many of them would wait in memory as a whole.
             del data
         # Apart from the small ones, which wait for none of them.
-        async with self._large.turn():
+        async with self._large_reads.turn():
             data = await self._objects.get(bucket, key)
-            # It takes seconds: nothing else of the app would run meanwhile.
-            return await FILE_THREADS.run(_items_of, key, data, form, most)
+            async with self._large.turn():
+                # It takes seconds: nothing else of the app would run meanwhile.
+                return await FILE_THREADS.run(_items_of, key, data, form, most)
 
     async def _is_large(self, bucket: str, key: str) -> bool:
-        """Tell what is known before the file is read."""
-        if key.endswith(".gz"):
-            return True
-        return isinstance(self._objects, Sizes) and await self._objects.size(bucket, key) >= _LARGE_BYTES
+        """Tell what is known before the file is read; one that is too large is not read."""
+        size = await self._objects.size(bucket, key) if isinstance(self._objects, Sizes) else 0
+        is_packed = key.endswith(".gz")
+        # What cannot be packed is a little larger for it.
+        if size > _FILE_BYTES + (_LARGE_BYTES if is_packed else 0):
+            raise TaskError("States.ItemReaderFailed", f"The file has {size} bytes; at most {_FILE_BYTES} are read")
+        return is_packed or size >= _LARGE_BYTES
 
     async def _read_manifest(
         self, bucket: str, given: dict[str, Any], request: dict[str, Any], at: Any
