@@ -1,5 +1,7 @@
 //! What the open states of an execution wait for: until when, and whether the functions of their tasks wait for their turn.
 
+use std::cell::OnceCell;
+
 use forebay_core::workflow::machine::TaskId;
 
 use crate::api::state_wait::{HeldBy, StateWait};
@@ -12,9 +14,13 @@ const WAITS_MAX: usize = 1_000;
 /// The states of an execution that wait until a time, or for their turn.
 pub(super) fn waits_of(room: &WorkflowRoom<'_>, id: RunId) -> Vec<StateWait> {
     let Some(run) = room.workflows.runs.get(&id) else { return Vec::new() };
+    // There may be as many attempts as states, and they are looked through for it.
+    let now_alone = OnceCell::new();
     let told = run.execution.waits().map(|(event, due_ms, task)| {
         let held_by = task.and_then(|task| held_by(room, id, task));
-        let alone = held_by.filter(|held_by| *held_by == HeldBy::Crash).and_then(|_| alone(room));
+        let alone = held_by
+            .filter(|held_by| *held_by == HeldBy::Crash)
+            .and_then(|_| now_alone.get_or_init(|| alone(room)).clone());
         StateWait { event: event.into(), due_ms, held_by, alone }
     });
     told.filter(|wait| wait.due_ms.is_some() || wait.held_by.is_some()).take(WAITS_MAX).collect()

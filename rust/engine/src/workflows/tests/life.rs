@@ -541,3 +541,34 @@ fn only_the_app_that_goes_on_tells_what_ran_when_the_last_process_died() {
     engine.engine.start().unwrap();
     assert_eq!(engine.notices(), [json!({"what": "interrupted", "of": "", "count": 1, "attempts": 1})]);
 }
+
+/// Each state that waited had all attempts looked through for what runs alone, under the engine's lock.
+#[test]
+fn what_runs_alone_after_a_crash_is_looked_for_once_for_all_states_that_wait() {
+    let call = json!({"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": arn("f"), "End": true}}});
+    let each = |name: &str, one: &Value| json!({"StartAt": name, "States": {name: {"Type": "Map", "ItemProcessor": one, "End": true}}});
+    let engine = with(&each("Outer", &each("Inner", &call)));
+    engine.workflow("last", &call);
+    engine.json("execution.start", &json!({"workflow": "last", "name": "alone", "input": "{}"}));
+    let _killed_with = engine.only_call();
+    engine.start("one", &json!([[1]])).unwrap();
+    for number in 0..10 {
+        engine.start(&format!("many-{number}"), &json!(vec![vec![1; 25]; 40])).unwrap();
+    }
+    let engine = engine.killed();
+    assert_eq!(engine.calls().len(), 1);
+    let least = |name: &str, count: usize| {
+        let times = (0..5).map(|_| {
+            let begun = Instant::now();
+            let told = engine.execution(name);
+            let took = begun.elapsed();
+            let waits = told["waits"].as_array().unwrap();
+            let alone = waits.last().map(|wait| &wait["alone"]);
+            assert_eq!((waits.len(), alone), (count, Some(&json!("execution alone of workflow last"))));
+            took
+        });
+        times.min().unwrap()
+    };
+    let (one, many) = (least("one", 1), least("many-0", 1_000));
+    assert!(many < 20 * one, "{one:?} and {many:?}");
+}
