@@ -15,6 +15,7 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from deploying import serving
 from ports import free_port
 
@@ -110,6 +111,42 @@ def test_what_a_url_asks_that_is_not_done_is_refused(s3, words):
         status, told, _ = send(url_of(s3, "PUT", words), "PUT", data)
         assert (status, b"<Code>NotImplemented</Code>" in told) == (501, True), told
     assert s3.get_object(Bucket="box", Key="k")["Body"].read() == BODY
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_form_is_no_order_of_who_was_given_a_url(s3, method):
+    """A URL of one object carried out any operation on any bucket: what a form says is not signed."""
+    s3.create_bucket(Bucket="empty")
+    url = s3.generate_presigned_url(f"{method.lower()}_object", Params={"Bucket": "box", "Key": "source"})
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    for order in (
+        "Action=DeleteObject&Bucket=box&Key=k",
+        "Action=DeleteBucket&Bucket=empty",
+        "Action=PutObject&Bucket=box&Key=k&Body=eA%3D%3D",
+        "Action=CreateBucket&Bucket=new",
+    ):
+        # No read has a body.
+        assert send(url, method, order.encode(), kind)[0] == (400 if method == "GET" else 200)
+        assert s3.get_object(Bucket="box", Key="k")["Body"].read() == BODY
+        s3.head_bucket(Bucket="empty")
+        with pytest.raises(ClientError):
+            s3.head_bucket(Bucket="new")
+        if method == "PUT":
+            # `curl` says so of every file.
+            assert s3.get_object(Bucket="box", Key="source")["Body"].read() == order.encode()
+
+
+def test_a_slash_at_the_end_is_part_of_a_key_and_of_no_bucket(s3):
+    """What makes a "folder" emptied the object of that name, and a path that ends behind the bucket was refused."""
+    s3.put_object(Bucket="box", Key="k/")
+    assert s3.get_object(Bucket="box", Key="k")["Body"].read() == BODY
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket="box")["Contents"]] == ["k", "k/", "source"]
+    s3.delete_object(Bucket="box", Key="k/")
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket="box")["Contents"]] == ["k", "source"]
+    for method, status in (("PUT", 200), ("HEAD", 200), ("DELETE", 204), ("HEAD", 404)):
+        request = AWSRequest(method, f"{s3.meta.endpoint_url}/folders/")
+        S3SigV4QueryAuth(Credentials(KEY, SECRET), "s3", REGION).add_auth(request)
+        assert send(request.url, method)[0] == status, method
 
 
 def test_a_url_with_a_session_token_is_refused_as_a_header_with_one_is(s3):

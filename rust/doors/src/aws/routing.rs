@@ -89,10 +89,17 @@ impl Asked<'_> {
         if !target.is_empty() {
             return self.by_target(target);
         }
-        if let Some(action) = self.form.and_then(|form| form.get("Action")) {
+        if let Some(action) = self.form.and_then(|form| form.get("Action")).filter(|_| self.may_take_forms()) {
             return self.by_action(action);
         }
         self.by_path()
+    }
+
+    /// Whether the service may speak the query protocol. To the others a form is bytes as any: the URL of an object is signed without them,
+    /// so what stands in them is nobody's order.
+    fn may_take_forms(&self) -> bool {
+        let mut signed = SERVICES.iter().filter(|service| Some(service.name) == self.signed_for).peekable();
+        signed.peek().is_none() || signed.any(|service| !service.model().namespace.is_empty())
     }
 
     fn json(&self, model: &Model) -> Protocol {
@@ -111,7 +118,9 @@ impl Asked<'_> {
             [.., "service", service, "operation", operation] => Some((service, operation)),
             _ => None,
         };
-        let service = named.and_then(|(name, _)| SERVICES.iter().find(|service| service.model().target_prefix == name));
+        let service = named.and_then(|(name, _)| {
+            SERVICES.iter().find(|service| !name.is_empty() && service.model().target_prefix == name)
+        });
         let (Some((_, name)), Some(service)) = (named, service) else { return Err(self.nowhere()) };
         let protocol = Protocol::RpcV2Cbor;
         found(service, protocol, name, unknown(service.model(), name))
@@ -128,7 +137,8 @@ impl Asked<'_> {
     fn by_action(self, action: &str) -> Result<Routed, Box<Unrouted>> {
         let version = self.form.and_then(|form| form.get("Version")).unwrap_or_default();
         let by_name = SERVICES.iter().find(|service| Some(service.name) == self.signed_for);
-        let by_version = || SERVICES.iter().find(|service| service.model().api_version == version);
+        let is_of_version = |model: &Model| model.api_version == version && !model.namespace.is_empty();
+        let by_version = || SERVICES.iter().find(|service| is_of_version(service.model()));
         let Some(service) = by_name.or_else(by_version) else { return Err(self.nowhere()) };
         let fault = Fault::new("InvalidAction", format!("The action {action} is not valid for this endpoint."));
         found(service, Protocol::Query, action, fault)
@@ -258,5 +268,67 @@ fn found(service: &'static Service, protocol: Protocol, name: &str, fault: Fault
             }
             None => Err(Box::new(Unrouted { model, protocol, fault, operation: "" })),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked<'r>(method: &'r str, path: &'r str, headers: &'r HeaderMap) -> Asked<'r> {
+        static NONE: Pairs = Pairs::new();
+        Asked { method, path, query: &NONE, headers, signed_for: None, form: None }
+    }
+
+    /// Whoever was given a URL of one object of S3 could have any operation carried out on any bucket by a form, which the signature of such
+    /// a URL is not of.
+    #[test]
+    fn a_form_names_operations_of_those_services_alone_that_take_forms() {
+        let headers = HeaderMap::new();
+        for service in &SERVICES {
+            for operation in service.operations {
+                let form = format!("Action={operation}&Bucket=other&Version={}", service.model().api_version);
+                let form = Form::look(form.as_bytes());
+                let asked = asked("PUT", "/box/k", &headers);
+                let routed = Asked { signed_for: Some(service.name), form: Some(&form), ..asked }.route();
+                let by_form = routed.is_ok_and(|routed| routed.protocol == Protocol::Query);
+                assert_eq!(by_form, !service.model().namespace.is_empty(), "{}: {operation}", service.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_of_rpc_names_no_service_by_leaving_it_out() {
+        let mut headers = HeaderMap::new();
+        headers.insert("smithy-protocol", http::HeaderValue::from_static("rpc-v2-cbor"));
+        for service in &SERVICES {
+            for operation in service.operations {
+                let path = format!("/service//operation/{operation}");
+                let asked = asked("POST", &path, &headers);
+                assert!(Asked { signed_for: Some(service.name), ..asked }.route().is_err(), "{operation}");
+            }
+        }
+    }
+
+    /// The slash was dropped: to put or delete the "folder" `f/` overwrote or deleted the object `f`. And a path that ends behind the
+    /// bucket named an object without a name.
+    #[test]
+    fn a_slash_at_the_end_is_part_of_a_key_and_of_no_bucket() {
+        let headers = HeaderMap::new();
+        for (method, path, operation, key) in [
+            ("PUT", "/box/f", "PutObject", Some("f")),
+            ("PUT", "/box/f/", "PutObject", Some("f/")),
+            ("DELETE", "/box/a/f//", "DeleteObject", Some("a/f//")),
+            ("GET", "/box//", "GetObject", Some("/")),
+            ("PUT", "/box/", "CreateBucket", None),
+            ("DELETE", "/box/", "DeleteBucket", None),
+            ("HEAD", "/box/", "HeadBucket", None),
+            ("HEAD", "/box", "HeadBucket", None),
+        ] {
+            let routed = Asked { signed_for: Some("s3"), ..asked(method, path, &headers) }.route().unwrap();
+            let label =
+                |wanted: &str| routed.labels.iter().find(|(name, _)| *name == wanted).map(|(_, text)| text.as_str());
+            assert_eq!((routed.operation.name, label("Bucket"), label("Key")), (operation, Some("box"), key), "{path}");
+        }
     }
 }

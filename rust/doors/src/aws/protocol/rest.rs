@@ -100,8 +100,10 @@ pub fn named_in_query(query: &[(String, String)]) -> Option<&str> {
 }
 
 fn labels(wanted: &[Segment], parts: &[&str]) -> Option<Labels> {
+    // The slash at the end of a key of S3 is the key's.
+    let ends_in_key = matches!(wanted.last(), Some(Segment::Greedy(_)));
     let parts = match parts {
-        [rest @ .., ""] if rest.len() >= wanted.len() => rest,
+        [rest @ .., ""] if rest.len() >= wanted.len() && !ends_in_key => rest,
         all => all,
     };
     let mut found = Labels::new();
@@ -119,7 +121,7 @@ fn labels(wanted: &[Segment], parts: &[&str]) -> Option<Labels> {
             }
             Segment::Greedy(name) => {
                 let after = wanted.len() - index - 1;
-                let end = parts.len().checked_sub(after).filter(|end| *end > at)?;
+                let end = parts.len().checked_sub(after).filter(|end| *end > at && parts[at..*end] != [""])?;
                 found.push((*name, decoded(&parts[at..end].join("/"))?));
                 at = end;
             }
