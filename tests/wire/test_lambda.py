@@ -205,6 +205,31 @@ def test_a_queue_is_deleted_with_the_mapping_that_a_client_made(functions, wire,
     assert functions.list_event_source_mappings(FunctionName="echo")["EventSourceMappings"] == []
 
 
+def test_a_mapping_that_a_client_made_reads_after_a_restart(make_app, tmp_path):
+    """It said that it was enabled, and read nothing."""
+    for start in range(3):
+        app, seen = make_app(tmp_path / "data"), []
+
+        @app.function()
+        async def read(event, context, seen=seen):
+            seen.append(event["Records"][0]["body"])
+
+        with served(app) as running:
+            functions, sqs = running.client("lambda"), running.client("sqs")
+            if start == 0:
+                sqs.create_queue(QueueName="work")
+                arn = "arn:aws:sqs:eu-central-1:123456789012:work"
+                functions.create_event_source_mapping(EventSourceArn=arn, FunctionName="read")
+            url = sqs.get_queue_url(QueueName="work")["QueueUrl"]
+            sqs.send_message(QueueUrl=url, MessageBody=str(start))
+            wait_for(lambda seen=seen: seen)
+            assert seen == [str(start)]
+            if start == 2:
+                # It goes with its queue still.
+                sqs.delete_queue(QueueUrl=url)
+                assert functions.list_event_source_mappings()["EventSourceMappings"] == []
+
+
 def test_what_a_mapping_and_a_version_could_not_honour_is_refused(functions, wire):
     """It was passed over without a word."""
     wire.client("sqs").create_queue(QueueName="work")

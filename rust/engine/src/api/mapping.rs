@@ -46,6 +46,9 @@ pub struct DeclareOnStream {
     /// Its settings. A mapping that exists keeps its starting position.
     #[serde(flatten)]
     pub settings: StreamSettings,
+    /// Whether a client of AWS's wire API makes it: such a mapping reads after a restart, too. One that the app has declared stays the app's.
+    #[serde(default)]
+    pub by_client: bool,
     /// Refuse it if it is there already.
     #[serde(default)]
     pub only_new: bool,
@@ -112,7 +115,8 @@ pub struct DeclareOnQueue {
     /// Its settings.
     #[serde(flatten)]
     pub settings: QueueSettings,
-    /// Whether a client of AWS's wire API makes it: such a mapping goes with its queue. One that the app has declared stays the app's.
+    /// Whether a client of AWS's wire API makes it: such a mapping reads after a restart, too, and goes with its queue. One that the app has
+    /// declared stays the app's.
     #[serde(default)]
     pub by_client: bool,
     /// Refuse it if it is there already.

@@ -276,7 +276,7 @@ pub(super) async fn create_event_source_mapping(call: &Call<'_>) -> Result<Value
     let declare = match source.clone() {
         Source::Stream(stream) => {
             let settings = with_changes(&stream_settings(call)?, changes)?;
-            BySource::Stream(DeclareOnStream { stream, function, settings, only_new: true })
+            BySource::Stream(DeclareOnStream { stream, function, settings, by_client: true, only_new: true })
         }
         Source::Queue(queue) => {
             let settings = with_changes(&queue_settings(), changes)?;

@@ -35,7 +35,7 @@ impl Queues {
         let refuse = |text: String| Err(EngineError::Conflict(format!("queue {name:?} {text}")));
         let declared = |id: &&u64| {
             let mapping = self.mappings.get(id);
-            mapping.is_some_and(|mapping| mapping.declared && !mapping.by_client && mapping.handler.is_some())
+            mapping.is_some_and(|mapping| mapping.declared && !mapping.row.by_client && mapping.handler.is_some())
         };
         if let Some(mapping) = queue.readers.iter().find(declared) {
             let function = &self.mappings[mapping].row.function;

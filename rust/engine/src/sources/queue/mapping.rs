@@ -41,9 +41,8 @@ pub(crate) struct QueueMapping {
     pub(crate) filters: Filters,
     /// The function, once it is registered in this process.
     pub(crate) handler: Option<HandlerId>,
+    /// Something that runs declares it, or a client has made it.
     pub(crate) declared: bool,
-    /// A client of AWS's wire API has made it, and no code declares it.
-    pub(crate) by_client: bool,
     /// Batches being put together or in a handler's hands.
     pub(crate) in_flight: u32,
     /// When a batch that is not full must go, mono ns.
@@ -97,12 +96,12 @@ impl Assembly {
 impl QueueMapping {
     pub(crate) fn new(row: QueueMappingRow, queue: QueueId, filters: Filters, meters: MappingMeters) -> Self {
         Self {
+            // Nobody else declares it after a restart.
+            declared: row.by_client,
             row,
             queue,
             filters,
             handler: None,
-            declared: false,
-            by_client: false,
             in_flight: 0,
             window_ends: None,
             meters,

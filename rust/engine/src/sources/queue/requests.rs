@@ -246,7 +246,7 @@ impl QueueRoom<'_> {
     pub(crate) fn queue_mapping_declare(&mut self, asked: DeclareOnQueue) -> Result<Done, EngineError> {
         let DeclareOnQueue { queue, function, settings, by_client, only_new } = asked;
         let declared_enabled = Some(settings.enabled);
-        let mut row = QueueMappingRow { queue, function, settings, declared_enabled };
+        let mut row = QueueMappingRow { queue, function, settings, declared_enabled, by_client };
         check_unqualified(&row.function, "mapping")?;
         let queue = self.queues.queue_id(&row.queue).map_err(|_| {
             EngineError::NotFound(format!(
@@ -260,7 +260,10 @@ impl QueueRoom<'_> {
                 return Err(EngineError::Conflict(format!("queue {queue:?} has a mapping to {function:?} already")));
             }
             Some(id) => {
-                let before = &self.queues.mappings[&id].row;
+                let known = &self.queues.mappings[&id];
+                let before = &known.row;
+                // What the app's code declares stays its own.
+                row.by_client = by_client && (before.by_client || !known.declared);
                 // A mapping that an operator paused stays paused over restarts, until the declaration itself changes.
                 if before.declared_enabled == row.declared_enabled {
                     row.settings.enabled = before.settings.enabled;
@@ -280,8 +283,6 @@ impl QueueRoom<'_> {
             }
         };
         if let Some(mapping) = self.queues.mappings.get_mut(&id) {
-            // What the app's code declares stays its own.
-            mapping.by_client = by_client && (mapping.by_client || !mapping.declared);
             mapping.declared = true;
         }
         self.apply_queue_mapping(id, row)?;

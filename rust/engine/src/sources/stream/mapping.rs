@@ -31,6 +31,7 @@ pub(crate) struct Mapping {
     pub(crate) handler: Option<HandlerId>,
     pub(crate) pollers: BTreeMap<ShardId, PollerId>,
     pub(crate) meters: MappingMeters,
+    /// Something that runs declares it, or a client has made it.
     pub(crate) declared: bool,
     pub(crate) last_result: &'static str,
 }
@@ -52,17 +53,17 @@ impl Mapping {
         self.declared && self.handler.is_some()
     }
 
-    /// A mapping found in the store; nothing in this process has declared it yet.
+    /// A mapping found in the store; nothing in this process has declared it yet, and nobody will where a client has made it.
     pub(crate) fn restored(row: MappingRow, meters: MappingMeters) -> Result<Self, EngineError> {
         row.check()?;
         let filters = row.parse_filters()?;
         Ok(Self {
+            declared: row.by_client,
             row,
             filters,
             handler: None,
             pollers: BTreeMap::new(),
             meters,
-            declared: false,
             last_result: "No records processed",
         })
     }
@@ -91,6 +92,8 @@ impl StreamRoom<'_> {
                 if mapping.row.declared_enabled == row.declared_enabled {
                     row.settings.enabled = mapping.row.settings.enabled;
                 }
+                // What the app's code declares stays its own.
+                row.by_client = row.by_client && (mapping.row.by_client || !mapping.declared);
                 mapping.declared = true;
             }
             self.apply_mapping(id, row)?;

@@ -25,14 +25,14 @@ impl Streams {
 
 impl StreamRoom<'_> {
     pub(crate) fn mapping_declare(&mut self, asked: DeclareOnStream) -> Result<Done, EngineError> {
-        let DeclareOnStream { stream, function, settings, only_new } = asked;
+        let DeclareOnStream { stream, function, settings, by_client, only_new } = asked;
         check_unqualified(&function, "mapping")?;
         if only_new && self.streams.bound(&stream, &function).is_ok() {
             return Err(EngineError::Conflict(format!("stream {stream:?} has a mapping to {function:?} already")));
         }
         let function_arn = self.ctx.function_arn(&function);
         let declared_enabled = Some(settings.enabled);
-        let row = MappingRow { stream, function, function_arn, settings, declared_enabled };
+        let row = MappingRow { stream, function, function_arn, settings, declared_enabled, by_client };
         let id = self.declare_mapping(row)?;
         Ok(Done::when_durable(self.describe_mapping(id, true)))
     }

@@ -27,6 +27,9 @@ pub(crate) struct MappingRow {
     /// What the newest declaration said of that.
     #[serde(default)]
     pub(crate) declared_enabled: Option<bool>,
+    /// A client of AWS's wire API has made it, and no code declares it.
+    #[serde(default)]
+    pub(crate) by_client: bool,
 }
 
 impl MappingRow {

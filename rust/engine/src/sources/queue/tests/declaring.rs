@@ -56,6 +56,54 @@ fn a_mapping_that_is_to_be_new_changes_none() {
     assert!(!matches!(engine.ask("queue.delete", &json!({"name": "other"})), Err(EngineError::Conflict(_))));
 }
 
+/// Nobody declares such a mapping at the next start: it read nothing from then on, said that it was enabled, and could not be made again.
+#[test]
+fn a_mapping_that_a_client_has_made_reads_after_a_restart() {
+    let function = json!({"kind": "function", "name": "f", "timeout_ms": 3_000});
+    let mut engine = TestEngine::new();
+    engine.register(function.clone());
+    for queue in ["q", "of-code"] {
+        engine.declare(queue);
+        let mapping = json!({
+            "queue": queue, "function": "f", "batch_size": 2, "maximum_batching_window_ms": 0,
+            "report_batch_item_failures": false, "filters": [], "strict_lambda": false, "enabled": true,
+            "by_client": queue == "q", "only_new": true,
+        });
+        engine.json("mapping.declare", &mapping);
+    }
+    let mut settings = json!({
+        "function": "f", "starting_position": "TRIM_HORIZON", "batch_size": 100, "maximum_batching_window_ms": 0,
+        "parallelization_factor": 1, "maximum_retry_attempts": -1, "maximum_record_age_ms": -1,
+        "bisect_batch_on_function_error": false, "report_batch_item_failures": false, "filters": [], "tumbling_window_ms": 0,
+        "include_payload": false, "retry_backoff": {"base_ms": 1_000, "cap_ms": 60_000, "jitter": 0.5}, "enabled": true,
+    });
+    for stream in ["s", "of-code"] {
+        engine.json("stream.declare", &json!({"name": stream, "shards": 1, "retention_ms": 86_400_000}));
+        settings["stream"] = stream.into();
+        settings["by_client"] = (stream == "s").into();
+        engine.json("mapping.declare", &settings);
+    }
+    for _ in 0..2 {
+        engine = engine.crashed_with(std::slice::from_ref(&function));
+        for (kind, name, is_read) in
+            [("queue", "q", true), ("queue", "of-code", false), ("stream", "s", true), ("stream", "of-code", false)]
+        {
+            let told = engine.json("mapping.describe", &json!({kind: name, "function": "f"}));
+            assert_eq!(told["declared"], is_read, "{kind} {name}");
+        }
+        let _until_durable = engine.send("q", ["a"].into_iter().map(String::from));
+        engine.advance(SECOND);
+        let taken = engine.take();
+        assert_eq!(taken.len(), 1);
+        engine.settle(taken[0].0, 0);
+        engine.advance(SECOND);
+    }
+    // What the code declares from then on is its own.
+    engine.bind("q");
+    engine = engine.crashed_with(&[function]);
+    assert_eq!(engine.json("mapping.describe", &json!({"queue": "q", "function": "f"}))["declared"], false);
+}
+
 /// A group of a standard queue is kept beside the message, wherever that goes, and orders nothing.
 #[test]
 fn messages_of_a_group_in_a_standard_queue_wait_for_none_of_it() {
