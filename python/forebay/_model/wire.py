@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
@@ -13,6 +14,7 @@ HOST: Final = "127.0.0.1"
 PORT: Final = 4566
 """The port that the other servers of AWS's APIs have as well, so that settings for them do."""
 
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 SERVICES: Final = sorted(_core.wire_services)
 """What is served, by the names that requests are signed for."""
 OF_METHODS: Final = [name for name in SERVICES if _core.wire_services[name]]
@@ -27,6 +29,8 @@ class WireAddress:
     port: int = 0
     access_log: str | None = None
     """The file that gets a line of each request; `-`: standard error."""
+    names: tuple[str, ...] = ()
+    """Names under which clients reach it, as that of a proxy before it: S3 is answered under whole names alone."""
 
     def __post_init__(self) -> None:
         checks.integer("aws_port", self.port, low=0, high=65_535)
@@ -34,6 +38,11 @@ class WireAddress:
             checks.refuse("aws_access_log", self.access_log, 'a file, or "-" for standard error')
         if self.access_log is not None and not self.port:
             checks.refuse("aws_access_log", self.access_log, f"only with aws_port (`--aws-port {PORT}`)")
+        if self.names and not self.port:
+            checks.refuse("aws_name", self.names[0], f"only with aws_port (`--aws-port {PORT}`)")
+        for name in self.names:
+            if not _NAME.fullmatch(name):
+                checks.refuse("aws_name", name, "a name of DNS without a port, such as aws.example.com")
         if self.host != HOST and not self.port:
             checks.refuse("aws_host", self.host, f"only with aws_port (`--aws-port {PORT}`)")
 

@@ -50,6 +50,8 @@ class Place:
     account: str
     http: str
     aws: str
+    aws_names: tuple[str, ...] = ()
+    """Names under which clients reach AWS's wire API, beside that of its address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import re
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from forebay._sam import secret
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from forebay._stacks.service import Service
 
 Members = dict[str, Any]
+_LABEL: Final = re.compile(r"[a-z0-9_-]*")
 
 
 class Wire:
@@ -46,15 +49,20 @@ class Wire:
             return {"error": "ValidationError", "reasons": [str(secret.shown(str(error)))]}
 
     def _refuse_bucket_in(self, origin: str) -> None:
-        """Refuse a host that begins with a bucket: the first part of the key would be taken for the bucket."""
-        host = urlsplit(origin).hostname or ""
-        first, _, rest = host.partition(".")
-        if rest and not host.replace(".", "").isdigit() and self._buckets.has(first):
-            text = (
-                f"The host {host} names the bucket {first}, and buckets are addressed by the path here: set the SDK's option for "
-                "that (forcePathStyle, UsePathStyle, addressing_style='path')"
-            )
-            raise WireError("InvalidRequest", text)
+        """Refuse a host that may begin with a bucket: the first part of the key would be taken for the bucket.
+
+        Whether there is such a bucket says nothing: it may be misspelt. So a host of several labels must be known as a whole.
+        """
+        place = self._service().place
+        host = _host_of(origin)
+        if _is_whole(host) or host in {_host_of(place.aws), *(name.lower() for name in place.aws_names)}:
+            return
+        text = (
+            f"The host {host} may begin with a bucket, and buckets are addressed by the path here: set the SDK's option for that "
+            "(forcePathStyle, UsePathStyle, addressing_style='path'). Where that host is the whole name of this port, the app is "
+            f"started with `--aws-name {host}`"
+        )
+        raise WireError("InvalidRequest", text)
 
     async def _carried_out(self, service: str, action: str, given: Members) -> Members:
         if service == "cloudformation":
@@ -66,3 +74,21 @@ class Wire:
         if service == "schemas":
             return await asyncio.to_thread(code_bindings.answer, action, given)
         return self._values.answer(action, given)
+
+
+def _host_of(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").removesuffix(".")
+    except ValueError:
+        return url
+
+
+def _is_whole(host: str) -> bool:
+    """Tell whether no bucket can stand in a host: it has one label, or is an address."""
+    if _LABEL.fullmatch(host):
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

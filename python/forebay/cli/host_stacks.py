@@ -55,7 +55,12 @@ def host_stacks(app: App, http: HttpAddress, aws: WireAddress) -> None:
         return
     owner = settings.store_app or settings.name
     place = Place(
-        app=owner, region=settings.region, account=settings.account, http=http.base or HTTP, aws=aws.url or AWS
+        app=owner,
+        region=settings.region,
+        account=settings.account,
+        http=http.base or HTTP,
+        aws=aws.url or AWS,
+        aws_names=aws.names,
     )
     declared = app._declared  # noqa: SLF001  an app without `forebay run` has no stacks
     logs = next((one for one in declared.attached if isinstance(one, FunctionLogs)), None)

@@ -113,6 +113,13 @@ log = logging.getLogger("forebay")
 )
 @click.option("--aws-host", default="127.0.0.1", show_default=True, help="Where AWS's wire API is served.")
 @click.option(
+    "--aws-name",
+    "aws_names",
+    multiple=True,
+    metavar="NAME",
+    help="Name under which clients reach AWS's wire API, such as a proxy's: S3 is answered under it; repeatable.",
+)
+@click.option(
     "--aws-port",
     type=click.IntRange(0, 65_535),
     default=0,
@@ -170,6 +177,7 @@ def run(
     http_access_log_format: str,
     http_no_tls: bool,
     aws_host: str,
+    aws_names: tuple[str, ...],
     aws_port: int,
     aws_access_log: str | None,
     workers: int,
@@ -211,7 +219,7 @@ def run(
         access_log=http_access_log,
         access_log_format=http_access_log_format,
     )
-    wire_address = WireAddress(host=aws_host, port=aws_port, access_log=aws_access_log)
+    wire_address = WireAddress(host=aws_host, port=aws_port, access_log=aws_access_log, names=aws_names)
     if target is None:
         app = stacks_app(directory(store or read(os.environ.get("FOREBAY_STORE", "data"))))
     else:
