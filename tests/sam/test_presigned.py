@@ -1,13 +1,16 @@
 """URLs that are presigned for S3: what they say in place of headers is done, or refused."""
 
 import hashlib
+import hmac
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import parse_qs, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
 
 import boto3
 import pytest
@@ -64,6 +67,24 @@ def url_of(s3, method, words, *, headers=(), body_hash=None):
     signer = S3SigV4QueryAuth if body_hash is None else OverHash
     signer(Credentials(KEY, SECRET), "s3", REGION, expires=600).add_auth(request)
     return request.url
+
+
+def url_as_it_is(s3, method, words):
+    """The same with words that botocore would make UTF-8."""
+    day, moment = time.strftime("%Y%m%d", now := time.gmtime()), time.strftime("%Y%m%dT%H%M%SZ", now)
+    scope = f"{day}/{REGION}/s3/aws4_request"
+    of_signature = (
+        f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={quote(f'{KEY}/{scope}', '')}&X-Amz-Date={moment}"
+    )
+    pairs = f"{words}&{of_signature}&X-Amz-Expires=600&X-Amz-SignedHeaders=host".split("&")
+    query = "&".join(sorted(pair if "=" in pair else f"{pair}=" for pair in pairs))
+    host = s3.meta.endpoint_url.removeprefix("http://")
+    canonical = f"{method}\n/box/k\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD"
+    text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = f"AWS4{SECRET}".encode()
+    for part in (day, REGION, "s3", "aws4_request", text):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return f"http://{host}/box/k?{query}&X-Amz-Signature={key.hex()}"
 
 
 def send(url, method="GET", data=None, headers=()):
@@ -134,6 +155,24 @@ def test_a_form_is_no_order_of_who_was_given_a_url(s3, method):
         if method == "PUT":
             # `curl` says so of every file.
             assert s3.get_object(Bucket="box", Key="source")["Body"].read() == order.encode()
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("PUT", "x-amz-copy-source=box%2Fcaf%E9"),
+        ("PUT", "x-amz-meta-town=Z%FCrich"),
+        ("PUT", "partNumber=1&uploadId=00&x=%FF"),
+        ("DELETE", "uploadId=00&x=%FF"),
+        ("DELETE", "tagging&x=%FF"),
+    ],
+)
+def test_a_query_string_that_cannot_be_read_is_not_passed_over(s3, method, words):
+    """All of it was dropped: a copy emptied its target, and who aborted an upload deleted the object."""
+    status, told, _ = send(url_as_it_is(s3, method, words), method, b"new" if method == "PUT" else None)
+    assert (status, b"<Code>InvalidURI</Code>" in told) == (400, True), told
+    assert send(url_as_it_is(s3, "GET", "x-id=GetObject"))[:2] == (200, BODY), "it is signed right"
+    assert s3.get_object(Bucket="box", Key="k")["Body"].read() == BODY
 
 
 def test_a_slash_at_the_end_is_part_of_a_key_and_of_no_bucket(s3):

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
+
+use crate::aws::fault::Fault;
 use crate::aws::model::{Kind, Member, Model, Shape, ShapeId};
+use crate::aws::protocol::rest;
 use crate::aws::protocol::xml::plain;
 use crate::aws::value::Value;
 
@@ -21,6 +25,37 @@ pub struct Violation {
     pub value: String,
     /// What it must be.
     pub constraint: String,
+}
+
+/// Refuse a query string that is not UTF-8.
+pub(super) fn query(query: &str, model: &Model) -> Result<(), Fault> {
+    let fault = |text: String| if model.is_rest_xml { Fault::new("InvalidURI", text) } else { Fault::malformed(text) };
+    rest::check_pairs(query).map_err(|malformed| fault(malformed.0))
+}
+
+/// What the model demands. SQS has words of its own for what is missing, and sees to the rest itself.
+pub(super) fn input(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fault> {
+    let Some(shape) = input else { return Ok(()) };
+    if model.signing_name == "sqs" {
+        return match missing(model, input, value) {
+            Some(member) => Err(Fault::new(
+                "MissingRequiredParameterException",
+                format!("The request must contain the parameter {}.", member.name),
+            )
+            .code("MissingParameter")),
+            None => Ok(()),
+        };
+    }
+    // The one mistake of this service that has a name of its own.
+    if model.signing_name == "execute-api" && value.blob("Data").is_some_and(|data| data.len() > MESSAGE_BYTES_MAX) {
+        let text = format!("the data has more than {MESSAGE_BYTES_MAX} bytes");
+        return Err(Fault::new("PayloadTooLargeException", text).status(413));
+    }
+    let violations = violations(model, shape, value);
+    if violations.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::validation(message(&violations)))
 }
 
 /// Everything that a value violates.

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use forebay_core::gateway::websocket::MESSAGE_BYTES_MAX;
 use forebay_engine::base::host::names_loopback;
 use forebay_engine::base::ids::uuid_text;
 use forebay_engine::runtime::engine::Engine;
@@ -295,6 +294,8 @@ impl Door {
             // A form is taken apart only now: one of many fields takes its time.
             let form = (routed.protocol == Protocol::Query).then(|| form_of(read, Form::read)).flatten();
             let form = form.transpose().map_err(|malformed| Fault::malformed(malformed.0))?;
+            // What it says would be passed over: it may be what tells this operation from another one.
+            check::query(given.query, routed.model)?;
             let input = input_of(&routed, read, &query, form)?;
             let mut sums = checksums::of_request(operation, read.headers)?;
             if sums.is_of_list(operation) {
@@ -455,38 +456,13 @@ pub(super) fn input_of(
         _ => codec::read(*protocol, model, operation, request),
     };
     let mut input = input.map_err(|malformed| Fault::malformed(malformed.0))?;
-    validate(model, operation.input, &input)?;
+    check::input(model, operation.input, &input)?;
     // Browsers resume downloads with it. Its operation has no member for it.
     let resumed = given.headers.get(http::header::IF_RANGE).filter(|_| model.is_rest_xml);
     if let (Some(of), Value::Map(fields)) = (resumed, &mut input) {
         fields.push((value::Key::Borrowed("IfRange"), Value::Text(of.to_str().unwrap_or_default().to_owned())));
     }
     Ok(input)
-}
-
-/// What the model demands. SQS has words of its own for what is missing, and sees to the rest itself.
-fn validate(model: &Model, input: Option<usize>, value: &Value) -> Result<(), Fault> {
-    let Some(shape) = input else { return Ok(()) };
-    if model.signing_name == "sqs" {
-        return match check::missing(model, input, value) {
-            Some(member) => Err(Fault::new(
-                "MissingRequiredParameterException",
-                format!("The request must contain the parameter {}.", member.name),
-            )
-            .code("MissingParameter")),
-            None => Ok(()),
-        };
-    }
-    // The one mistake of this service that has a name of its own.
-    if model.signing_name == "execute-api" && value.blob("Data").is_some_and(|data| data.len() > MESSAGE_BYTES_MAX) {
-        let text = format!("the data has more than {MESSAGE_BYTES_MAX} bytes");
-        return Err(Fault::new("PayloadTooLargeException", text).status(413));
-    }
-    let violations = check::violations(model, shape, value);
-    if violations.is_empty() {
-        return Ok(());
-    }
-    Err(Fault::validation(check::message(&violations)))
 }
 
 /// Whether an operation changes nothing. What gives a worker its task, ends another one's subscription, or runs something for a test, is none

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{json, Value as Json};
 
 use crate::aws::call::{Call, Output};
+use crate::aws::check;
 use crate::aws::checksums;
 use crate::aws::codec::{self, Protocol};
 use crate::aws::door::input_of;
@@ -146,7 +147,8 @@ fn read(given: Given<'_>, model: &'static Model) -> Result<(Routed, Value), Box<
         form: form.as_ref(),
     };
     let routed = asked.route().map_err(|unrouted| Box::new((unrouted.protocol, unrouted.fault)))?;
-    let input = input_of(&routed, given, &query, form).map_err(|fault| Box::new((routed.protocol, fault)))?;
+    let input = check::query(given.query, model).and_then(|()| input_of(&routed, given, &query, form));
+    let input = input.map_err(|fault| Box::new((routed.protocol, fault)))?;
     Ok((routed, input))
 }
 

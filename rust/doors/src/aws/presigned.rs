@@ -21,7 +21,8 @@ const OF_SIGNATURE: [&str; 8] = [
 /// SDKs compute checksums when they make a URL, of a body that they do not have. S3 compares none of them.
 const OF_NO_BODY: [&str; 2] = ["x-amz-checksum-", "x-amz-sdk-checksum-"];
 
-/// The query string and the headers of a request, as it is read.
+/// The query string and the headers of a request, as it is read. A query string that is not UTF-8 says nothing: whoever carries something
+/// out refuses it.
 pub(super) fn told<'g>(signature: Option<&Signature>, given: Given<'g>) -> (Pairs, Cow<'g, HeaderMap>) {
     let query = rest::pairs(given.query).unwrap_or_default();
     if signature.is_some_and(|signature| signature.is_in_query && signature.service == "s3") {

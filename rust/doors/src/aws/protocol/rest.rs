@@ -26,6 +26,15 @@ pub fn pairs(query: &str) -> Result<Pairs, Malformed> {
     split.map(|(name, value)| Ok((decode(name)?, decode(value)?))).collect()
 }
 
+/// Refuse a query string that `pairs` cannot read.
+pub fn check_pairs(query: &str) -> Result<(), Malformed> {
+    // Most have nothing that is encoded.
+    if query.contains('%') {
+        pairs(query)?;
+    }
+    Ok(())
+}
+
 /// How well a request fits an operation: how much literal text its path has, how much of the query string is demanded by name, whether
 /// nothing that it needs is missing, and how much of that is there.
 pub type Fit = (usize, usize, bool, usize);
