@@ -3,6 +3,9 @@
 import hashlib
 import hmac
 import json
+import re
+import socket
+import struct
 import threading
 import time
 import urllib.error
@@ -186,6 +189,29 @@ def test_a_slash_at_the_end_is_part_of_a_key_and_of_no_bucket(s3):
         request = AWSRequest(method, f"{s3.meta.endpoint_url}/folders/")
         S3SigV4QueryAuth(Credentials(KEY, SECRET), "s3", REGION).add_auth(request)
         assert send(request.url, method)[0] == status, method
+
+
+def test_objects_that_are_read_slowly_are_not_in_memory(s3, tmp_path, monkeypatch):
+    """Each reader held all of its object, twice: whoever was given one URL could have the app killed."""
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * (64 << 20))
+    s3.upload_file(str(large), "box", "large")
+    monkeypatch.chdir(tmp_path / "data")
+    with socket.socket(socket.AF_UNIX) as asked:
+        asked.connect("stacks.sock")
+        pid, _, _ = struct.unpack("3i", asked.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+
+    def resident():
+        told = Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", told)[1]) << 10
+
+    before = resident()
+    bodies = [s3.get_object(Bucket="box", Key="large")["Body"] for _ in range(8)]
+    first = [body.read(1 << 20) for body in bodies]
+    assert resident() - before < 64 << 20
+    for body, begun in zip(bodies, first, strict=True):
+        rest = body.read()
+        assert len(begun) + len(rest) == 64 << 20 and set(rest) == {ord("x")}
 
 
 def test_a_url_with_a_session_token_is_refused_as_a_header_with_one_is(s3):

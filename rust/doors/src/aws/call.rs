@@ -29,6 +29,8 @@ use crate::http::listener::Body;
 pub enum Output {
     /// Its output.
     Value(Value),
+    /// Its output, and the bytes that are the body.
+    Object(Value, Body),
     /// An event stream, and a header that goes before it.
     Stream(Body, Option<(HeaderName, HeaderValue)>),
 }

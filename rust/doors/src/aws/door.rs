@@ -142,6 +142,7 @@ impl Service for Door {
         let answer = self.answer_entered(request, &mut entry).await;
         let mut response = match answer {
             Answered::Whole(written) => respond(written),
+            Answered::Object(written, body) => respond(written).map(|_| body),
             Answered::Stream(stream, header) => {
                 let mut response = Response::new(stream);
                 response.headers_mut().extend(header);
@@ -166,6 +167,7 @@ impl Service for Door {
 
 enum Answered {
     Whole(Written),
+    Object(Written, Body),
     Stream(Body, Option<(HeaderName, HeaderValue)>),
 }
 
@@ -408,20 +410,23 @@ async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> An
         Err(fault) => Err(fault),
     };
     entry.id = call.own_id.get().copied().unwrap_or(entry.id);
-    match done {
-        Ok(Output::Value(value)) => {
-            entry.function_error = value.text("FunctionError").map(str::to_owned);
-            if !is_reading(operation.name) {
-                entry.made = made(&value);
-            }
-            let mut written = codec::write(protocol, model, operation, &value, &uuid_text(entry.id));
-            if model.is_rest_xml && value.get("ContentRange").is_some() {
-                written.status = StatusCode::PARTIAL_CONTENT.as_u16();
-            }
-            Answered::Whole(written)
-        }
-        Ok(Output::Stream(stream, header)) => Answered::Stream(stream, header),
-        Err(fault) => Answered::Whole(refused((protocol, model), &fault, entry)),
+    let (value, body) = match done {
+        Ok(Output::Value(value)) => (value, None),
+        Ok(Output::Object(value, body)) => (value, Some(body)),
+        Ok(Output::Stream(stream, header)) => return Answered::Stream(stream, header),
+        Err(fault) => return Answered::Whole(refused((protocol, model), &fault, entry)),
+    };
+    entry.function_error = value.text("FunctionError").map(str::to_owned);
+    if !is_reading(operation.name) {
+        entry.made = made(&value);
+    }
+    let mut written = codec::write(protocol, model, operation, &value, &uuid_text(entry.id));
+    if model.is_rest_xml && value.get("ContentRange").is_some() {
+        written.status = StatusCode::PARTIAL_CONTENT.as_u16();
+    }
+    match body {
+        Some(body) => Answered::Object(written, body),
+        None => Answered::Whole(written),
     }
 }
 

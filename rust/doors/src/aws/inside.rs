@@ -128,7 +128,9 @@ impl Inside {
         };
         match done {
             Ok(Output::Value(value)) => Ok(request.answered(&routed, &value, &id)),
-            Ok(Output::Stream(..)) => Err(format!("{} answers with a stream", routed.operation.name)),
+            Ok(Output::Object(..) | Output::Stream(..)) => {
+                Err(format!("{} answers with a stream", routed.operation.name))
+            }
             Err(fault) => Ok(request.refused(routed.protocol, model, &fault, &id)),
         }
     }

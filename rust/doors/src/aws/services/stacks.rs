@@ -3,7 +3,7 @@
 //! A call is one line of JSON there, and so is its answer; times are milliseconds since 1970. The body of an object is a file beside.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Take, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{json, Map, Value as Json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::SERVICES;
@@ -25,6 +25,8 @@ use crate::aws::fault::Fault;
 use crate::aws::model::{Kind, Model, Shape};
 use crate::aws::protocol::text_of_bytes;
 use crate::aws::value::{Key, Value};
+use crate::http::listener::Body;
+use crate::http::pieces::pieces;
 
 /// Where what runs the stacks listens, in the store's directory.
 const SOCKET: &str = "stacks.sock";
@@ -39,6 +41,18 @@ const DEPTH_MAX: usize = 32;
 static BODIES: AtomicU64 = AtomicU64::new(0);
 /// What compares checksums and writes bodies of objects. Nobody is refused there: what waits is here already, as all requests under way are.
 static ASIDE: LazyLock<Aside> = LazyLock::new(|| Aside::new(0));
+/// KiB of what is asked and not answered yet: bodies of objects, and what each call has beside. All of it is in memory, so nothing waits for
+/// room.
+const ASKED_KIB: usize = 256 << 10;
+static ASKED: Semaphore = Semaphore::const_new(ASKED_KIB);
+/// What a call takes beside the body of an object.
+const CALL_KIB: usize = 4;
+/// Objects that are sent at once and piece by piece, each with an open file. A smaller one is a single piece.
+const READINGS_MAX: usize = 512;
+static READINGS: Semaphore = Semaphore::const_new(READINGS_MAX);
+const PIECE: usize = 64 << 10;
+/// How long an object waits for its turn.
+const READING_WAIT: Duration = Duration::from_secs(10);
 /// How often an object is asked for that is written anew before it is read.
 const READS_MAX: usize = 8;
 
@@ -130,6 +144,8 @@ pub(super) async fn if_run(
     let Some(store) = call.store else { return Ok(None) };
     refuse_strangers(call)?;
     let body = model.payload(operation.input).map(|member| member.name);
+    let bytes = body.and_then(|member| call.input.blob(member)).map_or(0, <[u8]>::len);
+    let _room = room(&ASKED, bytes)?;
     let mut input = json_of(&call.input, body);
     let _sent = match body.and_then(|member| Some((member, call.input.blob(member)?))) {
         Some((member, bytes)) => {
@@ -158,8 +174,13 @@ pub(super) async fn if_run(
         let file = payload.and_then(|member| Some((member.name, Kept::of(&answer, member.name)?)));
         let mut value = value_of(model, output, answer, 0);
         let (Some((member, kept)), Value::Map(fields)) = (file, &mut value) else { return Ok(Some(value.into())) };
-        let read = tokio::task::spawn_blocking(move || kept.read()).await.map_err(io::Error::other).flatten();
-        if let Some(bytes) = read.map_err(|error| broken(&error))? {
+        if kept.length > PIECE as u64 {
+            let place = timeout(READING_WAIT, READINGS.acquire()).await.ok().and_then(Result::ok);
+            let place = place.ok_or_else(slow_down)?;
+            let Some(file) = beside(move || kept.open()).await? else { continue };
+            return Ok(Some(Output::Object(value, in_pieces(file, place))));
+        }
+        if let Some(bytes) = beside(move || kept.read()).await? {
             fields.retain(|(key, _)| key != member);
             fields.push((Key::Borrowed(member), Value::Blob(bytes)));
             return Ok(Some(value.into()));
@@ -200,8 +221,8 @@ impl Kept {
         })
     }
 
-    /// None: another object has taken its place, whose settings are others.
-    fn read(&self) -> io::Result<Option<Vec<u8>>> {
+    /// What is read of it. None: another object has taken its place, whose settings are others.
+    fn open(&self) -> io::Result<Option<Take<File>>> {
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -211,11 +232,51 @@ impl Kept {
         if (there.ino(), there.mtime() * 1_000_000_000 + there.mtime_nsec()) != (self.inode, self.modified_ns) {
             return Ok(None);
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(self.length).unwrap_or_default());
         file.seek(SeekFrom::Start(self.from))?;
-        file.take(self.length).read_to_end(&mut bytes)?;
+        Ok(Some(file.take(self.length)))
+    }
+
+    /// All of it at once.
+    fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        let Some(mut file) = self.open()? else { return Ok(None) };
+        let mut bytes = Vec::with_capacity(PIECE);
+        file.read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
+}
+
+/// Send a file piece by piece, as its client takes it. The place is given back at the end, or when the client leaves.
+fn in_pieces(mut file: Take<File>, place: SemaphorePermit<'static>) -> Body {
+    let (pieces, body) = pieces(1);
+    tokio::spawn(async move {
+        let _place = place;
+        loop {
+            let read = beside(move || {
+                let mut piece = Vec::with_capacity(PIECE);
+                file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+                Ok((file, piece))
+            });
+            // What cannot be read ends the body before its length: the client sees that it is cut off.
+            let Ok((rest, piece)) = read.await else { return };
+            if piece.is_empty() || pieces.send(piece.into()).await.is_err() {
+                return;
+            }
+            file = rest;
+        }
+    });
+    body
+}
+
+/// Read files beside the one thread for all connections.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten();
+    done.map_err(|error| broken(&error))
+}
+
+/// Room for a call with so many bytes of a body.
+fn room(of: &Semaphore, bytes: usize) -> Result<SemaphorePermit<'_>, Fault> {
+    let wanted = u32::try_from(CALL_KIB + bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+    of.try_acquire_many(wanted).map_err(|_| slow_down())
 }
 
 /// What is said of functions by what runs the stacks; null where nothing does, or where it cannot be asked.
@@ -349,4 +410,51 @@ pub(super) fn value_of(model: &Model, shape: &Shape, json: Json, depth: usize) -
 
 fn entries(model: &Model, held: &Shape, given: Map<String, Json>, depth: usize) -> Value {
     Value::Map(given.into_iter().map(|(key, one)| (Key::Owned(key), value_of(model, held, one, depth + 1))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    /// What came faster than it was kept piled up in memory, whoever sent it.
+    #[test]
+    fn bodies_that_wait_have_so_much_room() {
+        let of = Semaphore::new(ASKED_KIB);
+        let mut held = Vec::new();
+        while let Ok(room) = room(&of, 16 << 20) {
+            held.push(room);
+        }
+        assert_eq!(held.len(), 15);
+        assert_eq!(room(&of, 16 << 20).unwrap_err().name, "SlowDown");
+        assert!(room(&of, 1000).is_ok(), "a small one has room still");
+        held.clear();
+        assert_eq!(of.available_permits(), ASKED_KIB);
+    }
+
+    /// The whole of each object that somebody read slowly was held, twice.
+    #[tokio::test]
+    async fn a_large_object_is_read_as_its_client_takes_it() {
+        static PLACES: Semaphore = Semaphore::const_new(1);
+        let whole: Vec<u8> = (0..5 * PIECE + 7).map(|at| (at % 251) as u8).collect();
+        let path = std::env::temp_dir().join(format!("forebay-pieces-{}", std::process::id()));
+        fs::write(&path, &whole).unwrap();
+        let there = fs::metadata(&path).unwrap();
+        let modified_ns = there.mtime() * 1_000_000_000 + there.mtime_nsec();
+        let kept = Kept { path: path.clone(), inode: there.ino(), modified_ns, from: 3, length: 3 * PIECE as u64 + 1 };
+        for is_taken in [true, false] {
+            let place = PLACES.acquire().await.unwrap();
+            let mut body = in_pieces(kept.open().unwrap().unwrap(), place);
+            let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(first.len(), PIECE);
+            if is_taken {
+                let rest = body.collect().await.unwrap().to_bytes();
+                assert_eq!([first, rest].concat(), whole[3..3 * PIECE + 4]);
+            }
+        }
+        let _given_back = PLACES.acquire().await.unwrap();
+        assert!(Kept { modified_ns: modified_ns + 1, ..kept }.open().unwrap().is_none());
+        fs::remove_file(path).unwrap();
+    }
 }
