@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import os
@@ -10,20 +9,21 @@ import re
 import secrets
 import shutil
 import threading
+import time
 from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from forebay import _durable
 from forebay._durable import sync
-from forebay._stacks import object_settings
+from forebay._stacks import object_list, object_settings
 from forebay._stacks.kind import Kind, Properties, Request, words
 from forebay._stacks.wire_error import WireError
 from forebay.errors import InvalidParameterValue, ResourceConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from io import BufferedReader
 
     from forebay._sam.plan import Resource, World
@@ -33,18 +33,16 @@ FOLDER: Final = "buckets"
 UPLOADS: Final = ".uploads"
 ABOUT: Final = "about"
 """The file of what is said about the object of an upload."""
+KEY: Final = "key"
+"""The file of the key of an upload."""
 UPLOADS_MAX: Final = 100
 PARTS_MAX: Final = 10_000
 OBJECT_BYTES_MAX: Final = 256 * 1024 * 1024
 BUCKETS_MAX: Final = 100
-LISTED_MAX: Final = 1000
-"""Objects of a page, and of one deletion."""
 _NO_CONSTRAINT: Final = "us-east-1"
 """The region whose buckets have none."""
 _NAME_MAX: Final = 63
 _UPLOAD: Final = re.compile(r"[0-9a-f]{32}")
-_OBJECT: Final = re.compile(r"[0-9a-f]{64}")
-"""Names of the files of objects, as `_file_name` makes them. Beside each stand its key (`NAME.key`) and its settings."""
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 """Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
 
@@ -58,6 +56,8 @@ class Buckets:
 
     def __init__(self, store: Path) -> None:
         self._folder = store / FOLDER
+        self._since = time.time()
+        self._is_swept = False
 
     def carry_out(self, request: Request) -> dict[str, Any]:
         """Make or remove a bucket: `bucket.declare`, `bucket.delete`.
@@ -69,12 +69,15 @@ class Buckets:
         folder = self._folder / request.fields["name"]
         if request.verb == "bucket.declare":
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._sync_folders()
             return {}
-        if folder.is_dir() and any(_OBJECT.fullmatch(path.name) for path in folder.iterdir()):
+        if folder.is_dir() and any(object_list.OBJECT.fullmatch(path.name) for path in folder.iterdir()):
             raise ResourceConflict(
                 f"The bucket you tried to delete is not empty: delete its objects, or the directory {folder.absolute()}"
             )
         shutil.rmtree(folder, ignore_errors=True)
+        if self._folder.is_dir():
+            sync(self._folder)
         return {}
 
     def object(self, bucket: str, key: str) -> Path:
@@ -115,6 +118,23 @@ class Buckets:
             raise _no_bucket()
         return self._folder / bucket
 
+    def _sync_folders(self) -> None:
+        """Have the names of buckets survive a power cut, and the directory that has them."""
+        sync(self._folder)
+        sync(self._folder.parent)
+
+    def _sweep(self) -> None:
+        """Remove, once, what an app that was killed has left of objects. What is younger may be another process's."""
+        if self._is_swept:
+            return
+        with _CHANGING:
+            for pattern in () if self._is_swept else ("*/.new-*", f"*/{UPLOADS}/*/.new-*"):
+                for path in self._folder.glob(pattern):
+                    with contextlib.suppress(FileNotFoundError):
+                        if path.stat().st_mtime < self._since:
+                            path.unlink()
+            self._is_swept = True
+
     # --- S3's operations
 
     def answer(self, action: str, given: Members, place: Place) -> Members:
@@ -126,10 +146,11 @@ class Buckets:
         """
         bucket, key = given["Bucket"], given.get("Key", "")
         object_settings.refuse(action, given, place.account)
+        self._sweep()
         if action.endswith(("Bucket", "BucketLocation")):
             return self._of_bucket(action, bucket, given, place.region)
         if action == "ListObjectsV2":
-            return _listed(self._bucket(bucket), given)
+            return object_list.page(self._bucket(bucket), given)
         if action in {"DeleteObject", "DeleteObjects"}:
             folder = self._bucket(bucket)
             return _delete_all(folder, given["Delete"]) if key == "" else _delete(folder, key, given.get("IfMatch"))
@@ -138,7 +159,13 @@ class Buckets:
         if action == "PutObject":
             target = self._bucket(bucket) / _file_name(key)
             return {"ETag": self._put(target, given.get("Body"), (key, given, object_settings.kept(given)))}
-        return self._multipart(action, self._bucket(bucket), key, given)
+        folder = self._bucket(bucket)
+        try:
+            return self._multipart(action, folder, key, given)
+        except FileNotFoundError:  # another client ends the upload meanwhile
+            if (folder / UPLOADS / str(given.get("UploadId"))).is_dir():
+                raise
+            raise _no_upload() from None
 
     def _of_bucket(self, action: str, name: str, given: Members, region: str) -> Members:
         if action == "CreateBucket":
@@ -153,9 +180,10 @@ class Buckets:
             return {"LocationConstraint": "" if region == _NO_CONSTRAINT else region}
         if action == "DeleteBucket":
             with _CHANGING:  # an object that is put meanwhile would go with it
-                if any(_OBJECT.fullmatch(path.name) for path in folder.iterdir()):
+                if any(object_list.OBJECT.fullmatch(path.name) for path in folder.iterdir()):
                     raise WireError("BucketNotEmpty", "The bucket you tried to delete is not empty", 409)
                 shutil.rmtree(folder)
+            sync(self._folder)
         return {}
 
     def _create(self, name: str, constraint: str | None, region: str) -> None:
@@ -171,7 +199,7 @@ class Buckets:
         except FileExistsError:
             text = "Your previous request to create the named bucket succeeded and you already own it."
             raise WireError("BucketAlreadyOwnedByYou", text, 409) from None
-        sync(self._folder)
+        self._sync_folders()
 
     def _get(self, action: str, bucket: str, key: str, given: Members) -> Members:
         if given.get("IfNoneMatch") is not None:
@@ -212,6 +240,8 @@ class Buckets:
             etag = _etag(temporary)
             before = _there(target) if of is not None and _has_condition(of[1]) else None
             with _CHANGING:
+                if not temporary.exists():  # its directory was deleted, which must not come back
+                    raise _gone(target)
                 if of is not None:
                     key, conditions, about = of
                     # Of two clients that both want to make it, one does.
@@ -222,13 +252,12 @@ class Buckets:
                 else:
                     temporary.rename(target)
             sync(target.parent)
-        except WireError:
-            temporary.unlink(missing_ok=True)
-            raise
         except FileNotFoundError:
             if target.parent.is_dir():
                 raise
-            raise _no_bucket() from None
+            raise _gone(target) from None
+        finally:  # a full disk leaves nothing behind that only makes it fuller
+            temporary.unlink(missing_ok=True)
         return etag
 
     @staticmethod
@@ -251,12 +280,15 @@ class Buckets:
             upload = secrets.token_hex(16)
             about = object_settings.packed("", object_settings.kept(given))
             (uploads / upload).mkdir(mode=0o700)
+            _durable.write(uploads / upload / KEY, key.encode())
             _durable.write(uploads / upload / ABOUT, about)
+            sync(uploads)
+            sync(bucket)
             return {"Bucket": bucket.name, "Key": key, "UploadId": upload}
         upload = str(given.get("UploadId", ""))
         folder = uploads / upload
-        if not _UPLOAD.fullmatch(upload) or not folder.is_dir():
-            raise WireError("NoSuchUpload", "The specified upload does not exist.", 404)
+        if not _UPLOAD.fullmatch(upload) or not folder.is_dir() or not _is_of(folder, key):
+            raise _no_upload()
         if action == "UploadPart":
             number = int(given["PartNumber"])
             if not 1 <= number <= PARTS_MAX:
@@ -277,6 +309,7 @@ class Buckets:
             shutil.rmtree(folder, ignore_errors=True)
             return {"Bucket": bucket.name, "Key": key, "ETag": etag}
         shutil.rmtree(folder, ignore_errors=True)
+        sync(uploads)
         return {}
 
     def _join(self, parts: list[Path], target: Path, of: tuple[str, Members, Members]) -> str:
@@ -285,10 +318,14 @@ class Buckets:
         if sum(part.stat().st_size for part in parts) > OBJECT_BYTES_MAX:
             raise WireError("EntityTooLarge", f"an object may have {OBJECT_BYTES_MAX:,} bytes")
         whole = target.with_name(f".new-{secrets.token_hex(8)}")
-        with whole.open("wb") as writer:
-            for part in parts:
-                with part.open("rb") as reader:
-                    shutil.copyfileobj(reader, writer)
+        try:
+            with whole.open("wb") as writer:
+                for part in parts:
+                    with part.open("rb") as reader:
+                        shutil.copyfileobj(reader, writer)
+        except BaseException:
+            whole.unlink(missing_ok=True)
+            raise
         return self._put(target, str(whole), of)
 
 
@@ -300,90 +337,71 @@ def _no_bucket() -> WireError:
     return WireError("NoSuchBucket", "The specified bucket does not exist", 404)
 
 
+def _no_upload() -> WireError:
+    return WireError("NoSuchUpload", "The specified upload does not exist.", 404)
+
+
+def _gone(target: Path) -> WireError:
+    """Give what is said where the directory of an object, or of a part, has been deleted."""
+    return _no_upload() if target.parent.parent.name == UPLOADS else _no_bucket()
+
+
+def _is_of(upload: Path, key: str) -> bool:
+    """Tell whether an upload is of a key. One that an earlier release has begun does not say it."""
+    kept = upload / KEY
+    return not kept.exists() or kept.read_bytes() == key.encode()
+
+
 def _delete(bucket: Path, key: str, wanted: str | None) -> Members:
     """Delete an object, if it is the one that the client knows."""
-    target = bucket / _file_name(key)
-    before = None if wanted is None else _there(target)
-    with _CHANGING:
-        if wanted is not None:
-            _check_condition(_there(target, before), {"IfMatch": wanted})
-        for path in (target, target.with_suffix(".key"), target.with_suffix(".about")):
-            path.unlink(missing_ok=True)
+    for error in _deleted(bucket, [(key, wanted)]):
+        if error is not None:
+            raise error
     return {}
+
+
+def _deleted(bucket: Path, asked: Iterable[tuple[str, str | None]]) -> list[WireError | None]:
+    """Delete objects, each if it is the one that the client knows; say of each why it is not. It is durable when this returns."""
+    known = [(bucket / _file_name(key), wanted) for key, wanted in asked]
+    before = [None if wanted is None else _there(target) for target, wanted in known]
+    errors: list[WireError | None] = []
+    with _CHANGING:
+        if not bucket.is_dir():
+            raise _no_bucket()
+        for (target, wanted), seen in zip(known, before, strict=True):
+            try:
+                if wanted is not None:
+                    _check_condition(_there(target, seen), {"IfMatch": wanted})
+                target.unlink(missing_ok=True)
+                errors.append(None)
+            except WireError as refused:
+                errors.append(refused)
+        sync(bucket)
+        # Without its key an object could be read, and would be in no list: it goes first.
+        gone = [target for (target, _), error in zip(known, errors, strict=True) if error is None]
+        for path in gone:
+            path.with_suffix(".key").unlink(missing_ok=True)
+            path.with_suffix(".about").unlink(missing_ok=True)
+    return errors
 
 
 def _delete_all(bucket: Path, asked: Members) -> Members:
     objects = asked["Objects"]
-    if not 1 <= len(objects) <= LISTED_MAX:
-        raise WireError("MalformedXML", f"a request deletes 1 to {LISTED_MAX} objects")
+    if not 1 <= len(objects) <= object_list.LISTED_MAX:
+        raise WireError("MalformedXML", f"a request deletes 1 to {object_list.LISTED_MAX} objects")
     wished = [
         wish for wish in ("VersionId", "LastModifiedTime", "Size") for one in objects if one.get(wish) is not None
     ]
     if wished:
         raise WireError("NotImplemented", f"{wished[0]} is not served: name the ETag, or the key alone", 501)
+    ends = zip(objects, _deleted(bucket, ((one["Key"], one.get("ETag")) for one in objects)), strict=True)
     deleted, errors = [], []
-    for one in objects:
-        try:
-            _delete(bucket, one["Key"], one.get("ETag"))
+    for one, error in ends:
+        if error is None:
             deleted.append({"Key": one["Key"]})
-        except WireError as error:
+        else:
             errors.append({"Key": one["Key"], "Code": error.code, "Message": error.message})
     return {"Deleted": None if asked.get("Quiet") else deleted, "Errors": errors or None}
-
-
-def _objects(bucket: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Give the objects of a bucket by their keys. Those of a release that kept no keys are not among them."""
-    for path in bucket.iterdir():
-        if _OBJECT.fullmatch(path.name):
-            with contextlib.suppress(FileNotFoundError):  # another client deletes it
-                yield path.with_suffix(".key").read_text(encoding="utf-8"), path.stat()
-
-
-def _after(given: Members) -> str:
-    """Give the name behind which a page begins."""
-    token = given.get("ContinuationToken")
-    try:
-        return given.get("StartAfter") or "" if token is None else base64.urlsafe_b64decode(token).decode()
-    except ValueError:
-        raise WireError("InvalidArgument", "The continuation token provided is incorrect") from None
-
-
-def _listed(bucket: Path, given: Members) -> Members:
-    """Give a page of objects, and the beginnings that keys have in common up to a delimiter, in the order of their bytes."""
-    prefix, delimiter = given.get("Prefix") or "", given.get("Delimiter") or ""
-    most = min(int(given.get("MaxKeys", LISTED_MAX)), LISTED_MAX)
-    after = _after(given).encode()
-    found: dict[str, os.stat_result | None] = {}
-    for key, status in _objects(bucket):
-        end = key.find(delimiter, len(prefix)) if delimiter else -1
-        name = key if end < 0 else key[: end + len(delimiter)]
-        if key.startswith(prefix) and name.encode() > after:
-            found[name] = status if end < 0 else None
-    names = sorted(found, key=str.encode)
-    page = names[:most] if most > 0 else []
-    is_truncated = len(names) > len(page) > 0
-
-    def write(text: str) -> str:
-        return quote(text) if given.get("EncodingType") == "url" else text
-
-    def entry(name: str, known: os.stat_result) -> Members:
-        modified = int(known.st_mtime * 1000)
-        return {"Key": write(name), "Size": known.st_size, "LastModified": modified, "StorageClass": "STANDARD"}
-
-    return {
-        "Name": bucket.name,
-        "Prefix": write(prefix),
-        "Delimiter": write(delimiter) if delimiter else None,
-        "MaxKeys": most,
-        "KeyCount": len(page),
-        "IsTruncated": is_truncated,
-        "NextContinuationToken": base64.urlsafe_b64encode(page[-1].encode()).decode() if is_truncated else None,
-        "ContinuationToken": given.get("ContinuationToken"),
-        "StartAfter": write(given["StartAfter"]) if given.get("StartAfter") else None,
-        "EncodingType": given.get("EncodingType"),
-        "Contents": [entry(name, known) for name in page if (known := found[name]) is not None],
-        "CommonPrefixes": [{"Prefix": write(name)} for name in page if found[name] is None],
-    }
 
 
 class _Object(NamedTuple):

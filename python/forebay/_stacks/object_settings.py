@@ -37,6 +37,8 @@ _PLAIN: Final = "the store is not encrypted"
 _LOCK: Final = "objects are not locked"
 _REFUSED: Final = {
     "BucketKeyEnabled": _PLAIN,
+    "BucketNamespace": "a bucket has a name alone",
+    "FetchOwner": "a list names no owner",
     "GrantFullControl": _OWNER,
     "GrantRead": _OWNER,
     "GrantReadACP": _OWNER,
@@ -55,6 +57,7 @@ _REFUSED: Final = {
     "ObjectLockLegalHoldStatus": _LOCK,
     "ObjectLockMode": _LOCK,
     "ObjectLockRetainUntilDate": _LOCK,
+    "OptionalObjectAttributes": "a list has no further attributes",
     "SSECustomerAlgorithm": _PLAIN,
     "SSECustomerKey": _PLAIN,
     "SSEKMSEncryptionContext": _PLAIN,
@@ -84,7 +87,7 @@ def refuse(action: str, given: Members, account: str) -> None:
 
     """
     for name, value in given.items():
-        allowed, why = _ALONE.get(name, (set(), _REFUSED.get(name)))
+        allowed, why = _ALONE.get(name, ((), _REFUSED.get(name)))
         # A size of 0 is a wish, though it equals False.
         is_said = value is not None and value is not False
         if why is not None and is_said and value not in allowed:
