@@ -6,7 +6,7 @@
 //!
 //! What is signed only with the body may be anybody's who has seen the id of a key, and a presigned URL is anybody's to whom it was given. Such
 //! bodies never take the room of those whose heads are signed right. They have two rooms of their own: one for what has come of each in its
-//! first seconds, which nobody can fill who sends little, and one for those that take longer, which must come faster than others.
+//! first seconds, which only as many bytes fill as it has, and one for those that take longer, which must come faster than others.
 
 use std::time::Duration;
 
@@ -203,7 +203,9 @@ impl Bodies {
 
     /// Whether there is any for a body that comes quickly: nobody waits for it.
     fn make_quick_room<'b>(&'b self, room: &mut Room<'b>, length: usize, until: Instant) -> bool {
-        room.small.is_none() && Instant::now() < until && grow_now(&self.quick, &mut room.quick, length)
+        // By the whole KiB: whoever sends a byte of each body would take a thousand times of what he sends.
+        let held = length - length % 1024;
+        room.small.is_none() && Instant::now() < until && grow_now(&self.quick, &mut room.quick, held)
     }
 
     /// Whether there is any: nobody waits for it.
@@ -319,6 +321,20 @@ mod tests {
         }
         drop(held);
         assert_eq!(left(&bodies.claimed), [CLAIMED_SMALL_KIB, CLAIMED_KIB]);
+        assert_eq!(bodies.quick.available_permits(), QUICK_KIB);
+    }
+
+    /// Each byte took a KiB: whoever knew the id of a key held all room of quick bodies with 64 KiB in three seconds.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_body_of_a_few_bytes_takes_no_room_of_what_is_quick() {
+        let (bodies, headers) = (Bodies::new(), HeaderMap::new());
+        let read = |length| bodies.read(&headers, begun(length), Whose::Claimed);
+        let mut held: Vec<_> = [1, 1023, 1024, 3000].into_iter().map(|length| Box::pin(read(length))).collect();
+        for one in &mut held {
+            assert!(timeout(Duration::ZERO, one.as_mut()).await.is_err());
+        }
+        assert_eq!(bodies.quick.available_permits(), QUICK_KIB - 1 - 2);
+        drop(held);
         assert_eq!(bodies.quick.available_permits(), QUICK_KIB);
     }
 
