@@ -356,8 +356,12 @@ impl Door {
                 entry.key_id.clone_from(&signature.key_id);
                 return Ok(None);
             }
-            Found::Key(key) if !signature.has_token => key,
-            Found::Key(_) | Found::Open | Found::Nobody => {
+            Found::Key(_) if signature.has_token => {
+                entry.refused = Some("session_token");
+                return Err(early::of_token(service));
+            }
+            Found::Key(key) => key,
+            Found::Open | Found::Nobody => {
                 self.tell_of_no_keys();
                 return Err(refuse(&Refused::UnknownKey, service));
             }

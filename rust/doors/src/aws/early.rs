@@ -91,6 +91,17 @@ pub(super) fn refusal(refused: &Refused, service: &str) -> Fault {
     }
 }
 
+/// A refusal of a key that is right, with a token: there are none here. Whoever is told of the key looks at the key.
+pub(super) fn of_token(service: &str) -> Fault {
+    let text = "there are no session tokens here: unset AWS_SESSION_TOKEN, and leave the token out of the client's credentials";
+    let name = if service == "s3" { "InvalidToken" } else { "UnrecognizedClientException" };
+    let fault = Fault::new(name, text);
+    if service == "s3" {
+        return fault;
+    }
+    fault.code("InvalidClientTokenId").status(403)
+}
+
 /// Why a request was not let in, as a metric names it.
 pub(super) fn reason(refused: &Refused) -> &'static str {
     match refused {
