@@ -107,6 +107,10 @@ def test_lists_come_page_by_page(kinesis):
     second = kinesis.list_shards(NextToken=first["NextToken"], MaxResults=2)
     assert [len(page["Shards"]) for page in (first, second)] == [2, 1]
     assert "NextToken" not in second
+    arn = "arn:aws:kinesis:eu-central-1:123456789012:stream/{}".format
+    assert kinesis.list_shards(NextToken=first["NextToken"], StreamARN=arn("s0"))["Shards"] == second["Shards"]
+    with pytest.raises(kinesis.exceptions.ExpiredNextTokenException):
+        kinesis.list_shards(NextToken=first["NextToken"], StreamARN=arn("s1"))
 
 
 def test_retention_and_tags_are_changed(kinesis, stream):

@@ -240,6 +240,13 @@ def test_what_a_mapping_and_a_version_could_not_honour_is_refused(functions, wir
     refused = functions.exceptions.InvalidParameterValueException
     for given, text in [
         (queue | {"StartingPosition": "TRIM_HORIZON"}, "Unsupported StartingPosition parameter"),
+        (queue | {"StartingPositionTimestamp": 0}, "Unsupported StartingPositionTimestamp parameter"),
+        (queue | {"SelfManagedEventSource": {}}, "SelfManagedEventSource: forebay's mappings do not have it"),
+        (queue | {"DocumentDBEventSourceConfig": {"DatabaseName": "d"}}, "DocumentDBEventSourceConfig: forebay"),
+        (
+            stream | {"StartingPosition": "LATEST", "StartingPositionTimestamp": 0},
+            "StartingPositionTimestamp is taken with StartingPosition AT_TIMESTAMP alone",
+        ),
         (queue | {"LoggingConfig": {"SystemLogLevel": "DEBUG"}}, "LoggingConfig: forebay's mappings do not have it"),
         (stream | {"StartingPosition": "AT_TIMESTAMP"}, "StartingPositionTimestamp is required"),
     ]:

@@ -202,6 +202,10 @@ fn shards_token(call: &Call<'_>) -> Result<(String, Option<String>), Fault> {
     }
     let token = Token::read(Some(text)).ok_or_else(wrong)?;
     let (stream, shard) = token.name().and_then(|name| name.split_once('/')).ok_or_else(wrong)?;
+    // A client may name the stream by its ARN beside the token, and means that one.
+    if call.input.text("StreamARN").is_some() && call.stream()? != stream {
+        return Err(wrong());
+    }
     Ok((call.not_a_group(stream)?, Some(shard.to_owned())))
 }
 

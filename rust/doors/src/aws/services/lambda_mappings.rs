@@ -128,6 +128,22 @@ impl Found {
     }
 }
 
+/// What no mapping here has.
+const NOT_HAD: [&str; 12] = [
+    "AmazonManagedKafkaEventSourceConfig",
+    "DocumentDBEventSourceConfig",
+    "LoggingConfig",
+    "SelfManagedEventSource",
+    "SelfManagedKafkaEventSourceConfig",
+    "SourceAccessConfigurations",
+    "ProvisionedPollerConfig",
+    "MetricsConfig",
+    "KMSKeyArn",
+    "Tags",
+    "Topics",
+    "Queues",
+];
+
 /// The settings that the input names, as the engine names them.
 fn changes(call: &Call<'_>, source: &Source) -> Result<Map<String, Json>, Fault> {
     let input = &call.input;
@@ -182,19 +198,12 @@ fn changes(call: &Call<'_>, source: &Source) -> Result<Map<String, Json>, Fault>
     if destination.is_some_and(|one| one.text("Destination").is_some()) {
         return Err(invalid("DestinationConfig: an app names the destinations of its mappings; declare it there"));
     }
-    if input.get("StartingPosition").is_some() && matches!(source, Source::Queue(_)) {
-        return Err(invalid("Unsupported StartingPosition parameter for given event source mapping type."));
+    for member in ["StartingPosition", "StartingPositionTimestamp"] {
+        if input.get(member).is_some() && matches!(source, Source::Queue(_)) {
+            return Err(invalid(format!("Unsupported {member} parameter for given event source mapping type.")));
+        }
     }
-    for member in [
-        "LoggingConfig",
-        "SourceAccessConfigurations",
-        "ProvisionedPollerConfig",
-        "MetricsConfig",
-        "KMSKeyArn",
-        "Tags",
-        "Topics",
-        "Queues",
-    ] {
+    for member in NOT_HAD {
         if input.get(member).is_some() {
             return Err(invalid(format!("{member}: forebay's mappings do not have it")));
         }
@@ -215,6 +224,10 @@ fn with_changes<T: serde::Serialize + serde::de::DeserializeOwned>(
 
 /// AWS's defaults for a mapping on a stream.
 fn stream_settings(call: &Call<'_>) -> Result<StreamSettings, Fault> {
+    let is_at_another = call.input.text("StartingPosition").is_some_and(|position| position != "AT_TIMESTAMP");
+    if is_at_another && call.input.time("StartingPositionTimestamp").is_some() {
+        return Err(invalid("StartingPositionTimestamp is taken with StartingPosition AT_TIMESTAMP alone."));
+    }
     let starting_position = match call.input.text("StartingPosition") {
         Some("TRIM_HORIZON") => StartingPosition::TrimHorizon,
         Some("LATEST") => StartingPosition::Latest,
