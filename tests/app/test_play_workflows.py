@@ -1,5 +1,6 @@
 """The test kit of workflows: executions that are played without an app, with what their tasks answer given."""
 
+import asyncio
 import json
 import re
 
@@ -341,16 +342,21 @@ def test_a_call_that_a_given_integration_makes_is_not_looked_up_in_boto3():
 
 
 @pytest.mark.parametrize("name", ["States.HeartbeatTimeout", "States.Timeout"])
-def test_a_heartbeat_that_does_not_come_is_played_as_an_app_has_it(name):
+async def test_a_heartbeat_that_does_not_come_is_played_as_an_app_has_it(name, forebay_app, forebay_clock):
     """The name that caught it in an app did not catch it in a test."""
-    activity = "arn:aws:states:local:000000000000:activity:a"
-    state = {"Type": "Task", "Resource": activity, "HeartbeatSeconds": 10, "End": True}
+    activity = forebay_app.activity("a")
+    state = {"Type": "Task", "Resource": activity.arn, "HeartbeatSeconds": 10, "End": True}
     state["Catch"] = [{"ErrorEquals": [name], "Next": "Late"}]
-    played = run(
-        {"StartAt": "A", "States": {"A": state, "Late": {"Type": "Pass", "End": True}}},
-        tasks={"A": Failed("States.HeartbeatTimeout", after=64)},
-    )
+    machine = {"StartAt": "A", "States": {"A": state, "Late": {"Type": "Pass", "End": True}}}
+    played = run(machine, tasks={"A": Failed("States.HeartbeatTimeout", after=64)})
     assert (played.output, played.seconds) == ({"Error": "States.Timeout", "Cause": ""}, 64)
+    flow = forebay_app.workflow("w", machine)
+    async with forebay_app:
+        result = asyncio.ensure_future((await flow.start()).result())
+        task = asyncio.ensure_future(activity.get_task("ann", wait=1))
+        await forebay_clock.advance(12)
+        assert await task is not None
+        assert await result == played.output
 
 
 def test_a_durable_function_is_no_machine_to_be_played():

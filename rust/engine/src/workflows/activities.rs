@@ -278,8 +278,11 @@ pub(super) fn activity_get_task(room: &mut WorkflowRoom<'_>, asked: GetActivityT
     // It was declared just before.
     let _waits = room.workflows.activities.wait(&asked.name, Poll { until_ns, worker: asked.worker, waiter });
     serve_activities(room);
+    let mut part = room.participant();
     // Also that of a worker that does not want to wait.
-    room.participant().end_polls();
+    part.end_polls();
+    // The times of a task begin when it is taken.
+    part.arm();
 }
 
 /// Give tasks to the workers that wait.

@@ -4,6 +4,9 @@
 //! is *held*, written beside the execution's state. The evaluator makes the turn, and then it is carried out as any other. What happens to the
 //! execution meanwhile is held behind it, and is so after a restart. A stop and the execution's timeout wait for nothing: what is
 //! held is written down before them, and a redrive goes on from it.
+//!
+//! What is held when a process dies is ordered from the evaluator at the next start: it is not tried under the lock again. What was not on
+//! disk begins anew, and a machine's first turn is tried once, for no longer than any other.
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
@@ -240,6 +243,8 @@ pub(crate) fn take_made(room: &mut WorkflowRoom<'_>, made: Made) {
         room.carry_out_all(id, commands);
     }
     bring_each(room, id, held);
+    // It may wait now until a time.
+    room.participant().arm();
 }
 
 /// Bring an execution what was held before a restart, where there is no evaluator.

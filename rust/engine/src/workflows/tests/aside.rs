@@ -202,6 +202,19 @@ fn an_express_execution_is_evaluated_aside_too_and_times_out_meanwhile() {
     assert_eq!(engine.execution("late")["status"], "TIMED_OUT");
 }
 
+/// Nothing rang for it: it ended with the next thing that happened to any execution, or after half a minute.
+#[test]
+fn a_wait_behind_a_turn_that_was_made_aside_ends_in_time() {
+    let mut engine = with(&json!({"StartAt": "A", "QueryLanguage": "JSONata", "States": {
+        "A": {"Type": "Pass", "Output": "{% $states.input.a + 1 %}", "Next": "Rest"},
+        "Rest": {"Type": "Wait", "Seconds": 5, "End": true}}}));
+    engine.start("one", &json!({"a": 1})).unwrap();
+    engine.advance(4 * SECOND);
+    assert_eq!(engine.execution("one")["status"], "RUNNING");
+    engine.advance(2 * SECOND);
+    assert_eq!(engine.execution("one")["output"], "2");
+}
+
 #[test]
 fn machines_take_turns_at_the_evaluator() {
     let engine = with(&branches());
@@ -229,26 +242,53 @@ fn answered(engine: &TestEngine, ask: impl FnOnce(&Engine, Waiter)) -> Value {
     }
 }
 
+/// An expression that ends with its second.
+fn endless() -> Value {
+    json!({"StartAt": "A", "QueryLanguage": "JSONata", "States": {
+        "A": {"Type": "Pass", "Output": "{% ($f := function($n){$f($n + 1)}; $f(0)) %}", "End": true}}})
+}
+
+fn asked(name: &str) -> String {
+    json!({"workflow": "w", "name": name, "input": "{}"}).to_string()
+}
+
 #[test]
 fn a_message_is_acknowledged_while_expressions_run_for_as_long_as_they_may() {
-    let endless = json!({"StartAt": "A", "QueryLanguage": "JSONata", "States": {
-        "A": {"Type": "Pass", "Output": "{% ($f := function($n){$f($n + 1)}; $f(0)) %}", "End": true}}});
     let engine = TestEngine::new();
     engine.json("queue.declare", &queue("q"));
-    engine.workflow("w", &endless);
+    engine.workflow("w", &endless());
     let engine = engine.reopened_with_threads();
-    let asked = |name: &str| json!({"workflow": "w", "name": name, "input": "{}"}).to_string();
     for name in ["1", "2", "3"] {
         answered(&engine, |engine, waiter| engine.request("execution.start", asked(name).as_bytes(), waiter));
     }
+    acknowledges_meanwhile(&engine);
+}
+
+/// The turns of the process that died were not made under the lock of the next one, each for a second.
+#[test]
+fn turns_that_were_under_way_at_a_death_are_made_aside_again() {
+    let engine = with(&endless());
+    let engine = killed_slowly(engine);
+    for name in ["1", "2", "3"] {
+        engine.ask("execution.start", &serde_json::from_str(&asked(name)).unwrap()).unwrap_err();
+    }
+    let under_way = engine.engine.with(Rooms::next_order).expect("a turn to be made aside");
+    engine.engine.disk_done();
+    let engine = engine.crashed_with_threads();
+    drop(under_way);
+    acknowledges_meanwhile(&engine);
+}
+
+/// A message is acknowledged while the turns of three executions are made, and they end with their errors.
+fn acknowledges_meanwhile(engine: &TestEngine) {
     let message = NewMessage { body: "hello".into(), ..NewMessage::default() };
-    answered(&engine, |engine, waiter| engine.send("q", std::slice::from_ref(&message), Origin::default(), waiter));
+    answered(engine, |engine, waiter| engine.send("q", std::slice::from_ref(&message), Origin::default(), waiter));
     // One after the other takes a second, which the message did not wait for.
     let status = |name: &str| {
-        answered(&engine, |engine, waiter| engine.request("execution.describe", asked(name).as_bytes(), waiter))
+        answered(engine, |engine, waiter| engine.request("execution.describe", asked(name).as_bytes(), waiter))
     };
     assert_eq!(status("3")["status"], "RUNNING");
-    let ended = answered(&engine, |engine, waiter| engine.request("execution.result", asked("3").as_bytes(), waiter));
+    let ended = answered(engine, |engine, waiter| engine.request("execution.result", asked("3").as_bytes(), waiter));
     assert_eq!(ended["error"], "States.QueryEvaluationError");
     assert!(
         ended["cause"].as_str().unwrap().ends_with("Expression evaluation timeout: Check for infinite loop"),
