@@ -89,6 +89,8 @@ pub(super) struct Shared {
     pub(super) draws: RefCell<Draws>,
     /// Bytes that may still be built.
     pub(super) left: RefCell<usize>,
+    /// What the next call of a guarded function by its value takes for an argument that is left out.
+    pub(super) context: RefCell<JValue>,
     /// Names of variables that hide a function.
     hidden: Vec<String>,
     /// Ends the evaluation when nobody waits for it any more.
@@ -119,6 +121,7 @@ impl Session {
             now_ms: bindings.now_ms,
             draws: RefCell::new(draws),
             left,
+            context: RefCell::new(JValue::Undefined),
             hidden,
             cancel,
         });

@@ -14,15 +14,15 @@ use jsonata_core::value::JValue;
 
 use super::convert::{check_size, to_json, MEMORY};
 use super::engine::{options, register, Failure, Shared};
-use super::functions::Outcome;
-use super::rewrite::{Facts, CONCATENATE, IS_BOUNDED, KEY, STEP};
+use super::functions::{no_function, Outcome};
+use super::rewrite::{Facts, CONCATENATE, CONTEXT, IS_BOUNDED, KEY, STEP};
 use crate::workflow::value::canonical;
 
 pub(super) type Function = fn(&[JValue], &Rc<Shared>, &Arc<Facts>) -> Outcome;
 
 /// What stands for operators.
 pub(super) const OPERATORS: &[(&str, Function)] =
-    &[(CONCATENATE, concatenate), (IS_BOUNDED, is_bounded), (KEY, key), (STEP, step)];
+    &[(CONCATENATE, concatenate), (CONTEXT, note_context), (IS_BOUNDED, is_bounded), (KEY, key), (STEP, step)];
 
 /// What ends the names that no program can write.
 pub(super) const ENDS: [char; 2] = ['\u{1}', '\u{2}'];
@@ -73,11 +73,12 @@ pub(super) fn guarded(name: &str) -> Option<&'static Guarded> {
 }
 
 impl Guarded {
-    /// Call it by its value, where nothing is known of the context.
+    /// Call it by its value: the context is what was noted before the call, and nothing where another function calls it.
     pub(super) fn call_value(&self, arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
         // Only another function gives more than there can be.
         let taken = if arguments.len() > self.most { self.arity } else { arguments.len() };
-        let with_context: Vec<JValue> = arguments[..taken].iter().cloned().chain([JValue::Undefined]).collect();
+        let context = shared.context.replace(JValue::Undefined);
+        let with_context: Vec<JValue> = arguments[..taken].iter().cloned().chain([context]).collect();
         (self.function)(&with_context, shared, facts)
     }
 }
@@ -144,6 +145,13 @@ fn concatenate(arguments: &[JValue], shared: &Rc<Shared>, _: &Arc<Facts>) -> Out
     }
     shared.build(parts.iter().map(|part| part.len()).sum())?;
     Ok(JValue::from(parts.concat()))
+}
+
+/// Note the context, the second argument, of the call that comes next, and give back the first.
+fn note_context(arguments: &[JValue], shared: &Rc<Shared>, facts: &Arc<Facts>) -> Outcome {
+    let [value, context] = arguments else { return no_function(arguments, shared, facts) };
+    shared.context.replace(context.clone());
+    Ok(value.clone())
 }
 
 /// jsonata-core looks at the length of a path's result when it has made it.

@@ -17,6 +17,8 @@ pub(super) struct Facts {
     pub(super) variables: BTreeSet<String>,
     /// Names that the program binds itself.
     bound: BTreeSet<String>,
+    /// It names a guarded function where it does not call it.
+    has_values: bool,
     /// Guards that stand for an operator.
     pub(super) guards: BTreeSet<&'static str>,
     /// `input` of `$states.input`, and so on.
@@ -39,13 +41,25 @@ pub(super) const IS_BOUNDED: &str = "is bounded (guarded)";
 /// Gives back what is to be an object's key, if it fits into memory: an error would have it as a text.
 pub(super) const KEY: &str = "key (guarded)";
 
+/// Notes the context of the call that it stands in. A guarded function that is called by its value is given its arguments alone, and what
+/// is left out of them is the context.
+pub(super) const CONTEXT: &str = "context (guarded)";
+
 /// Learn what there is to know of a program, and put its guards in.
 pub(super) fn survey(ast: &mut AstNode) -> Facts {
     let mut facts = Facts { is_watched: !is_plain(ast, true), ..Facts::default() };
     facts.node(ast, true);
-    let Facts { bound, guards, .. } = &mut facts;
-    guard(ast, bound, guards);
+    let Facts { bound, guards, has_values, .. } = &mut facts;
+    let has_values = *has_values || bound.iter().any(|name| guarded(name).is_some());
+    guard(ast, &Names { bound, has_values }, guards);
     facts
+}
+
+/// What a program's names are.
+struct Names<'f> {
+    bound: &'f BTreeSet<String>,
+    /// A guarded function may be called by its value.
+    has_values: bool,
 }
 
 impl Facts {
@@ -73,6 +87,7 @@ impl Facts {
             }
             AstNode::Variable(name) => {
                 self.reads_whole_states |= name == "states";
+                self.has_values |= guarded(name).is_some();
                 self.variables.insert(name.clone());
             }
             AstNode::ParentVariable(_) => self.refuse("Reference to '$$' is not supported.".to_owned()),
@@ -155,8 +170,8 @@ impl Facts {
 /// Direct functions and operators that make much of little to their guarded forms.
 ///
 /// A function whose name the program gives to something of its own, somewhere, is looked up when it is called.
-fn guard(ast: &mut AstNode, bound: &BTreeSet<String>, guards: &mut BTreeSet<&'static str>) {
-    with_stack(|| children(ast).into_iter().for_each(|child| guard(child, bound, guards)));
+fn guard(ast: &mut AstNode, names: &Names<'_>, guards: &mut BTreeSet<&'static str>) {
+    with_stack(|| children(ast).into_iter().for_each(|child| guard(child, names, guards)));
     match ast {
         AstNode::Path { steps } => {
             for step in steps.iter_mut().skip(1) {
@@ -181,13 +196,19 @@ fn guard(ast: &mut AstNode, bound: &BTreeSet<String>, guards: &mut BTreeSet<&'st
             bound_descendants(&mut steps, guards);
             *ast = AstNode::Path { steps };
         }
-        AstNode::Function { name, .. } if bound.contains(name) => rename(name),
+        AstNode::Function { name, .. } if names.bound.contains(name) => {
+            rename(name);
+            if names.has_values {
+                pass_context(ast, guards);
+            }
+        }
         AstNode::Function { name, args, .. } => {
             if let Some(guarded) = guarded(name) {
                 guarded.call.clone_into(name);
                 args.push(AstNode::Variable(String::new()));
             }
         }
+        AstNode::Call { .. } if names.has_values => pass_context(ast, guards),
         AstNode::Binary { op: BinaryOp::Concatenate, lhs, rhs } => {
             let operands = [lhs, rhs].map(|operand| std::mem::replace(operand.as_mut(), AstNode::Null));
             *ast = AstNode::Function { name: CONCATENATE.to_owned(), args: operands.into(), is_builtin: true };
@@ -211,6 +232,30 @@ fn rename_bound(step: &mut PathStep) {
         if let Stage::Index(name) = stage {
             rename(name);
         }
+    }
+}
+
+/// Have the context of a call noted when all else that it needs is there: its last argument, or without one the function.
+fn pass_context(call: &mut AstNode, guards: &mut BTreeSet<&'static str>) {
+    if let AstNode::Function { name, args, is_builtin: true } = call {
+        if args.is_empty() {
+            let procedure = Box::new(AstNode::Variable(std::mem::take(name)));
+            *call = AstNode::Call { procedure, args: Vec::new() };
+        }
+    }
+    let (AstNode::Function { args, .. } | AstNode::Call { args, .. }) = &mut *call else { return };
+    if args.iter().any(|argument| matches!(argument, AstNode::Placeholder)) {
+        return;
+    }
+    let last = match call {
+        AstNode::Function { args, .. } => args.last_mut(),
+        AstNode::Call { procedure, args } => Some(args.last_mut().unwrap_or(&mut **procedure)),
+        _ => None,
+    };
+    if let Some(last) = last {
+        let args = vec![std::mem::replace(last, AstNode::Null), AstNode::Variable(String::new())];
+        *last = AstNode::Function { name: CONTEXT.to_owned(), args, is_builtin: true };
+        guards.insert(CONTEXT);
     }
 }
 

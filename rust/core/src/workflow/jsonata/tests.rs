@@ -274,6 +274,29 @@ fn guarded_functions_are_values_like_others() {
     check("['{\"a\":1}', '2'] ~> $map($parse)", json!([{"a": 1}, 2]));
 }
 
+/// One with a guard was given its arguments alone when it was called by a variable: `[1, 2].($f())` was nothing.
+#[test]
+fn a_function_in_a_variable_takes_the_context_for_what_is_left_out() {
+    check("($f := $string; [1, 2].($f()))", json!(["1", "2"]));
+    check("($f := $string; [1, 2].$f())", json!(["1", "2"]));
+    check("($f := $length; ['a', 'bb'].($f()))", json!([1, 2]));
+    check("($p := $pad; ['a', 'b'].($p(3, '-')))", json!(["a--", "b--"]));
+    check("($r := $replace; ['aba', 'b'].$r('b', '!'))", json!(["a!a", "!"]));
+    check("($f := $formatInteger; [4, 9].$f('I'))", json!(["IV", "IX"]));
+    check("(false ? $string := 5 : 0; [1, 2].$string())", json!(["1", "2"]));
+    check("[1, 2].(($string)())", json!(["1", "2"]));
+    check("($f := $string; [1].($f([2, 3].($f()))))", json!("[\"2\",\"3\"]"));
+    check("($f := $string; [1].($f([2].($f(3))) & $f()))", json!("31"));
+    check("($f := $string; [7].{'a': $f(), 'b': 5 ~> $f()})", json!({"a": "7", "b": "5"}));
+    check("($f := $string; $g := $f(?); [1].($g(3)))", json!("3"));
+    check("($s := $string; $f := function($n){$n = 0 ? $s($n) : $f($n - 1)}; $f(5000))", json!("0"));
+    check_undefined("($f := $string; $f())");
+    check_fails(
+        "($f := $string; $g := 5; [1].($g()))",
+        "threw an error during evaluation. T1006: Attempted to invoke a non-function",
+    );
+}
+
 #[test]
 fn a_program_may_give_the_names_of_guarded_functions_to_its_own() {
     check("($string := 5; $string + 1)", json!(6));
