@@ -414,7 +414,44 @@ def test_a_durable_function_whose_step_hangs_says_that_it_is_late(tmp_path):
 
     text = asyncio.run(make())
     assert "now: step slow runs\n" in text
-    assert "now: its handler is past its timeout, and its thread has not ended, since" in text
+    told = "its handler is past its timeout of 1 s; its thread goes on, and it is not run again before that has ended"
+    assert f"now: {told}, since" in text
+
+
+def test_a_durable_function_that_has_ended_says_what_it_did_last(tmp_path):
+    """It named no step, so that nobody knew which one had failed."""
+    sdk = pytest.importorskip("aws_durable_execution_sdk_python")
+    from aws_durable_execution_sdk_python.config import StepConfig
+    from aws_durable_execution_sdk_python.retries import RetryStrategyConfig, create_retry_strategy
+
+    once = StepConfig(retry_strategy=create_retry_strategy(RetryStrategyConfig(max_attempts=1)))
+    ends = threading.Event()
+
+    async def make():
+        app = App("shop", store=tmp_path / "data")
+
+        @app.durable_function(execution_timeout=1)
+        @sdk.durable_execution
+        def order(event, context):
+            context.step(lambda _: "reserved", name="reserve")
+            if event == "hangs":
+                context.step(lambda _: ends.wait(30) and None, name="charge")
+            elif event == "fails":
+                group = lambda inner: inner.step(lambda _: int("no"), name="charge", config=once)  # noqa: E731
+                context.run_in_child_context(group, name="payment")
+            return 1
+
+        async with app:
+            assert await (await order.start("works", name="works")).result() == 1
+            for name in ("fails", "hangs"):
+                with pytest.raises(ExecutionFailed):
+                    await (await order.start(name, name=name)).result()
+            ends.set()
+
+    asyncio.run(make())
+    last = {"works": "reserve succeeded", "fails": "charge failed", "hangs": "charge had not ended"}
+    for name, what in last.items():
+        assert f"  its handler's last operation: step {what}\n" in forebay(tmp_path, "why", name).stdout
 
 
 def test_a_task_that_was_late_with_its_token_says_for_which_of_its_times(tmp_path):

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import json
+import threading
 import time
 import types
 
@@ -230,6 +231,51 @@ async def test_a_handler_that_does_not_come_to_the_sdk_runs_once(app, clock, han
         assert failed.value.error == "States.Runtime"
         assert cause in json.loads(failed.value.cause)["ErrorMessage"]
     assert len(runs) <= 1
+
+
+class Hanging:
+    """An app with a durable function whose first step takes as long as a test wants."""
+
+    def __init__(self, store, **options):
+        self.began, self.ends, self.after = threading.Event(), threading.Event(), []
+        self.app = App("t", store=store)
+        self.function = self.app.durable_function("hang", **options)(durable_execution(self._run))
+
+    def _run(self, event, context):
+        context.step(lambda _: self.began.set() or (self.ends.wait(30) and None), name="slow")
+        context.step(lambda _: self.after.append(1), name="after")
+
+
+async def test_a_run_that_goes_on_after_its_execution_is_one_line_of_the_log(tmp_path, caplog):
+    """Its next checkpoint wrote sixty lines of tracebacks."""
+    hanging = Hanging(tmp_path / "store", execution_timeout=1)
+    async with hanging.app:
+        with pytest.raises(ExecutionFailed) as failed:
+            await (await hanging.function.start()).result()
+        assert failed.value.status == "TIMED_OUT"
+        assert hanging.began.is_set()
+        hanging.ends.set()
+    assert hanging.after == []
+    assert [record for record in caplog.records if record.exc_info] == []
+    assert len([record for record in caplog.records if record.name.startswith("aws_durable")]) <= 1
+
+
+async def test_a_stop_waits_for_a_step_that_hangs_no_longer_than_its_grace(tmp_path, caplog):
+    """What the step gave after that was sixty lines of tracebacks, too."""
+    hanging = Hanging(tmp_path / "store")
+    await hanging.app.start()
+    await hanging.function.start()
+    assert await asyncio.to_thread(hanging.began.wait, 30)
+    begun = time.monotonic()
+    await hanging.app.stop(grace=0.1)
+    took = time.monotonic() - begun
+    hanging.ends.set()
+    assert took < 10, f"the step would have taken 30 s, and the stop took {took:.1f} s"
+    for thread in threading.enumerate():
+        if thread.name.startswith("dex-handler"):
+            await asyncio.to_thread(thread.join, 30)
+    assert hanging.after == []
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 async def test_what_fails_before_the_sdk_is_tried_again(app, clock):

@@ -111,7 +111,8 @@ class DeclaresWorkflows:
 
         Args:
             name: 1 to 64 letters, digits, '-' and '_'; None: the handler's own name.
-            timeout: seconds that one run of the handler may take, 0.001 to 1,800.
+            timeout: seconds that one run of the handler may take, 0.001 to 1,800. It ends no thread: a step that hangs holds its
+                execution until `execution_timeout`.
             execution_timeout: seconds that an execution may take with its waits, 1 to 31,622,400; None: a year.
 
         Raises:

@@ -10,7 +10,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from forebay._app import durable_handlers
-from forebay.errors import ForebayError, InvalidParameterValue, ResourceNotFound
+from forebay.errors import AppClosed, ForebayError, InvalidParameterValue, ResourceNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,14 @@ class _Client:
             told = self._caller.ask_sync(
                 "durable.checkpoint", token=checkpoint_token, client_token=client_token, updates=given
             )
-        except (InvalidParameterValue, ResourceNotFound) as error:
+        except (AppClosed, ResourceNotFound):
+            # The execution has ended, or the app has stopped: nobody takes what this run does. Without a token the SDK ends it
+            # with one line in the log.
+            self._ended.clear()
+            return lambda_service.CheckpointOutput(
+                checkpoint_token=None, new_execution_state=lambda_service.CheckpointUpdatedExecutionState()
+            )
+        except InvalidParameterValue as error:
             # It would be refused again and again.
             category = exceptions.CheckpointErrorCategory.EXECUTION
             raise exceptions.CheckpointError(str(error), category) from error

@@ -7,10 +7,10 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from forebay._model.plural import counted
+from forebay._model.plural import counted, plain
 from forebay.cli.arn import execution_of
 from forebay.cli.show import moment
-from forebay.errors import ResourceNotFound
+from forebay.errors import InvalidParameterValue, ResourceNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,17 @@ _DURABLE: Final = "forebay:durable"
 """What the task of a durable function calls."""
 _CALLBACK: Final = ".waitForTaskToken"
 _CHILD_STATES: Final = ("succeeded", "failed", "timed_out", "aborted", "running", "pending")
+_KINDS: Final = {"STEP": "step", "WAIT": "wait", "CALLBACK": "callback", "CHAINED_INVOKE": "call"}
+_ENDED: Final = {
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "TIMED_OUT": "timed out",
+    "CANCELLED": "was cancelled",
+    "STARTED": "had not ended",
+    "PENDING": "waited for its retry",
+    "READY": "waited for its retry",
+    "STOPPED": "was stopped",
+}
 _UNDER_WAY: Final = {"STARTED", "PENDING", "READY"}
 _TOLD: Final = (
     "Failed",
@@ -86,6 +97,8 @@ def tell_execution(connection: StoreConnection, told: dict[str, Any]) -> tuple[d
             lines.append("  no app runs: nothing goes on until one does, and what is due meanwhile is late")
     elif told["stopped_ms"] is not None:
         lines.append(f"  ended {moment(told['stopped_ms'])}")
+        if told.get("operation"):
+            lines.append(f"  its handler's last operation: {_last(told['operation'])}")
     if told.get("error"):
         lines.append(f"  error {told['error']}: {told.get('cause') or 'no cause'}")
     return {**told, "events": events}, lines
@@ -201,6 +214,11 @@ def _operation(one: dict[str, Any]) -> str:
     return f"waits for callback {name}" if kind == "CALLBACK" else f"waits for the call {name}"
 
 
+def _last(one: dict[str, Any]) -> str:
+    """Say how far the operation came that a durable function began or ended last."""
+    return f"{_KINDS.get(one['type'], one['type'])} {one['name'] or 'without a name'} {_ENDED.get(one['status'], one['status'])}"
+
+
 def _due_ms(operation: dict[str, Any]) -> float | None:
     """Say until when an operation of a durable function waits."""
     wait, step = operation.get("WaitDetails", {}), operation.get("StepDetails", {})
@@ -261,7 +279,8 @@ def _waits(connection: StoreConnection, told: dict[str, Any], events: list[dict[
         elif _what(_details(call)) == _DURABLE:
             yield from _handler(connection, told, call, wait)
         elif wait.get("held_by"):
-            yield f"state {name} {_held(wait)}{until}, since {moment(call['timestamp'] * 1000)}"
+            held = _held(connection, _details(call), wait)
+            yield f"state {name} {held}{until}, since {moment(call['timestamp'] * 1000)}"
         else:
             waits = _for_what(call, standing.workers.get(id_))
             missing = _missing(connection, _details(call))
@@ -276,15 +295,16 @@ def _handler(
     operations = list(_operations(connection, told))
     yield from operations
     if wait.get("held_by"):
-        yield f"its handler {_held(wait)}, since {since}"
+        yield f"its handler {_held(connection, _details(call), wait)}, since {since}"
     elif not operations:
         yield f"its handler is under way, since {since}{_missing(connection, _details(call))}"
 
 
-def _held(wait: dict[str, Any]) -> str:
+def _held(connection: StoreConnection, call: dict[str, Any], wait: dict[str, Any]) -> str:
     """Say why the function of a task does not run, or does not end."""
     if wait["held_by"] == "late":
-        return "is past its timeout, and its thread has not ended"
+        timeout = _timeout(connection, call)
+        return f"is past its timeout{timeout}; its thread goes on, and it is not run again before that has ended"
     if wait["held_by"] == "place":
         return "waits for a free place to run"
     now = f", now {wait['alone']}" if wait["alone"] else ""
@@ -302,12 +322,27 @@ def _progress(connection: StoreConnection, run: str) -> str:
     return f"{name} (children: {', '.join(counts) or 'none has begun'})"
 
 
+def _function(call: dict[str, Any]) -> str:
+    """Give the function of a call as its task names it."""
+    if "resourceType" not in call:
+        return str(call.get("resource", ""))
+    given = json.loads(call.get("parameters") or "{}")
+    return str(given.get("FunctionName", "")) if isinstance(given, dict) else ""
+
+
+def _timeout(connection: StoreConnection, call: dict[str, Any]) -> str:
+    """Say how long the function of a call may run, where it is one of the app's."""
+    try:
+        told = connection.ask("function.describe", name=_function(call).rpartition(":function:")[2])
+    except (InvalidParameterValue, ResourceNotFound):  # an integration's, or it is declared no more
+        return ""
+    # An alias has none of its own.
+    return f" of {plain(told['timeout_ms'] / 1000)} s" if "timeout_ms" in told else ""
+
+
 def _missing(connection: StoreConnection, call: dict[str, Any]) -> str:
     """Say that the app which runs has no such function: the call waits until one declares it."""
-    text = str(call.get("resource", ""))
-    if "resourceType" in call:
-        given = json.loads(call.get("parameters") or "{}")
-        text = str(given.get("FunctionName", "")) if isinstance(given, dict) else ""
+    text = _function(call)
     name = text.rpartition(":function:")[2].partition(":")[0]
     if connection.runs_nothing or not name or ":activity:" in text:
         return ""

@@ -156,6 +156,12 @@ impl Durable {
         self.operations.from(0).map(Operation::to_json)
     }
 
+    /// The operation that has begun or ended last; those that hold others together do not count.
+    pub fn last(&self) -> Option<&Operation> {
+        let own = self.operations.from(0).filter(|one| !matches!(one.kind, Kind::Context | Kind::Execution));
+        own.max_by_key(|one| one.ended_ms.unwrap_or(one.started_ms))
+    }
+
     /// How many operations [`Self::page`] has in all.
     pub fn len(&self) -> usize {
         self.operations.len() + 1

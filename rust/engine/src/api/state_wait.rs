@@ -1,6 +1,6 @@
-//! What the open states of an execution wait for.
+//! What the open states of an execution wait for, and what a durable function did last.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A state that waits until a time or for a place: a `Wait` state, one before its next retry, or one whose task times out then or has not begun.
 #[derive(Clone, Debug, Serialize)]
@@ -27,4 +27,16 @@ pub enum HeldBy {
     Place,
     /// It runs, and is past its timeout: its thread has not ended.
     Late,
+}
+
+/// The operation that a durable function began or ended last.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LastOperation {
+    /// `STEP`, `WAIT`, `CALLBACK` or `CHAINED_INVOKE`.
+    pub r#type: String,
+    /// The name that the function gave it.
+    pub name: Option<String>,
+    /// Where it stood, as `SUCCEEDED`, `FAILED`, or `STARTED` if it had not ended.
+    pub status: String,
 }

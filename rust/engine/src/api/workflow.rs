@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::notes::Notes;
-use crate::api::state_wait::StateWait;
+use crate::api::state_wait::{LastOperation, StateWait};
 
 /// Create a workflow, or change one that exists.
 #[derive(Clone, Debug, Deserialize)]
@@ -459,6 +459,9 @@ pub struct Execution {
     pub error: Option<String>,
     /// The error's cause.
     pub cause: Option<String>,
+    /// What its durable function did last, once it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<LastOperation>,
 }
 
 /// List executions.

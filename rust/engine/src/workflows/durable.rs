@@ -11,6 +11,7 @@ use forebay_core::durable::{CheckpointNumber, Durable, Invoke, InvokeEnd, Refuse
 use forebay_core::workflow::machine::{Call, Data, ErrorDetails, Fact, TaskId, DATA_MAX};
 use serde_json::{json, Value};
 
+use crate::api::state_wait::LastOperation;
 use crate::api::workflow::{
     DurableCallback, DurableCheckpoint, DurableCheckpointed, DurableOperations, DurablePage, ExecutionNamed, Status,
 };
@@ -79,9 +80,13 @@ impl CheckpointToken {
 impl Run {
     /// A durable task has ended: give the calls of functions that it has invoked, for which nobody waits any more.
     pub(super) fn forget_durable(&mut self, task: TaskId) -> BTreeMap<TaskId, OpenCall> {
-        if self.durables.remove(&task).is_none() {
-            return BTreeMap::new();
-        }
+        let Some(durable) = self.durables.remove(&task) else { return BTreeMap::new() };
+        self.row.operation = durable.last().map(|one| {
+            let told = one.to_json();
+            let text = |field: &str| told[field].as_str().map(str::to_owned);
+            let (kind, status) = (text("Type").unwrap_or_default(), text("Status").unwrap_or_default());
+            LastOperation { r#type: kind, name: text("Name"), status }
+        });
         let is_its = |call: &OpenCall| matches!(call.kind, CallKind::Chained { task: of, .. } if of == task);
         let (chained, others) = std::mem::take(&mut self.calls).into_iter().partition(|(_, call)| is_its(call));
         self.calls = others;

@@ -134,7 +134,8 @@ fn take_back(room: &mut WorkflowRoom<'_>, id: RunId, row: ExecutionRow, closed: 
     }
     let machine = room.workflows.revisions.get(&revision).cloned();
     let machine = machine.ok_or_else(|| damaged("the revision of an execution"))?;
-    let row = ExecutionRow { status: Status::Running, stopped_ms: None, error: None, cause: None, ..row };
+    let row =
+        ExecutionRow { status: Status::Running, stopped_ms: None, error: None, cause: None, operation: None, ..row };
     let (calls, durables, held) = Default::default();
     let run = Run { machine, row, execution, due_ms: None, calls, map_runs, readings, durables, held, memory: None };
     room.workflows.insert_run(id, run);

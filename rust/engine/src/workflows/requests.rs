@@ -537,6 +537,7 @@ pub(crate) fn described(ctx: &Ctx, machine: &MachineRow, id: RunId, row: Executi
         output: row.output.map(|output| output.as_str().to_owned()),
         error: row.error,
         cause: row.cause,
+        operation: row.operation,
     }
 }
 

@@ -7,6 +7,7 @@ use forebay_core::workflow::machine::{Execution, FrameId, MapRun, RunKey, TaskId
 use serde::{Deserialize, Serialize};
 
 use crate::api::notes::Notes;
+use crate::api::state_wait::LastOperation;
 use crate::api::workflow::{Kind, LogLevel, Status};
 use crate::base::error::EngineError;
 use crate::base::limits::WORKFLOW_NAME_CHARACTERS_MAX;
@@ -140,6 +141,9 @@ pub(crate) struct ExecutionRow {
     /// Runs of its distributed Maps, once it is over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) map_runs: Vec<MapRun>,
+    /// What its durable function did last, once that is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) operation: Option<LastOperation>,
 }
 
 /// The task that waits for an execution's end.

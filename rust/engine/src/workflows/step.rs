@@ -269,6 +269,7 @@ impl WorkflowRoom<'_> {
             redriven_ms: None,
             events: 0,
             map_runs: Vec::new(),
+            operation: None,
         };
         let execution = Execution::new(machine.definition(), identity, input, now_ms);
         Run {
