@@ -68,12 +68,11 @@ rates: dict[str, tuple[float, float]]
 wire_services: dict[str, bool]  # services of AWS's wire API; whether a method of an API reaches them
 
 # One piece of work, as `Engine.exchange` gives it: (token, handler_id, kind, event, request_id, deadline_ms, traces, qualifier).
-#   kind 0  invocation: `event` is the payload, JSON bytes
+#   kind 0  invocation: `event` is the payload, JSON bytes; kind 7: the same of an asynchronous event, or of a workflow's task
 #   kind 1  batch of a stream or a queue as Lambda's event dict; kind 2: as a `Batch`
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
 #   kind 5  the same, since the app stops or another process is to own the store
 #   kind 4  deliver a failure record: `handler_id` names the destination, `event` is the record, JSON bytes
-#   kind 7  asynchronous invocation: `event` is the payload, JSON bytes
 # `handler_id` is of the function or destination; `deadline_ms` is wall time; `traces`: each trace context of it, or None;
 # `qualifier`: the version or alias that was asked for, or None.
 Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None, str | None]
@@ -245,6 +244,7 @@ class Engine:
     def request(self, verb: str, body: bytes) -> _Asked: ...
     def exchange(self, outcomes: list[Outcome], maximum: int) -> tuple[list[Work], list[Resolved]]: ...
     def environments_at_work(self) -> list[tuple[str, str]]: ...
+    def execution_of(self, token: int) -> tuple[str, str | None] | None: ...  # of a workflow's task: its ARN, its state
     def tail(self, request_id: str, text: str) -> bool: ...  # whether the lines of any invocation are wanted
     def turn(self, mono_ns: int, wall_ms: int, entropy: int) -> int | None: ...
 

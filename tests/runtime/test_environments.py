@@ -31,6 +31,9 @@ class OutcomeSink(list):
         self.append(outcome)
         self.changed.set()
 
+    def execution_of(self, token):
+        return f" for execution {token}"
+
     async def at_least(self, count):
         async with asyncio.timeout(100):
             while len(self) < count:
@@ -239,6 +242,20 @@ async def test_failed_attempts_are_told_of_once_a_second(caplog):
     assert len(told) == 2
     assert "function f: an attempt failed: ValueError: bad luck" in told[0]
     assert told[1].endswith("(2 more failures since the last line)")
+
+
+@pytest.mark.parametrize("kind", [answer.ASYNCHRONOUS, answer.INVOCATION])
+async def test_a_failure_is_told_of_with_what_it_ran_for(kind, caplog):
+    """Tasks of workflows are asynchronous events for a process; nothing led from the line to their executions."""
+
+    async def handler(event, context):
+        raise ValueError("bad luck")
+
+    environment = TaskEnvironment(served(handler), OutcomeSink(), asyncio.get_running_loop(), lambda: 0)
+    environment.start((7, 0, kind, b"{}", "r", FAR, None, None))
+    await passes()
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.endswith(" for execution 7") == (kind == answer.ASYNCHRONOUS)
 
 
 async def test_a_failure_is_told_of_with_the_line_of_the_handler(caplog):

@@ -58,6 +58,9 @@ class OutcomeSink(Protocol):
     def ended(self, outcome: Outcome) -> None:
         """Hand over how an attempt ended; from the event loop only."""
 
+    def execution_of(self, token: int) -> str:
+        """Say for which execution of a workflow an attempt runs, for the end of a line of the log; nothing of others."""
+
 
 class Environment(Protocol):
     """Something that runs one kind of work. Every method is called on the event loop."""
@@ -85,27 +88,35 @@ class FailureLog:
         self._facts = facts
         self._throttle = LogThrottle(self._write, loop)
 
-    def add(self, body: bytes, now_ns: int) -> None:
-        """Log a failed attempt, given Lambda's error object."""
-        self._throttle.add(body, now_ns)
+    def add(self, body: bytes, now_ns: int, of: str = "") -> None:
+        """Log a failed attempt, given Lambda's error object, and what it ran for."""
+        self._throttle.add((body, of), now_ns)
 
     def flush(self) -> None:
         """Log the last failed attempt, if it is not logged yet."""
         self._throttle.flush()
 
-    def _write(self, body: bytes, others: int) -> None:
+    def _write(self, failed: tuple[bytes, str], others: int) -> None:
+        body, of = failed
         error = orjson.loads(body)
         where = _own_line(error.get("stackTrace") or [])
         text = str(error.get("errorMessage"))[:200]
         at = " at " + " ".join(where.split()) if where else ""
         # Escaped here, too: an app that logs in a form of its own may not do it.
         log.warning(
-            "function %s: an attempt failed: %s%s",
+            "function %s: an attempt failed: %s%s%s",
             self._facts.qualified,
             one_line(f"{error.get('errorType')}: {text}{at}"),
+            of,
             more(others, "failure"),
             extra={"aws_request_id": error.get("requestId"), "function_name": self._facts.function_name},
         )
+
+
+def of_execution(arn: str, state: str | None) -> str:
+    """Say for which execution of a workflow a function ran; a durable function has no state of its own."""
+    where = "" if state is None else f" for state {one_line(state)}"
+    return f"{where}: `forebay why {arn}` tells the execution's life"
 
 
 def _own_line(frames: list[str]) -> str:

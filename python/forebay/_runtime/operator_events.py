@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from forebay._model.plural import counted, plain
+from forebay._runtime.environments import of_execution
 from forebay._runtime.log_throttle import LogThrottle, more
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def _timed_out(event: dict[str, Any]) -> str:
     if "queue" in event:
         of = f" at {counted(event['records'], 'message')} of queue {event['queue']}"
     text = f"function {event['of']}: attempt {event['attempt']}{of} timed out after {plain(event['seconds'])} s"
+    if "execution" in event:
+        text += of_execution(event["execution"], event["state"])
     if event["timeouts"] < TIMEOUTS_ADVISED:
         return text
     return (

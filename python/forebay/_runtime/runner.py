@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from forebay._runtime import answer
 from forebay._runtime.context import Lease
+from forebay._runtime.environments import of_execution
 from forebay._runtime.operator_events import OperatorEvents
 from forebay._runtime.tail import TailLines
 from forebay.clock import Attempt, ManualClock, Parked
@@ -158,6 +159,11 @@ class Runner:
         if not self._due:
             self._due = True
             self.loop.call_soon(self._pump)
+
+    def execution_of(self, token: int) -> str:
+        """Say for which execution of a workflow an attempt runs, for the end of a line of the log; nothing of others."""
+        found = None if self._engine is None else self._engine.execution_of(token)
+        return "" if found is None else of_execution(*found)
 
     def _ring(self) -> None:
         if self._engine is not None:

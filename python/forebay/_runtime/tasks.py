@@ -60,7 +60,7 @@ class TaskEnvironment:
             if kind in answer.INVOCATIONS:
                 event, refusal = answer.invocation(event, request_id, wants_batch=served.wants_batch)
                 if refusal is not None:
-                    self._finish(token, (answer.RAISED, refusal), began)
+                    self._finish(token, (answer.RAISED, refusal), began, kind)
                     return
             context = Context(served.facts, request_id, deadline_ms, qualifier)
             context.enter()
@@ -77,9 +77,9 @@ class TaskEnvironment:
                 span.raised(error)
         if span is not None:
             span.ended(self._stopping.get(token, end[0]))
-        self._finish(token, end, began)
+        self._finish(token, end, began, kind)
 
-    def _finish(self, token: int, end: answer.Answer, began: int) -> None:
+    def _finish(self, token: int, end: answer.Answer, began: int, kind: int | None = None) -> None:
         status, body = end
         self._running.pop(token, None)
         now = self._now_ns()
@@ -90,7 +90,8 @@ class TaskEnvironment:
             if forced is not None and not is_late:
                 status, body = forced, None
         if status == answer.RAISED and body is not None:
-            self._failure_log.add(body, now)
+            of = self._sink.execution_of(token) if kind == answer.ASYNCHRONOUS else ""
+            self._failure_log.add(body, now, of)
         self._sink.ended((token, status, body, now - began))
 
     def stop(self, token: int, status: int) -> None:

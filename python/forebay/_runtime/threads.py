@@ -94,7 +94,7 @@ class ThreadEnvironment:
 
     def start(self, work: Work) -> None:
         """Begin an attempt in a thread."""
-        token = work[0]
+        token, kind = work[0], work[2]
         self._running[token] = work[4]
 
         def job() -> Callable[[], None]:
@@ -102,7 +102,7 @@ class ThreadEnvironment:
             began = self._now_ns()
             status, body = self._run(work)
             took = self._now_ns() - began
-            return lambda: self._finish((token, status, body, took))
+            return lambda: self._finish((token, status, body, took), kind)
 
         self._pool.submit(job)
 
@@ -128,14 +128,15 @@ class ThreadEnvironment:
             span.ended(self._stopping.get(token, end[0]))
         return end
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: Outcome, kind: int) -> None:
         token, status, body, took = outcome
         del self._running[token]
         forced = self._stopping.pop(token, None)
         if forced is not None:
             status, body = forced, None
         if status == answer.RAISED and body is not None:
-            self._failure_log.add(body, self._now_ns())
+            of = self._sink.execution_of(token) if kind == answer.ASYNCHRONOUS else ""
+            self._failure_log.add(body, self._now_ns(), of)
         self._sink.ended((token, status, body, took))
 
     def stop(self, token: int, status: int) -> None:

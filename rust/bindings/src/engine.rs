@@ -380,6 +380,11 @@ impl Engine {
         Ok(py.detach(|| owner.engine.environments_at_work()))
     }
 
+    fn execution_of(&self, py: Python<'_>, token: u64) -> PyResult<Option<(String, Option<String>)>> {
+        let End::Owner(owner) = self.end(py)? else { return Ok(None) };
+        Ok(py.detach(|| owner.engine.execution_of(token)))
+    }
+
     fn turn(&self, py: Python<'_>, mono_ns: u64, wall_ms: u64, entropy: u64) -> PyResult<Option<u64>> {
         match self.end(py)? {
             End::Owner(owner) => Ok(py.detach(|| owner.engine.turn(Now { mono_ns, wall_ms, entropy }))),

@@ -10,6 +10,7 @@ use crate::dispatch::participant::Ended;
 use crate::dispatch::ready_list::Kind;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::rooms::Rooms;
+use crate::workflows::turns;
 
 impl Rooms {
     /// Hand out at most `most` pieces of work. Attempts are counted on disk before this returns.
@@ -122,7 +123,13 @@ impl Rooms {
         }
     }
 
+    /// Which execution of a workflow an attempt runs for, by its ARN, and which of its states.
+    pub(crate) fn execution_of(&self, token: Token) -> Option<(String, Option<String>)> {
+        turns::execution_of(&self.ctx, &self.workflows, self.dispatch.attempts.get(token)?)
+    }
+
     fn notice_timeout(&mut self, token: Token) {
+        let of = self.execution_of(token);
         let Some(attempt) = self.dispatch.attempts.get_mut(token) else { return };
         let function = &self.dispatch.functions[attempt.handler];
         let (name, seconds) = (function.qualified(), function.timeout_ns as f64 / 1e9);
@@ -130,6 +137,9 @@ impl Rooms {
         fields["seconds"] = seconds.into();
         fields["attempt"] = attempt.number.into();
         fields["request"] = uuid_text(attempt.request).into();
+        if let Some((execution, state)) = of {
+            (fields["execution"], fields["state"]) = (execution.into(), state.into());
+        }
         if attempt.job.kind() == Kind::Delivery {
             fields["destinations"] = [name.as_str()].as_slice().into();
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::base::error::EngineError;
+use crate::dispatch::attempts::Token;
 use crate::dispatch::functions::Registration;
 use crate::environments::attendant::{attend, tell_end};
 use crate::environments::control_group::check_given;
@@ -47,6 +48,11 @@ impl Engine {
     /// What runs in environments, and which of them start or end: function and request id, empty for those.
     pub fn environments_at_work(&self) -> Vec<(String, String)> {
         self.shared.lock().state.environments().environments_at_work()
+    }
+
+    /// Which execution of a workflow an attempt runs for, by its ARN, and which of its states.
+    pub fn execution_of(&self, token: Token) -> Option<(String, Option<String>)> {
+        self.shared.lock().state.execution_of(token)
     }
 }
 

@@ -31,7 +31,7 @@ mod supported;
 #[cfg(test)]
 mod tests;
 pub(crate) mod throttle;
-mod turns;
+pub(crate) mod turns;
 mod versions;
 mod waiting;
 

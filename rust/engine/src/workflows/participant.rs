@@ -43,9 +43,9 @@ const TIMER: Timer = Timer { room: ROOM, kind: 0, id: 0 };
 pub(super) const RUNS_OF_A_TURN: usize = 256;
 
 /// A function's call for a task.
-struct TaskJob {
-    run: RunId,
-    task: TaskId,
+pub(super) struct TaskJob {
+    pub(super) run: RunId,
+    pub(super) task: TaskId,
     payload: Arc<[u8]>,
     qualifier: Qualifier,
     /// How often the process has died while this call ran alone.

@@ -1,12 +1,16 @@
-//! What the open states of an execution wait for: until when, and whether the functions of their tasks wait for their turn.
+//! What the open states of an execution wait for: until when, and whether the functions of their tasks wait for their turn. And which
+//! execution a function runs for.
 
 use std::cell::OnceCell;
 
 use forebay_core::workflow::machine::TaskId;
 
 use crate::api::state_wait::{HeldBy, StateWait};
-use crate::workflows::row::RunId;
-use crate::workflows::WorkflowRoom;
+use crate::ctx::Ctx;
+use crate::dispatch::attempts::Attempt;
+use crate::workflows::participant::TaskJob;
+use crate::workflows::row::{CallKind, RunId};
+use crate::workflows::{WorkflowRoom, Workflows};
 
 /// Most states that are told.
 const WAITS_MAX: usize = 1_000;
@@ -34,6 +38,15 @@ fn held_by(room: &WorkflowRoom<'_>, id: RunId, task: TaskId) -> Option<HeldBy> {
     }
     let is_crash = attempt.alone || !dispatch.ready_list.batch_may_run();
     Some(if is_crash { HeldBy::Crash } else { HeldBy::Place })
+}
+
+/// Which execution an attempt runs for, by its ARN, and which of its states. That of a durable function was written by nobody.
+pub(crate) fn execution_of(ctx: &Ctx, workflows: &Workflows, attempt: &Attempt) -> Option<(String, Option<String>)> {
+    let TaskJob { run: id, task, .. } = attempt.job.get::<TaskJob>()?;
+    let run = workflows.runs.get(id)?;
+    let is_durable = run.calls.get(task).is_some_and(|call| call.kind == CallKind::Durable);
+    let state = run.execution.state_of(run.machine.definition(), *task).filter(|_| !is_durable);
+    Some((ctx.run_arn(&run.machine.row, *id, &run.row.name), state.map(str::to_owned)))
 }
 
 /// What runs alone now.

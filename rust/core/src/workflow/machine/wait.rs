@@ -2,10 +2,10 @@
 
 use super::exit::Exit;
 use super::failure::Failure;
-use super::frame::{FrameId, Step, TaskId};
+use super::frame::{Frame, FrameId, Step, TaskId};
 use super::history::EventId;
 use super::{Execution, Turn};
-use crate::workflow::definition::Until;
+use crate::workflow::definition::{Definition, Until};
 use crate::workflow::query::{Documents, Operand, SECONDS_MAX};
 use crate::workflow::scope::EvaluationError;
 use crate::workflow::timestamp::Timestamp;
@@ -18,6 +18,12 @@ impl Execution {
             Step::Task(open) => Some((frame.entered, open.deadline(), Some(open.id))),
             _ => None,
         })
+    }
+
+    /// The name of the state whose call a task is.
+    pub fn state_of<'d>(&self, definition: &'d Definition, task: TaskId) -> Option<&'d str> {
+        let is_it = |frame: &&Frame| matches!(&frame.step, Step::Task(open) if open.id == task);
+        self.frames.values().find(is_it).map(|frame| definition.state_name(frame.state))
     }
 
     pub(super) fn begin_wait(&mut self, turn: &mut Turn<'_>, id: FrameId, until: &Until) -> Result<(), Failure> {
