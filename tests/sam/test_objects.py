@@ -26,6 +26,7 @@ pytestmark = pytest.mark.timeout(300)
 
 PAGE = Path(__file__).parents[2] / "docs/aws-operations.md"
 BODY = b"important"
+MD5 = f'"{hashlib.md5(BODY, usedforsecurity=False).hexdigest()}"'
 
 
 def not_served():
@@ -171,6 +172,10 @@ def test_what_has_no_effect_is_refused(client):
     # What `sam` and the AWS CLI send.
     s3.put_object(Bucket="opts", Key="k", ServerSideEncryption="AES256", ACL="bucket-owner-full-control")
     assert refused(s3.get_object, Bucket="opts", Key="k", PartNumber=1)[0] == 501
+    # It was told to ask for the whole object, which it had done.
+    for condition in ({"IfNoneMatch": '"x"'}, {"IfModifiedSince": 0}, {"IfUnmodifiedSince": 0}):
+        with pytest.raises(ClientError, match="a read takes no condition but If-Match; leave it out"):
+            s3.get_object(Bucket="opts", Key="k", **condition)
 
 
 def in_base64(data):
@@ -210,6 +215,115 @@ def test_bytes_that_are_not_those_of_their_checksum_are_refused(client):
     of_parts = in_base64(hashlib.sha256(hashlib.sha256(BODY).digest()).digest())
     end(**place, MultipartUpload={"Parts": [part]}, ChecksumSHA256=f"{of_parts}-1")
     assert [one["Key"] for one in s3.list_objects_v2(Bucket="sums")["Contents"]] == ["k", "parts"]
+
+
+def test_the_checksums_of_a_client_are_given_back(client):
+    """A program that kept `response["ChecksumSHA256"]` failed, and nobody could compare what it downloaded."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="given")
+    for kind, value in (
+        ("SHA256", in_base64(hashlib.sha256(BODY).digest())),
+        ("SHA1", in_base64(hashlib.sha1(BODY, usedforsecurity=False).digest())),
+        ("CRC32", in_base64(zlib.crc32(BODY).to_bytes(4, "big"))),
+    ):
+        told = s3.put_object(Bucket="given", Key="k", Body=BODY, ChecksumAlgorithm=kind)
+        assert (told[f"Checksum{kind}"], told["ChecksumType"]) == (value, "FULL_OBJECT"), kind
+        for ask in (s3.head_object, s3.get_object):
+            assert ask(Bucket="given", Key="k", ChecksumMode="ENABLED")[f"Checksum{kind}"] == value, kind
+        # What boto3 reads of a part of the object it would compare with the checksum of the whole.
+        part = s3.get_object(Bucket="given", Key="k", Range="bytes=1-2", ChecksumMode="ENABLED")
+        assert (part["Body"].read(), f"Checksum{kind}" in part) == (BODY[1:3], False)
+    s3.put_object(Bucket="given", Key="k", Body=BODY, ContentMD5=in_base64(bytes.fromhex(MD5.strip('"'))))
+    assert not [name for name in s3.head_object(Bucket="given", Key="k") if name.startswith("Checksum")]
+
+
+def begin(s3, key, **wish):
+    """Begin an object in parts; give where its parts go, and what was answered."""
+    begun = s3.create_multipart_upload(Bucket="parts", Key=key, **wish)
+    return {"Bucket": "parts", "Key": key, "UploadId": begun["UploadId"]}, begun
+
+
+@pytest.mark.parametrize("kind", ["CRC32", "SHA256"])
+def test_an_object_in_parts_is_as_s3_has_it(client, kind):
+    """Its ETag was the MD5 of the whole, by which clients take it for one that came at once, and it had no checksum."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="parts")
+    bodies, name = (b"a" * (5 << 20), b"b" * 10), f"Checksum{kind}"
+    place, begun = begin(s3, "a b/k", ChecksumAlgorithm=kind)
+    assert begun["ChecksumAlgorithm"] == kind
+    told = [
+        s3.upload_part(**place, PartNumber=n, Body=body, ChecksumAlgorithm=kind) for n, body in enumerate(bodies, 1)
+    ]
+    parts = [{"PartNumber": n, "ETag": one["ETag"], name: one[name]} for n, one in enumerate(told, 1)]
+    wrong = [{**parts[0], name: parts[1][name]}, parts[1]]
+    assert refused(s3.complete_multipart_upload, **place, MultipartUpload={"Parts": wrong}) == (400, "BadDigest")
+    ended = s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
+    of_bodies = b"".join(hashlib.md5(body, usedforsecurity=False).digest() for body in bodies)
+    assert ended["ETag"] == f'"{hashlib.md5(of_bodies, usedforsecurity=False).hexdigest()}-2"'
+    assert ended["Location"] == f"{s3.meta.endpoint_url}/parts/a%20b/k"
+    digests = b"".join(base64.b64decode(one[name]) for one in told)
+    whole = hashlib.sha256(digests).digest() if kind == "SHA256" else zlib.crc32(digests).to_bytes(4, "big")
+    for answer in (ended, s3.head_object(Bucket="parts", Key="a b/k", ChecksumMode="ENABLED")):
+        assert answer["ETag"] == ended["ETag"]
+        assert (answer[name], answer["ChecksumType"]) == (f"{in_base64(whole)}-2", "COMPOSITE")
+    assert s3.get_object(Bucket="parts", Key="a b/k", IfMatch=ended["ETag"])["Body"].read() == b"".join(bodies)
+
+
+def test_parts_have_the_size_and_the_checksum_of_s3(client, tmp_path):
+    """A small part in the middle was taken, which S3 refuses when all parts have been sent."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="parts")
+    place, _ = begin(s3, "small")
+    tags = [s3.upload_part(**place, PartNumber=number, Body=BODY)["ETag"] for number in (1, 2)]
+    parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, 1)]
+    assert refused(s3.complete_multipart_upload, **place, MultipartUpload={"Parts": parts}) == (400, "EntityTooSmall")
+    # What is not computed of files is compared with what came with the part.
+    right = in_base64(0xAE8B_1486_0A79_9888.to_bytes(8, "big"))
+    place, _ = begin(s3, "nvme", ChecksumAlgorithm="CRC64NVME")
+    told = s3.upload_part(**place, PartNumber=1, Body=b"123456789", ChecksumCRC64NVME=right)
+    part = {"PartNumber": 1, "ETag": told["ETag"], "ChecksumCRC64NVME": told["ChecksumCRC64NVME"]}
+    ended = s3.complete_multipart_upload(**place, MultipartUpload={"Parts": [part]})
+    assert ended["ETag"].endswith('-1"')
+    assert "ChecksumCRC64NVME" not in ended
+    sent, back = tmp_path / "sent", tmp_path / "back"
+    sent.write_bytes(b"x" * (10 << 20))
+    s3.upload_file(str(sent), "parts", "file")
+    assert s3.head_object(Bucket="parts", Key="file")["ETag"].endswith('-2"')
+    s3.download_file("parts", "file", str(back))
+    assert back.read_bytes() == sent.read_bytes()
+
+
+def test_an_object_of_an_earlier_release_keeps_its_etag(direct):
+    """Its settings are in the form of that release, without a place for what is new."""
+    body = Path(direct("GetObject")["Body"])
+    known = json.loads(body.with_suffix(".about").read_text())
+    assert known == [{"ETag": MD5, "File": known[0]["File"], "Metadata": {"of": "it"}}]
+    assert direct("HeadObject")["ETag"] == MD5
+    # An upload that was begun by that release is ended by this one, and its ETag is in the new form.
+    upload = direct("CreateMultipartUpload", Metadata={"of": "parts"})["UploadId"]
+    begun = body.parent / ".uploads" / upload
+    assert json.loads((begun / "about").read_text()) == [{"ETag": "", "File": None, "Metadata": {"of": "parts"}}]
+    (begun / "1").write_bytes(BODY)
+    ended = direct("CompleteMultipartUpload", UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1}]})
+    assert ended["ETag"].endswith('-1"')
+    # A copy of the store, as a backup makes one, knows it by its bytes.
+    copied = body.with_name("copy")
+    copied.write_bytes(body.read_bytes())
+    copied.rename(body)
+    there = direct("HeadObject")
+    assert (there["ETag"], there["Metadata"]) == (ended["ETag"], {"of": "parts"})
+
+
+def test_a_key_that_is_too_long_is_refused(client):
+    """It was taken, and no other S3 takes it. One that an earlier release took can be read and deleted still."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="keys")
+    s3.put_object(Bucket="keys", Key="é" * 512, Body=BODY)
+    for key in ("é" * 512 + "x", "x" * 1025):
+        assert refused(s3.put_object, Bucket="keys", Key=key, Body=BODY) == (400, "KeyTooLongError")
+        assert refused(s3.create_multipart_upload, Bucket="keys", Key=key) == (400, "KeyTooLongError")
+        assert refused(s3.get_object, Bucket="keys", Key=key) == (404, "NoSuchKey")
+        s3.delete_object(Bucket="keys", Key=key)
 
 
 def test_a_damaged_list_of_objects_deletes_none(client):

@@ -269,7 +269,8 @@ def test_large_objects_come_in_parts_and_no_name_leads_outside(client, tmp_path)
     bucket = client.told("DescribeStacks", StackName=MANAGED)["Stacks"][0]["Outputs"][0]["OutputValue"]
     upload = client.told("CreateMultipartUpload", "s3", Bucket=bucket, Key="big")["UploadId"]
     place = {"Bucket": bucket, "Key": "big", "UploadId": upload}
-    for number, data in ((2, b"world"), (1, b"hello ")):
+    large = b"hello" * (1 << 20)  # 5 MiB, less than which only the last part may have
+    for number, data in ((2, b"world"), (1, large)):
         body = tmp_path / f".body-{number}"
         body.write_bytes(data)
         client.told("UploadPart", "s3", **place, PartNumber=number, Body=str(body))
@@ -279,11 +280,11 @@ def test_large_objects_come_in_parts_and_no_name_leads_outside(client, tmp_path)
     other = {"Parts": [{"PartNumber": 1, "ETag": '"0123"'}]}
     assert client("CompleteMultipartUpload", "s3", **place, MultipartUpload=other)["error"] == "InvalidPart"
     assert client("CompleteMultipartUpload", "s3", **place, MultipartUpload={})["error"] == "InvalidPart"
-    tag = f'"{hashlib.md5(b"hello ", usedforsecurity=False).hexdigest()}"'
+    tag = f'"{hashlib.md5(large, usedforsecurity=False).hexdigest()}"'
     parts = {"Parts": [{"PartNumber": 1, "ETag": tag}, {"PartNumber": 2}]}
     client.told("CompleteMultipartUpload", "s3", **place, MultipartUpload=parts)
     path = client.told("GetObject", "s3", Bucket=bucket, Key="big")["Body"]
-    assert Path(path).read_bytes() == b"hello world"
+    assert Path(path).read_bytes() == large + b"world"
     assert client("UploadPart", "s3", **place, PartNumber=1)["error"] == "NoSuchUpload"
     for name in ("..", ".", "", "../..", "a/b", f"{bucket}/.uploads", "x" * 300, "a\0b"):
         assert client("HeadBucket", "s3", Bucket=name)["error"] == "NoSuchBucket", name

@@ -38,6 +38,13 @@ KEY: Final = "key"
 UPLOADS_MAX: Final = 100
 PARTS_MAX: Final = 10_000
 OBJECT_BYTES_MAX: Final = 256 * 1024 * 1024
+PART_BYTES_MIN: Final = 5 * 1024 * 1024
+"""Of a part that is not the last.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+"""
+KEY_BYTES_MAX: Final = 1024
+"""Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 BUCKETS_MAX: Final = 100
 _NO_CONSTRAINT: Final = "us-east-1"
 """The region whose buckets have none."""
@@ -137,8 +144,8 @@ class Buckets:
 
     # --- S3's operations
 
-    def answer(self, action: str, given: Members, place: Place) -> Members:
-        """Carry out an operation of S3, in the region and the account of the app.
+    def answer(self, action: str, given: Members, place: Place, origin: str = "") -> Members:
+        """Carry out an operation of S3, in the region and the account of the app; `origin` is how the client names the door.
 
         Raises:
             WireError: it is refused.
@@ -157,11 +164,13 @@ class Buckets:
         if action in {"HeadObject", "GetObject"}:
             return self._get(action, bucket, key, given)
         if action == "PutObject":
+            _check_key(key)
             target = self._bucket(bucket) / _file_name(key)
-            return {"ETag": self._put(target, given.get("Body"), (key, given, object_settings.kept(given)))}
+            etag = self._put(target, given.get("Body"), object_settings.kept(given), (key, given))
+            return {"ETag": etag, **object_settings.sums_of(given)}
         folder = self._bucket(bucket)
         try:
-            return self._multipart(action, folder, key, given)
+            return self._multipart(action, folder, key, given, origin)
         except FileNotFoundError:  # another client ends the upload meanwhile
             if (folder / UPLOADS / str(given.get("UploadId"))).is_dir():
                 raise
@@ -203,7 +212,7 @@ class Buckets:
 
     def _get(self, action: str, bucket: str, key: str, given: Members) -> Members:
         if given.get("IfNoneMatch") is not None:
-            raise WireError("NotImplemented", "IfNoneMatch is not served: ask for the whole object", 501)
+            raise WireError("NotImplemented", f"IfNoneMatch is not served: {object_settings.ONE_CONDITION}", 501)
         path = self.object(bucket, key)
         there = _there(path)
         if there is None:
@@ -211,7 +220,9 @@ class Buckets:
         _check_condition(there, {"IfMatch": given.get("IfMatch")})
         status = there.status
         told = {"ETag": there.etag, "LastModified": int(status.st_mtime * 1000), "AcceptRanges": "bytes"}
-        told |= {"ContentType": "binary/octet-stream"} | there.about | object_settings.overridden(given)
+        about = dict(there.about)
+        sums = about.pop(object_settings.SUMS, {})
+        told |= {"ContentType": "binary/octet-stream"} | about | object_settings.overridden(given)
         size = status.st_size
         # Who resumes a download of another object than this one is given the whole.
         resumed = {None, there.etag, formatdate(int(status.st_mtime), usegmt=True)}
@@ -220,15 +231,25 @@ class Buckets:
         told["ContentLength"] = length
         if found is not None:
             told["ContentRange"] = f"bytes {start}-{start + length - 1}/{size}"
+        elif given.get("ChecksumMode") == "ENABLED":
+            told |= sums
         if action == "HeadObject":
             return told
         part = {"inode": status.st_ino, "modified_ns": status.st_mtime_ns, "from": start, "length": length}
         return {**told, "Body": str(path.absolute()), "File": part}
 
-    def _put(self, target: Path, body: str | None, of: tuple[str, Members, Members] | None = None) -> str:
-        """Keep what was sent, `of` an object: with its key, on the request's conditions, with what is said about it.
+    def _put(
+        self,
+        target: Path,
+        body: str | None,
+        about: Members,
+        of: tuple[str, Members] | None = None,
+        *,
+        etag: str | None = None,
+    ) -> str:
+        """Keep what was sent with what is said about it, `of` an object: with its key, on the request's conditions.
 
-        It is durable when this returns.
+        Without an `etag` it has that of its bytes. It is durable when this returns.
         """
         temporary = target.with_name(f".new-{secrets.token_hex(8)}")
         try:
@@ -237,20 +258,21 @@ class Buckets:
             else:
                 Path(body).rename(temporary)
             sync(temporary)
-            etag = _etag(temporary)
+            md5 = _etag(temporary)
+            etag = md5 if etag is None else etag
+            file = object_settings.identity(temporary.stat())
+            version = object_settings.version(etag, about, md5=md5, file=file)
             before = _there(target) if of is not None and _has_condition(of[1]) else None
             with _CHANGING:
                 if not temporary.exists():  # its directory was deleted, which must not come back
                     raise _gone(target)
                 if of is not None:
-                    key, conditions, about = of
+                    key, conditions = of
                     # Of two clients that both want to make it, one does.
                     if _has_condition(conditions):
                         _check_condition(_there(target, before), conditions)
                     _durable.write(target.with_suffix(".key"), key.encode())
-                    self._replace(temporary, target, etag, about)
-                else:
-                    temporary.rename(target)
+                self._replace(temporary, target, version)
             sync(target.parent)
         except FileNotFoundError:
             if target.parent.is_dir():
@@ -261,72 +283,102 @@ class Buckets:
         return etag
 
     @staticmethod
-    def _replace(temporary: Path, target: Path, etag: str, about: Members) -> None:
+    def _replace(temporary: Path, target: Path, version: Members) -> None:
         """Have an object take its place: a process that is killed meanwhile leaves the settings of whichever is there then."""
-        kept, file = target.with_suffix(".about"), object_settings.identity(temporary.stat())
+        kept = target.with_suffix(".about")
         others = object_settings.versions(kept)
-        _durable.write(kept, object_settings.packed(etag, about, others, file=file))
+        _durable.write(kept, object_settings.packed(version, *others))
         temporary.rename(target)
         if others:
             sync(target.parent)
-            _durable.write(kept, object_settings.packed(etag, about, file=file))
+            _durable.write(kept, object_settings.packed(version))
 
-    def _multipart(self, action: str, bucket: Path, key: str, given: Members) -> Members:
+    def _multipart(self, action: str, bucket: Path, key: str, given: Members, origin: str) -> Members:
         uploads = bucket / UPLOADS
         if action == "CreateMultipartUpload":
+            _check_key(key)
             uploads.mkdir(mode=0o700, exist_ok=True)
             if len(list(uploads.iterdir())) >= UPLOADS_MAX:
                 raise WireError("SlowDown", f"{UPLOADS_MAX} uploads are under way: end or abort some", 503)
             upload = secrets.token_hex(16)
-            about = object_settings.packed("", object_settings.kept(given))
+            wish = object_settings.sums_wished(given)
+            about = object_settings.version("", object_settings.kept(given) | wish)
             (uploads / upload).mkdir(mode=0o700)
             _durable.write(uploads / upload / KEY, key.encode())
-            _durable.write(uploads / upload / ABOUT, about)
+            _durable.write(uploads / upload / ABOUT, object_settings.packed(about))
             sync(uploads)
             sync(bucket)
-            return {"Bucket": bucket.name, "Key": key, "UploadId": upload}
-        upload = str(given.get("UploadId", ""))
-        folder = uploads / upload
-        if not _UPLOAD.fullmatch(upload) or not folder.is_dir() or not _is_of(folder, key):
-            raise _no_upload()
+            return {"Bucket": bucket.name, "Key": key, "UploadId": upload, **wish}
+        if action == "CompleteMultipartUpload":
+            return self._complete(bucket, key, given, origin)
+        folder = _upload(bucket, key, given)
         if action == "UploadPart":
             number = int(given["PartNumber"])
             if not 1 <= number <= PARTS_MAX:
                 raise WireError(
                     "InvalidArgument", f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive"
                 )
-            return {"ETag": self._put(folder / str(number), given.get("Body"))}
-        if action == "CompleteMultipartUpload":
-            target = bucket / _file_name(key)
-            if _has_condition(given):
-                _check_condition(_there(target), given)
-            parts = _parts(folder, (given.get("MultipartUpload") or {}).get("Parts", []))
-            if given.get("MpuObjectSize") not in {None, sum(part.stat().st_size for part in parts)}:
-                raise WireError("InvalidRequest", "The parts have another size than x-amz-mp-object-size.")
-            object_settings.check_sums(given, parts)
-            told = object_settings.of_version(object_settings.versions(folder / ABOUT), "")
-            etag = self._join(parts, target, (key, given, told))
-            shutil.rmtree(folder, ignore_errors=True)
-            return {"Bucket": bucket.name, "Key": key, "ETag": etag}
+            sums = object_settings.sums_of(given)
+            etag = self._put(folder / str(number), given.get("Body"), {object_settings.SUMS: sums})
+            return {"ETag": etag, **sums}
         shutil.rmtree(folder, ignore_errors=True)
         sync(uploads)
         return {}
 
-    def _join(self, parts: list[Path], target: Path, of: tuple[str, Members, Members]) -> str:
-        if not parts:
-            raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
-        if sum(part.stat().st_size for part in parts) > OBJECT_BYTES_MAX:
-            raise WireError("EntityTooLarge", f"an object may have {OBJECT_BYTES_MAX:,} bytes")
-        whole = target.with_name(f".new-{secrets.token_hex(8)}")
-        try:
-            with whole.open("wb") as writer:
-                for part in parts:
-                    with part.open("rb") as reader:
-                        shutil.copyfileobj(reader, writer)
-        except BaseException:
-            whole.unlink(missing_ok=True)
-            raise
-        return self._put(target, str(whole), of)
+    def _complete(self, bucket: Path, key: str, given: Members, origin: str) -> Members:
+        folder, target = _upload(bucket, key, given), bucket / _file_name(key)
+        if _has_condition(given):
+            _check_condition(_there(target), given)
+        parts = _parts(folder, (given.get("MultipartUpload") or {}).get("Parts", []))
+        _check_sizes([part.status.st_size for _, part in parts], given)
+        files = [path for path, _ in parts]
+        object_settings.check_sums(given, files)
+        told = object_settings.of_bytes(object_settings.versions(folder / ABOUT), "")[1]
+        sums = object_settings.sums_of_upload(told, given, files)
+        about = object_settings.kept(told) | {object_settings.SUMS: sums}
+        whole, etag = _joined(files, target), _etag_of_parts([part.etag for _, part in parts])
+        self._put(target, str(whole), about, (key, given), etag=etag)
+        shutil.rmtree(folder, ignore_errors=True)
+        place = f"{origin}/{bucket.name}/{quote(key)}"
+        return {"Bucket": bucket.name, "Key": key, "ETag": etag, "Location": place, **sums}
+
+
+def _check_key(key: str) -> None:
+    """Refuse a key for a new object: those that there are may be longer, and are read and deleted."""
+    if len(key.encode()) > KEY_BYTES_MAX:
+        raise WireError("KeyTooLongError", "Your key is too long")
+
+
+def _upload(bucket: Path, key: str, given: Members) -> Path:
+    name = str(given.get("UploadId", ""))
+    folder = bucket / UPLOADS / name
+    if not _UPLOAD.fullmatch(name) or not folder.is_dir() or not _is_of(folder, key):
+        raise _no_upload()
+    return folder
+
+
+def _check_sizes(sizes: list[int], given: Members) -> None:
+    if not sizes:
+        raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
+    if min(sizes[:-1], default=PART_BYTES_MIN) < PART_BYTES_MIN:
+        raise WireError("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+    if sum(sizes) > OBJECT_BYTES_MAX:
+        raise WireError("EntityTooLarge", f"an object may have {OBJECT_BYTES_MAX:,} bytes")
+    if given.get("MpuObjectSize") not in {None, sum(sizes)}:
+        raise WireError("InvalidRequest", "The parts have another size than x-amz-mp-object-size.")
+
+
+def _joined(parts: list[Path], target: Path) -> Path:
+    whole = target.with_name(f".new-{secrets.token_hex(8)}")
+    try:
+        with whole.open("wb") as writer:
+            for part in parts:
+                with part.open("rb") as reader:
+                    shutil.copyfileobj(reader, writer)
+    except BaseException:
+        whole.unlink(missing_ok=True)
+        raise
+    return whole
 
 
 def _no_key() -> WireError:
@@ -428,8 +480,7 @@ def _there(path: Path, before: _Object | None = None) -> _Object | None:
                     return _Object(status, *known)
                 # What was read of an object is there until another one has its name.
                 if os.path.samestat(status, path.stat()):
-                    etag = _etag_of(file)
-                    return _Object(status, etag, object_settings.of_version(versions, etag))
+                    return _Object(status, *object_settings.of_bytes(versions, _etag_of(file)))
     except FileNotFoundError:
         return None
 
@@ -450,18 +501,20 @@ def _check_condition(there: _Object | None, given: Members) -> None:
         raise WireError("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412)
 
 
-def _parts(folder: Path, named: list[Members]) -> list[Path]:
-    """Give the files of an upload's parts, in order, as the client knows them."""
+def _parts(folder: Path, named: list[Members]) -> list[tuple[Path, _Object]]:
+    """Give an upload's parts, in order, as the client knows them."""
     numbers = [int(part.get("PartNumber", 0)) for part in named]
     if numbers != sorted(set(numbers)):
         text = "The list of parts was not in ascending order. The parts list must be specified in order by part number."
         raise WireError("InvalidPartOrder", text)
-    parts = [folder / str(number) for number in numbers]
-    for part, one in zip(parts, named, strict=True):
-        tag = one.get("ETag")
-        if not part.is_file() or (tag is not None and tag.strip('"') != _etag(part).strip('"')):
+    parts = []
+    for number, one in zip(numbers, named, strict=True):
+        path, tag = folder / str(number), one.get("ETag")
+        there = _there(path)
+        if there is None or (tag is not None and tag.strip('"') != there.etag.strip('"')):
             raise WireError("InvalidPart", "One or more of the specified parts could not be found.")
-        object_settings.check_sums(one, [part])
+        object_settings.check_sums(one, [path], there.about.get(object_settings.SUMS, {}))
+        parts.append((path, there))
     return parts
 
 
@@ -472,6 +525,12 @@ def _file_name(key: str) -> str:
 def _etag(path: Path) -> str:
     with path.open("rb") as file:
         return _etag_of(file)
+
+
+def _etag_of_parts(etags: list[str]) -> str:
+    """Give the ETag of what came in parts, as S3 has it: clients look for its end."""
+    each = b"".join(bytes.fromhex(one.strip('"')) for one in etags)
+    return f'"{hashlib.md5(each, usedforsecurity=False).hexdigest()}-{len(etags)}"'
 
 
 def _etag_of(file: BufferedReader) -> str:

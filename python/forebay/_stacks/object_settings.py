@@ -31,7 +31,12 @@ KEPT: Final = (
     "Expires",
     "Metadata",
 )
+SUMS: Final = "Checksums"
+"""The name by which the checksums of an object are kept, which only who asks for them is told."""
+_WISHES: Final = ("ChecksumAlgorithm", "ChecksumType")
+_NO_SUMS: Final = {*_WISHES, "ChecksumMode"}
 _WHOLE: Final = "ask for the whole object"
+ONE_CONDITION: Final = "a read takes no condition but If-Match; leave it out"
 _OWNER: Final = "the store's owner alone reads a bucket"
 _PLAIN: Final = "the store is not encrypted"
 _LOCK: Final = "objects are not locked"
@@ -47,8 +52,8 @@ _REFUSED: Final = {
     "IfMatchInitiatedTime": "name the upload alone",
     "IfMatchLastModifiedTime": "name the ETag",
     "IfMatchSize": "name the ETag",
-    "IfModifiedSince": _WHOLE,
-    "IfUnmodifiedSince": _WHOLE,
+    "IfModifiedSince": ONE_CONDITION,
+    "IfUnmodifiedSince": ONE_CONDITION,
     "MFA": "an object has one version",
     "ObjectLockEnabledForBucket": _LOCK,
     "ObjectLockEventHold": _LOCK,
@@ -76,7 +81,8 @@ _ALONE: Final = {
     "StorageClass": ({"STANDARD"}, "there is STANDARD alone"),
 }
 """Members of which only some values change nothing."""
-_SUMS: Final = ("MD5", "SHA1", "SHA256", "SHA512")
+_COMPUTED: Final = ("CRC32", "MD5", "SHA1", "SHA256", "SHA512")
+"""The kinds of checksums that are computed of parts."""
 
 
 def refuse(action: str, given: Members, account: str) -> None:
@@ -112,12 +118,22 @@ def kept(given: Members) -> Members:
     # How the body was sent says nothing of the object.
     encodings = [one.strip() for one in told.pop("ContentEncoding", "").split(",")]
     encodings = [one for one in encodings if one not in {"", "aws-chunked"}]
-    return {**told, **({"ContentEncoding": ",".join(encodings)} if encodings else {})}
+    sums = sums_of(given)
+    return {
+        **told,
+        **({"ContentEncoding": ",".join(encodings)} if encodings else {}),
+        **({SUMS: sums} if sums else {}),
+    }
 
 
-def packed(etag: str, told: Members, others: Iterable[Members] = (), *, file: list[int] | None = None) -> bytes:
-    """Write what is kept of an object, with its ETag and the file that it is, beside what is kept of others."""
-    return json.dumps([{"ETag": etag, "File": file, **told}, *others]).encode()
+def version(etag: str, told: Members, *, md5: str | None = None, file: list[int] | None = None) -> Members:
+    """Give what is kept of an object: what is told of it, its ETag, its file, and its MD5 where its ETag is another."""
+    return {"ETag": etag, "File": file, **({} if md5 in {None, etag} else {"MD5": md5}), **told}
+
+
+def packed(*versions: Members) -> bytes:
+    """Write what is kept of an object, and of those whose place it takes."""
+    return json.dumps(versions).encode()
 
 
 def identity(status: os.stat_result) -> list[int]:
@@ -144,13 +160,14 @@ def of_file(found: Iterable[Members], status: os.stat_result) -> tuple[str, Memb
     return None if known is None else (known["ETag"], _settings(known))
 
 
-def of_version(found: Iterable[Members], etag: str) -> Members:
-    """Give what is kept of an object: nothing, if that was written with other bytes."""
-    return _settings(next((one for one in found if one["ETag"] == etag), {}))
+def of_bytes(found: Iterable[Members], md5: str) -> tuple[str, Members]:
+    """Give the ETag of an object and what is kept of it, by the MD5 of its bytes: nothing, if that was written with others."""
+    known = next((one for one in found if one.get("MD5", one["ETag"]) == md5), {})
+    return known.get("ETag", md5), _settings(known)
 
 
 def _settings(kept: Members) -> Members:
-    return {name: value for name, value in kept.items() if name not in {"ETag", "File"}}
+    return {name: value for name, value in kept.items() if name not in {"ETag", "File", "MD5"}}
 
 
 def range_of(asked: str | None, size: int) -> tuple[int, int] | None:
@@ -187,21 +204,51 @@ def overridden(given: Members) -> Members:
     }
 
 
-def check_sums(given: Members, parts: Iterable[Path]) -> None:
-    """Compare the checksums of a whole object, or of one part, with the bytes of its files.
+def _told_sums(given: Members) -> Members:
+    return {
+        name: value
+        for name, value in given.items()
+        if name.startswith("Checksum") and name not in _NO_SUMS and value is not None
+    }
+
+
+def sums_of(given: Members) -> Members:
+    """Give the checksums of the bytes of a request, which its door has compared, as an answer has them."""
+    sums = _told_sums(given)
+    return {**sums, "ChecksumType": "FULL_OBJECT"} if sums else {}
+
+
+def sums_wished(given: Members) -> Members:
+    """Give which checksums an upload shall have."""
+    return {name: given[name] for name in _WISHES if given.get(name) is not None}
+
+
+def sums_of_upload(wish: Members, given: Members, files: list[Path]) -> Members:
+    """Give the checksums of an object that came in parts: those that the client sends, or else the one that it wished for."""
+    sums, kind = _told_sums(given), wish.get("ChecksumAlgorithm")
+    if not sums and kind in _COMPUTED:
+        is_of_parts = wish.get("ChecksumType") != "FULL_OBJECT"
+        end = f"-{len(files)}" if is_of_parts else ""
+        sums = {f"Checksum{kind}": base64.b64encode(_sum(kind, files, is_of_parts=is_of_parts)).decode() + end}
+    is_of_parts = any("-" in value for value in sums.values())
+    return {**sums, "ChecksumType": "COMPOSITE" if is_of_parts else "FULL_OBJECT"} if sums else {}
+
+
+def check_sums(given: Members, parts: Iterable[Path], known: Members | None = None) -> None:
+    """Compare the checksums of a whole object, or of one part, with those that are known, or with the bytes of its files.
 
     Raises:
         WireError: one is another, or cannot be computed here.
 
     """
     files = list(parts)
-    for name, wanted in given.items():
-        kind = name.removeprefix("Checksum")
-        if kind == name or kind in {"Type", "Algorithm"} or wanted is None:
-            continue
-        if kind != "CRC32" and kind not in _SUMS:
+    for name, wanted in _told_sums(given).items():
+        kind, found = name.removeprefix("Checksum"), (known or {}).get(name)
+        if found is None and kind not in _COMPUTED:
             raise WireError("NotImplemented", f"{name} of parts is not compared here: let the client send CRC32", 501)
-        if base64.b64encode(_sum(kind, files, is_of_parts="-" in wanted)).decode() != wanted.partition("-")[0]:
+        if found is None:
+            found = base64.b64encode(_sum(kind, files, is_of_parts="-" in wanted)).decode()
+        if found != wanted.partition("-")[0]:
             raise WireError("BadDigest", f"The {kind} you specified did not match what we received.")
 
 

@@ -42,7 +42,7 @@ class Wire:
         try:
             if service == "s3":
                 self._refuse_bucket_in(origin)
-            return {"answer": await self._carried_out(service, action, given)}
+            return {"answer": await self._carried_out(service, action, given, origin)}
         except WireError as error:
             return {"error": error.code, "reasons": [error.message], "status": error.status}
         except ForebayError as error:
@@ -64,11 +64,11 @@ class Wire:
         )
         raise WireError("InvalidRequest", text)
 
-    async def _carried_out(self, service: str, action: str, given: Members) -> Members:
+    async def _carried_out(self, service: str, action: str, given: Members, origin: str) -> Members:
         if service == "cloudformation":
             return await self._stacks.answer(action, given)
         if service == "s3":
-            return await asyncio.to_thread(self._buckets.answer, action, given, self._service().place)
+            return await asyncio.to_thread(self._buckets.answer, action, given, self._service().place, origin)
         if service == "cloudcontrolapi":
             return resource_views.described(self._service(), given)
         if service == "schemas":
