@@ -6,11 +6,13 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from deploying import asked, deployer
 
 from forebay._stacks import buckets as stack_buckets
+from forebay._stacks import cloudformation
 from forebay._stacks.wire import Wire
 
 BUCKET_STACK = """
@@ -110,6 +112,29 @@ def test_a_stack_lives_by_change_sets(client):
     assert client("DescribeStacks", StackName="shop")["error"] == "ValidationError"
     assert client.told("DescribeStacks", StackName=answer["StackId"])["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
     assert client("ExecuteChangeSet", ChangeSetName="first", StackName="shop")["error"] == "ChangeSetNotFound"
+
+
+def test_stacks_that_are_gone_are_listed(client):
+    """They were not, though they were described by their ids."""
+    gone = []
+    for _ in range(2):
+        gone.append(made(client, "shop", QUEUE))
+        client.told("DeleteStack", StackName="shop")
+    there = made(client, "shop", QUEUE)
+    listed = client.told("ListStacks")["StackSummaries"]
+    assert [one["StackId"] for one in listed[:1]] == [there]
+    assert {one["StackId"] for one in listed[1:]} == set(gone)
+    assert listed[1]["DeletionTime"] >= listed[2]["DeletionTime"]
+    filtered = client.told("ListStacks", StackStatusFilter=["DELETE_COMPLETE", "CREATE_FAILED"])["StackSummaries"]
+    assert filtered == listed[1:]
+    assert {one["StackName"] for one in filtered} == {"shop"}
+    assert all(one["CreationTime"] <= one["DeletionTime"] for one in filtered)
+    with mock.patch.object(cloudformation, "PAGE", 2):
+        first = client.told("ListStacks")
+        rest = client.told("ListStacks", NextToken=first["NextToken"])
+    assert (first["StackSummaries"] + rest["StackSummaries"], rest["NextToken"]) == (listed, None)
+    with mock.patch.object(cloudformation, "DELETED_LISTED_MS", -1):
+        assert client.told("ListStacks")["StackSummaries"] == listed[:1]
 
 
 def test_a_template_that_is_refused_is_a_failed_change_set_with_every_reason(client):

@@ -47,6 +47,8 @@ NOT_CHANGED: Final = (
 CHANGE_SETS_MAX: Final = 100
 """Change sets that are kept in memory: the oldest goes where another one is made."""
 PAGE: Final = 100
+DELETED_LISTED_MS: Final = 90 * 86_400_000
+"""Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ListStacks.html"""
 BODY_BYTES_MAX: Final = 51_200
 """Of a template in the request itself.
 
@@ -299,7 +301,11 @@ class CloudFormation:
     def _list_stacks(self, given: Members) -> Members:
         service, wanted = self._service(), given.get("StackStatusFilter")
         found = [shapes.stack_shape(service, one.name) for one in service.store.stacks()]
-        return {"StackSummaries": [one for one in found if not wanted or one["StackStatus"] in wanted]}
+        found += [shapes.deleted_shape(one) for one in service.store.deleted(now_ms() - DELETED_LISTED_MS)]
+        listed = [one for one in found if not wanted or one["StackStatus"] in wanted]
+        first = shapes.token_of(given) or 0
+        end = first + PAGE
+        return {"StackSummaries": listed[first:end], "NextToken": str(end) if end < len(listed) else None}
 
     def _list_exports(self, _given: Members) -> Members:
         found = [(stack, one) for stack in self._service().store.stacks() for one in stack.outputs]

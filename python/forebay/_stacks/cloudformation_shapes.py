@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from forebay._stacks.cloudformation import ChangeSet
     from forebay._stacks.service import Asked, Preview, Service
-    from forebay._stacks.store import Event
+    from forebay._stacks.store import Deleted, Event
 
 Members = dict[str, Any]
 REVIEW: Final = "REVIEW_IN_PROGRESS"
@@ -115,6 +115,12 @@ def stack_shape(service: Service, name: str) -> Members:
         "Tags": tag_shapes(stack.tags),
         "EnableTerminationProtection": False,
     }
+
+
+def deleted_shape(one: Deleted) -> Members:
+    """Give a stack that is gone."""
+    times = {"CreationTime": one.created_ms, "DeletionTime": one.deleted_ms}
+    return {"StackId": one.id, "StackName": one.name, "StackStatus": "DELETE_COMPLETE", **times}
 
 
 def event_shape(one: Event, stack_id: str) -> Members:

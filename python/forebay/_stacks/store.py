@@ -8,7 +8,7 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from forebay._sam.errors import StackNotFound
 from forebay._sam.parameters import Parameters
@@ -128,6 +128,15 @@ class Event:
     logical: str
     physical: str
     reason: str | None
+
+
+class Deleted(NamedTuple):
+    """A stack that is gone."""
+
+    id: str
+    name: str
+    created_ms: int
+    deleted_ms: int
 
 
 class StackStore:
@@ -256,6 +265,16 @@ class StackStore:
             (stack_id, before, before, limit),
         )
         return [Event(**dict(row)) for row in rows]
+
+    def deleted(self, since_ms: int) -> list[Deleted]:
+        """Give the stacks that have gone since a moment, as their events have it, the newest first."""
+        rows = self._db.execute(
+            "SELECT stack_id, logical, min(ms), max(ms) AS gone FROM events "
+            "WHERE type = ? AND physical = stack_id AND stack_id NOT IN (SELECT id FROM stacks) "
+            "GROUP BY stack_id HAVING gone >= ? ORDER BY gone DESC, stack_id",
+            (STACK, since_ms),
+        )
+        return [Deleted(*row) for row in rows]
 
     def operations(self) -> list[Operation]:
         """Give the operations that have not ended."""
