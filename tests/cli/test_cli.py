@@ -398,7 +398,8 @@ def test_what_makes_no_sense_is_refused(place, service):
     told = forebay(place, "why", "seven", status=1).stderr
     assert "is not a request id, message id or sequence number" in told
     assert "no workflow here has an execution of that name either" in told
-    assert "nothing is known" in forebay(place, "why", "6f9619ff-8b86-4011-b42d-00c04fc964ff", status=1).stderr
+    told = forebay(place, "why", "6f9619ff-8b86-4011-b42d-00c04fc964ff", status=1).stderr
+    assert "nothing is known" in told and "whose signature was refused is in `--aws-access-log` alone" in told
     assert "JSON text" in forebay(place, "invoke", "--async", "bill", "{", status=1).stderr
     assert "there is no function" in forebay(place, "invoke", "--async", "nobody", status=1).stderr
     assert "add it" in forebay(place, "invoke", "bill", "--delay", "1", status=2).stderr

@@ -88,6 +88,8 @@ def _unknown(id_: str, *, owned: bool) -> str:
     of_apis = "of requests to APIs the newest are remembered, as long as the app runs, and failed ones longest"
     if _API_REQUEST.fullmatch(id_):
         return f"{text}; {of_apis}"
+    if re.fullmatch(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", id_):
+        text = f"{text}. A request to AWS's API whose signature was refused is in `--aws-access-log` alone"
     return (
         f"{text}. The ids of single attempts at batches, which handlers, the log and failure records have, are not kept: "
         "give the message id, the sequence number, or the id in `forebay dlq list`. Synchronous invocations that no API asked "
