@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -62,13 +63,13 @@ class OverHash(S3SigV4QueryAuth):
         return parse_qs(urlsplit(request.url).query)["X-Amz-Content-Sha256"][0]
 
 
-def url_of(s3, method, words, *, headers=(), body_hash=None):
+def url_of(s3, method, words, *, headers=(), body_hash=None, expires=600):
     """Make a URL for the object as JavaScript's SDK does: what it would say in headers stands in the query string."""
     request = AWSRequest(method, f"{s3.meta.endpoint_url}/box/k?{words}", headers=dict(headers))
     if body_hash is not None:
         request.url += f"&X-Amz-Content-Sha256={body_hash}"
     signer = S3SigV4QueryAuth if body_hash is None else OverHash
-    signer(Credentials(KEY, SECRET), "s3", REGION, expires=600).add_auth(request)
+    signer(Credentials(KEY, SECRET), "s3", REGION, expires=expires).add_auth(request)
     return request.url
 
 
@@ -99,6 +100,61 @@ def send(url, method="GET", data=None, headers=()):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read(), error.headers
+
+
+def refused(url, method="GET", data=None, headers=()):
+    """Send what S3 refuses in XML; give the status and what stands in the error."""
+    status, body, sent = send(url, method, data, headers)
+    assert sent["content-type"] == "application/xml", body
+    return status, dict(re.findall(r"<([\w-]+)>([^<]*)</\1>", body.decode()))
+
+
+def test_a_url_that_is_over_is_refused_as_s3_does_it(s3):
+    """It was called a wrong signature: programs that make a new URL then did not."""
+    status, told = refused(url_of(s3, "GET", "x-id=GetObject", expires=0))
+    assert (status, told["Code"], told["Message"]) == (403, "AccessDenied", "Request has expired")
+    assert told["X-Amz-Expires"] == "0"
+    assert told["Expires"] <= told["ServerTime"]
+    datetime.fromisoformat(told["Expires"])
+
+
+def test_a_url_that_no_signature_can_have_is_refused_in_xml(s3):
+    """It was answered with JSON, which no client of S3 reads."""
+    week = "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds"
+    for expires, text in (
+        (604_801, week),
+        (-1, "X-Amz-Expires must be non-negative"),
+        ("soon", "X-Amz-Expires should be a number"),
+    ):
+        status, told = refused(url_of(s3, "PUT", "x-id=PutObject", expires=expires), "PUT", b"new")
+        assert (status, told["Code"], told["Message"]) == (400, "AuthorizationQueryParametersError", text)
+    assert send(url_of(s3, "GET", "x-id=GetObject", expires=604_800))[:2] == (200, BODY)
+    # As boto3 makes one that is not told which version to sign by.
+    status, told = refused(f"{s3.meta.endpoint_url}/box/k?AWSAccessKeyId={KEY}&Signature=x%3D&Expires=2000000000")
+    assert (status, told["Code"]) == (400, "InvalidRequest")
+    assert told["Message"] == "Signature Version 2 is not supported: sign with Signature Version 4"
+
+
+def test_a_header_that_a_url_does_not_sign_is_refused_as_s3_does_it(s3):
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": "box", "Key": "k"})
+    status, told = refused(url, "PUT", b"new", {"x-amz-meta-b": "1", "x-amz-meta-a": "1"})
+    text = "There were headers present in the request which were not signed"
+    assert (status, told["Code"], told["Message"]) == (403, "AccessDenied", text)
+    assert set(told["HeadersNotSigned"].split(", ")) == {"x-amz-meta-a", "x-amz-meta-b"}
+    assert s3.get_object(Bucket="box", Key="k")["Body"].read() == BODY
+
+
+def test_a_form_that_is_posted_is_refused_in_xml(s3):
+    """It was told that it lacks a token, in JSON."""
+    form = s3.generate_presigned_post("box", "k")
+    fields = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in (*form["fields"].items(), ("file", "new"))
+    )
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    status, told = refused(form["url"], "POST", f"{fields}--x--\r\n".encode(), kind)
+    assert (status, told["Code"]) == (501, "NotImplemented")
+    assert "generate_presigned_url" in told["Message"]
 
 
 def test_what_a_url_says_of_an_object_is_kept(s3):

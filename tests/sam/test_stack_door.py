@@ -144,8 +144,10 @@ def test_a_bucket_that_a_client_makes(client):
     assert [one["Prefix"] for one in told["CommonPrefixes"]] == ["a/", "b c/"]
     assert ([one["Key"] for one in told["Contents"]], told["KeyCount"]) == (["d", "e"], 4)
     chunks = b"6\r\nhello \r\n3\r\nyou\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n"
-    chunked(s3, "d", chunks % base64.b64encode(zlib.crc32(b"hello you").to_bytes(4, "big")))
-    assert s3.get_object(Bucket="of-mine", Key="d")["Body"].read() == b"hello you"
+    sum_ = base64.b64encode(zlib.crc32(b"hello you").to_bytes(4, "big"))
+    chunked(s3, "d", chunks % sum_)
+    there = s3.get_object(Bucket="of-mine", Key="d", ChecksumMode="ENABLED")
+    assert (there["Body"].read(), there["ChecksumCRC32"]) == (b"hello you", sum_.decode())
     with pytest.raises(ClientError, match="the checksum is not that of the body"):
         chunked(s3, "d", chunks % b"AAAAAA==")
     s3.put_object(Bucket="of-mine", Key="e", Body=gzip.compress(b"x"), ContentEncoding="gzip")

@@ -1,7 +1,9 @@
 """Who is let in at the wire API, what is told to others, and how a request that no SDK sends is answered."""
 
+import asyncio
 import http.client
 import json
+import re
 import resource
 import socket
 import subprocess
@@ -19,6 +21,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from ports import free_port
 from wire_app import REGION, served
+
+from forebay.errors import InvalidParameterValue
 
 JSON = "application/x-amz-json-1.0"
 LIST = {"Content-Type": JSON, "X-Amz-Target": "AmazonSQS.ListQueues"}
@@ -136,13 +140,16 @@ def test_with_keys_each_request_is_verified(make_app, tmp_path):
         assert ask(wire.port, {}, b"", method="GET", path=path)[0] == 403
 
 
-def test_another_machines_address_needs_a_key(make_app, tmp_path):
-    import asyncio
-
-    from forebay.errors import InvalidParameterValue
-
-    with pytest.raises(InvalidParameterValue, match="forebay aws keys create"):
-        asyncio.run(make_app(str(tmp_path)).start(aws_host="0.0.0.0", aws_port=4566))
+def test_another_machines_address_needs_a_key(make_app, tmp_path, monkeypatch):
+    """The command for a key was told without the store: done as printed it made one for another app."""
+    monkeypatch.chdir(tmp_path)
+    for store, named in (
+        ("./data", ""),
+        ("./other", f" --store {tmp_path}/other"),
+        ("a b", f" --store '{tmp_path}/a b'"),
+    ):
+        with pytest.raises(InvalidParameterValue, match=re.escape(f"(`forebay aws keys create{named}`)")):
+            asyncio.run(make_app(store).start(aws_host="0.0.0.0", aws_port=4566))
 
 
 def test_the_query_protocol_is_spoken_on_the_queues_path_too(wire):
@@ -345,7 +352,12 @@ def test_the_access_log_and_why_tell_of_a_refused_request_what_its_client_reads(
             told.append((error["Code"], error["Message"]))
             [fact] = wire.ask("why", id=request)["facts"]
             known.append((fact["error"], fact["text"]))
+        page = wire.app.metrics.page()
     assert known == told
+    # What a key may not do was counted as a mistake of its client's, and what is not served was in no metric.
+    counted = re.findall(r'^forebay_aws_refused_total\{.*reason="(\w+)".*\} ([0-9.]+)', page, re.MULTILINE)
+    assert {reason: float(count) for reason, count in counted} == {"not_allowed": 3, "not_served": 1}
+    assert set(re.findall(r'^forebay_aws_requests_total\{.*operation="(\w+)"', page, re.MULTILINE)) == {"GetQueueUrl"}
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["error"] for line in lines] == [code for code, _ in told]
     assert {line["key_id"] for line in lines} == {key["id"]}
@@ -366,10 +378,6 @@ def test_the_access_log_and_why_tell_of_a_refused_request_what_its_client_reads(
 
 
 def test_an_access_log_that_cannot_be_written_is_refused(make_app, tmp_path):
-    import asyncio
-
-    from forebay.errors import InvalidParameterValue
-
     path = tmp_path / "none" / "log"
     with pytest.raises(InvalidParameterValue, match=f"aws_access_log: the access log {path} cannot be opened: No such"):
         asyncio.run(make_app().start(aws_port=free_port(), aws_access_log=path))

@@ -388,3 +388,8 @@ def test_a_payload_that_is_waited_for_has_six_mebibytes(functions):
     with pytest.raises(functions.exceptions.RequestTooLargeException, match="smaller than 6291456 bytes") as refused:
         functions.invoke(FunctionName="echo", Payload=b'"' + b"x" * 6_291_455 + b'"')
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+    # Of a function that failed it said no more than that it did.
+    failed = functions.invoke(FunctionName="echo", Payload=b'"fail"')
+    (fact,) = (one for one in life(failed["ResponseMetadata"]["RequestId"]) if "operation" in one)
+    assert (fact["function_error"], fact["error"], fact["text"]) == ("Unhandled", "ValueError", "no")
+

@@ -444,7 +444,7 @@ catalogue! {
         Some(Aws { namespace: "Forebay", name: "AwsRequestDuration", unit: "Milliseconds", scale: 1000.0 }),
         Distribution, Seconds, ["service", "operation"], CALL, "Time of a request to AWS's wire API, the wait of a long poll included.";
     AwsRefused: "forebay_aws_refused_total", Some(own("AwsRefused")), Counter, Count, ["reason"], NONE,
-        "Requests to AWS's wire API that were not let in, by reason: `unsigned`, `malformed` (a signature that says too little, or of another version), `unknown_key`, `session_token`, `wrong_signature`, `wrong_time`, `web_page`, or `other_host`.";
+        "Requests to AWS's wire API that were not let in, by reason: `unsigned`, `malformed` (a signature that says too little, or of another version), `unknown_key`, `session_token`, `wrong_signature`, `wrong_time`, `web_page`, `other_host`, `not_allowed` (by the key), or `not_served` (status 501).";
     UserMetric: "forebay_user_metric", None, Distribution, Count, ["namespace", "name", "dimensions", "unit"], USER,
         "Values that clients of AWS's wire API put as metrics of their own.";
 }

@@ -14,6 +14,7 @@ use forebay_engine::runtime::engine::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::aws::asker::Asker;
 use crate::aws::bodies::{Bodies, Whose, BODY_MAX};
 use crate::aws::call::{Call, Output};
 use crate::aws::check;
@@ -22,7 +23,7 @@ use crate::aws::codec::{self, Protocol};
 use crate::aws::early;
 use crate::aws::fault::Fault;
 use crate::aws::keys::{Found, Key, Keys};
-use crate::aws::ledger::{Entry, Ledger, LogTo};
+use crate::aws::ledger::{Entry, Ledger, LogTo, NOT_SERVED};
 use crate::aws::model::Model;
 use crate::aws::owner;
 use crate::aws::presigned;
@@ -33,12 +34,12 @@ use crate::aws::protocol::text_of_bytes;
 use crate::aws::routing::{Asked, Routed, Unrouted};
 use crate::aws::services::kinesis_subscription::Subscriptions;
 use crate::aws::services::remembered::Remembered;
-use crate::aws::sigv4::{self, Given, Refused, Signature, Verifier};
+use crate::aws::sigv4::{self, Given, Refused, Verifier};
 use crate::aws::strangers;
 use crate::aws::value::{self, Value};
 use crate::clock::now_ms;
 use crate::gateway::Gateway;
-use crate::http::listener::{whole, Body, Least, Limits, Listener, Service, Stranger};
+use crate::http::listener::{discard, holds_back, whole, Body, Least, Limits, Listener, Service, Stranger};
 use crate::http::StartError;
 
 /// The file of the access keys, in the store's directory.
@@ -81,7 +82,7 @@ pub fn start(engine: &Arc<Engine>, settings: Settings) -> Result<Listener, Start
     let store = settings.keys.as_deref().and_then(Path::parent).map(Path::to_owned);
     let keys = Keys::at(settings.keys);
     if !settings.address.ip().is_loopback() && keys.is_open() {
-        return Err(StartError::NoKeys(settings.address.ip()));
+        return Err(StartError::NoKeys(settings.address.ip(), keys.command()));
     }
     let ledger = Ledger::begin(engine.registry().clone(), engine.calls(), settings.access_log)?;
     let tester: Tester = {
@@ -188,17 +189,23 @@ impl Door {
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         let headers = &head.headers;
         let given = Given { method: head.method.as_str(), path, query, headers, authority: &authority, body: &[] };
-        let signature = sigv4::read(given);
+        let mut asker = Asker::of(given, is_stranger);
         if let Some((reason, why)) = self.refused_at_once(&head.method, &head.headers, &authority) {
             entry.refused = Some(reason);
             let unread = (403, "AccessDeniedException", why);
-            return Err(early::refused(unread, given, signature.as_ref().ok(), entry));
+            return Err(early::refused(unread, given, asker.service(), entry));
         }
-        let mut asker = Asker { signature, verified: None, is_cut: false, is_stranger };
+        if early::is_form(given, asker.signature.as_ref().err()) {
+            entry.refused = Some(NOT_SERVED);
+            if !holds_back(headers) {
+                discard(body).await;
+            }
+            return Err(early::refused(early::FORM_OF_S3, given, Some("s3"), entry));
+        }
         // A body of somebody whom nobody knows is not worth its room.
         let whose = self.whose(&mut asker, given);
         let body = self.bodies.read(headers, body, whose).await;
-        let body = body.map_err(|unread| early::refused(unread, given, asker.signature.as_ref().ok(), entry))?;
+        let body = body.map_err(|unread| early::refused(unread, given, asker.service(), entry))?;
         asker.is_cut = body.is_cut;
         let given = Given { body: &body.bytes, ..given };
         let invocation = given.headers.get("amz-sdk-invocation-id").and_then(|value| value.to_str().ok());
@@ -264,8 +271,8 @@ impl Door {
 
     /// Find the operation, see to who asks, and read the input.
     fn prepare(&self, given: Given<'_>, asker: &Asker, entry: &mut Entry<'_>) -> Result<(Routed, Call<'_>), Written> {
-        let signed_for = asker.signature.as_ref().ok().map(|signature| signature.service.as_str());
-        let (query, headers) = presigned::told(asker.signature.as_ref().ok(), given);
+        let signed_for = asker.service();
+        let (query, headers) = presigned::told(signed_for, given);
         // As it is read, which need not be as it was signed.
         let read = Given { headers: &headers, ..given };
         let form = form_of(read, Form::look);
@@ -301,7 +308,7 @@ impl Door {
             let input = input_of(&routed, read, &query, form)?;
             let mut sums = checksums::of_request(operation, read.headers)?;
             if sums.is_of_list(operation) {
-                sums.list = inflated(read, routed.model)?.into_owned();
+                sums.list = inflated(read, routed.model)?.0.into_owned();
             }
             Ok((key, input, sums))
         });
@@ -338,8 +345,8 @@ impl Door {
             entry.refused = Some(early::reason(refused));
             early::refusal(refused, service)
         };
-        let signature = asker.signature.as_ref().map_err(|refused| refuse(refused, service.unwrap_or_default()))?;
-        let service = service.unwrap_or(&signature.service);
+        let service = service.or(asker.service()).unwrap_or_default();
+        let signature = asker.signature.as_ref().map_err(|refused| refuse(refused, service))?;
         if signature.service != service {
             refuse(&Refused::Wrong, service);
             let scope = format!("Credential should be scoped to correct service: '{service}'.");
@@ -382,6 +389,7 @@ impl Door {
         } else {
             return Ok(Some(key));
         };
+        entry.refused = Some("not_allowed");
         let asked = if operation.is_empty() { service.to_owned() } else { format!("{service}:{operation}") };
         let text = format!("the key {} is not authorized to perform: {asked}, because {why}", key.id);
         Err(Fault::new("AccessDeniedException", text).code("AccessDenied").status(403))
@@ -393,17 +401,6 @@ impl Door {
             self.engine.remark_on_api("", &format!("AWS's API refuses everybody: {KEYS} {why}"));
         }
     }
-}
-
-/// Who asks, as far as a request's head and its connection tell.
-struct Asker {
-    signature: Result<Signature, Refused>,
-    /// The key by whose secret the head is right.
-    verified: Option<Arc<Key>>,
-    /// Only the beginning of the body was kept: nobody is let in by that.
-    is_cut: bool,
-    /// Another user of this machine has opened the connection, and there were no keys.
-    is_stranger: bool,
 }
 
 /// Carry an operation out, and write what comes of it.
@@ -420,7 +417,7 @@ async fn carry_out(routed: Routed, call: &Call<'_>, entry: &mut Entry<'_>) -> An
         Ok(Output::Stream(stream, header)) => return Answered::Stream(stream, header),
         Err(fault) => return Answered::Whole(refused((protocol, model), &fault, entry)),
     };
-    entry.function_error = value.text("FunctionError").map(str::to_owned);
+    entry.note_failure(&value);
     if !is_reading(operation.name) {
         entry.made = made(&value);
     }
@@ -450,7 +447,7 @@ pub(super) fn input_of(
     form: Option<Form>,
 ) -> Result<Value, Fault> {
     let Routed { model, protocol, operation, labels, .. } = routed;
-    let body = inflated(given, model)?;
+    let (body, sum) = inflated(given, model)?;
     let request = rest::Request { labels, query, headers: given.headers, body: &body };
     let input = match (protocol, form, operation.input) {
         (Protocol::Query, Some(mut form), Some(shape)) => {
@@ -470,6 +467,12 @@ pub(super) fn input_of(
     let resumed = given.headers.get(http::header::IF_RANGE).filter(|_| model.is_rest_xml);
     if let (Some(of), Value::Map(fields)) = (resumed, &mut input) {
         fields.push((value::Key::Borrowed("IfRange"), Value::Text(of.to_str().unwrap_or_default().to_owned())));
+    }
+    // A checksum behind the body is as good as one in a header.
+    let has_sum = || model.members(operation.input).iter().any(|member| member.name == OF_CHUNKS);
+    if let (Some(sum), Value::Map(fields)) = (sum.filter(|_| has_sum()), &mut input) {
+        fields.retain(|(name, _)| name != OF_CHUNKS);
+        fields.push((value::Key::Borrowed(OF_CHUNKS), sum.into()));
     }
     Ok(input)
 }
@@ -508,8 +511,13 @@ fn form_of<F>(given: Given<'_>, read: impl Fn(&[u8]) -> F) -> Option<F> {
     (given.query.contains("Action=") && given.body.is_empty()).then(|| read(given.query.as_bytes()))
 }
 
+/// The member that is a checksum behind a body in chunks.
+const OF_CHUNKS: &str = "ChecksumCRC32";
+/// A body, and the checksum behind it.
+type Inflated<'g> = (std::borrow::Cow<'g, [u8]>, Option<String>);
+
 /// The body without its compression.
-fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<std::borrow::Cow<'g, [u8]>, Fault> {
+fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<Inflated<'g>, Fault> {
     let header = |name: &str| given.headers.get(name).and_then(|value| value.to_str().ok());
     let encoding = header("content-encoding").unwrap_or_default();
     let hash = header("x-amz-content-sha256").filter(|hash| hash.starts_with("STREAMING-"));
@@ -520,7 +528,8 @@ fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<std::borrow::Cow<'g, 
         Some(checksums::TRAILER) => {
             let length = header("x-amz-decoded-content-length");
             let whole = aws_chunked::read(given.body, length, header("x-amz-trailer"));
-            return Ok(whole.map_err(|malformed| Fault::malformed(malformed.0))?.into());
+            let (whole, sum) = whole.map_err(|malformed| Fault::malformed(malformed.0))?;
+            return Ok((whole.into(), sum));
         }
         Some(signed) => {
             let text = format!("{signed}: signatures of chunks are not verified; sign the whole body");
@@ -533,7 +542,7 @@ fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<std::borrow::Cow<'g, 
     }
     // An object of S3 is kept as it was sent.
     if encoding != "gzip" || model.is_rest_xml {
-        return Ok(given.body.into());
+        return Ok((given.body.into(), None));
     }
     let mut whole = Vec::new();
     let mut reader = flate2::read::GzDecoder::new(given.body).take(BODY_MAX as u64 + 1);
@@ -541,7 +550,7 @@ fn inflated<'g>(given: Given<'g>, model: &Model) -> Result<std::borrow::Cow<'g, 
     if whole.len() > BODY_MAX {
         return Err(Fault::new("RequestEntityTooLarge", "the body is too long").status(413));
     }
-    Ok(whole.into())
+    Ok((whole.into(), None))
 }
 
 fn authority(headers: &HeaderMap, uri: &http::Uri) -> String {

@@ -1,7 +1,7 @@
 //! Access keys: who may ask, of what services, and whether only to read. They are kept in a file that `forebay aws keys` writes.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -68,6 +68,18 @@ impl Keys {
     /// The keys of this file, which may come into being later. Without a path there are none.
     pub fn at(path: Option<PathBuf>) -> Self {
         Self { path, seen: Mutex::default() }
+    }
+
+    /// The command that makes a key of them, which needs to be told of any store but the one that commands take.
+    pub fn command(&self) -> String {
+        let store = self.path.as_deref().and_then(Path::parent);
+        let is_other = |store: &&Path| std::path::absolute(store).ok() != std::path::absolute("data").ok();
+        let store = store.filter(is_other).map(|store| store.display().to_string());
+        let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+        let quoted =
+            |store: String| if is_word(&store) { store } else { format!("'{}'", store.replace('\'', r"'\''")) };
+        let option = store.map_or_else(String::new, |store| format!(" --store {}", quoted(store)));
+        format!("forebay aws keys create{option}")
     }
 
     /// Whether whoever signs is let in.

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use forebay_engine::base::ids::uuid_text;
 use forebay_engine::gateways::calls::{Called, Calls};
 use forebay_engine::metrics::{Counter, Distribution, Metric, Registry};
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::aws::model::TimeFormat;
 use crate::aws::protocol::time;
+use crate::aws::value::Value;
 use crate::clock::now_ms;
 use crate::http::StartError;
 
@@ -28,6 +30,9 @@ const WRITE_BYTES: usize = 1 << 16;
 
 /// Most characters of an error's text that are remembered.
 const TEXT_MAX: usize = 300;
+
+/// Why what is not served was not let in, as a metric names it.
+pub const NOT_SERVED: &str = "not_served";
 
 /// Where the access log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,12 +67,33 @@ pub struct Entry<'d> {
     pub refused: Option<&'static str>,
     /// What became of a function that was invoked, where it failed.
     pub function_error: Option<String>,
+    /// The type and the message of what it raised.
+    thrown: Option<(String, String)>,
     /// What it made.
     pub made: Vec<String>,
     /// What a client calls its request, retries included.
     pub invocation: String,
     /// Whether the client wants errors as the older query protocol has them.
     pub is_in_query_mode: bool,
+}
+
+impl Entry<'_> {
+    /// Note how a function that was invoked has failed, if it has.
+    pub fn note_failure(&mut self, output: &Value) {
+        let Some(error) = output.text("FunctionError") else { return };
+        self.function_error = Some(error.to_owned());
+        let thrown = output.blob("Payload").and_then(|payload| serde_json::from_slice(payload).ok());
+        self.thrown = thrown.map(|Thrown { kind, message }| (kind, message));
+    }
+}
+
+/// The error of a function as Lambda writes it.
+#[derive(Deserialize)]
+struct Thrown {
+    #[serde(rename = "errorType")]
+    kind: String,
+    #[serde(rename = "errorMessage", default)]
+    message: String,
 }
 
 impl Drop for Entry<'_> {
@@ -111,6 +137,7 @@ impl Ledger {
             error: None,
             refused: None,
             function_error: None,
+            thrown: None,
             made: Vec::new(),
             invocation: String::new(),
             is_in_query_mode: false,
@@ -119,12 +146,14 @@ impl Ledger {
 
     fn keep(&self, entry: &mut Entry<'_>, now_ms: i64) {
         let took = entry.begun.elapsed();
-        if let Some(reason) = entry.refused {
+        // It is no failure of the server either.
+        let refused = entry.refused.or((entry.status == 501).then_some(NOT_SERVED));
+        if let Some(reason) = refused {
             self.registry.counter(Metric::AwsRefused, &[reason]).increment();
         }
         // Who has no key makes no series and pushes nothing out.
         if !entry.key_id.is_empty() && !entry.operation.1.is_empty() {
-            if entry.is_served {
+            if entry.is_served && refused.is_none() {
                 let meters = self.meters(entry.operation);
                 meters.outcomes[usize::from(entry.status >= 400) + usize::from(entry.status >= 500)].increment();
                 meters.duration.record(took.as_secs_f64());
@@ -136,7 +165,7 @@ impl Ledger {
                 operation: entry.operation.1,
                 key_id: entry.key_id.as_str().into(),
                 status: entry.status,
-                error: entry.error.as_ref().map(told).map(Box::new),
+                error: entry.error.as_ref().or(entry.thrown.as_ref()).map(told).map(Box::new),
                 function_error: entry.function_error.as_deref().map(Into::into),
                 took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
                 made: std::mem::take(&mut entry.made),

@@ -1,5 +1,6 @@
 //! AWS's wire API on one port: what any SDK sends, verified, decoded by tables, and asked of the engine.
 
+mod asker;
 mod bodies;
 pub mod call;
 pub mod check;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::aws::protocol::rest::{self, Pairs};
-use crate::aws::sigv4::{Given, Signature};
+use crate::aws::sigv4::{self, Given};
 
 /// The words of the signature itself.
 const OF_SIGNATURE: [&str; 8] = [
@@ -21,11 +21,11 @@ const OF_SIGNATURE: [&str; 8] = [
 /// SDKs compute checksums when they make a URL, of a body that they do not have. S3 compares none of them.
 const OF_NO_BODY: [&str; 2] = ["x-amz-checksum-", "x-amz-sdk-checksum-"];
 
-/// The query string and the headers of a request, as it is read. A query string that is not UTF-8 says nothing: whoever carries something
-/// out refuses it.
-pub(super) fn told<'g>(signature: Option<&Signature>, given: Given<'g>) -> (Pairs, Cow<'g, HeaderMap>) {
+/// The query string and the headers of a request, as it is read; the service is that for which it says that it is signed. A query string
+/// that is not UTF-8 says nothing: whoever carries something out refuses it.
+pub(super) fn told<'g>(signed_for: Option<&str>, given: Given<'g>) -> (Pairs, Cow<'g, HeaderMap>) {
     let query = rest::pairs(given.query).unwrap_or_default();
-    if signature.is_some_and(|signature| signature.is_in_query && signature.service == "s3") {
+    if signed_for == Some("s3") && sigv4::is_presigned(given.query) {
         let (query, headers) = moved(query, given.headers);
         return (query, Cow::Owned(headers));
     }

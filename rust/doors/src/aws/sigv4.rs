@@ -14,6 +14,9 @@ use forebay_engine::base::bytes::{hex, unhex};
 
 const TOKEN: &str = "x-amz-security-token";
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const CREDENTIAL: &str = "X-Amz-Credential";
+/// What a query string has that is signed by version 2.
+const KEY_OF_2: &str = "AWSAccessKeyId=";
 /// How far a client's clock may be off.
 const SKEW_MS: i64 = 15 * 60 * 1000;
 /// The longest life of a presigned URL, seconds.
@@ -49,6 +52,10 @@ pub enum Refused {
     Missing,
     /// The signature lacks something, which the text names.
     Incomplete(String),
+    /// So does that of a presigned URL, or it says what none may say.
+    InUrl(String),
+    /// Headers came that are not signed, and have to be.
+    NotSigned(String),
     /// It is signed in a way that we do not take.
     Unsupported(&'static str),
     /// It is signed twice.
@@ -59,6 +66,29 @@ pub enum Refused {
     Wrong,
     /// Its time is not now.
     Expired(String),
+    /// The time of its presigned URL is over.
+    Over(Over),
+}
+
+/// A presigned URL whose time is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// In the words of most services.
+    pub text: String,
+    /// How long it held.
+    pub seconds: i64,
+    /// Until when, milliseconds since 1970.
+    pub until_ms: i64,
+    /// When it came, milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+impl Refused {
+    /// What most services say of headers that are not signed.
+    pub fn of_unsigned(headers: &str) -> String {
+        let first = headers.split(", ").next().unwrap_or_default();
+        format!("'{first}' must be a 'SignedHeader' in the AWS Authorization.")
+    }
 }
 
 /// What a signature says.
@@ -86,13 +116,12 @@ pub struct Signature {
 
 /// Read a request's signature, wherever it stands.
 pub fn read(given: Given<'_>) -> Result<Signature, Refused> {
-    let in_query = given.query.contains("X-Amz-Algorithm=") || given.query.contains("X-Amz-Signature=");
     let header = given.headers.get("authorization").map(|value| value.to_str().unwrap_or_default());
-    let signature = match (header, in_query) {
+    let signature = match (header, is_presigned(given.query)) {
         (Some(_), true) => Err(Refused::Both),
         (Some(header), false) => from_header(header, given.headers),
         (None, true) => from_query(given.query),
-        (None, false) if given.query.contains("AWSAccessKeyId=") => {
+        (None, false) if given.query.contains(KEY_OF_2) => {
             Err(Refused::Unsupported("Signature Version 2 is not supported: sign with Signature Version 4"))
         }
         (None, false) => Err(Refused::Missing),
@@ -103,14 +132,40 @@ pub fn read(given: Given<'_>) -> Result<Signature, Refused> {
     Ok(Signature { has_token, ..signature })
 }
 
+/// Whether a signature stands in the query string.
+pub fn is_presigned(query: &str) -> bool {
+    query.contains("X-Amz-Algorithm=") || query.contains("X-Amz-Signature=")
+}
+
+/// For which service a request says that it is signed, whatever else its signature says.
+pub fn service_of(given: Given<'_>) -> Option<String> {
+    let header = given.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (algorithm, rest) = header.split_once(' ').unwrap_or_default();
+    // Version 2, which says of no service; boto3 presigns so for S3 if it is told nothing else. Those of other services say their version.
+    if algorithm == "AWS" || given.query.contains(KEY_OF_2) && !given.query.contains("SignatureVersion=") {
+        return Some("s3".to_owned());
+    }
+    let credential = in_query(given.query, CREDENTIAL).or_else(|| field(rest, "Credential").map(str::to_owned))?;
+    credential.rsplit('/').nth(1).map(str::to_owned)
+}
+
+/// What a header says by a name.
+fn field<'h>(header: &'h str, name: &str) -> Option<&'h str> {
+    header.split(',').find_map(|part| part.trim().strip_prefix(name).and_then(|part| part.strip_prefix('=')))
+}
+
+/// What a query string says by a name. Of two with one name the last one counts.
+fn in_query(query: &str, name: &str) -> Option<String> {
+    let mut pairs = query.rsplit('&').filter_map(|pair| pair.split_once('='));
+    let value = pairs.find(|(key, _)| *key == name).map(|(_, value)| value)?;
+    percent_decode_str(value).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
 fn from_header(header: &str, headers: &HeaderMap) -> Result<Signature, Refused> {
     let (algorithm, rest) = header.split_once(' ').unwrap_or((header, ""));
     check_algorithm(algorithm)?;
-    let field = |name: &str| {
-        rest.split(',').find_map(|part| part.trim().strip_prefix(name).and_then(|part| part.strip_prefix('=')))
-    };
     let needed = |name: &str| {
-        field(name)
+        field(rest, name)
             .filter(|value| !value.is_empty())
             .ok_or_else(|| Refused::Incomplete(format!("Authorization header requires '{name}' parameter.")))
     };
@@ -138,27 +193,35 @@ fn stamp_of_date(headers: &HeaderMap) -> Result<String, Refused> {
 }
 
 fn from_query(query: &str) -> Result<Signature, Refused> {
-    let value = |name: &str| {
-        // Of two with one name the last one counts.
-        let mut pairs = query.rsplit('&').filter_map(|pair| pair.split_once('='));
-        let value = pairs.find(|(key, _)| *key == name).map(|(_, value)| value)?;
-        percent_decode_str(value).decode_utf8().ok().map(std::borrow::Cow::into_owned)
-    };
+    let value = |name: &str| in_query(query, name);
     let needed = |name: &str| {
-        value(name).ok_or_else(|| Refused::Incomplete(format!("AWS query-string parameters must include '{name}'.")))
+        value(name).ok_or_else(|| Refused::InUrl(format!("AWS query-string parameters must include '{name}'.")))
     };
     check_algorithm(&needed("X-Amz-Algorithm")?)?;
-    let expires = needed("X-Amz-Expires")?.parse().ok().filter(|seconds| (1..=EXPIRES_MAX).contains(seconds));
-    let expires = expires
-        .ok_or_else(|| Refused::Incomplete(format!("X-Amz-Expires must be between 1 and {EXPIRES_MAX} seconds.")))?;
+    let (credential, signed) = (needed(CREDENTIAL)?, needed("X-Amz-SignedHeaders")?);
+    let expires = seconds_of(&needed("X-Amz-Expires")?, credential.ends_with("/s3/aws4_request"))?;
     let signature = needed("X-Amz-Signature")?;
-    let (credential, signed) = (needed("X-Amz-Credential")?, needed("X-Amz-SignedHeaders")?);
     let signature = signature_of(&credential, &signed, &signature, needed("X-Amz-Date")?, Some(expires))?;
     let content = value("X-Amz-Content-Sha256").or_else(|| value("x-amz-content-sha256"));
     if content.as_deref().is_some_and(|content| content.starts_with("STREAMING-")) {
         return Err(Refused::Unsupported("a body in chunks of its own is not served by a presigned URL"));
     }
     Ok(Signature { content, ..signature })
+}
+
+/// How long a URL holds. S3 says what is wrong, and takes 0.
+fn seconds_of(text: &str, is_s3: bool) -> Result<i64, Refused> {
+    let seconds: Option<i64> = text.parse().ok();
+    let why = match seconds {
+        Some(seconds) if (i64::from(!is_s3)..=EXPIRES_MAX).contains(&seconds) => return Ok(seconds),
+        _ if !is_s3 => format!("X-Amz-Expires must be between 1 and {EXPIRES_MAX} seconds."),
+        None => "X-Amz-Expires should be a number".to_owned(),
+        Some(..0) => "X-Amz-Expires must be non-negative".to_owned(),
+        Some(_) => format!(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than {EXPIRES_MAX} seconds"
+        ),
+    };
+    Err(Refused::InUrl(why))
 }
 
 fn check_algorithm(algorithm: &str) -> Result<(), Refused> {
@@ -304,10 +367,13 @@ pub fn check_time(signature: &Signature, now_ms: i64) -> Result<(), Refused> {
     let life = signature.expires.map_or(SKEW_MS, |seconds| seconds * 1000);
     if sent + life < now_ms {
         let earliest = stamp_text(now_ms - life);
-        return Err(Refused::Expired(match signature.expires {
-            None => format!("Signature expired: {stamp} is now earlier than {earliest} ({now} - 15 min.)"),
-            Some(seconds) => format!("Signature expired: {stamp} is now earlier than {earliest} ({now} - {seconds} s)"),
-        }));
+        let text = |ago: String| format!("Signature expired: {stamp} is now earlier than {earliest} ({now} - {ago})");
+        return Err(match signature.expires {
+            None => Refused::Expired(text("15 min.".to_owned())),
+            Some(seconds) => {
+                Refused::Over(Over { text: text(format!("{seconds} s")), seconds, until_ms: sent + life, now_ms })
+            }
+        });
     }
     Ok(())
 }
@@ -318,14 +384,16 @@ fn check_signed(signature: &Signature, headers: &HeaderMap) -> Result<(), Refuse
     let missing = headers
         .keys()
         .map(http::HeaderName::as_str)
-        .find(|name| name.starts_with("x-amz-") && *name != TOKEN && !is_signed(name));
-    match missing {
-        _ if !is_signed("host") && !is_signed(":authority") => {
-            Err(Refused::Incomplete("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into()))
-        }
-        Some(name) => Err(Refused::Incomplete(format!("'{name}' must be a 'SignedHeader' in the AWS Authorization."))),
-        None => Ok(()),
+        .filter(|name| name.starts_with("x-amz-") && *name != TOKEN && !is_signed(name));
+    let missing: Vec<&str> = missing.collect();
+    if !is_signed("host") && !is_signed(":authority") {
+        let text = "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.";
+        return Err(Refused::Incomplete(text.into()));
     }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Refused::NotSigned(missing.join(", ")))
 }
 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";

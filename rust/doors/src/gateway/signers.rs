@@ -102,7 +102,9 @@ impl Unsigned {
         let invalid = |text: &str| Failure::new(ResponseType::InvalidSignature).message(text);
         match self {
             Self::Refused(Refused::Missing) => Failure::new(ResponseType::MissingAuthenticationToken),
-            Self::Refused(Refused::Incomplete(text) | Refused::Expired(text)) => invalid(text),
+            Self::Refused(Refused::Incomplete(text) | Refused::InUrl(text) | Refused::Expired(text)) => invalid(text),
+            Self::Refused(Refused::Over(over)) => invalid(&over.text),
+            Self::Refused(Refused::NotSigned(headers)) => invalid(&Refused::of_unsigned(headers)),
             Self::Refused(Refused::Unsupported(text)) => invalid(text),
             Self::Refused(Refused::Both) => {
                 invalid("a request is signed in its header or in its query string, not in both")
@@ -121,7 +123,11 @@ impl fmt::Display for Unsigned {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(Refused::Missing) => to.write_str("it is not signed"),
-            Self::Refused(Refused::Incomplete(text) | Refused::Expired(text)) => to.write_str(text),
+            Self::Refused(Refused::Incomplete(text) | Refused::InUrl(text) | Refused::Expired(text)) => {
+                to.write_str(text)
+            }
+            Self::Refused(Refused::Over(over)) => to.write_str(&over.text),
+            Self::Refused(Refused::NotSigned(headers)) => to.write_str(&Refused::of_unsigned(headers)),
             Self::Refused(Refused::Unsupported(text)) => to.write_str(text),
             Self::Refused(Refused::Both) => to.write_str("it is signed in its header and in its query string"),
             Self::Refused(Refused::UnknownKey) => to.write_str("the app has no access key of that id"),

@@ -68,10 +68,10 @@ pub enum StartError {
     NotLoopback(IpAddr),
     /// AWS's wire API would be open to other machines, and nobody would need a key.
     #[error(
-        "{0} is not a loopback address: make an access key first, that not everybody who reaches it may use it (`forebay aws keys create`), \
+        "{0} is not a loopback address: make an access key first, that not everybody who reaches it may use it (`{1}`), \
          or use 127.0.0.1"
     )]
-    NoKeys(IpAddr),
+    NoKeys(IpAddr, String),
     /// The name means no address.
     #[error("the host {0:?} has no address")]
     NoAddress(String),

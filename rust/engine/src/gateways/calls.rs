@@ -25,7 +25,7 @@ pub struct Called {
     pub key_id: Box<str>,
     /// Status of the answer.
     pub status: u16,
-    /// The code and the text of an error, as the client has them.
+    /// The code and the text of an error, as the client has them; of a function that failed, the type and the message of its error.
     pub error: Option<Box<(String, String)>>,
     /// What became of a function that was invoked, where it failed.
     pub function_error: Option<Box<str>>,

@@ -61,7 +61,7 @@ pub(crate) fn rest(bytes: &[u8]) -> bool {
     let Ok(query) = pairs(query) else { return false };
     let headers = headers(lines);
     let unchunked = aws_chunked::read(body.as_bytes(), None, None);
-    let mut understood = unchunked.is_ok_and(|whole| whole.len() < body.len());
+    let mut understood = unchunked.is_ok_and(|(whole, _)| whole.len() < body.len());
     for service in SERVICES.iter().filter(|_| METHODS.contains(&method)) {
         let model = service.model();
         let Some((_, operation, labels)) = route(model, method, path, &query) else { continue };

@@ -11,8 +11,13 @@ const LINE_END: &[u8] = b"\r\n";
 /// The checksum that is compared, which SDKs send if they are told of none.
 const CRC32: &str = "x-amz-checksum-crc32";
 
-/// Put a body together. `announced` is the length that the client gives it, `trailer` the checksum that it says comes behind it.
-pub fn read(body: &[u8], announced: Option<&str>, trailer: Option<&str>) -> Result<Vec<u8>, Malformed> {
+/// Put a body together. `announced` is the length that the client gives it, `trailer` the checksum that it says comes behind it. That one
+/// is given, too.
+pub fn read(
+    body: &[u8],
+    announced: Option<&str>,
+    trailer: Option<&str>,
+) -> Result<(Vec<u8>, Option<String>), Malformed> {
     if let Some(other) = trailer.filter(|name| !name.trim().eq_ignore_ascii_case(CRC32)) {
         return Err(Malformed(format!("aws-chunked: {other} is not compared here; let the client send {CRC32}")));
     }
@@ -42,19 +47,17 @@ pub fn read(body: &[u8], announced: Option<&str>, trailer: Option<&str>) -> Resu
         let line = line(&mut rest)?;
         sum = line.strip_prefix(CRC32.as_bytes()).and_then(|rest| rest.strip_prefix(b":")).or(sum);
     }
-    match sum {
-        Some(sum) if sum.trim_ascii() != text_of_bytes(&crc32fast::hash(&whole).to_be_bytes()).as_bytes() => {
-            return Err(Malformed::new("aws-chunked: the checksum is not that of the body"));
-        }
-        None if trailer.is_some() => {
-            return Err(Malformed::new("aws-chunked: the checksum behind the body is missing"))
-        }
-        _ => {}
+    if sum.is_none() && trailer.is_some() {
+        return Err(Malformed::new("aws-chunked: the checksum behind the body is missing"));
+    }
+    let found = sum.map(|_| text_of_bytes(&crc32fast::hash(&whole).to_be_bytes()));
+    if found.as_deref().map(str::as_bytes) != sum.map(<[u8]>::trim_ascii) {
+        return Err(Malformed::new("aws-chunked: the checksum is not that of the body"));
     }
     if announced.is_some_and(|announced| announced.parse() != Ok(whole.len())) {
         return Err(Malformed::new("aws-chunked: the body has another length than x-amz-decoded-content-length"));
     }
-    Ok(whole)
+    Ok((whole, found))
 }
 
 /// Take a line, without its end.
@@ -74,8 +77,8 @@ mod tests {
     fn a_body_in_chunks_is_put_together() {
         let sum = text_of_bytes(&crc32fast::hash(b"hello you").to_be_bytes());
         let sent = format!("6\r\nhello \r\n3;chunk-signature=00\r\nyou\r\n0\r\nx-amz-checksum-crc32:{sum}\r\n\r\n");
-        assert_eq!(read(sent.as_bytes(), Some("9"), Some(CRC32)).unwrap(), b"hello you");
-        assert_eq!(read(b"0\r\n\r\n", None, None).unwrap(), b"");
+        assert_eq!(read(sent.as_bytes(), Some("9"), Some(CRC32)).unwrap(), (b"hello you".to_vec(), Some(sum)));
+        assert_eq!(read(b"0\r\n\r\n", None, None).unwrap(), (Vec::new(), None));
     }
 
     #[test]

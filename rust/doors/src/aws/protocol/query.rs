@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::aws::model::{Kind, Location, Member, Model, Operation, Shape, TimeFormat};
-use crate::aws::protocol::xml::{element, Writer};
+use crate::aws::protocol::xml::{self, element, Writer};
 use crate::aws::protocol::{
     base64_text, boolean_text, double_text, integer_text, last_of_each, time, Malformed, DEPTH_MAX,
 };
@@ -253,6 +253,12 @@ pub fn write_error(
         let others = members.iter().filter(|one| one.location == Location::Body);
         for member in others.filter(|one| !one.name.eq_ignore_ascii_case("message")) {
             writer.members(std::slice::from_ref(member), value);
+        }
+    }
+    // Errors of S3 have members, and no shapes.
+    if let (Value::Map(fields), None, "s3") = (value, shape, model.signing_name) {
+        for (name, text) in fields {
+            element(name, &xml::plain(text), &mut writer.text);
         }
     }
     writer.text.push_str(between);
