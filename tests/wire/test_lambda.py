@@ -318,6 +318,49 @@ def test_asynchronous_invocation_is_configured_and_set_back(functions, wire):
 def test_what_is_the_same_of_every_function_is_told(functions):
     assert functions.get_function_recursion_config(FunctionName="echo")["RecursiveLoop"] == "Terminate"
     assert functions.get_runtime_management_config(FunctionName="echo")["UpdateRuntimeOn"] == "Auto"
+def test_provisioned_concurrency_is_of_whom_it_was_set_for(make_app):
+    """It was listed for an alias and for its version, and each call told another moment at which it was set."""
+    app = make_app()
+
+    @app.function()
+    async def price(event, context):
+        return None
+
+    async def old(event, context):
+        return None
+
+    price.publish_version(old, provisioned_concurrency=1)
+    price.publish_version()
+    with served(app) as running:
+        functions = running.client("lambda")
+        get = functions.get_provisioned_concurrency_config
+        missing = functions.exceptions.ProvisionedConcurrencyConfigNotFoundException
+
+        def listed():
+            configs = functions.list_provisioned_concurrency_configs(FunctionName="price")
+            return {
+                one["FunctionArn"].rsplit(":", 1)[1]: one["LastModified"]
+                for one in configs["ProvisionedConcurrencyConfigs"]
+            }
+
+        functions.create_alias(FunctionName="price", Name="live", FunctionVersion="2")
+        live = {"FunctionName": "price", "Qualifier": "live"}
+        put = functions.put_provisioned_concurrency_config(**live, ProvisionedConcurrentExecutions=2)
+        of_code = functions.get_function_configuration(FunctionName="price", Qualifier="1")["LastModified"]
+        time.sleep(0.01)
+        for _ in range(2):
+            assert listed() == {"1": of_code, "live": put["LastModified"]}
+            assert get(**live)["LastModified"] == put["LastModified"]
+        with pytest.raises(missing):
+            get(FunctionName="price", Qualifier="2")
+        again = functions.put_provisioned_concurrency_config(**live, ProvisionedConcurrentExecutions=2)
+        assert again["LastModified"] > put["LastModified"]
+        functions.delete_provisioned_concurrency_config(**live)
+        with pytest.raises(missing):
+            get(**live)
+        assert listed() == {"1": of_code}
+
+
     assert functions.get_function_code_signing_config(FunctionName="echo")["FunctionName"] == "echo"
     with pytest.raises(functions.exceptions.ResourceNotFoundException):
         functions.get_policy(FunctionName="echo")

@@ -335,7 +335,7 @@ fn configuration(call: &Call<'_>, name: &str, qualifier: Option<&str>, described
 }
 
 /// A moment as Lambda writes it: `2026-01-31T12:00:00.123+0000`.
-fn moment(ms: i64) -> String {
+pub(super) fn moment(ms: i64) -> String {
     let fraction = ms.rem_euclid(1000);
     let whole = time::write(ms - fraction, TimeFormat::Iso);
     format!("{}.{fraction:03}+0000", whole.trim_end_matches('Z'))

@@ -7,7 +7,8 @@ use serde_json::{json, Map, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::lambda::{fault, paged, Target};
+use crate::aws::services::lambda::{fault, moment, paged, Target};
+use crate::aws::services::remembered::Setting;
 use crate::aws::value::Value;
 
 // ---- asynchronous invocation
@@ -108,7 +109,7 @@ fn defaults() -> [(&'static str, Json); 4] {
 /// The settings of a function or a version, and when they were configured; none where neither a client nor the app's code did.
 async fn known_config(call: &Call<'_>, target: &Target) -> Result<Option<(Json, i64)>, Fault> {
     let settings = asynchronous(call, target, Map::new()).await?;
-    if let Some(set_ms) = call.remembered.invoke_config(&target.qualified()) {
+    if let Some(set_ms) = call.remembered.set_ms(Setting::InvokeConfig, target.qualified()) {
         return Ok(Some((settings, set_ms)));
     }
     if defaults().iter().all(|(name, value)| settings["now"][name] == *value) {
@@ -147,7 +148,7 @@ async fn change_event_invoke_config(call: &Call<'_>, all: bool) -> Result<Value,
     }
     let settings = asynchronous(call, &target, changes(call, all).await?).await?;
     let now_ms = call.now_ms();
-    call.remembered.set_invoke_config(target.qualified(), Some(now_ms));
+    call.remembered.set(Setting::InvokeConfig, target.qualified(), Some(now_ms));
     Ok(event_invoke_config(call, &target, (&settings, now_ms)))
 }
 
@@ -171,7 +172,7 @@ pub(super) async fn delete_function_event_invoke_config(call: &Call<'_>) -> Resu
     let (settings, _) = known_config(call, &target).await?.ok_or_else(|| not_configured(call, &target))?;
     let declared = settings["declared"].as_object().cloned().unwrap_or_default();
     asynchronous(call, &target, declared).await?;
-    call.remembered.set_invoke_config(target.qualified(), None);
+    call.remembered.set(Setting::InvokeConfig, target.qualified(), None);
     Ok(Value::structure())
 }
 
@@ -198,7 +199,7 @@ pub(super) async fn list_function_event_invoke_configs(call: &Call<'_>) -> Resul
 // ---- provisioned concurrency
 
 /// Keep so many ready of a version or of an alias.
-async fn provision(call: &Call<'_>, provisioned: i64) -> Result<Json, Fault> {
+async fn provision(call: &Call<'_>, provisioned: i64) -> Result<(), Fault> {
     let target = call.function()?;
     let qualifier = target.qualifier.clone().unwrap_or_default();
     let changes = json!({"provisioned_concurrency": provisioned}).as_object().cloned().unwrap_or_default();
@@ -213,25 +214,40 @@ async fn provision(call: &Call<'_>, provisioned: i64) -> Result<Json, Fault> {
         let update = UpdateAlias { function: target.name.clone(), name: qualifier, changes: changes.into() };
         call.ask(Request::AliasUpdate(update)).await
     };
-    done.map_err(|error| call.function_fault(&target, error))
+    done.map_err(|error| call.function_fault(&target, error))?;
+    let set_ms = (provisioned > 0).then(|| call.now_ms());
+    call.remembered.set(Setting::Provisioned, target.qualified(), set_ms);
+    Ok(())
 }
 
-/// What is provisioned, and how much of it is ready.
+/// Whether an alias has provisioned a version of a function: what is set is the alias's then.
+fn is_of_alias(function: &Json, version: &Json) -> bool {
+    let number = version["version"].as_str().unwrap_or_default();
+    let aliases = function["aliases"].as_array().into_iter().flatten();
+    let mut giving = aliases.filter(|one| one["provisioned_concurrency"] != 0);
+    giving.any(|one| one["version"] == number || one["weights"].get(number).is_some())
+}
+
+/// What is provisioned, how much of it is ready, and when it was set.
 async fn provisioned(call: &Call<'_>, target: &Target) -> Result<Option<Value>, Fault> {
     let described = call.described_function(target).await?;
     let requested = described["provisioned_concurrency"].as_i64().unwrap_or_default();
     if requested == 0 {
         return Ok(None);
     }
-    let ready = match described["provisioned_ready"].as_i64() {
-        Some(ready) => ready,
-        // Of an alias: it is its version's.
-        None => {
-            let number = described["version"].as_str().unwrap_or_default().to_owned();
-            let version = Target { name: target.name.clone(), qualifier: Some(number) };
-            call.described_function(&version).await?["provisioned_ready"].as_i64().unwrap_or_default()
-        }
+    let unqualified = Target { name: target.name.clone(), qualifier: None };
+    // What is ready for an alias is its version's.
+    let version = if described["provisioned_ready"].is_null() {
+        let qualifier = described["version"].as_str().map(str::to_owned);
+        call.described_function(&Target { qualifier, ..unqualified }).await?
+    } else if is_of_alias(&call.described_function(&unqualified).await?, &described) {
+        return Ok(None);
+    } else {
+        described
     };
+    let ready = version["provisioned_ready"].as_i64().unwrap_or_default();
+    let set_ms = call.remembered.set_ms(Setting::Provisioned, target.qualified());
+    let set_ms = set_ms.or(version["declared_ms"].as_i64()).unwrap_or_default();
     let status = if ready >= requested { "READY" } else { "IN_PROGRESS" };
     Ok(Some(
         Value::structure()
@@ -239,7 +255,7 @@ async fn provisioned(call: &Call<'_>, target: &Target) -> Result<Option<Value>, 
             .with("AvailableProvisionedConcurrentExecutions", ready)
             .with("AllocatedProvisionedConcurrentExecutions", ready)
             .with("Status", status)
-            .with("LastModified", crate::aws::protocol::time::write(call.now_ms(), crate::aws::model::TimeFormat::Iso)),
+            .with("LastModified", moment(set_ms)),
     ))
 }
 

@@ -17,22 +17,31 @@ pub struct Remembered {
     seed: std::hash::RandomState,
     /// The newest requests that had a token, and what each was answered.
     kept: Mutex<VecDeque<(u64, Value)>>,
-    /// The functions and versions whose event invoke config a client has set, and when. They last as long as what was set.
-    invoke_configs: Mutex<HashMap<String, i64>>,
+    /// What of functions, versions and aliases a client has set, and when. It lasts as long as what was set.
+    set: Mutex<HashMap<(Setting, String), i64>>,
+}
+
+/// What can be set of a function, a version or an alias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Setting {
+    /// Its event invoke config.
+    InvokeConfig,
+    /// Its provisioned concurrency.
+    Provisioned,
 }
 
 impl Remembered {
-    /// When a client set the event invoke config of a function or a version.
-    pub(super) fn invoke_config(&self, name: &str) -> Option<i64> {
-        self.invoke_configs.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    /// When a client set it.
+    pub(super) fn set_ms(&self, setting: Setting, name: String) -> Option<i64> {
+        self.set.lock().unwrap_or_else(PoisonError::into_inner).get(&(setting, name)).copied()
     }
 
     /// A client has set it, or set it back.
-    pub(super) fn set_invoke_config(&self, name: String, set_ms: Option<i64>) {
-        let mut configs = self.invoke_configs.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn set(&self, setting: Setting, name: String, set_ms: Option<i64>) {
+        let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
         match set_ms {
-            Some(set_ms) => configs.insert(name, set_ms),
-            None => configs.remove(&name),
+            Some(set_ms) => set.insert((setting, name), set_ms),
+            None => set.remove(&(setting, name)),
         };
     }
 
