@@ -84,6 +84,21 @@ def test_rules_are_listed_page_by_page_and_patterns_are_tested(events):
         events.put_rule(Name="bad", EventPattern='{"source": "x"}')
 
 
+def test_an_event_that_is_tested_has_what_aws_gives_each(events):
+    """It was held against the pattern: a test passed here that AWS refuses."""
+    whole = dict.fromkeys(("id", "account", "source", "time", "region", "detail-type"), "x")
+    pattern = '{"source": ["x"]}'
+    assert events.test_event_pattern(EventPattern=pattern, Event=json.dumps(whole))["Result"] is True
+    for name in whole:
+        lacking = json.dumps({key: value for key, value in whole.items() if key != name})
+        with pytest.raises(ClientError, match="Parameter Event is not valid") as refused:
+            events.test_event_pattern(EventPattern=pattern, Event=lacking)
+        assert refused.value.response["Error"]["Code"] == "ValidationException"
+    for event in ("[]", "nothing"):
+        with pytest.raises(ClientError, match="Parameter Event is not valid"):
+            events.test_event_pattern(EventPattern=pattern, Event=event)
+
+
 def test_an_archive_is_replayed(events, inbox):
     source = "arn:aws:events:eu-central-1:123456789012:event-bus/default"
     archive = events.create_archive(ArchiveName="all", EventSourceArn=source, RetentionDays=1)["ArchiveArn"]
@@ -117,6 +132,10 @@ def test_a_schedule_is_made_changed_and_deleted(wire, inbox):
     arn = scheduler.create_schedule(**settings)["ScheduleArn"]
     with pytest.raises(scheduler.exceptions.ConflictException):
         scheduler.create_schedule(**settings)
+    # What is wrong in any case was not said of a name that is taken.
+    for wrong in ({"ScheduleExpression": "now and then"}, {"ScheduleExpressionTimezone": "Mars/Base"}):
+        with pytest.raises(scheduler.exceptions.ValidationException):
+            scheduler.create_schedule(**settings | wrong)
     given = scheduler.get_schedule(Name="tick")
     assert (given["Arn"], given["State"], given["Target"]["Arn"]) == (arn, "ENABLED", inbox[2])
     scheduler.update_schedule(**{**settings, "State": "DISABLED", "ScheduleExpression": "rate(1 hour)"})

@@ -203,6 +203,9 @@ def test_a_queue_is_deleted_with_the_mapping_that_a_client_made(functions, wire,
     functions.create_event_source_mapping(EventSourceArn=arn, FunctionName="echo", Enabled=enabled)
     sqs.delete_queue(QueueUrl=queue)
     assert functions.list_event_source_mappings(FunctionName="echo")["EventSourceMappings"] == []
+    # Of a function that is none the list was empty, too.
+    with pytest.raises(functions.exceptions.ResourceNotFoundException, match="function:none"):
+        functions.list_event_source_mappings(FunctionName="none")
 
 
 def test_a_mapping_that_a_client_made_reads_after_a_restart(make_app, tmp_path):
@@ -315,9 +318,6 @@ def test_asynchronous_invocation_is_configured_and_set_back(functions, wire):
         functions.get_function_event_invoke_config(FunctionName="none")
 
 
-def test_what_is_the_same_of_every_function_is_told(functions):
-    assert functions.get_function_recursion_config(FunctionName="echo")["RecursiveLoop"] == "Terminate"
-    assert functions.get_runtime_management_config(FunctionName="echo")["UpdateRuntimeOn"] == "Auto"
 def test_provisioned_concurrency_is_of_whom_it_was_set_for(make_app):
     """It was listed for an alias and for its version, and each call told another moment at which it was set."""
     app = make_app()
@@ -361,6 +361,9 @@ def test_provisioned_concurrency_is_of_whom_it_was_set_for(make_app):
         assert listed() == {"1": of_code}
 
 
+def test_what_is_the_same_of_every_function_is_told(functions):
+    assert functions.get_function_recursion_config(FunctionName="echo")["RecursiveLoop"] == "Terminate"
+    assert functions.get_runtime_management_config(FunctionName="echo")["UpdateRuntimeOn"] == "Auto"
     assert functions.get_function_code_signing_config(FunctionName="echo")["FunctionName"] == "echo"
     with pytest.raises(functions.exceptions.ResourceNotFoundException):
         functions.get_policy(FunctionName="echo")
@@ -401,6 +404,11 @@ def test_why_knows_requests_by_the_ids_of_aws(functions, wire):
     ran = functions.invoke(FunctionName="echo", Payload=b'"id"')
     assert ran["ResponseMetadata"]["RequestId"] == json.loads(ran["Payload"].read())
 
+    # Of a function that failed it said no more than that it did.
+    failed = functions.invoke(FunctionName="echo", Payload=b'"fail"')
+    (fact,) = (one for one in life(failed["ResponseMetadata"]["RequestId"]) if "operation" in one)
+    assert (fact["function_error"], fact["error"], fact["text"]) == ("Unhandled", "ValueError", "no")
+
     kinesis, events = wire.client("kinesis"), wire.client("events")
     kinesis.create_stream(StreamName="told", ShardCount=1)
     put = kinesis.put_records(StreamName="told", Records=[{"Data": b"1", "PartitionKey": key} for key in "ab"])
@@ -431,8 +439,3 @@ def test_a_payload_that_is_waited_for_has_six_mebibytes(functions):
     with pytest.raises(functions.exceptions.RequestTooLargeException, match="smaller than 6291456 bytes") as refused:
         functions.invoke(FunctionName="echo", Payload=b'"' + b"x" * 6_291_455 + b'"')
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
-    # Of a function that failed it said no more than that it did.
-    failed = functions.invoke(FunctionName="echo", Payload=b'"fail"')
-    (fact,) = (one for one in life(failed["ResponseMetadata"]["RequestId"]) if "operation" in one)
-    assert (fact["function_error"], fact["error"], fact["text"]) == ("Unhandled", "ValueError", "no")
-

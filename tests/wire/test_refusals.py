@@ -99,6 +99,25 @@ def test_mistakes_about_queues(wire):
     told = refused(queues.receive_message, QueueUrl=plain, MessageSystemAttributeNames=["Bogus"])
     assert told == ("InvalidAttributeName", "Unknown Attribute Bogus.")
     assert "Messages" not in queues.receive_message(QueueUrl=plain, AttributeNames=["VisibilityTimeout", "SenderId"])
+    # The text had names that stand in the app's code alone.
+    attribute = {"AWS.x": {"DataType": "String", "StringValue": "v"}}
+    told = refused(queues.send_message, QueueUrl=plain, MessageBody="m", MessageAttributes=attribute)
+    assert told[0] == "InvalidParameterValue" and told[1].startswith(
+        'MessageAttributes: the name "AWS.x" is not allowed'
+    )
+    topics = wire.client("sns")
+    topic = topics.create_topic(Name="news")["TopicArn"]
+    told = refused(topics.publish, TopicArn=topic, Message="m", MessageAttributes=attribute)[1]
+    assert told.startswith('Invalid parameter: MessageAttributes: the name "AWS.x" is not allowed')
+    fifo = {"Arn": "arn:aws:sqs:eu-central-1:123456789012:dead.fifo"}
+    events, needed = wire.client("events"), "Parameter(s) SqsParameters must be specified"
+    events.put_rule(Name="r", EventPattern='{"source": ["x"]}')
+    told = refused(events.put_targets, Rule="r", Targets=[fifo | {"Id": "one"}])
+    assert told == ("ValidationException", f"{needed} for target: one.")
+    schedule = {"Name": "s", "ScheduleExpression": "rate(1 day)", "FlexibleTimeWindow": {"Mode": "OFF"}}
+    target = fifo | {"RoleArn": "arn:aws:iam::123456789012:role/r"}
+    told = refused(wire.client("scheduler").create_schedule, **schedule, Target=target)
+    assert told == ("ValidationException", f"{needed}.")
     assert "between 1 and 1000" in refused(queues.list_queues, MaxResults=1001)[1]
     assert "aws:" in refused(queues.tag_queue, QueueUrl=plain, Tags={"aws:made": "x"})[1]
 

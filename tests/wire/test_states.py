@@ -85,6 +85,12 @@ def test_an_execution_is_stopped(states):
 def test_errors_are_those_of_aws(states):
     with pytest.raises(states.exceptions.InvalidDefinition):
         states.create_state_machine(name="bad", definition='{"States": {}}', roleArn=ROLE)
+    # What is no JSON has no place in it: the text ended with " at ".
+    with pytest.raises(
+        states.exceptions.InvalidDefinition, match=r"Invalid State Machine Definition: '[^']*[^ ]'$"
+    ) as told:
+        states.create_state_machine(name="bad", definition="{", roleArn=ROLE)
+    assert not told.value.response["Error"]["Message"].endswith("at '")
     missing = "arn:aws:states:eu-central-1:123456789012:stateMachine:none"
     with pytest.raises(states.exceptions.StateMachineDoesNotExist):
         states.start_execution(stateMachineArn=missing)

@@ -380,6 +380,9 @@ pub struct TestPattern {
     pub pattern: String,
     /// The event, a JSON text of at most 1 MiB.
     pub event: String,
+    /// Refuse an event that lacks one of the fields that AWS gives each.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 /// Names a schedule.

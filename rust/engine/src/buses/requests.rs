@@ -1,7 +1,10 @@
 //! `bus.*`, `rule.*` and `schedule.*`
 
+use std::collections::HashMap;
+
 use forebay_core::pattern::bus::Failure;
 use forebay_core::schedule::CUSTOM_BUS_REFUSAL;
+use serde_json::value::RawValue;
 
 use crate::api::bus::{
     AnnotateRule, Bus as BusAnswer, CatchUp, Declare, EnableRule, ListSchedules, Named, PutRule, PutSchedule,
@@ -126,6 +129,13 @@ impl BusRoom<'_> {
     }
 }
 
+/// Whether an event has what AWS demands of one that is tested: all but `resources`, which its page names, too.
+fn is_whole(event: &str) -> bool {
+    let fields: Option<HashMap<String, &RawValue>> = serde_json::from_str(event).ok();
+    let needed = ["id", "account", "source", "time", "region", "detail-type"];
+    fields.is_some_and(|fields| needed.iter().all(|name| fields.contains_key(*name)))
+}
+
 impl TestPattern {
     /// Hold the event against the pattern: it needs nothing of the engine, and an event may be large.
     pub(crate) fn read(self) -> Result<Tested, EngineError> {
@@ -133,6 +143,10 @@ impl TestPattern {
         if self.event.len() > BUS_EVENT_BYTES_MAX {
             let size = self.event.len();
             return Err(invalid(format!("Event size exceeded: {size} bytes, allowed are {BUS_EVENT_BYTES_MAX}.")));
+        }
+        // AWS looks at the event first.
+        if self.whole && !is_whole(&self.event) {
+            return Err(invalid("Parameter Event is not valid.".into()));
         }
         let pattern = parse_pattern(&self.pattern)?;
         let report = pattern.report(&self.event).map_err(|error| invalid(error.to_string()))?;
@@ -318,6 +332,7 @@ impl BusRoom<'_> {
         }
         let known = self.known_schedule(&name)?;
         if only_new && known.is_some() {
+            settings.compile(self.ctx.now.wall_ms)?;
             return Err(EngineError::Conflict(format!("Schedule {name} already exists.")));
         }
         if let Some(row) = known.as_ref().filter(|row| row.settings == settings) {

@@ -24,6 +24,7 @@ use crate::aws::services::events_tags::{
     untag_resource,
 };
 use crate::aws::services::page::{page, Token};
+use crate::aws::services::scheduler::message_group;
 use crate::aws::value::{Fields, Key, Value};
 
 super::operations! {
@@ -366,7 +367,7 @@ fn target_of(call: &Call<'_>, given: &Value) -> Result<Target, Fault> {
     });
     let mut json = json!({
         "id": given.needed("Id"),
-        "group_id": given.get("SqsParameters").and_then(|one| one.text("MessageGroupId")),
+        "group_id": message_group(given, kind, &name)?,
         "partition_key_path": given.get("KinesisParameters").and_then(|one| one.text("PartitionKeyPath")),
         "input": given.text("Input"),
         "input_path": given.text("InputPath"),
@@ -498,7 +499,7 @@ async fn list_rule_names_by_target(call: &Call<'_>) -> Result<Value, Fault> {
 
 async fn test_event_pattern(call: &Call<'_>) -> Result<Value, Fault> {
     let text = |name: &str| call.input.needed(name).to_owned();
-    let asked = TestPattern { pattern: text("EventPattern"), event: text("Event") };
+    let asked = TestPattern { pattern: text("EventPattern"), event: text("Event"), whole: true };
     let tested = call.ask_aside(Request::BusTest(asked)).await?.map_err(fault)?;
     Ok(Value::structure().with("Result", tested["matches"].as_bool()))
 }

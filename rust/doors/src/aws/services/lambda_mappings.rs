@@ -14,7 +14,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::aws::call::Call;
 use crate::aws::fault::Fault;
-use crate::aws::services::lambda::{fault, paged};
+use crate::aws::services::lambda::{fault, paged, Target};
+use crate::aws::services::lambda_states;
 use crate::aws::value::Value;
 
 fn invalid(text: impl Into<String>) -> Fault {
@@ -325,12 +326,26 @@ pub(super) async fn get_event_source_mapping(call: &Call<'_>) -> Result<Value, F
     Ok(call.mapping().await?.shown(call, None))
 }
 
+/// Refuse a function that is none. One that a stack is making does not serve yet.
+async fn check_there(call: &Call<'_>, function: &str) -> Result<(), Fault> {
+    let target = Target { name: function.to_owned(), qualifier: None };
+    match call.described_function(&target).await {
+        Err(fault) if lambda_states::serves(&lambda_states::of(call, function).await) => Err(fault),
+        _ => Ok(()),
+    }
+}
+
 pub(super) async fn list_event_source_mappings(call: &Call<'_>) -> Result<Value, Fault> {
     let source = call.input.text("EventSourceArn").map(|arn| call.source_of_arn(arn)).transpose()?;
     let function = call.input.text("FunctionName").map(|name| call.function_of(name, None)).transpose()?;
     let mut mappings = call.mappings().await?;
+    if let Some(function) = &function {
+        mappings.retain(|one| one.function == function.name);
+        if mappings.is_empty() {
+            check_there(call, &function.name).await?;
+        }
+    }
     mappings.retain(|one| source.as_ref().is_none_or(|source| one.source == *source));
-    mappings.retain(|one| function.as_ref().is_none_or(|function| one.function == function.name));
     mappings.sort_by(|one, other| one.uuid.cmp(&other.uuid));
     let (mappings, next) = paged(call, mappings, |one| &one.uuid)?;
     let shown: Vec<Value> = mappings.iter().map(|one| one.shown(call, None)).collect();

@@ -13,6 +13,7 @@ use crate::aws::services::scheduler_groups::{
     create_schedule_group, delete_schedule_group, get_schedule_group, list_schedule_groups, list_tags_for_resource,
     tag_resource, untag_resource,
 };
+use crate::aws::services::sqs_attributes::is_fifo;
 use crate::aws::value::Value;
 
 super::operations! {
@@ -82,6 +83,16 @@ impl Call<'_> {
     }
 }
 
+/// The message group of a target, which a FIFO queue needs.
+pub(super) fn message_group<'t>(target: &'t Value, kind: &str, name: &str) -> Result<Option<&'t str>, Fault> {
+    let group = target.get("SqsParameters").and_then(|one| one.text("MessageGroupId"));
+    if group.is_none() && kind == "queue" && is_fifo(name) {
+        let of = target.text("Id").map_or_else(String::new, |id| format!(" for target: {id}"));
+        return Err(Fault::validation(format!("Parameter(s) SqsParameters must be specified{of}.")));
+    }
+    Ok(group)
+}
+
 async fn put(call: &Call<'_>, name: &str, only_new: bool) -> Result<Value, Fault> {
     let input = &call.input;
     if input.text("KmsKeyArn").is_some() {
@@ -117,7 +128,7 @@ async fn put(call: &Call<'_>, name: &str, only_new: bool) -> Result<Value, Fault
         "end_ms": input.time("EndDate"),
         "flexible_minutes": minutes,
         "enabled": input.text("State") != Some("DISABLED"),
-        "group_id": target.get("SqsParameters").and_then(|one| one.text("MessageGroupId")),
+        "group_id": message_group(target, kind, &recipient)?,
         "input": target.text("Input"),
         "dead_letter_queue": dead_letters,
         "maximum_retry_attempts": retry.int("MaximumRetryAttempts"),
@@ -135,10 +146,9 @@ async fn put(call: &Call<'_>, name: &str, only_new: bool) -> Result<Value, Fault
 async fn create_schedule(call: &Call<'_>) -> Result<Value, Fault> {
     let name = call.schedule();
     if call.described_schedule(&name).await.is_ok() {
-        return call
-            .remembered
-            .answered_before("CreateSchedule", &call.input)
-            .ok_or_else(|| Fault::new("ConflictException", format!("Schedule {name} already exists.")).status(409));
+        if let Some(answer) = call.remembered.answered_before("CreateSchedule", &call.input) {
+            return Ok(answer);
+        }
     }
     let made = put(call, &name, true).await?;
     call.remembered.keep_answer("CreateSchedule", &call.input, &made);

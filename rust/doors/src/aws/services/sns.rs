@@ -16,6 +16,7 @@ use crate::aws::call::{unavailable, Call};
 use crate::aws::fault::Fault;
 use crate::aws::protocol::text_of_bytes;
 use crate::aws::services::page::{page, Token};
+use crate::aws::services::sqs::of_attributes;
 use crate::aws::services::sqs_messages::is_entry_id;
 use crate::aws::value::{Key, Value};
 
@@ -58,7 +59,7 @@ const NOTED: [&str; 2] = ["DisplayName", "Policy"];
 fn fault(error: EngineError) -> Fault {
     match error {
         EngineError::NotFound(_) => no_topic(),
-        EngineError::Invalid(text) | EngineError::TooLarge(text) => invalid(text),
+        EngineError::Invalid(text) | EngineError::TooLarge(text) => invalid(of_attributes(text)),
         EngineError::Conflict(text) => Fault::new("ConcurrentAccessException", text),
         EngineError::TooMany { message, retry_after_ms, .. } => {
             Fault { retry_after_ms: Some(retry_after_ms), ..Fault::new("ThrottledException", message) }

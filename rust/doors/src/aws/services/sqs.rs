@@ -90,7 +90,12 @@ fn refusal(text: String) -> Fault {
     if text.contains("not available for visibility timeout change") {
         return Fault::new("MessageNotInflight", text).code("AWS.SimpleQueueService.MessageNotInflight");
     }
-    invalid(text)
+    invalid(of_attributes(text))
+}
+
+/// A text on attributes of a message, which have another name in code.
+pub(super) fn of_attributes(text: String) -> String {
+    text.strip_prefix("attributes: ").map(|what| format!("MessageAttributes: {what}")).unwrap_or(text)
 }
 
 /// A parameter with a wrong value.

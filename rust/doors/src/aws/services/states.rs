@@ -241,7 +241,10 @@ async fn check_definition(call: &Call<'_>, definition: &str, kind: &str) -> Resu
         .iter()
         .map(|one| {
             let text = |name: &str| one[name].as_str().unwrap_or_default();
-            format!("{}: {} at {}", text("code"), text("message"), text("location"))
+            // What is no JSON has no place in it.
+            let place = Some(text("location")).filter(|place| !place.is_empty());
+            let place = place.map_or_else(String::new, |place| format!(" at {place}"));
+            format!("{}: {}{place}", text("code"), text("message"))
         })
         .collect();
     if told.is_empty() {
