@@ -78,11 +78,13 @@ class Buckets:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._sync_folders()
             return {}
-        if folder.is_dir() and any(object_list.OBJECT.fullmatch(path.name) for path in folder.iterdir()):
-            raise ResourceConflict(
-                f"The bucket you tried to delete is not empty: delete its objects, or the directory {folder.absolute()}"
-            )
-        shutil.rmtree(folder, ignore_errors=True)
+        with _CHANGING:
+            if folder.is_dir() and any(object_list.OBJECT.fullmatch(path.name) for path in folder.iterdir()):
+                raise ResourceConflict(
+                    "The bucket you tried to delete is not empty: delete its objects, or the directory "
+                    f"{folder.absolute()}"
+                )
+            shutil.rmtree(folder, ignore_errors=True)
         if self._folder.is_dir():
             sync(self._folder)
         return {}
@@ -303,11 +305,12 @@ class Buckets:
             upload = secrets.token_hex(16)
             wish = object_settings.sums_wished(given)
             about = object_settings.version("", object_settings.kept(given) | wish)
-            (uploads / upload).mkdir(mode=0o700)
-            _durable.write(uploads / upload / KEY, key.encode())
-            _durable.write(uploads / upload / ABOUT, object_settings.packed(about))
-            sync(uploads)
-            sync(bucket)
+            with _CHANGING:  # a bucket that is deleted meanwhile must not come back
+                (uploads / upload).mkdir(mode=0o700)
+                _durable.write(uploads / upload / KEY, key.encode())
+                _durable.write(uploads / upload / ABOUT, object_settings.packed(about))
+                sync(uploads)
+                sync(bucket)
             return {"Bucket": bucket.name, "Key": key, "UploadId": upload, **wish}
         if action == "CompleteMultipartUpload":
             return self._complete(bucket, key, given, origin)
@@ -321,7 +324,8 @@ class Buckets:
             sums = object_settings.sums_of(given)
             etag = self._put(folder / str(number), given.get("Body"), {object_settings.SUMS: sums})
             return {"ETag": etag, **sums}
-        shutil.rmtree(folder, ignore_errors=True)
+        with _CHANGING:  # a part that is being kept must not make it again
+            shutil.rmtree(folder, ignore_errors=True)
         sync(uploads)
         return {}
 
@@ -338,7 +342,8 @@ class Buckets:
         about = object_settings.kept(told) | {object_settings.SUMS: sums}
         whole, etag = _joined(files, target), _etag_of_parts([part.etag for _, part in parts])
         self._put(target, str(whole), about, (key, given), etag=etag)
-        shutil.rmtree(folder, ignore_errors=True)
+        with _CHANGING:
+            shutil.rmtree(folder, ignore_errors=True)
         place = f"{origin}/{bucket.name}/{quote(key)}"
         return {"Bucket": bucket.name, "Key": key, "ETag": etag, "Location": place, **sums}
 

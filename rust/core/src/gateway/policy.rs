@@ -37,6 +37,7 @@ pub fn evaluate(document: &Value, arn: &str, readings: &[String]) -> Result<Verd
     let mut allowed: Vec<bool> = vec![!routes::climbs(arn); readings.len()];
     for statement in statements {
         let effect = statement.get("Effect").and_then(Value::as_str);
+        let is_but = check_exceptions(statement)?;
         let fits = speaks_of(statement, arn);
         let fits_other = || readings.iter().any(|reading| speaks_of(statement, reading));
         // A condition cannot be looked at here: what it restricts is taken at its strictest.
@@ -44,7 +45,8 @@ pub fn evaluate(document: &Value, arn: &str, readings: &[String]) -> Result<Verd
         match effect {
             Some("Deny") if fits || is_conditional || fits_other() => return Ok(Verdict::Deny),
             Some("Allow") if !is_conditional => {
-                is_allowed |= fits;
+                // What is left out must not be reached by another way to write it.
+                is_allowed |= fits && (!is_but || readings.iter().all(|reading| speaks_of(statement, reading)));
                 for (is_allowed, reading) in allowed.iter_mut().zip(readings) {
                     *is_allowed = *is_allowed || speaks_of(statement, reading);
                 }
@@ -54,6 +56,30 @@ pub fn evaluate(document: &Value, arn: &str, readings: &[String]) -> Result<Verd
         }
     }
     Ok(if is_allowed && allowed.into_iter().all(|is_allowed| is_allowed) { Verdict::Allow } else { Verdict::Silent })
+}
+
+/// Whether a statement speaks of all but something. One that does not say of what would speak of everything.
+fn check_exceptions(statement: &Value) -> Result<bool, String> {
+    let mut is_but = false;
+    for part in ["Action", "Resource"] {
+        let but = format!("Not{part}");
+        let Some(texts) = statement.get(&but) else { continue };
+        if statement.get(part).is_some() {
+            return Err(format!("a statement has {part} and {but}: one of them"));
+        }
+        named(texts).ok_or_else(|| format!("a statement's {but} is neither a text nor a list of texts"))?;
+        is_but = true;
+    }
+    Ok(is_but)
+}
+
+/// A text or a list of texts, none of which is empty.
+pub fn named(value: &Value) -> Option<Vec<&str>> {
+    let texts: Option<Vec<&str>> = match value {
+        Value::Array(items) => items.iter().map(Value::as_str).collect(),
+        one => one.as_str().map(|text| vec![text]),
+    };
+    texts.filter(|texts| !texts.is_empty() && texts.iter().all(|text| !text.is_empty()))
 }
 
 fn speaks_of(statement: &Value, arn: &str) -> bool {
@@ -157,6 +183,15 @@ mod tests {
         {
             assert!(evaluate(&document, ARN, &[]).is_err(), "{document}");
         }
+        // Everybody would be let in by what leaves nothing out.
+        for nothing in [json!([]), json!(""), json!(null), json!({}), json!([1])] {
+            let mut allows = not_resource("Allow", "");
+            allows["NotResource"] = nothing;
+            assert!(evaluate(&json!({ "Statement": allows }), ARN, &[]).is_err(), "{allows}");
+        }
+        let mut both = not_resource("Allow", "*/pets/*");
+        both["Resource"] = json!("*");
+        assert!(evaluate(&json!({ "Statement": both }), ARN, &[]).is_err());
     }
 
     #[test]
@@ -167,6 +202,8 @@ mod tests {
         assert_eq!(judged(json!([statement("Allow", "*"), statement("Deny", "*/orders/*")])), Verdict::Deny);
         assert_eq!(judged(json!([statement("Allow", "*"), statement("Deny", "*/carts/*")])), Verdict::Allow);
         assert_eq!(judged(json!([statement("Allow", "*/orders/*")])), Verdict::Silent);
+        assert_eq!(judged(json!([not_resource("Allow", "*/orders/*")])), Verdict::Silent);
+        assert_eq!(judged(json!([not_resource("Allow", "*/carts/*")])), Verdict::Allow);
     }
 
     /// `/public/../secret` was let in by a policy that allows `/public/*`.

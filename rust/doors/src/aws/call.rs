@@ -68,6 +68,8 @@ pub struct Call<'d> {
     pub before: String,
     /// How the caller names this server: `http://127.0.0.1:4566`.
     pub origin: String,
+    /// It came by a presigned URL: whoever was given that is not who signed it.
+    pub is_presigned: bool,
     /// The id of the key that signed.
     pub key_id: String,
     /// That key; none where there are no keys, or where the call comes from a method.

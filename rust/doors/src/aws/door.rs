@@ -325,6 +325,7 @@ impl Door {
             sums,
             before: routed.before.clone(),
             origin: format!("http://{}", given.authority),
+            is_presigned: sigv4::is_presigned(given.query),
             key_id: entry.key_id.clone(),
             key,
             tester: Some(&self.tester),

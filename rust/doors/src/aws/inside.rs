@@ -117,6 +117,7 @@ impl Inside {
             sums: checksums::Sent::default(),
             before: routed.before.clone(),
             origin: format!("http://{AUTHORITY}"),
+            is_presigned: false,
             key_id: String::new(),
             key: None,
             tester: None,

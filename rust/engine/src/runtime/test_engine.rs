@@ -153,14 +153,6 @@ impl TestEngine {
         engine
     }
 
-    /// The process dies and another one starts, with the clock and the threads that a program has.
-    pub(crate) fn crashed_with_threads(self) -> Self {
-        let slots = AttemptJournal::left_by(&self.engine.in_flight());
-        let engine = Self::opened(self.store.crash(Crash::Process), slots, self.now, (false, false)).unwrap();
-        engine.engine.start().unwrap();
-        engine
-    }
-
     /// The process dies and another one owns the store that runs no app.
     pub(crate) fn succeeded_by_a_client(self) -> Self {
         let slots = AttemptJournal::left_by(&self.engine.in_flight());

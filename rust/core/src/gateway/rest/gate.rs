@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::conditions::{hold, Facts};
 use super::failure::{Failure, ResponseType};
 use super::model::{CanarySettings, MethodSetting, Stage};
-use crate::gateway::policy::{evaluate, is_action, Verdict};
+use crate::gateway::policy::{evaluate, is_action, named, Verdict};
 
 /// What a resource policy is held against.
 #[derive(Clone, Copy, Debug)]
@@ -45,15 +45,6 @@ const MEMBERS: [&str; 8] =
     ["Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
 /// The actions of this service. A statement of no other one would do what it seems to.
 const ACTIONS: [&str; 3] = ["execute-api:Invoke", "execute-api:InvalidateCache", "execute-api:ManageConnections"];
-
-/// A text or a list of texts, none of which is empty.
-fn named(value: &Value) -> Option<Vec<&str>> {
-    let texts: Option<Vec<&str>> = match value {
-        Value::Array(items) => items.iter().map(Value::as_str).collect(),
-        one => one.as_str().map(|text| vec![text]),
-    };
-    texts.filter(|texts| !texts.is_empty() && texts.iter().all(|text| !text.is_empty()))
-}
 
 fn is_principal(principal: &Value) -> bool {
     let is_named = |value: &Value| named(value).is_some();

@@ -42,8 +42,8 @@ struct Crew {
     /// Threads that wait for work, each with its number.
     idle: Vec<(u64, Sender<Work>)>,
     last: u64,
-    /// What the threads that are stuck evaluate.
-    stuck: Vec<Task>,
+    /// What the threads that are stuck evaluate, and when each was left behind.
+    stuck: Vec<(Task, Instant)>,
 }
 
 static CREW: Mutex<Crew> = Mutex::new(Crew { idle: Vec::new(), last: 0, stuck: Vec::new() });
@@ -57,10 +57,10 @@ fn crew() -> MutexGuard<'static, Crew> {
 impl Crew {
     /// Why a task cannot be begun now.
     fn hinders(&self, task: Task, stuck_max: usize) -> Option<Unanswered> {
-        if self.stuck.contains(&task) {
+        if self.stuck.iter().any(|(one, _)| *one == task) {
             return Some(Unanswered::Late);
         }
-        let beside = self.stuck.iter().filter(|one| one.is_trial == task.is_trial).count();
+        let beside = self.stuck.iter().filter(|(one, _)| one.is_trial == task.is_trial).count();
         (beside >= stuck_max).then_some(Unanswered::Crowded)
     }
 }
@@ -70,10 +70,15 @@ pub(super) fn is_hindered(task: Task, stuck_max: usize) -> bool {
     crew().hinders(task, stuck_max).is_some()
 }
 
-/// Wait until a task can be begun, for so long at most.
+/// Wait until a task can be begun, until so long after the last thread was left behind: one that is stuck since then does not end soon, and
+/// whatever else waits for its turn would wait behind each who asks.
 pub(super) fn await_place(task: Task, stuck_max: usize, most: Duration) {
     let is_hindered = |crew: &mut Crew| crew.hinders(task, stuck_max).is_some();
-    drop(FREED.wait_timeout_while(crew(), most, is_hindered).unwrap_or_else(PoisonError::into_inner));
+    let crew = crew();
+    let beside = crew.stuck.iter().filter(|(one, _)| one.is_trial == task.is_trial);
+    let Some(left_at) = beside.map(|&(_, left_at)| left_at).max() else { return };
+    let most = most.saturating_sub(left_at.elapsed());
+    drop(FREED.wait_timeout_while(crew, most, is_hindered).unwrap_or_else(PoisonError::into_inner));
 }
 
 /// Do work that must not panic on another thread, and wait so many milliseconds for it. It is given what tells whether they are over.
@@ -99,7 +104,7 @@ pub(super) fn watch<T: Send + 'static>(
             Box::new(move |crew| {
                 if left.load(Ordering::Relaxed) {
                     // Evaluations of one template that went on at once may both have been left behind.
-                    if let Some(at) = crew.stuck.iter().position(|one| *one == task) {
+                    if let Some(at) = crew.stuck.iter().position(|(one, _)| *one == task) {
                         crew.stuck.swap_remove(at);
                     }
                     FREED.notify_all();
@@ -118,7 +123,7 @@ pub(super) fn watch<T: Send + 'static>(
                 TryRecvError::Disconnected => Unanswered::NoThread,
                 TryRecvError::Empty => {
                     is_left.store(true, Ordering::Relaxed);
-                    crew.stuck.push(task);
+                    crew.stuck.push((task, Instant::now()));
                     Unanswered::Late
                 }
             })

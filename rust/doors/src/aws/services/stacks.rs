@@ -47,10 +47,12 @@ const ASKED_KIB: usize = 256 << 10;
 static ASKED: Semaphore = Semaphore::const_new(ASKED_KIB);
 /// What a call takes beside the body of an object.
 const CALL_KIB: usize = 4;
-/// Objects that are sent at once and piece by piece, each with an open file. A smaller one is a single piece.
-const READINGS_MAX: usize = 512;
-static READINGS: Semaphore = Semaphore::const_new(READINGS_MAX);
+/// Objects that are sent at once and piece by piece, each with an open file: by keys, and by presigned URLs, which anybody may have.
+static READINGS: Semaphore = Semaphore::const_new(512);
+static READINGS_BY_URL: Semaphore = Semaphore::const_new(128);
 const PIECE: usize = 64 << 10;
+/// An object of so many bytes goes out at once: what its client does not take is small.
+const WHOLE_MAX: u64 = 4 << 10;
 /// How long an object waits for its turn.
 const READING_WAIT: Duration = Duration::from_secs(10);
 /// How often an object is asked for that is written anew before it is read.
@@ -174,8 +176,9 @@ pub(super) async fn if_run(
         let file = payload.and_then(|member| Some((member.name, Kept::of(&answer, member.name)?)));
         let mut value = value_of(model, output, answer, 0);
         let (Some((member, kept)), Value::Map(fields)) = (file, &mut value) else { return Ok(Some(value.into())) };
-        if kept.length > PIECE as u64 {
-            let place = timeout(READING_WAIT, READINGS.acquire()).await.ok().and_then(Result::ok);
+        if kept.length > WHOLE_MAX {
+            let readings = if call.is_presigned { &READINGS_BY_URL } else { &READINGS };
+            let place = timeout(READING_WAIT, readings.acquire()).await.ok().and_then(Result::ok);
             let place = place.ok_or_else(slow_down)?;
             let Some(file) = beside(move || kept.open()).await? else { continue };
             return Ok(Some(Output::Object(value, in_pieces(file, place))));
@@ -239,7 +242,7 @@ impl Kept {
     /// All of it at once.
     fn read(&self) -> io::Result<Option<Vec<u8>>> {
         let Some(mut file) = self.open()? else { return Ok(None) };
-        let mut bytes = Vec::with_capacity(PIECE);
+        let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
@@ -252,7 +255,7 @@ fn in_pieces(mut file: Take<File>, place: SemaphorePermit<'static>) -> Body {
         let _place = place;
         loop {
             let read = beside(move || {
-                let mut piece = Vec::with_capacity(PIECE);
+                let mut piece = Vec::with_capacity(PIECE.min(file.limit() as usize + 1));
                 file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
                 Ok((file, piece))
             });

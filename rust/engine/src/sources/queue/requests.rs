@@ -255,7 +255,8 @@ impl QueueRoom<'_> {
             ))
         })?;
         let id = match self.queues.queue_mapping_id(&row.queue, &row.function) {
-            Some(_) if only_new => {
+            // One that nobody declares any more reads nothing: whoever makes it anew has it read.
+            Some(id) if only_new && self.queues.mappings[&id].declared => {
                 let (queue, function) = (&row.queue, &row.function);
                 return Err(EngineError::Conflict(format!("queue {queue:?} has a mapping to {function:?} already")));
             }

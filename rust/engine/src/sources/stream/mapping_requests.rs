@@ -27,7 +27,9 @@ impl StreamRoom<'_> {
     pub(crate) fn mapping_declare(&mut self, asked: DeclareOnStream) -> Result<Done, EngineError> {
         let DeclareOnStream { stream, function, settings, by_client, only_new } = asked;
         check_unqualified(&function, "mapping")?;
-        if only_new && self.streams.bound(&stream, &function).is_ok() {
+        let known = self.streams.mapping_id(&stream, &function).and_then(|id| self.streams.mappings.get(&id));
+        // One that nobody declares any more reads nothing: whoever makes it anew has it read.
+        if only_new && known.is_some_and(|known| known.declared) {
             return Err(EngineError::Conflict(format!("stream {stream:?} has a mapping to {function:?} already")));
         }
         let function_arn = self.ctx.function_arn(&function);

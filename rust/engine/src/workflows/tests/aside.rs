@@ -264,24 +264,6 @@ fn a_message_is_acknowledged_while_expressions_run_for_as_long_as_they_may() {
     acknowledges_meanwhile(&engine);
 }
 
-/// The turns of the process that died were not made under the lock of the next one, each for a second.
-#[test]
-fn turns_that_were_under_way_at_a_death_are_made_aside_again() {
-    let engine = with(&endless());
-    let engine = killed_slowly(engine);
-    for name in ["1", "2", "3"] {
-        engine.ask("execution.start", &serde_json::from_str(&asked(name)).unwrap()).unwrap_err();
-    }
-    let under_way: Vec<_> = std::iter::from_fn(|| engine.engine.with(Rooms::next_order)).collect();
-    assert_eq!(under_way.len(), 3);
-    // The first start has a commit of its own.
-    engine.engine.disk_done();
-    engine.engine.disk_done();
-    let engine = engine.crashed_with_threads();
-    drop(under_way);
-    acknowledges_meanwhile(&engine);
-}
-
 /// A message is acknowledged while the turns of three executions are made, and they end with their errors.
 fn acknowledges_meanwhile(engine: &TestEngine) {
     let message = NewMessage { body: "hello".into(), ..NewMessage::default() };

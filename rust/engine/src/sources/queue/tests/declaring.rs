@@ -62,14 +62,16 @@ fn a_mapping_that_a_client_has_made_reads_after_a_restart() {
     let function = json!({"kind": "function", "name": "f", "timeout_ms": 3_000});
     let mut engine = TestEngine::new();
     engine.register(function.clone());
-    for queue in ["q", "of-code"] {
-        engine.declare(queue);
-        let mapping = json!({
+    let on_queue = |queue: &str, by_client: bool| {
+        json!({
             "queue": queue, "function": "f", "batch_size": 2, "maximum_batching_window_ms": 0,
             "report_batch_item_failures": false, "filters": [], "strict_lambda": false, "enabled": true,
-            "by_client": queue == "q", "only_new": true,
-        });
-        engine.json("mapping.declare", &mapping);
+            "by_client": by_client, "only_new": true,
+        })
+    };
+    for queue in ["q", "of-code"] {
+        engine.declare(queue);
+        engine.json("mapping.declare", &on_queue(queue, queue == "q"));
     }
     let mut settings = json!({
         "function": "f", "starting_position": "TRIM_HORIZON", "batch_size": 100, "maximum_batching_window_ms": 0,
@@ -97,6 +99,16 @@ fn a_mapping_that_a_client_has_made_reads_after_a_restart() {
         assert_eq!(taken.len(), 1);
         engine.settle(taken[0].0, 0);
         engine.advance(SECOND);
+    }
+    // What nobody declares any more, as clients' mappings of a release before, is read when a client makes it anew.
+    settings["by_client"] = true.into();
+    settings["only_new"] = true.into();
+    for (kind, mapping) in [("queue", on_queue("of-code", true)), ("stream", settings)] {
+        engine.json("mapping.declare", &mapping);
+        assert!(matches!(engine.asked("mapping.declare", &mapping), Err(EngineError::Conflict(_))));
+        engine = engine.crashed_with(std::slice::from_ref(&function));
+        let told = engine.json("mapping.describe", &json!({kind: "of-code", "function": "f"}));
+        assert_eq!(told["declared"], true, "{kind}");
     }
     // What the code declares from then on is its own.
     engine.bind("q");
