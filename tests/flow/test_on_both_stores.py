@@ -11,6 +11,8 @@ DIRECTORY_ALONE = {
     "test_limits_that_are_changed_at_once_are_all_in_the_settings": "it is about a number in memory",
     "test_a_number_that_no_text_has_ends_its_execution_and_nothing_else": "it is about the engine's thread",
     "test_a_poll_outlives_an_app_that_stops": "a waiting process takes a store in a directory over",
+    "test_a_run_that_goes_on_after_its_execution_is_one_line_of_the_log": "it is about a line of the log",
+    "test_a_stop_waits_for_a_step_that_hangs_no_longer_than_its_grace": "it is about a thread of the app",
     "test_one_that_times_out_again_and_again_is_told_which_option_to_change": "it is about a line of the log",
 } | dict.fromkeys(
     [
@@ -18,8 +20,10 @@ DIRECTORY_ALONE = {
         "test_a_call_has_one_deadline",
         "test_a_call_that_is_made_again_has_the_same_token",
         "test_a_file_that_changes_between_two_pages_is_not_mixed_with_what_it_was",
+        "test_a_file_that_is_too_large_is_not_read",
         "test_a_job_is_stopped_that_begins_after_its_task_was_given_up",
         "test_a_job_that_begins_while_the_app_stops_runs_on",
+        "test_a_large_file_that_does_not_come_keeps_no_other_one_waiting",
         "test_a_step_that_a_failed_task_leaves_is_logged",
         "test_a_thread_that_cannot_begin_takes_no_place",
         "test_boto3_tells_what_passes",
