@@ -197,6 +197,7 @@ def _request(
     else:
         raise TaskError("States.Runtime", f"ApiEndpoint {url!r}: an endpoint begins with https://")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    answer = None
     try:
         connection.connect()
         exchange.begins(connection.sock)
@@ -210,6 +211,8 @@ def _request(
     finally:
         exchange.ends()
         connection.close()
+        if answer is not None:  # of a server that closes behind it, it alone has the socket
+            answer.close()
     if len(data) > _RESPONSE_BYTES:
         raise TaskError("States.DataLimitExceeded", f"the response has more than {_RESPONSE_BYTES} bytes")
     told: dict[str, list[str]] = {}
