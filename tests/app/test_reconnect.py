@@ -61,8 +61,12 @@ def opens(*results: object) -> Callable[[], Awaitable[Any]]:
 
 async def connect(runner: Runner, open_engine: Callable[[], Awaitable[Any]], declare_all: Callable[[], None]) -> None:
     """Run until what waits for an engine is asked."""
-    connecting = Reconnector(cast("Any", runner), open_engine, nothing, declare_all, client_only=False).run()
-    running = asyncio.create_task(connecting)
+    await until_asked(runner, Reconnector(cast("Any", runner), open_engine, nothing, declare_all, client_only=False))
+
+
+async def until_asked(runner: Runner, reconnector: Reconnector) -> None:
+    """Run it until what waits for an engine is asked."""
+    running = asyncio.create_task(reconnector.run())
     async with asyncio.timeout(100):
         await runner.asked.wait()
     running.cancel()
@@ -111,12 +115,6 @@ async def test_the_store_is_left_to_others_once_it_is_free() -> None:
         at.append(runner.loop.time())
         return await engines()
 
-    connecting = Reconnector(cast("Any", runner), open_engine, let_go, lambda: None, client_only=True).run()
-    running = asyncio.create_task(connecting)
-    async with asyncio.timeout(100):
-        await runner.asked.wait()
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    await until_asked(runner, Reconnector(cast("Any", runner), open_engine, let_go, lambda: None, client_only=True))
     free_at, opened_at = at
     assert opened_at - free_at >= 0.9 * reconnect.GIVES_WAY_SECONDS

@@ -286,6 +286,22 @@ def test_the_execution_that_a_task_waits_for_is_named(told):
     assert re.search(r"state A waits for the end of arn:\S+:execution:child:kid, since", text)
 
 
+async def stop_in_call(app, flow):
+    """Stop an app while its execution "one" calls the function slow."""
+    began = asyncio.Event()
+
+    @app.function(timeout=60)
+    async def slow(event, context):
+        began.set()
+        await asyncio.sleep(60)
+
+    async with asyncio.timeout(50):
+        await app.start()
+        await flow.start(name="one")
+        await began.wait()
+        await app.stop(grace=0)
+
+
 def test_a_call_of_a_function_that_is_declared_no_more_says_so(tmp_path):
     """It "waits for an answer of slow", as if the function ran."""
 
@@ -294,19 +310,7 @@ def test_a_call_of_a_function_that_is_declared_no_more_says_so(tmp_path):
         return app, app.workflow("w", of({"Type": "Task", "Resource": "${slow}"}))
 
     async def begin():
-        app, flow = made()
-        began = asyncio.Event()
-
-        @app.function(timeout=60)
-        async def slow(event, context):
-            began.set()
-            await asyncio.sleep(60)
-
-        async with asyncio.timeout(50):
-            await app.start()
-            await flow.start(name="one")
-            await began.wait()
-            await app.stop(grace=0)
+        await stop_in_call(*made())
 
     async def ask():
         app, _ = made()
@@ -328,19 +332,7 @@ def test_no_app_runs_while_a_worker_holds_the_store(tmp_path):
 
     async def begin():
         app, _ = made()
-        flow = app.workflow("w", of({"Type": "Task", "Resource": "${slow}"}))
-        began = asyncio.Event()
-
-        @app.function(timeout=60)
-        async def slow(event, context):
-            began.set()
-            await asyncio.sleep(60)
-
-        async with asyncio.timeout(50):
-            await app.start()
-            await flow.start(name="one")
-            await began.wait()
-            await app.stop(grace=0)
+        await stop_in_call(app, app.workflow("w", of({"Type": "Task", "Resource": "${slow}"})))
 
     async def ask():
         worker, paint = made(serve=False)
