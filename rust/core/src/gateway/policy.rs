@@ -59,7 +59,7 @@ pub fn evaluate(document: &Value, arn: &str, readings: &[String]) -> Result<Verd
 }
 
 /// Whether a statement speaks of all but something. One that does not say of what would speak of everything.
-fn check_exceptions(statement: &Value) -> Result<bool, String> {
+pub fn check_exceptions(statement: &Value) -> Result<bool, String> {
     let mut is_but = false;
     for part in ["Action", "Resource"] {
         let but = format!("Not{part}");

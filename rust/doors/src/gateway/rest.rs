@@ -360,10 +360,10 @@ impl Gateway {
             reached.trail.turned_away(FULL);
             return Err(fail(Failure::new(ResponseType::Throttled)));
         };
+        self.admitted_by_policy(reached).map_err(fail)?;
         let ((authorized, client), whole) = if reached.route.method.authorization_type == "AWS_IAM" {
             // A signature is made over the body: it is read before anybody is let in, if the head can be right.
             let arn = self.arn(reached);
-            self.admitted_by_policy(reached).map_err(fail)?;
             let head_is_right = self.signers.check_head(head.given(&[]), signers::OF_APIS);
             head_is_right.map_err(|unsigned| fail(unsigned.failure(&arn)))?;
             let whole = self.take_rest(reached, head, incoming).await?;
@@ -466,13 +466,9 @@ impl Gateway {
         let Reached { kept, served, stage, route, request, arrival, .. } = reached;
         let api = &served.api;
         let kind = route.method.authorization_type.as_str();
-        if kind != "AWS_IAM" {
-            self.admitted_by_policy(reached)?;
-        }
         let (authorized, usage_key) = match kind {
             "NONE" => (Authorized::Open, None),
             "CUSTOM" => self.ask_authorizer(reached, &self.arn(reached)).await?,
-            // The policy has been looked at before the body was read.
             "AWS_IAM" => (signer.ok_or_else(|| Failure::new(ResponseType::MissingAuthenticationToken))?, None),
             "COGNITO_USER_POOLS" => (self.ask_user_pool(reached).await?, None),
             _ => return Err(Failure::new(ResponseType::Unauthorized)),

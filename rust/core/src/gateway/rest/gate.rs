@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::conditions::{hold, Facts};
 use super::failure::{Failure, ResponseType};
 use super::model::{CanarySettings, MethodSetting, Stage};
-use crate::gateway::policy::{evaluate, is_action, named, Verdict};
+use crate::gateway::policy::{check_exceptions, evaluate, is_action, named, Verdict};
 
 /// What a resource policy is held against.
 #[derive(Clone, Copy, Debug)]
@@ -77,21 +77,17 @@ fn check_statement(statement: &Value) -> Result<(), String> {
     if !fields.contains_key("Principal") {
         return Err("a statement has no Principal: \"*\" is everybody".into());
     }
+    check_exceptions(statement)?;
     for part in ["Action", "Resource"] {
-        let but = format!("Not{part}");
-        let texts = match (fields.get(part), fields.get(&but)) {
-            (Some(texts), None) | (None, Some(texts)) => named(texts),
-            (Some(_), Some(_)) => return Err(format!("a statement has {part} and {but}: one of them")),
-            (None, None) => None,
-        };
-        let texts = texts.ok_or_else(|| format!("a statement's {part} is neither a text nor a list of texts"))?;
-        let is_action = |pattern: &&str| ACTIONS.iter().any(|action| is_action(pattern, action));
-        // It would allow nothing and deny nobody.
-        if let Some(unknown) =
-            texts.iter().find(|pattern| but == "NotAction" && fields.contains_key(part) && !is_action(pattern))
-        {
-            return Err(format!("the Action {unknown:?} is none of {}", ACTIONS.join(", ")));
-        }
+        let texts = fields.get(part).or_else(|| fields.get(&format!("Not{part}"))).and_then(named);
+        texts.ok_or_else(|| format!("a statement's {part} is neither a text nor a list of texts"))?;
+    }
+    let is_action = |pattern: &&str| ACTIONS.iter().any(|action| is_action(pattern, action));
+    // It would allow nothing and deny nobody.
+    if let Some(unknown) =
+        fields.get("Action").and_then(named).into_iter().flatten().find(|pattern| !is_action(pattern))
+    {
+        return Err(format!("the Action {unknown:?} is none of {}", ACTIONS.join(", ")));
     }
     if let Some(conditions) = fields.get("Condition") {
         hold(conditions, &Facts::default())?;
