@@ -44,6 +44,8 @@ class Bare:
         self.server = server
         self.lane = lane
         self.raw: Any = None
+        self.ran_several = False
+        """Whether the last text had several statements, in a transaction: asked as one statement it would have ended that."""
         self._parser: Any = None
         self._login = {"host": "127.0.0.1", "port": server.port, "user": USER, "password": PASSWORD}
 
@@ -81,7 +83,8 @@ class Bare:
         return await (self._ask_postgres if self.server.engine == "postgresql" else self._ask_mysql)(sql, args)
 
     async def _ask_postgres(self, sql: str, args: Sequence[str]) -> object:
-        if ";" in sql and self.raw.is_in_transaction() and await self._is_several(sql):
+        self.ran_several = ";" in sql and self.raw.is_in_transaction() and await self._is_several(sql)
+        if self.ran_several:
             return await self._several(sql)
         try:
             return [tuple(row) for row in await self.raw.fetch(sql, *args)]
@@ -167,10 +170,11 @@ class Through:
         except DBProxyError as error:
             code = getattr(error, "code", None)
             if code == "42601" and ";" in sql and self.proxy.engine == "postgresql" and step.verb == "fetch_all":
-                return await self._several(sql)
+                return await self.several(sql)
             return code or f"{type(error).__name__}: {error}"
 
-    async def _several(self, sql: str) -> object:
+    async def several(self, sql: str) -> object:
+        """Run several statements; give no rows, or the error's number."""
         try:
             await self.client.execute(sql)
         except DBProxyError as error:
@@ -243,10 +247,12 @@ class Stage:
                     told.append(f"{step.client}: leaves")
                     await self._leave(step.client, through)
                     continue
-                expected = await self._bare[step.client].ask(step.sql, step.args)
+                bare = self._bare[step.client]
+                expected = await bare.ask(step.sql, step.args)
                 if step.verb == "execute" and not isinstance(expected, str):
                     expected = []
-                found = await through[step.client].ask(step)
+                client = through[step.client]
+                found = await (client.several(step.sql) if bare.ran_several else client.ask(step))
                 told.append(f"{step.client}: {step.sql!r} -> {expected!r}")
                 if isinstance(expected, str) and not step.may_fail:
                     broken = step.scene
