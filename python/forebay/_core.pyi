@@ -73,8 +73,7 @@ wire_services: dict[str, bool]  # services of AWS's wire API; whether a method o
 #   kind 3  the attempt `token` is past its deadline: stop it (event is None); it must still be settled when it has ended
 #   kind 5  the same, since the app stops or another process is to own the store
 #   kind 4  deliver a failure record: `handler_id` names the destination, `event` is the record, JSON bytes
-# `handler_id` is of the function or destination; `deadline_ms` is wall time; `traces`: each trace context of it, or None;
-# `qualifier`: the version or alias that was asked for, or None.
+# `handler_id`: of a function or destination; `deadline_ms`: wall time; `traces`, `qualifier` (version, alias): of it, or None.
 Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None, str | None]
 
 # How an attempt ended: (token, status, body, duration_ns).
@@ -206,6 +205,7 @@ class Member:
     @property
     def hands_over(self) -> bool: ...  # another process is wanted as the owner of the store that this one owns
     def decline(self) -> None: ...  # what it ran for an owner that is gone still runs: another is to own the store
+    def has_stopped(self, engine: Engine) -> None: ...  # all that it ran for an owner by this client, which is closed
     def leave(self) -> None: ...
 
 # Of a store on a server: its promises, owner and members, JSON; what an operator wants of a member, False where it is none.

@@ -19,10 +19,13 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from members import now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 1, 0x1000
@@ -77,6 +80,8 @@ class Network:
 
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     machines: dict[str, Machine] = field(default_factory=dict)
+    apart: frozenset[str] = frozenset()
+    """Two machines between which nothing is carried. Both reach all others."""
 
     def __post_init__(self) -> None:
         self._part = os.getpid() % 250 + 1
@@ -115,6 +120,13 @@ class Network:
     def subnet(self) -> str:
         """All addresses that there may be."""
         return f"{NETWORK}.{self._part}.0/24"
+
+    @contextlib.contextmanager
+    def parted(self, one: str, other: str) -> Iterator[None]:
+        """Cut the link between two machines alone."""
+        self.apart = frozenset((one, other))
+        yield
+        self.apart = frozenset()
 
     def machine(self, name: str) -> Machine:
         """Make one more machine."""
@@ -155,6 +167,8 @@ class Network:
 
     def _send(self, packet: bytes, *ends: int) -> None:
         due = now()
+        if self.apart and self.apart == {name for name, one in list(self.machines.items()) if one.device in ends}:
+            return
         for machine in list(self.machines.values()):
             if machine.device in ends:
                 if self.chance.random() < machine.lost:

@@ -6,6 +6,7 @@ python shared_app.py NOTES NAME [quiet | busy]
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -16,9 +17,11 @@ import time
 import forebay
 
 PUTTERS = 2
+STUBBORN_SECONDS = 9.0
 
 app = forebay.App("shared", store=os.environ["STORE_URL"])
 numbers = app.stream("numbers", shards=2)
+stubborn: list[float] = []
 notes = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
@@ -34,9 +37,16 @@ def now() -> float:
 
 @app.on_stream("numbers", batch_size=10, parallelization_factor=2)
 async def handle(batch: forebay.Batch[forebay.Record], context: forebay.Context) -> None:
-    """Take a while over a batch."""
+    """Take a while over a batch; the one after a signal is not stopped before its time."""
     begun = now()
-    await asyncio.sleep(0.01)
+    if stubborn:
+        ends = begun + stubborn.pop()
+        note("stays")
+        while now() < ends:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(ends - now())
+    else:
+        await asyncio.sleep(0.01)
     ran = (f"{record.data.decode()}@{record.sequence_number}" for record in batch)
     note("ran", context.fencing_token, begun, now(), *ran)
 
@@ -56,8 +66,9 @@ async def put(key: str) -> None:
 
 async def main() -> None:
     """Run until the process is told to end."""
-    ends = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ends.set)
+    ends, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ends.set)
+    loop.add_signal_handler(signal.SIGUSR1, stubborn.append, STUBBORN_SECONDS)
     async with app:
         note("started")
         putters = 0 if "quiet" in sys.argv else PUTTERS * (4 if "busy" in sys.argv else 1)

@@ -39,7 +39,7 @@ LOOK_SECONDS: Final = 0.005
 GONE: Final = "the process that owned the store %s is gone"
 LEFT: Final = "this process, which runs no handlers, lets go of the store %s"
 ANOTHER: Final = (
-    "the store %s gets another owner, or its server cannot be reached: this process stops what it ran for the owner"
+    "the store %s gets another owner, or its owner or its server cannot be reached: this process stops what it ran"
 )
 TAKEN: Final = (
     "app %r has lost the store %s: what runs is stopped. This process has not reached the server for 3.5 s, or another process "
@@ -128,6 +128,9 @@ class SharedStore:
             await asyncio.to_thread(engine.close)
         if has_owned and member is not None:
             await asyncio.to_thread(member.stopped)
+        elif member is not None and engine is not None and not list(runner.attempts()):
+            # An owner that lives, and cannot be reached, has what was given here run elsewhere.
+            member.has_stopped(engine)
 
     async def _finished(self, member: Member, engine: Engine) -> bool:
         """Finish what runs, for another process to own the store; False: the store was lost before.

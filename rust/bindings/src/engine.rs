@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
 
+use forebay_core::cluster::Stopped;
 use forebay_core::Now;
 use forebay_doors::open::{open, End};
 use forebay_engine::api::settings::Settings;
@@ -50,6 +51,14 @@ impl Engine {
             return Err(exception(py, &EngineError::Closed(text.into())));
         }
         Ok(&self.end)
+    }
+
+    /// What a client was given over its connection, as the owner knows it, once the connection is closed.
+    pub(crate) fn stopped(&self) -> Option<Stopped> {
+        match &*self.end {
+            End::Owner(_) => None,
+            End::Client(client) => client.stopped(),
+        }
     }
 
     /// Ask, and give a ticket, or wait for the answer if that is what this engine does. `one`: of one number, not of a list.

@@ -10,7 +10,7 @@ use forebay_engine::store::migrate::Copied;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::engine::parse;
+use crate::engine::{parse, Engine};
 use crate::errors::exception;
 
 /// One process among those that share a store, until it leaves.
@@ -37,6 +37,12 @@ impl Member {
 
     fn decline(&self, py: Python<'_>) {
         py.detach(|| self.0.decline());
+    }
+
+    fn has_stopped(&self, py: Python<'_>, engine: &Engine) {
+        if let Some(stopped) = engine.stopped() {
+            py.detach(|| self.0.has_stopped(stopped));
+        }
     }
 
     #[getter]

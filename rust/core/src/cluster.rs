@@ -8,7 +8,7 @@ mod lease;
 mod placement;
 mod store_time;
 
-pub use lease::{Command, Head, Lease, Rules, Taken, View};
+pub use lease::{Command, Head, Lease, Rules, Stopped, Taken, View};
 pub use placement::placed;
 pub use store_time::{on_machine, StoreTime};
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use forebay_core::cluster::Stopped;
 use forebay_engine::base::error::EngineError;
 use forebay_engine::base::lease::{Held, Lease};
 use forebay_engine::runtime::engine::Engine;
@@ -249,6 +250,11 @@ impl Member {
         self.shared.membership.may_run_for(owner)
     }
 
+    /// All that this process ran for an owner over a connection that is closed has ended: the owner is told so by the store.
+    pub fn has_stopped(&self, stopped: Stopped) {
+        self.shared.membership.has_stopped(stopped);
+    }
+
     /// What this process ran for the owner that is gone has not ended: another process is to own the store, if there is one.
     pub fn decline(&self) {
         if self.shared.membership.living().len() > 1 {
@@ -384,7 +390,7 @@ impl Shared {
         let had_others = std::mem::replace(&mut state.has_others, living.len() > 1);
         drop(state);
         if let Some(engine) = engine.filter(|_| had_others || living.len() > 1) {
-            engine.members_live(&living);
+            engine.members_live(&living, &self.membership.stopped_by());
         }
     }
 

@@ -1,7 +1,7 @@
 //! The owner's socket: what a client may do to its owner, and what it may not.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
+use forebay_core::cluster::Stopped;
 use forebay_doors::open::{open, End};
 use forebay_doors::socket::client::Client;
 use forebay_doors::socket::frame;
@@ -214,7 +215,7 @@ fn runner(path: &Path, engine: &Engine, may_run: &Arc<AtomicBool>) -> Client {
     assert_eq!(client.fencing_token(), Some(1));
     assert!(client.exchange(Vec::new(), 8).is_empty());
     assert!(asked(&client, "health").is_ok());
-    engine.members_live(&["m".into()]);
+    engine.members_live(&["m".into()], &BTreeMap::new());
     client
 }
 
@@ -246,6 +247,7 @@ fn a_client_runs_handlers_for_the_owner() {
     );
     assert_eq!(function, 0);
     assert!(!client.idle());
+    assert_eq!(client.stopped(), None, "more may come");
     client.exchange(vec![Settled { token, status: 0, body: Some(b"7".to_vec()), duration_ns: 1 }], 8);
     assert_eq!(of_client.recv_timeout(within).unwrap(), Ok(Reply::Json(b"7".to_vec())));
 
@@ -256,6 +258,7 @@ fn a_client_runs_handlers_for_the_owner() {
         assert!(client.exchange(Vec::new(), 8).is_empty());
         std::thread::sleep(Duration::from_millis(1));
     }
+    assert_eq!(client.stopped(), Some(Stopped { epoch: 1, connection: 1 }), "nothing comes any more");
     drop(client);
     let told = lost.recv_timeout(within).unwrap();
     assert!(

@@ -3,11 +3,12 @@
 //! [`forebay_core::cluster::Lease`] decides; a thread of this module asks the server, with a connection of its own, so that a long commit
 //! holds no beat up.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{mpsc as std_mpsc, Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use forebay_core::cluster::{Command, Head, Lease, Member, Rules, Taken, View};
+use forebay_core::cluster::{Command, Head, Lease, Member, Rules, Stopped, Taken, View};
 use forebay_store::port::StoreError;
 use tokio::sync::{mpsc, Mutex as Turn};
 use tokio::time::timeout;
@@ -50,10 +51,14 @@ pub struct Membership {
     process: u32,
 }
 
-/// What the thread has seen of the store's head.
+/// What the thread has seen of the store, and is to say there.
 #[derive(Default)]
 struct Seen {
     head: Option<Head>,
+    /// What the members say that they ran, and have stopped.
+    stopped: BTreeMap<Member, Stopped>,
+    /// What this process says of itself.
+    own_stopped: Option<Stopped>,
     /// Who owned the store before this process took it, if it was not given up.
     former: Option<Member>,
 }
@@ -145,6 +150,16 @@ impl Membership {
     /// Who owned the store before this process took it, if it was not given up.
     pub fn former(&self) -> Option<Member> {
         lock(&self.seen).former.clone()
+    }
+
+    /// What the members say that they ran for an owner whom they cannot reach, and have stopped.
+    pub fn stopped_by(&self) -> BTreeMap<Member, Stopped> {
+        lock(&self.seen).stopped.clone()
+    }
+
+    /// All that this process ran for another one over this connection has ended, and nothing will begin: the next beat says so.
+    pub fn has_stopped(&self, stopped: Stopped) {
+        lock(&self.seen).own_stopped = Some(stopped);
     }
 
     /// All that ran before the last [`Event::StandDown`] has stopped. Until then this process takes nothing.
@@ -243,7 +258,10 @@ impl Watch {
             let commands = match timeout(wait, heard.recv()).await {
                 Err(_) | Ok(Some(Heard::Lost)) => continue,
                 Ok(Some(Heard::Answered(number, Ok(view)))) => {
-                    lock(&self.seen).head = view.heads.iter().find(|head| head.unit == ALL as u32).cloned();
+                    let mut seen = lock(&self.seen);
+                    seen.head = view.heads.iter().find(|head| head.unit == ALL as u32).cloned();
+                    seen.stopped.clone_from(&view.stopped);
+                    drop(seen);
                     let mut lease = lock(&self.lease);
                     let commands = lease.answered(number, &view, now_ns());
                     if let Some(ahead_ms) = lease.store_time().ahead_ms() {
@@ -282,8 +300,8 @@ impl Watch {
             match command {
                 Command::Ask { number, beat } => {
                     let (settings, link, results) = (self.settings.clone(), link.clone(), self.results.clone());
-                    let (wait, beat) =
-                        (Duration::from_nanos(self.rules.answer_ns), beat.map(|beat| (beat, self.declines())));
+                    let beat = beat.map(|number| Beat { number, declines: self.declines(), stopped: self.stopped() });
+                    let wait = Duration::from_nanos(self.rules.answer_ns);
                     tokio::task::spawn_local(async move {
                         let view = within(wait, &link, async |turn| ask(&settings, turn, beat).await).await;
                         drop(results.send(Heard::Answered(number, view)).await);
@@ -330,10 +348,23 @@ impl Watch {
         lock(&self.lease).declines().into_iter().map(|unit| unit as i32).collect()
     }
 
+    /// What this process ran for another one and has stopped, as the store has it.
+    fn stopped(&self) -> Vec<i64> {
+        let stopped = lock(&self.seen).own_stopped;
+        stopped.map_or_else(Vec::new, |stopped| vec![stopped.epoch as i64, stopped.connection as i64])
+    }
+
     fn say(&self, event: Event) {
         // Whoever listened is being dropped, and leaves.
         drop(self.tell.send(event));
     }
+}
+
+/// What a process writes into its row.
+struct Beat {
+    number: u64,
+    declines: Vec<i32>,
+    stopped: Vec<i64>,
 }
 
 /// Use the connection for a bounded time. One that fails, or does not answer in time, is given up.
@@ -351,17 +382,14 @@ async fn within<T>(
 }
 
 /// Write the beat, if there is one, and look at members and heads.
-async fn ask(
-    settings: &Settings,
-    turn: &mut Option<Asking>,
-    beat: Option<(u64, Vec<i32>)>,
-) -> Result<View, StoreError> {
+async fn ask(settings: &Settings, turn: &mut Option<Asking>, beat: Option<Beat>) -> Result<View, StoreError> {
     let asking = asking(settings, turn).await?;
     let client = &asking.session.client;
     let rows = match beat {
-        Some((beat, declines)) => {
-            let (beat, format, version) = (beat as i64, settings.format() as i32, env!("CARGO_PKG_VERSION"));
-            client.query(&asking.beat, &[&settings.member(), &beat, &version, &format, &declines]).await
+        Some(beat) => {
+            let (number, format, version) = (beat.number as i64, settings.format() as i32, env!("CARGO_PKG_VERSION"));
+            let (member, declines, stopped) = (settings.member(), beat.declines, beat.stopped);
+            client.query(&asking.beat, &[&member, &number, &version, &format, &declines, &stopped]).await
         }
         None => client.query(&asking.ask, &[]).await,
     };
@@ -413,7 +441,7 @@ async fn asking<'a>(settings: &Settings, turn: &'a mut Option<Asking>) -> Result
 }
 
 /// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, drained or deaths, wanted or null, format understood or had,
-/// units declined or null, what time it is)`.
+/// units declined or null, what time it is, epoch and connection stopped or null)`.
 fn view(rows: &[Row]) -> Result<View, StoreError> {
     let mut seen = View::default();
     for row in rows {
@@ -433,6 +461,10 @@ fn view(rows: &[Row]) -> Result<View, StoreError> {
                     }
                     let declined: Vec<i32> = row.try_get(6)?;
                     seen.declined.insert(name.clone(), declined.into_iter().map(|unit| unit as u32).collect());
+                    if let [epoch, connection] = row.try_get::<_, Vec<i64>>(8)?[..] {
+                        let stopped = Stopped { epoch: epoch as u64, connection: connection as u64 };
+                        seen.stopped.insert(name.clone(), stopped);
+                    }
                     seen.formats.insert(name.clone(), format as u32);
                     seen.beats.insert(name, number as u64);
                 }

@@ -31,7 +31,7 @@ pub(crate) fn raise(schema: &str, steps: &[&str], from: u32, to: u32) -> String 
 /// Whether there is a store with all that this release adds to its format.
 pub(crate) const COMPLETE: &str =
     "SELECT to_regclass('@.format') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('@.member') \
-     AND attname = 'declined')";
+     AND attname = 'stopped')";
 /// Whether processes say how they are reached.
 pub(crate) const HAS_DOORS: &str = "SELECT to_regclass('@.door') IS NOT NULL";
 /// Whether there is a store.
@@ -76,19 +76,19 @@ pub(crate) const CLAIM_UNIT: &str =
      AND (SELECT m.format FROM @.member m WHERE m.name = $2) >= (SELECT max(f.version) FROM @.format f) RETURNING epoch";
 /// Members and heads, of one moment, with each head the store's format, and with each row what time it is.
 pub(crate) const ASK: &str = "SELECT NULL::int4, name, beat, drained::int4, NULL::text, format, declined, \
-     (extract(epoch FROM clock_timestamp()) * 1000)::int8 FROM @.member \
+     (extract(epoch FROM clock_timestamp()) * 1000)::int8, stopped FROM @.member \
      UNION ALL SELECT id, owner, epoch, deaths, wanted, (SELECT max(f.version) FROM @.format f), NULL::int4[], \
-     (extract(epoch FROM clock_timestamp()) * 1000)::int8 FROM @.unit";
+     (extract(epoch FROM clock_timestamp()) * 1000)::int8, NULL::int8[] FROM @.unit";
 /// The same, and a beat of one's own. The rows of members that have not beaten for an hour go.
 pub(crate) const BEAT: &str =
-    "WITH own AS (INSERT INTO @.member AS m (name, beat, version, format, declined) VALUES ($1, $2, $3, $4, $5) \
-     ON CONFLICT (name) DO UPDATE \
-     SET beat = greatest(m.beat, excluded.beat), seen = clock_timestamp(), declined = excluded.declined), \
+    "WITH own AS (INSERT INTO @.member AS m (name, beat, version, format, declined, stopped) VALUES ($1, $2, $3, $4, $5, $6) \
+     ON CONFLICT (name) DO UPDATE SET beat = greatest(m.beat, excluded.beat), seen = clock_timestamp(), \
+     declined = excluded.declined, stopped = excluded.stopped), \
      old AS (DELETE FROM @.member WHERE seen < clock_timestamp() - interval '1 hour' AND name <> $1) \
      SELECT NULL::int4, name, beat, drained::int4, NULL::text, format, declined, \
-     (extract(epoch FROM clock_timestamp()) * 1000)::int8 FROM @.member \
+     (extract(epoch FROM clock_timestamp()) * 1000)::int8, stopped FROM @.member \
      UNION ALL SELECT id, owner, epoch, deaths, wanted, (SELECT max(f.version) FROM @.format f), NULL::int4[], \
-     (extract(epoch FROM clock_timestamp()) * 1000)::int8 FROM @.unit";
+     (extract(epoch FROM clock_timestamp()) * 1000)::int8, NULL::int8[] FROM @.unit";
 /// Gives back a unit that could not be opened, and says so.
 pub(crate) const GIVE_BACK: &str = "WITH own AS (UPDATE @.member SET declined = $4 WHERE name = $2) \
                                     UPDATE @.unit SET owner = NULL WHERE id = $1 AND owner = $2 AND epoch = $3";

@@ -74,6 +74,8 @@ CREATE TABLE IF NOT EXISTS @.member (
 ALTER TABLE @.member ADD COLUMN IF NOT EXISTS format integer NOT NULL DEFAULT 1;
 -- Units that the process could not open a short time ago.
 ALTER TABLE @.member ADD COLUMN IF NOT EXISTS declined integer[] NOT NULL DEFAULT '{}';
+-- An owner's epoch, and the number of the process's connection to it, which is lost. What the process ran over it has ended.
+ALTER TABLE @.member ADD COLUMN IF NOT EXISTS stopped bigint[] NOT NULL DEFAULT '{}';
 
 -- How a process is reached from other machines while it owns the store. Whoever can read this table can ask the owner everything. No
 -- address: it does not listen for other machines.

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forebay_core::cluster::{placed, Rules};
+use forebay_core::cluster::{placed, Rules, Stopped};
 use forebay_postgres::{look, want, Door, Event, Membership, PostgresStore, Settings};
 use forebay_store::chunk::Chunk;
 use forebay_store::port::{BlockingStore as _, Durability, Outcome, Store as _, StoreError, Table, Token, Unit, Write};
@@ -454,6 +454,25 @@ fn a_store_that_cannot_be_opened_is_given_back_and_not_taken_again_at_once() {
     assert!(!first.has_declined());
 }
 
+#[test]
+fn what_a_member_says_that_it_has_stopped_is_seen_by_the_others() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    let (owner, client) = (Membership::join(settings("owner")).unwrap(), Membership::join(settings("client")).unwrap());
+    let until_seen = |stopped: Stopped| {
+        let until = Instant::now() + Duration::from_secs(20);
+        while owner.stopped_by() != [("client".to_owned(), stopped)].into() {
+            assert!(Instant::now() < until, "{:?}", owner.stopped_by());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    assert_eq!(owner.stopped_by(), [].into());
+    for stopped in [Stopped { epoch: 1, connection: 3 }, Stopped { epoch: 1, connection: 4 }] {
+        client.has_stopped(stopped);
+        until_seen(stopped);
+    }
+}
+
 /// What a release adds to a format is added when one of its processes comes, beside those of the release before.
 #[test]
 fn a_store_of_an_earlier_release_gets_what_it_lacks() {
@@ -461,7 +480,7 @@ fn a_store_of_an_earlier_release_gets_what_it_lacks() {
     let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
     drop(PostgresStore::open(settings("maker")).unwrap());
     server.sql("DROP TABLE forebay_members.door");
-    server.sql("ALTER TABLE forebay_members.member DROP COLUMN format, DROP COLUMN declined");
+    server.sql("ALTER TABLE forebay_members.member DROP COLUMN format, DROP COLUMN declined, DROP COLUMN stopped");
     server.sql("INSERT INTO forebay_members.member (name, beat, version) VALUES ('earlier', 1, '0.0.1')");
     let seen = look(&settings("?")).unwrap().1.unwrap();
     assert!(!seen.members[0].is_outdated && seen.members[0].address.is_none());

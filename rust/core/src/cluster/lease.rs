@@ -70,6 +70,16 @@ pub struct Head {
     pub wanted: Option<Member>,
 }
 
+/// What a member says that ran handlers for an owner and has lost its connection: all that it began for this epoch over this connection, or
+/// an earlier one, has ended. It never begins anything over it again, so whoever reads this late learns nothing that is wrong by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The owner's epoch.
+    pub epoch: u64,
+    /// The number that the owner gave the connection. It grows with each one that it takes in this epoch.
+    pub connection: u64,
+}
+
 /// What the primary answered: one moment of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
@@ -83,6 +93,8 @@ pub struct View {
     pub formats: BTreeMap<Member, u32>,
     /// Units that a member could not open a short time ago.
     pub declined: BTreeMap<Member, BTreeSet<UnitId>>,
+    /// What members ran for an owner that they cannot reach any more, and have stopped.
+    pub stopped: BTreeMap<Member, Stopped>,
     /// The heads of all units.
     pub heads: Vec<Head>,
     /// What time it was at the primary, ms since 1970.

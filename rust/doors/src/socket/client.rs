@@ -12,6 +12,7 @@ use crate::socket::frame;
 use crate::socket::outgoing::Outgoing;
 use crate::socket::pipe::Pipe;
 use crate::socket::running::{Next, Running};
+use forebay_core::cluster::Stopped;
 use forebay_engine::base::bell::Bell;
 use forebay_engine::base::error::{Answer, EngineError, Reply, Ticket, Waiter};
 use forebay_engine::base::trace::Origin;
@@ -141,6 +142,12 @@ impl Client {
     /// The fencing token of what the owner gives; `None`: it gives nothing.
     pub fn fencing_token(&self) -> Option<u64> {
         lock(&self.shared.state).running.epoch
+    }
+
+    /// What was given over this connection, as the owner knows it, once nothing more can come over it.
+    pub fn stopped(&self) -> Option<Stopped> {
+        let state = lock(&self.shared.state);
+        state.running.stopped().filter(|_| state.lost)
     }
 
     /// Take no work any more. What was given is to be ended.

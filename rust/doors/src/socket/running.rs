@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forebay_core::cluster::on_machine;
+use forebay_core::cluster::{on_machine, Stopped};
 use forebay_engine::base::error::Reply;
 use forebay_engine::base::time::machine_ms;
 use forebay_engine::dispatch::attempts::{Settled, Token};
@@ -31,6 +31,8 @@ pub(super) struct Running {
     offered: usize,
     /// The owner's epoch, once it has accepted.
     pub(super) epoch: Option<u64>,
+    /// What the owner calls this connection.
+    connection: Option<u64>,
     /// Numbers the questions for work; the newest is open.
     asked: u64,
     pub(super) is_asking: bool,
@@ -129,7 +131,15 @@ impl Running {
     }
 
     pub(super) fn accepted(&mut self, answer: &[u8]) {
-        self.epoch = serde_json::from_slice::<Accepted>(answer).ok().map(|accepted| accepted.epoch);
+        let accepted = serde_json::from_slice::<Accepted>(answer).ok();
+        self.epoch = accepted.as_ref().map(|accepted| accepted.epoch);
+        self.connection = accepted.and_then(|accepted| accepted.connection);
+    }
+
+    /// What is to be said of this connection when all that was begun over it has ended; `None`: the owner gave nothing, or is of an earlier
+    /// release.
+    pub(super) fn stopped(&self) -> Option<Stopped> {
+        Some(Stopped { epoch: self.epoch?, connection: self.connection? })
     }
 
     /// The answer to a question has come; whether there is something to do.
@@ -229,6 +239,16 @@ mod tests {
         assert!(!running.answered(first, Reply::Assignments(Vec::new())));
         assert!(matches!(running.exchange(Vec::new(), true).1, Next::Ask(..)));
         assert_eq!(running.epoch, Some(7));
+    }
+
+    #[test]
+    fn what_has_stopped_is_named_by_epoch_and_connection_where_the_owner_says_both() {
+        let mut running = running();
+        assert_eq!(running.stopped(), None, "nobody has accepted");
+        running.accepted(br#"{"epoch": 7, "connection": 3}"#);
+        assert_eq!(running.stopped(), Some(Stopped { epoch: 7, connection: 3 }));
+        running.accepted(br#"{"epoch": 7}"#);
+        assert_eq!((running.stopped(), running.epoch), (None, Some(7)), "an owner of an earlier release");
     }
 
     #[test]

@@ -4,8 +4,10 @@
 mod tests;
 
 use forebay_core::alias::Version;
+use forebay_core::cluster::Stopped;
 use serde_json::{json, Value};
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -157,9 +159,10 @@ impl Engine {
         });
     }
 
-    /// Which of the processes that share the store live. One that does not any more runs nothing.
-    pub fn members_live(&self, living: &[String]) {
-        self.with(|rooms| rooms.runners().members_live(living));
+    /// Which of the processes that share the store live, and what each of them says that it ran and has stopped. One that does not live any
+    /// more runs nothing.
+    pub fn members_live(&self, living: &[String], stopped: &BTreeMap<String, Stopped>) {
+        self.with(|rooms| rooms.runners().members_live(living, stopped));
     }
 
     /// Stop what other processes run for this one. It will be run again.

@@ -4,7 +4,8 @@
 //! offers      a process says which functions it has. What it ran before has stopped
 //! exchanges   it hands outcomes over and waits for work; it has one such question open, also while it works
 //! given       work that has its permit goes to whoever has the least under way, this process's own loop among them
-//! gone        its process is dead, or has stopped what it ran: each of its attempts has failed, as one in a process that died
+//! gone        its process is dead, or has stopped what it ran: each of its attempts has failed, as one in a process that died. A process
+//!             that has lost its connection says so in the store
 //! ```
 //!
 //! Only a process that is known to live is given anything, and nothing is taken back from one that may still run it. What a runner leaves
@@ -13,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use forebay_core::cluster::Stopped;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -57,6 +59,9 @@ pub struct Offer {
 pub struct Accepted {
     /// The owner's epoch, which is the fencing token of all that is run for it.
     pub epoch: u64,
+    /// What the owner calls the connection. An owner of an earlier release does not say it.
+    #[serde(default)]
+    pub connection: Option<u64>,
 }
 
 /// All of them, and what they run.
@@ -228,6 +233,11 @@ impl RunnerRoom<'_> {
         let of_member =
             |(number, one): (&u64, &Runner)| (*number != client && one.member == offer.member).then_some(*number);
         let former: Vec<u64> = self.0.runners.by_client.iter().filter_map(of_member).collect();
+        if former.iter().any(|&other| other > client) {
+            // It was on its way when the connection was lost. What runs over the newer one is not stopped.
+            let text = "this process has connected again since";
+            return self.0.ctx.answer(waiter, Err(EngineError::OwnerLost(text.into())));
+        }
         for former in former {
             self.gone(former, "it has connected again, and has stopped what it ran");
         }
@@ -240,7 +250,8 @@ impl RunnerRoom<'_> {
         runner.offered = numbered.map(|((name, takes_batch), number)| (name, (number, takes_batch))).collect();
         runner.by_handler.clear();
         let epoch = self.0.ctx.commit.token.epoch;
-        self.0.ctx.answer(waiter, Ok(Reply::Json(done::json(Accepted { epoch }))));
+        let accepted = Accepted { epoch, connection: Some(client) };
+        self.0.ctx.answer(waiter, Ok(Reply::Json(done::json(accepted))));
     }
 
     pub(crate) fn exchanges(&mut self, client: u64, mut settled: Vec<Settled>, most: usize, waiter: Waiter) {
@@ -294,17 +305,22 @@ impl RunnerRoom<'_> {
         }
     }
 
-    pub(crate) fn members_live(&mut self, living: &[String]) {
+    /// `stopped`: what each process says that it ran, and has stopped. It may have connected again since.
+    pub(crate) fn members_live(&mut self, living: &[String], stopped: &BTreeMap<String, Stopped>) {
+        let epoch = self.0.ctx.commit.token.epoch;
         let mut gone = Vec::new();
         for (client, runner) in &mut self.0.runners.by_client {
             let is_living = living.contains(&runner.member);
+            let says = stopped.get(&runner.member);
             if runner.was_seen && !is_living {
-                gone.push(*client);
+                gone.push((*client, "it is dead, or has left"));
+            } else if says.is_some_and(|says| says.epoch == epoch && says.connection >= *client) {
+                gone.push((*client, "it has lost its connection to this one, and has stopped what it ran"));
             }
             runner.was_seen |= is_living;
         }
-        for client in gone {
-            self.gone(client, "it is dead, or has left");
+        for (client, why) in gone {
+            self.gone(client, why);
         }
     }
 

@@ -316,6 +316,7 @@ impl World {
             format: self.format,
             formats: self.formats.clone(),
             declined: self.declined.clone(),
+            stopped: BTreeMap::new(),
             heads,
             now_ms: Some(self.now),
         }

@@ -50,7 +50,7 @@ impl Shared {
         let shared = Self { engine, runner: Heard::default(), callers: Heard::default() };
         shared.offer("m", CLIENT);
         shared.exchange(Vec::new(), 512);
-        shared.engine.engine.members_live(&["m".into()]);
+        shared.engine.engine.members_live(&["m".into()], &BTreeMap::new());
         shared
     }
 
@@ -58,7 +58,16 @@ impl Shared {
         let offer = json!({"member": member, "functions": [["f", false], ["own", true]]}).to_string();
         let told = Heard::default();
         self.engine.engine.runner_offers(client, offer.as_bytes(), told.waiter());
-        assert!(matches!(&told.all()[..], [Ok(Reply::Json(accepted))] if accepted == br#"{"epoch":1}"#));
+        let accepted = json!({"epoch": 1, "connection": client});
+        let told = told.all();
+        let [Ok(Reply::Json(answer))] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(answer).unwrap(), accepted);
+    }
+
+    /// The process lives, and says this of what it ran.
+    fn says(&self, epoch: u64, connection: u64) {
+        let stopped = [("m".to_owned(), Stopped { epoch, connection })].into();
+        self.engine.engine.members_live(&["m".into()], &stopped);
     }
 
     fn exchange(&self, settled: Vec<Settled>, most: usize) {
@@ -126,9 +135,9 @@ fn what_a_process_ran_fails_when_it_is_dead_and_not_when_it_has_only_hung_up() {
     shared.invoke("f", 2);
     let given = shared.runner.assignments();
     shared.engine.engine.client_left(CLIENT, false);
-    shared.engine.engine.members_live(&["m".into()]);
+    shared.engine.engine.members_live(&["m".into()], &BTreeMap::new());
     assert!(shared.callers.all().is_empty());
-    shared.engine.engine.members_live(&[]);
+    shared.engine.engine.members_live(&[], &BTreeMap::new());
     let told = shared.callers.all();
     let [Err(EngineError::Function { payload, .. })] = &told[..] else { panic!("{told:?}") };
     assert!(payload.contains("Runtime.ExitError"), "{payload}");
@@ -154,6 +163,58 @@ fn what_a_process_ran_fails_when_it_comes_back_or_its_end_is_known() {
     }
 }
 
+/// A process that was cut off from the owner alone lived on, so its attempts were waited for until it had reached the owner again.
+#[test]
+fn what_a_process_ran_fails_when_it_says_that_it_has_stopped() {
+    let shared = Shared::new();
+    shared.invoke("f", 2);
+    let given = shared.runner.assignments();
+    shared.engine.engine.client_left(CLIENT, false);
+    shared.says(2, CLIENT);
+    assert!(shared.callers.all().is_empty(), "it ran that for another owner");
+    shared.says(1, CLIENT);
+    let told = shared.callers.all();
+    let [Err(EngineError::Function { payload, .. })] = &told[..] else { panic!("{told:?}") };
+    assert!(payload.contains("Runtime.ExitError"), "{payload}");
+    // It may have been on its way when the connection was lost.
+    shared.exchange(vec![returned(&given[0])], 512);
+    assert!(matches!(&shared.runner.all()[..], [Err(EngineError::OwnerLost(_))]));
+    assert!(shared.callers.all().is_empty());
+}
+
+#[test]
+fn what_a_process_says_of_a_connection_is_read_late_and_says_nothing_of_a_newer_one() {
+    let shared = Shared::new();
+    shared.says(1, CLIENT);
+    shared.offer("m", CLIENT + 2);
+    let newer = Heard::default();
+    shared.engine.engine.runner_exchanges(CLIENT + 2, Vec::new(), 512, newer.waiter());
+    for connection in [CLIENT, CLIENT + 1] {
+        shared.says(1, connection);
+    }
+    shared.invoke("f", 2);
+    let given = newer.assignments();
+    assert_eq!(given.len(), 1);
+    shared.says(1, CLIENT);
+    shared.engine.engine.runner_exchanges(CLIENT + 2, vec![returned(&given[0])], 512, newer.waiter());
+    assert_eq!(shared.callers.all(), [Ok(Reply::Json(b"7".to_vec()))]);
+}
+
+#[test]
+fn an_offer_that_arrives_after_the_next_connection_takes_nothing_from_it() {
+    let shared = Shared::new();
+    shared.offer("m", CLIENT + 1);
+    let (newer, late) = (Heard::default(), Heard::default());
+    shared.engine.engine.runner_exchanges(CLIENT + 1, Vec::new(), 512, newer.waiter());
+    shared.engine.engine.members_live(&["m".into()], &BTreeMap::new());
+    shared.invoke("f", 2);
+    assert_eq!(newer.assignments().len(), 1);
+    let offer = json!({"member": "m", "functions": [["f", false]]}).to_string();
+    shared.engine.engine.runner_offers(CLIENT, offer.as_bytes(), late.waiter());
+    assert!(matches!(&late.all()[..], [Err(EngineError::OwnerLost(_))]));
+    assert!(shared.callers.all().is_empty());
+}
+
 #[test]
 fn nothing_is_given_to_a_process_that_is_not_known_to_live() {
     let shared = Shared::new();
@@ -162,7 +223,7 @@ fn nothing_is_given_to_a_process_that_is_not_known_to_live() {
     shared.engine.engine.runner_exchanges(CLIENT + 1, Vec::new(), 512, other.waiter());
     shared.invoke("f", 6);
     assert!(other.assignments().is_empty());
-    shared.engine.engine.members_live(&["m".into(), "other".into()]);
+    shared.engine.engine.members_live(&["m".into(), "other".into()], &BTreeMap::new());
     assert_eq!(other.assignments().len(), 2);
 }
 
