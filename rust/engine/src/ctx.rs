@@ -2,6 +2,7 @@
 
 use crate::base::error::Answer;
 use crate::base::error::EngineError;
+use crate::base::error::Reply;
 use crate::base::error::Waiter;
 use crate::base::error::UNSOLICITED;
 use crate::base::ids::uuid_text;
@@ -200,6 +201,19 @@ impl Ctx {
     /// Whether there is anything that is not durable yet, in the commit under way or to be written after it.
     pub(crate) fn has_unwritten(&self) -> bool {
         self.commit.is_committing || !self.commit.pending.is_empty()
+    }
+
+    /// Hand an answer over when everything written so far is durable.
+    pub(crate) fn answer_durable(&mut self, waiter: Waiter, answer: Vec<u8>) {
+        let reply = Reply::Json(answer);
+        if let Some(error) = self.commit.failed.clone() {
+            self.answer(waiter, Err(error.into()));
+        } else if self.has_unwritten() {
+            self.commit.pending.urgent = true;
+            self.commit.pending.waiters.push((waiter, reply));
+        } else {
+            self.answer(waiter, Ok(reply));
+        }
     }
 
     /// Hand an answer to whoever waits for it.

@@ -9,9 +9,8 @@
 //! - a chunk or 512 KiB of chunks: a record that is given up after its chunk has left the memory, messages that are shown, or given a
 //!   row of their own. A chunk holds what one commit took in of one shard, which is 96 MiB at most, or 32 KiB of a queue's messages.
 //!
-//! Three reads grow with what they are about: the sizes of all chunks of a shard (a change of its stream, a start at a time), of which
-//! there is one for each commit that took in records of it; all rows of a mapping, a rule or an execution that is deleted; and what
-//! salvages have noted of a shard.
+//! Three reads grow with what they are about: the sizes of all chunks of a shard (a start at a time), of which there is one for each commit
+//! that took in records of it; all rows of a mapping, a rule or an execution that is deleted; and what salvages have noted of a shard.
 //!
 //! The embedded store answers each at once. For a store on another machine the holder of the lock waits, one round trip for each read,
 //! until the process may not run the store any more. An opening has some eighty of them, so most of what they find is read ahead.

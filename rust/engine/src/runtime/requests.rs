@@ -223,11 +223,8 @@ impl Rooms {
 
     fn answer_done(&mut self, done: Result<Done, EngineError>, waiter: Waiter) {
         match done {
-            Ok(Done::WhenDurable(answer)) if self.ctx.has_unwritten() => {
-                self.ctx.commit.pending.urgent = true;
-                self.ctx.commit.pending.waiters.push((waiter, Reply::Json(answer)));
-            }
-            Ok(Done::AtOnce(answer) | Done::WhenDurable(answer)) => self.ctx.answer(waiter, Ok(Reply::Json(answer))),
+            Ok(Done::WhenDurable(answer)) => self.ctx.answer_durable(waiter, answer),
+            Ok(Done::AtOnce(answer)) => self.ctx.answer(waiter, Ok(Reply::Json(answer))),
             Ok(Done::Typed(answer)) => {
                 let reply = Reply::of(answer, &waiter);
                 self.ctx.answer(waiter, Ok(reply));

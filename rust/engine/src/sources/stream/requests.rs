@@ -133,21 +133,14 @@ impl StreamRoom<'_> {
     }
 
     pub(crate) fn stream_describe(&mut self, named: Named) -> Result<Done, EngineError> {
-        let stream = self.streams.by_name.get(&named.name).ok_or_else(|| self.streams.no_stream(&named.name))?;
-        let shards = stream.shards.iter().copied().collect();
-        let then = SizesFor::Streams { shards, bytes: BTreeMap::new(), described: Described::One(named.name) };
-        Ok(Done::WhenRead(SizesRead::job(then)))
+        self.describe_when_read(&named.name, Described::One)
     }
 
-    /// Describe a stream that was just declared or changed.
-    fn describe_now(&mut self, name: &str) -> Result<Answer, EngineError> {
-        let shards = self.streams.by_name.get(name).map(|stream| stream.shards.clone()).unwrap_or_default();
-        let mut bytes = BTreeMap::new();
-        for shard in shards {
-            let sizes = self.ctx.commit.reader.sizes(shard, usize::MAX)?;
-            bytes.insert(shard, sizes.iter().map(|(_, _, bytes, _)| bytes).sum());
-        }
-        self.describe(name, true, &bytes)
+    /// Describe a stream when the reader has looked through its chunks.
+    fn describe_when_read(&self, name: &str, described: impl FnOnce(String) -> Described) -> Result<Done, EngineError> {
+        let stream = self.streams.by_name.get(name).ok_or_else(|| self.streams.no_stream(name))?;
+        let (shards, described) = (stream.shards.iter().copied().collect(), described(name.to_owned()));
+        Ok(Done::WhenRead(SizesRead::job(SizesFor::Streams { shards, bytes: BTreeMap::new(), described })))
     }
 
     /// Describe one stream, or all.
@@ -157,7 +150,7 @@ impl StreamRoom<'_> {
         bytes: &BTreeMap<ShardId, u64>,
     ) -> Result<Vec<u8>, EngineError> {
         match described {
-            Described::One(name) => Ok(done::json(self.describe(name, true, bytes)?)),
+            Described::One(name) | Described::Changed(name) => Ok(done::json(self.describe(name, true, bytes)?)),
             Described::All { logs } => {
                 let list = self.streams.names(*logs).into_iter().map(|name| self.describe(&name, false, bytes));
                 Ok(done::json(list.collect::<Result<Vec<_>, _>>()?))
@@ -237,7 +230,7 @@ impl StreamRoom<'_> {
         let Some(stream) = self.streams.by_name.get_mut(&name) else { return Err(self.streams.no_stream(&name)) };
         stream.row.notes = asked.applied(&stream.row.notes)?;
         self.save_stream(&name);
-        Ok(Done::when_durable(self.describe_now(&name)?))
+        self.describe_when_read(&name, Described::Changed)
     }
 
     pub(crate) fn stream_alter(&mut self, alter: Alter) -> Result<Done, EngineError> {
@@ -252,7 +245,7 @@ impl StreamRoom<'_> {
         }
         self.save_stream(&alter.name);
         self.ctx.sweep_at(self.ctx.now.mono_ns);
-        Ok(Done::when_durable(self.describe_now(&alter.name)?))
+        self.describe_when_read(&alter.name, Described::Changed)
     }
 
     pub(crate) fn stream_delete(&mut self, named: Named) -> Result<Done, EngineError> {
@@ -287,7 +280,7 @@ impl StreamRoom<'_> {
         };
         let open: Vec<ShardId> = stream.open_shards().collect();
         if open.len() == reshard.shards as usize {
-            return Ok(Done::at_once(self.describe_now(&reshard.name)?));
+            return self.describe_when_read(&reshard.name, Described::One);
         }
         self.replace_shards(&reshard.name, open, even_ranges(reshard.shards))
     }
@@ -362,7 +355,7 @@ impl StreamRoom<'_> {
         }
         self.save_stream(name);
         self.close_for_mappings(name, &ends.iter().map(|&(_, _, id, end)| (id, end)).collect::<Vec<_>>())?;
-        Ok(Done::when_durable(self.describe_now(name)?))
+        self.describe_when_read(name, Described::Changed)
     }
 
     fn close_for_mappings(&mut self, stream: &str, closed: &[(ShardId, u64)]) -> Result<(), EngineError> {

@@ -9,7 +9,7 @@ use crate::failures::log::TRIMMED;
 use crate::observe::operator_events::OperatorEvent;
 use crate::sources::stream::mapping::Mapping;
 use crate::sources::stream::poller::PollerId;
-use crate::sources::stream::sizes::{SizesFor, SizesRead};
+use crate::sources::stream::sizes::{Described, SizesFor, SizesRead};
 use crate::sources::stream::StreamRoom;
 use crate::store::port::ShardId;
 
@@ -171,8 +171,12 @@ impl StreamRoom<'_> {
             SizesFor::Sweep { .. } => self.streams.is_sweeping = false,
             SizesFor::Streams { bytes, described, .. } => {
                 let answer = self.descriptions(&described, &bytes);
-                if let Some(waiter) = waiter {
-                    self.ctx.answer(waiter, answer.map(Reply::Json));
+                match (waiter, answer) {
+                    (Some(waiter), Ok(answer)) if matches!(described, Described::Changed(_)) => {
+                        self.ctx.answer_durable(waiter, answer);
+                    }
+                    (Some(waiter), answer) => self.ctx.answer(waiter, answer.map(Reply::Json)),
+                    (None, _) => {}
                 }
             }
         }
@@ -182,7 +186,14 @@ impl StreamRoom<'_> {
     pub(crate) fn sizes_abandoned(&mut self, read: &mut SizesRead) {
         if let Some(waiter) = read.waiter.take() {
             let text = "the app stopped before it had looked through the shards";
-            self.ctx.answer(waiter, Err(EngineError::Closed(text.into())));
+            let error = match &read.then {
+                // Asked again of the next owner, a split would be refused.
+                SizesFor::Streams { described: Described::Changed(name), .. } => {
+                    EngineError::OwnerLost(format!("{text} of stream {name:?}, which may have been changed"))
+                }
+                _ => EngineError::Closed(text.into()),
+            };
+            self.ctx.answer(waiter, Err(error));
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Described {
         logs: bool,
     },
     One(String),
+    /// One that was changed, when the change is durable.
+    Changed(String),
 }
 
 /// A look through the chunks of shards.

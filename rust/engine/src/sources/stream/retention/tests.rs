@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{json, Value};
 
-use crate::base::error::{Answer, Reply, Waiter};
+use crate::base::error::{Answer, EngineError, Reply, Waiter};
+use crate::commit::done::Done;
 use crate::runtime::test_engine::{TestEngine, SECOND};
-use crate::store::port::Store as _;
+use crate::store::port::{Store as _, StoreError};
 
 const KEPT_MS: u64 = 60_000;
 
@@ -39,7 +40,8 @@ fn slowly(engine: &TestEngine, verb: &str, body: &Value) -> Value {
     let waiter = Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer)));
     engine.engine.request(verb, body.to_string().as_bytes(), waiter);
     assert!(told.lock().unwrap().is_none(), "the disk has done nothing yet");
-    engine.engine.disk_done();
+    // What is to be durable is told with the commit after the read.
+    (0..3).for_each(|_| engine.engine.disk_done());
     let answer = told.lock().unwrap().take().unwrap().unwrap();
     let Reply::Json(bytes) = answer else { panic!("{answer:?}") };
     serde_json::from_slice(&bytes).unwrap()
@@ -59,6 +61,52 @@ fn a_stream_is_described_when_the_reader_has_looked_through_its_chunks() {
     let listed = slowly(&engine, "stream.list", &json!({}));
     assert_eq!((&listed[0]["records"], &listed[0]["bytes"]), (&json!(1), &json!(bytes)));
     assert!(listed[0]["shards"].is_null());
+}
+
+/// It was read with the engine's lock held, so a change of a stream with many chunks held everything up.
+#[test]
+fn a_stream_that_was_changed_is_described_when_the_change_is_durable_and_the_reader_is_done() {
+    let engine = with_an_old_record();
+    let altered = slowly(&engine, "stream.alter", &json!({"name": "s", "retention_ms": 10 * KEPT_MS}));
+    assert_eq!((&altered["records"], &altered["retention_ms"]), (&json!(1), &json!(10 * KEPT_MS)));
+    let bytes = &altered["bytes"];
+    let resharded = slowly(&engine, "stream.reshard", &json!({"name": "s", "shards": 2}));
+    assert_eq!(
+        (&resharded["open_shards"], &resharded["bytes"], &resharded["shards"][0]["bytes"]),
+        (&json!(2), bytes, bytes)
+    );
+    assert_eq!(resharded["shards"].as_array().unwrap().len(), 3);
+    let again = slowly(&engine, "stream.reshard", &json!({"name": "s", "shards": 2}));
+    assert_eq!(again, resharded);
+}
+
+#[test]
+fn a_change_that_the_store_does_not_write_is_not_answered_as_if_it_had() {
+    let engine = with_an_old_record();
+    let told: Arc<Mutex<Option<Answer>>> = Arc::default();
+    let teller = Arc::clone(&told);
+    let waiter = Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer)));
+    engine.engine.request("stream.alter", br#"{"name": "s", "retention_ms": 60001}"#, waiter);
+    engine.engine.with(|rooms| rooms.ctx.fail(StoreError::Failed("the disk is gone".into())));
+    engine.engine.disk_done();
+    let answer = told.lock().unwrap().take();
+    assert!(matches!(answer, Some(Err(EngineError::Store(StoreError::Failed(_))))), "{answer:?}");
+}
+
+#[test]
+fn a_change_that_an_app_makes_as_it_stops_is_not_asked_of_the_next_owner() {
+    let engine = with_an_old_record();
+    let told: Arc<Mutex<Option<Answer>>> = Arc::default();
+    let teller = Arc::clone(&told);
+    engine.engine.with(|rooms| {
+        let alter = serde_json::from_value(json!({"name": "s", "retention_ms": 10 * KEPT_MS})).unwrap();
+        let Ok(Done::WhenRead(mut job)) = rooms.streams().stream_alter(alter) else { panic!("it is read") };
+        job.answers(Waiter::Call(Box::new(move |answer| *teller.lock().unwrap() = Some(answer))));
+        rooms.ctx.commit.reads.push_back(job);
+        rooms.abandon_reads();
+    });
+    let answer = told.lock().unwrap().take();
+    assert!(matches!(answer, Some(Err(EngineError::OwnerLost(_)))), "{answer:?}");
 }
 
 #[test]
