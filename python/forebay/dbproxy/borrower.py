@@ -11,6 +11,7 @@ from itertools import count
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from forebay.dbproxy.arguments import call_seconds
 from forebay.dbproxy.driver import OutOfStep, Result
 from forebay.dbproxy.effect import PLAIN, UNJUDGED, Effect
 from forebay.dbproxy.holder import Holder
@@ -24,6 +25,7 @@ from forebay.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from datetime import timedelta
 
     from forebay.dbproxy.connection import DBConnection
 
@@ -40,7 +42,9 @@ class Borrower(Holder):
 
     # Running
 
-    async def run(self, verb: str, sql: str, args: Any, limit: float | None, rows: str | None = None) -> Any:
+    async def run(
+        self, verb: str, sql: str, args: Any, limit: float | timedelta | None, rows: str | None = None
+    ) -> Any:
         """Run one statement by the wire's method of that name; a COPY with ``rows`` beside it (in, out) is not repeated."""
         if self.busy or self.closed_because or get_ident() != self._thread or not self._loop.is_running():
             await self.come_free()
@@ -52,7 +56,7 @@ class Borrower(Holder):
             changes = self._schema.changes
             if self.lost and self._is_skipped(effect):
                 return Result()
-            limit = self.query_timeout if limit is None else limit
+            limit = self.query_timeout if limit is None else call_seconds(limit)
             for attempts in count(1):
                 db = self.held
                 if db is None:

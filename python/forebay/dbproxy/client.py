@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from forebay.dbproxy.arguments import (
+    call_seconds,
+    check_copied_rows,
+    checked_arguments,
+    checked_prefetch,
+    checked_rows,
+)
 from forebay.dbproxy.driver import Result
 from forebay.dbproxy.listen import listen
+from forebay.dbproxy.postgres_copy import check_sink, check_source, quoted
 from forebay.dbproxy.transaction import Transaction
 from forebay.errors import ClientClosed, DBProxyError, InvalidParameterValue
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Sequence
+    from datetime import timedelta
     from types import TracebackType
 
     from forebay.dbproxy.lender import Lender
@@ -20,41 +28,11 @@ if TYPE_CHECKING:
     from forebay.dbproxy.proxy import DBProxy
 
 
-def _checked(args: Any, engine: str) -> Any:
-    """Give a statement's arguments back if they can be some: what a driver cannot unpack looks like a lost connection.
-
-    Raises:
-        InvalidParameterValue: they cannot be taken one by one, or have names that the engine has no use for.
-
-    """
-    if isinstance(args, (tuple, list)):
-        return args
-    if isinstance(args, dict):
-        if engine == "postgresql":
-            raise InvalidParameterValue(
-                "the arguments of a statement must be a sequence, not dict: PostgreSQL's placeholders are numbers, $1 and $2"
-            )
-        return args
-    if isinstance(args, (str, bytes, bytearray)):
-        raise InvalidParameterValue(
-            f"the arguments of a statement must be a sequence: a {type(args).__name__} is a single one, and is written (one,)"
-        )
-    if not isinstance(args, Iterable):
-        raise InvalidParameterValue(
-            f"the arguments of a statement must be a sequence, not {type(args).__name__}: a single one is written [one]"
-        )
-    return list(args)  # what can be walked through once only would be gone when the statement is repeated
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _given(args: Any, client: Client) -> Any:
-    """Give a statement's arguments back as ``_checked`` does; None is none."""
+    """Give a statement's arguments back as ``checked_arguments`` does; None is none."""
     if type(args) is tuple:
         return args
-    return () if args is None else _checked(args, client.engine)
+    return () if args is None else checked_arguments(args, client.engine)
 
 
 async def _rows(borrower: Lender, sql: str, args: Any, prefetch: int, limit: float | None) -> AsyncGenerator[Any, None]:
@@ -106,7 +84,7 @@ class Client:
 
     Arguments are written in the engine's own style: ``%s`` or ``%(name)s`` for MySQL, ``$1`` for PostgreSQL; None is no
     arguments. Rows answer to positions and to names. A statement's ``timeout`` is in seconds and counts from the moment a DB
-    connection is borrowed; the proxy's ``query_timeout`` when None.
+    connection is borrowed, or a ``timedelta``; 0.001 to 86,400 s; the proxy's ``query_timeout`` when None.
 
     Every statement may raise:
         BorrowTimeout: no DB connection became free within the borrow timeout.
@@ -151,38 +129,49 @@ class Client:
     # Statements
 
     def fetch_all(
-        self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None
+        self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | timedelta | None = None
     ) -> Awaitable[list[Any]]:
         """Run a statement and give all its rows."""
         return (self._borrower or self._not_open()).run("fetch_all", sql, _given(args, self), timeout)
 
-    def fetch_one(self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None) -> Awaitable[Any]:
+    def fetch_one(
+        self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | timedelta | None = None
+    ) -> Awaitable[Any]:
         """Run a statement and give its first row, or None."""
         return (self._borrower or self._not_open()).run("fetch_one", sql, _given(args, self), timeout)
 
-    def fetch_value(self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None) -> Awaitable[Any]:
+    def fetch_value(
+        self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | timedelta | None = None
+    ) -> Awaitable[Any]:
         """Run a statement and give the first column of its first row, or None."""
         return (self._borrower or self._not_open()).run("fetch_value", sql, _given(args, self), timeout)
 
-    def execute(self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | None = None) -> Awaitable[Result]:
+    def execute(
+        self, sql: str, args: Sequence[Any] | None = (), *, timeout: float | timedelta | None = None
+    ) -> Awaitable[Result]:
         """Run a statement for its effect."""
         return (self._borrower or self._not_open()).run("execute", sql, _given(args, self), timeout)
 
     async def executemany(
         self,
         sql: str,
-        rows: Sequence[Sequence[Any]],
+        rows: Iterable[Sequence[Any]],
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - a driver's own parameter, honoured by cancelling at the server
+        timeout: float | timedelta | None = None,  # noqa: ASYNC109 - a driver's own, honoured by cancelling at the server
     ) -> Result:
-        """Run a statement once per row of arguments. PostgreSQL: all of them or none, and no count."""
-        _checked(rows, self.engine)
-        # What can be walked through once only is left to the driver.
-        for row in rows if isinstance(rows, Sequence) else ():
-            _checked(row, self.engine)
-        if not rows:
+        """Run a statement once per row of arguments. PostgreSQL: all of them or none, and no count.
+
+        Args:
+            sql: the statement.
+            rows: the rows, from a generator as well. All of them are in memory; ``copy_rows`` takes them one by one.
+            timeout: seconds for all of it, 0.001 to 86,400.
+
+        """
+        borrower = self._borrower or self._not_open()
+        taken = checked_rows(rows, self.engine)
+        if not taken:
             return Result()
-        result: Result = await (self._borrower or self._not_open()).run("execute_many", sql, rows, timeout)
+        result: Result = await borrower.run("execute_many", sql, taken, timeout)
         return result
 
     def stream(
@@ -191,7 +180,7 @@ class Client:
         args: Sequence[Any] | None = (),
         *,
         prefetch: int = 1000,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
     ) -> RowStream:
         """Give rows as they come, ``prefetch`` at a time; the DB connection is borrowed until the last one.
 
@@ -199,13 +188,12 @@ class Client:
         connection, for there is no other way to stop the server. ``timeout`` is for each wait.
 
         Raises:
-            InvalidParameterValue: ``prefetch`` is less than 1.
+            InvalidParameterValue: ``prefetch`` is not 1 to 2,147,483,647, or ``timeout`` not 0.001 to 86,400 s.
 
         """
-        if prefetch < 1:
-            raise InvalidParameterValue(f"prefetch={prefetch!r}: must be at least 1 row")
         borrower = self._borrower or self._not_open()
-        return RowStream(borrower, _rows(borrower, sql, _given(args, self), prefetch, timeout))
+        limit = None if timeout is None else call_seconds(timeout)
+        return RowStream(borrower, _rows(borrower, sql, _given(args, self), checked_prefetch(prefetch), limit))
 
     def listen(self, channel: str) -> AsyncGenerator[str, None]:
         """Give the payloads of ``NOTIFY`` on a channel as they come (PostgreSQL). The client is pinned while it listens.
@@ -226,32 +214,34 @@ class Client:
 
     # COPY
 
-    def copy_from(self, sql: str, source: Source, *, timeout: float | None = None) -> Awaitable[Result]:
+    def copy_from(self, sql: str, source: Source, *, timeout: float | timedelta | None = None) -> Awaitable[Result]:
         """Run ``COPY … FROM STDIN`` with the bytes of a source (PostgreSQL).
 
         Args:
             sql: the statement, with its format: ``COPY orders (id, price) FROM STDIN WITH (FORMAT csv)``.
-            source: bytes, a path, a binary file, or something that gives bytes in pieces. What it raises ends the COPY.
+            source: bytes, a ``pathlib.Path``, a binary file, or what gives bytes in pieces. What it raises ends the COPY.
             timeout: seconds for all of it.
 
         Raises:
             InvalidParameterValue: the engine is not PostgreSQL, or the statement is no such COPY.
 
         """
+        check_source(source)
         return self._copy("copy_in", sql, source, timeout, "in")
 
-    def copy_to(self, sql: str, sink: Sink, *, timeout: float | None = None) -> Awaitable[Result]:
+    def copy_to(self, sql: str, sink: Sink, *, timeout: float | timedelta | None = None) -> Awaitable[Result]:
         """Run ``COPY … TO STDOUT`` into a sink (PostgreSQL). It is never repeated.
 
         Args:
             sql: the statement: ``COPY (SELECT …) TO STDOUT WITH (FORMAT csv, HEADER)``.
-            sink: a path, a binary file, or a function (``async`` or not) that is called with each piece.
+            sink: a ``pathlib.Path``, a binary file, or a function (``async`` or not) that is called with each piece.
             timeout: seconds for all of it.
 
         Raises:
             InvalidParameterValue: the engine is not PostgreSQL, or the statement is no such COPY.
 
         """
+        check_sink(sink)
         return self._copy("copy_out", sql, sink, timeout, "out")
 
     def copy_rows(
@@ -261,7 +251,7 @@ class Client:
         *,
         columns: Sequence[str] | None = None,
         schema: str | None = None,
-        timeout: float | None = None,
+        timeout: float | timedelta | None = None,
     ) -> Awaitable[Result]:
         """Copy rows into a table in PostgreSQL's binary form, the fastest way in: all of them or none.
 
@@ -273,16 +263,17 @@ class Client:
             timeout: seconds for all of it.
 
         Raises:
-            InvalidParameterValue: the engine is not PostgreSQL, or a row does not fit.
+            InvalidParameterValue: the engine is not PostgreSQL, or a row does not fit: it names the row.
 
         """
+        check_copied_rows(rows, columns)
         names = None if columns is None else list(columns)
-        quoted = ", ".join(_quoted(name) for name in names or ())
-        where = ".".join(_quoted(part) for part in (schema, table) if part is not None)
-        sql = f"COPY {where}{f' ({quoted})' if quoted else ''} FROM STDIN"
+        where = ".".join(quoted(part) for part in (schema, table) if part is not None)
+        listed = ", ".join(map(quoted, names or ()))
+        sql = f"COPY {where}{f' ({listed})' if listed else ''} FROM STDIN"
         return self._copy("copy_rows", sql, (table, rows, names, schema), timeout, "in")
 
-    def _copy(self, verb: str, sql: str, what: Any, limit: float | None, rows: str) -> Awaitable[Result]:
+    def _copy(self, verb: str, sql: str, what: Any, limit: float | timedelta | None, rows: str) -> Awaitable[Result]:
         if self.engine != "postgresql":
             raise InvalidParameterValue("COPY: only PostgreSQL has it")
         return (self._borrower or self._not_open()).run(verb, sql, (what,), limit, rows)

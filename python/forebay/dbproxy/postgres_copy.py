@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
 CHUNK_BYTES = 262_144
+_GIVERS = (bytes, bytearray, memoryview, AsyncIterable, Iterable)
 
 Source = bytes | os.PathLike[str] | IO[bytes] | AsyncIterable[bytes] | Iterable[bytes]
 Sink = os.PathLike[str] | IO[bytes] | Callable[[bytes], Any]
@@ -30,13 +32,66 @@ async def copy_in(raw: Any, sql: str, source: Source) -> str:
 async def copy_rows(
     raw: Any, table: str, rows: Iterable[Any] | AsyncIterable[Any], columns: list[str] | None, schema: str | None
 ) -> str:
-    """Send rows in PostgreSQL's binary form; give the command tag."""
-    guarded = _guarded(rows if isinstance(rows, AsyncIterable) else _each(rows))
+    """Send rows in PostgreSQL's binary form; give the command tag.
+
+    As asyncpg's ``copy_records_to_table``, which takes no note of values for which there is no column.
+    """
+    where = ".".join(quoted(part) for part in (schema, table) if part is not None)
+    names = ", ".join(map(quoted, columns or ()))
+    question = f"SELECT {names or '*'} FROM {where} LIMIT 1"  # noqa: S608 - the names are quoted
+    kinds = (await raw._prepare(question, use_cache=True))._state  # noqa: SLF001
+    sql = f"COPY {where}{f' ({names})' if names else ''} FROM STDIN (FORMAT binary)"
+    fitting = FittingRows(rows, len(kinds._get_attributes()))  # noqa: SLF001 - asyncpg tells them only with their types looked up
     try:
-        status: str = await raw.copy_records_to_table(table, records=guarded, columns=columns, schema_name=schema)
+        status: str = await raw._protocol.copy_in(sql, None, None, _guarded(fitting), kinds, None)  # noqa: SLF001
     except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
-        raise InvalidParameterValue(f"rows: one does not fit its table ({type(error).__name__}: {error})") from None
+        raise InvalidParameterValue(
+            f"rows: row {fitting.taken} does not fit its table ({type(error).__name__}: {error})"
+        ) from None
     return status
+
+
+class FittingRows:
+    """Rows as they are taken, each seen to have a value for each column.
+
+    Attributes:
+        taken: how many were taken: the number of the last one.
+
+    """
+
+    def __init__(self, rows: Iterable[Any] | AsyncIterable[Any], columns: int) -> None:
+        self._rows = rows
+        self._columns = columns
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Give the rows.
+
+        Raises:
+            InvalidParameterValue: a row is no sequence, or has not as many values as there are columns.
+
+        """
+        async for row in self._rows if isinstance(self._rows, AsyncIterable) else _each(self._rows):
+            self.taken += 1
+            kind = type(row)
+            if kind is not tuple and kind is not list and not _is_row(row):
+                raise InvalidParameterValue(
+                    f"rows: row {self.taken} is of {kind.__name__}, and must be a sequence of values, as in (1, 'a')"
+                )
+            if len(row) != self._columns:
+                raise InvalidParameterValue(
+                    f"rows: row {self.taken} has {len(row)} values for {self._columns} columns; nothing was copied"
+                )
+            yield row
+
+
+def _is_row(row: Any) -> bool:
+    return not isinstance(row, (str, bytes, dict)) and hasattr(row, "__len__") and hasattr(row, "__getitem__")
+
+
+def quoted(name: str) -> str:
+    """Quote a name as it is."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 async def copy_out(raw: Any, sql: str, sink: Sink) -> str:
@@ -90,20 +145,34 @@ async def _chunks(source: Source) -> AsyncIterator[bytes]:
     elif isinstance(source, AsyncIterable):
         async for chunk in source:
             yield chunk
-    elif isinstance(source, Iterable) and not isinstance(source, str):
+    else:
         for chunk in source:
             yield chunk
-    else:
+
+
+def check_source(source: Any) -> None:
+    """Refuse what cannot give bytes."""
+    if isinstance(source, str) or not (hasattr(source, "read") or isinstance(source, (os.PathLike, *_GIVERS))):
+        hint = "; a path is written pathlib.Path(...)" if isinstance(source, str) else ""
         raise InvalidParameterValue(
-            f"source={type(source).__name__}: must be bytes, a path, a binary file, or something that gives bytes"
+            f"source={type(source).__name__}: must be bytes, a pathlib.Path, a binary file, or something that gives bytes{hint}"
+        )
+
+
+def check_sink(sink: Any) -> None:
+    """Refuse what cannot take bytes."""
+    if isinstance(sink, io.TextIOBase):
+        raise InvalidParameterValue('sink: a file of text takes no bytes: open it with "wb"')
+    if not (hasattr(sink, "write") or callable(sink) or isinstance(sink, os.PathLike)):
+        hint = "; a path is written pathlib.Path(...)" if isinstance(sink, str) else ""
+        raise InvalidParameterValue(
+            f"sink={type(sink).__name__}: must be a pathlib.Path, a binary file, or a function{hint}"
         )
 
 
 def _writer(sink: Any) -> Callable[[bytes], Awaitable[None]]:
     """Give what asyncpg writes to; a file is written beside the event loop."""
     is_file = hasattr(sink, "write")
-    if not is_file and not callable(sink):
-        raise InvalidParameterValue(f"sink={type(sink).__name__}: must be a path, a binary file, or a function")
 
     async def written(data: bytes) -> None:
         try:

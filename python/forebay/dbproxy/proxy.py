@@ -376,6 +376,8 @@ class DBProxy:
             AuthenticationFailed: the server refused the credentials.
 
         """
+        if not isinstance(read_only, bool):
+            raise InvalidParameterValue(f"read_only={read_only!r}: must be True or False")
         return Client(self, read_only=read_only, user=user)
 
     async def admit(self, client: Client | BorrowedConnection, *, read_only: bool, user: str | None = None) -> Lender:
@@ -470,23 +472,24 @@ class DBProxy:
             borrower.query_timeout = settings.query_timeout
         self._housekeep_anew()
 
-    async def pause(self, *, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - it ends the waiting, not the pause
+    async def pause(self, *, timeout: float | timedelta | None = None) -> bool:  # noqa: ASYNC109 - it ends the waiting alone
         """Lend no connection until ``resume``, and wait until all are closed. Statements and transactions end as usual before.
 
         Clients that ask meanwhile wait, ``connection_borrow_timeout`` at most. A pinned client keeps its connection.
 
         Args:
-            timeout: seconds to wait; None: for ever.
+            timeout: seconds to wait, 0 to 86,400; None: for ever.
 
         Returns:
             Whether the proxy has no connection any more. If not, it stays paused; call it again to wait on.
 
         """
+        most = None if timeout is None else checks.within_range("timeout", timeout, 0, 86_400)
         self._begin()
         self._paused = True
         for pool in self._pools():
             pool.pause()
-        deadline = math.inf if timeout is None else self._loop.time() + timeout
+        deadline = math.inf if most is None else self._loop.time() + most
         while any(pool.size for pool in self._pools()):
             if not self._paused or self._loop.time() >= deadline:
                 return False

@@ -164,7 +164,11 @@ class ProxySettings:
 
 def seconds(name: str, value: float | timedelta) -> float:
     """Check a duration against its range and give it in seconds."""
-    low, high = DURATION_RANGES[name]
+    return within_range(name, value, *DURATION_RANGES[name])
+
+
+def within_range(name: str, value: Any, low: float, high: float) -> float:
+    """Check a duration and give it in seconds."""
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, (int, float)) or not low <= number <= high:
         raise InvalidParameterValue(f"{name}={value!r}: must be {low:,.15g} to {high:,.15g} seconds")

@@ -66,6 +66,8 @@ def create_async_engine(
     """
     if not isinstance(proxy, DBProxy):
         raise InvalidParameterValue(f"proxy={type(proxy).__name__}: must be a forebay.DBProxy, which has the URL")
+    if not isinstance(read_only, bool):
+        raise InvalidParameterValue(f"read_only={read_only!r}: must be True or False")
     for name in options:
         if name in _OF_THE_PROXY:
             raise InvalidParameterValue(f"{name}: the connections are the proxy's; give the setting to DBProxy")

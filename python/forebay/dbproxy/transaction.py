@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Self
 
+from forebay.dbproxy.arguments import choice
 from forebay.errors import DatabaseError, DBProxyError, InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ class Transaction:
             raise InvalidParameterValue(
                 f"isolation={isolation!r}: must be one of {', '.join(map(repr, ISOLATION_LEVELS))}"
             )
-        if deferrable is not None and client.engine != "postgresql":
+        if choice("deferrable", deferrable) is not None and client.engine != "postgresql":
             raise InvalidParameterValue(f"deferrable={deferrable!r}: only PostgreSQL has it")
+        choice("read_only", read_only)
         self._client = client
         self._savepoint = ""
         mode = {None: "", True: " READ ONLY", False: " READ WRITE"}[read_only]
