@@ -162,6 +162,8 @@ class Borrower(Holder):
         fits: bool,
     ) -> tuple[DBConnection, Effect, int]:
         """Make a connection fit for a statement, and look up what its names stand for."""
+        if self.blocks and effect.transaction == "begin" and self.is_open and self.engine == "mysql":
+            self._refuse_begin()
         if self.held is None and not fits:
             db, effect, changes = await self._fitted(db, effect, judged, changes)
         elif db.other_mode is not None:

@@ -123,6 +123,9 @@ class Client:
     ) -> None:
         await self.close()
 
+    def _open(self) -> Lender:
+        return self._borrower or self._not_open()
+
     def _not_open(self) -> NoReturn:
         raise ClientClosed("this client is not open: use `async with proxy.connect() as client`")
 
@@ -283,6 +286,9 @@ class Client:
     ) -> Transaction:
         """Make a transaction for ``async with``: commit at its end, roll back on an exception. Inside another: a savepoint.
 
+        When a statement inside ends the transaction (``COMMIT``, on MySQL also DDL), the next one is refused with
+        ``DBProxyError``, unless it is ``BEGIN``: it would run outside of a transaction.
+
         Args:
             isolation: ``"read uncommitted"``, ``"read committed"``, ``"repeatable read"`` or ``"serializable"``; the server's
                 default when None.
@@ -290,7 +296,7 @@ class Client:
             deferrable: PostgreSQL only.
 
         """
-        return Transaction(self, isolation=isolation, read_only=read_only, deferrable=deferrable)
+        return Transaction(self, self._open, isolation=isolation, read_only=read_only, deferrable=deferrable)
 
     # What it is
 
@@ -308,7 +314,7 @@ class Client:
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
         borrower = self._borrower
-        return borrower is not None and (borrower.lost or borrower.is_open)
+        return borrower is not None and (borrower.is_open or (borrower.lost and borrower.over is None))
 
     @property
     def pins(self) -> tuple[str, ...]:

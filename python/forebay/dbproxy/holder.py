@@ -12,6 +12,7 @@ from threading import get_ident
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from forebay.dbproxy.block_end import CONNECTION_LOST, UNDONE_BY_USER, ended_by, failed_with
 from forebay.dbproxy.driver import Result
 from forebay.dbproxy.effect import ENDS, PLAIN, UNJUDGED, Effect
 from forebay.dbproxy.losses import SEVERAL, commit_unknown, loss_of, lost_before, refusal
@@ -20,6 +21,7 @@ from forebay.dbproxy.session import Session
 from forebay.dbproxy.statistics import now
 from forebay.errors import (
     ClientClosed,
+    DBProxyError,
     QueryTimeout,
 )
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from forebay._core import StatementJudge
+    from forebay.dbproxy.block_end import BlockEnd
     from forebay.dbproxy.borrow_queue import BorrowQueue
     from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.names import Schema
@@ -40,6 +43,9 @@ UNREADABLE = (("statement:a text that cannot be read",), ("statement:more than o
 UNDONE = Effect(transaction="rollback")
 NOTHING_SUITS: Tracked = MappingProxyType({})  # no connection has this very object
 UNDONE_SETTINGS = ("setting:what a savepoint has undone",)
+LEFT = "a stream was left before its last row, and its connection was closed"
+CANCELLED = "a statement was cancelled, and its connection was closed"
+TIMED_OUT = "a statement did not end in time, and its connection was closed"
 
 log = logging.getLogger("forebay.dbproxy")
 
@@ -61,6 +67,8 @@ class Holder:
         names: how its statements are read.
         lost_because: what took it from this client; empty when it was the server or the network.
         busy: a statement runs.
+        blocks: so many blocks of ``client.transaction()`` are entered, each in the one before.
+        over: how the transaction of these blocks has ended, if it has; ``lost`` is set then, so that nothing runs outside of it.
         query_timeout: seconds for each statement that has no limit of its own.
         closed_because: why no statement may run any more; empty while one may.
 
@@ -81,6 +89,7 @@ class Holder:
         "_thread",
         "_using",
         "began",
+        "blocks",
         "busy",
         "closed_because",
         "engine",
@@ -92,6 +101,7 @@ class Holder:
         "lost_because",
         "names",
         "number",
+        "over",
         "query_timeout",
         "session",
     )
@@ -113,6 +123,8 @@ class Holder:
         self.held: DBConnection | None = None
         self.is_open = self.lost = self.busy = False
         self.began = 0.0
+        self.blocks = 0
+        self.over: BlockEnd | None = None
         self.lost_because = ""
         self.closed_because = ""
         self._loop = asyncio.get_running_loop()
@@ -151,6 +163,8 @@ class Holder:
             self._lose(db, in_transaction=was_open or effect.chains)
             return
         is_open = self._note_transaction(db, ended=effect.transaction in ENDS)
+        if self.blocks and (self.lost or not is_open):
+            self._look_at_block(ended_by(self.names.digest(sql), effect, result, self.engine))
         db.note(effect)
         pins = effect.pins + session.hidden_transaction(effect, is_open=is_open)
         if self.engine == "postgresql" and self._follow_transaction(db, effect, result):
@@ -159,8 +173,7 @@ class Holder:
         if effect.sets or effect.unsets:
             session.track(effect)
             db.tracked = session.tracked
-        if effect.fixes and session.pins:
-            session.fix(effect.fixes)
+        session.fix(effect.fixes)
         if pins:
             self._pin(db, sql, pins)
         if session.pins and not is_open:
@@ -245,13 +258,13 @@ class Holder:
         commits = was_open and effect.transaction == "commit"
         is_left_in = was_open and (effect.transaction not in ENDS or effect.chains)  # nobody will end it after this
         if not isinstance(error, Exception):  # cancelled, or the generator was left
-            self._lose(db, in_transaction=is_left_in)
+            self._lose(db, in_transaction=is_left_in, because=LEFT if isinstance(error, GeneratorExit) else CANCELLED)
             raise error
         if self.closed_because:
             self._lose(db, in_transaction=False)
             raise self._closed() from error
         if isinstance(error, TimeoutError) and error.errno is None:  # ours; the network's has a number
-            self._lose(db, in_transaction=is_left_in)
+            self._lose(db, in_transaction=is_left_in, because=TIMED_OUT)
             if commits:
                 raise commit_unknown("COMMIT did not answer in time") from None
             raise QueryTimeout(
@@ -265,6 +278,7 @@ class Holder:
                 effect.must_close and effect is not UNJUDGED and effect.pins not in UNREADABLE
             )
             await self._refused(db, sql, effect if may_have_run else PLAIN, read_only=told.read_only)
+            self._look_at_block(failed_with(self.names.digest(sql), told.error))
             raise told.error from error
         self._lose(db, in_transaction=is_left_in)
         if told.is_users:
@@ -314,8 +328,10 @@ class Holder:
             self.held = None
             db.pool.give_back(db)
 
-    def _lose(self, db: DBConnection, *, in_transaction: bool) -> None:
+    def _lose(self, db: DBConnection, *, in_transaction: bool, because: str = "") -> None:
         """Close the connection under this client; a transaction on it is lost until the user has ended it."""
+        if in_transaction and because:
+            self.lost_because = self.lost_because or because
         self._forget(in_transaction=in_transaction)
         db.pool.discard(db, interrupted=True)
 
@@ -328,16 +344,60 @@ class Holder:
         self.names.start_over()
         self.names.read_by(None, self.session.tracked)
         self.lost = self.lost or in_transaction
+        self._look_at_block(CONNECTION_LOST)
 
     def _is_skipped(self, effect: Effect) -> bool:
         """In a lost transaction only its end may run: ROLLBACK has nothing to do, COMMIT and the rest are refused."""
         because = self.lost_because
+        if self.over is not None:
+            if effect.transaction == "begin":  # the block goes on in the next one
+                return False
+            if effect.transaction != "rollback" or effect.chains:
+                raise self.over.refusal()
+            self.over = UNDONE_BY_USER
+            return True
         if effect.transaction == "rollback" and not effect.chains:
             self.lost, self.lost_because = False, ""
+            self._look_at_block(UNDONE_BY_USER)
             return True
         if effect.transaction == "commit":
             self.lost, self.lost_because = False, ""
+            self._look_at_block(CONNECTION_LOST)
         raise lost_before(because)
+
+    # Blocks of `client.transaction()`
+
+    def enter_block(self) -> None:
+        """Take note of a block: what runs in it is for its transaction."""
+        self.blocks += 1
+
+    def leave_block(self) -> BlockEnd | None:
+        """Take note that the newest block ends; give how its transaction has ended before, if it has."""
+        self.blocks -= 1
+        over = self.over
+        if over is not None and not self.blocks:
+            self.lost, self.over = False, None
+        return over
+
+    def _look_at_block(self, end: BlockEnd) -> None:
+        """Have what follows in a block refused when its transaction is over; let a block go on that has begun the next."""
+        if self.is_open:
+            if self.over is not None:
+                self.lost, self.over = False, None
+        elif self.blocks and not self.lost:
+            self.lost, self.over = True, end
+
+    def _refuse_begin(self) -> None:
+        """Refuse what would end the transaction of a block without a word of it: MySQL commits one when it begins the next.
+
+        Raises:
+            DBProxyError: always.
+
+        """
+        raise DBProxyError(
+            "BEGIN inside of `async with client.transaction()` would commit what the block has done so far, on MySQL and "
+            "MariaDB: use another `client.transaction()`, which is a savepoint"
+        )
 
     def _refuse(self) -> NoReturn:
         if self.closed_because:

@@ -28,6 +28,7 @@ class Lender(Borrower):
         self.number = number
         self.session = Session()
         self.is_open, self.lost, self.lost_because, self.closed_because = False, False, "", ""
+        self.blocks, self.over = 0, None
         self.names.start_over()
         self.last_used = now()
 

@@ -200,8 +200,11 @@ class MySQLWire:
         return False
 
     async def after_error(self) -> None:
-        """Ask with a ping: an error's answer does not say whether a transaction is open when autocommit is off."""
-        if not self.raw.server_status & _STATUS_AUTOCOMMIT:
+        """Ask with a ping: an error's answer does not say whether a transaction is open.
+
+        A deadlock ends it, and so does DDL that fails; with autocommit off a statement that fails may have begun one.
+        """
+        if self.raw.server_status & (_STATUS_AUTOCOMMIT | _STATUS_IN_TRANSACTION) != _STATUS_AUTOCOMMIT:
             await self.raw.ping(reconnect=False)
 
     async def held(self, pins: Sequence[str], locks: Sequence[tuple[str, str]]) -> set[str]:

@@ -9,9 +9,12 @@ from forebay.dbproxy.arguments import choice
 from forebay.errors import DatabaseError, DBProxyError, InvalidParameterValue
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
+    from forebay.dbproxy.block_end import BlockEnd
     from forebay.dbproxy.client import Client
+    from forebay.dbproxy.holder import Holder
 
 ROLLBACK_SECONDS_MAX = 10.0
 ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
@@ -22,10 +25,16 @@ log = logging.getLogger("forebay.dbproxy")
 class Transaction:
     """One transaction, or one savepoint, of a client."""
 
-    __slots__ = ("_begin", "_client", "_savepoint")
+    __slots__ = ("_begin", "_client", "_holder", "_savepoint")
 
     def __init__(
-        self, client: Client, *, isolation: str | None, read_only: bool | None, deferrable: bool | None
+        self,
+        client: Client,
+        holder: Callable[[], Holder],
+        *,
+        isolation: str | None,
+        read_only: bool | None,
+        deferrable: bool | None,
     ) -> None:
         level = isolation.lower().replace("_", " ") if isinstance(isolation, str) else isolation
         if level is not None and level not in ISOLATION_LEVELS:
@@ -36,6 +45,7 @@ class Transaction:
             raise InvalidParameterValue(f"deferrable={deferrable!r}: only PostgreSQL has it")
         choice("read_only", read_only)
         self._client = client
+        self._holder = holder
         self._savepoint = ""
         mode = {None: "", True: " READ ONLY", False: " READ WRITE"}[read_only]
         if client.engine == "postgresql":
@@ -47,8 +57,8 @@ class Transaction:
 
     async def __aenter__(self) -> Self:
         """Begin."""
-        client = self._client
-        if client.in_transaction:
+        client, holder = self._client, self._holder()
+        if client.in_transaction or holder.over is not None:
             if self._begin not in (["BEGIN"], ["START TRANSACTION"]):
                 raise InvalidParameterValue("isolation, read_only and deferrable belong to the outermost transaction")
             self._savepoint = client.next_savepoint()
@@ -56,11 +66,16 @@ class Transaction:
         else:
             for statement in self._begin:
                 await client.execute(statement)
+        holder.enter_block()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        over = self._holder().leave_block()
+        if over is not None:
+            self._end_late(over, error)
+            return
         if kind is None:
             await self._commit()
             return
@@ -70,6 +85,20 @@ class Transaction:
         except DBProxyError as second:
             # The body's own error is what the user must see; the server rolls back when the connection closes.
             log.info("rollback after %s: %s", kind.__name__, type(second).__name__)
+
+    def _end_late(self, over: BlockEnd, error: BaseException | None) -> None:
+        """End a block whose transaction has ended before; tell of it, unless that was asked for and is all.
+
+        Raises:
+            DBProxyError: it is not known what became of the transaction, or a savepoint has gone with it.
+
+        """
+        if error is None:
+            if self._savepoint or not over.is_asked_for:
+                raise over.refusal()
+        elif not over.is_undone:
+            error.add_note(over.note())
+            log.warning("client %d: %s", self._client.number, over.note())
 
     async def _commit(self) -> None:
         if self._savepoint:

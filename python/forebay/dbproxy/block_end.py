@@ -1,0 +1,67 @@
+"""How the transaction of a block ended before the block did, and what its user is told of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from forebay.dbproxy.driver import Result
+from forebay.dbproxy.effect import ENDS
+from forebay.errors import DatabaseError, DBProxyError
+
+if TYPE_CHECKING:
+    from forebay.dbproxy.effect import Effect
+
+DEADLOCK = "1213"  # MySQL: its victim is rolled back as a whole
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEnd:
+    """The end of a block's transaction that the block did not make.
+
+    Attributes:
+        how: what ended it, as a clause.
+        is_undone: what ran in it is known to be rolled back.
+        is_asked_for: a statement of the user's ended it, and did what it says: to leave the block after it is no mistake.
+
+    """
+
+    how: str
+    is_undone: bool = False
+    is_asked_for: bool = False
+
+    def refusal(self) -> DBProxyError:
+        """Refuse a statement that would run outside of a transaction."""
+        return DBProxyError(
+            f"the transaction of this `async with client.transaction()` is over: {self.how}. Nothing more runs in the block, "
+            "for it would run outside of a transaction: leave it, and begin another one"
+        )
+
+    def note(self) -> str:
+        """Say to whom an exception ends the block that there was nothing left to roll back."""
+        return (
+            f"the transaction of this `async with client.transaction()` was not rolled back: it was over before, {self.how}. "
+            "What was committed then stays"
+        )
+
+
+UNDONE_BY_USER = BlockEnd("ROLLBACK ended it", is_undone=True, is_asked_for=True)
+CONNECTION_LOST = BlockEnd("the connection was lost when it was to end")
+
+
+def ended_by(digest: str, effect: Effect, result: Any, engine: str) -> BlockEnd:
+    """Say which statement ended a transaction, and whether it is one that says so."""
+    says_so = effect.transaction in ENDS
+    refused = effect.transaction == "commit" and isinstance(result, Result) and result.status == "ROLLBACK"
+    how = f"`{digest}` ended it"
+    if refused:
+        how += ": an earlier statement had failed, and the server rolled it back"
+    elif not says_so and engine == "mysql":
+        how += ": MySQL and MariaDB commit before and after DDL, and so do some other statements"
+    return BlockEnd(how, is_undone=refused or effect.transaction == "rollback", is_asked_for=not refused)
+
+
+def failed_with(digest: str, error: Exception) -> BlockEnd:
+    """Say which statement failed and took its transaction with it, as the victim of a deadlock does."""
+    is_undone = isinstance(error, DatabaseError) and error.code == DEADLOCK
+    return BlockEnd(f"`{digest}` failed ({error}), and the server ended it", is_undone=is_undone)
