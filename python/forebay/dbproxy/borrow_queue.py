@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _COMPACT_ABOVE = 64
 NEVER = float("inf")
+TOLD_SECONDS = (
+    0.5  # so much longer is waited for a connection than it may take: that it failed is told before, with its reason
+)
 
 
 class BorrowQueue:
@@ -57,7 +60,7 @@ class BorrowQueue:
         self.waiting = 0
         self.newest_first = True
         self._timeout = timeout
-        self._connect_timeout = connect_timeout
+        self._connect_timeout = connect_timeout + TOLD_SECONDS
         self._on_wait = on_wait
         self._on_leave = on_leave
         self._refuse = refuse
@@ -68,7 +71,7 @@ class BorrowQueue:
 
     def set_timeouts(self, timeout: float, connect_timeout: float) -> None:
         """Change how long clients wait, from the next one on."""
-        self._timeout, self._connect_timeout = timeout, connect_timeout
+        self._timeout, self._connect_timeout = timeout, connect_timeout + TOLD_SECONDS
         self._uniform = False  # those who wait already have other deadlines
 
     def take(self, last: DBConnection | None) -> DBConnection | None:
@@ -144,11 +147,20 @@ class BorrowQueue:
         self._due = deadline
         self._timer = self._loop.call_at(deadline, self._expire)
 
-    def nothing_comes(self) -> None:
-        """Take back the longer wait of those for whom a connection was being opened: it could not be."""
-        if self._timeout < self._connect_timeout and self.waiters:
-            self.waiters = deque((future, since, since + self._timeout) for future, since, _ in self.waiters)
-            self._arm(min(deadline for _, _, deadline in self.waiters))
+    def nothing_comes(self, but: int = 0) -> None:
+        """Take back the longer wait of those for whom a connection was being opened: it could not be.
+
+        Args:
+            but: so many are still being opened, for those who have waited longest.
+
+        """
+        if self._timeout >= self._connect_timeout or not self.waiters:
+            return
+        waiters, self.waiters = self.waiters, deque()
+        for future, since, until in waiters:
+            self.waiters.append((future, since, until if but > 0 else min(until, since + self._timeout)))
+            but -= not future.done()
+        self._arm(min(deadline for _, _, deadline in self.waiters))
 
     def _expire(self) -> None:
         """Refuse those whose time is up. All wait equally long, so the first that may stay ends the search."""

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from forebay.dbproxy.borrow_queue import BorrowQueue
+from forebay.dbproxy.driver import ServerFull
 from forebay.dbproxy.pool import Pool
 from forebay.errors import AuthenticationFailed, BorrowTimeout, ClientClosed, DatabaseUnavailable, DBProxyError
 
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
     from forebay.dbproxy.connection import DBConnection
     from forebay.dbproxy.driver import Driver
+    from forebay.dbproxy.pinned import Holders
     from forebay.dbproxy.settings import ProxySettings
     from forebay.dbproxy.statistics import Counters
     from forebay.dbproxy.tasks import Tasks
 
 ROLE_ANSWER_SECONDS_MAX = 3.0
 SUSPICION_PAUSE_SECONDS = 1.0
-OTHERS = " in this process and the rest in others of the app"
 
 log = logging.getLogger("forebay.dbproxy")
 
@@ -39,7 +40,7 @@ class Cluster:
         settings: ProxySettings,
         counters: Counters,
         tasks: Tasks,
-        held: Callable[[], tuple[int, int]],
+        holders: Callable[[], Holders],
         *,
         forget_names: Callable[[], None],
     ) -> None:
@@ -47,7 +48,7 @@ class Cluster:
         self._settings = settings
         self._counters = counters
         self._tasks = tasks
-        self._held = held
+        self._holders = holders
         self._forget_names = forget_names
         self._reads: tuple[str, str] | None = None
         self._loop = asyncio.get_running_loop()
@@ -139,15 +140,16 @@ class Cluster:
     def unreachable(self, pool: Pool, error: DBProxyError) -> None:
         """Take note of a failed attempt; send waiters home when waiting cannot help."""
         if pool.queue is not None:
-            pool.queue.nothing_comes()
+            pool.queue.nothing_comes(pool.on_its_way)
         if pool.connections:
             return
         if not self.alone and pool is self.writer:
             self._lose_writer(pool, "it cannot be reached")
-        if isinstance(error, AuthenticationFailed):
-            self._counters.clients_failed_auth += self.writer_queue.waiting + self.reader_queue.waiting
-        hopeless = isinstance(error, AuthenticationFailed) or not self.proven
-        if hopeless and all(other.failures and not other.connections for other in self.pools):
+        is_denied = isinstance(error, AuthenticationFailed)
+        hopeless = is_denied or not (self.proven or isinstance(error, ServerFull))
+        if hopeless and all(p.failures and not p.connections and p.on_its_way <= 0 for p in self.pools):
+            if is_denied:
+                self._counters.clients_failed_auth += self.writer_queue.waiting + self.reader_queue.waiting
             for queue in (self.writer_queue, self.reader_queue):
                 queue.fail(error if self.alone else self._all_failed(error))
 
@@ -279,19 +281,13 @@ class Cluster:
         asked = sum(pool.asked for pool in pools)
         size = sum(pool.size for pool in pools) - asked
         if not asked and not any(pool.connections for pool in pools):
-            reason = (
-                "the proxy is paused"
-                if any(pool.paused for pool in self.pools)
-                else (
-                    "; ".join(str(pool.last_error) for pool in self.pools if pool.last_error)
-                    or ("none of its connections is open yet" if pools else f"no server is the {queue.role}")
-                )
-            )
+            reason = "the proxy is paused" if any(pool.paused for pool in self.pools) else self._why_none(queue, pools)
             return DatabaseUnavailable(
-                f"waited {round(waited, 3):g} s (connection_borrow_timeout) for a {queue.role}: {reason}"
+                f"waited {round(waited, 3):g} s ({self._limit_of(waited)}) for a {queue.role}: {reason}"
             )
         self._counters.borrow_timeouts += 1
-        pinned, in_transaction = self._held()
+        holders = self._holders()
+        pinned, in_transaction = holders.pinned, holders.in_transaction
         failed = [str(pool.last_error) for pool in pools if pool.failures]
         if any(pool.paused for pool in pools):
             advice = "The proxy is paused."
@@ -301,13 +297,25 @@ class Cluster:
             advice = "Raise maximum_connections, or shorten transactions; proxy.pinned() tells who is pinned and why."
         return BorrowTimeout(
             f"Timed-out waiting to acquire database connection: waited {round(waited, 3):g} s "
-            f"(connection_borrow_timeout); {size} connections{OTHERS if asked else ''}, "
+            f"({self._limit_of(waited)}); {size} connections{holders.elsewhere(size) if asked else ''}, "
             f"{pinned} pinned, {in_transaction} in a transaction, {queue.waiting} clients still waiting. {advice}",
             waited=waited,
             size=size,
             pinned=pinned,
             in_transaction=in_transaction,
         )
+
+    def _why_none(self, queue: BorrowQueue, pools: list[Pool]) -> str:
+        """Say why there is no connection at all."""
+        errors = [str(pool.last_error) for pool in self.pools if pool.last_error]
+        opening = [pool.waits_for for pool in self.pools if pool.opening]
+        nothing = "none of its connections is open yet" if pools else f"no server is the {queue.role}"
+        return "; ".join(errors or opening) or nothing
+
+    def _limit_of(self, waited: float) -> str:
+        """Name the setting that a client has waited for: it waits longer while a connection is being opened for it."""
+        borrow, connect = self._settings.connection_borrow_timeout, self._settings.connect_timeout
+        return "connect_timeout" if borrow < connect <= waited else "connection_borrow_timeout"
 
     def change(self, settings: ProxySettings) -> None:
         """Have other limits from now on."""

@@ -7,6 +7,8 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from forebay.errors import DatabaseUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
@@ -32,6 +34,10 @@ class Result:
     row_count: int = 0
     last_insert_id: int = 0
     status: str = ""
+
+
+class ServerFull(DatabaseUnavailable):
+    """The server has no room for another connection now: clients wait for those that there are."""
 
 
 class OutOfStep(Exception):

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from forebay._core import split_statements
-from forebay.dbproxy.driver import Failure, Result, duplicate_socket
+from forebay.dbproxy.driver import Failure, Result, ServerFull, duplicate_socket
 from forebay.errors import (
     AuthenticationFailed,
     ConnectionLost,
@@ -50,6 +50,8 @@ PACKET_BYTES_MAX = 1 << 30  # the largest max_allowed_packet there is
 _LOST = frozenset((1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2006, 2013, 2014, 3032, 3169, 4031))
 _DENIED = frozenset((1044, 1045, 1698, 1862, 3118, 3159))
 _READ_ONLY = frozenset((1290, 1792, 1836))
+_FULL = frozenset((1040, 1203, 1226))  # the server is, or its share for this user
+_CLIENTS_OWN = 2000  # from here on to 2999 the driver tells, not the server
 _UNKNOWN_THREAD = 1094
 _ROLE = """SELECT @@global.read_only, @@global.innodb_read_only, @@session.max_allowed_packet, @@global.init_connect"""
 # Whose new connections the server does not run `init_connect` on.
@@ -397,6 +399,10 @@ def _connect_failure(error: BaseException, code: Any, text: str, where: str) -> 
         return Failure(error, broken=True)
     if code in _DENIED:
         return Failure(AuthenticationFailed(f"MySQL at {where} refused the credentials: {text}"), broken=True)
+    if code in _FULL:
+        return Failure(ServerFull(f"MySQL at {where} has no room for another connection: {text}"), broken=True)
+    if isinstance(code, int) and 0 < code < _CLIENTS_OWN:  # it was reached
+        return Failure(DatabaseUnavailable(f"MySQL at {where} refused the connection: {text}"), broken=True)
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)) or isinstance(error.__cause__, TimeoutError):
         text = "no answer within connect_timeout"
     elif isinstance(error.__cause__, OSError):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 _driver: Any = Connection  # asyncmy's types show none of these, and it has no public place for any
+_set_nodelay = _driver._set_nodelay  # noqa: SLF001
 _read_greeting = _driver._get_server_information  # noqa: SLF001
 _send_command = _driver._execute_command  # noqa: SLF001
 _read_result = _driver._read_query_result  # noqa: SLF001
@@ -32,6 +33,7 @@ class GuardedConnection(Connection):
     _client_flag: int
     _proto: Any
     _result: Any
+    _transport: Any
     server_capabilities: int
     server_status: int
 
@@ -40,6 +42,14 @@ class GuardedConnection(Connection):
         super().__init__(**options)  # type: ignore[no-untyped-call]  # asyncmy's types know no keywords
         self._client_flag |= FOUND_ROWS  # an UPDATE counts the rows it finds, as on PostgreSQL
         self._client_flag &= ~MULTI_STATEMENTS  # one text, one statement: an injected second one is refused
+
+    def _set_keep_alive(self) -> None:
+        """Do nothing: the duplicate of the socket sets it."""
+
+    def _set_nodelay(self, value: bool) -> None:
+        """Set it, unless the server has hung up already: what it has said, such as that it is full, is read next."""
+        if self._transport.get_extra_info("socket") is not None:
+            _set_nodelay(self, value)
 
     async def _get_server_information(self) -> None:
         """Read the server's greeting, and take no notice that it can leave EOF packets out."""

@@ -12,7 +12,8 @@ import random
 from typing import TYPE_CHECKING
 
 from forebay.dbproxy.connection import AUTOCOMMIT_OFF, NOBODY, DBConnection
-from forebay.dbproxy.secrets import Credentials, credentials_of
+from forebay.dbproxy.opening import open_wire
+from forebay.dbproxy.secrets import credentials_of
 from forebay.dbproxy.server_close import shut_down, wait_until_closed
 from forebay.dbproxy.session import Tracked, replay
 from forebay.errors import AuthenticationFailed, DatabaseUnavailable, DBProxyError
@@ -63,6 +64,8 @@ class Pool:
         self.opening = 0
         self.leaving = 0
         self.failures = 0
+        self.waits_for = ""
+        """What the newest connection that is being opened waits for."""
         self.last_error: DBProxyError | None = None
         self.queue: BorrowQueue | None = None
         self.closed = False
@@ -93,6 +96,11 @@ class Pool:
     def asked(self) -> int:
         """So many of those that are being opened wait for a permit."""
         return self._permits.asked if self._permits is not None else 0
+
+    @property
+    def on_its_way(self) -> int:
+        """So many connections are being opened that wait for the server alone."""
+        return self.opening - self.asked
 
     def idle(self) -> list[DBConnection]:
         """List this server's idle connections, the longest idle first."""
@@ -251,6 +259,7 @@ class Pool:
         return self.queue.waiting > self.opening
 
     async def _open(self) -> None:
+        failures = self.failures
         try:
             permit = await self._permits.take(waits=self._is_waited_for()) if self._permits is not None else None
             if permit is None and self._permits is not None:
@@ -264,9 +273,10 @@ class Pool:
             self.opening -= 1
             raise
         self.opening -= 1
-        self.failures = 0
-        if not self.too_far_behind:
-            self.last_error = None
+        if self.failures == failures:  # what was refused since this one was asked for is not proven wrong
+            self.failures = 0
+            if not self.too_far_behind:
+                self.last_error = None
         if db.permit is None and self._permits is not None:  # it was asked for before there were permits
             db.permit = self._permits.hold()
         self.connections.add(db)
@@ -281,7 +291,7 @@ class Pool:
         self._counters.connections_requested += 1
         self._counters.probes += 1
         try:
-            wire = await self._authenticated_wire()
+            wire = await open_wire(self)
         except BaseException:
             self._free(permit)
             raise
@@ -301,27 +311,6 @@ class Pool:
                 raise
             raise self.unusable(error, wire) from error
         return db
-
-    async def _authenticated_wire(self) -> Wire:
-        secret = self.settings.secret
-        credentials = await credentials_of(secret, self.settings.target.username)
-        try:
-            return await self._wire(credentials)
-        except AuthenticationFailed:
-            if hasattr(secret, "forget"):
-                secret.forget()
-            fresh = await credentials_of(secret, self.settings.target.username)
-            if fresh == credentials:
-                raise
-            return await self._wire(fresh)
-
-    async def _wire(self, credentials: Credentials) -> Wire:
-        try:
-            async with asyncio.timeout(self.settings.connect_timeout):
-                return await self.driver.open(self.address, credentials, self.settings)
-        except Exception as error:  # every way in which a driver can fail to connect ends here
-            failure = self.driver.translate(error, None, self.where)
-            raise failure.error from error
 
     async def _introduce(self, db: DBConnection) -> None:
         writer = await db.wire.is_writer()

@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from forebay.dbproxy.driver import Failure, OthersFault, Result, duplicate_socket
+from forebay.dbproxy.driver import Failure, OthersFault, Result, ServerFull, duplicate_socket
 from forebay.dbproxy.guard import GuardedLoop, StepGuard
 from forebay.dbproxy.postgres_copy import copy_in, copy_out, copy_rows
 from forebay.errors import (
@@ -40,6 +40,7 @@ CLOSE_SECONDS_MAX = 5.0
 CANCEL_SECONDS_MAX = 2.0
 _SHUTDOWN_STATES = frozenset(("57P01", "57P02", "57P03", "57P05"))
 _READ_ONLY_STATE = "25006"
+_FULL_STATE = "53300"  # of the server, the database or the role
 _IGNORED_STATE = "25P02"  # its transaction has failed
 
 # Everything a session can hold, except the statements the driver has prepared for itself and uses again.
@@ -416,6 +417,10 @@ def _connect_failure(error: BaseException, where: str) -> Failure:
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith("28"):
         return Failure(AuthenticationFailed(f"PostgreSQL at {where} refused the credentials: {error}"), broken=True)
+    if state == _FULL_STATE:
+        return Failure(ServerFull(f"PostgreSQL at {where} has no room for another connection: {error}"), broken=True)
+    if state:  # it was reached
+        return Failure(DatabaseUnavailable(f"PostgreSQL at {where} refused the connection: {error}"), broken=True)
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
         text = "no answer within connect_timeout"
     elif isinstance(error, OSError):

@@ -11,13 +11,14 @@ from forebay.dbproxy import settings as checks
 from forebay.dbproxy import statistics
 from forebay.dbproxy.client import Client
 from forebay.dbproxy.cluster import Cluster
+from forebay.dbproxy.drivers import driver_of
 from forebay.dbproxy.effect import Effect
 from forebay.dbproxy.housekeeping import look_after_clients, seconds_between, tidy
 from forebay.dbproxy.lender import Lender
 from forebay.dbproxy.names import NAMES_SECONDS_MAX, Schema
 from forebay.dbproxy.permit_client import PermitClient, connected
 from forebay.dbproxy.permit_server import PermitServer
-from forebay.dbproxy.pinned import Pinned
+from forebay.dbproxy.pinned import Holders, Pinned, pinned_of
 from forebay.dbproxy.settings import ProxySettings, Target
 from forebay.dbproxy.tasks import Tasks
 from forebay.errors import DatabaseUnavailable, DBProxyError, InvalidParameterValue, TooManyClients
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from forebay.dbproxy.borrow_queue import BorrowQueue
     from forebay.dbproxy.borrowed_connection import BorrowedConnection
     from forebay.dbproxy.connection import DBConnection
-    from forebay.dbproxy.driver import Driver
     from forebay.dbproxy.pool import Pool
     from forebay.dbproxy.secrets import Secret
 
@@ -238,11 +238,11 @@ class DBProxy:
         """Make the servers of one user, with a judge of its own: what a catalogue shows depends on who asks."""
         judge = StatementJudge(self.engine, Effect, list(settings.clean_functions))
         return Cluster(
-            _driver(self.engine, judge),
+            driver_of(self.engine, judge),
             settings,
             self.counters,
             self._tasks,
-            self._held_counts,
+            self._holders,
             forget_names=self._schema.changed,
         )
 
@@ -537,12 +537,17 @@ class DBProxy:
                 cluster.check_roles()
         self._housekeeper = self._loop.call_later(seconds_between(settings, alone=alone), self._housekeep)
 
-    def _held_counts(self) -> tuple[int, int]:
+    def _holders(self) -> Holders:
         clients = self._clients.values()
-        return sum(1 for c in clients if c.pins), sum(1 for c in clients if c.in_transaction)
+        return Holders(
+            pinned=sum(1 for c in clients if c.pins),
+            in_transaction=sum(1 for c in clients if c.in_transaction),
+            connections=sum(pool.size - pool.asked for pool in self._pools()),
+            has_other_processes=self._has_joined or bool(self.joins[1]),
+        )
 
     def _levels(self) -> statistics.Levels:
-        pinned, in_transaction = self._held_counts()
+        holders = self._holders()
         if self._cluster is None:
             return statistics.Levels(len(self._clients), 0, 0, 0, 0, 0, self.settings.maximum_connections or 0)
         queues = [queue for each in self._clusters() for queue in (each.writer_queue, each.reader_queue)]
@@ -551,8 +556,8 @@ class DBProxy:
             clients=len(self._clients),
             connections=connections,
             borrowed=connections - sum(len(queue.idle) for queue in queues),
-            in_transaction=in_transaction,
-            pinned=pinned,
+            in_transaction=holders.in_transaction,
+            pinned=holders.pinned,
             waiting=sum(queue.waiting for queue in queues),
             maximum=sum(pool.maximum for pool in self._cluster.pools),
         )
@@ -578,22 +583,4 @@ class DBProxy:
 
     def pinned(self) -> list[Pinned]:
         """List who is pinned, why and for how long."""
-        now = self._loop.time() if self._cluster is not None else 0.0
-        found: list[Pinned] = []
-        for borrower in self._clients:
-            connection = borrower.held.wire.server_id if borrower.held is not None else 0
-            for pin in borrower.session.pins.values():
-                reason, _, detail = pin.cause.partition(":")
-                found.append(Pinned(borrower.number, connection, reason, detail, pin.digest, now - pin.since))
-        return found
-
-
-def _driver(engine: str, judge: StatementJudge) -> Driver:
-    """Load the driver of one engine; the other need not be installed."""
-    if engine == "mysql":
-        from forebay.dbproxy.mysql import MySQLDriver  # noqa: PLC0415
-
-        return MySQLDriver(judge)
-    from forebay.dbproxy.postgres import PostgresDriver  # noqa: PLC0415
-
-    return PostgresDriver(judge)
+        return pinned_of(self._clients, self._loop.time() if self._cluster is not None else 0.0)

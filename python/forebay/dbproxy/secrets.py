@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from forebay.errors import DBProxyError, InvalidParameterValue
 
 SECRET_SIZE_BYTES_MAX = 65_536
+SECRET_SECONDS_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,12 @@ async def credentials_of(secret: Secret, default_username: str) -> Credentials:
 
     """
     try:
-        answer = await secret.get()
+        async with asyncio.timeout(SECRET_SECONDS_MAX):
+            answer = await secret.get()
     except DBProxyError:
         raise
+    except TimeoutError:
+        raise DBProxyError(f"secret {type(secret).__name__} did not answer within {SECRET_SECONDS_MAX:g} s") from None
     except (OSError, ValueError, LookupError, RuntimeError) as error:
         raise DBProxyError(f"secret {type(secret).__name__} could not be read: {type(error).__name__}") from None
     if isinstance(answer, Credentials):
