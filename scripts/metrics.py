@@ -38,7 +38,8 @@ negative is not recorded; `forebay_metric_values_refused_total` counts it.
 
 **Labels** have few values: declared names, and reasons out of a list. A partition key, a message id or a payload is
 never a label. A metric has at most 10,000 series, a histogram 1,000. Everything beyond that counts under the value
-`other`.
+`other`. `proxy` is the `name=` of a `DBProxy`, or its database's name; the second proxy of an app with the same one
+has `-2` behind it.
 
 **Buckets** are the classic ones. A percentile from classic buckets is as coarse as they are. Native histograms and
 the gauges are exact to 0.1%.

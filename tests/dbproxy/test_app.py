@@ -10,7 +10,7 @@ from db_servers import View, until
 from ports import free_port
 
 import forebay
-from forebay.errors import DBProxyError
+from forebay.errors import DBProxyError, InvalidParameterValue
 
 
 async def test_it_opens_before_the_first_event_and_closes_after_the_last_handler(server, view: View, proxies):
@@ -87,3 +87,46 @@ async def test_its_metrics_are_on_the_apps_page(server, proxies):
             assert names <= shown, names - shown
     finally:
         await app.stop()
+
+
+async def test_two_proxies_of_one_database_have_metrics_of_their_own(server, proxies):
+    """One's were taken for the other's, and nothing of either was told: a histogram seemed to have shrunk."""
+    one, two, three = (
+        proxies(server, maximum_connections=most, name=name) for most, name in ((2, None), (3, None), (4, "writes"))
+    )
+    app = forebay.App("attached", store=":memory:")
+    port = free_port()
+
+    def page():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            return answer.read().decode()
+
+    for proxy in (one, two, three):
+        app.attach(proxy)
+    await app.start(metrics_port=port)
+    try:
+        for number in range(3):
+            for proxy, statements in ((one, 5), (two, 1), (three, 2)):
+                async with proxy.connect() as client:
+                    for _ in range(statements):
+                        await client.fetch_value(f"SELECT {number}")
+        shown = [
+            f'forebay_dbproxy_query_requests_total{{proxy="{name}"}} {number}'
+            for name, number in (("app", 15), ("app-2", 3), ("writes", 6))
+        ]
+        text = ""
+        async with asyncio.timeout(15):
+            while any(line not in text for line in shown):
+                text = await asyncio.to_thread(page)
+                await asyncio.sleep(0.05)
+        for name, most in (("app", 2), ("app-2", 3), ("writes", 4)):
+            assert f'forebay_dbproxy_database_connections_allowed{{proxy="{name}"}} {most}' in text
+            assert f'forebay_dbproxy_query_duration_seconds_count{{proxy="{name}"}}' in text
+    finally:
+        await app.stop()
+
+
+async def test_a_name_that_cannot_be_one_is_refused(server, proxies):
+    for name in ("", 5, "a" * 64, "a\n"):
+        with pytest.raises(InvalidParameterValue, match="name="):
+            proxies(server, name=name)

@@ -25,6 +25,7 @@ class Proxied(Protocol):
     """A resource that is a `forebay.DBProxy`; few apps load one."""
 
     settings: Any
+    name: str
 
     def change(self, **limits: Any) -> None:
         """Change limits while it runs."""
@@ -34,7 +35,7 @@ class Proxied(Protocol):
 
 
 class Proxies:
-    """The proxies of an app by the names that RDS would give them: the database's, with a number from the second one on."""
+    """The proxies of an app by the names that RDS would give them: their own, with a number from the second of a name on."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
@@ -42,9 +43,13 @@ class Proxies:
         self._times: dict[str, list[float]] = {}
 
     def add(self, proxy: DBProxy) -> None:
-        """Take a proxy."""
-        database = proxy.settings.target.database
-        plain = re.sub(r"[^a-zA-Z0-9]+", "-", database).strip("-")
+        """Take a proxy. One that is called as another gets another name: its metrics would be the other's."""
+        taken = {each.name for each in self._named.values()}
+        own, number = proxy.name, 1
+        while proxy.name in taken:
+            number += 1
+            proxy.name = f"{own}-{number}"
+        plain = re.sub(r"[^a-zA-Z0-9]+", "-", own).strip("-")
         first = plain if plain[:1].isalpha() else f"db-{plain}".rstrip("-")
         first, name, number = first[:_NAME_MAX].rstrip("-"), "", 1
         while not name or name in self._named:

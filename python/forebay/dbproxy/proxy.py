@@ -73,6 +73,8 @@ class DBProxy:
         idle_in_transaction_timeout: seconds a client may do nothing in a transaction, which is rolled back then; None: for ever.
         transaction_timeout: seconds a transaction may last before it is rolled back; no limit when None.
         maximum_replica_lag: seconds a replica may be behind the writer to be lent to readers; no limit when None.
+        name: what it is called in metrics, as their label ``proxy``; the database's name when None. A second proxy of an app
+            with the same one gets a number.
         users: further database users, by name, and where their passwords come from: ``proxy.connect(user="reports")``. They
             share the maximum.
 
@@ -110,6 +112,7 @@ class DBProxy:
         transaction_timeout: float | timedelta | None = None,
         maximum_replica_lag: float | timedelta | None = None,
         users: Mapping[str, Secret] | None = None,
+        name: str | None = None,
     ) -> None:
         where = checks.choose_target(target)
         self.settings = ProxySettings(
@@ -142,6 +145,7 @@ class DBProxy:
             users=checks.check_users(users),
         )
         self.engine = where.engine
+        self.name = where.database if name is None else checks.check_name(name)
         self.counters = statistics.Counters()
         self._clients: dict[Lender, Client | BorrowedConnection] = {}
         self._numbers = 0
@@ -572,7 +576,7 @@ class DBProxy:
 
     def measurements(self) -> Iterator[tuple[str, dict[str, str], float | Histogram]]:
         """Give name, labels and number of everything for an app's ``/metrics``; names are RDS Proxy's, latencies in seconds."""
-        labels = {"ProxyName": self.settings.target.database}
+        labels = {"ProxyName": self.name}
         numbers: dict[str, float | Histogram] = {**self.statistics(), **self.counters.latencies()}
         if self._has_joined:
             del numbers["MaxDatabaseConnectionsAllowed"]  # the owner's is for all

@@ -24,6 +24,7 @@ BORROW_TIMEOUT_SECONDS_MAX = 300.0  # ConnectionBorrowTimeout
 CONNECTIONS_MAX = 16_384  # AWS counts in percent; this is the largest max_connections of an RDS MySQL instance
 CLIENT_LIFETIME_SECONDS_MAX = 86_400.0  # RDS Proxy closes a client connection after 24 hours
 CLIENTS_MAX = 1_000_000
+NAME_MAX = 63  # of an RDS proxy
 DURATION_RANGES = {
     "connection_borrow_timeout": (0, BORROW_TIMEOUT_SECONDS_MAX),
     "idle_client_timeout": (0.001, 28_800),  # IdleClientTimeout: eight hours at most
@@ -225,6 +226,13 @@ def check_users(users: Mapping[str, Secret] | None) -> dict[str, Secret]:
         if not isinstance(secret, Secret):
             raise InvalidParameterValue(f"users: {user!r} has {type(secret).__name__}, which has no `async def get()`")
     return checked
+
+
+def check_name(name: str) -> str:
+    """Check a proxy's name."""
+    if not isinstance(name, str) or not 0 < len(name) <= NAME_MAX or not name.isprintable():
+        raise InvalidParameterValue(f"name={name!r}: must be a text of 1 to {NAME_MAX} characters that can be printed")
+    return name
 
 
 def count(name: str, value: int, low: int, high: int) -> int:
