@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -180,6 +181,46 @@ async def test_old_and_new_writer_are_never_mixed(pair, proxies):
     first_new = names.index(str(pair.two.port))
     assert set(names[first_new + 8 :]) == {str(pair.two.port)}
     assert set(names[:first_new]) == {str(pair.one.port)}
+
+
+async def test_a_second_writer_is_asked_no_more_often_than_servers_are(pair, proxies, caplog):
+    """It was connected to again and again, with a line in the log each time."""
+    caplog.set_level(logging.WARNING, logger="forebay.dbproxy")
+    proxy = proxies(pair.url, **settings(role_check_interval=0.5))
+    async with proxy.connect() as client:
+        assert await client.fetch_value(NAME) == str(pair.one.port)
+    promote(pair.two)
+
+    def told():
+        return [record for record in caplog.records if "both accept writes" in record.getMessage()]
+
+    async def works(seconds):
+        until_then = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < until_then:
+            async with proxy.connect() as client, proxy.connect() as other:
+                await asyncio.gather(client.fetch_value(NAME), other.fetch_value(NAME))
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(10):
+        while not told():
+            await works(0.1)
+    before = proxy.counters.connections_requested
+    await works(2)
+    assert len(told()) == 1
+    assert proxy.counters.connections_requested - before <= 8, "one for each question, of which there are four"
+    demote(pair.two)
+    await works(1.5)  # it is asked
+    promote(pair.two)
+    async with asyncio.timeout(10):
+        while len(told()) < 2:
+            await works(0.1)
+    demote(pair.one)  # who was refused is the writer now
+    async with asyncio.timeout(20):
+        while True:
+            async with proxy.connect() as client:
+                if await client.fetch_value(NAME) == str(pair.two.port):
+                    break
+            await asyncio.sleep(0.05)
 
 
 async def test_without_any_writer_everybody_waits_and_then_is_told(pair, proxies):

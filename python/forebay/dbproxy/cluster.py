@@ -54,6 +54,8 @@ class Cluster:
         self._loop = asyncio.get_running_loop()
         self._checking: set[Pool] = set()
         self._settling = False
+        self._disputed: tuple[Pool, Pool] | None = None
+        """The writer and another server that says that it is one; it has been logged."""
         self._suspected_at = float("-inf")
         self.proven = False
         self.writer: Pool | None = None
@@ -113,6 +115,8 @@ class Cluster:
         self.proven = True
         if self.alone:
             return
+        if not writer and self._disputed and pool in self._disputed:
+            self._disputed = None
         if not writer:
             if pool is self.writer:
                 self._lose_writer(pool, "it is read-only now")
@@ -208,7 +212,7 @@ class Cluster:
         if pool.paused:
             return
         self._checking.add(pool)
-        pool.too_far_behind = False
+        pool.too_far_behind = pool.refused_as_writer = False
         try:
             writer, lag = await self._ask(pool)
         finally:
@@ -252,7 +256,10 @@ class Cluster:
         finally:
             self._settling = False
         if confirmed:
-            log.warning("%s and %s both accept writes; %s stays the writer", old.where, new.where, old.where)
+            new.refused_as_writer = True
+            if self._disputed != (old, new):
+                self._disputed = (old, new)
+                log.warning("%s and %s both accept writes; %s stays the writer", old.where, new.where, old.where)
             return
         if self.writer is old:
             self._lose_writer(old, f"{new.where} is the writer now")

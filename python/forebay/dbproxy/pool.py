@@ -74,6 +74,8 @@ class Pool:
         """Its maximum has been changed: there may be more connections."""
         self.too_far_behind = self.told_behind = False
         """It is a replica whose lag is over ``maximum_replica_lag``: it is asked again with the next question for roles."""
+        self.refused_as_writer = False
+        """It says that it is the writer, and another one is: it is asked again with the next question for roles."""
         self.minimum = settings.minimum_connections
         self.minimum_refused = False
         """None of the app's permits was free for a connection that only the minimum asks for."""
@@ -245,7 +247,7 @@ class Pool:
             self._tasks.start(self._open())
 
     def _may_open(self) -> bool:
-        if self.closed or self.paused or self.too_far_behind or self.size >= self.maximum:
+        if self.closed or self.paused or self.too_far_behind or self.refused_as_writer or self.size >= self.maximum:
             return False
         if self.failures or self.queue is None or not self.limit_known:
             return self.opening == 0 and self._retry is None and self._is_wanted()
