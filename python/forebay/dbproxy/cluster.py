@@ -301,11 +301,12 @@ class Cluster:
         elif failed:
             advice = f"No other connection can be opened: {'; '.join(failed)}"
         else:
-            advice = "Raise maximum_connections, or shorten transactions; proxy.pinned() tells who is pinned and why."
+            advice = "Raise maximum_connections, or shorten transactions; proxy.borrowed() and proxy.pinned() tell who has them."
         return BorrowTimeout(
             f"Timed-out waiting to acquire database connection: waited {round(waited, 3):g} s "
             f"({self._limit_of(waited)}); {size} connections{holders.elsewhere(size) if asked else ''}, "
-            f"{pinned} pinned, {in_transaction} in a transaction, {queue.waiting} clients still waiting. {advice}",
+            f"{pinned} pinned, {in_transaction} in a transaction, "
+            f"{f'{holders.lent} lent to SQLAlchemy, ' if holders.lent else ''}{queue.waiting} clients still waiting. {advice}",
             waited=waited,
             size=size,
             pinned=pinned,

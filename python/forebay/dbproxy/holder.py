@@ -149,6 +149,11 @@ class Holder:
         """Tell whether its own event loop runs this. In Python 3.11 to ask which loop runs is a system call: it comes last."""
         return (get_ident() == self._thread and self._loop.is_running()) or get_running_loop() is self._loop
 
+    @property
+    def borrowed(self) -> DBConnection | None:
+        """The connection that it has at this moment, for its session or for one statement."""
+        return self.held or self._using
+
     def is_left_behind(self) -> bool:
         """Tell whether its own event loop has ended, and with it every connection that it opened."""
         return self._loop.is_closed()
@@ -225,14 +230,14 @@ class Holder:
             pins = kept
         text = self.names.digest(sql)
         for pin in self.session.pin(pins, text, self.loop_time()):
-            kind = pin.cause.partition(":")[0]
+            kind, _, detail = pin.cause.partition(":")
             self._counters.pins[kind] = self._counters.pins.get(kind, 0) + 1
             log.info(
                 "The client session was pinned to the database connection [dbConnection=%d, client=%d]. "
                 "Reason: %s. Digest: %s",
                 db.wire.server_id,
                 self.number,
-                kind,
+                f"{kind} ({detail})" if detail else kind,
                 text,
             )
 

@@ -62,8 +62,12 @@ class Lender(Borrower):
         try:
             result = await work(*args, **options)
         except BaseException as error:
-            if not isinstance(error, Exception) or db.wire.is_broken():
+            if not isinstance(error, Exception) or db.wire.is_broken() or db.leaving:
                 self._lose(db, in_transaction=False)
+                if (
+                    isinstance(error, Exception) and self.lost_because
+                ):  # the proxy took it: the driver names the network
+                    raise ConnectionLost(f"the transaction was ended and rolled back: {self.lost_because}") from error
             else:
                 db.wire.note_error(error)
                 db.remembers = True

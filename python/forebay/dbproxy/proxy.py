@@ -18,7 +18,7 @@ from forebay.dbproxy.lender import Lender
 from forebay.dbproxy.names import NAMES_SECONDS_MAX, Schema
 from forebay.dbproxy.permit_client import PermitClient, connected
 from forebay.dbproxy.permit_server import PermitServer
-from forebay.dbproxy.pinned import Holders, Pinned, pinned_of
+from forebay.dbproxy.pinned import Borrowed, Holders, Pinned, borrowed_of, pinned_of
 from forebay.dbproxy.settings import ProxySettings, Target
 from forebay.dbproxy.tasks import Tasks
 from forebay.errors import DatabaseUnavailable, DBProxyError, InvalidParameterValue, TooManyClients
@@ -546,6 +546,7 @@ class DBProxy:
         return Holders(
             pinned=sum(1 for c in clients if c.pins),
             in_transaction=sum(1 for c in clients if c.in_transaction),
+            lent=sum(each.is_lent for each in self.borrowed()),
             connections=sum(pool.size - pool.asked for pool in self._pools()),
             has_other_processes=self._has_joined or bool(self.joins[1]),
         )
@@ -584,6 +585,10 @@ class DBProxy:
             yield name, labels, value
         for reason, number in self.counters.pins.items():
             yield "SessionPins", {**labels, "Reason": reason}, number
+
+    def borrowed(self) -> list[Borrowed]:
+        """List which client has which database connection, since when it is in a transaction, and how long it is idle."""
+        return borrowed_of((holder, not isinstance(client, Client)) for holder, client in self._clients.items())
 
     def pinned(self) -> list[Pinned]:
         """List who is pinned, why and for how long."""

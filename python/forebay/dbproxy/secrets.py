@@ -57,7 +57,9 @@ async def credentials_of(secret: Secret, default_username: str) -> Credentials:
     if isinstance(answer, Credentials):
         return answer
     if not isinstance(answer, dict) or not isinstance(answer.get("password"), str):
-        raise DBProxyError(f'secret {type(secret).__name__} must give {{"username": …, "password": …}}')
+        raise DBProxyError(
+            f'secret {type(secret).__name__} must give {{"password": …}}, and "username" if the URL has no user'
+        )
     username = answer.get("username", default_username)
     if not isinstance(username, str) or not username:
         raise DBProxyError(f"secret {type(secret).__name__} has no username, and the URL has none either")
@@ -219,5 +221,5 @@ def _parse(text: str, where: str) -> dict[str, str]:
     except ValueError:
         raise DBProxyError(f"{where} is not JSON") from None
     if not isinstance(value, dict) or not isinstance(value.get("password"), str):
-        raise DBProxyError(f'{where} must be a JSON object with "username" and "password"')
+        raise DBProxyError(f'{where} must be a JSON object with "password", and with "username" if the URL has no user')
     return {key: value[key] for key in ("username", "password") if isinstance(value.get(key), str)}

@@ -6,19 +6,16 @@ Source: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_Connection
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from forebay._core import StatementJudge, split_statements
 from forebay.dbproxy.effect import Effect
 from forebay.dbproxy.secrets import Credentials, FixedSecret, Secret
 from forebay.errors import InvalidParameterValue
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 BORROW_TIMEOUT_SECONDS_MAX = 300.0  # ConnectionBorrowTimeout
 CONNECTIONS_MAX = 16_384  # AWS counts in percent; this is the largest max_connections of an RDS MySQL instance
@@ -103,6 +100,8 @@ def parse_url(url: str) -> Target:
     login = rest.rpartition("@")[0]
     username, _, password = login.partition(":")
     addresses = tuple(_parse_address(part, engine) for part in location.split(","))
+    if len(set(addresses)) < len(addresses):
+        raise InvalidParameterValue(f"url: {location!r} names a server twice")
     if not database or "/" in database:
         raise InvalidParameterValue(
             f"url: exactly one database name must follow the host, as in {scheme}://user@{location}/name"
@@ -117,7 +116,9 @@ def _parse_address(text: str, engine: str) -> Address:
     except ValueError:
         raise InvalidParameterValue(f"url: {text!r} is not host:port with a port from 1 to 65535") from None
     if not parts.hostname or port == 0:
-        raise InvalidParameterValue(f"url: {text!r} has no host, or port 0")
+        raise InvalidParameterValue(f"url: {text!r} has no host, or port 0; a server's socket file cannot be used")
+    if "%" in parts.hostname.partition("%25")[0]:
+        raise InvalidParameterValue(f"url: {text!r} is no host name; a server's socket file cannot be used")
     return Address(parts.hostname, port or DEFAULT_PORTS[engine])
 
 
@@ -204,6 +205,12 @@ def changed(settings: ProxySettings, changes: Mapping[str, Any]) -> ProxySetting
     if "maximum_connections" in checked:
         count("maximum_connections", checked["maximum_connections"], 1, CONNECTIONS_MAX)
         checked["maximum_connections_percent"] = checked["maximum_idle_connections_percent"] = None
+        for name in ("minimum_connections", "maximum_idle_connections"):
+            own = getattr(settings, name)
+            if name not in checked and own is not None and own > checked["maximum_connections"]:
+                raise InvalidParameterValue(
+                    f"maximum_connections={checked['maximum_connections']!r}: {name} is {own}, which is more; change both"
+                )
     return replace(settings, **checked)
 
 
@@ -274,6 +281,10 @@ def check_filters(filters: Iterable[str]) -> bool:
         raise InvalidParameterValue(
             f"session_pinning_filters={filters!r}: must be a sequence of names, as in ({filters!r},)"
         )
+    if not isinstance(filters, Iterable):
+        raise InvalidParameterValue(
+            f"session_pinning_filters={filters!r}: must be a sequence of names, as in ({EXCLUDE_VARIABLE_SETS!r},)"
+        )
     names = tuple(filters)
     for name in names:
         if name != EXCLUDE_VARIABLE_SETS:
@@ -312,6 +323,8 @@ def check_clean_functions(names: Iterable[str]) -> tuple[str, ...]:
     """Check ``clean_functions``; give the names as the judge compares them."""
     if isinstance(names, str):
         raise InvalidParameterValue(f"clean_functions={names!r}: must be a sequence of names, as in ({names!r},)")
+    if not isinstance(names, Iterable):
+        raise InvalidParameterValue(f"clean_functions={names!r}: must be a sequence of names, as in ('slug',)")
     given = tuple(names)
     for name in given:
         if not isinstance(name, str) or not name or not all(name.split(".")) or name.count(".") > 1:
