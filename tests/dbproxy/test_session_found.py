@@ -272,7 +272,7 @@ async def test_an_out_parameter_stays_while_nobody_else_asks(mariadb, proxies):
             for pool in proxy._pools():
                 for db in pool.connections:
                     db.idle_since -= 60
-            proxy._housekeep_anew()
+            proxy._housekeep()
             await asyncio.sleep(0.05)
         assert await client.fetch_value("SELECT @out") == 5
     async with proxy.connect() as other:

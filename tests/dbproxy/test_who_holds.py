@@ -11,7 +11,14 @@ from sqlalchemy import text
 
 from forebay.dbproxy import DBProxy, EnvSecret
 from forebay.dbproxy.sqlalchemy import create_async_engine
-from forebay.errors import BorrowTimeout, ConnectionLost, DatabaseError, DBProxyError, InvalidParameterValue
+from forebay.errors import (
+    BorrowTimeout,
+    ClientClosed,
+    ConnectionLost,
+    DatabaseError,
+    DBProxyError,
+    InvalidParameterValue,
+)
 
 
 def number(proxy):
@@ -53,6 +60,35 @@ async def test_who_has_a_connection_is_listed(server, proxies):
         await inside.execute("ROLLBACK")
         assert {each.client for each in proxy.borrowed()} == {pinned.number}
     assert proxy.borrowed() == []
+
+
+async def test_who_has_a_connection_can_be_ended(server, proxies):
+    proxy = proxies(server, maximum_connections=2, connection_borrow_timeout=5)
+    async with proxy.connect() as inside, proxy.connect() as naps, proxy.connect() as waits:
+        await waits.execute("DROP TABLE IF EXISTS ended")
+        await waits.execute("CREATE TABLE ended (a INT)")
+        await inside.execute("BEGIN")
+        await inside.execute("INSERT INTO ended VALUES (1)")
+        sleeping = asyncio.create_task(naps.fetch_value(nap(proxy, 60)))
+        await asyncio.sleep(0.1)
+        waiting = asyncio.create_task(waits.fetch_value("SELECT count(*) FROM ended"))
+        await asyncio.sleep(0.1)
+        assert not proxy.disconnect(999)
+        assert all(proxy.disconnect(each.client) for each in proxy.borrowed())
+        for ask in (sleeping, inside.fetch_value("SELECT 1")):
+            with pytest.raises(ClientClosed, match=r"it was ended by proxy.disconnect\(\)"):
+                await ask
+        assert await waiting == 0
+        assert proxy.borrowed() == []
+        engine = create_async_engine(proxy)
+        async with engine.connect() as lent:
+            await lent.scalar(text("SELECT 1"))
+            (found,) = proxy.borrowed()
+            assert proxy.disconnect(found.client)
+            with pytest.raises(ClientClosed):
+                await lent.scalar(text("SELECT 1"))
+        async with engine.connect() as lent:
+            assert await lent.scalar(text("SELECT 1")) == 1
 
 
 async def test_connections_that_sqlalchemy_has_are_told_to_who_waits(server, proxies):

@@ -51,16 +51,16 @@ class DBProxy:
             with ``async def get()``.
         maximum_connections: DB connections to each server, 1 to 16384 (10).
         maximum_connections_percent: instead: percent of the server's own limit, 1 to 100.
-        minimum_connections: kept open, and opened by ``open()``.
-        maximum_idle_connections: kept after ``idle_connection_timeout``; half of the maximum when None.
+        minimum_connections: kept open, and opened by ``open()``; 0 to the maximum.
+        maximum_idle_connections: kept after ``idle_connection_timeout``, 0 to the maximum; half of it when None.
         maximum_idle_connections_percent: instead, beside ``maximum_connections_percent``: percent of the server's own limit.
         connection_borrow_timeout: seconds a client waits for a DB connection, 0 to 300.
-        idle_client_timeout: seconds until an idle client connection is closed.
-        client_lifetime: seconds until a client connection is closed, 24 hours at most.
-        idle_connection_timeout: seconds after which a DB connection counts as idle.
-        connection_lifetime: seconds after which an idle DB connection is closed.
-        connect_timeout: seconds to open a DB connection.
-        query_timeout: seconds a statement may run; no limit when None.
+        idle_client_timeout: seconds until an idle client connection is closed, 0.001 to 28,800.
+        client_lifetime: seconds until a client connection is closed, 0.001 to 86,400.
+        idle_connection_timeout: seconds after which a DB connection without use may be closed, 0 to 86,400.
+        connection_lifetime: seconds after which an idle DB connection is closed, 0.001 to 604,800.
+        connect_timeout: seconds to open a DB connection, 0.01 to 300.
+        query_timeout: seconds a statement may run, 0.001 to 86,400; no limit when None.
         init_query: statements run once on each new DB connection and after each reset, ``;`` between them. No secrets in it.
         session_pinning_filters: ``("EXCLUDE_VARIABLE_SETS",)``: variable sets do not pin.
         clean_functions: your own volatile functions, procedures and trigger functions that leave nothing in the session, as
@@ -68,11 +68,11 @@ class DBProxy:
         hygiene: ``"auto"`` resets a connection that may carry state before another client gets it; ``"always"`` every one.
         require_tls: encrypt, and check the server's certificate and name.
         tls_context: encrypt with this context.
-        maximum_clients: client connections at a time.
-        role_check_interval: seconds between questions who is the writer, when there are several servers.
+        maximum_clients: client connections at a time, 1 to 1,000,000.
+        role_check_interval: seconds between questions who is the writer, when there are several servers, 0.01 to 3,600.
         idle_in_transaction_timeout: seconds a client may do nothing in a transaction, which is rolled back then; None: for ever.
-        transaction_timeout: seconds a transaction may last before it is rolled back; no limit when None.
-        maximum_replica_lag: seconds a replica may be behind the writer to be lent to readers; no limit when None.
+        transaction_timeout: seconds a transaction may last before it is rolled back, 0.001 to 86,400; no limit when None.
+        maximum_replica_lag: seconds a replica may be behind the writer to be lent to readers, 0 to 86,400; no limit when None.
         name: what it is called in metrics, as their label ``proxy``; the database's name when None. A second proxy of an app
             with the same one gets a number.
         users: further database users, by name, and where their passwords come from: ``proxy.connect(user="reports")``. They
@@ -474,7 +474,15 @@ class DBProxy:
             pool.grow()
         for borrower in self._clients:
             borrower.query_timeout = settings.query_timeout
-        self._housekeep_anew()
+        self._housekeep()
+
+    def disconnect(self, client: int) -> bool:
+        """Close a client by its number in ``borrowed()``, whatever it does; it gets ``ClientClosed``. Tell if it was there."""
+        self._check_loop()
+        found = next((holder for holder in self._clients if holder.number == client), None)
+        if found is not None:
+            self.dismiss(found, "it was ended by proxy.disconnect()")
+        return found is not None
 
     async def pause(self, *, timeout: float | timedelta | None = None) -> bool:  # noqa: ASYNC109 - it ends the waiting alone
         """Lend no connection until ``resume``, and wait until all are closed. Statements and transactions end as usual before.
@@ -518,14 +526,11 @@ class DBProxy:
 
     # Housekeeping
 
-    def _housekeep_anew(self) -> None:
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
-        self._housekeep()
-
     def _housekeep(self) -> None:
         if self._cluster is None:
             return
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
         now, settings, alone = self._loop.time(), self.settings, self._cluster.alone
         look_after_clients(self._clients, settings, now, self.dismiss)
         if now - self._names_forgotten_at >= NAMES_SECONDS_MAX:
