@@ -9,6 +9,7 @@ seed alone.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 import asyncmy
@@ -38,6 +39,13 @@ NO_TEMPORARY = frozenset(("3F000", "42704", "42883", "42P01"))
 OWN_CATALOGUE, NO_COLUMN = ("create", "pg_class"), "42703"
 # What the answer of a statement is on any connection, and no matter of its session.
 UNLIKE = ("EXPLAIN",)
+
+
+def same(found: object, expected: object, sql: str) -> bool:
+    """Whether two answers are one; rows come in any order that the statement does not name."""
+    if isinstance(found, list) and isinstance(expected, list) and "ORDER" not in sql.upper():
+        return Counter(map(repr, found)) == Counter(map(repr, expected))
+    return found == expected
 
 
 class Bare:
@@ -259,7 +267,7 @@ class Stage:
                 told.append(f"{step.client}: {step.sql!r} -> {expected!r}")
                 if isinstance(expected, str) and not step.may_fail:
                     broken = step.scene
-                if found == expected or any(word in step.sql.upper() for word in UNLIKE):
+                if same(found, expected, step.sql) or any(word in step.sql.upper() for word in UNLIKE):
                     continue
                 if "pg_temp." in step.sql.lower() and {str(found), str(expected)} <= NO_TEMPORARY:
                     continue
