@@ -56,14 +56,22 @@ def test_an_apps_options(options, text):
         ("postgresql://shop:hid/den@db.example/shop", "write @ as %40"),
         ("postgresql://shop:hid?den@db.example/shop", "write @ as %40"),
         ("postgres://shop:hid#den@db.example/shop", "write @ as %40"),
+        ("postgresql://shop:hid@den/w:1%@db.example/shop", "store='postgresql://…'"),
+        ("postgresql://shop:hid@den/W0rd@db.example/shop", "write @ as %40"),
+        ("postgresql://shop:hid@den#W0rd@db.example/shop", "write @ as %40"),
+        ("postgresql://shop:hid@den?W0rd@db.example/shop", "write @ as %40"),
+        ("postgresql://shop:hid%zen@db.example/shop", "% as %25"),
+        ("postgresql://shop:hid%4zen@db.example/shop", "% as %25"),
+        ("postgresql://shop:hidden%@db.example/shop", "% as %25"),
     ],
 )
 def test_a_url_that_is_refused_does_not_show_its_password(store, text):
-    """Of a URL with a typo the whole was told."""
+    """Of a URL with a typo the whole was told. Of a password with @ and another sign all but its first letters was told."""
     with pytest.raises(InvalidParameterValue) as caught:
         App("a", store=store)
     assert text in str(caught.value)
-    assert not any(part in str(caught.value) for part in ("hid", "den", "db.example"))
+    assert not any(part in str(caught.value) for part in ("hid", "den", "zen", "W0rd", "db.example"))
+    assert shown(store) in {"postgresql://…", "postgres://…", "postgresql:/…", "mysql://…"}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +81,7 @@ def test_a_url_that_is_refused_does_not_show_its_password(store, text):
         ("postgresql://shop@db1,db2/shop?schema=s", "postgresql://shop@db1,db2/shop?schema=s&password=a%26b"),
         ("postgresql:///shop?host=/run/pg", "postgresql:///shop?host=/run/pg&password=a%26b"),
         ("postgresql://shop:own@db/shop", "postgresql://shop:own@db/shop"),
+        ("postgresql://shop:o%40n%25:2@db/shop", "postgresql://shop:o%40n%25:2@db/shop"),
         ("postgresql://db/shop?user=shop&password=own", "postgresql://db/shop?user=shop&password=own"),
         ("./data", "./data"),
     ],

@@ -17,6 +17,7 @@ UNANSWERED: Final = (
 )
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^@/?#]*@")
 _LIKE_A_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*:/+")
+_LONE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def is_on_server(store: str) -> bool:
@@ -30,11 +31,14 @@ def is_misspelt(store: str) -> bool:
 
 
 def is_ambiguous(store: str) -> bool:
-    """Whether a URL has an @ where none may stand: a password with @, /, ? or # in it would be taken for something else."""
+    """Whether a URL has an @ or a % where none may stand: a password with signs of its own would be taken for something else.
+
+    Everything up to the second @ may be the password, so an @ of what follows the hosts is written as %40, too.
+    """
     if not is_on_server(store):
         return False
     authority, rest = _parts(store)
-    return authority.count("@") > 1 or ("@" in rest and "@" not in authority)
+    return authority.count("@") > 1 or "@" in rest or _LONE_PERCENT.search(authority) is not None
 
 
 def refusal(store: str) -> str | None:
@@ -42,7 +46,10 @@ def refusal(store: str) -> str | None:
     if is_misspelt(store):
         return "a directory, ':memory:', or a URL as text: postgresql://user@host/database"
     if is_ambiguous(store):
-        return "in a user or a password of a URL write @ as %40, / as %2F, ? as %3F, # as %23, : as %3A and % as %25"
+        return (
+            "what its user and its password are is not clear. In a user or a password of a URL write @ as %40, / as %2F, "
+            "? as %3F, # as %23, : as %3A and % as %25"
+        )
     return None
 
 
