@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from forebay._core import Member
 from forebay._model import checks
+from forebay._model.plural import counted
 from forebay._model.store_place import UNANSWERED
 from forebay.errors import OwnerLost
 
@@ -39,7 +40,8 @@ LOOK_SECONDS: Final = 0.005
 GONE: Final = "the process that owned the store %s is gone"
 LEFT: Final = "this process, which runs no handlers, lets go of the store %s"
 ANOTHER: Final = (
-    "the store %s gets another owner, or its owner or its server cannot be reached: this process stops what it ran"
+    "the owner of the store %s has changed or has ended, or the owner or the server is not heard of for 3.5 s: this process runs nothing "
+    "more for it. %s interrupted"
 )
 TAKEN: Final = (
     "app %r has lost the store %s: what runs is stopped. This process has not reached the server for 3.5 s, or another process "
@@ -116,7 +118,7 @@ class SharedStore:
             await asyncio.to_thread(engine.close)
         elif not has_owned:
             if engine is None or engine.role != "standby":
-                log.info(GONE if member is None else ANOTHER, self._settings.place)
+                self._tell_of_change()
             if engine is not None and self.runs_for_owner(engine):
                 await self._stop_handlers(may_own=False)
         elif member is None or engine is None or not await self._finished(member, engine):
@@ -131,6 +133,17 @@ class SharedStore:
         elif member is not None and engine is not None and not list(runner.attempts()):
             # An owner that lives, and cannot be reached, has what was given here run elsewhere.
             member.has_stopped(engine)
+
+    def _tell_of_change(self) -> None:
+        """Say that the owner has gone; what is interrupted for it is worth a warning, and runs again for the next one."""
+        if self.member is None:
+            log.info(GONE, self._settings.place)
+            return
+        interrupted = sum(1 for _ in self._runner.attempts())
+        text = (
+            f"{counted(interrupted, 'attempt')} {'is' if interrupted == 1 else 'are'}" if interrupted else "Nothing is"
+        )
+        log.log(logging.WARNING if interrupted else logging.INFO, ANOTHER, self._settings.place, text)
 
     async def _finished(self, member: Member, engine: Engine) -> bool:
         """Finish what runs, for another process to own the store; False: the store was lost before.
