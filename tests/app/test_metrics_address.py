@@ -111,7 +111,7 @@ async def test_a_taken_metrics_port_keeps_nobody_from_taking_the_store_over(tmp_
         await second.start(metrics_host=host, metrics_port=port, metrics_token=WORD)
         assert (first.role, second.role) == ("owner", "client")
         try:
-            told = "another process owns it and serves its metrics, if any; this one will on"
+            told = "another process owns it and serves its metrics, if any; this one does so on"
             assert f"{told} http://{host}:{port}/metrics" in caplog.text and ", metrics on" not in caplog.text
             await first.stop()
             await second.stream("orders").put(1, "k")

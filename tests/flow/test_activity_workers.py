@@ -92,7 +92,7 @@ def test_a_worker_that_polls_gives_the_store_back_to_the_app(begin, tmp_path, se
         time.sleep(0.01)
     workers = [begin(WORKER), begin(WORKER)]
     for worker in workers:
-        line_with(worker, "is the client of")
+        line_with(worker, "is a client of")
     assert first.stdout.readline() == "first painted\n"
     os.kill(first.pid, signal.SIGKILL)
     for worker in workers:

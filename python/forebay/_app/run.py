@@ -156,9 +156,9 @@ class AppRun:
         self.runner.attach(engine)
         self._caller.connect(self.runner, self._tracing)
         log.info(
-            "app %r is the %s of store %s%s",
+            "app %r is %s of store %s%s",
             self._settings.name,
-            engine.role,
+            "the owner" if engine.role == "owner" else f"a {engine.role}",
             self._settings.place,
             self._metrics_text(engine),
         )
@@ -260,8 +260,8 @@ class AppRun:
         if engine.role == "owner":
             return f", metrics on {where}"
         if self._settings.is_on_server:
-            return f": the owner serves the metrics; this one will on {where} once it owns it"
-        return f": another process owns it and serves its metrics, if any; this one will on {where} once it owns it"
+            return f": the owner serves the metrics, and this process does so on {where} when it owns the store"
+        return f": another process owns it and serves its metrics, if any; this one does so on {where} when it owns the store"
 
     @property
     def _runs(self) -> bool:
@@ -459,7 +459,9 @@ class AppRun:
             return
         source, function = mapping.source, mapping.function.name
         queue = " --queue" if mapping.kind == "queue" else ""
-        command = f"forebay mapping resume {source} {function}{queue} --store {self._settings.place}"
+        # The URL is shown without its user: whoever has it gives it by FOREBAY_STORE.
+        store = "" if self._settings.is_on_server else f" --store {self._settings.place}"
+        command = f"forebay mapping resume {source} {function}{queue}{store}"
         log.warning("mapping %s/%s is still paused; to go on: %s", source, function, command)
 
     def prepare(self, mapping: Mapping) -> str | None:
