@@ -38,7 +38,7 @@ def test_a_bad_line_late_in_a_file_is_told_with_what_is_in_and_the_rest_goes_in_
     put = ("stream", "put", "orders", "orders.jsonl", "--partition-key", "k")
     told = refused(place, *put)
     assert "line 15,001: not JSON" in told
-    assert "15,000 records are in the stream, up to line 15,000. Go on with --skip 15000 when this is right" in told
+    assert "15,000 records are in the stream, up to line 15,000. Go on with --skip 15000 when the cause is gone" in told
     (place / "orders.jsonl").write_text("\n".join(lines) + "\n")
     assert asked(place, *put, "--skip", "15000")["records"] == 100
     assert asked(place, "stream", "describe", "orders")["records"] == 15_100
@@ -56,11 +56,11 @@ def test_what_stands_before_a_bad_line_is_in_even_where_it_fills_no_batch(place)
 
 def test_a_bad_first_line_leaves_nothing_in(place):
     done = forebay(place, "stream", "put", "orders", "--partition-key", "k", stdin='{"id"\n{"id": 2}\n', status=1)
-    assert "no record was put. Run it again when this is right" in done.stderr
+    assert "no record was put. Run the command again when the cause is gone" in done.stderr
     skipped = forebay(
         place, "stream", "put", "orders", "--partition-key", "k", "--skip", "1", stdin='{"id": 1}\n{"id"\n', status=1
     )
-    assert "no record was put. Run it again with --skip 1, as before" in skipped.stderr
+    assert "no record was put. Run the command again with --skip 1, as before" in skipped.stderr
     assert ids(place) == []
 
 
@@ -114,4 +114,4 @@ def test_an_empty_file_for_a_stream_that_there_is_not_is_refused(place):
 def test_records_that_the_store_does_not_take_are_told_with_what_is_in(place):
     done = forebay(place, "stream", "put", "orders", "--partition-key", "", stdin='{"id": 1}\n', status=1)
     assert "partition_key has 0 characters" in done.stderr
-    assert "it was lines 1 to 1; no record was put. Run it again when this is right" in done.stderr
+    assert "that happened at line 1; no record was put. Run the command again when the cause is gone" in done.stderr

@@ -125,10 +125,10 @@ class _Done:
     def so_far(self) -> str:
         """Tell how many records are in, and how to go on without putting one of them twice."""
         if self.count == 0:
-            again = f" with --skip {self.line}, as before" if self.line else ""
-            return f"no record was put. Run it again{again} when this is right"
+            again = f" with --skip {self.line}, as before," if self.line else ""
+            return f"no record was put. Run the command again{again} when the cause is gone"
         are = "1 record is" if self.count == 1 else f"{self.count:,} records are"
-        return f"{are} in the stream, up to line {self.line:,}. Go on with --skip {self.line} when this is right"
+        return f"{are} in the stream, up to line {self.line:,}. Go on with --skip {self.line} when the cause is gone"
 
     def or_more(self) -> str:
         """Tell the same where the last batch may be in, too."""
@@ -189,7 +189,8 @@ def _put(connection: StoreConnection, name: str, batch: list[records.Numbered], 
             time.sleep(refusal.retry_after)
         except ForebayError as error:
             unknown = isinstance(error, OwnerLost | StoreFailed) and not isinstance(error, OwnerLeft)
-            error.add_note(f"it was lines {first:,} to {last:,}; {done.or_more() if unknown else done.so_far()}")
+            lines = f"line {first:,}" if first == last else f"lines {first:,} to {last:,}"
+            error.add_note(f"that happened at {lines}; {done.or_more() if unknown else done.so_far()}")
             raise
         else:
             return
