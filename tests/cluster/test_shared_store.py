@@ -81,6 +81,19 @@ async def test_a_server_that_promises_less_than_is_asked_for_is_refused(own_serv
     assert "is more than the server promises" in looked.stdout
 
 
+async def test_of_several_stores_none_is_named_as_the_next_step(own_server: Postgres) -> None:
+    """The error named the first one, so what was copied from it went to an app that was not meant."""
+    url = f"{own_server.url}?sslmode=disable"
+    for name in ("shop", "other"):
+        async with forebay.App(name, store=url):
+            pass
+    asked = await asyncio.to_thread(command, "stream", "list", url=url)
+    assert asked.returncode == 1
+    assert (
+        "in the schemas forebay_other, forebay_shop. Next: name one in the store's URL (?schema=NAME)" in asked.stderr
+    )
+
+
 async def wait_for(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(100):
         while not done():  # noqa: ASYNC110  what other processes and threads do, too

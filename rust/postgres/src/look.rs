@@ -75,10 +75,9 @@ pub fn find(url: &str, app: Option<&str>, durability: Durability) -> Result<Sett
             [] => return Err(missing(&settings)),
             several => {
                 return Err(StoreError::Refused(format!(
-                    "{} holds several stores, in the schemas {}. Next: name one in the store's URL (?schema={})",
+                    "{} holds several stores, in the schemas {}. Next: name one in the store's URL (?schema=NAME)",
                     settings.place(),
-                    several.join(", "),
-                    several[0]
+                    several.join(", ")
                 )))
             }
         };
