@@ -10,6 +10,9 @@ pub(crate) const MISTAKE: &str = "FB001";
 /// SQLSTATE of what they raise when something is missing.
 pub(crate) const DAMAGE: &str = "FB002";
 
+/// What the client says where the server wants a password and there is none.
+const NO_PASSWORD: &str = "password missing";
+
 /// What became of a statement that ended with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -75,6 +78,9 @@ pub(crate) fn say(error: &Error) -> String {
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
         source = cause.source();
+    }
+    if text.ends_with(NO_PASSWORD) {
+        text = "the server asks for a password, and the store's URL has none. Next: give it in the URL, or in the variable PGPASSWORD".into();
     }
     text
 }
