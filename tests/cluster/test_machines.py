@@ -146,6 +146,23 @@ async def test_an_address_that_is_none_is_refused_at_the_start(url: str, monkeyp
 
 def test_a_port_that_is_held_is_waited_for(members: Members, url: str, own_server: Postgres) -> None:
     # The port is held by a server, which does not know what a greeting is.
+async def test_a_process_that_could_not_own_the_store_is_refused_at_its_start(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It counted as a standby, took the store when the owner died, and let no other machine in or could not open it."""
+    monkeypatch.setenv("FOREBAY_CLUSTER_BIND", "192.0.2.1:5")
+    with pytest.raises(
+        forebay.InvalidParameterValue, match=r"cannot listen at 192\.0\.2\.1 for other machines"
+    ) as caught:
+        await forebay.App("shop", store=url).start()
+    assert "FOREBAY_CLUSTER_BIND" in str(caught.value)
+    monkeypatch.delenv("FOREBAY_CLUSTER_BIND")
+    (tmp_path / "open").mkdir(mode=0o755)
+    monkeypatch.setenv("FOREBAY_RUN_DIR", str(tmp_path / "open"))
+    with pytest.raises(forebay.StoreError, match="must be a directory of mode 0700"):
+        await forebay.App("shop", store=url).start()
+
+
     address = f"127.0.0.1:{own_server.port}"
     owner = members.start(url, FOREBAY_CLUSTER_ADDRESS=address)
     members.working(0.0)

@@ -80,9 +80,6 @@ def test_a_process_that_cannot_open_the_store_gives_it_back(members: Members, ur
     need_machines()
     first = members.start(url)
     members.working(0.0)
-    # Where its attempts file is to be, others could write. A client needs none.
-    (tmp_path / "run-unfit").mkdir()
-    (tmp_path / "run-unfit").chmod(0o777)
     unfit = members.start(url, machine="unfit")
     until(lambda: len(unfit.lines("acked")) > 5, members.logs)
 
@@ -90,6 +87,8 @@ def test_a_process_that_cannot_open_the_store_gives_it_back(members: Members, ur
     cluster("move", str(unfit.child.pid), "--timeout", "0", url=url)
     until(lambda: "could not open it" in cluster("members", url=url).stdout, members.logs)
     _, moment = members.working(begun, [first], anew=True)
+    # Where its attempts file is to be, others can write by now. A client needs none.
+    (tmp_path / "run-unfit").chmod(0o777)
     log.info("%s: %.1f s until the next handler began", "given back", moment - begun)
     assert moment - begun < MOVED_WITHIN
     assert members.deaths(url) == 0, HANDED_OVER

@@ -467,7 +467,7 @@ fn number_of(name: &str) -> Result<&str, StoreError> {
 }
 
 /// The private directory of sockets and attempts files of this machine's members.
-fn run_dir() -> Result<PathBuf, StoreError> {
+pub(crate) fn run_dir() -> Result<PathBuf, StoreError> {
     match std::env::var_os(RUN_DIR) {
         Some(given) if !given.is_empty() => private(Path::new(&given)),
         _ => private(&usual_run_dir()),

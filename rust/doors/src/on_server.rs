@@ -10,7 +10,7 @@ use forebay_engine::store::port::{Durability, StoreError};
 use forebay_postgres::{find, PostgresStore, Settings};
 use serde_json::{json, Value};
 
-use crate::member::{described, is_here, socket_of, Member, Owner};
+use crate::member::{described, is_here, run_dir, socket_of, Member, Owner};
 use crate::network::{Place, Unreached};
 use crate::open::{End, Home, Opening};
 use crate::socket::client::Client;
@@ -70,9 +70,10 @@ impl Opening {
         self.check_for_server()?;
         let settings = self.server_settings()?;
         // What cannot be used is refused now, and not when the owner has died.
-        if let Err(error @ EngineError::Invalid(_)) = Place::of(&settings) {
+        if let Err(error @ EngineError::Invalid(_)) = Place::of(&settings).and_then(Place::check) {
             return Err(error);
         }
+        run_dir()?;
         Ok(Member::join(settings)?)
     }
 

@@ -1,7 +1,7 @@
 //! Where an owner listens for other machines.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 
 use forebay_engine::base::error::EngineError;
 use forebay_engine::store::port::StoreError;
@@ -60,6 +60,18 @@ impl Place {
         Ok(Some(Self { bind: bind_at, host: host.to_owned(), port }))
     }
 
+    /// Refuse an address at which this machine cannot listen. The port may be another process's until it ends, so any is tried.
+    pub(crate) fn check(place: Option<Self>) -> Result<(), EngineError> {
+        let Some(at) = place.map(|place| place.bind) else { return Ok(()) };
+        TcpListener::bind((at.ip(), 0)).map(drop).map_err(|error| {
+            EngineError::Invalid(format!(
+                "this machine cannot listen at {} for other machines: {error}. Next: {BIND} names an address of its own, or 0.0.0.0; {ADDRESS} \
+                 what others are to connect to; {ADDRESS}={OFF} lets no other machine in",
+                at.ip()
+            ))
+        })
+    }
+
     /// What others are told, when it is listened there.
     pub(super) fn told(&self, at: SocketAddr) -> String {
         let port = self.port.filter(|&port| port != 0).unwrap_or(at.port());
@@ -111,6 +123,16 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(split(text).ok(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused_and_a_port_in_use_is_not() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = |at: SocketAddr| Some(Place { bind: at, host: "shop-1".into(), port: None });
+        Place::check(place(held.local_addr().unwrap())).unwrap();
+        Place::check(None).unwrap();
+        let refused = Place::check(place("192.0.2.1:7410".parse().unwrap())).unwrap_err().to_string();
+        assert!(refused.contains("cannot listen at 192.0.2.1") && refused.contains(BIND), "{refused}");
     }
 
     #[test]
