@@ -38,6 +38,9 @@ def test_an_owner_that_is_killed_or_stopped_is_followed_by_another(members: Memb
     log.info("%s: %.1f s until the next handler began", "killed", moment - killed)
     assert moment - killed < TAKEN_WITHIN
     assert members.deaths(url) == 1
+    # No log told which machine was gone.
+    taken = f"has taken the store over from process {owner.child.pid} on {os.uname().nodename}, which has not beaten for 5 s"
+    until(lambda: taken in members.logs(), members.logs)
 
     stopped = now()
     successor.signal(signal.SIGSTOP)

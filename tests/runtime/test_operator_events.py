@@ -359,6 +359,7 @@ def test_each_notice_has_its_words(lines, notice, text):
             None,
         ),
         ({"what": "timed out", "of": "on_failure:bill", "seconds": 60, "destinations": ["on_failure:bill"]}, None),
+        ({"what": "process", "of": "process 7 on shop-1", "text": "it has taken the store over"}, None),
     ],
 )
 def test_a_line_names_the_function_that_it_is_of_and_nothing_else_as_one(caplog, notice, function):
@@ -410,3 +411,14 @@ async def test_an_execution_that_fails_is_in_the_log(app, clock, lines):
     assert timed_out == (
         f"workflow late: execution four timed out in state Rest: `forebay why {other.arn}` tells its life"
     )
+
+
+@pytest.mark.parametrize("expected", [True, False])
+def test_a_process_that_has_left_is_no_warning_and_one_that_has_died_is(caplog, expected):
+    loop = asyncio.new_event_loop()
+    notice = {"what": "process", "of": "process 7 on shop-1", "text": "it is gone", "expected": expected, "count": 1}
+    with caplog.at_level("INFO", "forebay.runtime"):
+        OperatorEvents(loop, time.monotonic_ns).write(orjson.dumps([notice]))
+    loop.close()
+    (line,) = caplog.records
+    assert (line.levelname, line.getMessage()) == ("INFO" if expected else "WARNING", "it is gone")

@@ -108,7 +108,8 @@ class OperatorEvents:
         text = _TEXTS[event["what"]](event)
         extra = {"aws_request_id": event.get("request"), "function_name": _function(event)}
         # What has sums tells of all of them.
-        level = logging.INFO if event["what"] == "metrics" and event["error"] is None else logging.WARNING
+        is_well = event.get("expected", False) or (event["what"] == "metrics" and event["error"] is None)
+        level = logging.INFO if is_well else logging.WARNING
         log.log(level, "%s%s", text, "" if "sums" in event else more(others), extra=extra)
 
     def _shown(self, name: str) -> str:
@@ -184,6 +185,10 @@ def _damaged(event: dict[str, Any]) -> str:
 
 
 def _discovery(event: dict[str, Any]) -> str:
+    return str(event["text"])
+
+
+def _process(event: dict[str, Any]) -> str:
     return str(event["text"])
 
 
@@ -308,6 +313,7 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "discovery": _discovery,
     "metrics": _metrics,
     "api": _api,
+    "process": _process,
     "not emitted": _not_emitted,
     "no bus": _no_bus,
     "job not stopped": _job_not_stopped,

@@ -293,6 +293,11 @@ impl Member {
         }
     }
 
+    /// The process that owned the store before and did not give it up, if it is another one.
+    pub(crate) fn former(&self) -> Option<String> {
+        self.shared.membership.former().filter(|former| former != self.settings().member())
+    }
+
     /// The attempts file of this process while it owns the store. What owners before it left on this machine is in it, if they have died:
     /// nobody can read what is on another one. It need not be the last owner: where a record kills the processes of two machines in turn,
     /// that one ran elsewhere.

@@ -213,6 +213,14 @@ impl Opening {
             EngineError::Store(error) => passing(error),
             error => error,
         })?);
+        if let Some(former) = member.former() {
+            let former = described(&former);
+            let text = format!(
+                "this process has taken the store over from {former}, which has not beaten for 5 s: it has died, stands still, or does not \
+                 reach the server. The epoch is {epoch}"
+            );
+            engine.remark_on_process(&former, &text);
+        }
         engine.opened(None, Some(member.settings().app().to_owned()), &damage);
         member.runs(&engine);
         self.with_doors(engine, Home::Server(member.clone()))

@@ -50,6 +50,8 @@ pub(crate) enum OperatorEvent {
     Connection,
     /// An API was not served as its author will have wanted.
     Api,
+    /// Another process that shares the store has died, or has left.
+    Process,
     /// A job outside runs on although its task was given up.
     JobNotStopped,
     /// An Express execution keeps no more events.
@@ -82,6 +84,7 @@ impl OperatorEvent {
             Self::ApiDestination => "api destination",
             Self::Connection => "connection",
             Self::Api => "api",
+            Self::Process => "process",
             Self::JobNotStopped => "job not stopped",
             Self::EventsLeftOut => "events left out",
             Self::ExecutionFailed => "execution failed",

@@ -192,6 +192,11 @@ impl Engine {
         self.with(|rooms| rooms.ctx.notice(OperatorEvent::Metrics, "", json!({"error": error})));
     }
 
+    /// Tell the operator of another process that shares the store.
+    pub fn remark_on_process(&self, process: &str, text: &str) {
+        self.with(|rooms| rooms.ctx.notice(OperatorEvent::Process, process, json!({"text": text})));
+    }
+
     /// Tell the operator what went wrong with an API.
     pub fn remark_on_api(&self, api: &str, text: &str) {
         self.with(|rooms| rooms.ctx.notice(OperatorEvent::Api, api, json!({"text": text})));

@@ -272,7 +272,10 @@ impl RunnerRoom<'_> {
     fn gone(&mut self, client: u64, why: &str) {
         let Some(runner) = self.0.runners.by_client.remove(&client) else { return };
         self.0.ctx.registry.forget(Metric::ProcessAttempts, &[&runner.member]);
-        if !runner.out.is_empty() {
+        if runner.out.is_empty() {
+            let text = format!("process {} runs no handlers of this store any more: {why}", runner.member);
+            self.0.ctx.notice(OperatorEvent::Process, &runner.member, json!({"text": text, "expected": true}));
+        } else {
             let text = format!("process {} ran {} attempts, which have failed: {why}", runner.member, runner.out.len());
             self.0.ctx.notice(OperatorEvent::Api, "", json!({"text": text}));
         }

@@ -215,6 +215,18 @@ fn an_offer_that_arrives_after_the_next_connection_takes_nothing_from_it() {
     assert!(shared.callers.all().is_empty());
 }
 
+/// The log of the owner had a line only where attempts had failed, so it did not tell that a machine was gone.
+#[test]
+fn a_process_that_ran_nothing_is_told_of_when_it_is_gone() {
+    let shared = Shared::new();
+    shared.engine.engine.client_left(CLIENT, true);
+    let told = shared.engine.notices();
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&told["what"], &told["of"], &told["expected"]), (&"process".into(), &"m".into(), &true.into()));
+    let text = "process m runs no handlers of this store any more: it has ended";
+    assert_eq!(told["text"], text);
+}
+
 #[test]
 fn nothing_is_given_to_a_process_that_is_not_known_to_live() {
     let shared = Shared::new();
