@@ -40,7 +40,7 @@ impl Opening {
                 let is_client_enough = matches!(serve, Serve::Elect);
                 self.own_or_stand_by(&member, OWNER_WITHIN, is_client_enough)
             }
-            (None, Serve::Client) => self.ask_owner(),
+            (None, Serve::Client) => self.ask_owner().map_err(unasked),
             (None, _) => {
                 let member = self.join_members()?;
                 self.own_or_stand_by(&member, COMMAND_WITHIN, false)
@@ -240,6 +240,14 @@ fn passing(error: StoreError) -> EngineError {
     match error {
         StoreError::Unavailable(text) | StoreError::Lost(text) => EngineError::OwnerLost(text),
         error => EngineError::Store(error),
+    }
+}
+
+/// The error of an opening that has waited for its owner: where that is on a machine that is not reached, nothing was sent to it.
+fn unasked(error: EngineError) -> EngineError {
+    match error {
+        EngineError::OwnerLost(text) if text.ends_with(OPEN) => EngineError::Store(StoreError::Locked(text)),
+        error => error,
     }
 }
 
