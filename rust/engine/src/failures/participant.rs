@@ -144,7 +144,7 @@ impl Participant for FailureRoom<'_> {
     fn read_abandoned(&mut self, job: Box<dyn Any>) {
         let waiter = job.downcast::<Search>().ok().and_then(|search| search.waiter);
         if let Some(waiter) = waiter {
-            let text = "the app stopped before it had looked through the failures";
+            let text = "this process closed the store before it had looked through the failures";
             self.ctx.answer(waiter, Err(EngineError::Closed(text.into())));
         }
     }

@@ -242,10 +242,10 @@ impl Engine {
         let is_passed_on = !inner.state.ctx.started;
         let error = if is_passed_on { EngineError::OwnerLeft } else { EngineError::OwnerLost };
         let stopped = |text: &str| error(text.into());
-        inner.state.queues().answer_open_receives(&stopped("the app stopped before a message came"));
-        inner.state.streams().answer_followers(&stopped("the app stopped before a record came"));
-        inner.state.events().answer_open_results(&stopped("the app stopped before the event ended"));
-        let text = "the app stopped before the execution had ended: it goes on when the app starts";
+        inner.state.queues().answer_open_receives(&stopped("the store's owner closed it before a message came"));
+        inner.state.streams().answer_followers(&stopped("the store's owner closed it before a record came"));
+        inner.state.events().answer_open_results(&stopped("the store's owner closed it before the event ended"));
+        let text = "the store's owner closed it before the execution had ended: it goes on when the app starts, or in the next owner";
         inner.state.workflows().answer_waiting(&stopped(text));
         inner.state.answer_wanted();
         if let (Some(mut store), Some(token)) = (inner.store.take(), inner.to_release()) {

@@ -94,7 +94,8 @@ impl UnderWay {
 
     /// The error for those who wait for it when the engine stops before it has ended.
     pub(crate) fn given_up(&self, error: Option<StoreError>) -> StoreError {
-        let error = error.unwrap_or_else(|| StoreError::Unavailable("the app stopped before it had answered".into()));
+        let error =
+            error.unwrap_or_else(|| StoreError::Unavailable("this process waited no longer for its answer".into()));
         let is_known = self.ticket.is_none() && !self.is_doubtful;
         if is_known {
             error

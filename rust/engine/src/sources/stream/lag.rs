@@ -198,7 +198,7 @@ impl StreamRoom<'_> {
     /// The app stopped before the store was asked.
     pub(crate) fn arrivals_abandoned(&mut self, job: Box<dyn Any>) {
         if let Some(waiter) = job.downcast::<ArrivalRead>().ok().and_then(|read| read.waiter) {
-            let text = "the app stopped before it had looked up how old the oldest records are";
+            let text = "this process closed the store before it had looked up how old the oldest records are";
             self.ctx.answer(waiter, Err(EngineError::Closed(text.into())));
         }
     }
