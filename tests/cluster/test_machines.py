@@ -86,6 +86,8 @@ def test_processes_of_two_machines_put_and_take_over_from_each_other(members: Me
     assert asked.returncode == 0, asked.stderr
     assert "numbers" in asked.stdout
     listed = command("cluster", "members", url=url)
+    rows = json.loads(command("cluster", "members", "--output", "json", url=url).stdout)
+    assert {one["role"]: bool(one["address"]) for one in rows} == {"owner": True, "stands by": False}
     assert re.search(rf"process {owner.child.pid} on \S+ +owner +127\.0\.0\.1:\d+", listed.stdout), listed.stdout
 
     killed = now()
@@ -144,8 +146,6 @@ async def test_an_address_that_is_none_is_refused_at_the_start(url: str, monkeyp
     assert "FOREBAY_CLUSTER_ADDRESS=127.0.0.1:port" in str(caught.value)
 
 
-def test_a_port_that_is_held_is_waited_for(members: Members, url: str, own_server: Postgres) -> None:
-    # The port is held by a server, which does not know what a greeting is.
 async def test_a_process_that_could_not_own_the_store_is_refused_at_its_start(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -163,6 +163,8 @@ async def test_a_process_that_could_not_own_the_store_is_refused_at_its_start(
         await forebay.App("shop", store=url).start()
 
 
+def test_a_port_that_is_held_is_waited_for(members: Members, url: str, own_server: Postgres) -> None:
+    # The port is held by a server, which does not know what a greeting is.
     address = f"127.0.0.1:{own_server.port}"
     owner = members.start(url, FOREBAY_CLUSTER_ADDRESS=address)
     members.working(0.0)

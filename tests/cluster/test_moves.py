@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import json
 import logging
 import os
 import subprocess
@@ -50,6 +51,10 @@ def test_a_store_is_moved_and_a_process_drained_under_load(members: Members, url
     log.info("%s: %.1f s until the next handler began", "moved", moment - begun)
     assert moment - begun < MOVED_WITHIN
     assert members.deaths(url) == 0, HANDED_OVER
+    listed = json.loads(cluster("members", "--output", "json", url=url).stdout)
+    assert [one["role"] for one in listed if one["address"] is not None] == ["owner"], (
+        "nobody listens at a former owner's"
+    )
     again = cluster("move", f"{os.uname().nodename}/{wanted.child.pid}", url=url)
     assert "owns it already" in again.stdout
 
@@ -82,13 +87,13 @@ def test_a_process_that_cannot_open_the_store_gives_it_back(members: Members, ur
     members.working(0.0)
     unfit = members.start(url, machine="unfit")
     until(lambda: len(unfit.lines("acked")) > 5, members.logs)
+    # Where its attempts file is to be, others can write by now. A client needs none.
+    (tmp_path / "run-unfit").chmod(0o777)
 
     begun = now()
     cluster("move", str(unfit.child.pid), "--timeout", "0", url=url)
     until(lambda: "could not open it" in cluster("members", url=url).stdout, members.logs)
     _, moment = members.working(begun, [first], anew=True)
-    # Where its attempts file is to be, others can write by now. A client needs none.
-    (tmp_path / "run-unfit").chmod(0o777)
     log.info("%s: %.1f s until the next handler began", "given back", moment - begun)
     assert moment - begun < MOVED_WITHIN
     assert members.deaths(url) == 0, HANDED_OVER

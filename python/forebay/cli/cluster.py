@@ -51,6 +51,8 @@ def status(ctx: click.Context, store: StorePlace, output: str) -> None:
         f"{counted(len(standing_by), 'process', 'processes')} could take it over",
         _format_text(held),
     ]
+    del seen["refused"]  # what the server promises is asked of `forebay doctor`
+    held["members"] = _with_roles(held["members"])
     show(seen, output, text="\n".join(lines))
     if held["owner_silent_ms"] is None or held["owner_silent_ms"] >= _DEAD_MS:
         ctx.exit(_NOT_WELL)
@@ -69,7 +71,7 @@ def members(store: StorePlace, output: str) -> None:
         ("LAST BEAT", lambda member: f"{member['silent_ms'] / 1000:.1f} s ago"),
         ("VERSION", lambda member: member["version"]),
     ]
-    show(found, output, text=table(found, columns))
+    show(_with_roles(found), output, text=table(found, columns))
 
 
 @cluster.command()
@@ -194,7 +196,11 @@ def owner_text(held: dict[str, Any]) -> str:
     beat = (
         "it has left without giving the store up" if silent is None else f"its last beat was {silent / 1000:.1f} s ago"
     )
-    deaths = f"; {counted(held['deaths'], 'owner')} died before it in a row" if held["deaths"] else ""
+    deaths = (
+        f"; {counted(held['deaths'], 'owner')} before it did not give the store up (killed, stopped or cut off)"
+        if held["deaths"]
+        else ""
+    )
     return f"owned by {held['owner_process']} (epoch {held['epoch']}); {beat}{deaths}"
 
 
@@ -208,6 +214,11 @@ def _format_text(held: dict[str, Any]) -> str:
     if not behind:
         return f"its format is {held['format']}, and becomes {newest} within minutes"
     return f"its format is {held['format']}, and becomes {newest} when these have the new release: {', '.join(behind)}"
+
+
+def _with_roles(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add each member's role, as the text says it."""
+    return [{"process": member["process"], "role": _role(member), **member} for member in members]
 
 
 def _role(member: dict[str, Any]) -> str:

@@ -274,7 +274,8 @@ pub fn look(url: &str, app: Option<&str>) -> Result<Value, EngineError> {
                 "outdated": member.is_outdated,
                 "format": member.format,
                 "declined": member.has_declined,
-                "address": member.address,
+                // What it has said stays there after it has owned the store, and nobody listens any more.
+                "address": member.address.as_ref().filter(|_| seen.owner.as_ref() == Some(&member.name)),
             })
         });
         json!({
