@@ -55,6 +55,7 @@ __all__ = [
     "split_statements",
     "test_event_pattern",
     "test_state",
+    "unmark_store",
     "upcoming",
     "wire_services",
 ]
@@ -109,15 +110,11 @@ def check_event_rule(settings: bytes) -> None: ...
 def examine_store(store: str | PathLike[str]) -> bytes:
     """Check every byte of the store in a directory, also while its owner runs; gives `Report` of the engine's doctor, JSON."""
 
-def backup_store(store: str | PathLike[str], into: str | PathLike[str], progress: _Progress) -> bytes:
-    """Copy a store into a new or empty directory, also while its owner runs, and give `Copied` of the engine's backup, JSON.
-
-    `progress` is called with the bytes that are copied and all bytes. An exception of it or of a signal's handler ends the copy.
-    """
-
-def salvage_store(store: str | PathLike[str], into: str | PathLike[str]) -> bytes:
-    """Copy what is whole into a new store, as JSON tells (`Salvage` of the engine's doctor)."""
-
+# Copies a store into a new or empty directory, also while its owner runs; gives `Copied` of the engine's backup, JSON. `progress`
+# is called with the bytes that are copied and all bytes; its exception, or a signal's, ends it. The other copies what is whole
+# into a new store, as JSON tells (`Salvage` of the engine's doctor).
+def backup_store(store: str | PathLike[str], into: str | PathLike[str], progress: _Progress) -> bytes: ...
+def salvage_store(store: str | PathLike[str], into: str | PathLike[str]) -> bytes: ...
 def check_filter_policy(policy: str, body: bool) -> None:
     """Refuse a filter policy, a JSON text, that no subscription can have; `body`: it looks at the body and not at attributes."""
 
@@ -213,8 +210,11 @@ def look_at_server(url: str, app: str | None = None) -> bytes: ...
 def move_on_server(url: str, member: str) -> bool: ...
 def drain_on_server(url: str, member: str, drained: bool) -> bool: ...
 
-# Gives the app, and the records and rows copied this time. An exception of `progress` stops the copy, which can be continued.
-def migrate_store(source: str, target: str, app: str | None, progress: _Progress) -> tuple[str, int, int] | None: ...
+# Gives the app, the records and rows copied now, and those of earlier runs. `progress` is told the sums; its exception stops it.
+def migrate_store(
+    source: str, target: str, app: str | None, progress: _Progress
+) -> tuple[str, int, int, int, int] | None: ...
+def unmark_store(store: str, app: str | None) -> str | None: ...  # where a migration had copied it to
 
 @final
 class Engine:

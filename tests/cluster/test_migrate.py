@@ -26,7 +26,11 @@ def own_run_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def migrate(source: str, target: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "forebay.cli", "migrate", source, target]
+    return forebay_command("migrate", source, target)
+
+
+def forebay_command(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "forebay.cli", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -43,6 +47,12 @@ def app_on(store: str, handled: list[str]) -> forebay.App:
     return app
 
 
+def place(url: str) -> str:
+    """Give a store on the server as errors have it."""
+    scheme, _, rest = url.partition("?")[0].rpartition("@")
+    return f"{scheme.partition('://')[0]}://{rest}"
+
+
 async def handle_all(app: forebay.App) -> None:
     async with asyncio.timeout(100):
         while any(shard["records"] for shard in (await app.mappings[0].describe())["shards"]):  # noqa: ASYNC110
@@ -53,7 +63,9 @@ async def put(app: forebay.App, *names: str) -> list[str]:
     return [await app.stream("orders").put(name, name) for name in names]
 
 
-async def test_an_app_goes_on_where_it_was_there_and_back(url: str, tmp_path: Path) -> None:
+async def test_an_app_goes_on_where_it_was_there_and_back(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     handled: list[str] = []
     async with app_on(str(first), handled) as app:
@@ -70,11 +82,17 @@ async def test_an_app_goes_on_where_it_was_there_and_back(url: str, tmp_path: Pa
     assert PASSWORD.partition("!")[0] not in moved.stdout + moved.stderr
     again = await asyncio.to_thread(migrate, str(first), url)
     assert again.returncode == 1
-    assert "not empty" in again.stderr
+    assert f"the source cannot be copied once more: this store was migrated to {place(url)}" in again.stderr
+    other = await asyncio.to_thread(migrate, url, str(first))
+    assert other.returncode == 1
+    assert "not empty" in other.stderr
 
     handled.clear()
     async with app_on(url, handled) as app:
         assert (await app.mappings[0].describe())["state"] == "Disabled"
+        # With the URL as it is shown, without its user, the command was refused.
+        assert "to go on: forebay mapping resume orders ship" in caplog.text
+        assert "--store postgresql" not in caplog.text
         await app.mappings[0].resume()
         after = await put(app, "b0", "b1")
         await handle_all(app)
@@ -117,12 +135,62 @@ async def test_no_app_opens_what_is_half_copied_and_the_copy_goes_on(url: str, t
         await asyncio.to_thread(migrate_store, str(store), url, None, stop)
     with pytest.raises(forebay.InvalidParameterValue, match="has not ended"):
         await app_on(url, handled).start()
+    looked = await asyncio.to_thread(forebay_command, "cluster", "status", "--store", url)
+    assert "a migration into it has not ended: run the same `forebay migrate` again" in looked.stdout
     ended = await asyncio.to_thread(migrate, str(store), url)
     assert ended.returncode == 0, ended.stderr
+    # It told of what the second run had copied alone, which read like a loss.
+    assert "2 records and " in ended.stdout
+    assert "of them by earlier runs of this command), and all was compared" in ended.stdout
+    looked = await asyncio.to_thread(forebay_command, "cluster", "status", "--store", url)
+    assert "migrat" not in looked.stdout
     async with app_on(url, handled) as app:
         await put(app, "three")
         await handle_all(app)
     assert sorted(handled) == ["one", "three", "two"]
+
+
+async def test_no_app_starts_on_what_was_migrated_until_the_mark_is_taken_back(url: str, tmp_path: Path) -> None:
+    """An old start script had the app handle its backlog once more, beside the one on the server."""
+    store, back = tmp_path / "store", tmp_path / "back"
+    handled: list[str] = []
+    async with app_on(str(store), handled) as app:
+        await put(app, "one")
+        await handle_all(app)
+        running = await asyncio.to_thread(migrate, str(store), url)
+        assert running.returncode == 1
+        assert "stop the processes of its app first" in running.stderr
+    moved = await asyncio.to_thread(migrate, str(store), url)
+    assert moved.returncode == 0, moved.stderr
+    assert "is marked, so that no app opens it any more" in moved.stdout
+    with pytest.raises(forebay.InvalidParameterValue) as caught:
+        await app_on(str(store), handled).start()
+    assert f"this store was migrated to {place(url)}" in str(caught.value)
+    assert "forebay migrate --unmark STORE" in str(caught.value)
+    assert PASSWORD.partition("!")[0] not in str(caught.value)
+    asked = await asyncio.to_thread(forebay_command, "stream", "list", "--store", str(store))
+    assert asked.returncode == 1
+    assert "was migrated to" in asked.stderr
+
+    home = await asyncio.to_thread(migrate, url, str(back))
+    assert home.returncode == 0, home.stderr
+    with pytest.raises(forebay.InvalidParameterValue, match=f"this store was migrated to {back}"):
+        await app_on(url, handled).start()
+    looked = await asyncio.to_thread(forebay_command, "cluster", "status", "--store", url)
+    assert f"it was migrated to {back}: no app opens it" in looked.stdout
+    for marked, where in ((str(store), place(url)), (url, str(back))):
+        taken = await asyncio.to_thread(forebay_command, "migrate", "--unmark", marked)
+        assert taken.returncode == 0, taken.stderr
+        assert f"again, which was migrated to {where}" in taken.stdout
+        again = await asyncio.to_thread(forebay_command, "migrate", "--unmark", marked)
+        assert "has no mark of a migration" in again.stdout
+        async with app_on(marked, handled) as app:
+            await put(app, "two")
+            await handle_all(app)
+    assert handled == ["one", "two", "two"]
+    wrong = await asyncio.to_thread(forebay_command, "migrate", str(store))
+    assert wrong.returncode == 2
+    assert "--unmark" in wrong.stderr
 
 
 def test_what_cannot_be_migrated_is_refused(url: str, tmp_path: Path) -> None:
@@ -166,6 +234,10 @@ def test_the_password_may_be_in_the_environment(
     scheme, _, rest = server.url.partition("://")
     user, host = rest.partition(":")[0], rest.rpartition("@")[2]
     url = f"{scheme}://{user}@{host}?sslmode=disable&schema=nobodys"
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    without = migrate(url, str(tmp_path / "copy"))
+    assert without.returncode == 1
+    assert "the store's URL has none. Next: give it in the URL, or in the variable PGPASSWORD" in without.stderr
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     asked = migrate(url, str(tmp_path / "copy"))
     assert asked.returncode == 1

@@ -50,6 +50,7 @@ def status(ctx: click.Context, store: StorePlace, output: str) -> None:
         owner_text(held),
         f"{counted(len(standing_by), 'process', 'processes')} could take it over",
         _format_text(held),
+        *migration_text(held),
     ]
     del seen["refused"]  # what the server promises is asked of `forebay doctor`
     held["members"] = _with_roles(held["members"])
@@ -214,6 +215,15 @@ def _format_text(held: dict[str, Any]) -> str:
     if not behind:
         return f"its format is {held['format']}, and becomes {newest} within minutes"
     return f"its format is {held['format']}, and becomes {newest} when these have the new release: {', '.join(behind)}"
+
+
+def migration_text(held: dict[str, Any]) -> list[str]:
+    """Say what a migration has left: then no app opens the store."""
+    if held["half_copied"]:
+        return ["a migration into it has not ended: run the same `forebay migrate` again. Until then no app opens it"]
+    if held["moved_to"] is not None:
+        return [f"it was migrated to {held['moved_to']}: no app opens it (`forebay migrate --unmark` takes that back)"]
+    return []
 
 
 def _with_roles(members: list[dict[str, Any]]) -> list[dict[str, Any]]:

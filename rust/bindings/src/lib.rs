@@ -53,7 +53,7 @@ mod _core {
     #[pymodule_export]
     use crate::limits::check_limits;
     #[pymodule_export]
-    use crate::member::{drain_on_server, look_at_server, migrate_store, move_on_server, Member};
+    use crate::member::{drain_on_server, look_at_server, migrate_store, move_on_server, unmark_store, Member};
     #[pymodule_export]
     use crate::messages::{messages, Message};
     #[pymodule_export]

@@ -75,8 +75,19 @@ pub(crate) fn drain_on_server(py: Python<'_>, url: &str, member: &str, drained: 
     py.detach(|| server::drain(url, member, drained)).map_err(|error| exception(py, &error))
 }
 
-/// Copy a store from a directory to a server or back; gives the app whose it is, and how many records and rows were copied this time.
-/// `progress` is called with these numbers; an exception of it, or of a signal's handler, stops the copy, which can be continued.
+/// Let an app open a store again that a migration has copied to another one; gives where that is. `None`: no migration has.
+#[pyfunction]
+#[pyo3(signature = (store, app))]
+pub(crate) fn unmark_store(py: Python<'_>, store: &str, app: Option<&str>) -> PyResult<Option<String>> {
+    py.detach(|| migrate::unmark(store, app)).map_err(|error| exception(py, &error))
+}
+
+/// The app, the records and the rows that were copied now, and those of earlier runs.
+type Migrated = (String, u64, u64, u64, u64);
+
+/// Copy a store from a directory to a server or back; gives the app whose it is, how many records and rows were copied this time, and
+/// how many a copy that was stopped had left. `progress` is called with the sums; an exception of it, or of a signal's
+/// handler, stops the copy, which can be continued.
 #[pyfunction]
 #[pyo3(signature = (source, target, app, progress))]
 #[allow(clippy::needless_pass_by_value, reason = "what crosses is made anew, so it is handed over")]
@@ -86,11 +97,13 @@ pub(crate) fn migrate_store(
     target: &str,
     app: Option<&str>,
     progress: Py<PyAny>,
-) -> PyResult<Option<(String, u64, u64)>> {
+) -> PyResult<Option<Migrated>> {
     let mut ended = None;
     let mut goes_on = |copied: Copied| {
         Python::attach(|py| {
-            let told = py.check_signals().and_then(|()| progress.call1(py, (copied.records, copied.rows)));
+            let told = py.check_signals().and_then(|()| {
+                progress.call1(py, (copied.records + copied.earlier_records, copied.rows + copied.earlier_rows))
+            });
             told.map_err(|error| ended = Some(error)).is_ok()
         })
     };
@@ -99,5 +112,5 @@ pub(crate) fn migrate_store(
         return Err(error);
     }
     let copied = copied.map_err(|error| exception(py, &error))?;
-    Ok(copied.map(|(app, copied)| (app, copied.records, copied.rows)))
+    Ok(copied.map(|(app, copied)| (app, copied.records, copied.rows, copied.earlier_records, copied.earlier_rows)))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use forebay_engine::base::error::EngineError;
 use forebay_engine::store::directory::{Directory, Ownership};
-use forebay_engine::store::migrate::{migrate, Copied};
+use forebay_engine::store::migrate::{migrate, unmark as take_mark, Copied};
 use forebay_engine::store::port::{Durability, Store, StoreError};
 use forebay_engine::store::sqlite::SqliteStore;
 use forebay_postgres::{find, is_url, PostgresStore};
@@ -36,7 +36,10 @@ impl End {
         if app.is_none() && !path.join("forebay.db").exists() {
             return Err(EngineError::NotFound(format!("there is no store in {}", path.display())));
         }
-        let ownership = Directory::own(&path)?;
+        let ownership = Directory::own(&path).map_err(|error| match error {
+            StoreError::Locked(text) => StoreError::Locked(format!("{text}: stop the processes of its app first")),
+            error => error,
+        })?;
         let mut store = SqliteStore::open(&path, Durability::PowerLoss)?;
         let found = store.app(app)?;
         match (app, found) {
@@ -88,6 +91,16 @@ impl End {
 }
 
 impl Holds {
+    /// Where it is, in words for people.
+    fn place(&self, given: &str) -> String {
+        match self {
+            Self::Directory { .. } => {
+                std::path::absolute(given).map_or_else(|_| given.to_owned(), |path| path.display().to_string())
+            }
+            Self::Server(member, _) => member.settings().place_of_store(),
+        }
+    }
+
     /// Whether it is certain that nobody else runs it.
     fn is_held(&self) -> bool {
         match self {
@@ -111,8 +124,8 @@ pub fn run(
 ) -> Result<Option<(String, Copied)>, EngineError> {
     let End { store: mut source, app, holds } = End::open(from, app.filter(|_| is_url(from)))?;
     let mut target = End::open(to, Some(&app))?;
-    let mut is_lost = false;
-    let copied = migrate(source.as_mut(), target.store.as_mut(), &mut |copied| {
+    let (mut is_lost, place) = (false, target.holds.place(to));
+    let copied = migrate(source.as_mut(), target.store.as_mut(), &place, &mut |copied| {
         is_lost |= !holds.is_held();
         !is_lost && goes_on(copied)
     })?;
@@ -122,4 +135,11 @@ pub fn run(
         return Err(refused(text.into()));
     }
     Ok(copied.map(|copied| (app, copied)))
+}
+
+/// Let an app open a store again that a migration has copied to another one; gives where that is. `None`: no migration has.
+pub fn unmark(place: &str, app: Option<&str>) -> Result<Option<String>, EngineError> {
+    // As long as it is held: who lets go of it writes no more.
+    let mut end = End::open(place, app.filter(|_| is_url(place)), Durability::ProcessCrash)?;
+    Ok(take_mark(end.store.as_mut())?)
 }

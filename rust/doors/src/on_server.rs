@@ -286,6 +286,8 @@ pub fn look(url: &str, app: Option<&str>) -> Result<Value, EngineError> {
             "commits": seen.commits,
             "deaths": seen.deaths,
             "format": seen.format,
+            "half_copied": seen.is_half_copied,
+            "moved_to": seen.moved_to,
             "members": members.collect::<Vec<_>>(),
         })
     });

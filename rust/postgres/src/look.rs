@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use forebay_store::port::{Durability, StoreError};
+use forebay_store::format::keys::{MIGRATING, MOVED};
+use forebay_store::migrate::moved_to;
+use forebay_store::port::{Durability, StoreError, Table};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::Row;
 
 use crate::promises::{Promises, QUESTION};
-use crate::schema::{sql, APP, DOORS, DRAIN, EXISTS, FOUND, HAS_DOORS, HEAD, MEMBERS, SCHEMAS, WANT};
+use crate::schema::{sql, APP, DOORS, DRAIN, EXISTS, FOUND, HAS_DOORS, HEAD, MEMBERS, ROW, SCHEMAS, WANT};
 use crate::session::{answer, ended, Session};
 use crate::settings::Settings;
 use crate::writer::ALL;
@@ -25,6 +27,10 @@ pub struct Look {
     pub deaths: u32,
     /// The number of its format.
     pub format: u32,
+    /// A migration into it has not ended.
+    pub is_half_copied: bool,
+    /// Where a migration has copied it to.
+    pub moved_to: Option<String>,
     /// The processes that share it, by name.
     pub members: Vec<MemberSeen>,
 }
@@ -137,7 +143,14 @@ pub fn look(settings: &Settings) -> Result<(Promises, Option<Look>), StoreError>
         let (epoch, commits, deaths): (i64, i64, i32) = (column(&head, 1)?, column(&head, 2)?, column(&head, 3)?);
         let owner = column(&head, 0)?;
         let (epoch, commits, deaths) = (epoch as u64, commits as u64, deaths as u32);
-        let look = Look { owner, epoch, commits, deaths, format, members };
+        let mut marks = [None, None];
+        for (key, mark) in [MIGRATING, MOVED].into_iter().zip(&mut marks) {
+            let rows = answer(client.query(&sql(&schema, ROW), &[&i16::from(Table::Meta as u8), &key])).await?;
+            *mark = rows.first().map(|row| column::<Vec<u8>>(row, 0)).transpose()?;
+        }
+        let [half, moved] = marks;
+        let (is_half_copied, moved_to) = (half.is_some(), moved.as_deref().map(moved_to));
+        let look = Look { owner, epoch, commits, deaths, format, is_half_copied, moved_to, members };
         Ok((promises, Some(look)))
     })
 }

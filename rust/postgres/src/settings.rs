@@ -136,6 +136,11 @@ impl Settings {
         &self.app
     }
 
+    /// Where the store is, in words for people: its schema, too.
+    pub fn place_of_store(&self) -> String {
+        format!("{} (schema {})", self.place, self.schema)
+    }
+
     /// Whether the URL names no schema.
     pub(crate) fn has_schema_of_app(&self) -> bool {
         self.schema == format!("{SCHEMA_BEGINS}{}", self.app)

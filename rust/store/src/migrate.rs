@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::chunk::Chunk;
-use crate::format::keys::{APP, MIGRATING, NEXT_LOG, NEXT_SHARD};
+use crate::format::keys::{APP, MIGRATING, MOVED, NEXT_LOG, NEXT_SHARD};
 use crate::format::{ShardId, Table, FIRST_QUEUE_LOG};
 use crate::port::{BlockingStore as _, Outcome, Reader, Rows, Store, StoreError, Token, Unit, Write};
 
@@ -25,6 +25,20 @@ const TELLS_TARGET: u64 = 1 << 63;
 pub const UNFINISHED: &str =
     "a migration into this store has not ended: run the same `forebay migrate` again, which goes on where it was";
 
+/// Why a store is not opened that a migration has copied to another one.
+pub fn moved(mark: &[u8]) -> String {
+    format!(
+        "this store was migrated to {}: start the app there. Whoever starts it here handles once more what is handled there. Next, to do \
+         so all the same: take the mark back (`forebay migrate --unmark STORE`)",
+        moved_to(mark)
+    )
+}
+
+/// Where a migration has copied a store to, which has this mark.
+pub fn moved_to(mark: &[u8]) -> String {
+    String::from_utf8_lossy(mark).into_owned()
+}
+
 /// How much was copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
@@ -32,21 +46,30 @@ pub struct Copied {
     pub records: u64,
     /// Rows of everything else.
     pub rows: u64,
+    /// Records and messages that were there before, of a copy that was stopped.
+    pub earlier_records: u64,
+    /// Rows of everything else that were there before.
+    pub earlier_rows: u64,
 }
 
-/// Copy a store into one that is empty, or that holds what a copy of the same source left. `goes_on` is asked after each commit, and once
-/// more before the target is declared whole; `None`: it said no, and the copy can be continued.
+/// Copy a store into one that is empty, or that holds what a copy of the same source left. The source is marked then as one that went to
+/// `place`. `goes_on` is asked after each commit, and once more before the target is declared whole; `None`: it said no, and the copy can be
+/// continued.
 ///
-/// [`StoreError::Refused`]: the target holds something else, or the source has changed since the copy began.
+/// [`StoreError::Refused`]: the target holds something else, or the source has changed since the copy began, or was copied before.
 pub fn migrate(
     source: &mut dyn Store,
     target: &mut dyn Store,
+    place: &str,
     goes_on: &mut dyn FnMut(Copied) -> bool,
 ) -> Result<Option<Copied>, StoreError> {
     let taken = source.take_now(Unit::All)?;
     let mut from = source.reader()?;
     if from.get(Table::Meta, MIGRATING)?.is_some() {
         return refused("the source is the target of a migration that has not ended: continue that one first");
+    }
+    if let Some(mark) = from.get(Table::Meta, MOVED)? {
+        return refused(&format!("the source cannot be copied once more: {}", moved(&mark)));
     }
     let token = target.take_now(Unit::All)?;
     let into = target.reader()?;
@@ -56,8 +79,30 @@ pub fn migrate(
     let is_whole = copy.all()?;
     let (copied, token) = (copy.copied, copy.token);
     target.release(Unit::All, token);
+    let mut taken = taken;
+    if is_whole {
+        let mark = Write::Set { table: Table::Meta, key: MOVED.into(), value: place.into() };
+        taken = submit(source, taken, &[mark]).map_err(|error| {
+            StoreError::Refused(format!(
+                "all is in the target, and was compared, but the source could not be marked ({error}): start the app on the target, and \
+                 never again on the source"
+            ))
+        })?;
+    }
     source.release(Unit::All, taken);
     Ok(is_whole.then_some(copied))
+}
+
+/// Let a store be opened again that a migration has copied to another one; gives where that is. `None`: no migration has.
+pub fn unmark(store: &mut dyn Store) -> Result<Option<String>, StoreError> {
+    let token = store.take_now(Unit::All)?;
+    let mark = store.reader()?.get(Table::Meta, MOVED)?;
+    let token = match mark {
+        Some(_) => submit(store, token, &[Write::Remove { table: Table::Meta, key: MOVED.into() }])?,
+        None => token,
+    };
+    store.release(Unit::All, token);
+    Ok(mark.map(|mark| moved_to(&mark)))
 }
 
 /// How far a copy is, in a row of its target. An engine does not open a store with such a row.
@@ -125,9 +170,9 @@ impl Copy<'_> {
                 );
             }
             self.mark = found;
-            return Ok(());
+            return self.count_earlier();
         }
-        let mut is_empty = true;
+        let mut is_empty = self.into.get(Table::Meta, MOVED)?.is_none();
         for table in Table::ALL {
             is_empty &= page(self.into.as_mut(), table, None, 1)?.is_empty();
         }
@@ -138,6 +183,24 @@ impl Copy<'_> {
             return refused("the target is not empty: name a directory or a schema that no app has used");
         }
         self.commit(Vec::new())
+    }
+
+    /// Count what a copy that was stopped has left.
+    fn count_earlier(&mut self) -> Result<(), StoreError> {
+        for log in self.logs()? {
+            let (first, end) = self.into.bounds(log)?.unwrap_or_default();
+            self.copied.earlier_records += end - first;
+        }
+        for table in Table::ALL.into_iter().filter(|&table| table as u8 <= self.mark.table) {
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let rows = page(self.into.as_mut(), table, after.as_deref(), ROWS.1)?;
+                let Some((last, _)) = rows.last() else { break };
+                after = Some(last.clone());
+                self.copied.earlier_rows += rows.len() as u64;
+            }
+        }
+        Ok(())
     }
 
     /// False: it was stopped.
@@ -233,9 +296,10 @@ impl Copy<'_> {
             limit = if bytes < SMALL { ROWS.1.min(2 * limit) } else { ROWS.0 };
             (self.mark.table, self.mark.key) = (table as u8, last.clone());
             after = Some(last.clone());
-            let many = rows.len() as u64;
             let rows = rows.into_iter().filter(|(key, _)| !is_own(table, key));
-            self.commit(rows.map(|(key, value)| Write::Set { table, key, value }).collect())?;
+            let writes: Vec<Write> = rows.map(|(key, value)| Write::Set { table, key, value }).collect();
+            let many = writes.len() as u64;
+            self.commit(writes)?;
             self.copied.rows += many;
             if !(self.goes_on)(self.copied) {
                 return Ok(false);
@@ -266,27 +330,29 @@ impl Copy<'_> {
         self.submit(&writes)
     }
 
-    /// The same again while the target cannot be reached.
     fn submit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        let until = Instant::now() + TRIES;
-        loop {
-            match self.target.submit_now(Unit::All, self.token, writes)? {
-                Outcome::Committed { token, .. } => {
-                    self.token = token;
-                    return Ok(());
-                }
-                Outcome::Fenced => return refused("another process has taken the target meanwhile"),
-                Outcome::Busy(error) => return Err(error),
-                Outcome::Unknown(error) | Outcome::Unavailable(error) if Instant::now() > until => return Err(error),
-                Outcome::Unknown(_) | Outcome::Unavailable(_) => std::thread::sleep(AGAIN),
-            }
+        self.token = submit(self.target, self.token, writes)?;
+        Ok(())
+    }
+}
+
+/// Write to a store; the same again while it cannot be reached.
+fn submit(store: &mut dyn Store, token: Token, writes: &[Write]) -> Result<Token, StoreError> {
+    let until = Instant::now() + TRIES;
+    loop {
+        match store.submit_now(Unit::All, token, writes)? {
+            Outcome::Committed { token, .. } => return Ok(token),
+            Outcome::Fenced => return refused("another process has taken the store meanwhile"),
+            Outcome::Busy(error) => return Err(error),
+            Outcome::Unknown(error) | Outcome::Unavailable(error) if Instant::now() > until => return Err(error),
+            Outcome::Unknown(_) | Outcome::Unavailable(_) => std::thread::sleep(AGAIN),
         }
     }
 }
 
 /// What each store keeps of itself.
 fn is_own(table: Table, key: &[u8]) -> bool {
-    table == Table::Meta && (key == APP || key == MIGRATING)
+    table == Table::Meta && (key == APP || key == MIGRATING || key == MOVED)
 }
 
 /// Rows, without those that each store keeps of itself.

@@ -5,10 +5,10 @@ mod common;
 
 use common::{append, quick_dir, set, trim};
 use forebay_store::fault::FaultStore;
-use forebay_store::format::keys::{MIGRATING, NEXT_LOG, NEXT_SHARD};
+use forebay_store::format::keys::{MIGRATING, MOVED, NEXT_LOG, NEXT_SHARD};
 use forebay_store::format::FIRST_QUEUE_LOG;
 use forebay_store::memory::MemoryStore;
-use forebay_store::migrate::{migrate, Copied};
+use forebay_store::migrate::{migrate, moved, unmark, Copied};
 use forebay_store::port::{BlockingStore as _, Durability, Rows, Store, StoreError, Table, Write};
 use forebay_store::sqlite::SqliteStore;
 
@@ -52,45 +52,69 @@ fn contents(store: &dyn Store) -> Contents {
 #[test]
 fn all_of_a_store_is_in_the_other_one_afterwards() {
     let mut source = source();
+    let before = contents(&source);
     let dir = quick_dir();
     let mut middle = SqliteStore::open(dir.path(), Durability::PowerLoss).unwrap();
-    let copied = migrate(&mut source, &mut middle, &mut |_| true).unwrap();
-    assert_eq!(copied, Some(Copied { records: 500 + 380 + 5, rows: 3_002 }));
-    assert_eq!(contents(&middle), contents(&source));
+    let copied = migrate(&mut source, &mut middle, "elsewhere", &mut |_| true).unwrap();
+    assert_eq!(copied, Some(Copied { records: 500 + 380 + 5, rows: 3_002, ..Copied::default() }));
+    assert_eq!(contents(&middle), before);
     let mut back = MemoryStore::new();
-    migrate(&mut middle, &mut back, &mut |_| true).unwrap().unwrap();
-    assert_eq!(contents(&back), contents(&source));
+    migrate(&mut middle, &mut back, "elsewhere", &mut |_| true).unwrap().unwrap();
+    assert_eq!(contents(&back), before);
     // It goes on with the numbers that the source would have given.
     back.commit(&[append(2, 500, 1), append(0, 500, 1)]).unwrap();
+}
+
+/// An old unit of systemd started the app on the source again, which handled its backlog a second time.
+#[test]
+fn the_source_is_marked_when_all_is_copied_and_the_mark_can_be_taken_back() {
+    let mut source = source();
+    let before = contents(&source);
+    let mark = |source: &FaultStore| source.reader().unwrap().get(Table::Meta, MOVED).unwrap();
+    assert_eq!(migrate(&mut source, &mut MemoryStore::new(), "elsewhere", &mut |copied| copied.rows == 0), Ok(None));
+    assert_eq!(mark(&source), None, "it was stopped");
+    assert_eq!(unmark(&mut source), Ok(None));
+    let mut target = MemoryStore::new();
+    migrate(&mut source, &mut target, "elsewhere", &mut |_| true).unwrap().unwrap();
+    assert_eq!(mark(&source).as_deref(), Some(&b"elsewhere"[..]));
+    assert_eq!(target.reader().unwrap().get(Table::Meta, MOVED).unwrap(), None);
+    let again = refusal(&mut source, &mut MemoryStore::new());
+    assert!(again.contains(&moved(b"elsewhere")) && again.contains("migrated to elsewhere"), "{again}");
+    assert_eq!(unmark(&mut source), Ok(Some("elsewhere".into())));
+    assert_eq!(contents(&source), before);
 }
 
 #[test]
 fn a_copy_that_is_stopped_goes_on_where_it_was() {
     let mut source = source();
+    let before = contents(&source);
     let mut target = MemoryStore::new();
     let mut stops = 0;
     let mut most = Copied::default();
-    let mut records = 0;
+    let (mut records, mut rows) = (0, 0);
     loop {
         let mut commits = 0;
-        let ended = migrate(&mut source, &mut target, &mut |copied| {
+        let ended = migrate(&mut source, &mut target, "elsewhere", &mut |copied| {
             (commits, most) = (commits + 1, copied);
             commits < 3
         });
         if let Some(copied) = ended.unwrap() {
             assert_eq!(records + copied.records, 885, "no record was copied twice");
+            assert_eq!((copied.earlier_records, copied.earlier_rows), (records, rows), "what was there is told");
+            assert_eq!(rows + copied.rows, 3_002);
             break;
         }
         stops += 1;
-        records += most.records;
+        assert_eq!((most.earlier_records, most.earlier_rows), (records, rows));
+        (records, rows) = (records + most.records, rows + most.rows);
         assert!(target.reader().unwrap().get(Table::Meta, MIGRATING).unwrap().is_some(), "no engine opens it");
     }
     assert!(stops > 5, "{stops}");
-    assert_eq!(contents(&target), contents(&source));
+    assert_eq!(contents(&target), before);
 }
 
 fn refusal(source: &mut dyn Store, target: &mut dyn Store) -> String {
-    match migrate(source, target, &mut |_| true) {
+    match migrate(source, target, "elsewhere", &mut |_| true) {
         Err(StoreError::Refused(text)) => text,
         other => panic!("{other:?}"),
     }
@@ -103,7 +127,7 @@ fn what_would_mix_two_stores_is_refused() {
     assert!(refusal(&mut one, &mut target).contains("not empty"));
 
     let mut target = MemoryStore::new();
-    assert_eq!(migrate(&mut one, &mut target, &mut |_| false), Ok(None));
+    assert_eq!(migrate(&mut one, &mut target, "elsewhere", &mut |_| false), Ok(None));
     assert!(refusal(&mut target, &mut MemoryStore::new()).contains("has not ended"));
     one.commit(&[set(Table::Meta, b"x", b"1")]).unwrap();
     assert!(refusal(&mut one, &mut target).contains("has changed since"));
@@ -116,13 +140,14 @@ fn what_would_mix_two_stores_is_refused() {
 #[test]
 fn a_store_that_has_lived_since_is_not_written_over_though_it_has_the_mark_of_a_migration() {
     let (mut one, mut target) = (source(), MemoryStore::new());
-    assert_eq!(migrate(&mut one, &mut target, &mut |copied| copied.rows == 0), Ok(None));
+    let mut unmarked = source();
+    assert_eq!(migrate(&mut one, &mut target, "elsewhere", &mut |copied| copied.rows == 0), Ok(None));
     let mark = target.reader().unwrap().get(Table::Meta, MIGRATING).unwrap().unwrap();
-    migrate(&mut one, &mut target, &mut |_| true).unwrap().unwrap();
+    migrate(&mut one, &mut target, "elsewhere", &mut |_| true).unwrap().unwrap();
     target.commit(&[set(Table::Stream, &4_u32.to_be_bytes(), b"newer")]).unwrap();
     target.commit(&[set(Table::Meta, MIGRATING, &mark)]).unwrap();
     let before = contents(&target);
-    let refused = refusal(&mut one, &mut target);
+    let refused = refusal(&mut unmarked, &mut target);
     assert!(refused.contains("not as this migration left it") && refused.contains("forebay doctor"), "{refused}");
     assert_eq!(contents(&target), before);
 }
@@ -130,25 +155,26 @@ fn a_store_that_has_lived_since_is_not_written_over_though_it_has_the_mark_of_a_
 /// The mark as releases before wrote it: the commits of the source, and how far the copy of the rows is.
 fn older_mark(source: &mut FaultStore) -> Vec<u8> {
     let mut target = MemoryStore::new();
-    migrate(source, &mut target, &mut |_| false).unwrap();
+    migrate(source, &mut target, "elsewhere", &mut |_| false).unwrap();
     let mark = target.reader().unwrap().get(Table::Meta, MIGRATING).unwrap().unwrap();
     [&(u64::from_be_bytes(mark[..8].try_into().unwrap()) & !(1 << 63)).to_be_bytes()[..], &mark[16..]].concat()
 }
 
 #[test]
 fn a_copy_that_the_release_before_began_goes_on_and_stops_at_a_log_that_has_more() {
-    let mut one = source();
+    let (mut one, mut unmarked) = (source(), source());
+    let copied = contents(&one);
     let mark = older_mark(&mut one);
     let mut target = MemoryStore::new();
-    assert_eq!(migrate(&mut one, &mut target, &mut |_| false), Ok(None));
+    assert_eq!(migrate(&mut one, &mut target, "elsewhere", &mut |_| false), Ok(None));
     target.commit(&[set(Table::Meta, MIGRATING, &mark)]).unwrap();
-    migrate(&mut one, &mut target, &mut |_| true).unwrap().unwrap();
-    assert_eq!(contents(&target), contents(&one));
+    migrate(&mut one, &mut target, "elsewhere", &mut |_| true).unwrap().unwrap();
+    assert_eq!(contents(&target), copied);
 
     target.commit(&[append(0, 500, 1), set(Table::Stream, &4_u32.to_be_bytes(), b"newer")]).unwrap();
     target.commit(&[set(Table::Meta, MIGRATING, &mark)]).unwrap();
     let before = contents(&target);
-    let refused = refusal(&mut one, &mut target);
+    let refused = refusal(&mut unmarked, &mut target);
     assert!(refused.contains("log 0 of the target has more"), "{refused}");
     assert_eq!(contents(&target), before);
 }

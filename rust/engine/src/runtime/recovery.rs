@@ -6,8 +6,8 @@ use crate::dispatch::attempt_journal::JournalError;
 use crate::metrics::points::Points;
 use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::rooms::Rooms;
-use crate::store::format::keys::MIGRATING;
-use crate::store::migrate::UNFINISHED;
+use crate::store::format::keys::{MIGRATING, MOVED};
+use crate::store::migrate::{moved, UNFINISHED};
 use crate::store::port::{StoreError, Table};
 
 impl Rooms {
@@ -16,6 +16,9 @@ impl Rooms {
         self.ctx.commit.reader.read_ahead()?;
         if self.ctx.commit.reader.get(Table::Meta, MIGRATING)?.is_some() {
             return Err(StoreError::Refused(UNFINISHED.into()));
+        }
+        if let Some(mark) = self.ctx.commit.reader.get(Table::Meta, MOVED)? {
+            return Err(StoreError::Refused(moved(&mark)));
         }
         self.try_each_participant(|one| one.restore())?;
         self.topics().restore_topics()?;
