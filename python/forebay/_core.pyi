@@ -80,12 +80,10 @@ Work: TypeAlias = tuple[int, int, int, Any, str, int, tuple[str, ...] | None, st
 # How an attempt ended: (token, status, body, duration_ns).
 #   status 0  returned; `body` is the response as JSON bytes, or None for None
 #   status 1  raised; `body` is Lambda's error object, JSON bytes; for kind 4: not confirmed, `body` is the error's text
-#   status 2  stopped after its deadline; status 4: interrupted, since the app stopped while it ran
-#   status 3  never reached the function (its environment could not take it); no attempt is used
+#   status 2  stopped after its deadline; status 3: never reached the function, and no attempt is used; status 4: interrupted
 Outcome: TypeAlias = tuple[int, int, bytes | None, int]
 
-# What became of a ticket: (ticket, ok, value). `value` is the result, or the exception to raise. Ticket 0 is nobody's: it
-# brings the error of a store that has failed or is gone, or what is to be logged, a JSON array.
+# What became of a ticket: (ticket, ok, result or exception). Ticket 0 is nobody's: the error of a store, or JSON to be logged.
 Resolved: TypeAlias = tuple[int, bool, Any]
 
 def end_with_parent(parent: int) -> None:
@@ -223,6 +221,7 @@ class Engine:
     def __new__(cls, settings: bytes, member: Member | None = None) -> Engine: ...
     @property
     def role(self) -> Literal["owner", "client", "standby"]: ...  # standby: its owner is elsewhere, and it refuses all
+    def asks(self) -> str | None: ...  # the name of the process that owns the store, where several share it
     @property
     def fencing_token(self) -> int | None: ...  # None: no other process can take the store, or this one runs nothing
     def fileno(self) -> int: ...

@@ -103,7 +103,9 @@ class StoreConnection:
         return str(wire.loads(self._wait(lambda: self._engine.request("events.invoke", body))))
 
     def _wait(self, ask: Callable[[], Answered]) -> Answered:
-        return ask() if self.owned else wait_for_owner(ask, lambda: _ping(self._store), self._store)
+        if self.owned:
+            return ask()
+        return wait_for_owner(ask, lambda: _ping(self._store, self._engine.asks()), self._store)
 
 
 def format_error(error: ForebayError) -> str:
@@ -181,10 +183,10 @@ def _open(store: StorePlace, region: str = names.REGION_DEFAULT, more: Mapping[s
     return Engine(wire.dumps(settings))
 
 
-def _ping(store: StorePlace) -> None:
-    """Return when the owner of a store has given a sign of life."""
+def _ping(store: StorePlace, owner: str | None = None) -> None:
+    """Return when the owner of a store has given a sign of life; `owner`: its name where several processes share the store."""
     if isinstance(store, ServerStore):
-        return _see_beat(store)
+        return _see_beat(store, owner)
     engine = _open(store)
     try:
         engine.waiting().request("health", b"{}")
@@ -192,9 +194,13 @@ def _ping(store: StorePlace) -> None:
         engine.close()
 
 
-def _see_beat(store: ServerStore) -> None:
+def _see_beat(store: ServerStore, owner: str | None) -> None:
+    """Return when the owner that was asked has beaten. Of another owner's beat it cannot be seen that this one lives."""
     while True:
         seen = wire.loads(look_at_server(store.url))["store"]
-        if seen is None or seen["owner_silent_ms"] is None or seen["owner_silent_ms"] < FRESH_MS:
+        if seen is None:
+            return
+        silent = seen["owner_silent_ms"]
+        if seen["owner"] == owner and silent is not None and silent < FRESH_MS:
             return
         time.sleep(1.0)

@@ -184,6 +184,14 @@ impl Engine {
         }
     }
 
+    /// The name of the process that is asked, where several share the store.
+    fn asks(&self) -> Option<String> {
+        match &*self.end {
+            End::Owner(_) => None,
+            End::Client(client) => client.owner(),
+        }
+    }
+
     #[getter]
     fn fencing_token(&self) -> Option<u64> {
         match &*self.end {

@@ -7,7 +7,7 @@ use forebay_engine::api::settings::Serve;
 use forebay_engine::base::error::EngineError;
 use forebay_engine::runtime::engine::Engine;
 use forebay_engine::store::port::{Durability, StoreError};
-use forebay_postgres::{find, PostgresStore, Settings};
+use forebay_postgres::{find, OwnerWatch, PostgresStore, Settings};
 use serde_json::{json, Value};
 
 use crate::member::{described, is_here, run_dir, socket_of, Member, Owner};
@@ -31,6 +31,8 @@ const OPEN: &str =
     "Next: open the way to it, or give it, in FOREBAY_CLUSTER_ADDRESS, an address that this machine reaches";
 /// An owner that has not beaten for so long is not asked any more.
 const SILENT_MS: u64 = 5_000;
+/// How often a process that does not share the store looks whether an owner that owes it an answer still owns it.
+const WATCH: Duration = Duration::from_secs(1);
 
 impl Opening {
     pub(crate) fn open_on_server(self, member: Option<Arc<Member>>) -> Result<End, EngineError> {
@@ -91,7 +93,11 @@ impl Opening {
             };
             match Self::client_of(&owner, &settings) {
                 Err(EngineError::OwnerLost(_)) if Instant::now() < until => std::thread::sleep(AGAIN),
-                answered => return answered.map(End::Client),
+                Err(error) => return Err(error),
+                Ok(client) => {
+                    watch(&client, settings, owner)?;
+                    return Ok(End::Client(client));
+                }
             }
         }
     }
@@ -115,7 +121,7 @@ impl Opening {
         let mut missed = None;
         if here {
             let socket = socket_of(owner)?;
-            match Client::connect(&socket) {
+            match Client::connect(&socket).map(|client| named(client, owner)) {
                 Err(error) if !socket.exists() && door.as_ref().is_some_and(|door| door.address.is_some()) => {
                     missed = Some(error);
                 }
@@ -126,7 +132,7 @@ impl Opening {
             let text = elsewhere(owner, place, "it has not said yet where it listens for other machines");
             return Err(EngineError::OwnerLost(text));
         };
-        Client::connect_far(&door).map_err(|unreached| match (missed, unreached) {
+        Client::connect_far(&door).map(|client| named(client, owner)).map_err(|unreached| match (missed, unreached) {
             (Some(missed), Unreached::Never(why) | Unreached::Later(why)) => {
                 EngineError::OwnerLost(format!("{missed}. Over the network: {why}"))
             }
@@ -225,6 +231,46 @@ impl Opening {
         member.runs(&engine);
         self.with_doors(engine, Home::Server(member.clone()))
     }
+}
+
+/// A client of the owner with this name.
+fn named(client: Client, owner: &str) -> Client {
+    client.asks_of(owner);
+    client
+}
+
+/// Hang up on the owner when the store has another one, or it has fallen silent. A process that shares the store is told so; another has
+/// to look. The kernel of a process that is stopped as a whole goes on, so its connection says nothing.
+///
+/// It is looked twice: an owner that gives the store up has its last word a moment later.
+fn watch(client: &Client, settings: Settings, owner: String) -> Result<(), EngineError> {
+    let failed = |error: std::io::Error| EngineError::OwnerLost(format!("the owner cannot be watched: {error}"));
+    let (unheard, ends) = (client.unheard(), client.changes());
+    let mut server = OwnerWatch::new(settings).map_err(failed)?;
+    let watching = move || {
+        let mut was_gone = false;
+        loop {
+            std::thread::sleep(WATCH);
+            match unheard() {
+                None => return,
+                Some(unheard) if unheard >= WATCH => {}
+                Some(_) => {
+                    was_gone = false;
+                    server.rest();
+                    continue;
+                }
+            }
+            // A server that does not answer says nothing of the owner.
+            let Ok((now, silent_ms)) = server.look() else { continue };
+            let is_gone = now.as_ref() != Some(&owner) || silent_ms.is_none_or(|ms| ms >= SILENT_MS);
+            if is_gone && was_gone {
+                return ends();
+            }
+            was_gone = is_gone;
+        }
+    };
+    std::thread::Builder::new().name("forebay-watch".into()).spawn(watching).map_err(failed)?;
+    Ok(())
 }
 
 fn no_store(settings: &Settings) -> EngineError {

@@ -46,6 +46,10 @@ pub(crate) const SCHEMAS: &str =
                                   WHERE c.relname = 'format' AND n.nspname LIKE 'forebay\\_%' ORDER BY 1";
 /// The head of a unit.
 pub(crate) const HEAD: &str = "SELECT owner, epoch, n, deaths FROM @.unit WHERE id = $1";
+/// Who owns a unit, and how long ago the owner has beaten, ms.
+pub(crate) const OWNER: &str =
+    "SELECT u.owner, (extract(epoch FROM clock_timestamp() - m.seen) * 1000)::int8 FROM @.unit u \
+     LEFT JOIN @.member m ON m.name = u.owner WHERE u.id = $1";
 /// Members, how long ago each has beaten, ms, whether it is drained, the newest format that it understands, and whether there is something
 /// that it could not open. An earlier release may have made the table.
 pub(crate) const MEMBERS: &str = "SELECT name, version, (extract(epoch FROM clock_timestamp() - seen) * 1000)::int8, drained, \

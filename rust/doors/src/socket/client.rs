@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::lock::lock;
 use crate::network::{reach, Unreached};
@@ -39,6 +40,10 @@ struct Shared {
 struct State {
     next: u64,
     waiting: HashMap<u64, Waiter>,
+    /// When something was heard of the owner last, or asked when nothing was unanswered.
+    heard: Option<Instant>,
+    /// The owner's name among those that share a store on a server.
+    owner: Option<String>,
     answered: Vec<(Ticket, Answer)>,
     lost: bool,
     /// The owner has said that it leaves.
@@ -106,6 +111,27 @@ impl Client {
             if let Some(shared) = shared.upgrade() {
                 shared.end();
             }
+        }
+    }
+
+    /// This is the owner's name among those that share the store.
+    pub(crate) fn asks_of(&self, owner: &str) {
+        lock(&self.shared.state).owner = Some(owner.to_owned());
+    }
+
+    /// The name of the process that is asked, where several share the store.
+    pub fn owner(&self) -> Option<String> {
+        lock(&self.shared.state).owner.clone()
+    }
+
+    /// What tells for how long the owner has said nothing although it owes an answer; `None`: nobody is asked any more.
+    pub(crate) fn unheard(&self) -> impl Fn() -> Option<Duration> + Send + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            let shared = shared.upgrade()?;
+            let state = lock(&shared.state);
+            let since = state.heard.filter(|_| !state.waiting.is_empty());
+            (!state.lost).then(|| since.map_or(Duration::ZERO, |since| since.elapsed()))
         }
     }
 
@@ -314,6 +340,9 @@ impl Shared {
         }
         state.next += 1;
         let id = state.next;
+        if state.waiting.is_empty() {
+            state.heard = Some(Instant::now());
+        }
         state.waiting.insert(id, waiter);
         drop(state);
         let bytes = frame(id);
@@ -370,7 +399,10 @@ impl Shared {
                 break;
             }
             let Some(answer) = frame::parse_answer(kind, body) else { break };
-            let waiter = lock(&self.state).waiting.remove(&id);
+            let mut state = lock(&self.state);
+            state.heard = Some(Instant::now());
+            let waiter = state.waiting.remove(&id);
+            drop(state);
             if let Some(waiter) = waiter {
                 self.answer(waiter, answer);
             }
