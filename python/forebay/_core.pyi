@@ -199,7 +199,8 @@ class Member:
     def stopped(self) -> None: ...  # nothing runs any more of the time before the store was lost: it may be taken again
     @property
     def hands_over(self) -> bool: ...  # another process is wanted as the owner of the store that this one owns
-    def decline(self) -> None: ...  # what it ran for an owner that is gone still runs: another is to own the store
+    def decline(self) -> None: ...  # what it ran before the store was lost still runs: another is to own the store
+    def accept(self) -> None: ...  # that has ended: this one may own the store again
     def has_stopped(self, engine: Engine) -> None: ...  # all that it ran for an owner by this client, which is closed
     def leave(self) -> None: ...
 

@@ -92,7 +92,7 @@ def test_a_process_that_cannot_open_the_store_gives_it_back(members: Members, ur
 
     begun = now()
     cluster("move", str(unfit.child.pid), "--timeout", "0", url=url)
-    until(lambda: "could not open it" in cluster("members", url=url).stdout, members.logs)
+    until(lambda: "cannot own it now" in cluster("members", url=url).stdout, members.logs)
     _, moment = members.working(begun, [first], anew=True)
     log.info("%s: %.1f s until the next handler began", "given back", moment - begun)
     assert moment - begun < MOVED_WITHIN

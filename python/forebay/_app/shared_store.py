@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from ipaddress import ip_address
@@ -12,7 +13,8 @@ from forebay._core import Member
 from forebay._model import checks
 from forebay._model.plural import counted
 from forebay._model.store_place import UNANSWERED
-from forebay.errors import OwnerLost
+from forebay._wire import payload
+from forebay.errors import ForebayError, OwnerLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,8 @@ REPEAT_SECONDS: Final = 60.0
 WARNS_SECONDS: Final = 1.0
 FINISH_SECONDS: Final = 10.0
 """How long what runs may take to end when the store is handed over."""
+ENDS_SECONDS: Final = 2.0
+"""How long what was interrupted then may take to end. What a thread runs does not end by that."""
 ANSWERS_SECONDS: Final = 1.0
 DECLINES_SECONDS: Final = 10.0
 """How often a process says that it cannot own the store yet; each time holds for 30 s."""
@@ -46,6 +50,10 @@ ANOTHER: Final = (
 TAKEN: Final = (
     "app %r has lost the store %s: what runs is stopped. This process has not reached the server for 3.5 s, or another process "
     "has taken the store (`forebay cluster status`)"
+)
+LATE: Final = (
+    "app %r hands the store %s over, although these have not ended. They run again under the next owner, and what they return is "
+    "not written: %s"
 )
 LOST: Final = "this process lost the store before it had the answer: the request may or may not have been accepted"
 
@@ -120,7 +128,7 @@ class SharedStore:
             if engine is None or engine.role != "standby":
                 self._tell_of_change()
             if engine is not None and self.runs_for_owner(engine):
-                await self._stop_handlers(may_own=False)
+                await self._stop_handlers()
         elif member is None or engine is None or not await self._finished(member, engine):
             log.warning(TAKEN, self._settings.name, self._settings.place)
             await self._stop_handlers()
@@ -129,6 +137,8 @@ class SharedStore:
         if engine is not None:
             await asyncio.to_thread(engine.close)
         if has_owned and member is not None:
+            # What did not end when the store was handed over still runs: nobody hears any more what it returns.
+            await self._stop_handlers()
             await asyncio.to_thread(member.stopped)
         elif member is not None and engine is not None and not list(runner.attempts()):
             # An owner that lives, and cannot be reached, has what was given here run elsewhere.
@@ -148,7 +158,7 @@ class SharedStore:
     async def _finished(self, member: Member, engine: Engine) -> bool:
         """Finish what runs, for another process to own the store; False: the store was lost before.
 
-        What does not end in time is interrupted, and runs again there.
+        What does not end in time is interrupted, and runs again there. A thread that goes on nevertheless is not waited for.
         """
         if not member.hands_over:
             return False
@@ -157,6 +167,7 @@ class SharedStore:
         # Handlers go on asking this engine until they have ended.
         runner.lost.clear()
         interrupts_at = runner.loop.time() + FINISH_SECONDS
+        gives_up_at = interrupts_at + ENDS_SECONDS
         drains = False
         while not (drains and engine.idle()):
             drains = drains or engine.drain()  # not while a request of an API is on its way
@@ -165,6 +176,12 @@ class SharedStore:
             if runner.loop.time() > interrupts_at:
                 runner.interrupt()
                 interrupts_at = float("inf")
+            if runner.loop.time() > gives_up_at:
+                left = [f"{attempt.function} ({attempt.request_id})" for attempt in runner.attempts()]
+                left += await asyncio.to_thread(_left_elsewhere, engine)
+                names = ", ".join(left) or "a request of an API"
+                log.warning(LATE, self._settings.name, self._settings.place, names)
+                break
             await asyncio.sleep(LOOK_SECONDS)
         # What is asked from now on waits for the next owner; what was asked before has its answer soon.
         runner.lost.set()
@@ -173,12 +190,12 @@ class SharedStore:
             await asyncio.sleep(LOOK_SECONDS)
         return True
 
-    async def _stop_handlers(self, *, may_own: bool = True) -> None:
+    async def _stop_handlers(self) -> None:
         """Stop all that runs, and wait until it has ended: only then may this process open the store again.
 
-        Without `may_own` it may have taken the store already: while something runs here, another process is to have it.
+        While something runs on, another process is to have the store, and nobody where there is none.
         """
-        runner = self._runner
+        runner, member = self._runner, self.member
         runner.lease.lost = True
         runner.interrupt()
         warns_at, has_warned = runner.loop.time() + WARNS_SECONDS, False
@@ -187,19 +204,32 @@ class SharedStore:
             if runner.loop.time() > warns_at:
                 # What the handler of a thread asks waits for the next engine, and that one for the thread.
                 runner.refuse_deferred(OwnerLost(LOST))
-                if not may_own and self.member is not None and runner.loop.time() > declines_at:
-                    self.member.decline()
+                if member is not None and runner.loop.time() > declines_at:
+                    member.decline()
                     declines_at += DECLINES_SECONDS
                 if not has_warned:
                     left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in attempts)
                     log.warning("the store is taken again when these have ended (context.lease_lost is set): %s", left)
                     has_warned = True
             await asyncio.sleep(LOOK_SECONDS)
+        if has_warned and member is not None:
+            member.accept()
 
     def leave(self) -> None:
         """Share the store no more; the engine is closed."""
         if self.member is not None:
             self.member.leave()
+
+
+def _left_elsewhere(engine: Engine) -> list[str]:
+    """Say what has not ended in processes of functions, and in the other processes that share the store."""
+    left = [f"{function} ({request})" for function, request in engine.environments_at_work()]
+    with contextlib.suppress(ForebayError):
+        others = [
+            one for one in payload.loads(engine.waiting().request("process.list", b"{}")) if one["member"] is not None
+        ]
+        left += [f"{counted(one['running'], 'attempt')} of process {one['member']}" for one in others if one["running"]]
+    return left
 
 
 def _check_address() -> None:

@@ -128,7 +128,8 @@ timeout_option = click.option(
 def move(process: str, store: StorePlace, timeout: float) -> None:
     """Have PROCESS own the store.
 
-    The owner begins nothing more, lets what runs end within 10 s, interrupts the rest, and gives the store up.
+    The owner begins nothing more, lets what runs end within 10 s, interrupts the rest, and gives the store up. A thread that goes
+    on is not waited for: its record runs again, and what it returns is not written.
     """
     url, held = _server(store).url, _look(store)["store"]
     member = _member(held, process)
@@ -239,7 +240,7 @@ def _role(member: dict[str, Any]) -> str:
     if member["outdated"]:
         return "too old to own it"
     if member["declined"] and member["silent_ms"] < _DEAD_MS:
-        return "could not open it"
+        return "cannot own it now"
     return "stands by" if member["silent_ms"] < _DEAD_MS else "silent"
 
 

@@ -45,6 +45,10 @@ impl Member {
         }
     }
 
+    fn accept(&self, py: Python<'_>) {
+        py.detach(|| self.0.accept());
+    }
+
     #[getter]
     fn hands_over(&self) -> bool {
         self.0.hands_over()

@@ -255,12 +255,16 @@ impl Member {
         self.shared.membership.has_stopped(stopped);
     }
 
-    /// What this process ran for the owner that is gone has not ended: another process is to own the store, if there is one.
+    /// What this process ran before it lost the store, or for an owner that is gone, has not ended: another process is to own the store,
+    /// and nobody where there is none.
     pub fn decline(&self) {
-        if self.shared.membership.living().len() > 1 {
-            lock(&self.shared.state).taken = None;
-            self.shared.membership.declined();
-        }
+        lock(&self.shared.state).taken = None;
+        self.shared.membership.declined();
+    }
+
+    /// That has ended: this process may own the store again.
+    pub fn accept(&self) {
+        self.shared.membership.accepts();
     }
 
     /// What time it is at the store; `None`: its server has not said so yet.

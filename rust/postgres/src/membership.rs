@@ -173,6 +173,12 @@ impl Membership {
         drop(self.results.try_send(Heard::Lost));
     }
 
+    /// What kept the store from being opened here has passed: this process may take it at once.
+    pub fn accepts(&self) {
+        lock(&self.lease).accepts(ALL as u32);
+        drop(self.results.try_send(Heard::Lost));
+    }
+
     /// Whether it could not be opened here a short time ago, and is not for this process for a while.
     pub fn has_declined(&self) -> bool {
         !lock(&self.lease).declines().is_empty()

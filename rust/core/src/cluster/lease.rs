@@ -493,6 +493,11 @@ impl Lease {
         self.declined.insert(unit, now_ns.saturating_add(self.rules.decline_ns));
     }
 
+    /// What kept this member from opening a unit has passed: it is for this member again.
+    pub fn accepts(&mut self, unit: UnitId) {
+        self.declined.remove(&unit);
+    }
+
     /// What is not for this member at present, as the others are to see it: it is written with each beat.
     pub fn declines(&self) -> Vec<UnitId> {
         self.declined.keys().copied().collect()

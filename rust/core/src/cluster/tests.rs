@@ -315,6 +315,18 @@ fn what_could_not_be_opened_is_given_back_until_the_head_says_so_and_taken_later
     assert_eq!(lease.declines(), [0; 0]);
 }
 
+#[test]
+fn what_kept_a_unit_from_being_opened_may_pass() {
+    let (mut lease, _) = joined(&view(&[("a", 1)], None, 7));
+    lease.taken(0, Taken::Yes(8), 2 * MS);
+    lease.declined(0, 3 * MS);
+    lease.accepts(0);
+    assert_eq!((lease.may_run(0, 3 * MS), lease.declines()), (None, vec![]));
+    let Some(Command::Ask { number, .. }) = lease.time(1_000 * MS).pop() else { panic!("it beats") };
+    let commands = lease.answered(number, &view(&[("a", 1)], None, 8), 1_001 * MS);
+    assert_eq!(commands, [Command::Take { unit: 0, epoch: 8, deaths: 0 }]);
+}
+
 /// An opening may fail after it has read the store, at a port for example; what it drops gives the unit up. The member was alone, kept
 /// its hold of a unit that named nobody, and opened in vain for ever.
 #[test]

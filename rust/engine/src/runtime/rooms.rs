@@ -151,6 +151,8 @@ impl Rooms {
         loop {
             if self.ctx.commit.has_just_failed {
                 self.ctx.commit.has_just_failed = false;
+                // Nothing that they return is written any more.
+                self.runners.interrupt();
                 if let Some(error) = self.ctx.commit.failed.clone() {
                     self.each_participant(|one| one.failed(&error));
                 }

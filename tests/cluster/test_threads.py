@@ -1,0 +1,132 @@
+"""A handler in a thread cannot be stopped. The store goes to another process all the same; what the thread returns is lost."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from members import now, until
+
+if TYPE_CHECKING:
+    from db_servers import Postgres
+    from members import Members, Process
+
+log = logging.getLogger("figures")
+
+PROGRAM = Path(__file__).parent / "thread_app.py"
+GOES_ON_SECONDS = 15.0
+"""How long the thread goes on after the store was lost. Others take the store within less."""
+
+
+class Shop:
+    """The processes of the app, and commands."""
+
+    def __init__(self, members: Members, url: str, run: Path) -> None:
+        self._members, self._url, self._run = members, url, run
+
+    def start(self) -> Process:
+        """Start one more process of the app."""
+        process = self._members.start(self._url, str(GOES_ON_SECONDS), program=PROGRAM)
+        until(lambda: process.lines("started") != [], self._members.logs)
+        return process
+
+    def command(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command on the store, on the same machine."""
+        command = [sys.executable, "-m", "forebay.cli", *words, "--store", self._url]
+        environment = {**os.environ, "FOREBAY_RUN_DIR": str(self._run)}
+        return subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=environment)
+
+    def put(self, stream: str, data: str) -> None:
+        """Put one record."""
+        put = self.command("stream", "put", stream, "--key", "name", given=json.dumps({"name": data}))
+        assert put.returncode == 0, put.stderr + self._members.logs()
+
+
+def lines(members: Members, what: str) -> list[list[str]]:
+    return [words for process in members.all for words in process.lines(what)]
+
+
+@pytest.fixture(name="shop")
+def shop_of_threads(members: Members, own_server: Postgres, tmp_path: Path) -> Shop:
+    return Shop(members, f"{own_server.url}?sslmode=disable", tmp_path / "run-here")
+
+
+def stand_still(server: Postgres, owner: Process, members: Members) -> float:
+    """Have the server stand still until the owner has stood down."""
+    server.pause()
+    try:
+        until(lambda: owner.lines("lost") != [], members.logs)
+    finally:
+        server.resume()
+    return now()
+
+
+def test_a_former_owner_whose_thread_goes_on_lets_others_have_the_store(
+    members: Members, own_server: Postgres, shop: Shop
+) -> None:
+    """It kept the store as long as the thread ran: the head named a process that lived, so nobody else took it."""
+    owner, other = shop.start(), shop.start()
+    shop.put("slow", "one")
+    until(lambda: owner.lines("begun") != [], members.logs)
+    went_on = stand_still(own_server, owner, members)
+    until(lambda: members.owner(shop._url) is other, members.logs)
+    log.info("%s: %.1f s until another owned the store", "a former owner's thread", now() - went_on)
+    shop.put("quick", "two")
+    until(lambda: other.lines("quick") != [], members.logs)
+    assert owner.lines("ended") == [], "the thread was not waited for"
+    # The record of the thread ran again, and once.
+    until(lambda: owner.lines("ended") != [], members.logs)
+    shop.put("quick", "three")
+    until(lambda: len(lines(members, "quick")) == 2, members.logs)
+    assert [words[0] for words in other.lines("begun")] == ["one"]
+    assert len(owner.lines("begun")) == 1
+    until(lambda: shop.command("cluster", "members").stdout.count("stands by") == 1, members.logs)
+
+
+def test_a_store_whose_only_process_has_stood_down_is_told_to_have_no_owner(
+    members: Members, own_server: Postgres, shop: Shop
+) -> None:
+    """`forebay cluster status` said that it owned the store, and that it had beaten less than a second ago."""
+    alone = shop.start()
+    shop.put("slow", "one")
+    until(lambda: alone.lines("begun") != [], members.logs)
+    stand_still(own_server, alone, members)
+    until(lambda: "nobody owns it" in shop.command("cluster", "status").stdout, members.logs)
+    assert alone.lines("ended") == []
+    assert shop.command("cluster", "status").returncode == 1
+    assert "cannot own it now" in shop.command("cluster", "members").stdout
+    until(lambda: alone.lines("ended") != [], members.logs)
+    ended = now()
+    until(lambda: len(alone.lines("begun")) == 2, members.logs)
+    assert now() - ended < 10, "it takes the store again at once, and not when 30 s have passed"
+
+
+def test_a_store_is_moved_although_a_thread_goes_on(members: Members, shop: Shop) -> None:
+    """The owner waited for the thread, begun nothing more meanwhile, and `cluster move` gave up after a minute."""
+    owner, other = shop.start(), shop.start()
+    shop.put("slow", "one")
+    until(lambda: owner.lines("begun") != [], members.logs)
+    asked = now()
+    moved = shop.command("cluster", "move", str(other.child.pid))
+    assert moved.returncode == 0, moved.stderr + members.logs()
+    log.info("%s: %.1f s until the other owned the store", "moved from a thread", now() - asked)
+    until(lambda: other.lines("begun") != [], members.logs)
+    assert owner.lines("ended") == [], "the thread was not waited for"
+    assert len(owner.lines("lost")) == 1
+    assert "although these have not ended" in members.logs()
+    assert "in_thread (" in members.logs()
+    until(lambda: owner.lines("ended") != [], members.logs)
+    # Its outcome is nobody's: the record was handled by the other process, once.
+    shop.put("slow", "two")
+    until(lambda: "two" in [words[0] for words in lines(members, "ended")], members.logs)
+    time.sleep(1)
+    assert sorted(words[0] for words in lines(members, "begun")) == ["one", "one", "two"]
+    members.owner(shop._url)
+    until(lambda: "stands by" in shop.command("cluster", "members").stdout, members.logs)
