@@ -1,4 +1,4 @@
-"""What a process does that lets go of a store: requests are answered, what cannot be ended is left behind, what it says is true."""
+"""What a process does that lets go of a store: requests are answered, what does not end is left behind, what it says is true."""
 
 from __future__ import annotations
 

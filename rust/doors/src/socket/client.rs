@@ -261,7 +261,8 @@ impl Client {
     /// Nothing asked is unanswered, but whether there is work, and nothing that was given is left to be done.
     pub fn idle(&self) -> bool {
         let state = lock(&self.shared.state);
-        state.waiting.len() == usize::from(state.running.is_asking && !state.lost) && state.running.is_idle()
+        let open = if state.lost { 0 } else { state.running.open };
+        state.waiting.len() == open && state.running.is_idle()
     }
 
     /// Hang up. What was sent last still goes out, unless the owner is lost. An owner that stands still would keep its successor waiting.
@@ -309,22 +310,30 @@ impl Shared {
                 };
                 self.send(Waiter::Call(Box::new(heard)), |id| frame::verb(id, "runner.offer", &body));
             }
-            Next::Ask(asked, settled) => {
-                let heard = move |answer: Answer| match answer {
-                    Ok(reply) => {
-                        if lock(&theirs.state).running.answered(asked, reply) {
-                            theirs.bell.ring();
+            Next::Ask(parts) => {
+                for settled in parts {
+                    let theirs = self.clone();
+                    let heard = move |answer: Answer| match answer {
+                        Ok(reply) => {
+                            if lock(&theirs.state).running.answered(reply) {
+                                theirs.bell.ring();
+                            }
                         }
-                    }
-                    // What was handed over may be lost with it.
-                    Err(_) => theirs.end(),
-                };
-                self.send(Waiter::Call(Box::new(heard)), |id| frame::exchange(id, &settled, most));
+                        // What was handed over may be lost with it.
+                        Err(_) => theirs.end(),
+                    };
+                    self.send_by(Waiter::Call(Box::new(heard)), true, |id| frame::exchange(id, &settled, most));
+                }
             }
         }
     }
 
     fn send(&self, waiter: Waiter, frame: impl FnOnce(u64) -> Vec<u8>) {
+        self.send_by(waiter, false, frame);
+    }
+
+    /// `always`: however much waits to be written. What is handed over is bounded by what was given.
+    fn send_by(&self, waiter: Waiter, always: bool, frame: impl FnOnce(u64) -> Vec<u8>) {
         let mut state = lock(&self.state);
         if state.lost {
             drop(state);
@@ -353,7 +362,7 @@ impl Shared {
                 frame::FRAME_MAX
             )))
         } else {
-            self.outgoing.send(id, bytes)
+            self.outgoing.send(id, bytes, always)
         };
         if let Err(error) = sent {
             self.refuse(id, error);

@@ -43,8 +43,8 @@ impl Outgoing {
         Self { pipe, line: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Send a frame, in its turn. Fails when too much waits, and when the owner reads no more.
-    pub(super) fn send(&self, id: u64, bytes: Vec<u8>) -> Result<(), EngineError> {
+    /// Send a frame, in its turn. Fails when too much waits, unless it is one that goes `always`, and when the owner reads no more.
+    pub(super) fn send(&self, id: u64, bytes: Vec<u8>, always: bool) -> Result<(), EngineError> {
         let mut line = self.lock();
         if line.closed {
             return Err(crate::socket::client::left());
@@ -61,7 +61,7 @@ impl Outgoing {
             if written == bytes.len() {
                 return Ok(());
             }
-        } else if line.bytes + bytes.len() > WAITING_MAX {
+        } else if !always && line.bytes + bytes.len() > WAITING_MAX {
             return Err(EngineError::TooMany {
                 message: format!(
                     "{} bytes of requests wait for the process that owns the store to read them, {WAITING_MAX} are allowed",

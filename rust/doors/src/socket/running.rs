@@ -8,13 +8,15 @@ use forebay_engine::base::error::Reply;
 use forebay_engine::base::time::machine_ms;
 use forebay_engine::dispatch::attempts::{Settled, Token};
 use forebay_engine::environments::assignment::{assignments, AssignedTask, Assignment};
-use forebay_engine::runtime::runners::{Accepted, Offer};
+use forebay_engine::runtime::runners::{Accepted, Offer, QUESTIONS};
 
 /// Whether this process may run what the owner gives it.
 type MayRun = dyn Fn() -> bool + Send + Sync;
 /// What time it is at the store.
 type StoreMs = dyn Fn() -> Option<u64> + Send + Sync;
 
+/// Outcomes of so many bytes go together. One alone may have more; the greatest frame has several times as many.
+const OUTCOME_BYTES: usize = 8 << 20;
 /// How an attempt has ended that was not begun, because this process ends.
 const INTERRUPTED: u8 = 4;
 
@@ -33,9 +35,8 @@ pub(super) struct Running {
     pub(super) epoch: Option<u64>,
     /// What the owner calls this connection.
     connection: Option<u64>,
-    /// Numbers the questions for work; the newest is open.
-    asked: u64,
-    pub(super) is_asking: bool,
+    /// How many questions for work are not answered.
+    pub(super) open: usize,
     answers: Vec<Vec<u8>>,
     /// What was given and has not ended, with the function that runs it.
     out: BTreeMap<Token, usize>,
@@ -49,8 +50,8 @@ pub(super) enum Next {
     Nothing,
     /// Say which functions there are.
     Offer(Offer),
-    /// Hand outcomes over, and ask for work: this is the number of the question.
-    Ask(u64, Vec<Settled>),
+    /// Hand outcomes over, and ask for work: so many questions.
+    Ask(Vec<Vec<Settled>>),
     /// Say that the owner is lost: it may hold this process for dead, or be held for dead itself.
     GiveUp,
 }
@@ -143,10 +144,8 @@ impl Running {
     }
 
     /// The answer to a question has come; whether there is something to do.
-    pub(super) fn answered(&mut self, asked: u64, reply: Reply) -> bool {
-        if asked == self.asked {
-            self.is_asking = false;
-        }
+    pub(super) fn answered(&mut self, reply: Reply) -> bool {
+        self.open -= 1;
         match reply {
             Reply::Assignments(bytes) if !bytes.is_empty() => self.answers.push(bytes),
             _ => {}
@@ -190,15 +189,35 @@ impl Running {
                 }
             }
         }
-        let asks = !settled.is_empty() || (!self.is_asking && !self.leaves);
+        let asks = !settled.is_empty() || (self.open < QUESTIONS && !self.leaves);
         (found, if asks && self.epoch.is_some() { self.ask(settled) } else { Next::Nothing })
     }
 
     fn ask(&mut self, settled: Vec<Settled>) -> Next {
-        self.asked += 1;
-        self.is_asking = true;
-        Next::Ask(self.asked, settled)
+        let mut parts = divided(settled);
+        if !self.leaves {
+            parts.resize_with(parts.len().max(QUESTIONS.saturating_sub(self.open)), Vec::new);
+        }
+        self.open += parts.len();
+        Next::Ask(parts)
     }
+}
+
+/// Outcomes in parts that are not too large for a frame; one that is empty where there are none.
+fn divided(settled: Vec<Settled>) -> Vec<Vec<Settled>> {
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for one in settled {
+        let more = one.body.as_ref().map_or(0, Vec::len);
+        if bytes > 0 && bytes + more > OUTCOME_BYTES {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += more;
+        if let Some(last) = parts.last_mut() {
+            last.push(one);
+        }
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -212,6 +231,11 @@ mod tests {
         assert_eq!(running.function("g", true), 1);
         assert_eq!(running.function("f", false), 0);
         running
+    }
+
+    fn asked(next: Next) -> usize {
+        let Next::Ask(parts) = next else { panic!("no question") };
+        parts.len()
     }
 
     #[test]
@@ -228,17 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn one_question_is_open_and_outcomes_are_told_at_once() {
+    fn some_questions_are_open_and_outcomes_are_told_at_once() {
         let mut running = running();
         assert!(matches!(running.exchange(Vec::new(), true).1, Next::Nothing), "nobody has accepted");
         running.accepted(br#"{"epoch": 7}"#);
-        let Next::Ask(first, _) = running.exchange(Vec::new(), true).1 else { panic!("no question") };
+        assert_eq!(asked(running.exchange(Vec::new(), true).1), QUESTIONS);
         assert!(matches!(running.exchange(Vec::new(), true).1, Next::Nothing));
         let stale = Settled { token: 3, status: 0, body: None, duration_ns: 0 };
         assert!(matches!(running.exchange(vec![stale], true).1, Next::Nothing), "it was not given by this owner");
-        assert!(!running.answered(first, Reply::Assignments(Vec::new())));
-        assert!(matches!(running.exchange(Vec::new(), true).1, Next::Ask(..)));
-        assert_eq!(running.epoch, Some(7));
+        assert!(!running.answered(Reply::Assignments(Vec::new())));
+        assert_eq!(asked(running.exchange(Vec::new(), true).1), 1);
+        running.out = [(3, 0)].into();
+        let ended = Settled { token: 3, status: 0, body: None, duration_ns: 0 };
+        assert_eq!(asked(running.exchange(vec![ended], true).1), 1, "it takes the place of the oldest");
+        assert_eq!((running.epoch, running.open), (Some(7), QUESTIONS + 1));
     }
 
     #[test]
@@ -255,9 +282,26 @@ mod tests {
     fn what_comes_when_the_owner_may_have_given_it_to_another_is_not_begun() {
         let mut running = running();
         running.accepted(br#"{"epoch": 7}"#);
-        let Next::Ask(asked, _) = running.exchange(Vec::new(), true).1 else { panic!("no question") };
-        assert!(running.answered(asked, Reply::Assignments(vec![1])));
+        asked(running.exchange(Vec::new(), true).1);
+        assert!(running.answered(Reply::Assignments(vec![1])));
         let (begun, next) = running.exchange(Vec::new(), false);
         assert!(begun.is_empty() && matches!(next, Next::GiveUp));
+    }
+
+    /// Twelve responses of 5.5 MB that ended at the same moment were one frame that was too large. The connection ended, and all that this
+    /// process ran had failed.
+    #[test]
+    fn large_outcomes_that_end_together_go_in_several_frames() {
+        let mut running = running();
+        running.accepted(br#"{"epoch": 7}"#);
+        running.out = (0..14).map(|token| (token, 0)).collect();
+        let large = |token| Settled { token, status: 0, body: Some(vec![b'1'; 5_500_000]), duration_ns: 0 };
+        let small = |token| Settled { token, status: 0, body: None, duration_ns: 0 };
+        let ended = (0..12).map(large).chain((12..14).map(small)).collect();
+        let Next::Ask(parts) = running.exchange(ended, true).1 else { panic!("no question") };
+        let tokens: Vec<Token> = parts.iter().flatten().map(|one| one.token).collect();
+        assert_eq!(tokens, (0..14).collect::<Vec<_>>());
+        let bytes = |part: &[Settled]| part.iter().filter_map(|one| one.body.as_ref()).map(Vec::len).sum::<usize>();
+        assert!(parts.iter().all(|part| bytes(part) <= OUTCOME_BYTES));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! offers      a process says which functions it has. What it ran before has stopped
-//! exchanges   it hands outcomes over and waits for work; it has one such question open, also while it works
+//! exchanges   it hands outcomes over and waits for work; it has some such questions open, also while it works
 //! given       work that has its permit goes to whoever has the least under way, this process's own loop among them
 //! gone        its process is dead, or has stopped what it ran: each of its attempts has failed, as one in a process that died. A process
 //!             that has lost its connection says so in the store
@@ -36,6 +36,9 @@ use crate::runtime::rooms::Rooms;
 const OFFERED_MAX: usize = 10_000;
 /// Most attempts that one process has under way, whatever it says itself.
 const OUT_MAX: usize = 1_024;
+/// How many questions for work a process has open. Each is answered with what is ready then: of a hundred things that come one after the
+/// other it gets its share, and not the first alone.
+pub const QUESTIONS: usize = 32;
 /// An answer with so many bytes of work is not added to.
 const ANSWER_BYTES: usize = 8 << 20;
 /// Work of more bytes than that does not go to another process.
@@ -152,8 +155,8 @@ impl RunnerRoom<'_> {
             self.share();
         }
         for runner in self.0.runners.by_client.values_mut() {
-            // A question takes the place of the one before it.
-            while runner.waiting.len() > 1
+            // A question too many takes the place of the oldest.
+            while runner.waiting.len() > QUESTIONS
                 || (!runner.waiting.is_empty() && (runner.most == 0 || !runner.answer.is_empty()))
             {
                 let Some(waiter) = runner.waiting.pop_front() else { break };

@@ -90,8 +90,8 @@ fn no_frame_overtakes_one_that_is_being_written() {
         let writer = thread::spawn(move || theirs.write());
         let owners = pipe.clone();
         let owner = thread::spawn(move || owners.read(4));
-        outgoing.send(3, frame(3)).unwrap();
-        outgoing.send(1, frame(1)).unwrap();
+        outgoing.send(3, frame(3), false).unwrap();
+        outgoing.send(1, frame(1), false).unwrap();
         owner.join().unwrap();
         outgoing.close();
         let unsent = writer.join().unwrap();
@@ -107,7 +107,7 @@ fn what_was_not_written_is_known_when(somebody_hangs_up: fn(&Outgoing, &Pipe)) {
         let (theirs, ended, owners) = (outgoing.clone(), outgoing.clone(), pipe.clone());
         let writer = thread::spawn(move || theirs.write());
         let other = thread::spawn(move || somebody_hangs_up(&ended, &owners));
-        let refused = [3, 1].into_iter().filter(|&id| outgoing.send(id, frame(id)).is_err()).collect();
+        let refused = [3, 1].into_iter().filter(|&id| outgoing.send(id, frame(id), false).is_err()).collect();
         other.join().unwrap();
         known(&[refused, writer.join().unwrap()], &pipe);
     });

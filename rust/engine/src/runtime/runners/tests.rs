@@ -112,15 +112,29 @@ fn work_goes_to_whoever_has_less_and_to_this_process_where_both_have_the_same() 
     assert_eq!(shared.own(), 2);
 }
 
+/// Of ten invocations that came one after the other the other process got one: its next question was still on its way.
+#[test]
+fn what_comes_one_after_the_other_is_shared_evenly() {
+    let shared = Shared::new();
+    for _ in 1..QUESTIONS {
+        shared.exchange(Vec::new(), 512);
+    }
+    shared.invoke("f", 10);
+    assert_eq!(shared.runner.assignments().len(), 5);
+    assert_eq!(shared.own(), 5);
+}
+
 #[test]
 fn a_process_gets_what_it_has_offered_and_no_more_than_it_takes() {
     let shared = Shared::new();
     shared.invoke("own", 4);
     assert!(shared.runner.assignments().is_empty(), "it takes batches there, and this process events");
-    shared.exchange(Vec::new(), 1);
+    for _ in 0..QUESTIONS {
+        shared.exchange(Vec::new(), 1);
+    }
     assert!(
         matches!(&shared.runner.all()[..], [Ok(Reply::Assignments(none))] if none.is_empty()),
-        "the question before"
+        "the oldest question"
     );
     shared.invoke("f", 4);
     assert_eq!(shared.runner.assignments().len(), 1);
