@@ -61,6 +61,7 @@ class AppSettings:
             checks.refuse("store", self.store, allowed)
         if (refusal := store_place.refusal(self.store)) is not None:
             checks.refuse("store", self.place, refusal)
+        object.__setattr__(self, "store", store_place.plain(self.store))
         if store_place.is_on_server(self.store) and self.durability == "memory":
             checks.refuse("durability", self.durability, "of a store on a server: 'power-loss' or 'process-crash'")
 

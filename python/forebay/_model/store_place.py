@@ -16,18 +16,26 @@ UNANSWERED: Final = (
     "address, and FOREBAY_CLUSTER_ADDRESS gives it another one"
 )
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^@/?#]*@")
-_LIKE_A_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*:/+")
+_LIKE_A_URL: Final = re.compile(r"(jdbc:)?[a-z][a-z0-9+.-]*:/+", re.IGNORECASE)
 _LONE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def is_on_server(store: str) -> bool:
     """Whether a store is given as a URL."""
-    return store.startswith(SCHEMES)
+    return store.lower().startswith(SCHEMES)
+
+
+def plain(store: str) -> str:
+    """Give a store with its scheme as all others write it."""
+    if not is_on_server(store):
+        return store
+    scheme, colon, rest = store.partition(":")
+    return scheme.lower() + colon + rest
 
 
 def is_misspelt(store: str) -> bool:
     """Whether this looks like a URL and is none that a store can have: it would become the name of a directory."""
-    return _LIKE_A_URL.match(store) is not None and not is_on_server(store)
+    return ("://" in store or _LIKE_A_URL.match(store) is not None) and not is_on_server(store)
 
 
 def is_ambiguous(store: str) -> bool:
@@ -43,6 +51,9 @@ def is_ambiguous(store: str) -> bool:
 
 def refusal(store: str) -> str | None:
     """Say what a store may be, if this looks like a URL and is none that a store can have. The text shows no password."""
+    if store != store.strip():
+        newline = " (a file or a secret ends with a newline)" if store.endswith(("\n", "\r")) else ""
+        return f"it has white space around it{newline}: take that off"
     if is_misspelt(store):
         return "a directory, ':memory:', or a URL as text: postgresql://user@host/database"
     if is_ambiguous(store):
@@ -71,7 +82,7 @@ def shown(store: str) -> str:
     Of a URL that none can have nothing is shown but how it begins: where its password ends is not known.
     """
     if refusal(store) is not None:
-        begins = _LIKE_A_URL.match(store)
+        begins = _LIKE_A_URL.match(store.strip())
         return f"{begins[0] if begins else ''}…"
     return _CREDENTIALS.sub("", store).partition("?")[0] if is_on_server(store) else store
 

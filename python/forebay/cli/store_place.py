@@ -37,12 +37,10 @@ def read(given: object) -> StorePlace:
     if isinstance(given, ServerStore | Path):
         return given
     text = str(given)
-    if store_place.is_ambiguous(text):
-        raise click.BadParameter(f"{store_place.shown(text)}: {store_place.refusal(text)}")
+    if (refusal := store_place.refusal(text)) is not None:
+        raise click.BadParameter(f"{store_place.shown(text)}: {refusal}")
     if store_place.is_on_server(text):
-        return ServerStore(store_place.with_password(text))
-    if store_place.is_misspelt(text):
-        raise click.BadParameter("a store is a directory, or a URL: postgresql://user@host/database")
+        return ServerStore(store_place.with_password(store_place.plain(text)))
     if Path(text).is_file():
         raise click.BadParameter(f"Directory '{text}' is a file.")
     return Path(text)
