@@ -114,6 +114,13 @@ def format_error(error: ForebayError) -> str:
     return "; ".join([text.removesuffix(".") if notes else text, *notes])
 
 
+def warn_of_promises(refused: str | None) -> None:
+    """Warn of a server that promises less than an app asks for if it says nothing; `refused` is what such an app is told."""
+    if refused is not None:
+        lacking = refused.partition(". Next:")[0]
+        click.echo(f"Warning: {lacking}. A power cut of the server may take back what it has acknowledged", err=True)
+
+
 def _warn_of_damage(engine: Engine) -> None:
     """Warn of what opening the store has found damaged: no other command will hear of it."""
     _, answered = engine.exchange([], 0)
@@ -134,6 +141,8 @@ def connect(
         engine = _opened(store, region) if new_for is None else _made(store, region, new_for)
         try:
             _warn_of_damage(engine)
+            if isinstance(store, ServerStore) and engine.role == "owner":
+                warn_of_promises(wire.loads(look_at_server(store.url))["refused"])
             yield StoreConnection(engine, store)
         except OwnerNotAnswering:
             raise  # hanging up would wait for it, too
@@ -176,7 +185,8 @@ def _open(store: StorePlace, region: str = names.REGION_DEFAULT, more: Mapping[s
         "store": as_text(store),
         "region": region,
         "account": "000000000000",
-        "durability": "power-loss",
+        # Whether that is enough was for the store's app to say.
+        "durability": "process-crash" if isinstance(store, ServerStore) else "power-loss",
         "serve": False,
         **more,
     }

@@ -11,6 +11,7 @@ from forebay._core import look_at_server, migrate_store, unmark_store
 from forebay._model.plural import counted
 from forebay._stacks.store import FILE as STACKS
 from forebay._wire import payload
+from forebay.cli.connect import warn_of_promises
 from forebay.cli.store_place import ServerStore, as_text, read
 
 if TYPE_CHECKING:
@@ -89,11 +90,13 @@ def _check(source: StorePlace, target: StorePlace | None, app: str | None) -> No
         if source == target:
             raise click.UsageError("FROM and TO are the same store")
         # Opening a store makes it where it is missing, and what is copied from it would be nothing.
-        if payload.loads(look_at_server(source.url, app))["store"] is None:
+        seen = payload.loads(look_at_server(source.url, app))
+        if seen["store"] is None:
             whose = "" if app is None else f" of app {app!r}"
             raise click.ClickException(
                 f"there is no store{whose} in {source}: look at the app's name (--app), the database and ?schema="
             )
+        warn_of_promises(seen["refused"])
     elif app is not None:
         raise click.UsageError(
             "--app is for a server with several stores: a directory has one, and says itself whose it is"

@@ -56,9 +56,9 @@ impl End {
         }
     }
 
-    /// A store on a server.
-    fn on_server(url: &str, app: Option<&str>) -> Result<Self, EngineError> {
-        let settings = find(url, app, Durability::PowerLoss)?;
+    /// A store on a server that promises so much at least.
+    fn on_server(url: &str, app: Option<&str>, durability: Durability) -> Result<Self, EngineError> {
+        let settings = find(url, app, durability)?;
         let (app, place) = (settings.app().to_owned(), settings.place().to_owned());
         let member = Member::join(settings)?;
         let until = Instant::now() + FREE_WITHIN;
@@ -82,9 +82,9 @@ impl End {
         }
     }
 
-    fn open(place: &str, app: Option<&str>) -> Result<Self, EngineError> {
+    fn open(place: &str, app: Option<&str>, durability: Durability) -> Result<Self, EngineError> {
         if is_url(place) {
-            return Self::on_server(place, app);
+            return Self::on_server(place, app, durability);
         }
         Self::in_directory(Path::new(place), app)
     }
@@ -122,8 +122,10 @@ pub fn run(
     app: Option<&str>,
     goes_on: &mut dyn FnMut(Copied) -> bool,
 ) -> Result<Option<(String, Copied)>, EngineError> {
-    let End { store: mut source, app, holds } = End::open(from, app.filter(|_| is_url(from)))?;
-    let mut target = End::open(to, Some(&app))?;
+    // From a server that promises little the way out is open.
+    let End { store: mut source, app, holds } =
+        End::open(from, app.filter(|_| is_url(from)), Durability::ProcessCrash)?;
+    let mut target = End::open(to, Some(&app), Durability::PowerLoss)?;
     let (mut is_lost, place) = (false, target.holds.place(to));
     let copied = migrate(source.as_mut(), target.store.as_mut(), &place, &mut |copied| {
         is_lost |= !holds.is_held();
