@@ -118,6 +118,28 @@ def test_a_look_tells_what_keeps_a_store_from_a_newer_format(members: Members, o
     assert f"process {old.child.pid} on " in said.splitlines()[-1]
 
 
+def test_what_cannot_own_a_store_is_told_and_not_waited_for(members: Members, own_server: Postgres) -> None:
+    """`drain` waited for it for a minute, and `move` said that it was drained."""
+    url = f"{own_server.url}?sslmode=disable"
+    owner = members.start(url)
+    members.working(0.0)
+
+    def beat() -> None:
+        own_server.sql(
+            "INSERT INTO forebay_shared.member (name, beat, version, format) VALUES ('there/7/0', 1, '0.9', 0) "
+            "ON CONFLICT (name) DO UPDATE SET seen = clock_timestamp()"
+        )
+
+    beat()
+    refused = cluster("move", "there/7", url=url)
+    assert refused.returncode == 1
+    assert "process 7 on there runs release 0.9, which does not understand the store's format" in refused.stderr
+    beat()
+    refused = cluster("drain", str(owner.child.pid), url=url)
+    assert refused.returncode == 1
+    assert "start one first" in refused.stderr
+
+
 def test_the_only_process_is_not_drained(members: Members, url: str) -> None:
     alone = members.start(url)
     members.working(0.0)

@@ -137,7 +137,7 @@ def move(process: str, store: StorePlace, timeout: float) -> None:
         click.echo(f"{member['process']} owns it already")
         return
     if not move_on_server(url, member["name"]):
-        raise click.ClickException(f"{member['process']} is drained: forebay cluster drain {process} --undo")
+        raise click.ClickException(_why_not(store, member, process))
     _wait_for_owner(store, lambda one: bool(one["name"] == member["name"]), timeout)
 
 
@@ -154,13 +154,15 @@ def drain(process: str, store: StorePlace, timeout: float, *, undo: bool) -> Non
     url, held = _server(store).url, _look(store)["store"]
     member = _member(held, process)
     if undo:
-        drain_on_server(url, member["name"], False)
+        if not drain_on_server(url, member["name"], False):
+            raise click.ClickException(f"{member['process']} has just ended")
         click.echo(f"{member['process']} may own the store again")
         return
     others = [one for one in held["members"] if one["name"] != member["name"]]
-    if member["owns"] and not any(one["silent_ms"] < _DEAD_MS and not one["drained"] for one in others):
+    if member["owns"] and not any(_role(one) == "stands by" for one in others):
         raise click.ClickException(f"no other process could take the store from {member['process']}: start one first")
-    drain_on_server(url, member["name"], True)
+    if not drain_on_server(url, member["name"], True):
+        raise click.ClickException(f"{member['process']} has just ended")
     click.echo(f"{member['process']} owns nothing from now on")
     if member["owns"]:
         _wait_for_owner(store, lambda one: bool(one["name"] != member["name"]), timeout)
@@ -176,6 +178,19 @@ def _member(held: dict[str, Any], process: str) -> dict[str, Any]:
         several = ", ".join("/".join(one["name"].split("/")[:2]) for one in found)
         raise click.UsageError(f"there are several processes {process}: name one of {several}")
     raise click.ClickException(f"no living process {process!r} shares the store: `forebay cluster members` lists them")
+
+
+def _why_not(store: StorePlace, member: dict[str, Any], process: str) -> str:
+    """Say why a process cannot be the one that is to own the store."""
+    now = next((one for one in _look(store)["store"]["members"] if one["name"] == member["name"]), None)
+    if now is None:
+        return f"{member['process']} has just ended"
+    if now["drained"]:
+        return f"{member['process']} is drained: forebay cluster drain {process} --undo"
+    return (
+        f"{member['process']} runs release {now['version']}, which does not understand the store's format: restart it with the "
+        "release that the others have"
+    )
 
 
 def _wait_for_owner(store: StorePlace, is_it: Callable[[dict[str, Any]], bool], timeout: float) -> None:
