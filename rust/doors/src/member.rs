@@ -158,15 +158,18 @@ impl Member {
         Lease::new(HeldLease { shared: self.shared.clone(), epoch })
     }
 
-    /// The engine of the store that this process owns.
-    pub(crate) fn runs(&self, engine: &Arc<Engine>) {
+    /// The engine of the store that this process owns, with this epoch. Where it was told to stand down while it opened the store, nobody
+    /// has told the engine.
+    pub(crate) fn runs(&self, engine: &Arc<Engine>, epoch: u64) {
         let mut state = lock(&self.shared.state);
         state.engine = Arc::downgrade(engine);
         state.runs = true;
         state.follows = None;
         let hands_over = state.hands_over;
         drop(state);
-        if hands_over {
+        if !self.holds(epoch) {
+            engine.stand_down(SILENT);
+        } else if hands_over {
             engine.hand_over(WANTED_ELSEWHERE);
         }
     }

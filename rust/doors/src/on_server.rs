@@ -228,7 +228,7 @@ impl Opening {
             engine.remark_on_process(&former, &text);
         }
         engine.opened(None, Some(member.settings().app().to_owned()), &damage);
-        member.runs(&engine);
+        member.runs(&engine, epoch);
         self.with_doors(engine, Home::Server(member.clone()))
     }
 }
