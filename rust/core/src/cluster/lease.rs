@@ -167,8 +167,10 @@ struct Watched {
     beat: Option<u64>,
     /// For how long it has been known, in good observation.
     known_ns: u64,
-    /// For how long it has not beaten, in good observation.
+    /// For how long it has not beaten, in good observation: it is at least so long.
     silent_ns: u64,
+    /// A moment before its last beat: it has been silent since then at most. `None`: its first beat that was seen may be of any age.
+    beaten_since_ns: Option<u64>,
 }
 
 /// One member's part in a cluster.
@@ -244,11 +246,12 @@ impl Lease {
     }
 
     /// Whether this member may run what another one gives it that owns a unit: both have beaten a short time ago. Else the unit may have
-    /// another owner soon, or that one may hold this member for dead.
+    /// another owner soon, or that one may hold this member for dead. Members with a better way to the store count more of the owner's
+    /// silence than this one does. So its longest possible silence counts here, and not what this member has observed of it.
     pub fn may_run_for(&self, owner: &str, now_ns: u64) -> bool {
-        let unseen_ns = self.observed_ns.map_or(u64::MAX, |(_, seen)| now_ns.saturating_sub(seen));
-        let is_near = |watched: &Watched| watched.silent_ns.saturating_add(unseen_ns) < self.rules.self_ns;
-        self.is_alive(now_ns) && self.others.get(owner).is_some_and(is_near)
+        let beaten_since = self.others.get(owner).and_then(|watched| watched.beaten_since_ns);
+        let is_near = |since: u64| now_ns < since.saturating_add(self.rules.self_ns);
+        self.is_alive(now_ns) && beaten_since.is_some_and(is_near)
     }
 
     /// When [`Self::time`] is to be called at the latest.
@@ -336,6 +339,8 @@ impl Lease {
             let since = |(asked, answered)| if so_far > 0 { asked } else { answered };
             so_far.saturating_add(last.map_or(0, |last| sent_ns.saturating_sub(since(last))))
         };
+        // The view before was of a moment after its question. What it did not show has come later.
+        let asked_before = self.observed_ns.map(|(asked, _)| asked);
         let before = self.living(now_ns).len();
         let owners = view.heads.iter().filter_map(|head| head.owner.as_ref());
         let seen: BTreeSet<&Member> = view.beats.keys().chain(owners).filter(|name| **name != self.name).collect();
@@ -346,12 +351,18 @@ impl Lease {
             match self.others.get_mut(name) {
                 Some(watched) => {
                     watched.known_ns = passed(watched.known_ns);
-                    watched.silent_ns = if watched.beat == beat { passed(watched.silent_ns) } else { 0 };
-                    watched.beat = beat;
+                    if watched.beat == beat {
+                        watched.silent_ns = passed(watched.silent_ns);
+                    } else {
+                        (watched.beat, watched.silent_ns) = (beat, 0);
+                        watched.beaten_since_ns = asked_before.filter(|_| beat.is_some());
+                    }
                 }
                 None => {
                     came = true;
-                    self.others.insert(name.clone(), Watched { beat, known_ns: 0, silent_ns: 0 });
+                    // A head may name a member that has no row.
+                    let beaten_since_ns = asked_before.filter(|_| beat.is_some());
+                    self.others.insert(name.clone(), Watched { beat, known_ns: 0, silent_ns: 0, beaten_since_ns });
                 }
             }
         }

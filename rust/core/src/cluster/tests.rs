@@ -102,6 +102,11 @@ fn beats_that_are_read_from_a_replica_are_seen() {
     assert!(seen(Mistake::Replica).is_some());
 }
 
+#[test]
+fn a_client_that_stops_when_it_holds_its_owner_for_dead_is_seen() {
+    assert!(seen(Mistake::ObservedSilence).is_some());
+}
+
 /// What a user waits for when the process that ran the app is killed.
 #[test]
 fn a_member_that_is_killed_is_replaced_within_six_seconds() {
@@ -505,7 +510,9 @@ fn a_member_runs_for_an_owner_only_while_both_beat() {
         lease.answered(number, &View { beats, ..View::default() }, at_ms * MS + MS);
     };
     assert!(!lease.may_run_for("owner", 0));
-    for at_ms in (0..=4_000).step_by(250) {
+    look(&mut lease, 0, 0);
+    assert!(!lease.may_run_for("owner", MS), "the beat that is seen first may be of any age");
+    for at_ms in (250..=4_000).step_by(250) {
         look(&mut lease, at_ms, at_ms.min(1_000));
         assert!(lease.may_run_for("owner", at_ms * MS + MS), "{at_ms}");
     }
@@ -518,4 +525,26 @@ fn a_member_runs_for_an_owner_only_while_both_beat() {
     assert!(lease.may_run_for("owner", 5_750 * MS + MS));
     assert!(!lease.may_run_for("other", 5_750 * MS + MS));
     assert!(!lease.may_run_for("owner", 9_500 * MS), "this member has heard nothing for too long");
+}
+
+/// Questions of a member were lost, so that it had observed little of its owner's silence; others had observed all of it, and had taken the
+/// store for more than two seconds while this one still ran handlers for the owner that was dead.
+#[test]
+fn a_member_that_has_observed_little_stops_before_others_take_the_store() {
+    let mut lease = Lease::new("a".into(), 1, Rules::default());
+    let mut look = |asked_ms: u64, answered_ms: u64, beat_of_owner: u64| {
+        let Some(Command::Ask { number, .. }) = lease.time(asked_ms * MS).pop() else { panic!("it asks") };
+        let beats = [("a".to_owned(), asked_ms), ("owner".to_owned(), beat_of_owner)].into();
+        lease.answered(number, &View { beats, ..View::default() }, answered_ms * MS);
+        lease.clone()
+    };
+    look(0, 10, 1);
+    // The owner's last beat came at 30 ms. Of this member's questions only each third is answered.
+    look(260, 270, 2);
+    for (asked_ms, answered_ms) in [(2_040, 2_050), (4_090, 4_100)] {
+        let lease = look(asked_ms, answered_ms, 2);
+        let may_run = lease.may_run_for("owner", answered_ms * MS);
+        assert_eq!(may_run, answered_ms < 3_500, "{answered_ms}");
+        assert!(lease.living(answered_ms * MS).iter().any(|name| *name == "owner"), "it does not hold it for dead yet");
+    }
 }

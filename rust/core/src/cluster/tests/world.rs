@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::*;
 
+mod clients;
+
 const MS: u64 = 1_000_000;
 const STEP_MS: u64 = 10;
 const MEMBERS: usize = 4;
@@ -43,6 +45,7 @@ pub(super) enum Mistake {
     BlindObserver,
     OldToken,
     Replica,
+    ObservedSilence,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +120,12 @@ struct Actor {
     format: u32,
     /// When a question or an answer of it was lost by chance.
     lost_at: u64,
+    /// Whom the head of the first unit named when it was seen last.
+    sees: Option<Member>,
+    /// For whom it runs what that one gave it of the first unit.
+    runs_for: Option<Member>,
+    /// For whom it ran, and until when that still stops.
+    ran_for: Option<(Member, u64)>,
 }
 
 pub(super) struct World {
@@ -168,6 +177,9 @@ impl World {
                 unfit_until: 0,
                 format: 1,
                 lost_at: 0,
+                sees: None,
+                runs_for: None,
+                ran_for: None,
             }
         };
         let head = |unit| (Head { unit, ..Head::default() }, 0, 0);
@@ -254,6 +266,7 @@ impl World {
                 }
             }
             self.look_for_overlaps();
+            self.run_for_others();
             self.now += STEP_MS;
         }
     }
@@ -484,6 +497,7 @@ impl World {
         let now_ns = self.now * MS;
         match answer {
             Answer::View(number, view) => {
+                self.actors[at].sees.clone_from(&view.heads[0].owner);
                 let commands = self.actors[at].lease.answered(number, &view, now_ns);
                 self.obey(at, commands);
             }
@@ -540,10 +554,9 @@ impl World {
         for unit in 0..UNITS {
             let runs = |actor: &&Actor| {
                 let is_stopping = actor.stopping.iter().any(|(of, until)| *of == unit && self.now < *until);
-                let stood_still = actor.paused_until > 0 && self.now < actor.paused_until + STOPS_IN_MS + STEP_MS;
                 let holds = actor.runs.get(&unit).is_some_and(|run| !run.is_given_up());
                 let works = holds && actor.lease.is_alive(self.now * MS);
-                !actor.is_killed && !stood_still && (works || is_stopping)
+                !actor.is_killed && !stood_still(actor, self.now) && (works || is_stopping)
             };
             if self.actors.iter().filter(runs).count() > 1 {
                 let running: Vec<_> = self.actors.iter().filter(runs).map(|actor| actor.name.clone()).collect();
@@ -558,6 +571,10 @@ impl World {
             }
         }
     }
+}
+
+fn stood_still(actor: &Actor, now: u64) -> bool {
+    actor.paused_until > 0 && now < actor.paused_until + STOPS_IN_MS + STEP_MS
 }
 
 /// What has arrived by now, in the order of its arrival: for one member, or for the store.
