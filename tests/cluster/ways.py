@@ -1,11 +1,14 @@
-"""A way to a server that can be cut: nothing comes through any more, and nobody is told."""
+"""A way to a server that can be cut: nothing comes through any more, and nobody is told. And a host that is lost."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CHUNK = 1 << 16
 
@@ -96,3 +99,20 @@ class Way:
                 self._open = [socket_ for socket_ in self._open if socket_ not in (one, other)]
             one.close()
             other.close()
+
+
+@contextlib.contextmanager
+def vanishing(port: int) -> Iterator[None]:
+    """Let what is sent to begin a connection to a port vanish, as on its way to a machine that is lost."""
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(0)
+        # The queue of those that nobody accepts is full.
+        for _ in range(4):
+            waiting = opened.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(("127.0.0.1", port))
+        yield

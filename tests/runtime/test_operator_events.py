@@ -422,3 +422,18 @@ def test_a_process_that_has_left_is_no_warning_and_one_that_has_died_is(caplog, 
     loop.close()
     (line,) = caplog.records
     assert (line.levelname, line.getMessage()) == ("INFO" if expected else "WARNING", "it is gone")
+
+
+def test_what_is_wrong_with_the_server_of_a_store_is_a_line(lines):
+    """A process that had lost its server stopped everything, and the log did not say why."""
+    loop = asyncio.new_event_loop()
+    events = OperatorEvents(loop, time.monotonic_ns)
+    texts = {
+        "lease": "this process has not reached its server: no route",
+        "commits": "no commit has got through for 10 s",
+    }
+    for of, text in texts.items():
+        events.write(orjson.dumps([{"what": "store", "of": of, "text": text, "count": 1}]))
+    events.close()
+    loop.close()
+    assert lines(" ") == list(texts.values())

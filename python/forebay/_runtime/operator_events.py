@@ -184,6 +184,10 @@ def _damaged(event: dict[str, Any]) -> str:
     return str(event["text"])
 
 
+def _store(event: dict[str, Any]) -> str:
+    return str(event["text"])
+
+
 def _discovery(event: dict[str, Any]) -> str:
     return str(event["text"])
 
@@ -304,6 +308,7 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "unread": _unread,
     "lost": _lost,
     "damaged": _damaged,
+    "store": _store,
     "dead letter": _dead_letter,
     "undelivered": _undelivered,
     "disk": _disk,

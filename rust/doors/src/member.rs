@@ -248,6 +248,11 @@ impl Member {
         lock(&self.shared.state).declined.clone().filter(|_| self.shared.membership.has_declined())
     }
 
+    /// A text, and why this process does not reach the server, if it does not.
+    pub(crate) fn with_trouble(&self, text: String) -> String {
+        self.shared.with_trouble(text)
+    }
+
     /// Whether this process may run what the owner of the store gives it.
     pub(crate) fn may_run_for(&self, owner: &str) -> bool {
         self.shared.membership.may_run_for(owner)
@@ -360,6 +365,14 @@ impl Shared {
         }
     }
 
+    /// A text, and why this process does not reach the server, if it does not.
+    fn with_trouble(&self, text: String) -> String {
+        match self.membership.trouble() {
+            Some(trouble) => format!("{text}. This process's beats do not get through: {trouble}"),
+            None => text,
+        }
+    }
+
     fn hand_over(&self) {
         let mut state = lock(&self.state);
         state.hands_over = true;
@@ -378,7 +391,7 @@ impl Shared {
         let (engine, runs) = (state.engine.upgrade(), state.runs);
         drop(state);
         if let Some(engine) = engine.filter(|_| runs) {
-            engine.stand_down(SILENT);
+            engine.stand_down(&self.with_trouble(SILENT.into()));
         }
         if !runs {
             self.membership.stopped();

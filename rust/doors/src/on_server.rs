@@ -174,7 +174,7 @@ impl Opening {
                 Some(Owner::Other(owner)) if !is_here(&owner) && !member.may_run_for(&owner) => {
                     if Instant::now() >= until {
                         let text = elsewhere(&owner, place, "it has not reached the server for some seconds");
-                        return Err(EngineError::OwnerLost(text));
+                        return Err(EngineError::OwnerLost(member.with_trouble(text)));
                     }
                     member.wait(AGAIN);
                 }
@@ -203,7 +203,7 @@ impl Opening {
                         return Err(error);
                     }
                     let text = format!("no process owns the store {place} at the moment: ask again");
-                    return Err(EngineError::OwnerLost(text));
+                    return Err(EngineError::OwnerLost(member.with_trouble(text)));
                 }
             }
         }

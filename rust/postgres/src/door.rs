@@ -8,11 +8,11 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::look::{blocking, column};
 use crate::schema::{DOOR_OF, DOOR_TOLD, HAS_DOORS};
-use crate::session::{answer, silent, Session};
+use crate::session::{silent, Session};
 use crate::settings::Settings;
 
-/// How long the server may take to be told of a door.
-const TOLD_WITHIN: Duration = Duration::from_secs(2);
+/// How long the server may take to be told of a door: some ten round trips, and a host that is tried first and says nothing.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where a process listens, and what lets others in.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,21 +42,23 @@ impl Settings {
     /// Say how the process of these settings is reached. It must have joined. Waits for the server for a moment: an owner that is just
     /// opening the store can be told to stop meanwhile.
     pub fn tell_door(&self, door: &Door) -> Result<(), StoreError> {
-        let protocol = door.protocol as i32;
-        let told = async {
-            let session = Session::open(self).await?;
-            let told = session.prepare(DOOR_TOLD).await?;
-            let asked = async {
-                let parameters: [&(dyn ToSql + Sync); 5] =
-                    [&self.member(), &protocol, &door.address, &door.key, &door.secret];
-                session.client.execute(&told, &parameters).await
-            };
-            answer(asked).await.map(drop)
-        };
+        let told = async { self.write_door(&Session::open(self).await?, door).await };
         blocking(async {
             let unheard = |_| StoreError::Unavailable(format!("{}: it does not answer", self.place()));
             timeout(TOLD_WITHIN, told).await.map_err(unheard)?
         })
+    }
+
+    async fn write_door(&self, session: &Session, door: &Door) -> Result<(), StoreError> {
+        let protocol = door.protocol as i32;
+        let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+            (&self.member(), Type::TEXT),
+            (&protocol, Type::INT4),
+            (&door.address, Type::TEXT),
+            (&door.key, Type::BYTEA),
+            (&door.secret, Type::BYTEA),
+        ];
+        session.typed(DOOR_TOLD, &parameters).await.map(drop)
     }
 
     /// How the process with this name is reached; `None`: it has not said so. Waits for the server.

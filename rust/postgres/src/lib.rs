@@ -7,8 +7,10 @@
 
 mod answers;
 mod batch;
+mod connect;
 mod door;
 mod errors;
+mod link;
 mod look;
 mod membership;
 mod owner_watch;

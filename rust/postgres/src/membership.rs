@@ -4,18 +4,20 @@
 //! holds no beat up.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{mpsc as std_mpsc, Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forebay_core::cluster::{Command, Head, Lease, Member, Rules, Stopped, Taken, View};
 use forebay_store::port::StoreError;
-use tokio::sync::{mpsc, Mutex as Turn};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::Row;
 
-use crate::schema::{raise, sql, ASK, BEAT, CLAIM_UNIT, GIVE_BACK, LEAVE};
-use crate::session::{answer, ended, Session};
+use crate::link::{Asking, Link};
+use crate::schema::{raise, sql, GIVE_BACK, LEAVE};
+use crate::session::{answer, ended};
 use crate::settings::Settings;
 use crate::writer::{Writer, ALL};
 
@@ -61,11 +63,14 @@ struct Seen {
     own_stopped: Option<Stopped>,
     /// Who owned the store before this process took it, if it was not given up.
     former: Option<Member>,
+    /// Why the last beat has no answer, and why the last take has none.
+    unanswered: Option<StoreError>,
+    untaken: Option<StoreError>,
 }
 
 /// What the thread hears.
 enum Heard {
-    Answered(u64, Result<View, StoreError>),
+    Answered { number: u64, beats: bool, view: Result<View, StoreError> },
     Taken(Result<Option<u64>, StoreError>),
     Lost,
     Leave,
@@ -162,6 +167,12 @@ impl Membership {
         lock(&self.seen).own_stopped = Some(stopped);
     }
 
+    /// Why its beats do not get through at present, or why it could not take the store.
+    pub fn trouble(&self) -> Option<String> {
+        let seen = lock(&self.seen);
+        seen.unanswered.as_ref().or(seen.untaken.as_ref()).map(ToString::to_string)
+    }
+
     /// All that ran before the last [`Event::StandDown`] has stopped. Until then this process takes nothing.
     pub fn stopped(&self) {
         lock(&self.lease).stopped();
@@ -223,16 +234,6 @@ struct Watch {
     tell: std_mpsc::Sender<Event>,
 }
 
-/// The connection, made anew when it was lost.
-type Link = Arc<Turn<Option<Asking>>>;
-
-struct Asking {
-    session: Session,
-    ask: Statement,
-    beat: Statement,
-    take: Statement,
-}
-
 impl Watch {
     fn run(self, heard: mpsc::Receiver<Heard>, opened: &std_mpsc::SyncSender<Result<(), StoreError>>) {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -255,7 +256,7 @@ impl Watch {
     }
 
     async fn watch(&self, mut heard: mpsc::Receiver<Heard>) {
-        let link = Link::default();
+        let link = Link::new(self.settings.clone());
         loop {
             let now = now_ns();
             let commands = lock(&self.lease).time(now);
@@ -263,10 +264,13 @@ impl Watch {
             let wait = Duration::from_nanos(lock(&self.lease).next_due().saturating_sub(now_ns()));
             let commands = match timeout(wait, heard.recv()).await {
                 Err(_) | Ok(Some(Heard::Lost)) => continue,
-                Ok(Some(Heard::Answered(number, Ok(view)))) => {
+                Ok(Some(Heard::Answered { number, beats, view: Ok(view) })) => {
                     let mut seen = lock(&self.seen);
                     seen.head = view.heads.iter().find(|head| head.unit == ALL as u32).cloned();
                     seen.stopped.clone_from(&view.stopped);
+                    if beats {
+                        seen.unanswered = None;
+                    }
                     drop(seen);
                     let mut lease = lock(&self.lease);
                     let commands = lease.answered(number, &view, now_ns());
@@ -276,8 +280,9 @@ impl Watch {
                     drop(lease);
                     commands
                 }
-                Ok(Some(Heard::Answered(number, Err(_)))) => {
+                Ok(Some(Heard::Answered { number, view: Err(error), .. })) => {
                     lock(&self.lease).unanswered(number);
+                    lock(&self.seen).unanswered = Some(error);
                     // It asks again soon; until then nothing is due.
                     tokio::time::sleep(Duration::from_nanos(self.rules.watch_ns)).await;
                     continue;
@@ -287,11 +292,12 @@ impl Watch {
             };
             self.obey(&link, commands);
         }
-        drop(timeout(LEAVE_WITHIN, leave(&self.settings, &link)).await);
+        drop(link.within(LEAVE_WITHIN, async |asking| leave(&self.settings, asking).await).await);
     }
 
     /// A take has ended. The store is told of only if this process may still run it.
     fn taken(&self, taken: Result<Option<u64>, StoreError>) -> Vec<Command> {
+        lock(&self.seen).untaken = taken.as_ref().err().cloned();
         let told = taken.ok().flatten().map_or(Taken::No, Taken::Yes);
         let mut lease = lock(&self.lease);
         let commands = lease.taken(ALL as u32, told, now_ns());
@@ -301,16 +307,17 @@ impl Watch {
         commands
     }
 
-    fn obey(&self, link: &Link, commands: Vec<Command>) {
+    fn obey(&self, link: &Rc<Link>, commands: Vec<Command>) {
         for command in commands {
             match command {
                 Command::Ask { number, beat } => {
                     let (settings, link, results) = (self.settings.clone(), link.clone(), self.results.clone());
-                    let beat = beat.map(|number| Beat { number, declines: self.declines(), stopped: self.stopped() });
                     let wait = Duration::from_nanos(self.rules.answer_ns);
+                    let beat = beat.map(|number| Beat { number, declines: self.declines(), stopped: self.stopped() });
                     tokio::task::spawn_local(async move {
-                        let view = within(wait, &link, async |turn| ask(&settings, turn, beat).await).await;
-                        drop(results.send(Heard::Answered(number, view)).await);
+                        let beats = beat.is_some();
+                        let view = link.within(wait, async |asking| ask(&settings, asking, beat).await).await;
+                        drop(results.send(Heard::Answered { number, beats, view }).await);
                     });
                 }
                 Command::Take { epoch, deaths, .. } => {
@@ -319,8 +326,8 @@ impl Watch {
                     drop(seen);
                     let (settings, link, results) = (self.settings.clone(), link.clone(), self.results.clone());
                     tokio::task::spawn_local(async move {
-                        let asked = async |turn: &mut Option<Asking>| take(&settings, turn, epoch, deaths).await;
-                        let taken = within(TAKE_WITHIN, &link, asked).await;
+                        let asked = async |asking: &Asking| take(&settings, asking, epoch, deaths).await;
+                        let taken = link.within(TAKE_WITHIN, asked).await;
                         drop(results.send(Heard::Taken(taken)).await);
                     });
                 }
@@ -328,19 +335,16 @@ impl Watch {
                 Command::GiveBack { epoch, .. } => {
                     let (settings, link, declines) = (self.settings.clone(), link.clone(), self.declines());
                     tokio::task::spawn_local(async move {
-                        let asked =
-                            async |turn: &mut Option<Asking>| give_back(&settings, turn, epoch, &declines).await;
-                        drop(within(TAKE_WITHIN, &link, asked).await);
+                        let asked = async |asking: &Asking| give_back(&settings, asking, epoch, &declines).await;
+                        drop(link.within(TAKE_WITHIN, asked).await);
                     });
                 }
                 Command::Raise { from, to } => {
                     let (settings, link) = (self.settings.clone(), link.clone());
                     tokio::task::spawn_local(async move {
                         let text = raise(&settings.quoted_schema(), settings.steps, from, to);
-                        let asked = async |turn: &mut Option<Asking>| {
-                            answer(asking(&settings, turn).await?.session.client.batch_execute(&text)).await
-                        };
-                        drop(within(TAKE_WITHIN, &link, asked).await);
+                        let asked = async |asking: &Asking| answer(asking.session.client.batch_execute(&text)).await;
+                        drop(link.within(TAKE_WITHIN, asked).await);
                     });
                 }
                 Command::HandOver { .. } => self.say(Event::HandOver),
@@ -373,29 +377,13 @@ struct Beat {
     stopped: Vec<i64>,
 }
 
-/// Use the connection for a bounded time. One that fails, or does not answer in time, is given up.
-async fn within<T>(
-    wait: Duration,
-    link: &Link,
-    asked: impl AsyncFnOnce(&mut Option<Asking>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let answered = timeout(wait, async { asked(&mut *link.lock().await).await }).await;
-    let answered = answered.unwrap_or_else(|_| Err(StoreError::Unavailable("the server does not answer".into())));
-    if answered.is_err() {
-        *link.lock().await = None;
-    }
-    answered
-}
-
 /// Write the beat, if there is one, and look at members and heads.
-async fn ask(settings: &Settings, turn: &mut Option<Asking>, beat: Option<Beat>) -> Result<View, StoreError> {
-    let asking = asking(settings, turn).await?;
+async fn ask(settings: &Settings, asking: &Asking, beat: Option<Beat>) -> Result<View, StoreError> {
     let client = &asking.session.client;
     let rows = match beat {
-        Some(beat) => {
-            let (number, format, version) = (beat.number as i64, settings.format() as i32, env!("CARGO_PKG_VERSION"));
-            let (member, declines, stopped) = (settings.member(), beat.declines, beat.stopped);
-            client.query(&asking.beat, &[&member, &number, &version, &format, &declines, &stopped]).await
+        Some(Beat { number, declines, stopped }) => {
+            let (number, format, version) = (number as i64, settings.format() as i32, env!("CARGO_PKG_VERSION"));
+            client.query(&asking.beat, &[&settings.member(), &number, &version, &format, &declines, &stopped]).await
         }
         None => client.query(&asking.ask, &[]).await,
     };
@@ -403,13 +391,7 @@ async fn ask(settings: &Settings, turn: &mut Option<Asking>, beat: Option<Beat>)
 }
 
 /// Take the unit, if its head has this epoch.
-async fn take(
-    settings: &Settings,
-    turn: &mut Option<Asking>,
-    epoch: u64,
-    deaths: u32,
-) -> Result<Option<u64>, StoreError> {
-    let asking = asking(settings, turn).await?;
+async fn take(settings: &Settings, asking: &Asking, epoch: u64, deaths: u32) -> Result<Option<u64>, StoreError> {
     let (epoch, deaths) = (epoch as i64, deaths as i32);
     let taken = asking.session.client.query_opt(&asking.take, &[&ALL, &settings.member(), &epoch, &deaths]).await;
     let epoch =
@@ -418,32 +400,14 @@ async fn take(
 }
 
 /// Give the unit back, if its head has this epoch, and say what is not for this process.
-async fn give_back(
-    settings: &Settings,
-    turn: &mut Option<Asking>,
-    epoch: u64,
-    declines: &[i32],
-) -> Result<u64, StoreError> {
-    let asking = asking(settings, turn).await?;
+async fn give_back(settings: &Settings, asking: &Asking, epoch: u64, declines: &[i32]) -> Result<u64, StoreError> {
     let (text, epoch) = (sql(&settings.quoted_schema(), GIVE_BACK), epoch as i64);
     answer(asking.session.client.execute(&text, &[&ALL, &settings.member(), &epoch, &declines])).await
 }
 
-async fn leave(settings: &Settings, link: &Link) -> Result<u64, StoreError> {
-    let mut turn = link.lock().await;
-    let asking = asking(settings, &mut turn).await?;
+async fn leave(settings: &Settings, asking: &Asking) -> Result<u64, StoreError> {
     let text = sql(&settings.quoted_schema(), LEAVE);
     answer(asking.session.client.execute(&text, &[&settings.member()])).await
-}
-
-async fn asking<'a>(settings: &Settings, turn: &'a mut Option<Asking>) -> Result<&'a Asking, StoreError> {
-    if turn.as_ref().is_none_or(|asking| asking.session.is_over()) {
-        let session = Session::open(settings).await?;
-        let (ask, beat) = (session.prepare(ASK).await?, session.prepare(BEAT).await?);
-        let take = session.prepare(CLAIM_UNIT).await?;
-        *turn = Some(Asking { session, ask, beat, take });
-    }
-    turn.as_ref().ok_or_else(|| StoreError::Unavailable("there is no connection".into()))
 }
 
 /// Rows of members, and of heads: `(unit or null, name or null, beat or epoch, drained or deaths, wanted or null, format understood or had,

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, Statement};
 
+use crate::connect::{connect, reasons};
 use crate::errors::{fate, say, Fate};
 use crate::schema::sql;
 use crate::settings::Settings;
@@ -14,8 +15,6 @@ use crate::settings::Settings;
 /// How long a server is waited for that says nothing: longer than a statement may take there, so that a slow one is not sent again and
 /// again.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(35);
-/// How long all of the hosts together may take to give a connection.
-const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// How long a server that could not be reached is left alone.
 pub(crate) const AGAIN: Duration = Duration::from_millis(100);
 
@@ -28,20 +27,15 @@ pub(crate) struct Session {
 impl Session {
     /// Connect. [`StoreError::Refused`]: the server does not let us in. [`StoreError::Unavailable`]: it cannot be reached.
     pub(crate) async fn open(settings: &Settings) -> Result<Self, StoreError> {
-        let unavailable = |text: String| StoreError::Unavailable(format!("{}: {text}", settings.place()));
-        let connected = timeout(CONNECT_WITHIN, settings.config.connect(settings.tls.clone())).await;
-        let connected = connected.map_err(|_| unavailable("it does not answer".into()))?;
-        let (client, connection) = connected.map_err(|error| {
-            let code = error.code().map_or("", |code| code.code());
-            // No such database, and whatever is wrong with the user or the password.
-            match code {
-                "3D000" => StoreError::Refused(format!("{}: {}", settings.place(), say(&error))),
-                _ if code.starts_with("28") => StoreError::Refused(format!("{}: {}", settings.place(), say(&error))),
-                _ => unavailable(say(&error)),
+        let client = connect(settings).await.map_err(|failures| {
+            let text = reasons(settings, &failures);
+            // One that may let us in later is worth being asked again.
+            if !failures.is_empty() && failures.iter().all(|one| one.is_refused) {
+                StoreError::Refused(text)
+            } else {
+                StoreError::Unavailable(text)
             }
         })?;
-        // How it ends is told to those who wait for an answer.
-        tokio::spawn(async move { drop(connection.await) });
         Ok(Self { client, schema: settings.quoted_schema() })
     }
 

@@ -1,6 +1,8 @@
 //! Where the server is, whose store it holds, and what a commit must survive.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_store::port::{Durability, StoreError};
@@ -42,6 +44,8 @@ pub struct Settings {
     /// How a store of each format becomes one of the next.
     pub(crate) steps: &'static [&'static str],
     place: String,
+    /// Which of the hosts has let somebody in last: all that have these settings begin with it.
+    answered: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -79,6 +83,10 @@ impl Settings {
         if config.get_hosts().is_empty() {
             return refused("the URL of the store names no host: postgresql://user:password@host:port/database");
         }
+        let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
+        if ![0, hosts].contains(&addresses) || ![0, 1, hosts].contains(&config.get_ports().len()) {
+            return refused("the URL of the store must name as many ports and hostaddr as hosts, or one port, or none");
+        }
         config.ssl_mode(trust.mode());
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if config.get_connect_timeout().is_none() {
@@ -108,7 +116,23 @@ impl Settings {
             epoch: None,
             steps: STEPS,
             place,
+            answered: Arc::default(),
         })
+    }
+
+    /// Which of the hosts is tried first.
+    pub(crate) fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// A host has let us in.
+    pub(crate) fn has_answered(&self, at: usize) {
+        self.answered.store(at, Ordering::Relaxed);
+    }
+
+    /// The port of a host.
+    pub(crate) fn port(&self, at: usize) -> u16 {
+        port(&self.config, at)
     }
 
     /// Where it is, in words for people: hosts and database, without user and password.
@@ -118,12 +142,10 @@ impl Settings {
 
     /// The address of this machine that the server is reached from; `None`: the server is reached through a file.
     pub fn own_address(&self) -> std::io::Result<Option<IpAddr>> {
-        let ports = self.config.get_ports();
         let mut failed = None;
         for (at, host) in self.config.get_hosts().iter().enumerate() {
             let Host::Tcp(name) = host else { continue };
-            let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
-            match toward(name, port) {
+            match toward(name, self.port(at)) {
                 Ok(address) => return Ok(Some(address)),
                 Err(error) => failed = Some(error),
             }
@@ -269,10 +291,14 @@ fn decoded(value: &str) -> Result<String, StoreError> {
     String::from_utf8(bytes).or_else(|_| refused("a value in the store's URL is not text in UTF-8"))
 }
 
-fn place(config: &Config) -> String {
+fn port(config: &Config, at: usize) -> u16 {
     let ports = config.get_ports();
+    ports.get(at).or(ports.first()).copied().unwrap_or(5432)
+}
+
+fn place(config: &Config) -> String {
     let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| {
-        let port = ports.get(at).or(ports.first()).copied().unwrap_or(5432);
+        let port = port(config, at);
         match host {
             Host::Tcp(name) => format!("{name}:{port}"),
             Host::Unix(path) => format!("{}:{port}", path.display()),

@@ -24,6 +24,8 @@ pub(crate) enum OperatorEvent {
     Lost,
     /// Something beside the store's file was damaged, and begun anew.
     Damaged,
+    /// The store's server is not reached, or something there holds commits up.
+    Store,
     /// A message went to a dead-letter queue.
     DeadLetter,
     /// A destination has not taken a failure for a day, or never will.
@@ -71,6 +73,7 @@ impl OperatorEvent {
             Self::Unread => "unread",
             Self::Lost => "lost",
             Self::Damaged => "damaged",
+            Self::Store => "store",
             Self::DeadLetter => "dead letter",
             Self::Undelivered => "undelivered",
             Self::Disk => "disk",

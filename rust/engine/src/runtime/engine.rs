@@ -18,6 +18,7 @@ use crate::dispatch::functions::Registration;
 use crate::environments::tails::{Tail, Tails};
 use crate::metrics::points::Points;
 use crate::metrics::Registry;
+use crate::observe::operator_events::OperatorEvent;
 use crate::payload::message::NewMessage;
 use crate::runtime::rooms::{Rooms, SWEEP_NS};
 use crate::runtime::threads::{read_clock, READS};
@@ -27,6 +28,7 @@ use crate::sources::stream::shards::Entries;
 use crate::store::port::{BlockingStore as _, Outcome, Reader, Store, StoreError, Token, Unit};
 use crate::workflows::aside::PATIENCE_MS;
 use forebay_core::Now;
+use serde_json::json;
 
 /// What an engine is built from.
 pub struct Parts {
@@ -262,7 +264,10 @@ impl Engine {
     /// Run the store no more, because another process has taken it or may take it soon: hand out nothing, accept nothing, and end what
     /// runs in processes. What runs in tasks and threads must be stopped by whoever runs it.
     pub fn stand_down(&self, why: &str) {
-        self.with(|state| state.ctx.fail(StoreError::Lost(why.into())));
+        self.with(|state| {
+            state.ctx.notice(OperatorEvent::Store, "lease", json!({"text": why}));
+            state.ctx.fail(StoreError::Lost(why.into()));
+        });
         self.end_environments();
     }
 

@@ -1,10 +1,11 @@
-//! A TCP proxy between a store and its server that loses answers, or holds up what is sent.
+//! A TCP proxy between a store and its server that loses answers, or holds up what is sent; and hosts that are far, or give no
+//! connection.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{mpsc, Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,71 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.ways.is_over.store(true, Ordering::SeqCst);
         drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+/// A port behind which the server is so far: what is sent arrives that much later, each way.
+pub fn far(server: u16, one_way: Duration) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", server)).unwrap());
+            for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
+                to.set_nodelay(true).unwrap();
+                let (late, due) = mpsc::channel::<(Instant, Vec<u8>)>();
+                thread::spawn(move || {
+                    for (at, bytes) in due {
+                        thread::sleep(at.saturating_duration_since(Instant::now()));
+                        if to.write_all(&bytes).is_err() {
+                            break;
+                        }
+                    }
+                    drop(to.shutdown(Shutdown::Both));
+                });
+                thread::spawn(move || {
+                    let mut bytes = vec![0; 1 << 16];
+                    while let Ok(many @ 1..) = from.read(&mut bytes) {
+                        if late.send((Instant::now() + one_way, bytes[..many].to_vec())).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    port
+}
+
+/// A host that is lost: what is sent to begin a connection to it vanishes, until this is dropped.
+pub struct Lost(TcpListener, Vec<TcpStream>);
+
+/// A host whose server stands still: it accepts connections and says nothing, until this is dropped.
+pub struct Silent(TcpListener);
+
+impl Lost {
+    /// The queue of connections that nobody accepts is full.
+    pub fn host() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, mut waiting) = (listener.local_addr().unwrap(), Vec::new());
+        while let Ok(one) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            waiting.push(one);
+        }
+        Self(listener, waiting)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+}
+
+impl Silent {
+    pub fn host() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
     }
 }
 

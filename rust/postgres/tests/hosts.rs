@@ -1,0 +1,116 @@
+//! Hosts that are far, lost or stand still: a process joins, owns the store, and connects again.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../store/tests/common/mod.rs"]
+mod common;
+mod proxy;
+mod server;
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use forebay_postgres::{look, Door, Event, Membership, PostgresStore, Settings};
+use forebay_store::port::{BlockingStore as _, Durability, Unit};
+use server::Server;
+
+static SERVER: LazyLock<Option<Server>> = LazyLock::new(|| Server::start("rust/postgres/tests/hosts.rs"));
+
+/// A process at this URL owns the store within some seconds, opens it, says where it listens, and has a new connection after each end of
+/// all sessions: its beats go on.
+fn owns_and_comes_back(server: &Server, url: &str, app: &str) {
+    let settings = Settings::new(url, app, Durability::PowerLoss).unwrap().named("one");
+    let begun = Instant::now();
+    let membership = Membership::join(settings.clone()).unwrap();
+    let taken = membership.event(Duration::from_secs(30));
+    let Some(Event::Taken(epoch)) = taken else { panic!("it owns the store: {taken:?} {:?}", membership.trouble()) };
+    println!("figures {{\"owned_after_ms\": {}}}", begun.elapsed().as_millis());
+    // Each is a new process as far as hosts are concerned.
+    let settings = Settings::new(url, app, Durability::PowerLoss).unwrap().named("one");
+    let door = Door { protocol: 1, address: None, key: vec![1], secret: vec![2] };
+    settings.tell_door(&door).unwrap();
+    assert_eq!(settings.door_of("one"), Ok(Some(door)));
+    let mut store = PostgresStore::open(settings.clone().taken(epoch)).unwrap();
+    let token = store.take_now(Unit::All).unwrap();
+    let beat = || server.sql(&format!("SELECT beat FROM forebay_{app}.member")).parse::<u64>().unwrap();
+    for _ in 0..2 {
+        server.sql(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'forebay {app}'"
+        ));
+        let (before, until) = (beat(), Instant::now() + Duration::from_secs(30));
+        while beat() < before + 2 {
+            assert!(Instant::now() < until, "it beats again: {:?}", membership.trouble());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    assert_eq!(look(&settings).unwrap().1.unwrap().epoch, token.epoch.max(epoch));
+}
+
+/// The machine that ran the server is lost, and a standby on another one is promoted. No process owned the store ever again: each beat began
+/// with the lost host, and was cut off before the next one was tried.
+#[test]
+fn a_host_that_is_lost_keeps_no_other_from_being_used() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let lost = proxy::Lost::host();
+    let url = server.url("").replace("127.0.0.1:", &format!("127.0.0.1:{},127.0.0.1:", lost.port()));
+    owns_and_comes_back(server, &url, "lost");
+}
+
+#[test]
+fn a_host_that_accepts_and_says_nothing_keeps_no_other_from_being_used() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let silent = proxy::Silent::host();
+    let url = server.url("").replace("127.0.0.1:", &format!("127.0.0.1:{},127.0.0.1:", silent.port()));
+    owns_and_comes_back(server, &url, "silent");
+}
+
+/// The standby refuses writes while the lost host is still waited for. Then it is promoted.
+#[test]
+fn a_standby_that_is_promoted_is_used_while_another_host_is_silent() {
+    let Some(server) = Server::start("rust/postgres/tests/hosts.rs") else { return };
+    let silent = proxy::Silent::host();
+    let url = server.url("").replace("127.0.0.1:", &format!("127.0.0.1:{},127.0.0.1:", silent.port()));
+    server.sql("ALTER SYSTEM SET default_transaction_read_only = on");
+    server.sql("SELECT pg_reload_conf()");
+    std::thread::scope(|scope| {
+        let joined = scope.spawn(|| {
+            let settings = Settings::new(&url, "promoted", Durability::PowerLoss).unwrap();
+            let begun = Instant::now();
+            Membership::join(settings).unwrap();
+            begun.elapsed()
+        });
+        std::thread::sleep(Duration::from_secs(2));
+        server.sql("ALTER SYSTEM RESET default_transaction_read_only");
+        server.sql("SELECT pg_reload_conf()");
+        let took = joined.join().unwrap();
+        assert!(took > Duration::from_secs(2) && took < Duration::from_secs(9), "{took:?}");
+    });
+}
+
+/// Connecting takes some ten round trips, and a beat has 1.5 s: from 150 ms on none was ever written.
+#[test]
+fn a_process_that_is_200_ms_from_its_server_joins_and_connects_again() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let port = proxy::far(server.port, Duration::from_millis(100));
+    owns_and_comes_back(server, &server::url(port, ""), "far");
+}
+
+/// A start that found no server said that no process owned the store, and to ask again.
+#[test]
+fn why_beats_do_not_get_through_is_known() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let settings = Settings::new(&server.url(""), "trouble", Durability::PowerLoss).unwrap().named("one");
+    let membership = Membership::join(settings).unwrap();
+    assert!(membership.event(Duration::from_secs(60)).is_some(), "it owns the store");
+    assert_eq!(membership.trouble(), None);
+    server.sql("ALTER TABLE forebay_trouble.member RENAME TO gone");
+    let until = Instant::now() + Duration::from_secs(60);
+    while !membership.trouble().is_some_and(|text| text.contains("\"forebay_trouble.member\" does not exist")) {
+        assert!(Instant::now() < until, "{:?}", membership.trouble());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.sql("ALTER TABLE forebay_trouble.gone RENAME TO member");
+    while membership.trouble().is_some() {
+        assert!(Instant::now() < until, "{:?}", membership.trouble());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
