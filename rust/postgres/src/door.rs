@@ -1,5 +1,6 @@
 //! How the process that owns a store is reached from other machines: it says so in a row, which whoever may read the store reads.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use forebay_store::port::StoreError;
@@ -7,7 +8,7 @@ use tokio::time::timeout;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::look::{blocking, column};
-use crate::schema::{DOOR_OF, DOOR_TOLD, HAS_DOORS};
+use crate::schema::{DOOR_KEPT, DOOR_OF, DOOR_TOLD, HAS_DOORS};
 use crate::session::{silent, Session};
 use crate::settings::Settings;
 
@@ -42,14 +43,25 @@ impl Settings {
     /// Say how the process of these settings is reached. It must have joined. Waits for the server for a moment: an owner that is just
     /// opening the store can be told to stop meanwhile.
     pub fn tell_door(&self, door: &Door) -> Result<(), StoreError> {
-        let told = async { self.write_door(&Session::open(self).await?, door).await };
+        let told = async { self.write_door(&Session::open(self).await?, DOOR_TOLD, door).await };
         blocking(async {
             let unheard = |_| StoreError::Unavailable(format!("{}: it does not answer", self.place()));
             timeout(TOLD_WITHIN, told).await.map_err(unheard)?
-        })
+        })?;
+        *self.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(door.clone());
+        Ok(())
     }
 
-    async fn write_door(&self, session: &Session, door: &Door) -> Result<(), StoreError> {
+    /// Say it again, if it was said and is not known any more.
+    pub(crate) async fn keep_door(&self, session: &Session) -> Result<(), StoreError> {
+        let door = self.door.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match door {
+            Some(door) => self.write_door(session, DOOR_KEPT, &door).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write_door(&self, session: &Session, text: &str, door: &Door) -> Result<(), StoreError> {
         let protocol = door.protocol as i32;
         let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
             (&self.member(), Type::TEXT),
@@ -58,7 +70,7 @@ impl Settings {
             (&door.key, Type::BYTEA),
             (&door.secret, Type::BYTEA),
         ];
-        session.typed(DOOR_TOLD, &parameters).await.map(drop)
+        session.typed(text, &parameters).await.map(drop)
     }
 
     /// How the process with this name is reached; `None`: it has not said so. Waits for the server.

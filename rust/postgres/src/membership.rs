@@ -313,11 +313,22 @@ impl Watch {
                 Command::Ask { number, beat } => {
                     let (settings, link, results) = (self.settings.clone(), link.clone(), self.results.clone());
                     let wait = Duration::from_nanos(self.rules.answer_ns);
-                    let beat = beat.map(|number| Beat { number, declines: self.declines(), stopped: self.stopped() });
+                    let beat = beat.map(|number| Beat {
+                        number,
+                        declines: self.declines(),
+                        stopped: self.stopped(),
+                        gone: self.gone(),
+                    });
                     tokio::task::spawn_local(async move {
                         let beats = beat.is_some();
                         let view = link.within(wait, async |asking| ask(&settings, asking, beat).await).await;
+                        let is_written = beats && view.is_ok();
                         drop(results.send(Heard::Answered { number, beats, view }).await);
+                        if is_written {
+                            // Its row may have been removed, and its door with it.
+                            let asked = async |asking: &Asking| settings.keep_door(&asking.session).await;
+                            drop(link.within(TAKE_WITHIN, asked).await);
+                        }
                     });
                 }
                 Command::Take { epoch, deaths, .. } => {
@@ -364,6 +375,11 @@ impl Watch {
         stopped.map_or_else(Vec::new, |stopped| vec![stopped.epoch as i64, stopped.connection as i64])
     }
 
+    /// The members that this one knows to be gone.
+    fn gone(&self) -> Vec<Member> {
+        lock(&self.lease).forgettable().into_iter().cloned().collect()
+    }
+
     fn say(&self, event: Event) {
         // Whoever listened is being dropped, and leaves.
         drop(self.tell.send(event));
@@ -375,15 +391,17 @@ struct Beat {
     number: u64,
     declines: Vec<i32>,
     stopped: Vec<i64>,
+    gone: Vec<Member>,
 }
 
 /// Write the beat, if there is one, and look at members and heads.
 async fn ask(settings: &Settings, asking: &Asking, beat: Option<Beat>) -> Result<View, StoreError> {
     let client = &asking.session.client;
     let rows = match beat {
-        Some(Beat { number, declines, stopped }) => {
+        Some(Beat { number, declines, stopped, gone }) => {
             let (number, format, version) = (number as i64, settings.format() as i32, env!("CARGO_PKG_VERSION"));
-            client.query(&asking.beat, &[&settings.member(), &number, &version, &format, &declines, &stopped]).await
+            let member = settings.member();
+            client.query(&asking.beat, &[&member, &number, &version, &format, &declines, &stopped, &gone]).await
         }
         None => client.query(&asking.ask, &[]).await,
     };

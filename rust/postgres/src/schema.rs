@@ -61,6 +61,10 @@ pub(crate) const DOOR_TOLD: &str =
     "INSERT INTO @.door (member, protocol, address, key, secret) VALUES ($1, $2, $3, $4, $5) \
      ON CONFLICT (member) DO UPDATE SET protocol = excluded.protocol, address = excluded.address, key = excluded.key, \
      secret = excluded.secret";
+/// Says it again where it is not said any more.
+pub(crate) const DOOR_KEPT: &str =
+    "INSERT INTO @.door (member, protocol, address, key, secret) SELECT $1, $2, $3, $4, $5 \
+     WHERE EXISTS (SELECT FROM @.member WHERE name = $1) ON CONFLICT DO NOTHING";
 /// How a member is reached.
 pub(crate) const DOOR_OF: &str = "SELECT protocol, address, key, secret FROM @.door WHERE member = $1";
 /// Makes it this app's, of the first format, where it is new.
@@ -83,12 +87,13 @@ pub(crate) const ASK: &str = "SELECT NULL::int4, name, beat, drained::int4, NULL
      (extract(epoch FROM clock_timestamp()) * 1000)::int8, stopped FROM @.member \
      UNION ALL SELECT id, owner, epoch, deaths, wanted, (SELECT max(f.version) FROM @.format f), NULL::int4[], \
      (extract(epoch FROM clock_timestamp()) * 1000)::int8, NULL::int8[] FROM @.unit";
-/// The same, and a beat of one's own. The rows of members that have not beaten for an hour go.
+/// The same, and a beat of one's own. The rows of members that have not beaten for an hour go, if this process knows that they are gone:
+/// the server's clock may have been set forward, and with a row go its drained flag and its door.
 pub(crate) const BEAT: &str =
     "WITH own AS (INSERT INTO @.member AS m (name, beat, version, format, declined, stopped) VALUES ($1, $2, $3, $4, $5, $6) \
      ON CONFLICT (name) DO UPDATE SET beat = greatest(m.beat, excluded.beat), seen = clock_timestamp(), \
      declined = excluded.declined, stopped = excluded.stopped), \
-     old AS (DELETE FROM @.member WHERE seen < clock_timestamp() - interval '1 hour' AND name <> $1) \
+     old AS (DELETE FROM @.member WHERE seen < clock_timestamp() - interval '1 hour' AND name = ANY($7)) \
      SELECT NULL::int4, name, beat, drained::int4, NULL::text, format, declined, \
      (extract(epoch FROM clock_timestamp()) * 1000)::int8, stopped FROM @.member \
      UNION ALL SELECT id, owner, epoch, deaths, wanted, (SELECT max(f.version) FROM @.format f), NULL::int4[], \

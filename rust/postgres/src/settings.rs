@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay_store::port::{Durability, StoreError};
 use tokio_postgres::config::{Config, Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::door::Door;
 use crate::schema::STEPS;
 use crate::tls::{self, Trust};
 
@@ -46,6 +47,8 @@ pub struct Settings {
     place: String,
     /// Which of the hosts has let somebody in last: all that have these settings begin with it.
     answered: Arc<AtomicUsize>,
+    /// What this process has said of how it is reached.
+    pub(crate) door: Arc<Mutex<Option<Door>>>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -117,6 +120,7 @@ impl Settings {
             steps: STEPS,
             place,
             answered: Arc::default(),
+            door: Arc::default(),
         })
     }
 
@@ -177,7 +181,7 @@ impl Settings {
     /// Give this process a name, which no other process may ever have.
     #[must_use]
     pub fn named(self, member: &str) -> Self {
-        Self { member: member.into(), ..self }
+        Self { member: member.into(), door: Arc::default(), ..self }
     }
 
     /// Open the store as the member that has taken it with this epoch ([`Event::Taken`](crate::Event)). Else it is taken when it is

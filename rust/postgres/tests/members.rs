@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_core::cluster::{placed, Rules, Stopped};
-use forebay_postgres::{look, want, Door, Event, Membership, PostgresStore, Settings};
+use forebay_postgres::{drain, look, want, Door, Event, Membership, PostgresStore, Settings};
 use forebay_store::chunk::Chunk;
 use forebay_store::port::{BlockingStore as _, Durability, Outcome, Store as _, StoreError, Table, Token, Unit, Write};
 use rustix::process::{kill_process, Pid, Signal};
@@ -325,6 +325,46 @@ fn a_store_that_a_late_failure_has_given_up_is_taken_anew_by_the_same_process() 
     assert!(matches!(late, Some(StoreError::Lost(_))), "{late:?}");
     assert_eq!(alone.event(Duration::from_secs(100)), Some(Event::Taken(epoch + 1)));
     assert_eq!(open(epoch + 1).take_now(Unit::All).unwrap().epoch, epoch + 1);
+}
+
+/// A server's clock was set forward, or it failed over to a host whose clock is ahead: the rows of all other members were removed, with their
+/// drained flags and the owner's door, which was never told again. No other machine could reach the owner any more.
+#[test]
+fn a_clock_that_is_set_forward_removes_no_member_that_lives() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    let of_owner = settings("owner");
+    let owner = Membership::join(of_owner.clone()).unwrap();
+    assert!(owner.event(Duration::from_secs(100)).is_some(), "it is free");
+    let rules = Rules { forget_ns: 8_000_000_000, ..Rules::default() };
+    let other = Membership::join_by(settings("other"), rules).unwrap();
+    let door = Door { protocol: 1, address: Some("10.0.0.1:7410".into()), key: vec![1], secret: vec![2] };
+    of_owner.tell_door(&door).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while other.living().len() < 2 || owner.living().len() < 2 {
+        assert!(Instant::now() < until, "they see each other");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(drain(&settings("?"), "other", true).unwrap());
+    server.sql("INSERT INTO forebay_members.member (name, beat, version) VALUES ('dead', 1, '0.0.1')");
+    let rows =
+        || server.sql("SELECT string_agg(name || ' ' || drained, ', ' ORDER BY name) FROM forebay_members.member");
+    for _ in 0..8 {
+        server.sql("UPDATE forebay_members.member SET seen = seen - interval '2 hours'");
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(rows(), "dead false, other true, owner false");
+        assert_eq!(of_owner.door_of("owner"), Ok(Some(door.clone())));
+    }
+    while rows() != "other true, owner false" {
+        assert!(Instant::now() < until, "who has not beaten for long is removed: {}", rows());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // However it was lost.
+    server.sql("DELETE FROM forebay_members.door");
+    while of_owner.door_of("owner") != Ok(Some(door.clone())) {
+        assert!(Instant::now() < until, "the owner says it again");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// A rolling upgrade: a newer release has raised the store's format, and processes of the release before still run.

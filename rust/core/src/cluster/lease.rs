@@ -35,6 +35,9 @@ pub struct Rules {
     /// The store gets a newer format when all living members have understood it for so long, ns: a process that is being restarted does
     /// not live for a moment, and is not to be left out.
     pub raise_ns: u64,
+    /// A member that has not beaten for so long in good observation may be forgotten, once it is long gone by the store's clock as well, ns.
+    /// That clock alone does not count: one that is set forward makes all of them look gone.
+    pub forget_ns: u64,
 }
 
 const MS: u64 = 1_000_000;
@@ -51,6 +54,7 @@ impl Default for Rules {
             moves: false,
             decline_ns: 30_000 * MS,
             raise_ns: 60_000 * MS,
+            forget_ns: 60_000 * MS,
         }
     }
 }
@@ -274,6 +278,12 @@ impl Lease {
     /// The members that are known, and are dead as far as this one knows.
     pub fn silent(&self) -> Vec<&Member> {
         self.others.iter().filter(|(_, watched)| !self.lives(watched)).map(|(name, _)| name).collect()
+    }
+
+    /// The members that may be forgotten, as far as this one knows.
+    pub fn forgettable(&self) -> Vec<&Member> {
+        let is_gone = |watched: &Watched| watched.silent_ns >= self.rules.forget_ns;
+        self.others.iter().filter(|(_, watched)| is_gone(watched)).map(|(name, _)| name).collect()
     }
 
     /// Time has passed. A member that woke up learns here, before anything else, that it slept.
