@@ -107,6 +107,11 @@ impl Batch {
         self.chunks.push(chunk);
     }
 
+    /// Whether a log is forgotten.
+    pub(crate) fn forgets(&self) -> bool {
+        self.counts.contains(&FORGET)
+    }
+
     /// The records of each step; nothing where a log is trimmed.
     pub(crate) fn bodies(&self) -> Vec<Option<&[u8]>> {
         self.chunks.iter().map(|chunk| chunk.as_ref().map(|chunk| chunk.body())).collect()

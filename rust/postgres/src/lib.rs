@@ -7,6 +7,7 @@
 
 mod answers;
 mod batch;
+mod chores;
 mod connect;
 mod door;
 mod errors;

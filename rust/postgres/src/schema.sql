@@ -87,8 +87,38 @@ CREATE TABLE IF NOT EXISTS @.door (
     secret bytea NOT NULL
 );
 
+-- Logs that were forgotten and have chunks left, which nobody reads: they are removed by and by.
+CREATE TABLE IF NOT EXISTS @.forgotten (
+    log integer PRIMARY KEY
+);
+
 CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS 'SELECT p_kept # (p_next * 5) # p_log';
+
+-- Removes chunks of a log that was forgotten: at most so many at a time, or the statement would take too long. Whether none is left.
+CREATE OR REPLACE FUNCTION @.sweep_1(p_log integer) RETURNS boolean LANGUAGE plpgsql AS $forebay$
+DECLARE
+    v_many bigint;
+BEGIN
+    DELETE FROM @.chunk c WHERE c.log = p_log AND NOT EXISTS (SELECT FROM @.log l WHERE l.id = p_log) AND c.first < coalesce(
+        (SELECT o.first FROM @.chunk o WHERE o.log = p_log ORDER BY o.first OFFSET 1000 LIMIT 1), 9223372036854775807);
+    GET DIAGNOSTICS v_many = ROW_COUNT;
+    RETURN v_many < 1000;
+END
+$forebay$;
+
+-- The same for the first log that was forgotten. Whether there may be more to remove.
+CREATE OR REPLACE FUNCTION @.sweep_next_1() RETURNS boolean LANGUAGE plpgsql AS $forebay$
+DECLARE
+    v_log integer;
+BEGIN
+    SELECT f.log INTO v_log FROM @.forgotten f ORDER BY f.log LIMIT 1;
+    IF v_log IS NOT NULL AND @.sweep_1(v_log) THEN
+        DELETE FROM @.forgotten f WHERE f.log = v_log;
+    END IF;
+    RETURN v_log IS NOT NULL;
+END
+$forebay$;
 
 -- One commit. 0: written. 1: it was written before. 2: fenced, and nothing is written. 3: the commit before it is not there any more.
 -- Of a log's step, a count above 0 appends a chunk, 0 trims before `first`, and -1 forgets the log.
@@ -134,6 +164,10 @@ BEGIN
         IF v_step.count > 0 THEN
             v_many := v_step.first + v_step.count;
             IF v_span.next IS NULL THEN
+                DELETE FROM @.forgotten f WHERE f.log = v_step.log;
+                IF FOUND THEN
+                    DELETE FROM @.chunk c WHERE c.log = v_step.log;
+                END IF;
                 INSERT INTO @.log (id, kept, next, guard)
                 VALUES (v_step.log, v_step.first, v_many, @.guard_1(v_step.log, v_step.first, v_many));
             ELSIF v_span.next <> v_step.first THEN
@@ -147,8 +181,10 @@ BEGIN
             VALUES (v_step.log, v_step.first, v_step.count, v_step.bytes, v_step.arrival, v_step.body_crc, v_step.crc,
                 v_step.body);
         ELSIF v_step.count < 0 THEN
-            DELETE FROM @.chunk c WHERE c.log = v_step.log;
             DELETE FROM @.log l WHERE l.id = v_step.log;
+            IF NOT @.sweep_1(v_step.log) THEN
+                INSERT INTO @.forgotten (log) VALUES (v_step.log) ON CONFLICT DO NOTHING;
+            END IF;
         ELSIF v_span.kept < v_step.first AND v_span.kept < v_span.next THEN
             SELECT c.first, c.first + c.count AS after INTO v_chunk FROM @.chunk c
             WHERE c.log = v_step.log AND c.first < v_step.first AND c.first >= v_span.kept
@@ -200,6 +236,9 @@ DECLARE
     v_seen bigint := 0;
 BEGIN
     SELECT l.kept, l.next, l.guard INTO o_kept, o_next, o_guard FROM @.log l WHERE l.id = p_log;
+    IF o_kept IS NULL AND EXISTS (SELECT FROM @.forgotten f WHERE f.log = p_log) THEN
+        RETURN;
+    END IF;
     SELECT max(c.first) INTO v_start FROM @.chunk c WHERE c.log = p_log AND c.first <= greatest(p_from, o_kept);
     FOR o_first, o_count, o_bytes, o_arrival, o_body_crc, o_crc, o_body IN
         SELECT c.first, c.count, c.bytes, c.last_arrival_ms, c.body_crc, c.crc, c.body FROM @.chunk c

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use forebay_store::port::{Done, Reader, Store, StoreError, Ticket, Token, Unit, Write};
 use tokio::sync::mpsc;
+use tokio::time::{timeout_at, Instant};
 
 use crate::answers::Answers;
 use crate::batch::Batch;
+use crate::chores::Chores;
 use crate::promises::Promises;
 use crate::reader::{serve, Answered, Ask, PostgresReader, READS_MAX};
 use crate::settings::Settings;
@@ -163,7 +165,18 @@ fn run(
             }
         };
         let mut readers = tokio::task::JoinSet::new();
-        while let Some(call) = calls.recv().await {
+        let mut chores = Chores::default();
+        loop {
+            let called =
+                if writer.has_left { timeout_at(chores.due(), calls.recv()).await } else { Ok(calls.recv().await) };
+            let call = match called {
+                Ok(Some(call)) => call,
+                Ok(None) => break,
+                Err(_) => {
+                    chores.work(&mut writer).await;
+                    continue;
+                }
+            };
             match call {
                 Call::Take(ticket) => answers.done(ticket, Done::Taken(writer.take().await)),
                 Call::Commit(ticket, batch) => answers.done(ticket, Done::Ended(writer.commit(&batch).await)),
@@ -172,6 +185,10 @@ fn run(
                     readers.spawn(serve(settings.clone(), generation.clone(), asked, answers));
                 }
                 Call::Close(tell) => drop(tell.send(())),
+            }
+            // Under load there is always a call.
+            if writer.has_left && chores.due() <= Instant::now() {
+                chores.work(&mut writer).await;
             }
         }
         // Readers live on without their store, as they do beside an embedded one.

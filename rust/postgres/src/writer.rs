@@ -15,7 +15,7 @@ use crate::batch::Batch;
 use crate::errors;
 use crate::promises::{Promises, QUESTION};
 use crate::reader::{missing_ends, span};
-use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, COMPLETE, ENDS, FOUND, RELEASE, TAKE, TAKEN};
+use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, COMPLETE, ENDS, FOUND, LEFT, RELEASE, SWEEP, TAKE, TAKEN};
 use crate::session::{answer, ended, silent, Session, AGAIN, ANSWER_WITHIN};
 use crate::settings::Settings;
 
@@ -35,6 +35,8 @@ pub(crate) struct Writer {
     stamps: RandomState,
     /// Commits so far, so that each has a stamp of its own.
     sent: u64,
+    /// There may be chunks of logs that were forgotten.
+    pub(crate) has_left: bool,
 }
 
 struct Writing {
@@ -66,7 +68,7 @@ impl Writer {
         let commit = commit?;
         generation.fetch_add(1, Ordering::Release);
         let session = Some(Writing { session, commit });
-        Ok((Self { settings, session, generation, doubtful: None, stamps: RandomState::new(), sent: 0 }, promises))
+        Ok((Self { settings, session, generation, doubtful: None, stamps: RandomState::new(), sent: 0, has_left: false }, promises))
     }
 
     /// The connection; a new one where there is none. A new server must promise what the first one did.
@@ -107,11 +109,12 @@ impl Writer {
         }
         // All are sent at once, and the server answers one after the other: what it counts is what the head tells of, since nobody else
         // writes once the unit is taken.
-        let (taken, counted, ends) = tokio::try_join!(
+        let (taken, counted, ends, left) = tokio::try_join!(
             biased;
             session.typed_one(if epoch.is_some() { TAKEN } else { TAKE }, &taking),
             session.typed_one(CENSUS, &[]),
             session.typed(ENDS, &[]),
+            session.typed_one(LEFT, &[]),
         )?;
         let taken = taken.ok_or_else(|| match epoch {
             Some(_) => StoreError::Lost("another process has taken the store meanwhile".into()),
@@ -128,6 +131,7 @@ impl Writer {
         for row in &ends {
             check_ends(row)?;
         }
+        self.has_left = left.ok_or_else(silent)?.try_get(0).map_err(|error| ended(&error))?;
         Ok(Token { epoch: head[0] as u64, commits: head[1] as u64 })
     }
 
@@ -141,11 +145,27 @@ impl Writer {
             }
         };
         let outcome = self.try_commit(batch, stamp).await;
+        self.has_left |= batch.forgets();
         if matches!(outcome, Ok(Outcome::Unknown(_) | Outcome::Unavailable(_))) {
             self.doubtful = Some((batch.token, stamp));
             self.session = None;
         }
         outcome
+    }
+
+    /// Remove a slice of what is left of logs that were forgotten: no commit grows with what it forgets.
+    pub(crate) async fn sweep(&mut self) {
+        let swept = match self.writing().await {
+            Ok(writing) => writing.session.typed_one(SWEEP, &[]).await,
+            Err(error) => Err(error),
+        };
+        match swept.and_then(|row| row.map_or(Ok(false), |row| row.try_get(0).map_err(|error| ended(&error)))) {
+            Ok(has_left) => self.has_left = has_left,
+            // It is tried again soon.
+            Err(StoreError::Unavailable(_)) => self.session = None,
+            // The next owner tries again.
+            Err(_) => self.has_left = false,
+        }
     }
 
     async fn try_commit(&mut self, batch: &Batch, stamp: i64) -> Result<Outcome, StoreError> {
@@ -199,6 +219,7 @@ impl Writer {
 
     /// Give the unit up.
     pub(crate) async fn release(&mut self, token: Token) {
+        self.has_left = false;
         let name = self.settings.quoted_schema();
         let (epoch, n) = (token.epoch as i64, token.commits as i64);
         if let Some(writing) = &self.session {

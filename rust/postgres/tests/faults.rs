@@ -299,6 +299,49 @@ fn a_long_log_is_trimmed_in_slices_and_reads_as_trimmed_at_once() {
     assert_eq!(left(), "0");
 }
 
+/// Each commit that forgets a log removes a slice of it, however long it is. A delete that the server rolled back after 30 s was tried for ever,
+/// and nothing else was committed.
+#[test]
+fn a_long_log_is_forgotten_in_slices_and_the_next_owner_goes_on() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "forgets");
+    let mut token = store.take_now(Unit::All).unwrap();
+    for log in [1, 2] {
+        let many: Vec<_> = (0..5_500).map(|at| append(log, at, 1)).collect();
+        (token, _) = insist(&mut store, token, &many);
+    }
+    let left = || server.sql("SELECT count(*) FROM forebay_forgets.chunk").parse::<u32>().unwrap();
+    // As long as something else holds a chunk, no slice gets through: this one is the last of the first log.
+    let holds = "BEGIN; SELECT 1 FROM forebay_forgets.chunk WHERE log = 1 AND first = 1000 FOR UPDATE; SELECT pg_sleep(3); COMMIT";
+    thread::scope(|scope| {
+        scope.spawn(|| server.sql(holds));
+        thread::sleep(Duration::from_millis(500));
+        insist(&mut store, token, &[trim(1, u64::MAX)]);
+        assert_eq!(left(), 10_000, "a commit removes a slice");
+        let mut reader = store.reader().unwrap();
+        assert_eq!((reader.bounds(1).unwrap(), reader.sizes(1, 1).unwrap().len()), (None, 0));
+        assert_eq!(spans(reader.as_mut(), 1, 0, usize::MAX), []);
+        assert_eq!(spans(reader.as_mut(), 1, 3_000, usize::MAX), []);
+        drop(store);
+    });
+    assert!(left() >= 9_000, "nobody owns the store: {}", left());
+    let mut store = open(server, "forgets");
+    let mut token = store.take_now(Unit::All).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while left() > 5_500 {
+        assert!(Instant::now() < until, "the next owner removes the rest, and not {}", left());
+        thread::sleep(Duration::from_millis(20));
+    }
+    // The number of a log may be used again while the rest of the former one is still there.
+    (token, _) = insist(&mut store, token, &[trim(2, u64::MAX), append(2, 7, 2)]);
+    (token, _) = insist(&mut store, token, &[append(2, 9, 1)]);
+    assert_eq!(spans(store.reader().unwrap().as_mut(), 2, 0, usize::MAX), [(7, 9), (9, 10)]);
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!((left(), server.sql("SELECT count(*) FROM forebay_forgets.forgotten").as_str()), (2, "0"));
+    drop(store);
+    assert_eq!(open(server, "forgets").take_now(Unit::All).unwrap().commits, token.commits);
+}
+
 fn committed(token: Token) -> Outcome {
     Outcome::Committed { token: Token { commits: token.commits + 1, ..token }, positions: vec![] }
 }

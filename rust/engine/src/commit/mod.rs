@@ -40,6 +40,8 @@ pub(crate) struct Commits {
     pub(crate) refused: Option<StoreError>,
     /// Why the commit under way is tried again and again: the store cannot be reached, or has not said whether it was written.
     pub(crate) unavailable: Option<StoreError>,
+    /// Since when that is so, and when the operator is told the next time, mono ns.
+    pub(crate) delayed: Option<(u64, u64)>,
     pub(crate) failed: Option<StoreError>,
     /// It has failed, and those who wait are not told yet.
     pub(crate) has_just_failed: bool,
@@ -60,6 +62,7 @@ impl Commits {
             next_shard: 0,
             refused: None,
             unavailable: None,
+            delayed: None,
             failed: None,
             has_just_failed: false,
         }

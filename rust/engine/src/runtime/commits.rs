@@ -14,6 +14,10 @@ use crate::runtime::rooms::Rooms;
 use crate::runtime::under_way::{End, TAKEN};
 use crate::store::port::{StoreError, Table, Write};
 
+/// For how long a commit is tried before the operator is told why it does not get through, and how often the operator is told, ns.
+const TOLD_AFTER_NS: u64 = 10_000_000_000;
+const TOLD_EVERY_NS: u64 = 60_000_000_000;
+
 impl Rooms {
     /// Everything that waits, as one commit.
     pub(crate) fn take_commit(&mut self) -> Option<Commit> {
@@ -67,6 +71,7 @@ impl Rooms {
         self.ctx.commit.committing_bytes = 0;
         // What waited for the store to be reached goes on.
         self.ctx.ring |= self.ctx.commit.unavailable.take().is_some();
+        self.ctx.commit.delayed = None;
         self.ctx.observe.meters.commits.increment();
         self.ctx.observe.meters.commit_duration.record(took_ns as f64 / 1e9);
         match end {
@@ -92,6 +97,15 @@ impl Rooms {
     /// The commit is tried again: the store cannot be reached, or has not said whether it wrote it. Nothing is handed out meanwhile,
     /// and puts wait.
     pub(crate) fn commit_delayed(&mut self, error: StoreError) {
+        let now_ns = self.ctx.now.mono_ns;
+        let (since, tells_at) = self.ctx.commit.delayed.unwrap_or((now_ns, now_ns + TOLD_AFTER_NS));
+        let is_told = now_ns >= tells_at;
+        self.ctx.commit.delayed = Some((since, if is_told { now_ns + TOLD_EVERY_NS } else { tells_at }));
+        if is_told {
+            let seconds = (now_ns - since) / 1_000_000_000;
+            let text = format!("no commit has got through for {seconds} s, and puts and handlers wait for it: {error}");
+            self.ctx.notice(OperatorEvent::Store, "commits", json!({"text": text}));
+        }
         self.ctx.commit.unavailable = Some(error);
     }
 

@@ -417,3 +417,25 @@ fn an_engine_goes_on_while_its_store_has_not_answered() {
     assert!(matches!(answer, Err(EngineError::Closed(_))), "{answer:?}");
     assert_eq!(store.reader().unwrap().bounds(0).unwrap(), Some((0, 3)));
 }
+
+/// The server rolled one commit back again and again, for it took too long. Nothing else was committed, and the log had no word.
+#[test]
+fn the_operator_is_told_why_no_commit_gets_through() {
+    let mut engine = engine();
+    engine.notices();
+    engine.store.fail(1, Fault::Unavailable, Repeat::Always);
+    let answers = put(&engine.engine);
+    let mut told = Vec::new();
+    for second in 1..=75 {
+        engine.advance(SECOND);
+        let texts = engine.notices().into_iter().filter(|notice| notice["what"] == "store");
+        told.extend(texts.map(|notice| (second, notice["text"].as_str().unwrap().to_owned())));
+    }
+    let [(first, text), (second, again)] = &told[..] else { panic!("{told:?}") };
+    assert!((10..=11).contains(first) && (60..=61).contains(&(second - first)), "{told:?}");
+    assert!(text.starts_with("no commit has got through for 10 s") && text.ends_with("as planned"), "{text}");
+    assert!(again.starts_with("no commit has got through for 70 s"), "{again}");
+    engine.store.mend();
+    engine.advance(AGAIN);
+    assert_eq!(positions(&[answers]), [0]);
+}
