@@ -21,6 +21,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long an address is tried alone before the next one is tried beside it.
 const ALONE: Duration = Duration::from_millis(500);
 
+/// What it means that the options of our sessions are refused: the server itself knows them.
+const POOLER: &str = ". A pooler that shares the server's sessions, such as PgBouncer in its transaction mode, cannot be used. Next: give \
+                      the URL of the server itself";
+
 /// Why an address has given no connection.
 pub(crate) struct Failed {
     place: String,
@@ -125,6 +129,10 @@ fn failed(place: String, text: String) -> Failed {
 
 fn told(place: String, error: &Error) -> Failed {
     let code = error.code().map_or("", |code| code.code());
+    if code == "08P01" {
+        let text = format!("{}{POOLER}", say(error));
+        return Failed { place, text, is_refused: true };
+    }
     // No such database, and whatever is wrong with the user or the password.
     Failed { place, text: say(error), is_refused: code == "3D000" || code.starts_with("28") }
 }

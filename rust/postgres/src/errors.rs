@@ -5,6 +5,8 @@ use std::error::Error as _;
 use forebay_store::port::{Outcome, StoreError};
 use tokio_postgres::error::{DbError, Error, Severity};
 
+use crate::session::RIGHTS;
+
 /// SQLSTATE of what our functions raise when the writer has lost count.
 pub(crate) const MISTAKE: &str = "FB001";
 /// SQLSTATE of what they raise when something is missing.
@@ -26,6 +28,8 @@ pub(crate) enum Fate {
     Full,
     /// What is stored is not what was written.
     Damaged,
+    /// The user may not do it.
+    Forbidden,
     /// It will never be done.
     Never,
 }
@@ -47,6 +51,7 @@ pub(crate) fn fate(error: &Error) -> Fate {
         "53100" => Fate::Full,
         // It has become a standby.
         "25006" => Fate::Elsewhere,
+        "42501" => Fate::Forbidden,
         DAMAGE | "XX001" | "XX002" => Fate::Damaged,
         // A lock that was not got in time, a statement that took too long or was cancelled.
         "55P03" | "57014" => Fate::Later,
@@ -64,6 +69,7 @@ pub(crate) fn outcome(error: &Error) -> Result<Outcome, StoreError> {
         Fate::Later | Fate::Elsewhere => Ok(Outcome::Unavailable(StoreError::Unavailable(text))),
         Fate::Full => Ok(Outcome::Busy(StoreError::Full(format!("the PostgreSQL server says: {text}")))),
         Fate::Damaged => Err(StoreError::Corrupt(text)),
+        Fate::Forbidden => Err(StoreError::Failed(format!("{text}{RIGHTS}"))),
         Fate::Never => Err(StoreError::Failed(text)),
     }
 }

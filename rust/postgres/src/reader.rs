@@ -100,7 +100,12 @@ impl Link {
     async fn read(&self, read: &Read) -> Answered {
         loop {
             let found = match self.reading().await {
-                Ok(reading) => timeout(ANSWER_WITHIN, reading.read(read)).await.unwrap_or_else(|_| Err(silent())),
+                Ok(reading) => match timeout(ANSWER_WITHIN, reading.read(read)).await {
+                    // The user had the right when the store was opened.
+                    Ok(Err(StoreError::Refused(text))) => return Err(StoreError::Failed(text)),
+                    Ok(found) => found,
+                    Err(_) => Err(silent()),
+                },
                 Err(error) => Err(error),
             };
             match found {

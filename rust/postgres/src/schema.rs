@@ -71,7 +71,7 @@ pub(crate) const DOOR_OF: &str = "SELECT protocol, address, key, secret FROM @.d
 pub(crate) const CLAIM: &str = "INSERT INTO @.format (version, app) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
 pub(crate) const COMMIT: &str =
-    "SELECT @.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+    "SELECT @.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 /// Whether there are chunks of logs that were forgotten, and removing some of them.
 pub(crate) const LEFT: &str = "SELECT EXISTS (SELECT FROM @.forgotten)";
 pub(crate) const SWEEP: &str = "SELECT @.sweep_next_1()";

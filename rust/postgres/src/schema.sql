@@ -123,7 +123,7 @@ $forebay$;
 -- One commit. 0: written. 1: it was written before. 2: fenced, and nothing is written. 3: the commit before it is not there any more.
 -- Of a log's step, a count above 0 appends a chunk, 0 trims before `first`, and -1 forgets the log.
 CREATE OR REPLACE FUNCTION @.commit_1(
-    p_unit integer, p_epoch bigint, p_n bigint, p_stamp bigint,
+    p_unit integer, p_owner text, p_epoch bigint, p_n bigint, p_stamp bigint,
     s_log integer[], s_first bigint[], s_count integer[], s_bytes bigint[], s_arrival bigint[],
     s_body_crc bigint[], s_crc bigint[], s_body bytea[],
     w_tab smallint[], w_key bytea[], w_crc bigint[], w_value bytea[],
@@ -142,9 +142,13 @@ DECLARE
     v_total bigint := 0;
 BEGIN
     -- The lock lasts to the end of the transaction: commits of a unit follow each other.
-    SELECT u.epoch, u.n, u.stamp INTO v_head FROM @.unit u WHERE u.id = p_unit FOR UPDATE;
+    SELECT u.owner, u.epoch, u.n, u.stamp INTO v_head FROM @.unit u WHERE u.id = p_unit FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'FB002', MESSAGE = format('the head of unit %s is missing', p_unit);
+    END IF;
+    -- After a failover that has lost a take there may be two of the same epoch.
+    IF v_head.epoch = p_epoch AND v_head.owner IS DISTINCT FROM p_owner THEN
+        RETURN 2;
     END IF;
     IF v_head.epoch <> p_epoch OR v_head.n <> p_n THEN
         IF v_head.epoch = p_epoch AND v_head.n = p_n + 1 AND v_head.stamp = p_stamp THEN

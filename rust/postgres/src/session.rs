@@ -18,6 +18,10 @@ pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(35);
 /// How long a server that could not be reached is left alone.
 pub(crate) const AGAIN: Duration = Duration::from_millis(100);
 
+/// What to do about a user who may not use the store.
+pub(crate) const RIGHTS: &str =
+    ". Next: connect as the user who made the store, or give this one that one's rights (GRANT that_user TO this_user)";
+
 /// A connection, and the statements of this store's schema.
 pub(crate) struct Session {
     pub(crate) client: Client,
@@ -75,6 +79,7 @@ pub(crate) fn ended(error: &tokio_postgres::Error) -> StoreError {
     match fate(error) {
         Fate::Unknown | Fate::Later | Fate::Elsewhere | Fate::Full => StoreError::Unavailable(say(error)),
         Fate::Damaged => StoreError::Corrupt(say(error)),
+        Fate::Forbidden => StoreError::Refused(format!("{}{RIGHTS}", say(error))),
         Fate::Never => StoreError::Failed(say(error)),
     }
 }

@@ -16,7 +16,7 @@ use crate::errors;
 use crate::promises::{Promises, QUESTION};
 use crate::reader::{missing_ends, span};
 use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, COMPLETE, ENDS, FOUND, LEFT, RELEASE, SWEEP, TAKE, TAKEN};
-use crate::session::{answer, ended, silent, Session, AGAIN, ANSWER_WITHIN};
+use crate::session::{answer, ended, silent, Session, AGAIN, ANSWER_WITHIN, RIGHTS};
 use crate::settings::Settings;
 
 /// The one unit there is.
@@ -54,7 +54,7 @@ impl Writer {
         if !complete.ok_or_else(silent)?.try_get::<_, bool>(0).map_err(|error| ended(&error))? {
             // In one transaction: another process that starts just now finds a store that says whose it is, or none.
             let made = answer(session.client.batch_execute(&schema::make(&name))).await;
-            made.map_err(|error| not_made(&settings, &error))?;
+            made.map_err(|error| not_made(&settings, error))?;
             let is_new = answer(session.client.execute(&sql(&name, CLAIM), &[&1_i32, &settings.app])).await? > 0;
             if is_new && settings.format() > 1 {
                 // Nobody has to understand anything else yet.
@@ -169,6 +169,7 @@ impl Writer {
     }
 
     async fn try_commit(&mut self, batch: &Batch, stamp: i64) -> Result<Outcome, StoreError> {
+        let owner = self.settings.member().to_owned();
         let writing = match self.writing().await {
             Ok(writing) => writing,
             // Nothing was sent. A server that promises less than the one before is none that can be written to.
@@ -179,8 +180,9 @@ impl Writer {
         };
         let (epoch, n) = (batch.token.epoch as i64, batch.token.commits as i64);
         let (set, removed, bodies) = (&batch.set, &batch.removed, batch.bodies());
-        let parameters: [&(dyn ToSql + Sync); 18] = [
+        let parameters: [&(dyn ToSql + Sync); 19] = [
             &ALL,
+            &owner,
             &epoch,
             &n,
             &stamp,
@@ -235,9 +237,14 @@ async fn promises(session: &Session) -> Result<Promises, StoreError> {
     Promises::read(&row).map_err(|error| ended(&error))
 }
 
-fn not_made(settings: &Settings, error: &StoreError) -> StoreError {
+fn not_made(settings: &Settings, error: StoreError) -> StoreError {
+    let text = match error {
+        StoreError::Failed(text) => text,
+        StoreError::Refused(text) => text.strip_suffix(RIGHTS).unwrap_or(&text).into(),
+        error => return error,
+    };
     StoreError::Refused(format!(
-        "the schema {} cannot be made on {}: {error}. Next: let the user make it (GRANT CREATE ON DATABASE), or make it empty and give it \
+        "the schema {} cannot be made on {}: {text}. Next: let the user make it (GRANT CREATE ON DATABASE), or make it empty and give it \
          to the user (CREATE SCHEMA … AUTHORIZATION)",
         settings.schema,
         settings.place()

@@ -259,6 +259,13 @@ fn a_server_that_cannot_be_used_is_refused_with_the_next_step() {
     server.sql("CREATE SCHEMA forebay_poor AUTHORIZATION poor");
     open_at(&server.url("").replace("forebay@", "poor@"), "poor").unwrap();
 
+    for (app, grant) in [("shut", "SELECT 1"), ("ajar", "GRANT USAGE ON SCHEMA forebay_ajar TO poor")] {
+        drop(open(server, app));
+        server.sql(grant);
+        let lacks = said(&server.url("").replace("forebay@", "poor@"), app);
+        assert!(lacks.starts_with("permission denied for") && lacks.contains("GRANT that_user TO"), "{lacks}");
+    }
+
     drop(open(server, "newer"));
     server.sql("UPDATE forebay_newer.format SET version = 2");
     let newer = open_at(&server.url(""), "newer").err();
@@ -340,6 +347,17 @@ fn a_long_log_is_forgotten_in_slices_and_the_next_owner_goes_on() {
     assert_eq!((left(), server.sql("SELECT count(*) FROM forebay_forgets.forgotten").as_str()), (2, "0"));
     drop(store);
     assert_eq!(open(server, "forgets").take_now(Unit::All).unwrap().commits, token.commits);
+}
+
+/// A failover that loses a take may lead to two takes of the same epoch, with the same number of commits.
+#[test]
+fn a_commit_of_one_who_is_not_the_owner_is_fenced_whatever_the_epoch_says() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "owners");
+    let token = store.take_now(Unit::All).unwrap();
+    server.sql("UPDATE forebay_owners.unit SET owner = 'another'");
+    assert_eq!(store.submit_now(Unit::All, token, &[set(Table::Meta, b"k", b"v")]), Ok(Outcome::Fenced));
+    assert_eq!(server.sql("SELECT count(*) FROM forebay_owners.entry"), "0");
 }
 
 fn committed(token: Token) -> Outcome {

@@ -6,11 +6,12 @@ mod common;
 mod proxy;
 mod server;
 
+use std::io::{Read as _, Write as _};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use forebay_postgres::{look, Door, Event, Membership, PostgresStore, Settings};
-use forebay_store::port::{BlockingStore as _, Durability, Unit};
+use forebay_store::port::{BlockingStore as _, Durability, StoreError, Unit};
 use server::Server;
 
 static SERVER: LazyLock<Option<Server>> = LazyLock::new(|| Server::start("rust/postgres/tests/hosts.rs"));
@@ -92,6 +93,27 @@ fn a_process_that_is_200_ms_from_its_server_joins_and_connects_again() {
     let Some(server) = SERVER.as_ref() else { return };
     let port = proxy::far(server.port, Duration::from_millis(100));
     owns_and_comes_back(server, &server::url(port, ""), "far");
+}
+
+/// A pooler refuses the options of our sessions. It was called unreachable, and was asked again and again.
+#[test]
+fn a_pooler_is_refused_with_the_next_step() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = server::url(listener.local_addr().unwrap().port(), "");
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut length) = (client.unwrap(), [0; 4]);
+            client.read_exact(&mut length).unwrap();
+            client.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize - 4]).unwrap();
+            let fields = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: options\0\0";
+            client.write_all(b"E").unwrap();
+            client.write_all(&(fields.len() as u32 + 4).to_be_bytes()).unwrap();
+            client.write_all(fields).unwrap();
+        }
+    });
+    let refused = Membership::join(Settings::new(&url, "pooled", Durability::PowerLoss).unwrap()).err();
+    let Some(StoreError::Refused(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("startup parameter") && text.contains("cannot be used. Next: give the URL"), "{text}");
 }
 
 /// A start that found no server said that no process owned the store, and to ask again.
