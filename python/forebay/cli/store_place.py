@@ -66,7 +66,7 @@ def directory(store: StorePlace) -> Path:
     if isinstance(store, ServerStore):
         raise click.UsageError(
             f"{store} is a server, and this command needs a store in a directory: what it keeps stands beside it. Next: back a "
-            "server up with its own tools (`pg_dump`), and deploy stacks and make access keys where the store is a directory"
+            "server up with its own tools (`pg_basebackup`). Deploy stacks and make access keys where the store is a directory"
         )
     if str(store) == store_place.MEMORY:
         raise click.UsageError(f"{store} is no directory: a store in memory ends with its app, and has no access keys")

@@ -28,6 +28,6 @@ pub use door::Door;
 pub use look::{drain, find, look, want, Look, MemberSeen};
 pub use membership::{Event, Membership};
 pub use owner_watch::OwnerWatch;
-pub use promises::{Promises, SynchronousCommit};
+pub use promises::{Held, Promises, SynchronousCommit};
 pub use settings::{is_url, Settings};
 pub use store::PostgresStore;

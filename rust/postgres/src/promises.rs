@@ -45,6 +45,17 @@ impl SynchronousCommit {
     }
 }
 
+/// A table of the transaction that holds most, for a statement.
+macro_rules! held {
+    () => {
+        "(SELECT a.pid, (extract(epoch FROM clock_timestamp() - a.xact_start) / 60)::int8 AS minutes, \
+         concat_ws(', ', a.usename, nullif(a.application_name, '')) AS whose FROM pg_stat_activity a \
+         WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() \
+         AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL) \
+         AND a.xact_start < clock_timestamp() - interval '5 min' ORDER BY a.xact_start LIMIT 1) AS held"
+    };
+}
+
 /// What the server has said of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Promises {
@@ -62,12 +73,53 @@ pub struct Promises {
     pub in_recovery: bool,
     /// Whether its pages have checksums of their own.
     pub data_checksums: bool,
+    /// The transaction that makes commits slower at present.
+    pub held: Option<Held>,
 }
 
+/// A transaction of the store's database that has been open for over five minutes. Nothing that was deleted or overwritten since it began can
+/// be removed before it ends, and each commit overwrites the head of the store: all who read the head step over its former versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The number of the server's process.
+    pub process: i32,
+    /// For how long it has been open.
+    pub minutes: i64,
+    /// Its user and its program; empty: this user may not know.
+    pub whose: String,
+}
+
+/// Asks for the one that holds most, in one row or none. It has a snapshot, or has written something. Of other users this is known only to
+/// whoever may read all statistics.
+pub(crate) const HELD: &str = concat!("SELECT held.* FROM ", held!());
+
 /// Asks for all of it, in one row.
-pub(crate) const QUESTION: &str = "SELECT current_setting('server_version_num')::int4, current_setting('fsync'), \
-     current_setting('full_page_writes'), current_setting('synchronous_commit'), \
-     current_setting('synchronous_standby_names'), pg_is_in_recovery(), current_setting('data_checksums')";
+pub(crate) const QUESTION: &str = concat!(
+    "SELECT current_setting('server_version_num')::int4, current_setting('fsync'), current_setting('full_page_writes'), \
+     current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), pg_is_in_recovery(), \
+     current_setting('data_checksums'), held.* FROM (SELECT 1) AS one LEFT JOIN ",
+    held!(),
+    " ON true"
+);
+
+impl Held {
+    pub(crate) fn read(row: &Row, at: usize) -> Result<Option<Self>, tokio_postgres::Error> {
+        let Some(process) = row.try_get(at)? else { return Ok(None) };
+        Ok(Some(Self { process, minutes: row.try_get(at + 1)?, whose: row.try_get(at + 2)? }))
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, minutes, whose } = self;
+        let whose = if whose.is_empty() { String::new() } else { format!(" ({whose})") };
+        write!(
+            formatter,
+            "process {process} of the PostgreSQL server{whose} has had a transaction open for {minutes} min, and every commit is slower \
+             until it ends. Next: end it (SELECT pg_terminate_backend({process})); take backups with pg_basebackup rather than pg_dump"
+        )
+    }
+}
 
 impl Promises {
     pub(crate) fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
@@ -80,6 +132,7 @@ impl Promises {
             synchronous_standby_names: row.try_get(4)?,
             in_recovery: row.try_get(5)?,
             data_checksums: is_on(6)?,
+            held: Held::read(row, 7)?,
         })
     }
 
@@ -144,7 +197,11 @@ impl fmt::Display for Promises {
         } else {
             "a failover may lose the newest commits, unless the database's own storage is replicated"
         };
-        write!(formatter, "{failover}")
+        write!(formatter, "{failover}")?;
+        if let Some(held) = &self.held {
+            write!(formatter, "\n{held}")?;
+        }
+        Ok(())
     }
 }
 
@@ -161,6 +218,7 @@ mod tests {
             synchronous_standby_names: String::new(),
             in_recovery: false,
             data_checksums: false,
+            held: None,
         }
     }
 
@@ -190,5 +248,8 @@ mod tests {
         assert!(!written.survives_failover());
         assert!(waited.to_string().contains("standbys waited for: ANY 1 (a, b)"), "{waited}");
         assert!(sound().to_string().contains("PostgreSQL 15.18\nfsync on"), "{}", sound());
+        let held = Held { process: 4711, minutes: 12, whose: "shop, pg_dump".into() };
+        let text = Promises { held: Some(held), ..sound() }.to_string();
+        assert!(text.ends_with("pg_dump") && text.contains("process 4711 of") && text.contains("for 12 min"), "{text}");
     }
 }

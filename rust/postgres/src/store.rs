@@ -1,7 +1,7 @@
 //! The store's end in the engine: tickets here, the work on a thread of its own.
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{mpsc as std_mpsc, Arc};
+use std::sync::{mpsc as std_mpsc, Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct PostgresStore {
     answers: Arc<Answers<Done>>,
     last: Ticket,
     failed: Option<StoreError>,
+    /// What the operator is to be told next.
+    notice: Arc<Mutex<Option<String>>>,
     /// The thread does not live on in a process that this one forks.
     process: u32,
 }
@@ -51,14 +53,15 @@ impl PostgresStore {
         let (calls, called) = mpsc::channel(CALLS_MAX);
         let answers = Arc::new(Answers::default());
         let (tell, told) = std_mpsc::sync_channel(1);
-        let of_thread = answers.clone();
+        let (of_thread, notice) = (answers.clone(), Arc::<Mutex<Option<String>>>::default());
+        let told_by = notice.clone();
         std::thread::Builder::new()
             .name("forebay-postgres".into())
-            .spawn(move || run(&settings, called, &of_thread, &tell))
+            .spawn(move || run(&settings, called, &of_thread, &told_by, &tell))
             .map_err(|error| StoreError::Unreachable(format!("no thread can be started: {error}")))?;
         let opened = told.recv().map_err(|_| StoreError::Failed("the thread of the store has ended".into()))?;
         let promises = opened?;
-        Ok(Self { promises, calls, answers, last: 0, failed: None, process: std::process::id() })
+        Ok(Self { promises, calls, answers, last: 0, failed: None, notice, process: std::process::id() })
     }
 
     /// What the server said of itself when the store was opened.
@@ -118,6 +121,10 @@ impl Store for PostgresStore {
         Ok(Box::new(PostgresReader::new(asks, answers)))
     }
 
+    fn notice(&mut self) -> Option<String> {
+        self.notice.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// The server's own vacuum does it.
     fn give_back(&mut self) -> Result<bool, StoreError> {
         Ok(false)
@@ -143,6 +150,7 @@ fn run(
     settings: &Settings,
     mut calls: mpsc::Receiver<Call>,
     answers: &Answers<Done>,
+    notice: &Arc<Mutex<Option<String>>>,
     tell: &std_mpsc::SyncSender<Result<Promises, StoreError>>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -165,10 +173,10 @@ fn run(
             }
         };
         let mut readers = tokio::task::JoinSet::new();
-        let mut chores = Chores::default();
+        let mut chores = Chores::new(notice.clone());
         loop {
             let called =
-                if writer.has_left { timeout_at(chores.due(), calls.recv()).await } else { Ok(calls.recv().await) };
+                if writer.owns { timeout_at(chores.due(&writer), calls.recv()).await } else { Ok(calls.recv().await) };
             let call = match called {
                 Ok(Some(call)) => call,
                 Ok(None) => break,
@@ -187,7 +195,7 @@ fn run(
                 Call::Close(tell) => drop(tell.send(())),
             }
             // Under load there is always a call.
-            if writer.has_left && chores.due() <= Instant::now() {
+            if writer.owns && chores.due(&writer) <= Instant::now() {
                 chores.work(&mut writer).await;
             }
         }

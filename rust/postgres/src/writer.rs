@@ -13,7 +13,7 @@ use tokio_postgres::{Row, Statement};
 
 use crate::batch::Batch;
 use crate::errors;
-use crate::promises::{Promises, QUESTION};
+use crate::promises::{Held, Promises, HELD, QUESTION};
 use crate::reader::{missing_ends, span};
 use crate::schema::{self, sql, CENSUS, CLAIM, COMMIT, COMPLETE, ENDS, FOUND, LEFT, RELEASE, SWEEP, TAKE, TAKEN};
 use crate::session::{answer, ended, silent, Session, AGAIN, ANSWER_WITHIN, RIGHTS};
@@ -37,6 +37,8 @@ pub(crate) struct Writer {
     sent: u64,
     /// There may be chunks of logs that were forgotten.
     pub(crate) has_left: bool,
+    /// It has taken the unit, and has not given it up.
+    pub(crate) owns: bool,
 }
 
 struct Writing {
@@ -68,7 +70,19 @@ impl Writer {
         let commit = commit?;
         generation.fetch_add(1, Ordering::Release);
         let session = Some(Writing { session, commit });
-        Ok((Self { settings, session, generation, doubtful: None, stamps: RandomState::new(), sent: 0, has_left: false }, promises))
+        Ok((
+            Self {
+                settings,
+                session,
+                generation,
+                doubtful: None,
+                stamps: RandomState::new(),
+                sent: 0,
+                has_left: false,
+                owns: false,
+            },
+            promises,
+        ))
     }
 
     /// The connection; a new one where there is none. A new server must promise what the first one did.
@@ -131,6 +145,7 @@ impl Writer {
         for row in &ends {
             check_ends(row)?;
         }
+        self.owns = true;
         self.has_left = left.ok_or_else(silent)?.try_get(0).map_err(|error| ended(&error))?;
         Ok(Token { epoch: head[0] as u64, commits: head[1] as u64 })
     }
@@ -166,6 +181,13 @@ impl Writer {
             // The next owner tries again.
             Err(_) => self.has_left = false,
         }
+    }
+
+    /// The transaction at the server that makes commits slower, if there is one.
+    pub(crate) async fn held(&mut self) -> Option<Held> {
+        // It is asked again soon.
+        let row = self.writing().await.ok()?.session.typed_one(HELD, &[]).await.ok()??;
+        Held::read(&row, 0).ok()?
     }
 
     async fn try_commit(&mut self, batch: &Batch, stamp: i64) -> Result<Outcome, StoreError> {
@@ -221,7 +243,7 @@ impl Writer {
 
     /// Give the unit up.
     pub(crate) async fn release(&mut self, token: Token) {
-        self.has_left = false;
+        self.owns = false;
         let name = self.settings.quoted_schema();
         let (epoch, n) = (token.epoch as i64, token.commits as i64);
         if let Some(writing) = &self.session {

@@ -360,6 +360,45 @@ fn a_commit_of_one_who_is_not_the_owner_is_fenced_whatever_the_epoch_says() {
     assert_eq!(server.sql("SELECT count(*) FROM forebay_owners.entry"), "0");
 }
 
+/// The backup that the documentation had named made every commit slower as long as it took, and nothing said so.
+#[test]
+fn a_transaction_that_has_been_open_for_long_is_told_of() {
+    let Some(server) = SERVER.as_ref() else { return };
+    // What the server says of its sessions, an hour later.
+    server.sql(
+        "CREATE SCHEMA later; CREATE VIEW later.pg_stat_activity AS SELECT pid, datname, usename, application_name, backend_xid, \
+         backend_xmin, xact_start - interval '1 hour' AS xact_start FROM pg_catalog.pg_stat_activity \
+         WHERE application_name = 'pg_dump'",
+    );
+    let url = server.url("&options=-csearch_path%3Dlater,pg_catalog");
+    let opened = || open_at(&url, "held").unwrap();
+    assert_eq!(opened().promises().held, None);
+    thread::scope(|scope| {
+        let long = "SET application_name = 'pg_dump'; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class; SELECT pg_sleep(60)";
+        scope.spawn(|| server.try_sql(long));
+        let until = Instant::now() + Duration::from_secs(30);
+        let (mut store, held) = loop {
+            let store = opened();
+            if let Some(held) = store.promises().held.clone() {
+                break (store, held);
+            }
+            assert!(Instant::now() < until, "it is seen");
+        };
+        assert!((60..62).contains(&held.minutes) && held.whose == "forebay, pg_dump", "{held:?}");
+        assert!(store.promises().to_string().contains(&format!("process {} of the", held.process)));
+        store.take_now(Unit::All).unwrap();
+        let told = loop {
+            if let Some(told) = store.notice() {
+                break told;
+            }
+            assert!(Instant::now() < until, "the owner is told");
+            thread::sleep(Duration::from_millis(20));
+        };
+        assert!(told.contains(&format!("pg_terminate_backend({})", held.process)), "{told}");
+        server.sql(&format!("SELECT pg_terminate_backend({})", held.process));
+    });
+}
+
 fn committed(token: Token) -> Outcome {
     Outcome::Committed { token: Token { commits: token.commits + 1, ..token }, positions: vec![] }
 }

@@ -7,9 +7,11 @@ use std::task::{Wake, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_core::Now;
+use serde_json::json;
 
 use crate::base::lease::Lease;
 use crate::commit::read_jobs::ReadJob;
+use crate::observe::operator_events::OperatorEvent;
 use crate::runtime::engine::Shared;
 use crate::runtime::wakes::{Wakes, Wanted};
 use crate::store::port::{Found, Reader, Store, StoreError, Ticket, Unit};
@@ -96,6 +98,10 @@ fn drive_until_stopped(shared: &Arc<Shared>, store: &mut dyn Store) {
                     inner.state.ctx.fail(error);
                 }
             }
+            continue;
+        }
+        if let Some(text) = store.notice() {
+            inner.state.ctx.notice(OperatorEvent::Store, "server", json!({"text": text}));
             continue;
         }
         if wait > Duration::ZERO {

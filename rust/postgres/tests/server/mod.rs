@@ -104,9 +104,13 @@ impl Server {
 
     /// Run SQL by the server's own client, and give what it prints.
     pub fn sql(&self, text: &str) -> String {
+        succeed(&self.try_sql(text)).trim().into()
+    }
+
+    /// The same, where the server may end it.
+    pub fn try_sql(&self, text: &str) -> Output {
         let mut psql = Command::new(self.programs.join("psql"));
-        psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-Atqc", text, &self.url("")]);
-        succeed(&psql.output().unwrap()).trim().into()
+        psql.args(["-X", "-v", "ON_ERROR_STOP=1", "-Atqc", text, &self.url("")]).output().unwrap()
     }
 
     /// Give the server and all of its sessions a signal.

@@ -104,6 +104,10 @@ pub trait Store: Send {
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
     /// Give room back to the file system in a small step (at most some ms); true if there is more to give.
     fn give_back(&mut self) -> Result<bool, StoreError>;
+    /// What the operator is to be told, once. Never waits.
+    fn notice(&mut self) -> Option<String> {
+        None
+    }
     /// Where its file is, if it has one that can be deleted while it is open.
     fn place(&self) -> Option<Place> {
         None
