@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
 import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from members import Members, need_machines, now, on, until
 
 import forebay
+from forebay._core import look_at_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +30,10 @@ NOTICED_WITHIN = 15.0 if os.environ.get("FOREBAY_COUNT") else 30.0
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FOREBAY_RUN_DIR", str(tmp_path / "run-here"))
+
+
+def looked(url: str) -> dict[str, Any]:
+    return json.loads(look_at_server(url))
 
 
 def lag(url: str, *inside: str) -> subprocess.Popen[str]:
@@ -62,6 +69,31 @@ def test_a_process_that_only_asks_goes_to_the_next_owner(members: Members, url: 
     # The first was on its way, and may have been accepted.
     assert len(refused) == 1
     assert "it may or may not have accepted the request" in refused[0]
+
+
+def test_a_process_that_only_asks_is_nobody_who_could_take_the_store_over(members: Members, url: str) -> None:
+    """It stayed among the members once it had found no owner: it was counted as a standby, and given the store by a drain."""
+    owner = members.start(url, "quiet")
+    until(lambda: owner.lines("started") != [], members.logs)
+
+    async def put_on() -> list[str]:
+        app = forebay.App("shared", store=url, serve=False)
+        numbers = app.stream("numbers", shards=2)
+        async with app:
+            await numbers.put("before", "k")
+            owner.signal(signal.SIGKILL)
+            next_one = await asyncio.to_thread(members.start, url, "quiet")
+            async with asyncio.timeout(NOTICED_WITHIN):
+                while not (next_one.lines("started") and str(next_one.child.pid) in str(looked(url)["store"]["owner"])):
+                    with contextlib.suppress(forebay.OwnerLost):
+                        await numbers.put("after", "k")
+                    await asyncio.sleep(0.1)
+                await numbers.put("at last", "k")
+            return [one["name"] for one in looked(url)["store"]["members"]]
+
+    names = asyncio.run(put_on())
+    assert names
+    assert not any(f"/{os.getpid()}/" in name for name in names)
 
 
 @pytest.mark.parametrize("machine", [None, "elsewhere"])

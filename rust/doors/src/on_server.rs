@@ -89,7 +89,16 @@ impl Opening {
             let seen = seen.ok_or_else(|| no_store(&settings))?;
             let is_living = seen.owner_silent_ms().is_some_and(|ms| ms < SILENT_MS);
             let Some(owner) = seen.owner.filter(|_| is_living) else {
-                return self.own_or_stand_by(&Member::join(settings)?, COMMAND_WITHIN, true);
+                let member = Member::join(settings.clone())?;
+                match self.own_or_stand_by(&member, COMMAND_WITHIN, false) {
+                    // It goes on as a client of that one, and not as a member: nobody is to count it as one who could take the store over.
+                    Err(EngineError::Store(StoreError::Locked(_))) if Instant::now() < until => {
+                        member.leave();
+                        std::thread::sleep(AGAIN);
+                        continue;
+                    }
+                    opened => return opened,
+                }
             };
             match Self::client_of(&owner, &settings) {
                 Err(EngineError::OwnerLost(_)) if Instant::now() < until => std::thread::sleep(AGAIN),
