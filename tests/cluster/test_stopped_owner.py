@@ -96,6 +96,16 @@ def test_a_process_that_only_asks_is_nobody_who_could_take_the_store_over(member
     assert not any(f"/{os.getpid()}/" in name for name in names)
 
 
+def test_a_process_that_only_asks_takes_a_store_whose_only_owner_has_died(members: Members, url: str) -> None:
+    """A command works without an app, also where the app has just been killed."""
+    owner = members.start(url, "quiet")
+    until(lambda: owner.lines("started") != [], members.logs)
+    owner.signal(signal.SIGKILL)
+    command = [sys.executable, "-m", "forebay.cli", "stream", "put", "numbers", "--partition-key", "k", "--store", url]
+    put = subprocess.run(command, input='{"late": 1}\n', capture_output=True, text=True, check=False)
+    assert put.returncode == 0, put.stderr
+
+
 @pytest.mark.parametrize("machine", [None, "elsewhere"])
 def test_a_command_does_not_wait_for_an_owner_that_is_stopped(members: Members, url: str, machine: str | None) -> None:
     """It took the beats of the process that had taken the store for signs of life of the one that it had asked."""

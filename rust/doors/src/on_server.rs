@@ -84,22 +84,28 @@ impl Opening {
     fn ask_owner(&self) -> Result<End, EngineError> {
         let settings = self.server_settings()?;
         let until = Instant::now() + COMMAND_WITHIN;
+        // One member for all looks: it has to see for itself that an owner is silent.
+        let mut joined = None;
         loop {
             let (_, seen) = forebay_postgres::look(&settings)?;
             let seen = seen.ok_or_else(|| no_store(&settings))?;
             let is_living = seen.owner_silent_ms().is_some_and(|ms| ms < SILENT_MS);
             let Some(owner) = seen.owner.filter(|_| is_living) else {
-                let member = Member::join(settings.clone())?;
+                let member = match joined.take() {
+                    Some(member) => member,
+                    None => Member::join(settings.clone())?,
+                };
                 match self.own_or_stand_by(&member, COMMAND_WITHIN, false) {
-                    // It goes on as a client of that one, and not as a member: nobody is to count it as one who could take the store over.
                     Err(EngineError::Store(StoreError::Locked(_))) if Instant::now() < until => {
-                        member.leave();
+                        joined = Some(member);
                         std::thread::sleep(AGAIN);
                         continue;
                     }
                     opened => return opened,
                 }
             };
+            // As the client of an owner it is no member: nobody is to count it as one who could take the store over.
+            drop(joined.take());
             match Self::client_of(&owner, &settings) {
                 Err(EngineError::OwnerLost(_)) if Instant::now() < until => std::thread::sleep(AGAIN),
                 Err(error) => return Err(error),
