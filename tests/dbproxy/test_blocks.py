@@ -72,6 +72,18 @@ async def test_nothing_runs_after_a_rollback_in_the_block(client):
     assert not hasattr(caught.value, "__notes__")
 
 
+async def test_a_rollback_after_a_commit_in_the_block_undoes_nothing_and_does_not_say_so(client):
+    """The exception had no note: what is committed passed for rolled back."""
+    with pytest.raises(ValueError, match="mine") as caught:
+        async with client.transaction():
+            await insert(client, 5)
+            await client.execute("COMMIT")
+            await client.execute("ROLLBACK")
+            raise ValueError("mine")
+    assert "was not rolled back" in caught.value.__notes__[0]
+    assert await kept(client) == [5]
+
+
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
 async def test_a_block_that_ends_with_its_own_end_is_no_mistake(client, end):
     async with client.transaction():

@@ -359,7 +359,9 @@ class Holder:
                 return False
             if effect.transaction != "rollback" or effect.chains:
                 raise self.over.refusal()
-            self.over = UNDONE_BY_USER
+            # What is committed, or may be, is not undone by a ROLLBACK that comes too late.
+            if self.over.is_undone:
+                self.over = UNDONE_BY_USER
             return True
         if effect.transaction == "rollback" and not effect.chains:
             self.lost, self.lost_because = False, ""
