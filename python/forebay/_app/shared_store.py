@@ -174,6 +174,7 @@ class SharedStore:
             if not member.hands_over:
                 return False
             if runner.loop.time() > interrupts_at:
+                runner.lease.lost = True  # a thread that looks at it ends before another process runs the same
                 runner.interrupt()
                 interrupts_at = float("inf")
             if runner.loop.time() > gives_up_at:
