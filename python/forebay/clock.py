@@ -63,6 +63,10 @@ class Attempt(NamedTuple):
     parked: bool
     """For a thread, which has no task: it waits on forebay."""
 
+    def __str__(self) -> str:
+        """Name it for a log."""
+        return f"{self.function} ({self.request_id})"
+
 
 class Driven(Protocol):
     """An app, as the manual clock that moves it sees it."""

@@ -10,6 +10,7 @@ import pytest
 
 from forebay._app import shared_store
 from forebay._app.shared_store import SharedStore
+from forebay.clock import Attempt
 
 
 class SlowEngine:
@@ -56,7 +57,7 @@ def handing_over(engine: SlowEngine, attempts: list[str], member: dict[str, Any]
         lost=asyncio.Event(),
         lease=SimpleNamespace(lost=False),
         is_asked=False,
-        attempts=lambda: [SimpleNamespace(function=name, request_id="1") for name in attempts],
+        attempts=lambda: [Attempt(name, "1", None, parked=False) for name in attempts],
         interrupt=lambda: engine.told.append("interrupt"),
         refuse_deferred=lambda _: None,
         flush=lambda: engine.told.append("flush"),

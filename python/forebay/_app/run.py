@@ -517,7 +517,7 @@ class AppRun:
         self.runner.tell_late()
         self.runner.interrupt()
         if not await self._until(lambda: not list(self.runner.attempts())):
-            left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in self.runner.attempts())
+            left = ", ".join(map(str, self.runner.attempts()))
             log.warning(
                 "stopped while these had not ended; after the next start what is not a call's runs again: %s", left
             )

@@ -178,7 +178,7 @@ class SharedStore:
                 runner.interrupt()
                 interrupts_at = float("inf")
             if runner.loop.time() > gives_up_at:
-                left = [f"{attempt.function} ({attempt.request_id})" for attempt in runner.attempts()]
+                left = list(map(str, runner.attempts()))
                 left += await asyncio.to_thread(_left_elsewhere, engine)
                 names = ", ".join(left) or "a request of an API"
                 log.warning(LATE, self._settings.name, self._settings.place, names)
@@ -209,7 +209,7 @@ class SharedStore:
                     member.decline()
                     declines_at += DECLINES_SECONDS
                 if not has_warned:
-                    left = ", ".join(f"{attempt.function} ({attempt.request_id})" for attempt in attempts)
+                    left = ", ".join(map(str, attempts))
                     log.warning("the store is taken again when these have ended (context.lease_lost is set): %s", left)
                     has_warned = True
             await asyncio.sleep(LOOK_SECONDS)
