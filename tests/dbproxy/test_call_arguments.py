@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 from datetime import timedelta
@@ -11,26 +12,27 @@ import pytest
 from forebay.errors import DatabaseError, InvalidParameterValue, QueryTimeout
 
 
-@pytest.fixture
-async def client(server, proxies):
-    proxy = proxies(server, maximum_connections=1)
+@contextlib.asynccontextmanager
+async def with_a_table(proxy):
+    """Give a client of a proxy that keeps its one connection, whatever a call was given."""
     async with proxy.connect() as found:
         await found.execute("DROP TABLE IF EXISTS given")
         await found.execute("CREATE TABLE given (a INT, b INT)")
         yield found
         assert await found.fetch_value("SELECT 1") == 1
         assert proxy.statistics()["InterruptedConnections"] == 0, "a connection was thrown away"
+
+
+@pytest.fixture
+async def client(server, proxies):
+    async with with_a_table(proxies(server, maximum_connections=1)) as found:
+        yield found
 
 
 @pytest.fixture
 async def postgres_client(postgres, proxies):
-    proxy = proxies(postgres, maximum_connections=1)
-    async with proxy.connect() as found:
-        await found.execute("DROP TABLE IF EXISTS given")
-        await found.execute("CREATE TABLE given (a INT, b INT)")
+    async with with_a_table(proxies(postgres, maximum_connections=1)) as found:
         yield found
-        assert await found.fetch_value("SELECT 1") == 1
-        assert proxy.statistics()["InterruptedConnections"] == 0, "a connection was thrown away"
 
 
 def insert(client):
