@@ -11,7 +11,8 @@ import logging
 import os
 import signal
 import sys
-import time
+
+from notes import noted_in, now
 
 import forebay
 
@@ -19,17 +20,7 @@ DELAY = int(sys.argv[3])
 
 app = forebay.App("shared", store=os.environ["STORE_URL"])
 later, numbers = app.queue("later"), app.stream("numbers")
-notes = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-
-
-def note(*words: object) -> None:
-    """Write down a line in one piece: the process may be killed at any moment."""
-    os.write(notes, (" ".join(map(str, words)) + "\n").encode())
-
-
-def now() -> float:
-    """A clock that all processes of the machine share, and that nobody sets."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+note = noted_in(sys.argv[1])
 
 
 @app.on_queue("later")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from notes import now
 
 from forebay._core import look_at_server
 
@@ -178,11 +179,6 @@ class Members:
                     process.signal(signal.SIGCONT)
                     process.signal(signal.SIGKILL)
             process.child.wait()
-
-
-def now() -> float:
-    """A clock that all processes of the machine share."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def until(done: Callable[[], bool], said: Callable[[], str] = str) -> None:

@@ -12,7 +12,8 @@ import logging
 import os
 import signal
 import sys
-import time
+
+from notes import noted_in, now
 
 import forebay
 
@@ -22,17 +23,7 @@ STUBBORN_SECONDS = 9.0
 app = forebay.App("shared", store=os.environ["STORE_URL"])
 numbers = app.stream("numbers", shards=2)
 stubborn: list[float] = []
-notes = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-
-
-def note(*words: object) -> None:
-    """Write down a line in one piece: the process may be killed at any moment."""
-    os.write(notes, (" ".join(map(str, words)) + "\n").encode())
-
-
-def now() -> float:
-    """A clock that all processes of the machine share."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+note = noted_in(sys.argv[1])
 
 
 @app.on_stream("numbers", batch_size=10, parallelization_factor=2)

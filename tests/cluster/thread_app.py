@@ -12,23 +12,15 @@ import signal
 import sys
 import time
 
+from notes import noted_in, now
+
 import forebay
 
 SECONDS = float(sys.argv[3])
 
 app = forebay.App("threads", store=os.environ["STORE_URL"])
 slow, quick = app.stream("slow"), app.stream("quick")
-notes = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-
-
-def note(*words: object) -> None:
-    """Write down a line in one piece."""
-    os.write(notes, (" ".join(map(str, words)) + "\n").encode())
-
-
-def now() -> float:
-    """A clock that all processes of the machine share."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+note = noted_in(sys.argv[1])
 
 
 @app.on_stream("slow", batch_size=1)
