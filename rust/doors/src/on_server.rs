@@ -83,17 +83,22 @@ impl Opening {
     /// without an app. An owner that has just died does not listen: it is followed by another soon.
     fn ask_owner(&self) -> Result<End, EngineError> {
         let settings = self.server_settings()?;
-        let until = Instant::now() + COMMAND_WITHIN;
+        let mut until = Instant::now() + COMMAND_WITHIN;
         // One member for all looks: it has to see for itself that an owner is silent.
-        let mut joined = None;
+        let mut joined: Option<Arc<Member>> = None;
         loop {
             let (_, seen) = forebay_postgres::look(&settings)?;
             let seen = seen.ok_or_else(|| no_store(&settings))?;
             let is_living = seen.owner_silent_ms().is_some_and(|ms| ms < SILENT_MS);
-            let Some(owner) = seen.owner.filter(|_| is_living) else {
+            // The member may have taken the store since it was asked last.
+            let is_this = joined.as_ref().is_some_and(|this| seen.owner.as_deref() == Some(this.settings().member()));
+            let Some(owner) = seen.owner.filter(|_| is_living && !is_this) else {
                 let member = match joined.take() {
                     Some(member) => member,
-                    None => Member::join(settings.clone())?,
+                    None => {
+                        until = Instant::now() + COMMAND_WITHIN;
+                        Member::join(settings.clone())?
+                    }
                 };
                 match self.own_or_stand_by(&member, COMMAND_WITHIN, false) {
                     Err(EngineError::Store(StoreError::Locked(_))) if Instant::now() < until => {
