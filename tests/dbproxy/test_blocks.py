@@ -185,7 +185,7 @@ async def test_a_deadlock_ends_the_block(server, proxies):
                     failed.append(row)
                     codes.add(error.code)
                     if server.engine == "mysql":
-                        with pytest.raises(DBProxyError, match=r"is over: `SELECT .* failed .Deadlock"):
+                        with pytest.raises(DBProxyError, match=r"is over: `SELECT .* failed with 1213"):
                             await client.execute(f"INSERT INTO kept VALUES ({row + 100})")
 
         for is_last in (False, True):
@@ -306,3 +306,73 @@ async def test_a_stream_that_is_left_says_what_it_has_cost(mariadb, proxies):
                 await asyncio.wait([sleeps])
                 await client.execute("SELECT 1")
         assert await client.fetch_value("SELECT 1") == 1
+
+
+async def test_an_exception_through_nested_blocks_has_one_note(client):
+    with pytest.raises(ValueError, match="mine") as caught:
+        async with client.transaction(), client.transaction(), client.transaction():
+            await insert(client, 1)
+            await client.execute("COMMIT")
+            raise ValueError("mine")
+    assert len(caught.value.__notes__) == 1
+
+
+async def test_the_log_shows_no_data_of_a_statement_that_ended_a_block(mariadb, proxies, caplog):
+    """The server's own text has it: `Duplicate entry 'alice@example.com' for key 'email'`."""
+    async with proxies(mariadb).connect() as client:
+        await client.execute("DROP TABLE IF EXISTS kept")
+        await client.execute("CREATE TABLE kept (email VARCHAR(99))")
+        with pytest.raises(DatabaseError, match="alice") as caught:
+            async with client.transaction():
+                await client.execute("INSERT INTO kept VALUES (%s)", ("alice@example.com",))
+                await client.execute("INSERT INTO kept VALUES (%s)", ("alice@example.com",))
+                await client.execute("ALTER TABLE kept ADD UNIQUE (email)")
+    assert "failed with 1062, and the server ended it" in caught.value.__notes__[0]
+    assert "failed with 1062, and the server ended it" in caplog.text
+    assert "alice" not in caplog.text
+
+
+async def test_a_commit_that_postgresql_refuses_is_not_called_committed(postgres, proxies):
+    async with proxies(postgres).connect() as client:
+        await client.execute("DROP TABLE IF EXISTS kept")
+        await client.execute("CREATE TABLE kept (a INT UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        with pytest.raises(DatabaseError) as caught:
+            async with client.transaction():
+                await insert(client, 1)
+                await insert(client, 1)
+                await client.execute("COMMIT")
+        assert caught.value.code == "23505"
+        assert not hasattr(caught.value, "__notes__")
+        assert await kept(client) == []
+
+
+async def test_one_text_with_a_whole_transaction_after_the_blocks_own_is_told(postgres, proxies):
+    """It was committed, and the exception was said to have rolled everything back."""
+    async with proxies(postgres).connect() as client:
+        await client.execute("DROP TABLE IF EXISTS kept")
+        await client.execute("CREATE TABLE kept (a INT)")
+        with pytest.raises(ValueError, match="mine") as caught:
+            async with client.transaction():
+                await client.execute("INSERT INTO kept VALUES (0)")
+                await client.execute("ROLLBACK")
+                await client.execute("BEGIN; INSERT INTO kept VALUES (1); COMMIT")
+                raise ValueError("mine")
+        assert "was not rolled back" in caught.value.__notes__[0]
+        assert await kept(client) == [1]
+
+
+async def test_what_follows_a_block_in_a_transaction_begun_by_hand_that_has_ended_is_refused(mariadb, proxies):
+    """An item of a loop ended the transaction of all: those after it were committed one by one."""
+    async with proxies(mariadb).connect() as client:
+        await client.execute("DROP TABLE IF EXISTS kept")
+        await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await client.execute("BEGIN")
+        with pytest.raises(DatabaseError):
+            async with client.transaction():
+                await insert(client, 1)
+                await client.execute("CREATE TABLE kept (b INT)")
+        with pytest.raises(ConnectionLost, match="roll back, then begin again"):
+            await insert(client, 2)
+        await client.execute("ROLLBACK")
+        await insert(client, 3)
+        assert await kept(client) == [1, 3]

@@ -88,6 +88,13 @@ async def test_who_has_a_connection_can_be_ended(server, proxies):
             with pytest.raises(ClientClosed):
                 await lent.scalar(text("SELECT 1"))
         async with engine.connect() as lent:
+            sleeping = asyncio.create_task(lent.scalar(text(nap(proxy, 60))))
+            await asyncio.sleep(0.1)
+            (found,) = proxy.borrowed()
+            assert proxy.disconnect(found.client)
+            with pytest.raises(ClientClosed, match=r"it was ended by proxy.disconnect\(\)"):
+                await sleeping
+        async with engine.connect() as lent:
             assert await lent.scalar(text("SELECT 1")) == 1
 
 
@@ -158,6 +165,12 @@ def test_a_setting_that_is_no_sequence_is_refused_by_name(settings, told):
 def test_a_url_that_leads_nowhere_is_refused(url, told):
     with pytest.raises(InvalidParameterValue, match=told):
         DBProxy(url)
+
+
+def test_the_zone_of_an_ipv6_address_may_be_written_either_way():
+    for zone in ("%eth0", "%25eth0"):
+        (address,) = DBProxy(f"postgresql://u:x@[fe80::1{zone}]:5432/d").settings.target.addresses
+        assert (address.host, address.port) == ("fe80::1%eth0", 5432)
 
 
 def test_a_maximum_below_another_number_says_that_both_are_changed():

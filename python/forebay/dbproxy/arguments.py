@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, Iterable
+from datetime import timedelta
+from numbers import Real
 from typing import Any
 
 from forebay.dbproxy.settings import count, within_range
-from forebay.errors import InvalidParameterValue
+from forebay.errors import InvalidParameterValue, QueryTimeout
 
 CALL_SECONDS_MIN = 0.001
 CALL_SECONDS_MAX = 86_400.0  # as `query_timeout`
@@ -64,8 +67,19 @@ def check_copied_rows(rows: Any, columns: Any) -> None:
 
 
 def call_seconds(value: Any) -> float:
-    """Check a statement's own ``timeout`` and give it in seconds."""
-    return within_range("timeout", value, CALL_SECONDS_MIN, CALL_SECONDS_MAX)
+    """Check a statement's own ``timeout`` and give it in seconds.
+
+    Raises:
+        InvalidParameterValue: it is no number of seconds, or too many of them.
+        QueryTimeout: none are left, as when the caller counts down to a deadline of its own.
+
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, Real) and not isinstance(number, bool) and not math.isnan(number):
+        if number < CALL_SECONDS_MIN:
+            raise QueryTimeout(f"timeout={number:g}: no time is left for the statement; nothing was sent")
+        number = min(float(number), CALL_SECONDS_MAX) if math.isinf(number) else float(number)
+    return within_range("timeout", number, CALL_SECONDS_MIN, CALL_SECONDS_MAX)
 
 
 def checked_prefetch(value: Any) -> int:

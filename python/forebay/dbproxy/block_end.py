@@ -12,7 +12,9 @@ from forebay.errors import DatabaseError, DBProxyError
 if TYPE_CHECKING:
     from forebay.dbproxy.effect import Effect
 
-DEADLOCK = "1213"  # MySQL: its victim is rolled back as a whole
+# MySQL's and MariaDB's errors that roll the whole transaction back, where they end it: the victim of a deadlock, a wait for a
+# lock (under innodb_rollback_on_timeout), too many locks, and a row changed since (under innodb_snapshot_isolation).
+ROLLED_BACK = frozenset(("1213", "1205", "1206", "1020"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,14 @@ def ended_by(digest: str, effect: Effect, result: Any, engine: str) -> BlockEnd:
     return BlockEnd(how, is_undone=refused or effect.transaction == "rollback", is_asked_for=not refused)
 
 
-def failed_with(digest: str, error: Exception) -> BlockEnd:
-    """Say which statement failed and took its transaction with it, as the victim of a deadlock does."""
-    is_undone = isinstance(error, DatabaseError) and error.code == DEADLOCK
-    return BlockEnd(f"`{digest}` failed ({error}), and the server ended it", is_undone=is_undone)
+def failed_with(digest: str, error: Exception, engine: str) -> BlockEnd:
+    """Say which statement failed and took its transaction with it, as the victim of a deadlock does.
+
+    The error's text has the user's data in it, and this goes into the log: its number stands for it.
+    """
+    code = error.code if isinstance(error, DatabaseError) else None
+    # PostgreSQL's only statement that fails and ends a transaction is a COMMIT that the server turned into a ROLLBACK.
+    is_undone = engine == "postgresql" or code in ROLLED_BACK
+    return BlockEnd(
+        f"`{digest}` failed with {code or type(error).__name__}, and the server ended it", is_undone=is_undone
+    )

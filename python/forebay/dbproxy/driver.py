@@ -145,7 +145,7 @@ class Wire(Protocol):
         ...
 
     async def after_error(self) -> None:
-        """Learn from the server whether the failed statement left a transaction open, if the driver cannot know."""
+        """Learn from the server whether the statement that it refused left a transaction open, if the driver cannot know."""
         ...
 
     async def held(self, pins: Sequence[str], locks: Sequence[tuple[str, str]]) -> set[str]:

@@ -17,11 +17,13 @@ from forebay.dbproxy.driver import Result
 from forebay.dbproxy.effect import ENDS, PLAIN, UNJUDGED, Effect
 from forebay.dbproxy.losses import SEVERAL, commit_unknown, loss_of, lost_before, refusal
 from forebay.dbproxy.names import LookUpTimeout, Names
+from forebay.dbproxy.pool import RESET_SECONDS_MAX
 from forebay.dbproxy.session import Session
 from forebay.dbproxy.statistics import now
 from forebay.errors import (
     ClientClosed,
     DBProxyError,
+    InvalidParameterValue,
     QueryTimeout,
 )
 
@@ -169,7 +171,8 @@ class Holder:
             return
         is_open = self._note_transaction(db, ended=effect.transaction in ENDS)
         if self.blocks and (self.lost or not is_open):
-            self._look_at_block(ended_by(self.names.digest(sql), effect, result, self.engine))
+            end = ended_by(self.names.digest(sql), effect, result, self.engine)
+            self._look_at_block(end, is_next=effect.transaction == "begin")
         db.note(effect)
         pins = effect.pins + session.hidden_transaction(effect, is_open=is_open)
         if self.engine == "postgresql" and self._follow_transaction(db, effect, result):
@@ -282,8 +285,9 @@ class Holder:
             may_have_run = not was_unread or (
                 effect.must_close and effect is not UNJUDGED and effect.pins not in UNREADABLE
             )
-            await self._refused(db, sql, effect if may_have_run else PLAIN, read_only=told.read_only)
-            self._look_at_block(failed_with(self.names.digest(sql), told.error))
+            was_sent = not isinstance(error, InvalidParameterValue)
+            await self._refused(db, sql, effect if may_have_run else PLAIN, read_only=told.read_only, was_sent=was_sent)
+            self._look_at_block(failed_with(self.names.digest(sql), told.error, self.engine))
             raise told.error from error
         self._lose(db, in_transaction=is_left_in)
         if told.is_users:
@@ -304,15 +308,19 @@ class Holder:
             self._pin(db, sql, effect.pins)
         self.session.fix(effect.fixes)
 
-    async def _refused(self, db: DBConnection, sql: str, effect: Effect, *, read_only: bool) -> None:
+    async def _refused(
+        self, db: DBConnection, sql: str, effect: Effect, *, read_only: bool, was_sent: bool = True
+    ) -> None:
         """Go on after an error the server told: the connection is good, but half of the statement may have happened."""
         self._half_done(db, sql, effect, "a statement failed half-way")
         self._last = db
         db.remembers = True  # its warnings
         try:
-            await db.wire.after_error()
+            if was_sent:
+                async with asyncio.timeout(RESET_SECONDS_MAX):
+                    await db.wire.after_error()
         except BaseException as error:
-            self._lose(db, in_transaction=True)
+            self._lose(db, in_transaction=effect.transaction not in ENDS)
             if not isinstance(error, Exception):
                 raise
             return
@@ -364,11 +372,11 @@ class Holder:
                 self.over = UNDONE_BY_USER
             return True
         if effect.transaction == "rollback" and not effect.chains:
-            self.lost, self.lost_because = False, ""
+            self._begin_anew()
             self._look_at_block(UNDONE_BY_USER)
             return True
         if effect.transaction == "commit":
-            self.lost, self.lost_because = False, ""
+            self._begin_anew()
             self._look_at_block(CONNECTION_LOST)
         raise lost_before(because)
 
@@ -378,20 +386,35 @@ class Holder:
         """Take note of a block: what runs in it is for its transaction."""
         self.blocks += 1
 
-    def leave_block(self) -> BlockEnd | None:
-        """Take note that the newest block ends; give how its transaction has ended before, if it has."""
+    def leave_block(self, *, is_savepoint: bool) -> BlockEnd | None:
+        """Take note that the newest block ends; give how its transaction has ended before, if it has.
+
+        Where the outermost block was a savepoint, the transaction is the user's, who has yet to end it: what follows would run
+        outside of it.
+        """
         self.blocks -= 1
         over = self.over
         if over is not None and not self.blocks:
-            self.lost, self.over = False, None
+            self._begin_anew()
+            self.lost = is_savepoint and not over.is_asked_for
         return over
 
-    def _look_at_block(self, end: BlockEnd) -> None:
-        """Have what follows in a block refused when its transaction is over; let a block go on that has begun the next."""
+    def _begin_anew(self) -> None:
+        """Forget a transaction that was lost: its user has ended it."""
+        self.lost, self.over, self.lost_because = False, None, ""
+
+    def _look_at_block(self, end: BlockEnd, *, is_next: bool = False) -> None:
+        """Have what follows in a block refused when its transaction is over; let a block go on that has begun the next.
+
+        Args:
+            end: what may have ended it.
+            is_next: one text has begun the next transaction, and may have ended it, too.
+
+        """
         if self.is_open:
             if self.over is not None:
-                self.lost, self.over = False, None
-        elif self.blocks and not self.lost:
+                self._begin_anew()
+        elif self.blocks and (is_next or not self.lost):
             self.lost, self.over = True, end
 
     def _refuse_begin(self) -> None:

@@ -64,9 +64,10 @@ class Lender(Borrower):
         except BaseException as error:
             if not isinstance(error, Exception) or db.wire.is_broken() or db.leaving:
                 self._lose(db, in_transaction=False)
-                if (
-                    isinstance(error, Exception) and self.lost_because
-                ):  # the proxy took it: the driver names the network
+                # The proxy took it: the driver names the network.
+                if isinstance(error, Exception) and self.closed_because:
+                    raise self._closed() from error
+                if isinstance(error, Exception) and self.lost_because:
                     raise ConnectionLost(f"the transaction was ended and rolled back: {self.lost_because}") from error
             else:
                 db.wire.note_error(error)

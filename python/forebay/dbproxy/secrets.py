@@ -46,13 +46,15 @@ async def credentials_of(secret: Secret, default_username: str) -> Credentials:
 
     """
     try:
-        async with asyncio.timeout(SECRET_SECONDS_MAX):
+        async with asyncio.timeout(SECRET_SECONDS_MAX) as limit:
             answer = await secret.get()
     except DBProxyError:
         raise
-    except TimeoutError:
-        raise DBProxyError(f"secret {type(secret).__name__} did not answer within {SECRET_SECONDS_MAX:g} s") from None
     except (OSError, ValueError, LookupError, RuntimeError) as error:
+        if limit.expired():
+            raise DBProxyError(
+                f"secret {type(secret).__name__} did not answer within {SECRET_SECONDS_MAX:g} s"
+            ) from None
         raise DBProxyError(f"secret {type(secret).__name__} could not be read: {type(error).__name__}") from None
     if isinstance(answer, Credentials):
         return answer

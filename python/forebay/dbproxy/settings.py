@@ -117,9 +117,12 @@ def _parse_address(text: str, engine: str) -> Address:
         raise InvalidParameterValue(f"url: {text!r} is not host:port with a port from 1 to 65535") from None
     if not parts.hostname or port == 0:
         raise InvalidParameterValue(f"url: {text!r} has no host, or port 0; a server's socket file cannot be used")
-    if "%" in parts.hostname.partition("%25")[0]:
+    host = parts.hostname
+    if ":" in host:  # an IPv6 address has its zone behind a %, which a URL may write as %25
+        host = host.replace("%25", "%")
+    elif "%" in host:
         raise InvalidParameterValue(f"url: {text!r} is no host name; a server's socket file cannot be used")
-    return Address(parts.hostname, port or DEFAULT_PORTS[engine])
+    return Address(host, port or DEFAULT_PORTS[engine])
 
 
 @dataclass(frozen=True, slots=True)

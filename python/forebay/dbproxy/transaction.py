@@ -72,7 +72,7 @@ class Transaction:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        over = self._holder().leave_block()
+        over = self._holder().leave_block(is_savepoint=bool(self._savepoint))
         if over is not None:
             self._end_late(over, error)
             return
@@ -96,9 +96,9 @@ class Transaction:
         if error is None:
             if self._savepoint or not over.is_asked_for:
                 raise over.refusal()
-        elif not over.is_undone:
-            error.add_note(over.note())
-            log.warning("client %d: %s", self._client.number, over.note())
+        elif not over.is_undone and (note := over.note()) not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+            log.warning("client %d: %s", self._client.number, note)
 
     async def _commit(self) -> None:
         if self._savepoint:
