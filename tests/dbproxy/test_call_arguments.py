@@ -128,6 +128,15 @@ async def test_a_row_of_copy_rows_that_is_too_long_is_refused(postgres_client, c
     assert await given(client) == [(1, 10)]
 
 
+async def test_copy_rows_sees_a_column_that_has_been_added(postgres, postgres_client):
+    """A connection kept what it had been told of the table: right rows were refused for as long as it lived."""
+    client = postgres_client
+    await client.copy_rows("given", [(1, 10)])
+    postgres.sql("ALTER TABLE given ADD c INT", "app")
+    await client.copy_rows("given", [(2, 20, 200)])
+    assert await client.fetch_value("SELECT c FROM given WHERE a = 2") == 200
+
+
 async def test_what_is_no_rows_or_columns_of_copy_rows_is_refused(postgres_client):
     """`columns="id"` was taken for the columns "i" and "d"."""
     for rows in (None, 5, "ab", {"a": 1}):

@@ -39,7 +39,8 @@ async def copy_rows(
     where = ".".join(quoted(part) for part in (schema, table) if part is not None)
     names = ", ".join(map(quoted, columns or ()))
     question = f"SELECT {names or '*'} FROM {where} LIMIT 1"  # noqa: S608 - the names are quoted
-    kinds = (await raw._prepare(question, use_cache=True))._state  # noqa: SLF001
+    # It is never run, so nothing would tell asyncpg that a column has been added since: it is asked each time.
+    kinds = (await raw._prepare(question, use_cache=False))._state  # noqa: SLF001
     sql = f"COPY {where}{f' ({names})' if names else ''} FROM STDIN (FORMAT binary)"
     fitting = FittingRows(rows, len(kinds._get_attributes()))  # noqa: SLF001 - asyncpg tells them only with their types looked up
     try:
