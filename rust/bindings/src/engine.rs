@@ -133,7 +133,9 @@ fn wait(py: Python<'_>, ask: impl FnOnce(Waiter) + Send) -> PyResult<Reply> {
             // Nobody left to hear it means that the waiting call is gone with its thread.
             let _unheard = sender.send(answer);
         })));
-        receiver.recv().unwrap_or_else(|_| Err(EngineError::Closed("the app stopped before it answered".into())))
+        receiver
+            .recv()
+            .unwrap_or_else(|_| Err(EngineError::Closed("this process closed the store before it answered".into())))
     });
     answer.map_err(|error| exception(py, &error))
 }

@@ -24,7 +24,7 @@ pub async fn typed(ask: impl FnOnce(Waiter)) -> Answer {
 
 /// What whoever waits is told if the engine went away meanwhile.
 pub fn gone() -> EngineError {
-    EngineError::Closed("the app stopped before it answered".into())
+    EngineError::Closed("this process closed the store before it answered".into())
 }
 
 /// Ask now, and await the answer later.

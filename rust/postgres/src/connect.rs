@@ -20,6 +20,8 @@ use crate::settings::Settings;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long an address is tried alone before the next one is tried beside it.
 const ALONE: Duration = Duration::from_millis(500);
+/// The longest pause between two attempts at one address; the first is [`AGAIN`].
+const AGAIN_MAX: Duration = Duration::from_secs(1);
 
 /// What it means that the options of our sessions are refused: the server itself knows them.
 const POOLER: &str = ". A pooler that shares the server's sessions, such as PgBouncer in its transaction mode, cannot be used. Next: give \
@@ -93,6 +95,7 @@ async fn earliest<T: Send + 'static, F: Future<Output = Result<T, Vec<Failed>>> 
     attempts: Vec<impl Fn() -> F>,
 ) -> Result<T, Vec<Failed>> {
     let mut failures: Vec<Option<Vec<Failed>>> = attempts.iter().map(|_| None).collect();
+    let mut pauses = vec![AGAIN; attempts.len()];
     let mut begun = JoinSet::new();
     let mut next = 0;
     while failures.iter().any(Option::is_none) {
@@ -107,9 +110,11 @@ async fn earliest<T: Send + 'static, F: Future<Output = Result<T, Vec<Failed>>> 
             Ok(Some(Ok((_, Ok(made))))) => return Ok(made),
             Ok(Some(Ok((at, Err(why))))) => {
                 if !why.iter().all(|one| one.is_refused) {
-                    let again = attempts[at]();
+                    let (again, pause) = (attempts[at](), pauses[at]);
+                    // All processes do so, with each of their connections: a server that is promoted is not to be held up by logins.
+                    pauses[at] = (2 * pause).min(AGAIN_MAX);
                     begun.spawn(async move {
-                        sleep(AGAIN).await;
+                        sleep(pause).await;
                         (at, again.await)
                     });
                 }

@@ -266,7 +266,11 @@ impl Watch {
                 Err(_) | Ok(Some(Heard::Lost)) => continue,
                 Ok(Some(Heard::Answered { number, beats, view: Ok(view) })) => {
                     let mut seen = lock(&self.seen);
-                    seen.head = view.heads.iter().find(|head| head.unit == ALL as u32).cloned();
+                    let head = view.heads.iter().find(|head| head.unit == ALL as u32).cloned();
+                    if head.as_ref().map(|head| head.epoch) != seen.head.as_ref().map(|head| head.epoch) {
+                        seen.untaken = None; // it has been taken since
+                    }
+                    seen.head = head;
                     seen.stopped.clone_from(&view.stopped);
                     if beats {
                         seen.unanswered = None;
@@ -282,9 +286,12 @@ impl Watch {
                 }
                 Ok(Some(Heard::Answered { number, view: Err(error), .. })) => {
                     lock(&self.lease).unanswered(number);
+                    let soon = Duration::from_nanos(self.rules.watch_ns);
+                    // Rights that are lacking are not there a moment later.
+                    let wait = if matches!(error, StoreError::Refused(_)) { 4 * soon } else { soon };
                     lock(&self.seen).unanswered = Some(error);
-                    // It asks again soon; until then nothing is due.
-                    tokio::time::sleep(Duration::from_nanos(self.rules.watch_ns)).await;
+                    // It asks again then; until then nothing is due.
+                    tokio::time::sleep(wait).await;
                     continue;
                 }
                 Ok(Some(Heard::Taken(taken))) => self.taken(taken),

@@ -51,6 +51,7 @@ macro_rules! held {
         "(SELECT a.pid, (extract(epoch FROM clock_timestamp() - a.xact_start) / 60)::int8 AS minutes, \
          concat_ws(', ', a.usename, nullif(a.application_name, '')) AS whose FROM pg_stat_activity a \
          WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() \
+         AND a.backend_type = 'client backend' AND a.query !~* '^[[:space:]]*vacuum|concurrently' \
          AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL) \
          AND a.xact_start < clock_timestamp() - interval '5 min' ORDER BY a.xact_start LIMIT 1) AS held"
     };
@@ -89,8 +90,8 @@ pub struct Held {
     pub whose: String,
 }
 
-/// Asks for the one that holds most, in one row or none. It has a snapshot, or has written something. Of other users this is known only to
-/// whoever may read all statistics.
+/// Asks for the one that holds most, in one row or none. It has a snapshot, or has written something. A vacuum's
+/// snapshot hinders no other. Of other users this is known only to whoever may read all statistics.
 pub(crate) const HELD: &str = concat!("SELECT held.* FROM ", held!());
 
 /// Asks for all of it, in one row.

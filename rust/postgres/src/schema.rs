@@ -74,7 +74,7 @@ pub(crate) const COMMIT: &str =
     "SELECT @.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
 /// Whether there are chunks of logs that were forgotten, and removing some of them.
 pub(crate) const LEFT: &str = "SELECT EXISTS (SELECT FROM @.forgotten)";
-pub(crate) const SWEEP: &str = "SELECT @.sweep_next_1()";
+pub(crate) const SWEEP: &str = "SELECT @.sweep_1()";
 pub(crate) const TAKE: &str =
     "UPDATE @.unit SET epoch = epoch + 1, owner = $2, stamp = 0, wanted = NULL WHERE id = $1 \
                                RETURNING epoch, n, row_count, row_sum";

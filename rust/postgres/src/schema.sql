@@ -91,32 +91,38 @@ CREATE TABLE IF NOT EXISTS @.door (
 CREATE TABLE IF NOT EXISTS @.forgotten (
     log integer PRIMARY KEY
 );
+-- Before this position nothing is left. What was removed stays in the index while an old transaction is open, and is not walked over again.
+ALTER TABLE @.forgotten ADD COLUMN IF NOT EXISTS first bigint NOT NULL DEFAULT -9223372036854775808;
 
 CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS 'SELECT p_kept # (p_next * 5) # p_log';
 
--- Removes chunks of a log that was forgotten: at most so many at a time, or the statement would take too long. Whether none is left.
-CREATE OR REPLACE FUNCTION @.sweep_1(p_log integer) RETURNS boolean LANGUAGE plpgsql AS $forebay$
-DECLARE
-    v_many bigint;
-BEGIN
-    DELETE FROM @.chunk c WHERE c.log = p_log AND NOT EXISTS (SELECT FROM @.log l WHERE l.id = p_log) AND c.first < coalesce(
-        (SELECT o.first FROM @.chunk o WHERE o.log = p_log ORDER BY o.first OFFSET 1000 LIMIT 1), 9223372036854775807);
-    GET DIAGNOSTICS v_many = ROW_COUNT;
-    RETURN v_many < 1000;
-END
-$forebay$;
-
--- The same for the first log that was forgotten. Whether there may be more to remove.
-CREATE OR REPLACE FUNCTION @.sweep_next_1() RETURNS boolean LANGUAGE plpgsql AS $forebay$
+-- Removes chunks of the first log that was forgotten: at most 1,000 or some 16 MiB at a time, for no commit passes meanwhile. Whether there
+-- may be more to remove.
+CREATE OR REPLACE FUNCTION @.sweep_1() RETURNS boolean LANGUAGE plpgsql AS $forebay$
 DECLARE
     v_log integer;
+    v_first bigint;
+    v_last bigint;
 BEGIN
-    SELECT f.log INTO v_log FROM @.forgotten f ORDER BY f.log LIMIT 1;
-    IF v_log IS NOT NULL AND @.sweep_1(v_log) THEN
-        DELETE FROM @.forgotten f WHERE f.log = v_log;
+    SELECT f.log, f.first INTO v_log, v_first FROM @.forgotten f ORDER BY f.log LIMIT 1;
+    IF v_log IS NULL THEN
+        RETURN false;
     END IF;
-    RETURN v_log IS NOT NULL;
+    SELECT max(s.first) INTO v_last FROM (
+        SELECT o.first, sum(o.bytes) OVER (ORDER BY o.first) - o.bytes AS before FROM (
+            SELECT c.first, c.bytes FROM @.chunk c WHERE c.log = v_log AND c.first >= v_first ORDER BY c.first LIMIT 1000
+        ) AS o
+    ) AS s WHERE s.before < 16777216;
+    IF v_last IS NULL THEN
+        DELETE FROM @.forgotten f WHERE f.log = v_log;
+    ELSE
+        -- A log of this number that has begun anew meanwhile is seen with its chunks.
+        DELETE FROM @.chunk c WHERE c.log = v_log AND c.first BETWEEN v_first AND v_last
+            AND NOT EXISTS (SELECT FROM @.log l WHERE l.id = v_log);
+        UPDATE @.forgotten f SET first = v_last + 1 WHERE f.log = v_log;
+    END IF;
+    RETURN true;
 END
 $forebay$;
 
@@ -186,8 +192,9 @@ BEGIN
                 v_step.body);
         ELSIF v_step.count < 0 THEN
             DELETE FROM @.log l WHERE l.id = v_step.log;
-            IF NOT @.sweep_1(v_step.log) THEN
-                INSERT INTO @.forgotten (log) VALUES (v_step.log) ON CONFLICT DO NOTHING;
+            IF EXISTS (SELECT FROM @.chunk c WHERE c.log = v_step.log) THEN
+                INSERT INTO @.forgotten (log) VALUES (v_step.log)
+                ON CONFLICT (log) DO UPDATE SET first = -9223372036854775808;
             END IF;
         ELSIF v_span.kept < v_step.first AND v_span.kept < v_span.next THEN
             SELECT c.first, c.first + c.count AS after INTO v_chunk FROM @.chunk c

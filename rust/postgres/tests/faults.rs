@@ -303,10 +303,17 @@ fn a_long_log_is_trimmed_in_slices_and_reads_as_trimmed_at_once() {
     open(server, "slices").take_now(Unit::All).unwrap();
     let (token, mut store) = (Token { epoch: token.epoch + 1, ..token }, open(server, "slices"));
     assert_eq!(store.submit_now(Unit::All, token, &[trim(1, u64::MAX)]).unwrap(), committed(token));
-    assert_eq!(left(), "0");
+    drop(store);
+    let mut store = open(server, "slices");
+    store.take_now(Unit::All).unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while left() != "0" {
+        assert!(Instant::now() < until, "what was forgotten is removed, and not {}", left());
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
-/// Each commit that forgets a log removes a slice of it, however long it is. A delete that the server rolled back after 30 s was tried for ever,
+/// A commit that forgets a log removes none of it, however long it is. A delete that the server rolled back after 30 s was tried for ever,
 /// and nothing else was committed.
 #[test]
 fn a_long_log_is_forgotten_in_slices_and_the_next_owner_goes_on() {
@@ -324,7 +331,7 @@ fn a_long_log_is_forgotten_in_slices_and_the_next_owner_goes_on() {
         scope.spawn(|| server.sql(holds));
         thread::sleep(Duration::from_millis(500));
         insist(&mut store, token, &[trim(1, u64::MAX)]);
-        assert_eq!(left(), 10_000, "a commit removes a slice");
+        assert!(left() >= 10_000, "no commit removes more than a slice");
         let mut reader = store.reader().unwrap();
         assert_eq!((reader.bounds(1).unwrap(), reader.sizes(1, 1).unwrap().len()), (None, 0));
         assert_eq!(spans(reader.as_mut(), 1, 0, usize::MAX), []);
@@ -349,6 +356,25 @@ fn a_long_log_is_forgotten_in_slices_and_the_next_owner_goes_on() {
     assert_eq!(open(server, "forgets").take_now(Unit::All).unwrap().commits, token.commits);
 }
 
+/// A thousand chunks may be tens of gigabytes: a slice of them ended after 30 s, and was begun again without end.
+#[test]
+fn large_chunks_are_forgotten_in_slices_of_few() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "large");
+    let token = store.take_now(Unit::All).unwrap();
+    let many: Vec<_> = (0..40).map(|at| append(1, at, 1)).collect();
+    insist(&mut store, token, &many);
+    drop(store);
+    server.sql("UPDATE forebay_large.chunk SET bytes = 6000000; INSERT INTO forebay_large.forgotten VALUES (1); DELETE FROM forebay_large.log");
+    let left = || server.sql("SELECT count(*) FROM forebay_large.chunk");
+    for expected in ["37", "34"] {
+        assert_eq!(server.sql("SELECT forebay_large.sweep_1()"), "t");
+        assert_eq!(left(), expected);
+    }
+    while server.sql("SELECT forebay_large.sweep_1()") == "t" {}
+    assert_eq!((left(), server.sql("SELECT count(*) FROM forebay_large.forgotten")), ("0".into(), "0".into()));
+}
+
 /// A failover that loses a take may lead to two takes of the same epoch, with the same number of commits.
 #[test]
 fn a_commit_of_one_who_is_not_the_owner_is_fenced_whatever_the_epoch_says() {
@@ -367,7 +393,7 @@ fn a_transaction_that_has_been_open_for_long_is_told_of() {
     // What the server says of its sessions, an hour later.
     server.sql(
         "CREATE SCHEMA later; CREATE VIEW later.pg_stat_activity AS SELECT pid, datname, usename, application_name, backend_xid, \
-         backend_xmin, xact_start - interval '1 hour' AS xact_start FROM pg_catalog.pg_stat_activity \
+         backend_type, query, backend_xmin, xact_start - interval '1 hour' AS xact_start FROM pg_catalog.pg_stat_activity \
          WHERE application_name = 'pg_dump'",
     );
     let url = server.url("&options=-csearch_path%3Dlater,pg_catalog");

@@ -153,7 +153,7 @@ pub fn json_of(answer: Answer) -> Result<Json, EngineError> {
 
 /// The answer to something that was begun.
 pub async fn ended(receiver: oneshot::Receiver<Answer>) -> Result<Json, EngineError> {
-    let stopped = |_| Err(EngineError::Closed("the app stopped before it answered".into()));
+    let stopped = |_| Err(EngineError::Closed("this process closed the store before it answered".into()));
     json_of(receiver.await.unwrap_or_else(stopped))
 }
 

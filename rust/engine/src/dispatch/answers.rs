@@ -62,7 +62,10 @@ impl Dispatch {
                 Err(EngineError::Function { message, payload, version })
             }
             3 => Err(EngineError::Closed(format!("function {}: its handler is not in this process", function.name))),
-            _ => Err(EngineError::Closed(format!("function {}: the app stopped before it ended", function.name))),
+            _ => Err(EngineError::Closed(format!(
+                "function {}: this process closed the store before it ended",
+                function.name
+            ))),
         }
     }
 }

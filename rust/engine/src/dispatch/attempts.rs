@@ -215,7 +215,7 @@ impl DispatchRoom<'_> {
     pub(crate) fn answer_open_invokes(&mut self) {
         let waiters: Vec<Waiter> = self.dispatch.attempts.iter_mut().filter_map(Invoke::take_waiter).collect();
         for waiter in waiters {
-            let text = "the app stopped before the function had ended";
+            let text = "this process closed the store before the function had ended";
             self.ctx.answer(waiter, Err(EngineError::OwnerLost(text.into())));
         }
     }

@@ -185,7 +185,7 @@ impl StreamRoom<'_> {
     /// The app stopped before the reader was done.
     pub(crate) fn sizes_abandoned(&mut self, read: &mut SizesRead) {
         if let Some(waiter) = read.waiter.take() {
-            let text = "the app stopped before it had looked through the shards";
+            let text = "this process closed the store before it had looked through the shards";
             let error = match &read.then {
                 // Asked again of the next owner, a split would be refused.
                 SizesFor::Streams { described: Described::Changed(name), .. } => {
