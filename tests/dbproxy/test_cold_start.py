@@ -61,6 +61,83 @@ async def test_the_first_clients_wait_for_what_others_give_back(small, proxies):
     assert set(await waiting) == {1}
 
 
+async def failures(proxy, least=1):
+    """Wait until so many attempts have failed; say how many have."""
+    await until(lambda: proxy.statistics()["DatabaseConnectionsSetupFailed"] >= least)
+    return proxy.statistics()["DatabaseConnectionsSetupFailed"]
+
+
+@contextlib.asynccontextmanager
+async def holders(proxy, number):
+    """So many clients, each with a connection of its own."""
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(number):
+            client = await stack.enter_async_context(proxy.connect())
+            await client.execute("BEGIN")
+            stack.push_async_callback(client.execute, "ROLLBACK")
+        yield
+
+
+def room(server):
+    """PostgreSQL keeps three for who may kill; MariaDB has one more for it."""
+    return ROOM + 1 if server.engine == "mysql" else ROOM - 3
+
+
+async def test_room_is_taken_soon_after_others_gave_it_back_and_without_a_storm(small, proxies, caplog):
+    """The first burst counted as a hundred failures in a row: the server was asked again after 5 s, and then for all at once."""
+    old = proxies(small, maximum_connections=ROOM * 2)
+    new = proxies(small, maximum_connections=100, connection_borrow_timeout=30)
+    async with holders(old, room(small)):
+        waiting = asyncio.create_task(clients(new, 100, nap(small, 0.05)))
+        await failures(new, 100)
+        await asyncio.sleep(0.3)
+        before = await failures(new)
+        assert not waiting.done()
+    await old.close()
+    began = time.monotonic()
+    assert set(await waiting) == {0}
+    assert time.monotonic() - began < 2, "it is asked again after 0.4 s at most; the naps take as long"
+    assert await failures(new) - before < 3 * ROOM
+    assert len([record for record in caplog.records if "no connection to" in record.getMessage()]) == 1
+
+
+async def test_a_full_writer_is_waited_for_although_the_replica_is_down(small, proxies):
+    """Everybody was refused at once when the replica failed after the writer had said that it is full."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        down = closed.getsockname()[1]
+    old = proxies(small, maximum_connections=ROOM * 2)
+    new = proxies(small.url.replace(small.address, f"{small.address},127.0.0.1:{down}"), connection_borrow_timeout=30)
+    async with holders(old, room(small)):
+        waiting = asyncio.create_task(clients(new, 10))
+        await failures(new)
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+    await old.close()
+    assert set(await waiting) == {1}
+
+
+async def test_that_a_server_was_full_is_forgotten_when_nobody_waits(small, proxies):
+    """Who came when it had room again was refused without a wait, with what it had said at the start."""
+    old = proxies(small, maximum_connections=ROOM * 2)
+    new = proxies(small, maximum_connections=ROOM * 2)
+    async with holders(old, 5):
+        assert set(await clients(new, ROOM * 2, nap(small, 0.01))) == {0}
+        await failures(new)
+    await old.close()
+    await asyncio.sleep(1)  # nobody needs a connection of the proxy
+    has = int(new.statistics()["DatabaseConnections"])
+    new.change(connection_borrow_timeout=0)
+    async with holders(new, has):
+        first, second = await clients(new, 2)
+    assert first == 1, "a connection was opened for it"
+    with pytest.raises(
+        BorrowTimeout, match=r"proxy.borrowed\(\)"
+    ):  # one at a time: it has not said yet that it has room
+        raise second
+    async with holders(new, has + 1):
+        assert await clients(new, 2) == [1, 1]
+
+
 async def test_who_waits_in_vain_for_room_is_told_what_the_server_said(small, proxies):
     said = (
         "too many clients already|remaining connection slots"

@@ -223,6 +223,34 @@ async def test_a_second_writer_is_asked_no_more_often_than_servers_are(pair, pro
             await asyncio.sleep(0.05)
 
 
+async def test_who_is_to_be_refused_as_writer_takes_over_when_the_writer_is_lost_meanwhile(pair, proxies):
+    """It was refused for a writer that was no more: no connection to it was opened until servers were asked again."""
+    proxy = proxies(pair.url, **settings(role_check_interval=3600))
+    async with proxy.connect() as client:
+        assert await client.fetch_value(NAME) == str(pair.one.port)
+        cluster = proxy._cluster
+        one, two = cluster.pools
+        ask, asked = cluster._ask, []
+
+        async def lost_once_it_has_answered(pool):
+            answer = await ask(pool)
+            if pool is one:
+                asked.append(answer)
+                cluster._lose_writer(one, "it cannot be reached")
+                await until(lambda: two not in cluster._checking)
+            return answer
+
+        cluster._ask = lost_once_it_has_answered
+        promote(pair.two)
+        await cluster._settle(one, two)
+        cluster._ask = ask
+        assert [confirmed for confirmed, _ in asked] == [True]
+        assert not two.refused_as_writer
+        two.refused_as_writer = True
+        cluster._lose_writer(cluster.writer, "it cannot be reached")
+        assert not two.refused_as_writer, "nobody else is the writer now"
+
+
 async def test_without_any_writer_everybody_waits_and_then_is_told(pair, proxies):
     """Whoever waited for long was closed as older than `client_lifetime`, on a machine that had been up for longer than that."""
     demote(pair.one)

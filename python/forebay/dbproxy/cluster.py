@@ -11,7 +11,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from forebay.dbproxy.borrow_queue import BorrowQueue
-from forebay.dbproxy.driver import ServerFull
 from forebay.dbproxy.pool import Pool
 from forebay.errors import AuthenticationFailed, BorrowTimeout, ClientClosed, DatabaseUnavailable, DBProxyError
 
@@ -150,7 +149,8 @@ class Cluster:
         if not self.alone and pool is self.writer:
             self._lose_writer(pool, "it cannot be reached")
         is_denied = isinstance(error, AuthenticationFailed)
-        hopeless = is_denied or not (self.proven or isinstance(error, ServerFull))
+        is_reached = self.proven or any(p.retry.is_full for p in self.pools)  # a server that is full has been reached
+        hopeless = is_denied or not is_reached
         if hopeless and all(p.failures and not p.connections and p.on_its_way <= 0 for p in self.pools):
             if is_denied:
                 self._counters.clients_failed_auth += self.writer_queue.waiting + self.reader_queue.waiting
@@ -188,6 +188,8 @@ class Cluster:
 
     def _lose_writer(self, pool: Pool, reason: str) -> None:
         self.writer = None
+        for other in self.pools:
+            other.refused_as_writer = False
         pool.retire(reason)
         pool.queue = None
         self.check_roles()
@@ -255,7 +257,7 @@ class Cluster:
             confirmed, _ = await self._ask(old)
         finally:
             self._settling = False
-        if confirmed:
+        if confirmed and self.writer is old:  # else it was lost while it answered
             new.refused_as_writer = True
             if self._disputed != (old, new):
                 self._disputed = (old, new)
@@ -274,7 +276,7 @@ class Cluster:
         for pool in self.pools:
             if len(pool.connections) < pool.maximum and (pool.queue is queue or pool.queue is None):
                 pool.grow()
-                coming += 0 if pool.failures else pool.opening
+                coming += pool.opening
         return coming >= queue.waiting
 
     def _left(self, queue: BorrowQueue) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from forebay.dbproxy.connection import AUTOCOMMIT_OFF, NOBODY, DBConnection
 from forebay.dbproxy.opening import open_wire
+from forebay.dbproxy.retry import Retry
 from forebay.dbproxy.secrets import credentials_of
 from forebay.dbproxy.server_close import shut_down, wait_until_closed
 from forebay.dbproxy.session import Tracked, replay
@@ -31,8 +32,6 @@ COMMITS_AGAIN = [("autocommit", "autocommit = 1")]  # a reset would cost several
 NEEDED = frozenset(
     ("database", "role", "session authorization", "search_path")
 )  # whose tables they are, and whose rights
-RETRY_SECONDS_FIRST = 0.05
-RETRY_SECONDS_MAX = 5.0
 RESET_SECONDS_MAX = 10.0
 FINISHES_BY_ITSELF_SECONDS = 0.05
 SPARE_WAIT_SECONDS_MAX = 1.0
@@ -63,7 +62,7 @@ class Pool:
         self.connections: set[DBConnection] = set()
         self.opening = 0
         self.leaving = 0
-        self.failures = 0
+        self.retry = Retry()
         self.waits_for = ""
         """What the newest connection that is being opened waits for."""
         self.last_error: DBProxyError | None = None
@@ -84,7 +83,7 @@ class Pool:
         self._counters = counters
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
-        self._retry: asyncio.TimerHandle | None = None
+        self._retry_timer: asyncio.TimerHandle | None = None
         self._urgent: list[asyncio.Future[DBConnection]] = []
         self._above_maximum = asyncio.Lock()
         self._random = random.Random()  # noqa: S311 - jitter, not a secret
@@ -93,6 +92,11 @@ class Pool:
     def size(self) -> int:
         """Connections the server may count as ours."""
         return len(self.connections) + self.opening + self.leaving
+
+    @property
+    def failures(self) -> int:
+        """So many times in a row no connection could be opened; attempts at the same time are one."""
+        return self.retry.failures
 
     @property
     def asked(self) -> int:
@@ -249,9 +253,8 @@ class Pool:
     def _may_open(self) -> bool:
         if self.closed or self.paused or self.too_far_behind or self.refused_as_writer or self.size >= self.maximum:
             return False
-        if self.failures or self.queue is None or not self.limit_known:
-            return self.opening == 0 and self._retry is None and self._is_wanted()
-        return self._is_wanted()
+        at_once = 1 if self.queue is None or not self.limit_known else self.retry.at_once
+        return self._retry_timer is None and self.opening < at_once and self._is_wanted()
 
     def _is_wanted(self) -> bool:
         if not self.minimum_refused and len(self.connections) + self.opening < self.minimum:
@@ -261,24 +264,23 @@ class Pool:
         return self.queue.waiting > self.opening
 
     async def _open(self) -> None:
-        failures = self.failures
+        began = self.retry.rounds
         try:
             permit = await self._permits.take(waits=self._is_waited_for()) if self._permits is not None else None
             if permit is None and self._permits is not None:
                 return  # none is free, or nobody waits any more: it is counted no longer
+            began = self.retry.rounds
             db = await self._connect(permit)
         except DBProxyError as error:
             self.opening -= 1
-            self._failed(error)
+            self._failed(began, error)
             return
         except BaseException:
             self.opening -= 1
             raise
         self.opening -= 1
-        if self.failures == failures:  # what was refused since this one was asked for is not proven wrong
-            self.failures = 0
-            if not self.too_far_behind:
-                self.last_error = None
+        if self.retry.succeeded(began) and not self.too_far_behind:
+            self.last_error = None
         if db.permit is None and self._permits is not None:  # it was asked for before there were permits
             db.permit = self._permits.hold()
         self.connections.add(db)
@@ -287,6 +289,8 @@ class Pool:
         if self.queue is None or self.closed or self.paused or self._urgent or not self.queue.hand_over(db):
             self.give_back(db)
         self.grow()
+        if not self.opening and not self.failures:
+            self.retry.over()
 
     async def _connect(self, permit: int | None) -> DBConnection:
         """Open a connection, learn the server's role and limit, run ``init_query``."""
@@ -360,20 +364,24 @@ class Pool:
             f"a connection to {self.where} could not be set up (role, limit, init_query): {translated}"
         )
 
-    def _failed(self, error: DBProxyError) -> None:
-        self.failures += 1
-        self.last_error = error
+    def _failed(self, began: int, error: DBProxyError) -> None:
         self._counters.connections_failed += 1
         self._counters.probes_failed += 1
-        if self.failures == 1:
-            log.warning("no connection to %s: %s: %s", self.where, type(error).__name__, error)
-        pause = min(RETRY_SECONDS_MAX, RETRY_SECONDS_FIRST * 2 ** min(self.failures - 1, 16))
-        if self._retry is None and not self.closed:
-            self._retry = self._loop.call_later(pause * self._random.uniform(0.5, 1.0), self._retry_now)
+        if self.retry.failed(began, error):
+            self.last_error = error
+            if self.retry.is_news(error):
+                log.warning("no connection to %s: %s: %s", self.where, type(error).__name__, error)
+        if self._retry_timer is None and not self.closed:
+            pause = self.retry.pause * self._random.uniform(0.5, 1.0)
+            self._retry_timer = self._loop.call_later(pause, self._retry_now)
         self._watch.unreachable(self, error)
 
     def _retry_now(self) -> None:
-        self._retry = None
+        self._retry_timer = None
+        if self.connections and not self.opening and not self._is_wanted():
+            self.retry.forget()  # what it said is old when somebody needs a connection again
+            if not self.too_far_behind:
+                self.last_error = None
         self.grow()
 
     # Permits, where processes of an app share the maximum
@@ -581,7 +589,7 @@ class Pool:
     def close(self) -> None:
         """Open nothing more, and close what is idle; borrowed connections close when they come back."""
         self.closed = True
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        if self._retry_timer is not None:
+            self._retry_timer.cancel()
+            self._retry_timer = None
         self._close_all_idle()
