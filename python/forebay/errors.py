@@ -23,7 +23,7 @@ ForebayError
 ├── TooManyClients                   the proxy's own limit of client connections
 ├── DatabaseUnavailable              no server answers, or none is the writer
 ├── AuthenticationFailed             the server refused the credentials
-├── QueryTimeout                     the statement did not end in time; its connection was closed
+├── QueryTimeout                     the statement did not end in time; its connection was closed, if it was sent
 ├── ConnectionLost                   the server went away during a transaction
 ├── CommitUnknown                    the answer to COMMIT was lost: look before you repeat
 ├── ClientClosed                     the client connection was closed (idle, too old, or by you)
@@ -204,7 +204,7 @@ class AuthenticationFailed(DBProxyError):
 
 
 class QueryTimeout(DBProxyError):
-    """A statement did not end in time; its connection was closed."""
+    """A statement did not end in time. Its connection was closed, if it was sent: no time may have been left at the start."""
 
 
 class ConnectionLost(DBProxyError):

@@ -361,17 +361,69 @@ async def test_one_text_with_a_whole_transaction_after_the_blocks_own_is_told(po
         assert await kept(client) == [1]
 
 
-async def test_what_follows_a_block_in_a_transaction_begun_by_hand_that_has_ended_is_refused(mariadb, proxies):
+async def test_ddl_that_waited_in_vain_has_committed_the_block(mariadb, proxies):
+    """1205 is a wait for a row's lock, too, which may roll back: DDL has committed before it waits for its own."""
+    proxy = proxies(mariadb)
+    async with proxy.connect() as client, proxy.connect() as other:
+        await client.execute("DROP TABLE IF EXISTS kept, held")
+        await client.execute("CREATE TABLE kept (a INT)")
+        await client.execute("CREATE TABLE held (a INT)")
+        await client.execute("SET lock_wait_timeout = 1")
+        async with other.transaction():
+            await other.fetch_all("SELECT a FROM held")
+            with pytest.raises(DatabaseError) as caught:
+                async with client.transaction():
+                    await insert(client, 1)
+                    await client.execute("ALTER TABLE held ADD b INT")
+            assert caught.value.code == "1205"
+            assert "was not rolled back" in caught.value.__notes__[0]
+            assert await kept(client) == [1]
+
+
+async def test_a_text_that_fails_after_its_own_commit_is_not_called_rolled_back(postgres, proxies):
+    async with proxies(postgres).connect() as client:
+        await client.execute("DROP TABLE IF EXISTS kept")
+        await client.execute("CREATE TABLE kept (a INT)")
+        with pytest.raises(DatabaseError) as caught:
+            async with client.transaction():
+                await insert(client, 1)
+                await client.execute("INSERT INTO kept VALUES (2); COMMIT; SELECT 1/0")
+        assert "was not rolled back" in caught.value.__notes__[0]
+        assert await kept(client) == [1, 2]
+
+
+async def test_a_loop_of_blocks_goes_on_with_autocommit_off(mariadb, proxies):
+    """Whatever follows begins the next transaction by itself: nothing runs outside of one."""
+    async with proxies(mariadb).connect() as client:
+        await client.execute("DROP TABLE IF EXISTS kept")
+        await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await client.execute("SET autocommit = 0")
+        await client.fetch_all("SELECT a FROM kept")
+        with pytest.raises(DatabaseError):
+            async with client.transaction():
+                await client.execute("CREATE TABLE kept (b INT)")
+        for number in (1, 2):
+            await client.fetch_all("SELECT a FROM kept")
+            async with client.transaction():
+                await insert(client, number)
+        assert await kept(client) == [1, 2]
+        await client.execute("ROLLBACK")
+        await client.execute("SET autocommit = 1")
+        assert await kept(client) == []
+
+
+@pytest.mark.parametrize("exists", ["", " IF NOT EXISTS"])
+async def test_what_follows_a_block_in_a_transaction_begun_by_hand_that_has_ended_is_refused(mariadb, proxies, exists):
     """An item of a loop ended the transaction of all: those after it were committed one by one."""
     async with proxies(mariadb).connect() as client:
         await client.execute("DROP TABLE IF EXISTS kept")
         await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
         await client.execute("BEGIN")
-        with pytest.raises(DatabaseError):
+        with pytest.raises(DBProxyError):
             async with client.transaction():
                 await insert(client, 1)
-                await client.execute("CREATE TABLE kept (b INT)")
-        with pytest.raises(ConnectionLost, match="roll back, then begin again"):
+                await client.execute(f"CREATE TABLE{exists} kept (b INT)")
+        with pytest.raises(ConnectionLost, match=r"CREATE TABLE.*roll back, then begin again"):
             await insert(client, 2)
         await client.execute("ROLLBACK")
         await insert(client, 3)

@@ -173,7 +173,7 @@ async def test_a_timeout_that_cannot_be_one_costs_no_connection(client, seconds)
     assert await given(client) == [(1, 10)]
 
 
-@pytest.mark.parametrize("seconds", [0, -0.1, timedelta(0), timedelta(seconds=-1), 0.0001, -math.inf])
+@pytest.mark.parametrize("seconds", [0, -0.1, timedelta(0), timedelta(seconds=-1), 0.0001, -math.inf, Fraction(0)])
 async def test_a_timeout_that_has_passed_is_a_timeout(client, seconds):
     """`timeout=deadline - loop.time()` was refused as a mistake of the caller's, only under load."""
     async with client.transaction():

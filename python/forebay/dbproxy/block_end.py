@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from forebay.dbproxy.driver import Result
 from forebay.dbproxy.effect import ENDS
+from forebay.dbproxy.losses import SEVERAL
 from forebay.errors import DatabaseError, DBProxyError
 
 if TYPE_CHECKING:
     from forebay.dbproxy.effect import Effect
 
 # MySQL's and MariaDB's errors that roll the whole transaction back, where they end it: the victim of a deadlock, a wait for a
-# lock (under innodb_rollback_on_timeout), too many locks, and a row changed since (under innodb_snapshot_isolation).
+# lock (under innodb_rollback_on_timeout), too many locks, and a row changed since (under innodb_snapshot_isolation). What begins
+# with another word may have committed first: DDL does before it waits for its lock, and a procedure may.
 ROLLED_BACK = frozenset(("1213", "1205", "1206", "1020"))
+COMMITS_NOTHING = frozenset(("select", "insert", "update", "delete", "replace", "with", "commit"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,15 @@ class BlockEnd:
     Attributes:
         how: what ended it, as a clause.
         is_undone: what ran in it is known to be rolled back.
-        is_asked_for: a statement of the user's ended it, and did what it says: to leave the block after it is no mistake.
+        is_asked_for: a statement of the user's ended it, and did what it does: to leave the block after it is no mistake.
+        says_so: it was a COMMIT or a ROLLBACK.
 
     """
 
     how: str
     is_undone: bool = False
     is_asked_for: bool = False
+    says_so: bool = False
 
     def refusal(self) -> DBProxyError:
         """Refuse a statement that would run outside of a transaction."""
@@ -47,7 +52,7 @@ class BlockEnd:
         )
 
 
-UNDONE_BY_USER = BlockEnd("ROLLBACK ended it", is_undone=True, is_asked_for=True)
+UNDONE_BY_USER = BlockEnd("ROLLBACK ended it", is_undone=True, is_asked_for=True, says_so=True)
 CONNECTION_LOST = BlockEnd("the connection was lost when it was to end")
 
 
@@ -60,17 +65,20 @@ def ended_by(digest: str, effect: Effect, result: Any, engine: str) -> BlockEnd:
         how += ": an earlier statement had failed, and the server rolled it back"
     elif not says_so and engine == "mysql":
         how += ": MySQL and MariaDB commit before and after DDL, and so do some other statements"
-    return BlockEnd(how, is_undone=refused or effect.transaction == "rollback", is_asked_for=not refused)
+    is_undone = refused or effect.transaction == "rollback"
+    return BlockEnd(how, is_undone=is_undone, is_asked_for=not refused, says_so=says_so and not refused)
 
 
-def failed_with(digest: str, error: Exception, engine: str) -> BlockEnd:
+def failed_with(digest: str, effect: Effect, error: Exception, engine: str) -> BlockEnd:
     """Say which statement failed and took its transaction with it, as the victim of a deadlock does.
 
     The error's text has the user's data in it, and this goes into the log: its number stands for it.
     """
     code = error.code if isinstance(error, DatabaseError) else None
-    # PostgreSQL's only statement that fails and ends a transaction is a COMMIT that the server turned into a ROLLBACK.
-    is_undone = engine == "postgresql" or code in ROLLED_BACK
+    if engine == "postgresql":  # of several statements one may have committed before another failed
+        is_undone = effect.transaction == "commit" and SEVERAL not in effect.pins
+    else:
+        is_undone = code in ROLLED_BACK and digest.partition(" ")[0].lower() in COMMITS_NOTHING
     return BlockEnd(
         f"`{digest}` failed with {code or type(error).__name__}, and the server ended it", is_undone=is_undone
     )

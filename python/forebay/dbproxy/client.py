@@ -90,7 +90,8 @@ class Client:
         BorrowTimeout: no DB connection became free within the borrow timeout.
         DatabaseUnavailable: no server could be reached in that time, or none is the writer.
         DatabaseError: the server refused the statement.
-        QueryTimeout: it did not end in time. It was cancelled at the server, its connection closed.
+        QueryTimeout: it did not end in time. It was cancelled at the server, its connection closed. Or no time was left at the
+            start: nothing was sent, and a transaction is still open.
         ConnectionLost: the server went away during a transaction, or under a pinned session.
         CommitUnknown: the answer to COMMIT, or to a write outside of a transaction, was lost. Nothing is repeated silently.
         ClientClosed: this client connection is closed.

@@ -276,7 +276,7 @@ class Cluster:
         for pool in self.pools:
             if len(pool.connections) < pool.maximum and (pool.queue is queue or pool.queue is None):
                 pool.grow()
-                coming += pool.opening
+                coming += pool.opening if pool.queue is queue or not pool.failures else 0
         return coming >= queue.waiting
 
     def _left(self, queue: BorrowQueue) -> None:

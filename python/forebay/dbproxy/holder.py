@@ -287,7 +287,8 @@ class Holder:
             )
             was_sent = not isinstance(error, InvalidParameterValue)
             await self._refused(db, sql, effect if may_have_run else PLAIN, read_only=told.read_only, was_sent=was_sent)
-            self._look_at_block(failed_with(self.names.digest(sql), told.error, self.engine))
+            end = failed_with(self.names.digest(sql), effect, told.error, self.engine)
+            self._look_at_block(end, is_next=SEVERAL in effect.pins)
             raise told.error from error
         self._lose(db, in_transaction=is_left_in)
         if told.is_users:
@@ -320,7 +321,7 @@ class Holder:
                 async with asyncio.timeout(RESET_SECONDS_MAX):
                     await db.wire.after_error()
         except BaseException as error:
-            self._lose(db, in_transaction=effect.transaction not in ENDS)
+            self._lose(db, in_transaction=effect.transaction not in ENDS or effect.chains)
             if not isinstance(error, Exception):
                 raise
             return
@@ -396,7 +397,9 @@ class Holder:
         over = self.over
         if over is not None and not self.blocks:
             self._begin_anew()
-            self.lost = is_savepoint and not over.is_asked_for
+            begins_by_itself = "autocommit" in self.session.tracked  # it is off: whatever follows begins the next one
+            self.lost = is_savepoint and not over.says_so and not begins_by_itself
+            self.lost_because = over.how if self.lost else ""
         return over
 
     def _begin_anew(self) -> None:

@@ -43,13 +43,11 @@ def lost_before(because: str) -> ConnectionLost:
     """Refuse a statement in a transaction that was lost before.
 
     Args:
-        because: what took its connection; empty when it was the server or the network.
+        because: what ended it; empty when it was the server or the network.
 
     """
-    return ConnectionLost(
-        f"the connection was lost in this transaction, and with it the transaction{_in_brackets(because)}: "
-        "roll back, then begin again"
-    )
+    why = because or "its connection was lost"
+    return ConnectionLost(f"this transaction was lost before its end ({why}): roll back, then begin again")
 
 
 def refusal(client: int, *, is_at_home: bool, is_busy: bool, because: str) -> DBProxyError:

@@ -291,6 +291,7 @@ class Pool:
         self.grow()
         if not self.opening and not self.failures:
             self.retry.over()
+        self._forget_failures()
 
     async def _connect(self, permit: int | None) -> DBConnection:
         """Open a connection, learn the server's role and limit, run ``init_query``."""
@@ -378,11 +379,15 @@ class Pool:
 
     def _retry_now(self) -> None:
         self._retry_timer = None
-        if self.connections and not self.opening and not self._is_wanted():
-            self.retry.forget()  # what it said is old when somebody needs a connection again
-            if not self.too_far_behind:
-                self.last_error = None
         self.grow()
+        self._forget_failures()
+
+    def _forget_failures(self) -> None:
+        """Forget what the server said where nothing is asked of it: it is old when somebody needs a connection again."""
+        is_idle = self._retry_timer is None and not self.opening and not self._is_wanted()
+        if self.failures and is_idle and self.connections:
+            self.retry.forget()
+            self.last_error = self.last_error if self.too_far_behind else None
 
     # Permits, where processes of an app share the maximum
 
