@@ -428,3 +428,51 @@ async def test_what_follows_a_block_in_a_transaction_begun_by_hand_that_has_ende
         await client.execute("ROLLBACK")
         await insert(client, 3)
         assert await kept(client) == [1, 3]
+
+
+@pytest.mark.parametrize("between", [("COMMIT AND CHAIN",), ("COMMIT", "BEGIN")])
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_a_block_that_goes_on_in_the_next_transaction_tells_what_stays(client, between, is_nested):
+    """Of a nested block the rest was committed on MySQL: its savepoint had gone, and the block around it went on."""
+
+    async def fails():
+        async with client.transaction():
+            await insert(client, 2)
+            for statement in between:
+                await client.execute(statement)
+            await insert(client, 3)
+            raise ValueError("mine")
+
+    if not is_nested:
+        with pytest.raises(ValueError, match="mine") as caught:
+            await fails()
+        assert "was not rolled back" in caught.value.__notes__[0]
+        assert await kept(client) == [2]
+        return
+    with pytest.raises(DBProxyError, match="is over: a statement in it ended it, and another one began"):
+        async with client.transaction():
+            await insert(client, 1)
+            with pytest.raises(ValueError, match="mine") as caught:
+                await fails()
+            assert "was not rolled back" in caught.value.__notes__[0]
+            await insert(client, 4)
+    assert await kept(client) == [1, 2]
+
+
+async def test_a_nested_block_that_goes_on_in_the_next_transaction_is_refused_at_its_end(client):
+    with pytest.raises(DBProxyError, match="is over: a statement in it ended it, and another one began"):
+        async with client.transaction():
+            await insert(client, 1)
+            async with client.transaction():
+                await client.execute("COMMIT AND CHAIN")
+                await insert(client, 2)
+    assert await kept(client) == [1]
+    await client.execute("BEGIN")
+    with pytest.raises(ValueError, match="mine"):
+        async with client.transaction():
+            await client.execute("COMMIT AND CHAIN")
+            raise ValueError("mine")
+    with pytest.raises(ConnectionLost, match="another one began"):
+        await insert(client, 3)
+    await client.execute("ROLLBACK")
+    assert await kept(client) == [1]

@@ -194,6 +194,8 @@ async def test_a_timeout_may_be_a_timedelta(server, proxies):
         assert [row[0] async for row in client.stream("SELECT 1", timeout=timedelta(seconds=5))] == [1]
         with pytest.raises(QueryTimeout, match=r"0\.1 s"):
             await client.fetch_value(nap, timeout=timedelta(seconds=0.1))
+        with pytest.raises(QueryTimeout, match=r"0\.1 s"):
+            await anext(client.stream(nap, timeout=timedelta(seconds=0.1)))
 
 
 @pytest.mark.parametrize("prefetch", [0, -1, 10**12, 1.5, "x", True, None])

@@ -144,6 +144,16 @@ async def test_a_source_that_raises_after_the_server_has_refused_it(client):
     client._proxy.counters.interrupted = 0  # that connection could not be told from one that is out of step
 
 
+async def test_a_copy_that_is_refused_leaves_its_file_as_it_was(client, tmp_path):
+    file = tmp_path / "out.csv"
+    file.write_text("of before\n")
+    with pytest.raises(DatabaseError, match="nothing"):
+        await client.copy_to("COPY nothing TO STDOUT", file)
+    assert file.read_text() == "of before\n"
+    await client.copy_to("COPY (SELECT 1 WHERE false) TO STDOUT", file)
+    assert file.read_text() == ""
+
+
 async def test_only_the_right_copy_is_taken(client):
     for wrong in ("SELECT 1", OUT, f"{IN}; SELECT 1", "COPY rows FROM '/etc/passwd'"):
         with pytest.raises(InvalidParameterValue, match="COPY ... FROM STDIN"):

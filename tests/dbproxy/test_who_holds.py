@@ -122,6 +122,11 @@ async def test_a_transaction_of_sqlalchemy_that_lasts_too_long_is_told_so(server
                 await connection.execute(text(nap(proxy, 5)))
         async with engine.begin() as connection:
             await connection.execute(text("INSERT INTO lasted VALUES (2)"))
+        async with engine.connect() as connection:
+            await connection.execute(text("INSERT INTO lasted VALUES (3)"))
+            await asyncio.sleep(0.6)
+            with pytest.raises(ConnectionLost, match=r"it lasted longer than 0.4 s \(transaction_timeout\)"):
+                await connection.commit()  # nothing is sent: it is known what became of it
         assert [row[0] for row in await client.fetch_all("SELECT a FROM lasted")] == [2]
 
 
@@ -160,11 +165,19 @@ def test_a_setting_that_is_no_sequence_is_refused_by_name(settings, told):
         ("postgresql:///shop", "has no host, or port 0; a server's socket file"),
         ("postgresql://app:x@%2Ftmp/shop", "is no host name; a server's socket file"),
         ("postgresql://app:x@a,a/shop", "'a,a' names a server twice"),
+        ("oracle://app:x@a/shop", "scheme 'oracle' is not one of mysql"),
     ],
 )
 def test_a_url_that_leads_nowhere_is_refused(url, told):
     with pytest.raises(InvalidParameterValue, match=told):
         DBProxy(url)
+
+
+@pytest.mark.parametrize("url", ["u:Secret1@h/db", "mysql:u:Secret1@h/db", "mysql//u:Secret1@h/db"])
+def test_a_url_without_its_scheme_shows_no_password(url):
+    with pytest.raises(InvalidParameterValue, match="is not one of mysql, mariadb") as caught:
+        DBProxy(url)
+    assert "u:Secret1" not in str(caught.value)
 
 
 def test_the_zone_of_an_ipv6_address_may_be_written_either_way():

@@ -53,6 +53,7 @@ class BlockEnd:
 
 
 UNDONE_BY_USER = BlockEnd("ROLLBACK ended it", is_undone=True, is_asked_for=True, says_so=True)
+NEXT = BlockEnd("a statement in it ended it, and another one began")
 CONNECTION_LOST = BlockEnd("the connection was lost when it was to end")
 
 

@@ -192,13 +192,16 @@ class BorrowedConnection:
         """Commit.
 
         Raises:
+            ClientClosed: the client was closed before.
             CommitUnknown: the answer was lost: look before you repeat anything.
+            ConnectionLost: the transaction was ended and rolled back before.
 
         """
+        was_over = self.is_over  # nothing is sent then
         try:
             await self.use(work, *args)
         except Exception as error:
-            if self.is_over:
+            if self.is_over and not was_over:
                 raise CommitUnknown(
                     f"the answer to COMMIT was lost ({type(error).__name__}): the transaction may or may not be in the database"
                 ) from error

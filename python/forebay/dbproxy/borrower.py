@@ -128,8 +128,8 @@ class Borrower(Holder):
             rows = db.wire.stream(sql, args, prefetch)
             try:
                 while True:
-                    async with asyncio.timeout(limit):
-                        row = await anext(rows, None)
+                    answer = anext(rows, None)
+                    row = await (answer if limit is None else within(limit, answer))
                     if row is None:
                         break
                     yield row

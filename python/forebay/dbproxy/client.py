@@ -84,7 +84,7 @@ class Client:
 
     Arguments are written in the engine's own style: ``%s`` or ``%(name)s`` for MySQL, ``$1`` for PostgreSQL; None is no
     arguments. Rows answer to positions and to names. A statement's ``timeout`` is in seconds and counts from the moment a DB
-    connection is borrowed, or a ``timedelta``; 0.001 to 86,400 s; the proxy's ``query_timeout`` when None.
+    connection is borrowed, or a ``timedelta``; 0.001 to 86,400 s, and infinity is the most; ``query_timeout`` when None.
 
     Every statement may raise:
         BorrowTimeout: no DB connection became free within the borrow timeout.
@@ -192,7 +192,8 @@ class Client:
         connection, for there is no other way to stop the server. ``timeout`` is for each wait.
 
         Raises:
-            InvalidParameterValue: ``prefetch`` is not 1 to 2,147,483,647, or ``timeout`` not 0.001 to 86,400 s.
+            InvalidParameterValue: ``prefetch`` is not 1 to 2,147,483,647, or ``timeout`` over 86,400 s.
+            QueryTimeout: ``timeout`` is less than 0.001 s: no time is left.
 
         """
         borrower = self._borrower or self._not_open()

@@ -402,6 +402,11 @@ class Holder:
             self.lost_because = over.how if self.lost else ""
         return over
 
+    def end_around(self, end: BlockEnd) -> None:
+        """Have what follows refused, in the blocks around one that has left their transaction, or until its user's ROLLBACK."""
+        self.lost, self.lost_because = True, end.how
+        self.over = end if self.blocks else None
+
     def _begin_anew(self) -> None:
         """Forget a transaction that was lost: its user has ended it."""
         self.lost, self.over, self.lost_because = False, None, ""

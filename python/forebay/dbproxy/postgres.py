@@ -392,8 +392,13 @@ class PostgresDriver:
                 f"the statement has run, but Python has no value for what it gave ({error}): convert it to text in SQL"
             )
             return Failure(DatabaseError(reason), broken=False)
-        what = "sent an answer that cannot be read" if isinstance(error, asyncpg.InternalClientError) else "went away"
-        return Failure(ConnectionLost(f"PostgreSQL at {where} {what}: {error or type(error).__name__}"), broken=True)
+        what, why = "went away", str(error) or type(error).__name__
+        if isinstance(error, asyncpg.InternalClientError):
+            if "cannot switch to state" in why:  # what the server said last came in between
+                why = "it ended the connection when the statement was to be sent"
+            else:
+                what = "sent an answer that cannot be read"
+        return Failure(ConnectionLost(f"PostgreSQL at {where} {what}: {why}"), broken=True)
 
 
 def _told_by_server(error: Any, wire: PostgresWire, where: str, *, closed: bool) -> Failure:

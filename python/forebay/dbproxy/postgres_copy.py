@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import io
 import os
@@ -99,13 +100,35 @@ async def copy_out(raw: Any, sql: str, sink: Sink) -> str:
     """Write what the server sends; give the command tag."""
     if isinstance(sink, os.PathLike):
         try:
-            file = await asyncio.to_thread(Path(sink).open, "wb")
+            file = await asyncio.to_thread(SinkFile, Path(sink))
         except OSError as error:
             raise OthersFault from error
-        with file:
-            return await copy_out(raw, sql, file)
+        with contextlib.closing(file):
+            write = _writer(file)
+            tag: str = await raw._protocol.copy_out(sql, write, None)  # noqa: SLF001
+            await write(b"")
+            return tag
     status: str = await raw._protocol.copy_out(sql, _writer(sink), None)  # noqa: SLF001
     return status
+
+
+class SinkFile:
+    """A file that is emptied with what is first written: a statement that is refused leaves it as it was."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+        self._is_old = self._file.seekable()  # a pipe has nothing old in it
+
+    def write(self, data: bytes) -> None:
+        """Append, behind nothing that was there before."""
+        if self._is_old:
+            self._file.truncate(0)
+            self._is_old = False
+        self._file.write(data)
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
 
 
 async def _guarded(items: AsyncIterable[Any]) -> AsyncIterator[Any]:

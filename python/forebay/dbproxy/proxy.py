@@ -172,7 +172,7 @@ class DBProxy:
         """Open the proxy, and its ``minimum_connections``, all of them; without a minimum nothing is connected yet.
 
         Raises:
-            DatabaseUnavailable: the minimum was asked for and no server can be reached.
+            BorrowTimeout, DatabaseUnavailable: no server gave as many in ``connection_borrow_timeout``, or none is reached.
             AuthenticationFailed: the server refused the credentials.
 
         """

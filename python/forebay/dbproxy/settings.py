@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_Connection
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,7 @@ CHANGEABLE = (
 )  # fmt: skip
 EXCLUDE_VARIABLE_SETS = "EXCLUDE_VARIABLE_SETS"
 DEFAULT_PORTS = {"mysql": 3306, "postgresql": 5432}
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]{0,19}")
 _ENGINES = {"mysql": "mysql", "mariadb": "mysql", "postgresql": "postgresql", "postgres": "postgresql"}
 
 
@@ -90,7 +92,9 @@ def parse_url(url: str) -> Target:
     scheme, separator, rest = url.partition("://")
     engine = _ENGINES.get(scheme.lower())
     if not separator or engine is None:
-        raise InvalidParameterValue(f"url: scheme {scheme[:20]!r} is not one of mysql, mariadb, postgresql, postgres")
+        # Before what is no "://" there may be a password.
+        told = f"scheme {scheme!r}" if separator and _SCHEME.fullmatch(scheme) else "the scheme, before '://',"
+        raise InvalidParameterValue(f"url: {told} is not one of mysql, mariadb, postgresql, postgres")
     for mark in ("?", "#"):
         if mark in rest.rpartition("@")[2]:
             raise InvalidParameterValue(

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Self
 
 from forebay.dbproxy.arguments import choice
+from forebay.dbproxy.block_end import NEXT
 from forebay.errors import DatabaseError, DBProxyError, InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ log = logging.getLogger("forebay.dbproxy")
 class Transaction:
     """One transaction, or one savepoint, of a client."""
 
-    __slots__ = ("_begin", "_client", "_holder", "_savepoint")
+    __slots__ = ("_began", "_begin", "_client", "_holder", "_savepoint")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Transaction:
         self._client = client
         self._holder = holder
         self._savepoint = ""
+        self._began = 0.0
         mode = {None: "", True: " READ ONLY", False: " READ WRITE"}[read_only]
         if client.engine == "postgresql":
             wait = {None: "", True: " DEFERRABLE", False: " NOT DEFERRABLE"}[deferrable]
@@ -67,24 +69,44 @@ class Transaction:
             for statement in self._begin:
                 await client.execute(statement)
         holder.enter_block()
+        self._began = holder.began
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        over = self._holder().leave_block(is_savepoint=bool(self._savepoint))
+        holder = self._holder()
+        over = holder.leave_block(is_savepoint=bool(self._savepoint))
         if over is not None:
             self._end_late(over, error)
             return
-        if kind is None:
+        is_next = holder.began != self._began  # the block has ended its transaction, and begun another one
+        if is_next and self._savepoint:
+            # The savepoint went with its transaction. What was begun since is undone as a whole, and the blocks around are over.
+            await self._undo("ROLLBACK")
+            holder.end_around(NEXT)
+            if error is None:
+                raise NEXT.refusal()
+            self._tell(NEXT.note(), error)
+        elif error is None:
             await self._commit()
-            return
-        undo = f"ROLLBACK TO SAVEPOINT {self._savepoint}" if self._savepoint else "ROLLBACK"
+        else:
+            await self._undo(f"ROLLBACK TO SAVEPOINT {self._savepoint}" if self._savepoint else "ROLLBACK")
+            if is_next:
+                self._tell(NEXT.note(), error)
+
+    async def _undo(self, statement: str) -> None:
         try:
-            await self._client.execute(undo, timeout=ROLLBACK_SECONDS_MAX)
-        except DBProxyError as second:
+            await self._client.execute(statement, timeout=ROLLBACK_SECONDS_MAX)
+        except DBProxyError as error:
             # The body's own error is what the user must see; the server rolls back when the connection closes.
-            log.info("rollback after %s: %s", kind.__name__, type(second).__name__)
+            log.info("client %d: %s failed: %s", self._client.number, statement, type(error).__name__)
+
+    def _tell(self, note: str, error: BaseException) -> None:
+        """Say once to whom an exception ends blocks that there was something that is not rolled back."""
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+            log.warning("client %d: %s", self._client.number, note)
 
     def _end_late(self, over: BlockEnd, error: BaseException | None) -> None:
         """End a block whose transaction has ended before; tell of it, unless that was asked for and is all.
@@ -96,9 +118,8 @@ class Transaction:
         if error is None:
             if self._savepoint or not over.is_asked_for:
                 raise over.refusal()
-        elif not over.is_undone and (note := over.note()) not in getattr(error, "__notes__", ()):
-            error.add_note(note)
-            log.warning("client %d: %s", self._client.number, note)
+        elif not over.is_undone:
+            self._tell(over.note(), error)
 
     async def _commit(self) -> None:
         if self._savepoint:

@@ -524,9 +524,7 @@ impl WorkflowParticipant<'_> {
     /// Tell whoever waits for an execution that nothing more will be said. A worker that waits was given nothing: it may ask the next owner.
     pub(crate) fn answer_waiting(&mut self, error: &EngineError) {
         let unserved = match error {
-            EngineError::OwnerLost(_) => {
-                EngineError::OwnerLeft("this process closed the store before a task came".into())
-            }
+            EngineError::OwnerLost(_) => EngineError::OwnerLeft("the store was closed before a task came".into()),
             error => error.clone(),
         };
         for waiter in self.workflows.activities.take_waiters() {
