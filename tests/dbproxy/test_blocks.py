@@ -9,7 +9,7 @@ import pytest
 from db_chaos import Chaos
 from test_faults import url
 
-from forebay.errors import ConnectionLost, DatabaseError, DBProxyError, InvalidParameterValue
+from forebay.errors import ConnectionLost, DatabaseError, DBProxyError, InvalidParameterValue, QueryTimeout
 
 
 @pytest.fixture
@@ -378,6 +378,12 @@ async def test_ddl_that_waited_in_vain_has_committed_the_block(mariadb, proxies)
             assert caught.value.code == "1205"
             assert "was not rolled back" in caught.value.__notes__[0]
             assert await kept(client) == [1]
+            with pytest.raises(QueryTimeout) as stopped:
+                async with client.transaction():
+                    await insert(client, 2)
+                    await client.execute("ALTER TABLE held ADD b INT", timeout=0.3)
+            assert "may have committed what ran before it" in stopped.value.__notes__[0]
+            assert await kept(client) == [1, 2]
 
 
 async def test_a_text_that_fails_after_its_own_commit_is_not_called_rolled_back(postgres, proxies):
@@ -413,11 +419,15 @@ async def test_a_loop_of_blocks_goes_on_with_autocommit_off(mariadb, proxies):
 
 
 @pytest.mark.parametrize("exists", ["", " IF NOT EXISTS"])
-async def test_what_follows_a_block_in_a_transaction_begun_by_hand_that_has_ended_is_refused(mariadb, proxies, exists):
+@pytest.mark.parametrize("before", ["SELECT 1", "SET autocommit = 1"])
+async def test_what_follows_a_block_in_a_transaction_begun_by_hand_that_has_ended_is_refused(
+    mariadb, proxies, before, exists
+):
     """An item of a loop ended the transaction of all: those after it were committed one by one."""
     async with proxies(mariadb).connect() as client:
         await client.execute("DROP TABLE IF EXISTS kept")
         await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await client.execute(before)
         await client.execute("BEGIN")
         with pytest.raises(DBProxyError):
             async with client.transaction():
@@ -446,7 +456,7 @@ async def test_a_block_that_goes_on_in_the_next_transaction_tells_what_stays(cli
     if not is_nested:
         with pytest.raises(ValueError, match="mine") as caught:
             await fails()
-        assert "was not rolled back" in caught.value.__notes__[0]
+        assert "what was committed before stays" in caught.value.__notes__[0]
         assert await kept(client) == [2]
         return
     with pytest.raises(DBProxyError, match="is over: a statement in it ended it, and another one began"):
@@ -454,7 +464,7 @@ async def test_a_block_that_goes_on_in_the_next_transaction_tells_what_stays(cli
             await insert(client, 1)
             with pytest.raises(ValueError, match="mine") as caught:
                 await fails()
-            assert "was not rolled back" in caught.value.__notes__[0]
+            assert "what was committed before stays" in caught.value.__notes__[0]
             await insert(client, 4)
     assert await kept(client) == [1, 2]
 
@@ -476,3 +486,22 @@ async def test_a_nested_block_that_goes_on_in_the_next_transaction_is_refused_at
         await insert(client, 3)
     await client.execute("ROLLBACK")
     assert await kept(client) == [1]
+
+
+async def test_a_procedure_that_took_a_savepoint_is_seen(mariadb, proxies):
+    """`ROLLBACK TO SAVEPOINT` failed without a word, and the block around committed what was to be undone."""
+    async with proxies(mariadb).connect() as client:
+        await client.execute("DROP TABLE IF EXISTS kept")
+        await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await client.execute("DROP PROCEDURE IF EXISTS ends_and_begins")
+        await client.execute("CREATE PROCEDURE ends_and_begins() BEGIN COMMIT; START TRANSACTION; END")
+        with pytest.raises(DBProxyError, match="another one began"):
+            async with client.transaction():
+                await insert(client, 1)
+                with contextlib.suppress(KeyError):
+                    async with client.transaction():
+                        await client.execute("CALL ends_and_begins()")
+                        await insert(client, 2)
+                        raise KeyError
+                await insert(client, 3)
+        assert await kept(client) == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from datetime import date
 from pathlib import Path
 
@@ -152,6 +153,7 @@ async def test_a_copy_that_is_refused_leaves_its_file_as_it_was(client, tmp_path
     assert file.read_text() == "of before\n"
     await client.copy_to("COPY (SELECT 1 WHERE false) TO STDOUT", file)
     assert file.read_text() == ""
+    await client.copy_to(OUT, Path(os.devnull))
 
 
 async def test_only_the_right_copy_is_taken(client):

@@ -76,11 +76,14 @@ def call_seconds(value: Any) -> float:
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, Real) and not isinstance(number, (bool, int)):
-        number = float(number)
+        try:
+            number = float(number)
+        except OverflowError:  # within_range says so
+            number = value
     if number == math.inf:
         return CALL_SECONDS_MAX
     if isinstance(number, (int, float)) and not isinstance(number, bool) and number < CALL_SECONDS_MIN:
-        raise QueryTimeout(f"timeout={number:g}: no time is left for the statement; nothing was sent")
+        raise QueryTimeout(f"timeout={value!r}: no time is left for the statement; nothing was sent")
     return within_range("timeout", number, CALL_SECONDS_MIN, CALL_SECONDS_MAX)
 
 

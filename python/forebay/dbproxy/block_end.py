@@ -14,10 +14,25 @@ if TYPE_CHECKING:
     from forebay.dbproxy.effect import Effect
 
 # MySQL's and MariaDB's errors that roll the whole transaction back, where they end it: the victim of a deadlock, a wait for a
-# lock (under innodb_rollback_on_timeout), too many locks, and a row changed since (under innodb_snapshot_isolation). What begins
-# with another word may have committed first: DDL does before it waits for its lock, and a procedure may.
+# lock (under innodb_rollback_on_timeout), too many locks, and a row changed since (under innodb_snapshot_isolation).
 ROLLED_BACK = frozenset(("1213", "1205", "1206", "1020"))
-COMMITS_NOTHING = frozenset(("select", "insert", "update", "delete", "replace", "with", "commit"))
+# What begins with another word may have committed before it failed: DDL does before it waits for its lock, and a procedure may.
+COMMITS_NOTHING = frozenset(
+    (
+        "select",
+        "(select",
+        "insert",
+        "update",
+        "delete",
+        "replace",
+        "with",
+        "values",
+        "table",
+        "do",
+        "commit",
+        "rollback",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,10 @@ class BlockEnd:
 
 UNDONE_BY_USER = BlockEnd("ROLLBACK ended it", is_undone=True, is_asked_for=True, says_so=True)
 NEXT = BlockEnd("a statement in it ended it, and another one began")
+NEXT_NOTE = (
+    "a statement in this `async with client.transaction()` ended its transaction, and another one began, which was rolled back: "
+    "what was committed before stays"
+)
 CONNECTION_LOST = BlockEnd("the connection was lost when it was to end")
 
 
@@ -76,10 +95,24 @@ def failed_with(digest: str, effect: Effect, error: Exception, engine: str) -> B
     The error's text has the user's data in it, and this goes into the log: its number stands for it.
     """
     code = error.code if isinstance(error, DatabaseError) else None
-    if engine == "postgresql":  # of several statements one may have committed before another failed
-        is_undone = effect.transaction == "commit" and SEVERAL not in effect.pins
-    else:
-        is_undone = code in ROLLED_BACK and digest.partition(" ")[0].lower() in COMMITS_NOTHING
+    ends_it = effect.transaction == "commit" if engine == "postgresql" else code in ROLLED_BACK
     return BlockEnd(
-        f"`{digest}` failed with {code or type(error).__name__}, and the server ended it", is_undone=is_undone
+        f"`{digest}` failed with {code or type(error).__name__}, and the server ended it",
+        is_undone=ends_it and not may_have_committed(digest, effect, engine),
+    )
+
+
+def may_have_committed(digest: str, effect: Effect, engine: str) -> bool:
+    """Tell whether a statement that failed, or was not waited for, may have committed what ran before it."""
+    if effect.plain:
+        return False
+    if engine == "postgresql":  # of several statements one may be a COMMIT
+        return SEVERAL in effect.pins
+    return digest.partition(" ")[0].lower() not in COMMITS_NOTHING
+
+
+def cut_short(digest: str) -> BlockEnd:
+    """Say which statement was not waited for that may have committed."""
+    return BlockEnd(
+        f"`{digest}` did not end in time, or its connection was lost; it may have committed what ran before it"
     )

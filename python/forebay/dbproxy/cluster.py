@@ -273,10 +273,12 @@ class Cluster:
     def _wanted(self, queue: BorrowQueue) -> bool:
         """Open what can be opened for the last that waits; tell whether a connection is on its way to it."""
         coming = 0
+        is_served = any(pool.queue is queue and pool.connections for pool in self.pools)
         for pool in self.pools:
             if len(pool.connections) < pool.maximum and (pool.queue is queue or pool.queue is None):
                 pool.grow()
-                coming += pool.opening if pool.queue is queue or not pool.failures else 0
+                # One whose role is not known may be lost, and may be of the other role.
+                coming += pool.opening if pool.queue is queue or not (is_served or pool.failures) else 0
         return coming >= queue.waiting
 
     def _left(self, queue: BorrowQueue) -> None:

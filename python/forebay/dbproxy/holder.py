@@ -12,7 +12,14 @@ from threading import get_ident
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from forebay.dbproxy.block_end import CONNECTION_LOST, UNDONE_BY_USER, ended_by, failed_with
+from forebay.dbproxy.block_end import (
+    CONNECTION_LOST,
+    UNDONE_BY_USER,
+    cut_short,
+    ended_by,
+    failed_with,
+    may_have_committed,
+)
 from forebay.dbproxy.driver import Result
 from forebay.dbproxy.effect import ENDS, PLAIN, UNJUDGED, Effect
 from forebay.dbproxy.losses import SEVERAL, commit_unknown, loss_of, lost_before, refusal
@@ -266,13 +273,14 @@ class Holder:
         commits = was_open and effect.transaction == "commit"
         is_left_in = was_open and (effect.transaction not in ENDS or effect.chains)  # nobody will end it after this
         if not isinstance(error, Exception):  # cancelled, or the generator was left
-            self._lose(db, in_transaction=is_left_in, because=LEFT if isinstance(error, GeneratorExit) else CANCELLED)
+            because = LEFT if isinstance(error, GeneratorExit) else CANCELLED
+            self._lose_in(db, sql, effect, is_left_in=is_left_in, because=because)
             raise error
         if self.closed_because:
             self._lose(db, in_transaction=False)
             raise self._closed() from error
         if isinstance(error, TimeoutError) and error.errno is None:  # ours; the network's has a number
-            self._lose(db, in_transaction=is_left_in, because=TIMED_OUT)
+            self._lose_in(db, sql, effect, is_left_in=is_left_in, because=TIMED_OUT)
             if commits:
                 raise commit_unknown("COMMIT did not answer in time") from None
             raise QueryTimeout(
@@ -288,9 +296,9 @@ class Holder:
             was_sent = not isinstance(error, InvalidParameterValue)
             await self._refused(db, sql, effect if may_have_run else PLAIN, read_only=told.read_only, was_sent=was_sent)
             end = failed_with(self.names.digest(sql), effect, told.error, self.engine)
-            self._look_at_block(end, is_next=SEVERAL in effect.pins)
+            self._look_at_block(end)
             raise told.error from error
-        self._lose(db, in_transaction=is_left_in)
+        self._lose_in(db, sql, effect, is_left_in=is_left_in)
         if told.is_users:
             raise told.error
         gone = ("transaction" if was_open else "pinned session") if was_held else ""
@@ -341,6 +349,13 @@ class Holder:
         else:
             self.held = None
             db.pool.give_back(db)
+
+    def _lose_in(self, db: DBConnection, sql: str, effect: Effect, *, is_left_in: bool, because: str = "") -> None:
+        """Close the connection under a statement, which may have committed what ran before it in a block."""
+        digest = self.names.digest(sql)
+        self._lose(db, in_transaction=is_left_in, because=because)
+        if is_left_in and self.blocks and may_have_committed(digest, effect, self.engine):
+            self.over = cut_short(digest)
 
     def _lose(self, db: DBConnection, *, in_transaction: bool, because: str = "") -> None:
         """Close the connection under this client; a transaction on it is lost until the user has ended it."""
@@ -397,8 +412,7 @@ class Holder:
         over = self.over
         if over is not None and not self.blocks:
             self._begin_anew()
-            begins_by_itself = "autocommit" in self.session.tracked  # it is off: whatever follows begins the next one
-            self.lost = is_savepoint and not over.says_so and not begins_by_itself
+            self.lost = is_savepoint and not over.says_so and not self.session.begins_by_itself()
             self.lost_because = over.how if self.lost else ""
         return over
 

@@ -394,8 +394,8 @@ class PostgresDriver:
             return Failure(DatabaseError(reason), broken=False)
         what, why = "went away", str(error) or type(error).__name__
         if isinstance(error, asyncpg.InternalClientError):
-            if "cannot switch to state" in why:  # what the server said last came in between
-                why = "it ended the connection when the statement was to be sent"
+            if closed and "cannot switch to state" in why:  # what the server said last came in between
+                why = f"it ended the connection when the statement was to be sent ({why})"
             else:
                 what = "sent an answer that cannot be read"
         return Failure(ConnectionLost(f"PostgreSQL at {where} {what}: {why}"), broken=True)

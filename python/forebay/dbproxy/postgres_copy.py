@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import io
 import os
+import stat
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -116,11 +117,11 @@ class SinkFile:
     """A file that is emptied with what is first written: a statement that is refused leaves it as it was."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
-        self._is_old = self._file.seekable()  # a pipe has nothing old in it
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb")
+        self._is_old = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)  # a pipe or a device has nothing old in it
 
     def write(self, data: bytes) -> None:
-        """Append, behind nothing that was there before."""
+        """Write what comes next; nothing that was there before stays."""
         if self._is_old:
             self._file.truncate(0)
             self._is_old = False

@@ -135,10 +135,15 @@ class Session:
         """
         if effect.transaction in ENDS:
             self.pins.pop(HIDDEN, None)
-        if not effect.plain or effect.repeatable or is_open or "autocommit" not in self.tracked:
+        if not effect.plain or effect.repeatable or is_open:
             return ()
-        value = self.tracked["autocommit"].partition("= ")[2].strip("'").lower()
-        return () if value in AUTOCOMMITS else (HIDDEN,)
+        return (HIDDEN,) if self.begins_by_itself() else ()
+
+    def begins_by_itself(self) -> bool:
+        """Tell whether autocommit is off, so that whatever runs outside of a transaction begins one."""
+        if "autocommit" not in self.tracked:
+            return False
+        return self.tracked["autocommit"].partition("= ")[2].strip("'").lower() not in AUTOCOMMITS
 
     def ended(self, *, committed: bool) -> None:
         """Close the book on a transaction."""

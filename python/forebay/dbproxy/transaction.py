@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Self
 
 from forebay.dbproxy.arguments import choice
-from forebay.dbproxy.block_end import NEXT
+from forebay.dbproxy.block_end import NEXT, NEXT_NOTE
 from forebay.errors import DatabaseError, DBProxyError, InvalidParameterValue
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from forebay.dbproxy.holder import Holder
 
 ROLLBACK_SECONDS_MAX = 10.0
+NO_SAVEPOINT = ("1305", "3B001")  # of that name
 ISOLATION_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
 log = logging.getLogger("forebay.dbproxy")
@@ -82,25 +83,40 @@ class Transaction:
             return
         is_next = holder.began != self._began  # the block has ended its transaction, and begun another one
         if is_next and self._savepoint:
-            # The savepoint went with its transaction. What was begun since is undone as a whole, and the blocks around are over.
-            await self._undo("ROLLBACK")
-            holder.end_around(NEXT)
-            if error is None:
-                raise NEXT.refusal()
-            self._tell(NEXT.note(), error)
+            await self._end_next(error)
         elif error is None:
             await self._commit()
-        else:
-            await self._undo(f"ROLLBACK TO SAVEPOINT {self._savepoint}" if self._savepoint else "ROLLBACK")
+        elif not self._savepoint:
+            await self._undo("ROLLBACK")
             if is_next:
-                self._tell(NEXT.note(), error)
+                self._tell(NEXT_NOTE, error)
+        elif await self._undo(f"ROLLBACK TO SAVEPOINT {self._savepoint}") in NO_SAVEPOINT:
+            await self._end_next(error)
 
-    async def _undo(self, statement: str) -> None:
+    async def _end_next(self, error: BaseException | None) -> None:
+        """End a block whose savepoint went with its transaction: what was begun since is undone, and the blocks around are over.
+
+        Raises:
+            DBProxyError: the block ended without an exception.
+
+        """
+        try:
+            await self._undo("ROLLBACK")
+        finally:
+            self._holder().end_around(NEXT)
+        if error is None:
+            raise NEXT.refusal()
+        self._tell(NEXT_NOTE, error)
+
+    async def _undo(self, statement: str) -> str:
+        """Roll back. Give the server's number of what went wrong, or an empty text."""
         try:
             await self._client.execute(statement, timeout=ROLLBACK_SECONDS_MAX)
         except DBProxyError as error:
             # The body's own error is what the user must see; the server rolls back when the connection closes.
             log.info("client %d: %s failed: %s", self._client.number, statement, type(error).__name__)
+            return error.code if isinstance(error, DatabaseError) else ""
+        return ""
 
     def _tell(self, note: str, error: BaseException) -> None:
         """Say once to whom an exception ends blocks that there was something that is not rolled back."""

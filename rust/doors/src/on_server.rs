@@ -84,6 +84,7 @@ impl Opening {
     fn ask_owner(&self) -> Result<End, EngineError> {
         let settings = self.server_settings()?;
         let mut until = Instant::now() + COMMAND_WITHIN;
+        let last = until + COMMAND_WITHIN;
         // One member for all looks: it has to see for itself that an owner is silent.
         let mut joined: Option<Arc<Member>> = None;
         loop {
@@ -96,11 +97,11 @@ impl Opening {
                 let member = match joined.take() {
                     Some(member) => member,
                     None => {
-                        until = Instant::now() + COMMAND_WITHIN;
+                        until = (Instant::now() + COMMAND_WITHIN).min(last);
                         Member::join(settings.clone())?
                     }
                 };
-                match self.own_or_stand_by(&member, COMMAND_WITHIN, false) {
+                match self.own_or_stand_by(&member, until.saturating_duration_since(Instant::now()), false) {
                     Err(EngineError::Store(StoreError::Locked(_))) if Instant::now() < until => {
                         joined = Some(member);
                         std::thread::sleep(AGAIN);

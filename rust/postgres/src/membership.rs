@@ -290,7 +290,7 @@ impl Watch {
                     // Rights that are lacking are not there a moment later.
                     let wait = if matches!(error, StoreError::Refused(_)) { 4 * soon } else { soon };
                     lock(&self.seen).unanswered = Some(error);
-                    // It asks again then; until then nothing is due.
+                    // It asks again then. What is said to it meanwhile waits as long.
                     tokio::time::sleep(wait).await;
                     continue;
                 }

@@ -51,7 +51,7 @@ macro_rules! held {
         "(SELECT a.pid, (extract(epoch FROM clock_timestamp() - a.xact_start) / 60)::int8 AS minutes, \
          concat_ws(', ', a.usename, nullif(a.application_name, '')) AS whose FROM pg_stat_activity a \
          WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() \
-         AND a.backend_type = 'client backend' AND a.query !~* '^[[:space:]]*vacuum|concurrently' \
+         AND a.backend_type = 'client backend' AND a.query !~* '^[[:space:]]*vacuum' \
          AND (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL) \
          AND a.xact_start < clock_timestamp() - interval '5 min' ORDER BY a.xact_start LIMIT 1) AS held"
     };

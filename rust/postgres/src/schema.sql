@@ -105,7 +105,7 @@ DECLARE
     v_first bigint;
     v_last bigint;
 BEGIN
-    SELECT f.log, f.first INTO v_log, v_first FROM @.forgotten f ORDER BY f.log LIMIT 1;
+    SELECT f.log, f.first INTO v_log, v_first FROM @.forgotten f ORDER BY f.log LIMIT 1 FOR UPDATE;
     IF v_log IS NULL THEN
         RETURN false;
     END IF;
