@@ -42,9 +42,15 @@ def owner(tmp_path, monkeypatch):
         process.kill()
 
 
+def stop(process):
+    """Stop a process; until its last thread stands still it may answer."""
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+
+
 def test_an_owner_that_is_stopped_is_named_and_not_waited_for_without_end(owner, tmp_path, capsys):
     """Every command hung, without a word."""
-    os.kill(owner.pid, signal.SIGSTOP)
+    stop(owner)
     begun = time.monotonic()
     with (
         pytest.raises(
@@ -68,7 +74,7 @@ def test_an_answer_that_takes_its_time_is_waited_for(owner, tmp_path):
 
 def test_an_owner_that_goes_on_in_time_is_waited_for(owner, tmp_path, capsys):
     with connect(tmp_path / "data") as connection:
-        os.kill(owner.pid, signal.SIGSTOP)
+        stop(owner)
         threading.Timer(1.6, os.kill, (owner.pid, signal.SIGCONT)).start()
         assert connection.ask("stream.list") == []
     assert "it does not answer" in capsys.readouterr().err
