@@ -12,12 +12,16 @@ from test_faults import url
 from forebay.errors import ConnectionLost, DatabaseError, DBProxyError, InvalidParameterValue, QueryTimeout
 
 
+async def begin_with_none(client, columns="a INT PRIMARY KEY"):
+    await client.execute("DROP TABLE IF EXISTS kept")
+    await client.execute(f"CREATE TABLE kept ({columns})")
+
+
 @pytest.fixture
 async def client(server, proxies):
     proxy = proxies(server, maximum_connections=3)
     async with proxy.connect() as found:
-        await found.execute("DROP TABLE IF EXISTS kept")
-        await found.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await begin_with_none(found)
         yield found
         assert not found.in_transaction
         await found.execute("INSERT INTO kept VALUES (999)")  # it is free for whatever comes next
@@ -132,8 +136,7 @@ async def test_ddl_in_a_block(client):
 async def test_what_commits_on_mysql_is_seen_also_when_it_fails(mariadb, proxies, statement):
     """An error's answer does not tell that the transaction is over: what followed was written outside of one."""
     async with proxies(mariadb).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await begin_with_none(client)
         with pytest.raises(DBProxyError, match="is over"):
             async with client.transaction():
                 await insert(client, 7)
@@ -147,8 +150,7 @@ async def test_what_commits_on_mysql_is_seen_also_when_it_fails(mariadb, proxies
 async def test_begin_in_a_block_of_mysql_is_refused_before_it_is_sent(mariadb, proxies):
     """It commits there: half of the block stayed when the other half was rolled back."""
     async with proxies(mariadb).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await begin_with_none(client)
         for begin in ("BEGIN", "START TRANSACTION READ ONLY", "/* more */ begin work"):
             with pytest.raises(ValueError, match="mine"):
                 async with client.transaction():
@@ -167,8 +169,7 @@ async def test_a_deadlock_ends_the_block(server, proxies):
     """MariaDB rolls the whole transaction of the victim back. What followed was committed by itself, and the block said nothing."""
     proxy = proxies(server, maximum_connections=3)
     async with proxy.connect() as one, proxy.connect() as two:
-        await one.execute("DROP TABLE IF EXISTS kept")
-        await one.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await begin_with_none(one)
         await one.execute("INSERT INTO kept VALUES (1), (2)")
         failed, codes = [], set()
 
@@ -255,8 +256,7 @@ async def test_a_savepoint_in_a_transaction_that_was_begun_by_hand(client):
 async def test_a_lost_block_that_is_rolled_back_by_hand_is_over(server, proxies):
     """After ROLLBACK what followed in the block ran outside of a transaction."""
     async with Chaos(server.port) as chaos, proxies(url(server, chaos.port)).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await begin_with_none(client)
         async with client.transaction():
             await insert(client, 1)
             chaos.cut_all()
@@ -320,8 +320,7 @@ async def test_an_exception_through_nested_blocks_has_one_note(client):
 async def test_the_log_shows_no_data_of_a_statement_that_ended_a_block(mariadb, proxies, caplog):
     """The server's own text has it: `Duplicate entry 'alice@example.com' for key 'email'`."""
     async with proxies(mariadb).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (email VARCHAR(99))")
+        await begin_with_none(client, "email VARCHAR(99)")
         with pytest.raises(DatabaseError, match="alice") as caught:
             async with client.transaction():
                 await client.execute("INSERT INTO kept VALUES (%s)", ("alice@example.com",))
@@ -334,8 +333,7 @@ async def test_the_log_shows_no_data_of_a_statement_that_ended_a_block(mariadb, 
 
 async def test_a_commit_that_postgresql_refuses_is_not_called_committed(postgres, proxies):
     async with proxies(postgres).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (a INT UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        await begin_with_none(client, "a INT UNIQUE DEFERRABLE INITIALLY DEFERRED")
         with pytest.raises(DatabaseError) as caught:
             async with client.transaction():
                 await insert(client, 1)
@@ -349,8 +347,7 @@ async def test_a_commit_that_postgresql_refuses_is_not_called_committed(postgres
 async def test_one_text_with_a_whole_transaction_after_the_blocks_own_is_told(postgres, proxies):
     """It was committed, and the exception was said to have rolled everything back."""
     async with proxies(postgres).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (a INT)")
+        await begin_with_none(client, "a INT")
         with pytest.raises(ValueError, match="mine") as caught:
             async with client.transaction():
                 await client.execute("INSERT INTO kept VALUES (0)")
@@ -388,8 +385,7 @@ async def test_ddl_that_waited_in_vain_has_committed_the_block(mariadb, proxies)
 
 async def test_a_text_that_fails_after_its_own_commit_is_not_called_rolled_back(postgres, proxies):
     async with proxies(postgres).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (a INT)")
+        await begin_with_none(client, "a INT")
         with pytest.raises(DatabaseError) as caught:
             async with client.transaction():
                 await insert(client, 1)
@@ -401,8 +397,7 @@ async def test_a_text_that_fails_after_its_own_commit_is_not_called_rolled_back(
 async def test_a_loop_of_blocks_goes_on_with_autocommit_off(mariadb, proxies):
     """Whatever follows begins the next transaction by itself: nothing runs outside of one."""
     async with proxies(mariadb).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await begin_with_none(client)
         await client.execute("SET autocommit = 0")
         await client.fetch_all("SELECT a FROM kept")
         with pytest.raises(DatabaseError):
@@ -425,8 +420,7 @@ async def test_what_follows_a_block_in_a_transaction_begun_by_hand_that_has_ende
 ):
     """An item of a loop ended the transaction of all: those after it were committed one by one."""
     async with proxies(mariadb).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await begin_with_none(client)
         await client.execute(before)
         await client.execute("BEGIN")
         with pytest.raises(DBProxyError):
@@ -491,8 +485,7 @@ async def test_a_nested_block_that_goes_on_in_the_next_transaction_is_refused_at
 async def test_a_procedure_that_took_a_savepoint_is_seen(mariadb, proxies):
     """`ROLLBACK TO SAVEPOINT` failed without a word, and the block around committed what was to be undone."""
     async with proxies(mariadb).connect() as client:
-        await client.execute("DROP TABLE IF EXISTS kept")
-        await client.execute("CREATE TABLE kept (a INT PRIMARY KEY)")
+        await begin_with_none(client)
         await client.execute("DROP PROCEDURE IF EXISTS ends_and_begins")
         await client.execute("CREATE PROCEDURE ends_and_begins() BEGIN COMMIT; START TRANSACTION; END")
         with pytest.raises(DBProxyError, match="another one began"):
