@@ -5,6 +5,7 @@ use std::sync::{mpsc, Arc};
 
 use forebay_core::cluster::Stopped;
 use forebay_core::Now;
+use forebay_doors::ask::gone;
 use forebay_doors::open::{open, End};
 use forebay_engine::api::settings::Settings;
 use forebay_engine::base::error::{Answer, EngineError, Reply, Waiter};
@@ -133,9 +134,7 @@ fn wait(py: Python<'_>, ask: impl FnOnce(Waiter) + Send) -> PyResult<Reply> {
             // Nobody left to hear it means that the waiting call is gone with its thread.
             let _unheard = sender.send(answer);
         })));
-        receiver
-            .recv()
-            .unwrap_or_else(|_| Err(EngineError::Closed("this process closed the store before it answered".into())))
+        receiver.recv().unwrap_or_else(|_| Err(gone()))
     });
     answer.map_err(|error| exception(py, &error))
 }

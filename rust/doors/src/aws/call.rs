@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use tokio::sync::oneshot;
 
 use crate::aside::Aside;
-use crate::ask::{ask, begin};
+use crate::ask::{ask, begin, gone};
 use crate::aws::checksums::Sent;
 use crate::aws::fault::Fault;
 use crate::aws::keys::Key;
@@ -153,8 +153,7 @@ pub fn json_of(answer: Answer) -> Result<Json, EngineError> {
 
 /// The answer to something that was begun.
 pub async fn ended(receiver: oneshot::Receiver<Answer>) -> Result<Json, EngineError> {
-    let stopped = |_| Err(EngineError::Closed("this process closed the store before it answered".into()));
-    json_of(receiver.await.unwrap_or_else(stopped))
+    json_of(receiver.await.unwrap_or_else(|_| Err(gone())))
 }
 
 /// What all services say alike of a failure that is none of the caller's.
