@@ -10,11 +10,11 @@ import datetime as dt
 import os
 import sqlite3
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from forebay._model import checks
+from forebay._sqlite import write_ahead
 from forebay.errors import ForebayError, InvalidParameterValue, StoreError, StoreFull, StoreNewerFormat
 
 try:
@@ -40,7 +40,6 @@ FORMAT: Final = 1
 BYTES_DEFAULT: Final = 1 << 30
 BYTES_MIN: Final = 1 << 20
 BUSY_SECONDS_MAX: Final = 30.0
-BUSY_PAUSE_SECONDS: Final = 0.01
 EXPIRED_AT_ONCE: Final = 32
 """Expired records that a put removes: more than it adds, so that only those stay that have not expired."""
 _TABLE: Final = (
@@ -200,7 +199,7 @@ class IdempotencyStore(BasePersistenceLayer):
         # Handlers in threads take turns under the lock.
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS_MAX, isolation_level=None, check_same_thread=False)
         try:
-            _write_ahead(connection)
+            write_ahead(connection, BUSY_SECONDS_MAX)
             durable = self._app.settings.durability == "power-loss"
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             [page_bytes] = connection.execute("PRAGMA page_size").fetchone()
@@ -223,20 +222,6 @@ class IdempotencyStore(BasePersistenceLayer):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch the file to WAL. SQLite's own busy timeout does not hold where others do so at the same time."""
-    until = time.monotonic() + BUSY_SECONDS_MAX
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(BUSY_PAUSE_SECONDS)
-        else:
-            return
 
 
 def _row(record: DataRecord) -> dict[str, Any]:

@@ -21,7 +21,7 @@ ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 
 # From the ground up, as ARCHITECTURE.md draws it: each floor with its rooms, each room with its folder or files.
 FLOORS: list[dict[str, set[str]]] = [
-    {"ground": {"errors", "clock", "_core", "_durable"}},
+    {"ground": {"errors", "clock", "_core", "_durable", "_sqlite"}},
     {"model": {"_model"}, "schema": {"_schema"}, "sam": {"_sam"}},
     {"wire": {"_wire"}},
     {

@@ -4,6 +4,8 @@ import asyncio
 import shutil
 import sqlite3
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -445,6 +447,21 @@ def test_the_file_of_an_earlier_format_is_read(tmp_path, version, tags):
         assert len(kept.events(stack.id)) == 6
     finally:
         kept.close()
+
+
+def test_programs_that_make_the_file_together_all_open_it(tmp_path):
+    """SQLite refused all but the first at once, and `forebay deploy` ended with a traceback: "database is locked"."""
+    begin = threading.Barrier(4)
+
+    def opened(directory):
+        begin.wait()
+        StackStore(directory).close()
+
+    with ThreadPoolExecutor(4) as programs:
+        for number in range(25):
+            directory = tmp_path / str(number)
+            directory.mkdir()
+            list(programs.map(opened, [directory] * 4))
 
 
 def test_a_file_of_a_newer_release_is_refused_and_stays_as_it_is(tmp_path):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from forebay._sam.errors import StackNotFound
 from forebay._sam.parameters import Parameters
 from forebay._sam.plan import Output, Resource
+from forebay._sqlite import write_ahead
 from forebay.errors import InvalidParameterValue, StoreNewerFormat
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ NEXT: Final = "next"
 ROLLBACK: Final = "rollback"
 """The phase in which an operation brings back what was there."""
 STACK: Final = "AWS::CloudFormation::Stack"
+BUSY_SECONDS_MAX: Final = 30.0
+"""How long to wait for another process that changes the file."""
 EVENTS_MAX: Final = 10_000
 """Events that are kept of a stack; older ones go."""
 _TABLES: Final = """
@@ -149,13 +152,15 @@ class StackStore:
             # Before SQLite makes it readable for others.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._db = sqlite3.connect(
-            ":memory:" if directory is None else path, isolation_level=None, check_same_thread=False
+            ":memory:" if directory is None else path,
+            timeout=BUSY_SECONDS_MAX,
+            isolation_level=None,
+            check_same_thread=False,
         )
         self._db.row_factory = sqlite3.Row
         if directory is not None:
-            self._db.execute("PRAGMA journal_mode=WAL")
+            write_ahead(self._db, BUSY_SECONDS_MAX)
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("PRAGMA busy_timeout=5000")
         self._make_tables()
 
     def _make_tables(self) -> None:

@@ -6,8 +6,10 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+from forebay._sqlite import write_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from forebay.testing.clock import VirtualClock
+
+BUSY_SECONDS_MAX: Final = 30.0
 
 Item = tuple[str, int]
 
@@ -70,9 +74,8 @@ class Ledger:
         self._kinds = (*KINDS, *own)
         self._now_ns = time.monotonic_ns if clock is None else clock.monotonic_ns
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-        with suppress(sqlite3.OperationalError):  # locked: another process that opens it, too, is setting the same
-            self._db.execute("PRAGMA journal_mode=WAL")
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS_MAX, check_same_thread=False)
+        write_ahead(self._db, BUSY_SECONDS_MAX)
         self._db.execute("PRAGMA synchronous=OFF")
         self._db.execute(SCHEMA)
         # How many facts of each kind and life there are among the first so many.
