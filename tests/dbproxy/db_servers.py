@@ -102,10 +102,10 @@ class Server(ABC):
             return False
 
     def kill(self) -> None:
-        """Like a crash: SIGKILL, then wait until no process of it is left."""
+        """Like a crash: SIGKILL, then wait until no process of it is left. It may have ended by itself."""
         assert self.process is not None
         children = self._children()
-        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         for child in children:
             try:
                 os.kill(child, signal.SIGKILL)
