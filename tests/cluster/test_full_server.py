@@ -10,7 +10,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,6 @@ from members import DURABLE, Members, now, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from db_servers import Postgres
 
@@ -33,20 +34,17 @@ RESUMED_WITHIN = 10.0 if os.environ.get("FOREBAY_COUNT") else 30.0
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a small file system that a server may write to."""
-    place = tmp_path / "disk"
-    place.mkdir()
+def disk() -> Iterator[Path]:
+    """Give a small file system that a server may write to, outside of what pytest closes to other users when it starts."""
+    place = Path(tempfile.mkdtemp(prefix="forebay-disk-"))
     words = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=0755", "tmpfs", place]
     mounted = subprocess.run(words, capture_output=True, text=True, check=False)
     if mounted.returncode:
+        place.rmdir()
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
-    # The server runs as another user.
-    for folder in tmp_path.parents[:3]:
-        folder.chmod(folder.stat().st_mode | 0o011)
-    tmp_path.chmod(0o711)
     yield place
     subprocess.run(["umount", place], check=True)
+    place.rmdir()
 
 
 @pytest.fixture
