@@ -107,9 +107,9 @@ impl Batch {
         self.chunks.push(chunk);
     }
 
-    /// Whether a log is forgotten.
-    pub(crate) fn forgets(&self) -> bool {
-        self.counts.contains(&FORGET)
+    /// Whether a log is forgotten or trimmed.
+    pub(crate) fn drops(&self) -> bool {
+        self.counts.iter().any(|&count| count <= TRIM)
     }
 
     /// The records of each step; nothing where a log is trimmed.

@@ -31,7 +31,7 @@ pub(crate) fn raise(schema: &str, steps: &[&str], from: u32, to: u32) -> String 
 /// Whether there is a store with all that this release adds to its format.
 pub(crate) const COMPLETE: &str =
     "SELECT to_regclass('@.format') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('@.member') \
-     AND attname = 'stopped') AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('@.forgotten') AND attname = 'first')";
+     AND attname = 'stopped') AND EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('@.forgotten') AND attname = 'before')";
 /// Whether processes say how they are reached.
 pub(crate) const HAS_DOORS: &str = "SELECT to_regclass('@.door') IS NOT NULL";
 /// Whether there is a store.
@@ -72,7 +72,7 @@ pub(crate) const CLAIM: &str = "INSERT INTO @.format (version, app) VALUES ($1, 
 
 pub(crate) const COMMIT: &str =
     "SELECT @.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
-/// Whether there are chunks of logs that were forgotten, and removing some of them.
+/// Whether there are chunks to remove of logs that were forgotten or trimmed, and removing some of them.
 pub(crate) const LEFT: &str = "SELECT EXISTS (SELECT FROM @.forgotten)";
 pub(crate) const SWEEP: &str = "SELECT @.sweep_1()";
 pub(crate) const TAKE: &str =
@@ -123,7 +123,7 @@ pub(crate) const ENDS: &str = "SELECT l.id, l.kept, l.next, l.guard, \
 
 pub(crate) const CHUNKS: &str = "SELECT * FROM @.chunks_1($1, $2, $3)";
 pub(crate) const BOUNDS: &str = "SELECT l.kept, l.next, l.guard, (SELECT max(c.first) FROM @.chunk c WHERE c.log = $1 \
-     AND NOT EXISTS (SELECT FROM @.forgotten f WHERE f.log = $1)) \
+     AND NOT EXISTS (SELECT FROM @.forgotten f WHERE f.log = $1 AND f.before IS NULL)) \
      FROM (SELECT 1) AS one LEFT JOIN @.log l ON l.id = $1";
 pub(crate) const SIZES: &str =
     "SELECT l.kept, l.next, l.guard, c.first, c.count, c.bytes, c.last_arrival_ms, c.body_crc, c.crc FROM @.log l \

@@ -87,31 +87,36 @@ CREATE TABLE IF NOT EXISTS @.door (
     secret bytea NOT NULL
 );
 
--- Logs that were forgotten and have chunks left, which nobody reads: they are removed by and by.
+-- Logs that were forgotten or trimmed, and have chunks left that nobody reads: they are removed by and by.
 CREATE TABLE IF NOT EXISTS @.forgotten (
     log integer PRIMARY KEY
 );
 -- Before this position nothing is left. What was removed stays in the index while an old transaction is open, and is not walked over again.
 ALTER TABLE @.forgotten ADD COLUMN IF NOT EXISTS first bigint NOT NULL DEFAULT -9223372036854775808;
+-- Where the chunks that are kept begin. Null: the whole log was forgotten.
+ALTER TABLE @.forgotten ADD COLUMN IF NOT EXISTS before bigint;
 
 CREATE OR REPLACE FUNCTION @.guard_1(p_log integer, p_kept bigint, p_next bigint) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS 'SELECT p_kept # (p_next * 5) # p_log';
 
--- Removes chunks of the first log that was forgotten: at most 1,000 or some 16 MiB at a time, for no commit passes meanwhile. Whether there
--- may be more to remove.
+-- Removes chunks of the first log that has some to remove: at most 1,000 or some 16 MiB at a time, for no commit passes meanwhile. Whether
+-- there may be more to remove.
 CREATE OR REPLACE FUNCTION @.sweep_1() RETURNS boolean LANGUAGE plpgsql AS $forebay$
 DECLARE
     v_log integer;
     v_first bigint;
+    v_before bigint;
     v_last bigint;
 BEGIN
-    SELECT f.log, f.first INTO v_log, v_first FROM @.forgotten f ORDER BY f.log LIMIT 1 FOR UPDATE;
+    -- A trim of the log waits until this is over, or is seen.
+    SELECT f.log, f.first, f.before INTO v_log, v_first, v_before FROM @.forgotten f ORDER BY f.log LIMIT 1 FOR UPDATE;
     IF v_log IS NULL THEN
         RETURN false;
     END IF;
     SELECT max(s.first) INTO v_last FROM (
         SELECT o.first, sum(o.bytes) OVER (ORDER BY o.first) - o.bytes AS before FROM (
-            SELECT c.first, c.bytes FROM @.chunk c WHERE c.log = v_log AND c.first >= v_first ORDER BY c.first LIMIT 1000
+            SELECT c.first, c.bytes FROM @.chunk c WHERE c.log = v_log AND c.first >= v_first
+                AND c.first < coalesce(v_before, 9223372036854775807) ORDER BY c.first LIMIT 1000
         ) AS o
     ) AS s WHERE s.before < 16777216;
     IF v_last IS NULL THEN
@@ -119,7 +124,7 @@ BEGIN
     ELSE
         -- A log of this number that has begun anew meanwhile is seen with its chunks.
         DELETE FROM @.chunk c WHERE c.log = v_log AND c.first BETWEEN v_first AND v_last
-            AND NOT EXISTS (SELECT FROM @.log l WHERE l.id = v_log);
+            AND (v_before IS NOT NULL OR NOT EXISTS (SELECT FROM @.log l WHERE l.id = v_log));
         UPDATE @.forgotten f SET first = v_last + 1 WHERE f.log = v_log;
     END IF;
     RETURN true;
@@ -194,7 +199,7 @@ BEGIN
             DELETE FROM @.log l WHERE l.id = v_step.log;
             IF EXISTS (SELECT FROM @.chunk c WHERE c.log = v_step.log) THEN
                 INSERT INTO @.forgotten (log) VALUES (v_step.log)
-                ON CONFLICT (log) DO UPDATE SET first = -9223372036854775808;
+                ON CONFLICT (log) DO UPDATE SET first = -9223372036854775808, before = NULL;
             END IF;
         ELSIF v_span.kept < v_step.first AND v_span.kept < v_span.next THEN
             SELECT c.first, c.first + c.count AS after INTO v_chunk FROM @.chunk c
@@ -207,9 +212,11 @@ BEGIN
             -- A chunk that holds positions to keep as well stays whole.
             v_kept := CASE WHEN v_chunk.after > v_step.first THEN v_chunk.first ELSE v_chunk.after END;
             UPDATE @.log l SET kept = v_kept, guard = @.guard_1(l.id, v_kept, l.next) WHERE l.id = v_step.log;
-            -- At most so many at a time, or the statement would take too long. Later trims remove the others; nobody reads them.
-            DELETE FROM @.chunk c WHERE c.log = v_step.log AND c.first < v_kept AND c.first < coalesce(
-                (SELECT o.first FROM @.chunk o WHERE o.log = v_step.log ORDER BY o.first OFFSET 1000 LIMIT 1), v_kept);
+            -- What is before it may be gigabytes: it is removed between commits.
+            IF v_kept > v_span.kept THEN
+                INSERT INTO @.forgotten (log, first, before) VALUES (v_step.log, v_span.kept, v_kept)
+                ON CONFLICT (log) DO UPDATE SET before = excluded.before;
+            END IF;
         END IF;
     END LOOP;
 
@@ -247,7 +254,7 @@ DECLARE
     v_seen bigint := 0;
 BEGIN
     SELECT l.kept, l.next, l.guard INTO o_kept, o_next, o_guard FROM @.log l WHERE l.id = p_log;
-    IF o_kept IS NULL AND EXISTS (SELECT FROM @.forgotten f WHERE f.log = p_log) THEN
+    IF o_kept IS NULL AND EXISTS (SELECT FROM @.forgotten f WHERE f.log = p_log AND f.before IS NULL) THEN
         RETURN;
     END IF;
     SELECT max(c.first) INTO v_start FROM @.chunk c WHERE c.log = p_log AND c.first <= greatest(p_from, o_kept);
@@ -267,3 +274,6 @@ END
 $forebay$;
 
 INSERT INTO @.unit (id, epoch, n, stamp, deaths, row_count, row_sum) VALUES (0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
+-- What trims of an earlier release have left.
+INSERT INTO @.forgotten (log, before) SELECT l.id, l.kept FROM @.log l
+    WHERE EXISTS (SELECT FROM @.chunk c WHERE c.log = l.id AND c.first < l.kept) ON CONFLICT DO NOTHING;

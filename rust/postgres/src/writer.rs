@@ -35,7 +35,7 @@ pub(crate) struct Writer {
     stamps: RandomState,
     /// Commits so far, so that each has a stamp of its own.
     sent: u64,
-    /// There may be chunks of logs that were forgotten.
+    /// There may be chunks of logs that were forgotten or trimmed.
     pub(crate) has_left: bool,
     /// It has taken the unit, and has not given it up.
     pub(crate) owns: bool,
@@ -160,7 +160,7 @@ impl Writer {
             }
         };
         let outcome = self.try_commit(batch, stamp).await;
-        self.has_left |= batch.forgets();
+        self.has_left |= batch.drops();
         if matches!(outcome, Ok(Outcome::Unknown(_) | Outcome::Unavailable(_))) {
             self.doubtful = Some((batch.token, stamp));
             self.session = None;
@@ -168,7 +168,7 @@ impl Writer {
         outcome
     }
 
-    /// Remove a slice of what is left of logs that were forgotten: no commit grows with what it forgets.
+    /// Remove a slice of what is left of logs that were forgotten or trimmed: no commit grows with what it drops.
     pub(crate) async fn sweep(&mut self) {
         let swept = match self.writing().await {
             Ok(writing) => writing.session.typed_one(SWEEP, &[]).await,

@@ -281,7 +281,9 @@ fn the_server_says_what_it_promises() {
     assert!(!promises.survives_failover());
 }
 
-/// A log is trimmed in one commit of bounded work, however long it is; the others remove the rest.
+/// A trim removes nothing in its commit, and all of it soon after, by slices. A commit that removed 1,000 chunks left the others where there was
+/// nothing new to trim, and where there was more than that each time. A thousand large ones were rolled back after 30 s, tried for ever, and
+/// nothing else was committed.
 #[test]
 fn a_long_log_is_trimmed_in_slices_and_reads_as_trimmed_at_once() {
     let Some(server) = SERVER.as_ref() else { return };
@@ -289,26 +291,84 @@ fn a_long_log_is_trimmed_in_slices_and_reads_as_trimmed_at_once() {
     let mut token = store.take_now(Unit::All).unwrap();
     let many: Vec<_> = (0..2_500).map(|at| append(1, at, 1)).collect();
     (token, _) = insist(&mut store, token, &many);
-    (token, _) = insist(&mut store, token, &[trim(1, 2_400)]);
     let left = || server.sql("SELECT count(*) FROM forebay_slices.chunk");
+    // As long as something else holds the first chunk, no slice gets through.
+    let holds = "BEGIN; SELECT 1 FROM forebay_slices.chunk WHERE first = 0 FOR UPDATE; SELECT pg_sleep(2); COMMIT";
+    thread::scope(|scope| {
+        scope.spawn(|| server.sql(holds));
+        thread::sleep(Duration::from_millis(500));
+        (token, _) = insist(&mut store, token, &[trim(1, 2_400)]);
+        assert_eq!(left(), "2500", "no commit removes anything");
+        let mut reader = store.reader().unwrap();
+        assert_eq!(reader.bounds(1).unwrap(), Some((2_400, 2_500)));
+        assert_eq!(reader.sizes(1, 1).unwrap()[0].0, 2_400);
+        assert_eq!(spans(reader.as_mut(), 1, 0, 1), [(2_400, 2_401)]);
+    });
+    removed(server, "slices", "100");
+    // All of it, and the next one begins where it ended.
+    let commit = insist(&mut store, token, &[trim(1, 2_500)]);
+    removed(server, "slices", "0");
     let mut reader = store.reader().unwrap();
-    assert_eq!((left().as_str(), reader.bounds(1).unwrap()), ("1500", Some((2_400, 2_500))));
-    assert_eq!(reader.sizes(1, 1).unwrap()[0].0, 2_400);
-    assert_eq!(spans(reader.as_mut(), 1, 0, 1), [(2_400, 2_401)]);
-    for before in [2_401, 2_402] {
-        (token, _) = insist(&mut store, token, &[trim(1, before)]);
-    }
-    assert_eq!(left(), "98");
-    drop(store);
-    open(server, "slices").take_now(Unit::All).unwrap();
-    let (token, mut store) = (Token { epoch: token.epoch + 1, ..token }, open(server, "slices"));
-    assert_eq!(store.submit_now(Unit::All, token, &[trim(1, u64::MAX)]).unwrap(), committed(token));
+    assert_eq!((reader.bounds(1).unwrap(), spans(reader.as_mut(), 1, 0, 9)), (Some((2_500, 2_500)), vec![]));
+    (token, _) = insist(&mut store, commit.0, &[append(1, 2_500, 1)]);
+    assert_eq!(spans(reader.as_mut(), 1, 0, 9), [(2_500, 2_501)]);
     drop(store);
     let mut store = open(server, "slices");
+    token = Token { epoch: token.epoch + 1, ..token };
+    assert_eq!(store.take_now(Unit::All).unwrap(), token);
+    assert_eq!(store.submit_now(Unit::All, token, &[trim(1, u64::MAX)]).unwrap(), committed(token));
+    removed(server, "slices", "0");
+}
+
+/// A log that was trimmed, trimmed again and forgotten before anybody has removed anything.
+#[test]
+fn what_is_left_of_trims_goes_whatever_comes_after_them() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "thrice");
+    let mut token = store.take_now(Unit::All).unwrap();
+    let holds = "BEGIN; SELECT 1 FROM forebay_thrice.chunk WHERE first = 0 FOR UPDATE; SELECT pg_sleep(2); COMMIT";
+    for log in [1, 2] {
+        let many: Vec<_> = (0..9).map(|at| append(log, at, 1)).collect();
+        (token, _) = insist(&mut store, token, &many);
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| server.sql(holds));
+        thread::sleep(Duration::from_millis(500));
+        (token, _) = insist(&mut store, token, &[trim(1, 3), trim(2, 3)]);
+        (token, _) = insist(&mut store, token, &[trim(1, 5)]);
+        insist(&mut store, token, &[trim(2, u64::MAX)]);
+    });
+    removed(server, "thrice", "4");
+    assert_eq!(store.reader().unwrap().bounds(1).unwrap(), Some((5, 9)));
+    assert_eq!(server.sql("SELECT min(first) FROM forebay_thrice.chunk WHERE log = 1"), "5");
+}
+
+/// Trims of a release before have left chunks, and the server has its functions.
+#[test]
+fn what_trims_of_an_earlier_release_have_left_is_removed() {
+    let Some(server) = SERVER.as_ref() else { return };
+    let mut store = open(server, "former");
+    let token = store.take_now(Unit::All).unwrap();
+    let many: Vec<_> = [1, 2].into_iter().flat_map(|log| (0..9).map(move |at| append(log, at, 1))).collect();
+    insist(&mut store, token, &many);
+    drop(store);
+    server.sql("UPDATE forebay_former.log SET kept = 4, guard = forebay_former.guard_1(id, 4, next) WHERE id = 2");
+    server.sql(
+        "ALTER TABLE forebay_former.forgotten DROP COLUMN before; CREATE OR REPLACE FUNCTION forebay_former.sweep_1() \
+         RETURNS boolean LANGUAGE sql AS 'SELECT false'",
+    );
+    let mut store = open(server, "former");
     store.take_now(Unit::All).unwrap();
+    removed(server, "former", "14");
+    assert_eq!(spans(store.reader().unwrap().as_mut(), 2, 0, 1), [(4, 5)]);
+}
+
+/// Wait until so many chunks are there, and nothing is to be removed any more.
+fn removed(server: &Server, app: &str, chunks: &str) {
     let until = Instant::now() + Duration::from_secs(30);
-    while left() != "0" {
-        assert!(Instant::now() < until, "what was forgotten is removed, and not {}", left());
+    let counts = format!("SELECT count(*), (SELECT count(*) FROM forebay_{app}.forgotten) FROM forebay_{app}.chunk");
+    while server.sql(&counts) != format!("{chunks}|0") {
+        assert!(Instant::now() < until, "what was dropped is removed: {}", server.sql(&counts));
         thread::sleep(Duration::from_millis(20));
     }
 }
