@@ -52,13 +52,19 @@ class BusyEngine(SlowEngine):
 
 def handing_over(engine: SlowEngine, attempts: list[str], member: dict[str, Any]) -> SharedStore:
     """Give the part of an app in a store that it is to hand over."""
+    lease = SimpleNamespace(lost=False)
+
+    def interrupt() -> None:
+        lease.lost = True
+        engine.told.append("interrupt")
+
     runner = SimpleNamespace(
         loop=asyncio.get_running_loop(),
         lost=asyncio.Event(),
-        lease=SimpleNamespace(lost=False),
+        lease=lease,
         is_asked=False,
         attempts=lambda: [Attempt(name, "1", None, parked=False) for name in attempts],
-        interrupt=lambda: engine.told.append("interrupt"),
+        interrupt=interrupt,
         refuse_deferred=lambda _: None,
         flush=lambda: engine.told.append("flush"),
         detach=lambda _: engine.told.append("detach"),
@@ -139,10 +145,16 @@ def test_a_client_says_that_it_has_stopped_when_all_has_ended_and_nothing_can_co
             if begins_more:
                 attempts.append(SimpleNamespace(function="f", request_id="late"))
 
+        lease = SimpleNamespace(lost=False)
+
+        def interrupt() -> None:
+            lease.lost = True
+            loop.call_later(0.05, end)
+
         runner = SimpleNamespace(
             loop=loop,
-            lease=SimpleNamespace(lost=False),
-            interrupt=lambda: loop.call_later(0.05, end),
+            lease=lease,
+            interrupt=interrupt,
             attempts=lambda: attempts,
             flush=flush,
             detach=lambda _: None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -130,3 +131,32 @@ def test_a_store_is_moved_although_a_thread_goes_on(members: Members, shop: Shop
     assert sorted(words[0] for words in lines(members, "begun")) == ["one", "one", "two"]
     members.owner(shop._url)
     until(lambda: "stands by" in shop.command("cluster", "members").stdout, members.logs)
+
+
+def test_a_thread_of_another_process_is_told_when_the_store_is_moved(members: Members, shop: Shop) -> None:
+    """The owner's own threads were told 2 s before the next owner took the store, and those of others after that."""
+    owner, other = shop.start(), shop.start()
+    for name in "abcdefgh":
+        shop.put("slow", name)
+        if other.lines("begun"):
+            break
+    until(lambda: owner.lines("begun") != [] and other.lines("begun") != [], members.logs)
+    moved = shop.command("cluster", "move", str(other.child.pid))
+    assert moved.returncode == 0, moved.stderr + members.logs()
+    until(lambda: other.lines("lost") != [], members.logs)
+    until(lambda: any(words[1] != "1" for words in lines(members, "begun")), members.logs)
+    begun_again = min(float(words[2]) for words in lines(members, "begun") if words[1] != "1")
+    told = [float(words[0]) for process in (owner, other) for words in process.lines("lost")]
+    assert max(told) - min(told) < 1, "all are told when the owner interrupts what runs"
+    assert max(told) < begun_again
+
+
+def test_a_thread_is_told_when_its_process_ends(members: Members, shop: Shop) -> None:
+    """The record ran again under the next owner, while the thread had no word of it until its process was gone."""
+    owner, other = shop.start(), shop.start()
+    shop.put("slow", "one")
+    until(lambda: owner.lines("begun") != [], members.logs)
+    owner.signal(signal.SIGTERM)
+    until(lambda: other.lines("begun") != [], members.logs)
+    until(lambda: owner.lines("lost") != [], members.logs)
+    assert float(owner.lines("lost")[0][0]) < float(other.lines("begun")[0][2])

@@ -19,7 +19,7 @@ import forebay
 SECONDS = float(sys.argv[3])
 
 app = forebay.App("threads", store=os.environ["STORE_URL"])
-slow, quick = app.stream("slow"), app.stream("quick")
+slow, quick = app.stream("slow", shards=8), app.stream("quick")
 note = noted_in(sys.argv[1])
 
 
@@ -49,6 +49,9 @@ async def main() -> None:
     async with app:
         note("started")
         await ends.wait()
+        await app.stop(grace=0.5)
+        # The process lives on for a while, as a server does that runs more than the app.
+        await asyncio.sleep(SECONDS)
 
 
 logging.basicConfig(level="INFO", format="%(asctime)s %(name)s %(message)s")

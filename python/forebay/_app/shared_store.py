@@ -174,7 +174,6 @@ class SharedStore:
             if not member.hands_over:
                 return False
             if runner.loop.time() > interrupts_at:
-                runner.lease.lost = True  # a thread that looks at it ends before another process runs the same
                 runner.interrupt()
                 interrupts_at = float("inf")
             if runner.loop.time() > gives_up_at:
@@ -197,7 +196,6 @@ class SharedStore:
         While something runs on, another process is to have the store, and nobody where there is none.
         """
         runner, member = self._runner, self.member
-        runner.lease.lost = True
         runner.interrupt()
         warns_at, has_warned = runner.loop.time() + WARNS_SECONDS, False
         declines_at = warns_at

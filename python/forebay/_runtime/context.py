@@ -108,7 +108,7 @@ class Context:
 
     @property
     def lease_lost(self) -> bool:
-        """Whether this process must not run the handler any more, because another one may run it.
+        """Whether this process must not run the handler any more: it runs again, in another process or after the next start.
 
         A task is cancelled then, and a process killed. A thread cannot be stopped: its handler looks here between its steps.
         What it returns does not count any more.

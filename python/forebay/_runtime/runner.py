@@ -208,6 +208,8 @@ class Runner:
         elif work[2] == answer.STOP:
             environment.stop(work[0], answer.STOPPED)
         elif work[2] == answer.INTERRUPT:
+            # The owner stops all that was given here: it is to run elsewhere.
+            self.lease.lost = True
             environment.stop(work[0], answer.INTERRUPTED)
         else:
             environment.start(work)
@@ -239,6 +241,7 @@ class Runner:
 
     def interrupt(self) -> None:
         """Stop every attempt, also in processes that run handlers for this one: they will be run again."""
+        self.lease.lost = True  # a thread that looks at it ends before another process runs the same
         if self._engine is not None:
             self._engine.interrupt()
         for environment in self._environments.values():
