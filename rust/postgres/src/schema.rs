@@ -81,9 +81,11 @@ pub(crate) const TAKE: &str =
 /// Goes on with a unit that this process has taken as a member.
 pub(crate) const TAKEN: &str = "UPDATE @.unit SET stamp = 0 WHERE id = $1 AND owner = $2 AND epoch = $3 \
                                 RETURNING epoch, n, row_count, row_sum";
-/// Takes a unit, if nobody else has done so since its epoch was read, and this process understands the store.
+/// Takes a unit, if nobody else has done so since its epoch was read, and this process understands the store. One that takes its own unit
+/// anew, since its release was not heard, hands it over once more where somebody else is wanted.
 pub(crate) const CLAIM_UNIT: &str =
-    "UPDATE @.unit SET epoch = epoch + 1, owner = $2, deaths = $4, stamp = 0, wanted = NULL WHERE id = $1 AND epoch = $3 \
+    "UPDATE @.unit SET epoch = epoch + 1, owner = $2, deaths = $4, stamp = 0, \
+     wanted = CASE WHEN owner = $2 THEN wanted END WHERE id = $1 AND epoch = $3 \
      AND (SELECT m.format FROM @.member m WHERE m.name = $2) >= (SELECT max(f.version) FROM @.format f) RETURNING epoch";
 /// Members and heads, of one moment, with each head the store's format, and with each row what time it is.
 pub(crate) const ASK: &str = "SELECT NULL::int4, name, beat, drained::int4, NULL::text, format, declined, \

@@ -308,6 +308,30 @@ fn a_store_that_was_given_up_is_taken_at_once() {
     assert_eq!(server.sql("SELECT deaths FROM forebay_members.unit"), "0", "nobody has died");
 }
 
+/// The server ended the session just before the owner gave the store up for another process: the owner took it anew, the wish was gone, and
+/// `forebay cluster move` ended with a timeout.
+#[test]
+fn a_wish_for_another_owner_outlives_a_release_that_is_not_heard() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    let owner = Membership::join(settings("owner")).unwrap();
+    assert_eq!(owner.event(Duration::from_secs(100)), Some(Event::Taken(1)));
+    let other = Membership::join(settings("other")).unwrap();
+    let until = Instant::now() + Duration::from_secs(100);
+    while !want(&settings("?"), "other").unwrap() {
+        assert!(Instant::now() < until, "the other one shares the store");
+    }
+    assert_eq!(owner.event(Duration::from_secs(100)), Some(Event::HandOver));
+    // The head still names it.
+    owner.lost();
+    owner.stopped();
+    assert_eq!(owner.event(Duration::from_secs(100)), Some(Event::Taken(2)));
+    assert_eq!(owner.event(Duration::from_secs(100)), Some(Event::HandOver));
+    server.sql("UPDATE forebay_members.unit SET owner = NULL");
+    assert_eq!(other.event(Duration::from_secs(100)), Some(Event::Taken(3)));
+    assert_eq!(server.sql("SELECT wanted IS NULL FROM forebay_members.unit"), "t");
+}
+
 /// An opening that fails late, at a socket for example, gives up what it has taken. Its process may be the only one.
 #[test]
 fn a_store_that_a_late_failure_has_given_up_is_taken_anew_by_the_same_process() {
