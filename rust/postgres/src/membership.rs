@@ -285,13 +285,11 @@ impl Watch {
                     commands
                 }
                 Ok(Some(Heard::Answered { number, view: Err(error), .. })) => {
-                    lock(&self.lease).unanswered(number);
-                    let soon = Duration::from_nanos(self.rules.watch_ns);
+                    let soon = self.rules.watch_ns;
                     // Rights that are lacking are not there a moment later.
                     let wait = if matches!(error, StoreError::Refused(_)) { 4 * soon } else { soon };
+                    lock(&self.lease).unanswered(number, now_ns() + wait);
                     lock(&self.seen).unanswered = Some(error);
-                    // It asks again then. What is said to it meanwhile waits as long.
-                    tokio::time::sleep(wait).await;
                     continue;
                 }
                 Ok(Some(Heard::Taken(taken))) => self.taken(taken),

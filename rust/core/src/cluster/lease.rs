@@ -314,9 +314,12 @@ impl Lease {
         commands
     }
 
-    /// A question has no answer, and will have none.
-    pub fn unanswered(&mut self, number: u64) {
-        self.asked = self.asked.filter(|asked| asked.number != number);
+    /// A question has no answer, and will have none. The next one is asked at this moment at the earliest; what else is due does not wait.
+    pub fn unanswered(&mut self, number: u64, again_ns: u64) {
+        if self.asked.take_if(|asked| asked.number == number).is_some() {
+            self.beat_due_ns = self.beat_due_ns.max(again_ns);
+            self.watch_due_ns = self.watch_due_ns.max(again_ns);
+        }
     }
 
     /// The primary has answered a question.

@@ -548,3 +548,25 @@ fn a_member_that_has_observed_little_stops_before_others_take_the_store() {
         assert!(lease.living(answered_ms * MS).iter().any(|name| *name == "owner"), "it does not hold it for dead yet");
     }
 }
+
+/// A server that refused a member was left alone for a second, and what else was due waited as long: the member stopped itself up to a second
+/// late, and others take its store 1.5 s after it must have stopped.
+#[test]
+fn a_member_that_is_refused_stops_itself_in_time() {
+    let mut lease = Lease::new("a".into(), 1, Rules::default());
+    let ask = |lease: &mut Lease, at_ms: u64| match lease.time(at_ms * MS)[..] {
+        [Command::Ask { number, .. }] => number,
+        ref commands => panic!("at {at_ms}: {commands:?}"),
+    };
+    let number = ask(&mut lease, 0);
+    lease.answered(number, &View::default(), MS);
+    for at_ms in [1_000, 2_100, 3_200] {
+        let number = ask(&mut lease, at_ms);
+        lease.unanswered(number, (at_ms + 1_100) * MS);
+        assert_eq!(lease.next_due(), (at_ms + 1_100).min(3_500) * MS, "not before");
+        assert_eq!(lease.time((at_ms + 1) * MS), []);
+    }
+    assert_eq!(lease.time(3_500 * MS), [Command::StandDown]);
+    assert_eq!(lease.next_due(), 4_300 * MS);
+    ask(&mut lease, 4_300);
+}
