@@ -248,7 +248,7 @@ impl Member {
         lock(&self.shared.state).declined.clone().filter(|_| self.shared.membership.has_declined())
     }
 
-    /// A text, and why this process does not reach the server, if it does not.
+    /// A text, and why this process does not reach the server, or cannot take the store.
     pub(crate) fn with_trouble(&self, text: String) -> String {
         self.shared.with_trouble(text)
     }
@@ -365,10 +365,13 @@ impl Shared {
         }
     }
 
-    /// A text, and why this process does not reach the server, if it does not.
+    /// A text, and why this process does not reach the server, or cannot take the store.
     fn with_trouble(&self, text: String) -> String {
-        match self.membership.trouble() {
-            Some(trouble) => format!("{text}. This process's beats do not get through: {trouble}"),
+        if let Some(why) = self.membership.unanswered() {
+            return format!("{text}. This process's beats do not get through: {why}");
+        }
+        match self.membership.untaken() {
+            Some(why) => format!("{text}. This process could not take the store: {why}"),
             None => text,
         }
     }

@@ -167,10 +167,14 @@ impl Membership {
         lock(&self.seen).own_stopped = Some(stopped);
     }
 
-    /// Why its beats do not get through at present, or why it could not take the store.
-    pub fn trouble(&self) -> Option<String> {
-        let seen = lock(&self.seen);
-        seen.unanswered.as_ref().or(seen.untaken.as_ref()).map(ToString::to_string)
+    /// Why its beats do not get through at present.
+    pub fn unanswered(&self) -> Option<String> {
+        lock(&self.seen).unanswered.as_ref().map(ToString::to_string)
+    }
+
+    /// Why it could not take the store when it tried last.
+    pub fn untaken(&self) -> Option<String> {
+        lock(&self.seen).untaken.as_ref().map(ToString::to_string)
     }
 
     /// All that ran before the last [`Event::StandDown`] has stopped. Until then this process takes nothing.

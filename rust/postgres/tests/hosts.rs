@@ -23,7 +23,7 @@ fn owns_and_comes_back(server: &Server, url: &str, app: &str) {
     let begun = Instant::now();
     let membership = Membership::join(settings.clone()).unwrap();
     let taken = membership.event(Duration::from_secs(30));
-    let Some(Event::Taken(epoch)) = taken else { panic!("it owns the store: {taken:?} {:?}", membership.trouble()) };
+    let Some(Event::Taken(epoch)) = taken else { panic!("it owns the store: {taken:?} {:?}", membership.unanswered()) };
     println!("figures {{\"owned_after_ms\": {}}}", begun.elapsed().as_millis());
     // Each is a new process as far as hosts are concerned.
     let settings = Settings::new(url, app, Durability::PowerLoss).unwrap().named("one");
@@ -39,7 +39,7 @@ fn owns_and_comes_back(server: &Server, url: &str, app: &str) {
         ));
         let (before, until) = (beat(), Instant::now() + Duration::from_secs(30));
         while beat() < before + 2 {
-            assert!(Instant::now() < until, "it beats again: {:?}", membership.trouble());
+            assert!(Instant::now() < until, "it beats again: {:?}", membership.unanswered());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -123,16 +123,39 @@ fn why_beats_do_not_get_through_is_known() {
     let settings = Settings::new(&server.url(""), "trouble", Durability::PowerLoss).unwrap().named("one");
     let membership = Membership::join(settings).unwrap();
     assert!(membership.event(Duration::from_secs(60)).is_some(), "it owns the store");
-    assert_eq!(membership.trouble(), None);
+    assert_eq!(membership.unanswered(), None);
     server.sql("ALTER TABLE forebay_trouble.member RENAME TO gone");
     let until = Instant::now() + Duration::from_secs(60);
-    while !membership.trouble().is_some_and(|text| text.contains("\"forebay_trouble.member\" does not exist")) {
-        assert!(Instant::now() < until, "{:?}", membership.trouble());
+    while !membership.unanswered().is_some_and(|text| text.contains("\"forebay_trouble.member\" does not exist")) {
+        assert!(Instant::now() < until, "{:?}", membership.unanswered());
         std::thread::sleep(Duration::from_millis(50));
     }
     server.sql("ALTER TABLE forebay_trouble.gone RENAME TO member");
-    while membership.trouble().is_some() {
-        assert!(Instant::now() < until, "{:?}", membership.trouble());
+    while membership.unanswered().is_some() {
+        assert!(Instant::now() < until, "{:?}", membership.unanswered());
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// A lock on the head kept the store from being taken, and the start said that beats did not get through.
+#[test]
+fn why_a_store_is_not_taken_is_known_apart() {
+    let Some(server) = SERVER.as_ref() else { return };
+    drop(PostgresStore::open(Settings::new(&server.url(""), "untaken", Durability::PowerLoss).unwrap()).unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.sql("BEGIN; SELECT FROM forebay_untaken.unit FOR UPDATE; SELECT pg_sleep(6); COMMIT"));
+        let settings = Settings::new(&server.url(""), "untaken", Durability::PowerLoss).unwrap().named("one");
+        let membership = Membership::join(settings).unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        while !membership.untaken().is_some_and(|text| text.contains("lock timeout")) {
+            assert!(Instant::now() < until, "{:?}", membership.untaken());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(membership.unanswered(), None);
+        assert!(membership.event(Duration::from_secs(60)).is_some(), "it owns the store then");
+        while membership.untaken().is_some() {
+            assert!(Instant::now() < until, "{:?}", membership.untaken());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
 }
