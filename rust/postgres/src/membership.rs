@@ -68,6 +68,19 @@ struct Seen {
     untaken: Option<StoreError>,
 }
 
+impl Seen {
+    /// Say no more what was stopped for an owner that is not the one of this head: connections are counted from one again. A failover that
+    /// has lost a take may lead to another owner of the same epoch.
+    fn forget_stopped(&mut self, head: Option<&Head>) {
+        let (Some(head), Some(stopped)) = (head, self.own_stopped) else { return };
+        let former = self.head.as_ref().and_then(|head| head.owner.as_ref());
+        let is_another = head.owner.as_ref().zip(former).is_some_and(|(now, before)| now != before);
+        if head.epoch != stopped.epoch || is_another {
+            self.own_stopped = None;
+        }
+    }
+}
+
 /// What the thread hears.
 enum Heard {
     Answered { number: u64, beats: bool, view: Result<View, StoreError> },
@@ -274,6 +287,7 @@ impl Watch {
                     if head.as_ref().map(|head| head.epoch) != seen.head.as_ref().map(|head| head.epoch) {
                         seen.untaken = None; // it has been taken since
                     }
+                    seen.forget_stopped(head.as_ref());
                     seen.head = head;
                     seen.stopped.clone_from(&view.stopped);
                     if beats {

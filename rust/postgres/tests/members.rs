@@ -537,6 +537,31 @@ fn what_a_member_says_that_it_has_stopped_is_seen_by_the_others() {
     }
 }
 
+/// A failover lost the take of an owner, and the next one had its epoch. What a member had said of the former one was taken for a word about
+/// its new connections: all that it ran there had failed, and ran elsewhere beside it.
+#[test]
+fn what_was_stopped_for_an_owner_is_not_said_to_another_of_its_epoch() {
+    let Some(server) = Server::start("rust/postgres/tests/members.rs") else { return };
+    let settings = |name: &str| Settings::new(&server.url(""), "members", Durability::PowerLoss).unwrap().named(name);
+    let owner = Membership::join(settings("owner")).unwrap();
+    assert_eq!(owner.event(Duration::from_secs(100)), Some(Event::Taken(1)));
+    let client = Membership::join(settings("client")).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    let until_said = |said: &str| {
+        while server.sql("SELECT stopped FROM forebay_members.member WHERE name = 'client'") != said {
+            assert!(Instant::now() < until, "it says {said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    while client.head().is_none_or(|head| head.epoch < 1) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    client.has_stopped(Stopped { epoch: 1, connection: 7 });
+    until_said("{1,7}");
+    server.sql("UPDATE forebay_members.unit SET owner = 'another'");
+    until_said("{}");
+}
+
 /// What a release adds to a format is added when one of its processes comes, beside those of the release before.
 #[test]
 fn a_store_of_an_earlier_release_gets_what_it_lacks() {
