@@ -23,8 +23,8 @@ const ALONE: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts at one address; the first is [`AGAIN`].
 const AGAIN_MAX: Duration = Duration::from_secs(1);
 
-/// What it means that the options of our sessions are refused: the server itself knows them.
-const POOLER: &str = ". A pooler that shares the server's sessions, such as PgBouncer in its transaction mode, cannot be used. Next: give \
+/// What it means that the options of our sessions are refused, or do not reach the server: the server itself knows them.
+pub(crate) const POOLER: &str = ". A pooler that shares the server's sessions, such as PgBouncer in its transaction mode, cannot be used. Next: give \
                       the URL of the server itself";
 
 /// Why an address has given no connection.
@@ -134,7 +134,8 @@ fn failed(place: String, text: String) -> Failed {
 
 fn told(place: String, error: &Error) -> Failed {
     let code = error.code().map_or("", |code| code.code());
-    if code == "08P01" {
+    // PgBouncer says the same code of what passes, such as too many clients.
+    if code == "08P01" && say(error).contains("startup parameter") {
         let text = format!("{}{POOLER}", say(error));
         return Failed { place, text, is_refused: true };
     }

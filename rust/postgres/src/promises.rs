@@ -5,6 +5,8 @@ use std::fmt;
 use forebay_store::port::{Durability, StoreError};
 use tokio_postgres::Row;
 
+use crate::connect::POOLER;
+
 /// Oldest server that has all that is needed.
 const VERSION_MIN: u32 = 150_000;
 
@@ -74,6 +76,8 @@ pub struct Promises {
     pub in_recovery: bool,
     /// Whether its pages have checksums of their own.
     pub data_checksums: bool,
+    /// The server has the options of this session, without which a statement may wait for a lock for ever.
+    pub keeps_options: bool,
     /// The transaction that makes commits slower at present.
     pub held: Option<Held>,
 }
@@ -98,7 +102,8 @@ pub(crate) const HELD: &str = concat!("SELECT held.* FROM ", held!());
 pub(crate) const QUESTION: &str = concat!(
     "SELECT current_setting('server_version_num')::int4, current_setting('fsync'), current_setting('full_page_writes'), \
      current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), pg_is_in_recovery(), \
-     current_setting('data_checksums'), held.* FROM (SELECT 1) AS one LEFT JOIN ",
+     current_setting('data_checksums'), current_setting('statement_timeout') <> '0' OR current_setting('lock_timeout') <> '0' \
+     OR current_setting('idle_in_transaction_session_timeout') <> '0', held.* FROM (SELECT 1) AS one LEFT JOIN ",
     held!(),
     " ON true"
 );
@@ -133,13 +138,17 @@ impl Promises {
             synchronous_standby_names: row.try_get(4)?,
             in_recovery: row.try_get(5)?,
             data_checksums: is_on(6)?,
-            held: Held::read(row, 7)?,
+            keeps_options: row.try_get(7)?,
+            held: Held::read(row, 8)?,
         })
     }
 
     /// Refuse a server that promises less than is asked for; says what to change.
     pub fn check(&self, durability: Durability) -> Result<(), StoreError> {
         let refused = |text: String| Err(StoreError::Refused(text));
+        if !self.keeps_options {
+            return refused(format!("the options of this session did not reach the server{POOLER}"));
+        }
         if self.version < VERSION_MIN {
             return refused(format!("the server is PostgreSQL {}, and forebay needs 15 or newer", self.version_text()));
         }
@@ -219,6 +228,7 @@ mod tests {
             synchronous_standby_names: String::new(),
             in_recovery: false,
             data_checksums: false,
+            keeps_options: true,
             held: None,
         }
     }

@@ -95,25 +95,44 @@ fn a_process_that_is_200_ms_from_its_server_joins_and_connects_again() {
     owns_and_comes_back(server, &server::url(port, ""), "far");
 }
 
-/// A pooler refuses the options of our sessions. It was called unreachable, and was asked again and again.
-#[test]
-fn a_pooler_is_refused_with_the_next_step() {
+/// What a host answers that refuses each connection with this code and text; the error of whoever joins.
+fn refused_with(code: &str, text: &str) -> Option<StoreError> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = server::url(listener.local_addr().unwrap().port(), "");
+    let fields = format!("SFATAL\0VFATAL\0C{code}\0M{text}\0\0");
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let (mut client, mut length) = (client.unwrap(), [0; 4]);
             client.read_exact(&mut length).unwrap();
             client.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize - 4]).unwrap();
-            let fields = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: options\0\0";
             client.write_all(b"E").unwrap();
             client.write_all(&(fields.len() as u32 + 4).to_be_bytes()).unwrap();
-            client.write_all(fields).unwrap();
+            client.write_all(fields.as_bytes()).unwrap();
         }
     });
-    let refused = Membership::join(Settings::new(&url, "pooled", Durability::PowerLoss).unwrap()).err();
+    Membership::join(Settings::new(&url, "pooled", Durability::PowerLoss).unwrap()).err()
+}
+
+/// A pooler refuses the options of our sessions. It was called unreachable, and was asked again and again.
+#[test]
+fn a_pooler_is_refused_with_the_next_step() {
+    let refused = refused_with("08P01", "unsupported startup parameter: options");
     let Some(StoreError::Refused(text)) = refused else { panic!("{refused:?}") };
     assert!(text.contains("startup parameter") && text.contains("cannot be used. Next: give the URL"), "{text}");
+    let full = refused_with("08P01", "no more connections allowed (max_client_conn)");
+    assert!(matches!(&full, Some(StoreError::Unavailable(text)) if !text.contains("cannot be used")), "{full:?}");
+}
+
+/// One that is told to ignore options was used without any of them, until a statement waited for a lock without end.
+#[test]
+fn a_pooler_that_drops_the_options_is_refused_too() {
+    let Some(server) = SERVER.as_ref() else { return };
+    // What a session has then.
+    let dropped = "&options=-cstatement_timeout%3D0%20-clock_timeout%3D0%20-cidle_in_transaction_session_timeout%3D0";
+    let settings = Settings::new(&server.url(dropped), "dropped", Durability::ProcessCrash).unwrap();
+    let refused = Membership::join(settings).err();
+    let Some(StoreError::Refused(text)) = refused else { panic!("{refused:?}") };
+    assert!(text.contains("did not reach the server") && text.contains("Next: give the URL"), "{text}");
 }
 
 /// A start that found no server said that no process owned the store, and to ask again.
