@@ -16,7 +16,7 @@ use crate::errors::say;
 use crate::session::AGAIN;
 use crate::settings::Settings;
 
-/// How long one address may take to let us in.
+/// How long one address may take to let us in, if the URL does not give it more time to accept a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long an address is tried alone before the next one is tried beside it.
 const ALONE: Duration = Duration::from_millis(500);
@@ -77,8 +77,12 @@ async fn host(settings: &Settings, at: usize) -> Result<Client, Vec<Failed>> {
     earliest(attempts.collect()).await
 }
 
+fn lets_in_within(one: &Config) -> Duration {
+    one.get_connect_timeout().map_or(CONNECT_WITHIN, |&accepts| CONNECT_WITHIN.max(accepts))
+}
+
 async fn address_of(one: Config, tls: MakeRustlsConnect, place: String) -> Result<Client, Vec<Failed>> {
-    match timeout(CONNECT_WITHIN, one.connect(tls)).await {
+    match timeout(lets_in_within(&one), one.connect(tls)).await {
         Ok(Ok((client, connection))) => {
             // How it ends is told to those who wait for an answer.
             tokio::spawn(async move { drop(connection.await) });
@@ -196,4 +200,18 @@ fn one_of(all: &Config, host: &Host, port: u16, address: Option<IpAddr>) -> Conf
     one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
     one.channel_binding(all.get_channel_binding()).target_session_attrs(all.get_target_session_attrs());
     one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `connect_timeout=30` ended after 10 s.
+    #[test]
+    fn a_url_may_give_a_server_more_time() {
+        let within = |text: &str| lets_in_within(&text.parse().unwrap());
+        assert_eq!(within("postgresql://one/db"), CONNECT_WITHIN);
+        assert_eq!(within("postgresql://one/db?connect_timeout=3"), CONNECT_WITHIN);
+        assert_eq!(within("postgresql://one/db?connect_timeout=30"), Duration::from_secs(30));
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use forebay_store::port::{Durability, StoreError};
-use tokio_postgres::config::{Config, Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Config, Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::door::Door;
@@ -89,6 +89,11 @@ impl Settings {
         let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
         if ![0, hosts].contains(&addresses) || ![0, 1, hosts].contains(&config.get_ports().len()) {
             return refused("the URL of the store must name as many ports and hostaddr as hosts, or one port, or none");
+        }
+        if config.get_load_balance_hosts() != LoadBalanceHosts::Disable {
+            return refused(
+                "load_balance_hosts in the URL of the store: the host that takes writes is used, whatever their order. Next: leave it out",
+            );
         }
         config.ssl_mode(trust.mode());
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -373,6 +378,8 @@ mod tests {
             let refused = settings(url).unwrap_err();
             assert!(!refused.contains("secret") && refused.len() > 40, "{url}: {refused}");
         }
+        let balanced = settings("postgresql://me:secret@one,two/db?load_balance_hosts=random").unwrap_err();
+        assert!(balanced.contains("load_balance_hosts") && balanced.contains("leave it out"), "{balanced}");
         let long = Settings::new("postgresql://one/db", &"a".repeat(56), Durability::PowerLoss).unwrap_err();
         assert!(long.to_string().contains("1 to 55 bytes"), "{long}");
     }
