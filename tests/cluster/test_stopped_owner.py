@@ -21,6 +21,8 @@ from forebay._core import look_at_server
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from db_servers import Postgres
+
 log = logging.getLogger("figures")
 
 # The owner is dead after 5 s, and it is looked twice, a second apart; a busy machine takes longer for all of it.
@@ -104,6 +106,29 @@ def test_a_process_that_only_asks_takes_a_store_whose_only_owner_has_died(member
     command = [sys.executable, "-m", "forebay.cli", "stream", "put", "numbers", "--partition-key", "k", "--store", url]
     put = subprocess.run(command, input='{"late": 1}\n', capture_output=True, text=True, check=False)
     assert put.returncode == 0, put.stderr
+
+
+def test_a_process_that_only_asks_logs_in_seldom_while_there_is_no_owner(
+    members: Members, own_server: Postgres
+) -> None:
+    """Each logged in eight times a second, just when the next owner had to connect: a hundred of them filled the server."""
+    url = f"{own_server.url}?sslmode=disable"
+    owner = members.start(url, "quiet")
+    until(lambda: owner.lines("started") != [], members.logs)
+
+    def logins() -> int:
+        return int(own_server.sql("SELECT sessions FROM pg_stat_database WHERE datname = current_database()"))
+
+    owner.signal(signal.SIGKILL)
+    owner.child.wait()
+    before, begun = logins(), now()
+    command = [sys.executable, "-m", "forebay.cli", "stream", "put", "numbers", "--partition-key", "k", "--store", url]
+    put = subprocess.run(command, input='{"late": 1}\n', capture_output=True, text=True, check=False)
+    assert put.returncode == 0, put.stderr
+    took, many = now() - begun, logins() - before
+    log.info("an owner killed: %d logins in %.1f s until the next one had answered", many, took)
+    # A member's connections, and those of the owner that it becomes, beside a look a second, and where the owner listens.
+    assert many < 15 + 2.5 * took
 
 
 @pytest.mark.parametrize("machine", [None, "elsewhere"])

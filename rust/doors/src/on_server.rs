@@ -87,6 +87,7 @@ impl Opening {
         let last = until + COMMAND_WITHIN;
         // One member for all looks: it has to see for itself that an owner is silent.
         let mut joined: Option<Arc<Member>> = None;
+        let mut tried = (String::new(), AGAIN);
         loop {
             let (_, seen) = forebay_postgres::look(&settings)?;
             let seen = seen.ok_or_else(|| no_store(&settings))?;
@@ -101,19 +102,29 @@ impl Opening {
                         Member::join(settings.clone())?
                     }
                 };
-                match self.own_or_stand_by(&member, until.saturating_duration_since(Instant::now()), false) {
-                    Err(EngineError::Store(StoreError::Locked(_))) if Instant::now() < until => {
-                        joined = Some(member);
-                        std::thread::sleep(AGAIN);
-                        continue;
+                // The server is about to let the next owner in. So a member asks what it knows itself, and looks now and then.
+                let looks_at = (Instant::now() + WATCH).min(until);
+                loop {
+                    match self.own_or_stand_by(&member, until.saturating_duration_since(Instant::now()), false) {
+                        Err(EngineError::Store(StoreError::Locked(_))) if Instant::now() < looks_at => {
+                            member.wait(AGAIN);
+                        }
+                        Err(EngineError::Store(StoreError::Locked(_))) if Instant::now() < until => break,
+                        opened => return opened,
                     }
-                    opened => return opened,
                 }
+                joined = Some(member);
+                continue;
             };
             // As the client of an owner it is no member: nobody is to count it as one who could take the store over.
             drop(joined.take());
             match Self::client_of(&owner, &settings) {
-                Err(EngineError::OwnerLost(_)) if Instant::now() < until => std::thread::sleep(AGAIN),
+                Err(EngineError::OwnerLost(_)) if Instant::now() < until => {
+                    // One that has just come listens in a moment. Another one is dead, and many may ask the server about it.
+                    let pause = if tried.0 == owner { tried.1 } else { AGAIN };
+                    std::thread::sleep(pause);
+                    tried = (owner, (2 * pause).min(WATCH));
+                }
                 Err(error) => return Err(error),
                 Ok(client) => {
                     watch(&client, settings, owner)?;
