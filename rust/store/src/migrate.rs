@@ -53,8 +53,8 @@ pub struct Copied {
 }
 
 /// Copy a store into one that is empty, or that holds what a copy of the same source left. The source is marked then as one that went to
-/// `place`. `goes_on` is asked after each commit, and once more before the target is declared whole; `None`: it said no, and the copy can be
-/// continued.
+/// `place`, and the target is declared whole after that: there is no moment at which both can be opened. `goes_on` is asked after each
+/// commit, and once more before the source is marked; `None`: it said no, and the copy can be continued.
 ///
 /// [`StoreError::Refused`]: the target holds something else, or the source has changed since the copy began, or was copied before.
 pub fn migrate(
@@ -68,27 +68,33 @@ pub fn migrate(
     if from.get(Table::Meta, MIGRATING)?.is_some() {
         return refused("the source is the target of a migration that has not ended: continue that one first");
     }
-    if let Some(mark) = from.get(Table::Meta, MOVED)? {
-        return refused(&format!("the source cannot be copied once more: {}", moved(&mark)));
-    }
+    let mut into = target.reader()?;
+    let is_marked = match from.get(Table::Meta, MOVED)? {
+        // It was stopped after the source was marked, and before the target was declared whole.
+        Some(mark) if mark == place.as_bytes() && into.get(Table::Meta, MIGRATING)?.is_some() => true,
+        Some(mark) => return refused(&format!("the source cannot be copied once more: {}", moved(&mark))),
+        None => false,
+    };
     let token = target.take_now(Unit::All)?;
-    let into = target.reader()?;
-    let mark = Mark::of(taken.commits, token.commits);
+    // The commit that marked the source is none that has changed it.
+    let mark = Mark::of(taken.commits - u64::from(is_marked), token.commits);
     let mut copy = Copy { from, into, target, token, mark, copied: Copied::default(), goes_on };
     copy.begin()?;
     let is_whole = copy.all()?;
-    let (copied, token) = (copy.copied, copy.token);
-    target.release(Unit::All, token);
     let mut taken = taken;
-    if is_whole {
+    if is_whole && !is_marked {
         let mark = Write::Set { table: Table::Meta, key: MOVED.into(), value: place.into() };
         taken = submit(source, taken, &[mark]).map_err(|error| {
             StoreError::Refused(format!(
-                "all is in the target, and was compared, but the source could not be marked ({error}): start the app on the target, and \
-                 never again on the source"
+                "all is in the target, and was compared, but the source could not be marked ({error}). Next: run the same command again"
             ))
         })?;
     }
+    if is_whole {
+        copy.submit(&[Write::Remove { table: Table::Meta, key: MIGRATING.into() }])?;
+    }
+    let (copied, token) = (copy.copied, copy.token);
+    target.release(Unit::All, token);
     source.release(Unit::All, taken);
     Ok(is_whole.then_some(copied))
 }
@@ -224,11 +230,7 @@ impl Copy<'_> {
         for table in Table::ALL {
             self.compare(table)?;
         }
-        if !(self.goes_on)(self.copied) {
-            return Ok(false);
-        }
-        self.submit(&[Write::Remove { table: Table::Meta, key: MIGRATING.into() }])?;
-        Ok(true)
+        Ok((self.goes_on)(self.copied))
     }
 
     /// The numbers of logs that the source has given out.

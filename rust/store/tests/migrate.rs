@@ -4,7 +4,7 @@
 mod common;
 
 use common::{append, quick_dir, set, trim};
-use forebay_store::fault::FaultStore;
+use forebay_store::fault::{Crash, Fault, FaultStore, Repeat};
 use forebay_store::format::keys::{MIGRATING, MOVED, NEXT_LOG, NEXT_SHARD};
 use forebay_store::format::FIRST_QUEUE_LOG;
 use forebay_store::memory::MemoryStore;
@@ -82,6 +82,38 @@ fn the_source_is_marked_when_all_is_copied_and_the_mark_can_be_taken_back() {
     assert!(again.contains(&moved(b"elsewhere")) && again.contains("migrated to elsewhere"), "{again}");
     assert_eq!(unmark(&mut source), Ok(Some("elsewhere".into())));
     assert_eq!(contents(&source), before);
+}
+
+/// The process was killed between the last commit at the target and the mark of the source. The same command said that the target was not
+/// empty, nothing set the mark, and an old start script ran the backlog twice.
+#[test]
+fn a_migration_that_ends_between_the_marks_of_both_stores_goes_on() {
+    let mut source = source();
+    let before = contents(&source);
+    let has = |store: &FaultStore, key| store.reader().unwrap().get(Table::Meta, key).unwrap().is_some();
+
+    // What fails is not there after the crash, with this seed and the source's.
+    let mut target = FaultStore::new(3, Durability::PowerLoss);
+    source.fail(1, Fault::Failed, Repeat::Once);
+    let unmarked = refusal(&mut source, &mut target);
+    assert!(unmarked.contains("run the same command again"), "{unmarked}");
+    (source, target) = (source.crash(Crash::Process), target.crash(Crash::Process));
+    assert!(!has(&source, MOVED) && has(&target, MIGRATING), "no engine opens what the source does not tell of");
+
+    target.fail(1, Fault::Failed, Repeat::Once);
+    assert!(migrate(&mut source, &mut target, "elsewhere", &mut |_| true).is_err());
+    target = target.crash(Crash::Process);
+    assert!(has(&source, MOVED) && has(&target, MIGRATING), "no engine opens either");
+    let mut another = MemoryStore::new();
+    assert_eq!(migrate(&mut self::source(), &mut another, "elsewhere", &mut |copied| copied.rows == 0), Ok(None));
+    let elsewhere = migrate(&mut source, &mut another, "there", &mut |_| true);
+    assert!(matches!(&elsewhere, Err(StoreError::Refused(text)) if text.contains("migrated to elsewhere")));
+
+    let copied = migrate(&mut source, &mut target, "elsewhere", &mut |_| true).unwrap().unwrap();
+    assert_eq!((copied.records, copied.rows), (0, 0), "all was there");
+    assert!(!has(&target, MIGRATING));
+    assert_eq!(contents(&target), before);
+    assert!(refusal(&mut source, &mut target).contains("migrated to elsewhere"));
 }
 
 #[test]
