@@ -90,6 +90,8 @@ struct State {
     runs: bool,
     /// An operator wants another process to own the store that this one owns.
     hands_over: bool,
+    /// The epoch of which attempts go on although the store was handed over.
+    left: Option<u64>,
     engine: Weak<Engine>,
     /// Other processes lived when it was looked last.
     has_others: bool,
@@ -286,7 +288,11 @@ impl Member {
         state.taken = None;
         state.runs = false;
         state.hands_over = false;
+        let left = state.left.take();
         drop(state);
+        if let Some(epoch) = left {
+            self.forget_attempts(epoch);
+        }
         self.shared.membership.lost();
         self.shared.membership.stopped();
     }
@@ -325,6 +331,11 @@ impl Member {
             }
         }
         AttemptJournal::open(&own)
+    }
+
+    /// Attempts of this process go on: they are a trace of its death until [`Self::stopped`].
+    pub(crate) fn keep_attempts(&self, epoch: u64) {
+        lock(&self.shared.state).left = Some(epoch);
     }
 
     /// The attempts of this process have ended, or were interrupted by it: they are no trace of its death.

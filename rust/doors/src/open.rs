@@ -106,6 +106,8 @@ impl Owner {
 
     /// Close the doors, commit what is left, give the store free.
     pub fn close(&self) {
+        // A thread may go on when the store was handed over, and end this process yet.
+        let leaves_some = self.member.as_ref().is_some_and(|member| member.hands_over()) && !self.engine.idle();
         self.apis.retire(gateway::Open::retire);
         self.network.retire(|network| network.iter_mut().for_each(network::Listener::retire));
         let mut listener = lock(&self.listener).take();
@@ -120,8 +122,10 @@ impl Owner {
         self.http.close();
         self.aws.close();
         drop(lock(&self.ownership).take());
-        if let Some(member) = &self.member {
-            member.forget_attempts(self.engine.epoch());
+        match &self.member {
+            Some(member) if leaves_some => member.keep_attempts(self.engine.epoch()),
+            Some(member) => member.forget_attempts(self.engine.epoch()),
+            None => {}
         }
     }
 }
