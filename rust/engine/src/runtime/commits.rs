@@ -95,10 +95,11 @@ impl Rooms {
     }
 
     /// The commit is tried again: the store cannot be reached, or has not said whether it wrote it. Nothing is handed out meanwhile,
-    /// and puts wait.
-    pub(crate) fn commit_delayed(&mut self, error: StoreError) {
+    /// and puts wait. `took_ns` is for how long it has been tried: the store may take long to refuse it.
+    pub(crate) fn commit_delayed(&mut self, error: StoreError, took_ns: u64) {
         let now_ns = self.ctx.now.mono_ns;
-        let (since, tells_at) = self.ctx.commit.delayed.unwrap_or((now_ns, now_ns + TOLD_AFTER_NS));
+        let begun_ns = now_ns.saturating_sub(took_ns);
+        let (since, tells_at) = self.ctx.commit.delayed.unwrap_or((begun_ns, begun_ns + TOLD_AFTER_NS));
         let is_told = now_ns >= tells_at;
         self.ctx.commit.delayed = Some((since, if is_told { now_ns + TOLD_EVERY_NS } else { tells_at }));
         if is_told {

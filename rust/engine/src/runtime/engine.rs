@@ -504,7 +504,7 @@ impl Inner {
             End::Again(error) if goes_on => {
                 under_way.again(self.state.ctx.now.mono_ns);
                 self.begun = Some(under_way);
-                self.state.commit_delayed(error);
+                self.state.commit_delayed(error, took_ns);
             }
             End::Again(error) => {
                 let error = under_way.given_up(Some(error));

@@ -439,3 +439,22 @@ fn the_operator_is_told_why_no_commit_gets_through() {
     engine.advance(AGAIN);
     assert_eq!(positions(&[answers]), [0]);
 }
+
+/// A commit that the server ends after 30 s was told of when it had ended twice, and for 30 s.
+#[test]
+fn the_operator_is_told_at_once_of_a_commit_that_takes_long_to_fail() {
+    let mut engine = engine();
+    engine.notices();
+    engine.advance(100 * SECOND);
+    let error = || StoreError::Unavailable("it took too long".into());
+    engine.engine.with(|rooms| rooms.commit_delayed(error(), 9 * SECOND));
+    assert_eq!(engine.notices(), [] as [serde_json::Value; 0]);
+    engine.engine.with(|rooms| {
+        rooms.ctx.commit.delayed = None;
+        rooms.commit_delayed(error(), 30 * SECOND);
+    });
+    let texts: Vec<_> =
+        engine.notices().into_iter().map(|notice| notice["text"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].starts_with("no commit has got through for 30 s"), "{texts:?}");
+}
