@@ -152,7 +152,7 @@ async def test_a_process_that_could_not_own_the_store_is_refused_at_its_start(
     """It counted as a standby, took the store when the owner died, and let no other machine in or could not open it."""
     monkeypatch.setenv("FOREBAY_CLUSTER_BIND", "192.0.2.1:5")
     with pytest.raises(
-        forebay.InvalidParameterValue, match=r"cannot listen at 192\.0\.2\.1 for other machines"
+        forebay.InvalidParameterValue, match=r"cannot listen at 192\.0\.2\.1:5 for other machines"
     ) as caught:
         await forebay.App("shop", store=url).start()
     assert "FOREBAY_CLUSTER_BIND" in str(caught.value)
@@ -161,6 +161,22 @@ async def test_a_process_that_could_not_own_the_store_is_refused_at_its_start(
     monkeypatch.setenv("FOREBAY_RUN_DIR", str(tmp_path / "open"))
     with pytest.raises(forebay.StoreError, match="must be a directory of mode 0700"):
         await forebay.App("shop", store=url).start()
+
+
+def test_a_port_that_a_process_may_not_have_is_refused_at_its_start(members: Members, url: str) -> None:
+    """Only the address was tried: the process took the store when the owner died, and let no other machine in."""
+    unprivileged = ("setpriv", "--bounding-set=-net_bind_service")
+    denied = subprocess.run(
+        [*unprivileged, sys.executable, "-c", "import socket; socket.socket().bind(('127.0.0.1', 443))"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "Permission denied" not in denied.stderr:
+        pytest.skip("no process can be kept from a port here: setpriv needs root")
+    refused = members.start(url, inside=unprivileged, FOREBAY_CLUSTER_BIND="127.0.0.1:443")
+    assert refused.child.wait(60) == 1
+    assert "cannot listen at 127.0.0.1:443 for other machines: Permission denied" in members.logs()
 
 
 def test_a_port_that_is_held_is_waited_for(members: Members, url: str, own_server: Postgres) -> None:

@@ -1,11 +1,12 @@
 //! Where an owner listens for other machines.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use forebay_engine::base::error::EngineError;
 use forebay_engine::store::port::StoreError;
 use forebay_postgres::Settings;
+use rustix::net::{bind, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 
 /// What other machines are to connect to, if not the address from which this machine reaches the database.
 const ADDRESS: &str = "FOREBAY_CLUSTER_ADDRESS";
@@ -60,14 +61,14 @@ impl Place {
         Ok(Some(Self { bind: bind_at, host: host.to_owned(), port }))
     }
 
-    /// Refuse an address at which this machine cannot listen. The port may be another process's until it ends, so any is tried.
+    /// Refuse an address at which this machine cannot listen. The port may be another process's until it ends.
     pub(crate) fn check(place: Option<Self>) -> Result<(), EngineError> {
         let Some(at) = place.map(|place| place.bind) else { return Ok(()) };
-        TcpListener::bind((at.ip(), 0)).map(drop).map_err(|error| {
+        let bound = bound(at);
+        bound.or_else(|error| if error.kind() == io::ErrorKind::AddrInUse { Ok(()) } else { Err(error) }).map_err(|error| {
             EngineError::Invalid(format!(
-                "this machine cannot listen at {} for other machines: {error}. Next: {BIND} names an address of its own, or 0.0.0.0; {ADDRESS} \
-                 what others are to connect to; {ADDRESS}={OFF} lets no other machine in",
-                at.ip()
+                "this machine cannot listen at {at} for other machines: {error}. Next: {BIND} names an address of its own, or 0.0.0.0; {ADDRESS} \
+                 what others are to connect to; {ADDRESS}={OFF} lets no other machine in"
             ))
         })
     }
@@ -80,6 +81,14 @@ impl Place {
             _ => format!("{}:{port}", self.host),
         }
     }
+}
+
+/// Have an address for a moment. Without listening: an owner that begins to listen there just now is not kept from it.
+fn bound(at: SocketAddr) -> io::Result<()> {
+    let family = if at.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    Ok(bind(&socket, &at)?)
 }
 
 /// Host, and port if there is one.
@@ -105,6 +114,8 @@ fn resolved(text: &str) -> io::Result<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
