@@ -94,9 +94,9 @@ impl UnderWay {
 
     /// The error for those who wait for it when the engine stops before it has ended.
     pub(crate) fn given_up(&self, error: Option<StoreError>) -> StoreError {
-        let error =
-            error.unwrap_or_else(|| StoreError::Unavailable("this process waited no longer for its answer".into()));
         let is_known = self.ticket.is_none() && !self.is_doubtful;
+        let waits = if is_known { "nothing was written" } else { "this process waited no longer for its answer" };
+        let error = error.unwrap_or_else(|| StoreError::Unavailable(waits.into()));
         if is_known {
             error
         } else {
